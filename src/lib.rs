@@ -1,0 +1,5 @@
+//! pointshard cuts training windows around annotated points out of connectomics volumes, once,
+//! into Zarr v3 shards.
+
+pub mod geometry;
+pub mod storage;

@@ -1,0 +1,61 @@
+//! Bytes by URL: where a layer or a document lies, and how its objects are read.
+//!
+//! In goes a [`Location`] (a folder, parsed from what a config or a collection says) and a key below it;
+//! out come the object's bytes, or the fact that it is not stored. Keys cannot leave their root, and no
+//! object larger than the caller's limit is read. Only local files are read so far.
+
+mod document;
+mod local;
+mod url;
+
+use std::fmt;
+
+pub use document::{DocumentError, parse_document, read_document};
+pub use local::LocalStore;
+pub use url::{Location, LocationError, SourceUrl};
+
+/// Largest JSON document (info, collection, state) that is read, in bytes.
+pub const MAX_DOCUMENT_BYTES: u64 = 1 << 30;
+
+/// Read access to the objects below one [`Location`].
+pub trait Store: Send + Sync + fmt::Debug {
+    /// Replaces the contents of `into` by the whole object at `key`, a relative path with `/`.
+    ///
+    /// Returns `false`, with `into` empty, where no such object is stored. An object of more than
+    /// `limit_bytes` is an error.
+    fn read(&self, key: &str, limit_bytes: u64, into: &mut Vec<u8>) -> Result<bool, StorageError>;
+
+    /// The object's name for messages: a path or URL that a person can open.
+    fn describe(&self, key: &str) -> String;
+}
+
+/// Why an object could not be read. Every message names the object.
+#[derive(Debug, thiserror::Error)]
+pub enum StorageError {
+    /// The operating system or the server said no.
+    #[error("cannot read {object}")]
+    Read {
+        /// Path or URL.
+        object: String,
+        /// What it said.
+        source: std::io::Error,
+    },
+    /// The object is larger than what can be right.
+    #[error("{object} has {found_bytes} bytes, more than the {limit_bytes} that it may have")]
+    TooLarge {
+        /// Path or URL.
+        object: String,
+        /// Its size.
+        found_bytes: u64,
+        /// The caller's limit.
+        limit_bytes: u64,
+    },
+    /// The key would leave the folder that it is relative to.
+    #[error("the key {key:?} leaves {root}: a key is a relative path without `..`")]
+    KeyLeavesRoot {
+        /// The key as found.
+        key: String,
+        /// The folder.
+        root: String,
+    },
+}

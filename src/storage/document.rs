@@ -1,0 +1,90 @@
+//! JSON documents: read whole, parsed into a type, errors with the path of the field.
+
+use serde::de::DeserializeOwned;
+
+use super::{MAX_DOCUMENT_BYTES, StorageError, Store};
+
+/// Why a JSON document could not be had.
+#[derive(Debug, thiserror::Error)]
+pub enum DocumentError {
+    /// There is none.
+    #[error("{object} does not exist; expected {expected}: check the path")]
+    Missing {
+        /// Path or URL.
+        object: String,
+        /// What should be there.
+        expected: &'static str,
+    },
+    /// It could not be read.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// It is not the JSON that it should be.
+    #[error("{object} is not {expected}: at `{path}`: {source}")]
+    Parse {
+        /// Path or URL.
+        object: String,
+        /// What it should be.
+        expected: &'static str,
+        /// Where in the document; `.` is the whole.
+        path: String,
+        /// What is wrong.
+        source: serde_json::Error,
+    },
+}
+
+/// The document at `key` of `store`. `expected` says what it should be, with an article: "an info file".
+pub fn read_document<T: DeserializeOwned>(
+    store: &dyn Store,
+    key: &str,
+    expected: &'static str,
+) -> Result<T, DocumentError> {
+    let mut bytes = Vec::new();
+    if !store.read(key, MAX_DOCUMENT_BYTES, &mut bytes)? {
+        return Err(DocumentError::Missing {
+            object: store.describe(key),
+            expected,
+        });
+    }
+    parse_document(&bytes, &store.describe(key), expected)
+}
+
+/// Parses `bytes`, the contents of `object`.
+pub fn parse_document<T: DeserializeOwned>(
+    bytes: &[u8],
+    object: &str,
+    expected: &'static str,
+) -> Result<T, DocumentError> {
+    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+    serde_path_to_error::deserialize(&mut deserializer)
+        .and_then(|value| {
+            deserializer
+                .end()
+                .map(|()| value)
+                .map_err(|e| serde_path_to_error::Error::new(serde_path_to_error::Track::new().path(), e))
+        })
+        .map_err(|e| DocumentError::Parse {
+            object: object.to_owned(),
+            expected,
+            path: e.path().to_string(),
+            source: e.into_inner(),
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, serde::Deserialize)]
+    struct Doc {
+        #[allow(dead_code, reason = "only its parsing is tested")]
+        list: Vec<u8>,
+    }
+
+    #[test]
+    fn an_error_names_the_file_and_the_field() {
+        let e = parse_document::<Doc>(br#"{"list": [1, 300]}"#, "a/info", "an info file").unwrap_err();
+        let text = e.to_string();
+        assert!(text.contains("a/info") && text.contains("`list[1]`"), "{text}");
+        assert!(parse_document::<Doc>(br#"{"list": []} x"#, "a/info", "an info file").is_err());
+    }
+}
