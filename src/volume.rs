@@ -1,0 +1,3 @@
+//! Volumes: decoded blocks of a layer on its own storage grid.
+
+pub mod compressed_segmentation;

@@ -1,0 +1,422 @@
+//! The `compressed_segmentation` encoding of Neuroglancer: a chunk of u32 or u64 labels as a grid of
+//! blocks, each with a table of its labels and a packed index per voxel.
+//!
+//! In go the bytes of a chunk and the shape that the info promises; out come labels in C order
+//! `[channel][z][y][x]`, little-endian. The bytes are not trusted: every offset is checked, nothing is
+//! allocated by what they say, and no input makes it panic.
+
+mod encode;
+#[cfg(test)]
+mod tests;
+
+pub use encode::encode;
+
+/// Why a chunk is not what its info says. The caller knows the chunk's name and adds it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CompressedSegmentationError {
+    /// Only two widths of labels exist.
+    #[error("labels of {found} bytes; compressed_segmentation holds labels of 4 or 8")]
+    LabelBytes {
+        /// Bytes per label.
+        found: usize,
+    },
+    /// The shape or the block cannot be right.
+    #[error("a chunk of {shape:?} voxels and {channels} channels in blocks of {block:?}: {why}")]
+    Shape {
+        /// Voxels along x, y, z.
+        shape: [usize; 3],
+        /// Number of channels.
+        channels: usize,
+        /// Voxels of a block along x, y, z.
+        block: [usize; 3],
+        /// What is wrong.
+        why: &'static str,
+    },
+    /// The data are not 32-bit words.
+    #[error("it has {found_bytes} bytes; expected a multiple of 4")]
+    NotWords {
+        /// Length of the data.
+        found_bytes: usize,
+    },
+    /// The data end before the headers do.
+    #[error(
+        "it has {found_bytes} bytes, but the headers of channel {channel} alone end at byte {expected_bytes}: \
+         the chunk is truncated, or its shape or block size is not the info's"
+    )]
+    Headers {
+        /// Channel, from 0.
+        channel: usize,
+        /// Length of the data.
+        found_bytes: usize,
+        /// Where the headers end.
+        expected_bytes: u64,
+    },
+    /// A width that does not exist.
+    #[error(
+        "block {block:?} of channel {channel} has indices of {found} bits; expected 0, 1, 2, 4, 8, 16 or 32"
+    )]
+    Bits {
+        /// Channel, from 0.
+        channel: usize,
+        /// Position in the grid of blocks, x, y, z.
+        block: [usize; 3],
+        /// Bits per index.
+        found: u32,
+    },
+    /// A block's indices lie beyond the data.
+    #[error(
+        "the indices of block {block:?} of channel {channel} end at byte {expected_bytes}, but the chunk has {found_bytes}"
+    )]
+    Indices {
+        /// Channel, from 0.
+        channel: usize,
+        /// Position in the grid of blocks, x, y, z.
+        block: [usize; 3],
+        /// Length of the data.
+        found_bytes: usize,
+        /// Where the indices end.
+        expected_bytes: u64,
+    },
+    /// An index leads beyond the data.
+    #[error(
+        "block {block:?} of channel {channel} asks for entry {index} of its table at byte {table_byte}, \
+         which holds at most {entries} before the chunk's end"
+    )]
+    Table {
+        /// Channel, from 0.
+        channel: usize,
+        /// Position in the grid of blocks, x, y, z.
+        block: [usize; 3],
+        /// The index found.
+        index: u32,
+        /// Where the table begins.
+        table_byte: u64,
+        /// Entries that fit between there and the end.
+        entries: usize,
+    },
+}
+
+use CompressedSegmentationError as Error;
+
+/// A little-endian 32-bit word as stored.
+type Word = [u8; 4];
+
+/// Replaces `out` by the labels of a chunk in C order `[channel][z][y][x]`, little-endian.
+///
+/// `shape` and `block` are voxels along x, y, z; a label has 4 or 8 bytes. After an error `out` holds
+/// nothing of use. `out` may come with any contents; its memory is used again.
+pub fn decode(
+    encoded: &[u8],
+    shape: [usize; 3],
+    channels: usize,
+    block: [usize; 3],
+    label_bytes: usize,
+    out: &mut Vec<u8>,
+) -> Result<(), Error> {
+    let layout = Layout::new(shape, channels, block, label_bytes)?;
+    let (words, rest) = encoded.as_chunks::<4>();
+    if !rest.is_empty() {
+        return Err(Error::NotWords {
+            found_bytes: encoded.len(),
+        });
+    }
+    // Before the output is allocated, the headers must be there that it takes.
+    if layout.voxels > 0 && channels > 0 {
+        for channel in 0..channels {
+            layout.channel_words(words, channel)?;
+        }
+    }
+    out.resize(layout.voxels * channels * label_bytes, 0);
+    match label_bytes {
+        4 => decode_channels(words, &layout, out.as_chunks_mut::<4>().0),
+        _ => decode_channels(words, &layout, out.as_chunks_mut::<8>().0),
+    }
+}
+
+/// The chunk's shape, checked: no product of these numbers overflows.
+struct Layout {
+    shape: [usize; 3],
+    channels: usize,
+    block: [usize; 3],
+    /// Blocks along x, y, z.
+    grid: [usize; 3],
+    /// Voxels of one channel.
+    voxels: usize,
+}
+
+impl Layout {
+    fn new(
+        shape: [usize; 3],
+        channels: usize,
+        block: [usize; 3],
+        label_bytes: usize,
+    ) -> Result<Self, Error> {
+        if label_bytes != 4 && label_bytes != 8 {
+            return Err(Error::LabelBytes { found: label_bytes });
+        }
+        let wrong = |why| Error::Shape {
+            shape,
+            channels,
+            block,
+            why,
+        };
+        if block.contains(&0) {
+            return Err(wrong("a block has at least one voxel along every axis"));
+        }
+        let product =
+            |factors: [usize; 3], by: usize| factors.iter().try_fold(by, |p, f| p.checked_mul(*f));
+        let voxels = product(shape, 1).ok_or_else(|| wrong("too many voxels"))?;
+        let grid = std::array::from_fn(|d| shape[d].div_ceil(block[d]));
+        // Bytes of the output, bits of a block's indices, bytes of the headers.
+        product(shape, label_bytes)
+            .and_then(|bytes| bytes.checked_mul(channels))
+            .and(product(block, 32))
+            .and(product(grid, 8))
+            .ok_or_else(|| wrong("too many voxels"))?;
+        Ok(Self {
+            shape,
+            channels,
+            block,
+            grid,
+            voxels,
+        })
+    }
+
+    /// The words from the beginning of `channel` to the end of the data; its headers are among them.
+    fn channel_words<'a>(&self, words: &'a [Word], channel: usize) -> Result<&'a [Word], Error> {
+        let found_bytes = words.len() * 4;
+        let headers = 2 * self.grid.iter().product::<usize>();
+        let missing = |expected_words: u64| Error::Headers {
+            channel,
+            found_bytes,
+            expected_bytes: expected_words * 4,
+        };
+        let offset = words
+            .get(channel)
+            .ok_or_else(|| missing(channel as u64 + 1))?;
+        let offset = u32::from_le_bytes(*offset);
+        match usize::try_from(offset).ok().and_then(|at| words.get(at..)) {
+            Some(data) if data.len() >= headers => Ok(data),
+            _ => Err(missing(u64::from(offset) + headers as u64)),
+        }
+    }
+}
+
+fn decode_channels<const N: usize>(
+    words: &[Word],
+    layout: &Layout,
+    out: &mut [[u8; N]],
+) -> Result<(), Error> {
+    if layout.voxels == 0 {
+        return Ok(());
+    }
+    for (channel, out) in out.chunks_exact_mut(layout.voxels).enumerate() {
+        let data = layout.channel_words(words, channel)?;
+        decode_channel(data, words.len() * 4, channel, layout, out)?;
+    }
+    debug_assert_eq!(out.len(), layout.voxels * layout.channels);
+    Ok(())
+}
+
+fn decode_channel<const N: usize>(
+    data: &[Word],
+    found_bytes: usize,
+    channel: usize,
+    layout: &Layout,
+    out: &mut [[u8; N]],
+) -> Result<(), Error> {
+    let (headers, _) = data.as_chunks::<2>();
+    let mut headers = headers.iter();
+    let channel_byte = (found_bytes - data.len() * 4) as u64;
+    let [gx, gy, gz] = layout.grid;
+    for z in 0..gz {
+        for y in 0..gy {
+            for x in 0..gx {
+                let position = [x, y, z];
+                // There are as many headers as blocks: channel_words has seen to it.
+                let Some([first, second]) = headers.next() else {
+                    return Ok(());
+                };
+                let first = u32::from_le_bytes(*first);
+                let (table_at, bits) = (first & 0x00ff_ffff, first >> 24);
+                let indices_at = u32::from_le_bytes(*second);
+                let block = Block::<N> {
+                    table: table_from(data, table_at),
+                    region: Region::new(layout, position),
+                };
+                let needed = block.region.index_words(bits);
+                let indices = usize::try_from(indices_at)
+                    .ok()
+                    .and_then(|at| data.get(at..)?.get(..needed))
+                    .unwrap_or_default();
+                let index_error = match bits {
+                    0 | 1 | 2 | 4 | 8 | 16 | 32 if indices.len() < needed => {
+                        return Err(Error::Indices {
+                            channel,
+                            block: position,
+                            found_bytes,
+                            expected_bytes: channel_byte
+                                + (u64::from(indices_at) + needed as u64) * 4,
+                        });
+                    }
+                    0 => block.fill(out),
+                    1 => block.unpack::<1, 2>(indices, out),
+                    2 => block.unpack::<2, 4>(indices, out),
+                    4 => block.unpack::<4, 16>(indices, out),
+                    8 => block.unpack::<8, 256>(indices, out),
+                    16 => block.unpack::<16, 65536>(indices, out),
+                    32 => block.look_up_words(indices, out),
+                    found => {
+                        return Err(Error::Bits {
+                            channel,
+                            block: position,
+                            found,
+                        });
+                    }
+                };
+                index_error.map_err(|BadIndex(index)| Error::Table {
+                    channel,
+                    block: position,
+                    index,
+                    table_byte: channel_byte + u64::from(table_at) * 4,
+                    entries: block.table.len(),
+                })?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What lies from word `at` to the end of the data, as labels; empty if `at` is beyond it.
+fn table_from<const N: usize>(data: &[Word], at: u32) -> &[[u8; N]] {
+    let rest = usize::try_from(at)
+        .ok()
+        .and_then(|at| data.get(at..))
+        .unwrap_or_default();
+    rest.as_flattened().as_chunks::<N>().0
+}
+
+/// Where a block lies in its channel, clipped to the chunk.
+struct Region {
+    /// Index of its first voxel in the output.
+    first: usize,
+    /// Voxels inside the chunk along x, y, z; at least 1.
+    size: [usize; 3],
+    /// From one row of the output to the next, and from one slice to the next.
+    out_stride: [usize; 2],
+    /// The same in the padded block.
+    block_stride: [usize; 2],
+}
+
+/// An index that its table does not have.
+struct BadIndex(u32);
+
+impl Region {
+    fn new(layout: &Layout, position: [usize; 3]) -> Self {
+        let start: [usize; 3] = std::array::from_fn(|d| position[d] * layout.block[d]);
+        let [nx, ny, _] = layout.shape;
+        Self {
+            first: start[0] + nx * (start[1] + ny * start[2]),
+            size: std::array::from_fn(|d| layout.block[d].min(layout.shape[d] - start[d])),
+            out_stride: [nx, nx * ny],
+            block_stride: [layout.block[0], layout.block[0] * layout.block[1]],
+        }
+    }
+
+    /// Words up to the last index that a voxel inside the chunk has. The padding behind it need not
+    /// be there.
+    fn index_words(&self, bits: u32) -> usize {
+        let [_, ny, nz] = self.size;
+        let last = self.size[0] + self.block_stride[0] * (ny - 1) + self.block_stride[1] * (nz - 1);
+        (last * bits.min(32) as usize).div_ceil(32)
+    }
+
+    /// First voxel of every row: in the padded block and in the output.
+    fn rows(&self) -> impl Iterator<Item = (usize, usize)> {
+        let [_, ny, nz] = self.size;
+        (0..nz).flat_map(move |z| {
+            (0..ny).map(move |y| {
+                (
+                    self.block_stride[0] * y + self.block_stride[1] * z,
+                    self.first + self.out_stride[0] * y + self.out_stride[1] * z,
+                )
+            })
+        })
+    }
+}
+
+/// One block: where its labels come from and where they go.
+struct Block<'a, const N: usize> {
+    table: &'a [[u8; N]],
+    region: Region,
+}
+
+impl<const N: usize> Block<'_, N> {
+    /// A block of one label.
+    fn fill(&self, out: &mut [[u8; N]]) -> Result<(), BadIndex> {
+        let label = *self.table.first().ok_or(BadIndex(0))?;
+        for (_, at) in self.region.rows() {
+            out[at..at + self.region.size[0]].fill(label);
+        }
+        Ok(())
+    }
+
+    /// A block with indices of `BITS` bits; `ENTRIES` is the number of different ones.
+    fn unpack<const BITS: usize, const ENTRIES: usize>(
+        &self,
+        indices: &[Word],
+        out: &mut [[u8; N]],
+    ) -> Result<(), BadIndex> {
+        // Where the data hold a table of full length no index can miss it.
+        match self.table.first_chunk::<ENTRIES>() {
+            Some(table) => {
+                self.unpack_rows::<BITS>(indices, out, |index| Some(table[index % ENTRIES]))
+            }
+            None => self.unpack_rows::<BITS>(indices, out, |index| self.table.get(index).copied()),
+        }
+    }
+
+    #[inline(always)]
+    fn unpack_rows<const BITS: usize>(
+        &self,
+        indices: &[Word],
+        out: &mut [[u8; N]],
+        label: impl Fn(usize) -> Option<[u8; N]>,
+    ) -> Result<(), BadIndex> {
+        let per_word = 32 / BITS;
+        let mask = (1u32 << BITS) - 1;
+        for (mut index, at) in self.region.rows() {
+            let mut row = &mut out[at..at + self.region.size[0]];
+            while !row.is_empty() {
+                let skipped = index % per_word;
+                let mut packed = u32::from_le_bytes(indices[index / per_word]) >> (skipped * BITS);
+                let (now, later) = row.split_at_mut(row.len().min(per_word - skipped));
+                index += now.len();
+                for slot in now {
+                    *slot = label((packed & mask) as usize).ok_or(BadIndex(packed & mask))?;
+                    packed >>= BITS;
+                }
+                row = later;
+            }
+        }
+        Ok(())
+    }
+
+    /// A block with indices of 32 bits.
+    fn look_up_words(&self, indices: &[Word], out: &mut [[u8; N]]) -> Result<(), BadIndex> {
+        let width = self.region.size[0];
+        for (index, at) in self.region.rows() {
+            for (slot, word) in out[at..at + width]
+                .iter_mut()
+                .zip(&indices[index..index + width])
+            {
+                let index = u32::from_le_bytes(*word);
+                *slot = usize::try_from(index)
+                    .ok()
+                    .and_then(|i| self.table.get(i).copied())
+                    .ok_or(BadIndex(index))?;
+            }
+        }
+        Ok(())
+    }
+}
