@@ -2,5 +2,6 @@
 //! into Zarr v3 shards.
 
 pub mod geometry;
+pub mod points;
 pub mod storage;
 pub mod volume;
