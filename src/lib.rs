@@ -3,7 +3,10 @@
 
 pub mod collection;
 pub mod config;
+pub mod data_type;
+pub mod dataset;
 pub mod geometry;
+pub mod plan;
 pub mod points;
 pub mod storage;
 pub mod volume;

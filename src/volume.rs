@@ -8,7 +8,6 @@
 mod cache;
 pub mod compressed_segmentation;
 mod compression;
-mod data_type;
 mod error;
 mod grid;
 mod precomputed;
@@ -16,12 +15,13 @@ mod precomputed;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::data_type::DataType;
 use crate::geometry::{Resolution, VoxelBox};
 use crate::storage::SourceUrl;
 
 pub use cache::{Block, BlockCache, BlockKey, BlockUses, CacheStats, Lookup};
 pub use compression::Compression;
-pub use data_type::DataType;
+
 pub use error::VolumeError;
 pub use grid::{BlockGrid, BlockIndex};
 

@@ -1,6 +1,7 @@
 use super::*;
+use crate::data_type::DataType;
 use crate::geometry::{Resolution, VoxelBox};
-use crate::volume::{BlockGrid, BlockIndex, DataType, VolumeMeta};
+use crate::volume::{BlockGrid, BlockIndex, VolumeMeta};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Blocks of 8 voxels along x, each filled with its number; multiples of 10 are not stored, 13 is damaged.

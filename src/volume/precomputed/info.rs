@@ -4,9 +4,10 @@ use std::path::Path;
 
 use serde::Deserialize;
 
+use crate::data_type::DataType;
 use crate::geometry::{MAX_VOXEL, Resolution, VoxelBox};
 use crate::storage::{Location, read_document};
-use crate::volume::{BlockGrid, DataType, MAX_BLOCK_BYTES, VolumeError, VolumeMeta};
+use crate::volume::{BlockGrid, MAX_BLOCK_BYTES, VolumeError, VolumeMeta};
 
 const EXPECTED: &str = "the info file of a Neuroglancer precomputed volume";
 

@@ -1,0 +1,37 @@
+//! The output: Zarr v3 groups of shards, index columns, receipts, and the manifest.
+//!
+//! ```text
+//! OUT/manifest.json            written last: where it stands, the dataset is complete
+//! OUT/<split>.zarr/            a Zarr v3 group, consolidated metadata; written when all shards are there
+//!     <array>/c/<shard>/0/0/0/0     shards, each written whole under a temporary name, then renamed
+//!     annotation_id, box, center_nm, ...    index columns over `sample`
+//! OUT/.pointshard/plan.json    which plan the output belongs to; written first
+//! OUT/.pointshard/receipts/<split>/<array>/<shard>.json   written after its shard
+//! ```
+//! This is the one writer and the one reader of that. Nothing here knows where samples come from.
+
+mod columns;
+mod error;
+mod layout;
+mod manifest;
+mod metadata;
+mod output;
+mod reader;
+mod receipt;
+mod seal;
+mod shard;
+
+pub use columns::{Column, ColumnValues, SampleIndex};
+pub use error::DatasetError;
+pub use layout::{ArrayLayout, Layout, ShardId, SplitLayout};
+pub use manifest::{
+    ArrayEntry, BoxEntry, FileEntry, Manifest, SCHEMA_VERSION, ShardEntry, SourceEntry, SplitEntry,
+};
+pub use output::Output;
+pub use reader::{Dataset, SampleArray, SplitReader};
+pub use receipt::{Receipt, SourceUse};
+pub use seal::{Sealed, seal};
+pub use shard::{SampleEncoder, ShardWriter};
+
+/// The manifest's name in the output folder.
+pub const MANIFEST: &str = "manifest.json";

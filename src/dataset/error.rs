@@ -1,0 +1,92 @@
+//! What can go wrong with an output.
+
+use std::path::PathBuf;
+
+/// Why a dataset cannot be written or read. Every message names the file.
+#[derive(Debug, thiserror::Error)]
+pub enum DatasetError {
+    /// The operating system said no.
+    #[error("cannot {action} {}", path.display())]
+    Io {
+        /// What was tried: `read`, `write`, ...
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// What it said.
+        source: std::io::Error,
+    },
+    /// The output belongs to another plan.
+    #[error("{} holds the output of another job: its plan is {found}, this one is {expected}; the config, the collection, the annotations or a source have changed since. Choose another folder, or start anew with --force", folder.display())]
+    OtherPlan {
+        /// The output folder.
+        folder: PathBuf,
+        /// Digest of the plan that it belongs to.
+        found: String,
+        /// Digest of this plan.
+        expected: String,
+    },
+    /// The folder is full of something else.
+    #[error("{} is not empty and was not written by pointshard (it has no .pointshard/plan.json): choose another folder; nothing in it is changed, with --force or without", folder.display())]
+    Foreign {
+        /// The output folder.
+        folder: PathBuf,
+    },
+    /// There is no manifest.
+    #[error("{} has no manifest.json: it is no complete dataset; run `pointshard preprocess` again to finish it", folder.display())]
+    NotSealed {
+        /// The output folder.
+        folder: PathBuf,
+    },
+    /// A JSON file is not what it should be.
+    #[error("{} is damaged: {problem}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What was found, what was expected.
+        problem: String,
+    },
+    /// zarrs could not encode, decode or open.
+    #[error("{object}: {problem}")]
+    Zarr {
+        /// The array, and the chunk where it is one.
+        object: String,
+        /// What zarrs said.
+        problem: String,
+    },
+    /// Shards are missing.
+    #[error(
+        "{missing} of {expected} shards are not written yet, the first is {first}; run `pointshard preprocess` again"
+    )]
+    Incomplete {
+        /// How many are missing.
+        missing: usize,
+        /// How many there should be.
+        expected: usize,
+        /// Path of the first.
+        first: String,
+    },
+    /// A source of which nothing was found.
+    #[error(
+        "none of the {touched} chunks that windows touch is stored in {source_url}: the path is probably wrong, or the layer is empty there. Nothing but zeros would have been written; correct the layer, and start anew with --force"
+    )]
+    NothingStored {
+        /// The volume.
+        source_url: String,
+        /// Chunks that windows touch.
+        touched: u64,
+    },
+}
+
+impl DatasetError {
+    pub(super) fn io(
+        action: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io {
+            action,
+            path,
+            source,
+        }
+    }
+}

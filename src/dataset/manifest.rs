@@ -1,0 +1,130 @@
+//! The manifest: what a complete dataset consists of. Nothing in it depends on when, where or by how many
+//! threads it was made.
+
+use std::collections::BTreeMap;
+
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::data_type::DataType;
+
+/// Version of the output's form: of the files, their names and this manifest.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// The contents of `manifest.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// [`SCHEMA_VERSION`].
+    pub schema_version: u32,
+    /// Digest of the plan: same digest, same samples out of the same sources.
+    pub plan_digest: String,
+    /// The config with all defaults filled in.
+    pub config: Value,
+    /// The collection that was read.
+    pub collection: String,
+    /// The volumes that windows were cut out of.
+    pub sources: Vec<SourceEntry>,
+    /// Every box of the collection, in its order; the column `box` counts these.
+    pub boxes: Vec<BoxEntry>,
+    /// Split name, then its group.
+    pub splits: IndexMap<String, SplitEntry>,
+    /// Array name, then what it holds.
+    pub arrays: IndexMap<String, ArrayEntry>,
+    /// Every shard file.
+    pub shards: Vec<ShardEntry>,
+    /// Every other file of the groups: metadata and index columns.
+    pub files: Vec<FileEntry>,
+    /// What a person should know, though it is no error.
+    pub warnings: Vec<String>,
+}
+
+/// A volume that windows were cut out of.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SourceEntry {
+    /// Format that its URL names, if any.
+    pub format: Option<String>,
+    /// Where it lies.
+    pub location: String,
+    /// Digest of what it says about itself.
+    pub info_digest: String,
+    /// nm per voxel, x y z, as it says.
+    pub resolution_nm: [f64; 3],
+    /// Chunks that windows touch, counted per shard.
+    pub chunks_touched: u64,
+    /// Those of them that are not stored and read as 0.
+    pub chunks_missing: u64,
+}
+
+/// A box of the collection.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BoxEntry {
+    /// Its id.
+    pub id: String,
+    /// Its tags.
+    pub tags: Vec<String>,
+    /// Its split; null where its tags fit none.
+    pub split: Option<String>,
+    /// Lower corner, nm, included.
+    pub min_nm: [f64; 3],
+    /// Upper corner, nm, not included.
+    pub max_nm: [f64; 3],
+    /// Annotations whose anchor lies inside; 0 where the box has no split, because none was read.
+    pub annotations: u64,
+    /// Those that are samples.
+    pub samples: u64,
+    /// Those that are not, by reason.
+    pub dropped: BTreeMap<String, u64>,
+}
+
+/// A split.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SplitEntry {
+    /// Its Zarr group, relative to the manifest.
+    pub path: String,
+    /// Number of samples.
+    pub samples: u64,
+    /// Samples per shard.
+    pub shard_samples: u64,
+}
+
+/// An array.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ArrayEntry {
+    /// The layer that it was cut out of.
+    pub layer: String,
+    /// Type of a voxel's value.
+    pub data_type: DataType,
+    /// Shape of a sample: channel, z, y, x.
+    pub sample_shape: [u64; 4],
+}
+
+/// A shard file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ShardEntry {
+    /// Relative to the manifest.
+    pub path: String,
+    /// Size of the file.
+    pub bytes: u64,
+    /// blake3 of the file, hexadecimal.
+    pub blake3: String,
+    /// Its split.
+    pub split: String,
+    /// Its array.
+    pub array: String,
+    /// First sample in it.
+    pub first_sample: u64,
+    /// Number of samples in it.
+    pub samples: u64,
+}
+
+/// A file of a group that is no shard.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FileEntry {
+    /// Relative to the manifest.
+    pub path: String,
+    /// Size of the file.
+    pub bytes: u64,
+    /// blake3 of the file, hexadecimal.
+    pub blake3: String,
+}

@@ -1,0 +1,79 @@
+//! Zarr metadata of groups and sample arrays, made by zarrs, as JSON text that is always the same.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use zarrs::array::ArrayBuilder;
+use zarrs::array::codec::{Crc32cCodec, ZstdCodec};
+
+use super::{DatasetError, Layout};
+
+/// Names of an array's dimensions.
+pub(super) const DIMENSIONS: [&str; 5] = ["sample", "channel", "z", "y", "x"];
+
+/// `zarr.json` of the array `array` of the split `split`.
+pub(super) fn array_metadata(
+    layout: &Layout,
+    split: usize,
+    array: usize,
+    attributes: Map<String, Value>,
+) -> Result<Vec<u8>, DatasetError> {
+    let a = &layout.arrays[array];
+    let s = &layout.splits[split];
+    let with = |first: u64| -> Vec<u64> {
+        std::iter::once(first)
+            .chain(layout.sample_shape(array))
+            .collect()
+    };
+    let name = a.data_type.name();
+    let (shape, shard) = (with(s.samples), with(s.shard_samples));
+    let mut builder = match name.starts_with("float") {
+        true => ArrayBuilder::new(shape, shard, name, 0.0f64),
+        false => ArrayBuilder::new(shape, shard, name, 0u8),
+    };
+    let metadata = builder
+        .subchunk_shape(with(1))
+        .bytes_to_bytes_codecs(vec![
+            Arc::new(ZstdCodec::new(super::shard::ZSTD_LEVEL, false)),
+            Arc::new(Crc32cCodec::new()),
+        ])
+        .dimension_names(Some(DIMENSIONS))
+        .attributes(attributes)
+        .build_metadata()
+        .map_err(|e| zarr_error(&a.name, e.to_string()))?;
+    to_json(&metadata, &a.name)
+}
+
+/// `zarr.json` of a group with the metadata of all its arrays inside (`consolidated_metadata`, as
+/// zarr-python writes it).
+pub(super) fn group_metadata(
+    attributes: Map<String, Value>,
+    arrays: Map<String, Value>,
+) -> Result<Vec<u8>, DatasetError> {
+    let group = json!({
+        "zarr_format": 3,
+        "node_type": "group",
+        "attributes": attributes,
+        "consolidated_metadata": {
+            "kind": "inline",
+            "must_understand": false,
+            "metadata": arrays,
+        },
+    });
+    to_json(&group, "the group")
+}
+
+pub(super) fn to_json<T: Serialize>(value: &T, object: &str) -> Result<Vec<u8>, DatasetError> {
+    let mut bytes =
+        serde_json::to_vec_pretty(value).map_err(|e| zarr_error(object, e.to_string()))?;
+    bytes.push(b'\n');
+    Ok(bytes)
+}
+
+pub(super) fn zarr_error(object: &str, problem: String) -> DatasetError {
+    DatasetError::Zarr {
+        object: object.to_owned(),
+        problem,
+    }
+}

@@ -1,0 +1,332 @@
+//! The output folder: whose it is, and how files come to be in it.
+//!
+//! Protocol. (1) `.pointshard/plan.json` is written first and says which plan the folder belongs to. (2) A file
+//! is written under a temporary name beside its place, flushed to the disk, and renamed: it stands whole or
+//! not at all. While it is written, its writer holds a lock on it: a temporary file that can be locked is a
+//! dead writer's, and is swept. (3) Receipts after their shards, the manifest last; it is removed before
+//! anything that it vouches for is made again.
+
+use std::fs::{self, File};
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use tempfile::NamedTempFile;
+
+use super::{DatasetError, Layout, MANIFEST, SCHEMA_VERSION, layout::group_path};
+
+const PRIVATE: &str = ".pointshard";
+const STATE: &str = ".pointshard/plan.json";
+const TEMPORARY: &str = ".writing-";
+
+/// An output folder that belongs to one plan.
+#[derive(Clone, Debug)]
+pub struct Output {
+    root: PathBuf,
+    plan_digest: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct State {
+    schema_version: u32,
+    plan_digest: String,
+    groups: Vec<String>,
+}
+
+impl Output {
+    /// Takes `root` for the plan with `plan_digest`: a new or empty folder, or one that holds output of
+    /// the same plan. Output of another plan is refused, or deleted where `force` says so.
+    pub fn claim(
+        root: &Path,
+        plan_digest: blake3::Hash,
+        layout: &Layout,
+        force: bool,
+    ) -> Result<Self, DatasetError> {
+        let output = Self {
+            root: root.to_owned(),
+            plan_digest: plan_digest.to_string(),
+        };
+        match output.state()? {
+            None if is_empty(root)? => {}
+            None => {
+                return Err(DatasetError::Foreign {
+                    folder: root.to_owned(),
+                });
+            }
+            Some(state) if force => output.clear(&state)?,
+            Some(state) => {
+                let found = match state.schema_version {
+                    SCHEMA_VERSION => state.plan_digest,
+                    other => format!("{} (output version {other})", state.plan_digest),
+                };
+                if found != output.plan_digest {
+                    return Err(DatasetError::OtherPlan {
+                        folder: root.to_owned(),
+                        found,
+                        expected: output.plan_digest,
+                    });
+                }
+                output.sweep(layout)?;
+                return Ok(output);
+            }
+        }
+        let state = State {
+            schema_version: SCHEMA_VERSION,
+            plan_digest: output.plan_digest.clone(),
+            groups: layout.splits.iter().map(|s| group_path(&s.name)).collect(),
+        };
+        output.write_json(STATE, &state)?;
+        Ok(output)
+    }
+
+    /// The folder.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Digest of the plan that the folder belongs to.
+    pub fn plan_digest(&self) -> &str {
+        &self.plan_digest
+    }
+
+    /// Size of the file at `path`, relative to the folder; `None` where there is none.
+    pub fn size_bytes(&self, path: &str) -> Result<Option<u64>, DatasetError> {
+        let full = self.root.join(path);
+        match fs::metadata(&full) {
+            Ok(m) => Ok(Some(m.len())),
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(DatasetError::io("read", full)(e)),
+        }
+    }
+
+    /// The JSON file at `path`; `None` where there is none or it is not what it should be, in which case it
+    /// is made again.
+    pub(super) fn read_json<T: DeserializeOwned>(
+        &self,
+        path: &str,
+    ) -> Result<Option<T>, DatasetError> {
+        let full = self.root.join(path);
+        match fs::read(&full) {
+            Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(DatasetError::io("read", full)(e)),
+        }
+    }
+
+    /// Writes `value` as JSON to `path`, whole or not at all.
+    pub(super) fn write_json<T: Serialize>(
+        &self,
+        path: &str,
+        value: &T,
+    ) -> Result<Vec<u8>, DatasetError> {
+        let mut bytes = serde_json::to_vec_pretty(value).map_err(|e| DatasetError::Io {
+            action: "write",
+            path: self.root.join(path),
+            source: e.into(),
+        })?;
+        bytes.push(b'\n');
+        self.write(path, &bytes)?;
+        Ok(bytes)
+    }
+
+    /// Writes `bytes` to `path`, whole or not at all.
+    pub(super) fn write(&self, path: &str, bytes: &[u8]) -> Result<(), DatasetError> {
+        let mut file = self.begin(path)?;
+        file.as_file_mut()
+            .write_all(bytes)
+            .map_err(DatasetError::io("write", self.root.join(path)))?;
+        self.finish(file, path)
+    }
+
+    /// A temporary file that will become `path`.
+    pub(super) fn begin(&self, path: &str) -> Result<NamedTempFile, DatasetError> {
+        let full = self.root.join(path);
+        let folder = full.parent().unwrap_or(&self.root);
+        fs::create_dir_all(folder).map_err(DatasetError::io("create the folder", folder))?;
+        let file = tempfile::Builder::new()
+            .prefix(TEMPORARY)
+            .tempfile_in(folder)
+            .map_err(DatasetError::io("create a file in", folder))?;
+        // Where the file system has no locks, a dead writer's file stays; it harms nobody.
+        let _ = file.as_file().try_lock();
+        Ok(file)
+    }
+
+    /// Flushes the temporary file to the disk and gives it its name.
+    pub(super) fn finish(&self, file: NamedTempFile, path: &str) -> Result<(), DatasetError> {
+        let full = self.root.join(path);
+        file.as_file()
+            .sync_data()
+            .map_err(DatasetError::io("flush", &full))?;
+        // Temporary files are private to their owner; a dataset is for the lab.
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            let _ = file
+                .as_file()
+                .set_permissions(fs::Permissions::from_mode(0o644));
+        }
+        file.persist(&full)
+            .map_err(|e| DatasetError::io("write", &full)(e.error))?;
+        Ok(())
+    }
+
+    /// Removes the manifest: from here on the dataset does not count as complete.
+    pub fn unseal(&self) -> Result<(), DatasetError> {
+        self.remove(MANIFEST)
+    }
+
+    pub(super) fn remove(&self, path: &str) -> Result<(), DatasetError> {
+        let full = self.root.join(path);
+        match fs::remove_file(&full) {
+            Err(e) if e.kind() != ErrorKind::NotFound => Err(DatasetError::io("remove", full)(e)),
+            _ => Ok(()),
+        }
+    }
+
+    fn state(&self) -> Result<Option<State>, DatasetError> {
+        let path = self.root.join(STATE);
+        match fs::read(&path) {
+            Ok(bytes) => {
+                serde_json::from_slice(&bytes)
+                    .map(Some)
+                    .map_err(|e| DatasetError::Damaged {
+                        problem: format!(
+                            "{e}; delete the folder {} to start anew",
+                            self.root.display()
+                        ),
+                        path,
+                    })
+            }
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(DatasetError::io("read", path)(e)),
+        }
+    }
+
+    /// Deletes what pointshard wrote here, the manifest first and the state last.
+    fn clear(&self, state: &State) -> Result<(), DatasetError> {
+        self.unseal()?;
+        for group in &state.groups {
+            let plain = Path::new(group).components().count() == 1 && group.ends_with(".zarr");
+            if plain {
+                self.remove_folder(group)?;
+            }
+        }
+        self.remove_folder(PRIVATE)
+    }
+
+    fn remove_folder(&self, path: &str) -> Result<(), DatasetError> {
+        let full = self.root.join(path);
+        match fs::remove_dir_all(&full) {
+            Err(e) if e.kind() != ErrorKind::NotFound => Err(DatasetError::io("remove", full)(e)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Removes temporary files whose writers are dead.
+    pub(super) fn sweep(&self, layout: &Layout) -> Result<(), DatasetError> {
+        let groups = layout
+            .splits
+            .iter()
+            .map(|s| self.root.join(group_path(&s.name)));
+        let mut folders: Vec<PathBuf> = groups.collect();
+        folders.push(self.root.join(PRIVATE));
+        sweep_files(&self.root);
+        while let Some(folder) = folders.pop() {
+            sweep_files(&folder);
+            let Ok(entries) = fs::read_dir(&folder) else {
+                continue;
+            };
+            let inner = entries
+                .flatten()
+                .filter(|e| e.file_type().is_ok_and(|t| t.is_dir()));
+            folders.extend(inner.map(|e| e.path()));
+        }
+        Ok(())
+    }
+}
+
+/// Removes the dead temporary files right in `folder`. One that another process removes first is no error.
+fn sweep_files(folder: &Path) {
+    let Ok(entries) = fs::read_dir(folder) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let temporary = entry.file_name().to_string_lossy().starts_with(TEMPORARY);
+        if temporary && File::open(entry.path()).is_ok_and(|f| f.try_lock().is_ok()) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// Whether the folder does not exist or holds nothing but dead temporary files.
+fn is_empty(root: &Path) -> Result<bool, DatasetError> {
+    match fs::read_dir(root) {
+        Ok(mut entries) => Ok(entries.next().is_none()),
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(true),
+        Err(e) => Err(DatasetError::io("read", root)(e)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::geometry::Window;
+
+    fn layout() -> Layout {
+        Layout::new(
+            Window::new([1, 1, 1]).unwrap(),
+            vec![("train".into(), 1)],
+            vec![],
+            None,
+        )
+    }
+
+    fn claim(root: &Path, plan: &str, force: bool) -> Result<Output, DatasetError> {
+        Output::claim(root, blake3::hash(plan.as_bytes()), &layout(), force)
+    }
+
+    #[test]
+    fn an_output_of_another_plan_is_refused_and_force_starts_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("new/out");
+        let output = claim(&root, "a", false).unwrap();
+        output.write("train.zarr/img/c/0", b"x").unwrap();
+        output.write(MANIFEST, b"{}").unwrap();
+        claim(&root, "a", false).unwrap();
+        assert!(root.join("train.zarr/img/c/0").exists());
+        assert!(matches!(
+            claim(&root, "b", false),
+            Err(DatasetError::OtherPlan { .. })
+        ));
+        assert!(root.join(MANIFEST).exists());
+        claim(&root, "b", true).unwrap();
+        assert!(!root.join("train.zarr").exists() && !root.join(MANIFEST).exists());
+    }
+
+    #[test]
+    fn a_folder_that_is_not_ours_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("thesis.tex"), "x").unwrap();
+        for force in [false, true] {
+            assert!(matches!(
+                claim(dir.path(), "a", force),
+                Err(DatasetError::Foreign { .. })
+            ));
+        }
+        assert!(dir.path().join("thesis.tex").exists());
+    }
+
+    #[test]
+    fn a_dead_writers_file_is_swept_and_a_living_one_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let output = claim(dir.path(), "a", false).unwrap();
+        let alive = output.begin("train.zarr/img/c/1").unwrap();
+        let dead = dir.path().join("train.zarr/img/c/.writing-dead");
+        fs::write(&dead, "half").unwrap();
+        claim(dir.path(), "a", false).unwrap();
+        assert!(!dead.exists() && alive.path().exists());
+        output.finish(alive, "train.zarr/img/c/1").unwrap();
+        assert_eq!(output.size_bytes("train.zarr/img/c/1").unwrap(), Some(0));
+    }
+}

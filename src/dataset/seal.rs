@@ -1,0 +1,250 @@
+//! Sealing: when every shard stands, metadata, index columns and, last of all, the manifest are written.
+
+use indexmap::IndexMap;
+use serde_json::{Map, Value, json};
+
+use super::layout::group_path;
+use super::metadata::{array_metadata, group_metadata, zarr_error};
+use super::{
+    ArrayEntry, BoxEntry, Column, ColumnValues, DatasetError, FileEntry, Layout, MANIFEST,
+    Manifest, Output, Receipt, SCHEMA_VERSION, SampleIndex, ShardEntry, SourceEntry, SplitEntry,
+};
+
+/// What the manifest says that is not in the layout or in receipts.
+#[derive(Clone, Debug)]
+pub struct Sealed {
+    /// The config with all defaults filled in.
+    pub config: Value,
+    /// The collection that was read.
+    pub collection: String,
+    /// The sources; their chunk counts are filled in from the receipts.
+    pub sources: Vec<SourceEntry>,
+    /// Every box of the collection.
+    pub boxes: Vec<BoxEntry>,
+    /// For each array the layer that it was cut out of.
+    pub layers: Vec<String>,
+    /// nm per voxel of every window, x y z.
+    pub resolution_nm: [f64; 3],
+    /// What a person should know.
+    pub warnings: Vec<String>,
+}
+
+/// Checks that every shard stands, writes what is missing beside them, and writes the manifest.
+///
+/// `index` has the columns of each split. Where all is written already and of the right size, nothing is.
+pub fn seal(
+    output: &Output,
+    layout: &Layout,
+    about: Sealed,
+    index: &[SampleIndex],
+) -> Result<Manifest, DatasetError> {
+    let receipts = collect(output, layout)?;
+    let mut manifest = Manifest {
+        schema_version: SCHEMA_VERSION,
+        plan_digest: output.plan_digest().to_owned(),
+        config: about.config,
+        collection: about.collection,
+        sources: about.sources,
+        boxes: about.boxes,
+        splits: IndexMap::new(),
+        arrays: IndexMap::new(),
+        shards: Vec::new(),
+        files: Vec::new(),
+        warnings: about.warnings,
+    };
+    for split in &layout.splits {
+        let entry = SplitEntry {
+            path: group_path(&split.name),
+            samples: split.samples,
+            shard_samples: split.shard_samples,
+        };
+        manifest.splits.insert(split.name.clone(), entry);
+    }
+    for (i, (array, layer)) in layout.arrays.iter().zip(about.layers).enumerate() {
+        let entry = ArrayEntry {
+            layer,
+            data_type: array.data_type,
+            sample_shape: layout.sample_shape(i),
+        };
+        manifest.arrays.insert(array.name.clone(), entry);
+    }
+    add_receipts(&mut manifest, layout, &receipts);
+    check_sources(&manifest)?;
+    let mut files = Vec::new();
+    for (split, index) in index.iter().enumerate() {
+        files.extend(group_files(
+            layout,
+            split,
+            index,
+            &receipts,
+            about.resolution_nm,
+            &manifest,
+        )?);
+    }
+    for (path, bytes) in &files {
+        manifest.files.push(FileEntry {
+            path: path.clone(),
+            bytes: bytes.len() as u64,
+            blake3: blake3::hash(bytes).to_string(),
+        });
+    }
+    output.sweep(layout)?;
+    let mut whole = output.read_json::<Manifest>(MANIFEST)?.as_ref() == Some(&manifest);
+    for (path, bytes) in &files {
+        whole &= output.size_bytes(path)? == Some(bytes.len() as u64);
+    }
+    if !whole {
+        output.unseal()?;
+        for (path, bytes) in &files {
+            output.write(path, bytes)?;
+        }
+        output.write_json(MANIFEST, &manifest)?;
+    }
+    Ok(manifest)
+}
+
+/// The receipt of every shard, in the order of [`Layout::all_shards`].
+fn collect(output: &Output, layout: &Layout) -> Result<Vec<Receipt>, DatasetError> {
+    let mut receipts = Vec::new();
+    let mut missing = Vec::new();
+    for id in layout.all_shards() {
+        match Receipt::find(output, layout, id)? {
+            Some(receipt) => receipts.push(receipt),
+            None => missing.push(layout.shard_path(id)),
+        }
+    }
+    match missing.first() {
+        None => Ok(receipts),
+        Some(first) => Err(DatasetError::Incomplete {
+            missing: missing.len(),
+            expected: missing.len() + receipts.len(),
+            first: first.clone(),
+        }),
+    }
+}
+
+fn add_receipts(manifest: &mut Manifest, layout: &Layout, receipts: &[Receipt]) {
+    for (id, receipt) in layout.all_shards().zip(receipts) {
+        let samples = layout.samples(id);
+        manifest.shards.push(ShardEntry {
+            path: layout.shard_path(id),
+            bytes: receipt.bytes,
+            blake3: receipt.blake3.clone(),
+            split: layout.splits[id.split].name.clone(),
+            array: layout.arrays[id.array].name.clone(),
+            first_sample: samples.start,
+            samples: samples.end - samples.start,
+        });
+        for used in &receipt.sources {
+            if let Some(source) = manifest.sources.get_mut(used.source) {
+                source.chunks_touched += used.touched;
+                source.chunks_missing += used.missing;
+            }
+        }
+    }
+}
+
+/// A source of which no touched chunk is stored is a wrong path, not an empty layer.
+fn check_sources(manifest: &Manifest) -> Result<(), DatasetError> {
+    let absent = |s: &&SourceEntry| s.chunks_touched > 0 && s.chunks_missing == s.chunks_touched;
+    match manifest.sources.iter().find(absent) {
+        None => Ok(()),
+        Some(source) => Err(DatasetError::NothingStored {
+            source_url: source.location.clone(),
+            touched: source.chunks_touched,
+        }),
+    }
+}
+
+/// Metadata and columns of one split's group, by path relative to the output folder.
+fn group_files(
+    layout: &Layout,
+    split: usize,
+    index: &SampleIndex,
+    receipts: &[Receipt],
+    resolution_nm: [f64; 3],
+    manifest: &Manifest,
+) -> Result<Vec<(String, Vec<u8>)>, DatasetError> {
+    let samples = layout.splits[split].samples;
+    let mut columns = index.columns.clone();
+    for (array, a) in layout.arrays.iter().enumerate() {
+        let values = layout.sample_shape(array).iter().product::<u64>() as f64;
+        let of_array = layout
+            .all_shards()
+            .zip(receipts)
+            .filter(|(id, _)| id.split == split && id.array == array);
+        let nonzero =
+            of_array.flat_map(|(_, r)| r.nonzero.iter().map(|n| (*n as f64 / values) as f32));
+        columns.insert(
+            format!("{}_nonzero_fraction", a.name),
+            Column::new(
+                ColumnValues::f32(nonzero),
+                "share of the sample's values that are not 0",
+            ),
+        );
+    }
+    let mut files = Vec::new();
+    let mut consolidated = Map::new();
+    let mut add = |files: &mut Vec<_>, name: &str, metadata: Vec<u8>| -> Result<(), DatasetError> {
+        let value =
+            serde_json::from_slice(&metadata).map_err(|e| zarr_error(name, e.to_string()))?;
+        consolidated.insert(name.to_owned(), value);
+        files.push((format!("{name}/zarr.json"), metadata));
+        Ok(())
+    };
+    for (array, a) in layout.arrays.iter().enumerate() {
+        let mut attributes = Map::new();
+        attributes.insert("layer".into(), json!(manifest.arrays[&a.name].layer));
+        attributes.insert("resolution_nm".into(), json!(resolution_nm));
+        add(
+            &mut files,
+            &a.name,
+            array_metadata(layout, split, array, attributes)?,
+        )?;
+    }
+    for (name, column) in &columns {
+        let mut of_column = column.files(name, samples)?.into_iter();
+        if let Some((_, metadata)) = of_column.next() {
+            add(&mut files, name, metadata)?;
+        }
+        files.extend(of_column);
+    }
+    let attributes = group_attributes(layout, split, &columns, resolution_nm, manifest);
+    files.push((
+        "zarr.json".into(),
+        group_metadata(attributes, consolidated)?,
+    ));
+    let group = group_path(&layout.splits[split].name);
+    Ok(files
+        .into_iter()
+        .map(|(path, bytes)| (format!("{group}/{path}"), bytes))
+        .collect())
+}
+
+/// What a trainer needs to know about a split. `coordinates` is the convention (CF) by which xarray takes the
+/// index columns for coordinates of the arrays.
+fn group_attributes(
+    layout: &Layout,
+    split: usize,
+    columns: &IndexMap<String, Column>,
+    resolution_nm: [f64; 3],
+    manifest: &Manifest,
+) -> Map<String, Value> {
+    let coordinates: Vec<_> = columns.keys().map(String::as_str).collect();
+    let mut attributes = Map::new();
+    attributes.insert("coordinates".into(), json!(coordinates.join(" ")));
+    attributes.insert(
+        "pointshard".into(),
+        json!({
+            "schema_version": manifest.schema_version,
+            "plan_digest": manifest.plan_digest,
+            "split": layout.splits[split].name,
+            "samples": layout.splits[split].samples,
+            "window_voxels": layout.window.voxels(),
+            "resolution_nm": resolution_nm,
+            "axis_order_of_triples": "xyz",
+            "arrays": manifest.arrays,
+        }),
+    );
+    attributes
+}

@@ -1,0 +1,133 @@
+//! Shards: files of the Zarr v3 codec `sharding_indexed`, one inner chunk per sample.
+//!
+//! A shard is streamed to its file sample by sample, so that it costs the memory of one sample, not of a
+//! shard. Format (Zarr v3 codec `sharding_indexed` 1.0): the encoded inner chunks one after the other, then the
+//! index, two little-endian u64 (offset, length) per inner chunk in C order, both `u64::MAX` where the chunk is
+//! all fill value, then the CRC-32C of the index. An inner chunk is `bytes` (little-endian), `zstd`, `crc32c`:
+//! its values in C order as one zstd frame, then the frame's CRC-32C, little-endian. The metadata that says so
+//! is made by zarrs in `metadata`, and `check` reads everything back through zarrs.
+
+use std::io::Write;
+
+use tempfile::NamedTempFile;
+
+use super::{DatasetError, Layout, Output, ShardId};
+
+/// Level of zstd that samples are compressed with.
+pub(super) const ZSTD_LEVEL: i32 = 1;
+
+/// Encodes samples; one per thread, reused from sample to sample.
+pub struct SampleEncoder {
+    compressor: zstd::bulk::Compressor<'static>,
+    encoded: Vec<u8>,
+}
+
+impl SampleEncoder {
+    /// An encoder with buffers for samples of up to `sample_bytes`.
+    pub fn new() -> Result<Self, DatasetError> {
+        let compressor =
+            zstd::bulk::Compressor::new(ZSTD_LEVEL).map_err(|e| zstd_error(e.to_string()))?;
+        Ok(Self {
+            compressor,
+            encoded: Vec::new(),
+        })
+    }
+
+    /// The inner chunk that holds `values`.
+    fn encode(&mut self, values: &[u8]) -> Result<&[u8], DatasetError> {
+        self.encoded.clear();
+        self.encoded
+            .reserve(zstd::zstd_safe::compress_bound(values.len()) + 4);
+        self.compressor
+            .compress_to_buffer(values, &mut self.encoded)
+            .map_err(|e| zstd_error(e.to_string()))?;
+        let crc = crc32c::crc32c(&self.encoded);
+        self.encoded.extend_from_slice(&crc.to_le_bytes());
+        Ok(&self.encoded)
+    }
+}
+
+fn zstd_error(problem: String) -> DatasetError {
+    DatasetError::Zarr {
+        object: "a sample".into(),
+        problem: format!("zstd: {problem}"),
+    }
+}
+
+/// A shard that is being written.
+#[derive(Debug)]
+pub struct ShardWriter<'o> {
+    output: &'o Output,
+    path: String,
+    file: NamedTempFile,
+    hasher: blake3::Hasher,
+    index: Vec<[u64; 2]>,
+    capacity: usize,
+    written_bytes: u64,
+}
+
+/// Offset and length of an inner chunk that is all fill value.
+const EMPTY: [u64; 2] = [u64::MAX; 2];
+
+impl<'o> ShardWriter<'o> {
+    /// Begins the shard `id`.
+    pub fn begin(output: &'o Output, layout: &Layout, id: ShardId) -> Result<Self, DatasetError> {
+        let path = layout.shard_path(id);
+        Ok(Self {
+            output,
+            file: output.begin(&path)?,
+            path,
+            hasher: blake3::Hasher::new(),
+            index: Vec::new(),
+            capacity: layout.splits[id.split].shard_samples as usize,
+            written_bytes: 0,
+        })
+    }
+
+    /// Adds the next sample: its values in C order, little-endian, or `None` where all are the fill value.
+    pub fn push(
+        &mut self,
+        values: Option<&[u8]>,
+        encoder: &mut SampleEncoder,
+    ) -> Result<(), DatasetError> {
+        assert!(
+            self.index.len() < self.capacity,
+            "more samples than the shard has places"
+        );
+        let Some(values) = values else {
+            self.index.push(EMPTY);
+            return Ok(());
+        };
+        let encoded = encoder.encode(values)?;
+        self.index.push([self.written_bytes, encoded.len() as u64]);
+        self.write(encoded)
+    }
+
+    /// Writes the index, flushes, and gives the file its name: (bytes, blake3).
+    pub fn finish(mut self) -> Result<(u64, blake3::Hash), DatasetError> {
+        self.index.resize(self.capacity, EMPTY);
+        let mut index: Vec<u8> = self
+            .index
+            .iter()
+            .flatten()
+            .flat_map(|v| v.to_le_bytes())
+            .collect();
+        index.extend_from_slice(&crc32c::crc32c(&index).to_le_bytes());
+        self.write(&index)?;
+        self.output.finish(self.file, &self.path)?;
+        Ok((self.written_bytes, self.hasher.finalize()))
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<(), DatasetError> {
+        self.hasher.update(bytes);
+        self.file
+            .as_file_mut()
+            .write_all(bytes)
+            .map_err(DatasetError::io(
+                "write",
+                self.output.root().join(&self.path),
+            ))?;
+        self.written_bytes += bytes.len() as u64;
+        Ok(())
+    }
+}

@@ -1,0 +1,233 @@
+//! The sample table: which sample exists, where its window starts, and in which order samples are stored.
+//!
+//! In go config, collection and annotations; out comes a [`Plan`]. It is a pure function of those: nothing
+//! here reads or writes, and everything downstream is a function of (plan, source). Samples are ordered by
+//! box, as in the collection; inside a box by a space-filling curve over cells of one window, so that
+//! neighbours share source chunks; inside a cell by annotation id.
+
+mod boxes;
+mod leaks;
+mod order;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::collection::{Collection, LayerError};
+use crate::config::{Config, ConfigFile};
+use crate::geometry::{PointNm, VoxelBox};
+use crate::points::{PointsInBoxes, PropertySpec};
+use crate::storage::SourceUrl;
+
+pub use boxes::{BoxJob, Jobs};
+pub use leaks::Leak;
+
+/// Every sample of every split, and what it is cut out of.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The job description that the plan carries out.
+    pub config: Config,
+    /// Every box of the collection, in its order.
+    pub boxes: Vec<PlannedBox>,
+    /// The splits, as the config lists them.
+    pub splits: Vec<PlannedSplit>,
+    /// The arrays, as the config lists them.
+    pub arrays: Vec<PlannedArray>,
+    /// The volumes that windows are cut out of, each once.
+    pub sources: Vec<SourceUrl>,
+    /// Annotation properties that every point layer has: one column each.
+    pub properties: Vec<PropertySpec>,
+    /// What a person should know, though it is no error.
+    pub warnings: Vec<String>,
+}
+
+/// A box and what became of its annotations.
+#[derive(Clone, Debug)]
+pub struct PlannedBox {
+    /// Its id in the collection.
+    pub id: String,
+    /// Its tags.
+    pub tags: Vec<String>,
+    /// Lower corner, nm.
+    pub min_nm: [f64; 3],
+    /// Upper corner, nm.
+    pub max_nm: [f64; 3],
+    /// Position of its split in [`Plan::splits`], if it belongs to one.
+    pub split: Option<usize>,
+    /// Position of its layer group, which [`PlannedArray::source_of_group`] counts. 0 without a split.
+    pub group: usize,
+    /// Annotations whose anchor lies inside.
+    pub annotations: u64,
+    /// Those that are samples.
+    pub samples: u64,
+    /// Those that are not, by reason.
+    pub dropped: BTreeMap<DropReason, u64>,
+}
+
+/// Why an annotation inside a box is no sample.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DropReason {
+    /// Its window would lie beyond the coordinates that voxels can have.
+    WindowOutOfRange,
+}
+
+/// One split's samples, in the order in which they are stored.
+#[derive(Clone, Debug)]
+pub struct PlannedSplit {
+    /// Its name.
+    pub name: String,
+    /// Its samples.
+    pub samples: Vec<Sample>,
+    /// For each of [`Plan::properties`] the samples' values, little-endian, one after the other.
+    pub properties: Vec<Vec<u8>>,
+}
+
+/// One sample.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sample {
+    /// The annotation's id.
+    pub annotation_id: u64,
+    /// The anchor that the window is centred on.
+    pub center_nm: PointNm,
+    /// The window's first voxel, x y z.
+    pub start_voxel: [i64; 3],
+    /// Position of its box in [`Plan::boxes`].
+    pub box_index: u32,
+}
+
+/// One array to write.
+#[derive(Clone, Debug)]
+pub struct PlannedArray {
+    /// Its name in the output.
+    pub name: String,
+    /// For each layer group the position of its volume in [`Plan::sources`].
+    pub source_of_group: Vec<usize>,
+}
+
+/// Why there can be no plan.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// A layer that the config names is not to be had.
+    #[error("{}: at `{path}`: box {box_id:?} needs the layer `{layer}`", config.display())]
+    Layer {
+        /// The config file.
+        config: PathBuf,
+        /// JSON path in the config.
+        path: String,
+        /// The layer's name.
+        layer: String,
+        /// The first box whose group lacks it.
+        box_id: String,
+        /// What is wrong.
+        source: LayerError,
+    },
+    /// Tags that put a box into two splits.
+    #[error("the box {id:?} with the tags {tags:?} belongs to the splits `{first}` and `{second}`: change `splits` in {} or the box's tags, so that it is in one", config.display())]
+    SeveralSplits {
+        /// The box.
+        id: String,
+        /// Its tags.
+        tags: Vec<String>,
+        /// A split.
+        first: String,
+        /// Another.
+        second: String,
+        /// The config file.
+        config: PathBuf,
+    },
+    /// No box belongs to any split.
+    #[error("none of the {boxes} boxes of {collection} belongs to a split; `splits` in {} names the tags {wanted}, the boxes bear {found}", config.display())]
+    NoBox {
+        /// Number of boxes.
+        boxes: usize,
+        /// The collection.
+        collection: String,
+        /// The config file.
+        config: PathBuf,
+        /// The tags that the config names.
+        wanted: String,
+        /// The tags that there are.
+        found: String,
+    },
+    /// Windows of two splits share voxels.
+    #[error("{0}; move the boxes apart, or set \"leaks\": \"warn\" or \"allow\" in the config")]
+    Leaks(Leak),
+}
+
+impl Plan {
+    /// The table for `jobs`, given the annotations of each of its point layers.
+    ///
+    /// `annotations` and `properties` have one entry per layer in [`Jobs::point_sources`]; the boxes of each
+    /// are those of [`Jobs::boxes_of_points`].
+    pub fn build(
+        jobs: &Jobs,
+        annotations: Vec<PointsInBoxes>,
+        properties: &[&[PropertySpec]],
+    ) -> Result<Self, PlanError> {
+        boxes::build(jobs, annotations, properties)
+    }
+
+    /// Which boxes are read from where, before any annotation is.
+    pub fn jobs(config: &ConfigFile, collection: &Collection) -> Result<Jobs, PlanError> {
+        Jobs::new(config, collection)
+    }
+
+    /// The voxels of a sample's window.
+    pub fn window_of(&self, sample: &Sample) -> VoxelBox {
+        self.config.window.at(sample.start_voxel)
+    }
+
+    /// The volume that the sample's window of `array` is cut out of: a position in [`Plan::sources`].
+    pub fn source_of(&self, array: usize, sample: &Sample) -> usize {
+        let group = self.boxes[sample.box_index as usize].group;
+        self.arrays[array].source_of_group[group]
+    }
+
+    /// Number of samples in all splits.
+    pub fn samples(&self) -> u64 {
+        self.splits.iter().map(|s| s.samples.len() as u64).sum()
+    }
+
+    /// Digest of the whole table. Equal digests: the same samples in the same order out of the same sources.
+    pub fn digest(&self) -> blake3::Hash {
+        let mut hasher = blake3::Hasher::new();
+        let mut text = |value: serde_json::Value| {
+            let text = value.to_string();
+            hasher.update(&(text.len() as u64).to_le_bytes());
+            hasher.update(text.as_bytes());
+        };
+        text(serde_json::json!(self.config));
+        for b in &self.boxes {
+            text(serde_json::json!([
+                b.id, b.tags, b.min_nm, b.max_nm, b.split, b.group
+            ]));
+        }
+        for source in &self.sources {
+            text(serde_json::json!([
+                source.format,
+                source.location.to_string()
+            ]));
+        }
+        for array in &self.arrays {
+            text(serde_json::json!([array.name, array.source_of_group]));
+        }
+        for property in &self.properties {
+            text(serde_json::json!(property.id));
+        }
+        for split in &self.splits {
+            hasher.update(&(split.samples.len() as u64).to_le_bytes());
+            for s in &split.samples {
+                hasher.update(&s.annotation_id.to_le_bytes());
+                hasher.update(bytemuck::bytes_of(&s.center_nm.0));
+                hasher.update(bytemuck::bytes_of(&s.start_voxel));
+                hasher.update(&s.box_index.to_le_bytes());
+            }
+            for column in &split.properties {
+                hasher.update(column);
+            }
+        }
+        hasher.finalize()
+    }
+}

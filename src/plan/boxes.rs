@@ -1,0 +1,336 @@
+//! From boxes and annotations to samples: splits by tags, windows, drops, order, property columns.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use crate::collection::{Collection, LayerError, LayerGroup};
+use crate::config::{ConfigFile, Leaks};
+use crate::geometry::BoxNm;
+use crate::points::{Annotation, PointsInBoxes, PropertySpec};
+use crate::storage::SourceUrl;
+
+use super::{
+    DropReason, Plan, PlanError, PlannedArray, PlannedBox, PlannedSplit, Sample, leaks,
+    order::spatial_key,
+};
+
+/// What has to be read for a plan: for each box that belongs to a split, its split, its layer group
+/// and its point layer.
+#[derive(Clone, Debug)]
+pub struct Jobs {
+    file: ConfigFile,
+    boxes: Vec<PlannedBox>,
+    jobs: Vec<BoxJob>,
+    arrays: Vec<PlannedArray>,
+    sources: Vec<SourceUrl>,
+    point_sources: Vec<SourceUrl>,
+    warnings: Vec<String>,
+}
+
+/// A box that belongs to a split.
+#[derive(Clone, Debug)]
+pub struct BoxJob {
+    /// Position of the box in the collection.
+    pub box_index: usize,
+    /// Position of its point layer in [`Jobs::point_sources`].
+    pub points: usize,
+    /// Where it is.
+    pub bounds: BoxNm,
+}
+
+impl Jobs {
+    pub(super) fn new(file: &ConfigFile, collection: &Collection) -> Result<Self, PlanError> {
+        let config = &file.config;
+        let mut jobs = Self {
+            file: file.clone(),
+            boxes: Vec::new(),
+            jobs: Vec::new(),
+            arrays: config
+                .arrays
+                .keys()
+                .map(|name| PlannedArray {
+                    name: name.clone(),
+                    source_of_group: Vec::new(),
+                })
+                .collect(),
+            sources: Vec::new(),
+            point_sources: Vec::new(),
+            warnings: Vec::new(),
+        };
+        let mut groups: HashMap<*const LayerGroup, (usize, usize)> = HashMap::new();
+        for (box_index, tagged) in collection.boxes.iter().enumerate() {
+            let split = jobs.split_of(&tagged.id, &tagged.tags)?;
+            let mut group = 0;
+            if split.is_some() {
+                let key = Arc::as_ptr(&tagged.layers);
+                let (position, points) = match groups.get(&key) {
+                    Some(known) => *known,
+                    None => {
+                        let added = jobs.add_group(&tagged.layers, &tagged.id)?;
+                        groups.insert(key, added);
+                        added
+                    }
+                };
+                group = position;
+                jobs.jobs.push(BoxJob {
+                    box_index,
+                    points,
+                    bounds: tagged.bounds,
+                });
+            }
+            jobs.boxes.push(PlannedBox {
+                id: tagged.id.clone(),
+                tags: tagged.tags.clone(),
+                min_nm: tagged.bounds.min(),
+                max_nm: tagged.bounds.max(),
+                split,
+                group,
+                annotations: 0,
+                samples: 0,
+                dropped: BTreeMap::new(),
+            });
+        }
+        if jobs.jobs.is_empty() {
+            let list = |tags: BTreeSet<&String>| match tags.is_empty() {
+                true => "none".to_owned(),
+                false => tags
+                    .into_iter()
+                    .map(|t| format!("`{t}`"))
+                    .collect::<Vec<_>>()
+                    .join(", "),
+            };
+            return Err(PlanError::NoBox {
+                boxes: jobs.boxes.len(),
+                collection: collection.location.to_string(),
+                config: file.path.clone(),
+                wanted: list(config.splits.values().flatten().collect()),
+                found: list(collection.boxes.iter().flat_map(|b| &b.tags).collect()),
+            });
+        }
+        for (kind, rows) in &collection.other_rows {
+            jobs.warnings.push(format!(
+                "{rows} row(s) of type `{kind}` in {} are no bounding boxes and were left out",
+                collection.location
+            ));
+        }
+        Ok(jobs)
+    }
+
+    /// The sources of the point layers, each once.
+    pub fn point_sources(&self) -> &[SourceUrl] {
+        &self.point_sources
+    }
+
+    /// The boxes whose annotations come from the point layer `points`, in the collection's order.
+    pub fn boxes_of_points(&self, points: usize) -> Vec<BoxNm> {
+        let of_layer = self.jobs.iter().filter(|j| j.points == points);
+        of_layer.map(|j| j.bounds).collect()
+    }
+
+    /// The one split whose tags the box all bears.
+    fn split_of(&self, id: &str, tags: &[String]) -> Result<Option<usize>, PlanError> {
+        let splits = &self.file.config.splits;
+        let mut fitting = splits
+            .iter()
+            .enumerate()
+            .filter(|(_, (_, wanted))| wanted.iter().all(|tag| tags.contains(tag)));
+        let first = fitting.next();
+        match (first, fitting.next()) {
+            (Some((_, (first, _))), Some((_, (second, _)))) => Err(PlanError::SeveralSplits {
+                id: id.to_owned(),
+                tags: tags.to_vec(),
+                first: first.clone(),
+                second: second.clone(),
+                config: self.file.path.clone(),
+            }),
+            (first, _) => Ok(first.map(|(i, _)| i)),
+        }
+    }
+
+    /// Resolves the layers that the job reads from a group: (position of the group, of its point layer).
+    fn add_group(&mut self, group: &LayerGroup, box_id: &str) -> Result<(usize, usize), PlanError> {
+        let config = self.file.config.clone();
+        let path = self.file.path.clone();
+        let resolve = |json_path: String, layer: &str| {
+            group
+                .source(layer)
+                .map_err(|source: LayerError| PlanError::Layer {
+                    config: path.clone(),
+                    path: json_path,
+                    layer: layer.to_owned(),
+                    box_id: box_id.to_owned(),
+                    source,
+                })
+        };
+        let points = resolve("points.layer".into(), &config.points.layer)?;
+        let points = position(&mut self.point_sources, points);
+        for (array, (name, wanted)) in self.arrays.iter_mut().zip(&config.arrays) {
+            let source = resolve(format!("arrays.{name}.layer"), &wanted.layer)?;
+            array
+                .source_of_group
+                .push(position(&mut self.sources, source));
+        }
+        Ok((self.arrays[0].source_of_group.len() - 1, points))
+    }
+}
+
+/// The position of `source` in `list`, where it is put if it is not there yet.
+fn position(list: &mut Vec<SourceUrl>, source: SourceUrl) -> usize {
+    list.iter().position(|s| *s == source).unwrap_or_else(|| {
+        list.push(source);
+        list.len() - 1
+    })
+}
+
+pub(super) fn build(
+    jobs: &Jobs,
+    annotations: Vec<PointsInBoxes>,
+    properties: &[&[PropertySpec]],
+) -> Result<Plan, PlanError> {
+    let config = &jobs.file.config;
+    let mut warnings = jobs.warnings.clone();
+    for (points, source) in annotations.iter().zip(&jobs.point_sources) {
+        report_points(points, source, &mut warnings);
+    }
+    let columns = common_properties(properties, &mut warnings);
+    let mut boxes = jobs.boxes.clone();
+    let mut splits: Vec<_> = config
+        .splits
+        .keys()
+        .map(|name| PlannedSplit {
+            name: name.clone(),
+            samples: Vec::new(),
+            properties: vec![Vec::new(); columns.len()],
+        })
+        .collect();
+    let mut annotations: Vec<_> = annotations
+        .into_iter()
+        .map(|a| a.per_box.into_iter())
+        .collect();
+    for job in &jobs.jobs {
+        let planned = &mut boxes[job.box_index];
+        let Some(split) = planned.split else { continue };
+        let inside = annotations[job.points].next().unwrap_or_default();
+        let samples = samples_of_box(config, job.box_index as u32, inside, planned);
+        for (sample, annotation) in samples {
+            splits[split].samples.push(sample);
+            for (values, column) in splits[split].properties.iter_mut().zip(&columns) {
+                let spec = &properties[job.points][column[job.points]];
+                values.extend_from_slice(spec.bytes(&annotation.properties));
+            }
+        }
+    }
+    let properties = columns
+        .iter()
+        .map(|c| properties[0][c[0]].clone())
+        .collect();
+    let plan = Plan {
+        config: config.clone(),
+        boxes,
+        splits,
+        arrays: jobs.arrays.clone(),
+        sources: jobs.sources.clone(),
+        properties,
+        warnings,
+    };
+    check_leaks(plan)
+}
+
+/// The box's samples in the order in which they are stored, each with its annotation.
+fn samples_of_box(
+    config: &crate::config::Config,
+    box_index: u32,
+    annotations: Vec<Annotation>,
+    planned: &mut PlannedBox,
+) -> Vec<(Sample, Annotation)> {
+    planned.annotations = annotations.len() as u64;
+    let mut samples = Vec::with_capacity(annotations.len());
+    for annotation in annotations {
+        match config
+            .window
+            .start_around(&annotation.anchor, &config.resolution)
+        {
+            None => {
+                *planned
+                    .dropped
+                    .entry(DropReason::WindowOutOfRange)
+                    .or_insert(0) += 1
+            }
+            Some(start_voxel) => {
+                let sample = Sample {
+                    annotation_id: annotation.id,
+                    center_nm: annotation.anchor,
+                    start_voxel,
+                    box_index,
+                };
+                samples.push((sample, annotation));
+            }
+        }
+    }
+    planned.samples = samples.len() as u64;
+    let origin = std::array::from_fn(|d| {
+        samples
+            .iter()
+            .map(|(s, _)| s.start_voxel[d])
+            .min()
+            .unwrap_or(0)
+    });
+    samples.sort_by_cached_key(|(s, _)| {
+        (
+            spatial_key(s.start_voxel, origin, &config.window),
+            s.annotation_id,
+        )
+    });
+    samples
+}
+
+/// For each property that every point layer has with one type: its position in each layer's list.
+fn common_properties(layers: &[&[PropertySpec]], warnings: &mut Vec<String>) -> Vec<Vec<usize>> {
+    let mut columns = Vec::new();
+    let Some(first) = layers.first() else {
+        return columns;
+    };
+    for property in *first {
+        let positions: Option<Vec<usize>> = layers
+            .iter()
+            .map(|l| {
+                l.iter()
+                    .position(|p| p.id == property.id && p.kind == property.kind)
+            })
+            .collect();
+        match positions {
+            Some(positions) => columns.push(positions),
+            None => warnings.push(format!(
+                "the annotation property `{}` gets no column: not every point layer has it with one type",
+                property.id
+            )),
+        }
+    }
+    columns
+}
+
+fn report_points(points: &PointsInBoxes, source: &SourceUrl, warnings: &mut Vec<String>) {
+    let report = &points.report;
+    let of = |text: &String| format!("{}: {text}", source.location);
+    warnings.extend(report.warnings.iter().map(of));
+    if let Some((id, file)) = &report.not_finite.example {
+        warnings.push(format!(
+            "{} annotation(s) of {} have no finite position and were left out, for example {id} in {file}",
+            report.not_finite.annotations, source.location
+        ));
+    }
+}
+
+fn check_leaks(mut plan: Plan) -> Result<Plan, PlanError> {
+    if plan.config.leaks == Leaks::Allow {
+        return Ok(plan);
+    }
+    match (leaks::find(&plan), plan.config.leaks) {
+        (Some(leak), Leaks::Error) => Err(PlanError::Leaks(leak)),
+        (Some(leak), _) => {
+            plan.warnings.push(leak.to_string());
+            Ok(plan)
+        }
+        (None, _) => Ok(plan),
+    }
+}
