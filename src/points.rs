@@ -3,8 +3,8 @@
 //! In go the source of a point layer and the boxes of a collection; out comes, for every box, each
 //! annotation whose anchor lies in it, once, ordered by id. Nothing is dropped silently: what could not be
 //! used is counted in a [`PointsReport`], and a layer that contradicts itself is an error. The one
-//! source so far is Neuroglancer's precomputed format ([`precomputed`]); another one produces the
-//! same batches and shares everything behind them ([`gather`]).
+//! source so far is Neuroglancer's precomputed format (`precomputed`); another one produces the
+//! same batches and shares everything behind them (`gather`).
 
 mod error;
 mod gather;

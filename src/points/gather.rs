@@ -87,47 +87,72 @@ pub(super) struct Conflict {
 }
 
 /// Merges `batches`, the lowest conflicting id being the error.
-pub(super) fn gather(batches: Vec<Batch>, box_count: usize) -> Result<Gathered, Conflict> {
-    let mut gathered = Gathered {
-        per_box: vec![Vec::new(); box_count],
-        ..Gathered::default()
-    };
-    count_ids(&batches, &mut gathered)?;
+pub(super) fn gather(mut batches: Vec<Batch>, box_count: usize) -> Result<Gathered, Conflict> {
+    let mut gathered = Gathered::default();
+    count_ids(&mut batches, &mut gathered)?;
     for (i, batch) in batches.iter().enumerate() {
         for id in &batch.not_finite {
             gathered.not_finite.entry(*id).or_insert(i);
         }
     }
-    let mut hits: Vec<Hit> = batches.into_iter().flat_map(|batch| batch.hits).collect();
-    // Stable: of one id, the record of the first batch stays the first.
-    hits.par_sort_by_key(|hit| hit.annotation.id);
-    let mut kept: Option<(u64, Box<[u8]>)> = None;
-    for hit in hits {
-        let annotation = hit.annotation;
-        match &kept {
-            Some((id, properties)) if *id == annotation.id => {
-                let differing = &mut gathered.differing_properties;
-                if *properties != annotation.properties && differing.last() != Some(id) {
-                    differing.push(*id);
-                }
-                continue;
-            }
-            _ => kept = Some((annotation.id, annotation.properties.clone())),
+    // Annotations are large: what is sorted is where they are. Of one id the first record comes first.
+    let mut order: Vec<(u64, usize, usize)> =
+        Vec::with_capacity(batches.iter().map(|batch| batch.hits.len()).sum());
+    for (i, batch) in batches.iter().enumerate() {
+        let hits = batch.hits.iter().enumerate();
+        order.extend(hits.map(|(j, hit)| (hit.annotation.id, i, j)));
+    }
+    order.par_sort_unstable();
+    let same_id = |a: &(u64, usize, usize), b: &(u64, usize, usize)| a.0 == b.0;
+    let first_hits = order
+        .chunk_by(same_id)
+        .map(|records| &batches[records[0].1].hits[records[0].2]);
+    gathered.per_box = room_for(first_hits, box_count);
+    for records in order.chunk_by(same_id) {
+        let (id, i, j) = records[0];
+        let properties =
+            |(_, i, j): &(u64, usize, usize)| &batches[*i].hits[*j].annotation.properties;
+        if records
+            .iter()
+            .any(|r| properties(r) != properties(&records[0]))
+        {
+            gathered.differing_properties.push(id);
         }
-        for i in hit.more_boxes {
-            gathered.per_box[i].push(annotation.clone());
+        let hit = &mut batches[i].hits[j];
+        for b in &hit.more_boxes {
+            gathered.per_box[*b].push(hit.annotation.clone());
         }
-        gathered.per_box[hit.first_box].push(annotation);
+        gathered.per_box[hit.first_box].push(Annotation {
+            properties: std::mem::take(&mut hit.annotation.properties),
+            ..hit.annotation
+        });
     }
     Ok(gathered)
 }
 
-fn count_ids(batches: &[Batch], gathered: &mut Gathered) -> Result<(), Conflict> {
-    let mut seen: Vec<(Seen, usize)> = batches
-        .iter()
-        .enumerate()
-        .flat_map(|(i, batch)| batch.seen.iter().map(move |seen| (*seen, i)))
-        .collect();
+/// An empty list per box, with room for what of `hits` lies in it.
+fn room_for<'a>(hits: impl Iterator<Item = &'a Hit>, box_count: usize) -> Vec<Vec<Annotation>> {
+    let mut counts = vec![0; box_count];
+    for hit in hits {
+        counts[hit.first_box] += 1;
+        for b in &hit.more_boxes {
+            counts[*b] += 1;
+        }
+    }
+    counts.into_iter().map(Vec::with_capacity).collect()
+}
+
+/// Counts ids and finds conflicts; takes `seen` out of the batches.
+fn count_ids(batches: &mut [Batch], gathered: &mut Gathered) -> Result<(), Conflict> {
+    let mut seen: Vec<(Seen, usize)> =
+        Vec::with_capacity(batches.iter().map(|batch| batch.seen.len()).sum());
+    for (i, batch) in batches.iter_mut().enumerate() {
+        seen.extend(
+            std::mem::take(&mut batch.seen)
+                .into_iter()
+                .map(|seen| (seen, i)),
+        );
+    }
     seen.par_sort_unstable();
     for pair in seen.windows(2) {
         let [(a, in_a), (b, in_b)] = pair else {

@@ -132,18 +132,21 @@ impl Layer {
     ) -> Result<PointsInBoxes, PointsError> {
         let tasks = self.tasks(boxes)?;
         let index = BoxIndex::new(boxes);
-        let batches = tasks
+        // Most cells of a sparse layer are not stored: only those that are leave something behind.
+        let read = tasks
             .par_iter()
             .map_init(Vec::new, |buffer, task| {
-                self.read_cell(*task, &index, anchor, buffer)
+                let batch = self.read_cell(*task, &index, anchor, buffer);
+                batch.map(|batch| batch.map(|batch| (*task, batch)))
             })
+            .filter_map(Result::transpose)
             .collect::<Result<Vec<_>, _>>()?;
-        let cells_empty = batches.iter().filter(|batch| batch.is_none()).count() as u64;
-        let batches = batches.into_iter().map(Option::unwrap_or_default).collect();
+        let (stored, batches): (Vec<Task>, Vec<Batch>) = read.into_iter().unzip();
         let gathered =
-            gather(batches, boxes.len()).map_err(|conflict| self.conflict(&tasks, conflict))?;
+            gather(batches, boxes.len()).map_err(|conflict| self.conflict(&stored, conflict))?;
+        let cells_empty = (tasks.len() - stored.len()) as u64;
         let mut report = PointsReport {
-            cells_read: tasks.len() as u64 - cells_empty,
+            cells_read: stored.len() as u64,
             cells_empty,
             annotations_read: gathered.distinct,
             repeated_records: gathered.repeated,
@@ -152,7 +155,7 @@ impl Layer {
                 example: gathered
                     .not_finite
                     .first_key_value()
-                    .map(|(id, i)| (*id, tasks[*i].object())),
+                    .map(|(id, i)| (*id, stored[*i].object())),
             },
             warnings: self.info.warnings.clone(),
         };
@@ -276,11 +279,11 @@ impl Layer {
     }
 
     /// Reads the two cells of a conflict again, to say what they hold.
-    fn conflict(&self, tasks: &[Task], conflict: Conflict) -> PointsError {
+    fn conflict(&self, stored: &[Task], conflict: Conflict) -> PointsError {
         let Conflict { id, batches } = conflict;
         let mut found: Vec<(u64, String, String)> = Vec::new();
         let mut buffer = Vec::new();
-        for task in batches.map(|i| tasks[i]) {
+        for task in batches.map(|i| stored[i]) {
             let cell = task.level.grid.cell(task.number);
             if let Err(e) = task.level.cells.read(&cell, &mut buffer) {
                 return e.into();

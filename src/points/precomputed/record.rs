@@ -143,94 +143,86 @@ impl RecordLayout {
         }
     }
 
-    /// Where a record is; `None` if a coordinate is not finite.
+    /// Where a record is; `None` if a coordinate is not finite. Ends become nm first, and what lies between
+    /// them is computed in nm.
     pub(super) fn place(&self, geometry: &[u8], anchor: Anchor) -> Option<Place> {
-        let mut points = self.vectors(geometry);
+        let mut points = self.points(geometry);
         let first = points.next()?;
-        let twice = |p: [f64; 3]| (p, p, p);
-        let (first, last, anchor) = match self.kind {
-            GeometryKind::Point => twice(first),
-            // Its second vector holds the radii.
-            GeometryKind::Ellipsoid => twice(first),
-            GeometryKind::Box => twice(middle(first, points.next()?)),
-            GeometryKind::Line => {
-                let last = points.next()?;
-                let anchor = match anchor {
-                    Anchor::Midpoint => middle(first, last),
-                    Anchor::Start => first,
-                    Anchor::End => last,
-                };
-                (first, last, anchor)
+        let (anchor, ends) = match self.kind {
+            // The second vector of an ellipsoid holds its radii.
+            GeometryKind::Point | GeometryKind::Ellipsoid => (first, [first; 2]),
+            GeometryKind::Box => {
+                let centre = first.midpoint(&points.next()?);
+                (centre, [centre; 2])
             }
-            GeometryKind::Polyline => {
-                if !self.vectors(geometry).flatten().all(f64::is_finite) {
-                    return None;
-                }
+            GeometryKind::Line | GeometryKind::Polyline => {
                 let last = points.last().unwrap_or(first);
-                let anchor = match anchor {
-                    Anchor::Midpoint => self.middle_by_length(geometry),
-                    Anchor::Start => first,
-                    Anchor::End => last,
+                let anchor = match (anchor, self.kind) {
+                    (Anchor::Start, _) => first,
+                    (Anchor::End, _) => last,
+                    (Anchor::Midpoint, GeometryKind::Line) => first.midpoint(&last),
+                    (Anchor::Midpoint, _) => self.middle_by_length(geometry),
                 };
-                (first, last, anchor)
+                (anchor, [first, last])
             }
         };
-        let nm = |p: [f64; 3]| PointNm(std::array::from_fn(|d| p[d] * self.unit_nm[d]));
-        let place = Place {
-            anchor: nm(anchor),
-            ends: [nm(first), nm(last)],
-        };
-        let finite = place.anchor.is_finite() && place.ends.iter().all(PointNm::is_finite);
-        finite.then_some(place)
+        let is_polyline = self.kind == GeometryKind::Polyline;
+        let finite = anchor.is_finite()
+            && ends.iter().all(PointNm::is_finite)
+            && (!is_polyline || self.points(geometry).all(|p| p.is_finite()));
+        finite.then_some(Place { anchor, ends })
     }
 
     /// The geometry of a record for messages: its vectors in nm.
     pub(super) fn describe(&self, geometry: &[u8]) -> String {
+        const SHOWN: usize = 4;
         let mut vectors: Vec<String> = self
-            .vectors(geometry)
-            .take(5)
-            .map(|p| PointNm(std::array::from_fn(|d| p[d] * self.unit_nm[d])).to_string())
+            .points(geometry)
+            .take(SHOWN)
+            .map(|p| p.to_string())
             .collect();
-        if vectors.len() == 5 {
-            vectors[4] = "...".to_owned();
+        if self.points(geometry).count() > SHOWN {
+            vectors.push("...".to_owned());
         }
         vectors.join(" - ")
     }
 
-    /// The vectors of a record in the layer's units, axes x, y, z.
-    fn vectors<'a>(&'a self, geometry: &'a [u8]) -> impl Iterator<Item = [f64; 3]> + 'a {
+    /// The vectors of a record in nm, axes x, y, z.
+    fn points<'a>(&'a self, geometry: &'a [u8]) -> impl Iterator<Item = PointNm> + 'a {
         let (floats, _) = geometry.as_chunks::<4>();
-        floats
-            .chunks_exact(self.rank)
-            .map(|vector| self.axes.map(|d| f64::from(f32::from_le_bytes(vector[d]))))
+        floats.chunks_exact(self.rank).map(|vector| {
+            let voxel = |d: usize| f64::from(f32::from_le_bytes(vector[d]));
+            PointNm(std::array::from_fn(|i| {
+                voxel(self.axes[i]) * self.unit_nm[i]
+            }))
+        })
     }
 
-    /// The point half way along a polyline, lengths taken in nm.
-    fn middle_by_length(&self, geometry: &[u8]) -> [f64; 3] {
-        let points: Vec<[f64; 3]> = self.vectors(geometry).collect();
-        let length = |a: [f64; 3], b: [f64; 3]| {
-            (0..3)
-                .map(|d| ((b[d] - a[d]) * self.unit_nm[d]).powi(2))
-                .sum::<f64>()
-                .sqrt()
-        };
-        let total: f64 = points.windows(2).map(|pair| length(pair[0], pair[1])).sum();
-        let mut left = total / 2.0;
-        for pair in points.windows(2) {
-            let step = length(pair[0], pair[1]);
+    /// The point half way along a polyline.
+    fn middle_by_length(&self, geometry: &[u8]) -> PointNm {
+        let points: Vec<PointNm> = self.points(geometry).collect();
+        let steps: Vec<f64> = points
+            .windows(2)
+            .map(|pair| {
+                (0..3)
+                    .map(|d| (pair[1].0[d] - pair[0].0[d]).powi(2))
+                    .sum::<f64>()
+                    .sqrt()
+            })
+            .collect();
+        let mut left = steps.iter().sum::<f64>() / 2.0;
+        for (pair, step) in points.windows(2).zip(steps) {
             if step > 0.0 && left <= step {
-                let part = left / step;
-                return std::array::from_fn(|d| pair[0][d] + part * (pair[1][d] - pair[0][d]));
+                let (from, to) = (pair[0].0, pair[1].0);
+                return PointNm(std::array::from_fn(|d| {
+                    from[d] + left / step * (to[d] - from[d])
+                }));
             }
             left -= step;
         }
         // All points are one.
-        points.last().copied().unwrap_or([f64::NAN; 3])
+        points.last().copied().unwrap_or(PointNm([f64::NAN; 3]))
     }
-}
-
-fn middle(a: [f64; 3], b: [f64; 3]) -> [f64; 3] {
-    std::array::from_fn(|d| (a[d] + b[d]) / 2.0)
 }
 
 /// A digest by which records of one geometry are known; -0.0 and 0.0 are one.
@@ -265,10 +257,10 @@ mod tests {
         values.iter().flat_map(|v| v.to_le_bytes()).collect()
     }
 
-    fn read(
-        layout: &RecordLayout,
-        bytes: &[u8],
-    ) -> Result<Vec<(u64, Vec<u8>, Vec<u8>)>, PointsError> {
+    /// Id, geometry, properties.
+    type Owned = (u64, Vec<u8>, Vec<u8>);
+
+    fn read(layout: &RecordLayout, bytes: &[u8]) -> Result<Vec<Owned>, PointsError> {
         let mut records = Vec::new();
         layout.read(bytes, &|| "layer/s0/0_0_0".to_owned(), |r| {
             records.push((r.id, r.geometry.to_vec(), r.properties.to_vec()));
@@ -401,7 +393,7 @@ mod tests {
         // Half of an odd sum at 3 million needs more than float32.
         let found = place(
             GeometryKind::Line,
-            &[3e6, 0.0, 0.0, 3_000_000.25, 0.0, 0.0],
+            &[3e6, 0.0, 0.0, 3e6 + 0.25, 0.0, 0.0],
             Anchor::Midpoint,
         );
         assert_eq!(found.unwrap()[0][0], 3_000_000.125 * 4.0);

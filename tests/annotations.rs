@@ -1,0 +1,242 @@
+//! Annotation layers that other programs wrote, read equal to their known values.
+//!
+//! The data lie in `../shared/data` beside the checkout. Without them the tests say so and pass, except
+//! under CI, where they must be there.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use pointshard::geometry::{BoxNm, PointNm};
+use pointshard::points::{
+    Anchor, Annotation, PointLayer, PointsInBoxes, PropertyKind, PropertySpec,
+};
+use pointshard::storage::{Location, SourceUrl};
+use serde_json::Value;
+
+/// nm per voxel of all these layers.
+const RESOLUTION: [f64; 3] = [4.6, 4.6, 45.0];
+
+/// The folder of the shared data, or `None` where the checkout stands alone.
+fn shared_data() -> Option<PathBuf> {
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
+    if data.is_dir() {
+        return Some(data);
+    }
+    assert!(
+        std::env::var_os("CI").is_none(),
+        "{} is missing",
+        data.display()
+    );
+    eprintln!("skipped: {} is not there", data.display());
+    None
+}
+
+fn json(path: &Path) -> Value {
+    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+}
+
+fn open(folder: &Path) -> PointLayer {
+    let here = Location::Local(PathBuf::new());
+    let url = format!("precomputed://file://{}", folder.display());
+    PointLayer::open(&SourceUrl::parse(&url, &here).unwrap()).unwrap()
+}
+
+fn everything() -> BoxNm {
+    BoxNm::from_corners(PointNm([-1e9; 3]), PointNm([1e9; 3])).unwrap()
+}
+
+fn read_all(layer: &PointLayer, anchor: Anchor) -> PointsInBoxes {
+    layer.read_boxes(&[everything()], anchor).unwrap()
+}
+
+fn triple(value: &Value) -> [f64; 3] {
+    let list = value.as_array().unwrap();
+    [0, 1, 2].map(|d| list[d].as_f64().unwrap())
+}
+
+fn nm(voxels: [f64; 3]) -> PointNm {
+    PointNm([0, 1, 2].map(|d| voxels[d] * RESOLUTION[d]))
+}
+
+/// The true annotations by id.
+fn rows(data: &Path) -> BTreeMap<u64, Value> {
+    let rows = json(&data.join("annotations/rows.json"));
+    let rows = rows["rows"].as_array().unwrap().iter();
+    rows.map(|row| (row["id"].as_u64().unwrap(), row.clone()))
+        .collect()
+}
+
+/// A property's value as JSON, as `rows.json` writes it.
+fn value(property: &PropertySpec, annotation: &Annotation) -> Value {
+    let bytes = property.bytes(&annotation.properties);
+    match property.kind {
+        PropertyKind::Float32 => f64::from(f32::from_le_bytes(bytes.try_into().unwrap())).into(),
+        PropertyKind::Uint32 => u32::from_le_bytes(bytes.try_into().unwrap()).into(),
+        PropertyKind::Uint8 => bytes[0].into(),
+        PropertyKind::Rgb => bytes.to_vec().into(),
+        other => panic!("these layers have no {}", other.name()),
+    }
+}
+
+/// Everything in `layer` against the true rows.
+fn assert_rows(data: &Path, layer: &PointLayer, found: &PointsInBoxes, is_line: bool) {
+    let rows = rows(data);
+    let annotations = &found.per_box[0];
+    assert_eq!(found.report.annotations_read, rows.len() as u64);
+    assert!(
+        found.report.warnings.is_empty(),
+        "{:?}",
+        found.report.warnings
+    );
+    let ids: Vec<u64> = annotations.iter().map(|a| a.id).collect();
+    assert_eq!(ids, rows.keys().copied().collect::<Vec<_>>());
+    assert_eq!(layer.properties().len(), 4);
+    for (annotation, row) in annotations.iter().zip(rows.values()) {
+        let (a, b) = (triple(&row["a"]), triple(&row["b"]));
+        let middle = nm(a).midpoint(&nm(b));
+        let (anchor, ends) = match is_line {
+            true => (middle, [nm(a), nm(b)]),
+            false => (nm(triple(&row["point"])), [nm(triple(&row["point"])); 2]),
+        };
+        assert_eq!((annotation.anchor, annotation.ends), (anchor, ends));
+        for property in layer.properties() {
+            assert_eq!(
+                value(property, annotation),
+                row["props"][&property.id],
+                "{}",
+                annotation.id
+            );
+        }
+    }
+}
+
+#[test]
+fn points_and_lines_as_neuroglancer_writes_them_equal_their_rows() {
+    let Some(data) = shared_data() else { return };
+    for (name, is_line) in [("points", false), ("lines", true)] {
+        let layer = open(&data.join("vnc").join(name));
+        assert_rows(&data, &layer, &read_all(&layer, Anchor::Midpoint), is_line);
+    }
+}
+
+#[test]
+fn points_on_three_levels_as_zetta_utils_writes_them_equal_their_rows() {
+    let Some(data) = shared_data() else { return };
+    let layer = open(&data.join("annotations/zetta_points_multilevel"));
+    let found = read_all(&layer, Anchor::Midpoint);
+    assert_rows(&data, &layer, &found, false);
+    assert_eq!(
+        found.report.cells_read + found.report.cells_empty,
+        1 + 4 + 32
+    );
+    assert!(found.report.cells_empty > 0);
+}
+
+#[test]
+fn lines_stored_in_every_cell_that_they_touch_equal_their_rows() {
+    let Some(data) = shared_data() else { return };
+    let layer = open(&data.join("annotations/lines_multilevel"));
+    let found = read_all(&layer, Anchor::Midpoint);
+    assert_rows(&data, &layer, &found, true);
+    assert_eq!(
+        (found.report.cells_read, found.report.repeated_records),
+        (25, 17)
+    );
+}
+
+#[test]
+fn boxes_stand_at_their_centres() {
+    let Some(data) = shared_data() else { return };
+    let layer = open(&data.join("annotations/ng_boxes"));
+    let found = read_all(&layer, Anchor::Start);
+    let rows = rows(&data);
+    assert_eq!(found.per_box[0].len(), rows.len());
+    for annotation in &found.per_box[0] {
+        let row = &rows[&annotation.id];
+        let (a, b) = (triple(&row["a"]), triple(&row["b"]));
+        let centre = nm(a).midpoint(&nm(b));
+        assert_eq!((annotation.anchor, annotation.ends), (centre, [centre; 2]));
+    }
+}
+
+#[test]
+fn a_sharded_layer_is_refused_by_its_member() {
+    let Some(data) = shared_data() else { return };
+    let source = SourceUrl {
+        format: None,
+        location: Location::Local(data.join("annotations/points_sharded_raw")),
+    };
+    let e = PointLayer::open(&source).unwrap_err().to_string();
+    assert!(e.contains("`spatial[0].sharding`"), "{e}");
+}
+
+/// The boxes of the collection, corners as they come.
+fn boxes(collection: &Path) -> Vec<BoxNm> {
+    let collection = json(collection);
+    let boxes = collection["annotations"].as_array().unwrap().iter();
+    let corners = |b: &Value| {
+        BoxNm::from_corners(PointNm(triple(&b["pointA"])), PointNm(triple(&b["pointB"])))
+    };
+    boxes.map(|b| corners(b).unwrap()).collect()
+}
+
+#[test]
+fn the_boxes_of_the_collection_hold_the_expected_ids_and_centres() {
+    let Some(data) = shared_data() else { return };
+    let boxes = boxes(&data.join("vnc/collection.json"));
+    let mut checked = 0;
+    for golden in [
+        "a_points_32x32x8",
+        "a_points_33x33x5",
+        "a_lines_mid_32x32x8",
+    ] {
+        let golden = json(&data.join(format!("goldens/{golden}.json")));
+        let name = golden["config"]["annotations"].as_str().unwrap();
+        let found = open(&data.join("vnc").join(name))
+            .read_boxes(&boxes, Anchor::Midpoint)
+            .unwrap();
+        let expected = golden["samples"].as_array().unwrap();
+        let samples = found
+            .per_box
+            .iter()
+            .enumerate()
+            .flat_map(|(i, list)| list.iter().map(move |a| (i, a.id, a.anchor.0)));
+        let samples: Vec<_> = samples.collect();
+        assert_eq!(samples.len(), expected.len());
+        for (sample, expected) in samples.iter().zip(expected) {
+            let id = expected["annotation_id"].as_str().unwrap().parse().unwrap();
+            let bbox = expected["bbox"].as_u64().unwrap() as usize;
+            assert_eq!(*sample, (bbox, id, triple(&expected["centre_nm"])));
+            checked += 1;
+        }
+    }
+    assert_eq!(checked, 30 + 30 + 26);
+}
+
+#[test]
+fn a_count_of_2_to_the_40_is_an_error_that_names_the_file() {
+    let Some(data) = shared_data() else { return };
+    let layer = open(&data.join("malformed/ann_count_2_40/layer"));
+    let e = layer
+        .read_boxes(&[everything()], Anchor::Midpoint)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        e.contains("spatial0/0_0_0") && e.contains("1099511627776"),
+        "{e}"
+    );
+}
+
+#[test]
+fn a_point_at_infinity_is_left_out_and_reported() {
+    let Some(data) = shared_data() else { return };
+    let folder = data.join("malformed/ann_inf");
+    let layer = open(&folder.join("layer"));
+    let found = layer
+        .read_boxes(&boxes(&folder.join("collection.json")), Anchor::Midpoint)
+        .unwrap();
+    assert_eq!(found.per_box[0].len(), 1);
+    assert_eq!(found.report.not_finite.annotations, 1);
+    let (_, file) = found.report.not_finite.example.unwrap();
+    assert!(file.ends_with("spatial0/0_0_0"), "{file}");
+}
