@@ -1,6 +1,7 @@
 //! pointshard cuts training windows around annotated points out of connectomics volumes, once,
 //! into Zarr v3 shards.
 
+pub mod demo;
 pub mod geometry;
 pub mod storage;
 pub mod volume;

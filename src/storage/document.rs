@@ -57,10 +57,9 @@ pub fn parse_document<T: DeserializeOwned>(
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     serde_path_to_error::deserialize(&mut deserializer)
         .and_then(|value| {
-            deserializer
-                .end()
-                .map(|()| value)
-                .map_err(|e| serde_path_to_error::Error::new(serde_path_to_error::Track::new().path(), e))
+            deserializer.end().map(|()| value).map_err(|e| {
+                serde_path_to_error::Error::new(serde_path_to_error::Track::new().path(), e)
+            })
         })
         .map_err(|e| DocumentError::Parse {
             object: object.to_owned(),
@@ -82,9 +81,13 @@ mod tests {
 
     #[test]
     fn an_error_names_the_file_and_the_field() {
-        let e = parse_document::<Doc>(br#"{"list": [1, 300]}"#, "a/info", "an info file").unwrap_err();
+        let e =
+            parse_document::<Doc>(br#"{"list": [1, 300]}"#, "a/info", "an info file").unwrap_err();
         let text = e.to_string();
-        assert!(text.contains("a/info") && text.contains("`list[1]`"), "{text}");
+        assert!(
+            text.contains("a/info") && text.contains("`list[1]`"),
+            "{text}"
+        );
         assert!(parse_document::<Doc>(br#"{"list": []} x"#, "a/info", "an info file").is_err());
     }
 }

@@ -100,7 +100,17 @@ mod tests {
     fn an_object_over_the_limit_is_refused() {
         let (_dir, store) = store();
         let e = store.read("a/b", 4, &mut Vec::new()).unwrap_err();
-        assert!(matches!(e, StorageError::TooLarge { found_bytes: 5, limit_bytes: 4, .. }), "{e}");
+        assert!(
+            matches!(
+                e,
+                StorageError::TooLarge {
+                    found_bytes: 5,
+                    limit_bytes: 4,
+                    ..
+                }
+            ),
+            "{e}"
+        );
     }
 
     #[test]
@@ -108,7 +118,10 @@ mod tests {
         let (_dir, store) = store();
         for key in ["../a/b", "a/../../x", "/etc/passwd", ""] {
             let e = store.read(key, 5, &mut Vec::new()).unwrap_err();
-            assert!(matches!(e, StorageError::KeyLeavesRoot { .. }), "{key}: {e}");
+            assert!(
+                matches!(e, StorageError::KeyLeavesRoot { .. }),
+                "{key}: {e}"
+            );
         }
     }
 

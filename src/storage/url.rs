@@ -30,7 +30,9 @@ pub enum Location {
 #[derive(Debug, thiserror::Error)]
 pub enum LocationError {
     /// A scheme that is not read.
-    #[error("the source {source_url:?} has the scheme `{scheme}`, which is not read; expected `file://` or a plain path")]
+    #[error(
+        "the source {source_url:?} has the scheme `{scheme}`, which is not read; expected `file://` or a plain path"
+    )]
     Scheme {
         /// As written.
         source_url: String,
@@ -38,7 +40,9 @@ pub enum LocationError {
         scheme: String,
     },
     /// Nothing after the scheme.
-    #[error("the source {source_url:?} names no path; expected `precomputed://file://PATH` or a plain path")]
+    #[error(
+        "the source {source_url:?} names no path; expected `precomputed://file://PATH` or a plain path"
+    )]
     Empty {
         /// As written.
         source_url: String,
@@ -55,7 +59,15 @@ pub enum LocationError {
 
 /// Prefixes that name a format, not a place.
 const FORMATS: [&str; 9] = [
-    "precomputed", "graphene", "zarr", "zarr2", "zarr3", "n5", "boss", "nifti", "brainmaps",
+    "precomputed",
+    "graphene",
+    "zarr",
+    "zarr2",
+    "zarr3",
+    "n5",
+    "boss",
+    "nifti",
+    "brainmaps",
 ];
 
 impl SourceUrl {
@@ -161,8 +173,14 @@ mod tests {
     fn every_way_to_write_a_local_layer_means_the_same_folder() {
         let img = "/data/vnc/img".to_owned();
         let precomputed = Some("precomputed".to_owned());
-        assert_eq!(parse("precomputed://file://./img"), (precomputed.clone(), img.clone()));
-        assert_eq!(parse("precomputed://file:///data/vnc/img/"), (precomputed.clone(), img.clone()));
+        assert_eq!(
+            parse("precomputed://file://./img"),
+            (precomputed.clone(), img.clone())
+        );
+        assert_eq!(
+            parse("precomputed://file:///data/vnc/img/"),
+            (precomputed.clone(), img.clone())
+        );
         assert_eq!(parse("precomputed://./img"), (precomputed, img.clone()));
         assert_eq!(parse("file://./img"), (None, img.clone()));
         assert_eq!(parse("img"), (None, img.clone()));
@@ -182,7 +200,8 @@ mod tests {
 
     #[test]
     fn an_unknown_scheme_is_named() {
-        let e = SourceUrl::parse("carrierpigeon://loft/img", &Location::Local("".into())).unwrap_err();
+        let e =
+            SourceUrl::parse("carrierpigeon://loft/img", &Location::Local("".into())).unwrap_err();
         assert!(e.to_string().contains("`carrierpigeon`"), "{e}");
         assert!(SourceUrl::parse("precomputed://", &Location::Local("".into())).is_err());
         assert!(SourceUrl::parse("file://a|zarr3:|n5:", &Location::Local("".into())).is_err());
