@@ -25,12 +25,13 @@ const KINDS: [&str; 3] = ["small", "medium", "large"];
 
 impl Annotation {
     /// Geometry and properties as both indexes store them: positions, then properties by falling alignment,
-    /// padded to four bytes.
+    /// padded to four bytes. `size` comes first because neuroglancer's Python reader (2.41.2) aligns uint32
+    /// to three bytes: at any other place but the start it would be misread.
     fn record(&self) -> Vec<u8> {
         let coordinates = self.positions.iter().flatten();
         let mut bytes: Vec<u8> = coordinates.flat_map(|v| v.to_le_bytes()).collect();
-        bytes.extend(self.confidence.to_le_bytes());
         bytes.extend(self.size.to_le_bytes());
+        bytes.extend(self.confidence.to_le_bytes());
         bytes.extend([self.kind, 0, 0, 0]);
         bytes
     }
@@ -88,8 +89,8 @@ fn info(kind: &str, limit: usize) -> serde_json::Value {
         "upper_bound": upper_bound,
         "annotation_type": kind,
         "properties": [
-            {"id": "confidence", "type": "float32", "description": "how sure the detector is, 0 to 1"},
             {"id": "size", "type": "uint32", "description": "voxels of the density"},
+            {"id": "confidence", "type": "float32", "description": "how sure the detector is, 0 to 1"},
             {"id": "kind", "type": "uint8", "enum_values": [0, 1, 2], "enum_labels": KINDS},
         ],
         "relationships": [],
@@ -170,8 +171,9 @@ mod tests {
     fn a_record_is_the_positions_and_then_the_properties_padded_to_four_bytes() {
         let record = line([0.0; 3], [1.0; 3]).record();
         assert_eq!(record.len(), 24 + 4 + 4 + 1 + 3);
-        assert_eq!(record[24..28], 0.5f32.to_le_bytes());
-        assert_eq!(record[28..], [7, 0, 0, 0, 2, 0, 0, 0]);
+        assert_eq!(record[24..28], [7, 0, 0, 0]);
+        assert_eq!(record[28..32], 0.5f32.to_le_bytes());
+        assert_eq!(record[32..], [2, 0, 0, 0]);
     }
 
     #[test]

@@ -251,7 +251,7 @@ mod tests {
         image[0] = 12;
         image[SHAPE[0] + 1] = 12;
         let (shape, half) = halved(&image);
-        assert_eq!(half.len(), shape.iter().product());
+        assert_eq!(half.len(), shape.iter().product::<usize>());
         assert_eq!((half[0], half[1]), (11, 10));
     }
 }

@@ -156,7 +156,7 @@ fn annotation(synapse: &Synapse, positions: Vec<[f32; 3]>) -> Annotation {
         _ => 2,
     };
     let thickness_nm = 24.0;
-    let volume_nm3 = 3.14 * synapse.radius * synapse.radius * thickness_nm;
+    let volume_nm3 = std::f32::consts::PI * synapse.radius * synapse.radius * thickness_nm;
     Annotation {
         id: synapse.id,
         positions,
