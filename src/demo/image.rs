@@ -62,13 +62,17 @@ impl Painter<'_> {
                 let i = y * SHAPE[0] + x;
                 let cell = &tissue.neuropil.cells[usize::from(tissue.owner(z * SECTION + i))];
                 // Granules: ribosomes, filaments cut across.
-                let granules = smooth_step(0.30, 0.75, self.texture.at_nm(p, 21.0))
-                    * smooth_step(-0.5, 0.5, self.offset.at_nm(p, 230.0));
+                let mut granules = smooth_step(0.30, 0.75, self.texture.at_nm(p, 21.0));
+                if granules > 0.0 {
+                    granules *= smooth_step(-0.5, 0.5, self.offset.at_nm(p, 230.0));
+                }
                 // Reticulum: where smooth noise is near 0, there is a thin winding sheet.
                 let sheet = self.offset.at_nm(p, 62.0);
-                let reticulum = bump(sheet / 0.13)
-                    * smooth_step(0.05, 0.4, self.texture.at_nm(p, 240.0))
-                    * smooth_step(20.0, 45.0, tissue.depth(z * SECTION + i));
+                let mut reticulum = bump(sheet / 0.13);
+                if reticulum > 0.0 {
+                    reticulum *= smooth_step(0.05, 0.4, self.texture.at_nm(p, 240.0))
+                        * smooth_step(20.0, 45.0, tissue.depth(z * SECTION + i));
+                }
                 grey[i] = 170.0 + cell.shade + 9.0 * sheet + 11.0 * self.texture.at_nm(p, 36.0)
                     - 42.0 * granules
                     - 58.0 * reticulum;

@@ -7,6 +7,8 @@ use super::noise::{Noise, Rng, Vec3, along, dot, length, minus, scaled};
 
 /// Length of a segment of a neurite's axis.
 const STEP_NM: f32 = 170.0;
+/// More room than this makes no direction better, nm.
+const ENOUGH_ROOM_NM: f32 = 250.0;
 /// Neurites grow this far beyond the volume.
 const MARGIN_NM: f32 = 250.0;
 /// Distances between surfaces change at most this fast: 1, and the taper of a segment.
@@ -216,12 +218,18 @@ fn grow_neurite(rng: &mut Rng, segments: &mut Vec<Segment>, extent: Vec3, cell: 
         let mut direction = scaled(heading, sign);
         let mut radius = caliber;
         for _ in 0..steps {
+            // Room counts up to a limit: what is too far away from here to matter is left out.
+            let near: Vec<Segment> = segments[..others]
+                .iter()
+                .filter(|s| s.distance(place) < ENOUGH_ROOM_NM + STEEPEST * 1.3 * STEP_NM)
+                .copied()
+                .collect();
             let best = (0..6)
                 .map(|_| along(direction, rng.in_ball(), 0.75))
                 .map(|turn| scaled(turn, 1.0 / length(turn).max(0.1)))
                 .map(|turn| {
-                    let room = clearance(&segments[..others], along(place, turn, 1.3 * STEP_NM));
-                    (room.min(250.0), turn)
+                    let room = clearance(&near, along(place, turn, 1.3 * STEP_NM));
+                    (room.min(ENOUGH_ROOM_NM), turn)
                 })
                 .max_by(|a, b| a.0.total_cmp(&b.0));
             let Some((room, turn)) = best else { break };

@@ -90,9 +90,10 @@ impl Noise {
         let mut high = [0; 3];
         let mut t = [0.0; 3];
         for d in 0..3 {
-            let floor = p[d].floor();
-            let f = p[d] - floor;
-            low[d] = (floor as i32).rem_euclid(EDGE as i32) as usize;
+            // Cheaper than `floor`, which is a call on processors without SSE 4.1.
+            let whole = p[d] as i32 - i32::from(p[d] < 0.0);
+            let f = p[d] - whole as f32;
+            low[d] = whole as usize % EDGE;
             high[d] = (low[d] + 1) % EDGE;
             t[d] = f * f * (3.0 - 2.0 * f);
         }

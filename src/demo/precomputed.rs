@@ -23,12 +23,34 @@ const BLOCK: [usize; 3] = [8, 8, 8];
 /// zlib's scale: fast, and enough for chunks that are read once.
 const GZIP_LEVEL: i32 = 3;
 
+/// What a voxel holds.
+#[derive(Clone, Copy)]
+pub(super) enum DataType {
+    Uint8,
+    Uint64,
+}
+
+impl DataType {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Uint8 => "uint8",
+            Self::Uint64 => "uint64",
+        }
+    }
+
+    fn bytes(self) -> usize {
+        match self {
+            Self::Uint8 => 1,
+            Self::Uint64 => 8,
+        }
+    }
+}
+
 /// A volume to be written.
 pub(super) struct Volume<'a> {
     /// `image` or `segmentation`.
     pub(super) kind: &'a str,
-    /// `uint8` or `uint64`, with its bytes per voxel.
-    pub(super) data_type: (&'a str, usize),
+    pub(super) data_type: DataType,
     pub(super) encoding: Encoding,
     /// Voxels of a chunk, x, y, z.
     pub(super) chunk: [usize; 3],
@@ -80,7 +102,7 @@ impl Volume<'_> {
         let info = json!({
             "@type": "neuroglancer_multiscale_volume",
             "type": self.kind,
-            "data_type": self.data_type.0,
+            "data_type": self.data_type.name(),
             "num_channels": 1,
             "scales": scales,
         });
@@ -128,13 +150,15 @@ impl Volume<'_> {
     ) -> Result<(), DemoError> {
         let start = [0, 1, 2].map(|d| cell[d] * self.chunk[d]);
         let end = [0, 1, 2].map(|d| (start[d] + self.chunk[d]).min(scale.shape[d]));
-        let mut voxels = Vec::new();
+        let count: usize = [0, 1, 2].map(|d| end[d] - start[d]).iter().product();
+        let mut voxels = Vec::with_capacity(count * self.data_type.bytes());
         for z in start[2]..end[2] {
             for y in start[1]..end[1] {
                 let row = (z * scale.shape[1] + y) * scale.shape[0];
-                for x in start[0]..end[0] {
-                    let value = (scale.value)(row + x).to_le_bytes();
-                    voxels.extend_from_slice(&value[..self.data_type.1]);
+                let values = (start[0]..end[0]).map(|x| (scale.value)(row + x));
+                match self.data_type {
+                    DataType::Uint8 => voxels.extend(values.map(|v| v as u8)),
+                    DataType::Uint64 => voxels.extend(values.flat_map(u64::to_le_bytes)),
                 }
             }
         }
@@ -149,8 +173,13 @@ impl Volume<'_> {
             }
             Encoding::CompressedSegmentation => {
                 let shape = [0, 1, 2].map(|d| end[d] - start[d]);
-                let bytes =
-                    compressed_segmentation::encode(&voxels, shape, 1, BLOCK, self.data_type.1);
+                let bytes = compressed_segmentation::encode(
+                    &voxels,
+                    shape,
+                    1,
+                    BLOCK,
+                    self.data_type.bytes(),
+                );
                 write(&dir.join(name), &bytes)
             }
         }

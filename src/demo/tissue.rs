@@ -182,18 +182,25 @@ struct Section<'a> {
 }
 
 impl Section<'_> {
-    /// Fills the section tile by tile, narrowing the segments that can matter twice.
+    /// Fills the section tile by tile.
     fn fill(&mut self) {
-        for (x, y) in tiles([0, SHAPE[0]], [0, SHAPE[1]], 64) {
-            let coarse = self.candidates(self.neuropil.segments(), x, y);
-            for (x, y) in tiles(x, y, 8) {
-                let fine = self.candidates(&coarse, x, y);
-                for y in y[0]..y[1] {
-                    for x in x[0]..x[1] {
-                        self.fill_voxel(&fine, y * SHAPE[0] + x);
-                    }
+        let all = self.neuropil.segments();
+        self.fill_tiles(all, [0, SHAPE[0]], [0, SHAPE[1]], &[64, 16, 8]);
+    }
+
+    /// Fills a tile by way of smaller and smaller ones, narrowing the segments that can matter every time.
+    fn fill_tiles(&mut self, among: &[Segment], x: [usize; 2], y: [usize; 2], edges: &[usize]) {
+        let Some((edge, smaller)) = edges.split_first() else {
+            for y in y[0]..y[1] {
+                for x in x[0]..x[1] {
+                    self.fill_voxel(among, y * SHAPE[0] + x);
                 }
             }
+            return;
+        };
+        for (x, y) in tiles(x, y, *edge) {
+            let near = self.candidates(among, x, y);
+            self.fill_tiles(&near, x, y, smaller);
         }
     }
 

@@ -8,7 +8,7 @@ use super::annotations::{self, Annotation};
 use super::boxes::in_world;
 use super::noise::{length, minus};
 use super::organelles::{self, Synapse};
-use super::precomputed::{Encoding, Scale, Volume};
+use super::precomputed::{DataType, Encoding, Scale, Volume};
 use super::tissue::{self, Tissue, VOXELS};
 use super::{DemoError, image};
 
@@ -80,7 +80,7 @@ impl World {
         let half = |index: usize| u64::from(half[index]);
         Volume {
             kind: "image",
-            data_type: ("uint8", 1),
+            data_type: DataType::Uint8,
             encoding: Encoding::RawGzip,
             chunk: [64, 64, 16],
             scales: vec![
@@ -97,7 +97,7 @@ impl World {
             let label = |index: usize| u64::from(self.labels[index] >> bit & 1);
             Volume {
                 kind: "segmentation",
-                data_type: ("uint8", 1),
+                data_type: DataType::Uint8,
                 encoding: Encoding::RawGzip,
                 chunk: [96, 96, 16],
                 scales: vec![Scale::full(&label)],
@@ -107,7 +107,7 @@ impl World {
         let segment = |index: usize| self.segment(index);
         Volume {
             kind: "segmentation",
-            data_type: ("uint64", 8),
+            data_type: DataType::Uint64,
             encoding: Encoding::CompressedSegmentation,
             chunk: [128, 128, 32],
             scales: vec![Scale::full(&segment)],
