@@ -3,6 +3,7 @@
 use super::noise::Vec3;
 use super::organelles::Synapse;
 use super::{BoxReport, OFFSET, RESOLUTION_NM};
+use crate::geometry::{BoxNm, PointNm};
 
 /// A bounding box of the collection.
 pub(super) struct DemoBox {
@@ -28,12 +29,10 @@ impl DemoBox {
 
     /// Whether the centre of `synapse` lies in the box: lower bound included, upper not.
     pub(super) fn holds(&self, synapse: &Synapse) -> bool {
-        let center = in_world(synapse.positions[0]);
-        let [a, b] = self.corners_nm;
-        (0..3).all(|d| {
-            let v = f64::from(center[d]) * RESOLUTION_NM[d];
-            (a[d].min(b[d])..a[d].max(b[d])).contains(&v)
-        })
+        let voxel = in_world(synapse.positions[0]);
+        let center = PointNm([0, 1, 2].map(|d| f64::from(voxel[d]) * RESOLUTION_NM[d]));
+        let [a, b] = self.corners_nm.map(PointNm);
+        BoxNm::from_corners(a, b).is_some_and(|inside| inside.contains(&center))
     }
 }
 

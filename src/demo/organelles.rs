@@ -1,7 +1,7 @@
 //! What lies inside the cells of the demo tissue: mitochondria, and synapses with their vesicles.
 
 use super::SHAPE;
-use super::boxes::{DemoBox, boxes};
+use super::boxes::boxes;
 use super::noise::{Rng, Vec3, along, length, minus};
 use super::tissue::Tissue;
 
@@ -74,12 +74,9 @@ pub(super) fn place_mitochondria(tissue: &Tissue, seed: u64, wanted: usize) -> V
         let radius = (depth * rng.range(0.6, 0.85)).min(rng.range(75.0, 140.0));
         let half_length = radius * rng.range(0.7, 3.2);
         let axis = roomiest_direction(tissue, &mut rng, cell, center, half_length);
-        let free = placed.iter().all(|other| {
-            [-1.0, 0.0, 1.0]
-                .iter()
-                .all(|end| other.distance(along(center, axis, end * half_length)) > radius + 60.0)
-                && length(minus(other.center, center)) > 150.0 + other.half_length + half_length
-                || other.cell != cell
+        let mut same_cell = placed.iter().filter(|other| other.cell == cell);
+        let free = same_cell.all(|other| {
+            length(minus(other.center, center)) > 150.0 + other.half_length + half_length
         });
         if free {
             placed.push(Mitochondrion {
@@ -122,30 +119,23 @@ pub(super) fn place_synapses(
     let mut rng = Rng::new(seed ^ 0x5a9e);
     let mut placed: Vec<Synapse> = Vec::new();
     let boxes = boxes();
+    let mut missing = [outside, inside];
     for _ in 0..2_000_000 {
-        let boxed = placed.iter().filter(|s| is_boxed(&boxes, s)).count();
-        if boxed == inside && placed.len() - boxed == outside {
+        if missing == [0, 0] {
             break;
         }
         let voxel = [0, 1, 2].map(|d| rng.index(SHAPE[d]));
         let Some(synapse) = synapse_at(tissue, mitochondria, &mut rng, &placed, voxel) else {
             continue;
         };
-        let count = if is_boxed(&boxes, &synapse) {
-            boxed < inside
-        } else {
-            placed.len() - boxed < outside
-        };
-        let kept_empty = boxes.iter().any(|b| b.empty && b.holds(&synapse));
-        if count && !kept_empty {
+        let mut holders = boxes.iter().filter(|b| b.holds(&synapse)).peekable();
+        let count = &mut missing[usize::from(holders.peek().is_some())];
+        if *count > 0 && !holders.any(|b| b.empty) {
+            *count -= 1;
             placed.push(synapse);
         }
     }
     placed
-}
-
-fn is_boxed(boxes: &[DemoBox], synapse: &Synapse) -> bool {
-    boxes.iter().any(|b| b.holds(synapse))
 }
 
 /// The synapse at a voxel, if there is a contact that suits one.

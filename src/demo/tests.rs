@@ -90,7 +90,7 @@ fn check_annotations(files: &BTreeMap<String, Vec<u8>>, layer: &str, geometry: u
             cells += 1;
         }
     }
-    assert!(cells > 10);
+    assert_eq!(cells, 8);
     let ids: BTreeSet<u64> = WORLD.synapses.iter().map(|s| s.id).collect();
     assert_eq!(ids.len(), WORLD.synapses.len());
     assert_eq!(listed, ids);
