@@ -1,3 +1,102 @@
 //! Volumes: decoded blocks of a layer on its own storage grid.
+//!
+//! In goes a layer's source and the wanted resolution; out comes a [`Volume`], which is the same thing to
+//! everything downstream whatever it was read from. Reading a block has two halves, [`Volume::fetch`]
+//! (I/O) and [`Volume::decode`] (CPU), so that the one can overlap the other. The [`BlockCache`] fetches
+//! and decodes every block once while it is needed.
 
+mod cache;
 pub mod compressed_segmentation;
+mod compression;
+mod data_type;
+mod error;
+mod grid;
+mod precomputed;
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::geometry::{Resolution, VoxelBox};
+use crate::storage::SourceUrl;
+
+pub use cache::{Block, BlockCache, BlockKey, BlockUses, CacheStats, Lookup};
+pub use compression::Compression;
+pub use data_type::DataType;
+pub use error::VolumeError;
+pub use grid::{BlockGrid, BlockIndex};
+
+/// Largest decoded block that is accepted, in bytes: a guard against sizes that a damaged or hostile
+/// file claims.
+pub const MAX_BLOCK_BYTES: u64 = 1 << 30;
+
+/// What a volume holds and how it is stored.
+#[derive(Clone, Debug, PartialEq)]
+pub struct VolumeMeta {
+    /// Type of a voxel's value.
+    pub data_type: DataType,
+    /// Values per voxel.
+    pub channels: u32,
+    /// nm per voxel, as the source says.
+    pub resolution: Resolution,
+    /// The grid of blocks, and with it the volume's bounds.
+    pub grid: BlockGrid,
+}
+
+impl VolumeMeta {
+    /// Bytes of a decoded block: channels times the voxels of `region` times the value's size.
+    pub fn block_bytes(&self, region: &VoxelBox) -> usize {
+        let voxels: u64 = region.shape().iter().product();
+        voxels as usize * self.channels as usize * self.data_type.size_bytes()
+    }
+}
+
+/// A block as stored: its bytes and how they are compressed. Kept and reused from block to block.
+#[derive(Debug, Default)]
+pub struct Encoded {
+    /// The stored bytes.
+    pub bytes: Vec<u8>,
+    /// What is to be undone before the block's own encoding.
+    pub compression: Compression,
+    /// What is left when it is undone, where decoding takes a second step.
+    inflated: Vec<u8>,
+}
+
+/// One layer at one resolution.
+pub trait Volume: Send + Sync + fmt::Debug {
+    /// Its name for messages: the folder or URL of the scale.
+    fn describe(&self) -> String;
+
+    /// What it holds and how it is stored.
+    fn meta(&self) -> &VolumeMeta;
+
+    /// Digest of what the source says about itself: another digest is another source.
+    fn digest(&self) -> blake3::Hash;
+
+    /// Reads the stored bytes of `block` into `encoded`. `false` where the block is not stored; a block
+    /// that is stored but cannot be read is an error.
+    fn fetch(&self, block: BlockIndex, encoded: &mut Encoded) -> Result<bool, VolumeError>;
+
+    /// Decodes what [`Volume::fetch`] read: replaces the contents of `values` by the block's values,
+    /// little-endian, in C order `[channel, z, y, x]`, shape as [`BlockGrid::block_box`] says. The
+    /// bytes in `encoded` may be swapped or overwritten.
+    fn decode(
+        &self,
+        block: BlockIndex,
+        encoded: &mut Encoded,
+        values: &mut Vec<u8>,
+    ) -> Result<(), VolumeError>;
+}
+
+/// Opens the volume at `source` at the scale whose resolution matches `resolution`.
+pub fn open(source: &SourceUrl, resolution: &Resolution) -> Result<Arc<dyn Volume>, VolumeError> {
+    match source.format.as_deref() {
+        None | Some("precomputed" | "neuroglancer-precomputed") => {
+            let volume = precomputed::PrecomputedVolume::open(&source.location, resolution)?;
+            Ok(Arc::new(volume))
+        }
+        Some(format) => Err(VolumeError::Format {
+            location: source.location.to_string(),
+            format: format.to_owned(),
+        }),
+    }
+}

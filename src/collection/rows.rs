@@ -1,0 +1,280 @@
+//! The rows that zetta_utils' web API returns, and how they refer to each other.
+
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::{Collection, CollectionError, LayerGroup, TaggedBox};
+use crate::geometry::{BoxNm, PointNm};
+use crate::storage::{Location, read_document};
+
+const EXPECTED: &str = "a collection as zetta_utils' web API returns it";
+
+#[derive(Deserialize)]
+struct LayerGroupRow {
+    id: String,
+    layers: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct LayerRow {
+    id: String,
+    name: String,
+    source: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct BoxRow {
+    id: String,
+    point_a: [f64; 3],
+    point_b: [f64; 3],
+    tags: Vec<String>,
+    #[serde(rename = "layer_group")]
+    layer_group: String,
+}
+
+/// The lists of a collection and the file that each came from.
+struct Lists {
+    base: Location,
+    layer_groups: List,
+    layers: List,
+    annotations: List,
+}
+
+struct List {
+    file: String,
+    name: &'static str,
+    rows: Vec<Value>,
+}
+
+pub(super) fn read(location: &Location) -> Result<Collection, CollectionError> {
+    let lists = Lists::read(location)?;
+    let groups = resolve_groups(&lists)?;
+    let mut boxes = Vec::new();
+    let mut other_rows = IndexMap::new();
+    let mut seen = HashSet::new();
+    for (i, value) in lists.annotations.rows.iter().enumerate() {
+        let kind = value
+            .get("type")
+            .and_then(Value::as_str)
+            .unwrap_or("without a type");
+        if !kind.eq_ignore_ascii_case("axis_aligned_bounding_box") {
+            *other_rows.entry(kind.to_owned()).or_insert(0) += 1;
+            continue;
+        }
+        let row: BoxRow = lists.annotations.parse(i)?;
+        let wrong = |problem| lists.annotations.wrong(i, problem);
+        if !seen.insert(row.id.clone()) {
+            return Err(wrong("the id occurs twice, expected one box per id".into()));
+        }
+        let bounds = BoxNm::from_corners(PointNm(row.point_a), PointNm(row.point_b))
+            .ok_or_else(|| wrong("a corner is not finite".into()))?;
+        let group = groups.get(row.layer_group.as_str()).ok_or_else(|| {
+            wrong(format!(
+                "its layer_group is {:?}, which `layer_groups` does not list",
+                row.layer_group
+            ))
+        })?;
+        boxes.push(TaggedBox {
+            id: row.id,
+            tags: row.tags,
+            bounds,
+            layers: Arc::clone(group),
+        });
+    }
+    Ok(Collection {
+        location: location.clone(),
+        boxes,
+        other_rows,
+    })
+}
+
+fn resolve_groups(lists: &Lists) -> Result<HashMap<String, Arc<LayerGroup>>, CollectionError> {
+    let mut layers = HashMap::new();
+    for i in 0..lists.layers.rows.len() {
+        let row: LayerRow = lists.layers.parse(i)?;
+        layers.insert(row.id, (row.name, row.source));
+    }
+    let mut groups = HashMap::new();
+    for i in 0..lists.layer_groups.rows.len() {
+        let row: LayerGroupRow = lists.layer_groups.parse(i)?;
+        let mut sources = IndexMap::new();
+        for id in &row.layers {
+            let (name, source) = layers.get(id).ok_or_else(|| {
+                lists.layer_groups.wrong(
+                    i,
+                    format!("it names the layer {id:?}, which `layers` does not list"),
+                )
+            })?;
+            if sources.insert(name.clone(), source.clone()).is_some() {
+                return Err(lists
+                    .layer_groups
+                    .wrong(i, format!("it has two layers named {name:?}")));
+            }
+        }
+        let group = LayerGroup {
+            id: row.id.clone(),
+            sources,
+            base: lists.base.clone(),
+        };
+        groups.insert(row.id, Arc::new(group));
+    }
+    Ok(groups)
+}
+
+impl Lists {
+    fn read(location: &Location) -> Result<Self, CollectionError> {
+        let Location::Local(path) = location;
+        match path.is_dir() {
+            true => Self::read_folder(location),
+            false => Self::read_file(path),
+        }
+    }
+
+    fn read_file(path: &Path) -> Result<Self, CollectionError> {
+        let base = Location::folder_of(path);
+        let key = path.file_name().unwrap_or_default().to_string_lossy();
+        let mut document: serde_json::Map<String, Value> =
+            read_document(base.open().as_ref(), &key, EXPECTED)?;
+        let file = path.display().to_string();
+        let mut take = |name| match document.remove(name) {
+            Some(Value::Array(rows)) => Ok(List {
+                file: file.clone(),
+                name,
+                rows,
+            }),
+            _ => Err(CollectionError::NoList {
+                file: file.clone(),
+                list: name,
+            }),
+        };
+        Ok(Self {
+            layer_groups: take("layer_groups")?,
+            layers: take("layers")?,
+            annotations: take("annotations")?,
+            base,
+        })
+    }
+
+    fn read_folder(folder: &Location) -> Result<Self, CollectionError> {
+        let store = folder.open();
+        let list = |name: &'static str| -> Result<List, CollectionError> {
+            let key = format!("{name}_multiple.json");
+            Ok(List {
+                rows: read_document(store.as_ref(), &key, EXPECTED)?,
+                file: store.describe(&key),
+                name,
+            })
+        };
+        Ok(Self {
+            layer_groups: list("layer_groups")?,
+            layers: list("layers")?,
+            annotations: list("annotations")?,
+            base: folder.clone(),
+        })
+    }
+}
+
+impl List {
+    fn parse<T: DeserializeOwned>(&self, i: usize) -> Result<T, CollectionError> {
+        serde_path_to_error::deserialize(&self.rows[i]).map_err(|e| {
+            let path = e.path().to_string();
+            let at = match path.as_str() {
+                "." => String::new(),
+                path => format!("at `{path}`: "),
+            };
+            self.wrong(i, format!("{at}{}", e.into_inner()))
+        })
+    }
+
+    fn wrong(&self, i: usize, problem: String) -> CollectionError {
+        let id = self.rows[i].get("id").and_then(Value::as_str);
+        let id = id.map(|id| format!(" (id {id:?})")).unwrap_or_default();
+        CollectionError::Row {
+            file: self.file.clone(),
+            row: format!("{}[{i}]{id}", self.name),
+            problem,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn example() -> Value {
+        json!({
+            "collections": [],
+            "layer_groups": [{"id": "g", "layers": ["l1"], "name": "g"}],
+            "layers": [{"id": "l1", "name": "img", "source": "precomputed://file://./img"}],
+            "annotations": [
+                {"type": "axis_aligned_bounding_box", "id": "b", "pointA": [10, 0, 0.5], "pointB": [0, 10, 5],
+                 "tags": ["train"], "layer_group": "g", "comment": ""},
+                {"type": "line", "id": "x"},
+            ],
+        })
+    }
+
+    fn read_value(value: &Value) -> Result<Collection, CollectionError> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("collection.json");
+        std::fs::write(&path, value.to_string()).unwrap();
+        read(&Location::Local(path))
+    }
+
+    fn error_of(change: impl FnOnce(&mut Value)) -> String {
+        let mut value = example();
+        change(&mut value);
+        read_value(&value).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn corners_are_sorted_and_other_rows_counted() {
+        let c = read_value(&example()).unwrap();
+        assert_eq!(c.boxes[0].bounds.min(), [0.0, 0.0, 0.5]);
+        assert_eq!(c.boxes[0].bounds.max(), [10.0, 10.0, 5.0]);
+        assert_eq!(c.other_rows["line"], 1);
+    }
+
+    #[test]
+    fn a_box_without_tags_is_named() {
+        let e = error_of(|v| {
+            v["annotations"][0].as_object_mut().unwrap().remove("tags");
+        });
+        assert!(
+            e.contains("annotations[0] (id \"b\")") && e.contains("`tags`"),
+            "{e}"
+        );
+    }
+
+    #[test]
+    fn broken_references_are_named() {
+        let e = error_of(|v| v["annotations"][0]["layer_group"] = json!("h"));
+        assert!(e.contains("\"h\"") && e.contains("\"b\""), "{e}");
+        let e = error_of(|v| v["layer_groups"][0]["layers"] = json!(["l2"]));
+        assert!(e.contains("\"l2\""), "{e}");
+        let e = error_of(|v| v["annotations"][1] = v["annotations"][0].clone());
+        assert!(e.contains("twice"), "{e}");
+        let e = error_of(|v| {
+            v.as_object_mut().unwrap().remove("layers");
+        });
+        assert!(e.contains("`layers`"), "{e}");
+    }
+
+    #[test]
+    fn an_unknown_layer_name_gets_a_suggestion() {
+        let c = read_value(&example()).unwrap();
+        let e = c.boxes[0].layers.source("imgg").unwrap_err().to_string();
+        assert!(
+            e.contains("`imgg`") && e.contains("did you mean `img`"),
+            "{e}"
+        );
+    }
+}

@@ -1,0 +1,321 @@
+//! The job description: JSON in, a validated [`Config`] out.
+//!
+//! Every default lives here. Unknown keys, wrong types and impossible values end in one error that names
+//! the file, the JSON path, what was found and what is allowed.
+
+mod error;
+mod nearest;
+
+use std::path::{Path, PathBuf};
+
+use indexmap::IndexMap;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::geometry::{Resolution, Window};
+use crate::points::Anchor;
+use crate::storage::Location;
+
+pub use error::ConfigError;
+pub(crate) use nearest::nearest;
+
+/// A job: which windows to cut, out of which layers, into which splits.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The collection of bounding boxes: a JSON file with the four lists that zetta_utils' web API
+    /// returns, or a folder with the four as `*_multiple.json`. Relative to the config's folder.
+    pub collection: String,
+    /// Size of a voxel of the windows in nm, x y z. Every layer must have a scale of this resolution.
+    #[schemars(with = "[f64; 3]", extend("items" = serde_json::json!({"type": "number", "exclusiveMinimum": 0})))]
+    pub resolution: Resolution,
+    /// Size of a window in voxels, x y z.
+    #[schemars(with = "[u32; 3]", extend("items" = serde_json::json!({"type": "integer", "minimum": 1, "maximum": 65536})))]
+    pub window: Window,
+    /// Which annotations are samples.
+    pub points: PointsConfig,
+    /// The arrays to write: output name, then the layer that it is cut out of.
+    #[schemars(length(min = 1))]
+    pub arrays: IndexMap<String, ArrayConfig>,
+    /// The splits to write: name, then the tags that a box must all bear to belong to it.
+    #[schemars(length(min = 1))]
+    pub splits: IndexMap<String, Vec<String>>,
+    /// What happens when windows of two splits share voxels.
+    #[serde(default)]
+    pub leaks: Leaks,
+    /// What a source chunk that is not stored means.
+    #[serde(default)]
+    pub missing: Missing,
+    /// Samples per shard file. Without it, as many as make the largest array's shard about 128 MiB
+    /// before compression.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1048576))]
+    pub shard_samples: Option<u32>,
+}
+
+/// Which annotations are samples, and where their windows are centred.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PointsConfig {
+    /// Name of the annotation layer in the boxes' layer groups.
+    pub layer: String,
+    /// The point of a line that its window is centred on, and that decides whether it is in a box.
+    #[serde(default)]
+    pub anchor: Anchor,
+}
+
+/// One output array.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ArrayConfig {
+    /// Name of the volume layer in the boxes' layer groups.
+    pub layer: String,
+}
+
+/// What happens when windows of two splits share voxels of a layer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Leaks {
+    /// Stop before anything is written.
+    #[default]
+    Error,
+    /// Say so, and go on.
+    Warn,
+    /// Do not look.
+    Allow,
+}
+
+/// What a source chunk that is not stored means.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Missing {
+    /// It reads as zeros, and is counted.
+    #[default]
+    Zeros,
+    /// It is an error.
+    Error,
+}
+
+/// Names that an array cannot have: the index columns stand beside the arrays.
+const COLUMN_NAMES: [&str; 5] = [
+    "annotation_id",
+    "box",
+    "center_nm",
+    "start_voxel",
+    "resolution_nm",
+];
+
+impl Config {
+    /// Reads and validates the config file at `path`.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read(path).map_err(|source| ConfigError::Read {
+            file: path.to_owned(),
+            source,
+        })?;
+        Self::parse(&text, path)
+    }
+
+    /// Parses and validates `text`, the contents of the file `file` (for messages).
+    pub fn parse(text: &[u8], file: &Path) -> Result<Self, ConfigError> {
+        let mut deserializer = serde_json::Deserializer::from_slice(text);
+        let config: Config = serde_path_to_error::deserialize(&mut deserializer)
+            .map_err(|e| ConfigError::from_json(file, e))?;
+        deserializer
+            .end()
+            .map_err(|e| ConfigError::invalid(file, ".", e.to_string()))?;
+        config.validate(file)?;
+        Ok(config)
+    }
+
+    /// Where the collection lies, for a config in the folder of `config_file`.
+    pub fn collection_location(&self, config_file: &Path) -> Location {
+        let path = self.collection.strip_prefix("file://");
+        Location::folder_of(config_file).join(path.unwrap_or(&self.collection))
+    }
+
+    /// The JSON Schema of the config.
+    pub fn schema() -> serde_json::Value {
+        schemars::schema_for!(Config).to_value()
+    }
+
+    fn validate(&self, file: &Path) -> Result<(), ConfigError> {
+        let invalid =
+            |path: String, problem: String| Err(ConfigError::invalid(file, path, problem));
+        if self.arrays.is_empty() {
+            return invalid(
+                "arrays".into(),
+                "found no array, expected at least one".into(),
+            );
+        }
+        for name in self.arrays.keys() {
+            if let Some(problem) = bad_name(name) {
+                return invalid(format!("arrays.{name}"), problem);
+            }
+            if COLUMN_NAMES.contains(&name.as_str())
+                || name.starts_with("property_")
+                || name.ends_with("_nonzero_fraction")
+            {
+                return invalid(
+                    format!("arrays.{name}"),
+                    format!("the name `{name}` is taken by an index column, expected another name"),
+                );
+            }
+        }
+        if self.splits.is_empty() {
+            return invalid(
+                "splits".into(),
+                "found no split, expected at least one".into(),
+            );
+        }
+        for (name, tags) in &self.splits {
+            if let Some(problem) = bad_name(name) {
+                return invalid(format!("splits.{name}"), problem);
+            }
+            if tags.is_empty() {
+                return invalid(
+                    format!("splits.{name}"),
+                    "found no tag, expected the tags that a box of this split must all bear".into(),
+                );
+            }
+        }
+        if let Some(samples @ (0 | 1_048_577..)) = self.shard_samples {
+            return invalid(
+                "shard_samples".into(),
+                format!("found {samples}, expected a whole number from 1 to 1048576"),
+            );
+        }
+        Ok(())
+    }
+}
+
+/// What is wrong with `name` as the name of a folder in the output, if anything.
+fn bad_name(name: &str) -> Option<String> {
+    let ok = name.len() <= 64
+        && name.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && name
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c));
+    (!ok).then(|| {
+        format!("found the name {name:?}, expected 1 to 64 of A-Z a-z 0-9 _ - . that start with a letter or digit")
+    })
+}
+
+/// A config and the file that it came from.
+#[derive(Clone, Debug)]
+pub struct ConfigFile {
+    /// The file; relative paths in the config count from its folder.
+    pub path: PathBuf,
+    /// What it says.
+    pub config: Config,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn example() -> Value {
+        json!({
+            "collection": "collection.json",
+            "resolution": [4.6, 4.6, 45.0],
+            "window": [64, 64, 16],
+            "points": { "layer": "points" },
+            "arrays": { "img": { "layer": "img" } },
+            "splits": { "train": ["train"], "val": ["val"] },
+        })
+    }
+
+    fn error_of(change: impl FnOnce(&mut Value)) -> String {
+        let mut value = example();
+        change(&mut value);
+        Config::parse(value.to_string().as_bytes(), Path::new("job.json"))
+            .expect_err("the config should be refused")
+            .to_string()
+    }
+
+    #[test]
+    fn a_short_config_gets_its_defaults() {
+        let config =
+            Config::parse(example().to_string().as_bytes(), Path::new("job.json")).unwrap();
+        assert_eq!(config.leaks, Leaks::Error);
+        assert_eq!(config.missing, Missing::Zeros);
+        assert_eq!(config.points.anchor, Anchor::Midpoint);
+        assert_eq!(config.shard_samples, None);
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_with_its_path_and_the_nearest_key() {
+        let e = error_of(|v| v["windw"] = json!([1, 1, 1]));
+        assert!(
+            e.contains("job.json") && e.contains("`windw`") && e.contains("did you mean `window`"),
+            "{e}"
+        );
+        let e = error_of(|v| v["arrays"]["img"]["layr"] = json!("img"));
+        assert!(
+            e.contains("arrays.img") && e.contains("did you mean `layer`"),
+            "{e}"
+        );
+    }
+
+    #[test]
+    fn a_wrong_type_is_named_with_its_path() {
+        let e = error_of(|v| v["window"][1] = json!("64"));
+        assert!(
+            e.contains("`window[1]`") && e.contains("string \"64\""),
+            "{e}"
+        );
+        let e = error_of(|v| v["splits"]["train"] = json!("train"));
+        assert!(e.contains("`splits.train`"), "{e}");
+        let e = error_of(|v| v["points"]["anchor"] = json!("end_"));
+        assert!(
+            e.contains("`points.anchor`") && e.contains("did you mean `end`"),
+            "{e}"
+        );
+    }
+
+    #[test]
+    fn a_missing_key_is_named() {
+        let e = error_of(|v| {
+            v.as_object_mut().unwrap().remove("resolution");
+        });
+        assert!(e.contains("`resolution`"), "{e}");
+    }
+
+    #[test]
+    fn impossible_values_are_refused() {
+        let e = error_of(|v| v["window"] = json!([0, 64, 16]));
+        assert!(
+            e.contains("`window`") && e.contains("[0, 64, 16]") && e.contains("from 1"),
+            "{e}"
+        );
+        let e = error_of(|v| v["resolution"] = json!([4.6, -4.6, 45]));
+        assert!(
+            e.contains("`resolution`") && e.contains("greater than 0"),
+            "{e}"
+        );
+        let e = error_of(|v| v["arrays"] = json!({}));
+        assert!(e.contains("`arrays`"), "{e}");
+        let e = error_of(|v| v["arrays"] = json!({"../x": {"layer": "img"}}));
+        assert!(e.contains("../x"), "{e}");
+        let e = error_of(|v| v["arrays"] = json!({"box": {"layer": "img"}}));
+        assert!(e.contains("index column"), "{e}");
+        let e = error_of(|v| v["splits"]["train"] = json!([]));
+        assert!(e.contains("`splits.train`"), "{e}");
+        let e = error_of(|v| v["shard_samples"] = json!(0));
+        assert!(e.contains("`shard_samples`"), "{e}");
+    }
+
+    #[test]
+    fn the_schema_lists_every_key() {
+        let schema = Config::schema();
+        let full = json!({"leaks": 0, "missing": 0, "shard_samples": 0});
+        for key in example()
+            .as_object()
+            .unwrap()
+            .keys()
+            .chain(full.as_object().unwrap().keys())
+        {
+            assert!(schema["properties"][key].is_object(), "{key}");
+        }
+    }
+}

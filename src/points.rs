@@ -1,0 +1,127 @@
+//! Annotations inside boxes.
+//!
+//! In go the source of a point layer and the boxes of a collection; out comes, for every box, each
+//! annotation whose anchor lies in it, once, ordered by id. Nothing is dropped silently: what could not be
+//! used is counted in a [`PointsReport`], and a layer that contradicts itself is an error. The one
+//! source so far is Neuroglancer's precomputed format ([`precomputed`]); another one produces the
+//! same batches and shares everything behind them ([`gather`]).
+
+mod error;
+mod gather;
+mod precomputed;
+mod property;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::geometry::{BoxNm, PointNm};
+use crate::storage::SourceUrl;
+
+pub use error::PointsError;
+pub use property::{PropertyKind, PropertySpec};
+
+/// Which position of an annotation stands for it: decides its box and centres its window.
+///
+/// Boxes and ellipsoids have no ends: whatever the anchor, their centre stands for them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Anchor {
+    /// Half way between the two ends of a line; of a polyline, the middle by length.
+    #[default]
+    Midpoint,
+    /// The first end.
+    Start,
+    /// The last end.
+    End,
+}
+
+/// One annotation of a layer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Annotation {
+    /// Its number in the layer.
+    pub id: u64,
+    /// The position that stands for it.
+    pub anchor: PointNm,
+    /// First and last end of a line or polyline; a point, or the centre of a box or ellipsoid, twice.
+    pub ends: [PointNm; 2],
+    /// The values of all properties as stored; [`PropertySpec::bytes`] finds one.
+    pub properties: Box<[u8]>,
+}
+
+/// The annotations of a layer that lie in some boxes.
+#[derive(Clone, Debug)]
+pub struct PointsInBoxes {
+    /// For every box, in the order asked for: its annotations by ascending id, each id once.
+    pub per_box: Vec<Vec<Annotation>>,
+    /// What was read for it, and what was odd.
+    pub report: PointsReport,
+}
+
+/// What was read of a layer, and what was odd about it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct PointsReport {
+    /// Cells of the spatial index that were read.
+    pub cells_read: u64,
+    /// Cells that were asked for but are not stored: they hold no annotations.
+    pub cells_empty: u64,
+    /// Different ids in the cells read, inside boxes or not.
+    pub annotations_read: u64,
+    /// Records beyond the first of an id: lines are stored in every cell that they cross, and some
+    /// writers store every annotation on every level.
+    pub repeated_records: u64,
+    /// Annotations without a finite position; they are in no box and not in `annotations_read`.
+    pub not_finite: NotFinite,
+    /// Oddities of the layer that did not keep it from being read.
+    pub warnings: Vec<String>,
+}
+
+/// Annotations that were left out because a coordinate is infinite or not a number.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct NotFinite {
+    /// How many ids.
+    pub annotations: u64,
+    /// The lowest such id, and the file that holds it.
+    pub example: Option<(u64, String)>,
+}
+
+/// An annotation layer, opened: its description is read and checked, its annotations are not.
+#[derive(Debug)]
+pub struct PointLayer {
+    layer: precomputed::Layer,
+}
+
+impl PointLayer {
+    /// Reads what the layer at `source` says about itself.
+    pub fn open(source: &SourceUrl) -> Result<Self, PointsError> {
+        match source.format.as_deref() {
+            None | Some("precomputed" | "neuroglancer-precomputed") => Ok(Self {
+                layer: precomputed::Layer::open(&source.location)?,
+            }),
+            Some(found) => Err(PointsError::Format {
+                location: source.location.to_string(),
+                found: found.to_owned(),
+            }),
+        }
+    }
+
+    /// The properties that every annotation has, in declared order.
+    pub fn properties(&self) -> &[PropertySpec] {
+        self.layer.properties()
+    }
+
+    /// One line for people: kind of annotations, where they lie, levels, properties.
+    pub fn describe(&self) -> String {
+        self.layer.describe()
+    }
+
+    /// The annotations whose anchor lies in each of `boxes`.
+    ///
+    /// Reads only the cells of the spatial index that some box needs, each once, in parallel.
+    pub fn read_boxes(
+        &self,
+        boxes: &[BoxNm],
+        anchor: Anchor,
+    ) -> Result<PointsInBoxes, PointsError> {
+        self.layer.read_boxes(boxes, anchor)
+    }
+}

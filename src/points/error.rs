@@ -1,0 +1,95 @@
+//! Why annotations could not be had. Every message names the file, what was found and what was expected.
+
+use crate::storage::{DocumentError, StorageError};
+
+/// Why annotations could not be had.
+#[derive(Debug, thiserror::Error)]
+pub enum PointsError {
+    /// The source's URL names a format that does not hold annotations, or is not read.
+    #[error(
+        "{location} is written as `{found}`; annotations are read from `precomputed` (`neuroglancer-precomputed`)"
+    )]
+    Format {
+        /// Where the layer lies.
+        location: String,
+        /// The format named.
+        found: String,
+    },
+    /// The info could not be read.
+    #[error(transparent)]
+    Document(#[from] DocumentError),
+    /// The info says what cannot be.
+    #[error("{object}: `{field}` is {found}; expected {expected}")]
+    Info {
+        /// The info file.
+        object: String,
+        /// The member, as a path.
+        field: String,
+        /// Its value.
+        found: String,
+        /// What would be right.
+        expected: String,
+    },
+    /// A file could not be read.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// A file does not have the length that its count and the info's properties give.
+    #[error(
+        "{object} has {found_bytes} bytes; expected {expected_bytes}, for a count of {count} annotations of \
+         {record_bytes} bytes each and their ids: the file is damaged, or its writer encodes properties in another way"
+    )]
+    CellLength {
+        /// The file.
+        object: String,
+        /// Its length.
+        found_bytes: usize,
+        /// The length that it should have; more than a file can have where the count is absurd.
+        expected_bytes: u128,
+        /// The count that it begins with.
+        count: u64,
+        /// Bytes of a record, id not included.
+        record_bytes: usize,
+    },
+    /// A file is not a list of annotations.
+    #[error("{object} is not a list of annotations: found {found}; expected {expected}")]
+    Cell {
+        /// The file.
+        object: String,
+        /// What is there.
+        found: String,
+        /// What should be.
+        expected: String,
+    },
+    /// One id stands for two annotations.
+    #[error(
+        "the id {id} stands for two annotations: {first} in {first_object} and {second} in {second_object}; \
+         expected one geometry per id: mend the layer"
+    )]
+    Conflict {
+        /// The id.
+        id: u64,
+        /// One geometry.
+        first: String,
+        /// The file that holds it.
+        first_object: String,
+        /// The other geometry.
+        second: String,
+        /// The file that holds it.
+        second_object: String,
+    },
+    /// The boxes need more cells than can be right.
+    #[error(
+        "{object}: the boxes touch {found} cells of `{level}`, more than the {limit} that are read at a time: \
+         check `chunk_size`, the units of `dimensions`, and the boxes"
+    )]
+    TooManyCells {
+        /// The info file.
+        object: String,
+        /// The level, as a path in the info.
+        level: String,
+        /// Cells that they touch, at least.
+        found: u128,
+        /// The limit.
+        limit: u64,
+    },
+}

@@ -1,0 +1,325 @@
+//! Neuroglancer's precomputed annotations, read through their spatial index.
+//!
+//! In go the folder of a layer and some boxes; the cells of every level that the boxes need are read once
+//! each, in parallel, and out comes one batch of annotations per cell. All levels are read: by the
+//! format each annotation is on one of them, but writers exist that put every annotation on every level.
+
+mod cells;
+mod grid;
+mod info;
+mod record;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashSet;
+use std::ops::RangeInclusive;
+
+use rayon::prelude::*;
+
+use self::cells::{CellFiles, Cells};
+use self::grid::{Grid, Span};
+use self::info::{GeometryKind, Info};
+use self::record::{RecordLayout, geometry_digest};
+use super::gather::{Batch, BoxIndex, Conflict, Hit, Seen, gather};
+use super::{
+    Anchor, Annotation, NotFinite, PointsError, PointsInBoxes, PointsReport, PropertySpec,
+};
+use crate::geometry::BoxNm;
+use crate::storage::{DocumentError, Location, MAX_DOCUMENT_BYTES};
+
+/// Most cells that one call reads.
+const MAX_CELLS: u64 = 50_000_000;
+
+/// A precomputed annotation layer.
+#[derive(Debug)]
+pub(super) struct Layer {
+    location: Location,
+    /// The info file, for messages.
+    object: String,
+    info: Info,
+    layout: RecordLayout,
+    levels: Vec<Level>,
+}
+
+#[derive(Debug)]
+struct Level {
+    key: String,
+    grid: Grid,
+    cells: Box<dyn Cells>,
+}
+
+/// One cell to be read.
+#[derive(Clone, Copy, Debug)]
+struct Task<'a> {
+    level: &'a Level,
+    number: u64,
+}
+
+impl Task<'_> {
+    fn object(&self) -> String {
+        self.level
+            .cells
+            .describe(&self.level.grid.cell(self.number))
+    }
+}
+
+impl Layer {
+    /// Reads and checks the layer's info.
+    pub(super) fn open(location: &Location) -> Result<Self, PointsError> {
+        let store = location.open();
+        let object = store.describe("info");
+        let mut bytes = Vec::new();
+        let stored = store.read("info", MAX_DOCUMENT_BYTES, &mut bytes)?;
+        if !stored {
+            return Err(PointsError::Document(DocumentError::Missing {
+                object,
+                expected: "the info of a precomputed annotation layer",
+            }));
+        }
+        let mut info = Info::parse(&bytes, &object)?;
+        let levels = std::mem::take(&mut info.levels)
+            .into_iter()
+            .map(|level| Level {
+                cells: Box::new(CellFiles(location.join(&level.key).open())),
+                key: level.key,
+                grid: level.grid,
+            })
+            .collect();
+        Ok(Self {
+            location: location.clone(),
+            object,
+            layout: RecordLayout::new(&info),
+            info,
+            levels,
+        })
+    }
+
+    pub(super) fn properties(&self) -> &[PropertySpec] {
+        &self.info.properties
+    }
+
+    pub(super) fn describe(&self) -> String {
+        let levels: Vec<String> = self
+            .levels
+            .iter()
+            .map(|level| {
+                let shape: Vec<String> = level.grid.shape().iter().map(u64::to_string).collect();
+                format!("{} ({} cells)", level.key, shape.join(" x "))
+            })
+            .collect();
+        let properties: Vec<String> = self
+            .info
+            .properties
+            .iter()
+            .map(|p| format!("{} ({})", p.id, p.kind.name()))
+            .collect();
+        let properties = match properties.is_empty() {
+            true => "none".to_owned(),
+            false => properties.join(", "),
+        };
+        format!(
+            "precomputed annotations of type {} at {}; levels: {}; properties: {properties}",
+            self.info.kind.name(),
+            self.location,
+            levels.join(", "),
+        )
+    }
+
+    pub(super) fn read_boxes(
+        &self,
+        boxes: &[BoxNm],
+        anchor: Anchor,
+    ) -> Result<PointsInBoxes, PointsError> {
+        let tasks = self.tasks(boxes)?;
+        let index = BoxIndex::new(boxes);
+        let batches = tasks
+            .par_iter()
+            .map_init(Vec::new, |buffer, task| {
+                self.read_cell(*task, &index, anchor, buffer)
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        let cells_empty = batches.iter().filter(|batch| batch.is_none()).count() as u64;
+        let batches = batches.into_iter().map(Option::unwrap_or_default).collect();
+        let gathered =
+            gather(batches, boxes.len()).map_err(|conflict| self.conflict(&tasks, conflict))?;
+        let mut report = PointsReport {
+            cells_read: tasks.len() as u64 - cells_empty,
+            cells_empty,
+            annotations_read: gathered.distinct,
+            repeated_records: gathered.repeated,
+            not_finite: NotFinite {
+                annotations: gathered.not_finite.len() as u64,
+                example: gathered
+                    .not_finite
+                    .first_key_value()
+                    .map(|(id, i)| (*id, tasks[*i].object())),
+            },
+            warnings: self.info.warnings.clone(),
+        };
+        if report.cells_read == 0 && cells_empty > 0 {
+            report.warnings.push(format!(
+                "{}: none of the {cells_empty} cells that the boxes touch is stored, such as {}: \
+                 are boxes and layer in the same place, and is the layer whole?",
+                self.object,
+                tasks[0].object(),
+            ));
+        }
+        if let [id, ..] = gathered.differing_properties[..] {
+            report.warnings.push(format!(
+                "{}: {} annotations have records with different properties, such as id {id}; the first record counts",
+                self.object,
+                gathered.differing_properties.len(),
+            ));
+        }
+        Ok(PointsInBoxes {
+            per_box: gathered.per_box,
+            report,
+        })
+    }
+
+    /// The cells that some box needs, each once: by level, then by their number in it.
+    fn tasks(&self, boxes: &[BoxNm]) -> Result<Vec<Task<'_>>, PointsError> {
+        let mut tasks = Vec::new();
+        for (i, level) in self.levels.iter().enumerate() {
+            let too_many = |found| PointsError::TooManyCells {
+                object: self.object.clone(),
+                level: format!("spatial[{i}]"),
+                found,
+                limit: MAX_CELLS,
+            };
+            // A line may be listed in the cells of its ends only.
+            let ring = self.info.kind != GeometryKind::Point;
+            let regions: HashSet<Vec<RangeInclusive<u64>>> = boxes
+                .iter()
+                .map(|b| level.grid.cells_of(&self.spans(b), ring))
+                .collect();
+            let all: u128 = level.grid.shape().iter().map(|n| u128::from(*n)).product();
+            let mut needed = HashSet::new();
+            for region in regions {
+                let count: u128 = region
+                    .iter()
+                    .map(|r| u128::from(r.end() - r.start()) + 1)
+                    .product();
+                if count > u128::from(MAX_CELLS) {
+                    return Err(too_many(count));
+                }
+                for_each_cell(&region, |cell| {
+                    needed.insert(level.grid.number(cell));
+                });
+                if needed.len() as u64 > MAX_CELLS {
+                    return Err(too_many(needed.len() as u128));
+                }
+                if needed.len() as u128 == all {
+                    break;
+                }
+            }
+            let mut numbers: Vec<u64> = needed.into_iter().collect();
+            numbers.sort_unstable();
+            tasks.extend(numbers.into_iter().map(|number| Task { level, number }));
+        }
+        Ok(tasks)
+    }
+
+    /// What a box covers along each dimension of the layer.
+    fn spans(&self, b: &BoxNm) -> Vec<Span> {
+        let mut spans = vec![Span::EVERYTHING; self.info.rank];
+        for (i, d) in self.info.axes.into_iter().enumerate() {
+            let unit_nm = self.info.unit_nm[i];
+            spans[d] = Span {
+                from: b.min()[i] / unit_nm,
+                to: b.max()[i] / unit_nm,
+            };
+        }
+        spans
+    }
+
+    /// `None` if the cell is not stored.
+    fn read_cell(
+        &self,
+        task: Task,
+        index: &BoxIndex,
+        anchor: Anchor,
+        buffer: &mut Vec<u8>,
+    ) -> Result<Option<Batch>, PointsError> {
+        if !task
+            .level
+            .cells
+            .read(&task.level.grid.cell(task.number), buffer)?
+        {
+            return Ok(None);
+        }
+        let mut batch = Batch::default();
+        self.layout.read(buffer, &|| task.object(), |record| {
+            let Some(place) = self.layout.place(record.geometry, anchor) else {
+                batch.not_finite.push(record.id);
+                return;
+            };
+            batch.seen.push(Seen {
+                id: record.id,
+                geometry: geometry_digest(record.geometry),
+            });
+            let mut boxes = index.containing(&place.anchor);
+            if let Some(first_box) = boxes.next() {
+                batch.hits.push(Hit {
+                    annotation: Annotation {
+                        id: record.id,
+                        anchor: place.anchor,
+                        ends: place.ends,
+                        properties: record.properties.into(),
+                    },
+                    first_box,
+                    more_boxes: boxes.collect(),
+                });
+            }
+        })?;
+        Ok(Some(batch))
+    }
+
+    /// Reads the two cells of a conflict again, to say what they hold.
+    fn conflict(&self, tasks: &[Task], conflict: Conflict) -> PointsError {
+        let Conflict { id, batches } = conflict;
+        let mut found: Vec<(u64, String, String)> = Vec::new();
+        let mut buffer = Vec::new();
+        for task in batches.map(|i| tasks[i]) {
+            let cell = task.level.grid.cell(task.number);
+            if let Err(e) = task.level.cells.read(&cell, &mut buffer) {
+                return e.into();
+            }
+            let read = self.layout.read(&buffer, &|| task.object(), |record| {
+                let digest = geometry_digest(record.geometry);
+                if record.id == id && found.iter().all(|(other, ..)| *other != digest) {
+                    found.push((digest, self.layout.describe(record.geometry), task.object()));
+                }
+            });
+            if let Err(e) = read {
+                return e;
+            }
+        }
+        let mut found = found
+            .into_iter()
+            .map(|(_, geometry, object)| (geometry, object));
+        let (first, first_object) = found.next().unwrap_or_default();
+        let (second, second_object) = found.next().unwrap_or_default();
+        PointsError::Conflict {
+            id,
+            first,
+            first_object,
+            second,
+            second_object,
+        }
+    }
+}
+
+/// Calls `visit` with every cell of a region, the last dimension fastest.
+fn for_each_cell(region: &[RangeInclusive<u64>], mut visit: impl FnMut(&[u64])) {
+    let mut cell: Vec<u64> = region.iter().map(|range| *range.start()).collect();
+    loop {
+        visit(&cell);
+        let next = (0..cell.len()).rev().find(|d| cell[*d] < *region[*d].end());
+        let Some(d) = next else { return };
+        cell[d] += 1;
+        for later in d + 1..cell.len() {
+            cell[later] = *region[later].start();
+        }
+    }
+}

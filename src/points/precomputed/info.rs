@@ -1,0 +1,508 @@
+//! The `info` of a precomputed annotation layer: parsed, checked, and brought to axes x, y, z in nm.
+
+use indexmap::IndexMap;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::grid::Grid;
+use crate::geometry::{AXES, length_nm};
+use crate::points::PointsError;
+use crate::points::property::{PropertyKind, PropertySpec, lay_out};
+use crate::storage::parse_document;
+
+const EXPECTED: &str = "the info of a precomputed annotation layer";
+const TYPE: &str = "neuroglancer_annotations_v1";
+/// Most dimensions that are read.
+const MAX_RANK: usize = 16;
+
+/// What an annotation's geometry is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum GeometryKind {
+    Point,
+    Line,
+    Box,
+    Ellipsoid,
+    Polyline,
+}
+
+impl GeometryKind {
+    const ALL: [Self; 5] = [
+        Self::Point,
+        Self::Line,
+        Self::Box,
+        Self::Ellipsoid,
+        Self::Polyline,
+    ];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Point => "POINT",
+            Self::Line => "LINE",
+            Self::Box => "AXIS_ALIGNED_BOUNDING_BOX",
+            Self::Ellipsoid => "ELLIPSOID",
+            Self::Polyline => "POLYLINE",
+        }
+    }
+
+    /// Vectors of a record; `None` where each record has its own number.
+    pub(super) fn vectors(self) -> Option<usize> {
+        match self {
+            Self::Point => Some(1),
+            Self::Line | Self::Box | Self::Ellipsoid => Some(2),
+            Self::Polyline => None,
+        }
+    }
+}
+
+/// A checked info.
+#[derive(Debug)]
+pub(super) struct Info {
+    pub(super) kind: GeometryKind,
+    /// Number of dimensions.
+    pub(super) rank: usize,
+    /// Which dimensions are x, y, z.
+    pub(super) axes: [usize; 3],
+    /// nm per unit along x, y, z.
+    pub(super) unit_nm: [f64; 3],
+    /// In declared order.
+    pub(super) properties: Vec<PropertySpec>,
+    /// Bytes of all properties of a record, padding not included.
+    pub(super) property_bytes: usize,
+    pub(super) levels: Vec<LevelInfo>,
+    pub(super) warnings: Vec<String>,
+}
+
+/// One level of the spatial index.
+#[derive(Debug)]
+pub(super) struct LevelInfo {
+    /// Its folder, relative to the info's.
+    pub(super) key: String,
+    pub(super) grid: Grid,
+}
+
+#[derive(Deserialize)]
+struct RawType {
+    #[serde(rename = "@type")]
+    kind: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct RawInfo {
+    dimensions: IndexMap<String, (f64, String)>,
+    lower_bound: Vec<f64>,
+    upper_bound: Vec<f64>,
+    annotation_type: String,
+    #[serde(default)]
+    properties: Vec<RawProperty>,
+    spatial: Vec<RawLevel>,
+}
+
+#[derive(Deserialize)]
+struct RawProperty {
+    id: String,
+    #[serde(rename = "type")]
+    kind: String,
+    description: Option<String>,
+    #[serde(default)]
+    enum_values: Vec<f64>,
+    #[serde(default)]
+    enum_labels: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct RawLevel {
+    key: String,
+    /// Any numbers: what is wrong with them is mended and reported.
+    grid_shape: Vec<f64>,
+    chunk_size: Vec<f64>,
+    sharding: Option<Value>,
+}
+
+/// Names the info in errors.
+struct Blame<'a>(&'a str);
+
+impl Blame<'_> {
+    fn on(
+        &self,
+        field: impl Into<String>,
+        found: impl Into<String>,
+        expected: impl Into<String>,
+    ) -> PointsError {
+        PointsError::Info {
+            object: self.0.to_owned(),
+            field: field.into(),
+            found: found.into(),
+            expected: expected.into(),
+        }
+    }
+
+    fn rank(&self, field: String, found: usize, rank: usize) -> Result<(), PointsError> {
+        match found == rank {
+            true => Ok(()),
+            false => Err(self.on(
+                field,
+                format!("a list of {found} numbers"),
+                format!("{rank}, one for each of `dimensions`"),
+            )),
+        }
+    }
+}
+
+impl Info {
+    /// Understands `bytes`, the contents of the file `object`.
+    pub(super) fn parse(bytes: &[u8], object: &str) -> Result<Self, PointsError> {
+        let blame = Blame(object);
+        let RawType { kind } = parse_document(bytes, object, EXPECTED)?;
+        if let Some(found) = kind.filter(|kind| kind != TYPE) {
+            return Err(blame.on("@type", format!("{found:?}"), format!("{TYPE:?}")));
+        }
+        let raw: RawInfo = parse_document(bytes, object, EXPECTED)?;
+        let rank = raw.dimensions.len();
+        blame.rank("lower_bound".to_owned(), raw.lower_bound.len(), rank)?;
+        blame.rank("upper_bound".to_owned(), raw.upper_bound.len(), rank)?;
+        let (axes, unit_nm) = spatial_axes(&raw, &blame)?;
+        let kind = GeometryKind::ALL
+            .into_iter()
+            .find(|kind| kind.name().eq_ignore_ascii_case(&raw.annotation_type))
+            .ok_or_else(|| {
+                blame.on(
+                    "annotation_type",
+                    format!("{:?}", raw.annotation_type),
+                    GeometryKind::ALL.map(GeometryKind::name).join(", "),
+                )
+            })?;
+        let mut properties = properties(raw.properties, &blame)?;
+        let property_bytes = lay_out(&mut properties);
+        let mut warnings = Vec::new();
+        let mut levels = Vec::new();
+        for (i, level) in raw.spatial.into_iter().enumerate() {
+            let field = |member| format!("spatial[{i}].{member}");
+            if level.sharding.is_some() {
+                return Err(blame.on(
+                    field("sharding"),
+                    "a sharding specification".to_owned(),
+                    format!(
+                        "none: sharded levels (here {:?}) are not read yet",
+                        level.key
+                    ),
+                ));
+            }
+            check_key(&level.key, field("key"), &blame)?;
+            blame.rank(field("chunk_size"), level.chunk_size.len(), rank)?;
+            blame.rank(field("grid_shape"), level.grid_shape.len(), rank)?;
+            let (grid, mended) = Grid::new(
+                &raw.lower_bound,
+                &raw.upper_bound,
+                &level.chunk_size,
+                &level.grid_shape,
+            )
+            .map_err(|wrong| blame.on(field("chunk_size"), wrong.found, wrong.expected))?;
+            if mended {
+                warnings.push(format!(
+                    "{object}: `{}` is {:?}, which does not fit the bounds and `chunk_size`; read as {:?}",
+                    field("grid_shape"),
+                    level.grid_shape,
+                    grid.shape(),
+                ));
+            }
+            levels.push(LevelInfo {
+                key: level.key,
+                grid,
+            });
+        }
+        if levels.is_empty() {
+            return Err(blame.on(
+                "spatial",
+                "empty",
+                "at least one level of the spatial index",
+            ));
+        }
+        Ok(Self {
+            kind,
+            rank,
+            axes,
+            unit_nm,
+            properties,
+            property_bytes,
+            levels,
+            warnings,
+        })
+    }
+}
+
+/// The dimensions that are x, y, z, and nm per unit along each. Dimensions called so are taken by name; the
+/// axes that no dimension is called after go to the remaining dimensions in order. Any further
+/// dimension must be a single position wide: annotations apart there would fall together.
+fn spatial_axes(raw: &RawInfo, blame: &Blame) -> Result<([usize; 3], [f64; 3]), PointsError> {
+    let names: Vec<&str> = raw.dimensions.keys().map(String::as_str).collect();
+    let rank = names.len();
+    let listed = || format!("{names:?}");
+    if !(3..=MAX_RANK).contains(&rank) {
+        return Err(blame.on("dimensions", listed(), format!("3 to {MAX_RANK} of them")));
+    }
+    let is_length = |d: usize| length_nm(1.0, &raw.dimensions[d].1).is_some();
+    let named: Vec<usize> = AXES
+        .iter()
+        .filter_map(|a| raw.dimensions.get_index_of(*a))
+        .collect();
+    let candidates: Vec<usize> = match (rank, named.len()) {
+        (3, _) => (0..3).collect(),
+        (_, 3) => named.clone(),
+        _ => (0..rank).filter(|d| is_length(*d)).collect(),
+    };
+    if candidates.len() != 3 {
+        return Err(blame.on(
+            "dimensions",
+            listed(),
+            "dimensions `x`, `y`, `z`, or just three dimensions that are lengths",
+        ));
+    }
+    let mut unnamed = candidates.iter().filter(|d| !named.contains(d));
+    let mut axes = [0; 3];
+    let mut unit_nm = [0.0; 3];
+    for (i, axis) in AXES.iter().enumerate() {
+        let by_name = raw.dimensions.get_index_of(*axis);
+        let Some(d) = by_name.or_else(|| unnamed.next().copied()) else {
+            return Err(blame.on("dimensions", listed(), format!("a dimension for `{axis}`")));
+        };
+        let (scale, unit) = &raw.dimensions[d];
+        axes[i] = d;
+        unit_nm[i] = length_nm(*scale, unit)
+            .filter(|nm| nm.is_finite() && *nm > 0.0)
+            .ok_or_else(|| {
+                blame.on(
+                    format!("dimensions.{}", names[d]),
+                    format!("[{scale:?}, {unit:?}]"),
+                    "a length greater than 0 in a unit such as \"m\", \"um\" or \"nm\"",
+                )
+            })?;
+    }
+    for (d, name) in names.iter().enumerate().filter(|(d, _)| !axes.contains(d)) {
+        let (from, to) = (raw.lower_bound[d], raw.upper_bound[d]);
+        if to - from > 1.0 {
+            return Err(blame.on(
+                format!("dimensions.{name}"),
+                format!("a further dimension that runs from {from} to {to}"),
+                "at most one position along dimensions other than x, y, z",
+            ));
+        }
+    }
+    Ok((axes, unit_nm))
+}
+
+fn properties(raw: Vec<RawProperty>, blame: &Blame) -> Result<Vec<PropertySpec>, PointsError> {
+    let mut properties: Vec<PropertySpec> = Vec::with_capacity(raw.len());
+    for (i, raw) in raw.into_iter().enumerate() {
+        let field = |member| format!("properties[{i}].{member}");
+        // The id becomes the name of an array in the output.
+        let forbidden = |c: char| c.is_control() || c == '/' || c == '\\';
+        if raw.id.is_empty() || raw.id.starts_with('.') || raw.id.contains(forbidden) {
+            return Err(blame.on(
+                field("id"),
+                format!("{:?}", raw.id),
+                "a letter, then letters, digits and `_`",
+            ));
+        }
+        if properties.iter().any(|other| other.id == raw.id) {
+            return Err(blame.on(field("id"), format!("{:?} again", raw.id), "each id once"));
+        }
+        let kind = PropertyKind::from_name(&raw.kind).ok_or_else(|| {
+            blame.on(
+                field("type"),
+                format!("{:?}", raw.kind),
+                PropertyKind::names(),
+            )
+        })?;
+        let mut property = PropertySpec::new(raw.id, kind);
+        property.description = raw.description;
+        property.enum_values = raw.enum_values;
+        property.enum_labels = raw.enum_labels;
+        properties.push(property);
+    }
+    Ok(properties)
+}
+
+/// A key is a relative path; `..` is allowed by the format, another root is not.
+fn check_key(key: &str, field: String, blame: &Blame) -> Result<(), PointsError> {
+    let elsewhere = key.starts_with(['/', '\\']) || key.contains("://") || key.contains('|');
+    match key.is_empty() || elsewhere {
+        false => Ok(()),
+        true => Err(blame.on(
+            field,
+            format!("{key:?}"),
+            "a path relative to the info's folder",
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn info(change: impl FnOnce(&mut Value)) -> Result<Info, String> {
+        let mut info = json!({
+            "@type": TYPE,
+            "dimensions": {"x": [4.6e-09, "m"], "y": [4.6e-09, "m"], "z": [4.5e-08, "m"]},
+            "lower_bound": [0, 0, 0], "upper_bound": [100, 100, 20],
+            "annotation_type": "point",
+            "properties": [],
+            "spatial": [{"key": "s0", "grid_shape": [1, 1, 1], "chunk_size": [100, 100, 20], "limit": 1}],
+        });
+        change(&mut info);
+        Info::parse(info.to_string().as_bytes(), "layer/info").map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn dimensions_keep_the_order_of_the_file_and_are_found_by_name() {
+        let text = r#"{"dimensions": {"z": [45, "nm"], "y": [0.0046, "um"], "x": [4.6e-9, "m"]},
+            "lower_bound": [0, 0, 0], "upper_bound": [9, 9, 9], "annotation_type": "LINE",
+            "spatial": [{"key": "s0", "grid_shape": [1, 1, 1], "chunk_size": [9, 9, 9]}]}"#;
+        let info = Info::parse(text.as_bytes(), "info").unwrap();
+        assert_eq!((info.axes, info.unit_nm), ([2, 1, 0], [4.6, 4.6, 45.0]));
+    }
+
+    #[test]
+    fn three_dimensions_of_other_names_are_taken_in_order() {
+        let named = |dimensions: Value| info(|i| i["dimensions"] = dimensions).unwrap();
+        let i = named(json!({"d0": [1, "nm"], "d1": [2, "nm"], "d2": [3, "nm"]}));
+        assert_eq!((i.axes, i.unit_nm), ([0, 1, 2], [1.0, 2.0, 3.0]));
+        let i = named(json!({"section": [3, "nm"], "x": [1, "nm"], "y": [2, "nm"]}));
+        assert_eq!((i.axes, i.unit_nm), ([1, 2, 0], [1.0, 2.0, 3.0]));
+    }
+
+    #[test]
+    fn a_fourth_dimension_may_be_one_position_wide() {
+        let four = |until: f64| {
+            info(|i| {
+                i["dimensions"]["t"] = json!([1, "s"]);
+                i["lower_bound"] = json!([0, 0, 0, 0]);
+                i["upper_bound"] = json!([100, 100, 20, until]);
+                i["spatial"][0]["grid_shape"] = json!([1, 1, 1, 1]);
+                i["spatial"][0]["chunk_size"] = json!([100, 100, 20, 1]);
+            })
+        };
+        assert_eq!(four(1.0).unwrap().rank, 4);
+        let e = four(5.0).unwrap_err();
+        assert!(
+            e.contains("`dimensions.t`") && e.contains("from 0 to 5"),
+            "{e}"
+        );
+    }
+
+    #[test]
+    fn a_unit_that_is_not_a_length_is_refused_by_name() {
+        for unit in ["s", "", "Hz", "px"] {
+            let e = info(|i| i["dimensions"]["y"] = json!([1, unit])).unwrap_err();
+            assert!(
+                e.contains("layer/info: `dimensions.y` is [1.0, ") && e.contains(unit),
+                "{e}"
+            );
+        }
+        assert!(info(|i| i["dimensions"]["y"] = json!([0, "m"])).is_err());
+        assert!(info(|i| i["dimensions"]["y"] = json!([-1, "m"])).is_err());
+    }
+
+    #[test]
+    fn fewer_than_three_dimensions_are_refused() {
+        let e = info(|i| {
+            i["dimensions"] = json!({"x": [1, "nm"], "y": [1, "nm"]});
+            i["lower_bound"] = json!([0, 0]);
+            i["upper_bound"] = json!([1, 1]);
+        });
+        assert!(e.unwrap_err().contains("3 to 16"));
+    }
+
+    #[test]
+    fn types_of_annotations_are_read_in_any_case_and_others_are_named() {
+        for (name, kind) in [
+            ("POINT", GeometryKind::Point),
+            ("Line", GeometryKind::Line),
+            ("axis_aligned_bounding_box", GeometryKind::Box),
+            ("ellipsoid", GeometryKind::Ellipsoid),
+            ("POLYLINE", GeometryKind::Polyline),
+        ] {
+            assert_eq!(
+                info(|i| i["annotation_type"] = json!(name)).unwrap().kind,
+                kind
+            );
+        }
+        let e = info(|i| i["annotation_type"] = json!("MESH")).unwrap_err();
+        assert!(e.contains("\"MESH\"") && e.contains("ELLIPSOID"), "{e}");
+    }
+
+    #[test]
+    fn another_kind_of_info_is_named() {
+        let e = info(|i| i["@type"] = json!("neuroglancer_multiscale_volume")).unwrap_err();
+        assert!(
+            e.contains("`@type` is \"neuroglancer_multiscale_volume\""),
+            "{e}"
+        );
+    }
+
+    #[test]
+    fn a_sharded_level_among_unsharded_ones_is_refused_by_its_member() {
+        let e = info(|i| {
+            let mut sharded = i["spatial"][0].clone();
+            sharded["sharding"] = json!({"@type": "neuroglancer_uint64_sharded_v1"});
+            sharded["key"] = json!("fine");
+            i["spatial"].as_array_mut().unwrap().push(sharded);
+        })
+        .unwrap_err();
+        assert!(
+            e.contains("`spatial[1].sharding`") && e.contains("\"fine\""),
+            "{e}"
+        );
+    }
+
+    #[test]
+    fn a_key_is_relative_but_may_climb() {
+        assert_eq!(
+            info(|i| i["spatial"][0]["key"] = json!("../s/0"))
+                .unwrap()
+                .levels[0]
+                .key,
+            "../s/0"
+        );
+        for key in ["/etc", "gs://bucket/s0", ""] {
+            let e = info(|i| i["spatial"][0]["key"] = json!(key)).unwrap_err();
+            assert!(e.contains("`spatial[0].key`"), "{e}");
+        }
+    }
+
+    #[test]
+    fn lists_of_another_rank_are_refused() {
+        let e = info(|i| i["lower_bound"] = json!([0, 0])).unwrap_err();
+        assert!(
+            e.contains("`lower_bound` is a list of 2 numbers; expected 3"),
+            "{e}"
+        );
+        assert!(info(|i| i["spatial"][0]["chunk_size"] = json!([1, 1, 1, 1])).is_err());
+        assert!(info(|i| i["spatial"] = json!([])).is_err());
+    }
+
+    #[test]
+    fn a_grid_shape_that_does_not_fit_is_mended_and_told() {
+        assert!(info(|_| ()).unwrap().warnings.is_empty());
+        let i = info(|i| i["spatial"][0]["grid_shape"] = json!([0, 1, 1])).unwrap();
+        assert!(
+            i.warnings[0].contains("`spatial[0].grid_shape`"),
+            "{:?}",
+            i.warnings
+        );
+    }
+
+    #[test]
+    fn properties_that_cannot_be_are_refused() {
+        let with = |properties: Value| info(|i| i["properties"] = properties).unwrap_err();
+        let e = with(json!([{"id": "a", "type": "uint64"}]));
+        assert!(
+            e.contains("`properties[0].type` is \"uint64\"") && e.contains("float32"),
+            "{e}"
+        );
+        let e = with(json!([{"id": "a", "type": "uint8"}, {"id": "a", "type": "int8"}]));
+        assert!(e.contains("`properties[1].id`"), "{e}");
+        assert!(with(json!([{"id": "../a", "type": "uint8"}])).contains("properties[0].id"));
+    }
+}

@@ -1,0 +1,464 @@
+//! The list of annotations in a cell: `count`, all records, then all ids.
+//!
+//! The count is compared with the length of the file before anything else is believed. Positions are float32
+//! in the layer's units; they are widened to `f64` first and computed with after.
+
+use super::info::{GeometryKind, Info};
+use crate::geometry::PointNm;
+use crate::points::{Anchor, PointsError};
+
+/// How the records of a layer are laid out, and what they mean in nm.
+#[derive(Debug)]
+pub(super) struct RecordLayout {
+    kind: GeometryKind,
+    rank: usize,
+    axes: [usize; 3],
+    unit_nm: [f64; 3],
+    property_bytes: usize,
+}
+
+/// One record of a cell.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Record<'a> {
+    pub(super) id: u64,
+    /// The vectors as stored.
+    pub(super) geometry: &'a [u8],
+    /// The properties as stored, without padding.
+    pub(super) properties: &'a [u8],
+}
+
+/// Where an annotation is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Place {
+    pub(super) anchor: PointNm,
+    pub(super) ends: [PointNm; 2],
+}
+
+const COUNT_BYTES: usize = 8;
+const ID_BYTES: usize = 8;
+
+impl RecordLayout {
+    pub(super) fn new(info: &Info) -> Self {
+        Self {
+            kind: info.kind,
+            rank: info.rank,
+            axes: info.axes,
+            unit_nm: info.unit_nm,
+            property_bytes: info.property_bytes,
+        }
+    }
+
+    /// Calls `visit` with every record in `bytes`, the contents of the file that `object` names.
+    pub(super) fn read(
+        &self,
+        bytes: &[u8],
+        object: &dyn Fn() -> String,
+        mut visit: impl FnMut(Record),
+    ) -> Result<(), PointsError> {
+        let Some((count, body)) = bytes.split_first_chunk::<COUNT_BYTES>() else {
+            return Err(PointsError::Cell {
+                object: object(),
+                found: format!("{} bytes", bytes.len()),
+                expected: format!("at least the {COUNT_BYTES} of a count"),
+            });
+        };
+        let count = u64::from_le_bytes(*count);
+        let padded_bytes = self.property_bytes.next_multiple_of(4);
+        // Of records with a length of their own, the least that they can have.
+        let record_bytes = match self.kind.vectors() {
+            Some(vectors) => self.vector_bytes() * vectors + padded_bytes,
+            None => 4 + self.vector_bytes() + padded_bytes,
+        };
+        let expected = u128::from(count) * (record_bytes + ID_BYTES) as u128;
+        let fits = match self.kind.vectors() {
+            Some(_) => body.len() as u128 == expected,
+            None => body.len() as u128 >= expected,
+        };
+        if !fits {
+            return Err(PointsError::CellLength {
+                object: object(),
+                found_bytes: bytes.len(),
+                expected_bytes: expected + COUNT_BYTES as u128,
+                count,
+                record_bytes,
+            });
+        }
+        // It fits, so the count is less than the length of the file.
+        let (mut records, ids) = body.split_at(body.len() - count as usize * ID_BYTES);
+        for (i, id) in ids.as_chunks::<ID_BYTES>().0.iter().enumerate() {
+            let record = self.split_record(&mut records, padded_bytes);
+            let (geometry, properties) = record.map_err(|found| PointsError::Cell {
+                object: object(),
+                found: format!("record {i} of {count} with {found}"),
+                expected: "a polyline of at least one point that ends before the ids".to_owned(),
+            })?;
+            visit(Record {
+                id: u64::from_le_bytes(*id),
+                geometry,
+                properties,
+            });
+        }
+        match records.len() {
+            0 => Ok(()),
+            left => Err(PointsError::Cell {
+                object: object(),
+                found: format!("{left} bytes between its {count} records and their ids"),
+                expected:
+                    "none: the file is damaged, or its writer encodes properties in another way"
+                        .to_owned(),
+            }),
+        }
+    }
+
+    fn vector_bytes(&self) -> usize {
+        self.rank * 4
+    }
+
+    /// Takes geometry and properties from the front of `records`. What is wrong is said in words.
+    fn split_record<'a>(
+        &self,
+        records: &mut &'a [u8],
+        padded_bytes: usize,
+    ) -> Result<(&'a [u8], &'a [u8]), String> {
+        let mut take = |n: usize| {
+            let (front, rest) = records.split_at_checked(n)?;
+            *records = rest;
+            Some(front)
+        };
+        let vectors = match self.kind.vectors() {
+            Some(vectors) => vectors,
+            None => match take(4).map(|n| n.try_into().map(u32::from_le_bytes)) {
+                Some(Ok(n)) if n > 0 => n as usize,
+                Some(_) => return Err("no points".to_owned()),
+                None => return Err("no room for its number of points".to_owned()),
+            },
+        };
+        let geometry = vectors.checked_mul(self.vector_bytes()).and_then(&mut take);
+        let properties = take(padded_bytes);
+        match (geometry, properties) {
+            (Some(geometry), Some(properties)) => {
+                Ok((geometry, &properties[..self.property_bytes]))
+            }
+            _ => Err(format!("{vectors} points, which reach beyond the records")),
+        }
+    }
+
+    /// Where a record is; `None` if a coordinate is not finite.
+    pub(super) fn place(&self, geometry: &[u8], anchor: Anchor) -> Option<Place> {
+        let mut points = self.vectors(geometry);
+        let first = points.next()?;
+        let twice = |p: [f64; 3]| (p, p, p);
+        let (first, last, anchor) = match self.kind {
+            GeometryKind::Point => twice(first),
+            // Its second vector holds the radii.
+            GeometryKind::Ellipsoid => twice(first),
+            GeometryKind::Box => twice(middle(first, points.next()?)),
+            GeometryKind::Line => {
+                let last = points.next()?;
+                let anchor = match anchor {
+                    Anchor::Midpoint => middle(first, last),
+                    Anchor::Start => first,
+                    Anchor::End => last,
+                };
+                (first, last, anchor)
+            }
+            GeometryKind::Polyline => {
+                if !self.vectors(geometry).flatten().all(f64::is_finite) {
+                    return None;
+                }
+                let last = points.last().unwrap_or(first);
+                let anchor = match anchor {
+                    Anchor::Midpoint => self.middle_by_length(geometry),
+                    Anchor::Start => first,
+                    Anchor::End => last,
+                };
+                (first, last, anchor)
+            }
+        };
+        let nm = |p: [f64; 3]| PointNm(std::array::from_fn(|d| p[d] * self.unit_nm[d]));
+        let place = Place {
+            anchor: nm(anchor),
+            ends: [nm(first), nm(last)],
+        };
+        let finite = place.anchor.is_finite() && place.ends.iter().all(PointNm::is_finite);
+        finite.then_some(place)
+    }
+
+    /// The geometry of a record for messages: its vectors in nm.
+    pub(super) fn describe(&self, geometry: &[u8]) -> String {
+        let mut vectors: Vec<String> = self
+            .vectors(geometry)
+            .take(5)
+            .map(|p| PointNm(std::array::from_fn(|d| p[d] * self.unit_nm[d])).to_string())
+            .collect();
+        if vectors.len() == 5 {
+            vectors[4] = "...".to_owned();
+        }
+        vectors.join(" - ")
+    }
+
+    /// The vectors of a record in the layer's units, axes x, y, z.
+    fn vectors<'a>(&'a self, geometry: &'a [u8]) -> impl Iterator<Item = [f64; 3]> + 'a {
+        let (floats, _) = geometry.as_chunks::<4>();
+        floats
+            .chunks_exact(self.rank)
+            .map(|vector| self.axes.map(|d| f64::from(f32::from_le_bytes(vector[d]))))
+    }
+
+    /// The point half way along a polyline, lengths taken in nm.
+    fn middle_by_length(&self, geometry: &[u8]) -> [f64; 3] {
+        let points: Vec<[f64; 3]> = self.vectors(geometry).collect();
+        let length = |a: [f64; 3], b: [f64; 3]| {
+            (0..3)
+                .map(|d| ((b[d] - a[d]) * self.unit_nm[d]).powi(2))
+                .sum::<f64>()
+                .sqrt()
+        };
+        let total: f64 = points.windows(2).map(|pair| length(pair[0], pair[1])).sum();
+        let mut left = total / 2.0;
+        for pair in points.windows(2) {
+            let step = length(pair[0], pair[1]);
+            if step > 0.0 && left <= step {
+                let part = left / step;
+                return std::array::from_fn(|d| pair[0][d] + part * (pair[1][d] - pair[0][d]));
+            }
+            left -= step;
+        }
+        // All points are one.
+        points.last().copied().unwrap_or([f64::NAN; 3])
+    }
+}
+
+fn middle(a: [f64; 3], b: [f64; 3]) -> [f64; 3] {
+    std::array::from_fn(|d| (a[d] + b[d]) / 2.0)
+}
+
+/// A digest by which records of one geometry are known; -0.0 and 0.0 are one.
+pub(super) fn geometry_digest(geometry: &[u8]) -> u64 {
+    let (floats, _) = geometry.as_chunks::<4>();
+    floats
+        .iter()
+        .fold(0x9e37_79b9_7f4a_7c15, |digest: u64, float| {
+            let bits = (f32::from_le_bytes(*float) + 0.0).to_bits();
+            let mixed = (digest ^ u64::from(bits)).wrapping_mul(0xff51_afd7_ed55_8ccd);
+            mixed ^ (mixed >> 32)
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn layout(kind: GeometryKind, property_bytes: usize) -> RecordLayout {
+        RecordLayout {
+            kind,
+            rank: 3,
+            axes: [0, 1, 2],
+            unit_nm: [4.0, 4.0, 40.0],
+            property_bytes,
+        }
+    }
+
+    fn floats(values: &[f32]) -> Vec<u8> {
+        values.iter().flat_map(|v| v.to_le_bytes()).collect()
+    }
+
+    fn read(
+        layout: &RecordLayout,
+        bytes: &[u8],
+    ) -> Result<Vec<(u64, Vec<u8>, Vec<u8>)>, PointsError> {
+        let mut records = Vec::new();
+        layout.read(bytes, &|| "layer/s0/0_0_0".to_owned(), |r| {
+            records.push((r.id, r.geometry.to_vec(), r.properties.to_vec()));
+        })?;
+        Ok(records)
+    }
+
+    fn place(kind: GeometryKind, values: &[f32], anchor: Anchor) -> Option<[[f64; 3]; 3]> {
+        let place = layout(kind, 0).place(&floats(values), anchor)?;
+        Some([place.anchor.0, place.ends[0].0, place.ends[1].0])
+    }
+
+    /// Two points with five bytes of properties, padded to eight.
+    fn two_points() -> Vec<u8> {
+        let mut bytes = 2u64.to_le_bytes().to_vec();
+        bytes.extend(floats(&[1.0, 2.0, 3.0]));
+        bytes.extend([1, 2, 3, 4, 5, 0, 0, 0]);
+        bytes.extend(floats(&[4.0, 5.0, 6.0]));
+        bytes.extend([6, 7, 8, 9, 10, 0, 0, 0]);
+        bytes.extend(u64::MAX.to_le_bytes());
+        bytes.extend((1u64 << 53 | 1).to_le_bytes());
+        bytes
+    }
+
+    #[test]
+    fn all_records_come_first_and_then_all_ids() {
+        let records = read(&layout(GeometryKind::Point, 5), &two_points()).unwrap();
+        assert_eq!(
+            records[0],
+            (u64::MAX, floats(&[1.0, 2.0, 3.0]), vec![1, 2, 3, 4, 5])
+        );
+        assert_eq!(records[1].0, (1 << 53) + 1);
+        assert_eq!(records[1].2, [6, 7, 8, 9, 10]);
+    }
+
+    #[test]
+    fn a_length_that_does_not_fit_is_refused_with_both_lengths() {
+        // One more property byte than two words hold, as a writer with other padding would have it.
+        let e = read(&layout(GeometryKind::Point, 9), &two_points())
+            .unwrap_err()
+            .to_string();
+        assert!(
+            e.starts_with("layer/s0/0_0_0 has 64 bytes; expected 72"),
+            "{e}"
+        );
+        for end in 0..two_points().len() {
+            assert!(read(&layout(GeometryKind::Point, 5), &two_points()[..end]).is_err());
+        }
+        let longer = [two_points(), vec![0]].concat();
+        assert!(read(&layout(GeometryKind::Point, 5), &longer).is_err());
+    }
+
+    #[test]
+    fn an_absurd_count_is_refused_before_anything_is_made_of_it() {
+        for count in [1u64 << 40, u64::MAX, 1 << 61] {
+            for kind in [GeometryKind::Point, GeometryKind::Polyline] {
+                let bytes = [&count.to_le_bytes()[..], &[0; 100]].concat();
+                let e = read(&layout(kind, 5), &bytes).unwrap_err().to_string();
+                assert!(
+                    e.contains("has 108 bytes") && e.contains(&count.to_string()),
+                    "{e}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_line_stands_at_its_middle_its_start_or_its_end() {
+        let line =
+            |anchor| place(GeometryKind::Line, &[1.0, 2.0, 3.0, 4.0, 6.0, 8.0], anchor).unwrap();
+        let (a, b) = ([4.0, 8.0, 120.0], [16.0, 24.0, 320.0]);
+        assert_eq!(line(Anchor::Midpoint), [[10.0, 16.0, 220.0], a, b]);
+        assert_eq!(line(Anchor::Start), [a, a, b]);
+        assert_eq!(line(Anchor::End), [b, a, b]);
+    }
+
+    #[test]
+    fn boxes_and_ellipsoids_stand_at_their_centre() {
+        let two = [1.0, 2.0, 3.0, 3.0, 4.0, 5.0];
+        for anchor in [Anchor::Midpoint, Anchor::Start, Anchor::End] {
+            assert_eq!(
+                place(GeometryKind::Box, &two, anchor),
+                Some([[8.0, 12.0, 160.0]; 3])
+            );
+            assert_eq!(
+                place(GeometryKind::Ellipsoid, &two, anchor),
+                Some([[4.0, 8.0, 120.0]; 3])
+            );
+        }
+    }
+
+    #[test]
+    fn a_polyline_stands_at_its_middle_by_length_in_nm() {
+        // 40 nm along x, then 120 nm along z: the middle is 40 nm down.
+        let bent = [
+            0.0, 0.0, 0.0, 10.0, 0.0, 0.0, 10.0, 0.0, 0.0, 10.0, 0.0, 3.0,
+        ];
+        let found = place(GeometryKind::Polyline, &bent, Anchor::Midpoint).unwrap();
+        assert_eq!(found, [[40.0, 0.0, 40.0], [0.0; 3], [40.0, 0.0, 120.0]]);
+        let end = place(GeometryKind::Polyline, &bent, Anchor::End).unwrap();
+        assert_eq!(end[0], [40.0, 0.0, 120.0]);
+        let single = place(GeometryKind::Polyline, &[1.0; 6], Anchor::Midpoint).unwrap();
+        assert_eq!(single, [[4.0, 4.0, 40.0]; 3]);
+    }
+
+    #[test]
+    fn polylines_have_records_of_their_own_length() {
+        let layout = layout(GeometryKind::Polyline, 2);
+        let mut bytes = 2u64.to_le_bytes().to_vec();
+        for n in [3u32, 1] {
+            bytes.extend(n.to_le_bytes());
+            bytes.extend(floats(&vec![n as f32; 3 * n as usize]));
+            bytes.extend([n as u8, 9, 0, 0]);
+        }
+        bytes.extend(7u64.to_le_bytes());
+        bytes.extend(8u64.to_le_bytes());
+        let records = read(&layout, &bytes).unwrap();
+        assert_eq!(records[0], (7, floats(&[3.0; 9]), vec![3, 9]));
+        assert_eq!(records[1], (8, floats(&[1.0; 3]), vec![1, 9]));
+        // A number of points that leads elsewhere.
+        for n in [0u32, 2, 4, u32::MAX] {
+            bytes[8..12].copy_from_slice(&n.to_le_bytes());
+            let e = read(&layout, &bytes).unwrap_err().to_string();
+            assert!(e.contains("layer/s0/0_0_0"), "{e}");
+        }
+    }
+
+    #[test]
+    fn positions_are_widened_before_they_are_computed_with() {
+        // Half of an odd sum at 3 million needs more than float32.
+        let found = place(
+            GeometryKind::Line,
+            &[3e6, 0.0, 0.0, 3_000_000.25, 0.0, 0.0],
+            Anchor::Midpoint,
+        );
+        assert_eq!(found.unwrap()[0][0], 3_000_000.125 * 4.0);
+    }
+
+    #[test]
+    fn an_annotation_without_a_finite_position_has_no_place() {
+        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            assert_eq!(
+                place(GeometryKind::Point, &[1.0, bad, 1.0], Anchor::Start),
+                None
+            );
+            let line = [1.0, 1.0, 1.0, 1.0, 1.0, bad];
+            assert_eq!(place(GeometryKind::Line, &line, Anchor::Start), None);
+            let bent = [1.0, 1.0, 1.0, 1.0, 1.0, bad, 1.0, 1.0, 1.0];
+            assert_eq!(place(GeometryKind::Polyline, &bent, Anchor::Start), None);
+        }
+    }
+
+    #[test]
+    fn dimensions_in_another_order_come_out_as_x_y_z() {
+        let mut layout = layout(GeometryKind::Point, 0);
+        (layout.rank, layout.axes) = (4, [3, 1, 0]);
+        let found = layout
+            .place(&floats(&[3.0, 2.0, f32::NAN, 1.0]), Anchor::Midpoint)
+            .unwrap();
+        assert_eq!(found.anchor.0, [4.0, 8.0, 120.0]);
+    }
+
+    #[test]
+    fn a_geometry_is_known_by_its_digest() {
+        assert_eq!(
+            geometry_digest(&floats(&[0.0, 1.0])),
+            geometry_digest(&floats(&[-0.0, 1.0]))
+        );
+        assert_ne!(
+            geometry_digest(&floats(&[0.0, 1.0])),
+            geometry_digest(&floats(&[1.0, 0.0]))
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_bytes_never_panic(
+            count in prop_oneof![0u64..6, any::<u64>()],
+            body in prop::collection::vec(0u8..4, 0..200),
+            property_bytes in 0usize..20,
+            kind in prop::sample::select(vec![
+                GeometryKind::Point, GeometryKind::Line, GeometryKind::Polyline, GeometryKind::Ellipsoid,
+            ]),
+        ) {
+            let layout = layout(kind, property_bytes);
+            let bytes = [&count.to_le_bytes()[..], &body].concat();
+            for (_, geometry, properties) in read(&layout, &bytes).unwrap_or_default() {
+                prop_assert_eq!(properties.len(), property_bytes);
+                layout.place(&geometry, Anchor::Midpoint);
+            }
+        }
+    }
+}

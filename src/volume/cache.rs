@@ -1,0 +1,279 @@
+//! The block cache: every block that some window touches is fetched and decoded once, kept while a
+//! window still needs it, and dropped after its last use, inside a budget of bytes.
+//!
+//! The cache knows beforehand which units of work use which block ([`BlockUses`]). A unit asks with
+//! [`BlockCache::lookup`]: a block that nobody has becomes the caller's to load, outside of any lock; one
+//! that another thread is loading is `Busy`, so that the caller can go on with other blocks first. Where
+//! the budget is too small, the block whose next use is farthest away goes first, and is loaded again later.
+
+mod uses;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+
+use super::{Encoded, Volume, VolumeError};
+
+pub use uses::{BlockKey, BlockUses};
+
+/// A decoded block.
+#[derive(Debug)]
+pub enum Block {
+    /// Not stored: it reads as the fill value.
+    Missing,
+    /// Its values, as [`Volume::decode`] makes them.
+    Stored(Vec<u8>),
+}
+
+/// What the cache did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CacheStats {
+    /// Blocks that were read from the source.
+    pub fetched: u64,
+    /// Blocks that were decoded.
+    pub decoded: u64,
+    /// Blocks that are not stored.
+    pub missing: u64,
+    /// Of the fetched, those that had been dropped before for want of memory.
+    pub repeated: u64,
+    /// Stored bytes that were read.
+    pub read_bytes: u64,
+    /// Most bytes of decoded blocks that were held at once.
+    pub peak_bytes: u64,
+}
+
+/// Decoded blocks of several volumes.
+#[derive(Debug)]
+pub struct BlockCache<'a> {
+    volumes: &'a [Arc<dyn Volume>],
+    uses: BlockUses,
+    budget_bytes: u64,
+    state: Mutex<State>,
+    loaded: Condvar,
+}
+
+/// Buffers that are kept for the next blocks, so that their memory is not mapped anew.
+const SPARE_BUFFERS: usize = 8;
+
+#[derive(Debug, Default)]
+struct State {
+    entries: HashMap<BlockKey, Entry>,
+    /// How many units are done with a block that others still need.
+    released: HashMap<BlockKey, usize>,
+    evicted: HashSet<BlockKey>,
+    spare: Vec<Vec<u8>>,
+    held_bytes: u64,
+    latest_unit: u32,
+    clock: u64,
+    stats: CacheStats,
+}
+
+#[derive(Debug)]
+struct Entry {
+    /// `None` while it is being loaded.
+    block: Option<Arc<Block>>,
+    bytes: u64,
+    touched: u64,
+}
+
+/// What the cache has for a key.
+#[derive(Debug)]
+pub enum Lookup<'c, 'a> {
+    /// The block.
+    Ready(Arc<Block>),
+    /// Another thread is loading it.
+    Busy,
+    /// Nobody has it: it is the caller's to load.
+    Claimed(Claim<'c, 'a>),
+}
+
+/// The right and duty to load a block. Dropped without loading, another thread may.
+#[derive(Debug)]
+pub struct Claim<'c, 'a> {
+    cache: &'c BlockCache<'a>,
+    key: BlockKey,
+    open: bool,
+}
+
+impl<'a> BlockCache<'a> {
+    /// An empty cache over `volumes`, which [`BlockKey::volume`] counts.
+    pub fn new(volumes: &'a [Arc<dyn Volume>], uses: BlockUses, budget_bytes: u64) -> Self {
+        Self {
+            volumes,
+            uses,
+            budget_bytes,
+            state: Mutex::default(),
+            loaded: Condvar::new(),
+        }
+    }
+
+    /// What was done so far.
+    pub fn stats(&self) -> CacheStats {
+        self.lock().stats
+    }
+
+    /// Says that work on `unit` begins; units begin in ascending order.
+    pub fn begin_unit(&self, unit: u32) {
+        let mut state = self.lock();
+        state.latest_unit = state.latest_unit.max(unit);
+    }
+
+    /// Asks for a block.
+    pub fn lookup(&self, key: BlockKey) -> Lookup<'_, 'a> {
+        let mut state = self.lock();
+        self.lookup_locked(&mut state, key)
+    }
+
+    /// Asks for a block, and waits while another thread is loading it: never `Busy`.
+    pub fn wait(&self, key: BlockKey) -> Lookup<'_, 'a> {
+        let mut state = self.lock();
+        loop {
+            match self.lookup_locked(&mut state, key) {
+                Lookup::Busy => {
+                    state = self.loaded.wait(state).unwrap_or_else(|e| e.into_inner());
+                }
+                other => return other,
+            }
+        }
+    }
+
+    /// Says that one of its units needs the block no more. After the last, it is dropped.
+    pub fn release(&self, key: BlockKey) {
+        let mut state = self.lock();
+        let done = state.released.get(&key).copied().unwrap_or(0) + 1;
+        if done < self.uses.units(key).len() {
+            state.released.insert(key, done);
+        } else {
+            state.released.remove(&key);
+            state.evicted.remove(&key);
+            state.remove(key);
+        }
+    }
+
+    fn lookup_locked(&self, state: &mut State, key: BlockKey) -> Lookup<'_, 'a> {
+        state.clock += 1;
+        let touched = state.clock;
+        match state.entries.get_mut(&key) {
+            Some(entry) => {
+                entry.touched = touched;
+                match &entry.block {
+                    Some(block) => Lookup::Ready(Arc::clone(block)),
+                    None => Lookup::Busy,
+                }
+            }
+            None => {
+                state.entries.insert(
+                    key,
+                    Entry {
+                        block: None,
+                        bytes: 0,
+                        touched,
+                    },
+                );
+                Lookup::Claimed(Claim {
+                    cache: self,
+                    key,
+                    open: true,
+                })
+            }
+        }
+    }
+
+    /// Makes room for `bytes` more, as far as blocks that nobody is reading allow.
+    fn make_room(&self, state: &mut State, bytes: u64) {
+        while state.held_bytes + bytes > self.budget_bytes {
+            let victim = state
+                .entries
+                .iter()
+                .filter(|(_, e)| {
+                    e.bytes > 0 && e.block.as_ref().is_some_and(|b| Arc::strong_count(b) == 1)
+                })
+                .max_by_key(|(key, e)| {
+                    let released = state.released.get(key).copied().unwrap_or(0);
+                    let next = self.uses.next_unit(**key, released, state.latest_unit);
+                    (next, std::cmp::Reverse(e.touched))
+                })
+                .map(|(key, _)| *key);
+            let Some(victim) = victim else { return };
+            state.remove(victim);
+            state.evicted.insert(victim);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // A thread that panicked left no half-made change: every change below the lock is complete.
+        self.state.lock().unwrap_or_else(|e| e.into_inner())
+    }
+}
+
+impl Claim<'_, '_> {
+    /// Fetches and decodes the block and hands it to everyone. `encoded` is the caller's buffer.
+    pub fn load(mut self, encoded: &mut Encoded) -> Result<Arc<Block>, VolumeError> {
+        let cache = self.cache;
+        let volume = &cache.volumes[self.key.volume as usize];
+        let grid = &volume.meta().grid;
+        let index = grid.from_linear(self.key.block);
+        let stored = volume.fetch(index, encoded)?;
+        let read_bytes = encoded.bytes.len() as u64;
+        let block = match stored {
+            false => Block::Missing,
+            true => {
+                let bytes = volume.meta().block_bytes(&grid.block_box(index)) as u64;
+                let mut values = {
+                    let mut state = cache.lock();
+                    cache.make_room(&mut state, bytes);
+                    state.held_bytes += bytes;
+                    state.stats.peak_bytes = state.stats.peak_bytes.max(state.held_bytes);
+                    if let Some(entry) = state.entries.get_mut(&self.key) {
+                        entry.bytes = bytes;
+                    }
+                    state.spare.pop().unwrap_or_default()
+                };
+                volume.decode(index, encoded, &mut values)?;
+                Block::Stored(values)
+            }
+        };
+        let mut state = cache.lock();
+        match stored {
+            false => state.stats.missing += 1,
+            true => {
+                state.stats.fetched += 1;
+                state.stats.decoded += 1;
+                state.stats.read_bytes += read_bytes;
+                state.stats.repeated += u64::from(state.evicted.contains(&self.key));
+            }
+        }
+        let block = Arc::new(block);
+        if let Some(entry) = state.entries.get_mut(&self.key) {
+            entry.block = Some(Arc::clone(&block));
+        }
+        self.open = false;
+        cache.loaded.notify_all();
+        Ok(block)
+    }
+}
+
+impl Drop for Claim<'_, '_> {
+    fn drop(&mut self) {
+        if self.open {
+            self.cache.lock().remove(self.key);
+            self.cache.loaded.notify_all();
+        }
+    }
+}
+
+impl State {
+    fn remove(&mut self, key: BlockKey) {
+        let Some(entry) = self.entries.remove(&key) else {
+            return;
+        };
+        self.held_bytes -= entry.bytes;
+        if let Some(Block::Stored(buffer)) = entry.block.and_then(Arc::into_inner)
+            && self.spare.len() < SPARE_BUFFERS
+        {
+            self.spare.push(buffer);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,192 @@
+use super::*;
+use crate::geometry::{Resolution, VoxelBox};
+use crate::volume::{BlockGrid, BlockIndex, DataType, VolumeMeta};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Blocks of 8 voxels along x, each filled with its number; multiples of 10 are not stored, 13 is damaged.
+#[derive(Debug)]
+struct FakeVolume {
+    meta: VolumeMeta,
+    fetches: AtomicU64,
+}
+
+impl FakeVolume {
+    fn new() -> Self {
+        let bounds = VoxelBox {
+            start: [0; 3],
+            end: [8000, 1, 1],
+        };
+        Self {
+            meta: VolumeMeta {
+                data_type: DataType::UInt8,
+                channels: 1,
+                resolution: Resolution::new([1.0; 3]).unwrap(),
+                grid: BlockGrid::new(bounds, [8, 1, 1]),
+            },
+            fetches: AtomicU64::new(0),
+        }
+    }
+}
+
+impl Volume for FakeVolume {
+    fn describe(&self) -> String {
+        "fake".into()
+    }
+    fn meta(&self) -> &VolumeMeta {
+        &self.meta
+    }
+    fn digest(&self) -> blake3::Hash {
+        blake3::hash(b"fake")
+    }
+    fn fetch(&self, block: BlockIndex, encoded: &mut Encoded) -> Result<bool, VolumeError> {
+        self.fetches.fetch_add(1, Ordering::Relaxed);
+        encoded.bytes = vec![block[0] as u8; 8];
+        Ok(block[0] % 10 != 0)
+    }
+    fn decode(
+        &self,
+        block: BlockIndex,
+        encoded: &mut Encoded,
+        values: &mut Vec<u8>,
+    ) -> Result<(), VolumeError> {
+        values.clear();
+        values.extend_from_slice(&encoded.bytes);
+        match block[0] {
+            13 => Err(VolumeError::Chunk {
+                object: "13".into(),
+                problem: "unlucky".into(),
+            }),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn key(block: u64) -> BlockKey {
+    BlockKey { volume: 0, block }
+}
+
+fn get(cache: &BlockCache<'_>, block: u64) -> Result<Option<Vec<u8>>, VolumeError> {
+    let block = match cache.wait(key(block)) {
+        Lookup::Ready(block) => block,
+        Lookup::Claimed(claim) => claim.load(&mut Encoded::default())?,
+        Lookup::Busy => unreachable!("wait never says busy"),
+    };
+    Ok(match &*block {
+        Block::Missing => None,
+        Block::Stored(values) => Some(values.clone()),
+    })
+}
+
+fn with_cache(uses: Vec<(BlockKey, u32)>, budget: u64, test: impl FnOnce(&BlockCache<'_>)) {
+    let volumes: [Arc<dyn Volume>; 1] = [Arc::new(FakeVolume::new())];
+    test(&BlockCache::new(&volumes, BlockUses::new(uses), budget));
+}
+
+fn assert_empty(cache: &BlockCache<'_>) {
+    let state = cache.lock();
+    assert!(state.entries.is_empty() && state.released.is_empty() && state.held_bytes == 0);
+}
+
+#[test]
+fn a_block_is_loaded_once_and_dropped_after_its_last_unit() {
+    with_cache(vec![(key(1), 0), (key(1), 1)], 1000, |cache| {
+        assert_eq!(get(cache, 1).unwrap(), Some(vec![1; 8]));
+        assert_eq!(get(cache, 1).unwrap(), Some(vec![1; 8]));
+        cache.release(key(1));
+        get(cache, 1).unwrap();
+        assert_eq!(cache.stats().fetched, 1);
+        cache.release(key(1));
+        assert_empty(cache);
+        assert_eq!(cache.stats().peak_bytes, 8);
+    });
+}
+
+#[test]
+fn a_block_that_is_not_stored_is_asked_for_once() {
+    with_cache(vec![(key(10), 0), (key(10), 1)], 1000, |cache| {
+        assert_eq!(get(cache, 10).unwrap(), None);
+        assert_eq!(get(cache, 10).unwrap(), None);
+        let stats = cache.stats();
+        assert_eq!((stats.missing, stats.fetched, stats.read_bytes), (1, 0, 0));
+    });
+}
+
+#[test]
+fn the_block_with_the_farthest_next_use_goes_first() {
+    // All used by unit 0, then 1 by unit 5, 2 by unit 9, 3 by unit 7.
+    let uses = vec![
+        (key(1), 5),
+        (key(2), 9),
+        (key(3), 7),
+        (key(1), 0),
+        (key(2), 0),
+        (key(3), 0),
+        (key(4), 0),
+    ];
+    with_cache(uses, 24, |cache| {
+        for block in [1, 2, 3] {
+            get(cache, block).unwrap();
+            cache.release(key(block));
+        }
+        get(cache, 4).unwrap();
+        let mut held: Vec<_> = cache.lock().entries.keys().map(|k| k.block).collect();
+        held.sort();
+        assert_eq!(held, [1, 3, 4]);
+        assert_eq!(cache.stats().peak_bytes, 24);
+        get(cache, 2).unwrap();
+        assert_eq!(cache.stats().repeated, 1);
+    });
+}
+
+#[test]
+fn a_block_that_is_being_read_is_never_dropped() {
+    with_cache(vec![(key(1), 0), (key(2), 0)], 8, |cache| {
+        let Lookup::Claimed(claim) = cache.lookup(key(1)) else {
+            panic!()
+        };
+        let held = claim.load(&mut Encoded::default()).unwrap();
+        get(cache, 2).unwrap();
+        assert!(
+            matches!(cache.lookup(key(1)), Lookup::Ready(_)),
+            "over budget, but in use"
+        );
+        drop(held);
+    });
+}
+
+#[test]
+fn a_damaged_block_is_an_error_for_everyone_who_asks_and_holds_no_memory() {
+    with_cache(vec![(key(13), 0)], 1000, |cache| {
+        assert!(get(cache, 13).is_err());
+        assert!(get(cache, 13).is_err());
+        assert_eq!(cache.lock().held_bytes, 0);
+    });
+}
+
+#[test]
+fn threads_share_every_load() {
+    let uses = (1..100)
+        .flat_map(|b| (0..4).map(move |u| (key(b), u)))
+        .filter(|(k, _)| k.block != 13)
+        .collect();
+    let volume = Arc::new(FakeVolume::new());
+    let volumes: [Arc<dyn Volume>; 1] = [volume.clone()];
+    let cache = BlockCache::new(&volumes, BlockUses::new(uses), 10_000);
+    std::thread::scope(|s| {
+        for thread in 0..4u64 {
+            let cache = &cache;
+            s.spawn(move || {
+                for i in 0..99 {
+                    let block = (i + 25 * thread) % 99 + 1;
+                    if block != 13 {
+                        let expected = (block % 10 != 0).then(|| vec![block as u8; 8]);
+                        assert_eq!(get(cache, block).unwrap(), expected);
+                        cache.release(key(block));
+                    }
+                }
+            });
+        }
+    });
+    assert_eq!(volume.fetches.load(Ordering::Relaxed), 98);
+    assert_empty(&cache);
+}

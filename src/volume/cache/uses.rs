@@ -1,0 +1,49 @@
+//! Which unit of work uses which block.
+
+/// A block of one of several volumes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct BlockKey {
+    /// Position of the volume in the cache's list.
+    pub volume: u32,
+    /// Its number in the volume's grid.
+    pub block: u64,
+}
+
+/// The units that use each block. Units are numbered in the order in which work on them begins.
+#[derive(Clone, Debug, Default)]
+pub struct BlockUses {
+    /// Sorted, each pair once.
+    pairs: Vec<(BlockKey, u32)>,
+}
+
+impl BlockUses {
+    /// From (block, unit) pairs in any order, repeats allowed.
+    pub fn new(mut pairs: Vec<(BlockKey, u32)>) -> Self {
+        pairs.sort_unstable();
+        pairs.dedup();
+        Self { pairs }
+    }
+
+    /// Number of different blocks.
+    pub fn blocks(&self) -> usize {
+        self.pairs.chunk_by(|a, b| a.0 == b.0).count()
+    }
+
+    /// The pairs of `key`, ascending by unit.
+    pub(super) fn units(&self, key: BlockKey) -> &[(BlockKey, u32)] {
+        let start = self.pairs.partition_point(|p| p.0 < key);
+        let n = self.pairs[start..].partition_point(|p| p.0 == key);
+        &self.pairs[start..start + n]
+    }
+
+    /// The next unit that will want `key`, when `released` of its units are done with it and work on all
+    /// units up to `latest` has begun. 0 where one of those is still using it, `u32::MAX` where none is left.
+    pub(super) fn next_unit(&self, key: BlockKey, released: usize, latest: u32) -> u32 {
+        let units = self.units(key);
+        let begun = units.partition_point(|p| p.1 <= latest);
+        match released < begun {
+            true => 0,
+            false => units.get(begun).map_or(u32::MAX, |p| p.1),
+        }
+    }
+}

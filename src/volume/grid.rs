@@ -1,0 +1,103 @@
+//! The grid of blocks on which a volume is stored.
+
+use crate::geometry::VoxelBox;
+
+/// Position of a block in its grid, along x, y, z.
+pub type BlockIndex = [u64; 3];
+
+/// Blocks of one shape that start at the volume's first voxel; the last ones are cut off at its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BlockGrid {
+    bounds: VoxelBox,
+    block: [u32; 3],
+}
+
+impl BlockGrid {
+    /// The grid of blocks of `block` voxels (each at least 1) over `bounds`.
+    pub(super) fn new(bounds: VoxelBox, block: [u32; 3]) -> Self {
+        Self { bounds, block }
+    }
+
+    /// The voxels of the volume.
+    pub fn bounds(&self) -> &VoxelBox {
+        &self.bounds
+    }
+
+    /// Voxels of a whole block, x y z.
+    pub fn block_shape(&self) -> [u32; 3] {
+        self.block
+    }
+
+    /// Number of blocks along x, y, z.
+    pub fn shape(&self) -> [u64; 3] {
+        let voxels = self.bounds.shape();
+        std::array::from_fn(|d| voxels[d].div_ceil(u64::from(self.block[d])))
+    }
+
+    /// The voxels that `block` holds: whole, but for the last ones along an axis.
+    pub fn block_box(&self, block: BlockIndex) -> VoxelBox {
+        let start: [i64; 3] = std::array::from_fn(|d| {
+            self.bounds.start[d] + (block[d] * u64::from(self.block[d])) as i64
+        });
+        let end =
+            std::array::from_fn(|d| (start[d] + i64::from(self.block[d])).min(self.bounds.end[d]));
+        VoxelBox { start, end }
+    }
+
+    /// The blocks that hold voxels of `region`, x fastest; none for what lies outside of the volume.
+    pub fn blocks_touching(&self, region: &VoxelBox) -> impl Iterator<Item = BlockIndex> + use<> {
+        let [x, y, z] = match self.bounds.intersection(region) {
+            None => [0..0, 0..0, 0..0],
+            Some(inside) => std::array::from_fn(|d| {
+                let first = (inside.start[d] - self.bounds.start[d]) as u64;
+                let last = (inside.end[d] - 1 - self.bounds.start[d]) as u64;
+                first / u64::from(self.block[d])..last / u64::from(self.block[d]) + 1
+            }),
+        };
+        z.flat_map(move |k| {
+            let x = x.clone();
+            y.clone()
+                .flat_map(move |j| x.clone().map(move |i| [i, j, k]))
+        })
+    }
+
+    /// The block's number, counted with x fastest.
+    pub fn linear(&self, block: BlockIndex) -> u64 {
+        let [nx, ny, _] = self.shape();
+        block[0] + nx * (block[1] + ny * block[2])
+    }
+
+    /// The block with this number.
+    pub fn from_linear(&self, n: u64) -> BlockIndex {
+        let [nx, ny, _] = self.shape();
+        [n % nx, n / nx % ny, n / nx / ny]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn the_touching_blocks_are_those_that_share_a_voxel(
+            start in prop::array::uniform3(-20i64..20), size in prop::array::uniform3(1i64..20),
+            block in prop::array::uniform3(1u32..9),
+            at in prop::array::uniform3(-30i64..40), w in prop::array::uniform3(1i64..12),
+        ) {
+            let make = |s: [i64; 3], n: [i64; 3]| VoxelBox { start: s, end: std::array::from_fn(|d| s[d] + n[d]) };
+            let grid = BlockGrid::new(make(start, size), block);
+            let region = make(at, w);
+            let touching: Vec<_> = grid.blocks_touching(&region).collect();
+            let [nx, ny, nz] = grid.shape();
+            for n in 0..nx * ny * nz {
+                let b = grid.from_linear(n);
+                prop_assert_eq!(grid.linear(b), n);
+                let shares = grid.block_box(b).intersection(&region).is_some();
+                prop_assert_eq!(touching.contains(&b), shares);
+                prop_assert!(grid.bounds().contains_box(&grid.block_box(b)));
+            }
+        }
+    }
+}
