@@ -8,7 +8,10 @@ use super::boxes::in_world;
 use super::noise::{length, minus};
 use super::tissue::{VOXELS, index_of};
 use super::*;
+use crate::collection::Collection;
+use crate::config::Config;
 use crate::geometry::{PointNm, Resolution, VoxelBox, Window};
+use crate::points::{Anchor, PointLayer};
 
 static WORLD: LazyLock<World> = LazyLock::new(World::make);
 
@@ -75,6 +78,33 @@ fn the_bytes_are_the_same_with_any_number_of_threads_and_over_an_older_demo() {
     check_annotations(&expected, "points", 12);
     check_annotations(&expected, "lines", 24);
     check_segmentation(&expected);
+    check_job(&report);
+}
+
+/// The config, the collection and the points are read, without a warning, as the report has them.
+fn check_job(report: &DemoReport) {
+    let config = Config::read(&report.config).unwrap();
+    let location = config.collection_location(&report.config);
+    let collection = Collection::read(&location).unwrap();
+    let bounds: Vec<_> = collection.boxes.iter().map(|b| b.bounds).collect();
+    let group = &collection.boxes[0].layers;
+    for layer in &report.layers {
+        group.source(layer.name).unwrap();
+    }
+    for (name, anchor) in [("points", config.points.anchor), ("lines", Anchor::Start)] {
+        let layer = PointLayer::open(&group.source(name).unwrap()).unwrap();
+        let read = layer.read_boxes(&bounds, anchor).unwrap();
+        assert_eq!(read.report.warnings, Vec::<String>::new());
+        assert_eq!(read.report.cells_empty, 0);
+        if name == "points" {
+            let counts: Vec<_> = read.per_box.iter().map(Vec::len).collect();
+            let told: Vec<_> = report.boxes.iter().map(|b| b.synapses).collect();
+            assert_eq!(counts, told);
+        }
+    }
+    for (found, told) in collection.boxes.iter().zip(&report.boxes) {
+        assert_eq!(found.tags, [told.split]);
+    }
 }
 
 /// Sizes of cell files, and that every id is in some cell and in the index by id.
