@@ -1,11 +1,28 @@
 //! pointshard cuts training windows around annotated points out of connectomics volumes, once,
 //! into Zarr v3 shards.
+//!
+//! The rooms, and how data goes through them:
+//!
+//! ```text
+//! config ─► collection ─► points ─►┐
+//!                                  ├─► plan ─► extract ─► dataset ─► check
+//! storage ─► volume (and its cache)┘              ▲
+//!                  └──────────────────────────────┘
+//! ```
+//! [`config`] is the job description, [`collection`] the boxes and their layers, [`points`] the annotations
+//! inside them, [`volume`] the voxels. [`plan`] is the pure table of samples, [`extract`] turns it into shards,
+//! [`dataset`] is what stands on disk, [`check`] proves it. [`job`] goes the whole way; [`demo`] makes a
+//! collection for those who have none at hand. [`geometry`] is the only place that rounds a coordinate.
 
+pub mod check;
 pub mod collection;
 pub mod config;
 pub mod data_type;
 pub mod dataset;
+pub mod demo;
+pub mod extract;
 pub mod geometry;
+pub mod job;
 pub mod plan;
 pub mod points;
 pub mod storage;

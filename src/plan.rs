@@ -12,8 +12,6 @@ mod order;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use serde::{Deserialize, Serialize};
-
 use crate::collection::{Collection, LayerError};
 use crate::config::{Config, ConfigFile};
 use crate::geometry::{PointNm, VoxelBox};
@@ -66,11 +64,19 @@ pub struct PlannedBox {
 }
 
 /// Why an annotation inside a box is no sample.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum DropReason {
     /// Its window would lie beyond the coordinates that voxels can have.
     WindowOutOfRange,
+}
+
+impl DropReason {
+    /// Its name in manifest and summary.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::WindowOutOfRange => "window_out_of_range",
+        }
+    }
 }
 
 /// One split's samples, in the order in which they are stored.

@@ -66,6 +66,9 @@ pub trait Volume: Send + Sync + fmt::Debug {
     /// Its name for messages: the folder or URL of the scale.
     fn describe(&self) -> String;
 
+    /// The block's name for messages: the path or URL at which it is stored, or would be.
+    fn describe_block(&self, block: BlockIndex) -> String;
+
     /// What it holds and how it is stored.
     fn meta(&self) -> &VolumeMeta;
 

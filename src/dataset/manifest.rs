@@ -37,6 +37,20 @@ pub struct Manifest {
     pub files: Vec<FileEntry>,
     /// What a person should know, though it is no error.
     pub warnings: Vec<String>,
+    /// blake3, hexadecimal, of this manifest as compact JSON with an empty digest.
+    pub digest: String,
+}
+
+impl Manifest {
+    /// The digest that the manifest must have.
+    pub fn expected_digest(&self) -> String {
+        let bare = Self {
+            digest: String::new(),
+            ..self.clone()
+        };
+        let json = serde_json::to_vec(&bare).unwrap_or_default();
+        blake3::hash(&json).to_string()
+    }
 }
 
 /// A volume that windows were cut out of.

@@ -58,6 +58,13 @@ impl Dataset {
                 manifest.schema_version
             )));
         }
+        let expected = manifest.expected_digest();
+        if manifest.digest != expected {
+            return Err(damaged(format!(
+                "its digest is {:?}, its contents make {expected:?}: something in it has changed",
+                manifest.digest
+            )));
+        }
         Ok(Self {
             root: root.to_owned(),
             manifest,

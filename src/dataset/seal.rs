@@ -51,6 +51,7 @@ pub fn seal(
         shards: Vec::new(),
         files: Vec::new(),
         warnings: about.warnings,
+        digest: String::new(),
     };
     for split in &layout.splits {
         let entry = SplitEntry {
@@ -88,6 +89,7 @@ pub fn seal(
             blake3: blake3::hash(bytes).to_string(),
         });
     }
+    manifest.digest = manifest.expected_digest();
     output.sweep(layout)?;
     let mut whole = output.read_json::<Manifest>(MANIFEST)?.as_ref() == Some(&manifest);
     for (path, bytes) in &files {

@@ -73,6 +73,10 @@ impl Volume for PrecomputedVolume {
         self.store.describe("")
     }
 
+    fn describe_block(&self, block: BlockIndex) -> String {
+        self.store.describe(&self.chunk_name(block))
+    }
+
     fn meta(&self) -> &VolumeMeta {
         &self.meta
     }

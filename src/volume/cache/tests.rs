@@ -33,6 +33,9 @@ impl Volume for FakeVolume {
     fn describe(&self) -> String {
         "fake".into()
     }
+    fn describe_block(&self, block: BlockIndex) -> String {
+        block[0].to_string()
+    }
     fn meta(&self) -> &VolumeMeta {
         &self.meta
     }

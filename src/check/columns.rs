@@ -1,0 +1,158 @@
+//! Index columns: as long as the arrays, and true: boxes hold their points, windows start where the rule says.
+
+use std::collections::{HashMap, HashSet};
+
+use super::{Finding, FindingKind};
+use crate::dataset::{Dataset, DatasetError, SplitReader};
+use crate::geometry::{BoxNm, PointNm, Resolution, Window};
+
+pub(super) fn check(dataset: &Dataset) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for split in dataset.manifest().splits.keys() {
+        match Columns::read(dataset, split) {
+            Err(e) => findings.push(finding(dataset, split, "", Vec::new(), e.to_string())),
+            Ok(columns) => findings.extend(columns.check(dataset, split)),
+        }
+    }
+    findings
+}
+
+/// The columns that every dataset has.
+struct Columns {
+    annotation_id: Vec<u64>,
+    box_index: Vec<u32>,
+    center_nm: Vec<[f64; 3]>,
+    start_voxel: Vec<[i64; 3]>,
+    resolution_nm: Vec<[f64; 3]>,
+}
+
+impl Columns {
+    fn read(dataset: &Dataset, split: &str) -> Result<Self, DatasetError> {
+        let reader = dataset.split(split)?;
+        Ok(Self {
+            annotation_id: reader.column("annotation_id")?,
+            box_index: reader.column("box")?,
+            center_nm: triples::<f64>(&reader, "center_nm")?,
+            start_voxel: triples::<i64>(&reader, "start_voxel")?,
+            resolution_nm: triples::<f64>(&reader, "resolution_nm")?,
+        })
+    }
+
+    fn check(&self, dataset: &Dataset, split: &str) -> Vec<Finding> {
+        let manifest = dataset.manifest();
+        let samples = manifest.splits[split].samples as usize;
+        let lengths = [
+            ("annotation_id", self.annotation_id.len()),
+            ("box", self.box_index.len()),
+            ("center_nm", self.center_nm.len()),
+            ("start_voxel", self.start_voxel.len()),
+            ("resolution_nm", self.resolution_nm.len()),
+        ];
+        let short: Vec<_> = lengths
+            .into_iter()
+            .filter(|(_, n)| *n != samples)
+            .map(|(name, n)| {
+                let message = format!("it has {n} rows, expected one per sample: {samples}");
+                finding(dataset, split, name, Vec::new(), message)
+            })
+            .collect();
+        if !short.is_empty() {
+            return short;
+        }
+        let mut findings = Vec::new();
+        let mut add = |column: &str, wrong: Vec<u64>, message: &str| {
+            if !wrong.is_empty() {
+                findings.push(finding(dataset, split, column, wrong, message.to_owned()));
+            }
+        };
+        let which = |wrong: &dyn Fn(usize) -> bool| -> Vec<u64> {
+            (0..samples)
+                .filter(|i| wrong(*i))
+                .map(|i| i as u64)
+                .collect()
+        };
+        let box_of = |i: usize| manifest.boxes.get(self.box_index[i] as usize);
+        let strange = which(&|i| box_of(i).is_none_or(|b| b.split.as_deref() != Some(split)));
+        add(
+            "box",
+            strange,
+            "the sample's box is none of the split's boxes in the manifest",
+        );
+        let outside = which(&|i| {
+            let bounds =
+                box_of(i).and_then(|b| BoxNm::from_corners(PointNm(b.min_nm), PointNm(b.max_nm)));
+            bounds.is_some_and(|b| !b.contains(&PointNm(self.center_nm[i])))
+        });
+        add(
+            "center_nm",
+            outside,
+            "the sample's centre lies outside of its box",
+        );
+        let shape = manifest.arrays.values().next().map(|a| a.sample_shape);
+        let window = shape.and_then(|[_, z, y, x]| Window::new([x as u32, y as u32, z as u32]));
+        let misplaced = which(&|i| {
+            let start = window.zip(Resolution::new(self.resolution_nm[i]));
+            let start = start.and_then(|(w, r)| w.start_around(&PointNm(self.center_nm[i]), &r));
+            start != Some(self.start_voxel[i])
+        });
+        add(
+            "start_voxel",
+            misplaced,
+            "the window does not start where centre, resolution and window size say",
+        );
+        let mut seen = HashSet::new();
+        let repeated =
+            (0..samples).filter(|i| !seen.insert((self.box_index[*i], self.annotation_id[*i])));
+        let repeated = repeated.map(|i| i as u64).collect();
+        add(
+            "annotation_id",
+            repeated,
+            "the annotation occurs twice in one box",
+        );
+        let mut per_box: HashMap<u32, u64> = HashMap::new();
+        for b in &self.box_index {
+            *per_box.entry(*b).or_insert(0) += 1;
+        }
+        for (i, b) in manifest
+            .boxes
+            .iter()
+            .enumerate()
+            .filter(|(_, b)| b.split.as_deref() == Some(split))
+        {
+            let found = per_box.get(&(i as u32)).copied().unwrap_or(0);
+            if found != b.samples {
+                let message = format!(
+                    "the box {:?} has {found} samples, the manifest says {}",
+                    b.id, b.samples
+                );
+                findings.push(finding(dataset, split, "box", Vec::new(), message));
+            }
+        }
+        findings
+    }
+}
+
+fn triples<T: zarrs::array::ElementOwned + Copy>(
+    reader: &SplitReader,
+    name: &str,
+) -> Result<Vec<[T; 3]>, DatasetError> {
+    let values = reader.column::<T>(name)?;
+    Ok(values.as_chunks::<3>().0.to_vec())
+}
+
+fn finding(
+    dataset: &Dataset,
+    split: &str,
+    column: &str,
+    samples: Vec<u64>,
+    message: String,
+) -> Finding {
+    let group = &dataset.manifest().splits[split].path;
+    Finding {
+        kind: FindingKind::Column,
+        file: format!("{group}/{column}").trim_end_matches('/').to_owned(),
+        split: Some(split.to_owned()),
+        samples,
+        message,
+    }
+}

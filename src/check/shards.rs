@@ -1,0 +1,169 @@
+//! Shards: whole, in the layout that the manifest says, and decodable sample by sample.
+
+use rayon::prelude::*;
+
+use super::files::whole;
+use super::{Finding, FindingKind};
+use crate::data_type::DataType;
+use crate::dataset::{Dataset, Manifest, SampleArray, ShardEntry};
+
+pub(super) fn check(dataset: &Dataset) -> Vec<Finding> {
+    let manifest = dataset.manifest();
+    let mut findings = coverage(manifest);
+    for split in manifest.splits.keys() {
+        for array in manifest.arrays.keys() {
+            findings.extend(structure(dataset, split, array));
+        }
+    }
+    let of_shards: Vec<_> = manifest
+        .shards
+        .par_iter()
+        .flat_map_iter(|shard| check_shard(dataset, shard))
+        .collect();
+    findings.extend(of_shards);
+    findings
+}
+
+/// Whether the manifest lists every shard that its splits must have, and each as it must be.
+fn coverage(manifest: &Manifest) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (split, s) in &manifest.splits {
+        for array in manifest.arrays.keys() {
+            let mut next = 0;
+            for shard in manifest
+                .shards
+                .iter()
+                .filter(|e| e.split == *split && e.array == *array)
+            {
+                let expected = s.shard_samples.min(s.samples.saturating_sub(next));
+                if shard.first_sample != next || shard.samples != expected || expected == 0 {
+                    let message = format!(
+                        "the manifest says that it holds {} samples from {}, expected {expected} from {next}",
+                        shard.samples, shard.first_sample
+                    );
+                    findings.push(about(shard, FindingKind::Manifest, Vec::new(), message));
+                }
+                next += shard.samples;
+            }
+            if next != s.samples {
+                findings.push(Finding {
+                    kind: FindingKind::Manifest,
+                    file: format!("{}/{array}", s.path),
+                    split: Some(split.clone()),
+                    samples: (next..s.samples).collect(),
+                    message: format!(
+                        "the manifest lists shards for {next} of {} samples",
+                        s.samples
+                    ),
+                });
+            }
+        }
+    }
+    findings
+}
+
+/// Whether the array's metadata says what the manifest says.
+fn structure(dataset: &Dataset, split: &str, array: &str) -> Option<Finding> {
+    let manifest = dataset.manifest();
+    let (s, a) = (&manifest.splits[split], &manifest.arrays[array]);
+    let with = |n: u64| -> Vec<u64> { std::iter::once(n).chain(a.sample_shape).collect() };
+    let message = match open(dataset, split, array) {
+        Err(message) => message,
+        Ok(found) => {
+            let found = (
+                found.shape().to_vec(),
+                found.inner_chunk(),
+                found.data_type(),
+            );
+            let expected = (
+                with(s.samples),
+                Some(with(1)),
+                a.data_type.name().to_owned(),
+            );
+            if found == expected {
+                return None;
+            }
+            format!("its shape, inner chunk and data type are {found:?}, expected {expected:?}")
+        }
+    };
+    Some(Finding {
+        kind: FindingKind::Structure,
+        file: format!("{}/{array}/zarr.json", s.path),
+        split: Some(split.to_owned()),
+        samples: Vec::new(),
+        message,
+    })
+}
+
+fn check_shard(dataset: &Dataset, shard: &ShardEntry) -> Vec<Finding> {
+    let samples = shard.first_sample..shard.first_sample + shard.samples;
+    if let Some((kind, message)) = whole(
+        &dataset.root().join(&shard.path),
+        shard.bytes,
+        &shard.blake3,
+    ) {
+        if matches!(kind, FindingKind::MissingFile | FindingKind::Size) {
+            return vec![about(shard, kind, samples.collect(), message)];
+        }
+        // Which samples of the file are hit is what a person wants to know next.
+        let damaged: Vec<u64> = decode(dataset, shard)
+            .into_iter()
+            .flat_map(|f| f.samples)
+            .collect();
+        return vec![about(shard, kind, damaged, message)];
+    }
+    decode(dataset, shard)
+}
+
+/// Decodes every sample of the shard and counts its nonzero values.
+fn decode(dataset: &Dataset, shard: &ShardEntry) -> Vec<Finding> {
+    let opened = open(dataset, &shard.split, &shard.array);
+    let (Ok(array), Some(entry)) = (opened, dataset.manifest().arrays.get(&shard.array)) else {
+        // Told once, by `structure`.
+        return Vec::new();
+    };
+    let column = format!("{}_nonzero_fraction", shard.array);
+    let fractions = dataset
+        .split(&shard.split)
+        .and_then(|s| s.column::<f32>(&column))
+        .unwrap_or_default();
+    let mut findings = Vec::new();
+    for i in shard.first_sample..shard.first_sample + shard.samples {
+        match array.read(i) {
+            Err(e) => findings.push(about(shard, FindingKind::Decode, vec![i], e.to_string())),
+            Ok(values) => {
+                let found = nonzero_fraction(entry.data_type, &values);
+                match fractions.get(i as usize) {
+                    Some(expected) if *expected != found => {
+                        let message = format!(
+                            "{column} is {expected}, but {found} of the sample's values are not 0"
+                        );
+                        findings.push(about(shard, FindingKind::Column, vec![i], message));
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+    findings
+}
+
+fn nonzero_fraction(data_type: DataType, values: &[u8]) -> f32 {
+    let n = values.len() / data_type.size_bytes();
+    (data_type.count_nonzero(values) as f64 / n as f64) as f32
+}
+
+fn open(dataset: &Dataset, split: &str, array: &str) -> Result<SampleArray, String> {
+    let opened = dataset.split(split).and_then(|s| s.samples(array));
+    opened.map_err(|e| e.to_string())
+}
+
+fn about(shard: &ShardEntry, kind: FindingKind, samples: Vec<u64>, message: String) -> Finding {
+    Finding {
+        kind,
+        file: shard.path.clone(),
+        split: Some(shard.split.clone()),
+        samples,
+        message,
+    }
+}

@@ -1,0 +1,104 @@
+//! Subcommands: their arguments, and what is printed. One file each; the work is done in the library.
+
+mod check;
+mod demo;
+mod preprocess;
+mod printer;
+mod progress;
+mod run;
+mod schema;
+mod summary;
+
+use std::fmt::Write;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use printer::Printer;
+
+/// Cut training windows around annotated points out of connectomics volumes, once, into Zarr v3 shards.
+#[derive(Debug, Parser)]
+#[command(name = "pointshard", version, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    talk: Talk,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Demo(demo::Demo),
+    Preprocess(preprocess::Preprocess),
+    Check(check::Check),
+    Schema(schema::Schema),
+}
+
+#[derive(Clone, Copy, Debug, Args)]
+struct Talk {
+    /// Print results and errors only, no progress
+    #[arg(long, short, global = true, conflicts_with = "verbose")]
+    quiet: bool,
+    /// Print more: a line per box, and where each layer lies
+    #[arg(long, short, global = true)]
+    verbose: bool,
+}
+
+/// An error, and whose fault it is.
+#[derive(Debug)]
+pub struct Failure {
+    error: anyhow::Error,
+    usage: bool,
+}
+
+impl Cli {
+    /// Carries out the command.
+    pub fn run(self) -> Result<ExitCode, Failure> {
+        let printer = Printer::new(self.talk.quiet, self.talk.verbose);
+        match self.command {
+            Command::Demo(command) => command.run(printer),
+            Command::Preprocess(command) => command.run(printer),
+            Command::Check(command) => command.run(printer),
+            Command::Schema(command) => command.run(printer),
+        }
+    }
+}
+
+impl Failure {
+    /// 2 for bad usage or configuration, 1 for work that failed.
+    pub fn exit_code(&self) -> ExitCode {
+        ExitCode::from(if self.usage { 2 } else { 1 })
+    }
+}
+
+impl From<pointshard::job::JobError> for Failure {
+    fn from(error: pointshard::job::JobError) -> Self {
+        Self {
+            usage: error.is_usage(),
+            error: error.into(),
+        }
+    }
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Self {
+            error,
+            usage: false,
+        }
+    }
+}
+
+/// The error for people: one line on top, what caused it below.
+pub fn error_chain(failure: &Failure) -> String {
+    let mut text = format!("error: {}\n", failure.error);
+    let mut above = failure.error.to_string();
+    for cause in failure.error.chain().skip(1) {
+        let cause = cause.to_string();
+        if !above.ends_with(&cause) {
+            let _ = writeln!(text, "  because: {cause}");
+        }
+        above = cause;
+    }
+    text
+}

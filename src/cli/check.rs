@@ -1,0 +1,88 @@
+//! `pointshard check`: a table for people, JSON for programs.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use bytesize::ByteSize;
+use clap::Args;
+use indicatif::HumanCount;
+use pointshard::check::{self, Finding, Report};
+
+use super::Failure;
+use super::printer::Printer;
+use super::run::RunArgs;
+use super::summary::table;
+
+/// Prove that a dataset is whole and right; exit code 1 where it is not
+#[derive(Debug, Args)]
+pub(super) struct Check {
+    /// The dataset's folder
+    out: PathBuf,
+    /// Print the report as JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+impl Check {
+    pub(super) fn run(self, printer: Printer) -> Result<ExitCode, Failure> {
+        printer.note(format!("checking {}", self.out.display()));
+        let report = self.run.pool()?.install(|| check::run(&self.out));
+        match self.json {
+            true => {
+                let json = serde_json::to_string_pretty(&report).context("cannot write JSON")?;
+                printer.result(json);
+            }
+            false => print(printer, &report),
+        }
+        Ok(match report.ok {
+            true => ExitCode::SUCCESS,
+            false => ExitCode::FAILURE,
+        })
+    }
+}
+
+/// Prints the report for people.
+pub(super) fn print(printer: Printer, report: &Report) {
+    let checked = &report.checked;
+    if !report.findings.is_empty() {
+        let mut table = table(["wrong", "file", "samples", "what"]);
+        for column in table.column_iter_mut() {
+            column.set_cell_alignment(comfy_table::CellAlignment::Left);
+        }
+        for f in &report.findings {
+            table.add_row([f.kind.name(), &f.file, &samples(f), &f.message]);
+        }
+        printer.result(table.to_string());
+    }
+    printer.result(format!(
+        "{}: {} shards and {} other files ({}), {} samples, {} windows decoded, {} finding(s)",
+        if report.ok { "ok" } else { "wrong" },
+        HumanCount(checked.shards),
+        HumanCount(checked.files),
+        ByteSize(checked.bytes),
+        HumanCount(checked.samples),
+        HumanCount(checked.windows),
+        report.findings.len()
+    ));
+}
+
+/// The samples as ranges: `0-3, 7`.
+fn samples(finding: &Finding) -> String {
+    let mut sorted = finding.samples.clone();
+    sorted.sort_unstable();
+    let ranges: Vec<_> = sorted
+        .chunk_by(|a, b| a + 1 == *b)
+        .map(|run| match run {
+            [one] => one.to_string(),
+            run => format!("{}-{}", run[0], run[run.len() - 1]),
+        })
+        .collect();
+    match ranges.len() {
+        0 => "-".into(),
+        n if n > 6 => format!("{}, ... ({} in all)", ranges[..6].join(", "), sorted.len()),
+        _ => ranges.join(", "),
+    }
+}

@@ -1,0 +1,86 @@
+//! `pointshard demo`: a synthetic collection, the whole job on it, and how to go on.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Args;
+use pointshard::{check, demo};
+
+use super::Failure;
+use super::printer::Printer;
+use super::run::RunArgs;
+
+/// Make a small synthetic collection and run the whole job on it
+#[derive(Debug, Args)]
+pub(super) struct Demo {
+    /// The folder to make
+    dir: PathBuf,
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+impl Demo {
+    pub(super) fn run(self, printer: Printer) -> Result<ExitCode, Failure> {
+        let source = self.dir.join("source");
+        let out = self.dir.join("dataset");
+        printer.note(format!(
+            "making a synthetic collection in {}",
+            source.display()
+        ));
+        let pool = self.run.pool()?;
+        let made = pool
+            .install(|| demo::write_collection(&source))
+            .context("cannot make the demo")?;
+        let [x, y, z] = made.volume_voxels;
+        let [rx, ry, rz] = made.resolution_nm;
+        printer.result(format!(
+            "made     {}: {x} x {y} x {z} voxels of {rx} x {ry} x {rz} nm, {} cells, {} synapses",
+            source.display(),
+            made.cells,
+            made.synapses
+        ));
+        for layer in &made.layers {
+            printer.result(format!(
+                "layer    {}: {} ({})",
+                layer.name, layer.what, layer.encoding
+            ));
+        }
+        for b in &made.boxes {
+            printer.result(format!(
+                "box      {}: {}, {} synapses",
+                b.split, b.what, b.synapses
+            ));
+        }
+        printer.result(format!(
+            "\n$ pointshard preprocess {} --out {}",
+            made.config.display(),
+            out.display()
+        ));
+        self.run.run_job(printer, &made.config, &out, false)?;
+        printer.result(format!("\n$ pointshard check {}", out.display()));
+        let report = pool.install(|| check::run(&out));
+        super::check::print(printer, &report);
+        let out = std::path::absolute(&out).unwrap_or(out);
+        printer.result(format!("\n{}", snippet(&out.display().to_string())));
+        Ok(match report.ok {
+            true => ExitCode::SUCCESS,
+            false => ExitCode::FAILURE,
+        })
+    }
+}
+
+/// How to read the dataset from Python.
+fn snippet(out: &str) -> String {
+    format!(
+        r#"To read it from Python (pip install "zarr>=3" xarray):
+
+import xarray
+train = xarray.open_zarr("{out}/train.zarr")
+print(train)
+sample = train.isel(sample=0)
+print("annotation", int(sample.annotation_id), "at", sample.center_nm.values, "nm")
+print("image", sample.img.shape, sample.img.dtype, "mean", float(sample.img.mean()))
+"#
+    )
+}

@@ -1,0 +1,33 @@
+//! `pointshard preprocess`: plan, extract, seal; again: resume.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::Failure;
+use super::printer::Printer;
+use super::run::RunArgs;
+
+/// Make the shards of a job; run again, do only what is missing
+#[derive(Debug, Args)]
+pub(super) struct Preprocess {
+    /// The job description (JSON; `pointshard schema` prints its schema)
+    config: PathBuf,
+    /// The folder to write
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Delete what another job wrote to the folder, and start anew
+    #[arg(long)]
+    force: bool,
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+impl Preprocess {
+    pub(super) fn run(self, printer: Printer) -> Result<ExitCode, Failure> {
+        self.run
+            .run_job(printer, &self.config, &self.out, self.force)?;
+        Ok(ExitCode::SUCCESS)
+    }
+}

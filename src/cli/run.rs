@@ -1,0 +1,65 @@
+//! What `preprocess` and `demo` share: threads, memory, and running a job with its progress told.
+
+use std::path::Path;
+
+use anyhow::Context;
+use clap::Args;
+use pointshard::extract::Progress;
+use pointshard::job::{Job, Outcome, RunOptions};
+
+use super::printer::Printer;
+use super::{Failure, progress, summary};
+
+/// How a job is run. None of it changes what comes out.
+#[derive(Clone, Copy, Debug, Args)]
+pub(super) struct RunArgs {
+    /// Threads to compute with; all cores by default
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    threads: Option<u16>,
+    /// Most memory to take, for example 4GiB
+    #[arg(long, value_name = "SIZE", default_value = "2GiB")]
+    memory: bytesize::ByteSize,
+}
+
+impl RunArgs {
+    /// Runs the job in the config file and prints its summary.
+    pub(super) fn run_job(
+        self,
+        printer: Printer,
+        config: &Path,
+        out: &Path,
+        force: bool,
+    ) -> Result<Outcome, Failure> {
+        let pool = self.pool()?;
+        let outcome = pool.install(|| -> Result<Outcome, Failure> {
+            printer.note(format!("reading {}", config.display()));
+            let job = Job::prepare(config)?;
+            printer.note(format!(
+                "{} samples in {} boxes; cutting {} array(s) into {}",
+                job.plan.samples(),
+                job.plan.boxes.len(),
+                job.plan.arrays.len(),
+                out.display()
+            ));
+            let options = RunOptions {
+                memory_bytes: self.memory.as_u64(),
+                force,
+            };
+            let progress = Progress::default();
+            let run = || job.run(out, options, &progress);
+            Ok(progress::told(printer, &progress, run)?)
+        })?;
+        summary::print(printer, out, &outcome);
+        Ok(outcome)
+    }
+
+    /// The threads that everything runs in.
+    pub(super) fn pool(self) -> Result<rayon::ThreadPool, Failure> {
+        let threads = self.threads.map_or(0, usize::from);
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build()
+            .context("cannot start threads")?;
+        Ok(pool)
+    }
+}

@@ -1,0 +1,166 @@
+//! What a run did, for people.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use bytesize::ByteSize;
+use comfy_table::presets::NOTHING;
+use comfy_table::{CellAlignment, Table};
+use indicatif::HumanCount;
+use pointshard::dataset::{BoxEntry, Manifest};
+use pointshard::job::Outcome;
+
+use super::printer::Printer;
+
+/// Prints the summary of a run that ended well.
+pub(super) fn print(printer: Printer, out: &Path, outcome: &Outcome) {
+    let manifest = &outcome.manifest;
+    for warning in &manifest.warnings {
+        printer.warn(warning);
+    }
+    printer.result(splits_table(manifest));
+    let outside: Vec<_> = manifest
+        .boxes
+        .iter()
+        .filter(|b| b.split.is_none())
+        .collect();
+    if !outside.is_empty() {
+        printer.result(format!(
+            "{} box(es) belong to no split and were not read: {}",
+            outside.len(),
+            names(&outside)
+        ));
+    }
+    if printer.is_verbose() {
+        printer.result(boxes_table(manifest));
+        for source in &manifest.sources {
+            printer.result(format!(
+                "source {}: {} chunks touched (counted per shard), {} not stored",
+                source.location, source.chunks_touched, source.chunks_missing
+            ));
+        }
+    }
+    let made = &outcome.extracted;
+    let cache = &made.cache;
+    let seconds: f64 = outcome.stages.iter().map(|(_, d)| d.as_secs_f64()).sum();
+    if made.shards_made == 0 {
+        printer.result(format!(
+            "all {} shards stood already: nothing to do",
+            made.shards_kept
+        ));
+    } else {
+        printer.result(format!(
+            "shards   {} made, {} stood already; {} windows, {} windows/s",
+            made.shards_made,
+            made.shards_kept,
+            HumanCount(made.windows),
+            HumanCount((made.windows as f64 / seconds.max(1e-9)) as u64)
+        ));
+        printer.result(format!(
+            "chunks   {} touched, {} fetched, {} decoded, {} missing (read as 0), {} read again for want of memory",
+            HumanCount(made.chunks_touched),
+            HumanCount(cache.fetched),
+            HumanCount(cache.decoded),
+            HumanCount(cache.missing),
+            HumanCount(cache.repeated)
+        ));
+        printer.result(format!(
+            "bytes    {} read, {} written; at most {} of decoded chunks held",
+            ByteSize(cache.read_bytes),
+            ByteSize(made.written_bytes),
+            ByteSize(cache.peak_bytes)
+        ));
+    }
+    let stages: Vec<_> = outcome
+        .stages
+        .iter()
+        .map(|(name, d)| format!("{name} {:.2}", d.as_secs_f64()))
+        .collect();
+    printer.result(format!("seconds  {:.2}: {}", seconds, stages.join(", ")));
+    let bytes = manifest.shards.iter().map(|s| s.bytes).sum::<u64>()
+        + manifest.files.iter().map(|f| f.bytes).sum::<u64>();
+    printer.result(format!("output   {} ({})", out.display(), ByteSize(bytes)));
+}
+
+fn splits_table(manifest: &Manifest) -> String {
+    let mut table = table([
+        "split",
+        "boxes",
+        "annotations",
+        "samples",
+        "dropped",
+        "shards",
+        "size",
+    ]);
+    for (name, split) in &manifest.splits {
+        let of_split = |b: &&BoxEntry| b.split.as_ref() == Some(name);
+        let boxes: Vec<_> = manifest.boxes.iter().filter(of_split).collect();
+        let shards: Vec<_> = manifest
+            .shards
+            .iter()
+            .filter(|s| s.split == *name)
+            .collect();
+        table.add_row([
+            name.clone(),
+            boxes.len().to_string(),
+            boxes.iter().map(|b| b.annotations).sum::<u64>().to_string(),
+            split.samples.to_string(),
+            dropped(&boxes),
+            shards.len().to_string(),
+            ByteSize(shards.iter().map(|s| s.bytes).sum()).to_string(),
+        ]);
+    }
+    table.to_string()
+}
+
+fn boxes_table(manifest: &Manifest) -> String {
+    let mut table = table(["box", "split", "annotations", "samples", "dropped", "tags"]);
+    for b in &manifest.boxes {
+        table.add_row([
+            b.id.clone(),
+            b.split.clone().unwrap_or_else(|| "-".into()),
+            b.annotations.to_string(),
+            b.samples.to_string(),
+            dropped(&[b]),
+            b.tags.join(", "),
+        ]);
+    }
+    table.to_string()
+}
+
+fn dropped(boxes: &[&BoxEntry]) -> String {
+    let mut reasons: BTreeMap<&str, u64> = BTreeMap::new();
+    for (reason, n) in boxes.iter().flat_map(|b| &b.dropped) {
+        *reasons.entry(reason).or_insert(0) += n;
+    }
+    match reasons.is_empty() {
+        true => "0".into(),
+        false => reasons
+            .iter()
+            .map(|(r, n)| format!("{n} {r}"))
+            .collect::<Vec<_>>()
+            .join(", "),
+    }
+}
+
+fn names(boxes: &[&BoxEntry]) -> String {
+    let shown: Vec<_> = boxes.iter().take(5).map(|b| b.id.as_str()).collect();
+    match boxes.len() > shown.len() {
+        true => format!(
+            "{} and {} more",
+            shown.join(", "),
+            boxes.len() - shown.len()
+        ),
+        false => shown.join(", "),
+    }
+}
+
+/// A table without lines, numbers to the right.
+pub(super) fn table<const N: usize>(header: [&str; N]) -> Table {
+    let mut table = Table::new();
+    table.load_style(NOTHING).set_header(header);
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table
+}

@@ -1,0 +1,244 @@
+//! What lies inside the cells of the demo tissue: mitochondria, and synapses with their vesicles.
+
+use super::SHAPE;
+use super::boxes::boxes;
+use super::noise::{Rng, Vec3, along, length, minus};
+use super::tissue::Tissue;
+
+/// Two synapses are at least this far apart.
+const BETWEEN_SYNAPSES_NM: f32 = 215.0;
+
+/// A mitochondrion: a capsule inside one cell.
+pub(super) struct Mitochondrion {
+    pub(super) cell: u8,
+    pub(super) center: Vec3,
+    pub(super) axis: Vec3,
+    pub(super) half_length: f32,
+    pub(super) radius: f32,
+    /// Direction across the cristae.
+    pub(super) across: Vec3,
+}
+
+impl Mitochondrion {
+    /// Distance of a place from the surface; negative inside.
+    pub(super) fn distance(&self, p: Vec3) -> f32 {
+        let q = minus(p, self.center);
+        let t = super::noise::dot(q, self.axis).clamp(-self.half_length, self.half_length);
+        length(along(q, self.axis, -t)) - self.radius
+    }
+
+    /// No part of it is farther from the centre than this.
+    pub(super) fn reach(&self) -> f32 {
+        1.2 * self.radius + self.half_length
+    }
+}
+
+/// A synapse: where the presynaptic cell releases onto the postsynaptic one.
+pub(super) struct Synapse {
+    pub(super) id: u64,
+    /// Index of the presynaptic cell.
+    pub(super) pre: u8,
+    /// Index of the postsynaptic cell.
+    pub(super) post: u8,
+    /// On the border of the two, in the tissue, nm.
+    pub(super) center: Vec3,
+    /// Direction from pre to post.
+    pub(super) normal: Vec3,
+    /// Radius of the density, nm.
+    pub(super) radius: f32,
+    /// Centre, end in the presynaptic and end in the postsynaptic cell, voxels from the volume's first.
+    pub(super) positions: [Vec3; 3],
+    /// Centres of the vesicles, in the tissue, nm.
+    pub(super) vesicles: Vec<Vec3>,
+    pub(super) confidence: f32,
+}
+
+/// Puts mitochondria where cells are thick enough.
+pub(super) fn place_mitochondria(tissue: &Tissue, seed: u64, wanted: usize) -> Vec<Mitochondrion> {
+    let mut rng = Rng::new(seed ^ 0x3170);
+    let mut placed: Vec<Mitochondrion> = Vec::new();
+    for _ in 0..60_000 {
+        if placed.len() == wanted {
+            break;
+        }
+        let voxel = [0, 1, 2].map(|d| rng.index(SHAPE[d]));
+        let center = tissue.place(voxel);
+        let Some(index) = tissue.index_at(center) else {
+            continue;
+        };
+        let depth = tissue.depth(index);
+        let cell = tissue.owner(index);
+        if depth < 75.0 {
+            continue;
+        }
+        let radius = (depth * rng.range(0.6, 0.85)).min(rng.range(75.0, 140.0));
+        let half_length = radius * rng.range(0.7, 3.2);
+        let axis = roomiest_direction(tissue, &mut rng, cell, center, half_length);
+        let mut same_cell = placed.iter().filter(|other| other.cell == cell);
+        let free = same_cell.all(|other| {
+            length(minus(other.center, center)) > 150.0 + other.half_length + half_length
+        });
+        if free {
+            placed.push(Mitochondrion {
+                cell,
+                center,
+                axis,
+                half_length,
+                radius,
+                across: rng.direction(),
+            });
+        }
+    }
+    placed
+}
+
+/// Of some random directions, the one that stays deepest inside the cell.
+fn roomiest_direction(tissue: &Tissue, rng: &mut Rng, cell: u8, center: Vec3, reach: f32) -> Vec3 {
+    let room = |direction: Vec3| -> f32 {
+        let places = (-3..=3).map(|i| along(center, direction, reach * i as f32 / 3.0));
+        let depths = places.map(|p| match tissue.index_at(p) {
+            Some(i) if tissue.owner(i) == cell => tissue.depth(i).min(90.0),
+            _ => 0.0,
+        });
+        depths.sum()
+    };
+    let directions = (0..14).map(|_| rng.direction());
+    directions
+        .max_by(|a, b| room(*a).total_cmp(&room(*b)))
+        .unwrap_or([1.0, 0.0, 0.0])
+}
+
+/// Puts `inside` synapses into the boxes that are to have some, by their volume, and `outside` ones elsewhere.
+pub(super) fn place_synapses(
+    tissue: &Tissue,
+    mitochondria: &[Mitochondrion],
+    seed: u64,
+    inside: usize,
+    outside: usize,
+) -> Vec<Synapse> {
+    let mut rng = Rng::new(seed ^ 0x5a9e);
+    let mut placed: Vec<Synapse> = Vec::new();
+    let boxes = boxes();
+    let mut missing = [outside, inside];
+    for _ in 0..2_000_000 {
+        if missing == [0, 0] {
+            break;
+        }
+        let voxel = [0, 1, 2].map(|d| rng.index(SHAPE[d]));
+        let Some(synapse) = synapse_at(tissue, mitochondria, &mut rng, &placed, voxel) else {
+            continue;
+        };
+        let mut holders = boxes.iter().filter(|b| b.holds(&synapse)).peekable();
+        let count = &mut missing[usize::from(holders.peek().is_some())];
+        if *count > 0 && !holders.any(|b| b.empty) {
+            *count -= 1;
+            placed.push(synapse);
+        }
+    }
+    placed
+}
+
+/// The synapse at a voxel, if there is a contact that suits one.
+fn synapse_at(
+    tissue: &Tissue,
+    mitochondria: &[Mitochondrion],
+    rng: &mut Rng,
+    placed: &[Synapse],
+    voxel: [usize; 3],
+) -> Option<Synapse> {
+    let mut center = tissue.place(voxel);
+    if tissue.depth(tissue.index_at(center)?) > 7.0 {
+        return None;
+    }
+    let apart = |s: &Synapse| length(minus(s.center, center)) >= BETWEEN_SYNAPSES_NM;
+    if !placed.iter().all(apart) {
+        return None;
+    }
+    // A contact that the section cuts at a right angle, nearly.
+    let here = tissue.neuropil.owner_at(center)?;
+    if here.normal[2].abs() > 0.4 {
+        return None;
+    }
+    // The vesicles need room: the presynaptic side is the one that is thicker here.
+    let in_cell = |cell: u8, way: f32| {
+        let index = tissue.index_at(along(center, here.normal, way))?;
+        (tissue.cell(index) == Some(cell)).then(|| tissue.depth(index))
+    };
+    let room_here = in_cell(here.cell, -130.0).unwrap_or(0.0);
+    let room_there = in_cell(here.other, 130.0).unwrap_or(0.0);
+    if room_here.max(room_there) < 30.0 {
+        return None;
+    }
+    let (pre, post, sign) = if room_here >= room_there {
+        (here.cell, here.other, 1.0)
+    } else {
+        (here.other, here.cell, -1.0)
+    };
+    let normal = here.normal.map(|v| v * sign);
+    // Anchors are not voxel centres.
+    center = along(
+        center,
+        [
+            rng.range(-3.0, 3.0),
+            rng.range(-3.0, 3.0),
+            rng.range(-12.0, 12.0),
+        ],
+        1.0,
+    );
+    // Both ends are equally far away, so that the middle of the line is the centre.
+    let end_in = |cell: u8, way: f32| {
+        let place = along(center, normal, way);
+        let index = tissue.index_at(place)?;
+        (tissue.cell(index) == Some(cell)).then_some(place)
+    };
+    let ways = [60.0, 50.0, 70.0, 40.0, 32.0, 26.0];
+    let ends = ways.map(|way| end_in(pre, -way).zip(end_in(post, way)));
+    let (pre_end, post_end) = ends.into_iter().flatten().next()?;
+    let places = [center, pre_end, post_end];
+    let mut positions = [[0.0; 3]; 3];
+    for (position, place) in positions.iter_mut().zip(places) {
+        *position = tissue.position(place)?;
+    }
+    let blocked = |p: Vec3, room: f32| mitochondria.iter().any(|m| m.distance(p) < room);
+    if blocked(along(center, normal, -60.0), 70.0) {
+        return None;
+    }
+    let mut synapse = Synapse {
+        id: rng.bits() >> rng.index(20) | 1,
+        pre,
+        post,
+        center,
+        normal,
+        radius: rng.range(75.0, 165.0),
+        positions,
+        vesicles: Vec::new(),
+        confidence: (rng.range(0.55, 1.0) * 1000.0).round() / 1000.0,
+    };
+    fill_with_vesicles(tissue, rng, &mut synapse, |p| blocked(p, 24.0));
+    Some(synapse)
+}
+
+/// A cloud of vesicles behind the active zone, none touching another.
+fn fill_with_vesicles(
+    tissue: &Tissue,
+    rng: &mut Rng,
+    synapse: &mut Synapse,
+    blocked: impl Fn(Vec3) -> bool,
+) {
+    let wanted = 45 + rng.index(75);
+    for _ in 0..1200 {
+        if synapse.vesicles.len() == wanted {
+            return;
+        }
+        let spread = along([0.0; 3], rng.in_ball(), rng.range(60.0, 250.0));
+        let p = along(along(synapse.center, synapse.normal, -110.0), spread, 1.0);
+        let Some(index) = tissue.index_at(p) else {
+            continue;
+        };
+        let inside = tissue.owner(index) == synapse.pre && tissue.depth(index) > 28.0;
+        let apart = |other: &Vec3| length(minus(*other, p)) > 41.0;
+        if inside && synapse.vesicles.iter().all(apart) && !blocked(p) {
+            synapse.vesicles.push(p);
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! The order of shards, and which source chunks each of them needs.
+
+use rayon::prelude::*;
+
+use super::Sources;
+use crate::dataset::{Layout, ShardId};
+use crate::plan::{Plan, Sample};
+use crate::volume::{BlockKey, BlockUses};
+
+/// All shards in the order in which work on them begins: arrays that are cut out of the same volumes side by
+/// side, shard by shard, so that both find a chunk while it is there; other arrays one after the other, so
+/// that their chunks do not wait for each other.
+pub(super) fn in_order(plan: &Plan, layout: &Layout) -> Vec<ShardId> {
+    let alike = |a: usize| {
+        let sources = &plan.arrays[a].source_of_group;
+        plan.arrays
+            .iter()
+            .position(|b| b.source_of_group == *sources)
+    };
+    let mut shards: Vec<_> = layout.all_shards().collect();
+    shards.sort_by_key(|id| (alike(id.array), id.split, id.shard, id.array));
+    shards
+}
+
+/// The samples of a shard.
+pub(super) fn samples<'p>(plan: &'p Plan, layout: &Layout, id: ShardId) -> &'p [Sample] {
+    let range = layout.samples(id);
+    &plan.splits[id.split].samples[range.start as usize..range.end as usize]
+}
+
+/// The chunks that the window of `sample` in `array` touches.
+pub(super) fn blocks(
+    plan: &Plan,
+    sources: &Sources,
+    array: usize,
+    sample: &Sample,
+) -> impl Iterator<Item = BlockKey> {
+    let source = plan.source_of(array, sample);
+    let grid = sources.volumes[source].meta().grid;
+    grid.blocks_touching(&plan.window_of(sample))
+        .map(move |block| BlockKey {
+            volume: source as u32,
+            block: grid.linear(block),
+        })
+}
+
+/// Which of the shards in `todo`, numbered by position, needs which chunk.
+pub(super) fn block_uses(plan: &Plan, sources: &Sources, todo: &[ShardId]) -> BlockUses {
+    let pairs = todo
+        .par_iter()
+        .enumerate()
+        .flat_map_iter(|(number, id)| {
+            let samples = samples(plan, &sources.layout, *id).iter();
+            let mut keys: Vec<_> = samples
+                .flat_map(|s| blocks(plan, sources, id.array, s))
+                .collect();
+            keys.sort_unstable();
+            keys.dedup();
+            keys.into_iter().map(move |key| (key, number as u32))
+        })
+        .collect();
+    BlockUses::new(pairs)
+}

@@ -1,0 +1,97 @@
+//! Copying the common voxels of a block and a window, row by row.
+
+use crate::geometry::VoxelBox;
+
+/// A C-order array `[channel, z, y, x]` that covers a box of voxels.
+#[derive(Clone, Copy)]
+pub(super) struct Region<'b> {
+    pub covers: &'b VoxelBox,
+    pub channels: usize,
+    pub value_bytes: usize,
+}
+
+impl Region<'_> {
+    /// Byte at which the row of voxels from `x` on at (channel, z, y) begins.
+    fn row(&self, channel: usize, z: i64, y: i64, x: i64) -> usize {
+        let [nx, ny, nz] = self.covers.shape().map(|n| n as usize);
+        let [x0, y0, z0] = self.covers.start;
+        let [dx, dy, dz] = [(x - x0) as usize, (y - y0) as usize, (z - z0) as usize];
+        (((channel * nz + dz) * ny + dy) * nx + dx) * self.value_bytes
+    }
+}
+
+/// Copies the voxels that `block` and `window` share from `values` to `out`; where the block is not stored
+/// (`None`), zeros. `out` and `values` are arrays as [`Region`] says.
+pub(super) fn copy(values: Option<&[u8]>, block: &Region<'_>, out: &mut [u8], window: &Region<'_>) {
+    let Some(common) = block.covers.intersection(window.covers) else {
+        return;
+    };
+    let row_bytes = common.shape()[0] as usize * window.value_bytes;
+    let [x, y0, z0] = common.start;
+    for channel in 0..window.channels {
+        for z in z0..common.end[2] {
+            for y in y0..common.end[1] {
+                let to = window.row(channel, z, y, x);
+                let to = &mut out[to..to + row_bytes];
+                match values {
+                    None => to.fill(0),
+                    Some(values) => {
+                        let from = block.row(channel, z, y, x);
+                        to.copy_from_slice(&values[from..from + row_bytes]);
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn boxed(start: [i64; 3], size: [i64; 3]) -> VoxelBox {
+        VoxelBox {
+            start,
+            end: std::array::from_fn(|d| start[d] + size[d]),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_copy_moves_each_common_voxel_and_no_other(
+            at in prop::array::uniform3(-6i64..6), size in prop::array::uniform3(1i64..7),
+            w_at in prop::array::uniform3(-6i64..6), w_size in prop::array::uniform3(1i64..7),
+            channels in 1usize..3, value_bytes in prop::sample::select(vec![1usize, 2, 4, 8]), stored: bool,
+        ) {
+            let (block, window) = (boxed(at, size), boxed(w_at, w_size));
+            let region = |covers| Region { covers, channels, value_bytes };
+            let bytes = |b: &VoxelBox| b.shape().iter().product::<u64>() as usize * channels * value_bytes;
+            let values: Vec<u8> = (0..bytes(&block)).map(|i| (i % 251) as u8).collect();
+            let mut out = vec![255; bytes(&window)];
+            copy(stored.then_some(&values[..]), &region(&block), &mut out, &region(&window));
+            let mut i = 0;
+            for c in 0..channels {
+                for z in window.start[2]..window.end[2] {
+                    for y in window.start[1]..window.end[1] {
+                        for x in window.start[0]..window.end[0] {
+                            let v = [x, y, z];
+                            let inside = (0..3).all(|d| block.start[d] <= v[d] && v[d] < block.end[d]);
+                            let [nx, ny, nz] = size;
+                            let from = ((c as i64 * nz + z - at[2]) * ny + y - at[1]) * nx + x - at[0];
+                            for byte in 0..value_bytes {
+                                let expected = match (inside, stored) {
+                                    (false, _) => 255,
+                                    (true, false) => 0,
+                                    (true, true) => values[from as usize * value_bytes + byte],
+                                };
+                                prop_assert_eq!(out[i], expected);
+                                i += 1;
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

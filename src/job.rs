@@ -1,0 +1,233 @@
+//! The whole way: a config file in, a sealed dataset out.
+//!
+//! [`Job::prepare`] reads what the plan depends on and makes it; [`Job::run`] claims the output, makes the
+//! shards that are missing, and seals. Run again, it does only what is missing.
+
+mod index;
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rayon::prelude::*;
+
+use crate::collection::{Collection, CollectionError};
+use crate::config::{Config, ConfigError, ConfigFile};
+use crate::dataset::{BoxEntry, DatasetError, Manifest, Output, Sealed, SourceEntry, seal};
+use crate::extract::{self, ExtractError, ExtractReport, Progress, Sources};
+use crate::plan::{Plan, PlanError};
+use crate::points::{PointLayer, PointsError, PointsInBoxes};
+
+/// A job whose plan is made.
+#[derive(Debug)]
+pub struct Job {
+    /// Where the collection was read from.
+    pub collection: String,
+    /// The sample table.
+    pub plan: Plan,
+    /// The volumes, opened.
+    pub sources: Sources,
+    /// How long each stage took.
+    pub stages: Vec<(&'static str, Duration)>,
+}
+
+/// What a run did.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The manifest of the finished dataset.
+    pub manifest: Manifest,
+    /// What was read and made.
+    pub extracted: ExtractReport,
+    /// How long each stage took, those of [`Job::prepare`] included.
+    pub stages: Vec<(&'static str, Duration)>,
+}
+
+/// How to run a job; none of it changes what comes out.
+#[derive(Clone, Copy, Debug)]
+pub struct RunOptions {
+    /// Most memory that the program may take, in bytes.
+    pub memory_bytes: u64,
+    /// Delete output of another plan instead of refusing.
+    pub force: bool,
+}
+
+/// Why a job failed.
+#[derive(Debug, thiserror::Error)]
+pub enum JobError {
+    /// The config cannot be used.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The collection cannot be used.
+    #[error(transparent)]
+    Collection(#[from] CollectionError),
+    /// There can be no plan.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// The annotations cannot be read.
+    #[error("cannot read the annotation layer `{layer}`")]
+    Points {
+        /// Its name in the config.
+        layer: String,
+        /// Why.
+        source: PointsError,
+    },
+    /// Shards could not be made.
+    #[error(transparent)]
+    Extract(#[from] ExtractError),
+    /// The output cannot be written.
+    #[error(transparent)]
+    Dataset(#[from] DatasetError),
+}
+
+impl JobError {
+    /// Whether the job description is to blame, not the data or the machine.
+    pub fn is_usage(&self) -> bool {
+        match self {
+            Self::Config(_) | Self::Plan(_) => true,
+            Self::Dataset(e) => matches!(
+                e,
+                DatasetError::OtherPlan { .. } | DatasetError::Foreign { .. }
+            ),
+            Self::Extract(e) => matches!(e, ExtractError::Memory { .. }),
+            Self::Collection(_) | Self::Points { .. } => false,
+        }
+    }
+}
+
+impl Job {
+    /// Reads config, collection and annotations, makes the plan, and opens the volumes.
+    pub fn prepare(config: &Path) -> Result<Self, JobError> {
+        let mut stages = Vec::new();
+        let mut clock = Instant::now();
+        let mut stage = |name| {
+            stages.push((
+                name,
+                std::mem::replace(&mut clock, Instant::now()).elapsed(),
+            ))
+        };
+        let path = std::path::absolute(config).unwrap_or_else(|_| config.to_owned());
+        let config = ConfigFile {
+            config: Config::read(&path)?,
+            path,
+        };
+        let location = config.config.collection_location(&config.path);
+        let collection = Collection::read(&location)?;
+        stage("read config and collection");
+        let jobs = Plan::jobs(&config, &collection)?;
+        let points = |source| PointsErrorOf(&config.config.points.layer, source);
+        let layers = jobs
+            .point_sources()
+            .iter()
+            .map(|source| PointLayer::open(source).map_err(|e| points(e).into()))
+            .collect::<Result<Vec<_>, JobError>>()?;
+        let annotations = layers
+            .par_iter()
+            .enumerate()
+            .map(|(i, layer)| {
+                layer
+                    .read_boxes(&jobs.boxes_of_points(i), config.config.points.anchor)
+                    .map_err(|e| points(e).into())
+            })
+            .collect::<Result<Vec<PointsInBoxes>, JobError>>()?;
+        stage("read annotations");
+        let properties: Vec<_> = layers.iter().map(PointLayer::properties).collect();
+        let plan = Plan::build(&jobs, annotations, &properties)?;
+        stage("plan");
+        let sources = Sources::open(&plan)?;
+        stage("open layers");
+        Ok(Self {
+            collection: location.to_string(),
+            plan,
+            sources,
+            stages,
+        })
+    }
+
+    /// Makes what is missing in the folder `out`, and seals it.
+    pub fn run(
+        self,
+        out: &Path,
+        options: RunOptions,
+        progress: &Progress,
+    ) -> Result<Outcome, JobError> {
+        let Self {
+            plan,
+            sources,
+            mut stages,
+            collection,
+        } = self;
+        let layout = &sources.layout;
+        let digest = sources.digest(&plan);
+        let output = Output::claim(out, digest, layout, options.force)?;
+        let clock = Instant::now();
+        let extracted = extract::run(&plan, &sources, &output, options.memory_bytes, progress)?;
+        stages.push(("extract", clock.elapsed()));
+        let clock = Instant::now();
+        let index: Vec<_> = (0..plan.splits.len())
+            .map(|s| index::of_split(&plan, s))
+            .collect();
+        let manifest = seal(&output, layout, about(&plan, &sources, collection), &index)?;
+        stages.push(("seal", clock.elapsed()));
+        Ok(Outcome {
+            manifest,
+            extracted,
+            stages,
+        })
+    }
+}
+
+/// An error of the annotation layer of that name.
+struct PointsErrorOf<'l>(&'l str, PointsError);
+
+impl From<PointsErrorOf<'_>> for JobError {
+    fn from(PointsErrorOf(layer, source): PointsErrorOf<'_>) -> Self {
+        Self::Points {
+            layer: layer.to_owned(),
+            source,
+        }
+    }
+}
+
+/// What the manifest says about where the dataset comes from.
+fn about(plan: &Plan, sources: &Sources, collection: String) -> Sealed {
+    let split_name = |s: usize| plan.splits[s].name.clone();
+    let boxes = plan.boxes.iter().map(|b| BoxEntry {
+        id: b.id.clone(),
+        tags: b.tags.clone(),
+        split: b.split.map(split_name),
+        min_nm: b.min_nm,
+        max_nm: b.max_nm,
+        annotations: b.annotations,
+        samples: b.samples,
+        dropped: b
+            .dropped
+            .iter()
+            .map(|(reason, n)| (reason.name().to_owned(), *n))
+            .collect(),
+    });
+    let entries = plan
+        .sources
+        .iter()
+        .zip(&sources.volumes)
+        .map(|(source, volume)| SourceEntry {
+            format: source.format.clone(),
+            location: source.location.to_string(),
+            info_digest: volume.digest().to_string(),
+            resolution_nm: volume.meta().resolution.nm(),
+            chunks_touched: 0,
+            chunks_missing: 0,
+        });
+    Sealed {
+        config: serde_json::json!(plan.config),
+        collection,
+        sources: entries.collect(),
+        boxes: boxes.collect(),
+        layers: plan
+            .config
+            .arrays
+            .values()
+            .map(|a| a.layer.clone())
+            .collect(),
+        resolution_nm: plan.config.resolution.nm(),
+        warnings: plan.warnings.clone(),
+    }
+}

@@ -1,0 +1,86 @@
+//! The index columns that follow from the plan alone.
+
+use serde_json::json;
+
+use crate::dataset::{Column, ColumnValues, SampleIndex};
+use crate::plan::Plan;
+use crate::points::PropertySpec;
+
+/// The columns of the split at position `split`.
+pub(super) fn of_split(plan: &Plan, split: usize) -> SampleIndex {
+    let samples = &plan.splits[split].samples;
+    let mut index = SampleIndex::default();
+    let mut add = |name: String, column| index.columns.insert(name, column);
+    add(
+        "annotation_id".into(),
+        Column::new(
+            ColumnValues::u64(samples.iter().map(|s| s.annotation_id)),
+            "id of the annotation that the window is centred on",
+        ),
+    );
+    add(
+        "box".into(),
+        Column::new(
+            ColumnValues::u32(samples.iter().map(|s| s.box_index)),
+            "position of the sample's box in `boxes` of manifest.json",
+        ),
+    );
+    let mut center = Column::new(
+        ColumnValues::f64(samples.iter().flat_map(|s| s.center_nm.0)),
+        "the annotation's anchor: x, y, z",
+    )
+    .rows("xyz", 3);
+    center.attributes.insert("units".into(), json!("nm"));
+    add("center_nm".into(), center);
+    add(
+        "start_voxel".into(),
+        Column::new(
+            ColumnValues::i64(samples.iter().flat_map(|s| s.start_voxel)),
+            "the window's first voxel: x, y, z",
+        )
+        .rows("xyz", 3),
+    );
+    let resolution = plan.config.resolution.nm();
+    let mut column = Column::new(
+        ColumnValues::f64(samples.iter().flat_map(|_| resolution)),
+        "size of the window's voxels: x, y, z",
+    )
+    .rows("xyz", 3);
+    column.attributes.insert("units".into(), json!("nm"));
+    add("resolution_nm".into(), column);
+    for (spec, values) in plan.properties.iter().zip(&plan.splits[split].properties) {
+        add(
+            format!("property_{}", spec.id),
+            property(spec, values.clone()),
+        );
+    }
+    index
+}
+
+/// A property's column. Enumerated values carry their labels the way CF conventions write them.
+fn property(spec: &PropertySpec, values: Vec<u8>) -> Column {
+    let components = spec.kind.components();
+    let data_type = match components {
+        1 => spec.kind.name(),
+        _ => "uint8",
+    };
+    let description = spec
+        .description
+        .as_deref()
+        .unwrap_or("a property of the annotation");
+    let column = Column::new(ColumnValues::raw(data_type, values), description);
+    let mut column = match components {
+        1 => column,
+        3 => column.rows("rgb", 3),
+        _ => column.rows("rgba", 4),
+    };
+    if !spec.enum_values.is_empty() {
+        column
+            .attributes
+            .insert("flag_values".into(), json!(spec.enum_values));
+        column
+            .attributes
+            .insert("flag_meanings".into(), json!(spec.enum_labels));
+    }
+    column
+}
