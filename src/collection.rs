@@ -1,28 +1,35 @@
 //! A collection: bounding boxes with tags, and the layer group that each one's data comes from.
 //!
-//! Source: the JSON that zetta_utils' web API returns, as one file with the lists `collections`,
-//! `layer_groups`, `layers` and `annotations`, or as a folder with one `NAME_multiple.json` for each.
-//! Relative layer sources count from the folder that the file or folder stands in.
+//! Sources: the JSON that zetta_utils' web API returns, as one file with the lists `collections`,
+//! `layer_groups`, `layers` and `annotations`, or as a folder with one `NAME_multiple.json` for each; a
+//! server with that API; a Neuroglancer viewer state; a layer of precomputed annotations. Relative layer sources count from the folder that the file or folder stands in.
 //! Layer sources stay as written until something asks for them: a group may hold layers that no job reads.
 
+mod boxes;
 mod rows;
+mod state;
+mod zetta_api;
 
 use std::sync::Arc;
 
 use indexmap::IndexMap;
 
-use crate::config::nearest;
+use crate::config::{CollectionConfig, CollectionSource, nearest};
 use crate::geometry::BoxNm;
+use crate::neuroglancer::viewer_state::{StateError, is_pasted_url};
+use crate::points::{PointSource, PointsError};
 use crate::storage::{DocumentError, Location, LocationError, SourceUrl};
+
+pub use zetta_api::ApiError;
 
 /// The boxes of a collection, in the order in which it lists them.
 #[derive(Clone, Debug)]
 pub struct Collection {
-    /// The file or folder that it was read from.
-    pub location: Location,
+    /// What it was read from, for people: a path or a URL.
+    pub source: String,
     /// Every bounding box, tagged for a split or not.
     pub boxes: Vec<TaggedBox>,
-    /// Rows of `annotations` that are not bounding boxes, by type.
+    /// Annotations beside the boxes that are not bounding boxes, by type.
     pub other_rows: IndexMap<String, usize>,
 }
 
@@ -44,9 +51,18 @@ pub struct TaggedBox {
 pub struct LayerGroup {
     id: String,
     /// Name, then source as written.
-    sources: IndexMap<String, String>,
+    sources: IndexMap<String, LayerText>,
     /// The folder that relative sources count from.
     base: Location,
+}
+
+/// What a collection says about a layer.
+#[derive(Clone, Debug)]
+enum LayerText {
+    /// Its source as written.
+    Source(String),
+    /// Why it cannot be used, which matters only where a job reads it.
+    Refused(String),
 }
 
 /// Why a collection cannot be used.
@@ -55,6 +71,18 @@ pub enum CollectionError {
     /// A file of it could not be read or parsed.
     #[error(transparent)]
     Document(#[from] DocumentError),
+    /// The viewer state that holds it cannot be used.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The layer of boxes cannot be used.
+    #[error(transparent)]
+    Boxes(#[from] PointsError),
+    /// The source of the layer of boxes is not understood.
+    #[error(transparent)]
+    Location(#[from] LocationError),
+    /// The web API cannot be read.
+    #[error(transparent)]
+    Api(#[from] ApiError),
     /// A list that must be there is not.
     #[error(
         "{file} has no list `{list}`; expected the four lists collections, layer_groups, layers and annotations of zetta_utils' web API"
@@ -92,6 +120,16 @@ pub enum LayerError {
         /// The nearest of them.
         hint: Option<String>,
     },
+    /// Its source is understood, but not what is done to it.
+    #[error("the layer `{layer}` of the layer group `{group}` cannot be read: {why}")]
+    Refused {
+        /// The group's id.
+        group: String,
+        /// The layer.
+        layer: String,
+        /// What is done to it, and what to do.
+        why: String,
+    },
     /// Its source is not understood.
     #[error("the layer `{layer}` of the layer group `{group}` cannot be read")]
     Source {
@@ -105,6 +143,22 @@ pub enum LayerError {
 }
 
 impl Collection {
+    /// Reads what `config` names; relative paths count from the folder `base`.
+    pub fn open(config: &CollectionConfig, base: &Location) -> Result<Self, CollectionError> {
+        match config {
+            CollectionConfig::Path(url) if is_pasted_url(url) => state::read(url, None, base),
+            CollectionConfig::Path(path) => {
+                let path = path.strip_prefix("file://").unwrap_or(path);
+                Self::read(&base.join(path))
+            }
+            CollectionConfig::Source(CollectionSource::NeuroglancerState(state)) => {
+                state::read(&state.source, state.layer.as_deref(), base)
+            }
+            CollectionConfig::Source(CollectionSource::ZettaApi(api)) => zetta_api::read(api, base),
+            CollectionConfig::Source(CollectionSource::Boxes(layer)) => boxes::read(layer, base),
+        }
+    }
+
     /// Reads the collection file or folder at `location`.
     pub fn read(location: &Location) -> Result<Self, CollectionError> {
         rows::read(location)
@@ -117,21 +171,41 @@ impl LayerGroup {
         &self.id
     }
 
-    /// The source of the layer `name`, relative paths resolved.
+    /// The source of the volume layer `name`, relative paths resolved.
     pub fn source(&self, name: &str) -> Result<SourceUrl, LayerError> {
-        let Some(text) = self.sources.get(name) else {
-            let known: Vec<_> = self.sources.keys().map(|k| format!("`{k}`")).collect();
-            return Err(LayerError::Unknown {
+        SourceUrl::parse(self.text(name)?, &self.base).map_err(|e| self.unreadable(name, e))
+    }
+
+    /// The source of the annotation layer `name`, relative paths resolved.
+    pub fn point_source(&self, name: &str) -> Result<PointSource, LayerError> {
+        PointSource::parse(self.text(name)?, &self.base).map_err(|e| self.unreadable(name, e))
+    }
+
+    fn text(&self, name: &str) -> Result<&str, LayerError> {
+        match self.sources.get(name) {
+            Some(LayerText::Source(text)) => Ok(text),
+            Some(LayerText::Refused(why)) => Err(LayerError::Refused {
                 group: self.id.clone(),
                 layer: name.to_owned(),
-                known: known.join(", "),
-                hint: nearest(name, self.sources.keys().map(String::as_str)).map(str::to_owned),
-            });
-        };
-        SourceUrl::parse(text, &self.base).map_err(|source| LayerError::Source {
+                why: why.clone(),
+            }),
+            None => {
+                let known: Vec<_> = self.sources.keys().map(|k| format!("`{k}`")).collect();
+                Err(LayerError::Unknown {
+                    group: self.id.clone(),
+                    layer: name.to_owned(),
+                    known: known.join(", "),
+                    hint: nearest(name, self.sources.keys().map(String::as_str)).map(str::to_owned),
+                })
+            }
+        }
+    }
+
+    fn unreadable(&self, name: &str, source: LocationError) -> LayerError {
+        LayerError::Source {
             group: self.id.clone(),
             layer: name.to_owned(),
             source,
-        })
+        }
     }
 }

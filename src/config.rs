@@ -3,8 +3,10 @@
 //! Every default lives here. Unknown keys, wrong types and impossible values end in one error that names
 //! the file, the JSON path, what was found and what is allowed.
 
+mod collection;
 mod error;
 mod nearest;
+mod points;
 
 use std::path::{Path, PathBuf};
 
@@ -13,19 +15,21 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::geometry::{Resolution, Window};
-use crate::points::Anchor;
-use crate::storage::Location;
 
+pub use collection::{
+    BoxLayerConfig, CollectionConfig, CollectionSource, StateBoxesConfig, ZettaApiConfig,
+};
 pub use error::ConfigError;
 pub(crate) use nearest::nearest;
+pub use points::{CsvConfig, CsvUnit, PointsConfig, PointsFrom, StatePointsConfig};
 
 /// A job: which windows to cut, out of which layers, into which splits.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// The collection of bounding boxes: a JSON file with the four lists that zetta_utils' web API
-    /// returns, or a folder with the four as `*_multiple.json`. Relative to the config's folder.
-    pub collection: String,
+    /// The collection of bounding boxes: the path of a file or folder, or an object that names another
+    /// kind of source. Relative paths count from the config's folder.
+    pub collection: CollectionConfig,
     /// Size of a voxel of the windows in nm, x y z. Every layer must have a scale of this resolution.
     #[schemars(with = "[f64; 3]", extend("items" = serde_json::json!({"type": "number", "exclusiveMinimum": 0})))]
     pub resolution: Resolution,
@@ -51,17 +55,6 @@ pub struct Config {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1048576))]
     pub shard_samples: Option<u32>,
-}
-
-/// Which annotations are samples, and where their windows are centred.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct PointsConfig {
-    /// Name of the annotation layer in the boxes' layer groups.
-    pub layer: String,
-    /// The point of a line that its window is centred on, and that decides whether it is in a box.
-    #[serde(default)]
-    pub anchor: Anchor,
 }
 
 /// One output array.
@@ -127,12 +120,6 @@ impl Config {
         Ok(config)
     }
 
-    /// Where the collection lies, for a config in the folder of `config_file`.
-    pub fn collection_location(&self, config_file: &Path) -> Location {
-        let path = self.collection.strip_prefix("file://");
-        Location::folder_of(config_file).join(path.unwrap_or(&self.collection))
-    }
-
     /// The JSON Schema of the config.
     pub fn schema() -> serde_json::Value {
         schemars::schema_for!(Config).to_value()
@@ -141,6 +128,9 @@ impl Config {
     fn validate(&self, file: &Path) -> Result<(), ConfigError> {
         let invalid =
             |path: String, problem: String| Err(ConfigError::invalid(file, path, problem));
+        if let Some((path, problem)) = self.collection.problem() {
+            return invalid(format!("collection{path}"), problem);
+        }
         if self.arrays.is_empty() {
             return invalid(
                 "arrays".into(),
@@ -212,6 +202,7 @@ pub struct ConfigFile {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::points::Anchor;
     use serde_json::{Value, json};
 
     fn example() -> Value {
@@ -303,6 +294,111 @@ mod tests {
         assert!(e.contains("`splits.train`"), "{e}");
         let e = error_of(|v| v["shard_samples"] = json!(0));
         assert!(e.contains("`shard_samples`"), "{e}");
+    }
+
+    #[test]
+    fn every_kind_of_source_is_read_and_written_as_it_was() {
+        for (key, value) in [
+            (
+                "collection",
+                json!({"neuroglancer_state": {"source": "state.json", "layer": "boxes"}}),
+            ),
+            (
+                "collection",
+                json!({"zetta_api": {"url": "https://host", "collection": "c", "token_env": "T"}}),
+            ),
+            (
+                "collection",
+                json!({"boxes": {"source": "boxes", "layers": {"img": "./img"}, "tags": ["train"]}}),
+            ),
+            (
+                "points",
+                json!({"neuroglancer_state": {"source": "https://h/#!{}"}, "anchor": "start"}),
+            ),
+            (
+                "points",
+                json!({"csv": {"file": "a.csv", "unit": "voxel", "resolution": [4.0, 4.0, 40.0],
+                "point": ["x", "y", "z"], "properties": {"n": "uint8"}}, "anchor": "midpoint"}),
+            ),
+        ] {
+            let mut config = example();
+            config[key] = value.clone();
+            let config =
+                Config::parse(config.to_string().as_bytes(), Path::new("job.json")).unwrap();
+            assert_eq!(json!(config)[key], value);
+        }
+    }
+
+    #[test]
+    fn a_wrong_source_is_named_with_its_path_and_what_is_allowed() {
+        let e = error_of(|v| v["collection"] = json!(7));
+        assert!(
+            e.contains("`collection`") && e.contains("a path, or an object"),
+            "{e}"
+        );
+        let e = error_of(|v| v["collection"] = json!({"zeta_api": {}}));
+        assert!(
+            e.contains("`collection") && e.contains("did you mean `zetta_api`"),
+            "{e}"
+        );
+        let e = error_of(|v| v["collection"] = json!({"boxes": {}, "zetta_api": {}}));
+        assert!(e.contains("`collection"), "{e}");
+        let e = error_of(|v| v["collection"] = json!({}));
+        assert!(e.contains("`collection"), "{e}");
+        let e = error_of(|v| v["collection"] = json!({"zetta_api": {"url": "https://h"}}));
+        assert!(
+            e.contains("`collection.zetta_api`") && e.contains("`collection`"),
+            "{e}"
+        );
+        let e = error_of(|v| {
+            v["collection"] = json!({"neuroglancer_state": {"source": "s", "layr": "x"}})
+        });
+        assert!(e.contains("did you mean `layer`"), "{e}");
+        let e = error_of(|v| {
+            v["collection"] = json!({"zetta_api": {"url": "host", "collection": "c"}})
+        });
+        assert!(
+            e.contains("`collection.zetta_api.url`") && e.contains("\"host\""),
+            "{e}"
+        );
+        let e = error_of(|v| {
+            v["collection"] =
+                json!({"zetta_api": {"url": "https://h", "collection": "c", "token_env": "ey.J0"}});
+        });
+        assert!(e.contains("token_env`") && !e.contains("ey.J0"), "{e}");
+        let e = error_of(|v| v["collection"] = json!({"boxes": {"source": "s", "layers": {}}}));
+        assert!(e.contains("`collection.boxes.layers`"), "{e}");
+    }
+
+    #[test]
+    fn annotations_come_from_one_source_whose_columns_make_sense() {
+        let e = error_of(|v| v["points"] = json!({}));
+        assert!(e.contains("`points`") && e.contains("`csv`"), "{e}");
+        let e = error_of(|v| v["points"]["neuroglancer_state"] = json!({"source": "s"}));
+        assert!(e.contains("several sources"), "{e}");
+        let csv = |change: fn(&mut Value)| {
+            error_of(|v| {
+                v["points"] =
+                    json!({"csv": {"file": "a.csv", "unit": "nm", "point": ["x", "y", "z"]}});
+                change(&mut v["points"]["csv"]);
+            })
+        };
+        let e = csv(|c| c["unit"] = json!("voxels"));
+        assert!(
+            e.contains("`points.csv.unit`") && e.contains("did you mean `voxel`"),
+            "{e}"
+        );
+        assert!(csv(|c| c["unit"] = json!("voxel")).contains("`resolution`"));
+        assert!(csv(|c| c["resolution"] = json!([1, 1, 1])).contains("needs none"));
+        assert!(csv(|c| c["end"] = json!(["a", "b", "c"])).contains("`start` and `end`"));
+        assert!(csv(|c| c["delimiter"] = json!("a")).contains("`csv.delimiter`"));
+        let e = csv(|c| c["properties"] = json!({"n": "int64"}));
+        assert!(
+            e.contains("`points.csv.properties.n`") && e.contains("uint32"),
+            "{e}"
+        );
+        let e = csv(|c| c["point"] = json!(["x", "y"]));
+        assert!(e.contains("`points.csv.point"), "{e}");
     }
 
     #[test]

@@ -16,6 +16,7 @@ use crate::dataset::{BoxEntry, DatasetError, Manifest, Output, Sealed, SourceEnt
 use crate::extract::{self, ExtractError, ExtractReport, Progress, Sources};
 use crate::plan::{Plan, PlanError};
 use crate::points::{PointLayer, PointsError, PointsInBoxes};
+use crate::storage::Location;
 
 /// A job whose plan is made.
 #[derive(Debug)]
@@ -109,15 +110,15 @@ impl Job {
             config: Config::read(&path)?,
             path,
         };
-        let location = config.config.collection_location(&config.path);
-        let collection = Collection::read(&location)?;
+        let folder = Location::folder_of(&config.path);
+        let collection = Collection::open(&config.config.collection, &folder)?;
         stage("read config and collection");
         let jobs = Plan::jobs(&config, &collection)?;
-        let points = |source| PointsErrorOf(&config.config.points.layer, source);
+        let points = |source| PointsErrorOf(config.config.points.name(), source);
         let layers = jobs
             .point_sources()
             .iter()
-            .map(|source| PointLayer::open(source).map_err(|e| points(e).into()))
+            .map(|source| source.open().map_err(|e| points(e).into()))
             .collect::<Result<Vec<_>, JobError>>()?;
         let annotations = layers
             .par_iter()
@@ -135,7 +136,7 @@ impl Job {
         let sources = Sources::open(&plan)?;
         stage("open layers");
         Ok(Self {
-            collection: location.to_string(),
+            collection: collection.source,
             plan,
             sources,
             stages,

@@ -23,6 +23,7 @@ pub mod demo;
 pub mod extract;
 pub mod geometry;
 pub mod job;
+pub mod neuroglancer;
 pub mod plan;
 pub mod points;
 pub mod storage;

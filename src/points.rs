@@ -2,14 +2,19 @@
 //!
 //! In go the source of a point layer and the boxes of a collection; out comes, for every box, each
 //! annotation whose anchor lies in it, once, ordered by id. Nothing is dropped silently: what could not be
-//! used is counted in a [`PointsReport`], and a layer that contradicts itself is an error. The one
-//! source so far is Neuroglancer's precomputed format (`precomputed`); another one produces the
-//! same batches and shares everything behind them (`gather`).
+//! used is counted in a [`PointsReport`], and a layer that contradicts itself is an error. Sources are
+//! Neuroglancer's precomputed format (`precomputed`), viewer states (`state`) and tables (`csv`), which a
+//! `table` in memory stands for; all produce the same batches and share everything behind them (`gather`).
 
+mod csv;
 mod error;
 mod gather;
+mod place;
 mod precomputed;
 mod property;
+mod source;
+mod state;
+mod table;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -19,6 +24,7 @@ use crate::storage::SourceUrl;
 
 pub use error::PointsError;
 pub use property::{PropertyKind, PropertySpec};
+pub use source::PointSource;
 
 /// Which position of an annotation stands for it: decides its box and centres its window.
 ///
@@ -44,6 +50,17 @@ pub struct Annotation {
     pub anchor: PointNm,
     /// First and last end of a line or polyline; a point, or the centre of a box or ellipsoid, twice.
     pub ends: [PointNm; 2],
+    /// The values of all properties as stored; [`PropertySpec::bytes`] finds one.
+    pub properties: Box<[u8]>,
+}
+
+/// A box of a layer of boxes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AnnotatedBox {
+    /// Its number in the layer.
+    pub id: u64,
+    /// Two opposite corners, in any order.
+    pub corners: [PointNm; 2],
     /// The values of all properties as stored; [`PropertySpec::bytes`] finds one.
     pub properties: Box<[u8]>,
 }
@@ -84,18 +101,25 @@ pub struct NotFinite {
     pub example: Option<(u64, String)>,
 }
 
-/// An annotation layer, opened: its description is read and checked, its annotations are not.
+/// An annotation layer, opened. Of a precomputed layer the description is read and checked, its annotations
+/// are not; states and tables are read whole.
 #[derive(Debug)]
 pub struct PointLayer {
-    layer: precomputed::Layer,
+    layer: Layer,
+}
+
+#[derive(Debug)]
+enum Layer {
+    Precomputed(Box<precomputed::Layer>),
+    Table(table::Table),
 }
 
 impl PointLayer {
-    /// Reads what the layer at `source` says about itself.
+    /// Reads what the precomputed layer at `source` says about itself.
     pub fn open(source: &SourceUrl) -> Result<Self, PointsError> {
         match source.format.as_deref() {
             None | Some("precomputed" | "neuroglancer-precomputed") => Ok(Self {
-                layer: precomputed::Layer::open(&source.location)?,
+                layer: Layer::Precomputed(Box::new(precomputed::Layer::open(&source.location)?)),
             }),
             Some(found) => Err(PointsError::Format {
                 location: source.location.to_string(),
@@ -104,14 +128,37 @@ impl PointLayer {
         }
     }
 
+    fn of_table(table: table::Table) -> Self {
+        Self {
+            layer: Layer::Table(table),
+        }
+    }
+
     /// The properties that every annotation has, in declared order.
     pub fn properties(&self) -> &[PropertySpec] {
-        self.layer.properties()
+        match &self.layer {
+            Layer::Precomputed(layer) => layer.properties(),
+            Layer::Table(table) => table.properties(),
+        }
     }
 
     /// One line for people: kind of annotations, where they lie, levels, properties.
     pub fn describe(&self) -> String {
-        self.layer.describe()
+        match &self.layer {
+            Layer::Precomputed(layer) => layer.describe(),
+            Layer::Table(table) => table.describe(),
+        }
+    }
+
+    /// Every box of a precomputed layer of boxes, by ascending id.
+    pub fn boxes(&self) -> Result<Vec<AnnotatedBox>, PointsError> {
+        match &self.layer {
+            Layer::Precomputed(layer) => layer.boxes(),
+            Layer::Table(table) => Err(PointsError::Format {
+                location: table.describe(),
+                found: "a table".to_owned(),
+            }),
+        }
     }
 
     /// The annotations whose anchor lies in each of `boxes`.
@@ -122,6 +169,9 @@ impl PointLayer {
         boxes: &[BoxNm],
         anchor: Anchor,
     ) -> Result<PointsInBoxes, PointsError> {
-        self.layer.read_boxes(boxes, anchor)
+        match &self.layer {
+            Layer::Precomputed(layer) => layer.read_boxes(boxes, anchor),
+            Layer::Table(table) => table.read_boxes(boxes, anchor),
+        }
     }
 }

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{Collection, CollectionError, LayerGroup, TaggedBox};
+use super::{Collection, CollectionError, LayerGroup, LayerText, TaggedBox};
 use crate::geometry::{BoxNm, PointNm};
 use crate::storage::{Location, read_document};
 
@@ -40,22 +40,28 @@ struct BoxRow {
 }
 
 /// The lists of a collection and the file that each came from.
-struct Lists {
-    base: Location,
-    layer_groups: List,
-    layers: List,
-    annotations: List,
+pub(super) struct Lists {
+    /// The folder that relative sources count from.
+    pub(super) base: Location,
+    pub(super) layer_groups: List,
+    pub(super) layers: List,
+    pub(super) annotations: List,
 }
 
-struct List {
-    file: String,
-    name: &'static str,
-    rows: Vec<Value>,
+pub(super) struct List {
+    /// The file or URL, for messages.
+    pub(super) file: String,
+    pub(super) name: &'static str,
+    pub(super) rows: Vec<Value>,
 }
 
 pub(super) fn read(location: &Location) -> Result<Collection, CollectionError> {
-    let lists = Lists::read(location)?;
-    let groups = resolve_groups(&lists)?;
+    join(&Lists::read(location)?, location.to_string())
+}
+
+/// The collection that `lists` make up, which were read from `source`.
+pub(super) fn join(lists: &Lists, source: String) -> Result<Collection, CollectionError> {
+    let groups = resolve_groups(lists)?;
     let mut boxes = Vec::new();
     let mut other_rows = IndexMap::new();
     let mut seen = HashSet::new();
@@ -89,7 +95,7 @@ pub(super) fn read(location: &Location) -> Result<Collection, CollectionError> {
         });
     }
     Ok(Collection {
-        location: location.clone(),
+        source,
         boxes,
         other_rows,
     })
@@ -112,7 +118,8 @@ fn resolve_groups(lists: &Lists) -> Result<HashMap<String, Arc<LayerGroup>>, Col
                     format!("it names the layer {id:?}, which `layers` does not list"),
                 )
             })?;
-            if sources.insert(name.clone(), source.clone()).is_some() {
+            let text = LayerText::Source(source.clone());
+            if sources.insert(name.clone(), text).is_some() {
                 return Err(lists
                     .layer_groups
                     .wrong(i, format!("it has two layers named {name:?}")));

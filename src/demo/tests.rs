@@ -12,6 +12,7 @@ use crate::collection::Collection;
 use crate::config::Config;
 use crate::geometry::{PointNm, Resolution, VoxelBox, Window};
 use crate::points::{Anchor, PointLayer};
+use crate::storage::Location;
 
 static WORLD: LazyLock<World> = LazyLock::new(World::make);
 
@@ -84,8 +85,8 @@ fn the_bytes_are_the_same_with_any_number_of_threads_and_over_an_older_demo() {
 /// The config, the collection and the points are read, without a warning, as the report has them.
 fn check_job(report: &DemoReport) {
     let config = Config::read(&report.config).unwrap();
-    let location = config.collection_location(&report.config);
-    let collection = Collection::read(&location).unwrap();
+    let folder = Location::folder_of(&report.config);
+    let collection = Collection::open(&config.collection, &folder).unwrap();
     let bounds: Vec<_> = collection.boxes.iter().map(|b| b.bounds).collect();
     let group = &collection.boxes[0].layers;
     for layer in &report.layers {

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::collection::{Collection, LayerError, LayerGroup};
-use crate::config::{ConfigFile, Leaks};
+use crate::config::{ConfigFile, Leaks, PointsFrom};
 use crate::geometry::BoxNm;
-use crate::points::{Annotation, PointsInBoxes, PropertySpec};
-use crate::storage::SourceUrl;
+use crate::points::{Annotation, PointSource, PointsInBoxes, PropertySpec};
+use crate::storage::{Location, SourceUrl};
 
 use super::{
     DropReason, Plan, PlanError, PlannedArray, PlannedBox, PlannedSplit, Sample, leaks,
@@ -23,7 +23,7 @@ pub struct Jobs {
     jobs: Vec<BoxJob>,
     arrays: Vec<PlannedArray>,
     sources: Vec<SourceUrl>,
-    point_sources: Vec<SourceUrl>,
+    point_sources: Vec<PointSource>,
     warnings: Vec<String>,
 }
 
@@ -101,7 +101,7 @@ impl Jobs {
             };
             return Err(PlanError::NoBox {
                 boxes: jobs.boxes.len(),
-                collection: collection.location.to_string(),
+                collection: collection.source.clone(),
                 config: file.path.clone(),
                 wanted: list(config.splits.values().flatten().collect()),
                 found: list(collection.boxes.iter().flat_map(|b| &b.tags).collect()),
@@ -110,14 +110,14 @@ impl Jobs {
         for (kind, rows) in &collection.other_rows {
             jobs.warnings.push(format!(
                 "{rows} row(s) of type `{kind}` in {} are no bounding boxes and were left out",
-                collection.location
+                collection.source
             ));
         }
         Ok(jobs)
     }
 
     /// The sources of the point layers, each once.
-    pub fn point_sources(&self) -> &[SourceUrl] {
+    pub fn point_sources(&self) -> &[PointSource] {
         &self.point_sources
     }
 
@@ -151,21 +151,26 @@ impl Jobs {
     fn add_group(&mut self, group: &LayerGroup, box_id: &str) -> Result<(usize, usize), PlanError> {
         let config = self.file.config.clone();
         let path = self.file.path.clone();
-        let resolve = |json_path: String, layer: &str| {
-            group
-                .source(layer)
-                .map_err(|source: LayerError| PlanError::Layer {
-                    config: path.clone(),
-                    path: json_path,
-                    layer: layer.to_owned(),
-                    box_id: box_id.to_owned(),
-                    source,
-                })
+        let blame = |json_path: String, layer: &str, source: LayerError| PlanError::Layer {
+            config: path.clone(),
+            path: json_path,
+            layer: layer.to_owned(),
+            box_id: box_id.to_owned(),
+            source,
         };
-        let points = resolve("points.layer".into(), &config.points.layer)?;
+        let folder = Location::folder_of(&path);
+        let points = match &config.points.source {
+            PointsFrom::Layer(layer) => group
+                .point_source(layer)
+                .map_err(|e| blame("points.layer".into(), layer, e))?,
+            PointsFrom::NeuroglancerState(state) => PointSource::of_state(state, &folder),
+            PointsFrom::Csv(csv) => PointSource::of_csv(csv, &folder),
+        };
         let points = position(&mut self.point_sources, points);
         for (array, (name, wanted)) in self.arrays.iter_mut().zip(&config.arrays) {
-            let source = resolve(format!("arrays.{name}.layer"), &wanted.layer)?;
+            let source = group
+                .source(&wanted.layer)
+                .map_err(|e| blame(format!("arrays.{name}.layer"), &wanted.layer, e))?;
             array
                 .source_of_group
                 .push(position(&mut self.sources, source));
@@ -175,7 +180,7 @@ impl Jobs {
 }
 
 /// The position of `source` in `list`, where it is put if it is not there yet.
-fn position(list: &mut Vec<SourceUrl>, source: SourceUrl) -> usize {
+fn position<S: PartialEq>(list: &mut Vec<S>, source: S) -> usize {
     list.iter().position(|s| *s == source).unwrap_or_else(|| {
         list.push(source);
         list.len() - 1
@@ -309,14 +314,14 @@ fn common_properties(layers: &[&[PropertySpec]], warnings: &mut Vec<String>) -> 
     columns
 }
 
-fn report_points(points: &PointsInBoxes, source: &SourceUrl, warnings: &mut Vec<String>) {
+fn report_points(points: &PointsInBoxes, source: &PointSource, warnings: &mut Vec<String>) {
     let report = &points.report;
-    let of = |text: &String| format!("{}: {text}", source.location);
+    let of = |text: &String| format!("{source}: {text}");
     warnings.extend(report.warnings.iter().map(of));
     if let Some((id, file)) = &report.not_finite.example {
         warnings.push(format!(
-            "{} annotation(s) of {} have no finite position and were left out, for example {id} in {file}",
-            report.not_finite.annotations, source.location
+            "{} annotation(s) of {source} have no finite position and were left out, for example {id} in {file}",
+            report.not_finite.annotations
         ));
     }
 }

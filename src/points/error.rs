@@ -1,5 +1,6 @@
 //! Why annotations could not be had. Every message names the file, what was found and what was expected.
 
+use crate::neuroglancer::viewer_state::StateError;
 use crate::storage::{DocumentError, StorageError};
 
 /// Why annotations could not be had.
@@ -18,6 +19,43 @@ pub enum PointsError {
     /// The info could not be read.
     #[error(transparent)]
     Document(#[from] DocumentError),
+    /// The viewer state that holds them could not be used.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// A file is not the table that the config describes.
+    #[error("{object} is not the table that `points.csv` describes: {problem}")]
+    Table {
+        /// The file, and the line where there is one.
+        object: String,
+        /// What was found and what was expected.
+        problem: String,
+    },
+    /// A row of a state or a table says what cannot be.
+    #[error("{object}: `{field}` is {found}; expected {expected}")]
+    Row {
+        /// The file and the row.
+        object: String,
+        /// The member or column.
+        field: String,
+        /// Its value.
+        found: String,
+        /// What would be right.
+        expected: String,
+    },
+    /// Two ids that are texts have one number.
+    #[error(
+        "{object}: the ids {first:?} and {second:?} both become the number {number}: give one of them another id"
+    )]
+    IdCollision {
+        /// The list of annotations.
+        object: String,
+        /// One id.
+        first: String,
+        /// The other.
+        second: String,
+        /// What both become.
+        number: u64,
+    },
     /// The info says what cannot be.
     #[error("{object}: `{field}` is {found}; expected {expected}")]
     Info {

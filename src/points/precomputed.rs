@@ -5,6 +5,7 @@
 //! format each annotation is on one of them, but writers exist that put every annotation on every level.
 
 mod cells;
+mod corners;
 mod grid;
 mod info;
 mod record;
@@ -18,13 +19,14 @@ use rayon::prelude::*;
 
 use self::cells::{CellFiles, Cells};
 use self::grid::{Grid, Span};
-use self::info::{GeometryKind, Info};
+use self::info::Info;
 use self::record::{RecordLayout, geometry_digest};
 use super::gather::{Batch, BoxIndex, Conflict, Hit, Seen, gather};
 use super::{
     Anchor, Annotation, NotFinite, PointsError, PointsInBoxes, PointsReport, PropertySpec,
 };
 use crate::geometry::BoxNm;
+use crate::neuroglancer::GeometryKind;
 use crate::storage::{DocumentError, Location, MAX_DOCUMENT_BYTES};
 
 /// Most cells that one call reads.

@@ -3,10 +3,11 @@
 //! On disk the order is not the declared one: first all properties of 4-byte numbers, then those of 2-byte
 //! numbers, then those of single bytes, colours among them; within each group as declared, with nothing between.
 
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 /// The type of a property.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[allow(missing_docs, reason = "the names say it all")]
 pub enum PropertyKind {
@@ -81,10 +82,61 @@ impl PropertyKind {
         }
     }
 
+    /// The value that `text` stands for, little-endian: a number, or a colour such as `#00ff7f`. The error
+    /// says what was expected.
+    fn parse(self, text: &str) -> Result<Vec<u8>, String> {
+        let text = text.trim();
+        let bytes = match self {
+            Self::Rgb | Self::Rgba => colour(text, self.components()),
+            Self::Uint8 => whole(text, 0, u8::MAX),
+            Self::Int8 => whole(text, i8::MIN, i8::MAX),
+            Self::Uint16 => whole(text, 0, u16::MAX),
+            Self::Int16 => whole(text, i16::MIN, i16::MAX),
+            Self::Uint32 => whole(text, 0, u32::MAX),
+            Self::Int32 => whole(text, i32::MIN, i32::MAX),
+            Self::Float32 => match text.is_empty() {
+                // What tables write for no value.
+                true => Some(f32::NAN.to_le_bytes().to_vec()),
+                false => text.parse().ok().map(|v: f32| v.to_le_bytes().to_vec()),
+            },
+        };
+        bytes.ok_or_else(|| match self {
+            Self::Rgb => "a colour such as \"#00ff7f\"".to_owned(),
+            Self::Rgba => "a colour such as \"#00ff7fff\"".to_owned(),
+            Self::Float32 => "a number".to_owned(),
+            _ => format!("a whole number in the range of {}", self.name()),
+        })
+    }
+
     /// Bytes of a value.
     pub fn value_bytes(self) -> usize {
         self.components() * self.component_bytes()
     }
+}
+
+/// The bytes of a whole number from `min` to `max`, as many as `max` has; tables also write `7.0`.
+fn whole<T>(text: &str, min: impl Into<i64>, max: T) -> Option<Vec<u8>>
+where
+    T: Into<i64>,
+{
+    let value: i64 = text.parse().ok().or_else(|| {
+        let value: f64 = text.parse().ok()?;
+        (value.fract() == 0.0 && value.abs() < 1e15).then_some(value as i64)
+    })?;
+    let fits = (min.into()..=max.into()).contains(&value);
+    fits.then(|| value.to_le_bytes()[..size_of::<T>()].to_vec())
+}
+
+fn colour(text: &str, components: usize) -> Option<Vec<u8>> {
+    let digits = text.strip_prefix('#')?;
+    let fits = digits.len() == 2 * components && digits.bytes().all(|b| b.is_ascii_hexdigit());
+    fits.then(|| {
+        digits
+            .as_bytes()
+            .chunks(2)
+            .filter_map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok())
+            .collect()
+    })
 }
 
 /// A property that every annotation of a layer has.
@@ -115,6 +167,41 @@ impl PropertySpec {
             enum_values: Vec::new(),
             enum_labels: Vec::new(),
             offset: 0,
+        }
+    }
+
+    /// What a property's id must be, if `id` is not: it becomes the name of an array in the output.
+    pub(super) fn wrong_id(id: &str) -> Option<&'static str> {
+        let forbidden = |c: char| c.is_control() || c == '/' || c == '\\';
+        (id.is_empty() || id.starts_with('.') || id.contains(forbidden))
+            .then_some("a letter, then letters, digits and `_`")
+    }
+
+    /// Writes the value that `text` stands for to its place in `record`. The error says what was expected.
+    pub(super) fn write(&self, text: &str, record: &mut [u8]) -> Result<(), String> {
+        let bytes = self.kind.parse(text)?;
+        let place = record.get_mut(self.offset..self.offset + bytes.len());
+        place
+            .map(|place| place.copy_from_slice(&bytes))
+            .ok_or_else(|| "a record with room for it".to_owned())
+    }
+
+    /// The value in `record` as a number; `None` for colours.
+    pub(crate) fn number(&self, record: &[u8]) -> Option<f64> {
+        match (self.kind, self.bytes(record)) {
+            (PropertyKind::Uint8, [v]) => Some(f64::from(*v)),
+            (PropertyKind::Int8, [v]) => Some(f64::from(v.cast_signed())),
+            (PropertyKind::Uint16, [a, b]) => Some(f64::from(u16::from_le_bytes([*a, *b]))),
+            (PropertyKind::Int16, [a, b]) => Some(f64::from(i16::from_le_bytes([*a, *b]))),
+            (kind, bytes) => {
+                let bytes: [u8; 4] = bytes.try_into().ok()?;
+                match kind {
+                    PropertyKind::Uint32 => Some(f64::from(u32::from_le_bytes(bytes))),
+                    PropertyKind::Int32 => Some(f64::from(i32::from_le_bytes(bytes))),
+                    PropertyKind::Float32 => Some(f64::from(f32::from_le_bytes(bytes))),
+                    _ => None,
+                }
+            }
         }
     }
 
@@ -167,6 +254,31 @@ mod tests {
     fn a_record_of_another_layer_gives_no_bytes_and_no_panic() {
         let property = PropertySpec::new("p".to_owned(), PropertyKind::Uint32);
         assert!(property.bytes(&[1, 2]).is_empty());
+    }
+
+    #[test]
+    fn values_are_read_from_text_within_their_range() {
+        use PropertyKind::*;
+        assert_eq!(Int16.parse(" -2 "), Ok(vec![0xfe, 0xff]));
+        assert_eq!(Uint32.parse("4294967295.0"), Ok(vec![0xff; 4]));
+        assert_eq!(Float32.parse("1e-3"), Ok(1e-3f32.to_le_bytes().to_vec()));
+        assert_eq!(Rgba.parse("#01020aFF"), Ok(vec![1, 2, 10, 255]));
+        assert!(Float32.parse("").is_ok());
+        for (kind, text) in [
+            (Uint8, "256"),
+            (Uint8, "-1"),
+            (Int8, "1.5"),
+            (Uint16, ""),
+            (Rgb, "#01020"),
+            (Rgb, "#é0000"),
+            (Rgb, "red"),
+            (Float32, "high"),
+            (Int32, "1e300"),
+        ] {
+            assert!(kind.parse(text).is_err(), "{} {text}", kind.name());
+        }
+        let e = Uint8.parse("256").unwrap_err();
+        assert!(e.contains("uint8"), "{e}");
     }
 
     #[test]

@@ -143,6 +143,13 @@ impl Location {
         Location::Local(path.parent().map(Path::to_owned).unwrap_or_default())
     }
 
+    /// The folder that holds the file here, and its name in it; `None` where no file can be.
+    pub fn split_file(&self) -> Option<(Location, String)> {
+        let Location::Local(path) = self;
+        let name = path.file_name()?.to_str()?.to_owned();
+        Some((Location::folder_of(path), name))
+    }
+
     /// Read access to what lies here.
     pub fn open(&self) -> Arc<dyn Store> {
         let Location::Local(path) = self;

@@ -1,58 +1,16 @@
 //! The `info` of a precomputed annotation layer: parsed, checked, and brought to axes x, y, z in nm.
 
-use indexmap::IndexMap;
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::grid::Grid;
-use crate::geometry::{AXES, length_nm};
+use crate::neuroglancer::{Dimensions, GeometryKind, spatial_axes};
 use crate::points::PointsError;
 use crate::points::property::{PropertyKind, PropertySpec, lay_out};
 use crate::storage::parse_document;
 
 const EXPECTED: &str = "the info of a precomputed annotation layer";
 const TYPE: &str = "neuroglancer_annotations_v1";
-/// Most dimensions that are read.
-const MAX_RANK: usize = 16;
-
-/// What an annotation's geometry is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum GeometryKind {
-    Point,
-    Line,
-    Box,
-    Ellipsoid,
-    Polyline,
-}
-
-impl GeometryKind {
-    const ALL: [Self; 5] = [
-        Self::Point,
-        Self::Line,
-        Self::Box,
-        Self::Ellipsoid,
-        Self::Polyline,
-    ];
-
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Point => "POINT",
-            Self::Line => "LINE",
-            Self::Box => "AXIS_ALIGNED_BOUNDING_BOX",
-            Self::Ellipsoid => "ELLIPSOID",
-            Self::Polyline => "POLYLINE",
-        }
-    }
-
-    /// Vectors of a record; `None` where each record has its own number.
-    pub(super) fn vectors(self) -> Option<usize> {
-        match self {
-            Self::Point => Some(1),
-            Self::Line | Self::Box | Self::Ellipsoid => Some(2),
-            Self::Polyline => None,
-        }
-    }
-}
 
 /// A checked info.
 #[derive(Debug)]
@@ -88,7 +46,7 @@ struct RawType {
 
 #[derive(Deserialize)]
 struct RawInfo {
-    dimensions: IndexMap<String, (f64, String)>,
+    dimensions: Dimensions,
     lower_bound: Vec<f64>,
     upper_bound: Vec<f64>,
     annotation_type: String,
@@ -160,17 +118,14 @@ impl Info {
         let rank = raw.dimensions.len();
         blame.rank("lower_bound".to_owned(), raw.lower_bound.len(), rank)?;
         blame.rank("upper_bound".to_owned(), raw.upper_bound.len(), rank)?;
-        let (axes, unit_nm) = spatial_axes(&raw, &blame)?;
-        let kind = GeometryKind::ALL
-            .into_iter()
-            .find(|kind| kind.name().eq_ignore_ascii_case(&raw.annotation_type))
-            .ok_or_else(|| {
-                blame.on(
-                    "annotation_type",
-                    format!("{:?}", raw.annotation_type),
-                    GeometryKind::ALL.map(GeometryKind::name).join(", "),
-                )
-            })?;
+        let (axes, unit_nm) = check_dimensions(&raw, &blame)?;
+        let kind = GeometryKind::from_name(&raw.annotation_type).ok_or_else(|| {
+            blame.on(
+                "annotation_type",
+                format!("{:?}", raw.annotation_type),
+                GeometryKind::names(),
+            )
+        })?;
         let mut properties = properties(raw.properties, &blame)?;
         let property_bytes = lay_out(&mut properties);
         let mut warnings = Vec::new();
@@ -230,54 +185,18 @@ impl Info {
     }
 }
 
-/// The dimensions that are x, y, z, and nm per unit along each. Dimensions called so are taken by name; the
-/// axes that no dimension is called after go to the remaining dimensions in order. Any further
-/// dimension must be a single position wide: annotations apart there would fall together.
-fn spatial_axes(raw: &RawInfo, blame: &Blame) -> Result<([usize; 3], [f64; 3]), PointsError> {
-    let names: Vec<&str> = raw.dimensions.keys().map(String::as_str).collect();
-    let rank = names.len();
-    let listed = || format!("{names:?}");
-    if !(3..=MAX_RANK).contains(&rank) {
-        return Err(blame.on("dimensions", listed(), format!("3 to {MAX_RANK} of them")));
-    }
-    let is_length = |d: usize| length_nm(1.0, &raw.dimensions[d].1).is_some();
-    let named: Vec<usize> = AXES
-        .iter()
-        .filter_map(|a| raw.dimensions.get_index_of(*a))
-        .collect();
-    let candidates: Vec<usize> = match (rank, named.len()) {
-        (3, _) => (0..3).collect(),
-        (_, 3) => named.clone(),
-        _ => (0..rank).filter(|d| is_length(*d)).collect(),
-    };
-    if candidates.len() != 3 {
-        return Err(blame.on(
-            "dimensions",
-            listed(),
-            "dimensions `x`, `y`, `z`, or just three dimensions that are lengths",
-        ));
-    }
-    let mut unnamed = candidates.iter().filter(|d| !named.contains(d));
-    let mut axes = [0; 3];
-    let mut unit_nm = [0.0; 3];
-    for (i, axis) in AXES.iter().enumerate() {
-        let by_name = raw.dimensions.get_index_of(*axis);
-        let Some(d) = by_name.or_else(|| unnamed.next().copied()) else {
-            return Err(blame.on("dimensions", listed(), format!("a dimension for `{axis}`")));
+/// The dimensions that are x, y, z, and nm per unit along each. Any further dimension must be a single
+/// position wide: annotations apart there would fall together.
+fn check_dimensions(raw: &RawInfo, blame: &Blame) -> Result<([usize; 3], [f64; 3]), PointsError> {
+    let (axes, unit_nm) = spatial_axes(&raw.dimensions).map_err(|wrong| {
+        let field = match wrong.name {
+            Some(name) => format!("dimensions.{name}"),
+            None => "dimensions".to_owned(),
         };
-        let (scale, unit) = &raw.dimensions[d];
-        axes[i] = d;
-        unit_nm[i] = length_nm(*scale, unit)
-            .filter(|nm| nm.is_finite() && *nm > 0.0)
-            .ok_or_else(|| {
-                blame.on(
-                    format!("dimensions.{}", names[d]),
-                    format!("[{scale:?}, {unit:?}]"),
-                    "a length greater than 0 in a unit such as \"m\", \"um\" or \"nm\"",
-                )
-            })?;
-    }
-    for (d, name) in names.iter().enumerate().filter(|(d, _)| !axes.contains(d)) {
+        blame.on(field, wrong.found, wrong.expected)
+    })?;
+    let names = raw.dimensions.keys();
+    for (d, name) in names.enumerate().filter(|(d, _)| !axes.contains(d)) {
         let (from, to) = (raw.lower_bound[d], raw.upper_bound[d]);
         if to - from > 1.0 {
             return Err(blame.on(
@@ -294,14 +213,8 @@ fn properties(raw: Vec<RawProperty>, blame: &Blame) -> Result<Vec<PropertySpec>,
     let mut properties: Vec<PropertySpec> = Vec::with_capacity(raw.len());
     for (i, raw) in raw.into_iter().enumerate() {
         let field = |member| format!("properties[{i}].{member}");
-        // The id becomes the name of an array in the output.
-        let forbidden = |c: char| c.is_control() || c == '/' || c == '\\';
-        if raw.id.is_empty() || raw.id.starts_with('.') || raw.id.contains(forbidden) {
-            return Err(blame.on(
-                field("id"),
-                format!("{:?}", raw.id),
-                "a letter, then letters, digits and `_`",
-            ));
+        if let Some(expected) = PropertySpec::wrong_id(&raw.id) {
+            return Err(blame.on(field("id"), format!("{:?}", raw.id), expected));
         }
         if properties.iter().any(|other| other.id == raw.id) {
             return Err(blame.on(field("id"), format!("{:?} again", raw.id), "each id once"));

@@ -3,8 +3,10 @@
 //! The count is compared with the length of the file before anything else is believed. Positions are float32
 //! in the layer's units; they are widened to `f64` first and computed with after.
 
-use super::info::{GeometryKind, Info};
+use super::info::Info;
 use crate::geometry::PointNm;
+use crate::neuroglancer::GeometryKind;
+use crate::points::place::Place;
 use crate::points::{Anchor, PointsError};
 
 /// How the records of a layer are laid out, and what they mean in nm.
@@ -25,13 +27,6 @@ pub(super) struct Record<'a> {
     pub(super) geometry: &'a [u8],
     /// The properties as stored, without padding.
     pub(super) properties: &'a [u8],
-}
-
-/// Where an annotation is.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Place {
-    pub(super) anchor: PointNm,
-    pub(super) ends: [PointNm; 2],
 }
 
 const COUNT_BYTES: usize = 8;
@@ -143,34 +138,9 @@ impl RecordLayout {
         }
     }
 
-    /// Where a record is; `None` if a coordinate is not finite. Ends become nm first, and what lies between
-    /// them is computed in nm.
+    /// Where a record is; `None` if a coordinate is not finite.
     pub(super) fn place(&self, geometry: &[u8], anchor: Anchor) -> Option<Place> {
-        let mut points = self.points(geometry);
-        let first = points.next()?;
-        let (anchor, ends) = match self.kind {
-            // The second vector of an ellipsoid holds its radii.
-            GeometryKind::Point | GeometryKind::Ellipsoid => (first, [first; 2]),
-            GeometryKind::Box => {
-                let centre = first.midpoint(&points.next()?);
-                (centre, [centre; 2])
-            }
-            GeometryKind::Line | GeometryKind::Polyline => {
-                let last = points.last().unwrap_or(first);
-                let anchor = match (anchor, self.kind) {
-                    (Anchor::Start, _) => first,
-                    (Anchor::End, _) => last,
-                    (Anchor::Midpoint, GeometryKind::Line) => first.midpoint(&last),
-                    (Anchor::Midpoint, _) => self.middle_by_length(geometry),
-                };
-                (anchor, [first, last])
-            }
-        };
-        let is_polyline = self.kind == GeometryKind::Polyline;
-        let finite = anchor.is_finite()
-            && ends.iter().all(PointNm::is_finite)
-            && (!is_polyline || self.points(geometry).all(|p| p.is_finite()));
-        finite.then_some(Place { anchor, ends })
+        Place::of(self.kind, self.points(geometry), anchor)
     }
 
     /// The geometry of a record for messages: its vectors in nm.
@@ -188,7 +158,10 @@ impl RecordLayout {
     }
 
     /// The vectors of a record in nm, axes x, y, z.
-    fn points<'a>(&'a self, geometry: &'a [u8]) -> impl Iterator<Item = PointNm> + 'a {
+    pub(super) fn points<'a>(
+        &'a self,
+        geometry: &'a [u8],
+    ) -> impl Iterator<Item = PointNm> + Clone + 'a {
         let (floats, _) = geometry.as_chunks::<4>();
         floats.chunks_exact(self.rank).map(|vector| {
             let voxel = |d: usize| f64::from(f32::from_le_bytes(vector[d]));
@@ -196,32 +169,6 @@ impl RecordLayout {
                 voxel(self.axes[i]) * self.unit_nm[i]
             }))
         })
-    }
-
-    /// The point half way along a polyline.
-    fn middle_by_length(&self, geometry: &[u8]) -> PointNm {
-        let points: Vec<PointNm> = self.points(geometry).collect();
-        let steps: Vec<f64> = points
-            .windows(2)
-            .map(|pair| {
-                (0..3)
-                    .map(|d| (pair[1].0[d] - pair[0].0[d]).powi(2))
-                    .sum::<f64>()
-                    .sqrt()
-            })
-            .collect();
-        let mut left = steps.iter().sum::<f64>() / 2.0;
-        for (pair, step) in points.windows(2).zip(steps) {
-            if step > 0.0 && left <= step {
-                let (from, to) = (pair[0].0, pair[1].0);
-                return PointNm(std::array::from_fn(|d| {
-                    from[d] + left / step * (to[d] - from[d])
-                }));
-            }
-            left -= step;
-        }
-        // All points are one.
-        points.last().copied().unwrap_or(PointNm([f64::NAN; 3]))
     }
 }
 

@@ -1,0 +1,211 @@
+//! Where the annotations come from: a layer of the boxes' layer groups, a viewer state, or a table.
+
+use indexmap::IndexMap;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::geometry::Resolution;
+use crate::points::{Anchor, PropertyKind};
+
+/// Which annotations are samples, and where their windows are centred.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "RawPoints", into = "RawPoints")]
+pub struct PointsConfig {
+    /// Where they come from.
+    pub source: PointsFrom,
+    /// The point of a line that its window is centred on, and that decides whether it is in a box.
+    pub anchor: Anchor,
+}
+
+/// Where annotations come from.
+#[derive(Clone, Debug, PartialEq)]
+pub enum PointsFrom {
+    /// The layer of that name in each box's layer group.
+    Layer(String),
+    /// Local annotations of a viewer state, for all boxes.
+    NeuroglancerState(StatePointsConfig),
+    /// A table, for all boxes.
+    Csv(CsvConfig),
+}
+
+/// As the config writes it.
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "PointsConfig")]
+struct RawPoints {
+    /// Name of the annotation layer in the boxes' layer groups. Just one of `layer`, `neuroglancer_state`
+    /// and `csv` is given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    layer: Option<String>,
+    /// Annotations that a Neuroglancer viewer state holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    neuroglancer_state: Option<StatePointsConfig>,
+    /// Annotations in a table.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    csv: Option<CsvConfig>,
+    /// The point of a line that its window is centred on, and that decides whether it is in a box.
+    #[serde(default)]
+    anchor: Anchor,
+}
+
+/// Annotations that a Neuroglancer viewer state holds (`local://annotations`).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StatePointsConfig {
+    /// Path of the state's JSON, relative to the config's folder, or a pasted Neuroglancer URL.
+    pub source: String,
+    /// The annotation layer. Without it, the only layer that holds annotations.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub layer: Option<String>,
+}
+
+/// A table with one annotation per row, under one row of column names.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CsvConfig {
+    /// Path of the file, relative to the config's folder.
+    pub file: String,
+    /// The unit of all coordinates.
+    pub unit: CsvUnit,
+    /// Size of the voxels that coordinates count, in nm, x y z. Given with the unit `voxel` and no other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<[f64; 3]>")]
+    pub resolution: Option<Resolution>,
+    /// The columns of a point: x, y, z.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub point: Option<[String; 3]>,
+    /// The columns of a line's first end: x, y, z. Given with `end`, instead of `point`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start: Option<[String; 3]>,
+    /// The columns of a line's last end: x, y, z.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end: Option<[String; 3]>,
+    /// The column of ids, whole numbers from 0 to 2^64 - 1. Without it rows are numbered from 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// Columns to keep as properties, each with its type.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub properties: IndexMap<String, PropertyKind>,
+    /// What stands between fields. Without it a tab in files called `*.tsv`, otherwise a comma.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delimiter: Option<char>,
+}
+
+/// The unit of the coordinates of a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum CsvUnit {
+    /// Nanometres.
+    Nm,
+    /// Micrometres.
+    Um,
+    /// Voxels of `resolution`; voxel `i` covers `i` to `i + 1`.
+    Voxel,
+}
+
+impl PointsConfig {
+    /// What the annotations are called in messages: the layer's name, or the file.
+    pub fn name(&self) -> &str {
+        match &self.source {
+            PointsFrom::Layer(layer) => layer,
+            PointsFrom::NeuroglancerState(state) => state.layer.as_deref().unwrap_or("annotations"),
+            PointsFrom::Csv(csv) => &csv.file,
+        }
+    }
+}
+
+impl CsvConfig {
+    /// What cannot be, if anything.
+    fn problem(&self) -> Option<String> {
+        match (self.unit, self.resolution) {
+            (CsvUnit::Voxel, None) => {
+                return Some(
+                    "`csv` has the unit `voxel` without `resolution`, expected `resolution`: nm per voxel along x, y, z"
+                        .to_owned(),
+                );
+            }
+            (CsvUnit::Nm | CsvUnit::Um, Some(_)) => {
+                return Some(
+                    "`csv` has `resolution` with a unit that needs none, expected it with the unit `voxel` only"
+                        .to_owned(),
+                );
+            }
+            _ => {}
+        }
+        match (&self.point, &self.start, &self.end) {
+            (Some(_), None, None) | (None, Some(_), Some(_)) => {}
+            _ => {
+                return Some(
+                    "`csv` names neither a point nor a line, expected the columns of `point`, or of `start` and `end`"
+                        .to_owned(),
+                );
+            }
+        }
+        match self.delimiter {
+            Some(c) if !c.is_ascii() || c.is_alphanumeric() || "\"\n\r.+-".contains(c) => Some(
+                format!("`csv.delimiter` is {c:?}, expected a character such as ',' ';' or a tab"),
+            ),
+            _ => None,
+        }
+    }
+}
+
+impl TryFrom<RawPoints> for PointsConfig {
+    type Error = String;
+
+    fn try_from(raw: RawPoints) -> Result<Self, String> {
+        let source = match (raw.layer, raw.neuroglancer_state, raw.csv) {
+            (Some(layer), None, None) => PointsFrom::Layer(layer),
+            (None, Some(state), None) => PointsFrom::NeuroglancerState(state),
+            (None, None, Some(csv)) => {
+                if let Some(problem) = csv.problem() {
+                    return Err(problem);
+                }
+                PointsFrom::Csv(csv)
+            }
+            (None, None, None) => {
+                return Err(
+                    "found no source of annotations, expected one of `layer`, `neuroglancer_state`, `csv`"
+                        .to_owned(),
+                );
+            }
+            _ => {
+                return Err(
+                    "found several sources of annotations, expected just one of `layer`, `neuroglancer_state`, `csv`"
+                        .to_owned(),
+                );
+            }
+        };
+        Ok(Self {
+            source,
+            anchor: raw.anchor,
+        })
+    }
+}
+
+impl From<PointsConfig> for RawPoints {
+    fn from(config: PointsConfig) -> Self {
+        let mut raw = RawPoints {
+            layer: None,
+            neuroglancer_state: None,
+            csv: None,
+            anchor: config.anchor,
+        };
+        match config.source {
+            PointsFrom::Layer(layer) => raw.layer = Some(layer),
+            PointsFrom::NeuroglancerState(state) => raw.neuroglancer_state = Some(state),
+            PointsFrom::Csv(csv) => raw.csv = Some(csv),
+        }
+        raw
+    }
+}
+
+impl JsonSchema for PointsConfig {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        RawPoints::schema_name()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        RawPoints::json_schema(generator)
+    }
+}

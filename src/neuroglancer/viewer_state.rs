@@ -1,0 +1,241 @@
+//! A Neuroglancer viewer state: the JSON that Neuroglancer keeps behind the `#!` of its URL.
+//!
+//! In goes a JSON file, a pasted URL, or a file that holds one; out come the layers with their sources, and
+//! the annotations that the state itself holds (`local://annotations`) in nm. A source that the state moves
+//! or scales is refused by name: read as if it were not, its voxels would be others than those on the screen.
+
+mod annotations;
+mod error;
+mod layer;
+mod url;
+
+use serde_json::{Map, Value};
+
+use super::{Dimensions, GeometryKind};
+use crate::storage::{DocumentError, Location, MAX_DOCUMENT_BYTES, parse_document};
+
+pub use annotations::{LocalAnnotations, StateAnnotation};
+pub use error::StateError;
+pub use layer::{LayerSource, StateLayer};
+pub(crate) use url::is_pasted_url;
+
+const EXPECTED: &str = "a Neuroglancer viewer state (JSON, or a pasted Neuroglancer URL)";
+
+/// A parsed viewer state.
+#[derive(Debug)]
+pub struct ViewerState {
+    /// Where it comes from, for messages.
+    object: String,
+    /// How it is named from `base`: a file name, or the whole pasted URL.
+    address: String,
+    /// The folder that relative sources count from.
+    base: Location,
+    /// The units of the viewer's own space, which local annotations without units of their own are in.
+    dimensions: Option<Dimensions>,
+    layers: Vec<StateLayer>,
+}
+
+impl ViewerState {
+    /// Reads what `source` names: a path (`file://` or plain), or a pasted Neuroglancer URL. Relative paths
+    /// count from `base`.
+    pub fn read(source: &str, base: &Location) -> Result<Self, StateError> {
+        if is_pasted_url(source) {
+            let state = Self::parse(source.as_bytes(), &url::shortened(source), base)?;
+            return Ok(Self {
+                address: source.to_owned(),
+                ..state
+            });
+        }
+        let path = match source.split_once("://") {
+            Some(("file", path)) => path,
+            Some(_) => return Err(StateError::url(source, url::DOWNLOAD)),
+            None => source,
+        };
+        let Some((folder, key)) = base.join(path).split_file() else {
+            return Err(StateError::url(source, "it names no file"));
+        };
+        let store = folder.open();
+        let object = store.describe(&key);
+        let mut bytes = Vec::new();
+        if !store
+            .read(&key, MAX_DOCUMENT_BYTES, &mut bytes)
+            .map_err(DocumentError::from)?
+        {
+            return Err(DocumentError::Missing {
+                object,
+                expected: EXPECTED,
+            }
+            .into());
+        }
+        let state = Self::parse(&bytes, &object, &folder)?;
+        Ok(Self {
+            address: key,
+            ..state
+        })
+    }
+
+    /// Understands `bytes`, which `object` names in messages.
+    pub fn parse(bytes: &[u8], object: &str, base: &Location) -> Result<Self, StateError> {
+        let json = match std::str::from_utf8(bytes) {
+            Ok(text) if is_pasted_url(text) => Some(url::state_json(text.trim())?),
+            _ => None,
+        };
+        let bytes = json.as_ref().map_or(bytes, |json| json.as_bytes());
+        let mut state: Map<String, Value> = parse_document(bytes, object, EXPECTED)?;
+        let at = Field::root(object);
+        let dimensions = match state.get("dimensions") {
+            None | Some(Value::Null) => None,
+            Some(value) => Some(at.member("dimensions").dimensions(value)?),
+        };
+        let layers = layer::parse_all(state.remove("layers"), &at)?;
+        Ok(Self {
+            object: object.to_owned(),
+            address: object.to_owned(),
+            base: base.clone(),
+            dimensions,
+            layers,
+        })
+    }
+
+    /// Where it comes from: a path, or a shortened URL.
+    pub fn object(&self) -> &str {
+        &self.object
+    }
+
+    /// What [`ViewerState::read`] takes to read it again from [`ViewerState::base`].
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// The folder that relative sources count from.
+    pub fn base(&self) -> &Location {
+        &self.base
+    }
+
+    /// Its layers, as listed.
+    pub fn layers(&self) -> &[StateLayer] {
+        &self.layers
+    }
+
+    /// The layer of local annotations called `name`; without a name, the only one that holds an annotation
+    /// of these kinds.
+    pub fn annotation_layer(
+        &self,
+        name: Option<&str>,
+        kinds: &[GeometryKind],
+    ) -> Result<&StateLayer, StateError> {
+        let local = || self.layers.iter().filter(|layer| layer.is_local());
+        let names = |layers: Vec<&StateLayer>| -> Vec<String> {
+            layers.iter().map(|l| l.name().to_owned()).collect()
+        };
+        if let Some(name) = name {
+            return match self.layers.iter().find(|layer| layer.name() == name) {
+                Some(layer) if layer.is_local() => Ok(layer),
+                Some(_) => Err(StateError::NotLocal {
+                    object: self.object.clone(),
+                    layer: name.to_owned(),
+                }),
+                None => Err(StateError::no_layer(
+                    &self.object,
+                    name,
+                    names(local().collect()),
+                )),
+            };
+        }
+        let fitting: Vec<&StateLayer> = local().filter(|layer| layer.holds_any(kinds)).collect();
+        match fitting[..] {
+            [layer] => Ok(layer),
+            [] => Err(StateError::NoAnnotations {
+                object: self.object.clone(),
+                kinds: kind_names(kinds),
+            }),
+            _ => Err(StateError::Ambiguous {
+                object: self.object.clone(),
+                kinds: kind_names(kinds),
+                layers: names(fitting),
+            }),
+        }
+    }
+
+    /// The annotations that `layer` holds, in nm.
+    pub fn annotations(&self, layer: &StateLayer) -> Result<LocalAnnotations, StateError> {
+        annotations::read(layer, self.dimensions.as_ref(), &Field::root(&self.object))
+    }
+}
+
+fn kind_names(kinds: &[GeometryKind]) -> String {
+    let names: Vec<String> = kinds.iter().map(|k| k.name().to_lowercase()).collect();
+    names.join(", ")
+}
+
+/// A place in the document, for messages.
+#[derive(Clone, Debug)]
+struct Field<'o> {
+    object: &'o str,
+    path: String,
+}
+
+impl<'o> Field<'o> {
+    fn root(object: &'o str) -> Self {
+        Self {
+            object,
+            path: String::new(),
+        }
+    }
+
+    fn member(&self, name: &str) -> Self {
+        let path = match self.path.is_empty() {
+            true => name.to_owned(),
+            false => format!("{}.{name}", self.path),
+        };
+        Self {
+            object: self.object,
+            path,
+        }
+    }
+
+    fn item(&self, i: usize) -> Self {
+        Self {
+            object: self.object,
+            path: format!("{}[{i}]", self.path),
+        }
+    }
+
+    fn wrong(&self, found: impl Into<String>, expected: impl Into<String>) -> StateError {
+        StateError::Field {
+            object: self.object.to_owned(),
+            field: self.path.clone(),
+            found: found.into(),
+            expected: expected.into(),
+        }
+    }
+
+    fn is_not(&self, found: &Value, expected: impl Into<String>) -> StateError {
+        self.wrong(error::shown(found), expected)
+    }
+
+    fn dimensions(&self, value: &Value) -> Result<Dimensions, StateError> {
+        let expected = "a coordinate space such as {\"x\": [4e-09, \"m\"], ...}";
+        let Some(members) = value.as_object() else {
+            return Err(self.is_not(value, expected));
+        };
+        members
+            .iter()
+            .map(|(name, value)| {
+                let pair = value.as_array().map(Vec::as_slice);
+                let scaled = match pair {
+                    Some([scale, unit]) => scale.as_f64().zip(unit.as_str()),
+                    _ => None,
+                };
+                let (scale, unit) = scaled.ok_or_else(|| {
+                    self.member(name)
+                        .is_not(value, "[scale, unit], such as [4e-09, \"m\"]")
+                })?;
+                Ok((name.clone(), (scale, unit.to_owned())))
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;

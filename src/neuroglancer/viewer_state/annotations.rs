@@ -1,0 +1,220 @@
+//! The annotations that a state holds itself, from the units of the layer to nm.
+
+use serde_json::{Map, Value};
+
+use super::layer::{StateLayer, moves};
+use super::{Dimensions, Field, GeometryKind, StateError};
+use crate::geometry::PointNm;
+use crate::neuroglancer::spatial_axes;
+
+/// The annotations of one layer.
+#[derive(Debug)]
+pub struct LocalAnnotations {
+    /// The document and the list in it, for messages.
+    pub object: String,
+    /// The annotations, as listed.
+    pub rows: Vec<StateAnnotation>,
+    /// `annotationProperties`, as written; the values of each annotation are in this order.
+    pub properties: Vec<Value>,
+}
+
+/// One annotation.
+#[derive(Debug, PartialEq)]
+pub struct StateAnnotation {
+    /// Its id: any text.
+    pub id: String,
+    /// What its points mean.
+    pub kind: GeometryKind,
+    /// A point; two ends or corners; a centre (radii are left out); the points of a polyline.
+    pub points: Vec<PointNm>,
+    /// What the person who made it wrote.
+    pub description: Option<String>,
+    /// Values of the properties; fewer than there are if they were never set.
+    pub props: Vec<Value>,
+}
+
+/// The units of a layer's coordinates.
+struct Space {
+    rank: usize,
+    axes: [usize; 3],
+    unit_nm: [f64; 3],
+    /// Of each dimension the range of the coordinates seen.
+    seen: Vec<(f64, f64)>,
+}
+
+pub(super) fn read(
+    layer: &StateLayer,
+    viewer_dimensions: Option<&Dimensions>,
+    root: &Field,
+) -> Result<LocalAnnotations, StateError> {
+    let at = Field {
+        path: layer.path.clone(),
+        ..root.clone()
+    };
+    let (dimensions, dimensions_at) = dimensions(layer, viewer_dimensions, &at)?;
+    let (axes, unit_nm) = spatial_axes(&dimensions).map_err(|wrong| {
+        let field = match wrong.name {
+            Some(name) => dimensions_at.member(&name),
+            None => dimensions_at,
+        };
+        field.wrong(wrong.found, wrong.expected)
+    })?;
+    let mut space = Space {
+        rank: dimensions.len(),
+        axes,
+        unit_nm,
+        seen: vec![(f64::INFINITY, f64::NEG_INFINITY); dimensions.len()],
+    };
+    let at_rows = at.member("annotations");
+    let none = Vec::new();
+    let rows = match layer.members.get("annotations") {
+        None | Some(Value::Null) => &none,
+        Some(Value::Array(rows)) => rows,
+        Some(other) => return Err(at_rows.is_not(other, "a list of annotations")),
+    };
+    let rows = rows
+        .iter()
+        .enumerate()
+        .map(|(i, row)| annotation(row, &mut space, &at_rows.item(i)))
+        .collect::<Result<Vec<_>, _>>()?;
+    // Annotations apart along a further dimension would fall together.
+    for (d, (name, _)) in dimensions.iter().enumerate() {
+        let (from, to) = space.seen[d];
+        if !axes.contains(&d) && to - from > 1.0 {
+            return Err(at_rows.wrong(
+                format!("a list of annotations whose `{name}` runs from {from} to {to}"),
+                "at most one position along dimensions other than x, y, z",
+            ));
+        }
+    }
+    let properties = match layer.members.get("annotationProperties") {
+        None | Some(Value::Null) => Vec::new(),
+        Some(Value::Array(list)) => list.clone(),
+        Some(other) => {
+            return Err(at
+                .member("annotationProperties")
+                .is_not(other, "a list of properties"));
+        }
+    };
+    Ok(LocalAnnotations {
+        object: format!("{}: {}", root.object, at_rows.path),
+        rows,
+        properties,
+    })
+}
+
+/// The layer's own units, or else those of the viewer, and where they are written.
+fn dimensions<'o>(
+    layer: &StateLayer,
+    viewer: Option<&Dimensions>,
+    at: &Field<'o>,
+) -> Result<(Dimensions, Field<'o>), StateError> {
+    let at_transform = at.member("source.transform");
+    if let Some(transform) = layer.transform() {
+        if let Some(how) = moves(transform, true) {
+            return Err(at_transform.wrong(
+                format!("one that moves the annotations: {how}"),
+                "`outputDimensions` alone",
+            ));
+        }
+        if let Some(space) = transform.get("outputDimensions").filter(|v| !v.is_null()) {
+            let at = at_transform.member("outputDimensions");
+            return Ok((at.dimensions(space)?, at));
+        }
+    }
+    match viewer {
+        Some(space) => Ok((
+            space.clone(),
+            Field {
+                path: "dimensions".to_owned(),
+                ..at.clone()
+            },
+        )),
+        None => Err(at_transform.member("outputDimensions").wrong(
+            "missing, and so is `dimensions` of the whole state",
+            "the units of the annotations in either, such as {\"x\": [4e-09, \"m\"], ...}",
+        )),
+    }
+}
+
+fn annotation(row: &Value, space: &mut Space, at: &Field) -> Result<StateAnnotation, StateError> {
+    let Some(row) = row.as_object() else {
+        return Err(at.is_not(row, "an annotation, which is an object"));
+    };
+    let text = |name: &str, expected: String| match row.get(name) {
+        Some(Value::String(text)) => Ok(text.as_str()),
+        other => Err(at
+            .member(name)
+            .is_not(other.unwrap_or(&Value::Null), expected)),
+    };
+    let kinds = GeometryKind::names().to_lowercase();
+    let kind_name = text("type", kinds.clone())?;
+    let kind = GeometryKind::from_name(kind_name)
+        .ok_or_else(|| at.member("type").wrong(format!("{kind_name:?}"), kinds))?;
+    let id = text("id", "the annotation's id, a text".to_owned())?;
+    let points = match kind {
+        GeometryKind::Point => vec![space.point(row, "point", at)?],
+        GeometryKind::Line | GeometryKind::Box => vec![
+            space.point(row, "pointA", at)?,
+            space.point(row, "pointB", at)?,
+        ],
+        GeometryKind::Ellipsoid => vec![space.point(row, "center", at)?],
+        GeometryKind::Polyline => match row.get("points").and_then(Value::as_array) {
+            Some(points) if !points.is_empty() => points
+                .iter()
+                .enumerate()
+                .map(|(i, point)| space.vector(point, &at.member("points").item(i)))
+                .collect::<Result<_, _>>()?,
+            _ => {
+                return Err(at.member("points").is_not(
+                    row.get("points").unwrap_or(&Value::Null),
+                    "a list of at least one point",
+                ));
+            }
+        },
+    };
+    let props = match row.get("props") {
+        None | Some(Value::Null) => Vec::new(),
+        Some(Value::Array(values)) => values.clone(),
+        Some(other) => return Err(at.member("props").is_not(other, "a list of values")),
+    };
+    Ok(StateAnnotation {
+        id: id.to_owned(),
+        kind,
+        points,
+        description: row
+            .get("description")
+            .and_then(Value::as_str)
+            .map(str::to_owned),
+        props,
+    })
+}
+
+impl Space {
+    fn point(
+        &mut self,
+        row: &Map<String, Value>,
+        name: &str,
+        at: &Field,
+    ) -> Result<PointNm, StateError> {
+        self.vector(row.get(name).unwrap_or(&Value::Null), &at.member(name))
+    }
+
+    fn vector(&mut self, value: &Value, at: &Field) -> Result<PointNm, StateError> {
+        let numbers: Option<Vec<f64>> = value
+            .as_array()
+            .and_then(|list| list.iter().map(Value::as_f64).collect());
+        let Some(numbers) = numbers.filter(|numbers| numbers.len() == self.rank) else {
+            return Err(at.is_not(
+                value,
+                format!("{} numbers, one for each dimension", self.rank),
+            ));
+        };
+        for (seen, number) in self.seen.iter_mut().zip(&numbers) {
+            *seen = (seen.0.min(*number), seen.1.max(*number));
+        }
+        Ok(PointNm(std::array::from_fn(|i| {
+            numbers[self.axes[i]] * self.unit_nm[i]
+        })))
+    }
+}

@@ -1,0 +1,292 @@
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+use crate::geometry::PointNm;
+
+const ALL: &[GeometryKind] = &GeometryKind::ALL;
+
+fn example() -> Value {
+    json!({
+        "dimensions": {"x": [4e-9, "m"], "y": [4e-9, "m"], "z": [40, "nm"]},
+        "layers": [
+            {"type": "image", "name": "img", "source": "precomputed://./img"},
+            {"type": "segmentation", "name": "seg", "source": [
+                {"url": "precomputed://./seg", "subsources": {"mesh": true}}, "precomputed://./mesh"]},
+            {"type": "annotation", "name": "notes", "source": {"url": "local://annotations"}, "annotations": [
+                {"type": "point", "id": "a", "point": [1, 2, 3], "props": [7]},
+                {"type": "LINE", "id": "b", "pointA": [0, 0, 0], "pointB": [2, 2, 2], "description": "x"},
+                {"type": "ellipsoid", "id": "c", "center": [1, 1, 1], "radii": [9, 9, 9]},
+                {"type": "polyline", "id": "d", "points": [[0, 0, 0], [1, 0, 0], [2, 0, 0]]},
+            ], "annotationProperties": [{"id": "p", "type": "uint8"}]},
+        ],
+    })
+}
+
+fn parse(state: &Value) -> Result<ViewerState, StateError> {
+    ViewerState::parse(
+        state.to_string().as_bytes(),
+        "s.json",
+        &Location::Local("/d".into()),
+    )
+}
+
+fn read(state: &Value) -> Result<LocalAnnotations, StateError> {
+    let state = parse(state)?;
+    state.annotations(state.annotation_layer(None, ALL)?)
+}
+
+fn error_of(change: impl FnOnce(&mut Value)) -> String {
+    let mut state = example();
+    change(&mut state);
+    read(&state).unwrap_err().to_string()
+}
+
+#[test]
+fn a_source_may_be_a_text_an_object_or_a_list() {
+    let state = parse(&example()).unwrap();
+    let sources: Vec<_> = state.layers().iter().map(StateLayer::source).collect();
+    assert_eq!(
+        sources,
+        [
+            LayerSource::At("precomputed://./img".into()),
+            LayerSource::At("precomputed://./seg".into()),
+            LayerSource::Local
+        ]
+    );
+}
+
+#[test]
+fn annotations_of_every_kind_come_out_in_nm() {
+    let found = read(&example()).unwrap();
+    assert_eq!(found.object, "s.json: layers[2].annotations");
+    assert_eq!(found.rows[0].points, [PointNm([4.0, 8.0, 120.0])]);
+    assert_eq!(found.rows[0].props, [json!(7)]);
+    assert_eq!(found.rows[1].kind, GeometryKind::Line);
+    assert_eq!(found.rows[1].points[1], PointNm([8.0, 8.0, 80.0]));
+    assert_eq!(found.rows[1].description.as_deref(), Some("x"));
+    assert_eq!(found.rows[2].points, [PointNm([4.0, 4.0, 40.0])]);
+    assert_eq!(found.rows[3].points.len(), 3);
+}
+
+#[test]
+fn the_layers_own_units_go_before_those_of_the_viewer_and_keep_their_order() {
+    let mut state = example();
+    // serde_json's own order is the document's: z first.
+    state["layers"][2]["source"]["transform"] = json!({
+        "outputDimensions": {"z": [50, "nm"], "y": [0.005, "um"], "x": [6e-9, "m"]}});
+    let found = read(&state).unwrap();
+    assert_eq!(found.rows[0].points, [PointNm([18.0, 10.0, 50.0])]);
+}
+
+#[test]
+fn a_unit_that_is_no_length_is_refused_with_its_place() {
+    let e = error_of(|s| s["dimensions"]["y"] = json!([1, "s"]));
+    assert!(e.contains("s.json: `dimensions.y` is [1.0, \"s\"]"), "{e}");
+    let e = error_of(|s| s["dimensions"]["y"] = json!("m"));
+    assert!(e.contains("`dimensions.y`"), "{e}");
+    let e = error_of(|s| {
+        s.as_object_mut().unwrap().remove("dimensions");
+    });
+    assert!(
+        e.contains("`layers[2].source.transform.outputDimensions` is missing"),
+        "{e}"
+    );
+}
+
+#[test]
+fn a_fourth_dimension_may_be_one_position_wide() {
+    let mut state = example();
+    state["dimensions"]["t"] = json!([1, "s"]);
+    state["layers"][2]["annotations"] = json!([
+        {"type": "point", "id": "a", "point": [1, 2, 3, 5]}, {"type": "point", "id": "b", "point": [1, 2, 3, 5]}]);
+    assert_eq!(read(&state).unwrap().rows.len(), 2);
+    state["layers"][2]["annotations"][1]["point"][3] = json!(9);
+    let e = read(&state).unwrap_err().to_string();
+    assert!(e.contains("`t` runs from 5 to 9"), "{e}");
+}
+
+#[test]
+fn a_source_that_the_state_moves_is_refused_but_not_one_that_it_leaves_alone() {
+    let dims = json!({"x": [4e-9, "m"], "y": [4e-9, "m"], "z": [4e-8, "m"]});
+    let other = json!({"x": [8e-9, "m"], "y": [4e-9, "m"], "z": [4e-8, "m"]});
+    let source_of = |transform: Value| {
+        let mut state = example();
+        state["layers"][0]["source"] =
+            json!({"url": "precomputed://./img", "transform": transform});
+        parse(&state).unwrap().layers()[0].source()
+    };
+    let left = LayerSource::At("precomputed://./img".into());
+    let identity = json!([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0]]);
+    assert_eq!(
+        source_of(json!({"matrix": identity, "inputDimensions": dims, "outputDimensions": dims})),
+        left
+    );
+    for moved in [
+        json!({"matrix": [[1, 0, 0, 5], [0, 1, 0, 0], [0, 0, 1, 0]], "outputDimensions": dims}),
+        json!({"inputDimensions": dims, "outputDimensions": other}),
+        json!({"outputDimensions": dims}),
+        json!("x"),
+    ] {
+        let source = source_of(moved);
+        assert!(matches!(source, LayerSource::Refused(_)), "{source:?}");
+    }
+    let e = error_of(|s| {
+        s["layers"][2]["source"]["transform"] =
+            json!({"matrix": [[2, 0, 0, 0], [0, 2, 0, 0], [0, 0, 2, 0]]});
+    });
+    assert!(e.contains("moves the annotations"), "{e}");
+}
+
+#[test]
+fn the_layer_is_found_by_name_or_by_what_it_alone_holds() {
+    let mut state = example();
+    let mut second = state["layers"][2].clone();
+    second["name"] = json!("boxes");
+    second["annotations"] = json!([{"type": "axis_aligned_bounding_box", "id": "z",
+        "pointA": [0, 0, 0], "pointB": [1, 1, 1]}]);
+    state["layers"].as_array_mut().unwrap().push(second);
+    let state = parse(&state).unwrap();
+    let name = |name, kinds| state.annotation_layer(name, kinds).map(StateLayer::name);
+    assert_eq!(name(None, &[GeometryKind::Box]).unwrap(), "boxes");
+    assert_eq!(name(Some("notes"), &[GeometryKind::Box]).unwrap(), "notes");
+    let e = name(None, ALL).unwrap_err().to_string();
+    assert!(e.contains("notes, boxes") && e.contains("`layer`"), "{e}");
+    let e = name(Some("note"), ALL).unwrap_err().to_string();
+    assert!(e.contains("did you mean `notes`?"), "{e}");
+    let e = name(Some("img"), ALL).unwrap_err().to_string();
+    assert!(e.contains("stored elsewhere"), "{e}");
+}
+
+#[test]
+fn what_is_wrong_with_an_annotation_is_named_with_its_place() {
+    let at = |change: fn(&mut Value)| error_of(|s| change(&mut s["layers"][2]["annotations"][0]));
+    let e = at(|a| a["point"] = json!([1, 2]));
+    assert!(
+        e.contains("`layers[2].annotations[0].point` is [1,2]; expected 3 numbers"),
+        "{e}"
+    );
+    let e = at(|a| a["id"] = json!(7));
+    assert!(e.contains("annotations[0].id` is 7"), "{e}");
+    let e = at(|a| a["type"] = json!("blob"));
+    assert!(e.contains("\"blob\"") && e.contains("polyline"), "{e}");
+    let e = at(|a| a["point"] = json!([1, 2, null]));
+    assert!(e.contains("annotations[0].point"), "{e}");
+    let e = at(|a| *a = json!(3));
+    assert!(e.contains("annotations[0]` is 3"), "{e}");
+    let e = error_of(|s| s["layers"] = json!(7));
+    assert!(e.contains("`layers` is 7"), "{e}");
+    let e = error_of(|s| s["layers"][1]["name"] = json!("img"));
+    assert!(e.contains("`layers[1].name` is \"img\" again"), "{e}");
+}
+
+#[test]
+fn a_pasted_url_and_a_file_that_holds_one_are_the_state() {
+    let url = format!("https://host/v/#!{}", example());
+    let base = Location::Local("/d".into());
+    assert_eq!(ViewerState::read(&url, &base).unwrap().layers().len(), 3);
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("state.txt"), format!("{url}\n")).unwrap();
+    let here = Location::Local(dir.path().to_owned());
+    let state = ViewerState::read("state.txt", &here).unwrap();
+    assert_eq!(state.layers().len(), 3);
+    assert_eq!(state.base(), &here);
+    let e = ViewerState::read("none.json", &here)
+        .unwrap_err()
+        .to_string();
+    assert!(e.contains("none.json does not exist"), "{e}");
+    let e = ViewerState::read("gs://bucket/state.json", &here).unwrap_err();
+    assert!(e.to_string().contains("download"), "{e}");
+}
+
+#[test]
+fn an_old_state_has_its_layers_by_name() {
+    let state =
+        parse(&json!({"layers": {"img": {"source": "precomputed://x"}, "b": "precomputed://y"}}));
+    let state = state.unwrap();
+    assert_eq!(state.layers()[0].name(), "img");
+    assert_eq!(
+        state.layers()[1].source(),
+        LayerSource::At("precomputed://y".into())
+    );
+}
+
+/// Any JSON, with members and texts that the parser looks for more often than chance would have it.
+fn any_json() -> impl Strategy<Value = Value> {
+    let word = prop::sample::select(vec![
+        "layers",
+        "name",
+        "source",
+        "url",
+        "transform",
+        "matrix",
+        "outputDimensions",
+        "inputDimensions",
+        "dimensions",
+        "annotations",
+        "annotationProperties",
+        "type",
+        "id",
+        "point",
+        "pointA",
+        "pointB",
+        "points",
+        "center",
+        "props",
+        "x",
+        "y",
+        "z",
+        "m",
+        "nm",
+        "local://annotations",
+        "line",
+        "polyline",
+        "uint8",
+        "rgb",
+    ]);
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        word.clone().prop_map(Value::from),
+        ".{0,8}".prop_map(Value::from),
+    ];
+    leaf.prop_recursive(6, 200, 8, move |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..8).prop_map(Value::from),
+            prop::collection::vec((word.clone(), inner), 0..8).prop_map(|members| {
+                Value::Object(
+                    members
+                        .into_iter()
+                        .map(|(k, v)| (k.to_owned(), v))
+                        .collect(),
+                )
+            }),
+        ]
+    })
+}
+
+proptest! {
+    #[test]
+    fn no_json_makes_the_parser_panic(
+        whole in any_json(), part in any_json(), at in prop::sample::select(vec![
+            "/dimensions", "/layers", "/layers/2", "/layers/2/source", "/layers/2/annotations",
+            "/layers/2/annotations/3", "/layers/2/annotations/3/points", "/layers/0/source"]),
+    ) {
+        let _ = read(&whole);
+        let mut state = example();
+        *state.pointer_mut(at).unwrap() = part;
+        let _ = read(&state);
+        for layer in parse(&state).iter().flat_map(ViewerState::layers) {
+            layer.source();
+        }
+    }
+
+    #[test]
+    fn no_text_makes_the_parser_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), text in ".{0,80}") {
+        let base = Location::Local("".into());
+        let _ = ViewerState::parse(&bytes, "s", &base);
+        let _ = ViewerState::parse(format!("https://h/#!{{{text}").as_bytes(), "s", &base);
+    }
+}

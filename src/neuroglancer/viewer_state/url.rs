@@ -1,0 +1,109 @@
+//! A state inside a URL: percent-encoded behind `#!`, as JSON or in Neuroglancer's URL-safe spelling of it.
+//!
+//! The URL-safe spelling writes `'` for the quotes and `_` for the commas that stand outside of strings.
+
+use percent_encoding::percent_decode_str;
+
+use super::StateError;
+use super::error::shortened as cut;
+
+pub(super) const DOWNLOAD: &str =
+    "it is a link; download the state as JSON and give the file's path instead";
+
+/// Whether `text` is a Neuroglancer URL with a state in it, as it is copied from a browser.
+pub(crate) fn is_pasted_url(text: &str) -> bool {
+    let text = text.trim_start();
+    (text.starts_with("https://") || text.starts_with("http://")) && text.contains("#!")
+}
+
+/// The URL for messages, without the state.
+pub(super) fn shortened(url: &str) -> String {
+    let site = url.split_once("#!").map_or(url, |(site, _)| site);
+    format!("{}#!...", cut(site.trim(), 80))
+}
+
+/// The JSON of the state in `url`.
+pub(super) fn state_json(url: &str) -> Result<String, StateError> {
+    let (_, state) = url.split_once("#!").unwrap_or_default();
+    let state = state.strip_prefix('+').unwrap_or(state);
+    let state = percent_decode_str(state).decode_utf8().map_err(|_| {
+        StateError::url(url, "what stands behind `#!` is not percent-encoded UTF-8")
+    })?;
+    match state.trim_start().starts_with('{') {
+        true => Ok(plain_json(&state)),
+        false if state.contains("://") => Err(StateError::url(url, DOWNLOAD)),
+        false => Err(StateError::url(
+            url,
+            "there is no JSON behind `#!`: copy the URL from the browser's address bar",
+        )),
+    }
+}
+
+/// JSON for its URL-safe spelling; plain JSON is left as it is.
+fn plain_json(text: &str) -> String {
+    let mut json = String::with_capacity(text.len());
+    let mut quote = None;
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        match (quote, c) {
+            (None, '_') => json.push(','),
+            (None, '"' | '\'') => {
+                quote = Some(c);
+                json.push('"');
+            }
+            (Some(_), '\\') => match chars.next() {
+                // `\'` is no escape of JSON.
+                Some('\'') => json.push('\''),
+                escaped => {
+                    json.push('\\');
+                    json.extend(escaped);
+                }
+            },
+            (Some('\''), '"') => json.push_str("\\\""),
+            (Some(open), c) if c == open => {
+                quote = None;
+                json.push('"');
+            }
+            (_, c) => json.push(c),
+        }
+    }
+    json
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_json_stays_as_it_is() {
+        let text = r#"{"a_b": "it's, \"_\" \\", "c": [1, 2]}"#;
+        assert_eq!(plain_json(text), text);
+    }
+
+    #[test]
+    fn url_safe_json_becomes_json() {
+        let json = plain_json(r#"{'a_b':'x_\'y\'"z"'_'c':[1_2]}"#);
+        assert_eq!(json, r#"{"a_b":"x_'y'\"z\"","c":[1,2]}"#);
+    }
+
+    #[test]
+    fn a_url_is_decoded_and_a_link_is_refused() {
+        let url = "https://neuroglancer-demo.appspot.com/#!%7B%22title%22:%22a%20b%22%7D";
+        assert_eq!(state_json(url).unwrap(), r#"{"title":"a b"}"#);
+        let e = state_json("https://host/#!middleauth+https://global.daf-apis.com/nglstate/1")
+            .unwrap_err()
+            .to_string();
+        assert!(e.contains("download"), "{e}");
+        let e = state_json("https://host/#!%ff").unwrap_err().to_string();
+        assert!(e.contains("UTF-8"), "{e}");
+        assert!(state_json("https://host/#!x").is_err());
+    }
+
+    #[test]
+    fn only_a_url_with_a_state_is_a_pasted_one() {
+        assert!(is_pasted_url(" https://host/#!{}"));
+        assert!(!is_pasted_url("state.json"));
+        assert!(!is_pasted_url("precomputed://https://host/img"));
+        assert_eq!(shortened("https://host/v/#!{}"), "https://host/v/#!...");
+    }
+}

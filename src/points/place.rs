@@ -1,0 +1,74 @@
+//! From an annotation's vectors to the position that stands for it, for every source alike.
+
+use super::Anchor;
+use crate::geometry::PointNm;
+use crate::neuroglancer::GeometryKind;
+
+/// Where an annotation is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Place {
+    pub(super) anchor: PointNm,
+    pub(super) ends: [PointNm; 2],
+}
+
+impl Place {
+    /// The place of an annotation with these vectors in nm; `None` if there is none, or a coordinate is not
+    /// finite. What lies between ends is computed in nm.
+    pub(super) fn of(
+        kind: GeometryKind,
+        mut points: impl Iterator<Item = PointNm> + Clone,
+        anchor: Anchor,
+    ) -> Option<Self> {
+        let all = points.clone();
+        let first = points.next()?;
+        let (anchor, ends) = match kind {
+            // The second vector of an ellipsoid holds its radii.
+            GeometryKind::Point | GeometryKind::Ellipsoid => (first, [first; 2]),
+            GeometryKind::Box => {
+                let centre = first.midpoint(&points.next()?);
+                (centre, [centre; 2])
+            }
+            GeometryKind::Line | GeometryKind::Polyline => {
+                let last = points.last().unwrap_or(first);
+                let anchor = match (anchor, kind) {
+                    (Anchor::Start, _) => first,
+                    (Anchor::End, _) => last,
+                    (Anchor::Midpoint, GeometryKind::Line) => first.midpoint(&last),
+                    (Anchor::Midpoint, _) => middle_by_length(all.clone()),
+                };
+                (anchor, [first, last])
+            }
+        };
+        let is_polyline = kind == GeometryKind::Polyline;
+        let finite = anchor.is_finite()
+            && ends.iter().all(PointNm::is_finite)
+            && (!is_polyline || all.clone().all(|p| p.is_finite()));
+        finite.then_some(Self { anchor, ends })
+    }
+}
+
+/// The point half way along a polyline.
+fn middle_by_length(points: impl Iterator<Item = PointNm>) -> PointNm {
+    let points: Vec<PointNm> = points.collect();
+    let steps: Vec<f64> = points
+        .windows(2)
+        .map(|pair| {
+            (0..3)
+                .map(|d| (pair[1].0[d] - pair[0].0[d]).powi(2))
+                .sum::<f64>()
+                .sqrt()
+        })
+        .collect();
+    let mut left = steps.iter().sum::<f64>() / 2.0;
+    for (pair, step) in points.windows(2).zip(steps) {
+        if step > 0.0 && left <= step {
+            let (from, to) = (pair[0].0, pair[1].0);
+            return PointNm(std::array::from_fn(|d| {
+                from[d] + left / step * (to[d] - from[d])
+            }));
+        }
+        left -= step;
+    }
+    // All points are one.
+    points.last().copied().unwrap_or(PointNm([f64::NAN; 3]))
+}

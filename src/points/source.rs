@@ -1,0 +1,110 @@
+//! Where annotations lie, and in which of the forms that are read.
+
+use std::fmt;
+
+use super::{PointLayer, PointsError, csv, state};
+use crate::config::{CsvConfig, StatePointsConfig};
+use crate::neuroglancer::viewer_state::is_pasted_url;
+use crate::storage::{Location, LocationError, SourceUrl};
+
+/// What stands between a state's address and the name of a layer in it.
+const STATE_STEP: &str = "|neuroglancer-state:";
+
+/// Where annotations lie.
+#[derive(Clone, Debug, PartialEq)]
+pub enum PointSource {
+    /// A folder with Neuroglancer's precomputed annotations.
+    Precomputed(SourceUrl),
+    /// A Neuroglancer viewer state that holds them itself.
+    ViewerState {
+        /// A path or a pasted URL.
+        address: String,
+        /// The folder that a relative path counts from.
+        base: Location,
+        /// The layer, or the only one that holds annotations.
+        layer: Option<String>,
+    },
+    /// A table.
+    Csv {
+        /// The file.
+        file: Location,
+        /// What its columns mean.
+        columns: CsvConfig,
+    },
+}
+
+impl PointSource {
+    /// Understands the source of an annotation layer as a collection writes it: `precomputed://...` in its
+    /// forms, a pasted Neuroglancer URL, or `STATE|neuroglancer-state:LAYER`.
+    pub fn parse(text: &str, base: &Location) -> Result<Self, LocationError> {
+        let state = |address: &str, layer: &str| Self::ViewerState {
+            address: address.to_owned(),
+            base: base.clone(),
+            layer: (!layer.is_empty()).then(|| layer.to_owned()),
+        };
+        match text.rsplit_once(STATE_STEP) {
+            Some((address, layer)) => Ok(state(address, layer)),
+            None if is_pasted_url(text) => Ok(state(text, "")),
+            None => SourceUrl::parse(text, base).map(Self::Precomputed),
+        }
+    }
+
+    /// How [`PointSource::parse`] wants a layer of a state to be written.
+    pub(crate) fn text_of_state(address: &str, layer: &str) -> String {
+        format!("{address}{STATE_STEP}{layer}")
+    }
+
+    /// The state that a config in the folder `base` names.
+    pub(crate) fn of_state(config: &StatePointsConfig, base: &Location) -> Self {
+        Self::ViewerState {
+            address: config.source.clone(),
+            base: base.clone(),
+            layer: config.layer.clone(),
+        }
+    }
+
+    /// The table that a config in the folder `base` names.
+    pub(crate) fn of_csv(config: &CsvConfig, base: &Location) -> Self {
+        let path = config.file.strip_prefix("file://").unwrap_or(&config.file);
+        Self::Csv {
+            file: base.join(path),
+            columns: config.clone(),
+        }
+    }
+
+    /// Reads what the source says about itself; of a state or a table, all of it.
+    pub fn open(&self) -> Result<PointLayer, PointsError> {
+        match self {
+            Self::Precomputed(source) => PointLayer::open(source),
+            Self::ViewerState {
+                address,
+                base,
+                layer,
+            } => state::read(address, base, layer.as_deref()).map(PointLayer::of_table),
+            Self::Csv { file, columns } => csv::read(file, columns).map(PointLayer::of_table),
+        }
+    }
+}
+
+impl fmt::Display for PointSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Precomputed(source) => write!(f, "{}", source.location),
+            Self::ViewerState {
+                address,
+                base,
+                layer,
+            } => {
+                match is_pasted_url(address) {
+                    true => write!(f, "the pasted Neuroglancer URL")?,
+                    false => write!(f, "{}", base.join(address))?,
+                }
+                match layer {
+                    Some(layer) => write!(f, ", layer `{layer}`"),
+                    None => Ok(()),
+                }
+            }
+            Self::Csv { file, .. } => write!(f, "{file}"),
+        }
+    }
+}

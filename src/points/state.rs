@@ -1,0 +1,230 @@
+//! Annotations that a Neuroglancer viewer state holds itself.
+//!
+//! Ids in a state are texts. A decimal number is that number; any other text becomes the first eight bytes,
+//! little-endian, of its BLAKE3 digest: the same in every run and on every machine.
+
+use std::collections::HashMap;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::table::Table;
+use super::{PointsError, PropertyKind, PropertySpec};
+use crate::neuroglancer::GeometryKind;
+use crate::neuroglancer::viewer_state::ViewerState;
+use crate::storage::Location;
+
+/// An entry of `annotationProperties`.
+#[derive(Deserialize)]
+struct RawProperty {
+    id: String,
+    #[serde(rename = "type")]
+    kind: String,
+    description: Option<String>,
+    #[serde(default)]
+    enum_values: Vec<f64>,
+    #[serde(default)]
+    enum_labels: Vec<String>,
+    #[serde(default)]
+    default: Value,
+}
+
+/// Reads the local annotations of `layer`, or of the only layer that has any.
+pub(super) fn read(
+    address: &str,
+    base: &Location,
+    layer: Option<&str>,
+) -> Result<Table, PointsError> {
+    let state = ViewerState::read(address, base)?;
+    let layer = state.annotation_layer(layer, &GeometryKind::ALL)?;
+    let annotations = state.annotations(layer)?;
+    let object = annotations.object;
+    let (properties, defaults) = properties(&annotations.properties, &object)?;
+    let mut table = Table::new(object.clone(), (format!("{object}["), "]"), properties);
+    let mut ids: HashMap<u64, &str> = HashMap::new();
+    for (i, row) in annotations.rows.iter().enumerate() {
+        let number = number_of_id(&row.id);
+        let first = *ids.entry(number).or_insert(&row.id);
+        if first != row.id {
+            return Err(PointsError::IdCollision {
+                object,
+                first: first.to_owned(),
+                second: row.id.clone(),
+                number,
+            });
+        }
+        let set = |specs: &[PropertySpec], record: &mut [u8]| {
+            for (j, spec) in specs.iter().enumerate() {
+                let value = row.props.get(j).unwrap_or(&defaults[j]);
+                write(spec, value, record).map_err(|expected| PointsError::Row {
+                    object: format!("{object}[{i}]"),
+                    field: format!("props[{j}]"),
+                    found: value.to_string(),
+                    expected: format!("{expected}, for the property `{}`", spec.id),
+                })?;
+            }
+            Ok(())
+        };
+        table.push(i as u64, number, row.kind, &row.points, set)?;
+    }
+    table.finish()
+}
+
+/// The number that stands for the id `text`.
+fn number_of_id(text: &str) -> u64 {
+    // Only the one spelling of a number: `07` is another id than `7`.
+    let decimal = text.parse().ok().filter(|n: &u64| n.to_string() == text);
+    decimal.unwrap_or_else(|| {
+        let digest = blake3::hash(text.as_bytes());
+        let first = digest.as_bytes().first_chunk().copied();
+        u64::from_le_bytes(first.unwrap_or_default())
+    })
+}
+
+/// The layer's properties, and the value of each where an annotation has none.
+fn properties(raw: &[Value], object: &str) -> Result<(Vec<PropertySpec>, Vec<Value>), PointsError> {
+    let mut specs: Vec<PropertySpec> = Vec::with_capacity(raw.len());
+    let mut defaults = Vec::with_capacity(raw.len());
+    for (i, value) in raw.iter().enumerate() {
+        let wrong = |member: &str, found: String, expected: &str| PointsError::Row {
+            object: object.to_owned(),
+            field: format!("annotationProperties[{i}]{member}"),
+            found,
+            expected: expected.to_owned(),
+        };
+        let raw = RawProperty::deserialize(value).map_err(|e| {
+            wrong(
+                "",
+                format!("no property: {e}"),
+                "an object with `id` and `type`",
+            )
+        })?;
+        if let Some(expected) = PropertySpec::wrong_id(&raw.id) {
+            return Err(wrong(".id", format!("{:?}", raw.id), expected));
+        }
+        if specs.iter().any(|other| other.id == raw.id) {
+            return Err(wrong(".id", format!("{:?} again", raw.id), "each id once"));
+        }
+        let kind = PropertyKind::from_name(&raw.kind)
+            .ok_or_else(|| wrong(".type", format!("{:?}", raw.kind), &PropertyKind::names()))?;
+        let mut spec = PropertySpec::new(raw.id, kind);
+        spec.description = raw.description;
+        spec.enum_values = raw.enum_values;
+        spec.enum_labels = raw.enum_labels;
+        specs.push(spec);
+        defaults.push(raw.default);
+    }
+    Ok((specs, defaults))
+}
+
+/// Neuroglancer writes colours as texts and all else as numbers; nothing is 0, or black.
+fn write(spec: &PropertySpec, value: &Value, record: &mut [u8]) -> Result<(), String> {
+    match value {
+        Value::Null => Ok(()),
+        Value::String(text) if !text.trim().is_empty() => spec.write(text, record),
+        Value::Number(number) => spec.write(&number.to_string(), record),
+        _ => spec.write("?", record),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::geometry::{BoxNm, PointNm};
+    use crate::points::{Anchor, PointSource};
+
+    fn state(annotations: Value, properties: Value) -> Value {
+        json!({
+            "dimensions": {"x": [4e-9, "m"], "y": [4e-9, "m"], "z": [4e-8, "m"]},
+            "layers": [{"name": "notes", "type": "annotation", "source": "local://annotations",
+                "annotations": annotations, "annotationProperties": properties}],
+        })
+    }
+
+    fn read_url(state: &Value) -> Result<Table, PointsError> {
+        read(
+            &format!("https://host/#!{state}"),
+            &Location::Local("".into()),
+            None,
+        )
+    }
+
+    fn error_of(annotations: Value, properties: Value) -> String {
+        read_url(&state(annotations, properties))
+            .unwrap_err()
+            .to_string()
+    }
+
+    #[test]
+    fn ids_that_are_numbers_stay_and_others_become_numbers_that_never_change() {
+        assert_eq!(number_of_id("18446744073709551615"), u64::MAX);
+        assert_eq!(number_of_id("7"), 7);
+        assert_ne!(number_of_id("07"), 7);
+        assert_eq!(number_of_id("d4f0"), 13_130_440_222_083_893_446);
+    }
+
+    #[test]
+    fn an_id_that_two_annotations_share_is_an_error_unless_they_are_one() {
+        let point = |id: &str, x: f64| json!({"type": "point", "id": id, "point": [x, 0, 0]});
+        assert!(read_url(&state(json!([point("a", 1.0), point("a", 1.0)]), json!([]))).is_ok());
+        let e = error_of(json!([point("a", 1.0), point("a", 2.0)]), json!([]));
+        assert!(
+            e.contains("annotations[0]") && e.contains("annotations[1]"),
+            "{e}"
+        );
+        let hashed = number_of_id("a").to_string();
+        let e = error_of(json!([point("a", 1.0), point(&hashed, 1.0)]), json!([]));
+        assert!(e.contains("\"a\"") && e.contains(&hashed), "{e}");
+    }
+
+    #[test]
+    fn kinds_may_be_mixed_and_properties_are_kept() {
+        let state = state(
+            json!([
+                {"type": "line", "id": "1", "pointA": [0, 0, 0], "pointB": [2, 2, 2],
+                 "props": [0.5, "#0102ff", 3]},
+                {"type": "point", "id": "2", "point": [1, 1, 1]},
+            ]),
+            json!([{"id": "score", "type": "float32", "default": 0.25}, {"id": "color", "type": "rgb"},
+                   {"id": "kind", "type": "uint8", "enum_values": [3], "enum_labels": ["big"]}]),
+        );
+        let source = format!("https://host/#!{state}");
+        let layer = PointSource::parse(&source, &Location::Local("".into())).unwrap();
+        let layer = layer.open().unwrap();
+        let all = BoxNm::from_corners(PointNm([-1e9; 3]), PointNm([1e9; 3])).unwrap();
+        let found = layer.read_boxes(&[all], Anchor::Midpoint).unwrap();
+        let [line, point] = &found.per_box[0][..] else {
+            panic!()
+        };
+        assert_eq!(line.anchor, PointNm([4.0, 4.0, 40.0]));
+        assert_eq!(point.anchor, line.anchor);
+        let value = |i: usize, a: &crate::points::Annotation| {
+            layer.properties()[i].bytes(&a.properties).to_vec()
+        };
+        assert_eq!(value(0, line), 0.5f32.to_le_bytes());
+        assert_eq!(value(1, line), [1, 2, 255]);
+        assert_eq!(value(2, line), [3]);
+        assert_eq!(value(0, point), 0.25f32.to_le_bytes());
+        assert_eq!(value(2, point), [0]);
+        assert_eq!(layer.properties()[2].enum_labels, ["big"]);
+    }
+
+    #[test]
+    fn properties_that_cannot_be_are_named() {
+        let point = json!([{"type": "point", "id": "a", "point": [0, 0, 0], "props": [300]}]);
+        let e = error_of(point.clone(), json!([{"id": "n", "type": "uint8"}]));
+        assert!(
+            e.contains("annotations[0]: `props[0]` is 300") && e.contains("uint8"),
+            "{e}"
+        );
+        let e = error_of(point.clone(), json!([{"id": "n", "type": "int64"}]));
+        assert!(
+            e.contains("`annotationProperties[0].type` is \"int64\""),
+            "{e}"
+        );
+        let e = error_of(point, json!([{"id": "../n", "type": "int8"}]));
+        assert!(e.contains("annotationProperties[0].id"), "{e}");
+    }
+}

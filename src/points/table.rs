@@ -1,0 +1,312 @@
+//! Annotations that are read whole: the rows of a viewer state or of a CSV file.
+//!
+//! Readers push rows; [`Table::finish`] makes sure that every id stands for one geometry. From there on the
+//! rows go the way of every other source.
+
+use rayon::prelude::*;
+
+use super::gather::{Batch, BoxIndex, Hit, Seen, gather};
+use super::place::Place;
+use super::property::lay_out;
+use super::{
+    Anchor, Annotation, NotFinite, PointsError, PointsInBoxes, PointsReport, PropertySpec,
+};
+use crate::geometry::{BoxNm, PointNm};
+use crate::neuroglancer::GeometryKind;
+
+/// Rows that one thread takes at a time.
+const BATCH_ROWS: usize = 1 << 15;
+
+/// Annotations in memory.
+#[derive(Debug)]
+pub(super) struct Table {
+    /// What it was read from, for messages.
+    object: String,
+    /// What stands before and after a row's number where a message names it.
+    row_name: (String, &'static str),
+    properties: Vec<PropertySpec>,
+    property_bytes: usize,
+    rows: Vec<Row>,
+    /// The vectors of all rows, one after the other.
+    points: Vec<PointNm>,
+    /// The properties of all rows, one after the other.
+    values: Vec<u8>,
+}
+
+#[derive(Debug)]
+struct Row {
+    id: u64,
+    kind: GeometryKind,
+    /// One past its last vector in [`Table::points`].
+    end: usize,
+    /// Its number in the file.
+    number: u64,
+}
+
+impl Table {
+    /// An empty table of the file `object`, whose rows are named `BEFORE{number}AFTER`.
+    pub(super) fn new(
+        object: String,
+        row_name: (String, &'static str),
+        mut properties: Vec<PropertySpec>,
+    ) -> Self {
+        let property_bytes = lay_out(&mut properties);
+        Self {
+            object,
+            row_name,
+            properties,
+            property_bytes,
+            rows: Vec::new(),
+            points: Vec::new(),
+            values: Vec::new(),
+        }
+    }
+
+    /// Adds a row; `set` writes the properties into their record.
+    pub(super) fn push(
+        &mut self,
+        number: u64,
+        id: u64,
+        kind: GeometryKind,
+        points: &[PointNm],
+        set: impl FnOnce(&[PropertySpec], &mut [u8]) -> Result<(), PointsError>,
+    ) -> Result<(), PointsError> {
+        let start = self.values.len();
+        self.values.resize(start + self.property_bytes, 0);
+        set(&self.properties, &mut self.values[start..])?;
+        self.points.extend_from_slice(points);
+        self.rows.push(Row {
+            id,
+            kind,
+            end: self.points.len(),
+            number,
+        });
+        Ok(())
+    }
+
+    /// The table, if no id stands for two geometries.
+    pub(super) fn finish(self) -> Result<Self, PointsError> {
+        let mut order: Vec<(u64, usize)> = self
+            .rows
+            .iter()
+            .enumerate()
+            .map(|(i, r)| (r.id, i))
+            .collect();
+        order.par_sort_unstable();
+        for pair in order.windows(2) {
+            let [(a, i), (b, j)] = pair else { continue };
+            let differ =
+                self.rows[*i].kind != self.rows[*j].kind || self.vectors(*i) != self.vectors(*j);
+            // NaN differs from itself, but has no place either way.
+            let placed = |i: usize| self.vectors(i).iter().all(PointNm::is_finite);
+            if a == b && differ && (placed(*i) || placed(*j)) {
+                return Err(PointsError::Conflict {
+                    id: *a,
+                    first: self.geometry(*i),
+                    first_object: self.row_name(*i),
+                    second: self.geometry(*j),
+                    second_object: self.row_name(*j),
+                });
+            }
+        }
+        Ok(self)
+    }
+
+    pub(super) fn properties(&self) -> &[PropertySpec] {
+        &self.properties
+    }
+
+    pub(super) fn describe(&self) -> String {
+        let properties: Vec<String> = self
+            .properties
+            .iter()
+            .map(|p| format!("{} ({})", p.id, p.kind.name()))
+            .collect();
+        let properties = match properties.is_empty() {
+            true => "none".to_owned(),
+            false => properties.join(", "),
+        };
+        format!(
+            "{} annotations in {}; properties: {properties}",
+            self.rows.len(),
+            self.object
+        )
+    }
+
+    pub(super) fn read_boxes(
+        &self,
+        boxes: &[BoxNm],
+        anchor: Anchor,
+    ) -> Result<PointsInBoxes, PointsError> {
+        let index = BoxIndex::new(boxes);
+        let starts: Vec<usize> = (0..self.rows.len()).step_by(BATCH_ROWS).collect();
+        let batches: Vec<Batch> = starts
+            .par_iter()
+            .map(|start| {
+                let end = self.rows.len().min(start + BATCH_ROWS);
+                self.batch(*start..end, &index, anchor)
+            })
+            .collect();
+        let gathered = gather(batches, boxes.len()).map_err(|conflict| {
+            // `finish` found none, and all digests are equal: for completeness only.
+            let object = self.object.clone();
+            PointsError::Conflict {
+                id: conflict.id,
+                first: String::new(),
+                first_object: object.clone(),
+                second: String::new(),
+                second_object: object,
+            }
+        })?;
+        let mut warnings = Vec::new();
+        if let [id, ..] = gathered.differing_properties[..] {
+            warnings.push(format!(
+                "{}: {} annotations have rows with different properties, such as id {id}; the first row counts",
+                self.object,
+                gathered.differing_properties.len(),
+            ));
+        }
+        let example = gathered.not_finite.first_key_value().map(|(id, _)| {
+            let row = self.rows.iter().position(|row| row.id == *id);
+            (*id, row.map(|i| self.row_name(i)).unwrap_or_default())
+        });
+        Ok(PointsInBoxes {
+            per_box: gathered.per_box,
+            report: PointsReport {
+                annotations_read: gathered.distinct,
+                repeated_records: gathered.repeated,
+                not_finite: NotFinite {
+                    annotations: gathered.not_finite.len() as u64,
+                    example,
+                },
+                warnings,
+                ..PointsReport::default()
+            },
+        })
+    }
+
+    fn batch(&self, rows: std::ops::Range<usize>, index: &BoxIndex, anchor: Anchor) -> Batch {
+        let mut batch = Batch::default();
+        for i in rows {
+            let row = &self.rows[i];
+            let Some(place) = Place::of(row.kind, self.vectors(i).iter().copied(), anchor) else {
+                batch.not_finite.push(row.id);
+                continue;
+            };
+            batch.seen.push(Seen {
+                id: row.id,
+                geometry: 0,
+            });
+            let mut boxes = index.containing(&place.anchor);
+            if let Some(first_box) = boxes.next() {
+                let properties = i * self.property_bytes..(i + 1) * self.property_bytes;
+                batch.hits.push(Hit {
+                    annotation: Annotation {
+                        id: row.id,
+                        anchor: place.anchor,
+                        ends: place.ends,
+                        properties: self.values[properties].into(),
+                    },
+                    first_box,
+                    more_boxes: boxes.collect(),
+                });
+            }
+        }
+        batch
+    }
+
+    fn vectors(&self, i: usize) -> &[PointNm] {
+        let start = match i {
+            0 => 0,
+            i => self.rows[i - 1].end,
+        };
+        &self.points[start..self.rows[i].end]
+    }
+
+    fn row_name(&self, i: usize) -> String {
+        let (before, after) = &self.row_name;
+        format!("{before}{}{after}", self.rows[i].number)
+    }
+
+    fn geometry(&self, i: usize) -> String {
+        const SHOWN: usize = 4;
+        let vectors = self.vectors(i);
+        let mut shown: Vec<String> = vectors.iter().take(SHOWN).map(PointNm::to_string).collect();
+        if vectors.len() > SHOWN {
+            shown.push("...".to_owned());
+        }
+        shown.join(" - ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(rows: &[(u64, [f64; 3])]) -> Table {
+        let mut table = Table::new("t.csv".into(), ("t.csv: line ".into(), ""), Vec::new());
+        for (number, (id, point)) in (2..).zip(rows) {
+            table
+                .push(
+                    number,
+                    *id,
+                    GeometryKind::Point,
+                    &[PointNm(*point)],
+                    |_, _| Ok(()),
+                )
+                .unwrap();
+        }
+        table
+    }
+
+    #[test]
+    fn every_row_in_a_box_is_an_annotation_and_repeated_rows_are_one() {
+        let rows: Vec<_> = (0..100_000u64)
+            .map(|i| (i % 99_999, [(i % 99_999) as f64, 0.0, 0.0]))
+            .collect();
+        let a_box = |from, to| {
+            BoxNm::from_corners(PointNm([from, 0.0, 0.0]), PointNm([to, 1.0, 1.0])).unwrap()
+        };
+        let found = table(&rows)
+            .finish()
+            .unwrap()
+            .read_boxes(
+                &[a_box(0.0, 1e9), a_box(32_767.0, 32_769.0)],
+                Anchor::Midpoint,
+            )
+            .unwrap();
+        assert_eq!(found.per_box[0].len(), 99_999);
+        let ids: Vec<u64> = found.per_box[1].iter().map(|a| a.id).collect();
+        assert_eq!(ids, [32_767, 32_768]);
+        assert_eq!(found.report.repeated_records, 1);
+    }
+
+    #[test]
+    fn one_id_with_two_geometries_is_an_error_with_both_rows() {
+        let e = table(&[(7, [0.0; 3]), (8, [1.0; 3]), (7, [2.0; 3])])
+            .finish()
+            .unwrap_err()
+            .to_string();
+        assert!(
+            e.contains("id 7") && e.contains("t.csv: line 2") && e.contains("t.csv: line 4"),
+            "{e}"
+        );
+    }
+
+    #[test]
+    fn a_row_without_a_finite_position_is_left_out_and_named() {
+        let found = table(&[(7, [0.0; 3]), (8, [f64::NAN; 3])])
+            .finish()
+            .unwrap()
+            .read_boxes(&[], Anchor::Midpoint)
+            .unwrap();
+        let example = Some((8, "t.csv: line 3".to_owned()));
+        assert_eq!(
+            found.report.not_finite,
+            NotFinite {
+                annotations: 1,
+                example
+            }
+        );
+    }
+}
