@@ -162,7 +162,7 @@ mod tests {
         assert_eq!(number_of_id("18446744073709551615"), u64::MAX);
         assert_eq!(number_of_id("7"), 7);
         assert_ne!(number_of_id("07"), 7);
-        assert_eq!(number_of_id("d4f0"), 13_130_440_222_083_893_446);
+        assert_eq!(number_of_id("d4f0"), 9_867_642_678_768_251_248);
     }
 
     #[test]
