@@ -196,3 +196,6 @@ impl ShardReader {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
