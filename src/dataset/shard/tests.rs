@@ -42,7 +42,9 @@ fn through_zarrs(layout: &Layout, samples: &[Option<Vec<u8>>]) -> Vec<u8> {
                 .push(samples[i as usize].as_deref(), &mut encoder)
                 .unwrap();
         }
-        let (bytes, hash) = shard.finish().unwrap();
+        let written = shard.finish().unwrap();
+        let (bytes, hash) = (written.bytes, written.blake3);
+        written.publish().unwrap();
         let file = std::fs::read(dir.path().join(layout.shard_path(id))).unwrap();
         assert_eq!((file.len() as u64, blake3::hash(&file)), (bytes, hash));
     }
@@ -93,7 +95,7 @@ fn every_flipped_bit_of_an_index_and_every_cut_is_an_error() {
     let mut encoder = SampleEncoder::new().unwrap();
     shard.push(Some(&[1; 8]), &mut encoder).unwrap();
     shard.push(Some(&[2; 8]), &mut encoder).unwrap();
-    shard.finish().unwrap();
+    shard.finish().unwrap().publish().unwrap();
     let path = dir.path().join(layout.shard_path(id));
     let good = std::fs::read(&path).unwrap();
     assert!(
