@@ -2,6 +2,7 @@
 //!
 //! Source: the JSON that zetta_utils' web API returns, as one file with the lists `collections`,
 //! `layer_groups`, `layers` and `annotations`, or as a folder with one `NAME_multiple.json` for each.
+//! Relative layer sources count from the folder that the file or folder stands in.
 //! Layer sources stay as written until something asks for them: a group may hold layers that no job reads.
 
 mod rows;

@@ -67,23 +67,15 @@ pub enum ExtractError {
     },
     /// The boxes' layers do not fit in one array.
     #[error(
-        "the array `{array}` would mix voxels of {first_type} with {first_channels} channel(s) from {first} and of {second_type} with {second_channels} from {second}: use layer groups with layers of one kind, or another collection"
+        "the array `{array}` would mix {first} with {second}: use layer groups with layers of one kind, or another collection"
     )]
     MixedTypes {
         /// The array.
         array: String,
-        /// A volume.
+        /// A volume, its type and channels.
         first: String,
-        /// Its type.
-        first_type: String,
-        /// Its channels.
-        first_channels: u32,
-        /// Another.
+        /// Another one.
         second: String,
-        /// Its type.
-        second_type: String,
-        /// Its channels.
-        second_channels: u32,
     },
     /// A chunk is not stored, and the config says that this is an error.
     #[error(
@@ -219,16 +211,13 @@ pub fn run(
         .iter()
         .enumerate()
         .par_bridge()
-        .map_init(
-            || unit::Scratch::new(),
-            |scratch, (number, id)| {
-                let made = unit::make_shard(&shared, number as u32, *id, scratch.as_mut());
-                if made.is_err() {
-                    shared.stop.store(true, Ordering::Relaxed);
-                }
-                made
-            },
-        )
+        .map_init(unit::Scratch::new, |scratch, (number, id)| {
+            let made = unit::make_shard(&shared, number as u32, *id, scratch.as_mut());
+            if made.is_err() {
+                shared.stop.store(true, Ordering::Relaxed);
+            }
+            made
+        })
         .collect::<Result<_, _>>()?;
     report.written_bytes = written.iter().sum();
     report.cache = shared.cache.stats();
@@ -278,12 +267,8 @@ fn array_layout(
         if (a.data_type, a.channels) != (b.data_type, b.channels) {
             return Err(ExtractError::MixedTypes {
                 array: planned.name.clone(),
-                first: first.describe(),
-                first_type: a.data_type.to_string(),
-                first_channels: a.channels,
-                second: other.describe(),
-                second_type: b.data_type.to_string(),
-                second_channels: b.channels,
+                first: kind_of(first.as_ref()),
+                second: kind_of(other.as_ref()),
             });
         }
     }
@@ -292,6 +277,13 @@ fn array_layout(
         data_type: first.meta().data_type,
         channels: first.meta().channels,
     })
+}
+
+/// The volume for messages: where it lies and what it holds.
+fn kind_of(volume: &dyn Volume) -> String {
+    let meta = volume.meta();
+    let (data_type, channels) = (meta.data_type, meta.channels);
+    format!("{} ({data_type}, {channels} channel(s))", volume.describe())
 }
 
 /// Name in the config of the layer that the source is.

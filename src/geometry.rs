@@ -150,9 +150,9 @@ impl Window {
     /// `None` where the voxel is out of range (beyond [`MAX_VOXEL`]).
     pub fn start_around(&self, point: &PointNm, resolution: &Resolution) -> Option<[i64; 3]> {
         let mut start = [0; 3];
-        for d in 0..3 {
+        for (d, first) in start.iter_mut().enumerate() {
             let v = point.0[d] / resolution.0[d] - f64::from(self.0[d]) / 2.0;
-            start[d] = ceil_of_rounded(v)?;
+            *first = ceil_of_rounded(v)?;
         }
         Some(start)
     }

@@ -3,6 +3,8 @@
 //! The data lie in `../shared/data` beside the checkout. Without them the tests say so and pass, except
 //! under CI, where they must be there.
 
+mod support;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -12,28 +14,10 @@ use pointshard::points::{
 };
 use pointshard::storage::{Location, SourceUrl};
 use serde_json::Value;
+use support::{read_json, shared_data};
 
 /// nm per voxel of all these layers.
 const RESOLUTION: [f64; 3] = [4.6, 4.6, 45.0];
-
-/// The folder of the shared data, or `None` where the checkout stands alone.
-fn shared_data() -> Option<PathBuf> {
-    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
-    if data.is_dir() {
-        return Some(data);
-    }
-    assert!(
-        std::env::var_os("CI").is_none(),
-        "{} is missing",
-        data.display()
-    );
-    eprintln!("skipped: {} is not there", data.display());
-    None
-}
-
-fn json(path: &Path) -> Value {
-    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
-}
 
 fn open(folder: &Path) -> PointLayer {
     let here = Location::Local(PathBuf::new());
@@ -60,7 +44,7 @@ fn nm(voxels: [f64; 3]) -> PointNm {
 
 /// The true annotations by id.
 fn rows(data: &Path) -> BTreeMap<u64, Value> {
-    let rows = json(&data.join("annotations/rows.json"));
+    let rows = read_json(&data.join("annotations/rows.json"));
     let rows = rows["rows"].as_array().unwrap().iter();
     rows.map(|row| (row["id"].as_u64().unwrap(), row.clone()))
         .collect()
@@ -172,7 +156,7 @@ fn a_sharded_layer_is_refused_by_its_member() {
 
 /// The boxes of the collection, corners as they come.
 fn boxes(collection: &Path) -> Vec<BoxNm> {
-    let collection = json(collection);
+    let collection = read_json(collection);
     let boxes = collection["annotations"].as_array().unwrap().iter();
     let corners = |b: &Value| {
         BoxNm::from_corners(PointNm(triple(&b["pointA"])), PointNm(triple(&b["pointB"])))
@@ -190,7 +174,7 @@ fn the_boxes_of_the_collection_hold_the_expected_ids_and_centres() {
         "a_points_33x33x5",
         "a_lines_mid_32x32x8",
     ] {
-        let golden = json(&data.join(format!("goldens/{golden}.json")));
+        let golden = read_json(&data.join(format!("goldens/{golden}.json")));
         let name = golden["config"]["annotations"].as_str().unwrap();
         let found = open(&data.join("vnc").join(name))
             .read_boxes(&boxes, Anchor::Midpoint)

@@ -26,7 +26,21 @@ pub(super) fn check(dataset: &Dataset) -> Vec<Finding> {
 
 /// Whether the manifest lists every shard that its splits must have, and each as it must be.
 fn coverage(manifest: &Manifest) -> Vec<Finding> {
-    let mut findings = Vec::new();
+    let unknown = |e: &&ShardEntry| {
+        !manifest.splits.contains_key(&e.split) || !manifest.arrays.contains_key(&e.array)
+    };
+    let mut findings: Vec<_> = manifest
+        .shards
+        .iter()
+        .filter(unknown)
+        .map(|e| {
+            let message = format!(
+                "the manifest has no split `{}` with an array `{}`",
+                e.split, e.array
+            );
+            about(e, FindingKind::Manifest, Vec::new(), message)
+        })
+        .collect();
     for (split, s) in &manifest.splits {
         for array in manifest.arrays.keys() {
             let mut next = 0;
@@ -75,11 +89,7 @@ fn structure(dataset: &Dataset, split: &str, array: &str) -> Option<Finding> {
                 found.inner_chunk(),
                 found.data_type(),
             );
-            let expected = (
-                with(s.samples),
-                Some(with(1)),
-                a.data_type.name().to_owned(),
-            );
+            let expected = (with(s.samples), with(1), a.data_type.name().to_owned());
             if found == expected {
                 return None;
             }
@@ -127,9 +137,22 @@ fn decode(dataset: &Dataset, shard: &ShardEntry) -> Vec<Finding> {
         .split(&shard.split)
         .and_then(|s| s.column::<f32>(&column))
         .unwrap_or_default();
+    let samples = shard.first_sample..shard.first_sample + shard.samples;
+    let opened = match array.open_shard_of(shard.first_sample) {
+        Ok(opened) => opened,
+        Err(e) => {
+            let message = e.to_string();
+            return vec![about(
+                shard,
+                FindingKind::Decode,
+                samples.collect(),
+                message,
+            )];
+        }
+    };
     let mut findings = Vec::new();
-    for i in shard.first_sample..shard.first_sample + shard.samples {
-        match array.read(i) {
+    for i in samples {
+        match array.read_from(&opened, i) {
             Err(e) => findings.push(about(shard, FindingKind::Decode, vec![i], e.to_string())),
             Ok(values) => {
                 let found = nonzero_fraction(entry.data_type, &values);

@@ -132,7 +132,7 @@ impl Lists {
     fn read(location: &Location) -> Result<Self, CollectionError> {
         let Location::Local(path) = location;
         match path.is_dir() {
-            true => Self::read_folder(location),
+            true => Self::read_folder(location, Location::folder_of(path)),
             false => Self::read_file(path),
         }
     }
@@ -162,7 +162,9 @@ impl Lists {
         })
     }
 
-    fn read_folder(folder: &Location) -> Result<Self, CollectionError> {
+    /// The four documents of one collection: like the one file, they stand for themselves beside the layers,
+    /// so relative sources count from the folder that holds `folder`.
+    fn read_folder(folder: &Location, base: Location) -> Result<Self, CollectionError> {
         let store = folder.open();
         let list = |name: &'static str| -> Result<List, CollectionError> {
             let key = format!("{name}_multiple.json");
@@ -176,7 +178,7 @@ impl Lists {
             layer_groups: list("layer_groups")?,
             layers: list("layers")?,
             annotations: list("annotations")?,
-            base: folder.clone(),
+            base,
         })
     }
 }

@@ -5,9 +5,12 @@
 //! index, two little-endian u64 (offset, length) per inner chunk in C order, both `u64::MAX` where the chunk is
 //! all fill value, then the CRC-32C of the index. An inner chunk is `bytes` (little-endian), `zstd`, `crc32c`:
 //! its values in C order as one zstd frame, then the frame's CRC-32C, little-endian. The metadata that says so
-//! is made by zarrs in `metadata`, and `check` reads everything back through zarrs.
+//! is made by zarrs in `metadata`, and inner chunks are decoded by zarrs in `reader`.
 
+use std::fs::File;
 use std::io::Write;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
 
 use tempfile::NamedTempFile;
 
@@ -129,5 +132,67 @@ impl<'o> ShardWriter<'o> {
             ))?;
         self.written_bytes += bytes.len() as u64;
         Ok(())
+    }
+}
+
+/// A shard file, its index read and checked.
+#[derive(Debug)]
+pub struct ShardReader {
+    file: File,
+    index: Vec<[u64; 2]>,
+}
+
+impl ShardReader {
+    /// Opens the shard file at `path`, which has places for `capacity` samples.
+    pub(super) fn open(path: &Path, capacity: usize) -> Result<Self, DatasetError> {
+        let file = File::open(path).map_err(DatasetError::io("read", path))?;
+        let size = file
+            .metadata()
+            .map_err(DatasetError::io("read", path))?
+            .len();
+        let damaged = |problem| DatasetError::Damaged {
+            path: path.to_owned(),
+            problem,
+        };
+        let index_bytes = capacity * 16 + 4;
+        let Some(index_start) = size.checked_sub(index_bytes as u64) else {
+            return Err(damaged(format!(
+                "it has {size} bytes, less than the {index_bytes} of its index"
+            )));
+        };
+        let mut bytes = vec![0; index_bytes];
+        file.read_exact_at(&mut bytes, index_start)
+            .map_err(DatasetError::io("read", path))?;
+        let (entries, crc) = bytes.split_at(capacity * 16);
+        if crc != crc32c::crc32c(entries).to_le_bytes() {
+            return Err(damaged("the CRC-32C of its index is wrong".into()));
+        }
+        let words: Vec<u64> = entries
+            .as_chunks()
+            .0
+            .iter()
+            .map(|w| u64::from_le_bytes(*w))
+            .collect();
+        let index = words.as_chunks::<2>().0.to_vec();
+        let fits =
+            |[offset, n]: &[u64; 2]| offset.checked_add(*n).is_some_and(|end| end <= index_start);
+        if let Some(i) = index.iter().position(|e| *e != EMPTY && !fits(e)) {
+            return Err(damaged(format!(
+                "its index places sample {i} outside of the file"
+            )));
+        }
+        Ok(Self { file, index })
+    }
+
+    /// The encoded inner chunk of the `i`th sample of the shard; `None` where all of it is the fill value.
+    pub(super) fn encoded(&self, i: usize) -> Result<Option<Vec<u8>>, std::io::Error> {
+        match self.index.get(i) {
+            None | Some(&EMPTY) => Ok(None),
+            Some([offset, n]) => {
+                let mut bytes = vec![0; *n as usize];
+                self.file.read_exact_at(&mut bytes, *offset)?;
+                Ok(Some(bytes))
+            }
+        }
     }
 }

@@ -45,7 +45,7 @@ impl Volume for FakeVolume {
     fn fetch(&self, block: BlockIndex, encoded: &mut Encoded) -> Result<bool, VolumeError> {
         self.fetches.fetch_add(1, Ordering::Relaxed);
         encoded.bytes = vec![block[0] as u8; 8];
-        Ok(block[0] % 10 != 0)
+        Ok(!block[0].is_multiple_of(10))
     }
     fn decode(
         &self,
@@ -183,7 +183,7 @@ fn threads_share_every_load() {
                 for i in 0..99 {
                     let block = (i + 25 * thread) % 99 + 1;
                     if block != 13 {
-                        let expected = (block % 10 != 0).then(|| vec![block as u8; 8]);
+                        let expected = (!block.is_multiple_of(10)).then(|| vec![block as u8; 8]);
                         assert_eq!(get(cache, block).unwrap(), expected);
                         cache.release(key(block));
                     }

@@ -1,0 +1,221 @@
+//! Promises that hold for every job: the same bytes however it is run, nothing made twice, nothing overwritten.
+
+mod support;
+
+use std::fs;
+use std::path::Path;
+
+use pointshard::check::{self, FindingKind};
+use pointshard::dataset::DatasetError;
+use pointshard::extract::ExtractError;
+use pointshard::job::JobError;
+use serde_json::{Value, json};
+use support::{run, shared_data, tree, vnc_config};
+
+const GIB: u64 = 1 << 30;
+
+fn small_shards() -> Option<Value> {
+    let mut config = vnc_config(&shared_data()?);
+    config["shard_samples"] = json!(2);
+    Some(config)
+}
+
+#[test]
+fn threads_and_memory_do_not_change_a_byte() {
+    let Some(config) = small_shards() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let one = dir.path().join("one");
+    run(&config, &one, 1, GIB).unwrap();
+    let expected = tree(&one);
+    for threads in [2, 8] {
+        let out = dir.path().join(threads.to_string());
+        run(&config, &out, threads, GIB).unwrap();
+        assert!(tree(&out) == expected, "{threads} threads");
+    }
+    let tight = dir.path().join("tight");
+    let report = run(&config, &tight, 1, 49 << 20).unwrap().extracted;
+    assert!(tree(&tight) == expected, "little memory");
+    assert!(
+        report.cache.repeated > 0,
+        "the memory was not little: {report:?}"
+    );
+}
+
+#[test]
+fn every_touched_chunk_is_read_once_and_no_other() {
+    let Some(config) = small_shards() else { return };
+    let out = tempfile::tempdir().unwrap();
+    let report = run(&config, &out.path().join("out"), 2, GIB)
+        .unwrap()
+        .extracted;
+    assert!(report.chunks_touched > 100);
+    assert_eq!(
+        report.cache.fetched + report.cache.missing,
+        report.chunks_touched
+    );
+    assert_eq!(
+        (report.cache.decoded, report.cache.repeated),
+        (report.cache.fetched, 0)
+    );
+}
+
+#[test]
+fn running_again_makes_only_what_is_missing() {
+    let Some(config) = small_shards() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("out");
+    run(&config, &out, 2, GIB).unwrap();
+    let expected = tree(&out);
+    assert_eq!(run(&config, &out, 2, GIB).unwrap().extracted.shards_made, 0);
+    fs::remove_file(out.join("train.zarr/img/c/1/0/0/0/0")).unwrap();
+    fs::remove_file(out.join("val.zarr/box/c/0")).unwrap();
+    assert_eq!(run(&config, &out, 2, GIB).unwrap().extracted.shards_made, 1);
+    assert!(tree(&out) == expected);
+    fs::write(out.join("train.zarr/label0/c/2/0/0/0/0"), "short").unwrap();
+    fs::remove_file(out.join("manifest.json")).unwrap();
+    assert_eq!(run(&config, &out, 2, GIB).unwrap().extracted.shards_made, 1);
+    assert!(tree(&out) == expected);
+}
+
+#[test]
+fn output_of_another_job_is_refused() {
+    let Some(mut config) = small_shards() else {
+        return;
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("out");
+    run(&config, &out, 2, GIB).unwrap();
+    let expected = tree(&out);
+    config["window"] = json!([16, 16, 4]);
+    let e = run(&config, &out, 2, GIB).unwrap_err();
+    assert!(
+        matches!(e, JobError::Dataset(DatasetError::OtherPlan { .. })) && e.is_usage(),
+        "{e}"
+    );
+    assert!(tree(&out) == expected);
+}
+
+#[test]
+fn too_little_memory_is_said_beforehand() {
+    let Some(config) = small_shards() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let e = run(&config, &dir.path().join("out"), 2, 1 << 20).unwrap_err();
+    assert!(
+        matches!(e, JobError::Extract(ExtractError::Memory { .. })),
+        "{e}"
+    );
+    assert!(e.to_string().contains("at least"), "{e}");
+}
+
+/// A collection with the vnc's boxes and layers, but with `img` from elsewhere.
+fn with_image(data: &Path, folder: &Path, source: &Path) -> Value {
+    let mut collection = support::read_json(&data.join("vnc/collection.json"));
+    for layer in collection["layers"].as_array_mut().unwrap() {
+        let name = layer["name"].as_str().unwrap().to_owned();
+        let path = if name == "img" {
+            source.to_owned()
+        } else {
+            data.join("vnc").join(&name)
+        };
+        layer["source"] = json!(format!(
+            "precomputed://file://{}",
+            fs::canonicalize(path).unwrap().display()
+        ));
+    }
+    let file = folder.join("collection.json");
+    fs::write(&file, collection.to_string()).unwrap();
+    let mut config = vnc_config(data);
+    config["collection"] = json!(file);
+    config
+}
+
+#[test]
+fn a_missing_chunk_is_counted_or_refused() {
+    let Some(data) = shared_data() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = with_image(&data, dir.path(), &data.join("encodings/missing_chunk"));
+    let outcome = run(&config, &dir.path().join("zeros"), 2, GIB).unwrap();
+    assert!(outcome.extracted.cache.missing > 0);
+    assert!(outcome.manifest.sources[0].chunks_missing > 0);
+    config["missing"] = json!("error");
+    let e = run(&config, &dir.path().join("error"), 2, GIB).unwrap_err();
+    assert!(
+        matches!(e, JobError::Extract(ExtractError::MissingChunk { .. })),
+        "{e}"
+    );
+    assert!(
+        e.to_string().contains("missing_chunk") && e.to_string().contains("`img`"),
+        "{e}"
+    );
+    assert!(!dir.path().join("error/manifest.json").exists());
+}
+
+#[test]
+fn a_layer_without_any_chunk_is_a_wrong_path() {
+    let Some(data) = shared_data() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let empty = dir.path().join("empty");
+    fs::create_dir(&empty).unwrap();
+    fs::copy(data.join("vnc/img/info"), empty.join("info")).unwrap();
+    let config = with_image(&data, dir.path(), &empty);
+    let out = dir.path().join("out");
+    // The second try resumes: what was found missing must not be forgotten.
+    for _ in 0..2 {
+        let e = run(&config, &out, 2, GIB).unwrap_err();
+        assert!(
+            matches!(e, JobError::Dataset(DatasetError::NothingStored { .. })),
+            "{e}"
+        );
+        assert!(e.to_string().contains("/empty"), "{e}");
+        assert!(!out.join("manifest.json").exists() && !out.join("train.zarr/zarr.json").exists());
+    }
+}
+
+#[test]
+fn check_names_what_is_damaged() {
+    let Some(config) = small_shards() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("out");
+    run(&config, &out, 2, GIB).unwrap();
+    assert!(check::run(&out).ok);
+    let shard = "train.zarr/img/c/1/0/0/0/0";
+    for (path, at, kind) in [
+        (shard, 100, FindingKind::Digest),
+        ("train.zarr/zarr.json", 30, FindingKind::Digest),
+        ("val.zarr/center_nm/c/0/0", 9, FindingKind::Digest),
+        ("manifest.json", 2000, FindingKind::Manifest),
+    ] {
+        let good = fs::read(out.join(path)).unwrap();
+        let mut bad = good.clone();
+        bad[at] ^= 1;
+        fs::write(out.join(path), bad).unwrap();
+        let report = check::run(&out);
+        let finding = report
+            .findings
+            .iter()
+            .find(|f| f.file == path && f.kind == kind);
+        assert!(
+            !report.ok && finding.is_some(),
+            "{path}: {:?}",
+            report.findings
+        );
+        if path == shard {
+            assert_eq!(
+                finding.unwrap().samples,
+                [2],
+                "the first sample of the second shard is hit"
+            );
+        }
+        fs::write(out.join(path), good).unwrap();
+    }
+    fs::write(out.join("val.zarr/notes.txt"), "x").unwrap();
+    let report = check::run(&out);
+    assert_eq!(report.findings[0].kind, FindingKind::UnexpectedFile);
+    fs::remove_file(out.join("val.zarr/notes.txt")).unwrap();
+    fs::remove_file(out.join(shard)).unwrap();
+    let report = check::run(&out);
+    assert_eq!(
+        (report.findings[0].kind, &report.findings[0].samples[..]),
+        (FindingKind::MissingFile, &[2, 3][..])
+    );
+}
