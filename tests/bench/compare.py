@@ -60,12 +60,15 @@ def commands(a):
     return {"pointshard": ours, "tensorstore": peer}
 
 
+def read(path):
+    return ts.open({"driver": "zarr3", "kvstore": {"driver": "file", "path": f"{path}/"}}, read=True).result()
+
+
 def verify(a):
     """The peer's output against the source, by its own script; ours against the peer's, every window of it."""
     check = [sys.executable, a.peers / "verify_output.py", "--data", a.data, "--points", a.data / "points.json"]
     subprocess.run([*check, "--out", a.out / "tensorstore"], check=True)
     subprocess.run([a.binary, "check", a.out / "pointshard"], check=True)
-    read = lambda path: ts.open({"driver": "zarr3", "kvstore": {"driver": "file", "path": f"{path}/"}}, read=True).result()
     compared = 0
     for split in ("train", "val"):
         group = a.out / f"pointshard/{split}.zarr"
@@ -101,13 +104,15 @@ def main():
             print(f"pair {pair + 1} {name}: {figure.wall_s:.2f} s", flush=True)
     windows = verify(a)
 
-    print(f"\n{windows} samples of 64^3 x {len(ARRAYS)} arrays, {a.threads} threads, medians of {a.pairs} runs each, in turn, warm")
+    print(f"\n{windows} windows of 64^3 in {len(ARRAYS)} arrays, {a.threads} threads, medians of {a.pairs} runs, warm")
     print(f"{'program':<12} {'wall s':>7} {'CPU s':>7} {'peak MiB':>9} {'windows/s':>10}")
     for name, all_of in figures.items():
-        wall, cpu, peak = (statistics.median(getattr(f, key) for f in all_of) for key in ("wall_s", "cpu_s", "peak_mib"))
+        keys = ("wall_s", "cpu_s", "peak_mib")
+        wall, cpu, peak = (statistics.median(getattr(f, key) for f in all_of) for key in keys)
         print(f"{name:<12} {wall:7.2f} {cpu:7.2f} {peak:9.0f} {windows / wall:10.0f}")
     ratios = [peer.wall_s / ours.wall_s for ours, peer in zip(*figures.values())]
-    print("pointshard is faster by, pair by pair:", ", ".join(f"{r:.2f}" for r in ratios), f"; median {statistics.median(ratios):.2f}")
+    pairs = ", ".join(f"{r:.2f}" for r in ratios)
+    print(f"tensorstore's wall time / pointshard's, pair by pair: {pairs}; median {statistics.median(ratios):.2f}")
     shutil.rmtree(a.out)
 
 

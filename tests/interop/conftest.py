@@ -12,6 +12,15 @@ def pytest_sessionstart(session):
         pytest.exit(f"{binary()} is not there: `cargo build --release` makes it, or set POINTSHARD_BIN", 4)
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session, exitstatus):
+    """Where `CI` is set, nothing may be skipped."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if os.environ.get("CI") and reporter.stats.get("skipped"):
+        reporter.write_line("tests were skipped, and CI is set: that is a failure", red=True)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
 @pytest.fixture(scope="session")
 def shared():
     """The folder of real data that stands beside the repository."""

@@ -14,7 +14,8 @@ import pytest
 from blocks import blocks, documents
 from program import REPOSITORY, binary
 
-LANGUAGES = {"console", "bash", "sh", "python", "json", "text", "toml"}
+SHELLS = {"console", "bash", "sh"}
+LANGUAGES = SHELLS | {"python", "json", "text", "toml"}
 # Not run in here, because they build or install, or run these very tests; scripts must exist.
 NOT_RUN = re.compile(r"cargo (build|install|test|add)\b|(python3? -m )?pip install\b|git clone\b|cd pointshard\b")
 SCRIPTS = re.compile(r"(?:\./)?(tests/run|tests/bench/run|\.ci/run)\b")
@@ -39,9 +40,8 @@ def checkout(tmp_path):
 def run(checkout, command, code, where):
     path = os.pathsep.join([str(binary().parent), os.path.dirname(sys.executable), os.environ["PATH"]])
     environment = {**os.environ, "PATH": path, "NO_COLOR": "1"}
-    done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", command], cwd=checkout, env=environment, capture_output=True, text=True, timeout=120
-    )  # fmt: skip
+    shell = ["bash", "-euo", "pipefail", "-c", command]
+    done = subprocess.run(shell, cwd=checkout, env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == code, f"{where}: {command}\nexit code {done.returncode}\n{done.stdout}\n{done.stderr}"
 
 
@@ -54,7 +54,7 @@ def test_every_command_and_program_in_a_document_works(checkout, document):
             run(checkout, f"{shlex.quote(sys.executable)} -c {shlex.quote(block.text)}", 0, where)
         elif block.language == "json":
             json.loads(block.text)
-        elif block.language in ("console", "bash", "sh"):
+        elif block.language in SHELLS:
             for command, code in block.commands():
                 script = SCRIPTS.match(command)
                 if script:
@@ -71,5 +71,6 @@ def test_every_link_to_a_file_leads_somewhere(document):
 
 
 def test_the_readme_shows_the_demo_and_how_to_test():
-    commands = {c for b in blocks(REPOSITORY / "README.md") if b.language in ("console", "bash", "sh") for c, _ in b.commands()}
+    shells = [b for b in blocks(REPOSITORY / "README.md") if b.language in SHELLS]
+    commands = {command for block in shells for command, _ in block.commands()}
     assert {"cargo run --release -- demo target/demo", "tests/run"} <= commands, commands
