@@ -66,6 +66,13 @@ def vnc_collection(folder, change=lambda rows: None, **sources):
     return path
 
 
+def around_one_point(rows):
+    """A box about the point 1222, which lies in the crop of ../shared/data/encodings."""
+    (box, *_) = rows["annotations"]
+    box["pointA"], box["pointB"] = [14181.0, 11959.0, 4500.0], [14182.0, 11961.0, 5400.0]
+    rows["annotations"] = [box]
+
+
 def manifest(out):
     return json.loads((Path(out) / "manifest.json").read_text())
 

@@ -3,7 +3,7 @@
 import shutil
 
 import pytest
-from program import VNC, pointshard, refused, vnc_collection, vnc_config
+from program import VNC, around_one_point, pointshard, refused, vnc_collection, vnc_config
 
 BAD = {
     "a misspelt key": ({"windw": [1, 1, 1]}, ["windw", "did you mean `window`"]),
@@ -56,13 +56,6 @@ def test_a_volume_is_not_taken_for_annotations(shared, tmp_path):
     config = vnc_config(tmp_path, points={"layer": "img"})
     message = refused("preprocess", config, "--out", tmp_path / "out", code=1)
     assert "`img`" in message and "annotation" in message, message
-
-
-def around_one_point(rows):
-    """A box about annotation 1222, which lies in the crop of ../shared/data/encodings."""
-    (box, *_) = rows["annotations"]
-    box["pointA"], box["pointB"] = [14181.0, 11959.0, 4500.0], [14182.0, 11961.0, 5400.0]
-    rows["annotations"] = [box]
 
 
 @pytest.mark.parametrize("missing", ["zeros", "error"])

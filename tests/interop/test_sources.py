@@ -6,18 +6,11 @@ import json
 import numpy as np
 import pytest
 import tensorstore
-from program import SHARED, VNC, pointshard, vnc_collection, vnc_config
+from program import SHARED, VNC, around_one_point, pointshard, vnc_collection, vnc_config
 from readers import SPLITS, with_zarr
 
 ENCODINGS = SHARED / "data/encodings"
 READ = ["raw_gzip", "raw_plain", "raw_tensorstore", "cseg_u64_gzip", "cseg_u32", "seg_raw_u64_gzip", "missing_chunk", "rgb3", "u16", "f32"]  # fmt: skip
-
-
-def around_one_point(rows):
-    """A box about the point 1222, which lies in the crop of ../shared/data/encodings."""
-    (box, *_) = rows["annotations"]
-    box["pointA"], box["pointB"] = [14181.0, 11959.0, 4500.0], [14182.0, 11961.0, 5400.0]
-    rows["annotations"] = [box]
 
 
 def window_of(volume, offset, start, shape):
