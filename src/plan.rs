@@ -237,3 +237,6 @@ impl Plan {
         hasher.finalize()
     }
 }
+
+#[cfg(test)]
+mod tests;
