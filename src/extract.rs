@@ -65,6 +65,14 @@ pub enum ExtractError {
         /// Why.
         source: VolumeError,
     },
+    /// A layer has no scale of the config's resolution.
+    #[error("at `resolution` of the config: the layer `{layer}` does not have it: {source}")]
+    NoScale {
+        /// Its name in the config.
+        layer: String,
+        /// Which scales there are.
+        source: VolumeError,
+    },
     /// The boxes' layers do not fit in one array.
     #[error(
         "the array `{array}` would mix {first} with {second}: use layer groups with layers of one kind, or another collection"
@@ -102,14 +110,22 @@ pub enum ExtractError {
     Dataset(#[from] DatasetError),
 }
 
+impl ExtractError {
+    fn opening(layer: &str, source: VolumeError) -> Self {
+        let layer = layer.to_owned();
+        match source {
+            VolumeError::NoScale { .. } => Self::NoScale { layer, source },
+            source => Self::Layer { layer, source },
+        }
+    }
+}
+
 impl Sources {
     /// Opens every volume of the plan at its resolution, and lays out the output.
     pub fn open(plan: &Plan) -> Result<Self, ExtractError> {
         let open = |(i, source)| {
-            volume::open(source, &plan.config.resolution).map_err(|source| ExtractError::Layer {
-                layer: layer_of_source(plan, i),
-                source,
-            })
+            volume::open(source, &plan.config.resolution)
+                .map_err(|e| ExtractError::opening(plan.layer_of_source(i), e))
         };
         let volumes = plan
             .sources
@@ -328,16 +344,6 @@ fn kind_of(volume: &dyn Volume) -> String {
     format!("{} ({data_type}, {channels} channel(s))", volume.describe())
 }
 
-/// Name in the config of the layer that the source is.
-fn layer_of_source(plan: &Plan, source: usize) -> String {
-    let array = plan
-        .arrays
-        .iter()
-        .position(|a| a.source_of_group.contains(&source));
-    let config = array.and_then(|a| plan.config.arrays.get_index(a));
-    config.map(|(_, a)| a.layer.clone()).unwrap_or_default()
-}
-
 impl Shared<'_> {
     /// Tells the other threads to stop where `result` is an error.
     fn stop_if_failed<T>(&self, result: Result<T, ExtractError>) -> Result<T, ExtractError> {
@@ -351,7 +357,7 @@ impl Shared<'_> {
         match self.plan.config.missing {
             Missing::Zeros => Ok(()),
             Missing::Error => Err(ExtractError::MissingChunk {
-                layer: layer_of_source(self.plan, source),
+                layer: self.plan.layer_of_source(source).to_owned(),
                 chunk: self.sources.volumes[source].describe_block(block),
             }),
         }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 
 use super::window::{Region, copy};
-use super::{ExtractError, Shared, layer_of_source, schedule};
+use super::{ExtractError, Shared, schedule};
 use crate::dataset::{
     DatasetError, Receipt, SampleEncoder, ShardId, ShardWriter, SourceUse, WrittenShard,
 };
@@ -167,7 +167,7 @@ fn cut(
         scratch.window.fill(0);
     }
     let failed = |e: VolumeError| ExtractError::Layer {
-        layer: layer_of_source(shared.plan, source),
+        layer: shared.plan.layer_of_source(source).to_owned(),
         source: e,
     };
     let mut any_stored = false;

@@ -12,7 +12,7 @@ BAD = {
     "a window of 0": ({"window": [0, 32, 8]}, ["window", "[0, 32, 8]"]),
     "a missing key": ({"resolution": None}, ["resolution"]),
     "a negative resolution": ({"resolution": [4.6, -4.6, 45]}, ["resolution", "-4.6"]),
-    "a resolution that no scale has": ({"resolution": [5, 5, 45]}, ["resolution", "[5, 5, 45]", "4.6"]),
+    "a resolution that no scale has": ({"resolution": [5, 5, 45]}, ["`resolution`", "5 x 5 x 45 nm", "[4.6, 4.6, 45.0]"]),
     "a layer that is not there": ({"arrays": {"img": {"layer": "imgg"}}}, ["arrays.img", "imgg", "did you mean `img`"]),
     "a points layer that is not there": ({"points": {"layer": "point"}}, ["points", "point", "did you mean `points`"]),
     "no arrays": ({"arrays": {}}, ["arrays"]),
