@@ -4,8 +4,10 @@ use std::path::Path;
 
 use serde::Deserialize;
 
+use super::encoding::Encoding;
 use crate::data_type::DataType;
 use crate::geometry::{MAX_VOXEL, Resolution, VoxelBox};
+use crate::neuroglancer::{MortonGrid, ShardingSpec};
 use crate::storage::{Location, read_document};
 use crate::volume::{BlockGrid, MAX_BLOCK_BYTES, VolumeError, VolumeMeta};
 
@@ -19,14 +21,9 @@ pub(super) struct Scale {
     pub location: Location,
     pub meta: VolumeMeta,
     pub encoding: Encoding,
+    /// How chunks are found in shards, and their ids.
+    pub sharding: Option<(ShardingSpec, MortonGrid)>,
     pub digest: blake3::Hash,
-}
-
-/// How a chunk is encoded.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Encoding {
-    Raw,
-    CompressedSegmentation { block: [u32; 3] },
 }
 
 #[derive(Deserialize)]
@@ -117,12 +114,6 @@ pub(super) fn read(location: &Location, wanted: &Resolution) -> Result<Scale, Vo
         });
     };
     let bad = |field: &str, problem| bad(format!("scales[{i}].{field}"), problem);
-    if scale.sharding.as_ref().is_some_and(|s| !s.is_null()) {
-        return Err(bad(
-            "sharding",
-            "sharded volumes are not read yet, expected one file per chunk".into(),
-        ));
-    }
     let meta = VolumeMeta {
         data_type,
         channels: info.num_channels,
@@ -153,6 +144,7 @@ pub(super) fn read(location: &Location, wanted: &Resolution) -> Result<Scale, Vo
             )
         })?,
         encoding: encoding(scale, data_type, bad)?,
+        sharding: sharding(scale, &meta.grid, bad)?,
         digest: digest(&value, i),
         meta,
     })
@@ -227,6 +219,25 @@ fn encoding(
             format!("found {other:?}, which is not read; expected raw or compressed_segmentation"),
         )),
     }
+}
+
+fn sharding(
+    scale: &ScaleInfo,
+    grid: &BlockGrid,
+    bad: impl Fn(&str, String) -> VolumeError,
+) -> Result<Option<(ShardingSpec, MortonGrid)>, VolumeError> {
+    let Some(value) = scale.sharding.as_ref().filter(|v| !v.is_null()) else {
+        return Ok(None);
+    };
+    let spec = ShardingSpec::parse(value).map_err(|wrong| {
+        bad(
+            &format!("sharding.{}", wrong.field),
+            format!("found {}, expected {}", wrong.found, wrong.expected),
+        )
+    })?;
+    let ids =
+        MortonGrid::new(&grid.shape()).map_err(|e| bad("chunk_sizes", format!("they make {e}")))?;
+    Ok(Some((spec, ids)))
 }
 
 /// Where a scale lies. By the format `key` is a path relative to the volume and may climb with `..`.
@@ -336,6 +347,7 @@ mod tests {
                 "sharding",
                 json!({"@type": "neuroglancer_uint64_sharded_v1"}),
             ),
+            ("sharding", json!(true)),
         ] {
             let e = error_of(|v| v["scales"][1][field] = value.clone());
             assert!(
