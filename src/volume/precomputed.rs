@@ -6,6 +6,7 @@
 mod chunks;
 mod encoding;
 mod info;
+mod picture;
 
 use super::{BlockIndex, Encoded, Volume, VolumeError, VolumeMeta};
 use crate::geometry::Resolution;
@@ -86,7 +87,10 @@ impl Volume for PrecomputedVolume {
             _ => compression
                 .undo(bytes, limit_bytes, inflated)
                 .map_err(Problem::Text)
-                .and_then(|()| self.encoding.decode(inflated, &self.meta, &region, values)),
+                .and_then(|()| {
+                    self.encoding
+                        .decode(inflated, &self.meta, &region, bytes, values)
+                }),
         };
         result.map_err(|problem| {
             let object = self.chunks.describe(&self.meta.grid, block, stored);

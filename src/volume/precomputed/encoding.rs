@@ -1,5 +1,6 @@
 //! What the bytes of a chunk mean: the encodings of precomputed volumes.
 
+use super::picture::Format;
 use crate::geometry::VoxelBox;
 use crate::volume::VolumeMeta;
 use crate::volume::compressed_segmentation::{self, CompressedSegmentationError};
@@ -9,6 +10,7 @@ use crate::volume::compressed_segmentation::{self, CompressedSegmentationError};
 pub(super) enum Encoding {
     Raw,
     CompressedSegmentation { block: [u32; 3] },
+    Picture(Format),
 }
 
 /// What is wrong with a chunk. The caller adds its name.
@@ -23,6 +25,8 @@ impl Encoding {
     pub(super) fn limit_bytes(self, meta: &VolumeMeta, region: &VoxelBox) -> usize {
         match self {
             Self::Raw => meta.block_bytes(region),
+            // Noise takes more room than its values, but hardly so much.
+            Self::Picture(_) => 2 * meta.block_bytes(region) + (1 << 16),
             Self::CompressedSegmentation { block } => {
                 let shape = region.shape();
                 let padded = |d: usize| shape[d].next_multiple_of(u64::from(block[d]));
@@ -34,15 +38,19 @@ impl Encoding {
         }
     }
 
-    /// Decodes the chunk `bytes` of `region`: replaces the contents of `values`.
+    /// Decodes the chunk `bytes` of `region`: replaces the contents of `values`. `scratch` is a buffer.
     pub(super) fn decode(
         self,
         bytes: &[u8],
         meta: &VolumeMeta,
         region: &VoxelBox,
+        scratch: &mut Vec<u8>,
         values: &mut Vec<u8>,
     ) -> Result<(), Problem> {
         match self {
+            Self::Picture(format) => format
+                .decode(bytes, meta, region, scratch, values)
+                .map_err(Problem::Text),
             Self::Raw => {
                 check_raw(bytes, meta, region)?;
                 values.clear();

@@ -5,6 +5,7 @@ use std::path::Path;
 use serde::Deserialize;
 
 use super::encoding::Encoding;
+use super::picture::Format;
 use crate::data_type::DataType;
 use crate::geometry::{MAX_VOXEL, Resolution, VoxelBox};
 use crate::neuroglancer::{MortonGrid, ShardingSpec};
@@ -143,7 +144,7 @@ pub(super) fn read(location: &Location, wanted: &Resolution) -> Result<Scale, Vo
                 format!("found {:?}, expected a relative path", scale.key),
             )
         })?,
-        encoding: encoding(scale, data_type, bad)?,
+        encoding: encoding(scale, data_type, info.num_channels, bad)?,
         sharding: sharding(scale, &meta.grid, bad)?,
         digest: digest(&value, i),
         meta,
@@ -187,6 +188,7 @@ fn grid(
 fn encoding(
     scale: &ScaleInfo,
     data_type: DataType,
+    channels: u32,
     bad: impl Fn(&str, String) -> VolumeError,
 ) -> Result<Encoding, VolumeError> {
     match scale.encoding.to_ascii_lowercase().as_str() {
@@ -214,10 +216,24 @@ fn encoding(
                 block: block.map(|n| n as u32),
             })
         }
-        other => Err(bad(
-            "encoding",
-            format!("found {other:?}, which is not read; expected raw or compressed_segmentation"),
-        )),
+        other => {
+            let format = Format::from_name(other).ok_or_else(|| {
+                let problem = format!(
+                    "found {other:?}, which is not read; expected raw, compressed_segmentation, jpeg, png or jxl: \
+                     write the layer again in one of them, as CloudVolume can"
+                );
+                bad("encoding", problem)
+            })?;
+            match format.cannot_hold(data_type, channels) {
+                None => Ok(Encoding::Picture(format)),
+                Some(expected) => Err(bad(
+                    "encoding",
+                    format!(
+                        "found {other} of {data_type} with {channels} channel(s), expected {expected}"
+                    ),
+                )),
+            }
+        }
     }
 }
 
@@ -325,6 +341,19 @@ mod tests {
             e.contains("4.6 x 4.6 x 45 nm") && e.contains("[9.2, 9.2, 45.0], [5.0, 5.0, 45.0]"),
             "{e}"
         );
+    }
+
+    #[test]
+    fn encodings_that_are_not_read_are_named() {
+        for name in ["compresso", "crackle", "fpzip", "kempressed", "zfpc"] {
+            let e = error_of(|v| v["scales"][1]["encoding"] = json!(name));
+            assert!(e.contains("encoding") && e.contains(name), "{e}");
+        }
+        let e = error_of(|v| {
+            v["data_type"] = json!("uint16");
+            v["scales"][1]["encoding"] = json!("jpeg");
+        });
+        assert!(e.contains("jpeg of uint16") && e.contains("uint8"), "{e}");
     }
 
     #[test]
