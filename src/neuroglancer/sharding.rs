@@ -151,7 +151,10 @@ mod tests {
     #[test]
     fn the_low_bits_of_the_shifted_id_pick_the_minishard_and_the_next_the_shard() {
         let s = spec(2, "identity", 3, 4);
-        assert_eq!(s.place(0b1_1011_101_11), place(0b1011, 0b101));
+        assert_eq!(
+            s.place(0b1_1011 << 5 | 0b101 << 2 | 0b11),
+            place(0b1011, 0b101)
+        );
         let s = spec(0, "murmurhash3_x86_128", 4, 8);
         // The hash of 1 is 0xe8bd67d616d4ce9a.
         assert_eq!(s.place(1), place(0xe9, 0xa));
