@@ -7,7 +7,6 @@
 
 mod cache;
 pub mod compressed_segmentation;
-mod compression;
 mod error;
 mod grid;
 mod precomputed;
@@ -17,10 +16,9 @@ use std::sync::Arc;
 
 use crate::data_type::DataType;
 use crate::geometry::{Resolution, VoxelBox};
-use crate::storage::SourceUrl;
+use crate::storage::{Compression, SourceUrl};
 
 pub use cache::{Block, BlockCache, BlockKey, BlockUses, CacheStats, Lookup};
-pub use compression::Compression;
 
 pub use error::VolumeError;
 pub use grid::{BlockGrid, BlockIndex};

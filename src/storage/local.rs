@@ -1,7 +1,8 @@
 //! Objects as files below a folder of the local file system.
 
 use std::fs::File;
-use std::io::{ErrorKind, Read};
+use std::io::{ErrorKind, Read, Seek, SeekFrom};
+use std::ops::Range;
 use std::path::{Component, Path, PathBuf};
 
 use super::{StorageError, Store};
@@ -32,6 +33,20 @@ impl LocalStore {
     }
 }
 
+/// Opens the file at `path`, whose size comes with it; `None` where there is none.
+fn open(path: &Path) -> std::io::Result<Option<(File, u64)>> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(e),
+    };
+    let metadata = file.metadata()?;
+    match metadata.is_dir() {
+        true => Err(ErrorKind::IsADirectory.into()),
+        false => Ok(Some((file, metadata.len()))),
+    }
+}
+
 impl Store for LocalStore {
     fn read(&self, key: &str, limit_bytes: u64, into: &mut Vec<u8>) -> Result<bool, StorageError> {
         into.clear();
@@ -45,20 +60,14 @@ impl Store for LocalStore {
             found_bytes,
             limit_bytes,
         };
-        let file = match File::open(&path) {
-            Ok(file) => file,
-            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(false),
-            Err(e) => return Err(read_error(e)),
+        let Some((file, size)) = open(&path).map_err(read_error)? else {
+            return Ok(false);
         };
-        let metadata = file.metadata().map_err(read_error)?;
-        if metadata.is_dir() {
-            return Err(read_error(ErrorKind::IsADirectory.into()));
-        }
-        if metadata.len() > limit_bytes {
-            return Err(too_large(metadata.len()));
+        if size > limit_bytes {
+            return Err(too_large(size));
         }
         // The size is the file system's own word, not the file's, and it is within the limit.
-        into.reserve(metadata.len() as usize + 1);
+        into.reserve(size as usize + 1);
         let found = file
             .take(limit_bytes.saturating_add(1))
             .read_to_end(into)
@@ -66,6 +75,42 @@ impl Store for LocalStore {
         match found as u64 > limit_bytes {
             true => Err(too_large(found as u64)),
             false => Ok(true),
+        }
+    }
+
+    fn read_range(
+        &self,
+        key: &str,
+        range: Range<u64>,
+        into: &mut Vec<u8>,
+    ) -> Result<bool, StorageError> {
+        into.clear();
+        let path = self.path(key)?;
+        let read_error = |source| StorageError::Read {
+            object: path.display().to_string(),
+            source,
+        };
+        let Some((mut file, size)) = open(&path).map_err(read_error)? else {
+            return Ok(false);
+        };
+        let too_short = |found_bytes| StorageError::TooShort {
+            object: path.display().to_string(),
+            found_bytes,
+            start: range.start,
+            end: range.end,
+        };
+        if size < range.end {
+            return Err(too_short(size));
+        }
+        let wanted = range.end.saturating_sub(range.start);
+        // No more than the file has.
+        into.reserve(wanted as usize);
+        file.seek(SeekFrom::Start(range.start))
+            .map_err(read_error)?;
+        let found = file.take(wanted).read_to_end(into).map_err(read_error)?;
+        match found as u64 == wanted {
+            true => Ok(true),
+            false => Err(too_short(range.start + found as u64)),
         }
     }
 
@@ -111,6 +156,22 @@ mod tests {
             ),
             "{e}"
         );
+    }
+
+    #[test]
+    fn a_range_is_read_whole_or_says_how_long_the_object_is() {
+        let (_dir, store) = store();
+        let mut bytes = vec![9; 100];
+        assert!(store.read_range("a/b", 1..4, &mut bytes).unwrap());
+        assert_eq!(bytes, b"234");
+        assert!(store.read_range("a/b", 5..5, &mut bytes).unwrap());
+        assert!(bytes.is_empty());
+        assert!(!store.read_range("a/c", 0..1, &mut bytes).unwrap());
+        for range in [3..6, 0..u64::MAX, u64::MAX - 1..u64::MAX] {
+            let e = store.read_range("a/b", range, &mut bytes).unwrap_err();
+            let found = matches!(e, StorageError::TooShort { found_bytes: 5, .. });
+            assert!(found && e.to_string().contains("a/b"), "{e}");
+        }
     }
 
     #[test]

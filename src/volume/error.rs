@@ -1,6 +1,7 @@
 //! What can be wrong with a volume.
 
 use super::compressed_segmentation::CompressedSegmentationError;
+use crate::neuroglancer::ShardError;
 use crate::storage::{DocumentError, StorageError};
 
 /// Why a volume cannot be opened or a block of it cannot be had. Every message names the file or URL.
@@ -44,6 +45,9 @@ pub enum VolumeError {
     /// A chunk could not be read.
     #[error(transparent)]
     Storage(#[from] StorageError),
+    /// A chunk could not be had from its shard.
+    #[error(transparent)]
+    Shard(#[from] ShardError),
     /// A chunk is damaged.
     #[error("the chunk {object} cannot be decoded: {problem}")]
     Chunk {
