@@ -9,6 +9,7 @@ mod local;
 mod url;
 
 use std::fmt;
+use std::ops::Range;
 
 pub use document::{DocumentError, parse_document, read_document};
 pub use local::LocalStore;
@@ -24,6 +25,20 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Returns `false`, with `into` empty, where no such object is stored. An object of more than
     /// `limit_bytes` is an error.
     fn read(&self, key: &str, limit_bytes: u64, into: &mut Vec<u8>) -> Result<bool, StorageError>;
+
+    /// Replaces the contents of `into` by the bytes `range` of the object at `key`.
+    ///
+    /// Returns `false`, with `into` empty, where no such object is stored. An object that ends before
+    /// `range` does is an error. The caller bounds the length of `range`.
+    fn read_range(
+        &self,
+        key: &str,
+        range: Range<u64>,
+        into: &mut Vec<u8>,
+    ) -> Result<bool, StorageError>;
+
+    /// Size in bytes of the object at `key`; `None` where no such object is stored.
+    fn size(&self, key: &str) -> Result<Option<u64>, StorageError>;
 
     /// The object's name for messages: a path or URL that a person can open.
     fn describe(&self, key: &str) -> String;
@@ -49,6 +64,16 @@ pub enum StorageError {
         found_bytes: u64,
         /// The caller's limit.
         limit_bytes: u64,
+    },
+    /// The object ends before a range of it does.
+    #[error("{object} ends before byte {end}: bytes {start} to {end} were asked for")]
+    Short {
+        /// Path or URL.
+        object: String,
+        /// First byte asked for.
+        start: u64,
+        /// One past the last byte asked for.
+        end: u64,
     },
     /// The key would leave the folder that it is relative to.
     #[error("the key {key:?} leaves {root}: a key is a relative path without `..`")]
