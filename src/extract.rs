@@ -16,7 +16,7 @@ use rayon::prelude::*;
 
 use crate::config::Missing;
 use crate::dataset::{ArrayLayout, DatasetError, Layout, Output, Receipt, ShardId};
-use crate::plan::Plan;
+use crate::plan::{Plan, VolumeSource};
 use crate::volume::{self, BlockCache, CacheStats, Volume, VolumeError};
 
 /// The volumes of a plan, opened, and the layout of what is cut out of them.
@@ -123,8 +123,9 @@ impl ExtractError {
 impl Sources {
     /// Opens every volume of the plan at its resolution, and lays out the output.
     pub fn open(plan: &Plan) -> Result<Self, ExtractError> {
-        let open = |(i, source)| {
-            volume::open(source, &plan.config.resolution)
+        let open = |(i, source): (usize, &VolumeSource)| {
+            let VolumeSource { url, layer } = source;
+            volume::open_layer(url, &plan.config.resolution, layer)
                 .map_err(|e| ExtractError::opening(plan.layer_of_source(i), e))
         };
         let volumes = plan

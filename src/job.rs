@@ -214,8 +214,8 @@ fn about(plan: &Plan, sources: &Sources, collection: String) -> Sealed {
             .enumerate()
             .map(|(i, (source, volume))| SourceEntry {
                 layer: plan.layer_of_source(i).to_owned(),
-                format: source.format.clone(),
-                location: source.location.to_string(),
+                format: source.url.format.clone(),
+                location: source.url.location.to_string(),
                 info_digest: volume.digest().to_string(),
                 resolution_nm: volume.meta().resolution.nm(),
                 chunks_touched: 0,

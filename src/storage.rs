@@ -40,6 +40,9 @@ pub trait Store: Send + Sync + fmt::Debug {
         into: &mut Vec<u8>,
     ) -> Result<bool, StorageError>;
 
+    /// Size in bytes of the object at `key`; `None` where no such object is stored.
+    fn size(&self, key: &str) -> Result<Option<u64>, StorageError>;
+
     /// The object's name for messages: a path or URL that a person can open.
     fn describe(&self, key: &str) -> String;
 }

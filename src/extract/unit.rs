@@ -151,8 +151,8 @@ fn source_uses(needs: &HashMap<BlockKey, Need>) -> Vec<SourceUse> {
     uses
 }
 
-/// Cuts the sample's window into `scratch.window`. `false` where no stored chunk touches it: then all of it
-/// is the fill value, and the buffer's contents mean nothing.
+/// Cuts the sample's window into `scratch.window`. `false` where all of it is zero because no stored chunk
+/// touches it.
 fn cut(
     shared: &Shared<'_>,
     array: usize,
@@ -161,16 +161,18 @@ fn cut(
     scratch: &mut Scratch,
 ) -> Result<bool, ExtractError> {
     let source = shared.plan.source_of(array, sample);
-    let grid = shared.sources.volumes[source].meta().grid;
+    let meta = shared.sources.volumes[source].meta();
     let window = shared.plan.window_of(sample);
-    if !grid.bounds().contains_box(&window) {
-        scratch.window.fill(0);
+    if !meta.grid.bounds().contains_box(&window) {
+        let value_bytes = meta.data_type.size_bytes();
+        meta.fill_value.fill(value_bytes, &mut scratch.window);
     }
     let failed = |e: VolumeError| ExtractError::Layer {
         layer: shared.plan.layer_of_source(source).to_owned(),
         source: e,
     };
-    let mut any_stored = false;
+    // What the output holds where nothing is stored is zero: any other fill value is a value like others.
+    let mut any_stored = !meta.fill_value.is_zero();
     scratch.waiting.clear();
     for key in schedule::blocks(shared.plan, shared.sources, array, sample) {
         let block = match shared.cache.lookup(key) {
@@ -223,7 +225,7 @@ fn take(
         value_bytes: meta.data_type.size_bytes(),
     };
     copy(
-        values,
+        values.ok_or(meta.fill_value),
         &region(&meta.grid.block_box(index)),
         out,
         &region(window),

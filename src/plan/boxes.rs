@@ -10,8 +10,8 @@ use crate::points::{Annotation, PointsInBoxes, PropertySpec};
 use crate::storage::SourceUrl;
 
 use super::{
-    DropReason, Plan, PlanError, PlannedArray, PlannedBox, PlannedSplit, Sample, leaks,
-    order::spatial_key,
+    DropReason, Plan, PlanError, PlannedArray, PlannedBox, PlannedSplit, Sample, VolumeSource,
+    leaks, order::spatial_key,
 };
 
 /// What has to be read for a plan: for each box that belongs to a split, its split, its layer group
@@ -22,7 +22,7 @@ pub struct Jobs {
     boxes: Vec<PlannedBox>,
     jobs: Vec<BoxJob>,
     arrays: Vec<PlannedArray>,
-    sources: Vec<SourceUrl>,
+    sources: Vec<VolumeSource>,
     point_sources: Vec<SourceUrl>,
     warnings: Vec<String>,
 }
@@ -165,7 +165,14 @@ impl Jobs {
         let points = resolve("points.layer".into(), &config.points.layer)?;
         let points = position(&mut self.point_sources, points);
         for (array, (name, wanted)) in self.arrays.iter_mut().zip(&config.arrays) {
-            let source = resolve(format!("arrays.{name}.layer"), &wanted.layer)?;
+            let source = VolumeSource {
+                url: resolve(format!("arrays.{name}.layer"), &wanted.layer)?,
+                layer: config
+                    .layers
+                    .get(&wanted.layer)
+                    .cloned()
+                    .unwrap_or_default(),
+            };
             array
                 .source_of_group
                 .push(position(&mut self.sources, source));
@@ -175,7 +182,7 @@ impl Jobs {
 }
 
 /// The position of `source` in `list`, where it is put if it is not there yet.
-fn position(list: &mut Vec<SourceUrl>, source: SourceUrl) -> usize {
+fn position<T: PartialEq>(list: &mut Vec<T>, source: T) -> usize {
     list.iter().position(|s| *s == source).unwrap_or_else(|| {
         list.push(source);
         list.len() - 1

@@ -24,6 +24,8 @@ pub enum Compression {
     Xz,
     /// bzip2.
     Bzip2,
+    /// zlib; inside of Zarr and N5 chunks only, no file's name tells it.
+    Zlib,
 }
 
 /// deflate makes at most 1,032 bytes of one.
@@ -53,10 +55,10 @@ impl Compression {
         Self::Bzip2,
     ];
 
-    /// What CloudVolume appends to a file's name.
+    /// What CloudVolume appends to a file's name; nothing for what is no file's.
     pub fn suffix(self) -> &'static str {
         match self {
-            Self::None => "",
+            Self::None | Self::Zlib => "",
             Self::Gzip => ".gz",
             Self::Brotli => ".br",
             Self::Zstd => ".zstd",
@@ -73,6 +75,7 @@ impl Compression {
             Self::Zstd => "zstd",
             Self::Xz => "xz",
             Self::Bzip2 => "bzip2",
+            Self::Zlib => "zlib",
         }
     }
 
@@ -90,38 +93,60 @@ impl Compression {
                 std::mem::swap(bytes, out);
                 Ok(())
             }
-            Self::Gzip => self.gunzip(bytes, limit_bytes, out),
+            compressed => compressed.inflate(bytes, limit_bytes, out),
+        }
+    }
+
+    /// As [`Compression::undo`], for bytes that somebody else keeps. Uncompressed ones are copied.
+    pub(crate) fn inflate(
+        self,
+        bytes: &[u8],
+        limit_bytes: usize,
+        out: &mut Vec<u8>,
+    ) -> Result<(), String> {
+        match self {
+            Self::None => self.drain(bytes, bytes.len(), limit_bytes, out),
+            Self::Gzip | Self::Zlib => self.inflate_deflate(bytes, limit_bytes, out),
             Self::Brotli => {
-                let stream = brotli_decompressor::Decompressor::new(&bytes[..], 1 << 16);
+                let stream = brotli_decompressor::Decompressor::new(bytes, 1 << 16);
                 self.drain(stream, bytes.len(), limit_bytes, out)
             }
-            Self::Zstd => match zstd::Decoder::with_buffer(&bytes[..]) {
+            Self::Zstd => match zstd::Decoder::with_buffer(bytes) {
                 Ok(stream) => self.drain(stream, bytes.len(), limit_bytes, out),
                 Err(e) => Err(self.damaged(bytes.len(), &e)),
             },
             Self::Xz => {
-                let stream =
-                    lzma_rust2::XzReader::new_mem_limit(&bytes[..], true, MAX_XZ_MEMORY_KIB);
+                let stream = lzma_rust2::XzReader::new_mem_limit(bytes, true, MAX_XZ_MEMORY_KIB);
                 self.drain(stream, bytes.len(), limit_bytes, out)
             }
             Self::Bzip2 => {
-                let stream = bzip2::bufread::MultiBzDecoder::new(&bytes[..]);
+                let stream = bzip2::bufread::MultiBzDecoder::new(bytes);
                 self.drain(stream, bytes.len(), limit_bytes, out)
             }
         }
     }
 
-    fn gunzip(self, bytes: &[u8], limit_bytes: usize, out: &mut Vec<u8>) -> Result<(), String> {
+    fn inflate_deflate(
+        self,
+        bytes: &[u8],
+        limit_bytes: usize,
+        out: &mut Vec<u8>,
+    ) -> Result<(), String> {
         let possible = limit_bytes.min(bytes.len().saturating_mul(MAX_DEFLATE_RATIO));
-        // The stream's last four bytes claim its length; a wrong claim costs a second try, no more.
-        let claimed = bytes
-            .last_chunk::<4>()
-            .map_or(0, |n| u32::from_le_bytes(*n) as usize);
+        // A gzip stream's last four bytes claim its length; a wrong claim costs a second try, no more.
+        let claimed = match (self, bytes.last_chunk::<4>()) {
+            (Self::Gzip, Some(n)) => u32::from_le_bytes(*n) as usize,
+            _ => possible,
+        };
         let mut size = claimed.min(possible);
         loop {
             // Grows only: what is kept from the last block needs no zeroing.
             out.resize(size, 0);
-            match DECOMPRESSOR.with_borrow_mut(|d| d.gzip_decompress(bytes, out)) {
+            let result = DECOMPRESSOR.with_borrow_mut(|d| match self {
+                Self::Gzip => d.gzip_decompress(bytes, out),
+                _ => d.zlib_decompress(bytes, out),
+            });
+            match result {
                 Ok(n) => {
                     out.truncate(n);
                     return Ok(());

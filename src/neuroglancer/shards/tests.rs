@@ -187,6 +187,10 @@ impl Store for Counting {
         self.0.read_range(key, range, into)
     }
 
+    fn size(&self, key: &str) -> Result<Option<u64>, StorageError> {
+        self.0.size(key)
+    }
+
     fn describe(&self, key: &str) -> String {
         self.0.describe(key)
     }

@@ -10,7 +10,7 @@ use crate::data_type::DataType;
 use crate::geometry::{MAX_VOXEL, Resolution, VoxelBox};
 use crate::neuroglancer::{MortonGrid, ShardingSpec};
 use crate::storage::{Location, read_document};
-use crate::volume::{BlockGrid, MAX_BLOCK_BYTES, VolumeError, VolumeMeta};
+use crate::volume::{BlockGrid, FillValue, MAX_BLOCK_BYTES, VolumeError, VolumeMeta};
 
 const EXPECTED: &str = "the info file of a Neuroglancer precomputed volume";
 
@@ -120,6 +120,7 @@ pub(super) fn read(location: &Location, wanted: &Resolution) -> Result<Scale, Vo
         channels: info.num_channels,
         resolution,
         grid: grid(scale, bad)?,
+        fill_value: FillValue::ZERO,
     };
     // A chunk may be declared larger than the volume; what is stored of it never is.
     let block: [u64; 3] = std::array::from_fn(|d| {

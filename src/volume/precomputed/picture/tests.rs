@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::geometry::Resolution;
-use crate::volume::BlockGrid;
+use crate::volume::{BlockGrid, FillValue};
 
 /// Grey, 4 x 6 pixels.
 const JPEG_GREY: &str = "ffd8ffe000104a46494600010100000100010000ffdb0043000302020302020303030304030304050805050404050a07\
@@ -59,6 +59,7 @@ fn decode_as(
         data_type,
         channels,
         resolution: Resolution::new([1.0; 3]).unwrap(),
+        fill_value: FillValue::ZERO,
         grid: BlockGrid::new(region, shape.map(|n| n as u32)),
     };
     let mut values = vec![9; 7];
