@@ -201,6 +201,16 @@ impl Plan {
         self.arrays[array].source_of_group[group]
     }
 
+    /// Name in the config of the layer that the source is.
+    pub fn layer_of_source(&self, source: usize) -> &str {
+        let array = self
+            .arrays
+            .iter()
+            .position(|a| a.source_of_group.contains(&source));
+        let config = array.and_then(|a| self.config.arrays.get_index(a));
+        config.map_or("", |(_, array)| &array.layer)
+    }
+
     /// Number of samples in all splits.
     pub fn samples(&self) -> u64 {
         self.splits.iter().map(|s| s.samples.len() as u64).sum()
@@ -247,3 +257,6 @@ impl Plan {
         hasher.finalize()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -292,7 +292,10 @@ fn samples_of_box(
 }
 
 /// For each property that every point layer has with one type: its position in each layer's list.
-fn common_properties(layers: &[&[PropertySpec]], warnings: &mut Vec<String>) -> Vec<Vec<usize>> {
+pub(super) fn common_properties(
+    layers: &[&[PropertySpec]],
+    warnings: &mut Vec<String>,
+) -> Vec<Vec<usize>> {
     let mut columns = Vec::new();
     let Some(first) = layers.first() else {
         return columns;
