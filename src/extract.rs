@@ -87,7 +87,7 @@ pub enum ExtractError {
     },
     /// A chunk is not stored, and the config says that this is an error.
     #[error(
-        "the chunk {chunk} of the layer `{layer}` is not stored, and the config has \"missing\": \"error\"; with \"zeros\" it would read as 0"
+        "the chunk {chunk} of the layer `{layer}` is not stored, and the config has \"missing\": \"error\"; with \"zeros\" it would read as the fill value"
     )]
     MissingChunk {
         /// The layer's name in the config.
@@ -124,8 +124,7 @@ impl Sources {
     /// Opens every volume of the plan at its resolution, and lays out the output.
     pub fn open(plan: &Plan) -> Result<Self, ExtractError> {
         let open = |(i, source): (usize, &VolumeSource)| {
-            let VolumeSource { url, layer } = source;
-            volume::open_layer(url, &plan.config.resolution, layer)
+            volume::open_layer(&source.url, &plan.config.resolution, &source.layer)
                 .map_err(|e| ExtractError::opening(plan.layer_of_source(i), e))
         };
         let volumes = plan

@@ -16,6 +16,7 @@ use crate::dataset::{BoxEntry, DatasetError, Manifest, Output, Sealed, SourceEnt
 use crate::extract::{self, ExtractError, ExtractReport, Progress, Sources};
 use crate::plan::{Plan, PlanError};
 use crate::points::{PointLayer, PointsError, PointsInBoxes};
+use crate::volume::VolumeError;
 
 /// A job whose plan is made.
 #[derive(Debug)]
@@ -89,7 +90,12 @@ impl JobError {
             ),
             Self::Extract(e) => matches!(
                 e,
-                ExtractError::Memory { .. } | ExtractError::NoScale { .. }
+                ExtractError::Memory { .. }
+                    | ExtractError::NoScale { .. }
+                    | ExtractError::Layer {
+                        source: VolumeError::Lacks { .. } | VolumeError::NeedsNoLayerConfig { .. },
+                        ..
+                    }
             ),
             Self::Collection(_) | Self::Points { .. } => false,
         }

@@ -27,7 +27,11 @@ fn docs() -> String {
 fn the_page_on_configs_lists_every_key_of_the_schema() {
     let (schema, docs) = (Config::schema(), docs());
     let mut keys: Vec<String> = names(&schema["properties"]);
-    for (key, name) in [("points", "points."), ("arrays", "arrays.NAME.")] {
+    for (key, name) in [
+        ("points", "points."),
+        ("arrays", "arrays.NAME."),
+        ("layers", "layers.NAME."),
+    ] {
         let part = &schema["properties"][key];
         let target = part["$ref"]
             .as_str()
