@@ -5,6 +5,7 @@
 
 mod collection;
 mod error;
+mod layer;
 mod nearest;
 mod points;
 
@@ -20,6 +21,7 @@ pub use collection::{
     BoxLayerConfig, CollectionConfig, CollectionSource, StateBoxesConfig, ZettaApiConfig,
 };
 pub use error::ConfigError;
+pub use layer::LayerConfig;
 pub(crate) use nearest::nearest;
 pub use points::{CsvConfig, CsvUnit, PointsConfig, PointsFrom, StatePointsConfig};
 
@@ -41,6 +43,10 @@ pub struct Config {
     /// The arrays to write: output name, then the layer that it is cut out of.
     #[schemars(length(min = 1))]
     pub arrays: IndexMap<String, ArrayConfig>,
+    /// What the sources of volume layers do not say about themselves: the layer's name, as in `arrays`, then
+    /// its resolution, offset and axes.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub layers: IndexMap<String, LayerConfig>,
     /// The splits to write: name, then the tags that a box must all bear to belong to it.
     #[schemars(length(min = 1))]
     pub splits: IndexMap<String, Vec<String>>,
@@ -82,7 +88,7 @@ pub enum Leaks {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Missing {
-    /// It reads as zeros, and is counted.
+    /// It reads as the layer's fill value, which is 0 but for Zarr arrays that say otherwise, and is counted.
     #[default]
     Zeros,
     /// It is an error.
@@ -149,6 +155,25 @@ impl Config {
                     format!("arrays.{name}"),
                     format!("the name `{name}` is taken by an index column, expected another name"),
                 );
+            }
+        }
+        for (name, layer) in &self.layers {
+            let mut used = self.arrays.values().map(|a| a.layer.as_str());
+            if !used.any(|l| l == name) {
+                let used = || self.arrays.values().map(|a| a.layer.as_str());
+                let hint = nearest(name, used());
+                let hint = hint.map_or(String::new(), |h| format!("; did you mean `{h}`?"));
+                let names: Vec<_> = used().collect();
+                return invalid(
+                    format!("layers.{name}"),
+                    format!(
+                        "no array is cut out of a layer `{name}`, expected one of {}{hint}",
+                        names.join(", ")
+                    ),
+                );
+            }
+            if let Some((key, problem)) = layer.problem() {
+                return invalid(format!("layers.{name}.{key}"), problem);
             }
         }
         if self.splits.is_empty() {
@@ -402,9 +427,31 @@ mod tests {
     }
 
     #[test]
+    fn what_a_layer_lacks_is_strict_too() {
+        let e = error_of(|v| v["layers"] = json!({"imgs": {}}));
+        assert!(
+            e.contains("`layers.imgs`") && e.contains("did you mean `img`"),
+            "{e}"
+        );
+        let e = error_of(|v| v["layers"] = json!({"img": {"offset": [0, 0, 0]}}));
+        assert!(
+            e.contains("`offset`") && e.contains("`voxel_offset`"),
+            "{e}"
+        );
+        for axes in ["zy", "zyxx", "ZYX", "z y x", "zyxabcdefg", "éxyz", ""] {
+            let e = error_of(|v| v["layers"] = json!({"img": {"axes": axes}}));
+            assert!(e.contains("`layers.img.axes`") && e.contains("zyx"), "{e}");
+        }
+        let e = error_of(|v| v["layers"] = json!({"img": {"voxel_offset": [i64::MAX, 0, 0]}}));
+        assert!(e.contains("`layers.img.voxel_offset`"), "{e}");
+        let e = error_of(|v| v["layers"] = json!({"img": {"resolution": [0, 1, 1]}}));
+        assert!(e.contains("`layers.img.resolution`"), "{e}");
+    }
+
+    #[test]
     fn the_schema_lists_every_key() {
         let schema = Config::schema();
-        let full = json!({"leaks": 0, "missing": 0, "shard_samples": 0});
+        let full = json!({"leaks": 0, "missing": 0, "layers": 0, "shard_samples": 0});
         for key in example()
             .as_object()
             .unwrap()

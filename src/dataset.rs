@@ -31,7 +31,7 @@ pub use output::Output;
 pub use reader::{Dataset, SampleArray, SplitReader};
 pub use receipt::{Receipt, SourceUse};
 pub use seal::{Sealed, seal};
-pub use shard::{SampleEncoder, ShardReader, ShardWriter};
+pub use shard::{SampleEncoder, ShardReader, ShardWriter, WrittenShard};
 
 /// The manifest's name in the output folder.
 pub const MANIFEST: &str = "manifest.json";

@@ -9,14 +9,14 @@ mod schedule;
 mod unit;
 mod window;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
 
 use rayon::prelude::*;
 
 use crate::config::Missing;
 use crate::dataset::{ArrayLayout, DatasetError, Layout, Output, Receipt, ShardId};
-use crate::plan::Plan;
+use crate::plan::{Plan, VolumeSource};
 use crate::volume::{self, BlockCache, CacheStats, Volume, VolumeError};
 
 /// The volumes of a plan, opened, and the layout of what is cut out of them.
@@ -65,6 +65,14 @@ pub enum ExtractError {
         /// Why.
         source: VolumeError,
     },
+    /// A layer has no scale of the config's resolution.
+    #[error("at `resolution` of the config: the layer `{layer}` does not have it: {source}")]
+    NoScale {
+        /// Its name in the config.
+        layer: String,
+        /// Which scales there are.
+        source: VolumeError,
+    },
     /// The boxes' layers do not fit in one array.
     #[error(
         "the array `{array}` would mix {first} with {second}: use layer groups with layers of one kind, or another collection"
@@ -79,7 +87,7 @@ pub enum ExtractError {
     },
     /// A chunk is not stored, and the config says that this is an error.
     #[error(
-        "the chunk {chunk} of the layer `{layer}` is not stored, and the config has \"missing\": \"error\"; with \"zeros\" it would read as 0"
+        "the chunk {chunk} of the layer `{layer}` is not stored, and the config has \"missing\": \"error\"; with \"zeros\" it would read as the fill value"
     )]
     MissingChunk {
         /// The layer's name in the config.
@@ -102,14 +110,22 @@ pub enum ExtractError {
     Dataset(#[from] DatasetError),
 }
 
+impl ExtractError {
+    fn opening(layer: &str, source: VolumeError) -> Self {
+        let layer = layer.to_owned();
+        match source {
+            VolumeError::NoScale { .. } => Self::NoScale { layer, source },
+            source => Self::Layer { layer, source },
+        }
+    }
+}
+
 impl Sources {
     /// Opens every volume of the plan at its resolution, and lays out the output.
     pub fn open(plan: &Plan) -> Result<Self, ExtractError> {
-        let open = |(i, source)| {
-            volume::open(source, &plan.config.resolution).map_err(|source| ExtractError::Layer {
-                layer: layer_of_source(plan, i),
-                source,
-            })
+        let open = |(i, source): (usize, &VolumeSource)| {
+            volume::open_layer(&source.url, &plan.config.resolution, &source.layer)
+                .map_err(|e| ExtractError::opening(plan.layer_of_source(i), e))
         };
         let volumes = plan
             .sources
@@ -206,22 +222,64 @@ pub fn run(
         progress,
         stop: AtomicBool::new(false),
     };
-    // A bridge hands units out one by one, in order, to whichever thread is free.
-    let written: Vec<u64> = todo
-        .iter()
-        .enumerate()
-        .par_bridge()
-        .map_init(unit::Scratch::new, |scratch, (number, id)| {
-            let made = unit::make_shard(&shared, number as u32, *id, scratch.as_mut());
-            if made.is_err() {
-                shared.stop.store(true, Ordering::Relaxed);
-            }
-            made
-        })
-        .collect::<Result<_, _>>()?;
-    report.written_bytes = written.iter().sum();
+    report.written_bytes = cut_and_publish(&shared, &todo)?;
     report.cache = shared.cache.stats();
     Ok(report)
+}
+
+/// Threads that do nothing but wait for the disk, and shards that may wait for them.
+const PUBLISHERS: usize = 2;
+
+/// Makes the shards in `todo`: bytes written. The threads of the pool cut, others flush and rename, so that
+/// no computing waits for the disk.
+fn cut_and_publish(shared: &Shared<'_>, todo: &[ShardId]) -> Result<u64, ExtractError> {
+    let (sender, receiver) = mpsc::sync_channel(PUBLISHERS);
+    let receiver = Mutex::new(receiver);
+    let publish = || publish_all(shared, &receiver);
+    // The sender goes into the scope, so that the publishers come to an end however the cutting does.
+    std::thread::scope(move |scope| {
+        let publishers: Vec<_> = (0..PUBLISHERS).map(|_| scope.spawn(publish)).collect();
+        // A bridge hands units out one by one, in order, to whichever thread is free.
+        let cuts = todo
+            .iter()
+            .enumerate()
+            .par_bridge()
+            .map_init(unit::Scratch::new, |scratch, (number, id)| {
+                let cut = unit::cut_shard(shared, number as u32, *id, scratch.as_mut());
+                if let Some(cut) = shared.stop_if_failed(cut)? {
+                    let _ = sender.send(cut);
+                }
+                Ok(())
+            })
+            .collect::<Result<(), ExtractError>>();
+        drop(sender);
+        let published = publishers
+            .into_iter()
+            .map(|p| {
+                p.join()
+                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            })
+            .sum();
+        cuts.and(published)
+    })
+}
+
+/// Publishes what is cut until no more comes. After a failure it goes on to receive, so that no one waits to
+/// send, but publishes nothing.
+fn publish_all(
+    shared: &Shared<'_>,
+    receiver: &Mutex<mpsc::Receiver<unit::Cut<'_>>>,
+) -> Result<u64, ExtractError> {
+    let next = || receiver.lock().ok().and_then(|r| r.recv().ok());
+    let mut published = Ok(0);
+    while let Some(cut) = next() {
+        if let Ok(bytes) = published {
+            published = shared
+                .stop_if_failed(cut.publish(shared))
+                .map(|more| bytes + more);
+        }
+    }
+    published
 }
 
 /// Bytes that decoded chunks may take: what is left beside the threads' buffers.
@@ -286,22 +344,20 @@ fn kind_of(volume: &dyn Volume) -> String {
     format!("{} ({data_type}, {channels} channel(s))", volume.describe())
 }
 
-/// Name in the config of the layer that the source is.
-fn layer_of_source(plan: &Plan, source: usize) -> String {
-    let array = plan
-        .arrays
-        .iter()
-        .position(|a| a.source_of_group.contains(&source));
-    let config = array.and_then(|a| plan.config.arrays.get_index(a));
-    config.map(|(_, a)| a.layer.clone()).unwrap_or_default()
-}
-
 impl Shared<'_> {
+    /// Tells the other threads to stop where `result` is an error.
+    fn stop_if_failed<T>(&self, result: Result<T, ExtractError>) -> Result<T, ExtractError> {
+        if result.is_err() {
+            self.stop.store(true, Ordering::Relaxed);
+        }
+        result
+    }
+
     fn missing_chunk(&self, source: usize, block: volume::BlockIndex) -> Result<(), ExtractError> {
         match self.plan.config.missing {
             Missing::Zeros => Ok(()),
             Missing::Error => Err(ExtractError::MissingChunk {
-                layer: layer_of_source(self.plan, source),
+                layer: self.plan.layer_of_source(source).to_owned(),
                 chunk: self.sources.volumes[source].describe_block(block),
             }),
         }

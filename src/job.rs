@@ -17,6 +17,7 @@ use crate::extract::{self, ExtractError, ExtractReport, Progress, Sources};
 use crate::plan::{Plan, PlanError};
 use crate::points::{PointLayer, PointsError, PointsInBoxes};
 use crate::storage::Location;
+use crate::volume::VolumeError;
 
 /// A job whose plan is made.
 #[derive(Debug)]
@@ -88,7 +89,15 @@ impl JobError {
                 e,
                 DatasetError::OtherPlan { .. } | DatasetError::Foreign { .. }
             ),
-            Self::Extract(e) => matches!(e, ExtractError::Memory { .. }),
+            Self::Extract(e) => matches!(
+                e,
+                ExtractError::Memory { .. }
+                    | ExtractError::NoScale { .. }
+                    | ExtractError::Layer {
+                        source: VolumeError::Lacks { .. } | VolumeError::NeedsNoLayerConfig { .. },
+                        ..
+                    }
+            ),
             Self::Collection(_) | Self::Points { .. } => false,
         }
     }
@@ -205,18 +214,20 @@ fn about(plan: &Plan, sources: &Sources, collection: String) -> Sealed {
             .map(|(reason, n)| (reason.name().to_owned(), *n))
             .collect(),
     });
-    let entries = plan
-        .sources
-        .iter()
-        .zip(&sources.volumes)
-        .map(|(source, volume)| SourceEntry {
-            format: source.format.clone(),
-            location: source.location.to_string(),
-            info_digest: volume.digest().to_string(),
-            resolution_nm: volume.meta().resolution.nm(),
-            chunks_touched: 0,
-            chunks_missing: 0,
-        });
+    let entries =
+        plan.sources
+            .iter()
+            .zip(&sources.volumes)
+            .enumerate()
+            .map(|(i, (source, volume))| SourceEntry {
+                layer: plan.layer_of_source(i).to_owned(),
+                format: source.url.format.clone(),
+                location: source.url.location.to_string(),
+                info_digest: volume.digest().to_string(),
+                resolution_nm: volume.meta().resolution.nm(),
+                chunks_touched: 0,
+                chunks_missing: 0,
+            });
     Sealed {
         config: serde_json::json!(plan.config),
         collection,

@@ -10,9 +10,10 @@
 //!                  └──────────────────────────────┘
 //! ```
 //! [`config`] is the job description, [`collection`] the boxes and their layers, [`points`] the annotations
-//! inside them, [`volume`] the voxels. [`plan`] is the pure table of samples, [`extract`] turns it into shards,
-//! [`dataset`] is what stands on disk, [`check`] proves it. [`job`] goes the whole way; [`demo`] makes a
-//! collection for those who have none at hand. [`geometry`] is the only place that rounds a coordinate.
+//! inside them, [`volume`] the voxels, [`neuroglancer`] what the formats of both share. [`plan`] is the pure
+//! table of samples, [`extract`] turns it into shards, [`dataset`] is what stands on disk, [`check`] proves it.
+//! [`job`] goes the whole way; [`demo`] makes a collection for those who have none at hand. [`geometry`] is
+//! the only place that rounds a coordinate.
 
 pub mod check;
 pub mod collection;

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::collection::{Collection, LayerError};
-use crate::config::{Config, ConfigFile};
+use crate::config::{Config, ConfigFile, LayerConfig};
 use crate::geometry::{PointNm, VoxelBox};
 use crate::points::{PointsInBoxes, PropertySpec};
 use crate::storage::SourceUrl;
@@ -33,11 +33,21 @@ pub struct Plan {
     /// The arrays, as the config lists them.
     pub arrays: Vec<PlannedArray>,
     /// The volumes that windows are cut out of, each once.
-    pub sources: Vec<SourceUrl>,
+    pub sources: Vec<VolumeSource>,
     /// Annotation properties that every point layer has: one column each.
     pub properties: Vec<PropertySpec>,
     /// What a person should know, though it is no error.
     pub warnings: Vec<String>,
+}
+
+/// A volume: where it lies, and what the config says of it. The same place under two names of layers of which
+/// the config says different things is two volumes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct VolumeSource {
+    /// Where it lies.
+    pub url: SourceUrl,
+    /// What the config says of the layer.
+    pub layer: LayerConfig,
 }
 
 /// A box and what became of its annotations.
@@ -191,6 +201,16 @@ impl Plan {
         self.arrays[array].source_of_group[group]
     }
 
+    /// Name in the config of the layer that the source is.
+    pub fn layer_of_source(&self, source: usize) -> &str {
+        let array = self
+            .arrays
+            .iter()
+            .position(|a| a.source_of_group.contains(&source));
+        let config = array.and_then(|a| self.config.arrays.get_index(a));
+        config.map_or("", |(_, array)| &array.layer)
+    }
+
     /// Number of samples in all splits.
     pub fn samples(&self) -> u64 {
         self.splits.iter().map(|s| s.samples.len() as u64).sum()
@@ -212,8 +232,8 @@ impl Plan {
         }
         for source in &self.sources {
             text(serde_json::json!([
-                source.format,
-                source.location.to_string()
+                source.url.format,
+                source.url.location.to_string()
             ]));
         }
         for array in &self.arrays {
@@ -237,3 +257,6 @@ impl Plan {
         hasher.finalize()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,12 +4,16 @@
 //! out come the object's bytes, or the fact that it is not stored. Keys cannot leave their root, and no
 //! object larger than the caller's limit is read. Only local files are read so far.
 
+mod compression;
 mod document;
 mod local;
 mod url;
 
 use std::fmt;
+use std::ops::Range;
 
+pub use compression::Compression;
+pub(crate) use compression::looks_like_gzip;
 pub use document::{DocumentError, parse_document, read_document};
 pub use local::LocalStore;
 pub use url::{Location, LocationError, SourceUrl};
@@ -24,6 +28,20 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Returns `false`, with `into` empty, where no such object is stored. An object of more than
     /// `limit_bytes` is an error.
     fn read(&self, key: &str, limit_bytes: u64, into: &mut Vec<u8>) -> Result<bool, StorageError>;
+
+    /// Replaces the contents of `into` by the bytes `range` of the object at `key`.
+    ///
+    /// Returns `false`, with `into` empty, where no such object is stored. An object that ends before the
+    /// range does is an error. The caller has checked the range's length against a limit.
+    fn read_range(
+        &self,
+        key: &str,
+        range: Range<u64>,
+        into: &mut Vec<u8>,
+    ) -> Result<bool, StorageError>;
+
+    /// Size in bytes of the object at `key`; `None` where no such object is stored.
+    fn size(&self, key: &str) -> Result<Option<u64>, StorageError>;
 
     /// The object's name for messages: a path or URL that a person can open.
     fn describe(&self, key: &str) -> String;
@@ -49,6 +67,21 @@ pub enum StorageError {
         found_bytes: u64,
         /// The caller's limit.
         limit_bytes: u64,
+    },
+    /// The object ends before the bytes that are needed do.
+    #[error(
+        "{object} has {found_bytes} bytes, but its bytes {start} to {end} are needed, so {end} expected: it is \
+         truncated, or what points into it is damaged"
+    )]
+    TooShort {
+        /// Path or URL.
+        object: String,
+        /// Its size.
+        found_bytes: u64,
+        /// First byte that is needed.
+        start: u64,
+        /// Byte after the last that is needed.
+        end: u64,
     },
     /// The key would leave the folder that it is relative to.
     #[error("the key {key:?} leaves {root}: a key is a relative path without `..`")]

@@ -5,24 +5,32 @@
 //! (I/O) and [`Volume::decode`] (CPU), so that the one can overlap the other. The [`BlockCache`] fetches
 //! and decodes every block once while it is needed.
 
+mod arrange;
+mod axes;
 mod cache;
 pub mod compressed_segmentation;
-mod compression;
 mod error;
+mod fill;
+mod format;
 mod grid;
+mod n5;
+mod placement;
 mod precomputed;
+mod zarr;
 
 use std::fmt;
 use std::sync::Arc;
 
+use crate::config::LayerConfig;
 use crate::data_type::DataType;
 use crate::geometry::{Resolution, VoxelBox};
-use crate::storage::SourceUrl;
+use crate::storage::{Compression, SourceUrl};
+use format::Format;
 
 pub use cache::{Block, BlockCache, BlockKey, BlockUses, CacheStats, Lookup};
-pub use compression::Compression;
 
 pub use error::VolumeError;
+pub use fill::FillValue;
 pub use grid::{BlockGrid, BlockIndex};
 
 /// Largest decoded block that is accepted, in bytes: a guard against sizes that a damaged or hostile
@@ -40,6 +48,8 @@ pub struct VolumeMeta {
     pub resolution: Resolution,
     /// The grid of blocks, and with it the volume's bounds.
     pub grid: BlockGrid,
+    /// What voxels read as that are not stored or lie outside of the bounds.
+    pub fill_value: FillValue,
 }
 
 impl VolumeMeta {
@@ -59,6 +69,9 @@ pub struct Encoded {
     pub compression: Compression,
     /// What is left when it is undone, where decoding takes a second step.
     inflated: Vec<u8>,
+    /// Where a block is stored in several parts: the bytes of each, one after the other in `bytes`; `None`
+    /// for a part that is not stored.
+    parts: Vec<Option<usize>>,
 }
 
 /// One layer at one resolution.
@@ -92,14 +105,41 @@ pub trait Volume: Send + Sync + fmt::Debug {
 
 /// Opens the volume at `source` at the scale whose resolution matches `resolution`.
 pub fn open(source: &SourceUrl, resolution: &Resolution) -> Result<Arc<dyn Volume>, VolumeError> {
-    match source.format.as_deref() {
-        None | Some("precomputed" | "neuroglancer-precomputed") => {
-            let volume = precomputed::PrecomputedVolume::open(&source.location, resolution)?;
+    open_layer(source, resolution, &LayerConfig::default())
+}
+
+/// Opens the volume at `source` as [`open`] does, with what the config says of the layer.
+pub fn open_layer(
+    source: &SourceUrl,
+    resolution: &Resolution,
+    layer: &LayerConfig,
+) -> Result<Arc<dyn Volume>, VolumeError> {
+    let location = &source.location;
+    let format = match source.format.as_deref() {
+        Some(name) => Format::from_name(name),
+        None => Some(Format::detect(location)?),
+    };
+    match format {
+        Some(Format::Precomputed) => {
+            if *layer != LayerConfig::default() {
+                return Err(VolumeError::NeedsNoLayerConfig {
+                    location: location.to_string(),
+                });
+            }
+            let volume = precomputed::PrecomputedVolume::open(location, resolution)?;
             Ok(Arc::new(volume))
         }
-        Some(format) => Err(VolumeError::Format {
-            location: source.location.to_string(),
-            format: format.to_owned(),
+        Some(Format::Zarr(version)) => {
+            let volume = zarr::ZarrVolume::open(location, version, resolution, layer)?;
+            Ok(Arc::new(volume))
+        }
+        Some(Format::N5) => {
+            let volume = n5::N5Volume::open(location, resolution, layer)?;
+            Ok(Arc::new(volume))
+        }
+        None => Err(VolumeError::Format {
+            location: location.to_string(),
+            format: source.format.clone().unwrap_or_default(),
         }),
     }
 }

@@ -144,14 +144,13 @@ fn boxes_stand_at_their_centres() {
 }
 
 #[test]
-fn a_sharded_layer_is_refused_by_its_member() {
+fn points_in_shards_on_two_levels_equal_their_rows() {
     let Some(data) = shared_data() else { return };
-    let source = SourceUrl {
-        format: None,
-        location: Location::Local(data.join("annotations/points_sharded_raw")),
-    };
-    let e = PointLayer::open(&source).unwrap_err().to_string();
-    assert!(e.contains("`spatial[0].sharding`"), "{e}");
+    let layer = open(&data.join("annotations/points_sharded_raw"));
+    let found = read_all(&layer, Anchor::Midpoint);
+    assert_rows(&data, &layer, &found, false);
+    let report = &found.report;
+    assert_eq!((report.cells_read, report.cells_empty), (1 + 4, 0));
 }
 
 /// The boxes of the collection, corners as they come.

@@ -17,3 +17,55 @@ fn every_example_config_parses() {
     }
     assert!(parsed >= 2);
 }
+
+fn docs() -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/config.md");
+    std::fs::read_to_string(path).unwrap()
+}
+
+#[test]
+fn the_page_on_configs_lists_every_key_of_the_schema() {
+    let (schema, docs) = (Config::schema(), docs());
+    let mut keys: Vec<String> = names(&schema["properties"]);
+    for (key, name) in [
+        ("points", "points."),
+        ("arrays", "arrays.NAME."),
+        ("layers", "layers.NAME."),
+    ] {
+        let part = &schema["properties"][key];
+        let target = part["$ref"]
+            .as_str()
+            .or(part["additionalProperties"]["$ref"].as_str())
+            .unwrap();
+        let part = schema.pointer(target.trim_start_matches('#')).unwrap();
+        keys.extend(
+            names(&part["properties"])
+                .into_iter()
+                .map(|k| format!("{name}{k}")),
+        );
+    }
+    assert!(keys.len() > 8, "{keys:?}");
+    for key in keys {
+        assert!(
+            docs.contains(&format!("\n| `{key}` |")),
+            "docs/config.md has no row for `{key}`"
+        );
+    }
+}
+
+#[test]
+fn the_example_on_the_page_parses() {
+    let docs = docs();
+    let example = docs
+        .split("```json")
+        .nth(1)
+        .unwrap()
+        .split("```")
+        .next()
+        .unwrap();
+    Config::parse(example.as_bytes(), Path::new("docs/config.md")).unwrap();
+}
+
+fn names(properties: &serde_json::Value) -> Vec<String> {
+    properties.as_object().unwrap().keys().cloned().collect()
+}

@@ -67,11 +67,13 @@ pub enum DatasetError {
     },
     /// A source of which nothing was found.
     #[error(
-        "none of the {touched} chunks that windows touch is stored in {source_url}: the path is probably wrong, or the layer is empty there. Nothing but zeros would have been written; correct the layer, and start anew with --force"
+        "the layer `{layer}`: none of the {touched} chunks that windows touch is stored in {location}: the path is probably wrong, or the layer is empty there. Nothing but zeros would have been written; correct the layer, and start anew with --force"
     )]
     NothingStored {
-        /// The volume.
-        source_url: String,
+        /// Name of the layer in the config.
+        layer: String,
+        /// Where the volume lies.
+        location: String,
         /// Chunks that windows touch.
         touched: u64,
     },

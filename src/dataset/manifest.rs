@@ -56,6 +56,8 @@ impl Manifest {
 /// A volume that windows were cut out of.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SourceEntry {
+    /// Name of the layer in the config.
+    pub layer: String,
     /// Format that its URL names, if any.
     pub format: Option<String>,
     /// Where it lies.

@@ -118,24 +118,38 @@ impl Output {
         &self,
         path: &str,
         value: &T,
-    ) -> Result<Vec<u8>, DatasetError> {
-        let mut bytes = serde_json::to_vec_pretty(value).map_err(|e| DatasetError::Io {
-            action: "write",
-            path: self.root.join(path),
-            source: e.into(),
-        })?;
-        bytes.push(b'\n');
-        self.write(path, &bytes)?;
-        Ok(bytes)
+    ) -> Result<(), DatasetError> {
+        self.write(path, &self.to_json(path, value)?)
+    }
+
+    /// Writes `value` as JSON to `path`, whole or not at all unless the machine crashes.
+    pub(super) fn write_json_unflushed<T: Serialize>(
+        &self,
+        path: &str,
+        value: &T,
+    ) -> Result<(), DatasetError> {
+        let file = self.written(path, &self.to_json(path, value)?)?;
+        self.rename(file, path)
     }
 
     /// Writes `bytes` to `path`, whole or not at all.
     pub(super) fn write(&self, path: &str, bytes: &[u8]) -> Result<(), DatasetError> {
+        self.finish(self.written(path, bytes)?, path)
+    }
+
+    fn to_json<T: Serialize>(&self, path: &str, value: &T) -> Result<Vec<u8>, DatasetError> {
+        let mut bytes = serde_json::to_vec_pretty(value)
+            .map_err(|e| DatasetError::io("write", self.root.join(path))(e.into()))?;
+        bytes.push(b'\n');
+        Ok(bytes)
+    }
+
+    fn written(&self, path: &str, bytes: &[u8]) -> Result<NamedTempFile, DatasetError> {
         let mut file = self.begin(path)?;
         file.as_file_mut()
             .write_all(bytes)
             .map_err(DatasetError::io("write", self.root.join(path)))?;
-        self.finish(file, path)
+        Ok(file)
     }
 
     /// A temporary file that will become `path`.
@@ -157,7 +171,12 @@ impl Output {
         let full = self.root.join(path);
         file.as_file()
             .sync_data()
-            .map_err(DatasetError::io("flush", &full))?;
+            .map_err(DatasetError::io("flush", full))?;
+        self.rename(file, path)
+    }
+
+    fn rename(&self, file: NamedTempFile, path: &str) -> Result<(), DatasetError> {
+        let full = self.root.join(path);
         // Temporary files are private to their owner; a dataset is for the lab.
         #[cfg(unix)]
         {

@@ -31,10 +31,10 @@ pub struct SourceUse {
 }
 
 impl Receipt {
-    /// Writes the receipt of a shard that stands.
+    /// Writes the receipt of a shard that stands. It is not flushed: the shard was, and a receipt that a crash of
+    /// the machine takes away or garbles is no receipt, so that its shard is made again.
     pub fn write(&self, output: &Output, layout: &Layout, id: ShardId) -> Result<(), DatasetError> {
-        output.write_json(&layout.receipt_path(id), self)?;
-        Ok(())
+        output.write_json_unflushed(&layout.receipt_path(id), self)
     }
 
     /// The shard's receipt, if there is one of this plan and the shard file stands with the size that it

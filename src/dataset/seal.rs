@@ -152,7 +152,8 @@ fn check_sources(manifest: &Manifest) -> Result<(), DatasetError> {
     match manifest.sources.iter().find(absent) {
         None => Ok(()),
         Some(source) => Err(DatasetError::NothingStored {
-            source_url: source.location.clone(),
+            layer: source.layer.clone(),
+            location: source.location.clone(),
             touched: source.chunks_touched,
         }),
     }

@@ -106,8 +106,8 @@ impl<'o> ShardWriter<'o> {
         self.write(encoded)
     }
 
-    /// Writes the index, flushes, and gives the file its name: (bytes, blake3).
-    pub fn finish(mut self) -> Result<(u64, blake3::Hash), DatasetError> {
+    /// Writes the index. What is left to do takes no computing: see [`WrittenShard::publish`].
+    pub fn finish(mut self) -> Result<WrittenShard<'o>, DatasetError> {
         self.index.resize(self.capacity, EMPTY);
         let mut index: Vec<u8> = self
             .index
@@ -117,8 +117,13 @@ impl<'o> ShardWriter<'o> {
             .collect();
         index.extend_from_slice(&crc32c::crc32c(&index).to_le_bytes());
         self.write(&index)?;
-        self.output.finish(self.file, &self.path)?;
-        Ok((self.written_bytes, self.hasher.finalize()))
+        Ok(WrittenShard {
+            output: self.output,
+            path: self.path,
+            file: self.file,
+            bytes: self.written_bytes,
+            blake3: self.hasher.finalize(),
+        })
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<(), DatasetError> {
@@ -132,6 +137,26 @@ impl<'o> ShardWriter<'o> {
             ))?;
         self.written_bytes += bytes.len() as u64;
         Ok(())
+    }
+}
+
+/// A shard whose bytes are all written, but that has no name yet.
+#[derive(Debug)]
+pub struct WrittenShard<'o> {
+    output: &'o Output,
+    path: String,
+    file: NamedTempFile,
+    /// Size of the file.
+    pub bytes: u64,
+    /// Digest of the file.
+    pub blake3: blake3::Hash,
+}
+
+impl WrittenShard<'_> {
+    /// Flushes the file to the disk and gives it its name. Waits for the disk, so it is best called by a
+    /// thread that does nothing else.
+    pub fn publish(self) -> Result<(), DatasetError> {
+        self.output.finish(self.file, &self.path)
     }
 }
 
@@ -196,3 +221,6 @@ impl ShardReader {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

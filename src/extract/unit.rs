@@ -4,8 +4,10 @@ use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 
 use super::window::{Region, copy};
-use super::{ExtractError, Shared, layer_of_source, schedule};
-use crate::dataset::{DatasetError, Receipt, SampleEncoder, ShardId, ShardWriter, SourceUse};
+use super::{ExtractError, Shared, schedule};
+use crate::dataset::{
+    DatasetError, Receipt, SampleEncoder, ShardId, ShardWriter, SourceUse, WrittenShard,
+};
 use crate::geometry::VoxelBox;
 use crate::plan::Sample;
 use crate::volume::{Block, BlockKey, Encoded, Lookup, VolumeError};
@@ -37,13 +39,30 @@ impl Scratch {
     }
 }
 
-/// Makes the shard `id`, the `number`th of this run: its size in bytes.
-pub(super) fn make_shard(
-    shared: &Shared<'_>,
+/// A shard that is cut and written, and what its receipt will say.
+pub(super) struct Cut<'a> {
+    id: ShardId,
+    shard: WrittenShard<'a>,
+    receipt: Receipt,
+}
+
+impl Cut<'_> {
+    /// Waits for the disk and receipts the shard: its size in bytes.
+    pub(super) fn publish(self, shared: &Shared<'_>) -> Result<u64, ExtractError> {
+        self.shard.publish()?;
+        let layout = &shared.sources.layout;
+        self.receipt.write(shared.output, layout, self.id)?;
+        Ok(self.receipt.bytes)
+    }
+}
+
+/// Cuts the shard `id`, the `number`th of this run. `None` where another thread failed meanwhile.
+pub(super) fn cut_shard<'a>(
+    shared: &Shared<'a>,
     number: u32,
     id: ShardId,
     scratch: Result<&mut Scratch, &mut DatasetError>,
-) -> Result<u64, ExtractError> {
+) -> Result<Option<Cut<'a>>, ExtractError> {
     let scratch = scratch.map_err(|e| DatasetError::Zarr {
         object: "the encoder".into(),
         problem: e.to_string(),
@@ -60,8 +79,8 @@ pub(super) fn make_shard(
         .resize(layout.sample_bytes(id.array) as usize, 0);
     for (i, sample) in samples.iter().enumerate() {
         if shared.stop.load(Ordering::Relaxed) {
-            // Another thread failed and its error is the one that is told.
-            return Ok(0);
+            // The other thread's error is the one that is told.
+            return Ok(None);
         }
         let any_stored = cut(shared, id.array, sample, &mut needs, scratch)?;
         let count = match any_stored {
@@ -82,16 +101,15 @@ pub(super) fn make_shard(
         }
         shared.progress.windows_done.fetch_add(1, Ordering::Relaxed);
     }
-    let (bytes, hash) = shard.finish()?;
+    let shard = shard.finish()?;
     let receipt = Receipt {
         plan_digest: shared.output.plan_digest().to_owned(),
-        bytes,
-        blake3: hash.to_string(),
+        bytes: shard.bytes,
+        blake3: shard.blake3.to_string(),
         nonzero,
         sources: source_uses(&needs),
     };
-    receipt.write(shared.output, layout, id)?;
-    Ok(bytes)
+    Ok(Some(Cut { id, shard, receipt }))
 }
 
 /// Every chunk that the samples touch, and which of them is the last to do so.
@@ -133,8 +151,8 @@ fn source_uses(needs: &HashMap<BlockKey, Need>) -> Vec<SourceUse> {
     uses
 }
 
-/// Cuts the sample's window into `scratch.window`. `false` where no stored chunk touches it: then all of it
-/// is the fill value, and the buffer's contents mean nothing.
+/// Cuts the sample's window into `scratch.window`. `false` where all of it is zero because no stored chunk
+/// touches it.
 fn cut(
     shared: &Shared<'_>,
     array: usize,
@@ -143,16 +161,18 @@ fn cut(
     scratch: &mut Scratch,
 ) -> Result<bool, ExtractError> {
     let source = shared.plan.source_of(array, sample);
-    let grid = shared.sources.volumes[source].meta().grid;
+    let meta = shared.sources.volumes[source].meta();
     let window = shared.plan.window_of(sample);
-    if !grid.bounds().contains_box(&window) {
-        scratch.window.fill(0);
+    if !meta.grid.bounds().contains_box(&window) {
+        let value_bytes = meta.data_type.size_bytes();
+        meta.fill_value.fill(value_bytes, &mut scratch.window);
     }
     let failed = |e: VolumeError| ExtractError::Layer {
-        layer: layer_of_source(shared.plan, source),
+        layer: shared.plan.layer_of_source(source).to_owned(),
         source: e,
     };
-    let mut any_stored = false;
+    // What the output holds where nothing is stored is zero: any other fill value is a value like others.
+    let mut any_stored = !meta.fill_value.is_zero();
     scratch.waiting.clear();
     for key in schedule::blocks(shared.plan, shared.sources, array, sample) {
         let block = match shared.cache.lookup(key) {
@@ -205,7 +225,7 @@ fn take(
         value_bytes: meta.data_type.size_bytes(),
     };
     copy(
-        values,
+        values.ok_or(meta.fill_value),
         &region(&meta.grid.block_box(index)),
         out,
         &region(window),

@@ -1,6 +1,7 @@
 //! Copying the common voxels of a block and a window, row by row.
 
 use crate::geometry::VoxelBox;
+use crate::volume::FillValue;
 
 /// A C-order array `[channel, z, y, x]` that covers a box of voxels.
 #[derive(Clone, Copy)]
@@ -20,9 +21,14 @@ impl Region<'_> {
     }
 }
 
-/// Copies the voxels that `block` and `window` share from `values` to `out`; where the block is not stored
-/// (`None`), zeros. `out` and `values` are arrays as [`Region`] says.
-pub(super) fn copy(values: Option<&[u8]>, block: &Region<'_>, out: &mut [u8], window: &Region<'_>) {
+/// Copies the voxels that `block` and `window` share from `values` to `out`; where the block is not stored,
+/// the fill value. `out` and `values` are arrays as [`Region`] says.
+pub(super) fn copy(
+    values: Result<&[u8], FillValue>,
+    block: &Region<'_>,
+    out: &mut [u8],
+    window: &Region<'_>,
+) {
     let Some(common) = block.covers.intersection(window.covers) else {
         return;
     };
@@ -34,8 +40,8 @@ pub(super) fn copy(values: Option<&[u8]>, block: &Region<'_>, out: &mut [u8], wi
                 let to = window.row(channel, z, y, x);
                 let to = &mut out[to..to + row_bytes];
                 match values {
-                    None => to.fill(0),
-                    Some(values) => {
+                    Err(fill_value) => fill_value.fill(window.value_bytes, to),
+                    Ok(values) => {
                         let from = block.row(channel, z, y, x);
                         to.copy_from_slice(&values[from..from + row_bytes]);
                     }
@@ -63,13 +69,15 @@ mod tests {
             at in prop::array::uniform3(-6i64..6), size in prop::array::uniform3(1i64..7),
             w_at in prop::array::uniform3(-6i64..6), w_size in prop::array::uniform3(1i64..7),
             channels in 1usize..3, value_bytes in prop::sample::select(vec![1usize, 2, 4, 8]), stored: bool,
+            fill in prop::sample::select(vec![[0; 8], [1, 2, 3, 4, 5, 6, 7, 8]]),
         ) {
             let (block, window) = (boxed(at, size), boxed(w_at, w_size));
             let region = |covers| Region { covers, channels, value_bytes };
             let bytes = |b: &VoxelBox| b.shape().iter().product::<u64>() as usize * channels * value_bytes;
             let values: Vec<u8> = (0..bytes(&block)).map(|i| (i % 251) as u8).collect();
             let mut out = vec![255; bytes(&window)];
-            copy(stored.then_some(&values[..]), &region(&block), &mut out, &region(&window));
+            let fill_value = FillValue::from_le_bytes(&fill[..value_bytes]).unwrap();
+            copy(stored.then_some(&values[..]).ok_or(fill_value), &region(&block), &mut out, &region(&window));
             let mut i = 0;
             for c in 0..channels {
                 for z in window.start[2]..window.end[2] {
@@ -82,7 +90,7 @@ mod tests {
                             for byte in 0..value_bytes {
                                 let expected = match (inside, stored) {
                                     (false, _) => 255,
-                                    (true, false) => 0,
+                                    (true, false) => fill[byte],
                                     (true, true) => values[from as usize * value_bytes + byte],
                                 };
                                 prop_assert_eq!(out[i], expected);

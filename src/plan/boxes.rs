@@ -7,11 +7,11 @@ use crate::collection::{Collection, LayerError, LayerGroup};
 use crate::config::{ConfigFile, Leaks, PointsFrom};
 use crate::geometry::BoxNm;
 use crate::points::{Annotation, PointSource, PointsInBoxes, PropertySpec};
-use crate::storage::{Location, SourceUrl};
+use crate::storage::Location;
 
 use super::{
-    DropReason, Plan, PlanError, PlannedArray, PlannedBox, PlannedSplit, Sample, leaks,
-    order::spatial_key,
+    DropReason, Plan, PlanError, PlannedArray, PlannedBox, PlannedSplit, Sample, VolumeSource,
+    leaks, order::spatial_key,
 };
 
 /// What has to be read for a plan: for each box that belongs to a split, its split, its layer group
@@ -22,7 +22,7 @@ pub struct Jobs {
     boxes: Vec<PlannedBox>,
     jobs: Vec<BoxJob>,
     arrays: Vec<PlannedArray>,
-    sources: Vec<SourceUrl>,
+    sources: Vec<VolumeSource>,
     point_sources: Vec<PointSource>,
     warnings: Vec<String>,
 }
@@ -168,9 +168,14 @@ impl Jobs {
         };
         let points = position(&mut self.point_sources, points);
         for (array, (name, wanted)) in self.arrays.iter_mut().zip(&config.arrays) {
-            let source = group
+            let url = group
                 .source(&wanted.layer)
                 .map_err(|e| blame(format!("arrays.{name}.layer"), &wanted.layer, e))?;
+            let layer = config.layers.get(&wanted.layer).cloned();
+            let source = VolumeSource {
+                url,
+                layer: layer.unwrap_or_default(),
+            };
             array
                 .source_of_group
                 .push(position(&mut self.sources, source));
@@ -290,7 +295,10 @@ fn samples_of_box(
 }
 
 /// For each property that every point layer has with one type: its position in each layer's list.
-fn common_properties(layers: &[&[PropertySpec]], warnings: &mut Vec<String>) -> Vec<Vec<usize>> {
+pub(super) fn common_properties(
+    layers: &[&[PropertySpec]],
+    warnings: &mut Vec<String>,
+) -> Vec<Vec<usize>> {
     let mut columns = Vec::new();
     let Some(first) = layers.first() else {
         return columns;

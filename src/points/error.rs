@@ -1,5 +1,6 @@
 //! Why annotations could not be had. Every message names the file, what was found and what was expected.
 
+use crate::neuroglancer::ShardError;
 use crate::neuroglancer::viewer_state::StateError;
 use crate::storage::{DocumentError, StorageError};
 
@@ -71,6 +72,17 @@ pub enum PointsError {
     /// A file could not be read.
     #[error(transparent)]
     Storage(#[from] StorageError),
+    /// A cell could not be had from its shard.
+    #[error(transparent)]
+    Shard(#[from] ShardError),
+    /// A cell is damaged, and there is a common reason for it.
+    #[error("{problem}{hint}")]
+    Hinted {
+        /// What is wrong.
+        problem: Box<PointsError>,
+        /// What may be behind it.
+        hint: &'static str,
+    },
     /// A file does not have the length that its count and the info's properties give.
     #[error(
         "{object} has {found_bytes} bytes; expected {expected_bytes}, for a count of {count} annotations of \

@@ -17,7 +17,7 @@ use std::ops::RangeInclusive;
 
 use rayon::prelude::*;
 
-use self::cells::{CellFiles, Cells};
+use self::cells::{Cells, cells};
 use self::grid::{Grid, Span};
 use self::info::Info;
 use self::record::{RecordLayout, geometry_digest};
@@ -82,7 +82,7 @@ impl Layer {
         let levels = std::mem::take(&mut info.levels)
             .into_iter()
             .map(|level| Level {
-                cells: Box::new(CellFiles(location.join(&level.key).open())),
+                cells: cells(location.join(&level.key).open(), level.sharding),
                 key: level.key,
                 grid: level.grid,
             })
@@ -254,7 +254,7 @@ impl Layer {
             return Ok(None);
         }
         let mut batch = Batch::default();
-        self.layout.read(buffer, &|| task.object(), |record| {
+        let read = self.layout.read(buffer, &|| task.object(), |record| {
             let Some(place) = self.layout.place(record.geometry, anchor) else {
                 batch.not_finite.push(record.id);
                 return;
@@ -276,8 +276,15 @@ impl Layer {
                     more_boxes: boxes.collect(),
                 });
             }
-        })?;
-        Ok(Some(batch))
+        });
+        match (read, task.level.cells.hint()) {
+            (Ok(()), _) => Ok(Some(batch)),
+            (Err(e), "") => Err(e),
+            (Err(e), hint) => Err(PointsError::Hinted {
+                problem: Box::new(e),
+                hint,
+            }),
+        }
     }
 
     /// Reads the two cells of a conflict again, to say what they hold.
@@ -288,7 +295,7 @@ impl Layer {
         for task in batches.map(|i| stored[i]) {
             let cell = task.level.grid.cell(task.number);
             if let Err(e) = task.level.cells.read(&cell, &mut buffer) {
-                return e.into();
+                return e;
             }
             let read = self.layout.read(&buffer, &|| task.object(), |record| {
                 let digest = geometry_digest(record.geometry);

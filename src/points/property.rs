@@ -158,6 +158,12 @@ pub struct PropertySpec {
 }
 
 impl PropertySpec {
+    /// A property for tests outside of this room.
+    #[cfg(test)]
+    pub(crate) fn for_test(id: &str, kind: PropertyKind) -> Self {
+        Self::new(id.to_owned(), kind)
+    }
+
     /// The property at its declared place; [`lay_out`] says where its value lies.
     pub(super) fn new(id: String, kind: PropertyKind) -> Self {
         Self {

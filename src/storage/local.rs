@@ -1,7 +1,8 @@
 //! Objects as files below a folder of the local file system.
 
 use std::fs::File;
-use std::io::{ErrorKind, Read};
+use std::io::{ErrorKind, Read, Seek, SeekFrom};
+use std::ops::Range;
 use std::path::{Component, Path, PathBuf};
 
 use super::{StorageError, Store};
@@ -30,43 +31,95 @@ impl LocalStore {
         }
         Ok(self.root.join(key))
     }
+
+    /// The file, its path and its size; `None` where there is none.
+    fn open(&self, key: &str) -> Result<Option<(File, PathBuf, u64)>, StorageError> {
+        let path = self.path(key)?;
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            // Below a file (`a/b` where `a` is one) there is none either.
+            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+                return Ok(None);
+            }
+            Err(e) => return Err(read_error(&path)(e)),
+        };
+        let metadata = file.metadata().map_err(read_error(&path))?;
+        match metadata.is_dir() {
+            true => Err(read_error(&path)(ErrorKind::IsADirectory.into())),
+            false => Ok(Some((file, path, metadata.len()))),
+        }
+    }
+}
+
+fn read_error(path: &Path) -> impl Fn(std::io::Error) -> StorageError {
+    move |source| StorageError::Read {
+        object: path.display().to_string(),
+        source,
+    }
 }
 
 impl Store for LocalStore {
     fn read(&self, key: &str, limit_bytes: u64, into: &mut Vec<u8>) -> Result<bool, StorageError> {
         into.clear();
-        let path = self.path(key)?;
-        let read_error = |source| StorageError::Read {
-            object: path.display().to_string(),
-            source,
+        let Some((file, path, size)) = self.open(key)? else {
+            return Ok(false);
         };
         let too_large = |found_bytes| StorageError::TooLarge {
             object: path.display().to_string(),
             found_bytes,
             limit_bytes,
         };
-        let file = match File::open(&path) {
-            Ok(file) => file,
-            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(false),
-            Err(e) => return Err(read_error(e)),
-        };
-        let metadata = file.metadata().map_err(read_error)?;
-        if metadata.is_dir() {
-            return Err(read_error(ErrorKind::IsADirectory.into()));
-        }
-        if metadata.len() > limit_bytes {
-            return Err(too_large(metadata.len()));
+        if size > limit_bytes {
+            return Err(too_large(size));
         }
         // The size is the file system's own word, not the file's, and it is within the limit.
-        into.reserve(metadata.len() as usize + 1);
+        into.reserve(size as usize + 1);
         let found = file
             .take(limit_bytes.saturating_add(1))
             .read_to_end(into)
-            .map_err(read_error)?;
+            .map_err(read_error(&path))?;
         match found as u64 > limit_bytes {
             true => Err(too_large(found as u64)),
             false => Ok(true),
         }
+    }
+
+    fn read_range(
+        &self,
+        key: &str,
+        range: Range<u64>,
+        into: &mut Vec<u8>,
+    ) -> Result<bool, StorageError> {
+        into.clear();
+        let Some((mut file, path, size)) = self.open(key)? else {
+            return Ok(false);
+        };
+        let Range { start, end } = range;
+        let too_short = |found_bytes| StorageError::TooShort {
+            object: path.display().to_string(),
+            found_bytes,
+            start,
+            end,
+        };
+        if size < end || end < start {
+            return Err(too_short(size));
+        }
+        let length = end - start;
+        file.seek(SeekFrom::Start(start))
+            .map_err(read_error(&path))?;
+        into.reserve(length as usize);
+        let found = file
+            .take(length)
+            .read_to_end(into)
+            .map_err(read_error(&path))?;
+        match found as u64 == length {
+            true => Ok(true),
+            false => Err(too_short(start + found as u64)),
+        }
+    }
+
+    fn size(&self, key: &str) -> Result<Option<u64>, StorageError> {
+        Ok(self.open(key)?.map(|(_, _, size)| size))
     }
 
     fn describe(&self, key: &str) -> String {
@@ -111,6 +164,23 @@ mod tests {
             ),
             "{e}"
         );
+    }
+
+    #[test]
+    fn a_range_is_read_whole_or_is_an_error() {
+        let (_dir, store) = store();
+        let mut bytes = vec![9; 100];
+        assert!(store.read_range("a/b", 1..4, &mut bytes).unwrap());
+        assert_eq!(bytes, b"234");
+        assert!(!store.read_range("a/c", 1..4, &mut bytes).unwrap());
+        assert!(!store.read_range("a/b/c", 1..4, &mut bytes).unwrap());
+        assert_eq!(store.size("a/b").unwrap(), Some(5));
+        assert_eq!(store.size("a/c").unwrap(), None);
+        for range in [1..6, 5..u64::MAX, u64::MAX - 1..u64::MAX] {
+            let e = store.read_range("a/b", range, &mut bytes).unwrap_err();
+            let found = matches!(e, StorageError::TooShort { found_bytes: 5, .. });
+            assert!(found && e.to_string().contains("a/b"), "{e}");
+        }
     }
 
     #[test]

@@ -74,6 +74,7 @@ impl SourceUrl {
     /// Understands `text`; relative paths count from `base`.
     pub fn parse(text: &str, base: &Location) -> Result<Self, LocationError> {
         let trimmed = text.trim();
+        let mut inner_path = "";
         let (place, format) = match trimmed.split_once('|') {
             Some((place, pipeline)) => {
                 let mut steps = pipeline.split('|');
@@ -84,7 +85,8 @@ impl SourceUrl {
                         why: "it has several `|` steps; only `PLACE|FORMAT:` is read",
                     });
                 }
-                let format = format.split_once(':').map_or(format, |(name, _)| name);
+                let (format, path) = format.split_once(':').unwrap_or((format, ""));
+                inner_path = path.trim_start_matches('/');
                 (place, Some(format.to_owned()))
             }
             None => match trimmed.split_once("://") {
@@ -109,10 +111,11 @@ impl SourceUrl {
                 source_url: text.to_owned(),
             });
         }
-        Ok(Self {
-            format,
-            location: base.join(path),
-        })
+        let location = match inner_path.is_empty() {
+            true => base.join(path),
+            false => base.join(path).join(inner_path),
+        };
+        Ok(Self { format, location })
     }
 }
 
@@ -196,6 +199,14 @@ mod tests {
             parse("file://../vnc/img/|neuroglancer-precomputed:"),
             (Some("neuroglancer-precomputed".to_owned()), img)
         );
+    }
+
+    #[test]
+    fn a_path_after_the_format_is_a_folder_inside() {
+        let inside = (Some("zarr2".to_owned()), "/data/vnc/img/s1".to_owned());
+        assert_eq!(parse("file://./img|zarr2:s1/"), inside);
+        assert_eq!(parse("file:///data/vnc/img/|zarr2:/s1"), inside);
+        assert_eq!(parse("zarr2://./img/s1"), inside);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What can be wrong with a volume.
 
 use super::compressed_segmentation::CompressedSegmentationError;
+use crate::neuroglancer::ShardError;
 use crate::storage::{DocumentError, StorageError};
 
 /// Why a volume cannot be opened or a block of it cannot be had. Every message names the file or URL.
@@ -8,13 +9,39 @@ use crate::storage::{DocumentError, StorageError};
 pub enum VolumeError {
     /// The format is not read.
     #[error(
-        "the volume at {location} has the format `{format}`, which is not read; expected Neuroglancer `precomputed`"
+        "the volume at {location} has the format `{format}`, which is not read; expected `precomputed`, `zarr` (or `zarr2`, `zarr3`) or `n5`"
     )]
     Format {
         /// Where it lies.
         location: String,
         /// The format that its URL names.
         format: String,
+    },
+    /// Nothing there says which format it is.
+    #[error(
+        "{location} holds no volume that is read: found none of info (precomputed), zarr.json, .zarray, .zgroup or .zattrs (Zarr), attributes.json (N5); check the path"
+    )]
+    NoVolume {
+        /// The folder or URL.
+        location: String,
+    },
+    /// The config says of a layer what its source says itself.
+    #[error(
+        "the config's `layers` has an entry for the precomputed volume at {location}, whose info file says resolution, offset and axes; remove the entry"
+    )]
+    NeedsNoLayerConfig {
+        /// Where it lies.
+        location: String,
+    },
+    /// The source says too little about itself.
+    #[error("{object} {lacks}; say it in the config: \"layers\": {{ \"<layer>\": {example} }}")]
+    Lacks {
+        /// The array.
+        object: String,
+        /// What is not known.
+        lacks: String,
+        /// What to add to the config.
+        example: &'static str,
     },
     /// The info file could not be had.
     #[error(transparent)]
@@ -44,6 +71,9 @@ pub enum VolumeError {
     /// A chunk could not be read.
     #[error(transparent)]
     Storage(#[from] StorageError),
+    /// A chunk could not be had from its shard.
+    #[error(transparent)]
+    Shard(#[from] ShardError),
     /// A chunk is damaged.
     #[error("the chunk {object} cannot be decoded: {problem}")]
     Chunk {

@@ -1,24 +1,23 @@
-//! Neuroglancer precomputed volumes, one file per chunk.
+//! Neuroglancer precomputed volumes.
 //!
-//! Format: google/neuroglancer `src/datasource/precomputed/volume.md`. A chunk is the file `NAME` below
-//! the scale's key, or, as CloudVolume writes on file systems, `NAME.gz`. `voxel_offset` is part of the
-//! name, and the last chunk along an axis is named by and holds the truncated range.
+//! Format: google/neuroglancer `src/datasource/precomputed/volume.md`. Where a chunk's bytes lie, in a file of
+//! its own or in a shard, is one question (`chunks`); what they mean is another (`encoding`).
 
+mod chunks;
+mod encoding;
 mod info;
+mod picture;
 
-use super::compression::{gunzip, looks_like_gzip};
-use super::{
-    BlockIndex, Compression, Encoded, Volume, VolumeError, VolumeMeta, compressed_segmentation,
-};
+use super::{BlockIndex, Encoded, Volume, VolumeError, VolumeMeta};
 use crate::geometry::Resolution;
-use crate::storage::{Location, Store};
-use info::Encoding;
-use std::sync::Arc;
+use crate::storage::{Compression, Location, looks_like_gzip};
+use chunks::Chunks;
+use encoding::{Encoding, Problem, check_raw};
 
 /// One scale of a precomputed volume.
 #[derive(Debug)]
 pub(super) struct PrecomputedVolume {
-    store: Arc<dyn Store>,
+    chunks: Chunks,
     meta: VolumeMeta,
     encoding: Encoding,
     digest: blake3::Hash,
@@ -29,52 +28,22 @@ impl PrecomputedVolume {
     pub(super) fn open(location: &Location, resolution: &Resolution) -> Result<Self, VolumeError> {
         let scale = info::read(location, resolution)?;
         Ok(Self {
-            store: scale.location.open(),
+            chunks: Chunks::new(scale.location.open(), scale.sharding),
             meta: scale.meta,
             encoding: scale.encoding,
             digest: scale.digest,
         })
     }
-
-    fn chunk_name(&self, block: BlockIndex) -> String {
-        let b = self.meta.grid.block_box(block);
-        let [x, y, z] = std::array::from_fn(|d| format!("{}-{}", b.start[d], b.end[d]));
-        format!("{x}_{y}_{z}")
-    }
-
-    fn stored_name(&self, block: BlockIndex, compression: Compression) -> String {
-        let name = self.chunk_name(block);
-        match compression {
-            Compression::None => name,
-            Compression::Gzip => name + ".gz",
-        }
-    }
-
-    /// Most bytes that the block can have in its own encoding.
-    fn encoded_limit_bytes(&self, block: BlockIndex) -> usize {
-        let region = self.meta.grid.block_box(block);
-        match self.encoding {
-            Encoding::Raw => self.meta.block_bytes(&region),
-            Encoding::CompressedSegmentation { block: inner } => {
-                let voxels = std::array::from_fn::<u64, 3, _>(|d| {
-                    region.shape()[d].next_multiple_of(u64::from(inner[d]))
-                });
-                let voxels: u64 = voxels.iter().product();
-                // Per voxel at most 32 bits of index, a table entry and, in blocks of one voxel, a header.
-                let per_voxel = 4 + self.meta.data_type.size_bytes() as u64 + 8;
-                ((voxels * per_voxel + 4) * u64::from(self.meta.channels)) as usize
-            }
-        }
-    }
 }
 
 impl Volume for PrecomputedVolume {
     fn describe(&self) -> String {
-        self.store.describe("")
+        self.chunks.describe_all()
     }
 
     fn describe_block(&self, block: BlockIndex) -> String {
-        self.store.describe(&self.chunk_name(block))
+        self.chunks
+            .describe(&self.meta.grid, block, Compression::None)
     }
 
     fn meta(&self) -> &VolumeMeta {
@@ -86,16 +55,11 @@ impl Volume for PrecomputedVolume {
     }
 
     fn fetch(&self, block: BlockIndex, encoded: &mut Encoded) -> Result<bool, VolumeError> {
-        // Compressed and otherwise wrong files may be longer; decoding says what is wrong with them.
-        let limit_bytes = 2 * self.encoded_limit_bytes(block) as u64 + (1 << 20);
-        for compression in [Compression::None, Compression::Gzip] {
-            let name = self.stored_name(block, compression);
-            if self.store.read(&name, limit_bytes, &mut encoded.bytes)? {
-                encoded.compression = compression;
-                return Ok(true);
-            }
-        }
-        Ok(false)
+        let region = self.meta.grid.block_box(block);
+        // Compressed and otherwise wrong chunks may be longer; decoding says what is wrong with them.
+        let limit_bytes = 2 * self.encoding.limit_bytes(&self.meta, &region) as u64 + (1 << 20);
+        self.chunks
+            .fetch(&self.meta.grid, block, limit_bytes, encoded)
     }
 
     fn decode(
@@ -104,60 +68,45 @@ impl Volume for PrecomputedVolume {
         encoded: &mut Encoded,
         values: &mut Vec<u8>,
     ) -> Result<(), VolumeError> {
-        let object = || {
-            self.store
-                .describe(&self.stored_name(block, encoded.compression))
-        };
-        let damaged = |problem| VolumeError::Chunk {
-            object: object(),
-            problem,
-        };
         let region = self.meta.grid.block_box(block);
-        let limit_bytes = self.encoded_limit_bytes(block);
-        let gzipped = encoded.compression == Compression::Gzip
-            || (looks_like_gzip(&encoded.bytes)
-                && !matches!(self.encoding, Encoding::Raw if encoded.bytes.len() == limit_bytes));
-        match self.encoding {
-            Encoding::Raw => {
-                match gzipped {
-                    true => gunzip(&encoded.bytes, limit_bytes, values).map_err(damaged)?,
-                    false => std::mem::swap(&mut encoded.bytes, values),
-                }
-                if values.len() != limit_bytes {
-                    let problem = format!(
-                        "it has {} bytes, expected {limit_bytes}: {} x {} x {} voxels, {} channel(s) of {}",
-                        values.len(),
-                        region.shape()[0],
-                        region.shape()[1],
-                        region.shape()[2],
-                        self.meta.channels,
-                        self.meta.data_type,
-                    );
-                    return Err(damaged(problem));
-                }
-                Ok(())
+        let limit_bytes = self.encoding.limit_bytes(&self.meta, &region);
+        let stored = encoded.compression;
+        let compression = match stored {
+            Compression::None if self.is_secretly_gzip(&encoded.bytes, limit_bytes) => {
+                Compression::Gzip
             }
-            Encoding::CompressedSegmentation { block: inner } => {
-                if gzipped {
-                    gunzip(&encoded.bytes, limit_bytes, &mut encoded.inflated).map_err(damaged)?;
+            other => other,
+        };
+        // Raw values need no second step.
+        let (bytes, inflated) = (&mut encoded.bytes, &mut encoded.inflated);
+        let result = match self.encoding {
+            Encoding::Raw => compression
+                .undo(bytes, limit_bytes, values)
+                .map_err(Problem::Text)
+                .and_then(|()| check_raw(values, &self.meta, &region)),
+            _ => compression
+                .undo(bytes, limit_bytes, inflated)
+                .map_err(Problem::Text)
+                .and_then(|()| {
+                    self.encoding
+                        .decode(inflated, &self.meta, &region, bytes, values)
+                }),
+        };
+        result.map_err(|problem| {
+            let object = self.chunks.describe(&self.meta.grid, block, stored);
+            match problem {
+                Problem::Text(problem) => VolumeError::Chunk { object, problem },
+                Problem::CompressedSegmentation(source) => {
+                    VolumeError::CompressedSegmentation { object, source }
                 }
-                let bytes = match gzipped {
-                    true => &encoded.inflated,
-                    false => &encoded.bytes,
-                };
-                compressed_segmentation::decode(
-                    bytes,
-                    region.shape().map(|n| n as usize),
-                    self.meta.channels as usize,
-                    inner.map(|n| n as usize),
-                    self.meta.data_type.size_bytes(),
-                    values,
-                )
-                .map_err(|source| VolumeError::CompressedSegmentation {
-                    object: object(),
-                    source,
-                })
             }
-        }
+        })
+    }
+}
+
+impl PrecomputedVolume {
+    /// Whether bytes that are not declared as gzip are, and cannot be a chunk's own.
+    fn is_secretly_gzip(&self, bytes: &[u8], raw_bytes: usize) -> bool {
+        looks_like_gzip(bytes) && !(self.encoding == Encoding::Raw && bytes.len() == raw_bytes)
     }
 }

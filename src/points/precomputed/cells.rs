@@ -1,9 +1,12 @@
-//! Where the cells of a level are stored. Today each is a file of its own; sharded levels come in here.
+//! Where the cells of a level are stored: each in a file of its own, or many in a shard. Levels of one
+//! layer may differ in this.
 
 use std::fmt;
 use std::sync::Arc;
 
-use crate::storage::{StorageError, Store};
+use crate::neuroglancer::{MortonGrid, ShardingSpec, Shards};
+use crate::points::PointsError;
+use crate::storage::{Compression, Store};
 
 /// Largest cell that is read, in bytes.
 const MAX_CELL_BYTES: u64 = 4 << 30;
@@ -11,15 +14,34 @@ const MAX_CELL_BYTES: u64 = 4 << 30;
 /// The stored cells of one level.
 pub(super) trait Cells: fmt::Debug + Send + Sync {
     /// Replaces the contents of `into` by the list of annotations in `cell`; `false` if none is stored.
-    fn read(&self, cell: &[u64], into: &mut Vec<u8>) -> Result<bool, StorageError>;
+    fn read(&self, cell: &[u64], into: &mut Vec<u8>) -> Result<bool, PointsError>;
 
     /// The place of a cell, for messages.
     fn describe(&self, cell: &[u64]) -> String;
+
+    /// What may be behind a damaged cell, for messages; often nothing.
+    fn hint(&self) -> &'static str {
+        ""
+    }
+}
+
+/// The cells of a level: `sharding` as its info says.
+pub(super) fn cells(
+    store: Arc<dyn Store>,
+    sharding: Option<(ShardingSpec, MortonGrid)>,
+) -> Box<dyn Cells> {
+    match sharding {
+        None => Box::new(CellFiles(store)),
+        Some((spec, ids)) => Box::new(ShardedCells {
+            shards: Shards::new(store, spec),
+            ids,
+        }),
+    }
 }
 
 /// A file per cell, named by its coordinates.
 #[derive(Debug)]
-pub(super) struct CellFiles(pub(super) Arc<dyn Store>);
+struct CellFiles(Arc<dyn Store>);
 
 fn file_name(cell: &[u64]) -> String {
     let parts: Vec<String> = cell.iter().map(u64::to_string).collect();
@@ -27,11 +49,51 @@ fn file_name(cell: &[u64]) -> String {
 }
 
 impl Cells for CellFiles {
-    fn read(&self, cell: &[u64], into: &mut Vec<u8>) -> Result<bool, StorageError> {
-        self.0.read(&file_name(cell), MAX_CELL_BYTES, into)
+    fn read(&self, cell: &[u64], into: &mut Vec<u8>) -> Result<bool, PointsError> {
+        Ok(self.0.read(&file_name(cell), MAX_CELL_BYTES, into)?)
     }
 
     fn describe(&self, cell: &[u64]) -> String {
         self.0.describe(&file_name(cell))
+    }
+}
+
+/// Cells in shards: the id of a cell is its compressed Morton code over the level's `grid_shape`.
+#[derive(Debug)]
+struct ShardedCells {
+    shards: Shards,
+    ids: MortonGrid,
+}
+
+impl Cells for ShardedCells {
+    fn read(&self, cell: &[u64], into: &mut Vec<u8>) -> Result<bool, PointsError> {
+        into.clear();
+        let Some(id) = self.ids.code(cell) else {
+            return Ok(false);
+        };
+        if !self.shards.read(id, MAX_CELL_BYTES, into)? {
+            return Ok(false);
+        }
+        let encoding = self.shards.data_encoding();
+        if encoding != Compression::None {
+            let mut stored = std::mem::take(into);
+            encoding
+                .undo(&mut stored, MAX_CELL_BYTES as usize, into)
+                .map_err(|found| PointsError::Cell {
+                    object: self.describe(cell),
+                    found,
+                    expected: "what its `data_encoding` says".to_owned() + self.hint(),
+                })?;
+        }
+        Ok(true)
+    }
+
+    fn describe(&self, cell: &[u64]) -> String {
+        let id = self.ids.code(cell).unwrap_or_default();
+        format!("cell {} in {}", file_name(cell), self.shards.describe(id))
+    }
+
+    fn hint(&self) -> &'static str {
+        self.shards.hint()
     }
 }

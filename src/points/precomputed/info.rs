@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::grid::Grid;
-use crate::neuroglancer::{Dimensions, GeometryKind, spatial_axes};
+use crate::neuroglancer::{Dimensions, GeometryKind, MortonGrid, ShardingSpec, spatial_axes};
 use crate::points::PointsError;
 use crate::points::property::{PropertyKind, PropertySpec, lay_out};
 use crate::storage::parse_document;
@@ -36,6 +36,8 @@ pub(super) struct LevelInfo {
     /// Its folder, relative to the info's.
     pub(super) key: String,
     pub(super) grid: Grid,
+    /// How cells are found in shards, and their ids.
+    pub(super) sharding: Option<(ShardingSpec, MortonGrid)>,
 }
 
 #[derive(Deserialize)]
@@ -131,17 +133,7 @@ impl Info {
         let mut warnings = Vec::new();
         let mut levels = Vec::new();
         for (i, level) in raw.spatial.into_iter().enumerate() {
-            let field = |member| format!("spatial[{i}].{member}");
-            if level.sharding.is_some() {
-                return Err(blame.on(
-                    field("sharding"),
-                    "a sharding specification".to_owned(),
-                    format!(
-                        "none: sharded levels (here {:?}) are not read yet",
-                        level.key
-                    ),
-                ));
-            }
+            let field = |member: &str| format!("spatial[{i}].{member}");
             check_key(&level.key, field("key"), &blame)?;
             blame.rank(field("chunk_size"), level.chunk_size.len(), rank)?;
             blame.rank(field("grid_shape"), level.grid_shape.len(), rank)?;
@@ -160,9 +152,14 @@ impl Info {
                     grid.shape(),
                 ));
             }
+            let sharding = match level.sharding.filter(|v| !v.is_null()) {
+                None => None,
+                Some(value) => Some(sharding(&value, &level.grid_shape, &grid, field, &blame)?),
+            };
             levels.push(LevelInfo {
                 key: level.key,
                 grid,
+                sharding,
             });
         }
         if levels.is_empty() {
@@ -233,6 +230,31 @@ fn properties(raw: Vec<RawProperty>, blame: &Blame) -> Result<Vec<PropertySpec>,
         properties.push(property);
     }
     Ok(properties)
+}
+
+/// The `sharding` of a level. Ids are made with the `grid_shape` as declared: a writer had it too.
+fn sharding(
+    value: &Value,
+    declared: &[f64],
+    grid: &Grid,
+    field: impl Fn(&str) -> String,
+    blame: &Blame,
+) -> Result<(ShardingSpec, MortonGrid), PointsError> {
+    let spec = ShardingSpec::parse(value).map_err(|wrong| {
+        let member = format!("{}.{}", field("sharding"), wrong.field);
+        blame.on(member, wrong.found, wrong.expected)
+    })?;
+    let is_count = |n: f64| (1.0..=2f64.powi(53)).contains(&n) && n.fract() == 0.0;
+    let sizes = declared.iter().zip(grid.shape());
+    let shape: Vec<u64> = sizes
+        .map(|(declared, mended)| match is_count(*declared) {
+            true => *declared as u64,
+            false => mended,
+        })
+        .collect();
+    let ids = MortonGrid::new(&shape)
+        .map_err(|e| blame.on(field("grid_shape"), e.to_string(), "fewer cells"))?;
+    Ok((spec, ids))
 }
 
 /// A key is a relative path; `..` is allowed by the format, another root is not.
@@ -355,18 +377,22 @@ mod tests {
     }
 
     #[test]
-    fn a_sharded_level_among_unsharded_ones_is_refused_by_its_member() {
-        let e = info(|i| {
-            let mut sharded = i["spatial"][0].clone();
-            sharded["sharding"] = json!({"@type": "neuroglancer_uint64_sharded_v1"});
-            sharded["key"] = json!("fine");
-            i["spatial"].as_array_mut().unwrap().push(sharded);
-        })
-        .unwrap_err();
-        assert!(
-            e.contains("`spatial[1].sharding`") && e.contains("\"fine\""),
-            "{e}"
-        );
+    fn ids_of_sharded_cells_are_made_from_the_declared_shape_where_it_is_one() {
+        let ids = |declared: Value| {
+            let info = info(|i| {
+                i["spatial"][0]["grid_shape"] = declared;
+                i["spatial"][0]["sharding"] = json!({
+                    "@type": "neuroglancer_uint64_sharded_v1", "preshift_bits": 0, "hash": "identity",
+                    "minishard_bits": 0, "shard_bits": 0,
+                });
+            });
+            let level = info.unwrap().levels.remove(0);
+            (level.sharding.unwrap().1, level.grid.shape())
+        };
+        let (grid, _) = ids(json!([7, 1, 1]));
+        assert_eq!(grid, MortonGrid::new(&[7, 1, 1]).unwrap());
+        let (grid, mended) = ids(json!([0, 1.5, -3]));
+        assert_eq!(grid, MortonGrid::new(&mended).unwrap());
     }
 
     #[test]

@@ -1,10 +1,13 @@
 //! Whole layers, written by hand into a folder, read through the public door.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde_json::{Value, json};
 
 use crate::geometry::{BoxNm, PointNm};
+use crate::neuroglancer::MortonGrid;
+use crate::neuroglancer::testing::write_shards;
 use crate::points::{Anchor, PointLayer, PointsError, PointsInBoxes};
 use crate::storage::{Location, SourceUrl};
 
@@ -55,6 +58,29 @@ impl TestLayer {
         let path = self.dir.path().join("layer").join(file);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, bytes).unwrap();
+        self
+    }
+
+    /// The same layer with the cells of level `i` in shards, under ids that are made from `grid_shape`.
+    fn sharded(mut self, i: usize, sharding: Value) -> Self {
+        let level = &mut self.info["spatial"][i];
+        level["sharding"] = sharding.clone();
+        let shape: Vec<u64> = serde_json::from_value(level["grid_shape"].clone()).unwrap();
+        let ids = MortonGrid::new(&shape).unwrap();
+        let folder = self
+            .dir
+            .path()
+            .join("layer")
+            .join(level["key"].as_str().unwrap());
+        let mut cells = BTreeMap::new();
+        for entry in std::fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_str().unwrap();
+            let cell: Vec<u64> = name.split('_').map(|n| n.parse().unwrap()).collect();
+            cells.insert(ids.code(&cell).unwrap(), std::fs::read(&path).unwrap());
+            std::fs::remove_file(path).unwrap();
+        }
+        write_shards(&folder, &sharding, &cells, false);
         self
     }
 
@@ -430,5 +456,81 @@ fn the_result_does_not_depend_on_the_number_of_threads() {
     assert_eq!(
         (one.per_box[0].len(), &one.per_box, &one.report),
         (36, &many.per_box, &many.report)
+    );
+}
+
+fn sharding(index_encoding: &str, data_encoding: &str) -> Value {
+    json!({
+        "@type": "neuroglancer_uint64_sharded_v1", "preshift_bits": 1, "hash": "murmurhash3_x86_128",
+        "minishard_bits": 2, "shard_bits": 1,
+        "minishard_index_encoding": index_encoding, "data_encoding": data_encoding,
+    })
+}
+
+/// Two levels with points all over.
+fn two_levels() -> TestLayer {
+    let mut layer = TestLayer::new("POINT")
+        .level(json!({"key": "s1", "grid_shape": [8, 3, 1], "chunk_size": [5, 15, 40]}));
+    for i in 0..4 {
+        let x = 10.0 * i as f32 + 1.0;
+        layer = layer
+            .cell(&format!("s0/{i}_2_0"), &[(i, &[x, 25.0, 1.0])])
+            .cell(&format!("s1/{}_1_0", 2 * i), &[(100 + i, &[x, 17.0, 1.0])]);
+    }
+    layer
+}
+
+#[test]
+fn one_level_may_be_sharded_and_the_next_not() {
+    let plain = two_levels().read(&[everything()]).unwrap();
+    assert_eq!(ids(&plain), [[0, 1, 2, 3, 100, 101, 102, 103]]);
+    for levels in [vec![0], vec![1], vec![0, 1]] {
+        for (index, data) in [
+            ("raw", "raw"),
+            ("raw", "gzip"),
+            ("gzip", "raw"),
+            ("gzip", "gzip"),
+        ] {
+            let layer = levels.iter().fold(two_levels(), |layer, i| {
+                layer.sharded(*i, sharding(index, data))
+            });
+            let sharded = layer.read(&[everything()]).unwrap();
+            assert_eq!(sharded.per_box, plain.per_box, "{levels:?} {index} {data}");
+            assert_eq!(sharded.report.cells_read, plain.report.cells_read);
+            assert_eq!(sharded.report.cells_empty, plain.report.cells_empty);
+        }
+    }
+}
+
+#[test]
+fn a_damaged_cell_names_its_shard_and_its_cell() {
+    let layer = two_levels()
+        .file("s1/0_0_0", &[5, 0, 0, 0, 0, 0, 0, 0])
+        .sharded(1, sharding("raw", "raw"));
+    let e = layer.read(&[everything()]).unwrap_err().to_string();
+    assert!(
+        e.contains("cell 0_0_0 in ") && e.contains(".shard (chunk 0)"),
+        "{e}"
+    );
+    assert!(!e.contains("zetta_utils"), "{e}");
+}
+
+#[test]
+fn a_damaged_cell_beside_a_gzip_minishard_index_says_who_writes_such_files() {
+    let layer = two_levels()
+        .file("s1/0_0_0", &[5, 0, 0, 0, 0, 0, 0, 0])
+        .sharded(1, sharding("gzip", "raw"));
+    let e = layer.read(&[everything()]).unwrap_err().to_string();
+    assert!(e.contains("zetta_utils") && e.contains("expected"), "{e}");
+}
+
+#[test]
+fn a_wrong_sharding_is_named_by_its_member() {
+    let mut layer = two_levels();
+    layer.info["spatial"][1]["sharding"] = sharding("raw", "lz4");
+    let e = layer.open().unwrap_err().to_string();
+    assert!(
+        e.contains("`spatial[1].sharding.data_encoding`") && e.contains("\"lz4\""),
+        "{e}"
     );
 }

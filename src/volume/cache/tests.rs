@@ -1,7 +1,7 @@
 use super::*;
 use crate::data_type::DataType;
 use crate::geometry::{Resolution, VoxelBox};
-use crate::volume::{BlockGrid, BlockIndex, VolumeMeta};
+use crate::volume::{BlockGrid, BlockIndex, FillValue, VolumeMeta};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Blocks of 8 voxels along x, each filled with its number; multiples of 10 are not stored, 13 is damaged.
@@ -23,6 +23,7 @@ impl FakeVolume {
                 channels: 1,
                 resolution: Resolution::new([1.0; 3]).unwrap(),
                 grid: BlockGrid::new(bounds, [8, 1, 1]),
+                fill_value: FillValue::ZERO,
             },
             fetches: AtomicU64::new(0),
         }

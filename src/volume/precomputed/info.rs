@@ -4,10 +4,13 @@ use std::path::Path;
 
 use serde::Deserialize;
 
+use super::encoding::Encoding;
+use super::picture::Format;
 use crate::data_type::DataType;
 use crate::geometry::{MAX_VOXEL, Resolution, VoxelBox};
+use crate::neuroglancer::{MortonGrid, ShardingSpec};
 use crate::storage::{Location, read_document};
-use crate::volume::{BlockGrid, MAX_BLOCK_BYTES, VolumeError, VolumeMeta};
+use crate::volume::{BlockGrid, FillValue, MAX_BLOCK_BYTES, VolumeError, VolumeMeta};
 
 const EXPECTED: &str = "the info file of a Neuroglancer precomputed volume";
 
@@ -19,14 +22,9 @@ pub(super) struct Scale {
     pub location: Location,
     pub meta: VolumeMeta,
     pub encoding: Encoding,
+    /// How chunks are found in shards, and their ids.
+    pub sharding: Option<(ShardingSpec, MortonGrid)>,
     pub digest: blake3::Hash,
-}
-
-/// How a chunk is encoded.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Encoding {
-    Raw,
-    CompressedSegmentation { block: [u32; 3] },
 }
 
 #[derive(Deserialize)]
@@ -117,17 +115,12 @@ pub(super) fn read(location: &Location, wanted: &Resolution) -> Result<Scale, Vo
         });
     };
     let bad = |field: &str, problem| bad(format!("scales[{i}].{field}"), problem);
-    if scale.sharding.as_ref().is_some_and(|s| !s.is_null()) {
-        return Err(bad(
-            "sharding",
-            "sharded volumes are not read yet, expected one file per chunk".into(),
-        ));
-    }
     let meta = VolumeMeta {
         data_type,
         channels: info.num_channels,
         resolution,
         grid: grid(scale, bad)?,
+        fill_value: FillValue::ZERO,
     };
     // A chunk may be declared larger than the volume; what is stored of it never is.
     let block: [u64; 3] = std::array::from_fn(|d| {
@@ -152,7 +145,8 @@ pub(super) fn read(location: &Location, wanted: &Resolution) -> Result<Scale, Vo
                 format!("found {:?}, expected a relative path", scale.key),
             )
         })?,
-        encoding: encoding(scale, data_type, bad)?,
+        encoding: encoding(scale, data_type, info.num_channels, bad)?,
+        sharding: sharding(scale, &meta.grid, bad)?,
         digest: digest(&value, i),
         meta,
     })
@@ -195,6 +189,7 @@ fn grid(
 fn encoding(
     scale: &ScaleInfo,
     data_type: DataType,
+    channels: u32,
     bad: impl Fn(&str, String) -> VolumeError,
 ) -> Result<Encoding, VolumeError> {
     match scale.encoding.to_ascii_lowercase().as_str() {
@@ -222,11 +217,44 @@ fn encoding(
                 block: block.map(|n| n as u32),
             })
         }
-        other => Err(bad(
-            "encoding",
-            format!("found {other:?}, which is not read; expected raw or compressed_segmentation"),
-        )),
+        other => {
+            let format = Format::from_name(other).ok_or_else(|| {
+                let problem = format!(
+                    "found {other:?}, which is not read; expected raw, compressed_segmentation, jpeg, png or jxl: \
+                     write the layer again in one of them, as CloudVolume can"
+                );
+                bad("encoding", problem)
+            })?;
+            match format.cannot_hold(data_type, channels) {
+                None => Ok(Encoding::Picture(format)),
+                Some(expected) => Err(bad(
+                    "encoding",
+                    format!(
+                        "found {other} of {data_type} with {channels} channel(s), expected {expected}"
+                    ),
+                )),
+            }
+        }
     }
+}
+
+fn sharding(
+    scale: &ScaleInfo,
+    grid: &BlockGrid,
+    bad: impl Fn(&str, String) -> VolumeError,
+) -> Result<Option<(ShardingSpec, MortonGrid)>, VolumeError> {
+    let Some(value) = scale.sharding.as_ref().filter(|v| !v.is_null()) else {
+        return Ok(None);
+    };
+    let spec = ShardingSpec::parse(value).map_err(|wrong| {
+        bad(
+            &format!("sharding.{}", wrong.field),
+            format!("found {}, expected {}", wrong.found, wrong.expected),
+        )
+    })?;
+    let ids =
+        MortonGrid::new(&grid.shape()).map_err(|e| bad("chunk_sizes", format!("they make {e}")))?;
+    Ok(Some((spec, ids)))
 }
 
 /// Where a scale lies. By the format `key` is a path relative to the volume and may climb with `..`.
@@ -317,6 +345,19 @@ mod tests {
     }
 
     #[test]
+    fn encodings_that_are_not_read_are_named() {
+        for name in ["compresso", "crackle", "fpzip", "kempressed", "zfpc"] {
+            let e = error_of(|v| v["scales"][1]["encoding"] = json!(name));
+            assert!(e.contains("encoding") && e.contains(name), "{e}");
+        }
+        let e = error_of(|v| {
+            v["data_type"] = json!("uint16");
+            v["scales"][1]["encoding"] = json!("jpeg");
+        });
+        assert!(e.contains("jpeg of uint16") && e.contains("uint8"), "{e}");
+    }
+
+    #[test]
     fn sizes_are_checked_before_anything_is_allocated() {
         for (field, value) in [
             ("chunk_sizes", json!([[64, 0, 16]])),
@@ -336,6 +377,7 @@ mod tests {
                 "sharding",
                 json!({"@type": "neuroglancer_uint64_sharded_v1"}),
             ),
+            ("sharding", json!(true)),
         ] {
             let e = error_of(|v| v["scales"][1][field] = value.clone());
             assert!(

@@ -1,0 +1,123 @@
+use std::sync::Arc;
+
+use super::*;
+use crate::data_type::DataType;
+use crate::dataset::ArrayLayout;
+use crate::dataset::metadata::array_metadata;
+use crate::geometry::Window;
+use proptest::prelude::*;
+use zarrs::array::{Array, ArrayBytes};
+use zarrs::filesystem::FilesystemStore;
+
+fn layout(
+    data_type: DataType,
+    channels: u32,
+    window: [u32; 3],
+    samples: u64,
+    per_shard: u32,
+) -> Layout {
+    let array = ArrayLayout {
+        name: "a".into(),
+        data_type,
+        channels,
+    };
+    let window = Window::new(window).unwrap();
+    Layout::new(
+        window,
+        vec![("train".into(), samples)],
+        vec![array],
+        Some(per_shard),
+    )
+}
+
+/// Writes the samples (`None`: all fill value) and reads all of them back with zarrs alone.
+fn through_zarrs(layout: &Layout, samples: &[Option<Vec<u8>>]) -> Vec<u8> {
+    let dir = tempfile::tempdir().unwrap();
+    let output = Output::claim(dir.path(), blake3::hash(b""), layout, false).unwrap();
+    let mut encoder = SampleEncoder::new().unwrap();
+    for id in layout.all_shards() {
+        let mut shard = ShardWriter::begin(&output, layout, id).unwrap();
+        for i in layout.samples(id) {
+            shard
+                .push(samples[i as usize].as_deref(), &mut encoder)
+                .unwrap();
+        }
+        let written = shard.finish().unwrap();
+        let (bytes, hash) = (written.bytes, written.blake3);
+        written.publish().unwrap();
+        let file = std::fs::read(dir.path().join(layout.shard_path(id))).unwrap();
+        assert_eq!((file.len() as u64, blake3::hash(&file)), (bytes, hash));
+    }
+    let metadata = array_metadata(layout, 0, 0, Default::default()).unwrap();
+    output.write("train.zarr/a/zarr.json", &metadata).unwrap();
+    let store = Arc::new(FilesystemStore::new(dir.path().join("train.zarr")).unwrap());
+    let array = Array::open(store, "/a").unwrap();
+    let all: ArrayBytes<'static> = array.retrieve_array_subset(&array.subset_all()).unwrap();
+    all.into_fixed().unwrap().into_owned()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+    #[test]
+    fn zarrs_reads_back_what_was_written(
+        data_type in prop::sample::select(DataType::ALL.to_vec()),
+        channels in 1u32..3, window in prop::array::uniform3(1u32..7), n in 1usize..9, per_shard in 1u32..5,
+        seed: u64, empty in prop::collection::vec(any::<bool>(), 9),
+    ) {
+        let layout = layout(data_type, channels, window, n as u64, per_shard);
+        let bytes = layout.sample_bytes(0) as usize;
+        let sample = |i: usize| -> Option<Vec<u8>> {
+            let mut hash = blake3::Hasher::new();
+            hash.update(&seed.to_le_bytes()).update(&[i as u8]);
+            let mut values = vec![0; bytes];
+            hash.finalize_xof().fill(&mut values);
+            (!empty[i]).then_some(values)
+        };
+        let samples: Vec<_> = (0..n).map(sample).collect();
+        let expected: Vec<u8> = samples.iter().flat_map(|s| s.clone().unwrap_or_else(|| vec![0; bytes])).collect();
+        prop_assert!(through_zarrs(&layout, &samples) == expected);
+    }
+}
+
+#[test]
+fn a_shard_of_fill_value_alone_is_a_file_of_its_index() {
+    let layout = layout(DataType::UInt8, 1, [4, 4, 4], 3, 3);
+    assert_eq!(through_zarrs(&layout, &[None, None, None]), vec![0; 3 * 64]);
+}
+
+#[test]
+fn every_flipped_bit_of_an_index_and_every_cut_is_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let layout = layout(DataType::UInt8, 1, [2, 2, 2], 2, 2);
+    let output = Output::claim(dir.path(), blake3::hash(b""), &layout, false).unwrap();
+    let id = layout.all_shards().next().unwrap();
+    let mut shard = ShardWriter::begin(&output, &layout, id).unwrap();
+    let mut encoder = SampleEncoder::new().unwrap();
+    shard.push(Some(&[1; 8]), &mut encoder).unwrap();
+    shard.push(Some(&[2; 8]), &mut encoder).unwrap();
+    shard.finish().unwrap().publish().unwrap();
+    let path = dir.path().join(layout.shard_path(id));
+    let good = std::fs::read(&path).unwrap();
+    assert!(
+        ShardReader::open(&path, 2)
+            .unwrap()
+            .encoded(1)
+            .unwrap()
+            .is_some()
+    );
+    for byte in good.len() - 36..good.len() {
+        for bit in 0..8 {
+            let mut bad = good.clone();
+            bad[byte] ^= 1 << bit;
+            std::fs::write(&path, bad).unwrap();
+            assert!(
+                ShardReader::open(&path, 2).is_err(),
+                "byte {byte} bit {bit}"
+            );
+        }
+    }
+    for n in 0..good.len() {
+        std::fs::write(&path, &good[..n]).unwrap();
+        assert!(ShardReader::open(&path, 2).is_err(), "cut to {n}");
+    }
+}

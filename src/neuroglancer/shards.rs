@@ -1,0 +1,306 @@
+//! The shard files of a source: the stored bytes of a chunk by its id.
+//!
+//! A chunk is found in three reads: a page of the shard index, a minishard index, the chunk. The first two
+//! are cached and each is fetched once however many threads ask for it at the same time; no lock is held
+//! while anything is read or decoded. A shard file `NAME.shard` begins with the shard index; an older
+//! form of the format has it in `NAME.index` and all that follows in `NAME.data`.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
+
+use super::ShardError;
+use super::minishard::Minishard;
+use super::sharding::{ENTRY_BYTES, Place, ShardingSpec};
+use crate::storage::{Compression, StorageError, Store};
+
+/// Entries of the shard index that are read at a time: all of them, in most sources.
+const PAGE_ENTRIES: u64 = 4096;
+
+/// Largest minishard index that is read, in bytes: 11 million chunks.
+const MAX_MINISHARD_BYTES: u64 = 256 << 20;
+
+/// Memory for indices of one source, in bytes.
+const CACHE_BYTES: u64 = 64 << 20;
+
+/// What an entry of the cache takes beside its contents, about.
+const ENTRY_OVERHEAD_BYTES: u64 = 128;
+
+/// The chunks of a sharded source.
+#[derive(Debug)]
+pub(crate) struct Shards {
+    store: Arc<dyn Store>,
+    spec: ShardingSpec,
+    cache: Cache<Key, Index, MemoryBytes>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Key {
+    Page { shard: u64, page: u64 },
+    Minishard(Place),
+}
+
+/// A cached index.
+#[derive(Clone, Debug)]
+enum Index {
+    /// There is no such shard.
+    NoShard,
+    Page(Arc<Page>),
+    Minishard(Arc<Minishard>),
+}
+
+/// Consecutive entries of the shard index.
+#[derive(Debug)]
+struct Page {
+    layout: Layout,
+    entries: Vec<u8>,
+}
+
+/// Which files make up a shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Layout {
+    /// `NAME.shard`.
+    One,
+    /// `NAME.index` and `NAME.data`.
+    Pair,
+}
+
+#[derive(Clone, Debug)]
+struct MemoryBytes;
+
+impl Weighter<Key, Index> for MemoryBytes {
+    fn weight(&self, _: &Key, index: &Index) -> u64 {
+        let contents = match index {
+            Index::NoShard => 0,
+            Index::Page(page) => page.entries.capacity(),
+            Index::Minishard(minishard) => minishard.memory_bytes(),
+        };
+        ENTRY_OVERHEAD_BYTES + contents as u64
+    }
+}
+
+/// Bytes of a file.
+#[derive(Debug)]
+struct Extent {
+    key: String,
+    bytes: Range<u64>,
+}
+
+impl Shards {
+    /// The shards below `store`.
+    pub(crate) fn new(store: Arc<dyn Store>, spec: ShardingSpec) -> Self {
+        // Few items are announced, so that the cache has one part, and even an index that is as large as the
+        // whole budget is kept.
+        let cache = Cache::with_weighter(31, CACHE_BYTES, MemoryBytes);
+        Self { store, spec, cache }
+    }
+
+    /// How the bytes of a chunk are compressed.
+    pub(crate) fn data_encoding(&self) -> Compression {
+        self.spec.data_encoding
+    }
+
+    /// The folder, for messages.
+    pub(crate) fn describe_all(&self) -> String {
+        self.store.describe("")
+    }
+
+    /// The place of a chunk, for messages.
+    pub(crate) fn describe(&self, id: u64) -> String {
+        let shard = self.key(self.spec.place(id).shard, ".shard");
+        format!("{} (chunk {id})", self.store.describe(&shard))
+    }
+
+    /// Replaces the contents of `into` by the stored bytes of chunk `id`; `false`, with `into` empty,
+    /// where it is not stored.
+    pub(crate) fn read(
+        &self,
+        id: u64,
+        limit_bytes: u64,
+        into: &mut Vec<u8>,
+    ) -> Result<bool, ShardError> {
+        into.clear();
+        let Some(extent) = self.find(id)? else {
+            return Ok(false);
+        };
+        let what = || format!("chunk {id} in {}", self.store.describe(&extent.key));
+        let found_bytes = extent.bytes.end - extent.bytes.start;
+        if found_bytes > limit_bytes {
+            return Err(ShardError::TooLarge {
+                what: what(),
+                found_bytes,
+                limit_bytes,
+            });
+        }
+        self.read_extent(&extent, what, into)?;
+        Ok(true)
+    }
+
+    /// Where chunk `id` is stored.
+    fn find(&self, id: u64) -> Result<Option<Extent>, ShardError> {
+        let place = self.spec.place(id);
+        let Some(page) = self.page(place)? else {
+            return Ok(None);
+        };
+        let Some(minishard) = self.minishard(place, &page)? else {
+            return Ok(None);
+        };
+        let Some(bytes) = minishard.find(id) else {
+            return Ok(None);
+        };
+        let what = |file: String| format!("the index of minishard {} of {file}", place.minishard);
+        self.extent(place, page.layout, bytes, what).map(Some)
+    }
+
+    /// The part of the shard index that has the place's minishard; `None` where there is no such shard.
+    fn page(&self, place: Place) -> Result<Option<Arc<Page>>, ShardError> {
+        let page = place.minishard / PAGE_ENTRIES;
+        let key = Key::Page {
+            shard: place.shard,
+            page,
+        };
+        let index = self.cache.get_or_insert_with(&key, || {
+            let first = page * PAGE_ENTRIES;
+            let last = (first + PAGE_ENTRIES).min(self.spec.minishards());
+            for (layout, suffix) in [(Layout::One, ".shard"), (Layout::Pair, ".index")] {
+                let extent = Extent {
+                    key: self.key(place.shard, suffix),
+                    bytes: first * ENTRY_BYTES..last * ENTRY_BYTES,
+                };
+                let what = || format!("the shard index of {}", self.store.describe(&extent.key));
+                let mut entries = Vec::new();
+                if self.read_range(&extent, what, &mut entries)? {
+                    return Ok(Index::Page(Arc::new(Page { layout, entries })));
+                }
+            }
+            Ok(Index::NoShard)
+        })?;
+        match index {
+            Index::Page(page) => Ok(Some(page)),
+            _ => Ok(None),
+        }
+    }
+
+    /// The index of the place's minishard; `None` where it is empty.
+    fn minishard(&self, place: Place, page: &Page) -> Result<Option<Arc<Minishard>>, ShardError> {
+        let (entries, _) = page.entries.as_chunks::<8>();
+        let entry = 2 * (place.minishard % PAGE_ENTRIES) as usize;
+        let word = |i: usize| entries.get(i).map_or(0, |word| u64::from_le_bytes(*word));
+        let (start, end) = (word(entry), word(entry + 1));
+        if start == end {
+            return Ok(None);
+        }
+        let what = |file: String| format!("the index of minishard {} of {file}", place.minishard);
+        let index = self.cache.get_or_insert_with(&Key::Minishard(place), || {
+            let extent = self.extent(place, page.layout, start..end, what)?;
+            let what = || what(self.store.describe(&extent.key));
+            let damaged = |problem| ShardError::Index {
+                what: what(),
+                problem,
+                hint: self.hint(),
+            };
+            if end < start || end - start > MAX_MINISHARD_BYTES {
+                return Err(damaged(format!(
+                    "the shard index has it at {start} to {end}, expected at most {MAX_MINISHARD_BYTES} bytes"
+                )));
+            }
+            let (mut stored, mut index) = (Vec::new(), Vec::new());
+            self.read_extent(&extent, what, &mut stored)?;
+            let encoding = self.spec.index_encoding;
+            encoding
+                .undo(&mut stored, MAX_MINISHARD_BYTES as usize, &mut index)
+                .map_err(damaged)?;
+            let minishard = Minishard::decode(&index).map_err(damaged)?;
+            Ok(Index::Minishard(Arc::new(minishard)))
+        })?;
+        match index {
+            Index::Minishard(minishard) => Ok(Some(minishard)),
+            _ => Ok(None),
+        }
+    }
+
+    /// The file and the bytes of it that are meant by `bytes`, which count from the end of the shard index.
+    fn extent(
+        &self,
+        place: Place,
+        layout: Layout,
+        bytes: Range<u64>,
+        what: impl Fn(String) -> String,
+    ) -> Result<Extent, ShardError> {
+        let (suffix, base) = match layout {
+            Layout::One => (".shard", self.spec.index_bytes()),
+            Layout::Pair => (".data", 0),
+        };
+        let key = self.key(place.shard, suffix);
+        match (bytes.start.checked_add(base), bytes.end.checked_add(base)) {
+            (Some(start), Some(end)) => Ok(Extent {
+                key,
+                bytes: start..end,
+            }),
+            _ => Err(ShardError::Index {
+                what: what(self.store.describe(&key)),
+                problem: format!("it has something at {bytes:?}, expected offsets of 64 bits"),
+                hint: self.hint(),
+            }),
+        }
+    }
+
+    /// Reads what an index points to, which must be there.
+    fn read_extent(
+        &self,
+        extent: &Extent,
+        what: impl Fn() -> String,
+        into: &mut Vec<u8>,
+    ) -> Result<(), ShardError> {
+        match self.read_range(extent, &what, into)? {
+            true => Ok(()),
+            false => Err(ShardError::Index {
+                what: what(),
+                problem: format!(
+                    "{} does not exist, expected the file that the shard index speaks of",
+                    self.store.describe(&extent.key)
+                ),
+                hint: "",
+            }),
+        }
+    }
+
+    fn read_range(
+        &self,
+        extent: &Extent,
+        what: impl Fn() -> String,
+        into: &mut Vec<u8>,
+    ) -> Result<bool, ShardError> {
+        let read = self
+            .store
+            .read_range(&extent.key, extent.bytes.clone(), into);
+        read.map_err(|source| ShardError::Read {
+            what: what(),
+            hint: match source {
+                StorageError::TooShort { .. } => self.hint(),
+                _ => "",
+            },
+            source,
+        })
+    }
+
+    /// What is often behind wrong offsets.
+    pub(crate) fn hint(&self) -> &'static str {
+        match self.spec.index_encoding {
+            Compression::None => "",
+            _ => {
+                "; its `minishard_index_encoding` is gzip, and zetta_utils' writer makes wrong offsets with that: \
+                 if it comes from there, write it again with `raw`"
+            }
+        }
+    }
+
+    fn key(&self, shard: u64, suffix: &str) -> String {
+        self.spec.stem(shard) + suffix
+    }
+}
+
+#[cfg(test)]
+mod tests;

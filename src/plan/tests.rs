@@ -1,0 +1,276 @@
+use super::*;
+use crate::config::Leaks;
+use crate::points::{Annotation, PointsReport, PropertyKind};
+use crate::storage::Location;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use std::path::Path;
+
+/// A box from `min` to `max` (nm) with these tags, in the layer group `group`.
+struct Boxed(
+    &'static str,
+    [f64; 3],
+    [f64; 3],
+    Vec<&'static str>,
+    &'static str,
+);
+
+fn config(change: impl FnOnce(&mut Value)) -> ConfigFile {
+    let mut value = json!({
+        "collection": "collection.json",
+        "resolution": [1, 1, 1],
+        "window": [4, 4, 4],
+        "points": { "layer": "points" },
+        "arrays": { "img": { "layer": "img" } },
+        "splits": { "train": ["train"], "val": ["val"] },
+    });
+    change(&mut value);
+    ConfigFile {
+        config: Config::parse(value.to_string().as_bytes(), Path::new("job.json")).unwrap(),
+        path: "job.json".into(),
+    }
+}
+
+fn collection(boxes: &[Boxed]) -> Collection {
+    let rows: Vec<_> = boxes
+        .iter()
+        .map(|Boxed(id, a, b, tags, group)| {
+            json!({"type": "axis_aligned_bounding_box", "id": id, "pointA": a, "pointB": b, "tags": tags, "layer_group": group})
+        })
+        .collect();
+    let document = json!({
+        "layer_groups": [
+            {"id": "g", "layers": ["i", "p"]}, {"id": "h", "layers": ["i2", "p"]}, {"id": "empty", "layers": []},
+        ],
+        "layers": [
+            {"id": "i", "name": "img", "source": "img"}, {"id": "i2", "name": "img", "source": "img2"},
+            {"id": "p", "name": "points", "source": "points"},
+        ],
+        "annotations": rows,
+    });
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("collection.json");
+    std::fs::write(&file, document.to_string()).unwrap();
+    Collection::read(&Location::Local(file)).unwrap()
+}
+
+/// The plan when each box that is asked for holds these (id, position).
+fn plan(
+    config: &ConfigFile,
+    collection: &Collection,
+    points: &[Vec<(u64, [f64; 3])>],
+) -> Result<Plan, PlanError> {
+    let jobs = Plan::jobs(config, collection)?;
+    let annotation = |(id, p): &(u64, [f64; 3])| Annotation {
+        id: *id,
+        anchor: PointNm(*p),
+        ends: [PointNm(*p); 2],
+        properties: Box::default(),
+    };
+    let points = PointsInBoxes {
+        per_box: points
+            .iter()
+            .map(|b| b.iter().map(annotation).collect())
+            .collect(),
+        report: PointsReport::default(),
+    };
+    Plan::build(&jobs, vec![points], &[&[]])
+}
+
+#[test]
+fn tags_choose_the_split_and_a_box_that_fits_none_is_kept_in_the_books() {
+    let c = collection(&[
+        Boxed("a", [0.0; 3], [10.0; 3], vec!["train", "x"], "g"),
+        Boxed("b", [0.0; 3], [10.0; 3], vec!["other"], "empty"),
+        Boxed("c", [50.0; 3], [60.0; 3], vec!["val"], "h"),
+    ]);
+    let p = plan(
+        &config(|_| {}),
+        &c,
+        &[vec![(7, [5.0; 3])], vec![(7, [55.0; 3])]],
+    )
+    .unwrap();
+    let splits: Vec<_> = p.boxes.iter().map(|b| b.split).collect();
+    assert_eq!(splits, [Some(0), None, Some(1)]);
+    assert_eq!(
+        (p.boxes[0].samples, p.boxes[1].samples, p.boxes[2].samples),
+        (1, 0, 1)
+    );
+    let val = &p.splits[1].samples[0];
+    assert_eq!(
+        (val.annotation_id, val.start_voxel, val.box_index),
+        (7, [53; 3], 2)
+    );
+    // The two groups name different volumes for the same array.
+    assert_eq!(p.sources.len(), 2);
+    assert_ne!(p.source_of(0, &p.splits[0].samples[0]), p.source_of(0, val));
+}
+
+#[test]
+fn all_tags_of_a_split_are_needed() {
+    let c = collection(&[
+        Boxed("a", [0.0; 3], [10.0; 3], vec!["train"], "g"),
+        Boxed("b", [0.0; 3], [10.0; 3], vec!["proofread", "train"], "g"),
+    ]);
+    let file = config(|v| v["splits"] = json!({"train": ["train", "proofread"]}));
+    let p = plan(&file, &c, &[vec![]]).unwrap();
+    assert_eq!(
+        p.boxes.iter().map(|b| b.split).collect::<Vec<_>>(),
+        [None, Some(0)]
+    );
+}
+
+#[test]
+fn a_box_in_two_splits_and_a_collection_in_none_are_errors() {
+    let c = collection(&[Boxed(
+        "both",
+        [0.0; 3],
+        [10.0; 3],
+        vec!["train", "val"],
+        "g",
+    )]);
+    let e = plan(&config(|_| {}), &c, &[]).unwrap_err().to_string();
+    assert!(
+        e.contains("\"both\"") && e.contains("`train`") && e.contains("`val`"),
+        "{e}"
+    );
+    let file = config(|v| v["splits"] = json!({"train": ["Train"]}));
+    let e = plan(&file, &c, &[]).unwrap_err().to_string();
+    assert!(e.contains("`Train`") && e.contains("`train`, `val`"), "{e}");
+}
+
+#[test]
+fn a_missing_layer_is_named_by_its_place_in_the_config() {
+    let c = collection(&[Boxed("a", [0.0; 3], [10.0; 3], vec!["train"], "g")]);
+    let file = config(|v| v["arrays"] = json!({"target": {"layer": "imgg"}}));
+    let e = plan(&file, &c, &[]).unwrap_err();
+    assert!(e.to_string().contains("`arrays.target.layer`"), "{e}");
+    let cause = std::error::Error::source(&e).unwrap().to_string();
+    assert!(cause.contains("did you mean `img`"), "{cause}");
+}
+
+#[test]
+fn a_window_out_of_range_is_dropped_and_counted() {
+    let c = collection(&[Boxed("a", [0.0; 3], [1e300; 3], vec!["train"], "g")]);
+    let p = plan(&config(|_| {}), &c, &[vec![(1, [5.0; 3]), (2, [1e200; 3])]]).unwrap();
+    assert_eq!((p.boxes[0].annotations, p.boxes[0].samples), (2, 1));
+    assert_eq!(p.boxes[0].dropped[&DropReason::WindowOutOfRange], 1);
+}
+
+#[test]
+fn samples_follow_the_boxes_then_space_then_ids() {
+    let c = collection(&[
+        Boxed("b", [100.0; 3], [200.0; 3], vec!["train"], "g"),
+        Boxed("a", [0.0; 3], [100.0; 3], vec!["train"], "g"),
+    ]);
+    let near = |d: f64| [110.0 + d, 110.0, 110.0];
+    let points = [
+        vec![(9, near(0.0)), (3, near(1.0)), (1, [190.0; 3])],
+        vec![(2, [50.0; 3])],
+    ];
+    let p = plan(&config(|_| {}), &c, &points).unwrap();
+    let ids: Vec<_> = p.splits[0]
+        .samples
+        .iter()
+        .map(|s| s.annotation_id)
+        .collect();
+    assert_eq!(ids, [3, 9, 1, 2]);
+}
+
+#[test]
+fn the_digest_changes_with_anything_that_changes_a_sample() {
+    let boxes = |max| [Boxed("a", [0.0; 3], [max; 3], vec!["train"], "g")];
+    let digest = |file: &ConfigFile, max, p| {
+        plan(file, &collection(&boxes(max)), &[vec![(1, [p; 3])]])
+            .unwrap()
+            .digest()
+    };
+    let file = config(|_| {});
+    let jobs = |max| Plan::jobs(&file, &collection(&boxes(max))).unwrap();
+    assert_eq!(jobs(10.0).point_sources().len(), 1);
+    // Each collection stands in a folder of its own: compare within one.
+    let c = collection(&boxes(10.0));
+    let of = |file: &ConfigFile, p: f64| plan(file, &c, &[vec![(1, [p; 3])]]).unwrap().digest();
+    assert_eq!(of(&file, 5.0), of(&file, 5.0));
+    assert_ne!(of(&file, 5.0), of(&file, 5.25));
+    assert_ne!(
+        of(&file, 5.0),
+        of(&config(|v| v["window"] = json!([4, 4, 5])), 5.0)
+    );
+    assert_ne!(
+        of(&file, 5.0),
+        of(&config(|v| v["missing"] = json!("error")), 5.0)
+    );
+    assert_ne!(digest(&file, 10.0, 5.0), digest(&file, 11.0, 5.0));
+}
+
+#[test]
+fn a_property_gets_a_column_only_where_every_layer_has_it_with_one_type() {
+    let specs = |kinds: &[(&str, PropertyKind)]| -> Vec<PropertySpec> {
+        kinds
+            .iter()
+            .map(|(id, kind)| PropertySpec::for_test(id, *kind))
+            .collect()
+    };
+    let a = specs(&[
+        ("score", PropertyKind::Float32),
+        ("kind", PropertyKind::Uint8),
+    ]);
+    let b = specs(&[
+        ("kind", PropertyKind::Uint16),
+        ("score", PropertyKind::Float32),
+    ]);
+    let mut warnings = Vec::new();
+    let columns = boxes::common_properties(&[&a, &b], &mut warnings);
+    assert_eq!(columns, [vec![0, 1]]);
+    assert!(
+        warnings.len() == 1 && warnings[0].contains("`kind`"),
+        "{warnings:?}"
+    );
+}
+
+#[test]
+fn leaks_stop_the_plan_unless_they_are_allowed() {
+    let c = collection(&[
+        Boxed("a", [0.0; 3], [10.0; 3], vec!["train"], "g"),
+        Boxed("b", [0.0; 3], [10.0; 3], vec!["val"], "g"),
+        Boxed("c", [0.0; 3], [10.0; 3], vec!["val"], "h"),
+    ]);
+    // Windows are 4 wide: 5 and 8.9 share a layer of voxels, 5 and 9 do not. Group h has other layers.
+    let points = |p: f64| [vec![(1, [5.0; 3])], vec![(2, [p; 3])], vec![(3, [5.0; 3])]];
+    let e = plan(&config(|_| {}), &c, &points(8.0)).unwrap_err();
+    assert!(
+        e.to_string().starts_with("1 pair(s)") && e.to_string().contains("\"leaks\""),
+        "{e}"
+    );
+    plan(&config(|_| {}), &c, &points(9.0)).unwrap();
+    let warned = plan(&config(|v| v["leaks"] = json!("warn")), &c, &points(8.0)).unwrap();
+    assert!(
+        warned.warnings[0].contains("train 1 and val 2"),
+        "{:?}",
+        warned.warnings
+    );
+    let allowed = plan(&config(|v| v["leaks"] = json!("allow")), &c, &points(8.0)).unwrap();
+    assert!(allowed.warnings.is_empty() && allowed.config.leaks == Leaks::Allow);
+}
+
+proptest! {
+    #[test]
+    fn leaks_are_the_pairs_that_a_brute_force_search_finds(
+        train in prop::collection::vec(prop::array::uniform3(0u8..30), 0..20),
+        val in prop::collection::vec(prop::array::uniform3(0u8..30), 0..20),
+        window in prop::array::uniform3(1u32..8),
+    ) {
+        let c = collection(&[
+            Boxed("a", [0.0; 3], [30.0; 3], vec!["train"], "g"),
+            Boxed("b", [0.0; 3], [30.0; 3], vec!["val"], "g"),
+        ]);
+        let points = |list: &[[u8; 3]]| list.iter().enumerate().map(|(i, p)| (i as u64, p.map(f64::from))).collect::<Vec<_>>();
+        let file = config(|v| { v["window"] = json!(window); v["leaks"] = json!("allow"); });
+        let p = plan(&file, &c, &[points(&train), points(&val)]).unwrap();
+        let windows = |s: usize| p.splits[s].samples.iter().map(|s| p.window_of(s)).collect::<Vec<_>>();
+        let val = windows(1);
+        let shared = windows(0).iter().map(|a| val.iter().filter(|b| a.intersection(b).is_some()).count()).sum::<usize>();
+        prop_assert_eq!(leaks::find(&p).map_or(0, |l| l.pairs), shared as u64);
+    }
+}

@@ -1,0 +1,296 @@
+//! Compression of whole stored objects, beneath the object's own encoding.
+//!
+//! In go the stored bytes and the most that they may inflate to; out come the bytes that were compressed.
+//! Nothing grows beyond the limit, whatever the stream claims, and a stream that ends early is an error.
+
+use std::cell::RefCell;
+use std::io::Read;
+
+use libdeflater::{DecompressionError, Decompressor};
+
+/// How an object is compressed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Compression {
+    /// Not at all.
+    #[default]
+    None,
+    /// gzip.
+    Gzip,
+    /// Brotli.
+    Brotli,
+    /// Zstandard.
+    Zstd,
+    /// xz.
+    Xz,
+    /// bzip2.
+    Bzip2,
+    /// zlib; inside of Zarr and N5 chunks only, no file's name tells it.
+    Zlib,
+}
+
+/// deflate makes at most 1,032 bytes of one.
+const MAX_DEFLATE_RATIO: usize = 1032;
+
+/// Most memory that an xz stream may ask for; its strongest preset asks for 64 MiB.
+const MAX_XZ_MEMORY_KIB: u32 = 128 << 10;
+
+thread_local! {
+    static DECOMPRESSOR: RefCell<Decompressor> = RefCell::new(Decompressor::new());
+}
+
+/// Whether `bytes` begin as a gzip stream does: copies of buckets often hold what was served with
+/// `Content-Encoding: gzip` under the plain name.
+pub(crate) fn looks_like_gzip(bytes: &[u8]) -> bool {
+    bytes.starts_with(&[0x1f, 0x8b, 0x08])
+}
+
+impl Compression {
+    /// Every one that a file's name can tell, in the order in which names are tried.
+    pub const ALL: [Self; 6] = [
+        Self::None,
+        Self::Gzip,
+        Self::Brotli,
+        Self::Zstd,
+        Self::Xz,
+        Self::Bzip2,
+    ];
+
+    /// What CloudVolume appends to a file's name; nothing for what is no file's.
+    pub fn suffix(self) -> &'static str {
+        match self {
+            Self::None | Self::Zlib => "",
+            Self::Gzip => ".gz",
+            Self::Brotli => ".br",
+            Self::Zstd => ".zstd",
+            Self::Xz => ".xz",
+            Self::Bzip2 => ".bz2",
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::None => "uncompressed",
+            Self::Gzip => "gzip",
+            Self::Brotli => "brotli",
+            Self::Zstd => "zstd",
+            Self::Xz => "xz",
+            Self::Bzip2 => "bzip2",
+            Self::Zlib => "zlib",
+        }
+    }
+
+    /// Undoes the compression of `bytes` into `out`, which is replaced and never grows beyond
+    /// `limit_bytes`. Where nothing is to be undone, the two are swapped. Says what is wrong where the
+    /// stream is damaged or holds more.
+    pub(crate) fn undo(
+        self,
+        bytes: &mut Vec<u8>,
+        limit_bytes: usize,
+        out: &mut Vec<u8>,
+    ) -> Result<(), String> {
+        match self {
+            Self::None => {
+                std::mem::swap(bytes, out);
+                Ok(())
+            }
+            compressed => compressed.inflate(bytes, limit_bytes, out),
+        }
+    }
+
+    /// As [`Compression::undo`], for bytes that somebody else keeps. Uncompressed ones are copied.
+    pub(crate) fn inflate(
+        self,
+        bytes: &[u8],
+        limit_bytes: usize,
+        out: &mut Vec<u8>,
+    ) -> Result<(), String> {
+        match self {
+            Self::None => self.drain(bytes, bytes.len(), limit_bytes, out),
+            Self::Gzip | Self::Zlib => self.inflate_deflate(bytes, limit_bytes, out),
+            Self::Brotli => {
+                let stream = brotli_decompressor::Decompressor::new(bytes, 1 << 16);
+                self.drain(stream, bytes.len(), limit_bytes, out)
+            }
+            Self::Zstd => match zstd::Decoder::with_buffer(bytes) {
+                Ok(stream) => self.drain(stream, bytes.len(), limit_bytes, out),
+                Err(e) => Err(self.damaged(bytes.len(), &e)),
+            },
+            Self::Xz => {
+                let stream = lzma_rust2::XzReader::new_mem_limit(bytes, true, MAX_XZ_MEMORY_KIB);
+                self.drain(stream, bytes.len(), limit_bytes, out)
+            }
+            Self::Bzip2 => {
+                let stream = bzip2::bufread::MultiBzDecoder::new(bytes);
+                self.drain(stream, bytes.len(), limit_bytes, out)
+            }
+        }
+    }
+
+    fn inflate_deflate(
+        self,
+        bytes: &[u8],
+        limit_bytes: usize,
+        out: &mut Vec<u8>,
+    ) -> Result<(), String> {
+        let possible = limit_bytes.min(bytes.len().saturating_mul(MAX_DEFLATE_RATIO));
+        // A gzip stream's last four bytes claim its length; a wrong claim costs a second try, no more.
+        let claimed = match (self, bytes.last_chunk::<4>()) {
+            (Self::Gzip, Some(n)) => u32::from_le_bytes(*n) as usize,
+            _ => possible,
+        };
+        let mut size = claimed.min(possible);
+        loop {
+            // Grows only: what is kept from the last block needs no zeroing.
+            out.resize(size, 0);
+            let result = DECOMPRESSOR.with_borrow_mut(|d| match self {
+                Self::Gzip => d.gzip_decompress(bytes, out),
+                _ => d.zlib_decompress(bytes, out),
+            });
+            match result {
+                Ok(n) => {
+                    out.truncate(n);
+                    return Ok(());
+                }
+                Err(DecompressionError::InsufficientSpace) if size < possible => size = possible,
+                Err(DecompressionError::InsufficientSpace) => {
+                    return Err(self.too_long(limit_bytes));
+                }
+                Err(e @ DecompressionError::BadData) => return Err(self.damaged(bytes.len(), &e)),
+            }
+        }
+    }
+
+    /// Reads a decoder's output to its end.
+    fn drain(
+        self,
+        stream: impl Read,
+        stored_bytes: usize,
+        limit_bytes: usize,
+        out: &mut Vec<u8>,
+    ) -> Result<(), String> {
+        out.clear();
+        let more_than_limit = (limit_bytes as u64).saturating_add(1);
+        match stream.take(more_than_limit).read_to_end(out) {
+            Ok(n) if n > limit_bytes => Err(self.too_long(limit_bytes)),
+            Ok(_) => Ok(()),
+            Err(e) => Err(self.damaged(stored_bytes, &e)),
+        }
+    }
+
+    fn too_long(self, limit_bytes: usize) -> String {
+        let name = self.name();
+        format!(
+            "its {name} stream inflates to more than {limit_bytes} bytes, the most that it can have"
+        )
+    }
+
+    fn damaged(self, stored_bytes: usize, why: &dyn std::fmt::Display) -> String {
+        let name = self.name();
+        format!("its {name} stream of {stored_bytes} bytes is damaged or cut off ({why})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+    use libdeflater::{CompressionLvl, Compressor};
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut c = Compressor::new(CompressionLvl::new(1).unwrap());
+        let mut out = vec![0; c.gzip_compress_bound(bytes.len())];
+        let n = c.gzip_compress(bytes, &mut out).unwrap();
+        out.truncate(n);
+        out
+    }
+
+    /// `0..=255`, 40 times, as Python's brotli 1.1 packs it.
+    const BROTLI: &str = "1bff27e82f0eec58195843aa078e1a366eed400c6cdbde64b50ece0bb9ef1407e7959c471c840ac70879af2c431e4da4\
+        2026d8c4b17b7f47d70300408409655c48a58d753ec4944b6d7dccb5cf7d1f00211841319c20299a61395e1025595135\
+        dd302ddb713d3f08a33849b3bc28abba69bb7e18a77959b7fd38affb79bfdf1f4030826238415234c372bc204ab2a26a\
+        ba615ab6e37a7e104671926679515675d376fd304ef3b26efb715ef7f37e3f800813cab8904a1beb7c10467192667951\
+        5675d376fd304ef3b26efb715ef7f37e3f8845cd23ab67efa3";
+
+    fn sample() -> Vec<u8> {
+        (0..40).flat_map(|_| 0..=255u8).collect()
+    }
+
+    /// [`sample`] in every compression.
+    fn streams() -> Vec<(Compression, Vec<u8>)> {
+        let data = sample();
+        let mut bz = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::fast());
+        bz.write_all(&data).unwrap();
+        let options = lzma_rust2::XzOptions::with_preset(1);
+        let mut xz = lzma_rust2::XzWriter::new(Vec::new(), options).unwrap();
+        xz.write_all(&data).unwrap();
+        let brotli = BROTLI.as_bytes().chunks(2);
+        let hex = |pair| u8::from_str_radix(str::from_utf8(pair).unwrap(), 16).unwrap();
+        vec![
+            (Compression::Gzip, gzip(&data)),
+            (Compression::Brotli, brotli.map(hex).collect()),
+            (Compression::Zstd, zstd::encode_all(&data[..], 1).unwrap()),
+            (Compression::Xz, xz.finish().unwrap()),
+            (Compression::Bzip2, bz.finish().unwrap()),
+        ]
+    }
+
+    #[test]
+    fn every_compression_inflates_into_a_reused_buffer() {
+        let data = sample();
+        for (compression, mut packed) in streams() {
+            let mut out = vec![7; 100_000];
+            compression.undo(&mut packed, data.len(), &mut out).unwrap();
+            assert!(out == data, "{compression:?}");
+        }
+    }
+
+    #[test]
+    fn a_stream_that_inflates_to_more_than_expected_stops_at_the_limit() {
+        for (compression, mut packed) in streams() {
+            let mut out = Vec::new();
+            let e = compression.undo(&mut packed, 1000, &mut out).unwrap_err();
+            assert!(e.contains("more than 1000 bytes"), "{compression:?}: {e}");
+            assert!(out.capacity() < 10_000, "{compression:?}");
+        }
+    }
+
+    #[test]
+    fn every_cut_of_a_stream_is_an_error() {
+        let data = sample();
+        for (compression, packed) in streams() {
+            for n in 0..packed.len() {
+                let mut out = Vec::new();
+                let result = compression.undo(&mut packed[..n].to_vec(), data.len(), &mut out);
+                assert!(
+                    result.is_err() || out != data && out.is_empty() && n == 0,
+                    "{compression:?} cut to {n} bytes"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_wrong_length_claim_is_survived() {
+        let mut packed = gzip(&[1; 1000]);
+        let n = packed.len();
+        packed[n - 4..].copy_from_slice(&3u32.to_le_bytes());
+        // libdeflate checks the claim too: the stream is damaged, and says so without a panic.
+        let result = Compression::Gzip.undo(&mut packed, 1000, &mut Vec::new());
+        assert!(result.is_err());
+    }
+
+    #[test]
+    fn a_claim_of_gigabytes_allocates_no_more_than_the_stream_can_hold() {
+        let mut packed = gzip(b"little");
+        let n = packed.len();
+        packed[n - 4..].copy_from_slice(&u32::MAX.to_le_bytes());
+        let mut out = Vec::new();
+        assert!(
+            Compression::Gzip
+                .undo(&mut packed, usize::MAX, &mut out)
+                .is_err()
+        );
+        assert!(out.capacity() <= n * MAX_DEFLATE_RATIO);
+    }
+}

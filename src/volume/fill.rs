@@ -1,0 +1,55 @@
+//! What voxels read as that are not stored.
+
+/// A voxel's value, little-endian; every channel's is the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FillValue([u8; 8]);
+
+impl FillValue {
+    /// Zero, in every type.
+    pub const ZERO: Self = Self([0; 8]);
+
+    /// The value whose bytes these are, little-endian; `None` where they are more than 8.
+    pub fn from_le_bytes(value: &[u8]) -> Option<Self> {
+        let mut bytes = [0; 8];
+        bytes.get_mut(..value.len())?.copy_from_slice(value);
+        Some(Self(bytes))
+    }
+
+    /// Whether it is the zero whose bytes are all 0: -0.0 is not.
+    pub fn is_zero(&self) -> bool {
+        self.0 == [0; 8]
+    }
+
+    /// Fills `out`, an array of values of `value_bytes` (at most 8) bytes each.
+    pub fn fill(&self, value_bytes: usize, out: &mut [u8]) {
+        match self.is_zero() {
+            true => out.fill(0),
+            false => {
+                for value in out.chunks_exact_mut(value_bytes) {
+                    value.copy_from_slice(&self.0[..value_bytes]);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fills_with_values_of_any_size() {
+        let fill = FillValue::from_le_bytes(&258u16.to_le_bytes()).unwrap();
+        let mut out = [9; 6];
+        fill.fill(2, &mut out);
+        assert_eq!(out, [2, 1, 2, 1, 2, 1]);
+        FillValue::ZERO.fill(4, &mut out);
+        assert_eq!(out, [0; 6]);
+        assert!(FillValue::from_le_bytes(&[0; 9]).is_none());
+        assert!(
+            !FillValue::from_le_bytes(&(-0.0f32).to_le_bytes())
+                .unwrap()
+                .is_zero()
+        );
+    }
+}

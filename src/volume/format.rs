@@ -1,0 +1,74 @@
+//! Which format a volume has: by the name in its URL, or by the documents in its folder.
+
+use super::VolumeError;
+use super::zarr::ZarrVersion;
+use crate::storage::{Location, MAX_DOCUMENT_BYTES};
+
+/// A format of volumes that is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Format {
+    /// Neuroglancer precomputed.
+    Precomputed,
+    /// Zarr, with or without OME-Zarr metadata; of a version, or of whichever there is.
+    Zarr(Option<ZarrVersion>),
+    /// N5.
+    N5,
+}
+
+/// The documents that say what a folder is. Where several stand, the first decides.
+const DOCUMENTS: [(&str, Format); 6] = [
+    ("info", Format::Precomputed),
+    ("zarr.json", Format::Zarr(Some(ZarrVersion::V3))),
+    (".zarray", Format::Zarr(Some(ZarrVersion::V2))),
+    (".zgroup", Format::Zarr(Some(ZarrVersion::V2))),
+    (".zattrs", Format::Zarr(Some(ZarrVersion::V2))),
+    ("attributes.json", Format::N5),
+];
+
+impl Format {
+    /// The format that a URL calls `name`.
+    pub(super) fn from_name(name: &str) -> Option<Self> {
+        Some(match name {
+            "precomputed" | "neuroglancer-precomputed" => Self::Precomputed,
+            "zarr" => Self::Zarr(None),
+            "zarr2" => Self::Zarr(Some(ZarrVersion::V2)),
+            "zarr3" => Self::Zarr(Some(ZarrVersion::V3)),
+            "n5" => Self::N5,
+            _ => return None,
+        })
+    }
+
+    /// The format of what lies at `location`.
+    pub(super) fn detect(location: &Location) -> Result<Self, VolumeError> {
+        let store = location.open();
+        let mut bytes = Vec::new();
+        for (document, format) in DOCUMENTS {
+            if store.read(document, MAX_DOCUMENT_BYTES, &mut bytes)? {
+                return Ok(format);
+            }
+        }
+        Err(VolumeError::NoVolume {
+            location: location.to_string(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_what_its_first_document_says() {
+        let dir = tempfile::tempdir().unwrap();
+        let location = Location::Local(dir.path().to_owned());
+        let e = Format::detect(&location).unwrap_err().to_string();
+        assert!(
+            e.contains("attributes.json") && e.contains("check the path"),
+            "{e}"
+        );
+        for (document, format) in DOCUMENTS.iter().rev() {
+            std::fs::write(dir.path().join(document), "{}").unwrap();
+            assert_eq!(Format::detect(&location).unwrap(), *format);
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! N5 datasets, alone or as a level (`s0`, `s1`, ...) of a multiscale group.
+//!
+//! A block is one N5 block, times as many as the channels are spread over. N5 counts dimensions from the
+//! fastest, so that its usual order is x, y, z; values are big-endian. Blocks at the edge may be cut off or
+//! whole; each says its own size, which is checked. A block that is not stored reads as 0.
+
+mod attributes;
+mod block;
+
+use std::sync::Arc;
+
+use super::arrange::{Strided, arrange, c_strides};
+use super::axes::Axes;
+use super::placement::Description;
+use super::{BlockIndex, Encoded, FillValue, Volume, VolumeError, VolumeMeta};
+use crate::config::LayerConfig;
+use crate::geometry::Resolution;
+use crate::storage::{Location, Store};
+use attributes::Dataset;
+
+/// One dataset.
+#[derive(Debug)]
+pub(super) struct N5Volume {
+    store: Arc<dyn Store>,
+    dataset: Dataset,
+    axes: Axes,
+    meta: VolumeMeta,
+}
+
+impl N5Volume {
+    /// Opens the dataset at `location`, or the level that matches `wanted` of the group there.
+    pub(super) fn open(
+        location: &Location,
+        wanted: &Resolution,
+        layer: &LayerConfig,
+    ) -> Result<Self, VolumeError> {
+        let store = location.open();
+        let dataset = attributes::read(store.as_ref(), wanted, layer)?;
+        let bad = |problem| dataset.bad("dimensions", problem);
+        let axes = Axes::find(&dataset.axes, &dataset.dimensions).map_err(bad)?;
+        let description = Description {
+            data_type: dataset.data_type,
+            fill_value: FillValue::ZERO,
+            channels: axes.pick_channel(&dataset.dimensions, 1),
+            size: axes.pick(&dataset.dimensions),
+            block: axes.pick(&dataset.block_size),
+            resolution: dataset.resolution,
+            voxel_offset: layer.voxel_offset.unwrap_or(dataset.first_voxel),
+        };
+        let meta = description.meta().map_err(bad)?;
+        Ok(Self {
+            store,
+            dataset,
+            axes,
+            meta,
+        })
+    }
+
+    /// Stored parts of a block: as many as its channels are spread over.
+    fn parts(&self) -> u64 {
+        let per_part = self.axes.pick_channel(&self.dataset.block_size, 1);
+        u64::from(self.meta.channels).div_ceil(per_part)
+    }
+
+    fn key(&self, block: BlockIndex, part: u64) -> String {
+        let rank = self.dataset.dimensions.len();
+        let indices = self.axes.spread(rank, block, part);
+        let mut key = self.dataset.path.clone();
+        for index in indices {
+            if !key.is_empty() {
+                key.push('/');
+            }
+            key.push_str(&index.to_string());
+        }
+        key
+    }
+}
+
+impl Volume for N5Volume {
+    fn describe(&self) -> String {
+        self.store.describe(&self.dataset.path)
+    }
+
+    fn describe_block(&self, block: BlockIndex) -> String {
+        self.store.describe(&self.key(block, 0))
+    }
+
+    fn meta(&self) -> &VolumeMeta {
+        &self.meta
+    }
+
+    fn digest(&self) -> blake3::Hash {
+        self.dataset.digest
+    }
+
+    fn fetch(&self, block: BlockIndex, encoded: &mut Encoded) -> Result<bool, VolumeError> {
+        let limit_bytes = 2 * self.dataset.block_bytes() as u64 + (1 << 20);
+        let Encoded {
+            bytes,
+            inflated,
+            parts,
+            ..
+        } = encoded;
+        parts.clear();
+        if self.parts() == 1 {
+            let stored = self.store.read(&self.key(block, 0), limit_bytes, bytes)?;
+            parts.push(stored.then_some(bytes.len()));
+            return Ok(stored);
+        }
+        bytes.clear();
+        for part in 0..self.parts() {
+            let stored = self
+                .store
+                .read(&self.key(block, part), limit_bytes, inflated)?;
+            parts.push(stored.then_some(inflated.len()));
+            if stored {
+                bytes.extend_from_slice(inflated);
+            }
+        }
+        Ok(parts.iter().any(Option::is_some))
+    }
+
+    fn decode(
+        &self,
+        block: BlockIndex,
+        encoded: &mut Encoded,
+        values: &mut Vec<u8>,
+    ) -> Result<(), VolumeError> {
+        let meta = &self.meta;
+        let region = meta.grid.block_box(block);
+        let [nx, ny, nz] = region.shape().map(|n| n as usize);
+        let value_bytes = meta.data_type.size_bytes();
+        let rank = self.dataset.dimensions.len();
+        let per_part = self.axes.pick_channel(&self.dataset.block_size, 1) as usize;
+        values.resize(meta.block_bytes(&region), 0);
+        let mut rest = &encoded.bytes[..];
+        let mut channels_left = meta.channels as usize;
+        let plane_bytes = nx * ny * nz * value_bytes;
+        for (part, to) in values.chunks_mut(per_part * plane_bytes).enumerate() {
+            let channels = per_part.min(channels_left);
+            channels_left -= channels;
+            let Some(length) = encoded.parts.get(part).copied().flatten() else {
+                to.fill(0);
+                continue;
+            };
+            let (bytes, others) = rest.split_at(length.min(rest.len()));
+            rest = others;
+            // The least that the block must hold: what of it lies inside of the dataset.
+            let mut needed = self.axes.spread(rank, region.shape(), channels as u64);
+            needed.iter_mut().for_each(|n| *n = (*n).max(1));
+            let decoded = block::decode(bytes, &self.dataset, &needed).map_err(|problem| {
+                VolumeError::Chunk {
+                    object: self.store.describe(&self.key(block, part as u64)),
+                    problem,
+                }
+            })?;
+            // The first dimension is the fastest: the reverse of C order.
+            let reversed: Vec<usize> = decoded.shape.iter().rev().copied().collect();
+            let mut strides = c_strides(&reversed);
+            strides.reverse();
+            let [sx, sy, sz] = self.axes.pick(&strides);
+            let from = Strided {
+                values: &decoded.values,
+                value_bytes,
+                strides: [self.axes.pick_channel(&strides, 0), sz, sy, sx],
+            };
+            arrange(&from, [channels, nz, ny, nx], to);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,133 @@
+//! Where an array lies on the voxel grid of the world, and the limits that hold for every array.
+//!
+//! Our world is Neuroglancer's: voxel `i` covers `[i * r, (i + 1) * r)`. OME-Zarr says where the CENTRE of
+//! the first voxel lies, and Neuroglancer takes half a voxel off for its corner. Windows are cut on whole
+//! voxels, the same for every layer, so an array lies where it lies best: its first voxel is the voxel of our
+//! grid that holds its first voxel's centre. That is the corner rounded to the nearest whole voxel, and up
+//! where it is half way, as it is in most files: a translation of `n * scale` is read as offset `n`.
+
+use super::{BlockGrid, FillValue, MAX_BLOCK_BYTES, VolumeMeta};
+use crate::data_type::DataType;
+use crate::geometry::{AXES, MAX_VOXEL, Resolution, VoxelBox};
+
+/// Most channels that are accepted: a guard against sizes that a damaged file claims.
+const MAX_CHANNELS: u64 = 1 << 16;
+
+/// An array as its metadata describes it; x, y, z throughout.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Description {
+    pub data_type: DataType,
+    pub fill_value: FillValue,
+    pub channels: u64,
+    pub size: [u64; 3],
+    pub block: [u64; 3],
+    pub resolution: Resolution,
+    pub voxel_offset: [i64; 3],
+}
+
+impl Description {
+    /// The volume's metadata, or what about it is beyond the limits.
+    pub(super) fn meta(&self) -> Result<VolumeMeta, String> {
+        let Self {
+            size,
+            block,
+            voxel_offset,
+            ..
+        } = *self;
+        if !(1..=MAX_CHANNELS).contains(&self.channels) {
+            let found = self.channels;
+            return Err(format!(
+                "found {found} channels, expected 1 to {MAX_CHANNELS}"
+            ));
+        }
+        for d in 0..3 {
+            if !(1..=MAX_VOXEL as u64).contains(&size[d]) {
+                let axis = AXES[d];
+                return Err(format!(
+                    "found {} voxels along {axis}, expected 1 to {MAX_VOXEL}",
+                    size[d]
+                ));
+            }
+            if voxel_offset[d].unsigned_abs() > MAX_VOXEL as u64 {
+                let axis = AXES[d];
+                return Err(format!(
+                    "its offset along {axis} is {} voxels, out of range",
+                    voxel_offset[d]
+                ));
+            }
+        }
+        // A chunk may be declared larger than the array.
+        let block: [u64; 3] = std::array::from_fn(|d| block[d].min(size[d]));
+        let factors = [self.channels, self.data_type.size_bytes() as u64];
+        let bytes = block
+            .into_iter()
+            .chain(factors)
+            .try_fold(1u64, u64::checked_mul);
+        if bytes.is_none_or(|n| n == 0 || n > MAX_BLOCK_BYTES) {
+            return Err(format!(
+                "a chunk of {block:?} voxels (x y z) with {} channel(s) is none, or larger than the {MAX_BLOCK_BYTES} bytes that are read at once",
+                self.channels
+            ));
+        }
+        let bounds = VoxelBox {
+            start: voxel_offset,
+            end: std::array::from_fn(|d| voxel_offset[d] + size[d] as i64),
+        };
+        Ok(VolumeMeta {
+            data_type: self.data_type,
+            channels: self.channels as u32,
+            resolution: self.resolution,
+            // Each edge is at most the number of bytes of a block, which fits.
+            grid: BlockGrid::new(bounds, block.map(|n| n as u32)),
+            fill_value: self.fill_value,
+        })
+    }
+}
+
+/// Part of a voxel by which a centre may miss the voxel that it is meant to lie in, for the rounding of
+/// decimal numbers.
+const TOLERANCE_VOXELS: f64 = 0.01;
+
+/// The voxel of our grid that holds `center_nm`, the centre of an array's first voxel. `None` where it is out
+/// of range.
+pub(super) fn first_voxel(center_nm: [f64; 3], resolution: &Resolution) -> Option<[i64; 3]> {
+    let mut first = [0; 3];
+    for d in 0..3 {
+        let v = (center_nm[d] / resolution.nm()[d] + TOLERANCE_VOXELS).floor();
+        if v.is_nan() || v.abs() > MAX_VOXEL as f64 {
+            return None;
+        }
+        first[d] = v as i64;
+    }
+    Some(first)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn the_half_voxel_between_centres_and_corners_rounds_to_the_voxel_that_holds_the_centre() {
+        let r = Resolution::new([4.6, 9.2, 45.0]).unwrap();
+        // As written in real files: corner at 3031 - 1/2, at 1288.5 - 1/2, at 100 - 1/2.
+        let at = first_voxel([13942.599999999999, 11854.199999999999, 4500.0], &r);
+        assert_eq!(at, Some([3031, 1288, 100]));
+        // No translation; the first level of an averaged pyramid; a corner at 0 said as a centre.
+        assert_eq!(first_voxel([0.0, 2.3, 22.5], &r), Some([0, 0, 0]));
+        assert_eq!(first_voxel([-4.6, -2.3, -45.0], &r), Some([-1, -1, -1]));
+        assert_eq!(first_voxel([f64::NAN, 0.0, 0.0], &r), None);
+        assert_eq!(first_voxel([0.0, 1e300, 0.0], &r), None);
+    }
+
+    proptest! {
+        #[test]
+        fn an_array_is_never_moved_by_more_than_half_a_voxel(
+            center in -1e7f64..1e7, r in 0.5f64..100.0,
+        ) {
+            let first = first_voxel([center; 3], &Resolution::new([r; 3]).unwrap()).unwrap()[0];
+            let corner = center / r - 0.5;
+            prop_assert!((first as f64 - corner).abs() <= 0.5 + TOLERANCE_VOXELS + 1e-6);
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! Where the chunks of a scale are stored.
+//!
+//! Unsharded, a chunk is the file `NAME` below the scale's key or, as CloudVolume writes on file systems,
+//! `NAME.gz` and the like. `voxel_offset` is part of the name, and the last chunk along an axis is named by
+//! the truncated range. Sharded, a chunk's id is the compressed Morton code of its place in the grid, of
+//! which `voxel_offset` is no part.
+
+use std::sync::Arc;
+
+use crate::neuroglancer::{MortonGrid, ShardingSpec, Shards};
+use crate::storage::{Compression, Store};
+use crate::volume::{BlockGrid, BlockIndex, Encoded, VolumeError};
+
+/// The stored chunks of a scale.
+#[derive(Debug)]
+pub(super) enum Chunks {
+    Files(Arc<dyn Store>),
+    Shards { shards: Shards, ids: MortonGrid },
+}
+
+impl Chunks {
+    /// The chunks below `store`, the scale's key.
+    pub(super) fn new(store: Arc<dyn Store>, sharding: Option<(ShardingSpec, MortonGrid)>) -> Self {
+        match sharding {
+            None => Self::Files(store),
+            Some((spec, ids)) => Self::Shards {
+                shards: Shards::new(store, spec),
+                ids,
+            },
+        }
+    }
+
+    /// The folder, for messages.
+    pub(super) fn describe_all(&self) -> String {
+        match self {
+            Self::Files(store) => store.describe(""),
+            Self::Shards { shards, .. } => shards.describe_all(),
+        }
+    }
+
+    /// The place of a chunk with that compression, for messages.
+    pub(super) fn describe(
+        &self,
+        grid: &BlockGrid,
+        block: BlockIndex,
+        compression: Compression,
+    ) -> String {
+        let name = name(grid, block);
+        match self {
+            Self::Files(store) => store.describe(&(name + compression.suffix())),
+            Self::Shards { shards, ids } => {
+                let id = ids.code(&block).unwrap_or_default();
+                format!("{name} in {}", shards.describe(id))
+            }
+        }
+    }
+
+    /// Reads the stored bytes of a chunk; `false` where it is not stored.
+    pub(super) fn fetch(
+        &self,
+        grid: &BlockGrid,
+        block: BlockIndex,
+        limit_bytes: u64,
+        encoded: &mut Encoded,
+    ) -> Result<bool, VolumeError> {
+        match self {
+            Self::Files(store) => {
+                let name = name(grid, block);
+                for compression in Compression::ALL {
+                    let key = format!("{name}{}", compression.suffix());
+                    if store.read(&key, limit_bytes, &mut encoded.bytes)? {
+                        encoded.compression = compression;
+                        return Ok(true);
+                    }
+                }
+                Ok(false)
+            }
+            Self::Shards { shards, ids } => {
+                encoded.compression = shards.data_encoding();
+                match ids.code(&block) {
+                    Some(id) => Ok(shards.read(id, limit_bytes, &mut encoded.bytes)?),
+                    None => Ok(false),
+                }
+            }
+        }
+    }
+}
+
+/// The name of a chunk: the voxels that it holds.
+fn name(grid: &BlockGrid, block: BlockIndex) -> String {
+    let b = grid.block_box(block);
+    let [x, y, z] = std::array::from_fn(|d| format!("{}-{}", b.start[d], b.end[d]));
+    format!("{x}_{y}_{z}")
+}

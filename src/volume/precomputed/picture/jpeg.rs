@@ -1,0 +1,40 @@
+//! jpeg, through `zune-jpeg`: within one grey level of libjpeg-turbo.
+
+use zune_core::bytestream::ZCursor;
+use zune_core::colorspace::ColorSpace;
+use zune_core::options::DecoderOptions;
+use zune_jpeg::JpegDecoder;
+
+use super::Expected;
+
+const END_OF_IMAGE: [u8; 2] = [0xff, 0xd9];
+
+pub(super) fn decode(bytes: &[u8], expected: Expected, out: &mut Vec<u8>) -> Result<(), String> {
+    let damaged =
+        |e: zune_jpeg::errors::DecodeErrors| format!("its jpeg is damaged or cut off ({e})");
+    // The decoder takes what is missing at the end for zeros, more or less. The marker of the end tells: it
+    // cannot occur within the data. Some files are padded behind it.
+    let padding = bytes.iter().rev().take_while(|byte| **byte == 0).count();
+    if !bytes[..bytes.len() - padding].ends_with(&END_OF_IMAGE) {
+        return Err(format!(
+            "its jpeg of {} bytes is cut off: it does not end with the marker of the end, ff d9",
+            bytes.len()
+        ));
+    }
+    let options = DecoderOptions::default()
+        .set_strict_mode(true)
+        .set_max_width(usize::from(u16::MAX))
+        .set_max_height(usize::from(u16::MAX))
+        .jpeg_set_out_colorspace(match expected.channels {
+            1 => ColorSpace::Luma,
+            _ => ColorSpace::RGB,
+        });
+    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
+    decoder.decode_headers().map_err(damaged)?;
+    let info = decoder.info().ok_or("its jpeg has no header")?;
+    // The format has 8 bits; the decoder refuses 12.
+    let components = usize::from(info.components);
+    expected.check(info.width.into(), info.height.into(), components, 8)?;
+    out.resize(expected.bytes(), 0);
+    decoder.decode_into(out).map_err(damaged)
+}

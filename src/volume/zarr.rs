@@ -1,0 +1,253 @@
+//! Zarr v2 and v3 arrays, alone or as a level of an OME-Zarr multiscale image.
+//!
+//! A block is one chunk, or one inner chunk of a sharded array, times as many as the channels are spread
+//! over. Dimensions are told apart by name. zarrs parses the metadata and decodes; bytes come from our store,
+//! and decompression is bounded by what a chunk can hold. A chunk that is not stored reads as the array's fill
+//! value; one that cannot be decoded is an error that names its file.
+
+mod array;
+mod codecs;
+mod guard;
+mod node;
+mod ome;
+mod shard;
+
+use std::sync::Arc;
+
+use super::arrange::{Strided, arrange, c_strides};
+use super::axes::Axes;
+use super::placement::Description;
+use super::{BlockIndex, Encoded, Volume, VolumeError, VolumeMeta};
+use crate::config::LayerConfig;
+use crate::geometry::Resolution;
+use crate::storage::{Location, Store};
+use array::ZarrArray;
+use node::{Node, NodeKind};
+use ome::Level;
+
+pub(super) use ome::symbol as unit_symbol;
+
+/// A version of the format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ZarrVersion {
+    V2,
+    V3,
+}
+
+/// One array.
+#[derive(Debug)]
+pub(super) struct ZarrVolume {
+    store: Arc<dyn Store>,
+    array: ZarrArray,
+    axes: Axes,
+    meta: VolumeMeta,
+    digest: blake3::Hash,
+}
+
+impl ZarrVolume {
+    /// Opens the array at `location`, or the level that matches `wanted` of the OME-Zarr image there.
+    pub(super) fn open(
+        location: &Location,
+        version: Option<ZarrVersion>,
+        wanted: &Resolution,
+        layer: &LayerConfig,
+    ) -> Result<Self, VolumeError> {
+        let store = location.open();
+        let node = node::read(store.as_ref(), "", version)?;
+        match &node.kind {
+            NodeKind::Array(_) => {
+                let (resolution, level) = (array_resolution(&node, wanted, layer)?, None);
+                Self::from_array(store, "", &node, node.digest, resolution, level, layer)
+            }
+            NodeKind::Group => {
+                if layer.resolution.is_some() {
+                    return Err(node.bad(
+                        "multiscales".into(),
+                        "it says the resolution of every level, and so does the config's `layers`: remove `resolution` there, or name the array of one level".into(),
+                    ));
+                }
+                let level = ome::level(&node, wanted)?;
+                let array = node::read(store.as_ref(), &level.path, Some(node.version))?;
+                let mut digest = blake3::Hasher::new();
+                digest.update(node.digest.as_bytes());
+                digest.update(array.digest.as_bytes());
+                let (resolution, digest) = (level.resolution, digest.finalize());
+                let path = level.path.clone();
+                Self::from_array(store, &path, &array, digest, resolution, Some(level), layer)
+            }
+        }
+    }
+
+    fn from_array(
+        store: Arc<dyn Store>,
+        path: &str,
+        node: &Node,
+        digest: blake3::Hash,
+        resolution: Resolution,
+        level: Option<Level>,
+        layer: &LayerConfig,
+    ) -> Result<Self, VolumeError> {
+        let array = ZarrArray::new(path, node)?;
+        let names = match (&layer.axes, &level) {
+            (Some(axes), _) => axes.chars().map(String::from).collect(),
+            (None, Some(level)) => level.axes.clone(),
+            (None, None) => node.dimension_names().ok_or_else(|| VolumeError::Lacks {
+                object: node.object.clone(),
+                lacks: "does not name its dimensions".into(),
+                example: "{ \"axes\": \"zyx\" }",
+            })?,
+        };
+        let shape = array.shape();
+        let axes = Axes::find(&names, shape).map_err(|e| node.bad("shape".into(), e))?;
+        let from_level = level.map_or([0; 3], |l| l.first_voxel);
+        let description = Description {
+            data_type: array.data_type,
+            fill_value: array.fill_value,
+            channels: axes.pick_channel(shape, 1),
+            size: axes.pick(shape),
+            block: axes.pick(array.block_shape()),
+            resolution,
+            voxel_offset: layer.voxel_offset.unwrap_or(from_level),
+        };
+        let meta = description
+            .meta()
+            .map_err(|e| node.bad("shape".into(), e))?;
+        Ok(Self {
+            store,
+            array,
+            axes,
+            meta,
+            digest,
+        })
+    }
+
+    /// Stored parts of a block: as many as its channels are spread over.
+    fn parts(&self) -> u64 {
+        let per_part = self.axes.pick_channel(self.array.block_shape(), 1);
+        u64::from(self.meta.channels).div_ceil(per_part)
+    }
+
+    /// Indices over all dimensions of a part of a block.
+    fn part_indices(&self, block: BlockIndex, part: u64) -> Vec<u64> {
+        self.axes.spread(self.array.shape().len(), block, part)
+    }
+}
+
+/// The resolution of a plain array: what the config says, which must be what is wanted.
+fn array_resolution(
+    node: &Node,
+    wanted: &Resolution,
+    layer: &LayerConfig,
+) -> Result<Resolution, VolumeError> {
+    match layer.resolution {
+        Some(resolution) if resolution.matches(wanted) => Ok(resolution),
+        Some(resolution) => Err(VolumeError::NoScale {
+            object: node.object.clone(),
+            wanted: wanted.to_string(),
+            available: format!("{resolution} (from the config's `layers`)"),
+        }),
+        None => Err(VolumeError::Lacks {
+            object: node.object.clone(),
+            lacks: "is an array that does not say how large its voxels are and where it lies"
+                .into(),
+            example: "{ \"resolution\": [4, 4, 40], \"voxel_offset\": [0, 0, 0] }",
+        }),
+    }
+}
+
+impl Volume for ZarrVolume {
+    fn describe(&self) -> String {
+        self.store.describe(self.array.path())
+    }
+
+    fn describe_block(&self, block: BlockIndex) -> String {
+        self.array
+            .describe(self.store.as_ref(), &self.part_indices(block, 0))
+    }
+
+    fn meta(&self) -> &VolumeMeta {
+        &self.meta
+    }
+
+    fn digest(&self) -> blake3::Hash {
+        self.digest
+    }
+
+    fn fetch(&self, block: BlockIndex, encoded: &mut Encoded) -> Result<bool, VolumeError> {
+        let parts = self.parts();
+        let Encoded {
+            bytes,
+            inflated,
+            parts: lengths,
+            ..
+        } = encoded;
+        lengths.clear();
+        if parts == 1 {
+            let indices = self.part_indices(block, 0);
+            let stored = self.array.read(self.store.as_ref(), &indices, bytes)?;
+            lengths.push(stored.then_some(bytes.len()));
+            return Ok(stored);
+        }
+        bytes.clear();
+        for part in 0..parts {
+            let indices = self.part_indices(block, part);
+            let stored = self.array.read(self.store.as_ref(), &indices, inflated)?;
+            lengths.push(stored.then_some(inflated.len()));
+            if stored {
+                bytes.extend_from_slice(inflated);
+            }
+        }
+        Ok(lengths.iter().any(Option::is_some))
+    }
+
+    fn decode(
+        &self,
+        block: BlockIndex,
+        encoded: &mut Encoded,
+        values: &mut Vec<u8>,
+    ) -> Result<(), VolumeError> {
+        let meta = &self.meta;
+        let region = meta.grid.block_box(block);
+        let [nx, ny, nz] = region.shape().map(|n| n as usize);
+        let value_bytes = meta.data_type.size_bytes();
+        let chunk: Vec<usize> = self
+            .array
+            .block_shape()
+            .iter()
+            .map(|n| *n as usize)
+            .collect();
+        let strides = c_strides(&chunk);
+        let [sx, sy, sz] = self.axes.pick(&strides);
+        let sc = self.axes.pick_channel(&strides, 0);
+        let per_part = self.axes.pick_channel(&chunk, 1);
+        values.resize(meta.block_bytes(&region), 0);
+        let mut rest = &encoded.bytes[..];
+        let mut channels_left = meta.channels as usize;
+        let plane_bytes = nx * ny * nz * value_bytes;
+        for (part, to) in values.chunks_mut(per_part * plane_bytes).enumerate() {
+            let channels = per_part.min(channels_left);
+            channels_left -= channels;
+            match encoded.parts.get(part).copied().flatten() {
+                None => meta.fill_value.fill(value_bytes, to),
+                Some(length) => {
+                    let (bytes, others) = rest.split_at(length.min(rest.len()));
+                    rest = others;
+                    let decoded = self.array.decode(bytes).map_err(|problem| {
+                        let indices = self.part_indices(block, part as u64);
+                        VolumeError::Chunk {
+                            object: self.array.describe(self.store.as_ref(), &indices),
+                            problem,
+                        }
+                    })?;
+                    let from = Strided {
+                        values: &decoded,
+                        value_bytes,
+                        strides: [sc, sz, sy, sx],
+                    };
+                    arrange(&from, [channels, nz, ny, nx], to);
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,230 @@
+//! One stored array: its metadata made sense of, its chunks read and decoded.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use zarrs::array::{Array, ArrayMetadata, CodecChain, DataType as ZarrDataType};
+use zarrs::metadata::v3::MetadataV3;
+use zarrs::plugin::ExtensionName;
+use zarrs::storage::store::MemoryStore;
+
+use super::codecs::{Codecs, decoded_bytes};
+use super::guard::guarded;
+use super::node::{Node, NodeKind};
+use super::shard::{ShardingMetadata, Shards};
+use crate::data_type::DataType;
+use crate::storage::Store;
+use crate::volume::{FillValue, VolumeError};
+
+/// Most dimensions of an array that are accepted.
+const MAX_RANK: usize = 16;
+
+/// An array, and how its blocks are stored.
+#[derive(Debug)]
+pub(super) struct ZarrArray {
+    path: String,
+    /// Knows the keys of the chunks. Its storage is empty: bytes come from our store.
+    keys: Array<MemoryStore>,
+    block_shape: Vec<u64>,
+    codecs: Codecs,
+    shards: Option<Shards>,
+    pub data_type: DataType,
+    pub fill_value: FillValue,
+}
+
+impl ZarrArray {
+    /// Makes sense of the metadata in `node`, of the array in the folder `path`.
+    pub(super) fn new(path: &str, node: &Node) -> Result<Self, VolumeError> {
+        let panicked = |problem| node.bad(".".into(), problem);
+        guarded(|| Self::build(path, node), panicked)
+    }
+
+    fn build(path: &str, node: &Node) -> Result<Self, VolumeError> {
+        let NodeKind::Array(metadata) = &node.kind else {
+            return Err(node.bad(".".into(), "found a group, expected an array".into()));
+        };
+        let bad = |path: &str, problem: String| node.bad(path.into(), problem);
+        let shape = check_shape(metadata).map_err(|e| bad("shape", e))?;
+        if let ArrayMetadata::V3(metadata) = metadata.as_ref() {
+            if metadata.chunk_grid.name() != "regular" {
+                let found = metadata.chunk_grid.name();
+                return Err(bad(
+                    "chunk_grid",
+                    format!("found {found:?}, expected \"regular\""),
+                ));
+            }
+            if !metadata.storage_transformers.is_empty() {
+                return Err(bad(
+                    "storage_transformers",
+                    "found some, expected none".into(),
+                ));
+            }
+        }
+        let storage = Arc::new(MemoryStore::new());
+        let array = Array::new_with_metadata(storage, "/", metadata.as_ref().clone())
+            .map_err(|e| bad(".", e.to_string()))?;
+        let value_type = array.data_type().clone();
+        let data_type = data_type(&value_type).map_err(|e| bad("data_type", e))?;
+        let chunk_shape = array
+            .chunk_grid()
+            .chunk_shape(&vec![0; shape.len()])
+            .map_err(|e| bad("chunk_grid", e.to_string()))?
+            .ok_or_else(|| bad("chunk_grid", "found no chunk shape".into()))?;
+        let fill_value = FillValue::from_le_bytes(array.fill_value().as_ne_bytes())
+            .ok_or_else(|| bad("fill_value", "it is longer than a voxel's value".into()))?;
+        let (codecs, block_shape, shards) = match sharding(metadata) {
+            Some(sharding) => {
+                let sharding = sharding.map_err(|e| bad("codecs[0]", e))?;
+                let shards =
+                    Shards::new(&sharding, &chunk_shape).map_err(|e| bad("codecs[0]", e))?;
+                let chain = CodecChain::from_metadata(&sharding.codecs)
+                    .map_err(|e| bad("codecs[0].configuration.codecs", e.to_string()))?;
+                (Arc::new(chain), sharding.chunk_shape, Some(shards))
+            }
+            None => (array.codecs(), chunk_shape, None),
+        };
+        decoded_bytes(&block_shape, data_type.size_bytes()).map_err(|e| bad("chunk_grid", e))?;
+        let codecs = Codecs::new(
+            &codecs,
+            block_shape.clone(),
+            value_type,
+            array.fill_value().clone(),
+        )
+        .map_err(|e| bad("codecs", e))?;
+        Ok(Self {
+            path: path.to_owned(),
+            keys: array,
+            block_shape: block_shape.iter().map(|n| n.get()).collect(),
+            codecs,
+            shards,
+            data_type,
+            fill_value,
+        })
+    }
+
+    /// Its folder.
+    pub(super) fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// Length of each dimension.
+    pub(super) fn shape(&self) -> &[u64] {
+        self.keys.shape()
+    }
+
+    /// Length of each dimension of a block: an inner chunk of a sharded array, else a chunk.
+    pub(super) fn block_shape(&self) -> &[u64] {
+        &self.block_shape
+    }
+
+    /// Reads the stored bytes of a block into `into`: `false` where it is not stored.
+    pub(super) fn read(
+        &self,
+        store: &dyn Store,
+        block: &[u64],
+        into: &mut Vec<u8>,
+    ) -> Result<bool, VolumeError> {
+        let limit_bytes = self.codecs.encoded_limit_bytes();
+        let Some(shards) = &self.shards else {
+            return Ok(store.read(&self.key(block), limit_bytes, into)?);
+        };
+        into.clear();
+        let (shard, number) = shards.locate(block);
+        let key = self.key(&shard);
+        let Some(range) = shards.range(store, &key, number)? else {
+            return Ok(false);
+        };
+        let size = range.end - range.start;
+        if size > limit_bytes {
+            return Err(VolumeError::Chunk {
+                object: self.describe(store, block),
+                problem: format!(
+                    "the shard index gives it {size} bytes, expected at most {limit_bytes}"
+                ),
+            });
+        }
+        if !store.read_range(&key, range, into)? {
+            return Err(VolumeError::Chunk {
+                object: self.describe(store, block),
+                problem: "its shard is gone since its index was read".into(),
+            });
+        }
+        Ok(true)
+    }
+
+    /// The values of a block, whole, in C order and little-endian. Says what is wrong with it.
+    pub(super) fn decode<'b>(&self, encoded: &'b [u8]) -> Result<Cow<'b, [u8]>, String> {
+        self.codecs.decode(encoded)
+    }
+
+    /// The block's file, and which inner chunk of it, for messages.
+    pub(super) fn describe(&self, store: &dyn Store, block: &[u64]) -> String {
+        match &self.shards {
+            None => store.describe(&self.key(block)),
+            Some(shards) => {
+                let (shard, number) = shards.locate(block);
+                format!(
+                    "{} (inner chunk {number})",
+                    store.describe(&self.key(&shard))
+                )
+            }
+        }
+    }
+
+    fn key(&self, chunk: &[u64]) -> String {
+        let key = self.keys.chunk_key(chunk);
+        match self.path.as_str() {
+            "" => key.as_str().to_owned(),
+            path => format!("{path}/{key}"),
+        }
+    }
+}
+
+/// The array's shape, which zarrs would take whatever it is.
+fn check_shape(metadata: &ArrayMetadata) -> Result<Vec<u64>, String> {
+    let shape = match metadata {
+        ArrayMetadata::V2(metadata) => &metadata.shape,
+        ArrayMetadata::V3(metadata) => &metadata.shape,
+    };
+    if !(3..=MAX_RANK).contains(&shape.len()) {
+        return Err(format!(
+            "found {} dimension(s), expected 3 to {MAX_RANK}",
+            shape.len()
+        ));
+    }
+    match shape.iter().all(|n| (1..=1 << 62).contains(n)) {
+        true => Ok(shape.clone()),
+        false => Err(format!("found {shape:?}, expected whole numbers from 1")),
+    }
+}
+
+/// The sharding of an array all of whose codecs are one `sharding_indexed`. Where others stand around it,
+/// whole shards are the blocks.
+fn sharding(metadata: &ArrayMetadata) -> Option<Result<ShardingMetadata, String>> {
+    let ArrayMetadata::V3(metadata) = metadata else {
+        return None;
+    };
+    let [codec] = metadata.codecs.as_slice() else {
+        return None;
+    };
+    let configuration = |codec: &MetadataV3| {
+        codec
+            .to_typed_configuration::<ShardingMetadata>()
+            .map_err(|e| e.to_string())
+    };
+    (codec.name() == "sharding_indexed").then(|| configuration(codec))
+}
+
+fn data_type(found: &ZarrDataType) -> Result<DataType, String> {
+    let name = found.name_v3().unwrap_or_default();
+    match name.as_ref() {
+        "bool" => Ok(DataType::UInt8),
+        name => DataType::from_name(name).ok_or_else(|| {
+            let names: Vec<_> = DataType::ALL.iter().map(|t| t.name()).collect();
+            format!(
+                "found {name:?}, expected bool or one of {}",
+                names.join(", ")
+            )
+        }),
+    }
+}

@@ -1,0 +1,187 @@
+//! The metadata documents of a Zarr group or array: which version, which kind, which attributes.
+
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+use zarrs::array::{ArrayMetadata, ArrayMetadataV2, ArrayMetadataV3};
+
+use super::{ZarrVersion, guard};
+use crate::storage::{DocumentError, MAX_DOCUMENT_BYTES, Store, parse_document};
+use crate::volume::VolumeError;
+
+const EXPECTED: &str = "the metadata of a Zarr group or array";
+
+/// A group or array.
+#[derive(Debug)]
+pub(super) struct Node {
+    /// Path or URL of its metadata document.
+    pub object: String,
+    pub version: ZarrVersion,
+    pub kind: NodeKind,
+    pub attributes: Map<String, Value>,
+    /// Digest of the documents.
+    pub digest: blake3::Hash,
+}
+
+#[derive(Debug)]
+pub(super) enum NodeKind {
+    Group,
+    Array(Box<ArrayMetadata>),
+}
+
+impl Node {
+    /// An error about what the document says at `path`.
+    pub(super) fn bad(&self, path: String, problem: String) -> VolumeError {
+        VolumeError::BadInfo {
+            object: self.object.clone(),
+            path,
+            problem,
+        }
+    }
+
+    /// The names of an array's dimensions: v3's own, or xarray's attribute. `None` where one has no name.
+    pub(super) fn dimension_names(&self) -> Option<Vec<String>> {
+        if let NodeKind::Array(metadata) = &self.kind
+            && let ArrayMetadata::V3(metadata) = metadata.as_ref()
+            && let Some(names) = &metadata.dimension_names
+            && names.iter().any(Option::is_some)
+        {
+            return names.iter().cloned().collect();
+        }
+        let names = self.attributes.get("_ARRAY_DIMENSIONS")?.as_array()?;
+        names
+            .iter()
+            .map(|n| n.as_str().map(str::to_owned))
+            .collect()
+    }
+}
+
+/// Reads the group or array in the folder `path` of `store`. Without a version, v3 goes before v2.
+pub(super) fn read(
+    store: &dyn Store,
+    path: &str,
+    version: Option<ZarrVersion>,
+) -> Result<Node, VolumeError> {
+    let mut documents = Documents {
+        store,
+        path,
+        hasher: blake3::Hasher::new(),
+    };
+    let v3 = match version {
+        Some(ZarrVersion::V2) => None,
+        _ => documents.read("zarr.json")?,
+    };
+    if let Some((object, value)) = v3 {
+        return v3_node(object, value, documents.hasher);
+    }
+    if version != Some(ZarrVersion::V3) {
+        let array = documents.read(".zarray")?;
+        let group = match array {
+            None => documents.read(".zgroup")?,
+            Some(_) => None,
+        };
+        let attributes = documents.read(".zattrs")?;
+        let digest = documents.hasher.finalize();
+        if let Some((object, value)) = array {
+            let metadata: ArrayMetadataV2 = parse(&object, value)?;
+            return Ok(Node {
+                object,
+                version: ZarrVersion::V2,
+                kind: NodeKind::Array(Box::new(metadata.into())),
+                attributes: attributes.map(|(_, value)| map(value)).unwrap_or_default(),
+                digest,
+            });
+        }
+        if let Some((object, value)) = attributes.or(group) {
+            return Ok(Node {
+                object,
+                version: ZarrVersion::V2,
+                kind: NodeKind::Group,
+                attributes: map(value),
+                digest,
+            });
+        }
+    }
+    let (document, expected) = match version {
+        Some(ZarrVersion::V2) => (
+            ".zarray",
+            "a Zarr v2 array, or .zgroup or .zattrs of a v2 group",
+        ),
+        Some(ZarrVersion::V3) => ("zarr.json", "a Zarr v3 group or array"),
+        None => (
+            "zarr.json",
+            "a Zarr v3 group or array, or .zarray or .zgroup of v2",
+        ),
+    };
+    Err(VolumeError::Info(DocumentError::Missing {
+        object: store.describe(&documents.key(document)),
+        expected,
+    }))
+}
+
+fn v3_node(object: String, value: Value, hasher: blake3::Hasher) -> Result<Node, VolumeError> {
+    let attributes = map(value.get("attributes").cloned().unwrap_or_default());
+    let kind = match value.get("node_type").and_then(Value::as_str) {
+        Some("group") => NodeKind::Group,
+        _ => {
+            let metadata: ArrayMetadataV3 = parse(&object, value)?;
+            NodeKind::Array(Box::new(metadata.into()))
+        }
+    };
+    Ok(Node {
+        object,
+        version: ZarrVersion::V3,
+        kind,
+        attributes,
+        digest: hasher.finalize(),
+    })
+}
+
+fn map(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(map) => map,
+        _ => Map::new(),
+    }
+}
+
+fn parse<T: DeserializeOwned>(object: &str, value: Value) -> Result<T, VolumeError> {
+    guard::check(&value).map_err(|(path, problem)| VolumeError::BadInfo {
+        object: object.to_owned(),
+        path,
+        problem,
+    })?;
+    serde_path_to_error::deserialize(&value).map_err(|e| VolumeError::BadInfo {
+        object: object.to_owned(),
+        path: e.path().to_string(),
+        problem: format!("{}: this is not {EXPECTED}", e.inner()),
+    })
+}
+
+/// The documents of one folder, and a digest of those that were read.
+struct Documents<'a> {
+    store: &'a dyn Store,
+    path: &'a str,
+    hasher: blake3::Hasher,
+}
+
+impl Documents<'_> {
+    fn key(&self, name: &str) -> String {
+        match self.path {
+            "" => name.to_owned(),
+            path => format!("{path}/{name}"),
+        }
+    }
+
+    /// The document and its name for messages.
+    fn read(&mut self, name: &str) -> Result<Option<(String, Value)>, VolumeError> {
+        let (key, mut bytes) = (self.key(name), Vec::new());
+        if !self.store.read(&key, MAX_DOCUMENT_BYTES, &mut bytes)? {
+            return Ok(None);
+        }
+        self.hasher.update(name.as_bytes());
+        self.hasher.update(&(bytes.len() as u64).to_le_bytes());
+        self.hasher.update(&bytes);
+        let object = self.store.describe(&key);
+        let value = parse_document(&bytes, &object, EXPECTED)?;
+        Ok(Some((object, value)))
+    }
+}

@@ -1,0 +1,196 @@
+//! OME-Zarr (NGFF 0.4 and 0.5) multiscale images: which array is the level of a resolution, and where it lies.
+//!
+//! `coordinateTransformations` of the level and then of the whole image are scales and translations, which
+//! combine to one scale and one translation per axis. Units come from the axes. The translation is the centre
+//! of the first voxel: [`first_voxel`] says what becomes of the half voxel.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::node::Node;
+use crate::geometry::{AXES, Resolution, length_nm};
+use crate::volume::VolumeError;
+use crate::volume::placement::first_voxel;
+
+/// One level of an image.
+#[derive(Clone, Debug)]
+pub(super) struct Level {
+    /// Its array: a key relative to the group.
+    pub path: String,
+    /// Names of the array's dimensions.
+    pub axes: Vec<String>,
+    pub resolution: Resolution,
+    pub first_voxel: [i64; 3],
+}
+
+#[derive(Deserialize)]
+struct Multiscale {
+    axes: Vec<Axis>,
+    datasets: Vec<Dataset>,
+    #[serde(default, rename = "coordinateTransformations")]
+    transformations: Vec<Transformation>,
+}
+
+#[derive(Deserialize)]
+struct Axis {
+    name: String,
+    unit: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Dataset {
+    path: String,
+    #[serde(rename = "coordinateTransformations")]
+    transformations: Vec<Transformation>,
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "type", rename_all = "lowercase")]
+enum Transformation {
+    Identity,
+    Scale { scale: Vec<f64> },
+    Translation { translation: Vec<f64> },
+}
+
+/// The level of the image in `node` whose resolution matches `wanted`.
+pub(super) fn level(node: &Node, wanted: &Resolution) -> Result<Level, VolumeError> {
+    let (at, multiscale) = multiscale(node)?;
+    let mut available = Vec::new();
+    for (i, dataset) in multiscale.datasets.iter().enumerate() {
+        let bad = |problem| node.bad(format!("{at}.datasets[{i}]"), problem);
+        let placed = place(&multiscale, dataset).map_err(bad)?;
+        if placed.resolution.matches(wanted) {
+            let voxel = first_voxel(placed.center_nm, &placed.resolution);
+            let first_voxel = voxel.ok_or_else(|| {
+                let nm = placed.center_nm;
+                bad(format!("its first voxel is at {nm:?} nm, out of range"))
+            })?;
+            return Ok(Level {
+                path: dataset.path.trim_matches('/').to_owned(),
+                axes: multiscale.axes.iter().map(|a| a.name.clone()).collect(),
+                resolution: placed.resolution,
+                first_voxel,
+            });
+        }
+        available.push(placed.resolution.to_string());
+    }
+    Err(VolumeError::NoScale {
+        object: node.object.clone(),
+        wanted: wanted.to_string(),
+        available: match available.is_empty() {
+            true => "none".into(),
+            false => available.join(", "),
+        },
+    })
+}
+
+/// The image's metadata and where in the document they stand.
+fn multiscale(node: &Node) -> Result<(String, Multiscale), VolumeError> {
+    let attributes = &node.attributes;
+    let (at, list) = match attributes.get("ome").and_then(|o| o.get("multiscales")) {
+        Some(list) => ("attributes.ome.multiscales", Some(list)),
+        None => ("multiscales", attributes.get("multiscales")),
+    };
+    let images = match list {
+        Some(Value::Array(images)) => images.as_slice(),
+        Some(_) => return Err(node.bad(at.into(), "found no list, expected one".into())),
+        None => {
+            let problem = "this Zarr group is no OME-Zarr image, expected `multiscales` metadata: name the array inside, or the folder of the image";
+            return Err(node.bad(".".into(), problem.into()));
+        }
+    };
+    let [image] = images else {
+        let problem = format!(
+            "found {} images, expected one: name the array of one level, and its resolution and voxel_offset in the config's `layers`",
+            images.len()
+        );
+        return Err(node.bad(at.into(), problem));
+    };
+    let at = format!("{at}[0]");
+    let multiscale = serde_path_to_error::deserialize(image).map_err(|e| {
+        let version = image.get("version").and_then(Value::as_str);
+        let version = version.map_or(String::new(), |v| format!(" (this says {v})"));
+        node.bad(
+            format!("{at}.{}", e.path()),
+            format!("{}; expected an image of OME-Zarr 0.4 or 0.5{version} with scales and translations", e.inner()),
+        )
+    })?;
+    Ok((at, multiscale))
+}
+
+/// A level's resolution and the centre of its first voxel.
+struct Placed {
+    resolution: Resolution,
+    center_nm: [f64; 3],
+}
+
+fn place(multiscale: &Multiscale, dataset: &Dataset) -> Result<Placed, String> {
+    let rank = multiscale.axes.len();
+    let (mut scale, mut translation) = (vec![1.0; rank], vec![0.0; rank]);
+    for transformation in dataset
+        .transformations
+        .iter()
+        .chain(&multiscale.transformations)
+    {
+        let (values, name) = match transformation {
+            Transformation::Identity => continue,
+            Transformation::Scale { scale } => (scale, "scale"),
+            Transformation::Translation { translation } => (translation, "translation"),
+        };
+        if values.len() != rank {
+            return Err(format!(
+                "its {name} has {} values, expected one for each of {rank} axes",
+                values.len()
+            ));
+        }
+        for (d, v) in values.iter().enumerate() {
+            match transformation {
+                Transformation::Translation { .. } => translation[d] += v,
+                _ => {
+                    scale[d] *= v;
+                    translation[d] *= v;
+                }
+            }
+        }
+    }
+    let (mut resolution, mut center_nm) = ([0.0; 3], [0.0; 3]);
+    for (d, name) in AXES.into_iter().enumerate() {
+        let axis = multiscale
+            .axes
+            .iter()
+            .position(|a| a.name.eq_ignore_ascii_case(name));
+        let axis = axis.ok_or_else(|| format!("found no axis {name}, expected x, y and z"))?;
+        let unit = multiscale.axes[axis].unit.as_deref();
+        let to_nm = |v| {
+            length_nm(v, symbol(unit.unwrap_or_default())).ok_or_else(|| {
+                format!("the unit of its axis {name} is {unit:?}, expected one of length, such as \"nanometer\": else name the array of one level, and its resolution and voxel_offset in the config's `layers`")
+            })
+        };
+        resolution[d] = to_nm(scale[axis])?;
+        center_nm[d] = to_nm(translation[axis])?;
+    }
+    let resolution = Resolution::new(resolution).ok_or_else(|| {
+        format!("its scale is {resolution:?} nm, expected numbers greater than 0")
+    })?;
+    Ok(Placed {
+        resolution,
+        center_nm,
+    })
+}
+
+/// The symbol of a unit that OME-Zarr writes in full, as UDUNITS-2 does.
+pub(in crate::volume) fn symbol(unit: &str) -> &str {
+    match unit {
+        "nanometer" | "nanometers" | "nanometre" => "nm",
+        "micrometer" | "micrometers" | "micrometre" | "micron" | "microns" => "um",
+        "millimeter" | "millimeters" | "millimetre" => "mm",
+        "centimeter" | "centimetre" => "cm",
+        "meter" | "meters" | "metre" => "m",
+        "picometer" | "picometre" => "pm",
+        "Angstrom" => "angstrom",
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests;

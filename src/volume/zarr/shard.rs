@@ -1,0 +1,222 @@
+//! Sharded arrays: where in a shard file an inner chunk lies.
+//!
+//! A shard's index is read once, checked by its own codecs (which is where a CRC-32C stands), and kept. An
+//! inner chunk is then one range of the file. zarrs' partial decoders are not used: they do not verify the
+//! index's checksum.
+
+use std::collections::{HashMap, VecDeque};
+use std::num::NonZeroU64;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde::Deserialize;
+use zarrs::array::{CodecChain, FillValue, data_type};
+use zarrs::metadata::v3::MetadataV3;
+
+use super::codecs::Codecs;
+use crate::storage::{StorageError, Store};
+use crate::volume::VolumeError;
+
+/// Largest shard index that is accepted, in bytes.
+const MAX_INDEX_BYTES: u64 = 64 << 20;
+
+/// Most bytes of indices that are kept; the oldest go first.
+const KEPT_INDEX_BYTES: u64 = 128 << 20;
+
+/// The configuration of the codec `sharding_indexed`.
+#[derive(Deserialize)]
+pub(super) struct ShardingMetadata {
+    pub chunk_shape: Vec<NonZeroU64>,
+    pub codecs: Vec<MetadataV3>,
+    index_codecs: Vec<MetadataV3>,
+    #[serde(default)]
+    index_location: IndexLocation,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum IndexLocation {
+    Start,
+    #[default]
+    End,
+}
+
+/// The shard indices of an array.
+#[derive(Debug)]
+pub(super) struct Shards {
+    /// Inner chunks in a shard along each dimension.
+    per_shard: Vec<u64>,
+    codecs: Codecs,
+    location: IndexLocation,
+    index_bytes: u64,
+    kept: Mutex<Kept>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    slots: HashMap<String, Slot>,
+    oldest_first: VecDeque<String>,
+}
+
+/// A shard's index, once it is read: offset and size of each inner chunk; `None` where there is no such shard.
+type Index = Option<Arc<[[u64; 2]]>>;
+
+/// Locked while the index is being read, so that it is read once.
+type Slot = Arc<Mutex<Option<Index>>>;
+
+impl Shards {
+    /// The shards of `shard_shape`. Says what does not fit.
+    pub(super) fn new(
+        metadata: &ShardingMetadata,
+        shard_shape: &[NonZeroU64],
+    ) -> Result<Self, String> {
+        let inner = &metadata.chunk_shape;
+        let whole = |(s, i): (&NonZeroU64, &NonZeroU64)| s.get().is_multiple_of(i.get());
+        if inner.len() != shard_shape.len() || !shard_shape.iter().zip(inner).all(whole) {
+            return Err(format!(
+                "inner chunks of {inner:?} do not fill a shard of {shard_shape:?} evenly"
+            ));
+        }
+        let per_shard: Vec<u64> = shard_shape
+            .iter()
+            .zip(inner)
+            .map(|(s, i)| s.get() / i.get())
+            .collect();
+        let entries = per_shard.iter().try_fold(16u64, |n, d| n.checked_mul(*d));
+        if entries.is_none_or(|n| n > MAX_INDEX_BYTES) {
+            return Err(format!(
+                "a shard has {per_shard:?} inner chunks, more than an index of {MAX_INDEX_BYTES} bytes can hold"
+            ));
+        }
+        let chain = CodecChain::from_metadata(&metadata.index_codecs)
+            .map_err(|e| format!("index_codecs: {e}"))?;
+        let mut shape: Vec<NonZeroU64> = per_shard
+            .iter()
+            .filter_map(|n| NonZeroU64::new(*n))
+            .collect();
+        shape.extend(NonZeroU64::new(2));
+        let codecs = Codecs::new(
+            &chain,
+            shape,
+            data_type::uint64(),
+            FillValue::from(u64::MAX),
+        )
+        .map_err(|e| format!("index_codecs: {e}"))?;
+        let index_bytes = codecs
+            .encoded_bytes()
+            .ok_or("index_codecs: they compress, expected an index of a fixed size")?;
+        Ok(Self {
+            per_shard,
+            codecs,
+            location: metadata.index_location,
+            index_bytes,
+            kept: Mutex::default(),
+        })
+    }
+
+    /// Indices of the shard that holds the inner chunk, and the chunk's number inside.
+    pub(super) fn locate(&self, inner: &[u64]) -> (Vec<u64>, usize) {
+        let shard = inner
+            .iter()
+            .zip(&self.per_shard)
+            .map(|(i, n)| i / n)
+            .collect();
+        let within = inner.iter().zip(&self.per_shard);
+        (shard, within.fold(0, |at, (i, n)| at * n + i % n) as usize)
+    }
+
+    /// The bytes of the shard file `key` that hold its inner chunk `number`; `None` where it is not stored.
+    pub(super) fn range(
+        &self,
+        store: &dyn Store,
+        key: &str,
+        number: usize,
+    ) -> Result<Option<Range<u64>>, VolumeError> {
+        let Some(index) = self.index(store, key)? else {
+            return Ok(None);
+        };
+        let damaged = |problem| VolumeError::Chunk {
+            object: store.describe(key),
+            problem,
+        };
+        match index.get(number) {
+            None | Some([u64::MAX, u64::MAX]) => Ok(None),
+            Some([offset, size]) => match offset.checked_add(*size) {
+                Some(end) => Ok(Some(*offset..end)),
+                None => Err(damaged(format!(
+                    "the shard index has {size} bytes at {offset} for its inner chunk {number}, out of range"
+                ))),
+            },
+        }
+    }
+
+    fn index(&self, store: &dyn Store, key: &str) -> Result<Index, VolumeError> {
+        let slot = self.slot(key);
+        let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*slot {
+            Some(index) => Ok(index.clone()),
+            None => {
+                let index = self.read_index(store, key)?;
+                *slot = Some(index.clone());
+                Ok(index)
+            }
+        }
+    }
+
+    fn slot(&self, key: &str) -> Slot {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(slot) = kept.slots.get(key) {
+            return Arc::clone(slot);
+        }
+        let most = (KEPT_INDEX_BYTES / self.index_bytes.max(1)).clamp(1, 1 << 20);
+        while kept.oldest_first.len() as u64 >= most {
+            if let Some(oldest) = kept.oldest_first.pop_front() {
+                kept.slots.remove(&oldest);
+            }
+        }
+        let slot = Slot::default();
+        kept.oldest_first.push_back(key.to_owned());
+        kept.slots.insert(key.to_owned(), Arc::clone(&slot));
+        slot
+    }
+
+    fn read_index(&self, store: &dyn Store, key: &str) -> Result<Index, VolumeError> {
+        let damaged = |problem| VolumeError::Chunk {
+            object: store.describe(key),
+            problem,
+        };
+        let range = match self.location {
+            IndexLocation::Start => 0..self.index_bytes,
+            IndexLocation::End => {
+                let Some(size) = store.size(key)? else {
+                    return Ok(None);
+                };
+                let start = size.checked_sub(self.index_bytes).ok_or_else(|| {
+                    damaged(format!(
+                        "the shard has {size} bytes, less than the {} of its index",
+                        self.index_bytes
+                    ))
+                })?;
+                start..size
+            }
+        };
+        let mut bytes = Vec::new();
+        match store.read_range(key, range, &mut bytes) {
+            Ok(true) => {}
+            Ok(false) => return Ok(None),
+            Err(e @ StorageError::TooShort { .. }) => {
+                return Err(damaged(format!(
+                    "the shard is cut off inside of its index: {e}"
+                )));
+            }
+            Err(e) => return Err(e.into()),
+        }
+        let entries = self.codecs.decode(&bytes);
+        let entries = entries.map_err(|e| damaged(format!("the shard index is damaged: {e}")))?;
+        let (words, _) = entries.as_chunks::<8>();
+        let words = words.iter().map(|w| u64::from_le_bytes(*w));
+        let words: Vec<u64> = words.collect();
+        let (pairs, _) = words.as_chunks::<2>();
+        Ok(Some(pairs.into()))
+    }
+}

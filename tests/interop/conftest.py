@@ -1,0 +1,62 @@
+"""Fixtures: the program, the shared data, and datasets that many tests read."""
+
+import os
+import shutil
+
+import pytest
+from program import SHARED, binary, pointshard, vnc_config
+
+
+def pytest_sessionstart(session):
+    if not os.access(binary(), os.X_OK):
+        pytest.exit(f"{binary()} is not there: `cargo build --release` makes it, or set POINTSHARD_BIN", 4)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session, exitstatus):
+    """Where `CI` is set, nothing may be skipped."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if os.environ.get("CI") and reporter.stats.get("skipped"):
+        reporter.write_line("tests were skipped, and CI is set: that is a failure", red=True)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.fixture(scope="session")
+def shared():
+    """The folder of real data that stands beside the repository."""
+    if not (SHARED / "data").is_dir():
+        message = f"{SHARED} has no data: these tests need it"
+        if os.environ.get("CI"):
+            pytest.fail(message)
+        pytest.skip(message)
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def vnc_job(shared, tmp_path_factory):
+    """A config on the vnc data that makes many shards, and its finished dataset. Not to be changed."""
+    folder = tmp_path_factory.mktemp("vnc")
+    config, out = vnc_config(folder), folder / "out"
+    pointshard("preprocess", config, "--out", out)
+    return config, out
+
+
+@pytest.fixture(scope="session")
+def vnc(vnc_job):
+    """The dataset of `vnc_job`. Not to be changed."""
+    return vnc_job[1]
+
+
+@pytest.fixture
+def vnc_copy(vnc_job, tmp_path):
+    """The config of `vnc_job` and a copy of its dataset that the test may change."""
+    config, out = vnc_job
+    shutil.copytree(out, tmp_path / "out")
+    return config, tmp_path / "out"
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory):
+    """The demo's folder and what it printed. Not to be changed."""
+    folder = tmp_path_factory.mktemp("demo") / "demo"
+    return folder, pointshard("demo", folder).stdout

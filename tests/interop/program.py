@@ -1,0 +1,91 @@
+"""The program under test and its jobs: run it, write configs for it, take down what it wrote."""
+
+import hashlib
+import json
+import os
+import subprocess
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+SHARED = REPOSITORY.parent / "shared"
+VNC = SHARED / "data/vnc"
+LAYERS = ("img", "label0", "label1")
+
+
+def binary():
+    """The executable: POINTSHARD_BIN, or the release build."""
+    target = Path(os.environ.get("CARGO_TARGET_DIR", REPOSITORY / "target"))
+    return Path(os.environ.get("POINTSHARD_BIN", target / "release/pointshard")).resolve()
+
+
+def pointshard(*arguments, code=0, cwd=None):
+    """Runs the program; its exit code must be `code`, and it must not panic."""
+    command = [str(a) for a in (binary(), *arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=cwd)
+    told = f"$ {' '.join(command)}\nexit code {done.returncode}, expected {code}\n{done.stdout}\n{done.stderr}"
+    assert "panicked" not in done.stderr, told
+    assert done.returncode == code, told
+    return done
+
+
+def refused(*arguments, code=2):
+    """Runs the program, which must end in one error message; returns it."""
+    message = pointshard(*arguments, "--quiet", code=code).stderr
+    assert sum(line.startswith("error: ") for line in message.splitlines()) == 1, message
+    return message
+
+
+def vnc_config(folder, name="config.json", **changes):
+    """Writes a job on the vnc data; a change to None removes the key."""
+    config = {
+        "collection": str(VNC / "collection.json"),
+        "resolution": [4.6, 4.6, 45.0],
+        "window": [32, 32, 8],
+        "points": {"layer": "points"},
+        "arrays": {layer: {"layer": layer} for layer in LAYERS},
+        "splits": {"train": ["train"], "val": ["val"]},
+        "leaks": "allow",
+        "shard_samples": 3,
+    }
+    config.update(changes)
+    config = {key: value for key, value in config.items() if value is not None}
+    path = Path(folder) / name
+    path.write_text(json.dumps(config))
+    return path
+
+
+def vnc_collection(folder, change=lambda rows: None, **sources):
+    """Writes a copy of the vnc collection; `sources` are other folders for layers, by layer name."""
+    rows = json.loads((VNC / "collection.json").read_text())
+    for layer in rows["layers"]:
+        source = sources.get(layer["name"], VNC / layer["name"])
+        layer["source"] = f"precomputed://file://{source}"
+    change(rows)
+    path = Path(folder) / "collection.json"
+    path.write_text(json.dumps(rows))
+    return path
+
+
+def around_one_point(rows):
+    """A box about the point 1222, which lies in the crop of ../shared/data/encodings."""
+    (box, *_) = rows["annotations"]
+    box["pointA"], box["pointB"] = [14181.0, 11959.0, 4500.0], [14182.0, 11961.0, 5400.0]
+    rows["annotations"] = [box]
+
+
+def manifest(out):
+    return json.loads((Path(out) / "manifest.json").read_text())
+
+
+def tree(folder):
+    """Every file below `folder` and the digest of its bytes."""
+    folder = Path(folder)
+    files = sorted(p for p in folder.rglob("*") if p.is_file())
+    return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+
+
+def times(folder):
+    """When every file below `folder` was last written, and which file it is."""
+    folder = Path(folder)
+    stats = {p: p.stat() for p in folder.rglob("*") if p.is_file()}
+    return {str(p.relative_to(folder)): (s.st_mtime_ns, s.st_ino) for p, s in stats.items()}

@@ -1,0 +1,98 @@
+"""Bad usage and bad configs end in exit code 2 and one message that says where and what."""
+
+import shutil
+
+import pytest
+from program import VNC, around_one_point, pointshard, refused, vnc_collection, vnc_config
+
+BAD = {
+    "a misspelt key": ({"windw": [1, 1, 1]}, ["windw", "did you mean `window`"]),
+    "a misspelt inner key": ({"arrays": {"img": {"layr": "img"}}}, ["arrays.img", "did you mean `layer`"]),
+    "a wrong type": ({"window": [32, "32", 8]}, ["window[1]", "32"]),
+    "a window of 0": ({"window": [0, 32, 8]}, ["window", "[0, 32, 8]"]),
+    "a missing key": ({"resolution": None}, ["resolution"]),
+    "a negative resolution": ({"resolution": [4.6, -4.6, 45]}, ["resolution", "-4.6"]),
+    "a resolution that no scale has": ({"resolution": [5, 5, 45]}, ["`resolution`", "5 x 5 x 45 nm", "[4.6, 4.6, 45.0]"]),
+    "a layer that is not there": ({"arrays": {"img": {"layer": "imgg"}}}, ["arrays.img", "imgg", "did you mean `img`"]),
+    "a points layer that is not there": ({"points": {"layer": "point"}}, ["points", "point", "did you mean `points`"]),
+    "no arrays": ({"arrays": {}}, ["arrays"]),
+    "a split without tags": ({"splits": {"train": []}}, ["splits.train"]),
+    "tags that no box has": ({"splits": {"train": ["nobody"]}}, ["train", "nobody"]),
+    "an array that leaves the folder": ({"arrays": {"../img": {"layer": "img"}}}, ["../img"]),
+    "a shard without samples": ({"shard_samples": 0}, ["shard_samples"]),
+}
+
+
+@pytest.mark.parametrize(("change", "told"), BAD.values(), ids=BAD.keys())
+def test_a_bad_config_is_refused_with_its_json_path(shared, tmp_path, change, told):
+    config = vnc_config(tmp_path, **change)
+    message = refused("preprocess", config, "--out", tmp_path / "out")
+    for text in told:
+        assert text in message, message
+    assert not (tmp_path / "out/manifest.json").exists()
+
+
+def test_splits_that_share_voxels_are_refused_by_default(shared, tmp_path):
+    config = vnc_config(tmp_path, window=[512, 512, 16], leaks=None)
+    message = refused("preprocess", config, "--out", tmp_path / "out")
+    assert "train" in message and "val" in message and "leaks" in message, message
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", "\xff"])
+def test_a_config_that_is_no_json_object_is_refused(tmp_path, text):
+    config = tmp_path / "config.json"
+    config.write_bytes(text.encode("latin-1"))
+    assert "config.json" in refused("preprocess", config, "--out", tmp_path / "out")
+
+
+def test_a_config_or_collection_that_is_not_there_is_named(tmp_path):
+    assert "nowhere.json" in refused("preprocess", tmp_path / "nowhere.json", "--out", tmp_path / "out")
+    config = vnc_config(tmp_path, collection="nowhere/collection.json")
+    assert "nowhere/collection.json" in refused("preprocess", config, "--out", tmp_path / "out", code=1)
+
+
+def test_a_volume_is_not_taken_for_annotations(shared, tmp_path):
+    config = vnc_config(tmp_path, points={"layer": "img"})
+    message = refused("preprocess", config, "--out", tmp_path / "out", code=1)
+    assert "`img`" in message and "annotation" in message, message
+
+
+@pytest.mark.parametrize("missing", ["zeros", "error"])
+def test_a_chunk_that_is_not_stored_is_zeros_unless_the_config_forbids_it(shared, tmp_path, missing):
+    layer = shared / "data/encodings/missing_chunk"
+    collection = vnc_collection(tmp_path, around_one_point, img=layer)
+    config = vnc_config(
+        tmp_path, collection=str(collection), window=[300, 300, 40], arrays={"img": {"layer": "img"}},
+        splits={"train": ["train"]}, missing=missing,
+    )  # fmt: skip
+    if missing == "zeros":
+        assert ", 1 missing" in pointshard("preprocess", config, "--out", tmp_path / "out").stdout
+        return
+    message = refused("preprocess", config, "--out", tmp_path / "out", code=1)
+    assert "`img`" in message and str(layer) in message, message
+    assert not (tmp_path / "out/manifest.json").exists()
+
+
+def test_a_layer_without_any_chunk_is_a_wrong_path(shared, tmp_path):
+    empty = tmp_path / "empty_layer"
+    empty.mkdir()
+    shutil.copy(VNC / "img/info", empty / "info")
+    config = vnc_config(tmp_path, collection=str(vnc_collection(tmp_path, img=empty)))
+    message = refused("preprocess", config, "--out", tmp_path / "out", code=1)
+    assert "`img`" in message and str(empty) in message, message
+    assert not (tmp_path / "out/manifest.json").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["preprocess", "--treads", "2"], ["preprocess"], ["shred"], ["check"], [], ["check", "x", "--threads", "0"]],
+    ids=" ".join,
+)
+def test_bad_usage_is_refused(arguments):
+    assert pointshard(*arguments, code=2).stderr
+
+
+def test_checking_what_is_no_dataset_fails(tmp_path):
+    pointshard("check", tmp_path, code=1)
+    pointshard("check", tmp_path / "nowhere", code=1)

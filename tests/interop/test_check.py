@@ -1,0 +1,124 @@
+"""`pointshard check` finds every damage, names the file, and says which samples are hit."""
+
+import json
+import random
+import struct
+
+import pytest
+from program import manifest, pointshard
+
+
+def findings(out):
+    """What `check --json` finds in a damaged dataset."""
+    report = json.loads(pointshard("check", out, "--json", "--quiet", code=1).stdout)
+    assert not report["ok"] and report["findings"]
+    return report["findings"]
+
+
+def flip(path, byte, bit=0):
+    data = bytearray(path.read_bytes())
+    data[byte] ^= 1 << bit
+    path.write_bytes(data)
+
+
+def inner_chunk(path, sample, shard_samples=3):
+    """Offset and length of a sample in a shard, from the index at its end."""
+    data = path.read_bytes()
+    index = data[-4 - 16 * shard_samples : -4]
+    return struct.unpack_from("<QQ", index, 16 * sample)
+
+
+def the_shard(out, split="train", array="img", number=2):
+    shards = [s for s in manifest(out)["shards"] if s["split"] == split and s["array"] == array]
+    return shards[number]
+
+
+def test_a_whole_dataset_is_found_whole(vnc):
+    report = json.loads(pointshard("check", vnc, "--json").stdout)
+    assert report["ok"] and report["findings"] == []
+    assert report["checked"]["samples"] == 30 and report["checked"]["windows"] == 90
+
+
+@pytest.mark.parametrize("sample", [0, 1, 2])
+def test_a_flipped_bit_in_a_shard_names_the_sample_that_it_hits(vnc_copy, sample):
+    _, out = vnc_copy
+    shard = the_shard(out)
+    offset, length = inner_chunk(out / shard["path"], sample)
+    flip(out / shard["path"], offset + length // 2, bit=3)
+    hits = [f for f in findings(out) if f["file"] == shard["path"]]
+    assert hits and {f["split"] for f in hits} == {"train"}
+    assert {i for f in hits for i in f["samples"]} == {shard["first_sample"] + sample}
+
+
+def test_a_flipped_bit_in_a_shards_index_hits_every_sample_of_it(vnc_copy):
+    _, out = vnc_copy
+    shard = the_shard(out)
+    flip(out / shard["path"], -10)
+    (hit, *_) = [f for f in findings(out) if f["file"] == shard["path"]]
+    assert set(hit["samples"]) == set(range(shard["first_sample"], shard["first_sample"] + shard["samples"]))
+
+
+@pytest.mark.parametrize("damage", ["truncate", "empty", "delete"])
+def test_a_shard_that_is_cut_off_or_gone_names_all_of_its_samples(vnc_copy, damage):
+    _, out = vnc_copy
+    shard = the_shard(out, "val", "label1", 1)
+    path = out / shard["path"]
+    if damage == "delete":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[: -5 if damage == "truncate" else 0])
+    (hit,) = findings(out)
+    assert hit["file"] == shard["path"] and hit["split"] == "val"
+    assert hit["kind"] == ("missing_file" if damage == "delete" else "size")
+    assert hit["samples"] == list(range(shard["first_sample"], shard["first_sample"] + shard["samples"]))
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "manifest.json",
+        "train.zarr/zarr.json",
+        "train.zarr/img/zarr.json",
+        "train.zarr/center_nm/c/0/0",
+        "val.zarr/annotation_id/c/0",
+        "val.zarr/property_color/zarr.json",
+    ],
+)
+@pytest.mark.parametrize("damage", ["flip", "delete"])
+def test_a_damaged_or_deleted_file_is_named(vnc_copy, path, damage):
+    _, out = vnc_copy
+    if damage == "flip":
+        flip(out / path, (out / path).stat().st_size // 2)
+    else:
+        (out / path).unlink()
+    assert any(path.startswith(f["file"]) or f["file"] == path for f in findings(out))
+
+
+@pytest.mark.parametrize("path", ["train.zarr/notes.txt", "val.zarr/img/c/99/0/0/0/0", "train.zarr/img/.writing-abc"])
+def test_a_stray_file_is_named(vnc_copy, path):
+    _, out = vnc_copy
+    (out / path).parent.mkdir(parents=True, exist_ok=True)
+    (out / path).write_bytes(b"stray")
+    (hit,) = findings(out)
+    assert hit["kind"] == "unexpected_file" and hit["file"] == path
+
+
+def test_a_hundred_random_flipped_bits_are_all_found(vnc_copy):
+    _, out = vnc_copy
+    chance = random.Random(7)
+    files = ["manifest.json", *(e["path"] for kind in ("shards", "files") for e in manifest(out)[kind])]
+    for _ in range(100):
+        path = chance.choice(files)
+        byte, bit = chance.randrange((out / path).stat().st_size), chance.randrange(8)
+        flip(out / path, byte, bit)
+        assert path in {f["file"] for f in findings(out)}, f"{path} byte {byte} bit {bit}"
+        flip(out / path, byte, bit)
+    pointshard("check", out)
+
+
+def test_people_see_a_table_that_names_file_and_samples(vnc_copy):
+    _, out = vnc_copy
+    shard = the_shard(out)
+    (out / shard["path"]).unlink()
+    told = pointshard("check", out, code=1).stdout
+    assert shard["path"] in told and "6-8" in told and "missing_file" in told, told

@@ -1,0 +1,58 @@
+"""Running again does what is missing, and nothing else."""
+
+import pytest
+from program import manifest, pointshard, times, tree
+
+
+def remade(before, after):
+    return {path for path in after if after[path] != before.get(path)}
+
+
+def test_a_deleted_shard_is_made_again_and_no_other(vnc_copy):
+    config, out = vnc_copy
+    expected, before = tree(out), times(out)
+    shard = manifest(out)["shards"][7]["path"]
+    (out / shard).unlink()
+    told = pointshard("preprocess", config, "--out", out).stdout
+    assert "1 made, 29 stood already" in told, told
+    assert tree(out) == expected
+    kept = {entry["path"] for entry in manifest(out)["shards"]} - {shard}
+    assert not kept & remade(before, times(out))
+    pointshard("check", out)
+
+
+def test_a_truncated_shard_is_made_again(vnc_copy):
+    config, out = vnc_copy
+    expected = tree(out)
+    shard = out / manifest(out)["shards"][3]["path"]
+    shard.write_bytes(shard.read_bytes()[:-1])
+    assert "1 made, 29 stood already" in pointshard("preprocess", config, "--out", out).stdout
+    assert tree(out) == expected
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "manifest.json",
+        "train.zarr/zarr.json",
+        "train.zarr/img/zarr.json",
+        "val.zarr/annotation_id/c/0",
+        "val.zarr/img_nonzero_fraction/c/0",
+    ],
+)
+def test_a_deleted_column_or_metadata_file_is_written_again(vnc_copy, path):
+    config, out = vnc_copy
+    expected, before = tree(out), times(out)
+    (out / path).unlink()
+    told = pointshard("preprocess", config, "--out", out).stdout
+    assert "all 30 shards stood already" in told, told
+    assert tree(out) == expected
+    assert not {entry["path"] for entry in manifest(out)["shards"]} & remade(before, times(out))
+
+
+def test_a_deleted_receipt_makes_its_shard_again(vnc_copy):
+    config, out = vnc_copy
+    expected = tree(out)
+    (out / ".pointshard/receipts/train/img/0.json").unlink()
+    assert "1 made, 29 stood already" in pointshard("preprocess", config, "--out", out).stdout
+    assert tree(out) == expected

@@ -1,0 +1,80 @@
+"""The whole way from sources in many encodings: windows equal what other programs read there."""
+
+import gzip
+import json
+
+import numpy as np
+import pytest
+import tensorstore
+from program import SHARED, VNC, around_one_point, pointshard, vnc_collection, vnc_config
+from readers import SPLITS, with_zarr
+
+ENCODINGS = SHARED / "data/encodings"
+READ = ["raw_gzip", "raw_plain", "raw_tensorstore", "cseg_u64_gzip", "cseg_u32", "seg_raw_u64_gzip", "missing_chunk", "rgb3", "u16", "f32"]  # fmt: skip
+
+
+def window_of(volume, offset, start, shape):
+    """The window of `shape` that begins at `start`, of a volume [x, y, z, channel] at `offset`; 0 outside."""
+    window = np.zeros((*shape, volume.shape[3]), volume.dtype)
+    low = np.maximum(start, offset)
+    high = np.minimum(np.add(start, shape), np.add(offset, volume.shape[:3]))
+    if (low < high).all():
+        to = tuple(slice(a, b) for a, b in zip(low - start, high - start))
+        window[to] = volume[tuple(slice(a, b) for a, b in zip(low - offset, high - offset))]
+    return window.transpose(3, 2, 1, 0)
+
+
+@pytest.mark.parametrize("encoding", READ)
+def test_a_window_over_a_whole_layer_equals_what_its_writer_put_in(shared, tmp_path, encoding):
+    about = json.loads((ENCODINGS / "index.json").read_text())[encoding]
+    expected = np.load(ENCODINGS / "expected.npz")[about["expected"]].reshape(*about["shape"][:3], -1)
+    collection = vnc_collection(tmp_path, around_one_point, img=ENCODINGS / encoding)
+    config = vnc_config(
+        tmp_path, collection=str(collection), window=[300, 201, 42],
+        arrays={"img": {"layer": "img"}}, splits={"train": ["train"]},
+    )  # fmt: skip
+    pointshard("preprocess", config, "--out", tmp_path / "out")
+    group = with_zarr(tmp_path / "out", "train")
+    (window,), (start,) = group["img"][:], group["start_voxel"][:]
+    assert window.dtype == about["dtype"]
+    np.testing.assert_array_equal(window, window_of(expected, about["voxel_offset"], start, (300, 201, 42)))
+    assert np.count_nonzero(window) == np.count_nonzero(expected), "the window should hold the whole crop"
+
+
+@pytest.fixture(scope="module")
+def unpacked(shared, tmp_path_factory):
+    """Opens a scale of a vnc layer with tensorstore, which does not see files called NAME.gz."""
+
+    def open_scale(layer, resolution):
+        folder = tmp_path_factory.mktemp(layer)
+        (folder / "info").write_bytes((VNC / layer / "info").read_bytes())
+        scales = json.loads((folder / "info").read_text())["scales"]
+        (index,) = (i for i, s in enumerate(scales) if s["resolution"] == resolution)
+        (folder / scales[index]["key"]).mkdir()
+        for chunk in (VNC / layer / scales[index]["key"]).glob("*.gz"):
+            (folder / scales[index]["key"] / chunk.stem).write_bytes(gzip.decompress(chunk.read_bytes()))
+        store = {"driver": "file", "path": f"{folder}/"}
+        spec = {"driver": "neuroglancer_precomputed", "kvstore": store, "scale_index": index}
+        return tensorstore.open(spec, read=True).result()
+
+    return open_scale
+
+
+@pytest.mark.parametrize(
+    ("layer", "resolution"),
+    [("img", [4.6, 4.6, 45.0]), ("img", [9.2, 9.2, 45.0]), ("label1", [9.2, 9.2, 45.0]), ("seg", [4.6, 4.6, 45.0])],
+)
+def test_windows_of_every_scale_and_layer_equal_tensorstores(unpacked, tmp_path, layer, resolution):
+    source = unpacked(layer, resolution)
+    offset, volume = source.domain.origin[:3], source.read().result()
+    arrays = {"voxels": {"layer": layer}}
+    config = vnc_config(tmp_path, resolution=resolution, window=[50, 41, 9], arrays=arrays, shard_samples=4)
+    pointshard("preprocess", config, "--out", tmp_path / "out")
+    for split in SPLITS:
+        group = with_zarr(tmp_path / "out", split)
+        windows, centers = group["voxels"][:], group["center_nm"][:]
+        assert windows.any()
+        for start, center, window in zip(group["start_voxel"][:], centers, windows):
+            rule = np.ceil(np.round(center / resolution - np.array([50, 41, 9]) / 2, 10)).astype(np.int64)
+            np.testing.assert_array_equal(start, rule)
+            np.testing.assert_array_equal(window, window_of(volume, offset, start, (50, 41, 9)))
