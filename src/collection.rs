@@ -147,10 +147,7 @@ impl Collection {
     pub fn open(config: &CollectionConfig, base: &Location) -> Result<Self, CollectionError> {
         match config {
             CollectionConfig::Path(url) if is_pasted_url(url) => state::read(url, None, base),
-            CollectionConfig::Path(path) => {
-                let path = path.strip_prefix("file://").unwrap_or(path);
-                Self::read(&base.join(path))
-            }
+            CollectionConfig::Path(path) => Self::read(&base.resolve(path)?),
             CollectionConfig::Source(CollectionSource::NeuroglancerState(state)) => {
                 state::read(&state.source, state.layer.as_deref(), base)
             }

@@ -5,6 +5,7 @@
 //! beforehand which shards need it. What a shard holds depends on the plan and the sources alone, not on
 //! threads or on what was finished before.
 
+mod readahead;
 mod schedule;
 mod unit;
 mod window;
@@ -18,6 +19,7 @@ use crate::config::Missing;
 use crate::dataset::{ArrayLayout, DatasetError, Layout, Output, Receipt, ShardId};
 use crate::plan::{Plan, VolumeSource};
 use crate::volume::{self, BlockCache, CacheStats, Volume, VolumeError};
+use readahead::ReadAhead;
 
 /// The volumes of a plan, opened, and the layout of what is cut out of them.
 #[derive(Clone, Debug)]
@@ -166,6 +168,8 @@ struct Shared<'a> {
     sources: &'a Sources,
     output: &'a Output,
     cache: BlockCache<'a>,
+    /// The shards of this run, in the order in which work on them begins.
+    todo: &'a [ShardId],
     progress: &'a Progress,
     /// Set when a thread failed: the others stop at the next window.
     stop: AtomicBool,
@@ -219,10 +223,11 @@ pub fn run(
         sources,
         output,
         cache: BlockCache::new(&sources.volumes, uses, budget_bytes),
+        todo: &todo,
         progress,
         stop: AtomicBool::new(false),
     };
-    report.written_bytes = cut_and_publish(&shared, &todo)?;
+    report.written_bytes = cut_and_publish(&shared, budget_bytes)?;
     report.cache = shared.cache.stats();
     Ok(report)
 }
@@ -230,29 +235,48 @@ pub fn run(
 /// Threads that do nothing but wait for the disk, and shards that may wait for them.
 const PUBLISHERS: usize = 2;
 
-/// Makes the shards in `todo`: bytes written. The threads of the pool cut, others flush and rename, so that
+/// Makes the shards of the run: bytes written. The threads of the pool cut, others flush and rename, so that
 /// no computing waits for the disk.
-fn cut_and_publish(shared: &Shared<'_>, todo: &[ShardId]) -> Result<u64, ExtractError> {
+fn cut_and_publish(shared: &Shared<'_>, budget_bytes: u64) -> Result<u64, ExtractError> {
     let (sender, receiver) = mpsc::sync_channel(PUBLISHERS);
     let receiver = Mutex::new(receiver);
     let publish = || publish_all(shared, &receiver);
+    let (announce, announced) = mpsc::channel();
+    let announced = Mutex::new(announced);
+    let announced = &announced;
     // The sender goes into the scope, so that the publishers come to an end however the cutting does.
     std::thread::scope(move |scope| {
         let publishers: Vec<_> = (0..PUBLISHERS).map(|_| scope.spawn(publish)).collect();
+        let far = shared.sources.volumes.iter().any(|v| v.is_far());
+        let ahead = match far {
+            true => {
+                let block_bytes = largest_block_bytes(shared.sources);
+                ReadAhead::start(
+                    scope,
+                    &shared.cache,
+                    announce,
+                    announced,
+                    block_bytes,
+                    budget_bytes / 4,
+                )
+            }
+            false => ReadAhead::none(),
+        };
         // A bridge hands units out one by one, in order, to whichever thread is free.
-        let cuts = todo
+        let cuts = shared
+            .todo
             .iter()
             .enumerate()
             .par_bridge()
             .map_init(unit::Scratch::new, |scratch, (number, id)| {
-                let cut = unit::cut_shard(shared, number as u32, *id, scratch.as_mut());
+                let cut = unit::cut_shard(shared, &ahead, number, *id, scratch.as_mut());
                 if let Some(cut) = shared.stop_if_failed(cut)? {
                     let _ = sender.send(cut);
                 }
                 Ok(())
             })
             .collect::<Result<(), ExtractError>>();
-        drop(sender);
+        drop((sender, ahead));
         let published = publishers
             .into_iter()
             .map(|p| {
@@ -282,6 +306,13 @@ fn publish_all(
     published
 }
 
+/// Bytes of the largest decoded chunk.
+fn largest_block_bytes(sources: &Sources) -> u64 {
+    let first =
+        |v: &Arc<dyn Volume>| v.meta().block_bytes(&v.meta().grid.block_box([0, 0, 0])) as u64;
+    sources.volumes.iter().map(first).max().unwrap_or(0)
+}
+
 /// Bytes that decoded chunks may take: what is left beside the threads' buffers.
 fn cache_budget(sources: &Sources, memory_bytes: u64) -> Result<u64, ExtractError> {
     let threads = rayon::current_num_threads();
@@ -290,12 +321,7 @@ fn cache_budget(sources: &Sources, memory_bytes: u64) -> Result<u64, ExtractErro
         .map(|a| layout.sample_bytes(a))
         .max()
         .unwrap_or(0);
-    let block = sources
-        .volumes
-        .iter()
-        .map(|v| v.meta().block_bytes(&v.meta().grid.block_box([0, 0, 0])) as u64)
-        .max()
-        .unwrap_or(0);
+    let block = largest_block_bytes(sources);
     // Per thread: a window and its encoded form, and a chunk as stored and inflated.
     let buffers = BASE_BYTES + threads as u64 * (2 * sample + 2 * block);
     // At the least each thread holds the one chunk that it copies from.

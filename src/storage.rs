@@ -2,11 +2,12 @@
 //!
 //! In goes a [`Location`] (a folder, parsed from what a config or a collection says) and a key below it;
 //! out come the object's bytes, or the fact that it is not stored. Keys cannot leave their root, and no
-//! object larger than the caller's limit is read. Only local files are read so far.
+//! object larger than the caller's limit is read. A server's Content-Encoding is undone on the way.
 
 mod compression;
 mod document;
 mod local;
+mod remote;
 mod url;
 
 use std::fmt;
@@ -16,6 +17,7 @@ pub use compression::Compression;
 pub(crate) use compression::looks_like_gzip;
 pub use document::{DocumentError, parse_document, read_document};
 pub use local::LocalStore;
+pub use remote::RemoteLocation;
 pub use url::{Location, LocationError, SourceUrl};
 
 /// Largest JSON document (info, collection, state) that is read, in bytes.
@@ -28,6 +30,9 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Returns `false`, with `into` empty, where no such object is stored. An object of more than
     /// `limit_bytes` is an error.
     fn read(&self, key: &str, limit_bytes: u64, into: &mut Vec<u8>) -> Result<bool, StorageError>;
+
+    /// Whether asking takes long compared with computing, so that it pays to ask ahead.
+    fn is_far(&self) -> bool;
 
     /// Replaces the contents of `into` by the bytes `range` of the object at `key`.
     ///
@@ -67,6 +72,16 @@ pub enum StorageError {
         found_bytes: u64,
         /// The caller's limit.
         limit_bytes: u64,
+    },
+    /// A server could not be asked, or did not answer well.
+    #[error("cannot read {url}: {problem} ({advice})")]
+    Remote {
+        /// The object's URL.
+        url: String,
+        /// What was tried and what came of it.
+        problem: String,
+        /// What to do.
+        advice: &'static str,
     },
     /// The object ends before the bytes that are needed do.
     #[error(

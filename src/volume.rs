@@ -82,6 +82,11 @@ pub trait Volume: Send + Sync + fmt::Debug {
     /// The block's name for messages: the path or URL at which it is stored, or would be.
     fn describe_block(&self, block: BlockIndex) -> String;
 
+    /// Whether fetching takes long compared with decoding, so that it pays to fetch ahead.
+    fn is_far(&self) -> bool {
+        false
+    }
+
     /// What it holds and how it is stored.
     fn meta(&self) -> &VolumeMeta;
 

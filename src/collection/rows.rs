@@ -1,7 +1,6 @@
 //! The rows that zetta_utils' web API returns, and how they refer to each other.
 
 use std::collections::{HashMap, HashSet};
-use std::path::Path;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
@@ -11,7 +10,7 @@ use serde_json::Value;
 
 use super::{Collection, CollectionError, LayerGroup, LayerText, TaggedBox};
 use crate::geometry::{BoxNm, PointNm};
-use crate::storage::{Location, read_document};
+use crate::storage::{DocumentError, Location, read_document};
 
 const EXPECTED: &str = "a collection as zetta_utils' web API returns it";
 
@@ -137,19 +136,24 @@ fn resolve_groups(lists: &Lists) -> Result<HashMap<String, Arc<LayerGroup>>, Col
 
 impl Lists {
     fn read(location: &Location) -> Result<Self, CollectionError> {
-        let Location::Local(path) = location;
-        match path.is_dir() {
-            true => Self::read_folder(location, Location::folder_of(path)),
-            false => Self::read_file(path),
+        match location {
+            Location::Local(path) if path.is_dir() => {
+                Self::read_folder(location, Location::folder_of(path))
+            }
+            _ => Self::read_file(location),
         }
     }
 
-    fn read_file(path: &Path) -> Result<Self, CollectionError> {
-        let base = Location::folder_of(path);
-        let key = path.file_name().unwrap_or_default().to_string_lossy();
+    fn read_file(location: &Location) -> Result<Self, CollectionError> {
+        let Some((base, key)) = location.split_file() else {
+            return Err(CollectionError::Document(DocumentError::Missing {
+                object: location.to_string(),
+                expected: EXPECTED,
+            }));
+        };
         let mut document: serde_json::Map<String, Value> =
             read_document(base.open().as_ref(), &key, EXPECTED)?;
-        let file = path.display().to_string();
+        let file = location.to_string();
         let mut take = |name| match document.remove(name) {
             Some(Value::Array(rows)) => Ok(List {
                 file: file.clone(),

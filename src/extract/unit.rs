@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 
+use super::readahead::ReadAhead;
 use super::window::{Region, copy};
 use super::{ExtractError, Shared, schedule};
 use crate::dataset::{
@@ -22,6 +23,8 @@ pub(super) struct Scratch {
 
 /// A chunk that the shard needs.
 struct Need {
+    /// How many other chunks were needed before it.
+    rank: usize,
     /// Position of the last sample that touches it.
     last: usize,
     /// Whether it turned out not to be stored.
@@ -59,7 +62,8 @@ impl Cut<'_> {
 /// Cuts the shard `id`, the `number`th of this run. `None` where another thread failed meanwhile.
 pub(super) fn cut_shard<'a>(
     shared: &Shared<'a>,
-    number: u32,
+    ahead: &ReadAhead,
+    number: usize,
     id: ShardId,
     scratch: Result<&mut Scratch, &mut DatasetError>,
 ) -> Result<Option<Cut<'a>>, ExtractError> {
@@ -69,8 +73,11 @@ pub(super) fn cut_shard<'a>(
     })?;
     let layout = &shared.sources.layout;
     let samples = schedule::samples(shared.plan, layout, id);
-    shared.cache.begin_unit(number);
+    shared.cache.begin_unit(number as u32);
     let mut needs = needs(shared, id.array, samples);
+    let mut announced = ahead.begin(number, in_order(ahead, &needs));
+    announce_next_unit(shared, ahead);
+    let mut used = 0;
     let mut shard = ShardWriter::begin(shared.output, layout, id)?;
     let mut nonzero = Vec::with_capacity(samples.len());
     let data_type = layout.arrays[id.array].data_type;
@@ -81,6 +88,15 @@ pub(super) fn cut_shard<'a>(
         if shared.stop.load(Ordering::Relaxed) {
             // The other thread's error is the one that is told.
             return Ok(None);
+        }
+        if ahead.is_on() {
+            let blocks = schedule::blocks(shared.plan, shared.sources, id.array, sample);
+            used = blocks
+                .filter_map(|key| Some(needs.get(&key)?.rank + 1))
+                .max()
+                .unwrap_or(0)
+                .max(used);
+            ahead.advance(&shared.cache, &mut announced, used);
         }
         let any_stored = cut(shared, id.array, sample, &mut needs, scratch)?;
         let count = match any_stored {
@@ -117,16 +133,39 @@ fn needs(shared: &Shared<'_>, array: usize, samples: &[Sample]) -> HashMap<Block
     let mut needs = HashMap::new();
     for (i, sample) in samples.iter().enumerate() {
         for key in schedule::blocks(shared.plan, shared.sources, array, sample) {
-            needs.insert(
-                key,
-                Need {
-                    last: i,
-                    missing: false,
-                },
-            );
+            let rank = needs.len();
+            let need = needs.entry(key).or_insert(Need {
+                rank,
+                last: i,
+                missing: false,
+            });
+            need.last = i;
         }
     }
     needs
+}
+
+/// The chunks in the order of first use, where somebody wants to know it.
+fn in_order(ahead: &ReadAhead, needs: &HashMap<BlockKey, Need>) -> Vec<BlockKey> {
+    if !ahead.is_on() {
+        return Vec::new();
+    }
+    let mut order: Vec<_> = needs.iter().map(|(key, need)| (need.rank, *key)).collect();
+    order.sort_unstable();
+    order.into_iter().map(|(_, key)| key).collect()
+}
+
+/// Announces the first chunks of the next unit that nobody has begun, so that whoever begins it finds them.
+fn announce_next_unit(shared: &Shared<'_>, ahead: &ReadAhead) {
+    if ahead.is_on()
+        && let Some(id) = shared.todo.get(ahead.claim_next_unit())
+    {
+        let first = schedule::samples(shared.plan, &shared.sources.layout, *id)
+            .iter()
+            .take(ahead.depth());
+        let blocks = first.flat_map(|s| schedule::blocks(shared.plan, shared.sources, id.array, s));
+        ahead.announce_first(&shared.cache, blocks);
+    }
 }
 
 fn source_uses(needs: &HashMap<BlockKey, Need>) -> Vec<SourceUse> {

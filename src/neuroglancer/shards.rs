@@ -113,6 +113,11 @@ impl Shards {
         format!("{} (chunk {id})", self.store.describe(&shard))
     }
 
+    /// Whether reading takes long compared with decoding.
+    pub(crate) fn is_far(&self) -> bool {
+        self.store.is_far()
+    }
+
     /// Replaces the contents of `into` by the stored bytes of chunk `id`; `false`, with `into` empty,
     /// where it is not stored.
     pub(crate) fn read(

@@ -67,6 +67,17 @@ impl Compression {
         }
     }
 
+    /// What an HTTP server calls it in `Content-Encoding`.
+    pub(super) fn from_content_encoding(name: &str) -> Option<Self> {
+        match name {
+            "gzip" | "x-gzip" => Some(Self::Gzip),
+            "br" => Some(Self::Brotli),
+            "zstd" => Some(Self::Zstd),
+            "deflate" => Some(Self::Zlib),
+            _ => None,
+        }
+    }
+
     fn name(self) -> &'static str {
         match self {
             Self::None => "uncompressed",

@@ -122,6 +122,10 @@ impl Store for LocalStore {
         Ok(self.open(key)?.map(|(_, _, size)| size))
     }
 
+    fn is_far(&self) -> bool {
+        false
+    }
+
     fn describe(&self, key: &str) -> String {
         self.root.join(key).display().to_string()
     }

@@ -8,7 +8,8 @@ use std::fmt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-use super::{LocalStore, Store};
+use super::remote::RemoteStore;
+use super::{LocalStore, RemoteLocation, Store};
 
 /// A layer's source as written: which format it claims, and where it lies.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,11 +20,13 @@ pub struct SourceUrl {
     pub location: Location,
 }
 
-/// Where something lies: today a path of the local file system.
+/// Where something lies.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Location {
     /// An absolute or working-directory-relative path, without `.` and resolvable `..` steps.
     Local(PathBuf),
+    /// On a server.
+    Remote(RemoteLocation),
 }
 
 /// Why a source could not be understood.
@@ -96,34 +99,62 @@ impl SourceUrl {
                 _ => (trimmed, None),
             },
         };
-        let path = match place.split_once("://") {
-            Some(("file", path)) => path,
-            Some((scheme, _)) => {
-                return Err(LocationError::Scheme {
-                    source_url: text.to_owned(),
-                    scheme: scheme.to_owned(),
-                });
-            }
-            None => place,
-        };
-        if path.is_empty() {
-            return Err(LocationError::Empty {
-                source_url: text.to_owned(),
-            });
-        }
+        let place = base.parse(place).map_err(|problem| problem.of(text))?;
         let location = match inner_path.is_empty() {
-            true => base.join(path),
-            false => base.join(path).join(inner_path),
+            true => place,
+            false => place.join(inner_path),
         };
         Ok(Self { format, location })
     }
 }
 
+/// Why a place is not understood; the whole source is not known yet.
+enum Problem {
+    Scheme(String),
+    Empty,
+}
+
+impl Problem {
+    fn of(self, source_url: &str) -> LocationError {
+        let source_url = source_url.to_owned();
+        match self {
+            Self::Scheme(scheme) => LocationError::Scheme { source_url, scheme },
+            Self::Empty => LocationError::Empty { source_url },
+        }
+    }
+}
+
 impl Location {
+    /// The place that `text` (a path, or a URL of a scheme that is read) means in a document in this folder.
+    pub fn resolve(&self, text: &str) -> Result<Location, LocationError> {
+        self.parse(text).map_err(|problem| problem.of(text))
+    }
+
+    fn parse(&self, place: &str) -> Result<Location, Problem> {
+        match place.split_once("://") {
+            Some(("file", "")) => Err(Problem::Empty),
+            Some(("file", path)) => Ok(match self {
+                Location::Local(_) => self.join(path),
+                Location::Remote(_) => Location::Local(PathBuf::new()).join(path),
+            }),
+            Some((scheme, rest)) if RemoteLocation::SCHEMES.contains(&scheme) => {
+                RemoteLocation::new(scheme, rest)
+                    .map(Location::Remote)
+                    .ok_or(Problem::Empty)
+            }
+            Some((scheme, _)) => Err(Problem::Scheme(scheme.to_owned())),
+            None if place.is_empty() => Err(Problem::Empty),
+            None => Ok(self.join(place)),
+        }
+    }
+
     /// The location that `path` means when it is written in a document in this folder. An absolute
     /// path stands for itself; `.` and `..` are resolved by name, without asking the file system.
     pub fn join(&self, path: &str) -> Location {
-        let Location::Local(base) = self;
+        let base = match self {
+            Location::Local(base) => base,
+            Location::Remote(base) => return Location::Remote(base.join(path)),
+        };
         let mut joined = PathBuf::new();
         for part in base.join(path).components() {
             match part {
@@ -148,24 +179,33 @@ impl Location {
 
     /// The folder that holds the file here, and its name in it; `None` where no file can be.
     pub fn split_file(&self) -> Option<(Location, String)> {
-        let Location::Local(path) = self;
-        let name = path.file_name()?.to_str()?.to_owned();
-        Some((Location::folder_of(path), name))
+        match self {
+            Location::Local(path) => {
+                let name = path.file_name()?.to_str()?.to_owned();
+                Some((Location::folder_of(path), name))
+            }
+            Location::Remote(remote) => {
+                let (folder, name) = remote.split();
+                (!name.is_empty()).then_some((Location::Remote(folder), name))
+            }
+        }
     }
 
     /// Read access to what lies here.
     pub fn open(&self) -> Arc<dyn Store> {
-        let Location::Local(path) = self;
-        Arc::new(LocalStore::new(path.clone()))
+        match self {
+            Location::Local(path) => Arc::new(LocalStore::new(path.clone())),
+            Location::Remote(remote) => Arc::new(RemoteStore::new(remote)),
+        }
     }
 }
 
 impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Location::Local(path) = self;
-        match path.as_os_str().is_empty() {
-            true => write!(f, "."),
-            false => write!(f, "{}", path.display()),
+        match self {
+            Location::Local(path) if path.as_os_str().is_empty() => write!(f, "."),
+            Location::Local(path) => write!(f, "{}", path.display()),
+            Location::Remote(remote) => write!(f, "{remote}"),
         }
     }
 }
@@ -214,6 +254,41 @@ mod tests {
         let base = Location::Local("../shared".into());
         assert_eq!(base.join("../../img").to_string(), "../../img");
         assert_eq!(Location::Local("".into()).join(".").to_string(), ".");
+    }
+
+    #[test]
+    fn places_on_servers_are_joined_within_their_root() {
+        let precomputed = Some("precomputed".to_owned());
+        assert_eq!(
+            parse("precomputed://gs://bucket/a/./img/"),
+            (precomputed.clone(), "gs://bucket/a/img".into())
+        );
+        assert_eq!(parse("s3://b/x|neuroglancer-precomputed:").1, "s3://b/x");
+        let base = Location::Local("".into())
+            .resolve("https://host:8080/data/vnc")
+            .unwrap();
+        assert_eq!(
+            base.join("../../../img").to_string(),
+            "https://host:8080/img"
+        );
+        assert_eq!(base.join("/img").to_string(), "https://host:8080/img");
+        let url = SourceUrl::parse("precomputed://file://./img", &base).unwrap();
+        assert_eq!(
+            url.location.to_string(),
+            "img",
+            "a file is local wherever it is named"
+        );
+        assert_eq!(
+            SourceUrl::parse("precomputed://img", &base)
+                .unwrap()
+                .location,
+            base.join("img")
+        );
+        let (folder, name) = base.split_file().unwrap();
+        assert_eq!(
+            (folder.to_string().as_str(), name.as_str()),
+            ("https://host:8080/data", "vnc")
+        );
     }
 
     #[test]

@@ -69,10 +69,24 @@ struct State {
 
 #[derive(Debug)]
 struct Entry {
-    /// `None` while it is being loaded.
-    block: Option<Arc<Block>>,
+    slot: Slot,
     bytes: u64,
     touched: u64,
+}
+
+/// How far a block is.
+#[derive(Debug)]
+enum Slot {
+    /// Somebody will need it soon.
+    Announced,
+    /// It is being fetched ahead.
+    Fetching,
+    /// It was fetched ahead: its stored bytes, or `None` where it is not stored.
+    Fetched(Option<Encoded>),
+    /// A thread that needs it is fetching or decoding it.
+    Loading,
+    /// It can be read.
+    Ready(Arc<Block>),
 }
 
 /// What the cache has for a key.
@@ -91,6 +105,8 @@ pub enum Lookup<'c, 'a> {
 pub struct Claim<'c, 'a> {
     cache: &'c BlockCache<'a>,
     key: BlockKey,
+    /// What was fetched ahead.
+    fetched: Option<Option<Encoded>>,
     open: bool,
 }
 
@@ -136,6 +152,45 @@ impl<'a> BlockCache<'a> {
         }
     }
 
+    /// Says that the block will be needed soon. Whether it is to be fetched ahead: somebody should then call
+    /// [`BlockCache::fetch_announced`].
+    pub fn announce(&self, key: BlockKey) -> bool {
+        let mut state = self.lock();
+        let new = !state.entries.contains_key(&key);
+        if new {
+            let touched = state.clock;
+            state.entries.insert(
+                key,
+                Entry {
+                    slot: Slot::Announced,
+                    bytes: 0,
+                    touched,
+                },
+            );
+        }
+        new
+    }
+
+    /// Fetches an announced block, unless somebody needed it first. A failure is not told here: whoever needs
+    /// the block tries again.
+    pub fn fetch_announced(&self, key: BlockKey) {
+        match self.lock().entries.get_mut(&key) {
+            Some(entry) if matches!(entry.slot, Slot::Announced) => entry.slot = Slot::Fetching,
+            _ => return,
+        }
+        let mut ahead = Ahead {
+            cache: self,
+            key,
+            slot: Slot::Announced,
+        };
+        let volume = &self.volumes[key.volume as usize];
+        let mut encoded = Encoded::default();
+        let block = volume.meta().grid.from_linear(key.block);
+        if let Ok(stored) = volume.fetch(block, &mut encoded) {
+            ahead.slot = Slot::Fetched(stored.then_some(encoded));
+        }
+    }
+
     /// Says that one of its units needs the block no more. After the last, it is dropped.
     pub fn release(&self, key: BlockKey) {
         let mut state = self.lock();
@@ -152,30 +207,26 @@ impl<'a> BlockCache<'a> {
     fn lookup_locked(&self, state: &mut State, key: BlockKey) -> Lookup<'_, 'a> {
         state.clock += 1;
         let touched = state.clock;
-        match state.entries.get_mut(&key) {
-            Some(entry) => {
-                entry.touched = touched;
-                match &entry.block {
-                    Some(block) => Lookup::Ready(Arc::clone(block)),
-                    None => Lookup::Busy,
-                }
-            }
-            None => {
-                state.entries.insert(
-                    key,
-                    Entry {
-                        block: None,
-                        bytes: 0,
-                        touched,
-                    },
-                );
-                Lookup::Claimed(Claim {
-                    cache: self,
-                    key,
-                    open: true,
-                })
-            }
-        }
+        let entry = state.entries.entry(key).or_insert(Entry {
+            slot: Slot::Announced,
+            bytes: 0,
+            touched,
+        });
+        entry.touched = touched;
+        let fetched = match &mut entry.slot {
+            Slot::Ready(block) => return Lookup::Ready(Arc::clone(block)),
+            Slot::Fetching | Slot::Loading => return Lookup::Busy,
+            Slot::Announced => None,
+            Slot::Fetched(encoded) => Some(encoded.take()),
+        };
+        entry.slot = Slot::Loading;
+        state.held_bytes -= std::mem::take(&mut entry.bytes);
+        Lookup::Claimed(Claim {
+            cache: self,
+            key,
+            fetched,
+            open: true,
+        })
     }
 
     /// Makes room for `bytes` more, as far as blocks that nobody is reading allow.
@@ -184,8 +235,9 @@ impl<'a> BlockCache<'a> {
             let victim = state
                 .entries
                 .iter()
-                .filter(|(_, e)| {
-                    e.bytes > 0 && e.block.as_ref().is_some_and(|b| Arc::strong_count(b) == 1)
+                .filter(|(_, e)| match &e.slot {
+                    Slot::Ready(block) => e.bytes > 0 && Arc::strong_count(block) == 1,
+                    _ => false,
                 })
                 .max_by_key(|(key, e)| {
                     let released = state.released.get(key).copied().unwrap_or(0);
@@ -212,7 +264,12 @@ impl Claim<'_, '_> {
         let volume = &cache.volumes[self.key.volume as usize];
         let grid = &volume.meta().grid;
         let index = grid.from_linear(self.key.block);
-        let stored = volume.fetch(index, encoded)?;
+        let mut ahead = self.fetched.take();
+        let (stored, encoded) = match &mut ahead {
+            Some(Some(fetched)) => (true, fetched),
+            Some(None) => (false, encoded),
+            None => (volume.fetch(index, encoded)?, encoded),
+        };
         let read_bytes = encoded.bytes.len() as u64;
         let block = match stored {
             false => Block::Missing,
@@ -244,7 +301,7 @@ impl Claim<'_, '_> {
         }
         let block = Arc::new(block);
         if let Some(entry) = state.entries.get_mut(&self.key) {
-            entry.block = Some(Arc::clone(&block));
+            entry.slot = Slot::Ready(Arc::clone(&block));
         }
         self.open = false;
         cache.loaded.notify_all();
@@ -261,13 +318,39 @@ impl Drop for Claim<'_, '_> {
     }
 }
 
+/// A block that is being fetched ahead, and what becomes of it: announced again unless the fetch succeeds,
+/// so that nobody waits for it in vain.
+struct Ahead<'c, 'a> {
+    cache: &'c BlockCache<'a>,
+    key: BlockKey,
+    slot: Slot,
+}
+
+impl Drop for Ahead<'_, '_> {
+    fn drop(&mut self) {
+        let mut state = self.cache.lock();
+        let bytes = match &self.slot {
+            Slot::Fetched(Some(encoded)) => encoded.bytes.len() as u64,
+            _ => 0,
+        };
+        if let Some(entry) = state.entries.get_mut(&self.key) {
+            entry.slot = std::mem::replace(&mut self.slot, Slot::Announced);
+            entry.bytes = bytes;
+            state.held_bytes += bytes;
+        }
+        drop(state);
+        self.cache.loaded.notify_all();
+    }
+}
+
 impl State {
     fn remove(&mut self, key: BlockKey) {
         let Some(entry) = self.entries.remove(&key) else {
             return;
         };
         self.held_bytes -= entry.bytes;
-        if let Some(Block::Stored(buffer)) = entry.block.and_then(Arc::into_inner)
+        if let Slot::Ready(block) = entry.slot
+            && let Some(Block::Stored(buffer)) = Arc::into_inner(block)
             && self.spare.len() < SPARE_BUFFERS
         {
             self.spare.push(buffer);

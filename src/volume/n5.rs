@@ -85,6 +85,10 @@ impl Volume for N5Volume {
         self.store.describe(&self.key(block, 0))
     }
 
+    fn is_far(&self) -> bool {
+        self.store.is_far()
+    }
+
     fn meta(&self) -> &VolumeMeta {
         &self.meta
     }

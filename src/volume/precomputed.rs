@@ -46,6 +46,10 @@ impl Volume for PrecomputedVolume {
             .describe(&self.meta.grid, block, Compression::None)
     }
 
+    fn is_far(&self) -> bool {
+        self.chunks.is_far()
+    }
+
     fn meta(&self) -> &VolumeMeta {
         &self.meta
     }

@@ -165,6 +165,10 @@ impl Volume for ZarrVolume {
             .describe(self.store.as_ref(), &self.part_indices(block, 0))
     }
 
+    fn is_far(&self) -> bool {
+        self.store.is_far()
+    }
+
     fn meta(&self) -> &VolumeMeta {
         &self.meta
     }

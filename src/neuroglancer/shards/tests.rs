@@ -191,6 +191,10 @@ impl Store for Counting {
         self.0.size(key)
     }
 
+    fn is_far(&self) -> bool {
+        false
+    }
+
     fn describe(&self, key: &str) -> String {
         self.0.describe(key)
     }

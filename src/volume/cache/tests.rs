@@ -195,3 +195,85 @@ fn threads_share_every_load() {
     assert_eq!(volume.fetches.load(Ordering::Relaxed), 98);
     assert_empty(&cache);
 }
+
+#[test]
+fn a_block_that_was_fetched_ahead_is_not_fetched_again() {
+    let volume = Arc::new(FakeVolume::new());
+    let volumes: [Arc<dyn Volume>; 1] = [volume.clone()];
+    let cache = BlockCache::new(
+        &volumes,
+        BlockUses::new(vec![(key(1), 0), (key(10), 0)]),
+        1000,
+    );
+    for block in [1, 10] {
+        assert!(cache.announce(key(block)) && !cache.announce(key(block)));
+        cache.fetch_announced(key(block));
+        cache.fetch_announced(key(block));
+    }
+    assert_eq!(cache.lock().held_bytes, 8);
+    assert_eq!(get(&cache, 1).unwrap(), Some(vec![1; 8]));
+    assert_eq!(get(&cache, 10).unwrap(), None);
+    assert_eq!(volume.fetches.load(Ordering::Relaxed), 2);
+    let stats = cache.stats();
+    assert_eq!((stats.fetched, stats.missing, stats.read_bytes), (1, 1, 8));
+    cache.release(key(1));
+    cache.release(key(10));
+    assert_empty(&cache);
+    // Its turn comes when all is over: nothing is read for nobody.
+    cache.fetch_announced(key(1));
+    assert_eq!(volume.fetches.load(Ordering::Relaxed), 2);
+}
+
+#[test]
+fn a_block_that_is_needed_before_its_turn_is_loaded_by_who_needs_it() {
+    with_cache(vec![(key(1), 0)], 1000, |cache| {
+        assert!(cache.announce(key(1)));
+        assert_eq!(get(cache, 1).unwrap(), Some(vec![1; 8]));
+        cache.fetch_announced(key(1));
+        assert_eq!((cache.stats().fetched, cache.stats().peak_bytes), (1, 8));
+    });
+}
+
+#[test]
+fn a_fetch_ahead_that_fails_is_told_to_who_needs_the_block() {
+    #[derive(Debug)]
+    struct Broken(FakeVolume);
+    impl Volume for Broken {
+        fn describe(&self) -> String {
+            self.0.describe()
+        }
+        fn describe_block(&self, block: BlockIndex) -> String {
+            self.0.describe_block(block)
+        }
+        fn meta(&self) -> &VolumeMeta {
+            self.0.meta()
+        }
+        fn digest(&self) -> blake3::Hash {
+            self.0.digest()
+        }
+        fn fetch(&self, _: BlockIndex, _: &mut Encoded) -> Result<bool, VolumeError> {
+            Err(VolumeError::Chunk {
+                object: "x".into(),
+                problem: "no network".into(),
+            })
+        }
+        fn decode(
+            &self,
+            _: BlockIndex,
+            _: &mut Encoded,
+            _: &mut Vec<u8>,
+        ) -> Result<(), VolumeError> {
+            unreachable!("nothing is fetched")
+        }
+    }
+    let volumes: [Arc<dyn Volume>; 1] = [Arc::new(Broken(FakeVolume::new()))];
+    let cache = BlockCache::new(&volumes, BlockUses::new(vec![(key(1), 0)]), 1000);
+    cache.announce(key(1));
+    cache.fetch_announced(key(1));
+    assert!(
+        get(&cache, 1)
+            .unwrap_err()
+            .to_string()
+            .contains("no network")
+    );
+}

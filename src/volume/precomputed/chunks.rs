@@ -30,6 +30,14 @@ impl Chunks {
         }
     }
 
+    /// Whether reading takes long compared with decoding.
+    pub(super) fn is_far(&self) -> bool {
+        match self {
+            Self::Files(store) => store.is_far(),
+            Self::Shards { shards, .. } => shards.is_far(),
+        }
+    }
+
     /// The folder, for messages.
     pub(super) fn describe_all(&self) -> String {
         match self {
@@ -66,7 +74,12 @@ impl Chunks {
         match self {
             Self::Files(store) => {
                 let name = name(grid, block);
-                for compression in Compression::ALL {
+                // A server says by Content-Encoding what a file system says by the name's end.
+                let tried = match store.is_far() {
+                    true => &Compression::ALL[..1],
+                    false => &Compression::ALL[..],
+                };
+                for compression in tried.iter().copied() {
                     let key = format!("{name}{}", compression.suffix());
                     if store.read(&key, limit_bytes, &mut encoded.bytes)? {
                         encoded.compression = compression;
