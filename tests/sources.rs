@@ -17,8 +17,10 @@ struct Samples {
     /// Split, annotations and samples of every box.
     boxes: Vec<(Option<String>, u64, u64)>,
     /// Of every split: ids, positions of boxes, first voxels, centres.
-    columns: BTreeMap<String, (Vec<u64>, Vec<u32>, Vec<i64>, Vec<f64>)>,
+    columns: BTreeMap<String, Columns>,
 }
+
+type Columns = (Vec<u64>, Vec<u32>, Vec<i64>, Vec<f64>);
 
 fn samples(config: &Value) -> Samples {
     let out = tempfile::tempdir().unwrap();
@@ -245,7 +247,7 @@ fn a_layer_of_precomputed_boxes_is_a_collection() {
     for found in &manifest.boxes {
         let row = rows
             .iter()
-            .find(|r| r["id"].to_string() == found.id)
+            .find(|r| r["id"].as_u64() == found.id.parse().ok())
             .unwrap();
         for (d, unit) in [4.6, 4.6, 45.0].into_iter().enumerate() {
             let (a, b) = (
