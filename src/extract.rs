@@ -19,7 +19,7 @@ use crate::config::Missing;
 use crate::dataset::{ArrayLayout, DatasetError, Layout, Output, Receipt, ShardId};
 use crate::plan::{Plan, VolumeSource};
 use crate::volume::{self, BlockCache, CacheStats, Volume, VolumeError};
-use readahead::ReadAhead;
+use readahead::{Queue, ReadAhead};
 
 /// The volumes of a plan, opened, and the layout of what is cut out of them.
 #[derive(Clone, Debug)]
@@ -241,9 +241,8 @@ fn cut_and_publish(shared: &Shared<'_>, budget_bytes: u64) -> Result<u64, Extrac
     let (sender, receiver) = mpsc::sync_channel(PUBLISHERS);
     let receiver = Mutex::new(receiver);
     let publish = || publish_all(shared, &receiver);
-    let (announce, announced) = mpsc::channel();
-    let announced = Mutex::new(announced);
-    let announced = &announced;
+    let queue = Queue::default();
+    let queue = &queue;
     // The sender goes into the scope, so that the publishers come to an end however the cutting does.
     std::thread::scope(move |scope| {
         let publishers: Vec<_> = (0..PUBLISHERS).map(|_| scope.spawn(publish)).collect();
@@ -251,14 +250,7 @@ fn cut_and_publish(shared: &Shared<'_>, budget_bytes: u64) -> Result<u64, Extrac
         let ahead = match far {
             true => {
                 let block_bytes = largest_block_bytes(shared.sources);
-                ReadAhead::start(
-                    scope,
-                    &shared.cache,
-                    announce,
-                    announced,
-                    block_bytes,
-                    budget_bytes / 4,
-                )
+                ReadAhead::start(scope, &shared.cache, queue, block_bytes, budget_bytes / 4)
             }
             false => ReadAhead::none(),
         };

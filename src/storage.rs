@@ -6,6 +6,7 @@
 
 mod compression;
 mod document;
+mod extents;
 mod local;
 mod remote;
 mod url;
@@ -16,6 +17,7 @@ use std::ops::Range;
 pub use compression::Compression;
 pub(crate) use compression::looks_like_gzip;
 pub use document::{DocumentError, parse_document, read_document};
+pub(crate) use extents::{Extent, read_run, runs};
 pub use local::LocalStore;
 pub use remote::RemoteLocation;
 pub use url::{Location, LocationError, SourceUrl};

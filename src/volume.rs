@@ -87,6 +87,11 @@ pub trait Volume: Send + Sync + fmt::Debug {
         false
     }
 
+    /// How to read neighbouring blocks together, where several are stored in one object.
+    fn shelves(&self) -> Option<Box<dyn Shelves + '_>> {
+        None
+    }
+
     /// What it holds and how it is stored.
     fn meta(&self) -> &VolumeMeta;
 
@@ -106,6 +111,20 @@ pub trait Volume: Send + Sync + fmt::Debug {
         encoded: &mut Encoded,
         values: &mut Vec<u8>,
     ) -> Result<(), VolumeError>;
+}
+
+/// Blocks that lie side by side in shard files.
+pub trait Shelves {
+    /// A number that blocks share whose place the same index says. Asks nobody.
+    fn shelf(&self, block: BlockIndex) -> [u64; 2];
+
+    /// Splits blocks of one shelf into runs, each of which one request reads. Reads the shelf's index unless
+    /// it is known. A block that cannot be found is a run of its own.
+    fn runs(&self, blocks: &[BlockIndex]) -> Vec<Vec<BlockIndex>>;
+
+    /// Reads the stored bytes of a run of several blocks, each into its place of `encoded`. `false` where one of
+    /// them is not stored after all.
+    fn fetch_run(&self, run: &[BlockIndex], encoded: &mut [Encoded]) -> Result<bool, VolumeError>;
 }
 
 /// Opens the volume at `source` at the scale whose resolution matches `resolution`.

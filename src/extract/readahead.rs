@@ -1,9 +1,10 @@
 //! Reading ahead: where sources are far away, blocks are fetched by threads that do nothing else while others
 //! compute. Each unit announces the blocks of its next windows, and the first blocks of the unit that begins next.
+//! Announced blocks that lie side by side in a shard file are read with one request.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, mpsc};
+use std::sync::{Condvar, Mutex, MutexGuard};
 use std::thread::Scope;
 
 use crate::volume::{BlockCache, BlockKey};
@@ -14,9 +15,83 @@ const REQUESTS: usize = 32;
 /// Most blocks that each computing thread is ahead of itself.
 const DEPTH: usize = 32;
 
-/// Where blocks are announced. Cheap to share; without far sources it does nothing.
-pub(super) struct ReadAhead {
-    queue: Option<mpsc::Sender<BlockKey>>,
+/// What is to be fetched. Closed, nothing of it will be.
+#[derive(Default)]
+pub(super) struct Queue {
+    state: Mutex<QueueState>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct QueueState {
+    work: VecDeque<Work>,
+    closed: bool,
+}
+
+/// Something to fetch.
+enum Work {
+    /// Blocks of one shelf, to be split into runs.
+    Shelf(Vec<BlockKey>),
+    /// Blocks that one request reads.
+    Run(Vec<BlockKey>),
+}
+
+impl Queue {
+    fn add(&self, work: impl IntoIterator<Item = Work>) {
+        self.lock().work.extend(work);
+        self.changed.notify_all();
+    }
+
+    /// Adds what is to be fetched before all that waits.
+    fn add_first(&self, work: impl DoubleEndedIterator<Item = Work>) {
+        let mut state = self.lock();
+        work.rev().for_each(|w| state.work.push_front(w));
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    /// Waits for the next piece of work; `None` when there will be none.
+    fn next(&self) -> Option<Work> {
+        let mut state = self.lock();
+        while !state.closed {
+            match state.work.pop_front() {
+                Some(work) => return Some(work),
+                None => state = self.changed.wait(state).unwrap_or_else(|e| e.into_inner()),
+            }
+        }
+        None
+    }
+
+    fn close(&self) {
+        self.lock().closed = true;
+        self.changed.notify_all();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, QueueState> {
+        // Every change below the lock is complete.
+        self.state.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    /// Fetches until the queue is closed.
+    fn work(&self, cache: &BlockCache<'_>) {
+        while let Some(work) = self.next() {
+            let run = match work {
+                Work::Run(run) => run,
+                Work::Shelf(shelf) => {
+                    let mut runs = cache.runs(shelf).into_iter();
+                    let Some(first) = runs.next() else { continue };
+                    self.add_first(runs.map(Work::Run));
+                    first
+                }
+            };
+            cache.fetch_announced(&run);
+        }
+    }
+}
+
+/// Where blocks are announced. Without far sources it does nothing.
+pub(super) struct ReadAhead<'scope> {
+    queue: Option<&'scope Queue>,
     depth: usize,
     next_unit: AtomicUsize,
 }
@@ -28,7 +103,7 @@ pub(super) struct Announced {
     sent: usize,
 }
 
-impl ReadAhead {
+impl<'scope> ReadAhead<'scope> {
     /// For sources near by.
     pub(super) fn none() -> Self {
         Self {
@@ -41,26 +116,20 @@ impl ReadAhead {
     /// Starts the fetching threads. They end when this is dropped.
     ///
     /// `spare_bytes` is what stored blocks may take that are fetched but not yet needed, all threads together.
-    pub(super) fn start<'scope>(
+    pub(super) fn start(
         scope: &'scope Scope<'scope, '_>,
         cache: &'scope BlockCache<'_>,
-        sender: mpsc::Sender<BlockKey>,
-        receiver: &'scope Mutex<mpsc::Receiver<BlockKey>>,
+        queue: &'scope Queue,
         block_bytes: u64,
         spare_bytes: u64,
     ) -> Self {
         for _ in 0..REQUESTS {
-            scope.spawn(move || {
-                let next = || receiver.lock().ok()?.recv().ok();
-                while let Some(key) = next() {
-                    cache.fetch_announced(key);
-                }
-            });
+            scope.spawn(|| queue.work(cache));
         }
         let threads = rayon::current_num_threads() as u64;
         let depth = spare_bytes / (threads * block_bytes.max(1));
         Self {
-            queue: Some(sender),
+            queue: Some(queue),
             depth: (depth as usize).clamp(1, DEPTH),
             next_unit: AtomicUsize::new(0),
         }
@@ -82,12 +151,17 @@ impl ReadAhead {
         self.next_unit.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Announces what comes next after `used` different blocks of the unit were used.
+    /// Announces what comes next after `used` different blocks of the unit were used: several at a time, so that
+    /// neighbours come together.
     pub(super) fn advance(&self, cache: &BlockCache<'_>, unit: &mut Announced, used: usize) {
-        let until = (used + self.depth).min(unit.order.len());
-        while unit.sent < until {
-            self.announce(cache, unit.order[unit.sent]);
-            unit.sent += 1;
+        let end = unit.order.len();
+        let until = (used + self.depth).min(end);
+        if until == end || until - unit.sent.min(until) > self.depth / 2 {
+            self.announce(
+                cache,
+                unit.order[unit.sent.min(until)..until].iter().copied(),
+            );
+            unit.sent = unit.sent.max(until);
         }
     }
 
@@ -98,9 +172,8 @@ impl ReadAhead {
         blocks: impl Iterator<Item = BlockKey>,
     ) {
         let mut seen = HashSet::new();
-        for key in blocks.filter(|key| seen.insert(*key)).take(self.depth) {
-            self.announce(cache, key);
-        }
+        let different = blocks.filter(|key| seen.insert(*key));
+        self.announce(cache, different.take(self.depth));
     }
 
     /// Most blocks that a computing thread is ahead of itself.
@@ -108,12 +181,18 @@ impl ReadAhead {
         self.depth
     }
 
-    fn announce(&self, cache: &BlockCache<'_>, key: BlockKey) {
-        if let Some(queue) = &self.queue
-            && cache.announce(key)
-        {
-            // Nobody receives only when the run is over.
-            let _ = queue.send(key);
+    fn announce(&self, cache: &BlockCache<'_>, blocks: impl Iterator<Item = BlockKey>) {
+        if let Some(queue) = self.queue {
+            let new = cache.shelves(blocks.filter(|key| cache.announce(*key)));
+            queue.add(new.into_iter().map(Work::Shelf));
+        }
+    }
+}
+
+impl Drop for ReadAhead<'_> {
+    fn drop(&mut self) {
+        if let Some(queue) = self.queue {
+            queue.close();
         }
     }
 }

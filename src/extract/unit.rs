@@ -62,7 +62,7 @@ impl Cut<'_> {
 /// Cuts the shard `id`, the `number`th of this run. `None` where another thread failed meanwhile.
 pub(super) fn cut_shard<'a>(
     shared: &Shared<'a>,
-    ahead: &ReadAhead,
+    ahead: &ReadAhead<'_>,
     number: usize,
     id: ShardId,
     scratch: Result<&mut Scratch, &mut DatasetError>,
@@ -146,7 +146,7 @@ fn needs(shared: &Shared<'_>, array: usize, samples: &[Sample]) -> HashMap<Block
 }
 
 /// The chunks in the order of first use, where somebody wants to know it.
-fn in_order(ahead: &ReadAhead, needs: &HashMap<BlockKey, Need>) -> Vec<BlockKey> {
+fn in_order(ahead: &ReadAhead<'_>, needs: &HashMap<BlockKey, Need>) -> Vec<BlockKey> {
     if !ahead.is_on() {
         return Vec::new();
     }
@@ -156,7 +156,7 @@ fn in_order(ahead: &ReadAhead, needs: &HashMap<BlockKey, Need>) -> Vec<BlockKey>
 }
 
 /// Announces the first chunks of the next unit that nobody has begun, so that whoever begins it finds them.
-fn announce_next_unit(shared: &Shared<'_>, ahead: &ReadAhead) {
+fn announce_next_unit(shared: &Shared<'_>, ahead: &ReadAhead<'_>) {
     if ahead.is_on()
         && let Some(id) = shared.todo.get(ahead.claim_next_unit())
     {

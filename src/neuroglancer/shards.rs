@@ -14,7 +14,7 @@ use quick_cache::sync::Cache;
 use super::ShardError;
 use super::minishard::Minishard;
 use super::sharding::{ENTRY_BYTES, Place, ShardingSpec};
-use crate::storage::{Compression, StorageError, Store};
+use crate::storage::{Compression, Extent, StorageError, Store, read_run, runs};
 
 /// Entries of the shard index that are read at a time: all of them, in most sources.
 const PAGE_ENTRIES: u64 = 4096;
@@ -81,13 +81,6 @@ impl Weighter<Key, Index> for MemoryBytes {
     }
 }
 
-/// Bytes of a file.
-#[derive(Debug)]
-struct Extent {
-    key: String,
-    bytes: Range<u64>,
-}
-
 impl Shards {
     /// The shards below `store`.
     pub(crate) fn new(store: Arc<dyn Store>, spec: ShardingSpec) -> Self {
@@ -127,20 +120,65 @@ impl Shards {
         into: &mut Vec<u8>,
     ) -> Result<bool, ShardError> {
         into.clear();
-        let Some(extent) = self.find(id)? else {
+        let Some(extent) = self.find_within(id, limit_bytes)? else {
             return Ok(false);
         };
-        let what = || format!("chunk {id} in {}", self.store.describe(&extent.key));
+        self.read_extent(&extent, || self.what(id, &extent), into)?;
+        Ok(true)
+    }
+
+    /// A number that chunks share whose place one minishard index says.
+    pub(crate) fn shelf(&self, id: u64) -> [u64; 2] {
+        let place = self.spec.place(id);
+        [place.shard, place.minishard]
+    }
+
+    /// Splits chunks into runs that [`Shards::read_run`] reads with one request each. A chunk that is not
+    /// stored, or cannot be found, is a run of its own.
+    pub(crate) fn runs<T>(&self, chunks: impl Iterator<Item = (T, u64)>) -> Vec<Vec<T>> {
+        let find = |(item, id)| (item, self.find(id).ok().flatten());
+        runs(chunks.map(find).collect())
+    }
+
+    /// Reads the chunks of a run, each of at most `limit_bytes`, which must be stored.
+    pub(crate) fn read_run(
+        &self,
+        run: &[(u64, u64)],
+        into: &mut [&mut Vec<u8>],
+    ) -> Result<bool, ShardError> {
+        let find = |(id, limit_bytes): &(u64, u64)| self.find_within(*id, *limit_bytes);
+        let extents = run
+            .iter()
+            .map(find)
+            .collect::<Result<Option<Vec<_>>, _>>()?;
+        let (Some(extents), Some((first, _))) = (extents, run.first()) else {
+            return Ok(false);
+        };
+        read_run(self.store.as_ref(), &extents, into).map_err(|source| ShardError::Read {
+            what: self.describe(*first),
+            hint: "",
+            source,
+        })
+    }
+
+    /// Where chunk `id` is stored, which may have `limit_bytes`.
+    fn find_within(&self, id: u64, limit_bytes: u64) -> Result<Option<Extent>, ShardError> {
+        let Some(extent) = self.find(id)? else {
+            return Ok(None);
+        };
         let found_bytes = extent.bytes.end - extent.bytes.start;
-        if found_bytes > limit_bytes {
-            return Err(ShardError::TooLarge {
-                what: what(),
+        match found_bytes > limit_bytes {
+            true => Err(ShardError::TooLarge {
+                what: self.what(id, &extent),
                 found_bytes,
                 limit_bytes,
-            });
+            }),
+            false => Ok(Some(extent)),
         }
-        self.read_extent(&extent, what, into)?;
-        Ok(true)
+    }
+
+    fn what(&self, id: u64, extent: &Extent) -> String {
+        format!("chunk {id} in {}", self.store.describe(&extent.key))
     }
 
     /// Where chunk `id` is stored.

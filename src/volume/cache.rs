@@ -6,6 +6,7 @@
 //! that another thread is loading is `Busy`, so that the caller can go on with other blocks first. Where
 //! the budget is too small, the block whose next use is farthest away goes first, and is loaded again later.
 
+mod ahead;
 mod uses;
 
 use std::collections::{HashMap, HashSet};
@@ -152,45 +153,6 @@ impl<'a> BlockCache<'a> {
         }
     }
 
-    /// Says that the block will be needed soon. Whether it is to be fetched ahead: somebody should then call
-    /// [`BlockCache::fetch_announced`].
-    pub fn announce(&self, key: BlockKey) -> bool {
-        let mut state = self.lock();
-        let new = !state.entries.contains_key(&key);
-        if new {
-            let touched = state.clock;
-            state.entries.insert(
-                key,
-                Entry {
-                    slot: Slot::Announced,
-                    bytes: 0,
-                    touched,
-                },
-            );
-        }
-        new
-    }
-
-    /// Fetches an announced block, unless somebody needed it first. A failure is not told here: whoever needs
-    /// the block tries again.
-    pub fn fetch_announced(&self, key: BlockKey) {
-        match self.lock().entries.get_mut(&key) {
-            Some(entry) if matches!(entry.slot, Slot::Announced) => entry.slot = Slot::Fetching,
-            _ => return,
-        }
-        let mut ahead = Ahead {
-            cache: self,
-            key,
-            slot: Slot::Announced,
-        };
-        let volume = &self.volumes[key.volume as usize];
-        let mut encoded = Encoded::default();
-        let block = volume.meta().grid.from_linear(key.block);
-        if let Ok(stored) = volume.fetch(block, &mut encoded) {
-            ahead.slot = Slot::Fetched(stored.then_some(encoded));
-        }
-    }
-
     /// Says that one of its units needs the block no more. After the last, it is dropped.
     pub fn release(&self, key: BlockKey) {
         let mut state = self.lock();
@@ -315,31 +277,6 @@ impl Drop for Claim<'_, '_> {
             self.cache.lock().remove(self.key);
             self.cache.loaded.notify_all();
         }
-    }
-}
-
-/// A block that is being fetched ahead, and what becomes of it: announced again unless the fetch succeeds,
-/// so that nobody waits for it in vain.
-struct Ahead<'c, 'a> {
-    cache: &'c BlockCache<'a>,
-    key: BlockKey,
-    slot: Slot,
-}
-
-impl Drop for Ahead<'_, '_> {
-    fn drop(&mut self) {
-        let mut state = self.cache.lock();
-        let bytes = match &self.slot {
-            Slot::Fetched(Some(encoded)) => encoded.bytes.len() as u64,
-            _ => 0,
-        };
-        if let Some(entry) = state.entries.get_mut(&self.key) {
-            entry.slot = std::mem::replace(&mut self.slot, Slot::Announced);
-            entry.bytes = bytes;
-            state.held_bytes += bytes;
-        }
-        drop(state);
-        self.cache.loaded.notify_all();
     }
 }
 

@@ -8,10 +8,10 @@ mod encoding;
 mod info;
 mod picture;
 
-use super::{BlockIndex, Encoded, Volume, VolumeError, VolumeMeta};
+use super::{BlockIndex, Encoded, Shelves, Volume, VolumeError, VolumeMeta};
 use crate::geometry::Resolution;
 use crate::storage::{Compression, Location, looks_like_gzip};
-use chunks::Chunks;
+use chunks::{Chunks, Sharded};
 use encoding::{Encoding, Problem, check_raw};
 
 /// One scale of a precomputed volume.
@@ -50,6 +50,16 @@ impl Volume for PrecomputedVolume {
         self.chunks.is_far()
     }
 
+    fn shelves(&self) -> Option<Box<dyn Shelves + '_>> {
+        match &self.chunks {
+            Chunks::Files(_) => None,
+            Chunks::Shards(sharded) => Some(Box::new(ShardedVolume {
+                volume: self,
+                sharded,
+            })),
+        }
+    }
+
     fn meta(&self) -> &VolumeMeta {
         &self.meta
     }
@@ -59,11 +69,8 @@ impl Volume for PrecomputedVolume {
     }
 
     fn fetch(&self, block: BlockIndex, encoded: &mut Encoded) -> Result<bool, VolumeError> {
-        let region = self.meta.grid.block_box(block);
-        // Compressed and otherwise wrong chunks may be longer; decoding says what is wrong with them.
-        let limit_bytes = 2 * self.encoding.limit_bytes(&self.meta, &region) as u64 + (1 << 20);
         self.chunks
-            .fetch(&self.meta.grid, block, limit_bytes, encoded)
+            .fetch(&self.meta.grid, block, self.limit_bytes(block), encoded)
     }
 
     fn decode(
@@ -108,7 +115,35 @@ impl Volume for PrecomputedVolume {
     }
 }
 
+/// A volume whose chunks lie in shard files.
+struct ShardedVolume<'v> {
+    volume: &'v PrecomputedVolume,
+    sharded: &'v Sharded,
+}
+
+impl Shelves for ShardedVolume<'_> {
+    fn shelf(&self, block: BlockIndex) -> [u64; 2] {
+        self.sharded.shelf(block)
+    }
+
+    fn runs(&self, blocks: &[BlockIndex]) -> Vec<Vec<BlockIndex>> {
+        self.sharded.runs(blocks)
+    }
+
+    fn fetch_run(&self, run: &[BlockIndex], encoded: &mut [Encoded]) -> Result<bool, VolumeError> {
+        let limit_bytes = |block| self.volume.limit_bytes(block);
+        Ok(self.sharded.fetch_run(run, limit_bytes, encoded)?)
+    }
+}
+
 impl PrecomputedVolume {
+    /// Most stored bytes of a block. Compressed and otherwise wrong chunks may be longer than raw ones; decoding
+    /// says what is wrong with them.
+    fn limit_bytes(&self, block: BlockIndex) -> u64 {
+        let region = self.meta.grid.block_box(block);
+        2 * self.encoding.limit_bytes(&self.meta, &region) as u64 + (1 << 20)
+    }
+
     /// Whether bytes that are not declared as gzip are, and cannot be a chunk's own.
     fn is_secretly_gzip(&self, bytes: &[u8], raw_bytes: usize) -> bool {
         looks_like_gzip(bytes) && !(self.encoding == Encoding::Raw && bytes.len() == raw_bytes)

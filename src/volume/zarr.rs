@@ -17,10 +17,10 @@ use std::sync::Arc;
 use super::arrange::{Strided, arrange, c_strides};
 use super::axes::Axes;
 use super::placement::Description;
-use super::{BlockIndex, Encoded, Volume, VolumeError, VolumeMeta};
+use super::{BlockIndex, Encoded, Shelves, Volume, VolumeError, VolumeMeta};
 use crate::config::LayerConfig;
 use crate::geometry::Resolution;
-use crate::storage::{Location, Store};
+use crate::storage::{Location, Store, runs};
 use array::ZarrArray;
 use node::{Node, NodeKind};
 use ome::Level;
@@ -169,6 +169,12 @@ impl Volume for ZarrVolume {
         self.store.is_far()
     }
 
+    fn shelves(&self) -> Option<Box<dyn Shelves + '_>> {
+        // Of a block in several parts each part is read alone.
+        let shelved = self.array.is_sharded() && self.parts() == 1;
+        shelved.then(|| Box::new(ShardedArray(self)) as Box<dyn Shelves>)
+    }
+
     fn meta(&self) -> &VolumeMeta {
         &self.meta
     }
@@ -253,5 +259,40 @@ impl Volume for ZarrVolume {
             }
         }
         Ok(())
+    }
+}
+
+/// An array whose blocks lie in shard files, each in one part.
+struct ShardedArray<'v>(&'v ZarrVolume);
+
+impl Shelves for ShardedArray<'_> {
+    fn shelf(&self, block: BlockIndex) -> [u64; 2] {
+        [0, self.0.array.shelf(&self.0.part_indices(block, 0))]
+    }
+
+    fn runs(&self, blocks: &[BlockIndex]) -> Vec<Vec<BlockIndex>> {
+        let find = |block: &BlockIndex| {
+            let indices = self.0.part_indices(*block, 0);
+            let extent = self.0.array.extent(self.0.store.as_ref(), &indices);
+            (*block, extent.ok().flatten())
+        };
+        runs(blocks.iter().map(find).collect())
+    }
+
+    fn fetch_run(&self, run: &[BlockIndex], encoded: &mut [Encoded]) -> Result<bool, VolumeError> {
+        let (store, array) = (self.0.store.as_ref(), &self.0.array);
+        let indices = run.iter().map(|block| self.0.part_indices(*block, 0));
+        let indices: Vec<_> = indices.collect();
+        let extents = indices.iter().map(|i| array.extent(store, i));
+        let extents = extents.collect::<Result<Option<Vec<_>>, _>>()?;
+        let (Some(extents), Some(first)) = (extents, indices.first()) else {
+            return Ok(false);
+        };
+        let mut into: Vec<_> = encoded.iter_mut().map(|e| &mut e.bytes).collect();
+        array.read_run(store, first, &extents, &mut into)?;
+        for e in encoded {
+            e.parts = vec![Some(e.bytes.len())];
+        }
+        Ok(true)
     }
 }

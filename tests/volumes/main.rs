@@ -5,6 +5,7 @@ mod sources;
 #[path = "../support/mod.rs"]
 mod support;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -111,6 +112,57 @@ fn every_kind_of_source_is_the_same_volume() {
             let (values, _) = read(volume.as_ref(), &window).unwrap();
             assert!(values == expected(&source, &window), "{name}: {window:?}");
         }
+    }
+}
+
+/// Reads blocks together that lie side by side, and each alone, and holds them against each other: how many runs
+/// there were of several blocks. `None` where every block is an object of its own.
+fn compare_runs(volume: &dyn Volume) -> Option<usize> {
+    let (name, shelves) = (volume.describe(), volume.shelves()?);
+    let grid = &volume.meta().grid;
+    let mut of_shelf: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for block in grid.blocks_touching(grid.bounds()) {
+        let shelf = of_shelf.entry(shelves.shelf(block)).or_default();
+        shelf.push(block);
+    }
+    let mut joined = 0;
+    for mut blocks in of_shelf.into_values() {
+        let runs = shelves.runs(&blocks);
+        let mut all = runs.concat();
+        all.sort_unstable();
+        blocks.sort_unstable();
+        assert_eq!(all, blocks, "{name}: each block is in one run");
+        for run in runs.iter().filter(|run| run.len() > 1) {
+            joined += 1;
+            let mut together: Vec<_> = run.iter().map(|_| Encoded::default()).collect();
+            assert!(shelves.fetch_run(run, &mut together).unwrap(), "{name}");
+            for (block, mut encoded) in run.iter().zip(together) {
+                let (mut values, mut expected) = (Vec::new(), Vec::new());
+                volume.decode(*block, &mut encoded, &mut values).unwrap();
+                assert!(volume.fetch(*block, &mut encoded).unwrap(), "{name}");
+                volume.decode(*block, &mut encoded, &mut expected).unwrap();
+                assert!(values == expected, "{name}: {block:?}");
+            }
+        }
+    }
+    Some(joined)
+}
+
+#[test]
+fn blocks_that_are_read_together_are_those_that_are_read_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let volumes = sources(dir.path()).into_iter().map(|s| open(&s).unwrap());
+    let runs: Vec<_> = volumes.filter_map(|v| compare_runs(v.as_ref())).collect();
+    assert!(!runs.is_empty() && runs.iter().all(|n| *n > 0), "{runs:?}");
+    let Some(data) = support::shared_data() else {
+        return;
+    };
+    for name in ["sharded_raw_identity", "sharded_gzip_murmur"] {
+        let folder = data.join("encodings").join(name);
+        let url = format!("precomputed://file://{}", folder.display());
+        let url = SourceUrl::parse(&url, &Location::Local(Default::default())).unwrap();
+        let volume = volume::open(&url, &Resolution::new([4.6, 4.6, 45.0]).unwrap()).unwrap();
+        assert!(compare_runs(volume.as_ref()).unwrap() > 0, "{name}");
     }
 }
 

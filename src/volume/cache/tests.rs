@@ -6,13 +6,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Blocks of 8 voxels along x, each filled with its number; multiples of 10 are not stored, 13 is damaged.
 #[derive(Debug)]
-struct FakeVolume {
+pub(super) struct FakeVolume {
     meta: VolumeMeta,
-    fetches: AtomicU64,
+    pub(super) fetches: AtomicU64,
 }
 
 impl FakeVolume {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let bounds = VoxelBox {
             start: [0; 3],
             end: [8000, 1, 1],
@@ -66,11 +66,11 @@ impl Volume for FakeVolume {
     }
 }
 
-fn key(block: u64) -> BlockKey {
+pub(super) fn key(block: u64) -> BlockKey {
     BlockKey { volume: 0, block }
 }
 
-fn get(cache: &BlockCache<'_>, block: u64) -> Result<Option<Vec<u8>>, VolumeError> {
+pub(super) fn get(cache: &BlockCache<'_>, block: u64) -> Result<Option<Vec<u8>>, VolumeError> {
     let block = match cache.wait(key(block)) {
         Lookup::Ready(block) => block,
         Lookup::Claimed(claim) => claim.load(&mut Encoded::default())?,
@@ -207,8 +207,8 @@ fn a_block_that_was_fetched_ahead_is_not_fetched_again() {
     );
     for block in [1, 10] {
         assert!(cache.announce(key(block)) && !cache.announce(key(block)));
-        cache.fetch_announced(key(block));
-        cache.fetch_announced(key(block));
+        cache.fetch_announced(&[key(block)]);
+        cache.fetch_announced(&[key(block)]);
     }
     assert_eq!(cache.lock().held_bytes, 8);
     assert_eq!(get(&cache, 1).unwrap(), Some(vec![1; 8]));
@@ -220,7 +220,7 @@ fn a_block_that_was_fetched_ahead_is_not_fetched_again() {
     cache.release(key(10));
     assert_empty(&cache);
     // Its turn comes when all is over: nothing is read for nobody.
-    cache.fetch_announced(key(1));
+    cache.fetch_announced(&[key(1)]);
     assert_eq!(volume.fetches.load(Ordering::Relaxed), 2);
 }
 
@@ -229,7 +229,7 @@ fn a_block_that_is_needed_before_its_turn_is_loaded_by_who_needs_it() {
     with_cache(vec![(key(1), 0)], 1000, |cache| {
         assert!(cache.announce(key(1)));
         assert_eq!(get(cache, 1).unwrap(), Some(vec![1; 8]));
-        cache.fetch_announced(key(1));
+        cache.fetch_announced(&[key(1)]);
         assert_eq!((cache.stats().fetched, cache.stats().peak_bytes), (1, 8));
     });
 }
@@ -269,7 +269,7 @@ fn a_fetch_ahead_that_fails_is_told_to_who_needs_the_block() {
     let volumes: [Arc<dyn Volume>; 1] = [Arc::new(Broken(FakeVolume::new()))];
     let cache = BlockCache::new(&volumes, BlockUses::new(vec![(key(1), 0)]), 1000);
     cache.announce(key(1));
-    cache.fetch_announced(key(1));
+    cache.fetch_announced(&[key(1)]);
     assert!(
         get(&cache, 1)
             .unwrap_err()

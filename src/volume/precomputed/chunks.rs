@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use crate::neuroglancer::{MortonGrid, ShardingSpec, Shards};
+use crate::neuroglancer::{MortonGrid, ShardError, ShardingSpec, Shards};
 use crate::storage::{Compression, Store};
 use crate::volume::{BlockGrid, BlockIndex, Encoded, VolumeError};
 
@@ -15,7 +15,45 @@ use crate::volume::{BlockGrid, BlockIndex, Encoded, VolumeError};
 #[derive(Debug)]
 pub(super) enum Chunks {
     Files(Arc<dyn Store>),
-    Shards { shards: Shards, ids: MortonGrid },
+    Shards(Sharded),
+}
+
+/// Chunks in shard files.
+#[derive(Debug)]
+pub(super) struct Sharded {
+    shards: Shards,
+    ids: MortonGrid,
+}
+
+impl Sharded {
+    /// The shelf of a chunk: its shard and minishard.
+    pub(super) fn shelf(&self, block: BlockIndex) -> [u64; 2] {
+        self.shards.shelf(self.ids.code(&block).unwrap_or_default())
+    }
+
+    /// Splits chunks into runs that one request reads.
+    pub(super) fn runs(&self, blocks: &[BlockIndex]) -> Vec<Vec<BlockIndex>> {
+        let with_ids = blocks.iter().filter_map(|b| Some((*b, self.ids.code(b)?)));
+        self.shards.runs(with_ids)
+    }
+
+    /// Reads chunks of at most `limit_bytes` with one request.
+    pub(super) fn fetch_run(
+        &self,
+        run: &[BlockIndex],
+        limit_bytes: impl Fn(BlockIndex) -> u64,
+        encoded: &mut [Encoded],
+    ) -> Result<bool, ShardError> {
+        let id = |b: &BlockIndex| Some((self.ids.code(b)?, limit_bytes(*b)));
+        let Some(ids) = run.iter().map(id).collect::<Option<Vec<_>>>() else {
+            return Ok(false);
+        };
+        let into = encoded.iter_mut().map(|e| {
+            e.compression = self.shards.data_encoding();
+            &mut e.bytes
+        });
+        self.shards.read_run(&ids, &mut into.collect::<Vec<_>>())
+    }
 }
 
 impl Chunks {
@@ -23,10 +61,10 @@ impl Chunks {
     pub(super) fn new(store: Arc<dyn Store>, sharding: Option<(ShardingSpec, MortonGrid)>) -> Self {
         match sharding {
             None => Self::Files(store),
-            Some((spec, ids)) => Self::Shards {
+            Some((spec, ids)) => Self::Shards(Sharded {
                 shards: Shards::new(store, spec),
                 ids,
-            },
+            }),
         }
     }
 
@@ -34,7 +72,7 @@ impl Chunks {
     pub(super) fn is_far(&self) -> bool {
         match self {
             Self::Files(store) => store.is_far(),
-            Self::Shards { shards, .. } => shards.is_far(),
+            Self::Shards(Sharded { shards, .. }) => shards.is_far(),
         }
     }
 
@@ -42,7 +80,7 @@ impl Chunks {
     pub(super) fn describe_all(&self) -> String {
         match self {
             Self::Files(store) => store.describe(""),
-            Self::Shards { shards, .. } => shards.describe_all(),
+            Self::Shards(Sharded { shards, .. }) => shards.describe_all(),
         }
     }
 
@@ -56,7 +94,7 @@ impl Chunks {
         let name = name(grid, block);
         match self {
             Self::Files(store) => store.describe(&(name + compression.suffix())),
-            Self::Shards { shards, ids } => {
+            Self::Shards(Sharded { shards, ids }) => {
                 let id = ids.code(&block).unwrap_or_default();
                 format!("{name} in {}", shards.describe(id))
             }
@@ -88,7 +126,7 @@ impl Chunks {
                 }
                 Ok(false)
             }
-            Self::Shards { shards, ids } => {
+            Self::Shards(Sharded { shards, ids }) => {
                 encoded.compression = shards.data_encoding();
                 match ids.code(&block) {
                     Some(id) => Ok(shards.read(id, limit_bytes, &mut encoded.bytes)?),

@@ -13,7 +13,7 @@ use super::guard::guarded;
 use super::node::{Node, NodeKind};
 use super::shard::{ShardingMetadata, Shards};
 use crate::data_type::DataType;
-use crate::storage::Store;
+use crate::storage::{Extent, Store, read_run};
 use crate::volume::{FillValue, VolumeError};
 
 /// Most dimensions of an array that are accepted.
@@ -124,32 +124,71 @@ impl ZarrArray {
         block: &[u64],
         into: &mut Vec<u8>,
     ) -> Result<bool, VolumeError> {
-        let limit_bytes = self.codecs.encoded_limit_bytes();
-        let Some(shards) = &self.shards else {
+        if self.shards.is_none() {
+            let limit_bytes = self.codecs.encoded_limit_bytes();
             return Ok(store.read(&self.key(block), limit_bytes, into)?);
-        };
+        }
         into.clear();
+        match self.extent(store, block)? {
+            None => Ok(false),
+            Some(extent) => self.read_run(store, block, &[extent], &mut [into]),
+        }
+    }
+
+    /// Whether several blocks lie in one object.
+    pub(super) fn is_sharded(&self) -> bool {
+        self.shards.is_some()
+    }
+
+    /// A number that blocks of one shard share.
+    pub(super) fn shelf(&self, block: &[u64]) -> u64 {
+        let shard = self.shards.as_ref().map(|shards| shards.locate(block).0);
+        // That two shards share a number is unlikely, and does no harm.
+        let mix = |h: u64, i: u64| (h ^ i).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(23);
+        shard.into_iter().flatten().fold(0, mix)
+    }
+
+    /// Where the block lies in its shard; `None` where it is not stored, or there are no shards.
+    pub(super) fn extent(
+        &self,
+        store: &dyn Store,
+        block: &[u64],
+    ) -> Result<Option<Extent>, VolumeError> {
+        let Some(shards) = &self.shards else {
+            return Ok(None);
+        };
         let (shard, number) = shards.locate(block);
         let key = self.key(&shard);
-        let Some(range) = shards.range(store, &key, number)? else {
-            return Ok(false);
+        let Some(bytes) = shards.range(store, &key, number)? else {
+            return Ok(None);
         };
-        let size = range.end - range.start;
-        if size > limit_bytes {
-            return Err(VolumeError::Chunk {
+        let (size, limit_bytes) = (bytes.end - bytes.start, self.codecs.encoded_limit_bytes());
+        match size > limit_bytes {
+            true => Err(VolumeError::Chunk {
                 object: self.describe(store, block),
                 problem: format!(
                     "the shard index gives it {size} bytes, expected at most {limit_bytes}"
                 ),
-            });
+            }),
+            false => Ok(Some(Extent { key, bytes })),
         }
-        if !store.read_range(&key, range, into)? {
-            return Err(VolumeError::Chunk {
-                object: self.describe(store, block),
+    }
+
+    /// Reads blocks of one shard, of which `first` is the first, with one request.
+    pub(super) fn read_run(
+        &self,
+        store: &dyn Store,
+        first: &[u64],
+        extents: &[Extent],
+        into: &mut [&mut Vec<u8>],
+    ) -> Result<bool, VolumeError> {
+        match read_run(store, extents, into)? {
+            true => Ok(true),
+            false => Err(VolumeError::Chunk {
+                object: self.describe(store, first),
                 problem: "its shard is gone since its index was read".into(),
-            });
+            }),
         }
-        Ok(true)
     }
 
     /// The values of a block, whole, in C order and little-endian. Says what is wrong with it.

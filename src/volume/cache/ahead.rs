@@ -1,0 +1,130 @@
+//! Fetching blocks before they are needed: announced, sorted into shelves and runs, fetched.
+
+use indexmap::IndexMap;
+
+use super::{BlockCache, BlockKey, Entry, Slot};
+use crate::volume::Encoded;
+
+impl BlockCache<'_> {
+    /// Says that the block will be needed soon. Whether it is to be fetched ahead: somebody should then call
+    /// [`BlockCache::fetch_announced`].
+    pub fn announce(&self, key: BlockKey) -> bool {
+        let mut state = self.lock();
+        let new = !state.entries.contains_key(&key);
+        if new {
+            let touched = state.clock;
+            state.entries.insert(
+                key,
+                Entry {
+                    slot: Slot::Announced,
+                    bytes: 0,
+                    touched,
+                },
+            );
+        }
+        new
+    }
+
+    /// Sorts blocks into shelves: those of one can be split into runs. Asks nobody.
+    pub fn shelves(&self, keys: impl IntoIterator<Item = BlockKey>) -> Vec<Vec<BlockKey>> {
+        let mut shelves: IndexMap<_, Vec<BlockKey>> = IndexMap::new();
+        for key in keys {
+            let volume = &self.volumes[key.volume as usize];
+            let block = volume.meta().grid.from_linear(key.block);
+            let shelf = match volume.shelves() {
+                Some(shelves) => (key.volume, shelves.shelf(block), None),
+                None => (key.volume, [0; 2], Some(key.block)),
+            };
+            shelves.entry(shelf).or_default().push(key);
+        }
+        shelves.into_values().collect()
+    }
+
+    /// Splits blocks of one shelf into runs, each of which one request reads. May read the shelf's index.
+    pub fn runs(&self, shelf: Vec<BlockKey>) -> Vec<Vec<BlockKey>> {
+        let [first, _, ..] = shelf[..] else {
+            return vec![shelf];
+        };
+        let volume = &self.volumes[first.volume as usize];
+        let grid = &volume.meta().grid;
+        let Some(shelves) = volume.shelves() else {
+            return shelf.into_iter().map(|key| vec![key]).collect();
+        };
+        let blocks: Vec<_> = shelf.iter().map(|k| grid.from_linear(k.block)).collect();
+        let key = |block| BlockKey {
+            block: grid.linear(block),
+            ..first
+        };
+        let runs = shelves.runs(&blocks).into_iter();
+        runs.map(|run| run.into_iter().map(key).collect()).collect()
+    }
+
+    /// Fetches the announced blocks of a run, except those that somebody needed first. A failure is not told
+    /// here: whoever needs the block tries again.
+    pub fn fetch_announced(&self, run: &[BlockKey]) {
+        let mut ahead = Ahead {
+            cache: self,
+            blocks: Vec::with_capacity(run.len()),
+        };
+        {
+            let mut state = self.lock();
+            for key in run {
+                if let Some(entry) = state.entries.get_mut(key)
+                    && matches!(entry.slot, Slot::Announced)
+                {
+                    entry.slot = Slot::Fetching;
+                    ahead.blocks.push((*key, Slot::Announced));
+                }
+            }
+        }
+        let Some((first, _)) = ahead.blocks.first() else {
+            return;
+        };
+        let volume = &self.volumes[first.volume as usize];
+        let blocks = ahead.blocks.iter().map(|(key, _)| key.block);
+        let blocks: Vec<_> = blocks.map(|b| volume.meta().grid.from_linear(b)).collect();
+        let mut encoded: Vec<_> = blocks.iter().map(|_| Encoded::default()).collect();
+        let stored = match (&blocks[..], &mut encoded[..], volume.shelves()) {
+            ([block], [encoded], _) => volume.fetch(*block, encoded).ok(),
+            (_, _, None) => None,
+            (_, encoded, Some(shelves)) => {
+                let fetched = shelves.fetch_run(&blocks, encoded);
+                fetched.ok().filter(|stored| *stored)
+            }
+        };
+        if let Some(stored) = stored {
+            for ((_, slot), encoded) in ahead.blocks.iter_mut().zip(encoded) {
+                *slot = Slot::Fetched(stored.then_some(encoded));
+            }
+        }
+    }
+}
+
+/// Blocks that are being fetched ahead, and what becomes of each: announced again unless the fetch succeeds,
+/// so that nobody waits for it in vain.
+struct Ahead<'c, 'a> {
+    cache: &'c BlockCache<'a>,
+    blocks: Vec<(BlockKey, Slot)>,
+}
+
+impl Drop for Ahead<'_, '_> {
+    fn drop(&mut self) {
+        let mut state = self.cache.lock();
+        for (key, slot) in self.blocks.drain(..) {
+            let bytes = match &slot {
+                Slot::Fetched(Some(encoded)) => encoded.bytes.len() as u64,
+                _ => 0,
+            };
+            if let Some(entry) = state.entries.get_mut(&key) {
+                entry.slot = slot;
+                entry.bytes = bytes;
+                state.held_bytes += bytes;
+            }
+        }
+        drop(state);
+        self.cache.loaded.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests;
