@@ -3,11 +3,14 @@
 //! Every default lives here. Unknown keys, wrong types and impossible values end in one error that names
 //! the file, the JSON path, what was found and what is allowed.
 
+mod array;
+mod choice;
 mod collection;
 mod error;
 mod layer;
 mod nearest;
 mod points;
+mod split;
 
 use std::path::{Path, PathBuf};
 
@@ -17,6 +20,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::geometry::{Resolution, Window};
 
+pub use array::{
+    ArrayConfig, Interpolation, MissingObject, ObjectAt, ObjectPoint, Role, Scale, Transform,
+};
+pub use choice::{ChoiceConfig, PropertyFilter, PropertyValue, Repeats};
 pub use collection::{
     BoxLayerConfig, CollectionConfig, CollectionSource, StateBoxesConfig, ZettaApiConfig,
 };
@@ -24,6 +31,7 @@ pub use error::ConfigError;
 pub use layer::LayerConfig;
 pub(crate) use nearest::nearest;
 pub use points::{CsvConfig, CsvUnit, PointsConfig, PointsFrom, StatePointsConfig};
+pub use split::SplitConfig;
 
 /// A job: which windows to cut, out of which layers, into which splits.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -47,9 +55,23 @@ pub struct Config {
     /// its resolution, offset and axes.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     pub layers: IndexMap<String, LayerConfig>,
-    /// The splits to write: name, then the tags that a box must all bear to belong to it.
+    /// The splits to write: name, then the tags that a box must all bear to belong to it, or an object
+    /// with `all`, `any` and `none`.
     #[schemars(length(min = 1))]
-    pub splits: IndexMap<String, Vec<String>>,
+    pub splits: IndexMap<String, SplitConfig>,
+    /// Whether the z of `resolution` gives way, per layer group, to the smallest that all its layers have. A window
+    /// keeps its number of voxels.
+    #[serde(default)]
+    pub flexible_z: bool,
+    /// Whether the corners of boxes are moved before points are held against them.
+    #[serde(default)]
+    pub snap: Snap,
+    /// What becomes of samples whose window leaves the volume of a layer.
+    #[serde(default)]
+    pub outside: Outside,
+    /// The order of the arrays' axes after `sample`.
+    #[serde(default)]
+    pub axis_order: AxisOrder,
     /// What happens when windows of two splits share voxels.
     #[serde(default)]
     pub leaks: Leaks,
@@ -63,17 +85,9 @@ pub struct Config {
     pub shard_samples: Option<u32>,
 }
 
-/// One output array.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ArrayConfig {
-    /// Name of the volume layer in the boxes' layer groups.
-    pub layer: String,
-}
-
 /// What happens when windows of two splits share voxels of a layer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum Leaks {
     /// Stop before anything is written.
     #[default]
@@ -82,6 +96,41 @@ pub enum Leaks {
     Warn,
     /// Do not look.
     Allow,
+    /// Drop the samples of this split that share voxels with another one's, and count them.
+    DropFrom(String),
+}
+
+/// Whether the corners of boxes are moved before points are held against them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Snap {
+    /// They stay as given.
+    #[default]
+    None,
+    /// As in zetta_utils: cut to whole nm, then down to whole voxels.
+    Zetta,
+}
+
+/// What becomes of samples whose window leaves the volume of a layer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Outside {
+    /// The voxels outside read as the fill value.
+    #[default]
+    Pad,
+    /// They are dropped, and counted.
+    Drop,
+}
+
+/// The order of the arrays' axes after `sample`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum AxisOrder {
+    /// Channel, z, y, x.
+    #[default]
+    Czyx,
+    /// Channel, x, y, z: as zetta_utils has it.
+    Cxyz,
 }
 
 /// What a source chunk that is not stored means.
@@ -157,6 +206,20 @@ impl Config {
                 );
             }
         }
+        for (name, array) in &self.arrays {
+            if let Some((key, problem)) = array.problem() {
+                return invalid(format!("arrays.{name}{key}"), problem);
+            }
+            let masked = name
+                .strip_suffix("_mask")
+                .filter(|t| self.arrays.contains_key(*t));
+            if array.role == Some(Role::Mask) && masked.is_none() {
+                return invalid(
+                    format!("arrays.{name}.role"),
+                    "a mask is named after the array that it masks, expected the name of another array and `_mask`".into(),
+                );
+            }
+        }
         for (name, layer) in &self.layers {
             let mut used = self.arrays.values().map(|a| a.layer.as_str());
             if !used.any(|l| l == name) {
@@ -182,16 +245,24 @@ impl Config {
                 "found no split, expected at least one".into(),
             );
         }
-        for (name, tags) in &self.splits {
+        for (name, split) in &self.splits {
             if let Some(problem) = bad_name(name) {
                 return invalid(format!("splits.{name}"), problem);
             }
-            if tags.is_empty() {
+            if split.tags().next().is_none() {
                 return invalid(
                     format!("splits.{name}"),
-                    "found no tag, expected the tags that a box of this split must all bear".into(),
+                    "found no tag, expected the tags that a box of this split must bear".into(),
                 );
             }
+        }
+        if let Leaks::DropFrom(split) = &self.leaks
+            && !self.splits.contains_key(split)
+        {
+            return invalid(
+                "leaks.drop_from".into(),
+                format!("found {split:?}, expected the name of a split"),
+            );
         }
         if let Some(samples @ (0 | 1_048_577..)) = self.shard_samples {
             return invalid(

@@ -4,6 +4,7 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::ChoiceConfig;
 use crate::geometry::Resolution;
 use crate::points::{Anchor, PropertyKind};
 
@@ -15,6 +16,8 @@ pub struct PointsConfig {
     pub source: PointsFrom,
     /// The point of a line that its window is centred on, and that decides whether it is in a box.
     pub anchor: Anchor,
+    /// Which of them.
+    pub choose: ChoiceConfig,
 }
 
 /// Where annotations come from.
@@ -46,6 +49,9 @@ struct RawPoints {
     /// The point of a line that its window is centred on, and that decides whether it is in a box.
     #[serde(default)]
     anchor: Anchor,
+    /// Which of the annotations inside a box become samples. Without it, all.
+    #[serde(default)]
+    choose: ChoiceConfig,
 }
 
 /// Annotations that a Neuroglancer viewer state holds (`local://annotations`).
@@ -176,10 +182,14 @@ impl TryFrom<RawPoints> for PointsConfig {
                 );
             }
         };
-        Ok(Self {
-            source,
-            anchor: raw.anchor,
-        })
+        match raw.choose.problem() {
+            Some(problem) => Err(format!("`choose`: {problem}")),
+            None => Ok(Self {
+                source,
+                anchor: raw.anchor,
+                choose: raw.choose,
+            }),
+        }
     }
 }
 
@@ -190,6 +200,7 @@ impl From<PointsConfig> for RawPoints {
             neuroglancer_state: None,
             csv: None,
             anchor: config.anchor,
+            choose: config.choose,
         };
         match config.source {
             PointsFrom::Layer(layer) => raw.layer = Some(layer),

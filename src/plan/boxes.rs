@@ -103,7 +103,7 @@ impl Jobs {
                 boxes: jobs.boxes.len(),
                 collection: collection.source.clone(),
                 config: file.path.clone(),
-                wanted: list(config.splits.values().flatten().collect()),
+                wanted: list(config.splits.values().flat_map(|s| s.tags()).collect()),
                 found: list(collection.boxes.iter().flat_map(|b| &b.tags).collect()),
             });
         }
@@ -133,7 +133,7 @@ impl Jobs {
         let mut fitting = splits
             .iter()
             .enumerate()
-            .filter(|(_, (_, wanted))| wanted.iter().all(|tag| tags.contains(tag)));
+            .filter(|(_, (_, split))| split.fits(tags));
         let first = fitting.next();
         match (first, fitting.next()) {
             (Some((_, (first, _))), Some((_, (second, _)))) => Err(PlanError::SeveralSplits {
@@ -338,7 +338,7 @@ fn check_leaks(mut plan: Plan) -> Result<Plan, PlanError> {
     if plan.config.leaks == Leaks::Allow {
         return Ok(plan);
     }
-    match (leaks::find(&plan), plan.config.leaks) {
+    match (leaks::find(&plan), &plan.config.leaks) {
         (Some(leak), Leaks::Error) => Err(PlanError::Leaks(leak)),
         (Some(leak), _) => {
             plan.warnings.push(leak.to_string());

@@ -1,0 +1,148 @@
+//! Which boxes belong to a split.
+
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
+use serde::de::{MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// The tags that make a box belong to a split.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SplitConfig {
+    /// The box bears all of these,
+    pub all: Vec<String>,
+    /// at least one of these, if there are any,
+    pub any: Vec<String>,
+    /// and none of these.
+    pub none: Vec<String>,
+}
+
+/// As the config writes it.
+#[derive(Serialize, JsonSchema)]
+#[serde(untagged)]
+#[schemars(rename = "SplitConfig")]
+#[allow(dead_code, reason = "the schema shows both forms")]
+enum Written {
+    /// Tags that a box must all bear.
+    All(Vec<String>),
+    /// Tags of which a box must bear all, any, or none.
+    Tags(Tags),
+}
+
+/// Tags of which a box must bear all, at least one, or none.
+#[derive(Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Tags {
+    /// The box bears all of these,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    all: Vec<String>,
+    /// at least one of these, if there are any,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    any: Vec<String>,
+    /// and none of these.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    none: Vec<String>,
+}
+
+impl SplitConfig {
+    /// Whether a box with these tags belongs to the split.
+    pub fn fits(&self, tags: &[String]) -> bool {
+        let borne = |tag: &String| tags.contains(tag);
+        self.all.iter().all(borne)
+            && (self.any.is_empty() || self.any.iter().any(borne))
+            && !self.none.iter().any(borne)
+    }
+
+    /// Every tag that it names.
+    pub fn tags(&self) -> impl Iterator<Item = &String> {
+        self.all.iter().chain(&self.any).chain(&self.none)
+    }
+}
+
+impl Serialize for SplitConfig {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.any.is_empty() && self.none.is_empty() {
+            true => Written::All(self.all.clone()),
+            false => Written::Tags(Tags {
+                all: self.all.clone(),
+                any: self.any.clone(),
+                none: self.none.clone(),
+            }),
+        }
+        .serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for SplitConfig {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ListOrObject)
+    }
+}
+
+struct ListOrObject;
+
+impl<'de> Visitor<'de> for ListOrObject {
+    type Value = SplitConfig;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a list of tags, or an object with `all`, `any`, `none`")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Self::Value, A::Error> {
+        let all = Vec::deserialize(SeqAccessDeserializer::new(list))?;
+        Ok(SplitConfig {
+            all,
+            ..SplitConfig::default()
+        })
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+        let Tags { all, any, none } = Tags::deserialize(MapAccessDeserializer::new(map))?;
+        Ok(SplitConfig { all, any, none })
+    }
+}
+
+impl JsonSchema for SplitConfig {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        Written::schema_name()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        Written::json_schema(generator)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn split(value: serde_json::Value) -> SplitConfig {
+        serde_json::from_value(value).unwrap()
+    }
+
+    #[test]
+    fn a_box_belongs_by_all_any_and_none_of_its_tags() {
+        let tags = |tags: &[&str]| tags.iter().map(|t| (*t).to_owned()).collect::<Vec<_>>();
+        let list = split(json!(["a", "b"]));
+        assert!(list.fits(&tags(&["b", "c", "a"])) && !list.fits(&tags(&["a"])));
+        let object = split(json!({"all": ["a"], "any": ["b", "c"], "none": ["d"]}));
+        assert!(object.fits(&tags(&["a", "c"])));
+        for not in [&["a"][..], &["b"], &["a", "b", "d"], &[]] {
+            assert!(!object.fits(&tags(not)), "{not:?}");
+        }
+        assert!(split(json!({"none": ["d"]})).fits(&[]));
+    }
+
+    #[test]
+    fn it_is_written_as_it_was_read() {
+        for value in [
+            json!(["a"]),
+            json!({"any": ["a", "b"]}),
+            json!({"all": ["a"], "none": ["b"]}),
+        ] {
+            assert_eq!(serde_json::to_value(split(value.clone())).unwrap(), value);
+        }
+    }
+}
