@@ -126,7 +126,7 @@ impl Sources {
     /// Opens every volume of the plan at its resolution, and lays out the output.
     pub fn open(plan: &Plan) -> Result<Self, ExtractError> {
         let open = |(i, source): (usize, &VolumeSource)| {
-            volume::open_layer(&source.url, &plan.config.resolution, &source.layer)
+            volume::open_layer(&source.url, &source.resolution, &source.layer)
                 .map_err(|e| ExtractError::opening(plan.layer_of_source(i), e))
         };
         let volumes = plan

@@ -17,7 +17,7 @@ use crate::extract::{self, ExtractError, ExtractReport, Progress, Sources};
 use crate::plan::{Plan, PlanError};
 use crate::points::{PointLayer, PointsError, PointsInBoxes};
 use crate::storage::Location;
-use crate::volume::VolumeError;
+use crate::volume::{self, VolumeError};
 
 /// A job whose plan is made.
 #[derive(Debug)]
@@ -122,7 +122,7 @@ impl Job {
         let folder = Location::folder_of(&config.path);
         let collection = Collection::open(&config.config.collection, &folder)?;
         stage("read config and collection");
-        let jobs = Plan::jobs(&config, &collection)?;
+        let jobs = Plan::jobs(&config, &collection, volume::resolutions)?;
         let points = |source| PointsErrorOf(config.config.points.name(), source);
         let layers = jobs
             .point_sources()
@@ -140,7 +140,7 @@ impl Job {
             .collect::<Result<Vec<PointsInBoxes>, JobError>>()?;
         stage("read annotations");
         let properties: Vec<_> = layers.iter().map(PointLayer::properties).collect();
-        let plan = Plan::build(&jobs, annotations, &properties)?;
+        let plan = Plan::build(&jobs, annotations, &properties).finish()?;
         stage("plan");
         let sources = Sources::open(&plan)?;
         stage("open layers");

@@ -8,15 +8,17 @@
 mod boxes;
 mod leaks;
 mod order;
+mod resolution;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::collection::{Collection, LayerError};
-use crate::config::{Config, ConfigFile, LayerConfig};
-use crate::geometry::{PointNm, VoxelBox};
+use crate::config::{Config, ConfigFile, LayerConfig, Leaks};
+use crate::geometry::{PointNm, Resolution, VoxelBox, Window};
 use crate::points::{PointsInBoxes, PropertySpec};
 use crate::storage::SourceUrl;
+use crate::volume::VolumeError;
 
 pub use boxes::{BoxJob, Jobs};
 pub use leaks::Leak;
@@ -34,20 +36,31 @@ pub struct Plan {
     pub arrays: Vec<PlannedArray>,
     /// The volumes that windows are cut out of, each once.
     pub sources: Vec<VolumeSource>,
+    /// The layer groups that boxes of a split have, each once.
+    pub groups: Vec<PlannedGroup>,
     /// Annotation properties that every point layer has: one column each.
     pub properties: Vec<PropertySpec>,
     /// What a person should know, though it is no error.
     pub warnings: Vec<String>,
 }
 
-/// A volume: where it lies, and what the config says of it. The same place under two names of layers of which
-/// the config says different things is two volumes.
+/// A volume: where it lies, what the config says of it, and at which resolution it is read. The same place under
+/// two names of layers of which the config says different things is two volumes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct VolumeSource {
     /// Where it lies.
     pub url: SourceUrl,
     /// What the config says of the layer.
     pub layer: LayerConfig,
+    /// nm per voxel at which it is read.
+    pub resolution: Resolution,
+}
+
+/// A layer group: the layers that boxes share.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PlannedGroup {
+    /// nm per voxel of the windows of its boxes' samples.
+    pub resolution: Resolution,
 }
 
 /// A box and what became of its annotations.
@@ -63,7 +76,7 @@ pub struct PlannedBox {
     pub max_nm: [f64; 3],
     /// Position of its split in [`Plan::splits`], if it belongs to one.
     pub split: Option<usize>,
-    /// Position of its layer group, which [`PlannedArray::source_of_group`] counts. 0 without a split.
+    /// Position of its layer group in [`Plan::groups`]. 0 without a split.
     pub group: usize,
     /// Annotations whose anchor lies inside.
     pub annotations: u64,
@@ -96,8 +109,32 @@ pub struct PlannedSplit {
     pub name: String,
     /// Its samples.
     pub samples: Vec<Sample>,
+    /// The samples' annotations' first and last ends, where an array shows the object at one. Otherwise empty.
+    pub ends: Vec<[PointNm; 2]>,
     /// For each of [`Plan::properties`] the samples' values, little-endian, one after the other.
     pub properties: Vec<Vec<u8>>,
+}
+
+impl PlannedSplit {
+    /// Keeps the samples, and all that is known of them, for which `kept` is true.
+    fn retain(&mut self, kept: &[bool], properties: &[PropertySpec]) {
+        fn rows<T: Copy>(values: &mut Vec<T>, per_sample: usize, kept: &[bool]) {
+            let mut i = 0;
+            values.retain(|_| {
+                i += 1;
+                kept.get((i - 1) / per_sample).copied().unwrap_or(false)
+            });
+        }
+        let mut i = 0;
+        self.samples.retain(|_| {
+            i += 1;
+            kept[i - 1]
+        });
+        rows(&mut self.ends, 1, kept);
+        for (values, spec) in self.properties.iter_mut().zip(properties) {
+            rows(values, spec.kind.value_bytes(), kept);
+        }
+    }
 }
 
 /// One sample.
@@ -107,7 +144,7 @@ pub struct Sample {
     pub annotation_id: u64,
     /// The anchor that the window is centred on.
     pub center_nm: PointNm,
-    /// The window's first voxel, x y z.
+    /// First voxel, x y z, of a window of the config's size, at the resolution of the box's group.
     pub start_voxel: [i64; 3],
     /// Position of its box in [`Plan::boxes`].
     pub box_index: u32,
@@ -118,6 +155,8 @@ pub struct Sample {
 pub struct PlannedArray {
     /// Its name in the output.
     pub name: String,
+    /// Size of its windows.
+    pub window: Window,
     /// For each layer group the position of its volume in [`Plan::sources`].
     pub source_of_group: Vec<usize>,
 }
@@ -167,13 +206,34 @@ pub enum PlanError {
         /// The tags that there are.
         found: String,
     },
+    /// The resolutions of a layer are not to be had.
+    #[error("cannot read which resolutions the layer `{layer}` has")]
+    Resolutions {
+        /// The layer's name.
+        layer: String,
+        /// Why.
+        source: VolumeError,
+    },
+    /// With `flexible_z`, layers of a group that share no resolution.
+    #[error("{}: at `flexible_z`: the layers of box {box_id:?} share no z resolution at {xy} in x and y: {found}", config.display())]
+    NoSharedZ {
+        /// The config file.
+        config: PathBuf,
+        /// The first box of the group.
+        box_id: String,
+        /// What the config says of x and y.
+        xy: String,
+        /// Each layer's.
+        found: String,
+    },
     /// Windows of two splits share voxels.
     #[error("{0}; move the boxes apart, or set \"leaks\": \"warn\" or \"allow\" in the config")]
     Leaks(Leak),
 }
 
 impl Plan {
-    /// The table for `jobs`, given the annotations of each of its point layers.
+    /// The table for `jobs`, given the annotations of each of its point layers. What the volumes have to say
+    /// about its samples comes next, then [`Plan::finish`].
     ///
     /// `annotations` and `properties` have one entry per layer in [`Jobs::point_sources`]; the boxes of each
     /// are those of [`Jobs::boxes_of_points`].
@@ -181,18 +241,71 @@ impl Plan {
         jobs: &Jobs,
         annotations: Vec<PointsInBoxes>,
         properties: &[&[PropertySpec]],
-    ) -> Result<Self, PlanError> {
+    ) -> Self {
         boxes::build(jobs, annotations, properties)
     }
 
-    /// Which boxes are read from where, before any annotation is.
-    pub fn jobs(config: &ConfigFile, collection: &Collection) -> Result<Jobs, PlanError> {
-        Jobs::new(config, collection)
+    /// Drops the samples for which `keep`, given split and position, is false, and counts them under `reason`.
+    pub(crate) fn retain(
+        &mut self,
+        reason: DropReason,
+        keep: impl Fn(usize, usize, &Sample) -> bool,
+    ) {
+        for (number, split) in self.splits.iter_mut().enumerate() {
+            let kept: Vec<bool> = split
+                .samples
+                .iter()
+                .enumerate()
+                .map(|(i, sample)| keep(number, i, sample))
+                .collect();
+            for (sample, _) in split.samples.iter().zip(&kept).filter(|(_, kept)| !**kept) {
+                let of_box = &mut self.boxes[sample.box_index as usize];
+                of_box.samples -= 1;
+                *of_box.dropped.entry(reason).or_insert(0) += 1;
+            }
+            split.retain(&kept, &self.properties);
+        }
     }
 
-    /// The voxels of a sample's window.
-    pub fn window_of(&self, sample: &Sample) -> VoxelBox {
-        self.config.window.at(sample.start_voxel)
+    /// What can be done only when all else about the samples is known: no leaks between splits.
+    pub fn finish(mut self) -> Result<Self, PlanError> {
+        if self.config.leaks == Leaks::Allow {
+            return Ok(self);
+        }
+        match (leaks::find(&self), &self.config.leaks) {
+            (Some(leak), Leaks::Error) => Err(PlanError::Leaks(leak)),
+            (Some(leak), _) => {
+                self.warnings.push(leak.to_string());
+                Ok(self)
+            }
+            (None, _) => Ok(self),
+        }
+    }
+
+    /// Which boxes are read from where, before any annotation is. With `flexible_z`, `resolutions_of` is asked
+    /// which resolutions each volume has.
+    pub fn jobs(
+        config: &ConfigFile,
+        collection: &Collection,
+        resolutions_of: impl Fn(&SourceUrl, &LayerConfig) -> Result<Vec<Resolution>, VolumeError>,
+    ) -> Result<Jobs, PlanError> {
+        Jobs::new(config, collection, &resolutions_of)
+    }
+
+    /// The voxels of a sample's window in `array`, at the resolution of the sample's group.
+    pub fn window_of(&self, array: usize, sample: &Sample) -> VoxelBox {
+        let window = self.arrays[array].window;
+        let start = match window == self.config.window {
+            true => Some(sample.start_voxel),
+            false => window.start_around(&sample.center_nm, self.resolution_of(sample)),
+        };
+        // A sample of which any window is out of range is none.
+        window.at(start.unwrap_or(sample.start_voxel))
+    }
+
+    /// nm per voxel of the sample's windows.
+    pub fn resolution_of(&self, sample: &Sample) -> &Resolution {
+        &self.groups[self.boxes[sample.box_index as usize].group].resolution
     }
 
     /// The volume that the sample's window of `array` is cut out of: a position in [`Plan::sources`].
@@ -233,8 +346,12 @@ impl Plan {
         for source in &self.sources {
             text(serde_json::json!([
                 source.url.format,
-                source.url.location.to_string()
+                source.url.location.to_string(),
+                source.resolution
             ]));
+        }
+        for group in &self.groups {
+            text(serde_json::json!(group.resolution));
         }
         for array in &self.arrays {
             text(serde_json::json!([array.name, array.source_of_group]));

@@ -132,6 +132,22 @@ pub fn open(source: &SourceUrl, resolution: &Resolution) -> Result<Arc<dyn Volum
     open_layer(source, resolution, &LayerConfig::default())
 }
 
+/// The resolutions at which the volume at `source` can be opened.
+pub fn resolutions(
+    source: &SourceUrl,
+    layer: &LayerConfig,
+) -> Result<Vec<Resolution>, VolumeError> {
+    // Every format lists what it has when it is asked for what it has not.
+    let Some(none) = Resolution::new([f64::MIN_POSITIVE; 3]) else {
+        unreachable!("a number greater than 0 is a resolution")
+    };
+    match open_layer(source, &none, layer) {
+        Err(VolumeError::NoScale { available, .. }) => Ok(available),
+        Err(e) => Err(e),
+        Ok(volume) => Ok(vec![volume.meta().resolution]),
+    }
+}
+
 /// Opens the volume at `source` as [`open`] does, with what the config says of the layer.
 pub fn open_layer(
     source: &SourceUrl,

@@ -37,7 +37,7 @@ pub(super) fn blocks(
 ) -> impl Iterator<Item = BlockKey> {
     let source = plan.source_of(array, sample);
     let grid = sources.volumes[source].meta().grid;
-    grid.blocks_touching(&plan.window_of(sample))
+    grid.blocks_touching(&plan.window_of(array, sample))
         .map(move |block| BlockKey {
             volume: source as u32,
             block: grid.linear(block),

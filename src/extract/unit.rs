@@ -201,7 +201,7 @@ fn cut(
 ) -> Result<bool, ExtractError> {
     let source = shared.plan.source_of(array, sample);
     let meta = shared.sources.volumes[source].meta();
-    let window = shared.plan.window_of(sample);
+    let window = shared.plan.window_of(array, sample);
     if !meta.grid.bounds().contains_box(&window) {
         let value_bytes = meta.data_type.size_bytes();
         meta.fill_value.fill(value_bytes, &mut scratch.window);

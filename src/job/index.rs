@@ -40,9 +40,8 @@ pub(super) fn of_split(plan: &Plan, split: usize) -> SampleIndex {
         )
         .rows("xyz", 3),
     );
-    let resolution = plan.config.resolution.nm();
     let mut column = Column::new(
-        ColumnValues::f64(samples.iter().flat_map(|_| resolution)),
+        ColumnValues::f64(samples.iter().flat_map(|s| plan.resolution_of(s).nm())),
         "size of the window's voxels: x, y, z",
     )
     .rows("xyz", 3);

@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::collection::{Collection, LayerError, LayerGroup};
-use crate::config::{ConfigFile, Leaks, PointsFrom};
-use crate::geometry::BoxNm;
+use crate::config::{ArrayConfig, Config, ConfigFile, ObjectPoint, PointsFrom, Transform};
+use crate::geometry::{BoxNm, Resolution, Window};
 use crate::points::{Annotation, PointSource, PointsInBoxes, PropertySpec};
 use crate::storage::Location;
 
 use super::{
-    DropReason, Plan, PlanError, PlannedArray, PlannedBox, PlannedSplit, Sample, VolumeSource,
-    leaks, order::spatial_key,
+    DropReason, Plan, PlanError, PlannedArray, PlannedBox, PlannedGroup, PlannedSplit, Sample,
+    VolumeSource, order::spatial_key, resolution, resolution::ResolutionsOf,
 };
 
 /// What has to be read for a plan: for each box that belongs to a split, its split, its layer group
@@ -21,6 +21,7 @@ pub struct Jobs {
     file: ConfigFile,
     boxes: Vec<PlannedBox>,
     jobs: Vec<BoxJob>,
+    groups: Vec<PlannedGroup>,
     arrays: Vec<PlannedArray>,
     sources: Vec<VolumeSource>,
     point_sources: Vec<PointSource>,
@@ -39,17 +40,23 @@ pub struct BoxJob {
 }
 
 impl Jobs {
-    pub(super) fn new(file: &ConfigFile, collection: &Collection) -> Result<Self, PlanError> {
+    pub(super) fn new(
+        file: &ConfigFile,
+        collection: &Collection,
+        resolutions_of: &ResolutionsOf<'_>,
+    ) -> Result<Self, PlanError> {
         let config = &file.config;
         let mut jobs = Self {
             file: file.clone(),
             boxes: Vec::new(),
             jobs: Vec::new(),
+            groups: Vec::new(),
             arrays: config
                 .arrays
-                .keys()
-                .map(|name| PlannedArray {
+                .iter()
+                .map(|(name, array)| PlannedArray {
                     name: name.clone(),
+                    window: array.window.unwrap_or(config.window),
                     source_of_group: Vec::new(),
                 })
                 .collect(),
@@ -66,7 +73,7 @@ impl Jobs {
                 let (position, points) = match groups.get(&key) {
                     Some(known) => *known,
                     None => {
-                        let added = jobs.add_group(&tagged.layers, &tagged.id)?;
+                        let added = jobs.add_group(&tagged.layers, &tagged.id, resolutions_of)?;
                         groups.insert(key, added);
                         added
                     }
@@ -148,7 +155,12 @@ impl Jobs {
     }
 
     /// Resolves the layers that the job reads from a group: (position of the group, of its point layer).
-    fn add_group(&mut self, group: &LayerGroup, box_id: &str) -> Result<(usize, usize), PlanError> {
+    fn add_group(
+        &mut self,
+        group: &LayerGroup,
+        box_id: &str,
+        resolutions_of: &ResolutionsOf<'_>,
+    ) -> Result<(usize, usize), PlanError> {
         let config = self.file.config.clone();
         let path = self.file.path.clone();
         let blame = |json_path: String, layer: &str, source: LayerError| PlanError::Layer {
@@ -167,20 +179,31 @@ impl Jobs {
             PointsFrom::Csv(csv) => PointSource::of_csv(csv, &folder),
         };
         let points = position(&mut self.point_sources, points);
-        for (array, (name, wanted)) in self.arrays.iter_mut().zip(&config.arrays) {
+        let mut sources = Vec::new();
+        for (name, array) in &config.arrays {
             let url = group
-                .source(&wanted.layer)
-                .map_err(|e| blame(format!("arrays.{name}.layer"), &wanted.layer, e))?;
-            let layer = config.layers.get(&wanted.layer).cloned();
-            let source = VolumeSource {
+                .source(&array.layer)
+                .map_err(|e| blame(format!("arrays.{name}.layer"), &array.layer, e))?;
+            let layer = config.layers.get(&array.layer).cloned();
+            sources.push(VolumeSource {
                 url,
                 layer: layer.unwrap_or_default(),
-            };
-            array
-                .source_of_group
-                .push(position(&mut self.sources, source));
+                resolution: array.data_resolution.unwrap_or(config.resolution),
+            });
         }
-        Ok((self.arrays[0].source_of_group.len() - 1, points))
+        let resolution = match config.flexible_z {
+            false => config.resolution,
+            true => resolution::flexible_z(&self.file, &sources, box_id, resolutions_of)?,
+        };
+        for (i, mut source) in sources.into_iter().enumerate() {
+            if config.arrays[i].data_resolution.is_none() {
+                source.resolution = resolution;
+            }
+            let source = position(&mut self.sources, source);
+            self.arrays[i].source_of_group.push(source);
+        }
+        self.groups.push(PlannedGroup { resolution });
+        Ok((self.groups.len() - 1, points))
     }
 }
 
@@ -196,7 +219,7 @@ pub(super) fn build(
     jobs: &Jobs,
     annotations: Vec<PointsInBoxes>,
     properties: &[&[PropertySpec]],
-) -> Result<Plan, PlanError> {
+) -> Plan {
     let config = &jobs.file.config;
     let mut warnings = jobs.warnings.clone();
     for (points, source) in annotations.iter().zip(&jobs.point_sources) {
@@ -210,6 +233,7 @@ pub(super) fn build(
         .map(|name| PlannedSplit {
             name: name.clone(),
             samples: Vec::new(),
+            ends: Vec::new(),
             properties: vec![Vec::new(); columns.len()],
         })
         .collect();
@@ -217,13 +241,19 @@ pub(super) fn build(
         .into_iter()
         .map(|a| a.per_box.into_iter())
         .collect();
+    let keep_ends = config.arrays.values().any(needs_ends);
     for job in &jobs.jobs {
         let planned = &mut boxes[job.box_index];
         let Some(split) = planned.split else { continue };
         let inside = annotations[job.points].next().unwrap_or_default();
-        let samples = samples_of_box(config, job.box_index as u32, inside, planned);
+        let resolution = jobs.groups[planned.group].resolution;
+        let windows: Vec<_> = jobs.arrays.iter().map(|a| a.window).collect();
+        let samples = samples_of_box(config, &resolution, &windows, job, inside, planned);
         for (sample, annotation) in samples {
             splits[split].samples.push(sample);
+            if keep_ends {
+                splits[split].ends.push(annotation.ends);
+            }
             for (values, column) in splits[split].properties.iter_mut().zip(&columns) {
                 let spec = &properties[job.points][column[job.points]];
                 values.extend_from_slice(spec.bytes(&annotation.properties));
@@ -234,32 +264,37 @@ pub(super) fn build(
         .iter()
         .map(|c| properties[0][c[0]].clone())
         .collect();
-    let plan = Plan {
+    Plan {
         config: config.clone(),
         boxes,
         splits,
         arrays: jobs.arrays.clone(),
+        groups: jobs.groups.clone(),
         sources: jobs.sources.clone(),
         properties,
         warnings,
-    };
-    check_leaks(plan)
+    }
+}
+
+/// Whether the array shows an object at an end of a line.
+fn needs_ends(array: &ArrayConfig) -> bool {
+    matches!(&array.transform, Transform::ObjectAt(at) if at.point != ObjectPoint::Anchor)
 }
 
 /// The box's samples in the order in which they are stored, each with its annotation.
 fn samples_of_box(
-    config: &crate::config::Config,
-    box_index: u32,
+    config: &Config,
+    resolution: &Resolution,
+    windows: &[Window],
+    job: &BoxJob,
     annotations: Vec<Annotation>,
     planned: &mut PlannedBox,
 ) -> Vec<(Sample, Annotation)> {
     planned.annotations = annotations.len() as u64;
     let mut samples = Vec::with_capacity(annotations.len());
     for annotation in annotations {
-        match config
-            .window
-            .start_around(&annotation.anchor, &config.resolution)
-        {
+        let start = |window: &Window| window.start_around(&annotation.anchor, resolution);
+        match start(&config.window).filter(|_| windows.iter().all(|w| start(w).is_some())) {
             None => {
                 *planned
                     .dropped
@@ -271,7 +306,7 @@ fn samples_of_box(
                     annotation_id: annotation.id,
                     center_nm: annotation.anchor,
                     start_voxel,
-                    box_index,
+                    box_index: job.box_index as u32,
                 };
                 samples.push((sample, annotation));
             }
@@ -331,19 +366,5 @@ fn report_points(points: &PointsInBoxes, source: &PointSource, warnings: &mut Ve
             "{} annotation(s) of {source} have no finite position and were left out, for example {id} in {file}",
             report.not_finite.annotations
         ));
-    }
-}
-
-fn check_leaks(mut plan: Plan) -> Result<Plan, PlanError> {
-    if plan.config.leaks == Leaks::Allow {
-        return Ok(plan);
-    }
-    match (leaks::find(&plan), &plan.config.leaks) {
-        (Some(leak), Leaks::Error) => Err(PlanError::Leaks(leak)),
-        (Some(leak), _) => {
-            plan.warnings.push(leak.to_string());
-            Ok(plan)
-        }
-        (None, _) => Ok(plan),
     }
 }

@@ -59,7 +59,7 @@ pub(super) fn find(plan: &Plan) -> Option<Leak> {
 
 /// The window as an envelope of whole voxels: the last one included, because envelopes hold their faces.
 fn envelope(plan: &Plan, split: usize, i: usize) -> AABB<[i64; 3]> {
-    let window = plan.window_of(&plan.splits[split].samples[i]);
+    let window = plan.window_of(0, &plan.splits[split].samples[i]);
     AABB::from_corners(window.start, window.end.map(|e| e - 1))
 }
 

@@ -60,7 +60,7 @@ fn plan(
     collection: &Collection,
     points: &[Vec<(u64, [f64; 3])>],
 ) -> Result<Plan, PlanError> {
-    let jobs = Plan::jobs(config, collection)?;
+    let jobs = Plan::jobs(config, collection, |_, _| Ok(Vec::new()))?;
     let annotation = |(id, p): &(u64, [f64; 3])| Annotation {
         id: *id,
         anchor: PointNm(*p),
@@ -74,7 +74,7 @@ fn plan(
             .collect(),
         report: PointsReport::default(),
     };
-    Plan::build(&jobs, vec![points], &[&[]])
+    Plan::build(&jobs, vec![points], &[&[]]).finish()
 }
 
 #[test]
@@ -186,7 +186,7 @@ fn the_digest_changes_with_anything_that_changes_a_sample() {
             .digest()
     };
     let file = config(|_| {});
-    let jobs = |max| Plan::jobs(&file, &collection(&boxes(max))).unwrap();
+    let jobs = |max| Plan::jobs(&file, &collection(&boxes(max)), |_, _| Ok(Vec::new())).unwrap();
     assert_eq!(jobs(10.0).point_sources().len(), 1);
     // Each collection stands in a folder of its own: compare within one.
     let c = collection(&boxes(10.0));
@@ -268,7 +268,7 @@ proptest! {
         let points = |list: &[[u8; 3]]| list.iter().enumerate().map(|(i, p)| (i as u64, p.map(f64::from))).collect::<Vec<_>>();
         let file = config(|v| { v["window"] = json!(window); v["leaks"] = json!("allow"); });
         let p = plan(&file, &c, &[points(&train), points(&val)]).unwrap();
-        let windows = |s: usize| p.splits[s].samples.iter().map(|s| p.window_of(s)).collect::<Vec<_>>();
+        let windows = |s: usize| p.splits[s].samples.iter().map(|s| p.window_of(0, s)).collect::<Vec<_>>();
         let val = windows(1);
         let shared = windows(0).iter().map(|a| val.iter().filter(|b| a.intersection(b).is_some()).count()).sum::<usize>();
         prop_assert_eq!(leaks::find(&p).map_or(0, |l| l.pairs), shared as u64);

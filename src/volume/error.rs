@@ -1,6 +1,7 @@
 //! What can be wrong with a volume.
 
 use super::compressed_segmentation::CompressedSegmentationError;
+use crate::geometry::Resolution;
 use crate::neuroglancer::ShardError;
 use crate::storage::{DocumentError, StorageError};
 
@@ -58,15 +59,16 @@ pub enum VolumeError {
     },
     /// No scale has the wanted resolution.
     #[error(
-        "{object} has no scale of {wanted}; its scales are {available}: change `resolution` in the config, or the layer"
+        "{object} has no scale of {wanted}; its scales are {}: change `resolution` in the config, or the layer",
+        list(available)
     )]
     NoScale {
         /// The info file.
         object: String,
         /// The resolution asked for.
-        wanted: String,
+        wanted: Resolution,
         /// Those that there are.
-        available: String,
+        available: Vec<Resolution>,
     },
     /// A chunk could not be read.
     #[error(transparent)]
@@ -90,4 +92,12 @@ pub enum VolumeError {
         /// What was found and what was expected.
         source: CompressedSegmentationError,
     },
+}
+
+fn list(resolutions: &[Resolution]) -> String {
+    let texts: Vec<_> = resolutions.iter().map(Resolution::to_string).collect();
+    match texts.is_empty() {
+        true => "none".to_owned(),
+        false => texts.join(", "),
+    }
 }

@@ -143,8 +143,8 @@ fn array_resolution(
         Some(resolution) if resolution.matches(wanted) => Ok(resolution),
         Some(resolution) => Err(VolumeError::NoScale {
             object: node.object.clone(),
-            wanted: wanted.to_string(),
-            available: format!("{resolution} (from the config's `layers`)"),
+            wanted: *wanted,
+            available: vec![resolution],
         }),
         None => Err(VolumeError::Lacks {
             object: node.object.clone(),

@@ -135,8 +135,8 @@ pub(super) fn read(
         if dataset.resolution.matches(wanted) {
             return Ok(dataset);
         }
-        available.push(dataset.resolution.to_string());
-        return Err(no_scale(root.object.clone(), wanted, &available));
+        available.push(dataset.resolution);
+        return Err(no_scale(root.object.clone(), wanted, available));
     }
     let object = store.describe("attributes.json");
     if layer.resolution.is_some() {
@@ -162,7 +162,7 @@ pub(super) fn read(
             }
             return Ok(dataset);
         }
-        available.push(dataset.resolution.to_string());
+        available.push(dataset.resolution);
     }
     match (available.is_empty(), root.is_some()) {
         (true, true) => Err(bad(
@@ -173,15 +173,15 @@ pub(super) fn read(
         (true, false) => Err(VolumeError::NoVolume {
             location: store.describe(""),
         }),
-        (false, _) => Err(no_scale(object, wanted, &available)),
+        (false, _) => Err(no_scale(object, wanted, available)),
     }
 }
 
-fn no_scale(object: String, wanted: &Resolution, available: &[String]) -> VolumeError {
+fn no_scale(object: String, wanted: &Resolution, available: Vec<Resolution>) -> VolumeError {
     VolumeError::NoScale {
         object,
-        wanted: wanted.to_string(),
-        available: available.join(", "),
+        wanted: *wanted,
+        available,
     }
 }
 

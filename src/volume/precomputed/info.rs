@@ -100,18 +100,11 @@ pub(super) fn read(location: &Location, wanted: &Resolution) -> Result<Scale, Vo
         resolution.matches(wanted).then_some((i, scale, resolution))
     });
     let Some((i, scale, resolution)) = chosen else {
-        let available: Vec<_> = info
-            .scales
-            .iter()
-            .map(|s| format!("{:?}", s.resolution))
-            .collect();
+        let resolutions = info.scales.iter().map(|s| s.resolution);
         return Err(VolumeError::NoScale {
             object,
-            wanted: wanted.to_string(),
-            available: match available.is_empty() {
-                true => "none".into(),
-                false => available.join(", "),
-            },
+            wanted: *wanted,
+            available: resolutions.filter_map(Resolution::new).collect(),
         });
     };
     let bad = |field: &str, problem| bad(format!("scales[{i}].{field}"), problem);

@@ -72,15 +72,12 @@ pub(super) fn level(node: &Node, wanted: &Resolution) -> Result<Level, VolumeErr
                 first_voxel,
             });
         }
-        available.push(placed.resolution.to_string());
+        available.push(placed.resolution);
     }
     Err(VolumeError::NoScale {
         object: node.object.clone(),
-        wanted: wanted.to_string(),
-        available: match available.is_empty() {
-            true => "none".into(),
-            false => available.join(", "),
-        },
+        wanted: *wanted,
+        available,
     })
 }
 
