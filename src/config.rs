@@ -18,7 +18,7 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::geometry::{Resolution, Window};
+use crate::geometry::{AxisOrder, Resolution, Window};
 
 pub use array::{
     ArrayConfig, Interpolation, MissingObject, ObjectAt, ObjectPoint, Role, Scale, Transform,
@@ -122,17 +122,6 @@ pub enum Outside {
     Drop,
 }
 
-/// The order of the arrays' axes after `sample`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum AxisOrder {
-    /// Channel, z, y, x.
-    #[default]
-    Czyx,
-    /// Channel, x, y, z: as zetta_utils has it.
-    Cxyz,
-}
-
 /// What a source chunk that is not stored means.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -198,7 +187,9 @@ impl Config {
             }
             if COLUMN_NAMES.contains(&name.as_str())
                 || name.starts_with("property_")
-                || name.ends_with("_nonzero_fraction")
+                || ["_nonzero_fraction", "_start_voxel", "_object_id"]
+                    .iter()
+                    .any(|end| name.ends_with(end))
             {
                 return invalid(
                     format!("arrays.{name}"),

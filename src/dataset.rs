@@ -30,7 +30,7 @@ pub use manifest::{
 pub use output::Output;
 pub use reader::{Dataset, SampleArray, SplitReader};
 pub use receipt::{Receipt, SourceUse};
-pub use seal::{Sealed, seal};
+pub use seal::{Sealed, SealedArray, seal};
 pub use shard::{SampleEncoder, ShardReader, ShardWriter, WrittenShard};
 
 /// The manifest's name in the output folder.

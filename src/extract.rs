@@ -5,8 +5,14 @@
 //! beforehand which shards need it. What a shard holds depends on the plan and the sources alone, not on
 //! threads or on what was finished before.
 
+mod convert;
+mod converted;
+mod cut;
 mod readahead;
+mod refine;
+mod resample;
 mod schedule;
+mod sources;
 mod unit;
 mod window;
 
@@ -15,20 +21,14 @@ use std::sync::{Arc, Mutex, mpsc};
 
 use rayon::prelude::*;
 
-use crate::config::Missing;
-use crate::dataset::{ArrayLayout, DatasetError, Layout, Output, Receipt, ShardId};
-use crate::plan::{Plan, VolumeSource};
-use crate::volume::{self, BlockCache, CacheStats, Volume, VolumeError};
+use crate::dataset::{DatasetError, Layout, Output, Receipt, ShardId};
+use crate::plan::Plan;
+use crate::volume::{BlockCache, CacheStats, Volume, VolumeError};
+use cut::Cutter;
 use readahead::{Queue, ReadAhead};
 
-/// The volumes of a plan, opened, and the layout of what is cut out of them.
-#[derive(Clone, Debug)]
-pub struct Sources {
-    /// One volume per [`Plan::sources`].
-    pub volumes: Vec<Arc<dyn Volume>>,
-    /// Splits, arrays and shards of the output.
-    pub layout: Layout,
-}
+pub use refine::refine;
+pub use sources::Sources;
 
 /// How far extraction is; counted while it runs, for whoever looks.
 #[derive(Debug, Default)]
@@ -87,6 +87,30 @@ pub enum ExtractError {
         /// Another one.
         second: String,
     },
+    /// An array's transform does not fit the layer.
+    #[error("the array `{array}` cannot be made of {volume}: {problem}")]
+    Transform {
+        /// The array.
+        array: String,
+        /// The volume, its type and channels.
+        volume: String,
+        /// What was found and expected.
+        problem: String,
+    },
+    /// A value that the array's type cannot hold.
+    #[error(
+        "the window of annotation {annotation_id} in the array `{array}`, layer `{layer}`: {problem}: choose another `dtype` or `transform`"
+    )]
+    Value {
+        /// The array.
+        array: String,
+        /// The sample's annotation.
+        annotation_id: u64,
+        /// The layer's name in the config.
+        layer: String,
+        /// The value and the type.
+        problem: String,
+    },
     /// A chunk is not stored, and the config says that this is an error.
     #[error(
         "the chunk {chunk} of the layer `{layer}` is not stored, and the config has \"missing\": \"error\"; with \"zeros\" it would read as the fill value"
@@ -122,52 +146,11 @@ impl ExtractError {
     }
 }
 
-impl Sources {
-    /// Opens every volume of the plan at its resolution, and lays out the output.
-    pub fn open(plan: &Plan) -> Result<Self, ExtractError> {
-        let open = |(i, source): (usize, &VolumeSource)| {
-            volume::open_layer(&source.url, &source.resolution, &source.layer)
-                .map_err(|e| ExtractError::opening(plan.layer_of_source(i), e))
-        };
-        let volumes = plan
-            .sources
-            .par_iter()
-            .enumerate()
-            .map(open)
-            .collect::<Result<Vec<_>, _>>()?;
-        let arrays = (0..plan.arrays.len())
-            .map(|a| array_layout(plan, a, &volumes))
-            .collect::<Result<Vec<_>, _>>()?;
-        let splits = plan
-            .splits
-            .iter()
-            .map(|s| (s.name.clone(), s.samples.len() as u64));
-        let layout = Layout::new(
-            plan.config.window,
-            splits.collect(),
-            arrays,
-            plan.config.shard_samples,
-        );
-        Ok(Self { volumes, layout })
-    }
-
-    /// Digest of the plan and of what its sources say about themselves.
-    pub fn digest(&self, plan: &Plan) -> blake3::Hash {
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(plan.digest().as_bytes());
-        for volume in &self.volumes {
-            hasher.update(volume.digest().as_bytes());
-        }
-        hasher.finalize()
-    }
-}
-
 /// What all threads share.
 struct Shared<'a> {
-    plan: &'a Plan,
-    sources: &'a Sources,
+    cutter: Cutter<'a>,
+    layout: &'a Layout,
     output: &'a Output,
-    cache: BlockCache<'a>,
     /// The shards of this run, in the order in which work on them begins.
     todo: &'a [ShardId],
     progress: &'a Progress,
@@ -184,12 +167,12 @@ const BASE_BYTES: u64 = 48 << 20;
 pub fn run(
     plan: &Plan,
     sources: &Sources,
+    layout: &Layout,
     output: &Output,
     memory_bytes: u64,
     progress: &Progress,
 ) -> Result<ExtractReport, ExtractError> {
-    let layout = &sources.layout;
-    let budget_bytes = cache_budget(sources, memory_bytes)?;
+    let budget_bytes = cache_budget(plan, sources, memory_bytes)?;
     let samples = |id: &ShardId| {
         let range = layout.samples(*id);
         range.end - range.start
@@ -214,21 +197,24 @@ pub fn run(
         return Ok(report);
     }
     output.unseal()?;
-    let uses = schedule::block_uses(plan, sources, &todo);
+    let uses = schedule::block_uses(plan, sources, layout, &todo);
     report.chunks_touched = uses.blocks() as u64;
     report.shards_made = todo.len() as u64;
     report.windows = todo.iter().map(samples).sum();
     let shared = Shared {
-        plan,
-        sources,
+        cutter: Cutter {
+            plan,
+            sources,
+            cache: BlockCache::new(&sources.volumes, uses, budget_bytes),
+        },
+        layout,
         output,
-        cache: BlockCache::new(&sources.volumes, uses, budget_bytes),
         todo: &todo,
         progress,
         stop: AtomicBool::new(false),
     };
     report.written_bytes = cut_and_publish(&shared, budget_bytes)?;
-    report.cache = shared.cache.stats();
+    report.cache = shared.cutter.cache.stats();
     Ok(report)
 }
 
@@ -246,11 +232,17 @@ fn cut_and_publish(shared: &Shared<'_>, budget_bytes: u64) -> Result<u64, Extrac
     // The sender goes into the scope, so that the publishers come to an end however the cutting does.
     std::thread::scope(move |scope| {
         let publishers: Vec<_> = (0..PUBLISHERS).map(|_| scope.spawn(publish)).collect();
-        let far = shared.sources.volumes.iter().any(|v| v.is_far());
+        let far = shared.cutter.sources.volumes.iter().any(|v| v.is_far());
         let ahead = match far {
             true => {
-                let block_bytes = largest_block_bytes(shared.sources);
-                ReadAhead::start(scope, &shared.cache, queue, block_bytes, budget_bytes / 4)
+                let block_bytes = largest_block_bytes(shared.cutter.sources);
+                ReadAhead::start(
+                    scope,
+                    &shared.cutter.cache,
+                    queue,
+                    block_bytes,
+                    budget_bytes / 4,
+                )
             }
             false => ReadAhead::none(),
         };
@@ -306,13 +298,9 @@ fn largest_block_bytes(sources: &Sources) -> u64 {
 }
 
 /// Bytes that decoded chunks may take: what is left beside the threads' buffers.
-fn cache_budget(sources: &Sources, memory_bytes: u64) -> Result<u64, ExtractError> {
+fn cache_budget(plan: &Plan, sources: &Sources, memory_bytes: u64) -> Result<u64, ExtractError> {
     let threads = rayon::current_num_threads();
-    let layout = &sources.layout;
-    let sample = (0..layout.arrays.len())
-        .map(|a| layout.sample_bytes(a))
-        .max()
-        .unwrap_or(0);
+    let sample = sources.window_bytes(plan);
     let block = largest_block_bytes(sources);
     // Per thread: a window and its encoded form, and a chunk as stored and inflated.
     let buffers = BASE_BYTES + threads as u64 * (2 * sample + 2 * block);
@@ -328,40 +316,6 @@ fn cache_budget(sources: &Sources, memory_bytes: u64) -> Result<u64, ExtractErro
     }
 }
 
-fn array_layout(
-    plan: &Plan,
-    array: usize,
-    volumes: &[Arc<dyn Volume>],
-) -> Result<ArrayLayout, ExtractError> {
-    let planned = &plan.arrays[array];
-    let mut of_groups = planned.source_of_group.iter().map(|s| &volumes[*s]);
-    let Some(first) = of_groups.next() else {
-        unreachable!("a plan has at least one layer group")
-    };
-    for other in of_groups {
-        let (a, b) = (first.meta(), other.meta());
-        if (a.data_type, a.channels) != (b.data_type, b.channels) {
-            return Err(ExtractError::MixedTypes {
-                array: planned.name.clone(),
-                first: kind_of(first.as_ref()),
-                second: kind_of(other.as_ref()),
-            });
-        }
-    }
-    Ok(ArrayLayout {
-        name: planned.name.clone(),
-        data_type: first.meta().data_type,
-        channels: first.meta().channels,
-    })
-}
-
-/// The volume for messages: where it lies and what it holds.
-fn kind_of(volume: &dyn Volume) -> String {
-    let meta = volume.meta();
-    let (data_type, channels) = (meta.data_type, meta.channels);
-    format!("{} ({data_type}, {channels} channel(s))", volume.describe())
-}
-
 impl Shared<'_> {
     /// Tells the other threads to stop where `result` is an error.
     fn stop_if_failed<T>(&self, result: Result<T, ExtractError>) -> Result<T, ExtractError> {
@@ -369,15 +323,5 @@ impl Shared<'_> {
             self.stop.store(true, Ordering::Relaxed);
         }
         result
-    }
-
-    fn missing_chunk(&self, source: usize, block: volume::BlockIndex) -> Result<(), ExtractError> {
-        match self.plan.config.missing {
-            Missing::Zeros => Ok(()),
-            Missing::Error => Err(ExtractError::MissingChunk {
-                layer: self.plan.layer_of_source(source).to_owned(),
-                chunk: self.sources.volumes[source].describe_block(block),
-            }),
-        }
     }
 }

@@ -11,6 +11,17 @@ use serde::{Deserialize, Serialize};
 /// Names of the spatial axes, in the order in which every triple of this crate stores them.
 pub const AXES: [&str; 3] = ["x", "y", "z"];
 
+/// The order of an array's axes after `sample`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum AxisOrder {
+    /// Channel, z, y, x.
+    #[default]
+    Czyx,
+    /// Channel, x, y, z: as zetta_utils has it.
+    Cxyz,
+}
+
 /// Voxel coordinates stay below this magnitude, so that they are exact in `f64` and sums of them
 /// cannot overflow `i64`.
 pub const MAX_VOXEL: i64 = 1 << 52;
@@ -31,6 +42,16 @@ impl Resolution {
     /// nm per voxel along x, y, z.
     pub fn nm(&self) -> [f64; 3] {
         self.0
+    }
+
+    /// The voxel that holds `point`: per axis `floor(round(p / r, 10 decimals))`. `None` where it is out of range
+    /// (beyond [`MAX_VOXEL`]).
+    pub fn voxel_of(&self, point: &PointNm) -> Option<[i64; 3]> {
+        let mut voxel = [0; 3];
+        for (d, v) in voxel.iter_mut().enumerate() {
+            *v = -ceil_of_rounded(-point.0[d] / self.0[d])?;
+        }
+        Some(voxel)
     }
 
     /// Whether both name the same scale: files hold float32-rounded and computed values

@@ -12,7 +12,9 @@ use rayon::prelude::*;
 
 use crate::collection::{Collection, CollectionError};
 use crate::config::{Config, ConfigError, ConfigFile};
-use crate::dataset::{BoxEntry, DatasetError, Manifest, Output, Sealed, SourceEntry, seal};
+use crate::dataset::{
+    BoxEntry, DatasetError, Layout, Manifest, Output, Sealed, SealedArray, SourceEntry, seal,
+};
 use crate::extract::{self, ExtractError, ExtractReport, Progress, Sources};
 use crate::plan::{Plan, PlanError};
 use crate::points::{PointLayer, PointsError, PointsInBoxes};
@@ -28,6 +30,8 @@ pub struct Job {
     pub plan: Plan,
     /// The volumes, opened.
     pub sources: Sources,
+    /// Splits, arrays and shards of the output.
+    pub layout: Layout,
     /// How long each stage took.
     pub stages: Vec<(&'static str, Duration)>,
 }
@@ -104,8 +108,9 @@ impl JobError {
 }
 
 impl Job {
-    /// Reads config, collection and annotations, makes the plan, and opens the volumes.
-    pub fn prepare(config: &Path) -> Result<Self, JobError> {
+    /// Reads config, collection and annotations, opens the volumes, and makes the plan, taking `memory_bytes` at most
+    /// where voxels have to be read for it.
+    pub fn prepare(config: &Path, memory_bytes: u64) -> Result<Self, JobError> {
         let mut stages = Vec::new();
         let mut clock = Instant::now();
         let mut stage = |name| {
@@ -140,14 +145,20 @@ impl Job {
             .collect::<Result<Vec<PointsInBoxes>, JobError>>()?;
         stage("read annotations");
         let properties: Vec<_> = layers.iter().map(PointLayer::properties).collect();
-        let plan = Plan::build(&jobs, annotations, &properties).finish()?;
+        let mut plan = Plan::build(&jobs, annotations, &properties);
         stage("plan");
         let sources = Sources::open(&plan)?;
         stage("open layers");
+        extract::refine(&mut plan, &sources, memory_bytes)?;
+        stage("ask the layers");
+        let plan = plan.finish()?;
+        stage("finish the plan");
+        let layout = sources.layout(&plan);
         Ok(Self {
             collection: collection.source,
             plan,
             sources,
+            layout,
             stages,
         })
     }
@@ -162,14 +173,22 @@ impl Job {
         let Self {
             plan,
             sources,
+            layout,
             mut stages,
             collection,
         } = self;
-        let layout = &sources.layout;
+        let layout = &layout;
         let digest = sources.digest(&plan);
         let output = Output::claim(out, digest, layout, options.force)?;
         let clock = Instant::now();
-        let extracted = extract::run(&plan, &sources, &output, options.memory_bytes, progress)?;
+        let extracted = extract::run(
+            &plan,
+            &sources,
+            layout,
+            &output,
+            options.memory_bytes,
+            progress,
+        )?;
         stages.push(("extract", clock.elapsed()));
         let clock = Instant::now();
         let index: Vec<_> = (0..plan.splits.len())
@@ -195,6 +214,13 @@ impl From<PointsErrorOf<'_>> for JobError {
             source,
         }
     }
+}
+
+/// nm per voxel of the windows, where it is the same for all.
+fn shared_resolution(plan: &Plan) -> Option<[f64; 3]> {
+    let mut all = plan.groups.iter().map(|g| g.resolution);
+    let first = all.next()?;
+    all.all(|r| r == first).then(|| first.nm())
 }
 
 /// What the manifest says about where the dataset comes from.
@@ -228,18 +254,19 @@ fn about(plan: &Plan, sources: &Sources, collection: String) -> Sealed {
                 chunks_touched: 0,
                 chunks_missing: 0,
             });
+    let arrays = plan.config.arrays.values().map(|a| SealedArray {
+        layer: a.layer.clone(),
+        role: a.role.map(|role| role.name().to_owned()),
+        transform: serde_json::json!(a.transform),
+    });
     Sealed {
         config: serde_json::json!(plan.config),
         collection,
         sources: entries.collect(),
         boxes: boxes.collect(),
-        layers: plan
-            .config
-            .arrays
-            .values()
-            .map(|a| a.layer.clone())
-            .collect(),
-        resolution_nm: plan.config.resolution.nm(),
+        arrays: arrays.collect(),
+        window_voxels: plan.config.window.voxels(),
+        resolution_nm: shared_resolution(plan),
         warnings: plan.warnings.clone(),
     }
 }

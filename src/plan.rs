@@ -91,6 +91,12 @@ pub struct PlannedBox {
 pub enum DropReason {
     /// Its window would lie beyond the coordinates that voxels can have.
     WindowOutOfRange,
+    /// Its window leaves the volume of a layer.
+    WindowLeavesVolume,
+    /// There is no object at its point.
+    NoObject,
+    /// Too few of an array's values are not 0.
+    TooLittleNonzero,
 }
 
 impl DropReason {
@@ -98,6 +104,9 @@ impl DropReason {
     pub fn name(self) -> &'static str {
         match self {
             Self::WindowOutOfRange => "window_out_of_range",
+            Self::WindowLeavesVolume => "window_leaves_volume",
+            Self::NoObject => "no_object",
+            Self::TooLittleNonzero => "too_little_nonzero",
         }
     }
 }
@@ -109,6 +118,8 @@ pub struct PlannedSplit {
     pub name: String,
     /// Its samples.
     pub samples: Vec<Sample>,
+    /// For each of [`Plan::arrays`] that shows one object the sample's, 0 where none was found; empty for other arrays.
+    pub objects: Vec<Vec<u64>>,
     /// The samples' annotations' first and last ends, where an array shows the object at one. Otherwise empty.
     pub ends: Vec<[PointNm; 2]>,
     /// For each of [`Plan::properties`] the samples' values, little-endian, one after the other.
@@ -131,6 +142,9 @@ impl PlannedSplit {
             kept[i - 1]
         });
         rows(&mut self.ends, 1, kept);
+        for objects in &mut self.objects {
+            rows(objects, 1, kept);
+        }
         for (values, spec) in self.properties.iter_mut().zip(properties) {
             rows(values, spec.kind.value_bytes(), kept);
         }
@@ -303,9 +317,14 @@ impl Plan {
         window.at(start.unwrap_or(sample.start_voxel))
     }
 
+    /// Position of the sample's layer group in [`Plan::groups`].
+    pub fn group_of(&self, sample: &Sample) -> usize {
+        self.boxes[sample.box_index as usize].group
+    }
+
     /// nm per voxel of the sample's windows.
     pub fn resolution_of(&self, sample: &Sample) -> &Resolution {
-        &self.groups[self.boxes[sample.box_index as usize].group].resolution
+        &self.groups[self.group_of(sample)].resolution
     }
 
     /// The volume that the sample's window of `array` is cut out of: a position in [`Plan::sources`].
@@ -366,6 +385,9 @@ impl Plan {
                 hasher.update(bytemuck::bytes_of(&s.center_nm.0));
                 hasher.update(bytemuck::bytes_of(&s.start_voxel));
                 hasher.update(&s.box_index.to_le_bytes());
+            }
+            for objects in &split.objects {
+                hasher.update(bytemuck::cast_slice(objects));
             }
             for column in &split.properties {
                 hasher.update(column);

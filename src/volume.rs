@@ -10,7 +10,6 @@ mod axes;
 mod cache;
 pub mod compressed_segmentation;
 mod error;
-mod fill;
 mod format;
 mod grid;
 mod n5;
@@ -22,7 +21,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::config::LayerConfig;
-use crate::data_type::DataType;
+use crate::data_type::{DataType, FillValue};
 use crate::geometry::{Resolution, VoxelBox};
 use crate::storage::{Compression, SourceUrl};
 use format::Format;
@@ -30,7 +29,6 @@ use format::Format;
 pub use cache::{Block, BlockCache, BlockKey, BlockUses, CacheStats, Lookup};
 
 pub use error::VolumeError;
-pub use fill::FillValue;
 pub use grid::{BlockGrid, BlockIndex};
 
 /// Largest decoded block that is accepted, in bytes: a guard against sizes that a damaged or hostile
@@ -72,6 +70,8 @@ pub struct Encoded {
     /// Where a block is stored in several parts: the bytes of each, one after the other in `bytes`; `None`
     /// for a part that is not stored.
     parts: Vec<Option<usize>>,
+    /// Decoded values that are still to become others.
+    pub(crate) decoded: Vec<u8>,
 }
 
 /// One layer at one resolution.

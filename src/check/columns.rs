@@ -88,8 +88,7 @@ impl Columns {
             outside,
             "the sample's centre lies outside of its box",
         );
-        let shape = manifest.arrays.values().next().map(|a| a.sample_shape);
-        let window = shape.and_then(|[_, z, y, x]| Window::new([x as u32, y as u32, z as u32]));
+        let window = Window::new(manifest.window_voxels);
         let misplaced = which(&|i| {
             let start = window.zip(Resolution::new(self.resolution_nm[i]));
             let start = start.and_then(|(w, r)| w.start_around(&PointNm(self.center_nm[i]), &r));

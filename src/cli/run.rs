@@ -33,7 +33,7 @@ impl RunArgs {
         let pool = self.pool()?;
         let outcome = pool.install(|| -> Result<Outcome, Failure> {
             printer.note(format!("reading {}", config.display()));
-            let job = Job::prepare(config)?;
+            let job = Job::prepare(config, self.memory.as_u64())?;
             printer.note(format!(
                 "{} samples in {} boxes; cutting {} array(s) into {}",
                 job.plan.samples(),

@@ -146,6 +146,17 @@ pub enum Interpolation {
     Linear,
 }
 
+impl Role {
+    /// Its name in configs and attributes.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Image => "image",
+            Self::Target => "target",
+            Self::Mask => "mask",
+        }
+    }
+}
+
 impl Transform {
     fn is_none(&self) -> bool {
         *self == Self::None

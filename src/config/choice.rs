@@ -69,6 +69,11 @@ pub enum Repeats {
 }
 
 impl ChoiceConfig {
+    /// Whether every annotation counts.
+    pub(super) fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+
     /// What cannot be, if anything: the key, and what was found and expected.
     pub(super) fn problem(&self) -> Option<String> {
         for (name, filter) in &self.filter {

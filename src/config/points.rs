@@ -50,7 +50,7 @@ struct RawPoints {
     #[serde(default)]
     anchor: Anchor,
     /// Which of the annotations inside a box become samples. Without it, all.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "ChoiceConfig::is_default")]
     choose: ChoiceConfig,
 }
 

@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use crate::data_type::DataType;
-use crate::geometry::Window;
+use crate::data_type::{DataType, FillValue};
+use crate::geometry::{AxisOrder, Window};
 
 /// Size of the largest array's shard that is aimed at, in bytes before compression.
 const SHARD_BYTES: u64 = 128 << 20;
@@ -11,8 +11,8 @@ const SHARD_BYTES: u64 = 128 << 20;
 /// Splits, arrays and shards of a dataset.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Layout {
-    /// Voxels of a sample, x y z.
-    pub window: Window,
+    /// Order of the arrays' axes after `sample`.
+    pub axis_order: AxisOrder,
     /// The splits.
     pub splits: Vec<SplitLayout>,
     /// The arrays that every split has.
@@ -39,6 +39,10 @@ pub struct ArrayLayout {
     pub data_type: DataType,
     /// Values per voxel.
     pub channels: u32,
+    /// Voxels of a sample, x y z.
+    pub window: Window,
+    /// What voxels hold that are not stored: a sample that holds nothing else has no bytes.
+    pub fill_value: FillValue,
 }
 
 /// One shard: positions in [`Layout::splits`] and [`Layout::arrays`], and its number.
@@ -56,13 +60,13 @@ impl Layout {
     /// Deals `samples` per split out to shards: `shard_samples` each, or as many as make the largest
     /// array's shard about 128 MiB, but never more than the split has.
     pub fn new(
-        window: Window,
+        axis_order: AxisOrder,
         splits: Vec<(String, u64)>,
         arrays: Vec<ArrayLayout>,
         shard_samples: Option<u32>,
     ) -> Self {
         let mut layout = Self {
-            window,
+            axis_order,
             splits: Vec::new(),
             arrays,
         };
@@ -84,10 +88,22 @@ impl Layout {
         layout
     }
 
-    /// Shape of a sample of the array: channel, z, y, x.
+    /// Shape of a sample of the array, in the order of [`Layout::dimensions`].
     pub fn sample_shape(&self, array: usize) -> [u64; 4] {
-        let [x, y, z] = self.window.voxels().map(u64::from);
-        [u64::from(self.arrays[array].channels), z, y, x]
+        let a = &self.arrays[array];
+        let [x, y, z] = a.window.voxels().map(u64::from);
+        match self.axis_order {
+            AxisOrder::Czyx => [u64::from(a.channels), z, y, x],
+            AxisOrder::Cxyz => [u64::from(a.channels), x, y, z],
+        }
+    }
+
+    /// Names of an array's dimensions.
+    pub fn dimensions(&self) -> [&'static str; 5] {
+        match self.axis_order {
+            AxisOrder::Czyx => ["sample", "channel", "z", "y", "x"],
+            AxisOrder::Cxyz => ["sample", "channel", "x", "y", "z"],
+        }
     }
 
     /// Bytes of a sample of the array before compression.
@@ -149,9 +165,11 @@ mod tests {
             name: name.into(),
             data_type,
             channels: 1,
+            window: Window::new([64, 64, 64]).unwrap(),
+            fill_value: FillValue::ZERO,
         };
         Layout::new(
-            Window::new([64, 64, 64]).unwrap(),
+            AxisOrder::Czyx,
             vec![("train".into(), samples)],
             vec![
                 array("img", DataType::UInt8),

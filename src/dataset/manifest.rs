@@ -23,6 +23,8 @@ pub struct Manifest {
     pub config: Value,
     /// The collection that was read.
     pub collection: String,
+    /// Voxels, x y z, of the windows that the column `start_voxel` speaks of.
+    pub window_voxels: [u32; 3],
     /// The volumes that windows were cut out of.
     pub sources: Vec<SourceEntry>,
     /// Every box of the collection, in its order; the column `box` counts these.
@@ -111,8 +113,16 @@ pub struct ArrayEntry {
     pub layer: String,
     /// Type of a voxel's value.
     pub data_type: DataType,
-    /// Shape of a sample: channel, z, y, x.
+    /// What it is for: `image`, `target`, `mask`.
+    pub role: Option<String>,
+    /// What was done to the layer's values.
+    pub transform: Value,
+    /// Names of its dimensions.
+    pub dimensions: Vec<String>,
+    /// Shape of a sample, in the order of `dimensions` after the first.
     pub sample_shape: [u64; 4],
+    /// Voxels of a window, x y z.
+    pub window_voxels: [u32; 3],
 }
 
 /// A shard file.

@@ -4,13 +4,11 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
-use zarrs::array::ArrayBuilder;
-use zarrs::array::codec::{Crc32cCodec, ZstdCodec};
+use zarrs::array::codec::{Crc32cCodec, TransposeCodec, TransposeOrder, ZstdCodec};
+use zarrs::array::{ArrayBuilder, FillValue};
 
 use super::{DatasetError, Layout};
-
-/// Names of an array's dimensions.
-pub(super) const DIMENSIONS: [&str; 5] = ["sample", "channel", "z", "y", "x"];
+use crate::geometry::AxisOrder;
 
 /// `zarr.json` of the array `array` of the split `split`.
 pub(super) fn array_metadata(
@@ -28,17 +26,21 @@ pub(super) fn array_metadata(
     };
     let name = a.data_type.name();
     let (shape, shard) = (with(s.samples), with(s.shard_samples));
-    let mut builder = match name.starts_with("float") {
-        true => ArrayBuilder::new(shape, shard, name, 0.0f64),
-        false => ArrayBuilder::new(shape, shard, name, 0u8),
-    };
+    let fill_value = FillValue::new(a.fill_value.bytes(a.data_type.size_bytes()).to_vec());
+    let mut builder = ArrayBuilder::new(shape, shard, name, fill_value);
+    if layout.axis_order == AxisOrder::Cxyz {
+        // Voxels are stored in one order whatever the axes': a reader turns them by this codec, for nothing.
+        let order = TransposeOrder::new(&[0, 1, 4, 3, 2]);
+        let order = order.map_err(|e| zarr_error(&a.name, e.to_string()))?;
+        builder.array_to_array_codecs(vec![Arc::new(TransposeCodec::new(order))]);
+    }
     let metadata = builder
         .subchunk_shape(with(1))
         .bytes_to_bytes_codecs(vec![
             Arc::new(ZstdCodec::new(super::shard::ZSTD_LEVEL, false)),
             Arc::new(Crc32cCodec::new()),
         ])
-        .dimension_names(Some(DIMENSIONS))
+        .dimension_names(Some(layout.dimensions()))
         .attributes(attributes)
         .build_metadata()
         .map_err(|e| zarr_error(&a.name, e.to_string()))?;

@@ -290,15 +290,10 @@ fn is_empty(root: &Path) -> Result<bool, DatasetError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::geometry::Window;
+    use crate::geometry::AxisOrder;
 
     fn layout() -> Layout {
-        Layout::new(
-            Window::new([1, 1, 1]).unwrap(),
-            vec![("train".into(), 1)],
-            vec![],
-            None,
-        )
+        Layout::new(AxisOrder::Czyx, vec![("train".into(), 1)], vec![], None)
     }
 
     fn claim(root: &Path, plan: &str, force: bool) -> Result<Output, DatasetError> {

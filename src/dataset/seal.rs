@@ -21,12 +21,25 @@ pub struct Sealed {
     pub sources: Vec<SourceEntry>,
     /// Every box of the collection.
     pub boxes: Vec<BoxEntry>,
-    /// For each array the layer that it was cut out of.
-    pub layers: Vec<String>,
-    /// nm per voxel of every window, x y z.
-    pub resolution_nm: [f64; 3],
+    /// For each array what it is.
+    pub arrays: Vec<SealedArray>,
+    /// Voxels, x y z, of the windows that the column `start_voxel` speaks of.
+    pub window_voxels: [u32; 3],
+    /// nm per voxel of every window, x y z; `None` where that depends on the sample.
+    pub resolution_nm: Option<[f64; 3]>,
     /// What a person should know.
     pub warnings: Vec<String>,
+}
+
+/// What an array is.
+#[derive(Clone, Debug)]
+pub struct SealedArray {
+    /// The layer that it was cut out of.
+    pub layer: String,
+    /// What it is for.
+    pub role: Option<String>,
+    /// What was done to the layer's values.
+    pub transform: Value,
 }
 
 /// Checks that every shard stands, writes what is missing beside them, and writes the manifest.
@@ -44,6 +57,7 @@ pub fn seal(
         plan_digest: output.plan_digest().to_owned(),
         config: about.config,
         collection: about.collection,
+        window_voxels: about.window_voxels,
         sources: about.sources,
         boxes: about.boxes,
         splits: IndexMap::new(),
@@ -61,11 +75,15 @@ pub fn seal(
         };
         manifest.splits.insert(split.name.clone(), entry);
     }
-    for (i, (array, layer)) in layout.arrays.iter().zip(about.layers).enumerate() {
+    for (i, (array, sealed)) in layout.arrays.iter().zip(about.arrays).enumerate() {
         let entry = ArrayEntry {
-            layer,
+            layer: sealed.layer,
+            role: sealed.role,
+            transform: sealed.transform,
             data_type: array.data_type,
+            dimensions: layout.dimensions().map(str::to_owned).to_vec(),
             sample_shape: layout.sample_shape(i),
+            window_voxels: array.window.voxels(),
         };
         manifest.arrays.insert(array.name.clone(), entry);
     }
@@ -165,7 +183,7 @@ fn group_files(
     split: usize,
     index: &SampleIndex,
     receipts: &[Receipt],
-    resolution_nm: [f64; 3],
+    resolution_nm: Option<[f64; 3]>,
     manifest: &Manifest,
 ) -> Result<Vec<(String, Vec<u8>)>, DatasetError> {
     let samples = layout.splits[split].samples;
@@ -197,7 +215,10 @@ fn group_files(
     };
     for (array, a) in layout.arrays.iter().enumerate() {
         let mut attributes = Map::new();
-        attributes.insert("layer".into(), json!(manifest.arrays[&a.name].layer));
+        let entry = &manifest.arrays[&a.name];
+        attributes.insert("layer".into(), json!(entry.layer));
+        attributes.insert("role".into(), json!(entry.role));
+        attributes.insert("transform".into(), json!(entry.transform));
         attributes.insert("resolution_nm".into(), json!(resolution_nm));
         add(
             &mut files,
@@ -230,7 +251,7 @@ fn group_attributes(
     layout: &Layout,
     split: usize,
     columns: &IndexMap<String, Column>,
-    resolution_nm: [f64; 3],
+    resolution_nm: Option<[f64; 3]>,
     manifest: &Manifest,
 ) -> Map<String, Value> {
     let coordinates: Vec<_> = columns.keys().map(String::as_str).collect();
@@ -243,7 +264,7 @@ fn group_attributes(
             "plan_digest": manifest.plan_digest,
             "split": layout.splits[split].name,
             "samples": layout.splits[split].samples,
-            "window_voxels": layout.window.voxels(),
+            "window_voxels": manifest.window_voxels,
             "resolution_nm": resolution_nm,
             "axis_order_of_triples": "xyz",
             "arrays": manifest.arrays,

@@ -1,11 +1,14 @@
 //! The order of shards, and which source chunks each of them needs.
 
+use std::sync::Arc;
+
 use rayon::prelude::*;
 
 use super::Sources;
 use crate::dataset::{Layout, ShardId};
+use crate::geometry::VoxelBox;
 use crate::plan::{Plan, Sample};
-use crate::volume::{BlockKey, BlockUses};
+use crate::volume::{BlockKey, BlockUses, Volume};
 
 /// All shards in the order in which work on them begins: arrays that are cut out of the same volumes side by
 /// side, shard by shard, so that both find a chunk while it is there; other arrays one after the other, so
@@ -36,21 +39,36 @@ pub(super) fn blocks(
     sample: &Sample,
 ) -> impl Iterator<Item = BlockKey> {
     let source = plan.source_of(array, sample);
-    let grid = sources.volumes[source].meta().grid;
-    grid.blocks_touching(&plan.window_of(array, sample))
-        .map(move |block| BlockKey {
-            volume: source as u32,
-            block: grid.linear(block),
-        })
+    let read = sources.read_box(plan, array, sample);
+    read.into_iter()
+        .flat_map(move |read| blocks_of(&sources.volumes, source, &read))
+}
+
+/// The chunks of the volume at position `source` that `touched` touches.
+pub(super) fn blocks_of(
+    volumes: &[Arc<dyn Volume>],
+    source: usize,
+    touched: &VoxelBox,
+) -> impl Iterator<Item = BlockKey> + use<> {
+    let grid = volumes[source].meta().grid;
+    grid.blocks_touching(touched).map(move |block| BlockKey {
+        volume: source as u32,
+        block: grid.linear(block),
+    })
 }
 
 /// Which of the shards in `todo`, numbered by position, needs which chunk.
-pub(super) fn block_uses(plan: &Plan, sources: &Sources, todo: &[ShardId]) -> BlockUses {
+pub(super) fn block_uses(
+    plan: &Plan,
+    sources: &Sources,
+    layout: &Layout,
+    todo: &[ShardId],
+) -> BlockUses {
     let pairs = todo
         .par_iter()
         .enumerate()
         .flat_map_iter(|(number, id)| {
-            let samples = samples(plan, &sources.layout, *id).iter();
+            let samples = samples(plan, layout, *id).iter();
             let mut keys: Vec<_> = samples
                 .flat_map(|s| blocks(plan, sources, id.array, s))
                 .collect();

@@ -1,7 +1,9 @@
 //! Copying the common voxels of a block and a window, row by row.
 
+use std::convert::Infallible;
+
+use crate::data_type::FillValue;
 use crate::geometry::VoxelBox;
-use crate::volume::FillValue;
 
 /// A C-order array `[channel, z, y, x]` that covers a box of voxels.
 #[derive(Clone, Copy)]
@@ -12,6 +14,12 @@ pub(super) struct Region<'b> {
 }
 
 impl Region<'_> {
+    /// Size of the array in bytes.
+    pub fn bytes(&self) -> usize {
+        let voxels: u64 = self.covers.shape().iter().product();
+        voxels as usize * self.channels * self.value_bytes
+    }
+
     /// Byte at which the row of voxels from `x` on at (channel, z, y) begins.
     fn row(&self, channel: usize, z: i64, y: i64, x: i64) -> usize {
         let [nx, ny, nz] = self.covers.shape().map(|n| n as usize);
@@ -21,34 +29,58 @@ impl Region<'_> {
     }
 }
 
-/// Copies the voxels that `block` and `window` share from `values` to `out`; where the block is not stored,
-/// the fill value. `out` and `values` are arrays as [`Region`] says.
-pub(super) fn copy(
-    values: Result<&[u8], FillValue>,
+/// Copies the voxels that `block` and `window` share from `values` to `out`, each row through `row`, which is given
+/// as many values as it has to make. `out` and `values` are arrays as [`Region`] says.
+pub(super) fn copy<E>(
+    values: &[u8],
     block: &Region<'_>,
     out: &mut [u8],
     window: &Region<'_>,
-) {
+    mut row: impl FnMut(&[u8], &mut [u8]) -> Result<(), E>,
+) -> Result<(), E> {
     let Some(common) = block.covers.intersection(window.covers) else {
+        return Ok(());
+    };
+    let voxels = common.shape()[0] as usize;
+    rows(&common, window.channels, |channel, z, y, x| {
+        let from = block.row(channel, z, y, x);
+        let to = window.row(channel, z, y, x);
+        row(
+            &values[from..from + voxels * block.value_bytes],
+            &mut out[to..to + voxels * window.value_bytes],
+        )
+    })
+}
+
+/// Fills the voxels of `out` that lie in `covers`.
+pub(super) fn fill(fill_value: FillValue, covers: &VoxelBox, out: &mut [u8], window: &Region<'_>) {
+    let Some(common) = covers.intersection(window.covers) else {
         return;
     };
     let row_bytes = common.shape()[0] as usize * window.value_bytes;
+    let filled: Result<(), Infallible> = rows(&common, window.channels, |channel, z, y, x| {
+        let to = window.row(channel, z, y, x);
+        fill_value.fill(window.value_bytes, &mut out[to..to + row_bytes]);
+        Ok(())
+    });
+    let Ok(()) = filled;
+}
+
+/// Calls `row` with channel, z, y and first x of each row of voxels in `common`.
+fn rows<E>(
+    common: &VoxelBox,
+    channels: usize,
+    mut row: impl FnMut(usize, i64, i64, i64) -> Result<(), E>,
+) -> Result<(), E> {
     let [x, y0, z0] = common.start;
-    for channel in 0..window.channels {
+    for channel in 0..channels {
         for z in z0..common.end[2] {
             for y in y0..common.end[1] {
-                let to = window.row(channel, z, y, x);
-                let to = &mut out[to..to + row_bytes];
-                match values {
-                    Err(fill_value) => fill_value.fill(window.value_bytes, to),
-                    Ok(values) => {
-                        let from = block.row(channel, z, y, x);
-                        to.copy_from_slice(&values[from..from + row_bytes]);
-                    }
-                }
+                row(channel, z, y, x)?;
             }
         }
     }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -69,15 +101,25 @@ mod tests {
             at in prop::array::uniform3(-6i64..6), size in prop::array::uniform3(1i64..7),
             w_at in prop::array::uniform3(-6i64..6), w_size in prop::array::uniform3(1i64..7),
             channels in 1usize..3, value_bytes in prop::sample::select(vec![1usize, 2, 4, 8]), stored: bool,
-            fill in prop::sample::select(vec![[0; 8], [1, 2, 3, 4, 5, 6, 7, 8]]),
+            value in prop::sample::select(vec![[0; 8], [1, 2, 3, 4, 5, 6, 7, 8]]),
         ) {
             let (block, window) = (boxed(at, size), boxed(w_at, w_size));
             let region = |covers| Region { covers, channels, value_bytes };
             let bytes = |b: &VoxelBox| b.shape().iter().product::<u64>() as usize * channels * value_bytes;
             let values: Vec<u8> = (0..bytes(&block)).map(|i| (i % 251) as u8).collect();
             let mut out = vec![255; bytes(&window)];
-            let fill_value = FillValue::from_le_bytes(&fill[..value_bytes]).unwrap();
-            copy(stored.then_some(&values[..]).ok_or(fill_value), &region(&block), &mut out, &region(&window));
+            let fill_value = FillValue::from_le_bytes(&value[..value_bytes]).unwrap();
+            match stored {
+                false => fill(fill_value, &block, &mut out, &region(&window)),
+                true => {
+                    let copied: Result<(), Infallible> =
+                        copy(&values, &region(&block), &mut out, &region(&window), |from, to| {
+                            to.copy_from_slice(from);
+                            Ok(())
+                        });
+                    let Ok(()) = copied;
+                }
+            }
             let mut i = 0;
             for c in 0..channels {
                 for z in window.start[2]..window.end[2] {
@@ -90,7 +132,7 @@ mod tests {
                             for byte in 0..value_bytes {
                                 let expected = match (inside, stored) {
                                     (false, _) => 255,
-                                    (true, false) => fill[byte],
+                                    (true, false) => value[byte],
                                     (true, true) => values[from as usize * value_bytes + byte],
                                 };
                                 prop_assert_eq!(out[i], expected);

@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use crate::config::Transform;
 use crate::dataset::{Column, ColumnValues, SampleIndex};
 use crate::plan::Plan;
 use crate::points::PropertySpec;
@@ -47,6 +48,23 @@ pub(super) fn of_split(plan: &Plan, split: usize) -> SampleIndex {
     .rows("xyz", 3);
     column.attributes.insert("units".into(), json!("nm"));
     add("resolution_nm".into(), column);
+    for (array, planned) in plan.arrays.iter().enumerate() {
+        if planned.window != plan.config.window {
+            let starts = samples.iter().flat_map(|s| plan.window_of(array, s).start);
+            let description = "the first voxel of this array's own window: x, y, z";
+            let column = Column::new(ColumnValues::i64(starts), description).rows("xyz", 3);
+            add(format!("{}_start_voxel", planned.name), column);
+        }
+        let objects = &plan.splits[split].objects[array];
+        if matches!(plan.config.arrays[array].transform, Transform::ObjectAt(_)) {
+            let ids = ColumnValues::u64(objects.iter().copied());
+            let description = "id of the object that the mask shows; 0 where there is none";
+            add(
+                format!("{}_object_id", planned.name),
+                Column::new(ids, description),
+            );
+        }
+    }
     for (spec, values) in plan.properties.iter().zip(&plan.splits[split].properties) {
         add(
             format!("property_{}", spec.id),

@@ -233,6 +233,7 @@ pub(super) fn build(
         .map(|name| PlannedSplit {
             name: name.clone(),
             samples: Vec::new(),
+            objects: vec![Vec::new(); config.arrays.len()],
             ends: Vec::new(),
             properties: vec![Vec::new(); columns.len()],
         })

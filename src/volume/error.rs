@@ -95,7 +95,9 @@ pub enum VolumeError {
 }
 
 fn list(resolutions: &[Resolution]) -> String {
-    let texts: Vec<_> = resolutions.iter().map(Resolution::to_string).collect();
+    // As a config would write them.
+    let texts = resolutions.iter().map(|r| format!("{:?}", r.nm()));
+    let texts: Vec<_> = texts.collect();
     match texts.is_empty() {
         true => "none".to_owned(),
         false => texts.join(", "),

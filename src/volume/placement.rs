@@ -6,8 +6,9 @@
 //! grid that holds its first voxel's centre. That is the corner rounded to the nearest whole voxel, and up
 //! where it is half way, as it is in most files: a translation of `n * scale` is read as offset `n`.
 
-use super::{BlockGrid, FillValue, MAX_BLOCK_BYTES, VolumeMeta};
+use super::{BlockGrid, MAX_BLOCK_BYTES, VolumeMeta};
 use crate::data_type::DataType;
+use crate::data_type::FillValue;
 use crate::geometry::{AXES, MAX_VOXEL, Resolution, VoxelBox};
 
 /// Most channels that are accepted: a guard against sizes that a damaged file claims.

@@ -61,7 +61,7 @@ pub fn run(
         memory_bytes,
         force: false,
     };
-    pool.install(|| Job::prepare(&file)?.run(out, options, &Progress::default()))
+    pool.install(|| Job::prepare(&file, memory_bytes)?.run(out, options, &Progress::default()))
 }
 
 /// Every file below `folder` with its bytes, by path.

@@ -476,7 +476,7 @@ fn a_fill_value_that_is_not_zero_fills_holes_and_what_lies_outside() {
     };
     let file = dir.path().join("config.json");
     fs::write(&file, config([0; 3]).to_string()).unwrap();
-    let start = Job::prepare(&file).unwrap().plan.splits[0].samples[0].start_voxel;
+    let start = Job::prepare(&file, 1 << 30).unwrap().plan.splits[0].samples[0].start_voxel;
     // The first window holds the volume's first corner, its hole, and what lies before it.
     let offset = [start[0] - 3, start[1] + 2, start[2] - 2];
     let out = dir.path().join("out");

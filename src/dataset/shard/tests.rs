@@ -1,10 +1,10 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::data_type::DataType;
+use crate::data_type::{DataType, FillValue};
 use crate::dataset::ArrayLayout;
 use crate::dataset::metadata::array_metadata;
-use crate::geometry::Window;
+use crate::geometry::{AxisOrder, Window};
 use proptest::prelude::*;
 use zarrs::array::{Array, ArrayBytes};
 use zarrs::filesystem::FilesystemStore;
@@ -20,10 +20,11 @@ fn layout(
         name: "a".into(),
         data_type,
         channels,
+        window: Window::new(window).unwrap(),
+        fill_value: FillValue::ZERO,
     };
-    let window = Window::new(window).unwrap();
     Layout::new(
-        window,
+        AxisOrder::Czyx,
         vec![("train".into(), samples)],
         vec![array],
         Some(per_shard),

@@ -1,7 +1,8 @@
 use super::*;
 use crate::data_type::DataType;
+use crate::data_type::FillValue;
 use crate::geometry::{Resolution, VoxelBox};
-use crate::volume::{BlockGrid, BlockIndex, FillValue, VolumeMeta};
+use crate::volume::{BlockGrid, BlockIndex, VolumeMeta};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Blocks of 8 voxels along x, each filled with its number; multiples of 10 are not stored, 13 is damaged.

@@ -6,11 +6,11 @@ use serde::Deserialize;
 
 use super::encoding::Encoding;
 use super::picture::Format;
-use crate::data_type::DataType;
+use crate::data_type::{DataType, FillValue};
 use crate::geometry::{MAX_VOXEL, Resolution, VoxelBox};
 use crate::neuroglancer::{MortonGrid, ShardingSpec};
 use crate::storage::{Location, read_document};
-use crate::volume::{BlockGrid, FillValue, MAX_BLOCK_BYTES, VolumeError, VolumeMeta};
+use crate::volume::{BlockGrid, MAX_BLOCK_BYTES, VolumeError, VolumeMeta};
 
 const EXPECTED: &str = "the info file of a Neuroglancer precomputed volume";
 

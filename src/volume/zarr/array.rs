@@ -13,8 +13,9 @@ use super::guard::guarded;
 use super::node::{Node, NodeKind};
 use super::shard::{ShardingMetadata, Shards};
 use crate::data_type::DataType;
+use crate::data_type::FillValue;
 use crate::storage::{Extent, Store, read_run};
-use crate::volume::{FillValue, VolumeError};
+use crate::volume::VolumeError;
 
 /// Most dimensions of an array that are accepted.
 const MAX_RANK: usize = 16;

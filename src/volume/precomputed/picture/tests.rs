@@ -3,8 +3,9 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::data_type::FillValue;
 use crate::geometry::Resolution;
-use crate::volume::{BlockGrid, FillValue};
+use crate::volume::BlockGrid;
 
 /// Grey, 4 x 6 pixels.
 const JPEG_GREY: &str = "ffd8ffe000104a46494600010100000100010000ffdb0043000302020302020303030304030304050805050404050a07\

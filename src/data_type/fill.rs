@@ -20,6 +20,21 @@ impl FillValue {
         self.0 == [0; 8]
     }
 
+    /// Its bytes in a type of `value_bytes` (at most 8) bytes, little-endian.
+    pub fn bytes(&self, value_bytes: usize) -> &[u8] {
+        &self.0[..value_bytes]
+    }
+
+    /// Whether all of `values`, of `value_bytes` bytes each, are this one, bit by bit.
+    pub fn is_all_of(&self, value_bytes: usize, values: &[u8]) -> bool {
+        match self.is_zero() {
+            true => values.iter().all(|b| *b == 0),
+            false => values
+                .chunks_exact(value_bytes)
+                .all(|v| v == self.bytes(value_bytes)),
+        }
+    }
+
     /// Fills `out`, an array of values of `value_bytes` (at most 8) bytes each.
     pub fn fill(&self, value_bytes: usize, out: &mut [u8]) {
         match self.is_zero() {
@@ -45,6 +60,10 @@ mod tests {
         assert_eq!(out, [2, 1, 2, 1, 2, 1]);
         FillValue::ZERO.fill(4, &mut out);
         assert_eq!(out, [0; 6]);
+        assert!(
+            FillValue::ZERO.is_all_of(4, &[0; 8]) && !FillValue::ZERO.is_all_of(4, &[0, 0, 0, 1])
+        );
+        assert!(fill.is_all_of(2, &[2, 1, 2, 1]) && !fill.is_all_of(2, &[2, 1, 1, 2]));
         assert!(FillValue::from_le_bytes(&[0; 9]).is_none());
         assert!(
             !FillValue::from_le_bytes(&(-0.0f32).to_le_bytes())

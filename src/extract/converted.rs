@@ -1,0 +1,81 @@
+//! A volume whose blocks hold converted values: converted once, when a block is decoded, not once per window.
+
+use std::sync::Arc;
+
+use super::convert::Convert;
+use crate::data_type::FillValue;
+use crate::volume::{BlockIndex, Encoded, Shelves, Volume, VolumeError, VolumeMeta};
+
+/// A volume with converted values.
+#[derive(Debug)]
+pub(super) struct ConvertedVolume {
+    inner: Arc<dyn Volume>,
+    convert: Convert,
+    meta: VolumeMeta,
+}
+
+impl ConvertedVolume {
+    /// `inner` with its values converted; `fill_value` is in the type that comes out.
+    pub(super) fn new(inner: Arc<dyn Volume>, convert: Convert, fill_value: FillValue) -> Self {
+        let meta = VolumeMeta {
+            data_type: convert.to(),
+            fill_value,
+            ..inner.meta().clone()
+        };
+        Self {
+            inner,
+            convert,
+            meta,
+        }
+    }
+}
+
+impl Volume for ConvertedVolume {
+    fn describe(&self) -> String {
+        self.inner.describe()
+    }
+
+    fn describe_block(&self, block: BlockIndex) -> String {
+        self.inner.describe_block(block)
+    }
+
+    fn is_far(&self) -> bool {
+        self.inner.is_far()
+    }
+
+    fn shelves(&self) -> Option<Box<dyn Shelves + '_>> {
+        self.inner.shelves()
+    }
+
+    fn meta(&self) -> &VolumeMeta {
+        &self.meta
+    }
+
+    fn digest(&self) -> blake3::Hash {
+        self.inner.digest()
+    }
+
+    fn fetch(&self, block: BlockIndex, encoded: &mut Encoded) -> Result<bool, VolumeError> {
+        self.inner.fetch(block, encoded)
+    }
+
+    fn decode(
+        &self,
+        block: BlockIndex,
+        encoded: &mut Encoded,
+        values: &mut Vec<u8>,
+    ) -> Result<(), VolumeError> {
+        let mut decoded = std::mem::take(&mut encoded.decoded);
+        let result = self.inner.decode(block, encoded, &mut decoded);
+        encoded.decoded = decoded;
+        result?;
+        let region = self.meta.grid.block_box(block);
+        values.resize(self.meta.block_bytes(&region), 0);
+        self.convert
+            .row(&encoded.decoded, values, 0)
+            .map_err(|e| VolumeError::Chunk {
+                object: self.inner.describe_block(block),
+                problem: e.to_string(),
+            })
+    }
+}

@@ -1,0 +1,311 @@
+//! Cutting one window: what its blocks have of it, converted, resampled, filled where nothing is.
+
+use super::convert::BadValue;
+use super::sources::Sources;
+use super::window::{Region, copy, fill};
+use super::{ExtractError, schedule};
+use crate::config::Missing;
+use crate::data_type::FillValue;
+use crate::geometry::VoxelBox;
+use crate::plan::{Plan, Sample};
+use crate::volume::{Block, BlockCache, BlockKey, Encoded, Lookup, VolumeError};
+
+/// Cuts windows out of volumes, through a block cache.
+pub(super) struct Cutter<'a> {
+    pub plan: &'a Plan,
+    pub sources: &'a Sources,
+    pub cache: BlockCache<'a>,
+}
+
+/// A thread's buffers, reused from window to window.
+#[derive(Default)]
+pub(super) struct CutScratch {
+    /// The window that was cut last, `[channel, z, y, x]`.
+    pub window: Vec<u8>,
+    /// Voxels at another resolution that it is made of, and what was made of them.
+    voxels: [Vec<u8>; 2],
+    stored: Encoded,
+    waiting: Vec<BlockKey>,
+}
+
+/// Which window to cut.
+#[derive(Clone, Copy)]
+pub(super) struct Wanted<'s> {
+    pub array: usize,
+    pub sample: &'s Sample,
+    /// The sample's object, where the array shows one.
+    pub object: u64,
+}
+
+impl Cutter<'_> {
+    /// Cuts a window into `scratch.window`, whose size it sets. `false` where all of it is the array's fill value
+    /// because no stored block touches it. `missing` is told each block that is not stored.
+    pub(super) fn cut(
+        &self,
+        wanted: Wanted<'_>,
+        scratch: &mut CutScratch,
+        missing: &mut dyn FnMut(BlockKey),
+    ) -> Result<bool, ExtractError> {
+        let Wanted { array, sample, .. } = wanted;
+        let source = self.plan.source_of(array, sample);
+        let cut = self.sources.array(array);
+        let window = self.plan.window_of(array, sample);
+        let channels = self.sources.volumes[source].meta().channels as usize;
+        let out = Region {
+            covers: &window,
+            channels,
+            value_bytes: cut.data_type().size_bytes(),
+        };
+        let fill_value = cut.fill_value(self.plan.group_of(sample));
+        let mut buffer = std::mem::take(&mut scratch.window);
+        buffer.resize(out.bytes(), 0);
+        let any = match (cut.inside, cut.is_resampled()) {
+            (true, _) => Ok(self.mark_inside(wanted, &out, &mut buffer)),
+            (false, false) => self.gather(wanted, &out, fill_value, &mut buffer, scratch, missing),
+            (false, true) => {
+                self.resample(wanted, &out, fill_value, &mut buffer, scratch, missing)
+            }
+        };
+        scratch.window = buffer;
+        any
+    }
+
+    /// Copies what the blocks of the sample's source have of `out.covers`, each value converted; the rest is
+    /// `fill_value`. Whether any block is stored.
+    fn gather(
+        &self,
+        wanted: Wanted<'_>,
+        out: &Region<'_>,
+        fill_value: FillValue,
+        buffer: &mut [u8],
+        scratch: &mut CutScratch,
+        missing: &mut dyn FnMut(BlockKey),
+    ) -> Result<bool, ExtractError> {
+        let source = self.plan.source_of(wanted.array, wanted.sample);
+        let convert = self.sources.convert(wanted.array, source);
+        self.read_box(
+            source,
+            out,
+            fill_value,
+            buffer,
+            scratch,
+            missing,
+            |from, to| {
+                match convert {
+                    None => to.copy_from_slice(from),
+                    Some(convert) => convert.row(from, to, wanted.object)?,
+                }
+                Ok(())
+            },
+        )
+        .map_err(|e| self.failed(e, wanted, source))
+    }
+
+    /// Copies what the blocks of `source` have of `out.covers`, row by row through `row`; the rest is `fill_value`.
+    /// Whether any block is stored.
+    #[allow(clippy::too_many_arguments, reason = "buffers are lent one by one")]
+    pub(super) fn read_box(
+        &self,
+        source: usize,
+        out: &Region<'_>,
+        fill_value: FillValue,
+        buffer: &mut [u8],
+        scratch: &mut CutScratch,
+        missing: &mut dyn FnMut(BlockKey),
+        mut row: impl FnMut(&[u8], &mut [u8]) -> Result<(), BadValue>,
+    ) -> Result<bool, CutError> {
+        let meta = self.sources.volumes[source].meta();
+        if !meta.grid.bounds().contains_box(out.covers) {
+            fill_value.fill(out.value_bytes, buffer);
+        }
+        let mut any_stored = false;
+        let CutScratch {
+            stored, waiting, ..
+        } = scratch;
+        let mut take = |block: &Block, key: BlockKey| -> Result<(), CutError> {
+            let index = meta.grid.from_linear(key.block);
+            let of_block = meta.grid.block_box(index);
+            let from = Region {
+                covers: &of_block,
+                channels: out.channels,
+                value_bytes: meta.data_type.size_bytes(),
+            };
+            match block {
+                Block::Stored(values) => {
+                    any_stored = true;
+                    copy(values, &from, buffer, out, &mut row).map_err(CutError::Value)
+                }
+                Block::Missing if self.plan.config.missing == Missing::Error => {
+                    Err(CutError::Missing(key))
+                }
+                Block::Missing => {
+                    missing(key);
+                    fill(fill_value, &of_block, buffer, out);
+                    Ok(())
+                }
+            }
+        };
+        waiting.clear();
+        for key in schedule::blocks_of(&self.sources.volumes, source, out.covers) {
+            let block = match self.cache.lookup(key) {
+                Lookup::Ready(block) => block,
+                Lookup::Claimed(claim) => claim.load(stored)?,
+                Lookup::Busy => {
+                    // Another thread is on it: there may be other blocks to copy or load meanwhile.
+                    waiting.push(key);
+                    continue;
+                }
+            };
+            take(&block, key)?;
+        }
+        while let Some(key) = waiting.pop() {
+            let block = match self.cache.wait(key) {
+                Lookup::Ready(block) => block,
+                Lookup::Claimed(claim) => claim.load(stored)?,
+                Lookup::Busy => unreachable!("wait returns when nobody is loading the block"),
+            };
+            take(&block, key)?;
+        }
+        Ok(any_stored)
+    }
+
+    /// Makes the window of voxels at another resolution.
+    fn resample(
+        &self,
+        wanted: Wanted<'_>,
+        out: &Region<'_>,
+        fill_value: FillValue,
+        buffer: &mut [u8],
+        scratch: &mut CutScratch,
+        missing: &mut dyn FnMut(BlockKey),
+    ) -> Result<bool, ExtractError> {
+        let source = self.plan.source_of(wanted.array, wanted.sample);
+        let meta = self.sources.volumes[source].meta();
+        let resample = self
+            .sources
+            .resample(self.plan, wanted.array, wanted.sample);
+        let source_box = resample.source_box();
+        let from = Region {
+            covers: &source_box,
+            channels: out.channels,
+            value_bytes: meta.data_type.size_bytes(),
+        };
+        let [mut voxels, mut made] = std::mem::take(&mut scratch.voxels);
+        voxels.resize(from.bytes(), 0);
+        made.resize(out.bytes() / out.value_bytes * from.value_bytes, 0);
+        let result = self
+            .read_box(
+                source,
+                &from,
+                meta.fill_value,
+                &mut voxels,
+                scratch,
+                missing,
+                |from, to| {
+                    to.copy_from_slice(from);
+                    Ok(())
+                },
+            )
+            .and_then(|any_stored| {
+                resampled.apply(out.channels, &voxels, &mut made);
+                match self.sources.convert(wanted.array, source) {
+                    None => buffer.copy_from_slice(&made),
+                    Some(convert) => convert
+                        .row(&made, buffer, wanted.object)
+                        .map_err(CutError::Value)?,
+                }
+                let support = resampled.support();
+                let origin = out.covers.start;
+                let support = VoxelBox {
+                    start: std::array::from_fn(|d| origin[d] + support.start[d]),
+                    end: std::array::from_fn(|d| origin[d] + support.end[d]),
+                };
+                fill_around(fill_value, &support, buffer, out);
+                Ok(any_stored)
+            });
+        scratch.voxels = [voxels, made];
+        result.map_err(|e| self.failed(e, wanted, source))
+    }
+
+    /// Writes 1 where the centre of the window's voxel lies inside of the volume, the fill value elsewhere. Whether
+    /// any does.
+    fn mark_inside(&self, wanted: Wanted<'_>, out: &Region<'_>, buffer: &mut [u8]) -> bool {
+        let Wanted { array, sample, .. } = wanted;
+        let source = self.plan.source_of(array, sample);
+        let meta = self.sources.volumes[source].meta();
+        let bounds = meta.grid.bounds();
+        let (voxel, of_volume) = (self.plan.resolution_of(sample).nm(), meta.resolution.nm());
+        let holds = |d: usize, v: i64| {
+            let center = (v as f64 + 0.5) * voxel[d] / of_volume[d];
+            (bounds.start[d] as f64) <= center && center < bounds.end[d] as f64
+        };
+        let mut inside = *out.covers;
+        for d in 0..3 {
+            let along = |v: &i64| holds(d, *v);
+            let mut all = out.covers.start[d]..out.covers.end[d];
+            inside.start[d] = all.find(along).unwrap_or(out.covers.end[d]);
+            let mut rest = inside.start[d]..out.covers.end[d];
+            inside.end[d] = rest.find(|v| !holds(d, *v)).unwrap_or(out.covers.end[d]);
+        }
+        self.sources
+            .array(array)
+            .fill_value(self.plan.group_of(sample))
+            .fill(out.value_bytes, buffer);
+        fill(self.sources.array(array).one(), &inside, buffer, out);
+        (0..3).all(|d| inside.start[d] < inside.end[d])
+    }
+}
+
+impl Cutter<'_> {
+    /// The whole error.
+    pub(super) fn failed(
+        &self,
+        error: CutError,
+        wanted: Wanted<'_>,
+        source: usize,
+    ) -> ExtractError {
+        let layer = self.plan.layer_of_source(source).to_owned();
+        match error {
+            CutError::Volume(source) => ExtractError::Layer { layer, source },
+            CutError::Missing(key) => {
+                let volume = &self.sources.volumes[source];
+                let block = volume.meta().grid.from_linear(key.block);
+                let chunk = volume.describe_block(block);
+                ExtractError::MissingChunk { layer, chunk }
+            }
+            CutError::Value(source) => ExtractError::Value {
+                array: self.plan.arrays[wanted.array].name.clone(),
+                annotation_id: wanted.sample.annotation_id,
+                layer,
+                problem: source.to_string(),
+            },
+        }
+    }
+}
+
+/// Fills what of `out.covers` is not in `kept`.
+fn fill_around(fill_value: FillValue, kept: &VoxelBox, buffer: &mut [u8], out: &Region<'_>) {
+    for d in 0..3 {
+        let (mut below, mut above) = (*out.covers, *out.covers);
+        below.end[d] = kept.start[d].clamp(below.start[d], below.end[d]);
+        above.start[d] = kept.end[d].clamp(above.start[d], above.end[d]);
+        for slab in [below, above] {
+            if slab.start[d] < slab.end[d] {
+                fill(fill_value, &slab, buffer, out);
+            }
+        }
+    }
+}
+
+/// Why a window could not be cut; which window is not known yet.
+pub(super) enum CutError {
+    Volume(VolumeError),
+    Missing(BlockKey),
+    Value(BadValue),
+}
+
+impl From<VolumeError> for CutError {
+    fn from(error: VolumeError) -> Self {
+        Self::Volume(error)
+    }
+}

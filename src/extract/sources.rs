@@ -1,0 +1,314 @@
+//! The volumes of a plan, opened, and how each array's windows come out of them.
+
+use std::sync::Arc;
+
+use rayon::prelude::*;
+
+use super::ExtractError;
+use super::convert::Convert;
+use super::converted::ConvertedVolume;
+use super::resample::{Resample, ResampledWindow};
+use crate::config::{ArrayConfig, Transform};
+use crate::data_type::{DataType, FillValue};
+use crate::dataset::{ArrayLayout, Layout};
+use crate::geometry::VoxelBox;
+use crate::plan::{Plan, PlannedArray, Sample, VolumeSource};
+use crate::volume::{self, Volume};
+
+/// The volumes of a plan, opened, and how each array's windows come out of them.
+#[derive(Clone, Debug)]
+pub struct Sources {
+    /// One volume per [`Plan::sources`]. Where all arrays that are cut out of one want its values converted alike, its
+    /// blocks hold converted values.
+    pub volumes: Vec<Arc<dyn Volume>>,
+    /// For each volume whether it is such a one.
+    converted: Vec<bool>,
+    arrays: Vec<ArrayCut>,
+}
+
+/// How an array's windows come out of its volumes.
+#[derive(Clone, Debug)]
+pub(super) struct ArrayCut {
+    convert: Convert,
+    channels: u32,
+    /// For each layer group how windows are made of voxels at another resolution; empty where they are cut as they are.
+    resample_of_group: Vec<Resample>,
+    /// Whether nothing is read, but what lies inside of the volume is told.
+    pub inside: bool,
+    /// For each layer group the value, in the array's type, of voxels that are not stored or lie outside.
+    fill_of_group: Vec<FillValue>,
+}
+
+impl Sources {
+    /// Opens every volume of the plan at its resolution.
+    pub fn open(plan: &Plan) -> Result<Self, ExtractError> {
+        let open = |(i, source): (usize, &VolumeSource)| {
+            volume::open_layer(&source.url, &source.resolution, &source.layer)
+                .map_err(|e| ExtractError::opening(plan.layer_of_source(i), e))
+        };
+        let mut volumes = plan
+            .sources
+            .par_iter()
+            .enumerate()
+            .map(open)
+            .collect::<Result<Vec<_>, _>>()?;
+        let configs = plan.config.arrays.values();
+        let arrays = plan.arrays.iter().zip(configs);
+        let arrays = arrays
+            .map(|(planned, config)| ArrayCut::new(plan, planned, config, &volumes))
+            .collect::<Result<Vec<_>, _>>()?;
+        let mut converted = vec![false; volumes.len()];
+        for (source, volume) in volumes.iter_mut().enumerate() {
+            if let Some((convert, fill_value)) = shared_conversion(plan, &arrays, source) {
+                *volume = Arc::new(ConvertedVolume::new(
+                    Arc::clone(volume),
+                    convert,
+                    fill_value,
+                ));
+                converted[source] = true;
+            }
+        }
+        Ok(Self {
+            volumes,
+            converted,
+            arrays,
+        })
+    }
+
+    /// The layout of what is cut out of the volumes.
+    pub fn layout(&self, plan: &Plan) -> Layout {
+        let arrays = plan.arrays.iter().zip(&self.arrays);
+        let arrays = arrays.map(|(planned, cut)| ArrayLayout {
+            name: planned.name.clone(),
+            data_type: cut.convert.to(),
+            channels: cut.channels,
+            window: planned.window,
+            fill_value: cut.fill_of_group.first().copied().unwrap_or_default(),
+        });
+        let splits = plan.splits.iter();
+        let splits = splits.map(|s| (s.name.clone(), s.samples.len() as u64));
+        Layout::new(
+            plan.config.axis_order,
+            splits.collect(),
+            arrays.collect(),
+            plan.config.shard_samples,
+        )
+    }
+
+    /// Digest of the plan and of what its sources say about themselves.
+    pub fn digest(&self, plan: &Plan) -> blake3::Hash {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(plan.digest().as_bytes());
+        for volume in &self.volumes {
+            hasher.update(volume.digest().as_bytes());
+        }
+        hasher.finalize()
+    }
+
+    pub(super) fn array(&self, array: usize) -> &ArrayCut {
+        &self.arrays[array]
+    }
+
+    /// The voxels, at the resolution of its source, that a sample's window of `array` is made of; `None` where
+    /// nothing is read.
+    pub(super) fn read_box(&self, plan: &Plan, array: usize, sample: &Sample) -> Option<VoxelBox> {
+        let cut = &self.arrays[array];
+        match (cut.inside, cut.is_resampled()) {
+            (true, _) => None,
+            (false, false) => Some(plan.window_of(array, sample)),
+            (false, true) => Some(self.resampled(plan, array, sample)?.source_box()),
+        }
+    }
+
+    /// How a sample's window of `array` is made of voxels at another resolution; `None` where none of it lies in the
+    /// volume.
+    pub(super) fn resampled(
+        &self,
+        plan: &Plan,
+        array: usize,
+        sample: &Sample,
+    ) -> Option<ResampledWindow> {
+        let resample = self.arrays[array].resample_of_group.get(plan.group_of(sample))?;
+        let bounds = self.volumes[plan.source_of(array, sample)].meta().grid.bounds();
+        resample.window(&plan.window_of(array, sample), bounds)
+    }
+
+    /// Most bytes that a thread needs for a window, with the voxels that it is made of.
+    pub(super) fn window_bytes(&self, plan: &Plan) -> u64 {
+        let layout = self.layout(plan);
+        let of_array = |(array, cut): (usize, &ArrayCut)| {
+            let of_group = |(group, resample): (usize, &Resample)| {
+                let meta = self.volumes[plan.arrays[array].source_of_group[group]].meta();
+                let window = layout.arrays[array].window;
+                // The voxels that the window is made of, and what is made of them, before it is converted.
+                let voxels = window.volume_voxels() + resample.source_voxels(&window);
+                voxels * u64::from(meta.channels) * meta.data_type.size_bytes() as u64
+            };
+            let of_groups = cut.resample_of_group.iter().enumerate().map(of_group);
+            layout.sample_bytes(array) + of_groups.max().unwrap_or(0)
+        };
+        self.arrays
+            .iter()
+            .enumerate()
+            .map(of_array)
+            .max()
+            .unwrap_or(0)
+    }
+
+    /// The object that a voxel of this value in a source of `array` belongs to; 0 for none.
+    pub(super) fn object_of(&self, array: usize, value: &[u8]) -> u64 {
+        self.arrays[array].convert.object_of(value)
+    }
+
+    /// What is still to be done to values out of blocks of `source` for `array`; `None` where nothing is.
+    pub(super) fn convert(&self, array: usize, source: usize) -> Option<&Convert> {
+        let convert = &self.arrays[array].convert;
+        (!self.converted[source] && !convert.is_identity()).then_some(convert)
+    }
+}
+
+impl ArrayCut {
+    fn new(
+        plan: &Plan,
+        planned: &PlannedArray,
+        config: &ArrayConfig,
+        volumes: &[Arc<dyn Volume>],
+    ) -> Result<Self, ExtractError> {
+        let mut of_groups = planned.source_of_group.iter().map(|s| &volumes[*s]);
+        let Some(first) = of_groups.next() else {
+            unreachable!("a plan has at least one layer group")
+        };
+        for other in of_groups {
+            let (a, b) = (first.meta(), other.meta());
+            if (a.data_type, a.channels) != (b.data_type, b.channels) {
+                return Err(ExtractError::MixedTypes {
+                    array: planned.name.clone(),
+                    first: kind_of(first.as_ref()),
+                    second: kind_of(other.as_ref()),
+                });
+            }
+        }
+        let bad = |problem| ExtractError::Transform {
+            array: planned.name.clone(),
+            volume: kind_of(first.as_ref()),
+            problem,
+        };
+        let meta = first.meta();
+        let convert = Convert::new(&config.transform, meta.data_type, config.dtype).map_err(bad)?;
+        let inside = config.transform == Transform::Inside;
+        let fill_of_group = planned.source_of_group.iter().map(|s| {
+            let meta = volumes[*s].meta();
+            match (config.fill, inside) {
+                (Some(fill), _) => fill_value(fill, convert.to()),
+                (None, true) => Ok(FillValue::ZERO),
+                (None, false) => converted_fill(&convert, meta.data_type, meta.fill_value),
+            }
+        });
+        let fill_of_group = fill_of_group.collect::<Result<_, _>>().map_err(bad)?;
+        let resample = |group: usize| {
+            let data_resolution = config.data_resolution?;
+            Some(Resample::new(
+                plan.groups[group].resolution,
+                data_resolution,
+                config.interpolation?,
+                meta.data_type,
+            ))
+        };
+        let resample_of_group = (0..plan.groups.len())
+            .filter_map(resample)
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(bad)?;
+        let as_is = resample_of_group.iter().all(Resample::is_identity);
+        Ok(Self {
+            convert,
+            channels: meta.channels,
+            resample_of_group: if as_is { Vec::new() } else { resample_of_group },
+            inside,
+            fill_of_group,
+        })
+    }
+
+    /// Whether windows are made of voxels at another resolution.
+    pub(super) fn is_resampled(&self) -> bool {
+        !self.resample_of_group.is_empty()
+    }
+
+    /// Type of the array's values.
+    pub(super) fn data_type(&self) -> DataType {
+        self.convert.to()
+    }
+
+    /// 1 in the array's type.
+    pub(super) fn one(&self) -> FillValue {
+        fill_value(1.0, self.convert.to()).unwrap_or_default()
+    }
+
+    /// What voxels of samples of the layer group hold that are not stored or lie outside.
+    pub(super) fn fill_value(&self, group: usize) -> FillValue {
+        self.fill_of_group[group]
+    }
+}
+
+/// The conversion that every array makes that is cut out of `source`, if it is the same for all, the same for all
+/// samples, and worth its name; and what becomes of the fill value.
+fn shared_conversion(
+    plan: &Plan,
+    arrays: &[ArrayCut],
+    source: usize,
+) -> Option<(Convert, FillValue)> {
+    let mut shared: Option<(&ArrayConfig, &ArrayCut, FillValue)> = None;
+    let configs = plan.config.arrays.values();
+    for ((planned, config), cut) in plan.arrays.iter().zip(configs).zip(arrays) {
+        let Some(group) = planned.source_of_group.iter().position(|s| *s == source) else {
+            continue;
+        };
+        let per_voxel = !cut.convert.needs_object() && !cut.inside && !cut.is_resampled();
+        if !per_voxel || cut.convert.is_identity() {
+            return None;
+        }
+        let fill_value = cut.fill_of_group[group];
+        match shared {
+            None => shared = Some((config, cut, fill_value)),
+            Some((first, _, of_first)) => {
+                let alike = first.transform == config.transform
+                    && first.dtype == config.dtype
+                    && of_first == fill_value;
+                if !alike {
+                    return None;
+                }
+            }
+        }
+    }
+    shared.map(|(_, cut, fill_value)| (cut.convert.clone(), fill_value))
+}
+
+/// What the layer's fill value becomes.
+fn converted_fill(convert: &Convert, from: DataType, fill: FillValue) -> Result<FillValue, String> {
+    let mut out = [0; 8];
+    let out = &mut out[..convert.to().size_bytes()];
+    // No object is 0, which is also what lies where nothing is stored.
+    convert
+        .row(fill.bytes(from.size_bytes()), out, 0)
+        .map_err(|e| format!("the layer's fill value: {e}"))?;
+    Ok(FillValue::from_le_bytes(out).unwrap_or_default())
+}
+
+/// `fill` in the type `to`, which must hold it exactly (to the nearest, for floating point).
+fn fill_value(fill: f64, to: DataType) -> Result<FillValue, String> {
+    let transform = Transform::None;
+    let convert = Convert::new(&transform, DataType::Float64, Some(to))?;
+    let mut out = [0; 8];
+    let out = &mut out[..to.size_bytes()];
+    let whole = to.name().starts_with("float") || fill.fract() == 0.0;
+    match convert.row(&fill.to_le_bytes(), out, 0) {
+        Ok(()) if whole => Ok(FillValue::from_le_bytes(out).unwrap_or_default()),
+        _ => Err(format!("`fill` is {fill}, expected a value of {to}")),
+    }
+}
+
+/// The volume for messages: where it lies and what it holds.
+fn kind_of(volume: &dyn Volume) -> String {
+    let meta = volume.meta();
+    let (data_type, channels) = (meta.data_type, meta.channels);
+    format!("{} ({data_type}, {channels} channel(s))", volume.describe())
+}
