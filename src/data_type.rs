@@ -60,6 +60,11 @@ impl DataType {
         }
     }
 
+    /// Whether its values are floating point numbers.
+    pub fn is_float(self) -> bool {
+        matches!(self, Self::Float32 | Self::Float64)
+    }
+
     /// Bytes of a value.
     pub fn size_bytes(self) -> usize {
         match self {
@@ -88,6 +93,23 @@ impl DataType {
         }
     }
 }
+
+/// Runs `$body` with `$T` standing for the Rust type of `$data_type`'s values.
+macro_rules! with_type {
+    ($data_type:expr, $T:ident => $body:expr) => {
+        with_type!(@arms $data_type, $T, $body, UInt8 u8, UInt16 u16, UInt32 u32, UInt64 u64,
+            Int8 i8, Int16 i16, Int32 i32, Int64 i64, Float32 f32, Float64 f64)
+    };
+    (@arms $data_type:expr, $T:ident, $body:expr, $($name:ident $type:ty),*) => {
+        match $data_type {
+            $($crate::data_type::DataType::$name => {
+                type $T = $type;
+                $body
+            })*
+        }
+    };
+}
+pub(crate) use with_type;
 
 impl fmt::Display for DataType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
