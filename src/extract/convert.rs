@@ -6,13 +6,12 @@
 // Until windows are cut by it.
 #![cfg_attr(not(test), expect(dead_code))]
 
-mod cast;
 #[cfg(test)]
 mod tests;
 
+use super::cast::{Cast, Computed};
 use crate::config::Transform;
 use crate::data_type::{DataType, with_type};
-use cast::{Cast, Computed};
 
 /// How values of one type become values of another.
 #[derive(Clone, Debug)]
