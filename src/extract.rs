@@ -5,6 +5,7 @@
 //! beforehand which shards need it. What a shard holds depends on the plan and the sources alone, not on
 //! threads or on what was finished before.
 
+mod cast;
 mod convert;
 mod converted;
 mod cut;

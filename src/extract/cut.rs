@@ -62,9 +62,7 @@ impl Cutter<'_> {
         let any = match (cut.inside, cut.is_resampled()) {
             (true, _) => Ok(self.mark_inside(wanted, &out, &mut buffer)),
             (false, false) => self.gather(wanted, &out, fill_value, &mut buffer, scratch, missing),
-            (false, true) => {
-                self.resample(wanted, &out, fill_value, &mut buffer, scratch, missing)
-            }
+            (false, true) => self.resample(wanted, &out, fill_value, &mut buffer, scratch, missing),
         };
         scratch.window = buffer;
         any
@@ -181,10 +179,14 @@ impl Cutter<'_> {
     ) -> Result<bool, ExtractError> {
         let source = self.plan.source_of(wanted.array, wanted.sample);
         let meta = self.sources.volumes[source].meta();
-        let resample = self
+        let resampled = self
             .sources
-            .resample(self.plan, wanted.array, wanted.sample);
-        let source_box = resample.source_box();
+            .resampled(self.plan, wanted.array, wanted.sample);
+        let Some(resampled) = resampled else {
+            fill_value.fill(out.value_bytes, buffer);
+            return Ok(false);
+        };
+        let source_box = resampled.source_box();
         let from = Region {
             covers: &source_box,
             channels: out.channels,
@@ -207,6 +209,10 @@ impl Cutter<'_> {
                 },
             )
             .and_then(|any_stored| {
+                if !resampled.is_supported() {
+                    // Not what an earlier window left there: it may be no value of this array.
+                    meta.fill_value.fill(from.value_bytes, &mut made);
+                }
                 resampled.apply(out.channels, &voxels, &mut made);
                 match self.sources.convert(wanted.array, source) {
                     None => buffer.copy_from_slice(&made),

@@ -128,8 +128,13 @@ impl Sources {
         array: usize,
         sample: &Sample,
     ) -> Option<ResampledWindow> {
-        let resample = self.arrays[array].resample_of_group.get(plan.group_of(sample))?;
-        let bounds = self.volumes[plan.source_of(array, sample)].meta().grid.bounds();
+        let resample = self.arrays[array]
+            .resample_of_group
+            .get(plan.group_of(sample))?;
+        let bounds = self.volumes[plan.source_of(array, sample)]
+            .meta()
+            .grid
+            .bounds();
         resample.window(&plan.window_of(array, sample), bounds)
     }
 

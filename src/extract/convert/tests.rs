@@ -1,0 +1,334 @@
+//! Rows against a reference that looks at one value at a time.
+
+use super::*;
+use crate::config::{MissingObject, ObjectAt, ObjectPoint, Scale};
+use proptest::prelude::*;
+
+/// A value, exactly.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Exact {
+    Whole(i128),
+    Real(f64),
+}
+
+fn read(t: DataType, v: &[u8]) -> Exact {
+    fn le<const N: usize>(v: &[u8]) -> [u8; N] {
+        v.try_into().unwrap()
+    }
+    match t {
+        DataType::UInt8 => Exact::Whole(u8::from_le_bytes(le(v)).into()),
+        DataType::UInt16 => Exact::Whole(u16::from_le_bytes(le(v)).into()),
+        DataType::UInt32 => Exact::Whole(u32::from_le_bytes(le(v)).into()),
+        DataType::UInt64 => Exact::Whole(u64::from_le_bytes(le(v)).into()),
+        DataType::Int8 => Exact::Whole(i8::from_le_bytes(le(v)).into()),
+        DataType::Int16 => Exact::Whole(i16::from_le_bytes(le(v)).into()),
+        DataType::Int32 => Exact::Whole(i32::from_le_bytes(le(v)).into()),
+        DataType::Int64 => Exact::Whole(i64::from_le_bytes(le(v)).into()),
+        DataType::Float32 => Exact::Real(f32::from_le_bytes(le(v)).into()),
+        DataType::Float64 => Exact::Real(f64::from_le_bytes(le(v))),
+    }
+}
+
+fn range(t: DataType) -> (i128, i128) {
+    let bits = t.size_bytes() * 8;
+    match t.name().starts_with('u') {
+        true => (0, (1 << bits) - 1),
+        false => (-(1 << (bits - 1)), (1 << (bits - 1)) - 1),
+    }
+}
+
+/// What the value is as a `t`, if it fits.
+fn write(value: Exact, t: DataType) -> Option<Vec<u8>> {
+    let bytes = match (t, value) {
+        (DataType::Float32, Exact::Whole(v)) => (v as f32).to_le_bytes().to_vec(),
+        (DataType::Float64, Exact::Whole(v)) => (v as f64).to_le_bytes().to_vec(),
+        (DataType::Float32, Exact::Real(v)) => {
+            if v.is_finite() && (v as f32).is_infinite() {
+                return None;
+            }
+            (v as f32).to_le_bytes().to_vec()
+        }
+        (DataType::Float64, Exact::Real(v)) => v.to_le_bytes().to_vec(),
+        (_, Exact::Real(v)) if v.is_nan() => return None,
+        // Saturates far beyond every type.
+        (_, Exact::Real(v)) => return write(Exact::Whole(v.round_ties_even() as i128), t),
+        (_, Exact::Whole(v)) => {
+            let (min, max) = range(t);
+            if !(min..=max).contains(&v) {
+                return None;
+            }
+            v.to_le_bytes()[..t.size_bytes()].to_vec()
+        }
+    };
+    Some(bytes)
+}
+
+/// What becomes of one value.
+fn expected(transform: &Transform, value: Exact, to: DataType, object: u64) -> Option<Vec<u8>> {
+    let is = |wanted: u64| value == Exact::Whole(wanted.into());
+    let set = match (transform, value) {
+        (Transform::None, _) => return write(value, to),
+        (Transform::Scale(s), _) => {
+            let value = match value {
+                Exact::Whole(v) => v as f64,
+                Exact::Real(v) => v,
+            };
+            let scaled = value * s.multiply + s.add;
+            let became_infinite = to.is_float() && scaled.is_infinite() && !value.is_infinite();
+            return (!became_infinite)
+                .then(|| write(Exact::Real(scaled), to))
+                .flatten();
+        }
+        (Transform::Nonzero, Exact::Whole(v)) => v != 0,
+        (Transform::Nonzero, Exact::Real(v)) => v != 0.0,
+        (Transform::Equals(wanted), _) => is(*wanted),
+        (Transform::In(wanted), _) => wanted.iter().any(|w| is(*w)),
+        (Transform::Threshold(t), Exact::Whole(v)) => {
+            // Both are whole from here on: `t as i128` is exact or far out of range.
+            v >= t.ceil() as i128
+        }
+        (Transform::Threshold(t), Exact::Real(v)) => v >= *t,
+        (Transform::ObjectAt(_), _) => {
+            object != 0
+                && matches!(value, Exact::Whole(v) if v == object.into() || (v < 0 && v == (object as i64).into()))
+        }
+        (Transform::Inside, _) => true,
+    };
+    write(Exact::Whole(set.into()), to)
+}
+
+fn object_at() -> Transform {
+    Transform::ObjectAt(ObjectAt {
+        point: ObjectPoint::Anchor,
+        radius_nm: 0.0,
+        missing: MissingObject::Keep,
+    })
+}
+
+/// Values of every type among which those at the types' edges are frequent.
+fn row(t: DataType) -> impl Strategy<Value = Vec<u8>> {
+    let edges = vec![
+        0.0, -0.0, 0.5, 1.5, 2.5, 254.5, 255.5, -0.5, -1.0, 127.5, 1e10, -1e10, 1e300, 4e9, 9e15,
+        4.6e15,
+    ]
+    .into_iter()
+    .chain([
+        f64::NAN,
+        f64::INFINITY,
+        f64::NEG_INFINITY,
+        1.8e19,
+        9.3e18,
+        3.5e38,
+        65535.5,
+    ]);
+    let real = prop_oneof![
+        prop::sample::select(edges.collect::<Vec<_>>()),
+        -300.0f64..300.0,
+        any::<f64>(),
+    ];
+    let (min, max) = range(if t.is_float() { DataType::Int64 } else { t });
+    let whole = prop_oneof![
+        (-3i128..300).prop_map(move |v| v.clamp(min, max)),
+        (0u32..64, -2i128..3).prop_map(move |(k, d)| ((1i128 << k) + d).clamp(min, max)),
+        min..=max,
+    ];
+    let value = match t.is_float() {
+        true => real
+            .prop_map(move |v| match t {
+                DataType::Float32 => (v as f32).to_le_bytes().to_vec(),
+                _ => v.to_le_bytes().to_vec(),
+            })
+            .boxed(),
+        false => whole
+            .prop_map(move |v| v.to_le_bytes()[..t.size_bytes()].to_vec())
+            .boxed(),
+    };
+    prop::collection::vec(value, 0..600).prop_map(|values| values.concat())
+}
+
+fn typed_row() -> impl Strategy<Value = (DataType, Vec<u8>)> {
+    prop::sample::select(&DataType::ALL[..]).prop_flat_map(|t| row(t).prop_map(move |r| (t, r)))
+}
+
+fn transform() -> impl Strategy<Value = Transform> {
+    let label = prop_oneof![
+        0u64..300,
+        any::<u64>(),
+        (0u32..64).prop_map(|k| (1 << k) - 1)
+    ];
+    let scale = prop_oneof![Just(1.0), Just(0.5), Just(1e30), -300.0f64..300.0];
+    prop_oneof![
+        Just(Transform::None),
+        Just(Transform::Nonzero),
+        Just(Transform::Inside),
+        Just(object_at()),
+        label.clone().prop_map(Transform::Equals),
+        prop::collection::vec(label, 1..20).prop_map(Transform::In),
+        prop_oneof![-300.0f64..300.0, -2e19f64..2e19, Just(0.0), Just(255.0)]
+            .prop_map(Transform::Threshold),
+        (scale.clone(), scale)
+            .prop_map(|(multiply, add)| Transform::Scale(Scale { multiply, add })),
+    ]
+}
+
+/// The row's result must be that of each value; the first that does not fit must be named.
+fn agrees(
+    transform: &Transform,
+    from: DataType,
+    to: DataType,
+    row: &[u8],
+    object: u64,
+) -> Result<(), TestCaseError> {
+    let convert = match Convert::new(transform, from, Some(to)) {
+        Ok(convert) => convert,
+        Err(problem) => {
+            let named = ["`equals`", "`in`", "`object_at`"]
+                .iter()
+                .any(|n| problem.contains(n));
+            prop_assert!(from.is_float() && named, "{}", problem);
+            return Ok(());
+        }
+    };
+    let values = row.chunks_exact(from.size_bytes());
+    let mut out = vec![77; values.len() * to.size_bytes()];
+    let result = convert.row(row, &mut out, object);
+    let mut wanted = Vec::new();
+    for v in values {
+        match expected(transform, read(from, v), to, object) {
+            Some(bytes) => wanted.push(bytes),
+            None => {
+                let error = result.unwrap_err();
+                let named = match read(from, v) {
+                    Exact::Whole(v) => v.to_string(),
+                    Exact::Real(v) if from == DataType::Float32 => (v as f32).to_string(),
+                    Exact::Real(v) => v.to_string(),
+                };
+                prop_assert_eq!((error.value, error.from, error.to), (named, from, to));
+                return Ok(());
+            }
+        }
+    }
+    prop_assert_eq!(result, Ok(()));
+    for (i, (out, wanted)) in out.chunks_exact(to.size_bytes()).zip(&wanted).enumerate() {
+        let same_nan = matches!((read(to, out), read(to, wanted)),
+            (Exact::Real(a), Exact::Real(b)) if a.is_nan() && b.is_nan());
+        prop_assert!(
+            same_nan || out == wanted,
+            "value {} of {}: {:?}",
+            i,
+            from,
+            out
+        );
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1500))]
+
+    #[test]
+    fn a_row_becomes_what_each_of_its_values_becomes(
+        (from, row) in typed_row(), transform in transform(), object in prop_oneof![0u64..5, any::<u64>()],
+    ) {
+        for to in DataType::ALL {
+            agrees(&transform, from, to, &row, object)?;
+        }
+    }
+
+    #[test]
+    fn the_object_of_a_voxel_is_found_in_its_row((from, row) in typed_row(), at in any::<prop::sample::Index>()) {
+        prop_assume!(!row.is_empty() && !from.is_float());
+        let values: Vec<_> = row.chunks_exact(from.size_bytes()).collect();
+        let convert = Convert::new(&object_at(), from, None).unwrap();
+        let object = convert.object_of(values[at.index(values.len())]);
+        let mut out = vec![9; values.len()];
+        convert.row(&row, &mut out, object).unwrap();
+        let wanted = values[at.index(values.len())];
+        for (v, set) in values.iter().zip(out) {
+            prop_assert_eq!(set == 1, object != 0 && *v == wanted);
+        }
+    }
+}
+
+#[test]
+fn small_whole_numbers_become_every_type_and_each_edge_is_an_error() {
+    for from in DataType::ALL {
+        for to in DataType::ALL {
+            let row: Vec<u8> = (0..100)
+                .flat_map(|v| write(Exact::Whole(v), from).unwrap())
+                .collect();
+            agrees(&Transform::None, from, to, &row, 0).unwrap();
+            if to.is_float() {
+                continue;
+            }
+            let (min, max) = range(to);
+            for v in [min - 1, min, max, max + 1] {
+                if let Some(row) = write(Exact::Whole(v), from) {
+                    agrees(&Transform::None, from, to, &row, 0).unwrap();
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_value_that_does_not_fit_is_named() {
+    let convert = Convert::new(&Transform::None, DataType::UInt32, Some(DataType::UInt16)).unwrap();
+    let row = [7u32, 70_000, 80_000].map(u32::to_le_bytes).concat();
+    let error = convert.row(&row, &mut [0; 6], 0).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the value 70000 of a uint32 layer does not fit in uint16"
+    );
+    let scale = Transform::Scale(Scale {
+        multiply: 2.0,
+        add: 0.5,
+    });
+    let convert = Convert::new(&scale, DataType::UInt8, Some(DataType::UInt8)).unwrap();
+    let error = convert.row(&[9, 200], &mut [0; 2], 0).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the value 200 of a uint8 layer becomes 400.5, which does not fit in uint8"
+    );
+}
+
+#[test]
+fn thresholds_and_labels_beyond_2_to_53_are_exact() {
+    let row = [(1u64 << 53), (1 << 53) + 1, u64::MAX]
+        .map(u64::to_le_bytes)
+        .concat();
+    let mut out = [9; 3];
+    let equals = Transform::Equals((1 << 53) + 1);
+    let convert = Convert::new(&equals, DataType::UInt64, None).unwrap();
+    convert.row(&row, &mut out, 0).unwrap();
+    assert_eq!(out, [0, 1, 0]);
+    let threshold = Transform::Threshold(9_007_199_254_740_994.0);
+    let convert = Convert::new(&threshold, DataType::UInt64, None).unwrap();
+    convert.row(&row, &mut out, 0).unwrap();
+    assert_eq!(out, [0, 0, 1]);
+}
+
+#[test]
+fn types_come_from_the_transform_where_none_is_asked_for() {
+    let to = |t: &Transform| Convert::new(t, DataType::UInt32, None).unwrap().to();
+    let scale = Transform::Scale(Scale {
+        multiply: 1.0,
+        add: 0.0,
+    });
+    assert_eq!(to(&Transform::None), DataType::UInt32);
+    assert_eq!(to(&scale), DataType::Float32);
+    assert_eq!(to(&Transform::Nonzero), DataType::UInt8);
+    assert_eq!(to(&Transform::Inside), DataType::UInt8);
+    let same = Convert::new(&Transform::None, DataType::Int8, Some(DataType::Int8)).unwrap();
+    assert!(same.is_identity() && !same.needs_object());
+    assert!(
+        Convert::new(&object_at(), DataType::Int8, None)
+            .unwrap()
+            .needs_object()
+    );
+    let problem = Convert::new(&Transform::Equals(1), DataType::Float32, None).unwrap_err();
+    assert_eq!(
+        problem,
+        "`equals` compares whole numbers, found a float32 layer, expected one of an integer type"
+    );
+}
