@@ -54,6 +54,28 @@ fn the_page_on_configs_lists_every_key_of_the_schema() {
 }
 
 #[test]
+fn the_page_names_every_transform_and_every_key_of_a_choice() {
+    let (schema, docs) = (Config::schema(), docs());
+    let definition = |name: &str| &schema["$defs"][name];
+    let forms = definition("Transform")["oneOf"].as_array().unwrap();
+    let mut found = 0;
+    for form in forms {
+        let named = form["const"].as_str().map(|name| format!("\"{name}\""));
+        let object = form["properties"].as_object();
+        let key = object.map(|o| format!("{{\"{}\":", o.keys().next().unwrap()));
+        let text = named.or(key).unwrap();
+        assert!(docs.contains(&text), "docs/config.md has no {text}");
+        found += 1;
+    }
+    assert!(found >= 8, "{found}");
+    let keys = names(&definition("ChoiceConfig")["properties"]);
+    assert!(keys.len() >= 6, "{keys:?}");
+    for key in keys {
+        assert!(docs.contains(&format!("\n| `{key}` |")), "no row for `{key}`");
+    }
+}
+
+#[test]
 fn the_example_on_the_page_parses() {
     let docs = docs();
     let example = docs
