@@ -20,6 +20,7 @@ mod reader;
 mod receipt;
 mod seal;
 mod shard;
+mod statistics;
 
 pub use columns::{Column, ColumnValues, SampleIndex};
 pub use error::DatasetError;
