@@ -410,10 +410,11 @@ fn client(root: &str) -> object_store::Result<Arc<dyn ObjectStore>> {
             )
         }
         _ => {
+            // object_store keeps to HTTP/1.1 unless told; with TLS the server chooses.
             let builder = HttpBuilder::new().with_url(root);
             Arc::new(
                 builder
-                    .with_client_options(options)
+                    .with_client_options(options.with_allow_http2())
                     .with_retry(retry)
                     .build()?,
             )
