@@ -7,6 +7,7 @@
 mod compression;
 mod document;
 mod local;
+mod network;
 mod remote;
 mod url;
 
@@ -17,6 +18,7 @@ pub use compression::Compression;
 pub(crate) use compression::looks_like_gzip;
 pub use document::{DocumentError, parse_document, read_document};
 pub use local::LocalStore;
+pub use network::Network;
 pub use remote::RemoteLocation;
 pub use url::{Location, LocationError, SourceUrl};
 
@@ -74,14 +76,16 @@ pub enum StorageError {
         limit_bytes: u64,
     },
     /// A server could not be asked, or did not answer well.
-    #[error("cannot read {url}: {problem} ({advice})")]
+    #[error("cannot read {url}: {problem}; {advice}")]
     Remote {
         /// The object's URL.
         url: String,
+        /// The HTTP status, where the server answered with an error.
+        status: Option<u16>,
         /// What was tried and what came of it.
         problem: String,
         /// What to do.
-        advice: &'static str,
+        advice: String,
     },
     /// The object ends before the bytes that are needed do.
     #[error(

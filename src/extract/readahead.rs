@@ -6,10 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, mpsc};
 use std::thread::Scope;
 
+use crate::storage::Network;
 use crate::volume::{BlockCache, BlockKey};
-
-/// Requests that are in flight at once.
-const REQUESTS: usize = 32;
 
 /// Most blocks that each computing thread is ahead of itself.
 const DEPTH: usize = 32;
@@ -49,7 +47,7 @@ impl ReadAhead {
         block_bytes: u64,
         spare_bytes: u64,
     ) -> Self {
-        for _ in 0..REQUESTS {
+        for _ in 0..Network::chosen().requests {
             scope.spawn(move || {
                 let next = || receiver.lock().ok()?.recv().ok();
                 while let Some(key) = next() {
