@@ -6,6 +6,7 @@
 //! elapsed time, what the server said, and what to do ([`trouble`]).
 
 mod client;
+mod credentials;
 mod get;
 mod location;
 mod trouble;

@@ -1,3 +1,4 @@
+mod buckets;
 mod server;
 
 use std::io::Write;
