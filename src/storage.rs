@@ -6,7 +6,10 @@
 
 mod compression;
 mod document;
+mod forbidden;
 mod local;
+#[cfg(test)]
+pub(crate) mod loopback;
 mod network;
 mod remote;
 mod url;
@@ -16,7 +19,9 @@ use std::ops::Range;
 
 pub use compression::Compression;
 pub(crate) use compression::looks_like_gzip;
+pub(crate) use document::looks_like_html;
 pub use document::{DocumentError, parse_document, read_document};
+pub(crate) use forbidden::forbidden_is_missing;
 pub use local::LocalStore;
 pub use network::Network;
 pub use remote::RemoteLocation;

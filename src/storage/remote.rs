@@ -34,7 +34,7 @@ impl RemoteStore {
     }
 
     /// As [`RemoteStore::new`]; `network` counts where the server is not known yet.
-    fn with(location: &RemoteLocation, network: Network) -> Self {
+    pub(super) fn with(location: &RemoteLocation, network: Network) -> Self {
         Self {
             client: Client::of(&location.root, network),
             location: location.clone(),

@@ -114,15 +114,15 @@ impl Environment {
 
     /// CloudVolume's secret called `name`, in the folders that it looks through.
     fn secret(&self, name: &str) -> Option<PathBuf> {
-        let own = self.get("CLOUD_VOLUME_DIR").map(PathBuf::from);
-        let mut folders = Vec::new();
-        for base in own.iter().chain(&self.home) {
-            folders.push(base.join(".cloudvolume/secrets"));
-        }
-        folders.extend(own.map(|own| own.join("secrets")));
-        folders.extend(self.home.as_ref().map(|h| h.join(".cloudfiles/secrets")));
-        let mut files = folders.into_iter().map(|folder| folder.join(name));
-        files.find(|file| file.is_file())
+        let own = self.get("CLOUD_VOLUME_DIR").map(Path::new);
+        let below = |base: Option<&Path>, folder: &str| Some(base?.join(folder).join(name));
+        let files = [
+            below(own, ".cloudvolume/secrets"),
+            below(own, "secrets"),
+            below(self.home.as_deref(), ".cloudvolume/secrets"),
+            below(self.home.as_deref(), ".cloudfiles/secrets"),
+        ];
+        files.into_iter().flatten().find(|file| file.is_file())
     }
 }
 

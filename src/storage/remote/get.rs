@@ -43,7 +43,7 @@ impl RemoteStore {
     ) -> Result<bool, StorageError> {
         into.clear();
         let url = self.describe(key);
-        let (client, path) = self.ready(key, &url)?;
+        let (client, path, query) = self.ready(key, &url)?;
         let runtime = runtime().map_err(|e| trouble::not_asked(&url, &e, NO_THREADS))?;
         let question = Question {
             method: "GET",
@@ -52,7 +52,7 @@ impl RemoteStore {
             range: range.clone(),
             limit_bytes,
             start: Instant::now(),
-            wire: Wire::new(range.is_none()),
+            wire: Wire::new(range.is_none(), query.as_deref()),
         };
         let mut tries = 0;
         loop {
@@ -80,7 +80,7 @@ impl RemoteStore {
     /// The object's size; `None` where there is no such object.
     pub(super) fn head(&self, key: &str) -> Result<Option<u64>, StorageError> {
         let url = self.describe(key);
-        let (client, path) = self.ready(key, &url)?;
+        let (client, path, query) = self.ready(key, &url)?;
         let runtime = runtime().map_err(|e| trouble::not_asked(&url, &e, NO_THREADS))?;
         let mut question = Question {
             method: "HEAD",
@@ -89,7 +89,7 @@ impl RemoteStore {
             range: None,
             limit_bytes: 0,
             start: Instant::now(),
-            wire: Wire::new(true),
+            wire: Wire::new(true, query.as_deref()),
         };
         let head = GetOptions::new().with_head(true);
         match runtime.block_on(question.answer(&path, head)) {
@@ -109,7 +109,7 @@ impl RemoteStore {
         }
         question.method = "GET";
         question.range = Some(0..1);
-        question.wire = Wire::new(false);
+        question.wire = Wire::new(false, query.as_deref());
         let first = GetOptions::new().with_range(Some(GetRange::Bounded(0..1)));
         match runtime.block_on(question.answer(&path, first)) {
             Ok(Some(_)) if question.wire.has_no_length() => Err(trouble::not_asked(
@@ -129,9 +129,13 @@ impl RemoteStore {
         }
     }
 
-    /// What to ask with, and for what.
-    fn ready(&self, key: &str, url: &str) -> Result<(&Client, Path), StorageError> {
-        let inside = key.split('/').all(|step| !matches!(step, "" | "." | ".."));
+    /// What to ask with, for what, and what of it.
+    fn ready(&self, key: &str, url: &str) -> Result<(&Client, Path, Option<String>), StorageError> {
+        let name = match key.split_once('?') {
+            Some((name, _query)) if self.location.is_http() => name,
+            _ => key,
+        };
+        let inside = name.split('/').all(|step| !matches!(step, "" | "." | ".."));
         if !inside {
             return Err(StorageError::KeyLeavesRoot {
                 key: key.to_owned(),
@@ -139,9 +143,10 @@ impl RemoteStore {
             });
         }
         let client = self.client(url)?;
-        let path = self.location.join(key).object_path();
+        let location = self.location.join(key);
+        let path = location.object_path();
         let path = path.map_err(|e| trouble::not_asked(url, &e, "check the URL"))?;
-        Ok((client, path))
+        Ok((client, path, location.query().map(str::to_owned)))
     }
 }
 

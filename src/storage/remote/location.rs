@@ -21,15 +21,15 @@ impl RemoteLocation {
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
         (!authority.is_empty()).then(|| Self {
             root: format!("{scheme}://{authority}"),
-            path: normal(path),
+            path: normal(path, scheme.starts_with("http")),
         })
     }
 
     /// The place that `path`, found in a document in this folder, means.
     pub(in crate::storage) fn join(&self, path: &str) -> Self {
         let joined = match path.strip_prefix('/') {
-            Some(absolute) => normal(absolute),
-            None => normal(&format!("{}/{path}", self.path)),
+            Some(absolute) => normal(absolute, self.is_http()),
+            None => normal(&format!("{}/{path}", self.path), self.is_http()),
         };
         Self {
             root: self.root.clone(),
@@ -37,9 +37,12 @@ impl RemoteLocation {
         }
     }
 
-    /// The folder that this is in, and the last step of its path.
+    /// The folder that this is in, and the last step of its path with what is asked of it (`?...`).
     pub(in crate::storage) fn split(&self) -> (Self, String) {
-        let (folder, name) = self.path.rsplit_once('/').unwrap_or(("", &self.path));
+        let (path, _) = self.split_query();
+        let name_at = path.rfind('/').map_or(0, |at| at + 1);
+        let (folder, name) = self.path.split_at(name_at);
+        let folder = folder.trim_end_matches('/');
         let folder = Self {
             root: self.root.clone(),
             path: folder.to_owned(),
@@ -47,20 +50,39 @@ impl RemoteLocation {
         (folder, name.to_owned())
     }
 
+    /// The path, and of http(s) what stands behind its `?`. Names of objects in buckets may have one.
+    fn split_query(&self) -> (&str, Option<&str>) {
+        match self.path.split_once('?') {
+            Some((path, query)) if self.is_http() => (path, Some(query)),
+            _ => (&self.path, None),
+        }
+    }
+
+    pub(super) fn is_http(&self) -> bool {
+        self.root.starts_with("http")
+    }
+
+    /// What is asked of the object, for the request's URL.
+    pub(super) fn query(&self) -> Option<&str> {
+        self.split_query().1
+    }
+
     /// The path as `object_store` takes it. URLs of http(s) are percent-encoded, which it does itself; keys in
     /// buckets are not.
     pub(super) fn object_path(&self) -> Result<Path, String> {
-        let is_http = self.root.starts_with("http");
-        let path = match is_http {
-            true => percent_decode_str(&self.path).decode_utf8_lossy(),
-            false => self.path.as_str().into(),
+        let (path, _) = self.split_query();
+        let path = match self.is_http() {
+            true => percent_decode_str(path).decode_utf8_lossy(),
+            false => path.into(),
         };
         Path::parse(path).map_err(|e| e.to_string())
     }
 }
 
-/// The path without empty, `.` and `..` steps; none of them leads above the root.
-fn normal(path: &str) -> String {
+/// The path without empty, `.` and `..` steps, of which none leads above the root; a query stays as it is.
+fn normal(path: &str, may_ask: bool) -> String {
+    let query = path.find('?').filter(|_| may_ask).unwrap_or(path.len());
+    let (path, query) = path.split_at(query);
     let mut steps = Vec::new();
     for step in path.split('/') {
         match step {
@@ -71,7 +93,7 @@ fn normal(path: &str) -> String {
             step => steps.push(step),
         }
     }
-    steps.join("/")
+    steps.join("/") + query
 }
 
 impl fmt::Display for RemoteLocation {

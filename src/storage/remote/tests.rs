@@ -1,11 +1,11 @@
 mod buckets;
-mod server;
 
 use std::io::Write;
 use std::time::Instant;
 
 use super::*;
-use server::*;
+use crate::storage::forbidden_is_missing;
+use crate::storage::loopback::*;
 
 const HELLO: &[u8] = b"hello world";
 
@@ -368,6 +368,19 @@ fn a_refusal_says_what_to_do_and_is_not_retried() {
 }
 
 #[test]
+fn a_403_means_missing_where_that_is_said() {
+    let server = serve(|_, _| reply("403 Forbidden", "", b""));
+    let store = forbidden_is_missing(Arc::new(server.store()));
+    let mut bytes = Vec::new();
+    assert!(!store.read("a", 5, &mut bytes).unwrap());
+    assert!(!store.read_range("a", 0..5, &mut bytes).unwrap());
+    assert_eq!(store.size("a").unwrap(), None);
+    let server = serve(|_, _| reply("401 Unauthorized", "", b""));
+    let store = forbidden_is_missing(Arc::new(server.store()));
+    assert!(store.read("a", 5, &mut bytes).is_err());
+}
+
+#[test]
 fn a_server_that_cannot_be_reached_is_told_by_its_trouble() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -410,6 +423,16 @@ fn a_url_is_asked_for_as_it_is_written() {
     let place = store(&format!("{}/~me/a%20b/x+y", server.url));
     assert!(place.read("c", 100, &mut bytes).unwrap());
     assert_eq!(bytes, b"GET /~me/a%20b/x+y/c HTTP/1.1");
+    let url = format!("{}//v1/../v2/state?url=https://x/../y%20z", server.url);
+    let here = crate::storage::Location::Local("".into());
+    let (folder, name) = here.resolve(&url).unwrap().split_file().unwrap();
+    assert!(folder.open().read(&name, 100, &mut bytes).unwrap());
+    assert_eq!(bytes, b"GET /v2/state?url=https://x/../y%20z HTTP/1.1");
+    let e = here
+        .resolve("https://me:hidden@host/x")
+        .unwrap_err()
+        .to_string();
+    assert!(e.contains("password") && !e.contains("hidden"), "{e}");
 }
 
 #[test]

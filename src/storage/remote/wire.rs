@@ -44,6 +44,8 @@ const NO_LENGTH: u64 = i64::MAX as u64;
 pub(super) struct Wire {
     /// Whether the whole object is asked for, so that it may come compressed.
     whole: bool,
+    /// What stands behind the `?` of the URL.
+    query: Option<String>,
     log: Mutex<Log>,
 }
 
@@ -96,9 +98,10 @@ pub(super) enum Failure {
 }
 
 impl Wire {
-    pub(super) fn new(whole: bool) -> Arc<Self> {
+    pub(super) fn new(whole: bool, query: Option<&str>) -> Arc<Self> {
         Arc::new(Self {
             whole,
+            query: query.map(str::to_owned),
             log: Mutex::default(),
         })
     }
@@ -202,6 +205,11 @@ impl HttpService for Watched {
         };
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static(encoding));
         headers.extend(self.header.clone());
+        if let Some(query) = &wire.query {
+            let url = format!("{}?{query}", request.uri());
+            let url = url.parse();
+            *request.uri_mut() = url.map_err(|e| HttpError::new(HttpErrorKind::Decode, e))?;
+        }
         wire.begin();
         let response = match self.inner.execute(request).await {
             Ok(response) => response,

@@ -6,20 +6,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use crate::storage::remote::{RemoteLocation, RemoteStore};
-use crate::storage::{Network, StorageError, Store};
+use super::remote::RemoteStore;
+use super::{Network, RemoteLocation, StorageError, Store};
 
 /// How long the server may be silent in tests; it is silent for longer.
 const IDLE: Duration = Duration::from_millis(300);
-pub(super) const SILENCE: Duration = Duration::from_millis(1200);
+pub(crate) const SILENCE: Duration = Duration::from_millis(1200);
 
-pub(super) struct Server {
+pub(crate) struct Server {
     pub url: String,
     requests: Arc<AtomicUsize>,
 }
 
 /// What is asked.
-pub(super) struct Request {
+pub(crate) struct Request {
     /// `GET /path HTTP/1.1`.
     pub first: String,
     /// The headers, in small letters.
@@ -41,14 +41,14 @@ impl Request {
 }
 
 /// Serves `answer(n, the n-th request)`, each on a connection of its own.
-pub(super) fn serve(answer: impl Fn(usize, &Request) -> Vec<u8> + Send + Sync + 'static) -> Server {
+pub(crate) fn serve(answer: impl Fn(usize, &Request) -> Vec<u8> + Send + Sync + 'static) -> Server {
     serve_by(move |n, request, stream| {
         let _ = stream.write_all(&answer(n, request));
     })
 }
 
 /// Serves what `answer` writes to the stream.
-pub(super) fn serve_by(
+pub(crate) fn serve_by(
     answer: impl Fn(usize, &Request, &mut TcpStream) + Send + Sync + 'static,
 ) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -76,12 +76,12 @@ pub(super) fn serve_by(
 }
 
 /// An answer with its Content-Length.
-pub(super) fn reply(status: &str, headers: &str, body: &[u8]) -> Vec<u8> {
+pub(crate) fn reply(status: &str, headers: &str, body: &[u8]) -> Vec<u8> {
     let length = format!("Content-Length: {}\r\n{headers}", body.len());
     reply_without_length(status, &length, body)
 }
 
-pub(super) fn reply_without_length(status: &str, headers: &str, body: &[u8]) -> Vec<u8> {
+pub(crate) fn reply_without_length(status: &str, headers: &str, body: &[u8]) -> Vec<u8> {
     let head = format!("HTTP/1.1 {status}\r\nConnection: close\r\n{headers}\r\n");
     let mut bytes = head.into_bytes();
     bytes.extend_from_slice(body);
@@ -89,7 +89,7 @@ pub(super) fn reply_without_length(status: &str, headers: &str, body: &[u8]) -> 
 }
 
 /// `bytes` without the last `n`.
-pub(super) fn cut(mut bytes: Vec<u8>, n: usize) -> Vec<u8> {
+pub(crate) fn cut(mut bytes: Vec<u8>, n: usize) -> Vec<u8> {
     bytes.truncate(bytes.len() - n);
     bytes
 }
@@ -101,7 +101,7 @@ impl Server {
     }
 
     /// What lies below `/layer`.
-    pub fn store(&self) -> RemoteStore {
+    pub(super) fn store(&self) -> RemoteStore {
         store(&format!("{}/layer", self.url))
     }
 
