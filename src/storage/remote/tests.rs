@@ -326,7 +326,7 @@ fn a_silent_server_is_given_up_after_a_few_tries() {
         let clock = Instant::now();
         let e = server.read(11).unwrap_err();
         assert!(
-            e.contains("GET (4 tries, ") && e.contains("said nothing for 0.3 s"),
+            e.contains("GET (4 tries, ") && e.contains("127.0.0.1 said nothing for 0.3 s"),
             "{e}"
         );
         assert!(e.contains("--idle-timeout"), "{e}");
@@ -392,10 +392,13 @@ fn a_server_that_cannot_be_reached_is_told_by_its_trouble() {
     let e = read(&format!("http://{address}"));
     assert!(e.contains("(4 tries, ") && e.contains("refused"), "{e}");
     let e = read("http://pointshard.invalid");
-    assert!(e.contains("the name of the host is not known"), "{e}");
+    assert!(
+        e.contains("the name of the host pointshard.invalid is not known"),
+        "{e}"
+    );
     let server = serve(|_, _| reply("200 OK", "", HELLO));
     let e = read(&server.url.replace("http:", "https:"));
-    assert!(e.contains("no secure connection"), "{e}");
+    assert!(e.contains("no secure connection to 127.0.0.1"), "{e}");
 }
 
 #[test]

@@ -64,7 +64,7 @@ impl Question<'_> {
             }
             .to_owned()),
             Failed::Broken(problem) => match &log.last {
-                Some(Outcome::Failed(Failure::Silent)) => self.failure(&Failure::Silent),
+                Some(Outcome::Failed(Failure::Silent)) => self.failure(&Failure::Silent, &log.host),
                 _ => (
                     None,
                     format!("the answer broke off: {problem}"),
@@ -73,7 +73,7 @@ impl Question<'_> {
             },
             Failed::Request(e) => match &log.last {
                 Some(Outcome::Status { status, said, .. }) => self.refusal(*status, said),
-                Some(Outcome::Failed(failure)) => self.failure(failure),
+                Some(Outcome::Failed(failure)) => self.failure(failure, &log.host),
                 Some(Outcome::Unusable(problem)) => (
                     None,
                     problem.clone(),
@@ -126,27 +126,27 @@ impl Question<'_> {
     }
 
     /// No answer.
-    fn failure(&self, failure: &Failure) -> (Option<StatusCode>, String, String) {
+    fn failure(&self, failure: &Failure, host: &str) -> (Option<StatusCode>, String, String) {
         let idle = self.client.network.idle_timeout.as_secs_f64();
         let (what, advice) = match failure {
             Failure::Silent => (
-                format!("the server said nothing for {idle} s, time after time"),
+                format!("{host} said nothing for {idle} s, time after time"),
                 "run again to resume; --idle-timeout gives it longer, fewer --requests ask less of it",
             ),
             Failure::Unreachable => (
-                "no connection came about in time".into(),
+                format!("no connection to {host} came about in time"),
                 "check host and port, and whether a firewall or proxy stands between",
             ),
             Failure::UnknownHost => (
-                "the name of the host is not known".into(),
+                format!("the name of the host {host} is not known"),
                 "check the URL, and the name service of this machine",
             ),
             Failure::Refused => (
-                "the connection was refused: nothing listens there".into(),
+                format!("{host} refused the connection: nothing listens there"),
                 "check host and port, and that the server runs",
             ),
             Failure::Tls(why) => (
-                format!("no secure connection: {}", shortened(why)),
+                format!("no secure connection to {host}: {}", shortened(why)),
                 "check that the host is meant and speaks https; SSL_CERT_FILE names a certificate authority of your own",
             ),
             Failure::Other(why) => (shortened(why), "check the network, and run again to resume"),

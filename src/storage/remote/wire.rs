@@ -51,6 +51,8 @@ pub(super) struct Wire {
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Log {
+    /// The host asked.
+    pub host: String,
     /// Requests made.
     pub tries: u32,
     /// How many of them met silence.
@@ -124,8 +126,9 @@ impl Wire {
         change(&mut self.log.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn begin(&self) {
+    fn begin(&self, host: Option<&str>) {
         self.note(|log| {
+            log.host = host.unwrap_or_default().to_owned();
             log.tries += 1;
             log.last = None;
             log.no_length = false;
@@ -210,7 +213,7 @@ impl HttpService for Watched {
             let url = url.parse();
             *request.uri_mut() = url.map_err(|e| HttpError::new(HttpErrorKind::Decode, e))?;
         }
-        wire.begin();
+        wire.begin(request.uri().host());
         let response = match self.inner.execute(request).await {
             Ok(response) => response,
             Err(e) => return Err(wire.failed(e, self.answers.load(Ordering::Relaxed))),
