@@ -238,68 +238,99 @@ impl HttpService for Watched {
             });
             return Ok(HttpResponse::from_parts(parts, Vec::new().into()));
         }
-        let known = length(&parts.headers);
-        if known.is_none() && !is_head {
-            let chunked = parts.headers.contains_key(TRANSFER_ENCODING);
-            if !chunked && parts.version < Version::HTTP_2 {
-                return Err(wire.unfit(Outcome::Unusable(
-                    "the server does not say how long its answer is, so that one cut short could not be told".into(),
-                )));
-            }
-        }
+        let answer = Answer {
+            status: &mut parts.status,
+            headers: &mut parts.headers,
+            version: parts.version,
+            body: &mut body,
+        };
         match asked {
-            None if parts.status == StatusCode::PARTIAL_CONTENT => {
-                return Err(wire.unfit(Outcome::Wrong(
-                    "the server sends a part where the whole was asked for".into(),
-                )));
-            }
-            None if known.is_none() && !is_head => {
-                wire.note(|log| log.no_length = true);
-                parts.headers.insert(CONTENT_LENGTH, NO_LENGTH.into());
-            }
-            None => {}
-            Some(None) => {}
-            Some(Some(asked)) if parts.status == StatusCode::PARTIAL_CONTENT => {
-                if let Err(problem) = check_part(&asked, &parts.headers) {
-                    return Err(wire.unfit(Outcome::Wrong(problem)));
-                }
-            }
-            Some(Some(asked)) => {
-                if asked.start > MAX_SKIPPED_BYTES {
-                    return Err(wire.unfit(Outcome::Unusable(format!(
-                        "the server ignores ranges, and byte {} lies behind more than the {} MiB that are read to \
-                         reach it",
-                        asked.start,
-                        MAX_SKIPPED_BYTES >> 20
-                    ))));
-                }
-                wire.note(|log| log.no_length = known.is_none());
-                let size = known.unwrap_or(asked.end);
-                let end = asked.end.min(size);
-                if asked.start >= end {
-                    wire.note(|log| {
-                        log.last = Some(Outcome::Status {
-                            status: StatusCode::RANGE_NOT_SATISFIABLE,
-                            said: String::new(),
-                            size: known,
-                        });
-                    });
-                    parts.status = StatusCode::RANGE_NOT_SATISFIABLE;
-                    return Ok(HttpResponse::from_parts(parts, Vec::new().into()));
-                }
-                parts.status = StatusCode::PARTIAL_CONTENT;
-                let part = format!("bytes {}-{}/{size}", asked.start, end - 1);
-                let part =
-                    HeaderValue::from_str(&part).unwrap_or_else(|_| HeaderValue::from_static(""));
-                parts.headers.insert(CONTENT_RANGE, part);
-                parts
-                    .headers
-                    .insert(CONTENT_LENGTH, (end - asked.start).into());
-                body.skip = asked.start;
-                body.left = Some(end - asked.start);
-            }
+            _ if is_head => {}
+            None => answer.be_whole(&wire)?,
+            Some(asked) => answer.be_range(&wire, asked)?,
         }
         Ok(HttpResponse::from_parts(parts, HttpResponseBody::new(body)))
+    }
+}
+
+/// A good answer, which is made to fit what was asked.
+struct Answer<'a> {
+    status: &'a mut StatusCode,
+    headers: &'a mut HeaderMap,
+    version: Version,
+    body: &'a mut WatchedBody,
+}
+
+impl Answer<'_> {
+    /// To a read of the whole object.
+    fn be_whole(self, wire: &Wire) -> Result<(), HttpError> {
+        if *self.status == StatusCode::PARTIAL_CONTENT {
+            return Err(wire.unfit(Outcome::Wrong(
+                "the server sends a part where the whole was asked for".into(),
+            )));
+        }
+        if self.length(wire)?.is_none() {
+            wire.note(|log| log.no_length = true);
+            self.headers.insert(CONTENT_LENGTH, NO_LENGTH.into());
+        }
+        Ok(())
+    }
+
+    /// To a read of the range `asked`; of a whole object, the range is cut out.
+    fn be_range(self, wire: &Wire, asked: Option<Range<u64>>) -> Result<(), HttpError> {
+        let Some(asked) = asked else {
+            return Ok(());
+        };
+        if *self.status == StatusCode::PARTIAL_CONTENT {
+            let checked = check_part(&asked, self.headers);
+            return checked.map_err(|problem| wire.unfit(Outcome::Wrong(problem)));
+        }
+        let known = self.length(wire)?;
+        if asked.start > MAX_SKIPPED_BYTES {
+            return Err(wire.unfit(Outcome::Unusable(format!(
+                "the server ignores ranges, and byte {} lies behind more than the {} MiB that are read to reach it",
+                asked.start,
+                MAX_SKIPPED_BYTES >> 20
+            ))));
+        }
+        wire.note(|log| log.no_length = known.is_none());
+        let size = known.unwrap_or(asked.end);
+        let end = asked.end.min(size);
+        if asked.start >= end {
+            *self.status = StatusCode::RANGE_NOT_SATISFIABLE;
+            self.body.left = Some(0);
+            wire.note(|log| {
+                log.last = Some(Outcome::Status {
+                    status: StatusCode::RANGE_NOT_SATISFIABLE,
+                    said: String::new(),
+                    size: known,
+                });
+            });
+            return Ok(());
+        }
+        *self.status = StatusCode::PARTIAL_CONTENT;
+        let place = format!("bytes {}-{}/{size}", asked.start, end - 1);
+        let place = HeaderValue::try_from(place);
+        let place = place.map_err(|e| HttpError::new(HttpErrorKind::Decode, e))?;
+        self.headers.insert(CONTENT_RANGE, place);
+        let length = end - asked.start;
+        self.headers.insert(CONTENT_LENGTH, length.into());
+        self.body.skip = asked.start;
+        self.body.left = Some(length);
+        Ok(())
+    }
+
+    /// The body's length; `None` where it is told by the body's own end, which cannot be mistaken.
+    fn length(&self, wire: &Wire) -> Result<Option<u64>, HttpError> {
+        let known = length(self.headers);
+        let ends_by_itself =
+            self.headers.contains_key(TRANSFER_ENCODING) || self.version >= Version::HTTP_2;
+        match known.is_some() || ends_by_itself {
+            true => Ok(known),
+            false => Err(wire.unfit(Outcome::Unusable(
+                "the server does not say how long its answer is, so that one cut short could not be told".into(),
+            ))),
+        }
     }
 }
 
