@@ -16,7 +16,7 @@ use crate::collection::{Collection, LayerError};
 use crate::config::{Config, ConfigFile, LayerConfig};
 use crate::geometry::{PointNm, VoxelBox};
 use crate::points::{PointsInBoxes, PropertySpec};
-use crate::storage::SourceUrl;
+use crate::storage::{LocationError, SourceUrl};
 
 pub use boxes::{BoxJob, Jobs};
 pub use leaks::Leak;
@@ -138,6 +138,14 @@ pub enum PlanError {
         box_id: String,
         /// What is wrong.
         source: LayerError,
+    },
+    /// The table that the config names lies nowhere that is read.
+    #[error("{}: at `points.csv.file`", config.display())]
+    Table {
+        /// The config file.
+        config: PathBuf,
+        /// What is wrong.
+        source: LocationError,
     },
     /// Tags that put a box into two splits.
     #[error("the box {id:?} with the tags {tags:?} belongs to the splits `{first}` and `{second}`: change `splits` in {} or the box's tags, so that it is in one", config.display())]

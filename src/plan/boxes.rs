@@ -164,7 +164,12 @@ impl Jobs {
                 .point_source(layer)
                 .map_err(|e| blame("points.layer".into(), layer, e))?,
             PointsFrom::NeuroglancerState(state) => PointSource::of_state(state, &folder),
-            PointsFrom::Csv(csv) => PointSource::of_csv(csv, &folder),
+            PointsFrom::Csv(csv) => {
+                PointSource::of_csv(csv, &folder).map_err(|source| PlanError::Table {
+                    config: path.clone(),
+                    source,
+                })?
+            }
         };
         let points = position(&mut self.point_sources, points);
         for (array, (name, wanted)) in self.arrays.iter_mut().zip(&config.arrays) {
