@@ -28,7 +28,7 @@ pub use collection::{
     BoxLayerConfig, CollectionConfig, CollectionSource, StateBoxesConfig, ZettaApiConfig,
 };
 pub use error::ConfigError;
-pub use layer::LayerConfig;
+pub use layer::{Forbidden, LayerConfig};
 pub(crate) use nearest::nearest;
 pub use points::{CsvConfig, CsvUnit, PointsConfig, PointsFrom, StatePointsConfig};
 pub use split::SplitConfig;
@@ -52,7 +52,7 @@ pub struct Config {
     #[schemars(length(min = 1))]
     pub arrays: IndexMap<String, ArrayConfig>,
     /// What the sources of volume layers do not say about themselves: the layer's name, as in `arrays`, then
-    /// its resolution, offset and axes.
+    /// its resolution, offset and axes, and what its server means by 403.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     pub layers: IndexMap<String, LayerConfig>,
     /// The splits to write: name, then the tags that a box must all bear to belong to it, or an object

@@ -17,7 +17,7 @@ use crate::collection::{Collection, LayerError};
 use crate::config::{Config, ConfigFile, LayerConfig, Leaks};
 use crate::geometry::{PointNm, Resolution, VoxelBox, Window};
 use crate::points::{PointsInBoxes, PropertySpec};
-use crate::storage::SourceUrl;
+use crate::storage::{LocationError, SourceUrl};
 use crate::volume::VolumeError;
 
 pub use boxes::{BoxJob, Jobs};
@@ -191,6 +191,14 @@ pub enum PlanError {
         box_id: String,
         /// What is wrong.
         source: LayerError,
+    },
+    /// The table that the config names lies nowhere that is read.
+    #[error("{}: at `points.csv.file`", config.display())]
+    Table {
+        /// The config file.
+        config: PathBuf,
+        /// What is wrong.
+        source: LocationError,
     },
     /// Tags that put a box into two splits.
     #[error("the box {id:?} with the tags {tags:?} belongs to the splits `{first}` and `{second}`: change `splits` in {} or the box's tags, so that it is in one", config.display())]

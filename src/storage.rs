@@ -7,7 +7,11 @@
 mod compression;
 mod document;
 mod extents;
+mod forbidden;
 mod local;
+#[cfg(test)]
+pub(crate) mod loopback;
+mod network;
 mod remote;
 mod url;
 
@@ -16,9 +20,12 @@ use std::ops::Range;
 
 pub use compression::Compression;
 pub(crate) use compression::looks_like_gzip;
+pub(crate) use document::looks_like_html;
 pub use document::{DocumentError, parse_document, read_document};
 pub(crate) use extents::{Extent, read_run, runs};
+pub(crate) use forbidden::forbidden_is_missing;
 pub use local::LocalStore;
+pub use network::Network;
 pub use remote::RemoteLocation;
 pub use url::{Location, LocationError, SourceUrl};
 
@@ -76,14 +83,16 @@ pub enum StorageError {
         limit_bytes: u64,
     },
     /// A server could not be asked, or did not answer well.
-    #[error("cannot read {url}: {problem} ({advice})")]
+    #[error("cannot read {url}: {problem}; {advice}")]
     Remote {
         /// The object's URL.
         url: String,
+        /// The HTTP status, where the server answered with an error.
+        status: Option<u16>,
         /// What was tried and what came of it.
         problem: String,
         /// What to do.
-        advice: &'static str,
+        advice: String,
     },
     /// The object ends before the bytes that are needed do.
     #[error(

@@ -9,6 +9,7 @@ mod arrange;
 mod axes;
 mod cache;
 pub mod compressed_segmentation;
+mod encoded;
 mod error;
 mod format;
 mod grid;
@@ -20,14 +21,15 @@ mod zarr;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::config::LayerConfig;
+use crate::config::{Forbidden, LayerConfig};
 use crate::data_type::{DataType, FillValue};
 use crate::geometry::{Resolution, VoxelBox};
-use crate::storage::{Compression, SourceUrl};
+use crate::storage::{SourceUrl, Store, forbidden_is_missing};
 use format::Format;
 
 pub use cache::{Block, BlockCache, BlockKey, BlockUses, CacheStats, Lookup};
 
+pub use encoded::Encoded;
 pub use error::VolumeError;
 pub use grid::{BlockGrid, BlockIndex};
 
@@ -56,22 +58,6 @@ impl VolumeMeta {
         let voxels: u64 = region.shape().iter().product();
         voxels as usize * self.channels as usize * self.data_type.size_bytes()
     }
-}
-
-/// A block as stored: its bytes and how they are compressed. Kept and reused from block to block.
-#[derive(Debug, Default)]
-pub struct Encoded {
-    /// The stored bytes.
-    pub bytes: Vec<u8>,
-    /// What is to be undone before the block's own encoding.
-    pub compression: Compression,
-    /// What is left when it is undone, where decoding takes a second step.
-    inflated: Vec<u8>,
-    /// Where a block is stored in several parts: the bytes of each, one after the other in `bytes`; `None`
-    /// for a part that is not stored.
-    parts: Vec<Option<usize>>,
-    /// Decoded values that are still to become others.
-    pub(crate) decoded: Vec<u8>,
 }
 
 /// One layer at one resolution.
@@ -161,12 +147,12 @@ pub fn open_layer(
     };
     match format {
         Some(Format::Precomputed) => {
-            if *layer != LayerConfig::default() {
+            if layer.says_where() {
                 return Err(VolumeError::NeedsNoLayerConfig {
                     location: location.to_string(),
                 });
             }
-            let volume = precomputed::PrecomputedVolume::open(location, resolution)?;
+            let volume = precomputed::PrecomputedVolume::open(location, resolution, layer)?;
             Ok(Arc::new(volume))
         }
         Some(Format::Zarr(version)) => {
@@ -181,5 +167,13 @@ pub fn open_layer(
             location: location.to_string(),
             format: source.format.clone().unwrap_or_default(),
         }),
+    }
+}
+
+/// `store`, as the chunks of `layer` are read from it.
+fn store_of_chunks(store: Arc<dyn Store>, layer: &LayerConfig) -> Arc<dyn Store> {
+    match layer.forbidden {
+        Forbidden::Error => store,
+        Forbidden::Missing => forbidden_is_missing(store),
     }
 }

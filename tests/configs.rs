@@ -71,7 +71,10 @@ fn the_page_names_every_transform_and_every_key_of_a_choice() {
     let keys = names(&definition("ChoiceConfig")["properties"]);
     assert!(keys.len() >= 6, "{keys:?}");
     for key in keys {
-        assert!(docs.contains(&format!("\n| `{key}` |")), "no row for `{key}`");
+        assert!(
+            docs.contains(&format!("\n| `{key}` |")),
+            "no row for `{key}`"
+        );
     }
 }
 

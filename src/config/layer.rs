@@ -1,4 +1,5 @@
-//! What a layer's source does not say about itself: where it lies in the world, and the order of its axes.
+//! What a layer's source does not say about itself: where it lies in the world, the order of its axes, and what its
+//! server means.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -6,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::geometry::{MAX_VOXEL, Resolution};
 
 /// What is known of a volume layer beside what its source says. Zarr arrays and N5 datasets without
-/// multiscale metadata need it.
+/// multiscale metadata need the first three.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LayerConfig {
@@ -23,9 +24,35 @@ pub struct LayerConfig {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = "^[a-z]{3,8}$"))]
     pub axes: Option<String>,
+    /// What it means when a server answers 403 (forbidden) for a chunk. Buckets that do not let their objects be
+    /// listed answer so for those that are not stored. Metadata are not chunks: they must be there.
+    #[serde(default, skip_serializing_if = "Forbidden::is_error")]
+    pub forbidden: Forbidden,
+}
+
+/// What an answer of 403 for a chunk means.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Forbidden {
+    /// An error.
+    #[default]
+    Error,
+    /// The chunk is not stored.
+    Missing,
+}
+
+impl Forbidden {
+    fn is_error(&self) -> bool {
+        *self == Self::Error
+    }
 }
 
 impl LayerConfig {
+    /// Whether it says where the layer's voxels lie, or in which order.
+    pub(crate) fn says_where(&self) -> bool {
+        self.resolution.is_some() || self.voxel_offset.is_some() || self.axes.is_some()
+    }
+
     /// What is wrong with it, if anything: the key, and what was found and expected.
     pub(super) fn problem(&self) -> Option<(&'static str, String)> {
         let out_of_range = |v: &i64| !(-MAX_VOXEL..=MAX_VOXEL).contains(v);

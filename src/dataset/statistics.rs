@@ -5,9 +5,6 @@
 //! point numbers are `f64`, added up in the order of samples within a shard and of shards after that, in a fixed
 //! number of partial sums per sample: the same for any number of threads.
 
-// Until receipts hold them.
-#![cfg_attr(not(test), expect(dead_code))]
-
 mod histogram;
 mod sums;
 #[cfg(test)]

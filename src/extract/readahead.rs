@@ -7,10 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard};
 use std::thread::Scope;
 
+use crate::storage::Network;
 use crate::volume::{BlockCache, BlockKey};
-
-/// Requests that are in flight at once.
-const REQUESTS: usize = 32;
 
 /// Most blocks that each computing thread is ahead of itself.
 const DEPTH: usize = 32;
@@ -123,7 +121,7 @@ impl<'scope> ReadAhead<'scope> {
         block_bytes: u64,
         spare_bytes: u64,
     ) -> Self {
-        for _ in 0..REQUESTS {
+        for _ in 0..Network::chosen().requests {
             scope.spawn(|| queue.work(cache));
         }
         let threads = rayon::current_num_threads() as u64;

@@ -1,5 +1,7 @@
 //! Why a chunk cannot be had from a shard. Every message names the shard file.
 
+use std::sync::Arc;
+
 use crate::storage::StorageError;
 
 /// Why a chunk cannot be had from a shard.
@@ -25,6 +27,9 @@ pub enum ShardError {
         /// What may be behind it, or nothing.
         hint: &'static str,
     },
+    /// What was told before: an index that could not be read is not asked for again.
+    #[error(transparent)]
+    Known(Arc<ShardError>),
     /// A chunk is larger than what can be right.
     #[error(
         "{what} has {found_bytes} bytes by the shard's index, more than the {limit_bytes} that it may have"

@@ -47,6 +47,8 @@ enum Key {
 enum Index {
     /// There is no such shard.
     NoShard,
+    /// It could not be read, after all tries that were worth it: whoever asks is told, and nobody tries again.
+    Failed(Arc<ShardError>),
     Page(Arc<Page>),
     Minishard(Arc<Minishard>),
 }
@@ -73,7 +75,7 @@ struct MemoryBytes;
 impl Weighter<Key, Index> for MemoryBytes {
     fn weight(&self, _: &Key, index: &Index) -> u64 {
         let contents = match index {
-            Index::NoShard => 0,
+            Index::NoShard | Index::Failed(_) => 0,
             Index::Page(page) => page.entries.capacity(),
             Index::Minishard(minishard) => minishard.memory_bytes(),
         };
@@ -204,7 +206,7 @@ impl Shards {
             shard: place.shard,
             page,
         };
-        let index = self.cache.get_or_insert_with(&key, || {
+        let index = self.index(&key, || {
             let first = page * PAGE_ENTRIES;
             let last = (first + PAGE_ENTRIES).min(self.spec.minishards());
             for (layout, suffix) in [(Layout::One, ".shard"), (Layout::Pair, ".index")] {
@@ -226,6 +228,19 @@ impl Shards {
         }
     }
 
+    /// The index of that key, read by `read` unless somebody did, or tried to.
+    fn index(
+        &self,
+        key: &Key,
+        read: impl FnOnce() -> Result<Index, ShardError>,
+    ) -> Result<Index, ShardError> {
+        let kept = || Ok(read().unwrap_or_else(|e| Index::Failed(Arc::new(e))));
+        match self.cache.get_or_insert_with(key, kept)? {
+            Index::Failed(error) => Err(ShardError::Known(error)),
+            index => Ok(index),
+        }
+    }
+
     /// The index of the place's minishard; `None` where it is empty.
     fn minishard(&self, place: Place, page: &Page) -> Result<Option<Arc<Minishard>>, ShardError> {
         let (entries, _) = page.entries.as_chunks::<8>();
@@ -236,7 +251,7 @@ impl Shards {
             return Ok(None);
         }
         let what = |file: String| format!("the index of minishard {} of {file}", place.minishard);
-        let index = self.cache.get_or_insert_with(&Key::Minishard(place), || {
+        let index = self.index(&Key::Minishard(place), || {
             let extent = self.extent(place, page.layout, start..end, what)?;
             let what = || what(self.store.describe(&extent.key));
             let damaged = |problem| ShardError::Index {

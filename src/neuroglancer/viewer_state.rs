@@ -17,6 +17,7 @@ use crate::storage::{DocumentError, Location, MAX_DOCUMENT_BYTES, parse_document
 pub use annotations::{LocalAnnotations, StateAnnotation};
 pub use error::StateError;
 pub use layer::{LayerSource, StateLayer};
+use url::Behind;
 pub(crate) use url::is_pasted_url;
 
 const EXPECTED: &str = "a Neuroglancer viewer state (JSON, or a pasted Neuroglancer URL)";
@@ -36,22 +37,30 @@ pub struct ViewerState {
 }
 
 impl ViewerState {
-    /// Reads what `source` names: a path (`file://` or plain), or a pasted Neuroglancer URL. Relative paths
-    /// count from `base`.
+    /// Reads what `source` names: a path, the URL of a JSON document, or a pasted Neuroglancer URL. Relative paths
+    /// count from `base`. A pasted URL, or a document that holds one, may link to the document.
     pub fn read(source: &str, base: &Location) -> Result<Self, StateError> {
+        Self::follow(source, base, 1)
+    }
+
+    /// As [`ViewerState::read`]; that many links are followed.
+    fn follow(source: &str, base: &Location, links: usize) -> Result<Self, StateError> {
         if is_pasted_url(source) {
-            let state = Self::parse(source.as_bytes(), &url::shortened(source), base)?;
+            let source = source.trim();
+            let state = match (url::behind(source)?, links.checked_sub(1)) {
+                (Behind::State(json), _) => Self::parse_json(&json, &url::shortened(source), base)?,
+                (Behind::Link(link), Some(links)) => Self::follow(&link, base, links)?,
+                (Behind::Link(_), None) => {
+                    return Err(StateError::url(source, "it is a link to a link"));
+                }
+            };
             return Ok(Self {
                 address: source.to_owned(),
                 ..state
             });
         }
-        let path = match source.split_once("://") {
-            Some(("file", path)) => path,
-            Some(_) => return Err(StateError::url(source, url::DOWNLOAD)),
-            None => source,
-        };
-        let Some((folder, key)) = base.join(path).split_file() else {
+        let place = base.resolve(source)?;
+        let Some((folder, key)) = place.split_file() else {
             return Err(StateError::url(source, "it names no file"));
         };
         let store = folder.open();
@@ -67,6 +76,11 @@ impl ViewerState {
             }
             .into());
         }
+        if let Some(url) = pasted_url(&bytes)
+            && let Behind::Link(_) = url::behind(url)?
+        {
+            return Self::follow(url, &folder, links);
+        }
         let state = Self::parse(&bytes, &object, &folder)?;
         Ok(Self {
             address: key,
@@ -74,13 +88,16 @@ impl ViewerState {
         })
     }
 
-    /// Understands `bytes`, which `object` names in messages.
+    /// Understands `bytes`, JSON or a pasted URL that holds it, which `object` names in messages.
     pub fn parse(bytes: &[u8], object: &str, base: &Location) -> Result<Self, StateError> {
-        let json = match std::str::from_utf8(bytes) {
-            Ok(text) if is_pasted_url(text) => Some(url::state_json(text.trim())?),
-            _ => None,
-        };
-        let bytes = json.as_ref().map_or(bytes, |json| json.as_bytes());
+        match pasted_url(bytes).map(url::behind).transpose()? {
+            None => Self::parse_json(bytes, object, base),
+            Some(Behind::State(json)) => Self::parse_json(&json, object, base),
+            Some(Behind::Link(link)) => Err(StateError::url(&link, "it is a link")),
+        }
+    }
+
+    fn parse_json(bytes: &[u8], object: &str, base: &Location) -> Result<Self, StateError> {
         let mut state: Map<String, Value> = parse_document(bytes, object, EXPECTED)?;
         let at = Field::root(object);
         let dimensions = match state.get("dimensions") {
@@ -161,6 +178,12 @@ impl ViewerState {
     pub fn annotations(&self, layer: &StateLayer) -> Result<LocalAnnotations, StateError> {
         annotations::read(layer, self.dimensions.as_ref(), &Field::root(&self.object))
     }
+}
+
+/// The pasted URL that a document holds in place of JSON.
+fn pasted_url(bytes: &[u8]) -> Option<&str> {
+    let text = std::str::from_utf8(bytes).ok()?.trim();
+    is_pasted_url(text).then_some(text)
 }
 
 fn kind_names(kinds: &[GeometryKind]) -> String {

@@ -176,7 +176,12 @@ impl Jobs {
                 .point_source(layer)
                 .map_err(|e| blame("points.layer".into(), layer, e))?,
             PointsFrom::NeuroglancerState(state) => PointSource::of_state(state, &folder),
-            PointsFrom::Csv(csv) => PointSource::of_csv(csv, &folder),
+            PointsFrom::Csv(csv) => {
+                PointSource::of_csv(csv, &folder).map_err(|source| PlanError::Table {
+                    config: path.clone(),
+                    source,
+                })?
+            }
         };
         let points = position(&mut self.point_sources, points);
         let mut sources = Vec::new();

@@ -7,14 +7,16 @@ use super::{PointsError, PropertySpec};
 use crate::config::{CsvConfig, CsvUnit, nearest};
 use crate::geometry::PointNm;
 use crate::neuroglancer::GeometryKind;
-use crate::storage::{DocumentError, Location, MAX_DOCUMENT_BYTES};
+use crate::storage::{DocumentError, Location, MAX_DOCUMENT_BYTES, looks_like_html};
+
+const EXPECTED: &str = "a table of annotations (CSV)";
 
 /// Reads the table in `file`.
 pub(super) fn read(file: &Location, config: &CsvConfig) -> Result<Table, PointsError> {
     let object = file.to_string();
     let missing = || DocumentError::Missing {
         object: object.clone(),
-        expected: "a table of annotations (CSV)",
+        expected: EXPECTED,
     };
     let (folder, key) = file.split_file().ok_or_else(missing)?;
     let mut bytes = Vec::new();
@@ -26,6 +28,13 @@ pub(super) fn read(file: &Location, config: &CsvConfig) -> Result<Table, PointsE
 
 /// Understands `bytes`, the contents of the file `object`.
 fn parse(bytes: &[u8], object: &str, config: &CsvConfig) -> Result<Table, PointsError> {
+    if looks_like_html(bytes) {
+        let page = DocumentError::Html {
+            object: object.to_owned(),
+            expected: EXPECTED,
+        };
+        return Err(page.into());
+    }
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let is_tsv = [".tsv", ".tab"].iter().any(|end| object.ends_with(end));
     let default = if is_tsv { '\t' } else { ',' };
@@ -233,6 +242,23 @@ mod tests {
                 (u64::MAX, [1.0, 2.0, 3.0])
             ]
         );
+    }
+
+    #[test]
+    fn a_table_on_a_server_is_read_and_a_page_is_refused() {
+        use crate::storage::loopback::{reply, serve};
+        let server = serve(|_, request| match request.first.as_str() {
+            "GET /t.tsv HTTP/1.1" => reply("200 OK", "", b"x\ty\tz\tid\n1\t2\t3\t4\n"),
+            _ => reply("200 OK", "", b" <HTML>log in"),
+        });
+        let here = Location::Local("".into());
+        let of = |name: &str| {
+            let place = here.resolve(&format!("{}/{name}", server.url)).unwrap();
+            read(&place, &config(|_| ()))
+        };
+        assert!(of("t.tsv").is_ok());
+        let e = of("t.csv").err().unwrap().to_string();
+        assert!(e.contains("/t.csv is an HTML page, not a table"), "{e}");
     }
 
     #[test]

@@ -17,7 +17,7 @@ pub enum PointSource {
     Precomputed(SourceUrl),
     /// A Neuroglancer viewer state that holds them itself.
     ViewerState {
-        /// A path or a pasted URL.
+        /// A path, the state's own URL, or a pasted one.
         address: String,
         /// The folder that a relative path counts from.
         base: Location,
@@ -64,12 +64,11 @@ impl PointSource {
     }
 
     /// The table that a config in the folder `base` names.
-    pub(crate) fn of_csv(config: &CsvConfig, base: &Location) -> Self {
-        let path = config.file.strip_prefix("file://").unwrap_or(&config.file);
-        Self::Csv {
-            file: base.join(path),
+    pub(crate) fn of_csv(config: &CsvConfig, base: &Location) -> Result<Self, LocationError> {
+        Ok(Self::Csv {
+            file: base.resolve(&config.file)?,
             columns: config.clone(),
-        }
+        })
     }
 
     /// Reads what the source says about itself; of a state or a table, all of it.
@@ -95,9 +94,10 @@ impl fmt::Display for PointSource {
                 base,
                 layer,
             } => {
-                match is_pasted_url(address) {
-                    true => write!(f, "the pasted Neuroglancer URL")?,
-                    false => write!(f, "{}", base.join(address))?,
+                match (is_pasted_url(address), base.resolve(address)) {
+                    (true, _) => write!(f, "the pasted Neuroglancer URL")?,
+                    (false, Ok(place)) => write!(f, "{place}")?,
+                    (false, Err(_)) => write!(f, "{address}")?,
                 }
                 match layer {
                     Some(layer) => write!(f, ", layer `{layer}`"),

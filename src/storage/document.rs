@@ -18,6 +18,16 @@ pub enum DocumentError {
     /// It could not be read.
     #[error(transparent)]
     Storage(#[from] StorageError),
+    /// A page for people came.
+    #[error(
+        "{object} is an HTML page, not {expected}: check the URL; is it behind a login, or a page about the file?"
+    )]
+    Html {
+        /// Path or URL.
+        object: String,
+        /// What it should be.
+        expected: &'static str,
+    },
     /// It is not the JSON that it should be.
     #[error("{object} is not {expected}: at `{path}`: {source}")]
     Parse {
@@ -54,6 +64,12 @@ pub fn parse_document<T: DeserializeOwned>(
     object: &str,
     expected: &'static str,
 ) -> Result<T, DocumentError> {
+    if looks_like_html(bytes) {
+        return Err(DocumentError::Html {
+            object: object.to_owned(),
+            expected,
+        });
+    }
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     serde_path_to_error::deserialize(&mut deserializer)
         .and_then(|value| {
@@ -67,6 +83,16 @@ pub fn parse_document<T: DeserializeOwned>(
             path: e.path().to_string(),
             source: e.into_inner(),
         })
+}
+
+/// Whether `bytes` begin as a page does, which servers send in place of what is behind a login.
+pub(crate) fn looks_like_html(bytes: &[u8]) -> bool {
+    let start = bytes.trim_ascii_start();
+    let begins = |tag: &[u8]| {
+        let head = start.get(..tag.len());
+        head.is_some_and(|head| head.eq_ignore_ascii_case(tag))
+    };
+    begins(b"<!doctype html") || begins(b"<html")
 }
 
 #[cfg(test)]
@@ -89,5 +115,8 @@ mod tests {
             "{text}"
         );
         assert!(parse_document::<Doc>(br#"{"list": []} x"#, "a/info", "an info file").is_err());
+        let page = b"\n<!DOCTYPE html>\n<html>";
+        let e = parse_document::<Doc>(page, "a/info", "an info file").unwrap_err();
+        assert!(e.to_string().contains("a/info is an HTML page"), "{e}");
     }
 }

@@ -34,7 +34,8 @@ pub enum Location {
 pub enum LocationError {
     /// A scheme that is not read.
     #[error(
-        "the source {source_url:?} has the scheme `{scheme}`, which is not read; expected `file://` or a plain path"
+        "the source {source_url:?} has the scheme `{scheme}`, which is not read; expected file, http, https, gs, s3, or a plain path{}",
+        if scheme.starts_with("middleauth") { ": what is behind a login (middleauth) must be downloaded" } else { "" }
     )]
     Scheme {
         /// As written.
@@ -112,6 +113,7 @@ impl SourceUrl {
 enum Problem {
     Scheme(String),
     Empty,
+    Password,
 }
 
 impl Problem {
@@ -120,6 +122,11 @@ impl Problem {
         match self {
             Self::Scheme(scheme) => LocationError::Scheme { source_url, scheme },
             Self::Empty => LocationError::Empty { source_url },
+            Self::Password => LocationError::Malformed {
+                // It would print the password.
+                source_url: "https://...@...".to_owned(),
+                why: "a name and password in a URL are not read, and would stand in every message",
+            },
         }
     }
 }
@@ -138,6 +145,10 @@ impl Location {
                 Location::Remote(_) => Location::Local(PathBuf::new()).join(path),
             }),
             Some((scheme, rest)) if RemoteLocation::SCHEMES.contains(&scheme) => {
+                let authority = rest.split('/').next().unwrap_or_default();
+                if scheme.starts_with("http") && authority.contains('@') {
+                    return Err(Problem::Password);
+                }
                 RemoteLocation::new(scheme, rest)
                     .map(Location::Remote)
                     .ok_or(Problem::Empty)

@@ -82,13 +82,16 @@ enum Slot {
     Announced,
     /// It is being fetched ahead.
     Fetching,
-    /// It was fetched ahead: its stored bytes, or `None` where it is not stored.
-    Fetched(Option<Encoded>),
+    /// It was fetched ahead: its stored bytes, `None` where it is not stored, or why it could not be.
+    Fetched(Ahead),
     /// A thread that needs it is fetching or decoding it.
     Loading,
     /// It can be read.
     Ready(Arc<Block>),
 }
+
+/// What fetching a block ahead came to.
+type Ahead = Result<Option<Encoded>, VolumeError>;
 
 /// What the cache has for a key.
 #[derive(Debug)]
@@ -107,7 +110,7 @@ pub struct Claim<'c, 'a> {
     cache: &'c BlockCache<'a>,
     key: BlockKey,
     /// What was fetched ahead.
-    fetched: Option<Option<Encoded>>,
+    fetched: Option<Ahead>,
     open: bool,
 }
 
@@ -175,13 +178,15 @@ impl<'a> BlockCache<'a> {
             touched,
         });
         entry.touched = touched;
-        let fetched = match &mut entry.slot {
+        match &entry.slot {
             Slot::Ready(block) => return Lookup::Ready(Arc::clone(block)),
             Slot::Fetching | Slot::Loading => return Lookup::Busy,
-            Slot::Announced => None,
-            Slot::Fetched(encoded) => Some(encoded.take()),
+            Slot::Announced | Slot::Fetched(_) => {}
+        }
+        let fetched = match std::mem::replace(&mut entry.slot, Slot::Loading) {
+            Slot::Fetched(ahead) => Some(ahead),
+            _ => None,
         };
-        entry.slot = Slot::Loading;
         state.held_bytes -= std::mem::take(&mut entry.bytes);
         Lookup::Claimed(Claim {
             cache: self,
@@ -226,7 +231,7 @@ impl Claim<'_, '_> {
         let volume = &cache.volumes[self.key.volume as usize];
         let grid = &volume.meta().grid;
         let index = grid.from_linear(self.key.block);
-        let mut ahead = self.fetched.take();
+        let mut ahead = self.fetched.take().transpose()?;
         let (stored, encoded) = match &mut ahead {
             Some(Some(fetched)) => (true, fetched),
             Some(None) => (false, encoded),

@@ -28,7 +28,7 @@ pub enum VolumeError {
     },
     /// The config says of a layer what its source says itself.
     #[error(
-        "the config's `layers` has an entry for the precomputed volume at {location}, whose info file says resolution, offset and axes; remove the entry"
+        "the config's `layers` has `resolution`, `voxel_offset` or `axes` for the precomputed volume at {location}, whose info file says them; remove them there"
     )]
     NeedsNoLayerConfig {
         /// Where it lies.

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use super::arrange::{Strided, arrange, c_strides};
 use super::axes::Axes;
 use super::placement::Description;
-use super::{BlockIndex, Encoded, Volume, VolumeError, VolumeMeta};
+use super::{BlockIndex, Encoded, Volume, VolumeError, VolumeMeta, store_of_chunks};
 use crate::config::LayerConfig;
 use crate::data_type::FillValue;
 use crate::geometry::Resolution;
@@ -50,7 +50,7 @@ impl N5Volume {
         };
         let meta = description.meta().map_err(bad)?;
         Ok(Self {
-            store,
+            store: store_of_chunks(store, layer),
             dataset,
             axes,
             meta,
@@ -100,29 +100,10 @@ impl Volume for N5Volume {
 
     fn fetch(&self, block: BlockIndex, encoded: &mut Encoded) -> Result<bool, VolumeError> {
         let limit_bytes = 2 * self.dataset.block_bytes() as u64 + (1 << 20);
-        let Encoded {
-            bytes,
-            inflated,
-            parts,
-            ..
-        } = encoded;
-        parts.clear();
-        if self.parts() == 1 {
-            let stored = self.store.read(&self.key(block, 0), limit_bytes, bytes)?;
-            parts.push(stored.then_some(bytes.len()));
-            return Ok(stored);
-        }
-        bytes.clear();
-        for part in 0..self.parts() {
-            let stored = self
-                .store
-                .read(&self.key(block, part), limit_bytes, inflated)?;
-            parts.push(stored.then_some(inflated.len()));
-            if stored {
-                bytes.extend_from_slice(inflated);
-            }
-        }
-        Ok(parts.iter().any(Option::is_some))
+        encoded.read_parts(self.parts(), |part, into| {
+            let key = self.key(block, part);
+            Ok(self.store.read(&key, limit_bytes, into)?)
+        })
     }
 
     fn decode(
@@ -138,18 +119,14 @@ impl Volume for N5Volume {
         let rank = self.dataset.dimensions.len();
         let per_part = self.axes.pick_channel(&self.dataset.block_size, 1) as usize;
         values.resize(meta.block_bytes(&region), 0);
-        let mut rest = &encoded.bytes[..];
-        let mut channels_left = meta.channels as usize;
         let plane_bytes = nx * ny * nz * value_bytes;
-        for (part, to) in values.chunks_mut(per_part * plane_bytes).enumerate() {
-            let channels = per_part.min(channels_left);
-            channels_left -= channels;
-            let Some(length) = encoded.parts.get(part).copied().flatten() else {
+        let of_parts = values.chunks_mut(per_part * plane_bytes);
+        for (part, (to, bytes)) in of_parts.zip(encoded.parts()).enumerate() {
+            let channels = to.len() / plane_bytes;
+            let Some(bytes) = bytes else {
                 to.fill(0);
                 continue;
             };
-            let (bytes, others) = rest.split_at(length.min(rest.len()));
-            rest = others;
             // The least that the block must hold: what of it lies inside of the dataset.
             let mut needed = self.axes.spread(rank, region.shape(), channels as u64);
             needed.iter_mut().for_each(|n| *n = (*n).max(1));

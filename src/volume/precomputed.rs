@@ -8,7 +8,8 @@ mod encoding;
 mod info;
 mod picture;
 
-use super::{BlockIndex, Encoded, Shelves, Volume, VolumeError, VolumeMeta};
+use super::{BlockIndex, Encoded, Shelves, Volume, VolumeError, VolumeMeta, store_of_chunks};
+use crate::config::LayerConfig;
 use crate::geometry::Resolution;
 use crate::storage::{Compression, Location, looks_like_gzip};
 use chunks::{Chunks, Sharded};
@@ -25,10 +26,15 @@ pub(super) struct PrecomputedVolume {
 
 impl PrecomputedVolume {
     /// Opens the scale that matches `resolution` of the volume whose info file is in `location`.
-    pub(super) fn open(location: &Location, resolution: &Resolution) -> Result<Self, VolumeError> {
+    pub(super) fn open(
+        location: &Location,
+        resolution: &Resolution,
+        layer: &LayerConfig,
+    ) -> Result<Self, VolumeError> {
         let scale = info::read(location, resolution)?;
+        let store = store_of_chunks(scale.location.open(), layer);
         Ok(Self {
-            chunks: Chunks::new(scale.location.open(), scale.sharding),
+            chunks: Chunks::new(store, scale.sharding),
             meta: scale.meta,
             encoding: scale.encoding,
             digest: scale.digest,
@@ -147,5 +153,51 @@ impl PrecomputedVolume {
     /// Whether bytes that are not declared as gzip are, and cannot be a chunk's own.
     fn is_secretly_gzip(&self, bytes: &[u8], raw_bytes: usize) -> bool {
         looks_like_gzip(bytes) && !(self.encoding == Encoding::Raw && bytes.len() == raw_bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Forbidden;
+    use crate::storage::loopback::{Request, Server, reply, serve};
+
+    const INFO: &str = r#"{"@type": "neuroglancer_multiscale_volume", "type": "image", "data_type": "uint8",
+        "num_channels": 1, "scales": [{"key": "s", "size": [4, 4, 4], "resolution": [8, 8, 8],
+        "chunk_sizes": [[4, 4, 4]], "encoding": "raw"}]}"#;
+
+    fn open(server: &Server, forbidden: Forbidden) -> Result<PrecomputedVolume, VolumeError> {
+        let here = Location::Local("".into());
+        let location = here.resolve(&format!("{}/img", server.url)).unwrap();
+        let layer = LayerConfig {
+            forbidden,
+            ..LayerConfig::default()
+        };
+        let resolution = Resolution::new([8.0; 3]).unwrap();
+        PrecomputedVolume::open(&location, &resolution, &layer)
+    }
+
+    #[test]
+    fn of_chunks_403_means_missing_where_the_config_says_so() {
+        let server = serve(|_, request: &Request| match request.first.as_str() {
+            "GET /img/info HTTP/1.1" => reply("200 OK", "", INFO.as_bytes()),
+            _ => reply("403 Forbidden", "", b""),
+        });
+        let mut encoded = Encoded::default();
+        let volume = open(&server, Forbidden::Missing).unwrap();
+        assert!(!volume.fetch([0; 3], &mut encoded).unwrap());
+        let volume = open(&server, Forbidden::Error).unwrap();
+        let e = volume.fetch([0; 3], &mut encoded).unwrap_err().to_string();
+        assert!(
+            e.contains("0-4_0-4_0-4") && e.contains("`forbidden`"),
+            "{e}"
+        );
+    }
+
+    #[test]
+    fn of_metadata_403_is_always_an_error() {
+        let server = serve(|_, _| reply("403 Forbidden", "", b""));
+        let e = open(&server, Forbidden::Missing).unwrap_err().to_string();
+        assert!(e.contains("/img/info") && e.contains("403"), "{e}");
     }
 }

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use super::arrange::{Strided, arrange, c_strides};
 use super::axes::Axes;
 use super::placement::Description;
-use super::{BlockIndex, Encoded, Shelves, Volume, VolumeError, VolumeMeta};
+use super::{BlockIndex, Encoded, Shelves, Volume, VolumeError, VolumeMeta, store_of_chunks};
 use crate::config::LayerConfig;
 use crate::geometry::Resolution;
 use crate::storage::{Location, Store, runs};
@@ -113,7 +113,7 @@ impl ZarrVolume {
             .meta()
             .map_err(|e| node.bad("shape".into(), e))?;
         Ok(Self {
-            store,
+            store: store_of_chunks(store, layer),
             array,
             axes,
             meta,
@@ -184,30 +184,10 @@ impl Volume for ZarrVolume {
     }
 
     fn fetch(&self, block: BlockIndex, encoded: &mut Encoded) -> Result<bool, VolumeError> {
-        let parts = self.parts();
-        let Encoded {
-            bytes,
-            inflated,
-            parts: lengths,
-            ..
-        } = encoded;
-        lengths.clear();
-        if parts == 1 {
-            let indices = self.part_indices(block, 0);
-            let stored = self.array.read(self.store.as_ref(), &indices, bytes)?;
-            lengths.push(stored.then_some(bytes.len()));
-            return Ok(stored);
-        }
-        bytes.clear();
-        for part in 0..parts {
+        encoded.read_parts(self.parts(), |part, into| {
             let indices = self.part_indices(block, part);
-            let stored = self.array.read(self.store.as_ref(), &indices, inflated)?;
-            lengths.push(stored.then_some(inflated.len()));
-            if stored {
-                bytes.extend_from_slice(inflated);
-            }
-        }
-        Ok(lengths.iter().any(Option::is_some))
+            self.array.read(self.store.as_ref(), &indices, into)
+        })
     }
 
     fn decode(
@@ -231,17 +211,13 @@ impl Volume for ZarrVolume {
         let sc = self.axes.pick_channel(&strides, 0);
         let per_part = self.axes.pick_channel(&chunk, 1);
         values.resize(meta.block_bytes(&region), 0);
-        let mut rest = &encoded.bytes[..];
-        let mut channels_left = meta.channels as usize;
         let plane_bytes = nx * ny * nz * value_bytes;
-        for (part, to) in values.chunks_mut(per_part * plane_bytes).enumerate() {
-            let channels = per_part.min(channels_left);
-            channels_left -= channels;
-            match encoded.parts.get(part).copied().flatten() {
+        let of_parts = values.chunks_mut(per_part * plane_bytes);
+        for (part, (to, bytes)) in of_parts.zip(encoded.parts()).enumerate() {
+            let channels = to.len() / plane_bytes;
+            match bytes {
                 None => meta.fill_value.fill(value_bytes, to),
-                Some(length) => {
-                    let (bytes, others) = rest.split_at(length.min(rest.len()));
-                    rest = others;
+                Some(bytes) => {
                     let decoded = self.array.decode(bytes).map_err(|problem| {
                         let indices = self.part_indices(block, part as u64);
                         VolumeError::Chunk {
@@ -291,7 +267,7 @@ impl Shelves for ShardedArray<'_> {
         let mut into: Vec<_> = encoded.iter_mut().map(|e| &mut e.bytes).collect();
         array.read_run(store, first, &extents, &mut into)?;
         for e in encoded {
-            e.parts = vec![Some(e.bytes.len())];
+            e.is_one_part();
         }
         Ok(true)
     }

@@ -6,6 +6,8 @@ import shutil
 import pytest
 from program import SHARED, binary, pointshard, vnc_config
 
+pytest_plugins = ["places"]
+
 
 def pytest_sessionstart(session):
     if not os.access(binary(), os.X_OK):

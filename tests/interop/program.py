@@ -18,19 +18,21 @@ def binary():
     return Path(os.environ.get("POINTSHARD_BIN", target / "release/pointshard")).resolve()
 
 
-def pointshard(*arguments, code=0, cwd=None):
-    """Runs the program; its exit code must be `code`, and it must not panic."""
+def pointshard(*arguments, code=0, cwd=None, env=None):
+    """Runs the program, with `env` added to the environment; its exit code must be `code`, and it must not panic."""
     command = [str(a) for a in (binary(), *arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=cwd)
+    # A proxy that the machine goes out by knows nothing of servers on loopback.
+    env = {**os.environ, "NO_PROXY": "127.0.0.1", **(env or {})}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=cwd, env=env)
     told = f"$ {' '.join(command)}\nexit code {done.returncode}, expected {code}\n{done.stdout}\n{done.stderr}"
     assert "panicked" not in done.stderr, told
     assert done.returncode == code, told
     return done
 
 
-def refused(*arguments, code=2):
+def refused(*arguments, code=2, env=None):
     """Runs the program, which must end in one error message; returns it."""
-    message = pointshard(*arguments, "--quiet", code=code).stderr
+    message = pointshard(*arguments, "--quiet", code=code, env=env).stderr
     assert sum(line.startswith("error: ") for line in message.splitlines()) == 1, message
     return message
 

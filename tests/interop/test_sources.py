@@ -6,22 +6,11 @@ import json
 import numpy as np
 import pytest
 import tensorstore
-from program import SHARED, VNC, around_one_point, pointshard, vnc_collection, vnc_config
+from crop import ENCODINGS, window_of
+from program import VNC, around_one_point, pointshard, vnc_collection, vnc_config
 from readers import SPLITS, with_zarr
 
-ENCODINGS = SHARED / "data/encodings"
 READ = ["raw_gzip", "raw_plain", "raw_tensorstore", "cseg_u64_gzip", "cseg_u32", "seg_raw_u64_gzip", "missing_chunk", "rgb3", "u16", "f32"]  # fmt: skip
-
-
-def window_of(volume, offset, start, shape):
-    """The window of `shape` that begins at `start`, of a volume [x, y, z, channel] at `offset`; 0 outside."""
-    window = np.zeros((*shape, volume.shape[3]), volume.dtype)
-    low = np.maximum(start, offset)
-    high = np.minimum(np.add(start, shape), np.add(offset, volume.shape[:3]))
-    if (low < high).all():
-        to = tuple(slice(a, b) for a, b in zip(low - start, high - start))
-        window[to] = volume[tuple(slice(a, b) for a, b in zip(low - offset, high - offset))]
-    return window.transpose(3, 2, 1, 0)
 
 
 @pytest.mark.parametrize("encoding", READ)

@@ -192,6 +192,7 @@ fn layer(axes: Option<&str>) -> LayerConfig {
         resolution: Resolution::new(RESOLUTION),
         voxel_offset: Some(OFFSET),
         axes: axes.map(str::to_owned),
+        ..LayerConfig::default()
     }
 }
 
@@ -445,6 +446,7 @@ fn n5(dir: &Path, compression: &str, channels: usize) -> Source {
                 resolution: None,
                 voxel_offset: Some(OFFSET),
                 axes: None,
+                ..LayerConfig::default()
             };
             (
                 folder.join("s1"),

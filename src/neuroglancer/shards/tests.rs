@@ -248,3 +248,27 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn an_index_that_cannot_be_read_is_asked_for_once_and_told_to_all() {
+    let dir = tempfile::tempdir().unwrap();
+    let sharding = sharding(0, "identity", 2, 0);
+    write(dir.path(), &sharding, &three_chunks(), false);
+    std::fs::write(dir.path().join("0.shard"), [0; 20]).unwrap();
+    let store = Arc::new(Counting(
+        LocalStore::new(dir.path().to_owned()),
+        AtomicUsize::new(0),
+    ));
+    let spec = ShardingSpec::parse(&sharding).unwrap();
+    let shards = Shards::new(Arc::clone(&store) as Arc<dyn Store>, spec);
+    std::thread::scope(|scope| {
+        for id in [0, 7, u64::MAX] {
+            let shards = &shards;
+            scope.spawn(move || {
+                let e = message(read(shards, id).unwrap_err());
+                assert!(e.contains("0.shard") && e.contains("20 bytes"), "{e}");
+            });
+        }
+    });
+    assert_eq!(store.1.load(Ordering::Relaxed), 1);
+}

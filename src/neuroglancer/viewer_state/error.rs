@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::config::nearest;
-use crate::storage::DocumentError;
+use crate::storage::{DocumentError, LocationError};
 
 /// Why a viewer state could not be used.
 #[derive(Debug, thiserror::Error)]
@@ -11,6 +11,9 @@ pub enum StateError {
     /// It could not be read, or is no JSON.
     #[error(transparent)]
     Document(#[from] DocumentError),
+    /// It lies nowhere that is read.
+    #[error(transparent)]
+    Location(#[from] LocationError),
     /// What should name a state does not.
     #[error("the Neuroglancer state {state_url:?} cannot be read: {problem}")]
     Url {

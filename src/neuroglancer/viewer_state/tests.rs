@@ -3,6 +3,7 @@ use serde_json::json;
 
 use super::*;
 use crate::geometry::PointNm;
+use crate::storage::loopback::{reply, serve};
 
 const ALL: &[GeometryKind] = &GeometryKind::ALL;
 
@@ -195,8 +196,58 @@ fn a_pasted_url_and_a_file_that_holds_one_are_the_state() {
         .unwrap_err()
         .to_string();
     assert!(e.contains("none.json does not exist"), "{e}");
-    let e = ViewerState::read("gs://bucket/state.json", &here).unwrap_err();
-    assert!(e.to_string().contains("download"), "{e}");
+    let e = ViewerState::read("middleauth+https://host/state.json", &here).unwrap_err();
+    assert!(e.to_string().contains("`middleauth+https`"), "{e}");
+}
+
+#[test]
+fn a_state_on_a_server_is_read_and_a_link_to_it_followed_once() {
+    let state = example().to_string();
+    let server = serve(move |_, request| match request.first.as_str() {
+        "GET /states/1.json HTTP/1.1" | "GET /v1?id=7 HTTP/1.1" => {
+            reply("200 OK", "", state.as_bytes())
+        }
+        "GET /link HTTP/1.1" => reply("200 OK", "", b"https://ng/#!http://127.0.0.1:9/x"),
+        "GET /page HTTP/1.1" => reply("200 OK", "", b"<!doctype html><p>who are you?"),
+        _ => reply("404 Not Found", "", b""),
+    });
+    let base = Location::Local("/d".into());
+    let url = &server.url;
+    for source in [
+        format!("{url}/states/1.json"),
+        format!("{url}/v1?id=7"),
+        format!("https://ng/#!{url}/states/1.json"),
+        format!("https://ng/v/#!{url}/v1?id=7 "),
+    ] {
+        let state = ViewerState::read(&source, &base).unwrap();
+        assert_eq!(state.layers().len(), 3, "{source}");
+        let again = ViewerState::read(state.address(), state.base()).unwrap();
+        assert_eq!(again.layers().len(), 3, "{source}");
+    }
+    let state = ViewerState::read(&format!("{url}/states/1.json"), &base).unwrap();
+    assert_eq!(state.base().to_string(), format!("{url}/states"));
+    let error = |source: &str| {
+        let read = ViewerState::read(source, &base);
+        read.unwrap_err().to_string()
+    };
+    let e = error(&format!("https://ng/#!{url}/link"));
+    assert!(e.contains("link to a link"), "{e}");
+    let e = error(&format!("https://ng/#!{url}/page"));
+    assert!(e.contains("/page is an HTML page"), "{e}");
+    let e = error(&format!("{url}/none"));
+    assert!(e.contains("/none does not exist"), "{e}");
+    let e = error("https://ng/#!middleauth+https://host/nglstate/1");
+    assert!(e.contains("`middleauth+https://`"), "{e}");
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(
+        dir.path().join("state.url"),
+        format!("https://ng/#!{url}/v1?id=7\n"),
+    )
+    .unwrap();
+    let here = Location::Local(dir.path().to_owned());
+    let state = ViewerState::read("state.url", &here).unwrap();
+    let again = ViewerState::read(state.address(), state.base()).unwrap();
+    assert_eq!(again.layers().len(), 3);
 }
 
 #[test]

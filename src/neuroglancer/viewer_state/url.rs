@@ -7,8 +7,17 @@ use percent_encoding::percent_decode_str;
 use super::StateError;
 use super::error::shortened as cut;
 
-pub(super) const DOWNLOAD: &str =
-    "it is a link; download the state as JSON and give the file's path instead";
+/// What stands behind the `#!` of a URL.
+#[derive(Debug, PartialEq)]
+pub(super) enum Behind {
+    /// The state's JSON.
+    State(Vec<u8>),
+    /// Where it lies.
+    Link(String),
+}
+
+/// Schemes of links that are followed. A link in a URL names no file of this machine.
+const FOLLOWED: [&str; 4] = ["http", "https", "gs", "s3"];
 
 /// Whether `text` is a Neuroglancer URL with a state in it, as it is copied from a browser.
 pub(crate) fn is_pasted_url(text: &str) -> bool {
@@ -22,17 +31,32 @@ pub(super) fn shortened(url: &str) -> String {
     format!("{}#!...", cut(site.trim(), 80))
 }
 
-/// The JSON of the state in `url`.
-pub(super) fn state_json(url: &str) -> Result<String, StateError> {
+/// The state in `url`, or where it lies.
+pub(super) fn behind(url: &str) -> Result<Behind, StateError> {
     let (_, state) = url.split_once("#!").unwrap_or_default();
     let state = state.strip_prefix('+').unwrap_or(state);
-    let state = percent_decode_str(state).decode_utf8().map_err(|_| {
+    let decoded = percent_decode_str(state).decode_utf8().map_err(|_| {
         StateError::url(url, "what stands behind `#!` is not percent-encoded UTF-8")
     })?;
-    match state.trim_start().starts_with('{') {
-        true => Ok(plain_json(&state)),
-        false if state.contains("://") => Err(StateError::url(url, DOWNLOAD)),
-        false => Err(StateError::url(
+    if decoded.trim_start().starts_with('{') {
+        return Ok(Behind::State(plain_json(&decoded).into_bytes()));
+    }
+    // Browsers encode what stands there; the link's own encoding, if any, is undone where it is asked for.
+    let link = match state.contains("://") {
+        true => state,
+        false => &decoded,
+    };
+    match link.split_once("://") {
+        Some((scheme, _)) if FOLLOWED.contains(&scheme) => Ok(Behind::Link(link.to_owned())),
+        Some((scheme, _)) => Err(StateError::url(
+            url,
+            format!(
+                "it is a link to `{scheme}://`, and only {} are followed; download the state as JSON and give the file's \
+                 path instead",
+                FOLLOWED.join(", ")
+            ),
+        )),
+        None => Err(StateError::url(
             url,
             "there is no JSON behind `#!`: copy the URL from the browser's address bar",
         )),
@@ -87,16 +111,29 @@ mod tests {
     }
 
     #[test]
-    fn a_url_is_decoded_and_a_link_is_refused() {
+    fn a_url_holds_a_state_or_a_link() {
         let url = "https://neuroglancer-demo.appspot.com/#!%7B%22title%22:%22a%20b%22%7D";
-        assert_eq!(state_json(url).unwrap(), r#"{"title":"a b"}"#);
-        let e = state_json("https://host/#!middleauth+https://global.daf-apis.com/nglstate/1")
-            .unwrap_err()
-            .to_string();
-        assert!(e.contains("download"), "{e}");
-        let e = state_json("https://host/#!%ff").unwrap_err().to_string();
+        let state = Behind::State(br#"{"title":"a b"}"#.to_vec());
+        assert_eq!(behind(url).unwrap(), state);
+        for (text, link) in [
+            ("gs://bucket/state.json", "gs://bucket/state.json"),
+            ("https://host/a%20b.json?x=1", "https://host/a%20b.json?x=1"),
+            ("https%3A%2F%2Fhost%2Fb.json", "https://host/b.json"),
+        ] {
+            let found = behind(&format!("https://host/#!{text}")).unwrap();
+            assert_eq!(found, Behind::Link(link.into()));
+        }
+        for scheme in ["middleauth+https", "file", "local"] {
+            let e = behind(&format!("https://host/#!{scheme}://x/nglstate/1"));
+            let e = e.unwrap_err().to_string();
+            assert!(
+                e.contains(&format!("`{scheme}://`")) && e.contains("download"),
+                "{e}"
+            );
+        }
+        let e = behind("https://host/#!%ff").unwrap_err().to_string();
         assert!(e.contains("UTF-8"), "{e}");
-        assert!(state_json("https://host/#!x").is_err());
+        assert!(behind("https://host/#!x").is_err());
     }
 
     #[test]

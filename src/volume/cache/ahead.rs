@@ -59,10 +59,10 @@ impl BlockCache<'_> {
         runs.map(|run| run.into_iter().map(key).collect()).collect()
     }
 
-    /// Fetches the announced blocks of a run, except those that somebody needed first. A failure is not told
-    /// here: whoever needs the block tries again.
+    /// Fetches the announced blocks of a run, except those that somebody needed first. A failure is told to whoever
+    /// needs the run's first block.
     pub fn fetch_announced(&self, run: &[BlockKey]) {
-        let mut ahead = Ahead {
+        let mut ahead = Fetching {
             cache: self,
             blocks: Vec::with_capacity(run.len()),
         };
@@ -85,34 +85,39 @@ impl BlockCache<'_> {
         let blocks: Vec<_> = blocks.map(|b| volume.meta().grid.from_linear(b)).collect();
         let mut encoded: Vec<_> = blocks.iter().map(|_| Encoded::default()).collect();
         let stored = match (&blocks[..], &mut encoded[..], volume.shelves()) {
-            ([block], [encoded], _) => volume.fetch(*block, encoded).ok(),
-            (_, _, None) => None,
+            ([block], [encoded], _) => volume.fetch(*block, encoded).map(Some),
+            (_, _, None) => Ok(None),
             (_, encoded, Some(shelves)) => {
                 let fetched = shelves.fetch_run(&blocks, encoded);
-                fetched.ok().filter(|stored| *stored)
+                fetched.map(|stored| stored.then_some(true))
             }
         };
-        if let Some(stored) = stored {
-            for ((_, slot), encoded) in ahead.blocks.iter_mut().zip(encoded) {
-                *slot = Slot::Fetched(stored.then_some(encoded));
+        match stored {
+            Ok(Some(stored)) => {
+                for ((_, slot), encoded) in ahead.blocks.iter_mut().zip(encoded) {
+                    *slot = Slot::Fetched(Ok(stored.then_some(encoded)));
+                }
             }
+            Ok(None) => {}
+            // One is enough: it ends the run.
+            Err(e) => ahead.blocks[0].1 = Slot::Fetched(Err(e)),
         }
     }
 }
 
-/// Blocks that are being fetched ahead, and what becomes of each: announced again unless the fetch succeeds,
-/// so that nobody waits for it in vain.
-struct Ahead<'c, 'a> {
+/// Blocks that are being fetched ahead, and what becomes of each: announced again unless the fetch comes to
+/// something, so that nobody waits for it in vain.
+struct Fetching<'c, 'a> {
     cache: &'c BlockCache<'a>,
     blocks: Vec<(BlockKey, Slot)>,
 }
 
-impl Drop for Ahead<'_, '_> {
+impl Drop for Fetching<'_, '_> {
     fn drop(&mut self) {
         let mut state = self.cache.lock();
         for (key, slot) in self.blocks.drain(..) {
             let bytes = match &slot {
-                Slot::Fetched(Some(encoded)) => encoded.bytes.len() as u64,
+                Slot::Fetched(Ok(Some(encoded))) => encoded.bytes.len() as u64,
                 _ => 0,
             };
             if let Some(entry) = state.entries.get_mut(&key) {

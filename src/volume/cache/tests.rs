@@ -238,7 +238,7 @@ fn a_block_that_is_needed_before_its_turn_is_loaded_by_who_needs_it() {
 #[test]
 fn a_fetch_ahead_that_fails_is_told_to_who_needs_the_block() {
     #[derive(Debug)]
-    struct Broken(FakeVolume);
+    struct Broken(FakeVolume, AtomicU64);
     impl Volume for Broken {
         fn describe(&self) -> String {
             self.0.describe()
@@ -253,6 +253,7 @@ fn a_fetch_ahead_that_fails_is_told_to_who_needs_the_block() {
             self.0.digest()
         }
         fn fetch(&self, _: BlockIndex, _: &mut Encoded) -> Result<bool, VolumeError> {
+            self.1.fetch_add(1, Ordering::Relaxed);
             Err(VolumeError::Chunk {
                 object: "x".into(),
                 problem: "no network".into(),
@@ -267,7 +268,8 @@ fn a_fetch_ahead_that_fails_is_told_to_who_needs_the_block() {
             unreachable!("nothing is fetched")
         }
     }
-    let volumes: [Arc<dyn Volume>; 1] = [Arc::new(Broken(FakeVolume::new()))];
+    let volume = Arc::new(Broken(FakeVolume::new(), AtomicU64::new(0)));
+    let volumes: [Arc<dyn Volume>; 1] = [volume.clone()];
     let cache = BlockCache::new(&volumes, BlockUses::new(vec![(key(1), 0)]), 1000);
     cache.announce(key(1));
     cache.fetch_announced(&[key(1)]);
@@ -276,5 +278,10 @@ fn a_fetch_ahead_that_fails_is_told_to_who_needs_the_block() {
             .unwrap_err()
             .to_string()
             .contains("no network")
+    );
+    assert_eq!(
+        volume.1.load(Ordering::Relaxed),
+        1,
+        "the tries are not repeated"
     );
 }

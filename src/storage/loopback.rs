@@ -1,0 +1,142 @@
+//! A server on loopback that does what a test tells it to.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use super::remote::RemoteStore;
+use super::{Network, RemoteLocation, StorageError, Store};
+
+/// How long the server may be silent in tests; it is silent for longer.
+const IDLE: Duration = Duration::from_millis(300);
+pub(crate) const SILENCE: Duration = Duration::from_millis(1200);
+
+pub(crate) struct Server {
+    pub url: String,
+    requests: Arc<AtomicUsize>,
+}
+
+/// What is asked.
+pub(crate) struct Request {
+    /// `GET /path HTTP/1.1`.
+    pub first: String,
+    /// The headers, in small letters.
+    pub headers: Vec<String>,
+}
+
+impl Request {
+    pub fn range(&self) -> Option<&str> {
+        self.header("range")
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let mut found = self.headers.iter().filter_map(|line| {
+            let (n, value) = line.split_once(": ")?;
+            (n == name).then_some(value)
+        });
+        found.next()
+    }
+}
+
+/// Serves `answer(n, the n-th request)`, each on a connection of its own.
+pub(crate) fn serve(answer: impl Fn(usize, &Request) -> Vec<u8> + Send + Sync + 'static) -> Server {
+    serve_by(move |n, request, stream| {
+        let _ = stream.write_all(&answer(n, request));
+    })
+}
+
+/// Serves what `answer` writes to the stream.
+pub(crate) fn serve_by(
+    answer: impl Fn(usize, &Request, &mut TcpStream) + Send + Sync + 'static,
+) -> Server {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let requests = Arc::new(AtomicUsize::new(0));
+    let (answer, count) = (Arc::new(answer), Arc::clone(&requests));
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let (answer, count) = (Arc::clone(&answer), Arc::clone(&count));
+            std::thread::spawn(move || {
+                let mut lines = BufReader::new(stream.try_clone().unwrap())
+                    .lines()
+                    .map_while(Result::ok);
+                let Some(first) = lines.next() else { return };
+                let headers = lines.take_while(|line| !line.is_empty());
+                let request = Request {
+                    first,
+                    headers: headers.map(|line| line.to_ascii_lowercase()).collect(),
+                };
+                answer(count.fetch_add(1, Ordering::SeqCst), &request, &mut stream);
+            });
+        }
+    });
+    Server { url, requests }
+}
+
+/// An answer with its Content-Length.
+pub(crate) fn reply(status: &str, headers: &str, body: &[u8]) -> Vec<u8> {
+    let length = format!("Content-Length: {}\r\n{headers}", body.len());
+    reply_without_length(status, &length, body)
+}
+
+pub(crate) fn reply_without_length(status: &str, headers: &str, body: &[u8]) -> Vec<u8> {
+    let head = format!("HTTP/1.1 {status}\r\nConnection: close\r\n{headers}\r\n");
+    let mut bytes = head.into_bytes();
+    bytes.extend_from_slice(body);
+    bytes
+}
+
+/// `bytes` without the last `n`.
+pub(crate) fn cut(mut bytes: Vec<u8>, n: usize) -> Vec<u8> {
+    bytes.truncate(bytes.len() - n);
+    bytes
+}
+
+impl Server {
+    /// Requests so far.
+    pub fn requests(&self) -> usize {
+        self.requests.load(Ordering::SeqCst)
+    }
+
+    /// What lies below `/layer`.
+    pub(super) fn store(&self) -> RemoteStore {
+        store(&format!("{}/layer", self.url))
+    }
+
+    /// The object `a/info`, and what is wrong.
+    pub fn read(&self, limit: u64) -> Result<Option<Vec<u8>>, String> {
+        let mut bytes = vec![1; 3];
+        let found = self.store().read("a/info", limit, &mut bytes);
+        said(found, bytes)
+    }
+
+    /// A range of it.
+    pub fn read_range(&self, range: std::ops::Range<u64>) -> Result<Option<Vec<u8>>, String> {
+        let mut bytes = vec![1; 3];
+        let found = self.store().read_range("a/info", range, &mut bytes);
+        said(found, bytes)
+    }
+}
+
+/// What lies at `url`.
+pub(super) fn store(url: &str) -> RemoteStore {
+    let (scheme, rest) = url.split_once("://").unwrap();
+    let location = RemoteLocation::new(scheme, rest).unwrap();
+    let network = Network {
+        idle_timeout: IDLE,
+        ..Network::default()
+    };
+    RemoteStore::with(&location, network)
+}
+
+fn said(found: Result<bool, StorageError>, bytes: Vec<u8>) -> Result<Option<Vec<u8>>, String> {
+    match found {
+        Ok(found) => Ok(found.then_some(bytes)),
+        Err(e) => {
+            assert!(bytes.is_empty(), "nothing is left of a failed read");
+            Err(e.to_string())
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! Clients by root, so that everything on one server shares its connections.
+
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::time::Duration;
+
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, resolve_bucket_region};
+use object_store::client::StaticCredentialProvider;
+use object_store::gcp::{GcpCredential, GoogleCloudStorageBuilder};
+use object_store::http::HttpBuilder;
+use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
+use reqwest::StatusCode;
+use reqwest::header::{HeaderName, HeaderValue};
+use tokio::runtime::Runtime;
+
+use super::Network;
+use super::credentials::{Choice, Environment, amazon, google};
+use super::trouble::whole;
+use super::wire::WatchedConnector;
+
+/// Longest that a request is retried.
+const RETRY_FOR: Duration = Duration::from_secs(180);
+
+/// Longest that a connection may take to come about.
+const CONNECT_WITHIN: Duration = Duration::from_secs(10);
+
+/// What asks one server.
+#[derive(Debug)]
+pub(super) struct Client {
+    pub store: Arc<dyn ObjectStore>,
+    pub network: Network,
+    access: Access,
+}
+
+/// How a server is told who asks.
+#[derive(Debug)]
+enum Access {
+    /// Not at all.
+    Http,
+    Google(Choice),
+    Amazon(Choice),
+}
+
+static CLIENTS: LazyLock<Mutex<HashMap<String, Arc<Client>>>> = LazyLock::new(Mutex::default);
+
+/// Requests are driven by two threads of their own; the threads that ask wait for them.
+static RUNTIME: LazyLock<Option<Runtime>> = LazyLock::new(|| {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.worker_threads(2).enable_all().build().ok()
+});
+
+/// Where requests are driven.
+pub(super) fn runtime() -> Result<&'static Runtime, String> {
+    let runtime = RUNTIME.as_ref();
+    runtime.ok_or_else(|| "no threads could be started for requests".to_owned())
+}
+
+impl Client {
+    /// The client for `root`, or why there can be none.
+    pub(super) fn of(root: &str, network: Network) -> Result<Arc<Self>, String> {
+        let mut clients = CLIENTS.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = clients.get(root) {
+            return Ok(Arc::clone(known));
+        }
+        let client = Arc::new(Self::new(root, network, &Environment::of_process())?);
+        clients.insert(root.to_owned(), Arc::clone(&client));
+        Ok(client)
+    }
+
+    /// A client of its own.
+    pub(super) fn new(root: &str, network: Network, env: &Environment) -> Result<Self, String> {
+        let options = ClientOptions::new()
+            .with_allow_http(true)
+            .with_timeout_disabled()
+            .with_connect_timeout(CONNECT_WITHIN.min(network.idle_timeout))
+            .with_read_timeout(network.idle_timeout);
+        let retry = RetryConfig {
+            backoff: BackoffConfig::default(),
+            max_retries: 8,
+            retry_timeout: RETRY_FOR,
+        };
+        let (store, access): (object_store::Result<Arc<dyn ObjectStore>>, _) =
+            match root.split_once("://") {
+                Some(("gs", bucket)) => {
+                    let (builder, choice) = google_builder(bucket, options, env)?;
+                    let store = builder.with_url(root).with_retry(retry).build();
+                    (store.map(|s| Arc::new(s) as _), Access::Google(choice))
+                }
+                Some(("s3", bucket)) => {
+                    let (builder, choice) = amazon_builder(bucket, options, env)?;
+                    let store = builder.with_url(root).with_retry(retry).build();
+                    (store.map(|s| Arc::new(s) as _), Access::Amazon(choice))
+                }
+                _ => {
+                    // object_store keeps to HTTP/1.1 unless told; with TLS the server chooses.
+                    let store = HttpBuilder::new()
+                        .with_url(root)
+                        .with_client_options(options.with_allow_http2())
+                        .with_retry(retry)
+                        .with_http_connector(WatchedConnector::default())
+                        .build();
+                    (store.map(|s| Arc::new(s) as _), Access::Http)
+                }
+            };
+        let store = store.map_err(|e| match &access {
+            Access::Http => whole(&e),
+            Access::Google(choice) | Access::Amazon(choice) => {
+                format!("it cannot be asked {}: {}", choice.words, whole(&e))
+            }
+        })?;
+        Ok(Self {
+            store,
+            network,
+            access,
+        })
+    }
+
+    /// What to do about an answer of 401 or 403.
+    pub(super) fn access_advice(&self, status: StatusCode) -> String {
+        let advice = match &self.access {
+            Access::Http => "credentials are not sent over http(s): check the URL, or give one that needs none, or of a \
+                 bucket (gs://, s3://)"
+                .to_owned(),
+            Access::Google(choice) => format!(
+                "it was asked {}: {}",
+                choice.words,
+                match choice.anonymous {
+                    true => "give some (GOOGLE_APPLICATION_CREDENTIALS, gcloud auth application-default login, \
+                         ~/.cloudvolume/secrets)",
+                    false => "check that they may read the bucket; GOOGLE_SKIP_SIGNATURE=true asks without, \
+                         GOOGLE_CLOUD_QUOTA_PROJECT says which project pays",
+                }
+            ),
+            Access::Amazon(choice) => format!(
+                "it was asked {}: {}",
+                choice.words,
+                match choice.anonymous {
+                    true => "give some (AWS_ACCESS_KEY_ID, AWS_PROFILE, ~/.cloudvolume/secrets)",
+                    false => "check that they may read the bucket; AWS_SKIP_SIGNATURE=true asks without, \
+                         AWS_REQUEST_PAYER=true agrees to pay",
+                }
+            ),
+        };
+        match status {
+            StatusCode::FORBIDDEN => format!(
+                "{advice}; where servers say so of chunks that are not stored, `forbidden` in the config's `layers`"
+            ),
+            _ => advice,
+        }
+    }
+
+    /// What to do where there could be no request for want of credentials.
+    pub(super) fn credentials_advice(&self) -> String {
+        match &self.access {
+            Access::Http => "check the URL".to_owned(),
+            Access::Google(choice) => format!(
+                "it was to be asked {}; GOOGLE_SKIP_SIGNATURE=true asks a public bucket without",
+                choice.words
+            ),
+            Access::Amazon(choice) => format!(
+                "it was to be asked {}; AWS_SKIP_SIGNATURE=true asks a public bucket without",
+                choice.words
+            ),
+        }
+    }
+}
+
+fn google_builder(
+    bucket: &str,
+    options: ClientOptions,
+    env: &Environment,
+) -> Result<(GoogleCloudStorageBuilder, Choice), String> {
+    let found = google::find(bucket, env)?;
+    let pays = google::who_pays(env).filter(|_| !found.choice.anonymous);
+    let header = pays.and_then(|project| {
+        let value = HeaderValue::from_str(project).ok()?;
+        Some((HeaderName::from_static("x-goog-user-project"), value))
+    });
+    let mut builder = GoogleCloudStorageBuilder::new()
+        .with_client_options(options)
+        .with_http_connector(WatchedConnector { header });
+    for (key, value) in found.settings {
+        builder = builder.with_config(key, value);
+    }
+    if found.choice.anonymous {
+        // Or files of credentials would be read all the same.
+        let none = GcpCredential {
+            bearer: String::new(),
+        };
+        builder = builder.with_credentials(Arc::new(StaticCredentialProvider::new(none)));
+    }
+    Ok((builder, found.choice))
+}
+
+fn amazon_builder(
+    bucket: &str,
+    options: ClientOptions,
+    env: &Environment,
+) -> Result<(AmazonS3Builder, Choice), String> {
+    let found = amazon::find(bucket, env)?;
+    let region = match found.region_unknown {
+        true => runtime()?.block_on(resolve_bucket_region(bucket, &options)),
+        false => Ok(String::new()),
+    };
+    let mut builder = AmazonS3Builder::new()
+        .with_client_options(options)
+        .with_http_connector(WatchedConnector::default());
+    for (key, value) in found.credentials.settings {
+        builder = builder.with_config(key, value);
+    }
+    // Where it could not be asked for, the first request will say what is wrong.
+    if let Some(region) = region.ok().filter(|region| !region.is_empty()) {
+        builder = builder.with_config(AmazonS3ConfigKey::Region, region);
+    }
+    Ok((builder, found.credentials.choice))
+}

@@ -1,0 +1,199 @@
+//! Credentials for `gs://`.
+
+use std::path::Path;
+
+use object_store::gcp::GoogleConfigKey as Key;
+
+use super::{Choice, Cloud, Credentials, Environment, read_json};
+
+/// Kinds of credential files that are read.
+const KINDS: [&str; 2] = ["service_account", "authorized_user"];
+
+/// Finds what `bucket` is asked with.
+pub(in super::super) fn find(bucket: &str, env: &Environment) -> Result<Credentials<Key>, String> {
+    let mut settings: Vec<(Key, String)> = env.settings("GOOGLE_");
+    let has_base = env.has_any(&["GOOGLE_BASE_URL"]);
+    let emulator = env.get("STORAGE_EMULATOR_HOST").filter(|_| !has_base);
+    if let Some(host) = emulator {
+        let url = match host.contains("://") {
+            true => host.to_owned(),
+            false => format!("http://{host}"),
+        };
+        settings.push((Key::BaseUrl, url.trim_end_matches('/').to_owned()));
+    }
+    let mut from_file = |file: &Path| {
+        let explicit = |key: &Key| {
+            matches!(
+                key,
+                Key::ServiceAccount
+                    | Key::ServiceAccountKey
+                    | Key::ApplicationCredentials
+                    | Key::BearerToken
+            )
+        };
+        settings.retain(|(key, _)| !explicit(key));
+        let path = file.display().to_string();
+        settings.push((Key::ApplicationCredentials, path));
+        Choice::with(format!("with the credentials in {}", file.display()))
+    };
+    let choice = if env.says_yes("GOOGLE_SKIP_SIGNATURE") {
+        Choice::anonymous("GOOGLE_SKIP_SIGNATURE asks for it")
+    } else if let Some(file) = env.secret(&format!("{bucket}-google-secret.json")) {
+        check(&file)?;
+        from_file(&file)
+    } else if let Some(words) = explicit(env)? {
+        Choice::with(words)
+    } else if let Some(file) = env.secret("google-secret.json") {
+        check(&file)?;
+        from_file(&file)
+    } else {
+        let defaults = env.file("CLOUDSDK_CONFIG", ".config/gcloud");
+        let defaults = defaults.map(|folder| folder.join("application_default_credentials.json"));
+        match defaults.filter(|file| file.is_file()) {
+            Some(file) => match check(&file) {
+                Ok(()) => from_file(&file),
+                Err(problem) => Choice::anonymous(problem),
+            },
+            None if has_identity(env) => {
+                Choice::with("with the account of this machine (Google Cloud metadata)")
+            }
+            None => Choice::anonymous("none were found"),
+        }
+    };
+    if choice.anonymous {
+        settings.push((Key::SkipSignature, "true".into()));
+    }
+    Ok(Credentials { settings, choice })
+}
+
+/// The project that pays for what is read, where the environment names one.
+pub(in super::super) fn who_pays(env: &Environment) -> Option<&str> {
+    env.get("GOOGLE_CLOUD_QUOTA_PROJECT")
+}
+
+/// Credentials that the environment names.
+fn explicit(env: &Environment) -> Result<Option<String>, String> {
+    const NAMES: [&str; 5] = [
+        "GOOGLE_SERVICE_ACCOUNT",
+        "GOOGLE_SERVICE_ACCOUNT_PATH",
+        "GOOGLE_SERVICE_ACCOUNT_KEY",
+        "GOOGLE_BEARER_TOKEN",
+        "GOOGLE_APPLICATION_CREDENTIALS",
+    ];
+    let Some(name) = NAMES.into_iter().find(|name| env.get(name).is_some()) else {
+        return Ok(None);
+    };
+    let value = env.get(name).unwrap_or_default();
+    Ok(Some(match name {
+        "GOOGLE_APPLICATION_CREDENTIALS" => {
+            check(Path::new(value))?;
+            format!("with the credentials in {value} ({name})")
+        }
+        _ => format!("with the credentials in the environment ({name})"),
+    }))
+}
+
+/// Whether the file's credentials are of a kind that is read.
+fn check(file: &Path) -> Result<(), String> {
+    let json = read_json(file)?;
+    match json.get("type").and_then(|kind| kind.as_str()) {
+        Some(kind) if KINDS.contains(&kind) => Ok(()),
+        kind => Err(format!(
+            "{} holds credentials of type `{}`, and only {} are read",
+            file.display(),
+            kind.unwrap_or_default(),
+            KINDS.join(" and ")
+        )),
+    }
+}
+
+/// Whether the machine has an account that its cloud knows, as far as can be said without asking.
+fn has_identity(env: &Environment) -> bool {
+    const TOLD: [&str; 4] = [
+        "GCE_METADATA_HOST",
+        "GCE_METADATA_ROOT",
+        "GCE_METADATA_IP",
+        // Cloud Run.
+        "K_SERVICE",
+    ];
+    let there = env.has_any(&TOLD) || env.machine == Some(Cloud::Google);
+    there && !env.says_yes("NO_GCE_CHECK")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{environment, home, in_google};
+    use super::*;
+
+    const USER: &str = r#"{"type": "authorized_user", "refresh_token": "hidden"}"#;
+    const ACCOUNT: &str = r#"{"type": "service_account", "private_key": "hidden"}"#;
+    const FEDERATED: &str = r#"{"type": "external_account"}"#;
+    const DEFAULT: &str = ".config/gcloud/application_default_credentials.json";
+
+    fn choice(home: &Path, vars: &[(&str, &str)]) -> String {
+        let found = find("vnc", &environment(home, vars)).unwrap();
+        assert!(!found.choice.words.contains("hidden"));
+        found.choice.words
+    }
+
+    #[test]
+    fn without_any_a_bucket_is_asked_without() {
+        let home = home(&[]);
+        let env = environment(home.path(), &[]);
+        let found = find("vnc", &env).unwrap();
+        assert_eq!(found.choice, Choice::anonymous("none were found"));
+        assert_eq!(found.settings, [(Key::SkipSignature, "true".to_owned())]);
+        let env = in_google(env);
+        assert!(!find("vnc", &env).unwrap().choice.anonymous);
+        let off = in_google(environment(home.path(), &[("NO_GCE_CHECK", "true")]));
+        assert!(find("vnc", &off).unwrap().choice.anonymous);
+        assert!(choice(home.path(), &[("GCE_METADATA_HOST", "x")]).contains("metadata"));
+    }
+
+    #[test]
+    fn the_more_particular_goes_first() {
+        let mut files = vec![(DEFAULT, USER)];
+        let home_1 = home(&files);
+        assert!(choice(home_1.path(), &[]).contains("application_default"));
+        files.push((".cloudvolume/secrets/google-secret.json", ACCOUNT));
+        files.push(("named.json", ACCOUNT));
+        let home_2 = home(&files);
+        assert!(choice(home_2.path(), &[]).contains("/google-secret.json"));
+        let named = home_2.path().join("named.json");
+        let vars = [("GOOGLE_APPLICATION_CREDENTIALS", named.to_str().unwrap())];
+        assert!(choice(home_2.path(), &vars).contains("named.json (GOOGLE_"));
+        files.push((".cloudvolume/secrets/vnc-google-secret.json", ACCOUNT));
+        let home_3 = home(&files);
+        let found = find("vnc", &environment(home_3.path(), &vars)).unwrap();
+        assert!(found.choice.words.contains("vnc-google-secret.json"));
+        let files: Vec<_> = found.settings.iter().map(|(k, _)| *k).collect();
+        assert_eq!(files, [Key::ApplicationCredentials]);
+        let skip = [("GOOGLE_SKIP_SIGNATURE", "true")];
+        assert!(choice(home_3.path(), &skip).contains("asks for it"));
+    }
+
+    #[test]
+    fn credentials_of_another_kind_are_an_error_where_they_are_asked_for() {
+        let home = home(&[(DEFAULT, FEDERATED)]);
+        let words = choice(home.path(), &[]);
+        assert!(
+            words.contains("without credentials") && words.contains("`external_account`"),
+            "{words}"
+        );
+        let file = home.path().join(DEFAULT);
+        let vars = [("GOOGLE_APPLICATION_CREDENTIALS", file.to_str().unwrap())];
+        let e = find("vnc", &environment(home.path(), &vars)).unwrap_err();
+        assert!(e.contains("`external_account`"), "{e}");
+        let vars = [("GOOGLE_APPLICATION_CREDENTIALS", "/none.json")];
+        let e = find("vnc", &environment(home.path(), &vars)).unwrap_err();
+        assert!(e.contains("/none.json"), "{e}");
+    }
+
+    #[test]
+    fn an_emulator_is_asked_where_the_environment_names_one() {
+        let vars = [("STORAGE_EMULATOR_HOST", "localhost:4443")];
+        let found = find("vnc", &environment("/none".as_ref(), &vars)).unwrap();
+        let base = (Key::BaseUrl, "http://localhost:4443".to_owned());
+        assert!(found.settings.contains(&base) && found.choice.anonymous);
+    }
+}

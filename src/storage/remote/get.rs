@@ -1,0 +1,283 @@
+//! Reading one object or a range of it: tries until the bytes are there, whole and undone of what the server did
+//! to them on the way.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use object_store::path::Path;
+use object_store::{Attribute, Error, GetOptions, GetRange};
+use reqwest::StatusCode;
+
+use super::client::{Client, runtime};
+use super::trouble::{self, Question, whole};
+use super::wire::{Outcome, Wire};
+use super::{RemoteStore, StorageError};
+use crate::storage::{Compression, Store};
+
+/// Tries of a request whose body breaks off.
+const TRIES: u32 = 4;
+
+/// Why a try failed.
+pub(super) enum Failed {
+    /// No answer, or one that is an error; retried already as far as it makes sense.
+    Request(Error),
+    /// The answer broke off or was not what was announced.
+    Broken(String),
+    /// The object ends before the range does: its size.
+    Short(u64),
+    /// More bytes than the caller allows.
+    TooLarge(u64),
+    /// Its Content-Encoding cannot be undone.
+    Encoded(String),
+}
+
+impl RemoteStore {
+    /// The object's bytes, or those in `range`; `false` where there is no such object.
+    pub(super) fn get(
+        &self,
+        key: &str,
+        range: Option<Range<u64>>,
+        limit_bytes: u64,
+        into: &mut Vec<u8>,
+    ) -> Result<bool, StorageError> {
+        into.clear();
+        let url = self.describe(key);
+        let (client, path, query) = self.ready(key, &url)?;
+        let runtime = runtime().map_err(|e| trouble::not_asked(&url, &e, NO_THREADS))?;
+        let question = Question {
+            method: "GET",
+            url,
+            client,
+            range: range.clone(),
+            limit_bytes,
+            start: Instant::now(),
+            wire: Wire::new(range.is_none(), query.as_deref()),
+        };
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            match runtime.block_on(question.ask_once(&path, into)) {
+                Ok(found) => return Ok(found),
+                Err(failed) => {
+                    let again = match &failed {
+                        Failed::Broken(_) => true,
+                        Failed::Request(_) => {
+                            matches!(question.wire.log().last, Some(Outcome::Wrong(_)))
+                        }
+                        _ => false,
+                    };
+                    if !again || tries == TRIES || !question.wire.may_try_again() {
+                        into.clear();
+                        return Err(question.trouble(failed));
+                    }
+                    std::thread::sleep(backoff(tries));
+                }
+            }
+        }
+    }
+
+    /// The object's size; `None` where there is no such object.
+    pub(super) fn head(&self, key: &str) -> Result<Option<u64>, StorageError> {
+        let url = self.describe(key);
+        let (client, path, query) = self.ready(key, &url)?;
+        let runtime = runtime().map_err(|e| trouble::not_asked(&url, &e, NO_THREADS))?;
+        let mut question = Question {
+            method: "HEAD",
+            url,
+            client,
+            range: None,
+            limit_bytes: 0,
+            start: Instant::now(),
+            wire: Wire::new(true, query.as_deref()),
+        };
+        let head = GetOptions::new().with_head(true);
+        match runtime.block_on(question.answer(&path, head)) {
+            Ok(got) => return Ok(got.map(|got| got.meta.size)),
+            Err(e) => match question.wire.log().last {
+                // It answers, but not to HEAD, or not with a size: a range's answer says it too.
+                None => {}
+                Some(Outcome::Status { status, .. })
+                    if [
+                        StatusCode::METHOD_NOT_ALLOWED,
+                        StatusCode::NOT_IMPLEMENTED,
+                        StatusCode::BAD_REQUEST,
+                    ]
+                    .contains(&status) => {}
+                Some(_) => return Err(question.trouble(Failed::Request(e))),
+            },
+        }
+        question.method = "GET";
+        question.range = Some(0..1);
+        question.wire = Wire::new(false, query.as_deref());
+        let first = GetOptions::new().with_range(Some(GetRange::Bounded(0..1)));
+        match runtime.block_on(question.answer(&path, first)) {
+            Ok(Some(_)) if question.wire.has_no_length() => Err(trouble::not_asked(
+                &question.url,
+                "the server does not say how long the object is",
+                "serve it with a server that does",
+            )),
+            Ok(got) => Ok(got.map(|got| got.meta.size)),
+            Err(e) => match question.wire.log().last {
+                Some(Outcome::Status {
+                    status: StatusCode::RANGE_NOT_SATISFIABLE,
+                    size: Some(size),
+                    ..
+                }) => Ok(Some(size)),
+                _ => Err(question.trouble(Failed::Request(e))),
+            },
+        }
+    }
+
+    /// What to ask with, for what, and what of it.
+    fn ready(&self, key: &str, url: &str) -> Result<(&Client, Path, Option<String>), StorageError> {
+        let name = match key.split_once('?') {
+            Some((name, _query)) if self.location.is_http() => name,
+            _ => key,
+        };
+        let inside = name.split('/').all(|step| !matches!(step, "" | "." | ".."));
+        if !inside {
+            return Err(StorageError::KeyLeavesRoot {
+                key: key.to_owned(),
+                root: self.location.to_string(),
+            });
+        }
+        let client = self.client(url)?;
+        let location = self.location.join(key);
+        let path = location.object_path();
+        let path = path.map_err(|e| trouble::not_asked(url, &e, "check the URL"))?;
+        Ok((client, path, location.query().map(str::to_owned)))
+    }
+}
+
+const NO_THREADS: &str = "raise the limit on threads";
+
+impl Question<'_> {
+    /// The answer to one request (and those that `object_store` repeats); `None` where there is no such object.
+    async fn answer(
+        &self,
+        path: &Path,
+        mut options: GetOptions,
+    ) -> Result<Option<object_store::GetResult>, Error> {
+        options.extensions.insert(Arc::clone(&self.wire));
+        match self.client.store.get_opts(path, options).await {
+            Ok(got) => Ok(Some(got)),
+            Err(e @ Error::NotFound { .. }) => match self.wire.log().last {
+                // `object_store` takes 405 for "not there", too.
+                Some(Outcome::Status { status, .. })
+                    if status == StatusCode::NOT_FOUND || status == StatusCode::GONE =>
+                {
+                    Ok(None)
+                }
+                _ => Err(e),
+            },
+            Err(e) => match self.wire.log().last {
+                Some(Outcome::Status {
+                    status: StatusCode::GONE,
+                    ..
+                }) => Ok(None),
+                _ => Err(e),
+            },
+        }
+    }
+
+    /// One try.
+    async fn ask_once(&self, path: &Path, into: &mut Vec<u8>) -> Result<bool, Failed> {
+        into.clear();
+        let range = self.range.clone();
+        let options = GetOptions::new().with_range(range.clone().map(GetRange::Bounded));
+        let got = match self.answer(path, options).await {
+            Ok(Some(got)) => got,
+            Ok(None) => return Ok(false),
+            Err(e) => {
+                return Err(match (range, self.wire.log().last) {
+                    (
+                        Some(range),
+                        Some(Outcome::Status {
+                            status: StatusCode::RANGE_NOT_SATISFIABLE,
+                            size,
+                            ..
+                        }),
+                    ) => Failed::Short(size.unwrap_or(range.start).min(range.start)),
+                    _ => Failed::Request(e),
+                });
+            }
+        };
+        let encoding = got.attributes.get(&Attribute::ContentEncoding);
+        let encoding = encoding.map_or(String::new(), |names| names.to_ascii_lowercase());
+        if let Some(range) = &range {
+            if got.range != *range {
+                return Err(Failed::Short(got.meta.size));
+            }
+            if let Some(name) = codings(&encoding).next() {
+                return Err(Failed::Encoded(format!(
+                    "the object is sent with Content-Encoding {name}, of which no range can be undone"
+                )));
+            }
+        }
+        let no_length = self.wire.has_no_length();
+        let announced = match no_length {
+            true => 0,
+            false => got.range.end - got.range.start,
+        };
+        if announced > self.limit_bytes {
+            return Err(Failed::TooLarge(announced));
+        }
+        // The size is what the server claims; it is within the limit.
+        into.reserve(announced as usize);
+        let mut body = got.into_stream();
+        while let Some(piece) = std::future::poll_fn(|cx| body.as_mut().poll_next(cx)).await {
+            let piece = piece.map_err(|e| Failed::Broken(whole(&e)))?;
+            let found = (into.len() + piece.len()) as u64;
+            match no_length {
+                true if found > self.limit_bytes => return Err(Failed::TooLarge(found)),
+                false if found > announced => {
+                    return Err(Failed::Broken(format!(
+                        "more than the {announced} bytes announced came"
+                    )));
+                }
+                _ => into.extend_from_slice(&piece),
+            }
+        }
+        let found = into.len() as u64;
+        match &range {
+            Some(range) if no_length && found < range.end - range.start => {
+                return Err(Failed::Short(range.start + found));
+            }
+            _ if !no_length && found != announced => {
+                return Err(Failed::Broken(format!("{found} of {announced} bytes came")));
+            }
+            _ => {}
+        }
+        // The last coding was done last, and is undone first.
+        for name in codings(&encoding).collect::<Vec<_>>().into_iter().rev() {
+            let Some(compression) = Compression::from_content_encoding(name) else {
+                return Err(Failed::Encoded(format!(
+                    "its Content-Encoding {name} is not known"
+                )));
+            };
+            let mut inflated = Vec::new();
+            compression
+                .undo(into, self.limit_bytes as usize, &mut inflated)
+                .map_err(|e| Failed::Broken(format!("its Content-Encoding {name}: {e}")))?;
+            *into = inflated;
+        }
+        Ok(true)
+    }
+}
+
+/// What a Content-Encoding says was done to the object. `aws-chunked` is a way to upload, which some tools leave
+/// standing there.
+fn codings(encoding: &str) -> impl Iterator<Item = &str> {
+    encoding
+        .split(',')
+        .map(str::trim)
+        .filter(|name| !matches!(*name, "" | "identity" | "aws-chunked"))
+}
+
+/// 0.2, 0.4, 0.8 s, spread by up to a half so that many readers do not come back at once.
+fn backoff(tries: u32) -> Duration {
+    let spread = Instant::now().elapsed().subsec_nanos() ^ std::process::id();
+    let base = Duration::from_millis(100 << tries);
+    base + base * (spread % 512) / 1024
+}

@@ -1,0 +1,142 @@
+//! Buckets of Google and Amazon, played by the loopback server.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::storage::loopback::*;
+use crate::storage::remote::client::Client;
+use crate::storage::remote::credentials::Environment;
+use crate::storage::remote::credentials::testing::environment;
+use crate::storage::remote::{RemoteLocation, RemoteStore};
+use crate::storage::{Network, Store};
+
+/// What buckets say of every object.
+const META: &str = "ETag: \"1\"\r\nLast-Modified: Wed, 21 Oct 2015 07:28:00 GMT\r\n";
+
+fn env(vars: &[(&str, &str)]) -> Environment {
+    environment(Path::new("/none"), vars)
+}
+
+/// What lies at `scheme://vnc/img`.
+fn bucket(scheme: &str, env: &Environment) -> RemoteStore {
+    let location = RemoteLocation::new(scheme, "vnc/img").unwrap();
+    let root = format!("{scheme}://vnc");
+    RemoteStore {
+        client: Client::new(&root, Network::default(), env).map(Arc::new),
+        location,
+    }
+}
+
+fn read(store: &RemoteStore) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
+    match store.read("a b~/info", 4096, &mut bytes) {
+        Ok(true) => Ok(bytes),
+        Ok(false) => Err("missing".into()),
+        Err(e) => Err(e.to_string()),
+    }
+}
+
+/// Says what it was asked.
+fn echo() -> Server {
+    serve(|_, request| {
+        let said = |name| format!("{name}={} ", request.header(name).unwrap_or("-"));
+        let names = [
+            "authorization",
+            "x-goog-user-project",
+            "x-amz-request-payer",
+        ];
+        let headers: String = names.into_iter().map(said).collect();
+        let body = format!("{} {headers}", request.first);
+        reply("200 OK", META, body.as_bytes())
+    })
+}
+
+#[test]
+fn a_google_bucket_is_asked_without_credentials_or_with() {
+    let server = echo();
+    let host = ("STORAGE_EMULATOR_HOST", server.url.as_str());
+    let said = read(&bucket("gs", &env(&[host]))).unwrap();
+    let said = String::from_utf8(said).unwrap();
+    assert!(
+        said.starts_with("GET /vnc/img%2Fa%20b%7E%2Finfo HTTP/1.1 authorization=- "),
+        "{said}"
+    );
+    let vars = [
+        host,
+        ("GOOGLE_BEARER_TOKEN", "token"),
+        ("GOOGLE_CLOUD_QUOTA_PROJECT", "payer"),
+    ];
+    let said = String::from_utf8(read(&bucket("gs", &env(&vars))).unwrap()).unwrap();
+    assert!(
+        said.contains("=bearer token x-goog-user-project=payer"),
+        "{said}"
+    );
+}
+
+#[test]
+fn an_amazon_bucket_is_asked_without_credentials_or_with() {
+    let server = echo();
+    let host = ("AWS_ENDPOINT_URL", server.url.as_str());
+    let said = String::from_utf8(read(&bucket("s3", &env(&[host]))).unwrap()).unwrap();
+    assert!(
+        said.starts_with("GET /vnc/img/a%20b~/info HTTP/1.1 authorization=- "),
+        "{said}"
+    );
+    let vars = [
+        host,
+        ("AWS_ACCESS_KEY_ID", "ID"),
+        ("AWS_SECRET_ACCESS_KEY", "hidden"),
+        ("AWS_REQUEST_PAYER", "true"),
+    ];
+    let signed = bucket("s3", &env(&vars));
+    let said = String::from_utf8(read(&signed).unwrap()).unwrap();
+    assert!(
+        said.contains("authorization=aws4-hmac-sha256 credential=id/"),
+        "{said}"
+    );
+    assert!(said.contains("x-amz-request-payer=requester"), "{said}");
+}
+
+#[test]
+fn a_refusal_says_with_what_was_asked() {
+    let xml = b"<Error><Code>AccessDenied</Code><Message>Access Denied.</Message></Error>";
+    let server = serve(|_, _| reply("403 Forbidden", "", xml));
+    let url = server.url.as_str();
+    let e = read(&bucket("gs", &env(&[("STORAGE_EMULATOR_HOST", url)]))).unwrap_err();
+    assert!(
+        e.contains("gs://vnc/img/a b~/info: GET (1 try, ")
+            && e.contains("AccessDenied: Access Denied."),
+        "{e}"
+    );
+    assert!(
+        e.contains("without credentials (none were found): give some (GOOGLE_"),
+        "{e}"
+    );
+    let vars = [
+        ("AWS_ENDPOINT_URL", url),
+        ("AWS_ACCESS_KEY_ID", "ID"),
+        ("AWS_SECRET_ACCESS_KEY", "hidden"),
+    ];
+    let e = read(&bucket("s3", &env(&vars))).unwrap_err();
+    assert!(
+        e.contains("with the keys in the environment") && e.contains("AWS_REQUEST_PAYER=true"),
+        "{e}"
+    );
+    assert!(!e.contains("hidden"), "{e}");
+    let server = serve(|_, _| reply("404 Not Found", "", xml));
+    let vars = [("AWS_ENDPOINT_URL", server.url.as_str())];
+    assert_eq!(read(&bucket("s3", &env(&vars))).unwrap_err(), "missing");
+}
+
+#[test]
+fn credentials_that_cannot_be_used_are_told_at_the_first_read() {
+    let vars = [("AWS_PROFILE", "lab")];
+    let e = read(&bucket("s3", &env(&vars))).unwrap_err();
+    assert!(
+        e.contains("cannot read s3://vnc/img") && e.contains("`lab`"),
+        "{e}"
+    );
+    let vars = [("AWS_ACCESS_KEY_ID", "ID"), ("AWS_REGION", "r")];
+    let e = read(&bucket("s3", &env(&vars))).unwrap_err();
+    assert!(e.contains("with the keys in the environment"), "{e}");
+}

@@ -1,0 +1,214 @@
+//! What is said when a server could not be asked, or did not answer well: one line with method, URL, tries and
+//! elapsed time, what the server said, and what to do.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Instant;
+
+use object_store::Error;
+use reqwest::StatusCode;
+
+use super::client::Client;
+use super::get::Failed;
+use super::wire::{Failure, Outcome, Wire};
+use crate::storage::StorageError;
+
+/// Most characters of a server's explanation that are told.
+const SAID_CHARS: usize = 160;
+
+/// One read, from the first try to the last.
+pub(super) struct Question<'c> {
+    pub method: &'static str,
+    pub url: String,
+    pub client: &'c Client,
+    pub range: Option<Range<u64>>,
+    pub limit_bytes: u64,
+    pub start: Instant,
+    pub wire: Arc<Wire>,
+}
+
+/// The error of a request that was not even made.
+pub(super) fn not_asked(url: &str, problem: &str, advice: &str) -> StorageError {
+    StorageError::Remote {
+        url: url.to_owned(),
+        status: None,
+        problem: problem.to_owned(),
+        advice: advice.to_owned(),
+    }
+}
+
+impl Question<'_> {
+    /// The error that tells what came of it.
+    pub(super) fn trouble(&self, failed: Failed) -> StorageError {
+        let log = self.wire.log();
+        let (status, what, advice) = match failed {
+            Failed::TooLarge(found_bytes) => {
+                return StorageError::TooLarge {
+                    object: self.url.clone(),
+                    found_bytes,
+                    limit_bytes: self.limit_bytes,
+                };
+            }
+            Failed::Short(found_bytes) => {
+                let range = self.range.clone().unwrap_or_default();
+                return StorageError::TooShort {
+                    object: self.url.clone(),
+                    found_bytes,
+                    start: range.start,
+                    end: range.end,
+                };
+            }
+            Failed::Encoded(problem) => (None, problem, match self.range {
+                Some(_) => "store it without, or where the server undoes it: shards are compressed within",
+                None => "store it without, or with gzip, br, zstd or deflate",
+            }
+            .to_owned()),
+            Failed::Broken(problem) => match &log.last {
+                Some(Outcome::Failed(Failure::Silent)) => self.failure(&Failure::Silent, &log.host),
+                _ => (
+                    None,
+                    format!("the answer broke off: {problem}"),
+                    "run again to resume: what is done is kept".to_owned(),
+                ),
+            },
+            Failed::Request(e) => match &log.last {
+                Some(Outcome::Status { status, said, .. }) => self.refusal(*status, said),
+                Some(Outcome::Failed(failure)) => self.failure(failure, &log.host),
+                Some(Outcome::Unusable(problem)) => (
+                    None,
+                    problem.clone(),
+                    "copy it to a server or folder that can, or serve it with one (nginx, rclone)".into(),
+                ),
+                Some(Outcome::Wrong(problem)) => (
+                    None,
+                    problem.clone(),
+                    "check the server, and what stands between (a proxy, a cache)".into(),
+                ),
+                None => self.unasked(&e),
+            },
+        };
+        let tries = match log.tries {
+            1 => "1 try".to_owned(),
+            n => format!("{n} tries"),
+        };
+        let elapsed = self.start.elapsed().as_secs_f64();
+        StorageError::Remote {
+            url: self.url.clone(),
+            status: status.map(|status| status.as_u16()),
+            problem: format!("{} ({tries}, {elapsed:.1} s): {what}", self.method),
+            advice,
+        }
+    }
+
+    /// An answer that is an error.
+    fn refusal(&self, status: StatusCode, said: &str) -> (Option<StatusCode>, String, String) {
+        let said = shortened(said);
+        let what = match said.is_empty() {
+            true => format!("the server answers {status}"),
+            false => format!("the server answers {status}: {said}"),
+        };
+        let advice = match status {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => self.client.access_advice(status),
+            StatusCode::NOT_FOUND => "check the URL".to_owned(),
+            StatusCode::MOVED_PERMANENTLY | StatusCode::TEMPORARY_REDIRECT
+                if self.url.starts_with("s3://") =>
+            {
+                "the bucket lies in another region: set AWS_REGION".to_owned()
+            }
+            s if s == StatusCode::TOO_MANY_REQUESTS || s.is_server_error() => {
+                "the server is overloaded or out of order: run again later to resume, with fewer --requests if it was \
+                 overloaded"
+                    .to_owned()
+            }
+            _ => "check the URL and the server".to_owned(),
+        };
+        (Some(status), what, advice)
+    }
+
+    /// No answer.
+    fn failure(&self, failure: &Failure, host: &str) -> (Option<StatusCode>, String, String) {
+        let idle = self.client.network.idle_timeout.as_secs_f64();
+        let (what, advice) = match failure {
+            Failure::Silent => (
+                format!("{host} said nothing for {idle} s, time after time"),
+                "run again to resume; --idle-timeout gives it longer, fewer --requests ask less of it",
+            ),
+            Failure::Unreachable => (
+                format!("no connection to {host} came about in time"),
+                "check host and port, and whether a firewall or proxy stands between",
+            ),
+            Failure::UnknownHost => (
+                format!("the name of the host {host} is not known"),
+                "check the URL, and the name service of this machine",
+            ),
+            Failure::Refused => (
+                format!("{host} refused the connection: nothing listens there"),
+                "check host and port, and that the server runs",
+            ),
+            Failure::Tls(why) => (
+                format!("no secure connection to {host}: {}", shortened(why)),
+                "check that the host is meant and speaks https; SSL_CERT_FILE names a certificate authority of your own",
+            ),
+            Failure::Other(why) => (shortened(why), "check the network, and run again to resume"),
+        };
+        (None, what, advice.to_owned())
+    }
+
+    /// What failed before any request for the object: most often, getting at credentials.
+    fn unasked(&self, error: &Error) -> (Option<StatusCode>, String, String) {
+        (
+            None,
+            shortened(&whole(error)),
+            self.client.credentials_advice(),
+        )
+    }
+}
+
+/// The error with all its causes in one line.
+pub(super) fn whole(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        next = cause.source();
+    }
+    text
+}
+
+/// What a server said, in one short line. Of the XML of a bucket's error, code and message; of a page, nothing.
+fn shortened(said: &str) -> String {
+    let element = |name: &str| {
+        let (_, rest) = said.split_once(&format!("<{name}>"))?;
+        Some(rest.split_once('<')?.0)
+    };
+    let text = match (element("Code"), element("Message")) {
+        (Some(code), Some(message)) => format!("{code}: {message}"),
+        _ if said.trim_start().starts_with('<') => String::new(),
+        _ => said.to_owned(),
+    };
+    let printable = |c: char| if c.is_control() { ' ' } else { c };
+    let text: String = text.chars().map(printable).collect();
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let text = words.join(" ");
+    match text.char_indices().nth(SAID_CHARS) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_server_says_becomes_one_short_line() {
+        assert_eq!(shortened(" no,\n\tnot \u{1b}[31myou "), "no, not [31myou");
+        assert_eq!(shortened("<!DOCTYPE html><html>..."), "");
+        let xml = "<?xml?><Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>";
+        assert_eq!(shortened(xml), "AccessDenied: Access Denied");
+        assert_eq!(shortened(&"é".repeat(1000)).chars().count(), SAID_CHARS + 3);
+    }
+}

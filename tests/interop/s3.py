@@ -1,0 +1,41 @@
+"""An S3 server on loopback, by moto, that holds a tree of objects in a bucket.
+
+Run as a program, `s3.py PORT FOLDER`, this is the server. It puts the objects where moto's own requests would put them:
+a thousand requests would take longer than all tests that read them.
+"""
+
+import sys
+
+from objects import all_objects
+from servers import Process
+
+BUCKET = "windows"
+REGION = "us-east-1"
+AWS_KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_REGION": REGION}
+
+
+class Moto(Process):
+    """The server as a process of its own."""
+
+    def __init__(self, folder, port, root):
+        self.url = f"http://127.0.0.1:{port}"
+        super().__init__([sys.executable, __file__, str(port), str(root)], folder, [port])
+
+
+def fill(root):
+    from moto.core import DEFAULT_ACCOUNT_ID
+    from moto.s3.models import s3_backends
+
+    backend = s3_backends[DEFAULT_ACCOUNT_ID]["aws"]
+    backend.create_bucket(BUCKET, REGION)
+    for key, file, encoding in all_objects(root):
+        stored = backend.put_object(BUCKET, key, file.read_bytes())
+        if encoding:
+            stored.set_metadata({"content-encoding": encoding})
+
+
+if __name__ == "__main__":
+    from moto.server import main
+
+    fill(sys.argv[2])
+    main(["-H", "127.0.0.1", "-p", sys.argv[1]])
