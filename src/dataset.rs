@@ -33,6 +33,7 @@ pub use reader::{Dataset, SampleArray, SplitReader};
 pub use receipt::{Receipt, SourceUse};
 pub use seal::{Sealed, SealedArray, seal};
 pub use shard::{SampleEncoder, ShardReader, ShardWriter, WrittenShard};
+pub use statistics::Statistics;
 
 /// The manifest's name in the output folder.
 pub const MANIFEST: &str = "manifest.json";

@@ -123,6 +123,8 @@ pub struct ArrayEntry {
     pub sample_shape: [u64; 4],
     /// Voxels of a window, x y z.
     pub window_voxels: [u32; 3],
+    /// For each split what is known of the values: extremes, mean, standard deviation, histogram.
+    pub statistics: IndexMap<String, Value>,
 }
 
 /// A shard file.

@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{DatasetError, Layout, Output, ShardId};
+use super::{DatasetError, Layout, Output, ShardId, Statistics};
 
 /// What became of one shard. Written after it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Receipt {
     /// Digest of the plan that the shard belongs to.
     pub plan_digest: String,
@@ -15,6 +15,8 @@ pub struct Receipt {
     pub blake3: String,
     /// For each sample the number of values that are not 0.
     pub nonzero: Vec<u64>,
+    /// What is known of the samples' values.
+    pub statistics: Statistics,
     /// For each source that its windows are cut out of: the chunks that they touch.
     pub sources: Vec<SourceUse>,
 }

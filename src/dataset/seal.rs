@@ -8,6 +8,7 @@ use super::metadata::{array_metadata, group_metadata, zarr_error};
 use super::{
     ArrayEntry, BoxEntry, Column, ColumnValues, DatasetError, FileEntry, Layout, MANIFEST,
     Manifest, Output, Receipt, SCHEMA_VERSION, SampleIndex, ShardEntry, SourceEntry, SplitEntry,
+    Statistics,
 };
 
 /// What the manifest says that is not in the layout or in receipts.
@@ -84,6 +85,7 @@ pub fn seal(
             dimensions: layout.dimensions().map(str::to_owned).to_vec(),
             sample_shape: layout.sample_shape(i),
             window_voxels: array.window.voxels(),
+            statistics: statistics(layout, i, &receipts),
         };
         manifest.arrays.insert(array.name.clone(), entry);
     }
@@ -141,6 +143,22 @@ fn collect(output: &Output, layout: &Layout) -> Result<Vec<Receipt>, DatasetErro
             first: first.clone(),
         }),
     }
+}
+
+/// What is known of the values of an array, by split.
+fn statistics(layout: &Layout, array: usize, receipts: &[Receipt]) -> IndexMap<String, Value> {
+    let of_split = |split: usize| {
+        let mut all = Statistics::new(layout.arrays[array].data_type);
+        // In the order of shards: sums of floating point numbers depend on it.
+        for (id, receipt) in layout.all_shards().zip(receipts) {
+            if (id.split, id.array) == (split, array) {
+                all.merge(&receipt.statistics);
+            }
+        }
+        json!(all.finish())
+    };
+    let splits = layout.splits.iter().enumerate();
+    splits.map(|(i, s)| (s.name.clone(), of_split(i))).collect()
 }
 
 fn add_receipts(manifest: &mut Manifest, layout: &Layout, receipts: &[Receipt]) {

@@ -19,7 +19,7 @@ use sums::{Moments, moments};
 
 /// What is known about the values of some samples of one array.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Statistics {
+pub struct Statistics {
     data_type: DataType,
     /// Number of samples.
     samples: u64,
@@ -136,7 +136,7 @@ impl Statistics {
     }
 
     /// What a reader wants to know.
-    pub fn finish(&self) -> Summary {
+    pub(super) fn finish(&self) -> Summary {
         let finite = self
             .count
             .saturating_sub(self.nan.saturating_add(self.infinite));

@@ -7,7 +7,7 @@ use super::cut::{CutScratch, Wanted};
 use super::readahead::ReadAhead;
 use super::{ExtractError, Shared, schedule};
 use crate::dataset::{
-    DatasetError, Receipt, SampleEncoder, ShardId, ShardWriter, SourceUse, WrittenShard,
+    DatasetError, Receipt, SampleEncoder, ShardId, ShardWriter, SourceUse, Statistics, WrittenShard,
 };
 use crate::plan::Sample;
 use crate::volume::BlockKey;
@@ -75,6 +75,7 @@ pub(super) fn cut_shard<'a>(
     let mut used = 0;
     let mut shard = ShardWriter::begin(shared.output, layout, id)?;
     let mut nonzero = Vec::with_capacity(samples.len());
+    let mut statistics = Statistics::new(layout.arrays[id.array].data_type);
     let array = &layout.arrays[id.array];
     let value_bytes = array.data_type.size_bytes();
     let nothing = match array.fill_value.is_zero() {
@@ -122,6 +123,10 @@ pub(super) fn cut_shard<'a>(
         let all_fill =
             unstored || (count == nothing && array.fill_value.is_all_of(value_bytes, window));
         shard.push((!all_fill).then_some(window), &mut scratch.encoder)?;
+        match count {
+            0 if all_fill => statistics.observe_zeros((window.len() / value_bytes) as u64),
+            _ => statistics.observe(window, Some(count)),
+        }
         nonzero.push(count);
         for key in schedule::blocks(cutter.plan, cutter.sources, id.array, sample) {
             if needs.get(&key).is_some_and(|n| n.last == i) {
@@ -136,6 +141,7 @@ pub(super) fn cut_shard<'a>(
         bytes: shard.bytes,
         blake3: shard.blake3.to_string(),
         nonzero,
+        statistics,
         sources: source_uses(&needs),
     };
     Ok(Some(Cut { id, shard, receipt }))
