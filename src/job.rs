@@ -11,11 +11,11 @@ use std::time::{Duration, Instant};
 use rayon::prelude::*;
 
 use crate::collection::{Collection, CollectionError};
-use crate::config::{Config, ConfigError, ConfigFile};
+use crate::config::{Config, ConfigError, ConfigFile, PointsConfig};
 use crate::dataset::{BoxEntry, DatasetError, Manifest, Output, Sealed, SourceEntry, seal};
 use crate::extract::{self, ExtractError, ExtractReport, Progress, Sources};
-use crate::plan::{Plan, PlanError};
-use crate::points::{PointLayer, PointsError, PointsInBoxes};
+use crate::plan::{Plan, PlanError, PointsOfLayer};
+use crate::points::PointsError;
 use crate::storage::Location;
 use crate::volume::{self, VolumeError};
 
@@ -85,6 +85,7 @@ impl JobError {
     pub fn is_usage(&self) -> bool {
         match self {
             Self::Config(_) | Self::Plan(_) => true,
+            Self::Points { source, .. } => matches!(source, PointsError::NoRelationship { .. }),
             Self::Dataset(e) => matches!(
                 e,
                 DatasetError::OtherPlan { .. } | DatasetError::Foreign { .. }
@@ -98,7 +99,7 @@ impl JobError {
                         ..
                     }
             ),
-            Self::Collection(_) | Self::Points { .. } => false,
+            Self::Collection(_) => false,
         }
     }
 }
@@ -133,14 +134,21 @@ impl Job {
             .par_iter()
             .enumerate()
             .map(|(i, layer)| {
-                layer
-                    .read_boxes(&jobs.boxes_of_points(i), config.config.points.anchor)
-                    .map_err(|e| points(e).into())
+                let PointsConfig { anchor, choose, .. } = &config.config.points;
+                let related = match choose.related.is_empty() {
+                    true => None,
+                    false => Some(layer.related(&choose.related).map_err(points)?),
+                };
+                let inside = layer.read_boxes(&jobs.boxes_of_points(i), *anchor);
+                Ok(PointsOfLayer {
+                    points: inside.map_err(points)?,
+                    properties: layer.properties(),
+                    related,
+                })
             })
-            .collect::<Result<Vec<PointsInBoxes>, JobError>>()?;
+            .collect::<Result<Vec<_>, JobError>>()?;
         stage("read annotations");
-        let properties: Vec<_> = layers.iter().map(PointLayer::properties).collect();
-        let plan = Plan::build(&jobs, annotations, &properties).finish()?;
+        let plan = Plan::build(&jobs, annotations)?.finish()?;
         stage("plan");
         let sources = Sources::open(&plan)?;
         stage("open layers");
