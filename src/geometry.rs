@@ -3,6 +3,8 @@
 //! World coordinates are nanometres as `f64`, axes in the order x, y, z. Voxel `i` at resolution `r`
 //! covers `[i*r, (i+1)*r)`. This is the only module that rounds a coordinate.
 
+mod zetta;
+
 use std::fmt;
 
 use schemars::JsonSchema;
@@ -93,6 +95,12 @@ impl PointNm {
         self.0.iter().all(|v| v.is_finite())
     }
 
+    /// How far `other` is away.
+    pub fn distance_nm(&self, other: &PointNm) -> f64 {
+        let squares = (0..3).map(|d| (self.0[d] - other.0[d]).powi(2));
+        squares.sum::<f64>().sqrt()
+    }
+
     /// The point half way between `self` and `other`.
     pub fn midpoint(&self, other: &PointNm) -> PointNm {
         PointNm(std::array::from_fn(|d| (self.0[d] + other.0[d]) / 2.0))
@@ -135,6 +143,17 @@ impl BoxNm {
     /// `min <= p < max` on every axis.
     pub fn contains(&self, p: &PointNm) -> bool {
         (0..3).all(|d| self.min[d] <= p.0[d] && p.0[d] < self.max[d])
+    }
+
+    /// The voxels of `resolution` that share space with the box. A face that lies on the boundary of voxels, but for
+    /// noise far below one, brings in none beyond it.
+    pub fn covering_voxels(&self, resolution: &Resolution) -> VoxelBox {
+        const NOISE_VOXELS: f64 = 1e-4;
+        let voxel = |nm: f64, d: usize| nm / resolution.0[d];
+        VoxelBox {
+            start: std::array::from_fn(|d| (voxel(self.min[d], d) + NOISE_VOXELS).floor() as i64),
+            end: std::array::from_fn(|d| (voxel(self.max[d], d) - NOISE_VOXELS).ceil() as i64),
+        }
     }
 }
 
@@ -244,6 +263,15 @@ impl VoxelBox {
         (0..3).all(|d| self.start[d] <= other.start[d] && other.end[d] <= self.end[d])
     }
 
+    /// Where voxels of `resolution` lie in the world.
+    pub fn nm(&self, resolution: &Resolution) -> BoxNm {
+        let nm = |voxel: [i64; 3]| std::array::from_fn(|d| voxel[d] as f64 * resolution.0[d]);
+        BoxNm {
+            min: nm(self.start),
+            max: nm(self.end),
+        }
+    }
+
     /// Voxels along x, y, z.
     pub fn shape(&self) -> [u64; 3] {
         std::array::from_fn(|d| (self.end[d] - self.start[d]).max(0) as u64)
@@ -315,6 +343,22 @@ mod tests {
         assert!(b.contains(&PointNm([0.0, 0.0, 0.0])));
         assert!(!b.contains(&PointNm([10.0, 0.0, 0.0])));
         assert_eq!((b.min(), b.max()), ([0.0; 3], [10.0; 3]));
+    }
+
+    #[test]
+    fn voxels_of_another_size_cover_a_box_without_those_that_only_touch_it() {
+        let r = |nm| Resolution::new([nm; 3]).unwrap();
+        let window = VoxelBox {
+            start: [2999, 3000, -3],
+            end: [3001, 3002, 0],
+        };
+        let covering = window.nm(&r(4.6)).covering_voxels(&r(9.2));
+        assert_eq!(
+            (covering.start, covering.end),
+            ([1499, 1500, -2], [1501, 1501, 0])
+        );
+        let same = window.nm(&r(4.6)).covering_voxels(&r(4.6));
+        assert_eq!((same.start, same.end), (window.start, window.end));
     }
 
     #[test]

@@ -11,13 +11,13 @@ use std::time::{Duration, Instant};
 use rayon::prelude::*;
 
 use crate::collection::{Collection, CollectionError};
-use crate::config::{Config, ConfigError, ConfigFile};
+use crate::config::{Config, ConfigError, ConfigFile, PointsConfig};
 use crate::dataset::{
     BoxEntry, DatasetError, Layout, Manifest, Output, Sealed, SealedArray, SourceEntry, seal,
 };
 use crate::extract::{self, ExtractError, ExtractReport, Progress, Sources};
-use crate::plan::{Plan, PlanError};
-use crate::points::{PointLayer, PointsError, PointsInBoxes};
+use crate::plan::{Plan, PlanError, PointsOfLayer};
+use crate::points::PointsError;
 use crate::storage::Location;
 use crate::volume::{self, VolumeError};
 
@@ -89,6 +89,7 @@ impl JobError {
     pub fn is_usage(&self) -> bool {
         match self {
             Self::Config(_) | Self::Plan(_) => true,
+            Self::Points { source, .. } => matches!(source, PointsError::NoRelationship { .. }),
             Self::Dataset(e) => matches!(
                 e,
                 DatasetError::OtherPlan { .. } | DatasetError::Foreign { .. }
@@ -102,7 +103,7 @@ impl JobError {
                         ..
                     }
             ),
-            Self::Collection(_) | Self::Points { .. } => false,
+            Self::Collection(_) => false,
         }
     }
 }
@@ -138,14 +139,21 @@ impl Job {
             .par_iter()
             .enumerate()
             .map(|(i, layer)| {
-                layer
-                    .read_boxes(&jobs.boxes_of_points(i), config.config.points.anchor)
-                    .map_err(|e| points(e).into())
+                let PointsConfig { anchor, choose, .. } = &config.config.points;
+                let related = match choose.related.is_empty() {
+                    true => None,
+                    false => Some(layer.related(&choose.related).map_err(points)?),
+                };
+                let inside = layer.read_boxes(&jobs.boxes_of_points(i), *anchor);
+                Ok(PointsOfLayer {
+                    points: inside.map_err(points)?,
+                    properties: layer.properties(),
+                    related,
+                })
             })
-            .collect::<Result<Vec<PointsInBoxes>, JobError>>()?;
+            .collect::<Result<Vec<_>, JobError>>()?;
         stage("read annotations");
-        let properties: Vec<_> = layers.iter().map(PointLayer::properties).collect();
-        let mut plan = Plan::build(&jobs, annotations, &properties);
+        let mut plan = Plan::build(&jobs, annotations)?;
         stage("plan");
         let sources = Sources::open(&plan)?;
         stage("open layers");

@@ -6,22 +6,23 @@
 //! neighbours share source chunks; inside a cell by annotation id.
 
 mod boxes;
+mod choose;
 mod leaks;
 mod order;
 mod resolution;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 
 use crate::collection::{Collection, LayerError};
-use crate::config::{Config, ConfigFile, LayerConfig, Leaks};
+use crate::config::{Config, ConfigFile, LayerConfig};
 use crate::geometry::{PointNm, Resolution, VoxelBox, Window};
 use crate::points::{PointsInBoxes, PropertySpec};
 use crate::storage::{LocationError, SourceUrl};
 use crate::volume::VolumeError;
 
 pub use boxes::{BoxJob, Jobs};
-pub use leaks::Leak;
+pub use leaks::{Leak, LeakExample, LeakReport, LeakSample};
 
 /// Every sample of every split, and what it is cut out of.
 #[derive(Clone, Debug)]
@@ -97,6 +98,18 @@ pub enum DropReason {
     NoObject,
     /// Too few of an array's values are not 0.
     TooLittleNonzero,
+    /// A property has a value that `filter` does not keep.
+    Filter,
+    /// It is related to none of the objects in `related`.
+    NotRelated,
+    /// With `"repeats": "once"`: it is in an earlier box of the split.
+    InAnEarlierBox,
+    /// It is nearer than `min_distance_nm` to one that is kept.
+    TooNear,
+    /// Its box has `max_per_box` others.
+    OverMaxPerBox,
+    /// Its window shares voxels with one of another split, and `leaks` drops it.
+    Leak,
 }
 
 impl DropReason {
@@ -107,6 +120,12 @@ impl DropReason {
             Self::WindowLeavesVolume => "window_leaves_volume",
             Self::NoObject => "no_object",
             Self::TooLittleNonzero => "too_little_nonzero",
+            Self::Filter => "filter",
+            Self::NotRelated => "not_related",
+            Self::InAnEarlierBox => "in_an_earlier_box",
+            Self::TooNear => "too_near",
+            Self::OverMaxPerBox => "over_max_per_box",
+            Self::Leak => "leak",
         }
     }
 }
@@ -175,6 +194,17 @@ pub struct PlannedArray {
     pub source_of_group: Vec<usize>,
 }
 
+/// What was read of one point layer.
+#[derive(Debug)]
+pub struct PointsOfLayer<'l> {
+    /// Its annotations, for the boxes of [`Jobs::boxes_of_points`].
+    pub points: PointsInBoxes,
+    /// Its properties.
+    pub properties: &'l [PropertySpec],
+    /// With `related` in the config, the annotations that it keeps.
+    pub related: Option<HashSet<u64>>,
+}
+
 /// Why there can be no plan.
 #[derive(Debug, thiserror::Error)]
 pub enum PlanError {
@@ -199,6 +229,20 @@ pub enum PlanError {
         config: PathBuf,
         /// What is wrong.
         source: LocationError,
+    },
+    /// A filter that does not fit the properties of a point layer.
+    #[error("{}: at `points.choose.filter.{name}{member}`: the point layer {layer} {problem}", config.display())]
+    Filter {
+        /// The config file.
+        config: PathBuf,
+        /// The property's name in the config.
+        name: String,
+        /// The member of its filter, with a dot before it, or nothing.
+        member: &'static str,
+        /// The point layer.
+        layer: String,
+        /// What it has, and what it has not.
+        problem: String,
     },
     /// Tags that put a box into two splits.
     #[error("the box {id:?} with the tags {tags:?} belongs to the splits `{first}` and `{second}`: change `splits` in {} or the box's tags, so that it is in one", config.display())]
@@ -249,22 +293,33 @@ pub enum PlanError {
         found: String,
     },
     /// Windows of two splits share voxels.
-    #[error("{0}; move the boxes apart, or set \"leaks\": \"warn\" or \"allow\" in the config")]
-    Leaks(Leak),
+    #[error("{report}\n{}", advice(from.as_deref()))]
+    Leaks {
+        /// Which, and how much.
+        report: LeakReport,
+        /// The split whose samples give way, where the config names one; it is not among those of the report.
+        from: Option<String>,
+    },
+}
+
+/// How to go on where splits leak.
+fn advice(from: Option<&str>) -> String {
+    let ways = r#"set `leaks` in the config: {"drop_from": "SPLIT"} drops that split's samples that share voxels with another's, "warn" tells of them and goes on, "allow" does not look"#;
+    match from {
+        None => format!("move the boxes apart, or {ways}"),
+        Some(from) => format!(
+            "`leaks` drops samples from `{from}`, but these are of other splits: move their boxes apart, or {ways}"
+        ),
+    }
 }
 
 impl Plan {
     /// The table for `jobs`, given the annotations of each of its point layers. What the volumes have to say
     /// about its samples comes next, then [`Plan::finish`].
     ///
-    /// `annotations` and `properties` have one entry per layer in [`Jobs::point_sources`]; the boxes of each
-    /// are those of [`Jobs::boxes_of_points`].
-    pub fn build(
-        jobs: &Jobs,
-        annotations: Vec<PointsInBoxes>,
-        properties: &[&[PropertySpec]],
-    ) -> Self {
-        boxes::build(jobs, annotations, properties)
+    /// `layers` has one entry for each of [`Jobs::point_sources`].
+    pub fn build(jobs: &Jobs, layers: Vec<PointsOfLayer>) -> Result<Self, PlanError> {
+        boxes::build(jobs, layers)
     }
 
     /// Drops the samples for which `keep`, given split and position, is false, and counts them under `reason`.
@@ -289,19 +344,12 @@ impl Plan {
         }
     }
 
-    /// What can be done only when all else about the samples is known: no leaks between splits.
+    /// What can be done only when all else about the samples is known: the choice of `max_per_box` of a box, and
+    /// no leaks between the splits that are left.
     pub fn finish(mut self) -> Result<Self, PlanError> {
-        if self.config.leaks == Leaks::Allow {
-            return Ok(self);
-        }
-        match (leaks::find(&self), &self.config.leaks) {
-            (Some(leak), Leaks::Error) => Err(PlanError::Leaks(leak)),
-            (Some(leak), _) => {
-                self.warnings.push(leak.to_string());
-                Ok(self)
-            }
-            (None, _) => Ok(self),
-        }
+        choose::over_max_per_box(&mut self);
+        leaks::settle(&mut self)?;
+        Ok(self)
     }
 
     /// Which boxes are read from where, before any annotation is. With `flexible_z`, `resolutions_of` is asked

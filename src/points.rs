@@ -16,9 +16,13 @@ mod source;
 mod state;
 mod table;
 
+use std::collections::HashSet;
+
+use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::config::nearest;
 use crate::geometry::{BoxNm, PointNm};
 use crate::storage::SourceUrl;
 
@@ -158,6 +162,52 @@ impl PointLayer {
                 location: table.describe(),
                 found: "a table".to_owned(),
             }),
+        }
+    }
+
+    /// The ids of the annotations that are related to objects: by every relationship in `wanted`, to at least one
+    /// of the objects listed with it.
+    pub fn related(
+        &self,
+        wanted: &IndexMap<String, Vec<u64>>,
+    ) -> Result<HashSet<u64>, PointsError> {
+        let names = match &self.layer {
+            Layer::Precomputed(layer) => layer.relationships()?,
+            Layer::Table(table) => table.relationships()?.to_vec(),
+        };
+        let mut all: Option<HashSet<u64>> = None;
+        for (name, objects) in wanted {
+            let position = names.iter().position(|n| n == name);
+            let position = position.ok_or_else(|| self.no_relationship(name, &names))?;
+            let ids = match &self.layer {
+                Layer::Precomputed(layer) => layer.related(position, objects)?,
+                Layer::Table(table) => table.related(position, objects),
+            };
+            all = Some(match all {
+                None => ids,
+                Some(all) => all.intersection(&ids).copied().collect(),
+            });
+        }
+        Ok(all.unwrap_or_default())
+    }
+
+    fn no_relationship(&self, name: &str, names: &[String]) -> PointsError {
+        let quoted: Vec<_> = names.iter().map(|n| format!("`{n}`")).collect();
+        let known = match (&self.layer, quoted.is_empty()) {
+            (Layer::Table(table), true) if !table.can_relate() => {
+                "none, because a table has no relationships".to_owned()
+            }
+            (_, true) => "none".to_owned(),
+            (_, false) => quoted.join(", "),
+        };
+        PointsError::NoRelationship {
+            name: name.to_owned(),
+            object: match &self.layer {
+                Layer::Precomputed(layer) => layer.location(),
+                Layer::Table(table) => table.object().to_owned(),
+            },
+            known,
+            hint: nearest(name, names.iter().map(String::as_str)).map(str::to_owned),
         }
     }
 

@@ -2,13 +2,13 @@
 
 mod support;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use pointshard::dataset::Dataset;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use support::{read_json, run, shared_data, vnc_config};
+use support::{prepare, read_json, run, shared_data, vnc_config};
 
 #[test]
 fn every_expected_window_of_points_is_there_byte_for_byte() {
@@ -23,6 +23,47 @@ fn windows_with_odd_edges_start_where_the_rule_says() {
 #[test]
 fn lines_are_centred_on_their_midpoints() {
     check("a_lines_mid_32x32x8");
+}
+
+#[test]
+fn a_box_snapped_as_zetta_does_holds_what_zetta_says() {
+    let Some(data) = shared_data() else { return };
+    for name in [
+        "a_points_32x32x8",
+        "a_points_33x33x5",
+        "a_lines_mid_32x32x8",
+    ] {
+        let golden = read_json(&data.join("goldens").join(format!("{name}.json")));
+        let mut config = vnc_config(&data);
+        config["window"] = golden["config"]["window_xyz"].clone();
+        config["points"] = json!({ "layer": golden["config"]["annotations"] });
+        config["snap"] = json!("zetta");
+        let plan = prepare(&config).unwrap().plan;
+        // (box, annotation): what is here by the plain rule, but where zetta decides otherwise.
+        let mut expected: BTreeSet<(u64, u64)> = rows(&golden["samples"]).collect();
+        for (key, differs) in
+            rows(&golden["zetta_differs"]).zip(golden["zetta_differs"].as_array().unwrap())
+        {
+            match differs["here"].as_bool().unwrap() {
+                true => assert!(expected.remove(&key), "{name} {key:?}"),
+                false => assert!(expected.insert(key), "{name} {key:?}"),
+            }
+        }
+        let samples = plan.splits.iter().flat_map(|s| &s.samples);
+        let found: BTreeSet<_> = samples
+            .map(|s| (u64::from(s.box_index), s.annotation_id))
+            .collect();
+        assert_eq!(found, expected, "{name}");
+        // The books keep the corners as given.
+        assert_eq!(plan.boxes[0].min_nm[0], 13850.5);
+    }
+}
+
+/// (box, annotation) of each.
+fn rows(list: &Value) -> impl Iterator<Item = (u64, u64)> {
+    let id = |row: &Value| row["annotation_id"].as_str().unwrap().parse().unwrap();
+    let rows = list.as_array().unwrap().iter();
+    rows.map(move |row| (row["bbox"].as_u64().unwrap(), id(row)))
 }
 
 fn check(name: &str) {

@@ -4,14 +4,15 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::collection::{Collection, LayerError, LayerGroup};
-use crate::config::{ArrayConfig, Config, ConfigFile, ObjectPoint, PointsFrom, Transform};
-use crate::geometry::{BoxNm, Resolution, Window};
+use crate::config::{ArrayConfig, ConfigFile, ObjectPoint, PointsFrom, Snap, Transform};
+use crate::geometry::{BoxNm, Window};
 use crate::points::{Annotation, PointSource, PointsInBoxes, PropertySpec};
 use crate::storage::Location;
 
 use super::{
-    DropReason, Plan, PlanError, PlannedArray, PlannedBox, PlannedGroup, PlannedSplit, Sample,
-    VolumeSource, order::spatial_key, resolution, resolution::ResolutionsOf,
+    DropReason, Plan, PlanError, PlannedArray, PlannedBox, PlannedGroup, PlannedSplit,
+    PointsOfLayer, Sample, VolumeSource, choose::Chooser, order::spatial_key, resolution,
+    resolution::ResolutionsOf,
 };
 
 /// What has to be read for a plan: for each box that belongs to a split, its split, its layer group
@@ -35,7 +36,7 @@ pub struct BoxJob {
     pub box_index: usize,
     /// Position of its point layer in [`Jobs::point_sources`].
     pub points: usize,
-    /// Where it is.
+    /// Which points it holds: where it is, snapped if the config says so.
     pub bounds: BoxNm,
 }
 
@@ -82,7 +83,13 @@ impl Jobs {
                 jobs.jobs.push(BoxJob {
                     box_index,
                     points,
-                    bounds: tagged.bounds,
+                    bounds: match config.snap {
+                        Snap::None => tagged.bounds,
+                        Snap::Zetta => {
+                            let resolution = &jobs.groups[group].resolution;
+                            tagged.bounds.snapped_as_zetta(resolution)
+                        }
+                    },
                 });
             }
             jobs.boxes.push(PlannedBox {
@@ -220,17 +227,15 @@ fn position<S: PartialEq>(list: &mut Vec<S>, source: S) -> usize {
     })
 }
 
-pub(super) fn build(
-    jobs: &Jobs,
-    annotations: Vec<PointsInBoxes>,
-    properties: &[&[PropertySpec]],
-) -> Plan {
+pub(super) fn build(jobs: &Jobs, mut layers: Vec<PointsOfLayer>) -> Result<Plan, PlanError> {
     let config = &jobs.file.config;
     let mut warnings = jobs.warnings.clone();
-    for (points, source) in annotations.iter().zip(&jobs.point_sources) {
-        report_points(points, source, &mut warnings);
+    for (layer, source) in layers.iter().zip(&jobs.point_sources) {
+        report_points(&layer.points, source, &mut warnings);
     }
-    let columns = common_properties(properties, &mut warnings);
+    let properties: Vec<_> = layers.iter().map(|l| l.properties).collect();
+    let columns = common_properties(&properties, &mut warnings);
+    let mut chooser = Chooser::new(&jobs.file, &jobs.point_sources, &mut layers)?;
     let mut boxes = jobs.boxes.clone();
     let mut splits: Vec<_> = config
         .splits
@@ -243,18 +248,16 @@ pub(super) fn build(
             properties: vec![Vec::new(); columns.len()],
         })
         .collect();
-    let mut annotations: Vec<_> = annotations
+    let mut annotations: Vec<_> = layers
         .into_iter()
-        .map(|a| a.per_box.into_iter())
+        .map(|l| l.points.per_box.into_iter())
         .collect();
     let keep_ends = config.arrays.values().any(needs_ends);
     for job in &jobs.jobs {
         let planned = &mut boxes[job.box_index];
         let Some(split) = planned.split else { continue };
         let inside = annotations[job.points].next().unwrap_or_default();
-        let resolution = jobs.groups[planned.group].resolution;
-        let windows: Vec<_> = jobs.arrays.iter().map(|a| a.window).collect();
-        let samples = samples_of_box(config, &resolution, &windows, job, inside, planned);
+        let samples = samples_of_box(jobs, job, split, inside, planned, &mut chooser);
         for (sample, annotation) in samples {
             splits[split].samples.push(sample);
             if keep_ends {
@@ -270,7 +273,7 @@ pub(super) fn build(
         .iter()
         .map(|c| properties[0][c[0]].clone())
         .collect();
-    Plan {
+    Ok(Plan {
         config: config.clone(),
         boxes,
         splits,
@@ -279,7 +282,7 @@ pub(super) fn build(
         sources: jobs.sources.clone(),
         properties,
         warnings,
-    }
+    })
 }
 
 /// Whether the array shows an object at an end of a line.
@@ -289,25 +292,24 @@ fn needs_ends(array: &ArrayConfig) -> bool {
 
 /// The box's samples in the order in which they are stored, each with its annotation.
 fn samples_of_box(
-    config: &Config,
-    resolution: &Resolution,
-    windows: &[Window],
+    jobs: &Jobs,
     job: &BoxJob,
+    split: usize,
     annotations: Vec<Annotation>,
     planned: &mut PlannedBox,
+    chooser: &mut Chooser,
 ) -> Vec<(Sample, Annotation)> {
+    let window = &jobs.file.config.window;
+    let resolution = &jobs.groups[planned.group].resolution;
     planned.annotations = annotations.len() as u64;
     let mut samples = Vec::with_capacity(annotations.len());
     for annotation in annotations {
         let start = |window: &Window| window.start_around(&annotation.anchor, resolution);
-        match start(&config.window).filter(|_| windows.iter().all(|w| start(w).is_some())) {
-            None => {
-                *planned
-                    .dropped
-                    .entry(DropReason::WindowOutOfRange)
-                    .or_insert(0) += 1
-            }
-            Some(start_voxel) => {
+        let in_range = |a: &PlannedArray| a.window == *window || start(&a.window).is_some();
+        let first = start(window).filter(|_| jobs.arrays.iter().all(in_range));
+        let unwanted = chooser.unwanted(split, job.points, &annotation, first.is_some());
+        match (first, unwanted) {
+            (Some(start_voxel), None) => {
                 let sample = Sample {
                     annotation_id: annotation.id,
                     center_nm: annotation.anchor,
@@ -315,6 +317,10 @@ fn samples_of_box(
                     box_index: job.box_index as u32,
                 };
                 samples.push((sample, annotation));
+            }
+            (_, reason) => {
+                let reason = reason.unwrap_or(DropReason::WindowOutOfRange);
+                *planned.dropped.entry(reason).or_insert(0) += 1;
             }
         }
     }
@@ -326,12 +332,8 @@ fn samples_of_box(
             .min()
             .unwrap_or(0)
     });
-    samples.sort_by_cached_key(|(s, _)| {
-        (
-            spatial_key(s.start_voxel, origin, &config.window),
-            s.annotation_id,
-        )
-    });
+    samples
+        .sort_by_cached_key(|(s, _)| (spatial_key(s.start_voxel, origin, window), s.annotation_id));
     samples
 }
 

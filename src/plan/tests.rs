@@ -1,8 +1,9 @@
+mod choose;
+mod leaks;
+
 use super::*;
-use crate::config::Leaks;
 use crate::points::{Annotation, PointsReport, PropertyKind};
 use crate::storage::Location;
-use proptest::prelude::*;
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -54,6 +55,26 @@ fn collection(boxes: &[Boxed]) -> Collection {
     Collection::read(&Location::Local(file)).unwrap()
 }
 
+fn annotation(id: u64, p: [f64; 3]) -> Annotation {
+    Annotation {
+        id,
+        anchor: PointNm(p),
+        ends: [PointNm(p); 2],
+        properties: Box::default(),
+    }
+}
+
+fn layer(per_box: Vec<Vec<Annotation>>) -> PointsOfLayer<'static> {
+    PointsOfLayer {
+        points: PointsInBoxes {
+            per_box,
+            report: PointsReport::default(),
+        },
+        properties: &[],
+        related: None,
+    }
+}
+
 /// The plan when each box that is asked for holds these (id, position).
 fn plan(
     config: &ConfigFile,
@@ -61,20 +82,9 @@ fn plan(
     points: &[Vec<(u64, [f64; 3])>],
 ) -> Result<Plan, PlanError> {
     let jobs = Plan::jobs(config, collection, |_, _| Ok(Vec::new()))?;
-    let annotation = |(id, p): &(u64, [f64; 3])| Annotation {
-        id: *id,
-        anchor: PointNm(*p),
-        ends: [PointNm(*p); 2],
-        properties: Box::default(),
-    };
-    let points = PointsInBoxes {
-        per_box: points
-            .iter()
-            .map(|b| b.iter().map(annotation).collect())
-            .collect(),
-        report: PointsReport::default(),
-    };
-    Plan::build(&jobs, vec![points], &[&[]]).finish()
+    let of_box = |b: &Vec<(u64, [f64; 3])>| b.iter().map(|(id, p)| annotation(*id, *p)).collect();
+    let layer = layer(points.iter().map(of_box).collect());
+    Plan::build(&jobs, vec![layer])?.finish()
 }
 
 #[test]
@@ -118,6 +128,49 @@ fn all_tags_of_a_split_are_needed() {
         p.boxes.iter().map(|b| b.split).collect::<Vec<_>>(),
         [None, Some(0)]
     );
+}
+
+#[test]
+fn a_split_may_ask_for_any_and_for_none_of_some_tags() {
+    let at = |x: f64, id, tags| Boxed(id, [x, 0.0, 0.0], [x + 10.0, 10.0, 10.0], tags, "g");
+    let c = collection(&[
+        at(0.0, "a", vec!["cortex", "proofread"]),
+        at(50.0, "b", vec!["cortex", "proofread", "val"]),
+        at(100.0, "c", vec!["spine", "proofread", "draft"]),
+        at(150.0, "d", vec!["spine", "proofread"]),
+        at(200.0, "e", vec!["proofread"]),
+    ]);
+    let file = config(|v| {
+        v["splits"] = json!({
+            "train": {"all": ["proofread"], "any": ["cortex", "spine"], "none": ["val", "draft"]},
+            "val": ["val"],
+        })
+    });
+    let points: Vec<_> = [0.0, 50.0, 150.0]
+        .map(|x| vec![(1, [x + 5.0, 5.0, 5.0])])
+        .into();
+    let p = plan(&file, &c, &points).unwrap();
+    let splits: Vec<_> = p.boxes.iter().map(|b| b.split).collect();
+    assert_eq!(splits, [Some(0), Some(1), None, Some(0), None]);
+    let boxes = |s: usize| {
+        p.splits[s]
+            .samples
+            .iter()
+            .map(|s| s.box_index)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!((boxes(0), boxes(1)), (vec![0, 3], vec![1]));
+    // A box that fits two splits is still an error.
+    let file = config(|v| v["splits"] = json!({"train": {"any": ["cortex"]}, "val": ["val"]}));
+    let e = plan(&file, &c, &points).unwrap_err().to_string();
+    assert!(
+        e.contains("\"b\"") && e.contains("`train` and `val`"),
+        "{e}"
+    );
+    // Tags that no box bears are told with those that there are, those of `none` included.
+    let file = config(|v| v["splits"] = json!({"train": {"all": ["x"], "none": ["draft"]}}));
+    let e = plan(&file, &c, &[]).unwrap_err().to_string();
+    assert!(e.contains("`draft`, `x`") && e.contains("`spine`"), "{e}");
 }
 
 #[test]
@@ -227,50 +280,4 @@ fn a_property_gets_a_column_only_where_every_layer_has_it_with_one_type() {
         warnings.len() == 1 && warnings[0].contains("`kind`"),
         "{warnings:?}"
     );
-}
-
-#[test]
-fn leaks_stop_the_plan_unless_they_are_allowed() {
-    let c = collection(&[
-        Boxed("a", [0.0; 3], [10.0; 3], vec!["train"], "g"),
-        Boxed("b", [0.0; 3], [10.0; 3], vec!["val"], "g"),
-        Boxed("c", [0.0; 3], [10.0; 3], vec!["val"], "h"),
-    ]);
-    // Windows are 4 wide: 5 and 8.9 share a layer of voxels, 5 and 9 do not. Group h has other layers.
-    let points = |p: f64| [vec![(1, [5.0; 3])], vec![(2, [p; 3])], vec![(3, [5.0; 3])]];
-    let e = plan(&config(|_| {}), &c, &points(8.0)).unwrap_err();
-    assert!(
-        e.to_string().starts_with("1 pair(s)") && e.to_string().contains("\"leaks\""),
-        "{e}"
-    );
-    plan(&config(|_| {}), &c, &points(9.0)).unwrap();
-    let warned = plan(&config(|v| v["leaks"] = json!("warn")), &c, &points(8.0)).unwrap();
-    assert!(
-        warned.warnings[0].contains("train 1 and val 2"),
-        "{:?}",
-        warned.warnings
-    );
-    let allowed = plan(&config(|v| v["leaks"] = json!("allow")), &c, &points(8.0)).unwrap();
-    assert!(allowed.warnings.is_empty() && allowed.config.leaks == Leaks::Allow);
-}
-
-proptest! {
-    #[test]
-    fn leaks_are_the_pairs_that_a_brute_force_search_finds(
-        train in prop::collection::vec(prop::array::uniform3(0u8..30), 0..20),
-        val in prop::collection::vec(prop::array::uniform3(0u8..30), 0..20),
-        window in prop::array::uniform3(1u32..8),
-    ) {
-        let c = collection(&[
-            Boxed("a", [0.0; 3], [30.0; 3], vec!["train"], "g"),
-            Boxed("b", [0.0; 3], [30.0; 3], vec!["val"], "g"),
-        ]);
-        let points = |list: &[[u8; 3]]| list.iter().enumerate().map(|(i, p)| (i as u64, p.map(f64::from))).collect::<Vec<_>>();
-        let file = config(|v| { v["window"] = json!(window); v["leaks"] = json!("allow"); });
-        let p = plan(&file, &c, &[points(&train), points(&val)]).unwrap();
-        let windows = |s: usize| p.splits[s].samples.iter().map(|s| p.window_of(0, s)).collect::<Vec<_>>();
-        let val = windows(1);
-        let shared = windows(0).iter().map(|a| val.iter().filter(|b| a.intersection(b).is_some()).count()).sum::<usize>();
-        prop_assert_eq!(leaks::find(&p).map_or(0, |l| l.pairs), shared as u64);
-    }
 }

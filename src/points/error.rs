@@ -83,6 +83,21 @@ pub enum PointsError {
         /// What may be behind it.
         hint: &'static str,
     },
+    /// The layer has no relationship of that name.
+    #[error(
+        "`points.choose.related.{name}`: {object} has no relationship `{name}`; it has {known}{}",
+        hint.as_ref().map(|h| format!("; did you mean `{h}`?")).unwrap_or_default()
+    )]
+    NoRelationship {
+        /// The name in the config.
+        name: String,
+        /// The layer.
+        object: String,
+        /// What there is.
+        known: String,
+        /// The nearest of them.
+        hint: Option<String>,
+    },
     /// A file does not have the length that its count and the info's properties give.
     #[error(
         "{object} has {found_bytes} bytes; expected {expected_bytes}, for a count of {count} annotations of \
@@ -142,4 +157,17 @@ pub enum PointsError {
         /// The limit.
         limit: u64,
     },
+}
+
+impl PointsError {
+    /// The error with what may be behind it, which is often nothing.
+    pub(super) fn with_hint(self, hint: &'static str) -> Self {
+        match hint {
+            "" => self,
+            hint => Self::Hinted {
+                problem: Box::new(self),
+                hint,
+            },
+        }
+    }
 }

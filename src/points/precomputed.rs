@@ -9,6 +9,7 @@ mod corners;
 mod grid;
 mod info;
 mod record;
+mod related;
 #[cfg(test)]
 mod tests;
 
@@ -96,6 +97,10 @@ impl Layer {
         })
     }
 
+    pub(super) fn location(&self) -> String {
+        self.location.to_string()
+    }
+
     pub(super) fn properties(&self) -> &[PropertySpec] {
         &self.info.properties
     }
@@ -180,6 +185,27 @@ impl Layer {
             per_box: gathered.per_box,
             report,
         })
+    }
+
+    /// The names of the layer's relationships.
+    pub(super) fn relationships(&self) -> Result<Vec<String>, PointsError> {
+        let all = related::parse(&self.info.relationships, &self.object)?;
+        Ok(all.into_iter().map(|r| r.id).collect())
+    }
+
+    /// The ids of the annotations that the relationship at `position` relates to one of `objects`.
+    pub(super) fn related(
+        &self,
+        position: usize,
+        objects: &[u64],
+    ) -> Result<HashSet<u64>, PointsError> {
+        let all = related::parse(&self.info.relationships, &self.object)?;
+        match all.get(position) {
+            Some(relationship) => {
+                relationship.annotations_of(objects, &self.location, &self.layout)
+            }
+            None => Ok(HashSet::new()),
+        }
     }
 
     /// The cells that some box needs, each once: by level, then by their number in it.
@@ -277,13 +303,9 @@ impl Layer {
                 });
             }
         });
-        match (read, task.level.cells.hint()) {
-            (Ok(()), _) => Ok(Some(batch)),
-            (Err(e), "") => Err(e),
-            (Err(e), hint) => Err(PointsError::Hinted {
-                problem: Box::new(e),
-                hint,
-            }),
+        match read {
+            Ok(()) => Ok(Some(batch)),
+            Err(e) => Err(e.with_hint(task.level.cells.hint())),
         }
     }
 

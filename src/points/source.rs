@@ -71,6 +71,14 @@ impl PointSource {
         })
     }
 
+    /// A text that two sources share if they hold the same annotations, however they are written.
+    pub(crate) fn identity(&self) -> String {
+        match self {
+            Self::Precomputed(source) => format!("{:?}", source.location),
+            other => format!("{other:?}"),
+        }
+    }
+
     /// Reads what the source says about itself; of a state or a table, all of it.
     pub fn open(&self) -> Result<PointLayer, PointsError> {
         match self {

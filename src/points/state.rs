@@ -8,10 +8,10 @@ use std::collections::HashMap;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::table::Table;
+use super::table::{RowProblem, Table};
 use super::{PointsError, PropertyKind, PropertySpec};
 use crate::neuroglancer::GeometryKind;
-use crate::neuroglancer::viewer_state::ViewerState;
+use crate::neuroglancer::viewer_state::{StateAnnotation, ViewerState};
 use crate::storage::Location;
 
 /// An entry of `annotationProperties`.
@@ -67,7 +67,65 @@ pub(super) fn read(
         };
         table.push(i as u64, number, row.kind, &row.points, set)?;
     }
+    let names = &annotations.relationships;
+    if let Err(problem) = relate(&mut table, names, &annotations.rows, &object) {
+        table.refuse_relationships(problem);
+    }
     table.finish()
+}
+
+/// Tells the table which annotation is related to which objects: `segments` has a list of ids for each of
+/// `annotationRelationships`, or just ids where there is one. Neuroglancer has one where the state names none.
+fn relate(
+    table: &mut Table,
+    names: &Value,
+    rows: &[StateAnnotation],
+    object: &str,
+) -> Result<(), RowProblem> {
+    let wrong = |field: String, found: &Value, expected: String| RowProblem {
+        object: object.to_owned(),
+        field,
+        found: found.to_string(),
+        expected,
+    };
+    let names: Vec<String> = match names {
+        Value::Null => vec!["segments".to_owned()],
+        names => Vec::deserialize(names).map_err(|_| {
+            let field = "annotationRelationships".to_owned();
+            wrong(field, names, "a list of names".to_owned())
+        })?,
+    };
+    for (i, row) in rows.iter().enumerate() {
+        let objects = objects(&row.segments, names.len()).ok_or_else(|| {
+            let expected = format!("a list of ids of objects for each of {}", names.join(", "));
+            wrong(format!("[{i}].segments"), &row.segments, expected)
+        })?;
+        for (relationship, objects) in objects.iter().enumerate() {
+            for object in objects {
+                table.relate(number_of_id(&row.id), relationship, *object);
+            }
+        }
+    }
+    table.set_relationships(names);
+    Ok(())
+}
+
+/// For each relationship the ids of objects.
+fn objects(segments: &Value, relationships: usize) -> Option<Vec<Vec<u64>>> {
+    let id = |value: &Value| match value {
+        Value::String(text) => text.parse().ok(),
+        other => other.as_u64(),
+    };
+    let ids = |value: &Value| -> Option<Vec<u64>> { value.as_array()?.iter().map(id).collect() };
+    match segments {
+        Value::Null => Some(Vec::new()),
+        Value::Array(list) if list.is_empty() => Some(Vec::new()),
+        Value::Array(list) if list[0].is_array() => {
+            let lists = (list.len() == relationships).then(|| list.iter().map(ids))?;
+            lists.collect()
+        }
+        value => Some(vec![ids(value).filter(|_| relationships == 1)?]),
+    }
 }
 
 /// The number that stands for the id `text`.
@@ -133,7 +191,7 @@ mod tests {
 
     use super::*;
     use crate::geometry::{BoxNm, PointNm};
-    use crate::points::{Anchor, PointSource};
+    use crate::points::{Anchor, PointLayer, PointSource};
 
     fn state(annotations: Value, properties: Value) -> Value {
         json!({
@@ -209,6 +267,56 @@ mod tests {
         assert_eq!(value(0, point), 0.25f32.to_le_bytes());
         assert_eq!(value(2, point), [0]);
         assert_eq!(layer.properties()[2].enum_labels, ["big"]);
+    }
+
+    #[test]
+    fn annotations_are_chosen_by_the_objects_that_they_are_related_to() {
+        let point = |id: &str, segments: Value| json!({"type": "point", "id": id, "point": [0, 0, 0], "segments": segments});
+        let related = |state: &Value, wanted: Value| {
+            let layer = PointLayer::of_table(read_url(state).unwrap());
+            let mut ids: Vec<u64> = layer
+                .related(&serde_json::from_value(wanted).unwrap())
+                .map_err(|e| e.to_string())?
+                .into_iter()
+                .collect();
+            ids.sort_unstable();
+            Ok::<_, String>(ids)
+        };
+        let big = u64::MAX.to_string();
+        let mut two = state(
+            json!([
+                point("1", json!([["7", big], []])),
+                point("2", json!([["7"], ["9"]])),
+                point("3", Value::Null)
+            ]),
+            json!([]),
+        );
+        two["layers"][0]["annotationRelationships"] = json!(["pre", "post"]);
+        assert_eq!(related(&two, json!({"pre": [7]})).unwrap(), [1, 2]);
+        assert_eq!(related(&two, json!({"pre": [u64::MAX, 1]})).unwrap(), [1]);
+        assert_eq!(
+            related(&two, json!({"pre": [7], "post": [9]})).unwrap(),
+            [2]
+        );
+        assert_eq!(related(&two, json!({"post": [7]})).unwrap(), [0u64; 0]);
+        let e = related(&two, json!({"prae": [7]})).unwrap_err();
+        assert!(
+            e.contains("`pre`, `post`") && e.contains("did you mean `pre`"),
+            "{e}"
+        );
+
+        // Without names there is one relationship; ids may then stand by themselves.
+        let one = state(
+            json!([point("1", json!(["7"])), point("2", json!([[8]]))]),
+            json!([]),
+        );
+        assert_eq!(related(&one, json!({"segments": [7]})).unwrap(), [1]);
+        assert_eq!(related(&one, json!({"segments": [8]})).unwrap(), [2]);
+
+        // What is wrong with them matters only to who asks.
+        let odd = state(json!([point("1", json!([["x"]]))]), json!([]));
+        let e = related(&odd, json!({"segments": [7]})).unwrap_err();
+        assert!(e.contains("`[0].segments` is [[\"x\"]]"), "{e}");
     }
 
     #[test]

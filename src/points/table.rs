@@ -3,6 +3,8 @@
 //! Readers push rows; [`Table::finish`] makes sure that every id stands for one geometry. From there on the
 //! rows go the way of every other source.
 
+use std::collections::HashSet;
+
 use rayon::prelude::*;
 
 use super::gather::{Batch, BoxIndex, Hit, Seen, gather};
@@ -31,6 +33,44 @@ pub(super) struct Table {
     points: Vec<PointNm>,
     /// The properties of all rows, one after the other.
     values: Vec<u8>,
+    /// The names of relationships, or what is wrong with them; `None` where there can be none.
+    relationships: Option<Result<Vec<String>, RowProblem>>,
+    /// Which row's id is related to which object, by the position of the relationship.
+    related: Vec<Related>,
+}
+
+/// What is wrong in a file that is read all the same, for who needs it.
+#[derive(Clone, Debug)]
+pub(super) struct RowProblem {
+    pub(super) object: String,
+    pub(super) field: String,
+    pub(super) found: String,
+    pub(super) expected: String,
+}
+
+impl From<RowProblem> for PointsError {
+    fn from(problem: RowProblem) -> Self {
+        let RowProblem {
+            object,
+            field,
+            found,
+            expected,
+        } = problem;
+        Self::Row {
+            object,
+            field,
+            found,
+            expected,
+        }
+    }
+}
+
+/// One annotation is related to one object.
+#[derive(Clone, Copy, Debug)]
+struct Related {
+    relationship: usize,
+    object: u64,
+    id: u64,
 }
 
 #[derive(Debug)]
@@ -59,6 +99,8 @@ impl Table {
             rows: Vec::new(),
             points: Vec::new(),
             values: Vec::new(),
+            relationships: None,
+            related: Vec::new(),
         }
     }
 
@@ -82,6 +124,54 @@ impl Table {
             number,
         });
         Ok(())
+    }
+
+    /// Says by what annotations can be related to objects, in the order in which [`Table::relate`] counts.
+    pub(super) fn set_relationships(&mut self, names: Vec<String>) {
+        self.relationships = Some(Ok(names));
+    }
+
+    /// Keeps what is wrong with the relationships for who asks for them.
+    pub(super) fn refuse_relationships(&mut self, problem: RowProblem) {
+        self.relationships = Some(Err(problem));
+    }
+
+    /// Relates the annotation `id` to `object`.
+    pub(super) fn relate(&mut self, id: u64, relationship: usize, object: u64) {
+        self.related.push(Related {
+            relationship,
+            object,
+            id,
+        });
+    }
+
+    /// Whether its kind of source has relationships at all.
+    pub(super) fn can_relate(&self) -> bool {
+        self.relationships.is_some()
+    }
+
+    /// The names of the relationships.
+    pub(super) fn relationships(&self) -> Result<&[String], PointsError> {
+        match &self.relationships {
+            None => Ok(&[]),
+            Some(Ok(names)) => Ok(names),
+            Some(Err(problem)) => Err(problem.clone().into()),
+        }
+    }
+
+    /// The ids of the annotations that the relationship at `position` relates to one of `objects`.
+    pub(super) fn related(&self, position: usize, objects: &[u64]) -> HashSet<u64> {
+        let objects: HashSet<&u64> = objects.iter().collect();
+        let of_one = self
+            .related
+            .iter()
+            .filter(|r| r.relationship == position && objects.contains(&r.object));
+        of_one.map(|r| r.id).collect()
+    }
+
+    /// What it was read from.
+    pub(super) fn object(&self) -> &str {
+        &self.object
     }
 
     /// The table, if no id stands for two geometries.

@@ -64,6 +64,14 @@ pub fn run(
     pool.install(|| Job::prepare(&file, memory_bytes)?.run(out, options, &Progress::default()))
 }
 
+/// The job of a config, planned and not run.
+pub fn prepare(config: &Value) -> Result<Job, JobError> {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("config.json");
+    std::fs::write(&file, config.to_string()).unwrap();
+    Job::prepare(&file, 1 << 30)
+}
+
 /// Every file below `folder` with its bytes, by path.
 pub fn tree(folder: &Path) -> std::collections::BTreeMap<String, Vec<u8>> {
     let mut files = std::collections::BTreeMap::new();

@@ -16,6 +16,8 @@ pub struct LocalAnnotations {
     pub rows: Vec<StateAnnotation>,
     /// `annotationProperties`, as written; the values of each annotation are in this order.
     pub properties: Vec<Value>,
+    /// `annotationRelationships` as written, or null: what annotations can be related to objects by.
+    pub relationships: Value,
 }
 
 /// One annotation.
@@ -31,6 +33,8 @@ pub struct StateAnnotation {
     pub description: Option<String>,
     /// Values of the properties; fewer than there are if they were never set.
     pub props: Vec<Value>,
+    /// `segments` as written, or null: the objects that it is related to.
+    pub segments: Value,
 }
 
 /// The units of a layer's coordinates.
@@ -100,6 +104,7 @@ pub(super) fn read(
         object: format!("{}: {}", root.object, at_rows.path),
         rows,
         properties,
+        relationships: member(&layer.members, "annotationRelationships"),
     })
 }
 
@@ -187,7 +192,12 @@ fn annotation(row: &Value, space: &mut Space, at: &Field) -> Result<StateAnnotat
             .and_then(Value::as_str)
             .map(str::to_owned),
         props,
+        segments: member(row, "segments"),
     })
+}
+
+fn member(members: &Map<String, Value>, name: &str) -> Value {
+    members.get(name).cloned().unwrap_or_default()
 }
 
 impl Space {

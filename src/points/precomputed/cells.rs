@@ -9,7 +9,7 @@ use crate::points::PointsError;
 use crate::storage::{Compression, Store};
 
 /// Largest cell that is read, in bytes.
-const MAX_CELL_BYTES: u64 = 4 << 30;
+pub(super) const MAX_CELL_BYTES: u64 = 4 << 30;
 
 /// The stored cells of one level.
 pub(super) trait Cells: fmt::Debug + Send + Sync {
@@ -71,21 +71,7 @@ impl Cells for ShardedCells {
         let Some(id) = self.ids.code(cell) else {
             return Ok(false);
         };
-        if !self.shards.read(id, MAX_CELL_BYTES, into)? {
-            return Ok(false);
-        }
-        let encoding = self.shards.data_encoding();
-        if encoding != Compression::None {
-            let mut stored = std::mem::take(into);
-            encoding
-                .undo(&mut stored, MAX_CELL_BYTES as usize, into)
-                .map_err(|found| PointsError::Cell {
-                    object: self.describe(cell),
-                    found,
-                    expected: "what its `data_encoding` says".to_owned() + self.hint(),
-                })?;
-        }
-        Ok(true)
+        read_from_shard(&self.shards, id, &|| self.describe(cell), into)
     }
 
     fn describe(&self, cell: &[u64]) -> String {
@@ -96,4 +82,28 @@ impl Cells for ShardedCells {
     fn hint(&self) -> &'static str {
         self.shards.hint()
     }
+}
+
+/// Replaces the contents of `into` by the list of annotations under `id`; `false` if none is stored.
+pub(super) fn read_from_shard(
+    shards: &Shards,
+    id: u64,
+    describe: &dyn Fn() -> String,
+    into: &mut Vec<u8>,
+) -> Result<bool, PointsError> {
+    if !shards.read(id, MAX_CELL_BYTES, into)? {
+        return Ok(false);
+    }
+    let encoding = shards.data_encoding();
+    if encoding != Compression::None {
+        let mut stored = std::mem::take(into);
+        encoding
+            .undo(&mut stored, MAX_CELL_BYTES as usize, into)
+            .map_err(|found| PointsError::Cell {
+                object: describe(),
+                found,
+                expected: "what its `data_encoding` says".to_owned() + shards.hint(),
+            })?;
+    }
+    Ok(true)
 }

@@ -26,6 +26,8 @@ pub(super) struct Info {
     pub(super) properties: Vec<PropertySpec>,
     /// Bytes of all properties of a record, padding not included.
     pub(super) property_bytes: usize,
+    /// `relationships` as written: what is wrong with them matters only where a job reads them.
+    pub(super) relationships: Value,
     pub(super) levels: Vec<LevelInfo>,
     pub(super) warnings: Vec<String>,
 }
@@ -54,6 +56,8 @@ struct RawInfo {
     annotation_type: String,
     #[serde(default)]
     properties: Vec<RawProperty>,
+    #[serde(default)]
+    relationships: Value,
     spatial: Vec<RawLevel>,
 }
 
@@ -79,10 +83,10 @@ struct RawLevel {
 }
 
 /// Names the info in errors.
-struct Blame<'a>(&'a str);
+pub(super) struct Blame<'a>(pub(super) &'a str);
 
 impl Blame<'_> {
-    fn on(
+    pub(super) fn on(
         &self,
         field: impl Into<String>,
         found: impl Into<String>,
@@ -176,6 +180,7 @@ impl Info {
             unit_nm,
             properties,
             property_bytes,
+            relationships: raw.relationships,
             levels,
             warnings,
         })
@@ -258,7 +263,7 @@ fn sharding(
 }
 
 /// A key is a relative path; `..` is allowed by the format, another root is not.
-fn check_key(key: &str, field: String, blame: &Blame) -> Result<(), PointsError> {
+pub(super) fn check_key(key: &str, field: String, blame: &Blame) -> Result<(), PointsError> {
     let elsewhere = key.starts_with(['/', '\\']) || key.contains("://") || key.contains('|');
     match key.is_empty() || elsewhere {
         false => Ok(()),

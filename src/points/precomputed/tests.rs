@@ -1,5 +1,7 @@
 //! Whole layers, written by hand into a folder, read through the public door.
 
+mod related;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 

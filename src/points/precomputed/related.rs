@@ -1,0 +1,135 @@
+//! Which annotations are related to an object, by the related-object index of a layer.
+//!
+//! The info lists relationships; for each, one list of annotations per object, of the same form as those of the
+//! spatial index, in a file named by the object's id or in a shard under it. An object without a list has no
+//! annotations.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use rayon::prelude::*;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::cells::{MAX_CELL_BYTES, read_from_shard};
+use super::info::{Blame, check_key};
+use super::record::RecordLayout;
+use crate::neuroglancer::{ShardingSpec, Shards};
+use crate::points::PointsError;
+use crate::storage::{Location, Store};
+
+/// A relationship of a layer.
+#[derive(Debug)]
+pub(super) struct Relationship {
+    /// Its name.
+    pub(super) id: String,
+    /// Its folder, relative to the info's.
+    key: String,
+    sharding: Option<ShardingSpec>,
+}
+
+#[derive(Deserialize)]
+struct RawRelationship {
+    id: String,
+    key: String,
+    sharding: Option<Value>,
+}
+
+/// Understands the member `relationships` of the info `object`: only when something asks for it.
+pub(super) fn parse(value: &Value, object: &str) -> Result<Vec<Relationship>, PointsError> {
+    let blame = Blame(object);
+    let rows = match value {
+        Value::Null => return Ok(Vec::new()),
+        Value::Array(rows) => rows,
+        _ => return Err(blame.on("relationships", "no list", "a list of relationships")),
+    };
+    let relationship = |(i, row): (usize, &Value)| {
+        let field = |member: &str| format!("relationships[{i}]{member}");
+        let raw = RawRelationship::deserialize(row).map_err(|e| {
+            let expected = "an object with `id` and `key`";
+            blame.on(field(""), format!("no relationship: {e}"), expected)
+        })?;
+        check_key(&raw.key, field(".key"), &blame)?;
+        let sharding = match raw.sharding.filter(|v| !v.is_null()) {
+            None => None,
+            Some(value) => Some(ShardingSpec::parse(&value).map_err(|wrong| {
+                let member = format!("{}.{}", field(".sharding"), wrong.field);
+                blame.on(member, wrong.found, wrong.expected)
+            })?),
+        };
+        Ok(Relationship {
+            id: raw.id,
+            key: raw.key,
+            sharding,
+        })
+    };
+    rows.iter().enumerate().map(relationship).collect()
+}
+
+/// Where the lists of a relationship are stored.
+#[derive(Debug)]
+enum Lists {
+    Files(Arc<dyn Store>),
+    Sharded(Shards),
+}
+
+impl Relationship {
+    /// The annotations of the layer in `folder` that are related to one of `objects`.
+    pub(super) fn annotations_of(
+        &self,
+        objects: &[u64],
+        folder: &Location,
+        layout: &RecordLayout,
+    ) -> Result<HashSet<u64>, PointsError> {
+        let store = folder.join(&self.key).open();
+        let lists = match self.sharding {
+            None => Lists::Files(store),
+            Some(spec) => Lists::Sharded(Shards::new(store, spec)),
+        };
+        objects
+            .par_iter()
+            .map_init(Vec::new, |buffer, object| {
+                let mut ids = Vec::new();
+                if lists.read(*object, buffer)? {
+                    let read = layout.read(buffer, &|| lists.describe(*object), |record| {
+                        ids.push(record.id)
+                    });
+                    read.map_err(|e| e.with_hint(lists.hint()))?;
+                }
+                Ok(ids)
+            })
+            .try_reduce(Vec::new, |mut all, ids| {
+                all.extend(ids);
+                Ok(all)
+            })
+            .map(HashSet::from_iter)
+    }
+}
+
+impl Lists {
+    /// Replaces the contents of `into` by the list of an object; `false` if none is stored.
+    fn read(&self, object: u64, into: &mut Vec<u8>) -> Result<bool, PointsError> {
+        match self {
+            Self::Files(store) => Ok(store.read(&object.to_string(), MAX_CELL_BYTES, into)?),
+            Self::Sharded(shards) => {
+                read_from_shard(shards, object, &|| self.describe(object), into)
+            }
+        }
+    }
+
+    fn describe(&self, object: u64) -> String {
+        match self {
+            Self::Files(store) => store.describe(&object.to_string()),
+            Self::Sharded(shards) => {
+                format!("the list of object {object} in {}", shards.describe(object))
+            }
+        }
+    }
+
+    fn hint(&self) -> &'static str {
+        match self {
+            Self::Files(_) => "",
+            Self::Sharded(shards) => shards.hint(),
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! Which annotations of real data become samples, against searches that know nothing of how it is done.
+
+mod support;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use pointshard::job::JobError;
+use pointshard::plan::{DropReason, LeakReport, Plan, PlanError};
+use serde_json::{Value, json};
+use support::{prepare, read_json, shared_data, vnc_config};
+
+/// Ids of the plan's samples, by box.
+fn ids(plan: &Plan) -> BTreeSet<(u32, u64)> {
+    let samples = plan.splits.iter().flat_map(|s| &s.samples);
+    samples.map(|s| (s.box_index, s.annotation_id)).collect()
+}
+
+fn choosing(data: &Path, choose: Value) -> Value {
+    let mut config = vnc_config(data);
+    config["points"]["choose"] = choose;
+    config
+}
+
+#[test]
+fn filters_by_value_and_by_label_keep_what_the_rows_say() {
+    let Some(data) = shared_data() else { return };
+    let all = ids(&prepare(&vnc_config(&data)).unwrap().plan);
+    let rows = rows(&data);
+    let choose =
+        json!({"filter": {"kind": {"in": ["large", "small"]}, "size": {"min": 500, "max": 5000}}});
+    let plan = prepare(&choosing(&data, choose)).unwrap().plan;
+    let fits = |id: &u64| {
+        let (kind, size) = (
+            &rows[id]["props"]["kind"],
+            rows[id]["props"]["size"].as_u64().unwrap(),
+        );
+        (*kind == json!(0) || *kind == json!(2)) && (500..=5000).contains(&size)
+    };
+    let expected: BTreeSet<_> = all.iter().filter(|(_, id)| fits(id)).copied().collect();
+    assert!(!expected.is_empty() && expected.len() < all.len());
+    assert_eq!(ids(&plan), expected);
+    let dropped: u64 = plan
+        .boxes
+        .iter()
+        .filter_map(|b| b.dropped.get(&DropReason::Filter))
+        .sum();
+    assert_eq!(dropped as usize, all.len() - expected.len());
+}
+
+#[test]
+fn related_objects_keep_what_the_rows_say_whoever_wrote_the_index() {
+    let Some(data) = shared_data() else { return };
+    let rows = rows(&data);
+    // Of each relationship every second object.
+    let cells = |name: &str| -> Vec<u64> {
+        let all: BTreeSet<u64> = rows.values().flat_map(|row| objects(row, name)).collect();
+        all.into_iter().step_by(2).collect()
+    };
+    let (pre, post) = (cells("presyn_cell"), cells("postsyn_cell"));
+    let is_related = |row: &Value, name: &str, cells: &[u64]| {
+        objects(row, name).iter().any(|o| cells.contains(o))
+    };
+    for (layer, names) in [
+        ("vnc/points", ["presyn_cell", "postsyn_cell"]),
+        ("vnc/lines", ["presyn_cell", "postsyn_cell"]),
+        (
+            "annotations/points_sharded_raw",
+            ["presyn_cell", "postsyn_cell"],
+        ),
+        (
+            "annotations/lines_multilevel",
+            ["presyn_cell", "postsyn_cell"],
+        ),
+        (
+            "annotations/zetta_points_multilevel",
+            ["Presyn Cell", "Postsyn Cell"],
+        ),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let plan = |related: Value| {
+            let mut config = choosing(&data, json!({ "related": related }));
+            let mut collection = collection(&data);
+            for row in collection["layers"].as_array_mut().unwrap() {
+                if row["name"] == "points" {
+                    row["source"] = json!(format!(
+                        "precomputed://file://{}",
+                        data.join(layer).display()
+                    ));
+                }
+            }
+            let file = folder.path().join("collection.json");
+            std::fs::write(&file, collection.to_string()).unwrap();
+            config["collection"] = json!(file);
+            prepare(&config).map(|job| job.plan)
+        };
+        let all = ids(&plan(json!({})).unwrap());
+        let [pre_name, post_name] = names;
+        let found = ids(&plan(json!({ pre_name: pre })).unwrap());
+        let expected = |fits: &dyn Fn(&Value) -> bool| -> BTreeSet<_> {
+            all.iter()
+                .filter(|(_, id)| fits(&rows[id]))
+                .copied()
+                .collect()
+        };
+        let of_pre = expected(&|row| is_related(row, "presyn_cell", &pre));
+        assert!(!of_pre.is_empty() && of_pre.len() < all.len(), "{layer}");
+        assert_eq!(found, of_pre, "{layer}");
+        let found = ids(&plan(json!({ pre_name: pre, post_name: post })).unwrap());
+        let of_both = expected(&|row| {
+            is_related(row, "presyn_cell", &pre) && is_related(row, "postsyn_cell", &post)
+        });
+        assert_eq!(found, of_both, "{layer}");
+        let e = plan(json!({"cell": [1]})).unwrap_err();
+        assert!(e.is_usage());
+        let e = std::error::Error::source(&e).unwrap().to_string();
+        assert!(
+            e.contains("`points.choose.related.cell`") && e.contains(pre_name),
+            "{e}"
+        );
+    }
+}
+
+/// The true annotations by id.
+fn rows(data: &Path) -> BTreeMap<u64, Value> {
+    let rows = read_json(&data.join("annotations/rows.json"));
+    let rows = rows["rows"].as_array().unwrap().iter();
+    rows.map(|row| (row["id"].as_u64().unwrap(), row.clone()))
+        .collect()
+}
+
+fn objects(row: &Value, name: &str) -> Vec<u64> {
+    let list = row["rels"][name].as_array().unwrap();
+    list.iter().map(|v| v.as_u64().unwrap()).collect()
+}
+
+/// The collection of `vnc` with absolute sources.
+fn collection(data: &Path) -> Value {
+    let mut collection = read_json(&data.join("vnc/collection.json"));
+    for row in collection["layers"].as_array_mut().unwrap() {
+        let source = row["source"].as_str().unwrap().replace("file://./", "");
+        let (scheme, name) = source.split_once("://").unwrap_or(("precomputed", &source));
+        row["source"] = json!(format!(
+            "{scheme}://file://{}",
+            data.join("vnc").join(name).display()
+        ));
+    }
+    collection
+}
+
+#[test]
+fn boxes_of_two_splits_that_overlap_leak_just_the_pairs_that_share_voxels() {
+    let Some(data) = shared_data() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("collection.json");
+    let mut moved = collection(&data);
+    // The val box 4 is moved onto the west and the middle one.
+    moved["annotations"][4]["pointA"] = json!([14000.0, 10500.0, 4500.0]);
+    moved["annotations"][4]["pointB"] = json!([15300.0, 12500.0, 5200.0]);
+    std::fs::write(&file, moved.to_string()).unwrap();
+    let mut config = vnc_config(&data);
+    config["collection"] = json!(file);
+    config["arrays"]["label0"]["window"] = json!([40, 20, 4]);
+    let planned = |leaks: Value| {
+        let mut config = config.clone();
+        config["leaks"] = leaks;
+        prepare(&config).map(|job| job.plan)
+    };
+    let allowed = planned(json!("allow")).unwrap();
+    let mut pairs = Vec::new();
+    for a in &allowed.splits[0].samples {
+        for b in &allowed.splits[1].samples {
+            let window = |i, s| allowed.window_of(i, s);
+            let shared = |i| window(i, a).intersection(&window(i, b)).is_some();
+            if (0..3).any(shared) {
+                pairs.push((a.annotation_id, b.annotation_id));
+            }
+        }
+    }
+    assert!(pairs.len() > 3, "{pairs:?}");
+    let all = allowed.splits[0].samples.len() * allowed.splits[1].samples.len();
+    assert!(pairs.len() < all);
+    let report: LeakReport = match planned(json!("error")) {
+        Err(JobError::Plan(PlanError::Leaks { report, .. })) => report,
+        other => panic!("{other:?}"),
+    };
+    let [leak] = &report.between[..] else {
+        panic!()
+    };
+    assert_eq!(leak.pairs as usize, pairs.len());
+    for example in &leak.examples {
+        let [a, b] = &example.samples;
+        assert!(pairs.contains(&(a.annotation_id, b.annotation_id)));
+    }
+    let warned = planned(json!("warn")).unwrap();
+    assert!(
+        warned.warnings.contains(&report.to_string()),
+        "{:?}",
+        warned.warnings
+    );
+    let dropped = planned(json!({"drop_from": "train"})).unwrap();
+    let leaking: BTreeSet<u64> = pairs.iter().map(|(a, _)| *a).collect();
+    let of_train = |plan: &Plan| -> Vec<u64> {
+        plan.splits[0]
+            .samples
+            .iter()
+            .map(|s| s.annotation_id)
+            .collect()
+    };
+    let mut kept = of_train(&allowed);
+    kept.retain(|id| !leaking.contains(id));
+    assert_eq!(of_train(&dropped), kept);
+    assert_eq!(
+        ids(&dropped).len(),
+        kept.len() + allowed.splits[1].samples.len()
+    );
+}
