@@ -78,9 +78,14 @@ impl Columns {
             strange,
             "the sample's box is none of the split's boxes in the manifest",
         );
+        let snapped = manifest.config["snap"] == "zetta";
         let outside = which(&|i| {
             let bounds =
                 box_of(i).and_then(|b| BoxNm::from_corners(PointNm(b.min_nm), PointNm(b.max_nm)));
+            let bounds = match (snapped, Resolution::new(self.resolution_nm[i])) {
+                (true, Some(resolution)) => bounds.map(|b| b.snapped_as_zetta(&resolution)),
+                _ => bounds,
+            };
             bounds.is_some_and(|b| !b.contains(&PointNm(self.center_nm[i])))
         });
         add(

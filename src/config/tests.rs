@@ -1,0 +1,299 @@
+use super::*;
+use crate::points::Anchor;
+use serde_json::{Value, json};
+
+fn example() -> Value {
+    json!({
+        "collection": "collection.json",
+        "resolution": [4.6, 4.6, 45.0],
+        "window": [64, 64, 16],
+        "points": { "layer": "points" },
+        "arrays": { "img": { "layer": "img" } },
+        "splits": { "train": ["train"], "val": ["val"] },
+    })
+}
+
+fn error_of(change: impl FnOnce(&mut Value)) -> String {
+    let mut value = example();
+    change(&mut value);
+    Config::parse(value.to_string().as_bytes(), Path::new("job.json"))
+        .expect_err("the config should be refused")
+        .to_string()
+}
+
+#[test]
+fn a_short_config_gets_its_defaults() {
+    let config = Config::parse(example().to_string().as_bytes(), Path::new("job.json")).unwrap();
+    assert_eq!(config.leaks, Leaks::Error);
+    assert_eq!(config.missing, Missing::Zeros);
+    assert_eq!(config.points.anchor, Anchor::Midpoint);
+    assert_eq!(config.shard_samples, None);
+}
+
+#[test]
+fn an_unknown_key_is_named_with_its_path_and_the_nearest_key() {
+    let e = error_of(|v| v["windw"] = json!([1, 1, 1]));
+    assert!(
+        e.contains("job.json") && e.contains("`windw`") && e.contains("did you mean `window`"),
+        "{e}"
+    );
+    let e = error_of(|v| v["arrays"]["img"]["layr"] = json!("img"));
+    assert!(
+        e.contains("arrays.img") && e.contains("did you mean `layer`"),
+        "{e}"
+    );
+}
+
+#[test]
+fn a_wrong_type_is_named_with_its_path() {
+    let e = error_of(|v| v["window"][1] = json!("64"));
+    assert!(
+        e.contains("`window[1]`") && e.contains("string \"64\""),
+        "{e}"
+    );
+    let e = error_of(|v| v["splits"]["train"] = json!("train"));
+    assert!(e.contains("`splits.train`"), "{e}");
+    let e = error_of(|v| v["points"]["anchor"] = json!("end_"));
+    assert!(
+        e.contains("`points.anchor`") && e.contains("did you mean `end`"),
+        "{e}"
+    );
+}
+
+#[test]
+fn a_missing_key_is_named() {
+    let e = error_of(|v| {
+        v.as_object_mut().unwrap().remove("resolution");
+    });
+    assert!(e.contains("`resolution`"), "{e}");
+}
+
+#[test]
+fn impossible_values_are_refused() {
+    let e = error_of(|v| v["window"] = json!([0, 64, 16]));
+    assert!(
+        e.contains("`window`") && e.contains("[0, 64, 16]") && e.contains("from 1"),
+        "{e}"
+    );
+    let e = error_of(|v| v["resolution"] = json!([4.6, -4.6, 45]));
+    assert!(
+        e.contains("`resolution`") && e.contains("greater than 0"),
+        "{e}"
+    );
+    let e = error_of(|v| v["arrays"] = json!({}));
+    assert!(e.contains("`arrays`"), "{e}");
+    let e = error_of(|v| v["arrays"] = json!({"../x": {"layer": "img"}}));
+    assert!(e.contains("../x"), "{e}");
+    let e = error_of(|v| v["arrays"] = json!({"box": {"layer": "img"}}));
+    assert!(e.contains("index column"), "{e}");
+    let e = error_of(|v| v["splits"]["train"] = json!([]));
+    assert!(e.contains("`splits.train`"), "{e}");
+    let e = error_of(|v| v["shard_samples"] = json!(0));
+    assert!(e.contains("`shard_samples`"), "{e}");
+}
+
+#[test]
+fn every_kind_of_source_is_read_and_written_as_it_was() {
+    for (key, value) in [
+        (
+            "collection",
+            json!({"neuroglancer_state": {"source": "state.json", "layer": "boxes"}}),
+        ),
+        (
+            "collection",
+            json!({"zetta_api": {"url": "https://host", "collection": "c", "token_env": "T"}}),
+        ),
+        (
+            "collection",
+            json!({"boxes": {"source": "boxes", "layers": {"img": "./img"}, "tags": ["train"]}}),
+        ),
+        (
+            "points",
+            json!({"neuroglancer_state": {"source": "https://h/#!{}"}, "anchor": "start"}),
+        ),
+        (
+            "points",
+            json!({"csv": {"file": "a.csv", "unit": "voxel", "resolution": [4.0, 4.0, 40.0],
+            "point": ["x", "y", "z"], "properties": {"n": "uint8"}}, "anchor": "midpoint"}),
+        ),
+    ] {
+        let mut config = example();
+        config[key] = value.clone();
+        let config = Config::parse(config.to_string().as_bytes(), Path::new("job.json")).unwrap();
+        assert_eq!(json!(config)[key], value);
+    }
+}
+
+#[test]
+fn a_wrong_source_is_named_with_its_path_and_what_is_allowed() {
+    let e = error_of(|v| v["collection"] = json!(7));
+    assert!(
+        e.contains("`collection`") && e.contains("a path, or an object"),
+        "{e}"
+    );
+    let e = error_of(|v| v["collection"] = json!({"zeta_api": {}}));
+    assert!(
+        e.contains("`collection") && e.contains("did you mean `zetta_api`"),
+        "{e}"
+    );
+    let e = error_of(|v| v["collection"] = json!({"boxes": {}, "zetta_api": {}}));
+    assert!(e.contains("`collection"), "{e}");
+    let e = error_of(|v| v["collection"] = json!({}));
+    assert!(e.contains("`collection"), "{e}");
+    let e = error_of(|v| v["collection"] = json!({"zetta_api": {"url": "https://h"}}));
+    assert!(
+        e.contains("`collection.zetta_api`") && e.contains("`collection`"),
+        "{e}"
+    );
+    let e =
+        error_of(|v| v["collection"] = json!({"neuroglancer_state": {"source": "s", "layr": "x"}}));
+    assert!(e.contains("did you mean `layer`"), "{e}");
+    let e =
+        error_of(|v| v["collection"] = json!({"zetta_api": {"url": "host", "collection": "c"}}));
+    assert!(
+        e.contains("`collection.zetta_api.url`") && e.contains("\"host\""),
+        "{e}"
+    );
+    let e = error_of(|v| {
+        v["collection"] =
+            json!({"zetta_api": {"url": "https://h", "collection": "c", "token_env": "ey.J0"}});
+    });
+    assert!(e.contains("token_env`") && !e.contains("ey.J0"), "{e}");
+    let e = error_of(|v| v["collection"] = json!({"boxes": {"source": "s", "layers": {}}}));
+    assert!(e.contains("`collection.boxes.layers`"), "{e}");
+}
+
+#[test]
+fn annotations_come_from_one_source_whose_columns_make_sense() {
+    let e = error_of(|v| v["points"] = json!({}));
+    assert!(e.contains("`points`") && e.contains("`csv`"), "{e}");
+    let e = error_of(|v| v["points"]["neuroglancer_state"] = json!({"source": "s"}));
+    assert!(e.contains("several sources"), "{e}");
+    let csv = |change: fn(&mut Value)| {
+        error_of(|v| {
+            v["points"] = json!({"csv": {"file": "a.csv", "unit": "nm", "point": ["x", "y", "z"]}});
+            change(&mut v["points"]["csv"]);
+        })
+    };
+    let e = csv(|c| c["unit"] = json!("voxels"));
+    assert!(
+        e.contains("`points.csv.unit`") && e.contains("did you mean `voxel`"),
+        "{e}"
+    );
+    assert!(csv(|c| c["unit"] = json!("voxel")).contains("`resolution`"));
+    assert!(csv(|c| c["resolution"] = json!([1, 1, 1])).contains("needs none"));
+    assert!(csv(|c| c["end"] = json!(["a", "b", "c"])).contains("`start` and `end`"));
+    assert!(csv(|c| c["delimiter"] = json!("a")).contains("`csv.delimiter`"));
+    let e = csv(|c| c["properties"] = json!({"n": "int64"}));
+    assert!(
+        e.contains("`points.csv.properties.n`") && e.contains("uint32"),
+        "{e}"
+    );
+    let e = csv(|c| c["point"] = json!(["x", "y"]));
+    assert!(e.contains("`points.csv.point"), "{e}");
+}
+
+#[test]
+fn what_a_layer_lacks_is_strict_too() {
+    let e = error_of(|v| v["layers"] = json!({"imgs": {}}));
+    assert!(
+        e.contains("`layers.imgs`") && e.contains("did you mean `img`"),
+        "{e}"
+    );
+    let e = error_of(|v| v["layers"] = json!({"img": {"offset": [0, 0, 0]}}));
+    assert!(
+        e.contains("`offset`") && e.contains("`voxel_offset`"),
+        "{e}"
+    );
+    for axes in ["zy", "zyxx", "ZYX", "z y x", "zyxabcdefg", "éxyz", ""] {
+        let e = error_of(|v| v["layers"] = json!({"img": {"axes": axes}}));
+        assert!(e.contains("`layers.img.axes`") && e.contains("zyx"), "{e}");
+    }
+    let e = error_of(|v| v["layers"] = json!({"img": {"voxel_offset": [i64::MAX, 0, 0]}}));
+    assert!(e.contains("`layers.img.voxel_offset`"), "{e}");
+    let e = error_of(|v| v["layers"] = json!({"img": {"resolution": [0, 1, 1]}}));
+    assert!(e.contains("`layers.img.resolution`"), "{e}");
+}
+
+#[test]
+fn the_schema_lists_every_key() {
+    let schema = Config::schema();
+    let full = json!({"leaks": 0, "missing": 0, "layers": 0, "shard_samples": 0});
+    for key in example()
+        .as_object()
+        .unwrap()
+        .keys()
+        .chain(full.as_object().unwrap().keys())
+    {
+        assert!(schema["properties"][key].is_object(), "{key}");
+    }
+}
+
+#[test]
+fn what_is_done_to_an_array_is_checked_with_its_path() {
+    let array = |change: Value| {
+        error_of(|v| {
+            v["arrays"]["img"]
+                .as_object_mut()
+                .unwrap()
+                .extend(change.as_object().unwrap().clone());
+        })
+    };
+    for (change, words) in [
+        (json!({"transform": "nonzeros"}), "did you mean `nonzero`"),
+        (
+            json!({"transform": {"in": []}}),
+            "`arrays.img.transform.in`",
+        ),
+        (
+            json!({"transform": {"object_at": {"point": "start", "radius_nm": -1}}}),
+            "radius_nm`",
+        ),
+        (json!({"transform": {"object_at": {}}}), "`point`"),
+        (json!({"dtype": "uint24"}), "`arrays.img.dtype`"),
+        (json!({"window": [0, 1, 1]}), "`arrays.img.window`"),
+        (json!({"data_resolution": [1, 1, 1]}), "`interpolation`"),
+        (json!({"interpolation": "area"}), "`data_resolution`"),
+        (
+            json!({"data_resolution": [1, 1, 1], "interpolation": "area", "transform": "nonzero"}),
+            "`arrays.img.interpolation`",
+        ),
+        (
+            json!({"min_nonzero_fraction": 1.5}),
+            "`arrays.img.min_nonzero_fraction`",
+        ),
+        (json!({"role": "mask"}), "`arrays.img.role`"),
+        (json!({"role": "masks"}), "did you mean `mask`"),
+    ] {
+        let e = array(change.clone());
+        assert!(e.contains(words), "{change}: {e}");
+    }
+    let e = error_of(|v| v["leaks"] = json!({"drop_from": "tain"}));
+    assert!(e.contains("`leaks.drop_from`") && e.contains("tain"), "{e}");
+    let e = error_of(|v| v["splits"]["train"] = json!({"al": ["a"]}));
+    assert!(
+        e.contains("`splits.train") && e.contains("did you mean `all`"),
+        "{e}"
+    );
+    let e = error_of(|v| v["arrays"] = json!({"a_object_id": {"layer": "img"}}));
+    assert!(e.contains("index column"), "{e}");
+}
+
+#[test]
+fn what_chooses_annotations_is_checked() {
+    let choose = |choose: Value| error_of(|v| v["points"]["choose"] = choose);
+    for (value, words) in [
+        (json!({"max_per_box": 0}), "`max_per_box`"),
+        (json!({"min_distance_nm": 0}), "`min_distance_nm`"),
+        (json!({"filter": {"score": {}}}), "`filter.score`"),
+        (
+            json!({"filter": {"score": {"min": 2, "max": 1}}}),
+            "`filter.score`",
+        ),
+        (json!({"related": {"cell": []}}), "`related.cell`"),
+        (json!({"repeat": "once"}), "did you mean `repeats`"),
+    ] {
+        let e = choose(value.clone());
+        assert!(e.contains(words), "{value}: {e}");
+    }
+}
