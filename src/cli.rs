@@ -2,6 +2,8 @@
 
 mod check;
 mod demo;
+mod network;
+mod plan;
 mod preprocess;
 mod printer;
 mod progress;
@@ -30,6 +32,7 @@ pub struct Cli {
 enum Command {
     Demo(demo::Demo),
     Preprocess(preprocess::Preprocess),
+    Plan(plan::PlanCommand),
     Check(check::Check),
     Schema(schema::Schema),
 }
@@ -58,6 +61,7 @@ impl Cli {
         match self.command {
             Command::Demo(command) => command.run(printer),
             Command::Preprocess(command) => command.run(printer),
+            Command::Plan(command) => command.run(printer),
             Command::Check(command) => command.run(printer),
             Command::Schema(command) => command.run(printer),
         }

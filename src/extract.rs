@@ -14,6 +14,7 @@ mod refine;
 mod resample;
 mod schedule;
 mod sources;
+mod survey;
 mod unit;
 mod window;
 
@@ -30,6 +31,7 @@ use readahead::{Queue, ReadAhead};
 
 pub use refine::refine;
 pub use sources::Sources;
+pub use survey::{SourceSurvey, Survey, survey};
 
 /// How far extraction is; counted while it runs, for whoever looks.
 #[derive(Debug, Default)]

@@ -15,7 +15,7 @@ use crate::config::{Config, ConfigError, ConfigFile, PointsConfig};
 use crate::dataset::{
     BoxEntry, DatasetError, Layout, Manifest, Output, Sealed, SealedArray, SourceEntry, seal,
 };
-use crate::extract::{self, ExtractError, ExtractReport, Progress, Sources};
+use crate::extract::{self, ExtractError, ExtractReport, Progress, Sources, Survey};
 use crate::plan::{Plan, PlanError, PointsOfLayer};
 use crate::points::PointsError;
 use crate::storage::Location;
@@ -171,6 +171,16 @@ impl Job {
         })
     }
 
+    /// Every box of the collection, and what became of its annotations.
+    pub fn boxes(&self) -> Vec<BoxEntry> {
+        boxes(&self.plan)
+    }
+
+    /// What a run from the beginning would read and write.
+    pub fn survey(&self) -> Survey {
+        extract::survey(&self.plan, &self.sources, &self.layout)
+    }
+
     /// Makes what is missing in the folder `out`, and seals it.
     pub fn run(
         self,
@@ -231,8 +241,8 @@ fn shared_resolution(plan: &Plan) -> Option<[f64; 3]> {
     all.all(|r| r == first).then(|| first.nm())
 }
 
-/// What the manifest says about where the dataset comes from.
-fn about(plan: &Plan, sources: &Sources, collection: String) -> Sealed {
+/// Every box of the collection, and what became of its annotations.
+fn boxes(plan: &Plan) -> Vec<BoxEntry> {
     let split_name = |s: usize| plan.splits[s].name.clone();
     let boxes = plan.boxes.iter().map(|b| BoxEntry {
         id: b.id.clone(),
@@ -248,6 +258,11 @@ fn about(plan: &Plan, sources: &Sources, collection: String) -> Sealed {
             .map(|(reason, n)| (reason.name().to_owned(), *n))
             .collect(),
     });
+    boxes.collect()
+}
+
+/// What the manifest says about where the dataset comes from.
+fn about(plan: &Plan, sources: &Sources, collection: String) -> Sealed {
     let entries =
         plan.sources
             .iter()
@@ -271,7 +286,7 @@ fn about(plan: &Plan, sources: &Sources, collection: String) -> Sealed {
         config: serde_json::json!(plan.config),
         collection,
         sources: entries.collect(),
-        boxes: boxes.collect(),
+        boxes: boxes(plan),
         arrays: arrays.collect(),
         window_voxels: plan.config.window.voxels(),
         resolution_nm: shared_resolution(plan),

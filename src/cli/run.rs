@@ -33,7 +33,7 @@ impl RunArgs {
         let pool = self.pool()?;
         let outcome = pool.install(|| -> Result<Outcome, Failure> {
             printer.note(format!("reading {}", config.display()));
-            let job = Job::prepare(config, self.memory.as_u64())?;
+            let job = Job::prepare(config, self.memory_bytes())?;
             printer.note(format!(
                 "{} samples in {} boxes; cutting {} array(s) into {}",
                 job.plan.samples(),
@@ -42,7 +42,7 @@ impl RunArgs {
                 out.display()
             ));
             let options = RunOptions {
-                memory_bytes: self.memory.as_u64(),
+                memory_bytes: self.memory_bytes(),
                 force,
             };
             let progress = Progress::default();
@@ -51,6 +51,21 @@ impl RunArgs {
         })?;
         summary::print(printer, out, &outcome);
         Ok(outcome)
+    }
+
+    /// Most memory to take, in bytes.
+    pub(super) fn memory_bytes(self) -> u64 {
+        self.memory.as_u64()
+    }
+
+    /// Says what the job in the config file would read and write, and does neither.
+    pub(super) fn dry_run(self, printer: Printer, config: &Path) -> Result<(), Failure> {
+        let survey = self.pool()?.install(|| {
+            let job = Job::prepare(config, self.memory_bytes())?;
+            Ok::<_, Failure>(job.survey())
+        })?;
+        summary::print_survey(printer, &survey);
+        Ok(())
     }
 
     /// The threads that everything runs in.

@@ -8,6 +8,7 @@ use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, Table};
 use indicatif::HumanCount;
 use pointshard::dataset::{BoxEntry, Manifest};
+use pointshard::extract::Survey;
 use pointshard::job::Outcome;
 
 use super::printer::Printer;
@@ -32,7 +33,7 @@ pub(super) fn print(printer: Printer, out: &Path, outcome: &Outcome) {
         ));
     }
     if printer.is_verbose() {
-        printer.result(boxes_table(manifest));
+        printer.result(boxes_table(&manifest.boxes));
         for source in &manifest.sources {
             printer.result(format!(
                 "source {}: {} chunks touched (counted per shard), {} not stored",
@@ -113,9 +114,31 @@ fn splits_table(manifest: &Manifest) -> String {
     table.to_string()
 }
 
-fn boxes_table(manifest: &Manifest) -> String {
+/// Prints what a run would read and write.
+pub(super) fn print_survey(printer: Printer, survey: &Survey) {
+    let mut table = table(["would read", "chunks", "decoded", "from"]);
+    for source in &survey.sources {
+        table.add_row([
+            source.layer.clone(),
+            HumanCount(source.chunks).to_string(),
+            ByteSize(source.decoded_bytes).to_string(),
+            source.location.clone(),
+        ]);
+    }
+    printer.result(table.to_string());
+    printer.result(format!(
+        "would write {} samples: {} windows, {} before compression, in {} shards",
+        HumanCount(survey.samples),
+        HumanCount(survey.windows),
+        ByteSize(survey.window_bytes),
+        HumanCount(survey.shards)
+    ));
+}
+
+/// A line per box.
+pub(super) fn boxes_table(boxes: &[BoxEntry]) -> String {
     let mut table = table(["box", "split", "annotations", "samples", "dropped", "tags"]);
-    for b in &manifest.boxes {
+    for b in boxes {
         table.add_row([
             b.id.clone(),
             b.split.clone().unwrap_or_else(|| "-".into()),

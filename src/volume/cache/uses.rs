@@ -24,9 +24,14 @@ impl BlockUses {
         Self { pairs }
     }
 
+    /// The different blocks.
+    pub fn keys(&self) -> impl Iterator<Item = BlockKey> {
+        self.pairs.chunk_by(|a, b| a.0 == b.0).map(|uses| uses[0].0)
+    }
+
     /// Number of different blocks.
     pub fn blocks(&self) -> usize {
-        self.pairs.chunk_by(|a, b| a.0 == b.0).count()
+        self.keys().count()
     }
 
     /// The pairs of `key`, ascending by unit.

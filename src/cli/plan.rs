@@ -1,0 +1,106 @@
+//! `pointshard plan`: which samples a job has, before anything is cut.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Args;
+use pointshard::dataset::BoxEntry;
+use pointshard::job::Job;
+use serde_json::{Value, json};
+
+use super::Failure;
+use super::network::NetworkArgs;
+use super::printer::Printer;
+use super::run::RunArgs;
+use super::summary::{boxes_table, table};
+
+/// Print the samples of a job, and what becomes of every annotation
+#[derive(Debug, Args)]
+pub(super) struct PlanCommand {
+    /// The job description (JSON; `pointshard schema` prints its schema)
+    config: PathBuf,
+    /// Print a line per sample
+    #[arg(long)]
+    samples: bool,
+    /// Print boxes and samples as JSON; ids are decimal strings
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    network: NetworkArgs,
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+impl PlanCommand {
+    pub(super) fn run(self, printer: Printer) -> Result<ExitCode, Failure> {
+        self.network.choose();
+        let prepare = || Job::prepare(&self.config, self.run.memory_bytes());
+        let job = self.run.pool()?.install(prepare)?;
+        match self.json {
+            true => {
+                let plan = as_json(&job);
+                let json = serde_json::to_string_pretty(&plan).context("cannot write JSON")?;
+                printer.result(json);
+            }
+            false => {
+                for warning in &job.plan.warnings {
+                    printer.warn(warning);
+                }
+                printer.result(boxes_table(&job.boxes()));
+                if self.samples {
+                    printer.result(samples_table(&job));
+                }
+                printer.result(format!("{} samples", job.plan.samples()));
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn samples_table(job: &Job) -> String {
+    let mut table = table([
+        "split",
+        "sample",
+        "annotation",
+        "box",
+        "center (nm)",
+        "first voxel",
+    ]);
+    for split in &job.plan.splits {
+        for (i, s) in split.samples.iter().enumerate() {
+            table.add_row([
+                split.name.clone(),
+                i.to_string(),
+                s.annotation_id.to_string(),
+                job.plan.boxes[s.box_index as usize].id.clone(),
+                s.center_nm.0.map(|v| v.to_string()).join(", "),
+                s.start_voxel.map(|v| v.to_string()).join(", "),
+            ]);
+        }
+    }
+    table.to_string()
+}
+
+fn as_json(job: &Job) -> Value {
+    let plan = &job.plan;
+    let boxes: Vec<BoxEntry> = job.boxes();
+    let splits = plan.splits.iter().map(|split| {
+        let samples = split.samples.iter().map(|s| {
+            json!({
+                "annotation_id": s.annotation_id.to_string(),
+                "box": s.box_index,
+                "center_nm": s.center_nm,
+                "start_voxel": s.start_voxel,
+                "resolution_nm": plan.resolution_of(s),
+            })
+        });
+        (split.name.clone(), samples.collect::<Vec<_>>().into())
+    });
+    json!({
+        "window_voxels": plan.config.window,
+        "boxes": boxes,
+        "splits": splits.collect::<serde_json::Map<String, Value>>(),
+        "warnings": plan.warnings,
+    })
+}
