@@ -60,7 +60,7 @@ class Case:
     options: tuple = ()
 
 
-TRIED = r"GET [a-z0-9 ]* [0-9.]+[mµ]?s: "
+TRIED = r"GET \(\d+ tr(y|ies), [0-9.]+ s\): "
 CHUNK, SHARD = "vnc/img/4.6_", "[.]shard$"
 ONCE = [
     Case("503", PLAIN, status(503), once=True),
@@ -79,13 +79,14 @@ ALWAYS = [
     Case("403 on the annotations", PLAIN, status(403), "vnc/points/spatial0", told=(TRIED, "403")),
     Case("404 on the collection", PLAIN, status(404), "collection.json", told=("does not exist",)),
     Case("403 on a shard", SHARDED, status(403), SHARD, told=(TRIED, "403")),
-    Case("a chunk whose connection is always reset", PLAIN, reset, CHUNK, told=(TRIED, "4 times")),
-    Case("a chunk that is always short", PLAIN, cut, CHUNK, told=(TRIED, "4 times")),
-    Case("annotations that are always short", PLAIN, cut, "vnc/points/spatial0", told=(TRIED, "4 times")),
-    Case("a shard that is always short", SHARDED, cut, SHARD, told=(TRIED, "4 times")),
+    Case("a chunk whose connection is always reset", PLAIN, reset, CHUNK, told=(TRIED, "4 tries")),
+    Case("a chunk that is always short", PLAIN, cut, CHUNK, told=(TRIED, "4 tries")),
+    Case("annotations that are always short", PLAIN, cut, "vnc/points/spatial0", told=(TRIED, "4 tries")),
+    Case("a shard that is always short", SHARDED, cut, SHARD, told=(TRIED, "4 tries")),
     Case("a shard whose ranges are others than asked for", SHARDED, other_range, SHARD, told=(TRIED,)),
 ]
 IDLE = ("--idle-timeout", 1)
+ALWAYS += [Case("silence in a shard", SHARDED, silent, SHARD, told=(TRIED,), options=IDLE)]
 SILENT = {"silence": silent, "silence in the headers": silent_in_headers, "silence in the body": silent_in_body}
 ONCE += [Case(f"{name} once", PLAIN, fault, CHUNK, once=True, options=IDLE) for name, fault in SILENT.items()]
 ALWAYS += [Case(f"{name} for ever", PLAIN, fault, CHUNK, told=(TRIED,), options=IDLE) for name, fault in SILENT.items()]
