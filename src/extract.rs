@@ -71,8 +71,10 @@ pub enum ExtractError {
         source: VolumeError,
     },
     /// A layer has no scale of the config's resolution.
-    #[error("at `resolution` of the config: the layer `{layer}` does not have it: {source}")]
+    #[error("at `{path}` of the config: the layer `{layer}` does not have it: {source}")]
     NoScale {
+        /// JSON path of the resolution in the config.
+        path: String,
         /// Its name in the config.
         layer: String,
         /// Which scales there are.
@@ -91,7 +93,7 @@ pub enum ExtractError {
         second: String,
     },
     /// An array's transform does not fit the layer.
-    #[error("the array `{array}` cannot be made of {volume}: {problem}")]
+    #[error("at `arrays.{array}` of the config: it cannot be made of {volume}: {problem}")]
     Transform {
         /// The array.
         array: String,
@@ -140,10 +142,14 @@ pub enum ExtractError {
 }
 
 impl ExtractError {
-    fn opening(layer: &str, source: VolumeError) -> Self {
-        let layer = layer.to_owned();
+    fn opening(plan: &Plan, number: usize, source: VolumeError) -> Self {
+        let layer = plan.layer_of_source(number).to_owned();
         match source {
-            VolumeError::NoScale { .. } => Self::NoScale { layer, source },
+            VolumeError::NoScale { .. } => Self::NoScale {
+                path: plan.resolution_key_of_source(number),
+                layer,
+                source,
+            },
             source => Self::Layer { layer, source },
         }
     }

@@ -98,6 +98,7 @@ impl JobError {
                 e,
                 ExtractError::Memory { .. }
                     | ExtractError::NoScale { .. }
+                    | ExtractError::Transform { .. }
                     | ExtractError::Layer {
                         source: VolumeError::Lacks { .. } | VolumeError::NeedsNoLayerConfig { .. },
                         ..

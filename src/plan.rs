@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 
 use crate::collection::{Collection, LayerError};
-use crate::config::{Config, ConfigFile, LayerConfig};
+use crate::config::{ArrayConfig, Config, ConfigFile, LayerConfig};
 use crate::geometry::{PointNm, Resolution, VoxelBox, Window};
 use crate::points::{PointsInBoxes, PropertySpec};
 use crate::storage::{LocationError, SourceUrl};
@@ -391,12 +391,27 @@ impl Plan {
 
     /// Name in the config of the layer that the source is.
     pub fn layer_of_source(&self, source: usize) -> &str {
+        let config = self.array_of_source(source);
+        config.map_or("", |(_, array)| &array.layer)
+    }
+
+    /// Where the config says at which resolution the source is read.
+    pub fn resolution_key_of_source(&self, source: usize) -> String {
+        match self.array_of_source(source) {
+            Some((name, array)) if array.data_resolution.is_some() => {
+                format!("arrays.{name}.data_resolution")
+            }
+            _ => "resolution".to_owned(),
+        }
+    }
+
+    /// The first array that is cut out of the source.
+    fn array_of_source(&self, source: usize) -> Option<(&String, &ArrayConfig)> {
         let array = self
             .arrays
             .iter()
             .position(|a| a.source_of_group.contains(&source));
-        let config = array.and_then(|a| self.config.arrays.get_index(a));
-        config.map_or("", |(_, array)| &array.layer)
+        self.config.arrays.get_index(array?)
     }
 
     /// Number of samples in all splits.

@@ -98,12 +98,19 @@ impl Layout {
         }
     }
 
-    /// Names of an array's dimensions.
-    pub fn dimensions(&self) -> [&'static str; 5] {
-        match self.axis_order {
-            AxisOrder::Czyx => ["sample", "channel", "z", "y", "x"],
-            AxisOrder::Cxyz => ["sample", "channel", "x", "y", "z"],
-        }
+    /// Names of an array's dimensions. Those that are not as long as the first array's bear the array's name, too:
+    /// for xarray a name has one length in a group.
+    pub fn dimensions(&self, array: usize) -> [String; 5] {
+        let axes = match self.axis_order {
+            AxisOrder::Czyx => ["channel", "z", "y", "x"],
+            AxisOrder::Cxyz => ["channel", "x", "y", "z"],
+        };
+        let (shape, first) = (self.sample_shape(array), self.sample_shape(0));
+        std::array::from_fn(|d| match d.checked_sub(1) {
+            None => "sample".to_owned(),
+            Some(d) if shape[d] == first[d] => axes[d].to_owned(),
+            Some(d) => format!("{}_{}", axes[d], self.arrays[array].name),
+        })
     }
 
     /// Bytes of a sample of the array before compression.

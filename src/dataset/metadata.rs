@@ -40,7 +40,7 @@ pub(super) fn array_metadata(
             Arc::new(ZstdCodec::new(super::shard::ZSTD_LEVEL, false)),
             Arc::new(Crc32cCodec::new()),
         ])
-        .dimension_names(Some(layout.dimensions()))
+        .dimension_names(Some(layout.dimensions(array)))
         .attributes(attributes)
         .build_metadata()
         .map_err(|e| zarr_error(&a.name, e.to_string()))?;

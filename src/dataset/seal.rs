@@ -82,7 +82,7 @@ pub fn seal(
             role: sealed.role,
             transform: sealed.transform,
             data_type: array.data_type,
-            dimensions: layout.dimensions().map(str::to_owned).to_vec(),
+            dimensions: layout.dimensions(i).to_vec(),
             sample_shape: layout.sample_shape(i),
             window_voxels: array.window.voxels(),
             statistics: statistics(layout, i, &receipts),

@@ -122,6 +122,20 @@ impl Convert {
         matches!(self.kind, Kind::ObjectAt)
     }
 
+    /// Whether no value of the layer's type is one that does not fit.
+    pub fn fits_all(&self) -> bool {
+        // What fits is a range without holes, but for what is no finite number.
+        with_type!(self.from, T => {
+            let no_numbers = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY].map(|v| Cast::<T>::cast(v).0);
+            let no_numbers = no_numbers.into_iter().filter(|_| self.from.is_float());
+            no_numbers.chain([T::MIN, T::MAX]).all(|value| {
+                let mut out = [0; 8];
+                let out = &mut out[..self.to.size_bytes()];
+                self.row(&value.to_le_bytes(), out, 0).is_ok()
+            })
+        })
+    }
+
     /// The object that a voxel of this little-endian value belongs to; 0 for none. Negative values are
     /// sign-extended.
     pub fn object_of(&self, value: &[u8]) -> u64 {

@@ -44,7 +44,7 @@ impl Sources {
     pub fn open(plan: &Plan) -> Result<Self, ExtractError> {
         let open = |(i, source): (usize, &VolumeSource)| {
             volume::open_layer(&source.url, &source.resolution, &source.layer)
-                .map_err(|e| ExtractError::opening(plan.layer_of_source(i), e))
+                .map_err(|e| ExtractError::opening(plan, i, e))
         };
         let mut volumes = plan
             .sources
@@ -255,7 +255,7 @@ impl ArrayCut {
 }
 
 /// The conversion that every array makes that is cut out of `source`, if it is the same for all, the same for all
-/// samples, and worth its name; and what becomes of the fill value.
+/// samples, worth its name, and one for every value; and what becomes of the fill value.
 fn shared_conversion(
     plan: &Plan,
     arrays: &[ArrayCut],
@@ -268,7 +268,8 @@ fn shared_conversion(
             continue;
         };
         let per_voxel = !cut.convert.needs_object() && !cut.inside && !cut.is_resampled();
-        if !per_voxel || cut.convert.is_identity() {
+        // Where a value may not fit, only those of windows count, not all of a block's.
+        if !per_voxel || cut.convert.is_identity() || !cut.convert.fits_all() {
             return None;
         }
         let fill_value = cut.fill_of_group[group];

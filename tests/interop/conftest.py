@@ -4,7 +4,8 @@ import os
 import shutil
 
 import pytest
-from program import SHARED, binary, pointshard, vnc_config
+from program import SHARED, VNC, binary, pointshard, vnc_config
+from volumes import FULL, Volume, open_precomputed
 
 pytest_plugins = ["places"]
 
@@ -55,6 +56,35 @@ def vnc_copy(vnc_job, tmp_path):
     config, out = vnc_job
     shutil.copytree(out, tmp_path / "out")
     return config, tmp_path / "out"
+
+
+@pytest.fixture(scope="session")
+def unpacked(shared, tmp_path_factory):
+    """Opens a scale of a vnc layer with tensorstore."""
+    opened = {}
+
+    def open_scale(layer, resolution=FULL):
+        key = (layer, *resolution)
+        if key not in opened:
+            opened[key] = open_precomputed(VNC / layer, resolution, tmp_path_factory.mktemp(layer))
+        return opened[key]
+
+    return open_scale
+
+
+@pytest.fixture(scope="session")
+def volume(unpacked):
+    """Reads a scale of a vnc layer: a `Volume`, not to be changed."""
+    read = {}
+
+    def read_scale(layer, resolution=FULL):
+        key = (layer, *resolution)
+        if key not in read:
+            source = unpacked(layer, resolution)
+            read[key] = Volume(source.read().result()[..., 0], source.domain.origin[:3], tuple(resolution))
+        return read[key]
+
+    return read_scale
 
 
 @pytest.fixture(scope="session")

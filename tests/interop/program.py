@@ -56,6 +56,14 @@ def vnc_config(folder, name="config.json", **changes):
     return path
 
 
+def made(folder, *arguments, name="out", **changes):
+    """The dataset of a job on the vnc data, which `check` finds whole."""
+    out = Path(folder) / name
+    pointshard("preprocess", vnc_config(folder, **changes), "--out", out, *arguments)
+    pointshard("check", out)
+    return out
+
+
 def vnc_collection(folder, change=lambda rows: None, **sources):
     """Writes a copy of the vnc collection; `sources` are other folders for layers, by layer name."""
     rows = json.loads((VNC / "collection.json").read_text())
@@ -77,6 +85,15 @@ def around_one_point(rows):
 
 def manifest(out):
     return json.loads((Path(out) / "manifest.json").read_text())
+
+
+def dropped(out):
+    """How many samples of all boxes were dropped, by reason."""
+    reasons = {}
+    for box in manifest(out)["boxes"]:
+        for reason, n in box["dropped"].items():
+            reasons[reason] = reasons.get(reason, 0) + n
+    return reasons
 
 
 def tree(folder):

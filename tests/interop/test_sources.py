@@ -1,13 +1,11 @@
 """The whole way from sources in many encodings: windows equal what other programs read there."""
 
-import gzip
 import json
 
 import numpy as np
 import pytest
-import tensorstore
 from crop import ENCODINGS, window_of
-from program import VNC, around_one_point, pointshard, vnc_collection, vnc_config
+from program import around_one_point, pointshard, vnc_collection, vnc_config
 from readers import SPLITS, with_zarr
 
 READ = ["raw_gzip", "raw_plain", "raw_tensorstore", "cseg_u64_gzip", "cseg_u32", "seg_raw_u64_gzip", "missing_chunk", "rgb3", "u16", "f32"]  # fmt: skip
@@ -28,25 +26,6 @@ def test_a_window_over_a_whole_layer_equals_what_its_writer_put_in(shared, tmp_p
     assert window.dtype == about["dtype"]
     np.testing.assert_array_equal(window, window_of(expected, about["voxel_offset"], start, (300, 201, 42)))
     assert np.count_nonzero(window) == np.count_nonzero(expected), "the window should hold the whole crop"
-
-
-@pytest.fixture(scope="module")
-def unpacked(shared, tmp_path_factory):
-    """Opens a scale of a vnc layer with tensorstore, which does not see files called NAME.gz."""
-
-    def open_scale(layer, resolution):
-        folder = tmp_path_factory.mktemp(layer)
-        (folder / "info").write_bytes((VNC / layer / "info").read_bytes())
-        scales = json.loads((folder / "info").read_text())["scales"]
-        (index,) = (i for i, s in enumerate(scales) if s["resolution"] == resolution)
-        (folder / scales[index]["key"]).mkdir()
-        for chunk in (VNC / layer / scales[index]["key"]).glob("*.gz"):
-            (folder / scales[index]["key"] / chunk.stem).write_bytes(gzip.decompress(chunk.read_bytes()))
-        store = {"driver": "file", "path": f"{folder}/"}
-        spec = {"driver": "neuroglancer_precomputed", "kvstore": store, "scale_index": index}
-        return tensorstore.open(spec, read=True).result()
-
-    return open_scale
 
 
 @pytest.mark.parametrize(

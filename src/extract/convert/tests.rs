@@ -332,3 +332,29 @@ fn types_come_from_the_transform_where_none_is_asked_for() {
         "`equals` compares whole numbers, found a float32 layer, expected one of an integer type"
     );
 }
+
+#[test]
+fn it_is_known_whether_every_value_fits() {
+    use DataType::{Float32, Float64, Int8, Int16, UInt8, UInt16, UInt64};
+    let scale = |multiply, add| Transform::Scale(Scale { multiply, add });
+    let fits = |transform: &Transform, from, to| {
+        let convert = Convert::new(transform, from, Some(to)).unwrap();
+        convert.fits_all()
+    };
+    for (from, to, all) in [
+        (UInt8, Int16, true),
+        (UInt8, Int8, false),
+        (Int8, UInt8, false),
+        (UInt64, Float32, true),
+        (Float32, Float64, true),
+        (Float64, Float32, false),
+        (Float32, UInt64, false),
+    ] {
+        assert_eq!(fits(&Transform::None, from, to), all, "{from} to {to}");
+        assert!(fits(&Transform::Nonzero, from, to));
+    }
+    assert!(fits(&scale(257.0, 0.0), UInt8, UInt16));
+    assert!(!fits(&scale(257.0, 1.0), UInt8, UInt16));
+    assert!(!fits(&scale(1.0, -1.0), UInt8, UInt16));
+    assert!(!fits(&scale(1e40, 0.0), UInt8, Float32));
+}

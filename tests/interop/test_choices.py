@@ -1,0 +1,165 @@
+"""Which samples volumes and tags leave: `inside`, `fill`, `outside`, `min_nonzero_fraction`, splits."""
+
+import numpy as np
+import pytest
+from program import dropped, made, manifest, pointshard, refused, tree, vnc_collection, vnc_config
+from readers import SPLITS, with_zarr
+from volumes import first_voxel
+
+WINDOW = (32, 32, 8)
+
+
+def rows(out, split):
+    """Of each sample its id, centre and first voxel."""
+    group = with_zarr(out, split)
+    return list(zip(*(group[name][:].tolist() for name in ("annotation_id", "center_nm", "start_voxel"))))
+
+
+@pytest.fixture(scope="module")
+def everything(shared, tmp_path_factory):
+    """All samples of the vnc data."""
+    return made(tmp_path_factory.mktemp("all"), arrays={"img": {"layer": "img"}})
+
+
+def assert_kept(out, everything, keep, reason):
+    """The samples are those that `keep`, and the others are counted, box by box."""
+    lost = {}
+    for split in SPLITS:
+        assert rows(out, split) == [row for row in rows(everything, split) if keep(row)]
+        group = with_zarr(everything, split)
+        for row, box in zip(rows(everything, split), group["box"][:].tolist()):
+            lost[box] = lost.get(box, 0) + (not keep(row))
+    boxes = manifest(out)["boxes"]
+    assert [b["dropped"].get(reason, 0) for b in boxes] == [lost.get(i, 0) for i in range(len(boxes))]
+    assert set(dropped(out)) == {reason} and 0 < dropped(out)[reason] < 30
+    assert all(b["annotations"] == b["samples"] + sum(b["dropped"].values()) for b in boxes)
+
+
+def test_inside_is_1_within_the_volume_and_fill_stands_outside(volume, tmp_path):
+    arrays = {
+        "img": {"layer": "img", "fill": 37},
+        "img_mask": {"layer": "img", "role": "mask", "transform": "inside"},
+        "wide_mask": {"layer": "img", "transform": "inside", "dtype": "float32", "window": [50, 70, 30]},
+        "coarse": {"layer": "img", "transform": "inside", "data_resolution": [9.2, 9.2, 45.0]},
+        "other": {"layer": "seg", "transform": "nonzero", "fill": 1},
+        "hole": {"layer": "img", "transform": "inside", "fill": 9},
+    }
+    out = made(tmp_path, arrays=arrays)
+    img = volume("img")
+    ones, cells = img.like(np.ones_like(img.values)), img.like((volume("seg").values != 0).astype("u1"))
+    clipped = 0
+    for split in SPLITS:
+        group = with_zarr(out, split)
+        assert group["wide_mask"].dtype == np.float32 and group["img_mask"].dtype == np.uint8
+        for i, (_, center, start) in enumerate(rows(out, split)):
+            np.testing.assert_array_equal(group["img"][i], img.cut(start, WINDOW, 37))
+            np.testing.assert_array_equal(group["img_mask"][i], ones.cut(start, WINDOW))
+            np.testing.assert_array_equal(group["coarse"][i], ones.cut(start, WINDOW))
+            np.testing.assert_array_equal(group["hole"][i], ones.cut(start, WINDOW, 9))
+            np.testing.assert_array_equal(group["other"][i], cells.cut(start, WINDOW, 1))
+            wide = (50, 70, 30)
+            wide_start = first_voxel(center, img.resolution, wide)
+            np.testing.assert_array_equal(group["wide_mask"][i], ones.cut(wide_start, wide))
+            clipped += not img.holds(start, WINDOW)
+    assert clipped > 3
+
+
+def test_an_inside_mask_alone_reads_no_chunk(shared, tmp_path):
+    config = vnc_config(tmp_path, arrays={"mask": {"layer": "img", "transform": "inside"}})
+    assert "chunks   0 touched, 0 fetched" in pointshard("preprocess", config, "--out", tmp_path / "out").stdout
+    pointshard("check", tmp_path / "out")
+
+
+def test_outside_drop_loses_the_samples_whose_window_leaves_the_volume(volume, everything, tmp_path):
+    img = volume("img")
+    out = made(tmp_path, arrays={"img": {"layer": "img"}}, outside="drop")
+    assert_kept(out, everything, lambda row: img.holds(row[2], WINDOW), "window_leaves_volume")
+
+
+def test_outside_drop_goes_by_every_arrays_own_window_and_resolution(volume, everything, tmp_path):
+    img = volume("img")
+    large = (140, 120, 3)
+    arrays = {
+        "img": {"layer": "img", "window": [8, 8, 1]},
+        "label": {"layer": "label0", "window": large},
+        "coarse": {"layer": "img", "window": [9, 9, 9], "data_resolution": [9.2, 9.2, 45.0], "interpolation": "area"},
+    }
+    out = made(tmp_path, arrays=arrays, outside="drop")
+
+    def keep(row):
+        return all(img.holds(first_voxel(row[1], img.resolution, w), w) for w in ((8, 8, 1), large, (9, 9, 9)))
+
+    assert_kept(out, everything, keep, "window_leaves_volume")
+
+
+@pytest.mark.parametrize("least", [0.4, 0.6])
+def test_min_nonzero_fraction_loses_the_samples_with_less(volume, everything, tmp_path, least):
+    label = volume("label0")
+    array = {"layer": "label0", "window": [24, 24, 8], "min_nonzero_fraction": least}
+    out = made(tmp_path, arrays={"label": array, "img": {"layer": "img"}})
+
+    def share(row):
+        return np.count_nonzero(label.cut(first_voxel(row[1], label.resolution, (24, 24, 8)), (24, 24, 8))) / 4608
+
+    assert_kept(out, everything, lambda row: share(row) >= least, "too_little_nonzero")
+    for split in SPLITS:
+        shares = [share(row) for row in rows(out, split)]
+        np.testing.assert_array_equal(with_zarr(out, split)["label_nonzero_fraction"][:], np.float32(shares))
+
+
+def test_a_share_of_exactly_the_least_is_enough(volume, everything, tmp_path):
+    label = volume("label0")
+    counts = [np.count_nonzero(label.cut(row[2], WINDOW)) for split in SPLITS for row in rows(everything, split)]
+    least = sorted(counts)[len(counts) // 2] / 8192
+    out = made(tmp_path, arrays={"label": {"layer": "label0", "min_nonzero_fraction": least}})
+    assert_kept(out, everything, lambda row: np.count_nonzero(label.cut(row[2], WINDOW)) / 8192 >= least, "too_little_nonzero")  # fmt: skip
+
+
+def test_the_share_is_that_of_the_transformed_values(volume, everything, tmp_path):
+    img = volume("img")
+    shares = [(img.cut(r[2], WINDOW) >= 128).mean() for split in SPLITS for r in rows(everything, split)]
+    least = float(np.median(shares))
+    bright = {"layer": "img", "transform": {"threshold": 128}, "min_nonzero_fraction": least}
+    out = made(tmp_path, arrays={"bright": bright})
+    assert_kept(out, everything, lambda row: (img.cut(row[2], WINDOW) >= 128).mean() >= least, "too_little_nonzero")
+
+
+def test_what_is_dropped_does_not_depend_on_threads_or_memory(shared, tmp_path):
+    arrays = {
+        "cell": {"layer": "seg", "transform": {"object_at": {"point": "anchor", "radius_nm": 30}}},
+        "label": {"layer": "label1", "min_nonzero_fraction": 0.05},
+        "coarse": {"layer": "img", "data_resolution": [9.2, 9.2, 45.0], "interpolation": "area", "window": [40, 20, 8]},
+        "scaled": {"layer": "img", "transform": {"scale": {"multiply": 0.1}}},
+    }
+    job = {"arrays": arrays, "outside": "drop", "axis_order": "cxyz", "shard_samples": 2}
+    one = made(tmp_path, "--threads", "1", name="one", **job)
+    assert set(dropped(one)) == {"window_leaves_volume", "no_object", "too_little_nonzero"}
+    assert len(rows(one, "train")) > 2
+    for name, *options in (("two", "--threads", "2"), ("four", "--threads", "4"), ("small", "--memory", "64MiB")):
+        assert tree(made(tmp_path, *options, name=name, **job)) == tree(one)
+
+
+def test_splits_go_by_all_any_and_none_of_a_boxs_tags(shared, tmp_path):
+    tags = [["train", "east"], ["train"], ["train", "bad"], ["spare", "north"], ["val"], ["val", "bad"]]
+
+    def tag(table):
+        for row, of_row in zip(table["annotations"], tags, strict=True):
+            row["tags"] = of_row
+
+    splits = {
+        "train": {"any": ["east", "north"], "none": ["bad"]},
+        "val": {"all": ["val"], "none": ["bad"]},
+        "rest": {"all": ["train"], "none": ["east", "bad"]},
+        "nothing": ["bad", "east"],
+    }
+    collection = vnc_collection(tmp_path, tag)
+    out = made(tmp_path, collection=str(collection), splits=splits, arrays={"img": {"layer": "img"}})
+    found = [box["split"] for box in manifest(out)["boxes"]]
+    assert found == ["train", "rest", None, "train", "val", None]
+    for split in ("train", "rest", "val"):
+        of_split = {i for i, name in enumerate(found) if name == split}
+        assert set(with_zarr(out, split)["box"][:].tolist()) == of_split
+    assert with_zarr(out, "nothing")["annotation_id"].shape == (0,)
+    splits["rest"] = {"all": ["train"]}
+    message = refused("preprocess", vnc_config(tmp_path, collection=str(collection), splits=splits), "--out", tmp_path / "no")
+    assert "`train`" in message and "`rest`" in message, message

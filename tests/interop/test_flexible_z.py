@@ -1,0 +1,147 @@
+"""`flexible_z`: boxes whose layers have another z, cut with as many voxels as all others."""
+
+import numpy as np
+import pytest
+from program import made, manifest, refused, vnc_collection, vnc_config
+from readers import with_tensorstore, with_zarr
+from volumes import FULL, first_voxel, write_precomputed
+
+WINDOW = (32, 30, 7)
+# Boxes of the second data set: the third of train and the last of val.
+THICK_BOXES = (3, 5)
+THICK = (4.6, 4.6, 60.0)
+
+
+def noise(shape, dtype, seed):
+    return np.random.default_rng(seed).integers(1, 200, shape, dtype=dtype)
+
+
+@pytest.fixture(scope="module")
+def thick(tmp_path_factory):
+    """A second data set in the same place: its layers share z 60 alone, at 4.6 nm in x and y."""
+    folder = tmp_path_factory.mktemp("thick")
+    layers = {
+        # Thinner than 60, but `label0` has it not; and finer in z at another x and y.
+        "img": [(4.6, 4.6, 30.0), THICK, (4.6, 4.6, 120.0), (9.2, 9.2, 10.0)],
+        "label0": [THICK, (9.2, 9.2, 30.0), (4.6, 4.6, 15.0)],
+    }
+    volumes = {}
+    for layer, resolutions in layers.items():
+        for seed, resolution in enumerate(resolutions):
+            factor = round(resolution[0] / 4.6)
+            shape = (1024 // factor, 1024 // factor, round(900 / resolution[2]))
+            origin = (3000 // factor, 2000 // factor, round(4500 / resolution[2]))
+            if shape[2] > 40:
+                # Never read: some voxels will do.
+                shape = (64, 64, 8)
+            values = noise(shape, np.uint8, seed)
+            volumes[layer, resolution] = write_precomputed(folder / layer, values, resolution, origin, (128, 128, 16))
+    return folder, volumes
+
+
+def with_second_group(folder, sources):
+    """The vnc collection, of which some boxes belong to a layer group of their own."""
+
+    def change(rows):
+        (group,) = rows["layer_groups"]
+        names = {layer["id"]: layer["name"] for layer in rows["layers"]}
+        others = [{"id": f"other-{n}", "name": n, "source": f"precomputed://file://{s}"} for n, s in sources.items()]
+        shared = [i for i in group["layers"] if names[i] in ("points", "lines")]
+        rows["layers"] += others
+        second = {**group, "id": "second", "name": "second", "layers": [*shared, *(o["id"] for o in others)]}
+        rows["layer_groups"].append(second)
+        for box in THICK_BOXES:
+            rows["annotations"][box]["layer_group"] = "second"
+
+    return str(vnc_collection(folder, change))
+
+
+ARRAYS = {"img": {"layer": "img"}, "target_label0": {"layer": "label0", "window": [20, 20, 3]}}
+
+
+def test_windows_of_either_group_are_cut_at_its_own_z(volume, thick, tmp_path):
+    folder, volumes = thick
+    collection = with_second_group(tmp_path, {layer: folder / layer for layer in ("img", "label0")})
+    config = {"collection": collection, "window": WINDOW, "arrays": ARRAYS, "flexible_z": True}
+    out = made(tmp_path, **config)
+    found = {FULL: 0, THICK: 0}
+    for split in ("train", "val"):
+        group = with_zarr(out, split)
+        columns = ("box", "center_nm", "start_voxel", "target_label0_start_voxel", "resolution_nm")
+        columns = zip(*(group[name][:].tolist() for name in columns))
+        windows = [with_tensorstore(out, split, name).read().result() for name in ARRAYS]
+        assert windows[0].shape[1:] == (1, *WINDOW[::-1])
+        for img, label, (box, center, start, label_start, resolution) in zip(*windows, columns, strict=True):
+            expected = THICK if box in THICK_BOXES else FULL
+            assert tuple(resolution) == expected
+            of = {n: volumes[n, THICK] if expected == THICK else volume(n) for n in ("img", "label0")}
+            assert start == first_voxel(center, expected, WINDOW)
+            assert label_start == first_voxel(center, expected, (20, 20, 3))
+            np.testing.assert_array_equal(img, of["img"].cut(start, WINDOW))
+            np.testing.assert_array_equal(label, of["label0"].cut(label_start, (20, 20, 3)))
+            found[expected] += 1
+    assert min(found.values()) > 2
+    resolutions = {tuple(s["resolution_nm"]) for s in manifest(out)["sources"]}
+    assert resolutions == {FULL, THICK}
+    assert dict(with_zarr(out, "train")["img"].attrs)["resolution_nm"] is None, "it is not the same for all"
+
+
+def test_without_flexible_z_the_other_groups_resolution_is_missing(thick, tmp_path):
+    folder, _ = thick
+    collection = with_second_group(tmp_path, {layer: folder / layer for layer in ("img", "label0")})
+    message = refused("preprocess", vnc_config(tmp_path, collection=collection, arrays=ARRAYS), "--out", tmp_path / "out")
+    assert "4.6 x 4.6 x 45 nm" in message and "60" in message, message
+
+
+def test_the_configs_z_gives_way_even_where_no_group_has_it(volume, tmp_path):
+    out = made(tmp_path, resolution=[4.6, 4.6, 1.0], flexible_z=True, arrays={"img": {"layer": "img"}})
+    group = with_zarr(out, "train")
+    assert (group["resolution_nm"][:] == FULL).all()
+    for start, window in zip(group["start_voxel"][:], group["img"][:]):
+        np.testing.assert_array_equal(window, volume("img").cut(start, (32, 32, 8)))
+
+
+def test_the_smallest_shared_z_is_taken(thick, tmp_path):
+    folder, volumes = thick
+    collection = with_second_group(tmp_path, {"img": folder / "img"})
+    out = made(tmp_path, collection=collection, flexible_z=True, window=WINDOW, arrays={"img": {"layer": "img"}})
+    fine = volumes["img", (4.6, 4.6, 30.0)]
+    group = with_zarr(out, "train")
+    rows = zip(group["box"][:], group["start_voxel"][:], group["resolution_nm"][:, 2], group["img"][:])
+    of_fine = [(start, z, window) for box, start, z, window in rows if box in THICK_BOXES]
+    assert of_fine and all(z == 30.0 for _, z, _ in of_fine)
+    for start, _, window in of_fine:
+        np.testing.assert_array_equal(window, fine.cut(start, WINDOW))
+
+
+def test_arrays_with_a_resolution_of_their_own_have_no_say(tmp_path):
+    """The label decides on 45; the image, which has 60 alone, is read there."""
+    thick = write_precomputed(tmp_path / "img", noise((1024, 1024, 15), np.uint8, 9), THICK, (3000, 2000, 75), (512, 512, 15))  # fmt: skip
+    collection = vnc_collection(tmp_path, img=tmp_path / "img")
+    coarse = {"layer": "img", "data_resolution": THICK, "interpolation": "nearest"}
+    arrays = {"coarse": coarse, "label": {"layer": "label0"}}
+    out = made(tmp_path, collection=str(collection), flexible_z=True, window=WINDOW, arrays=arrays)
+    group = with_zarr(out, "train")
+    assert (group["resolution_nm"][:] == FULL).all()
+    for start, window in zip(group["start_voxel"][:].tolist(), group["coarse"][:]):
+        # The centre at 45 z + 22.5 nm lies in the thick voxel that holds it, and never between two.
+        of_thick = [(45 * (start[2] + i) + 22.5) // 60 for i in range(WINDOW[2])]
+        rows = [thick.cut((start[0], start[1], int(z)), (WINDOW[0], WINDOW[1], 1)) for z in of_thick]
+        np.testing.assert_array_equal(window, np.concatenate(rows, axis=1))
+
+
+def test_layers_that_share_no_z_are_an_error_that_names_both(tmp_path):
+    thick = tmp_path / "thick"
+    write_precomputed(thick, noise((32, 32, 8), np.uint8, 1), (4.6, 4.6, 50.0), (3000, 2000, 90))
+    collection = vnc_collection(tmp_path, label0=thick)
+    config = vnc_config(tmp_path, collection=str(collection), flexible_z=True)
+    message = refused("preprocess", config, "--out", tmp_path / "out")
+    for text in ("config.json", "`flexible_z`", "`img` has z 45", "`label0` has z 50", "4.6 x 4.6 nm"):
+        assert text in message, message
+    assert not (tmp_path / "out").exists()
+
+
+def test_layers_without_the_configs_x_and_y_are_an_error(tmp_path):
+    config = vnc_config(tmp_path, resolution=[5.0, 5.0, 45.0], flexible_z=True)
+    message = refused("preprocess", config, "--out", tmp_path / "out")
+    assert "`flexible_z`" in message and "5 x 5 nm" in message and "none" in message, message

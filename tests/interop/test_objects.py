@@ -1,0 +1,144 @@
+"""`object_at`: each sample's mask shows the one object at an end of its line."""
+
+import numpy as np
+import pytest
+from program import VNC, dropped, made, manifest
+from readers import SPLITS, with_tensorstore, with_zarr
+from volumes import HALF, line_ends
+
+PRE_POST = {
+    "pre": {"layer": "seg", "role": "target", "transform": {"object_at": {"point": "start"}}},
+    "post": {"layer": "seg", "role": "target", "transform": {"object_at": {"point": "end"}}},
+}
+
+
+def object_at(**at):
+    return {"layer": "seg", "transform": {"object_at": at}}
+
+
+def nearest_objects(seg, point, radius):
+    """The ids that are nearest to the point (in nm) within the radius, by brute force: several if they are equally
+    near, none without any."""
+    own = seg.at(point)
+    if own:
+        return {own}
+    first = [max(0, int((p - radius) / r - o) - 2) for p, o, r in zip(point, seg.origin, seg.resolution)]
+    last = [int((p + radius) / r - o) + 3 for p, o, r in zip(point, seg.origin, seg.resolution)]
+    near = seg.values[tuple(slice(a, b) for a, b in zip(first, last))]
+    of_axes = zip(near.shape, first, seg.origin, seg.resolution, point)
+    away = [(np.arange(n) + f + o + 0.5) * r - p for n, f, o, r, p in of_axes]
+    squares = away[0][:, None, None] ** 2 + away[1][None, :, None] ** 2 + away[2][None, None, :] ** 2
+    distances = np.where(near != 0, np.sqrt(squares), np.inf)
+    least = distances.min()
+    return set(near[distances <= least + 1e-6].tolist()) if least <= radius else set()
+
+
+def annotations(out, split):
+    """Of each sample its id, centre and first voxel."""
+    group = with_zarr(out, split)
+    return list(zip(*(group[name][:].tolist() for name in ("annotation_id", "center_nm", "start_voxel"))))
+
+
+@pytest.fixture(scope="module")
+def pre_post(shared, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("objects")
+    return made(folder, points={"layer": "lines"}, arrays={"img": {"layer": "img"}, **PRE_POST})
+
+
+@pytest.mark.parametrize("split", SPLITS)
+@pytest.mark.parametrize(("name", "end"), [("pre", 0), ("post", 1)])
+def test_pre_and_post_of_one_layer_are_the_objects_at_the_lines_ends(volume, pre_post, split, name, end):
+    seg, lines, group = volume("seg"), line_ends(VNC / "lines"), with_zarr(pre_post, split)
+    windows, ids = with_tensorstore(pre_post, split, name).read().result(), group[f"{name}_object_id"][:]
+    assert windows.dtype == np.uint8 and ids.dtype == np.uint64 and len(ids) > 3
+    for (annotation, center, start), window, found in zip(annotations(pre_post, split), windows, ids.tolist()):
+        np.testing.assert_allclose(np.mean(lines[annotation], axis=0), center, rtol=1e-12)
+        wanted = seg.at(lines[annotation][end])
+        assert wanted != 0 and found == wanted
+        np.testing.assert_array_equal(window, (seg.cut(start, (32, 32, 8)) == np.uint64(wanted)).astype("u1"))
+    assert windows.any()
+    assert dropped(pre_post) == {}
+
+
+def test_pre_and_post_are_different_objects(pre_post):
+    for split in SPLITS:
+        group = with_zarr(pre_post, split)
+        assert (group["pre_object_id"][:] != group["post_object_id"][:]).all()
+        assert not (group["pre"][:] & group["post"][:]).any()
+        assert "img_object_id" not in group
+
+
+def test_the_layers_own_relationships_name_the_same_objects(volume, pre_post):
+    """The annotations' writer put each line's cells down as relationships: a witness beside the voxels."""
+    for split in SPLITS:
+        group = with_zarr(pre_post, split)
+        for name, relationship in (("pre", "rel_presyn_cell"), ("post", "rel_postsyn_cell")):
+            for annotation, found in zip(group["annotation_id"][:].tolist(), group[f"{name}_object_id"][:].tolist()):
+                related = (VNC / "lines" / relationship / str(found)).read_bytes()
+                count = int.from_bytes(related[:8], "little")
+                assert annotation in np.frombuffer(related[-8 * count :], "<u8").tolist()
+
+
+def test_points_on_background_lose_their_samples_and_are_counted(volume, tmp_path):
+    seg = volume("seg")
+    everything = made(tmp_path, name="all")
+    out = made(tmp_path, arrays={"cell": object_at(point="anchor")})
+    lost = 0
+    for split in SPLITS:
+        rows = annotations(everything, split)
+        kept = [row for row in rows if seg.at(row[1]) != 0]
+        lost += len(rows) - len(kept)
+        assert annotations(out, split) == kept
+        assert with_zarr(out, split)["cell_object_id"][:].tolist() == [seg.at(center) for _, center, _ in kept]
+    assert lost > 0 and dropped(out) == {"no_object": lost}
+    for before, after in zip(manifest(everything)["boxes"], manifest(out)["boxes"]):
+        assert before["annotations"] == after["annotations"] == after["samples"] + sum(after["dropped"].values())
+
+
+def test_missing_keep_leaves_empty_masks_and_says_so(volume, tmp_path):
+    seg = volume("seg")
+    out = made(tmp_path, arrays={"cell": object_at(point="anchor", missing="keep"), "img": {"layer": "img"}})
+    without = 0
+    for split in SPLITS:
+        rows, group = annotations(out, split), with_zarr(out, split)
+        wanted = [seg.at(center) for _, center, _ in rows]
+        assert group["cell_object_id"][:].tolist() == wanted
+        for (_, _, start), found, window in zip(rows, wanted, group["cell"][:]):
+            mask = (seg.cut(start, (32, 32, 8)) == np.uint64(found)) & (found != 0)
+            np.testing.assert_array_equal(window, mask)
+        without += wanted.count(0)
+        assert len(rows) > wanted.count(0)
+    assert dropped(out) == {}
+    (warning,) = manifest(out)["warnings"]
+    assert warning.startswith(f"{without} sample(s) have no object in `cell`")
+
+
+@pytest.mark.parametrize("radius", [20.0, 46.0, 200.0])
+def test_a_radius_finds_the_nearest_object_as_brute_force_does(volume, tmp_path, radius):
+    seg = volume("seg")
+    arrays = {"cell": object_at(point="anchor", radius_nm=radius, missing="keep")}
+    out = made(tmp_path, arrays=arrays)
+    searched = 0
+    for split in SPLITS:
+        rows, group = annotations(out, split), with_zarr(out, split)
+        for (_, center, start), found, window in zip(rows, group["cell_object_id"][:].tolist(), group["cell"][:]):
+            wanted = nearest_objects(seg, center, radius)
+            assert found in wanted if wanted else found == 0
+            searched += seg.at(center) == 0 and len(wanted) > 0
+            mask = (seg.cut(start, (32, 32, 8)) == np.uint64(found)) & (found != 0)
+            np.testing.assert_array_equal(window, mask)
+    assert searched > 0
+
+
+def test_an_object_is_found_in_the_voxels_that_a_coarser_window_is_made_of(volume, tmp_path):
+    seg, lines = volume("seg"), line_ends(VNC / "lines")
+    pre = {**PRE_POST["pre"], "data_resolution": [4.6, 4.6, 45.0], "interpolation": "nearest"}
+    out = made(tmp_path, points={"layer": "lines"}, resolution=HALF, arrays={"pre": pre})
+    # Every second voxel of a volume that begins at an even one.
+    coarse = type(seg)(seg.values[::2, ::2], (1500, 1000, 100), HALF)
+    for split in SPLITS:
+        rows, group = annotations(out, split), with_zarr(out, split)
+        for (annotation, _, start), found, window in zip(rows, group["pre_object_id"][:].tolist(), group["pre"][:]):
+            assert found == seg.at(lines[annotation][0]) != 0
+            np.testing.assert_array_equal(window, coarse.cut(start, (32, 32, 8)) == np.uint64(found))
+        assert group["pre"][:].any()
