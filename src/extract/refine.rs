@@ -192,7 +192,8 @@ fn nearest_object(
                 let away = |d: usize, v: i64| (v as f64 + 0.5) * resolution.nm()[d] - point.0[d];
                 let squares = [away(0, x), away(1, y), away(2, z)].map(|a| a * a);
                 let distance = squares.iter().sum::<f64>().sqrt();
-                if distance <= radius_nm && distance < nearest.0 {
+                // Equal distances differ by what is lost in computing them.
+                if distance <= radius_nm && distance < nearest.0 - 1e-6 {
                     nearest = (distance, found);
                 }
             }
