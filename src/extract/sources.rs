@@ -295,7 +295,7 @@ fn converted_fill(convert: &Convert, from: DataType, fill: FillValue) -> Result<
     // No object is 0, which is also what lies where nothing is stored.
     convert
         .row(fill.bytes(from.size_bytes()), out, 0)
-        .map_err(|e| format!("the layer's fill value: {e}"))?;
+        .map_err(|e| format!("the layer's fill value: {e}: say what else to `fill` with"))?;
     Ok(FillValue::from_le_bytes(out).unwrap_or_default())
 }
 

@@ -92,7 +92,7 @@ def test_thresholds_scales_and_types_of_an_image_equal_numpys(volume, tmp_path):
     [
         ({"layer": "seg", "dtype": "uint32"}, "uint32"),
         ({"layer": "img", "dtype": "int8"}, "int8"),
-        ({"layer": "img", "transform": {"scale": {"add": -1}}, "dtype": "uint8"}, "uint8"),
+        ({"layer": "img", "transform": {"scale": {"add": -1}}, "dtype": "uint8", "fill": 0}, "uint8"),
         ({"layer": "img", "transform": {"scale": {"multiply": 300}}, "dtype": "uint16"}, "uint16"),
         ({"layer": "img", "transform": {"scale": {"multiply": 1e40}}}, "float32"),
     ],
@@ -104,6 +104,13 @@ def test_a_value_that_does_not_fit_is_one_error_that_names_array_and_value(volum
     (value,) = re.findall(r"the value (\d+) of a", message)
     assert (volume(array["layer"]).values == np.uint64(value)).any(), message
     assert not (tmp_path / "out/manifest.json").exists()
+
+
+def test_a_fill_value_that_does_not_fit_asks_for_another(tmp_path):
+    array = {"layer": "img", "transform": {"scale": {"add": -1}}, "dtype": "uint8"}
+    config = vnc_config(tmp_path, arrays={"small": array})
+    message = refused("preprocess", config, "--out", tmp_path / "out")
+    assert "`arrays.small`" in message and "`fill`" in message, message
 
 
 @pytest.mark.parametrize("alone", [True, False])
