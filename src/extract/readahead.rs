@@ -10,9 +10,6 @@ use std::thread::Scope;
 use crate::storage::Network;
 use crate::volume::{BlockCache, BlockKey};
 
-/// Most blocks that each computing thread is ahead of itself.
-const DEPTH: usize = 32;
-
 /// What is to be fetched. Closed, nothing of it will be.
 #[derive(Default)]
 pub(super) struct Queue {
@@ -121,14 +118,17 @@ impl<'scope> ReadAhead<'scope> {
         block_bytes: u64,
         spare_bytes: u64,
     ) -> Self {
-        for _ in 0..Network::chosen().requests {
+        let requests = Network::chosen().requests;
+        for _ in 0..requests {
             scope.spawn(|| queue.work(cache));
         }
         let threads = rayon::current_num_threads() as u64;
         let depth = spare_bytes / (threads * block_bytes.max(1));
+        // Twice what can be in flight, so that no request waits for a thread that computes.
+        let enough = (2 * requests as u64).div_ceil(threads);
         Self {
             queue: Some(queue),
-            depth: (depth as usize).clamp(1, DEPTH),
+            depth: depth.clamp(1, enough) as usize,
             next_unit: AtomicUsize::new(0),
         }
     }

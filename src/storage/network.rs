@@ -19,7 +19,7 @@ impl Default for Network {
     fn default() -> Self {
         Self {
             idle_timeout: Duration::from_secs(30),
-            requests: 32,
+            requests: 64,
         }
     }
 }
