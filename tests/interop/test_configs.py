@@ -1,0 +1,11 @@
+"""The examples in `configs/` run, and what they make is whole."""
+
+import pytest
+from program import REPOSITORY, manifest, pointshard
+
+
+@pytest.mark.parametrize("config", sorted((REPOSITORY / "configs").glob("*.json")), ids=lambda path: path.stem)
+def test_an_example_runs(shared, tmp_path, config):
+    pointshard("preprocess", config, "--out", tmp_path / "out")
+    pointshard("check", tmp_path / "out")
+    assert all(split["samples"] > 0 for split in manifest(tmp_path / "out")["splits"].values())
