@@ -43,7 +43,7 @@ fn a_level_is_found_by_its_resolution_in_any_unit_of_length() {
     assert_eq!(found.first_voxel, [0, 0, 10]);
     let e = level(&image(|_| ()), &nm([5.0, 5.0, 40.0])).unwrap_err();
     assert!(
-        e.to_string().contains("4 x 4 x 40 nm, 8 x 8 x 40 nm"),
+        e.to_string().contains("[4.0, 4.0, 40.0], [8.0, 8.0, 40.0]"),
         "{e}"
     );
 }
