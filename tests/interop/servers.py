@@ -208,9 +208,19 @@ class Clerk:
         finally:
             writer.close()
 
+    async def finish(self):
+        """Ends all connections, so that none is left to a loop that is closed."""
+        self.server.close()
+        open_ones = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in open_ones:
+            task.cancel()
+        await asyncio.gather(*open_ones, return_exceptions=True)
+
     def stop(self):
+        asyncio.run_coroutine_threadsafe(self.finish(), self.loop).result(5)
         self.loop.call_soon_threadsafe(self.loop.stop)
         self.thread.join(5)
+        self.loop.close()
 
 
 def make_certificates(folder):
