@@ -370,7 +370,7 @@ fn a_plain_array_without_a_config_is_refused_with_what_to_add() {
     source.layer.resolution = Resolution::new([8.0, 8.0, 40.0]);
     let e = open(&source).unwrap_err().to_string();
     assert!(
-        e.contains("8 x 8 x 40 nm") && e.contains("[4.0, 4.0, 40.0]"),
+        e.contains("4 x 4 x 40 nm") && e.contains("[8.0, 8.0, 40.0]"),
         "{e}"
     );
     source.layer = LayerConfig {
