@@ -1,7 +1,5 @@
 //! Copying the common voxels of a block and a window, row by row.
 
-use std::convert::Infallible;
-
 use crate::data_type::FillValue;
 use crate::geometry::VoxelBox;
 
@@ -18,6 +16,11 @@ impl Region<'_> {
     pub fn bytes(&self) -> usize {
         let voxels: u64 = self.covers.shape().iter().product();
         voxels as usize * self.channels * self.value_bytes
+    }
+
+    /// Bytes from one row of voxels to the next.
+    fn row_bytes(&self) -> usize {
+        self.covers.shape()[0] as usize * self.value_bytes
     }
 
     /// Byte at which the row of voxels from `x` on at (channel, z, y) begins.
@@ -42,14 +45,20 @@ pub(super) fn copy<E>(
         return Ok(());
     };
     let voxels = common.shape()[0] as usize;
-    rows(&common, window.channels, |channel, z, y, x| {
-        let from = block.row(channel, z, y, x);
-        let to = window.row(channel, z, y, x);
-        row(
-            &values[from..from + voxels * block.value_bytes],
-            &mut out[to..to + voxels * window.value_bytes],
-        )
-    })
+    let [from_bytes, to_bytes] = [block, window].map(|r| voxels * r.value_bytes);
+    for (channel, z) in planes(&common, window.channels) {
+        let [x, y, _] = common.start;
+        let (mut from, mut to) = (block.row(channel, z, y, x), window.row(channel, z, y, x));
+        for _ in y..common.end[1] {
+            row(
+                &values[from..from + from_bytes],
+                &mut out[to..to + to_bytes],
+            )?;
+            from += block.row_bytes();
+            to += window.row_bytes();
+        }
+    }
+    Ok(())
 }
 
 /// Fills the voxels of `out` that lie in `covers`.
@@ -57,35 +66,28 @@ pub(super) fn fill(fill_value: FillValue, covers: &VoxelBox, out: &mut [u8], win
     let Some(common) = covers.intersection(window.covers) else {
         return;
     };
-    let row_bytes = common.shape()[0] as usize * window.value_bytes;
-    let filled: Result<(), Infallible> = rows(&common, window.channels, |channel, z, y, x| {
-        let to = window.row(channel, z, y, x);
-        fill_value.fill(window.value_bytes, &mut out[to..to + row_bytes]);
-        Ok(())
-    });
-    let Ok(()) = filled;
-}
-
-/// Calls `row` with channel, z, y and first x of each row of voxels in `common`.
-fn rows<E>(
-    common: &VoxelBox,
-    channels: usize,
-    mut row: impl FnMut(usize, i64, i64, i64) -> Result<(), E>,
-) -> Result<(), E> {
-    let [x, y0, z0] = common.start;
-    for channel in 0..channels {
-        for z in z0..common.end[2] {
-            for y in y0..common.end[1] {
-                row(channel, z, y, x)?;
-            }
+    let bytes = common.shape()[0] as usize * window.value_bytes;
+    for (channel, z) in planes(&common, window.channels) {
+        let [x, y, _] = common.start;
+        let mut to = window.row(channel, z, y, x);
+        for _ in y..common.end[1] {
+            fill_value.fill(window.value_bytes, &mut out[to..to + bytes]);
+            to += window.row_bytes();
         }
     }
-    Ok(())
+}
+
+/// Channel and z of every plane of `common`.
+fn planes(common: &VoxelBox, channels: usize) -> impl Iterator<Item = (usize, i64)> + use<> {
+    let z = common.start[2]..common.end[2];
+    (0..channels).flat_map(move |channel| z.clone().map(move |z| (channel, z)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::convert::Infallible;
+
     use proptest::prelude::*;
 
     fn boxed(start: [i64; 3], size: [i64; 3]) -> VoxelBox {

@@ -212,3 +212,24 @@ fn made_up_receipts_are_errors_or_harmless() {
     let summary = with("/nan", u64::MAX.into()).unwrap().finish();
     assert_eq!(summary.mean, None);
 }
+
+proptest! {
+    #[test]
+    fn a_mask_has_the_statistics_of_its_values(
+        samples in prop::collection::vec(prop::collection::vec(0u8..2, 0..5000), 0..4), odd in 0usize..5000, value in 0u8..3,
+    ) {
+        // Of which one value may make it no mask.
+        let mut samples = samples;
+        if let Some(v) = samples.first_mut().and_then(|s| s.get_mut(odd)) {
+            *v = value;
+        }
+        let wide: Vec<Vec<u8>> = samples
+            .iter()
+            .map(|s| s.iter().flat_map(|v| u16::from(*v).to_le_bytes()).collect())
+            .collect();
+        let (narrow, wide) = (gather(DataType::UInt8, &samples).finish(), gather(DataType::UInt16, &wide).finish());
+        prop_assert_eq!((narrow.samples, narrow.empty_samples, narrow.count, narrow.nonzero), (wide.samples, wide.empty_samples, wide.count, wide.nonzero));
+        prop_assert_eq!((narrow.min, narrow.max, narrow.mean, narrow.std), (wide.min, wide.max, wide.mean, wide.std));
+        prop_assert_eq!(narrow.positive_fraction, wide.positive_fraction);
+    }
+}
