@@ -6,11 +6,11 @@ use std::fs;
 use std::path::Path;
 
 use pointshard::check::{self, FindingKind};
-use pointshard::dataset::DatasetError;
+use pointshard::dataset::{Dataset, DatasetError};
 use pointshard::extract::ExtractError;
 use pointshard::job::JobError;
 use serde_json::{Value, json};
-use support::{run, shared_data, tree, vnc_config};
+use support::{read_json, run, shared_data, tree, vnc_config};
 
 const GIB: u64 = 1 << 30;
 
@@ -218,4 +218,62 @@ fn check_names_what_is_damaged() {
         (report.findings[0].kind, &report.findings[0].samples[..]),
         (FindingKind::MissingFile, &[2, 3][..])
     );
+}
+
+#[test]
+fn a_window_of_which_nothing_is_stored_is_the_fill_value_at_any_resolution() {
+    let Some(data) = shared_data() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let img = dir.path().join("img");
+    for (name, bytes) in tree(&data.join("vnc/img")) {
+        // What lies further west is not stored.
+        let file = name.rsplit('/').next().unwrap();
+        let east = file.split('-').next().and_then(|x| x.parse().ok());
+        if name == "info" || east.is_some_and(|x: u32| x >= 3128) {
+            let path = img.join(&name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, bytes).unwrap();
+        }
+    }
+    let mut rows = read_json(&data.join("vnc/collection.json"));
+    for layer in rows["layers"].as_array_mut().unwrap() {
+        let name = layer["name"].as_str().unwrap();
+        let folder = match name {
+            "img" => img.clone(),
+            name => data.join("vnc").join(name),
+        };
+        layer["source"] = json!(format!("precomputed://file://{}", folder.display()));
+    }
+    let collection = dir.path().join("collection.json");
+    std::fs::write(&collection, rows.to_string()).unwrap();
+    let mut config = vnc_config(&data);
+    config["collection"] = json!(collection);
+    config["resolution"] = json!([9.2, 9.2, 45.0]);
+    config["window"] = json!([16, 16, 4]);
+    config["leaks"] = json!("allow");
+    config["arrays"] = json!({ "img": {
+        "layer": "img", "data_resolution": [4.6, 4.6, 45.0], "interpolation": "nearest", "fill": 7,
+    }});
+    let out = dir.path().join("out");
+    let manifest = run(&config, &out, 1, 1 << 30).unwrap().manifest;
+    let img = Dataset::open(&out)
+        .unwrap()
+        .split("train")
+        .unwrap()
+        .samples("img")
+        .unwrap();
+    let samples = 0..img.shape()[0];
+    let windows: Vec<Vec<u8>> = samples.map(|i| img.read(i).unwrap()).collect();
+    let unstored = windows.iter().filter(|w| w.iter().all(|v| *v == 7)).count();
+    assert!((1..windows.len()).contains(&unstored), "{unstored}");
+    // What was counted is what was written.
+    let told = &manifest.arrays["img"].statistics["train"];
+    let values = windows.concat();
+    let mean = values.iter().map(|v| f64::from(*v)).sum::<f64>() / values.len() as f64;
+    assert!(
+        (told["mean"].as_f64().unwrap() - mean).abs() < 1e-9,
+        "{told}, not {mean}"
+    );
+    let nonzero = values.iter().filter(|v| **v != 0).count();
+    assert_eq!(told["nonzero"], json!(nonzero));
 }

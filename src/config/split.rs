@@ -22,7 +22,6 @@ pub struct SplitConfig {
 #[derive(Serialize, JsonSchema)]
 #[serde(untagged)]
 #[schemars(rename = "SplitConfig")]
-#[allow(dead_code, reason = "the schema shows both forms")]
 enum Written {
     /// Tags that a box must all bear.
     All(Vec<String>),

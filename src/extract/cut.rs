@@ -209,6 +209,11 @@ impl Cutter<'_> {
                 },
             )
             .and_then(|any_stored| {
+                if !any_stored {
+                    // Not what the layer's own fill value becomes: the config may say another.
+                    fill_value.fill(out.value_bytes, buffer);
+                    return Ok(false);
+                }
                 if !resampled.is_supported() {
                     // Not what an earlier window left there: it may be no value of this array.
                     meta.fill_value.fill(from.value_bytes, &mut made);
@@ -260,9 +265,7 @@ impl Cutter<'_> {
         fill(self.sources.array(array).one(), &inside, buffer, out);
         (0..3).all(|d| inside.start[d] < inside.end[d])
     }
-}
 
-impl Cutter<'_> {
     /// The whole error.
     pub(super) fn failed(
         &self,
