@@ -18,9 +18,12 @@ mod metadata;
 mod output;
 mod reader;
 mod receipt;
+mod samples;
 mod seal;
 mod shard;
 mod statistics;
+#[cfg(test)]
+pub(crate) mod testing;
 
 pub use columns::{Column, ColumnValues, SampleIndex};
 pub use error::DatasetError;
@@ -31,6 +34,7 @@ pub use manifest::{
 pub use output::Output;
 pub use reader::{Dataset, SampleArray, SplitReader};
 pub use receipt::{Receipt, SourceUse};
+pub use samples::{SampleDecoder, SampleReader, ShardFiles};
 pub use seal::{Sealed, SealedArray, seal};
 pub use shard::{SampleEncoder, ShardReader, ShardWriter, WrittenShard};
 pub use statistics::Statistics;

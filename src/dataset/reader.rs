@@ -13,6 +13,7 @@ use zarrs::filesystem::FilesystemStore;
 use zarrs::metadata::v3::MetadataV3;
 
 use super::metadata::zarr_error;
+use super::samples::{SampleReader, ShardFiles};
 use super::{DatasetError, MANIFEST, Manifest, SCHEMA_VERSION, ShardReader};
 
 /// A finished dataset.
@@ -34,11 +35,18 @@ pub struct SplitReader {
 #[derive(Debug)]
 pub struct SampleArray {
     array: Array<FilesystemStore>,
-    inner: CodecChain,
-    inner_shape: Vec<NonZeroU64>,
-    shard_samples: u64,
+    inner: Inner,
     folder: PathBuf,
     name: String,
+}
+
+/// What the metadata says about the insides of shards.
+#[derive(Debug)]
+struct Inner {
+    codecs: Vec<MetadataV3>,
+    chain: CodecChain,
+    shape: Vec<NonZeroU64>,
+    shard_samples: u64,
 }
 
 impl Dataset {
@@ -113,18 +121,25 @@ impl SplitReader {
     pub fn samples(&self, name: &str) -> Result<SampleArray, DatasetError> {
         let array = self.open(name)?;
         let path = format!("{}/{name}", self.path);
-        let Some((inner, inner_shape, shard_samples)) = sharding(&array) else {
+        let Some(inner) = sharding(&array) else {
             let problem = "it is not sharded, with one inner chunk per sample".into();
             return Err(zarr_error(&path, problem));
         };
         Ok(SampleArray {
             array,
             inner,
-            inner_shape,
-            shard_samples,
             folder: self.folder.join(name),
             name: path,
         })
+    }
+
+    /// The array of samples `name`, to be read fast; its shards are opened among `files`.
+    pub fn reader(
+        &self,
+        name: &str,
+        files: &Arc<ShardFiles>,
+    ) -> Result<SampleReader, DatasetError> {
+        SampleReader::new(self.samples(name)?, Arc::clone(files))
     }
 
     /// All values of the column `name`, rows one after the other.
@@ -162,40 +177,78 @@ impl SampleArray {
 
     /// Shape of an inner chunk, which is one sample.
     pub fn inner_chunk(&self) -> Vec<u64> {
-        self.inner_shape.iter().map(|n| n.get()).collect()
+        self.inner.shape.iter().map(|n| n.get()).collect()
+    }
+
+    /// Path of the array, relative to the dataset.
+    pub(super) fn path(&self) -> &str {
+        &self.name
+    }
+
+    /// Names of the dimensions, as far as the metadata says.
+    pub(super) fn dimensions(&self) -> &[Option<String>] {
+        self.array.dimension_names().as_deref().unwrap_or_default()
+    }
+
+    /// The codecs of an inner chunk, as the metadata says.
+    pub(super) fn inner_codecs(&self) -> &[MetadataV3] {
+        &self.inner.codecs
+    }
+
+    /// A value that is not stored, little-endian.
+    pub(super) fn fill_value(&self) -> &[u8] {
+        self.array.fill_value().as_ne_bytes()
+    }
+
+    /// Places for samples in a shard.
+    pub(super) fn shard_samples(&self) -> u64 {
+        self.inner.shard_samples
+    }
+
+    /// The file of the shard.
+    pub(super) fn shard_path(&self, shard: u64) -> PathBuf {
+        self.folder.join(format!("c/{shard}/0/0/0/0"))
     }
 
     /// Opens the shard that holds the sample `i`.
     pub fn open_shard_of(&self, i: u64) -> Result<ShardReader, DatasetError> {
-        let shard = i / self.shard_samples;
-        let path = self.folder.join(format!("c/{shard}/0/0/0/0"));
-        ShardReader::open(&path, self.shard_samples as usize)
+        let shard = i / self.inner.shard_samples;
+        ShardReader::open(&self.shard_path(shard), self.inner.shard_samples as usize)
     }
 
     /// The values of the sample `i` out of its shard, in C order `[channel, z, y, x]`, little-endian. Fails
     /// where the sample's checksum, compression or size is wrong.
     pub fn read_from(&self, shard: &ShardReader, i: u64) -> Result<Vec<u8>, DatasetError> {
-        let failed = |problem: String| zarr_error(&format!("{} sample {i}", self.name), problem);
-        let place = (i % self.shard_samples) as usize;
-        let Some(encoded) = shard.encoded(place).map_err(|e| failed(e.to_string()))? else {
-            let values = self
-                .inner_shape
-                .iter()
-                .map(|n| n.get() as usize)
-                .product::<usize>();
-            return Ok(self.array.fill_value().as_ne_bytes().repeat(values));
-        };
+        let place = (i % self.inner.shard_samples) as usize;
+        match shard.encoded(place) {
+            Err(e) => Err(self.sample_error(i, e.to_string())),
+            Ok(Some(encoded)) => self.decode(encoded, i),
+            Ok(None) => {
+                let values = self.inner.shape.iter().map(|n| n.get() as usize);
+                Ok(self.fill_value().repeat(values.product()))
+            }
+        }
+    }
+
+    /// The values of the sample `i` out of its inner chunk.
+    pub(super) fn decode(&self, encoded: Vec<u8>, i: u64) -> Result<Vec<u8>, DatasetError> {
         let options = CodecOptions::default().with_concurrent_target(1);
         self.inner
+            .chain
             .decode(
                 Cow::Owned(encoded),
-                &self.inner_shape,
+                &self.inner.shape,
                 self.array.data_type(),
                 self.array.fill_value(),
                 &options,
             )
             .and_then(|values| Ok(values.into_fixed()?.into_owned()))
-            .map_err(|e| failed(e.to_string()))
+            .map_err(|e| self.sample_error(i, e.to_string()))
+    }
+
+    /// What is wrong with the sample `i`.
+    pub(super) fn sample_error(&self, i: u64, problem: String) -> DatasetError {
+        zarr_error(&format!("{} sample {i}", self.name), problem)
     }
 
     /// The values of the sample `i`, as [`SampleArray::read_from`] gives them.
@@ -204,11 +257,11 @@ impl SampleArray {
     }
 }
 
-/// The codecs and the shape of the array's inner chunks, and the number of samples in a shard.
+/// What the array's metadata says about the insides of its shards; `None` where it is not sharded as ours are.
 ///
 /// zarrs' own ways to read one inner chunk are not used: partial decoding does not look at the CRC-32C, so that
 /// a flipped bit would pass for data, and reading the encoded chunk panics where it is absent.
-fn sharding(array: &Array<FilesystemStore>) -> Option<(CodecChain, Vec<NonZeroU64>, u64)> {
+fn sharding(array: &Array<FilesystemStore>) -> Option<Inner> {
     let ArrayMetadata::V3(metadata) = array.metadata() else {
         return None;
     };
@@ -222,8 +275,12 @@ fn sharding(array: &Array<FilesystemStore>) -> Option<(CodecChain, Vec<NonZeroU6
         .get(0)?
         .as_u64()
         .filter(|n| (1..=MAX_SHARD_SAMPLES).contains(n))?;
-    let chain = CodecChain::from_metadata(&codecs).ok()?;
-    Some((chain, array.subchunk_shape()?, shard_samples))
+    Some(Inner {
+        chain: CodecChain::from_metadata(&codecs).ok()?,
+        codecs,
+        shape: array.subchunk_shape()?,
+        shard_samples,
+    })
 }
 
 /// Most samples per shard that are believed: a guard against sizes that a damaged file claims.

@@ -164,13 +164,37 @@ impl WrittenShard<'_> {
 #[derive(Debug)]
 pub struct ShardReader {
     file: File,
-    index: Vec<[u64; 2]>,
+    index: ShardIndex,
 }
 
 impl ShardReader {
     /// Opens the shard file at `path`, which has places for `capacity` samples.
     pub(super) fn open(path: &Path, capacity: usize) -> Result<Self, DatasetError> {
         let file = File::open(path).map_err(DatasetError::io("read", path))?;
+        let index = ShardIndex::read(&file, path, capacity)?;
+        Ok(Self { file, index })
+    }
+
+    /// The encoded inner chunk of the `i`th sample of the shard; `None` where all of it is the fill value.
+    pub(super) fn encoded(&self, i: usize) -> Result<Option<Vec<u8>>, std::io::Error> {
+        let Some([offset, n]) = self.index.place(i) else {
+            return Ok(None);
+        };
+        let mut bytes = vec![0; n as usize];
+        self.file.read_exact_at(&mut bytes, offset)?;
+        Ok(Some(bytes))
+    }
+}
+
+/// Where the inner chunks of a shard lie in its file.
+#[derive(Debug)]
+pub(super) struct ShardIndex {
+    entries: Vec<[u64; 2]>,
+}
+
+impl ShardIndex {
+    /// Reads and checks the index of the shard `file`, opened at `path`, which has places for `capacity` samples.
+    pub(super) fn read(file: &File, path: &Path, capacity: usize) -> Result<Self, DatasetError> {
         let size = file
             .metadata()
             .map_err(DatasetError::io("read", path))?
@@ -198,27 +222,26 @@ impl ShardReader {
             .iter()
             .map(|w| u64::from_le_bytes(*w))
             .collect();
-        let index = words.as_chunks::<2>().0.to_vec();
+        let entries = words.as_chunks::<2>().0.to_vec();
         let fits =
             |[offset, n]: &[u64; 2]| offset.checked_add(*n).is_some_and(|end| end <= index_start);
-        if let Some(i) = index.iter().position(|e| *e != EMPTY && !fits(e)) {
+        if let Some(i) = entries.iter().position(|e| *e != EMPTY && !fits(e)) {
             return Err(damaged(format!(
                 "its index places sample {i} outside of the file"
             )));
         }
-        Ok(Self { file, index })
+        Ok(Self { entries })
     }
 
-    /// The encoded inner chunk of the `i`th sample of the shard; `None` where all of it is the fill value.
-    pub(super) fn encoded(&self, i: usize) -> Result<Option<Vec<u8>>, std::io::Error> {
-        match self.index.get(i) {
-            None | Some(&EMPTY) => Ok(None),
-            Some([offset, n]) => {
-                let mut bytes = vec![0; *n as usize];
-                self.file.read_exact_at(&mut bytes, *offset)?;
-                Ok(Some(bytes))
-            }
-        }
+    /// Offset and length of the `i`th sample's inner chunk, inside of the file; `None` where all of it is the fill
+    /// value.
+    pub(super) fn place(&self, i: usize) -> Option<[u64; 2]> {
+        self.entries.get(i).copied().filter(|e| *e != EMPTY)
+    }
+
+    /// Memory that it takes.
+    pub(super) fn memory_bytes(&self) -> u64 {
+        size_of_val(self.entries.as_slice()) as u64
     }
 }
 

@@ -1,0 +1,244 @@
+//! Reading samples fast: what a trainer does all day.
+//!
+//! In goes the number of a sample, out come its values `[channel, z, y, x]` in C order, little-endian, whatever the
+//! axis order of the array. Nothing is allocated per sample: bytes are read at their place into a buffer, their CRC-32C
+//! is checked, and they are decompressed into another, both kept from sample to sample. That is so for codecs that
+//! [`InnerCodec`] knows, those that the writer writes; all others are left to zarrs. [`SampleArray`] goes through zarrs
+//! always: an independent path, by which `check` proves the shards.
+
+mod codec;
+mod files;
+#[cfg(test)]
+mod tests;
+
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+
+use super::{DatasetError, SampleArray};
+use crate::data_type::{DataType, FillValue};
+use crate::geometry::AxisOrder;
+use codec::InnerCodec;
+pub use files::ShardFiles;
+
+/// Largest sample that is read, in bytes: a guard against sizes that damaged metadata claim.
+const MAX_SAMPLE_BYTES: usize = 1 << 32;
+
+/// The samples of one array of a split. Threads share it; each has a [`SampleDecoder`] of its own.
+#[derive(Debug)]
+pub struct SampleReader {
+    array: SampleArray,
+    files: Arc<ShardFiles>,
+    /// What the array is called among `files`.
+    id: u32,
+    codec: InnerCodec,
+    axis_order: AxisOrder,
+    shape: [usize; 4],
+    data_type: DataType,
+    fill_value: FillValue,
+    sample_bytes: usize,
+}
+
+/// A thread's buffers, reused from sample to sample.
+pub struct SampleDecoder {
+    zstd: zstd::bulk::Decompressor<'static>,
+    encoded: Vec<u8>,
+    values: Vec<u8>,
+}
+
+impl SampleDecoder {
+    /// A decoder without memory yet.
+    pub fn new() -> Result<Self, DatasetError> {
+        let zstd = zstd::bulk::Decompressor::new().map_err(|e| DatasetError::Zarr {
+            object: "a decoder of samples".into(),
+            problem: format!("zstd: {e}"),
+        })?;
+        Ok(Self {
+            zstd,
+            encoded: Vec::new(),
+            values: Vec::new(),
+        })
+    }
+}
+
+impl SampleReader {
+    pub(super) fn new(array: SampleArray, files: Arc<ShardFiles>) -> Result<Self, DatasetError> {
+        let odd = |problem: String| super::metadata::zarr_error(array.path(), problem);
+        let name = array.data_type();
+        let data_type = DataType::from_name(&name)
+            .ok_or_else(|| odd(format!("its data type {name} is none that samples have")))?;
+        let chunk = array.inner_chunk();
+        let axis_order = match array.dimensions().get(2) {
+            Some(Some(name)) if name.starts_with('x') => AxisOrder::Cxyz,
+            _ => AxisOrder::Czyx,
+        };
+        let sample = || -> Option<([usize; 4], usize)> {
+            let [1, c, z, y, x] = *chunk.as_slice() else {
+                return None;
+            };
+            let (z, x) = match axis_order {
+                AxisOrder::Czyx => (z, x),
+                AxisOrder::Cxyz => (x, z),
+            };
+            let bytes = [c, z, y, x].iter().try_fold(1u64, |n, k| n.checked_mul(*k));
+            let bytes = bytes?.checked_mul(data_type.size_bytes() as u64)?;
+            let bytes = usize::try_from(bytes)
+                .ok()
+                .filter(|n| *n <= MAX_SAMPLE_BYTES)?;
+            Some(([c, z, y, x].map(|n| n as usize), bytes))
+        };
+        let (shape, sample_bytes) = sample().ok_or_else(|| {
+            odd(format!(
+                "its inner chunk is {chunk:?}, expected [1, channels, z, y, x] of at most {MAX_SAMPLE_BYTES} bytes"
+            ))
+        })?;
+        let fill_value = FillValue::from_le_bytes(array.fill_value())
+            .ok_or_else(|| odd("its fill value has more than 8 bytes".into()))?;
+        Ok(Self {
+            id: files.register(),
+            files,
+            codec: InnerCodec::of(array.inner_codecs(), data_type, axis_order),
+            axis_order,
+            shape,
+            data_type,
+            fill_value,
+            sample_bytes,
+            array,
+        })
+    }
+
+    /// Number of samples.
+    pub fn samples(&self) -> u64 {
+        self.array.shape().first().copied().unwrap_or(0)
+    }
+
+    /// Shape of a sample: channel, z, y, x.
+    pub fn shape(&self) -> [usize; 4] {
+        self.shape
+    }
+
+    /// Type of the values.
+    pub fn data_type(&self) -> DataType {
+        self.data_type
+    }
+
+    /// The values of the sample `i`, in C order of [`SampleReader::shape`], little-endian. Fails where the sample's
+    /// checksum, compression or size is wrong.
+    pub fn read<'d>(
+        &self,
+        i: u64,
+        decoder: &'d mut SampleDecoder,
+    ) -> Result<&'d [u8], DatasetError> {
+        let SampleDecoder {
+            zstd,
+            encoded,
+            values,
+        } = decoder;
+        let values = buffer(values, self.sample_bytes);
+        let Some(encoded) = self.encoded(i, encoded)? else {
+            self.fill_value.fill(self.data_type.size_bytes(), values);
+            return Ok(values);
+        };
+        match self.codec {
+            InnerCodec::Zstd => self.decode_zstd(i, encoded, zstd, values)?,
+            InnerCodec::Other => self.decode_by_zarrs(i, encoded, values)?,
+        }
+        Ok(values)
+    }
+
+    /// The encoded inner chunk of the sample `i`, read into `buffer`; `None` where all of it is the fill value.
+    fn encoded<'b>(
+        &self,
+        i: u64,
+        encoded: &'b mut Vec<u8>,
+    ) -> Result<Option<&'b [u8]>, DatasetError> {
+        if i >= self.samples() {
+            let problem = format!("there are {} samples", self.samples());
+            return Err(self.array.sample_error(i, problem));
+        }
+        let capacity = self.array.shard_samples();
+        let shard = i / capacity;
+        let (file, index) = self.files.open((self.id, shard), capacity as usize, || {
+            self.array.shard_path(shard)
+        })?;
+        let Some([offset, n]) = index.place((i % capacity) as usize) else {
+            return Ok(None);
+        };
+        // No codec makes a sample much larger than it was.
+        let most = self.sample_bytes as u64 + self.sample_bytes as u64 / 2 + 4096;
+        if n > most {
+            let problem = format!("its inner chunk has {n} bytes, expected {most} at most");
+            return Err(self.array.sample_error(i, problem));
+        }
+        let encoded = buffer(encoded, n as usize);
+        file.read_exact_at(encoded, offset)
+            .map_err(|e| self.array.sample_error(i, format!("cannot read it: {e}")))?;
+        Ok(Some(encoded))
+    }
+
+    fn decode_zstd(
+        &self,
+        i: u64,
+        encoded: &[u8],
+        zstd: &mut zstd::bulk::Decompressor<'static>,
+        values: &mut [u8],
+    ) -> Result<(), DatasetError> {
+        let frame = self.checked(i, encoded)?;
+        let found = zstd
+            .decompress_to_buffer(frame, values)
+            .map_err(|e| self.array.sample_error(i, format!("zstd: {e}")))?;
+        if found != self.sample_bytes {
+            let problem = format!("it has {found} bytes, expected {}", self.sample_bytes);
+            return Err(self.array.sample_error(i, problem));
+        }
+        Ok(())
+    }
+
+    /// What comes before the CRC-32C at the end of an inner chunk, which must be right.
+    fn checked<'b>(&self, i: u64, encoded: &'b [u8]) -> Result<&'b [u8], DatasetError> {
+        match encoded.split_last_chunk::<4>() {
+            Some((bytes, crc)) if *crc == crc32c::crc32c(bytes).to_le_bytes() => Ok(bytes),
+            _ => Err(self.array.sample_error(i, "its CRC-32C is wrong".into())),
+        }
+    }
+
+    fn decode_by_zarrs(
+        &self,
+        i: u64,
+        encoded: &[u8],
+        values: &mut [u8],
+    ) -> Result<(), DatasetError> {
+        let decoded = self.array.decode(encoded.to_vec(), i)?;
+        if decoded.len() != values.len() {
+            let problem = format!("it has {} bytes, expected {}", decoded.len(), values.len());
+            return Err(self.array.sample_error(i, problem));
+        }
+        match self.axis_order {
+            AxisOrder::Czyx => values.copy_from_slice(&decoded),
+            AxisOrder::Cxyz => turn(self.shape, self.data_type.size_bytes(), &decoded, values),
+        }
+        Ok(())
+    }
+}
+
+/// The first `n` bytes of `bytes`, which grows where it is too short.
+fn buffer(bytes: &mut Vec<u8>, n: usize) -> &mut [u8] {
+    if bytes.len() < n {
+        bytes.resize(n, 0);
+    }
+    &mut bytes[..n]
+}
+
+/// Copies values `[c, x, y, z]` to `[c, z, y, x]`.
+fn turn([c, z, y, x]: [usize; 4], value_bytes: usize, from: &[u8], to: &mut [u8]) {
+    let mut to = to.chunks_exact_mut(value_bytes);
+    for c in 0..c {
+        for z_ in 0..z {
+            for y_ in 0..y {
+                for (x_, value) in (0..x).zip(&mut to) {
+                    let at = (((c * x + x_) * y + y_) * z + z_) * value_bytes;
+                    value.copy_from_slice(&from[at..at + value_bytes]);
+                }
+            }
+        }
+    }
+}

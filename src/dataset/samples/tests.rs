@@ -1,0 +1,252 @@
+use std::path::Path;
+
+use proptest::prelude::*;
+use serde_json::json;
+use zarrs::array::ArrayBuilder;
+use zarrs::array::codec::{Crc32cCodec, GzipCodec};
+use zarrs::filesystem::FilesystemStore;
+
+use super::*;
+use crate::dataset::Dataset;
+use crate::dataset::testing::{TestArray, write};
+use crate::extract::Progress;
+use crate::job::{Job, RunOptions};
+
+/// Holds every sample of every array against what zarrs reads.
+fn equals_zarrs(dataset: &Dataset) -> u64 {
+    let mut windows = 0;
+    let mut decoder = SampleDecoder::new().unwrap();
+    let manifest = dataset.manifest();
+    for split in manifest.splits.keys() {
+        let opened = dataset.split(split).unwrap();
+        let files = Arc::new(ShardFiles::default());
+        for (name, entry) in &manifest.arrays {
+            let slow = opened.samples(name).unwrap();
+            let fast = opened.reader(name, &files).unwrap();
+            let [x, y, z] = entry.window_voxels.map(|n| n as usize);
+            assert_eq!(fast.shape()[1..], [z, y, x]);
+            assert_eq!(fast.codec, InnerCodec::Zstd);
+            for i in 0..fast.samples() {
+                let mut expected = slow.read(i).unwrap();
+                if fast.axis_order == AxisOrder::Cxyz {
+                    let stored = std::mem::take(&mut expected);
+                    expected.resize(stored.len(), 0);
+                    turn(
+                        fast.shape(),
+                        fast.data_type().size_bytes(),
+                        &stored,
+                        &mut expected,
+                    );
+                }
+                assert!(
+                    fast.read(i, &mut decoder).unwrap() == expected,
+                    "{name} {i}"
+                );
+                windows += 1;
+            }
+        }
+    }
+    windows
+}
+
+fn array(name: &'static str, data_type: DataType, window: [u32; 3], samples: u8) -> TestArray {
+    let bytes = window.iter().product::<u32>() as usize * data_type.size_bytes();
+    TestArray {
+        name,
+        data_type,
+        channels: 1,
+        window,
+        fill_value: FillValue::ZERO,
+        samples: (0..samples)
+            .map(|i| Some(noise(u64::from(i), bytes)))
+            .collect(),
+    }
+}
+
+fn noise(seed: u64, bytes: usize) -> Vec<u8> {
+    let mut values = vec![0; bytes];
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&seed.to_le_bytes());
+    hasher.finalize_xof().fill(&mut values);
+    values
+}
+
+fn demo(dir: &Path, axis_order: &str) -> Dataset {
+    let made = crate::demo::write_collection(&dir.join("source")).unwrap();
+    let mut config: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(&made.config).unwrap()).unwrap();
+    config["axis_order"] = json!(axis_order);
+    config["shard_samples"] = json!(5);
+    config["arrays"]["cell"] = json!({"layer": "seg", "window": [32, 24, 8]});
+    std::fs::write(&made.config, config.to_string()).unwrap();
+    let options = RunOptions {
+        memory_bytes: 1 << 30,
+        force: false,
+    };
+    let job = Job::prepare(&made.config, 1 << 30).unwrap();
+    job.run(&dir.join("out"), options, &Progress::default())
+        .unwrap();
+    Dataset::open(&dir.join("out")).unwrap()
+}
+
+#[test]
+fn every_sample_of_the_demo_is_read_as_zarrs_reads_it() {
+    for order in ["czyx", "cxyz"] {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(equals_zarrs(&demo(dir.path(), order)) > 100);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(30))]
+    #[test]
+    fn samples_of_every_kind_are_read_as_zarrs_reads_them(
+        data_type in prop::sample::select(DataType::ALL.to_vec()), channels in 1u32..3,
+        window in prop::array::uniform3(1u32..7), fill in 0u8..2, shard_samples in 1u32..5, cxyz: bool,
+        empty in prop::collection::vec(any::<bool>(), 1..9),
+    ) {
+        let dir = tempfile::tempdir().unwrap();
+        let order = if cxyz { AxisOrder::Cxyz } else { AxisOrder::Czyx };
+        let bytes = (channels * window.iter().product::<u32>()) as usize * data_type.size_bytes();
+        let sample = |(i, empty): (usize, &bool)| (!empty).then(|| noise(i as u64, bytes));
+        let a = TestArray {
+            channels,
+            fill_value: FillValue::from_le_bytes(&[fill]).unwrap(),
+            samples: empty.iter().enumerate().map(sample).collect(),
+            ..array("a", data_type, window, 0)
+        };
+        let dataset = write(dir.path(), order, &[a], shard_samples);
+        prop_assert_eq!(equals_zarrs(&dataset), empty.len() as u64);
+    }
+}
+
+#[test]
+fn every_flipped_bit_of_a_sample_is_an_error_that_names_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let dataset = write(
+        dir.path(),
+        AxisOrder::Czyx,
+        &[array("a", DataType::UInt8, [2, 2, 2], 4)],
+        2,
+    );
+    let path = dir.path().join("train.zarr/a/c/1/0/0/0/0");
+    let good = std::fs::read(&path).unwrap();
+    let mut decoder = SampleDecoder::new().unwrap();
+    let read = |i, decoder: &mut _| {
+        let split = dataset.split("train").unwrap();
+        let reader = split.reader("a", &Arc::default()).unwrap();
+        reader.read(i, decoder).map(<[u8]>::to_vec)
+    };
+    let index = good.len() - 2 * 16 - 4;
+    let [n, first_of_3] = [8, 0].map(|at| {
+        let word = good[index + at..].first_chunk::<8>().unwrap();
+        u64::from_le_bytes(*word) as usize
+    });
+    assert_eq!(first_of_3, 0);
+    for byte in 0..n {
+        for bit in 0..8 {
+            let mut bad = good.clone();
+            bad[byte] ^= 1 << bit;
+            std::fs::write(&path, bad).unwrap();
+            let message = read(2, &mut decoder).unwrap_err().to_string();
+            assert_eq!(message, "train.zarr/a sample 2: its CRC-32C is wrong");
+            assert_eq!(read(3, &mut decoder).unwrap(), noise(3, 8));
+        }
+    }
+    std::fs::remove_file(&path).unwrap();
+    let message = read(2, &mut decoder).unwrap_err().to_string();
+    assert!(message.contains("c/1/0/0/0/0"), "{message}");
+    let message = read(4, &mut decoder).unwrap_err().to_string();
+    assert_eq!(message, "train.zarr/a sample 4: there are 4 samples");
+}
+
+#[test]
+fn a_frame_of_another_size_than_the_sample_is_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let dataset = write(
+        dir.path(),
+        AxisOrder::Czyx,
+        &[array("a", DataType::UInt8, [2, 2, 2], 1)],
+        1,
+    );
+    let split = dataset.split("train").unwrap();
+    let reader = split.reader("a", &Arc::default()).unwrap();
+    for (bytes, problem) in [(7, "it has 7 bytes, expected 8"), (9, "zstd: ")] {
+        let mut chunk = zstd::bulk::compress(&noise(1, bytes), 1).unwrap();
+        chunk.extend(crc32c::crc32c(&chunk).to_le_bytes());
+        let mut zstd = zstd::bulk::Decompressor::new().unwrap();
+        let error = reader
+            .decode_zstd(0, &chunk, &mut zstd, &mut [0; 8])
+            .unwrap_err();
+        assert!(error.to_string().contains(problem), "{error}");
+    }
+}
+
+#[test]
+fn many_shards_are_read_with_few_files_open() {
+    let dir = tempfile::tempdir().unwrap();
+    let dataset = write(
+        dir.path(),
+        AxisOrder::Czyx,
+        &[array("a", DataType::UInt16, [2, 1, 1], 200)],
+        1,
+    );
+    let files = Arc::new(ShardFiles::new(8));
+    let reader = dataset.split("train").unwrap().reader("a", &files).unwrap();
+    let mut decoder = SampleDecoder::new().unwrap();
+    for i in (0..200).chain((0..200).rev()) {
+        assert_eq!(reader.read(i, &mut decoder).unwrap(), noise(i, 4));
+        assert!(files.len() <= 8, "{}", files.len());
+    }
+}
+
+#[test]
+fn codecs_that_are_not_known_here_are_left_to_zarrs() {
+    for order in [AxisOrder::Czyx, AxisOrder::Cxyz] {
+        let dir = tempfile::tempdir().unwrap();
+        let a = array("a", DataType::UInt16, [3, 4, 5], 4);
+        let dataset = write(dir.path(), order, &[a], 2);
+        let shape = |first: u64| match order {
+            AxisOrder::Czyx => vec![first, 1, 5, 4, 3],
+            AxisOrder::Cxyz => vec![first, 1, 3, 4, 5],
+        };
+        let dimensions = match order {
+            AxisOrder::Czyx => ["sample", "channel", "z", "y", "x"],
+            AxisOrder::Cxyz => ["sample", "channel", "x", "y", "z"],
+        };
+        let store = Arc::new(FilesystemStore::new(dir.path().join("train.zarr")).unwrap());
+        let other = ArrayBuilder::new(shape(4), shape(2), "uint16", 0u16)
+            .subchunk_shape(shape(1))
+            .dimension_names(Some(dimensions))
+            .bytes_to_bytes_codecs(vec![
+                Arc::new(GzipCodec::new(1).unwrap()),
+                Arc::new(Crc32cCodec::new()),
+            ])
+            .build(store, "/a")
+            .unwrap();
+        let values: Vec<u16> = (0..4 * 60).map(|i| i + 1).collect();
+        other.store_metadata().unwrap();
+        other
+            .store_array_subset(&other.subset_all(), &values)
+            .unwrap();
+        let reader = dataset
+            .split("train")
+            .unwrap()
+            .reader("a", &Arc::default())
+            .unwrap();
+        assert_eq!(
+            (reader.codec, reader.shape()),
+            (InnerCodec::Other, [1, 5, 4, 3])
+        );
+        let shape = shape(4).iter().map(|n| *n as usize).collect::<Vec<_>>();
+        let mut all = ndarray::ArrayD::from_shape_vec(shape, values).unwrap();
+        if order == AxisOrder::Cxyz {
+            all.swap_axes(2, 4);
+        }
+        let mut decoder = SampleDecoder::new().unwrap();
+        for (i, expected) in all.outer_iter().enumerate() {
+            let expected: Vec<u8> = expected.iter().flat_map(|v| v.to_le_bytes()).collect();
+            assert_eq!(reader.read(i as u64, &mut decoder).unwrap(), expected);
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! Datasets made up for tests: written by the writer, of values that the test says.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::{
+    ArrayLayout, Dataset, Layout, Output, Receipt, SampleEncoder, SampleIndex, Sealed, SealedArray,
+    ShardWriter, Statistics, seal,
+};
+use crate::data_type::{DataType, FillValue};
+use crate::geometry::{AxisOrder, Window};
+
+/// An array, and its samples: values `[channel, z, y, x]`, little-endian, or `None` where all are `fill_value`.
+pub(crate) struct TestArray {
+    pub name: &'static str,
+    pub data_type: DataType,
+    pub channels: u32,
+    /// x y z.
+    pub window: [u32; 3],
+    pub fill_value: FillValue,
+    pub samples: Vec<Option<Vec<u8>>>,
+}
+
+/// Writes a dataset with the one split `train` to the folder `root`, which must be empty.
+pub(crate) fn write(
+    root: &Path,
+    axis_order: AxisOrder,
+    arrays: &[TestArray],
+    shard_samples: u32,
+) -> Dataset {
+    let samples = arrays[0].samples.len() as u64;
+    let layouts = arrays.iter().map(|a| ArrayLayout {
+        name: a.name.into(),
+        data_type: a.data_type,
+        channels: a.channels,
+        window: Window::new(a.window).unwrap(),
+        fill_value: a.fill_value,
+    });
+    let splits = vec![("train".to_owned(), samples)];
+    let layout = Layout::new(axis_order, splits, layouts.collect(), Some(shard_samples));
+    let output = Output::claim(root, blake3::hash(b"test"), &layout, false).unwrap();
+    let mut encoder = SampleEncoder::new().unwrap();
+    for id in layout.all_shards() {
+        let TestArray {
+            data_type, samples, ..
+        } = &arrays[id.array];
+        let mut shard = ShardWriter::begin(&output, &layout, id).unwrap();
+        for i in layout.samples(id) {
+            shard
+                .push(samples[i as usize].as_deref(), &mut encoder)
+                .unwrap();
+        }
+        let written = shard.finish().unwrap();
+        let receipt = Receipt {
+            plan_digest: output.plan_digest().to_owned(),
+            bytes: written.bytes,
+            blake3: written.blake3.to_string(),
+            nonzero: layout.samples(id).map(|_| 0).collect(),
+            statistics: Statistics::new(*data_type),
+            sources: Vec::new(),
+        };
+        written.publish().unwrap();
+        receipt.write(&output, &layout, id).unwrap();
+    }
+    let about = Sealed {
+        config: Value::Null,
+        collection: String::new(),
+        sources: Vec::new(),
+        boxes: Vec::new(),
+        arrays: arrays
+            .iter()
+            .map(|_| SealedArray {
+                layer: "test".into(),
+                role: None,
+                transform: Value::Null,
+            })
+            .collect(),
+        window_voxels: arrays[0].window,
+        resolution_nm: None,
+        warnings: Vec::new(),
+    };
+    seal(&output, &layout, about, &[SampleIndex::default()]).unwrap();
+    Dataset::open(root).unwrap()
+}
