@@ -1,0 +1,395 @@
+//! Loaders of made-up datasets: batches against what is stored, and threads against being left alone.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::data_type::{DataType, FillValue};
+use crate::dataset::testing::{TestArray, write};
+use crate::geometry::AxisOrder;
+
+/// Options that do nothing to the samples.
+pub(super) fn options() -> Options {
+    Options {
+        batch_size: 3,
+        workers: 2,
+        prefetch: 2,
+        seed: 1,
+        shuffle: false,
+        rank: 0,
+        world_size: 1,
+        drop_last: false,
+        crop: None,
+        augmentation: Augmentation::default(),
+    }
+}
+
+/// Options that do everything, to samples with at least 3 voxels in z and 4 in x and y.
+pub(super) fn everything() -> Options {
+    Options {
+        shuffle: true,
+        crop: Some(Crop {
+            window: [2, 2, 1],
+            jitter: [1; 3],
+        }),
+        augmentation: Augmentation {
+            brightness: 0.2,
+            contrast: 0.2,
+            noise: 0.05,
+            missing_section: 0.2,
+            ..turned()
+        },
+        ..options()
+    }
+}
+
+fn turned() -> Augmentation {
+    Augmentation {
+        flip: Flip {
+            x: true,
+            y: true,
+            z: true,
+        },
+        transpose_xy: true,
+        rotate_xy: true,
+        ..Augmentation::default()
+    }
+}
+
+fn array<const N: usize>(
+    name: &'static str,
+    data_type: DataType,
+    window: [u32; 3],
+    samples: u64,
+    value: impl Fn(u64, u64) -> [u8; N],
+) -> TestArray {
+    let voxels: u32 = window.iter().product();
+    let sample = |i| (0..u64::from(voxels)).flat_map(|v| value(i, v)).collect();
+    TestArray {
+        name,
+        data_type,
+        channels: 1,
+        window,
+        fill_value: FillValue::ZERO,
+        samples: (0..samples).map(|i| Some(sample(i))).collect(),
+    }
+}
+
+/// Whether the target's voxel is stored as 1: about every third.
+fn is_target(sample: u64, voxel: u64) -> bool {
+    (sample * 31 + voxel * 7).is_multiple_of(3)
+}
+
+/// An image whose every voxel is its own place plus one, a target, and a mask that is the image times two, so that
+/// wherever a voxel comes to lie, it can be told what belongs there.
+fn coded(samples: u64) -> Vec<TestArray> {
+    let window = [6, 6, 3];
+    vec![
+        array("img", DataType::Float32, window, samples, |s, v| {
+            ((s * 1000 + v + 1) as f32).to_le_bytes()
+        }),
+        array("target", DataType::UInt8, window, samples, |s, v| {
+            [u8::from(is_target(s, v))]
+        }),
+        array("weight", DataType::Float32, window, samples, |s, v| {
+            ((s * 1000 + v + 1) as f32 * 2.0).to_le_bytes()
+        }),
+    ]
+}
+
+fn arrays(targets: &[&str], masks: &[Option<&str>]) -> Arrays {
+    Arrays {
+        image: "img".into(),
+        targets: targets.iter().map(|t| (*t).into()).collect(),
+        masks: masks.iter().map(|m| m.map(Into::into)).collect(),
+    }
+}
+
+fn opened(root: &Path, order: AxisOrder, samples: u64, options: Options) -> Loader {
+    let dataset = match Dataset::open(root) {
+        Ok(dataset) => dataset,
+        Err(_) => write(root, order, &coded(samples), 4),
+    };
+    let arrays = arrays(&["target", "target"], &[Some("weight"), None]);
+    Loader::open(&dataset, "train", &arrays, options).unwrap()
+}
+
+fn batches(loader: &Loader, epoch: u64, first: usize) -> Vec<Batch> {
+    loader.epoch(epoch, first).map(Result::unwrap).collect()
+}
+
+#[test]
+fn a_batch_holds_what_is_stored() {
+    for order in [AxisOrder::Czyx, AxisOrder::Cxyz] {
+        let dir = tempfile::tempdir().unwrap();
+        let loader = opened(dir.path(), order, 7, options());
+        assert_eq!((loader.samples(), loader.batches_per_epoch()), (7, 3));
+        assert_eq!(loader.batch_shape(), [3, 1, 3, 6, 6]);
+        let all = batches(&loader, 0, 0);
+        let shapes: Vec<_> = all.iter().map(|b| (b.samples.clone(), b.shape)).collect();
+        let shape = |n| [n, 1, 3, 6, 6];
+        let expected = [
+            (vec![0, 1, 2], shape(3)),
+            (vec![3, 4, 5], shape(3)),
+            (vec![6], shape(1)),
+        ];
+        assert_eq!(shapes, expected);
+        let image = |s: u64| (0..108).map(move |v| (s * 1000 + v + 1) as f32);
+        assert_eq!(all[1].image, (3..6).flat_map(image).collect::<Vec<_>>());
+        let target = |s: u64| (0..108).map(move |v| u8::from(is_target(s, v)));
+        let twice: Vec<u8> = (3..6).flat_map(|s| target(s).chain(target(s))).collect();
+        assert_eq!(all[1].targets, twice);
+        let ones = || (0..108).map(|_| 1.0);
+        let weights = |s| image(s).map(|v| v * 2.0).chain(ones());
+        assert_eq!(all[1].masks, Some((3..6).flat_map(weights).collect()));
+    }
+}
+
+#[test]
+fn a_sample_of_which_nothing_is_stored_is_all_fill_value() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut made = coded(2);
+    for array in &mut made {
+        array.samples[1] = None;
+    }
+    made[2].fill_value = FillValue::from_le_bytes(&0.5f32.to_le_bytes()).unwrap();
+    let dataset = write(dir.path(), AxisOrder::Czyx, &made, 2);
+    let arrays = arrays(&["target"], &[Some("weight")]);
+    let loader = Loader::open(&dataset, "train", &arrays, options()).unwrap();
+    let batch = loader.epoch(0, 0).next().unwrap().unwrap();
+    assert_eq!(batch.image[108..], [0.0; 108]);
+    assert_eq!(batch.targets[108..], [0; 108]);
+    assert_eq!(batch.masks.unwrap()[108..], [0.5; 108]);
+}
+
+#[test]
+fn an_image_alone_makes_batches_without_masks() {
+    let dir = tempfile::tempdir().unwrap();
+    let dataset = write(dir.path(), AxisOrder::Czyx, &coded(2), 2);
+    let open = |arrays| Loader::open(&dataset, "train", &arrays, options()).unwrap();
+    let batch = open(arrays(&[], &[])).epoch(0, 0).next().unwrap().unwrap();
+    assert_eq!(
+        (batch.image.len(), batch.targets.len(), batch.masks),
+        (216, 0, None)
+    );
+    let batch = open(arrays(&["target"], &[None]))
+        .epoch(0, 0)
+        .next()
+        .unwrap()
+        .unwrap();
+    assert_eq!((batch.targets.len(), batch.masks), (216, None));
+}
+
+#[test]
+fn what_does_not_fit_together_is_refused_by_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut made = coded(2);
+    made.push(array("small", DataType::UInt8, [6, 4, 3], 2, |_, _| [1]));
+    made.push(array("wide", DataType::UInt64, [6, 6, 3], 2, |_, v| {
+        v.to_le_bytes()
+    }));
+    made.push(array("double", DataType::Float64, [6, 6, 3], 2, |_, _| {
+        [0; 8]
+    }));
+    let mut two = array("two", DataType::UInt8, [6, 6, 6], 2, |_, _| [1]);
+    (two.channels, two.window) = (2, [6, 6, 3]);
+    made.push(two);
+    let dataset = write(dir.path(), AxisOrder::Czyx, &made, 2);
+    let refused = |split: &str, arrays: Arrays, options| {
+        Loader::open(&dataset, split, &arrays, options)
+            .unwrap_err()
+            .to_string()
+    };
+    let train = |arrays| refused("train", arrays, options());
+    assert_eq!(
+        refused("test", arrays(&[], &[]), options()),
+        "the dataset has no split `test`: found `train`; name one of those"
+    );
+    let message = train(arrays(&["targets"], &[None]));
+    assert!(
+        message.starts_with(
+            "the dataset has no array `targets`, asked for as a target: found `img`, "
+        )
+    );
+    assert_eq!(
+        train(arrays(&["small"], &[None])),
+        "the array `small` cannot be a target: found windows of 6 x 4 x 3 voxels (x y z), expected windows of 6 x 6 x 3 \
+         voxels (x y z), those of the image `img`; give both the same window in the config and preprocess again"
+    );
+    let message = train(arrays(&["two"], &[None]));
+    assert!(message.contains("`two` cannot be a target: found 2 channels, expected 1"));
+    let message = train(arrays(&["target"], &[Some("double")]));
+    assert!(
+        message.contains("`double` cannot be a mask: found float64, expected integers or float32")
+    );
+    let image = Arrays {
+        image: "wide".into(),
+        ..arrays(&[], &[])
+    };
+    assert!(
+        train(image).contains("`wide` cannot be the image: found uint64, expected uint8, uint16")
+    );
+    assert!(train(arrays(&["target"], &[])).starts_with("found 0 masks for 1 targets"));
+    let many = Options {
+        batch_size: usize::MAX / 2,
+        ..options()
+    };
+    assert!(refused("train", arrays(&[], &[]), many).contains("`batch_size`"));
+    let multichannel = Arrays {
+        image: "two".into(),
+        ..arrays(&["target", "wide"], &[Some("two"), None])
+    };
+    assert!(train(multichannel).contains("`two` cannot be a mask: found 2 channels"));
+}
+
+#[test]
+fn a_damaged_sample_is_an_error_at_its_batch_and_the_others_come_all_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let loader = opened(dir.path(), AxisOrder::Czyx, 12, options());
+    let path = dir.path().join("train.zarr/target/c/1/0/0/0/0");
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[0] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    let all: Vec<_> = loader.epoch(0, 0).collect();
+    let failed: Vec<_> = all.iter().map(Result::is_err).collect();
+    assert_eq!(failed, [false, true, false, false]);
+    let error = all[1].as_ref().unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .starts_with("cannot load sample 4 of the split `train`")
+    );
+    let source = std::error::Error::source(error).unwrap().to_string();
+    assert_eq!(source, "train.zarr/target sample 4: its CRC-32C is wrong");
+}
+
+#[test]
+fn a_panic_in_a_thread_is_an_error_at_its_batch() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut loader = opened(dir.path(), AxisOrder::Czyx, 9, options());
+    // Targets that are not there: what no dataset can bring about.
+    let inner = Arc::get_mut(&mut loader.inner).unwrap();
+    inner.sources.targets = 1;
+    let all: Vec<_> = loader.epoch(0, 0).collect();
+    assert_eq!(all.len(), 3);
+    let error = all[2].as_ref().unwrap_err().to_string();
+    assert!(
+        error.starts_with("batch 2 could not be made because of an error in the program: "),
+        "{error}"
+    );
+}
+
+#[test]
+fn an_epoch_that_is_dropped_early_stops_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let loader = opened(dir.path(), AxisOrder::Czyx, 400, options());
+    let clock = Instant::now();
+    for taken in (0..5).cycle().take(100) {
+        let mut epoch = loader.epoch(0, 0);
+        for _ in 0..taken {
+            epoch.next().unwrap().unwrap();
+        }
+    }
+    assert!(clock.elapsed() < Duration::from_secs(30));
+    // An epoch outlives its loader.
+    let epoch = loader.epoch(0, 100);
+    drop(loader);
+    assert_eq!(epoch.count(), 34);
+}
+
+#[test]
+fn no_more_batches_are_made_than_are_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let loader = opened(
+        dir.path(),
+        AxisOrder::Czyx,
+        60,
+        Options {
+            workers: 4,
+            prefetch: 3,
+            ..options()
+        },
+    );
+    let mut epoch = loader.epoch(0, 0);
+    for taken in 1..=10 {
+        epoch.next().unwrap().unwrap();
+        std::thread::sleep(Duration::from_millis(2));
+        assert!(epoch.made() <= taken + 3);
+    }
+    let rest = epoch.count();
+    assert_eq!(rest, 10);
+}
+
+#[test]
+fn a_batch_that_is_given_back_leaves_no_trace() {
+    let dir = tempfile::tempdir().unwrap();
+    let loader = opened(dir.path(), AxisOrder::Czyx, 7, everything());
+    let expected = batches(&loader, 0, 0);
+    for _ in 0..2 {
+        for (batch, expected) in loader.epoch(0, 0).zip(&expected) {
+            let mut batch = batch.unwrap();
+            assert_eq!(batch, *expected);
+            batch.image.fill(7.0);
+            batch.targets.fill(7);
+            batch.masks.as_mut().unwrap().fill(7.0);
+            loader.recycle(batch);
+        }
+    }
+    assert!(!lock(&loader.inner.spare).is_empty());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(25))]
+
+    #[test]
+    fn wherever_a_voxel_goes_its_target_and_mask_go_with_it(
+        seed: u64, epoch in 0u64..3, cropped: bool, cxyz: bool,
+    ) {
+        let dir = tempfile::tempdir().unwrap();
+        let crop = Crop { window: [4, 4, 2], jitter: [1, 1, 0] };
+        let options = Options { seed, shuffle: true, crop: cropped.then_some(crop), augmentation: turned(), ..options() };
+        let order = if cxyz { AxisOrder::Cxyz } else { AxisOrder::Czyx };
+        let loader = opened(dir.path(), order, 7, options);
+        let mut moved = false;
+        for batch in batches(&loader, epoch, 0) {
+            let voxels = batch.image.len() / batch.samples.len();
+            let masks = batch.masks.as_ref().unwrap();
+            for (n, sample) in batch.samples.iter().enumerate() {
+                let image = &batch.image[n * voxels..][..voxels];
+                for (i, value) in image.iter().enumerate() {
+                    let stored = *value as u64 - 1;
+                    prop_assert_eq!(stored / 1000, *sample);
+                    let voxel = stored % 1000;
+                    moved |= voxel != i as u64;
+                    for target in 0..2 {
+                        let at = (n * 2 + target) * voxels + i;
+                        prop_assert_eq!(batch.targets[at], u8::from(is_target(*sample, voxel)));
+                        prop_assert_eq!(masks[at], if target == 0 { *value * 2.0 } else { 1.0 });
+                    }
+                }
+                let mut all: Vec<_> = image.iter().map(|v| *v as u64).collect();
+                all.sort_unstable();
+                all.dedup();
+                prop_assert_eq!(all.len(), voxels);
+            }
+        }
+        prop_assert!(moved);
+    }
+
+    #[test]
+    fn batches_depend_on_neither_threads_nor_where_an_epoch_begins(
+        workers in 1usize..5, prefetch in 0usize..5, first in 0usize..8, epoch in 0u64..3, batch_size in 1usize..5,
+        drop_last: bool, rank in 0usize..2,
+    ) {
+        let dir = tempfile::tempdir().unwrap();
+        let base = Options { batch_size, drop_last, rank, world_size: 2, ..everything() };
+        let plain = opened(dir.path(), AxisOrder::Czyx, 13, Options { workers: 1, prefetch: 1, ..base.clone() });
+        let other = opened(dir.path(), AxisOrder::Czyx, 13, Options { workers, prefetch, ..base });
+        let whole = batches(&plain, epoch, 0);
+        prop_assert_eq!(whole.len(), plain.batches_per_epoch());
+        let tail = batches(&other, epoch, first);
+        prop_assert_eq!(&tail[..], &whole[first.min(whole.len())..]);
+    }
+}
