@@ -1,0 +1,475 @@
+//! Samples per second of the loader beside what zstd alone allows on the same cores.
+//!
+//! `cargo bench --bench loader -- [DATASET] [--threads N] [--rounds N] [--batch N]`; without a dataset one is made up in a
+//! temporary folder. What is compared takes turns, so that whatever else the machine does hits all alike; medians count.
+
+use std::collections::BTreeMap;
+use std::hint::black_box;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use pointshard::data_type::{DataType, FillValue};
+use pointshard::dataset::{
+    ArrayLayout, Dataset, Layout, Output, Receipt, SampleDecoder, SampleEncoder, SampleIndex,
+    Sealed, SealedArray, ShardFiles, ShardWriter, Statistics, seal,
+};
+use pointshard::geometry::{AxisOrder, Window};
+use pointshard::loader::{Arrays, Augmentation, Flip, Loader, Options};
+
+type Failure = Box<dyn std::error::Error>;
+
+fn main() -> Result<(), Failure> {
+    let mut folder = None;
+    let mut threads = std::thread::available_parallelism()?.get();
+    let (mut rounds, mut batch) = (7, 8);
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        let mut number = || {
+            arguments
+                .next()
+                .ok_or("a number is missing")?
+                .parse()
+                .map_err(Failure::from)
+        };
+        match argument.as_str() {
+            "--bench" => {}
+            "--threads" => threads = number()?,
+            "--rounds" => rounds = number()?,
+            "--batch" => batch = number()?,
+            _ => folder = Some(PathBuf::from(argument)),
+        }
+    }
+    let temporary = tempfile::tempdir()?;
+    let folder = match folder {
+        Some(folder) => folder,
+        None => {
+            make_dataset(temporary.path())?;
+            temporary.path().to_owned()
+        }
+    };
+    let bench = Bench::open(&folder, threads, batch)?;
+    println!(
+        "{}: {} samples of `{}`, {:.0} MB encoded, {:.0} MB decoded; {threads} threads, batches of {batch}, {rounds} rounds",
+        folder.display(),
+        bench.samples,
+        bench.names.join("`, `"),
+        bench
+            .encoded
+            .iter()
+            .flatten()
+            .map(|c| c.len() as f64)
+            .sum::<f64>()
+            / 1e6,
+        (bench.sample_bytes.iter().sum::<usize>() as u64 * bench.samples) as f64 / 1e6,
+    );
+    bench.compare(rounds)
+}
+
+struct Bench {
+    dataset: Dataset,
+    split: String,
+    arrays: Arrays,
+    threads: usize,
+    batch: usize,
+    samples: u64,
+    /// The arrays that are read, each once.
+    names: Vec<String>,
+    sample_bytes: Vec<usize>,
+    /// For each sample and array the zstd frame, empty where nothing is stored.
+    encoded: Vec<Vec<Vec<u8>>>,
+}
+
+impl Bench {
+    fn open(folder: &Path, threads: usize, batch: usize) -> Result<Self, Failure> {
+        let dataset = Dataset::open(folder)?;
+        let manifest = dataset.manifest();
+        let largest = manifest.splits.iter().max_by_key(|(_, s)| s.samples);
+        let (split, entry) = largest.ok_or("the dataset has no split")?;
+        let (split, samples) = (split.clone(), entry.samples);
+        let arrays = choose(&dataset)?;
+        let mut names = vec![arrays.image.clone()];
+        for name in arrays.targets.iter().chain(arrays.masks.iter().flatten()) {
+            if !names.contains(name) {
+                names.push(name.clone());
+            }
+        }
+        let mut encoded = vec![Vec::new(); samples as usize];
+        let mut sample_bytes = Vec::new();
+        for name in &names {
+            let a = &manifest.arrays[name];
+            sample_bytes
+                .push(a.sample_shape.iter().product::<u64>() as usize * a.data_type.size_bytes());
+            for shard in manifest
+                .shards
+                .iter()
+                .filter(|s| (&s.split, &s.array) == (&split, name))
+            {
+                let frames = frames(&folder.join(&shard.path), entry.shard_samples as usize)?;
+                let range =
+                    shard.first_sample as usize..(shard.first_sample + shard.samples) as usize;
+                for (of_sample, frame) in encoded[range].iter_mut().zip(frames) {
+                    of_sample.push(frame);
+                }
+            }
+        }
+        Ok(Self {
+            dataset,
+            split,
+            arrays,
+            threads,
+            batch,
+            samples,
+            names,
+            sample_bytes,
+            encoded,
+        })
+    }
+
+    fn compare(&self, rounds: usize) -> Result<(), Failure> {
+        let turned = Augmentation {
+            flip: Flip {
+                x: true,
+                y: true,
+                z: true,
+            },
+            transpose_xy: true,
+            rotate_xy: true,
+            ..Augmentation::default()
+        };
+        let all = Augmentation {
+            brightness: 0.1,
+            contrast: 0.1,
+            noise: 0.02,
+            missing_section: 0.1,
+            ..turned
+        };
+        let plain = self.loader(Augmentation::default())?;
+        let turned = self.loader(turned)?;
+        let all = self.loader(all)?;
+        type Pass<'p> = (&'static str, Box<dyn Fn(u64) -> Result<(), Failure> + 'p>);
+        let passes: Vec<Pass<'_>> = vec![
+            ("zstd alone, from memory", Box::new(|_| self.decode())),
+            (
+                "SampleReader: read, CRC-32C, zstd",
+                Box::new(|_| self.read()),
+            ),
+            ("loader", Box::new(|round| run(&plain, round, true))),
+            (
+                "loader, batches not given back",
+                Box::new(|round| run(&plain, round, false)),
+            ),
+            (
+                "loader, flips and turns",
+                Box::new(|round| run(&turned, round, true)),
+            ),
+            (
+                "loader, every augmentation",
+                Box::new(|round| run(&all, round, true)),
+            ),
+            (
+                "zarrs, SampleArray::read",
+                Box::new(|_| self.read_by_zarrs()),
+            ),
+        ];
+        let mut seconds = vec![Vec::new(); passes.len()];
+        // The first round warms caches up and does not count.
+        for round in 0..=rounds {
+            for ((_, pass), seconds) in passes.iter().zip(&mut seconds) {
+                let clock = Instant::now();
+                pass(round as u64)?;
+                if round > 0 {
+                    seconds.push(clock.elapsed().as_secs_f64());
+                }
+            }
+        }
+        println!("{:34}{:>12}{:>16}", "", "samples/s", "of zstd alone");
+        for ((name, _), of_pass) in passes.iter().zip(&seconds) {
+            let rate = self.samples as f64 / median(of_pass.iter().copied());
+            let shares = seconds[0]
+                .iter()
+                .zip(of_pass)
+                .map(|(zstd, this)| zstd / this);
+            println!("{name:34}{rate:12.0}{:15.1}%", 100.0 * median(shares));
+        }
+        Ok(())
+    }
+
+    fn loader(&self, augmentation: Augmentation) -> Result<Loader, Failure> {
+        let options = Options {
+            batch_size: self.batch,
+            workers: self.threads,
+            prefetch: 4,
+            seed: 1,
+            shuffle: true,
+            rank: 0,
+            world_size: 1,
+            drop_last: false,
+            crop: None,
+            augmentation,
+        };
+        Ok(Loader::open(
+            &self.dataset,
+            &self.split,
+            &self.arrays,
+            options,
+        )?)
+    }
+
+    /// Decompresses every sample, and does nothing else.
+    fn decode(&self) -> Result<(), Failure> {
+        self.each_sample(|next| {
+            let mut zstd = zstd::bulk::Decompressor::new().map_err(|e| e.to_string())?;
+            let mut values: Vec<_> = self.sample_bytes.iter().map(|n| vec![0u8; *n]).collect();
+            while let Some(sample) = next() {
+                for (frame, values) in self.encoded[sample].iter().zip(&mut values) {
+                    if !frame.is_empty() {
+                        let n = zstd.decompress_to_buffer(frame, values.as_mut_slice());
+                        assert_eq!(n.map_err(|e| e.to_string())?, values.len());
+                    }
+                    black_box(&values);
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Reads every sample, and makes no batches.
+    fn read(&self) -> Result<(), Failure> {
+        let split = self.dataset.split(&self.split)?;
+        let files = Arc::new(ShardFiles::default());
+        let arrays = self.names.iter().map(|n| split.reader(n, &files));
+        let arrays: Vec<_> = arrays.collect::<Result<_, _>>()?;
+        self.each_sample(|next| {
+            let mut decoder = SampleDecoder::new().map_err(|e| e.to_string())?;
+            while let Some(sample) = next() {
+                for array in &arrays {
+                    let values = array.read(sample as u64, &mut decoder);
+                    black_box(values.map_err(|e| e.to_string())?);
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn read_by_zarrs(&self) -> Result<(), Failure> {
+        let split = self.dataset.split(&self.split)?;
+        let arrays: Vec<_> = self
+            .names
+            .iter()
+            .map(|n| split.samples(n))
+            .collect::<Result<_, _>>()?;
+        self.each_sample(|next| {
+            while let Some(sample) = next() {
+                for array in &arrays {
+                    black_box(array.read(sample as u64).map_err(|e| e.to_string())?);
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Runs `work` in every thread, which asks for one sample after the other.
+    fn each_sample(
+        &self,
+        work: impl Fn(&dyn Fn() -> Option<usize>) -> Result<(), String> + Sync,
+    ) -> Result<(), Failure> {
+        let taken = AtomicUsize::new(0);
+        let next = || {
+            let sample = taken.fetch_add(1, Ordering::Relaxed);
+            (sample < self.samples as usize).then_some(sample)
+        };
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..self.threads)
+                .map(|_| scope.spawn(|| work(&next)))
+                .collect();
+            threads.into_iter().try_for_each(|t| {
+                t.join()
+                    .map_err(|_| "a thread panicked")?
+                    .map_err(Failure::from)
+            })
+        })
+    }
+}
+
+/// One epoch.
+fn run(loader: &Loader, epoch: u64, give_back: bool) -> Result<(), Failure> {
+    for batch in loader.epoch(epoch, 0) {
+        let batch = black_box(batch?);
+        if give_back {
+            loader.recycle(batch);
+        }
+    }
+    Ok(())
+}
+
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// By role where the manifest says it, else the first array is the image and all others are targets.
+fn choose(dataset: &Dataset) -> Result<Arrays, Failure> {
+    let arrays = &dataset.manifest().arrays;
+    let roles: BTreeMap<_, _> = arrays.iter().map(|(n, a)| (n, a.role.as_deref())).collect();
+    let image = arrays.keys().find(|n| roles[n] == Some("image"));
+    let image = image
+        .or(arrays.keys().next())
+        .ok_or("the dataset has no array")?;
+    let is_target = |n: &&String| *n != image && roles[n] != Some("mask");
+    let targets: Vec<_> = arrays.keys().filter(is_target).cloned().collect();
+    let mask = |n: &String| Some(format!("{n}_mask")).filter(|m| arrays.contains_key(m));
+    Ok(Arrays {
+        image: image.clone(),
+        masks: targets.iter().map(mask).collect(),
+        targets,
+    })
+}
+
+/// The zstd frames of a shard file with that many places.
+fn frames(path: &Path, places: usize) -> Result<Vec<Vec<u8>>, Failure> {
+    let bytes = std::fs::read(path)?;
+    let index = bytes
+        .len()
+        .checked_sub(places * 16 + 4)
+        .ok_or("a shard is too short")?;
+    let entries = bytes[index..].as_chunks::<16>().0;
+    let frame = |entry: &[u8; 16]| {
+        let [offset, n] = [0, 8].map(|at| {
+            entry[at..]
+                .first_chunk::<8>()
+                .map_or(0, |w| u64::from_le_bytes(*w))
+        });
+        match offset {
+            u64::MAX => Vec::new(),
+            _ => bytes[offset as usize..(offset + n) as usize - 4].to_vec(),
+        }
+    };
+    Ok(entries.iter().map(frame).collect())
+}
+
+const SAMPLES: u64 = 256;
+const EDGE: usize = 64;
+
+/// A dataset of an image, two targets, each of a few balls, and a mask for each.
+fn make_dataset(root: &Path) -> Result<(), Failure> {
+    let names = [
+        "img",
+        "target_a",
+        "target_b",
+        "target_a_mask",
+        "target_b_mask",
+    ];
+    let mut arrays = Vec::new();
+    for name in names {
+        arrays.push(ArrayLayout {
+            name: name.into(),
+            data_type: DataType::UInt8,
+            channels: 1,
+            window: Window::new([EDGE as u32; 3]).ok_or("no window")?,
+            fill_value: FillValue::ZERO,
+        });
+    }
+    let layout = Layout::new(
+        AxisOrder::Czyx,
+        vec![("train".into(), SAMPLES)],
+        arrays,
+        Some(64),
+    );
+    let output = Output::claim(root, blake3::hash(b"bench"), &layout, false)?;
+    let mut encoder = SampleEncoder::new()?;
+    for id in layout.all_shards() {
+        let mut shard = ShardWriter::begin(&output, &layout, id)?;
+        for i in layout.samples(id) {
+            let values = match id.array {
+                0 => image(i),
+                1 | 2 => balls(i + SAMPLES * id.array as u64),
+                _ => vec![1; EDGE.pow(3)],
+            };
+            shard.push(Some(&values), &mut encoder)?;
+        }
+        let written = shard.finish()?;
+        let receipt = Receipt {
+            plan_digest: output.plan_digest().to_owned(),
+            bytes: written.bytes,
+            blake3: written.blake3.to_string(),
+            nonzero: layout.samples(id).map(|_| 0).collect(),
+            statistics: Statistics::new(DataType::UInt8),
+            sources: Vec::new(),
+        };
+        written.publish()?;
+        receipt.write(&output, &layout, id)?;
+    }
+    let about = |name: &str| SealedArray {
+        layer: name.into(),
+        role: Some(
+            if name == "img" {
+                "image"
+            } else if name.ends_with("mask") {
+                "mask"
+            } else {
+                "target"
+            }
+            .into(),
+        ),
+        transform: serde_json::Value::Null,
+    };
+    let about = Sealed {
+        config: serde_json::Value::Null,
+        collection: String::new(),
+        sources: Vec::new(),
+        boxes: Vec::new(),
+        arrays: names.into_iter().map(about).collect(),
+        window_voxels: [EDGE as u32; 3],
+        resolution_nm: None,
+        warnings: Vec::new(),
+    };
+    seal(&output, &layout, about, &[SampleIndex::default()])?;
+    Ok(())
+}
+
+/// Membranes, more or less, and the noise of a microscope.
+fn image(seed: u64) -> Vec<u8> {
+    let mut random = Random(seed + 1);
+    let phase = [0; 3].map(|_| random.next() * 6.0);
+    voxels(|z, y, x| {
+        let wave =
+            (x / 7.0 + phase[0]).sin() + (y / 6.0 + phase[1]).sin() + (z / 5.0 + phase[2]).sin();
+        let noise = random.next() + random.next() + random.next() - 1.5;
+        (140.0 - 50.0 * (-4.0 * wave * wave).exp() + 40.0 * noise) as u8
+    })
+}
+
+fn balls(seed: u64) -> Vec<u8> {
+    let mut random = Random(seed + 1);
+    let centres = [0; 3].map(|_| [0; 3].map(|_| random.next() * EDGE as f32));
+    voxels(|z, y, x| {
+        let near =
+            |c: &[f32; 3]| (c[0] - z).powi(2) + (c[1] - y).powi(2) + (c[2] - x).powi(2) < 150.0;
+        u8::from(centres.iter().any(near))
+    })
+}
+
+fn voxels(mut value: impl FnMut(f32, f32, f32) -> u8) -> Vec<u8> {
+    let at = |i: usize| [i / EDGE / EDGE, i / EDGE % EDGE, i % EDGE].map(|n| n as f32);
+    (0..EDGE.pow(3))
+        .map(|i| {
+            let [z, y, x] = at(i);
+            value(z, y, x)
+        })
+        .collect()
+}
+
+/// xorshift64: numbers between 0 and 1.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> f32 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 40) as f32 / (1u64 << 24) as f32
+    }
+}
