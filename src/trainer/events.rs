@@ -1,0 +1,161 @@
+//! TensorBoard event files: scalars and pictures by step, for whoever watches a run with TensorBoard.
+//!
+//! Values come in one by one, one new file in the run's folder goes out, ready to be read while it grows. The records
+//! and messages are TensorBoard's: `record` frames bytes, `message` says what is in them.
+
+mod message;
+mod record;
+
+use std::fs::{self, File};
+use std::io::{self, BufWriter, ErrorKind, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use message::{Event, Image, Value};
+use prost::Message;
+
+use super::picture::Picture;
+
+/// An event file that is being written. What is not flushed is flushed when it is dropped, but errors of that are lost.
+#[derive(Debug)]
+pub struct EventFile {
+    path: PathBuf,
+    file: BufWriter<File>,
+}
+
+impl EventFile {
+    /// Begins a new file in `folder`, which is made where it isn't there. Files of earlier runs stay; TensorBoard shows
+    /// them and this one as one.
+    ///
+    /// # Errors
+    /// If the folder or the file can't be made.
+    pub fn create(folder: &Path) -> io::Result<Self> {
+        fs::create_dir_all(folder)?;
+        let (path, file) = new_file(folder, since_epoch().as_secs())?;
+        let file = BufWriter::new(file);
+        let mut events = Self { path, file };
+        events.write(Event::opening())?;
+        events.flush()?;
+        Ok(events)
+    }
+
+    /// Where the file is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Adds a number to the curve `tag`.
+    ///
+    /// # Errors
+    /// If the file can't be written.
+    pub fn scalar(&mut self, step: u64, tag: &str, value: f32) -> io::Result<()> {
+        self.write(Event::of(step, Value::scalar(tag, value)))
+    }
+
+    /// Adds a picture to the series `tag`.
+    ///
+    /// # Errors
+    /// If the file can't be written.
+    pub fn image(&mut self, step: u64, tag: &str, picture: &Picture) -> io::Result<()> {
+        let image = Image::png(picture.width, picture.height, picture.png());
+        self.write(Event::of(step, Value::image(tag, image)))
+    }
+
+    /// Hands all that was added to the operating system, so that readers see it.
+    ///
+    /// # Errors
+    /// If the file can't be written.
+    pub fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+
+    fn write(&mut self, event: Event) -> io::Result<()> {
+        let event = Event {
+            wall_time: since_epoch().as_secs_f64(),
+            ..event
+        };
+        record::write(&mut self.file, &event.encode_to_vec())
+    }
+}
+
+/// A file that wasn't there: runs that start within the same second, in containers with the same process id even, get
+/// one each.
+fn new_file(folder: &Path, seconds: u64) -> io::Result<(PathBuf, File)> {
+    let process = std::process::id();
+    let mut number = 0;
+    loop {
+        let name = format!("events.out.tfevents.{seconds:010}.pointshard.{process}.{number}");
+        let path = folder.join(name);
+        match File::create_new(&path) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => number += 1,
+            result => return result.map(|file| (path, file)),
+        }
+    }
+}
+
+fn since_epoch() -> Duration {
+    // A clock before 1970 is no reason to stop a training.
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The records of a file and the messages in them, read as TensorBoard does.
+    fn events(file: &EventFile) -> Vec<Event> {
+        let bytes = fs::read(&file.path).unwrap();
+        let records = record::read_all(&bytes);
+        let decode = |record: Vec<u8>| Event::decode(record.as_slice()).unwrap();
+        records.into_iter().map(decode).collect()
+    }
+
+    #[test]
+    fn a_file_begins_with_its_version_and_holds_what_was_added() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut file = EventFile::create(&folder.path().join("run")).unwrap();
+        let picture = Picture {
+            width: 2,
+            height: 1,
+            rgb: vec![0, 1, 2, 3, 4, 5],
+        };
+        file.scalar(3, "loss/train", 0.25).unwrap();
+        file.image(4, "val", &picture).unwrap();
+        file.flush().unwrap();
+        let events = events(&file);
+        assert_eq!(events.len(), 3);
+        assert_eq!(events[0].file_version.as_deref(), Some("brain.Event:2"));
+        assert!(events.iter().all(|event| event.wall_time > 1.6e9));
+        let scalar = &events[1].summary.as_ref().unwrap().values[0];
+        assert_eq!((events[1].step, scalar.simple_value), (3, Some(0.25)));
+        let image = events[2].summary.as_ref().unwrap().values[0].image.as_ref();
+        assert_eq!(image.unwrap().encoded, picture.png());
+    }
+
+    #[test]
+    fn the_opening_can_be_read_before_anything_is_flushed() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = EventFile::create(folder.path()).unwrap();
+        assert_eq!(events(&file).len(), 1);
+    }
+
+    #[test]
+    fn files_of_the_same_second_differ() {
+        let folder = tempfile::tempdir().unwrap();
+        let (first, _) = new_file(folder.path(), 1_700_000_000).unwrap();
+        let (second, _) = new_file(folder.path(), 1_700_000_000).unwrap();
+        assert_ne!(first, second);
+        let name = first.file_name().unwrap().to_str().unwrap();
+        assert!(name.starts_with("events.out.tfevents.1700000000."));
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_made_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let taken = folder.path().join("taken");
+        fs::write(&taken, "").unwrap();
+        assert!(EventFile::create(&taken).is_err());
+    }
+}
