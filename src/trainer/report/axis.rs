@@ -1,0 +1,251 @@
+//! Axes: where they begin and end, and which round numbers are marked on them.
+//!
+//! The values of a chart come in; ends, ticks and their labels go out, for axes of equal steps and of equal ratios.
+
+use std::ops::Range;
+
+use plotters::coord::ranged1d::{
+    KeyPointHint, KeyPointWeight, NoDefaultFormatting, Ranged, ValueFormatter,
+};
+
+/// An axis that holds given values.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Axis {
+    low: f64,
+    high: f64,
+    ticks: Vec<f64>,
+    is_log: bool,
+}
+
+/// Values further out are not drawn: an axis to them would show nothing else.
+const FAR: f64 = 1e100;
+/// Smaller values have no place on a logarithmic axis.
+const NEAR: f64 = 1.0 / FAR;
+
+/// Whether a value can be drawn on an axis of equal steps.
+pub(super) fn is_drawable(value: f64) -> bool {
+    value.abs() < FAR
+}
+
+/// Whether a value can be drawn on an axis of equal ratios.
+pub(super) fn has_place_on_logarithmic(value: f64) -> bool {
+    is_drawable(value) && value > NEAR
+}
+
+impl Axis {
+    /// Of equal steps, from the smallest value to the largest.
+    pub fn tight(values: impl Iterator<Item = f64>) -> Option<Self> {
+        let (low, high) = widened(ends(values)?);
+        Some(Self::linear(low, high, step(low, high)))
+    }
+
+    /// Of equal steps, to the next tick on either side. 0 is on it if values come close.
+    pub fn roomy(values: impl Iterator<Item = f64>) -> Option<Self> {
+        let (low, high) = ends(values)?;
+        let low = if 0.0 < low && low < high / 2.0 {
+            0.0
+        } else {
+            low
+        };
+        let (low, high) = widened((low, high));
+        let step = step(low, high);
+        let (low, high) = ((low / step).floor() * step, (high / step).ceil() * step);
+        Some(Self::linear(low, high, step))
+    }
+
+    /// Of equal ratios, to the next tick on either side; of values above 0.
+    pub fn logarithmic(values: impl Iterator<Item = f64>) -> Option<Self> {
+        let (low, high) = ends(values.filter(|value| has_place_on_logarithmic(*value)))?;
+        let from = low.log10().floor() as i32 - 1;
+        let to = high.log10().ceil() as i32 + 1;
+        let decades = to - from;
+        let ticks: Vec<_> = match decades {
+            // So that there are some between two decades.
+            ..6 => (from..=to)
+                .flat_map(|e| [1.0, 2.0, 5.0].map(|m| m * 10f64.powi(e)))
+                .collect(),
+            _ => (from..=to)
+                .step_by((decades as usize).div_ceil(8))
+                .map(|e| 10f64.powi(e))
+                .collect(),
+        };
+        let first = ticks.iter().rposition(|tick| *tick <= low).unwrap_or(0);
+        let last = ticks.iter().position(|tick| *tick >= high);
+        let mut last = last.unwrap_or(ticks.len() - 1);
+        if last == first {
+            last = (first + 1).min(ticks.len() - 1);
+        }
+        Some(Self {
+            low: ticks[first],
+            high: ticks[last],
+            ticks: ticks[first..=last].to_vec(),
+            is_log: true,
+        })
+    }
+
+    fn linear(low: f64, high: f64, step: f64) -> Self {
+        let first = (low / step).ceil();
+        let count = ((high / step).floor() - first).clamp(0.0, 20.0) as usize;
+        Self {
+            low,
+            high,
+            ticks: (0..=count).map(|i| (first + i as f64) * step).collect(),
+            is_log: false,
+        }
+    }
+
+    /// Where a value is: equal parts of an axis are equal differences of this.
+    fn place(&self, value: f64) -> f64 {
+        if self.is_log { value.log10() } else { value }
+    }
+
+    /// Of the way from one end to the other, how much a value has behind it.
+    pub fn share(&self, value: f64) -> f64 {
+        let low = self.place(self.low);
+        (self.place(value) - low) / (self.place(self.high) - low)
+    }
+
+    /// What is written at each tick.
+    pub fn labels(&self) -> Vec<String> {
+        self.ticks.iter().map(|tick| self.label(*tick)).collect()
+    }
+
+    /// All ticks of an axis of equal steps are written with equal decimals.
+    fn label(&self, tick: f64) -> String {
+        let largest = self.low.abs().max(self.high.abs());
+        let steps = self.ticks.windows(2).map(|pair| pair[1] - pair[0]);
+        let step = match self.is_log {
+            true => tick.abs(),
+            false => steps.fold(largest, f64::min),
+        };
+        let in_units = |unit: f64, name: &str| {
+            let written = format!("{:.3}", tick / unit);
+            let written = written.trim_end_matches('0').trim_end_matches('.');
+            format!("{written}{name}")
+        };
+        if tick.abs() < step / 2.0 {
+            "0".into()
+        } else if !(1e-4..1e9).contains(&step) || largest >= 1e9 {
+            format!("{tick:.3e}")
+                .replace("000e", "e")
+                .replace(".e", "e")
+        } else if largest >= 1e6 && step >= 1e3 {
+            in_units(1e6, "M")
+        } else if largest >= 1e4 && step >= 1.0 {
+            in_units(1e3, "k")
+        } else {
+            // A little more, as steps like 0.1 are not exact.
+            let decimals = (-(step * 1.0001).log10().floor()).max(0.0) as usize;
+            format!("{tick:.decimals$}")
+        }
+    }
+}
+
+impl Ranged for Axis {
+    type FormatOption = NoDefaultFormatting;
+    type ValueType = f64;
+
+    fn map(&self, value: &f64, (from, to): (i32, i32)) -> i32 {
+        from + (self.share(*value) * f64::from(to - from)).round() as i32
+    }
+
+    fn key_points<Hint: KeyPointHint>(&self, hint: Hint) -> Vec<f64> {
+        match hint.weight() {
+            KeyPointWeight::Bold => self.ticks.clone(),
+            KeyPointWeight::Any => Vec::new(),
+        }
+    }
+
+    fn range(&self) -> Range<f64> {
+        self.low..self.high
+    }
+}
+
+impl ValueFormatter<f64> for Axis {
+    fn format_ext(&self, tick: &f64) -> String {
+        self.label(*tick)
+    }
+}
+
+fn ends(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
+    values
+        .filter(|value| is_drawable(*value))
+        .fold(None, |ends, value| match ends {
+            None => Some((value, value)),
+            Some((low, high)) => Some((value.min(low), value.max(high))),
+        })
+}
+
+/// Ends that are far enough from each other to be told apart.
+fn widened((low, high): (f64, f64)) -> (f64, f64) {
+    let size = low.abs().max(high.abs());
+    if high - low > size * 1e-6 {
+        (low, high)
+    } else if size == 0.0 {
+        (0.0, 1.0)
+    } else {
+        (low - size * 0.1, high + size * 0.1)
+    }
+}
+
+/// 1, 2 or 5 times a power of ten, so that there are up to six steps.
+fn step(low: f64, high: f64) -> f64 {
+    let rough = (high - low) / 6.0;
+    let power = 10f64.powf(rough.log10().floor());
+    let multiples = [1.0, 2.0, 5.0, 10.0].map(|multiple| multiple * power);
+    let fits = multiples.into_iter().find(|step| *step >= rough);
+    fits.unwrap_or(10.0 * power)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn scores_get_an_axis_from_zero() {
+        let axis = Axis::roomy([0.13, 0.93].into_iter()).unwrap();
+        assert_eq!(axis.labels(), ["0", "0.2", "0.4", "0.6", "0.8", "1.0"]);
+    }
+
+    #[test]
+    fn steps_are_written_in_thousands() {
+        let axis = Axis::tight([0.0, 25_000.0].into_iter()).unwrap();
+        assert_eq!(axis.labels(), ["0", "5k", "10k", "15k", "20k", "25k"]);
+    }
+
+    #[test]
+    fn ratios_get_ticks_within_a_decade() {
+        let axis = Axis::logarithmic([0.2, 0.9].into_iter()).unwrap();
+        assert_eq!(axis.labels(), ["0.2", "0.5", "1"]);
+        let axis = Axis::logarithmic([1e-9, 1.0].into_iter()).unwrap();
+        assert_eq!(axis.labels()[0], "1e-10");
+    }
+
+    #[test]
+    fn nothing_to_draw_has_no_axis() {
+        assert_eq!(Axis::roomy([f64::NAN, f64::INFINITY].into_iter()), None);
+        assert_eq!(Axis::logarithmic([0.0, -1.0].into_iter()), None);
+    }
+
+    proptest! {
+        #[test]
+        fn an_axis_holds_its_values(values in prop::collection::vec(prop::num::f64::ANY, 1..20)) {
+            let drawable = || values.iter().copied().filter(|v| is_drawable(*v));
+            for axis in [Axis::tight(drawable()), Axis::roomy(drawable())].into_iter().flatten() {
+                prop_assert!(axis.low < axis.high);
+                prop_assert!(axis.ticks.len() <= 21);
+                let slack = (axis.high - axis.low) * 1e-9;
+                for value in drawable() {
+                    prop_assert!(value >= axis.low - slack && value <= axis.high + slack);
+                }
+                axis.labels();
+            }
+            if let Some(axis) = Axis::logarithmic(drawable()) {
+                prop_assert!(0.0 < axis.low && axis.low < axis.high);
+                prop_assert!(axis.ticks.len() <= 30);
+                axis.labels();
+            }
+        }
+    }
+}
