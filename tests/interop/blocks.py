@@ -2,7 +2,7 @@
 
 `console`: lines that start with `$ ` are commands (`\\` continues them), the others are what is printed.
 `bash`, `sh`: every line is a command. A command that is expected to fail says so: `# exit code 1` at its end.
-`python`: a program that works when pasted. `json`: valid JSON.
+`python`: a program that works when pasted. `python title="NAME"`: a file that later blocks import or run. `json`: valid JSON.
 """
 
 import re
@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from program import REPOSITORY
 
-FENCE = re.compile(r"^( *)```([a-z]*)[^\n]*\n(.*?)^\1```$", re.DOTALL | re.MULTILINE)
+FENCE = re.compile(r"^( *)```([a-z]*)([^\n]*)\n(.*?)^\1```$", re.DOTALL | re.MULTILINE)
+TITLE = re.compile(r'title="([^"]+)"')
 EXIT_CODE = re.compile(r"#\s*exit code (\d+)\s*$")
 
 
@@ -19,6 +20,7 @@ class Block:
     language: str
     text: str
     line: int
+    title: str | None = None
 
     def commands(self):
         """(command, expected exit code) of every command."""
@@ -40,6 +42,7 @@ def documents():
 def blocks(document):
     text = document.read_text()
     for found in FENCE.finditer(text):
-        indent, language, body = found.groups()
+        indent, language, info, body = found.groups()
+        title = TITLE.search(info)
         body = "".join(line.removeprefix(indent) for line in body.splitlines(keepends=True))
-        yield Block(language, body, text.count("\n", 0, found.start()) + 1)
+        yield Block(language, body, text.count("\n", 0, found.start()) + 1, title and title[1])

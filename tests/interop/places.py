@@ -11,8 +11,8 @@ import shutil
 import pytest
 from crop import CROP_SHAPE, CROP_START, index, source
 from faults import FaultyServer, no_ranges
-from program import VNC
-from s3 import AWS_KEYS, BUCKET, Moto
+from program import REPOSITORY, VNC, pointshard
+from s3 import AWS_KEYS, BUCKET, Moto, put_objects
 from servers import (
     Clerk,
     Nginx,
@@ -148,3 +148,19 @@ def gcs(moto, nginx, tmp_path_factory):
     unused = dict.fromkeys(["client_email", "private_key", "private_key_id"], "")
     account.write_text(json.dumps({"gcs_base_url": nginx.url("gcs"), "disable_oauth": True, **unused}))
     return Place(f"gs://{BUCKET}", {"GOOGLE_SERVICE_ACCOUNT": str(account)}, lambda: nginx.requests("gcs"))
+
+
+@pytest.fixture(scope="session")
+def two_channel_shards(shared, tmp_path_factory):
+    """The dataset of the two-channel example. Not to be changed."""
+    out = tmp_path_factory.mktemp("two_channel") / "shards"
+    pointshard("preprocess", REPOSITORY / "configs/vnc_pre_post.json", "--out", out)
+    return out
+
+
+@pytest.fixture(scope="session")
+def buckets(moto, nginx, s3, gcs, two_channel_shards):
+    """s3://windows/shards and gs://windows/shards, a dataset: the environment in which Python libraries find them."""
+    put_objects(moto.url, "shards", two_channel_shards)
+    home = {"AWS_ENDPOINT_URL": moto.url, "TENSORSTORE_GCS_HTTP_URL": nginx.url("gcs"), "NO_PROXY": "127.0.0.1"}
+    return {**s3.env, **gcs.env, **home, "AWS_EC2_METADATA_DISABLED": "true"}

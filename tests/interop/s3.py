@@ -22,6 +22,16 @@ class Moto(Process):
         super().__init__([sys.executable, __file__, str(port), str(root)], folder, [port])
 
 
+def put_objects(url, prefix, folder):
+    """Puts the files below `folder` into the bucket of a server that runs."""
+    import boto3
+
+    keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": REGION}
+    client = boto3.client("s3", endpoint_url=url, **keys)
+    for key, file, _ in all_objects(folder):
+        client.put_object(Bucket=BUCKET, Key=f"{prefix}/{key}", Body=file.read_bytes())
+
+
 def fill(root):
     from moto.core import DEFAULT_ACCOUNT_ID
     from moto.s3.models import s3_backends

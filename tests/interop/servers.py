@@ -173,16 +173,17 @@ def delayed(root, clerk):
 
 
 def cloud_storage(moto_port):
-    """Google Cloud Storage's XML API in front of moto's S3.
+    """Google Cloud Storage's XML API, and as much of its JSON API as reads objects, in front of moto's S3.
 
     As the real one does, it unpacks gzip for a client that does not accept it, and then states no length.
     """
     signed = "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0"
     body = f"""
         gunzip on;
-        location / {{
-            proxy_pass http://127.0.0.1:{moto_port}; proxy_http_version 1.1;
-            proxy_set_header Authorization "{signed}";
+        proxy_http_version 1.1; proxy_set_header Authorization "{signed}";
+        location / {{ proxy_pass http://127.0.0.1:{moto_port}; }}
+        location ~ ^/storage/v1/b/([^/]+)/o/(.+)$ {{
+            add_header x-goog-generation 1; proxy_pass http://127.0.0.1:{moto_port}/$1/$2;
         }}"""
     return Server(body)
 

@@ -3,6 +3,7 @@
 All blocks of a document run in turn in one folder that has the repository's `configs` and `docs`.
 """
 
+import importlib.util
 import json
 import os
 import re
@@ -12,6 +13,7 @@ import sys
 
 import pytest
 from blocks import blocks, documents
+from places import need
 from program import REPOSITORY, binary
 
 SHELLS = {"console", "bash", "sh"}
@@ -37,21 +39,35 @@ def checkout(tmp_path):
     return folder
 
 
-def run(checkout, command, code, where):
+@pytest.fixture
+def surroundings(request, document):
+    """What a document's programs find around them: the program, torch, and buckets with a dataset where it asks for them."""
+    text = document.read_text()
+    if "import torch" in text:
+        need(importlib.util.find_spec("torch"), "torch", "pip install -r tests/interop/requirements-torch.txt")
     path = os.pathsep.join([str(binary().parent), os.path.dirname(sys.executable), os.environ["PATH"]])
-    environment = {**os.environ, "PATH": path, "NO_COLOR": "1"}
+    # More threads than that collapse where another process is busy.
+    environment = {**os.environ, "PATH": path, "NO_COLOR": "1", "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    if '"s3://' in text:
+        environment |= request.getfixturevalue("buckets")
+    return environment
+
+
+def run(checkout, environment, command, code, where):
     shell = ["bash", "-euo", "pipefail", "-c", command]
     done = subprocess.run(shell, cwd=checkout, env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == code, f"{where}: {command}\nexit code {done.returncode}\n{done.stdout}\n{done.stderr}"
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
-def test_every_command_and_program_in_a_document_works(checkout, document):
+def test_every_command_and_program_in_a_document_works(checkout, surroundings, document):
     for block in blocks(document):
         where = f"{document.name}:{block.line}"
         assert block.language in LANGUAGES, f"{where}: a block must say its language, one of {sorted(LANGUAGES)}"
-        if block.language == "python":
-            run(checkout, f"{shlex.quote(sys.executable)} -c {shlex.quote(block.text)}", 0, where)
+        if block.title:
+            (checkout / block.title).write_text(block.text)
+        elif block.language == "python":
+            run(checkout, surroundings, f"{shlex.quote(sys.executable)} -c {shlex.quote(block.text)}", 0, where)
         elif block.language == "json":
             json.loads(block.text)
         elif block.language in SHELLS:
@@ -60,7 +76,7 @@ def test_every_command_and_program_in_a_document_works(checkout, document):
                 if script:
                     assert os.access(REPOSITORY / script[1], os.X_OK), f"{where}: no {script[1]}"
                 elif not NOT_RUN.match(command):
-                    run(checkout, CARGO_RUN.sub("pointshard ", command), code, where)
+                    run(checkout, surroundings, CARGO_RUN.sub("pointshard ", command), code, where)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
