@@ -1,0 +1,231 @@
+"""Random samples per second of the loader of docs/trainers.md, and of what else a trainer could read, on the same samples.
+
+Makes every format out of one dataset of the program, holds what every reader reads against it, then measures them in turn,
+round by round, so that whatever else the machine does meets all alike. Warm page cache; every process reads a few rows
+before the clock starts. Two processes read half of the rows each. Figures are medians over the rounds; ratios are to the documented loader, round by round.
+
+    python -m venv VENV
+    VENV/bin/pip install --no-deps -r tests/bench/requirements.txt -r tests/bench/requirements-readers.txt
+    pointshard preprocess target/bench/plain/config_shards_of_64.json --out target/bench/samples
+    VENV/bin/python tests/bench/readers.py --samples target/bench/samples --data target/bench/plain --out target/bench/formats
+
+(tests/bench/run makes target/bench/plain.)
+"""
+
+import argparse
+import json
+import multiprocessing
+import resource
+import shutil
+import statistics
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import zarr
+from formats import ARRAYS, BATCH, CloudVolumeCutouts, Hdf5, Mosaic, Npy, Shards, ShardsOneByOne, WebDataset, ZarrPython
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+OURS = "pointshard, documented loader"
+ZARRS, PYTHON = "zarrs.ZarrsCodecPipeline", "zarr.core.codec_pipeline.BatchedCodecPipeline"
+BARE, CRC = {"name": "bytes"}, {"name": "crc32c"}
+ZSTD = {"name": "zstd", "configuration": {"level": 1}}
+
+# Title, then folder, writer and reader of every row, by table. `None`: the folder of another row.
+COMPRESSED = {
+    OURS: ("samples", None, Shards),
+    "pointshard, the same with 2 threads": ("samples", None, partial(Shards, threads=2)),
+    "pointshard, sample by sample": ("samples", None, ShardsOneByOne),
+    "pointshard, zarr-python + zarrs": ("samples", None, partial(ZarrPython, pipeline=ZARRS)),
+    "pointshard, zarr-python alone": ("samples", None, partial(ZarrPython, pipeline=PYTHON)),
+    "h5py, zstd-1 (hdf5plugin)": ("h5_zstd", partial(Hdf5.write, packed=True), Hdf5),
+    "webdataset, .zst members (shuffle buffer)": ("tar", WebDataset.write, WebDataset),
+    "MosaicML, samples by zstd-1": ("mds_zstd", partial(Mosaic.write, packed="sample"), partial(Mosaic, packed="sample")),
+    "MosaicML, shards by zstd-1, first epoch": (
+        "mds_shards", partial(Mosaic.write, packed="shard"), partial(Mosaic, packed="shard"),
+    ),
+    "CloudVolume, zstd chunks, nothing kept": ("volumes", "volumes", partial(CloudVolumeCutouts, lru_mb=0)),
+    "CloudVolume, zstd chunks, 512 MiB kept per layer": ("volumes", None, partial(CloudVolumeCutouts, lru_mb=512)),
+}  # fmt: skip
+PLAIN = {
+    "numpy memory map": ("npy", Npy.write, Npy),
+    "h5py": ("h5", partial(Hdf5.write, packed=False), Hdf5),
+    "MosaicML (also: later epochs of zstd'd shards)": ("mds", partial(Mosaic.write, packed=None), partial(Mosaic, packed=None)),
+    "our layout, no codec": ("zarr_plain", partial(Shards.write, codecs=[]), Shards),
+}  # fmt: skip
+CHOICES = {
+    "as it is, written by tensorstore": ("zarr_same", Shards.write, Shards),
+    "without crc32c of samples": ("zarr_no_crc", partial(Shards.write, codecs=[ZSTD]), Shards),
+    "index at the start": ("zarr_start", partial(Shards.write, index="start"), Shards),
+    "shards of 512": ("zarr_512", partial(Shards.write, shard=512), Shards),
+    "crc32c, no zstd": ("zarr_crc", partial(Shards.write, codecs=[CRC]), Shards),
+}
+TABLES = {"compressed": COMPRESSED, "not compressed": PLAIN, "our format, one choice changed": CHOICES}
+
+
+def arguments():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--samples", type=Path, required=True, help="a dataset of the bench data, as the program wrote it")
+    p.add_argument("--data", type=Path, required=True, help="the bench data it was cut out of")
+    p.add_argument("--out", type=Path, required=True, help="a folder for the other formats; what is there is not made again")
+    p.add_argument("--count", type=int, default=1024, help="how many samples")
+    p.add_argument("--draws", type=int, default=512, help="how many of them are read in a round; streams read all")
+    p.add_argument("--rounds", type=int, default=5)
+    p.add_argument("--only", help="rows whose title has this in it, and the documented loader")
+    return p.parse_args()
+
+
+def rows():
+    return {title: row for table in TABLES.values() for title, row in table.items()}
+
+
+def make(a, samples, starts):
+    for folder, write, _ in rows().values():
+        if write is None or (a.out / folder / "made").exists():
+            continue
+        shutil.rmtree(a.out / folder, ignore_errors=True)
+        (a.out / folder).mkdir()
+        print(f"making {folder}", flush=True)
+        if write == "volumes":
+            CloudVolumeCutouts.write(a.out / folder, a.data, starts)
+        else:
+            write(a.out / folder, samples)
+        (a.out / folder / "made").touch()
+
+
+def documented(folder):
+    """Puts the modules of docs/trainers.md where every process finds them."""
+    sys.path.insert(0, str(REPOSITORY / "tests/interop"))
+    from blocks import blocks
+
+    for block in blocks(REPOSITORY / "docs/trainers.md"):
+        if block.title:
+            (folder / block.title).write_text(block.text)
+    sys.path.insert(0, str(folder))
+
+
+def read(reader, order, seed, part, parts, use=lambda rows, batch: None):
+    """Reads this part of `order`, or all that a stream has; returns how many samples that were."""
+    if hasattr(reader, "stream"):
+        n = 0
+        for row, sample in reader.stream(seed, part, parts):
+            use([row], {name: value[None] for name, value in sample.items()})
+            n += 1
+        return n
+    order = order[part::parts]
+    for i in range(0, len(order), BATCH):
+        use(order[i : i + BATCH], reader.batch(order[i : i + BATCH]))
+    return len(order)
+
+
+def verify(title, reader, count, draws, samples):
+    seen = []
+
+    def compare(chosen, batch):
+        for name in ARRAYS:
+            if not np.array_equal(batch[name], samples[name][chosen]):
+                sys.exit(f"{title}: {name} of rows {chosen} differs from the dataset")
+        seen.extend(chosen)
+
+    expected = count if hasattr(reader, "stream") else draws
+    read(reader, np.random.default_rng(99).permutation(count)[:draws], 99, 0, 1, compare)
+    if len(set(map(int, seen))) != expected or len(seen) != expected:
+        sys.exit(f"{title}: {len(seen)} samples were read in place of {expected}, or some twice")
+
+
+def serve(pipe, title, folder, part, parts, count, draws):
+    """A process that reads with one reader: for every seed that comes it sends samples, and CPU seconds."""
+    reader = rows()[title][2](folder)
+    unpacks = "first epoch" in title
+    if not unpacks:
+        read(reader, np.random.default_rng(0).permutation(count)[: 4 * BATCH], 0, part, parts)
+    pipe.send("ready")
+    while (seed := pipe.recv()) is not None:
+        if unpacks:
+            reader = rows()[title][2](folder)
+        order = np.random.default_rng(seed).permutation(count)[: count if unpacks else draws]
+        before = resource.getrusage(resource.RUSAGE_SELF)
+        begin = time.perf_counter()
+        n = read(reader, order, seed, part, parts)
+        wall = time.perf_counter() - begin
+        after = resource.getrusage(resource.RUSAGE_SELF)
+        pipe.send((n, wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime))
+
+
+class Readers:
+    """Processes that read at once, each its part of the rows."""
+
+    def __init__(self, title, folder, parts, count, draws):
+        clean = multiprocessing.get_context("forkserver")
+        clean.set_forkserver_preload(["streaming", "webdataset", "h5py", "zarr", "zarrs", "cloudvolume", "tensorstore"])
+        self.pipes, self.processes = [], []
+        for part in range(parts):
+            here, there = clean.Pipe()
+            job = (there, title, folder, part, parts, count, draws)
+            self.processes.append(clean.Process(target=serve, args=job, daemon=True))
+            self.processes[-1].start()
+            there.close()
+            self.pipes.append(here)
+        if {pipe.recv() for pipe in self.pipes} != {"ready"}:
+            sys.exit(f"{title}: a process did not start")
+
+    def measure(self, seed):
+        """Samples per second, and CPU milliseconds per sample."""
+        for pipe in self.pipes:
+            pipe.send(seed)
+        answers = [pipe.recv() for pipe in self.pipes]
+        n = sum(samples for samples, _, _ in answers)
+        return n / max(wall for _, wall, _ in answers), 1000 * sum(cpu for _, _, cpu in answers) / n
+
+    def stop(self):
+        for pipe, process in zip(self.pipes, self.processes):
+            pipe.send(None)
+            process.join()
+
+
+def main():
+    a = arguments()
+    a.out.mkdir(parents=True, exist_ok=True)
+    documented(a.out)
+    group = zarr.open_group(a.samples / "train.zarr", mode="r")
+    samples = {name: group[name][: a.count] for name in ARRAYS}
+    make(a, samples, group["start_voxel"][: a.count])
+    folders = {t: a.samples / "train.zarr" if f == "samples" else a.out / f for t, (f, _, _) in rows().items()}
+    chosen = {t: row for t, row in rows().items() if not a.only or t == OURS or a.only in t}
+    for title, (_, _, reader) in chosen.items():
+        verify(title, reader(folders[title]), a.count, a.draws, samples)
+    print(f"all {len(chosen)} readers read {a.draws} random samples (streams: all) x {len(ARRAYS)} arrays alike", flush=True)
+
+    measured = {}
+    for title in chosen:
+        # Two processes that unpack would share one local folder; the choices differ in what one process does.
+        for parts in (1,) if title in CHOICES or "first epoch" in title else (1, 2):
+            measured[title, parts] = Readers(title, folders[title], parts, a.count, a.draws)
+    figures = {title: {1: [], 2: []} for title in chosen}
+    for seed in range(1, a.rounds + 1):
+        for (title, parts), readers in measured.items():
+            figures[title][parts].append(readers.measure(seed))
+        print(f"round {seed} of {a.rounds}", flush=True)
+        (a.out / "figures.json").write_text(json.dumps(figures, indent=1))
+    for readers in measured.values():
+        readers.stop()
+    for name, table in TABLES.items():
+        show(name, {title: figures[title] for title in table if title in figures}, figures[OURS])
+
+
+def show(name, table, ours):
+    print(f"\n| {name} | 1 process | lowest to highest | CPU ms a sample | 2 processes | share of ours, 1 process |")
+    print("|---|---|---|---|---|---|")
+    for title, figures in table.items():
+        one, two = ([rate for rate, _ in figures[parts]] for parts in (1, 2))
+        cpu = statistics.median(cpu for _, cpu in figures[1])
+        ratio = statistics.median(rate / base for rate, (base, _) in zip(one, ours[1]))
+        both = f"{statistics.median(two):,.0f}" if two else "-"
+        spread = f"{min(one):,.0f} to {max(one):,.0f}"
+        print(f"| {title} | {statistics.median(one):,.0f} | {spread} | {cpu:.2f} | {both} | {ratio:.2f} |")
+
+
+if __name__ == "__main__":
+    main()
