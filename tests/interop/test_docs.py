@@ -12,7 +12,7 @@ import subprocess
 import sys
 
 import pytest
-from blocks import blocks, documents
+from blocks import FENCE, blocks, documents
 from places import need
 from program import REPOSITORY, binary
 
@@ -81,7 +81,8 @@ def test_every_command_and_program_in_a_document_works(checkout, surroundings, d
 
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_every_link_to_a_file_leads_somewhere(document):
-    for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", document.read_text()):
+    prose = FENCE.sub("", document.read_text())
+    for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", prose):
         if "://" not in target and not target.startswith("mailto:"):
             assert (document.parent / target).exists(), f"{document.name} links to {target}"
 
