@@ -2,6 +2,8 @@
 
 mod check;
 mod demo;
+#[cfg(feature = "tch")]
+mod infer;
 mod network;
 mod plan;
 mod preprocess;
@@ -10,6 +12,8 @@ mod progress;
 mod run;
 mod schema;
 mod summary;
+#[cfg(feature = "tch")]
+mod train;
 
 use std::fmt::Write;
 use std::process::ExitCode;
@@ -34,6 +38,10 @@ enum Command {
     Preprocess(preprocess::Preprocess),
     Plan(plan::PlanCommand),
     Check(check::Check),
+    #[cfg(feature = "tch")]
+    Train(train::Train),
+    #[cfg(feature = "tch")]
+    Infer(infer::Infer),
     Schema(schema::Schema),
 }
 
@@ -63,6 +71,10 @@ impl Cli {
             Command::Preprocess(command) => command.run(printer),
             Command::Plan(command) => command.run(printer),
             Command::Check(command) => command.run(printer),
+            #[cfg(feature = "tch")]
+            Command::Train(command) => command.run(printer),
+            #[cfg(feature = "tch")]
+            Command::Infer(command) => command.run(printer),
             Command::Schema(command) => command.run(printer),
         }
     }

@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
 use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::geometry::{AxisOrder, Resolution, Window};
@@ -142,6 +143,17 @@ const COLUMN_NAMES: [&str; 5] = [
     "resolution_nm",
 ];
 
+/// What `text`, the contents of the file `file`, says, with the JSON path of what is wrong with it.
+pub(crate) fn from_json<T: DeserializeOwned>(text: &[u8], file: &Path) -> Result<T, ConfigError> {
+    let mut deserializer = serde_json::Deserializer::from_slice(text);
+    let value = serde_path_to_error::deserialize(&mut deserializer)
+        .map_err(|e| ConfigError::from_json(file, e))?;
+    deserializer
+        .end()
+        .map_err(|e| ConfigError::invalid(file, ".", e.to_string()))?;
+    Ok(value)
+}
+
 impl Config {
     /// Reads and validates the config file at `path`.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
@@ -154,12 +166,7 @@ impl Config {
 
     /// Parses and validates `text`, the contents of the file `file` (for messages).
     pub fn parse(text: &[u8], file: &Path) -> Result<Self, ConfigError> {
-        let mut deserializer = serde_json::Deserializer::from_slice(text);
-        let config: Config = serde_path_to_error::deserialize(&mut deserializer)
-            .map_err(|e| ConfigError::from_json(file, e))?;
-        deserializer
-            .end()
-            .map_err(|e| ConfigError::invalid(file, ".", e.to_string()))?;
+        let config: Self = from_json(text, file)?;
         config.validate(file)?;
         Ok(config)
     }

@@ -31,6 +31,8 @@ pub use layout::{ArrayLayout, Layout, ShardId, SplitLayout};
 pub use manifest::{
     ArrayEntry, BoxEntry, FileEntry, Manifest, SCHEMA_VERSION, ShardEntry, SourceEntry, SplitEntry,
 };
+#[cfg(feature = "tch")]
+pub(crate) use metadata::group_metadata;
 pub use output::Output;
 pub use reader::{Dataset, SampleArray, SplitReader};
 pub use receipt::{Receipt, SourceUse};

@@ -30,4 +30,6 @@ pub mod neuroglancer;
 pub mod plan;
 pub mod points;
 pub mod storage;
+#[cfg(feature = "tch")]
+pub mod trainer;
 pub mod volume;

@@ -10,11 +10,22 @@ use super::printer::Printer;
 
 /// Print the JSON Schema of the config
 #[derive(Debug, Args)]
-pub(super) struct Schema {}
+pub(super) struct Schema {
+    /// Of the config of `train`
+    #[cfg(feature = "tch")]
+    #[arg(long)]
+    train: bool,
+}
 
 impl Schema {
     pub(super) fn run(self, printer: Printer) -> Result<ExitCode, Failure> {
-        printer.result(format!("{:#}", Config::schema()));
+        let schema = Config::schema;
+        #[cfg(feature = "tch")]
+        let schema = match self.train {
+            true => pointshard::trainer::TrainConfig::schema,
+            false => schema,
+        };
+        printer.result(format!("{:#}", schema()));
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -28,7 +28,7 @@ pub enum ConfigError {
 }
 
 impl ConfigError {
-    pub(super) fn invalid(file: &Path, path: impl Into<String>, problem: String) -> Self {
+    pub(crate) fn invalid(file: &Path, path: impl Into<String>, problem: String) -> Self {
         Self::Invalid {
             file: file.to_owned(),
             path: path.into(),

@@ -49,7 +49,7 @@ pub(super) fn array_metadata(
 
 /// `zarr.json` of a group with the metadata of all its arrays inside (`consolidated_metadata`, as
 /// zarr-python writes it).
-pub(super) fn group_metadata(
+pub(crate) fn group_metadata(
     attributes: Map<String, Value>,
     arrays: Map<String, Value>,
 ) -> Result<Vec<u8>, DatasetError> {

@@ -93,6 +93,16 @@ pub enum LoaderError {
 }
 
 impl LoaderError {
+    /// Whether what was asked for cannot be, not what is there.
+    pub fn is_usage(&self) -> bool {
+        match self {
+            Self::NoSplit { .. } | Self::NoArray { .. } | Self::Array { .. } => true,
+            Self::Masks { .. } | Self::Option { .. } => true,
+            Self::Dataset(_) | Self::Sample { .. } => false,
+            Self::Threads(_) | Self::Panicked { .. } => false,
+        }
+    }
+
     pub(super) fn option(
         name: &'static str,
         found: impl Display,

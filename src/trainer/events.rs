@@ -19,7 +19,6 @@ use super::picture::Picture;
 /// An event file that is being written. What is not flushed is flushed when it is dropped, but errors of that are lost.
 #[derive(Debug)]
 pub struct EventFile {
-    path: PathBuf,
     file: BufWriter<File>,
 }
 
@@ -31,17 +30,13 @@ impl EventFile {
     /// If the folder or the file can't be made.
     pub fn create(folder: &Path) -> io::Result<Self> {
         fs::create_dir_all(folder)?;
-        let (path, file) = new_file(folder, since_epoch().as_secs())?;
-        let file = BufWriter::new(file);
-        let mut events = Self { path, file };
+        let (_, file) = new_file(folder, since_epoch().as_secs())?;
+        let mut events = Self {
+            file: BufWriter::new(file),
+        };
         events.write(Event::opening())?;
         events.flush()?;
         Ok(events)
-    }
-
-    /// Where the file is.
-    pub fn path(&self) -> &Path {
-        &self.path
     }
 
     /// Adds a number to the curve `tag`.
@@ -105,8 +100,11 @@ mod tests {
     use super::*;
 
     /// The records of a file and the messages in them, read as TensorBoard does.
-    fn events(file: &EventFile) -> Vec<Event> {
-        let bytes = fs::read(&file.path).unwrap();
+    /// What the one file in the folder holds.
+    fn events(folder: &Path) -> Vec<Event> {
+        let mut files = fs::read_dir(folder).unwrap();
+        let bytes = fs::read(files.next().unwrap().unwrap().path()).unwrap();
+        assert!(files.next().is_none());
         let records = record::read_all(&bytes);
         let decode = |record: Vec<u8>| Event::decode(record.as_slice()).unwrap();
         records.into_iter().map(decode).collect()
@@ -115,7 +113,8 @@ mod tests {
     #[test]
     fn a_file_begins_with_its_version_and_holds_what_was_added() {
         let folder = tempfile::tempdir().unwrap();
-        let mut file = EventFile::create(&folder.path().join("run")).unwrap();
+        let folder = folder.path().join("run");
+        let mut file = EventFile::create(&folder).unwrap();
         let picture = Picture {
             width: 2,
             height: 1,
@@ -124,7 +123,7 @@ mod tests {
         file.scalar(3, "loss/train", 0.25).unwrap();
         file.image(4, "val", &picture).unwrap();
         file.flush().unwrap();
-        let events = events(&file);
+        let events = events(&folder);
         assert_eq!(events.len(), 3);
         assert_eq!(events[0].file_version.as_deref(), Some("brain.Event:2"));
         assert!(events.iter().all(|event| event.wall_time > 1.6e9));
@@ -137,8 +136,8 @@ mod tests {
     #[test]
     fn the_opening_can_be_read_before_anything_is_flushed() {
         let folder = tempfile::tempdir().unwrap();
-        let file = EventFile::create(folder.path()).unwrap();
-        assert_eq!(events(&file).len(), 1);
+        let _file = EventFile::create(folder.path()).unwrap();
+        assert_eq!(events(folder.path()).len(), 1);
     }
 
     #[test]

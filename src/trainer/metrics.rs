@@ -1,7 +1,6 @@
 //! How well probabilities match targets: a [`Tally`] per channel counts voxels, [`Scores`] say what they amount to.
 //!
-//! Probabilities, targets and masks come in, batch by batch; tallies of parts of a dataset merge in any order to the
-//! same counts. What is held is a histogram of fixed size: Dice, IoU, precision and recall at the thresholds of the
+//! Probabilities, targets and masks come in, batch by batch, in any order. What is held is a histogram of fixed size: Dice, IoU, precision and recall at the thresholds of the
 //! curve, 0.5 among them, are exact, and average precision is that of probabilities rounded to three digits or more of
 //! the smaller of `p` and `1 - p`.
 
@@ -106,15 +105,6 @@ impl Tally {
         } else {
             self.not_finite += 1;
         }
-    }
-
-    /// Adds what another tally counted.
-    pub fn merge(&mut self, other: &Self) {
-        for (bin, of_other) in self.counts.iter_mut().zip(&other.counts) {
-            bin[0] += of_other[0];
-            bin[1] += of_other[1];
-        }
-        self.not_finite += other.not_finite;
     }
 
     /// What was counted so far, as scores.

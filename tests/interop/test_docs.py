@@ -15,12 +15,15 @@ import pytest
 from blocks import FENCE, blocks, documents
 from places import need
 from program import REPOSITORY, binary
+from training import trainer, trainer_is_there
 
 SHELLS = {"console", "bash", "sh"}
 LANGUAGES = SHELLS | {"python", "json", "text", "toml"}
 # Not run in here, because they build or install, or run these very tests; scripts must exist.
 NOT_RUN = re.compile(r"cargo (build|install|test|add)\b|(python3? -m )?pip install\b|git clone\b|cd pointshard\b")
 SCRIPTS = re.compile(r"(?:\./)?(tests/run|tests/bench/run|\.ci/run)\b")
+# These want the program with the feature tch.
+TRAINER = re.compile(r"pointshard (train|infer)\b|pointshard schema --train")
 CARGO_RUN = re.compile(r"\bcargo run --release (--locked |--quiet )*-- ")
 
 DOCUMENTS = [pytest.param(d, id=str(d.relative_to(REPOSITORY))) for d in documents()]
@@ -45,7 +48,8 @@ def surroundings(request, document):
     text = document.read_text()
     if "import torch" in text:
         need(importlib.util.find_spec("torch"), "torch", "pip install -r tests/interop/requirements-torch.txt")
-    path = os.pathsep.join([str(binary().parent), os.path.dirname(sys.executable), os.environ["PATH"]])
+    program = trainer() if TRAINER.search(text) and trainer_is_there() else binary()
+    path = os.pathsep.join([str(program.parent), os.path.dirname(sys.executable), os.environ["PATH"]])
     # More threads than that collapse where another process is busy.
     environment = {**os.environ, "PATH": path, "NO_COLOR": "1", "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
     if '"s3://' in text:
@@ -75,7 +79,7 @@ def test_every_command_and_program_in_a_document_works(checkout, surroundings, d
                 script = SCRIPTS.match(command)
                 if script:
                     assert os.access(REPOSITORY / script[1], os.X_OK), f"{where}: no {script[1]}"
-                elif not NOT_RUN.match(command):
+                elif not NOT_RUN.match(command) and (trainer_is_there() or not TRAINER.match(command)):
                     run(checkout, surroundings, CARGO_RUN.sub("pointshard ", command), code, where)
 
 

@@ -173,11 +173,11 @@ proptest! {
     }
 
     #[test]
-    fn merged_tallies_are_the_tally_of_all(voxels in voxels(), at in 0usize..300) {
+    fn batches_add_up_to_the_tally_of_all(voxels in voxels(), at in 0usize..300) {
         let (p, t): (Vec<_>, Vec<_>) = voxels.into_iter().unzip();
         let at = at.min(p.len());
-        let mut merged = tally(&p[at..], &t[at..]);
-        merged.merge(&tally(&p[..at], &t[..at]));
-        prop_assert_eq!(merged, tally(&p, &t));
+        let mut both = tally(&p[at..], &t[at..]);
+        both.add(&p[..at], &t[..at], None);
+        prop_assert_eq!(both, tally(&p, &t));
     }
 }

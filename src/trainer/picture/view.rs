@@ -14,8 +14,8 @@ pub struct View<'a> {
     pub shape: [usize; 3],
     /// Brightness, 0 to 1.
     pub image: &'a [f32],
-    /// Per channel: what is there. Positive is anything but 0.
-    pub targets: Vec<&'a [u8]>,
+    /// Per channel, where it is known: what is there. Positive is anything but 0.
+    pub targets: Vec<Option<&'a [u8]>>,
     /// Per channel: what is predicted.
     pub probabilities: Vec<&'a [f32]>,
     /// Per channel, where it has one: 0 where voxels don't count.
@@ -86,7 +86,9 @@ impl View<'_> {
 
     fn layers(&self) -> Vec<Layer> {
         let channels = 0..self.probabilities.len();
-        let of_channels = channels.flat_map(|c| [Layer::Target(c), Layer::Prediction(c)]);
+        let target = |c: usize| self.targets[c].map(|_| Layer::Target(c));
+        let of_channels =
+            channels.flat_map(|c| target(c).into_iter().chain([Layer::Prediction(c)]));
         [Layer::Image].into_iter().chain(of_channels).collect()
     }
 
@@ -131,7 +133,7 @@ impl View<'_> {
         let gray = paint::gray(self.image[at]);
         match layer {
             Layer::Image => gray,
-            Layer::Target(channel) if self.targets[channel][at] != 0 => {
+            Layer::Target(channel) if self.is_positive(channel, voxel) => {
                 paint::blend(gray, paint::TARGET, 0.35)
             }
             Layer::Target(_) => gray,
@@ -143,9 +145,13 @@ impl View<'_> {
         self.masks[channel].is_some_and(|mask| mask[self.index(voxel)] == 0.0)
     }
 
+    fn is_positive(&self, channel: usize, voxel: Voxel) -> bool {
+        self.targets[channel].is_some_and(|target| target[self.index(voxel)] != 0)
+    }
+
     /// Whether a place in a voxel of the target lies next to one that isn't. Windows' borders are no outline.
     fn is_outline(&self, channel: usize, voxel: Voxel, edges: Edges) -> bool {
-        let positive = |voxel: Voxel| self.targets[channel][self.index(voxel)] != 0;
+        let positive = |voxel: Voxel| self.is_positive(channel, voxel);
         let [_, height, width] = self.shape;
         let Voxel { section, y, x } = voxel;
         let outside = |y, x| !positive(Voxel { section, y, x });
@@ -211,7 +217,7 @@ mod tests {
         View {
             shape,
             image: &data.image,
-            targets: vec![&data.target],
+            targets: vec![Some(&data.target)],
             probabilities: vec![&data.probability],
             masks: vec![Some(&data.mask)],
             names: vec!["cleft".into()],
@@ -254,6 +260,17 @@ mod tests {
         let picture = view.picture();
         assert_eq!((picture.width, picture.height), (3 * 192 + 8, 3 * 192 + 8));
         assert_eq!(picture.rgb.len(), 3 * 584 * 584);
+    }
+
+    #[test]
+    fn a_channel_of_which_no_target_is_known_has_one_column() {
+        let data = data(1);
+        let view = View {
+            targets: vec![None],
+            ..view([1, 8, 8], &data)
+        };
+        assert_eq!(view.titles(), ["image", "cleft prediction"]);
+        assert_eq!(view.picture().width, 2 * 192 + 4);
     }
 
     #[test]
@@ -301,7 +318,7 @@ mod tests {
         let view = View {
             shape: [1, 1, 600],
             image: &image,
-            targets: vec![&target],
+            targets: vec![Some(&target)],
             probabilities: vec![&probability],
             masks: vec![None],
             names: vec![],

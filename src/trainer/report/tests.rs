@@ -115,7 +115,7 @@ fn a_view_becomes_a_picture_with_headings_and_its_sections() {
     let view = View {
         shape: [8, 1, 1],
         image: &image,
-        targets: vec![&target],
+        targets: vec![Some(&target)],
         probabilities: vec![&probability],
         masks: vec![None],
         names: vec!["cleft".into()],

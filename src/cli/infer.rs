@@ -1,0 +1,105 @@
+//! `pointshard infer`: predictions of a split, and what they are worth.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::atomic::AtomicU64;
+
+use clap::Args;
+use indicatif::HumanCount;
+use pointshard::dataset::Dataset;
+use pointshard::trainer::{InferOptions, Stored, TrainError, infer};
+
+use super::Failure;
+use super::printer::Printer;
+use super::train::{scores, set_threads};
+
+/// Predict a split with a trained network, and hold the predictions against its targets
+#[derive(Debug, Args)]
+pub(super) struct Infer {
+    /// The dataset's folder
+    dataset: PathBuf,
+    /// Weights that `train` saved (.safetensors), or any TorchScript module
+    #[arg(long, value_name = "FILE")]
+    model: PathBuf,
+    /// The split
+    #[arg(long, default_value = "val")]
+    split: String,
+    /// The array that the network sees; the one it was trained with, or the dataset's image, by default
+    #[arg(long, value_name = "ARRAY")]
+    image: Option<String>,
+    /// The arrays that predictions are held against, one per channel, separated by commas
+    #[arg(long, value_name = "ARRAYS", value_delimiter = ',')]
+    targets: Option<Vec<String>>,
+    /// Folder of the predictions; `predictions/` and the model's name in the dataset's folder by default
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Replace predictions that lie there
+    #[arg(long)]
+    force: bool,
+    /// What probabilities are stored as
+    #[arg(long, value_enum, default_value_t = Stored::Float32)]
+    dtype: Stored,
+    /// Compute here: cpu, cuda, cuda:N
+    #[arg(long, default_value = "cpu")]
+    device: String,
+    /// Samples at a time
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..))]
+    batch_size: u16,
+    /// Threads that read samples
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..))]
+    workers: u16,
+    /// Threads that libtorch computes with; all cores by default
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    threads: Option<u16>,
+}
+
+impl Infer {
+    pub(super) fn run(self, printer: Printer) -> Result<ExitCode, Failure> {
+        set_threads(self.threads);
+        let dataset = Dataset::open(&self.dataset).map_err(TrainError::from)?;
+        let folder = self
+            .out
+            .unwrap_or_else(|| self.dataset.join("predictions").join(name(&self.model)));
+        let options = InferOptions {
+            model: self.model,
+            split: self.split,
+            image: self.image,
+            targets: self.targets,
+            folder,
+            force: self.force,
+            batch_size: usize::from(self.batch_size),
+            workers: usize::from(self.workers),
+            device: self.device,
+            stored: self.dtype,
+        };
+        printer.note(format!(
+            "predicting {} of {} with {}",
+            options.split,
+            self.dataset.display(),
+            options.model.display()
+        ));
+        let done = AtomicU64::new(0);
+        let inferred = infer(&dataset, &options, &done)?;
+        let samples = HumanCount(inferred.evaluation.samples);
+        printer.result(format!(
+            "{samples} samples predicted: {}",
+            inferred.group.display()
+        ));
+        match inferred.evaluation.channels.is_empty() {
+            true => printer.result("no targets to hold the predictions against"),
+            false => printer.result(scores(&inferred.evaluation)),
+        }
+        printer.result(format!("report   {}", inferred.report.display()));
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// What predictions of the network in `file` are called: `best.safetensors` is in the folder of its run.
+fn name(file: &Path) -> PathBuf {
+    let stem = file.file_stem().unwrap_or("model".as_ref());
+    let run = file.parent().and_then(Path::file_name);
+    match run.filter(|_| ["best", "last", "model"].map(Some).contains(&stem.to_str())) {
+        Some(run) => Path::new(run).join(stem),
+        None => stem.into(),
+    }
+}

@@ -1,0 +1,197 @@
+//! Weights on disk: safetensors files whose tensors bear the names of PyTorch's `state_dict`, so that Python loads
+//! them by name. What they are weights of, and how far the training was, stands in the header under `pointshard`.
+//!
+//! `last.safetensors` holds the optimizer's state, too (names that begin with `optimizer.`): a training goes on from
+//! it as if nothing had happened. Files appear whole or not at all: temporary name, flush, rename.
+
+use std::collections::HashMap;
+use std::io::Write;
+use std::path::Path;
+
+use indexmap::IndexMap;
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use serde::{Deserialize, Serialize};
+use tch::{Device, Kind, Tensor};
+
+use super::config::TrainConfig;
+use super::error::TrainError;
+use super::model::Model;
+use super::optimizer::Optimizer;
+
+/// Version of the header's form.
+const VERSION: u32 = 1;
+const HEADER: &str = "pointshard";
+
+/// What weights belong to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Header {
+    version: u32,
+    /// The training's config.
+    pub config: TrainConfig,
+    /// Digest of the dataset's manifest.
+    pub dataset: String,
+    /// Steps that were made, those that were left out included.
+    pub step: u64,
+    /// Steps that moved weights.
+    pub optimizer_steps: u64,
+    /// The best validation so far.
+    pub best: Option<Best>,
+}
+
+/// The best validation of a training.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Best {
+    /// After this step.
+    pub step: u64,
+    /// Its loss.
+    pub loss: f64,
+}
+
+impl Header {
+    pub(super) fn new(config: &TrainConfig, dataset: &str, step: u64, best: Option<Best>) -> Self {
+        Self {
+            version: VERSION,
+            config: config.clone(),
+            dataset: dataset.to_owned(),
+            step,
+            optimizer_steps: 0,
+            best,
+        }
+    }
+}
+
+/// A file of weights.
+#[derive(Debug)]
+pub(super) struct Checkpoint {
+    pub header: Header,
+    tensors: IndexMap<String, Tensor>,
+}
+
+/// Writes `model` and, for a checkpoint to go on from, `optimizer` to `path`.
+pub(super) fn write(
+    path: &Path,
+    header: &Header,
+    model: &Model,
+    optimizer: Option<&Optimizer>,
+) -> Result<(), TrainError> {
+    let header = Header {
+        optimizer_steps: optimizer.map_or(0, Optimizer::steps),
+        ..header.clone()
+    };
+    let weights = model.weights().iter().map(|(n, w)| (n.clone(), w));
+    let state = optimizer.into_iter().flat_map(Optimizer::state);
+    let json = serde_json::to_string(&header).map_err(|e| TrainError::file(path, e.to_string()))?;
+    let header = HashMap::from([(HEADER.to_owned(), json)]);
+    write_tensors(path, weights.chain(state), Some(header))
+}
+
+/// Writes tensors by name to the safetensors file `path`.
+pub(super) fn write_tensors<'a>(
+    path: &Path,
+    tensors: impl Iterator<Item = (String, &'a Tensor)>,
+    header: Option<HashMap<String, String>>,
+) -> Result<(), TrainError> {
+    let mut stored = Vec::new();
+    for (name, tensor) in tensors {
+        let tensor = tensor.f_detach()?.f_to_device(Device::Cpu)?;
+        let tensor = tensor.f_to_kind(Kind::Float)?.f_contiguous()?;
+        let mut bytes = vec![0; tensor.numel() * 4];
+        tensor.f_copy_data_u8(&mut bytes, tensor.numel())?;
+        let shape: Vec<usize> = tensor.size().iter().map(|n| *n as usize).collect();
+        stored.push((name, shape, bytes));
+    }
+    let failed = |e: safetensors::SafeTensorError| TrainError::file(path, e.to_string());
+    let views = stored
+        .iter()
+        .map(|(name, shape, bytes)| Ok((name, TensorView::new(Dtype::F32, shape.clone(), bytes)?)));
+    let views = views.collect::<Result<Vec<_>, _>>().map_err(failed)?;
+    let bytes = safetensors::serialize(views, &header).map_err(failed)?;
+    write_whole(path, &bytes)
+}
+
+/// Writes the file `path` so that it appears whole or not at all.
+pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), TrainError> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let failed = || TrainError::io("write", path);
+    let mut file = tempfile::Builder::new()
+        .prefix(".part-")
+        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
+        .tempfile_in(folder)
+        .map_err(failed())?;
+    file.write_all(bytes).map_err(failed())?;
+    file.as_file().sync_all().map_err(failed())?;
+    file.persist(path).map_err(|e| failed()(e.error))?;
+    Ok(())
+}
+
+impl Checkpoint {
+    /// Reads the file `path`, as [`write`] made it.
+    pub(super) fn read(path: &Path) -> Result<Self, TrainError> {
+        let bytes = std::fs::read(path).map_err(TrainError::io("read", path))?;
+        let bad = |problem: String| {
+            TrainError::file(
+                path,
+                format!("{problem}; expected weights that `pointshard train` saved"),
+            )
+        };
+        let (_, metadata) = SafeTensors::read_metadata(&bytes)
+            .map_err(|e| bad(format!("no safetensors file ({e})")))?;
+        let header = metadata.metadata().as_ref().and_then(|m| m.get(HEADER));
+        let header = header.ok_or_else(|| bad(format!("its header has no `{HEADER}`")))?;
+        let header: Header = serde_json::from_str(header)
+            .map_err(|e| bad(format!("its header is not ours ({e})")))?;
+        if header.version != VERSION {
+            let found = header.version;
+            return Err(bad(format!(
+                "its version is {found}, this program reads {VERSION}"
+            )));
+        }
+        let file = SafeTensors::deserialize(&bytes).map_err(|e| bad(e.to_string()))?;
+        let mut tensors = IndexMap::new();
+        for (name, view) in file.tensors() {
+            if view.dtype() != Dtype::F32 {
+                return Err(bad(format!("{name} is not float32")));
+            }
+            let shape: Vec<i64> = view.shape().iter().map(|n| *n as i64).collect();
+            let tensor = Tensor::f_from_data_size(view.data(), &shape, Kind::Float)?;
+            tensors.insert(name, tensor);
+        }
+        Ok(Self { header, tensors })
+    }
+
+    /// The network with the weights, on `device`.
+    pub(super) fn model(&self, path: &Path, device: Device) -> Result<Model, TrainError> {
+        let config = &self.header.config.model;
+        if let Some((at, problem)) = config.problem() {
+            return Err(TrainError::file(path, format!("model.{at}: {problem}")));
+        }
+        let mut weights = IndexMap::new();
+        for (name, shape) in Model::names_and_shapes(config) {
+            match self.tensors.get(&name) {
+                Some(tensor) if tensor.size() == shape => {
+                    weights.insert(name, tensor.shallow_clone());
+                }
+                found => {
+                    let found = found.map_or("nothing".into(), |t| format!("{:?}", t.size()));
+                    let problem = format!("found {found} for {name}, expected {shape:?}");
+                    return Err(TrainError::file(path, problem));
+                }
+            }
+        }
+        Ok(Model::with_weights(config, weights, device)?)
+    }
+
+    /// The optimizer's state, on `device`.
+    pub(super) fn optimizer(&self, model: &Model, device: Device) -> Result<Optimizer, TrainError> {
+        let mut state = IndexMap::new();
+        for (name, tensor) in &self.tensors {
+            state.insert(name.clone(), tensor.f_to_device(device)?);
+        }
+        Ok(Optimizer::resume(
+            &self.header.config.optimizer,
+            self.header.optimizer_steps,
+            model.learnt().map(|(name, _)| name.to_owned()),
+            |name| state.swap_remove(name),
+        ))
+    }
+}

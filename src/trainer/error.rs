@@ -1,0 +1,113 @@
+//! Why a training or an inference cannot be done.
+
+use std::path::{Path, PathBuf};
+
+use tch::TchError;
+
+use crate::dataset::DatasetError;
+use crate::loader::LoaderError;
+
+/// Why a training or an inference cannot be done.
+#[derive(Debug, thiserror::Error)]
+pub enum TrainError {
+    /// The dataset cannot be used.
+    #[error(transparent)]
+    Dataset(#[from] DatasetError),
+    /// Batches cannot be made of the dataset.
+    #[error(transparent)]
+    Loader(#[from] LoaderError),
+    /// The config asks for what this machine or this dataset does not have.
+    #[error("at `{path}`: {problem}")]
+    Config {
+        /// JSON path of the value.
+        path: String,
+        /// What was found, and what was expected.
+        problem: String,
+    },
+    /// The run's folder holds another training.
+    #[error(
+        "{} holds another training: {difference}; give another folder with --out, or --force to begin anew",
+        folder.display()
+    )]
+    OtherRun {
+        /// The run's folder.
+        folder: PathBuf,
+        /// What differs.
+        difference: String,
+    },
+    /// A file of weights, or of a module, cannot be used.
+    #[error("{}: {problem}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What was found, and what was expected.
+        problem: String,
+    },
+    /// A file cannot be read or written.
+    #[error("cannot {doing} {}", path.display())]
+    Io {
+        /// `read` or `write`.
+        doing: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// libtorch could not compute something.
+    #[error("libtorch: {0}")]
+    Torch(String),
+}
+
+impl TrainError {
+    /// Whether the command or the config is at fault, not the work.
+    pub fn is_usage(&self) -> bool {
+        match self {
+            Self::Config { .. } | Self::OtherRun { .. } => true,
+            Self::Loader(e) => e.is_usage(),
+            _ => false,
+        }
+    }
+
+    pub(super) fn config(path: impl Into<String>, problem: impl Into<String>) -> Self {
+        Self::Config {
+            path: path.into(),
+            problem: problem.into(),
+        }
+    }
+
+    pub(super) fn file(path: &Path, problem: impl Into<String>) -> Self {
+        Self::File {
+            path: path.to_owned(),
+            problem: problem.into(),
+        }
+    }
+
+    pub(super) fn io(doing: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io {
+            doing,
+            path,
+            source,
+        }
+    }
+}
+
+impl From<TchError> for TrainError {
+    fn from(error: TchError) -> Self {
+        Self::Torch(without_frames(&error))
+    }
+}
+
+/// libtorch's message without the C++ frames below it.
+pub(super) fn without_frames(error: &TchError) -> String {
+    let text = match error {
+        TchError::Torch(text) => text.clone(),
+        other => other.to_string(),
+    };
+    let end = text.find("\nException raised from").unwrap_or(text.len());
+    let mut message = text[..end].trim().to_owned();
+    if message.contains("out of memory") {
+        message.push_str("; a smaller `batch_size`, `crop` or network takes less memory");
+    }
+    message
+}

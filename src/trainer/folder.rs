@@ -1,0 +1,124 @@
+//! A run's folder: what lies in it under which name, and whether a training may go on there.
+//!
+//! ```text
+//! RUN/last.safetensors    weights and the optimizer's state after the last validation: a training goes on from here
+//! RUN/best.safetensors    weights with the least validation loss
+//! RUN/model.pt            the best weights as a TorchScript module; written at the end
+//! RUN/metrics.jsonl       a JSON object per step and per validation
+//! RUN/events/             the same for TensorBoard
+//! RUN/report.html         curves and pictures; written at the end
+//! RUN/steps/N.safetensors all that went into and came out of step N, where that was asked for
+//! ```
+
+use std::path::{Path, PathBuf};
+
+use super::checkpoint::Checkpoint;
+use super::config::TrainConfig;
+use super::error::TrainError;
+
+/// A run's folder.
+#[derive(Clone, Debug)]
+pub(super) struct Folder {
+    root: PathBuf,
+}
+
+impl Folder {
+    /// The folder `root`, made where it is missing.
+    pub(super) fn open(root: &Path) -> Result<Self, TrainError> {
+        std::fs::create_dir_all(root).map_err(TrainError::io("make", root))?;
+        Ok(Self {
+            root: root.to_owned(),
+        })
+    }
+
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub(super) fn last(&self) -> PathBuf {
+        self.root.join("last.safetensors")
+    }
+
+    pub(super) fn best(&self) -> PathBuf {
+        self.root.join("best.safetensors")
+    }
+
+    pub(super) fn module(&self) -> PathBuf {
+        self.root.join("model.pt")
+    }
+
+    pub(super) fn report(&self) -> PathBuf {
+        self.root.join("report.html")
+    }
+
+    /// The file of what went into and came out of a step.
+    pub(super) fn step(&self, step: u64) -> Result<PathBuf, TrainError> {
+        let folder = self.root.join("steps");
+        std::fs::create_dir_all(&folder).map_err(TrainError::io("make", &folder))?;
+        Ok(folder.join(format!("{step}.safetensors")))
+    }
+
+    /// The checkpoint to go on from; None to begin. Refuses a folder that holds another training, unless `force`
+    /// says to forget it.
+    pub(super) fn checkpoint(
+        &self,
+        config: &TrainConfig,
+        dataset: &str,
+        force: bool,
+    ) -> Result<Option<Checkpoint>, TrainError> {
+        let files = [self.last(), self.best(), self.module(), self.report()];
+        if force {
+            let metrics = self.root.join(super::history::METRICS);
+            for file in files.iter().chain([&metrics]) {
+                match std::fs::remove_file(file) {
+                    Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                        return Err(TrainError::io("remove", file)(e));
+                    }
+                    _ => {}
+                }
+            }
+            let events = self.root.join("events");
+            if events.exists() {
+                std::fs::remove_dir_all(&events).map_err(TrainError::io("remove", &events))?;
+            }
+        }
+        if !self.last().exists() {
+            return Ok(None);
+        }
+        let checkpoint = Checkpoint::read(&self.last())?;
+        let difference = match checkpoint.header.dataset == dataset {
+            false => Some("its dataset has changed".to_owned()),
+            true => difference(&checkpoint.header.config, config),
+        };
+        match difference {
+            None => Ok(Some(checkpoint)),
+            Some(difference) => Err(TrainError::OtherRun {
+                folder: self.root.clone(),
+                difference,
+            }),
+        }
+    }
+}
+
+/// What a training may be resumed with other values of: how long, where and how fast.
+const MAY_DIFFER: [&str; 4] = ["steps", "workers", "prefetch", "device"];
+
+/// The first key whose values differ so that it is another training.
+fn difference(was: &TrainConfig, is: &TrainConfig) -> Option<String> {
+    let keys = |config: &TrainConfig| match serde_json::to_value(config) {
+        Ok(serde_json::Value::Object(keys)) => keys,
+        _ => serde_json::Map::new(),
+    };
+    let (was, is) = (keys(was), keys(is));
+    let all = was.keys().chain(is.keys());
+    let mut differing =
+        all.filter(|k| !MAY_DIFFER.contains(&k.as_str()) && was.get(*k) != is.get(*k));
+    let key = differing.next()?;
+    let shown =
+        |value: Option<&serde_json::Value>| value.map_or("nothing".into(), |v| v.to_string());
+    Some(format!(
+        "its `{key}` is {}, the config's is {}",
+        shown(was.get(key)),
+        shown(is.get(key))
+    ))
+}

@@ -1,0 +1,439 @@
+//! The loss of the two-channel regime, exact in its rules.
+//!
+//! Per channel: binary cross-entropy with logits, element-wise; with class balance, times the weight of the element's
+//! class; times the mask; then the sum, or the sum divided by `max(mask elements that are not 0, elements *
+//! mean_reduction_clip)`. Channels are added, or averaged by weights. All of it runs on the device without waiting
+//! for it: no value is looked at here.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tch::{Kind, Reduction as Elements, TchError, Tensor};
+
+/// What is minimised.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct LossConfig {
+    /// Whether ones and zeros of a channel are weighted against each other: ones by the share of zeros among the
+    /// elements that count in the batch, zeros by the share of ones, both clipped to `balance_clip`.
+    pub balance: bool,
+    /// The weights of balanced classes lie between this and 1 minus this.
+    #[schemars(range(min = 0, max = 0.5))]
+    pub balance_clip: f64,
+    /// What becomes of the elements' losses.
+    pub reduction: Reduction,
+    /// With `mean`: the sum is divided by no less than this fraction of all elements, so that a batch that is nearly
+    /// all masked out does not weigh like a full one.
+    #[schemars(range(min = 0, max = 1))]
+    pub mean_reduction_clip: f64,
+    /// Outer voxels of every window that do not count, x y z, on either side.
+    pub crop_pad: [u32; 3],
+    /// Whether voxels where the image is 0, that is without data, do not count.
+    pub mask_on_zeros: bool,
+    /// Weight of each channel in their average; added up without it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub channel_weights: Option<Vec<f64>>,
+}
+
+impl Default for LossConfig {
+    fn default() -> Self {
+        Self {
+            balance: false,
+            balance_clip: 0.1,
+            reduction: Reduction::Mean,
+            mean_reduction_clip: 0.1,
+            crop_pad: [0; 3],
+            mask_on_zeros: false,
+            channel_weights: None,
+        }
+    }
+}
+
+/// What becomes of the elements' losses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Reduction {
+    /// They are added up.
+    Sum,
+    /// They are averaged over those that count.
+    #[default]
+    Mean,
+}
+
+impl LossConfig {
+    pub(super) fn problem(&self, targets: usize) -> Option<(String, String)> {
+        let wrong = |path: &str, problem: String| Some((path.to_owned(), problem));
+        if !(0.0..=0.5).contains(&self.balance_clip) {
+            let found = self.balance_clip;
+            return wrong(
+                "balance_clip",
+                format!("found {found}, expected a number from 0 to 0.5"),
+            );
+        }
+        if !(0.0..=1.0).contains(&self.mean_reduction_clip) {
+            let found = self.mean_reduction_clip;
+            return wrong(
+                "mean_reduction_clip",
+                format!("found {found}, expected a number from 0 to 1"),
+            );
+        }
+        if let Some(weights) = &self.channel_weights {
+            let usable = weights.iter().all(|w| w.is_finite() && *w >= 0.0)
+                && weights.iter().sum::<f64>() > 0.0;
+            if weights.len() != targets || !usable {
+                return wrong(
+                    "channel_weights",
+                    format!(
+                        "found {weights:?}, expected {targets} weight(s), one per target, none below 0 and not all 0"
+                    ),
+                );
+            }
+        }
+        None
+    }
+}
+
+/// The loss, ready for windows of one shape on one device.
+#[derive(Debug)]
+pub(super) struct Loss {
+    config: LossConfig,
+    /// 1 inside, 0 in the outer voxels; `[z, y, x]`. None where all count.
+    inside: Option<Tensor>,
+}
+
+/// A loss with its parts.
+#[derive(Debug)]
+pub(super) struct LossValue {
+    /// What is minimised.
+    pub total: Tensor,
+    /// Of each channel, before they are combined.
+    pub channels: Vec<Tensor>,
+    /// Of each channel, for the best that a constant prediction could reach: `[2]`, the factors of `-ln p` and of
+    /// `-ln (1 - p)` in the loss that a prediction of `p` everywhere has.
+    pub constants: Vec<Tensor>,
+    /// What counted and how much, in the shape of the logits.
+    pub mask: Tensor,
+}
+
+impl Loss {
+    /// For windows of `[z, y, x]` voxels.
+    pub(super) fn new(
+        config: &LossConfig,
+        window: [i64; 3],
+        device: tch::Device,
+    ) -> Result<Self, TchError> {
+        let [x, y, z] = config.crop_pad.map(i64::from);
+        let inside = match [z, y, x] {
+            [0, 0, 0] => None,
+            pads => {
+                let mask = Tensor::f_zeros(window, (Kind::Float, device))?;
+                let mut inner = mask.shallow_clone();
+                for (d, (pad, n)) in pads.into_iter().zip(window).enumerate() {
+                    inner = inner.f_narrow(d as i64, pad.min(n), (n - 2 * pad).max(0))?;
+                }
+                let _ = inner.f_fill_(1.0)?;
+                Some(mask)
+            }
+        };
+        Ok(Self {
+            config: config.clone(),
+            inside,
+        })
+    }
+
+    /// Of `logits` `[batch, channel, z, y, x]` against `targets` of that shape, 0 or 1. `masks` is of that shape, too,
+    /// `image` is what the network saw, `[batch, image channel, z, y, x]`.
+    pub(super) fn of(
+        &self,
+        logits: &Tensor,
+        image: &Tensor,
+        targets: &Tensor,
+        masks: Option<&Tensor>,
+    ) -> Result<LossValue, TchError> {
+        let logits = logits.f_to_kind(Kind::Float)?;
+        let targets = targets.f_to_kind(Kind::Float)?;
+        let mut mask = match masks {
+            Some(masks) => masks.f_to_kind(Kind::Float)?,
+            None => targets.f_ones_like()?,
+        };
+        if let Some(inside) = &self.inside {
+            mask = mask.f_mul(inside)?;
+        }
+        if self.config.mask_on_zeros {
+            // A voxel of several image channels is without data where all of them are 0.
+            let data = image.f_ne(0.0)?.f_any_dim(1, true)?;
+            mask = mask.f_mul(&data.f_to_kind(Kind::Float)?)?;
+        }
+        let elements = logits.f_binary_cross_entropy_with_logits(
+            &targets,
+            None::<&Tensor>,
+            None::<&Tensor>,
+            Elements::None,
+        )?;
+        let (mut channels, mut constants) = (Vec::new(), Vec::new());
+        for c in 0..logits.size5()?.1 {
+            let of = |t: &Tensor| t.f_select(1, c);
+            let (loss, constant) = self.channel(&of(&elements)?, &of(&targets)?, &of(&mask)?)?;
+            channels.push(loss);
+            constants.push(constant);
+        }
+        let total = self.combine(&channels)?;
+        Ok(LossValue {
+            total,
+            channels,
+            constants,
+            mask,
+        })
+    }
+
+    fn channel(
+        &self,
+        elements: &Tensor,
+        targets: &Tensor,
+        mask: &Tensor,
+    ) -> Result<(Tensor, Tensor), TchError> {
+        let weights = match self.config.balance {
+            true => self.balanced(targets, mask)?.f_mul(mask)?,
+            false => mask.shallow_clone(),
+        };
+        let sum = elements.f_mul(&weights)?.f_sum(Kind::Float)?;
+        let ones = targets.f_mul(&weights)?.f_sum(Kind::Float)?;
+        let zeros = weights.f_sum(Kind::Float)?.f_sub(&ones)?;
+        let constant = Tensor::f_stack(&[ones, zeros], 0)?.f_detach()?;
+        match self.config.reduction {
+            Reduction::Sum => Ok((sum, constant)),
+            Reduction::Mean => {
+                let least = targets.numel() as f64 * self.config.mean_reduction_clip;
+                let counted = mask.f_count_nonzero(None)?.f_to_kind(Kind::Float)?;
+                // Where nothing counts, and nothing must: 0, not 0 / 0.
+                let divisor = counted.f_clamp_min(least.max(f64::from(f32::MIN_POSITIVE)))?;
+                Ok((sum.f_div(&divisor)?, constant.f_div(&divisor)?))
+            }
+        }
+    }
+
+    /// The weight of every element's class.
+    fn balanced(&self, targets: &Tensor, mask: &Tensor) -> Result<Tensor, TchError> {
+        let counts = mask.f_ne(0.0)?.f_to_kind(Kind::Float)?;
+        let ones = targets.f_mul(&counts)?.f_sum(Kind::Float)?;
+        let all = counts.f_sum(Kind::Float)?.f_clamp_min(1.0)?;
+        let share_of_ones = ones.f_div(&all)?;
+        let share_of_zeros = share_of_ones.f_neg()?.f_add_scalar(1.0)?;
+        let clip = self.config.balance_clip;
+        let of_ones = share_of_zeros.f_clamp(clip, 1.0 - clip)?;
+        let of_zeros = share_of_ones.f_clamp(clip, 1.0 - clip)?;
+        let zeros = targets.f_neg()?.f_add_scalar(1.0)?;
+        (targets.f_mul(&of_ones)?).f_add(&zeros.f_mul(&of_zeros)?)
+    }
+
+    fn combine(&self, channels: &[Tensor]) -> Result<Tensor, TchError> {
+        let losses = Tensor::f_stack(channels, 0)?;
+        match &self.config.channel_weights {
+            None => losses.f_sum(Kind::Float),
+            Some(weights) => {
+                let all: f64 = weights.iter().sum();
+                let shares: Vec<f32> = weights.iter().map(|w| (w / all) as f32).collect();
+                let shares = Tensor::f_from_slice(&shares)?.f_to_device(losses.device())?;
+                losses.f_mul(&shares)?.f_sum(Kind::Float)
+            }
+        }
+    }
+}
+
+/// The least loss that a constant prediction could reach, given the summed [`LossValue::constants`] of a channel
+/// over batches, divided by their number.
+pub(super) fn constant_loss([ones, zeros]: [f64; 2]) -> f64 {
+    let p = ones / (ones + zeros);
+    let part = |n: f64, p: f64| if n > 0.0 { -n * p.ln() } else { 0.0 };
+    part(ones, p) + part(zeros, 1.0 - p)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ONE: [i64; 5] = [1, 1, 1, 1, 4];
+
+    fn tensor(values: &[f32], shape: [i64; 5]) -> Tensor {
+        Tensor::from_slice(values).reshape(shape)
+    }
+
+    fn value(config: &LossConfig, logits: &[f32], targets: &[f32], mask: Option<&[f32]>) -> f64 {
+        let loss = Loss::new(config, [1, 1, 4], tch::Device::Cpu).unwrap();
+        let mask = mask.map(|m| tensor(m, ONE));
+        let (logits, targets) = (tensor(logits, ONE), tensor(targets, ONE));
+        let image = logits.ones_like();
+        let loss = loss.of(&logits, &image, &targets, mask.as_ref()).unwrap();
+        loss.total.double_value(&[])
+    }
+
+    fn config(reduction: Reduction) -> LossConfig {
+        LossConfig {
+            reduction,
+            ..LossConfig::default()
+        }
+    }
+
+    /// Cross-entropy of the logit `x` where the target is `t`.
+    fn bce(x: f64, t: f64) -> f64 {
+        let p = 1.0 / (1.0 + (-x).exp());
+        -(t * p.ln() + (1.0 - t) * (1.0 - p).ln())
+    }
+
+    fn close(found: f64, expected: f64) {
+        let tolerance = 1e-6 * expected.abs().max(1e-6);
+        assert!(
+            (found - expected).abs() <= tolerance,
+            "{found}, expected {expected}"
+        );
+    }
+
+    const LOGITS: [f32; 4] = [2.0, -1.0, 0.5, 3.0];
+    const TARGETS: [f32; 4] = [1.0, 0.0, 0.0, 1.0];
+
+    fn elements() -> [f64; 4] {
+        std::array::from_fn(|i| bce(f64::from(LOGITS[i]), f64::from(TARGETS[i])))
+    }
+
+    #[test]
+    fn a_sum_is_of_all_elements() {
+        let found = value(&config(Reduction::Sum), &LOGITS, &TARGETS, None);
+        close(found, elements().iter().sum());
+    }
+
+    #[test]
+    fn a_mean_is_over_elements_that_count() {
+        let mask = [1.0, 0.0, 1.0, 0.0];
+        let found = value(&config(Reduction::Mean), &LOGITS, &TARGETS, Some(&mask));
+        close(found, (elements()[0] + elements()[2]) / 2.0);
+    }
+
+    #[test]
+    fn a_mean_over_few_elements_is_divided_by_the_clip() {
+        let clipped = LossConfig {
+            mean_reduction_clip: 0.5,
+            ..config(Reduction::Mean)
+        };
+        let mask = [0.0, 0.0, 1.0, 0.0];
+        let found = value(&clipped, &LOGITS, &TARGETS, Some(&mask));
+        close(found, elements()[2] / 2.0);
+    }
+
+    #[test]
+    fn a_mask_of_fractions_weighs_and_counts_as_one() {
+        let mask = [0.5, 0.0, 1.0, 0.0];
+        let found = value(&config(Reduction::Mean), &LOGITS, &TARGETS, Some(&mask));
+        close(found, (0.5 * elements()[0] + elements()[2]) / 2.0);
+    }
+
+    #[test]
+    fn a_batch_that_is_all_masked_out_has_no_loss() {
+        for balance in [false, true] {
+            for mean_reduction_clip in [0.0, 0.1] {
+                let config = LossConfig {
+                    balance,
+                    mean_reduction_clip,
+                    ..LossConfig::default()
+                };
+                assert_eq!(value(&config, &LOGITS, &TARGETS, Some(&[0.0; 4])), 0.0);
+            }
+        }
+    }
+
+    #[test]
+    fn balance_weighs_ones_by_the_share_of_zeros_under_the_mask() {
+        let balanced = LossConfig {
+            balance: true,
+            ..config(Reduction::Sum)
+        };
+        // One 1 and two 0s count.
+        let mask = [1.0, 1.0, 1.0, 0.0];
+        let found = value(&balanced, &LOGITS, &TARGETS, Some(&mask));
+        let e = elements();
+        close(found, 2.0 / 3.0 * e[0] + 1.0 / 3.0 * (e[1] + e[2]));
+    }
+
+    #[test]
+    fn weights_of_classes_are_clipped() {
+        let balanced = LossConfig {
+            balance: true,
+            ..config(Reduction::Sum)
+        };
+        let found = value(&balanced, &LOGITS, &[0.0; 4], None);
+        let e: f64 = LOGITS.iter().map(|x| bce(f64::from(*x), 0.0)).sum();
+        close(found, 0.1 * e);
+        let found = value(&balanced, &LOGITS, &[1.0; 4], None);
+        let e: f64 = LOGITS.iter().map(|x| bce(f64::from(*x), 1.0)).sum();
+        close(found, 0.1 * e);
+    }
+
+    #[test]
+    fn outer_voxels_do_not_count() {
+        let padded = LossConfig {
+            crop_pad: [1, 0, 0],
+            ..config(Reduction::Sum)
+        };
+        let found = value(&padded, &LOGITS, &TARGETS, None);
+        close(found, elements()[1] + elements()[2]);
+        let nothing = LossConfig {
+            crop_pad: [3, 0, 0],
+            ..config(Reduction::Sum)
+        };
+        assert_eq!(value(&nothing, &LOGITS, &TARGETS, None), 0.0);
+    }
+
+    #[test]
+    fn voxels_without_data_do_not_count_where_the_config_says_so() {
+        let config = LossConfig {
+            mask_on_zeros: true,
+            ..config(Reduction::Sum)
+        };
+        let loss = Loss::new(&config, [1, 1, 4], tch::Device::Cpu).unwrap();
+        let (logits, targets) = (tensor(&LOGITS, ONE), tensor(&TARGETS, ONE));
+        let image = tensor(&[0.0, 0.2, 0.0, 1.0], ONE);
+        let found = loss.of(&logits, &image, &targets, None).unwrap();
+        close(found.total.double_value(&[]), elements()[1] + elements()[3]);
+    }
+
+    #[test]
+    fn channels_are_added_or_averaged_by_weight() {
+        let shape = [1, 2, 1, 1, 2];
+        let (logits, targets) = (tensor(&LOGITS, shape), tensor(&TARGETS, shape));
+        let e = elements();
+        let (first, second) = (e[0] + e[1], e[2] + e[3]);
+        for (channel_weights, expected) in [
+            (None, first + second),
+            (Some(vec![3.0, 1.0]), 0.75 * first + 0.25 * second),
+        ] {
+            let config = LossConfig {
+                channel_weights,
+                ..config(Reduction::Sum)
+            };
+            let loss = Loss::new(&config, [1, 1, 2], tch::Device::Cpu).unwrap();
+            let found = loss
+                .of(&logits, &logits.ones_like(), &targets, None)
+                .unwrap();
+            close(found.total.double_value(&[]), expected);
+        }
+    }
+
+    #[test]
+    fn no_constant_prediction_is_better_than_the_constant_loss() {
+        let balanced = LossConfig {
+            balance: true,
+            balance_clip: 0.3,
+            ..config(Reduction::Mean)
+        };
+        let loss = Loss::new(&balanced, [1, 1, 4], tch::Device::Cpu).unwrap();
+        let targets = tensor(&[1.0, 0.0, 0.0, 0.0], ONE);
+        let at = |logit: f64| {
+            let logits = targets.ones_like() * logit;
+            loss.of(&logits, &logits.ones_like(), &targets, None)
+                .unwrap()
+        };
+        let constants = &at(0.0).constants[0];
+        let least = constant_loss([constants.double_value(&[0]), constants.double_value(&[1])]);
+        let tried = (-400..400).map(|i| at(f64::from(i) / 100.0).total.double_value(&[]));
+        let best = tried.fold(f64::INFINITY, f64::min);
+        assert!((best - least).abs() < 1e-5, "{best}, expected {least}");
+    }
+}

@@ -1,0 +1,181 @@
+"""`pointshard infer`: our weights and anybody's TorchScript; predictions, scores, refusals."""
+
+import json
+import os
+import shutil
+
+import numpy as np
+import pytest
+import xarray
+import zarr
+from training import MODEL, TARGETS, make_dataset, run, train_config
+
+torch = pytest.importorskip("torch")
+
+import regime  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def dataset(shared, tmp_path_factory):
+    return make_dataset(tmp_path_factory.mktemp("infer"))
+
+
+@pytest.fixture(scope="module", params=["instance", "batch"])
+def trained(request, dataset, tmp_path_factory):
+    """The folder of a finished run. Not to be changed."""
+    folder = tmp_path_factory.mktemp("trained")
+    model = {**MODEL, "norm": request.param, "skip": "concat"}
+    config = train_config(folder, model=model, steps=3)
+    run("train", dataset, "--config", config, "--out", folder / "run")
+    return folder / "run"
+
+
+def images(dataset, split="val"):
+    img = zarr.open_group(dataset / f"{split}.zarr", mode="r")["img"][:]
+    return torch.from_numpy(img).float() / 255
+
+
+def predicted(folder, split="val"):
+    return zarr.open_group(folder / f"{split}.zarr", mode="r")["probability"][:]
+
+
+def test_predictions_are_those_of_the_weights_in_pytorch(dataset, trained, tmp_path):
+    run("infer", dataset, "--model", trained / "best.safetensors", "--out", tmp_path / "p")
+    model = regime.weights_of(trained / "best.safetensors")
+    with torch.no_grad():
+        expected = torch.sigmoid(model(images(dataset))).numpy()
+    found = predicted(tmp_path / "p")
+    assert found.dtype == np.float32 and found.shape == expected.shape
+    assert np.abs(found - expected).max() < 1e-5
+
+
+def test_the_module_opens_in_python_and_takes_other_windows(dataset, trained):
+    module = torch.jit.load(str(trained / "model.pt"), map_location="cpu")
+    model = regime.weights_of(trained / "best.safetensors")
+    whole = images(dataset)
+    with torch.no_grad():
+        for image in (whole, whole[:1], whole[:2, :, :6, :16, :20]):
+            expected = model(image)
+            error = (module(image) - expected).abs().max() / expected.abs().max()
+            assert error < 1e-5
+
+
+def test_our_module_and_our_weights_predict_the_same(dataset, trained, tmp_path):
+    for name in ("best.safetensors", "model.pt"):
+        run("infer", dataset, "--model", trained / name, "--out", tmp_path / name, "--split", "train")
+    found, expected = predicted(tmp_path / "model.pt", "train"), predicted(tmp_path / "best.safetensors", "train")
+    assert np.abs(found - expected).max() < 1e-6
+
+
+class Foreign(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = torch.nn.Conv3d(1, 2, 3, padding=1)
+
+    def forward(self, image):
+        return self.conv(image) * 3
+
+
+def test_any_torchscript_of_python_predicts_to_the_last_bit(dataset, tmp_path):
+    torch.manual_seed(1)
+    torch.set_num_threads(1)
+    module = torch.jit.script(Foreign().eval())
+    module.save(str(tmp_path / "foreign.pt"))
+    run("infer", dataset, "--model", tmp_path / "foreign.pt", "--out", tmp_path / "p", "--batch-size", 9)
+    with torch.no_grad():
+        expected = torch.sigmoid(module(images(dataset))).numpy()
+    assert np.array_equal(predicted(tmp_path / "p"), expected)
+    scores = json.loads((tmp_path / "p/val.json").read_text())
+    assert list(scores["channels"]) == TARGETS
+
+
+def average_precision(probabilities, targets):
+    order = np.argsort(-probabilities, kind="stable")
+    p, t = probabilities[order], targets[order]
+    last = np.flatnonzero(np.append(np.diff(p) != 0, True))
+    hits = np.cumsum(t)[last]
+    precision, recall = hits / (last + 1), hits / t.sum()
+    return float((np.diff(recall, prepend=0) * precision).sum())
+
+
+def test_scores_are_those_that_numpy_computes(dataset, trained, tmp_path):
+    run("infer", dataset, "--model", trained / "best.safetensors", "--out", tmp_path / "p")
+    scores = json.loads((tmp_path / "p/val.json").read_text())
+    group, probabilities = zarr.open_group(dataset / "val.zarr", mode="r"), predicted(tmp_path / "p")
+    for c, name in enumerate(TARGETS):
+        target = group[name][:, 0] != 0
+        mask = group[f"{name}_mask"][:, 0] != 0 if f"{name}_mask" in group else np.ones_like(target)
+        p, t = probabilities[:, c][mask], target[mask]
+        found = scores["channels"][name]
+        assert (found["voxels"], found["positives"]) == (t.size, t.sum())
+        yes = p >= 0.5
+        if yes.any():
+            assert found["dice"] == pytest.approx(2 * (yes & t).sum() / (yes.sum() + t.sum()), abs=1e-6)
+            assert found["iou"] == pytest.approx((yes & t).sum() / (yes | t).sum(), abs=1e-6)
+        assert found["average_precision"] == pytest.approx(average_precision(p, t), abs=1e-3)
+        for point in found["curve"]:
+            yes = p >= np.float32(point["threshold"])
+            assert point["recall"] == pytest.approx((yes & t).sum() / t.sum(), abs=1e-4)
+
+
+def test_predictions_open_beside_the_samples(dataset, trained, tmp_path):
+    run("infer", dataset, "--model", trained / "best.safetensors", "--out", tmp_path / "p")
+    run("infer", dataset, "--model", trained / "best.safetensors", "--out", tmp_path / "bytes", "--dtype", "uint8")
+    samples = xarray.open_zarr(dataset / "val.zarr")
+    exact = xarray.open_zarr(tmp_path / "p/val.zarr").probability
+    assert exact.dims == ("sample", "channel", "z", "y", "x")
+    assert exact.sizes["sample"] == samples.sizes["sample"]
+    assert exact.attrs["channels"] == TARGETS
+    small = xarray.open_zarr(tmp_path / "bytes/val.zarr").probability
+    assert zarr.open_group(tmp_path / "bytes/val.zarr", mode="r")["probability"].dtype == np.uint8
+    assert float(abs(small - exact).max()) <= 0.5 / 255 + 1e-6
+
+
+def test_predictions_are_replaced_only_by_force(dataset, trained, tmp_path):
+    command = ["infer", dataset, "--model", trained / "best.safetensors", "--out", tmp_path / "p"]
+    run(*command)
+    message = run(*command, "--quiet", code=2).stderr
+    assert "--force" in message and "val.zarr" in message
+    run(*command, "--force")
+    assert {p.name for p in (tmp_path / "p").iterdir()} == {"val.zarr", "val.json", "val.html"}
+
+
+def test_a_network_of_other_channels_predicts_without_scores(dataset, tmp_path):
+    class Three(torch.nn.Module):
+        def forward(self, image):
+            return torch.cat([image, image, image], 1)
+
+    torch.jit.script(Three()).save(str(tmp_path / "three.pt"))
+    done = run("infer", dataset, "--model", tmp_path / "three.pt", "--out", tmp_path / "p")
+    assert "no targets" in done.stdout
+    assert predicted(tmp_path / "p").shape[1] == 3
+    given = ["--targets", ",".join(TARGETS), "--out", tmp_path / "q"]
+    message = run("infer", dataset, "--model", tmp_path / "three.pt", *given, "--quiet", code=2).stderr
+    assert "2 target" in message and "3 channel" in message
+
+
+def test_what_is_no_network_is_refused_by_name(dataset, trained, tmp_path):
+    (tmp_path / "noise.pt").write_bytes(os.urandom(1000))
+    (tmp_path / "noise.safetensors").write_bytes(os.urandom(1000))
+    shutil.copy(trained / "best.safetensors", tmp_path / "wrong.pt")
+    module = torch.jit.script(torch.nn.Conv3d(3, 2, 3))
+    module.save(str(tmp_path / "three_inputs.pt"))
+    torch.jit.script(torch.nn.Conv3d(1, 2, 3)).save(str(tmp_path / "smaller.pt"))
+    for name, expected in {
+        "missing.pt": "cannot read",
+        "noise.pt": "TorchScript",
+        "noise.safetensors": "pointshard train",
+        "wrong.pt": "TorchScript",
+        "three_inputs.pt": "does not take a window of 1 x 8 x 32 x 32",
+        "smaller.pt": "of the window's size",
+    }.items():
+        model = tmp_path / name
+        message = run("infer", dataset, "--model", model, "--out", tmp_path / "p", "--quiet", code=1).stderr
+        assert name in message and expected in message, message
+        assert message.count("error: ") == 1 and "frame #" not in message
+    assert not (tmp_path / "p").exists()
+
+
+def test_a_split_that_is_not_there_is_named(dataset, trained, tmp_path):
+    command = ["infer", dataset, "--model", trained / "best.safetensors", "--out", tmp_path / "p", "--split", "test"]
+    assert "test" in run(*command, "--quiet", code=2).stderr

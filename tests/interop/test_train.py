@@ -1,0 +1,285 @@
+"""`pointshard train`: what it leaves, that it goes on exactly, that it learns, what it refuses."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+
+import numpy as np
+import pytest
+from program import REPOSITORY, pointshard
+from training import MODEL, TARGETS, losses, make_dataset, metrics, run, train_config, trainer
+
+
+@pytest.fixture(scope="module")
+def dataset(shared, tmp_path_factory):
+    return make_dataset(tmp_path_factory.mktemp("train"))
+
+
+@pytest.fixture(scope="module")
+def trained(dataset, tmp_path_factory):
+    """A config, and the folder of its finished run. Not to be changed."""
+    folder = tmp_path_factory.mktemp("trained")
+    config = train_config(folder)
+    run("train", dataset, "--config", config, "--out", folder / "run")
+    return config, folder / "run"
+
+
+def test_a_run_leaves_weights_a_module_metrics_events_and_a_report(trained):
+    _, folder = trained
+    there = {p.name for p in folder.iterdir()}
+    assert there == {
+        "last.safetensors", "best.safetensors", "model.pt", "metrics.jsonl", "events", "report.html",
+    }  # fmt: skip
+
+
+def test_metrics_have_a_line_per_step_and_per_validation(trained):
+    _, folder = trained
+    lines = metrics(folder)
+    assert [line["step"] for line in lines if line["kind"] == "train"] == [1, 2, 3, 4, 5, 6]
+    validations = [line for line in lines if line["kind"] == "validation"]
+    assert [line["step"] for line in validations] == [3, 6]
+    for line in lines:
+        assert list(line["channels"]) == TARGETS
+        assert line["loss"] > 0
+    for line in validations:
+        assert line["samples"] == 9
+        for channel in line["channels"].values():
+            assert {"loss", "constant_loss", "dice", "iou", "average_precision", "curve"} <= set(channel)
+            assert 0 < channel["positives"] < channel["voxels"]
+
+
+def test_the_same_command_again_finds_nothing_to_do(dataset, trained, tmp_path):
+    config, folder = trained
+    copy = shutil.copytree(folder, tmp_path / "run")
+    done = run("train", dataset, "--config", config, "--out", copy)
+    assert "all 6 steps were made already" in done.stdout
+    assert losses(copy) == losses(folder)
+
+
+def test_the_same_config_makes_the_same_losses_whatever_the_workers(dataset, trained, tmp_path):
+    _, folder = trained
+    config = train_config(tmp_path, workers=5, prefetch=1)
+    run("train", dataset, "--config", config, "--out", tmp_path / "run")
+    assert losses(tmp_path / "run") == losses(folder)
+    other = train_config(tmp_path, seed=6)
+    run("train", dataset, "--config", other, "--out", tmp_path / "other")
+    assert losses(tmp_path / "other") != losses(folder)
+
+
+@pytest.mark.parametrize("rule", ["adam", "adamw", "radam"])
+def test_a_training_in_two_goes_makes_the_losses_of_one(dataset, tmp_path, rule):
+    changes = {
+        "optimizer": {"name": rule, "lr": 0.01},
+        "model": {**MODEL, "norm": "batch"},
+        "augmentation": {"flip": {"x": True}, "noise": 0.1},
+        "validation_interval": 7,
+        "steps": 14,
+    }
+    config = train_config(tmp_path, **changes)
+    run("train", dataset, "--config", config, "--out", tmp_path / "whole")
+    run("train", dataset, "--config", config, "--out", tmp_path / "parts", "--steps", 7)
+    done = run("train", dataset, "--config", config, "--out", tmp_path / "parts")
+    assert "7 steps (after step 7)" in done.stdout
+    assert losses(tmp_path / "parts") == losses(tmp_path / "whole")
+    for name in ("last.safetensors", "best.safetensors"):
+        assert (tmp_path / "parts" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_a_training_that_is_killed_goes_on_as_if_it_were_not(dataset, tmp_path):
+    config = train_config(tmp_path, steps=60, validation_interval=5)
+    run("train", dataset, "--config", config, "--out", tmp_path / "whole")
+    kills = 0
+    for lines in (8, 25, 44):
+        command = [trainer(), "train", dataset, "--config", config, "--out", tmp_path / "killed", "--quiet"]
+        process = subprocess.Popen([str(c) for c in command], env={**os.environ, "OMP_NUM_THREADS": "1"})
+        history = tmp_path / "killed/metrics.jsonl"
+        while process.poll() is None and not (history.exists() and history.read_text().count("\n") >= lines):
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+        kills += process.wait() == -signal.SIGKILL
+    assert kills >= 2
+    run("train", dataset, "--config", config, "--out", tmp_path / "killed")
+    assert losses(tmp_path / "killed") == losses(tmp_path / "whole")
+    left = {p.name for p in (tmp_path / "killed").iterdir()}
+    assert {n for n in left if not n.startswith(".part-")} == {p.name for p in (tmp_path / "whole").iterdir()}
+
+
+def test_another_training_in_the_same_folder_is_refused_and_forced(dataset, trained, tmp_path):
+    _, folder = trained
+    copy = shutil.copytree(folder, tmp_path / "run")
+    config = train_config(tmp_path, batch_size=2)
+    message = run("train", dataset, "--config", config, "--out", copy, code=2).stderr
+    assert "another training: its `batch_size` is 4, the config's is 2" in message and "--force" in message
+    assert losses(copy) == losses(folder)
+    run("train", dataset, "--config", config, "--out", copy, "--force")
+    assert metrics(copy)[0]["step"] == 1 and losses(copy) != losses(folder)
+
+
+def test_a_run_by_default_lies_in_the_dataset_which_stays_whole(dataset, tmp_path):
+    copy = shutil.copytree(dataset, tmp_path / "dataset")
+    config = train_config(tmp_path, name="small.json", steps=1)
+    run("train", copy, "--config", config)
+    assert (copy / "training/small/best.safetensors").exists()
+    run("infer", copy, "--model", copy / "training/small/best.safetensors")
+    assert (copy / "predictions/small/best/val.zarr").exists()
+    pointshard("check", copy)
+
+
+def test_tensorboard_reads_the_events(trained):
+    import events
+
+    _, folder = trained
+    curves = events.scalars(folder / "events")
+    lines = metrics(folder)
+    for tag, kind in (("loss/train", "train"), ("loss/val", "validation")):
+        expected = [(line["step"], line["loss"]) for line in lines if line["kind"] == kind]
+        assert [step for step, _ in curves[tag]] == [step for step, _ in expected]
+        assert np.allclose([v for _, v in curves[tag]], [v for _, v in expected], rtol=1e-6)
+    assert {f"dice/val/{target}" for target in TARGETS} <= set(curves)
+    pictures = events.pictures(folder / "events")
+    assert len(pictures) == 6
+    for shown in pictures.values():
+        assert [step for step, *_ in shown] == [3, 6]
+        assert all(png.startswith(b"\x89PNG") for *_, png in shown)
+
+
+def test_the_report_needs_nothing_but_itself(trained):
+    _, folder = trained
+    html = (folder / "report.html").read_text()
+    assert not re.search(r"""(src|href)\s*=\s*["'](?!data:|\#)""", html)
+    assert html.count("<svg") >= 5 and html.count("data:image/png;base64,") >= 6
+    best = min((line for line in metrics(folder) if line["kind"] == "validation"), key=lambda line: line["loss"])
+    for name in TARGETS:
+        assert name in html and f"{best['channels'][name]['loss']:.4f}" in html
+
+
+def test_a_batch_with_too_little_in_it_is_left_out(dataset, tmp_path):
+    config = train_config(tmp_path, min_nonzero={"image": 0.95}, batch_size=1, steps=21, validation_interval=21)
+    run("train", dataset, "--config", config, "--out", tmp_path / "run")
+    lines = metrics(tmp_path / "run")
+    left_out = [line for line in lines if line["kind"] == "train" and line["loss"] is None]
+    assert 0 < len(left_out) < 21
+    import zarr
+
+    def thin(split):
+        img = zarr.open_group(dataset / f"{split}.zarr", mode="r")["img"][:]
+        return int(sum((sample != 0).mean() < 0.95 for sample in img))
+
+    assert len(left_out) == thin("train")
+    assert lines[-1]["samples_left_out"] == thin("val") > 0
+
+
+def test_the_constant_loss_is_that_of_the_share_of_ones(dataset, tmp_path):
+    config = train_config(tmp_path, steps=1, batch_size=9)
+    run("train", dataset, "--config", config, "--out", tmp_path / "run")
+    (line,) = [line for line in metrics(tmp_path / "run") if line["kind"] == "validation"]
+    import zarr
+
+    group = zarr.open_group(dataset / "val.zarr", mode="r")
+    for name in TARGETS:
+        target = group[name][:] != 0
+        mask = group[f"{name}_mask"][:] != 0 if f"{name}_mask" in group else np.ones_like(target)
+        p = target[mask].mean()
+        expected = -(p * np.log(p) + (1 - p) * np.log(1 - p))
+        assert line["channels"][name]["constant_loss"] == pytest.approx(expected, rel=1e-5)
+        assert line["channels"][name]["positives"] == target[mask].sum()
+        assert line["channels"][name]["voxels"] == mask.sum()
+
+
+def test_a_small_network_learns_both_channels(shared, tmp_path):
+    """Where there are cells, and which of them is presynaptic: better than who knows only how many voxels are ones."""
+    arrays = {
+        "img": {"layer": "img"},
+        "target_cell": {
+            "layer": "seg",
+            "data_resolution": [4.6, 4.6, 45.0],
+            "interpolation": "nearest",
+            "transform": "nonzero",
+        },
+        "target_label0": {"layer": "label0"},
+    }
+    dataset = make_dataset(tmp_path, arrays=arrays, window=[64, 64, 16], resolution=[9.2, 9.2, 45.0])
+    config = train_config(
+        tmp_path,
+        targets=["target_cell", "target_label0"],
+        model={
+            "feature_maps": [6, 12, 16],
+            "convolutions": 1,
+            "kernels": [[3, 3, 1], [3, 3, 3]],
+            "strides": [[2, 2, 1], [4, 4, 4]],
+        },
+        optimizer={"lr": 0.02},
+        loss={"mask_on_zeros": True},
+        augmentation={
+            "flip": {"x": True, "y": True, "z": True},
+            "transpose_xy": True,
+            "brightness": 0.1,
+            "contrast": 0.1,
+            "noise": 0.05,
+        },
+        steps=100,
+        validation_interval=20,
+        seed=1,
+    )
+    run("train", dataset, "--config", config, "--out", tmp_path / "run", threads=2)
+    best = min((line for line in metrics(tmp_path / "run") if line["kind"] == "validation"), key=lambda v: v["loss"])
+    cell, pre = best["channels"].values()
+    assert cell["loss"] < 0.75 * cell["constant_loss"], best
+    assert pre["loss"] < 0.95 * pre["constant_loss"], best
+
+
+@pytest.mark.parametrize(
+    "changes, expected",
+    [
+        ({"image": "imag"}, ["imag", "img"]),
+        ({"targets": ["img", "label"]}, ["label"]),
+        ({"targets": TARGETS[:1]}, ["model.out_channels", "1"]),
+        ({"model": {**MODEL, "in_channels": 3}}, ["model.in_channels", "found 3", "1 channel"]),
+        ({"model": {**MODEL, "strides": [[3, 2, 1]]}}, ["32 x 32 x 8", "multiple of 3 x 2 x 1"]),
+        ({"model": {**MODEL, "norm": "layer"}}, ["model.norm", "layer", "instance"]),
+        ({"optimizer": {"lr": -1}}, ["optimizer.lr", "-1"]),
+        ({"optimizer": {"lr": 0.1, "momentum": 1}}, ["momentum"]),
+        ({"device": "gpu"}, ["device", "gpu", "cuda:N"]),
+        ({"device": "cuda:7"}, ["device", "cuda:7"]),
+        ({"splits": {"train": "training"}}, ["training"]),
+        ({"crop": {"window": [64, 32, 8]}}, ["crop", "64"]),
+        ({"batch_size": 0}, ["batch_size", "at least 1"]),
+        ({"loss": {"channel_weights": [1]}}, ["loss.channel_weights", "2 weight"]),
+        ({"steps": None}, ["steps"]),
+    ],
+    ids=lambda value: str(value)[:40] if isinstance(value, dict) else None,
+)
+def test_a_config_that_cannot_be_meant_is_refused_by_name(dataset, tmp_path, changes, expected):
+    config = train_config(tmp_path, **changes)
+    message = run("train", dataset, "--config", config, "--out", tmp_path / "run", "--quiet", code=2).stderr
+    assert message.count("error: ") == 1
+    for text in expected:
+        assert text in message, message
+    assert not (tmp_path / "run/metrics.jsonl").exists()
+
+
+def test_a_checkpoint_that_was_cut_short_is_named(dataset, trained, tmp_path):
+    config, folder = trained
+    copy = shutil.copytree(folder, tmp_path / "run")
+    whole = (copy / "last.safetensors").read_bytes()
+    for cut in (0, 7, 100, len(whole) - 1):
+        (copy / "last.safetensors").write_bytes(whole[:cut])
+        message = run("train", dataset, "--config", config, "--out", copy, "--quiet", code=1).stderr
+        assert "last.safetensors" in message and "pointshard train" in message, message
+
+
+def test_the_page_on_training_lists_every_key_of_the_schema():
+    schema = json.loads(run("schema", "--train").stdout)
+    page = (REPOSITORY / "docs/train.md").read_text()
+    rooms = {"model": "model.", "loss": "loss.", "optimizer": "optimizer.", "min_nonzero": "min_nonzero."}
+    rooms["augmentation"] = ""
+    for key, value in schema["properties"].items():
+        assert f"\n| `{key}` |" in page or key in rooms, key
+        if key in rooms:
+            name = (value.get("$ref") or value["allOf"][0]["$ref"]).rsplit("/", 1)[1]
+            for inner in schema["$defs"][name]["properties"]:
+                assert f"\n| `{rooms[key]}{inner}` |" in page, f"{key}.{inner}"
