@@ -20,7 +20,7 @@ from training import trainer, trainer_is_there
 SHELLS = {"console", "bash", "sh"}
 LANGUAGES = SHELLS | {"python", "json", "text", "toml"}
 # Not run in here, because they build or install, or run these very tests; scripts must exist.
-NOT_RUN = re.compile(r"cargo (build|install|test|add)\b|(python3? -m )?pip install\b|git clone\b|cd pointshard\b")
+NOT_RUN = re.compile(r"(\w+=\S+ )*cargo (build|install|test|add)\b|(python3? -m )?pip install\b|git clone\b|cd pointshard\b")
 SCRIPTS = re.compile(r"(?:\./)?(tests/run|tests/bench/run|\.ci/run)\b")
 # These want the program with the feature tch.
 TRAINER = re.compile(r"pointshard (train|infer)\b|pointshard schema --train")
