@@ -3,8 +3,9 @@
 //! [`Loader::open`] checks everything that can be checked before the first batch; [`Loader::epoch`] starts threads that
 //! decode ahead and hands out [`Batch`]es in order. What is in a batch is a pure function of the dataset, the
 //! [`Options`] but for `workers` and `prefetch`, the epoch and the batch's number: `order` says which samples,
-//! `draw` how each is cropped and augmented. Each voxel is copied once from where it was decoded to its place in the
-//! batch (`view`), image, targets and masks by the same mapping. Only `dataset` is known here.
+//! `draw` how each is cropped and augmented. Bytes of which none moves are decoded straight to their place in the batch;
+//! all else is copied there once from where it was decoded (`view`), image, targets and masks by the same mapping. Only
+//! `dataset` is known here.
 
 mod augmentation;
 mod batch;
@@ -28,7 +29,7 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::dataset::Dataset;
 pub use augmentation::{Augmentation, Flip};
-pub use batch::Batch;
+pub use batch::{Batch, Values};
 pub use crop::Crop;
 pub use epoch::Epoch;
 pub use error::LoaderError;

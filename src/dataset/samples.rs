@@ -128,21 +128,35 @@ impl SampleReader {
         i: u64,
         decoder: &'d mut SampleDecoder,
     ) -> Result<&'d [u8], DatasetError> {
-        let SampleDecoder {
-            zstd,
-            encoded,
-            values,
-        } = decoder;
-        let values = buffer(values, self.sample_bytes);
+        // Taken out, so that the decoder's other buffers can be lent beside it.
+        let mut values = std::mem::take(&mut decoder.values);
+        let read = self.read_into(i, decoder, buffer(&mut values, self.sample_bytes));
+        decoder.values = values;
+        read.map(|()| &decoder.values[..self.sample_bytes])
+    }
+
+    /// As [`SampleReader::read`], straight into `values`, which must be as long as a sample. After an error they
+    /// are anything.
+    pub fn read_into(
+        &self,
+        i: u64,
+        decoder: &mut SampleDecoder,
+        values: &mut [u8],
+    ) -> Result<(), DatasetError> {
+        let SampleDecoder { zstd, encoded, .. } = decoder;
+        if values.len() != self.sample_bytes {
+            let room = values.len();
+            let problem = format!("it has {} bytes, room is for {room}", self.sample_bytes);
+            return Err(self.array.sample_error(i, problem));
+        }
         let Some(encoded) = self.encoded(i, encoded)? else {
             self.fill_value.fill(self.data_type.size_bytes(), values);
-            return Ok(values);
+            return Ok(());
         };
         match self.codec {
-            InnerCodec::Zstd => self.decode_zstd(i, encoded, zstd, values)?,
-            InnerCodec::Other => self.decode_by_zarrs(i, encoded, values)?,
+            InnerCodec::Zstd => self.decode_zstd(i, encoded, zstd, values),
+            InnerCodec::Other => self.decode_by_zarrs(i, encoded, values),
         }
-        Ok(values)
     }
 
     /// The encoded inner chunk of the sample `i`, read into `buffer`; `None` where all of it is the fill value.

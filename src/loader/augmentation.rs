@@ -68,6 +68,11 @@ impl Augmentation {
         Ok(())
     }
 
+    /// Whether values of the image become others than those that are stored, but for missing sections.
+    pub(super) fn changes_values(&self) -> bool {
+        self.brightness > 0.0 || self.contrast > 0.0 || self.noise > 0.0
+    }
+
     /// The option that exchanges x and y, if one does.
     pub(super) fn turns(&self) -> Option<&'static str> {
         match (self.transpose_xy, self.rotate_xy) {

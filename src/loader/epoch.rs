@@ -189,8 +189,9 @@ impl Shared {
         batch.prepare(
             samples,
             loader.batch_shape(samples.len()),
+            sources.image_kind(loader.options.augmentation.changes_values()),
             sources.targets,
-            sources.masked,
+            sources.masks,
         );
         let mut results: Vec<_> = samples.iter().map(|_| Ok(())).collect();
         loader.pool.in_place_scope(|scope| {

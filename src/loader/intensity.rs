@@ -4,21 +4,15 @@ use std::sync::LazyLock;
 
 use rand::Rng;
 
+use super::batch::Room;
 use super::draw::Draw;
 
 /// Smallest value that a voxel with data of an image of integers is given.
 const DARKEST: f32 = 1.0 / 255.0;
 
-/// Changes the values of a sample's `image`, `[channel, z, y, x]`, of which each channel has `z` sections, as was drawn
-/// for it, with noise of that standard deviation. Voxels without data, 0, stay so; of images of `integers` all others
-/// stay within 1/255 and 1.
-pub(super) fn change(
-    image: &mut [f32],
-    [channels, z]: [usize; 2],
-    integers: bool,
-    noise: f32,
-    draw: &mut Draw,
-) {
+/// Changes the values of a sample's `image` as was drawn for it, with noise of that standard deviation. Voxels without
+/// data, 0, stay so; of images of `integers` all others stay within 1/255 and 1.
+pub(super) fn change(image: &mut [f32], integers: bool, noise: f32, draw: &mut Draw) {
     let limits = match integers {
         true => [DARKEST, 1.0],
         false => [f32::NEG_INFINITY, f32::INFINITY],
@@ -41,11 +35,20 @@ pub(super) fn change(
     } else if (factor, summand) != (1.0, 0.0) {
         each(image, limits, |v| v * factor + summand);
     }
-    if let Some(missing) = draw.missing_section {
-        let section = image.len() / (channels * z);
-        for channel in image.chunks_exact_mut(z * section) {
-            channel[missing * section..][..section].fill(0.0);
-        }
+}
+
+/// Makes all values of a z section 0 in every channel of an `image`, `[channel, z, y, x]`.
+pub(super) fn blank(image: &mut Room<'_>, [channels, z]: [usize; 2], section: usize) {
+    match image {
+        Room::U8(image) => blank_values(image, [channels, z], section),
+        Room::F32(image) => blank_values(image, [channels, z], section),
+    }
+}
+
+fn blank_values<T: Copy + Default>(image: &mut [T], [channels, z]: [usize; 2], missing: usize) {
+    let section = image.len() / (channels * z);
+    for channel in image.chunks_exact_mut(z * section) {
+        channel[missing * section..][..section].fill(T::default());
     }
 }
 
@@ -111,12 +114,12 @@ mod tests {
     use crate::loader::draw::random;
     use crate::loader::view::View;
 
-    fn draw(brightness: f32, contrast: f32, missing_section: Option<usize>) -> Draw {
+    fn draw(brightness: f32, contrast: f32) -> Draw {
         Draw {
             view: View::whole([1, 1, 1]),
             brightness,
             contrast,
-            missing_section,
+            missing_section: None,
             noise: random("noise", &[1]),
         }
     }
@@ -124,23 +127,23 @@ mod tests {
     #[test]
     fn voxels_without_data_stay_so_and_all_others_have_data() {
         let mut image = [0.0, 0.1, 0.5, 1.0, 0.0];
-        change(&mut image, [1, 1], true, 0.0, &mut draw(-0.4, 1.0, None));
+        change(&mut image, true, 0.0, &mut draw(-0.4, 1.0));
         assert_eq!(image, [0.0, DARKEST, 0.5 - 0.4, 0.6, 0.0]);
-        change(&mut image, [1, 1], true, 0.0, &mut draw(2.0, 1.0, None));
+        change(&mut image, true, 0.0, &mut draw(2.0, 1.0));
         assert_eq!(image, [0.0, 1.0, 1.0, 1.0, 0.0]);
     }
 
     #[test]
     fn values_of_floating_point_images_are_not_limited() {
         let mut image = [0.0, -2.0, 5.0];
-        change(&mut image, [1, 1], false, 0.0, &mut draw(1.0, 1.0, None));
+        change(&mut image, false, 0.0, &mut draw(1.0, 1.0));
         assert_eq!(image, [0.0, -1.0, 6.0]);
     }
 
     #[test]
     fn contrast_is_about_the_mean_of_the_voxels_with_data() {
         let mut image = [0.0, 0.25, 0.75, f32::NAN, 0.0];
-        change(&mut image, [1, 1], false, 0.0, &mut draw(0.0, 0.5, None));
+        change(&mut image, false, 0.0, &mut draw(0.0, 0.5));
         assert_eq!(image[..3], [0.0, 0.375, 0.625]);
         assert!(image[3].is_nan());
     }
@@ -149,7 +152,7 @@ mod tests {
     fn noise_has_the_deviation_that_is_asked_for_and_no_mean() {
         let mut image = vec![0.5; 100_001];
         image[7] = 0.0;
-        change(&mut image, [1, 1], false, 0.1, &mut draw(0.0, 1.0, None));
+        change(&mut image, false, 0.1, &mut draw(0.0, 1.0));
         assert_eq!(image[7], 0.0);
         let n = image.len() as f64;
         let mean = image.iter().map(|v| f64::from(*v)).sum::<f64>() / n;
@@ -176,10 +179,17 @@ mod tests {
 
     #[test]
     fn a_missing_section_is_missing_in_every_channel_and_nowhere_else() {
-        let mut image = [0.5; 2 * 3 * 4];
-        change(&mut image, [2, 3], true, 0.0, &mut draw(0.0, 1.0, Some(1)));
+        let (mut image, mut bytes) = ([0.5; 2 * 3 * 4], [5; 2 * 3 * 4]);
+        blank(&mut Room::F32(&mut image), [2, 3], 1);
+        blank(&mut Room::U8(&mut bytes), [2, 3], 1);
         let sections: Vec<_> = image.chunks(4).map(|s| s == [0.0; 4]).collect();
         assert_eq!(sections, [false, true, false, false, true, false]);
+        assert!(
+            image
+                .iter()
+                .zip(bytes)
+                .all(|(v, b)| (*v == 0.0) == (b == 0))
+        );
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! One sample, from its inner chunks to its place in a batch.
 
-use super::batch::Place;
+use super::batch::{Place, Room};
 use super::draw::Draw;
 use super::sources::Use;
 use super::{Inner, LoaderError, convert, intensity, lock};
+use crate::data_type::DataType;
 use crate::dataset::{DatasetError, SampleDecoder};
 
 /// A thread's buffers, reused from sample to sample.
@@ -47,11 +48,8 @@ impl Inner {
         scratch: &mut Scratch,
         epoch: u64,
         sample: u64,
-        place: Place<'_>,
+        mut place: Place<'_>,
     ) -> Result<(), DatasetError> {
-        let [z, y, x] = self.window;
-        let voxels = z * y * x;
-        let of = |target: usize| target * voxels..(target + 1) * voxels;
         let mut draw = Draw::new(
             &self.options,
             epoch,
@@ -60,33 +58,43 @@ impl Inner {
             self.window,
         );
         let view = draw.view;
+        let stays = view.is_whole();
         for source in &self.sources.arrays {
             let data_type = source.reader.data_type();
+            if let [used] = *source.uses
+                && stays
+                && data_type == DataType::UInt8
+                && let Some(room) = place.bytes(used)
+            {
+                // Bytes that stay where they are need no copy.
+                source
+                    .reader
+                    .read_into(sample, &mut scratch.decoder, room)?;
+                if used != Use::Image {
+                    convert::binary_in_place(room);
+                }
+                continue;
+            }
             let values = source.reader.read(sample, &mut scratch.decoder)?;
             for used in &source.uses {
                 match *used {
-                    Use::Image => {
-                        convert::image(values, data_type, &view, place.image);
-                        intensity::change(
-                            place.image,
-                            [self.sources.image_channels(), z],
-                            !data_type.is_float(),
-                            self.options.augmentation.noise,
-                            &mut draw,
-                        );
-                    }
-                    Use::Target(i) => {
-                        convert::target(values, data_type, &view, &mut place.targets[of(i)]);
-                    }
-                    Use::Mask(i) => {
-                        convert::mask(values, data_type, &view, &mut place.masks[of(i)]);
-                    }
+                    Use::Image => convert::image(values, data_type, &view, &mut place.image),
+                    Use::Target(i) => convert::binary(values, data_type, &view, place.target(i)),
+                    Use::Mask(i) => convert::mask(values, data_type, &view, place.mask(i)),
                 }
             }
         }
-        if self.sources.masked {
+        if let Room::F32(image) = &mut place.image {
+            let noise = self.options.augmentation.noise;
+            intensity::change(image, self.sources.image_of_integers(), noise, &mut draw);
+        }
+        if let Some(section) = draw.missing_section {
+            let sections = [self.sources.image_channels(), self.window[0]];
+            intensity::blank(&mut place.image, sections, section);
+        }
+        if self.sources.masks.is_some() {
             for i in &self.sources.unmasked {
-                place.masks[of(*i)].fill(1.0);
+                place.mask(*i).fill_with_ones();
             }
         }
         Ok(())

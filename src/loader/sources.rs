@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
+use super::batch::Kind;
 use super::{Arrays, LoaderError, convert};
+use crate::data_type::DataType;
 use crate::dataset::{Dataset, SampleReader, ShardFiles, SplitReader};
 
 /// The arrays of a split. Each is read once per sample, whatever it is used for.
@@ -14,10 +16,11 @@ pub(super) struct Sources {
     pub targets: usize,
     /// Targets without a mask, where others have one.
     pub unmasked: Vec<usize>,
-    /// Whether any target has a mask.
-    pub masked: bool,
+    /// What masks are held in, where any target has one.
+    pub masks: Option<Kind>,
     samples: u64,
     image: [usize; 4],
+    image_type: DataType,
 }
 
 /// An array, and what it is in a batch.
@@ -74,6 +77,7 @@ impl Sources {
         for (i, target) in arrays.targets.iter().enumerate() {
             opening.add(target, Use::Target(i))?;
         }
+        let targets = arrays.targets.len();
         let mut unmasked = Vec::new();
         for (i, mask) in arrays.masks.iter().enumerate() {
             match mask {
@@ -85,11 +89,12 @@ impl Sources {
         check(&arrays)?;
         Ok(Self {
             split: split.to_owned(),
-            targets: unmasked.len() + masks(&arrays),
-            masked: masks(&arrays) > 0,
+            targets,
+            masks: masks(&arrays),
             unmasked,
             samples: entry.samples,
             image: arrays[0].reader.shape(),
+            image_type: arrays[0].reader.data_type(),
             arrays,
         })
     }
@@ -102,6 +107,19 @@ impl Sources {
     /// Channels of the image.
     pub fn image_channels(&self) -> usize {
         self.image[0]
+    }
+
+    /// What the image is held in where its values are changed, or are not.
+    pub fn image_kind(&self, changed: bool) -> Kind {
+        match self.image_type {
+            DataType::UInt8 if !changed => Kind::U8,
+            _ => Kind::F32,
+        }
+    }
+
+    /// Whether the image is stored as integers.
+    pub fn image_of_integers(&self) -> bool {
+        !self.image_type.is_float()
     }
 
     /// Voxels of a stored sample: z, y, x.
@@ -225,9 +243,14 @@ fn fits(source: &Source, used: Use, image: &Source) -> Result<(), LoaderError> {
     Ok(())
 }
 
-fn masks(arrays: &[Source]) -> usize {
-    let uses = arrays.iter().flat_map(|s| &s.uses);
-    uses.filter(|u| matches!(u, Use::Mask(_))).count()
+/// What the masks among the arrays are held in: the smallest type that holds the values of all.
+fn masks(arrays: &[Source]) -> Option<Kind> {
+    let is_mask = |s: &&Source| s.uses.iter().any(|u| matches!(u, Use::Mask(_)));
+    let kinds = arrays.iter().filter(is_mask).map(|s| s.reader.data_type());
+    kinds.fold(None, |kind, data_type| match (kind, data_type) {
+        (Some(Kind::F32), _) | (_, DataType::Float32) => Some(Kind::F32),
+        _ => Some(Kind::U8),
+    })
 }
 
 fn names<'a>(names: impl Iterator<Item = &'a String>) -> String {

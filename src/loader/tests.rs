@@ -1,5 +1,7 @@
 //! Loaders of made-up datasets: batches against what is stored, and threads against being left alone.
 
+mod bytes;
+
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -116,6 +118,13 @@ fn opened(root: &Path, order: AxisOrder, samples: u64, options: Options) -> Load
     Loader::open(&dataset, "train", &arrays, options).unwrap()
 }
 
+fn floats(values: &Values) -> &[f32] {
+    match values {
+        Values::F32(values) => values,
+        Values::U8(_) => panic!("found bytes, expected float32"),
+    }
+}
+
 fn batches(loader: &Loader, epoch: u64, first: usize) -> Vec<Batch> {
     loader.epoch(epoch, first).map(Result::unwrap).collect()
 }
@@ -137,13 +146,15 @@ fn a_batch_holds_what_is_stored() {
         ];
         assert_eq!(shapes, expected);
         let image = |s: u64| (0..108).map(move |v| (s * 1000 + v + 1) as f32);
-        assert_eq!(all[1].image, (3..6).flat_map(image).collect::<Vec<_>>());
+        let images: Vec<_> = (3..6).flat_map(image).collect();
+        assert_eq!(floats(&all[1].image), images);
         let target = |s: u64| (0..108).map(move |v| u8::from(is_target(s, v)));
         let twice: Vec<u8> = (3..6).flat_map(|s| target(s).chain(target(s))).collect();
         assert_eq!(all[1].targets, twice);
         let ones = || (0..108).map(|_| 1.0);
         let weights = |s| image(s).map(|v| v * 2.0).chain(ones());
-        assert_eq!(all[1].masks, Some((3..6).flat_map(weights).collect()));
+        let weights = Values::F32((3..6).flat_map(weights).collect());
+        assert_eq!(all[1].masks, Some(weights));
     }
 }
 
@@ -159,9 +170,9 @@ fn a_sample_of_which_nothing_is_stored_is_all_fill_value() {
     let arrays = arrays(&["target"], &[Some("weight")]);
     let loader = Loader::open(&dataset, "train", &arrays, options()).unwrap();
     let batch = loader.epoch(0, 0).next().unwrap().unwrap();
-    assert_eq!(batch.image[108..], [0.0; 108]);
+    assert_eq!(floats(&batch.image)[108..], [0.0; 108]);
     assert_eq!(batch.targets[108..], [0; 108]);
-    assert_eq!(batch.masks.unwrap()[108..], [0.5; 108]);
+    assert_eq!(floats(&batch.masks.unwrap())[108..], [0.5; 108]);
 }
 
 #[test]
@@ -331,9 +342,9 @@ fn a_batch_that_is_given_back_leaves_no_trace() {
         for (batch, expected) in loader.epoch(0, 0).zip(&expected) {
             let mut batch = batch.unwrap();
             assert_eq!(batch, *expected);
-            batch.image.fill(7.0);
+            batch.image = Values::F32(vec![7.0; batch.image.len()]);
             batch.targets.fill(7);
-            batch.masks.as_mut().unwrap().fill(7.0);
+            batch.masks = Some(Values::F32(vec![7.0; batch.targets.len()]));
             loader.recycle(batch);
         }
     }
@@ -355,9 +366,9 @@ proptest! {
         let mut moved = false;
         for batch in batches(&loader, epoch, 0) {
             let voxels = batch.image.len() / batch.samples.len();
-            let masks = batch.masks.as_ref().unwrap();
+            let masks = floats(batch.masks.as_ref().unwrap());
             for (n, sample) in batch.samples.iter().enumerate() {
-                let image = &batch.image[n * voxels..][..voxels];
+                let image = &floats(&batch.image)[n * voxels..][..voxels];
                 for (i, value) in image.iter().enumerate() {
                     let stored = *value as u64 - 1;
                     prop_assert_eq!(stored / 1000, *sample);

@@ -52,6 +52,27 @@ impl View {
         (0..quarters % 4).fold(self, |view, _| view.transpose_xy().flip(2))
     }
 
+    /// Whether every voxel is delivered where it is stored.
+    pub fn is_whole(&self) -> bool {
+        let [shape, [_, _, step]] = self.runs();
+        self.start == 0 && step == 1 && shape == [1, 1, self.channel as isize]
+    }
+
+    /// Copies the window out of `values`, channel by channel.
+    pub fn copy(&self, values: &[u8], out: &mut [u8]) {
+        let [_, [_, _, sx]] = self.runs();
+        if sx != 1 {
+            return self.gather(values, out, |v| v);
+        }
+        let [z, y, x] = self.shape;
+        let stored = values.chunks_exact(self.channel);
+        for (stored, out) in stored.zip(out.chunks_exact_mut(z * y * x)) {
+            self.each_row(out, |first, row| {
+                row.copy_from_slice(&stored[first..][..row.len()])
+            });
+        }
+    }
+
     /// Copies the window out of `values`, channel by channel, each value made what `convert` makes of it.
     pub fn gather<T: Copy, O>(&self, values: &[T], out: &mut [O], convert: impl Fn(T) -> O + Copy) {
         let [z, y, x] = self.shape;
@@ -67,28 +88,35 @@ impl View {
         out: &mut [O],
         convert: impl Fn(T) -> O + Copy,
     ) {
-        let [[nz, ny, nx], [sz, sy, sx]] = self.runs();
+        let [_, [_, _, sx]] = self.runs();
+        let put = |(out, value): (&mut O, &T)| *out = convert(*value);
+        // The step is told apart outside of the loops, so that each is as fast as it can be.
+        match sx {
+            1 => self.each_row(out, |first, row| {
+                row.iter_mut().zip(&values[first..]).for_each(put);
+            }),
+            -1 => self.each_row(out, |first, row| {
+                let values = values[..=first].iter().rev();
+                row.iter_mut().zip(values).for_each(put);
+            }),
+            2.. => self.each_row(out, |first, row| {
+                let values = values[first..].iter().step_by(sx as usize);
+                row.iter_mut().zip(values).for_each(put);
+            }),
+            _ => self.each_row(out, |first, row| {
+                let values = values[..=first].iter().rev().step_by(-sx as usize);
+                row.iter_mut().zip(values).for_each(put);
+            }),
+        }
+    }
+
+    /// Calls `fill` with the place of each row's first voxel in what is stored, and with the row.
+    fn each_row<O>(&self, out: &mut [O], mut fill: impl FnMut(usize, &mut [O])) {
+        let [[nz, ny, nx], [sz, sy, _]] = self.runs();
         let mut rows = out.chunks_exact_mut(nx as usize);
         for z in 0..nz {
             for (y, row) in (0..ny).zip(&mut rows) {
-                let first = (self.start as isize + z * sz + y * sy) as usize;
-                let put = |(out, value): (&mut O, &T)| *out = convert(*value);
-                // The step is told apart outside of the loop, so that each is as fast as it can be.
-                match sx {
-                    1 => row.iter_mut().zip(&values[first..]).for_each(put),
-                    -1 => row
-                        .iter_mut()
-                        .zip(values[..=first].iter().rev())
-                        .for_each(put),
-                    2.. => {
-                        let values = values[first..].iter().step_by(sx as usize);
-                        row.iter_mut().zip(values).for_each(put);
-                    }
-                    _ => {
-                        let values = values[..=first].iter().rev().step_by(-sx as usize);
-                        row.iter_mut().zip(values).for_each(put);
-                    }
-                }
+                fill((self.start as isize + z * sz + y * sy) as usize, row);
             }
         }
     }
@@ -121,6 +149,11 @@ mod tests {
         let values: Vec<usize> = (0..shape.iter().product()).collect();
         let mut found = vec![usize::MAX; out.iter().product()];
         view.gather(&values, &mut found, |v| v);
+        let bytes: Vec<u8> = values.iter().map(|v| *v as u8).collect();
+        let mut copied = vec![0; found.len()];
+        view.copy(&bytes, &mut copied);
+        assert!(copied.iter().zip(&found).all(|(c, f)| *c == *f as u8));
+        assert_eq!(view.is_whole(), found == values);
         found
     }
 

@@ -42,6 +42,9 @@ fn equals_zarrs(dataset: &Dataset) -> u64 {
                     fast.read(i, &mut decoder).unwrap() == expected,
                     "{name} {i}"
                 );
+                let mut direct = vec![7; expected.len()];
+                fast.read_into(i, &mut decoder, &mut direct).unwrap();
+                assert!(direct == expected, "{name} {i}");
                 windows += 1;
             }
         }
@@ -179,6 +182,23 @@ fn a_frame_of_another_size_than_the_sample_is_an_error() {
             .decode_zstd(0, &chunk, &mut zstd, &mut [0; 8])
             .unwrap_err();
         assert!(error.to_string().contains(problem), "{error}");
+    }
+}
+
+#[test]
+fn room_of_another_size_than_the_sample_is_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let a = array("a", DataType::UInt8, [2, 2, 2], 1);
+    let dataset = write(dir.path(), AxisOrder::Czyx, &[a], 1);
+    let split = dataset.split("train").unwrap();
+    let reader = split.reader("a", &Arc::default()).unwrap();
+    let mut decoder = SampleDecoder::new().unwrap();
+    for n in [0, 7, 9] {
+        let error = reader.read_into(0, &mut decoder, &mut vec![0; n]);
+        assert_eq!(
+            error.unwrap_err().to_string(),
+            format!("train.zarr/a sample 0: it has 8 bytes, room is for {n}")
+        );
     }
 }
 

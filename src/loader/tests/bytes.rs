@@ -1,0 +1,161 @@
+//! Batches of bytes beside those of the same values stored in wider types, which are made another way.
+
+use super::*;
+
+/// Of every array the stored value of a sample's voxel: image, two targets, a mask.
+fn stored(sample: u64, voxel: u64) -> [u8; 4] {
+    let mixed = (sample + 1) * 0x9E37 + voxel * 0x79B9;
+    let image = (mixed >> 3) as u8;
+    let target = [0, 1, 255][(mixed % 3) as usize];
+    let other = if mixed.is_multiple_of(5) { 7 } else { 0 };
+    let mask = u8::from(!mixed.is_multiple_of(4)) * 200;
+    [image, target, other, mask]
+}
+
+/// The arrays as bytes, and the same with an image and masks of float32 and targets of uint16. Of every other sample
+/// nothing is stored.
+fn twins(samples: u64) -> [Vec<TestArray>; 2] {
+    let window = [4, 4, 3];
+    let names = ["img", "target", "other", "weight"];
+    let narrow = (0..4).map(|i| {
+        array(names[i], DataType::UInt8, window, samples, move |s, v| {
+            [stored(s, v)[i]]
+        })
+    });
+    let wide = (0..4).map(|i| match i {
+        0 => array(names[i], DataType::Float32, window, samples, |s, v| {
+            (f32::from(stored(s, v)[0]) / 255.0).to_le_bytes()
+        }),
+        3 => array(names[i], DataType::Float32, window, samples, |s, v| {
+            f32::from(stored(s, v)[3].min(1)).to_le_bytes()
+        }),
+        _ => array(names[i], DataType::UInt16, window, samples, move |s, v| {
+            u16::from(stored(s, v)[i]).to_le_bytes()
+        }),
+    });
+    let holes = |mut a: TestArray| {
+        a.samples
+            .iter_mut()
+            .skip(1)
+            .step_by(3)
+            .for_each(|s| *s = None);
+        a
+    };
+    [narrow.map(holes).collect(), wide.map(holes).collect()]
+}
+
+fn bytes(values: &Values) -> &[u8] {
+    match values {
+        Values::U8(values) => values,
+        Values::F32(_) => panic!("found float32, expected bytes"),
+    }
+}
+
+#[test]
+fn values_are_held_in_the_smallest_type_that_holds_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let [mut made, wide] = twins(3);
+    let twin = wide.into_iter().next_back().unwrap();
+    made.push(TestArray {
+        name: "floats",
+        ..twin
+    });
+    let dataset = write(dir.path(), AxisOrder::Czyx, &made, 2);
+    let kinds = |masks: &[Option<&str>], augmentation: Augmentation| {
+        let arrays = arrays(&["target", "other"], masks);
+        let options = Options {
+            augmentation,
+            ..options()
+        };
+        let loader = Loader::open(&dataset, "train", &arrays, options).unwrap();
+        let batch = batches(&loader, 0, 0).remove(0);
+        let is_bytes = |v: &Values| matches!(v, Values::U8(_));
+        (is_bytes(&batch.image), batch.masks.as_ref().map(is_bytes))
+    };
+    let geometry = Augmentation {
+        missing_section: 1.0,
+        ..turned()
+    };
+    assert_eq!(kinds(&[None, None], geometry), (true, None));
+    assert_eq!(kinds(&[Some("weight"), None], geometry), (true, Some(true)));
+    let mixed = [Some("weight"), Some("floats")];
+    assert_eq!(kinds(&mixed, geometry), (true, Some(false)));
+    for change in [
+        Augmentation {
+            brightness: 0.1,
+            ..geometry
+        },
+        Augmentation {
+            contrast: 0.1,
+            ..geometry
+        },
+        Augmentation {
+            noise: 0.1,
+            ..geometry
+        },
+    ] {
+        assert_eq!(kinds(&[Some("weight"), None], change), (false, Some(true)));
+    }
+}
+
+#[test]
+fn an_array_that_is_image_target_and_mask_at_once_is_each_of_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let [made, _] = twins(3);
+    let dataset = write(dir.path(), AxisOrder::Czyx, &made, 2);
+    let arrays = arrays(&["img", "img"], &[Some("img"), None]);
+    let loader = Loader::open(&dataset, "train", &arrays, options()).unwrap();
+    let batch = batches(&loader, 0, 0).remove(0);
+    let image: Vec<_> = (0..48).map(|v| stored(2, v)[0]).collect();
+    let binary: Vec<_> = image.iter().map(|v| u8::from(*v != 0)).collect();
+    assert_eq!(bytes(&batch.image)[96..], image);
+    assert_eq!(batch.targets[192..], [&binary[..], &binary[..]].concat());
+    let masks = bytes(batch.masks.as_ref().unwrap());
+    assert_eq!(masks[192..], [&binary[..], &[1; 48][..]].concat());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+
+    #[test]
+    fn bytes_go_where_wider_values_go(
+        seed: u64, epoch in 0u64..3, batch_size in 1usize..5, crop in 0usize..3, cxyz: bool, missing: bool,
+        turn: bool, masked: bool,
+    ) {
+        let crop = [
+            None,
+            Some(Crop { window: [4, 4, 3], jitter: [0; 3] }),
+            Some(Crop { window: [2, 2, 1], jitter: [1; 3] }),
+        ][crop].clone();
+        let augmentation = Augmentation {
+            missing_section: if missing { 0.5 } else { 0.0 },
+            ..if turn { turned() } else { Augmentation::default() }
+        };
+        let options = Options { seed, batch_size, shuffle: true, crop, augmentation, ..options() };
+        let order = if cxyz { AxisOrder::Cxyz } else { AxisOrder::Czyx };
+        let [narrow, wide] = twins(8).map(|made| {
+            let dir = tempfile::tempdir().unwrap();
+            let dataset = write(dir.path(), order, &made, 3);
+            let arrays = arrays(&["target", "other"], &[masked.then_some("weight"), None]);
+            let loader = Loader::open(&dataset, "train", &arrays, options.clone()).unwrap();
+            // The second time into batches that were used before.
+            for batch in batches(&loader, epoch + 1, 0) {
+                loader.recycle(batch);
+            }
+            batches(&loader, epoch, 0)
+        });
+        prop_assert_eq!(narrow.len(), wide.len());
+        for (narrow, wide) in narrow.iter().zip(&wide) {
+            prop_assert_eq!((&narrow.samples, narrow.shape), (&wide.samples, wide.shape));
+            let image: Vec<_> = bytes(&narrow.image).iter().map(|v| f32::from(*v) / 255.0).collect();
+            prop_assert_eq!(&image[..], floats(&wide.image));
+            prop_assert_eq!(&narrow.targets, &wide.targets);
+            prop_assert!(narrow.targets.iter().all(|v| *v < 2));
+            prop_assert_eq!(narrow.masks.is_some(), masked);
+            if let (Some(narrow), Some(wide)) = (&narrow.masks, &wide.masks) {
+                let masks: Vec<_> = bytes(narrow).iter().map(|v| f32::from(*v)).collect();
+                prop_assert_eq!(&masks[..], floats(wide));
+            }
+        }
+    }
+}
