@@ -12,7 +12,8 @@
 //! [`config`] is the job description, [`collection`] the boxes and their layers, [`points`] the annotations
 //! inside them, [`volume`] the voxels, [`neuroglancer`] what the formats of both share. [`plan`] is the pure
 //! table of samples, [`extract`] turns it into shards, [`dataset`] is what stands on disk, [`check`] proves it.
-//! [`loader`] turns the shards of a split into training batches, with threads that decode ahead.
+//! [`loader`] turns the shards of a split into training batches, with threads that decode ahead; `trainer`, with the
+//! feature `tch`, learns from them.
 //! [`job`] goes the whole way; [`demo`] makes a collection for those who have none at hand. [`geometry`] is
 //! the only place that rounds a coordinate.
 

@@ -15,7 +15,7 @@ use super::metrics::{Scores, Tally};
 use super::model::Model;
 use super::picture::View;
 use super::report::PictureRow;
-use crate::loader::Loader;
+use crate::loader::{Loader, Values};
 
 /// What predictions of a split are worth.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -156,9 +156,17 @@ impl Judge<'_> {
             0 => (0..channels).map(|c| format!("channel {c}")).collect(),
             _ => self.targets.to_vec(),
         };
+        let first_channel = part(i, image_channels, 0);
+        let image: Vec<f32> = match &batch.image {
+            Values::U8(bytes) => bytes[first_channel]
+                .iter()
+                .map(|v| f32::from(*v) / 255.0)
+                .collect(),
+            Values::F32(values) => values[first_channel].to_vec(),
+        };
         let view = View {
             shape: [z, y, x],
-            image: &batch.image[part(i, image_channels, 0)],
+            image: &image,
             targets: (0..channels)
                 .map(|c| (c < targets).then(|| &batch.targets[part(i, targets, c)]))
                 .collect(),

@@ -4,10 +4,10 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::{Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
-use tch::{Device, TchError, Tensor};
+use tch::{Device, Kind, TchError, Tensor};
 
 use super::error::TrainError;
-use crate::loader::{Batch, Loader};
+use crate::loader::{Batch, Loader, Values};
 
 /// A batch on the device.
 #[derive(Debug)]
@@ -18,7 +18,7 @@ pub(super) struct Fed {
     pub image: Tensor,
     /// `[batch, target, z, y, x]`, 0 or 1, uint8.
     pub targets: Tensor,
-    /// As the targets, float32.
+    /// As the targets, uint8 or float32.
     pub masks: Option<Tensor>,
     /// The batch before it went to the device.
     pub batch: Batch,
@@ -31,26 +31,33 @@ impl Fed {
         let voxels: i64 = shape[2..].iter().product();
         shape[1] = batch.targets.len() as i64 / (shape[0] * voxels).max(1);
         let on = |tensor: Tensor, shape: &[i64]| tensor.f_reshape(shape)?.f_to_device(device);
+        // Bytes become numbers on the device: a quarter goes there.
+        let image = on(tensor(&batch.image)?, &image_shape)?;
+        let masks = batch.masks.as_ref().map(|m| on(tensor(m)?, &shape));
         Ok(Self {
             samples: batch.samples.clone(),
-            image: on(Tensor::f_from_slice(&batch.image)?, &image_shape)?,
-            targets: on(Tensor::f_from_slice(&batch.targets)?, &shape)?,
-            masks: match &batch.masks {
-                Some(masks) => Some(on(Tensor::f_from_slice(masks)?, &shape)?),
-                None => None,
+            image: match batch.image {
+                Values::U8(_) => image.f_to_kind(Kind::Float)?.f_div_scalar(255.0)?,
+                Values::F32(_) => image,
             },
+            targets: on(Tensor::f_from_slice(&batch.targets)?, &shape)?,
+            masks: masks.transpose()?,
             batch,
         })
     }
 
     /// Fractions of voxels that are not 0: of the image, and of the masks.
     pub(super) fn nonzero_fractions(&self) -> [f64; 2] {
-        let fraction = |values: &[f32]| {
-            let nonzero = values.iter().filter(|v| **v != 0.0).count();
-            nonzero as f64 / values.len().max(1) as f64
-        };
-        let masks = self.batch.masks.as_deref();
+        let fraction = |values: &Values| values.nonzero() as f64 / values.len().max(1) as f64;
+        let masks = self.batch.masks.as_ref();
         [fraction(&self.batch.image), masks.map_or(1.0, fraction)]
+    }
+}
+
+fn tensor(values: &Values) -> Result<Tensor, TchError> {
+    match values {
+        Values::U8(values) => Tensor::f_from_slice(values),
+        Values::F32(values) => Tensor::f_from_slice(values),
     }
 }
 
