@@ -145,6 +145,11 @@ impl Bench {
             missing_section: 0.1,
             ..turned
         };
+        let changed = Augmentation {
+            brightness: 0.1,
+            ..Augmentation::default()
+        };
+        let floats = self.loader(changed)?;
         let plain = self.loader(Augmentation::default())?;
         let turned = self.loader(turned)?;
         let all = self.loader(all)?;
@@ -155,10 +160,14 @@ impl Bench {
                 "SampleReader: read, CRC-32C, zstd",
                 Box::new(|_| self.read()),
             ),
-            ("loader", Box::new(|round| run(&plain, round, true))),
+            ("loader, bytes", Box::new(|round| run(&plain, round, true))),
             (
-                "loader, batches not given back",
+                "loader, bytes, not given back",
                 Box::new(|round| run(&plain, round, false)),
+            ),
+            (
+                "loader, float32: brightness",
+                Box::new(|round| run(&floats, round, true)),
             ),
             (
                 "loader, flips and turns",
@@ -184,14 +193,18 @@ impl Bench {
                 }
             }
         }
-        println!("{:34}{:>12}{:>16}", "", "samples/s", "of zstd alone");
+        println!(
+            "{:36}{:>11}{:>16}{:>17}",
+            "", "samples/s", "of zstd alone", "of SampleReader"
+        );
         for ((name, _), of_pass) in passes.iter().zip(&seconds) {
             let rate = self.samples as f64 / median(of_pass.iter().copied());
-            let shares = seconds[0]
-                .iter()
-                .zip(of_pass)
-                .map(|(zstd, this)| zstd / this);
-            println!("{name:34}{rate:12.0}{:15.1}%", 100.0 * median(shares));
+            let share = |of: &[f64]| {
+                let shares = of.iter().zip(of_pass).map(|(of, this)| of / this);
+                100.0 * median(shares)
+            };
+            let (zstd, reader) = (share(&seconds[0]), share(&seconds[1]));
+            println!("{name:36}{rate:11.0}{zstd:15.1}%{reader:16.1}%");
         }
         Ok(())
     }
