@@ -3,6 +3,8 @@
 //! `cargo bench --bench loader -- [DATASET] [--threads N] [--rounds N] [--batch N]`; without a dataset one is made up in a
 //! temporary folder. What is compared takes turns, so that whatever else the machine does hits all alike; medians count.
 
+mod made_up;
+
 use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::path::{Path, PathBuf};
@@ -10,12 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use pointshard::data_type::{DataType, FillValue};
-use pointshard::dataset::{
-    ArrayLayout, Dataset, Layout, Output, Receipt, SampleDecoder, SampleEncoder, SampleIndex,
-    Sealed, SealedArray, ShardFiles, ShardWriter, Statistics, seal,
-};
-use pointshard::geometry::{AxisOrder, Window};
+use pointshard::dataset::{Dataset, SampleDecoder, ShardFiles};
 use pointshard::loader::{Arrays, Augmentation, Flip, Loader, Options};
 
 type Failure = Box<dyn std::error::Error>;
@@ -45,7 +42,7 @@ fn main() -> Result<(), Failure> {
     let folder = match folder {
         Some(folder) => folder,
         None => {
-            make_dataset(temporary.path())?;
+            made_up::make_dataset(temporary.path())?;
             temporary.path().to_owned()
         }
     };
@@ -66,6 +63,9 @@ fn main() -> Result<(), Failure> {
     );
     bench.compare(rounds)
 }
+
+/// Batches that are ready or being made.
+const PREFETCH: usize = 4;
 
 struct Bench {
     dataset: Dataset,
@@ -155,7 +155,11 @@ impl Bench {
         let all = self.loader(all)?;
         type Pass<'p> = (&'static str, Box<dyn Fn(u64) -> Result<(), Failure> + 'p>);
         let passes: Vec<Pass<'_>> = vec![
-            ("zstd alone, from memory", Box::new(|_| self.decode())),
+            ("zstd alone, from memory", Box::new(|_| self.decode(1))),
+            (
+                "zstd alone, to where batches lie",
+                Box::new(|_| self.decode((PREFETCH * self.batch).div_ceil(self.threads))),
+            ),
             (
                 "SampleReader: read, CRC-32C, zstd",
                 Box::new(|_| self.read()),
@@ -194,8 +198,8 @@ impl Bench {
             }
         }
         println!(
-            "{:36}{:>11}{:>16}{:>17}",
-            "", "samples/s", "of zstd alone", "of SampleReader"
+            "{:36}{:>11}{:>16}{:>17}{:>17}",
+            "", "samples/s", "of zstd alone", "of zstd, batches", "of SampleReader"
         );
         for ((name, _), of_pass) in passes.iter().zip(&seconds) {
             let rate = self.samples as f64 / median(of_pass.iter().copied());
@@ -203,8 +207,8 @@ impl Bench {
                 let shares = of.iter().zip(of_pass).map(|(of, this)| of / this);
                 100.0 * median(shares)
             };
-            let (zstd, reader) = (share(&seconds[0]), share(&seconds[1]));
-            println!("{name:36}{rate:11.0}{zstd:15.1}%{reader:16.1}%");
+            let [zstd, batches, reader] = [0, 1, 2].map(|i| share(&seconds[i]));
+            println!("{name:36}{rate:11.0}{zstd:15.1}%{batches:16.1}%{reader:16.1}%");
         }
         Ok(())
     }
@@ -213,7 +217,7 @@ impl Bench {
         let options = Options {
             batch_size: self.batch,
             workers: self.threads,
-            prefetch: 4,
+            prefetch: PREFETCH,
             seed: 1,
             shuffle: true,
             rank: 0,
@@ -230,13 +234,16 @@ impl Bench {
         )?)
     }
 
-    /// Decompresses every sample, and does nothing else.
-    fn decode(&self) -> Result<(), Failure> {
+    /// Decompresses every sample, and does nothing else. Every thread has `places` samples to decompress to, in turn: with
+    /// one they stay in its cache, which no sample does that is handed on.
+    fn decode(&self, places: usize) -> Result<(), Failure> {
         self.each_sample(|next| {
             let mut zstd = zstd::bulk::Decompressor::new().map_err(|e| e.to_string())?;
-            let mut values: Vec<_> = self.sample_bytes.iter().map(|n| vec![0u8; *n]).collect();
-            while let Some(sample) = next() {
-                for (frame, values) in self.encoded[sample].iter().zip(&mut values) {
+            let place = || self.sample_bytes.iter().map(|n| vec![0u8; *n]);
+            let mut places: Vec<Vec<_>> = (0..places).map(|_| place().collect()).collect();
+            let mut taken = (0..places.len()).cycle();
+            while let (Some(sample), Some(place)) = (next(), taken.next()) {
+                for (frame, values) in self.encoded[sample].iter().zip(&mut places[place]) {
                     if !frame.is_empty() {
                         let n = zstd.decompress_to_buffer(frame, values.as_mut_slice());
                         assert_eq!(n.map_err(|e| e.to_string())?, values.len());
@@ -361,128 +368,4 @@ fn frames(path: &Path, places: usize) -> Result<Vec<Vec<u8>>, Failure> {
         }
     };
     Ok(entries.iter().map(frame).collect())
-}
-
-const SAMPLES: u64 = 256;
-const EDGE: usize = 64;
-
-/// A dataset of an image, two targets, each of a few balls, and a mask for each.
-fn make_dataset(root: &Path) -> Result<(), Failure> {
-    let names = [
-        "img",
-        "target_a",
-        "target_b",
-        "target_a_mask",
-        "target_b_mask",
-    ];
-    let mut arrays = Vec::new();
-    for name in names {
-        arrays.push(ArrayLayout {
-            name: name.into(),
-            data_type: DataType::UInt8,
-            channels: 1,
-            window: Window::new([EDGE as u32; 3]).ok_or("no window")?,
-            fill_value: FillValue::ZERO,
-        });
-    }
-    let layout = Layout::new(
-        AxisOrder::Czyx,
-        vec![("train".into(), SAMPLES)],
-        arrays,
-        Some(64),
-    );
-    let output = Output::claim(root, blake3::hash(b"bench"), &layout, false)?;
-    let mut encoder = SampleEncoder::new()?;
-    for id in layout.all_shards() {
-        let mut shard = ShardWriter::begin(&output, &layout, id)?;
-        for i in layout.samples(id) {
-            let values = match id.array {
-                0 => image(i),
-                1 | 2 => balls(i + SAMPLES * id.array as u64),
-                _ => vec![1; EDGE.pow(3)],
-            };
-            shard.push(Some(&values), &mut encoder)?;
-        }
-        let written = shard.finish()?;
-        let receipt = Receipt {
-            plan_digest: output.plan_digest().to_owned(),
-            bytes: written.bytes,
-            blake3: written.blake3.to_string(),
-            nonzero: layout.samples(id).map(|_| 0).collect(),
-            statistics: Statistics::new(DataType::UInt8),
-            sources: Vec::new(),
-        };
-        written.publish()?;
-        receipt.write(&output, &layout, id)?;
-    }
-    let about = |name: &str| SealedArray {
-        layer: name.into(),
-        role: Some(
-            if name == "img" {
-                "image"
-            } else if name.ends_with("mask") {
-                "mask"
-            } else {
-                "target"
-            }
-            .into(),
-        ),
-        transform: serde_json::Value::Null,
-    };
-    let about = Sealed {
-        config: serde_json::Value::Null,
-        collection: String::new(),
-        sources: Vec::new(),
-        boxes: Vec::new(),
-        arrays: names.into_iter().map(about).collect(),
-        window_voxels: [EDGE as u32; 3],
-        resolution_nm: None,
-        warnings: Vec::new(),
-    };
-    seal(&output, &layout, about, &[SampleIndex::default()])?;
-    Ok(())
-}
-
-/// Membranes, more or less, and the noise of a microscope.
-fn image(seed: u64) -> Vec<u8> {
-    let mut random = Random(seed + 1);
-    let phase = [0; 3].map(|_| random.next() * 6.0);
-    voxels(|z, y, x| {
-        let wave =
-            (x / 7.0 + phase[0]).sin() + (y / 6.0 + phase[1]).sin() + (z / 5.0 + phase[2]).sin();
-        let noise = random.next() + random.next() + random.next() - 1.5;
-        (140.0 - 50.0 * (-4.0 * wave * wave).exp() + 40.0 * noise) as u8
-    })
-}
-
-fn balls(seed: u64) -> Vec<u8> {
-    let mut random = Random(seed + 1);
-    let centres = [0; 3].map(|_| [0; 3].map(|_| random.next() * EDGE as f32));
-    voxels(|z, y, x| {
-        let near =
-            |c: &[f32; 3]| (c[0] - z).powi(2) + (c[1] - y).powi(2) + (c[2] - x).powi(2) < 150.0;
-        u8::from(centres.iter().any(near))
-    })
-}
-
-fn voxels(mut value: impl FnMut(f32, f32, f32) -> u8) -> Vec<u8> {
-    let at = |i: usize| [i / EDGE / EDGE, i / EDGE % EDGE, i % EDGE].map(|n| n as f32);
-    (0..EDGE.pow(3))
-        .map(|i| {
-            let [z, y, x] = at(i);
-            value(z, y, x)
-        })
-        .collect()
-}
-
-/// xorshift64: numbers between 0 and 1.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> f32 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 40) as f32 / (1u64 << 24) as f32
-    }
 }

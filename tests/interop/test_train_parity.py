@@ -3,6 +3,8 @@
 import json
 
 import pytest
+from blocks import blocks
+from program import REPOSITORY
 from training import MODEL, TARGETS, make_dataset, run, train_config
 
 torch = pytest.importorskip("torch")
@@ -99,6 +101,22 @@ def test_every_step_of_the_optimizer_is_that_of_pytorch(recorded):
             moved = step[f"after.{name}"] - step[f"before.{name}"]
             assert moved.abs().max() > 0, f"{name} does not move"
             assert_equal(step[f"after.{name}"], weight.detach(), name)
+
+
+def test_the_loss_that_the_page_on_trainers_shows_is_the_same(recorded):
+    config, steps = recorded
+    shown = [b for b in blocks(REPOSITORY / "docs/trainers.md") if b.title == "two_channel.py"]
+    names = {}
+    exec(shown[0].text, names)
+    loss = config.get("loss", {})
+    options = {key: loss[key] for key in ("balance_clip", "reduction", "mean_reduction_clip") if key in loss}
+    options |= {"balance": loss.get("balance", False), "weights": loss.get("channel_weights")}
+    where = {"loss_crop_pad": loss.get("crop_pad", (0, 0, 0)), "mask_loss_on_zeros": loss.get("mask_on_zeros", False)}
+    for step in steps:
+        batch = {f"{name}_mask": step["masks"][:, c : c + 1] for c, name in enumerate(TARGETS)}
+        masks = names["loss_masks"](batch, TARGETS, step["image"], **where)
+        found = names["two_channel_loss"](step["logits"], step["targets"], masks, **options)
+        assert_equal(found, step["loss"], "loss")
 
 
 def test_steps_follow_each_other(recorded):
