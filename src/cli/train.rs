@@ -19,7 +19,7 @@ use super::Failure;
 use super::printer::Printer;
 use super::summary::table;
 
-/// Train a network on a dataset: proof that it can be learnt from. Again = go on
+/// Train a network on a dataset, to prove that it can be learnt from; run again, go on
 #[derive(Debug, Args)]
 pub(super) struct Train {
     /// The dataset's folder
