@@ -1,7 +1,7 @@
 """Random samples per second of the loader of docs/trainers.md, and of what else a trainer could read, on the same samples.
 
-Makes every format out of one dataset of the program, holds what every reader reads against it, then measures them in turn,
-round by round, so that whatever else the machine does meets all alike. Warm page cache; every process reads a few rows
+Makes every format out of one dataset of the program, holds what every reader reads against it, then measures them round by
+round, in another order each, so that whatever else the machine does meets all alike. Warm page cache; every process reads a few rows
 before the clock starts. Two processes read half of the rows each. Figures are medians over the rounds; ratios are to the documented loader, round by round.
 
     python -m venv VENV
@@ -15,6 +15,7 @@ before the clock starts. Two processes read half of the rows each. Figures are m
 import argparse
 import json
 import multiprocessing
+import random
 import resource
 import shutil
 import statistics
@@ -205,7 +206,8 @@ def main():
             measured[title, parts] = Readers(title, folders[title], parts, a.count, a.draws)
     figures = {title: {1: [], 2: []} for title in chosen}
     for seed in range(1, a.rounds + 1):
-        for (title, parts), readers in measured.items():
+        # In another order every round: what runs before a row must not always be the same.
+        for (title, parts), readers in random.Random(seed).sample(list(measured.items()), len(measured)):
             figures[title][parts].append(readers.measure(seed))
         print(f"round {seed} of {a.rounds}", flush=True)
         (a.out / "figures.json").write_text(json.dumps(figures, indent=1))
