@@ -44,7 +44,7 @@ pub struct TrainConfig {
     /// Steps from one validation to the next; the weights are saved then, too.
     #[schemars(range(min = 1))]
     pub validation_interval: u64,
-    /// Most samples to validate with; all of the split without it.
+    /// Samples to validate with, up to whole batches; all of the split without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub validation_samples: Option<u64>,
     /// Seed of the weights, the order of the samples, and the augmentation.
