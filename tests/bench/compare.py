@@ -1,119 +1,158 @@
-"""Runs pointshard and a peer in turn, A B A B, warm; verifies what both wrote; prints medians and pairwise ratios."""
+"""Runs pointshard and peers in turn, round by round; verifies what they wrote; prints medians, ratios and a floor.
+
+A round is the program, then every peer, then the program with one thread. The first round does not count, it warms caches.
+"""
 
 import argparse
+import dataclasses
 import json
-import os
+import platform
 import shutil
 import statistics
 import subprocess
-import sys
-import time
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import tensorstore as ts
+import floor
+import jobs
+import measure
+import report
+import volumes
+from verify import verify
 
-ARRAYS = ("image", "mask_a", "mask_b")
-
-
-@dataclass
-class Figures:
-    wall_s: float
-    cpu_s: float
-    peak_mib: float
+REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def arguments():
-    p = argparse.ArgumentParser(description=__doc__)
-    p.add_argument("--binary", type=Path, required=True)
-    p.add_argument("--peers", type=Path, required=True, help="folder of the peer scripts")
-    p.add_argument("--data", type=Path, required=True, help="what make_bench_data.py made")
-    p.add_argument("--out", type=Path, required=True, help="a folder to write to; deleted at the end")
-    p.add_argument("--pairs", type=int, default=7)
-    p.add_argument("--threads", type=int, default=2)
-    return p.parse_args()
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--binary", type=Path, required=True, help="the program")
+    p.add_argument("--rates", type=Path, help="the executable of the bench `rates`; the floor takes it")
+    p.add_argument("--no-floor", action="store_true")
+    p.add_argument("--shared", type=Path, default=REPOSITORY.parent / "shared", help="has the peers and real data")
+    p.add_argument("--bench", type=Path, default=REPOSITORY / "target/bench", help="where volumes are made, and kept")
+    p.add_argument("--out", type=Path, help="a folder to write to, deleted first and at the end; default: out, below --bench")
+    p.add_argument("--keep", action="store_true", help="do not delete what the programs wrote")
+    p.add_argument("--json", type=Path, help="write all figures to this file, too")
+    p.add_argument("--markdown", action="store_true", help="print the table as Markdown")
+
+    g = p.add_argument_group("the volume")
+    xyz = {"type": int, "nargs": 3, "metavar": ("X", "Y", "Z")}
+    g.add_argument("--layout", choices=("plain", "sharded", "gz-files"), default="plain")
+    g.add_argument("--encoding", choices=("raw", "jpeg", "png"), default="raw", help="of the image")
+    g.add_argument("--contrast", type=float, default=1.0, help="0.5 makes an image that compresses better")
+    g.add_argument("--size", **xyz, default=volumes.SIZE)
+    g.add_argument("--data", type=Path, help="a folder with a volume, in place of all this")
+
+    g = p.add_argument_group("the job")
+    g.add_argument("--window", **xyz, default=(64, 64, 64))
+    g.add_argument("--points", type=int, help="default: as many voxels as 2,000 windows of 64 x 64 x 64 have")
+    g.add_argument("--boxes", type=int)
+    g.add_argument("--box-size", **xyz)
+    kind = g.add_mutually_exclusive_group()
+    kind.add_argument("--sparse", action="store_true", help="one box as large as the volume, 60 points")
+    kind.add_argument("--small-boxes", action="store_true", help="500 boxes of 4 points; boxes share chunks")
+    g.add_argument("--labels", action="store_true", help="image and uint64 labels, made a mask, in place of image and masks")
+    g.add_argument("--codec", help="the program's codec: auto, none, zstd, lz4, blosc, or JSON; none: peers do without, too")
+
+    g = p.add_argument_group("the runs")
+    g.add_argument("--peers", nargs="+", choices=jobs.PEERS, help="default: tensorstore, of gz-files cloudvolume")
+    g.add_argument("--pairs", type=int, default=7, help="rounds that count")
+    g.add_argument("--threads", type=int, default=2)
+    g.add_argument("--cold", action="store_true", help="source files are not in memory, output is flushed")
+    a = p.parse_args()
+    if not a.no_floor and not a.rates:
+        p.error("--rates or --no-floor is needed")
+    a.out = a.out or a.bench / "out"
+    a.peers = a.peers or (["cloudvolume"] if a.layout == "gz-files" else ["tensorstore"])
+    return a
 
 
-def measure(command, log):
-    """Wall time, user and system time, and peak memory of a process, all by the kernel's account of it."""
-    with open(log, "wb") as told:
-        start = time.perf_counter()
-        process = subprocess.Popen([str(c) for c in command], stdout=told, stderr=told)
-        _, status, used = os.wait4(process.pid, 0)
-        wall = time.perf_counter() - start
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        sys.exit(f"{command[0]} failed: {Path(log).read_text()}")
-    return Figures(wall, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
+def job(a):
+    volume = volumes.Volume.open(a.data) if a.data else volumes.make(a.shared, a.bench, a.layout, a.encoding, a.contrast, a.size)
+    arrays = {"image": None, "seg": "nonzero"} if a.labels else {"image": None, "mask_a": None, "mask_b": None}
+    box, boxes, points = jobs.shape(volume.size, a.window, a.box_size, a.boxes, a.points, a.sparse, a.small_boxes)
+    codec = jobs.parse_codec(a.codec) if a.codec else jobs.CODEC
+    return jobs.write(a.out / "job", volume, arrays, a.window, box, boxes, points, a.small_boxes, codec)
 
 
-def commands(a):
-    """Both programs' command lines: the same points, arrays, shards, compression and threads."""
-    config = json.loads((a.data / "config.json").read_text())
-    config["shard_samples"] = 64
-    path = a.data / "config_shards_of_64.json"
-    path.write_text(json.dumps(config, indent=1))
-    ours = [a.binary, "preprocess", path, "--out", a.out / "pointshard", "--threads", a.threads, "--quiet"]
-    peer = [sys.executable, a.peers / "peer_tensorstore.py", "--data", a.data, "--points", a.data / "points.json"]
-    peer += ["--out", a.out / "tensorstore", "--in-flight", 8, "--threads", a.threads]
-    return {"pointshard": ours, "tensorstore": peer}
+def programs(a, job):
+    found = {jobs.OURS: jobs.ours(a.binary, job, a.out / "pointshard", a.threads)}
+    for name in dict.fromkeys(a.peers):
+        found[name] = jobs.peer(name, a.shared / "peers", job, a.out / name, a.threads, a.cold)
+    found[jobs.ONE_THREAD] = jobs.ours(a.binary, job, a.out / "pointshard-1-thread", 1)
+    return found
 
 
-def read(path):
-    return ts.open({"driver": "zarr3", "kvstore": {"driver": "file", "path": f"{path}/"}}, read=True).result()
+def rounds(a, job, runs):
+    """All figures, by program."""
+    sources = [*job.volume.files(job.arrays), *job.folder.rglob("*.json"), *job.folder.rglob("0_0_0")]
+    figures = {name: [] for name in runs}
+    for number in range(a.pairs + 1):
+        for name, program in runs.items():
+            measure.clean(program.out)
+            if a.cold:
+                measure.forget(sources)
+            figure = measure.measure(program, a.out / "log", flushed=a.cold)
+            if number:
+                figures[name].append(figure)
+                print(f"round {number} {name}: {figure.wall_s:.2f} s", flush=True)
+    return figures
 
 
-def verify(a):
-    """The peer's output against the source, by its own script; ours against the peer's, every window of it."""
-    check = [sys.executable, a.peers / "verify_output.py", "--data", a.data, "--points", a.data / "points.json"]
-    subprocess.run([*check, "--out", a.out / "tensorstore"], check=True)
-    subprocess.run([a.binary, "check", a.out / "pointshard"], check=True)
-    compared = 0
-    for split in ("train", "val"):
-        group = a.out / f"pointshard/{split}.zarr"
-        rows = read(group / "annotation_id").read().result().astype(np.int64) - 1
-        for array in ARRAYS:
-            ours, peers = read(group / array), read(a.out / "tensorstore" / array)
-            for i in range(0, len(rows), 64):
-                end = min(i + 64, len(rows))
-                same = ours[i:end].read().result() == peers[rows[i:end]].read().result()
-                if not same.all():
-                    sys.exit(f"{split} {array}: windows {i}..{end} differ from the peer's")
-        compared += len(rows)
-    print(f"all {compared} samples x {len(ARRAYS)} arrays of pointshard equal the peer's")
-    return compared
+def version(binary):
+    return subprocess.run([binary, "--version"], capture_output=True, text=True, check=True).stdout.strip()
+
+
+def head(a, job):
+    state = "cold (source files dropped from memory, output flushed)" if a.cold else "warm page cache"
+    codec = "the default" if job.codec is None else json.dumps(job.codec)
+    flushing = "all flush what they write" if a.cold else f"{jobs.OURS} flushes every shard, peers do not"
+    return [
+        f"{version(a.binary)}: {job.describe()}",
+        f"{a.threads} threads, medians of {a.pairs} rounds, {state}; {flushing}; peak is that of the largest process",
+        f"codec of {jobs.OURS}: {codec}; of peers: {'none' if job.codec == 'none' else 'zstd, level 1'}",
+    ]
 
 
 def main():
     a = arguments()
     shutil.rmtree(a.out, ignore_errors=True)
     a.out.mkdir(parents=True)
-    runs = commands(a)
-    for name, command in runs.items():
-        print(name, "$", " ".join(map(str, command)))
-    figures = {name: [] for name in runs}
-    for pair in range(-1, a.pairs):
-        for name, command in runs.items():
-            shutil.rmtree(a.out / name, ignore_errors=True)
-            os.sync()
-            figure = measure(command, a.out / f"{name}.log")
-            if pair < 0:
-                continue  # warms the page cache
-            figures[name].append(figure)
-            print(f"pair {pair + 1} {name}: {figure.wall_s:.2f} s", flush=True)
-    windows = verify(a)
+    this = job(a)
+    runs = programs(a, this)
+    for name, program in runs.items():
+        print(name, "$", " ".join(map(str, program.command)))
+    figures = rounds(a, this, runs)
+    windows = verify(a.binary, a.shared / "peers", this, runs)
 
-    print(f"\n{windows} windows of 64^3 in {len(ARRAYS)} arrays, {a.threads} threads, medians of {a.pairs} runs, warm")
-    print(f"{'program':<12} {'wall s':>7} {'CPU s':>7} {'peak MiB':>9} {'windows/s':>10}")
-    for name, all_of in figures.items():
-        keys = ("wall_s", "cpu_s", "peak_mib")
-        wall, cpu, peak = (statistics.median(getattr(f, key) for f in all_of) for key in keys)
-        print(f"{name:<12} {wall:7.2f} {cpu:7.2f} {peak:9.0f} {windows / wall:10.0f}")
-    ratios = [peer.wall_s / ours.wall_s for ours, peer in zip(*figures.values())]
-    pairs = ", ".join(f"{r:.2f}" for r in ratios)
-    print(f"tensorstore's wall time / pointshard's, pair by pair: {pairs}; median {statistics.median(ratios):.2f}")
-    shutil.rmtree(a.out)
+    ours, rates, terms, least = runs[jobs.OURS].out, None, [], None
+    lines = []
+    if not a.no_floor:
+        rates, terms = floor.measure(a.rates, this, ours, a.out / "rates")
+        lines, least = floor.report(terms, rates, a.threads, report.medians(figures))
+    print("\n" + "\n".join(head(a, this)) + "\n")
+    print((report.markdown if a.markdown else report.text)(report.HEAD, report.rows(figures, windows, least)) + "\n")
+    print("\n".join([*report.pairwise(figures), *lines]))
+    if a.json:
+        write_json(a, this, figures, rates, terms, least)
+    if not a.keep:
+        shutil.rmtree(a.out)
+
+
+def write_json(a, job, figures, rates, terms, least):
+    a.json.parent.mkdir(parents=True, exist_ok=True)
+    document = {
+        "head": head(a, job),
+        "machine": platform.platform(),
+        "options": {key: str(value) if isinstance(value, Path) else value for key, value in vars(a).items()},
+        "windows": job.points,
+        "figures": {name: list(map(dataclasses.asdict, all_of)) for name, all_of in figures.items()},
+        "medians": {name: dataclasses.asdict(m) for name, m in report.medians(figures).items()},
+        "ratios": report.ratios(figures),
+        "median_ratios": {n: {k: statistics.median(v) for k, v in r.items()} for n, r in report.ratios(figures).items()},
+        "rates": rates,
+        "floor": least and {**least, "terms": [{**dataclasses.asdict(t), "seconds": t.seconds} for t in terms]},
+    }
+    a.json.write_text(json.dumps(document, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,134 @@
+"""The job and what runs it: the program's config, and the command line of every program."""
+
+import json
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import points
+from volumes import Volume
+
+SHARD = 64
+# The field `codec` of every array in the program's config; None: no such field. `--codec` says otherwise.
+CODEC = None
+# The least room that readers that go box by box need, in chunks of 64: that of boxes of this size about windows of 64.
+BOX, WINDOW = (256, 256, 96), (64, 64, 64)
+OURS, ONE_THREAD = "pointshard", "pointshard, 1 thread"
+PEERS = ("tensorstore", "cloudvolume", "per-sample", "per-sample-shuffled")
+
+
+@dataclass
+class Job:
+    volume: Volume
+    folder: Path
+    # Layer, then what is done to its values, if anything.
+    arrays: dict
+    window: tuple
+    boxes: int
+    points: int
+    # First voxel of every window, [point, xyz].
+    starts: np.ndarray
+    # Windows of one box share chunks with those of others.
+    share_chunks: bool
+    codec: object
+
+    @property
+    def shard(self):
+        """Samples per shard. The peers' script that verifies wants a whole one."""
+        return min(SHARD, self.points)
+
+    def describe(self):
+        v = self.volume.about
+        arrays = ", ".join(f"{n} ({how})" if how else n for n, how in self.arrays.items())
+        window = " x ".join(map(str, self.window))
+        kind = f"{v['layout']}, image {v['image_encoding']}, contrast {v['contrast']:g}"
+        boxes = "1 box" if self.boxes == 1 else f"{self.boxes} boxes"
+        return f"{self.points} windows of {window} in {boxes} out of {arrays}; chunks: {kind}"
+
+
+@dataclass
+class Program:
+    command: list
+    # Where it writes, if it does.
+    out: Path | None
+
+
+def parse_codec(text):
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def shape(size, window, box=None, boxes=None, count=None, sparse=False, small_boxes=False):
+    """Box size, number of boxes and of points, where they are not given."""
+    if sparse:
+        box = box or [n - 2 * ((w + 1) // 2) for n, w in zip(size, window)]
+        boxes, usual = boxes or 1, 60
+    elif small_boxes:
+        box, boxes = box or (32, 32, 16), boxes or 500
+        usual = 4 * boxes
+    else:
+        box = box or [min(b, b + w - own) for b, w, own in zip(BOX, WINDOW, window)]
+        # As many voxels as 2,000 windows of 64 x 64 x 64 have, within limits.
+        boxes, usual = boxes or 4, min(2000 * 64**3 // int(np.prod(window)), 20000)
+    return tuple(box), boxes, count or usual
+
+
+def write(folder, volume, arrays, window, box, boxes, count, share_chunks=False, codec=CODEC):
+    """Writes points and config of a job to `folder`."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    starts = points.write(folder, volume, arrays, window, boxes, box, count, share_chunks)
+    job = Job(volume, folder, arrays, tuple(window), boxes, count, starts, share_chunks, codec)
+    entries = {}
+    for name, how in arrays.items():
+        entries[name] = {"layer": name}
+        entries[name] |= {"transform": how} if how else {}
+        entries[name] |= {"codec": codec} if codec is not None else {}
+    splits = ("train", "val") if boxes > 1 else ("train",)
+    config = {
+        "collection": "collection.json",
+        "resolution": list(volume.resolution),
+        "window": list(window),
+        "points": {"layer": "annotations"},
+        "arrays": entries,
+        "splits": {name: [name] for name in splits},
+        "leaks": "allow",
+        "shard_samples": job.shard,
+    }
+    (folder / "config.json").write_text(json.dumps(config, indent=1))
+    return job
+
+
+def ours(binary, job, out, threads):
+    command = [binary, "preprocess", job.folder / "config.json", "--out", out, "--threads", threads, "--quiet"]
+    return Program(command, out)
+
+
+def peer_arguments(job):
+    layers = [f"{name}:{how}" if how else name for name, how in job.arrays.items()]
+    arguments = ["--data", job.volume.folder, "--points", job.folder / "points.json", "--shard", job.shard]
+    arguments += ["--level", -1 if job.codec == "none" else 1]
+    return [*arguments, "--window", *job.window, "--layers", *layers]
+
+
+def peer(name, scripts, job, out, threads, cold):
+    """The peer's program; says what is wrong where it cannot read the volume."""
+    arguments = [*peer_arguments(job), "--threads", threads]
+    if name == "tensorstore":
+        if job.volume.about["layout"] == "gz-files":
+            raise SystemExit("tensorstore takes NAME.gz files for missing: --peers cloudvolume")
+        command = [scripts / "peer_tensorstore.py", *arguments, "--out", out, "--in-flight", 8]
+        # Whatever chunks two boxes share it has decoded once.
+        command += ["--cache-mb", 4096] if job.share_chunks else []
+        return Program([sys.executable, *command, *(["--sync"] if cold else [])], out)
+    arguments += ["--workers", threads]
+    if name == "cloudvolume":
+        return Program([sys.executable, scripts / "peer_cloudvolume_zarr.py", *arguments, "--out", out], out)
+    command = [sys.executable, scripts / "peer_per_sample.py", *arguments]
+    if name == "per-sample-shuffled":
+        return Program([*command, "--shuffle"], None)
+    return Program([*command, "--out", out], out)
