@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import volumes
+import layers
 
 
 @dataclass
@@ -44,7 +44,7 @@ class Chunks:
 
 def touched(volume, layer, starts, window):
     """Chunks that windows with these first voxels touch."""
-    scale = volumes.scale(volume.folder / layer)
+    scale = layers.scale(volume.folder / layer)
     (chunk,) = scale["chunk_sizes"]
     size = np.array(scale["size"])
     # Two windows that touch the same chunks count once.

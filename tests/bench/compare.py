@@ -14,9 +14,9 @@ from pathlib import Path
 
 import floor
 import jobs
+import layers
 import measure
 import report
-import volumes
 from verify import verify
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -39,7 +39,7 @@ def arguments():
     g.add_argument("--layout", choices=("plain", "sharded", "gz-files"), default="plain")
     g.add_argument("--encoding", choices=("raw", "jpeg", "png"), default="raw", help="of the image")
     g.add_argument("--contrast", type=float, default=1.0, help="0.5 makes an image that compresses better")
-    g.add_argument("--size", **xyz, default=volumes.SIZE)
+    g.add_argument("--size", **xyz, default=layers.SIZE)
     g.add_argument("--data", type=Path, help="a folder with a volume, in place of all this")
 
     g = p.add_argument_group("the job")
@@ -67,7 +67,7 @@ def arguments():
 
 
 def job(a):
-    volume = volumes.Volume.open(a.data) if a.data else volumes.make(a.shared, a.bench, a.layout, a.encoding, a.contrast, a.size)
+    volume = layers.Volume.open(a.data) if a.data else layers.make(a.shared, a.bench, a.layout, a.encoding, a.contrast, a.size)
     arrays = {"image": None, "seg": "nonzero"} if a.labels else {"image": None, "mask_a": None, "mask_b": None}
     box, boxes, points = jobs.shape(volume.size, a.window, a.box_size, a.boxes, a.points, a.sparse, a.small_boxes)
     codec = jobs.parse_codec(a.codec) if a.codec else jobs.CODEC
@@ -88,10 +88,9 @@ def rounds(a, job, runs):
     figures = {name: [] for name in runs}
     for number in range(a.pairs + 1):
         for name, program in runs.items():
-            measure.clean(program.out)
             if a.cold:
                 measure.forget(sources)
-            figure = measure.measure(program, a.out / "log", flushed=a.cold)
+            figure = measure.measure(program, a.out, flushed=a.cold)
             if number:
                 figures[name].append(figure)
                 print(f"round {number} {name}: {figure.wall_s:.2f} s", flush=True)

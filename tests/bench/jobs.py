@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import points
-from volumes import Volume
+from layers import Volume
 
 SHARD = 64
 # The field `codec` of every array in the program's config; None: no such field. `--codec` says otherwise.

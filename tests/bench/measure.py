@@ -1,5 +1,6 @@
 """Runs one program and takes down what it used, by the kernel's account."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -7,6 +8,8 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+
+ACCOUNT = Path(__file__).with_name("account.py")
 
 
 @dataclass
@@ -18,13 +21,6 @@ class Figures:
     peak_mib: float
 
 
-def clean(out):
-    """Removes what an earlier run wrote, and lets the disk finish."""
-    if out:
-        shutil.rmtree(out, ignore_errors=True)
-    os.sync()
-
-
 def forget(files):
     """Drops files from the page cache; those not flushed would stay in it."""
     for path in files:
@@ -34,23 +30,29 @@ def forget(files):
 
 
 def flush(folder):
+    """Waits until all files of a folder are on the disk."""
     for path in folder.rglob("*"):
         if path.is_file():
             with open(path, "rb") as file:
                 os.fsync(file)
 
 
-def measure(program, log, flushed=False):
-    """Runs a program; with `flushed` its time ends when what it wrote is on the disk."""
+def measure(program, scratch, flushed=False):
+    """Runs a program; with `flushed` its time ends when what it wrote is on the disk.
+
+    It is on the disk afterwards in any case, so that the next program does not wait for it.
+    """
+    if program.out:
+        shutil.rmtree(program.out, ignore_errors=True)
+    command, used, log = list(map(str, program.command)), scratch / "used.json", scratch / "log"
     with open(log, "wb") as told:
-        start = time.perf_counter()
-        process = subprocess.Popen([str(c) for c in program.command], stdout=told, stderr=told)
-        _, status, used = os.wait4(process.pid, 0)
-        if flushed and program.out:
-            flush(program.out)
-        wall = time.perf_counter() - start
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        command = " ".join(map(str, program.command))
-        sys.exit(f"$ {command}\nexit code {process.returncode}\n{Path(log).read_text()}")
-    return Figures(wall, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
+        done = subprocess.run([sys.executable, "-I", "-S", ACCOUNT, used, *command], stdout=told, stderr=told)
+    if done.returncode:
+        sys.exit(f"$ {' '.join(command)}\nfailed\n{log.read_text()}")
+    figures = Figures(**json.loads(used.read_text()))
+    start = time.perf_counter()
+    if program.out:
+        flush(program.out)
+    if flushed:
+        figures.wall_s += time.perf_counter() - start
+    return figures

@@ -1,4 +1,4 @@
-"""The volumes that windows are cut out of: Neuroglancer precomputed layers, made once and kept.
+"""The layers that windows are cut out of: Neuroglancer precomputed layers, made once and kept.
 
 `make` has make_bench_data.py of the shared folder tile real electron microscopy, masks and labels. `write_raw` writes a layer of
 any array, one plain file per chunk.

@@ -1,0 +1,128 @@
+"""The benchmark does what it says, on a tiny volume: every program runs, and what they write is held against each other.
+
+No time is looked at.
+"""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorstore as ts
+from program import REPOSITORY, binary
+
+BENCH = REPOSITORY / "tests/bench"
+SIZE = (192, 128, 96)
+PEERS = ["tensorstore", *(["cloudvolume"] if importlib.util.find_spec("cloudvolume") else [])]
+RATES = """#!/usr/bin/env python3
+import json, sys
+job = json.load(open(sys.argv[1]))
+source, array = {"read": 2e6, "inflate": None, "decode": None}, {"encode": 1e6, "decode": 1e6}
+rates = {"memcpy": 1e6, "cut": 4e6, "write": 1e6, "write_synced": 1e6}
+print(json.dumps(rates | {"sources": dict.fromkeys(job["sources"], source), "arrays": dict.fromkeys(job["sources"], array)}))
+"""
+
+
+@pytest.fixture(scope="module")
+def modules():
+    """Lets tests import what the benchmark consists of."""
+    sys.path.append(str(BENCH))
+    yield
+    sys.path.remove(str(BENCH))
+
+
+@pytest.fixture(scope="module")
+def layers():
+    """Values of a volume, by layer, [z, y, x]."""
+    rng = np.random.default_rng(3)
+    shape = SIZE[::-1]
+    masks = {name: (rng.random(shape) < share).astype(np.uint8) for name, share in (("mask_a", 0.1), ("mask_b", 0.5))}
+    image = rng.integers(0, 256, shape, np.uint8)
+    return {"image": image, **masks, "seg": masks["mask_b"] * np.uint64(1 << 50)}
+
+
+@pytest.fixture(scope="module")
+def volume(modules, layers, tmp_path_factory):
+    from layers import write_raw
+
+    return write_raw(tmp_path_factory.mktemp("volume"), layers, (64, 64, 32))
+
+
+@pytest.fixture
+def compare(shared, volume, tmp_path):
+    """Runs the driver on the volume; returns what it printed and the figures that it wrote."""
+
+    def run(*arguments, code=0):
+        small = ["--window", 17, 16, 8, "--points", 24, "--boxes", 2, "--box-size", 9, 20, 16, "--pairs", 1]
+        places = ["--binary", binary(), "--shared", shared, "--data", volume.folder, "--out", tmp_path / "out"]
+        command = [sys.executable, BENCH / "compare.py", *places, *small, "--json", tmp_path / "figures.json", *arguments]
+        done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=120)
+        assert done.returncode == code, done.stdout + done.stderr
+        return done.stdout, json.loads((tmp_path / "figures.json").read_text())
+
+    return run
+
+
+def test_every_program_makes_the_same_windows_and_stands_in_the_table(compare, tmp_path):
+    told, figures = compare("--no-floor", "--peers", *PEERS, "--markdown")
+    for peer in PEERS:
+        assert f"verified equal: all 24 windows x 3 arrays of pointshard and {peer}\n" in told
+    for program in ("pointshard", "pointshard, 1 thread", *PEERS):
+        assert f"\n| {program} | " in told
+        assert len(figures["figures"][program]) == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_labels_of_many_small_boxes_become_the_same_masks_on_a_cold_cache(compare):
+    told, _ = compare("--no-floor", "--labels", "--small-boxes", "--boxes", "5", "--cold")
+    assert "verified equal: all 24 windows x 2 arrays of pointshard and tensorstore\n" in told
+
+
+def test_the_floor_is_the_sum_of_its_terms(compare, tmp_path):
+    rates = tmp_path / "rates"
+    rates.write_text(RATES)
+    rates.chmod(0o755)
+    _, figures = compare("--rates", rates, "--labels", "--keep")
+    terms = {term["what"]: term["bytes"] for term in figures["floor"]["terms"]}
+    windows = 24 * 17 * 16 * 8
+    starts = [[xyz - w // 2 for xyz, w in zip(p["xyz"], (17, 16, 8))] for p in json.loads((tmp_path / "out/job/points.json").read_text())["points"]]
+    ends = np.add(starts, (16, 15, 7))
+    cells = {tuple(c) for s, e in zip(starts, ends) for c in corners(np.array(s) // (64, 64, 32), e // (64, 64, 32))}
+    assert terms["read image"] == len(cells) * 64 * 64 * 32
+    assert terms["read seg"] == 8 * terms["read image"]
+    assert terms["cut"] == 2 * windows
+    assert terms["zstd-1 seg"] == windows
+    shards = list((tmp_path / "out/pointshard").glob("*.zarr/[is]*/c/*/0/0/0/0"))
+    assert terms["write"] == sum(shard.stat().st_size for shard in shards)
+    seconds = terms["cut"] / 4e6 + (terms["read image"] + terms["read seg"]) / 2e6 + (2 * windows + terms["write"]) / 1e6
+    assert figures["floor"]["cpu_s"] == pytest.approx(seconds)
+    assert figures["floor"]["wall_s"] == pytest.approx(seconds / 2)
+
+
+def corners(first, last):
+    return np.stack(np.meshgrid(*([a, b] for a, b in zip(first, last))), -1).reshape(-1, 3).tolist()
+
+
+def test_chunks_of_shards_are_found_where_they_lie(modules, volume, layers, tmp_path):
+    import chunks
+
+    sharding = {"@type": "neuroglancer_uint64_sharded_v1", "hash": "identity", "preshift_bits": 1, "minishard_bits": 1}
+    sharding |= {"shard_bits": 1, "data_encoding": "raw", "minishard_index_encoding": "gzip"}
+    scale = {"size": SIZE, "encoding": "raw", "chunk_size": [64, 64, 32], "resolution": [8, 8, 40], "sharding": sharding}
+    store = {"driver": "file", "path": f"{tmp_path}/image/"}
+    about = {"type": "image", "data_type": "uint8", "num_channels": 1}
+    spec = {"driver": "neuroglancer_precomputed", "kvstore": store, "scale_metadata": scale, "multiscale_metadata": about}
+    ts.open(spec, create=True).result()[..., 0].transpose([2, 1, 0]).write(layers["image"]).result()
+    (tmp_path / "dataset.json").write_text((volume.folder / "dataset.json").read_text())
+    starts = np.array([[0, 0, 0], [60, 60, 30], [130, 70, 64]])
+
+    stored = {}
+    for where in (volume, type(volume).open(tmp_path)):
+        found = chunks.touched(where, "image", starts, (8, 8, 8))
+        stored[where.folder] = [os.pread(os.open(path, os.O_RDONLY), n, at) for path, at, n in found.places]
+    plain, sharded = stored.values()
+    assert len(plain) == 9
+    assert plain == sharded
