@@ -1,7 +1,7 @@
 """The least that the job can cost, from rates that rates.rs measures on this machine in the same run:
 
     stored bytes of touched chunks / read rate              each chunk once, out of the page cache
-  + their values' bytes / inflate rate                      where they are gzip'd
+  + what they inflate to / inflate rate                     where they are gzip'd
   + their values' bytes / decode rate                       where they are jpeg, png or compressed_segmentation
   + window bytes / cut rate                                 row by row
   + window bytes of each array / its zstd-1 encode rate     where the output is zstd'd
@@ -51,9 +51,11 @@ def terms(job, dataset, touched, rates):
     for layer, of_layer in touched.items():
         of_source = rates["sources"][layer]
         found.append(Term(f"read {layer}", of_layer.stored_bytes, of_source["read"]))
-        for step, what in (("inflate", "inflate"), ("decode", of_layer.encoding)):
-            if of_source[step]:
-                found.append(Term(f"{what} {layer}", of_layer.values_bytes, of_source[step]))
+        if of_source["inflate"]:
+            inflated = round(of_layer.stored_bytes * of_source["inflates_to"])
+            found.append(Term(f"inflate {layer}", inflated, of_source["inflate"]))
+        if of_source["decode"]:
+            found.append(Term(f"{of_layer.encoding} {layer}", of_layer.values_bytes, of_source["decode"]))
     window_bytes = len(job.starts) * int(np.prod(job.window))
     found.append(Term("cut", window_bytes * len(job.arrays), rates["cut"]))
     for array in job.arrays:
@@ -77,10 +79,11 @@ def report(found, rates, threads, medians):
     lines += [f"  {t.what:<26} {t.bytes / 1e6:9.0f} {t.rate / 1e6:9.0f} {t.seconds:7.3f}" for t in found]
     cpu = sum(t.seconds for t in found)
     wall = cpu / threads
-    us = medians[jobs.OURS]
+    us, written = medians[jobs.OURS], found[-1].bytes
     lines.append(f"floor: CPU {cpu:.2f} s, wall on {threads} threads {wall:.2f} s")
     lines.append(f"{jobs.OURS} / floor: wall {us.wall_s / wall:.2f}, CPU {us.cpu_s / cpu:.2f}")
-    aside = [f"memcpy {rates['memcpy'] / 1e9:.1f} GB/s", f"writes with a flush each {rates['write_synced'] / 1e6:.0f} MB/s"]
+    aside = [f"memcpy {rates['memcpy'] / 1e9:.1f} GB/s", f"writes that flush every file {rates['write_synced'] / 1e6:.0f} MB/s"]
     aside += [f"zstd decode of {n} {r['decode'] / 1e9:.1f} GB/s" for n, r in rates["arrays"].items()]
+    lines.append(f"the same output, every file flushed, one after the other: {written / rates['write_synced']:.2f} s")
     lines.append("measured as well: " + ", ".join(aside))
     return lines, {"wall_s": wall, "cpu_s": cpu}

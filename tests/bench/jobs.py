@@ -64,16 +64,17 @@ def parse_codec(text):
 
 def shape(size, window, box=None, boxes=None, count=None, sparse=False, small_boxes=False):
     """Box size, number of boxes and of points, where they are not given."""
+    # As many voxels as 2,000 windows of 64 x 64 x 64 have, within limits.
+    usual = min(2000 * 64**3 // int(np.prod(window)), 20000)
     if sparse:
         box = box or [n - 2 * ((w + 1) // 2) for n, w in zip(size, window)]
         boxes, usual = boxes or 1, 60
     elif small_boxes:
         box, boxes = box or (32, 32, 16), boxes or 500
-        usual = 4 * boxes
+        usual = min(4 * boxes, usual)
     else:
         box = box or [min(b, b + w - own) for b, w, own in zip(BOX, WINDOW, window)]
-        # As many voxels as 2,000 windows of 64 x 64 x 64 have, within limits.
-        boxes, usual = boxes or 4, min(2000 * 64**3 // int(np.prod(window)), 20000)
+        boxes = boxes or 4
     return tuple(box), boxes, count or usual
 
 

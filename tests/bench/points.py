@@ -23,7 +23,7 @@ def apart(rng, volume, window, boxes, box):
                 corners.append(corner)
             if len(corners) == boxes:
                 return corners
-    raise SystemExit(f"{boxes} boxes of {list(box)} do not fit apart: fewer --boxes, a smaller --box-size, a larger --size")
+    raise SystemExit(f"{boxes} boxes of {box.tolist()} do not fit apart: fewer --boxes, a smaller --box-size, a larger --size")
 
 
 def scattered(rng, volume, window, boxes, box):
@@ -31,7 +31,7 @@ def scattered(rng, volume, window, boxes, box):
     low, high = room(volume, window, box)
     grid = (high - low) // box + 1
     if boxes > np.prod(grid):
-        raise SystemExit(f"there is room for {np.prod(grid)} boxes of {list(box)}: fewer --boxes, a smaller --box-size")
+        raise SystemExit(f"there is room for {np.prod(grid)} boxes of {box.tolist()}: fewer --boxes, a smaller --box-size")
     cells = rng.choice(np.prod(grid), boxes, replace=False)
     return list(low + np.stack(np.unravel_index(cells, grid), 1) * box)
 
@@ -41,7 +41,7 @@ def room(volume, window, box):
     margin = (np.array(window) + 1) // 2
     high = np.array(volume.size) - margin - box
     if (high < margin).any():
-        raise SystemExit(f"no box of {list(box)} with windows of {list(window)} fits into {list(volume.size)} voxels")
+        raise SystemExit(f"no box of {box.tolist()} with windows of {list(window)} fits into {list(volume.size)} voxels")
     return margin, high
 
 

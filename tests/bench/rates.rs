@@ -14,13 +14,16 @@ use pointshard::dataset::Dataset;
 use pointshard::volume::compressed_segmentation;
 use serde::{Deserialize, Serialize};
 use zune_core::bytestream::ZCursor;
+use zune_core::colorspace::ColorSpace;
+use zune_core::options::DecoderOptions;
+use zune_jpeg::JpegDecoder;
 
 type Failure = Box<dyn std::error::Error>;
 
 /// Every rate is of so many passes, or of more that take so long together.
 const PASSES: usize = 5;
 const LEAST: Duration = Duration::from_millis(400);
-/// What a pass deals with at most. It is more than a core's caches hold.
+/// What a pass deals with, about.
 const PASS_BYTES: u64 = 64 << 20;
 
 /// What is measured on.
@@ -49,9 +52,9 @@ struct Source {
 /// Bytes a second.
 #[derive(Serialize)]
 struct Rates {
-    /// A window's bytes in one piece, into one buffer.
+    /// A window's bytes in one piece, within the cache.
     memcpy: f64,
-    /// A window row by row out of a larger box, into one buffer.
+    /// A window row by row, within the cache.
     cut: f64,
     /// Files written and left to the page cache.
     write: f64,
@@ -67,6 +70,8 @@ struct SourceRates {
     read: f64,
     /// Bytes that come out of gzip.
     inflate: Option<f64>,
+    /// How many bytes come out of a stored one.
+    inflates_to: f64,
     /// Bytes of values that come out of a picture or of labels.
     decode: Option<f64>,
 }
@@ -127,29 +132,30 @@ fn nothing() -> Result<(), Failure> {
     Ok(())
 }
 
+/// Windows from a box of eight, which stays in the cache, as chunks do that one window after the other is cut out of.
 fn memcpy(bytes: usize) -> Result<f64, Failure> {
-    let from = vec![1u8; (PASS_BYTES as usize).next_multiple_of(bytes)];
+    let from = vec![1u8; 8 * bytes];
     let mut to = vec![0u8; bytes];
+    let windows = PASS_BYTES as usize / bytes + 1;
     rate(nothing, || {
-        for piece in from.chunks_exact(bytes) {
-            to.copy_from_slice(piece);
+        for i in 0..windows {
+            let first = i % 8 * bytes;
+            to.copy_from_slice(&from[first..first + bytes]);
             black_box(&mut to);
         }
-        Ok(from.len())
+        Ok(windows * bytes)
     })
 }
 
+/// The same, row by row.
 fn cut([x, y, z]: [usize; 3]) -> Result<f64, Failure> {
-    let (wide, high) = (x.max(256), y.max(256));
-    let deep = z.max(PASS_BYTES as usize / (wide * high));
-    let from = vec![1u8; wide * high * deep];
+    let (wide, high) = (2 * x, 2 * y);
+    let from = vec![1u8; 8 * x * y * z];
     let mut window = vec![0u8; x * y * z];
-    let windows = (PASS_BYTES as usize / window.len()).max(1);
+    let windows = PASS_BYTES as usize / window.len() + 1;
     rate(nothing, || {
         for i in 0..windows {
-            // Positions all over the box that follow no pattern that a cache would know.
-            let at = |n: usize, factor: usize| i * factor % (n + 1);
-            let (x0, y0, z0) = (at(wide - x, 89), at(high - y, 151), at(deep - z, 3571));
+            let (x0, y0, z0) = (i * 89 % (x + 1), i * 151 % (y + 1), i * 71 % (z + 1));
             let mut rows = window.chunks_exact_mut(x);
             for z in z0..z0 + z {
                 for (y, row) in (y0..y0 + y).zip(&mut rows) {
@@ -182,11 +188,12 @@ impl Source {
             .iter()
             .map(std::fs::read)
             .collect::<Result<Vec<_>, _>>()?;
-        let mut inflate_rate = None;
+        let stored: usize = chunks.iter().map(Vec::len).sum();
+        let mut inflate = None;
         if self.gzip {
             let mut out = vec![0; chunks.iter().map(|c| inflated(c)).max().unwrap_or(0)];
             let mut gzip = libdeflater::Decompressor::new();
-            inflate_rate = Some(rate(nothing, || {
+            inflate = Some(rate(nothing, || {
                 let mut bytes = 0;
                 for chunk in &chunks {
                     bytes += gzip.gzip_decompress(chunk, &mut out)?;
@@ -199,6 +206,7 @@ impl Source {
                 *chunk = out[..n].to_vec();
             }
         }
+        let unpacked: usize = chunks.iter().map(Vec::len).sum();
         let mut values = vec![0; self.chunk.iter().product::<usize>() * self.voxel_bytes];
         let decode = match self.encoding.as_str() {
             "raw" => None,
@@ -212,7 +220,8 @@ impl Source {
         };
         Ok(SourceRates {
             read,
-            inflate: inflate_rate,
+            inflate,
+            inflates_to: unpacked as f64 / stored as f64,
             decode,
         })
     }
@@ -220,9 +229,11 @@ impl Source {
     fn decode(&self, chunk: &[u8], values: &mut Vec<u8>) -> Result<(), Failure> {
         match self.encoding.as_str() {
             "jpeg" => {
-                zune_jpeg::JpegDecoder::new(ZCursor::new(chunk)).decode_into(values.as_mut_slice())
+                let grey = DecoderOptions::default().jpeg_set_out_colorspace(ColorSpace::Luma);
+                JpegDecoder::new_with_options(ZCursor::new(chunk), grey)
+                    .decode_into(values)
+                    .map_err(|e| e.to_string().into())
             }
-            .map_err(|e| e.to_string().into()),
             "png" => {
                 png::Decoder::new(Cursor::new(chunk))
                     .read_info()?

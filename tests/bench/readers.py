@@ -6,10 +6,8 @@ before the clock starts. Two processes read half of the rows each. Figures are m
 
     python -m venv VENV
     VENV/bin/pip install --no-deps -r tests/bench/requirements.txt -r tests/bench/requirements-readers.txt
-    pointshard preprocess target/bench/plain/config_shards_of_64.json --out target/bench/samples
-    VENV/bin/python tests/bench/readers.py --samples target/bench/samples --data target/bench/plain --out target/bench/formats
-
-(tests/bench/run makes target/bench/plain.)
+    tests/bench/run --pairs 1 --keep
+    VENV/bin/python tests/bench/readers.py --samples target/bench/out/pointshard --data target/bench/plain --out target/bench/formats
 """
 
 import argparse
