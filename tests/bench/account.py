@@ -1,7 +1,8 @@
 """Runs a command and writes what it used to a file, as JSON: `python -I -S account.py FILE COMMAND...`.
 
-Until a process becomes its program it is a copy of the one that started it, and the kernel counts that as its memory: a large parent
-makes /bin/true large. Therefore it is started from here, where nothing is imported. Peaks below this process's own, 11 MiB, are not seen.
+Until a process becomes its program it is a copy of the one that started it, and the kernel counts that as its memory: a
+large parent makes /bin/true large. Therefore it is started from here, where next to nothing is imported. Peaks below this
+process's own, about 11 MiB, are not seen.
 """
 
 import os

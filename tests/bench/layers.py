@@ -1,7 +1,7 @@
 """The layers that windows are cut out of: Neuroglancer precomputed layers, made once and kept.
 
-`make` has make_bench_data.py of the shared folder tile real electron microscopy, masks and labels. `write_raw` writes a layer of
-any array, one plain file per chunk.
+`make` has make_bench_data.py of the shared folder tile real electron microscopy, masks and labels. `write_raw` writes any
+arrays, one plain file per chunk.
 """
 
 import json

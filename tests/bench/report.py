@@ -1,5 +1,6 @@
 """Figures as tables: medians, and ratios pair by pair."""
 
+import dataclasses
 import statistics
 
 import jobs
@@ -10,8 +11,11 @@ HEAD = ("program", "wall s", "CPU s", "peak MiB", "windows/s", "wall / ours", "C
 
 def medians(figures):
     """The median of every figure, by program."""
-    keys = ("wall_s", "cpu_s", "peak_mib")
-    return {name: Figures(*(statistics.median(getattr(f, k) for f in all_of) for k in keys)) for name, all_of in figures.items()}
+    return {name: median(all_of) for name, all_of in figures.items()}
+
+
+def median(figures):
+    return Figures(*(statistics.median(getattr(f, field.name) for f in figures) for field in dataclasses.fields(Figures)))
 
 
 def ratios(figures):
@@ -19,7 +23,7 @@ def ratios(figures):
     found = {}
     for name, theirs in figures.items():
         if name != jobs.OURS:
-            pairs = list(zip(theirs, figures[jobs.OURS]))
+            pairs = list(zip(theirs, figures[jobs.OURS], strict=True))
             found[name] = {key: [getattr(t, key) / getattr(o, key) for t, o in pairs] for key in ("wall_s", "cpu_s")}
     return found
 
@@ -41,8 +45,10 @@ def rows(figures, windows, floor=None):
 
 def text(head, lines):
     widths = [max(len(row[i]) for row in [head, *lines]) for i in range(len(head))]
+
     def line(row):
         return "  ".join([row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:]))])
+
     return "\n".join(map(line, [head, *lines]))
 
 
@@ -51,8 +57,9 @@ def markdown(head, lines):
 
 
 def pairwise(figures):
-    """What every ratio was, and how much faster the second thread makes us."""
+    """Every ratio; that of one thread is the speed-up by all of them."""
     for name, of_pairs in ratios(figures).items():
         for key, what in (("wall_s", "wall"), ("cpu_s", "CPU")):
             pairs = ", ".join(f"{r:.2f}" for r in of_pairs[key])
-            yield f"{what} of {name} / {jobs.OURS}, round by round: {pairs}; median {statistics.median(of_pairs[key]):.2f}"
+            middle = statistics.median(of_pairs[key])
+            yield f"{what} of {name} / {jobs.OURS}, round by round: {pairs}; median {middle:.2f}"

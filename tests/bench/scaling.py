@@ -3,14 +3,14 @@
     tests/bench/run --no-floor                  (makes the volume, the program and the virtual environment)
     target/bench/venv/bin/python tests/bench/scaling.py --binary target/release/pointshard --data target/bench/plain
 
-Every row is a median of some runs with a warm page cache; what it made is deleted. Prints a table, writes JSON, draws a plot.
+Every row is a median of some runs with a warm page cache. Prints a table, writes JSON, draws a plot. Takes 3 GB of disk,
+which are given back.
 """
 
 import argparse
 import dataclasses
 import json
 import shutil
-import statistics
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,6 @@ import layers
 import measure
 import numpy as np
 import report
-from measure import Figures
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 MORE_POINTS, LARGER = "points", "volume"
@@ -37,31 +36,32 @@ class Row:
 
     @property
     def median(self):
-        return Figures(**{f.name: statistics.median(getattr(x, f.name) for x in self.figures) for f in dataclasses.fields(Figures)})
+        return report.median(self.figures)
 
     def cells(self):
         m, walls = self.median, [f.wall_s for f in self.figures]
         spread = f"{min(walls):.2f} to {max(walls):.2f}"
         numbers = [f"{self.times:g}", str(self.points), f"{self.volume_bytes / 1e6:.0f}", str(self.files)]
-        return [self.what, *numbers, f"{m.wall_s:.2f}", spread, f"{m.cpu_s:.2f}", f"{m.peak_mib:.0f}", f"{self.points / m.wall_s:.0f}"]
+        used = [f"{m.wall_s:.2f}", spread, f"{m.cpu_s:.2f}", f"{m.peak_mib:.0f}", f"{self.points / m.wall_s:.0f}"]
+        return [self.what, *numbers, *used]
 
 
 def arguments():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--binary", type=Path, required=True)
-    p.add_argument("--data", type=Path, required=True, help="a volume with the layer `image`, 2 x 2 chunks or more in x and y")
+    p.add_argument("--data", type=Path, required=True, help="a volume with the layer `image`")
     p.add_argument("--out", type=Path, default=REPOSITORY / "target/bench/scaling", help="deleted first and at the end")
     p.add_argument("--points", type=int, default=500, help="of the smallest job; the largest has 16 times as many")
     p.add_argument("--window", type=int, nargs=3, default=(64, 64, 64), metavar=("X", "Y", "Z"))
     p.add_argument("--boxes", type=int, default=10000, help="tiny ones, of 3 points")
     p.add_argument("--files", type=int, default=100000, help="chunks of 8 x 8 x 8, touched by 200 windows")
-    p.add_argument("--most", type=int, default=16, choices=(1, 4, 16), help="most times the points and the volume; 16 takes 3 GB")
+    p.add_argument("--most", type=int, default=16, choices=(1, 4, 16), help="times the points, the volume")
     p.add_argument("--runs", type=int, default=5, help="of every job; one before them does not count")
     p.add_argument("--threads", type=int, default=2)
     p.add_argument("--only", nargs="+", choices=("points", "volume", "boxes", "files"))
     p.add_argument("--json", type=Path, help="default: scaling.json, beside --out")
     p.add_argument("--plot", type=Path, default=REPOSITORY / "docs/performance-scaling.svg")
-    p.add_argument("--keep", action="store_true", help="do not delete volumes and the last output")
+    p.add_argument("--keep", action="store_true", help="do not delete the last output")
     p.add_argument("--markdown", action="store_true", help="print the table as Markdown")
     return p.parse_args()
 
@@ -95,7 +95,7 @@ def larger_volume(a, volume):
         values = np.tile(image, (1, 2, 2)) if times == 16 else shapes[times]
         larger = layers.write_raw(a.out / "volume", {"image": values}, volume.chunk, volume.resolution)
         yield row(a, LARGER, times, larger, a.window, whole(larger, a.window), 1, 4 * a.points)
-        a.keep or shutil.rmtree(larger.folder)
+        shutil.rmtree(larger.folder)
 
 
 def tiny_boxes(a, volume):
@@ -159,7 +159,8 @@ def main():
     rows = [row for kind, rows_of in kinds.items() if kind in (a.only or kinds) for row in rows_of(a, volume)]
 
     cells = [r.cells() for r in rows]
-    print(f"\n{a.threads} threads, medians of {a.runs} runs, warm page cache; windows of the image: {a.window} in the first two kinds, else 16 16 16\n")
+    print(f"\n{a.threads} threads, medians of {a.runs} runs, warm page cache; windows of the image of")
+    print(f"{' x '.join(map(str, a.window))} for more points and larger volumes, else of 16 x 16 x 16\n")
     print((report.markdown if a.markdown else report.text)(HEAD, cells))
     told = [{**dataclasses.asdict(r), "median": dataclasses.asdict(r.median)} for r in rows]
     (a.json or a.out.with_suffix(".json")).write_text(json.dumps(told, indent=1) + "\n")

@@ -4,8 +4,8 @@ No time is looked at.
 """
 
 import importlib.util
+import itertools
 import json
-import os
 import subprocess
 import sys
 
@@ -88,9 +88,10 @@ def test_the_floor_is_the_sum_of_its_terms(compare, tmp_path):
     _, figures = compare("--rates", rates, "--labels", "--keep")
     terms = {term["what"]: term["bytes"] for term in figures["floor"]["terms"]}
     windows = 24 * 17 * 16 * 8
-    starts = [[xyz - w // 2 for xyz, w in zip(p["xyz"], (17, 16, 8))] for p in json.loads((tmp_path / "out/job/points.json").read_text())["points"]]
-    ends = np.add(starts, (16, 15, 7))
-    cells = {tuple(c) for s, e in zip(starts, ends) for c in corners(np.array(s) // (64, 64, 32), e // (64, 64, 32))}
+    points = json.loads((tmp_path / "out/job/points.json").read_text())["points"]
+    first = np.array([p["xyz"] for p in points]) - (8, 8, 4)
+    last = first + (16, 15, 7)
+    cells = {cell for ends in zip(first // (64, 64, 32), last // (64, 64, 32)) for cell in corners(*ends)}
     assert terms["read image"] == len(cells) * 64 * 64 * 32
     assert terms["inflate image"] == 1.5 * terms["read image"]
     assert terms["read seg"] == 8 * terms["read image"]
@@ -105,7 +106,8 @@ def test_the_floor_is_the_sum_of_its_terms(compare, tmp_path):
 
 
 def corners(first, last):
-    return np.stack(np.meshgrid(*([a, b] for a, b in zip(first, last))), -1).reshape(-1, 3).tolist()
+    """The chunks at the corners of a window that is smaller than a chunk: all that it touches."""
+    return list(itertools.product(*zip(first.tolist(), last.tolist())))
 
 
 def test_chunks_of_shards_are_found_where_they_lie(modules, volume, layers, tmp_path):
@@ -124,7 +126,7 @@ def test_chunks_of_shards_are_found_where_they_lie(modules, volume, layers, tmp_
     stored = {}
     for where in (volume, type(volume).open(tmp_path)):
         found = chunks.touched(where, "image", starts, (8, 8, 8))
-        stored[where.folder] = [os.pread(os.open(path, os.O_RDONLY), n, at) for path, at, n in found.places]
+        stored[where.folder] = [path.read_bytes()[at : at + n] for path, at, n in found.places]
     plain, sharded = stored.values()
     assert len(plain) == 9
     assert plain == sharded
