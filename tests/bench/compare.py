@@ -6,6 +6,7 @@ A round is the program, then every peer, then the program with one thread. The f
 import argparse
 import dataclasses
 import json
+import os
 import platform
 import shutil
 import statistics
@@ -86,6 +87,8 @@ def rounds(a, job, runs):
     """All figures, by program."""
     sources = [*job.volume.files(job.arrays), *job.folder.rglob("*.json"), *job.folder.rglob("0_0_0")]
     figures = {name: [] for name in runs}
+    # A volume just made is still being written.
+    os.sync()
     for number in range(a.pairs + 1):
         for name, program in runs.items():
             if a.cold:

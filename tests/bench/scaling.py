@@ -10,6 +10,7 @@ which are given back.
 import argparse
 import dataclasses
 import json
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,6 +71,8 @@ def row(a, what, times, volume, window, box, boxes, points):
     """Measures one job; its boxes may share chunks."""
     job = jobs.write(a.out / "job", volume, {"image": None}, window, box, boxes, points, share_chunks=True)
     program = jobs.ours(a.binary, job, a.out / "pointshard", a.threads)
+    # A volume just made is still being written.
+    os.sync()
     figures = [measure.measure(program, a.out) for _ in range(a.runs + 1)][1:]
     measured = Row(what, times, points, int(np.prod(volume.size)), len(volume.files(["image"])) - 1, figures)
     print(" ".join(measured.cells()), flush=True)
@@ -143,7 +146,7 @@ def plot(path, rows):
         axes.grid(alpha=0.3)
     wall.set_yscale("log", base=2)
     wall.yaxis.set_major_formatter("{x:g}")
-    memory.set_ylim(bottom=0)
+    memory.set_ylim(0, 1.3 * max((r.median.peak_mib for r in rows), default=1))
     wall.legend(frameon=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     # Without a date the same figures make the same file.
@@ -164,7 +167,8 @@ def main():
     print((report.markdown if a.markdown else report.text)(HEAD, cells))
     told = [{**dataclasses.asdict(r), "median": dataclasses.asdict(r.median)} for r in rows]
     (a.json or a.out.with_suffix(".json")).write_text(json.dumps(told, indent=1) + "\n")
-    plot(a.plot, rows)
+    if any(r.what in (MORE_POINTS, LARGER) for r in rows):
+        plot(a.plot, rows)
     if not a.keep:
         shutil.rmtree(a.out)
 
