@@ -52,6 +52,7 @@ def arguments():
     kind.add_argument("--sparse", action="store_true", help="one box as large as the volume, 60 points")
     kind.add_argument("--small-boxes", action="store_true", help="500 boxes of 4 points; boxes share chunks")
     g.add_argument("--labels", action="store_true", help="image and uint64 labels, made a mask, in place of image and masks")
+    g.add_argument("--shard", type=int, default=jobs.SHARD, help="samples per shard, of all programs")
     g.add_argument("--codec", help="the program's codec: auto, none, zstd, lz4, blosc, or JSON; none: peers do without, too")
 
     g = p.add_argument_group("the runs")
@@ -72,7 +73,7 @@ def job(a):
     arrays = {"image": None, "seg": "nonzero"} if a.labels else {"image": None, "mask_a": None, "mask_b": None}
     box, boxes, points = jobs.shape(volume.size, a.window, a.box_size, a.boxes, a.points, a.sparse, a.small_boxes)
     codec = jobs.parse_codec(a.codec) if a.codec else jobs.CODEC
-    return jobs.write(a.out / "job", volume, arrays, a.window, box, boxes, points, a.small_boxes, codec)
+    return jobs.write(a.out / "job", volume, arrays, a.window, box, boxes, points, a.small_boxes, codec, a.shard)
 
 
 def programs(a, job):
@@ -109,7 +110,7 @@ def head(a, job):
     codec = "the default" if job.codec is None else json.dumps(job.codec)
     flushing = "all flush what they write" if a.cold else f"{jobs.OURS} flushes every shard, peers do not"
     return [
-        f"{version(a.binary)}: {job.describe()}",
+        f"{version(a.binary)}: {job.describe()}; {job.shard} samples per shard",
         f"{a.threads} threads, medians of {a.pairs} rounds, {state}; {flushing}; peak is that of the largest process",
         f"codec of {jobs.OURS}: {codec}; of peers: {'none' if job.codec == 'none' else 'zstd, level 1'}",
     ]

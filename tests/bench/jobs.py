@@ -33,11 +33,8 @@ class Job:
     # Windows of one box share chunks with those of others.
     share_chunks: bool
     codec: object
-
-    @property
-    def shard(self):
-        """Samples per shard. The peers' script that verifies wants a whole one."""
-        return min(SHARD, self.points)
+    # Samples per shard.
+    shard: int
 
     def describe(self):
         v = self.volume.about
@@ -78,12 +75,14 @@ def shape(size, window, box=None, boxes=None, count=None, sparse=False, small_bo
     return tuple(box), boxes, count or usual
 
 
-def write(folder, volume, arrays, window, box, boxes, count, share_chunks=False, codec=CODEC):
+def write(folder, volume, arrays, window, box, boxes, count, share_chunks=False, codec=CODEC, shard=SHARD):
     """Writes points and config of a job to `folder`."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     starts = points.write(folder, volume, arrays, window, boxes, box, count, share_chunks)
-    job = Job(volume, folder, arrays, tuple(window), boxes, count, starts, share_chunks, codec)
+    # The peers' script that verifies wants a whole shard.
+    shard = min(shard, count)
+    job = Job(volume, folder, arrays, tuple(window), boxes, count, starts, share_chunks, codec, shard)
     entries = {}
     for name, how in arrays.items():
         entries[name] = {"layer": name}
@@ -98,7 +97,7 @@ def write(folder, volume, arrays, window, box, boxes, count, share_chunks=False,
         "arrays": entries,
         "splits": {name: [name] for name in splits},
         "leaks": "allow",
-        "shard_samples": job.shard,
+        "shard_samples": shard,
     }
     (folder / "config.json").write_text(json.dumps(config, indent=1))
     return job
