@@ -9,6 +9,7 @@ mod cast;
 mod convert;
 mod converted;
 mod cut;
+mod read;
 mod readahead;
 mod refine;
 mod resample;

@@ -15,6 +15,20 @@ impl FillValue {
         Some(Self(bytes))
     }
 
+    /// The value that begins with these bytes, little-endian; those that its type does not have are 0.
+    pub(crate) fn from_array(bytes: [u8; 8]) -> Self {
+        Self(bytes)
+    }
+
+    /// The value that all of `values`, of `value_bytes` bytes each, are, bit by bit; `None` where they are not all the
+    /// same, or none.
+    pub(crate) fn of_all(value_bytes: usize, values: &[u8]) -> Option<Self> {
+        let first = values.get(..value_bytes)?;
+        // All are like the first where each is like its neighbour.
+        let same = values[value_bytes..] == values[..values.len() - value_bytes];
+        Self::from_le_bytes(first).filter(|_| same)
+    }
+
     /// Whether it is the zero whose bytes are all 0: -0.0 is not.
     pub fn is_zero(&self) -> bool {
         self.0 == [0; 8]
@@ -27,12 +41,7 @@ impl FillValue {
 
     /// Whether all of `values`, of `value_bytes` bytes each, are this one, bit by bit.
     pub fn is_all_of(&self, value_bytes: usize, values: &[u8]) -> bool {
-        match self.is_zero() {
-            true => values.iter().all(|b| *b == 0),
-            false => values
-                .chunks_exact(value_bytes)
-                .all(|v| v == self.bytes(value_bytes)),
-        }
+        values.is_empty() || Self::of_all(value_bytes, values) == Some(*self)
     }
 
     /// Fills `out`, an array of values of `value_bytes` (at most 8) bytes each.
@@ -64,6 +73,10 @@ mod tests {
             FillValue::ZERO.is_all_of(4, &[0; 8]) && !FillValue::ZERO.is_all_of(4, &[0, 0, 0, 1])
         );
         assert!(fill.is_all_of(2, &[2, 1, 2, 1]) && !fill.is_all_of(2, &[2, 1, 1, 2]));
+        assert_eq!(FillValue::of_all(2, &[2, 1, 2, 1]), Some(fill));
+        assert_eq!(FillValue::of_all(2, &[2, 1, 2, 2]), None);
+        assert_eq!(FillValue::of_all(2, &[]), None);
+        assert!(fill.is_all_of(2, &[]));
         assert!(FillValue::from_le_bytes(&[0; 9]).is_none());
         assert!(
             !FillValue::from_le_bytes(&(-0.0f32).to_le_bytes())

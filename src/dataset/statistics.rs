@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::data_type::DataType;
 pub(crate) use histogram::Bin;
 use histogram::Histogram;
-use sums::{Moments, moments};
+use sums::{Moments, is_mask, moments};
 
 /// What is known about the values of some samples of one array.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -97,6 +97,10 @@ impl Statistics {
             self.observe_zeros(count);
             return;
         }
+        if self.data_type == DataType::UInt8 && is_mask(values) {
+            self.observe_mask(values, nonzero);
+            return;
+        }
         let sample = moments(self.data_type, values, nonzero);
         self.samples += 1;
         self.count += count;
@@ -106,6 +110,17 @@ impl Statistics {
         self.positive += sample.positive;
         self.moments.merge(&sample.moments);
         self.histogram.observe(self.data_type, values);
+    }
+
+    /// Adds a sample of the values 0 and 1, of which `ones` are 1.
+    fn observe_mask(&mut self, values: &[u8], ones: u64) {
+        let count = values.len() as u64;
+        self.samples += 1;
+        self.count += count;
+        self.nonzero += ones;
+        self.positive += ones;
+        self.moments.merge(&Moments::of_mask(count, ones));
+        self.histogram.observe_mask(values);
     }
 
     /// Adds a sample all of whose `count` values are 0.

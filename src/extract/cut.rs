@@ -1,8 +1,9 @@
 //! Cutting one window: what its blocks have of it, converted, resampled, filled where nothing is.
 
-use super::convert::BadValue;
+use super::convert::{BadValue, Convert};
+use super::read::{BoxReader, Found};
 use super::sources::Sources;
-use super::window::{Region, copy, fill};
+use super::window::{Region, fill, fill_around};
 use super::{ExtractError, schedule};
 use crate::config::Missing;
 use crate::data_type::FillValue;
@@ -26,6 +27,7 @@ pub(super) struct CutScratch {
     voxels: [Vec<u8>; 2],
     stored: Encoded,
     waiting: Vec<BlockKey>,
+    unwritten: Vec<VoxelBox>,
 }
 
 /// Which window to cut.
@@ -39,7 +41,8 @@ pub(super) struct Wanted<'s> {
 
 impl Cutter<'_> {
     /// Cuts a window into `scratch.window`, whose size it sets. `false` where all of it is the array's fill value
-    /// because no stored block touches it. `missing` is told each block that is not stored.
+    /// for the sample's layer group because its blocks have nothing else: then nothing is written to the window.
+    /// `missing` is told each block that is not stored.
     pub(super) fn cut(
         &self,
         wanted: Wanted<'_>,
@@ -69,7 +72,7 @@ impl Cutter<'_> {
     }
 
     /// Copies what the blocks of the sample's source have of `out.covers`, each value converted; the rest is
-    /// `fill_value`. Whether any block is stored.
+    /// `fill_value`. `false` where all would be `fill_value`: then nothing is written.
     fn gather(
         &self,
         wanted: Wanted<'_>,
@@ -81,69 +84,54 @@ impl Cutter<'_> {
     ) -> Result<bool, ExtractError> {
         let source = self.plan.source_of(wanted.array, wanted.sample);
         let convert = self.sources.convert(wanted.array, source);
-        self.read_box(
-            source,
-            out,
-            fill_value,
-            buffer,
-            scratch,
-            missing,
-            |from, to| {
-                match convert {
-                    None => to.copy_from_slice(from),
-                    Some(convert) => convert.row(from, to, wanted.object)?,
-                }
-                Ok(())
-            },
-        )
-        .map_err(|e| self.failed(e, wanted, source))
+        let convert = convert.map(|c| (c, wanted.object));
+        self.read_box(source, out, fill_value, convert, buffer, scratch, missing)
+            .map(|found| found.other_values)
+            .map_err(|e| self.failed(e, wanted, source))
     }
 
-    /// Copies what the blocks of `source` have of `out.covers`, row by row through `row`; the rest is `fill_value`.
-    /// Whether any block is stored.
+    /// Copies what the blocks of `source` have of `out.covers`, each value converted as `convert` says (for the object
+    /// beside it); the rest is `fill_value`. Where all would be `fill_value`, nothing is written.
     #[allow(clippy::too_many_arguments, reason = "buffers are lent one by one")]
     pub(super) fn read_box(
         &self,
         source: usize,
         out: &Region<'_>,
         fill_value: FillValue,
+        convert: Option<(&Convert, u64)>,
         buffer: &mut [u8],
         scratch: &mut CutScratch,
         missing: &mut dyn FnMut(BlockKey),
-        mut row: impl FnMut(&[u8], &mut [u8]) -> Result<(), BadValue>,
-    ) -> Result<bool, CutError> {
-        let meta = self.sources.volumes[source].meta();
-        if !meta.grid.bounds().contains_box(out.covers) {
-            fill_value.fill(out.value_bytes, buffer);
-        }
-        let mut any_stored = false;
+    ) -> Result<Found, CutError> {
         let CutScratch {
-            stored, waiting, ..
+            stored,
+            waiting,
+            unwritten,
+            ..
         } = scratch;
-        let mut take = |block: &Block, key: BlockKey| -> Result<(), CutError> {
-            let index = meta.grid.from_linear(key.block);
-            let of_block = meta.grid.block_box(index);
-            let from = Region {
-                covers: &of_block,
-                channels: out.channels,
-                value_bytes: meta.data_type.size_bytes(),
-            };
-            match block {
-                Block::Stored(values) => {
-                    any_stored = true;
-                    copy(values, &from, buffer, out, &mut row).map_err(CutError::Value)
-                }
-                Block::Missing if self.plan.config.missing == Missing::Error => {
-                    Err(CutError::Missing(key))
-                }
-                Block::Missing => {
-                    missing(key);
-                    fill(fill_value, &of_block, buffer, out);
-                    Ok(())
-                }
-            }
-        };
+        unwritten.clear();
         waiting.clear();
+        let mut read = BoxReader {
+            meta: self.sources.volumes[source].meta(),
+            out,
+            fill_value,
+            convert,
+            buffer,
+            unwritten,
+            found: Found::default(),
+        };
+        let mut take = |block: &Block, key: BlockKey| match block {
+            Block::Missing if self.plan.config.missing == Missing::Error => {
+                Err(CutError::Missing(key))
+            }
+            Block::Missing => {
+                missing(key);
+                read.missing(key);
+                Ok(())
+            }
+            Block::Even(value) => Ok(read.even(*value, key)?),
+            Block::Stored(values) => Ok(read.stored(values, key)?),
+        };
         for key in schedule::blocks_of(&self.sources.volumes, source, out.covers) {
             let block = match self.cache.lookup(key) {
                 Lookup::Ready(block) => block,
@@ -164,7 +152,7 @@ impl Cutter<'_> {
             };
             take(&block, key)?;
         }
-        Ok(any_stored)
+        Ok(read.finish())
     }
 
     /// Makes the window of voxels at another resolution.
@@ -183,7 +171,6 @@ impl Cutter<'_> {
             .sources
             .resampled(self.plan, wanted.array, wanted.sample);
         let Some(resampled) = resampled else {
-            fill_value.fill(out.value_bytes, buffer);
             return Ok(false);
         };
         let source_box = resampled.source_box();
@@ -200,19 +187,18 @@ impl Cutter<'_> {
                 source,
                 &from,
                 meta.fill_value,
+                None,
                 &mut voxels,
                 scratch,
                 missing,
-                |from, to| {
-                    to.copy_from_slice(from);
-                    Ok(())
-                },
             )
-            .and_then(|any_stored| {
-                if !any_stored {
+            .and_then(|found| {
+                if !found.stored {
                     // Not what the layer's own fill value becomes: the config may say another.
-                    fill_value.fill(out.value_bytes, buffer);
                     return Ok(false);
+                }
+                if !found.other_values {
+                    meta.fill_value.fill(from.value_bytes, &mut voxels);
                 }
                 if !resampled.is_supported() {
                     // Not what an earlier window left there: it may be no value of this array.
@@ -232,7 +218,7 @@ impl Cutter<'_> {
                     end: std::array::from_fn(|d| origin[d] + support.end[d]),
                 };
                 fill_around(fill_value, &support, buffer, out);
-                Ok(any_stored)
+                Ok(true)
             });
         scratch.voxels = [voxels, made];
         result.map_err(|e| self.failed(e, wanted, source))
@@ -292,25 +278,17 @@ impl Cutter<'_> {
     }
 }
 
-/// Fills what of `out.covers` is not in `kept`.
-fn fill_around(fill_value: FillValue, kept: &VoxelBox, buffer: &mut [u8], out: &Region<'_>) {
-    for d in 0..3 {
-        let (mut below, mut above) = (*out.covers, *out.covers);
-        below.end[d] = kept.start[d].clamp(below.start[d], below.end[d]);
-        above.start[d] = kept.end[d].clamp(above.start[d], above.end[d]);
-        for slab in [below, above] {
-            if slab.start[d] < slab.end[d] {
-                fill(fill_value, &slab, buffer, out);
-            }
-        }
-    }
-}
-
 /// Why a window could not be cut; which window is not known yet.
 pub(super) enum CutError {
     Volume(VolumeError),
     Missing(BlockKey),
     Value(BadValue),
+}
+
+impl From<BadValue> for CutError {
+    fn from(error: BadValue) -> Self {
+        Self::Value(error)
+    }
 }
 
 impl From<VolumeError> for CutError {

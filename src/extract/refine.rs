@@ -109,28 +109,27 @@ fn find_objects(
             };
             let mut voxels = std::mem::take(&mut scratch.window);
             voxels.resize(region.bytes(), 0);
-            let copy = |from: &[u8], to: &mut [u8]| {
-                to.copy_from_slice(from);
-                Ok(())
-            };
             let zero = FillValue::ZERO;
             let read = cutter.read_box(
                 source,
                 &region,
                 zero,
+                None,
                 &mut voxels,
                 scratch,
                 &mut |_| {},
-                copy,
             );
             let wanted = Wanted {
                 array,
                 sample,
                 object: 0,
             };
-            read.map_err(|e| cutter.failed(e, wanted, source))?;
+            let read = read.map_err(|e| cutter.failed(e, wanted, source))?;
             let id = |value: &[u8]| sources.object_of(array, value);
-            let nearest = nearest_object(&voxels, &region, &point, &resolution, at.radius_nm, id);
+            let nearest = match read.other_values {
+                true => nearest_object(&voxels, &region, &point, &resolution, at.radius_nm, id),
+                false => 0,
+            };
             scratch.window = voxels;
             Ok(nearest)
         },
@@ -225,7 +224,13 @@ fn nonzero_fractions(
                 sample: &split.samples[i],
                 object: split.objects[array].get(i).copied().unwrap_or(0),
             };
-            cutter.cut(wanted, scratch, &mut |_| {})?;
+            if !cutter.cut(wanted, scratch, &mut |_| {})? {
+                let fill_value = sources
+                    .array(array)
+                    .fill_value(plan.group_of(wanted.sample));
+                let nonzero = data_type.count_nonzero(fill_value.bytes(data_type.size_bytes()));
+                return Ok(nonzero as f64);
+            }
             let values = scratch.window.len() / data_type.size_bytes();
             Ok(data_type.count_nonzero(&scratch.window) as f64 / values as f64)
         },

@@ -107,21 +107,23 @@ pub(super) fn cut_shard<'a>(
                 need.missing = true;
             }
         };
-        let any_stored = cutter.cut(wanted, &mut scratch.cut, &mut missing)?;
-        let window = &scratch.cut.window[..];
-        let same_fill = cutter
+        let any = cutter.cut(wanted, &mut scratch.cut, &mut missing)?;
+        let group_fill = cutter
             .sources
             .array(id.array)
-            .fill_value(cutter.plan.group_of(sample))
-            == array.fill_value;
-        let unstored = !any_stored && same_fill;
-        let count = match unstored {
+            .fill_value(cutter.plan.group_of(sample));
+        let unwritten = !any && group_fill == array.fill_value;
+        if !any && !unwritten {
+            group_fill.fill(value_bytes, &mut scratch.cut.window);
+        }
+        let window = &scratch.cut.window[..];
+        let count = match unwritten {
             true => nothing,
             false => array.data_type.count_nonzero(window),
         };
         // By the bytes, not by the count: -0.0 counts as zero, but is not the fill value.
         let all_fill =
-            unstored || (count == nothing && array.fill_value.is_all_of(value_bytes, window));
+            unwritten || (count == nothing && array.fill_value.is_all_of(value_bytes, window));
         shard.push((!all_fill).then_some(window), &mut scratch.encoder)?;
         match count {
             0 if all_fill => statistics.observe_zeros((window.len() / value_bytes) as u64),

@@ -1,8 +1,9 @@
 //! Objects as files below a folder of the local file system.
 
 use std::fs::File;
-use std::io::{ErrorKind, Read, Seek, SeekFrom};
+use std::io::ErrorKind;
 use std::ops::Range;
+use std::os::unix::fs::FileExt;
 use std::path::{Component, Path, PathBuf};
 
 use super::{StorageError, Store};
@@ -58,30 +59,29 @@ fn read_error(path: &Path) -> impl Fn(std::io::Error) -> StorageError {
     }
 }
 
+/// Replaces the contents of `into` by the `length` bytes of the file from `start` on. What `into` held is written over,
+/// so that a buffer in use is not filled with zeros first.
+fn read_at(file: &File, start: u64, length: u64, into: &mut Vec<u8>) -> std::io::Result<()> {
+    into.resize(length as usize, 0);
+    file.read_exact_at(into, start)
+}
+
 impl Store for LocalStore {
     fn read(&self, key: &str, limit_bytes: u64, into: &mut Vec<u8>) -> Result<bool, StorageError> {
-        into.clear();
         let Some((file, path, size)) = self.open(key)? else {
+            into.clear();
             return Ok(false);
         };
-        let too_large = |found_bytes| StorageError::TooLarge {
-            object: path.display().to_string(),
-            found_bytes,
-            limit_bytes,
-        };
         if size > limit_bytes {
-            return Err(too_large(size));
+            return Err(StorageError::TooLarge {
+                object: path.display().to_string(),
+                found_bytes: size,
+                limit_bytes,
+            });
         }
         // The size is the file system's own word, not the file's, and it is within the limit.
-        into.reserve(size as usize + 1);
-        let found = file
-            .take(limit_bytes.saturating_add(1))
-            .read_to_end(into)
-            .map_err(read_error(&path))?;
-        match found as u64 > limit_bytes {
-            true => Err(too_large(found as u64)),
-            false => Ok(true),
-        }
+        read_at(&file, 0, size, into).map_err(read_error(&path))?;
+        Ok(true)
     }
 
     fn read_range(
@@ -90,32 +90,21 @@ impl Store for LocalStore {
         range: Range<u64>,
         into: &mut Vec<u8>,
     ) -> Result<bool, StorageError> {
-        into.clear();
-        let Some((mut file, path, size)) = self.open(key)? else {
+        let Some((file, path, size)) = self.open(key)? else {
+            into.clear();
             return Ok(false);
         };
         let Range { start, end } = range;
-        let too_short = |found_bytes| StorageError::TooShort {
-            object: path.display().to_string(),
-            found_bytes,
-            start,
-            end,
-        };
         if size < end || end < start {
-            return Err(too_short(size));
+            return Err(StorageError::TooShort {
+                object: path.display().to_string(),
+                found_bytes: size,
+                start,
+                end,
+            });
         }
-        let length = end - start;
-        file.seek(SeekFrom::Start(start))
-            .map_err(read_error(&path))?;
-        into.reserve(length as usize);
-        let found = file
-            .take(length)
-            .read_to_end(into)
-            .map_err(read_error(&path))?;
-        match found as u64 == length {
-            true => Ok(true),
-            false => Err(too_short(start + found as u64)),
-        }
+        read_at(&file, start, end - start, into).map_err(read_error(&path))?;
+        Ok(true)
     }
 
     fn size(&self, key: &str) -> Result<Option<u64>, StorageError> {

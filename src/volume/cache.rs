@@ -13,6 +13,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 use super::{Encoded, Volume, VolumeError};
+use crate::data_type::FillValue;
 
 pub use uses::{BlockKey, BlockUses};
 
@@ -21,6 +22,8 @@ pub use uses::{BlockKey, BlockUses};
 pub enum Block {
     /// Not stored: it reads as the fill value.
     Missing,
+    /// All its values are this one.
+    Even(FillValue),
     /// Its values, as [`Volume::decode`] makes them.
     Stored(Vec<u8>),
 }
@@ -253,7 +256,15 @@ impl Claim<'_, '_> {
                     state.spare.pop().unwrap_or_default()
                 };
                 volume.decode(index, encoded, &mut values)?;
-                Block::Stored(values)
+                match FillValue::of_all(volume.meta().data_type.size_bytes(), &values) {
+                    None => Block::Stored(values),
+                    Some(value) => {
+                        let mut state = cache.lock();
+                        state.keep_spare(values);
+                        state.free(self.key);
+                        Block::Even(value)
+                    }
+                }
             }
         };
         let mut state = cache.lock();
@@ -293,8 +304,20 @@ impl State {
         self.held_bytes -= entry.bytes;
         if let Slot::Ready(block) = entry.slot
             && let Some(Block::Stored(buffer)) = Arc::into_inner(block)
-            && self.spare.len() < SPARE_BUFFERS
         {
+            self.keep_spare(buffer);
+        }
+    }
+
+    /// Counts the block's memory no more.
+    fn free(&mut self, key: BlockKey) {
+        if let Some(entry) = self.entries.get_mut(&key) {
+            self.held_bytes -= std::mem::take(&mut entry.bytes);
+        }
+    }
+
+    fn keep_spare(&mut self, buffer: Vec<u8>) {
+        if self.spare.len() < SPARE_BUFFERS {
             self.spare.push(buffer);
         }
     }

@@ -51,6 +51,16 @@ impl Histogram {
         }
     }
 
+    /// Counts a sample of the 8-bit values 0 and 1.
+    pub fn observe_mask(&mut self, values: &[u8]) {
+        self.counts.resize(SLOTS, 0);
+        let (some, rest) = values.as_chunks::<EVERY>();
+        let ones: u64 = some.iter().map(|v| u64::from(v[0])).sum();
+        let ones = ones + rest.first().map_or(0, |v| u64::from(*v));
+        self.counts[1] += ones;
+        self.counts[0] += values.len().div_ceil(EVERY) as u64 - ones;
+    }
+
     /// Counts a sample of `count` zeros.
     pub fn observe_zeros(&mut self, data_type: DataType, count: u64) {
         self.counts.resize(SLOTS, 0);

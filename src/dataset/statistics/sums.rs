@@ -69,6 +69,17 @@ impl Moments {
         }
     }
 
+    /// Those of a mask of `count` values, of which `ones` are 1 and the others 0.
+    pub fn of_mask(count: u64, ones: u64) -> Self {
+        Self::Whole {
+            min: (ones == count).into(),
+            max: (ones > 0).into(),
+            sum: ones.into(),
+            squares_low: ones.into(),
+            squares_high: 0,
+        }
+    }
+
     /// Adds those of values of the same type that came later.
     pub fn merge(&mut self, later: &Self) {
         match (&mut *self, later) {
@@ -175,7 +186,6 @@ fn about_whole_mean(n: i128, sum: i128, low: u128, high: u128) -> Option<(f64, f
 /// What is found in a sample of `values`, of which `nonzero` are not 0.
 pub(super) fn moments(data_type: DataType, values: &[u8], nonzero: u64) -> Found {
     match data_type {
-        DataType::UInt8 if is_mask(values) => of_mask(values.len() as u64, nonzero),
         DataType::UInt8 => whole(values, u8::from_le_bytes, Some(nonzero)),
         DataType::Int8 => whole(values, i8::from_le_bytes, None),
         DataType::UInt16 => whole(values, u16::from_le_bytes, Some(nonzero)),
@@ -249,23 +259,9 @@ whole!(u16 i16, |values| {
 });
 
 /// Whether all values are 0 or 1: most arrays are masks, and of a mask everything follows from how many are 1.
-fn is_mask(values: &[u8]) -> bool {
+pub(super) fn is_mask(values: &[u8]) -> bool {
     let mut some = values.chunks(BLOCK);
     some.all(|some| some.iter().fold(0, |bits, v| bits | v) <= 1)
-}
-
-fn of_mask(count: u64, ones: u64) -> Found {
-    Found {
-        positive: ones,
-        moments: Moments::Whole {
-            min: (ones == count).into(),
-            max: (ones > 0).into(),
-            sum: ones.into(),
-            squares_low: ones.into(),
-            squares_high: 0,
-        },
-        ..Found::default()
-    }
 }
 
 whole!(u32 i32, |values| {

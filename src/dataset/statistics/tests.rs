@@ -22,7 +22,9 @@ fn samples() -> impl Strategy<Value = (DataType, Vec<Vec<u8>>)> {
         let values = prop::collection::vec(value.prop_map(bytes), 0..300);
         let sample = values.prop_map(|v| v.concat());
         let zeros = (0usize..100).prop_map(move |n| vec![0; n * t.size_bytes()]);
-        let sample = prop_oneof![3 => sample, 1 => zeros];
+        let bit = prop_oneof![Just(0i64), Just(1)].prop_map(bytes);
+        let mask = prop::collection::vec(bit, 0..300).prop_map(|v| v.concat());
+        let sample = prop_oneof![3 => sample, 1 => zeros, 1 => mask];
         prop::collection::vec(sample, 0..8).prop_map(move |samples| (t, samples))
     })
 }

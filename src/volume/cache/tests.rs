@@ -5,7 +5,8 @@ use crate::geometry::{Resolution, VoxelBox};
 use crate::volume::{BlockGrid, BlockIndex, VolumeMeta};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Blocks of 8 voxels along x, each filled with its number; multiples of 10 are not stored, 13 is damaged.
+/// Blocks of 8 voxels along x, each filled with its number but for the first, see [`values`]; multiples of 10 are not
+/// stored, 13 is damaged.
 #[derive(Debug)]
 pub(super) struct FakeVolume {
     meta: VolumeMeta,
@@ -46,7 +47,7 @@ impl Volume for FakeVolume {
     }
     fn fetch(&self, block: BlockIndex, encoded: &mut Encoded) -> Result<bool, VolumeError> {
         self.fetches.fetch_add(1, Ordering::Relaxed);
-        encoded.bytes = vec![block[0] as u8; 8];
+        encoded.bytes = values(block[0]);
         Ok(!block[0].is_multiple_of(10))
     }
     fn decode(
@@ -67,6 +68,15 @@ impl Volume for FakeVolume {
     }
 }
 
+/// The values of a block; all the same in those above 100.
+pub(super) fn values(block: u64) -> Vec<u8> {
+    let mut values = vec![block as u8; 8];
+    if block <= 100 {
+        values[0] = 0;
+    }
+    values
+}
+
 pub(super) fn key(block: u64) -> BlockKey {
     BlockKey { volume: 0, block }
 }
@@ -79,6 +89,7 @@ pub(super) fn get(cache: &BlockCache<'_>, block: u64) -> Result<Option<Vec<u8>>,
     };
     Ok(match &*block {
         Block::Missing => None,
+        Block::Even(value) => Some(value.bytes(1).repeat(8)),
         Block::Stored(values) => Some(values.clone()),
     })
 }
@@ -96,8 +107,8 @@ fn assert_empty(cache: &BlockCache<'_>) {
 #[test]
 fn a_block_is_loaded_once_and_dropped_after_its_last_unit() {
     with_cache(vec![(key(1), 0), (key(1), 1)], 1000, |cache| {
-        assert_eq!(get(cache, 1).unwrap(), Some(vec![1; 8]));
-        assert_eq!(get(cache, 1).unwrap(), Some(vec![1; 8]));
+        assert_eq!(get(cache, 1).unwrap(), Some(values(1)));
+        assert_eq!(get(cache, 1).unwrap(), Some(values(1)));
         cache.release(key(1));
         get(cache, 1).unwrap();
         assert_eq!(cache.stats().fetched, 1);
@@ -185,7 +196,7 @@ fn threads_share_every_load() {
                 for i in 0..99 {
                     let block = (i + 25 * thread) % 99 + 1;
                     if block != 13 {
-                        let expected = (!block.is_multiple_of(10)).then(|| vec![block as u8; 8]);
+                        let expected = (!block.is_multiple_of(10)).then(|| values(block));
                         assert_eq!(get(cache, block).unwrap(), expected);
                         cache.release(key(block));
                     }
@@ -212,7 +223,7 @@ fn a_block_that_was_fetched_ahead_is_not_fetched_again() {
         cache.fetch_announced(&[key(block)]);
     }
     assert_eq!(cache.lock().held_bytes, 8);
-    assert_eq!(get(&cache, 1).unwrap(), Some(vec![1; 8]));
+    assert_eq!(get(&cache, 1).unwrap(), Some(values(1)));
     assert_eq!(get(&cache, 10).unwrap(), None);
     assert_eq!(volume.fetches.load(Ordering::Relaxed), 2);
     let stats = cache.stats();
@@ -229,7 +240,7 @@ fn a_block_that_was_fetched_ahead_is_not_fetched_again() {
 fn a_block_that_is_needed_before_its_turn_is_loaded_by_who_needs_it() {
     with_cache(vec![(key(1), 0)], 1000, |cache| {
         assert!(cache.announce(key(1)));
-        assert_eq!(get(cache, 1).unwrap(), Some(vec![1; 8]));
+        assert_eq!(get(cache, 1).unwrap(), Some(values(1)));
         cache.fetch_announced(&[key(1)]);
         assert_eq!((cache.stats().fetched, cache.stats().peak_bytes), (1, 8));
     });
@@ -284,4 +295,26 @@ fn a_fetch_ahead_that_fails_is_told_to_who_needs_the_block() {
         1,
         "the tries are not repeated"
     );
+}
+
+#[test]
+fn a_block_of_one_value_takes_no_memory() {
+    let uses = [1, 101, 102].map(|block| (key(block), 0)).to_vec();
+    with_cache(uses, 1000, |cache| {
+        for block in [101, 1, 102] {
+            assert_eq!(get(cache, block).unwrap(), Some(values(block)));
+        }
+        let state = cache.lock();
+        let even = |block| match &state.entries[&key(block)].slot {
+            Slot::Ready(block) => matches!(**block, Block::Even(_)),
+            _ => false,
+        };
+        assert!(even(101) && !even(1) && even(102));
+        assert_eq!(state.held_bytes, 8);
+        drop(state);
+        for block in [1, 101, 102] {
+            cache.release(key(block));
+        }
+        assert_empty(cache);
+    });
 }

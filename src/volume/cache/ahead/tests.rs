@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::*;
-use crate::volume::cache::tests::{FakeVolume, get, key};
+use crate::volume::cache::tests::{FakeVolume, get, key, values};
 use crate::volume::{BlockIndex, BlockUses, Shelves, Volume, VolumeError, VolumeMeta};
 
 /// Blocks of which 16 share a shelf; the even ones of a shelf lie side by side, the odd ones elsewhere. One request
@@ -50,7 +50,7 @@ impl Shelves for &Shelved {
     fn fetch_run(&self, run: &[BlockIndex], encoded: &mut [Encoded]) -> Result<bool, VolumeError> {
         self.0.fetches.fetch_add(1, Ordering::Relaxed);
         for (block, encoded) in run.iter().zip(encoded) {
-            encoded.bytes = vec![block[0] as u8; 8];
+            encoded.bytes = values(block[0]);
         }
         Ok(!run.contains(&[35, 0, 0]))
     }
@@ -75,13 +75,13 @@ fn announced_neighbours_are_fetched_with_one_request() {
     let runs: Vec<_> = shelves.into_iter().flat_map(|s| cache.runs(s)).collect();
     assert_eq!(runs, [&[17, 19][..], &[18, 22], &[5], &[2]].map(keys));
     // Somebody needs one of a run before its turn: the run is fetched without it.
-    assert_eq!(get(&cache, 18).unwrap(), Some(vec![18; 8]));
+    assert_eq!(get(&cache, 18).unwrap(), Some(values(18)));
     for run in &runs {
         cache.fetch_announced(run);
     }
     assert_eq!(volume.0.fetches.load(Ordering::Relaxed), 5);
     for block in blocks {
-        assert_eq!(get(&cache, block).unwrap(), Some(vec![block as u8; 8]));
+        assert_eq!(get(&cache, block).unwrap(), Some(values(block)));
         cache.release(key(block));
     }
     assert_eq!(volume.0.fetches.load(Ordering::Relaxed), 5);
@@ -100,7 +100,7 @@ fn a_run_that_cannot_be_fetched_is_left_to_who_needs_its_blocks() {
     cache.fetch_announced(&keys(&[33, 35]));
     assert_eq!(cache.lock().held_bytes, 0);
     for block in [33, 35] {
-        assert_eq!(get(&cache, block).unwrap(), Some(vec![block as u8; 8]));
+        assert_eq!(get(&cache, block).unwrap(), Some(values(block)));
     }
     assert_eq!(volume.0.fetches.load(Ordering::Relaxed), 3);
 }
