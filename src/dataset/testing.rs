@@ -46,7 +46,14 @@ pub(crate) fn write(
             data_type, samples, ..
         } = &arrays[id.array];
         let mut shard = ShardWriter::begin(&output, &layout, id).unwrap();
+        let mut statistics = Statistics::new(*data_type);
         for i in layout.samples(id) {
+            let mut fill = vec![0; layout.sample_bytes(id.array) as usize];
+            let value_bytes = data_type.size_bytes();
+            layout.arrays[id.array]
+                .fill_value
+                .fill(value_bytes, &mut fill);
+            statistics.observe(samples[i as usize].as_ref().unwrap_or(&fill), None);
             shard
                 .push(samples[i as usize].as_deref(), &mut encoder)
                 .unwrap();
@@ -57,7 +64,7 @@ pub(crate) fn write(
             bytes: written.bytes,
             blake3: written.blake3.to_string(),
             nonzero: layout.samples(id).map(|_| 0).collect(),
-            statistics: Statistics::new(*data_type),
+            statistics,
             sources: Vec::new(),
         };
         written.publish().unwrap();

@@ -70,7 +70,7 @@ impl Inner {
                 source
                     .reader
                     .read_into(sample, &mut scratch.decoder, room)?;
-                if used != Use::Image {
+                if used != Use::Image && !source.is_binary {
                     convert::binary_in_place(room);
                 }
                 continue;

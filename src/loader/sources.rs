@@ -28,6 +28,8 @@ pub(super) struct Sources {
 pub(super) struct Source {
     name: String,
     pub reader: SampleReader,
+    /// Whether all its values are 0 or 1, as the manifest says.
+    pub is_binary: bool,
     pub uses: Vec<Use>,
 }
 
@@ -69,6 +71,7 @@ impl Sources {
         let mut opening = Opening {
             dataset,
             split: dataset.split(split)?,
+            split_name: split,
             files: Arc::new(ShardFiles::default()),
             samples: entry.samples,
             arrays: Vec::new(),
@@ -153,6 +156,7 @@ const MAX_BATCH_BYTES: usize = 1 << 36;
 struct Opening<'d> {
     dataset: &'d Dataset,
     split: SplitReader,
+    split_name: &'d str,
     files: Arc<ShardFiles>,
     samples: u64,
     arrays: Vec<Source>,
@@ -188,8 +192,11 @@ impl Opening<'_> {
                 advice: "its metadata is damaged: run `pointshard check`",
             });
         }
+        let statistics = entry.statistics.get(self.split_name);
+        let largest = statistics.and_then(|s| s.get("max")?.as_f64());
         self.arrays.push(Source {
             name: name.to_owned(),
+            is_binary: entry.data_type == DataType::UInt8 && largest.is_some_and(|m| m <= 1.0),
             reader,
             uses: vec![used],
         });
