@@ -278,12 +278,24 @@ fn sweep_files(folder: &Path) {
     }
 }
 
-/// Whether the folder does not exist or holds nothing but dead temporary files.
+/// Whether the folder does not exist or holds nothing but what a run leaves that ends before its plan is written: a
+/// private folder with nothing but temporary files.
 fn is_empty(root: &Path) -> Result<bool, DatasetError> {
-    match fs::read_dir(root) {
-        Ok(mut entries) => Ok(entries.next().is_none()),
+    let private = root.join(PRIVATE);
+    let begun = |path: &Path| path == private && path.is_dir();
+    let temporary = |path: &Path| {
+        let name = path.file_name().unwrap_or_default();
+        name.to_string_lossy().starts_with(TEMPORARY)
+    };
+    Ok(holds_only(root, begun)? && holds_only(&private, temporary)?)
+}
+
+/// Whether `expected` holds for every entry of the folder, if there is one.
+fn holds_only(folder: &Path, expected: impl Fn(&Path) -> bool) -> Result<bool, DatasetError> {
+    match fs::read_dir(folder) {
+        Ok(entries) => Ok(entries.flatten().all(|e| expected(&e.path()))),
         Err(e) if e.kind() == ErrorKind::NotFound => Ok(true),
-        Err(e) => Err(DatasetError::io("read", root)(e)),
+        Err(e) => Err(DatasetError::io("read", folder)(e)),
     }
 }
 
@@ -329,6 +341,22 @@ mod tests {
             ));
         }
         assert!(dir.path().join("thesis.tex").exists());
+    }
+
+    #[test]
+    fn a_folder_whose_run_was_killed_before_its_plan_stood_is_taken() {
+        let dir = tempfile::tempdir().unwrap();
+        let begun = dir.path().join(PRIVATE);
+        fs::create_dir(&begun).unwrap();
+        fs::write(begun.join(".writing-dead"), "half").unwrap();
+        fs::write(begun.join("plan.txt"), "not ours").unwrap();
+        assert!(matches!(
+            claim(dir.path(), "a", false),
+            Err(DatasetError::Foreign { .. })
+        ));
+        fs::remove_file(begun.join("plan.txt")).unwrap();
+        claim(dir.path(), "a", false).unwrap();
+        assert!(begun.join("plan.json").exists());
     }
 
     #[test]
