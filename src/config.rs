@@ -5,6 +5,7 @@
 
 mod array;
 mod choice;
+mod codec;
 mod collection;
 mod error;
 mod layer;
@@ -25,6 +26,7 @@ pub use array::{
     ArrayConfig, Interpolation, MissingObject, ObjectAt, ObjectPoint, Role, Scale, Transform,
 };
 pub use choice::{ChoiceConfig, PropertyFilter, PropertyValue, Repeats};
+pub use codec::{BloscConfig, CodecConfig, Shuffle, ZstdConfig};
 pub use collection::{
     BoxLayerConfig, CollectionConfig, CollectionSource, StateBoxesConfig, ZettaApiConfig,
 };

@@ -10,7 +10,9 @@
 //! ```
 //! This is the one writer and the one reader of that. Nothing here knows where samples come from.
 
+mod codec;
 mod columns;
+mod encoder;
 mod error;
 mod layout;
 mod manifest;
@@ -25,7 +27,9 @@ mod statistics;
 #[cfg(test)]
 pub(crate) mod testing;
 
+pub use codec::{BloscName, BloscShuffle, Codec, CodecChoice, CodecTrial};
 pub use columns::{Column, ColumnValues, SampleIndex};
+pub use encoder::SampleEncoder;
 pub use error::DatasetError;
 pub use layout::{ArrayLayout, Layout, ShardId, SplitLayout};
 pub use manifest::{
@@ -38,7 +42,7 @@ pub use reader::{Dataset, SampleArray, SplitReader};
 pub use receipt::{Receipt, SourceUse};
 pub use samples::{SampleDecoder, SampleReader, ShardFiles};
 pub use seal::{Sealed, SealedArray, seal};
-pub use shard::{SampleEncoder, ShardReader, ShardWriter, WrittenShard};
+pub use shard::{ShardReader, ShardWriter, WrittenShard};
 pub use statistics::Statistics;
 
 /// The manifest's name in the output folder.

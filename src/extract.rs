@@ -6,9 +6,11 @@
 //! threads or on what was finished before.
 
 mod cast;
+mod codec;
 mod convert;
 mod converted;
 mod cut;
+mod probe;
 mod read;
 mod readahead;
 mod refine;
@@ -30,6 +32,7 @@ use crate::volume::{BlockCache, CacheStats, Volume, VolumeError};
 use cut::Cutter;
 use readahead::{Queue, ReadAhead};
 
+pub use codec::choose_codecs;
 pub use refine::refine;
 pub use sources::Sources;
 pub use survey::{SourceSurvey, Survey, survey};

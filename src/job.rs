@@ -30,7 +30,8 @@ pub struct Job {
     pub plan: Plan,
     /// The volumes, opened.
     pub sources: Sources,
-    /// Splits, arrays and shards of the output.
+    /// Splits, arrays and shards of the output. How arrays with the codec `auto` are compressed is chosen when the job
+    /// is run, because voxels are read for it.
     pub layout: Layout,
     /// How long each stage took.
     pub stages: Vec<(&'static str, Duration)>,
@@ -191,12 +192,15 @@ impl Job {
     ) -> Result<Outcome, JobError> {
         let Self {
             plan,
-            sources,
-            layout,
+            mut sources,
+            layout: _,
             mut stages,
             collection,
         } = self;
-        let layout = &layout;
+        let clock = Instant::now();
+        extract::choose_codecs(&plan, &mut sources, options.memory_bytes)?;
+        stages.push(("choose codecs", clock.elapsed()));
+        let layout = &sources.layout(&plan);
         let digest = sources.digest(&plan);
         let output = Output::claim(out, digest, layout, options.force)?;
         let clock = Instant::now();

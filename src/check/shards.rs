@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use super::files::whole;
 use super::{Finding, FindingKind};
 use crate::data_type::DataType;
-use crate::dataset::{Dataset, Manifest, SampleArray, ShardEntry};
+use crate::dataset::{Codec, Dataset, Manifest, SampleArray, ShardEntry};
 
 pub(super) fn check(dataset: &Dataset) -> Vec<Finding> {
     let manifest = dataset.manifest();
@@ -84,16 +84,23 @@ fn structure(dataset: &Dataset, split: &str, array: &str) -> Option<Finding> {
     let message = match open(dataset, split, array) {
         Err(message) => message,
         Ok(found) => {
+            // Version 1 knew but one.
+            let codec = a.codec.map_or_else(Codec::default, |c| c.codec);
+            let wrong_codec = found
+                .wrong_codec(codec)
+                .unwrap_or_else(|e| Some(e.to_string()));
             let found = (
                 found.shape().to_vec(),
                 found.inner_chunk(),
                 found.data_type(),
             );
             let expected = (with(s.samples), with(1), a.data_type.name().to_owned());
-            if found == expected {
-                return None;
+            match found == expected {
+                true => wrong_codec?,
+                false => format!(
+                    "its shape, inner chunk and data type are {found:?}, expected {expected:?}"
+                ),
             }
-            format!("its shape, inner chunk and data type are {found:?}, expected {expected:?}")
         }
     };
     Some(Finding {
@@ -188,5 +195,70 @@ fn about(shard: &ShardEntry, kind: FindingKind, samples: Vec<u64>, message: Stri
         split: Some(shard.split.clone()),
         samples,
         message,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::data_type::FillValue;
+    use crate::dataset::MANIFEST;
+    use crate::dataset::testing::{TestArray, write};
+    use crate::geometry::AxisOrder;
+
+    fn dataset(folder: &Path, order: AxisOrder, codec: Codec) -> Dataset {
+        let array = TestArray {
+            name: "a",
+            data_type: DataType::UInt16,
+            channels: 1,
+            window: [2, 2, 2],
+            fill_value: FillValue::ZERO,
+            codec,
+            samples: vec![None, Some((0..16).collect())],
+        };
+        write(folder, order, &[array], 2)
+    }
+
+    #[test]
+    fn an_array_whose_metadata_names_another_codec_is_found() {
+        for order in [AxisOrder::Czyx, AxisOrder::Cxyz] {
+            let dir = tempfile::tempdir().unwrap();
+            let dataset = dataset(dir.path(), order, Codec::default());
+            assert_eq!(structure(&dataset, "train", "a"), None);
+            let path = dir.path().join("train.zarr/a/zarr.json");
+            let good = std::fs::read_to_string(&path).unwrap();
+            for (from, to) in [
+                (r#""level": 1"#, r#""level": 2"#),
+                (r#""checksum": false"#, r#""checksum": true"#),
+            ] {
+                let bad = good.replace(from, to);
+                assert_ne!(bad, good);
+                std::fs::write(&path, bad).unwrap();
+                let finding = structure(&dataset, "train", "a").unwrap();
+                assert_eq!(finding.kind, FindingKind::Structure);
+                assert!(finding.message.contains("codecs"), "{}", finding.message);
+            }
+        }
+    }
+
+    #[test]
+    fn a_manifest_of_version_1_means_zstd() {
+        for codec in [Codec::default(), Codec::None] {
+            let dir = tempfile::tempdir().unwrap();
+            let mut manifest = dataset(dir.path(), AxisOrder::Czyx, codec)
+                .manifest()
+                .clone();
+            manifest.schema_version = 1;
+            manifest.arrays["a"].codec = None;
+            manifest.digest = manifest.expected_digest();
+            let text = serde_json::to_string(&manifest).unwrap();
+            assert!(!text.contains("codec"), "{text}");
+            std::fs::write(dir.path().join(MANIFEST), text).unwrap();
+            let dataset = Dataset::open(dir.path()).unwrap();
+            let wrong = structure(&dataset, "train", "a");
+            assert_eq!(wrong.is_none(), codec == Codec::default(), "{wrong:?}");
+        }
     }
 }

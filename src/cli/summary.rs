@@ -7,7 +7,7 @@ use bytesize::ByteSize;
 use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, Table};
 use indicatif::HumanCount;
-use pointshard::dataset::{BoxEntry, Manifest};
+use pointshard::dataset::{ArrayEntry, BoxEntry, Codec, Manifest};
 use pointshard::extract::Survey;
 use pointshard::job::Outcome;
 
@@ -72,6 +72,7 @@ pub(super) fn print(printer: Printer, out: &Path, outcome: &Outcome) {
             ByteSize(cache.peak_bytes)
         ));
     }
+    printer.result(format!("codecs   {}", codecs(manifest)));
     let stages: Vec<_> = outcome
         .stages
         .iter()
@@ -112,6 +113,30 @@ fn splits_table(manifest: &Manifest) -> String {
         ]);
     }
     table.to_string()
+}
+
+/// How each array is compressed and, where that was chosen, why.
+fn codecs(manifest: &Manifest) -> String {
+    let of_array = |(name, array): (&String, &ArrayEntry)| {
+        let choice = array.codec?;
+        let codec = match choice.codec {
+            Codec::None => "none".to_owned(),
+            Codec::Zstd { level } => format!("zstd {level}"),
+            Codec::Blosc { cname, clevel, .. } => format!("blosc {} {clevel}", cname.name()),
+        };
+        let why = choice
+            .auto
+            .map_or(String::new(), |auto| match auto.windows {
+                0 => " (auto: no window to try)".to_owned(),
+                n => format!(
+                    " (auto: {n} window(s) shrink to {:.1} %)",
+                    auto.compressed_bytes as f64 / auto.bytes as f64 * 100.0
+                ),
+            });
+        Some(format!("{name} {codec}{why}"))
+    };
+    let arrays: Vec<_> = manifest.arrays.iter().filter_map(of_array).collect();
+    arrays.join(", ")
 }
 
 /// Prints what a run would read and write.

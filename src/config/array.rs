@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::CodecConfig;
 use crate::data_type::DataType;
 use crate::geometry::{Resolution, Window};
 
@@ -43,6 +44,9 @@ pub struct ArrayConfig {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 1))]
     pub min_nonzero_fraction: Option<f64>,
+    /// How the samples are compressed.
+    #[serde(default, skip_serializing_if = "CodecConfig::is_auto")]
+    pub codec: CodecConfig,
 }
 
 /// What an array is for.
@@ -192,6 +196,9 @@ impl ArrayConfig {
         if let Some(found) = self.min_nonzero_fraction.filter(|f| !share.contains(f)) {
             let problem = format!("found {found}, expected a share from 0 to 1");
             return Some((".min_nonzero_fraction", problem));
+        }
+        if let Some(problem) = self.codec.problem() {
+            return Some(problem);
         }
         match (self.data_resolution, self.interpolation) {
             (Some(_), None) if self.transform != Transform::Inside => Some((

@@ -115,7 +115,7 @@ impl Column {
         };
         let array = builder
             .bytes_to_bytes_codecs(vec![
-                Arc::new(ZstdCodec::new(super::shard::ZSTD_LEVEL, false)),
+                Arc::new(ZstdCodec::new(super::codec::ZSTD_LEVEL, false)),
                 Arc::new(Crc32cCodec::new()),
             ])
             .dimension_names(dimensions.into())

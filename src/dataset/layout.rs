@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::CodecChoice;
 use crate::data_type::{DataType, FillValue};
 use crate::geometry::{AxisOrder, Window};
 
@@ -43,6 +44,8 @@ pub struct ArrayLayout {
     pub window: Window,
     /// What voxels hold that are not stored: a sample that holds nothing else has no bytes.
     pub fill_value: FillValue,
+    /// How samples are compressed.
+    pub codec: CodecChoice,
 }
 
 /// One shard: positions in [`Layout::splits`] and [`Layout::arrays`], and its number.
@@ -166,6 +169,7 @@ pub(super) fn group_path(split: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dataset::Codec;
 
     fn layout(samples: u64, shard_samples: Option<u32>) -> Layout {
         let array = |name: &str, data_type| ArrayLayout {
@@ -174,6 +178,7 @@ mod tests {
             channels: 1,
             window: Window::new([64, 64, 64]).unwrap(),
             fill_value: FillValue::ZERO,
+            codec: Codec::default().into(),
         };
         Layout::new(
             AxisOrder::Czyx,

@@ -7,10 +7,12 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::CodecChoice;
 use crate::data_type::DataType;
 
-/// Version of the output's form: of the files, their names and this manifest.
-pub const SCHEMA_VERSION: u32 = 1;
+/// Version of the output's form: of the files, their names and this manifest. Version 1 is read as well: its manifest
+/// does not say [`ArrayEntry::codec`].
+pub const SCHEMA_VERSION: u32 = 2;
 
 /// The contents of `manifest.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -123,6 +125,9 @@ pub struct ArrayEntry {
     pub sample_shape: [u64; 4],
     /// Voxels of a window, x y z.
     pub window_voxels: [u32; 3],
+    /// How samples are compressed, and how that was chosen. `None` in version 1: all are compressed by zstd, level 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub codec: Option<CodecChoice>,
     /// For each split what is known of the values: extremes, mean, standard deviation, histogram.
     pub statistics: IndexMap<String, Value>,
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
-use zarrs::array::codec::{Crc32cCodec, TransposeCodec, TransposeOrder, ZstdCodec};
+use zarrs::array::codec::{TransposeCodec, TransposeOrder};
 use zarrs::array::{ArrayBuilder, FillValue};
 
 use super::{DatasetError, Layout};
@@ -36,10 +36,7 @@ pub(super) fn array_metadata(
     }
     let metadata = builder
         .subchunk_shape(with(1))
-        .bytes_to_bytes_codecs(vec![
-            Arc::new(ZstdCodec::new(super::shard::ZSTD_LEVEL, false)),
-            Arc::new(Crc32cCodec::new()),
-        ])
+        .bytes_to_bytes_codecs(a.codec.codec.zarr(a.data_type.size_bytes())?)
         .dimension_names(Some(layout.dimensions(array)))
         .attributes(attributes)
         .build_metadata()

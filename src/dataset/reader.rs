@@ -5,6 +5,7 @@ use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use serde_json::{Value, json};
 use zarrs::array::{
     Array, ArrayMetadata, ArrayShardedExt, ArrayToBytesCodecTraits, CodecChain, CodecOptions,
     ElementOwned,
@@ -14,7 +15,8 @@ use zarrs::metadata::v3::MetadataV3;
 
 use super::metadata::zarr_error;
 use super::samples::{SampleReader, ShardFiles};
-use super::{DatasetError, MANIFEST, Manifest, SCHEMA_VERSION, ShardReader};
+use super::{Codec, DatasetError, MANIFEST, Manifest, SCHEMA_VERSION, ShardReader};
+use crate::data_type::DataType;
 
 /// A finished dataset.
 #[derive(Clone, Debug)]
@@ -68,9 +70,9 @@ impl Dataset {
         };
         let manifest: Manifest =
             serde_json::from_slice(&bytes).map_err(|e| damaged(e.to_string()))?;
-        if manifest.schema_version != SCHEMA_VERSION {
+        if !(1..=SCHEMA_VERSION).contains(&manifest.schema_version) {
             return Err(damaged(format!(
-                "its schema_version is {}, this program reads {SCHEMA_VERSION}",
+                "its schema_version is {}, this program reads 1 to {SCHEMA_VERSION}",
                 manifest.schema_version
             )));
         }
@@ -193,6 +195,24 @@ impl SampleArray {
     /// The codecs of an inner chunk, as the metadata says.
     pub(super) fn inner_codecs(&self) -> &[MetadataV3] {
         &self.inner.codecs
+    }
+
+    /// Whether the metadata says that samples are compressed by `codec`, and nothing else is done to them but what every
+    /// array's are: what it says, and what it should say, where it does not.
+    pub(crate) fn wrong_codec(&self, codec: Codec) -> Result<Option<String>, DatasetError> {
+        let codecs = &self.inner.codecs;
+        let bytes = codecs.iter().position(|c| c.name() == "bytes");
+        let found = bytes.map_or(codecs.as_slice(), |at| &codecs[at + 1..]);
+        let value_bytes = DataType::from_name(&self.data_type()).map_or(1, DataType::size_bytes);
+        // A codec without options may be written as its name alone.
+        let plain = |codecs: &[MetadataV3]| -> Value {
+            let options = |c: &MetadataV3| json!(c.configuration()).as_object().cloned();
+            let plain = |c: &MetadataV3| json!([c.name(), options(c).unwrap_or_default()]);
+            codecs.iter().map(plain).collect()
+        };
+        let [found, expected] = [plain(found), plain(&codec.metadata(value_bytes)?)];
+        let told = || format!("its codecs after `bytes` are {found}, expected {expected}");
+        Ok((found != expected).then(told))
     }
 
     /// A value that is not stored, little-endian.

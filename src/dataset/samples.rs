@@ -2,8 +2,9 @@
 //!
 //! In goes the number of a sample, out come its values `[channel, z, y, x]` in C order, little-endian, whatever the
 //! axis order of the array. Nothing is allocated per sample: bytes are read at their place into a buffer, their CRC-32C
-//! is checked, and they are decompressed into another, both kept from sample to sample. That is so for codecs that
-//! [`InnerCodec`] knows, those that the writer writes; all others are left to zarrs. [`SampleArray`] goes through zarrs
+//! is checked, and they are decompressed into another, both kept from sample to sample; values that are not compressed
+//! are read straight to where they are wanted. That is so for codecs that [`InnerCodec`] knows, `zstd` and none; all
+//! others, such as `blosc`, are left to zarrs. [`SampleArray`] goes through zarrs
 //! always: an independent path, by which `check` proves the shards.
 
 mod codec;
@@ -11,6 +12,7 @@ mod files;
 #[cfg(test)]
 mod tests;
 
+use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
@@ -149,22 +151,41 @@ impl SampleReader {
             let problem = format!("it has {} bytes, room is for {room}", self.sample_bytes);
             return Err(self.array.sample_error(i, problem));
         }
-        let Some(encoded) = self.encoded(i, encoded)? else {
+        let Some((file, offset, n)) = self.place(i)? else {
             self.fill_value.fill(self.data_type.size_bytes(), values);
             return Ok(());
         };
+        let read = |bytes: &mut [u8], offset| {
+            file.read_exact_at(bytes, offset)
+                .map_err(|e| self.array.sample_error(i, format!("cannot read it: {e}")))
+        };
         match self.codec {
-            InnerCodec::Zstd => self.decode_zstd(i, encoded, zstd, values),
-            InnerCodec::Other => self.decode_by_zarrs(i, encoded, values),
+            InnerCodec::None => {
+                let mut crc = [0; 4];
+                let expected = (values.len() + crc.len()) as u64;
+                if n != expected {
+                    let problem = format!("its inner chunk has {n} bytes, expected {expected}");
+                    return Err(self.array.sample_error(i, problem));
+                }
+                read(values, offset)?;
+                read(&mut crc, offset + values.len() as u64)?;
+                self.check(i, values, crc)
+            }
+            InnerCodec::Zstd => {
+                let encoded = buffer(encoded, n as usize);
+                read(encoded, offset)?;
+                self.decode_zstd(i, encoded, zstd, values)
+            }
+            InnerCodec::Other => {
+                let encoded = buffer(encoded, n as usize);
+                read(encoded, offset)?;
+                self.decode_by_zarrs(i, encoded, values)
+            }
         }
     }
 
-    /// The encoded inner chunk of the sample `i`, read into `buffer`; `None` where all of it is the fill value.
-    fn encoded<'b>(
-        &self,
-        i: u64,
-        encoded: &'b mut Vec<u8>,
-    ) -> Result<Option<&'b [u8]>, DatasetError> {
+    /// File, offset and length of the inner chunk of the sample `i`; `None` where all of it is the fill value.
+    fn place(&self, i: u64) -> Result<Option<(Arc<File>, u64, u64)>, DatasetError> {
         if i >= self.samples() {
             let problem = format!("there are {} samples", self.samples());
             return Err(self.array.sample_error(i, problem));
@@ -183,10 +204,7 @@ impl SampleReader {
             let problem = format!("its inner chunk has {n} bytes, expected {most} at most");
             return Err(self.array.sample_error(i, problem));
         }
-        let encoded = buffer(encoded, n as usize);
-        file.read_exact_at(encoded, offset)
-            .map_err(|e| self.array.sample_error(i, format!("cannot read it: {e}")))?;
-        Ok(Some(encoded))
+        Ok(Some((file, offset, n)))
     }
 
     fn decode_zstd(
@@ -210,9 +228,21 @@ impl SampleReader {
     /// What comes before the CRC-32C at the end of an inner chunk, which must be right.
     fn checked<'b>(&self, i: u64, encoded: &'b [u8]) -> Result<&'b [u8], DatasetError> {
         match encoded.split_last_chunk::<4>() {
-            Some((bytes, crc)) if *crc == crc32c::crc32c(bytes).to_le_bytes() => Ok(bytes),
-            _ => Err(self.array.sample_error(i, "its CRC-32C is wrong".into())),
+            Some((bytes, crc)) => self.check(i, bytes, *crc).map(|()| bytes),
+            None => Err(self.wrong_crc(i)),
         }
+    }
+
+    /// Whether `crc` is the CRC-32C of `bytes`.
+    fn check(&self, i: u64, bytes: &[u8], crc: [u8; 4]) -> Result<(), DatasetError> {
+        match crc == crc32c::crc32c(bytes).to_le_bytes() {
+            true => Ok(()),
+            false => Err(self.wrong_crc(i)),
+        }
+    }
+
+    fn wrong_crc(&self, i: u64) -> DatasetError {
+        self.array.sample_error(i, "its CRC-32C is wrong".into())
     }
 
     fn decode_by_zarrs(

@@ -85,6 +85,7 @@ pub fn seal(
             dimensions: layout.dimensions(i).to_vec(),
             sample_shape: layout.sample_shape(i),
             window_voxels: array.window.voxels(),
+            codec: Some(array.codec),
             statistics: statistics(layout, i, &receipts),
         };
         manifest.arrays.insert(array.name.clone(), entry);

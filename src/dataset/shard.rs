@@ -3,9 +3,9 @@
 //! A shard is streamed to its file sample by sample, so that it costs the memory of one sample, not of a
 //! shard. Format (Zarr v3 codec `sharding_indexed` 1.0): the encoded inner chunks one after the other, then the
 //! index, two little-endian u64 (offset, length) per inner chunk in C order, both `u64::MAX` where the chunk is
-//! all fill value, then the CRC-32C of the index. An inner chunk is `bytes` (little-endian), `zstd`, `crc32c`:
-//! its values in C order as one zstd frame, then the frame's CRC-32C, little-endian. The metadata that says so
-//! is made by zarrs in `metadata`, and inner chunks are decoded by zarrs in `reader`.
+//! all fill value, then the CRC-32C of the index. An inner chunk is `bytes` (little-endian), the array's codec,
+//! `crc32c`: its values in C order, compressed where the codec says so, then the CRC-32C of that, little-endian. The
+//! metadata that says so is made by zarrs in `metadata`, and inner chunks are decoded by zarrs in `reader`.
 
 use std::fs::File;
 use std::io::Write;
@@ -14,48 +14,8 @@ use std::path::Path;
 
 use tempfile::NamedTempFile;
 
-use super::{DatasetError, Layout, Output, ShardId};
-
-/// Level of zstd that samples are compressed with.
-pub(super) const ZSTD_LEVEL: i32 = 1;
-
-/// Encodes samples; one per thread, reused from sample to sample.
-pub struct SampleEncoder {
-    compressor: zstd::bulk::Compressor<'static>,
-    encoded: Vec<u8>,
-}
-
-impl SampleEncoder {
-    /// An encoder with buffers for samples of up to `sample_bytes`.
-    pub fn new() -> Result<Self, DatasetError> {
-        let compressor =
-            zstd::bulk::Compressor::new(ZSTD_LEVEL).map_err(|e| zstd_error(e.to_string()))?;
-        Ok(Self {
-            compressor,
-            encoded: Vec::new(),
-        })
-    }
-
-    /// The inner chunk that holds `values`.
-    fn encode(&mut self, values: &[u8]) -> Result<&[u8], DatasetError> {
-        self.encoded.clear();
-        self.encoded
-            .reserve(zstd::zstd_safe::compress_bound(values.len()) + 4);
-        self.compressor
-            .compress_to_buffer(values, &mut self.encoded)
-            .map_err(|e| zstd_error(e.to_string()))?;
-        let crc = crc32c::crc32c(&self.encoded);
-        self.encoded.extend_from_slice(&crc.to_le_bytes());
-        Ok(&self.encoded)
-    }
-}
-
-fn zstd_error(problem: String) -> DatasetError {
-    DatasetError::Zarr {
-        object: "a sample".into(),
-        problem: format!("zstd: {problem}"),
-    }
-}
+use super::encoder::{Encoded, Encoding};
+use super::{DatasetError, Layout, Output, SampleEncoder, ShardId};
 
 /// A shard that is being written.
 #[derive(Debug)]
@@ -63,6 +23,7 @@ pub struct ShardWriter<'o> {
     output: &'o Output,
     path: String,
     file: NamedTempFile,
+    encoding: Encoding,
     hasher: blake3::Hasher,
     index: Vec<[u64; 2]>,
     capacity: usize,
@@ -76,10 +37,12 @@ impl<'o> ShardWriter<'o> {
     /// Begins the shard `id`.
     pub fn begin(output: &'o Output, layout: &Layout, id: ShardId) -> Result<Self, DatasetError> {
         let path = layout.shard_path(id);
+        let array = &layout.arrays[id.array];
         Ok(Self {
             output,
             file: output.begin(&path)?,
             path,
+            encoding: Encoding::new(array.codec.codec, array.data_type.size_bytes())?,
             hasher: blake3::Hasher::new(),
             index: Vec::new(),
             capacity: layout.splits[id.split].shard_samples as usize,
@@ -101,9 +64,11 @@ impl<'o> ShardWriter<'o> {
             self.index.push(EMPTY);
             return Ok(());
         };
-        let encoded = encoder.encode(values)?;
-        self.index.push([self.written_bytes, encoded.len() as u64]);
-        self.write(encoded)
+        let Encoded { bytes, crc } = encoder.encode(&self.encoding, values)?;
+        let length = bytes.len() + crc.len();
+        self.index.push([self.written_bytes, length as u64]);
+        self.write(bytes)?;
+        self.write(&crc)
     }
 
     /// Writes the index. What is left to do takes no computing: see [`WrittenShard::publish`].

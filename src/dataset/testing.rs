@@ -5,8 +5,8 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::{
-    ArrayLayout, Dataset, Layout, Output, Receipt, SampleEncoder, SampleIndex, Sealed, SealedArray,
-    ShardWriter, Statistics, seal,
+    ArrayLayout, Codec, Dataset, Layout, Output, Receipt, SampleEncoder, SampleIndex, Sealed,
+    SealedArray, ShardWriter, Statistics, seal,
 };
 use crate::data_type::{DataType, FillValue};
 use crate::geometry::{AxisOrder, Window};
@@ -19,6 +19,7 @@ pub(crate) struct TestArray {
     /// x y z.
     pub window: [u32; 3],
     pub fill_value: FillValue,
+    pub codec: Codec,
     pub samples: Vec<Option<Vec<u8>>>,
 }
 
@@ -36,6 +37,7 @@ pub(crate) fn write(
         channels: a.channels,
         window: Window::new(a.window).unwrap(),
         fill_value: a.fill_value,
+        codec: a.codec.into(),
     });
     let splits = vec![("train".to_owned(), samples)];
     let layout = Layout::new(axis_order, splits, layouts.collect(), Some(shard_samples));

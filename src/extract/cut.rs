@@ -71,6 +71,20 @@ impl Cutter<'_> {
         any
     }
 
+    /// As [`Cutter::cut`], but the window is written in any case.
+    pub(super) fn cut_whole<'s>(
+        &self,
+        wanted: Wanted<'_>,
+        scratch: &'s mut CutScratch,
+    ) -> Result<&'s [u8], ExtractError> {
+        if !self.cut(wanted, scratch, &mut |_| {})? {
+            let cut = self.sources.array(wanted.array);
+            cut.fill_value(self.plan.group_of(wanted.sample))
+                .fill(cut.data_type().size_bytes(), &mut scratch.window);
+        }
+        Ok(&scratch.window)
+    }
+
     /// Copies what the blocks of the sample's source have of `out.covers`, each value converted; the rest is
     /// `fill_value`. `false` where all would be `fill_value`: then nothing is written.
     fn gather(

@@ -2,19 +2,14 @@
 //! which object is at a point, how much of a window is not 0. Samples that the config does not want are dropped and
 //! counted, so that arrays have no holes, and nothing depends on threads or tasks.
 
-use rayon::prelude::*;
-
-use super::cut::{CutScratch, Cutter, Wanted};
+use super::cut::Wanted;
+use super::probe::probe;
 use super::window::Region;
-use super::{ExtractError, Sources, cache_budget, schedule};
+use super::{ExtractError, Sources};
 use crate::config::{MissingObject, ObjectAt, ObjectPoint, Outside, Transform};
 use crate::data_type::FillValue;
 use crate::geometry::{PointNm, Resolution, VoxelBox};
 use crate::plan::{DropReason, Plan, PlannedSplit, Sample};
-use crate::volume::{BlockCache, BlockKey, BlockUses};
-
-/// Samples that are one unit of work.
-const UNIT_SAMPLES: usize = 64;
 
 /// Asks the volumes what the config wants to know of samples, and drops those that it does not want.
 pub fn refine(plan: &mut Plan, sources: &Sources, memory_bytes: u64) -> Result<(), ExtractError> {
@@ -224,81 +219,9 @@ fn nonzero_fractions(
                 sample: &split.samples[i],
                 object: split.objects[array].get(i).copied().unwrap_or(0),
             };
-            if !cutter.cut(wanted, scratch, &mut |_| {})? {
-                let fill_value = sources
-                    .array(array)
-                    .fill_value(plan.group_of(wanted.sample));
-                let nonzero = data_type.count_nonzero(fill_value.bytes(data_type.size_bytes()));
-                return Ok(nonzero as f64);
-            }
-            let values = scratch.window.len() / data_type.size_bytes();
-            Ok(data_type.count_nonzero(&scratch.window) as f64 / values as f64)
+            let window = cutter.cut_whole(wanted, scratch)?;
+            let values = window.len() / data_type.size_bytes();
+            Ok(data_type.count_nonzero(window) as f64 / values as f64)
         },
     )
-}
-
-/// Calls `ask` for every sample, in parallel, with the blocks at hand that `touched` (volume and voxels) says: the
-/// answers by split.
-fn probe<T: Send>(
-    plan: &Plan,
-    sources: &Sources,
-    memory_bytes: u64,
-    touched: impl Fn(&PlannedSplit, usize) -> (usize, Option<VoxelBox>) + Sync,
-    ask: impl Fn(&Cutter<'_>, &PlannedSplit, usize, &mut CutScratch) -> Result<T, ExtractError> + Sync,
-) -> Result<Vec<Vec<T>>, ExtractError> {
-    let units: Vec<(usize, std::ops::Range<usize>)> = plan
-        .splits
-        .iter()
-        .enumerate()
-        .flat_map(|(split, s)| {
-            let all = s.samples.len();
-            let starts = (0..all).step_by(UNIT_SAMPLES);
-            starts.map(move |start| (split, start..(start + UNIT_SAMPLES).min(all)))
-        })
-        .collect();
-    let blocks_of_unit = |(split, samples): &(usize, std::ops::Range<usize>)| {
-        let split = &plan.splits[*split];
-        let blocks = samples.clone().flat_map(|i| {
-            let (source, touched) = touched(split, i);
-            let blocks = touched.map(|t| schedule::blocks_of(&sources.volumes, source, &t));
-            blocks.into_iter().flatten()
-        });
-        let mut blocks: Vec<BlockKey> = blocks.collect();
-        blocks.sort_unstable();
-        blocks.dedup();
-        blocks
-    };
-    let uses = units
-        .par_iter()
-        .enumerate()
-        .flat_map_iter(|(number, unit)| {
-            let blocks = blocks_of_unit(unit).into_iter();
-            blocks.map(move |key| (key, number as u32))
-        });
-    let uses = BlockUses::new(uses.collect());
-    let budget_bytes = cache_budget(plan, sources, memory_bytes)?;
-    let cutter = Cutter {
-        plan,
-        sources,
-        cache: BlockCache::new(&sources.volumes, uses, budget_bytes),
-    };
-    let answers = units
-        .par_iter()
-        .enumerate()
-        .map_init(CutScratch::default, |scratch, (number, unit)| {
-            cutter.cache.begin_unit(number as u32);
-            let split = &plan.splits[unit.0];
-            let answers = unit.1.clone().map(|i| ask(&cutter, split, i, scratch));
-            let answers = answers.collect::<Result<Vec<T>, _>>()?;
-            for key in blocks_of_unit(unit) {
-                cutter.cache.release(key);
-            }
-            Ok((unit.0, answers))
-        })
-        .collect::<Result<Vec<_>, ExtractError>>()?;
-    let mut by_split: Vec<Vec<T>> = plan.splits.iter().map(|_| Vec::new()).collect();
-    for (split, answers) in answers {
-        by_split[split].extend(answers);
-    }
-    Ok(by_split)
 }

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use super::ExtractError;
 use super::convert::Convert;
 use super::converted::ConvertedVolume;
 use super::resample::{Resample, ResampledWindow};
+use super::{ExtractError, codec};
 use crate::config::{ArrayConfig, Transform};
 use crate::data_type::{DataType, FillValue};
-use crate::dataset::{ArrayLayout, Layout};
+use crate::dataset::{ArrayLayout, CodecChoice, Layout};
 use crate::geometry::VoxelBox;
 use crate::plan::{Plan, PlannedArray, Sample, VolumeSource};
 use crate::volume::{self, Volume};
@@ -37,6 +37,8 @@ pub(super) struct ArrayCut {
     pub inside: bool,
     /// For each layer group the value, in the array's type, of voxels that are not stored or lie outside.
     fill_of_group: Vec<FillValue>,
+    /// How samples are compressed.
+    codec: CodecChoice,
 }
 
 impl Sources {
@@ -84,6 +86,7 @@ impl Sources {
             channels: cut.channels,
             window: planned.window,
             fill_value: cut.fill_of_group.first().copied().unwrap_or_default(),
+            codec: cut.codec,
         });
         let splits = plan.splits.iter();
         let splits = splits.map(|s| (s.name.clone(), s.samples.len() as u64));
@@ -95,14 +98,24 @@ impl Sources {
         )
     }
 
-    /// Digest of the plan and of what its sources say about themselves.
+    /// Digest of the plan, of what its sources say about themselves, and of the codecs. The codecs that `auto` chose
+    /// follow from voxels, of which the digest knows nothing else: a shard of one codec never stands beside one of
+    /// another.
     pub fn digest(&self, plan: &Plan) -> blake3::Hash {
         let mut hasher = blake3::Hasher::new();
         hasher.update(plan.digest().as_bytes());
         for volume in &self.volumes {
             hasher.update(volume.digest().as_bytes());
         }
+        for array in &self.arrays {
+            hasher.update(serde_json::json!(array.codec).to_string().as_bytes());
+        }
         hasher.finalize()
+    }
+
+    /// Compresses the samples of `array` as `codec` says.
+    pub(super) fn choose_codec(&mut self, array: usize, codec: CodecChoice) {
+        self.arrays[array].codec = codec;
     }
 
     pub(super) fn array(&self, array: usize) -> &ArrayCut {
@@ -230,6 +243,7 @@ impl ArrayCut {
             resample_of_group: if as_is { Vec::new() } else { resample_of_group },
             inside,
             fill_of_group,
+            codec: codec::stated(&config.codec).unwrap_or_default().into(),
         })
     }
 

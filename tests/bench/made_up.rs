@@ -4,7 +4,7 @@ use std::path::Path;
 
 use pointshard::data_type::{DataType, FillValue};
 use pointshard::dataset::{
-    ArrayLayout, Layout, Output, Receipt, SampleEncoder, SampleIndex, Sealed, SealedArray,
+    ArrayLayout, Codec, Layout, Output, Receipt, SampleEncoder, SampleIndex, Sealed, SealedArray,
     ShardWriter, Statistics, seal,
 };
 use pointshard::geometry::{AxisOrder, Window};
@@ -31,6 +31,7 @@ pub fn make_dataset(root: &Path) -> Result<(), Failure> {
             channels: 1,
             window: Window::new([EDGE as u32; 3]).ok_or("no window")?,
             fill_value: FillValue::ZERO,
+            codec: Codec::default().into(),
         });
     }
     let layout = Layout::new(

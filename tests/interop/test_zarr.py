@@ -29,7 +29,9 @@ def test_samples_and_shard_index_carry_checksums(vnc, split, layer):
     (sharding,) = metadata["codecs"]
     assert sharding["name"] == "sharding_indexed"
     configuration = sharding["configuration"]
-    assert [c["name"] for c in configuration["codecs"]] == ["bytes", "zstd", "crc32c"]
+    # What `auto` chooses: EM hardly shrinks, labels do.
+    compressed = [] if layer == "img" else ["zstd"]
+    assert [c["name"] for c in configuration["codecs"]] == ["bytes", *compressed, "crc32c"]
     assert [c["name"] for c in configuration["index_codecs"]] == ["bytes", "crc32c"]
 
 

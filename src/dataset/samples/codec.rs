@@ -14,6 +14,8 @@ use crate::geometry::AxisOrder;
 pub(super) enum InnerCodec {
     /// `bytes` (little-endian), `zstd`, `crc32c`.
     Zstd,
+    /// `bytes` (little-endian), `crc32c`.
+    None,
     /// Anything else: zarrs decodes it, into the array's axis order.
     Other,
 }
@@ -31,7 +33,9 @@ impl InnerCodec {
         };
         let names: Vec<_> = rest.iter().map(|c| c.name()).collect();
         match names.as_slice() {
-            ["zstd", "crc32c"] if is_little_endian(bytes, data_type) => Self::Zstd,
+            _ if !is_little_endian(bytes, data_type) => Self::Other,
+            ["zstd", "crc32c"] => Self::Zstd,
+            ["crc32c"] => Self::None,
             _ => Self::Other,
         }
     }
@@ -73,6 +77,8 @@ mod tests {
         let (czyx, cxyz) = (AxisOrder::Czyx, AxisOrder::Cxyz);
         assert_eq!(of(json!([bytes, zstd, crc]), czyx), InnerCodec::Zstd);
         assert_eq!(of(json!([ours, bytes, zstd, crc]), cxyz), InnerCodec::Zstd);
+        assert_eq!(of(json!([bytes, crc]), czyx), InnerCodec::None);
+        assert_eq!(of(json!([ours, bytes, crc]), cxyz), InnerCodec::None);
         let other = turn(json!([0, 1, 2, 4, 3]));
         for (codecs, order) in [
             (json!([]), czyx),
@@ -81,6 +87,10 @@ mod tests {
             (json!([bytes, crc, zstd]), czyx),
             (json!([big, zstd, crc]), czyx),
             (json!([{"name": "bytes"}, zstd, crc]), czyx),
+            (json!([big, crc]), czyx),
+            (json!([crc]), czyx),
+            (json!([ours, bytes, crc]), czyx),
+            (json!([bytes, crc]), cxyz),
             (
                 json!([bytes, {"name": "gzip", "configuration": {"level": 1}}, crc]),
                 czyx,

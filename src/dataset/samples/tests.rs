@@ -7,8 +7,9 @@ use zarrs::array::codec::{Crc32cCodec, GzipCodec};
 use zarrs::filesystem::FilesystemStore;
 
 use super::*;
-use crate::dataset::Dataset;
+use crate::dataset::codec::tests::ALL;
 use crate::dataset::testing::{TestArray, write};
+use crate::dataset::{Codec, Dataset};
 use crate::extract::Progress;
 use crate::job::{Job, RunOptions};
 
@@ -25,7 +26,12 @@ fn equals_zarrs(dataset: &Dataset) -> u64 {
             let fast = opened.reader(name, &files).unwrap();
             let [x, y, z] = entry.window_voxels.map(|n| n as usize);
             assert_eq!(fast.shape()[1..], [z, y, x]);
-            assert_eq!(fast.codec, InnerCodec::Zstd);
+            let expected = match entry.codec.unwrap().codec {
+                Codec::None => InnerCodec::None,
+                Codec::Zstd { .. } => InnerCodec::Zstd,
+                Codec::Blosc { .. } => InnerCodec::Other,
+            };
+            assert_eq!(fast.codec, expected);
             for i in 0..fast.samples() {
                 let mut expected = slow.read(i).unwrap();
                 if fast.axis_order == AxisOrder::Cxyz {
@@ -60,6 +66,7 @@ fn array(name: &'static str, data_type: DataType, window: [u32; 3], samples: u8)
         channels: 1,
         window,
         fill_value: FillValue::ZERO,
+        codec: Codec::default(),
         samples: (0..samples)
             .map(|i| Some(noise(u64::from(i), bytes)))
             .collect(),
@@ -101,12 +108,12 @@ fn every_sample_of_the_demo_is_read_as_zarrs_reads_it() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(30))]
+    #![proptest_config(ProptestConfig::with_cases(90))]
     #[test]
     fn samples_of_every_kind_are_read_as_zarrs_reads_them(
         data_type in prop::sample::select(DataType::ALL.to_vec()), channels in 1u32..3,
         window in prop::array::uniform3(1u32..7), fill in 0u8..2, shard_samples in 1u32..5, cxyz: bool,
-        empty in prop::collection::vec(any::<bool>(), 1..9),
+        codec in prop::sample::select(ALL.to_vec()), empty in prop::collection::vec(any::<bool>(), 1..9),
     ) {
         let dir = tempfile::tempdir().unwrap();
         let order = if cxyz { AxisOrder::Cxyz } else { AxisOrder::Czyx };
@@ -114,6 +121,7 @@ proptest! {
         let sample = |(i, empty): (usize, &bool)| (!empty).then(|| noise(i as u64, bytes));
         let a = TestArray {
             channels,
+            codec,
             fill_value: FillValue::from_le_bytes(&[fill]).unwrap(),
             samples: empty.iter().enumerate().map(sample).collect(),
             ..array("a", data_type, window, 0)
@@ -125,42 +133,87 @@ proptest! {
 
 #[test]
 fn every_flipped_bit_of_a_sample_is_an_error_that_names_it() {
-    let dir = tempfile::tempdir().unwrap();
-    let dataset = write(
-        dir.path(),
-        AxisOrder::Czyx,
-        &[array("a", DataType::UInt8, [2, 2, 2], 4)],
-        2,
-    );
-    let path = dir.path().join("train.zarr/a/c/1/0/0/0/0");
-    let good = std::fs::read(&path).unwrap();
-    let mut decoder = SampleDecoder::new().unwrap();
-    let read = |i, decoder: &mut _| {
+    for codec in ALL {
+        let dir = tempfile::tempdir().unwrap();
+        let a = TestArray {
+            codec,
+            ..array("a", DataType::UInt8, [2, 2, 2], 4)
+        };
+        let dataset = write(dir.path(), AxisOrder::Czyx, &[a], 2);
+        let path = dir.path().join("train.zarr/a/c/1/0/0/0/0");
+        let good = std::fs::read(&path).unwrap();
+        let mut decoder = SampleDecoder::new().unwrap();
         let split = dataset.split("train").unwrap();
-        let reader = split.reader("a", &Arc::default()).unwrap();
-        reader.read(i, decoder).map(<[u8]>::to_vec)
-    };
-    let index = good.len() - 2 * 16 - 4;
-    let [n, first_of_3] = [8, 0].map(|at| {
-        let word = good[index + at..].first_chunk::<8>().unwrap();
-        u64::from_le_bytes(*word) as usize
-    });
-    assert_eq!(first_of_3, 0);
-    for byte in 0..n {
-        for bit in 0..8 {
-            let mut bad = good.clone();
-            bad[byte] ^= 1 << bit;
-            std::fs::write(&path, bad).unwrap();
-            let message = read(2, &mut decoder).unwrap_err().to_string();
-            assert_eq!(message, "train.zarr/a sample 2: its CRC-32C is wrong");
-            assert_eq!(read(3, &mut decoder).unwrap(), noise(3, 8));
+        let read = |i, decoder: &mut _| {
+            let reader = split.reader("a", &Arc::default()).unwrap();
+            reader.read(i, decoder).map(<[u8]>::to_vec)
+        };
+        let index = good.len() - 2 * 16 - 4;
+        let [n, first_of_3] = [8, 0].map(|at| {
+            let word = good[index + at..].first_chunk::<8>().unwrap();
+            u64::from_le_bytes(*word) as usize
+        });
+        assert_eq!(first_of_3, 0);
+        for byte in 0..n {
+            for bit in 0..8 {
+                let mut bad = good.clone();
+                bad[byte] ^= 1 << bit;
+                std::fs::write(&path, bad).unwrap();
+                let message = read(2, &mut decoder).unwrap_err().to_string();
+                match codec {
+                    // zarrs says it in its own words.
+                    Codec::Blosc { .. } => {
+                        let told = message.starts_with("train.zarr/a sample 2: ");
+                        assert!(told && message.contains("checksum"), "{message}");
+                    }
+                    _ => assert_eq!(message, "train.zarr/a sample 2: its CRC-32C is wrong"),
+                }
+                assert!(split.samples("a").unwrap().read(2).is_err(), "{codec:?}");
+                assert_eq!(read(3, &mut decoder).unwrap(), noise(3, 8));
+            }
         }
+        std::fs::remove_file(&path).unwrap();
+        let message = read(2, &mut decoder).unwrap_err().to_string();
+        assert!(message.contains("c/1/0/0/0/0"), "{message}");
+        let message = read(4, &mut decoder).unwrap_err().to_string();
+        assert_eq!(message, "train.zarr/a sample 4: there are 4 samples");
     }
-    std::fs::remove_file(&path).unwrap();
-    let message = read(2, &mut decoder).unwrap_err().to_string();
-    assert!(message.contains("c/1/0/0/0/0"), "{message}");
-    let message = read(4, &mut decoder).unwrap_err().to_string();
-    assert_eq!(message, "train.zarr/a sample 4: there are 4 samples");
+}
+
+#[test]
+fn values_of_another_size_than_the_sample_are_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let a = TestArray {
+        codec: Codec::None,
+        ..array("a", DataType::UInt8, [2, 2, 2], 1)
+    };
+    let dataset = write(dir.path(), AxisOrder::Czyx, &[a], 1);
+    let split = dataset.split("train").unwrap();
+    let path = dir.path().join("train.zarr/a/c/0/0/0/0/0");
+    for bytes in [0u64, 7, 9] {
+        // A shard whose every checksum is right.
+        let mut shard = noise(1, bytes as usize);
+        shard.extend(crc32c::crc32c(&shard).to_le_bytes());
+        let index: Vec<u8> = [0, bytes + 4]
+            .iter()
+            .flat_map(|n: &u64| n.to_le_bytes())
+            .collect();
+        shard.extend(&index);
+        shard.extend(crc32c::crc32c(&index).to_le_bytes());
+        std::fs::write(&path, shard).unwrap();
+        let reader = split.reader("a", &Arc::default()).unwrap();
+        let error = reader
+            .read(0, &mut SampleDecoder::new().unwrap())
+            .unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!(
+                "train.zarr/a sample 0: its inner chunk has {} bytes, expected 12",
+                bytes + 4
+            )
+        );
+        assert!(split.samples("a").unwrap().read(0).is_err());
+    }
 }
 
 #[test]

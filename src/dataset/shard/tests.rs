@@ -2,8 +2,9 @@ use std::sync::Arc;
 
 use super::*;
 use crate::data_type::{DataType, FillValue};
-use crate::dataset::ArrayLayout;
+use crate::dataset::codec::tests::ALL;
 use crate::dataset::metadata::array_metadata;
+use crate::dataset::{ArrayLayout, Codec};
 use crate::geometry::{AxisOrder, Window};
 use proptest::prelude::*;
 use zarrs::array::{Array, ArrayBytes};
@@ -15,6 +16,7 @@ fn layout(
     window: [u32; 3],
     samples: u64,
     per_shard: u32,
+    codec: Codec,
 ) -> Layout {
     let array = ArrayLayout {
         name: "a".into(),
@@ -22,6 +24,7 @@ fn layout(
         channels,
         window: Window::new(window).unwrap(),
         fill_value: FillValue::ZERO,
+        codec: codec.into(),
     };
     Layout::new(
         AxisOrder::Czyx,
@@ -58,14 +61,14 @@ fn through_zarrs(layout: &Layout, samples: &[Option<Vec<u8>>]) -> Vec<u8> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(40))]
+    #![proptest_config(ProptestConfig::with_cases(120))]
     #[test]
     fn zarrs_reads_back_what_was_written(
         data_type in prop::sample::select(DataType::ALL.to_vec()),
         channels in 1u32..3, window in prop::array::uniform3(1u32..7), n in 1usize..9, per_shard in 1u32..5,
-        seed: u64, empty in prop::collection::vec(any::<bool>(), 9),
+        codec in prop::sample::select(ALL.to_vec()), seed: u64, empty in prop::collection::vec(any::<bool>(), 9),
     ) {
-        let layout = layout(data_type, channels, window, n as u64, per_shard);
+        let layout = layout(data_type, channels, window, n as u64, per_shard, codec);
         let bytes = layout.sample_bytes(0) as usize;
         let sample = |i: usize| -> Option<Vec<u8>> {
             let mut hash = blake3::Hasher::new();
@@ -82,14 +85,25 @@ proptest! {
 
 #[test]
 fn a_shard_of_fill_value_alone_is_a_file_of_its_index() {
-    let layout = layout(DataType::UInt8, 1, [4, 4, 4], 3, 3);
-    assert_eq!(through_zarrs(&layout, &[None, None, None]), vec![0; 3 * 64]);
+    for codec in ALL {
+        let layout = layout(DataType::UInt8, 1, [4, 4, 4], 3, 3, codec);
+        assert_eq!(through_zarrs(&layout, &[None, None, None]), vec![0; 3 * 64]);
+        let dir = tempfile::tempdir().unwrap();
+        let output = Output::claim(dir.path(), blake3::hash(b""), &layout, false).unwrap();
+        let id = layout.all_shards().next().unwrap();
+        let mut shard = ShardWriter::begin(&output, &layout, id).unwrap();
+        let mut encoder = SampleEncoder::new().unwrap();
+        for _ in 0..3 {
+            shard.push(None, &mut encoder).unwrap();
+        }
+        assert_eq!(shard.finish().unwrap().bytes, 3 * 16 + 4, "{codec:?}");
+    }
 }
 
 #[test]
 fn every_flipped_bit_of_an_index_and_every_cut_is_an_error() {
     let dir = tempfile::tempdir().unwrap();
-    let layout = layout(DataType::UInt8, 1, [2, 2, 2], 2, 2);
+    let layout = layout(DataType::UInt8, 1, [2, 2, 2], 2, 2, Codec::default());
     let output = Output::claim(dir.path(), blake3::hash(b""), &layout, false).unwrap();
     let id = layout.all_shards().next().unwrap();
     let mut shard = ShardWriter::begin(&output, &layout, id).unwrap();

@@ -1,0 +1,277 @@
+//! How an array's samples are compressed.
+
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::de::value::{MapAccessDeserializer, StrDeserializer};
+use serde::de::{self, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+
+/// How an array's samples are compressed. A name, or an object that gives options to one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CodecConfig {
+    /// As suits the array's values: `zstd` where some windows of it shrink to two thirds or less, else `none`.
+    #[default]
+    Auto,
+    /// Not at all.
+    None,
+    /// By Zstandard.
+    Zstd(ZstdConfig),
+    /// By LZ4, inside of a Blosc frame.
+    Lz4,
+    /// By Zstandard inside of a Blosc frame, the values' bytes or bits sorted before.
+    Blosc(BloscConfig),
+}
+
+/// Options of `zstd`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ZstdConfig {
+    /// How hard it tries.
+    #[serde(default = "one")]
+    #[schemars(range(min = 1, max = 19))]
+    pub level: i64,
+}
+
+/// Options of `blosc`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BloscConfig {
+    /// How hard it tries: `L` is Zstandard's level `2 L - 1`, 9 its highest.
+    #[serde(default = "one")]
+    #[schemars(range(min = 1, max = 9))]
+    pub level: i64,
+    /// What is sorted before.
+    #[serde(default)]
+    pub shuffle: Shuffle,
+}
+
+/// What of the values is sorted before they are compressed, so that what is alike lies side by side.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Shuffle {
+    /// Nothing.
+    None,
+    /// The first bytes of all values, then the second ones, and so on; nothing where a value is one byte.
+    #[default]
+    Byte,
+    /// The first bits of all values, then the second ones, and so on.
+    Bit,
+}
+
+fn one() -> i64 {
+    1
+}
+
+impl Default for ZstdConfig {
+    fn default() -> Self {
+        Self { level: one() }
+    }
+}
+
+impl Default for BloscConfig {
+    fn default() -> Self {
+        Self {
+            level: one(),
+            shuffle: Shuffle::default(),
+        }
+    }
+}
+
+impl CodecConfig {
+    pub(super) fn is_auto(&self) -> bool {
+        *self == Self::Auto
+    }
+
+    /// What cannot be, if anything: the key below the array, and what was found and expected.
+    pub(super) fn problem(&self) -> Option<(&'static str, String)> {
+        let (key, level, most) = match self {
+            Self::Zstd(zstd) => (".codec.zstd.level", zstd.level, 19),
+            Self::Blosc(blosc) => (".codec.blosc.level", blosc.level, 9),
+            Self::Auto | Self::None | Self::Lz4 => return None,
+        };
+        let problem = || format!("found {level}, expected a whole number from 1 to {most}");
+        (!(1..=most).contains(&level)).then(|| (key, problem()))
+    }
+}
+
+/// As the config writes it.
+#[derive(JsonSchema)]
+#[serde(untagged)]
+#[schemars(rename = "CodecConfig")]
+#[allow(dead_code, reason = "for the schema")]
+enum Written {
+    Name(Name),
+    WithOptions(WithOptions),
+}
+
+/// A codec with its default options.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum Name {
+    /// `zstd` where some windows of the array shrink to two thirds or less, else `none`.
+    Auto,
+    /// No compression.
+    None,
+    /// Zstandard, level 1.
+    Zstd,
+    /// LZ4, inside of a Blosc frame.
+    Lz4,
+    /// Zstandard, level 1, inside of a Blosc frame, after a byte shuffle.
+    Blosc,
+}
+
+/// A codec and its options.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum WithOptions {
+    /// Zstandard.
+    Zstd(ZstdConfig),
+    /// Zstandard inside of a Blosc frame.
+    Blosc(BloscConfig),
+}
+
+impl<'de> Deserialize<'de> for CodecConfig {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(NameOrObject)
+    }
+}
+
+struct NameOrObject;
+
+impl<'de> Visitor<'de> for NameOrObject {
+    type Value = CodecConfig;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            r#""auto", "none", "zstd", "lz4", "blosc", or an object with `zstd` or `blosc`"#
+        )
+    }
+
+    fn visit_str<E: de::Error>(self, name: &str) -> Result<Self::Value, E> {
+        Ok(match Name::deserialize(StrDeserializer::new(name))? {
+            Name::Auto => CodecConfig::Auto,
+            Name::None => CodecConfig::None,
+            Name::Zstd => CodecConfig::Zstd(ZstdConfig::default()),
+            Name::Lz4 => CodecConfig::Lz4,
+            Name::Blosc => CodecConfig::Blosc(BloscConfig::default()),
+        })
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+        let written = WithOptions::deserialize(MapAccessDeserializer::new(map))?;
+        Ok(match written {
+            WithOptions::Zstd(zstd) => CodecConfig::Zstd(zstd),
+            WithOptions::Blosc(blosc) => CodecConfig::Blosc(blosc),
+        })
+    }
+}
+
+impl JsonSchema for CodecConfig {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        Written::schema_name()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        Written::json_schema(generator)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn read(value: Value) -> Result<CodecConfig, serde_json::Error> {
+        serde_json::from_value(value)
+    }
+
+    #[test]
+    fn a_name_is_the_codec_with_its_default_options() {
+        for (written, meant) in [
+            (json!("auto"), CodecConfig::Auto),
+            (json!("none"), CodecConfig::None),
+            (json!("lz4"), CodecConfig::Lz4),
+            (json!("zstd"), CodecConfig::Zstd(ZstdConfig { level: 1 })),
+            (
+                json!({"zstd": {}}),
+                CodecConfig::Zstd(ZstdConfig { level: 1 }),
+            ),
+            (
+                json!({"zstd": {"level": 19}}),
+                CodecConfig::Zstd(ZstdConfig { level: 19 }),
+            ),
+            (
+                json!("blosc"),
+                CodecConfig::Blosc(BloscConfig {
+                    level: 1,
+                    shuffle: Shuffle::Byte,
+                }),
+            ),
+            (
+                json!({"blosc": {"level": 5, "shuffle": "bit"}}),
+                CodecConfig::Blosc(BloscConfig {
+                    level: 5,
+                    shuffle: Shuffle::Bit,
+                }),
+            ),
+        ] {
+            let found = read(written.clone()).unwrap();
+            assert_eq!(found, meant, "{written}");
+            assert_eq!(found.problem(), None);
+            assert_eq!(read(serde_json::to_value(found).unwrap()).unwrap(), meant);
+        }
+    }
+
+    #[test]
+    fn what_is_no_codec_is_an_error_that_says_what_is() {
+        for (written, told) in [
+            (
+                json!("gzip"),
+                "unknown variant `gzip`, expected one of `auto`, `none`, `zstd`, `lz4`, `blosc`",
+            ),
+            (
+                json!({"lz4": {}}),
+                "unknown variant `lz4`, expected `zstd` or `blosc`",
+            ),
+            (
+                json!({"zstd": {"levle": 3}}),
+                "unknown field `levle`, expected `level`",
+            ),
+            (
+                json!({"zstd": {"level": "high"}}),
+                "invalid type: string \"high\", expected i64",
+            ),
+            (
+                json!({"blosc": {"shuffle": "byts"}}),
+                "unknown variant `byts`, expected one of `none`, `byte`, `bit`",
+            ),
+            (
+                json!(3),
+                "invalid type: integer `3`, expected \"auto\", \"none\", \"zstd\"",
+            ),
+            (json!({}), "expected"),
+            (json!({"zstd": {}, "blosc": {}}), "expected"),
+        ] {
+            let error = read(written.clone()).unwrap_err().to_string();
+            assert!(error.contains(told), "{written}: {error}");
+        }
+    }
+
+    #[test]
+    fn levels_that_the_codec_does_not_have_are_a_problem() {
+        for (written, key, most) in [
+            (json!({"zstd": {"level": 0}}), ".codec.zstd.level", 19),
+            (json!({"zstd": {"level": 20}}), ".codec.zstd.level", 19),
+            (json!({"zstd": {"level": -5}}), ".codec.zstd.level", 19),
+            (json!({"blosc": {"level": 0}}), ".codec.blosc.level", 9),
+            (json!({"blosc": {"level": 10}}), ".codec.blosc.level", 9),
+        ] {
+            let (found, problem) = read(written.clone()).unwrap().problem().unwrap();
+            assert_eq!(found, key, "{written}");
+            assert!(problem.ends_with(&format!("from 1 to {most}")), "{problem}");
+        }
+    }
+}

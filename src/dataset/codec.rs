@@ -1,0 +1,310 @@
+//! How samples are compressed: what the manifest says of it, and what that is in Zarr.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use zarrs::array::codec::{
+    BloscCodec, BloscCompressionLevel, BloscCompressor, BloscShuffleMode, Crc32cCodec, ZstdCodec,
+};
+use zarrs::array::{BytesToBytesCodecTraits, CodecMetadataOptions};
+use zarrs::metadata::v3::MetadataV3;
+
+use super::DatasetError;
+use super::metadata::zarr_error;
+
+/// Level of zstd that most is compressed with: more takes longer than it saves.
+pub(super) const ZSTD_LEVEL: i32 = 1;
+
+/// How the samples of an array are compressed. Behind every one of these stands `crc32c`. Names and options are those
+/// of the Zarr codecs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "name", rename_all = "lowercase")]
+pub enum Codec {
+    /// Not at all.
+    None,
+    /// By the Zarr codec `zstd`.
+    Zstd {
+        /// How hard it tries, from 1 to 19.
+        level: i32,
+    },
+    /// By the Zarr codec `blosc`.
+    Blosc {
+        /// What compresses inside of the frame.
+        cname: BloscName,
+        /// How hard it tries, from 1 to 9.
+        clevel: u8,
+        /// What is sorted before.
+        shuffle: BloscShuffle,
+    },
+}
+
+/// What compresses inside of a Blosc frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum BloscName {
+    Lz4,
+    Zstd,
+}
+
+impl BloscName {
+    /// Its name in metadata and summary.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Lz4 => "lz4",
+            Self::Zstd => "zstd",
+        }
+    }
+}
+
+/// What Blosc sorts before it compresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BloscShuffle {
+    /// Nothing.
+    NoShuffle,
+    /// Bytes, by their place in the value.
+    Shuffle,
+    /// Bits, by their place in the value.
+    BitShuffle,
+}
+
+/// A codec, and how it came to be chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CodecChoice {
+    /// The codec.
+    #[serde(flatten)]
+    pub codec: Codec,
+    /// What `auto` found; `None` where the config states the codec.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auto: Option<CodecTrial>,
+}
+
+/// What became of some windows of an array under zstd, level 1.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CodecTrial {
+    /// Number of windows.
+    pub windows: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Their bytes when each is compressed.
+    pub compressed_bytes: u64,
+}
+
+impl Default for Codec {
+    fn default() -> Self {
+        Self::Zstd { level: ZSTD_LEVEL }
+    }
+}
+
+impl From<Codec> for CodecChoice {
+    fn from(codec: Codec) -> Self {
+        Self { codec, auto: None }
+    }
+}
+
+impl CodecTrial {
+    /// A window of these values.
+    pub fn of(values: &[u8]) -> Result<Self, DatasetError> {
+        let compressed = zstd::bulk::compress(values, ZSTD_LEVEL)
+            .map_err(|e| zarr_error("a window", format!("zstd: {e}")))?;
+        Ok(Self {
+            windows: 1,
+            bytes: values.len() as u64,
+            compressed_bytes: compressed.len() as u64,
+        })
+    }
+
+    /// Adds more windows.
+    pub fn add(&mut self, other: &Self) {
+        self.windows += other.windows;
+        self.bytes += other.bytes;
+        self.compressed_bytes += other.compressed_bytes;
+    }
+
+    /// The codec for values like these: zstd where they shrink to two thirds or less, else none. What shrinks by less,
+    /// such as most EM, takes longer to decompress than the bytes that it saves take to be read. Without any window,
+    /// zstd.
+    pub fn codec(&self) -> Codec {
+        match 3 * u128::from(self.compressed_bytes) <= 2 * u128::from(self.bytes) {
+            true => Codec::default(),
+            false => Codec::None,
+        }
+    }
+}
+
+impl Codec {
+    /// The Zarr codecs that come after `bytes`, for values of `value_bytes` each.
+    pub(super) fn zarr(
+        self,
+        value_bytes: usize,
+    ) -> Result<Vec<Arc<dyn BytesToBytesCodecTraits>>, DatasetError> {
+        let crc = Arc::new(Crc32cCodec::new());
+        Ok(match self {
+            Self::None => vec![crc],
+            Self::Zstd { level } => vec![Arc::new(ZstdCodec::new(level, false)), crc],
+            Self::Blosc {
+                cname,
+                clevel,
+                shuffle,
+            } => vec![Arc::new(blosc(cname, clevel, shuffle, value_bytes)?), crc],
+        })
+    }
+
+    /// What an array's metadata must say after `bytes`.
+    pub(super) fn metadata(self, value_bytes: usize) -> Result<Vec<MetadataV3>, DatasetError> {
+        let options = CodecMetadataOptions::default();
+        let codecs = self.zarr(value_bytes)?.into_iter();
+        codecs
+            .map(|codec| {
+                let name = codec.name_v3().unwrap_or_default().into_owned();
+                let configuration = codec.configuration_v3(&options).unwrap_or_default();
+                Ok(MetadataV3::new_with_configuration(name, configuration))
+            })
+            .collect()
+    }
+}
+
+/// The Zarr codec `blosc`. Its blocks are as large as Blosc likes.
+pub(super) fn blosc(
+    cname: BloscName,
+    clevel: u8,
+    shuffle: BloscShuffle,
+    value_bytes: usize,
+) -> Result<BloscCodec, DatasetError> {
+    let bad = |problem: String| zarr_error("the codec blosc", problem);
+    let cname = match cname {
+        BloscName::Lz4 => BloscCompressor::LZ4,
+        BloscName::Zstd => BloscCompressor::Zstd,
+    };
+    let shuffle = match shuffle {
+        BloscShuffle::NoShuffle => BloscShuffleMode::NoShuffle,
+        BloscShuffle::Shuffle => BloscShuffleMode::Shuffle,
+        BloscShuffle::BitShuffle => BloscShuffleMode::BitShuffle,
+    };
+    let clevel = BloscCompressionLevel::try_from(clevel)
+        .map_err(|found| bad(format!("its clevel is {found}, expected 0 to 9")))?;
+    BloscCodec::new(cname, clevel, None, shuffle, Some(value_bytes)).map_err(|e| bad(e.to_string()))
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    /// One of every kind.
+    pub(in crate::dataset) const ALL: [Codec; 7] = [
+        Codec::None,
+        Codec::Zstd { level: 1 },
+        Codec::Zstd { level: 5 },
+        Codec::Blosc {
+            cname: BloscName::Lz4,
+            clevel: 5,
+            shuffle: BloscShuffle::NoShuffle,
+        },
+        Codec::Blosc {
+            cname: BloscName::Zstd,
+            clevel: 1,
+            shuffle: BloscShuffle::Shuffle,
+        },
+        Codec::Blosc {
+            cname: BloscName::Zstd,
+            clevel: 3,
+            shuffle: BloscShuffle::BitShuffle,
+        },
+        Codec::Blosc {
+            cname: BloscName::Zstd,
+            clevel: 1,
+            shuffle: BloscShuffle::NoShuffle,
+        },
+    ];
+
+    #[test]
+    fn two_thirds_are_worth_it_and_a_byte_more_is_not() {
+        let trial = |bytes, compressed_bytes| CodecTrial {
+            windows: 8,
+            bytes,
+            compressed_bytes,
+        };
+        for (bytes, compressed, codec) in [
+            (300, 200, Codec::Zstd { level: 1 }),
+            (300, 201, Codec::None),
+            (300, 3, Codec::Zstd { level: 1 }),
+            (300, 310, Codec::None),
+            (3 << 61, 2 << 61, Codec::Zstd { level: 1 }),
+        ] {
+            assert_eq!(
+                trial(bytes, compressed).codec(),
+                codec,
+                "{compressed}/{bytes}"
+            );
+        }
+        assert_eq!(CodecTrial::default().codec(), Codec::Zstd { level: 1 });
+    }
+
+    #[test]
+    fn a_trial_is_the_sum_of_its_windows() {
+        let mut all = CodecTrial::default();
+        let noise: Vec<u8> = blake3::hash(b"noise").as_bytes().to_vec();
+        for values in [&noise[..], &[0; 4096]] {
+            all.add(&CodecTrial::of(values).unwrap());
+        }
+        assert_eq!((all.windows, all.bytes), (2, 4096 + 32));
+        assert!((32..100).contains(&all.compressed_bytes), "{all:?}");
+    }
+
+    #[test]
+    fn the_manifest_reads_what_it_wrote() {
+        let auto = Some(CodecTrial {
+            windows: 8,
+            bytes: 100,
+            compressed_bytes: 99,
+        });
+        for codec in ALL {
+            for auto in [None, auto] {
+                let choice = CodecChoice { codec, auto };
+                let text = serde_json::to_string(&choice).unwrap();
+                assert_eq!(
+                    serde_json::from_str::<CodecChoice>(&text).unwrap(),
+                    choice,
+                    "{text}"
+                );
+            }
+        }
+        let none = CodecChoice {
+            codec: Codec::None,
+            auto,
+        };
+        assert_eq!(
+            serde_json::to_value(none).unwrap(),
+            json!({"name": "none", "auto": {"windows": 8, "bytes": 100, "compressed_bytes": 99}})
+        );
+    }
+
+    #[test]
+    fn a_checksum_is_the_last_codec_of_all() {
+        for codec in ALL {
+            let metadata = codec.metadata(2).unwrap();
+            let last = metadata.last().unwrap();
+            assert_eq!(last.name(), "crc32c");
+            assert_eq!(metadata.len(), if codec == Codec::None { 1 } else { 2 });
+        }
+        let of = |codec: Codec| serde_json::to_value(codec.metadata(8).unwrap()).unwrap();
+        let first = |codec| -> Value { of(codec)[0].clone() };
+        assert_eq!(of(Codec::None), json!([{"name": "crc32c"}]));
+        assert_eq!(
+            first(Codec::Zstd { level: 5 }),
+            json!({"name": "zstd", "configuration": {"level": 5, "checksum": false}})
+        );
+        assert_eq!(
+            first(ALL[3]),
+            json!({"name": "blosc", "configuration":
+                {"cname": "lz4", "clevel": 5, "shuffle": "noshuffle", "typesize": 8, "blocksize": 0}})
+        );
+        assert_eq!(
+            first(ALL[4]),
+            json!({"name": "blosc", "configuration":
+                {"cname": "zstd", "clevel": 1, "shuffle": "shuffle", "typesize": 8, "blocksize": 0}})
+        );
+    }
+}
