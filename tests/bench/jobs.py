@@ -12,7 +12,7 @@ from layers import Volume
 
 SHARD = 64
 # The field `codec` of every array in the program's config; None: no such field. `--codec` says otherwise.
-CODEC = None
+CODEC = "zstd"
 # The least room that readers that go box by box need, in chunks of 64: that of boxes of this size about windows of 64.
 BOX, WINDOW = (256, 256, 96), (64, 64, 64)
 OURS, ONE_THREAD = "pointshard", "pointshard, 1 thread"
