@@ -61,7 +61,7 @@ def arguments():
     p.add_argument("--threads", type=int, default=2)
     p.add_argument("--only", nargs="+", choices=("points", "volume", "boxes", "files"))
     p.add_argument("--json", type=Path, help="default: scaling.json, beside --out")
-    p.add_argument("--plot", type=Path, default=REPOSITORY / "docs/performance-scaling.svg")
+    p.add_argument("--plot", type=Path, default=REPOSITORY / "docs/images/performance-scaling.svg")
     p.add_argument("--keep", action="store_true", help="do not delete the last output")
     p.add_argument("--markdown", action="store_true", help="print the table as Markdown")
     return p.parse_args()
