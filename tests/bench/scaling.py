@@ -146,7 +146,8 @@ def plot(path, rows):
         axes.grid(alpha=0.3)
     wall.set_yscale("log", base=2)
     wall.yaxis.set_major_formatter("{x:g}")
-    memory.set_ylim(0, 1.3 * max((r.median.peak_mib for r in rows), default=1))
+    drawn = [r.median.peak_mib for r in rows if r.what in (MORE_POINTS, LARGER)]
+    memory.set_ylim(0, 1.3 * max(drawn, default=1))
     wall.legend(frameon=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     # Without a date the same figures make the same file.
