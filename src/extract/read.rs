@@ -85,7 +85,7 @@ impl BoxReader<'_> {
                 fill(self.fill_value, covers, self.buffer, self.out);
             }
             let bounds = self.meta.grid.bounds();
-            fill_around(self.fill_value, &bounds, self.buffer, self.out);
+            fill_around(self.fill_value, bounds, self.buffer, self.out);
         }
         self.found
     }
