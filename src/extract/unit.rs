@@ -78,10 +78,6 @@ pub(super) fn cut_shard<'a>(
     let mut statistics = Statistics::new(layout.arrays[id.array].data_type);
     let array = &layout.arrays[id.array];
     let value_bytes = array.data_type.size_bytes();
-    let nothing = match array.fill_value.is_zero() {
-        true => 0,
-        false => layout.sample_bytes(id.array) / value_bytes as u64,
-    };
     let objects = &cutter.plan.splits[id.split].objects[id.array];
     for (i, sample) in samples.iter().enumerate() {
         if shared.stop.load(Ordering::Relaxed) {
@@ -112,18 +108,18 @@ pub(super) fn cut_shard<'a>(
             .sources
             .array(id.array)
             .fill_value(cutter.plan.group_of(sample));
-        let unwritten = !any && group_fill == array.fill_value;
+        // Zeros need not be written to be counted; another value does.
+        let unwritten = !any && group_fill.is_zero() && array.fill_value.is_zero();
         if !any && !unwritten {
             group_fill.fill(value_bytes, &mut scratch.cut.window);
         }
         let window = &scratch.cut.window[..];
         let count = match unwritten {
-            true => nothing,
+            true => 0,
             false => array.data_type.count_nonzero(window),
         };
         // By the bytes, not by the count: -0.0 counts as zero, but is not the fill value.
-        let all_fill =
-            unwritten || (count == nothing && array.fill_value.is_all_of(value_bytes, window));
+        let all_fill = unwritten || array.fill_value.is_all_of(value_bytes, window);
         shard.push((!all_fill).then_some(window), &mut scratch.encoder)?;
         match count {
             0 if all_fill => statistics.observe_zeros((window.len() / value_bytes) as u64),
