@@ -33,6 +33,7 @@ use cut::Cutter;
 use readahead::{Queue, ReadAhead};
 
 pub use codec::choose_codecs;
+pub use probe::ask_windows;
 pub use refine::refine;
 pub use sources::Sources;
 pub use survey::{SourceSurvey, Survey, survey};

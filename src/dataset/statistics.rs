@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::data_type::DataType;
 pub(crate) use histogram::Bin;
 use histogram::Histogram;
-use sums::{Moments, is_mask, moments};
+use sums::{Moments, moments};
 
 /// What is known about the values of some samples of one array.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -97,7 +97,7 @@ impl Statistics {
             self.observe_zeros(count);
             return;
         }
-        if self.data_type == DataType::UInt8 && is_mask(values) {
+        if self.data_type == DataType::UInt8 && is_mask(values, nonzero) {
             self.observe_mask(values, nonzero);
             return;
         }
@@ -173,4 +173,12 @@ impl Statistics {
             histogram: self.histogram.bins(self.data_type),
         }
     }
+}
+
+/// Whether all values are 0 or 1, given how many are not 0: most arrays are masks, and of a mask everything follows from
+/// how many are 1.
+fn is_mask(values: &[u8], nonzero: u64) -> bool {
+    // Few values tell an image.
+    let begins_so = values.iter().take(64).all(|v| *v <= 1);
+    begins_so && bytecount::count(values, 1) as u64 == nonzero
 }

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::cut::{CutScratch, Cutter};
+use super::cut::{CutScratch, Cutter, Wanted};
 use super::{ExtractError, Sources, cache_budget, schedule};
 use crate::geometry::VoxelBox;
 use crate::plan::{Plan, PlannedSplit};
@@ -55,6 +55,35 @@ pub(super) fn probe<T: Send>(
         by_split[*split].extend(answers);
     }
     Ok(by_split)
+}
+
+/// Cuts every window of the array at position `array` and calls `ask` with its values, in parallel: the answers by split.
+/// Values are little-endian, `[channel, z, y, x]`.
+pub fn ask_windows<T: Send>(
+    plan: &Plan,
+    sources: &Sources,
+    memory_bytes: u64,
+    array: usize,
+    ask: impl Fn(&[u8]) -> T + Sync,
+) -> Result<Vec<Vec<T>>, ExtractError> {
+    probe(
+        plan,
+        sources,
+        memory_bytes,
+        |split, i| {
+            let sample = &split.samples[i];
+            let touched = sources.read_box(plan, array, sample);
+            (plan.source_of(array, sample), touched)
+        },
+        |cutter, split, i, scratch| {
+            let wanted = Wanted {
+                array,
+                sample: &split.samples[i],
+                object: split.objects[array].get(i).copied().unwrap_or(0),
+            };
+            Ok(ask(cutter.cut_whole(wanted, scratch)?))
+        },
+    )
 }
 
 /// Calls `ask` for each of `units`, in parallel, with the blocks at hand that `touched` (volumes and voxels) says: the

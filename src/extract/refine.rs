@@ -3,7 +3,7 @@
 //! counted, so that arrays have no holes, and nothing depends on threads or tasks.
 
 use super::cut::Wanted;
-use super::probe::probe;
+use super::probe::{ask_windows, probe};
 use super::window::Region;
 use super::{ExtractError, Sources};
 use crate::config::{MissingObject, ObjectAt, ObjectPoint, Outside, Transform};
@@ -204,24 +204,8 @@ fn nonzero_fractions(
     array: usize,
 ) -> Result<Vec<Vec<f64>>, ExtractError> {
     let data_type = sources.array(array).data_type();
-    probe(
-        plan,
-        sources,
-        memory_bytes,
-        |split, i| {
-            let sample = &split.samples[i];
-            let touched = sources.read_box(plan, array, sample);
-            (plan.source_of(array, sample), touched)
-        },
-        |cutter, split, i, scratch| {
-            let wanted = Wanted {
-                array,
-                sample: &split.samples[i],
-                object: split.objects[array].get(i).copied().unwrap_or(0),
-            };
-            let window = cutter.cut_whole(wanted, scratch)?;
-            let values = window.len() / data_type.size_bytes();
-            Ok(data_type.count_nonzero(window) as f64 / values as f64)
-        },
-    )
+    ask_windows(plan, sources, memory_bytes, array, |window| {
+        let values = window.len() / data_type.size_bytes();
+        data_type.count_nonzero(window) as f64 / values as f64
+    })
 }

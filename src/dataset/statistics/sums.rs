@@ -258,12 +258,6 @@ whole!(u16 i16, |values| {
     (sum.into(), squares.into(), 0)
 });
 
-/// Whether all values are 0 or 1: most arrays are masks, and of a mask everything follows from how many are 1.
-pub(super) fn is_mask(values: &[u8]) -> bool {
-    let mut some = values.chunks(BLOCK);
-    some.all(|some| some.iter().fold(0, |bits, v| bits | v) <= 1)
-}
-
 whole!(u32 i32, |values| {
     // The halves of each square, so that neither sum overflows.
     let (mut sum, mut low, mut high) = (0i64, 0u64, 0u64);

@@ -1,0 +1,251 @@
+//! What one core makes of each step of the job alone: decoding blocks, cutting windows, encoding and writing shards.
+//!
+//! `cargo bench --bench steps -- [FILTER]`. The data is the demo's, and where `../shared/data` is there, what other tools
+//! wrote in many encodings. Rates are of decoded values.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, LazyLock};
+
+use divan::Bencher;
+use divan::counter::{BytesCount, ItemsCount};
+use pointshard::config::LayerConfig;
+use pointshard::dataset::{
+    ArrayLayout, BloscName, BloscShuffle, Codec, Layout, Output, SampleEncoder, ShardId,
+    ShardWriter,
+};
+use pointshard::extract::ask_windows;
+use pointshard::job::Job;
+use pointshard::storage::{Location, SourceUrl};
+use pointshard::volume::{self, Encoded, Volume};
+use pointshard::{data_type::FillValue, demo, geometry::Window};
+use serde_json::{Value, json};
+
+fn main() {
+    divan::main();
+}
+
+type Failure = Box<dyn std::error::Error>;
+
+const MEMORY_BYTES: u64 = 1 << 30;
+
+/// The demo's collection.
+static DEMO: LazyLock<tempfile::TempDir> = LazyLock::new(|| {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    demo::write_collection(dir.path()).expect("the demo's collection");
+    dir
+});
+
+/// Layers to decode, by name.
+static LAYERS: LazyLock<BTreeMap<String, Arc<dyn Volume>>> = LazyLock::new(|| {
+    let mut layers = BTreeMap::new();
+    let shared = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/encodings");
+    for (folder, of) in [(DEMO.path(), "demo"), (&shared, "shared")] {
+        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+            // Point layers and files are there, too.
+            if let Ok(volume) = open(&entry.path()) {
+                let name = entry.file_name();
+                layers.insert(format!("{of}/{}", name.to_string_lossy()), volume);
+            }
+        }
+    }
+    layers
+});
+
+fn open(folder: &Path) -> Result<Arc<dyn Volume>, Failure> {
+    let base = Location::folder_of(folder);
+    let url = SourceUrl::parse(&format!("file://{}", folder.display()), &base)?;
+    let resolutions = volume::resolutions(&url, &LayerConfig::default())?;
+    let finest = resolutions.first().ok_or("no scale")?;
+    Ok(volume::open(&url, finest)?)
+}
+
+fn layers() -> Vec<&'static str> {
+    LAYERS.keys().map(String::as_str).collect()
+}
+
+/// All blocks of a layer that are stored, out of memory.
+#[divan::bench(args = layers())]
+fn decode(bencher: Bencher, layer: &str) {
+    let volume = &LAYERS[layer];
+    let grid = &volume.meta().grid;
+    let blocks: Vec<_> = grid.blocks_touching(grid.bounds()).collect();
+    let fetch = || {
+        let stored = blocks.iter().filter_map(|block| {
+            let mut encoded = Encoded::default();
+            let stored = volume.fetch(*block, &mut encoded);
+            stored.expect("a block").then_some((*block, encoded))
+        });
+        stored.collect::<Vec<_>>()
+    };
+    let bytes = fetch()
+        .iter()
+        .map(|(block, _)| volume.meta().block_bytes(&grid.block_box(*block)))
+        .sum::<usize>();
+    let mut values = Vec::new();
+    bencher
+        .counter(BytesCount::new(bytes))
+        .with_inputs(fetch)
+        .bench_local_values(|mut stored| {
+            for (block, encoded) in &mut stored {
+                let decoded = volume.decode(*block, encoded, &mut values);
+                decoded.expect("a whole block");
+            }
+            stored
+        });
+}
+
+/// The demo's job with windows of another size, of the image alone or of one label.
+fn job(window: [u32; 3], layer: &str) -> Result<Job, Failure> {
+    let path = DEMO.path().join("config.json");
+    let mut config: Value = serde_json::from_slice(&std::fs::read(&path)?)?;
+    config["window"] = json!(window);
+    config["leaks"] = json!("allow");
+    config["arrays"] = json!({ layer: { "layer": layer } });
+    let path = DEMO.path().join(format!("config_{layer}_{window:?}.json"));
+    std::fs::write(&path, config.to_string())?;
+    Ok(Job::prepare(&path, MEMORY_BYTES)?)
+}
+
+const WINDOWS: [[u32; 3]; 4] = [[64, 64, 16], [33, 33, 5], [128, 128, 32], [256, 256, 16]];
+
+/// All windows around the demo's points; every block that they touch is read from the page cache and decoded once.
+#[divan::bench(args = WINDOWS)]
+fn cut_image(bencher: Bencher, window: [u32; 3]) {
+    cut(bencher, window, "img");
+}
+
+/// As above, out of a mask that is empty in most places.
+#[divan::bench(args = WINDOWS)]
+fn cut_mask(bencher: Bencher, window: [u32; 3]) {
+    cut(bencher, window, "label0");
+}
+
+fn cut(bencher: Bencher, window: [u32; 3], layer: &str) {
+    let job = job(window, layer).expect("a job");
+    let bytes = job.plan.samples() * window.iter().map(|n| u64::from(*n)).product::<u64>();
+    let one = rayon::ThreadPoolBuilder::new().num_threads(1).build();
+    let one = one.expect("a thread");
+    bencher
+        .counter(BytesCount::new(bytes))
+        .counter(ItemsCount::new(job.plan.samples()))
+        .bench_local(|| {
+            let ask = |window: &[u8]| window.len();
+            one.install(|| ask_windows(&job.plan, &job.sources, MEMORY_BYTES, 0, ask))
+                .expect("windows")
+        });
+}
+
+const CODECS: [(&str, Codec); 4] = [
+    ("none", Codec::None),
+    ("zstd", Codec::Zstd { level: 1 }),
+    ("lz4", blosc(BloscName::Lz4)),
+    ("blosc", blosc(BloscName::Zstd)),
+];
+
+const fn blosc(cname: BloscName) -> Codec {
+    Codec::Blosc {
+        cname,
+        clevel: 1,
+        shuffle: BloscShuffle::NoShuffle,
+    }
+}
+
+fn codecs() -> impl Iterator<Item = &'static str> {
+    CODECS.iter().map(|(name, _)| *name)
+}
+
+/// Encodes the demo's image windows and writes them to a shard that is not flushed: `none` is checksums and writing
+/// alone.
+#[divan::bench(args = codecs())]
+fn encode_and_write_image(bencher: Bencher, codec: &str) {
+    encode_and_write(bencher, codec, "img");
+}
+
+/// As above, with a mask's windows.
+#[divan::bench(args = codecs())]
+fn encode_and_write_mask(bencher: Bencher, codec: &str) {
+    encode_and_write(bencher, codec, "label0");
+}
+
+fn encode_and_write(bencher: Bencher, codec: &str, layer: &str) {
+    let shards = Shards::new(codec, layer).expect("windows");
+    let mut encoder = SampleEncoder::new().expect("an encoder");
+    bencher
+        .counter(BytesCount::new(shards.bytes()))
+        .bench_local(|| shards.write(&mut encoder).expect("a shard").bytes);
+}
+
+/// Flushes such a shard to the disk and gives it its name.
+#[divan::bench(sample_count = 20, sample_size = 1)]
+fn publish(bencher: Bencher) {
+    let shards = Shards::new("none", "img").expect("windows");
+    let mut encoder = SampleEncoder::new().expect("an encoder");
+    bencher
+        .counter(BytesCount::new(shards.bytes()))
+        .with_inputs(|| shards.write(&mut encoder).expect("a shard"))
+        .bench_local_values(|shard| shard.publish().expect("a disk"));
+}
+
+/// Windows, and a folder to write shards of them to.
+struct Shards {
+    windows: Vec<Vec<u8>>,
+    layout: Layout,
+    output: Output,
+    _folder: tempfile::TempDir,
+}
+
+impl Shards {
+    fn new(codec: &str, layer: &str) -> Result<Self, Failure> {
+        let window = [64, 64, 16];
+        let job = job(window, layer)?;
+        let ask = |window: &[u8]| window.to_vec();
+        let windows = ask_windows(&job.plan, &job.sources, MEMORY_BYTES, 0, ask)?;
+        let windows = windows.concat();
+        let (_, codec) = CODECS
+            .iter()
+            .find(|(name, _)| *name == codec)
+            .ok_or("no such codec")?;
+        let array = ArrayLayout {
+            name: layer.into(),
+            data_type: job.layout.arrays[0].data_type,
+            channels: 1,
+            window: Window::new(window).ok_or("no window")?,
+            fill_value: FillValue::ZERO,
+            codec: (*codec).into(),
+        };
+        let samples = windows.len() as u64;
+        let splits = vec![("train".into(), samples)];
+        let layout = Layout::new(job.layout.axis_order, splits, vec![array], None);
+        // On the disk that outputs go to, not in memory.
+        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
+        let output = Output::claim(folder.path(), blake3::hash(b"bench"), &layout, false)?;
+        Ok(Self {
+            windows,
+            layout,
+            output,
+            _folder: folder,
+        })
+    }
+
+    fn bytes(&self) -> usize {
+        self.windows.iter().map(Vec::len).sum()
+    }
+
+    fn write(
+        &self,
+        encoder: &mut SampleEncoder,
+    ) -> Result<pointshard::dataset::WrittenShard<'_>, Failure> {
+        let id = ShardId {
+            split: 0,
+            array: 0,
+            shard: 0,
+        };
+        let mut shard = ShardWriter::begin(&self.output, &self.layout, id)?;
+        for window in &self.windows {
+            let empty = window.iter().all(|v| *v == 0);
+            shard.push((!empty).then_some(window), encoder)?;
+        }
+        Ok(shard.finish()?)
+    }
+}
