@@ -258,7 +258,7 @@ fn cut_and_publish(shared: &Shared<'_>, budget_bytes: u64) -> Result<u64, Extrac
                     budget_bytes / 4,
                 )
             }
-            false => ReadAhead::none(),
+            false => ReadAhead::near(),
         };
         // A bridge hands units out one by one, in order, to whichever thread is free.
         let cuts = shared

@@ -25,6 +25,8 @@ pub use document::{DocumentError, parse_document, read_document};
 pub(crate) use extents::{Extent, read_run, runs};
 pub(crate) use forbidden::forbidden_is_missing;
 pub use local::LocalStore;
+#[cfg(all(test, target_os = "linux"))]
+pub(crate) use local::witness;
 pub use network::Network;
 pub use remote::RemoteLocation;
 pub use url::{Location, LocationError, SourceUrl};
@@ -53,6 +55,12 @@ pub trait Store: Send + Sync + fmt::Debug {
         range: Range<u64>,
         into: &mut Vec<u8>,
     ) -> Result<bool, StorageError>;
+
+    /// Says that the bytes `range` of the object at `key`, or all of it, will be read soon, so that a disk can begin
+    /// to read. Does not wait. `false` where no such object is known to be stored.
+    fn will_read(&self, _key: &str, _range: Option<Range<u64>>) -> bool {
+        false
+    }
 
     /// Size in bytes of the object at `key`; `None` where no such object is stored.
     fn size(&self, key: &str) -> Result<Option<u64>, StorageError>;

@@ -16,6 +16,8 @@ mod grid;
 mod n5;
 mod placement;
 mod precomputed;
+#[cfg(all(test, target_os = "linux"))]
+mod tests;
 mod zarr;
 
 use std::fmt;
@@ -87,6 +89,10 @@ pub trait Volume: Send + Sync + fmt::Debug {
     /// Reads the stored bytes of `block` into `encoded`. `false` where the block is not stored; a block
     /// that is stored but cannot be read is an error.
     fn fetch(&self, block: BlockIndex, encoded: &mut Encoded) -> Result<bool, VolumeError>;
+
+    /// Says that `block` will be fetched soon, so that a disk can begin to read. Of blocks in shard files it reads the
+    /// index, which fetching needs, too; it waits for nothing else.
+    fn will_fetch(&self, _block: BlockIndex) {}
 
     /// Decodes what [`Volume::fetch`] read: replaces the contents of `values` by the block's values,
     /// little-endian, in C order `[channel, z, y, x]`, shape as [`BlockGrid::block_box`] says. The

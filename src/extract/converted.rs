@@ -59,6 +59,10 @@ impl Volume for ConvertedVolume {
         self.inner.fetch(block, encoded)
     }
 
+    fn will_fetch(&self, block: BlockIndex) {
+        self.inner.will_fetch(block);
+    }
+
     fn decode(
         &self,
         block: BlockIndex,

@@ -1,6 +1,8 @@
-//! Reading ahead: where sources are far away, blocks are fetched by threads that do nothing else while others
-//! compute. Each unit announces the blocks of its next windows, and the first blocks of the unit that begins next.
-//! Announced blocks that lie side by side in a shard file are read with one request.
+//! Reading ahead. Each unit announces the blocks of its next windows, and the first blocks of the unit that begins next.
+//!
+//! Where sources are far away, announced blocks are fetched by threads that do nothing else while others compute; those
+//! that lie side by side in a shard file are read with one request. Where all are near, the disk is told to begin:
+//! the thread that needs a block then finds it in memory, or at least on its way.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -84,8 +86,12 @@ impl Queue {
     }
 }
 
-/// Where blocks are announced. Without far sources it does nothing.
+/// How many blocks a computing thread is ahead of itself where sources are near.
+const NEAR_DEPTH: usize = 64;
+
+/// Where blocks are announced.
 pub(super) struct ReadAhead<'scope> {
+    /// For far sources.
     queue: Option<&'scope Queue>,
     depth: usize,
     next_unit: AtomicUsize,
@@ -100,10 +106,10 @@ pub(super) struct Announced {
 
 impl<'scope> ReadAhead<'scope> {
     /// For sources near by.
-    pub(super) fn none() -> Self {
+    pub(super) fn near() -> Self {
         Self {
             queue: None,
-            depth: 0,
+            depth: NEAR_DEPTH,
             next_unit: AtomicUsize::new(0),
         }
     }
@@ -131,11 +137,6 @@ impl<'scope> ReadAhead<'scope> {
             depth: depth.clamp(1, enough) as usize,
             next_unit: AtomicUsize::new(0),
         }
-    }
-
-    /// Whether announcing does anything.
-    pub(super) fn is_on(&self) -> bool {
-        self.queue.is_some()
     }
 
     /// The unit `number` begins; `order` has its blocks in the order of first use.
@@ -180,9 +181,10 @@ impl<'scope> ReadAhead<'scope> {
     }
 
     fn announce(&self, cache: &BlockCache<'_>, blocks: impl Iterator<Item = BlockKey>) {
-        if let Some(queue) = self.queue {
-            let new = cache.shelves(blocks.filter(|key| cache.announce(*key)));
-            queue.add(new.into_iter().map(Work::Shelf));
+        let new = blocks.filter(|key| cache.announce(*key));
+        match self.queue {
+            Some(queue) => queue.add(cache.shelves(new).into_iter().map(Work::Shelf)),
+            None => new.for_each(|key| cache.will_fetch(key)),
         }
     }
 }
@@ -192,5 +194,95 @@ impl Drop for ReadAhead<'_> {
         if let Some(queue) = self.queue {
             queue.close();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::data_type::{DataType, FillValue};
+    use crate::geometry::{Resolution, VoxelBox};
+    use crate::volume::{
+        BlockGrid, BlockIndex, BlockUses, Encoded, Volume, VolumeError, VolumeMeta,
+    };
+
+    /// Notes what it is told.
+    #[derive(Debug)]
+    struct Near(VolumeMeta, Mutex<Vec<u64>>);
+
+    impl Volume for Near {
+        fn describe(&self) -> String {
+            "near".into()
+        }
+        fn describe_block(&self, block: BlockIndex) -> String {
+            block[0].to_string()
+        }
+        fn meta(&self) -> &VolumeMeta {
+            &self.0
+        }
+        fn digest(&self) -> blake3::Hash {
+            blake3::hash(b"near")
+        }
+        fn fetch(&self, _: BlockIndex, _: &mut Encoded) -> Result<bool, VolumeError> {
+            Ok(false)
+        }
+        fn will_fetch(&self, block: BlockIndex) {
+            self.1.lock().unwrap().push(block[0]);
+        }
+        fn decode(
+            &self,
+            _: BlockIndex,
+            _: &mut Encoded,
+            _: &mut Vec<u8>,
+        ) -> Result<(), VolumeError> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_disk_is_told_of_every_block_once_and_in_time() {
+        const BLOCKS: usize = 200;
+        let bounds = VoxelBox {
+            start: [0; 3],
+            end: [8 * BLOCKS as i64, 1, 1],
+        };
+        let meta = VolumeMeta {
+            data_type: DataType::UInt8,
+            channels: 1,
+            resolution: Resolution::new([1.0; 3]).unwrap(),
+            grid: BlockGrid::new(bounds, [8, 1, 1]),
+            fill_value: FillValue::ZERO,
+        };
+        let volume = Arc::new(Near(meta, Mutex::default()));
+        let volumes: [Arc<dyn Volume>; 1] = [volume.clone()];
+        let key = |block| BlockKey { volume: 0, block };
+        let keys: Vec<_> = (0..BLOCKS as u64).map(key).collect();
+        let uses = keys.iter().map(|key| (*key, 0)).collect();
+        let cache = BlockCache::new(&volumes, BlockUses::new(uses), 1 << 20);
+        let ahead = ReadAhead::near();
+        // The unit before told the first ones.
+        ahead.announce_first(&cache, keys[..3].iter().chain(&keys[..3]).copied());
+        assert_eq!(*volume.1.lock().unwrap(), [0, 1, 2]);
+        let mut unit = ahead.begin(0, keys);
+        for used in 0..=BLOCKS {
+            ahead.advance(&cache, &mut unit, used);
+            let told = volume.1.lock().unwrap().len();
+            let (least, most) = (used + NEAR_DEPTH / 2, used + NEAR_DEPTH);
+            assert!(
+                (least.min(BLOCKS)..=most.min(BLOCKS)).contains(&told),
+                "{used}: {told}"
+            );
+        }
+        assert!(
+            volume
+                .1
+                .lock()
+                .unwrap()
+                .iter()
+                .copied()
+                .eq(0..BLOCKS as u64)
+        );
     }
 }

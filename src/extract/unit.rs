@@ -70,7 +70,7 @@ pub(super) fn cut_shard<'a>(
     let first = layout.samples(id).start as usize;
     cutter.cache.begin_unit(number as u32);
     let mut needs = needs(shared, id.array, samples);
-    let mut announced = ahead.begin(number, in_order(ahead, &needs));
+    let mut announced = ahead.begin(number, in_order(&needs));
     announce_next_unit(shared, ahead);
     let mut used = 0;
     let mut shard = ShardWriter::begin(shared.output, layout, id)?;
@@ -84,15 +84,13 @@ pub(super) fn cut_shard<'a>(
             // The other thread's error is the one that is told.
             return Ok(None);
         }
-        if ahead.is_on() {
-            let blocks = schedule::blocks(cutter.plan, cutter.sources, id.array, sample);
-            used = blocks
-                .filter_map(|key| Some(needs.get(&key)?.rank + 1))
-                .max()
-                .unwrap_or(0)
-                .max(used);
-            ahead.advance(&cutter.cache, &mut announced, used);
-        }
+        let blocks = schedule::blocks(cutter.plan, cutter.sources, id.array, sample);
+        used = blocks
+            .filter_map(|key| Some(needs.get(&key)?.rank + 1))
+            .max()
+            .unwrap_or(0)
+            .max(used);
+        ahead.advance(&cutter.cache, &mut announced, used);
         let wanted = Wanted {
             array: id.array,
             sample,
@@ -162,11 +160,8 @@ fn needs(shared: &Shared<'_>, array: usize, samples: &[Sample]) -> HashMap<Block
     needs
 }
 
-/// The chunks in the order of first use, where somebody wants to know it.
-fn in_order(ahead: &ReadAhead<'_>, needs: &HashMap<BlockKey, Need>) -> Vec<BlockKey> {
-    if !ahead.is_on() {
-        return Vec::new();
-    }
+/// The chunks in the order of first use.
+fn in_order(needs: &HashMap<BlockKey, Need>) -> Vec<BlockKey> {
     let mut order: Vec<_> = needs.iter().map(|(key, need)| (need.rank, *key)).collect();
     order.sort_unstable();
     order.into_iter().map(|(_, key)| key).collect()
@@ -174,9 +169,7 @@ fn in_order(ahead: &ReadAhead<'_>, needs: &HashMap<BlockKey, Need>) -> Vec<Block
 
 /// Announces the first chunks of the next unit that nobody has begun, so that whoever begins it finds them.
 fn announce_next_unit(shared: &Shared<'_>, ahead: &ReadAhead<'_>) {
-    if ahead.is_on()
-        && let Some(id) = shared.todo.get(ahead.claim_next_unit())
-    {
+    if let Some(id) = shared.todo.get(ahead.claim_next_unit()) {
         let cutter = &shared.cutter;
         let first = schedule::samples(cutter.plan, shared.layout, *id)
             .iter()

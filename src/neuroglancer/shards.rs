@@ -129,6 +129,13 @@ impl Shards {
         Ok(true)
     }
 
+    /// Says that the chunk `id` will be read soon. Reads its index; what is wrong with that is told when it is read.
+    pub(crate) fn will_read(&self, id: u64) {
+        if let Ok(Some(extent)) = self.find(id) {
+            self.store.will_read(&extent.key, Some(extent.bytes));
+        }
+    }
+
     /// A number that chunks share whose place one minishard index says.
     pub(crate) fn shelf(&self, id: u64) -> [u64; 2] {
         let place = self.spec.place(id);

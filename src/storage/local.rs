@@ -2,6 +2,8 @@
 
 use std::fs::File;
 use std::io::ErrorKind;
+#[cfg(target_os = "linux")]
+use std::num::NonZeroU64;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Component, Path, PathBuf};
@@ -81,6 +83,8 @@ impl Store for LocalStore {
         }
         // The size is the file system's own word, not the file's, and it is within the limit.
         read_at(&file, 0, size, into).map_err(read_error(&path))?;
+        #[cfg(test)]
+        witness::see(witness::Seen::Read(path, None));
         Ok(true)
     }
 
@@ -104,7 +108,25 @@ impl Store for LocalStore {
             });
         }
         read_at(&file, start, end - start, into).map_err(read_error(&path))?;
+        #[cfg(test)]
+        witness::see(witness::Seen::Read(path, Some(start..end)));
         Ok(true)
+    }
+
+    /// Advice: a file that cannot be opened is an error when it is read.
+    #[cfg(target_os = "linux")]
+    fn will_read(&self, key: &str, range: Option<Range<u64>>) -> bool {
+        let Some(file) = self.path(key).ok().and_then(|path| File::open(path).ok()) else {
+            return false;
+        };
+        let (start, length) = match range.clone() {
+            None => (0, None),
+            Some(Range { start, end }) => (start, NonZeroU64::new(end.saturating_sub(start))),
+        };
+        let _ = rustix::fs::fadvise(&file, start, length, rustix::fs::Advice::WillNeed);
+        #[cfg(test)]
+        witness::see(witness::Seen::Told(self.root.join(key), range));
+        true
     }
 
     fn size(&self, key: &str) -> Result<Option<u64>, StorageError> {
@@ -117,6 +139,32 @@ impl Store for LocalStore {
 
     fn describe(&self, key: &str) -> String {
         self.root.join(key).display().to_string()
+    }
+}
+
+/// What this thread did, for tests that hold what is read against what was announced.
+#[cfg(test)]
+pub(crate) mod witness {
+    use super::*;
+    use std::cell::RefCell;
+
+    #[derive(Clone, Debug, PartialEq)]
+    pub(crate) enum Seen {
+        Told(PathBuf, Option<Range<u64>>),
+        Read(PathBuf, Option<Range<u64>>),
+    }
+
+    thread_local! {
+        static ALL: RefCell<Vec<Seen>> = const { RefCell::new(Vec::new()) };
+    }
+
+    pub(super) fn see(seen: Seen) {
+        ALL.with_borrow_mut(|all| all.push(seen));
+    }
+
+    /// What was seen since the last call.
+    pub(crate) fn take() -> Vec<Seen> {
+        ALL.take()
     }
 }
 
@@ -140,6 +188,18 @@ mod tests {
         assert_eq!(bytes, b"12345");
         assert!(!store.read("a/c", 5, &mut bytes).unwrap());
         assert!(bytes.is_empty());
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn what_will_be_read_must_be_there() {
+        let (_dir, store) = store();
+        assert!(store.will_read("a/b", None) && store.will_read("a/b", Some(1..3)));
+        assert!(!store.will_read("a/c", None) && !store.will_read("../b", None));
+        // Advice does no harm where it makes no sense.
+        assert!(store.will_read("a/b", Some(9..u64::MAX)));
+        let (end, start) = (3, 9);
+        assert!(store.will_read("a/b", Some(start..end)));
     }
 
     #[test]

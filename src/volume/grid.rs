@@ -14,7 +14,7 @@ pub struct BlockGrid {
 
 impl BlockGrid {
     /// The grid of blocks of `block` voxels (each at least 1) over `bounds`.
-    pub(super) fn new(bounds: VoxelBox, block: [u32; 3]) -> Self {
+    pub(crate) fn new(bounds: VoxelBox, block: [u32; 3]) -> Self {
         Self { bounds, block }
     }
 

@@ -106,6 +106,12 @@ impl Volume for N5Volume {
         })
     }
 
+    fn will_fetch(&self, block: BlockIndex) {
+        for part in 0..self.parts() {
+            self.store.will_read(&self.key(block, part), None);
+        }
+    }
+
     fn decode(
         &self,
         block: BlockIndex,

@@ -79,6 +79,10 @@ impl Volume for PrecomputedVolume {
             .fetch(&self.meta.grid, block, self.limit_bytes(block), encoded)
     }
 
+    fn will_fetch(&self, block: BlockIndex) {
+        self.chunks.will_fetch(&self.meta.grid, block);
+    }
+
     fn decode(
         &self,
         block: BlockIndex,

@@ -190,6 +190,13 @@ impl Volume for ZarrVolume {
         })
     }
 
+    fn will_fetch(&self, block: BlockIndex) {
+        for part in 0..self.parts() {
+            let indices = self.part_indices(block, part);
+            self.array.will_read(self.store.as_ref(), &indices);
+        }
+    }
+
     fn decode(
         &self,
         block: BlockIndex,

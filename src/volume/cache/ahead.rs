@@ -25,6 +25,12 @@ impl BlockCache<'_> {
         new
     }
 
+    /// Says to its volume that the block will be fetched soon, by whoever needs it first.
+    pub fn will_fetch(&self, key: BlockKey) {
+        let volume = &self.volumes[key.volume as usize];
+        volume.will_fetch(volume.meta().grid.from_linear(key.block));
+    }
+
     /// Sorts blocks into shelves: those of one can be split into runs. Asks nobody.
     pub fn shelves(&self, keys: impl IntoIterator<Item = BlockKey>) -> Vec<Vec<BlockKey>> {
         let mut shelves: IndexMap<_, Vec<BlockKey>> = IndexMap::new();

@@ -101,6 +101,22 @@ impl Chunks {
         }
     }
 
+    /// Says that a chunk will be fetched soon.
+    pub(super) fn will_fetch(&self, grid: &BlockGrid, block: BlockIndex) {
+        match self {
+            Self::Files(store) => {
+                let name = name(grid, block);
+                let mut keys = keys(store.as_ref(), &name);
+                keys.any(|(key, _)| store.will_read(&key, None));
+            }
+            Self::Shards(Sharded { shards, ids }) => {
+                if let Some(id) = ids.code(&block) {
+                    shards.will_read(id);
+                }
+            }
+        }
+    }
+
     /// Reads the stored bytes of a chunk; `false` where it is not stored.
     pub(super) fn fetch(
         &self,
@@ -111,14 +127,7 @@ impl Chunks {
     ) -> Result<bool, VolumeError> {
         match self {
             Self::Files(store) => {
-                let name = name(grid, block);
-                // A server says by Content-Encoding what a file system says by the name's end.
-                let tried = match store.is_far() {
-                    true => &Compression::ALL[..1],
-                    false => &Compression::ALL[..],
-                };
-                for compression in tried.iter().copied() {
-                    let key = format!("{name}{}", compression.suffix());
+                for (key, compression) in keys(store.as_ref(), &name(grid, block)) {
                     if store.read(&key, limit_bytes, &mut encoded.bytes)? {
                         encoded.compression = compression;
                         return Ok(true);
@@ -135,6 +144,17 @@ impl Chunks {
             }
         }
     }
+}
+
+/// The keys that a chunk with this name can have.
+fn keys(store: &dyn Store, name: &str) -> impl Iterator<Item = (String, Compression)> {
+    // A server says by Content-Encoding what a file system says by the name's end.
+    let tried = match store.is_far() {
+        true => &Compression::ALL[..1],
+        false => &Compression::ALL[..],
+    };
+    let key = move |c: &Compression| (format!("{name}{}", c.suffix()), *c);
+    tried.iter().map(key)
 }
 
 /// The name of a chunk: the voxels that it holds.

@@ -136,6 +136,16 @@ impl ZarrArray {
         }
     }
 
+    /// Says that a block will be read soon. Of a shard it reads the index; what is wrong with that is told when it is
+    /// read.
+    pub(super) fn will_read(&self, store: &dyn Store, block: &[u64]) {
+        if self.shards.is_none() {
+            store.will_read(&self.key(block), None);
+        } else if let Ok(Some(extent)) = self.extent(store, block) {
+            store.will_read(&extent.key, Some(extent.bytes));
+        }
+    }
+
     /// Whether several blocks lie in one object.
     pub(super) fn is_sharded(&self) -> bool {
         self.shards.is_some()

@@ -1,0 +1,92 @@
+//! What every format has in common.
+
+use std::path::{Path, PathBuf};
+
+use super::*;
+use crate::storage::Location;
+use crate::storage::witness::{self, Seen};
+
+/// Blocks in files whose names say how they are compressed, in the shards of two formats, in arrays, in none.
+const FOLDERS: [&str; 7] = [
+    "raw_plain",
+    "raw_gzip",
+    "sharded_raw_identity",
+    "sharded_gzip_murmur",
+    "zarr2_blosc",
+    "zarr3_sharded_zstd",
+    "missing_chunk",
+];
+
+fn open_folder(folder: &Path, layer: &LayerConfig) -> Arc<dyn Volume> {
+    let base = Location::Local(folder.to_owned());
+    let url = SourceUrl::parse(&format!("file://{}", folder.display()), &base).unwrap();
+    let resolution = resolutions(&url, layer).unwrap()[0];
+    open_layer(&url, &resolution, layer).unwrap()
+}
+
+fn n5(dir: &Path) -> Arc<dyn Volume> {
+    let attributes = r#"{"dimensions": [6, 4, 4], "blockSize": [4, 4, 4], "dataType": "uint8", "compression": {"type": "raw"}}"#;
+    std::fs::write(dir.join("attributes.json"), attributes).unwrap();
+    std::fs::create_dir_all(dir.join("1/0")).unwrap();
+    // Mode 0, three dimensions, their sizes, the values.
+    let header = [0, 0, 0, 3, 0, 0, 0, 2, 0, 0, 0, 4, 0, 0, 0, 4];
+    std::fs::write(dir.join("1/0/0"), [&header[..], &[7; 32]].concat()).unwrap();
+    let layer = r#"{"resolution": [8, 8, 40], "axes": "xyz"}"#;
+    open_folder(dir, &serde_json::from_str(layer).unwrap())
+}
+
+#[test]
+fn what_a_block_is_read_from_is_what_was_announced() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut volumes = vec![("n5", n5(dir.path()))];
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/encodings");
+    match data.is_dir() {
+        true => volumes.extend(FOLDERS.map(|name| {
+            let axes = name
+                .starts_with("zarr")
+                .then_some(r#"{"resolution": [4.6, 4.6, 45], "axes": "zyx"}"#);
+            let layer = serde_json::from_str(axes.unwrap_or("{}")).unwrap();
+            (name, open_folder(&data.join(name), &layer))
+        })),
+        false => assert!(
+            std::env::var_os("CI").is_none(),
+            "{} is missing",
+            data.display()
+        ),
+    }
+    for (name, volume) in volumes {
+        let grid = &volume.meta().grid;
+        let (mut stored, mut missing) = (0, 0);
+        for block in grid.blocks_touching(grid.bounds()) {
+            let mut encoded = Encoded::default();
+            // The index of its shard is known after this.
+            let found = volume.fetch(block, &mut encoded).unwrap();
+            witness::take();
+            volume.will_fetch(block);
+            let told: Vec<(PathBuf, _)> = witness::take()
+                .into_iter()
+                .map(|seen| match seen {
+                    Seen::Told(path, range) => (path, range),
+                    Seen::Read(..) => panic!("{name}: {block:?} is read"),
+                })
+                .collect();
+            volume.fetch(block, &mut encoded).unwrap();
+            let read: Vec<(PathBuf, _)> = witness::take()
+                .into_iter()
+                .filter_map(|seen| match seen {
+                    Seen::Read(path, range) => Some((path, range)),
+                    Seen::Told(..) => None,
+                })
+                .collect();
+            assert_eq!(told, read, "{name}: {block:?}");
+            assert_eq!(!told.is_empty(), found, "{name}: {block:?}");
+            stored += usize::from(found);
+            missing += usize::from(!found);
+        }
+        let some_missing = ["n5", "missing_chunk"].contains(&name);
+        assert!(
+            stored > 0 && some_missing == (missing > 0),
+            "{name}: {stored}, {missing}"
+        );
+    }
+}
