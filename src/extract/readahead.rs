@@ -104,6 +104,13 @@ pub(super) struct Announced {
     sent: usize,
 }
 
+impl Announced {
+    /// Whether there is nothing left to announce.
+    pub(super) fn is_complete(&self) -> bool {
+        self.sent == self.order.len()
+    }
+}
+
 impl<'scope> ReadAhead<'scope> {
     /// For sources near by.
     pub(super) fn near() -> Self {

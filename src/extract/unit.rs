@@ -84,13 +84,15 @@ pub(super) fn cut_shard<'a>(
             // The other thread's error is the one that is told.
             return Ok(None);
         }
-        let blocks = schedule::blocks(cutter.plan, cutter.sources, id.array, sample);
-        used = blocks
-            .filter_map(|key| Some(needs.get(&key)?.rank + 1))
-            .max()
-            .unwrap_or(0)
-            .max(used);
-        ahead.advance(&cutter.cache, &mut announced, used);
+        if !announced.is_complete() {
+            let blocks = schedule::blocks(cutter.plan, cutter.sources, id.array, sample);
+            used = blocks
+                .filter_map(|key| Some(needs.get(&key)?.rank + 1))
+                .max()
+                .unwrap_or(0)
+                .max(used);
+            ahead.advance(&cutter.cache, &mut announced, used);
+        }
         let wanted = Wanted {
             array: id.array,
             sample,
