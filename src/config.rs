@@ -145,6 +145,14 @@ const COLUMN_NAMES: [&str; 5] = [
     "resolution_nm",
 ];
 
+/// The contents of the description at `path`.
+pub(crate) fn read_bytes(path: &Path) -> Result<Vec<u8>, ConfigError> {
+    std::fs::read(path).map_err(|source| ConfigError::Read {
+        file: path.to_owned(),
+        source,
+    })
+}
+
 /// What `text`, the contents of the file `file`, says, with the JSON path of what is wrong with it.
 pub(crate) fn from_json<T: DeserializeOwned>(text: &[u8], file: &Path) -> Result<T, ConfigError> {
     let mut deserializer = serde_json::Deserializer::from_slice(text);
@@ -159,11 +167,7 @@ pub(crate) fn from_json<T: DeserializeOwned>(text: &[u8], file: &Path) -> Result
 impl Config {
     /// Reads and validates the config file at `path`.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read(path).map_err(|source| ConfigError::Read {
-            file: path.to_owned(),
-            source,
-        })?;
-        Self::parse(&text, path)
+        Self::parse(&read_bytes(path)?, path)
     }
 
     /// Parses and validates `text`, the contents of the file `file` (for messages).

@@ -27,7 +27,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
-use crate::dataset::Dataset;
+use crate::dataset::{Dataset, SampleDecoder};
 pub use augmentation::{Augmentation, Flip};
 pub use batch::{Batch, Values};
 pub use crop::Crop;
@@ -35,7 +35,6 @@ pub use epoch::Epoch;
 pub use error::LoaderError;
 pub use options::{Arrays, Options};
 use order::Order;
-use sample::Scratch;
 use sources::Sources;
 
 /// The samples of one split, to be had in batches.
@@ -54,7 +53,7 @@ struct Inner {
     window: [usize; 3],
     pool: ThreadPool,
     /// Buffers of the decoding threads while none decodes with them.
-    scratch: Mutex<Vec<Scratch>>,
+    decoders: Mutex<Vec<SampleDecoder>>,
     /// Batches that were given back, for their memory.
     spare: Mutex<Vec<Batch>>,
 }
@@ -84,7 +83,7 @@ impl Loader {
                 options,
                 window,
                 pool,
-                scratch: Mutex::default(),
+                decoders: Mutex::default(),
                 spare: Mutex::default(),
             }),
         })

@@ -47,6 +47,12 @@ pub struct SampleDecoder {
     values: Vec<u8>,
 }
 
+impl std::fmt::Debug for SampleDecoder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SampleDecoder")
+    }
+}
+
 impl SampleDecoder {
     /// A decoder without memory yet.
     pub fn new() -> Result<Self, DatasetError> {

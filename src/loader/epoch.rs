@@ -147,8 +147,19 @@ impl Drop for Epoch {
     }
 }
 
+/// A maker, which is counted as long as it lives, whatever ends it.
+struct Lives<'a>(&'a Shared);
+
+impl Drop for Lives<'_> {
+    fn drop(&mut self) {
+        lock(&self.0.state).makers -= 1;
+        self.0.put.notify_all();
+    }
+}
+
 impl Shared {
     fn make_batches(&self) {
+        let _lives = Lives(self);
         while let Some(number) = self.next_number() {
             let made = catch_unwind(AssertUnwindSafe(|| self.make(number)));
             let batch = made.unwrap_or_else(|panic| {
@@ -160,8 +171,6 @@ impl Shared {
             lock(&self.state).ready.insert(number, batch);
             self.put.notify_all();
         }
-        lock(&self.state).makers -= 1;
-        self.put.notify_all();
     }
 
     /// The number of a batch to make, as soon as there is room for it.
@@ -171,7 +180,8 @@ impl Shared {
             if self.stopped.load(Ordering::Relaxed) || state.next_made >= self.batches {
                 return None;
             }
-            if state.next_made < state.next_taken + self.loader.options.prefetch.max(1) {
+            let prefetch = self.loader.options.prefetch.max(1);
+            if state.next_made < state.next_taken.saturating_add(prefetch) {
                 state.next_made += 1;
                 return Some(state.next_made - 1);
             }

@@ -2,6 +2,7 @@
 
 use super::augmentation::Augmentation;
 use super::{Crop, LoaderError};
+use crate::dataset::Dataset;
 
 /// Which arrays of a split make a training sample.
 #[derive(Clone, Debug, PartialEq)]
@@ -12,6 +13,19 @@ pub struct Arrays {
     pub targets: Vec<String>,
     /// For each target the array that says where it counts, if any: integers or float32, one channel.
     pub masks: Vec<Option<String>>,
+}
+
+impl Arrays {
+    /// With the array `<target>_mask` as the mask of every target for which the dataset has one.
+    pub fn with_masks(dataset: &Dataset, image: &str, targets: &[String]) -> Self {
+        let arrays = &dataset.manifest().arrays;
+        let mask = |t: &String| Some(format!("{t}_mask")).filter(|m| arrays.contains_key(m));
+        Self {
+            image: image.to_owned(),
+            targets: targets.to_vec(),
+            masks: targets.iter().map(mask).collect(),
+        }
+    }
 }
 
 /// How samples are put into batches.
@@ -41,6 +55,22 @@ pub struct Options {
 }
 
 impl Options {
+    /// All samples, whole and as they are, in ascending order.
+    pub fn in_order(batch_size: usize, workers: usize) -> Self {
+        Self {
+            batch_size,
+            workers,
+            prefetch: 4,
+            seed: 0,
+            shuffle: false,
+            rank: 0,
+            world_size: 1,
+            drop_last: false,
+            crop: None,
+            augmentation: Augmentation::default(),
+        }
+    }
+
     /// Whether the options make sense, whatever the dataset.
     pub(super) fn check(&self) -> Result<(), LoaderError> {
         let at_least_one = [

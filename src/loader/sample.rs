@@ -7,17 +7,6 @@ use super::{Inner, LoaderError, convert, intensity, lock};
 use crate::data_type::DataType;
 use crate::dataset::{DatasetError, SampleDecoder};
 
-/// A thread's buffers, reused from sample to sample.
-pub(super) struct Scratch {
-    decoder: SampleDecoder,
-}
-
-impl std::fmt::Debug for Scratch {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Scratch")
-    }
-}
-
 impl Inner {
     /// Puts the sample, as it is in the epoch, in its place.
     pub(super) fn load(
@@ -31,21 +20,19 @@ impl Inner {
             sample,
             source,
         };
-        let spare = lock(&self.scratch).pop();
-        let mut scratch = match spare {
-            Some(scratch) => scratch,
-            None => Scratch {
-                decoder: SampleDecoder::new().map_err(failed)?,
-            },
+        let spare = lock(&self.decoders).pop();
+        let mut decoder = match spare {
+            Some(decoder) => decoder,
+            None => SampleDecoder::new().map_err(failed)?,
         };
-        let loaded = self.load_with(&mut scratch, epoch, sample, place);
-        lock(&self.scratch).push(scratch);
+        let loaded = self.load_with(&mut decoder, epoch, sample, place);
+        lock(&self.decoders).push(decoder);
         loaded.map_err(failed)
     }
 
     fn load_with(
         &self,
-        scratch: &mut Scratch,
+        decoder: &mut SampleDecoder,
         epoch: u64,
         sample: u64,
         mut place: Place<'_>,
@@ -67,15 +54,13 @@ impl Inner {
                 && let Some(room) = place.bytes(used)
             {
                 // Bytes that stay where they are need no copy.
-                source
-                    .reader
-                    .read_into(sample, &mut scratch.decoder, room)?;
+                source.reader.read_into(sample, decoder, room)?;
                 if used != Use::Image && !source.is_binary {
                     convert::binary_in_place(room);
                 }
                 continue;
             }
-            let values = source.reader.read(sample, &mut scratch.decoder)?;
+            let values = source.reader.read(sample, decoder)?;
             for used in &source.uses {
                 match *used {
                     Use::Image => convert::image(values, data_type, &view, &mut place.image),

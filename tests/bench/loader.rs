@@ -218,16 +218,11 @@ impl Bench {
 
     fn loader(&self, augmentation: Augmentation) -> Result<Loader, Failure> {
         let options = Options {
-            batch_size: self.batch,
-            workers: self.threads,
             prefetch: PREFETCH,
             seed: 1,
             shuffle: true,
-            rank: 0,
-            world_size: 1,
-            drop_last: false,
-            crop: None,
             augmentation,
+            ..Options::in_order(self.batch, self.threads)
         };
         Ok(Loader::open(
             &self.dataset,
@@ -346,12 +341,7 @@ fn choose(dataset: &Dataset) -> Result<Arrays, Failure> {
         .ok_or("the dataset has no array")?;
     let is_target = |n: &&String| *n != image && roles[n] != Some("mask");
     let targets: Vec<_> = arrays.keys().filter(is_target).cloned().collect();
-    let mask = |n: &String| Some(format!("{n}_mask")).filter(|m| arrays.contains_key(m));
-    Ok(Arrays {
-        image: image.clone(),
-        masks: targets.iter().map(mask).collect(),
-        targets,
-    })
+    Ok(Arrays::with_masks(dataset, image, &targets))
 }
 
 /// The zstd frames of a shard file with that many places.
