@@ -1,5 +1,7 @@
 //! Subcommands: their arguments, and what is printed. One file each; the work is done in the library.
 
+#[cfg(not(feature = "tch"))]
+mod absent;
 mod check;
 mod demo;
 #[cfg(feature = "tch")]
@@ -42,6 +44,9 @@ enum Command {
     Train(train::Train),
     #[cfg(feature = "tch")]
     Infer(infer::Infer),
+    #[cfg(not(feature = "tch"))]
+    #[command(hide = true, alias = "infer")]
+    Train(absent::Absent),
     Schema(schema::Schema),
 }
 
@@ -75,6 +80,8 @@ impl Cli {
             Command::Train(command) => command.run(printer),
             #[cfg(feature = "tch")]
             Command::Infer(command) => command.run(printer),
+            #[cfg(not(feature = "tch"))]
+            Command::Train(command) => command.run(),
             Command::Schema(command) => command.run(printer),
         }
     }

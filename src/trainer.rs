@@ -20,6 +20,7 @@ mod loss;
 mod metrics;
 mod model;
 mod optimizer;
+mod part;
 mod picture;
 mod predictions;
 mod record;

@@ -2,16 +2,17 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use clap::Args;
 use indicatif::HumanCount;
 use pointshard::dataset::Dataset;
-use pointshard::trainer::{InferOptions, Stored, TrainError, infer};
+use pointshard::trainer::{InferOptions, Stored, TrainConfig, TrainError, infer};
 
 use super::Failure;
 use super::printer::Printer;
-use super::train::{scores, set_threads};
+use super::progress::{Reached, told};
+use super::train::{scores, set_threads, warn_of_left_out};
 
 /// Predict a split with a trained network, and hold the predictions against its targets
 #[derive(Debug, Args)]
@@ -21,6 +22,10 @@ pub(super) struct Infer {
     /// Weights that `train` saved (.safetensors), or any TorchScript module
     #[arg(long, value_name = "FILE")]
     model: PathBuf,
+    /// The training that the network comes from, a JSON file: says image, targets, and how to score. Weights that
+    /// `train` saved say so themselves
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
     /// The split
     #[arg(long, default_value = "val")]
     split: String,
@@ -42,9 +47,12 @@ pub(super) struct Infer {
     /// Compute here: cpu, cuda, cuda:N
     #[arg(long, default_value = "cpu")]
     device: String,
-    /// Samples at a time
-    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..))]
-    batch_size: u16,
+    /// Predict the middle of each sample only, so many voxels; the whole sample by default
+    #[arg(long, num_args = 3, value_names = ["X", "Y", "Z"])]
+    window: Option<Vec<u32>>,
+    /// Samples at a time; as many as in the training, or 4, by default
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    batch_size: Option<u16>,
     /// Threads that read samples
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..))]
     workers: u16,
@@ -62,12 +70,15 @@ impl Infer {
             .unwrap_or_else(|| self.dataset.join("predictions").join(name(&self.model)));
         let options = InferOptions {
             model: self.model,
+            training: self.config.as_deref().map(TrainConfig::read).transpose()?,
             split: self.split,
             image: self.image,
             targets: self.targets,
             folder,
             force: self.force,
-            batch_size: usize::from(self.batch_size),
+            // clap has seen to it that there are three.
+            window: self.window.and_then(|w| w.try_into().ok()),
+            batch_size: self.batch_size.map(usize::from),
             workers: usize::from(self.workers),
             device: self.device,
             stored: self.dtype,
@@ -79,7 +90,15 @@ impl Infer {
             options.model.display()
         ));
         let done = AtomicU64::new(0);
-        let inferred = infer(&dataset, &options, &done)?;
+        let total = dataset.manifest().splits.get(&options.split);
+        let total = total.map_or(0, |s| s.samples);
+        let reached = || Reached {
+            done: done.load(Ordering::Relaxed),
+            total,
+            more: None,
+        };
+        let work = || infer(&dataset, &options, &done);
+        let inferred = told(printer, "samples", reached, work)?;
         let samples = HumanCount(inferred.evaluation.samples);
         printer.result(format!(
             "{samples} samples predicted: {}",
@@ -87,7 +106,10 @@ impl Infer {
         ));
         match inferred.evaluation.channels.is_empty() {
             true => printer.result("no targets to hold the predictions against"),
-            false => printer.result(scores(&inferred.evaluation)),
+            false => {
+                warn_of_left_out(printer, &inferred.evaluation);
+                printer.result(scores(&inferred.evaluation));
+            }
         }
         printer.result(format!("report   {}", inferred.report.display()));
         Ok(ExitCode::SUCCESS)

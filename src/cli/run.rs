@@ -1,6 +1,7 @@
 //! What `preprocess` and `demo` share: threads, memory, and running a job with its progress told.
 
 use std::path::Path;
+use std::sync::atomic::Ordering;
 
 use anyhow::Context;
 use clap::Args;
@@ -8,7 +9,8 @@ use pointshard::extract::Progress;
 use pointshard::job::{Job, Outcome, RunOptions};
 
 use super::printer::Printer;
-use super::{Failure, progress, summary};
+use super::progress::{Reached, told};
+use super::{Failure, summary};
 
 /// How a job is run. None of it changes what comes out.
 #[derive(Clone, Copy, Debug, Args)]
@@ -19,6 +21,14 @@ pub(super) struct RunArgs {
     /// Most memory to take, for example 4GiB
     #[arg(long, value_name = "SIZE", default_value = "2GiB")]
     memory: bytesize::ByteSize,
+}
+
+fn reached(progress: &Progress) -> Reached {
+    Reached {
+        done: progress.windows_done.load(Ordering::Relaxed),
+        total: progress.windows_total.load(Ordering::Relaxed),
+        more: None,
+    }
 }
 
 impl RunArgs {
@@ -47,7 +57,7 @@ impl RunArgs {
             };
             let progress = Progress::default();
             let run = || job.run(out, options, &progress);
-            Ok(progress::told(printer, &progress, run)?)
+            Ok(told(printer, "windows", || reached(&progress), run)?)
         })?;
         summary::print(printer, out, &outcome);
         Ok(outcome)

@@ -2,13 +2,11 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::atomic::Ordering;
-use std::sync::mpsc::{self, RecvTimeoutError};
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use clap::Args;
 use comfy_table::CellAlignment;
-use indicatif::{HumanCount, ProgressBar, ProgressStyle};
+use indicatif::HumanCount;
 use pointshard::config::ConfigError;
 use pointshard::dataset::Dataset;
 use pointshard::trainer::{
@@ -17,6 +15,7 @@ use pointshard::trainer::{
 
 use super::Failure;
 use super::printer::Printer;
+use super::progress::{Reached, told};
 use super::summary::table;
 
 /// Train a network on a dataset, to prove that it can be learnt from; run again, go on
@@ -72,9 +71,9 @@ impl Train {
             record: self.record,
         };
         let progress = TrainProgress::default();
-        let trained = told(printer, &progress, || {
-            train(&dataset, &config, options, &progress)
-        })?;
+        let work = || train(&dataset, &config, options, &progress);
+        let trained = told(printer, "steps", || reached(&progress), work)
+            .map_err(|e| of_config(e, &self.config))?;
         let made = trained.steps - trained.resumed_from;
         printer.result(match made {
             0 => format!("all {} steps were made already", HumanCount(trained.steps)),
@@ -90,6 +89,13 @@ impl Train {
                 100.0 * trained.data_wait
             ),
         });
+        if trained.left_out > 0 {
+            printer.warn(format!(
+                "{} of these steps were left out: their batches have less in them than `min_nonzero`",
+                HumanCount(trained.left_out)
+            ));
+        }
+        warn_of_left_out(printer, &trained.evaluation);
         printer.result(format!(
             "best weights: those of step {}",
             HumanCount(trained.best_step)
@@ -109,6 +115,17 @@ fn shown(folder: &Path, name: &str) -> String {
 pub(super) fn set_threads(threads: Option<u16>) {
     if let Some(threads) = threads {
         pointshard::trainer::set_threads(i32::from(threads));
+    }
+}
+
+/// Says how many samples have no part in the scores.
+pub(super) fn warn_of_left_out(printer: Printer, evaluation: &Evaluation) {
+    if evaluation.samples_left_out > 0 {
+        printer.warn(format!(
+            "{} of {} samples have no part in the scores: their batches have less in them than `min_nonzero`",
+            HumanCount(evaluation.samples_left_out),
+            HumanCount(evaluation.samples)
+        ));
     }
 }
 
@@ -140,68 +157,35 @@ pub(super) fn scores(evaluation: &Evaluation) -> String {
     table.to_string()
 }
 
-const LINE_EVERY: Duration = Duration::from_secs(10);
-
-/// Runs `work` while another thread tells how far `progress` is.
-fn told<T: Send>(printer: Printer, progress: &TrainProgress, work: impl FnOnce() -> T) -> T {
-    if !printer.tells_progress() {
-        return work();
+fn reached(progress: &TrainProgress) -> Reached {
+    let load = |a: &AtomicU64| a.load(Ordering::Relaxed);
+    let spent = (load(&progress.spent_us) as f64 / 1e6).max(1e-9);
+    let loss = match f64::from_bits(load(&progress.loss_bits)) {
+        0.0 => "-".to_owned(),
+        loss => format!("{loss:.4}"),
+    };
+    Reached {
+        done: load(&progress.steps_done),
+        total: load(&progress.steps_total),
+        more: Some(format!(
+            "loss {loss}  {:.1} samples/s  {:.0} % waiting for data",
+            load(&progress.samples) as f64 / spent,
+            load(&progress.waited_us) as f64 / 1e4 / spent
+        )),
     }
-    std::thread::scope(|scope| {
-        let (done, wait) = mpsc::channel::<()>();
-        scope.spawn(move || {
-            let bar = printer.draws_bars().then(bar);
-            let every = if bar.is_some() {
-                Duration::from_millis(100)
-            } else {
-                LINE_EVERY
-            };
-            while let Err(RecvTimeoutError::Timeout) = wait.recv_timeout(every) {
-                let total = progress.steps_total.load(Ordering::Relaxed);
-                let steps = progress.steps_done.load(Ordering::Relaxed);
-                match &bar {
-                    Some(bar) => {
-                        bar.set_length(total);
-                        bar.set_position(steps);
-                        bar.set_message(rates(progress));
-                    }
-                    None => printer.note(format!(
-                        "step {} of {}, {}",
-                        HumanCount(steps),
-                        HumanCount(total),
-                        rates(progress)
-                    )),
-                }
-            }
-            if let Some(bar) = bar {
-                bar.finish_and_clear();
-            }
-        });
-        let result = work();
-        drop(done);
-        result
-    })
 }
 
-fn bar() -> ProgressBar {
-    let bar = ProgressBar::new(0);
-    if let Ok(style) =
-        ProgressStyle::with_template("{bar:32} step {human_pos}/{human_len}  {msg}  {eta} left")
-    {
-        bar.set_style(style);
+/// What is wrong with the config, with the file's name.
+fn of_config(error: TrainError, file: &Path) -> Failure {
+    match error {
+        TrainError::Config { path, problem } => ConfigError::Invalid {
+            file: file.to_owned(),
+            path,
+            problem,
+        }
+        .into(),
+        other => other.into(),
     }
-    bar
-}
-
-fn rates(progress: &TrainProgress) -> String {
-    let load = |a: &std::sync::atomic::AtomicU64| a.load(Ordering::Relaxed) as f64;
-    let spent = (load(&progress.spent_us) / 1e6).max(1e-9);
-    let loss = f64::from_bits(progress.loss_bits.load(Ordering::Relaxed));
-    format!(
-        "loss {loss:.4}  {:.1} samples/s  {:.0} % waiting for data",
-        load(&progress.samples) / spent,
-        load(&progress.waited_us) / 1e4 / spent
-    )
 }
 
 impl From<ConfigError> for Failure {

@@ -5,7 +5,6 @@
 //! it as if nothing had happened. Files appear whole or not at all: temporary name, flush, rename.
 
 use std::collections::HashMap;
-use std::io::Write;
 use std::path::Path;
 
 use indexmap::IndexMap;
@@ -17,6 +16,7 @@ use super::config::TrainConfig;
 use super::error::TrainError;
 use super::model::Model;
 use super::optimizer::Optimizer;
+use super::part::write_whole;
 
 /// Version of the header's form.
 const VERSION: u32 = 1;
@@ -107,21 +107,6 @@ pub(super) fn write_tensors<'a>(
     let views = views.collect::<Result<Vec<_>, _>>().map_err(failed)?;
     let bytes = safetensors::serialize(views, &header).map_err(failed)?;
     write_whole(path, &bytes)
-}
-
-/// Writes the file `path` so that it appears whole or not at all.
-pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), TrainError> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let failed = || TrainError::io("write", path);
-    let mut file = tempfile::Builder::new()
-        .prefix(".part-")
-        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
-        .tempfile_in(folder)
-        .map_err(failed())?;
-    file.write_all(bytes).map_err(failed())?;
-    file.as_file().sync_all().map_err(failed())?;
-    file.persist(path).map_err(|e| failed()(e.error))?;
-    Ok(())
 }
 
 impl Checkpoint {

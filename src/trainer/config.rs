@@ -126,14 +126,16 @@ fn default_device() -> String {
     "cpu".into()
 }
 
+/// The first name that is there before.
+pub(super) fn twice(names: &[String]) -> Option<&String> {
+    let mut earlier = std::collections::HashSet::new();
+    names.iter().find(|name| !earlier.insert(*name))
+}
+
 impl TrainConfig {
     /// Reads and validates the config file at `path`.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read(path).map_err(|source| ConfigError::Read {
-            file: path.to_owned(),
-            source,
-        })?;
-        Self::parse(&text, path)
+        Self::parse(&crate::config::read_bytes(path)?, path)
     }
 
     /// Parses and validates `text`, the contents of the file `file` (for messages).
@@ -150,12 +152,6 @@ impl TrainConfig {
         schemars::schema_for!(Self).to_value()
     }
 
-    /// Names of the masks, by target, of those that the dataset has.
-    pub fn masks(&self, has: impl Fn(&str) -> bool) -> Vec<Option<String>> {
-        let name = |target: &String| Some(format!("{target}_mask")).filter(|m| has(m));
-        self.targets.iter().map(name).collect()
-    }
-
     fn problem(&self) -> Option<(String, String)> {
         let found = |path: &str, found: String, expected: &str| {
             Some((
@@ -165,6 +161,9 @@ impl TrainConfig {
         };
         if self.targets.is_empty() {
             return found("targets", "none".into(), "at least one array");
+        }
+        if let Some(twice) = twice(&self.targets) {
+            return found("targets", format!("`{twice}` twice"), "each array once");
         }
         let channels = self.model.out_channels;
         if channels != self.targets.len() {

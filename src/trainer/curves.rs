@@ -40,6 +40,7 @@ pub(super) fn report(
             "steps",
             format!("{} of batch size {}", about.steps, config.batch_size),
         ),
+        fact("steps left out", left_out(lines).to_string()),
         fact("best weights", format!("of step {}", about.best_step)),
         fact("device", config.device.clone()),
         fact("seed", config.seed.to_string()),
@@ -57,6 +58,12 @@ pub(super) fn report(
         tables: vec![table(best)],
         pictures,
     }
+}
+
+/// Steps whose batch had too little in it.
+fn left_out(lines: &[Line]) -> usize {
+    let is_left_out = |line: &&Line| matches!(line, Line::Train(line) if line.loss.is_none());
+    lines.iter().filter(is_left_out).count()
 }
 
 /// A table of scores, a row per channel.
@@ -124,7 +131,6 @@ pub(super) fn thresholds(evaluation: &Evaluation) -> Vec<Chart> {
                 series("Dice", |p| p.dice),
                 series("IoU", |p| p.iou),
             ],
-            log_y: false,
         }
     };
     evaluation.channels.iter().map(chart).collect()
@@ -144,7 +150,6 @@ fn losses(lines: &[Line], best: &Evaluation) -> Chart {
         x: "step".into(),
         y: "loss".into(),
         series,
-        log_y: false,
     }
 }
 
@@ -166,7 +171,6 @@ fn channel_losses(lines: &[Line], name: &str, best: &Evaluation) -> Chart {
         x: "step".into(),
         y: "loss".into(),
         series,
-        log_y: false,
     }
 }
 
@@ -188,7 +192,6 @@ fn scores(lines: &[Line], best: &Evaluation) -> Chart {
         x: "step".into(),
         y: "score".into(),
         series,
-        log_y: false,
     }
 }
 

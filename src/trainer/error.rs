@@ -35,6 +35,18 @@ pub enum TrainError {
         /// What differs.
         difference: String,
     },
+    /// The loss is no number any more.
+    #[error(
+        "the {of} loss is {loss} at step {step}: the training diverged, or the samples hold values that are not finite; try a smaller `optimizer.lr`, look at the data"
+    )]
+    Diverged {
+        /// `training` or `validation`.
+        of: &'static str,
+        /// The step.
+        step: u64,
+        /// What it is.
+        loss: f64,
+    },
     /// A file of weights, or of a module, cannot be used.
     #[error("{}: {problem}", path.display())]
     File {

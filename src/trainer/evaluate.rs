@@ -10,12 +10,15 @@ use tch::{CModule, Device, Kind, TchError, Tensor};
 use super::config::MinNonzero;
 use super::error::TrainError;
 use super::feed::{Fed, Feed};
-use super::loss::{Loss, LossValue, constant_loss};
+use super::loss::{Loss, LossValue, Reduction, constant_loss};
 use super::metrics::{Scores, Tally};
 use super::model::Model;
 use super::picture::View;
 use super::report::PictureRow;
 use crate::loader::{Loader, Values};
+
+/// Most channels that a picture shows.
+const DRAWN_CHANNELS: usize = 8;
 
 /// What predictions of a split are worth.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -149,11 +152,12 @@ impl Judge<'_> {
     ) -> PictureRow {
         let [_, channels, z, y, x] = predicted.shape;
         let (voxels, targets) = (z * y * x, self.targets.len());
+        let drawn = channels.min(DRAWN_CHANNELS);
         let batch = &predicted.fed.batch;
         let image_channels = batch.shape[1];
         let part = |i: usize, n: usize, c: usize| (i * n + c) * voxels..(i * n + c + 1) * voxels;
         let names = match targets {
-            0 => (0..channels).map(|c| format!("channel {c}")).collect(),
+            0 => (0..drawn).map(|c| format!("channel {c}")).collect(),
             _ => self.targets.to_vec(),
         };
         let first_channel = part(i, image_channels, 0);
@@ -167,17 +171,20 @@ impl Judge<'_> {
         let view = View {
             shape: [z, y, x],
             image: &image,
-            targets: (0..channels)
+            targets: (0..drawn)
                 .map(|c| (c < targets).then(|| &batch.targets[part(i, targets, c)]))
                 .collect(),
-            probabilities: (0..channels)
+            probabilities: (0..drawn)
                 .map(|c| &predicted.probabilities[part(i, channels, c)])
                 .collect(),
-            masks: (0..channels)
+            masks: (0..drawn)
                 .map(|c| mask.map(|m| &m[part(i, targets, c)]))
                 .collect(),
             names,
-            caption: format!("sample {sample}"),
+            caption: match drawn < channels {
+                true => format!("sample {sample}, the first {drawn} of {channels} channels"),
+                false => format!("sample {sample}"),
+            },
         };
         PictureRow::from(&view)
     }
@@ -212,7 +219,8 @@ impl Sums {
     ) -> Result<Option<Vec<f32>>, TrainError> {
         let fed = predicted.fed;
         let n = fed.samples.len() as u64;
-        if !enough(judge.min_nonzero, fed) {
+        let mask = loss.mask(&fed.image, &fed.targets, fed.masks.as_ref())?;
+        if !enough(judge.min_nonzero, fed, &mask)? {
             self.left_out += n;
             return Ok(None);
         }
@@ -221,9 +229,13 @@ impl Sums {
             channels,
             constants,
             mask,
-        } = loss.of(logits, &fed.image, &fed.targets, fed.masks.as_ref())?;
+        } = loss.of(logits, &fed.targets, mask)?;
         let mask = to_vec(&mask)?;
-        let weight = n as f64;
+        // A sum grows with the batch: that of a smaller, last one counts as it is, in units of full ones.
+        let weight = match loss.reduction() {
+            Reduction::Mean => n as f64,
+            Reduction::Sum => judge.loader.batch_shape()[0] as f64,
+        };
         self.loss += weight * total.f_double_value(&[])?;
         self.counted += n;
         let targets = self.channels.len();
@@ -268,13 +280,17 @@ impl Sums {
     }
 }
 
-/// Whether there is enough in the batch for it to count.
-pub(super) fn enough(least: MinNonzero, fed: &Fed) -> bool {
-    if least == MinNonzero::default() {
-        return true;
+/// Whether there is enough in the batch, which counts under `mask`, for it to count.
+pub(super) fn enough(least: MinNonzero, fed: &Fed, mask: &Tensor) -> Result<bool, TchError> {
+    if least.image > 0.0 && fed.nonzero_fraction() < least.image {
+        return Ok(false);
     }
-    let [image, mask] = fed.nonzero_fractions();
-    image >= least.image && mask >= least.mask
+    // Asking for the mask's waits for the device.
+    if least.mask > 0.0 {
+        let counted = mask.f_count_nonzero(None)?.f_int64_value(&[])?;
+        return Ok(counted as f64 >= least.mask * mask.numel() as f64);
+    }
+    Ok(true)
 }
 
 /// The values, in C order.

@@ -23,18 +23,19 @@ pub struct EventFile {
 }
 
 impl EventFile {
-    /// Begins a new file in `folder`, which is made where it isn't there. Files of earlier runs stay; TensorBoard shows
-    /// them and this one as one.
+    /// Begins a new file in `folder`, which is made where it isn't there, for the steps from `first_step` on. Files of
+    /// earlier runs stay; TensorBoard shows them, up to that step, and this one as one.
     ///
     /// # Errors
     /// If the folder or the file can't be made.
-    pub fn create(folder: &Path) -> io::Result<Self> {
+    pub fn create(folder: &Path, first_step: u64) -> io::Result<Self> {
         fs::create_dir_all(folder)?;
-        let (_, file) = new_file(folder, since_epoch().as_secs())?;
+        let (_, file) = new_file(folder, since_epoch())?;
         let mut events = Self {
             file: BufWriter::new(file),
         };
         events.write(Event::opening())?;
+        events.write(Event::start(first_step))?;
         events.flush()?;
         Ok(events)
     }
@@ -73,13 +74,13 @@ impl EventFile {
     }
 }
 
-/// A file that wasn't there: runs that start within the same second, in containers with the same process id even, get
-/// one each.
-fn new_file(folder: &Path, seconds: u64) -> io::Result<(PathBuf, File)> {
-    let process = std::process::id();
+/// A file that wasn't there. TensorBoard reads files in the order of their names, which is that of their beginnings.
+fn new_file(folder: &Path, began: Duration) -> io::Result<(PathBuf, File)> {
+    let (seconds, nanoseconds) = (began.as_secs(), began.subsec_nanos());
     let mut number = 0;
     loop {
-        let name = format!("events.out.tfevents.{seconds:010}.pointshard.{process}.{number}");
+        let name =
+            format!("events.out.tfevents.{seconds:010}.{nanoseconds:09}.pointshard.{number}");
         let path = folder.join(name);
         match File::create_new(&path) {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => number += 1,
@@ -99,7 +100,6 @@ fn since_epoch() -> Duration {
 mod tests {
     use super::*;
 
-    /// The records of a file and the messages in them, read as TensorBoard does.
     /// What the one file in the folder holds.
     fn events(folder: &Path) -> Vec<Event> {
         let mut files = fs::read_dir(folder).unwrap();
@@ -114,7 +114,7 @@ mod tests {
     fn a_file_begins_with_its_version_and_holds_what_was_added() {
         let folder = tempfile::tempdir().unwrap();
         let folder = folder.path().join("run");
-        let mut file = EventFile::create(&folder).unwrap();
+        let mut file = EventFile::create(&folder, 3).unwrap();
         let picture = Picture {
             width: 2,
             height: 1,
@@ -124,28 +124,35 @@ mod tests {
         file.image(4, "val", &picture).unwrap();
         file.flush().unwrap();
         let events = events(&folder);
-        assert_eq!(events.len(), 3);
+        assert_eq!(events.len(), 4);
         assert_eq!(events[0].file_version.as_deref(), Some("brain.Event:2"));
+        assert_eq!(events[1].step, 3);
+        assert!(events[1].session_log.is_some());
         assert!(events.iter().all(|event| event.wall_time > 1.6e9));
-        let scalar = &events[1].summary.as_ref().unwrap().values[0];
-        assert_eq!((events[1].step, scalar.simple_value), (3, Some(0.25)));
-        let image = events[2].summary.as_ref().unwrap().values[0].image.as_ref();
+        let scalar = &events[2].summary.as_ref().unwrap().values[0];
+        assert_eq!((events[2].step, scalar.simple_value), (3, Some(0.25)));
+        let image = events[3].summary.as_ref().unwrap().values[0].image.as_ref();
         assert_eq!(image.unwrap().encoded, picture.png());
     }
 
     #[test]
     fn the_opening_can_be_read_before_anything_is_flushed() {
         let folder = tempfile::tempdir().unwrap();
-        let _file = EventFile::create(folder.path()).unwrap();
-        assert_eq!(events(folder.path()).len(), 1);
+        let _file = EventFile::create(folder.path(), 1).unwrap();
+        assert_eq!(events(folder.path()).len(), 2);
     }
 
     #[test]
-    fn files_of_the_same_second_differ() {
+    fn files_differ_and_their_names_are_in_the_order_of_their_beginnings() {
         let folder = tempfile::tempdir().unwrap();
-        let (first, _) = new_file(folder.path(), 1_700_000_000).unwrap();
-        let (second, _) = new_file(folder.path(), 1_700_000_000).unwrap();
-        assert_ne!(first, second);
+        let file = |began| new_file(folder.path(), began).unwrap().0;
+        let first = file(Duration::new(1_700_000_000, 5));
+        let files = [
+            first.clone(),
+            file(Duration::new(1_700_000_000, 5)),
+            file(Duration::new(1_700_000_000, 10)),
+        ];
+        assert!(files.is_sorted_by(|a, b| a < b), "{files:?}");
         let name = first.file_name().unwrap().to_str().unwrap();
         assert!(name.starts_with("events.out.tfevents.1700000000."));
     }
@@ -155,6 +162,6 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let taken = folder.path().join("taken");
         fs::write(&taken, "").unwrap();
-        assert!(EventFile::create(&taken).is_err());
+        assert!(EventFile::create(&taken, 1).is_err());
     }
 }

@@ -40,5 +40,5 @@ pub(super) fn write(path: &Path, model: &Model, window: [i64; 4]) -> Result<(), 
     let whole = part.path().join("model.pt");
     module.save(&whole)?;
     let bytes = std::fs::read(&whole).map_err(TrainError::io("read", &whole))?;
-    super::checkpoint::write_whole(path, &bytes)
+    super::part::write_whole(path, &bytes)
 }

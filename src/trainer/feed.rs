@@ -46,11 +46,10 @@ impl Fed {
         })
     }
 
-    /// Fractions of voxels that are not 0: of the image, and of the masks.
-    pub(super) fn nonzero_fractions(&self) -> [f64; 2] {
-        let fraction = |values: &Values| values.nonzero() as f64 / values.len().max(1) as f64;
-        let masks = self.batch.masks.as_ref();
-        [fraction(&self.batch.image), masks.map_or(1.0, fraction)]
+    /// Fraction of the image's voxels that are not 0.
+    pub(super) fn nonzero_fraction(&self) -> f64 {
+        let image = &self.batch.image;
+        image.nonzero() as f64 / image.len().max(1) as f64
     }
 }
 

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use super::checkpoint::Checkpoint;
 use super::config::TrainConfig;
 use super::error::TrainError;
+use super::part::sweep;
 
 /// A run's folder.
 #[derive(Clone, Debug)]
@@ -23,9 +24,10 @@ pub(super) struct Folder {
 }
 
 impl Folder {
-    /// The folder `root`, made where it is missing.
+    /// The folder `root`, made where it is missing, without what dead runs left half-written.
     pub(super) fn open(root: &Path) -> Result<Self, TrainError> {
         std::fs::create_dir_all(root).map_err(TrainError::io("make", root))?;
+        sweep(root);
         Ok(Self {
             root: root.to_owned(),
         })
@@ -53,9 +55,13 @@ impl Folder {
 
     /// The file of what went into and came out of a step.
     pub(super) fn step(&self, step: u64) -> Result<PathBuf, TrainError> {
-        let folder = self.root.join("steps");
+        let folder = self.steps();
         std::fs::create_dir_all(&folder).map_err(TrainError::io("make", &folder))?;
         Ok(folder.join(format!("{step}.safetensors")))
+    }
+
+    fn steps(&self) -> PathBuf {
+        self.root.join("steps")
     }
 
     /// The checkpoint to go on from; None to begin. Refuses a folder that holds another training, unless `force`
@@ -66,23 +72,9 @@ impl Folder {
         dataset: &str,
         force: bool,
     ) -> Result<Option<Checkpoint>, TrainError> {
-        let files = [self.last(), self.best(), self.module(), self.report()];
-        if force {
-            let metrics = self.root.join(super::history::METRICS);
-            for file in files.iter().chain([&metrics]) {
-                match std::fs::remove_file(file) {
-                    Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-                        return Err(TrainError::io("remove", file)(e));
-                    }
-                    _ => {}
-                }
-            }
-            let events = self.root.join("events");
-            if events.exists() {
-                std::fs::remove_dir_all(&events).map_err(TrainError::io("remove", &events))?;
-            }
-        }
-        if !self.last().exists() {
+        // Without it there is nothing to go on from: what lies there is of a run that died before its first validation.
+        if force || !self.last().exists() {
+            self.clear()?;
             return Ok(None);
         }
         let checkpoint = Checkpoint::read(&self.last())?;
@@ -97,6 +89,36 @@ impl Folder {
                 difference,
             }),
         }
+    }
+}
+
+impl Folder {
+    /// Forgets the training that lies there.
+    fn clear(&self) -> Result<(), TrainError> {
+        let metrics = self.root.join(super::history::METRICS);
+        // That which trainings go on from goes first: what a crash leaves is no training.
+        let files = [
+            self.last(),
+            self.best(),
+            self.module(),
+            self.report(),
+            metrics,
+        ];
+        let folders = [self.root.join("events"), self.steps()];
+        let removed = (files.into_iter().map(|f| (std::fs::remove_file(&f), f))).chain(
+            folders
+                .into_iter()
+                .map(|f| (std::fs::remove_dir_all(&f), f)),
+        );
+        for (done, path) in removed {
+            match done {
+                Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(TrainError::io("remove", &path)(e));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
     }
 }
 

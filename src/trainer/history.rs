@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
-use super::checkpoint::write_whole;
 use super::error::TrainError;
 use super::evaluate::Evaluation;
 use super::events::EventFile;
+use super::part::write_whole;
 use super::picture::Picture;
 
 /// A line of `metrics.jsonl`.
@@ -87,7 +87,7 @@ impl History {
         Ok(Self {
             file: file.map_err(TrainError::io("write", &path))?,
             path,
-            events: EventFile::create(&events_path).map_err(failed)?,
+            events: EventFile::create(&events_path, step + 1).map_err(failed)?,
             events_path,
             lines,
         })

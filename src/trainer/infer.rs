@@ -5,18 +5,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tch::{CModule, Device};
 
-use super::checkpoint::{Checkpoint, write_whole};
-use super::config::MinNonzero;
+use super::checkpoint::Checkpoint;
+use super::config::{TrainConfig, twice};
 use super::error::{TrainError, without_frames};
 use super::evaluate::{Evaluation, Judge, Network};
 use super::loss::{Loss, LossConfig};
 use super::model::Model;
+use super::part::write_whole;
 use super::predictions::{About, Predictions};
 use super::report::{PictureRow, Report};
 use super::{curves, device};
 use crate::config::Role;
 use crate::dataset::Dataset;
-use crate::loader::{Arrays, Augmentation, Loader, Options};
+use crate::loader::{Arrays, Crop, Loader, Options};
 
 pub use super::predictions::Stored;
 
@@ -25,6 +26,8 @@ pub use super::predictions::Stored;
 pub struct InferOptions {
     /// Weights that `train` saved (`.safetensors`), or a TorchScript module.
     pub model: PathBuf,
+    /// The training that the network comes from, for a module, which does not say; weights that `train` saved say it.
+    pub training: Option<TrainConfig>,
     /// The split.
     pub split: String,
     /// The array that the network sees: by default that which it was trained with, or else the dataset's only image.
@@ -36,8 +39,10 @@ pub struct InferOptions {
     pub folder: PathBuf,
     /// Whether predictions that lie there are replaced.
     pub force: bool,
-    /// Samples at a time.
-    pub batch_size: usize,
+    /// Voxels x, y, z, of the middle of each sample that is predicted; all of it without.
+    pub window: Option<[u32; 3]>,
+    /// Samples at a time; as many as in the training, or 4, without.
+    pub batch_size: Option<usize>,
     /// Threads that read samples.
     pub workers: usize,
     /// `cpu`, `cuda` or `cuda:N`.
@@ -74,44 +79,32 @@ pub fn infer(
 ) -> Result<Inferred, TrainError> {
     let device = device::found(&options.device).map_err(|p| TrainError::config("device", p))?;
     let loaded = Loaded::read(&options.model, device)?;
-    let network = match &loaded {
-        Loaded::Ours(ours) => Network::Ours(&ours.0),
-        Loaded::Script(module) => Network::Script(module),
-    };
-    let image = loaded.image(dataset, options)?;
-    let given = options.targets.is_some();
-    let mut targets = loaded.targets(dataset, options);
-    let open = |targets: &[String]| {
-        let has = |name: &String| {
-            Some(name.clone()).filter(|m| dataset.manifest().arrays.contains_key(m))
-        };
-        let arrays = Arrays {
-            image: image.clone(),
-            masks: targets.iter().map(|t| has(&format!("{t}_mask"))).collect(),
-            targets: targets.to_vec(),
-        };
-        Loader::open(dataset, &options.split, &arrays, loader_options(options))
-    };
-    let mut loader = open(&targets)?;
-    let shape = try_out(&network, &loader, device, &options.model)?;
-    if shape[1] != targets.len() && !targets.is_empty() {
-        if given {
-            let found = format!("found {} target(s)", targets.len());
-            let problem = format!("{found}, but the network has {} channel(s)", shape[1]);
-            return Err(TrainError::config("--targets", problem));
-        }
-        targets.clear();
-        loader = open(&targets)?;
-    }
-    let config = loaded.loss();
+    let training = options.training.as_ref().or(loaded.training());
+    let Fitting {
+        loader,
+        image,
+        targets,
+        shape,
+    } = Fitting::find(dataset, options, training, &loaded, device)?;
     let [_, _, z, y, x] = shape;
-    let loss = Loss::new(&config, [z, y, x].map(|n| n as i64), device)?;
+    let loss = match targets.is_empty() {
+        true => None,
+        false => {
+            let config = training.map_or_else(LossConfig::default, |t| t.loss.clone());
+            let problem = config.problem_with([z, y, x]);
+            if let Some((path, problem)) = problem.or_else(|| config.problem(targets.len())) {
+                return Err(TrainError::config(path, problem));
+            }
+            Some(Loss::new(&config, [z, y, x].map(|n| n as i64), device)?)
+        }
+    };
     let about = About {
         dataset,
         split: &options.split,
         model: &options.model,
         image: &image,
         targets: &targets,
+        window: [z, y, x],
         stored: options.stored,
     };
     let mut predictions = Predictions::begin(&options.folder, options.force, &about, shape)?;
@@ -119,12 +112,12 @@ pub fn infer(
         loader: &loader,
         device,
         targets: &targets,
-        loss: (!targets.is_empty()).then_some(&loss),
-        min_nonzero: MinNonzero::default(),
+        loss: loss.as_ref(),
+        min_nonzero: training.map_or_else(Default::default, |t| t.min_nonzero),
         samples: u64::MAX,
         pictures: PICTURES,
     };
-    let (evaluation, rows) = judge.run(&network, |predicted| {
+    let (evaluation, rows) = judge.run(&loaded.network(), |predicted| {
         predictions.add(predicted)?;
         done.fetch_add(predicted.fed.samples.len() as u64, Ordering::Relaxed);
         Ok(())
@@ -145,18 +138,62 @@ pub fn infer(
     })
 }
 
-fn loader_options(options: &InferOptions) -> Options {
-    Options {
-        batch_size: options.batch_size,
-        workers: options.workers,
-        prefetch: 4,
-        seed: 0,
-        shuffle: false,
-        rank: 0,
-        world_size: 1,
-        drop_last: false,
-        crop: None,
-        augmentation: Augmentation::default(),
+/// What fits together: samples that the network takes, and targets that its predictions are held against.
+struct Fitting {
+    loader: Loader,
+    image: String,
+    targets: Vec<String>,
+    /// Of the predictions: `[1, channel, z, y, x]`.
+    shape: [usize; 5],
+}
+
+impl Fitting {
+    fn find(
+        dataset: &Dataset,
+        options: &InferOptions,
+        training: Option<&TrainConfig>,
+        loaded: &Loaded,
+        device: Device,
+    ) -> Result<Self, TrainError> {
+        let image = image(dataset, options, training)?;
+        let mut targets = targets(dataset, options, training);
+        if let Some(twice) = twice(&targets) {
+            let problem = format!("found `{twice}` twice, expected each array once");
+            return Err(TrainError::config("--targets", problem));
+        }
+        let batch_size = options.batch_size.or(training.map(|t| t.batch_size));
+        let loader_options = Options {
+            crop: options.window.map(|window| Crop {
+                window,
+                jitter: [0; 3],
+            }),
+            ..Options::in_order(batch_size.unwrap_or(4), options.workers)
+        };
+        let open = |targets: &[String]| {
+            let arrays = Arrays::with_masks(dataset, &image, targets);
+            Loader::open(dataset, &options.split, &arrays, loader_options.clone())
+        };
+        let mut loader = open(&targets)?;
+        let [_, channels, z, y, x] = loader.batch_shape();
+        if let Some(problem) = loaded.problem_with(channels, [z, y, x]) {
+            return Err(TrainError::file(&options.model, problem));
+        }
+        let shape = try_out(&loaded.network(), &loader, device, &options.model)?;
+        if shape[1] != targets.len() && !targets.is_empty() {
+            if options.targets.is_some() {
+                let found = format!("found {} target(s)", targets.len());
+                let problem = format!("{found}, but the network has {} channel(s)", shape[1]);
+                return Err(TrainError::config("--targets", problem));
+            }
+            targets.clear();
+            loader = open(&targets)?;
+        }
+        Ok(Self {
+            loader,
+            image,
+            targets,
+            shape,
+        })
     }
 }
 
@@ -209,46 +246,73 @@ impl Loaded {
         Ok(Self::Script(module))
     }
 
-    fn image(&self, dataset: &Dataset, options: &InferOptions) -> Result<String, TrainError> {
-        if let Some(image) = &options.image {
-            return Ok(image.clone());
-        }
-        if let Self::Ours(ours) = self {
-            return Ok(ours.1.header.config.image.clone());
-        }
-        match &with_role(dataset, Role::Image)[..] {
-            [image] => Ok(image.clone()),
-            images => Err(TrainError::config(
-                "--image",
-                format!(
-                    "found {} array(s) of the role image ({}), expected the name of the one that the network sees",
-                    images.len(),
-                    images.join(", ")
-                ),
-            )),
-        }
-    }
-
-    fn targets(&self, dataset: &Dataset, options: &InferOptions) -> Vec<String> {
-        match (self, &options.targets) {
-            (_, Some(targets)) => targets.clone(),
-            (Self::Ours(ours), None) => {
-                let trained = &ours.1.header.config.targets;
-                let there = |t: &String| dataset.manifest().arrays.contains_key(t);
-                match trained.iter().all(there) {
-                    true => trained.clone(),
-                    false => Vec::new(),
-                }
-            }
-            (Self::Script(_), None) => with_role(dataset, Role::Target),
-        }
-    }
-
-    fn loss(&self) -> LossConfig {
+    fn network(&self) -> Network<'_> {
         match self {
-            Self::Ours(ours) => ours.1.header.config.loss.clone(),
-            Self::Script(_) => LossConfig::default(),
+            Self::Ours(ours) => Network::Ours(&ours.0),
+            Self::Script(module) => Network::Script(module),
         }
+    }
+
+    /// Why the network does not take samples of such windows, as far as that is known without trying.
+    fn problem_with(&self, channels: usize, window: [usize; 3]) -> Option<String> {
+        match self {
+            Self::Ours(ours) => {
+                let model = &ours.1.header.config.model;
+                let (key, problem) = model.problem_with(channels, window)?;
+                Some(format!("{key}: {problem}"))
+            }
+            Self::Script(_) => None,
+        }
+    }
+
+    /// The training that it comes from, where the file says so.
+    fn training(&self) -> Option<&TrainConfig> {
+        match self {
+            Self::Ours(ours) => Some(&ours.1.header.config),
+            Self::Script(_) => None,
+        }
+    }
+}
+
+/// The array that the network sees.
+fn image(
+    dataset: &Dataset,
+    options: &InferOptions,
+    training: Option<&TrainConfig>,
+) -> Result<String, TrainError> {
+    let known = options.image.as_ref().or(training.map(|t| &t.image));
+    if let Some(image) = known {
+        return Ok(image.clone());
+    }
+    match &with_role(dataset, Role::Image)[..] {
+        [image] => Ok(image.clone()),
+        images => Err(TrainError::config(
+            "--image",
+            format!(
+                "found {} array(s) of the role image ({}), expected the name of the one that the network sees",
+                images.len(),
+                images.join(", ")
+            ),
+        )),
+    }
+}
+
+/// The arrays that predictions are held against; none where the dataset does not have all of the training's.
+fn targets(
+    dataset: &Dataset,
+    options: &InferOptions,
+    training: Option<&TrainConfig>,
+) -> Vec<String> {
+    match (&options.targets, training) {
+        (Some(targets), _) => targets.clone(),
+        (None, Some(training)) => {
+            let there = |t: &String| dataset.manifest().arrays.contains_key(t);
+            match training.targets.iter().all(there) {
+                true => training.targets.clone(),
+                false => Vec::new(),
+            }
+        }
+        (None, None) => with_role(dataset, Role::Target),
     }
 }
 

@@ -60,6 +60,19 @@ pub enum Reduction {
 }
 
 impl LossConfig {
+    /// Why no voxel of windows of `[z, y, x]` voxels would count, with the key that is to blame.
+    pub(super) fn problem_with(&self, [z, y, x]: [usize; 3]) -> Option<(String, String)> {
+        let pad = self.crop_pad.map(u64::from);
+        let window = [x, y, z].map(|n| n as u64);
+        let fits = pad.iter().zip(window).all(|(pad, n)| 2 * pad < n);
+        (!fits).then(|| {
+            let problem = format!(
+                "found {pad:?}, expected less than half of the window, which is {x} x {y} x {z} voxels: nothing else counts"
+            );
+            ("loss.crop_pad".to_owned(), problem)
+        })
+    }
+
     pub(super) fn problem(&self, targets: usize) -> Option<(String, String)> {
         let wrong = |path: &str, problem: String| Some((path.to_owned(), problem));
         if !(0.0..=0.5).contains(&self.balance_clip) {
@@ -115,7 +128,7 @@ pub(super) struct LossValue {
 }
 
 impl Loss {
-    /// For windows of `[z, y, x]` voxels.
+    /// For windows of `[z, y, x]` voxels with which there is no [`LossConfig::problem_with`].
     pub(super) fn new(
         config: &LossConfig,
         window: [i64; 3],
@@ -128,7 +141,7 @@ impl Loss {
                 let mask = Tensor::f_zeros(window, (Kind::Float, device))?;
                 let mut inner = mask.shallow_clone();
                 for (d, (pad, n)) in pads.into_iter().zip(window).enumerate() {
-                    inner = inner.f_narrow(d as i64, pad.min(n), (n - 2 * pad).max(0))?;
+                    inner = inner.f_narrow(d as i64, pad, n - 2 * pad)?;
                 }
                 let _ = inner.f_fill_(1.0)?;
                 Some(mask)
@@ -140,20 +153,21 @@ impl Loss {
         })
     }
 
-    /// Of `logits` `[batch, channel, z, y, x]` against `targets` of that shape, 0 or 1. `masks` is of that shape, too,
-    /// `image` is what the network saw, `[batch, image channel, z, y, x]`.
-    pub(super) fn of(
+    pub(super) fn reduction(&self) -> Reduction {
+        self.config.reduction
+    }
+
+    /// What counts of `targets` `[batch, channel, z, y, x]`, and how much, in that shape. `masks` is of that shape,
+    /// too, `image` is what the network sees, `[batch, image channel, z, y, x]`.
+    pub(super) fn mask(
         &self,
-        logits: &Tensor,
         image: &Tensor,
         targets: &Tensor,
         masks: Option<&Tensor>,
-    ) -> Result<LossValue, TchError> {
-        let logits = logits.f_to_kind(Kind::Float)?;
-        let targets = targets.f_to_kind(Kind::Float)?;
+    ) -> Result<Tensor, TchError> {
         let mut mask = match masks {
             Some(masks) => masks.f_to_kind(Kind::Float)?,
-            None => targets.f_ones_like()?,
+            None => targets.f_to_kind(Kind::Float)?.f_ones_like()?,
         };
         if let Some(inside) = &self.inside {
             mask = mask.f_mul(inside)?;
@@ -163,6 +177,19 @@ impl Loss {
             let data = image.f_ne(0.0)?.f_any_dim(1, true)?;
             mask = mask.f_mul(&data.f_to_kind(Kind::Float)?)?;
         }
+        Ok(mask)
+    }
+
+    /// Of `logits` `[batch, channel, z, y, x]` against `targets` of that shape, 0 or 1, under the [`Loss::mask`] of
+    /// the batch.
+    pub(super) fn of(
+        &self,
+        logits: &Tensor,
+        targets: &Tensor,
+        mask: Tensor,
+    ) -> Result<LossValue, TchError> {
+        let logits = logits.f_to_kind(Kind::Float)?;
+        let targets = targets.f_to_kind(Kind::Float)?;
         let elements = logits.f_binary_cross_entropy_with_logits(
             &targets,
             None::<&Tensor>,
@@ -262,7 +289,8 @@ mod tests {
         let mask = mask.map(|m| tensor(m, ONE));
         let (logits, targets) = (tensor(logits, ONE), tensor(targets, ONE));
         let image = logits.ones_like();
-        let loss = loss.of(&logits, &image, &targets, mask.as_ref()).unwrap();
+        let mask = loss.mask(&image, &targets, mask.as_ref()).unwrap();
+        let loss = loss.of(&logits, &targets, mask).unwrap();
         loss.total.double_value(&[])
     }
 
@@ -374,11 +402,19 @@ mod tests {
         };
         let found = value(&padded, &LOGITS, &TARGETS, None);
         close(found, elements()[1] + elements()[2]);
-        let nothing = LossConfig {
-            crop_pad: [3, 0, 0],
-            ..config(Reduction::Sum)
+    }
+
+    #[test]
+    fn outer_voxels_that_are_all_are_a_problem() {
+        let padded = |crop_pad| LossConfig {
+            crop_pad,
+            ..LossConfig::default()
         };
-        assert_eq!(value(&nothing, &LOGITS, &TARGETS, None), 0.0);
+        assert_eq!(padded([1, 0, 0]).problem_with([1, 2, 3]), None);
+        let (key, problem) = padded([1, 1, 0]).problem_with([1, 2, 3]).unwrap();
+        assert_eq!(key, "loss.crop_pad");
+        assert!(problem.contains("found [1, 1, 0]") && problem.contains("3 x 2 x 1"));
+        assert!(padded([u32::MAX; 3]).problem_with([1, 2, 3]).is_some());
     }
 
     #[test]
@@ -390,7 +426,8 @@ mod tests {
         let loss = Loss::new(&config, [1, 1, 4], tch::Device::Cpu).unwrap();
         let (logits, targets) = (tensor(&LOGITS, ONE), tensor(&TARGETS, ONE));
         let image = tensor(&[0.0, 0.2, 0.0, 1.0], ONE);
-        let found = loss.of(&logits, &image, &targets, None).unwrap();
+        let mask = loss.mask(&image, &targets, None).unwrap();
+        let found = loss.of(&logits, &targets, mask).unwrap();
         close(found.total.double_value(&[]), elements()[1] + elements()[3]);
     }
 
@@ -409,9 +446,7 @@ mod tests {
                 ..config(Reduction::Sum)
             };
             let loss = Loss::new(&config, [1, 1, 2], tch::Device::Cpu).unwrap();
-            let found = loss
-                .of(&logits, &logits.ones_like(), &targets, None)
-                .unwrap();
+            let found = loss.of(&logits, &targets, logits.ones_like()).unwrap();
             close(found.total.double_value(&[]), expected);
         }
     }
@@ -427,8 +462,7 @@ mod tests {
         let targets = tensor(&[1.0, 0.0, 0.0, 0.0], ONE);
         let at = |logit: f64| {
             let logits = targets.ones_like() * logit;
-            loss.of(&logits, &logits.ones_like(), &targets, None)
-                .unwrap()
+            loss.of(&logits, &targets, targets.ones_like()).unwrap()
         };
         let constants = &at(0.0).constants[0];
         let least = constant_loss([constants.double_value(&[0]), constants.double_value(&[1])]);

@@ -138,12 +138,43 @@ impl ModelConfig {
         None
     }
 
+    /// Why windows of `[z, y, x]` voxels of an image of so many channels cannot go through the network, with the key
+    /// that is to blame.
+    pub(super) fn problem_with(
+        &self,
+        channels: usize,
+        window: [usize; 3],
+    ) -> Option<(&'static str, String)> {
+        if channels != self.in_channels {
+            let expected = self.in_channels;
+            let problem = format!("found {expected}, but the image has {channels} channel(s)");
+            return Some(("model.in_channels", problem));
+        }
+        let [z, y, x] = window;
+        let multiple = self.multiple();
+        let [mz, my, mx] = multiple;
+        let mut levels = window.iter().zip(multiple);
+        if levels.clone().any(|(n, m)| *n as i64 % m != 0) {
+            let problem = format!(
+                "the window is {x} x {y} x {z} voxels, expected a multiple of {mx} x {my} x {mz}, the product of the strides; choose a smaller one (`crop` of a training, `--window` of an inference)"
+            );
+            return Some(("model.strides", problem));
+        }
+        if self.norm == Norm::Instance && levels.all(|(n, m)| *n as i64 == m) {
+            let problem = format!(
+                "`instance` makes 0 of a single voxel, which is all that the strides leave of windows of {x} x {y} x {z}; choose fewer levels, smaller strides or another norm"
+            );
+            return Some(("model.norm", problem));
+        }
+        None
+    }
+
     /// What a window, z y x, must be a multiple of.
-    pub(super) fn multiple(&self) -> [i64; 3] {
+    fn multiple(&self) -> [i64; 3] {
         let mut multiple = [1; 3];
         for step in 0..self.feature_maps.len() - 1 {
             for (m, s) in multiple.iter_mut().zip(self.stride(step)) {
-                *m *= s;
+                *m = i64::saturating_mul(*m, s);
             }
         }
         multiple
@@ -518,6 +549,35 @@ mod tests {
         let image = Tensor::rand([1, 1, 3, 5, 7], (Kind::Float, Device::Cpu));
         let logits = model.forward(&image, false).unwrap();
         assert_eq!(logits.size(), [1, 1, 3, 5, 7]);
+    }
+
+    #[test]
+    fn windows_that_do_not_go_through_are_named_with_the_key() {
+        let problem = |config: &ModelConfig, channels, window| {
+            let (key, problem) = config.problem_with(channels, window).unwrap();
+            format!("{key}: {problem}")
+        };
+        assert_eq!(small().problem_with(1, [4, 6, 12]), None);
+        assert!(
+            problem(&small(), 2, [4, 6, 12]).contains("in_channels: found 1, but the image has 2")
+        );
+        let strides = problem(&small(), 1, [4, 6, 10]);
+        assert!(
+            strides.contains("10 x 6 x 4 voxels, expected a multiple of 6 x 2 x 2"),
+            "{strides}"
+        );
+        let instance = problem(&small(), 1, [2, 2, 6]);
+        assert!(
+            instance.starts_with("model.norm: `instance` makes 0 of a single voxel"),
+            "{instance}"
+        );
+        let group = ModelConfig {
+            norm: Norm::Group,
+            ..small()
+        };
+        assert_eq!(group.problem_with(1, [2, 2, 6]), None);
+        let huge = config(serde_json::json!({"feature_maps": vec![1; 70]}));
+        assert!(problem(&huge, 1, [64, 64, 64]).starts_with("model.strides"));
     }
 
     #[test]

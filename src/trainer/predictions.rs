@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use clap::ValueEnum;
 use serde_json::{Map, Value, json};
-use tempfile::TempDir;
 use zarrs::array::codec::{Crc32cCodec, ZstdCodec};
 use zarrs::array::{Array, ArrayBuilder};
 use zarrs::filesystem::FilesystemStore;
 
 use super::error::TrainError;
 use super::evaluate::Predicted;
+use super::part::{PartFolder, sweep};
 use crate::dataset::{Dataset, group_metadata};
 
 /// What probabilities are stored as.
@@ -32,12 +32,14 @@ pub(super) struct About<'a> {
     pub model: &'a Path,
     pub image: &'a str,
     pub targets: &'a [String],
+    /// Voxels z, y, x, of the middle of each sample that is predicted.
+    pub window: [usize; 3],
     pub stored: Stored,
 }
 
 /// A group that is being written. It gets its name when it is whole.
 pub(super) struct Predictions {
-    part: TempDir,
+    part: PartFolder,
     group: PathBuf,
     array: Array<FilesystemStore>,
     stored: Stored,
@@ -65,11 +67,8 @@ impl Predictions {
                 "predictions lie there already; --force replaces them, --out writes elsewhere";
             return Err(TrainError::config(group.display().to_string(), problem));
         }
-        std::fs::create_dir_all(folder).map_err(TrainError::io("make", folder))?;
-        let part = tempfile::Builder::new()
-            .prefix(".part-")
-            .tempdir_in(folder)
-            .map_err(TrainError::io("write", folder))?;
+        sweep(folder);
+        let part = PartFolder::begin(folder).map_err(TrainError::io("write", folder))?;
         let [_, channels, z, y, x] = shape;
         let sample_values = channels * z * y * x;
         let value_bytes = match about.stored {
@@ -135,13 +134,8 @@ impl Predictions {
             self.values.resize(self.shard_values, 0.0);
             self.store()?;
         }
-        let failed = || TrainError::io("write", &self.group);
-        if self.group.exists() {
-            std::fs::remove_dir_all(&self.group).map_err(failed())?;
-        }
-        let readable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-        std::fs::set_permissions(self.part.path(), readable).map_err(failed())?;
-        std::fs::rename(self.part.keep(), &self.group).map_err(failed())?;
+        let done = self.part.finish(&self.group);
+        done.map_err(TrainError::io("write", &self.group))?;
         Ok(self.group)
     }
 
@@ -171,6 +165,8 @@ fn attributes(about: &About<'_>) -> Map<String, Value> {
     add("network", json!(about.model.display().to_string()));
     add("image", json!(about.image));
     add("channels", json!(about.targets));
+    let [z, y, x] = about.window;
+    add("window_voxels", json!([x, y, z]));
     add("dataset_digest", json!(about.dataset.manifest().digest));
     if about.stored == Stored::Uint8 {
         // As CF conventions have it: xarray makes probabilities of it again.

@@ -40,8 +40,6 @@ pub struct Chart {
     pub y: String,
     /// The curves.
     pub series: Vec<Series>,
-    /// Whether equal ratios of y are equally far apart. What is not above 0 is a gap then.
-    pub log_y: bool,
 }
 
 /// A curve.

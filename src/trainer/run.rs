@@ -9,13 +9,15 @@ use super::checkpoint::{self, Best, Checkpoint, Header};
 use super::config::{Precision, TrainConfig};
 use super::error::TrainError;
 use super::evaluate::{Evaluation, Judge, Network, enough};
-use super::feed::Feed;
+use super::feed::{Fed, Feed};
 use super::folder::Folder;
 use super::history::{History, Line, TrainLine, ValidationLine};
 use super::loss::{Loss, LossValue};
 use super::model::Model;
 use super::optimizer::Optimizer;
-use super::{curves, device, export, record};
+use super::part::write_whole;
+use super::record::Record;
+use super::{curves, device, export};
 use crate::dataset::Dataset;
 use crate::loader::{Arrays, Augmentation, Crop, Loader, Options};
 
@@ -43,7 +45,7 @@ pub struct TrainProgress {
     pub waited_us: AtomicU64,
     /// Time spent training, validation left out, in microseconds.
     pub spent_us: AtomicU64,
-    /// Bits of the last loss that is known, as an f64.
+    /// Bits of the last loss that is known, as an f64; 0 before there is one.
     pub loss_bits: AtomicU64,
 }
 
@@ -54,6 +56,8 @@ pub struct Trained {
     pub steps: u64,
     /// The step it began from in this run.
     pub resumed_from: u64,
+    /// Steps of this run whose batch was left out for having too little in it.
+    pub left_out: u64,
     /// Values that are learnt.
     pub weights: u64,
     /// The step whose weights are the best.
@@ -88,10 +92,15 @@ pub fn train(
     progress.steps_total.store(config.steps, Ordering::Relaxed);
     progress.steps_done.store(first, Ordering::Relaxed);
     let clock = run.steps(options.record, progress)?;
+    if run.optimizer.steps() == 0 {
+        let problem = "nothing was learnt: less than that is in every batch";
+        return Err(TrainError::config("min_nonzero", problem));
+    }
     let (evaluation, best) = run.finish(dataset)?;
     Ok(Trained {
         steps: run.step,
         resumed_from: first,
+        left_out: clock.left_out,
         weights: run.model.size(),
         best_step: best,
         evaluation,
@@ -108,25 +117,17 @@ struct Loaders {
 
 impl Loaders {
     fn open(dataset: &Dataset, config: &TrainConfig) -> Result<Self, TrainError> {
-        let has = |name: &str| dataset.manifest().arrays.contains_key(name);
-        let arrays = Arrays {
-            image: config.image.clone(),
-            targets: config.targets.clone(),
-            masks: config.masks(has),
-        };
+        let arrays = Arrays::with_masks(dataset, &config.image, &config.targets);
         let split_samples = |name: &str| dataset.manifest().splits.get(name).map(|s| s.samples);
         let options = Options {
-            batch_size: config.batch_size,
-            workers: config.workers,
             prefetch: config.prefetch,
             seed: config.seed,
             shuffle: true,
-            rank: 0,
-            world_size: 1,
             // A split that makes no full batch is still learnt from.
             drop_last: split_samples(&config.splits.train) >= Some(config.batch_size as u64),
             crop: config.crop.clone(),
             augmentation: config.augmentation,
+            ..Options::in_order(config.batch_size, config.workers)
         };
         let train = Loader::open(dataset, &config.splits.train, &arrays, options.clone())?;
         let centred = |crop: &Crop| Crop {
@@ -148,24 +149,11 @@ impl Loaders {
             }
         }
         let [_, channels, z, y, x] = train.batch_shape();
-        if channels != config.model.in_channels {
-            let problem = format!(
-                "found {}, but {} has {channels} channel(s)",
-                config.model.in_channels, config.image
-            );
-            return Err(TrainError::config("model.in_channels", problem));
+        if let Some((path, problem)) = config.model.problem_with(channels, [z, y, x]) {
+            return Err(TrainError::config(path, problem));
         }
-        let multiple = config.model.multiple();
-        if [z, y, x]
-            .iter()
-            .zip(multiple)
-            .any(|(n, m)| *n as i64 % m != 0)
-        {
-            let [mz, my, mx] = multiple;
-            let problem = format!(
-                "the window is {x} x {y} x {z} voxels, expected a multiple of {mx} x {my} x {mz}, the product of the strides; `crop` makes windows smaller"
-            );
-            return Err(TrainError::config("model.strides", problem));
+        if let Some((path, problem)) = config.loss.problem_with([z, y, x]) {
+            return Err(TrainError::config(path, problem));
         }
         Ok(Self { train, val })
     }
@@ -190,6 +178,8 @@ struct Clock {
     samples: u64,
     spent: Duration,
     waited: Duration,
+    /// Steps whose batch was left out.
+    left_out: u64,
 }
 
 /// A step whose losses are still on the device.
@@ -254,11 +244,14 @@ impl<'a> Run<'a> {
                 };
                 clock.waited += feed.waited() - waited;
                 self.step += 1;
-                let losses = match enough(self.config.min_nonzero, &fed) {
-                    true if self.step <= record => Some(self.recorded(&fed)?),
-                    true => Some(self.one(&fed)?),
+                let mask = self
+                    .loss
+                    .mask(&fed.image, &fed.targets, fed.masks.as_ref())?;
+                let losses = match enough(self.config.min_nonzero, &fed, &mask)? {
+                    true => Some(self.make(&fed, mask, self.step <= record)?),
                     false => None,
                 };
+                clock.left_out += u64::from(losses.is_none());
                 pending.push(Pending {
                     step: self.step,
                     losses,
@@ -288,22 +281,22 @@ impl<'a> Run<'a> {
         })
     }
 
-    fn one(&mut self, fed: &super::feed::Fed) -> Result<Tensor, TrainError> {
+    /// Makes a step; all that goes in and comes out is saved where it is `recorded`.
+    fn make(&mut self, fed: &Fed, mask: Tensor, recorded: bool) -> Result<Tensor, TrainError> {
+        let mut record = match recorded {
+            true => Some(Record::new(&self.model, fed)?),
+            false => None,
+        };
         let logits = self.model.forward(&fed.image, true)?;
-        let loss = (self.loss).of(&logits, &fed.image, &fed.targets, fed.masks.as_ref())?;
+        let loss = self.loss.of(&logits, &fed.targets, mask)?;
         loss.total.f_backward()?;
+        if let Some(record) = &mut record {
+            record.computed(&logits, &loss, &self.config.targets, &self.model)?;
+        }
         self.optimizer.step(self.model.learnt())?;
-        Ok(together(&loss)?)
-    }
-
-    fn recorded(&mut self, fed: &super::feed::Fed) -> Result<Tensor, TrainError> {
-        let mut record = record::Record::new(&self.model, fed)?;
-        let logits = self.model.forward(&fed.image, true)?;
-        let loss = (self.loss).of(&logits, &fed.image, &fed.targets, fed.masks.as_ref())?;
-        loss.total.f_backward()?;
-        record.computed(&logits, &loss, &self.config.targets, &self.model)?;
-        self.optimizer.step(self.model.learnt())?;
-        record.write(&self.folder.step(self.step)?, &self.model)?;
+        if let Some(record) = record {
+            record.write(&self.folder.step(self.step)?, &self.model)?;
+        }
         Ok(together(&loss)?)
     }
 
@@ -322,6 +315,13 @@ impl<'a> Run<'a> {
             };
             if let Some(total) = total {
                 progress.loss_bits.store(total.to_bits(), Ordering::Relaxed);
+            }
+            if let Some(&loss) = losses.iter().flatten().find(|l| !l.is_finite()) {
+                return Err(TrainError::Diverged {
+                    of: "training",
+                    step: step.step,
+                    loss,
+                });
             }
             let names = self.config.targets.iter().cloned();
             self.history.add(Line::Train(TrainLine {
@@ -351,7 +351,11 @@ impl<'a> Run<'a> {
     fn validate(&mut self) -> Result<(), TrainError> {
         let step = self.step;
         let (evaluation, rows) = self.judge().run(&Network::Ours(&self.model), |_| Ok(()))?;
-        let loss = evaluation.loss.filter(|l| l.is_finite());
+        let loss = evaluation.loss;
+        if let Some(loss) = loss.filter(|l| !l.is_finite()) {
+            let of = "validation";
+            return Err(TrainError::Diverged { of, step, loss });
+        }
         let line = ValidationLine { step, evaluation };
         self.history.add(Line::Validation(line))?;
         for drawn in &rows {
@@ -359,8 +363,8 @@ impl<'a> Run<'a> {
             self.history.picture(step, &name, &drawn.row.picture)?;
         }
         self.history.flush()?;
-        let better = |loss: f64| self.best.is_none_or(|best| loss < best.loss);
-        if let Some(loss) = loss.filter(|l| better(*l)) {
+        let better = |loss: &f64| self.best.is_none_or(|best| *loss < best.loss);
+        if let Some(loss) = loss.filter(better) {
             self.best = Some(Best { step, loss });
             let header = Header::new(self.config, self.digest, step, self.best);
             checkpoint::write(&self.folder.best(), &header, &self.model, None)?;
@@ -372,16 +376,16 @@ impl<'a> Run<'a> {
 
     /// Judges the best weights, and leaves them as a TorchScript module, with a report.
     fn finish(&mut self, dataset: &Dataset) -> Result<(Evaluation, u64), TrainError> {
-        let (model, step) = match self.best {
-            // Nothing was finite, or there was nothing to validate with: the last weights are all there is.
+        let (mut model, step) = match self.best {
+            // Every validation was left out: the last weights are all there is.
             None => (None, self.step),
-            Some(best) => {
+            Some(_) => {
                 let path = self.folder.best();
-                let model = Checkpoint::read(&path)?.model(&path, self.device)?;
-                (Some(model), best.step)
+                let checkpoint = Checkpoint::read(&path)?;
+                let model = checkpoint.model(&path, self.device)?;
+                (Some(model), checkpoint.header.step)
             }
         };
-        let mut model = model;
         if let Some(model) = &mut model {
             model.set_kind(kind(self.config));
         }
@@ -399,7 +403,7 @@ impl<'a> Run<'a> {
         };
         let rows = rows.into_iter().map(|drawn| drawn.row).collect();
         let report = curves::report(&about, &self.history.lines, &evaluation, rows);
-        checkpoint::write_whole(&self.folder.report(), report.html().as_bytes())?;
+        write_whole(&self.folder.report(), report.html().as_bytes())?;
         Ok((evaluation, step))
     }
 }
@@ -410,6 +414,7 @@ impl Clock {
             samples: self.samples - earlier.samples,
             spent: self.spent - earlier.spent,
             waited: self.waited - earlier.waited,
+            left_out: self.left_out - earlier.left_out,
         }
     }
 }

@@ -113,9 +113,17 @@ def test_scores_are_those_that_numpy_computes(dataset, trained, tmp_path):
             assert found["dice"] == pytest.approx(2 * (yes & t).sum() / (yes.sum() + t.sum()), abs=1e-6)
             assert found["iou"] == pytest.approx((yes & t).sum() / (yes | t).sum(), abs=1e-6)
         assert found["average_precision"] == pytest.approx(average_precision(p, t), abs=1e-3)
+        assert len(found["curve"]) > 10
         for point in found["curve"]:
             yes = p >= np.float32(point["threshold"])
-            assert point["recall"] == pytest.approx((yes & t).sum() / t.sum(), abs=1e-4)
+            hits = (yes & t).sum()
+            assert point["recall"] == pytest.approx(hits / t.sum(), abs=1e-4)
+            assert point["dice"] == pytest.approx(2 * hits / (yes.sum() + t.sum()), abs=1e-4)
+            assert point["iou"] == pytest.approx(hits / (yes | t).sum(), abs=1e-4)
+            if yes.any():
+                assert point["precision"] == pytest.approx(hits / yes.sum(), abs=1e-3)
+            else:
+                assert point["precision"] is None
 
 
 def test_predictions_open_beside_the_samples(dataset, trained, tmp_path):
@@ -129,6 +137,63 @@ def test_predictions_open_beside_the_samples(dataset, trained, tmp_path):
     small = xarray.open_zarr(tmp_path / "bytes/val.zarr").probability
     assert zarr.open_group(tmp_path / "bytes/val.zarr", mode="r")["probability"].dtype == np.uint8
     assert float(abs(small - exact).max()) <= 0.5 / 255 + 1e-6
+
+
+def test_predictions_of_several_shards_are_in_the_order_of_the_samples(dataset, tmp_path):
+    class Many(torch.nn.Module):
+        def __init__(self, channels: int):
+            super().__init__()
+            self.channels = channels
+
+        def forward(self, image):
+            channel = torch.arange(self.channels).reshape(1, -1, 1, 1, 1)
+            return image * channel
+
+    image = images(dataset, "train")
+    sample_bytes = image[0].numel() * 4
+    channels = (64 << 20) // sample_bytes // 5 // 2  # Shards of ten samples, whatever the batch.
+    torch.jit.script(Many(channels)).save(str(tmp_path / "many.pt"))
+    run("infer", dataset, "--model", tmp_path / "many.pt", "--out", tmp_path / "p", "--split", "train", "--batch-size", 4)
+    found = zarr.open_group(tmp_path / "p/train.zarr", mode="r")["probability"]
+    assert found.shape == (len(image), channels, *image.shape[2:])
+    shard = found.shards[0]
+    assert 1 < len(image) / shard and len(image) % shard != 0 and shard % 4 != 0
+    assert f"the first 8 of {channels} channels" in (tmp_path / "p/train.html").read_text()
+    for sample in range(len(image)):
+        expected = torch.sigmoid(image[sample] * torch.arange(channels).reshape(-1, 1, 1, 1)).numpy()
+        assert np.abs(found[sample] - expected).max() < 1e-6
+
+
+def test_scores_are_those_of_the_validation(dataset, tmp_path):
+    """Of our weights as they are, of a module with the training's config; in the window that was trained with."""
+    loss = {"crop_pad": [2, 2, 1], "balance": True}
+    changes = {"crop": {"window": [16, 24, 8], "jitter": [8, 4, 0]}, "loss": loss, "batch_size": 3}
+    config = train_config(tmp_path, steps=3, min_nonzero={"image": 0.9}, **changes)
+    run("train", dataset, "--config", config, "--out", tmp_path / "run")
+    lines = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
+    expected = {k: v for k, v in lines[-1].items() if k not in ("kind", "step")}
+    window = ["--window", 16, 24, 8]
+    run("infer", dataset, "--model", tmp_path / "run/best.safetensors", "--out", tmp_path / "ours", *window)
+    assert json.loads((tmp_path / "ours/val.json").read_text()) == expected
+    module = ["--model", tmp_path / "run/model.pt"]
+    run("infer", dataset, *module, "--config", config, "--out", tmp_path / "module", *window)
+    found = json.loads((tmp_path / "module/val.json").read_text())
+    assert found["samples_left_out"] == expected["samples_left_out"] > 0
+    assert found["loss"] == pytest.approx(expected["loss"], rel=1e-5)
+    group = zarr.open_group(tmp_path / "ours/val.zarr", mode="r")
+    assert group["probability"].attrs["window_voxels"] == [16, 24, 8]
+    model = regime.weights_of(tmp_path / "run/best.safetensors")
+    with torch.no_grad():
+        middle = torch.sigmoid(model(images(dataset)[:, :, :, 4:28, 8:24])).numpy()
+    assert np.abs(group["probability"][:] - middle).max() < 1e-5
+    # Without, all of the samples.
+    run("infer", dataset, *module, "--out", tmp_path / "whole")
+    assert predicted(tmp_path / "whole").shape == (9, 2, 8, 32, 32)
+    other = tmp_path / "run/best.safetensors"
+    refused = run("infer", dataset, "--model", other, "--out", tmp_path / "p", "--window", 15, 16, 8, code=1).stderr
+    assert "15 x 16 x 8 voxels, expected a multiple of 2 x 2 x 1" in refused and "--window" in refused
+    twice = run("infer", dataset, "--model", other, "--out", tmp_path / "p", "--targets", "img,img", code=2).stderr
+    assert "found `img` twice" in twice
 
 
 def test_predictions_are_replaced_only_by_force(dataset, trained, tmp_path):

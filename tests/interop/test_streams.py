@@ -31,6 +31,12 @@ def test_a_reader_that_goes_away_is_no_error(vnc):
     assert done.stderr == "" and done.stdout == "{"
 
 
+def test_a_program_without_the_trainer_says_how_to_build_one_with_it():
+    for command in (["train", "out", "--config", "c.json"], ["infer", "--help"]):
+        error = pointshard(*command, code=2).stderr
+        assert "`tch`" in error and "docs/train.md" in error
+
+
 def test_the_schema_is_json_schema(tmp_path):
     schema = json.loads(pointshard("schema").stdout)
     assert schema["type"] == "object" and "window" in schema["required"]

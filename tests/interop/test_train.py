@@ -90,6 +90,8 @@ def test_a_training_in_two_goes_makes_the_losses_of_one(dataset, tmp_path, rule)
 
 
 def test_a_training_that_is_killed_goes_on_as_if_it_were_not(dataset, tmp_path):
+    import events
+
     config = train_config(tmp_path, steps=60, validation_interval=5)
     run("train", dataset, "--config", config, "--out", tmp_path / "whole")
     kills = 0
@@ -104,6 +106,8 @@ def test_a_training_that_is_killed_goes_on_as_if_it_were_not(dataset, tmp_path):
     assert kills >= 2
     run("train", dataset, "--config", config, "--out", tmp_path / "killed")
     assert losses(tmp_path / "killed") == losses(tmp_path / "whole")
+    curves = [events.scalars(tmp_path / name / "events")["loss/train"] for name in ("killed", "whole")]
+    assert curves[0] == curves[1] and [step for step, _ in curves[0]] == list(range(1, 61))
     left = {p.name for p in (tmp_path / "killed").iterdir()}
     assert {n for n in left if not n.startswith(".part-")} == {p.name for p in (tmp_path / "whole").iterdir()}
 
@@ -171,6 +175,81 @@ def test_a_batch_with_too_little_in_it_is_left_out(dataset, tmp_path):
 
     assert len(left_out) == thin("train")
     assert lines[-1]["samples_left_out"] == thin("val") > 0
+
+
+def test_a_batch_of_which_too_little_counts_is_left_out(dataset, tmp_path):
+    """What counts is what the loss counts: under the masks, inside of the pad, where the image is not 0."""
+    from safetensors.numpy import load_file
+
+    pad = [4, 4, 1]
+    steps = {"steps": 12, "validation_interval": 12, "batch_size": 2}
+    loss = {"crop_pad": pad, "mask_on_zeros": True}
+    config = train_config(tmp_path, loss=loss, **steps)
+    run("train", dataset, "--config", config, "--out", tmp_path / "all", "--record", 12)
+    inside = np.zeros((8, 32, 32), bool)
+    inside[1:-1, 4:-4, 4:-4] = True
+    counted = []
+    for step in range(1, 13):
+        made = load_file(tmp_path / f"all/steps/{step}.safetensors")
+        counted.append(((made["masks"] != 0) & (made["image"] != 0) & inside).mean())
+    least = float(np.mean(sorted(counted)[5:7]))
+    config = train_config(tmp_path, name="less.json", loss=loss, min_nonzero={"mask": least}, **steps)
+    done = run("train", dataset, "--config", config, "--out", tmp_path / "less")
+    lines = [line for line in metrics(tmp_path / "less") if line["kind"] == "train"]
+    expected = [fraction < least for fraction in counted]
+    assert [line["loss"] is None for line in lines] == expected and 0 < sum(expected) < 12
+    assert f"{sum(expected)} of these steps were left out" in done.stderr
+
+
+def test_a_training_that_learns_nothing_is_an_error(dataset, tmp_path):
+    config = train_config(tmp_path, min_nonzero={"mask": 1.0}, loss={"crop_pad": [1, 0, 0]})
+    message = run("train", dataset, "--config", config, "--out", tmp_path / "run", code=2).stderr
+    assert "`min_nonzero`: nothing was learnt" in message and "train.json" in message
+
+
+def test_a_training_that_diverges_says_so_every_time(dataset, tmp_path):
+    config = train_config(tmp_path, optimizer={"lr": 1e30})
+    for _ in range(2):
+        message = run("train", dataset, "--config", config, "--out", tmp_path / "run", code=1).stderr
+        assert re.search("the (training|validation) loss is (NaN|inf|-inf) at step [1-6]: .*`optimizer.lr`", message)
+    # Nothing is there to go on from, so that another training may begin.
+    (tmp_path / "run/.part-dead").write_text("half")
+    config = train_config(tmp_path, name="lower.json", precision="bfloat16")
+    run("train", dataset, "--config", config, "--out", tmp_path / "run")
+    assert [line["step"] for line in metrics(tmp_path / "run")] == [1, 2, 3, 3, 4, 5, 6, 6]
+    assert all(line["loss"] > 0 for line in metrics(tmp_path / "run"))
+    assert not list((tmp_path / "run").glob(".part-*"))
+
+
+def test_a_summed_loss_does_not_depend_on_how_samples_are_batched(dataset, tmp_path):
+    found = {}
+    for batch_size in (3, 4):
+        config = train_config(tmp_path, loss={"reduction": "sum"}, batch_size=batch_size, steps=1, optimizer={"lr": 1e-30})
+        run("train", dataset, "--config", config, "--out", tmp_path / f"run{batch_size}")
+        (line,) = [line for line in metrics(tmp_path / f"run{batch_size}") if line["kind"] == "validation"]
+        assert line["samples"] == 9
+        found[batch_size] = [channel["loss"] / batch_size for channel in line["channels"].values()]
+    # A sum is in units of a batch.
+    assert np.allclose(found[3], found[4], rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "changes, words",
+    [
+        ({"targets": [TARGETS[0]] * 2}, "`targets`: found `target_label0` twice"),
+        ({"loss": {"crop_pad": [16, 0, 0]}}, "`loss.crop_pad`: found [16, 0, 0], expected less than half"),
+        ({"model": {**MODEL, "feature_maps": [4, 8, 8]}}, "`model.strides`: the window is 32 x 32 x 8 voxels"),
+        ({"crop": {"window": [2, 2, 1]}, "loss": {}}, "`model.norm`: `instance` makes 0 of a single voxel"),
+        ({"targets": ["nowhere", TARGETS[0]]}, "no array `nowhere`"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused_with_the_key(dataset, tmp_path, changes, words):
+    if "feature_maps" in changes.get("model", {}):
+        changes["model"]["strides"] = [[2, 2, 1], [5, 1, 1]]
+    config = train_config(tmp_path, **changes)
+    message = run("train", dataset, "--config", config, "--out", tmp_path / "run", code=2).stderr
+    assert words in message
+    assert "train.json" in message or "nowhere" in message
 
 
 def test_the_constant_loss_is_that_of_the_share_of_ones(dataset, tmp_path):

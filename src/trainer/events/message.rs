@@ -16,6 +16,8 @@ pub(super) struct Event {
     pub file_version: Option<String>,
     #[prost(message, optional, tag = "5")]
     pub summary: Option<Summary>,
+    #[prost(message, optional, tag = "7")]
+    pub session_log: Option<SessionLog>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -48,6 +50,17 @@ pub(super) struct Image {
     pub encoded: Vec<u8>,
 }
 
+/// Says that a program began.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct SessionLog {
+    #[prost(int32, tag = "1")]
+    pub status: i32,
+}
+
+impl SessionLog {
+    const START: i32 = 1;
+}
+
 impl Event {
     /// What every file begins with.
     pub fn opening() -> Self {
@@ -57,16 +70,31 @@ impl Event {
         }
     }
 
+    /// A program begins with `step`: TensorBoard forgets what earlier files of the folder say of it and of later ones.
+    pub fn start(step: u64) -> Self {
+        Self {
+            step: as_int64(step),
+            session_log: Some(SessionLog {
+                status: SessionLog::START,
+            }),
+            ..Self::default()
+        }
+    }
+
     /// A value of a step.
     pub fn of(step: u64, value: Value) -> Self {
         Self {
-            step: i64::try_from(step).unwrap_or(i64::MAX),
+            step: as_int64(step),
             summary: Some(Summary {
                 values: vec![value],
             }),
             ..Self::default()
         }
     }
+}
+
+fn as_int64(step: u64) -> i64 {
+    i64::try_from(step).unwrap_or(i64::MAX)
 }
 
 impl Value {
@@ -123,6 +151,17 @@ mod tests {
             b"\x18\0\0\0\0\0\0\0\xa3\x7f\x4b\x22\
               \x09\0\0\x10\x40\xfc\x54\xd9\x41\x1a\x0dbrain.Event:2\
               \x33\x8d\x2f\xe9"
+        );
+    }
+
+    #[test]
+    fn a_start_is_the_bytes_that_tensorboard_writes() {
+        assert_eq!(
+            framed(Event::start(1001)),
+            b"\x10\0\0\0\0\0\0\0\x95\xfb\xfe\x18\
+              \x09\0\0\x10\x40\xfc\x54\xd9\x41\x10\xe9\x07\
+              \x3a\x02\x08\x01\
+              \x90\x32\xb9\x84"
         );
     }
 

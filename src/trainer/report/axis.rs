@@ -1,6 +1,6 @@
 //! Axes: where they begin and end, and which round numbers are marked on them.
 //!
-//! The values of a chart come in; ends, ticks and their labels go out, for axes of equal steps and of equal ratios.
+//! The values of a chart come in; ends, ticks and their labels go out.
 
 use std::ops::Range;
 
@@ -14,32 +14,24 @@ pub(super) struct Axis {
     low: f64,
     high: f64,
     ticks: Vec<f64>,
-    is_log: bool,
 }
 
 /// Values further out are not drawn: an axis to them would show nothing else.
 const FAR: f64 = 1e100;
-/// Smaller values have no place on a logarithmic axis.
-const NEAR: f64 = 1.0 / FAR;
 
-/// Whether a value can be drawn on an axis of equal steps.
+/// Whether a value can be drawn on an axis.
 pub(super) fn is_drawable(value: f64) -> bool {
     value.abs() < FAR
 }
 
-/// Whether a value can be drawn on an axis of equal ratios.
-pub(super) fn has_place_on_logarithmic(value: f64) -> bool {
-    is_drawable(value) && value > NEAR
-}
-
 impl Axis {
-    /// Of equal steps, from the smallest value to the largest.
+    /// From the smallest value to the largest.
     pub fn tight(values: impl Iterator<Item = f64>) -> Option<Self> {
         let (low, high) = widened(ends(values)?);
-        Some(Self::linear(low, high, step(low, high)))
+        Some(Self::new(low, high, step(low, high)))
     }
 
-    /// Of equal steps, to the next tick on either side. 0 is on it if values come close.
+    /// To the next tick on either side. 0 is on it if values come close.
     pub fn roomy(values: impl Iterator<Item = f64>) -> Option<Self> {
         let (low, high) = ends(values)?;
         let low = if 0.0 < low && low < high / 2.0 {
@@ -50,59 +42,22 @@ impl Axis {
         let (low, high) = widened((low, high));
         let step = step(low, high);
         let (low, high) = ((low / step).floor() * step, (high / step).ceil() * step);
-        Some(Self::linear(low, high, step))
+        Some(Self::new(low, high, step))
     }
 
-    /// Of equal ratios, to the next tick on either side; of values above 0.
-    pub fn logarithmic(values: impl Iterator<Item = f64>) -> Option<Self> {
-        let (low, high) = ends(values.filter(|value| has_place_on_logarithmic(*value)))?;
-        let from = low.log10().floor() as i32 - 1;
-        let to = high.log10().ceil() as i32 + 1;
-        let decades = to - from;
-        let ticks: Vec<_> = match decades {
-            // So that there are some between two decades.
-            ..6 => (from..=to)
-                .flat_map(|e| [1.0, 2.0, 5.0].map(|m| m * 10f64.powi(e)))
-                .collect(),
-            _ => (from..=to)
-                .step_by((decades as usize).div_ceil(8))
-                .map(|e| 10f64.powi(e))
-                .collect(),
-        };
-        let first = ticks.iter().rposition(|tick| *tick <= low).unwrap_or(0);
-        let last = ticks.iter().position(|tick| *tick >= high);
-        let mut last = last.unwrap_or(ticks.len() - 1);
-        if last == first {
-            last = (first + 1).min(ticks.len() - 1);
-        }
-        Some(Self {
-            low: ticks[first],
-            high: ticks[last],
-            ticks: ticks[first..=last].to_vec(),
-            is_log: true,
-        })
-    }
-
-    fn linear(low: f64, high: f64, step: f64) -> Self {
+    fn new(low: f64, high: f64, step: f64) -> Self {
         let first = (low / step).ceil();
         let count = ((high / step).floor() - first).clamp(0.0, 20.0) as usize;
         Self {
             low,
             high,
             ticks: (0..=count).map(|i| (first + i as f64) * step).collect(),
-            is_log: false,
         }
-    }
-
-    /// Where a value is: equal parts of an axis are equal differences of this.
-    fn place(&self, value: f64) -> f64 {
-        if self.is_log { value.log10() } else { value }
     }
 
     /// Of the way from one end to the other, how much a value has behind it.
     pub fn share(&self, value: f64) -> f64 {
-        let low = self.place(self.low);
-        (self.place(value) - low) / (self.place(self.high) - low)
+        (value - self.low) / (self.high - self.low)
     }
 
     /// What is written at each tick.
@@ -110,14 +65,11 @@ impl Axis {
         self.ticks.iter().map(|tick| self.label(*tick)).collect()
     }
 
-    /// All ticks of an axis of equal steps are written with equal decimals.
+    /// All ticks of an axis are written with equal decimals.
     fn label(&self, tick: f64) -> String {
         let largest = self.low.abs().max(self.high.abs());
         let steps = self.ticks.windows(2).map(|pair| pair[1] - pair[0]);
-        let step = match self.is_log {
-            true => tick.abs(),
-            false => steps.fold(largest, f64::min),
-        };
+        let step = steps.fold(largest, f64::min);
         let in_units = |unit: f64, name: &str| {
             let written = format!("{:.3}", tick / unit);
             let written = written.trim_end_matches('0').trim_end_matches('.');
@@ -215,17 +167,8 @@ mod tests {
     }
 
     #[test]
-    fn ratios_get_ticks_within_a_decade() {
-        let axis = Axis::logarithmic([0.2, 0.9].into_iter()).unwrap();
-        assert_eq!(axis.labels(), ["0.2", "0.5", "1"]);
-        let axis = Axis::logarithmic([1e-9, 1.0].into_iter()).unwrap();
-        assert_eq!(axis.labels()[0], "1e-10");
-    }
-
-    #[test]
     fn nothing_to_draw_has_no_axis() {
         assert_eq!(Axis::roomy([f64::NAN, f64::INFINITY].into_iter()), None);
-        assert_eq!(Axis::logarithmic([0.0, -1.0].into_iter()), None);
     }
 
     proptest! {
@@ -239,11 +182,6 @@ mod tests {
                 for value in drawable() {
                     prop_assert!(value >= axis.low - slack && value <= axis.high + slack);
                 }
-                axis.labels();
-            }
-            if let Some(axis) = Axis::logarithmic(drawable()) {
-                prop_assert!(0.0 < axis.low && axis.low < axis.high);
-                prop_assert!(axis.ticks.len() <= 30);
                 axis.labels();
             }
         }

@@ -4,7 +4,7 @@
 //! its lowest and highest points, for the noise behind it, so that spikes stay visible and pages stay small.
 
 use super::Series;
-use super::axis::{Axis, has_place_on_logarithmic, is_drawable};
+use super::axis::{Axis, is_drawable};
 
 /// Points (x, y) without a gap between them.
 pub(super) type Stretch = Vec<(f64, f64)>;
@@ -23,12 +23,8 @@ const MEAN_COLUMNS: f64 = 100.0;
 
 impl Curve {
     /// What of a series can be drawn.
-    pub fn new(series: &Series, log_y: bool) -> Self {
-        let has_height = match log_y {
-            true => has_place_on_logarithmic,
-            false => is_drawable,
-        };
-        let is_gap = |(x, y): &(f64, f64)| !is_drawable(*x) || !has_height(*y);
+    pub fn new(series: &Series) -> Self {
+        let is_gap = |(x, y): &(f64, f64)| !is_drawable(*x) || !is_drawable(*y);
         let stretches = series.points.split(is_gap);
         let stretches = stretches.filter(|stretch| !stretch.is_empty());
         Self {
@@ -105,7 +101,7 @@ mod tests {
             name: String::new(),
             points: points.into_iter().collect(),
         };
-        let curve = Curve::new(&series, false);
+        let curve = Curve::new(&series);
         let across = Axis::tight(curve.points().map(|point| point.0)).unwrap();
         (curve, across)
     }
@@ -117,16 +113,6 @@ mod tests {
         let lengths: Vec<_> = curve.line(&across).iter().map(Vec::len).collect();
         assert_eq!(lengths, [2, 1, 1]);
         assert!(curve.noise(&across).is_empty());
-    }
-
-    #[test]
-    fn what_has_no_logarithm_is_a_gap() {
-        let series = Series {
-            name: String::new(),
-            points: vec![(0.0, 0.1), (1.0, 0.0), (2.0, -1.0), (3.0, 10.0)],
-        };
-        let points: Vec<_> = Curve::new(&series, true).points().copied().collect();
-        assert_eq!(points, [(0.0, 0.1), (3.0, 10.0)]);
     }
 
     #[test]

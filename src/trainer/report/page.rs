@@ -52,7 +52,7 @@ fn chart_figure(chart: &Chart) -> Markup {
             figcaption {
                 h2 { (chart.title) }
                 @if !chart.y.is_empty() {
-                    p { (chart.y) @if chart.log_y { " (logarithmic)" } }
+                    p { (chart.y) }
                 }
             }
             @match chart::svg(chart) {

@@ -14,7 +14,6 @@ fn report() -> Report {
                 name: "train <i>".into(),
                 points: vec![(0.0, 0.75), (100.0, 0.1234), (200.0, 0.25)],
             }],
-            log_y: false,
         }],
         tables: vec![Table {
             title: "Scores".into(),
