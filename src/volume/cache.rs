@@ -9,7 +9,8 @@
 mod ahead;
 mod uses;
 
-use std::collections::{HashMap, HashSet};
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 use super::{Encoded, Volume, VolumeError};
@@ -200,24 +201,32 @@ impl<'a> BlockCache<'a> {
     }
 
     /// Makes room for `bytes` more, as far as blocks that nobody is reading allow.
+    ///
+    /// To find a victim, every block is looked at, while all threads wait. So what is found serves for the next
+    /// blocks, too: up to a sixteenth of the budget is freed beyond what is needed now.
     fn make_room(&self, state: &mut State, bytes: u64) {
-        while state.held_bytes + bytes > self.budget_bytes {
-            let victim = state
-                .entries
-                .iter()
-                .filter(|(_, e)| match &e.slot {
-                    Slot::Ready(block) => e.bytes > 0 && Arc::strong_count(block) == 1,
-                    _ => false,
-                })
-                .max_by_key(|(key, e)| {
-                    let released = state.released.get(key).copied().unwrap_or(0);
-                    let next = self.uses.next_unit(**key, released, state.latest_unit);
-                    (next, std::cmp::Reverse(e.touched))
-                })
-                .map(|(key, _)| *key);
-            let Some(victim) = victim else { return };
-            state.remove(victim);
-            state.evicted.insert(victim);
+        let needed = (state.held_bytes + bytes).saturating_sub(self.budget_bytes);
+        if needed == 0 {
+            return;
+        }
+        let idle = state.entries.iter().filter(|(_, e)| match &e.slot {
+            Slot::Ready(block) => e.bytes > 0 && Arc::strong_count(block) == 1,
+            _ => false,
+        });
+        let farthest_first = idle.map(|(key, e)| {
+            let released = state.released.get(key).copied().unwrap_or(0);
+            let next = self.uses.next_unit(*key, released, state.latest_unit);
+            (next, Reverse(e.touched), *key, e.bytes)
+        });
+        let mut victims: BinaryHeap<_> = farthest_first.collect();
+        let mut freed = 0;
+        while let Some((_, _, key, bytes)) = victims.pop() {
+            if freed >= needed && freed + bytes > needed + self.budget_bytes / 16 {
+                return;
+            }
+            state.remove(key);
+            state.evicted.insert(key);
+            freed += bytes;
         }
     }
 

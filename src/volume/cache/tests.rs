@@ -156,6 +156,36 @@ fn the_block_with_the_farthest_next_use_goes_first() {
 }
 
 #[test]
+fn many_blocks_are_dropped_at_once_those_with_the_farthest_next_use() {
+    // 64 blocks fit. The higher a block's number, the farther its next use.
+    let blocks: Vec<_> = (1..100).filter(|b| b % 10 != 0 && *b != 13).collect();
+    let uses = blocks
+        .iter()
+        .flat_map(|b| [(key(*b), 0), (key(*b), *b as u32)]);
+    with_cache(uses.collect(), 64 * 8, |cache| {
+        let held = || {
+            let state = cache.lock();
+            let mut held: Vec<_> = state.entries.keys().map(|k| k.block).collect();
+            held.sort();
+            held
+        };
+        for block in &blocks[..64] {
+            get(cache, *block).unwrap();
+            cache.release(key(*block));
+        }
+        assert_eq!(held(), blocks[..64]);
+        // One has to go, and a sixteenth of the budget goes with it.
+        get(cache, blocks[64]).unwrap();
+        assert_eq!(held(), [&blocks[..59], &blocks[64..65]].concat());
+        for block in &blocks[65..69] {
+            get(cache, *block).unwrap();
+        }
+        assert_eq!(held(), [&blocks[..59], &blocks[64..69]].concat());
+        assert_eq!(cache.stats().peak_bytes, 64 * 8);
+    });
+}
+
+#[test]
 fn a_block_that_is_being_read_is_never_dropped() {
     with_cache(vec![(key(1), 0), (key(2), 0)], 8, |cache| {
         let Lookup::Claimed(claim) = cache.lookup(key(1)) else {
