@@ -262,7 +262,9 @@ impl Claim<'_, '_> {
                     if let Some(entry) = state.entries.get_mut(&self.key) {
                         entry.bytes = bytes;
                     }
-                    state.spare.pop().unwrap_or_default()
+                    let buffer = state.take_spare(bytes);
+                    state.drop_spare_over(cache.budget_bytes);
+                    buffer
                 };
                 volume.decode(index, encoded, &mut values)?;
                 match FillValue::of_all(volume.meta().data_type.size_bytes(), &values) {
@@ -326,8 +328,24 @@ impl State {
     }
 
     fn keep_spare(&mut self, buffer: Vec<u8>) {
-        if self.spare.len() < SPARE_BUFFERS {
-            self.spare.push(buffer);
+        if self.spare.len() == SPARE_BUFFERS {
+            self.spare.remove(0);
+        }
+        self.spare.push(buffer);
+    }
+
+    /// A buffer for a block of `bytes`: not a far larger one, whose memory nobody would count.
+    fn take_spare(&mut self, bytes: u64) -> Vec<u8> {
+        let fits = |b: &Vec<u8>| (bytes..=2 * bytes).contains(&(b.capacity() as u64));
+        let fitting = self.spare.iter().rposition(fits);
+        fitting.map_or_else(Vec::new, |i| self.spare.remove(i))
+    }
+
+    /// Gives memory of spare buffers back until all that is held is within the budget.
+    fn drop_spare_over(&mut self, budget_bytes: u64) {
+        let bytes_of = |spare: &[Vec<u8>]| spare.iter().map(|b| b.capacity() as u64).sum::<u64>();
+        while !self.spare.is_empty() && self.held_bytes + bytes_of(&self.spare) > budget_bytes {
+            self.spare.remove(0);
         }
     }
 }

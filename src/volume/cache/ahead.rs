@@ -132,6 +132,7 @@ impl Drop for Fetching<'_, '_> {
                 state.held_bytes += bytes;
             }
         }
+        state.drop_spare_over(self.cache.budget_bytes);
         drop(state);
         self.cache.loaded.notify_all();
     }

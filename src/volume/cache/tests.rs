@@ -348,3 +348,31 @@ fn a_block_of_one_value_takes_no_memory() {
         assert_empty(cache);
     });
 }
+
+#[test]
+fn spare_buffers_and_blocks_are_within_the_budget_together() {
+    with_cache((1..8).map(|b| (key(b), 0)).collect(), 24, |cache| {
+        let held = || {
+            let state = cache.lock();
+            let spare = state.spare.iter().map(|b| b.capacity() as u64);
+            (state.held_bytes, spare.sum())
+        };
+        for block in [1, 2, 3] {
+            get(cache, block).unwrap();
+        }
+        (1..=3).for_each(|block| cache.release(key(block)));
+        assert_eq!(held(), (0, 24));
+        get(cache, 4).unwrap();
+        assert_eq!(held(), (8, 16), "a buffer is used again");
+        cache.announce(key(5));
+        cache.fetch_announced(&[key(5)]);
+        assert_eq!(held(), (16, 8));
+        get(cache, 5).unwrap();
+        get(cache, 6).unwrap();
+        assert_eq!(held(), (24, 0));
+        let mut state = cache.lock();
+        state.keep_spare(Vec::with_capacity(1000));
+        assert_eq!(state.take_spare(8).capacity(), 0, "far too large");
+        assert!(state.take_spare(900).capacity() >= 1000);
+    });
+}
