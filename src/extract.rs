@@ -21,8 +21,9 @@ mod survey;
 mod unit;
 mod window;
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, mpsc};
+use std::thread::Builder;
 
 use rayon::prelude::*;
 
@@ -141,6 +142,11 @@ pub enum ExtractError {
         /// Number of threads.
         threads: usize,
     },
+    /// The system gave no thread.
+    #[error(
+        "the system refuses another thread: allow more processes (`ulimit -u`), or use fewer --threads"
+    )]
+    Thread(#[source] std::io::Error),
     /// The output could not be written.
     #[error(transparent)]
     Dataset(#[from] DatasetError),
@@ -168,8 +174,8 @@ struct Shared<'a> {
     /// The shards of this run, in the order in which work on them begins.
     todo: &'a [ShardId],
     progress: &'a Progress,
-    /// Set when a thread failed: the others stop at the next window.
-    stop: AtomicBool,
+    /// The first failure of a thread: the others stop at the next window.
+    failure: OnceLock<ExtractError>,
 }
 
 /// Memory of the program itself, buffers of the standard library and of the file system included.
@@ -225,11 +231,14 @@ pub fn run(
         output,
         todo: &todo,
         progress,
-        stop: AtomicBool::new(false),
+        failure: OnceLock::new(),
     };
-    report.written_bytes = cut_and_publish(&shared, budget_bytes)?;
+    report.written_bytes = cut_and_publish(&shared, budget_bytes);
     report.cache = shared.cutter.cache.stats();
-    Ok(report)
+    match shared.failure.into_inner() {
+        None => Ok(report),
+        Some(e) => Err(e),
+    }
 }
 
 /// Threads that do nothing but wait for the disk, and shards that may wait for them.
@@ -237,7 +246,7 @@ const PUBLISHERS: usize = 2;
 
 /// Makes the shards of the run: bytes written. The threads of the pool cut, others flush and rename, so that
 /// no computing waits for the disk.
-fn cut_and_publish(shared: &Shared<'_>, budget_bytes: u64) -> Result<u64, ExtractError> {
+fn cut_and_publish(shared: &Shared<'_>, budget_bytes: u64) -> u64 {
     let (sender, receiver) = mpsc::sync_channel(PUBLISHERS);
     let receiver = Mutex::new(receiver);
     let publish = || publish_all(shared, &receiver);
@@ -245,60 +254,52 @@ fn cut_and_publish(shared: &Shared<'_>, budget_bytes: u64) -> Result<u64, Extrac
     let queue = &queue;
     // The sender goes into the scope, so that the publishers come to an end however the cutting does.
     std::thread::scope(move |scope| {
-        let publishers: Vec<_> = (0..PUBLISHERS).map(|_| scope.spawn(publish)).collect();
+        let publishers = (0..PUBLISHERS).filter_map(|_| {
+            let publisher = Builder::new().spawn_scoped(scope, publish);
+            shared.note_failure(publisher.map_err(ExtractError::Thread))
+        });
+        let publishers: Vec<_> = publishers.collect();
         let far = shared.cutter.sources.volumes.iter().any(|v| v.is_far());
         let ahead = match far {
             true => {
                 let block_bytes = largest_block_bytes(shared.cutter.sources);
-                ReadAhead::start(
-                    scope,
-                    &shared.cutter.cache,
-                    queue,
-                    block_bytes,
-                    budget_bytes / 4,
-                )
+                ReadAhead::start(queue, block_bytes, budget_bytes / 4, || {
+                    let fetch = move || queue.work(&shared.cutter.cache);
+                    Builder::new().spawn_scoped(scope, fetch).map(drop)
+                })
             }
             false => ReadAhead::near(),
         };
         // A bridge hands units out one by one, in order, to whichever thread is free.
-        let cuts = shared
-            .todo
-            .iter()
-            .enumerate()
+        let units = shared.todo.iter().enumerate();
+        units
+            .take_while(|_| !shared.has_failed())
             .par_bridge()
-            .map_init(unit::Scratch::new, |scratch, (number, id)| {
+            .for_each_init(unit::Scratch::new, |scratch, (number, id)| {
                 let cut = unit::cut_shard(shared, &ahead, number, *id, scratch.as_mut());
-                if let Some(cut) = shared.stop_if_failed(cut)? {
+                if let Some(Some(cut)) = shared.note_failure(cut) {
                     let _ = sender.send(cut);
                 }
-                Ok(())
-            })
-            .collect::<Result<(), ExtractError>>();
+            });
         drop((sender, ahead));
-        let published = publishers
+        publishers
             .into_iter()
             .map(|p| {
                 p.join()
                     .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
             })
-            .sum();
-        cuts.and(published)
+            .sum()
     })
 }
 
-/// Publishes what is cut until no more comes. After a failure it goes on to receive, so that no one waits to
-/// send, but publishes nothing.
-fn publish_all(
-    shared: &Shared<'_>,
-    receiver: &Mutex<mpsc::Receiver<unit::Cut<'_>>>,
-) -> Result<u64, ExtractError> {
+/// Publishes what is cut until no more comes: bytes written. After a failure it goes on to receive, so that no one
+/// waits to send, but publishes nothing.
+fn publish_all(shared: &Shared<'_>, receiver: &Mutex<mpsc::Receiver<unit::Cut<'_>>>) -> u64 {
     let next = || receiver.lock().ok().and_then(|r| r.recv().ok());
-    let mut published = Ok(0);
+    let mut published = 0;
     while let Some(cut) = next() {
-        if let Ok(bytes) = published {
-            published = shared
-                .stop_if_failed(cut.publish(shared))
-                .map(|more| bytes + more);
+        if !shared.has_failed() {
+            published += shared.note_failure(cut.publish(shared)).unwrap_or(0);
         }
     }
     published
@@ -331,11 +332,17 @@ fn cache_budget(plan: &Plan, sources: &Sources, memory_bytes: u64) -> Result<u64
 }
 
 impl Shared<'_> {
-    /// Tells the other threads to stop where `result` is an error.
-    fn stop_if_failed<T>(&self, result: Result<T, ExtractError>) -> Result<T, ExtractError> {
-        if result.is_err() {
-            self.stop.store(true, Ordering::Relaxed);
-        }
-        result
+    /// Whether a thread failed, so that the others stop.
+    fn has_failed(&self) -> bool {
+        self.failure.get().is_some()
+    }
+
+    /// Tells the other threads to stop where `result` is an error. The first is the one that is told: later ones may
+    /// follow from it.
+    fn note_failure<T>(&self, result: Result<T, ExtractError>) -> Option<T> {
+        result.map_err(|e| self.failure.set(e)).ok()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,6 @@
 use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard};
-use std::thread::Scope;
 
 use crate::storage::Network;
 use crate::volume::{BlockCache, BlockKey};
@@ -70,7 +69,7 @@ impl Queue {
     }
 
     /// Fetches until the queue is closed.
-    fn work(&self, cache: &BlockCache<'_>) {
+    pub(super) fn work(&self, cache: &BlockCache<'_>) {
         while let Some(work) = self.next() {
             let run = match work {
                 Work::Run(run) => run,
@@ -121,28 +120,32 @@ impl<'scope> ReadAhead<'scope> {
         }
     }
 
-    /// Starts the fetching threads. They end when this is dropped.
+    /// For sources far away. Starts the fetching threads, each by calling `spawn`, whose thread does
+    /// [`Queue::work`]; they end when this is dropped. Where the system gives fewer threads than there may be requests,
+    /// these do; where it gives none, nothing is fetched ahead.
     ///
     /// `spare_bytes` is what stored blocks may take that are fetched but not yet needed, all threads together.
     pub(super) fn start(
-        scope: &'scope Scope<'scope, '_>,
-        cache: &'scope BlockCache<'_>,
         queue: &'scope Queue,
         block_bytes: u64,
         spare_bytes: u64,
+        spawn: impl Fn() -> std::io::Result<()>,
     ) -> Self {
         let requests = Network::chosen().requests;
-        for _ in 0..requests {
-            scope.spawn(|| queue.work(cache));
-        }
         let threads = rayon::current_num_threads() as u64;
         let depth = spare_bytes / (threads * block_bytes.max(1));
         // Twice what can be in flight, so that no request waits for a thread that computes.
         let enough = (2 * requests as u64).div_ceil(threads);
-        Self {
+        // Made first, so that the threads that are started come to an end whatever happens to the others.
+        let ahead = Self {
             queue: Some(queue),
             depth: depth.clamp(1, enough) as usize,
             next_unit: AtomicUsize::new(0),
+        };
+        let started = (0..requests).take_while(|_| spawn().is_ok()).count();
+        match started {
+            0 => Self::near(),
+            _ => ahead,
         }
     }
 
@@ -245,6 +248,28 @@ mod tests {
             _: &mut Vec<u8>,
         ) -> Result<(), VolumeError> {
             Ok(())
+        }
+    }
+
+    #[test]
+    fn fewer_threads_than_asked_for_fetch_and_come_to_an_end() {
+        let refuse = || Err(std::io::ErrorKind::WouldBlock.into());
+        for given in [0, 1, 3] {
+            let queue = Queue::default();
+            let (queue, started) = (&queue, &AtomicUsize::new(0));
+            let cache = &BlockCache::new(&[], BlockUses::default(), 1 << 20);
+            std::thread::scope(|scope| {
+                let ahead = ReadAhead::start(queue, 8, 1 << 20, || {
+                    if started.fetch_add(1, Ordering::Relaxed) == given {
+                        return refuse();
+                    }
+                    scope.spawn(|| queue.work(cache));
+                    Ok(())
+                });
+                assert_eq!(ahead.queue.is_some(), given > 0);
+                // The scope ends when they do.
+            });
+            assert_eq!(started.load(Ordering::Relaxed), given + 1, "asked again");
         }
     }
 

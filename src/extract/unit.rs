@@ -61,6 +61,9 @@ pub(super) fn cut_shard<'a>(
     id: ShardId,
     scratch: Result<&mut Scratch, &mut DatasetError>,
 ) -> Result<Option<Cut<'a>>, ExtractError> {
+    if shared.has_failed() {
+        return Ok(None);
+    }
     let scratch = scratch.map_err(|e| DatasetError::Zarr {
         object: "the encoder".into(),
         problem: e.to_string(),
@@ -80,8 +83,7 @@ pub(super) fn cut_shard<'a>(
     let value_bytes = array.data_type.size_bytes();
     let objects = &cutter.plan.splits[id.split].objects[id.array];
     for (i, sample) in samples.iter().enumerate() {
-        if shared.stop.load(Ordering::Relaxed) {
-            // The other thread's error is the one that is told.
+        if shared.has_failed() {
             return Ok(None);
         }
         if !announced.is_complete() {
