@@ -214,23 +214,29 @@ impl Cutter<'_> {
                 if !found.other_values {
                     meta.fill_value.fill(from.value_bytes, &mut voxels);
                 }
-                if !resampled.is_supported() {
-                    // Not what an earlier window left there: it may be no value of this array.
-                    meta.fill_value.fill(from.value_bytes, &mut made);
-                }
                 resampled.apply(out.channels, &voxels, &mut made);
-                match self.sources.convert(wanted.array, source) {
-                    None => buffer.copy_from_slice(&made),
-                    Some(convert) => convert
-                        .row(&made, buffer, wanted.object)
-                        .map_err(CutError::Value)?,
-                }
                 let support = resampled.support();
                 let origin = out.covers.start;
                 let support = VoxelBox {
                     start: std::array::from_fn(|d| origin[d] + support.start[d]),
                     end: std::array::from_fn(|d| origin[d] + support.end[d]),
                 };
+                if !resampled.is_supported() {
+                    // What is not made becomes the fill value below. Until then it is a value that was made: what
+                    // an earlier window left there, or the layer's own fill value, may not fit the array's type.
+                    let unconverted = Region {
+                        value_bytes: from.value_bytes,
+                        ..*out
+                    };
+                    let some = unconverted.value(&made, support.start).unwrap_or_default();
+                    fill_around(some, &support, &mut made, &unconverted);
+                }
+                match self.sources.convert(wanted.array, source) {
+                    None => buffer.copy_from_slice(&made),
+                    Some(convert) => convert
+                        .row(&made, buffer, wanted.object)
+                        .map_err(CutError::Value)?,
+                }
                 fill_around(fill_value, &support, buffer, out);
                 Ok(true)
             });

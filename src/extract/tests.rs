@@ -58,3 +58,47 @@ fn when_a_shard_cannot_be_published_no_more_are_begun_and_the_first_failure_is_t
     });
     assert_eq!(begun.count(), 0);
 }
+
+#[test]
+fn a_layers_own_fill_value_need_not_fit_where_the_config_has_another() {
+    let dir = tempfile::tempdir().unwrap();
+    let image = dir.path().join("half");
+    fs::create_dir(&image).unwrap();
+    // Half of the demo's volume, at half its resolution: windows leave it.
+    let shape = [97, 186, 58];
+    let array = json!({
+        "zarr_format": 2, "shape": shape, "chunks": shape, "dtype": "<i2", "fill_value": -1, "order": "C",
+        "compressor": null, "filters": null,
+    });
+    fs::write(image.join(".zarray"), array.to_string()).unwrap();
+    let voxels = shape.iter().product();
+    fs::write(image.join("0.0.0"), [5, 0].repeat(voxels)).unwrap();
+    let Job { plan, sources, .. } = job(dir.path(), |config| {
+        let rows = dir.path().join("collection.json");
+        let text = fs::read_to_string(&rows).unwrap();
+        let moved = text.replace("precomputed://file://./img", "zarr2://file://./half");
+        assert_ne!(moved, text);
+        fs::write(&rows, moved).unwrap();
+        let half = [16, 16, 40];
+        config["layers"] =
+            json!({"img": {"resolution": half, "voxel_offset": [600, 450, 150], "axes": "xyz"}});
+        config["arrays"] = json!({"img": {
+            "layer": "img", "data_resolution": half, "interpolation": "nearest", "dtype": "uint8", "fill": 0,
+        }});
+    });
+    let count = |window: &[u8]| [0, 5].map(|value| window.iter().filter(|v| **v == value).count());
+    let counts = ask_windows(&plan, &sources, MEMORY_BYTES, 0, count).unwrap();
+    let all = plan.config.window.voxels().iter().product::<u32>() as usize;
+    assert!(
+        counts
+            .iter()
+            .flatten()
+            .all(|[zeros, fives]| zeros + fives == all)
+    );
+    assert!(
+        counts
+            .iter()
+            .flatten()
+            .any(|[zeros, fives]| *zeros > 0 && *fives > 0)
+    );
+}

@@ -18,6 +18,12 @@ impl Region<'_> {
         voxels as usize * self.channels * self.value_bytes
     }
 
+    /// The first channel's value at a voxel of the box.
+    pub fn value(&self, values: &[u8], [x, y, z]: [i64; 3]) -> Option<FillValue> {
+        let at = self.row(0, z, y, x);
+        FillValue::from_le_bytes(&values[at..at + self.value_bytes])
+    }
+
     /// Bytes from one row of voxels to the next.
     fn row_bytes(&self) -> usize {
         self.covers.shape()[0] as usize * self.value_bytes
