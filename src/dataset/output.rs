@@ -4,7 +4,9 @@
 //! is written under a temporary name beside its place, flushed to the disk, and renamed: it stands whole or
 //! not at all. While it is written, its writer holds a lock on it: a temporary file that can be locked is a
 //! dead writer's, and is swept. (3) Receipts after their shards, the manifest last; it is removed before
-//! anything that it vouches for is made again.
+//! anything that it vouches for is made again. (4) Where a folder is started anew, its state says so, and whose it is
+//! now, before anything else is deleted, and is never missing: a run that is killed there leaves a folder that the next
+//! one goes on to clear.
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
@@ -17,6 +19,7 @@ use super::{DatasetError, Layout, MANIFEST, SCHEMA_VERSION, layout::group_path};
 
 const PRIVATE: &str = ".pointshard";
 const STATE: &str = ".pointshard/plan.json";
+const RECEIPTS: &str = ".pointshard/receipts";
 const TEMPORARY: &str = ".writing-";
 
 /// An output folder that belongs to one plan.
@@ -31,11 +34,14 @@ struct State {
     schema_version: u32,
     plan_digest: String,
     groups: Vec<String>,
+    /// Groups of an earlier output that is being deleted, with its receipts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    clearing: Vec<String>,
 }
 
 impl Output {
     /// Takes `root` for the plan with `plan_digest`: a new or empty folder, or one that holds output of
-    /// the same plan. Output of another plan is refused, or deleted where `force` says so.
+    /// the same plan. Output of another plan is refused. With `force` whatever output it holds is deleted.
     pub fn claim(
         root: &Path,
         plan_digest: blake3::Hash,
@@ -46,6 +52,12 @@ impl Output {
             root: root.to_owned(),
             plan_digest: plan_digest.to_string(),
         };
+        let mut state = State {
+            schema_version: SCHEMA_VERSION,
+            plan_digest: output.plan_digest.clone(),
+            groups: layout.splits.iter().map(|s| group_path(&s.name)).collect(),
+            clearing: Vec::new(),
+        };
         match output.state()? {
             None if is_empty(root)? => {}
             None => {
@@ -53,30 +65,39 @@ impl Output {
                     folder: root.to_owned(),
                 });
             }
-            Some(state) if force => output.clear(&state)?,
-            Some(state) => {
-                let found = match state.schema_version {
-                    SCHEMA_VERSION => state.plan_digest,
-                    other => format!("{} (output version {other})", state.plan_digest),
-                };
-                if found != output.plan_digest {
-                    return Err(DatasetError::OtherPlan {
-                        folder: root.to_owned(),
-                        found,
-                        expected: output.plan_digest,
-                    });
+            Some(found) => {
+                if !force {
+                    output.check_plan(&found)?;
+                    if found.clearing.is_empty() {
+                        output.sweep(layout)?;
+                        return Ok(output);
+                    }
                 }
-                output.sweep(layout)?;
-                return Ok(output);
+                state.clearing = [found.groups, found.clearing].concat();
+                output.unseal()?;
+                output.write_json(STATE, &state)?;
+                output.clear(&state.clearing)?;
+                state.clearing.clear();
             }
         }
-        let state = State {
-            schema_version: SCHEMA_VERSION,
-            plan_digest: output.plan_digest.clone(),
-            groups: layout.splits.iter().map(|s| group_path(&s.name)).collect(),
-        };
         output.write_json(STATE, &state)?;
         Ok(output)
+    }
+
+    /// Fails where the folder's state is that of another plan.
+    fn check_plan(&self, state: &State) -> Result<(), DatasetError> {
+        let found = match state.schema_version {
+            SCHEMA_VERSION => state.plan_digest.clone(),
+            other => format!("{} (output version {other})", state.plan_digest),
+        };
+        match found == self.plan_digest {
+            true => Ok(()),
+            false => Err(DatasetError::OtherPlan {
+                folder: self.root.clone(),
+                found,
+                expected: self.plan_digest.clone(),
+            }),
+        }
     }
 
     /// The folder.
@@ -222,16 +243,15 @@ impl Output {
         }
     }
 
-    /// Deletes what pointshard wrote here, the manifest first and the state last.
-    fn clear(&self, state: &State) -> Result<(), DatasetError> {
-        self.unseal()?;
-        for group in &state.groups {
+    /// Deletes the `groups` and all that pointshard keeps beside its state.
+    fn clear(&self, groups: &[String]) -> Result<(), DatasetError> {
+        for group in groups {
             let plain = Path::new(group).components().count() == 1 && group.ends_with(".zarr");
             if plain {
                 self.remove_folder(group)?;
             }
         }
-        self.remove_folder(PRIVATE)
+        self.remove_folder(RECEIPTS)
     }
 
     fn remove_folder(&self, path: &str) -> Result<(), DatasetError> {
@@ -328,6 +348,54 @@ mod tests {
         assert!(root.join(MANIFEST).exists());
         claim(&root, "b", true).unwrap();
         assert!(!root.join("train.zarr").exists() && !root.join(MANIFEST).exists());
+    }
+
+    #[test]
+    fn a_folder_that_was_being_cleared_is_cleared_by_the_next_run() {
+        let groups = ["train.zarr", "val.zarr", RECEIPTS];
+        // Deleting comes to an end at each of them in turn, as if the program were killed there.
+        for killed_at in groups {
+            for force in [false, true] {
+                let dir = tempfile::tempdir().unwrap();
+                let layout = |splits: &[&str]| {
+                    let splits = splits.iter().map(|s| (s.to_string(), 1)).collect();
+                    Layout::new(AxisOrder::Czyx, splits, vec![], None)
+                };
+                let claim = |plan: &str, splits: &[&str], force| {
+                    let digest = blake3::hash(plan.as_bytes());
+                    Output::claim(dir.path(), digest, &layout(splits), force)
+                };
+                let old = claim("a", &["train", "val"], false).unwrap();
+                for path in groups {
+                    old.write(&format!("{path}/old"), b"x").unwrap();
+                }
+                old.write(MANIFEST, b"{}").unwrap();
+                old.write("training/checkpoint", b"x").unwrap();
+                let obstacle = dir.path().join(killed_at);
+                fs::remove_dir_all(&obstacle).unwrap();
+                fs::write(&obstacle, "no folder").unwrap();
+                claim("b", &["train"], true).unwrap_err();
+                fs::remove_file(&obstacle).unwrap();
+                assert!(!dir.path().join(MANIFEST).exists());
+                assert!(
+                    matches!(
+                        claim("a", &["train", "val"], false),
+                        Err(DatasetError::OtherPlan { .. })
+                    ),
+                    "it is b's now"
+                );
+                claim("b", &["train"], force).unwrap();
+                for path in groups {
+                    assert!(!dir.path().join(path).join("old").exists(), "{path}");
+                }
+                assert!(dir.path().join("training/checkpoint").exists());
+                // Nothing is left to clear.
+                let new = claim("b", &["train"], false).unwrap();
+                new.write("train.zarr/new", b"x").unwrap();
+                claim("b", &["train"], false).unwrap();
+                assert!(dir.path().join("train.zarr/new").exists());
+            }
+        }
     }
 
     #[test]
