@@ -22,14 +22,14 @@ mod unit;
 mod window;
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, mpsc};
+use std::sync::{Mutex, OnceLock, mpsc};
 use std::thread::Builder;
 
 use rayon::prelude::*;
 
 use crate::dataset::{DatasetError, Layout, Output, Receipt, ShardId};
 use crate::plan::Plan;
-use crate::volume::{BlockCache, CacheStats, Volume, VolumeError};
+use crate::volume::{BlockCache, CacheStats, VolumeError};
 use cut::Cutter;
 use readahead::{Queue, ReadAhead};
 
@@ -133,7 +133,7 @@ pub enum ExtractError {
         chunk: String,
     },
     /// The memory limit is too small for the job.
-    #[error("--memory {limit} is too little: with {threads} thread(s) this job needs at least {needed}; use fewer --threads or smaller windows, or allow more", limit = bytesize::ByteSize(*limit_bytes), needed = bytesize::ByteSize(*needed_bytes))]
+    #[error("--memory {limit} is too little: with {threads} thread(s) this job needs at least {needed}; use fewer --threads, smaller windows or a smaller `radius_nm`, or allow more", limit = bytesize::ByteSize(*limit_bytes), needed = bytesize::ByteSize(*needed_bytes))]
     Memory {
         /// The limit.
         limit_bytes: u64,
@@ -262,7 +262,7 @@ fn cut_and_publish(shared: &Shared<'_>, budget_bytes: u64) -> u64 {
         let far = shared.cutter.sources.volumes.iter().any(|v| v.is_far());
         let ahead = match far {
             true => {
-                let block_bytes = largest_block_bytes(shared.cutter.sources);
+                let block_bytes = shared.cutter.sources.block_bytes();
                 ReadAhead::start(queue, block_bytes, budget_bytes / 4, || {
                     let fetch = move || queue.work(&shared.cutter.cache);
                     Builder::new().spawn_scoped(scope, fetch).map(drop)
@@ -305,22 +305,19 @@ fn publish_all(shared: &Shared<'_>, receiver: &Mutex<mpsc::Receiver<unit::Cut<'_
     published
 }
 
-/// Bytes of the largest decoded chunk.
-fn largest_block_bytes(sources: &Sources) -> u64 {
-    let first =
-        |v: &Arc<dyn Volume>| v.meta().block_bytes(&v.meta().grid.block_box([0, 0, 0])) as u64;
-    sources.volumes.iter().map(first).max().unwrap_or(0)
-}
-
 /// Bytes that decoded chunks may take: what is left beside the threads' buffers.
 fn cache_budget(plan: &Plan, sources: &Sources, memory_bytes: u64) -> Result<u64, ExtractError> {
     let threads = rayon::current_num_threads();
     let sample = sources.window_bytes(plan);
-    let block = largest_block_bytes(sources);
-    // Per thread: a window and its encoded form, and a chunk as stored and inflated.
-    let buffers = BASE_BYTES + threads as u64 * (2 * sample + 2 * block);
+    // Per thread: a window and its encoded form, and what a chunk goes through.
+    let of_thread = sample
+        .saturating_mul(2)
+        .saturating_add(sources.loading_bytes());
+    let buffers = of_thread
+        .saturating_mul(threads as u64)
+        .saturating_add(BASE_BYTES);
     // At the least each thread holds the one chunk that it copies from.
-    let needed_bytes = buffers + threads as u64 * block;
+    let needed_bytes = buffers.saturating_add(threads as u64 * sources.block_bytes());
     match memory_bytes.checked_sub(needed_bytes) {
         Some(_) => Ok(memory_bytes - buffers),
         None => Err(ExtractError::Memory {

@@ -13,7 +13,7 @@ use crate::data_type::{DataType, FillValue};
 use crate::dataset::{ArrayLayout, CodecChoice, Layout};
 use crate::geometry::VoxelBox;
 use crate::plan::{Plan, PlannedArray, Sample, VolumeSource};
-use crate::volume::{self, Volume};
+use crate::volume::{self, Volume, VolumeMeta};
 
 /// The volumes of a plan, opened, and how each array's windows come out of them.
 #[derive(Clone, Debug)]
@@ -23,6 +23,8 @@ pub struct Sources {
     pub volumes: Vec<Arc<dyn Volume>>,
     /// For each volume whether it is such a one.
     converted: Vec<bool>,
+    /// Bytes of the largest block before its values are converted.
+    unconverted_block_bytes: u64,
     arrays: Vec<ArrayCut>,
 }
 
@@ -59,6 +61,7 @@ impl Sources {
         let arrays = arrays
             .map(|(planned, config)| ArrayCut::new(plan, planned, config, &volumes))
             .collect::<Result<Vec<_>, _>>()?;
+        let unconverted_block_bytes = largest_block_bytes(&volumes);
         let mut converted = vec![false; volumes.len()];
         for (source, volume) in volumes.iter_mut().enumerate() {
             if let Some((convert, fill_value)) = shared_conversion(plan, &arrays, source) {
@@ -73,6 +76,7 @@ impl Sources {
         Ok(Self {
             volumes,
             converted,
+            unconverted_block_bytes,
             arrays,
         })
     }
@@ -151,9 +155,26 @@ impl Sources {
         resample.window(&plan.window_of(array, sample), bounds)
     }
 
-    /// Most bytes that a thread needs for a window, with the voxels that it is made of.
+    /// Bytes of the largest block.
+    pub(super) fn block_bytes(&self) -> u64 {
+        largest_block_bytes(&self.volumes)
+    }
+
+    /// Most bytes that a thread needs for a block that it loads: as stored, inflated and, where its values become
+    /// others then, decoded.
+    pub(super) fn loading_bytes(&self) -> u64 {
+        let forms = match self.converted.contains(&true) {
+            true => 3,
+            false => 2,
+        };
+        forms * self.unconverted_block_bytes
+    }
+
+    /// Most bytes that a thread needs for a window, with the voxels that it is made of, or for the voxels around a
+    /// point in which an object is searched.
     pub(super) fn window_bytes(&self, plan: &Plan) -> u64 {
         let layout = self.layout(plan);
+        let configs: Vec<_> = plan.config.arrays.values().collect();
         let of_array = |(array, cut): (usize, &ArrayCut)| {
             let of_group = |(group, resample): (usize, &Resample)| {
                 let meta = self.volumes[plan.arrays[array].source_of_group[group]].meta();
@@ -163,7 +184,13 @@ impl Sources {
                 voxels * u64::from(meta.channels) * meta.data_type.size_bytes() as u64
             };
             let of_groups = cut.resample_of_group.iter().enumerate().map(of_group);
-            layout.sample_bytes(array) + of_groups.max().unwrap_or(0)
+            let window = layout.sample_bytes(array) + of_groups.max().unwrap_or(0);
+            let Transform::ObjectAt(at) = &configs[array].transform else {
+                return window;
+            };
+            let sources = plan.arrays[array].source_of_group.iter();
+            let around = sources.map(|s| bytes_around(at.radius_nm, self.volumes[*s].meta()));
+            around.max().unwrap_or(0).max(window)
         };
         self.arrays
             .iter()
@@ -266,6 +293,22 @@ impl ArrayCut {
     pub(super) fn fill_value(&self, group: usize) -> FillValue {
         self.fill_of_group[group]
     }
+}
+
+/// Bytes of the largest block of all volumes.
+fn largest_block_bytes(volumes: &[Arc<dyn Volume>]) -> u64 {
+    let first =
+        |v: &Arc<dyn Volume>| v.meta().block_bytes(&v.meta().grid.block_box([0, 0, 0])) as u64;
+    volumes.iter().map(first).max().unwrap_or(0)
+}
+
+/// Most bytes of the voxels within `radius_nm` of a point: more than any memory has for a radius that is large.
+fn bytes_around(radius_nm: f64, meta: &VolumeMeta) -> u64 {
+    // The voxel that holds the point, those on either side, and one for rounding.
+    let along = |nm: f64| (2.0 * radius_nm / nm) as u64 + 2;
+    let value = u64::from(meta.channels) * meta.data_type.size_bytes() as u64;
+    let voxels = meta.resolution.nm().into_iter().map(along);
+    voxels.fold(value, u64::saturating_mul)
 }
 
 /// The conversion that every array makes that is cut out of `source`, if it is the same for all, the same for all

@@ -7,17 +7,22 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::demo;
-use crate::job::Job;
+use crate::job::{Job, JobError};
+use crate::volume::open_layer;
 
 const MEMORY_BYTES: u64 = 1 << 30;
 
 /// Writes the demo's collection, changes its config, and plans the job.
 fn job(folder: &Path, change: impl Fn(&mut Value)) -> Job {
+    try_job(folder, change).unwrap()
+}
+
+fn try_job(folder: &Path, change: impl Fn(&mut Value)) -> Result<Job, JobError> {
     let path = demo::write_collection(folder).unwrap().config;
     let mut config = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
     change(&mut config);
     fs::write(&path, config.to_string()).unwrap();
-    Job::prepare(&path, MEMORY_BYTES).unwrap()
+    Job::prepare(&path, MEMORY_BYTES)
 }
 
 #[test]
@@ -101,4 +106,45 @@ fn a_layers_own_fill_value_need_not_fit_where_the_config_has_another() {
             .flatten()
             .any(|[zeros, fives]| *zeros > 0 && *fives > 0)
     );
+}
+
+#[test]
+fn an_object_searched_in_more_than_memory_holds_is_refused_beforehand() {
+    let dir = tempfile::tempdir().unwrap();
+    let refused = try_job(dir.path(), |config| {
+        config["arrays"] = json!({"own": {
+            "layer": "seg", "transform": {"object_at": {"point": "anchor", "radius_nm": 100_000}},
+        }});
+    });
+    match refused {
+        Err(JobError::Extract(e @ ExtractError::Memory { .. })) => {
+            assert!(e.to_string().contains("radius_nm"), "{e}");
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn threads_are_counted_with_blocks_as_they_are_before_values_become_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let Job { plan, sources, .. } = job(dir.path(), |config| {
+        config["arrays"] = json!({"mask": {"layer": "seg", "transform": "nonzero"}});
+    });
+    let source = &plan.sources[0];
+    let seg = open_layer(&source.url, &source.resolution, &source.layer).unwrap();
+    let seg = seg.meta();
+    let (wide, narrow) = (seg.data_type, sources.volumes[0].meta().data_type);
+    assert!(wide.size_bytes() > 1 && narrow.size_bytes() == 1);
+    let block_bytes = seg.block_bytes(&seg.grid.block_box([0; 3])) as u64;
+    let one = rayon::ThreadPoolBuilder::new().num_threads(1).build();
+    let needed = one.unwrap().install(|| cache_budget(&plan, &sources, 1));
+    match needed {
+        Err(ExtractError::Memory { needed_bytes, .. }) => {
+            assert!(
+                needed_bytes > BASE_BYTES + 3 * block_bytes,
+                "{needed_bytes}"
+            );
+        }
+        other => panic!("{other:?}"),
+    }
 }
