@@ -39,6 +39,10 @@ impl Store for ForbiddenIsMissing {
         unless_forbidden(self.0.read_range(key, range, into), false)
     }
 
+    fn will_read(&self, key: &str, range: Option<Range<u64>>) -> bool {
+        self.0.will_read(key, range)
+    }
+
     fn size(&self, key: &str) -> Result<Option<u64>, StorageError> {
         unless_forbidden(self.0.size(key), None)
     }
@@ -49,5 +53,20 @@ impl Store for ForbiddenIsMissing {
 
     fn describe(&self, key: &str) -> String {
         self.0.describe(key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::LocalStore;
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn what_will_be_read_is_passed_on() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("a"), "1").unwrap();
+        let store = forbidden_is_missing(Arc::new(LocalStore::new(dir.path().to_owned())));
+        assert!(store.will_read("a", None) && !store.will_read("b", None));
     }
 }

@@ -2,8 +2,6 @@
 
 use std::fs::File;
 use std::io::ErrorKind;
-#[cfg(target_os = "linux")]
-use std::num::NonZeroU64;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Component, Path, PathBuf};
@@ -68,6 +66,18 @@ fn read_at(file: &File, start: u64, length: u64, into: &mut Vec<u8>) -> std::io:
     file.read_exact_at(into, start)
 }
 
+/// Of one piece of advice Linux follows no more than it reads ahead at once: of the least that disks are set to, this.
+#[cfg(target_os = "linux")]
+const ADVICE_BYTES: u64 = 128 << 10;
+
+/// `range` in steps that Linux takes advice for.
+#[cfg(target_os = "linux")]
+fn steps(range: Range<u64>) -> impl Iterator<Item = Range<u64>> {
+    let Range { start, end } = range;
+    let starts = (start..end).step_by(ADVICE_BYTES as usize);
+    starts.map(move |start| start..end.min(start + ADVICE_BYTES))
+}
+
 impl Store for LocalStore {
     fn read(&self, key: &str, limit_bytes: u64, into: &mut Vec<u8>) -> Result<bool, StorageError> {
         let Some((file, path, size)) = self.open(key)? else {
@@ -119,11 +129,12 @@ impl Store for LocalStore {
         let Some(file) = self.path(key).ok().and_then(|path| File::open(path).ok()) else {
             return false;
         };
-        let (start, length) = match range.clone() {
-            None => (0, None),
-            Some(Range { start, end }) => (start, NonZeroU64::new(end.saturating_sub(start))),
-        };
-        let _ = rustix::fs::fadvise(&file, start, length, rustix::fs::Advice::WillNeed);
+        let size = file.metadata().map_or(0, |m| m.len());
+        let Range { start, end } = range.clone().unwrap_or(0..size);
+        for step in steps(start..end.min(size)) {
+            let length = (step.end - step.start).try_into().ok();
+            let _ = rustix::fs::fadvise(&file, step.start, length, rustix::fs::Advice::WillNeed);
+        }
         #[cfg(test)]
         witness::see(witness::Seen::Told(self.root.join(key), range));
         true
@@ -200,6 +211,15 @@ mod tests {
         assert!(store.will_read("a/b", Some(9..u64::MAX)));
         let (end, start) = (3, 9);
         assert!(store.will_read("a/b", Some(start..end)));
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn advice_covers_all_of_a_range_in_steps() {
+        let all: Vec<_> = steps(3..300_000).collect();
+        assert_eq!(all, [3..131_075, 131_075..262_147, 262_147..300_000]);
+        assert_eq!(steps(0..ADVICE_BYTES).count(), 1);
+        assert_eq!(steps(7..7).count(), 0);
     }
 
     #[test]
