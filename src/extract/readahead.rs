@@ -284,7 +284,7 @@ mod tests {
             data_type: DataType::UInt8,
             channels: 1,
             resolution: Resolution::new([1.0; 3]).unwrap(),
-            grid: BlockGrid::new(bounds, [8, 1, 1]),
+            grid: BlockGrid::new(bounds, [8, 1, 1]).unwrap(),
             fill_value: FillValue::ZERO,
         };
         let volume = Arc::new(Near(meta, Mutex::default()));

@@ -13,9 +13,12 @@ pub struct BlockGrid {
 }
 
 impl BlockGrid {
-    /// The grid of blocks of `block` voxels (each at least 1) over `bounds`.
-    pub(crate) fn new(bounds: VoxelBox, block: [u32; 3]) -> Self {
-        Self { bounds, block }
+    /// The grid of blocks of `block` voxels (each at least 1) over `bounds`; `None` where they are more than can be
+    /// numbered.
+    pub(crate) fn new(bounds: VoxelBox, block: [u32; 3]) -> Option<Self> {
+        let grid = Self { bounds, block };
+        let blocks = grid.shape().into_iter().try_fold(1, u64::checked_mul);
+        blocks.map(|_| grid)
     }
 
     /// The voxels of the volume.
@@ -87,7 +90,7 @@ mod tests {
             at in prop::array::uniform3(-30i64..40), w in prop::array::uniform3(1i64..12),
         ) {
             let make = |s: [i64; 3], n: [i64; 3]| VoxelBox { start: s, end: std::array::from_fn(|d| s[d] + n[d]) };
-            let grid = BlockGrid::new(make(start, size), block);
+            let grid = BlockGrid::new(make(start, size), block).unwrap();
             let region = make(at, w);
             let touching: Vec<_> = grid.blocks_touching(&region).collect();
             let [nx, ny, nz] = grid.shape();

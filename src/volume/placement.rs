@@ -74,12 +74,17 @@ impl Description {
             start: voxel_offset,
             end: std::array::from_fn(|d| voxel_offset[d] + size[d] as i64),
         };
+        // Each edge of a block is at most the number of its bytes, which fits.
+        let grid = BlockGrid::new(bounds, block.map(|n| n as u32)).ok_or_else(|| {
+            format!(
+                "{size:?} voxels (x y z) in chunks of {block:?} are more chunks than can be numbered, 2^64: its shape is damaged"
+            )
+        })?;
         Ok(VolumeMeta {
             data_type: self.data_type,
             channels: self.channels as u32,
             resolution: self.resolution,
-            // Each edge is at most the number of bytes of a block, which fits.
-            grid: BlockGrid::new(bounds, block.map(|n| n as u32)),
+            grid,
             fill_value: self.fill_value,
         })
     }
@@ -119,6 +124,23 @@ mod tests {
         assert_eq!(first_voxel([-4.6, -2.3, -45.0], &r), Some([-1, -1, -1]));
         assert_eq!(first_voxel([f64::NAN, 0.0, 0.0], &r), None);
         assert_eq!(first_voxel([0.0, 1e300, 0.0], &r), None);
+    }
+
+    #[test]
+    fn more_chunks_than_can_be_numbered_are_refused() {
+        let volume = |size| Description {
+            data_type: DataType::UInt8,
+            fill_value: FillValue::ZERO,
+            channels: 1,
+            size,
+            block: [1; 3],
+            resolution: Resolution::new([1.0; 3]).unwrap(),
+            voxel_offset: [0; 3],
+        };
+        let n = MAX_VOXEL as u64;
+        assert!(volume([n, 1 << 11, 1]).meta().is_ok());
+        let e = volume([n, 1 << 12, 1]).meta().unwrap_err();
+        assert!(e.contains("4096") && e.contains("[1, 1, 1]"), "{e}");
     }
 
     proptest! {

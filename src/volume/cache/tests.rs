@@ -24,7 +24,7 @@ impl FakeVolume {
                 data_type: DataType::UInt8,
                 channels: 1,
                 resolution: Resolution::new([1.0; 3]).unwrap(),
-                grid: BlockGrid::new(bounds, [8, 1, 1]),
+                grid: BlockGrid::new(bounds, [8, 1, 1]).unwrap(),
                 fill_value: FillValue::ZERO,
             },
             fetches: AtomicU64::new(0),

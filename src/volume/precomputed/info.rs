@@ -176,7 +176,13 @@ fn grid(
         start: scale.voxel_offset,
         end: std::array::from_fn(|d| scale.voxel_offset[d] + scale.size[d]),
     };
-    Ok(BlockGrid::new(bounds, chunk.map(|n| n as u32)))
+    BlockGrid::new(bounds, chunk.map(|n| n as u32)).ok_or_else(|| {
+        let size = scale.size;
+        let problem = format!(
+            "found {size:?}, in chunks of {chunk:?} more chunks than can be numbered, 2^64: the file is damaged"
+        );
+        bad("size", problem)
+    })
 }
 
 fn encoding(
@@ -362,6 +368,7 @@ mod tests {
             ),
             ("size", json!([0, 1, 1])),
             ("size", json!([i64::MAX, 1, 1])),
+            ("size", json!([MAX_VOXEL, MAX_VOXEL, 1])),
             ("voxel_offset", json!([i64::MIN, 0, 0])),
             ("resolution", json!([0, 0, 0])),
             ("encoding", json!("jpeg2000")),

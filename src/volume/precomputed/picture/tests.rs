@@ -61,7 +61,7 @@ fn decode_as(
         channels,
         resolution: Resolution::new([1.0; 3]).unwrap(),
         fill_value: FillValue::ZERO,
-        grid: BlockGrid::new(region, shape.map(|n| n as u32)),
+        grid: BlockGrid::new(region, shape.map(|n| n as u32)).unwrap(),
     };
     let mut values = vec![9; 7];
     format.decode(bytes, &meta, &region, &mut vec![8; 5], &mut values)?;
