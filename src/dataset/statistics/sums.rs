@@ -149,7 +149,12 @@ impl Moments {
         let n = count as f64;
         let plain = |sum: f64, squares: f64| {
             let mean = sum / n;
-            Some((mean, (squares / n - mean * mean).max(0.0).sqrt()))
+            let variance = match squares.is_finite() {
+                true => (squares / n - mean * mean).max(0.0),
+                // Out of range, and a difference of such numbers would look like 0.
+                false => f64::INFINITY,
+            };
+            Some((mean, variance.sqrt()))
         };
         match self {
             Self::None => None,

@@ -235,3 +235,10 @@ proptest! {
         prop_assert_eq!(narrow.positive_fraction, wide.positive_fraction);
     }
 }
+
+#[test]
+fn a_deviation_whose_squares_are_out_of_range_is_left_out() {
+    let values: Vec<u8> = [1e200, 3e200].map(f64::to_le_bytes).concat();
+    let summary = gather(DataType::Float64, [&values]).finish();
+    assert_eq!((summary.mean, summary.std), (Some(2e200), None));
+}
