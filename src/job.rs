@@ -53,7 +53,7 @@ pub struct Outcome {
 pub struct RunOptions {
     /// Most memory that the program may take, in bytes.
     pub memory_bytes: u64,
-    /// Delete output of another plan instead of refusing.
+    /// Delete what output the folder holds, be it of another plan or of this one, and begin anew.
     pub force: bool,
 }
 
@@ -214,10 +214,9 @@ impl Job {
         )?;
         stages.push(("extract", clock.elapsed()));
         let clock = Instant::now();
-        let index: Vec<_> = (0..plan.splits.len())
-            .map(|s| index::of_split(&plan, s))
-            .collect();
-        let manifest = seal(&output, layout, about(&plan, &sources, collection), &index)?;
+        let index = (0..plan.splits.len()).map(|s| index::of_split(&plan, s));
+        let about = about(&plan, &sources, collection);
+        let manifest = seal(&output, layout, about, index.collect())?;
         stages.push(("seal", clock.elapsed()));
         Ok(Outcome {
             manifest,

@@ -50,7 +50,7 @@ pub fn seal(
     output: &Output,
     layout: &Layout,
     about: Sealed,
-    index: &[SampleIndex],
+    index: Vec<SampleIndex>,
 ) -> Result<Manifest, DatasetError> {
     let receipts = collect(output, layout)?;
     let mut manifest = Manifest {
@@ -93,7 +93,7 @@ pub fn seal(
     add_receipts(&mut manifest, layout, &receipts);
     check_sources(&manifest)?;
     let mut files = Vec::new();
-    for (split, index) in index.iter().enumerate() {
+    for (split, index) in index.into_iter().enumerate() {
         files.extend(group_files(
             layout,
             split,
@@ -200,13 +200,13 @@ fn check_sources(manifest: &Manifest) -> Result<(), DatasetError> {
 fn group_files(
     layout: &Layout,
     split: usize,
-    index: &SampleIndex,
+    index: SampleIndex,
     receipts: &[Receipt],
     resolution_nm: Option<[f64; 3]>,
     manifest: &Manifest,
 ) -> Result<Vec<(String, Vec<u8>)>, DatasetError> {
     let samples = layout.splits[split].samples;
-    let mut columns = index.columns.clone();
+    let mut columns = index.columns;
     for (array, a) in layout.arrays.iter().enumerate() {
         let values = layout.sample_shape(array).iter().product::<u64>() as f64;
         let of_array = layout

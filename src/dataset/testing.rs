@@ -89,6 +89,6 @@ pub(crate) fn write(
         resolution_nm: None,
         warnings: Vec::new(),
     };
-    seal(&output, &layout, about, &[SampleIndex::default()]).unwrap();
+    seal(&output, &layout, about, vec![SampleIndex::default()]).unwrap();
     Dataset::open(root).unwrap()
 }

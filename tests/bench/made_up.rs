@@ -88,7 +88,7 @@ pub fn make_dataset(root: &Path) -> Result<(), Failure> {
         resolution_nm: None,
         warnings: Vec::new(),
     };
-    seal(&output, &layout, about, &[SampleIndex::default()])?;
+    seal(&output, &layout, about, vec![SampleIndex::default()])?;
     Ok(())
 }
 
