@@ -1,7 +1,8 @@
-//! What one core makes of each step of the job alone: decoding blocks, cutting windows, encoding and writing shards.
+//! What one core makes of each step of the job alone: decoding blocks, reading them and cutting windows, encoding and
+//! writing shards.
 //!
 //! `cargo bench --bench steps -- [FILTER]`. The data is the demo's, and where `../shared/data` is there, what other tools
-//! wrote in many encodings. Rates are of decoded values.
+//! wrote in many encodings; folders there that cannot be opened as volumes are named. Rates are of decoded values.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -18,7 +19,11 @@ use pointshard::extract::ask_windows;
 use pointshard::job::Job;
 use pointshard::storage::{Location, SourceUrl};
 use pointshard::volume::{self, Encoded, Volume};
-use pointshard::{data_type::FillValue, demo, geometry::Window};
+use pointshard::{
+    data_type::FillValue,
+    demo,
+    geometry::{Resolution, Window},
+};
 use serde_json::{Value, json};
 
 fn main() {
@@ -42,10 +47,13 @@ static LAYERS: LazyLock<BTreeMap<String, Arc<dyn Volume>>> = LazyLock::new(|| {
     let shared = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/encodings");
     for (folder, of) in [(DEMO.path(), "demo"), (&shared, "shared")] {
         for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-            // Point layers and files are there, too.
-            if let Ok(volume) = open(&entry.path()) {
-                let name = entry.file_name();
-                layers.insert(format!("{of}/{}", name.to_string_lossy()), volume);
+            let name = format!("{of}/{}", entry.file_name().to_string_lossy());
+            match open(&entry.path()) {
+                Ok(volume) => {
+                    layers.insert(name, volume);
+                }
+                // Point layers and files are there, too.
+                Err(e) => eprintln!("skipped {name}: {e}"),
             }
         }
     }
@@ -55,9 +63,18 @@ static LAYERS: LazyLock<BTreeMap<String, Arc<dyn Volume>>> = LazyLock::new(|| {
 fn open(folder: &Path) -> Result<Arc<dyn Volume>, Failure> {
     let base = Location::folder_of(folder);
     let url = SourceUrl::parse(&format!("file://{}", folder.display()), &base)?;
-    let resolutions = volume::resolutions(&url, &LayerConfig::default())?;
-    let finest = resolutions.first().ok_or("no scale")?;
-    Ok(volume::open(&url, finest)?)
+    // Some arrays do not say how large their voxels are, nor which axis is which.
+    let bare = LayerConfig {
+        resolution: Resolution::new([4.6, 4.6, 45.0]),
+        axes: Some("zyx".into()),
+        ..LayerConfig::default()
+    };
+    let open = |layer: &LayerConfig| -> Result<Arc<dyn Volume>, Failure> {
+        let resolutions = volume::resolutions(&url, layer)?;
+        let finest = resolutions.first().ok_or("no scale")?;
+        Ok(volume::open_layer(&url, finest, layer)?)
+    };
+    open(&LayerConfig::default()).or_else(|e| open(&bare).map_err(|_| e))
 }
 
 fn layers() -> Vec<&'static str> {
@@ -111,17 +128,17 @@ const WINDOWS: [[u32; 3]; 4] = [[64, 64, 16], [33, 33, 5], [128, 128, 32], [256,
 
 /// All windows around the demo's points; every block that they touch is read from the page cache and decoded once.
 #[divan::bench(args = WINDOWS)]
-fn cut_image(bencher: Bencher, window: [u32; 3]) {
-    cut(bencher, window, "img");
+fn read_and_cut_image(bencher: Bencher, window: [u32; 3]) {
+    read_and_cut(bencher, window, "img");
 }
 
 /// As above, out of a mask that is empty in most places.
 #[divan::bench(args = WINDOWS)]
-fn cut_mask(bencher: Bencher, window: [u32; 3]) {
-    cut(bencher, window, "label0");
+fn read_and_cut_mask(bencher: Bencher, window: [u32; 3]) {
+    read_and_cut(bencher, window, "label0");
 }
 
-fn cut(bencher: Bencher, window: [u32; 3], layer: &str) {
+fn read_and_cut(bencher: Bencher, window: [u32; 3], layer: &str) {
     let job = job(window, layer).expect("a job");
     let bytes = job.plan.samples() * window.iter().map(|n| u64::from(*n)).product::<u64>();
     let one = rayon::ThreadPoolBuilder::new().num_threads(1).build();
