@@ -10,6 +10,7 @@ mod codec;
 mod convert;
 mod converted;
 mod cut;
+mod needs;
 mod probe;
 mod read;
 mod readahead;
@@ -31,7 +32,6 @@ use crate::dataset::{DatasetError, Layout, Output, Receipt, ShardId};
 use crate::plan::Plan;
 use crate::volume::{BlockCache, CacheStats, VolumeError};
 use cut::Cutter;
-use readahead::{Queue, ReadAhead};
 
 pub use codec::choose_codecs;
 pub use probe::ask_windows;
@@ -250,8 +250,6 @@ fn cut_and_publish(shared: &Shared<'_>, budget_bytes: u64) -> u64 {
     let (sender, receiver) = mpsc::sync_channel(PUBLISHERS);
     let receiver = Mutex::new(receiver);
     let publish = || publish_all(shared, &receiver);
-    let queue = Queue::default();
-    let queue = &queue;
     // The sender goes into the scope, so that the publishers come to an end however the cutting does.
     std::thread::scope(move |scope| {
         let publishers = (0..PUBLISHERS).filter_map(|_| {
@@ -259,29 +257,20 @@ fn cut_and_publish(shared: &Shared<'_>, budget_bytes: u64) -> u64 {
             shared.note_failure(publisher.map_err(ExtractError::Thread))
         });
         let publishers: Vec<_> = publishers.collect();
-        let far = shared.cutter.sources.volumes.iter().any(|v| v.is_far());
-        let ahead = match far {
-            true => {
-                let block_bytes = shared.cutter.sources.block_bytes();
-                ReadAhead::start(queue, block_bytes, budget_bytes / 4, || {
-                    let fetch = move || queue.work(&shared.cutter.cache);
-                    Builder::new().spawn_scoped(scope, fetch).map(drop)
-                })
-            }
-            false => ReadAhead::near(),
-        };
-        // A bridge hands units out one by one, in order, to whichever thread is free.
-        let units = shared.todo.iter().enumerate();
-        units
-            .take_while(|_| !shared.has_failed())
-            .par_bridge()
-            .for_each_init(unit::Scratch::new, |scratch, (number, id)| {
-                let cut = unit::cut_shard(shared, &ahead, number, *id, scratch.as_mut());
-                if let Some(Some(cut)) = shared.note_failure(cut) {
-                    let _ = sender.send(cut);
-                }
-            });
-        drop((sender, ahead));
+        readahead::with(&shared.cutter, budget_bytes, |ahead| {
+            // A bridge hands units out one by one, in order, to whichever thread is free.
+            let units = shared.todo.iter().enumerate();
+            units
+                .take_while(|_| !shared.has_failed())
+                .par_bridge()
+                .for_each_init(unit::Scratch::new, |scratch, (number, id)| {
+                    let cut = unit::cut_shard(shared, ahead, number, *id, scratch.as_mut());
+                    if let Some(Some(cut)) = shared.note_failure(cut) {
+                        let _ = sender.send(cut);
+                    }
+                });
+        });
+        drop(sender);
         publishers
             .into_iter()
             .map(|p| {

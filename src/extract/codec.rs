@@ -6,7 +6,8 @@
 use std::collections::BinaryHeap;
 
 use super::cut::Wanted;
-use super::{ExtractError, Sources, probe};
+use super::probe::{self, Questions};
+use super::{ExtractError, Sources};
 use crate::config::{CodecConfig, Shuffle};
 use crate::dataset::{BloscName, BloscShuffle, Codec, CodecChoice, CodecTrial};
 use crate::plan::Plan;
@@ -37,18 +38,23 @@ pub fn choose_codecs(
         plan,
         sources,
         memory_bytes,
-        &windows,
-        |(array, (split, i))| {
-            let sample = &plan.splits[*split].samples[*i];
-            let touched = sources.read_box(plan, *array, sample);
-            vec![(plan.source_of(*array, sample), touched)]
+        Questions {
+            count: windows.len(),
+            per_unit: 1,
         },
-        |cutter, (array, (split, i)), scratch| {
-            let split = &plan.splits[*split];
+        |n| {
+            let (array, (split, i)) = windows[n];
+            let sample = &plan.splits[split].samples[i];
+            let touched = sources.read_box(plan, array, sample);
+            (plan.source_of(array, sample), touched)
+        },
+        |cutter, n, scratch| {
+            let (array, (split, i)) = windows[n];
+            let split = &plan.splits[split];
             let wanted = Wanted {
-                array: *array,
-                sample: &split.samples[*i],
-                object: split.objects[*array].get(*i).copied().unwrap_or(0),
+                array,
+                sample: &split.samples[i],
+                object: split.objects[array].get(i).copied().unwrap_or(0),
             };
             Ok(CodecTrial::of(cutter.cut_whole(wanted, scratch)?)?)
         },

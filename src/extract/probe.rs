@@ -1,15 +1,15 @@
 //! Asking the volumes about samples before any shard is made, in parallel, through a block cache of its own: `refine`
 //! about all samples, `codec` about a few.
 
-use std::ops::Range;
-
 use rayon::prelude::*;
 
 use super::cut::{CutScratch, Cutter, Wanted};
+use super::needs::Needs;
+use super::readahead::{self, ReadAhead};
 use super::{ExtractError, Sources, cache_budget, schedule};
 use crate::geometry::VoxelBox;
 use crate::plan::{Plan, PlannedSplit};
-use crate::volume::{BlockCache, BlockKey, BlockUses};
+use crate::volume::{BlockCache, BlockUses};
 
 /// Samples that are one unit of work.
 const UNIT_SAMPLES: usize = 64;
@@ -23,38 +23,40 @@ pub(super) fn probe<T: Send>(
     touched: impl Fn(&PlannedSplit, usize) -> (usize, Option<VoxelBox>) + Sync,
     ask: impl Fn(&Cutter<'_>, &PlannedSplit, usize, &mut CutScratch) -> Result<T, ExtractError> + Sync,
 ) -> Result<Vec<Vec<T>>, ExtractError> {
-    let units: Vec<(usize, Range<usize>)> = plan
-        .splits
-        .iter()
-        .enumerate()
-        .flat_map(|(split, s)| {
-            let all = s.samples.len();
-            let starts = (0..all).step_by(UNIT_SAMPLES);
-            starts.map(move |start| (split, start..(start + UNIT_SAMPLES).min(all)))
-        })
-        .collect();
-    let touched_by_unit = |(split, samples): &(usize, Range<usize>)| {
-        let split = &plan.splits[*split];
-        samples.clone().map(|i| touched(split, i)).collect()
-    };
-    let ask_unit = |cutter: &Cutter<'_>, unit: &(usize, Range<usize>), scratch: &mut CutScratch| {
-        let split = &plan.splits[unit.0];
-        let answers = unit.1.clone().map(|i| ask(cutter, split, i, scratch));
-        answers.collect::<Result<Vec<T>, _>>()
+    let questions = Questions {
+        count: plan.samples() as usize,
+        per_unit: UNIT_SAMPLES,
     };
     let answers = each(
         plan,
         sources,
         memory_bytes,
-        &units,
-        touched_by_unit,
-        ask_unit,
+        questions,
+        |n| {
+            let (split, i) = nth(plan, n);
+            touched(split, i)
+        },
+        |cutter, n, scratch| {
+            let (split, i) = nth(plan, n);
+            ask(cutter, split, i, scratch)
+        },
     )?;
-    let mut by_split: Vec<Vec<T>> = plan.splits.iter().map(|_| Vec::new()).collect();
-    for ((split, _), answers) in units.iter().zip(answers) {
-        by_split[*split].extend(answers);
+    let mut answers = answers.into_iter();
+    let splits = plan.splits.iter();
+    Ok(splits
+        .map(|s| answers.by_ref().take(s.samples.len()).collect())
+        .collect())
+}
+
+/// The `n`th sample, counted through all splits: its split, and its position there.
+fn nth(plan: &Plan, mut n: usize) -> (&PlannedSplit, usize) {
+    for split in &plan.splits {
+        match n.checked_sub(split.samples.len()) {
+            None => return (split, n),
+            Some(rest) => n = rest,
+        }
     }
-    Ok(by_split)
+    unreachable!("no more is asked than there are samples")
 }
 
 /// Cuts every window of the array at position `array` and calls `ask` with its values, in parallel: the answers by split.
@@ -86,33 +88,37 @@ pub fn ask_windows<T: Send>(
     )
 }
 
-/// Calls `ask` for each of `units`, in parallel, with the blocks at hand that `touched` (volumes and voxels) says: the
-/// answers in the order of the units.
-pub(super) fn each<U: Sync, T: Send>(
+/// How many questions there are, and how many of them are one unit of work.
+pub(super) struct Questions {
+    pub count: usize,
+    pub per_unit: usize,
+}
+
+/// Calls `ask` for each question, by its number, in parallel, with the blocks at hand that `touched` (volume and voxels)
+/// says: the answers in the order of the questions.
+pub(super) fn each<T: Send>(
     plan: &Plan,
     sources: &Sources,
     memory_bytes: u64,
-    units: &[U],
-    touched: impl Fn(&U) -> Vec<(usize, Option<VoxelBox>)> + Sync,
-    ask: impl Fn(&Cutter<'_>, &U, &mut CutScratch) -> Result<T, ExtractError> + Sync,
+    questions: Questions,
+    touched: impl Fn(usize) -> (usize, Option<VoxelBox>) + Sync,
+    ask: impl Fn(&Cutter<'_>, usize, &mut CutScratch) -> Result<T, ExtractError> + Sync,
 ) -> Result<Vec<T>, ExtractError> {
-    let blocks_of_unit = |unit: &U| {
-        let blocks = touched(unit).into_iter().flat_map(|(source, touched)| {
-            let blocks = touched.map(|t| schedule::blocks_of(&sources.volumes, source, &t));
-            blocks.into_iter().flatten()
-        });
-        let mut blocks: Vec<BlockKey> = blocks.collect();
-        blocks.sort_unstable();
-        blocks.dedup();
-        blocks
+    let Questions { count, per_unit } = questions;
+    let units = count.div_ceil(per_unit);
+    // None for a unit after the last.
+    let questions = |unit: usize| (unit * per_unit).min(count)..((unit + 1) * per_unit).min(count);
+    let blocks = |n| {
+        let (source, touched) = touched(n);
+        let blocks = touched.map(|t| schedule::blocks_of(&sources.volumes, source, &t));
+        blocks.into_iter().flatten()
     };
-    let uses = units
-        .par_iter()
-        .enumerate()
-        .flat_map_iter(|(number, unit)| {
-            let blocks = blocks_of_unit(unit).into_iter();
-            blocks.map(move |key| (key, number as u32))
-        });
+    let uses = (0..units).into_par_iter().flat_map_iter(|unit| {
+        let mut keys: Vec<_> = questions(unit).flat_map(blocks).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        keys.into_iter().map(move |key| (key, unit as u32))
+    });
     let uses = BlockUses::new(uses.collect());
     let budget_bytes = cache_budget(plan, sources, memory_bytes)?;
     let cutter = Cutter {
@@ -120,16 +126,35 @@ pub(super) fn each<U: Sync, T: Send>(
         sources,
         cache: BlockCache::new(&sources.volumes, uses, budget_bytes),
     };
-    units
-        .par_iter()
-        .enumerate()
-        .map_init(CutScratch::default, |scratch, (number, unit)| {
-            cutter.cache.begin_unit(number as u32);
-            let answer = ask(&cutter, unit, scratch)?;
-            for key in blocks_of_unit(unit) {
+    let answer_unit = |ahead: &ReadAhead<'_>, unit: usize, scratch: &mut CutScratch| {
+        cutter.cache.begin_unit(unit as u32);
+        let needs = Needs::of(questions(unit).map(blocks));
+        let mut announced = ahead.begin(unit, needs.in_order());
+        ahead.announce_next_unit(&cutter.cache, |next| questions(next).map(blocks));
+        let mut used = 0;
+        let mut answers = Vec::with_capacity(per_unit);
+        for (i, n) in questions(unit).enumerate() {
+            if !announced.is_complete() {
+                used = needs.used_with(blocks(n)).max(used);
+                ahead.advance(&cutter.cache, &mut announced, used);
+            }
+            answers.push(ask(&cutter, n, scratch)?);
+            for key in blocks(n).filter(|key| needs.ends_with(i, *key)) {
                 cutter.cache.release(key);
             }
-            Ok(answer)
-        })
-        .collect()
+        }
+        Ok((unit, answers))
+    };
+    let answers = readahead::with(&cutter, budget_bytes, |ahead| {
+        // A bridge hands units out one by one, in order.
+        (0..units)
+            .par_bridge()
+            .map_init(CutScratch::default, |scratch, unit| {
+                answer_unit(ahead, unit, scratch)
+            })
+            .collect::<Result<Vec<_>, ExtractError>>()
+    });
+    let mut answers = answers?;
+    answers.sort_unstable_by_key(|(unit, _)| *unit);
+    Ok(answers.into_iter().flat_map(|(_, a)| a).collect())
 }

@@ -4,86 +4,16 @@
 //! that lie side by side in a shard file are read with one request. Where all are near, the disk is told to begin:
 //! the thread that needs a block then finds it in memory, or at least on its way.
 
-use std::collections::{HashSet, VecDeque};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard};
+mod queue;
 
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::Builder;
+
+use super::cut::Cutter;
 use crate::storage::Network;
 use crate::volume::{BlockCache, BlockKey};
-
-/// What is to be fetched. Closed, nothing of it will be.
-#[derive(Default)]
-pub(super) struct Queue {
-    state: Mutex<QueueState>,
-    changed: Condvar,
-}
-
-#[derive(Default)]
-struct QueueState {
-    work: VecDeque<Work>,
-    closed: bool,
-}
-
-/// Something to fetch.
-enum Work {
-    /// Blocks of one shelf, to be split into runs.
-    Shelf(Vec<BlockKey>),
-    /// Blocks that one request reads.
-    Run(Vec<BlockKey>),
-}
-
-impl Queue {
-    fn add(&self, work: impl IntoIterator<Item = Work>) {
-        self.lock().work.extend(work);
-        self.changed.notify_all();
-    }
-
-    /// Adds what is to be fetched before all that waits.
-    fn add_first(&self, work: impl DoubleEndedIterator<Item = Work>) {
-        let mut state = self.lock();
-        work.rev().for_each(|w| state.work.push_front(w));
-        drop(state);
-        self.changed.notify_all();
-    }
-
-    /// Waits for the next piece of work; `None` when there will be none.
-    fn next(&self) -> Option<Work> {
-        let mut state = self.lock();
-        while !state.closed {
-            match state.work.pop_front() {
-                Some(work) => return Some(work),
-                None => state = self.changed.wait(state).unwrap_or_else(|e| e.into_inner()),
-            }
-        }
-        None
-    }
-
-    fn close(&self) {
-        self.lock().closed = true;
-        self.changed.notify_all();
-    }
-
-    fn lock(&self) -> MutexGuard<'_, QueueState> {
-        // Every change below the lock is complete.
-        self.state.lock().unwrap_or_else(|e| e.into_inner())
-    }
-
-    /// Fetches until the queue is closed.
-    pub(super) fn work(&self, cache: &BlockCache<'_>) {
-        while let Some(work) = self.next() {
-            let run = match work {
-                Work::Run(run) => run,
-                Work::Shelf(shelf) => {
-                    let mut runs = cache.runs(shelf).into_iter();
-                    let Some(first) = runs.next() else { continue };
-                    self.add_first(runs.map(Work::Run));
-                    first
-                }
-            };
-            cache.fetch_announced(&run);
-        }
-    }
-}
+use queue::{Queue, Work};
 
 /// How many blocks a computing thread is ahead of itself where sources are near.
 const NEAR_DEPTH: usize = 64;
@@ -110,9 +40,31 @@ impl Announced {
     }
 }
 
+/// Calls `work` with a place to announce the blocks that it will need. Those of far sources are fetched by threads
+/// that end with it; what they fetch takes a quarter of the cache's `budget_bytes` at most.
+pub(super) fn with<T>(
+    cutter: &Cutter<'_>,
+    budget_bytes: u64,
+    work: impl FnOnce(&ReadAhead<'_>) -> T,
+) -> T {
+    let volumes = &cutter.sources.volumes;
+    if !volumes.iter().any(|v| v.is_far()) {
+        return work(&ReadAhead::near());
+    }
+    let queue = &Queue::default();
+    let block_bytes = cutter.sources.block_bytes();
+    std::thread::scope(|scope| {
+        let ahead = ReadAhead::start(queue, block_bytes, budget_bytes / 4, || {
+            let fetch = || queue.work(&cutter.cache);
+            Builder::new().spawn_scoped(scope, fetch).map(drop)
+        });
+        work(&ahead)
+    })
+}
+
 impl<'scope> ReadAhead<'scope> {
     /// For sources near by.
-    pub(super) fn near() -> Self {
+    fn near() -> Self {
         Self {
             queue: None,
             depth: NEAR_DEPTH,
@@ -125,7 +77,7 @@ impl<'scope> ReadAhead<'scope> {
     /// these do; where it gives none, nothing is fetched ahead.
     ///
     /// `spare_bytes` is what stored blocks may take that are fetched but not yet needed, all threads together.
-    pub(super) fn start(
+    fn start(
         queue: &'scope Queue,
         block_bytes: u64,
         spare_bytes: u64,
@@ -155,11 +107,6 @@ impl<'scope> ReadAhead<'scope> {
         Announced { order, sent: 0 }
     }
 
-    /// The first unit that has not begun and that nobody has claimed yet.
-    pub(super) fn claim_next_unit(&self) -> usize {
-        self.next_unit.fetch_add(1, Ordering::Relaxed)
-    }
-
     /// Announces what comes next after `used` different blocks of the unit were used: several at a time, so that
     /// neighbours come together.
     pub(super) fn advance(&self, cache: &BlockCache<'_>, unit: &mut Announced, used: usize) {
@@ -174,20 +121,22 @@ impl<'scope> ReadAhead<'scope> {
         }
     }
 
-    /// Announces the first of `blocks`, which may repeat, of a unit that has not begun.
-    pub(super) fn announce_first(
+    /// Announces the first blocks of the next unit that nobody has begun, so that whoever begins it finds them.
+    /// `windows` has the blocks of each of its windows; of a unit that there is not, none.
+    pub(super) fn announce_next_unit<W, B>(
         &self,
         cache: &BlockCache<'_>,
-        blocks: impl Iterator<Item = BlockKey>,
-    ) {
+        windows: impl FnOnce(usize) -> W,
+    ) where
+        W: Iterator<Item = B>,
+        B: Iterator<Item = BlockKey>,
+    {
+        let next = self.next_unit.fetch_add(1, Ordering::Relaxed);
+        // No window is without blocks, but for those outside of their volume.
+        let blocks = windows(next).take(self.depth).flatten();
         let mut seen = HashSet::new();
         let different = blocks.filter(|key| seen.insert(*key));
         self.announce(cache, different.take(self.depth));
-    }
-
-    /// Most blocks that a computing thread is ahead of itself.
-    pub(super) fn depth(&self) -> usize {
-        self.depth
     }
 
     fn announce(&self, cache: &BlockCache<'_>, blocks: impl Iterator<Item = BlockKey>) {
@@ -209,7 +158,7 @@ impl Drop for ReadAhead<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::sync::{Arc, Mutex};
 
     use super::*;
     use crate::data_type::{DataType, FillValue};
@@ -295,7 +244,8 @@ mod tests {
         let cache = BlockCache::new(&volumes, BlockUses::new(uses), 1 << 20);
         let ahead = ReadAhead::near();
         // The unit before told the first ones.
-        ahead.announce_first(&cache, keys[..3].iter().chain(&keys[..3]).copied());
+        let first = |_| [&keys[..2], &keys[1..3]].into_iter();
+        ahead.announce_next_unit(&cache, |unit| first(unit).map(|keys| keys.iter().copied()));
         assert_eq!(*volume.1.lock().unwrap(), [0, 1, 2]);
         let mut unit = ahead.begin(0, keys);
         for used in 0..=BLOCKS {

@@ -1,5 +1,7 @@
 //! Jobs on the demo's collection.
 
+mod late;
+
 use std::fs;
 use std::path::Path;
 

@@ -1,31 +1,19 @@
 //! One unit of work: all windows of one shard, cut, encoded, written, and receipted.
 
-use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 
 use super::cut::{CutScratch, Wanted};
+use super::needs::Needs;
 use super::readahead::ReadAhead;
 use super::{ExtractError, Shared, schedule};
 use crate::dataset::{
-    DatasetError, Receipt, SampleEncoder, ShardId, ShardWriter, SourceUse, Statistics, WrittenShard,
+    DatasetError, Receipt, SampleEncoder, ShardId, ShardWriter, Statistics, WrittenShard,
 };
-use crate::plan::Sample;
-use crate::volume::BlockKey;
 
 /// A thread's buffers, reused from window to window.
 pub(super) struct Scratch {
     cut: CutScratch,
     encoder: SampleEncoder,
-}
-
-/// A chunk that the shard needs.
-struct Need {
-    /// How many other chunks were needed before it.
-    rank: usize,
-    /// Position of the last sample that touches it.
-    last: usize,
-    /// Whether it turned out not to be stored.
-    missing: bool,
 }
 
 impl Scratch {
@@ -72,9 +60,16 @@ pub(super) fn cut_shard<'a>(
     let samples = schedule::samples(cutter.plan, layout, id);
     let first = layout.samples(id).start as usize;
     cutter.cache.begin_unit(number as u32);
-    let mut needs = needs(shared, id.array, samples);
-    let mut announced = ahead.begin(number, in_order(&needs));
-    announce_next_unit(shared, ahead);
+    let blocks = |array, sample| schedule::blocks(cutter.plan, cutter.sources, array, sample);
+    let mut needs = Needs::of(samples.iter().map(|s| blocks(id.array, s)));
+    let mut announced = ahead.begin(number, needs.in_order());
+    ahead.announce_next_unit(&cutter.cache, |next| {
+        let next = shared.todo.get(next).into_iter();
+        next.flat_map(|id| {
+            let samples = schedule::samples(cutter.plan, layout, *id).iter();
+            samples.map(|s| blocks(id.array, s))
+        })
+    });
     let mut used = 0;
     let mut shard = ShardWriter::begin(shared.output, layout, id)?;
     let mut nonzero = Vec::with_capacity(samples.len());
@@ -87,12 +82,7 @@ pub(super) fn cut_shard<'a>(
             return Ok(None);
         }
         if !announced.is_complete() {
-            let blocks = schedule::blocks(cutter.plan, cutter.sources, id.array, sample);
-            used = blocks
-                .filter_map(|key| Some(needs.get(&key)?.rank + 1))
-                .max()
-                .unwrap_or(0)
-                .max(used);
+            used = needs.used_with(blocks(id.array, sample)).max(used);
             ahead.advance(&cutter.cache, &mut announced, used);
         }
         let wanted = Wanted {
@@ -100,11 +90,7 @@ pub(super) fn cut_shard<'a>(
             sample,
             object: objects.get(first + i).copied().unwrap_or(0),
         };
-        let mut missing = |key: BlockKey| {
-            if let Some(need) = needs.get_mut(&key) {
-                need.missing = true;
-            }
-        };
+        let mut missing = |key| needs.is_missing(key);
         let any = cutter.cut(wanted, &mut scratch.cut, &mut missing)?;
         let group_fill = cutter
             .sources
@@ -128,10 +114,8 @@ pub(super) fn cut_shard<'a>(
             _ => statistics.observe(window, Some(count)),
         }
         nonzero.push(count);
-        for key in schedule::blocks(cutter.plan, cutter.sources, id.array, sample) {
-            if needs.get(&key).is_some_and(|n| n.last == i) {
-                cutter.cache.release(key);
-            }
+        for key in blocks(id.array, sample).filter(|key| needs.ends_with(i, *key)) {
+            cutter.cache.release(key);
         }
         shared.progress.windows_done.fetch_add(1, Ordering::Relaxed);
     }
@@ -142,65 +126,7 @@ pub(super) fn cut_shard<'a>(
         blake3: shard.blake3.to_string(),
         nonzero,
         statistics,
-        sources: source_uses(&needs),
+        sources: needs.source_uses(),
     };
     Ok(Some(Cut { id, shard, receipt }))
-}
-
-/// Every chunk that the samples touch, and which of them is the last to do so.
-fn needs(shared: &Shared<'_>, array: usize, samples: &[Sample]) -> HashMap<BlockKey, Need> {
-    let mut needs = HashMap::new();
-    for (i, sample) in samples.iter().enumerate() {
-        for key in schedule::blocks(shared.cutter.plan, shared.cutter.sources, array, sample) {
-            let rank = needs.len();
-            let need = needs.entry(key).or_insert(Need {
-                rank,
-                last: i,
-                missing: false,
-            });
-            need.last = i;
-        }
-    }
-    needs
-}
-
-/// The chunks in the order of first use.
-fn in_order(needs: &HashMap<BlockKey, Need>) -> Vec<BlockKey> {
-    let mut order: Vec<_> = needs.iter().map(|(key, need)| (need.rank, *key)).collect();
-    order.sort_unstable();
-    order.into_iter().map(|(_, key)| key).collect()
-}
-
-/// Announces the first chunks of the next unit that nobody has begun, so that whoever begins it finds them.
-fn announce_next_unit(shared: &Shared<'_>, ahead: &ReadAhead<'_>) {
-    if let Some(id) = shared.todo.get(ahead.claim_next_unit()) {
-        let cutter = &shared.cutter;
-        let first = schedule::samples(cutter.plan, shared.layout, *id)
-            .iter()
-            .take(ahead.depth());
-        let blocks = first.flat_map(|s| schedule::blocks(cutter.plan, cutter.sources, id.array, s));
-        ahead.announce_first(&cutter.cache, blocks);
-    }
-}
-
-fn source_uses(needs: &HashMap<BlockKey, Need>) -> Vec<SourceUse> {
-    let mut uses: Vec<SourceUse> = Vec::new();
-    for (key, need) in needs {
-        let source = key.volume as usize;
-        let at = uses
-            .iter()
-            .position(|u| u.source == source)
-            .unwrap_or_else(|| {
-                uses.push(SourceUse {
-                    source,
-                    touched: 0,
-                    missing: 0,
-                });
-                uses.len() - 1
-            });
-        uses[at].touched += 1;
-        uses[at].missing += u64::from(need.missing);
-    }
-    uses.sort_by_key(|u| u.source);
-    uses
 }

@@ -1,0 +1,48 @@
+//! Layers on a server that lets every request wait.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::time::{Duration, Instant};
+
+use super::*;
+use crate::storage::loopback::{Request, reply, serve};
+
+#[test]
+fn to_choose_codecs_chunks_are_asked_for_side_by_side() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().to_owned();
+    let in_flight = Arc::new([const { AtomicUsize::new(0) }; 2]);
+    let most = Arc::clone(&in_flight);
+    let server = serve(move |_, request: &Request| {
+        let [now, most] = &*in_flight;
+        most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+        std::thread::sleep(Duration::from_millis(50));
+        let path = request.first.split(' ').nth(1).unwrap_or_default();
+        let answer = match fs::read(folder.join(path.trim_start_matches('/'))) {
+            Ok(bytes) => reply("200 OK", "", &bytes),
+            Err(_) => reply("404 Not Found", "", b""),
+        };
+        now.fetch_sub(1, Ordering::SeqCst);
+        answer
+    });
+    let Job {
+        plan, mut sources, ..
+    } = job(dir.path(), |_| {
+        let rows = dir.path().join("collection.json");
+        let text = fs::read_to_string(&rows).unwrap();
+        fs::write(&rows, text.replace("file://.", &server.url)).unwrap();
+    });
+    let before = server.requests();
+    most[1].store(0, Ordering::SeqCst);
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build();
+    let clock = Instant::now();
+    pool.unwrap()
+        .install(|| choose_codecs(&plan, &mut sources, MEMORY_BYTES))
+        .unwrap();
+    let (most, requests) = (most[1].load(Ordering::SeqCst), server.requests() - before);
+    println!(
+        "{requests} requests, {most} in flight, {:?}",
+        clock.elapsed()
+    );
+    assert!(most > 8, "{most} of {requests} requests at once");
+}
