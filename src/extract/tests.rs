@@ -1,5 +1,7 @@
 //! Jobs on the demo's collection.
 
+#[cfg(target_os = "linux")]
+mod announced;
 mod late;
 
 use std::fs;

@@ -1,0 +1,68 @@
+//! What is announced before it is read.
+
+use std::collections::HashSet;
+
+use super::*;
+use crate::storage::witness::{self, Seen};
+
+/// What is told and read is noted by thread: here one does all.
+#[test]
+fn every_chunk_of_a_shard_is_announced_before_it_is_read_and_the_next_shards_first_ones_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let Job {
+        plan,
+        sources,
+        layout,
+        ..
+    } = job(dir.path(), |config| {
+        config["shard_samples"] = json!(2);
+        config["arrays"] = json!({"img": {"layer": "img"}});
+    });
+    let out = dir.path().join("out");
+    let output = Output::claim(&out, sources.digest(&plan), &layout, false).unwrap();
+    let todo = schedule::in_order(&plan, &layout);
+    let uses = schedule::block_uses(&plan, &sources, &layout, &todo);
+    let shared = Shared {
+        cutter: Cutter {
+            plan: &plan,
+            sources: &sources,
+            cache: BlockCache::new(&sources.volumes, uses, 1 << 28),
+        },
+        layout: &layout,
+        output: &output,
+        todo: &todo,
+        progress: &Progress::default(),
+        failure: OnceLock::new(),
+    };
+    let mut scratch = unit::Scratch::new().unwrap();
+    witness::take();
+    readahead::with(&shared.cutter, 1 << 28, |ahead| {
+        unit::cut_shard(&shared, ahead, 0, todo[0], Ok(&mut scratch)).unwrap();
+    });
+    let seen = witness::take();
+    let names = |path: &Path, chunk: &str| path.to_string_lossy().starts_with(chunk);
+    let told = |chunk: &str| {
+        let mut seen = seen.iter();
+        seen.position(|s| matches!(s, Seen::Told(path, _) if names(path, chunk)))
+    };
+    let read = |chunk: &str| {
+        let mut seen = seen.iter();
+        seen.position(|s| matches!(s, Seen::Read(path, _) if names(path, chunk)))
+    };
+    let chunks = |id: ShardId| {
+        let samples = schedule::samples(&plan, &layout, id).iter();
+        let keys = samples.flat_map(|s| schedule::blocks(&plan, &sources, id.array, s));
+        let volume = &sources.volumes[0];
+        keys.map(|key| volume.describe_block(volume.meta().grid.from_linear(key.block)))
+            .collect::<HashSet<_>>()
+    };
+    let (own, next) = (chunks(todo[0]), chunks(todo[1]));
+    assert!(!own.is_empty() && !next.is_subset(&own));
+    for chunk in &own {
+        let (told, read) = (told(chunk), read(chunk));
+        assert!(told.is_some() && told < read, "{chunk}: {told:?}, {read:?}");
+    }
+    for chunk in next.difference(&own) {
+        assert!(told(chunk).is_some(), "{chunk}");
+    }
+}
