@@ -33,9 +33,9 @@ use crate::plan::Plan;
 use crate::volume::{BlockCache, CacheStats, VolumeError};
 use cut::Cutter;
 
-pub use codec::choose_codecs;
+pub(crate) use codec::choose_codecs;
 pub use probe::ask_windows;
-pub use refine::refine;
+pub(crate) use refine::refine;
 pub use sources::Sources;
 pub use survey::{SourceSurvey, Survey, survey};
 

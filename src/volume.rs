@@ -2,7 +2,7 @@
 //!
 //! In goes a layer's source and the wanted resolution; out comes a [`Volume`], which is the same thing to
 //! everything downstream whatever it was read from. Reading a block has two halves, [`Volume::fetch`]
-//! (I/O) and [`Volume::decode`] (CPU), so that the one can overlap the other. The [`BlockCache`] fetches
+//! (I/O) and [`Volume::decode`] (CPU), so that the one can overlap the other. The block cache fetches
 //! and decodes every block once while it is needed.
 
 mod arrange;
@@ -29,8 +29,8 @@ use crate::geometry::{Resolution, VoxelBox};
 use crate::storage::{SourceUrl, Store, forbidden_is_missing};
 use format::Format;
 
-pub use cache::{Block, BlockCache, BlockKey, BlockUses, CacheStats, Lookup};
-
+pub use cache::CacheStats;
+pub(crate) use cache::{Block, BlockCache, BlockKey, BlockUses, Lookup};
 pub use encoded::Encoded;
 pub use error::VolumeError;
 pub use grid::{BlockGrid, BlockIndex};
