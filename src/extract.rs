@@ -281,15 +281,13 @@ fn cut_and_publish(shared: &Shared<'_>, budget_bytes: u64) -> u64 {
     })
 }
 
-/// Publishes what is cut until no more comes: bytes written. After a failure it goes on to receive, so that no one
-/// waits to send, but publishes nothing.
+/// Publishes what is cut until no more comes: bytes written. Also after a failure, so that no one waits to send, and
+/// what is cut need not be cut again by the next run.
 fn publish_all(shared: &Shared<'_>, receiver: &Mutex<mpsc::Receiver<unit::Cut<'_>>>) -> u64 {
     let next = || receiver.lock().ok().and_then(|r| r.recv().ok());
     let mut published = 0;
     while let Some(cut) = next() {
-        if !shared.has_failed() {
-            published += shared.note_failure(cut.publish(shared)).unwrap_or(0);
-        }
+        published += shared.note_failure(cut.publish(shared)).unwrap_or(0);
     }
     published
 }
