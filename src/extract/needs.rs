@@ -48,7 +48,7 @@ impl Needs {
     }
 
     /// Notes that the chunk is not stored.
-    pub fn is_missing(&mut self, key: BlockKey) {
+    pub fn note_missing(&mut self, key: BlockKey) {
         if let Some(need) = self.0.get_mut(&key) {
             need.missing = true;
         }

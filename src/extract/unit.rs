@@ -90,7 +90,7 @@ pub(super) fn cut_shard<'a>(
             sample,
             object: objects.get(first + i).copied().unwrap_or(0),
         };
-        let mut missing = |key| needs.is_missing(key);
+        let mut missing = |key| needs.note_missing(key);
         let any = cutter.cut(wanted, &mut scratch.cut, &mut missing)?;
         let group_fill = cutter
             .sources
