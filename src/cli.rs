@@ -4,6 +4,7 @@ mod check;
 mod demo;
 #[cfg(feature = "tch")]
 mod infer;
+mod local;
 mod network;
 mod plan;
 mod preprocess;

@@ -9,15 +9,16 @@ use clap::Args;
 use indicatif::HumanCount;
 use pointshard::check::{self, Finding, Report};
 
-use super::Failure;
 use super::printer::Printer;
 use super::run::RunArgs;
 use super::summary::table;
+use super::{Failure, local};
 
 /// Prove that a dataset is whole and right; exit code 1 where it is not
 #[derive(Debug, Args)]
 pub(super) struct Check {
     /// The dataset's folder
+    #[arg(value_parser = local::read())]
     out: PathBuf,
     /// Print the report as JSON
     #[arg(long)]

@@ -5,18 +5,19 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::Failure;
 use super::network::NetworkArgs;
 use super::printer::Printer;
 use super::run::RunArgs;
+use super::{Failure, local};
 
 /// Make the shards of a job; run again, do only what is missing
 #[derive(Debug, Args)]
 pub(super) struct Preprocess {
     /// The job description (JSON; `pointshard schema` prints its schema)
+    #[arg(value_parser = local::read())]
     config: PathBuf,
     /// The folder to write
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = local::written())]
     out: PathBuf,
     /// Delete what another job wrote to the folder, and start anew
     #[arg(long)]
