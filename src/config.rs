@@ -11,6 +11,7 @@ mod error;
 mod layer;
 mod nearest;
 mod points;
+mod repeats;
 mod split;
 
 use std::path::{Path, PathBuf};
@@ -34,6 +35,7 @@ pub use error::ConfigError;
 pub use layer::{Forbidden, LayerConfig};
 pub(crate) use nearest::nearest;
 pub use points::{CsvConfig, CsvUnit, PointsConfig, PointsFrom, StatePointsConfig};
+use repeats::NoRepeats;
 pub use split::SplitConfig;
 
 /// A job: which windows to cut, out of which layers, into which splits.
@@ -147,13 +149,17 @@ const COLUMN_NAMES: [&str; 5] = [
 
 /// What `text`, the contents of the file `file`, says, with the JSON path of what is wrong with it.
 pub(crate) fn from_json<T: DeserializeOwned>(text: &[u8], file: &Path) -> Result<T, ConfigError> {
-    let mut deserializer = serde_json::Deserializer::from_slice(text);
-    let value = serde_path_to_error::deserialize(&mut deserializer)
-        .map_err(|e| ConfigError::from_json(file, e))?;
-    deserializer
-        .end()
-        .map_err(|e| ConfigError::invalid(file, ".", e.to_string()))?;
-    Ok(value)
+    fn whole<T: DeserializeOwned>(text: &[u8], file: &Path) -> Result<T, ConfigError> {
+        let mut deserializer = serde_json::Deserializer::from_slice(text);
+        let value = serde_path_to_error::deserialize(&mut deserializer)
+            .map_err(|e| ConfigError::from_json(file, e))?;
+        deserializer
+            .end()
+            .map_err(|e| ConfigError::invalid(file, ".", e.to_string()))?;
+        Ok(value)
+    }
+    whole::<NoRepeats>(text, file)?;
+    whole(text, file)
 }
 
 impl Config {

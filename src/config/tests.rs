@@ -61,6 +61,47 @@ fn a_wrong_type_is_named_with_its_path() {
 }
 
 #[test]
+fn a_name_that_occurs_twice_is_named_with_its_path() {
+    let start = r#"{"collection": "c", "resolution": [4, 4, 40], "window": [8, 8, 8], "points": {"layer": "p"#;
+    for (rest, path) in [
+        (
+            r#""}, "arrays": {"img": {"layer": "a"}, "img": {"layer": "b"}}}"#,
+            "`arrays.img`",
+        ),
+        (
+            r#""}, "splits": {"train": ["a"], "val": ["b"], "train": ["c"]}}"#,
+            "`splits.train`",
+        ),
+        (r#""}, "layers": {"a": {}, "a": {}}}"#, "`layers.a`"),
+        (r#""}, "window": [4, 4, 4]}"#, "`window`"),
+        (
+            r#"", "choose": {"filter": {"n": {"min": 1}, "n": {"max": 1}}}}}"#,
+            "`points.choose.filter.n`",
+        ),
+        (
+            r#"", "choose": {"related": {"n": [1], "n": [2]}}}}"#,
+            "`points.choose.related.n`",
+        ),
+        (
+            r#"", "csv": {"properties": {"n": "uint8", "n": "int8"}}}}"#,
+            "`points.csv.properties.n`",
+        ),
+        (
+            r#""}, "arrays": [{"boxes": {"layers": {"img": "a", "img": "b"}}}]}"#,
+            "`arrays[0].boxes.layers.img`",
+        ),
+    ] {
+        let text = format!("{start}{rest}");
+        let e = Config::parse(text.as_bytes(), Path::new("job.json")).unwrap_err();
+        let e = e.to_string();
+        assert!(
+            e.contains(path) && e.contains("occurs twice"),
+            "{text}: {e}"
+        );
+    }
+}
+
+#[test]
 fn a_missing_key_is_named() {
     let e = error_of(|v| {
         v.as_object_mut().unwrap().remove("resolution");

@@ -96,3 +96,22 @@ def test_bad_usage_is_refused(arguments):
 def test_checking_what_is_no_dataset_fails(tmp_path):
     pointshard("check", tmp_path, code=1)
     pointshard("check", tmp_path / "nowhere", code=1)
+
+
+@pytest.mark.parametrize("url", ["s3://bucket/out", "gs://bucket/out", "file:///out", "http://host/out"])
+@pytest.mark.parametrize("command", ["preprocess OUT", "preprocess CONFIG", "plan", "check", "demo"])
+def test_a_url_is_never_taken_for_a_local_path(tmp_path, command, url):
+    config = vnc_config(tmp_path)
+    name, _, at = command.partition(" ")
+    config, out = (url, "out") if at == "CONFIG" else (config, url)
+    arguments = [name, config, "--out", out] if name == "preprocess" else [name, url]
+    message = pointshard(*arguments, code=2, cwd=tmp_path).stderr
+    assert url in message and ("local" in message or "plain path" in message), message
+    assert [p.name for p in tmp_path.iterdir()] == ["config.json"]
+
+
+def test_an_array_that_is_named_twice_is_refused(tmp_path):
+    config = vnc_config(tmp_path)
+    config.write_text(config.read_text().replace('"label0": {', '"img": {'))
+    message = refused("plan", config)
+    assert "`arrays.img`" in message and "twice" in message, message
