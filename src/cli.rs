@@ -67,7 +67,7 @@ impl Cli {
     /// Carries out the command.
     pub fn run(self) -> Result<ExitCode, Failure> {
         let printer = Printer::new(self.talk.quiet, self.talk.verbose);
-        match self.command {
+        let code = match self.command {
             Command::Demo(command) => command.run(printer),
             Command::Preprocess(command) => command.run(printer),
             Command::Plan(command) => command.run(printer),
@@ -77,6 +77,12 @@ impl Cli {
             #[cfg(feature = "tch")]
             Command::Infer(command) => command.run(printer),
             Command::Schema(command) => command.run(printer),
+        }?;
+        match Printer::lost() {
+            None => Ok(code),
+            Some(e) => {
+                Err(anyhow::anyhow!("cannot write the results to standard output: {e}").into())
+            }
         }
     }
 }
