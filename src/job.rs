@@ -77,6 +77,12 @@ pub enum JobError {
         /// Why.
         source: PointsError,
     },
+    /// There would be nothing in the dataset.
+    #[error("the job has no sample: {why}")]
+    NoSample {
+        /// What became of all annotations.
+        why: String,
+    },
     /// Shards could not be made.
     #[error(transparent)]
     Extract(#[from] ExtractError),
@@ -106,6 +112,7 @@ impl JobError {
                     }
             ),
             Self::Collection(_) => false,
+            Self::NoSample { .. } => false,
         }
     }
 }
@@ -173,6 +180,14 @@ impl Job {
         })
     }
 
+    /// That there is something to make.
+    pub fn require_samples(&self) -> Result<(), JobError> {
+        match self.plan.without_samples() {
+            None => Ok(()),
+            Some(why) => Err(JobError::NoSample { why }),
+        }
+    }
+
     /// Every box of the collection, and what became of its annotations.
     pub fn boxes(&self) -> Vec<BoxEntry> {
         boxes(&self.plan)
@@ -190,6 +205,7 @@ impl Job {
         options: RunOptions,
         progress: &Progress,
     ) -> Result<Outcome, JobError> {
+        self.require_samples()?;
         let Self {
             plan,
             mut sources,

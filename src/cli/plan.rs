@@ -64,6 +64,7 @@ fn samples_table(job: &Job) -> String {
         "split",
         "sample",
         "annotation",
+        job.require_samples()?;
         "box",
         "center (nm)",
         "first voxel",

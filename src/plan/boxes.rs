@@ -104,7 +104,10 @@ impl Jobs {
                 dropped: BTreeMap::new(),
             });
         }
-        if jobs.jobs.is_empty() {
+        let without_box = config.splits.iter().enumerate();
+        let mut without_box =
+            without_box.filter(|(i, _)| jobs.boxes.iter().all(|b| b.split != Some(*i)));
+        if let Some((_, (name, split))) = without_box.next() {
             let list = |tags: BTreeSet<&String>| match tags.is_empty() {
                 true => "none".to_owned(),
                 false => tags
@@ -114,10 +117,11 @@ impl Jobs {
                     .join(", "),
             };
             return Err(PlanError::NoBox {
+                split: name.clone(),
                 boxes: jobs.boxes.len(),
                 collection: collection.source.clone(),
                 config: file.path.clone(),
-                wanted: list(config.splits.values().flat_map(|s| s.tags()).collect()),
+                wanted: list(split.tags().collect()),
                 found: list(collection.boxes.iter().flat_map(|b| &b.tags).collect()),
             });
         }

@@ -115,3 +115,62 @@ def test_an_array_that_is_named_twice_is_refused(tmp_path):
     config.write_text(config.read_text().replace('"label0": {', '"img": {'))
     message = refused("plan", config)
     assert "`arrays.img`" in message and "twice" in message, message
+
+
+STATE = str(VNC / "ng_state.json")
+TABLE = {"file": "points.csv", "unit": "nm", "point": ["x", "y", "z"]}
+ABSENT = {
+    "a layer of a viewer state": ({"points": {"neuroglancer_state": {"source": STATE, "layer": "nobody"}}}, "nobody"),
+    "a layer of boxes": ({"collection": {"neuroglancer_state": {"source": STATE, "layer": "nobody"}}}, "nobody"),
+    "a column": ({"points": {"csv": {**TABLE, "id": "nobody"}}}, "nobody"),
+    "a token": (
+        {"collection": {"zetta_api": {"url": "https://127.0.0.1:1", "collection": "c", "token_env": "NOBODY"}}}, "NOBODY"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("change", "told"), ABSENT.values(), ids=ABSENT.keys())
+def test_what_the_config_names_and_is_not_there_is_the_configs_fault(shared, tmp_path, change, told):
+    (tmp_path / "points.csv").write_text("x,y,z\n1,2,3\n")
+    message = refused("plan", vnc_config(tmp_path, **change))
+    assert told in message, message
+
+
+NOTHING = {
+    "no annotation in any box": (["1e9,1e9,1e9"], {}, ["no annotation lies in any"]),
+    "all dropped": (["14500,12100,4600"] * 2, {"filter": {"score": {"min": 5}}}, ["none of the", "`filter`"]),
+}
+
+
+@pytest.mark.parametrize(("rows", "choose", "told"), NOTHING.values(), ids=NOTHING.keys())
+def test_a_job_without_a_sample_is_an_error_that_says_why(shared, tmp_path, rows, choose, told):
+    rows = [f"{i},{row},1" for i, row in enumerate(rows)]
+    (tmp_path / "points.csv").write_text("\n".join(["id,x,y,z,score", *rows, ""]))
+    csv = {**TABLE, "id": "id", "properties": {"score": "float32"}}
+    boxes = vnc_collection(tmp_path, around_all)
+    config = vnc_config(tmp_path, collection=str(boxes), points={"csv": csv, "choose": choose}, splits={"train": ["train"]})
+    for command in (["plan", config], ["preprocess", config, "--out", tmp_path / "out"]):
+        for more in [[], ["--dry-run"]] if command[0] == "preprocess" else [[]]:
+            message = refused(*command, *more, code=1)
+            assert "no sample" in message and all(t in message for t in told), message
+    assert not (tmp_path / "out").exists()
+
+
+def around_all(rows):
+    """One box that holds the whole volume."""
+    (box, *_) = rows["annotations"]
+    box["pointA"], box["pointB"], box["tags"] = [0, 0, 0], [1e6, 1e6, 1e6], ["train"]
+    rows["annotations"] = [box]
+
+
+def test_a_split_without_a_sample_is_told_with_the_reason(shared, tmp_path):
+    def far_away(rows):
+        for box in rows["annotations"]:
+            if box["tags"] == ["val"]:
+                box["pointA"], box["pointB"] = [0, 0, 0], [1, 1, 1]
+
+    config = vnc_config(tmp_path, collection=str(vnc_collection(tmp_path, far_away)))
+    done = pointshard("preprocess", config, "--out", tmp_path / "out")
+    assert "warning: the split `val` has no sample" in done.stderr, done.stderr
+    pointshard("check", tmp_path / "out")
+    assert "all 0" not in pointshard("preprocess", config, "--out", tmp_path / "out").stdout
