@@ -15,7 +15,7 @@ use tempfile::NamedTempFile;
 
 use super::{DatasetError, Layout, MANIFEST, SCHEMA_VERSION, layout::group_path};
 
-const PRIVATE: &str = ".pointshard";
+pub(super) const PRIVATE: &str = ".pointshard";
 const STATE: &str = ".pointshard/plan.json";
 const TEMPORARY: &str = ".writing-";
 

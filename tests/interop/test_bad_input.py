@@ -3,7 +3,7 @@
 import shutil
 
 import pytest
-from program import VNC, around_one_point, pointshard, refused, vnc_collection, vnc_config
+from program import VNC, around_one_point, manifest, pointshard, refused, tree, vnc_collection, vnc_config
 
 BAD = {
     "a misspelt key": ({"windw": [1, 1, 1]}, ["windw", "did you mean `window`"]),
@@ -93,9 +93,20 @@ def test_bad_usage_is_refused(arguments):
     assert pointshard(*arguments, code=2).stderr
 
 
-def test_checking_what_is_no_dataset_fails(tmp_path):
-    pointshard("check", tmp_path, code=1)
-    pointshard("check", tmp_path / "nowhere", code=1)
+def test_what_is_no_dataset_is_refused_with_the_one_that_is_near(vnc_copy, tmp_path):
+    _, out = vnc_copy
+    (tmp_path / "foreign").mkdir()
+    (tmp_path / "foreign/manifest.json").write_text('{"files": []}')
+    (tmp_path / "file").write_text("")
+    cases = {
+        "nowhere": "no such folder", "file": "is a file", "foreign": "not one of pointshard's",
+        ".": str(out), "out/train.zarr": str(out), "out/train.zarr/img": str(out), "out/manifest.json": str(out),
+    }  # fmt: skip
+    for name, told in cases.items():
+        message = refused("check", tmp_path / name)
+        assert "no pointshard dataset" in message and told in message, message
+    (out / "manifest.json").unlink()
+    assert "preprocess` again" in pointshard("check", out, code=1).stdout
 
 
 @pytest.mark.parametrize("url", ["s3://bucket/out", "gs://bucket/out", "file:///out", "http://host/out"])
