@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
 
-use crate::collection::{Collection, CollectionError};
+use crate::collection::{ApiError, Collection, CollectionError};
 use crate::config::{Config, ConfigError, ConfigFile, PointsConfig};
 use crate::dataset::{
     BoxEntry, DatasetError, Layout, Manifest, Output, Sealed, SealedArray, SourceEntry, seal,
@@ -92,14 +92,20 @@ pub enum JobError {
 }
 
 impl JobError {
-    /// Whether the job description is to blame, not the data or the machine.
+    /// Whether the job description is to blame, which may name what is not there, and not the data or the machine.
     pub fn is_usage(&self) -> bool {
         match self {
             Self::Config(_) | Self::Plan(_) => true,
-            Self::Points { source, .. } => matches!(source, PointsError::NoRelationship { .. }),
+            Self::Points { source, .. } => match source {
+                PointsError::NoRelationship { .. } | PointsError::Columns { .. } => true,
+                PointsError::State(e) => e.is_choice(),
+                _ => false,
+            },
             Self::Dataset(e) => matches!(
                 e,
-                DatasetError::OtherPlan { .. } | DatasetError::Foreign { .. }
+                DatasetError::OtherPlan { .. }
+                    | DatasetError::Foreign { .. }
+                    | DatasetError::NoFolder { .. }
             ),
             Self::Extract(e) => matches!(
                 e,
@@ -111,7 +117,14 @@ impl JobError {
                         ..
                     }
             ),
-            Self::Collection(_) => false,
+            Self::Collection(e) => match e {
+                CollectionError::State(e) => e.is_choice(),
+                CollectionError::Api(e) => {
+                    matches!(e, ApiError::Token { .. } | ApiError::NoCollection { .. })
+                }
+                CollectionError::Location(_) | CollectionError::TagProperty { .. } => true,
+                _ => false,
+            },
             Self::NoSample { .. } => false,
         }
     }

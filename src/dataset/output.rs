@@ -55,17 +55,7 @@ impl Output {
             }
             Some(state) if force => output.clear(&state)?,
             Some(state) => {
-                let found = match state.schema_version {
-                    SCHEMA_VERSION => state.plan_digest,
-                    other => format!("{} (output version {other})", state.plan_digest),
-                };
-                if found != output.plan_digest {
-                    return Err(DatasetError::OtherPlan {
-                        folder: root.to_owned(),
-                        found,
-                        expected: output.plan_digest,
-                    });
-                }
+                output.require_plan(state)?;
                 output.sweep(layout)?;
                 return Ok(output);
             }
@@ -77,6 +67,51 @@ impl Output {
         };
         output.write_json(STATE, &state)?;
         Ok(output)
+    }
+
+    /// Whether something that pointshard wrote is in the folder.
+    pub fn is_begun(root: &Path) -> bool {
+        root.join(STATE).is_file()
+    }
+
+    /// The output of the plan with `plan_digest` in `root`, as it is; `None` where [`Output::claim`] would begin anew.
+    /// Fails where that would refuse. Nothing is written.
+    pub fn find(
+        root: &Path,
+        plan_digest: blake3::Hash,
+        force: bool,
+    ) -> Result<Option<Self>, DatasetError> {
+        let output = Self {
+            root: root.to_owned(),
+            plan_digest: plan_digest.to_string(),
+        };
+        match output.state()? {
+            None if is_empty(root)? => Ok(None),
+            None => Err(DatasetError::Foreign {
+                folder: root.to_owned(),
+            }),
+            Some(_) if force => Ok(None),
+            Some(state) => {
+                output.require_plan(state)?;
+                Ok(Some(output))
+            }
+        }
+    }
+
+    /// That the folder belongs to this plan.
+    fn require_plan(&self, state: State) -> Result<(), DatasetError> {
+        let found = match state.schema_version {
+            SCHEMA_VERSION => state.plan_digest,
+            other => format!("{} (output version {other})", state.plan_digest),
+        };
+        match found == self.plan_digest {
+            true => Ok(()),
+            false => Err(DatasetError::OtherPlan {
+                folder: self.root.clone(),
+                found,
+                expected: self.plan_digest.clone(),
+            }),
+        }
     }
 
     /// The folder.
@@ -218,6 +253,9 @@ impl Output {
                     })
             }
             Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+            Err(e) if e.kind() == ErrorKind::NotADirectory => Err(DatasetError::NoFolder {
+                folder: self.root.clone(),
+            }),
             Err(e) => Err(DatasetError::io("read", path)(e)),
         }
     }

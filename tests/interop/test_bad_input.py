@@ -18,6 +18,17 @@ BAD = {
     "no arrays": ({"arrays": {}}, ["arrays"]),
     "a split without tags": ({"splits": {"train": []}}, ["splits.train"]),
     "tags that no box has": ({"splits": {"train": ["nobody"]}}, ["train", "nobody"]),
+    "tags of one split that no box has": (
+        {"splits": {"train": ["train"], "test": ["tset"]}}, ["`splits.test`", "`tset`", "the boxes bear `train`, `val`"]
+    ),
+    "a value that no voxel can have": (
+        {"arrays": {"m": {"layer": "label0", "transform": {"in": [1, 300]}}}}, ["arrays.m", "300", "uint8", "up to 255"]
+    ),
+    "a data resolution that no scale has": (
+        {"arrays": {"img": {"layer": "img", "data_resolution": [3, 3, 45], "interpolation": "area"}}},
+        ["`arrays.img.data_resolution`", "name one of these"],
+    ),
+    "an output that is a file": ({}, ["is a file", "expected a folder"]),
     "an array that leaves the folder": ({"arrays": {"../img": {"layer": "img"}}}, ["../img"]),
     "a shard without samples": ({"shard_samples": 0}, ["shard_samples"]),
 }
@@ -26,6 +37,8 @@ BAD = {
 @pytest.mark.parametrize(("change", "told"), BAD.values(), ids=BAD.keys())
 def test_a_bad_config_is_refused_with_its_json_path(shared, tmp_path, change, told):
     config = vnc_config(tmp_path, **change)
+    if not change:
+        (tmp_path / "out").write_text("")
     message = refused("preprocess", config, "--out", tmp_path / "out")
     for text in told:
         assert text in message, message
