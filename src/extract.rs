@@ -312,7 +312,11 @@ fn largest_block_bytes(sources: &Sources) -> u64 {
 }
 
 /// Bytes that decoded chunks may take: what is left beside the threads' buffers.
-fn cache_budget(plan: &Plan, sources: &Sources, memory_bytes: u64) -> Result<u64, ExtractError> {
+pub(crate) fn cache_budget(
+    plan: &Plan,
+    sources: &Sources,
+    memory_bytes: u64,
+) -> Result<u64, ExtractError> {
     let threads = rayon::current_num_threads();
     let sample = sources.window_bytes(plan);
     let block = largest_block_bytes(sources);

@@ -13,7 +13,8 @@ use rayon::prelude::*;
 use crate::collection::{ApiError, Collection, CollectionError};
 use crate::config::{Config, ConfigError, ConfigFile, PointsConfig};
 use crate::dataset::{
-    BoxEntry, DatasetError, Layout, Manifest, Output, Sealed, SealedArray, SourceEntry, seal,
+    BoxEntry, DatasetError, Layout, Manifest, Output, Receipt, Sealed, SealedArray, SourceEntry,
+    seal,
 };
 use crate::extract::{self, ExtractError, ExtractReport, Progress, Sources, Survey};
 use crate::plan::{Plan, PlanError, PointsOfLayer};
@@ -209,6 +210,25 @@ impl Job {
     /// What a run from the beginning would read and write.
     pub fn survey(&self) -> Survey {
         extract::survey(&self.plan, &self.sources, &self.layout)
+    }
+
+    /// How many shards stand in the folder `out`, of which nothing is changed. Fails where a run would fail before it
+    /// begins. Where the folder is in use, codecs are chosen first: they are part of what it belongs to.
+    pub fn standing(&mut self, out: &Path, options: RunOptions) -> Result<u64, JobError> {
+        extract::cache_budget(&self.plan, &self.sources, options.memory_bytes)?;
+        if Output::is_begun(out) && !options.force {
+            extract::choose_codecs(&self.plan, &mut self.sources, options.memory_bytes)?;
+            self.layout = self.sources.layout(&self.plan);
+        }
+        let digest = self.sources.digest(&self.plan);
+        let Some(output) = Output::find(out, digest, options.force)? else {
+            return Ok(0);
+        };
+        let mut shards = 0;
+        for id in self.layout.all_shards() {
+            shards += u64::from(Receipt::find(&output, &self.layout, id)?.is_some());
+        }
+        Ok(shards)
     }
 
     /// Makes what is missing in the folder `out`, and seals it.

@@ -49,12 +49,22 @@ impl PlanCommand {
                     printer.warn(warning);
                 }
                 printer.result(boxes_table(&job.boxes()));
+                if printer.is_verbose() {
+                    for (i, source) in job.plan.sources.iter().enumerate() {
+                        printer.result(format!(
+                            "layer {}: {}",
+                            job.plan.layer_of_source(i),
+                            source.url.location
+                        ));
+                    }
+                }
                 if self.samples {
                     printer.result(samples_table(&job));
                 }
                 printer.result(format!("{} samples", job.plan.samples()));
             }
         }
+        job.require_samples()?;
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -64,7 +74,6 @@ fn samples_table(job: &Job) -> String {
         "split",
         "sample",
         "annotation",
-        job.require_samples()?;
         "box",
         "center (nm)",
         "first voxel",

@@ -35,7 +35,9 @@ impl Preprocess {
     pub(super) fn run(self, printer: Printer) -> Result<ExitCode, Failure> {
         self.network.choose();
         match self.dry_run {
-            true => self.run.dry_run(printer, &self.config)?,
+            true => self
+                .run
+                .dry_run(printer, &self.config, &self.out, self.force)?,
             false => {
                 self.run
                     .run_job(printer, &self.config, &self.out, self.force)?;
