@@ -80,7 +80,14 @@ def test_a_chunk_that_is_not_stored_is_zeros_unless_the_config_forbids_it(shared
         splits={"train": ["train"]}, missing=missing,
     )  # fmt: skip
     if missing == "zeros":
-        assert ", 1 missing" in pointshard("preprocess", config, "--out", tmp_path / "out").stdout
+        done = pointshard("preprocess", config, "--out", tmp_path / "out")
+        assert ", 1 missing" in done.stdout
+        (warning,) = [line for line in done.stderr.splitlines() if "not stored" in line]
+        assert warning.startswith("warning: the layer `img`: 1 of ") and str(layer) in warning, warning
+        assert warning == f"warning: {manifest(tmp_path / 'out')['warnings'][-1]}"
+        before = tree(tmp_path / "out")
+        pointshard("preprocess", config, "--out", tmp_path / "out")
+        assert tree(tmp_path / "out") == before
         return
     message = refused("preprocess", config, "--out", tmp_path / "out", code=1)
     assert "`img`" in message and str(layer) in message, message
