@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::collection::{Collection, LayerError, LayerGroup};
-use crate::config::{ArrayConfig, ConfigFile, ObjectPoint, PointsFrom, Snap, Transform};
+use crate::config::{
+    ArrayConfig, ConfigFile, ObjectPoint, PointsFrom, Snap, SplitConfig, Transform,
+};
 use crate::geometry::{BoxNm, Window};
 use crate::points::{Annotation, PointSource, PointsInBoxes, PropertySpec};
 use crate::storage::Location;
@@ -104,10 +106,14 @@ impl Jobs {
                 dropped: BTreeMap::new(),
             });
         }
-        let without_box = config.splits.iter().enumerate();
-        let mut without_box =
-            without_box.filter(|(i, _)| jobs.boxes.iter().all(|b| b.split != Some(*i)));
-        if let Some((_, (name, split))) = without_box.next() {
+        // A tag that no box bears is a slip. Where boxes bear all tags, but none of them together, the split is empty.
+        let borne = |tag: &String| jobs.boxes.iter().any(|b| b.tags.contains(tag));
+        let slip = |(i, (_, split)): &(usize, (&String, &SplitConfig))| {
+            let fits = jobs.boxes.iter().any(|b| b.split == Some(*i));
+            let unborne = split.all.iter().chain(&split.any).any(|tag| !borne(tag));
+            !fits && (unborne || jobs.jobs.is_empty())
+        };
+        if let Some((_, (name, split))) = config.splits.iter().enumerate().find(slip) {
             let list = |tags: BTreeSet<&String>| match tags.is_empty() {
                 true => "none".to_owned(),
                 false => tags
