@@ -11,7 +11,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::dataset::{Dataset, MANIFEST};
+use crate::dataset::{Dataset, DatasetError, MANIFEST};
 
 /// What a check found.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -62,6 +62,8 @@ pub enum FindingKind {
     Manifest,
     /// A file is missing.
     MissingFile,
+    /// A file is there and cannot be read.
+    Unreadable,
     /// A file has the wrong size.
     Size,
     /// A file has other bytes than were written.
@@ -82,6 +84,7 @@ impl FindingKind {
         match self {
             Self::Manifest => "manifest",
             Self::MissingFile => "missing_file",
+            Self::Unreadable => "unreadable",
             Self::Size => "size",
             Self::Digest => "digest",
             Self::Structure => "structure",
@@ -89,6 +92,14 @@ impl FindingKind {
             Self::Column => "column",
             Self::UnexpectedFile => "unexpected_file",
         }
+    }
+}
+
+/// The error with what the operating system said.
+fn told(error: &DatasetError) -> String {
+    match error {
+        DatasetError::Io { source, .. } => format!("{error}: {source}"),
+        error => error.to_string(),
     }
 }
 
@@ -101,7 +112,7 @@ pub fn run(root: &Path) -> Report {
             file: MANIFEST.into(),
             split: None,
             samples: Vec::new(),
-            message: e.to_string(),
+            message: told(&e),
         }),
         Ok(dataset) => {
             let manifest = dataset.manifest();

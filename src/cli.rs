@@ -6,6 +6,7 @@ mod check;
 mod demo;
 #[cfg(feature = "tch")]
 mod infer;
+mod local;
 mod network;
 mod plan;
 mod preprocess;
@@ -71,7 +72,7 @@ impl Cli {
     /// Carries out the command.
     pub fn run(self) -> Result<ExitCode, Failure> {
         let printer = Printer::new(self.talk.quiet, self.talk.verbose);
-        match self.command {
+        let code = match self.command {
             Command::Demo(command) => command.run(printer),
             Command::Preprocess(command) => command.run(printer),
             Command::Plan(command) => command.run(printer),
@@ -83,6 +84,12 @@ impl Cli {
             #[cfg(not(feature = "tch"))]
             Command::Train(command) => command.run(),
             Command::Schema(command) => command.run(printer),
+        }?;
+        match Printer::lost() {
+            None => Ok(code),
+            Some(e) => {
+                Err(anyhow::anyhow!("cannot write the results to standard output: {e}").into())
+            }
         }
     }
 }

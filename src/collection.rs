@@ -93,6 +93,14 @@ pub enum CollectionError {
         /// The list.
         list: &'static str,
     },
+    /// The property that tags boxes is not to be had.
+    #[error("{file}: properties: {problem}")]
+    TagProperty {
+        /// The layer of boxes.
+        file: String,
+        /// What was found, what was expected.
+        problem: String,
+    },
     /// A row is not what it should be.
     #[error("{file}: {row}: {problem}")]
     Row {

@@ -11,6 +11,7 @@ mod error;
 mod layer;
 mod nearest;
 mod points;
+mod repeats;
 mod split;
 
 use std::path::{Path, PathBuf};
@@ -34,12 +35,16 @@ pub use error::ConfigError;
 pub use layer::{Forbidden, LayerConfig};
 pub(crate) use nearest::nearest;
 pub use points::{CsvConfig, CsvUnit, PointsConfig, PointsFrom, StatePointsConfig};
+use repeats::NoRepeats;
 pub use split::SplitConfig;
 
 /// A job: which windows to cut, out of which layers, into which splits.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
+    /// Where the schema of this file lies, for editors. It means nothing to the job.
+    #[serde(rename = "$schema", default, skip_serializing)]
+    pub schema: Option<String>,
     /// The collection of bounding boxes: the path of a file or folder, or an object that names another
     /// kind of source. Relative paths count from the config's folder.
     pub collection: CollectionConfig,
@@ -136,15 +141,6 @@ pub enum Missing {
     Error,
 }
 
-/// Names that an array cannot have: the index columns stand beside the arrays.
-const COLUMN_NAMES: [&str; 5] = [
-    "annotation_id",
-    "box",
-    "center_nm",
-    "start_voxel",
-    "resolution_nm",
-];
-
 /// The contents of the description at `path`.
 pub(crate) fn read_bytes(path: &Path) -> Result<Vec<u8>, ConfigError> {
     std::fs::read(path).map_err(|source| ConfigError::Read {
@@ -155,13 +151,24 @@ pub(crate) fn read_bytes(path: &Path) -> Result<Vec<u8>, ConfigError> {
 
 /// What `text`, the contents of the file `file`, says, with the JSON path of what is wrong with it.
 pub(crate) fn from_json<T: DeserializeOwned>(text: &[u8], file: &Path) -> Result<T, ConfigError> {
-    let mut deserializer = serde_json::Deserializer::from_slice(text);
-    let value = serde_path_to_error::deserialize(&mut deserializer)
-        .map_err(|e| ConfigError::from_json(file, e))?;
-    deserializer
-        .end()
-        .map_err(|e| ConfigError::invalid(file, ".", e.to_string()))?;
-    Ok(value)
+    fn whole<T: DeserializeOwned>(
+        text: &[u8],
+        file: &Path,
+        error: fn(&Path, serde_path_to_error::Error<serde_json::Error>) -> ConfigError,
+    ) -> Result<T, ConfigError> {
+        let mut deserializer = serde_json::Deserializer::from_slice(text);
+        let value =
+            serde_path_to_error::deserialize(&mut deserializer).map_err(|e| error(file, e))?;
+        deserializer.end().map_err(|e| {
+            let problem = format!("{e}: nothing may follow the JSON object");
+            ConfigError::invalid(file, ".", problem)
+        })?;
+        Ok(value)
+    }
+    // Some editors begin a file with a byte order mark.
+    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
+    whole::<NoRepeats>(text, file, ConfigError::from_json)?;
+    whole(text, file, ConfigError::from_value)
 }
 
 impl Config {
@@ -198,15 +205,23 @@ impl Config {
             if let Some(problem) = bad_name(name) {
                 return invalid(format!("arrays.{name}"), problem);
             }
-            if COLUMN_NAMES.contains(&name.as_str())
-                || name.starts_with("property_")
-                || ["_nonzero_fraction", "_start_voxel", "_object_id"]
-                    .iter()
-                    .any(|end| name.ends_with(end))
-            {
+            if let Some(taken) = taken_by(name) {
                 return invalid(
                     format!("arrays.{name}"),
-                    format!("the name `{name}` is taken by an index column, expected another name"),
+                    format!("the name `{name}` is taken by {taken}, expected another name"),
+                );
+            }
+        }
+        for (kind, names) in [
+            ("arrays", self.arrays.keys().collect::<Vec<_>>()),
+            ("splits", self.splits.keys().collect()),
+        ] {
+            if let Some((name, other)) = same_but_for_case(&names) {
+                return invalid(
+                    format!("{kind}.{name}"),
+                    format!(
+                        "the name differs from `{other}` in small and capital letters only, expected names that every file system tells apart"
+                    ),
                 );
             }
         }
@@ -287,6 +302,42 @@ fn bad_name(name: &str) -> Option<String> {
             .all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c));
     (!ok).then(|| {
         format!("found the name {name:?}, expected 1 to 64 of A-Z a-z 0-9 _ - . that start with a letter or digit")
+    })
+}
+
+/// What has the name of an array already, if anything: an index column, a dimension, the group's own metadata. Some file
+/// systems do not tell small letters from capital ones.
+fn taken_by(name: &str) -> Option<&'static str> {
+    let name = name.to_ascii_lowercase();
+    let columns = [
+        "annotation_id",
+        "box",
+        "center_nm",
+        "start_voxel",
+        "resolution_nm",
+    ];
+    let ends = ["_nonzero_fraction", "_start_voxel", "_object_id"];
+    let dimensions = ["sample", "channel", "x", "y", "z", "xyz", "rgb", "rgba"];
+    match name.as_str() {
+        "zarr.json" => Some("the metadata of the group"),
+        n if dimensions.contains(&n) => Some("a dimension"),
+        n if columns.contains(&n)
+            || n.starts_with("property_")
+            || ends.iter().any(|end| n.ends_with(end)) =>
+        {
+            Some("an index column")
+        }
+        _ => None,
+    }
+}
+
+/// Two names that are the same but for small and capital letters: the later one first.
+fn same_but_for_case<'n>(names: &[&'n String]) -> Option<(&'n str, &'n str)> {
+    names.iter().enumerate().find_map(|(i, name)| {
+        let other = names[..i]
+            .iter()
+            .find(|other| other.eq_ignore_ascii_case(name))?;
+        Some((name.as_str(), other.as_str()))
     })
 }
 

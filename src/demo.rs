@@ -12,6 +12,7 @@
 mod annotations;
 mod boxes;
 mod collection;
+mod folder;
 mod image;
 mod neurites;
 mod noise;
@@ -97,6 +98,22 @@ pub enum DemoError {
         /// What the system says.
         source: std::io::Error,
     },
+    /// A file could not be read.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The folder holds something else.
+    #[error("{} is not empty, and its {} is not the one that this demo writes: nothing was changed; choose another folder, or move {} away to make the demo anew", folder.display(), file.display(), folder.display())]
+    Foreign {
+        /// The folder.
+        folder: PathBuf,
+        /// The first file, relative to it, that is missing or different.
+        file: PathBuf,
+    },
     /// A chunk could not be compressed.
     #[error("cannot compress {}", path.display())]
     Compress {
@@ -142,11 +159,19 @@ const LAYERS: [LayerReport; 6] = [
 
 /// Writes a small synthetic collection below `dir` and returns what it made.
 ///
-/// Files of an earlier demo are overwritten; whether the folder may be used is for the caller to decide.
+/// A folder that holds this demo already is left as it is.
 ///
 /// # Errors
-/// If a folder or file cannot be written; files written until then stay.
+/// If a folder or file cannot be written, or the folder holds something else; nothing in it is changed then.
 pub fn write_collection(dir: &Path) -> Result<DemoReport, DemoError> {
+    let report = folder::fill(dir, write_files)?;
+    Ok(DemoReport {
+        config: dir.join("config.json"),
+        ..report
+    })
+}
+
+fn write_files(dir: &Path) -> Result<DemoReport, DemoError> {
     create_dir(dir)?;
     let world = World::make();
     world.write_volumes(dir)?;

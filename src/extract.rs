@@ -293,7 +293,11 @@ fn publish_all(shared: &Shared<'_>, receiver: &Mutex<mpsc::Receiver<unit::Cut<'_
 }
 
 /// Bytes that decoded chunks may take: what is left beside the threads' buffers.
-fn cache_budget(plan: &Plan, sources: &Sources, memory_bytes: u64) -> Result<u64, ExtractError> {
+pub(crate) fn cache_budget(
+    plan: &Plan,
+    sources: &Sources,
+    memory_bytes: u64,
+) -> Result<u64, ExtractError> {
     let threads = rayon::current_num_threads();
     let sample = sources.window_bytes(plan);
     // Per thread: a window and its encoded form, and what a chunk goes through.

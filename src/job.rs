@@ -10,10 +10,11 @@ use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
 
-use crate::collection::{Collection, CollectionError};
+use crate::collection::{ApiError, Collection, CollectionError};
 use crate::config::{Config, ConfigError, ConfigFile, PointsConfig};
 use crate::dataset::{
-    BoxEntry, DatasetError, Layout, Manifest, Output, Sealed, SealedArray, SourceEntry, seal,
+    BoxEntry, DatasetError, Layout, Manifest, Output, Receipt, Sealed, SealedArray, SourceEntry,
+    seal,
 };
 use crate::extract::{self, ExtractError, ExtractReport, Progress, Sources, Survey};
 use crate::plan::{Plan, PlanError, PointsOfLayer};
@@ -77,6 +78,12 @@ pub enum JobError {
         /// Why.
         source: PointsError,
     },
+    /// There would be nothing in the dataset.
+    #[error("the job has no sample: {why}")]
+    NoSample {
+        /// What became of all annotations.
+        why: String,
+    },
     /// Shards could not be made.
     #[error(transparent)]
     Extract(#[from] ExtractError),
@@ -86,14 +93,20 @@ pub enum JobError {
 }
 
 impl JobError {
-    /// Whether the job description is to blame, not the data or the machine.
+    /// Whether the job description is to blame, which may name what is not there, and not the data or the machine.
     pub fn is_usage(&self) -> bool {
         match self {
             Self::Config(_) | Self::Plan(_) => true,
-            Self::Points { source, .. } => matches!(source, PointsError::NoRelationship { .. }),
+            Self::Points { source, .. } => match source {
+                PointsError::NoRelationship { .. } | PointsError::Columns { .. } => true,
+                PointsError::State(e) => e.is_choice(),
+                _ => false,
+            },
             Self::Dataset(e) => matches!(
                 e,
-                DatasetError::OtherPlan { .. } | DatasetError::Foreign { .. }
+                DatasetError::OtherPlan { .. }
+                    | DatasetError::Foreign { .. }
+                    | DatasetError::NoFolder { .. }
             ),
             Self::Extract(e) => matches!(
                 e,
@@ -105,7 +118,15 @@ impl JobError {
                         ..
                     }
             ),
-            Self::Collection(_) => false,
+            Self::Collection(e) => match e {
+                CollectionError::State(e) => e.is_choice(),
+                CollectionError::Api(e) => {
+                    matches!(e, ApiError::Token { .. } | ApiError::NoCollection { .. })
+                }
+                CollectionError::Location(_) | CollectionError::TagProperty { .. } => true,
+                _ => false,
+            },
+            Self::NoSample { .. } => false,
         }
     }
 }
@@ -173,6 +194,14 @@ impl Job {
         })
     }
 
+    /// That there is something to make.
+    pub fn require_samples(&self) -> Result<(), JobError> {
+        match self.plan.without_samples() {
+            None => Ok(()),
+            Some(why) => Err(JobError::NoSample { why }),
+        }
+    }
+
     /// Every box of the collection, and what became of its annotations.
     pub fn boxes(&self) -> Vec<BoxEntry> {
         boxes(&self.plan)
@@ -183,6 +212,25 @@ impl Job {
         extract::survey(&self.plan, &self.sources, &self.layout)
     }
 
+    /// How many shards stand in the folder `out`, of which nothing is changed. Fails where a run would fail before it
+    /// begins. Where the folder is in use, codecs are chosen first: they are part of what it belongs to.
+    pub fn standing(&mut self, out: &Path, options: RunOptions) -> Result<u64, JobError> {
+        extract::cache_budget(&self.plan, &self.sources, options.memory_bytes)?;
+        if Output::is_begun(out) && !options.force {
+            extract::choose_codecs(&self.plan, &mut self.sources, options.memory_bytes)?;
+            self.layout = self.sources.layout(&self.plan);
+        }
+        let digest = self.sources.digest(&self.plan);
+        let Some(output) = Output::find(out, digest, options.force)? else {
+            return Ok(0);
+        };
+        let mut shards = 0;
+        for id in self.layout.all_shards() {
+            shards += u64::from(Receipt::find(&output, &self.layout, id)?.is_some());
+        }
+        Ok(shards)
+    }
+
     /// Makes what is missing in the folder `out`, and seals it.
     pub fn run(
         self,
@@ -190,6 +238,7 @@ impl Job {
         options: RunOptions,
         progress: &Progress,
     ) -> Result<Outcome, JobError> {
+        self.require_samples()?;
         let Self {
             plan,
             mut sources,

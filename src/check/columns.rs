@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{Finding, FindingKind};
+use super::{Finding, FindingKind, told};
 use crate::dataset::{Dataset, DatasetError, SplitReader};
 use crate::geometry::{BoxNm, PointNm, Resolution, Window};
 
@@ -10,7 +10,7 @@ pub(super) fn check(dataset: &Dataset) -> Vec<Finding> {
     let mut findings = Vec::new();
     for split in dataset.manifest().splits.keys() {
         match Columns::read(dataset, split) {
-            Err(e) => findings.push(finding(dataset, split, "", Vec::new(), e.to_string())),
+            Err(e) => findings.push(finding(dataset, split, "", Vec::new(), told(&e))),
             Ok(columns) => findings.extend(columns.check(dataset, split)),
         }
     }

@@ -30,7 +30,7 @@ pub(super) fn check(dataset: &Dataset) -> Vec<Finding> {
         for path in files_below(dataset.root(), &split.path) {
             if !known.contains(&path) {
                 let message =
-                    "the manifest does not list it; a reader of the group may take it for data"
+                    "the manifest does not list it; a reader of the group may take it for data: delete it"
                         .into();
                 findings.push(about(&path, (FindingKind::UnexpectedFile, message)));
             }
@@ -47,7 +47,7 @@ pub(super) fn whole(path: &Path, bytes: u64, blake3: &str) -> Option<(FindingKin
             "the file is missing; `pointshard preprocess` again makes it".into(),
         ),
         _ => (
-            FindingKind::MissingFile,
+            FindingKind::Unreadable,
             format!("the file cannot be read: {e}"),
         ),
     };
@@ -62,7 +62,9 @@ pub(super) fn whole(path: &Path, bytes: u64, blake3: &str) -> Option<(FindingKin
     if found != bytes {
         return Some((
             FindingKind::Size,
-            format!("it has {found} bytes, expected {bytes}"),
+            format!(
+                "it has {found} bytes, expected {bytes}; `pointshard preprocess` again makes it anew"
+            ),
         ));
     }
     let mut hasher = blake3::Hasher::new();
@@ -73,7 +75,7 @@ pub(super) fn whole(path: &Path, bytes: u64, blake3: &str) -> Option<(FindingKin
     (found != blake3).then(|| {
         (
             FindingKind::Digest,
-            format!("its blake3 is {found}, expected {blake3}: its bytes have changed"),
+            format!("its blake3 is {found}, expected {blake3}: its bytes have changed; delete this file, and `pointshard preprocess` again makes it anew"),
         )
     })
 }

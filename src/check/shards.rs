@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::files::whole;
-use super::{Finding, FindingKind};
+use super::{Finding, FindingKind, told};
 use crate::data_type::DataType;
 use crate::dataset::{Codec, Dataset, Manifest, SampleArray, ShardEntry};
 
@@ -119,7 +119,10 @@ fn check_shard(dataset: &Dataset, shard: &ShardEntry) -> Vec<Finding> {
         shard.bytes,
         &shard.blake3,
     ) {
-        if matches!(kind, FindingKind::MissingFile | FindingKind::Size) {
+        if matches!(
+            kind,
+            FindingKind::MissingFile | FindingKind::Unreadable | FindingKind::Size
+        ) {
             return vec![about(shard, kind, samples.collect(), message)];
         }
         // Which samples of the file are hit is what a person wants to know next.
@@ -148,7 +151,7 @@ fn decode(dataset: &Dataset, shard: &ShardEntry) -> Vec<Finding> {
     let opened = match array.open_shard_of(shard.first_sample) {
         Ok(opened) => opened,
         Err(e) => {
-            let message = e.to_string();
+            let message = told(&e);
             return vec![about(
                 shard,
                 FindingKind::Decode,
@@ -160,7 +163,7 @@ fn decode(dataset: &Dataset, shard: &ShardEntry) -> Vec<Finding> {
     let mut findings = Vec::new();
     for i in samples {
         match array.read_from(&opened, i) {
-            Err(e) => findings.push(about(shard, FindingKind::Decode, vec![i], e.to_string())),
+            Err(e) => findings.push(about(shard, FindingKind::Decode, vec![i], told(&e))),
             Ok(values) => {
                 let found = nonzero_fraction(entry.data_type, &values);
                 match fractions.get(i as usize) {
@@ -185,7 +188,7 @@ fn nonzero_fraction(data_type: DataType, values: &[u8]) -> f32 {
 
 fn open(dataset: &Dataset, split: &str, array: &str) -> Result<SampleArray, String> {
     let opened = dataset.split(split).and_then(|s| s.samples(array));
-    opened.map_err(|e| e.to_string())
+    opened.map_err(|e| told(&e))
 }
 
 fn about(shard: &ShardEntry, kind: FindingKind, samples: Vec<u64>, message: String) -> Finding {

@@ -8,28 +8,44 @@ use bytesize::ByteSize;
 use clap::Args;
 use indicatif::HumanCount;
 use pointshard::check::{self, Finding, Report};
+use pointshard::dataset::{Dataset, DatasetError};
 
-use super::Failure;
 use super::printer::Printer;
-use super::run::RunArgs;
-use super::summary::table;
+use super::run::Threads;
+use super::summary::{boxes_table, print_sources, table};
+use super::{Failure, local};
 
 /// Prove that a dataset is whole and right; exit code 1 where it is not
 #[derive(Debug, Args)]
 pub(super) struct Check {
     /// The dataset's folder
+    #[arg(value_parser = local::read())]
     out: PathBuf,
     /// Print the report as JSON
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    run: RunArgs,
+    threads: Threads,
 }
 
 impl Check {
     pub(super) fn run(self, printer: Printer) -> Result<ExitCode, Failure> {
+        let dataset = match Dataset::open(&self.out) {
+            Err(e @ DatasetError::NoDataset { .. }) => {
+                return Err(Failure {
+                    error: e.into(),
+                    usage: true,
+                });
+            }
+            // What else is wrong with the manifest is a finding.
+            opened => opened.ok(),
+        };
         printer.note(format!("checking {}", self.out.display()));
-        let report = self.run.pool()?.install(|| check::run(&self.out));
+        if let Some(dataset) = dataset.filter(|_| printer.is_verbose() && !self.json) {
+            printer.result(boxes_table(&dataset.manifest().boxes));
+            print_sources(printer, dataset.manifest());
+        }
+        let report = self.threads.pool()?.install(|| check::run(&self.out));
         match self.json {
             true => {
                 let json = serde_json::to_string_pretty(&report).context("cannot write JSON")?;

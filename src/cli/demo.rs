@@ -3,18 +3,19 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context;
 use clap::Args;
+use pointshard::demo::DemoError;
 use pointshard::{check, demo};
 
-use super::Failure;
 use super::printer::Printer;
 use super::run::RunArgs;
+use super::{Failure, local};
 
 /// Make a small synthetic collection and run the whole job on it
 #[derive(Debug, Args)]
 pub(super) struct Demo {
     /// The folder to make
+    #[arg(value_parser = local::written())]
     dir: PathBuf,
     #[command(flatten)]
     run: RunArgs,
@@ -31,7 +32,10 @@ impl Demo {
         let pool = self.run.pool()?;
         let made = pool
             .install(|| demo::write_collection(&source))
-            .context("cannot make the demo")?;
+            .map_err(|e| Failure {
+                usage: matches!(e, DemoError::Foreign { .. }),
+                error: e.into(),
+            })?;
         let [x, y, z] = made.volume_voxels;
         let [rx, ry, rz] = made.resolution_nm;
         printer.result(format!(

@@ -10,6 +10,7 @@ use pointshard::dataset::Dataset;
 use pointshard::trainer::{InferOptions, Stored, TrainConfig, TrainError, infer};
 
 use super::Failure;
+use super::local;
 use super::printer::Printer;
 use super::progress::{Reached, told};
 use super::train::{scores, set_threads, warn_of_left_out};
@@ -18,13 +19,14 @@ use super::train::{scores, set_threads, warn_of_left_out};
 #[derive(Debug, Args)]
 pub(super) struct Infer {
     /// The dataset's folder
+    #[arg(value_parser = local::read())]
     dataset: PathBuf,
     /// Weights that `train` saved (.safetensors), or any TorchScript module
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = local::read())]
     model: PathBuf,
     /// The training that the network comes from, a JSON file: says image, targets, and how to score. Weights that
     /// `train` saved say so themselves
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = local::read())]
     config: Option<PathBuf>,
     /// The split
     #[arg(long, default_value = "val")]
@@ -36,7 +38,7 @@ pub(super) struct Infer {
     #[arg(long, value_name = "ARRAYS", value_delimiter = ',')]
     targets: Option<Vec<String>>,
     /// Folder of the predictions; `predictions/` and the model's name in the dataset's folder by default
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = local::written())]
     out: Option<PathBuf>,
     /// Replace predictions that lie there
     #[arg(long)]

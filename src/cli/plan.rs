@@ -9,16 +9,17 @@ use pointshard::dataset::BoxEntry;
 use pointshard::job::Job;
 use serde_json::{Value, json};
 
-use super::Failure;
 use super::network::NetworkArgs;
 use super::printer::Printer;
 use super::run::RunArgs;
 use super::summary::{boxes_table, table};
+use super::{Failure, local};
 
 /// Print the samples of a job, and what becomes of every annotation
 #[derive(Debug, Args)]
 pub(super) struct PlanCommand {
     /// The job description (JSON; `pointshard schema` prints its schema)
+    #[arg(value_parser = local::read())]
     config: PathBuf,
     /// Print a line per sample
     #[arg(long)]
@@ -48,12 +49,22 @@ impl PlanCommand {
                     printer.warn(warning);
                 }
                 printer.result(boxes_table(&job.boxes()));
+                if printer.is_verbose() {
+                    for (i, source) in job.plan.sources.iter().enumerate() {
+                        printer.result(format!(
+                            "layer {}: {}",
+                            job.plan.layer_of_source(i),
+                            source.url.location
+                        ));
+                    }
+                }
                 if self.samples {
                     printer.result(samples_table(&job));
                 }
                 printer.result(format!("{} samples", job.plan.samples()));
             }
         }
+        job.require_samples()?;
         Ok(ExitCode::SUCCESS)
     }
 }

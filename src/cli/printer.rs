@@ -1,6 +1,10 @@
 //! The one place that prints: results on stdout, everything else on stderr.
 
-use std::io::{IsTerminal, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
+use std::sync::OnceLock;
+
+/// The first error of stdout.
+static LOST: OnceLock<std::io::Error> = OnceLock::new();
 
 /// Prints as much as the user asked for.
 #[derive(Clone, Copy, Debug)]
@@ -18,9 +22,21 @@ impl Printer {
         self.verbose
     }
 
-    /// A line of the result, on stdout. A reader that went away (`| head`) is no error.
+    /// A line of the result, on stdout. A reader that went away (`| head`) is no error; any other is told by
+    /// [`Printer::lost`] when the work is done.
     pub(super) fn result(self, text: impl AsRef<str>) {
-        let _ = writeln!(std::io::stdout(), "{}", text.as_ref());
+        let mut out = std::io::stdout().lock();
+        let written = writeln!(out, "{}", text.as_ref()).and_then(|()| out.flush());
+        if let Err(e) = written
+            && e.kind() != ErrorKind::BrokenPipe
+        {
+            let _ = LOST.set(e);
+        }
+    }
+
+    /// What kept results from being written to stdout, if anything did.
+    pub(super) fn lost() -> Option<&'static std::io::Error> {
+        LOST.get()
     }
 
     /// What is being done, on stderr.

@@ -12,12 +12,19 @@ use super::printer::Printer;
 use super::progress::{Reached, told};
 use super::{Failure, summary};
 
-/// How a job is run. None of it changes what comes out.
+/// How much is done at once.
 #[derive(Clone, Copy, Debug, Args)]
-pub(super) struct RunArgs {
+pub(super) struct Threads {
     /// Threads to compute with; all cores by default
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     threads: Option<u16>,
+}
+
+/// How a job is run. None of it changes what comes out.
+#[derive(Clone, Copy, Debug, Args)]
+pub(super) struct RunArgs {
+    #[command(flatten)]
+    threads: Threads,
     /// Most memory to take, for example 4GiB
     #[arg(long, value_name = "SIZE", default_value = "2GiB")]
     memory: bytesize::ByteSize,
@@ -69,15 +76,34 @@ impl RunArgs {
     }
 
     /// Says what the job in the config file would read and write, and does neither.
-    pub(super) fn dry_run(self, printer: Printer, config: &Path) -> Result<(), Failure> {
-        let survey = self.pool()?.install(|| {
-            let job = Job::prepare(config, self.memory_bytes())?;
-            Ok::<_, Failure>(job.survey())
-        })?;
-        summary::print_survey(printer, &survey);
-        Ok(())
+    pub(super) fn dry_run(
+        self,
+        printer: Printer,
+        config: &Path,
+        out: &Path,
+        force: bool,
+    ) -> Result<(), Failure> {
+        self.pool()?.install(|| {
+            let mut job = Job::prepare(config, self.memory_bytes())?;
+            summary::print_plan(printer, &job);
+            job.require_samples()?;
+            let options = RunOptions {
+                memory_bytes: self.memory_bytes(),
+                force,
+            };
+            let standing = job.standing(out, options)?;
+            summary::print_survey(printer, &job.survey(), standing, out);
+            Ok(())
+        })
     }
 
+    /// The threads that everything runs in.
+    pub(super) fn pool(self) -> Result<rayon::ThreadPool, Failure> {
+        self.threads.pool()
+    }
+}
+
+impl Threads {
     /// The threads that everything runs in.
     pub(super) fn pool(self) -> Result<rayon::ThreadPool, Failure> {
         let threads = self.threads.map_or(0, usize::from);

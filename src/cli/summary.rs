@@ -9,7 +9,7 @@ use comfy_table::{CellAlignment, Table};
 use indicatif::HumanCount;
 use pointshard::dataset::{ArrayEntry, BoxEntry, Codec, Manifest};
 use pointshard::extract::Survey;
-use pointshard::job::Outcome;
+use pointshard::job::{Job, Outcome};
 
 use super::printer::Printer;
 
@@ -19,27 +19,19 @@ pub(super) fn print(printer: Printer, out: &Path, outcome: &Outcome) {
     for warning in &manifest.warnings {
         printer.warn(warning);
     }
-    printer.result(splits_table(manifest));
-    let outside: Vec<_> = manifest
-        .boxes
-        .iter()
-        .filter(|b| b.split.is_none())
-        .collect();
-    if !outside.is_empty() {
-        printer.result(format!(
-            "{} box(es) belong to no split and were not read: {}",
-            outside.len(),
-            names(&outside)
-        ));
-    }
+    let splits = manifest.splits.iter().map(|(name, split)| {
+        let shards = manifest.shards.iter().filter(|s| s.split == *name);
+        let size = ByteSize(shards.clone().map(|s| s.bytes).sum());
+        [
+            name.clone(),
+            split.samples.to_string(),
+            shards.count().to_string(),
+            size.to_string(),
+        ]
+    });
+    print_boxes(printer, &manifest.boxes, splits);
     if printer.is_verbose() {
-        printer.result(boxes_table(&manifest.boxes));
-        for source in &manifest.sources {
-            printer.result(format!(
-                "source {}: {} chunks touched (counted per shard), {} not stored",
-                source.location, source.chunks_touched, source.chunks_missing
-            ));
-        }
+        print_sources(printer, manifest);
     }
     let made = &outcome.extracted;
     let cache = &made.cache;
@@ -84,7 +76,22 @@ pub(super) fn print(printer: Printer, out: &Path, outcome: &Outcome) {
     printer.result(format!("output   {} ({})", out.display(), ByteSize(bytes)));
 }
 
-fn splits_table(manifest: &Manifest) -> String {
+/// Prints the plan of a job as [`print`] does that of a run.
+pub(super) fn print_plan(printer: Printer, job: &Job) {
+    for warning in &job.plan.warnings {
+        printer.warn(warning);
+    }
+    let splits = job.layout.splits.iter().enumerate().map(|(i, split)| {
+        let shards = job.layout.shards(i) * job.layout.arrays.len() as u64;
+        let samples = split.samples.to_string();
+        [split.name.clone(), samples, shards.to_string(), "-".into()]
+    });
+    print_boxes(printer, &job.boxes(), splits);
+}
+
+/// What becomes of the annotations of each split; which boxes belong to none; when verbose, a line per box. `splits` are
+/// name, samples, shards and size.
+fn print_boxes(printer: Printer, boxes: &[BoxEntry], splits: impl Iterator<Item = [String; 4]>) {
     let mut table = table([
         "split",
         "boxes",
@@ -94,25 +101,42 @@ fn splits_table(manifest: &Manifest) -> String {
         "shards",
         "size",
     ]);
-    for (name, split) in &manifest.splits {
-        let of_split = |b: &&BoxEntry| b.split.as_ref() == Some(name);
-        let boxes: Vec<_> = manifest.boxes.iter().filter(of_split).collect();
-        let shards: Vec<_> = manifest
-            .shards
-            .iter()
-            .filter(|s| s.split == *name)
-            .collect();
+    for [name, samples, shards, size] in splits {
+        let of_split = |b: &&BoxEntry| b.split.as_ref() == Some(&name);
+        let of_split: Vec<_> = boxes.iter().filter(of_split).collect();
+        let annotations = of_split.iter().map(|b| b.annotations).sum::<u64>();
         table.add_row([
-            name.clone(),
-            boxes.len().to_string(),
-            boxes.iter().map(|b| b.annotations).sum::<u64>().to_string(),
-            split.samples.to_string(),
-            dropped(&boxes),
-            shards.len().to_string(),
-            ByteSize(shards.iter().map(|s| s.bytes).sum()).to_string(),
+            name,
+            of_split.len().to_string(),
+            annotations.to_string(),
+            samples,
+            dropped(&of_split),
+            shards,
+            size,
         ]);
     }
-    table.to_string()
+    printer.result(table.to_string());
+    let outside: Vec<_> = boxes.iter().filter(|b| b.split.is_none()).collect();
+    if !outside.is_empty() {
+        printer.result(format!(
+            "{} box(es) belong to no split and were not read: {}",
+            outside.len(),
+            names(&outside)
+        ));
+    }
+    if printer.is_verbose() {
+        printer.result(boxes_table(boxes));
+    }
+}
+
+/// A line per source: where it lies, and what was read of it.
+pub(super) fn print_sources(printer: Printer, manifest: &Manifest) {
+    for source in &manifest.sources {
+        printer.result(format!(
+            "source {}: {} chunks touched (counted per shard), {} not stored",
+            source.location, source.chunks_touched, source.chunks_missing
+        ));
+    }
 }
 
 /// How each array is compressed and, where that was chosen, why.
@@ -139,8 +163,8 @@ fn codecs(manifest: &Manifest) -> String {
     arrays.join(", ")
 }
 
-/// Prints what a run would read and write.
-pub(super) fn print_survey(printer: Printer, survey: &Survey) {
+/// Prints what a run would read and write in the folder `out`, where so many shards are `standing`.
+pub(super) fn print_survey(printer: Printer, survey: &Survey, standing: u64, out: &Path) {
     let mut table = table(["would read", "chunks", "decoded", "from"]);
     for source in &survey.sources {
         table.add_row([
@@ -158,6 +182,14 @@ pub(super) fn print_survey(printer: Printer, survey: &Survey) {
         ByteSize(survey.window_bytes),
         HumanCount(survey.shards)
     ));
+    if standing > 0 {
+        printer.result(format!(
+            "{} of {} shards stand already in {} and would not be made again",
+            HumanCount(standing),
+            HumanCount(survey.shards),
+            out.display()
+        ));
+    }
 }
 
 /// A line per box.

@@ -14,6 +14,7 @@ use pointshard::trainer::{
 };
 
 use super::Failure;
+use super::local;
 use super::printer::Printer;
 use super::progress::{Reached, told};
 use super::summary::table;
@@ -22,12 +23,13 @@ use super::summary::table;
 #[derive(Debug, Args)]
 pub(super) struct Train {
     /// The dataset's folder
+    #[arg(value_parser = local::read())]
     dataset: PathBuf,
     /// What to train: a JSON file
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = local::read())]
     config: PathBuf,
     /// The run's folder; `training/` and the config's name in the dataset's folder by default
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = local::written())]
     out: Option<PathBuf>,
     /// Compute here, whatever the config says: cpu, cuda, cuda:N
     #[arg(long, value_name = "DEVICE")]

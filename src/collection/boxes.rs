@@ -73,9 +73,8 @@ fn tag_property<'l>(
     properties: &'l [PropertySpec],
     file: &str,
 ) -> Result<&'l PropertySpec, CollectionError> {
-    let wrong = |problem: String| CollectionError::Row {
+    let wrong = |problem: String| CollectionError::TagProperty {
         file: file.to_owned(),
-        row: "properties".to_owned(),
         problem,
     };
     let names = || properties.iter().map(|p| p.id.as_str());

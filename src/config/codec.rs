@@ -161,7 +161,16 @@ impl<'de> Visitor<'de> for NameOrObject {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-        let written = WithOptions::deserialize(MapAccessDeserializer::new(map))?;
+        let written = WithOptions::deserialize(MapAccessDeserializer::new(map)).map_err(|e| {
+            let told = e.to_string();
+            let is_named = |name: &&str| told.starts_with(&format!("unknown variant `{name}`"));
+            match ["auto", "none", "lz4"].into_iter().find(is_named) {
+                Some(name) => de::Error::custom(format!(
+                    "`{name}` has no options, expected \"{name}\" without an object"
+                )),
+                None => e,
+            }
+        })?;
         Ok(match written {
             WithOptions::Zstd(zstd) => CodecConfig::Zstd(zstd),
             WithOptions::Blosc(blosc) => CodecConfig::Blosc(blosc),
@@ -232,10 +241,7 @@ mod tests {
                 json!("gzip"),
                 "unknown variant `gzip`, expected one of `auto`, `none`, `zstd`, `lz4`, `blosc`",
             ),
-            (
-                json!({"lz4": {}}),
-                "unknown variant `lz4`, expected `zstd` or `blosc`",
-            ),
+            (json!({"lz4": {}}), "`lz4` has no options, expected \"lz4\""),
             (
                 json!({"zstd": {"levle": 3}}),
                 "unknown field `levle`, expected `level`",

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use serde_json::error::Category;
+
 use super::nearest;
 
 /// Why a config cannot be used.
@@ -36,16 +38,57 @@ impl ConfigError {
         }
     }
 
+    /// The text is no JSON, or none of ours.
     pub(super) fn from_json(
         file: &Path,
         error: serde_path_to_error::Error<serde_json::Error>,
     ) -> Self {
+        // Where the text is no JSON, the path may end in a question mark.
         let path = error.path().to_string();
-        let mut problem = error.into_inner().to_string();
+        let path = path.split('?').next().unwrap_or_default();
+        let path = match path.trim_end_matches('.') {
+            "" => ".",
+            path => path,
+        };
+        let error = error.into_inner();
+        let problem = match error.classify() {
+            Category::Data => error.to_string(),
+            _ => format!("{error}; expected plain JSON in UTF-8, without comments"),
+        };
+        Self::invalid(file, path, problem)
+    }
+
+    /// The text is JSON, but does not say what it must.
+    pub(super) fn from_value(
+        file: &Path,
+        error: serde_path_to_error::Error<serde_json::Error>,
+    ) -> Self {
+        let path = error.path().to_string();
+        let mut problem = in_words_of_json(error.into_inner().to_string());
         if let Some(hint) = hint(&problem) {
             problem = format!("{problem}; did you mean `{hint}`?");
         }
         Self::invalid(file, path, problem)
+    }
+}
+
+/// The message in words of those who write JSON. To serde_json a list that goes on where it should end is a slip of
+/// syntax, and so is an object; a structure has its name in Rust.
+fn in_words_of_json(message: String) -> String {
+    // Lists of a fixed length are all triples.
+    if let Some(at) = message.strip_prefix("trailing characters") {
+        return format!("found more than three values, expected three: x, y, z{at}");
+    }
+    if let Some(at) = message.strip_prefix("expected value") {
+        return format!("found several members, expected an object with one{at}");
+    }
+    match message.split_once("expected struct ") {
+        Some((before, after)) => {
+            let name = |c: char| c.is_alphanumeric();
+            let after = after.trim_start_matches(name);
+            format!("{before}expected an object{after}")
+        }
+        None => message,
     }
 }
 

@@ -61,6 +61,47 @@ fn a_wrong_type_is_named_with_its_path() {
 }
 
 #[test]
+fn a_name_that_occurs_twice_is_named_with_its_path() {
+    let start = r#"{"collection": "c", "resolution": [4, 4, 40], "window": [8, 8, 8], "points": {"layer": "p"#;
+    for (rest, path) in [
+        (
+            r#""}, "arrays": {"img": {"layer": "a"}, "img": {"layer": "b"}}}"#,
+            "`arrays.img`",
+        ),
+        (
+            r#""}, "splits": {"train": ["a"], "val": ["b"], "train": ["c"]}}"#,
+            "`splits.train`",
+        ),
+        (r#""}, "layers": {"a": {}, "a": {}}}"#, "`layers.a`"),
+        (r#""}, "window": [4, 4, 4]}"#, "`window`"),
+        (
+            r#"", "choose": {"filter": {"n": {"min": 1}, "n": {"max": 1}}}}}"#,
+            "`points.choose.filter.n`",
+        ),
+        (
+            r#"", "choose": {"related": {"n": [1], "n": [2]}}}}"#,
+            "`points.choose.related.n`",
+        ),
+        (
+            r#"", "csv": {"properties": {"n": "uint8", "n": "int8"}}}}"#,
+            "`points.csv.properties.n`",
+        ),
+        (
+            r#""}, "arrays": [{"boxes": {"layers": {"img": "a", "img": "b"}}}]}"#,
+            "`arrays[0].boxes.layers.img`",
+        ),
+    ] {
+        let text = format!("{start}{rest}");
+        let e = Config::parse(text.as_bytes(), Path::new("job.json")).unwrap_err();
+        let e = e.to_string();
+        assert!(
+            e.contains(path) && e.contains("occurs twice"),
+            "{text}: {e}"
+        );
+    }
+}
+
+#[test]
 fn a_missing_key_is_named() {
     let e = error_of(|v| {
         v.as_object_mut().unwrap().remove("resolution");
@@ -218,7 +259,7 @@ fn what_a_layer_lacks_is_strict_too() {
 #[test]
 fn the_schema_lists_every_key() {
     let schema = Config::schema();
-    let full = json!({"leaks": 0, "missing": 0, "layers": 0, "shard_samples": 0});
+    let full = json!({"$schema": 0, "leaks": 0, "missing": 0, "layers": 0, "shard_samples": 0});
     for key in example()
         .as_object()
         .unwrap()
@@ -296,4 +337,89 @@ fn what_chooses_annotations_is_checked() {
         let e = choose(value.clone());
         assert!(e.contains(words), "{value}: {e}");
     }
+}
+
+#[test]
+fn a_name_that_something_else_has_is_refused() {
+    for (name, taken) in [
+        ("zarr.json", "metadata"),
+        ("Zarr.JSON", "metadata"),
+        ("sample", "dimension"),
+        ("channel", "dimension"),
+        ("Z", "dimension"),
+        ("rgba", "dimension"),
+        ("Box", "index column"),
+        ("property_a", "index column"),
+        ("img_Object_ID", "index column"),
+    ] {
+        let e = error_of(|v| v["arrays"] = json!({name: {"layer": "img"}}));
+        assert!(
+            e.contains(&format!("`arrays.{name}`")) && e.contains(taken),
+            "{e}"
+        );
+    }
+    let e = error_of(|v| v["arrays"] = json!({"img": {"layer": "a"}, "Img": {"layer": "b"}}));
+    assert!(e.contains("`arrays.Img`") && e.contains("`img`"), "{e}");
+    let e = error_of(|v| v["splits"] = json!({"val": ["a"], "VAL": ["b"]}));
+    assert!(e.contains("`splits.VAL`") && e.contains("`val`"), "{e}");
+}
+
+#[test]
+fn the_schema_that_editors_look_for_is_no_part_of_the_job() {
+    let mut value = example();
+    value["$schema"] = json!("config.schema.json");
+    let parse = |v: &Value| Config::parse(v.to_string().as_bytes(), Path::new("job.json")).unwrap();
+    assert_eq!(json!(parse(&value)), json!(parse(&example())));
+}
+
+#[test]
+fn messages_speak_of_json() {
+    let parse = |text: &[u8]| Config::parse(text, Path::new("job.json")).map_err(|e| e.to_string());
+    let mut with_mark = b"\xef\xbb\xbf".to_vec();
+    with_mark.extend(example().to_string().as_bytes());
+    parse(&with_mark).unwrap();
+    for text in [
+        &b"{ // a comment\n}"[..],
+        b"\xff",
+        b"{\"a\": \"\xff\"}",
+        b"",
+        b"{",
+    ] {
+        let e = parse(text).unwrap_err();
+        assert!(
+            e.contains("plain JSON in UTF-8, without comments") && !e.contains('?'),
+            "{e}"
+        );
+    }
+    let mut more = example().to_string();
+    more.push('}');
+    let e = parse(more.as_bytes()).unwrap_err();
+    assert!(e.contains("nothing may follow"), "{e}");
+    let e = error_of(|v| v["points"] = json!("points"));
+    assert!(
+        e.contains("`points`") && e.contains("expected an object") && !e.contains("Raw"),
+        "{e}"
+    );
+    let e = error_of(|v| v["arrays"]["img"] = json!("img"));
+    assert!(
+        e.contains("expected an object") && !e.contains("struct"),
+        "{e}"
+    );
+    for key in ["window", "resolution"] {
+        let e = error_of(|v| v[key] = json!([32, 32, 8, 1]));
+        assert!(
+            e.contains(&format!("`{key}`: found more than three values")),
+            "{e}"
+        );
+    }
+    let e = error_of(|v| v["leaks"] = json!({"drop_from": "train", "and": "val"}));
+    assert!(
+        e.contains("`leaks`: found several members, expected an object with one"),
+        "{e}"
+    );
+    let e = error_of(|v| v["arrays"]["img"]["codec"] = json!({"lz4": {"level": 3}}));
+    assert!(
+        e.contains("`arrays.img.codec") && e.contains("no options"),
+        "{e}"
+    );
 }

@@ -31,6 +31,22 @@ pub enum DatasetError {
         /// The output folder.
         folder: PathBuf,
     },
+    /// There is a file where a folder should be.
+    #[error("{} is a file, or lies below one; expected a folder, or the name of a new one", folder.display())]
+    NoFolder {
+        /// What should be a folder.
+        folder: PathBuf,
+    },
+    /// Nothing that pointshard wrote is there.
+    #[error("{} is no pointshard dataset: {problem}{}", folder.display(), hint.as_ref().map(|h| format!("; did you mean {}?", h.display())).unwrap_or_default())]
+    NoDataset {
+        /// What should be one.
+        folder: PathBuf,
+        /// What it is.
+        problem: String,
+        /// A folder above or below that is one.
+        hint: Option<PathBuf>,
+    },
     /// There is no manifest.
     #[error("{} has no manifest.json: it is no complete dataset; run `pointshard preprocess` again to finish it", folder.display())]
     NotSealed {

@@ -17,7 +17,7 @@ use tempfile::NamedTempFile;
 
 use super::{DatasetError, Layout, MANIFEST, SCHEMA_VERSION, layout::group_path};
 
-const PRIVATE: &str = ".pointshard";
+pub(super) const PRIVATE: &str = ".pointshard";
 const STATE: &str = ".pointshard/plan.json";
 const RECEIPTS: &str = ".pointshard/receipts";
 const TEMPORARY: &str = ".writing-";
@@ -82,6 +82,35 @@ impl Output {
         }
         output.write_json(STATE, &state)?;
         Ok(output)
+    }
+
+    /// Whether something that pointshard wrote is in the folder.
+    pub fn is_begun(root: &Path) -> bool {
+        root.join(STATE).is_file()
+    }
+
+    /// The output of the plan with `plan_digest` in `root`, as it is; `None` where [`Output::claim`] would begin anew.
+    /// Fails where that would refuse. Nothing is written.
+    pub fn find(
+        root: &Path,
+        plan_digest: blake3::Hash,
+        force: bool,
+    ) -> Result<Option<Self>, DatasetError> {
+        let output = Self {
+            root: root.to_owned(),
+            plan_digest: plan_digest.to_string(),
+        };
+        match output.state()? {
+            None if is_empty(root)? => Ok(None),
+            None => Err(DatasetError::Foreign {
+                folder: root.to_owned(),
+            }),
+            Some(_) if force => Ok(None),
+            Some(state) => {
+                output.check_plan(&state)?;
+                Ok(state.clearing.is_empty().then_some(output))
+            }
+        }
     }
 
     /// Fails where the folder's state is that of another plan.
@@ -239,6 +268,9 @@ impl Output {
                     })
             }
             Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+            Err(e) if e.kind() == ErrorKind::NotADirectory => Err(DatasetError::NoFolder {
+                folder: self.root.clone(),
+            }),
             Err(e) => Err(DatasetError::io("read", path)(e)),
         }
     }

@@ -1,6 +1,7 @@
 //! Reading a finished dataset, through zarrs: an independent path from the one that wrote the shards.
 
 use std::borrow::Cow;
+use std::io::ErrorKind;
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use zarrs::filesystem::FilesystemStore;
 use zarrs::metadata::v3::MetadataV3;
 
 use super::metadata::zarr_error;
+use super::output::PRIVATE;
 use super::samples::{SampleReader, ShardFiles};
 use super::{Codec, DatasetError, MANIFEST, Manifest, SCHEMA_VERSION, ShardReader};
 use crate::data_type::DataType;
@@ -57,10 +59,18 @@ impl Dataset {
         let path = root.join(MANIFEST);
         let bytes = match std::fs::read(&path) {
             Ok(bytes) => bytes,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+            Err(e) if e.kind() == ErrorKind::NotFound && is_ours(root) => {
                 return Err(DatasetError::NotSealed {
                     folder: root.to_owned(),
                 });
+            }
+            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+                let problem = match (root.is_dir(), root.exists()) {
+                    (true, _) => "it has no manifest.json",
+                    (false, true) => "it is a file, expected a folder",
+                    (false, false) => "there is no such folder",
+                };
+                return Err(no_dataset(root, problem.to_owned()));
             }
             Err(e) => return Err(DatasetError::io("read", path)(e)),
         };
@@ -68,8 +78,15 @@ impl Dataset {
             path: path.clone(),
             problem,
         };
+        let again = "`pointshard preprocess` again writes it anew";
         let manifest: Manifest =
-            serde_json::from_slice(&bytes).map_err(|e| damaged(e.to_string()))?;
+            serde_json::from_slice(&bytes).map_err(|e| match is_ours(root) {
+                true => damaged(format!("{e}; {again}")),
+                false => no_dataset(
+                    root,
+                    format!("its manifest.json is not one of pointshard's: {e}"),
+                ),
+            })?;
         if !(1..=SCHEMA_VERSION).contains(&manifest.schema_version) {
             return Err(damaged(format!(
                 "its schema_version is {}, this program reads 1 to {SCHEMA_VERSION}",
@@ -79,7 +96,7 @@ impl Dataset {
         let expected = manifest.expected_digest();
         if manifest.digest != expected {
             return Err(damaged(format!(
-                "its digest is {:?}, its contents make {expected:?}: something in it has changed",
+                "its digest is {:?}, its contents make {expected:?}: something in it has changed; {again}",
                 manifest.digest
             )));
         }
@@ -115,6 +132,32 @@ impl Dataset {
             folder,
             path,
         })
+    }
+}
+
+/// Whether pointshard began an output in the folder.
+fn is_ours(root: &Path) -> bool {
+    root.join(PRIVATE).is_dir()
+}
+
+/// What to say of a folder that pointshard did not write, with the dataset above or below it, if there is one.
+fn no_dataset(root: &Path, problem: String) -> DatasetError {
+    let above = std::path::absolute(root).unwrap_or_else(|_| root.to_owned());
+    let above = above.ancestors().skip(1).take(2).find(|a| is_ours(a));
+    let below = || {
+        let entries = std::fs::read_dir(root).ok()?;
+        let mut ours: Vec<_> = entries
+            .flatten()
+            .map(|e| e.path())
+            .filter(|p| is_ours(p))
+            .collect();
+        ours.sort();
+        ours.into_iter().next()
+    };
+    DatasetError::NoDataset {
+        folder: root.to_owned(),
+        problem,
+        hint: above.map(Path::to_owned).or_else(below),
     }
 }
 

@@ -92,6 +92,12 @@ pub fn seal(
     }
     add_receipts(&mut manifest, layout, &receipts);
     check_sources(&manifest)?;
+    let absent = manifest
+        .sources
+        .iter()
+        .filter_map(absent_chunks)
+        .collect::<Vec<_>>();
+    manifest.warnings.extend(absent);
     let mut files = Vec::new();
     for (split, index) in index.into_iter().enumerate() {
         files.extend(group_files(
@@ -194,6 +200,16 @@ fn check_sources(manifest: &Manifest) -> Result<(), DatasetError> {
             touched: source.chunks_touched,
         }),
     }
+}
+
+/// What a person should know of a source that lacks chunks.
+fn absent_chunks(source: &SourceEntry) -> Option<String> {
+    (source.chunks_missing > 0).then(|| {
+        format!(
+            "the layer `{}`: {} of the {} chunks that windows touch (counted per shard) are not stored in {}: they read as its fill value. \"missing\": \"error\" in the config stops at the first one, and names it",
+            source.layer, source.chunks_missing, source.chunks_touched, source.location
+        )
+    })
 }
 
 /// Metadata and columns of one split's group, by path relative to the output folder.

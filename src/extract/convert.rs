@@ -252,6 +252,21 @@ fn one_of(from: DataType, wanted: &[u64]) -> Kind {
     }
 }
 
+/// What is wrong with the values that `transform` looks for in a layer of whole numbers of the type `from`, if anything:
+/// one that no voxel can have is a slip, or the wrong layer.
+pub(super) fn beyond(transform: &Transform, from: DataType) -> Option<String> {
+    let (name, values) = match transform {
+        Transform::Equals(value) => ("equals", std::slice::from_ref(value)),
+        Transform::In(values) => ("in", values.as_slice()),
+        _ => return None,
+    };
+    let largest = with_type!(from, T => T::MAX as u128);
+    let value = values.iter().find(|v| u128::from(**v) > largest)?;
+    Some(format!(
+        "`{name}` looks for {value}, found a {from} layer, expected values up to {largest}"
+    ))
+}
+
 /// Which mask is 1 from `least` on.
 fn from_least(from: DataType, least: f64) -> Kind {
     if from.is_float() {

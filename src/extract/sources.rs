@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use super::convert::Convert;
+use super::convert::{Convert, beyond};
 use super::converted::ConvertedVolume;
 use super::resample::{Resample, ResampledWindow};
 use super::{ExtractError, codec};
@@ -240,6 +240,9 @@ impl ArrayCut {
         };
         let meta = first.meta();
         let convert = Convert::new(&config.transform, meta.data_type, config.dtype).map_err(bad)?;
+        if let Some(problem) = beyond(&config.transform, meta.data_type) {
+            return Err(bad(problem));
+        }
         let inside = config.transform == Transform::Inside;
         let fill_of_group = planned.source_of_group.iter().map(|s| {
             let meta = volumes[*s].meta();

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::collection::{Collection, LayerError, LayerGroup};
-use crate::config::{ArrayConfig, ConfigFile, ObjectPoint, PointsFrom, Snap, Transform};
+use crate::config::{
+    ArrayConfig, ConfigFile, ObjectPoint, PointsFrom, Snap, SplitConfig, Transform,
+};
 use crate::geometry::{BoxNm, Window};
 use crate::points::{Annotation, PointSource, PointsInBoxes, PropertySpec};
 use crate::storage::Location;
@@ -104,7 +106,14 @@ impl Jobs {
                 dropped: BTreeMap::new(),
             });
         }
-        if jobs.jobs.is_empty() {
+        // A tag that no box bears is a slip. Where boxes bear all tags, but none of them together, the split is empty.
+        let borne = |tag: &String| jobs.boxes.iter().any(|b| b.tags.contains(tag));
+        let slip = |(i, (_, split)): &(usize, (&String, &SplitConfig))| {
+            let fits = jobs.boxes.iter().any(|b| b.split == Some(*i));
+            let unborne = split.all.iter().chain(&split.any).any(|tag| !borne(tag));
+            !fits && (unborne || jobs.jobs.is_empty())
+        };
+        if let Some((_, (name, split))) = config.splits.iter().enumerate().find(slip) {
             let list = |tags: BTreeSet<&String>| match tags.is_empty() {
                 true => "none".to_owned(),
                 false => tags
@@ -114,10 +123,11 @@ impl Jobs {
                     .join(", "),
             };
             return Err(PlanError::NoBox {
+                split: name.clone(),
                 boxes: jobs.boxes.len(),
                 collection: collection.source.clone(),
                 config: file.path.clone(),
-                wanted: list(config.splits.values().flat_map(|s| s.tags()).collect()),
+                wanted: list(split.tags().collect()),
                 found: list(collection.boxes.iter().flat_map(|b| &b.tags).collect()),
             });
         }

@@ -2,6 +2,7 @@ mod choose;
 mod leaks;
 
 use super::*;
+use crate::config::SplitConfig;
 use crate::points::{Annotation, PointsReport, PropertyKind};
 use crate::storage::Location;
 use serde_json::{Value, json};
@@ -76,12 +77,22 @@ fn layer(per_box: Vec<Vec<Annotation>>) -> PointsOfLayer<'static> {
 }
 
 /// The plan when each box that is asked for holds these (id, position).
+/// The jobs of those of the config's splits that some box fits.
+fn jobs_of(config: &ConfigFile, collection: &Collection) -> Result<Jobs, PlanError> {
+    let fits = |split: &SplitConfig| collection.boxes.iter().any(|b| split.fits(&b.tags));
+    let mut config = config.clone();
+    if config.config.splits.values().any(fits) {
+        config.config.splits.retain(|_, split| fits(split));
+    }
+    Plan::jobs(&config, collection, |_, _| Ok(Vec::new()))
+}
+
 fn plan(
     config: &ConfigFile,
     collection: &Collection,
     points: &[Vec<(u64, [f64; 3])>],
 ) -> Result<Plan, PlanError> {
-    let jobs = Plan::jobs(config, collection, |_, _| Ok(Vec::new()))?;
+    let jobs = jobs_of(config, collection)?;
     let of_box = |b: &Vec<(u64, [f64; 3])>| b.iter().map(|(id, p)| annotation(*id, *p)).collect();
     let layer = layer(points.iter().map(of_box).collect());
     Plan::build(&jobs, vec![layer])?.finish()
@@ -239,7 +250,7 @@ fn the_digest_changes_with_anything_that_changes_a_sample() {
             .digest()
     };
     let file = config(|_| {});
-    let jobs = |max| Plan::jobs(&file, &collection(&boxes(max)), |_, _| Ok(Vec::new())).unwrap();
+    let jobs = |max| jobs_of(&file, &collection(&boxes(max))).unwrap();
     assert_eq!(jobs(10.0).point_sources().len(), 1);
     // Each collection stands in a folder of its own: compare within one.
     let c = collection(&boxes(10.0));
@@ -279,5 +290,45 @@ fn a_property_gets_a_column_only_where_every_layer_has_it_with_one_type() {
     assert!(
         warnings.len() == 1 && warnings[0].contains("`kind`"),
         "{warnings:?}"
+    );
+}
+
+#[test]
+fn a_split_that_no_box_fits_is_named_with_the_tags_that_there_are() {
+    let c = collection(&[Boxed("a", [0.0; 3], [10.0; 3], vec!["train"], "g")]);
+    let e = Plan::jobs(&config(|_| {}), &c, |_, _| Ok(Vec::new())).unwrap_err();
+    let e = e.to_string();
+    assert!(
+        e.contains("the split `val`") && e.contains("bear `train`"),
+        "{e}"
+    );
+}
+
+#[test]
+fn a_split_without_a_sample_is_told_and_a_plan_without_any_has_a_reason() {
+    let c = collection(&[
+        Boxed("a", [0.0; 3], [10.0; 3], vec!["train"], "g"),
+        Boxed("b", [0.0; 3], [10.0; 3], vec!["val"], "g"),
+    ]);
+    let two = plan(&config(|_| {}), &c, &[vec![(7, [5.0; 3])], vec![]]).unwrap();
+    assert!(two.without_samples().is_none());
+    let [warning] = &two.warnings[..] else {
+        panic!("{:?}", two.warnings)
+    };
+    assert!(
+        warning.contains("the split `val` has no sample"),
+        "{warning}"
+    );
+    let none = plan(&config(|_| {}), &c, &[vec![(7, [1e200; 3])], vec![]]).unwrap();
+    let why = none.without_samples().unwrap();
+    assert!(
+        why.contains("none of the 1 ") && why.contains("1 `window_out_of_range`"),
+        "{why}"
+    );
+    let none = plan(&config(|_| {}), &c, &[vec![], vec![]]).unwrap();
+    assert!(
+        none.without_samples()
+            .unwrap()
+            .contains("no annotation lies")
     );
 }

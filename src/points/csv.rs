@@ -104,7 +104,7 @@ struct Columns {
 
 impl Columns {
     fn find(header: &StringRecord, config: &CsvConfig, object: &str) -> Result<Self, PointsError> {
-        let wrong = |problem: String| PointsError::Table {
+        let wrong = |problem: String| PointsError::Columns {
             object: object.to_owned(),
             problem,
         };

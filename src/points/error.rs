@@ -31,6 +31,14 @@ pub enum PointsError {
         /// What was found and what was expected.
         problem: String,
     },
+    /// A table has other columns than the config names.
+    #[error("{object} is not the table that `points.csv` describes: {problem}")]
+    Columns {
+        /// The file.
+        object: String,
+        /// What was found and what was expected.
+        problem: String,
+    },
     /// A row of a state or a table says what cannot be.
     #[error("{object}: `{field}` is {found}; expected {expected}")]
     Row {

@@ -140,9 +140,12 @@ impl Location {
     fn parse(&self, place: &str) -> Result<Location, Problem> {
         match place.split_once("://") {
             Some(("file", "")) => Err(Problem::Empty),
+            // What is relative counts from the document, on a server, too; never from where the program runs.
             Some(("file", path)) => Ok(match self {
-                Location::Local(_) => self.join(path),
-                Location::Remote(_) => Location::Local(PathBuf::new()).join(path),
+                Location::Remote(_) if path.starts_with('/') => {
+                    Location::Local(PathBuf::new()).join(path)
+                }
+                _ => self.join(path),
             }),
             Some((scheme, rest)) if RemoteLocation::SCHEMES.contains(&scheme) => {
                 let authority = rest.split('/').next().unwrap_or_default();
@@ -284,11 +287,9 @@ mod tests {
         );
         assert_eq!(base.join("/img").to_string(), "https://host:8080/img");
         let url = SourceUrl::parse("precomputed://file://./img", &base).unwrap();
-        assert_eq!(
-            url.location.to_string(),
-            "img",
-            "a file is local wherever it is named"
-        );
+        assert_eq!(url.location, base.join("img"));
+        let url = SourceUrl::parse("precomputed://file:///data/img", &base).unwrap();
+        assert_eq!(url.location.to_string(), "/data/img");
         assert_eq!(
             SourceUrl::parse("precomputed://img", &base)
                 .unwrap()

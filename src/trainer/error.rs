@@ -75,6 +75,7 @@ impl TrainError {
     pub fn is_usage(&self) -> bool {
         match self {
             Self::Config { .. } | Self::OtherRun { .. } => true,
+            Self::Dataset(DatasetError::NoDataset { .. }) => true,
             Self::Loader(e) => e.is_usage(),
             _ => false,
         }

@@ -3,7 +3,7 @@
 import shutil
 
 import pytest
-from program import VNC, around_one_point, pointshard, refused, vnc_collection, vnc_config
+from program import VNC, around_one_point, manifest, pointshard, refused, tree, vnc_collection, vnc_config
 
 BAD = {
     "a misspelt key": ({"windw": [1, 1, 1]}, ["windw", "did you mean `window`"]),
@@ -18,6 +18,17 @@ BAD = {
     "no arrays": ({"arrays": {}}, ["arrays"]),
     "a split without tags": ({"splits": {"train": []}}, ["splits.train"]),
     "tags that no box has": ({"splits": {"train": ["nobody"]}}, ["train", "nobody"]),
+    "tags of one split that no box has": (
+        {"splits": {"train": ["train"], "test": ["tset"]}}, ["`splits.test`", "`tset`", "the boxes bear `train`, `val`"]
+    ),
+    "a value that no voxel can have": (
+        {"arrays": {"m": {"layer": "label0", "transform": {"in": [1, 300]}}}}, ["arrays.m", "300", "uint8", "up to 255"]
+    ),
+    "a data resolution that no scale has": (
+        {"arrays": {"img": {"layer": "img", "data_resolution": [3, 3, 45], "interpolation": "area"}}},
+        ["`arrays.img.data_resolution`", "name one of these"],
+    ),
+    "an output that is a file": ({}, ["is a file", "expected a folder"]),
     "an array that leaves the folder": ({"arrays": {"../img": {"layer": "img"}}}, ["../img"]),
     "a shard without samples": ({"shard_samples": 0}, ["shard_samples"]),
 }
@@ -26,6 +37,8 @@ BAD = {
 @pytest.mark.parametrize(("change", "told"), BAD.values(), ids=BAD.keys())
 def test_a_bad_config_is_refused_with_its_json_path(shared, tmp_path, change, told):
     config = vnc_config(tmp_path, **change)
+    if not change:
+        (tmp_path / "out").write_text("")
     message = refused("preprocess", config, "--out", tmp_path / "out")
     for text in told:
         assert text in message, message
@@ -67,7 +80,14 @@ def test_a_chunk_that_is_not_stored_is_zeros_unless_the_config_forbids_it(shared
         splits={"train": ["train"]}, missing=missing,
     )  # fmt: skip
     if missing == "zeros":
-        assert ", 1 missing" in pointshard("preprocess", config, "--out", tmp_path / "out").stdout
+        done = pointshard("preprocess", config, "--out", tmp_path / "out")
+        assert ", 1 missing" in done.stdout
+        (warning,) = [line for line in done.stderr.splitlines() if "not stored" in line]
+        assert warning.startswith("warning: the layer `img`: 1 of ") and str(layer) in warning, warning
+        assert warning == f"warning: {manifest(tmp_path / 'out')['warnings'][-1]}"
+        before = tree(tmp_path / "out")
+        pointshard("preprocess", config, "--out", tmp_path / "out")
+        assert tree(tmp_path / "out") == before
         return
     message = refused("preprocess", config, "--out", tmp_path / "out", code=1)
     assert "`img`" in message and str(layer) in message, message
@@ -93,6 +113,95 @@ def test_bad_usage_is_refused(arguments):
     assert pointshard(*arguments, code=2).stderr
 
 
-def test_checking_what_is_no_dataset_fails(tmp_path):
-    pointshard("check", tmp_path, code=1)
-    pointshard("check", tmp_path / "nowhere", code=1)
+def test_what_is_no_dataset_is_refused_with_the_one_that_is_near(vnc_copy, tmp_path):
+    _, out = vnc_copy
+    (tmp_path / "foreign").mkdir()
+    (tmp_path / "foreign/manifest.json").write_text('{"files": []}')
+    (tmp_path / "file").write_text("")
+    cases = {
+        "nowhere": "no such folder", "file": "is a file", "foreign": "not one of pointshard's",
+        ".": str(out), "out/train.zarr": str(out), "out/train.zarr/img": str(out), "out/manifest.json": str(out),
+    }  # fmt: skip
+    for name, told in cases.items():
+        message = refused("check", tmp_path / name)
+        assert "no pointshard dataset" in message and told in message, message
+    (out / "manifest.json").unlink()
+    assert "preprocess` again" in pointshard("check", out, code=1).stdout
+
+
+@pytest.mark.parametrize("url", ["s3://bucket/out", "gs://bucket/out", "file:///out", "http://host/out"])
+@pytest.mark.parametrize("command", ["preprocess OUT", "preprocess CONFIG", "plan", "check", "demo"])
+def test_a_url_is_never_taken_for_a_local_path(tmp_path, command, url):
+    config = vnc_config(tmp_path)
+    name, _, at = command.partition(" ")
+    config, out = (url, "out") if at == "CONFIG" else (config, url)
+    arguments = [name, config, "--out", out] if name == "preprocess" else [name, url]
+    message = pointshard(*arguments, code=2, cwd=tmp_path).stderr
+    assert url in message and ("local" in message or "plain path" in message), message
+    assert [p.name for p in tmp_path.iterdir()] == ["config.json"]
+
+
+def test_an_array_that_is_named_twice_is_refused(tmp_path):
+    config = vnc_config(tmp_path)
+    config.write_text(config.read_text().replace('"label0": {', '"img": {'))
+    message = refused("plan", config)
+    assert "`arrays.img`" in message and "twice" in message, message
+
+
+STATE = str(VNC / "ng_state.json")
+TABLE = {"file": "points.csv", "unit": "nm", "point": ["x", "y", "z"]}
+ABSENT = {
+    "a layer of a viewer state": ({"points": {"neuroglancer_state": {"source": STATE, "layer": "nobody"}}}, "nobody"),
+    "a layer of boxes": ({"collection": {"neuroglancer_state": {"source": STATE, "layer": "nobody"}}}, "nobody"),
+    "a column": ({"points": {"csv": {**TABLE, "id": "nobody"}}}, "nobody"),
+    "a token": (
+        {"collection": {"zetta_api": {"url": "https://127.0.0.1:1", "collection": "c", "token_env": "NOBODY"}}}, "NOBODY"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("change", "told"), ABSENT.values(), ids=ABSENT.keys())
+def test_what_the_config_names_and_is_not_there_is_the_configs_fault(shared, tmp_path, change, told):
+    (tmp_path / "points.csv").write_text("x,y,z\n1,2,3\n")
+    message = refused("plan", vnc_config(tmp_path, **change))
+    assert told in message, message
+
+
+NOTHING = {
+    "no annotation in any box": (["1e9,1e9,1e9"], {}, ["no annotation lies in any"]),
+    "all dropped": (["14500,12100,4600"] * 2, {"filter": {"score": {"min": 5}}}, ["none of the", "`filter`"]),
+}
+
+
+@pytest.mark.parametrize(("rows", "choose", "told"), NOTHING.values(), ids=NOTHING.keys())
+def test_a_job_without_a_sample_is_an_error_that_says_why(shared, tmp_path, rows, choose, told):
+    rows = [f"{i},{row},1" for i, row in enumerate(rows)]
+    (tmp_path / "points.csv").write_text("\n".join(["id,x,y,z,score", *rows, ""]))
+    csv = {**TABLE, "id": "id", "properties": {"score": "float32"}}
+    boxes = vnc_collection(tmp_path, around_all)
+    config = vnc_config(tmp_path, collection=str(boxes), points={"csv": csv, "choose": choose}, splits={"train": ["train"]})
+    for command in (["plan", config], ["preprocess", config, "--out", tmp_path / "out"]):
+        for more in [[], ["--dry-run"]] if command[0] == "preprocess" else [[]]:
+            message = refused(*command, *more, code=1)
+            assert "no sample" in message and all(t in message for t in told), message
+    assert not (tmp_path / "out").exists()
+
+
+def around_all(rows):
+    """One box that holds the whole volume."""
+    (box, *_) = rows["annotations"]
+    box["pointA"], box["pointB"], box["tags"] = [0, 0, 0], [1e6, 1e6, 1e6], ["train"]
+    rows["annotations"] = [box]
+
+
+def test_a_split_without_a_sample_is_told_with_the_reason(shared, tmp_path):
+    def far_away(rows):
+        for box in rows["annotations"]:
+            if box["tags"] == ["val"]:
+                box["pointA"], box["pointB"] = [0, 0, 0], [1, 1, 1]
+
+    config = vnc_config(tmp_path, collection=str(vnc_collection(tmp_path, far_away)))
+    done = pointshard("preprocess", config, "--out", tmp_path / "out")
+    assert "warning: the split `val` has no sample" in done.stderr, done.stderr
+    pointshard("check", tmp_path / "out")
+    assert "all 0" not in pointshard("preprocess", config, "--out", tmp_path / "out").stdout

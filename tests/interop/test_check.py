@@ -5,7 +5,7 @@ import random
 import struct
 
 import pytest
-from program import manifest, pointshard
+from program import manifest, pointshard, tree
 
 
 def findings(out):
@@ -92,6 +92,45 @@ def test_a_damaged_or_deleted_file_is_named(vnc_copy, path, damage):
     else:
         (out / path).unlink()
     assert any(path.startswith(f["file"]) or f["file"] == path for f in findings(out))
+
+
+@pytest.mark.parametrize("path", ["shard", "train.zarr/zarr.json", "train.zarr/img/zarr.json", "val.zarr/annotation_id/c/0"])
+def test_a_flipped_bit_is_repaired_as_the_finding_says(vnc_copy, path):
+    config, out = vnc_copy
+    before = tree(out)
+    file = out / (the_shard(out)["path"] if path == "shard" else path)
+    flip(file, file.stat().st_size // 2)
+    (hit,) = [f for f in findings(out) if f["kind"] == "digest"]
+    assert out / hit["file"] == file and "delete this file" in hit["message"] and "again" in hit["message"]
+    file.unlink()
+    pointshard("preprocess", config, "--out", out)
+    assert tree(out) == before
+
+
+def test_a_file_that_is_cut_off_and_a_damaged_manifest_are_repaired_by_the_next_run(vnc_copy):
+    config, out = vnc_copy
+    before = tree(out)
+    for path in (the_shard(out)["path"], "train.zarr/center_nm/c/0/0", "manifest.json"):
+        (out / path).write_bytes((out / path).read_bytes()[:-9])
+        assert any(f["file"] == path and "preprocess` again" in f["message"] for f in findings(out))
+        pointshard("preprocess", config, "--out", out)
+        assert tree(out) == before
+
+
+def test_a_file_that_cannot_be_read_is_not_missing(vnc_copy):
+    _, out = vnc_copy
+    path = the_shard(out)["path"]
+    (out / path).unlink()
+    (out / path).symlink_to(out / path)
+    (hit,) = [f for f in findings(out) if f["file"] == path]
+    assert hit["kind"] == "unreadable" and "symbolic links" in hit["message"]
+
+
+def test_verbose_lists_boxes_and_sources(vnc):
+    told = pointshard("check", vnc, "--verbose").stdout
+    assert all(box["id"] in told for box in manifest(vnc)["boxes"])
+    assert all(source["location"] in told for source in manifest(vnc)["sources"])
+    assert "--memory" in pointshard("check", vnc, "--memory", "1GiB", code=2).stderr
 
 
 @pytest.mark.parametrize("path", ["train.zarr/notes.txt", "val.zarr/img/c/99/0/0/0/0", "train.zarr/img/.writing-abc"])

@@ -43,3 +43,22 @@ def test_the_demos_config_runs_from_anywhere(demo, tmp_path, form):
     config = folder / "source/config.json" if form == "absolute" else "source/config.json"
     pointshard("preprocess", config, "--out", tmp_path / "out", cwd=tmp_path if form == "absolute" else folder)
     assert tree(tmp_path / "out/train.zarr") == tree(folder / "dataset/train.zarr")
+
+
+@pytest.mark.parametrize("file", ["config.json", "collection.json", "img/info", "notes.txt"])
+def test_the_demo_leaves_a_source_folder_alone_that_is_not_its_own(tmp_path, file):
+    mine = tmp_path / "source" / file
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
+    message = pointshard("demo", tmp_path, code=2).stderr
+    assert str(tmp_path / "source") in message and "another folder" in message, message
+    assert tree(tmp_path).keys() == {f"source/{file}"} and mine.read_text() == "mine"
+
+
+def test_a_config_of_the_demo_that_was_edited_is_not_reset(tmp_path):
+    pointshard("demo", tmp_path)
+    config = tmp_path / "source/config.json"
+    config.write_text(config.read_text().replace("64", "32", 1))
+    before = tree(tmp_path)
+    assert "config.json" in pointshard("demo", tmp_path, code=2).stderr
+    assert tree(tmp_path) == before

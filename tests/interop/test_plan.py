@@ -5,7 +5,7 @@ import re
 
 import numpy as np
 import pytest
-from program import manifest, pointshard, vnc_config
+from program import manifest, pointshard, refused, times, vnc_config
 from readers import SPLITS, with_zarr
 
 
@@ -48,3 +48,42 @@ def test_a_dry_run_says_what_the_run_reads_and_writes(job):
     assert f"in {len(manifest(out)['shards'])} shards" in dry
     chunks = sum(int(n) for n in re.findall(r"^\s*(?:img|seg)\s+([\d,]+)", dry, re.MULTILINE))
     assert chunks == int(re.search(r"([\d,]+) touched", told)[1])
+
+
+def test_a_dry_run_tells_what_the_run_tells(shared, tmp_path):
+    points = {"layer": "points", "choose": {"max_per_box": 3}}
+    config = vnc_config(tmp_path, points=points, leaks="warn", window=[512, 512, 16])
+    dry = pointshard("preprocess", config, "--out", tmp_path / "out", "--dry-run", "--verbose")
+    run = pointshard("preprocess", config, "--out", tmp_path / "out", "--verbose")
+
+    def warnings(done):
+        return [line for line in done.stderr.splitlines() if line.startswith("warning: ") and "not stored" not in line]
+
+    assert warnings(dry) == warnings(run) and "share voxels" in "".join(warnings(dry))
+    boxes = [line for line in run.stdout.splitlines() if re.match(r"\s*(train|val)\s|\s*[0-9a-f]{8}-", line)]
+    for line in boxes:
+        words = line.split()[: -2 if line.split()[0] in ("train", "val") else None]
+        assert " ".join(words) in " ".join(dry.stdout.split()), line
+
+
+def test_a_dry_run_looks_at_the_output_and_changes_nothing(vnc_copy, tmp_path):
+    config, out = vnc_copy
+    (shard, *_) = [out / s["path"] for s in manifest(out)["shards"]]
+    shard.unlink()
+    before = times(out)
+    assert "29 of 30 shards stand already" in pointshard("preprocess", config, "--out", out, "--dry-run").stdout
+    (tmp_path / "other").mkdir()
+    other = vnc_config(tmp_path / "other", window=[16, 16, 8])
+    assert "another job" in refused("preprocess", other, "--out", out, "--dry-run")
+    assert "stand already" not in pointshard("preprocess", other, "--out", out, "--dry-run", "--force").stdout
+    assert times(out) == before
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis/thesis.tex").write_text("x")
+    assert "not written by pointshard" in refused("preprocess", config, "--out", tmp_path / "thesis", "--dry-run")
+    assert "--memory" in refused("preprocess", config, "--out", out, "--dry-run", "--memory", "1MiB")
+
+
+def test_verbose_says_where_each_layer_lies(job):
+    config, *_ = job
+    assert "layer img: " in pointshard("plan", config, "-v").stdout
+    assert "layer img: " not in pointshard("plan", config).stdout

@@ -40,3 +40,9 @@ def test_a_program_without_the_trainer_says_how_to_build_one_with_it():
 def test_the_schema_is_json_schema(tmp_path):
     schema = json.loads(pointshard("schema").stdout)
     assert schema["type"] == "object" and "window" in schema["required"]
+
+
+def test_results_that_cannot_be_written_are_an_error():
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([binary(), "schema"], stdout=full, stderr=subprocess.PIPE, text=True, timeout=20)
+    assert done.returncode == 1 and "standard output" in done.stderr and "space" in done.stderr, done.stderr

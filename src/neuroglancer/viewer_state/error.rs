@@ -80,6 +80,17 @@ pub enum StateError {
 }
 
 impl StateError {
+    /// Whether the state is well, but has not what it was asked for.
+    pub(crate) fn is_choice(&self) -> bool {
+        matches!(
+            self,
+            Self::NoLayer { .. }
+                | Self::NotLocal { .. }
+                | Self::NoAnnotations { .. }
+                | Self::Ambiguous { .. }
+        )
+    }
+
     pub(super) fn url(url: &str, problem: impl Into<String>) -> Self {
         Self::Url {
             state_url: shortened(url, 80),

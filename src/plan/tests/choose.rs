@@ -46,7 +46,7 @@ fn filters_keep_by_value_and_count_what_they_drop() {
     let c = collection(&[Boxed("a", [0.0; 3], [100.0; 3], vec!["train"], "g")]);
     let build = |choose: Value| {
         let file = choosing(choose);
-        let jobs = Plan::jobs(&file, &c, |_, _| Ok(Vec::new()))?;
+        let jobs = jobs_of(&file, &c)?;
         let with = |id: u64, value: u8| Annotation {
             properties: vec![value].into(),
             ..annotation(id, [5.0; 3])
@@ -79,7 +79,7 @@ fn filters_keep_by_value_and_count_what_they_drop() {
 fn only_related_annotations_are_kept() {
     let file = choosing(json!({"related": {"pre": [7]}}));
     let c = collection(&[Boxed("a", [0.0; 3], [100.0; 3], vec!["train"], "g")]);
-    let jobs = Plan::jobs(&file, &c, |_, _| Ok(Vec::new())).unwrap();
+    let jobs = jobs_of(&file, &c).unwrap();
     let mut layer = layer(vec![vec![annotation(1, [5.0; 3]), annotation(2, [5.0; 3])]]);
     layer.related = Some([2, 9].into());
     let p = Plan::build(&jobs, vec![layer]).unwrap().finish().unwrap();
@@ -169,7 +169,7 @@ fn boxes_may_be_snapped_as_zetta_does_while_the_books_keep_their_corners() {
             v["snap"] = json!(snap);
             v["resolution"] = json!([4, 1, 1]);
         });
-        Plan::jobs(&file, &c, |_, _| Ok(Vec::new())).unwrap()
+        jobs_of(&file, &c).unwrap()
     };
     let bounds = |min, max| BoxNm::from_corners(PointNm(min), PointNm(max)).unwrap();
     let as_given = bounds([0.5, 0.0, 0.0], [15.9, 9.0, 9.0]);

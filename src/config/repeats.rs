@@ -1,0 +1,81 @@
+//! Names that occur twice in one JSON object. Maps would keep the last one and forget the others without a word.
+
+use std::collections::HashSet;
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+
+/// Any JSON value in which no object has a name twice.
+pub(super) struct NoRepeats;
+
+impl<'de> Deserialize<'de> for NoRepeats {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Member { repeated: false }.deserialize(deserializer)
+    }
+}
+
+/// A value, and whether its name occurred before. That is told from inside of the value, so that the error's JSON path
+/// ends with the name.
+struct Member {
+    repeated: bool,
+}
+
+impl<'de> DeserializeSeed<'de> for Member {
+    type Value = NoRepeats;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<NoRepeats, D::Error> {
+        match self.repeated {
+            false => deserializer.deserialize_any(self),
+            true => Err(D::Error::custom(
+                "the name occurs twice in one object, expected it once",
+            )),
+        }
+    }
+}
+
+impl<'de> Visitor<'de> for Member {
+    type Value = NoRepeats;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "JSON")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<NoRepeats, A::Error> {
+        let mut names = HashSet::new();
+        while let Some(name) = map.next_key::<String>()? {
+            let repeated = !names.insert(name);
+            map.next_value_seed(Member { repeated })?;
+        }
+        Ok(NoRepeats)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<NoRepeats, A::Error> {
+        while list.next_element::<NoRepeats>()?.is_some() {}
+        Ok(NoRepeats)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<NoRepeats, E> {
+        Ok(NoRepeats)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<NoRepeats, E> {
+        Ok(NoRepeats)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<NoRepeats, E> {
+        Ok(NoRepeats)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<NoRepeats, E> {
+        Ok(NoRepeats)
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<NoRepeats, E> {
+        Ok(NoRepeats)
+    }
+
+    fn visit_unit<E>(self) -> Result<NoRepeats, E> {
+        Ok(NoRepeats)
+    }
+}
