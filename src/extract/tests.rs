@@ -71,18 +71,18 @@ fn when_a_shard_cannot_be_published_no_more_are_begun_and_the_first_failure_is_t
 #[test]
 fn a_layers_own_fill_value_need_not_fit_where_the_config_has_another() {
     let dir = tempfile::tempdir().unwrap();
-    let image = dir.path().join("half");
-    fs::create_dir(&image).unwrap();
-    // Half of the demo's volume, at half its resolution: windows leave it.
-    let shape = [97, 186, 58];
-    let array = json!({
-        "zarr_format": 2, "shape": shape, "chunks": shape, "dtype": "<i2", "fill_value": -1, "order": "C",
-        "compressor": null, "filters": null,
-    });
-    fs::write(image.join(".zarray"), array.to_string()).unwrap();
-    let voxels = shape.iter().product();
-    fs::write(image.join("0.0.0"), [5, 0].repeat(voxels)).unwrap();
     let Job { plan, sources, .. } = job(dir.path(), |config| {
+        let image = dir.path().join("half");
+        fs::create_dir(&image).unwrap();
+        // Half of the demo's volume, at half its resolution: windows leave it.
+        let shape = [97, 186, 58];
+        let array = json!({
+            "zarr_format": 2, "shape": shape, "chunks": shape, "dtype": "<i2", "fill_value": -1, "order": "C",
+            "compressor": null, "filters": null,
+        });
+        fs::write(image.join(".zarray"), array.to_string()).unwrap();
+        let voxels = shape.iter().product();
+        fs::write(image.join("0.0.0"), [5, 0].repeat(voxels)).unwrap();
         let rows = dir.path().join("collection.json");
         let text = fs::read_to_string(&rows).unwrap();
         let moved = text.replace("precomputed://file://./img", "zarr2://file://./half");
