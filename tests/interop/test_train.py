@@ -90,8 +90,6 @@ def test_a_training_in_two_goes_makes_the_losses_of_one(dataset, tmp_path, rule)
 
 
 def test_a_training_that_is_killed_goes_on_as_if_it_were_not(dataset, tmp_path):
-    import events
-
     config = train_config(tmp_path, steps=60, validation_interval=5)
     run("train", dataset, "--config", config, "--out", tmp_path / "whole")
     kills = 0
@@ -106,6 +104,8 @@ def test_a_training_that_is_killed_goes_on_as_if_it_were_not(dataset, tmp_path):
     assert kills >= 2
     run("train", dataset, "--config", config, "--out", tmp_path / "killed")
     assert losses(tmp_path / "killed") == losses(tmp_path / "whole")
+    import events
+
     curves = [events.scalars(tmp_path / name / "events")["loss/train"] for name in ("killed", "whole")]
     assert curves[0] == curves[1] and [step for step, _ in curves[0]] == list(range(1, 61))
     left = {p.name for p in (tmp_path / "killed").iterdir()}
@@ -179,13 +179,13 @@ def test_a_batch_with_too_little_in_it_is_left_out(dataset, tmp_path):
 
 def test_a_batch_of_which_too_little_counts_is_left_out(dataset, tmp_path):
     """What counts is what the loss counts: under the masks, inside of the pad, where the image is not 0."""
-    from safetensors.numpy import load_file
-
     pad = [4, 4, 1]
     steps = {"steps": 12, "validation_interval": 12, "batch_size": 2}
     loss = {"crop_pad": pad, "mask_on_zeros": True}
     config = train_config(tmp_path, loss=loss, **steps)
     run("train", dataset, "--config", config, "--out", tmp_path / "all", "--record", 12)
+    from safetensors.numpy import load_file
+
     inside = np.zeros((8, 32, 32), bool)
     inside[1:-1, 4:-4, 4:-4] = True
     counted = []
