@@ -9,11 +9,10 @@ use indicatif::HumanCount;
 use pointshard::dataset::Dataset;
 use pointshard::trainer::{InferOptions, Stored, TrainConfig, TrainError, infer};
 
-use super::Failure;
-use super::local;
 use super::printer::Printer;
 use super::progress::{Reached, told};
 use super::train::{scores, set_threads, warn_of_left_out};
+use super::{Failure, local};
 
 /// Predict a split with a trained network, and hold the predictions against its targets
 #[derive(Debug, Args)]

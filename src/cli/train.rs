@@ -13,11 +13,10 @@ use pointshard::trainer::{
     Evaluation, TrainConfig, TrainError, TrainOptions, TrainProgress, train,
 };
 
-use super::Failure;
-use super::local;
 use super::printer::Printer;
 use super::progress::{Reached, told};
 use super::summary::table;
+use super::{Failure, local};
 
 /// Train a network on a dataset, to prove that it can be learnt from; run again, go on
 #[derive(Debug, Args)]

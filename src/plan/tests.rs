@@ -76,7 +76,6 @@ fn layer(per_box: Vec<Vec<Annotation>>) -> PointsOfLayer<'static> {
     }
 }
 
-/// The plan when each box that is asked for holds these (id, position).
 /// The jobs of those of the config's splits that some box fits.
 fn jobs_of(config: &ConfigFile, collection: &Collection) -> Result<Jobs, PlanError> {
     let fits = |split: &SplitConfig| collection.boxes.iter().any(|b| split.fits(&b.tags));
@@ -87,6 +86,7 @@ fn jobs_of(config: &ConfigFile, collection: &Collection) -> Result<Jobs, PlanErr
     Plan::jobs(&config, collection, |_, _| Ok(Vec::new()))
 }
 
+/// The plan when each box that is asked for holds these (id, position).
 fn plan(
     config: &ConfigFile,
     collection: &Collection,

@@ -61,6 +61,7 @@ def test_a_dry_run_tells_what_the_run_tells(shared, tmp_path):
 
     assert warnings(dry) == warnings(run) and "share voxels" in "".join(warnings(dry))
     boxes = [line for line in run.stdout.splitlines() if re.match(r"\s*(train|val)\s|\s*[0-9a-f]{8}-", line)]
+    assert len(boxes) >= 8
     for line in boxes:
         words = line.split()[: -2 if line.split()[0] in ("train", "val") else None]
         assert " ".join(words) in " ".join(dry.stdout.split()), line

@@ -252,6 +252,14 @@ def test_what_cannot_be_trained_is_refused_with_the_key(dataset, tmp_path, chang
     assert "train.json" in message or "nowhere" in message
 
 
+def test_a_url_is_never_taken_for_a_local_path(dataset, tmp_path):
+    config = train_config(tmp_path)
+    train = ["train", dataset, "--config", config, "--out"]
+    for command in ([*train, "s3://b/run"], ["train", "s3://b/out", "--config", config], ["infer", dataset, "--model", "gs://b/m.pt"]):
+        assert "only local" in run(*command, code=2).stderr
+    assert [p.name for p in tmp_path.iterdir()] == ["train.json"]
+
+
 def test_the_constant_loss_is_that_of_the_share_of_ones(dataset, tmp_path):
     config = train_config(tmp_path, steps=1, batch_size=9)
     run("train", dataset, "--config", config, "--out", tmp_path / "run")

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::*;
 use crate::storage::loopback::{Request, reply, serve};
@@ -35,14 +35,9 @@ fn to_choose_codecs_chunks_are_asked_for_side_by_side() {
     let before = server.requests();
     most[1].store(0, Ordering::SeqCst);
     let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build();
-    let clock = Instant::now();
     pool.unwrap()
         .install(|| choose_codecs(&plan, &mut sources, MEMORY_BYTES))
         .unwrap();
     let (most, requests) = (most[1].load(Ordering::SeqCst), server.requests() - before);
-    println!(
-        "{requests} requests, {most} in flight, {:?}",
-        clock.elapsed()
-    );
     assert!(most > 8, "{most} of {requests} requests at once");
 }
