@@ -325,6 +325,7 @@ fn about(plan: &Plan, sources: &Sources, collection: String) -> Sealed {
                 layer: plan.layer_of_source(i).to_owned(),
                 format: source.url.format.clone(),
                 location: source.url.location.to_string(),
+                redirected_to: volume.redirected_to(),
                 info_digest: volume.digest().to_string(),
                 resolution_nm: volume.meta().resolution.nm(),
                 chunks_touched: 0,

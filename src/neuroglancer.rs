@@ -10,6 +10,7 @@
 mod dimensions;
 mod error;
 mod geometry_kind;
+mod info_document;
 mod minishard;
 mod morton;
 mod murmur;
@@ -18,10 +19,13 @@ mod shards;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod viewer_state;
+mod whole;
 
 pub(crate) use dimensions::{Dimensions, spatial_axes};
 pub use error::ShardError;
 pub use geometry_kind::GeometryKind;
+pub(crate) use info_document::{ANNOTATIONS, InfoProblem, VOLUME, described, read_info};
 pub(crate) use morton::MortonGrid;
 pub(crate) use sharding::ShardingSpec;
 pub(crate) use shards::Shards;
+pub(crate) use whole::Whole;

@@ -70,6 +70,11 @@ pub trait Volume: Send + Sync + fmt::Debug {
     /// The block's name for messages: the path or URL at which it is stored, or would be.
     fn describe_block(&self, block: BlockIndex) -> String;
 
+    /// Where it is stored, if what lies at its source says that it has moved.
+    fn redirected_to(&self) -> Option<String> {
+        None
+    }
+
     /// Whether fetching takes long compared with decoding, so that it pays to fetch ahead.
     fn is_far(&self) -> bool {
         false

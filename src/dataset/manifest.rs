@@ -66,6 +66,9 @@ pub struct SourceEntry {
     pub format: Option<String>,
     /// Where it lies.
     pub location: String,
+    /// Where it is stored, if the info at `location` redirects to another place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redirected_to: Option<String>,
     /// Digest of what it says about itself.
     pub info_digest: String,
     /// nm per voxel, x y z, as it says.

@@ -39,6 +39,10 @@ impl Volume for ConvertedVolume {
         self.inner.describe_block(block)
     }
 
+    fn redirected_to(&self) -> Option<String> {
+        self.inner.redirected_to()
+    }
+
     fn is_far(&self) -> bool {
         self.inner.is_far()
     }

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::Whole;
 use super::murmur::murmurhash3_x86_128;
 use crate::storage::Compression;
 
@@ -56,8 +57,8 @@ impl ShardingSpec {
                 expected: choices.join(" or "),
             }),
         };
-        let bits = |field, most: u32| match value.get(field).and_then(Value::as_u64) {
-            Some(bits) if bits <= u64::from(most) => Ok(bits as u32),
+        let bits = |field, most: u32| match value.get(field).and_then(Whole::of) {
+            Some(bits) if (0..=i64::from(most)).contains(&bits) => Ok(bits as u32),
             _ => Err(WrongSharding {
                 field,
                 found: value
@@ -67,7 +68,7 @@ impl ShardingSpec {
             }),
         };
         let encoding = |field| match value.get(field) {
-            None => Ok(Compression::None),
+            None | Some(Value::Null) => Ok(Compression::None),
             Some(_) => one_of(field, &["raw", "gzip"]).map(|name| match name {
                 "gzip" => Compression::Gzip,
                 _ => Compression::None,
@@ -201,6 +202,14 @@ mod tests {
             (s.index_encoding, s.data_encoding),
             (Compression::Gzip, Compression::None)
         );
+    }
+
+    #[test]
+    fn whole_numbers_may_be_written_as_floats() {
+        let value = json!({
+            "@type": TYPE, "preshift_bits": 2.0, "hash": "identity", "minishard_bits": 3.0, "shard_bits": 4.0,
+        });
+        assert_eq!(ShardingSpec::parse(&value), Ok(spec(2, "identity", 3, 4)));
     }
 
     #[test]

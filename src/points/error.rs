@@ -77,6 +77,14 @@ pub enum PointsError {
         /// What would be right.
         expected: String,
     },
+    /// The info redirects to where no layer is read from.
+    #[error("{object}: at `redirect`: {problem}")]
+    Redirect {
+        /// The info file.
+        object: String,
+        /// What was found and what was expected.
+        problem: String,
+    },
     /// A file could not be read.
     #[error(transparent)]
     Storage(#[from] StorageError),

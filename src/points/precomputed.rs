@@ -27,8 +27,8 @@ use super::{
     Anchor, Annotation, NotFinite, PointsError, PointsInBoxes, PointsReport, PropertySpec,
 };
 use crate::geometry::BoxNm;
-use crate::neuroglancer::GeometryKind;
-use crate::storage::{DocumentError, Location, MAX_DOCUMENT_BYTES};
+use crate::neuroglancer::{GeometryKind, InfoProblem, read_info};
+use crate::storage::Location;
 
 /// Most cells that one call reads.
 const MAX_CELLS: u64 = 50_000_000;
@@ -69,17 +69,12 @@ impl Task<'_> {
 impl Layer {
     /// Reads and checks the layer's info.
     pub(super) fn open(location: &Location) -> Result<Self, PointsError> {
-        let store = location.open();
-        let object = store.describe("info");
-        let mut bytes = Vec::new();
-        let stored = store.read("info", MAX_DOCUMENT_BYTES, &mut bytes)?;
-        if !stored {
-            return Err(PointsError::Document(DocumentError::Missing {
-                object,
-                expected: "the info of a precomputed annotation layer",
-            }));
-        }
-        let mut info = Info::parse(&bytes, &object)?;
+        let found = read_info(location, info::EXPECTED).map_err(|problem| match problem {
+            InfoProblem::Document(e) => PointsError::Document(e),
+            InfoProblem::Redirect { object, problem } => PointsError::Redirect { object, problem },
+        })?;
+        let (location, object) = (found.location, found.object);
+        let mut info = Info::parse(&found.value, &object)?;
         let levels = std::mem::take(&mut info.levels)
             .into_iter()
             .map(|level| Level {
@@ -89,7 +84,7 @@ impl Layer {
             })
             .collect();
         Ok(Self {
-            location: location.clone(),
+            location,
             object,
             layout: RecordLayout::new(&info),
             info,

@@ -7,6 +7,7 @@ mod chunks;
 mod encoding;
 mod info;
 mod picture;
+mod scale;
 
 use super::{BlockIndex, Encoded, Shelves, Volume, VolumeError, VolumeMeta, store_of_chunks};
 use crate::config::LayerConfig;
@@ -22,6 +23,7 @@ pub(super) struct PrecomputedVolume {
     meta: VolumeMeta,
     encoding: Encoding,
     digest: blake3::Hash,
+    redirected_to: Option<Location>,
 }
 
 impl PrecomputedVolume {
@@ -38,6 +40,7 @@ impl PrecomputedVolume {
             meta: scale.meta,
             encoding: scale.encoding,
             digest: scale.digest,
+            redirected_to: scale.redirected_to,
         })
     }
 }
@@ -50,6 +53,10 @@ impl Volume for PrecomputedVolume {
     fn describe_block(&self, block: BlockIndex) -> String {
         self.chunks
             .describe(&self.meta.grid, block, Compression::None)
+    }
+
+    fn redirected_to(&self) -> Option<String> {
+        self.redirected_to.as_ref().map(Location::to_string)
     }
 
     fn is_far(&self) -> bool {

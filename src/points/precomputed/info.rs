@@ -4,12 +4,14 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::grid::Grid;
-use crate::neuroglancer::{Dimensions, GeometryKind, MortonGrid, ShardingSpec, spatial_axes};
+use crate::neuroglancer::{
+    ANNOTATIONS, Dimensions, GeometryKind, MortonGrid, ShardingSpec, described, spatial_axes,
+};
 use crate::points::PointsError;
 use crate::points::property::{PropertyKind, PropertySpec, lay_out};
-use crate::storage::parse_document;
+use crate::storage::DocumentError;
 
-const EXPECTED: &str = "the info of a precomputed annotation layer";
+pub(super) const EXPECTED: &str = "the info of a precomputed annotation layer";
 const TYPE: &str = "neuroglancer_annotations_v1";
 
 /// A checked info.
@@ -40,12 +42,6 @@ pub(super) struct LevelInfo {
     pub(super) grid: Grid,
     /// How cells are found in shards, and their ids.
     pub(super) sharding: Option<(ShardingSpec, MortonGrid)>,
-}
-
-#[derive(Deserialize)]
-struct RawType {
-    #[serde(rename = "@type")]
-    kind: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -113,14 +109,18 @@ impl Blame<'_> {
 }
 
 impl Info {
-    /// Understands `bytes`, the contents of the file `object`.
-    pub(super) fn parse(bytes: &[u8], object: &str) -> Result<Self, PointsError> {
+    /// Understands `value`, the contents of the file `object`.
+    pub(super) fn parse(value: &Value, object: &str) -> Result<Self, PointsError> {
         let blame = Blame(object);
-        let RawType { kind } = parse_document(bytes, object, EXPECTED)?;
-        if let Some(found) = kind.filter(|kind| kind != TYPE) {
-            return Err(blame.on("@type", format!("{found:?}"), format!("{TYPE:?}")));
-        }
-        let raw: RawInfo = parse_document(bytes, object, EXPECTED)?;
+        check_kind(value, &blame)?;
+        let raw: RawInfo = serde_path_to_error::deserialize(value).map_err(|e| {
+            PointsError::Document(DocumentError::Parse {
+                object: object.to_owned(),
+                expected: EXPECTED,
+                path: e.path().to_string(),
+                source: e.into_inner(),
+            })
+        })?;
         let rank = raw.dimensions.len();
         blame.rank("lower_bound".to_owned(), raw.lower_bound.len(), rank)?;
         blame.rank("upper_bound".to_owned(), raw.upper_bound.len(), rank)?;
@@ -184,6 +184,30 @@ impl Info {
             levels,
             warnings,
         })
+    }
+}
+
+/// Refuses the infos of what is not a layer of annotations.
+fn check_kind(info: &Value, blame: &Blame) -> Result<(), PointsError> {
+    let advice = "`points.layer` names an annotation layer, `arrays.NAME.layer` a volume";
+    let expected = format!("{TYPE:?}, an annotation layer: {advice}");
+    let kind = described(info);
+    match info.get("@type").filter(|v| !v.is_null()) {
+        Some(found) if found.as_str() != Some(TYPE) => {
+            let found = match kind {
+                Some(kind) => format!("{found}, {kind}"),
+                None => found.to_string(),
+            };
+            Err(blame.on("@type", found, expected))
+        }
+        None if kind.is_some_and(|kind| kind != ANNOTATIONS) => {
+            let found = format!(
+                "missing, and this is the info of {}",
+                kind.unwrap_or_default()
+            );
+            Err(blame.on("@type", found, expected))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -291,7 +315,7 @@ mod tests {
             "spatial": [{"key": "s0", "grid_shape": [1, 1, 1], "chunk_size": [100, 100, 20], "limit": 1}],
         });
         change(&mut info);
-        Info::parse(info.to_string().as_bytes(), "layer/info").map_err(|e| e.to_string())
+        Info::parse(&info, "layer/info").map_err(|e| e.to_string())
     }
 
     #[test]
@@ -299,7 +323,7 @@ mod tests {
         let text = r#"{"dimensions": {"z": [45, "nm"], "y": [0.0046, "um"], "x": [4.6e-9, "m"]},
             "lower_bound": [0, 0, 0], "upper_bound": [9, 9, 9], "annotation_type": "LINE",
             "spatial": [{"key": "s0", "grid_shape": [1, 1, 1], "chunk_size": [9, 9, 9]}]}"#;
-        let info = Info::parse(text.as_bytes(), "info").unwrap();
+        let info = Info::parse(&serde_json::from_str(text).unwrap(), "info").unwrap();
         assert_eq!((info.axes, info.unit_nm), ([2, 1, 0], [4.6, 4.6, 45.0]));
     }
 
@@ -379,6 +403,16 @@ mod tests {
             e.contains("`@type` is \"neuroglancer_multiscale_volume\""),
             "{e}"
         );
+    }
+
+    #[test]
+    fn an_info_of_a_volume_without_a_type_is_named_too() {
+        let volume =
+            json!({"type": "image", "data_type": "uint8", "num_channels": 1, "scales": []});
+        let e = Info::parse(&volume, "layer/info").unwrap_err().to_string();
+        for words in ["layer/info", "a volume", "`points.layer`", TYPE] {
+            assert!(e.contains(words), "{e}");
+        }
     }
 
     #[test]

@@ -1,0 +1,165 @@
+//! The `info` of a precomputed layer, wherever its `redirect` leads, and what it describes.
+//!
+//! A layer that has moved leaves an info with a `redirect` behind: the URL of another layer. Neuroglancer
+//! (`DataSourceRegistry.get`) and CloudVolume (`redirectable_fetch_info`) read that layer in its place, whatever else
+//! the info says. A redirect of a server never leads to files of this machine.
+
+use serde_json::Value;
+
+use crate::storage::{
+    DocumentError, Location, MAX_DOCUMENT_BYTES, SourceUrl, StorageError, parse_document,
+};
+
+/// Most redirects that are followed, one after the other.
+const MAX_REDIRECTS: usize = 10;
+
+/// An info, read.
+#[derive(Debug)]
+pub(crate) struct InfoDocument {
+    /// Its contents.
+    pub(crate) value: Value,
+    /// The folder that holds it, which keys in it count from.
+    pub(crate) location: Location,
+    /// Its name for messages; after redirects, that of the first info too.
+    pub(crate) object: String,
+    /// Whether it was found by a redirect.
+    pub(crate) is_redirected: bool,
+}
+
+/// Why an info cannot be had.
+#[derive(Debug)]
+pub(crate) enum InfoProblem {
+    /// There is none, or it is not JSON.
+    Document(DocumentError),
+    /// Its `redirect` cannot be followed.
+    Redirect { object: String, problem: String },
+}
+
+impl From<DocumentError> for InfoProblem {
+    fn from(e: DocumentError) -> Self {
+        Self::Document(e)
+    }
+}
+
+impl From<StorageError> for InfoProblem {
+    fn from(e: StorageError) -> Self {
+        Self::Document(e.into())
+    }
+}
+
+/// Reads the info in the folder `location`, or the one that it redirects to. `expected` says what it should be.
+pub(crate) fn read_info(
+    location: &Location,
+    expected: &'static str,
+) -> Result<InfoDocument, InfoProblem> {
+    let mut visited = Vec::new();
+    let mut here = location.clone();
+    loop {
+        let store = here.open();
+        let object = match visited.first() {
+            None => store.describe("info"),
+            Some(first) => format!("{} (redirected from {first})", store.describe("info")),
+        };
+        let mut bytes = Vec::new();
+        if !store.read("info", MAX_DOCUMENT_BYTES, &mut bytes)? {
+            return Err(DocumentError::Missing { object, expected }.into());
+        }
+        let value: Value = parse_document(&bytes, &object, expected)?;
+        visited.push(here.clone());
+        match next(&value, &visited) {
+            Ok(Some(next)) => here = next,
+            Ok(None) => {
+                return Ok(InfoDocument {
+                    value,
+                    location: here,
+                    object,
+                    is_redirected: visited.len() > 1,
+                });
+            }
+            Err(problem) => return Err(InfoProblem::Redirect { object, problem }),
+        }
+    }
+}
+
+/// Where the info in the last of the folders `visited` redirects to. Says what is wrong with it.
+fn next(info: &Value, visited: &[Location]) -> Result<Option<Location>, String> {
+    let text = match info.get("redirect") {
+        None | Some(Value::Null) => return Ok(None),
+        Some(Value::String(text)) if text.trim().is_empty() => return Ok(None),
+        Some(Value::String(text)) => text,
+        Some(other) => {
+            return Err(format!(
+                "found {other}, expected the URL of the layer to read instead"
+            ));
+        }
+    };
+    let Some(here) = visited.last() else {
+        return Ok(None);
+    };
+    let target = SourceUrl::parse(text, here).map_err(|e| e.to_string())?;
+    match target.format.as_deref() {
+        None | Some("precomputed" | "neuroglancer-precomputed") => {}
+        Some(format) => {
+            return Err(format!(
+                "it leads to {}, a layer of the format `{format}`; expected `precomputed`: give that layer as the source",
+                target.location
+            ));
+        }
+    }
+    let target = target.location;
+    // CloudVolume reads a layer that redirects to itself; where it holds nothing else, that is an endless loop.
+    if target == *here && info.as_object().is_some_and(|members| members.len() > 1) {
+        return Ok(None);
+    }
+    if let (Location::Remote(_), Location::Local(path)) = (here, &target) {
+        return Err(format!(
+            "it leads from a server to the local path {}, which is not followed: give that path as the source if it is right",
+            path.display()
+        ));
+    }
+    let chain = || {
+        let places = visited.iter().chain([&target]).map(Location::to_string);
+        places.collect::<Vec<_>>().join(" -> ")
+    };
+    if visited.contains(&target) {
+        return Err(format!(
+            "it leads in a loop: {}; give the place where the layer is stored as the source",
+            chain()
+        ));
+    }
+    if visited.len() > MAX_REDIRECTS {
+        return Err(format!(
+            "more than {MAX_REDIRECTS} redirects in a row: {}; give the place where the layer is stored as the source",
+            chain()
+        ));
+    }
+    Ok(Some(target))
+}
+
+/// What an info describes, by its `@type`, or by its members where it has none; `None` where neither is known.
+pub(crate) fn described(info: &Value) -> Option<&'static str> {
+    let has = |name: &str| info.get(name).is_some_and(|v| !v.is_null());
+    match info.get("@type").and_then(Value::as_str) {
+        Some("neuroglancer_multiscale_volume") => Some(VOLUME),
+        Some("neuroglancer_annotations_v1") => Some(ANNOTATIONS),
+        Some("neuroglancer_multilod_draco" | "neuroglancer_legacy_mesh") => Some("meshes"),
+        Some("neuroglancer_skeletons") => Some("skeletons"),
+        Some("neuroglancer_segment_properties") => Some("properties of segments"),
+        Some(_) => None,
+        None if info.get("type").and_then(Value::as_str) == Some("volumetric_tabular") => {
+            Some("a volumetric tabular layer")
+        }
+        None if has("annotation_type") || has("spatial") => Some(ANNOTATIONS),
+        None if has("scales") => Some(VOLUME),
+        None if has("vertex_attributes") => Some("skeletons"),
+        None => None,
+    }
+}
+
+/// The word of [`described`] for a volume.
+pub(crate) const VOLUME: &str = "a volume";
+/// The word of [`described`] for annotations.
+pub(crate) const ANNOTATIONS: &str = "an annotation layer";
+
+#[cfg(test)]
+mod tests;
