@@ -1,5 +1,6 @@
 //! Whole layers, written by hand into a folder, read through the public door.
 
+mod moved;
 mod related;
 
 use std::collections::BTreeMap;
