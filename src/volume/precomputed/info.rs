@@ -91,7 +91,7 @@ pub(super) fn read(location: &Location, wanted: &Resolution) -> Result<Scale, Vo
         return Err(no_scale(object, &info.scales, wanted));
     };
     let bad = |field: &str, problem| bad(format!("scales[{i}]{field}"), problem);
-    let scale = ScaleInfo::parse(scale, &bad)?;
+    let scale = ScaleInfo::parse(scale, bad)?;
     let bad = |field: &str, problem| bad(&format!(".{field}"), problem);
     let meta = VolumeMeta {
         data_type,
