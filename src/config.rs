@@ -8,6 +8,7 @@ mod choice;
 mod codec;
 mod collection;
 mod error;
+mod interpolation;
 mod layer;
 mod nearest;
 mod points;
@@ -23,15 +24,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::geometry::{AxisOrder, Resolution, Window};
 
-pub use array::{
-    ArrayConfig, Interpolation, MissingObject, ObjectAt, ObjectPoint, Role, Scale, Transform,
-};
+pub use array::{ArrayConfig, MissingObject, ObjectAt, ObjectPoint, Role, Scale, Transform};
 pub use choice::{ChoiceConfig, PropertyFilter, PropertyValue, Repeats};
 pub use codec::{BloscConfig, CodecConfig, Shuffle, ZstdConfig};
 pub use collection::{
     BoxLayerConfig, CollectionConfig, CollectionSource, StateBoxesConfig, ZettaApiConfig,
 };
 pub use error::ConfigError;
+pub use interpolation::{Interpolation, Rounding};
 pub use layer::{Forbidden, LayerConfig};
 pub(crate) use nearest::nearest;
 pub use points::{CsvConfig, CsvUnit, PointsConfig, PointsFrom, StatePointsConfig};

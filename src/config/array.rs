@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::CodecConfig;
+use super::{CodecConfig, Interpolation};
 use crate::data_type::DataType;
 use crate::geometry::{Resolution, Window};
 
@@ -138,18 +138,6 @@ pub enum MissingObject {
     Keep,
 }
 
-/// How values at one resolution become values at another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Interpolation {
-    /// The value of the voxel that holds the new voxel's centre; between two, the lower one. For labels.
-    Nearest,
-    /// The mean over all that the new voxel covers, by volume. For images.
-    Area,
-    /// Linear between the centres of voxels. For images.
-    Linear,
-}
-
 impl Role {
     /// Its name in configs and attributes.
     pub fn name(self) -> &'static str {
@@ -200,23 +188,37 @@ impl ArrayConfig {
         if let Some(problem) = self.codec.problem() {
             return Some(problem);
         }
-        match (self.data_resolution, self.interpolation) {
-            (Some(_), None) if self.transform != Transform::Inside => Some((
-                "",
-                "`data_resolution` is given without `interpolation`, expected `nearest` for labels, `area` or `linear` for images".to_owned(),
+        let problem = match (self.data_resolution, self.interpolation) {
+            (Some(_), None) if self.transform != Transform::Inside => Some(format!(
+                "`data_resolution` is given without `interpolation`, expected {}",
+                Interpolation::SUITED
             )),
-            (None, Some(_)) => Some((
-                "",
-                "`interpolation` is given without `data_resolution`, expected both or none".to_owned(),
-            )),
-            (_, Some(Interpolation::Area | Interpolation::Linear)) if self.transform.is_mask() => {
-                Some((
-                    ".interpolation",
-                    "a mask is made of voxels as they are, expected `nearest`".to_owned(),
-                ))
-            }
+            (None, Some(_)) => Some(
+                "`interpolation` is given without `data_resolution`, expected both or none"
+                    .to_owned(),
+            ),
             _ => None,
+        };
+        if let Some(problem) = problem {
+            return Some(("", problem));
         }
+        let problem = unsuited(self.interpolation?, &self.transform)?;
+        Some((".interpolation", problem.to_owned()))
+    }
+}
+
+/// Why values that were interpolated so cannot be transformed so, if they cannot: what is expected instead.
+fn unsuited(interpolation: Interpolation, transform: &Transform) -> Option<&'static str> {
+    match (interpolation, transform) {
+        (_, Transform::None | Transform::Scale(_)) => None,
+        (Interpolation::Nearest | Interpolation::Majority, _)
+        | (Interpolation::Any, Transform::Nonzero | Transform::Inside) => None,
+        (Interpolation::Any, _) => Some(
+            "`any` gives 0 and 1, which are not the values that this `transform` is about; expected `nearest` or `majority`, which keep values, or the `transform` \"none\" or \"nonzero\"",
+        ),
+        (Interpolation::Area(_) | Interpolation::Linear(_), _) => Some(
+            "a mask is made of voxels as they are, not of their means; expected `nearest` or `majority`, or `any` with the `transform` \"none\" or \"nonzero\"",
+        ),
     }
 }
 

@@ -300,6 +300,18 @@ fn what_is_done_to_an_array_is_checked_with_its_path() {
             "`arrays.img.interpolation`",
         ),
         (
+            json!({"data_resolution": [1, 1, 1], "interpolation": "any", "transform": {"equals": 7}}),
+            "expected `nearest` or `majority`",
+        ),
+        (
+            json!({"data_resolution": [1, 1, 1], "interpolation": {"area": {"rounding": "up"}}}),
+            "`half_even` or `truncate`",
+        ),
+        (
+            json!({"data_resolution": [1, 1, 1], "interpolation": "mode"}),
+            "`majority`",
+        ),
+        (
             json!({"min_nonzero_fraction": 1.5}),
             "`arrays.img.min_nonzero_fraction`",
         ),
@@ -308,6 +320,21 @@ fn what_is_done_to_an_array_is_checked_with_its_path() {
     ] {
         let e = array(change.clone());
         assert!(e.contains(words), "{change}: {e}");
+    }
+    for (interpolation, transform) in [
+        (json!("any"), json!("nonzero")),
+        (json!("any"), json!({"scale": {"multiply": 255}})),
+        (json!("majority"), json!({"equals": 7})),
+        (
+            json!({"linear": {"rounding": "truncate"}}),
+            json!({"scale": {}}),
+        ),
+    ] {
+        let mut config = example();
+        config["arrays"]["img"] = json!({
+            "layer": "img", "data_resolution": [1, 1, 1], "interpolation": interpolation, "transform": transform,
+        });
+        Config::parse(config.to_string().as_bytes(), Path::new("job.json")).unwrap();
     }
     let e = error_of(|v| v["leaks"] = json!({"drop_from": "tain"}));
     assert!(e.contains("`leaks.drop_from`") && e.contains("tain"), "{e}");

@@ -180,11 +180,18 @@ impl Sources {
                 let meta = self.volumes[plan.arrays[array].source_of_group[group]].meta();
                 let window = layout.arrays[array].window;
                 // The voxels that the window is made of, and what is made of them, before it is converted.
-                let voxels = window.volume_voxels() + resample.source_voxels(&window);
-                voxels * u64::from(meta.channels) * meta.data_type.size_bytes() as u64
+                let voxels = window
+                    .volume_voxels()
+                    .saturating_add(resample.source_voxels(&window));
+                let bytes = u64::from(meta.channels) * meta.data_type.size_bytes() as u64;
+                voxels
+                    .saturating_mul(bytes)
+                    .saturating_add(resample.working_bytes(&window, meta.channels))
             };
             let of_groups = cut.resample_of_group.iter().enumerate().map(of_group);
-            let window = layout.sample_bytes(array) + of_groups.max().unwrap_or(0);
+            let window = layout
+                .sample_bytes(array)
+                .saturating_add(of_groups.max().unwrap_or(0));
             let Transform::ObjectAt(at) = &configs[array].transform else {
                 return window;
             };
@@ -244,15 +251,6 @@ impl ArrayCut {
             return Err(bad(problem));
         }
         let inside = config.transform == Transform::Inside;
-        let fill_of_group = planned.source_of_group.iter().map(|s| {
-            let meta = volumes[*s].meta();
-            match (config.fill, inside) {
-                (Some(fill), _) => fill_value(fill, convert.to()),
-                (None, true) => Ok(FillValue::ZERO),
-                (None, false) => converted_fill(&convert, meta.data_type, meta.fill_value),
-            }
-        });
-        let fill_of_group = fill_of_group.collect::<Result<_, _>>().map_err(bad)?;
         let resample = |group: usize| {
             let data_resolution = config.data_resolution?;
             Some(Resample::new(
@@ -266,6 +264,23 @@ impl ArrayCut {
             .filter_map(resample)
             .collect::<Result<Vec<_>, _>>()
             .map_err(bad)?;
+        let fill_of_group = planned
+            .source_of_group
+            .iter()
+            .enumerate()
+            .map(|(group, s)| {
+                let meta = volumes[*s].meta();
+                let of_layer = meta.fill_value;
+                let of_layer = resample_of_group
+                    .get(group)
+                    .map_or(of_layer, |r| r.of_value(of_layer));
+                match (config.fill, inside) {
+                    (Some(fill), _) => fill_value(fill, convert.to()),
+                    (None, true) => Ok(FillValue::ZERO),
+                    (None, false) => converted_fill(&convert, meta.data_type, of_layer),
+                }
+            });
+        let fill_of_group = fill_of_group.collect::<Result<_, _>>().map_err(bad)?;
         let as_is = resample_of_group.iter().all(Resample::is_identity);
         Ok(Self {
             convert,

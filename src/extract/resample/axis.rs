@@ -3,7 +3,17 @@
 use std::ops::Range;
 
 use super::ratio::Ratio;
-use crate::config::Interpolation;
+
+/// Which voxels of the data make a voxel of the window, along one axis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cover {
+    /// The one that holds its centre; between two, the lower one.
+    Nearest,
+    /// All that share some of its length, which is their weight.
+    Overlap,
+    /// The two whose centres are around its own, the nearer one with the larger weight.
+    Linear,
+}
 
 /// The voxels of the data that make the voxels of a window, along one axis.
 #[derive(Clone, Debug)]
@@ -32,25 +42,20 @@ pub(super) struct Span {
 impl Axis {
     /// The axis of a window over `window`, made of those voxels of the data that lie within `bounds`; `None` where
     /// there are none.
-    pub fn new(
-        window: Range<i64>,
-        ratio: Ratio,
-        interpolation: Interpolation,
-        bounds: Range<i64>,
-    ) -> Option<Self> {
+    pub fn new(window: Range<i64>, ratio: Ratio, cover: Cover, bounds: Range<i64>) -> Option<Self> {
         let bounds = i128::from(bounds.start)..i128::from(bounds.end);
         let mut weights = Vec::new();
         let mut spans: Vec<(i128, Span)> = Vec::new();
         let mut support = 0..0;
         for (i, voxel) in window.enumerate() {
             let begin = weights.len();
-            let all = covered(voxel.into(), ratio, interpolation);
+            let all = covered(voxel.into(), ratio, cover);
             let inside = all.start.max(bounds.start)..all.end.min(bounds.end);
             if inside.is_empty() {
                 continue;
             }
             for of in inside.clone() {
-                weights.push(weight(of, voxel.into(), ratio, interpolation));
+                weights.push(weight(of, voxel.into(), ratio, cover));
             }
             if let [only] = &mut weights[begin..] {
                 // Its value comes out as it is.
@@ -83,11 +88,10 @@ impl Axis {
         })
     }
 
-    /// The voxels, counted from the start of `source`, that make a voxel, and their weights.
-    pub fn taps(&self, span: usize) -> impl Iterator<Item = (usize, f64)> {
+    /// The voxels, counted from the start of `source`, that make a voxel, and where in `weights` theirs are.
+    pub fn taps(&self, span: usize) -> impl Iterator<Item = (usize, usize)> {
         let span = &self.spans[span];
-        let weights = self.weights[span.weights.clone()].iter();
-        (span.first..).zip(weights.copied())
+        (span.first..).zip(span.weights.clone())
     }
 
     /// Largest sum of the weights of a voxel.
@@ -98,18 +102,16 @@ impl Axis {
 
 /// The voxels of the data that have a weight in `voxel`. It covers those from `voxel * voxels / per` on, as [`Ratio`]
 /// names these.
-fn covered(voxel: i128, ratio: Ratio, interpolation: Interpolation) -> Range<i128> {
+fn covered(voxel: i128, ratio: Ratio, cover: Cover) -> Range<i128> {
     let Ratio { voxels, per } = ratio;
-    match interpolation {
-        Interpolation::Nearest => {
+    match cover {
+        Cover::Nearest => {
             // The centre at (2 * voxel + 1) * voxels / (2 * per); on an edge it is the lower one's.
             let after = ceil_div((2 * voxel + 1) * voxels, 2 * per);
             after - 1..after
         }
-        Interpolation::Area => {
-            (voxel * voxels).div_euclid(per)..ceil_div((voxel + 1) * voxels, per)
-        }
-        Interpolation::Linear => {
+        Cover::Overlap => (voxel * voxels).div_euclid(per)..ceil_div((voxel + 1) * voxels, per),
+        Cover::Linear => {
             let from_first_centre = (2 * voxel + 1) * voxels - per;
             let before = from_first_centre.div_euclid(2 * per);
             before..ceil_div(from_first_centre, 2 * per).max(before) + 1
@@ -118,15 +120,15 @@ fn covered(voxel: i128, ratio: Ratio, interpolation: Interpolation) -> Range<i12
 }
 
 /// The weight of a voxel `of` the data in `voxel`, one of those that it covers; a whole number.
-fn weight(of: i128, voxel: i128, ratio: Ratio, interpolation: Interpolation) -> f64 {
+fn weight(of: i128, voxel: i128, ratio: Ratio, cover: Cover) -> f64 {
     let Ratio { voxels, per } = ratio;
-    let weight = match interpolation {
-        Interpolation::Nearest => 1,
-        Interpolation::Area => {
+    let weight = match cover {
+        Cover::Nearest => 1,
+        Cover::Overlap => {
             let end = ((of + 1) * per).min((voxel + 1) * voxels);
             end - (of * per).max(voxel * voxels)
         }
-        Interpolation::Linear => {
+        Cover::Linear => {
             let between_centres = (2 * voxel + 1) * voxels - (2 * of + 1) * per;
             2 * per - between_centres.abs()
         }

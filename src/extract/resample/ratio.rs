@@ -3,6 +3,8 @@
 //! Resolutions are decimals such as 4.6 and 9.2, some of them rounded to float32 on their way; in floating point the
 //! edges of their voxels never meet. As whole numbers they do, and "exactly between two voxels" means something.
 
+use std::ops::Range;
+
 /// A voxel of the one grid is as long as `voxels / per` of the other; both greater than 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Ratio {
@@ -43,6 +45,20 @@ impl Ratio {
     /// Whether both grids are the same.
     pub fn is_one(&self) -> bool {
         self.voxels == self.per
+    }
+
+    /// The power of two that a voxel of the one grid is as long as, in voxels of the other, if it is one.
+    pub fn power_of_two(&self) -> Option<u64> {
+        let voxels = u64::try_from(self.voxels).ok()?;
+        (self.per == 1 && voxels.is_power_of_two()).then_some(voxels)
+    }
+
+    /// The voxels of the one grid that share some of their length with those of the other in `data`.
+    pub fn covering(&self, data: Range<i64>) -> Range<i64> {
+        let Self { voxels, per } = *self;
+        let start = (i128::from(data.start) * per).div_euclid(voxels);
+        let end = -(-i128::from(data.end) * per).div_euclid(voxels);
+        start as i64..end as i64
     }
 }
 

@@ -1,6 +1,10 @@
 //! Windows against what the definitions say, voxel by voxel, in whole numbers.
 
+mod labels;
+
 use super::*;
+use crate::config::Interpolation::{Any, Area, Linear, Majority, Nearest};
+use crate::config::Rounding;
 use proptest::prelude::*;
 
 fn resolution(tenths: [i64; 3]) -> Resolution {
@@ -25,15 +29,15 @@ fn voxels(b: &VoxelBox) -> impl Iterator<Item = [i64; 3]> {
 fn weight(how: Interpolation, voxel: i64, length: i64, of: i64, data_length: i64) -> i64 {
     let twice_centre = (2 * voxel + 1) * length;
     match how {
-        Interpolation::Nearest => {
+        Nearest => {
             let (begin, end) = (2 * of * data_length, 2 * (of + 1) * data_length);
             i64::from(begin < twice_centre && twice_centre <= end)
         }
-        Interpolation::Area => {
+        Area(_) | Any | Majority => {
             let end = ((voxel + 1) * length).min((of + 1) * data_length);
             (end - (voxel * length).max(of * data_length)).max(0)
         }
-        Interpolation::Linear => {
+        Linear(_) => {
             let apart = (twice_centre - (2 * of + 1) * data_length).abs();
             (2 * data_length - apart).max(0)
         }
@@ -61,11 +65,11 @@ fn reference(
     (sum, total)
 }
 
-const ALL: [Interpolation; 3] = [
-    Interpolation::Nearest,
-    Interpolation::Area,
-    Interpolation::Linear,
-];
+const AREA: Interpolation = Area(Rounding::HalfEven);
+const LINEAR: Interpolation = Linear(Rounding::HalfEven);
+
+/// Those that are weighted sums.
+const ALL: [Interpolation; 3] = [Nearest, AREA, LINEAR];
 
 /// Cuts `window` out of the volume whose value at a voxel `value` gives; untouched values are `fill`.
 fn cut<const N: usize>(
@@ -146,6 +150,56 @@ proptest! {
     }
 
     #[test]
+    fn means_without_their_fraction_are_those_of_whole_numbers(
+        lengths in lengths(), data_lengths in lengths(), linear: bool,
+        at in prop::array::uniform3(-5i64..5), size in prop::array::uniform3(1i64..5),
+        low in prop::array::uniform3(-8i64..4), data_size in prop::array::uniform3(1i64..9),
+    ) {
+        let (window, bounds) = (boxed(at, size), boxed(low, data_size));
+        let how = if linear { Linear(Rounding::Truncate) } else { Area(Rounding::Truncate) };
+        let of = |data_type| Resample::new(resolution(lengths), resolution(data_lengths), how, data_type).unwrap();
+        let bytes = cut(&of(DataType::UInt8), &window, &bounds, 1, |c, v| [noise(c, v) as u8], [7]);
+        let shorts = cut(&of(DataType::Int16), &window, &bounds, 1, |c, v| (noise(c, v) as i16).to_le_bytes(), [7, 0]);
+        let words = cut(&of(DataType::UInt32), &window, &bounds, 1, |c, v| (noise(c, v) as u32).to_le_bytes(), [7, 0, 0, 0]);
+        let reals = cut(&of(DataType::Float64), &window, &bounds, 1, |c, v| (noise(c, v) as f64).to_le_bytes(), [7; 8]);
+        for (i, v) in voxels(&window).enumerate() {
+            let along = |of: [i64; 3], d| i128::from(weight(how, v[d], lengths[d], of[d], data_lengths[d]));
+            let covered = voxels(&bounds).map(|of| (noise(0, of), along(of, 0) * along(of, 1) * along(of, 2)));
+            let covered: Vec<_> = covered.filter(|(_, by)| *by > 0).collect();
+            // Division of whole numbers goes towards 0.
+            let mean = |value: &dyn Fn(u64) -> i128| {
+                let sum = covered.iter().map(|(n, by)| by * value(*n)).sum::<i128>();
+                let total = covered.iter().map(|(_, by)| by).sum::<i128>();
+                (total > 0).then(|| (sum / total, sum as f64 / total as f64))
+            };
+            let Some((byte, _)) = mean(&|n| i128::from(n as u8)) else {
+                prop_assert_eq!((bytes[i], shorts[i]), ([7], [7, 0]));
+                continue;
+            };
+            prop_assert_eq!(i128::from(bytes[i][0]), byte);
+            let short = mean(&|n| i128::from(n as i16)).unwrap().0;
+            prop_assert_eq!(i128::from(i16::from_le_bytes(shorts[i])), short);
+            let word = mean(&|n| i128::from(n as u32)).unwrap().0;
+            prop_assert_eq!(i128::from(u32::from_le_bytes(words[i])), word);
+            let real = mean(&|n| i128::from(n)).unwrap().1;
+            prop_assert!((f64::from_le_bytes(reals[i]) - real).abs() <= 1e-9 * real);
+        }
+    }
+
+    #[test]
+    fn what_is_the_same_everywhere_stays_what_it_is_at_any_ratio(
+        nm in 1f64..900.0, data_nm in 1f64..900.0, value: u32, linear: bool,
+    ) {
+        prop_assume!((0.1..10.0).contains(&(nm / data_nm)));
+        let how = if linear { Linear(Rounding::Truncate) } else { Area(Rounding::Truncate) };
+        let [nm, data_nm] = [nm, data_nm].map(|r| Resolution::new([r; 3]).unwrap());
+        let resample = Resample::new(nm, data_nm, how, DataType::UInt32).unwrap();
+        let (window, bounds) = (boxed([-3, 10_000_000, 5], [3, 2, 2]), boxed([-1 << 40; 3], [1 << 41; 3]));
+        let out = cut(&resample, &window, &bounds, 1, |_, _| value.to_le_bytes(), [0; 4]);
+        prop_assert!(out.iter().all(|v| u32::from_le_bytes(*v) == value));
+    }
+
+    #[test]
     fn the_same_resolution_gives_the_same_values(
         lengths in lengths(), how in prop::sample::select(&ALL[..]), noisy: bool,
         at in prop::array::uniform3(-500_000i64..500_000),
@@ -199,8 +253,8 @@ proptest! {
             let out = cut(&of(how), &window, &bounds, 1, value, [0; 8]);
             (at..).zip(out).map(|(v, out)| f64::from_le_bytes(out) - ramp(v, length)).collect()
         };
-        prop_assert!(off(Interpolation::Linear).iter().all(|off| off.abs() < 1e-6));
-        let area = off(Interpolation::Area);
+        prop_assert!(off(LINEAR).iter().all(|off| off.abs() < 1e-6));
+        let area = off(AREA);
         // A voxel's share has the value of its whole: that evens out over a period of the two grids.
         let data_nm = data_length as f64 / 10.0;
         prop_assert!(area.iter().all(|off| off.abs() <= data_nm / 2.0));
@@ -220,11 +274,11 @@ fn labels_are_not_averaged_and_worlds_apart_is_an_error() {
         let nm = Resolution::new([4.0, 4.0, nm]).unwrap();
         Resample::new(nm, resolution([40; 3]), how, data_type)
     };
-    let problem = of(Interpolation::Area, DataType::UInt64, 4.0).unwrap_err();
+    let problem = of(AREA, DataType::UInt64, 4.0).unwrap_err();
     assert!(problem.contains("uint64") && problem.contains("`nearest`"));
-    assert!(of(Interpolation::Linear, DataType::Float64, 4.0).is_ok());
-    assert!(of(Interpolation::Nearest, DataType::UInt64, 8.0).is_ok());
-    let problem = of(Interpolation::Nearest, DataType::UInt8, 1e9).unwrap_err();
+    assert!(of(LINEAR, DataType::Float64, 4.0).is_ok());
+    assert!(of(Nearest, DataType::UInt64, 8.0).is_ok());
+    let problem = of(Nearest, DataType::UInt8, 1e9).unwrap_err();
     assert!(problem.contains("4 nm along z"), "{problem}");
 }
 
@@ -233,7 +287,7 @@ fn a_window_out_of_the_volume_has_no_support() {
     let resample = Resample::new(
         resolution([80; 3]),
         resolution([40; 3]),
-        Interpolation::Area,
+        AREA,
         DataType::UInt8,
     );
     let (resample, bounds) = (resample.unwrap(), boxed([0; 3], [5; 3]));

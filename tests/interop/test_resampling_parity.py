@@ -1,0 +1,303 @@
+"""`interpolation` against tinybrain, which CloudVolume, Igneous and zetta_utils make mips and windows with, and against
+a statement in numpy of zetta_utils' `tensor_ops.interpolate` (f64f6cde), for which no torch is needed."""
+
+import numpy as np
+import pytest
+import tensorstore
+from program import made, vnc_collection
+from readers import SPLITS, with_tensorstore, with_zarr
+from volumes import FULL, Volume, write_precomputed
+
+# A virtual environment that was made before it was required does not have it.
+tinybrain = pytest.importorskip("tinybrain")
+
+# By tinybrain in zetta_utils; all others by torch.
+HALVES = [(2, 2, 1), (4, 4, 1), (8, 8, 1), (2, 2, 2), (4, 4, 4)]
+# Steps of tinybrain's alone.
+STEPS = [(4, 4, 2), (1, 2, 2), (2, 1, 2), (1, 4, 4)]
+OTHERS = [(3, 3, 1), (1, 1, 2), (2, 1, 1), (5, 4, 2), (6, 6, 4)]
+ORIGIN, SHAPE = (3200, 2200, 100), (512, 512, 20)
+WINDOW = (10, 9, 3)
+
+
+def name(factors):
+    return "x".join(map(str, factors))
+
+
+@pytest.fixture(scope="module")
+def layers(tmp_path_factory):
+    """Volumes with values of every kind, in place of those of the vnc data: name and voxels."""
+    folder, random = tmp_path_factory.mktemp("layers"), np.random.default_rng(7)
+    coarse = random.integers(0, 9, (SHAPE[0] // 8, SHAPE[1] // 8, SHAPE[2]), "u8").repeat(8, 0).repeat(8, 1)
+    values = {
+        "u8": random.integers(0, 256, SHAPE, "u1"),
+        "i8": random.integers(-128, 128, SHAPE, "i1"),
+        "u16": random.integers(0, 1 << 16, SHAPE, "u2"),
+        "i16": random.integers(-(1 << 15), 1 << 15, SHAPE, "i2"),
+        "u32": random.integers(0, 1 << 32, SHAPE, "u4"),
+        # Ids that f64 does not tell apart: three of them, so that there are ties, and a quarter of all voxels.
+        "ties": (np.uint64(1 << 63) + random.integers(0, 3, SHAPE, "u8")) * random.integers(0, 4, SHAPE, "u8").clip(0, 1),
+        # Objects with frayed edges.
+        "objects": np.where(random.random(SHAPE) < 0.8, coarse, random.integers(0, 9, SHAPE, "u8")) * np.uint64(3**39),
+        "few": (random.random(SHAPE) < 0.05).astype("u1") * np.uint8(200),
+    }  # fmt: skip
+    volumes = {}
+    for layer, of_layer in values.items():
+        of_layer = np.asfortranarray(of_layer)
+        volumes[layer] = write_precomputed(folder / layer, of_layer, FULL, ORIGIN)
+    collection = folder / "collection.json"
+
+    def add(rows):
+        """The layers beside those that there are, in every layer group."""
+        (like,) = (row for row in rows["layers"] if row["name"] == "img")
+        for layer in values:
+            source = f"precomputed://file://{folder / layer}"
+            rows["layers"].append({**like, "id": f"layer-{layer}", "name": layer, "source": source})
+        for group in rows["layer_groups"]:
+            group["layers"] += [f"layer-{layer}" for layer in values]
+
+    assert vnc_collection(folder, add) == collection
+    return collection, volumes
+
+
+def cut(folder, collection, factors, arrays):
+    """Windows of voxels that are so many times as long, by array: first voxel and window."""
+    resolution = [round(r * f, 6) for r, f in zip(FULL, factors)]
+    arrays = {
+        key: {"layer": layer, "data_resolution": list(FULL), "interpolation": how} for key, (layer, how) in arrays.items()
+    }  # fmt: skip
+    out = made(folder, collection=str(collection), resolution=resolution, window=list(WINDOW), arrays=arrays)
+    windows = {}
+    for key in arrays:
+        windows[key] = []
+        for split in SPLITS:
+            starts = with_zarr(out, split)["start_voxel"][:].tolist()
+            windows[key] += zip(starts, with_tensorstore(out, split, key).read().result(), strict=True)
+    return windows
+
+
+def same(windows, values, factors):
+    """That the windows are cut out of `values`, which begin where the layers begin; some lie inside."""
+    expected = Volume(values, tuple(int(o // f) for o, f in zip(ORIGIN, factors)), None)
+    inside = 0
+    for start, window in windows:
+        assert window.dtype == values.dtype
+        np.testing.assert_array_equal(window, expected.cut(start, WINDOW))
+        inside += expected.holds(start, WINDOW)
+    assert inside > 3
+
+
+def whole(values, factors):
+    """Those voxels, from the first one on, that make whole ones of the factors."""
+    return values[tuple(slice(0, n // f * f) for n, f in zip(values.shape, factors))]
+
+
+def blocks(values, factors):
+    """What each voxel covers, on the last axis; x goes first, then y, then z."""
+    (x, y, z), (fx, fy, fz) = values.shape, factors
+    split = values.reshape(x // fx, fx, y // fy, fy, z // fz, fz)
+    return split.transpose(0, 2, 4, 5, 3, 1).reshape(x // fx, y // fy, z // fz, -1)
+
+
+TRUNCATE = {"area": {"rounding": "truncate"}}
+
+
+@pytest.mark.parametrize("factors", HALVES, ids=name)
+def test_area_truncated_is_tinybrains_average(layers, tmp_path, factors):
+    collection, volumes = layers
+    # tinybrain adds up in float32, beyond 2 x 2 and 2 x 2 x 2: 32-bit values lose their last bits there.
+    kinds = ["u8", "i8", "u16", "i16"] + ["u32"] * (max(factors) == 2)
+    windows = cut(tmp_path, collection, factors, {kind: (kind, TRUNCATE) for kind in kinds})
+    for kind in kinds:
+        (averaged,) = tinybrain.downsample_with_averaging(volumes[kind].values, factors, num_mips=1)
+        same(windows[kind], averaged, factors)
+        sums, count = blocks(volumes[kind].values.astype("i8"), factors).sum(axis=-1), np.prod(factors)
+        np.testing.assert_array_equal(averaged, np.sign(sums) * (np.abs(sums) // count))
+
+
+@pytest.mark.parametrize("mip", [1, 2, 3])
+def test_area_truncated_of_8_bits_is_the_mip_that_tinybrain_makes_in_one_go(layers, tmp_path, mip):
+    collection, volumes = layers
+    factors = (2**mip, 2**mip, 1)
+    windows = cut(tmp_path, collection, factors, {"u8": ("u8", TRUNCATE)})
+    same(windows["u8"], tinybrain.downsample_with_averaging(volumes["u8"].values, (2, 2, 1), num_mips=mip)[-1], factors)
+
+
+@pytest.mark.parametrize("factors", HALVES + STEPS, ids=name)
+def test_majority_is_tinybrains_segmentation(layers, tmp_path, factors):
+    collection, volumes = layers
+    # tinybrain's countless3d takes the largest number of a type for nothing.
+    kinds = ["ties", "objects"] + ["u8", "i16"] * (1 in factors or factors == (2, 2, 2))
+    windows = cut(tmp_path, collection, factors, {kind: (kind, "majority") for kind in kinds})
+    for kind in kinds:
+        same(windows[kind], tinybrain.downsample_segmentation(volumes[kind].values, factors)[0], factors)
+
+
+def test_a_majority_of_squares_with_every_tie(layers, tmp_path):
+    """All 256 ways in which four labels can be spread, many times over."""
+    collection, volumes = layers
+    values = volumes["ties"].values
+    four = blocks(values, (2, 2, 1))
+    patterns = {tuple(p) for p in np.unique(np.searchsorted(np.unique(values), four).reshape(-1, 4), axis=0).tolist()}
+    assert len(patterns) == 256
+    windows = cut(tmp_path, collection, (2, 2, 1), {"ties": ("ties", "majority")})
+    a, b, c, d = np.moveaxis(four, -1, 0)
+    same(windows["ties"], np.where((a == b) | (a == c), a, np.where(b == c, b, d)), (2, 2, 1))
+
+
+@pytest.mark.parametrize("factors", HALVES + OTHERS, ids=name)
+def test_any_is_zetta_utils_mask(layers, tmp_path, factors):
+    """torch's `area` is the mean; the mask is where it is greater than 0."""
+    collection, volumes = layers
+    kinds = ["few", "objects"]
+    aligned = aligned_to(factors)
+    windows = cut(tmp_path, collection, factors, {kind: (kind, "any") for kind in kinds})
+    for kind in kinds:
+        covered = blocks(whole(volumes[kind].values[aligned.first], factors), factors)
+        aligned.same(windows[kind], (covered > 0).any(axis=-1).astype(covered.dtype))
+
+
+@pytest.mark.parametrize("factors", OTHERS, ids=name)
+def test_linear_truncated_is_zetta_utils_img_where_tinybrain_is_not_used(layers, tmp_path, factors):
+    """torch's `trilinear`: the voxel in the middle or, of an even number, the mean of the two along each axis."""
+    collection, volumes = layers
+    kinds = ["u8", "u16", "i16"]
+    aligned = aligned_to(factors)
+    windows = cut(tmp_path, collection, factors, {kind: (kind, {"linear": {"rounding": "truncate"}}) for kind in kinds})
+    for kind in kinds:
+        values = whole(volumes[kind].values[aligned.first], factors).astype("i8")
+        count = 1
+        for d, f in enumerate(factors):
+            at = np.arange(values.shape[d] // f) * f + f // 2
+            if f % 2 == 1:
+                values = values.take(at, axis=d)
+            else:
+                values, count = values.take(at, axis=d) + values.take(at - 1, axis=d), count * 2
+        truncated = np.sign(values) * (np.abs(values) // count)
+        aligned.same(windows[kind], truncated.astype(volumes[kind].values.dtype))
+
+
+@pytest.mark.parametrize("factors", OTHERS, ids=name)
+def test_a_majority_that_tinybrain_does_not_know_is_the_most_frequent_and_the_first(layers, tmp_path, factors):
+    collection, volumes = layers
+    kinds = ["ties", "objects"]
+    aligned = aligned_to(factors)
+    windows = cut(tmp_path, collection, factors, {kind: (kind, "majority") for kind in kinds})
+    for kind in kinds:
+        covered = blocks(whole(volumes[kind].values[aligned.first], factors), factors)
+        aligned.same(windows[kind], most_frequent(covered))
+
+
+def most_frequent(covered):
+    """Of the values on the last axis; the first of several."""
+    labels = np.unique(covered)
+    counts = np.stack([(covered == label).sum(axis=-1) for label in labels], axis=-1)
+    of_each = np.take_along_axis(counts, np.searchsorted(labels, covered), axis=-1)
+    first = of_each.argmax(axis=-1)[..., None]
+    return np.take_along_axis(covered, first, axis=-1)[..., 0]
+
+
+class aligned_to:
+    """Where voxels of the factors begin that lie in the layers as a whole, and the comparison of windows there."""
+
+    def __init__(self, factors):
+        self.start = [-(-o // f) for o, f in zip(ORIGIN, factors)]
+        self.first = tuple(slice(s * f - o, None) for s, f, o in zip(self.start, factors, ORIGIN))
+
+    def same(self, windows, values):
+        expected, inside = Volume(values, tuple(self.start), None), 0
+        for start, window in windows:
+            if expected.holds(start, WINDOW):
+                assert window.dtype == values.dtype
+                np.testing.assert_array_equal(window, expected.cut(start, WINDOW))
+                inside += 1
+        assert inside > 3
+
+
+def test_smaller_voxels_repeat_what_they_lie_in(layers, tmp_path):
+    collection, volumes = layers
+    arrays = {"majority": ("objects", "majority"), "any": ("few", "any"), "area": ("u8", TRUNCATE)}
+    factors = (0.5, 0.25, 1)
+    windows = cut(tmp_path, collection, factors, arrays)
+    wanted = {
+        "majority": volumes["objects"].values,
+        "any": (volumes["few"].values > 0).astype("u1"),
+        "area": volumes["u8"].values,
+    }
+    for key, values in wanted.items():
+        same(windows[key], values.repeat(2, axis=0).repeat(4, axis=1), factors)
+
+
+def test_what_lies_outside_of_the_volume_has_no_say(layers, tmp_path):
+    """The layers end within voxels that are 24 times as long: 512 is 21 times 24 and 8, 3200 is 133 times 24 and 8."""
+    collection, volumes = layers
+    factors, first = (24, 24, 1), (133, 91, 100)
+    windows = cut(tmp_path, collection, factors, {"majority": ("objects", "majority"), "any": ("few", "any")})
+    low = [o - s * f for o, s, f in zip(ORIGIN, first, factors)]
+    assert low == [8, 16, 0]
+    edge = 0
+    for key, kind in (("majority", "objects"), ("any", "few")):
+        values = volumes[kind].values
+        for start, window in windows[key]:
+            for x in range(start[0], start[0] + WINDOW[0]):
+                for y in range(start[1], start[1] + WINDOW[1]):
+                    ends = [(max(v * 24 - o, 0), min((v + 1) * 24 - o, 512)) for v, o in ((x, 3200), (y, 2200))]
+                    z = start[2] - 100
+                    if ends[0][0] >= ends[0][1] or ends[1][0] >= ends[1][1] or not 0 <= z < 20:
+                        continue
+                    covered = values[slice(*ends[0]), slice(*ends[1]), z].T.reshape(1, -1)
+                    edge += covered.size < 24 * 24
+                    expected = most_frequent(covered)[0] if key == "majority" else (covered > 0).any()
+                    assert window[0, 0, y - start[1], x - start[0]] == expected
+    assert edge > 0
+
+
+def test_a_mask_of_labels_is_made_after_they_are_resampled(layers, tmp_path):
+    """As in zetta_utils, where `read_procs` come after the interpolation."""
+    collection, volumes = layers
+    label = int(volumes["objects"].values.max())
+    of = {"layer": "objects", "data_resolution": list(FULL)}
+    arrays = {
+        "label": {**of, "interpolation": "majority", "transform": {"equals": label}},
+        "some": {**of, "interpolation": "any", "transform": "nonzero"},
+    }
+    out = made(tmp_path, collection=str(collection), resolution=[9.2, 9.2, 45], window=list(WINDOW), arrays=arrays)
+    values = volumes["objects"].values
+    resampled = tinybrain.downsample_segmentation(values, (2, 2, 1))[0]
+    wanted = {"label": resampled == label, "some": (blocks(values, (2, 2, 1)) > 0).any(axis=-1)}
+    for key, mask in wanted.items():
+        expected = Volume(mask.astype("u1"), (1600, 1100, 100), None)
+        for split in SPLITS:
+            starts = with_zarr(out, split)["start_voxel"][:].tolist()
+            for start, window in zip(starts, with_tensorstore(out, split, key).read().result(), strict=True):
+                np.testing.assert_array_equal(window, expected.cut(start, WINDOW))
+
+
+def test_a_fill_value_that_is_not_0_is_1_for_any(shared, tmp_path):
+    """A layer of zeros whose voxels that are not stored are 5."""
+    size, origin = (200, 200, 10), (3200, 2300, 100)
+    spec = {
+        "driver": "zarr",
+        "kvstore": {"driver": "file", "path": f"{tmp_path}/zeros/"},
+        "metadata": {"shape": list(size), "chunks": list(size), "dtype": "<u2", "fill_value": 5, "compressor": None},
+        "store_data_equal_to_fill_value": True,
+    }
+    tensorstore.open(spec, create=True).result()[...].write(np.zeros(size, "u2")).result()
+
+    def move(rows):
+        for layer in rows["layers"]:
+            if layer["name"] == "img":
+                layer["source"] = f"zarr2://file://{tmp_path}/zeros"
+
+    arrays = {"any": {"layer": "img", "data_resolution": list(FULL), "interpolation": "any"}}
+    layers = {"img": {"resolution": list(FULL), "voxel_offset": list(origin), "axes": "xyz"}}
+    collection = str(vnc_collection(tmp_path, move))
+    half = [round(r * f, 6) for r, f in zip(FULL, (2, 2, 1))]
+    out = made(tmp_path, collection=collection, layers=layers, resolution=half, window=[32, 32, 8], arrays=arrays)
+    expected, found = Volume(np.zeros((100, 100, 10), "u2"), (1600, 1150, 100), None), set()
+    for split in SPLITS:
+        starts = with_zarr(out, split)["start_voxel"][:].tolist()
+        for start, window in zip(starts, with_tensorstore(out, split, "any").read().result(), strict=True):
+            np.testing.assert_array_equal(window, expected.cut(start, (32, 32, 8), fill=1))
+            found |= set(np.unique(window).tolist())
+    assert found == {0, 1}
