@@ -18,10 +18,12 @@ mod summary;
 #[cfg(feature = "tch")]
 mod train;
 
-use std::fmt::Write;
+use std::fmt::Write as _;
+use std::io::{IsTerminal, Write as _};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use pointshard::storage::redacted;
 
 use printer::Printer;
 
@@ -119,7 +121,27 @@ impl From<anyhow::Error> for Failure {
     }
 }
 
-/// The error for people: one line on top, what caused it below.
+/// Prints what there is to say in place of a command: help, the version, or what is wrong with the arguments. An argument
+/// may be a URL, and is shown without its query.
+pub fn print_parsing(told: &clap::Error) -> ExitCode {
+    let text = told.render();
+    let colors = match told.use_stderr() {
+        true => std::io::stderr().is_terminal(),
+        false => std::io::stdout().is_terminal(),
+    };
+    let text = match colors && std::env::var_os("NO_COLOR").is_none() {
+        true => text.ansi().to_string(),
+        false => text.to_string(),
+    };
+    // Who does not read it any more needs no error.
+    let _ = match told.use_stderr() {
+        true => write!(std::io::stderr(), "{}", redacted(&text)),
+        false => write!(std::io::stdout(), "{}", redacted(&text)),
+    };
+    ExitCode::from(u8::try_from(told.exit_code()).unwrap_or(2))
+}
+
+/// The error for people: one line on top, what caused it below. Whatever it comes from, no URL in it has its query.
 pub fn error_chain(failure: &Failure) -> String {
     let mut text = format!("error: {}\n", failure.error);
     let mut above = failure.error.to_string();
@@ -130,5 +152,5 @@ pub fn error_chain(failure: &Failure) -> String {
         }
         above = cause;
     }
-    text
+    redacted(&text).into_owned()
 }

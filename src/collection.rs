@@ -10,6 +10,7 @@ mod rows;
 mod state;
 mod zetta_api;
 
+use std::fmt;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
@@ -18,7 +19,7 @@ use crate::config::{CollectionConfig, CollectionSource, nearest};
 use crate::geometry::BoxNm;
 use crate::neuroglancer::viewer_state::{StateError, is_pasted_url};
 use crate::points::{PointSource, PointsError};
-use crate::storage::{DocumentError, Location, LocationError, SourceUrl};
+use crate::storage::{DocumentError, Location, LocationError, SourceUrl, redacted_source};
 
 pub use zetta_api::ApiError;
 
@@ -57,12 +58,22 @@ pub struct LayerGroup {
 }
 
 /// What a collection says about a layer.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 enum LayerText {
     /// Its source as written.
     Source(String),
     /// Why it cannot be used, which matters only where a job reads it.
     Refused(String),
+}
+
+/// Sources may have secrets.
+impl fmt::Debug for LayerText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Source(text) => write!(f, "Source({:?})", redacted_source(text)),
+            Self::Refused(why) => write!(f, "Refused({why:?})"),
+        }
+    }
 }
 
 /// Why a collection cannot be used.

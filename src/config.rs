@@ -23,6 +23,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::geometry::{AxisOrder, Resolution, Window};
+use crate::storage::{PASSWORD, has_userinfo, redact_json};
 
 pub use array::{ArrayConfig, MissingObject, ObjectAt, ObjectPoint, Role, Scale, Transform};
 pub use choice::{ChoiceConfig, PropertyFilter, PropertyValue, Repeats};
@@ -189,9 +190,20 @@ impl Config {
         schemars::schema_for!(Config).to_value()
     }
 
+    /// As it may be published and is digested: without queries of URLs, so that a signature that is renewed makes no
+    /// other job.
+    pub fn published(&self) -> serde_json::Value {
+        let mut value = serde_json::json!(self);
+        redact_json(&mut value);
+        value
+    }
+
     fn validate(&self, file: &Path) -> Result<(), ConfigError> {
         let invalid =
             |path: String, problem: String| Err(ConfigError::invalid(file, path, problem));
+        if let Some(path) = path_of_password(&serde_json::json!(self)) {
+            return invalid(path, PASSWORD.to_owned());
+        }
         if let Some((path, problem)) = self.collection.problem() {
             return invalid(format!("collection{path}"), problem);
         }
@@ -290,6 +302,30 @@ impl Config {
             );
         }
         Ok(())
+    }
+}
+
+/// JSON path of a URL with a name and password, if there is one.
+fn path_of_password(value: &serde_json::Value) -> Option<String> {
+    let below = |step: String, value| {
+        let rest = path_of_password(value)?;
+        Some(match rest.as_str() {
+            "" => step,
+            rest if rest.starts_with('[') => step + rest,
+            rest => format!("{step}.{rest}"),
+        })
+    };
+    match value {
+        serde_json::Value::String(text) => has_userinfo(text).then(String::new),
+        serde_json::Value::Array(list) => {
+            let mut items = list.iter().enumerate();
+            items.find_map(|(i, value)| below(format!("[{i}]"), value))
+        }
+        serde_json::Value::Object(members) => {
+            let mut members = members.iter();
+            members.find_map(|(name, value)| below(name.clone(), value))
+        }
+        _ => None,
     }
 }
 

@@ -30,6 +30,7 @@ use rayon::prelude::*;
 
 use crate::dataset::{DatasetError, Layout, Output, Receipt, ShardId};
 use crate::plan::Plan;
+use crate::storage::Together;
 use crate::volume::{BlockCache, CacheStats, VolumeError};
 use cut::Cutter;
 
@@ -176,6 +177,8 @@ struct Shared<'a> {
     progress: &'a Progress,
     /// The first failure of a thread: the others stop at the next window.
     failure: OnceLock<ExtractError>,
+    /// Those who wait for servers stop at once.
+    together: Together,
 }
 
 /// Memory of the program itself, buffers of the standard library and of the file system included.
@@ -232,6 +235,7 @@ pub fn run(
         todo: &todo,
         progress,
         failure: OnceLock::new(),
+        together: Together::default(),
     };
     report.written_bytes = cut_and_publish(&shared, budget_bytes);
     report.cache = shared.cutter.cache.stats();
@@ -257,14 +261,15 @@ fn cut_and_publish(shared: &Shared<'_>, budget_bytes: u64) -> u64 {
             shared.note_failure(publisher.map_err(ExtractError::Thread))
         });
         let publishers: Vec<_> = publishers.collect();
-        readahead::with(&shared.cutter, budget_bytes, |ahead| {
+        readahead::with(&shared.cutter, budget_bytes, &shared.together, |ahead| {
             // A bridge hands units out one by one, in order, to whichever thread is free.
             let units = shared.todo.iter().enumerate();
             units
                 .take_while(|_| !shared.has_failed())
                 .par_bridge()
                 .for_each_init(unit::Scratch::new, |scratch, (number, id)| {
-                    let cut = unit::cut_shard(shared, ahead, number, *id, scratch.as_mut());
+                    let cut = || unit::cut_shard(shared, ahead, number, *id, scratch.as_mut());
+                    let cut = shared.together.run(cut);
                     if let Some(Some(cut)) = shared.note_failure(cut) {
                         let _ = sender.send(cut);
                     }
@@ -328,7 +333,8 @@ impl Shared<'_> {
     /// Tells the other threads to stop where `result` is an error. The first is the one that is told: later ones may
     /// follow from it.
     fn note_failure<T>(&self, result: Result<T, ExtractError>) -> Option<T> {
-        result.map_err(|e| self.failure.set(e)).ok()
+        let noted = result.map_err(|e| self.failure.set(e));
+        noted.inspect_err(|_| self.together.stop()).ok()
     }
 }
 

@@ -19,7 +19,7 @@ use crate::dataset::{
 use crate::extract::{self, ExtractError, ExtractReport, Progress, Sources, Survey};
 use crate::plan::{Plan, PlanError, PointsOfLayer};
 use crate::points::PointsError;
-use crate::storage::Location;
+use crate::storage::{Location, Parts, redacted};
 use crate::volume::{self, VolumeError};
 
 /// A job whose plan is made.
@@ -153,6 +153,7 @@ impl Job {
         stage("read config and collection");
         let jobs = Plan::jobs(&config, &collection, volume::resolutions)?;
         let points = |source| PointsErrorOf(config.config.points.name(), source);
+        let parts = Parts::<JobError>::new();
         let layers = jobs
             .point_sources()
             .iter()
@@ -163,18 +164,21 @@ impl Job {
             .enumerate()
             .map(|(i, layer)| {
                 let PointsConfig { anchor, choose, .. } = &config.config.points;
-                let related = match choose.related.is_empty() {
-                    true => None,
-                    false => Some(layer.related(&choose.related).map_err(points)?),
-                };
-                let inside = layer.read_boxes(&jobs.boxes_of_points(i), *anchor);
-                Ok(PointsOfLayer {
-                    points: inside.map_err(points)?,
-                    properties: layer.properties(),
-                    related,
+                parts.run(|| {
+                    let related = match choose.related.is_empty() {
+                        true => None,
+                        false => Some(layer.related(&choose.related).map_err(points)?),
+                    };
+                    let inside = layer.read_boxes(&jobs.boxes_of_points(i), *anchor);
+                    Ok(PointsOfLayer {
+                        points: inside.map_err(points)?,
+                        properties: layer.properties(),
+                        related,
+                    })
                 })
             })
-            .collect::<Result<Vec<_>, JobError>>()?;
+            .collect::<Result<Vec<_>, _>>();
+        let annotations = parts.finish(annotations)?;
         stage("read annotations");
         let mut plan = Plan::build(&jobs, annotations)?;
         stage("plan");
@@ -337,13 +341,21 @@ fn about(plan: &Plan, sources: &Sources, collection: String) -> Sealed {
         transform: serde_json::json!(a.transform),
     });
     Sealed {
-        config: serde_json::json!(plan.config),
-        collection,
+        config: plan.config.published(),
+        collection: redacted(&collection).into_owned(),
         sources: entries.collect(),
         boxes: boxes(plan),
         arrays: arrays.collect(),
         window_voxels: plan.config.window.voxels(),
         resolution_nm: shared_resolution(plan),
-        warnings: plan.warnings.clone(),
+        warnings: shown(&plan.warnings),
     }
+}
+
+/// The warnings as they may be published.
+fn shown(warnings: &[String]) -> Vec<String> {
+    let shown = warnings
+        .iter()
+        .map(|warning| redacted(warning).into_owned());
+    shown.collect()
 }

@@ -465,7 +465,7 @@ impl Plan {
             hasher.update(&(text.len() as u64).to_le_bytes());
             hasher.update(text.as_bytes());
         };
-        text(serde_json::json!(self.config));
+        text(self.config.published());
         for b in &self.boxes {
             text(serde_json::json!([
                 b.id, b.tags, b.min_nm, b.max_nm, b.split, b.group

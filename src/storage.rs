@@ -12,14 +12,19 @@ mod local;
 #[cfg(test)]
 pub(crate) mod loopback;
 mod network;
+mod redact;
 mod remote;
+mod retry;
 mod url;
+mod waits;
 
 use std::fmt;
 use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::Arc;
 
 pub use compression::Compression;
-pub(crate) use compression::looks_like_gzip;
+pub(crate) use compression::{gzip_note, looks_like_gzip};
 pub(crate) use document::looks_like_html;
 pub use document::{DocumentError, parse_document, read_document};
 pub(crate) use extents::{Extent, read_run, runs};
@@ -28,8 +33,14 @@ pub use local::LocalStore;
 #[cfg(all(test, target_os = "linux"))]
 pub(crate) use local::witness;
 pub use network::Network;
+pub use redact::redacted;
+pub(crate) use redact::{has_userinfo, redact_json, redacted_source};
 pub use remote::RemoteLocation;
+pub use retry::RetryPolicy;
+pub(crate) use url::PASSWORD;
 pub use url::{Location, LocationError, SourceUrl};
+pub use waits::on_wait;
+pub(crate) use waits::{Parts, Together};
 
 /// Largest JSON document (info, collection, state) that is read, in bytes.
 pub const MAX_DOCUMENT_BYTES: u64 = 1 << 30;
@@ -44,6 +55,11 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     /// Whether asking takes long compared with computing, so that it pays to ask ahead.
     fn is_far(&self) -> bool;
+
+    /// Whether its objects may be files as they lie on a disk, whose names say how they are compressed: not in buckets.
+    fn has_files(&self) -> bool {
+        true
+    }
 
     /// Replaces the contents of `into` by the bytes `range` of the object at `key`.
     ///
@@ -67,6 +83,22 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     /// The object's name for messages: a path or URL that a person can open.
     fn describe(&self, key: &str) -> String;
+}
+
+/// The objects below `url`, of http(s), asked for with a bearer token. No redirect to another place takes it along.
+pub(crate) fn store_with_token(
+    url: &str,
+    token: Option<&str>,
+    network: Network,
+) -> Result<Arc<dyn Store>, String> {
+    let location = Location::Local(PathBuf::new()).resolve(url);
+    match location.map_err(|e| e.to_string())? {
+        Location::Remote(location) => {
+            let store = remote::RemoteStore::with_token(&location, token, network)?;
+            Ok(Arc::new(store))
+        }
+        Location::Local(_) => Err("it is no URL".to_owned()),
+    }
 }
 
 /// Why an object could not be read. Every message names the object.
@@ -101,6 +133,15 @@ pub enum StorageError {
         problem: String,
         /// What to do.
         advice: String,
+    },
+    /// A page for people came.
+    #[error(
+        "{object} is an HTML page: the server answered with an HTML page where data was expected; check the URL: is it behind a \
+         login, or does a proxy or captive portal answer in its place?"
+    )]
+    Html {
+        /// The object's URL.
+        object: String,
     },
     /// The object ends before the bytes that are needed do.
     #[error(

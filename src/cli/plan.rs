@@ -35,7 +35,7 @@ pub(super) struct PlanCommand {
 
 impl PlanCommand {
     pub(super) fn run(self, printer: Printer) -> Result<ExitCode, Failure> {
-        self.network.choose();
+        self.network.choose(printer);
         let prepare = || Job::prepare(&self.config, self.run.memory_bytes());
         let job = self.run.pool()?.install(prepare)?;
         match self.json {

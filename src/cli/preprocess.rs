@@ -33,7 +33,7 @@ pub(super) struct Preprocess {
 
 impl Preprocess {
     pub(super) fn run(self, printer: Printer) -> Result<ExitCode, Failure> {
-        self.network.choose();
+        self.network.choose(printer);
         match self.dry_run {
             true => self
                 .run

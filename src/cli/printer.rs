@@ -1,12 +1,31 @@
 //! The one place that prints: results on stdout, everything else on stderr.
 
 use std::io::{ErrorKind, IsTerminal, Write};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use indicatif::ProgressBar;
+use pointshard::storage::redacted;
 
 /// The first error of stdout.
 static LOST: OnceLock<std::io::Error> = OnceLock::new();
 
-/// Prints as much as the user asked for.
+/// The bar that is drawn now.
+static BAR: Mutex<Option<ProgressBar>> = Mutex::new(None);
+
+/// Says which bar is drawn from now on: other lines go above it.
+pub(super) fn set_bar(bar: Option<ProgressBar>) {
+    *BAR.lock().unwrap_or_else(PoisonError::into_inner) = bar;
+}
+
+/// Prints above the bar, if there is one.
+fn above_bar(print: impl FnOnce()) {
+    match &*BAR.lock().unwrap_or_else(PoisonError::into_inner) {
+        Some(bar) => bar.suspend(print),
+        None => print(),
+    }
+}
+
+/// Prints as much as the user asked for. What may be a secret in a URL is printed nowhere.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Printer {
     quiet: bool,
@@ -26,7 +45,7 @@ impl Printer {
     /// [`Printer::lost`] when the work is done.
     pub(super) fn result(self, text: impl AsRef<str>) {
         let mut out = std::io::stdout().lock();
-        let written = writeln!(out, "{}", text.as_ref()).and_then(|()| out.flush());
+        let written = writeln!(out, "{}", redacted(text.as_ref())).and_then(|()| out.flush());
         if let Err(e) = written
             && e.kind() != ErrorKind::BrokenPipe
         {
@@ -42,13 +61,19 @@ impl Printer {
     /// What is being done, on stderr.
     pub(super) fn note(self, text: impl AsRef<str>) {
         if !self.quiet {
-            let _ = writeln!(std::io::stderr(), "{}", text.as_ref());
+            above_bar(|| drop(writeln!(std::io::stderr(), "{}", redacted(text.as_ref()))));
         }
     }
 
     /// What a person should look at, on stderr, also when quiet.
     pub(super) fn warn(self, text: impl AsRef<str>) {
-        let _ = writeln!(std::io::stderr(), "warning: {}", text.as_ref());
+        above_bar(|| {
+            drop(writeln!(
+                std::io::stderr(),
+                "warning: {}",
+                redacted(text.as_ref())
+            ))
+        });
     }
 
     /// Whether a bar can be drawn.

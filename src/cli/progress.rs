@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressStyle};
 
-use super::printer::Printer;
+use super::printer::{Printer, set_bar};
 
 /// How far some work is.
 pub(super) struct Reached {
@@ -89,6 +89,7 @@ fn draw_bar(unit: &str, reached: impl Fn() -> Reached, wait: &mpsc::Receiver<()>
     if let Ok(style) = &unknown {
         bar.set_style(style.clone());
     }
+    set_bar(Some(bar.clone()));
     bar.set_prefix(unit.to_owned());
     bar.set_message("preparing");
     let mut rate = None;
@@ -111,6 +112,7 @@ fn draw_bar(unit: &str, reached: impl Fn() -> Reached, wait: &mpsc::Receiver<()>
         bar.set_position(now.done);
         bar.set_message(rate.told(&now, unit));
     }
+    set_bar(None);
     bar.finish_and_clear();
 }
 

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::{Collection, CollectionError, LayerGroup, LayerText, TaggedBox};
 use crate::geometry::{BoxNm, PointNm};
-use crate::storage::{DocumentError, Location, read_document};
+use crate::storage::{DocumentError, Location, read_document, redacted};
 
 const EXPECTED: &str = "a collection as zetta_utils' web API returns it";
 
@@ -212,7 +212,8 @@ impl List {
         CollectionError::Row {
             file: self.file.clone(),
             row: format!("{}[{i}]{id}", self.name),
-            problem,
+            // Serde's messages have the value that was found.
+            problem: redacted(&problem).into_owned(),
         }
     }
 }

@@ -15,8 +15,8 @@ use serde_json::Value;
 use super::rows::{List, Lists, join};
 use super::{Collection, CollectionError};
 use crate::config::{ZettaApiConfig, nearest};
-use crate::storage::{Location, parse_document};
-use client::{Client, Patience};
+use crate::storage::{Location, parse_document, redacted_source};
+use client::{Asking, Client};
 
 pub use error::ApiError;
 
@@ -25,17 +25,21 @@ pub(super) fn read(
     config: &ZettaApiConfig,
     base: &Location,
 ) -> Result<Collection, CollectionError> {
-    read_with(config, base, Patience::default())
+    read_with(config, base, Asking::chosen())
 }
 
 fn read_with(
     config: &ZettaApiConfig,
     base: &Location,
-    patience: Patience,
+    asking: Asking,
 ) -> Result<Collection, CollectionError> {
+    let root = config.address().ok_or_else(|| ApiError::Address {
+        url: redacted_source(&config.url).into_owned(),
+        problem: "expected `https://HOST` or `https://HOST/PATH`".to_owned(),
+    })?;
     let api = Api {
-        root: root(config)?,
-        client: Client::new(config, patience)?,
+        client: Client::new(config, &root, asking)?,
+        root,
     };
     let id = api.collection_id(&config.collection)?;
     let in_collection = [("collection_ids", id.as_str())];
@@ -65,14 +69,6 @@ fn belongs(row: &Value, collection: &str) -> bool {
 fn bears(row: &Value, tag: &str) -> bool {
     let tags = row.get("tags").and_then(Value::as_array);
     tags.into_iter().flatten().any(|t| t.as_str() == Some(tag))
-}
-
-fn root(config: &ZettaApiConfig) -> Result<Url, ApiError> {
-    let address = format!("{}/", config.url.trim_end_matches('/'));
-    Url::parse(&address).map_err(|e| ApiError::Address {
-        url: config.url.clone(),
-        problem: e.to_string(),
-    })
 }
 
 struct Api {
@@ -110,10 +106,14 @@ impl Api {
 
     /// The rows of `NAME/multiple`: a list, or, from older servers, an object by id.
     fn list(&self, name: &'static str, query: &[(&str, &str)]) -> Result<List, CollectionError> {
-        let url = self.url(name, query)?;
-        let bytes = self.client.get(&url)?;
-        let rows: Value =
-            parse_document(&bytes, url.as_str(), "an answer of zetta_utils' web API")?;
+        let mut path = format!("{name}/multiple");
+        if !query.is_empty() {
+            let mut url = self.root.clone();
+            url.query_pairs_mut().extend_pairs(query);
+            path = format!("{path}?{}", url.query().unwrap_or_default());
+        }
+        let (bytes, url) = self.client.get(&path)?;
+        let rows: Value = parse_document(&bytes, &url, "an answer of zetta_utils' web API")?;
         let rows = match rows {
             Value::Array(rows) => rows,
             Value::Object(rows) => rows
@@ -127,28 +127,16 @@ impl Api {
                 .collect(),
             other => {
                 return Err(ApiError::NotRows {
-                    url: url.to_string(),
+                    url,
                     found: other.to_string().chars().take(80).collect(),
                 }
                 .into());
             }
         };
         Ok(List {
-            file: url.to_string(),
+            file: url,
             name,
             rows,
         })
-    }
-
-    fn url(&self, name: &str, query: &[(&str, &str)]) -> Result<Url, ApiError> {
-        let path = format!("{name}/multiple");
-        let mut url = self.root.join(&path).map_err(|e| ApiError::Address {
-            url: format!("{}{path}", self.root),
-            problem: e.to_string(),
-        })?;
-        if !query.is_empty() {
-            url.query_pairs_mut().extend_pairs(query);
-        }
-        Ok(url)
     }
 }

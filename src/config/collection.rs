@@ -3,10 +3,13 @@
 use std::fmt;
 
 use indexmap::IndexMap;
+use reqwest::Url;
 use schemars::JsonSchema;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::storage::{has_userinfo, redacted_source};
 
 /// The collection of bounding boxes.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
@@ -100,18 +103,22 @@ impl CollectionConfig {
 }
 
 impl ZettaApiConfig {
+    /// The address, with a slash at its end; `None` where it is none, or says more than an address.
+    pub(crate) fn address(&self) -> Option<Url> {
+        let url = Url::parse(&format!("{}/", self.url.trim_end_matches('/'))).ok()?;
+        let is_http = matches!(url.scheme(), "http" | "https") && url.has_host();
+        // Where a program takes a backslash for a slash, another takes what is before it for a name.
+        let says_more = self.url.contains(['?', '#', '\\']) || has_userinfo(&self.url);
+        (is_http && !says_more).then_some(url)
+    }
+
     fn problem(&self) -> Option<(&'static str, String)> {
-        let is_http = ["https://", "http://"].iter().any(|scheme| {
-            self.url
-                .strip_prefix(scheme)
-                .is_some_and(|rest| !rest.is_empty())
-        });
-        if !is_http || self.url.contains(['?', '#']) {
+        if self.address().is_none() {
             return Some((
                 ".zetta_api.url",
                 format!(
                     "found {:?}, expected `https://HOST` or `https://HOST/PATH`",
-                    self.url
+                    redacted_source(&self.url)
                 ),
             ));
         }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::error::Category;
 
 use super::nearest;
+use crate::storage::redacted;
 
 /// Why a config cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -34,7 +35,8 @@ impl ConfigError {
         Self::Invalid {
             file: file.to_owned(),
             path: path.into(),
-            problem,
+            // Serde's messages have the value that was found.
+            problem: redacted(&problem).into_owned(),
         }
     }
 

@@ -450,3 +450,73 @@ fn messages_speak_of_json() {
         "{e}"
     );
 }
+
+#[test]
+fn queries_of_urls_are_not_published_and_change_no_job() {
+    let published = |signature: &str| {
+        let mut value = example();
+        let url = |rest: &str| format!("https://host/{rest}?sig={signature}");
+        value["collection"] = json!({"boxes": {"source": format!("precomputed://{}", url("boxes")),
+            "layers": {"img": url("img|zarr3:")}}});
+        value["points"] =
+            json!({"csv": {"file": url("points.csv"), "unit": "nm", "point": ["x", "y", "z"]}});
+        let text = value.to_string();
+        let config = Config::parse(text.as_bytes(), Path::new("job.json")).unwrap();
+        config.published()
+    };
+    let first = published("hidden");
+    assert_eq!(first, published("other"));
+    assert!(!first.to_string().contains("hidden"), "{first}");
+    let source = &first["collection"]["boxes"]["source"];
+    assert_eq!(source, "precomputed://https://host/boxes?<redacted>");
+}
+
+#[test]
+fn a_password_in_any_url_is_an_error_that_does_not_show_it() {
+    let boxes =
+        |source: &str, layer: &str| json!({"boxes": {"source": source, "layers": {"img": layer}}});
+    let csv = |file: &str| json!({"csv": {"file": file, "unit": "nm", "point": ["x", "y", "z"]}});
+    let state = |source: &str| json!({"neuroglancer_state": {"source": source}});
+    for secret in [
+        "me:hidden",
+        "hidden",
+        "me:hid/den",
+        "me:hidden?x",
+        "me%3Ahidden%40x",
+    ] {
+        let url = &format!("https://{secret}@host/x");
+        for (key, value, path) in [
+            ("collection", json!(url), "`collection`"),
+            ("collection", json!(format!("{url}#!{{}}")), "`collection`"),
+            (
+                "collection",
+                json!(format!("https://site/#!{{\"a\":\"{url}\"}}")),
+                "`collection`",
+            ),
+            (
+                "collection",
+                state(url),
+                "`collection.neuroglancer_state.source`",
+            ),
+            ("collection", boxes(url, "img"), "`collection.boxes.source`"),
+            (
+                "collection",
+                boxes("b", &format!("zarr://{url}")),
+                "`collection.boxes.layers.img`",
+            ),
+            (
+                "collection",
+                json!({"zetta_api": {"url": url, "collection": "c"}}),
+                "`collection.zetta_api.url`",
+            ),
+            ("points", csv(url), "`points.csv.file`"),
+            ("points", state(url), "`points.neuroglancer_state.source`"),
+        ] {
+            let e = error_of(|v| v[key] = value);
+            assert!(e.contains(path) && e.contains("name and password"), "{e}");
+            assert!(!e.contains("hid") && !e.contains("den"), "{e}");
+        }
+    }
+    let e = error_of(|v| v["points"] = json!("https://host/x?sig=hidden"));
+    assert!(e.contains("`points`") && !e.contains("hidden"), "{e}");
+}

@@ -9,6 +9,7 @@ use super::readahead::{self, ReadAhead};
 use super::{ExtractError, Sources, cache_budget, schedule};
 use crate::geometry::VoxelBox;
 use crate::plan::{Plan, PlannedSplit};
+use crate::storage::Parts;
 use crate::volume::{BlockCache, BlockUses};
 
 /// Samples that are one unit of work.
@@ -145,16 +146,17 @@ pub(super) fn each<T: Send>(
         }
         Ok((unit, answers))
     };
-    let answers = readahead::with(&cutter, budget_bytes, |ahead| {
+    let parts = Parts::<ExtractError>::new();
+    let answers = readahead::with(&cutter, budget_bytes, parts.together(), |ahead| {
         // A bridge hands units out one by one, in order.
         (0..units)
             .par_bridge()
             .map_init(CutScratch::default, |scratch, unit| {
-                answer_unit(ahead, unit, scratch)
+                parts.run(|| answer_unit(ahead, unit, scratch))
             })
-            .collect::<Result<Vec<_>, ExtractError>>()
+            .collect::<Result<Vec<_>, _>>()
     });
-    let mut answers = answers?;
+    let mut answers = parts.finish(answers)?;
     answers.sort_unstable_by_key(|(unit, _)| *unit);
     Ok(answers.into_iter().flat_map(|(_, a)| a).collect())
 }

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::Builder;
 
 use super::cut::Cutter;
-use crate::storage::Network;
+use crate::storage::{Network, Together};
 use crate::volume::{BlockCache, BlockKey};
 use queue::{Queue, Work};
 
@@ -41,10 +41,11 @@ impl Announced {
 }
 
 /// Calls `work` with a place to announce the blocks that it will need. Those of far sources are fetched by threads
-/// that end with it; what they fetch takes a quarter of the cache's `budget_bytes` at most.
+/// that end with it and are a part of `together`; what they fetch takes a quarter of the cache's `budget_bytes` at most.
 pub(super) fn with<T>(
     cutter: &Cutter<'_>,
     budget_bytes: u64,
+    together: &Together,
     work: impl FnOnce(&ReadAhead<'_>) -> T,
 ) -> T {
     let volumes = &cutter.sources.volumes;
@@ -55,7 +56,7 @@ pub(super) fn with<T>(
     let block_bytes = cutter.sources.block_bytes();
     std::thread::scope(|scope| {
         let ahead = ReadAhead::start(queue, block_bytes, budget_bytes / 4, || {
-            let fetch = || queue.work(&cutter.cache);
+            let fetch = || together.run(|| queue.work(&cutter.cache));
             Builder::new().spawn_scoped(scope, fetch).map(drop)
         });
         work(&ahead)

@@ -13,6 +13,7 @@ use crate::data_type::{DataType, FillValue};
 use crate::dataset::{ArrayLayout, CodecChoice, Layout};
 use crate::geometry::VoxelBox;
 use crate::plan::{Plan, PlannedArray, Sample, VolumeSource};
+use crate::storage::Parts;
 use crate::volume::{self, Volume, VolumeMeta};
 
 /// The volumes of a plan, opened, and how each array's windows come out of them.
@@ -50,12 +51,14 @@ impl Sources {
             volume::open_layer(&source.url, &source.resolution, &source.layer)
                 .map_err(|e| ExtractError::opening(plan, i, e))
         };
-        let mut volumes = plan
+        let parts = Parts::new();
+        let opened = plan
             .sources
             .par_iter()
             .enumerate()
-            .map(open)
-            .collect::<Result<Vec<_>, _>>()?;
+            .map(|source| parts.run(|| open(source)))
+            .collect::<Result<Vec<_>, _>>();
+        let mut volumes = parts.finish(opened)?;
         let configs = plan.config.arrays.values();
         let arrays = plan.arrays.iter().zip(configs);
         let arrays = arrays

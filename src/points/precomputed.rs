@@ -28,7 +28,7 @@ use super::{
 };
 use crate::geometry::BoxNm;
 use crate::neuroglancer::{GeometryKind, InfoProblem, read_info};
-use crate::storage::Location;
+use crate::storage::{Location, Parts};
 
 /// Most cells that one call reads.
 const MAX_CELLS: u64 = 50_000_000;
@@ -134,15 +134,17 @@ impl Layer {
     ) -> Result<PointsInBoxes, PointsError> {
         let tasks = self.tasks(boxes)?;
         let index = BoxIndex::new(boxes);
+        let parts = Parts::new();
         // Most cells of a sparse layer are not stored: only those that are leave something behind.
         let read = tasks
             .par_iter()
             .map_init(Vec::new, |buffer, task| {
-                let batch = self.read_cell(*task, &index, anchor, buffer);
+                let batch = parts.run(|| self.read_cell(*task, &index, anchor, buffer));
                 batch.map(|batch| batch.map(|batch| (*task, batch)))
             })
             .filter_map(Result::transpose)
-            .collect::<Result<Vec<_>, _>>()?;
+            .collect::<Result<Vec<_>, _>>();
+        let read = parts.finish(read)?;
         let (stored, batches): (Vec<Task>, Vec<Batch>) = read.into_iter().unzip();
         let gathered =
             gather(batches, boxes.len()).map_err(|conflict| self.conflict(&stored, conflict))?;

@@ -5,13 +5,13 @@ use std::fmt;
 use super::{PointLayer, PointsError, csv, state};
 use crate::config::{CsvConfig, StatePointsConfig};
 use crate::neuroglancer::viewer_state::is_pasted_url;
-use crate::storage::{Location, LocationError, SourceUrl};
+use crate::storage::{Location, LocationError, SourceUrl, redacted_source};
 
 /// What stands between a state's address and the name of a layer in it.
 const STATE_STEP: &str = "|neuroglancer-state:";
 
 /// Where annotations lie.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub enum PointSource {
     /// A folder with Neuroglancer's precomputed annotations.
     Precomputed(SourceUrl),
@@ -71,11 +71,17 @@ impl PointSource {
         })
     }
 
-    /// A text that two sources share if they hold the same annotations, however they are written.
+    /// A text that two sources share if they hold the same annotations, however they are written. It may have secrets:
+    /// it is never shown.
     pub(crate) fn identity(&self) -> String {
         match self {
-            Self::Precomputed(source) => format!("{:?}", source.location),
-            other => format!("{other:?}"),
+            Self::Precomputed(source) => source.location.identity(),
+            Self::ViewerState {
+                address,
+                base,
+                layer,
+            } => format!("{address:?} {} {layer:?}", base.identity()),
+            Self::Csv { file, columns } => format!("{} {columns:?}", file.identity()),
         }
     }
 
@@ -93,6 +99,13 @@ impl PointSource {
     }
 }
 
+/// As it is shown to people: addresses may have secrets.
+impl fmt::Debug for PointSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PointSource({self})")
+    }
+}
+
 impl fmt::Display for PointSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -105,7 +118,7 @@ impl fmt::Display for PointSource {
                 match (is_pasted_url(address), base.resolve(address)) {
                     (true, _) => write!(f, "the pasted Neuroglancer URL")?,
                     (false, Ok(place)) => write!(f, "{place}")?,
-                    (false, Err(_)) => write!(f, "{address}")?,
+                    (false, Err(_)) => write!(f, "{}", redacted_source(address))?,
                 }
                 match layer {
                     Some(layer) => write!(f, ", layer `{layer}`"),

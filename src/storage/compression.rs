@@ -44,6 +44,17 @@ pub(crate) fn looks_like_gzip(bytes: &[u8]) -> bool {
     bytes.starts_with(&[0x1f, 0x8b, 0x08])
 }
 
+/// Continues the error about bytes that cannot be decoded where they begin as a gzip stream.
+pub(crate) fn gzip_note(bytes: &[u8]) -> &'static str {
+    match looks_like_gzip(bytes) {
+        true => {
+            "; it begins as a gzip stream: unless its metadata say so, it is stored compressed and its server leaves out \
+             `Content-Encoding: gzip`"
+        }
+        false => "",
+    }
+}
+
 impl Compression {
     /// Every one that a file's name can tell, in the order in which names are tried.
     pub const ALL: [Self; 6] = [

@@ -29,7 +29,7 @@ pub enum DocumentError {
         expected: &'static str,
     },
     /// It is not the JSON that it should be.
-    #[error("{object} is not {expected}: at `{path}`: {source}")]
+    #[error("{object} is not {expected}: at `{path}`: {}{note}", super::redacted(&source.to_string()))]
     Parse {
         /// Path or URL.
         object: String,
@@ -39,6 +39,8 @@ pub enum DocumentError {
         path: String,
         /// What is wrong.
         source: serde_json::Error,
+        /// What may be the cause.
+        note: &'static str,
     },
 }
 
@@ -82,11 +84,21 @@ pub fn parse_document<T: DeserializeOwned>(
             expected,
             path: e.path().to_string(),
             source: e.into_inner(),
+            note: super::gzip_note(bytes),
         })
 }
 
-/// Whether `bytes` begin as a page does, which servers send in place of what is behind a login.
+/// Most bytes of a page's beginning that are looked at.
+const HTML_HEAD_BYTES: usize = 256;
+
+/// Whether `bytes` begin as a page does, which servers send in place of what is behind a login. Voxels that begin so by
+/// chance do not go on as text.
 pub(crate) fn looks_like_html(bytes: &[u8]) -> bool {
+    let head = &bytes[..bytes.len().min(HTML_HEAD_BYTES)];
+    let is_text = |b: &u8| !b.is_ascii_control() || b.is_ascii_whitespace();
+    if !head.iter().all(is_text) {
+        return false;
+    }
     let start = bytes.trim_ascii_start();
     let begins = |tag: &[u8]| {
         let head = start.get(..tag.len());
@@ -115,6 +127,12 @@ mod tests {
             "{text}"
         );
         assert!(parse_document::<Doc>(br#"{"list": []} x"#, "a/info", "an info file").is_err());
+        let packed = b"\x1f\x8b\x08\x00\x00";
+        let e = parse_document::<Doc>(packed, "a/info", "an info file").unwrap_err();
+        assert!(e.to_string().contains("begins as a gzip stream"), "{e}");
+        let secret = br#"{"list": "https://host/x?sig=hidden"}"#;
+        let e = parse_document::<Doc>(secret, "a/info", "an info file").unwrap_err();
+        assert!(!e.to_string().contains("hidden"), "{e}");
         let page = b"\n<!DOCTYPE html>\n<html>";
         let e = parse_document::<Doc>(page, "a/info", "an info file").unwrap_err();
         assert!(e.to_string().contains("a/info is an HTML page"), "{e}");

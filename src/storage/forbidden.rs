@@ -51,6 +51,10 @@ impl Store for ForbiddenIsMissing {
         self.0.is_far()
     }
 
+    fn has_files(&self) -> bool {
+        self.0.has_files()
+    }
+
     fn describe(&self, key: &str) -> String {
         self.0.describe(key)
     }

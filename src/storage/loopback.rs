@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::remote::RemoteStore;
-use super::{Network, RemoteLocation, StorageError, Store};
+use super::{Network, RemoteLocation, RetryPolicy, StorageError, Store};
 
 /// How long the server may be silent in tests; it is silent for longer.
 const IDLE: Duration = Duration::from_millis(300);
@@ -124,11 +124,23 @@ impl Server {
 pub(super) fn store(url: &str) -> RemoteStore {
     let (scheme, rest) = url.split_once("://").unwrap();
     let location = RemoteLocation::new(scheme, rest).unwrap();
-    let network = Network {
+    RemoteStore::with(&location, network())
+}
+
+/// How servers are asked in tests: as always, but faster.
+pub(crate) fn network() -> Network {
+    let ms = Duration::from_millis;
+    Network {
         idle_timeout: IDLE,
+        retry: RetryPolicy {
+            retry_for: ms(1000),
+            first_pause: ms(10),
+            longest_pause: ms(100),
+            longest_asked_pause: ms(500),
+        },
+        min_bytes_per_s: 5,
         ..Network::default()
-    };
-    RemoteStore::with(&location, network)
+    }
 }
 
 fn said(found: Result<bool, StorageError>, bytes: Vec<u8>) -> Result<Option<Vec<u8>>, String> {

@@ -3,6 +3,8 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use super::RetryPolicy;
+
 /// How servers are asked. None of it changes what comes out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Network {
@@ -11,6 +13,10 @@ pub struct Network {
     pub idle_timeout: Duration,
     /// Requests in flight at once.
     pub requests: usize,
+    /// How failed requests are made again.
+    pub retry: RetryPolicy,
+    /// An answer that brings fewer bytes a second than this, over `idle_timeout`, is given up. 0 for any rate.
+    pub min_bytes_per_s: u64,
 }
 
 static CHOSEN: OnceLock<Network> = OnceLock::new();
@@ -20,6 +26,8 @@ impl Default for Network {
         Self {
             idle_timeout: Duration::from_secs(30),
             requests: 64,
+            retry: RetryPolicy::default(),
+            min_bytes_per_s: 256,
         }
     }
 }

@@ -1,14 +1,18 @@
 //! Objects on http(s) servers, Google Cloud Storage and S3, through `object_store`.
 //!
-//! `object_store` keeps connections alive and retries, with backoff and jitter, on 429, 5xx and connections that
-//! break before an answer; what breaks within a body is retried here ([`get`]). What it hides of tries and
-//! answers, and what it takes amiss, is seen to below it ([`wire`]). Every error says method, URL, tries and
-//! elapsed time, what the server said, and what to do ([`trouble`]).
+//! `object_store` signs requests and keeps connections alive. What fails is tried again here ([`get`]), as one policy
+//! for all servers says. What it hides of answers, and what it takes amiss, is seen to below it ([`wire`]). Every error
+//! says method, URL, tries and elapsed time, what the server said, and what to do ([`trouble`]); none has a secret.
 
+mod body;
 mod client;
+mod connection;
 mod credentials;
+mod failure;
+mod fit;
 mod get;
 mod location;
+mod redirect;
 mod trouble;
 mod wire;
 
@@ -16,8 +20,13 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
+use reqwest::header::{AUTHORIZATION, HeaderValue};
+
 use super::{Network, StorageError, Store};
 use client::Client;
+#[cfg(test)]
+pub(in crate::storage) use client::runtime;
+pub(super) use location::BadPlace;
 pub use location::RemoteLocation;
 
 /// The objects below a place on a server.
@@ -39,6 +48,27 @@ impl RemoteStore {
             client: Client::of(&location.root, network),
             location: location.clone(),
         }
+    }
+
+    /// The objects below `location`, asked for by a client of its own that sends `token` with every request.
+    pub(super) fn with_token(
+        location: &RemoteLocation,
+        token: Option<&str>,
+        network: Network,
+    ) -> Result<Self, String> {
+        let bearer = |token| {
+            let value = HeaderValue::from_str(&format!("Bearer {token}"));
+            let mut value = value.map_err(|_| "the token cannot be sent".to_owned())?;
+            value.set_sensitive(true);
+            Ok::<_, String>((AUTHORIZATION, value))
+        };
+        let header = token.map(bearer).transpose()?;
+        let environment = credentials::Environment::default();
+        let client = Client::with_header(&location.root, network, &environment, header)?;
+        Ok(Self {
+            client: Ok(Arc::new(client)),
+            location: location.clone(),
+        })
     }
 
     fn client(&self, url: &str) -> Result<&Client, StorageError> {
@@ -78,6 +108,10 @@ impl Store for RemoteStore {
 
     fn is_far(&self) -> bool {
         true
+    }
+
+    fn has_files(&self) -> bool {
+        self.location.is_http()
     }
 
     fn describe(&self, key: &str) -> String {

@@ -8,7 +8,8 @@ use std::fmt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-use super::remote::RemoteStore;
+use super::redact::{has_userinfo, redacted_source};
+use super::remote::{BadPlace, RemoteStore};
 use super::{LocalStore, RemoteLocation, Store};
 
 /// A layer's source as written: which format it claims, and where it lies.
@@ -61,6 +62,10 @@ pub enum LocationError {
     },
 }
 
+/// What is wrong with a URL with a name and password.
+pub(crate) const PASSWORD: &str = "a name and password in a URL are not read, and must not stand in files that are shared: remove what is before the \
+     `@`, and give credentials in the environment";
+
 /// Prefixes that name a format, not a place.
 const FORMATS: [&str; 9] = [
     "precomputed",
@@ -78,6 +83,9 @@ impl SourceUrl {
     /// Understands `text`; relative paths count from `base`.
     pub fn parse(text: &str, base: &Location) -> Result<Self, LocationError> {
         let trimmed = text.trim();
+        if has_userinfo(trimmed) {
+            return Err(Problem::Because(PASSWORD).of(trimmed));
+        }
         let mut inner_path = "";
         let (place, format) = match trimmed.split_once('|') {
             Some((place, pipeline)) => {
@@ -113,20 +121,26 @@ impl SourceUrl {
 enum Problem {
     Scheme(String),
     Empty,
-    Password,
+    Because(&'static str),
 }
 
 impl Problem {
+    /// The error for `source_url`, which is shown without its secrets.
     fn of(self, source_url: &str) -> LocationError {
-        let source_url = source_url.to_owned();
+        let source_url = redacted_source(source_url).into_owned();
         match self {
             Self::Scheme(scheme) => LocationError::Scheme { source_url, scheme },
             Self::Empty => LocationError::Empty { source_url },
-            Self::Password => LocationError::Malformed {
-                // It would print the password.
-                source_url: "https://...@...".to_owned(),
-                why: "a name and password in a URL are not read, and would stand in every message",
-            },
+            Self::Because(why) => LocationError::Malformed { source_url, why },
+        }
+    }
+}
+
+impl From<BadPlace> for Problem {
+    fn from(bad: BadPlace) -> Self {
+        match bad {
+            BadPlace::NoHost => Self::Empty,
+            BadPlace::Because(why) => Self::Because(why),
         }
     }
 }
@@ -138,6 +152,9 @@ impl Location {
     }
 
     fn parse(&self, place: &str) -> Result<Location, Problem> {
+        if has_userinfo(place) {
+            return Err(Problem::Because(PASSWORD));
+        }
         match place.split_once("://") {
             Some(("file", "")) => Err(Problem::Empty),
             // What is relative counts from the document, on a server, too; never from where the program runs.
@@ -147,16 +164,13 @@ impl Location {
                 }
                 _ => self.join(path),
             }),
-            Some((scheme, rest)) if RemoteLocation::SCHEMES.contains(&scheme) => {
-                let authority = rest.split('/').next().unwrap_or_default();
-                if scheme.starts_with("http") && authority.contains('@') {
-                    return Err(Problem::Password);
+            Some((scheme, rest)) => {
+                let lower = scheme.to_ascii_lowercase();
+                match RemoteLocation::SCHEMES.contains(&lower.as_str()) {
+                    true => Ok(Location::Remote(RemoteLocation::new(&lower, rest)?)),
+                    false => Err(Problem::Scheme(scheme.to_owned())),
                 }
-                RemoteLocation::new(scheme, rest)
-                    .map(Location::Remote)
-                    .ok_or(Problem::Empty)
             }
-            Some((scheme, _)) => Err(Problem::Scheme(scheme.to_owned())),
             None if place.is_empty() => Err(Problem::Empty),
             None => Ok(self.join(place)),
         }
@@ -202,6 +216,14 @@ impl Location {
                 let (folder, name) = remote.split();
                 (!name.is_empty()).then_some((Location::Remote(folder), name))
             }
+        }
+    }
+
+    /// All of it, secrets as well: to tell one place from another, never to be shown.
+    pub(crate) fn identity(&self) -> String {
+        match self {
+            Location::Local(path) => format!("{path:?}"),
+            Location::Remote(remote) => remote.identity(),
         }
     }
 

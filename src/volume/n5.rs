@@ -16,7 +16,7 @@ use super::{BlockIndex, Encoded, Volume, VolumeError, VolumeMeta, store_of_chunk
 use crate::config::LayerConfig;
 use crate::data_type::FillValue;
 use crate::geometry::Resolution;
-use crate::storage::{Location, Store};
+use crate::storage::{Location, Store, gzip_note};
 use attributes::Dataset;
 
 /// One dataset.
@@ -139,7 +139,7 @@ impl Volume for N5Volume {
             let decoded = block::decode(bytes, &self.dataset, &needed).map_err(|problem| {
                 VolumeError::Chunk {
                     object: self.store.describe(&self.key(block, part as u64)),
-                    problem,
+                    problem: problem + gzip_note(bytes),
                 }
             })?;
             // The first dimension is the fastest: the reverse of C order.

@@ -5,6 +5,7 @@
 
 mod chunks;
 mod encoding;
+mod files;
 mod info;
 mod picture;
 mod scale;

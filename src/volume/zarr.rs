@@ -20,7 +20,7 @@ use super::placement::Description;
 use super::{BlockIndex, Encoded, Shelves, Volume, VolumeError, VolumeMeta, store_of_chunks};
 use crate::config::LayerConfig;
 use crate::geometry::Resolution;
-use crate::storage::{Location, Store, runs};
+use crate::storage::{Location, Store, gzip_note, runs};
 use array::ZarrArray;
 use node::{Node, NodeKind};
 use ome::Level;
@@ -229,7 +229,7 @@ impl Volume for ZarrVolume {
                         let indices = self.part_indices(block, part as u64);
                         VolumeError::Chunk {
                             object: self.array.describe(self.store.as_ref(), &indices),
-                            problem,
+                            problem: problem + gzip_note(bytes),
                         }
                     })?;
                     let from = Strided {

@@ -1,79 +1,59 @@
-//! GET requests with a token, patience and a limit.
-//!
-//! A try ends in an answer, in a failure that another try may mend (429, 5xx, time-outs, broken connections,
-//! bodies cut short), or in one that none will. Pauses double and are drawn at random, so that many tasks that
-//! failed together do not return together.
+//! GET requests to the API, with a token: by the program's one client, which retries, limits and redacts.
 
-use std::error::Error;
-use std::hash::{BuildHasher, RandomState};
-use std::io::Read;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
-use reqwest::blocking::Response;
-use reqwest::header::RETRY_AFTER;
-use reqwest::{StatusCode, Url};
+use reqwest::Url;
 
 use super::ApiError;
 use crate::config::ZettaApiConfig;
+use crate::storage::{Network, StorageError, Store, redacted_source, store_with_token};
 
-/// How long to wait, how often to try, how much to take.
+/// Largest answer, in bytes.
+const LIMIT_BYTES: u64 = 256 << 20;
+
+/// How long the API may think before it answers: its database is slower than a server of files.
+const LEAST_IDLE_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// How the API is asked.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Patience {
-    /// Most tries of one request.
-    pub(super) tries: u32,
-    /// Longest first pause; each further one is twice as long.
-    pub(super) first_pause: Duration,
-    /// Longest pause, whatever the server asks for.
-    pub(super) longest_pause: Duration,
-    /// For one try, from connecting to the last byte.
-    pub(super) timeout: Duration,
-    /// Largest answer, in bytes.
+pub(super) struct Asking {
+    pub(super) network: Network,
     pub(super) limit_bytes: u64,
 }
 
-impl Default for Patience {
-    fn default() -> Self {
+impl Asking {
+    /// As the program's options say.
+    pub(super) fn chosen() -> Self {
+        let network = Network::chosen();
         Self {
-            tries: 6,
-            first_pause: Duration::from_millis(500),
-            longest_pause: Duration::from_secs(30),
-            timeout: Duration::from_secs(120),
-            limit_bytes: 256 << 20,
+            network: Network {
+                idle_timeout: network.idle_timeout.max(LEAST_IDLE_TIMEOUT),
+                ..network
+            },
+            limit_bytes: LIMIT_BYTES,
         }
     }
 }
 
 #[derive(Debug)]
 pub(super) struct Client {
-    http: reqwest::blocking::Client,
-    token: Option<String>,
+    store: Arc<dyn Store>,
+    limit_bytes: u64,
     /// What to do where the server wants a token.
     token_advice: String,
-    patience: Patience,
-}
-
-/// A try that brought no answer.
-struct Failure {
-    problem: String,
-    /// Whether another try may bring one, and after how long if the server says so.
-    again: Option<Option<Duration>>,
-    advice: String,
 }
 
 impl Client {
-    /// A client that sends the token that the config names.
-    pub(super) fn new(config: &ZettaApiConfig, patience: Patience) -> Result<Self, ApiError> {
-        let http = reqwest::blocking::Client::builder()
-            .user_agent(concat!("pointshard/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(patience.timeout.min(Duration::from_secs(20)))
-            .timeout(patience.timeout)
-            .build()
-            .map_err(ApiError::Client)?;
-        let token = config
-            .token_env
-            .as_ref()
-            .map(|name| token(name, &config.url))
-            .transpose()?;
+    /// A client that sends the token that the config names to the API at `root`.
+    pub(super) fn new(
+        config: &ZettaApiConfig,
+        root: &Url,
+        asking: Asking,
+    ) -> Result<Self, ApiError> {
+        let token = config.token_env.as_ref();
+        let token = token.map(|name| token_for(root, name)).transpose()?;
+        let store = store_with_token(root.as_str(), token.as_deref(), asking.network);
         let token_advice = match &config.token_env {
             Some(name) => format!(
                 "renew the token in the environment variable {name}, or ask for access"
@@ -82,145 +62,63 @@ impl Client {
                 .to_owned(),
         };
         Ok(Self {
-            http,
-            token,
+            store: store.map_err(|problem| ApiError::Address {
+                url: redacted_source(&config.url).into_owned(),
+                problem,
+            })?,
+            limit_bytes: asking.limit_bytes,
             token_advice,
-            patience,
         })
     }
 
-    /// The body of the answer to a GET request.
-    pub(super) fn get(&self, url: &Url) -> Result<Vec<u8>, ApiError> {
-        let start = Instant::now();
-        let mut tries = 1;
-        loop {
-            let failure = match self.try_once(url) {
-                Ok(body) => return Ok(body),
-                Err(failure) => failure,
-            };
-            match failure.again {
-                Some(wish) if tries < self.patience.tries => {
-                    std::thread::sleep(self.pause(tries, wish));
-                    tries += 1;
-                }
-                _ => {
-                    return Err(ApiError::Request {
-                        url: url.to_string(),
-                        tries,
-                        elapsed: start.elapsed(),
-                        problem: failure.problem,
-                        advice: failure.advice,
-                    });
-                }
-            }
-        }
-    }
-
-    fn try_once(&self, url: &Url) -> Result<Vec<u8>, Failure> {
-        let mut request = self.http.get(url.clone());
-        if let Some(token) = &self.token {
-            request = request.bearer_auth(token);
-        }
-        let response = request.send().map_err(|e| broken(&e))?;
-        match response.status() {
-            status if status.is_success() => self.body(response),
-            status => Err(self.refusal(status, response)),
-        }
-    }
-
-    fn body(&self, response: Response) -> Result<Vec<u8>, Failure> {
-        let limit = self.patience.limit_bytes;
-        let too_large = || Failure {
-            problem: format!("the answer has more than {limit} bytes"),
-            again: None,
-            advice: "check the address: no collection is that large".to_owned(),
-        };
-        if response.content_length().is_some_and(|n| n > limit) {
-            return Err(too_large());
-        }
+    /// The body of the answer to a GET request for `key`, a path below the API's address with its query; and the URL
+    /// for messages.
+    pub(super) fn get(&self, key: &str) -> Result<(Vec<u8>, String), ApiError> {
+        let url = self.store.describe(key);
         let mut body = Vec::new();
-        response
-            .take(limit + 1)
-            .read_to_end(&mut body)
-            .map_err(|e| broken(&e))?;
-        match body.len() as u64 > limit {
-            true => Err(too_large()),
-            false => Ok(body),
+        match self.store.read(key, self.limit_bytes, &mut body) {
+            Ok(true) => Ok((body, url)),
+            Ok(false) => Err(ApiError::NoApi { url }),
+            Err(e) => Err(ApiError::Request(self.advised(e))),
         }
     }
 
-    fn refusal(&self, status: StatusCode, response: Response) -> Failure {
-        let asked = response.headers().get(RETRY_AFTER);
-        let pause = asked
-            .and_then(|value| value.to_str().ok()?.parse().ok())
-            .map(Duration::from_secs);
-        let advice = match status.as_u16() {
-            401 | 403 => self.token_advice.as_str(),
-            404 | 405 => "check `collection.zetta_api.url`: the API's address has no such path",
-            422 => {
-                "the server does not understand the question: is its version of zetta_utils another one?"
-            }
-            429 => "the server is asked too often: try again later",
-            500.. => "the server fails: try again later, or see its logs",
-            _ => "check `collection.zetta_api.url`",
+    /// The error, with what to do about it where that is another thing than for a server of files.
+    fn advised(&self, error: StorageError) -> StorageError {
+        let StorageError::Remote {
+            url,
+            status: Some(status),
+            problem,
+            advice,
+        } = error
+        else {
+            return error;
         };
-        let mut said = Vec::new();
-        // What cannot be read of an explanation is done without.
-        let _ = response.take(300).read_to_end(&mut said);
-        let said: String = String::from_utf8_lossy(&said)
-            .split_whitespace()
-            .collect::<Vec<_>>()
-            .join(" ");
-        Failure {
-            problem: match said.is_empty() {
-                true => format!("the server answered {status}"),
-                false => format!("the server answered {status}: {said}"),
-            },
-            again: (status.is_server_error() || matches!(status.as_u16(), 408 | 429))
-                .then_some(pause),
-            advice: advice.to_owned(),
+        let advice = match status {
+            401 | 403 => self.token_advice.clone(),
+            405 => "check `collection.zetta_api.url`: is it the address of zetta_utils' web API?"
+                .to_owned(),
+            422 => {
+                "the server does not understand the request: has it another version of zetta_utils?"
+                    .to_owned()
+            }
+            _ => advice,
+        };
+        StorageError::Remote {
+            url,
+            status: Some(status),
+            problem,
+            advice,
         }
     }
-
-    /// How long to wait after so many tries: what the server asks for, or at random up to a bound that doubles.
-    fn pause(&self, tries: u32, wish: Option<Duration>) -> Duration {
-        let bound = self
-            .patience
-            .first_pause
-            .saturating_mul(1 << (tries - 1).min(16));
-        // A hasher's random keys are all the chance that is needed.
-        let chance = RandomState::new().hash_one(tries) as f64 / u64::MAX as f64;
-        let random = bound.mul_f64(0.5 + chance / 2.0);
-        wish.unwrap_or(random).min(self.patience.longest_pause)
-    }
 }
 
-/// The failure of a connection: all but a request that could not even be made may be mended.
-fn broken(error: &(dyn Error + 'static)) -> Failure {
-    let http = error.downcast_ref::<reqwest::Error>();
-    let hopeless = http.is_some_and(|e| e.is_builder() || e.is_redirect());
-    // The innermost message says what happened, those around it repeat the URL.
-    let mut innermost = error;
-    while let Some(source) = innermost.source() {
-        innermost = source;
-    }
-    let timed_out = http.is_some_and(reqwest::Error::is_timeout);
-    Failure {
-        problem: match timed_out {
-            true => "the server did not answer in time".to_owned(),
-            false => format!("the connection failed: {innermost}"),
-        },
-        again: (!hopeless).then_some(None),
-        advice: "check the address, the network and whether the server runs".to_owned(),
-    }
-}
-
-/// The token in the environment variable `name`.
-fn token(name: &str, url: &str) -> Result<String, ApiError> {
+/// The token in the environment variable `name`, which may be sent to `root`.
+fn token_for(root: &Url, name: &str) -> Result<String, ApiError> {
     let wrong = |problem| ApiError::Token {
         name: name.to_owned(),
         problem,
-        url: url.to_owned(),
+        url: root.to_string(),
     };
     let value = std::env::var(name).map_err(|_| wrong("is not set"))?;
     let token = value.trim();
@@ -228,17 +126,72 @@ fn token(name: &str, url: &str) -> Result<String, ApiError> {
     if !is_token {
         return Err(wrong("holds no token"));
     }
-    let host = url.strip_prefix("http://");
-    let is_local = |host: &str| {
-        ["localhost", "127.0.0.1", "[::1]"].iter().any(|local| {
-            host.strip_prefix(local)
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with([':', '/']))
-        })
-    };
-    if host.is_some_and(|host| !is_local(host)) {
+    if root.scheme() != "https" && !is_this_machine(root) {
         return Err(wrong(
             "would go over the network unencrypted (http://, not https://)",
         ));
     }
     Ok(token.to_owned())
+}
+
+/// Whether the host that a request would go to is this machine.
+fn is_this_machine(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default();
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost"
+        || address
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_this_machine_gets_a_token_over_plain_http() {
+        let sent = |url: &str| {
+            let config = ZettaApiConfig {
+                url: url.to_owned(),
+                collection: "c".to_owned(),
+                tags: Vec::new(),
+                token_env: None,
+            };
+            // Cargo sets this variable for every test.
+            let address = config.address();
+            address.is_some_and(|root| token_for(&root, "CARGO_PKG_NAME").is_ok())
+        };
+        for url in [
+            "https://host/api",
+            "http://localhost",
+            "http://LOCALHOST:8000/api",
+            "http://127.0.0.1:8000",
+            "http://127.1/",
+            "http://[::1]:8000/api",
+            "http://%6cocalhost/",
+            "HTTP://localhost",
+        ] {
+            assert!(sent(url), "{url}");
+        }
+        for url in [
+            "http://host",
+            "http://localhost.evil.com",
+            "http://localhost:pw@evil.com",
+            "http://localhost@evil.com",
+            "http://localhost%40evil.com",
+            "http://evil.com\\@localhost",
+            "http://localhost\\@evil.com",
+            "http://127.0.0.1.evil",
+            "http://127.0.0.1.evil.com:80",
+            "http://[::ffff:1.2.3.4]/",
+            "http://0.0.0.0",
+            "http://evil.com/localhost",
+            "http:/evil.com",
+            "http://evil.com#@localhost",
+            "http://evil.com?@localhost",
+            "ftp://localhost",
+        ] {
+            assert!(!sent(url), "{url}");
+        }
+    }
 }

@@ -1,14 +1,14 @@
 //! Why the API could not be read.
 
-use std::time::Duration;
+use crate::storage::StorageError;
 
 /// Why the API could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
     /// Its address is none.
-    #[error("the address {url:?} is not a URL: {problem}")]
+    #[error("the address {url:?} cannot be one of zetta_utils' web API: {problem}")]
     Address {
-        /// As written.
+        /// As written, without secrets.
         url: String,
         /// What is wrong.
         problem: String,
@@ -25,22 +25,16 @@ pub enum ApiError {
         /// The API's address.
         url: String,
     },
-    /// No client could be made.
-    #[error("cannot make HTTP requests")]
-    Client(#[source] reqwest::Error),
     /// A request failed for good.
-    #[error("GET {url} failed after {tries} tries in {:.1} s: {problem}; {advice}", elapsed.as_secs_f64())]
-    Request {
+    #[error(transparent)]
+    Request(StorageError),
+    /// There is nothing at the address.
+    #[error(
+        "zetta_utils' web API is not at {url}: the server answers 404 Not Found; check `collection.zetta_api.url`"
+    )]
+    NoApi {
         /// The URL.
         url: String,
-        /// How often it was tried.
-        tries: u32,
-        /// How long that took.
-        elapsed: Duration,
-        /// What the last try ended in.
-        problem: String,
-        /// What to do.
-        advice: String,
     },
     /// There is no such collection.
     #[error("{url} lists no collection {collection:?} among its {count}{}", hint.as_ref().map(|h| format!("; did you mean {h:?}?")).unwrap_or_default())]

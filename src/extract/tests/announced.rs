@@ -33,10 +33,11 @@ fn every_chunk_of_a_shard_is_announced_before_it_is_read_and_the_next_shards_fir
         todo: &todo,
         progress: &Progress::default(),
         failure: OnceLock::new(),
+        together: Together::default(),
     };
     let mut scratch = unit::Scratch::new().unwrap();
     witness::take();
-    readahead::with(&shared.cutter, 1 << 28, |ahead| {
+    readahead::with(&shared.cutter, 1 << 28, &shared.together, |ahead| {
         unit::cut_shard(&shared, ahead, 0, todo[0], Ok(&mut scratch)).unwrap();
     });
     let seen = witness::take();

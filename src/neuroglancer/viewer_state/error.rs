@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::config::nearest;
-use crate::storage::{DocumentError, LocationError};
+use crate::storage::{DocumentError, LocationError, redacted, redacted_source};
 
 /// Why a viewer state could not be used.
 #[derive(Debug, thiserror::Error)]
@@ -93,7 +93,7 @@ impl StateError {
 
     pub(super) fn url(url: &str, problem: impl Into<String>) -> Self {
         Self::Url {
-            state_url: shortened(url, 80),
+            state_url: shortened(&redacted_source(url), 80),
             problem: problem.into(),
         }
     }
@@ -118,7 +118,7 @@ pub(super) fn shown(value: &Value) -> String {
     match value {
         Value::Array(list) if list.len() > 16 => format!("a list of {} values", list.len()),
         Value::Object(members) if members.len() > 16 => format!("{} members", members.len()),
-        other => shortened(&other.to_string(), 100),
+        other => shortened(&redacted(&other.to_string()), 100),
     }
 }
 

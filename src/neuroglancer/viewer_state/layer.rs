@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 
 use super::{Field, GeometryKind, StateError};
 use crate::geometry::length_nm;
+use crate::storage::redacted_source;
 
 /// A layer as the state writes it.
 #[derive(Debug)]
@@ -135,7 +136,7 @@ impl StateLayer {
             Some(how) => LayerSource::Refused(format!(
                 "the viewer state shows {} elsewhere than it lies: {how}, which is not read; \
                  name the layer's source in a collection file instead",
-                source.url
+                redacted_source(&source.url)
             )),
             None => LayerSource::At(source.url.clone()),
         }

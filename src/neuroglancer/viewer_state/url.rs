@@ -6,6 +6,7 @@ use percent_encoding::percent_decode_str;
 
 use super::StateError;
 use super::error::shortened as cut;
+use crate::storage::{PASSWORD, has_userinfo, redacted_source};
 
 /// What stands behind the `#!` of a URL.
 #[derive(Debug, PartialEq)]
@@ -28,12 +29,15 @@ pub(crate) fn is_pasted_url(text: &str) -> bool {
 /// The URL for messages, without the state.
 pub(super) fn shortened(url: &str) -> String {
     let site = url.split_once("#!").map_or(url, |(site, _)| site);
-    format!("{}#!...", cut(site.trim(), 80))
+    format!("{}#!...", cut(&redacted_source(site.trim()), 80))
 }
 
 /// The state in `url`, or where it lies.
 pub(super) fn behind(url: &str) -> Result<Behind, StateError> {
-    let (_, state) = url.split_once("#!").unwrap_or_default();
+    let (site, state) = url.split_once("#!").unwrap_or_default();
+    if has_userinfo(site) {
+        return Err(StateError::url(url, PASSWORD));
+    }
     let state = state.strip_prefix('+').unwrap_or(state);
     let decoded = percent_decode_str(state).decode_utf8().map_err(|_| {
         StateError::url(url, "what stands behind `#!` is not percent-encoded UTF-8")

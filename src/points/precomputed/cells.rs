@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::neuroglancer::{MortonGrid, ShardingSpec, Shards};
 use crate::points::PointsError;
-use crate::storage::{Compression, Store};
+use crate::storage::{Compression, Store, looks_like_gzip};
 
 /// Largest cell that is read, in bytes.
 pub(super) const MAX_CELL_BYTES: u64 = 4 << 30;
@@ -50,7 +50,18 @@ fn file_name(cell: &[u64]) -> String {
 
 impl Cells for CellFiles {
     fn read(&self, cell: &[u64], into: &mut Vec<u8>) -> Result<bool, PointsError> {
-        Ok(self.0.read(&file_name(cell), MAX_CELL_BYTES, into)?)
+        let stored = self.0.read(&file_name(cell), MAX_CELL_BYTES, into)?;
+        // A list begins with its length, which no gzip stream fits by chance.
+        let count = into.first_chunk().map_or(0, |n| u64::from_le_bytes(*n));
+        if looks_like_gzip(into) && count > into.len() as u64 {
+            return Err(PointsError::Cell {
+                object: self.describe(cell),
+                found: "a gzip stream".to_owned(),
+                expected: "a list of annotations: it is stored compressed, and its server leaves out `Content-Encoding: gzip`"
+                    .to_owned(),
+            });
+        }
+        Ok(stored)
     }
 
     fn describe(&self, cell: &[u64]) -> String {
@@ -106,4 +117,23 @@ pub(super) fn read_from_shard(
             })?;
     }
     Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::LocalStore;
+
+    #[test]
+    fn a_cell_that_is_packed_without_a_word_is_named_so() {
+        let dir = tempfile::tempdir().unwrap();
+        let packed = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03 and so on";
+        std::fs::write(dir.path().join("0_0_0"), packed).unwrap();
+        let cells = cells(Arc::new(LocalStore::new(dir.path().to_owned())), None);
+        let e = cells
+            .read(&[0, 0, 0], &mut Vec::new())
+            .unwrap_err()
+            .to_string();
+        assert!(e.contains("0_0_0") && e.contains("a gzip stream"), "{e}");
+    }
 }

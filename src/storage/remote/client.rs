@@ -18,11 +18,8 @@ use super::credentials::{Choice, Environment, amazon, google};
 use super::trouble::whole;
 use super::wire::WatchedConnector;
 
-/// Longest that a request is retried.
-const RETRY_FOR: Duration = Duration::from_secs(180);
-
-/// Longest that a connection may take to come about.
-const CONNECT_WITHIN: Duration = Duration::from_secs(10);
+/// Longest pause between two requests for credentials.
+const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
 /// What asks one server.
 #[derive(Debug)]
@@ -50,7 +47,7 @@ static RUNTIME: LazyLock<Option<Runtime>> = LazyLock::new(|| {
 });
 
 /// Where requests are driven.
-pub(super) fn runtime() -> Result<&'static Runtime, String> {
+pub(in crate::storage) fn runtime() -> Result<&'static Runtime, String> {
     let runtime = RUNTIME.as_ref();
     runtime.ok_or_else(|| "no threads could be started for requests".to_owned())
 }
@@ -69,25 +66,39 @@ impl Client {
 
     /// A client of its own.
     pub(super) fn new(root: &str, network: Network, env: &Environment) -> Result<Self, String> {
+        Self::with_header(root, network, env, None)
+    }
+
+    /// A client of its own that sends `header` with every request for an object on an http(s) server.
+    pub(super) fn with_header(
+        root: &str,
+        network: Network,
+        env: &Environment,
+        header: Option<(HeaderName, HeaderValue)>,
+    ) -> Result<Self, String> {
         let options = ClientOptions::new()
             .with_allow_http(true)
             .with_timeout_disabled()
-            .with_connect_timeout(CONNECT_WITHIN.min(network.idle_timeout))
+            .with_connect_timeout(network.idle_timeout)
             .with_read_timeout(network.idle_timeout);
+        // Requests for objects are retried above `object_store`; these are for credentials.
         let retry = RetryConfig {
-            backoff: BackoffConfig::default(),
-            max_retries: 8,
-            retry_timeout: RETRY_FOR,
+            backoff: BackoffConfig {
+                max_backoff: LONGEST_PAUSE,
+                ..BackoffConfig::default()
+            },
+            max_retries: 10,
+            retry_timeout: network.retry.retry_for,
         };
         let (store, access): (object_store::Result<Arc<dyn ObjectStore>>, _) =
             match root.split_once("://") {
                 Some(("gs", bucket)) => {
-                    let (builder, choice) = google_builder(bucket, options, env)?;
+                    let (builder, choice) = google_builder(bucket, options, env, network)?;
                     let store = builder.with_url(root).with_retry(retry).build();
                     (store.map(|s| Arc::new(s) as _), Access::Google(choice))
                 }
                 Some(("s3", bucket)) => {
-                    let (builder, choice) = amazon_builder(bucket, options, env)?;
+                    let (builder, choice) = amazon_builder(bucket, options, env, network)?;
                     let store = builder.with_url(root).with_retry(retry).build();
                     (store.map(|s| Arc::new(s) as _), Access::Amazon(choice))
                 }
@@ -97,7 +108,7 @@ impl Client {
                         .with_url(root)
                         .with_client_options(options.with_allow_http2())
                         .with_retry(retry)
-                        .with_http_connector(WatchedConnector::default())
+                        .with_http_connector(WatchedConnector { network, header })
                         .build();
                     (store.map(|s| Arc::new(s) as _), Access::Http)
                 }
@@ -169,6 +180,7 @@ fn google_builder(
     bucket: &str,
     options: ClientOptions,
     env: &Environment,
+    network: Network,
 ) -> Result<(GoogleCloudStorageBuilder, Choice), String> {
     let found = google::find(bucket, env)?;
     let pays = google::who_pays(env).filter(|_| !found.choice.anonymous);
@@ -178,7 +190,7 @@ fn google_builder(
     });
     let mut builder = GoogleCloudStorageBuilder::new()
         .with_client_options(options)
-        .with_http_connector(WatchedConnector { header });
+        .with_http_connector(WatchedConnector { network, header });
     for (key, value) in found.settings {
         builder = builder.with_config(key, value);
     }
@@ -196,6 +208,7 @@ fn amazon_builder(
     bucket: &str,
     options: ClientOptions,
     env: &Environment,
+    network: Network,
 ) -> Result<(AmazonS3Builder, Choice), String> {
     let found = amazon::find(bucket, env)?;
     let region = match found.region_unknown {
@@ -204,7 +217,10 @@ fn amazon_builder(
     };
     let mut builder = AmazonS3Builder::new()
         .with_client_options(options)
-        .with_http_connector(WatchedConnector::default());
+        .with_http_connector(WatchedConnector {
+            network,
+            header: None,
+        });
     for (key, value) in found.credentials.settings {
         builder = builder.with_config(key, value);
     }

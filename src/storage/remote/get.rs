@@ -1,35 +1,42 @@
 //! Reading one object or a range of it: tries until the bytes are there, whole and undone of what the server did
 //! to them on the way.
 
+use std::hash::{BuildHasher, RandomState};
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use object_store::path::Path;
 use object_store::{Attribute, Error, GetOptions, GetRange};
 use reqwest::StatusCode;
 
 use super::client::{Client, runtime};
+use super::failure::Failure;
 use super::trouble::{self, Question, whole};
-use super::wire::{Outcome, Wire};
+use super::wire::{Outcome, Wire, is_transient};
 use super::{RemoteStore, StorageError};
+use crate::storage::retry::{Retries, Transient};
+use crate::storage::waits::{self, Together};
 use crate::storage::{Compression, Store};
-
-/// Tries of a request whose body breaks off.
-const TRIES: u32 = 4;
 
 /// Why a try failed.
 pub(super) enum Failed {
-    /// No answer, or one that is an error; retried already as far as it makes sense.
+    /// No answer, or one that is an error.
     Request(Error),
     /// The answer broke off or was not what was announced.
     Broken(String),
+    /// The answer is whole, but cannot be undone as it says.
+    Damaged(String),
     /// The object ends before the range does: its size.
     Short(u64),
     /// More bytes than the caller allows.
     TooLarge(u64),
     /// Its Content-Encoding cannot be undone.
     Encoded(String),
+    /// The server does not say how long the object is.
+    NoLength,
+    /// Another part of the work failed meanwhile.
+    Stopped,
 }
 
 impl RemoteStore {
@@ -44,89 +51,40 @@ impl RemoteStore {
         into.clear();
         let url = self.describe(key);
         let (client, path, query) = self.ready(key, &url)?;
-        let runtime = runtime().map_err(|e| trouble::not_asked(&url, &e, NO_THREADS))?;
         let question = Question {
             method: "GET",
             url,
             client,
-            range: range.clone(),
             limit_bytes,
-            start: Instant::now(),
             wire: Wire::new(range.is_none(), query.as_deref()),
+            range,
         };
-        let mut tries = 0;
-        loop {
-            tries += 1;
-            match runtime.block_on(question.ask_once(&path, into)) {
-                Ok(found) => return Ok(found),
-                Err(failed) => {
-                    let again = match &failed {
-                        Failed::Broken(_) => true,
-                        Failed::Request(_) => {
-                            matches!(question.wire.log().last, Some(Outcome::Wrong(_)))
-                        }
-                        _ => false,
-                    };
-                    if !again || tries == TRIES || !question.wire.may_try_again() {
-                        into.clear();
-                        return Err(question.trouble(failed));
-                    }
-                    std::thread::sleep(backoff(tries));
-                }
-            }
+        let result = question.until_answered(async || question.ask_once(&path, into).await);
+        if result.is_err() {
+            into.clear();
         }
+        result
     }
 
     /// The object's size; `None` where there is no such object.
     pub(super) fn head(&self, key: &str) -> Result<Option<u64>, StorageError> {
         let url = self.describe(key);
         let (client, path, query) = self.ready(key, &url)?;
-        let runtime = runtime().map_err(|e| trouble::not_asked(&url, &e, NO_THREADS))?;
         let mut question = Question {
             method: "HEAD",
             url,
             client,
             range: None,
             limit_bytes: 0,
-            start: Instant::now(),
             wire: Wire::new(true, query.as_deref()),
         };
-        let head = GetOptions::new().with_head(true);
-        match runtime.block_on(question.answer(&path, head)) {
-            Ok(got) => return Ok(got.map(|got| got.meta.size)),
-            Err(e) => match question.wire.log().last {
-                // It answers, but not to HEAD, or not with a size: a range's answer says it too.
-                None => {}
-                Some(Outcome::Status { status, .. })
-                    if [
-                        StatusCode::METHOD_NOT_ALLOWED,
-                        StatusCode::NOT_IMPLEMENTED,
-                        StatusCode::BAD_REQUEST,
-                    ]
-                    .contains(&status) => {}
-                Some(_) => return Err(question.trouble(Failed::Request(e))),
-            },
+        if let Some(size) = question.until_answered(async || question.size_by_head(&path).await)? {
+            return Ok(size);
         }
         question.method = "GET";
         question.range = Some(0..1);
         question.wire = Wire::new(false, query.as_deref());
-        let first = GetOptions::new().with_range(Some(GetRange::Bounded(0..1)));
-        match runtime.block_on(question.answer(&path, first)) {
-            Ok(Some(_)) if question.wire.has_no_length() => Err(trouble::not_asked(
-                &question.url,
-                "the server does not say how long the object is",
-                "serve it with a server that does",
-            )),
-            Ok(got) => Ok(got.map(|got| got.meta.size)),
-            Err(e) => match question.wire.log().last {
-                Some(Outcome::Status {
-                    status: StatusCode::RANGE_NOT_SATISFIABLE,
-                    size: Some(size),
-                    ..
-                }) => Ok(Some(size)),
-                _ => Err(question.trouble(Failed::Request(e))),
-            },
-        }
+        question.until_answered(async || question.size_by_range(&path).await)
     }
 
     /// What to ask with, for what, and what of it.
@@ -150,9 +108,110 @@ impl RemoteStore {
     }
 }
 
-const NO_THREADS: &str = "raise the limit on threads";
-
 impl Question<'_> {
+    /// What `ask` comes to, tried again as the program's policy says.
+    fn until_answered<T>(
+        &self,
+        mut ask: impl AsyncFnMut() -> Result<T, Failed>,
+    ) -> Result<T, StorageError> {
+        let runtime = runtime()
+            .map_err(|e| trouble::not_asked(&self.url, &e, "raise the limit on threads"))?;
+        let group = Together::current();
+        let mut retries = Retries::new(self.client.network.retry);
+        loop {
+            self.wire.begin_try();
+            let failed = match runtime.block_on(group.unless_stopped(ask())) {
+                Some(Ok(answer)) => return Ok(answer),
+                Some(Err(failed)) => failed,
+                None => Failed::Stopped,
+            };
+            let pause = self.transient(&failed).and_then(|transient| {
+                let now = self.wire.elapsed();
+                let asked = self.wire.log().asked_pause;
+                let pause = retries.after(transient, now, asked, chance())?;
+                self.tell(retries.failing(now) + pause, retries.remaining(now));
+                Some(pause)
+            });
+            match pause {
+                None => return Err(self.trouble(failed)),
+                Some(pause) if !group.pause(pause) => return Err(self.trouble(Failed::Stopped)),
+                Some(_) => {}
+            }
+        }
+    }
+
+    /// What waiting may do about a failure; `None` where it does nothing.
+    fn transient(&self, failed: &Failed) -> Option<Transient> {
+        let log = self.wire.log();
+        match (failed, log.last) {
+            (Failed::Damaged(_), _) => Some(Transient::Wrong),
+            (Failed::Broken(_) | Failed::Request(_), last) => match last {
+                Some(Outcome::Status { status, .. }) => {
+                    is_transient(status).then_some(Transient::Outage)
+                }
+                Some(Outcome::Failed(Failure::Slow(_))) => Some(Transient::Slow),
+                Some(Outcome::Failed(_)) if !log.answers => Some(Transient::NeverAnswered),
+                Some(Outcome::Failed(_)) => Some(Transient::Outage),
+                Some(Outcome::Wrong(_)) => Some(Transient::Wrong),
+                Some(Outcome::Html | Outcome::Redirect(_) | Outcome::Unusable(_)) => None,
+                // Nothing went wrong on the wire: what came is not what was announced.
+                None => matches!(failed, Failed::Broken(_)).then_some(Transient::Wrong),
+            },
+            _ => None,
+        }
+    }
+
+    /// Tells the user why nothing happens.
+    fn tell(&self, failing: Duration, remaining: Duration) {
+        let log = self.wire.log();
+        let problem = match &log.last {
+            Some(Outcome::Status { status, .. }) => format!("answers {}", status.as_u16()),
+            Some(Outcome::Failed(failure)) => failure.in_short().to_owned(),
+            _ => "sends what was not requested".to_owned(),
+        };
+        waits::tell(&log.server, &problem, failing, remaining);
+    }
+
+    /// The object's size by its headers; `None` inside where the server answers, but not to this.
+    async fn size_by_head(&self, path: &Path) -> Result<Option<Option<u64>>, Failed> {
+        let head = GetOptions::new().with_head(true);
+        match self.answer(path, head).await {
+            Ok(got) => Ok(Some(got.map(|got| got.meta.size))),
+            Err(e) => match self.wire.log().last {
+                // It answers, but not to HEAD, or not with a size: a range's answer says it too.
+                None => Ok(None),
+                Some(Outcome::Status { status, .. })
+                    if [
+                        StatusCode::METHOD_NOT_ALLOWED,
+                        StatusCode::NOT_IMPLEMENTED,
+                        StatusCode::BAD_REQUEST,
+                    ]
+                    .contains(&status) =>
+                {
+                    Ok(None)
+                }
+                Some(_) => Err(Failed::Request(e)),
+            },
+        }
+    }
+
+    /// The object's size by the answer to a range of one byte.
+    async fn size_by_range(&self, path: &Path) -> Result<Option<u64>, Failed> {
+        let first = GetOptions::new().with_range(Some(GetRange::Bounded(0..1)));
+        match self.answer(path, first).await {
+            Ok(Some(_)) if self.wire.has_no_length() => Err(Failed::NoLength),
+            Ok(got) => Ok(got.map(|got| got.meta.size)),
+            Err(e) => match self.wire.log().last {
+                Some(Outcome::Status {
+                    status: StatusCode::RANGE_NOT_SATISFIABLE,
+                    size: Some(size),
+                    ..
+                }) => Ok(Some(size)),
+                _ => Err(Failed::Request(e)),
+            },
+        }
+    }
+
     /// The answer to one request (and those that `object_store` repeats); `None` where there is no such object.
     async fn answer(
         &self,
@@ -259,7 +318,7 @@ impl Question<'_> {
             let mut inflated = Vec::new();
             compression
                 .undo(into, self.limit_bytes as usize, &mut inflated)
-                .map_err(|e| Failed::Broken(format!("its Content-Encoding {name}: {e}")))?;
+                .map_err(|e| Failed::Damaged(format!("its Content-Encoding {name}: {e}")))?;
             *into = inflated;
         }
         Ok(true)
@@ -275,9 +334,8 @@ fn codings(encoding: &str) -> impl Iterator<Item = &str> {
         .filter(|name| !matches!(*name, "" | "identity" | "aws-chunked"))
 }
 
-/// 0.2, 0.4, 0.8 s, spread by up to a half so that many readers do not come back at once.
-fn backoff(tries: u32) -> Duration {
-    let spread = Instant::now().elapsed().subsec_nanos() ^ std::process::id();
-    let base = Duration::from_millis(100 << tries);
-    base + base * (spread % 512) / 1024
+/// A random number from 0 to 1, so that many readers do not come back at once.
+fn chance() -> f64 {
+    // A hasher's random keys are all the chance that is needed.
+    RandomState::new().hash_one(()) as f64 / u64::MAX as f64
 }

@@ -1,4 +1,6 @@
 mod buckets;
+mod outages;
+mod secrets;
 
 use std::io::Write;
 use std::time::Instant;
@@ -257,7 +259,9 @@ fn a_body_that_breaks_off_is_asked_for_again_and_never_taken_for_whole() {
         let server = serve(move |_, _| cut(reply("200 OK", headers, HELLO), 1));
         let e = server.read(11).unwrap_err();
         assert!(
-            e.contains("/layer/a/info: GET (4 tries, ") && e.contains("broke off"),
+            e.contains("/layer/a/info: GET (")
+                && e.contains(" tries, 1.")
+                && e.contains("broke off"),
             "{e}"
         );
         let server =
@@ -265,7 +269,7 @@ fn a_body_that_breaks_off_is_asked_for_again_and_never_taken_for_whole() {
         assert_eq!(server.read_range(3..8), found(b"lo wo"));
         let server = serve(move |_, request| cut(part_of(HELLO, request), 2));
         let e = server.read_range(3..8).unwrap_err();
-        assert!(e.contains("4 tries") && e.contains("broke off"), "{e}");
+        assert!(e.contains(" tries, 1.") && e.contains("broke off"), "{e}");
     }
 }
 
@@ -326,11 +330,11 @@ fn a_silent_server_is_given_up_after_a_few_tries() {
         let clock = Instant::now();
         let e = server.read(11).unwrap_err();
         assert!(
-            e.contains("GET (4 tries, ") && e.contains("127.0.0.1 said nothing for 0.3 s"),
+            e.contains(" tries, ") && e.contains("127.0.0.1 said nothing for 0.3 s"),
             "{e}"
         );
         assert!(e.contains("--idle-timeout"), "{e}");
-        assert_eq!(server.requests(), 4);
+        assert!(server.requests() > 1);
         assert!(clock.elapsed().as_secs() < 10, "{:?}", clock.elapsed());
     }
 }

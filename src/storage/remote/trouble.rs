@@ -3,14 +3,14 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Instant;
 
 use object_store::Error;
 use reqwest::StatusCode;
 
 use super::client::Client;
+use super::failure::Failure;
 use super::get::Failed;
-use super::wire::{Failure, Outcome, Wire};
+use super::wire::{Outcome, Wire};
 use crate::storage::StorageError;
 
 /// Most characters of a server's explanation that are told.
@@ -23,7 +23,6 @@ pub(super) struct Question<'c> {
     pub client: &'c Client,
     pub range: Option<Range<u64>>,
     pub limit_bytes: u64,
-    pub start: Instant,
     pub wire: Arc<Wire>,
 }
 
@@ -41,6 +40,12 @@ impl Question<'_> {
     /// The error that tells what came of it.
     pub(super) fn trouble(&self, failed: Failed) -> StorageError {
         let log = self.wire.log();
+        if let (Failed::Request(_) | Failed::Broken(_), Some(Outcome::Html)) = (&failed, &log.last)
+        {
+            return StorageError::Html {
+                object: self.url.clone(),
+            };
+        }
         let (status, what, advice) = match failed {
             Failed::TooLarge(found_bytes) => {
                 return StorageError::TooLarge {
@@ -63,17 +68,39 @@ impl Question<'_> {
                 None => "store it without, or with gzip, br, zstd or deflate",
             }
             .to_owned()),
+            Failed::Damaged(problem) => (
+                None,
+                problem,
+                "check what is stored there, and how the server sends it".to_owned(),
+            ),
+            Failed::NoLength => (
+                None,
+                "the server does not say how long the object is".to_owned(),
+                "serve it with a server that does".to_owned(),
+            ),
+            Failed::Stopped => (
+                None,
+                "not read: another part of the job failed".to_owned(),
+                "see the first error".to_owned(),
+            ),
             Failed::Broken(problem) => match &log.last {
-                Some(Outcome::Failed(Failure::Silent)) => self.failure(&Failure::Silent, &log.host),
+                Some(Outcome::Failed(failure @ (Failure::Silent | Failure::Slow(_)))) => {
+                    self.failure(failure, &log.host)
+                }
                 _ => (
                     None,
-                    format!("the answer broke off: {problem}"),
+                    format!("the answer broke off: {}", shortened(&self.wire.shown(&problem))),
                     "run again to resume: what is done is kept".to_owned(),
                 ),
             },
             Failed::Request(e) => match &log.last {
                 Some(Outcome::Status { status, said, .. }) => self.refusal(*status, said),
                 Some(Outcome::Failed(failure)) => self.failure(failure, &log.host),
+                Some(Outcome::Redirect(why)) => (
+                    None,
+                    format!("the server redirects {}, which is not followed", shortened(why)),
+                    "check the URL; give that of the place itself".to_owned(),
+                ),
                 Some(Outcome::Unusable(problem)) => (
                     None,
                     problem.clone(),
@@ -84,14 +111,14 @@ impl Question<'_> {
                     problem.clone(),
                     "check the server, and what stands between (a proxy, a cache)".into(),
                 ),
-                None => self.unasked(&e),
+                Some(Outcome::Html) | None => self.unasked(&e),
             },
         };
         let tries = match log.tries {
             1 => "1 try".to_owned(),
             n => format!("{n} tries"),
         };
-        let elapsed = self.start.elapsed().as_secs_f64();
+        let elapsed = self.wire.elapsed().as_secs_f64();
         StorageError::Remote {
             url: self.url.clone(),
             status: status.map(|status| status.as_u16()),
@@ -117,7 +144,7 @@ impl Question<'_> {
             }
             s if s == StatusCode::TOO_MANY_REQUESTS || s.is_server_error() => {
                 "the server is overloaded or out of order: run again later to resume, with fewer --requests if it was \
-                 overloaded"
+                 overloaded; --retry-for waits longer"
                     .to_owned()
             }
             _ => "check the URL and the server".to_owned(),
@@ -131,7 +158,7 @@ impl Question<'_> {
         let (what, advice) = match failure {
             Failure::Silent => (
                 format!("{host} said nothing for {idle} s, time after time"),
-                "run again to resume; --idle-timeout gives it longer, fewer --requests ask less of it",
+                "run again to resume; --idle-timeout and --retry-for give it longer, fewer --requests ask less of it",
             ),
             Failure::Unreachable => (
                 format!("no connection to {host} came about in time"),
@@ -149,7 +176,17 @@ impl Question<'_> {
                 format!("no secure connection to {host}: {}", shortened(why)),
                 "check that the host is meant and speaks https; SSL_CERT_FILE names a certificate authority of your own",
             ),
-            Failure::Other(why) => (shortened(why), "check the network, and run again to resume"),
+            Failure::Slow(bytes_per_s) => (
+                format!(
+                    "{host} sent {bytes_per_s:.0} bytes/s over {idle} s, fewer than the {} bytes/s of --min-rate",
+                    self.client.network.min_bytes_per_s
+                ),
+                "run again to resume; a smaller --min-rate waits, fewer --requests ask less of it",
+            ),
+            Failure::Other(why) => (
+                shortened(&self.wire.shown(why)),
+                "check the network, and run again to resume",
+            ),
         };
         (None, what, advice.to_owned())
     }
@@ -158,7 +195,7 @@ impl Question<'_> {
     fn unasked(&self, error: &Error) -> (Option<StatusCode>, String, String) {
         (
             None,
-            shortened(&whole(error)),
+            shortened(&self.wire.shown(&whole(error))),
             self.client.credentials_advice(),
         )
     }
@@ -178,7 +215,7 @@ pub(super) fn whole(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// What a server said, in one short line. Of the XML of a bucket's error, code and message; of a page, nothing.
+/// What a server said, in one short line without control characters. Of the XML of a bucket's error, code and message; of a page, nothing.
 fn shortened(said: &str) -> String {
     let element = |name: &str| {
         let (_, rest) = said.split_once(&format!("<{name}>"))?;
@@ -189,7 +226,14 @@ fn shortened(said: &str) -> String {
         _ if said.trim_start().starts_with('<') => String::new(),
         _ => said.to_owned(),
     };
-    let printable = |c: char| if c.is_control() { ' ' } else { c };
+    // Those that only a terminal sees are control characters, too.
+    let printable = |c: char| {
+        if c.is_control() || is_format(c) {
+            ' '
+        } else {
+            c
+        }
+    };
     let text: String = text.chars().map(printable).collect();
     let words: Vec<&str> = text.split_whitespace().collect();
     let text = words.join(" ");
@@ -197,6 +241,11 @@ fn shortened(said: &str) -> String {
         Some((end, _)) => format!("{}...", &text[..end]),
         None => text,
     }
+}
+
+/// Whether `c` changes how the characters around it are shown.
+fn is_format(c: char) -> bool {
+    matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 #[cfg(test)]

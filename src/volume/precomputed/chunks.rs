@@ -1,12 +1,12 @@
 //! Where the chunks of a scale are stored.
 //!
-//! Unsharded, a chunk is the file `NAME` below the scale's key or, as CloudVolume writes on file systems,
-//! `NAME.gz` and the like. `voxel_offset` is part of the name, and the last chunk along an axis is named by
-//! the truncated range. Sharded, a chunk's id is the compressed Morton code of its place in the grid, of
-//! which `voxel_offset` is no part.
+//! Unsharded, a chunk is an object of its own below the scale's key ([`Files`]). `voxel_offset` is part of the name,
+//! and the last chunk along an axis is named by the truncated range. Sharded, a chunk's id is the compressed Morton
+//! code of its place in the grid, of which `voxel_offset` is no part.
 
 use std::sync::Arc;
 
+use super::files::Files;
 use crate::neuroglancer::{MortonGrid, ShardError, ShardingSpec, Shards};
 use crate::storage::{Compression, Store};
 use crate::volume::{BlockGrid, BlockIndex, Encoded, VolumeError};
@@ -14,7 +14,7 @@ use crate::volume::{BlockGrid, BlockIndex, Encoded, VolumeError};
 /// The stored chunks of a scale.
 #[derive(Debug)]
 pub(super) enum Chunks {
-    Files(Arc<dyn Store>),
+    Files(Files),
     Shards(Sharded),
 }
 
@@ -60,7 +60,7 @@ impl Chunks {
     /// The chunks below `store`, the scale's key.
     pub(super) fn new(store: Arc<dyn Store>, sharding: Option<(ShardingSpec, MortonGrid)>) -> Self {
         match sharding {
-            None => Self::Files(store),
+            None => Self::Files(Files::new(store)),
             Some((spec, ids)) => Self::Shards(Sharded {
                 shards: Shards::new(store, spec),
                 ids,
@@ -71,7 +71,7 @@ impl Chunks {
     /// Whether reading takes long compared with decoding.
     pub(super) fn is_far(&self) -> bool {
         match self {
-            Self::Files(store) => store.is_far(),
+            Self::Files(files) => files.store().is_far(),
             Self::Shards(Sharded { shards, .. }) => shards.is_far(),
         }
     }
@@ -79,7 +79,7 @@ impl Chunks {
     /// The folder, for messages.
     pub(super) fn describe_all(&self) -> String {
         match self {
-            Self::Files(store) => store.describe(""),
+            Self::Files(files) => files.store().describe(""),
             Self::Shards(Sharded { shards, .. }) => shards.describe_all(),
         }
     }
@@ -93,7 +93,7 @@ impl Chunks {
     ) -> String {
         let name = name(grid, block);
         match self {
-            Self::Files(store) => store.describe(&(name + compression.suffix())),
+            Self::Files(files) => files.store().describe(&(name + compression.suffix())),
             Self::Shards(Sharded { shards, ids }) => {
                 let id = ids.code(&block).unwrap_or_default();
                 format!("{name} in {}", shards.describe(id))
@@ -104,11 +104,7 @@ impl Chunks {
     /// Says that a chunk will be fetched soon.
     pub(super) fn will_fetch(&self, grid: &BlockGrid, block: BlockIndex) {
         match self {
-            Self::Files(store) => {
-                let name = name(grid, block);
-                let mut keys = keys(store.as_ref(), &name);
-                keys.any(|(key, _)| store.will_read(&key, None));
-            }
+            Self::Files(files) => files.will_read(&name(grid, block)),
             Self::Shards(Sharded { shards, ids }) => {
                 if let Some(id) = ids.code(&block) {
                     shards.will_read(id);
@@ -126,15 +122,7 @@ impl Chunks {
         encoded: &mut Encoded,
     ) -> Result<bool, VolumeError> {
         match self {
-            Self::Files(store) => {
-                for (key, compression) in keys(store.as_ref(), &name(grid, block)) {
-                    if store.read(&key, limit_bytes, &mut encoded.bytes)? {
-                        encoded.compression = compression;
-                        return Ok(true);
-                    }
-                }
-                Ok(false)
-            }
+            Self::Files(files) => files.read(&name(grid, block), limit_bytes, encoded),
             Self::Shards(Sharded { shards, ids }) => {
                 encoded.compression = shards.data_encoding();
                 match ids.code(&block) {
@@ -144,17 +132,6 @@ impl Chunks {
             }
         }
     }
-}
-
-/// The keys that a chunk with this name can have.
-fn keys(store: &dyn Store, name: &str) -> impl Iterator<Item = (String, Compression)> {
-    // A server says by Content-Encoding what a file system says by the name's end.
-    let tried = match store.is_far() {
-        true => &Compression::ALL[..1],
-        false => &Compression::ALL[..],
-    };
-    let key = move |c: &Compression| (format!("{name}{}", c.suffix()), *c);
-    tried.iter().map(key)
 }
 
 /// The name of a chunk: the voxels that it holds.
