@@ -1,5 +1,7 @@
 """Servers that are away for a while: the job waits, says so, and goes on."""
 
+import json
+import os
 import re
 import socket
 import subprocess
@@ -75,7 +77,8 @@ class Relay:
 def outlasted(folder, config, go_down, come_up, outage_s):
     """Runs the job; when `go_down` says that it is in the middle, the server is away for so long: what was printed."""
     command = [str(a) for a in (binary(), "preprocess", config, "--out", folder / "out", "--requests", 2)]
-    run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    env = {**os.environ, "NO_PROXY": "127.0.0.1"}
+    run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
     go_down()
     time.sleep(outage_s)
     assert run.poll() is None, "the job is in the middle"
@@ -160,14 +163,12 @@ def test_a_layer_whose_files_are_named_gz_is_read_from_a_plain_server(tmp_path, 
                     break
                 except OSError:
                     time.sleep(0.02)
-            import json
-
             rows = json.loads((VNC / "collection.json").read_text())
             for layer in rows["layers"]:
                 layer["source"] = f"precomputed://http://127.0.0.1:{port}/{layer['name']}"
             (tmp_path / "collection.json").write_text(json.dumps(rows))
             config = vnc_config(tmp_path, collection="collection.json", arrays={"img": {"layer": "img"}})
-            pointshard("preprocess", config, "--out", tmp_path / "out", env={"no_proxy": "127.0.0.1"})
+            pointshard("preprocess", config, "--out", tmp_path / "out")
         finally:
             server.terminate()
     assert columns(tree(tmp_path / "out")) == columns(local)

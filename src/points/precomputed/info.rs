@@ -119,6 +119,7 @@ impl Info {
                 expected: EXPECTED,
                 path: e.path().to_string(),
                 source: e.into_inner(),
+                note: "",
             })
         })?;
         let rank = raw.dimensions.len();
