@@ -16,6 +16,7 @@ mod grid;
 mod n5;
 mod placement;
 mod precomputed;
+mod spatial;
 #[cfg(all(test, target_os = "linux"))]
 mod tests;
 mod zarr;

@@ -36,9 +36,9 @@ impl N5Volume {
         layer: &LayerConfig,
     ) -> Result<Self, VolumeError> {
         let store = location.open();
-        let dataset = attributes::read(store.as_ref(), wanted, layer)?;
+        let dataset = attributes::read(location, store.as_ref(), wanted, layer)?;
         let bad = |problem| dataset.bad("dimensions", problem);
-        let axes = Axes::find(&dataset.axes, &dataset.dimensions).map_err(bad)?;
+        let axes = dataset.axes.clone();
         let description = Description {
             data_type: dataset.data_type,
             fill_value: FillValue::ZERO,
@@ -46,7 +46,7 @@ impl N5Volume {
             size: axes.pick(&dataset.dimensions),
             block: axes.pick(&dataset.block_size),
             resolution: dataset.resolution,
-            voxel_offset: layer.voxel_offset.unwrap_or(dataset.first_voxel),
+            voxel_offset: dataset.first_voxel,
         };
         let meta = description.meta().map_err(bad)?;
         Ok(Self {

@@ -9,7 +9,9 @@ mod array;
 mod codecs;
 mod guard;
 mod node;
+mod normal;
 mod ome;
+mod separator;
 mod shard;
 
 use std::sync::Arc;
@@ -17,6 +19,7 @@ use std::sync::Arc;
 use super::arrange::{Strided, arrange, c_strides};
 use super::axes::Axes;
 use super::placement::Description;
+use super::spatial::{self, Named, Order};
 use super::{BlockIndex, Encoded, Shelves, Volume, VolumeError, VolumeMeta, store_of_chunks};
 use crate::config::LayerConfig;
 use crate::geometry::Resolution;
@@ -24,6 +27,7 @@ use crate::storage::{Location, Store, gzip_note, runs};
 use array::ZarrArray;
 use node::{Node, NodeKind};
 use ome::Level;
+use separator::NamesChecked;
 
 pub(super) use ome::symbol as unit_symbol;
 
@@ -41,6 +45,7 @@ pub(super) struct ZarrVolume {
     array: ZarrArray,
     axes: Axes,
     meta: VolumeMeta,
+    names: NamesChecked,
     digest: blake3::Hash,
 }
 
@@ -56,8 +61,7 @@ impl ZarrVolume {
         let node = node::read(store.as_ref(), "", version)?;
         match &node.kind {
             NodeKind::Array(_) => {
-                let (resolution, level) = (array_resolution(&node, wanted, layer)?, None);
-                Self::from_array(store, "", &node, node.digest, resolution, level, layer)
+                Self::from_array(store, "", &node, node.digest, None, Some(wanted), layer)
             }
             NodeKind::Group => {
                 if layer.resolution.is_some() {
@@ -71,9 +75,8 @@ impl ZarrVolume {
                 let mut digest = blake3::Hasher::new();
                 digest.update(node.digest.as_bytes());
                 digest.update(array.digest.as_bytes());
-                let (resolution, digest) = (level.resolution, digest.finalize());
-                let path = level.path.clone();
-                Self::from_array(store, &path, &array, digest, resolution, Some(level), layer)
+                let (digest, path) = (digest.finalize(), level.path.clone());
+                Self::from_array(store, &path, &array, digest, Some(level), None, layer)
             }
         }
     }
@@ -83,23 +86,16 @@ impl ZarrVolume {
         path: &str,
         node: &Node,
         digest: blake3::Hash,
-        resolution: Resolution,
         level: Option<Level>,
+        wanted: Option<&Resolution>,
         layer: &LayerConfig,
     ) -> Result<Self, VolumeError> {
         let array = ZarrArray::new(path, node)?;
-        let names = match (&layer.axes, &level) {
-            (Some(axes), _) => axes.chars().map(String::from).collect(),
-            (None, Some(level)) => level.axes.clone(),
-            (None, None) => node.dimension_names().ok_or_else(|| VolumeError::Lacks {
-                object: node.object.clone(),
-                lacks: "does not name its dimensions".into(),
-                example: "{ \"axes\": \"zyx\" }",
-            })?,
-        };
         let shape = array.shape();
-        let axes = Axes::find(&names, shape).map_err(|e| node.bad("shape".into(), e))?;
-        let from_level = level.map_or([0; 3], |l| l.first_voxel);
+        let (axes, resolution, first_voxel) = match &level {
+            Some(level) => place_of_level(node, shape, level, layer)?,
+            None => place_of_array(node, shape, wanted, layer)?,
+        };
         let description = Description {
             data_type: array.data_type,
             fill_value: array.fill_value,
@@ -107,13 +103,15 @@ impl ZarrVolume {
             size: axes.pick(shape),
             block: axes.pick(array.block_shape()),
             resolution,
-            voxel_offset: layer.voxel_offset.unwrap_or(from_level),
+            voxel_offset: first_voxel,
         };
         let meta = description
             .meta()
             .map_err(|e| node.bad("shape".into(), e))?;
+        let store = store_of_chunks(store, layer);
         Ok(Self {
-            store: store_of_chunks(store, layer),
+            names: NamesChecked::new(&node.object, node.version, store.as_ref()),
+            store,
             array,
             axes,
             meta,
@@ -133,25 +131,63 @@ impl ZarrVolume {
     }
 }
 
-/// The resolution of a plain array: what the config says, which must be what is wanted.
-fn array_resolution(
+/// Where a level of an image lies: as the image says. Its axes are those of the image, too.
+fn place_of_level(
     node: &Node,
-    wanted: &Resolution,
+    shape: &[u64],
+    level: &Level,
     layer: &LayerConfig,
-) -> Result<Resolution, VolumeError> {
-    match layer.resolution {
-        Some(resolution) if resolution.matches(wanted) => Ok(resolution),
-        Some(resolution) => Err(VolumeError::NoScale {
+) -> Result<(Axes, Resolution, [i64; 3]), VolumeError> {
+    let names = spatial::names(
+        &array_of(node, shape),
+        layer,
+        vec![Named {
+            path: "multiscales[0].axes".to_owned(),
+            names: level.axes.clone(),
+        }],
+    )?;
+    let names = names.unwrap_or_else(|| level.axes.clone());
+    let axes = Axes::find(&names, shape).map_err(|e| node.bad("shape".into(), e))?;
+    let first_voxel = layer.voxel_offset.unwrap_or(level.first_voxel);
+    Ok((axes, level.resolution, first_voxel))
+}
+
+/// Where a plain array lies: as the config or its attributes say. It must have the resolution that is wanted.
+fn place_of_array(
+    node: &Node,
+    shape: &[u64],
+    wanted: Option<&Resolution>,
+    layer: &LayerConfig,
+) -> Result<(Axes, Resolution, [i64; 3]), VolumeError> {
+    let named = node.dimension_names().map(|names| Named {
+        path: "dimension_names".to_owned(),
+        names,
+    });
+    let place = array_of(node, shape).place(layer, named.into_iter().collect(), None)?;
+    let resolution = place.resolution.ok_or_else(|| VolumeError::Lacks {
+        object: node.object.clone(),
+        lacks: "is an array that does not say how large its voxels are and where it lies".into(),
+        example: "{ \"resolution\": [4, 4, 40], \"voxel_offset\": [0, 0, 0] }",
+    })?;
+    match wanted {
+        Some(wanted) if !resolution.matches(wanted) => Err(VolumeError::NoScale {
             object: node.object.clone(),
             wanted: *wanted,
             available: vec![resolution],
         }),
-        None => Err(VolumeError::Lacks {
-            object: node.object.clone(),
-            lacks: "is an array that does not say how large its voxels are and where it lies"
-                .into(),
-            example: "{ \"resolution\": [4, 4, 40], \"voxel_offset\": [0, 0, 0] }",
-        }),
+        _ => Ok((place.axes, resolution, place.first_voxel)),
+    }
+}
+
+fn array_of<'a>(node: &'a Node, shape: &'a [u64]) -> spatial::Array<'a> {
+    spatial::Array {
+        own: spatial::Document {
+            object: &node.attributes_object,
+            attributes: &node.attributes,
+        },
+        parent: None,
+        order: Order::C,
+        shape,
     }
 }
 
@@ -184,10 +220,18 @@ impl Volume for ZarrVolume {
     }
 
     fn fetch(&self, block: BlockIndex, encoded: &mut Encoded) -> Result<bool, VolumeError> {
-        encoded.read_parts(self.parts(), |part, into| {
+        let stored = encoded.read_parts(self.parts(), |part, into| {
             let indices = self.part_indices(block, part);
             self.array.read(self.store.as_ref(), &indices, into)
-        })
+        })?;
+        if stored {
+            self.names.found();
+        } else {
+            let indices = self.part_indices(block, 0);
+            self.names
+                .missing(self.store.as_ref(), &self.array, &indices)?;
+        }
+        Ok(stored)
     }
 
     fn will_fetch(&self, block: BlockIndex) {
@@ -273,6 +317,7 @@ impl Shelves for ShardedArray<'_> {
         };
         let mut into: Vec<_> = encoded.iter_mut().map(|e| &mut e.bytes).collect();
         array.read_run(store, first, &extents, &mut into)?;
+        self.0.names.found();
         for e in encoded {
             e.is_one_part();
         }

@@ -465,7 +465,7 @@ fn n5(dir: &Path, compression: &str, channels: usize) -> Source {
             .unwrap();
             (
                 folder.clone(),
-                layer(Some("czyx")),
+                layer(Some("xyzc")),
                 folder.display().to_string(),
             )
         }

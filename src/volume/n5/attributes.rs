@@ -1,26 +1,37 @@
 //! `attributes.json` of an N5 dataset or group: what is stored, and where it lies in the world.
 //!
-//! Who writes N5 says the resolution in one of several ways, and the first of these counts: the config;
-//! a dataset's `transform` (Janelia: scale, translate of the centre, units, axes); `pixelResolution` or
-//! `resolution` with `units`, of the dataset, or of the group times the dataset's `downsamplingFactors`
-//! (Neuroglancer, Paintera, BigDataViewer).
+//! Where it lies is what [`spatial`](super::super::spatial) makes of the attributes of the dataset and of the group
+//! that holds it.
 
-use serde::Deserialize;
-use serde_json::Value;
+use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value};
 
 use crate::config::LayerConfig;
 use crate::data_type::DataType;
-use crate::geometry::{AXES, Resolution, length_nm};
+use crate::geometry::{AXES, Resolution};
 use crate::storage::Compression as Stream;
-use crate::storage::{MAX_DOCUMENT_BYTES, Store, parse_document};
-use crate::volume::placement::first_voxel;
-use crate::volume::zarr::unit_symbol;
+use crate::storage::{Location, MAX_DOCUMENT_BYTES, StorageError, Store, parse_document};
+use crate::volume::axes::Axes;
+use crate::volume::spatial::{self, Order, Parent};
 use crate::volume::{MAX_BLOCK_BYTES, VolumeError};
 
 const EXPECTED: &str = "the attributes of an N5 dataset";
 
 /// Most levels of a group that are looked at.
 const MAX_LEVELS: usize = 64;
+
+/// Attributes of a group that place the datasets in it.
+const OF_GROUP: [&str; 9] = [
+    "axes",
+    "downsamplingFactors",
+    "isLabelMultiset",
+    "multiscales",
+    "offset",
+    "pixelResolution",
+    "resolution",
+    "scales",
+    "units",
+];
 
 /// A dataset. Dimensions are in N5's order: the fastest first.
 #[derive(Debug)]
@@ -33,7 +44,7 @@ pub(super) struct Dataset {
     pub block_size: Vec<u64>,
     pub data_type: DataType,
     pub compression: Compression,
-    pub axes: Vec<String>,
+    pub axes: Axes,
     pub resolution: Resolution,
     pub first_voxel: [i64; 3],
     pub digest: blake3::Hash,
@@ -47,57 +58,30 @@ pub(super) enum Compression {
     Blosc,
 }
 
-/// What is read of `attributes.json`.
+/// What says how a dataset is stored.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Attributes {
+    #[serde(deserialize_with = "whole_numbers")]
     dimensions: Vec<u64>,
+    #[serde(deserialize_with = "whole_numbers")]
     block_size: Vec<u64>,
     data_type: String,
     /// Of N5 1.0 and later: an object with a type. Before: `compressionType`.
     compression: Option<Value>,
     compression_type: Option<String>,
-    axes: Option<Vec<String>>,
-    downsampling_factors: Option<Vec<f64>>,
-    transform: Option<Transform>,
-    #[serde(flatten)]
-    scale: Scale,
 }
 
-/// What a dataset or a group says of the size of a voxel, in N5's order of dimensions.
-#[derive(Clone, Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Scale {
-    pixel_resolution: Option<PixelResolution>,
-    resolution: Option<Vec<f64>>,
-    units: Option<Vec<String>>,
-}
-
-#[derive(Clone, Deserialize)]
-#[serde(untagged)]
-enum PixelResolution {
-    WithUnit { dimensions: Vec<f64>, unit: String },
-    Numbers(Vec<f64>),
-}
-
-/// Janelia's: in C order, the axes named.
-#[derive(Deserialize)]
-struct Transform {
-    axes: Vec<String>,
-    scale: Vec<f64>,
-    translate: Vec<f64>,
-    units: Vec<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Group {
-    axes: Option<Vec<String>>,
-    /// Factors of every level, by either name.
-    #[serde(alias = "scales")]
-    downsampling_factors: Option<Vec<Vec<f64>>>,
-    #[serde(flatten)]
-    scale: Scale,
+/// A list of whole numbers, also written as `40.0`.
+fn whole_numbers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u64>, D::Error> {
+    let list = Vec::<f64>::deserialize(deserializer)?;
+    let whole = |n: &f64| n.fract() == 0.0 && (0.0..=9e15).contains(n);
+    match list.iter().all(whole) {
+        true => Ok(list.iter().map(|n| *n as u64).collect()),
+        false => Err(serde::de::Error::custom(format!(
+            "found {list:?}, expected whole numbers from 0"
+        ))),
+    }
 }
 
 impl Dataset {
@@ -121,48 +105,51 @@ fn bad(object: &str, path: &str, problem: String) -> VolumeError {
     }
 }
 
-/// The dataset in the root of `store`, or the level `s0`, `s1`, ... of the group there that matches `wanted`.
+/// The dataset at `location`, or the level `s0`, `s1`, ... of the group there that matches `wanted`.
 pub(super) fn read(
+    location: &Location,
     store: &dyn Store,
     wanted: &Resolution,
     layer: &LayerConfig,
 ) -> Result<Dataset, VolumeError> {
     let root = document(store, "")?;
-    let is_dataset = |d: &Document| d.value.get("dimensions").is_some();
-    let mut available = Vec::new();
-    if let Some(root) = root.as_ref().filter(|d| is_dataset(d)) {
-        let dataset = dataset(root, "", None, 0, layer)?;
-        if dataset.resolution.matches(wanted) {
-            return Ok(dataset);
-        }
-        available.push(dataset.resolution);
-        return Err(no_scale(root.object.clone(), wanted, available));
+    if let Some(root) = root.as_ref().filter(|d| d.is_dataset()) {
+        let group = group_of(location, root)?;
+        let parent = group
+            .as_ref()
+            .map(|(group, name)| group.holding(name, None));
+        let dataset = dataset(root, "", parent, layer)?;
+        return match dataset.resolution.matches(wanted) {
+            true => Ok(dataset),
+            false => Err(no_scale(
+                root.object.clone(),
+                wanted,
+                vec![dataset.resolution],
+            )),
+        };
     }
     let object = store.describe("attributes.json");
     if layer.resolution.is_some() {
         let problem = "this is a group of levels, and the config's `layers` says a `resolution`: name the dataset of one level";
         return Err(bad(&object, ".", problem.into()));
     }
-    let group: Option<Group> = match &root {
-        Some(root) => Some(parse(&root.object, &root.value)?),
-        None => None,
-    };
+    let mut available = Vec::new();
+    let mut base = None;
     for level in 0..MAX_LEVELS {
         let path = format!("s{level}");
-        let Some(found) = document(store, &path)?.filter(is_dataset) else {
+        let Some(found) = document(store, &path)?.filter(Document::is_dataset) else {
             break;
         };
-        let mut dataset = dataset(&found, &path, group.as_ref(), level, layer)?;
+        let parent = root.as_ref().map(|root| root.holding(&path, base.as_ref()));
+        let mut dataset = dataset(&found, &path, parent, layer)?;
         if dataset.resolution.matches(wanted) {
             if let Some(root) = root {
-                let mut hasher = blake3::Hasher::new();
-                hasher.update(root.digest.as_bytes());
-                hasher.update(dataset.digest.as_bytes());
-                dataset.digest = hasher.finalize();
+                dataset.digest = both(&root.digest, &found.digest);
             }
             return Ok(dataset);
         }
         available.push(dataset.resolution);
+        base.get_or_insert(found);
     }
     match (available.is_empty(), root.is_some()) {
         (true, true) => Err(bad(
@@ -177,6 +164,48 @@ pub(super) fn read(
     }
 }
 
+/// The attributes of the group that holds the dataset at `location`, and the dataset's name in it. Read where the
+/// dataset's own may not say all.
+fn group_of(
+    location: &Location,
+    dataset: &Document,
+) -> Result<Option<(Document, String)>, VolumeError> {
+    let Some((folder, name)) = location.split_file() else {
+        return Ok(None);
+    };
+    let says = |key: &str| dataset.attributes.contains_key(key);
+    let is_level = name
+        .strip_prefix('s')
+        .is_some_and(|n| n.parse::<u32>().is_ok());
+    let says_size = says("transform") || says("resolution") || says("pixelResolution");
+    let complete = says("transform") || says("offset") || !is_level;
+    if says_size && complete {
+        return Ok(None);
+    }
+    let group = match document(folder.open().as_ref(), "") {
+        // Whoever may not read the folder above may still read this one.
+        Err(VolumeError::Storage(StorageError::Remote {
+            status: Some(401 | 403),
+            ..
+        })) => None,
+        found => found?,
+    };
+    let places = |group: &Document| {
+        OF_GROUP
+            .iter()
+            .any(|key| group.attributes.contains_key(*key))
+    };
+    let group = group.filter(|g| !g.is_dataset() && places(g));
+    Ok(group.map(|group| (group, name)))
+}
+
+fn both(group: &blake3::Hash, dataset: &blake3::Hash) -> blake3::Hash {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(group.as_bytes());
+    hasher.update(dataset.as_bytes());
+    hasher.finalize()
+}
+
 fn no_scale(object: String, wanted: &Resolution, available: Vec<Resolution>) -> VolumeError {
     VolumeError::NoScale {
         object,
@@ -188,8 +217,30 @@ fn no_scale(object: String, wanted: &Resolution, available: Vec<Resolution>) -> 
 /// One `attributes.json`.
 struct Document {
     object: String,
-    value: Value,
+    attributes: Map<String, Value>,
     digest: blake3::Hash,
+}
+
+impl Document {
+    fn is_dataset(&self) -> bool {
+        self.attributes.contains_key("dimensions")
+    }
+
+    fn spatial(&self) -> spatial::Document<'_> {
+        spatial::Document {
+            object: &self.object,
+            attributes: &self.attributes,
+        }
+    }
+
+    /// This group, as the one that holds the dataset `name`; `base` is its level s0, where that is another.
+    fn holding<'a>(&'a self, name: &'a str, base: Option<&'a Document>) -> Parent<'a> {
+        Parent {
+            document: self.spatial(),
+            name,
+            base: base.map(Document::spatial),
+        }
+    }
 }
 
 fn document(store: &dyn Store, path: &str) -> Result<Option<Document>, VolumeError> {
@@ -203,31 +254,32 @@ fn document(store: &dyn Store, path: &str) -> Result<Option<Document>, VolumeErr
     }
     let object = store.describe(&key);
     Ok(Some(Document {
-        value: parse_document(&bytes, &object, EXPECTED)?,
+        attributes: parse_document(&bytes, &object, EXPECTED)?,
         digest: blake3::hash(&bytes),
         object,
     }))
 }
 
-fn parse<T: serde::de::DeserializeOwned>(object: &str, value: &Value) -> Result<T, VolumeError> {
-    serde_path_to_error::deserialize(value).map_err(|e| {
+fn parse<T: serde::de::DeserializeOwned>(document: &Document) -> Result<T, VolumeError> {
+    let value = Value::Object(document.attributes.clone());
+    serde_path_to_error::deserialize(&value).map_err(|e| {
         let problem = format!("{}: this is not {EXPECTED}", e.inner());
-        bad(object, &e.path().to_string(), problem)
+        bad(&document.object, &e.path().to_string(), problem)
     })
 }
 
 fn dataset(
     document: &Document,
     path: &str,
-    group: Option<&Group>,
-    level: usize,
+    parent: Option<Parent<'_>>,
     layer: &LayerConfig,
 ) -> Result<Dataset, VolumeError> {
     let object = &document.object;
-    let attributes: Attributes = parse(object, &document.value)?;
+    let attributes: Attributes = parse(document)?;
     let rank = attributes.dimensions.len();
     let bad = |path: &str, problem| bad(object, path, problem);
-    let data_type = DataType::from_name(&attributes.data_type).ok_or_else(|| {
+    let type_name = attributes.data_type.to_lowercase();
+    let data_type = DataType::from_name(&type_name).ok_or_else(|| {
         let names: Vec<_> = DataType::ALL.iter().map(|t| t.name()).collect();
         let problem = format!(
             "found {:?}, expected one of {}",
@@ -249,158 +301,38 @@ fn dataset(
         );
         return Err(bad("blockSize", problem));
     }
-    let axes = axes(&attributes, group, layer).ok_or_else(|| VolumeError::Lacks {
-        object: object.clone(),
-        lacks: format!("has {rank} dimensions and does not name them"),
-        example: "{ \"axes\": \"czyx\" }",
-    })?;
-    let (resolution, center_nm) = match (layer.resolution, &attributes.transform) {
-        (Some(resolution), _) => (resolution, [0.0; 3]),
-        (None, Some(transform)) => transform_nm(transform).map_err(|e| bad("transform", e))?,
-        (None, None) => {
-            let found = scale_nm(&attributes, group, level, &axes);
-            let found = found.map_err(|e| bad("resolution", e))?;
-            let resolution = found.ok_or_else(|| VolumeError::Lacks {
-                object: object.clone(),
-                lacks: "does not say how large its voxels are and where it lies".into(),
-                example: "{ \"resolution\": [4, 4, 40], \"voxel_offset\": [0, 0, 0] }",
-            })?;
-            (resolution, [0.0; 3])
-        }
+    let array = spatial::Array {
+        own: document.spatial(),
+        parent,
+        order: Order::F,
+        shape: &attributes.dimensions,
     };
-    let first_voxel = first_voxel(center_nm, &resolution).ok_or_else(|| {
-        bad(
-            "transform",
-            format!("the first voxel is at {center_nm:?} nm, out of range"),
-        )
+    // Three dimensions without names are x, y, z, as everybody writes them.
+    let assumed = (rank == 3).then(|| AXES.map(String::from).to_vec());
+    let place = array.place(layer, Vec::new(), assumed)?;
+    let resolution = place.resolution.ok_or_else(|| VolumeError::Lacks {
+        object: object.clone(),
+        lacks: "does not say how large its voxels are and where it lies".into(),
+        example: "{ \"resolution\": [4, 4, 40], \"voxel_offset\": [0, 0, 0] }",
     })?;
     Ok(Dataset {
         object: object.clone(),
         path: path.to_owned(),
         compression: compression(&attributes).map_err(|e| bad("compression", e))?,
+        axes: place.axes,
+        resolution,
+        first_voxel: place.first_voxel,
+        digest: match parent.filter(|_| path.is_empty()) {
+            Some(parent) => {
+                let group = Value::Object(parent.document.attributes.clone()).to_string();
+                both(&blake3::hash(group.as_bytes()), &document.digest)
+            }
+            None => document.digest,
+        },
         dimensions: attributes.dimensions,
         block_size: attributes.block_size,
         data_type,
-        axes,
-        resolution,
-        first_voxel,
-        digest: document.digest,
     })
-}
-
-/// Names of the dimensions in N5's order. Three without names are x, y, z, as everybody writes them.
-fn axes(
-    attributes: &Attributes,
-    group: Option<&Group>,
-    layer: &LayerConfig,
-) -> Option<Vec<String>> {
-    if let Some(axes) = &layer.axes {
-        // The config counts as numpy does: the slowest first.
-        return Some(axes.chars().rev().map(String::from).collect());
-    }
-    let named = attributes
-        .axes
-        .as_ref()
-        .or(group.and_then(|g| g.axes.as_ref()));
-    match (named, attributes.dimensions.len()) {
-        (Some(names), _) => Some(names.clone()),
-        (None, 3) => Some(AXES.map(String::from).to_vec()),
-        (None, _) => None,
-    }
-}
-
-fn transform_nm(transform: &Transform) -> Result<(Resolution, [f64; 3]), String> {
-    let rank = transform.axes.len();
-    if [
-        transform.scale.len(),
-        transform.translate.len(),
-        transform.units.len(),
-    ] != [rank; 3]
-    {
-        return Err(format!(
-            "found lists of different lengths, expected {rank} values in each"
-        ));
-    }
-    let (mut scale, mut center) = ([0.0; 3], [0.0; 3]);
-    for (d, name) in AXES.into_iter().enumerate() {
-        let axis = transform
-            .axes
-            .iter()
-            .position(|a| a.eq_ignore_ascii_case(name));
-        let axis = axis.ok_or_else(|| format!("found no axis {name}, expected x, y and z"))?;
-        scale[d] = nm(transform.scale[axis], &transform.units[axis])?;
-        center[d] = nm(transform.translate[axis], &transform.units[axis])?;
-    }
-    Ok((positive(scale)?, center))
-}
-
-/// The resolution that the dataset says, or the group for its level; `None` where neither says one.
-fn scale_nm(
-    attributes: &Attributes,
-    group: Option<&Group>,
-    level: usize,
-    axes: &[String],
-) -> Result<Option<Resolution>, String> {
-    let of_group = || Some((group?.scale.values()?, true));
-    let own = attributes.scale.values().map(|v| (v, false));
-    let Some(((values, units), scaled)) = own.or_else(of_group) else {
-        return Ok(None);
-    };
-    let of_level = group.and_then(|g| g.downsampling_factors.as_ref()?.get(level));
-    let factors = attributes.downsampling_factors.as_ref().or(of_level);
-    let factors = match (scaled, factors, level) {
-        // A dataset's own resolution is its own; its factors only say how it came about.
-        (false, ..) => None,
-        (true, None, 1..) => {
-            return Err(format!(
-                "the group says a resolution, but not the downsamplingFactors of its level s{level}"
-            ));
-        }
-        (true, factors, _) => factors,
-    };
-    let mut resolution = [0.0; 3];
-    for (d, name) in AXES.into_iter().enumerate() {
-        let axis = axes.iter().position(|a| a.eq_ignore_ascii_case(name));
-        let value = |of: &[f64]| axis.and_then(|a| of.get(a).copied());
-        let missing = || {
-            format!("found {values:?} for the dimensions {axes:?}, expected one number for each")
-        };
-        let factor = match factors {
-            None => 1.0,
-            Some(factors) => value(factors).ok_or_else(missing)?,
-        };
-        let unit = axis.and_then(|a| units.get(a)).ok_or_else(missing)?;
-        resolution[d] = nm(value(&values).ok_or_else(missing)? * factor, unit)?;
-    }
-    positive(resolution).map(Some)
-}
-
-impl Scale {
-    /// Numbers and units, one per dimension.
-    fn values(&self) -> Option<(Vec<f64>, Vec<String>)> {
-        let same = |unit: &str, n: usize| vec![unit.to_owned(); n];
-        match &self.pixel_resolution {
-            Some(PixelResolution::WithUnit { dimensions, unit }) => {
-                return Some((dimensions.clone(), same(unit, dimensions.len())));
-            }
-            Some(PixelResolution::Numbers(numbers)) => {
-                let units = self.units.clone().unwrap_or_default();
-                return Some((numbers.clone(), units));
-            }
-            None => {}
-        }
-        let numbers = self.resolution.clone()?;
-        Some((numbers, self.units.clone().unwrap_or_default()))
-    }
-}
-
-fn nm(value: f64, unit: &str) -> Result<f64, String> {
-    length_nm(value, unit_symbol(unit))
-        .ok_or_else(|| format!("found the unit {unit:?}, expected one of length, such as \"nm\""))
-}
-
-fn positive(nm: [f64; 3]) -> Result<Resolution, String> {
-    Resolution::new(nm).ok_or_else(|| format!("found {nm:?} nm, expected numbers greater than 0"))
 }
 
 fn compression(attributes: &Attributes) -> Result<Compression, String> {
@@ -412,7 +344,7 @@ fn compression(attributes: &Attributes) -> Result<Compression, String> {
     let zlib = object
         .and_then(|c| c.get("useZlib"))
         .and_then(Value::as_bool);
-    match name {
+    match name.map(str::to_lowercase).as_deref() {
         Some("raw") => Ok(Compression::Raw),
         Some("gzip") if zlib == Some(true) => Ok(Compression::Stream(Stream::Zlib)),
         Some("gzip") => Ok(Compression::Stream(Stream::Gzip)),

@@ -128,6 +128,7 @@ mod tests {
     use super::*;
     use crate::data_type::DataType;
     use crate::geometry::Resolution;
+    use crate::volume::axes::Axes;
 
     fn dataset() -> Dataset {
         Dataset {
@@ -137,7 +138,10 @@ mod tests {
             block_size: vec![3, 2, 1],
             data_type: DataType::UInt16,
             compression: Compression::Raw,
-            axes: ["x", "y", "z"].map(String::from).to_vec(),
+            axes: Axes {
+                xyz: [0, 1, 2],
+                channel: None,
+            },
             resolution: Resolution::new([1.0; 3]).unwrap(),
             first_voxel: [0; 3],
             digest: blake3::hash(b""),

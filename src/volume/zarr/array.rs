@@ -46,21 +46,6 @@ impl ZarrArray {
         };
         let bad = |path: &str, problem: String| node.bad(path.into(), problem);
         let shape = check_shape(metadata).map_err(|e| bad("shape", e))?;
-        if let ArrayMetadata::V3(metadata) = metadata.as_ref() {
-            if metadata.chunk_grid.name() != "regular" {
-                let found = metadata.chunk_grid.name();
-                return Err(bad(
-                    "chunk_grid",
-                    format!("found {found:?}, expected \"regular\""),
-                ));
-            }
-            if !metadata.storage_transformers.is_empty() {
-                return Err(bad(
-                    "storage_transformers",
-                    "found some, expected none".into(),
-                ));
-            }
-        }
         let storage = Arc::new(MemoryStore::new());
         let array = Array::new_with_metadata(storage, "/", metadata.as_ref().clone())
             .map_err(|e| bad(".", e.to_string()))?;
@@ -221,11 +206,22 @@ impl ZarrArray {
         }
     }
 
-    fn key(&self, chunk: &[u64]) -> String {
-        let key = self.keys.chunk_key(chunk);
+    /// Indices of the stored chunk, or shard, that holds a block.
+    pub(super) fn chunk_of(&self, block: &[u64]) -> Vec<u64> {
+        let shards = self.shards.as_ref();
+        shards.map_or_else(|| block.to_vec(), |shards| shards.locate(block).0)
+    }
+
+    /// The key of a stored chunk or shard.
+    pub(super) fn key(&self, chunk: &[u64]) -> String {
+        self.in_folder(self.keys.chunk_key(chunk).as_str())
+    }
+
+    /// The key of the file `name` in the array's folder.
+    pub(super) fn in_folder(&self, name: &str) -> String {
         match self.path.as_str() {
-            "" => key.as_str().to_owned(),
-            path => format!("{path}/{key}"),
+            "" => name.to_owned(),
+            path => format!("{path}/{name}"),
         }
     }
 }

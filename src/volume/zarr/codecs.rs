@@ -62,9 +62,9 @@ impl Codecs {
         for codec in chain.bytes_to_bytes_codecs() {
             let step = match codec.name_v3().as_deref() {
                 Some("gzip") => Step::Inflate(Compression::Gzip),
-                Some("zlib") => Step::Inflate(Compression::Zlib),
+                Some("zlib" | "numcodecs.zlib") => Step::Inflate(Compression::Zlib),
                 Some("zstd") => Step::Inflate(Compression::Zstd),
-                Some("bz2") => Step::Inflate(Compression::Bzip2),
+                Some("bz2" | "numcodecs.bz2") => Step::Inflate(Compression::Bzip2),
                 Some("blosc") => Step::Blosc(Arc::clone(codec)),
                 _ => Step::Other(Arc::clone(codec)),
             };

@@ -4,7 +4,8 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use zarrs::array::{ArrayMetadata, ArrayMetadataV2, ArrayMetadataV3};
 
-use super::{ZarrVersion, guard};
+use super::ZarrVersion;
+use super::normal::{self, Flaw};
 use crate::storage::{DocumentError, MAX_DOCUMENT_BYTES, Store, parse_document};
 use crate::volume::VolumeError;
 
@@ -18,6 +19,8 @@ pub(super) struct Node {
     pub version: ZarrVersion,
     pub kind: NodeKind,
     pub attributes: Map<String, Value>,
+    /// Path or URL of the document that has the attributes.
+    pub attributes_object: String,
     /// Digest of the documents.
     pub digest: blake3::Hash,
 }
@@ -38,7 +41,7 @@ impl Node {
         }
     }
 
-    /// The names of an array's dimensions: v3's own, or xarray's attribute. `None` where one has no name.
+    /// The names of an array's dimensions in v3; `None` where one has no name.
     pub(super) fn dimension_names(&self) -> Option<Vec<String>> {
         if let NodeKind::Array(metadata) = &self.kind
             && let ArrayMetadata::V3(metadata) = metadata.as_ref()
@@ -47,11 +50,7 @@ impl Node {
         {
             return names.iter().cloned().collect();
         }
-        let names = self.attributes.get("_ARRAY_DIMENSIONS")?.as_array()?;
-        names
-            .iter()
-            .map(|n| n.as_str().map(str::to_owned))
-            .collect()
+        None
     }
 }
 
@@ -82,17 +81,23 @@ pub(super) fn read(
         let attributes = documents.read(".zattrs")?;
         let digest = documents.hasher.finalize();
         if let Some((object, value)) = array {
-            let metadata: ArrayMetadataV2 = parse(&object, value)?;
+            let metadata: ArrayMetadataV2 = parse(&object, normal::v2_array(&value))?;
+            let (attributes_object, attributes) = match attributes {
+                Some((document, value)) => (document, map(value)),
+                None => (object.clone(), Map::new()),
+            };
             return Ok(Node {
                 object,
                 version: ZarrVersion::V2,
                 kind: NodeKind::Array(Box::new(metadata.into())),
-                attributes: attributes.map(|(_, value)| map(value)).unwrap_or_default(),
+                attributes,
+                attributes_object,
                 digest,
             });
         }
         if let Some((object, value)) = attributes.or(group) {
             return Ok(Node {
+                attributes_object: object.clone(),
                 object,
                 version: ZarrVersion::V2,
                 kind: NodeKind::Group,
@@ -123,11 +128,12 @@ fn v3_node(object: String, value: Value, hasher: blake3::Hasher) -> Result<Node,
     let kind = match value.get("node_type").and_then(Value::as_str) {
         Some("group") => NodeKind::Group,
         _ => {
-            let metadata: ArrayMetadataV3 = parse(&object, value)?;
+            let metadata: ArrayMetadataV3 = parse(&object, normal::v3_array(&value))?;
             NodeKind::Array(Box::new(metadata.into()))
         }
     };
     Ok(Node {
+        attributes_object: object.clone(),
         object,
         version: ZarrVersion::V3,
         kind,
@@ -143,16 +149,16 @@ fn map(value: Value) -> Map<String, Value> {
     }
 }
 
-fn parse<T: DeserializeOwned>(object: &str, value: Value) -> Result<T, VolumeError> {
-    guard::check(&value).map_err(|(path, problem)| VolumeError::BadInfo {
+fn parse<T: DeserializeOwned>(object: &str, value: Result<Value, Flaw>) -> Result<T, VolumeError> {
+    let bad = |path, problem| VolumeError::BadInfo {
         object: object.to_owned(),
         path,
         problem,
-    })?;
-    serde_path_to_error::deserialize(&value).map_err(|e| VolumeError::BadInfo {
-        object: object.to_owned(),
-        path: e.path().to_string(),
-        problem: format!("{}: this is not {EXPECTED}", e.inner()),
+    };
+    let value = value.map_err(|flaw| bad(flaw.path, flaw.problem))?;
+    serde_path_to_error::deserialize(&value).map_err(|e| {
+        let problem = format!("{}: this is not {EXPECTED}", e.inner());
+        bad(e.path().to_string(), problem)
     })
 }
 

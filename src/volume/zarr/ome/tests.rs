@@ -6,6 +6,7 @@ use serde_json::json;
 fn node(attributes: Value) -> Node {
     Node {
         object: "img.zarr/.zattrs".into(),
+        attributes_object: "img.zarr/.zattrs".into(),
         version: ZarrVersion::V2,
         kind: NodeKind::Group,
         attributes: attributes.as_object().unwrap().clone(),

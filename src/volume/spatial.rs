@@ -1,0 +1,234 @@
+//! What attributes of an array, and of the group that holds it, state about its place in the world.
+//!
+//! N5 and Zarr have no member of their own for this, and each family of tools writes others:
+//!
+//! | key | who writes it | meaning |
+//! |---|---|---|
+//! | `resolution`, `offset` | daisy, funlib.persistence to 0.4, CNNectome, Paintera | size of a voxel and lower corner of the first one |
+//! | `voxel_size`, `offset`, `units`, `axis_names` | funlib.persistence from 0.5 | the same; `^` marks a channel |
+//! | `pixelResolution`, `downsamplingFactors`, `scales` | N5Viewer, Neuroglancer, BigDataViewer | size of a voxel of level 0, and how many of them make one |
+//! | `transform` | CellMap, COSEM | scale, and the CENTRE of the first voxel, per named axis |
+//!
+//! Lengths without a unit are nm: so daisy, funlib.persistence and CellMap mean them, and so Neuroglancer reads them.
+//! Lists have the order of the array's dimensions: in N5 that of `dimensions` (daisy and funlib.persistence to 0.4
+//! reverse theirs when they write N5). funlib.persistence from 0.5 does not: its lists (`voxel_size`, `axis_names`
+//! and what goes with them) are in the reverse order there. `transform` says its order itself.
+//! What can be read in two ways is an error that asks for a key of the config.
+
+mod names;
+mod offset;
+mod scale;
+
+use serde_json::{Map, Value};
+
+use super::VolumeError;
+use super::axes::Axes;
+use super::zarr::unit_symbol;
+use crate::config::LayerConfig;
+use crate::geometry::{Resolution, length_nm};
+
+pub(super) use names::{Named, names};
+
+/// The attributes in one document.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Document<'a> {
+    /// Path or URL.
+    pub object: &'a str,
+    pub attributes: &'a Map<String, Value>,
+}
+
+/// The order in which a format counts dimensions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Order {
+    /// The slowest first: Zarr, numpy.
+    C,
+    /// The fastest first: N5.
+    F,
+}
+
+/// The group that holds an array.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Parent<'a> {
+    pub document: Document<'a>,
+    /// Name of the array in it.
+    pub name: &'a str,
+    /// The attributes of its level `s0`, where they are known.
+    pub base: Option<Document<'a>>,
+}
+
+impl Parent<'_> {
+    /// The number of the level that the array is, by its name: `s2` is 2.
+    fn level(&self) -> Option<usize> {
+        self.name.strip_prefix('s')?.parse().ok()
+    }
+}
+
+/// An array, and what is known about it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Array<'a> {
+    pub own: Document<'a>,
+    pub parent: Option<Parent<'a>>,
+    pub order: Order,
+    /// Length of each dimension.
+    pub shape: &'a [u64],
+}
+
+/// Where an array lies.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Place {
+    pub axes: Axes,
+    /// `None` where neither the attributes nor the config say it.
+    pub resolution: Option<Resolution>,
+    pub first_voxel: [i64; 3],
+}
+
+impl Array<'_> {
+    /// Where it lies: what the config says, else what its attributes state. `named` are names of the dimensions from
+    /// elsewhere in the metadata; `assumed` are those that dimensions without names have, if any.
+    pub(super) fn place(
+        &self,
+        layer: &LayerConfig,
+        named: Vec<Named>,
+        assumed: Option<Vec<String>>,
+    ) -> Result<Place, VolumeError> {
+        self.refuse_label_multisets()?;
+        let names = names(self, layer, named)?.or(assumed);
+        let names = names.ok_or_else(|| VolumeError::Lacks {
+            object: self.own.object.to_owned(),
+            lacks: format!(
+                "has {} dimensions {:?} and does not name them",
+                self.shape.len(),
+                self.shape
+            ),
+            example: match self.order {
+                Order::C => "{ \"axes\": \"zyx\" }",
+                Order::F => "{ \"axes\": \"xyzc\" }",
+            },
+        })?;
+        let axes = Axes::find(&names, self.shape);
+        let shape_key = match self.order {
+            Order::C => "shape",
+            Order::F => "dimensions",
+        };
+        let axes = axes.map_err(|problem| self.own.bad(shape_key, problem))?;
+        let stated = match layer.resolution {
+            None => scale::resolution(self, &axes)?,
+            // Where the file contradicts itself, the config decides.
+            Some(_) => scale::resolution(self, &axes).unwrap_or_default(),
+        };
+        let first_voxel = offset::first_voxel(self, &axes, layer, stated)?;
+        Ok(Place {
+            axes,
+            resolution: layer.resolution.or(stated),
+            first_voxel,
+        })
+    }
+
+    /// Its documents, the nearest first.
+    fn documents(&self) -> impl Iterator<Item = Document<'_>> {
+        let parent = self.parent.as_ref().map(|p| p.document);
+        std::iter::once(self.own).chain(parent)
+    }
+
+    /// Paintera's label multisets have a list of labels per voxel, in bytes that look like those of `uint8` voxels.
+    fn refuse_label_multisets(&self) -> Result<(), VolumeError> {
+        const KEY: &str = "isLabelMultiset";
+        for document in self.documents() {
+            if document.get(KEY) == Some(&Value::Bool(true)) {
+                let problem = "found true: this is a Paintera label multiset, which has a list of labels and counts for each voxel and is not read. Convert it to one label per voxel (`paintera-convert to-scalar` of paintera-conversion-helper writes uint64) and name the new dataset";
+                return Err(document.bad(KEY, problem.into()));
+            }
+        }
+        Ok(())
+    }
+
+    /// What `list` has for x, y, z: it has a value for each dimension, or for those that are x, y, z alone.
+    fn pick<T: Clone>(&self, list: &[T], axes: &Axes) -> Option<[T; 3]> {
+        if list.len() == self.shape.len() {
+            return Some(axes.xyz.map(|d| list[d].clone()));
+        }
+        let before = |d: usize| axes.xyz.iter().filter(|other| **other < d).count();
+        (list.len() == 3).then(|| axes.xyz.map(|d| list[before(d)].clone()))
+    }
+}
+
+impl<'a> Document<'a> {
+    fn bad(&self, path: &str, problem: String) -> VolumeError {
+        VolumeError::BadInfo {
+            object: self.object.to_owned(),
+            path: path.to_owned(),
+            problem,
+        }
+    }
+
+    /// The member `key`, unless it is null.
+    fn get(&self, key: &str) -> Option<&'a Value> {
+        self.attributes.get(key).filter(|v| !v.is_null())
+    }
+
+    /// The member `key`, a list of numbers.
+    fn numbers(&self, key: &str) -> Result<Option<Vec<f64>>, VolumeError> {
+        let value = self.get(key);
+        value.map(|v| self.as_numbers(key, v)).transpose()
+    }
+
+    fn as_numbers(&self, path: &str, value: &Value) -> Result<Vec<f64>, VolumeError> {
+        let list = value.as_array();
+        let numbers = list.and_then(|l| l.iter().map(Value::as_f64).collect());
+        numbers.ok_or_else(|| self.bad(path, format!("found {value}, expected a list of numbers")))
+    }
+
+    /// The units that the member `key` says: one for all, or a list.
+    fn units(&self, key: &str) -> Result<Option<Units>, VolumeError> {
+        let Some(value) = self.get(key) else {
+            return Ok(None);
+        };
+        let units = match value {
+            Value::String(unit) => Some(Units::One(unit.clone())),
+            Value::Array(list) => {
+                // Channels have no unit.
+                let unit = |v: &Value| match v {
+                    Value::Null => Some(String::new()),
+                    other => other.as_str().map(str::to_owned),
+                };
+                list.iter()
+                    .map(unit)
+                    .collect::<Option<_>>()
+                    .map(Units::Each)
+            }
+            _ => None,
+        };
+        let units = units.ok_or_else(|| {
+            self.bad(
+                key,
+                format!("found {value}, expected a unit or a list of units"),
+            )
+        })?;
+        Ok(Some(units))
+    }
+}
+
+/// Units of a list of lengths.
+#[derive(Clone, Debug)]
+enum Units {
+    One(String),
+    Each(Vec<String>),
+}
+
+/// A length in nm. Without a unit it is one in nm.
+fn nm(value: f64, unit: &str) -> Result<f64, String> {
+    let symbol = match unit.trim() {
+        "" => "nm",
+        unit => unit_symbol(unit),
+    };
+    length_nm(value, symbol)
+        .ok_or_else(|| format!("found the unit {unit:?}, expected one of length, such as \"nm\""))
+}
+
+/// Lengths along x, y, z as a text: `[4.0, 4.0, 40.0] nm (x y z)`.
+fn in_nm(lengths: &[f64; 3]) -> String {
+    format!("{lengths:?} nm (x y z)")
+}
+
+#[cfg(test)]
+mod tests;

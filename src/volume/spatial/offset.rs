@@ -1,0 +1,166 @@
+//! The first voxel of an array, from the offset that its attributes state.
+
+use super::{Array, Document, Units, in_nm, nm, scale};
+use crate::config::LayerConfig;
+use crate::geometry::{AXES, MAX_VOXEL, Resolution};
+use crate::volume::VolumeError;
+use crate::volume::axes::Axes;
+use crate::volume::placement;
+
+/// Part of a voxel by which an offset may miss a whole voxel, for the rounding of decimal numbers.
+const TOLERANCE_VOXELS: f64 = 0.01;
+
+/// The voxel of our grid that is the array's first: as the config says, else as the attributes state. `stated` is the
+/// resolution that they state.
+pub(super) fn first_voxel(
+    array: &Array<'_>,
+    axes: &Axes,
+    layer: &LayerConfig,
+    stated: Option<Resolution>,
+) -> Result<[i64; 3], VolumeError> {
+    if let Some(voxel_offset) = layer.voxel_offset {
+        return Ok(voxel_offset);
+    }
+    let corner = corner_nm(array, axes)?;
+    let center = scale::transform(array)?.map(|(document, t)| (document, t.center_nm));
+    let Some(resolution) = layer.resolution.or(stated) else {
+        return Ok([0; 3]);
+    };
+    if let (Some(config), Some(stated)) = (layer.resolution, stated)
+        && !config.matches(&stated)
+        && let Some((document, nm)) = [&corner, &center]
+            .into_iter()
+            .flatten()
+            .find(|(_, nm)| nm != &[0.0; 3])
+    {
+        return Err(document.bad(
+            "offset",
+            format!(
+                "found an offset of {} beside voxels of {}, but `resolution` in the config's `layers` is {}: say there in `voxel_offset`, too, where the array lies",
+                in_nm(nm),
+                in_nm(&stated.nm()),
+                in_nm(&config.nm())
+            ),
+        ));
+    }
+    let of_corner = corner
+        .map(|(document, nm)| whole_voxel(&document, nm, &resolution))
+        .transpose()?;
+    let of_center = match &center {
+        None => None,
+        Some((document, nm)) => {
+            let voxel = placement::first_voxel(*nm, &resolution);
+            let far = || {
+                document.bad(
+                    "transform",
+                    format!("the first voxel is at {}, out of range", in_nm(nm)),
+                )
+            };
+            Some(voxel.ok_or_else(far)?)
+        }
+    };
+    match (of_corner, of_center) {
+        (Some(corner), Some(center)) if corner != center => Err(array.own.bad(
+            "offset",
+            format!(
+                "it says that the first voxel is {corner:?} (x y z), but `transform` says {center:?}: say which is right as `voxel_offset` in the config's `layers`"
+            ),
+        )),
+        (corner, center) => Ok(corner.or(center).unwrap_or_default()),
+    }
+}
+
+/// The lower corner of the first voxel.
+fn corner_nm<'a>(
+    array: &Array<'a>,
+    axes: &Axes,
+) -> Result<Option<(Document<'a>, [f64; 3])>, VolumeError> {
+    let documents = [Some(array.own), array.parent.map(|p| p.document)];
+    for document in documents.into_iter().flatten() {
+        let Some(mut list) = document.numbers("offset")? else {
+            continue;
+        };
+        let reversed = scale::is_reversed(array, &document, "offset", &list)?;
+        if reversed {
+            list.reverse();
+        }
+        let values = array.pick(&list, axes).ok_or_else(|| {
+            let problem = format!(
+                "found {list:?} for the dimensions {:?}, expected one number for each, or for x, y, z",
+                array.shape
+            );
+            document.bad("offset", problem)
+        })?;
+        let units = offset_units(array, &document, axes, reversed, values != [0.0; 3])?;
+        let mut corner = [0.0; 3];
+        for d in 0..3 {
+            corner[d] = nm(values[d], &units[d]).map_err(|e| document.bad("offset_unit", e))?;
+        }
+        return Ok(Some((document, corner)));
+    }
+    Ok(None)
+}
+
+/// The units of the offset: its own, those of all lists, else nm.
+fn offset_units(
+    array: &Array<'_>,
+    document: &Document<'_>,
+    axes: &Axes,
+    reversed: bool,
+    needed: bool,
+) -> Result<[String; 3], VolumeError> {
+    for key in ["offset_unit", "offset_units", "units", "unit"] {
+        match document.units(key)? {
+            None => {}
+            Some(Units::One(unit)) => return Ok(std::array::from_fn(|_| unit.clone())),
+            Some(Units::Each(mut list)) => {
+                if reversed {
+                    list.reverse();
+                }
+                let problem = || {
+                    document.bad(key, format!("found {list:?} for the dimensions {:?}, expected a unit for each, or for x, y, z", array.shape))
+                };
+                return array.pick(&list, axes).ok_or_else(problem);
+            }
+        }
+    }
+    let other = document
+        .get("pixelResolution")
+        .and_then(|p| p.get("unit"))
+        .and_then(|u| u.as_str());
+    match other.filter(|unit| needed && nm(1.0, unit).ok() != Some(1.0)) {
+        None => Ok(Default::default()),
+        Some(unit) => Err(document.bad(
+            "offset",
+            format!("it has no unit, and `pixelResolution` has {unit:?}: say where the array lies as `voxel_offset` in the config's `layers`"),
+        )),
+    }
+}
+
+/// The voxel whose lower corner this is, which must be one.
+fn whole_voxel(
+    document: &Document<'_>,
+    corner_nm: [f64; 3],
+    resolution: &Resolution,
+) -> Result<[i64; 3], VolumeError> {
+    let mut first = [0; 3];
+    for d in 0..3 {
+        let (corner, size) = (corner_nm[d], resolution.nm()[d]);
+        let voxels = corner / size;
+        if voxels.is_nan() || voxels.abs() > MAX_VOXEL as f64 {
+            let problem = format!("found {}, out of range", in_nm(&corner_nm));
+            return Err(document.bad("offset", problem));
+        }
+        if (voxels - voxels.round()).abs() > TOLERANCE_VOXELS {
+            let axis = AXES[d];
+            return Err(document.bad(
+                "offset",
+                format!(
+                    "found {corner} nm along {axis}, which is {voxels} voxels of {size} nm, expected whole voxels: windows are cut on whole voxels. Say in `voxel_offset` of the config's `layers` which voxel is the first"
+                ),
+            ));
+        }
+        first[d] = voxels.round() as i64;
+    }
+    Ok(first)
+}

@@ -1,0 +1,361 @@
+//! The size of an array's voxels, from what its attributes and its pyramid state.
+
+use serde_json::Value;
+
+use super::{Array, Document, Order, Units, in_nm, nm};
+use crate::geometry::{AXES, Resolution};
+use crate::volume::VolumeError;
+use crate::volume::axes::Axes;
+
+/// Keys of the size of a voxel; of the pyramid's level 0, where there is one.
+const SIZE_KEYS: [&str; 3] = ["pixelResolution", "resolution", "voxel_size"];
+
+/// A size that some attribute states.
+struct Stated {
+    path: String,
+    nm: [f64; 3],
+}
+
+/// CellMap's `transform`, along x, y, z.
+pub(super) struct Transform {
+    scale_nm: [f64; 3],
+    pub(super) center_nm: [f64; 3],
+}
+
+/// The resolution that the array's attributes state, or its group's for it; `None` where neither states one.
+pub(super) fn resolution(
+    array: &Array<'_>,
+    axes: &Axes,
+) -> Result<Option<Resolution>, VolumeError> {
+    let mut stated = Vec::new();
+    if let Some((_, transform)) = transform(array)? {
+        stated.push(Stated {
+            path: "transform".to_owned(),
+            nm: transform.scale_nm,
+        });
+    }
+    for key in SIZE_KEYS {
+        if let Some(size) = size_nm(array, &array.own, axes, key)? {
+            let nm = of_level(array, axes, key, size, stated.first())?;
+            stated.push(Stated {
+                path: key.to_owned(),
+                nm,
+            });
+        }
+    }
+    if stated.is_empty() {
+        stated.extend(of_group(array, axes)?);
+    }
+    let Some(first) = stated.first() else {
+        return Ok(None);
+    };
+    let size = |s: &Stated| {
+        Resolution::new(s.nm).ok_or_else(|| {
+            let problem = format!("found {}, expected numbers greater than 0", in_nm(&s.nm));
+            array.own.bad(&s.path, problem)
+        })
+    };
+    let resolution = size(first)?;
+    for other in &stated[1..] {
+        if !size(other)?.matches(&resolution) {
+            return Err(array.own.bad(
+                &first.path,
+                format!(
+                    "it says voxels of {}, but `{}` says {}: say which is right as `resolution` in the config's `layers`",
+                    in_nm(&first.nm),
+                    other.path,
+                    in_nm(&other.nm)
+                ),
+            ));
+        }
+    }
+    Ok(Some(resolution))
+}
+
+/// The size of a voxel of `array`, whose own attribute `key` says `size`: this, or this times its factors.
+fn of_level(
+    array: &Array<'_>,
+    axes: &Axes,
+    key: &str,
+    size: [f64; 3],
+    transform: Option<&Stated>,
+) -> Result<[f64; 3], VolumeError> {
+    let own = factors(array, axes, true)?;
+    let of_group = match own {
+        Some(_) => None,
+        None => factors(array, axes, false)?,
+    };
+    let Some(factors) = own.or(of_group).filter(|f| f != &[1.0; 3]) else {
+        return Ok(size);
+    };
+    let times = |size: [f64; 3]| std::array::from_fn(|d| size[d] * factors[d]);
+    let product: [f64; 3] = times(size);
+    if let Some(transform) = transform {
+        return Ok(match close(&transform.nm, &product) {
+            true => product,
+            false => size,
+        });
+    }
+    let base = base_size(array, axes)?;
+    if base.is_some_and(|base| close(&base, &size)) {
+        return Ok(product);
+    }
+    if base.is_some_and(|base| close(&times(base), &size)) {
+        return Ok(size);
+    }
+    match (key, own.is_some()) {
+        // As N5Viewer and Neuroglancer have it.
+        ("pixelResolution", true) if base.is_none() => Ok(product),
+        // CellMap writes each level's own size, and the factors into the group.
+        (_, false) if base.is_none() => Ok(size),
+        _ => Err(array.own.bad(
+            key,
+            format!(
+                "found {} and downsampling factors {factors:?}: the voxels of this level may have this size or, multiplied, {}. Say which is right as `resolution` in the config's `layers`",
+                in_nm(&size),
+                in_nm(&product)
+            ),
+        )),
+    }
+}
+
+/// The size of a voxel of the pyramid's level 0, where the group or that level says it.
+fn base_size(array: &Array<'_>, axes: &Axes) -> Result<Option<[f64; 3]>, VolumeError> {
+    let Some(parent) = &array.parent else {
+        return Ok(None);
+    };
+    for document in [Some(parent.document), parent.base].into_iter().flatten() {
+        for key in SIZE_KEYS {
+            if let Some(size) = size_nm(array, &document, axes, key)? {
+                return Ok(Some(size));
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// What the group says: the size of a voxel of level 0 times the factors of this level.
+fn of_group(array: &Array<'_>, axes: &Axes) -> Result<Option<Stated>, VolumeError> {
+    let Some(parent) = &array.parent else {
+        return Ok(None);
+    };
+    for key in SIZE_KEYS {
+        let Some(size) = size_nm(array, &parent.document, axes, key)? else {
+            continue;
+        };
+        let own = factors(array, axes, true)?;
+        let factors = match own {
+            Some(own) => Some(own),
+            None => factors(array, axes, false)?,
+        };
+        let factors = match (factors, parent.level()) {
+            (Some(factors), _) => factors,
+            (None, None | Some(0)) => [1.0; 3],
+            (None, Some(level)) => {
+                let problem = format!(
+                    "the group says a resolution, but neither it nor {} says the downsamplingFactors of its level s{level}",
+                    array.own.object
+                );
+                return Err(parent.document.bad(key, problem));
+            }
+        };
+        return Ok(Some(Stated {
+            path: key.to_owned(),
+            nm: std::array::from_fn(|d| size[d] * factors[d]),
+        }));
+    }
+    Ok(None)
+}
+
+/// How many voxels of level 0 make one of this level: as the array itself says, or its group.
+fn factors(array: &Array<'_>, axes: &Axes, own: bool) -> Result<Option<[f64; 3]>, VolumeError> {
+    const KEY: &str = "downsamplingFactors";
+    let (document, key, list) = if own {
+        let Some(list) = array.own.numbers(KEY)? else {
+            return Ok(None);
+        };
+        (array.own, KEY, list)
+    } else {
+        let Some((parent, level)) = array.parent.and_then(|p| Some((p, p.level()?))) else {
+            return Ok(None);
+        };
+        let keys = [KEY, "scales"].into_iter();
+        let found = keys.filter_map(|key| Some((key, parent.document.get(key)?.get(level)?)));
+        let Some((key, value)) = found.last() else {
+            return Ok(None);
+        };
+        let list = parent.document.as_numbers(key, value)?;
+        (parent.document, key, list)
+    };
+    let wrong = |expected: &str| document.bad(key, format!("found {list:?}, expected {expected}"));
+    let list = match is_reversed(array, &document, "pixelResolution", &list)? {
+        true => list.iter().rev().copied().collect(),
+        false => list.clone(),
+    };
+    let factors = array
+        .pick(&list, axes)
+        .ok_or_else(|| wrong("a factor for each dimension, or for x, y, z"))?;
+    match factors.iter().all(|f| f.is_finite() && *f > 0.0) {
+        true => Ok(Some(factors)),
+        false => Err(wrong("numbers greater than 0")),
+    }
+}
+
+/// The size that `key` of `document` says, in nm.
+fn size_nm(
+    array: &Array<'_>,
+    document: &Document<'_>,
+    axes: &Axes,
+    key: &str,
+) -> Result<Option<[f64; 3]>, VolumeError> {
+    let (mut list, own_unit) = match document.get(key) {
+        None => return Ok(None),
+        Some(Value::Object(object)) => {
+            let path = format!("{key}.dimensions");
+            let list = object.get("dimensions").unwrap_or(&Value::Null);
+            let unit = object.get("unit").and_then(Value::as_str);
+            (document.as_numbers(&path, list)?, unit)
+        }
+        Some(list) => (document.as_numbers(key, list)?, None),
+    };
+    let reversed = is_reversed(array, document, key, &list)?;
+    if reversed {
+        list.reverse();
+    }
+    let wrong = |path: &str, found: String| {
+        let shape = array.shape;
+        let problem = format!(
+            "found {found} for the dimensions {shape:?}, expected one for each, or for x, y, z"
+        );
+        document.bad(path, problem)
+    };
+    let values = array
+        .pick(&list, axes)
+        .ok_or_else(|| wrong(key, format!("{list:?}")))?;
+    let units = match own_unit {
+        Some(unit) => Some((key, Units::One(unit.to_owned()))),
+        None => {
+            let keys = ["resolution_unit", "resolution_units", "units", "unit"];
+            let mut found = None;
+            for key in keys {
+                if let Some(units) = document.units(key)? {
+                    found = Some((key, units));
+                    break;
+                }
+            }
+            found
+        }
+    };
+    let (at, units) = match units {
+        None => (key, Default::default()),
+        Some((at, Units::One(unit))) => (at, std::array::from_fn(|_| unit.clone())),
+        Some((at, Units::Each(mut units))) => {
+            if reversed {
+                units.reverse();
+            }
+            let picked = array.pick(&units, axes);
+            (at, picked.ok_or_else(|| wrong(at, format!("{units:?}")))?)
+        }
+    };
+    let mut size = [0.0; 3];
+    for d in 0..3 {
+        size[d] = nm(values[d], &units[d]).map_err(|e| document.bad(at, e))?;
+    }
+    Ok(Some(size))
+}
+
+/// Whether a list in `document` has the reverse of the order of the array's dimensions. Where that is not known, and
+/// the order makes a difference, it is an error.
+pub(super) fn is_reversed(
+    array: &Array<'_>,
+    document: &Document<'_>,
+    key: &str,
+    list: &[f64],
+) -> Result<bool, VolumeError> {
+    let symmetric = list.iter().eq(list.iter().rev());
+    let has = |key: &str| document.get(key).is_some();
+    let funlib = has("voxel_size") && !has("resolution") && !has("pixelResolution");
+    let of_funlib = key == "voxel_size" || (key == "offset" && funlib);
+    let (reversed, sure) = match array.order {
+        // From 0.5 on, funlib.persistence writes into N5 as numpy counts.
+        Order::F if of_funlib => (true, has("axis_names")),
+        // Java's N5 library writes into Zarr as it counts itself; Python's tools read there as numpy counts.
+        Order::C if key == "pixelResolution" => (true, false),
+        _ => (false, true),
+    };
+    if sure || symmetric || has("transform") {
+        return Ok(reversed);
+    }
+    Err(document.bad(
+        key,
+        format!(
+            "found {list:?}, which some tools write in the order of the array's dimensions and others in the reverse order: say `resolution` and `voxel_offset` (x y z) in the config's `layers`"
+        ),
+    ))
+}
+
+/// The `transform` of the array, or the one that its group lists for it.
+pub(super) fn transform<'a>(
+    array: &Array<'a>,
+) -> Result<Option<(Document<'a>, Transform)>, VolumeError> {
+    if let Some(value) = array.own.get("transform") {
+        let transform = parse(value).map_err(|e| array.own.bad("transform", e))?;
+        return Ok(Some((array.own, transform)));
+    }
+    let Some(parent) = array.parent else {
+        return Ok(None);
+    };
+    let multiscales = parent.document.get("multiscales").and_then(|m| m.get(0));
+    let datasets = multiscales.and_then(|m| m.get("datasets")?.as_array());
+    let of_array = |d: &&Value| d.get("path").and_then(Value::as_str) == Some(parent.name);
+    let listed = datasets.and_then(|d| d.iter().find(of_array)?.get("transform"));
+    let transform = listed.map(|value| {
+        let path = "multiscales[0].datasets";
+        parse(value).map_err(|e| parent.document.bad(path, format!("{}: {e}", parent.name)))
+    });
+    Ok(transform.transpose()?.map(|t| (parent.document, t)))
+}
+
+fn parse(value: &Value) -> Result<Transform, String> {
+    let list = |key: &str| {
+        let list = value.get(key).and_then(Value::as_array);
+        list.ok_or_else(|| {
+            format!("found no list `{key}`, expected axes, scale, translate and units")
+        })
+    };
+    let (names, scale) = (list("axes")?, list("scale")?);
+    let (translate, units) = (list("translate")?, list("units")?);
+    let rank = names.len();
+    if [scale.len(), translate.len(), units.len()] != [rank; 3] {
+        return Err(format!(
+            "found lists of different lengths, expected {rank} values in each"
+        ));
+    }
+    let mut transform = Transform {
+        scale_nm: [0.0; 3],
+        center_nm: [0.0; 3],
+    };
+    for (d, name) in AXES.into_iter().enumerate() {
+        let is_axis = |a: &Value| a.as_str().is_some_and(|a| a.eq_ignore_ascii_case(name));
+        let axis = names.iter().position(is_axis);
+        let axis = axis.ok_or_else(|| format!("found no axis {name}, expected x, y and z"))?;
+        let unit = units[axis].as_str().unwrap_or_default();
+        let length = |of: &Value| {
+            let number = of
+                .as_f64()
+                .ok_or_else(|| format!("found {of}, expected a number"))?;
+            nm(number, unit)
+        };
+        transform.scale_nm[d] = length(&scale[axis])?;
+        transform.center_nm[d] = length(&translate[axis])?;
+    }
+    Ok(transform)
+}
+
+/// Whether two sizes are one, but for the rounding of decimal numbers.
+fn close(a: &[f64; 3], b: &[f64; 3]) -> bool {
+    match (Resolution::new(*a), Resolution::new(*b)) {
+        (Some(a), Some(b)) => a.matches(&b),
+        _ => false,
+    }
+}

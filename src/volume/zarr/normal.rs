@@ -1,0 +1,264 @@
+//! Zarr metadata in the one form that zarrs parses.
+//!
+//! Writers leave out members, or write values that decoding does not need: the level of a compressor, the byte
+//! order of a one-byte type, a fill value of `0.0` for whole numbers. Other readers open such arrays. Here each
+//! document is rewritten before zarrs sees it: what decoding does not need is replaced by a constant, and what
+//! it needs is checked. An error names the member, what was found and what is allowed.
+
+mod codec;
+mod scalar;
+
+use serde_json::{Map, Value, json};
+
+use scalar::ScalarType;
+
+/// A member that cannot be read: where it stands, what was found and what was expected.
+#[derive(Debug)]
+pub(super) struct Flaw {
+    pub path: String,
+    pub problem: String,
+}
+
+impl Flaw {
+    fn new(path: impl Into<String>, found: Option<&Value>, expected: &str) -> Self {
+        let found = found.map_or("nothing".to_owned(), shown);
+        Self {
+            path: path.into(),
+            problem: format!("found {found}, expected {expected}"),
+        }
+    }
+}
+
+/// The value as JSON, cut off where it is long.
+fn shown(value: &Value) -> String {
+    const LONGEST: usize = 80;
+    let text = value.to_string();
+    if text.chars().count() <= LONGEST {
+        return text;
+    }
+    let start: String = text.chars().take(LONGEST).collect();
+    format!("{start}...")
+}
+
+/// A `.zarray` document.
+pub(super) fn v2_array(document: &Value) -> Result<Value, Flaw> {
+    let object = members(document)?;
+    format_version(object, 2)?;
+    let shape = lengths(object.get("shape"), "shape", 0)?;
+    let chunks = lengths(object.get("chunks"), "chunks", 1)?;
+    same_rank(object.get("chunks"), "chunks", chunks.len(), shape.len())?;
+    let (scalar, dtype) = ScalarType::of_dtype(object.get("dtype"))?;
+    let fill_value = scalar.fill_value(object.get("fill_value"))?;
+    let order = object.get("order");
+    let order = match order.and_then(Value::as_str) {
+        Some("C" | "c") => "C",
+        Some("F" | "f") => "F",
+        _ => return Err(Flaw::new("order", order, "\"C\" or \"F\"")),
+    };
+    let separator = separator(
+        object.get("dimension_separator"),
+        "dimension_separator",
+        ".",
+    )?;
+    let compressor = match object.get("compressor") {
+        None | Some(Value::Null) => Value::Null,
+        Some(compressor) => codec::v2(compressor, "compressor", scalar.bytes())?,
+    };
+    let filters = match object.get("filters") {
+        None | Some(Value::Null) => Vec::new(),
+        Some(Value::Array(filters)) => {
+            let filters = filters.iter().enumerate();
+            let filters =
+                filters.map(|(i, f)| codec::v2(f, &format!("filters[{i}]"), scalar.bytes()));
+            filters.collect::<Result<_, _>>()?
+        }
+        other => return Err(Flaw::new("filters", other, "a list of codecs, or null")),
+    };
+    Ok(json!({
+        "zarr_format": 2,
+        "shape": shape,
+        "chunks": chunks,
+        "dtype": dtype,
+        "fill_value": fill_value,
+        "order": order,
+        "dimension_separator": separator,
+        "compressor": compressor,
+        "filters": filters,
+    }))
+}
+
+/// Members of a v3 array that mean something; `attributes` are read elsewhere.
+const V3_MEMBERS: [&str; 11] = [
+    "zarr_format",
+    "node_type",
+    "shape",
+    "data_type",
+    "chunk_grid",
+    "chunk_key_encoding",
+    "fill_value",
+    "codecs",
+    "attributes",
+    "storage_transformers",
+    "dimension_names",
+];
+
+/// A `zarr.json` document of an array.
+pub(super) fn v3_array(document: &Value) -> Result<Value, Flaw> {
+    let object = members(document)?;
+    format_version(object, 3)?;
+    if object.get("node_type").and_then(Value::as_str) != Some("array") {
+        let found = object.get("node_type");
+        return Err(Flaw::new("node_type", found, "\"array\" or \"group\""));
+    }
+    let shape = lengths(object.get("shape"), "shape", 0)?;
+    let (scalar, data_type) = ScalarType::of_data_type(object.get("data_type"))?;
+    let codecs = match object.get("codecs") {
+        Some(Value::Array(codecs)) => codec::v3_chain(codecs, "codecs", scalar.bytes())?,
+        other => return Err(Flaw::new("codecs", other, "a list of codecs")),
+    };
+    understand_others(object)?;
+    let mut normal = json!({
+        "zarr_format": 3,
+        "node_type": "array",
+        "shape": shape,
+        "data_type": data_type,
+        "chunk_grid": chunk_grid(object.get("chunk_grid"), shape.len())?,
+        "chunk_key_encoding": chunk_key_encoding(object.get("chunk_key_encoding"))?,
+        "fill_value": scalar.fill_value(object.get("fill_value"))?,
+        "codecs": codecs,
+    });
+    let no_transformers = |t: &Value| t.is_null() || t.as_array().is_some_and(Vec::is_empty);
+    if let Some(found) = object
+        .get("storage_transformers")
+        .filter(|t| !no_transformers(t))
+    {
+        return Err(Flaw::new("storage_transformers", Some(found), "none"));
+    }
+    if let Some(names) = object.get("dimension_names").filter(|n| !n.is_null()) {
+        let is_name = |n: &Value| n.is_null() || n.is_string();
+        let list = names.as_array().filter(|list| list.iter().all(is_name));
+        let list = list
+            .ok_or_else(|| Flaw::new("dimension_names", Some(names), "a list of texts, or null"))?;
+        same_rank(Some(names), "dimension_names", list.len(), shape.len())?;
+        normal["dimension_names"] = names.clone();
+    }
+    Ok(normal)
+}
+
+fn members(document: &Value) -> Result<&Map<String, Value>, Flaw> {
+    document
+        .as_object()
+        .ok_or_else(|| Flaw::new(".", Some(document), "an object, the metadata of an array"))
+}
+
+fn format_version(object: &Map<String, Value>, version: u64) -> Result<(), Flaw> {
+    let found = object.get("zarr_format");
+    if found.and_then(scalar::whole_number) == Some(i128::from(version)) {
+        return Ok(());
+    }
+    Err(Flaw::new("zarr_format", found, &version.to_string()))
+}
+
+/// A list of whole numbers, also written as `40.0`.
+fn lengths(found: Option<&Value>, path: &str, least: u64) -> Result<Vec<u64>, Flaw> {
+    let length = |value: &Value| {
+        let length = scalar::whole_number(value).and_then(|n| u64::try_from(n).ok());
+        length.filter(|n| *n >= least)
+    };
+    let list = found.and_then(Value::as_array);
+    let lengths = list.and_then(|list| list.iter().map(length).collect());
+    lengths.ok_or_else(|| {
+        let expected = format!("a list of whole numbers from {least}, one for each dimension");
+        Flaw::new(path, found, &expected)
+    })
+}
+
+fn same_rank(found: Option<&Value>, path: &str, has: usize, rank: usize) -> Result<(), Flaw> {
+    if has == rank {
+        return Ok(());
+    }
+    let expected = format!("{rank} of them, as many as `shape` has");
+    Err(Flaw::new(path, found, &expected))
+}
+
+fn separator(found: Option<&Value>, path: &str, default: &str) -> Result<String, Flaw> {
+    match found {
+        None | Some(Value::Null) => Ok(default.to_owned()),
+        Some(Value::String(s)) if s == "." || s == "/" => Ok(s.clone()),
+        other => Err(Flaw::new(path, other, "\".\" or \"/\"")),
+    }
+}
+
+/// An extension point: its name and its configuration.
+fn extension<'v>(
+    found: Option<&'v Value>,
+    path: &str,
+    expected: &str,
+) -> Result<(&'v str, Option<&'v Map<String, Value>>), Flaw> {
+    let flaw = || Flaw::new(path, found, expected);
+    match found {
+        Some(Value::String(name)) => Ok((name, None)),
+        Some(Value::Object(object)) => {
+            let name = object
+                .get("name")
+                .and_then(Value::as_str)
+                .ok_or_else(flaw)?;
+            match object.get("configuration") {
+                None | Some(Value::Null) => Ok((name, None)),
+                Some(Value::Object(configuration)) => Ok((name, Some(configuration))),
+                other => Err(Flaw::new(
+                    format!("{path}.configuration"),
+                    other,
+                    "an object",
+                )),
+            }
+        }
+        _ => Err(flaw()),
+    }
+}
+
+fn chunk_grid(found: Option<&Value>, rank: usize) -> Result<Value, Flaw> {
+    let (name, configuration) = extension(found, "chunk_grid", "the grid \"regular\"")?;
+    if name != "regular" {
+        let name = Value::from(name);
+        return Err(Flaw::new("chunk_grid", Some(&name), "\"regular\""));
+    }
+    let (path, found) = (
+        "chunk_grid.configuration.chunk_shape",
+        configuration.and_then(|c| c.get("chunk_shape")),
+    );
+    let chunk_shape = lengths(found, path, 1)?;
+    same_rank(found, path, chunk_shape.len(), rank)?;
+    Ok(json!({"name": "regular", "configuration": {"chunk_shape": chunk_shape}}))
+}
+
+fn chunk_key_encoding(found: Option<&Value>) -> Result<Value, Flaw> {
+    let expected = "\"default\" or \"v2\"";
+    let (name, configuration) = extension(found, "chunk_key_encoding", expected)?;
+    let default = match name {
+        "default" => "/",
+        "v2" => ".",
+        _ => return Err(Flaw::new("chunk_key_encoding", found, expected)),
+    };
+    let separator = separator(
+        configuration.and_then(|c| c.get("separator")),
+        "chunk_key_encoding.configuration.separator",
+        default,
+    )?;
+    Ok(json!({"name": name, "configuration": {"separator": separator}}))
+}
+
+/// An unknown member must be understood, unless it is an object that says that it need not be.
+fn understand_others(object: &Map<String, Value>) -> Result<(), Flaw> {
+    for (name, value) in object {
+        let ignored = value.get("must_understand") == Some(&Value::Bool(false)) || value.is_null();
+        if !ignored && !V3_MEMBERS.contains(&name.as_str()) {
+            let expected = "no such member, or one with \"must_understand\": false: it is an extension that pointshard does not read";
+            return Err(Flaw::new(name.as_str(), Some(value), expected));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,203 @@
+//! Codecs, as zarrs configures them.
+//!
+//! A compressed stream says itself how it was compressed: of the configurations of compressors nothing is
+//! needed, so that each becomes a constant. Codecs that do need theirs are checked.
+
+use serde_json::{Map, Value, json};
+
+use super::{Flaw, extension, lengths};
+
+/// Codecs that are read, by the names that numcodecs gives them.
+const NAMES: [&str; 12] = [
+    "adler32",
+    "bitround",
+    "blosc",
+    "bz2",
+    "crc32c",
+    "fixedscaleoffset",
+    "fletcher32",
+    "gzip",
+    "pcodec",
+    "shuffle",
+    "zlib",
+    "zstd",
+];
+
+/// Codecs of v3 that numcodecs does not have; all others may have the prefix `numcodecs.`.
+const V3_NAMES: [&str; 7] = [
+    "bytes",
+    "sharding_indexed",
+    "transpose",
+    "packbits",
+    "reshape",
+    "squeeze",
+    "zarrs.squeeze",
+];
+
+const NUMCODECS: &str = "numcodecs.";
+
+/// Bytes of an entry of a shard's index.
+const INDEX_BYTES: usize = 8;
+
+/// A filter or compressor of v2, of values of `value_bytes` bytes.
+pub(super) fn v2(codec: &Value, path: &str, value_bytes: usize) -> Result<Value, Flaw> {
+    let id = codec.get("id");
+    // zarrs has no crc32c in v2.
+    let names: Vec<_> = NAMES.into_iter().filter(|n| *n != "crc32c").collect();
+    let expected = format!("one of {}", names.join(", "));
+    let (Some(given), Some(name)) = (codec.as_object(), id.and_then(Value::as_str)) else {
+        let expected = format!("an object with an `id`, {expected}");
+        return Err(Flaw::new(path, Some(codec), &expected));
+    };
+    if !names.contains(&name) {
+        return Err(Flaw::new(format!("{path}.id"), id, &expected));
+    }
+    let mut normal = configuration(name, given, path, value_bytes)?;
+    if name == "blosc" {
+        // A number in v2.
+        normal.insert("shuffle".to_owned(), 0.into());
+    }
+    normal.remove("id");
+    normal.insert("id".to_owned(), name.into());
+    Ok(Value::Object(normal))
+}
+
+/// The codecs of a v3 array, or those inside of one of its codecs.
+pub(super) fn v3_chain(
+    codecs: &[Value],
+    path: &str,
+    value_bytes: usize,
+) -> Result<Vec<Value>, Flaw> {
+    let codecs = codecs.iter().enumerate();
+    let codecs = codecs.map(|(i, codec)| v3(codec, &format!("{path}[{i}]"), value_bytes));
+    codecs.collect()
+}
+
+fn v3(codec: &Value, path: &str, value_bytes: usize) -> Result<Value, Flaw> {
+    let expected = format!(
+        "one of {}, {} (also as {NUMCODECS}NAME)",
+        V3_NAMES[..3].join(", "),
+        NAMES.join(", ")
+    );
+    let (found, given) = extension(Some(codec), path, &expected)?;
+    let name = match found.strip_prefix(NUMCODECS).unwrap_or(found) {
+        // What `bytes` was called in drafts of v3.
+        "endian" => "bytes",
+        name => name,
+    };
+    let known = NAMES.contains(&name) || (name == found && V3_NAMES.contains(&name));
+    if !known && name != "bytes" {
+        let path = format!("{path}.name");
+        return Err(Flaw::new(path, Some(&found.into()), &expected));
+    }
+    let none = Map::new();
+    let inside = format!("{path}.configuration");
+    let configuration = configuration(name, given.unwrap_or(&none), &inside, value_bytes)?;
+    Ok(json!({"name": v3_name(name), "configuration": configuration}))
+}
+
+/// The name that zarrs has for a codec in v3.
+fn v3_name(name: &str) -> String {
+    match name {
+        "adler32" | "bz2" | "fixedscaleoffset" | "fletcher32" | "pcodec" | "shuffle" | "zlib" => {
+            format!("{NUMCODECS}{name}")
+        }
+        "squeeze" => "zarrs.squeeze".to_owned(),
+        name => name.to_owned(),
+    }
+}
+
+fn members(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(members) => members,
+        _ => Map::new(),
+    }
+}
+
+/// The configuration that decoding needs, of the codec `name`; `path` is that of the one that is `given`.
+fn configuration(
+    name: &str,
+    given: &Map<String, Value>,
+    path: &str,
+    value_bytes: usize,
+) -> Result<Map<String, Value>, Flaw> {
+    let normal = match name {
+        "gzip" | "zlib" | "bz2" => json!({"level": 1}),
+        "zstd" => json!({"level": 0, "checksum": false}),
+        "blosc" => json!({"cname": "lz4", "clevel": 5, "shuffle": "noshuffle", "blocksize": 0}),
+        "fletcher32" => json!({}),
+        "adler32" => json!({"location": side(given, path, "location", "start")?}),
+        "crc32c" if side(given, path, "location", "end")? == "start" => {
+            let path = format!("{path}.location");
+            let expected = "\"end\": a checksum before the values is not read";
+            return Err(Flaw::new(path, given.get("location"), expected));
+        }
+        "crc32c" => json!({}),
+        // Each chunk says how it was compressed.
+        "pcodec" => json!({}),
+        // Bits that were rounded away are gone.
+        "bitround" => json!({"keepbits": 1}),
+        "shuffle" => {
+            let size = given.get("elementsize").filter(|s| !s.is_null());
+            let bytes = size.map_or(Some(4), Value::as_u64).filter(|n| *n > 0);
+            let path = format!("{path}.elementsize");
+            json!({"elementsize": bytes.ok_or_else(|| Flaw::new(path, size, "a whole number from 1"))?})
+        }
+        "bytes" => bytes(given, path, value_bytes)?,
+        "sharding_indexed" => sharding(given, path, value_bytes)?,
+        // Nothing of theirs can be left out.
+        _ => Value::Object(given.clone()),
+    };
+    Ok(members(normal))
+}
+
+/// The side of a chunk or shard on which a checksum or an index stands: the member `key`.
+fn side<'a>(
+    given: &'a Map<String, Value>,
+    path: &str,
+    key: &str,
+    default: &'a str,
+) -> Result<&'a str, Flaw> {
+    match given.get(key) {
+        None | Some(Value::Null) => Ok(default),
+        Some(Value::String(at)) if at == "start" || at == "end" => Ok(at),
+        other => {
+            let path = format!("{path}.{key}");
+            Err(Flaw::new(path, other, "\"start\" or \"end\""))
+        }
+    }
+}
+
+fn bytes(given: &Map<String, Value>, path: &str, value_bytes: usize) -> Result<Value, Flaw> {
+    let endian = given.get("endian").filter(|e| !e.is_null());
+    match endian.and_then(Value::as_str) {
+        Some(order @ ("little" | "big")) => Ok(json!({"endian": order})),
+        // One byte has no order.
+        None if endian.is_none() && value_bytes == 1 => Ok(json!({})),
+        _ => {
+            let expected = "\"little\" or \"big\"";
+            Err(Flaw::new(format!("{path}.endian"), endian, expected))
+        }
+    }
+}
+
+fn sharding(given: &Map<String, Value>, path: &str, value_bytes: usize) -> Result<Value, Flaw> {
+    let member = |name: &str| (given.get(name), format!("{path}.{name}"));
+    let (found, at) = member("chunk_shape");
+    let chunk_shape = lengths(found, &at, 1)?;
+    let chain = |name: &str, value_bytes| match member(name) {
+        (Some(Value::Array(codecs)), at) => v3_chain(codecs, &at, value_bytes),
+        (found, at) => Err(Flaw::new(at, found, "a list of codecs")),
+    };
+    let (codecs, index_codecs) = (
+        chain("codecs", value_bytes)?,
+        chain("index_codecs", INDEX_BYTES)?,
+    );
+    let index_location = side(given, path, "index_location", "end")?;
+    Ok(json!({
+        "chunk_shape": chunk_shape,
+        "codecs": codecs,
+        "index_codecs": index_codecs,
+        "index_location": index_location,
+    }))
+}

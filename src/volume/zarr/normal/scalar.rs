@@ -1,0 +1,172 @@
+//! Types of voxels and their fill values, as writers put them into JSON.
+
+use serde_json::{Number, Value};
+
+use super::Flaw;
+use crate::data_type::DataType;
+
+/// Largest whole number that a JSON number with a fraction or exponent states without doubt.
+const LARGEST_EXACT: f64 = 9_007_199_254_740_992.0;
+
+/// A type of voxels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ScalarType {
+    Bool,
+    Number(DataType),
+}
+
+impl ScalarType {
+    /// The type of a v2 array, and its `dtype` as zarrs expects it. One byte has no order.
+    pub(super) fn of_dtype(found: Option<&Value>) -> Result<(Self, String), Flaw> {
+        let unknown = || {
+            let expected = "a boolean \"|b1\", a whole number \"|u1\", \"|i1\", \"<u2\" to \"<u8\", \"<i2\" to \"<i8\", or \"<f4\", \"<f8\" (\">\" for big-endian)";
+            Flaw::new("dtype", found, expected)
+        };
+        let text = found.and_then(Value::as_str).ok_or_else(unknown)?;
+        let (order, name) = match text.chars().next() {
+            Some(order @ ('<' | '>' | '|' | '=')) => (order, &text[1..]),
+            _ => ('|', text),
+        };
+        let scalar = match name {
+            "b1" => Self::Bool,
+            "u1" => Self::Number(DataType::UInt8),
+            "i1" => Self::Number(DataType::Int8),
+            "u2" => Self::Number(DataType::UInt16),
+            "i2" => Self::Number(DataType::Int16),
+            "u4" => Self::Number(DataType::UInt32),
+            "i4" => Self::Number(DataType::Int32),
+            "u8" => Self::Number(DataType::UInt64),
+            "i8" => Self::Number(DataType::Int64),
+            "f4" => Self::Number(DataType::Float32),
+            "f8" => Self::Number(DataType::Float64),
+            _ => return Err(unknown()),
+        };
+        match (scalar.bytes(), order) {
+            (1, _) => Ok((scalar, format!("|{name}"))),
+            (_, '<' | '>') => Ok((scalar, format!("{order}{name}"))),
+            _ => Err(unknown()),
+        }
+    }
+
+    /// The type of a v3 array, and its name.
+    pub(super) fn of_data_type(found: Option<&Value>) -> Result<(Self, String), Flaw> {
+        let names = DataType::ALL.map(|t| t.name()).join(", ");
+        let expected = format!("bool or one of {names}");
+        let (name, _) = super::extension(found, "data_type", &expected)?;
+        let scalar = match name {
+            "bool" => Some(Self::Bool),
+            name => DataType::from_name(name).map(Self::Number),
+        };
+        let scalar = scalar.ok_or_else(|| Flaw::new("data_type", found, &expected))?;
+        Ok((scalar, name.to_owned()))
+    }
+
+    /// Bytes of a value.
+    pub(super) fn bytes(self) -> usize {
+        match self {
+            Self::Bool => 1,
+            Self::Number(data_type) => data_type.size_bytes(),
+        }
+    }
+
+    /// The fill value as zarrs expects it. What is not stated is 0. A value that the type cannot hold exactly is
+    /// an error: it would be another one.
+    pub(super) fn fill_value(self, found: Option<&Value>) -> Result<Value, Flaw> {
+        let stated = match found {
+            None | Some(Value::Null) => &Value::from(0),
+            Some(value) => value,
+        };
+        let (value, expected) = match self {
+            Self::Bool => (truth(stated), "true or false".to_owned()),
+            Self::Number(DataType::Float32 | DataType::Float64) => (
+                float(stated),
+                "a number, \"NaN\", \"Infinity\" or \"-Infinity\"".to_owned(),
+            ),
+            Self::Number(data_type) => {
+                let (least, most) = range(data_type);
+                let value = whole_number(stated).or_else(|| match stated {
+                    Value::Bool(truth) => Some(i128::from(*truth)),
+                    Value::String(text) => text_number(text),
+                    _ => None,
+                });
+                let value = value
+                    .filter(|n| (least..=most).contains(n))
+                    .and_then(number);
+                let name = data_type.name();
+                let expected = format!("a whole number from {least} to {most}, which {name} holds");
+                (value, expected)
+            }
+        };
+        value.ok_or_else(|| Flaw::new("fill_value", found, &expected))
+    }
+}
+
+/// The whole number that `value` states, also as `40.0`.
+pub(super) fn whole_number(value: &Value) -> Option<i128> {
+    let Value::Number(number) = value else {
+        return None;
+    };
+    if let Some(n) = number.as_u64() {
+        return Some(i128::from(n));
+    }
+    if let Some(n) = number.as_i64() {
+        return Some(i128::from(n));
+    }
+    let float = number.as_f64()?;
+    (float.fract() == 0.0 && float.abs() <= LARGEST_EXACT).then_some(float as i128)
+}
+
+fn text_number(text: &str) -> Option<i128> {
+    let text = text.trim();
+    let float = || whole_number(&Value::Number(Number::from_f64(text.parse().ok()?)?));
+    text.parse().ok().or_else(float)
+}
+
+fn number(n: i128) -> Option<Value> {
+    let unsigned = u64::try_from(n).map(Value::from);
+    unsigned.or_else(|_| i64::try_from(n).map(Value::from)).ok()
+}
+
+fn range(data_type: DataType) -> (i128, i128) {
+    let bits = 8 * data_type.size_bytes();
+    let signed = data_type.name().starts_with("int");
+    if signed {
+        return (-(1 << (bits - 1)), (1 << (bits - 1)) - 1);
+    }
+    (0, (1 << bits) - 1)
+}
+
+fn truth(value: &Value) -> Option<Value> {
+    let truth = match value {
+        Value::Bool(truth) => Some(*truth),
+        Value::String(text) if text.eq_ignore_ascii_case("true") => Some(true),
+        Value::String(text) if text.eq_ignore_ascii_case("false") => Some(false),
+        Value::String(text) => bit(text_number(text)?),
+        value => bit(whole_number(value)?),
+    };
+    truth.map(Value::Bool)
+}
+
+fn bit(n: i128) -> Option<bool> {
+    match n {
+        0 => Some(false),
+        1 => Some(true),
+        _ => None,
+    }
+}
+
+fn float(value: &Value) -> Option<Value> {
+    match value {
+        Value::Number(_) => Some(value.clone()),
+        Value::Bool(truth) => Some(Value::from(u8::from(*truth))),
+        Value::String(text) => match text.trim().to_ascii_lowercase().as_str() {
+            "nan" => Some("NaN".into()),
+            "infinity" | "+infinity" | "inf" | "+inf" => Some("Infinity".into()),
+            "-infinity" | "-inf" => Some("-Infinity".into()),
+            // The bits of a number, of which zarrs checks how many there are.
+            bits if bits.starts_with("0x") => Some(text.trim().into()),
+            number => Number::from_f64(number.parse().ok()?).map(Value::Number),
+        },
+        _ => None,
+    }
+}
