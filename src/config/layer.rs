@@ -11,16 +11,18 @@ use crate::geometry::{MAX_VOXEL, Resolution};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LayerConfig {
-    /// Size of a voxel in nm, x y z, of an array that does not say it.
+    /// Size of a voxel in nm, x y z, of an array that does not state it. It goes before what the array states.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<[f64; 3]>", extend("items" = serde_json::json!({"type": "number", "exclusiveMinimum": 0})))]
     pub resolution: Option<Resolution>,
     /// Where the array's first voxel lies, x y z, in voxels of the config's `resolution`: its lower corner
-    /// is at `voxel_offset * resolution`. Without it, what the source says; where that is nothing, 0 0 0.
+    /// is at `voxel_offset * resolution`. Without it, what the source states, such as `offset` in the attributes of
+    /// an N5 dataset; where that is nothing, 0 0 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub voxel_offset: Option<[i64; 3]>,
-    /// The array's axes, one letter each, in the order of its shape (the order that zarr-python prints):
-    /// `zyx`, `xyz`, `tczyx`. Without it, the names that the source gives them.
+    /// The array's axes, one letter each, in the order of its metadata: of `shape` in Zarr (`zyx`, `tczyx`), of
+    /// `dimensions` in N5 (`xyz`, `xyzc`). Without it, the names that the source gives them; other names than
+    /// those are an error.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = "^[a-z]{3,8}$"))]
     pub axes: Option<String>,

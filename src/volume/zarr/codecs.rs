@@ -174,3 +174,37 @@ pub(super) fn decoded_bytes(shape: &[NonZeroU64], value_bytes: usize) -> Result<
             format!("a chunk of {shape:?} values is larger than {MAX_BLOCK_BYTES} bytes, the most that is read at once")
         })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use zarrs::array::data_type;
+    use zarrs::metadata::v3::MetadataV3;
+
+    #[test]
+    fn a_stream_cannot_inflate_to_more_than_its_chunk() {
+        for name in ["gzip", "zstd", "numcodecs.zlib", "numcodecs.bz2"] {
+            let compressor = match name {
+                "zstd" => {
+                    r#"{"name": "zstd", "configuration": {"level": 1, "checksum": false}}"#.into()
+                }
+                name => format!(r#"{{"name": "{name}", "configuration": {{"level": 1}}}}"#),
+            };
+            let metadata = [r#"{"name": "bytes"}"#, &compressor];
+            let metadata = metadata.map(|m| MetadataV3::try_from(m).unwrap());
+            let chain = CodecChain::from_metadata(&metadata).unwrap();
+            let options = CodecOptions::default();
+            let zeros = Cow::Owned(vec![0; 1 << 20]);
+            let stream = chain.bytes_to_bytes_codecs()[0].encode(zeros, &options);
+            let shape = vec![NonZeroU64::new(8).unwrap(); 3];
+            let codecs = Codecs::new(&chain, shape, data_type::uint8(), FillValue::from(0u8));
+            let codecs = codecs.unwrap();
+            assert!(
+                matches!(codecs.steps[0].0, Step::Inflate(_)),
+                "{name} is not bounded"
+            );
+            let e = codecs.decode(&stream.unwrap()).unwrap_err();
+            assert!(e.contains("512"), "{name}: {e}");
+        }
+    }
+}
