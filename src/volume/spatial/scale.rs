@@ -179,9 +179,9 @@ fn factors(array: &Array<'_>, axes: &Axes, own: bool) -> Result<Option<[f64; 3]>
         let Some((parent, level)) = array.parent.and_then(|p| Some((p, p.level()?))) else {
             return Ok(None);
         };
-        let keys = [KEY, "scales"].into_iter();
-        let found = keys.filter_map(|key| Some((key, parent.document.get(key)?.get(level)?)));
-        let Some((key, value)) = found.last() else {
+        let of_level = |key| Some((key, parent.document.get(key)?.get(level)?));
+        let mut found = ["scales", KEY].into_iter().filter_map(of_level);
+        let Some((key, value)) = found.find(|(_, value)| value.is_array()) else {
             return Ok(None);
         };
         let list = parent.document.as_numbers(key, value)?;

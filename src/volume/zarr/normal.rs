@@ -189,12 +189,15 @@ fn separator(found: Option<&Value>, path: &str, default: &str) -> Result<String,
     }
 }
 
-/// An extension point: its name and its configuration.
+/// The name of an extension, such as a codec, and its configuration.
+type Extension<'v> = (&'v str, Option<&'v Map<String, Value>>);
+
+/// Both parts of an extension, which may be written as its name alone.
 fn extension<'v>(
     found: Option<&'v Value>,
     path: &str,
     expected: &str,
-) -> Result<(&'v str, Option<&'v Map<String, Value>>), Flaw> {
+) -> Result<Extension<'v>, Flaw> {
     let flaw = || Flaw::new(path, found, expected);
     match found {
         Some(Value::String(name)) => Ok((name, None)),
