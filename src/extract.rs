@@ -11,6 +11,7 @@ mod convert;
 mod converted;
 mod cut;
 mod needs;
+mod no_scale;
 mod probe;
 mod read;
 mod readahead;
@@ -78,7 +79,7 @@ pub enum ExtractError {
         source: VolumeError,
     },
     /// A layer has no scale of the config's resolution.
-    #[error("at `{path}` of the config: the layer `{layer}` does not have it: {source}")]
+    #[error("at `{path}` of the config: the layer `{layer}` does not have it: {source}: {remedy}")]
     NoScale {
         /// JSON path of the resolution in the config.
         path: String,
@@ -86,6 +87,8 @@ pub enum ExtractError {
         layer: String,
         /// Which scales there are.
         source: VolumeError,
+        /// What to write.
+        remedy: String,
     },
     /// The boxes' layers do not fit in one array.
     #[error(
@@ -157,9 +160,14 @@ impl ExtractError {
     fn opening(plan: &Plan, number: usize, source: VolumeError) -> Self {
         let layer = plan.layer_of_source(number).to_owned();
         match source {
-            VolumeError::NoScale { .. } => Self::NoScale {
+            VolumeError::NoScale {
+                ref wanted,
+                ref available,
+                ..
+            } => Self::NoScale {
                 path: plan.resolution_key_of_source(number),
                 layer,
+                remedy: no_scale::remedy(plan, number, wanted, available),
                 source,
             },
             source => Self::Layer { layer, source },

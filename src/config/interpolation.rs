@@ -36,7 +36,7 @@ pub enum Rounding {
 
 impl Interpolation {
     /// What to choose for which values, for messages.
-    pub(super) const SUITED: &str =
+    pub(crate) const SUITED: &str =
         "`nearest` or `majority` for labels, `area` or `linear` for images, `any` for masks";
 }
 

@@ -1,0 +1,173 @@
+//! What to write where a layer has no scale of the wanted resolution.
+
+use crate::config::{ArrayConfig, Interpolation, Role, Rounding, Transform};
+use crate::geometry::Resolution;
+use crate::plan::Plan;
+
+/// Scales further apart than this along an axis are not suggested: units are more likely to be wrong.
+const LARGEST_FACTOR: f64 = 64.0;
+
+/// So many scales are named.
+const SCALES: usize = 3;
+
+/// What to write into the config to read the source number `source` at one of the resolutions that it has, in place of
+/// `wanted`: keys, and the line with the nearest of them.
+pub(super) fn remedy(
+    plan: &Plan,
+    source: usize,
+    wanted: &Resolution,
+    available: &[Resolution],
+) -> String {
+    let arrays = plan.arrays.iter().zip(&plan.config.arrays);
+    let arrays = arrays.filter(|(planned, _)| planned.source_of_group.contains(&source));
+    let arrays: Vec<_> = arrays.map(|(_, array)| array).collect();
+    remedy_for(&arrays, wanted, available)
+}
+
+fn remedy_for(
+    arrays: &[(&String, &ArrayConfig)],
+    wanted: &Resolution,
+    available: &[Resolution],
+) -> String {
+    let nearest = by_distance(wanted, available);
+    let ([closest, ..], [(_, config), ..]) = (nearest.as_slice(), arrays) else {
+        return "name a scale of the layer in the config, or change the layer".to_owned();
+    };
+    let scales: Vec<_> = nearest.iter().map(written).collect();
+    let keys = |key: &str| {
+        let of_array = |(name, _): &(&String, _)| format!("`arrays.{name}.{key}`");
+        let keys: Vec<_> = arrays.iter().map(of_array).collect();
+        keys.join(" and ")
+    };
+    let resolution = format!("\"data_resolution\": {}", written(closest));
+    if config.data_resolution.is_some() {
+        return format!(
+            "set {} to a scale that the layer has: {resolution}; scales, the nearest first: {}",
+            keys("data_resolution"),
+            scales.join(", ")
+        );
+    }
+    let interpolation = serde_json::json!(suited(config));
+    format!(
+        "to resample the layer, set {} and {}: {resolution}, \"interpolation\": {interpolation} ({}); scales, the nearest first: {}. Or change `resolution`",
+        keys("data_resolution"),
+        keys("interpolation"),
+        Interpolation::SUITED,
+        scales.join(", ")
+    )
+}
+
+/// The scales that are nearest, the finer one of two equally near ones first.
+fn by_distance(wanted: &Resolution, available: &[Resolution]) -> Vec<Resolution> {
+    let factors = |scale: &Resolution| -> [f64; 3] {
+        std::array::from_fn(|d| (scale.nm()[d] / wanted.nm()[d]).ln())
+    };
+    let distance = |scale: &Resolution| factors(scale).map(f64::abs).iter().sum::<f64>();
+    let finer = |scale: &Resolution| factors(scale).iter().sum::<f64>();
+    let is_near = |scale: &&Resolution| {
+        let far = LARGEST_FACTOR.ln() + 1e-6;
+        factors(scale).iter().all(|f| f.abs() <= far)
+    };
+    let mut near: Vec<_> = available.iter().filter(is_near).copied().collect();
+    near.sort_by(|a, b| {
+        // Equal distances differ by what is lost in computing them.
+        let apart = distance(a) - distance(b);
+        let order = if apart.abs() < 1e-6 {
+            finer(a) - finer(b)
+        } else {
+            apart
+        };
+        order.total_cmp(&0.0)
+    });
+    near.dedup();
+    near.truncate(SCALES);
+    near
+}
+
+/// The interpolation that an array most likely needs.
+fn suited(config: &ArrayConfig) -> Interpolation {
+    let image = matches!(config.transform, Transform::Scale(_)) || config.role == Some(Role::Image);
+    if image {
+        Interpolation::Area(Rounding::default())
+    } else {
+        Interpolation::Nearest
+    }
+}
+
+/// As a config writes it.
+fn written(resolution: &Resolution) -> String {
+    format!("{:?}", resolution.nm())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn nm(nm: [f64; 3]) -> Resolution {
+        Resolution::new(nm).unwrap()
+    }
+
+    fn array(value: serde_json::Value) -> ArrayConfig {
+        serde_json::from_value(value).unwrap()
+    }
+
+    fn remedy(arrays: &[(&str, serde_json::Value)], available: &[[f64; 3]]) -> String {
+        let owned: Vec<_> = arrays
+            .iter()
+            .map(|(name, value)| (name.to_string(), array(value.clone())))
+            .collect();
+        let arrays: Vec<_> = owned.iter().map(|(n, a)| (n, a)).collect();
+        let available: Vec<_> = available.iter().copied().map(nm).collect();
+        remedy_for(&arrays, &nm([8.0, 8.0, 40.0]), &available)
+    }
+
+    #[test]
+    fn the_line_has_the_nearest_scale_and_the_finer_of_two() {
+        let scales = [
+            [64.0, 64.0, 40.0],
+            [16.0, 16.0, 40.0],
+            [4.0, 4.0, 40.0],
+            [32.0, 32.0, 40.0],
+        ];
+        let told = remedy(&[("seg", json!({"layer": "cells"}))], &scales);
+        for part in [
+            "`arrays.seg.data_resolution` and `arrays.seg.interpolation`",
+            r#""data_resolution": [4.0, 4.0, 40.0], "interpolation": "nearest""#,
+            "[4.0, 4.0, 40.0], [16.0, 16.0, 40.0], [32.0, 32.0, 40.0].",
+        ] {
+            assert!(told.contains(part), "{part}: {told}");
+        }
+    }
+
+    #[test]
+    fn images_are_averaged_and_every_array_of_the_layer_is_named() {
+        let arrays = [
+            ("img", json!({"layer": "em", "role": "image"})),
+            ("raw", json!({"layer": "em"})),
+        ];
+        let told = remedy(&arrays, &[[16.0, 16.0, 40.0]]);
+        assert!(told.contains(r#""interpolation": "area""#), "{told}");
+        assert!(
+            told.contains("`arrays.img.interpolation` and `arrays.raw.interpolation`"),
+            "{told}"
+        );
+    }
+
+    #[test]
+    fn a_data_resolution_that_the_layer_does_not_have_is_replaced() {
+        let of = json!({"layer": "em", "data_resolution": [8, 8, 40], "interpolation": "area"});
+        let told = remedy(&[("img", of)], &[[16.0, 16.0, 40.0]]);
+        assert!(
+            told.starts_with("set `arrays.img.data_resolution` to"),
+            "{told}"
+        );
+        assert!(!told.contains("interpolation"), "{told}");
+    }
+
+    #[test]
+    fn scales_of_another_unit_are_not_suggested() {
+        let told = remedy(&[("img", json!({"layer": "em"}))], &[[0.008, 0.008, 0.04]]);
+        assert!(!told.contains("data_resolution"), "{told}");
+    }
+}
