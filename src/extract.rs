@@ -11,6 +11,7 @@ mod convert;
 mod converted;
 mod cut;
 mod needs;
+mod no_object;
 mod no_scale;
 mod probe;
 mod read;
@@ -30,6 +31,7 @@ use std::thread::Builder;
 use rayon::prelude::*;
 
 use crate::dataset::{DatasetError, Layout, Output, Receipt, ShardId};
+use crate::geometry::Resolution;
 use crate::plan::Plan;
 use crate::storage::Together;
 use crate::volume::{BlockCache, CacheStats, VolumeError};
@@ -79,16 +81,18 @@ pub enum ExtractError {
         source: VolumeError,
     },
     /// A layer has no scale of the config's resolution.
-    #[error("at `{path}` of the config: the layer `{layer}` does not have it: {source}: {remedy}")]
+    #[error("at `{path}` of the config: the layer `{layer}` has no scale of {wanted}: {remedy}")]
     NoScale {
         /// JSON path of the resolution in the config.
         path: String,
         /// Its name in the config.
         layer: String,
-        /// Which scales there are.
-        source: VolumeError,
+        /// That resolution.
+        wanted: Resolution,
         /// What to write.
         remedy: String,
+        /// Which scales there are.
+        source: VolumeError,
     },
     /// The boxes' layers do not fit in one array.
     #[error(
@@ -136,6 +140,22 @@ pub enum ExtractError {
         /// Path or URL of the chunk.
         chunk: String,
     },
+    /// No chunk is stored at any point in which an object is looked for.
+    #[error(
+        "the layer `{layer}`: none of the chunks at the points of {samples} sample(s), where `arrays.{array}.transform.object_at` looks for objects, is stored in {location}, for example {chunk}: the path or the resolution is probably wrong, or the layer is empty there. All of these samples would have been dropped as no_object; correct the layer, or keep them with \"missing\": \"keep\""
+    )]
+    NoChunkAtPoints {
+        /// The array.
+        array: String,
+        /// The layer's name in the config.
+        layer: String,
+        /// Where the volume lies.
+        location: String,
+        /// Samples whose object was looked for there.
+        samples: u64,
+        /// Path or URL of a chunk.
+        chunk: String,
+    },
     /// The memory limit is too small for the job.
     #[error("--memory {limit} is too little: with {threads} thread(s) this job needs at least {needed}; use fewer --threads, smaller windows or a smaller `radius_nm`, or allow more", limit = bytesize::ByteSize(*limit_bytes), needed = bytesize::ByteSize(*needed_bytes))]
     Memory {
@@ -161,13 +181,14 @@ impl ExtractError {
         let layer = plan.layer_of_source(number).to_owned();
         match source {
             VolumeError::NoScale {
-                ref wanted,
+                wanted,
                 ref available,
                 ..
             } => Self::NoScale {
                 path: plan.resolution_key_of_source(number),
                 layer,
-                remedy: no_scale::remedy(plan, number, wanted, available),
+                wanted,
+                remedy: no_scale::remedy(plan, number, &wanted, available),
                 source,
             },
             source => Self::Layer { layer, source },

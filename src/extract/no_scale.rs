@@ -42,14 +42,14 @@ fn remedy_for(
     let resolution = format!("\"data_resolution\": {}", written(closest));
     if config.data_resolution.is_some() {
         return format!(
-            "set {} to a scale that the layer has: {resolution}; scales, the nearest first: {}",
+            "set {} to one that it has: {resolution}; its scales, the nearest first: {}",
             keys("data_resolution"),
             scales.join(", ")
         );
     }
     let interpolation = serde_json::json!(suited(config));
     format!(
-        "to resample the layer, set {} and {}: {resolution}, \"interpolation\": {interpolation} ({}); scales, the nearest first: {}. Or change `resolution`",
+        "to resample the layer, set {} and {}: {resolution}, \"interpolation\": {interpolation} ({}); its scales, the nearest first: {}. Or change `resolution`",
         keys("data_resolution"),
         keys("interpolation"),
         Interpolation::SUITED,

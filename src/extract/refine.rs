@@ -3,6 +3,7 @@
 //! counted, so that arrays have no holes, and nothing depends on threads or tasks.
 
 use super::cut::Wanted;
+use super::no_object::ChunksAtPoints;
 use super::probe::{ask_windows, probe};
 use super::window::Region;
 use super::{ExtractError, Sources};
@@ -80,6 +81,7 @@ fn find_objects(
         let source = plan.source_of(array, sample);
         (point, plan.sources[source].resolution)
     };
+    let chunks = ChunksAtPoints::new(sources);
     let found = probe(
         plan,
         sources,
@@ -105,6 +107,7 @@ fn find_objects(
             let mut voxels = std::mem::take(&mut scratch.window);
             voxels.resize(region.bytes(), 0);
             let zero = FillValue::ZERO;
+            let mut missing = None;
             let read = cutter.read_box(
                 source,
                 &region,
@@ -112,7 +115,7 @@ fn find_objects(
                 None,
                 &mut voxels,
                 scratch,
-                &mut |_| {},
+                &mut |key| missing = missing.into_iter().chain([key]).min(),
             );
             let wanted = Wanted {
                 array,
@@ -126,9 +129,12 @@ fn find_objects(
                 false => 0,
             };
             scratch.window = voxels;
+            chunks.note(source, read.stored, missing, nearest);
             Ok(nearest)
         },
     )?;
+    let warnings = chunks.warnings(plan, sources, array, at.missing)?;
+    plan.warnings.extend(warnings);
     let without = found.iter().flatten().filter(|id| **id == 0).count();
     for (split, found) in plan.splits.iter_mut().zip(&found) {
         split.objects[array].clone_from(found);

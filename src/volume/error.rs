@@ -59,7 +59,7 @@ pub enum VolumeError {
     },
     /// No scale has the wanted resolution.
     #[error(
-        "{object} has no scale of {wanted}; its scales are {}",
+        "{object} has no scale of {wanted}; its scales are {}: name one of these in the config, or change the layer",
         list(available)
     )]
     NoScale {

@@ -1,8 +1,11 @@
 """`object_at`: each sample's mask shows the one object at an end of its line."""
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
-from program import VNC, dropped, made, manifest
+from program import VNC, dropped, made, manifest, refused, vnc_collection, vnc_config
 from readers import SPLITS, with_tensorstore, with_zarr
 from volumes import HALF, line_ends
 
@@ -142,3 +145,43 @@ def test_an_object_is_found_in_the_voxels_that_a_coarser_window_is_made_of(volum
             assert found == seg.at(lines[annotation][0]) != 0
             np.testing.assert_array_equal(window, coarse.cut(start, (32, 32, 8)) == np.uint64(found))
         assert group["pre"][:].any()
+
+
+def without_chunks(folder, gone):
+    """A copy of the layer `seg` without the chunks of which `gone` says so, by their name, and a collection with it."""
+    shutil.copytree(VNC / "seg", folder / "seg")
+    removed = [chunk for chunk in (folder / "seg").glob("4.6_*/*") if gone(chunk.name)]
+    for chunk in removed:
+        chunk.unlink()
+    return str(vnc_collection(folder, seg=folder / "seg")), {chunk.name.removesuffix(".gz") for chunk in removed}
+
+
+@pytest.mark.parametrize("missing", ["drop", "keep"])
+def test_points_in_chunks_that_are_not_stored_are_counted_apart_from_background(shared, tmp_path, missing):
+    points = {"layer": "lines"}
+    arrays = {"pre": object_at(point="start", missing=missing), "img": {"layer": "img"}}
+    whole = made(tmp_path, name="whole", points=points, arrays=arrays)
+    assert dropped(whole) == {} and manifest(whole)["warnings"] == []
+    collection, removed = without_chunks(tmp_path, lambda name: int(name.split("-")[0]) < 3300)
+    out = made(tmp_path, name="out", collection=collection, points=points, arrays=arrays)
+    warnings = manifest(out)["warnings"]
+    if missing == "drop":
+        lost = dropped(out)["no_object"]
+    else:
+        (empty,) = [w for w in warnings if "have no object in `pre`" in w]
+        lost = int(empty.split()[0])
+    assert lost > 0
+    (told,) = [w for w in warnings if "not stored, for example" in w]
+    assert told.startswith(f"{lost} sample(s)") and "the layer `seg`" in told and "`pre`" in told
+    chunk = told.split("for example ")[1].split(": ")[0]
+    assert Path(chunk).parent.parent == tmp_path / "seg" and Path(chunk).name in removed
+
+
+def test_a_layer_without_any_chunk_at_a_point_is_an_error_and_not_background(shared, tmp_path):
+    collection, removed = without_chunks(tmp_path, lambda name: True)
+    config = vnc_config(tmp_path, collection=collection, points={"layer": "lines"}, arrays=PRE_POST)
+    message = refused("preprocess", config, "--out", tmp_path / "out", code=1)
+    for part in ("`seg`", "`arrays.pre.transform.object_at`", "is stored", str(tmp_path / "seg")):
+        assert part in message, message
+    assert any(name in message for name in removed), message
+    assert not (tmp_path / "out").exists()

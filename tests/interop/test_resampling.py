@@ -1,14 +1,15 @@
 """`data_resolution` and `interpolation`: windows at one resolution out of voxels at another, against numpy on what
 tensorstore reads of the layer, and against tensorstore's own down-sampling."""
 
+import json
 from fractions import Fraction
 
 import numpy as np
 import pytest
 import tensorstore
-from program import made
+from program import made, refused, vnc_collection, vnc_config
 from readers import SPLITS, with_tensorstore, with_zarr
-from volumes import FULL, HALF, Volume, first_voxel
+from volumes import FULL, HALF, Volume, first_voxel, write_precomputed
 
 THIRD = (13.8, 13.8, 90.0)
 WINDOW = (24, 23, 8)
@@ -201,6 +202,36 @@ def test_linear_equals_numpys_interp_within_the_volume(volume, tmp_path):
         x, y = (np.arange(start[d], start[d] + WINDOW[d]) for d in (0, 1))
         held = ((x >= 3000) & (x < 4024))[:, None] & ((y >= 2000) & (y < 3024))[None, :]
         assert (np.abs(inside - values)[held] <= 0.5 + 1e-6).all()
+
+
+@pytest.mark.parametrize(
+    ("resolution", "array", "line"),
+    [
+        ([4.6, 4.6, 45.0], {"layer": "half"}, '"data_resolution": [9.2, 9.2, 45.0], "interpolation": "nearest"'),
+        ([9.2, 9.2, 90.0], {"layer": "img", "role": "image"}, '"data_resolution": [9.2, 9.2, 45.0], "interpolation": "area"'),
+        (
+            [4.6, 4.6, 45.0],
+            {"layer": "half", "data_resolution": [2.3, 4.6, 45.0], "interpolation": "nearest"},
+            '"data_resolution": [9.2, 9.2, 45.0]',
+        ),
+    ],
+)  # fmt: skip
+def test_a_layer_at_another_mip_is_an_error_whose_line_works(volume, tmp_path, resolution, array, line):
+    half = volume("label0", HALF)
+    write_precomputed(tmp_path / "half", half.values, HALF, half.origin)
+
+    def add(rows):
+        rows["layers"].append({**rows["layers"][0], "id": "half", "name": "half", "source": f"precomputed://file://{tmp_path}/half"})
+        for group in rows["layer_groups"]:
+            group["layers"].append("half")
+
+    job = {"collection": str(vnc_collection(tmp_path, add)), "resolution": resolution}
+    config = vnc_config(tmp_path, arrays={"cells": array}, **job)
+    message = refused("preprocess", config, "--out", tmp_path / "out")
+    for part in (f"`{array['layer']}`", "`arrays.cells.data_resolution`", line, str(resolution).strip("[]").split(",")[0]):
+        assert part in message, message
+    assert ("`arrays.cells.interpolation`" in message) == ("interpolation" not in array), message
+    made(tmp_path, arrays={"cells": {**array, **json.loads(f"{{{line}}}")}}, **job)
 
 
 def test_transforms_come_after_interpolation(volume, tmp_path):
