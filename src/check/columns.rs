@@ -79,15 +79,28 @@ impl Columns {
             "the sample's box is none of the split's boxes in the manifest",
         );
         let snapped = manifest.config["snap"] == "zetta";
-        let outside = which(&|i| {
+        let bounds_of = |i: usize| {
             let bounds =
                 box_of(i).and_then(|b| BoxNm::from_corners(PointNm(b.min_nm), PointNm(b.max_nm)));
-            let bounds = match (snapped, Resolution::new(self.resolution_nm[i])) {
+            match (snapped, Resolution::new(self.resolution_nm[i])) {
                 (true, Some(resolution)) => bounds.map(|b| b.snapped_as_zetta(&resolution)),
                 _ => bounds,
-            };
-            bounds.is_some_and(|b| !b.contains(&PointNm(self.center_nm[i])))
+            }
+        };
+        // Samples are ordered by box.
+        let key = |i: usize| (self.box_index[i], self.resolution_nm[i]);
+        let starts = (0..samples).filter(|i| *i == 0 || key(*i) != key(*i - 1));
+        let starts: Vec<usize> = starts.chain([samples]).collect();
+        let outside = starts.windows(2).flat_map(|run| {
+            let bounds = bounds_of(run[0]);
+            let outside =
+                |i: &usize| bounds.is_some_and(|b| !b.contains(&PointNm(self.center_nm[*i])));
+            (run[0]..run[1])
+                .filter(outside)
+                .map(|i| i as u64)
+                .collect::<Vec<_>>()
         });
+        let outside = outside.collect();
         add(
             "center_nm",
             outside,

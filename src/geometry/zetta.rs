@@ -1,17 +1,23 @@
 //! Which points a box holds, as zetta_utils decides it: corners cut to whole nm, then down to whole voxels.
 
-use super::{BoxNm, Resolution};
+use super::{BoxNm, Resolution, ceil_of_rounded};
 
 impl BoxNm {
-    /// The box that zetta_utils makes of this one before it looks for points: each coordinate cut to a whole nm
-    /// towards 0, then `x // r * r` with Python's `//`, both corners downwards.
+    /// The box that zetta_utils looks for points in: `BBox3D.from_ng_bbox(annotation, (1, 1, 1))`, then
+    /// `.snapped((0, 0, 0), resolution, "floor")`. Both corners go down to whole voxels.
+    ///
+    /// It holds the points that zetta_utils' bounds hold after the points, too, are rounded to 10 decimals: 3260 voxels of
+    /// 4.6 nm are 14995.999999999998 nm, which is on the face at 14996 nm.
     pub fn snapped_as_zetta(&self, resolution: &Resolution) -> Self {
         let snap = |corner: [f64; 3]| {
             std::array::from_fn(|d| {
-                let (x, r) = (corner[d].trunc(), resolution.0[d]);
-                let snapped = floor_div(x, r) * r;
+                let snapped = snapped_nm(corner[d], resolution.0[d]);
                 // Beyond what `f64` holds there are no voxels to go down to.
-                if snapped.is_finite() { snapped } else { x }
+                if snapped.is_finite() {
+                    least_that_rounds_to(snapped)
+                } else {
+                    corner[d]
+                }
             })
         };
         Self {
@@ -21,19 +27,33 @@ impl BoxNm {
     }
 }
 
-/// Python's `x // r` of two floats, for `r` greater than 0: as CPython computes it, by way of `fmod`, because the
-/// floor of the rounded quotient is one more where `x` lies just below a multiple of `r`.
-fn floor_div(x: f64, r: f64) -> f64 {
-    let rest = x % r;
-    let mut quotient = (x - rest) / r;
-    if rest < 0.0 {
-        quotient -= 1.0;
+/// The least number that is `rounded`, or more, after rounding to 10 decimals.
+fn least_that_rounds_to(rounded: f64) -> f64 {
+    let reaches = |v: f64| ten_decimals(v) >= rounded;
+    let mut least = rounded - 0.5e-10;
+    while !reaches(least) {
+        least = least.next_up();
     }
-    let whole = quotient.floor();
-    match quotient - whole > 0.5 {
-        true => whole + 1.0,
-        false => whole,
+    while reaches(least.next_down()) {
+        least = least.next_down();
     }
+    least
+}
+
+/// Python's `round(v, 10)`.
+fn ten_decimals(v: f64) -> f64 {
+    format!("{v:.10}").parse().unwrap_or(v)
+}
+
+/// `round(floor(round(int(x) / r, 10)) * r, 10)` with Python's `round`. Neuroglancer's class for boxes, through which
+/// zetta_utils reads `x`, holds float32.
+fn snapped_nm(x: f64, r: f64) -> f64 {
+    let whole_nm = f64::from(x as f32).trunc();
+    let voxels = match ceil_of_rounded(-whole_nm / r) {
+        Some(minus_floor) => -minus_floor as f64,
+        None => (whole_nm / r).floor(),
+    };
+    ten_decimals(voxels * r)
 }
 
 #[cfg(test)]
@@ -43,48 +63,105 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn floor_division_is_pythons() {
-        // Computed with CPython: `x // r`.
+    fn corners_go_where_zetta_utils_puts_them() {
+        // Computed with `BBox3D` of zetta_utils f64f6cde and neuroglancer 2.41.2.
         for (x, r, expected) in [
-            (15000.0, 4.6, 3260.0),
-            (14996.0, 4.6, 3260.0),
-            (1.0, 0.1, 9.0),
-            (0.5, 0.1, 4.0),
-            (6.0, 0.1, 59.0),
-            (-1.0, 0.1, -10.0),
-            (-0.3, 0.1, -3.0),
-            (-4.6, 4.6, -1.0),
-            (4657.0, 45.0, 103.0),
-            (-1.0, 45.0, -1.0),
-            (9007199254740992.0, 4.6, 1958086794508911.0),
-            (-13.0, 4.6, -3.0),
+            (32.0, 6.4, 32.0),
+            (320.0, 6.4, 320.0),
+            (-32.0, 6.4, -32.0),
+            (18.0, 3.6, 18.0),
+            (15000.0, 4.6, 14996.0),
+            (14996.0, 4.6, 14996.0),
+            (1.0, 0.1, 1.0),
+            (0.5, 0.1, 0.0),
+            (6.0, 0.1, 6.0),
+            (-1.0, 0.1, -1.0),
+            (-0.3, 0.1, 0.0),
+            (-5.0, 0.3, -5.1),
+            (-4.6, 4.6, -4.6),
+            (-13.0, 4.6, -13.8),
+            (4657.0, 45.0, 4635.0),
+            (-1.0, 45.0, -45.0),
+            (33333.0, 33.3333, 33299.9667),
+            (99999.9, 33.3333, 99966.5667),
+            (100.0, 33.3333, 99.9999),
+            (7.0, 3.3e-9, 6.9999999993),
+            (21.0, 7.00000000035, 14.0000000007),
+            // In float32.
+            (12345.9999, 1.0, 12346.0),
+            (16777217.0, 1.0, 16777216.0),
+            (9007199254740992.0, 4.6, 9007199254740990.0),
+            (1e30, 4.6, 1.0000000150474661e+30),
         ] {
-            assert_eq!(floor_div(x, r), expected, "{x} // {r}");
+            assert_eq!(snapped_nm(x, r), expected, "{x} at {r} nm");
         }
     }
 
     #[test]
+    fn what_lies_half_way_between_two_decimals_goes_to_the_even_one() {
+        assert_eq!(snapped_nm(-1.0, 1.00048828125), -1.0004882812);
+        assert_eq!(snapped_nm(-1.0, 1.00146484375), -1.0014648438);
+    }
+
+    fn a_box(a: [f64; 3], b: [f64; 3], r: [f64; 3]) -> BoxNm {
+        let given = BoxNm::from_corners(PointNm(a), PointNm(b)).unwrap();
+        given.snapped_as_zetta(&Resolution::new(r).unwrap())
+    }
+
+    #[test]
     fn corners_go_to_whole_nm_towards_zero_and_then_down_to_whole_voxels() {
-        let r = Resolution::new([4.6, 4.0, 45.0]).unwrap();
-        let a = BoxNm::from_corners(
-            PointNm([15000.0, -0.7, 4882.5]),
-            PointNm([14080.9, -7.5, 4657.5]),
+        let snapped = a_box(
+            [15000.0, -0.7, 4882.5],
+            [14080.9, -7.5, 4657.5],
+            [4.6, 4.0, 45.0],
         );
-        let snapped = a.unwrap().snapped_as_zetta(&r);
-        assert_eq!(snapped.min(), [3060.0 * 4.6, -8.0, 4635.0]);
-        assert_eq!(snapped.max(), [3260.0 * 4.6, 0.0, 4860.0]);
+        let (min, max) = ([14076.0, -8.0, 4635.0], [14996.0, 0.0, 4860.0]);
+        for d in 0..3 {
+            for (face, inside_above) in [(min[d], true), (max[d], false)] {
+                for (by, above) in [(-1e-9, false), (-2e-12, true), (0.0, true), (2e-12, true)] {
+                    let mut p = min.map(|v| v + 1.0);
+                    p[d] = face + by;
+                    let expected = above == inside_above;
+                    assert_eq!(snapped.contains(&PointNm(p)), expected, "{p:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_corner_beyond_float32_stays() {
+        let corner = [1e300, 0.0, 0.0];
+        assert_eq!(a_box(corner, corner, [4.6; 3]).min()[0], 1e300);
     }
 
     proptest! {
         #[test]
+        fn a_whole_voxel_stays_where_it_is(voxel in -100_000i64..100_000, tenths in 1u32..2000) {
+            // Ten voxels of a multiple of 0.1 nm are whole nm.
+            let r = f64::from(tenths) / 10.0;
+            let x = (voxel * i64::from(tenths)) as f64;
+            prop_assume!(x.abs() < 16_777_216.0);
+            prop_assert!((snapped_nm(x, r) - x).abs() < 1e-6, "{}", snapped_nm(x, r));
+        }
+
+        #[test]
+        fn a_face_decides_by_the_ten_decimals_of_points(
+            voxel in -1_000_000i64..1_000_000, r in 0.5f64..100.0, steps in -40i8..40,
+        ) {
+            let face = ten_decimals(voxel as f64 * r);
+            let mut p = face;
+            for _ in 0..steps.unsigned_abs() {
+                p = if steps < 0 { p.next_down() } else { p.next_up() };
+            }
+            prop_assert_eq!(p >= least_that_rounds_to(face), ten_decimals(p) >= face);
+        }
+
+        #[test]
         fn a_snapped_corner_is_a_voxel_corner_at_or_below_the_whole_nm(
             x in -1e7f64..1e7, r in 0.5f64..100.0,
         ) {
-            let corner = PointNm([x, 0.0, 0.0]);
-            let b = BoxNm::from_corners(corner, corner).unwrap();
-            let snapped = b.snapped_as_zetta(&Resolution::new([r, 1.0, 1.0]).unwrap()).min()[0];
-            let below = x.trunc() - snapped;
-            prop_assert!(below > -1e-6 && below < r + 1e-6, "{} is {} above {}", x, below, snapped);
+            let below = f64::from(x as f32).trunc() - snapped_nm(x, r);
+            prop_assert!(below > -1e-6 && below < r + 1e-6, "{} is {} below", x, below);
         }
     }
 }

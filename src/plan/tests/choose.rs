@@ -174,8 +174,10 @@ fn boxes_may_be_snapped_as_zetta_does_while_the_books_keep_their_corners() {
     let bounds = |min, max| BoxNm::from_corners(PointNm(min), PointNm(max)).unwrap();
     let as_given = bounds([0.5, 0.0, 0.0], [15.9, 9.0, 9.0]);
     assert_eq!(jobs("none").boxes_of_points(0), [as_given]);
-    let snapped = bounds([0.0; 3], [12.0, 9.0, 9.0]);
-    assert_eq!(jobs("zetta").boxes_of_points(0), [snapped]);
+    let snapped = jobs("zetta").boxes_of_points(0)[0];
+    for (x, inside) in [(-0.1, false), (0.0, true), (11.9, true), (12.0, false)] {
+        assert_eq!(snapped.contains(&PointNm([x, 8.9, 0.0])), inside, "{x}");
+    }
     let file = config(|v| v["snap"] = json!("zetta"));
     let p = plan(&file, &c, &[vec![]]).unwrap();
     assert_eq!((p.boxes[0].min_nm[0], p.boxes[0].max_nm[0]), (0.5, 15.9));
