@@ -10,7 +10,9 @@ mod rows;
 mod state;
 mod zetta_api;
 
+use std::collections::HashSet;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
@@ -55,6 +57,8 @@ pub struct LayerGroup {
     sources: IndexMap<String, LayerText>,
     /// The folder that relative sources count from.
     base: Location,
+    /// Names of layers that the collection calls annotations.
+    annotations: HashSet<String>,
 }
 
 /// What a collection says about a layer.
@@ -139,6 +143,14 @@ pub enum LayerError {
         /// The nearest of them.
         hint: Option<String>,
     },
+    /// The box has no layer group.
+    #[error(
+        "it has no `layer_group`, which lists the layer `{layer}`: add one to its row, or remove the box"
+    )]
+    NoGroup {
+        /// The name that was asked for.
+        layer: String,
+    },
     /// Its source is understood, but not what is done to it.
     #[error("the layer `{layer}` of the layer group `{group}` cannot be read: {why}")]
     Refused {
@@ -182,6 +194,16 @@ impl Collection {
 }
 
 impl LayerGroup {
+    /// The group of boxes that have none.
+    fn none() -> Self {
+        Self {
+            id: String::new(),
+            sources: IndexMap::new(),
+            base: Location::Local(PathBuf::new()),
+            annotations: HashSet::new(),
+        }
+    }
+
     /// The group's id in the collection.
     pub fn id(&self) -> &str {
         &self.id
@@ -197,6 +219,24 @@ impl LayerGroup {
         PointSource::parse(self.text(name)?, &self.base).map_err(|e| self.unreadable(name, e))
     }
 
+    /// The names of its layers that may be volumes: all but those that are known to be annotations.
+    pub(crate) fn possible_volumes(&self) -> impl Iterator<Item = &str> {
+        let in_state = |text: &LayerText| match text {
+            LayerText::Source(text) => matches!(
+                PointSource::parse(text, &self.base),
+                Ok(PointSource::ViewerState { .. })
+            ),
+            LayerText::Refused(_) => false,
+        };
+        let possible = move |(name, text): &(&String, &LayerText)| {
+            !self.annotations.contains(*name) && !in_state(text)
+        };
+        self.sources
+            .iter()
+            .filter(possible)
+            .map(|(name, _)| name.as_str())
+    }
+
     fn text(&self, name: &str) -> Result<&str, LayerError> {
         match self.sources.get(name) {
             Some(LayerText::Source(text)) => Ok(text),
@@ -205,12 +245,19 @@ impl LayerGroup {
                 layer: name.to_owned(),
                 why: why.clone(),
             }),
+            None if self.id.is_empty() => Err(LayerError::NoGroup {
+                layer: name.to_owned(),
+            }),
             None => {
                 let known: Vec<_> = self.sources.keys().map(|k| format!("`{k}`")).collect();
                 Err(LayerError::Unknown {
                     group: self.id.clone(),
                     layer: name.to_owned(),
-                    known: known.join(", "),
+                    known: if known.is_empty() {
+                        "none".to_owned()
+                    } else {
+                        known.join(", ")
+                    },
                     hint: nearest(name, self.sources.keys().map(String::as_str)).map(str::to_owned),
                 })
             }

@@ -11,9 +11,11 @@ mod error;
 mod interpolation;
 mod layer;
 mod nearest;
+mod object_id;
 mod points;
 mod repeats;
 mod split;
+mod tagged;
 
 use std::path::{Path, PathBuf};
 
@@ -82,7 +84,7 @@ pub struct Config {
     #[serde(default)]
     pub axis_order: AxisOrder,
     /// What happens when windows of two splits share voxels.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "tagged::leaks")]
     pub leaks: Leaks,
     /// What a source chunk that is not stored means.
     #[serde(default)]
@@ -116,7 +118,7 @@ pub enum Snap {
     /// They stay as given.
     #[default]
     None,
-    /// As in zetta_utils: cut to whole nm, then down to whole voxels.
+    /// As in zetta_utils: cut to whole nm, then down to whole voxels, `floor(round(x / r, 10)) * r`.
     Zetta,
 }
 
@@ -253,7 +255,8 @@ impl Config {
         }
         for (name, layer) in &self.layers {
             let mut used = self.arrays.values().map(|a| a.layer.as_str());
-            if !used.any(|l| l == name) {
+            // With `flexible_z` the layers of the groups count, too, which are not known here.
+            if !used.any(|l| l == name) && !self.flexible_z {
                 let used = || self.arrays.values().map(|a| a.layer.as_str());
                 let hint = nearest(name, used());
                 let hint = hint.map_or(String::new(), |h| format!("; did you mean `{h}`?"));

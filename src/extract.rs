@@ -191,7 +191,10 @@ impl ExtractError {
                 remedy: no_scale::remedy(plan, number, &wanted, available),
                 source,
             },
-            source => Self::Layer { layer, source },
+            source => Self::Layer {
+                source: source.of_layer(&layer),
+                layer,
+            },
         }
     }
 }

@@ -114,7 +114,8 @@ impl JobError {
                     | ExtractError::NoScale { .. }
                     | ExtractError::Transform { .. }
                     | ExtractError::Layer {
-                        source: VolumeError::Lacks { .. } | VolumeError::NeedsNoLayerConfig { .. },
+                        source: VolumeError::LayerLacks { .. }
+                            | VolumeError::NeedsNoLayerConfig { .. },
                         ..
                     }
             ),

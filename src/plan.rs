@@ -7,21 +7,22 @@
 
 mod boxes;
 mod choose;
+mod error;
 mod leaks;
 mod order;
 mod resolution;
 
 use std::collections::{BTreeMap, HashSet};
-use std::path::PathBuf;
 
-use crate::collection::{Collection, LayerError};
+use crate::collection::Collection;
 use crate::config::{ArrayConfig, Config, ConfigFile, LayerConfig};
 use crate::geometry::{PointNm, Resolution, VoxelBox, Window};
 use crate::points::{PointsInBoxes, PropertySpec};
-use crate::storage::{LocationError, SourceUrl};
+use crate::storage::SourceUrl;
 use crate::volume::VolumeError;
 
 pub use boxes::{BoxJob, Jobs};
+pub use error::{NotCounted, PlanError};
 pub use leaks::{Leak, LeakExample, LeakReport, LeakSample};
 
 /// Every sample of every split, and what it is cut out of.
@@ -205,116 +206,6 @@ pub struct PointsOfLayer<'l> {
     pub related: Option<HashSet<u64>>,
 }
 
-/// Why there can be no plan.
-#[derive(Debug, thiserror::Error)]
-pub enum PlanError {
-    /// A layer that the config names is not to be had.
-    #[error("{}: at `{path}`: box {box_id:?} needs the layer `{layer}`", config.display())]
-    Layer {
-        /// The config file.
-        config: PathBuf,
-        /// JSON path in the config.
-        path: String,
-        /// The layer's name.
-        layer: String,
-        /// The first box whose group lacks it.
-        box_id: String,
-        /// What is wrong.
-        source: LayerError,
-    },
-    /// The table that the config names lies nowhere that is read.
-    #[error("{}: at `points.csv.file`", config.display())]
-    Table {
-        /// The config file.
-        config: PathBuf,
-        /// What is wrong.
-        source: LocationError,
-    },
-    /// A filter that does not fit the properties of a point layer.
-    #[error("{}: at `points.choose.filter.{name}{member}`: the point layer {layer} {problem}", config.display())]
-    Filter {
-        /// The config file.
-        config: PathBuf,
-        /// The property's name in the config.
-        name: String,
-        /// The member of its filter, with a dot before it, or nothing.
-        member: &'static str,
-        /// The point layer.
-        layer: String,
-        /// What it has, and what it has not.
-        problem: String,
-    },
-    /// Tags that put a box into two splits.
-    #[error("the box {id:?} with the tags {tags:?} belongs to the splits `{first}` and `{second}`: change `splits` in {} or the box's tags, so that it is in one", config.display())]
-    SeveralSplits {
-        /// The box.
-        id: String,
-        /// Its tags.
-        tags: Vec<String>,
-        /// A split.
-        first: String,
-        /// Another.
-        second: String,
-        /// The config file.
-        config: PathBuf,
-    },
-    /// No box belongs to a split.
-    #[error("none of the {boxes} boxes of {collection} belongs to the split `{split}`; `splits.{split}` in {} names the tags {wanted}, the boxes bear {found}: correct the tags, or leave the split out", config.display())]
-    NoBox {
-        /// The split.
-        split: String,
-        /// Number of boxes.
-        boxes: usize,
-        /// The collection.
-        collection: String,
-        /// The config file.
-        config: PathBuf,
-        /// The tags that the config names for the split.
-        wanted: String,
-        /// The tags that there are.
-        found: String,
-    },
-    /// The resolutions of a layer are not to be had.
-    #[error("cannot read which resolutions the layer `{layer}` has")]
-    Resolutions {
-        /// The layer's name.
-        layer: String,
-        /// Why.
-        source: VolumeError,
-    },
-    /// With `flexible_z`, layers of a group that share no resolution.
-    #[error("{}: at `flexible_z`: the layers of box {box_id:?} share no z resolution at {xy} in x and y: {found}", config.display())]
-    NoSharedZ {
-        /// The config file.
-        config: PathBuf,
-        /// The first box of the group.
-        box_id: String,
-        /// What the config says of x and y.
-        xy: String,
-        /// Each layer's.
-        found: String,
-    },
-    /// Windows of two splits share voxels.
-    #[error("{report}\n{}", advice(from.as_deref()))]
-    Leaks {
-        /// Which, and how much.
-        report: LeakReport,
-        /// The split whose samples give way, where the config names one; it is not among those of the report.
-        from: Option<String>,
-    },
-}
-
-/// How to go on where splits leak.
-fn advice(from: Option<&str>) -> String {
-    let ways = r#"set `leaks` in the config: {"drop_from": "SPLIT"} drops that split's samples that share voxels with another's, "warn" tells of them and goes on, "allow" does not look"#;
-    match from {
-        None => format!("move the boxes apart, or {ways}"),
-        Some(from) => format!(
-            "`leaks` drops samples from `{from}`, but these are of other splits: move their boxes apart, or {ways}"
-        ),
-    }
-}
-
 impl Plan {
     /// The table for `jobs`, given the annotations of each of its point layers. What the volumes have to say
     /// about its samples comes next, then [`Plan::finish`].
@@ -395,7 +286,7 @@ impl Plan {
     pub fn jobs(
         config: &ConfigFile,
         collection: &Collection,
-        resolutions_of: impl Fn(&SourceUrl, &LayerConfig) -> Result<Vec<Resolution>, VolumeError>,
+        resolutions_of: impl Fn(&SourceUrl, &LayerConfig) -> Result<Vec<Resolution>, VolumeError> + Sync,
     ) -> Result<Jobs, PlanError> {
         Jobs::new(config, collection, &resolutions_of)
     }

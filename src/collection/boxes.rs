@@ -3,6 +3,7 @@
 //! A box's id is its annotation's; tags come from the config, from a property with names for its values, or
 //! both. All boxes share one layer group, which the config lists.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
@@ -36,6 +37,7 @@ pub(super) fn read(
         id: GROUP.to_owned(),
         sources: sources.collect(),
         base: base.clone(),
+        annotations: HashSet::new(),
     });
     let boxes = layer.boxes()?.into_iter().map(|found| {
         let wrong = |problem: String| CollectionError::Row {

@@ -17,14 +17,19 @@ const EXPECTED: &str = "a collection as zetta_utils' web API returns it";
 #[derive(Deserialize)]
 struct LayerGroupRow {
     id: String,
-    layers: Vec<String>,
+    #[serde(default)]
+    layers: Option<Vec<String>>,
 }
 
 #[derive(Deserialize)]
 struct LayerRow {
     id: String,
-    name: String,
-    source: String,
+    /// Without one, its id.
+    #[serde(default)]
+    name: Option<String>,
+    /// A layer without one matters only where a job reads it.
+    #[serde(default)]
+    source: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -33,9 +38,12 @@ struct BoxRow {
     id: String,
     point_a: [f64; 3],
     point_b: [f64; 3],
-    tags: Vec<String>,
-    #[serde(rename = "layer_group")]
-    layer_group: String,
+    /// zetta_utils writes none for a box without tags.
+    #[serde(default)]
+    tags: Option<Vec<String>>,
+    /// A box without one matters only where it belongs to a split.
+    #[serde(rename = "layer_group", default)]
+    layer_group: Option<String>,
 }
 
 /// The lists of a collection and the file that each came from.
@@ -61,6 +69,7 @@ pub(super) fn read(location: &Location) -> Result<Collection, CollectionError> {
 /// The collection that `lists` make up, which were read from `source`.
 pub(super) fn join(lists: &Lists, source: String) -> Result<Collection, CollectionError> {
     let groups = resolve_groups(lists)?;
+    let no_group = Arc::new(LayerGroup::none());
     let mut boxes = Vec::new();
     let mut other_rows = IndexMap::new();
     let mut seen = HashSet::new();
@@ -80,15 +89,17 @@ pub(super) fn join(lists: &Lists, source: String) -> Result<Collection, Collecti
         }
         let bounds = BoxNm::from_corners(PointNm(row.point_a), PointNm(row.point_b))
             .ok_or_else(|| wrong("a corner is not finite".into()))?;
-        let group = groups.get(row.layer_group.as_str()).ok_or_else(|| {
-            wrong(format!(
-                "its layer_group is {:?}, which `layer_groups` does not list",
-                row.layer_group
-            ))
-        })?;
+        let group = match &row.layer_group {
+            None => &no_group,
+            Some(id) => groups.get(id).ok_or_else(|| {
+                wrong(format!(
+                    "its layer_group is {id:?}, which `layer_groups` does not list"
+                ))
+            })?,
+        };
         boxes.push(TaggedBox {
             id: row.id,
-            tags: row.tags,
+            tags: row.tags.unwrap_or_default(),
             bounds,
             layers: Arc::clone(group),
         });
@@ -104,21 +115,24 @@ fn resolve_groups(lists: &Lists) -> Result<HashMap<String, Arc<LayerGroup>>, Col
     let mut layers = HashMap::new();
     for i in 0..lists.layers.rows.len() {
         let row: LayerRow = lists.layers.parse(i)?;
-        layers.insert(row.id, (row.name, row.source));
+        let text = match row.source {
+            Some(source) => LayerText::Source(source),
+            None => LayerText::Refused("its row in `layers` has no `source`".to_owned()),
+        };
+        layers.insert(row.id.clone(), (row.name.unwrap_or(row.id), text));
     }
     let mut groups = HashMap::new();
     for i in 0..lists.layer_groups.rows.len() {
         let row: LayerGroupRow = lists.layer_groups.parse(i)?;
         let mut sources = IndexMap::new();
-        for id in &row.layers {
-            let (name, source) = layers.get(id).ok_or_else(|| {
+        for id in row.layers.iter().flatten() {
+            let (name, text) = layers.get(id).ok_or_else(|| {
                 lists.layer_groups.wrong(
                     i,
                     format!("it names the layer {id:?}, which `layers` does not list"),
                 )
             })?;
-            let text = LayerText::Source(source.clone());
-            if sources.insert(name.clone(), text).is_some() {
+            if sources.insert(name.clone(), text.clone()).is_some() {
                 return Err(lists
                     .layer_groups
                     .wrong(i, format!("it has two layers named {name:?}")));
@@ -128,6 +142,7 @@ fn resolve_groups(lists: &Lists) -> Result<HashMap<String, Arc<LayerGroup>>, Col
             id: row.id.clone(),
             sources,
             base: lists.base.clone(),
+            annotations: HashSet::new(),
         };
         groups.insert(row.id, Arc::new(group));
     }
@@ -258,14 +273,69 @@ mod tests {
     }
 
     #[test]
-    fn a_box_without_tags_is_named() {
-        let e = error_of(|v| {
-            v["annotations"][0].as_object_mut().unwrap().remove("tags");
-        });
+    fn members_that_may_be_missing_or_null_do_not_stop_reading() {
+        for tags in [None, Some(json!(null)), Some(json!([]))] {
+            let mut value = example();
+            let members = value["annotations"][0].as_object_mut().unwrap();
+            members.remove("tags");
+            members.extend(tags.map(|tags| ("tags".to_owned(), tags)));
+            let c = read_value(&value).unwrap();
+            assert!(c.boxes[0].tags.is_empty());
+        }
+        for (list, member) in [
+            ("annotations", "comment"),
+            ("annotations", "layer_group"),
+            ("annotations", "selected_segments"),
+            ("layers", "name"),
+            ("layers", "source"),
+            ("layers", "comment"),
+            ("layer_groups", "name"),
+            ("layer_groups", "layers"),
+            ("layer_groups", "comment"),
+        ] {
+            for missing in [true, false] {
+                let mut value = example();
+                let members = value[list][0].as_object_mut().unwrap();
+                if missing {
+                    members.remove(member);
+                } else {
+                    members.insert(member.to_owned(), Value::Null);
+                }
+                let c = read_value(&value).unwrap();
+                assert_eq!(c.boxes[0].tags, ["train"], "{list} {member}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_missing_is_named_where_a_job_needs_it() {
+        let layers_of = |list: &str, member: &str| {
+            let mut value = example();
+            value[list][0][member] = Value::Null;
+            Arc::clone(&read_value(&value).unwrap().boxes[0].layers)
+        };
+        let e = layers_of("annotations", "layer_group").source("img");
+        let e = e.unwrap_err().to_string();
+        assert!(e.contains("`layer_group`") && e.contains("`img`"), "{e}");
+        let e = layers_of("layers", "source").source("img");
+        let e = e.unwrap_err().to_string();
+        assert!(e.contains("`source`") && e.contains("`img`"), "{e}");
+        let e = layers_of("layer_groups", "layers").source("img");
+        let e = e.unwrap_err().to_string();
+        assert!(e.contains("`g` has no layer `img`; it has none"), "{e}");
+        // A layer without a name has its id's.
+        layers_of("layers", "name").source("l1").unwrap();
+    }
+
+    #[test]
+    fn tags_that_are_no_texts_are_named_with_their_path() {
+        let e = error_of(|v| v["annotations"][0]["tags"] = json!(["train", 3]));
         assert!(
-            e.contains("annotations[0] (id \"b\")") && e.contains("`tags`"),
+            e.contains("annotations[0] (id \"b\")") && e.contains("`tags[1]`"),
             "{e}"
         );
+        let e = error_of(|v| v["annotations"][0]["tags"] = json!("train"));
+        assert!(e.contains("`tags`") && e.contains("\"train\""), "{e}");
     }
 
     #[test]

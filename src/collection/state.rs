@@ -88,10 +88,12 @@ fn layer_group(state: &ViewerState) -> LayerGroup {
         };
         (layer.name().to_owned(), text)
     });
+    let annotations = state.layers().iter().filter(|l| l.is_annotations());
     LayerGroup {
         id: GROUP.to_owned(),
         sources: sources.collect(),
         base: state.base().clone(),
+        annotations: annotations.map(|l| l.name().to_owned()).collect(),
     }
 }
 

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{CodecConfig, Interpolation};
+use super::{CodecConfig, Interpolation, tagged};
 use crate::data_type::DataType;
 use crate::geometry::{Resolution, Window};
 
@@ -18,7 +18,11 @@ pub struct ArrayConfig {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<Role>,
     /// What is done to every value.
-    #[serde(default, skip_serializing_if = "Transform::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Transform::is_none",
+        deserialize_with = "tagged::transform"
+    )]
     pub transform: Transform,
     /// Type of the array's values. Without it, `uint8` for masks, `float32` for `scale`, else the layer's own.
     /// A value that the type cannot hold is an error.

@@ -5,6 +5,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Number;
 
+use super::object_id;
+
 /// Which of the annotations inside a box become samples. Applied in this order: `filter` and `related`, `repeats`,
 /// `min_distance_nm`, then what arrays ask for, then `max_per_box`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -14,7 +16,13 @@ pub struct ChoiceConfig {
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     pub filter: IndexMap<String, PropertyFilter>,
     /// Relationship name, then the ids of the objects of which the annotation must be related to one.
-    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    /// An id is a number or, as many tools write large ones, a text of digits.
+    #[serde(
+        default,
+        skip_serializing_if = "IndexMap::is_empty",
+        deserialize_with = "object_id::lists"
+    )]
+    #[schemars(with = "IndexMap<String, Vec<object_id::ObjectId>>")]
     pub related: IndexMap<String, Vec<u64>>,
     /// How often an annotation counts that lies in several boxes of one split.
     #[serde(default)]

@@ -13,8 +13,10 @@ use crate::storage::Location;
 
 use super::{
     DropReason, Plan, PlanError, PlannedArray, PlannedBox, PlannedGroup, PlannedSplit,
-    PointsOfLayer, Sample, VolumeSource, choose::Chooser, order::spatial_key, resolution,
-    resolution::ResolutionsOf,
+    PointsOfLayer, Sample, VolumeSource,
+    choose::Chooser,
+    order::spatial_key,
+    resolution::{FlexibleZ, ResolutionsOf},
 };
 
 /// What has to be read for a plan: for each box that belongs to a split, its split, its layer group
@@ -68,6 +70,7 @@ impl Jobs {
             warnings: Vec::new(),
         };
         let mut groups: HashMap<*const LayerGroup, (usize, usize)> = HashMap::new();
+        let mut flexible_z = FlexibleZ::new(file, resolutions_of);
         for (box_index, tagged) in collection.boxes.iter().enumerate() {
             let split = jobs.split_of(&tagged.id, &tagged.tags)?;
             let mut group = 0;
@@ -76,7 +79,7 @@ impl Jobs {
                 let (position, points) = match groups.get(&key) {
                     Some(known) => *known,
                     None => {
-                        let added = jobs.add_group(&tagged.layers, &tagged.id, resolutions_of)?;
+                        let added = jobs.add_group(&tagged.layers, &tagged.id, &mut flexible_z)?;
                         groups.insert(key, added);
                         added
                     }
@@ -105,6 +108,9 @@ impl Jobs {
                 samples: 0,
                 dropped: BTreeMap::new(),
             });
+        }
+        if config.flexible_z && !jobs.jobs.is_empty() {
+            flexible_z.require_known_names()?;
         }
         // A tag that no box bears is a slip. Where boxes bear all tags, but none of them together, the split is empty.
         let borne = |tag: &String| jobs.boxes.iter().any(|b| b.tags.contains(tag));
@@ -176,7 +182,7 @@ impl Jobs {
         &mut self,
         group: &LayerGroup,
         box_id: &str,
-        resolutions_of: &ResolutionsOf<'_>,
+        flexible_z: &mut FlexibleZ<'_>,
     ) -> Result<(usize, usize), PlanError> {
         let config = self.file.config.clone();
         let path = self.file.path.clone();
@@ -213,9 +219,10 @@ impl Jobs {
                 resolution: array.data_resolution.unwrap_or(config.resolution),
             });
         }
-        let resolution = match config.flexible_z {
-            false => config.resolution,
-            true => resolution::flexible_z(&self.file, &sources, box_id, resolutions_of)?,
+        let resolution = if config.flexible_z {
+            flexible_z.of_group(group, &sources, box_id)?
+        } else {
+            config.resolution
         };
         for (i, mut source) in sources.into_iter().enumerate() {
             if config.arrays[i].data_resolution.is_none() {

@@ -35,12 +35,24 @@ pub enum VolumeError {
         location: String,
     },
     /// The source says too little about itself.
-    #[error("{object} {lacks}; say it in the config: \"layers\": {{ \"<layer>\": {example} }}")]
+    #[error("{object} {lacks}; say it in the config's `layers`, under the layer's name: {example}")]
     Lacks {
         /// The array.
         object: String,
         /// What is not known.
         lacks: String,
+        /// What to add to the config.
+        example: &'static str,
+    },
+    /// The source of a layer, whose name is known here, says too little about itself.
+    #[error("{object} {lacks}; say it in the config: \"layers\": {{ {layer:?}: {example} }}")]
+    LayerLacks {
+        /// The array.
+        object: String,
+        /// What is not known.
+        lacks: String,
+        /// The layer's name in the config.
+        layer: String,
         /// What to add to the config.
         example: &'static str,
     },
@@ -55,6 +67,16 @@ pub enum VolumeError {
         /// The field.
         path: String,
         /// What was found and what was expected.
+        problem: String,
+    },
+    /// It is no volume, but something else that has an info file.
+    #[error("{object}: at `{path}`: {problem}")]
+    OtherKind {
+        /// The info file.
+        object: String,
+        /// The field that says what it is.
+        path: &'static str,
+        /// What it is.
         problem: String,
     },
     /// No scale has the wanted resolution.
@@ -92,6 +114,25 @@ pub enum VolumeError {
         /// What was found and what was expected.
         source: CompressedSegmentationError,
     },
+}
+
+impl VolumeError {
+    /// The error, which is one of the layer of that name.
+    pub(crate) fn of_layer(self, name: &str) -> Self {
+        match self {
+            Self::Lacks {
+                object,
+                lacks,
+                example,
+            } => Self::LayerLacks {
+                object,
+                lacks,
+                layer: name.to_owned(),
+                example,
+            },
+            other => other,
+        }
+    }
 }
 
 fn list(resolutions: &[Resolution]) -> String {

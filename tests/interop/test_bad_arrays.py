@@ -15,6 +15,12 @@ def seg(**keys):
 BAD = {
     "an unknown transform": (img(transform="nonzeros"), ["arrays.img.transform", "nonzeros", "did you mean `nonzero`"]),
     "a transform without its value": (img(transform="equals"), ["arrays.img"]),
+    "an object without options": (seg(transform="object_at"), ["arrays.cell.transform", "`object_at` needs options", '{"object_at": {"point": ']),
+    "a scale without options": (img(transform="scale"), ["arrays.img.transform", "`scale` needs options", '{"scale": {"multiply": ']),
+    "options of a transform without": (img(transform={"nonzero": {}}), ["arrays.img.transform", '`nonzero` has no options, expected "nonzero"']),
+    "a transform that is a number": (img(transform=3), ["arrays.img.transform", '"nonzero"', '{"equals": 7}']),
+    "a leak dropped from nowhere": ({"leaks": "drop_from"}, ["leaks", "`drop_from` needs options", '{"drop_from": "val"}']),
+    "options of a leak without": ({"leaks": {"warn": "train"}}, ["leaks", "`warn` has no options"]),
     "two transforms": (img(transform={"equals": 1, "in": [2]}), ["arrays.img.transform"]),
     "ids as text": (seg(transform={"equals": "648518346351480765"}), ["arrays.cell.transform", "648518346351480765"]),
     "a negative id": (seg(transform={"equals": -1}), ["arrays.cell.transform", "-1"]),

@@ -1,8 +1,10 @@
 """Which samples volumes and tags leave: `inside`, `fill`, `outside`, `min_nonzero_fraction`, splits."""
 
+import json
+
 import numpy as np
 import pytest
-from program import dropped, made, manifest, pointshard, refused, tree, vnc_collection, vnc_config
+from program import VNC, dropped, made, manifest, pointshard, refused, tree, vnc_collection, vnc_config
 from readers import SPLITS, with_zarr
 from volumes import first_voxel
 
@@ -163,3 +165,73 @@ def test_splits_go_by_all_any_and_none_of_a_boxs_tags(shared, tmp_path):
     splits["rest"] = {"all": ["train"]}
     message = refused("preprocess", vnc_config(tmp_path, collection=str(collection), splits=splits), "--out", tmp_path / "no")
     assert "`train`" in message and "`rest`" in message, message
+
+
+def related_to(folder, name, *ids):
+    choose = {"related": {"presyn_cell": list(ids)}}
+    return vnc_config(folder, name, points={"layer": "lines", "choose": choose}, splits={"train": ["train"]})
+
+
+def test_ids_of_related_objects_are_numbers_or_texts(shared, tmp_path):
+    """The ids are 64 bits: none of them fits in a double."""
+    folder = VNC / "lines/rel_presyn_cell"
+    ids = sorted(int(p.name) for p in folder.iterdir() if int(p.name) > 2**53)
+    expected = set()
+    for i in ids:
+        related = (folder / str(i)).read_bytes()
+        count = int.from_bytes(related[:8], "little")
+        expected |= set(np.frombuffer(related[-8 * count :], "<u8").tolist())
+    planned = []
+    for name, how in (("numbers.json", int), ("texts.json", str)):
+        config = related_to(tmp_path, name, *map(how, ids))
+        planned.append(json.loads(pointshard("plan", config, "--json").stdout)["splits"]["train"])
+    assert planned[0] == planned[1] and planned[0]
+    assert {int(s["annotation_id"]) for s in planned[0]} <= expected
+    # It is the same job.
+    out = tmp_path / "out"
+    pointshard("preprocess", tmp_path / "numbers.json", "--out", out)
+    before = tree(out)
+    pointshard("preprocess", tmp_path / "texts.json", "--out", out)
+    assert tree(out) == before
+
+
+@pytest.mark.parametrize("bad", [7.0, -1, 2**64, "7.5", "-1", "+1", " 1", "", "0x10", str(2**64), None, [1]])
+def test_what_is_no_id_is_named_with_its_path(shared, tmp_path, bad):
+    message = refused("plan", related_to(tmp_path, "config.json", 7, bad))
+    assert "points.choose.related.presyn_cell[1]" in message, message
+    assert "a whole number from 0 to 2^64 - 1 or a text of its digits" in message, message
+
+
+def test_the_schema_says_how_ids_are_written(shared):
+    schema = json.loads(pointshard("schema").stdout)
+    ids = schema["$defs"]["ObjectId"]["anyOf"]
+    assert ids == [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": "^[0-9]+$"}]
+    related = schema["$defs"]["ChoiceConfig"]["properties"]["related"]
+    assert related["additionalProperties"]["items"] == {"$ref": "#/$defs/ObjectId"}
+
+
+def test_boxes_without_tags_are_boxes_of_no_split(shared, tmp_path, everything):
+    """Rows of a collection as zetta_utils' web API may return them: without what is optional."""
+
+    def change(rows):
+        boxes = rows["annotations"]
+        del boxes[0]["tags"]
+        boxes[1]["tags"], boxes[2]["tags"] = None, []
+        for box in boxes:
+            box["comment"] = None
+            del box["collection"]
+        boxes[0]["layer_group"] = None
+        for row in (*rows["layers"], *rows["layer_groups"]):
+            row["comment"] = None
+        rows["layers"].append({"id": "unused", "name": None, "source": None})
+
+    collection = vnc_collection(tmp_path, change)
+    out = made(tmp_path, collection=str(collection), arrays={"img": {"layer": "img"}})
+    expected = [row for row, box in zip(rows(everything, "train"), with_zarr(everything, "train")["box"][:]) if box > 2]
+    assert rows(out, "train") == expected and rows(out, "val") == rows(everything, "val")
+    assert [(b["tags"], b["split"]) for b in manifest(out)["boxes"][:3]] == [([], None)] * 3
+    boxes_id = manifest(out)["boxes"][0]["id"]
+    untagged = {"train": {"none": ["val", "train"]}}
+    config = vnc_config(tmp_path, "none.json", collection=str(collection), arrays={"img": {"layer": "img"}}, splits=untagged)
+    message = refused("plan", config)
+    assert "`layer_group`" in message and "`points`" in message and boxes_id in message, message

@@ -1,8 +1,11 @@
 """`flexible_z`: boxes whose layers have another z, cut with as many voxels as all others."""
 
+import json
+
 import numpy as np
 import pytest
-from program import made, manifest, refused, vnc_collection, vnc_config
+import zarr
+from program import VNC, made, manifest, pointshard, refused, vnc_collection, vnc_config
 from readers import with_tensorstore, with_zarr
 from volumes import FULL, first_voxel, write_precomputed
 
@@ -145,3 +148,104 @@ def test_layers_without_the_configs_x_and_y_are_an_error(tmp_path):
     config = vnc_config(tmp_path, resolution=[5.0, 5.0, 45.0], flexible_z=True)
     message = refused("preprocess", config, "--out", tmp_path / "out")
     assert "`flexible_z`" in message and "5 x 5 nm" in message and "none" in message, message
+
+
+def with_third(rows, source, name="third"):
+    """Adds a layer that no array is cut out of to the one layer group."""
+    rows["layers"].append({"id": "third-id", "name": name, "source": source})
+    rows["layer_groups"][0]["layers"].append("third-id")
+
+
+DOUBLE = (4.6, 4.6, 90.0)
+
+
+def two_scales(folder):
+    """A layer with the z 45 and 90, whose voxels are those of `img` at 45."""
+    for z, seed in ((45.0, 1), (90.0, 2)):
+        shape = (1024, 1024, round(900 / z))
+        write_precomputed(folder, noise(shape, np.uint8, seed), (4.6, 4.6, z), (3000, 2000, round(4500 / z)), (256, 256, 20))
+    return folder
+
+
+@pytest.mark.parametrize(
+    "of_third, expected",
+    [([DOUBLE], 90.0), ([FULL, DOUBLE], 45.0), ([(9.2, 9.2, 90.0)], 90.0), ([DOUBLE, (9.2, 9.2, 45.0)], 90.0)],
+    ids=["its z alone is shared", "the smallest of both", "other x and y", "other x and y beside the same"],
+)
+def test_layers_that_no_array_is_cut_out_of_count(tmp_path, of_third, expected):
+    for resolution in of_third:
+        write_precomputed(tmp_path / "third", noise((8, 8, 8), np.uint8, 3), resolution, (300, 200, 10))
+
+    def change(rows):
+        # Of the others only the annotations are left, which are no volumes.
+        names = {layer["id"]: layer["name"] for layer in rows["layers"]}
+        kept = [i for i in rows["layer_groups"][0]["layers"] if names[i] in ("img", "points", "lines")]
+        rows["layer_groups"][0]["layers"] = kept
+        with_third(rows, f"precomputed://file://{tmp_path / 'third'}")
+
+    collection = vnc_collection(tmp_path, change, img=two_scales(tmp_path / "img"))
+    out = made(tmp_path, collection=str(collection), flexible_z=True, window=WINDOW, arrays={"img": {"layer": "img"}})
+    assert (with_zarr(out, "train")["resolution_nm"][:] == (4.6, 4.6, expected)).all()
+
+
+def test_a_layer_in_no_array_is_named_where_it_leaves_no_shared_z(tmp_path):
+    write_precomputed(tmp_path / "third", noise((8, 8, 8), np.uint8, 3), (9.2, 9.2, 33.0), (300, 200, 10))
+    collection = vnc_collection(tmp_path, lambda rows: with_third(rows, f"precomputed://file://{tmp_path / 'third'}"))
+    config = vnc_config(tmp_path, collection=str(collection), flexible_z=True)
+    message = refused("preprocess", config, "--out", tmp_path / "out")
+    assert "`flexible_z`" in message and "`third` has z 33" in message and "`img` has z 45" in message, message
+
+
+@pytest.mark.parametrize(
+    "source, why",
+    [
+        ("precomputed://file:///no/such/folder", "/no/such/folder"),
+        ("graphene://https://localhost/segmentation", "graphene"),
+        ("ftp://localhost/third", "ftp"),
+    ],
+)
+def test_a_layer_in_no_array_that_cannot_be_read_is_an_error(tmp_path, source, why):
+    collection = vnc_collection(tmp_path, lambda rows: with_third(rows, source))
+    config = vnc_config(tmp_path, collection=str(collection), flexible_z=True)
+    message = refused("preprocess", config, "--out", tmp_path / "out")
+    for text in ("`flexible_z`", "`third`", "in no array", why, "remove it from the group"):
+        assert text in message, message
+    pointshard("plan", vnc_config(tmp_path, "other.json", collection=str(collection)))
+
+
+@pytest.mark.parametrize(
+    "info",
+    [
+        {"@type": "neuroglancer_multilod_draco"},
+        {"@type": "neuroglancer_skeletons"},
+        {"@type": "neuroglancer_segment_properties", "inline": {"ids": []}},
+        {"type": "volumetric_tabular", "encoding": "csv", "resolution": [4, 4, 40], "size": [1, 1, 1]},
+    ],
+    ids=lambda info: info.get("@type", info.get("type")),
+)
+def test_layers_that_are_no_volumes_do_not_count(tmp_path, info):
+    (tmp_path / "third").mkdir()
+    (tmp_path / "third/info").write_text(json.dumps(info))
+    collection = vnc_collection(tmp_path, lambda rows: with_third(rows, f"precomputed://file://{tmp_path / 'third'}"))
+    pointshard("plan", vnc_config(tmp_path, collection=str(collection), flexible_z=True))
+
+
+def test_annotations_of_a_viewer_state_do_not_count(shared, tmp_path):
+    config = vnc_config(tmp_path, collection={"neuroglancer_state": {"source": str(VNC / "ng_state.json")}}, flexible_z=True)
+    pointshard("plan", config)
+
+
+def test_the_config_says_what_a_layer_in_no_array_does_not(tmp_path):
+    """A bare Zarr array says no resolution."""
+    zarr.create_array(tmp_path / "third", shape=(8, 8, 8), chunks=(8, 8, 8), dtype="u1")
+    collection = vnc_collection(tmp_path, lambda rows: with_third(rows, f"zarr://file://{tmp_path / 'third'}"))
+
+    def config(**layers):
+        return vnc_config(tmp_path, collection=str(collection), flexible_z=True, layers=layers)
+
+    message = refused("plan", config())
+    assert "`third`" in message and "resolution" in message, message
+    said = {"axes": "zyx", "resolution": [4.6, 4.6, 45.0]}
+    pointshard("plan", config(third=said))
+    message = refused("plan", config(third=said, thrid=said))
+    assert "layers.thrid" in message and "did you mean `third`" in message, message

@@ -142,6 +142,11 @@ impl StateLayer {
         }
     }
 
+    /// Whether it is a layer of annotations, which lie in the state or elsewhere.
+    pub fn is_annotations(&self) -> bool {
+        self.is_local() || self.members.get("type").is_some_and(|t| t == "annotation")
+    }
+
     /// Whether its annotations stand in the state.
     pub(super) fn is_local(&self) -> bool {
         match self.sources.is_empty() {

@@ -26,7 +26,7 @@ fn leaks_stop_the_plan_unless_they_are_allowed() {
     for part in [
         "`train` and `val`: 1 pair, on average 1.6 % of the smaller window, at most 1.6 %",
         "annotation 1 of box \"a\" and annotation 2 of box \"b\": 1.6 %",
-        "{\"drop_from\": \"SPLIT\"}",
+        "{\"drop_from\": \"val\"}",
         "\"warn\"",
         "\"allow\"",
     ] {

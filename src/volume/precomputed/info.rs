@@ -55,7 +55,11 @@ pub(super) fn read(location: &Location, wanted: &Resolution) -> Result<Scale, Vo
         path,
         problem,
     };
-    check_kind(value).map_err(|(path, problem)| bad(path.into(), problem))?;
+    check_kind(value).map_err(|(path, problem)| VolumeError::OtherKind {
+        object: object.clone(),
+        path,
+        problem,
+    })?;
     let info: Info = serde_path_to_error::deserialize(value).map_err(|e| {
         bad(
             e.path().to_string(),
