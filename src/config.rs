@@ -13,7 +13,7 @@ mod layer;
 mod nearest;
 mod object_id;
 mod points;
-mod repeats;
+mod read;
 mod split;
 mod tagged;
 
@@ -25,7 +25,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::geometry::{AxisOrder, Resolution, Window};
-use crate::storage::{PASSWORD, has_userinfo, redact_json};
+use crate::storage::{NoRepeats, PASSWORD, has_userinfo, redact_json};
 
 pub use array::{ArrayConfig, MissingObject, ObjectAt, ObjectPoint, Role, Scale, Transform};
 pub use choice::{ChoiceConfig, PropertyFilter, PropertyValue, Repeats};
@@ -38,7 +38,7 @@ pub use interpolation::{Interpolation, Rounding};
 pub use layer::{Forbidden, LayerConfig};
 pub(crate) use nearest::nearest;
 pub use points::{CsvConfig, CsvUnit, PointsConfig, PointsFrom, StatePointsConfig};
-use repeats::NoRepeats;
+pub(crate) use read::read_bytes;
 pub use split::SplitConfig;
 
 /// A job: which windows to cut, out of which layers, into which splits.
@@ -142,14 +142,6 @@ pub enum Missing {
     Zeros,
     /// It is an error.
     Error,
-}
-
-/// The contents of the description at `path`.
-pub(crate) fn read_bytes(path: &Path) -> Result<Vec<u8>, ConfigError> {
-    std::fs::read(path).map_err(|source| ConfigError::Read {
-        file: path.to_owned(),
-        source,
-    })
 }
 
 /// What `text`, the contents of the file `file`, says, with the JSON path of what is wrong with it.

@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Component, Path, PathBuf};
 
-use super::{StorageError, Store};
+use super::{StorageError, Store, open_regular};
 
 /// The files below one folder.
 #[derive(Debug)]
@@ -36,18 +36,13 @@ impl LocalStore {
     /// The file, its path and its size; `None` where there is none.
     fn open(&self, key: &str) -> Result<Option<(File, PathBuf, u64)>, StorageError> {
         let path = self.path(key)?;
-        let file = match File::open(&path) {
-            Ok(file) => file,
+        match open_regular(&path) {
+            Ok((file, size)) => Ok(Some((file, path, size))),
             // Below a file (`a/b` where `a` is one) there is none either.
             Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
-                return Ok(None);
+                Ok(None)
             }
-            Err(e) => return Err(read_error(&path)(e)),
-        };
-        let metadata = file.metadata().map_err(read_error(&path))?;
-        match metadata.is_dir() {
-            true => Err(read_error(&path)(ErrorKind::IsADirectory.into())),
-            false => Ok(Some((file, path, metadata.len()))),
+            Err(e) => Err(read_error(&path)(e)),
         }
     }
 }
@@ -126,10 +121,13 @@ impl Store for LocalStore {
     /// Advice: a file that cannot be opened is an error when it is read.
     #[cfg(target_os = "linux")]
     fn will_read(&self, key: &str, range: Option<Range<u64>>) -> bool {
-        let Some(file) = self.path(key).ok().and_then(|path| File::open(path).ok()) else {
+        let opened = self
+            .path(key)
+            .ok()
+            .and_then(|path| open_regular(&path).ok());
+        let Some((file, size)) = opened else {
             return false;
         };
-        let size = file.metadata().map_or(0, |m| m.len());
         let Range { start, end } = range.clone().unwrap_or(0..size);
         for step in steps(start..end.min(size)) {
             let length = (step.end - step.start).try_into().ok();

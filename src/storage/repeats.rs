@@ -7,7 +7,7 @@ use serde::de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 /// Any JSON value in which no object has a name twice.
-pub(super) struct NoRepeats;
+pub(crate) struct NoRepeats;
 
 impl<'de> Deserialize<'de> for NoRepeats {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

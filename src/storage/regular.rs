@@ -1,0 +1,135 @@
+//! Regular files: opened without waiting, and read within a limit.
+//!
+//! A named pipe without a writer would keep a program waiting forever, and a device such as `/dev/zero` never ends.
+//! Both are errors here, whatever path leads to them.
+
+use std::fs::{File, FileType, OpenOptions};
+use std::io::{Error, ErrorKind, Read, Result};
+use std::os::unix::fs::FileTypeExt;
+use std::path::Path;
+
+/// Opens the file at `path` for reading: the file and its size in bytes. Anything but a regular file is an error.
+pub(crate) fn open_regular(path: &Path) -> Result<(File, u64)> {
+    let file = match open_without_waiting(path) {
+        Ok(file) => file,
+        // A socket, for one, cannot be opened at all: its kind says more than the system's error.
+        Err(error) => {
+            let found = std::fs::metadata(path).map(|m| m.file_type());
+            return Err(found.ok().and_then(refusal).unwrap_or(error));
+        }
+    };
+    let metadata = file.metadata()?;
+    match refusal(metadata.file_type()) {
+        None => Ok((file, metadata.len())),
+        Some(error) => Err(error),
+    }
+}
+
+/// The contents of the regular file at `path`, which may have `limit_bytes` at most.
+pub(crate) fn read_regular(path: &Path, limit_bytes: u64) -> Result<Vec<u8>> {
+    let (file, size) = open_regular(path)?;
+    if size > limit_bytes {
+        return Err(too_large(size, limit_bytes));
+    }
+    read_all(file, limit_bytes)
+}
+
+/// Everything that `reader` holds, `limit_bytes` at most.
+pub(crate) fn read_all(reader: impl Read, limit_bytes: u64) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    reader
+        .take(limit_bytes.saturating_add(1))
+        .read_to_end(&mut bytes)?;
+    match bytes.len() as u64 > limit_bytes {
+        true => Err(too_large(bytes.len() as u64, limit_bytes)),
+        false => Ok(bytes),
+    }
+}
+
+fn too_large(found_bytes: u64, limit_bytes: u64) -> Error {
+    let problem =
+        format!("it has {found_bytes} bytes or more, expected {limit_bytes} bytes at most");
+    Error::new(ErrorKind::FileTooLarge, problem)
+}
+
+/// Why a file of this type is not read; `None` where it is regular.
+pub(crate) fn refusal(found: FileType) -> Option<Error> {
+    let kind = match found {
+        t if t.is_file() => return None,
+        t if t.is_dir() => return Some(ErrorKind::IsADirectory.into()),
+        t if t.is_fifo() => "a named pipe (FIFO)",
+        t if t.is_char_device() => "a character device",
+        t if t.is_block_device() => "a block device",
+        t if t.is_socket() => "a socket",
+        _ => "neither file nor folder",
+    };
+    let problem = format!("it is {kind}, expected a regular file: copy its contents to one");
+    Some(Error::new(ErrorKind::InvalidInput, problem))
+}
+
+#[cfg(target_os = "linux")]
+fn open_without_waiting(path: &Path) -> Result<File> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let flags = rustix::fs::OFlags::NONBLOCK.bits();
+    let mut options = OpenOptions::new();
+    options.read(true).custom_flags(flags.cast_signed());
+    options.open(path)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn open_without_waiting(path: &Path) -> Result<File> {
+    match refusal(std::fs::metadata(path)?.file_type()) {
+        None => OpenOptions::new().read(true).open(path),
+        Some(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A named pipe in the folder.
+    fn pipe(folder: &Path) -> std::path::PathBuf {
+        let path = folder.join("pipe");
+        let made = std::process::Command::new("mkfifo").arg(&path).status();
+        assert!(made.unwrap().success());
+        path
+    }
+
+    #[test]
+    fn pipes_devices_sockets_and_folders_are_errors_that_say_so() {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("socket");
+        let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        for (path, expected) in [
+            (pipe(dir.path()), "a named pipe (FIFO)"),
+            ("/dev/zero".into(), "a character device"),
+            ("/dev/null".into(), "a character device"),
+            (socket, "a socket"),
+            (dir.path().to_owned(), "is a directory"),
+        ] {
+            for error in [
+                open_regular(&path).map(|_| ()).unwrap_err(),
+                read_regular(&path, 9).map(|_| ()).unwrap_err(),
+            ] {
+                assert!(error.to_string().contains(expected), "{path:?}: {error}");
+            }
+        }
+        let error = open_regular(&dir.path().join("none")).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn a_file_is_read_up_to_the_limit() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        std::fs::write(&path, b"12345").unwrap();
+        assert_eq!(read_regular(&path, 5).unwrap(), b"12345");
+        assert_eq!(open_regular(&path).unwrap().1, 5);
+        let error = read_regular(&path, 4).unwrap_err();
+        assert!(error.to_string().contains("5 bytes"), "{error}");
+        // A file whose size the system does not say.
+        assert!(read_all(std::io::repeat(0), 1000).is_err());
+        assert_eq!(read_all(&b"12"[..], 2).unwrap(), b"12");
+    }
+}
