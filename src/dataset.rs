@@ -12,6 +12,7 @@
 
 mod codec;
 mod columns;
+mod decode;
 mod encoder;
 mod error;
 mod layout;
@@ -24,6 +25,7 @@ mod samples;
 mod seal;
 mod shard;
 mod statistics;
+mod stored;
 #[cfg(test)]
 pub(crate) mod testing;
 
@@ -44,6 +46,7 @@ pub use samples::{SampleDecoder, SampleReader, ShardFiles};
 pub use seal::{Sealed, SealedArray, seal};
 pub use shard::{ShardReader, ShardWriter, WrittenShard};
 pub use statistics::Statistics;
+pub(crate) use stored::MAX_METADATA_BYTES;
 
 /// The manifest's name in the output folder.
 pub const MANIFEST: &str = "manifest.json";

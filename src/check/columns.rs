@@ -2,16 +2,35 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::groups::members;
 use super::{Finding, FindingKind, told};
 use crate::dataset::{Dataset, DatasetError, SplitReader};
 use crate::geometry::{BoxNm, PointNm, Resolution, Window};
 
 pub(super) fn check(dataset: &Dataset) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for split in dataset.manifest().splits.keys() {
-        match Columns::read(dataset, split) {
-            Err(e) => findings.push(finding(dataset, split, "", Vec::new(), told(&e))),
-            Ok(columns) => findings.extend(columns.check(dataset, split)),
+    for (name, split) in &dataset.manifest().splits {
+        let about =
+            |column: &str, e: &DatasetError| finding(dataset, name, column, Vec::new(), told(e));
+        let reader = match dataset.split(name) {
+            Ok(reader) => reader,
+            Err(e) => {
+                findings.push(about("", &e));
+                continue;
+            }
+        };
+        let mut wrong = Vec::new();
+        let columns = Columns::read(&reader, |column, e| wrong.push(about(column, &e)));
+        let arrays = &dataset.manifest().arrays;
+        let others = members(dataset, split).into_iter();
+        let others = others.filter(|m| !arrays.contains_key(*m) && !Columns::NAMES.contains(m));
+        for column in others {
+            let checked = reader.check_column(column);
+            wrong.extend(checked.err().map(|e| about(column, &e)));
+        }
+        findings.extend(wrong);
+        if let Some(columns) = columns {
+            findings.extend(columns.check(dataset, name));
         }
     }
     findings
@@ -27,14 +46,35 @@ struct Columns {
 }
 
 impl Columns {
-    fn read(dataset: &Dataset, split: &str) -> Result<Self, DatasetError> {
-        let reader = dataset.split(split)?;
-        Ok(Self {
-            annotation_id: reader.column("annotation_id")?,
-            box_index: reader.column("box")?,
-            center_nm: triples::<f64>(&reader, "center_nm")?,
-            start_voxel: triples::<i64>(&reader, "start_voxel")?,
-            resolution_nm: triples::<f64>(&reader, "resolution_nm")?,
+    const NAMES: [&str; 5] = [
+        "annotation_id",
+        "box",
+        "center_nm",
+        "start_voxel",
+        "resolution_nm",
+    ];
+
+    /// The columns, where all of them can be read; `wrong` takes each that cannot.
+    fn read(reader: &SplitReader, mut wrong: impl FnMut(&str, DatasetError)) -> Option<Self> {
+        fn or<T>(
+            name: &str,
+            read: Result<T, DatasetError>,
+            wrong: &mut impl FnMut(&str, DatasetError),
+        ) -> Option<T> {
+            read.map_err(|e| wrong(name, e)).ok()
+        }
+        let [id, box_index, center, start, resolution] = Self::NAMES;
+        let annotation_id = or(id, reader.column(id), &mut wrong);
+        let box_index = or(box_index, reader.column(box_index), &mut wrong);
+        let center_nm = or(center, triples(reader, center), &mut wrong);
+        let start_voxel = or(start, triples(reader, start), &mut wrong);
+        let resolution_nm = or(resolution, triples(reader, resolution), &mut wrong);
+        Some(Self {
+            annotation_id: annotation_id?,
+            box_index: box_index?,
+            center_nm: center_nm?,
+            start_voxel: start_voxel?,
+            resolution_nm: resolution_nm?,
         })
     }
 

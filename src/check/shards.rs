@@ -1,155 +1,125 @@
 //! Shards: whole, in the layout that the manifest says, and decodable sample by sample.
 
+use std::collections::HashMap;
+
 use rayon::prelude::*;
 
-use super::files::whole;
+use super::files::Folder;
 use super::{Finding, FindingKind, told};
 use crate::data_type::DataType;
-use crate::dataset::{Codec, Dataset, Manifest, SampleArray, ShardEntry};
+use crate::dataset::{Codec, Dataset, DatasetError, SampleArray, ShardEntry};
 
 pub(super) fn check(dataset: &Dataset) -> Vec<Finding> {
     let manifest = dataset.manifest();
-    let mut findings = coverage(manifest);
+    let mut findings = Vec::new();
+    let mut arrays = HashMap::new();
     for split in manifest.splits.keys() {
         for array in manifest.arrays.keys() {
-            findings.extend(structure(dataset, split, array));
+            let opened = Opened::open(dataset, split, array);
+            findings.extend(structure(dataset, split, array, &opened));
+            if let Ok(opened) = opened {
+                arrays.insert((split.as_str(), array.as_str()), opened);
+            }
         }
     }
+    let folder = Folder::of(dataset);
     let of_shards: Vec<_> = manifest
         .shards
         .par_iter()
-        .flat_map_iter(|shard| check_shard(dataset, shard))
+        .flat_map_iter(|shard| {
+            let opened = arrays.get(&(shard.split.as_str(), shard.array.as_str()));
+            check_shard(&folder, shard, opened)
+        })
         .collect();
     findings.extend(of_shards);
     findings
 }
 
-/// Whether the manifest lists every shard that its splits must have, and each as it must be.
-fn coverage(manifest: &Manifest) -> Vec<Finding> {
-    let unknown = |e: &&ShardEntry| {
-        !manifest.splits.contains_key(&e.split) || !manifest.arrays.contains_key(&e.array)
+/// What is wrong with the shards as files, whatever is in them.
+pub(super) fn check_bytes(dataset: &Dataset) -> Vec<Finding> {
+    let folder = Folder::of(dataset);
+    let shards = dataset.manifest().shards.par_iter();
+    let wrong = |shard: &ShardEntry| {
+        let (kind, message) = folder.wrong(&shard.path, shard.bytes, &shard.blake3)?;
+        Some(about(shard, kind, Vec::new(), message))
     };
-    let mut findings: Vec<_> = manifest
-        .shards
-        .iter()
-        .filter(unknown)
-        .map(|e| {
-            let message = format!(
-                "the manifest has no split `{}` with an array `{}`",
-                e.split, e.array
-            );
-            about(e, FindingKind::Manifest, Vec::new(), message)
+    shards.filter_map(wrong).collect()
+}
+
+/// An array of a split, and what its column says of each sample.
+struct Opened {
+    array: SampleArray,
+    data_type: DataType,
+    column: String,
+    nonzero_fractions: Vec<f32>,
+}
+
+impl Opened {
+    fn open(dataset: &Dataset, split: &str, name: &str) -> Result<Self, DatasetError> {
+        let reader = dataset.split(split)?;
+        let array = reader.samples(name)?;
+        let column = format!("{name}_nonzero_fraction");
+        Ok(Self {
+            data_type: array.data_type(),
+            array,
+            // A column that cannot be read is a finding of `columns`.
+            nonzero_fractions: reader.column(&column).unwrap_or_default(),
+            column,
         })
-        .collect();
-    for (split, s) in &manifest.splits {
-        for array in manifest.arrays.keys() {
-            let mut next = 0;
-            for shard in manifest
-                .shards
-                .iter()
-                .filter(|e| e.split == *split && e.array == *array)
-            {
-                let expected = s.shard_samples.min(s.samples.saturating_sub(next));
-                if shard.first_sample != next || shard.samples != expected || expected == 0 {
-                    let message = format!(
-                        "the manifest says that it holds {} samples from {}, expected {expected} from {next}",
-                        shard.samples, shard.first_sample
-                    );
-                    findings.push(about(shard, FindingKind::Manifest, Vec::new(), message));
-                }
-                next += shard.samples;
-            }
-            if next != s.samples {
-                findings.push(Finding {
-                    kind: FindingKind::Manifest,
-                    file: format!("{}/{array}", s.path),
-                    split: Some(split.clone()),
-                    samples: (next..s.samples).collect(),
-                    message: format!(
-                        "the manifest lists shards for {next} of {} samples",
-                        s.samples
-                    ),
-                });
-            }
-        }
     }
-    findings
 }
 
 /// Whether the array's metadata says what the manifest says.
-fn structure(dataset: &Dataset, split: &str, array: &str) -> Option<Finding> {
+fn structure(
+    dataset: &Dataset,
+    split: &str,
+    array: &str,
+    opened: &Result<Opened, DatasetError>,
+) -> Option<Finding> {
     let manifest = dataset.manifest();
-    let (s, a) = (&manifest.splits[split], &manifest.arrays[array]);
-    let with = |n: u64| -> Vec<u64> { std::iter::once(n).chain(a.sample_shape).collect() };
-    let message = match open(dataset, split, array) {
-        Err(message) => message,
-        Ok(found) => {
+    let message = match opened {
+        Err(e) => told(e),
+        Ok(opened) => {
             // Version 1 knew but one.
-            let codec = a.codec.map_or_else(Codec::default, |c| c.codec);
-            let wrong_codec = found
-                .wrong_codec(codec)
-                .unwrap_or_else(|e| Some(e.to_string()));
-            let found = (
-                found.shape().to_vec(),
-                found.inner_chunk(),
-                found.data_type(),
-            );
-            let expected = (with(s.samples), with(1), a.data_type.name().to_owned());
-            match found == expected {
-                true => wrong_codec?,
-                false => format!(
-                    "its shape, inner chunk and data type are {found:?}, expected {expected:?}"
-                ),
-            }
+            let codec = manifest.arrays.get(array)?.codec;
+            let codec = codec.map_or_else(Codec::default, |c| c.codec);
+            let wrong = opened.array.wrong_codec(codec);
+            wrong.unwrap_or_else(|e| Some(e.to_string()))?
         }
     };
     Some(Finding {
         kind: FindingKind::Structure,
-        file: format!("{}/{array}/zarr.json", s.path),
+        file: format!("{}/{array}/zarr.json", manifest.splits.get(split)?.path),
         split: Some(split.to_owned()),
         samples: Vec::new(),
         message,
     })
 }
 
-fn check_shard(dataset: &Dataset, shard: &ShardEntry) -> Vec<Finding> {
-    let samples = shard.first_sample..shard.first_sample + shard.samples;
-    if let Some((kind, message)) = whole(
-        &dataset.root().join(&shard.path),
-        shard.bytes,
-        &shard.blake3,
-    ) {
-        if matches!(
-            kind,
-            FindingKind::MissingFile | FindingKind::Unreadable | FindingKind::Size
-        ) {
-            return vec![about(shard, kind, samples.collect(), message)];
+fn check_shard(folder: &Folder<'_>, shard: &ShardEntry, opened: Option<&Opened>) -> Vec<Finding> {
+    // Where the array cannot be opened, its samples may be more than there is memory for.
+    let all = || match opened {
+        Some(_) => (shard.first_sample..shard.first_sample + shard.samples).collect(),
+        None => Vec::new(),
+    };
+    let decoded = || opened.map_or_else(Vec::new, |opened| decode(shard, opened));
+    match folder.wrong(&shard.path, shard.bytes, &shard.blake3) {
+        None => decoded(),
+        Some((kind @ FindingKind::Digest, message)) => {
+            // Which samples of the file are hit is what a person wants to know next.
+            let damaged = decoded().into_iter().flat_map(|f| f.samples).collect();
+            vec![about(shard, kind, damaged, message)]
         }
-        // Which samples of the file are hit is what a person wants to know next.
-        let damaged: Vec<u64> = decode(dataset, shard)
-            .into_iter()
-            .flat_map(|f| f.samples)
-            .collect();
-        return vec![about(shard, kind, damaged, message)];
+        Some((kind, message)) => vec![about(shard, kind, all(), message)],
     }
-    decode(dataset, shard)
 }
 
 /// Decodes every sample of the shard and counts its nonzero values.
-fn decode(dataset: &Dataset, shard: &ShardEntry) -> Vec<Finding> {
-    let opened = open(dataset, &shard.split, &shard.array);
-    let (Ok(array), Some(entry)) = (opened, dataset.manifest().arrays.get(&shard.array)) else {
-        // Told once, by `structure`.
-        return Vec::new();
-    };
-    let column = format!("{}_nonzero_fraction", shard.array);
-    let fractions = dataset
-        .split(&shard.split)
-        .and_then(|s| s.column::<f32>(&column))
-        .unwrap_or_default();
+fn decode(shard: &ShardEntry, opened: &Opened) -> Vec<Finding> {
     let samples = shard.first_sample..shard.first_sample + shard.samples;
-    let opened = match array.open_shard_of(shard.first_sample) {
-        Ok(opened) => opened,
+    let Opened { array, column, .. } = opened;
+    let file = match array.open_shard_of(shard.first_sample) {
+        Ok(file) => file,
         Err(e) => {
             let message = told(&e);
             return vec![about(
@@ -162,20 +132,21 @@ fn decode(dataset: &Dataset, shard: &ShardEntry) -> Vec<Finding> {
     };
     let mut findings = Vec::new();
     for i in samples {
-        match array.read_from(&opened, i) {
-            Err(e) => findings.push(about(shard, FindingKind::Decode, vec![i], told(&e))),
-            Ok(values) => {
-                let found = nonzero_fraction(entry.data_type, &values);
-                match fractions.get(i as usize) {
-                    Some(expected) if *expected != found => {
-                        let message = format!(
-                            "{column} is {expected}, but {found} of the sample's values are not 0"
-                        );
-                        findings.push(about(shard, FindingKind::Column, vec![i], message));
-                    }
-                    _ => {}
-                }
+        let found = match array.stored_values(&file, i) {
+            Ok(Some(values)) => nonzero_fraction(opened.data_type, &values),
+            Ok(None) => nonzero_fraction(opened.data_type, array.fill_value()),
+            Err(e) => {
+                findings.push(about(shard, FindingKind::Decode, vec![i], told(&e)));
+                continue;
             }
+        };
+        match opened.nonzero_fractions.get(i as usize) {
+            Some(expected) if *expected != found => {
+                let message =
+                    format!("{column} is {expected}, but {found} of the sample's values are not 0");
+                findings.push(about(shard, FindingKind::Column, vec![i], message));
+            }
+            _ => {}
         }
     }
     findings
@@ -184,11 +155,6 @@ fn decode(dataset: &Dataset, shard: &ShardEntry) -> Vec<Finding> {
 fn nonzero_fraction(data_type: DataType, values: &[u8]) -> f32 {
     let n = values.len() / data_type.size_bytes();
     (data_type.count_nonzero(values) as f64 / n as f64) as f32
-}
-
-fn open(dataset: &Dataset, split: &str, array: &str) -> Result<SampleArray, String> {
-    let opened = dataset.split(split).and_then(|s| s.samples(array));
-    opened.map_err(|e| told(&e))
 }
 
 fn about(shard: &ShardEntry, kind: FindingKind, samples: Vec<u64>, message: String) -> Finding {
@@ -210,6 +176,10 @@ mod tests {
     use crate::dataset::MANIFEST;
     use crate::dataset::testing::{TestArray, write};
     use crate::geometry::AxisOrder;
+
+    fn structure(dataset: &Dataset, split: &str, array: &str) -> Option<Finding> {
+        super::structure(dataset, split, array, &Opened::open(dataset, split, array))
+    }
 
     fn dataset(folder: &Path, order: AxisOrder, codec: Codec) -> Dataset {
         let array = TestArray {

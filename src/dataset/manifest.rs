@@ -1,6 +1,8 @@
 //! The manifest: what a complete dataset consists of. Nothing in it depends on when, where or by how many
 //! threads it was made.
 
+mod problems;
+
 use std::collections::BTreeMap;
 
 use indexmap::IndexMap;
@@ -9,6 +11,8 @@ use serde_json::Value;
 
 use super::CodecChoice;
 use crate::data_type::DataType;
+use crate::storage::NoRepeats;
+pub(super) use problems::MAX_SAMPLE_BYTES;
 
 /// Version of the output's form: of the files, their names and this manifest. Version 1 is read as well: its manifest
 /// does not say [`ArrayEntry::codec`].
@@ -52,8 +56,26 @@ impl Manifest {
             digest: String::new(),
             ..self.clone()
         };
-        let json = serde_json::to_vec(&bare).unwrap_or_default();
-        blake3::hash(&json).to_string()
+        bare.digest_of_all()
+    }
+
+    /// Digest of the manifest with what its own digest is now.
+    fn digest_of_all(&self) -> String {
+        let mut hasher = blake3::Hasher::new();
+        match serde_json::to_writer(&mut hasher, self) {
+            Ok(()) => hasher.finalize().to_string(),
+            Err(_) => blake3::hash(b"").to_string(),
+        }
+    }
+
+    /// The manifest that `json` is, in which no name may occur twice, and the digest that it must have.
+    pub(super) fn parse(json: &[u8]) -> Result<(Self, String), serde_json::Error> {
+        serde_json::from_slice::<NoRepeats>(json)?;
+        let mut manifest: Self = serde_json::from_slice(json)?;
+        let stated = std::mem::take(&mut manifest.digest);
+        let expected = manifest.digest_of_all();
+        manifest.digest = stated;
+        Ok((manifest, expected))
     }
 }
 

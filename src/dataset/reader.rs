@@ -1,63 +1,70 @@
-//! Reading a finished dataset, through zarrs: an independent path from the one that wrote the shards.
+//! Reading a finished dataset: an independent path from the one that wrote the shards. Nothing in the dataset is believed
+//! that the manifest does not say, and of the manifest nothing that cannot be.
 
-use std::borrow::Cow;
 use std::io::ErrorKind;
-use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use serde_json::{Value, json};
-use zarrs::array::{
-    Array, ArrayMetadata, ArrayShardedExt, ArrayToBytesCodecTraits, CodecChain, CodecOptions,
-    ElementOwned,
-};
-use zarrs::filesystem::FilesystemStore;
+use zarrs::array::{ArrayBytes, ElementOwned};
 use zarrs::metadata::v3::MetadataV3;
 
+use super::decode::{most_encoded_bytes, zeros};
 use super::metadata::zarr_error;
 use super::output::PRIVATE;
 use super::samples::{SampleReader, ShardFiles};
-use super::{Codec, DatasetError, MANIFEST, Manifest, SCHEMA_VERSION, ShardReader};
+use super::stored::{StoredArray, plain};
+use super::{
+    ArrayEntry, Codec, DatasetError, MANIFEST, Manifest, SCHEMA_VERSION, ShardReader, SplitEntry,
+};
 use crate::data_type::DataType;
+use crate::storage::{MAX_DOCUMENT_BYTES, read_regular};
 
 /// A finished dataset.
 #[derive(Clone, Debug)]
 pub struct Dataset {
     root: PathBuf,
-    manifest: Manifest,
+    manifest: Arc<Manifest>,
 }
 
 /// The arrays and columns of one split.
 #[derive(Clone, Debug)]
 pub struct SplitReader {
-    store: Arc<FilesystemStore>,
+    manifest: Arc<Manifest>,
+    entry: SplitEntry,
     folder: PathBuf,
-    path: String,
 }
 
 /// One array of samples.
 #[derive(Debug)]
 pub struct SampleArray {
-    array: Array<FilesystemStore>,
-    inner: Inner,
+    stored: StoredArray,
     folder: PathBuf,
     name: String,
-}
-
-/// What the metadata says about the insides of shards.
-#[derive(Debug)]
-struct Inner {
-    codecs: Vec<MetadataV3>,
-    chain: CodecChain,
-    shape: Vec<NonZeroU64>,
+    data_type: DataType,
     shard_samples: u64,
 }
 
+/// Samples of a split that are believed without a look at the sizes of its shards.
+const BELIEVED_SAMPLES: u64 = 1 << 22;
+
 impl Dataset {
-    /// Opens the dataset in the folder `root`, which must have a manifest.
+    /// Opens the dataset in the folder `root`, which must have a manifest that can be right.
     pub fn open(root: &Path) -> Result<Self, DatasetError> {
+        let dataset = Self::open_to_check(root)?;
+        match dataset.manifest.problems().first() {
+            None => Ok(dataset),
+            Some(problem) => Err(DatasetError::Damaged {
+                path: root.join(MANIFEST),
+                problem: problem.to_string(),
+            }),
+        }
+    }
+
+    /// As [`Dataset::open`], whatever the manifest's paths and numbers are. Before anything but files is read,
+    /// [`Manifest::problems`] must be none.
+    pub(crate) fn open_to_check(root: &Path) -> Result<Self, DatasetError> {
         let path = root.join(MANIFEST);
-        let bytes = match std::fs::read(&path) {
+        let bytes = match read_regular(&path, MAX_DOCUMENT_BYTES) {
             Ok(bytes) => bytes,
             Err(e) if e.kind() == ErrorKind::NotFound && is_ours(root) => {
                 return Err(DatasetError::NotSealed {
@@ -79,21 +86,19 @@ impl Dataset {
             problem,
         };
         let again = "`pointshard preprocess` again writes it anew";
-        let manifest: Manifest =
-            serde_json::from_slice(&bytes).map_err(|e| match is_ours(root) {
-                true => damaged(format!("{e}; {again}")),
-                false => no_dataset(
-                    root,
-                    format!("its manifest.json is not one of pointshard's: {e}"),
-                ),
-            })?;
+        let (manifest, expected) = Manifest::parse(&bytes).map_err(|e| match is_ours(root) {
+            true => damaged(format!("{e}; {again}")),
+            false => no_dataset(
+                root,
+                format!("its manifest.json is not one of pointshard's: {e}"),
+            ),
+        })?;
         if !(1..=SCHEMA_VERSION).contains(&manifest.schema_version) {
             return Err(damaged(format!(
                 "its schema_version is {}, this program reads 1 to {SCHEMA_VERSION}",
                 manifest.schema_version
             )));
         }
-        let expected = manifest.expected_digest();
         if manifest.digest != expected {
             return Err(damaged(format!(
                 "its digest is {:?}, its contents make {expected:?}: something in it has changed; {again}",
@@ -102,7 +107,7 @@ impl Dataset {
         }
         Ok(Self {
             root: root.to_owned(),
-            manifest,
+            manifest: Arc::new(manifest),
         })
     }
 
@@ -118,20 +123,37 @@ impl Dataset {
 
     /// The split `name`, which must be one of the manifest's.
     pub fn split(&self, name: &str) -> Result<SplitReader, DatasetError> {
-        let path = self
-            .manifest
-            .splits
-            .get(name)
-            .map(|s| s.path.clone())
-            .ok_or_else(|| zarr_error(name, "the manifest lists no such split".into()))?;
-        let folder = self.root.join(&path);
-        let store = FilesystemStore::new(&folder)
-            .map_err(|e| zarr_error(&folder.display().to_string(), e.to_string()))?;
+        let entry = self.manifest.splits.get(name);
+        let entry = entry
+            .ok_or_else(|| zarr_error(name, "the manifest lists no such split".into()))?
+            .clone();
+        if entry.samples > self.believed_samples(name, entry.samples) {
+            return Err(DatasetError::Damaged {
+                path: self.root.join(MANIFEST),
+                problem: format!(
+                    "at `splits.{name}.samples`: found {}, more than the shards that are there have places for",
+                    entry.samples
+                ),
+            });
+        }
         Ok(SplitReader {
-            store: Arc::new(store),
-            folder,
-            path,
+            manifest: Arc::clone(&self.manifest),
+            folder: self.root.join(&entry.path),
+            entry,
         })
+    }
+
+    /// How many of the `claimed` samples the split can have at most: each has 16 bytes in the index of a shard.
+    fn believed_samples(&self, split: &str, claimed: u64) -> u64 {
+        let mut believed = BELIEVED_SAMPLES;
+        let mut shards = self.manifest.shards.iter().filter(|s| s.split == split);
+        while believed < claimed
+            && let Some(shard) = shards.next()
+        {
+            let size = std::fs::metadata(self.root.join(&shard.path)).map_or(0, |m| m.len());
+            believed = believed.saturating_add(size / 16);
+        }
+        believed
     }
 }
 
@@ -162,19 +184,21 @@ fn no_dataset(root: &Path, problem: String) -> DatasetError {
 }
 
 impl SplitReader {
-    /// The array of samples `name`.
+    /// The array of samples `name`, which must be one of the manifest's.
     pub fn samples(&self, name: &str) -> Result<SampleArray, DatasetError> {
-        let array = self.open(name)?;
-        let path = format!("{}/{name}", self.path);
-        let Some(inner) = sharding(&array) else {
-            let problem = "it is not sharded, with one inner chunk per sample".into();
-            return Err(zarr_error(&path, problem));
-        };
+        let path = format!("{}/{name}", self.entry.path);
+        let entry: &ArrayEntry = self
+            .manifest
+            .arrays
+            .get(name)
+            .ok_or_else(|| zarr_error(&path, "the manifest lists no such array".into()))?;
+        let folder = self.folder.join(name);
         Ok(SampleArray {
-            array,
-            inner,
-            folder: self.folder.join(name),
+            stored: StoredArray::samples(&folder, &self.entry, entry)?,
+            folder,
             name: path,
+            data_type: entry.data_type,
+            shard_samples: self.entry.shard_samples,
         })
     }
 
@@ -189,40 +213,37 @@ impl SplitReader {
 
     /// All values of the column `name`, rows one after the other.
     pub fn column<T: ElementOwned>(&self, name: &str) -> Result<Vec<T>, DatasetError> {
-        let array = self.open(name)?;
-        array
-            .retrieve_array_subset(&array.subset_all())
-            .map_err(|e| zarr_error(&format!("{}/{name}", self.path), e.to_string()))
+        let folder = self.folder.join(name);
+        let stored = StoredArray::column(&folder, self.entry.samples)?;
+        let values = ArrayBytes::new_flen(stored.column_values(&folder)?);
+        T::from_array_bytes(stored.array.data_type(), values).map_err(|e| {
+            let problem = format!("{e}: expected another data_type");
+            zarr_error(&format!("{}/{name}", self.entry.path), problem)
+        })
     }
 
-    /// Shape of the array or column `name`.
-    pub fn shape(&self, name: &str) -> Result<Vec<u64>, DatasetError> {
-        Ok(self.open(name)?.shape().to_vec())
-    }
-
-    fn open(&self, name: &str) -> Result<Array<FilesystemStore>, DatasetError> {
-        Array::open(Arc::clone(&self.store), &format!("/{name}"))
-            .map_err(|e| zarr_error(&format!("{}/{name}", self.path), e.to_string()))
+    /// Whether the column `name` can be read: what is wrong, if anything.
+    pub(crate) fn check_column(&self, name: &str) -> Result<(), DatasetError> {
+        let folder = self.folder.join(name);
+        let stored = StoredArray::column(&folder, self.entry.samples)?;
+        stored.column_values(&folder).map(|_| ())
     }
 }
 
 impl SampleArray {
     /// Shape: sample, channel, z, y, x.
     pub fn shape(&self) -> &[u64] {
-        self.array.shape()
+        &self.stored.metadata.shape
     }
 
-    /// Name of the values' type, as the metadata says.
-    pub fn data_type(&self) -> String {
-        match self.array.metadata() {
-            ArrayMetadata::V3(metadata) => metadata.data_type.name().to_owned(),
-            ArrayMetadata::V2(_) => "that of a Zarr v2 array".to_owned(),
-        }
+    /// Type of the values.
+    pub fn data_type(&self) -> DataType {
+        self.data_type
     }
 
     /// Shape of an inner chunk, which is one sample.
     pub fn inner_chunk(&self) -> Vec<u64> {
-        self.inner.shape.iter().map(|n| n.get()).collect()
+        self.stored.chunk.iter().map(|n| n.get()).collect()
     }
 
     /// Path of the array, relative to the dataset.
@@ -232,40 +253,35 @@ impl SampleArray {
 
     /// Names of the dimensions, as far as the metadata says.
     pub(super) fn dimensions(&self) -> &[Option<String>] {
-        self.array.dimension_names().as_deref().unwrap_or_default()
+        let names = self.stored.metadata.dimension_names.as_deref();
+        names.unwrap_or_default()
     }
 
     /// The codecs of an inner chunk, as the metadata says.
     pub(super) fn inner_codecs(&self) -> &[MetadataV3] {
-        &self.inner.codecs
+        &self.stored.codecs
     }
 
     /// Whether the metadata says that samples are compressed by `codec`, and nothing else is done to them but what every
     /// array's are: what it says, and what it should say, where it does not.
     pub(crate) fn wrong_codec(&self, codec: Codec) -> Result<Option<String>, DatasetError> {
-        let codecs = &self.inner.codecs;
+        let codecs = &self.stored.codecs;
         let bytes = codecs.iter().position(|c| c.name() == "bytes");
         let found = bytes.map_or(codecs.as_slice(), |at| &codecs[at + 1..]);
-        let value_bytes = DataType::from_name(&self.data_type()).map_or(1, DataType::size_bytes);
-        // A codec without options may be written as its name alone.
-        let plain = |codecs: &[MetadataV3]| -> Value {
-            let options = |c: &MetadataV3| json!(c.configuration()).as_object().cloned();
-            let plain = |c: &MetadataV3| json!([c.name(), options(c).unwrap_or_default()]);
-            codecs.iter().map(plain).collect()
-        };
-        let [found, expected] = [plain(found), plain(&codec.metadata(value_bytes)?)];
+        let expected = codec.metadata(self.data_type.size_bytes())?;
+        let [found, expected] = [plain(found), plain(&expected)];
         let told = || format!("its codecs after `bytes` are {found}, expected {expected}");
         Ok((found != expected).then(told))
     }
 
     /// A value that is not stored, little-endian.
-    pub(super) fn fill_value(&self) -> &[u8] {
-        self.array.fill_value().as_ne_bytes()
+    pub(crate) fn fill_value(&self) -> &[u8] {
+        self.stored.array.fill_value().as_ne_bytes()
     }
 
     /// Places for samples in a shard.
     pub(super) fn shard_samples(&self) -> u64 {
-        self.inner.shard_samples
+        self.shard_samples
     }
 
     /// The file of the shard.
@@ -275,38 +291,43 @@ impl SampleArray {
 
     /// Opens the shard that holds the sample `i`.
     pub fn open_shard_of(&self, i: u64) -> Result<ShardReader, DatasetError> {
-        let shard = i / self.inner.shard_samples;
-        ShardReader::open(&self.shard_path(shard), self.inner.shard_samples as usize)
+        let shard = i / self.shard_samples;
+        ShardReader::open(&self.shard_path(shard), self.shard_samples as usize)
     }
 
     /// The values of the sample `i` out of its shard, in C order `[channel, z, y, x]`, little-endian. Fails
     /// where the sample's checksum, compression or size is wrong.
     pub fn read_from(&self, shard: &ShardReader, i: u64) -> Result<Vec<u8>, DatasetError> {
-        let place = (i % self.inner.shard_samples) as usize;
-        match shard.encoded(place) {
+        if let Some(values) = self.stored_values(shard, i)? {
+            return Ok(values);
+        }
+        let mut values = zeros(self.stored.chunk_bytes).map_err(|e| self.sample_error(i, e))?;
+        let fill_value = self.fill_value();
+        for value in values.chunks_exact_mut(fill_value.len().max(1)) {
+            value.copy_from_slice(fill_value);
+        }
+        Ok(values)
+    }
+
+    /// As [`SampleArray::read_from`]; `None` where the sample is not stored, so that all of it is the fill value.
+    pub(crate) fn stored_values(
+        &self,
+        shard: &ShardReader,
+        i: u64,
+    ) -> Result<Option<Vec<u8>>, DatasetError> {
+        let place = (i % self.shard_samples) as usize;
+        let most = most_encoded_bytes(self.stored.chunk_bytes as u64);
+        match shard.encoded(place, most) {
             Err(e) => Err(self.sample_error(i, e.to_string())),
-            Ok(Some(encoded)) => self.decode(encoded, i),
-            Ok(None) => {
-                let values = self.inner.shape.iter().map(|n| n.get() as usize);
-                Ok(self.fill_value().repeat(values.product()))
-            }
+            Ok(Some(encoded)) => self.decode(encoded, i).map(Some),
+            Ok(None) => Ok(None),
         }
     }
 
     /// The values of the sample `i` out of its inner chunk.
     pub(super) fn decode(&self, encoded: Vec<u8>, i: u64) -> Result<Vec<u8>, DatasetError> {
-        let options = CodecOptions::default().with_concurrent_target(1);
-        self.inner
-            .chain
-            .decode(
-                Cow::Owned(encoded),
-                &self.inner.shape,
-                self.array.data_type(),
-                self.array.fill_value(),
-                &options,
-            )
-            .and_then(|values| Ok(values.into_fixed()?.into_owned()))
-            .map_err(|e| self.sample_error(i, e.to_string()))
+        let values = self.stored.decode(encoded);
+        values.map_err(|problem| self.sample_error(i, problem))
     }
 
     /// What is wrong with the sample `i`.
@@ -319,32 +340,3 @@ impl SampleArray {
         self.read_from(&self.open_shard_of(i)?, i)
     }
 }
-
-/// What the array's metadata says about the insides of its shards; `None` where it is not sharded as ours are.
-///
-/// zarrs' own ways to read one inner chunk are not used: partial decoding does not look at the CRC-32C, so that
-/// a flipped bit would pass for data, and reading the encoded chunk panics where it is absent.
-fn sharding(array: &Array<FilesystemStore>) -> Option<Inner> {
-    let ArrayMetadata::V3(metadata) = array.metadata() else {
-        return None;
-    };
-    let [sharding] = metadata.codecs.as_slice() else {
-        return None;
-    };
-    let codecs = sharding.configuration()?.get("codecs")?.clone();
-    let codecs: Vec<MetadataV3> = serde_json::from_value(codecs).ok()?;
-    let shard = metadata.chunk_grid.configuration()?.get("chunk_shape")?;
-    let shard_samples = shard
-        .get(0)?
-        .as_u64()
-        .filter(|n| (1..=MAX_SHARD_SAMPLES).contains(n))?;
-    Some(Inner {
-        chain: CodecChain::from_metadata(&codecs).ok()?,
-        codecs,
-        shape: array.subchunk_shape()?,
-        shard_samples,
-    })
-}
-
-/// Most samples per shard that are believed: a guard against sizes that a damaged file claims.
-const MAX_SHARD_SAMPLES: u64 = 1 << 28;

@@ -16,14 +16,13 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
+use super::decode::most_encoded_bytes;
+use super::manifest::MAX_SAMPLE_BYTES;
 use super::{DatasetError, SampleArray};
 use crate::data_type::{DataType, FillValue};
 use crate::geometry::AxisOrder;
 use codec::InnerCodec;
 pub use files::ShardFiles;
-
-/// Largest sample that is read, in bytes: a guard against sizes that damaged metadata claim.
-const MAX_SAMPLE_BYTES: usize = 1 << 32;
 
 /// The samples of one array of a split. Threads share it; each has a [`SampleDecoder`] of its own.
 #[derive(Debug)]
@@ -71,9 +70,7 @@ impl SampleDecoder {
 impl SampleReader {
     pub(super) fn new(array: SampleArray, files: Arc<ShardFiles>) -> Result<Self, DatasetError> {
         let odd = |problem: String| super::metadata::zarr_error(array.path(), problem);
-        let name = array.data_type();
-        let data_type = DataType::from_name(&name)
-            .ok_or_else(|| odd(format!("its data type {name} is none that samples have")))?;
+        let data_type = array.data_type();
         let chunk = array.inner_chunk();
         let axis_order = match array.dimensions().get(2) {
             Some(Some(name)) if name.starts_with('x') => AxisOrder::Cxyz,
@@ -91,7 +88,7 @@ impl SampleReader {
             let bytes = bytes?.checked_mul(data_type.size_bytes() as u64)?;
             let bytes = usize::try_from(bytes)
                 .ok()
-                .filter(|n| *n <= MAX_SAMPLE_BYTES)?;
+                .filter(|n| *n as u64 <= MAX_SAMPLE_BYTES)?;
             Some(([c, z, y, x].map(|n| n as usize), bytes))
         };
         let (shape, sample_bytes) = sample().ok_or_else(|| {
@@ -204,8 +201,7 @@ impl SampleReader {
         let Some([offset, n]) = index.place((i % capacity) as usize) else {
             return Ok(None);
         };
-        // No codec makes a sample much larger than it was.
-        let most = self.sample_bytes as u64 + self.sample_bytes as u64 / 2 + 4096;
+        let most = most_encoded_bytes(self.sample_bytes as u64);
         if n > most {
             let problem = format!("its inner chunk has {n} bytes, expected {most} at most");
             return Err(self.array.sample_error(i, problem));

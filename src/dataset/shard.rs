@@ -14,6 +14,8 @@ use std::path::Path;
 
 use tempfile::NamedTempFile;
 
+use crate::storage::open_regular;
+
 use super::encoder::{Encoded, Encoding};
 use super::{DatasetError, Layout, Output, SampleEncoder, ShardId};
 
@@ -135,16 +137,21 @@ pub struct ShardReader {
 impl ShardReader {
     /// Opens the shard file at `path`, which has places for `capacity` samples.
     pub(super) fn open(path: &Path, capacity: usize) -> Result<Self, DatasetError> {
-        let file = File::open(path).map_err(DatasetError::io("read", path))?;
+        let (file, _) = open_regular(path).map_err(DatasetError::io("read", path))?;
         let index = ShardIndex::read(&file, path, capacity)?;
         Ok(Self { file, index })
     }
 
-    /// The encoded inner chunk of the `i`th sample of the shard; `None` where all of it is the fill value.
-    pub(super) fn encoded(&self, i: usize) -> Result<Option<Vec<u8>>, std::io::Error> {
+    /// The encoded inner chunk of the `i`th sample of the shard, which may have `most` bytes; `None` where all of it is
+    /// the fill value.
+    pub(super) fn encoded(&self, i: usize, most: u64) -> Result<Option<Vec<u8>>, std::io::Error> {
         let Some([offset, n]) = self.index.place(i) else {
             return Ok(None);
         };
+        if n > most {
+            let problem = format!("its inner chunk has {n} bytes, expected {most} at most");
+            return Err(std::io::Error::other(problem));
+        }
         let mut bytes = vec![0; n as usize];
         self.file.read_exact_at(&mut bytes, offset)?;
         Ok(Some(bytes))
@@ -168,7 +175,7 @@ impl ShardIndex {
             path: path.to_owned(),
             problem,
         };
-        let index_bytes = capacity * 16 + 4;
+        let index_bytes = capacity.saturating_mul(16).saturating_add(4);
         let Some(index_start) = size.checked_sub(index_bytes as u64) else {
             return Err(damaged(format!(
                 "it has {size} bytes, less than the {index_bytes} of its index"

@@ -13,6 +13,7 @@ use quick_cache::sync::Cache;
 
 use crate::dataset::DatasetError;
 use crate::dataset::shard::ShardIndex;
+use crate::storage::open_regular;
 
 /// Files kept open, unless told otherwise.
 const OPEN_FILES: usize = 128;
@@ -85,5 +86,6 @@ impl ShardFiles {
 }
 
 fn open(path: &Path) -> Result<File, DatasetError> {
-    File::open(path).map_err(DatasetError::io("read", path))
+    let (file, _) = open_regular(path).map_err(DatasetError::io("read", path))?;
+    Ok(file)
 }

@@ -116,7 +116,7 @@ fn every_flipped_bit_of_an_index_and_every_cut_is_an_error() {
     assert!(
         ShardReader::open(&path, 2)
             .unwrap()
-            .encoded(1)
+            .encoded(1, u64::MAX)
             .unwrap()
             .is_some()
     );

@@ -1,0 +1,74 @@
+//! The metadata of groups: readers take arrays from the copy of their metadata in it (`consolidated_metadata`), which must
+//! be what the arrays' own files say.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::{Finding, FindingKind};
+use crate::dataset::{Dataset, MAX_METADATA_BYTES, SplitEntry};
+use crate::storage::read_regular;
+
+pub(super) fn check(dataset: &Dataset) -> Vec<Finding> {
+    let splits = dataset.manifest().splits.iter();
+    let finding = |(name, split): (&String, &SplitEntry)| {
+        let message = wrong(dataset, split)?;
+        Some(Finding {
+            kind: FindingKind::Structure,
+            file: format!("{}/zarr.json", split.path),
+            split: Some(name.clone()),
+            samples: Vec::new(),
+            message,
+        })
+    };
+    splits.filter_map(finding).collect()
+}
+
+/// What is wrong with the group's metadata, if anything. Of a file that cannot be read `files` has said so.
+fn wrong(dataset: &Dataset, split: &SplitEntry) -> Option<String> {
+    let folder = dataset.root().join(&split.path);
+    let group = match read(&folder.join("zarr.json"))? {
+        Ok(group) => group,
+        Err(problem) => return Some(problem),
+    };
+    if group["zarr_format"] != 3 || group["node_type"] != "group" {
+        return Some("it is not the metadata of a Zarr v3 group".to_owned());
+    }
+    let Some(consolidated) = group["consolidated_metadata"]["metadata"].as_object() else {
+        return Some("it has no consolidated_metadata".to_owned());
+    };
+    let listed: BTreeSet<_> = members(dataset, split);
+    let found: BTreeSet<_> = consolidated.keys().map(String::as_str).collect();
+    if let Some(name) = found.symmetric_difference(&listed).next() {
+        return Some(format!(
+            "its consolidated_metadata and the manifest do not list the same members: {name:?} is in one of them only"
+        ));
+    }
+    let differs = |name: &&&str| {
+        let own = read(&folder.join(name).join("zarr.json"));
+        own.is_some_and(|own| own.as_ref() != Ok(&consolidated[**name]))
+    };
+    let name = listed.iter().find(differs)?;
+    Some(format!(
+        "its consolidated_metadata of {name:?} is not what {}/{name}/zarr.json says",
+        split.path
+    ))
+}
+
+/// The arrays and columns of the split's group.
+pub(super) fn members<'d>(dataset: &'d Dataset, split: &SplitEntry) -> BTreeSet<&'d str> {
+    let files = dataset.manifest().files.iter();
+    let name = files.filter_map(|file| {
+        let path = file.path.strip_prefix(&split.path)?.strip_prefix('/')?;
+        let name = path.strip_suffix("/zarr.json")?;
+        (!name.contains('/')).then_some(name)
+    });
+    name.collect()
+}
+
+/// The JSON in the file at `path`, or what is wrong with it; `None` where it cannot be read.
+fn read(path: &Path) -> Option<Result<Value, String>> {
+    let bytes = read_regular(path, MAX_METADATA_BYTES).ok()?;
+    Some(serde_json::from_slice(&bytes).map_err(|e| e.to_string()))
+}

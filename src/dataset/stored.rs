@@ -1,0 +1,230 @@
+//! The `zarr.json` of arrays and columns: read within limits, and compared with the manifest before zarrs opens it.
+//!
+//! zarrs believes what metadata says: a shape of 2^62 is allocated, a chunk that does not fit in memory overflows. What
+//! comes out of here has the shapes, the type and the grid that the manifest says, and codecs that are bounded.
+
+use std::fmt::Debug;
+use std::num::NonZeroU64;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+use zarrs::array::{Array, ArrayMetadata};
+use zarrs::metadata::v3::{ArrayMetadataV3, MetadataV3};
+use zarrs::storage::store::MemoryStore;
+
+use super::decode::{Chunk, ChunkDecoder, most_encoded_bytes};
+use super::{ArrayEntry, DatasetError, SplitEntry};
+use crate::data_type::DataType;
+use crate::storage::read_regular;
+
+/// Largest `zarr.json` that is read, in bytes.
+pub(crate) const MAX_METADATA_BYTES: u64 = 64 << 20;
+
+/// Most values of a column per sample.
+const MAX_COLUMN_WIDTH: u64 = 16;
+
+/// Most rows of a column that are one chunk.
+const MAX_CHUNK_ROWS: u64 = 1 << 24;
+
+/// An array or column whose metadata can be right.
+#[derive(Debug)]
+pub(super) struct StoredArray {
+    /// For what zarrs makes of the metadata. It reads nothing: its store is empty.
+    pub array: Array<MemoryStore>,
+    pub metadata: ArrayMetadataV3,
+    /// Codecs of what is decoded at once: a column's chunk, a sample of an array.
+    pub codecs: Vec<MetadataV3>,
+    pub decoder: ChunkDecoder,
+    /// Shape of what is decoded at once.
+    pub chunk: Vec<NonZeroU64>,
+    /// Its size in bytes.
+    pub chunk_bytes: usize,
+}
+
+impl StoredArray {
+    /// The array of samples in `folder`, which is `entry` of the split.
+    pub fn samples(
+        folder: &Path,
+        split: &SplitEntry,
+        entry: &ArrayEntry,
+    ) -> Result<Self, DatasetError> {
+        let path = folder.join("zarr.json");
+        let open = |metadata: ArrayMetadataV3| {
+            let with = |n: u64| [&[n][..], &entry.sample_shape].concat();
+            equal("shape", &metadata.shape, &with(split.samples))?;
+            equal(
+                "data_type",
+                metadata.data_type.name(),
+                entry.data_type.name(),
+            )?;
+            equal("chunk shape", &grid(&metadata)?, &with(split.shard_samples))?;
+            let names = metadata.dimension_names.iter().flatten();
+            let names: Vec<_> = names
+                .map(|name| name.as_deref().unwrap_or_default())
+                .collect();
+            equal(
+                "dimension_names",
+                &names,
+                &entry.dimensions.iter().map(String::as_str).collect(),
+            )?;
+            let codecs = inner_codecs(&metadata, &with(1))?;
+            Self::open(metadata, codecs, &with(1), entry.data_type)
+        };
+        read(&path).and_then(|metadata| open(metadata).map_err(damaged(&path)))
+    }
+
+    /// The column in `folder`, which has a row per sample.
+    pub fn column(folder: &Path, samples: u64) -> Result<Self, DatasetError> {
+        let path = folder.join("zarr.json");
+        let open = |metadata: ArrayMetadataV3| {
+            let width = metadata.shape.get(1).copied();
+            if width.is_some_and(|n| !(1..=MAX_COLUMN_WIDTH).contains(&n)) {
+                return Err(format!(
+                    "its shape is {:?}, expected 1 to {MAX_COLUMN_WIDTH} values per sample",
+                    metadata.shape
+                ));
+            }
+            let with = |n: u64| std::iter::once(n).chain(width).collect::<Vec<_>>();
+            equal("shape", &metadata.shape, &with(samples))?;
+            let name = metadata.data_type.name();
+            let data_type = DataType::ALL.into_iter().find(|t| t.name() == name);
+            let data_type = data_type
+                .ok_or_else(|| format!("its data_type is {name:?}, expected one of numbers"))?;
+            let grid = grid(&metadata)?;
+            let most = samples.clamp(1, MAX_CHUNK_ROWS);
+            let rows = grid.first().copied().filter(|n| (1..=most).contains(n));
+            let rows = rows
+                .ok_or_else(|| format!("its chunk shape is {grid:?}, expected 1 to {most} rows"))?;
+            equal("chunk shape", &grid, &with(rows))?;
+            let codecs = metadata.codecs.clone();
+            Self::open(metadata, codecs, &with(rows), data_type)
+        };
+        read(&path).and_then(|metadata| open(metadata).map_err(damaged(&path)))
+    }
+
+    fn open(
+        metadata: ArrayMetadataV3,
+        codecs: Vec<MetadataV3>,
+        chunk: &[u64],
+        data_type: DataType,
+    ) -> Result<Self, String> {
+        let key = &metadata.chunk_key_encoding;
+        let separator = key.configuration().and_then(|c| c.get("separator"));
+        if key.name() != "default" || separator.is_some_and(|s| s != "/") {
+            return Err("its chunk_key_encoding is not `default` with the separator `/`".into());
+        }
+        if !metadata.storage_transformers.is_empty() {
+            return Err("it has storage_transformers, expected none".into());
+        }
+        let too_large = || format!("its chunk of {chunk:?} values is larger than memory");
+        let bytes = data_type.size_bytes() as u64;
+        let bytes = chunk.iter().try_fold(bytes, |n, k| n.checked_mul(*k));
+        let chunk_bytes = bytes.and_then(|n| usize::try_from(n).ok());
+        let shape = chunk.iter().map(|n| NonZeroU64::new(*n));
+        let decoder = ChunkDecoder::new(&codecs)?;
+        let v3 = ArrayMetadata::V3(metadata.clone());
+        let array = Array::new_with_metadata(Arc::new(MemoryStore::new()), "/array", v3);
+        Ok(Self {
+            array: array.map_err(|e| e.to_string())?,
+            metadata,
+            codecs,
+            decoder,
+            chunk: shape.collect::<Option<_>>().ok_or_else(too_large)?,
+            chunk_bytes: chunk_bytes.ok_or_else(too_large)?,
+        })
+    }
+
+    /// The values of a chunk.
+    pub fn decode(&self, encoded: Vec<u8>) -> Result<Vec<u8>, String> {
+        let chunk = Chunk {
+            shape: &self.chunk,
+            data_type: self.array.data_type(),
+            fill_value: self.array.fill_value(),
+            bytes: self.chunk_bytes,
+        };
+        self.decoder.decode(encoded, chunk)
+    }
+
+    /// All values of the column in `folder`, row by row.
+    pub fn column_values(&self, folder: &Path) -> Result<Vec<u8>, DatasetError> {
+        let samples = self.metadata.shape.first().copied().unwrap_or(0);
+        let rows = self.chunk.first().map_or(1, |n| n.get());
+        let zeros = "/0".repeat(self.chunk.len().saturating_sub(1));
+        let row_bytes = self.chunk_bytes as u64 / rows;
+        let mut values = Vec::new();
+        for chunk in 0..samples.div_ceil(rows) {
+            let path = folder.join(format!("c/{chunk}{zeros}"));
+            let limit = most_encoded_bytes(self.chunk_bytes as u64);
+            let encoded = read_regular(&path, limit).map_err(DatasetError::io("read", &path))?;
+            values.extend(self.decode(encoded).map_err(damaged(&path))?);
+        }
+        // The last chunk is whole, beyond the last sample, too.
+        values.truncate((samples * row_bytes) as usize);
+        Ok(values)
+    }
+}
+
+fn damaged(path: &Path) -> impl Fn(String) -> DatasetError {
+    move |problem| DatasetError::Damaged {
+        path: path.to_owned(),
+        problem,
+    }
+}
+
+fn read(path: &Path) -> Result<ArrayMetadataV3, DatasetError> {
+    let bytes = read_regular(path, MAX_METADATA_BYTES).map_err(DatasetError::io("read", path))?;
+    serde_json::from_slice(&bytes).map_err(|e| damaged(path)(e.to_string()))
+}
+
+fn equal<T: PartialEq + Debug + ?Sized>(what: &str, found: &T, expected: &T) -> Result<(), String> {
+    match found == expected {
+        true => Ok(()),
+        false => Err(format!(
+            "its {what} is {found:?}, expected {expected:?}, as the manifest says"
+        )),
+    }
+}
+
+/// Shape of the chunks of the array's regular grid.
+fn grid(metadata: &ArrayMetadataV3) -> Result<Vec<u64>, String> {
+    let grid = &metadata.chunk_grid;
+    let regular = grid.configuration().filter(|_| grid.name() == "regular");
+    let shape = regular.and_then(|c| c.get("chunk_shape"));
+    shape
+        .and_then(|shape| Vec::deserialize(shape).ok())
+        .ok_or_else(|| "its chunk_grid is not `regular`, with whole numbers".to_owned())
+}
+
+/// The codecs of samples: inner chunks of the shape `sample` in shards whose index is ours.
+fn inner_codecs(metadata: &ArrayMetadataV3, sample: &Vec<u64>) -> Result<Vec<MetadataV3>, String> {
+    let [sharding] = metadata.codecs.as_slice() else {
+        return Err("its codecs are not `sharding_indexed` alone".to_owned());
+    };
+    let configuration = sharding
+        .configuration()
+        .filter(|_| sharding.name() == "sharding_indexed");
+    let option = |name: &str| configuration.and_then(|c| c.get(name));
+    let shape: Option<Vec<u64>> = option("chunk_shape").and_then(|s| Vec::deserialize(s).ok());
+    let shape = shape.ok_or("it is not sharded, with one inner chunk per sample")?;
+    equal("inner chunk", &shape, sample)?;
+    if option("index_location").is_some_and(|at| at != "end") {
+        return Err("its shards' index_location is not `end`".to_owned());
+    }
+    let codecs = |name: &str| -> Result<Vec<MetadataV3>, String> {
+        let codecs = option(name).and_then(|list| Vec::deserialize(list).ok());
+        codecs.ok_or_else(|| format!("its sharding_indexed has no `{name}`"))
+    };
+    let index = plain(&codecs("index_codecs")?);
+    let expected = json!([["bytes", {"endian": "little"}], ["crc32c", {}]]);
+    equal("index_codecs", &index, &expected)?;
+    codecs("codecs")
+}
+
+/// The codecs for comparison: one without options may be written as its name alone.
+pub(super) fn plain(codecs: &[MetadataV3]) -> Value {
+    let options = |c: &MetadataV3| json!(c.configuration()).as_object().cloned();
+    let plain = |c: &MetadataV3| json!([c.name(), options(c).unwrap_or_default()]);
+    codecs.iter().map(plain).collect()
+}
