@@ -106,6 +106,7 @@ impl JobError {
                 e,
                 DatasetError::OtherPlan { .. }
                     | DatasetError::Foreign { .. }
+                    | DatasetError::NotOurs { .. }
                     | DatasetError::NoFolder { .. }
             ),
             Self::Extract(e) => matches!(
@@ -256,6 +257,8 @@ impl Job {
         stages.push(("choose codecs", clock.elapsed()));
         let layout = &sources.layout(&plan);
         let digest = sources.digest(&plan);
+        // A job that is refused for its memory leaves the folder as it was.
+        extract::cache_budget(&plan, &sources, options.memory_bytes)?;
         let output = Output::claim(out, digest, layout, options.force)?;
         let clock = Instant::now();
         let extracted = extract::run(

@@ -31,6 +31,16 @@ pub enum DatasetError {
         /// The output folder.
         folder: PathBuf,
     },
+    /// There are files among an earlier output's that pointshard did not write.
+    #[error("{} holds {}{}, which pointshard did not write: --force deletes only what it wrote, and nothing was deleted. Move what is yours elsewhere, then run again with --force, or choose another folder", folder.display(), file.display(), match others { 0 => String::new(), n => format!(" and {n} more") })]
+    NotOurs {
+        /// The output folder.
+        folder: PathBuf,
+        /// The first of the files.
+        file: PathBuf,
+        /// How many more there are.
+        others: usize,
+    },
     /// There is a file where a folder should be.
     #[error("{} is a file, or lies below one; expected a folder, or the name of a new one", folder.display())]
     NoFolder {

@@ -8,6 +8,8 @@
 //! now, before anything else is deleted, and is never missing: a run that is killed there leaves a folder that the next
 //! one goes on to clear.
 
+mod clearing;
+
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -16,6 +18,8 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tempfile::NamedTempFile;
 
 use super::{DatasetError, Layout, MANIFEST, SCHEMA_VERSION, layout::group_path};
+use crate::storage::{MAX_DOCUMENT_BYTES, read_regular};
+use clearing::Clearing;
 
 pub(super) const PRIVATE: &str = ".pointshard";
 const STATE: &str = ".pointshard/plan.json";
@@ -34,14 +38,30 @@ struct State {
     schema_version: u32,
     plan_digest: String,
     groups: Vec<String>,
+    /// Arrays of the groups, with arrays and columns of an earlier output while that is being deleted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    members: Vec<String>,
     /// Groups of an earlier output that is being deleted, with its receipts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     clearing: Vec<String>,
 }
 
+impl State {
+    /// What of this output in the folder `root`, and of those before it, is to be deleted for another one.
+    fn clearing(&self, root: &Path) -> Result<Clearing, DatasetError> {
+        let groups = [&self.groups[..], &self.clearing].concat();
+        Clearing::of(
+            root,
+            &groups,
+            &clearing::members(root, self.members.clone()),
+        )
+    }
+}
+
 impl Output {
     /// Takes `root` for the plan with `plan_digest`: a new or empty folder, or one that holds output of
-    /// the same plan. Output of another plan is refused. With `force` whatever output it holds is deleted.
+    /// the same plan. Output of another plan is refused. With `force` whatever output it holds is
+    /// deleted, unless there are files in it that pointshard did not write.
     pub fn claim(
         root: &Path,
         plan_digest: blake3::Hash,
@@ -56,8 +76,10 @@ impl Output {
             schema_version: SCHEMA_VERSION,
             plan_digest: output.plan_digest.clone(),
             groups: layout.splits.iter().map(|s| group_path(&s.name)).collect(),
+            members: layout.arrays.iter().map(|a| a.name.clone()).collect(),
             clearing: Vec::new(),
         };
+        let new_members = state.members.clone();
         match output.state()? {
             None if is_empty(root)? => {}
             None => {
@@ -73,11 +95,14 @@ impl Output {
                         return Ok(output);
                     }
                 }
+                let clearing = found.clearing(root)?;
                 state.clearing = [found.groups, found.clearing].concat();
+                state.members.extend(clearing::members(root, found.members));
                 output.unseal()?;
                 output.write_json(STATE, &state)?;
-                output.clear(&state.clearing)?;
+                clearing.delete()?;
                 state.clearing.clear();
+                state.members = new_members;
             }
         }
         output.write_json(STATE, &state)?;
@@ -105,7 +130,7 @@ impl Output {
             None => Err(DatasetError::Foreign {
                 folder: root.to_owned(),
             }),
-            Some(_) if force => Ok(None),
+            Some(state) if force => state.clearing(root).map(|_| None),
             Some(state) => {
                 output.check_plan(&state)?;
                 Ok(state.clearing.is_empty().then_some(output))
@@ -156,7 +181,7 @@ impl Output {
         path: &str,
     ) -> Result<Option<T>, DatasetError> {
         let full = self.root.join(path);
-        match fs::read(&full) {
+        match read_regular(&full, MAX_DOCUMENT_BYTES) {
             Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
             Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
             Err(e) => Err(DatasetError::io("read", full)(e)),
@@ -207,8 +232,12 @@ impl Output {
         let full = self.root.join(path);
         let folder = full.parent().unwrap_or(&self.root);
         fs::create_dir_all(folder).map_err(DatasetError::io("create the folder", folder))?;
-        let file = tempfile::Builder::new()
-            .prefix(TEMPORARY)
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(TEMPORARY);
+        // Temporary files are private to their owner; a dataset is for whomever the umask lets read it.
+        #[cfg(unix)]
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+        let file = builder
             .tempfile_in(folder)
             .map_err(DatasetError::io("create a file in", folder))?;
         // Where the file system has no locks, a dead writer's file stays; it harms nobody.
@@ -227,14 +256,6 @@ impl Output {
 
     fn rename(&self, file: NamedTempFile, path: &str) -> Result<(), DatasetError> {
         let full = self.root.join(path);
-        // Temporary files are private to their owner; a dataset is for the lab.
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt;
-            let _ = file
-                .as_file()
-                .set_permissions(fs::Permissions::from_mode(0o644));
-        }
         file.persist(&full)
             .map_err(|e| DatasetError::io("write", &full)(e.error))?;
         Ok(())
@@ -255,7 +276,7 @@ impl Output {
 
     fn state(&self) -> Result<Option<State>, DatasetError> {
         let path = self.root.join(STATE);
-        match fs::read(&path) {
+        match read_regular(&path, MAX_DOCUMENT_BYTES) {
             Ok(bytes) => {
                 serde_json::from_slice(&bytes)
                     .map(Some)
@@ -272,25 +293,6 @@ impl Output {
                 folder: self.root.clone(),
             }),
             Err(e) => Err(DatasetError::io("read", path)(e)),
-        }
-    }
-
-    /// Deletes the `groups` and all that pointshard keeps beside its state.
-    fn clear(&self, groups: &[String]) -> Result<(), DatasetError> {
-        for group in groups {
-            let plain = Path::new(group).components().count() == 1 && group.ends_with(".zarr");
-            if plain {
-                self.remove_folder(group)?;
-            }
-        }
-        self.remove_folder(RECEIPTS)
-    }
-
-    fn remove_folder(&self, path: &str) -> Result<(), DatasetError> {
-        let full = self.root.join(path);
-        match fs::remove_dir_all(&full) {
-            Err(e) if e.kind() != ErrorKind::NotFound => Err(DatasetError::io("remove", full)(e)),
-            _ => Ok(()),
         }
     }
 
@@ -345,10 +347,22 @@ fn is_empty(root: &Path) -> Result<bool, DatasetError> {
 /// Whether `expected` holds for every entry of the folder, if there is one.
 fn holds_only(folder: &Path, expected: impl Fn(&Path) -> bool) -> Result<bool, DatasetError> {
     match fs::read_dir(folder) {
-        Ok(entries) => Ok(entries.flatten().all(|e| expected(&e.path()))),
+        Ok(entries) => all_are(entries.map(|e| e.map(|e| e.path())), expected),
         Err(e) if e.kind() == ErrorKind::NotFound => Ok(true),
-        Err(e) => Err(DatasetError::io("read", folder)(e)),
+        Err(e) => Err(e),
     }
+    .map_err(DatasetError::io("list", folder))
+}
+
+/// Whether `expected` holds for all entries. A folder of which some cannot be listed is not taken for empty.
+fn all_are(
+    mut entries: impl Iterator<Item = std::io::Result<PathBuf>>,
+    expected: impl Fn(&Path) -> bool,
+) -> std::io::Result<bool> {
+    entries.try_fold(true, |all, entry| {
+        let path = entry?;
+        Ok(all && expected(&path))
+    })
 }
 
 #[cfg(test)]
@@ -369,10 +383,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().join("new/out");
         let output = claim(&root, "a", false).unwrap();
-        output.write("train.zarr/img/c/0", b"x").unwrap();
+        output.write("train.zarr/box/c/0", b"x").unwrap();
         output.write(MANIFEST, b"{}").unwrap();
         claim(&root, "a", false).unwrap();
-        assert!(root.join("train.zarr/img/c/0").exists());
+        assert!(root.join("train.zarr/box/c/0").exists());
         assert!(matches!(
             claim(&root, "b", false),
             Err(DatasetError::OtherPlan { .. })
@@ -382,52 +396,147 @@ mod tests {
         assert!(!root.join("train.zarr").exists() && !root.join(MANIFEST).exists());
     }
 
+    /// Claims the folder for a plan with one array, `img`, and these splits.
+    fn claim_with(
+        root: &Path,
+        plan: &str,
+        splits: &[&str],
+        force: bool,
+    ) -> Result<Output, DatasetError> {
+        let splits = splits.iter().map(|s| (s.to_string(), 1)).collect();
+        let array = crate::dataset::ArrayLayout {
+            name: "img".into(),
+            data_type: crate::data_type::DataType::UInt8,
+            channels: 1,
+            window: crate::geometry::Window::new([1, 1, 1]).unwrap(),
+            fill_value: crate::data_type::FillValue::ZERO,
+            codec: crate::dataset::Codec::None.into(),
+        };
+        let layout = Layout::new(AxisOrder::Czyx, splits, vec![array], None);
+        Output::claim(root, blake3::hash(plan.as_bytes()), &layout, force)
+    }
+
+    const OLD: [&str; 4] = [
+        "train.zarr/img/c/0/0/0/0/0",
+        "train.zarr/box/c/0",
+        "val.zarr/zarr.json",
+        ".pointshard/receipts/val/img/0.json",
+    ];
+
     #[test]
     fn a_folder_that_was_being_cleared_is_cleared_by_the_next_run() {
-        let groups = ["train.zarr", "val.zarr", RECEIPTS];
-        // Deleting comes to an end at each of them in turn, as if the program were killed there.
-        for killed_at in groups {
+        // Deleting comes to an end before each of them in turn, as if the program were killed there.
+        for killed_at in 0..=OLD.len() {
             for force in [false, true] {
                 let dir = tempfile::tempdir().unwrap();
-                let layout = |splits: &[&str]| {
-                    let splits = splits.iter().map(|s| (s.to_string(), 1)).collect();
-                    Layout::new(AxisOrder::Czyx, splits, vec![], None)
-                };
-                let claim = |plan: &str, splits: &[&str], force| {
-                    let digest = blake3::hash(plan.as_bytes());
-                    Output::claim(dir.path(), digest, &layout(splits), force)
-                };
-                let old = claim("a", &["train", "val"], false).unwrap();
-                for path in groups {
-                    old.write(&format!("{path}/old"), b"x").unwrap();
+                let root = dir.path();
+                let old = claim_with(root, "a", &["train", "val"], false).unwrap();
+                for path in OLD {
+                    old.write(path, b"x").unwrap();
                 }
-                old.write(MANIFEST, b"{}").unwrap();
                 old.write("training/checkpoint", b"x").unwrap();
-                let obstacle = dir.path().join(killed_at);
-                fs::remove_dir_all(&obstacle).unwrap();
-                fs::write(&obstacle, "no folder").unwrap();
-                claim("b", &["train"], true).unwrap_err();
-                fs::remove_file(&obstacle).unwrap();
-                assert!(!dir.path().join(MANIFEST).exists());
+                let state = State {
+                    schema_version: SCHEMA_VERSION,
+                    plan_digest: blake3::hash(b"b").to_string(),
+                    groups: vec!["train.zarr".into()],
+                    members: vec!["img".into()],
+                    clearing: vec!["train.zarr".into(), "val.zarr".into()],
+                };
+                old.write_json(STATE, &state).unwrap();
+                for path in &OLD[..killed_at] {
+                    fs::remove_file(root.join(path)).unwrap();
+                }
                 assert!(
                     matches!(
-                        claim("a", &["train", "val"], false),
+                        claim_with(root, "a", &["train", "val"], false),
                         Err(DatasetError::OtherPlan { .. })
                     ),
                     "it is b's now"
                 );
-                claim("b", &["train"], force).unwrap();
-                for path in groups {
-                    assert!(!dir.path().join(path).join("old").exists(), "{path}");
+                claim_with(root, "b", &["train"], force).unwrap();
+                for path in OLD {
+                    assert!(!root.join(path).exists(), "{path}");
                 }
-                assert!(dir.path().join("training/checkpoint").exists());
+                assert!(root.join("training/checkpoint").exists());
                 // Nothing is left to clear.
-                let new = claim("b", &["train"], false).unwrap();
+                let new = claim_with(root, "b", &["train"], false).unwrap();
                 new.write("train.zarr/new", b"x").unwrap();
-                claim("b", &["train"], false).unwrap();
-                assert!(dir.path().join("train.zarr/new").exists());
+                claim_with(root, "b", &["train"], false).unwrap();
+                assert!(root.join("train.zarr/new").exists());
             }
         }
+    }
+
+    #[test]
+    fn force_deletes_nothing_where_a_file_is_not_ours() {
+        for mine in [
+            "train.zarr/notes.txt",
+            "train.zarr/img/c/0/0/0/0/mine.npy",
+            "train.zarr/mine/zarr.json",
+            ".pointshard/receipts/notes.txt",
+        ] {
+            let dir = tempfile::tempdir().unwrap();
+            let root = dir.path();
+            let old = claim_with(root, "a", &["train", "val"], false).unwrap();
+            for path in OLD.iter().chain([&MANIFEST]) {
+                old.write(path, b"x").unwrap();
+            }
+            fs::create_dir_all(root.join(mine).parent().unwrap()).unwrap();
+            fs::write(root.join(mine), "mine").unwrap();
+            let find = Output::find(root, blake3::hash(b"b"), true).unwrap_err();
+            let claim = claim_with(root, "b", &["train"], true).unwrap_err();
+            for error in [find, claim] {
+                let DatasetError::NotOurs { file, others, .. } = &error else {
+                    panic!("{mine}: {error}");
+                };
+                assert_eq!((file, *others), (&root.join(mine), 0));
+            }
+            for path in OLD.iter().chain([&MANIFEST]) {
+                assert!(root.join(path).exists(), "{mine}: {path}");
+            }
+            claim_with(root, "a", &["train", "val"], false).unwrap();
+            fs::remove_file(root.join(mine)).unwrap();
+            claim_with(root, "b", &["train"], true).unwrap();
+            assert!(!root.join(OLD[0]).exists());
+        }
+        // What is beside the groups is nobody's to delete, and a group that is a link is not pointshard's.
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path();
+        claim_with(root, "a", &["train"], false).unwrap();
+        fs::write(root.join("notes.txt"), "mine").unwrap();
+        claim_with(root, "b", &["train"], true).unwrap();
+        assert!(root.join("notes.txt").exists());
+        let elsewhere = tempfile::tempdir().unwrap();
+        fs::write(elsewhere.path().join("zarr.json"), "mine").unwrap();
+        std::os::unix::fs::symlink(elsewhere.path(), root.join("train.zarr")).unwrap();
+        let error = claim_with(root, "c", &["train"], true).unwrap_err();
+        assert!(matches!(error, DatasetError::NotOurs { .. }), "{error}");
+        assert!(elsewhere.path().join("zarr.json").exists());
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_listed_is_not_empty() {
+        let entries = |broken: bool| {
+            let failed = broken.then(|| Err(std::io::Error::other("input/output error")));
+            [Ok(PathBuf::from("a"))].into_iter().chain(failed)
+        };
+        assert!(all_are(entries(false), |_| true).unwrap());
+        assert!(!all_are(entries(false), |_| false).unwrap());
+        assert!(all_are(entries(true), |_| true).is_err());
+        assert!(all_are(entries(true), |_| false).is_err());
+    }
+
+    #[test]
+    fn files_have_the_permissions_that_the_umask_leaves() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let output = claim(dir.path(), "a", false).unwrap();
+        output.write("train.zarr/x", b"x").unwrap();
+        // An ordinary file of this process says what the umask is.
+        let plain = dir.path().join("plain");
+        fs::write(&plain, b"x").unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode();
+        assert_eq!(mode(&dir.path().join("train.zarr/x")), mode(&plain));
     }
 
     #[test]

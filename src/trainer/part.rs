@@ -18,7 +18,7 @@ pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), TrainError> {
     let failed = || TrainError::io("write", path);
     let mut file = tempfile::Builder::new()
         .prefix(PREFIX)
-        .permissions(PermissionsExt::from_mode(0o644))
+        .permissions(PermissionsExt::from_mode(0o666))
         .tempfile_in(folder)
         .map_err(failed())?;
     // Where the file system has no locks, a dead writer's file stays; it harms nobody.
@@ -40,7 +40,10 @@ impl PartFolder {
     /// A new one in `parent`, which is made where it is missing.
     pub(super) fn begin(parent: &Path) -> io::Result<Self> {
         fs::create_dir_all(parent)?;
-        let folder = tempfile::Builder::new().prefix(PREFIX).tempdir_in(parent)?;
+        let folder = tempfile::Builder::new()
+            .prefix(PREFIX)
+            .permissions(PermissionsExt::from_mode(0o777))
+            .tempdir_in(parent)?;
         let lock = File::open(folder.path()).ok();
         Ok(Self {
             folder,
@@ -55,7 +58,6 @@ impl PartFolder {
     /// Flushes all that is in it, and gives it its name; a folder of that name is replaced.
     pub(super) fn finish(self, path: &Path) -> io::Result<()> {
         flush(self.path())?;
-        fs::set_permissions(self.path(), PermissionsExt::from_mode(0o755))?;
         if path.exists() {
             fs::remove_dir_all(path)?;
         }
