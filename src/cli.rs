@@ -4,6 +4,7 @@
 mod absent;
 mod check;
 mod demo;
+mod escape;
 #[cfg(feature = "tch")]
 mod infer;
 mod local;
@@ -12,6 +13,7 @@ mod plan;
 mod preprocess;
 mod printer;
 mod progress;
+mod rows;
 mod run;
 mod schema;
 mod summary;
@@ -19,7 +21,7 @@ mod summary;
 mod train;
 
 use std::fmt::Write as _;
-use std::io::{IsTerminal, Write as _};
+use std::io::{ErrorKind, IsTerminal, Write as _};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
@@ -89,9 +91,7 @@ impl Cli {
         }?;
         match Printer::lost() {
             None => Ok(code),
-            Some(e) => {
-                Err(anyhow::anyhow!("cannot write the results to standard output: {e}").into())
-            }
+            Some(e) => Err(lost(e)),
         }
     }
 }
@@ -121,36 +121,72 @@ impl From<anyhow::Error> for Failure {
     }
 }
 
-/// Prints what there is to say in place of a command: help, the version, or what is wrong with the arguments. An argument
-/// may be a URL, and is shown without its query.
-pub fn print_parsing(told: &clap::Error) -> ExitCode {
-    let text = told.render();
-    let colors = match told.use_stderr() {
+/// Parses the command line; otherwise prints what is wrong with it, or the help or version: the exit code. An argument may
+/// be a URL, and is shown without its query.
+pub fn parse() -> Result<Cli, ExitCode> {
+    Cli::try_parse().map_err(|wrong| {
+        let obeyed = |a: std::ffi::OsString| a.to_string_lossy().contains(escape::is_dangerous);
+        // Names of files are arguments, too. In colours they could not be told from what clap adds.
+        let text = match std::env::args_os().any(obeyed) {
+            true => without_usage(&redacted(&wrong.render().to_string())),
+            false => redacted(&rendered(&wrong)).into_owned(),
+        };
+        let written = match wrong.use_stderr() {
+            true => {
+                printer::write_log(text.trim_end());
+                Ok(())
+            }
+            false => write!(std::io::stdout(), "{text}").and_then(|()| std::io::stdout().flush()),
+        };
+        match written {
+            Err(e) if e.kind() != ErrorKind::BrokenPipe => {
+                print_failure(&lost(&e));
+                ExitCode::FAILURE
+            }
+            _ => ExitCode::from(u8::try_from(wrong.exit_code()).unwrap_or(2)),
+        }
+    })
+}
+
+/// What clap says, in colours where somebody sees them.
+fn rendered(wrong: &clap::Error) -> String {
+    let text = wrong.render();
+    let colors = match wrong.use_stderr() {
         true => std::io::stderr().is_terminal(),
         false => std::io::stdout().is_terminal(),
     };
-    let text = match colors && std::env::var_os("NO_COLOR").is_none() {
+    match colors && std::env::var_os("NO_COLOR").is_none() {
         true => text.ansi().to_string(),
         false => text.to_string(),
-    };
-    // Who does not read it any more needs no error.
-    let _ = match told.use_stderr() {
-        true => write!(std::io::stderr(), "{}", redacted(&text)),
-        false => write!(std::io::stdout(), "{}", redacted(&text)),
-    };
-    ExitCode::from(u8::try_from(told.exit_code()).unwrap_or(2))
+    }
 }
 
-/// The error for people: one line on top, what caused it below. Whatever it comes from, no URL in it has its query.
-pub fn error_chain(failure: &Failure) -> String {
-    let mut text = format!("error: {}\n", failure.error);
+/// What clap says is wrong with arguments that hold characters that a terminal obeys, line ends among them.
+fn without_usage(text: &str) -> String {
+    let end = text.rfind("\n\nUsage:").unwrap_or(text.len());
+    let what = escape::message(text[..end].trim_end());
+    format!("{what}\n\nFor more information, try '--help'.")
+}
+
+fn lost(error: &std::io::Error) -> Failure {
+    anyhow::anyhow!("cannot write the results to standard output: {error}").into()
+}
+
+/// Prints the error for people: one line on top, what caused it below. No URL in it has its query.
+pub fn print_failure(failure: &Failure) {
+    printer::write_log(error_chain(failure).trim_end());
+}
+
+fn error_chain(failure: &Failure) -> String {
+    let shown = |text: &str| escape::message(&redacted(text));
+    let mut text = format!("error: {}\n", shown(&failure.error.to_string()));
     let mut above = failure.error.to_string();
     for cause in failure.error.chain().skip(1) {
         let cause = cause.to_string();
         if !above.ends_with(&cause) {
-            let _ = writeln!(text, "  because: {cause}");
+            let _ = writeln!(text, "  because: {}", shown(&cause));
         }
         above = cause;
     }
-    redacted(&text).into_owned()
+    text
 }

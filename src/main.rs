@@ -4,17 +4,15 @@ mod cli;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 fn main() -> ExitCode {
-    let cli = match cli::Cli::try_parse() {
+    let cli = match cli::parse() {
         Ok(cli) => cli,
-        Err(e) => return cli::print_parsing(&e),
+        Err(code) => return code,
     };
     match cli.run() {
         Ok(code) => code,
         Err(failure) => {
-            eprint!("{}", cli::error_chain(&failure));
+            cli::print_failure(&failure);
             failure.exit_code()
         }
     }

@@ -11,8 +11,9 @@ use pointshard::check::{self, Finding, Report};
 use pointshard::dataset::{Dataset, DatasetError};
 
 use super::printer::Printer;
+use super::rows::Rows;
 use super::run::Threads;
-use super::summary::{boxes_table, print_sources, table};
+use super::summary::{boxes_table, print_sources};
 use super::{Failure, local};
 
 /// Prove that a dataset is whole and right; exit code 1 where it is not
@@ -42,14 +43,13 @@ impl Check {
         };
         printer.note(format!("checking {}", self.out.display()));
         if let Some(dataset) = dataset.filter(|_| printer.is_verbose() && !self.json) {
-            printer.result(boxes_table(&dataset.manifest().boxes));
+            printer.rows(&boxes_table(&dataset.manifest().boxes));
             print_sources(printer, dataset.manifest());
         }
         let report = self.threads.pool()?.install(|| check::run(&self.out));
         match self.json {
             true => {
-                let json = serde_json::to_string_pretty(&report).context("cannot write JSON")?;
-                printer.result(json);
+                printer.json(&report).context("cannot write JSON")?;
             }
             false => print(printer, &report),
         }
@@ -64,14 +64,11 @@ impl Check {
 pub(super) fn print(printer: Printer, report: &Report) {
     let checked = &report.checked;
     if !report.findings.is_empty() {
-        let mut table = table(["wrong", "file", "samples", "what"]);
-        for column in table.column_iter_mut() {
-            column.set_cell_alignment(comfy_table::CellAlignment::Left);
-        }
+        let mut table = Rows::of_text(["wrong", "file", "samples", "what"]);
         for f in &report.findings {
             table.add_row([f.kind.name(), &f.file, &samples(f), &f.message]);
         }
-        printer.result(table.to_string());
+        printer.rows(&table);
     }
     printer.result(format!(
         "{}: {} shards and {} other files ({}), {} samples, {} windows decoded, {} finding(s)",

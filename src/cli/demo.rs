@@ -56,17 +56,17 @@ impl Demo {
                 b.split, b.what, b.synapses
             ));
         }
-        printer.result(format!(
+        printer.lines(format!(
             "\n$ pointshard preprocess {} --out {}",
             made.config.display(),
             out.display()
         ));
         self.run.run_job(printer, &made.config, &out, false)?;
-        printer.result(format!("\n$ pointshard check {}", out.display()));
+        printer.lines(format!("\n$ pointshard check {}", out.display()));
         let report = pool.install(|| check::run(&out));
         super::check::print(printer, &report);
         let out = std::path::absolute(&out).unwrap_or(out);
-        printer.result(format!("\n{}", snippet(&out.display().to_string())));
+        printer.lines(format!("\n{}", snippet(&out.display().to_string())));
         Ok(match report.ok {
             true => ExitCode::SUCCESS,
             false => ExitCode::FAILURE,

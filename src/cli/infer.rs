@@ -109,7 +109,7 @@ impl Infer {
             true => printer.result("no targets to hold the predictions against"),
             false => {
                 warn_of_left_out(printer, &inferred.evaluation);
-                printer.result(scores(&inferred.evaluation));
+                printer.rows(&scores(&inferred.evaluation));
             }
         }
         printer.result(format!("report   {}", inferred.report.display()));

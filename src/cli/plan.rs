@@ -11,8 +11,9 @@ use serde_json::{Value, json};
 
 use super::network::NetworkArgs;
 use super::printer::Printer;
+use super::rows::Rows;
 use super::run::RunArgs;
-use super::summary::{boxes_table, table};
+use super::summary::boxes_table;
 use super::{Failure, local};
 
 /// Print the samples of a job, and what becomes of every annotation
@@ -40,15 +41,13 @@ impl PlanCommand {
         let job = self.run.pool()?.install(prepare)?;
         match self.json {
             true => {
-                let plan = as_json(&job);
-                let json = serde_json::to_string_pretty(&plan).context("cannot write JSON")?;
-                printer.result(json);
+                printer.json(&as_json(&job)).context("cannot write JSON")?;
             }
             false => {
                 for warning in &job.plan.warnings {
                     printer.warn(warning);
                 }
-                printer.result(boxes_table(&job.boxes()));
+                printer.rows(&boxes_table(&job.boxes()));
                 if printer.is_verbose() {
                     for (i, source) in job.plan.sources.iter().enumerate() {
                         printer.result(format!(
@@ -59,7 +58,7 @@ impl PlanCommand {
                     }
                 }
                 if self.samples {
-                    printer.result(samples_table(&job));
+                    printer.rows(&samples_table(&job));
                 }
                 printer.result(format!("{} samples", job.plan.samples()));
             }
@@ -69,8 +68,8 @@ impl PlanCommand {
     }
 }
 
-fn samples_table(job: &Job) -> String {
-    let mut table = table([
+fn samples_table(job: &Job) -> Rows {
+    let mut table = Rows::new([
         "split",
         "sample",
         "annotation",
@@ -90,7 +89,7 @@ fn samples_table(job: &Job) -> String {
             ]);
         }
     }
-    table.to_string()
+    table
 }
 
 fn as_json(job: &Job) -> Value {

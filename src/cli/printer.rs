@@ -1,10 +1,14 @@
-//! The one place that prints: results on stdout, everything else on stderr.
+//! The one place that prints: results on stdout, everything else on stderr. Nothing that a terminal obeys is printed.
 
 use std::io::{ErrorKind, IsTerminal, Write};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use indicatif::ProgressBar;
 use pointshard::storage::redacted;
+use serde::Serialize;
+
+use super::escape;
+use super::rows::Rows;
 
 /// The first error of stdout.
 static LOST: OnceLock<std::io::Error> = OnceLock::new();
@@ -41,16 +45,27 @@ impl Printer {
         self.verbose
     }
 
-    /// A line of the result, on stdout. A reader that went away (`| head`) is no error; any other is told by
+    /// A line of the result, on stdout. A reader that went away (`| head`) is no error; any other is reported by
     /// [`Printer::lost`] when the work is done.
     pub(super) fn result(self, text: impl AsRef<str>) {
-        let mut out = std::io::stdout().lock();
-        let written = writeln!(out, "{}", redacted(text.as_ref())).and_then(|()| out.flush());
-        if let Err(e) = written
-            && e.kind() != ErrorKind::BrokenPipe
-        {
-            let _ = LOST.set(e);
-        }
+        write_result(&escape::line(&redacted(text.as_ref())));
+    }
+
+    /// Lines of the result that are the program's own.
+    pub(super) fn lines(self, text: impl AsRef<str>) {
+        write_result(&escape::lines(&redacted(text.as_ref())));
+    }
+
+    /// A table of the result.
+    pub(super) fn rows(self, rows: &Rows) {
+        write_result(&escape::lines(&rows.lines()));
+    }
+
+    /// The result as JSON.
+    pub(super) fn json(self, value: &impl Serialize) -> Result<(), serde_json::Error> {
+        let text = serde_json::to_string_pretty(value)?;
+        write_result(&escape::json(&redacted(&text)));
+        Ok(())
     }
 
     /// What kept results from being written to stdout, if anything did.
@@ -61,19 +76,14 @@ impl Printer {
     /// What is being done, on stderr.
     pub(super) fn note(self, text: impl AsRef<str>) {
         if !self.quiet {
-            above_bar(|| drop(writeln!(std::io::stderr(), "{}", redacted(text.as_ref()))));
+            write_log(&escape::line(&redacted(text.as_ref())));
         }
     }
 
     /// What a person should look at, on stderr, also when quiet.
     pub(super) fn warn(self, text: impl AsRef<str>) {
-        above_bar(|| {
-            drop(writeln!(
-                std::io::stderr(),
-                "warning: {}",
-                redacted(text.as_ref())
-            ))
-        });
+        let text = format!("warning: {}", text.as_ref());
+        write_log(&escape::message(&redacted(&text)));
     }
 
     /// Whether a bar can be drawn.
@@ -85,4 +95,19 @@ impl Printer {
     pub(super) fn tells_progress(self) -> bool {
         !self.quiet
     }
+}
+
+fn write_result(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let written = writeln!(out, "{text}").and_then(|()| out.flush());
+    if let Err(e) = written
+        && e.kind() != ErrorKind::BrokenPipe
+    {
+        let _ = LOST.set(e);
+    }
+}
+
+/// Writes to stderr. Where that cannot be done there is nobody to tell, and the exit code says what came of the work.
+pub(super) fn write_log(text: &str) {
+    above_bar(|| drop(writeln!(std::io::stderr(), "{text}")));
 }

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::Args;
 use pointshard::config::Config;
 
@@ -25,7 +26,7 @@ impl Schema {
             true => pointshard::trainer::TrainConfig::schema,
             false => schema,
         };
-        printer.result(format!("{:#}", schema()));
+        printer.json(&schema()).context("cannot write JSON")?;
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -4,14 +4,13 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use bytesize::ByteSize;
-use comfy_table::presets::NOTHING;
-use comfy_table::{CellAlignment, Table};
 use indicatif::HumanCount;
 use pointshard::dataset::{ArrayEntry, BoxEntry, Codec, Manifest};
 use pointshard::extract::Survey;
 use pointshard::job::{Job, Outcome};
 
 use super::printer::Printer;
+use super::rows::Rows;
 
 /// Prints the summary of a run that ended well.
 pub(super) fn print(printer: Printer, out: &Path, outcome: &Outcome) {
@@ -92,7 +91,7 @@ pub(super) fn print_plan(printer: Printer, job: &Job) {
 /// What becomes of the annotations of each split; which boxes belong to none; when verbose, a line per box. `splits` are
 /// name, samples, shards and size.
 fn print_boxes(printer: Printer, boxes: &[BoxEntry], splits: impl Iterator<Item = [String; 4]>) {
-    let mut table = table([
+    let mut table = Rows::new([
         "split",
         "boxes",
         "annotations",
@@ -115,7 +114,7 @@ fn print_boxes(printer: Printer, boxes: &[BoxEntry], splits: impl Iterator<Item 
             size,
         ]);
     }
-    printer.result(table.to_string());
+    printer.rows(&table);
     let outside: Vec<_> = boxes.iter().filter(|b| b.split.is_none()).collect();
     if !outside.is_empty() {
         printer.result(format!(
@@ -125,7 +124,7 @@ fn print_boxes(printer: Printer, boxes: &[BoxEntry], splits: impl Iterator<Item 
         ));
     }
     if printer.is_verbose() {
-        printer.result(boxes_table(boxes));
+        printer.rows(&boxes_table(boxes));
     }
 }
 
@@ -165,7 +164,7 @@ fn codecs(manifest: &Manifest) -> String {
 
 /// Prints what a run would read and write in the folder `out`, where so many shards are `standing`.
 pub(super) fn print_survey(printer: Printer, survey: &Survey, standing: u64, out: &Path) {
-    let mut table = table(["would read", "chunks", "decoded", "from"]);
+    let mut table = Rows::new(["would read", "chunks", "decoded", "from"]);
     for source in &survey.sources {
         table.add_row([
             source.layer.clone(),
@@ -174,7 +173,7 @@ pub(super) fn print_survey(printer: Printer, survey: &Survey, standing: u64, out
             source.location.clone(),
         ]);
     }
-    printer.result(table.to_string());
+    printer.rows(&table);
     printer.result(format!(
         "would write {} samples: {} windows, {} before compression, in {} shards",
         HumanCount(survey.samples),
@@ -193,8 +192,8 @@ pub(super) fn print_survey(printer: Printer, survey: &Survey, standing: u64, out
 }
 
 /// A line per box.
-pub(super) fn boxes_table(boxes: &[BoxEntry]) -> String {
-    let mut table = table(["box", "split", "annotations", "samples", "dropped", "tags"]);
+pub(super) fn boxes_table(boxes: &[BoxEntry]) -> Rows {
+    let mut table = Rows::new(["box", "split", "annotations", "samples", "dropped", "tags"]);
     for b in boxes {
         table.add_row([
             b.id.clone(),
@@ -205,7 +204,7 @@ pub(super) fn boxes_table(boxes: &[BoxEntry]) -> String {
             b.tags.join(", "),
         ]);
     }
-    table.to_string()
+    table
 }
 
 fn dropped(boxes: &[&BoxEntry]) -> String {
@@ -233,14 +232,4 @@ fn names(boxes: &[&BoxEntry]) -> String {
         ),
         false => shown.join(", "),
     }
-}
-
-/// A table without lines, numbers to the right.
-pub(super) fn table<const N: usize>(header: [&str; N]) -> Table {
-    let mut table = Table::new();
-    table.load_style(NOTHING).set_header(header);
-    for column in table.column_iter_mut().skip(1) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-    table
 }

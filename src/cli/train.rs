@@ -5,7 +5,6 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use clap::Args;
-use comfy_table::CellAlignment;
 use indicatif::HumanCount;
 use pointshard::config::ConfigError;
 use pointshard::dataset::Dataset;
@@ -15,7 +14,7 @@ use pointshard::trainer::{
 
 use super::printer::Printer;
 use super::progress::{Reached, told};
-use super::summary::table;
+use super::rows::Rows;
 use super::{Failure, local};
 
 /// Train a network on a dataset, to prove that it can be learnt from; run again, go on
@@ -101,7 +100,7 @@ impl Train {
             "best weights: those of step {}",
             HumanCount(trained.best_step)
         ));
-        printer.result(scores(&trained.evaluation));
+        printer.rows(&scores(&trained.evaluation));
         printer.result(format!("report   {}", shown(&folder, "report.html")));
         printer.result(format!("module   {}", shown(&folder, "model.pt")));
         Ok(ExitCode::SUCCESS)
@@ -131,8 +130,8 @@ pub(super) fn warn_of_left_out(printer: Printer, evaluation: &Evaluation) {
 }
 
 /// A table of scores, a row per target.
-pub(super) fn scores(evaluation: &Evaluation) -> String {
-    let mut table = table([
+pub(super) fn scores(evaluation: &Evaluation) -> Rows {
+    let mut table = Rows::new([
         "target",
         "loss",
         "constant loss",
@@ -140,9 +139,6 @@ pub(super) fn scores(evaluation: &Evaluation) -> String {
         "IoU",
         "average precision",
     ]);
-    for column in table.column_iter_mut().skip(1) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
     for (name, channel) in &evaluation.channels {
         let scores = &channel.scores;
         let values = [
@@ -155,7 +151,7 @@ pub(super) fn scores(evaluation: &Evaluation) -> String {
         let values = values.map(|v| v.map_or("-".to_owned(), |v| format!("{v:.4}")));
         table.add_row(std::iter::once(name.clone()).chain(values));
     }
-    table.to_string()
+    table
 }
 
 fn reached(progress: &TrainProgress) -> Reached {

@@ -132,7 +132,7 @@ pub enum PlanError {
         found: String,
     },
     /// Windows of two splits share voxels.
-    #[error("{report}\n{}", advice(report, from.as_deref()))]
+    #[error("{report}\n  {}", advice(report, from.as_deref()))]
     Leaks {
         /// Which, and how much.
         report: LeakReport,

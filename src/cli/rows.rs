@@ -1,0 +1,59 @@
+//! A table without lines, for people. What others wrote into a cell stays in it.
+
+use comfy_table::presets::NOTHING;
+use comfy_table::{CellAlignment, Table};
+
+use pointshard::storage::redacted;
+
+use super::escape;
+
+/// A header and rows.
+pub(super) struct Rows {
+    table: Table,
+}
+
+impl Rows {
+    /// Numbers are to the right: all but the first column.
+    pub(super) fn new<const N: usize>(header: [&str; N]) -> Self {
+        let mut table = Table::new();
+        table.load_style(NOTHING).set_header(header);
+        for column in table.column_iter_mut().skip(1) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+        Self { table }
+    }
+
+    /// The same with all columns to the left.
+    pub(super) fn of_text<const N: usize>(header: [&str; N]) -> Self {
+        let mut rows = Self::new(header);
+        for column in rows.table.column_iter_mut() {
+            column.set_cell_alignment(CellAlignment::Left);
+        }
+        rows
+    }
+
+    pub(super) fn add_row<S: AsRef<str>>(&mut self, row: impl IntoIterator<Item = S>) {
+        let cells = row.into_iter();
+        let cells = cells.map(|cell| escape::line(&redacted(cell.as_ref())).into_owned());
+        self.table.add_row(cells);
+    }
+
+    /// The lines of the table.
+    pub(super) fn lines(&self) -> String {
+        self.table.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_end_in_a_cell_makes_no_row() {
+        let mut rows = Rows::new(["box", "n"]);
+        rows.add_row(["a\nforged  1", "2"]);
+        let lines = rows.lines();
+        assert_eq!(lines.lines().count(), 2, "{lines}");
+        assert!(lines.contains(r"a\nforged"), "{lines}");
+    }
+}
