@@ -246,7 +246,7 @@ fn every_mutant_of_a_dataset_is_a_finding_that_names_the_file() {
     let mut paths: Vec<_> = good.keys().filter(|p| !p.starts_with('.')).collect();
     paths.sort();
     let mutants = std::env::var("POINTSHARD_MUTANTS").ok();
-    let mutants = mutants.map_or(300, |n| n.parse().unwrap());
+    let mutants = mutants.map_or(200, |n| n.parse().unwrap());
     load(&out).unwrap();
     let before = peak_bytes();
     let mut chance = Chance(7);
