@@ -16,6 +16,7 @@ mod grid;
 mod n5;
 mod placement;
 mod precomputed;
+mod python_json;
 mod spatial;
 #[cfg(all(test, target_os = "linux"))]
 mod tests;

@@ -20,7 +20,7 @@ pub enum VolumeError {
     },
     /// Nothing there says which format it is.
     #[error(
-        "{location} holds no volume that is read: found none of info (precomputed), zarr.json, .zarray, .zgroup or .zattrs (Zarr), attributes.json (N5); check the path"
+        "{location} holds no volume that is read: found none of info (precomputed), zarr.json, .zarray, .zgroup, .zattrs or .zmetadata (Zarr), attributes.json (N5); check the path"
     )]
     NoVolume {
         /// The folder or URL.

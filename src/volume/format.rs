@@ -16,13 +16,14 @@ pub(super) enum Format {
 }
 
 /// The documents that say what a folder is. Where several stand, the first decides.
-const DOCUMENTS: [(&str, Format); 6] = [
+const DOCUMENTS: [(&str, Format); 7] = [
     ("info", Format::Precomputed),
     ("zarr.json", Format::Zarr(Some(ZarrVersion::V3))),
     (".zarray", Format::Zarr(Some(ZarrVersion::V2))),
     (".zgroup", Format::Zarr(Some(ZarrVersion::V2))),
     (".zattrs", Format::Zarr(Some(ZarrVersion::V2))),
     ("attributes.json", Format::N5),
+    (".zmetadata", Format::Zarr(Some(ZarrVersion::V2))),
 ];
 
 impl Format {

@@ -95,11 +95,7 @@ impl Array<'_> {
         let names = names(self, layer, named)?.or(assumed);
         let names = names.ok_or_else(|| VolumeError::Lacks {
             object: self.own.object.to_owned(),
-            lacks: format!(
-                "has {} dimensions {:?} and does not name them",
-                self.shape.len(),
-                self.shape
-            ),
+            lacks: self.lacks_names(),
             example: match self.order {
                 Order::C => "{ \"axes\": \"zyx\" }",
                 Order::F => "{ \"axes\": \"xyzc\" }",
@@ -122,6 +118,19 @@ impl Array<'_> {
             resolution: layer.resolution.or(stated),
             first_voxel,
         })
+    }
+
+    /// That its dimensions have no names, and what of its attributes would need them.
+    fn lacks_names(&self) -> String {
+        let (rank, shape) = (self.shape.len(), self.shape);
+        let lists = ["resolution", "voxel_size", "offset"];
+        let lists = lists.into_iter().filter(|key| self.own.get(key).is_some());
+        let lists: Vec<_> = lists.map(|key| format!("`{key}`")).collect();
+        let lists = match lists.is_empty() {
+            true => String::new(),
+            false => format!(", so that {} cannot be read", lists.join(" and ")),
+        };
+        format!("has {rank} dimensions {shape:?} and does not name x, y and z{lists}")
     }
 
     /// Its documents, the nearest first.

@@ -149,6 +149,13 @@ def test_a_zarr_array_lies_where_its_attributes_say(tmp_path, case, version):
         check_windows(tmp_path / "again", "zarr://../img", volume())
 
 
+def test_a_zarr_array_without_names_asks_for_them(tmp_path):
+    write_zarr(tmp_path / "img", voxels().transpose(2, 1, 0), 2, ZARR["daisy"])
+    message = refusal(tmp_path, "zarr://./img")
+    for word in ['"axes": "zyx"', "`resolution` and `offset`", "[12, 36, 40]"]:
+        assert word in message, message
+
+
 def test_channels_of_a_zarr_array(tmp_path):
     attributes = {"resolution": reverse(R), "offset": reverse(CORNER), "axis_names": ["c0^", "z", "y", "x"]}
     write_zarr(tmp_path / "img", voxels().transpose(2, 1, 0)[None], 2, attributes)

@@ -319,3 +319,40 @@ def test_chunks_under_another_encoding_are_no_holes(tmp_path):
     message = refusal(tmp_path, "img", layer=LAYER)
     for word in ["`chunk_key_encoding`", '"separator": "/"', "zarr.json"]:
         assert word in message, message
+
+
+def test_words_of_python_in_metadata(tmp_path):
+    """Python's `json` writes NaN and Infinity, and zarr-python reads them."""
+    volume = write_v2(tmp_path / "img", "float32", fill_value=np.nan, missing=True)
+    change(tmp_path / "img/.zarray", (["fill_value"], np.nan))
+    assert ": NaN" in (tmp_path / "img/.zarray").read_text()
+    (tmp_path / "img/.zattrs").write_text('{"_FillValue": NaN, "valid_range": [-Infinity, Infinity]}')
+    cut = volume.cut
+    volume.cut = lambda start, shape: cut(start, shape, fill=np.nan)
+    check_windows(tmp_path, "img", volume, layer=LAYER)
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_metadata_that_stand_in_the_group_alone(tmp_path, version):
+    """An image of which every document but the consolidated one is gone."""
+    write, file = (write_v2, ".zarray") if version == 2 else (write_v3, "zarr.json")
+    zarr.create_group(tmp_path / "img", zarr_format=version)
+    volume = write(tmp_path / "img/s0")
+    scale = {"type": "scale", "scale": [40.0, 4.0, 4.0]}
+    axes = [{"name": name, "type": "space", "unit": "nanometer"} for name in "zyx"]
+    multiscales = [{"version": "0.4", "axes": axes, "datasets": [{"path": "s0", "coordinateTransformations": [scale]}]}]
+    image = {"multiscales": multiscales}
+    zarr.open_group(tmp_path / "img").update_attributes(image if version == 2 else {"ome": {"version": "0.5", **image}})
+    zarr.consolidate_metadata(tmp_path / "img", zarr_format=version)
+    for name in ["s0/" + file, *([".zgroup", ".zattrs", "s0/.zattrs"] if version == 2 else [])]:
+        (tmp_path / "img" / name).unlink()
+    check_windows(tmp_path, "img", volume)
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_a_transpose_of_drafts_of_v3(tmp_path, order):
+    permutation = (0, 1, 2) if order == "C" else (2, 1, 0)
+    volume = write_v3(tmp_path / "img", filters=[zarr.codecs.TransposeCodec(order=permutation)])
+    transpose = {"name": "transpose", "configuration": {"order": order}}
+    change(tmp_path / "img/zarr.json", (["codecs"], [transpose, {"name": "bytes", "configuration": {"endian": "little"}}]))
+    check_windows(tmp_path, "img", volume, layer=LAYER)

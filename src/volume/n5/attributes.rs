@@ -10,8 +10,9 @@ use crate::config::LayerConfig;
 use crate::data_type::DataType;
 use crate::geometry::{AXES, Resolution};
 use crate::storage::Compression as Stream;
-use crate::storage::{Location, MAX_DOCUMENT_BYTES, StorageError, Store, parse_document};
+use crate::storage::{Location, MAX_DOCUMENT_BYTES, StorageError, Store};
 use crate::volume::axes::Axes;
+use crate::volume::python_json;
 use crate::volume::spatial::{self, Order, Parent};
 use crate::volume::{MAX_BLOCK_BYTES, VolumeError};
 
@@ -254,7 +255,7 @@ fn document(store: &dyn Store, path: &str) -> Result<Option<Document>, VolumeErr
     }
     let object = store.describe(&key);
     Ok(Some(Document {
-        attributes: parse_document(&bytes, &object, EXPECTED)?,
+        attributes: python_json::parse(&bytes, &object, EXPECTED)?,
         digest: blake3::hash(&bytes),
         object,
     }))

@@ -6,8 +6,8 @@ use zarrs::array::{ArrayMetadata, ArrayMetadataV2, ArrayMetadataV3};
 
 use super::ZarrVersion;
 use super::normal::{self, Flaw};
-use crate::storage::{DocumentError, MAX_DOCUMENT_BYTES, Store, parse_document};
-use crate::volume::VolumeError;
+use crate::storage::{DocumentError, MAX_DOCUMENT_BYTES, Store};
+use crate::volume::{VolumeError, python_json};
 
 const EXPECTED: &str = "the metadata of a Zarr group or array";
 
@@ -63,6 +63,7 @@ pub(super) fn read(
     let mut documents = Documents {
         store,
         path,
+        consolidated: None,
         hasher: blake3::Hasher::new(),
     };
     let v3 = match version {
@@ -73,38 +74,19 @@ pub(super) fn read(
         return v3_node(object, value, documents.hasher);
     }
     if version != Some(ZarrVersion::V3) {
-        let array = documents.read(".zarray")?;
-        let group = match array {
-            None => documents.read(".zgroup")?,
-            Some(_) => None,
-        };
-        let attributes = documents.read(".zattrs")?;
-        let digest = documents.hasher.finalize();
-        if let Some((object, value)) = array {
-            let metadata: ArrayMetadataV2 = parse(&object, normal::v2_array(&value))?;
-            let (attributes_object, attributes) = match attributes {
-                Some((document, value)) => (document, map(value)),
-                None => (object.clone(), Map::new()),
-            };
-            return Ok(Node {
-                object,
-                version: ZarrVersion::V2,
-                kind: NodeKind::Array(Box::new(metadata.into())),
-                attributes,
-                attributes_object,
-                digest,
-            });
+        if let Some(node) = v2_node(&mut documents)? {
+            return Ok(node);
         }
-        if let Some((object, value)) = attributes.or(group) {
-            return Ok(Node {
-                attributes_object: object.clone(),
-                object,
-                version: ZarrVersion::V2,
-                kind: NodeKind::Group,
-                attributes: map(value),
-                digest,
-            });
+        if documents.consolidate_v2()?
+            && let Some(node) = v2_node(&mut documents)?
+        {
+            return Ok(node);
         }
+    }
+    if version != Some(ZarrVersion::V2)
+        && let Some((object, value)) = documents.consolidated_v3()?
+    {
+        return v3_node(object, value, documents.hasher);
     }
     let (document, expected) = match version {
         Some(ZarrVersion::V2) => (
@@ -120,6 +102,40 @@ pub(super) fn read(
     Err(VolumeError::Info(DocumentError::Missing {
         object: store.describe(&documents.key(document)),
         expected,
+    }))
+}
+
+/// The group or array whose v2 documents these are; `None` where there are none.
+fn v2_node(documents: &mut Documents<'_>) -> Result<Option<Node>, VolumeError> {
+    let array = documents.read(".zarray")?;
+    let group = match array {
+        None => documents.read(".zgroup")?,
+        Some(_) => None,
+    };
+    let attributes = documents.read(".zattrs")?;
+    let digest = documents.hasher.clone().finalize();
+    if let Some((object, value)) = array {
+        let metadata: ArrayMetadataV2 = parse(&object, normal::v2_array(&value))?;
+        let (attributes_object, attributes) = match attributes {
+            Some((document, value)) => (document, map(value)),
+            None => (object.clone(), Map::new()),
+        };
+        return Ok(Some(Node {
+            object,
+            version: ZarrVersion::V2,
+            kind: NodeKind::Array(Box::new(metadata.into())),
+            attributes,
+            attributes_object,
+            digest,
+        }));
+    }
+    Ok(attributes.or(group).map(|(object, value)| Node {
+        attributes_object: object.clone(),
+        object,
+        version: ZarrVersion::V2,
+        kind: NodeKind::Group,
+        attributes: map(value),
+        digest,
     }))
 }
 
@@ -166,6 +182,8 @@ fn parse<T: DeserializeOwned>(object: &str, value: Result<Value, Flaw>) -> Resul
 struct Documents<'a> {
     store: &'a dyn Store,
     path: &'a str,
+    /// The documents of all folders in one, by key, and that one's name for messages. Read in place of the others.
+    consolidated: Option<(String, Map<String, Value>)>,
     hasher: blake3::Hasher,
 }
 
@@ -179,15 +197,65 @@ impl Documents<'_> {
 
     /// The document and its name for messages.
     fn read(&mut self, name: &str) -> Result<Option<(String, Value)>, VolumeError> {
-        let (key, mut bytes) = (self.key(name), Vec::new());
-        if !self.store.read(&key, MAX_DOCUMENT_BYTES, &mut bytes)? {
-            return Ok(None);
-        }
+        let key = self.key(name);
+        let (object, bytes, value) = match &self.consolidated {
+            None => match self.read_stored(&key)? {
+                None => return Ok(None),
+                Some(found) => found,
+            },
+            Some((object, documents)) => match documents.get(&key) {
+                None => return Ok(None),
+                Some(value) => (
+                    format!("{object} (`metadata.{key}`)"),
+                    value.to_string().into_bytes(),
+                    value.clone(),
+                ),
+            },
+        };
         self.hasher.update(name.as_bytes());
         self.hasher.update(&(bytes.len() as u64).to_le_bytes());
         self.hasher.update(&bytes);
-        let object = self.store.describe(&key);
-        let value = parse_document(&bytes, &object, EXPECTED)?;
         Ok(Some((object, value)))
+    }
+
+    fn read_stored(&self, key: &str) -> Result<Option<(String, Vec<u8>, Value)>, VolumeError> {
+        let mut bytes = Vec::new();
+        if !self.store.read(key, MAX_DOCUMENT_BYTES, &mut bytes)? {
+            return Ok(None);
+        }
+        let object = self.store.describe(key);
+        let value = python_json::parse(&bytes, &object, EXPECTED)?;
+        Ok(Some((object, bytes, value)))
+    }
+
+    /// Goes over to the consolidated metadata of a v2 group, where there are some.
+    fn consolidate_v2(&mut self) -> Result<bool, VolumeError> {
+        if let Some((object, _, value)) = self.read_stored(".zmetadata")? {
+            let documents = value.get("metadata").cloned().unwrap_or_default();
+            self.consolidated = Some((object, map(documents)));
+        }
+        Ok(self.consolidated.is_some())
+    }
+
+    /// The document of this folder in the consolidated metadata of the v3 group in the root.
+    fn consolidated_v3(&mut self) -> Result<Option<(String, Value)>, VolumeError> {
+        if self.path.is_empty() {
+            return Ok(None);
+        }
+        let Some((object, bytes, root)) = self.read_stored("zarr.json")? else {
+            return Ok(None);
+        };
+        let documents = root
+            .get("consolidated_metadata")
+            .and_then(|c| c.get("metadata"));
+        let document = documents.and_then(|d| d.get(self.path)).cloned();
+        self.hasher.update(&bytes);
+        let path = self.path;
+        Ok(document.map(|d| {
+            (
+                format!("{object} (`consolidated_metadata.metadata.{path}`)"),
+                d,
+            )
+        }))
     }
 }

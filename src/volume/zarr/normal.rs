@@ -49,6 +49,10 @@ pub(super) fn v2_array(document: &Value) -> Result<Value, Flaw> {
     same_rank(object.get("chunks"), "chunks", chunks.len(), shape.len())?;
     let (scalar, dtype) = ScalarType::of_dtype(object.get("dtype"))?;
     let fill_value = scalar.fill_value(object.get("fill_value"))?;
+    let values = codec::Values {
+        bytes: scalar.bytes(),
+        rank: shape.len(),
+    };
     let order = object.get("order");
     let order = match order.and_then(Value::as_str) {
         Some("C" | "c") => "C",
@@ -62,14 +66,13 @@ pub(super) fn v2_array(document: &Value) -> Result<Value, Flaw> {
     )?;
     let compressor = match object.get("compressor") {
         None | Some(Value::Null) => Value::Null,
-        Some(compressor) => codec::v2(compressor, "compressor", scalar.bytes())?,
+        Some(compressor) => codec::v2(compressor, "compressor", values)?,
     };
     let filters = match object.get("filters") {
         None | Some(Value::Null) => Vec::new(),
         Some(Value::Array(filters)) => {
             let filters = filters.iter().enumerate();
-            let filters =
-                filters.map(|(i, f)| codec::v2(f, &format!("filters[{i}]"), scalar.bytes()));
+            let filters = filters.map(|(i, f)| codec::v2(f, &format!("filters[{i}]"), values));
             filters.collect::<Result<_, _>>()?
         }
         other => return Err(Flaw::new("filters", other, "a list of codecs, or null")),
@@ -112,8 +115,12 @@ pub(super) fn v3_array(document: &Value) -> Result<Value, Flaw> {
     }
     let shape = lengths(object.get("shape"), "shape", 0)?;
     let (scalar, data_type) = ScalarType::of_data_type(object.get("data_type"))?;
+    let values = codec::Values {
+        bytes: scalar.bytes(),
+        rank: shape.len(),
+    };
     let codecs = match object.get("codecs") {
-        Some(Value::Array(codecs)) => codec::v3_chain(codecs, "codecs", scalar.bytes())?,
+        Some(Value::Array(codecs)) => codec::v3_chain(codecs, "codecs", values)?,
         other => return Err(Flaw::new("codecs", other, "a list of codecs")),
     };
     understand_others(object)?;

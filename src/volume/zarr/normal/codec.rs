@@ -36,11 +36,17 @@ const V3_NAMES: [&str; 7] = [
 
 const NUMCODECS: &str = "numcodecs.";
 
-/// Bytes of an entry of a shard's index.
-const INDEX_BYTES: usize = 8;
+/// What the values of a chunk are like.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Values {
+    /// Bytes of each.
+    pub bytes: usize,
+    /// Dimensions of a chunk.
+    pub rank: usize,
+}
 
-/// A filter or compressor of v2, of values of `value_bytes` bytes.
-pub(super) fn v2(codec: &Value, path: &str, value_bytes: usize) -> Result<Value, Flaw> {
+/// A filter or compressor of v2.
+pub(super) fn v2(codec: &Value, path: &str, values: Values) -> Result<Value, Flaw> {
     let id = codec.get("id");
     // zarrs has no crc32c in v2.
     let names: Vec<_> = NAMES.into_iter().filter(|n| *n != "crc32c").collect();
@@ -52,7 +58,7 @@ pub(super) fn v2(codec: &Value, path: &str, value_bytes: usize) -> Result<Value,
     if !names.contains(&name) {
         return Err(Flaw::new(format!("{path}.id"), id, &expected));
     }
-    let mut normal = configuration(name, given, path, value_bytes)?;
+    let mut normal = configuration(name, given, path, values)?;
     if name == "blosc" {
         // A number in v2.
         normal.insert("shuffle".to_owned(), 0.into());
@@ -63,17 +69,13 @@ pub(super) fn v2(codec: &Value, path: &str, value_bytes: usize) -> Result<Value,
 }
 
 /// The codecs of a v3 array, or those inside of one of its codecs.
-pub(super) fn v3_chain(
-    codecs: &[Value],
-    path: &str,
-    value_bytes: usize,
-) -> Result<Vec<Value>, Flaw> {
+pub(super) fn v3_chain(codecs: &[Value], path: &str, values: Values) -> Result<Vec<Value>, Flaw> {
     let codecs = codecs.iter().enumerate();
-    let codecs = codecs.map(|(i, codec)| v3(codec, &format!("{path}[{i}]"), value_bytes));
+    let codecs = codecs.map(|(i, codec)| v3(codec, &format!("{path}[{i}]"), values));
     codecs.collect()
 }
 
-fn v3(codec: &Value, path: &str, value_bytes: usize) -> Result<Value, Flaw> {
+fn v3(codec: &Value, path: &str, values: Values) -> Result<Value, Flaw> {
     let expected = format!(
         "one of {}, {} (also as {NUMCODECS}NAME)",
         V3_NAMES[..3].join(", "),
@@ -92,7 +94,7 @@ fn v3(codec: &Value, path: &str, value_bytes: usize) -> Result<Value, Flaw> {
     }
     let none = Map::new();
     let inside = format!("{path}.configuration");
-    let configuration = configuration(name, given.unwrap_or(&none), &inside, value_bytes)?;
+    let configuration = configuration(name, given.unwrap_or(&none), &inside, values)?;
     Ok(json!({"name": v3_name(name), "configuration": configuration}))
 }
 
@@ -119,7 +121,7 @@ fn configuration(
     name: &str,
     given: &Map<String, Value>,
     path: &str,
-    value_bytes: usize,
+    values: Values,
 ) -> Result<Map<String, Value>, Flaw> {
     let normal = match name {
         "gzip" | "zlib" | "bz2" => json!({"level": 1}),
@@ -143,8 +145,15 @@ fn configuration(
             let path = format!("{path}.elementsize");
             json!({"elementsize": bytes.ok_or_else(|| Flaw::new(path, size, "a whole number from 1"))?})
         }
-        "bytes" => bytes(given, path, value_bytes)?,
-        "sharding_indexed" => sharding(given, path, value_bytes)?,
+        // As drafts of v3 had it.
+        "transpose" if given.get("order").is_some_and(|o| o == "C") => {
+            json!({"order": Vec::from_iter(0..values.rank)})
+        }
+        "transpose" if given.get("order").is_some_and(|o| o == "F") => {
+            json!({"order": Vec::from_iter((0..values.rank).rev())})
+        }
+        "bytes" => bytes(given, path, values)?,
+        "sharding_indexed" => sharding(given, path, values)?,
         // Nothing of theirs can be left out.
         _ => Value::Object(given.clone()),
     };
@@ -168,12 +177,12 @@ fn side<'a>(
     }
 }
 
-fn bytes(given: &Map<String, Value>, path: &str, value_bytes: usize) -> Result<Value, Flaw> {
+fn bytes(given: &Map<String, Value>, path: &str, values: Values) -> Result<Value, Flaw> {
     let endian = given.get("endian").filter(|e| !e.is_null());
     match endian.and_then(Value::as_str) {
         Some(order @ ("little" | "big")) => Ok(json!({"endian": order})),
         // One byte has no order.
-        None if endian.is_none() && value_bytes == 1 => Ok(json!({})),
+        None if endian.is_none() && values.bytes == 1 => Ok(json!({})),
         _ => {
             let expected = "\"little\" or \"big\"";
             Err(Flaw::new(format!("{path}.endian"), endian, expected))
@@ -181,18 +190,20 @@ fn bytes(given: &Map<String, Value>, path: &str, value_bytes: usize) -> Result<V
     }
 }
 
-fn sharding(given: &Map<String, Value>, path: &str, value_bytes: usize) -> Result<Value, Flaw> {
+fn sharding(given: &Map<String, Value>, path: &str, values: Values) -> Result<Value, Flaw> {
     let member = |name: &str| (given.get(name), format!("{path}.{name}"));
     let (found, at) = member("chunk_shape");
     let chunk_shape = lengths(found, &at, 1)?;
-    let chain = |name: &str, value_bytes| match member(name) {
-        (Some(Value::Array(codecs)), at) => v3_chain(codecs, &at, value_bytes),
+    let chain = |name: &str, values| match member(name) {
+        (Some(Value::Array(codecs)), at) => v3_chain(codecs, &at, values),
         (found, at) => Err(Flaw::new(at, found, "a list of codecs")),
     };
-    let (codecs, index_codecs) = (
-        chain("codecs", value_bytes)?,
-        chain("index_codecs", INDEX_BYTES)?,
-    );
+    // Two numbers for each inner chunk.
+    let of_index = Values {
+        bytes: 8,
+        rank: values.rank + 1,
+    };
+    let (codecs, index_codecs) = (chain("codecs", values)?, chain("index_codecs", of_index)?);
     let index_location = side(given, path, "index_location", "end")?;
     Ok(json!({
         "chunk_shape": chunk_shape,
