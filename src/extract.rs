@@ -177,6 +177,11 @@ pub enum ExtractError {
 }
 
 impl ExtractError {
+    /// Whether it follows from a failure elsewhere.
+    fn is_stopped(&self) -> bool {
+        matches!(self, Self::Layer { source, .. } if source.is_stopped())
+    }
+
     fn opening(plan: &Plan, number: usize, source: VolumeError) -> Self {
         let layer = plan.layer_of_source(number).to_owned();
         match source {
@@ -209,6 +214,8 @@ struct Shared<'a> {
     progress: &'a Progress,
     /// The first failure of a thread: the others stop at the next window.
     failure: OnceLock<ExtractError>,
+    /// A failure that only follows from another one.
+    stopped: OnceLock<ExtractError>,
     /// Those who wait for servers stop at once.
     together: Together,
 }
@@ -267,11 +274,14 @@ pub fn run(
         todo: &todo,
         progress,
         failure: OnceLock::new(),
+        stopped: OnceLock::new(),
         together: Together::default(),
     };
     report.written_bytes = cut_and_publish(&shared, budget_bytes);
     report.cache = shared.cutter.cache.stats();
-    match shared.failure.into_inner() {
+    let failure = shared.failure.into_inner();
+    let failure = failure.or_else(|| shared.cutter.failed_ahead());
+    match failure.or(shared.stopped.into_inner()) {
         None => Ok(report),
         Some(e) => Err(e),
     }
@@ -359,13 +369,16 @@ pub(crate) fn cache_budget(
 impl Shared<'_> {
     /// Whether a thread failed, so that the others stop.
     fn has_failed(&self) -> bool {
-        self.failure.get().is_some()
+        self.failure.get().is_some() || self.together.is_stopped()
     }
 
     /// Tells the other threads to stop where `result` is an error. The first is the one that is told: later ones may
     /// follow from it.
     fn note_failure<T>(&self, result: Result<T, ExtractError>) -> Option<T> {
-        let noted = result.map_err(|e| self.failure.set(e));
+        let noted = result.map_err(|e| match e.is_stopped() {
+            true => self.stopped.set(e),
+            false => self.failure.set(e),
+        });
         noted.inspect_err(|_| self.together.stop()).ok()
     }
 }

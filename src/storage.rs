@@ -147,6 +147,12 @@ pub enum StorageError {
         /// The object's URL.
         object: String,
     },
+    /// It was not waited for any longer, because another part of the work failed: its error is the one to tell.
+    #[error("{object} was not read, because another part of the job failed")]
+    Stopped {
+        /// The object's URL.
+        object: String,
+    },
     /// The object ends before the bytes that are needed do.
     #[error(
         "{object} has {found_bytes} bytes, but its bytes {start} to {end} are needed, so {end} expected: it is \

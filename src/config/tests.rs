@@ -480,7 +480,7 @@ fn a_password_in_any_url_is_an_error_that_does_not_show_it() {
     for secret in [
         "me:hidden",
         "hidden",
-        "me:hid/den",
+        "me:hid/qqq",
         "me:hidden?x",
         "me%3Ahidden%40x",
     ] {
@@ -514,7 +514,7 @@ fn a_password_in_any_url_is_an_error_that_does_not_show_it() {
         ] {
             let e = error_of(|v| v[key] = value);
             assert!(e.contains(path) && e.contains("name and password"), "{e}");
-            assert!(!e.contains("hid") && !e.contains("den"), "{e}");
+            assert!(!e.contains("hid") && !e.contains("qqq"), "{e}");
         }
     }
     let e = error_of(|v| v["points"] = json!("https://host/x?sig=hidden"));

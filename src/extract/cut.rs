@@ -272,6 +272,13 @@ impl Cutter<'_> {
         (0..3).all(|d| inside.start[d] < inside.end[d])
     }
 
+    /// Why a block could not be fetched ahead, where that was told nobody.
+    pub(super) fn failed_ahead(&self) -> Option<ExtractError> {
+        let (source, e) = self.cache.take_failure()?;
+        let layer = self.plan.layer_of_source(source).to_owned();
+        Some(ExtractError::Layer { layer, source: e })
+    }
+
     /// The whole error.
     pub(super) fn failed(
         &self,

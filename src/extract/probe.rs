@@ -156,7 +156,12 @@ pub(super) fn each<T: Send>(
             })
             .collect::<Result<Vec<_>, _>>()
     });
-    let mut answers = parts.finish(answers)?;
+    let follows = |e: &ExtractError| e.is_stopped();
+    let answers = parts.finish_but(follows, answers);
+    let mut answers = answers.map_err(|e| match e.is_stopped() {
+        true => cutter.failed_ahead().unwrap_or(e),
+        false => e,
+    })?;
     answers.sort_unstable_by_key(|(unit, _)| *unit);
     Ok(answers.into_iter().flat_map(|(_, a)| a).collect())
 }

@@ -56,7 +56,11 @@ pub(super) fn with<T>(
     let block_bytes = cutter.sources.block_bytes();
     std::thread::scope(|scope| {
         let ahead = ReadAhead::start(queue, block_bytes, budget_bytes / 4, || {
-            let fetch = || together.run(|| queue.work(&cutter.cache));
+            let fetch = || {
+                if !together.run(|| queue.work(&cutter.cache)) {
+                    together.stop();
+                }
+            };
             Builder::new().spawn_scoped(scope, fetch).map(drop)
         });
         work(&ahead)

@@ -43,3 +43,14 @@ pub enum ShardError {
         limit_bytes: u64,
     },
 }
+
+impl ShardError {
+    /// Whether it follows from a failure elsewhere.
+    pub(crate) fn is_stopped(&self) -> bool {
+        match self {
+            Self::Read { source, .. } => matches!(source, StorageError::Stopped { .. }),
+            Self::Known(known) => known.is_stopped(),
+            _ => false,
+        }
+    }
+}

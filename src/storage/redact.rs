@@ -95,7 +95,13 @@ pub(crate) fn redacted_source(source: &str) -> Cow<'_, str> {
     };
     match pipeline {
         None => place,
-        Some(pipeline) => Cow::Owned(format!("{place}|{}", redacted(pipeline))),
+        // No query is read there, but one may stand there.
+        Some(pipeline) => match pipeline.split_once('?') {
+            Some((steps, query)) if is_url && !query.is_empty() => {
+                Cow::Owned(format!("{place}|{steps}?{REDACTED}"))
+            }
+            _ => Cow::Owned(format!("{place}|{}", redacted(pipeline))),
+        },
     }
 }
 

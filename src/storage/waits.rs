@@ -53,6 +53,11 @@ impl Together {
         self.0.changed.notify_all();
     }
 
+    /// Whether the group has stopped.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.lock().stopped
+    }
+
     /// The group that this thread works for; one of its own where there is none.
     pub(super) fn current() -> Self {
         CURRENT.with_borrow(|current| current.clone().unwrap_or_default())
@@ -97,7 +102,8 @@ impl Together {
 #[derive(Debug)]
 pub(crate) struct Parts<E> {
     together: Together,
-    failure: OnceLock<E>,
+    /// In the order in which they came.
+    failures: Mutex<Vec<E>>,
 }
 
 /// A part failed: why, is in the [`Parts`].
@@ -109,7 +115,7 @@ impl<E> Parts<E> {
     pub(crate) fn new() -> Self {
         Self {
             together: Together::current(),
-            failure: OnceLock::new(),
+            failures: Mutex::default(),
         }
     }
 
@@ -121,8 +127,8 @@ impl<E> Parts<E> {
     /// Does one part.
     pub(crate) fn run<T>(&self, work: impl FnOnce() -> Result<T, E>) -> Result<T, PartFailed> {
         self.together.run(work).map_err(|e| {
-            // Later failures may follow from the first.
-            let _ = self.failure.set(e);
+            let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+            failures.push(e);
             self.together.stop();
             PartFailed
         })
@@ -130,10 +136,25 @@ impl<E> Parts<E> {
 
     /// What the parts came to: `done`, or the first failure.
     pub(crate) fn finish<T: Default>(self, done: Result<T, PartFailed>) -> Result<T, E> {
-        match self.failure.into_inner() {
-            Some(e) => Err(e),
-            None => Ok(done.unwrap_or_default()),
+        self.finish_but(|_| false, done)
+    }
+
+    /// As [`Parts::finish`]: the first failure of which `follows` does not say that it follows from another one, if there
+    /// is one.
+    pub(crate) fn finish_but<T: Default>(
+        self,
+        follows: impl Fn(&E) -> bool,
+        done: Result<T, PartFailed>,
+    ) -> Result<T, E> {
+        let mut failures = self
+            .failures
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner);
+        if failures.is_empty() {
+            return Ok(done.unwrap_or_default());
         }
+        let first = failures.iter().position(|e| !follows(e));
+        Err(failures.swap_remove(first.unwrap_or(0)))
     }
 }
 
@@ -235,7 +256,10 @@ mod tests {
             assert_eq!(parts.run(|| Ok(())), Ok(()));
             assert_eq!(parts.run(|| Err::<(), _>(7)), Err(PartFailed));
             assert_eq!(parts.run(|| Err::<(), _>(8)), Err(PartFailed));
-            assert_eq!(parts.finish(Err::<(), _>(PartFailed)), Err(7));
+            assert_eq!(
+                parts.finish_but(|e| *e == 7, Err::<(), _>(PartFailed)),
+                Err(8)
+            );
             assert!(!paused.join().unwrap());
             assert_eq!(asked.join().unwrap(), None);
         });

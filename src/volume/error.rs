@@ -133,6 +133,17 @@ impl VolumeError {
             other => other,
         }
     }
+
+    /// Whether it follows from a failure elsewhere.
+    pub(crate) fn is_stopped(&self) -> bool {
+        match self {
+            Self::Storage(e) | Self::Info(DocumentError::Storage(e)) => {
+                matches!(e, StorageError::Stopped { .. })
+            }
+            Self::Shard(e) => e.is_stopped(),
+            _ => false,
+        }
+    }
 }
 
 fn list(resolutions: &[Resolution]) -> String {

@@ -30,12 +30,11 @@ def columns(files):
 
 
 class Relay:
-    """Hands connections on to a server; while it is `down`, nothing listens, and open connections are reset."""
+    """Hands connections on to a server; while it is `down`, nothing listens, and open connections are closed."""
 
     def __init__(self, port):
         self.target, self.port = port, free_port()
         self.open, self.lock, self.listener = [], threading.Lock(), None
-        self.bytes = 0
         self.up()
 
     def up(self):
@@ -51,6 +50,8 @@ class Relay:
                 return
             with self.lock:
                 self.open += [client, server]
+                if listener is not self.listener:
+                    return self.close_all()
             for a, b in ((client, server), (server, client)):
                 threading.Thread(target=self.copy, args=(a, b), daemon=True).start()
 
@@ -58,20 +59,25 @@ class Relay:
         try:
             while data := source.recv(1 << 14):
                 to.sendall(data)
-                self.bytes += len(data)
             to.shutdown(socket.SHUT_WR)
         except OSError:
             pass
 
     def down(self):
-        # Only this ends an `accept` that waits.
-        self.listener.shutdown(socket.SHUT_RDWR)
-        self.listener.close()
         with self.lock:
-            for connection in self.open:
-                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
-                connection.close()
-            self.open = []
+            listener, self.listener = self.listener, None
+            self.open.append(listener)
+            self.close_all()
+
+    def close_all(self):
+        for connection in self.open:
+            # Only this ends an `accept` or `recv` that another thread waits in.
+            try:
+                connection.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass  # the other side was faster
+            connection.close()
+        self.open = []
 
 
 def outlasted(folder, config, go_down, come_up, outage_s):

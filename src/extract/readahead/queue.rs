@@ -62,8 +62,8 @@ impl Queue {
         self.state.lock().unwrap_or_else(|e| e.into_inner())
     }
 
-    /// Fetches until the queue is closed.
-    pub fn work(&self, cache: &BlockCache<'_>) {
+    /// Fetches until the queue is closed, or a block cannot be had that somebody will need: `false`.
+    pub fn work(&self, cache: &BlockCache<'_>) -> bool {
         while let Some(work) = self.next() {
             let run = match work {
                 Work::Run(run) => run,
@@ -74,7 +74,10 @@ impl Queue {
                     first
                 }
             };
-            cache.fetch_announced(&run);
+            if !cache.fetch_announced(&run) {
+                return false;
+            }
         }
+        true
     }
 }

@@ -33,6 +33,7 @@ fn every_chunk_of_a_shard_is_announced_before_it_is_read_and_the_next_shards_fir
         todo: &todo,
         progress: &Progress::default(),
         failure: OnceLock::new(),
+        stopped: OnceLock::new(),
         together: Together::default(),
     };
     let mut scratch = unit::Scratch::new().unwrap();

@@ -78,11 +78,11 @@ impl Question<'_> {
                 "the server does not say how long the object is".to_owned(),
                 "serve it with a server that does".to_owned(),
             ),
-            Failed::Stopped => (
-                None,
-                "not read: another part of the job failed".to_owned(),
-                "see the first error".to_owned(),
-            ),
+            Failed::Stopped => {
+                return StorageError::Stopped {
+                    object: self.url.clone(),
+                };
+            }
             Failed::Broken(problem) => match &log.last {
                 Some(Outcome::Failed(failure @ (Failure::Silent | Failure::Slow(_)))) => {
                     self.failure(failure, &log.host)

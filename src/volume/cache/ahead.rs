@@ -3,7 +3,7 @@
 use indexmap::IndexMap;
 
 use super::{BlockCache, BlockKey, Entry, Slot};
-use crate::volume::Encoded;
+use crate::volume::{Encoded, VolumeError};
 
 impl BlockCache<'_> {
     /// Says that the block will be needed soon. Whether it is to be fetched ahead: somebody should then call
@@ -65,9 +65,9 @@ impl BlockCache<'_> {
         runs.map(|run| run.into_iter().map(key).collect()).collect()
     }
 
-    /// Fetches the announced blocks of a run, except those that somebody needed first. A failure is told to whoever
-    /// needs the run's first block.
-    pub fn fetch_announced(&self, run: &[BlockKey]) {
+    /// Fetches the announced blocks of a run, except those that somebody needed first; `false` where that failed. The
+    /// failure is told to whoever needs the run's first block.
+    pub fn fetch_announced(&self, run: &[BlockKey]) -> bool {
         let mut ahead = Fetching {
             cache: self,
             blocks: Vec::with_capacity(run.len()),
@@ -84,7 +84,7 @@ impl BlockCache<'_> {
             }
         }
         let Some((first, _)) = ahead.blocks.first() else {
-            return;
+            return true;
         };
         let volume = &self.volumes[first.volume as usize];
         let blocks = ahead.blocks.iter().map(|(key, _)| key.block);
@@ -106,7 +106,23 @@ impl BlockCache<'_> {
             }
             Ok(None) => {}
             // One is enough: it ends the run.
-            Err(e) => ahead.blocks[0].1 = Slot::Fetched(Err(e)),
+            Err(e) => {
+                ahead.blocks[0].1 = Slot::Fetched(Err(e));
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Takes a failure to fetch a block ahead that nobody was told: which volume's, and why.
+    pub fn take_failure(&self) -> Option<(usize, VolumeError)> {
+        let mut state = self.lock();
+        let failed = |slot: &Slot| matches!(slot, Slot::Fetched(Err(e)) if !e.is_stopped());
+        let mut entries = state.entries.iter_mut();
+        let (key, entry) = entries.find(|(_, entry)| failed(&entry.slot))?;
+        match std::mem::replace(&mut entry.slot, Slot::Announced) {
+            Slot::Fetched(Err(e)) => Some((key.volume as usize, e)),
+            _ => None,
         }
     }
 }
