@@ -6,6 +6,7 @@
 //! Layer sources stay as written until something asks for them: a group may hold layers that no job reads.
 
 mod boxes;
+mod lists;
 mod rows;
 mod state;
 mod zetta_api;
@@ -21,7 +22,9 @@ use crate::config::{CollectionConfig, CollectionSource, nearest};
 use crate::geometry::BoxNm;
 use crate::neuroglancer::viewer_state::{StateError, is_pasted_url};
 use crate::points::{PointSource, PointsError};
-use crate::storage::{DocumentError, Location, LocationError, SourceUrl, redacted_source};
+use crate::storage::{
+    DocumentError, Location, LocationError, MemoryBudget, SourceUrl, redacted_source,
+};
 
 pub use zetta_api::ApiError;
 
@@ -174,22 +177,32 @@ pub enum LayerError {
 }
 
 impl Collection {
-    /// Reads what `config` names; relative paths count from the folder `base`.
-    pub fn open(config: &CollectionConfig, base: &Location) -> Result<Self, CollectionError> {
+    /// Reads what `config` names, within `budget`; relative paths count from the folder `base`.
+    pub fn open(
+        config: &CollectionConfig,
+        base: &Location,
+        budget: &MemoryBudget,
+    ) -> Result<Self, CollectionError> {
         match config {
-            CollectionConfig::Path(url) if is_pasted_url(url) => state::read(url, None, base),
-            CollectionConfig::Path(path) => Self::read(&base.resolve(path)?),
-            CollectionConfig::Source(CollectionSource::NeuroglancerState(state)) => {
-                state::read(&state.source, state.layer.as_deref(), base)
+            CollectionConfig::Path(url) if is_pasted_url(url) => {
+                state::read(url, None, base, budget)
             }
-            CollectionConfig::Source(CollectionSource::ZettaApi(api)) => zetta_api::read(api, base),
-            CollectionConfig::Source(CollectionSource::Boxes(layer)) => boxes::read(layer, base),
+            CollectionConfig::Path(path) => Self::read(&base.resolve(path)?, budget),
+            CollectionConfig::Source(CollectionSource::NeuroglancerState(state)) => {
+                state::read(&state.source, state.layer.as_deref(), base, budget)
+            }
+            CollectionConfig::Source(CollectionSource::ZettaApi(api)) => {
+                zetta_api::read(api, base, budget)
+            }
+            CollectionConfig::Source(CollectionSource::Boxes(layer)) => {
+                boxes::read(layer, base, budget)
+            }
         }
     }
 
-    /// Reads the collection file or folder at `location`.
-    pub fn read(location: &Location) -> Result<Self, CollectionError> {
-        rows::read(location)
+    /// Reads the collection file or folder at `location`, within `budget`.
+    pub fn read(location: &Location, budget: &MemoryBudget) -> Result<Self, CollectionError> {
+        rows::read(location, budget)
     }
 }
 

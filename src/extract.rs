@@ -33,7 +33,7 @@ use rayon::prelude::*;
 use crate::dataset::{DatasetError, Layout, Output, Receipt, ShardId};
 use crate::geometry::Resolution;
 use crate::plan::Plan;
-use crate::storage::Together;
+use crate::storage::{BASE_BYTES, Together};
 use crate::volume::{BlockCache, CacheStats, VolumeError};
 use cut::Cutter;
 
@@ -219,9 +219,6 @@ struct Shared<'a> {
     /// Those who wait for servers stop at once.
     together: Together,
 }
-
-/// Memory of the program itself, buffers of the standard library and of the file system included.
-const BASE_BYTES: u64 = 48 << 20;
 
 /// Makes every shard that does not stand yet, with the threads of the current rayon pool.
 ///

@@ -19,7 +19,7 @@ use crate::dataset::{
 use crate::extract::{self, ExtractError, ExtractReport, Progress, Sources, Survey};
 use crate::plan::{Plan, PlanError, PointsOfLayer};
 use crate::points::PointsError;
-use crate::storage::{Location, Parts, redacted};
+use crate::storage::{Location, MemoryBudget, Parts, redacted};
 use crate::volume::{self, VolumeError};
 
 /// A job whose plan is made.
@@ -134,8 +134,8 @@ impl JobError {
 }
 
 impl Job {
-    /// Reads config, collection and annotations, opens the volumes, and makes the plan, taking `memory_bytes` at most
-    /// where voxels have to be read for it.
+    /// Reads config, collection and annotations, opens the volumes, and makes the plan. Documents, annotations and
+    /// voxels that are read for it take `memory_bytes` at most.
     pub fn prepare(config: &Path, memory_bytes: u64) -> Result<Self, JobError> {
         let mut stages = Vec::new();
         let mut clock = Instant::now();
@@ -151,7 +151,8 @@ impl Job {
             path,
         };
         let folder = Location::folder_of(&config.path);
-        let collection = Collection::open(&config.config.collection, &folder)?;
+        let budget = MemoryBudget::new(memory_bytes);
+        let collection = Collection::open(&config.config.collection, &folder, &budget)?;
         stage("read config and collection");
         let jobs = Plan::jobs(&config, &collection, volume::resolutions)?;
         let points = |source| PointsErrorOf(config.config.points.name(), source);
@@ -159,7 +160,7 @@ impl Job {
         let layers = jobs
             .point_sources()
             .iter()
-            .map(|source| source.open().map_err(|e| points(e).into()))
+            .map(|source| source.open(&budget).map_err(|e| points(e).into()))
             .collect::<Result<Vec<_>, JobError>>()?;
         let annotations = layers
             .par_iter()

@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::nearest;
 use crate::geometry::{BoxNm, PointNm};
-use crate::storage::SourceUrl;
+use crate::storage::{MemoryBudget, SourceUrl};
 
 pub use error::PointsError;
 pub use property::{PropertyKind, PropertySpec};
@@ -105,8 +105,8 @@ pub struct NotFinite {
     pub example: Option<(u64, String)>,
 }
 
-/// An annotation layer, opened. Of a precomputed layer the description is read and checked, its annotations
-/// are not; states and tables are read whole.
+/// An annotation layer, opened. The description of a precomputed layer and the header of a table are read and
+/// checked, their annotations are not; states are read whole.
 #[derive(Debug)]
 pub struct PointLayer {
     layer: Layer,
@@ -115,20 +115,30 @@ pub struct PointLayer {
 #[derive(Debug)]
 enum Layer {
     Precomputed(Box<precomputed::Layer>),
+    Csv(Box<csv::Layer>),
     Table(table::Table),
 }
 
 impl PointLayer {
-    /// Reads what the precomputed layer at `source` says about itself.
-    pub fn open(source: &SourceUrl) -> Result<Self, PointsError> {
+    /// Reads what the precomputed layer at `source` says about itself. What is read of it later is within `budget`.
+    pub fn open(source: &SourceUrl, budget: &MemoryBudget) -> Result<Self, PointsError> {
         match source.format.as_deref() {
-            None | Some("precomputed" | "neuroglancer-precomputed") => Ok(Self {
-                layer: Layer::Precomputed(Box::new(precomputed::Layer::open(&source.location)?)),
-            }),
+            None | Some("precomputed" | "neuroglancer-precomputed") => {
+                let layer = precomputed::Layer::open(&source.location, budget)?;
+                Ok(Self {
+                    layer: Layer::Precomputed(Box::new(layer)),
+                })
+            }
             Some(found) => Err(PointsError::Format {
                 location: source.location.to_string(),
                 found: found.to_owned(),
             }),
+        }
+    }
+
+    fn of_csv(layer: csv::Layer) -> Self {
+        Self {
+            layer: Layer::Csv(Box::new(layer)),
         }
     }
 
@@ -142,6 +152,7 @@ impl PointLayer {
     pub fn properties(&self) -> &[PropertySpec] {
         match &self.layer {
             Layer::Precomputed(layer) => layer.properties(),
+            Layer::Csv(layer) => layer.properties(),
             Layer::Table(table) => table.properties(),
         }
     }
@@ -150,6 +161,7 @@ impl PointLayer {
     pub fn describe(&self) -> String {
         match &self.layer {
             Layer::Precomputed(layer) => layer.describe(),
+            Layer::Csv(layer) => layer.describe(),
             Layer::Table(table) => table.describe(),
         }
     }
@@ -158,8 +170,8 @@ impl PointLayer {
     pub fn boxes(&self) -> Result<Vec<AnnotatedBox>, PointsError> {
         match &self.layer {
             Layer::Precomputed(layer) => layer.boxes(),
-            Layer::Table(table) => Err(PointsError::Format {
-                location: table.describe(),
+            Layer::Csv(_) | Layer::Table(_) => Err(PointsError::Format {
+                location: self.describe(),
                 found: "a table".to_owned(),
             }),
         }
@@ -173,6 +185,7 @@ impl PointLayer {
     ) -> Result<HashSet<u64>, PointsError> {
         let names = match &self.layer {
             Layer::Precomputed(layer) => layer.relationships()?,
+            Layer::Csv(_) => Vec::new(),
             Layer::Table(table) => table.relationships()?.to_vec(),
         };
         let mut all: Option<HashSet<u64>> = None;
@@ -181,6 +194,7 @@ impl PointLayer {
             let position = position.ok_or_else(|| self.no_relationship(name, &names))?;
             let ids = match &self.layer {
                 Layer::Precomputed(layer) => layer.related(position, objects)?,
+                Layer::Csv(_) => HashSet::new(),
                 Layer::Table(table) => table.related(position, objects),
             };
             all = Some(match all {
@@ -194,9 +208,7 @@ impl PointLayer {
     fn no_relationship(&self, name: &str, names: &[String]) -> PointsError {
         let quoted: Vec<_> = names.iter().map(|n| format!("`{n}`")).collect();
         let known = match (&self.layer, quoted.is_empty()) {
-            (Layer::Table(table), true) if !table.can_relate() => {
-                "none, because a table has no relationships".to_owned()
-            }
+            (Layer::Csv(_), _) => "none, because a table has no relationships".to_owned(),
             (_, true) => "none".to_owned(),
             (_, false) => quoted.join(", "),
         };
@@ -204,6 +216,7 @@ impl PointLayer {
             name: name.to_owned(),
             object: match &self.layer {
                 Layer::Precomputed(layer) => layer.location(),
+                Layer::Csv(layer) => layer.object().to_owned(),
                 Layer::Table(table) => table.object().to_owned(),
             },
             known,
@@ -221,6 +234,7 @@ impl PointLayer {
     ) -> Result<PointsInBoxes, PointsError> {
         match &self.layer {
             Layer::Precomputed(layer) => layer.read_boxes(boxes, anchor),
+            Layer::Csv(layer) => layer.read_boxes(boxes, anchor),
             Layer::Table(table) => table.read_boxes(boxes, anchor),
         }
     }

@@ -4,6 +4,7 @@
 //! out come the object's bytes, or the fact that it is not stored. Keys cannot leave their root, and no
 //! object larger than the caller's limit is read. A server's Content-Encoding is undone on the way.
 
+mod budget;
 mod compression;
 mod document;
 mod extents;
@@ -17,6 +18,7 @@ mod regular;
 mod remote;
 mod repeats;
 mod retry;
+mod streamed;
 mod url;
 mod waits;
 
@@ -25,10 +27,12 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+pub(crate) use budget::{BASE_BYTES, Keeper, Lease, ReadError};
+pub use budget::{MemoryBudget, OverBudget};
 pub use compression::Compression;
-pub(crate) use compression::{gzip_note, looks_like_gzip};
-pub(crate) use document::looks_like_html;
-pub use document::{DocumentError, parse_document, read_document};
+pub(crate) use compression::{InflateError, gzip_note, looks_like_gzip};
+pub use document::{DocumentError, DocumentLimit, parse_document, read_document};
+pub(crate) use document::{looks_like_html, parse_within, read_text};
 pub(crate) use extents::{Extent, read_run, runs};
 pub(crate) use forbidden::forbidden_is_missing;
 pub use local::LocalStore;
@@ -41,13 +45,17 @@ pub(crate) use regular::{open_regular, read_all, read_regular, refusal};
 pub use remote::RemoteLocation;
 pub(crate) use repeats::NoRepeats;
 pub use retry::RetryPolicy;
+pub(crate) use streamed::{StreamedDocument, parse_stream};
 pub(crate) use url::PASSWORD;
 pub use url::{Location, LocationError, SourceUrl};
 pub use waits::on_wait;
 pub(crate) use waits::{Parts, Together};
 
-/// Largest JSON document (info, collection, state) that is read, in bytes.
-pub const MAX_DOCUMENT_BYTES: u64 = 1 << 30;
+/// Largest document that describes a layer (info, Zarr metadata, N5 attributes) that is read, in bytes: 16 MiB.
+pub const MAX_METADATA_BYTES: u64 = 16 << 20;
+
+/// Largest collection that is read, in bytes of text. It is never in memory as a whole.
+pub(crate) const MAX_DOCUMENT_BYTES: u64 = 1 << 30;
 
 /// Read access to the objects below one [`Location`].
 pub trait Store: Send + Sync + fmt::Debug {
@@ -56,6 +64,17 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Returns `false`, with `into` empty, where no such object is stored. An object of more than
     /// `limit_bytes` is an error.
     fn read(&self, key: &str, limit_bytes: u64, into: &mut Vec<u8>) -> Result<bool, StorageError>;
+
+    /// As [`Store::read`], but leaves what a server's Content-Encoding says to be undone by the caller: the
+    /// compressions, the one done first at the front. `limit_bytes` counts the bytes that come.
+    fn read_encoded(
+        &self,
+        key: &str,
+        limit_bytes: u64,
+        into: &mut Vec<u8>,
+    ) -> Result<Option<Vec<Compression>>, StorageError> {
+        Ok(self.read(key, limit_bytes, into)?.then(Vec::new))
+    }
 
     /// Whether asking takes long compared with computing, so that it pays to ask ahead.
     fn is_far(&self) -> bool;
@@ -105,6 +124,17 @@ pub(crate) fn store_with_token(
     }
 }
 
+impl StorageError {
+    /// The least bytes that an object has which was refused because of its size.
+    pub(crate) fn too_large(&self) -> Option<u64> {
+        match self {
+            Self::TooLarge { found_bytes, .. } => Some(*found_bytes),
+            Self::Inflates { limit_bytes, .. } => Some(limit_bytes.saturating_add(1)),
+            _ => None,
+        }
+    }
+}
+
 /// Why an object could not be read. Every message names the object.
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {
@@ -123,6 +153,16 @@ pub enum StorageError {
         object: String,
         /// Its size.
         found_bytes: u64,
+        /// The caller's limit.
+        limit_bytes: u64,
+    },
+    /// The object is sent compressed, and is larger than what can be right.
+    #[error("{object} is too large: {problem}")]
+    Inflates {
+        /// Path or URL.
+        object: String,
+        /// How it is compressed.
+        problem: String,
         /// The caller's limit.
         limit_bytes: u64,
     },

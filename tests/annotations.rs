@@ -12,7 +12,7 @@ use pointshard::geometry::{BoxNm, PointNm};
 use pointshard::points::{
     Anchor, Annotation, PointLayer, PointsInBoxes, PropertyKind, PropertySpec,
 };
-use pointshard::storage::{Location, SourceUrl};
+use pointshard::storage::{Location, MemoryBudget, SourceUrl};
 use serde_json::Value;
 use support::{read_json, shared_data};
 
@@ -22,7 +22,11 @@ const RESOLUTION: [f64; 3] = [4.6, 4.6, 45.0];
 fn open(folder: &Path) -> PointLayer {
     let here = Location::Local(PathBuf::new());
     let url = format!("precomputed://file://{}", folder.display());
-    PointLayer::open(&SourceUrl::parse(&url, &here).unwrap()).unwrap()
+    PointLayer::open(
+        &SourceUrl::parse(&url, &here).unwrap(),
+        &MemoryBudget::new(2 << 30),
+    )
+    .unwrap()
 }
 
 fn everything() -> BoxNm {

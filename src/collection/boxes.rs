@@ -12,7 +12,7 @@ use super::{Collection, CollectionError, LayerGroup, LayerText, TaggedBox};
 use crate::config::{BoxLayerConfig, nearest};
 use crate::geometry::BoxNm;
 use crate::points::{PointLayer, PropertySpec};
-use crate::storage::{Location, SourceUrl};
+use crate::storage::{Location, MemoryBudget, SourceUrl};
 
 /// The group that all boxes belong to.
 const GROUP: &str = "collection.boxes.layers";
@@ -20,10 +20,11 @@ const GROUP: &str = "collection.boxes.layers";
 pub(super) fn read(
     config: &BoxLayerConfig,
     base: &Location,
+    budget: &MemoryBudget,
 ) -> Result<Collection, CollectionError> {
     let source = SourceUrl::parse(&config.source, base)?;
     let file = source.location.to_string();
-    let layer = PointLayer::open(&source)?;
+    let layer = PointLayer::open(&source, budget)?;
     let tag_property = config
         .tag_property
         .as_ref()

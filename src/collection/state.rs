@@ -14,7 +14,7 @@ use crate::geometry::BoxNm;
 use crate::neuroglancer::GeometryKind;
 use crate::neuroglancer::viewer_state::{LayerSource, ViewerState};
 use crate::points::PointSource;
-use crate::storage::Location;
+use crate::storage::{Location, MemoryBudget};
 
 /// The group that all boxes of a state belong to.
 const GROUP: &str = "neuroglancer_state";
@@ -24,8 +24,9 @@ pub(super) fn read(
     source: &str,
     layer: Option<&str>,
     base: &Location,
+    budget: &MemoryBudget,
 ) -> Result<Collection, CollectionError> {
-    let state = ViewerState::read(source, base)?;
+    let state = ViewerState::read(source, base, budget)?;
     let layer = state.annotation_layer(layer, &[GeometryKind::Box])?;
     let annotations = state.annotations(layer)?;
     let group = Arc::new(layer_group(&state));
@@ -124,7 +125,8 @@ mod tests {
     fn read_value(value: &Value) -> Result<Collection, CollectionError> {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("state.json"), value.to_string()).unwrap();
-        read("state.json", None, &Location::Local(dir.path().to_owned()))
+        let folder = Location::Local(dir.path().to_owned());
+        read("state.json", None, &folder, &MemoryBudget::for_test())
     }
 
     #[test]

@@ -10,12 +10,14 @@ mod error;
 mod tests;
 
 use reqwest::Url;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 
-use super::rows::{List, Lists, join};
+use super::lists::{ListOf, RowSink};
+use super::rows::{AnnotationRows, CollectionRows, Rows, TypedRow};
 use super::{Collection, CollectionError};
 use crate::config::{ZettaApiConfig, nearest};
-use crate::storage::{Location, parse_document, redacted_source};
+use crate::storage::{Location, MemoryBudget, OverBudget, parse_stream, redacted_source};
 use client::{Asking, Client};
 
 pub use error::ApiError;
@@ -24,14 +26,23 @@ pub use error::ApiError;
 pub(super) fn read(
     config: &ZettaApiConfig,
     base: &Location,
+    budget: &MemoryBudget,
 ) -> Result<Collection, CollectionError> {
-    read_with(config, base, Asking::chosen())
+    let asking = Asking::chosen();
+    // An answer is in memory as a whole while its rows are read.
+    let limit_bytes = asking.limit_bytes.min(budget.lease_limit_bytes() / 2);
+    let asking = Asking {
+        limit_bytes,
+        ..asking
+    };
+    read_with(config, base, asking, budget)
 }
 
 fn read_with(
     config: &ZettaApiConfig,
     base: &Location,
     asking: Asking,
+    budget: &MemoryBudget,
 ) -> Result<Collection, CollectionError> {
     let root = config.address().ok_or_else(|| ApiError::Address {
         url: redacted_source(&config.url).into_owned(),
@@ -40,24 +51,36 @@ fn read_with(
     let api = Api {
         client: Client::new(config, &root, asking)?,
         root,
+        budget,
     };
     let id = api.collection_id(&config.collection)?;
     let in_collection = [("collection_ids", id.as_str())];
     let with_tags = config.tags.iter().map(|tag| ("tags", tag.as_str()));
     let query: Vec<_> = in_collection.into_iter().chain(with_tags).collect();
-    let mut annotations = api.list("annotations", &query)?;
-    annotations
-        .rows
-        .retain(|row| belongs(row, &id) && config.tags.iter().all(|tag| bears(row, tag)));
-    let mut layer_groups = api.list("layer_groups", &in_collection)?;
-    layer_groups.rows.retain(|row| belongs(row, &id));
-    let lists = Lists {
+    let (of_collection, tags) = (id.clone(), config.tags.clone());
+    let is_wanted =
+        move |row: &Value| belongs(row, &of_collection) && tags.iter().all(|tag| bears(row, tag));
+    let of_collection = id.clone();
+    let (annotations_path, boxes) = api.rows(&query, is_wanted);
+    let (groups_path, layer_groups) =
+        api.rows(&in_collection, move |row| belongs(row, &of_collection));
+    let (layers_path, layers) = api.rows(&[], |_| true);
+    let mut rows = CollectionRows {
         base: base.clone(),
+        annotations: AnnotationRows::new(boxes),
         layer_groups,
-        layers: api.list("layers", &[])?,
-        annotations,
+        layers,
     };
-    join(&lists, format!("{}, collection {id:?}", api.root))
+    api.read(&annotations_path, &mut rows.annotations)?;
+    api.read(&groups_path, &mut rows.layer_groups)?;
+    api.read(&layers_path, &mut rows.layers)?;
+    rows.join(format!("{}, collection {id:?}", api.root))
+}
+
+/// Whether `bytes` are JSON, but neither a list nor an object.
+fn is_no_list(bytes: &[u8]) -> bool {
+    let first = bytes.trim_ascii_start().first();
+    !matches!(first, Some(b'[' | b'{')) && serde_json::from_slice::<IgnoredAny>(bytes).is_ok()
 }
 
 /// Whether a row says that it is in the collection, or does not say.
@@ -71,72 +94,116 @@ fn bears(row: &Value, tag: &str) -> bool {
     tags.into_iter().flatten().any(|t| t.as_str() == Some(tag))
 }
 
-struct Api {
+struct Api<'b> {
     /// With a slash at its end.
     root: Url,
     client: Client,
+    budget: &'b MemoryBudget,
 }
 
-impl Api {
+/// Ids and names of the collections that there are.
+struct Names {
+    budget: MemoryBudget,
+    rows: Vec<(Option<String>, Option<String>)>,
+}
+
+impl RowSink for Names {
+    fn members(&self) -> &'static [&'static str] {
+        &["id", "name"]
+    }
+
+    fn begin(&mut self) {
+        self.rows.clear();
+    }
+
+    fn row(&mut self, _: usize, row: Value) -> Result<(), OverBudget> {
+        let text = |name: &str| row.get(name).and_then(Value::as_str).map(str::to_owned);
+        let (id, name) = (text("id"), text("name"));
+        let texts: usize = [&id, &name].into_iter().flatten().map(String::len).sum();
+        self.budget.keep((texts + ROW_BYTES) as u64)?;
+        self.rows.push((id, name));
+        Ok(())
+    }
+}
+
+/// What a collection's id and name take beside their bytes.
+const ROW_BYTES: usize = 120;
+
+impl Api<'_> {
     /// The id of the collection of that id, or of the only one of that name.
     fn collection_id(&self, wanted: &str) -> Result<String, CollectionError> {
-        let list = self.list("collections", &[])?;
-        let text =
-            |row: &Value, name: &str| row.get(name).and_then(Value::as_str).map(str::to_owned);
-        let ids: Vec<String> = list.rows.iter().filter_map(|row| text(row, "id")).collect();
-        if ids.iter().any(|id| id == wanted) {
+        let mut names = Names {
+            budget: self.budget.clone(),
+            rows: Vec::new(),
+        };
+        let path = self.path("collections", &[]);
+        self.read(&path, &mut names)?;
+        let ids = || names.rows.iter().filter_map(|(id, _)| id.as_deref());
+        if ids().any(|id| id == wanted) {
             return Ok(wanted.to_owned());
         }
-        let mut called = list
+        let of_name = |(_, name): &&(_, Option<String>)| name.as_deref() == Some(wanted);
+        let mut called = names
             .rows
             .iter()
-            .filter(|row| text(row, "name").as_deref() == Some(wanted))
-            .filter_map(|row| text(row, "id"));
+            .filter(of_name)
+            .filter_map(|(id, _)| id.as_ref());
         if let (Some(id), None) = (called.next(), called.next()) {
-            return Ok(id);
+            return Ok(id.clone());
         }
         Err(ApiError::NoCollection {
-            url: list.file,
+            url: self.client.describe(&path),
             collection: wanted.to_owned(),
-            count: ids.len(),
-            hint: nearest(wanted, ids.iter().map(String::as_str)).map(str::to_owned),
+            count: ids().count(),
+            hint: nearest(wanted, ids()).map(str::to_owned),
         }
         .into())
     }
 
-    /// The rows of `NAME/multiple`: a list, or, from older servers, an object by id.
-    fn list(&self, name: &'static str, query: &[(&str, &str)]) -> Result<List, CollectionError> {
-        let mut path = format!("{name}/multiple");
-        if !query.is_empty() {
-            let mut url = self.root.clone();
-            url.query_pairs_mut().extend_pairs(query);
-            path = format!("{path}?{}", url.query().unwrap_or_default());
+    /// The rows of a list for which `counts` holds, and the path of the request for them.
+    fn rows<T: TypedRow>(
+        &self,
+        query: &[(&str, &str)],
+        counts: impl Fn(&Value) -> bool + 'static,
+    ) -> (String, Rows<T>) {
+        let path = self.path(T::LIST, query);
+        let rows = Rows::new(self.client.describe(&path), self.budget, counts);
+        (path, rows)
+    }
+
+    /// The path of `NAME/multiple` below the API's address.
+    fn path(&self, name: &str, query: &[(&str, &str)]) -> String {
+        let path = format!("{name}/multiple");
+        if query.is_empty() {
+            return path;
         }
-        let (bytes, url) = self.client.get(&path)?;
-        let rows: Value = parse_document(&bytes, &url, "an answer of zetta_utils' web API")?;
-        let rows = match rows {
-            Value::Array(rows) => rows,
-            Value::Object(rows) => rows
-                .into_iter()
-                .map(|(id, mut row)| {
-                    if let Some(members) = row.as_object_mut() {
-                        members.entry("id").or_insert(Value::String(id));
-                    }
-                    row
-                })
-                .collect(),
-            other => {
-                return Err(ApiError::NotRows {
-                    url,
-                    found: other.to_string().chars().take(80).collect(),
-                }
-                .into());
+        let mut url = self.root.clone();
+        url.query_pairs_mut().extend_pairs(query);
+        format!("{path}?{}", url.query().unwrap_or_default())
+    }
+
+    /// Reads the rows at `path`: a list, or, from older servers, an object by id.
+    fn read(&self, path: &str, sink: &mut dyn RowSink) -> Result<(), CollectionError> {
+        let (bytes, url) = self.client.get(path)?;
+        if is_no_list(&bytes) {
+            let start = &bytes[..bytes.len().min(80)];
+            return Err(ApiError::NotRows {
+                url,
+                found: String::from_utf8_lossy(start).into_owned(),
             }
+            .into());
+        }
+        let mut over = None;
+        let list = ListOf {
+            sink,
+            over: &mut over,
+            by_id: true,
         };
-        Ok(List {
-            file: url,
-            name,
-            rows,
+        let expected = "an answer of zetta_utils' web API";
+        let read = parse_stream(&bytes[..], &url, expected, list);
+        read.map_err(|e| match over {
+            None => e.into(),
+            Some(over) => ApiError::TooLarge { url, over }.into(),
         })
     }
 }

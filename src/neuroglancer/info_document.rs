@@ -7,7 +7,7 @@
 use serde_json::Value;
 
 use crate::storage::{
-    DocumentError, Location, MAX_DOCUMENT_BYTES, SourceUrl, StorageError, parse_document,
+    DocumentError, Location, MAX_METADATA_BYTES, SourceUrl, StorageError, parse_document,
 };
 
 /// Most redirects that are followed, one after the other.
@@ -61,7 +61,7 @@ pub(crate) fn read_info(
             Some(first) => format!("{} (redirected from {first})", store.describe("info")),
         };
         let mut bytes = Vec::new();
-        if !store.read("info", MAX_DOCUMENT_BYTES, &mut bytes)? {
+        if !store.read("info", MAX_METADATA_BYTES, &mut bytes)? {
             return Err(DocumentError::Missing { object, expected }.into());
         }
         let value: Value = parse_document(&bytes, &object, expected)?;

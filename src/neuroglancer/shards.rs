@@ -19,8 +19,8 @@ use crate::storage::{Compression, Extent, StorageError, Store, read_run, runs};
 /// Entries of the shard index that are read at a time: all of them, in most sources.
 const PAGE_ENTRIES: u64 = 4096;
 
-/// Largest minishard index that is read, in bytes: 11 million chunks.
-const MAX_MINISHARD_BYTES: u64 = 256 << 20;
+/// Largest minishard index that is read, in bytes: 1.4 million chunks, a thousand times what writers aim at.
+const MAX_MINISHARD_BYTES: u64 = 32 << 20;
 
 /// Memory for indices of one source, in bytes.
 const CACHE_BYTES: u64 = 64 << 20;
@@ -276,7 +276,7 @@ impl Shards {
             let encoding = self.spec.index_encoding;
             encoding
                 .undo(&mut stored, MAX_MINISHARD_BYTES as usize, &mut index)
-                .map_err(damaged)?;
+                .map_err(|e| damaged(e.into()))?;
             let minishard = Minishard::decode(&index).map_err(damaged)?;
             Ok(Index::Minishard(Arc::new(minishard)))
         })?;

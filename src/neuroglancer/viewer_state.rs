@@ -12,7 +12,9 @@ mod url;
 use serde_json::{Map, Value};
 
 use super::{Dimensions, GeometryKind};
-use crate::storage::{DocumentError, Location, MAX_DOCUMENT_BYTES, parse_document};
+use crate::storage::{
+    DocumentError, DocumentLimit, Location, MemoryBudget, parse_within, read_text,
+};
 
 pub use annotations::{LocalAnnotations, StateAnnotation};
 pub use error::StateError;
@@ -21,6 +23,8 @@ use url::Behind;
 pub(crate) use url::is_pasted_url;
 
 const EXPECTED: &str = "a Neuroglancer viewer state (JSON, or a pasted Neuroglancer URL)";
+
+const ADVICE: &str = "allow more with --memory, or keep its annotations in a table or a layer of precomputed annotations";
 
 /// A parsed viewer state.
 #[derive(Debug)]
@@ -38,18 +42,26 @@ pub struct ViewerState {
 
 impl ViewerState {
     /// Reads what `source` names: a path, the URL of a JSON document, or a pasted Neuroglancer URL. Relative paths
-    /// count from `base`. A pasted URL, or a document that holds one, may link to the document.
-    pub fn read(source: &str, base: &Location) -> Result<Self, StateError> {
-        Self::follow(source, base, 1)
+    /// count from `base`. A pasted URL, or a document that holds one, may link to the document. It is read if it is
+    /// within `budget`.
+    pub fn read(source: &str, base: &Location, budget: &MemoryBudget) -> Result<Self, StateError> {
+        Self::follow(source, base, 1, &DocumentLimit::of(budget, ADVICE))
     }
 
     /// As [`ViewerState::read`]; that many links are followed.
-    fn follow(source: &str, base: &Location, links: usize) -> Result<Self, StateError> {
+    fn follow(
+        source: &str,
+        base: &Location,
+        links: usize,
+        limit: &DocumentLimit,
+    ) -> Result<Self, StateError> {
         if is_pasted_url(source) {
             let source = source.trim();
             let state = match (url::behind(source)?, links.checked_sub(1)) {
-                (Behind::State(json), _) => Self::parse_json(&json, &url::shortened(source), base)?,
-                (Behind::Link(link), Some(links)) => Self::follow(&link, base, links)?,
+                (Behind::State(json), _) => {
+                    Self::parse_json(&json, &url::shortened(source), base, limit)?
+                }
+                (Behind::Link(link), Some(links)) => Self::follow(&link, base, links, limit)?,
                 (Behind::Link(_), None) => {
                     return Err(StateError::url(source, "it is a link to a link"));
                 }
@@ -65,23 +77,17 @@ impl ViewerState {
         };
         let store = folder.open();
         let object = store.describe(&key);
-        let mut bytes = Vec::new();
-        if !store
-            .read(&key, MAX_DOCUMENT_BYTES, &mut bytes)
-            .map_err(DocumentError::from)?
-        {
-            return Err(DocumentError::Missing {
-                object,
-                expected: EXPECTED,
-            }
-            .into());
-        }
+        let bytes = read_text(store.as_ref(), &key, EXPECTED, limit)?;
+        let bytes = bytes.ok_or_else(|| DocumentError::Missing {
+            object: object.clone(),
+            expected: EXPECTED,
+        })?;
         if let Some(url) = pasted_url(&bytes)
             && let Behind::Link(_) = url::behind(url)?
         {
-            return Self::follow(url, &folder, links);
+            return Self::follow(url, &folder, links, limit);
         }
-        let state = Self::parse(&bytes, &object, &folder)?;
+        let state = Self::parse_limited(&bytes, &object, &folder, limit)?;
         Ok(Self {
             address: key,
             ..state
@@ -90,15 +96,29 @@ impl ViewerState {
 
     /// Understands `bytes`, JSON or a pasted URL that holds it, which `object` names in messages.
     pub fn parse(bytes: &[u8], object: &str, base: &Location) -> Result<Self, StateError> {
+        Self::parse_limited(bytes, object, base, &DocumentLimit::METADATA)
+    }
+
+    fn parse_limited(
+        bytes: &[u8],
+        object: &str,
+        base: &Location,
+        limit: &DocumentLimit,
+    ) -> Result<Self, StateError> {
         match pasted_url(bytes).map(url::behind).transpose()? {
-            None => Self::parse_json(bytes, object, base),
-            Some(Behind::State(json)) => Self::parse_json(&json, object, base),
+            None => Self::parse_json(bytes, object, base, limit),
+            Some(Behind::State(json)) => Self::parse_json(&json, object, base, limit),
             Some(Behind::Link(link)) => Err(StateError::url(&link, "it is a link")),
         }
     }
 
-    fn parse_json(bytes: &[u8], object: &str, base: &Location) -> Result<Self, StateError> {
-        let mut state: Map<String, Value> = parse_document(bytes, object, EXPECTED)?;
+    fn parse_json(
+        bytes: &[u8],
+        object: &str,
+        base: &Location,
+        limit: &DocumentLimit,
+    ) -> Result<Self, StateError> {
+        let mut state: Map<String, Value> = parse_within(bytes, object, EXPECTED, limit)?;
         let at = Field::root(object);
         let dimensions = match state.get("dimensions") {
             None | Some(Value::Null) => None,

@@ -4,7 +4,7 @@ mod leaks;
 use super::*;
 use crate::config::SplitConfig;
 use crate::points::{Annotation, PointsReport, PropertyKind};
-use crate::storage::Location;
+use crate::storage::{Location, MemoryBudget};
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -53,7 +53,7 @@ fn collection(boxes: &[Boxed]) -> Collection {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("collection.json");
     std::fs::write(&file, document.to_string()).unwrap();
-    Collection::read(&Location::Local(file)).unwrap()
+    Collection::read(&Location::Local(file), &MemoryBudget::for_test()).unwrap()
 }
 
 fn annotation(id: u64, p: [f64; 3]) -> Annotation {

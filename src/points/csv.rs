@@ -1,348 +1,404 @@
 //! Annotations in a table: one per row, columns named in the config.
+//!
+//! The table is read as a stream, once its header says that it has the columns and then once for the boxes: of rows
+//! outside of all boxes nothing but the id is kept, so that tables may be larger than memory.
 
-use ::csv::{ReaderBuilder, StringRecord, Trim};
+mod columns;
+mod id;
+mod ids;
+mod lines;
+#[cfg(test)]
+mod tests;
 
-use super::table::Table;
-use super::{PointsError, PropertySpec};
-use crate::config::{CsvConfig, CsvUnit, nearest};
-use crate::geometry::PointNm;
+use std::io::{Cursor, Read};
+
+use ::csv::{ErrorKind, Reader, ReaderBuilder, StringRecord, Trim};
+
+use self::columns::{Columns, Fields};
+use self::ids::{Counts, Ids, NOT_FINITE, digest};
+use self::lines::{Lines, Starts};
+use super::gather::{Batch, BoxIndex, Hit, gather};
+use super::place::Place;
+use super::property::{describe_all, lay_out};
+use super::{
+    Anchor, Annotation, NotFinite, PointsError, PointsInBoxes, PointsReport, PropertySpec,
+};
+use crate::config::CsvConfig;
+use crate::geometry::{BoxNm, PointNm};
 use crate::neuroglancer::GeometryKind;
-use crate::storage::{DocumentError, Location, MAX_DOCUMENT_BYTES, looks_like_html};
+use crate::storage::{Location, MemoryBudget, StreamedDocument};
 
 const EXPECTED: &str = "a table of annotations (CSV)";
 
-/// Reads the table in `file`.
-pub(super) fn read(file: &Location, config: &CsvConfig) -> Result<Table, PointsError> {
-    let object = file.to_string();
-    let missing = || DocumentError::Missing {
-        object: object.clone(),
-        expected: EXPECTED,
-    };
-    let (folder, key) = file.split_file().ok_or_else(missing)?;
-    let mut bytes = Vec::new();
-    if !folder.open().read(&key, MAX_DOCUMENT_BYTES, &mut bytes)? {
-        return Err(missing().into());
-    }
-    parse(&bytes, &object, config)
+const ADVICE: &str = "allow more with --memory, or split the boxes over several jobs";
+
+/// A table whose columns are known.
+#[derive(Debug)]
+pub(super) struct Layer {
+    document: StreamedDocument,
+    budget: MemoryBudget,
+    delimiter: u8,
+    columns: Columns,
+    /// In declared order, as those of `columns`.
+    properties: Vec<PropertySpec>,
+    property_bytes: usize,
 }
 
-/// Understands `bytes`, the contents of the file `object`.
-fn parse(bytes: &[u8], object: &str, config: &CsvConfig) -> Result<Table, PointsError> {
-    if looks_like_html(bytes) {
-        let page = DocumentError::Html {
-            object: object.to_owned(),
-            expected: EXPECTED,
-        };
-        return Err(page.into());
+/// A row that was understood.
+struct Row<'r> {
+    id: u64,
+    /// The line that it begins on.
+    line: u64,
+    kind: GeometryKind,
+    points: &'r [PointNm],
+    properties: &'r [u8],
+}
+
+impl Row<'_> {
+    /// Its place, and the digest of its geometry.
+    fn place(&self, anchor: Anchor) -> (Option<Place>, u64) {
+        let place = Place::of(self.kind, self.points.iter().copied(), anchor);
+        let digest = place.map_or(NOT_FINITE, |_| digest(self.points));
+        (place, digest)
     }
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    let is_tsv = [".tsv", ".tab"].iter().any(|end| object.ends_with(end));
-    let default = if is_tsv { '\t' } else { ',' };
-    let delimiter = config.delimiter.unwrap_or(default);
-    let mut reader = ReaderBuilder::new()
-        .delimiter(u8::try_from(delimiter).unwrap_or(b','))
-        .trim(Trim::All)
-        .from_reader(bytes);
-    let broken = |e: ::csv::Error| PointsError::Table {
-        object: object.to_owned(),
-        problem: e.to_string(),
-    };
-    let columns = Columns::find(reader.headers().map_err(broken)?, config, object)?;
-    let properties = columns.properties.iter().map(|(_, spec)| spec.clone());
-    let row_name = (format!("{object}: line "), "");
-    let mut table = Table::new(object.to_owned(), row_name, properties.collect());
-    let mut record = StringRecord::new();
-    let mut row = 0;
-    while reader.read_record(&mut record).map_err(broken)? {
-        let line = record.position().map_or(0, |p| p.line());
-        let fields = Fields {
-            record: &record,
-            object,
-            line,
+
+    fn geometry(&self) -> String {
+        let points: Vec<String> = self.points.iter().map(PointNm::to_string).collect();
+        points.join(" - ")
+    }
+}
+
+impl Layer {
+    /// Reads the header of the table in `file`.
+    pub(super) fn open(
+        file: &Location,
+        config: &CsvConfig,
+        budget: &MemoryBudget,
+    ) -> Result<Self, PointsError> {
+        let document = StreamedDocument::open(file, EXPECTED, budget)?;
+        Self::new(document, config, budget)
+    }
+
+    fn new(
+        document: StreamedDocument,
+        config: &CsvConfig,
+        budget: &MemoryBudget,
+    ) -> Result<Self, PointsError> {
+        let object = document.object();
+        let path = object.split(['?', '#']).next().unwrap_or(object);
+        let path = path.strip_suffix(".gz").unwrap_or(path);
+        let is_tsv = [".tsv", ".tab"].iter().any(|end| path.ends_with(end));
+        let default = if is_tsv { '\t' } else { ',' };
+        let delimiter = config.delimiter.unwrap_or(default);
+        let delimiter = u8::try_from(delimiter).unwrap_or(b',');
+        let (mut reader, starts) = reader(&document, delimiter)?;
+        let header = reader.headers();
+        let header = header.map_err(|e| broken(&document, e, starts.next()))?;
+        let columns = Columns::find(header, config, object)?;
+        let of_columns = columns.properties.iter().map(|(_, spec)| spec.clone());
+        let mut properties: Vec<PropertySpec> = of_columns.collect();
+        drop(reader);
+        Ok(Self {
+            property_bytes: lay_out(&mut properties),
+            document,
+            budget: budget.clone(),
+            delimiter,
+            columns,
+            properties,
+        })
+    }
+
+    pub(super) fn object(&self) -> &str {
+        self.document.object()
+    }
+
+    pub(super) fn properties(&self) -> &[PropertySpec] {
+        &self.properties
+    }
+
+    pub(super) fn describe(&self) -> String {
+        let properties = describe_all(&self.properties);
+        format!("annotations in {}; properties: {properties}", self.object())
+    }
+
+    pub(super) fn read_boxes(
+        &self,
+        boxes: &[BoxNm],
+        anchor: Anchor,
+    ) -> Result<PointsInBoxes, PointsError> {
+        let index = BoxIndex::new(boxes);
+        let mut ids = Ids::new(&self.budget);
+        let mut batch = Batch::default();
+        let mut not_finite: Option<(u64, u64)> = None;
+        let mut rounded = Rounded::default();
+        let keep = |hit: &Hit| {
+            let over = |e| self.over(boxes.len(), e);
+            self.budget.keep(hit.memory_bytes()).map_err(over)
         };
-        let id = match &columns.id {
-            Some(column) => fields.id(column)?,
-            None => row,
-        };
-        let first = fields.point(&columns.start, columns.unit_nm)?;
-        let (kind, points) = match &columns.end {
-            None => (GeometryKind::Point, [first; 2]),
-            Some(end) => {
-                let last = fields.point(end, columns.unit_nm)?;
-                (GeometryKind::Line, [first, last])
-            }
-        };
-        let points = &points[..kind.vectors().unwrap_or(1)];
-        table.push(line, id, kind, points, |specs, values| {
-            for ((column, _), spec) in columns.properties.iter().zip(specs) {
-                let text = fields.text(column);
-                spec.write(text, values)
-                    .map_err(|expected| fields.wrong(column, expected))?;
+        self.for_each_row(Some(&mut rounded), |row| {
+            let (place, digest) = row.place(anchor);
+            ids.add(row.id, digest);
+            let Some(place) = place else {
+                if not_finite.is_none_or(|(id, _)| row.id < id) {
+                    not_finite = Some((row.id, row.line));
+                }
+                return Ok(());
+            };
+            let mut inside = index.containing(&place.anchor);
+            if let Some(first_box) = inside.next() {
+                let hit = Hit {
+                    annotation: Annotation {
+                        id: row.id,
+                        anchor: place.anchor,
+                        ends: place.ends,
+                        properties: row.properties.into(),
+                    },
+                    first_box,
+                    more_boxes: inside.collect(),
+                };
+                keep(&hit)?;
+                batch.hits.push(hit);
             }
             Ok(())
         })?;
-        row += 1;
+        if ids.is_full() {
+            self.check_hits(&batch, anchor)?;
+        }
+        let counts = ids.finish().map_err(|id| self.conflict(id, anchor))?;
+        self.gather(batch, boxes.len(), counts, not_finite, rounded)
     }
-    table.finish()
-}
 
-/// A column: its name and its position.
-struct Column {
-    name: String,
-    at: usize,
-}
+    fn gather(
+        &self,
+        batch: Batch,
+        box_count: usize,
+        counts: Counts,
+        not_finite: Option<(u64, u64)>,
+        rounded: Rounded,
+    ) -> Result<PointsInBoxes, PointsError> {
+        let gathered = gather(vec![batch], box_count).unwrap_or_default();
+        let mut warnings = rounded
+            .warning(self.object())
+            .into_iter()
+            .collect::<Vec<_>>();
+        if let [id, ..] = gathered.differing_properties[..] {
+            warnings.push(format!(
+                "{}: {} annotations have rows with different properties, such as id {id}; the first row counts",
+                self.object(),
+                gathered.differing_properties.len(),
+            ));
+        }
+        Ok(PointsInBoxes {
+            per_box: gathered.per_box,
+            report: PointsReport {
+                annotations_read: counts.distinct,
+                repeated_records: counts.repeated,
+                not_finite: NotFinite {
+                    annotations: counts.not_finite,
+                    example: not_finite.map(|(id, line)| (id, self.row_name(line))),
+                },
+                warnings,
+                ..PointsReport::default()
+            },
+        })
+    }
 
-/// The columns that the config names.
-struct Columns {
-    id: Option<Column>,
-    /// Of a point, the point.
-    start: [Column; 3],
-    end: Option<[Column; 3]>,
-    unit_nm: [f64; 3],
-    properties: Vec<(Column, PropertySpec)>,
-}
+    fn row_name(&self, line: u64) -> String {
+        format!("{}: line {line}", self.object())
+    }
 
-impl Columns {
-    fn find(header: &StringRecord, config: &CsvConfig, object: &str) -> Result<Self, PointsError> {
-        let wrong = |problem: String| PointsError::Columns {
-            object: object.to_owned(),
-            problem,
-        };
-        let column = |name: &String| {
-            let mut places = (0..).zip(header).filter(|(_, column)| column == name);
-            match (places.next(), places.next()) {
-                (Some((at, _)), None) => Ok(Column {
-                    name: name.clone(),
-                    at,
-                }),
-                (Some(_), Some(_)) => Err(wrong(format!(
-                    "two columns are called `{name}`, expected one"
-                ))),
-                (None, _) => {
-                    let hint = nearest(name, header.iter())
-                        .map(|hint| format!("; did you mean `{hint}`?"))
-                        .unwrap_or_default();
-                    let known: Vec<&str> = header.iter().take(50).collect();
-                    Err(wrong(format!(
-                        "no column is called `{name}`, the columns are {}{hint}",
-                        known.join(", ")
-                    )))
+    fn over(&self, boxes: usize, over: crate::storage::OverBudget) -> PointsError {
+        let problem = format!("the annotations inside the {boxes} boxes take more than {over}");
+        self.document.too_large(problem, ADVICE).into()
+    }
+
+    /// That no id of an annotation in a box stands for another geometry elsewhere in the table.
+    fn check_hits(&self, batch: &Batch, anchor: Anchor) -> Result<(), PointsError> {
+        let of_hits = batch.hits.iter().map(|hit| hit.annotation.id);
+        let mut ids: Vec<(u64, Option<u64>)> = of_hits.map(|id| (id, None)).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        let mut lowest: Option<u64> = None;
+        self.for_each_row(None, |row| {
+            let Ok(i) = ids.binary_search_by_key(&row.id, |(id, _)| *id) else {
+                return Ok(());
+            };
+            let (_, found) = row.place(anchor);
+            if *ids[i].1.get_or_insert(found) != found && lowest.is_none_or(|id| row.id < id) {
+                lowest = Some(row.id);
+            }
+            Ok(())
+        })?;
+        match lowest {
+            Some(id) => Err(self.conflict(id, anchor)),
+            None => Ok(()),
+        }
+    }
+
+    /// Reads the table again, to say which rows give `id` two geometries.
+    fn conflict(&self, id: u64, anchor: Anchor) -> PointsError {
+        let mut found: Vec<(u64, String, String)> = Vec::new();
+        let read = self.for_each_row(None, |row| {
+            if row.id == id && found.len() < 2 {
+                let (_, digest) = row.place(anchor);
+                if found.iter().all(|(other, ..)| *other != digest) {
+                    found.push((digest, row.geometry(), self.row_name(row.line)));
                 }
             }
-        };
-        let three = |names: &[String; 3]| -> Result<[Column; 3], PointsError> {
-            let [x, y, z] = names;
-            Ok([column(x)?, column(y)?, column(z)?])
-        };
-        let start = config.point.as_ref().or(config.start.as_ref());
-        let Some(start) = start else {
-            return Err(wrong("the config names no columns of positions".to_owned()));
-        };
-        let properties = config.properties.iter().map(|(name, kind)| {
-            if let Some(expected) = PropertySpec::wrong_id(name) {
-                return Err(wrong(format!(
-                    "the column {name:?} cannot be a property; expected {expected}"
-                )));
-            }
-            Ok((column(name)?, PropertySpec::new(name.clone(), *kind)))
+            Ok(())
         });
-        Ok(Self {
-            id: config.id.as_ref().map(column).transpose()?,
-            start: three(start)?,
-            end: config.end.as_ref().map(three).transpose()?,
-            unit_nm: match config.unit {
-                CsvUnit::Nm => [1.0; 3],
-                CsvUnit::Um => [1000.0; 3],
-                CsvUnit::Voxel => config.resolution.map_or([1.0; 3], |r| r.nm()),
-            },
-            properties: properties.collect::<Result<_, _>>()?,
+        if let Err(e) = read {
+            return e;
+        }
+        let mut found = found.into_iter().map(|(_, geometry, row)| (geometry, row));
+        let (first, first_object) = found.next().unwrap_or_default();
+        let (second, second_object) = found.next().unwrap_or_default();
+        PointsError::Conflict {
+            id,
+            first,
+            first_object,
+            second,
+            second_object,
+        }
+    }
+
+    /// Calls `visit` with every row, in order; `rounded` counts ids that may be others than those meant.
+    fn for_each_row(
+        &self,
+        mut rounded: Option<&mut Rounded>,
+        mut visit: impl FnMut(Row) -> Result<(), PointsError>,
+    ) -> Result<(), PointsError> {
+        let columns = &self.columns;
+        let (mut reader, starts) = reader(&self.document, self.delimiter)?;
+        let broken = |e, line| broken(&self.document, e, line);
+        let header_line = starts.clone();
+        reader
+            .headers()
+            .map_err(|e| broken(e, header_line.next()))?;
+        starts.next();
+        let mut record = StringRecord::new();
+        let mut properties = vec![0; self.property_bytes];
+        let mut number = 0;
+        loop {
+            let read = reader.read_record(&mut record);
+            let is_end = matches!(read, Ok(false));
+            let line = if is_end { 0 } else { starts.next() };
+            if !read.map_err(|e| broken(e, line))? {
+                return Ok(());
+            }
+            let fields = Fields {
+                record: &record,
+                object: self.object(),
+                line,
+            };
+            let id = match &columns.id {
+                None => number,
+                Some(column) => {
+                    let id = fields.id(column)?;
+                    if let Some(rounded) = rounded.as_mut().filter(|_| id.may_be_rounded) {
+                        rounded.note(id.value, line);
+                    }
+                    id.value
+                }
+            };
+            let first = fields.point(&columns.start, columns.unit_nm)?;
+            let (kind, points) = match &columns.end {
+                None => (GeometryKind::Point, [first; 2]),
+                Some(end) => (
+                    GeometryKind::Line,
+                    [first, fields.point(end, columns.unit_nm)?],
+                ),
+            };
+            for ((column, _), spec) in columns.properties.iter().zip(&self.properties) {
+                let written = spec.write(fields.text(column), &mut properties);
+                written.map_err(|expected| fields.wrong(column, expected))?;
+            }
+            visit(Row {
+                id,
+                line,
+                kind,
+                points: &points[..kind.vectors().unwrap_or(1)],
+                properties: &properties,
+            })?;
+            number += 1;
+        }
+    }
+}
+
+/// Ids that the program that wrote the table may have rounded.
+#[derive(Debug, Default)]
+struct Rounded {
+    rows: u64,
+    /// The first such id and its line.
+    example: (u64, u64),
+}
+
+impl Rounded {
+    fn note(&mut self, id: u64, line: u64) {
+        if self.rows == 0 {
+            self.example = (id, line);
+        }
+        self.rows += 1;
+    }
+
+    fn warning(&self, object: &str) -> Option<String> {
+        let (id, line) = self.example;
+        (self.rows > 0).then(|| {
+            format!(
+                "{object}: {} ids are written as floats and are above 2^53, such as {id}.0 on line {line}: the program \
+                 that wrote the table may have rounded them; write ids as whole numbers",
+                self.rows
+            )
         })
     }
 }
 
-/// The fields of one row.
-struct Fields<'r> {
-    record: &'r StringRecord,
-    object: &'r str,
-    line: u64,
+type TableReader<'d> = Reader<Lines<Box<dyn Read + Send + 'd>>>;
+
+/// The records of the table, and the lines that they begin on.
+fn reader(
+    document: &StreamedDocument,
+    delimiter: u8,
+) -> Result<(TableReader<'_>, Starts), PointsError> {
+    const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+    let mut bytes = document.reader()?;
+    let mut first = Vec::new();
+    let read = bytes.by_ref().take(3).read_to_end(&mut first);
+    read.map_err(|e| document.document_error(e))?;
+    if first == BYTE_ORDER_MARK {
+        first.clear();
+    }
+    let bytes: Box<dyn Read + Send + '_> = Box::new(Cursor::new(first).chain(bytes));
+    let lines = Lines::new(bytes, delimiter);
+    let starts = lines.starts();
+    let reader = ReaderBuilder::new()
+        .delimiter(delimiter)
+        .trim(Trim::All)
+        .buffer_capacity(1 << 16)
+        .from_reader(lines);
+    Ok((reader, starts))
 }
 
-impl Fields<'_> {
-    fn text(&self, column: &Column) -> &str {
-        self.record.get(column.at).unwrap_or_default()
-    }
-
-    fn id(&self, column: &Column) -> Result<u64, PointsError> {
-        let id = self.text(column).parse();
-        id.map_err(|_| self.wrong(column, "a whole number from 0 to 18446744073709551615"))
-    }
-
-    fn point(&self, columns: &[Column; 3], unit_nm: [f64; 3]) -> Result<PointNm, PointsError> {
-        let mut point = [0.0; 3];
-        for (d, column) in columns.iter().enumerate() {
-            let number: f64 = self
-                .text(column)
-                .parse()
-                .map_err(|_| self.wrong(column, "a number"))?;
-            point[d] = number * unit_nm[d];
-        }
-        Ok(PointNm(point))
-    }
-
-    fn wrong(&self, column: &Column, expected: impl Into<String>) -> PointsError {
-        PointsError::Row {
-            object: format!("{}: line {}", self.object, self.line),
-            field: column.name.clone(),
-            found: match self.text(column) {
-                "" => "empty".to_owned(),
-                text => format!("{:?}", text.chars().take(80).collect::<String>()),
-            },
-            expected: expected.into(),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-    use serde_json::{Value, json};
-
-    use super::*;
-    use crate::geometry::BoxNm;
-    use crate::points::{Anchor, PointsInBoxes};
-
-    fn config(change: impl FnOnce(&mut Value)) -> CsvConfig {
-        let mut config =
-            json!({"file": "t.csv", "unit": "nm", "point": ["x", "y", "z"], "id": "id"});
-        change(&mut config);
-        serde_json::from_value(config).unwrap()
-    }
-
-    fn all(text: &str, config: &CsvConfig) -> Result<PointsInBoxes, PointsError> {
-        let all = BoxNm::from_corners(PointNm([-1e12; 3]), PointNm([1e12; 3])).unwrap();
-        parse(text.as_bytes(), &config.file, config)?.read_boxes(&[all], Anchor::Midpoint)
-    }
-
-    fn error_of(text: &str, config: &CsvConfig) -> String {
-        all(text, config).unwrap_err().to_string()
-    }
-
-    #[test]
-    fn columns_are_found_by_name_in_any_order() {
-        let text = "\u{feff}note, z,id,y,x\n\"a, b\",3,18446744073709551615,2,1\n,6,9007199254740993,5,4.5\n";
-        let found = all(text, &config(|_| ())).unwrap();
-        let rows: Vec<_> = found.per_box[0]
-            .iter()
-            .map(|a| (a.id, a.anchor.0))
-            .collect();
-        assert_eq!(
-            rows,
-            [
-                (9_007_199_254_740_993, [4.5, 5.0, 6.0]),
-                (u64::MAX, [1.0, 2.0, 3.0])
-            ]
-        );
-    }
-
-    #[test]
-    fn a_table_on_a_server_is_read_and_a_page_is_refused() {
-        use crate::storage::loopback::{reply, serve};
-        let server = serve(|_, request| match request.first.as_str() {
-            "GET /t.tsv HTTP/1.1" => reply("200 OK", "", b"x\ty\tz\tid\n1\t2\t3\t4\n"),
-            _ => reply("200 OK", "", b" <HTML>log in"),
-        });
-        let here = Location::Local("".into());
-        let of = |name: &str| {
-            let place = here.resolve(&format!("{}/{name}", server.url)).unwrap();
-            read(&place, &config(|_| ()))
-        };
-        assert!(of("t.tsv").is_ok());
-        let e = of("t.csv").err().unwrap().to_string();
-        assert!(e.contains("/t.csv is an HTML page"), "{e}");
-    }
-
-    #[test]
-    fn units_are_those_that_the_config_states() {
-        let of = |change: fn(&mut Value)| all("x,y,z,id\n1,2,3,0\n", &config(change)).unwrap();
-        let um = of(|c| c["unit"] = json!("um"));
-        assert_eq!(um.per_box[0][0].anchor.0, [1000.0, 2000.0, 3000.0]);
-        let voxel = of(|c| {
-            c["unit"] = json!("voxel");
-            c["resolution"] = json!([4, 4, 40]);
-        });
-        assert_eq!(voxel.per_box[0][0].anchor.0, [4.0, 8.0, 120.0]);
-    }
-
-    #[test]
-    fn rows_without_an_id_column_are_numbered_and_lines_have_two_ends() {
-        let text = "ax;ay;az;bx;by;bz\n0;0;0;2;2;2\n\n1;1;1;3;3;3\n";
-        let lines = config(|c| {
-            *c = json!({"file": "t.csv", "unit": "nm", "start": ["ax", "ay", "az"],
-                "end": ["bx", "by", "bz"], "delimiter": ";"});
-        });
-        let found = all(text, &lines).unwrap();
-        let [first, second] = &found.per_box[0][..] else {
-            panic!()
-        };
-        assert_eq!((first.id, second.id), (0, 1));
-        assert_eq!(second.anchor.0, [2.0; 3]);
-        assert_eq!(second.ends, [PointNm([1.0; 3]), PointNm([3.0; 3])]);
-    }
-
-    #[test]
-    fn properties_are_kept_and_a_bad_one_is_named() {
-        let with = config(|c| c["properties"] = json!({"n": "uint8", "score": "float32"}));
-        let text = "id\tx\ty\tz\tscore\tn\n1\t0\t0\t0\t0.5\t7.0\n";
-        let tsv = CsvConfig {
-            file: "t.tsv".to_owned(),
-            ..with.clone()
-        };
-        let table = parse(text.as_bytes(), "t.tsv", &tsv).unwrap();
-        assert_eq!(table.properties().len(), 2);
-        let found = all(text, &tsv).unwrap();
-        let values = |i: usize| table.properties()[i].bytes(&found.per_box[0][0].properties);
-        assert_eq!(
-            (values(0), values(1)),
-            (&[7][..], &0.5f32.to_le_bytes()[..])
-        );
-        let e = error_of("id,x,y,z,score,n\n1,0,0,0,1,0\n2,0,0,0,1,256\n", &with);
-        assert!(e.contains("t.csv: line 3: `n` is \"256\""), "{e}");
-    }
-
-    #[test]
-    fn what_is_wrong_is_named_with_file_line_and_column() {
-        let c = config(|_| ());
-        let e = error_of("id,x,y,z\n1,0,0,0\n2,0,a,0\n", &c);
-        assert!(
-            e.contains("t.csv: line 3: `y` is \"a\"; expected a number"),
-            "{e}"
-        );
-        let e = error_of("id,x,y,z\n1,0,,0\n", &c);
-        assert!(e.contains("line 2: `y` is empty"), "{e}");
-        for id in ["1.0", "-1", "18446744073709551616", "a"] {
-            let e = error_of(&format!("id,x,y,z\n{id},0,0,0\n"), &c);
-            assert!(e.contains("line 2: `id`") && e.contains(id), "{e}");
-        }
-        let e = error_of("id,X,y,z\n", &c);
-        assert!(e.contains("`x`") && e.contains("id, X, y, z"), "{e}");
-        let e = error_of("id,x,x,y,z\n", &c);
-        assert!(e.contains("two columns are called `x`"), "{e}");
-        let e = error_of("id,x,y,z\n1,2,3\n", &c);
-        assert!(e.contains("t.csv") && e.contains("line: 2"), "{e}");
-        let e = error_of("", &c);
-        assert!(e.contains("no column"), "{e}");
-        let e = error_of("id,x,y,z\n7,0,0,0\n7,1,0,0\n", &c);
-        assert!(e.contains("line 2") && e.contains("line 3"), "{e}");
-        assert!(parse(b"id,x,y,z\n1,\xff,0,0\n", "t.csv", &c).is_err());
-    }
-
-    proptest! {
-        #[test]
-        fn no_table_makes_the_parser_panic(text in "(id|x|y|z|,|;|\"|\n|[0-9]|nan|.){0,60}", bytes in prop::collection::vec(any::<u8>(), 0..60)) {
-            let c = config(|_| ());
-            let _ = all(&text, &c);
-            let _ = all(&format!("id,x,y,z\n{text}"), &c);
-            let _ = parse(&bytes, "t.csv", &c);
-        }
+/// The error of a record that begins on `line`.
+fn broken(document: &StreamedDocument, error: ::csv::Error, line: u64) -> PointsError {
+    let problem = match error.into_kind() {
+        ErrorKind::Io(e) => match e.downcast::<lines::TooLong>() {
+            Ok(too_long) => too_long.to_string(),
+            Err(e) => return document.document_error(e).into(),
+        },
+        ErrorKind::UnequalLengths {
+            expected_len, len, ..
+        } => format!(
+            "line {line}: the row has {len} fields, expected {expected_len} as in the header"
+        ),
+        ErrorKind::Utf8 { err, .. } => format!(
+            "line {line}: its field {} is not UTF-8 text; save the table as UTF-8",
+            err.field() + 1
+        ),
+        other => format!("line {line}: {other:?}"),
+    };
+    PointsError::Table {
+        object: document.object().to_owned(),
+        problem,
     }
 }

@@ -161,7 +161,7 @@ pub enum PointsError {
     /// The boxes need more cells than can be right.
     #[error(
         "{object}: the boxes touch {found} cells of `{level}`, more than the {limit} that are read at a time: \
-         check `chunk_size`, the units of `dimensions`, and the boxes"
+         check `chunk_size`, the units of `dimensions`, and the boxes; --memory decides how many"
     )]
     TooManyCells {
         /// The info file.

@@ -30,6 +30,11 @@ impl<'a> BoxIndex<'a> {
         }
     }
 
+    /// How many boxes there are.
+    pub(super) fn len(&self) -> usize {
+        self.boxes.len()
+    }
+
     /// The boxes that hold `point`, in no order. The tree counts upper faces as inside; the box decides.
     pub(super) fn containing(&self, point: &PointNm) -> impl Iterator<Item = usize> {
         self.tree
@@ -64,6 +69,22 @@ pub(super) struct Hit {
     pub(super) first_box: usize,
     pub(super) more_boxes: Vec<usize>,
 }
+
+impl Hit {
+    /// Half of the memory that it takes at most: while batches become the lists of boxes, it is there twice, and
+    /// its place is sorted.
+    pub(super) fn memory_bytes(&self) -> u64 {
+        let annotation = size_of::<Annotation>() + self.annotation.properties.len();
+        let more = self.more_boxes.len() * (annotation + size_of::<usize>());
+        (size_of::<Self>() + self.annotation.properties.len() + more) as u64 + HIT_OVERHEAD_BYTES
+    }
+}
+
+/// What allocating a hit's parts takes, and the growth of the list that it is in.
+const HIT_OVERHEAD_BYTES: u64 = 64;
+
+/// Half of the memory that a record's id takes at most, be it in [`Batch::seen`] or in [`Batch::not_finite`].
+pub(super) const RECORD_BYTES: u64 = size_of::<(Seen, usize)>() as u64;
 
 /// All batches as one.
 #[derive(Debug, Default)]

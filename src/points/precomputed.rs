@@ -18,20 +18,24 @@ use std::ops::RangeInclusive;
 
 use rayon::prelude::*;
 
-use self::cells::{Cells, cells};
+use self::cells::{Cells, cells, free_if_large, read_list};
 use self::grid::{Grid, Span};
 use self::info::Info;
 use self::record::{RecordLayout, geometry_digest};
-use super::gather::{Batch, BoxIndex, Conflict, Hit, Seen, gather};
+use super::gather::{Batch, BoxIndex, Conflict, Hit, RECORD_BYTES, Seen, gather};
+use super::property::describe_all;
 use super::{
     Anchor, Annotation, NotFinite, PointsError, PointsInBoxes, PointsReport, PropertySpec,
 };
 use crate::geometry::BoxNm;
 use crate::neuroglancer::{GeometryKind, InfoProblem, read_info};
-use crate::storage::{Location, Parts};
+use crate::storage::{DocumentError, Keeper, Lease, Location, MemoryBudget, OverBudget, Parts};
 
 /// Most cells that one call reads.
 const MAX_CELLS: u64 = 50_000_000;
+
+/// What a cell takes that is to be read: its number in a set, and its place in a list.
+const CELL_BYTES: u64 = 64;
 
 /// A precomputed annotation layer.
 #[derive(Debug)]
@@ -39,6 +43,8 @@ pub(super) struct Layer {
     location: Location,
     /// The info file, for messages.
     object: String,
+    /// What the annotations may take.
+    budget: MemoryBudget,
     info: Info,
     layout: RecordLayout,
     levels: Vec<Level>,
@@ -64,11 +70,23 @@ impl Task<'_> {
             .cells
             .describe(&self.level.grid.cell(self.number))
     }
+
+    /// Replaces the contents of `into` by the cell's list of annotations; `None` if none is stored.
+    fn read(
+        &self,
+        budget: &MemoryBudget,
+        into: &mut Vec<u8>,
+    ) -> Result<Option<Lease>, PointsError> {
+        let cell = self.level.grid.cell(self.number);
+        let cells = &self.level.cells;
+        let read = |limit_bytes| cells.read(&cell, limit_bytes, into);
+        read_list(budget, cells.memory_of_byte(), read, || self.object())
+    }
 }
 
 impl Layer {
     /// Reads and checks the layer's info.
-    pub(super) fn open(location: &Location) -> Result<Self, PointsError> {
+    pub(super) fn open(location: &Location, budget: &MemoryBudget) -> Result<Self, PointsError> {
         let found = read_info(location, info::EXPECTED).map_err(|problem| match problem {
             InfoProblem::Document(e) => PointsError::Document(e),
             InfoProblem::Redirect { object, problem } => PointsError::Redirect { object, problem },
@@ -86,6 +104,7 @@ impl Layer {
         Ok(Self {
             location,
             object,
+            budget: budget.clone(),
             layout: RecordLayout::new(&info),
             info,
             levels,
@@ -109,16 +128,7 @@ impl Layer {
                 format!("{} ({} cells)", level.key, shape.join(" x "))
             })
             .collect();
-        let properties: Vec<String> = self
-            .info
-            .properties
-            .iter()
-            .map(|p| format!("{} ({})", p.id, p.kind.name()))
-            .collect();
-        let properties = match properties.is_empty() {
-            true => "none".to_owned(),
-            false => properties.join(", "),
-        };
+        let properties = describe_all(&self.info.properties);
         format!(
             "precomputed annotations of type {} at {}; levels: {}; properties: {properties}",
             self.info.kind.name(),
@@ -199,7 +209,7 @@ impl Layer {
         let all = related::parse(&self.info.relationships, &self.object)?;
         match all.get(position) {
             Some(relationship) => {
-                relationship.annotations_of(objects, &self.location, &self.layout)
+                relationship.annotations_of(objects, &self.location, &self.layout, &self.budget)
             }
             None => Ok(HashSet::new()),
         }
@@ -208,12 +218,13 @@ impl Layer {
     /// The cells that some box needs, each once: by level, then by their number in it.
     fn tasks(&self, boxes: &[BoxNm]) -> Result<Vec<Task<'_>>, PointsError> {
         let mut tasks = Vec::new();
+        let most_cells = MAX_CELLS.min(self.budget.keep_limit_bytes() / CELL_BYTES);
         for (i, level) in self.levels.iter().enumerate() {
             let too_many = |found| PointsError::TooManyCells {
                 object: self.object.clone(),
                 level: format!("spatial[{i}]"),
                 found,
-                limit: MAX_CELLS,
+                limit: most_cells,
             };
             // A line may be listed in the cells of its ends only.
             let ring = self.info.kind != GeometryKind::Point;
@@ -228,13 +239,13 @@ impl Layer {
                     .iter()
                     .map(|r| u128::from(r.end() - r.start()) + 1)
                     .product();
-                if count > u128::from(MAX_CELLS) {
+                if count > u128::from(most_cells) {
                     return Err(too_many(count));
                 }
                 for_each_cell(&region, |cell| {
                     needed.insert(level.grid.number(cell));
                 });
-                if needed.len() as u64 > MAX_CELLS {
+                if needed.len() as u64 > most_cells {
                     return Err(too_many(needed.len() as u128));
                 }
                 if needed.len() as u128 == all {
@@ -269,15 +280,15 @@ impl Layer {
         anchor: Anchor,
         buffer: &mut Vec<u8>,
     ) -> Result<Option<Batch>, PointsError> {
-        if !task
-            .level
-            .cells
-            .read(&task.level.grid.cell(task.number), buffer)?
-        {
+        let Some(_lease) = task.read(&self.budget, buffer)? else {
             return Ok(None);
-        }
+        };
         let mut batch = Batch::default();
+        let mut keeper = Keeper::new(&self.budget);
         let read = self.layout.read(buffer, &|| task.object(), |record| {
+            if !keeper.keep(RECORD_BYTES) {
+                return;
+            }
             let Some(place) = self.layout.place(record.geometry, anchor) else {
                 batch.not_finite.push(record.id);
                 return;
@@ -288,7 +299,7 @@ impl Layer {
             });
             let mut boxes = index.containing(&place.anchor);
             if let Some(first_box) = boxes.next() {
-                batch.hits.push(Hit {
+                let hit = Hit {
                     annotation: Annotation {
                         id: record.id,
                         anchor: place.anchor,
@@ -297,13 +308,27 @@ impl Layer {
                     },
                     first_box,
                     more_boxes: boxes.collect(),
-                });
+                };
+                keeper.keep(hit.memory_bytes());
+                batch.hits.push(hit);
             }
         });
-        match read {
-            Ok(()) => Ok(Some(batch)),
-            Err(e) => Err(e.with_hint(task.level.cells.hint())),
-        }
+        free_if_large(buffer);
+        read.map_err(|e| e.with_hint(task.level.cells.hint()))?;
+        let over = |over| self.over(index.len(), over);
+        keeper.finish().map_err(over)?;
+        Ok(Some(batch))
+    }
+
+    fn over(&self, boxes: usize, over: OverBudget) -> PointsError {
+        PointsError::Document(DocumentError::TooLarge {
+            object: self.location(),
+            expected: "a layer of annotations",
+            problem: format!(
+                "the annotations of the cells that the {boxes} boxes touch take more than {over}"
+            ),
+            advice: "allow more with --memory, or split the boxes over several jobs",
+        })
     }
 
     /// Reads the two cells of a conflict again, to say what they hold.
@@ -312,10 +337,10 @@ impl Layer {
         let mut found: Vec<(u64, String, String)> = Vec::new();
         let mut buffer = Vec::new();
         for task in batches.map(|i| stored[i]) {
-            let cell = task.level.grid.cell(task.number);
-            if let Err(e) = task.level.cells.read(&cell, &mut buffer) {
-                return e;
-            }
+            let _lease = match task.read(&self.budget, &mut buffer) {
+                Ok(lease) => lease,
+                Err(e) => return e,
+            };
             let read = self.layout.read(&buffer, &|| task.object(), |record| {
                 let digest = geometry_digest(record.geometry);
                 if record.id == id && found.iter().all(|(other, ..)| *other != digest) {

@@ -234,6 +234,15 @@ pub(super) fn lay_out(properties: &mut [PropertySpec]) -> usize {
     offset
 }
 
+/// Names and types of all properties, for people.
+pub(super) fn describe_all(properties: &[PropertySpec]) -> String {
+    let of_one = |p: &PropertySpec| format!("{} ({})", p.id, p.kind.name());
+    match properties {
+        [] => "none".to_owned(),
+        all => all.iter().map(of_one).collect::<Vec<_>>().join(", "),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,7 +5,7 @@ use std::fmt;
 use super::{PointLayer, PointsError, csv, state};
 use crate::config::{CsvConfig, StatePointsConfig};
 use crate::neuroglancer::viewer_state::is_pasted_url;
-use crate::storage::{Location, LocationError, SourceUrl, redacted_source};
+use crate::storage::{Location, LocationError, MemoryBudget, SourceUrl, redacted_source};
 
 /// What stands between a state's address and the name of a layer in it.
 const STATE_STEP: &str = "|neuroglancer-state:";
@@ -85,16 +85,18 @@ impl PointSource {
         }
     }
 
-    /// Reads what the source says about itself; of a state or a table, all of it.
-    pub fn open(&self) -> Result<PointLayer, PointsError> {
+    /// Reads what the source says about itself; of a state, all of it. What is read then and later is within `budget`.
+    pub fn open(&self, budget: &MemoryBudget) -> Result<PointLayer, PointsError> {
         match self {
-            Self::Precomputed(source) => PointLayer::open(source),
+            Self::Precomputed(source) => PointLayer::open(source, budget),
             Self::ViewerState {
                 address,
                 base,
                 layer,
-            } => state::read(address, base, layer.as_deref()).map(PointLayer::of_table),
-            Self::Csv { file, columns } => csv::read(file, columns).map(PointLayer::of_table),
+            } => state::read(address, base, layer.as_deref(), budget).map(PointLayer::of_table),
+            Self::Csv { file, columns } => {
+                csv::Layer::open(file, columns, budget).map(PointLayer::of_csv)
+            }
         }
     }
 }

@@ -12,7 +12,7 @@ use super::table::{RowProblem, Table};
 use super::{PointsError, PropertyKind, PropertySpec};
 use crate::neuroglancer::GeometryKind;
 use crate::neuroglancer::viewer_state::{StateAnnotation, ViewerState};
-use crate::storage::Location;
+use crate::storage::{Location, MemoryBudget};
 
 /// An entry of `annotationProperties`.
 #[derive(Deserialize)]
@@ -34,8 +34,9 @@ pub(super) fn read(
     address: &str,
     base: &Location,
     layer: Option<&str>,
+    budget: &MemoryBudget,
 ) -> Result<Table, PointsError> {
-    let state = ViewerState::read(address, base)?;
+    let state = ViewerState::read(address, base, budget)?;
     let layer = state.annotation_layer(layer, &GeometryKind::ALL)?;
     let annotations = state.annotations(layer)?;
     let object = annotations.object;
@@ -206,6 +207,7 @@ mod tests {
             &format!("https://host/#!{state}"),
             &Location::Local("".into()),
             None,
+            &MemoryBudget::for_test(),
         )
     }
 
@@ -250,7 +252,7 @@ mod tests {
         );
         let source = format!("https://host/#!{state}");
         let layer = PointSource::parse(&source, &Location::Local("".into())).unwrap();
-        let layer = layer.open().unwrap();
+        let layer = layer.open(&MemoryBudget::for_test()).unwrap();
         let all = BoxNm::from_corners(PointNm([-1e9; 3]), PointNm([1e9; 3])).unwrap();
         let found = layer.read_boxes(&[all], Anchor::Midpoint).unwrap();
         let [line, point] = &found.per_box[0][..] else {

@@ -1,4 +1,4 @@
-//! Annotations that are read whole: the rows of a viewer state or of a CSV file.
+//! Annotations that are read whole: the rows of a viewer state.
 //!
 //! Readers push rows; [`Table::finish`] makes sure that every id stands for one geometry. From there on the
 //! rows go the way of every other source.
@@ -9,7 +9,7 @@ use rayon::prelude::*;
 
 use super::gather::{Batch, BoxIndex, Hit, Seen, gather};
 use super::place::Place;
-use super::property::lay_out;
+use super::property::{describe_all, lay_out};
 use super::{
     Anchor, Annotation, NotFinite, PointsError, PointsInBoxes, PointsReport, PropertySpec,
 };
@@ -145,11 +145,6 @@ impl Table {
         });
     }
 
-    /// Whether its kind of source has relationships at all.
-    pub(super) fn can_relate(&self) -> bool {
-        self.relationships.is_some()
-    }
-
     /// The names of the relationships.
     pub(super) fn relationships(&self) -> Result<&[String], PointsError> {
         match &self.relationships {
@@ -207,19 +202,11 @@ impl Table {
     }
 
     pub(super) fn describe(&self) -> String {
-        let properties: Vec<String> = self
-            .properties
-            .iter()
-            .map(|p| format!("{} ({})", p.id, p.kind.name()))
-            .collect();
-        let properties = match properties.is_empty() {
-            true => "none".to_owned(),
-            false => properties.join(", "),
-        };
         format!(
-            "{} annotations in {}; properties: {properties}",
+            "{} annotations in {}; properties: {}",
             self.rows.len(),
-            self.object
+            self.object,
+            describe_all(&self.properties)
         )
     }
 

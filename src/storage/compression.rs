@@ -3,6 +3,8 @@
 //! In go the stored bytes and the most that they may inflate to; out come the bytes that were compressed.
 //! Nothing grows beyond the limit, whatever the stream claims, and a stream that ends early is an error.
 
+mod stream;
+
 use std::cell::RefCell;
 use std::io::Read;
 
@@ -26,6 +28,23 @@ pub enum Compression {
     Bzip2,
     /// zlib; inside of Zarr and N5 chunks only, no file's name tells it.
     Zlib,
+}
+
+/// Why compressed bytes could not be inflated, in words.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum InflateError {
+    /// They hold more than they may.
+    #[error("{0}")]
+    TooLong(String),
+    /// They are damaged or end early.
+    #[error("{0}")]
+    Damaged(String),
+}
+
+impl From<InflateError> for String {
+    fn from(error: InflateError) -> Self {
+        error.to_string()
+    }
 }
 
 /// deflate makes at most 1,032 bytes of one.
@@ -89,7 +108,7 @@ impl Compression {
         }
     }
 
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::None => "uncompressed",
             Self::Gzip => "gzip",
@@ -109,7 +128,7 @@ impl Compression {
         bytes: &mut Vec<u8>,
         limit_bytes: usize,
         out: &mut Vec<u8>,
-    ) -> Result<(), String> {
+    ) -> Result<(), InflateError> {
         match self {
             Self::None => {
                 std::mem::swap(bytes, out);
@@ -125,7 +144,7 @@ impl Compression {
         bytes: &[u8],
         limit_bytes: usize,
         out: &mut Vec<u8>,
-    ) -> Result<(), String> {
+    ) -> Result<(), InflateError> {
         match self {
             Self::None => self.drain(bytes, bytes.len(), limit_bytes, out),
             Self::Gzip | Self::Zlib => self.inflate_deflate(bytes, limit_bytes, out),
@@ -153,7 +172,7 @@ impl Compression {
         bytes: &[u8],
         limit_bytes: usize,
         out: &mut Vec<u8>,
-    ) -> Result<(), String> {
+    ) -> Result<(), InflateError> {
         let possible = limit_bytes.min(bytes.len().saturating_mul(MAX_DEFLATE_RATIO));
         // A gzip stream's last four bytes claim its length; a wrong claim costs a second try, no more.
         let claimed = match (self, bytes.last_chunk::<4>()) {
@@ -189,7 +208,7 @@ impl Compression {
         stored_bytes: usize,
         limit_bytes: usize,
         out: &mut Vec<u8>,
-    ) -> Result<(), String> {
+    ) -> Result<(), InflateError> {
         out.clear();
         let more_than_limit = (limit_bytes as u64).saturating_add(1);
         match stream.take(more_than_limit).read_to_end(out) {
@@ -199,16 +218,18 @@ impl Compression {
         }
     }
 
-    fn too_long(self, limit_bytes: usize) -> String {
+    fn too_long(self, limit_bytes: usize) -> InflateError {
         let name = self.name();
-        format!(
+        InflateError::TooLong(format!(
             "its {name} stream inflates to more than {limit_bytes} bytes, the most that it can have"
-        )
+        ))
     }
 
-    fn damaged(self, stored_bytes: usize, why: &dyn std::fmt::Display) -> String {
+    fn damaged(self, stored_bytes: usize, why: &dyn std::fmt::Display) -> InflateError {
         let name = self.name();
-        format!("its {name} stream of {stored_bytes} bytes is damaged or cut off ({why})")
+        InflateError::Damaged(format!(
+            "its {name} stream of {stored_bytes} bytes is damaged or cut off ({why})"
+        ))
     }
 }
 
@@ -234,12 +255,12 @@ mod tests {
         ba615ab6e37a7e104671926679515675d376fd304ef3b26efb715ef7f37e3f800813cab8904a1beb7c10467192667951\
         5675d376fd304ef3b26efb715ef7f37e3f8845cd23ab67efa3";
 
-    fn sample() -> Vec<u8> {
+    pub(super) fn sample() -> Vec<u8> {
         (0..40).flat_map(|_| 0..=255u8).collect()
     }
 
     /// [`sample`] in every compression.
-    fn streams() -> Vec<(Compression, Vec<u8>)> {
+    pub(super) fn streams() -> Vec<(Compression, Vec<u8>)> {
         let data = sample();
         let mut bz = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::fast());
         bz.write_all(&data).unwrap();
@@ -272,6 +293,8 @@ mod tests {
         for (compression, mut packed) in streams() {
             let mut out = Vec::new();
             let e = compression.undo(&mut packed, 1000, &mut out).unwrap_err();
+            assert!(matches!(e, InflateError::TooLong(_)));
+            let e = e.to_string();
             assert!(e.contains("more than 1000 bytes"), "{compression:?}: {e}");
             assert!(out.capacity() < 10_000, "{compression:?}");
         }

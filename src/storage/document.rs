@@ -1,8 +1,15 @@
 //! JSON documents: read whole, parsed into a type, errors with the path of the field.
+//!
+//! How large a document may be is said by a [`DocumentLimit`]: one for what describes a layer, and one that
+//! comes from `--memory`. It counts the text and what the text becomes when it is parsed, which can be fifty
+//! times as large; that is estimated before anything is parsed.
+
+pub(crate) mod json_size;
 
 use serde::de::DeserializeOwned;
 
-use super::{MAX_DOCUMENT_BYTES, StorageError, Store};
+use super::{MAX_METADATA_BYTES, MemoryBudget, StorageError, Store};
+use json_size::parsed_bytes;
 
 /// Why a JSON document could not be had.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +35,28 @@ pub enum DocumentError {
         /// What it should be.
         expected: &'static str,
     },
+    /// It does not fit into memory.
+    #[error("{object} is too large for {expected}: {problem}; {advice}")]
+    TooLarge {
+        /// Path or URL.
+        object: String,
+        /// What it should be.
+        expected: &'static str,
+        /// What is known of its size, and the limit.
+        problem: String,
+        /// What to do.
+        advice: &'static str,
+    },
+    /// Its compression cannot be undone.
+    #[error("{object}: its {compression} stream is damaged or cut off ({problem})")]
+    Damaged {
+        /// Path or URL.
+        object: String,
+        /// How it is compressed.
+        compression: &'static str,
+        /// What is wrong.
+        problem: String,
+    },
     /// It is not the JSON that it should be.
     #[error("{object} is not {expected}: at `{path}`: {}{note}", super::redacted(&source.to_string()))]
     Parse {
@@ -44,33 +73,112 @@ pub enum DocumentError {
     },
 }
 
-/// The document at `key` of `store`. `expected` says what it should be, with an article: "an info file".
+/// How large a JSON document may be that is in memory as a whole.
+#[derive(Clone, Copy, Debug)]
+pub struct DocumentLimit {
+    text_bytes: u64,
+    parsed_bytes: u64,
+    advice: &'static str,
+}
+
+impl DocumentLimit {
+    /// For what describes a layer: an info, Zarr metadata, N5 attributes.
+    pub const METADATA: Self = Self {
+        text_bytes: MAX_METADATA_BYTES,
+        parsed_bytes: 4 * MAX_METADATA_BYTES,
+        advice: "check that it describes a layer",
+    };
+
+    /// For a document that may take the share of `budget` that is returned; `advice` says what to do where it does
+    /// not suffice.
+    pub(crate) fn of(budget: &MemoryBudget, advice: &'static str) -> Self {
+        // The text is in memory while it is parsed.
+        let text_bytes = budget.lease_limit_bytes() / 4;
+        Self {
+            text_bytes,
+            parsed_bytes: budget.lease_limit_bytes() - text_bytes,
+            advice,
+        }
+    }
+
+    fn too_large(&self, object: String, expected: &'static str, problem: String) -> DocumentError {
+        DocumentError::TooLarge {
+            object,
+            expected,
+            problem,
+            advice: self.advice,
+        }
+    }
+}
+
+/// The document at `key` of `store`, which describes a layer. `expected` says what it should be, with an article:
+/// "an info file".
 pub fn read_document<T: DeserializeOwned>(
     store: &dyn Store,
     key: &str,
     expected: &'static str,
 ) -> Result<T, DocumentError> {
-    let mut bytes = Vec::new();
-    if !store.read(key, MAX_DOCUMENT_BYTES, &mut bytes)? {
-        return Err(DocumentError::Missing {
+    let limit = &DocumentLimit::METADATA;
+    match read_text(store, key, expected, limit)? {
+        Some(bytes) => parse_within(&bytes, &store.describe(key), expected, limit),
+        None => Err(DocumentError::Missing {
             object: store.describe(key),
             expected,
-        });
+        }),
     }
-    parse_document(&bytes, &store.describe(key), expected)
 }
 
-/// Parses `bytes`, the contents of `object`.
+/// The text of the document at `key` of `store`; `None` where there is none.
+pub(crate) fn read_text(
+    store: &dyn Store,
+    key: &str,
+    expected: &'static str,
+    limit: &DocumentLimit,
+) -> Result<Option<Vec<u8>>, DocumentError> {
+    let mut bytes = Vec::new();
+    match store.read(key, limit.text_bytes, &mut bytes) {
+        Ok(found) => Ok(found.then_some(bytes)),
+        Err(e) => Err(match e.too_large() {
+            None => e.into(),
+            Some(found) => {
+                let most = limit.text_bytes;
+                let problem = format!("it has at least {found} bytes, at most {most} are read");
+                limit.too_large(store.describe(key), expected, problem)
+            }
+        }),
+    }
+}
+
+/// Parses `bytes`, the contents of `object`, which describes a layer.
 pub fn parse_document<T: DeserializeOwned>(
     bytes: &[u8],
     object: &str,
     expected: &'static str,
+) -> Result<T, DocumentError> {
+    parse_within(bytes, object, expected, &DocumentLimit::METADATA)
+}
+
+/// Parses `bytes`, the contents of `object`, if what becomes of them is within `limit`.
+pub(crate) fn parse_within<T: DeserializeOwned>(
+    bytes: &[u8],
+    object: &str,
+    expected: &'static str,
+    limit: &DocumentLimit,
 ) -> Result<T, DocumentError> {
     if looks_like_html(bytes) {
         return Err(DocumentError::Html {
             object: object.to_owned(),
             expected,
         });
+    }
+    let needed = parsed_bytes(bytes);
+    if needed > limit.parsed_bytes {
+        let problem = format!(
+            "its {} bytes of text take about {needed} bytes of memory, at most {} are used",
+            bytes.len(),
+            limit.parsed_bytes
+        );
+        return Err(limit.too_large(object.to_owned(), expected, problem));
     }
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     serde_path_to_error::deserialize(&mut deserializer)

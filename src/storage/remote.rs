@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 use reqwest::header::{AUTHORIZATION, HeaderValue};
 
-use super::{Network, StorageError, Store};
+use super::{Compression, Network, StorageError, Store};
 use client::Client;
 #[cfg(test)]
 pub(in crate::storage) use client::runtime;
@@ -86,6 +86,15 @@ impl RemoteStore {
 impl Store for RemoteStore {
     fn read(&self, key: &str, limit_bytes: u64, into: &mut Vec<u8>) -> Result<bool, StorageError> {
         self.get(key, None, limit_bytes, into)
+    }
+
+    fn read_encoded(
+        &self,
+        key: &str,
+        limit_bytes: u64,
+        into: &mut Vec<u8>,
+    ) -> Result<Option<Vec<Compression>>, StorageError> {
+        self.fetch(key, None, limit_bytes, into, get::keep)
     }
 
     fn read_range(

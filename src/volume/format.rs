@@ -2,7 +2,7 @@
 
 use super::VolumeError;
 use super::zarr::ZarrVersion;
-use crate::storage::{Location, MAX_DOCUMENT_BYTES};
+use crate::storage::{Location, MAX_METADATA_BYTES};
 
 /// A format of volumes that is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +44,7 @@ impl Format {
         let store = location.open();
         let mut bytes = Vec::new();
         for (document, format) in DOCUMENTS {
-            if store.read(document, MAX_DOCUMENT_BYTES, &mut bytes)? {
+            if store.read(document, MAX_METADATA_BYTES, &mut bytes)? {
                 return Ok(format);
             }
         }

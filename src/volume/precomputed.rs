@@ -111,11 +111,11 @@ impl Volume for PrecomputedVolume {
         let result = match self.encoding {
             Encoding::Raw => compression
                 .undo(bytes, limit_bytes, values)
-                .map_err(Problem::Text)
+                .map_err(|e| Problem::Text(e.into()))
                 .and_then(|()| check_raw(values, &self.meta, &region)),
             _ => compression
                 .undo(bytes, limit_bytes, inflated)
-                .map_err(Problem::Text)
+                .map_err(|e| Problem::Text(e.into()))
                 .and_then(|()| {
                     self.encoding
                         .decode(inflated, &self.meta, &region, bytes, values)

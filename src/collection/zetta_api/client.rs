@@ -71,6 +71,11 @@ impl Client {
         })
     }
 
+    /// The URL of `key` for messages.
+    pub(super) fn describe(&self, key: &str) -> String {
+        self.store.describe(key)
+    }
+
     /// The body of the answer to a GET request for `key`, a path below the API's address with its query; and the URL
     /// for messages.
     pub(super) fn get(&self, key: &str) -> Result<(Vec<u8>, String), ApiError> {

@@ -2,6 +2,8 @@
 
 use crate::storage::StorageError;
 
+use crate::storage::OverBudget;
+
 /// Why the API could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
@@ -47,6 +49,16 @@ pub enum ApiError {
         count: usize,
         /// The nearest name.
         hint: Option<String>,
+    },
+    /// There is no memory for the rows.
+    #[error(
+        "GET {url}: the rows take more than {over}; allow more with --memory, or list fewer with `tags`"
+    )]
+    TooLarge {
+        /// The URL.
+        url: String,
+        /// The limit.
+        over: OverBudget,
     },
     /// The answer is JSON, but no rows.
     #[error("GET {url} returned {found}; expected a list of rows: is this zetta_utils' web API?")]

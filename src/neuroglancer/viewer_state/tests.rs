@@ -2,6 +2,11 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
+
+fn budget() -> MemoryBudget {
+    MemoryBudget::for_test()
+}
+
 use crate::geometry::PointNm;
 use crate::storage::loopback::{reply, serve};
 
@@ -185,18 +190,24 @@ fn what_is_wrong_with_an_annotation_is_named_with_its_place() {
 fn a_pasted_url_and_a_file_that_holds_one_are_the_state() {
     let url = format!("https://host/v/#!{}", example());
     let base = Location::Local("/d".into());
-    assert_eq!(ViewerState::read(&url, &base).unwrap().layers().len(), 3);
+    assert_eq!(
+        ViewerState::read(&url, &base, &budget())
+            .unwrap()
+            .layers()
+            .len(),
+        3
+    );
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("state.txt"), format!("{url}\n")).unwrap();
     let here = Location::Local(dir.path().to_owned());
-    let state = ViewerState::read("state.txt", &here).unwrap();
+    let state = ViewerState::read("state.txt", &here, &budget()).unwrap();
     assert_eq!(state.layers().len(), 3);
     assert_eq!(state.base(), &here);
-    let e = ViewerState::read("none.json", &here)
+    let e = ViewerState::read("none.json", &here, &budget())
         .unwrap_err()
         .to_string();
     assert!(e.contains("none.json does not exist"), "{e}");
-    let e = ViewerState::read("middleauth+https://host/state.json", &here).unwrap_err();
+    let e = ViewerState::read("middleauth+https://host/state.json", &here, &budget()).unwrap_err();
     assert!(e.to_string().contains("`middleauth+https`"), "{e}");
 }
 
@@ -219,15 +230,15 @@ fn a_state_on_a_server_is_read_and_a_link_to_it_followed_once() {
         format!("https://ng/#!{url}/states/1.json"),
         format!("https://ng/v/#!{url}/v1?id=7 "),
     ] {
-        let state = ViewerState::read(&source, &base).unwrap();
+        let state = ViewerState::read(&source, &base, &budget()).unwrap();
         assert_eq!(state.layers().len(), 3, "{source}");
-        let again = ViewerState::read(state.address(), state.base()).unwrap();
+        let again = ViewerState::read(state.address(), state.base(), &budget()).unwrap();
         assert_eq!(again.layers().len(), 3, "{source}");
     }
-    let state = ViewerState::read(&format!("{url}/states/1.json"), &base).unwrap();
+    let state = ViewerState::read(&format!("{url}/states/1.json"), &base, &budget()).unwrap();
     assert_eq!(state.base().to_string(), format!("{url}/states"));
     let error = |source: &str| {
-        let read = ViewerState::read(source, &base);
+        let read = ViewerState::read(source, &base, &budget());
         read.unwrap_err().to_string()
     };
     let e = error(&format!("https://ng/#!{url}/link"));
@@ -245,8 +256,8 @@ fn a_state_on_a_server_is_read_and_a_link_to_it_followed_once() {
     )
     .unwrap();
     let here = Location::Local(dir.path().to_owned());
-    let state = ViewerState::read("state.url", &here).unwrap();
-    let again = ViewerState::read(state.address(), state.base()).unwrap();
+    let state = ViewerState::read("state.url", &here, &budget()).unwrap();
+    let again = ViewerState::read(state.address(), state.base(), &budget()).unwrap();
     assert_eq!(again.layers().len(), 3);
 }
 

@@ -4,17 +4,21 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::neuroglancer::{MortonGrid, ShardingSpec, Shards};
+use crate::neuroglancer::{MortonGrid, ShardError, ShardingSpec, Shards};
 use crate::points::PointsError;
-use crate::storage::{Compression, Store, looks_like_gzip};
-
-/// Largest cell that is read, in bytes.
-pub(super) const MAX_CELL_BYTES: u64 = 4 << 30;
+use crate::storage::{
+    Compression, DocumentError, InflateError, Lease, MemoryBudget, ReadError, StorageError, Store,
+    looks_like_gzip,
+};
 
 /// The stored cells of one level.
 pub(super) trait Cells: fmt::Debug + Send + Sync {
-    /// Replaces the contents of `into` by the list of annotations in `cell`; `false` if none is stored.
-    fn read(&self, cell: &[u64], into: &mut Vec<u8>) -> Result<bool, PointsError>;
+    /// Replaces the contents of `into` by the list of annotations in `cell`, of at most `limit_bytes`; `false` if none
+    /// is stored.
+    fn read(&self, cell: &[u64], limit_bytes: u64, into: &mut Vec<u8>) -> Result<bool, ListError>;
+
+    /// Bytes of memory that reading a byte of a cell takes.
+    fn memory_of_byte(&self) -> u64;
 
     /// The place of a cell, for messages.
     fn describe(&self, cell: &[u64]) -> String;
@@ -49,19 +53,23 @@ fn file_name(cell: &[u64]) -> String {
 }
 
 impl Cells for CellFiles {
-    fn read(&self, cell: &[u64], into: &mut Vec<u8>) -> Result<bool, PointsError> {
-        let stored = self.0.read(&file_name(cell), MAX_CELL_BYTES, into)?;
+    fn read(&self, cell: &[u64], limit_bytes: u64, into: &mut Vec<u8>) -> Result<bool, ListError> {
+        let stored = self.0.read(&file_name(cell), limit_bytes, into)?;
         // A list begins with its length, which no gzip stream fits by chance.
         let count = into.first_chunk().map_or(0, |n| u64::from_le_bytes(*n));
         if looks_like_gzip(into) && count > into.len() as u64 {
-            return Err(PointsError::Cell {
+            return Err(ListError::Other(PointsError::Cell {
                 object: self.describe(cell),
                 found: "a gzip stream".to_owned(),
                 expected: "a list of annotations: it is stored compressed, and its server leaves out `Content-Encoding: gzip`"
                     .to_owned(),
-            });
+            }));
         }
         Ok(stored)
+    }
+
+    fn memory_of_byte(&self) -> u64 {
+        memory_of_file_byte(self.0.as_ref())
     }
 
     fn describe(&self, cell: &[u64]) -> String {
@@ -77,12 +85,16 @@ struct ShardedCells {
 }
 
 impl Cells for ShardedCells {
-    fn read(&self, cell: &[u64], into: &mut Vec<u8>) -> Result<bool, PointsError> {
+    fn read(&self, cell: &[u64], limit_bytes: u64, into: &mut Vec<u8>) -> Result<bool, ListError> {
         into.clear();
         let Some(id) = self.ids.code(cell) else {
             return Ok(false);
         };
-        read_from_shard(&self.shards, id, &|| self.describe(cell), into)
+        read_from_shard(&self.shards, id, limit_bytes, &|| self.describe(cell), into)
+    }
+
+    fn memory_of_byte(&self) -> u64 {
+        memory_of_chunk_byte(&self.shards)
     }
 
     fn describe(&self, cell: &[u64]) -> String {
@@ -95,28 +107,125 @@ impl Cells for ShardedCells {
     }
 }
 
+/// What reading a byte of a file takes: what a server sends compressed is there twice.
+pub(super) fn memory_of_file_byte(store: &dyn Store) -> u64 {
+    if store.is_far() { 2 } else { 1 }
+}
+
+/// What reading a byte of a chunk in a shard takes.
+pub(super) fn memory_of_chunk_byte(shards: &Shards) -> u64 {
+    match shards.data_encoding() {
+        Compression::None => 1,
+        _ => 2,
+    }
+}
+
 /// Replaces the contents of `into` by the list of annotations under `id`; `false` if none is stored.
 pub(super) fn read_from_shard(
     shards: &Shards,
     id: u64,
+    limit_bytes: u64,
     describe: &dyn Fn() -> String,
     into: &mut Vec<u8>,
-) -> Result<bool, PointsError> {
-    if !shards.read(id, MAX_CELL_BYTES, into)? {
+) -> Result<bool, ListError> {
+    if !shards.read(id, limit_bytes, into)? {
         return Ok(false);
     }
     let encoding = shards.data_encoding();
     if encoding != Compression::None {
         let mut stored = std::mem::take(into);
-        encoding
-            .undo(&mut stored, MAX_CELL_BYTES as usize, into)
-            .map_err(|found| PointsError::Cell {
-                object: describe(),
-                found,
-                expected: "what its `data_encoding` says".to_owned() + shards.hint(),
-            })?;
+        match encoding.undo(&mut stored, limit_bytes as usize, into) {
+            Ok(()) => {}
+            Err(InflateError::TooLong(_)) => {
+                return Err(ListError::TooLarge(limit_bytes.saturating_add(1)));
+            }
+            Err(InflateError::Damaged(found)) => {
+                return Err(ListError::Other(PointsError::Cell {
+                    object: describe(),
+                    found,
+                    expected: "what its `data_encoding` says".to_owned() + shards.hint(),
+                }));
+            }
+        }
     }
     Ok(true)
+}
+
+/// Why a list of annotations was not read.
+#[derive(Debug)]
+pub(super) enum ListError {
+    /// It has at least that many bytes, more than the limit.
+    TooLarge(u64),
+    /// Something else.
+    Other(PointsError),
+}
+
+impl From<StorageError> for ListError {
+    fn from(error: StorageError) -> Self {
+        match error.too_large() {
+            Some(found) => Self::TooLarge(found),
+            None => Self::Other(error.into()),
+        }
+    }
+}
+
+impl From<ShardError> for ListError {
+    fn from(error: ShardError) -> Self {
+        match error {
+            ShardError::TooLarge { found_bytes, .. } => Self::TooLarge(found_bytes),
+            error => Self::Other(error.into()),
+        }
+    }
+}
+
+/// Largest buffer that a thread keeps for the next list, in bytes.
+const MAX_BUFFER_BYTES: usize = 4 << 20;
+
+/// Frees a buffer that was large, before the lease for it ends.
+pub(super) fn free_if_large(buffer: &mut Vec<u8>) {
+    if buffer.capacity() > MAX_BUFFER_BYTES {
+        *buffer = Vec::new();
+    }
+}
+
+/// Reads a list of annotations within `budget`; `None` if none is stored.
+pub(super) fn read_list(
+    budget: &MemoryBudget,
+    memory_of_byte: u64,
+    mut read: impl FnMut(u64) -> Result<bool, ListError>,
+    object: impl Fn() -> String,
+) -> Result<Option<Lease>, PointsError> {
+    let mut known = 0;
+    let read = |limit_bytes| {
+        let found = read(limit_bytes);
+        if let Err(ListError::TooLarge(bytes)) = found {
+            known = known.max(bytes);
+        }
+        found
+    };
+    let too_large = |e: &ListError| match e {
+        ListError::TooLarge(found) => Some(*found),
+        ListError::Other(_) => None,
+    };
+    match budget.read_growing(memory_of_byte, read, too_large) {
+        Ok(lease) => Ok(lease),
+        Err(ReadError::Other(ListError::Other(e))) => Err(e),
+        Err(ReadError::Over(_) | ReadError::Other(ListError::TooLarge(_))) => {
+            let over = budget.over();
+            let twice = match memory_of_byte {
+                1 => "",
+                _ => " (twice, as stored and as read)",
+            };
+            Err(PointsError::Document(DocumentError::TooLarge {
+                object: object(),
+                expected: "a list of annotations",
+                problem: format!(
+                    "it has at least {known} bytes, which do not fit{twice} into {over}"
+                ),
+                advice: "allow more with --memory, or write the layer with smaller cells; is it damaged?",
+            }))
+        }
+    }
 }
 
 #[cfg(test)]
@@ -130,10 +239,11 @@ mod tests {
         let packed = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03 and so on";
         std::fs::write(dir.path().join("0_0_0"), packed).unwrap();
         let cells = cells(Arc::new(LocalStore::new(dir.path().to_owned())), None);
-        let e = cells
-            .read(&[0, 0, 0], &mut Vec::new())
-            .unwrap_err()
-            .to_string();
+        let read = cells.read(&[0, 0, 0], 1 << 20, &mut Vec::new());
+        let Err(ListError::Other(e)) = read else {
+            panic!("{read:?}")
+        };
+        let e = e.to_string();
         assert!(e.contains("0_0_0") && e.contains("a gzip stream"), "{e}");
     }
 }

@@ -2,9 +2,11 @@
 
 use rayon::prelude::*;
 
+use super::cells::free_if_large;
 use super::{Conflict, GeometryKind, Layer, PointsError, Task, geometry_digest};
 use crate::geometry::{BoxNm, PointNm};
 use crate::points::AnnotatedBox;
+use crate::storage::Keeper;
 
 /// Farther than any layer reaches.
 const FAR_NM: f64 = 1e300;
@@ -51,12 +53,17 @@ impl Layer {
         task: Task,
         buffer: &mut Vec<u8>,
     ) -> Result<Vec<Found>, PointsError> {
-        let cell = task.level.grid.cell(task.number);
         let mut found = Vec::new();
-        if !task.level.cells.read(&cell, buffer)? {
+        let Some(_lease) = task.read(&self.budget, buffer)? else {
             return Ok(found);
-        }
-        self.layout.read(buffer, &|| task.object(), |record| {
+        };
+        // They are there once more while they are sorted, and become boxes of the collection.
+        let bytes = 2 * (size_of::<Found>() + self.info.property_bytes);
+        let mut keeper = Keeper::new(&self.budget);
+        let read = self.layout.read(buffer, &|| task.object(), |record| {
+            if !keeper.keep(bytes as u64) {
+                return;
+            }
             let mut points = self.layout.points(record.geometry);
             if let (Some(a), Some(b)) = (points.next(), points.next()) {
                 found.push(Found {
@@ -69,7 +76,10 @@ impl Layer {
                     cell: i,
                 });
             }
-        })?;
+        });
+        free_if_large(buffer);
+        read?;
+        keeper.finish().map_err(|over| self.over(1, over))?;
         Ok(found)
     }
 }

@@ -11,12 +11,14 @@ use rayon::prelude::*;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::cells::{MAX_CELL_BYTES, read_from_shard};
+use super::cells::{
+    ListError, free_if_large, memory_of_chunk_byte, memory_of_file_byte, read_from_shard, read_list,
+};
 use super::info::{Blame, check_key};
 use super::record::RecordLayout;
 use crate::neuroglancer::{ShardingSpec, Shards};
 use crate::points::PointsError;
-use crate::storage::{Location, Store};
+use crate::storage::{DocumentError, Keeper, Location, MemoryBudget, OverBudget, Store};
 
 /// A relationship of a layer.
 #[derive(Debug)]
@@ -73,6 +75,18 @@ enum Lists {
     Sharded(Shards),
 }
 
+/// What the id of a related annotation takes while lists become one set.
+const RELATED_BYTES: u64 = 24;
+
+fn too_many(object: String, over: OverBudget) -> PointsError {
+    PointsError::Document(DocumentError::TooLarge {
+        object,
+        expected: "a list of related annotations",
+        problem: format!("with those of the other objects, its annotations take more than {over}"),
+        advice: "allow more with --memory, or list fewer objects in `points.choose.related`",
+    })
+}
+
 impl Relationship {
     /// The annotations of the layer in `folder` that are related to one of `objects`.
     pub(super) fn annotations_of(
@@ -80,6 +94,7 @@ impl Relationship {
         objects: &[u64],
         folder: &Location,
         layout: &RecordLayout,
+        budget: &MemoryBudget,
     ) -> Result<HashSet<u64>, PointsError> {
         let store = folder.join(&self.key).open();
         let lists = match self.sharding {
@@ -90,11 +105,19 @@ impl Relationship {
             .par_iter()
             .map_init(Vec::new, |buffer, object| {
                 let mut ids = Vec::new();
-                if lists.read(*object, buffer)? {
-                    let read = layout.read(buffer, &|| lists.describe(*object), |record| {
-                        ids.push(record.id)
+                let read = |limit_bytes| lists.read(*object, limit_bytes, buffer);
+                let describe = || lists.describe(*object);
+                let lease = read_list(budget, lists.memory_of_byte(), read, describe)?;
+                if lease.is_some() {
+                    let mut keeper = Keeper::new(budget);
+                    let read = layout.read(buffer, &describe, |record| {
+                        if keeper.keep(RELATED_BYTES) {
+                            ids.push(record.id);
+                        }
                     });
+                    free_if_large(buffer);
                     read.map_err(|e| e.with_hint(lists.hint()))?;
+                    keeper.finish().map_err(|over| too_many(describe(), over))?;
                 }
                 Ok(ids)
             })
@@ -107,13 +130,22 @@ impl Relationship {
 }
 
 impl Lists {
-    /// Replaces the contents of `into` by the list of an object; `false` if none is stored.
-    fn read(&self, object: u64, into: &mut Vec<u8>) -> Result<bool, PointsError> {
+    /// Replaces the contents of `into` by the list of an object, of at most `limit_bytes`; `false` if none is stored.
+    fn read(&self, object: u64, limit_bytes: u64, into: &mut Vec<u8>) -> Result<bool, ListError> {
         match self {
-            Self::Files(store) => Ok(store.read(&object.to_string(), MAX_CELL_BYTES, into)?),
+            Self::Files(store) => Ok(store.read(&object.to_string(), limit_bytes, into)?),
             Self::Sharded(shards) => {
-                read_from_shard(shards, object, &|| self.describe(object), into)
+                let describe = || self.describe(object);
+                read_from_shard(shards, object, limit_bytes, &describe, into)
             }
+        }
+    }
+
+    /// Bytes of memory that reading a byte of a list takes.
+    fn memory_of_byte(&self) -> u64 {
+        match self {
+            Self::Files(store) => memory_of_file_byte(store.as_ref()),
+            Self::Sharded(shards) => memory_of_chunk_byte(shards),
         }
     }
 

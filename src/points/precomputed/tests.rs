@@ -12,7 +12,7 @@ use crate::geometry::{BoxNm, PointNm};
 use crate::neuroglancer::MortonGrid;
 use crate::neuroglancer::testing::write_shards;
 use crate::points::{Anchor, PointLayer, PointsError, PointsInBoxes};
-use crate::storage::{Location, SourceUrl};
+use crate::storage::{Location, MemoryBudget, SourceUrl};
 
 /// A layer in a temporary folder: 4 x 4 x 1 cells of 10 x 10 x 40 units of 10 nm.
 struct TestLayer {
@@ -91,7 +91,7 @@ impl TestLayer {
         let folder = self.dir.path().join("layer");
         std::fs::create_dir_all(&folder).unwrap();
         std::fs::write(folder.join("info"), self.info.to_string()).unwrap();
-        PointLayer::open(&source(&folder))
+        PointLayer::open(&source(&folder), &MemoryBudget::for_test())
     }
 
     fn read(&self, boxes: &[BoxNm]) -> Result<PointsInBoxes, PointsError> {
@@ -385,7 +385,7 @@ fn boxes_that_touch_absurdly_many_cells_are_refused() {
     layer.info["spatial"][0]["chunk_size"] = json!([1e-4, 1e-4, 1e-4]);
     layer.info["spatial"][0]["grid_shape"] = json!([400000, 400000, 400000]);
     let e = layer.read(&[everything()]).unwrap_err().to_string();
-    assert!(e.contains("`spatial[0]`") && e.contains("50000000"), "{e}");
+    assert!(e.contains("`spatial[0]`") && e.contains("16384000"), "{e}");
 }
 
 #[test]
@@ -426,13 +426,15 @@ fn polylines_boxes_and_ellipsoids_are_read() {
 #[test]
 fn a_layer_that_is_not_there_and_a_format_that_is_not_read_are_errors() {
     let dir = tempfile::tempdir().unwrap();
-    let e = PointLayer::open(&source(dir.path()))
+    let e = PointLayer::open(&source(dir.path()), &MemoryBudget::for_test())
         .unwrap_err()
         .to_string();
     assert!(e.contains("info does not exist"), "{e}");
     let mut zarr = source(dir.path());
     zarr.format = Some("zarr".to_owned());
-    let e = PointLayer::open(&zarr).unwrap_err().to_string();
+    let e = PointLayer::open(&zarr, &MemoryBudget::for_test())
+        .unwrap_err()
+        .to_string();
     assert!(e.contains("`zarr`"), "{e}");
 }
 

@@ -17,7 +17,7 @@ use super::wire::{Outcome, Wire, is_transient};
 use super::{RemoteStore, StorageError};
 use crate::storage::retry::{Retries, Transient};
 use crate::storage::waits::{self, Together};
-use crate::storage::{Compression, Store};
+use crate::storage::{Compression, InflateError, Store};
 
 /// Why a try failed.
 pub(super) enum Failed {
@@ -37,6 +37,8 @@ pub(super) enum Failed {
     NoLength,
     /// Another part of the work failed meanwhile.
     Stopped,
+    /// Undone of its Content-Encoding it has more bytes than the caller allows.
+    Inflates(String),
 }
 
 impl RemoteStore {
@@ -48,6 +50,20 @@ impl RemoteStore {
         limit_bytes: u64,
         into: &mut Vec<u8>,
     ) -> Result<bool, StorageError> {
+        let found = self.fetch(key, range, limit_bytes, into, undo)?;
+        Ok(found.is_some())
+    }
+
+    /// As [`RemoteStore::get`]; `decode` gets the bytes that came and what its Content-Encoding did to them, and says
+    /// what is left to be undone.
+    pub(super) fn fetch(
+        &self,
+        key: &str,
+        range: Option<Range<u64>>,
+        limit_bytes: u64,
+        into: &mut Vec<u8>,
+        decode: Decode,
+    ) -> Result<Option<Vec<Compression>>, StorageError> {
         into.clear();
         let url = self.describe(key);
         let (client, path, query) = self.ready(key, &url)?;
@@ -59,7 +75,7 @@ impl RemoteStore {
             wire: Wire::new(range.is_none(), query.as_deref()),
             range,
         };
-        let result = question.until_answered(async || question.ask_once(&path, into).await);
+        let result = question.until_answered(async || question.ask_once(&path, into, decode).await);
         if result.is_err() {
             into.clear();
         }
@@ -241,13 +257,18 @@ impl Question<'_> {
     }
 
     /// One try.
-    async fn ask_once(&self, path: &Path, into: &mut Vec<u8>) -> Result<bool, Failed> {
+    async fn ask_once(
+        &self,
+        path: &Path,
+        into: &mut Vec<u8>,
+        decode: Decode,
+    ) -> Result<Option<Vec<Compression>>, Failed> {
         into.clear();
         let range = self.range.clone();
         let options = GetOptions::new().with_range(range.clone().map(GetRange::Bounded));
         let got = match self.answer(path, options).await {
             Ok(Some(got)) => got,
-            Ok(None) => return Ok(false),
+            Ok(None) => return Ok(None),
             Err(e) => {
                 return Err(match (range, self.wire.log().last) {
                     (
@@ -308,21 +329,47 @@ impl Question<'_> {
             }
             _ => {}
         }
-        // The last coding was done last, and is undone first.
-        for name in codings(&encoding).collect::<Vec<_>>().into_iter().rev() {
-            let Some(compression) = Compression::from_content_encoding(name) else {
-                return Err(Failed::Encoded(format!(
-                    "its Content-Encoding {name} is not known"
-                )));
-            };
-            let mut inflated = Vec::new();
-            compression
-                .undo(into, self.limit_bytes as usize, &mut inflated)
-                .map_err(|e| Failed::Damaged(format!("its Content-Encoding {name}: {e}")))?;
-            *into = inflated;
-        }
-        Ok(true)
+        let known = |name| {
+            let unknown = || Failed::Encoded(format!("its Content-Encoding {name} is not known"));
+            Compression::from_content_encoding(name).ok_or_else(unknown)
+        };
+        let compressions = codings(&encoding).map(known).collect::<Result<_, _>>()?;
+        decode(compressions, self.limit_bytes, into).map(Some)
     }
+}
+
+/// What is done to the bytes of an answer: see [`RemoteStore::fetch`].
+type Decode = fn(Vec<Compression>, u64, &mut Vec<u8>) -> Result<Vec<Compression>, Failed>;
+
+/// Undoes every compression. The last one was done last, and is undone first.
+fn undo(
+    compressions: Vec<Compression>,
+    limit_bytes: u64,
+    into: &mut Vec<u8>,
+) -> Result<Vec<Compression>, Failed> {
+    for compression in compressions.into_iter().rev() {
+        let mut inflated = Vec::new();
+        compression
+            .undo(into, limit_bytes as usize, &mut inflated)
+            .map_err(|e| {
+                let problem = format!("its Content-Encoding {}: {e}", compression.name());
+                match e {
+                    InflateError::TooLong(_) => Failed::Inflates(problem),
+                    InflateError::Damaged(_) => Failed::Damaged(problem),
+                }
+            })?;
+        *into = inflated;
+    }
+    Ok(Vec::new())
+}
+
+/// Leaves every compression to the caller.
+pub(super) fn keep(
+    compressions: Vec<Compression>,
+    _limit_bytes: u64,
+    _into: &mut Vec<u8>,
+) -> Result<Vec<Compression>, Failed> {
+    Ok(compressions)
 }
 
 /// What a Content-Encoding says was done to the object. `aws-chunked` is a way to upload, which some tools leave

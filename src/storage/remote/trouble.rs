@@ -54,6 +54,13 @@ impl Question<'_> {
                     limit_bytes: self.limit_bytes,
                 };
             }
+            Failed::Inflates(problem) => {
+                return StorageError::Inflates {
+                    object: self.url.clone(),
+                    problem,
+                    limit_bytes: self.limit_bytes,
+                };
+            }
             Failed::Short(found_bytes) => {
                 let range = self.range.clone().unwrap_or_default();
                 return StorageError::TooShort {

@@ -10,7 +10,7 @@ use crate::config::LayerConfig;
 use crate::data_type::DataType;
 use crate::geometry::{AXES, Resolution};
 use crate::storage::Compression as Stream;
-use crate::storage::{Location, MAX_DOCUMENT_BYTES, StorageError, Store};
+use crate::storage::{Location, MAX_METADATA_BYTES, StorageError, Store};
 use crate::volume::axes::Axes;
 use crate::volume::python_json;
 use crate::volume::spatial::{self, Order, Parent};
@@ -250,7 +250,7 @@ fn document(store: &dyn Store, path: &str) -> Result<Option<Document>, VolumeErr
         path => format!("{path}/attributes.json"),
     };
     let mut bytes = Vec::new();
-    if !store.read(&key, MAX_DOCUMENT_BYTES, &mut bytes)? {
+    if !store.read(&key, MAX_METADATA_BYTES, &mut bytes)? {
         return Ok(None);
     }
     let object = store.describe(&key);

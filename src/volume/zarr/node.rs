@@ -6,7 +6,7 @@ use zarrs::array::{ArrayMetadata, ArrayMetadataV2, ArrayMetadataV3};
 
 use super::ZarrVersion;
 use super::normal::{self, Flaw};
-use crate::storage::{DocumentError, MAX_DOCUMENT_BYTES, Store};
+use crate::storage::{DocumentError, MAX_METADATA_BYTES, Store};
 use crate::volume::{VolumeError, python_json};
 
 const EXPECTED: &str = "the metadata of a Zarr group or array";
@@ -220,7 +220,7 @@ impl Documents<'_> {
 
     fn read_stored(&self, key: &str) -> Result<Option<(String, Vec<u8>, Value)>, VolumeError> {
         let mut bytes = Vec::new();
-        if !self.store.read(key, MAX_DOCUMENT_BYTES, &mut bytes)? {
+        if !self.store.read(key, MAX_METADATA_BYTES, &mut bytes)? {
             return Ok(None);
         }
         let object = self.store.describe(key);

@@ -13,15 +13,19 @@ fn a_layer_whose_info_redirects_is_read_where_it_leads() {
     )
     .unwrap();
     assert_eq!(layer.ids(&[everything()]), [[3]]);
-    let moved = PointLayer::open(&source(&old)).unwrap();
+    let moved = PointLayer::open(&source(&old), &MemoryBudget::for_test()).unwrap();
     let found = moved.read_boxes(&[everything()], Anchor::Midpoint).unwrap();
     assert_eq!(ids(&found), [[3]]);
     layer.info["lower_bound"] = json!([0]);
     layer.open().unwrap_err();
-    let e = PointLayer::open(&source(&old)).unwrap_err().to_string();
+    let e = PointLayer::open(&source(&old), &MemoryBudget::for_test())
+        .unwrap_err()
+        .to_string();
     assert!(e.contains("layer/info") && e.contains("/old)"), "{e}");
     std::fs::write(old.join("info"), r#"{"redirect": "../old"}"#).unwrap();
-    let e = PointLayer::open(&source(&old)).unwrap_err().to_string();
+    let e = PointLayer::open(&source(&old), &MemoryBudget::for_test())
+        .unwrap_err()
+        .to_string();
     assert!(
         e.contains("old/info: at `redirect`") && e.contains("loop"),
         "{e}"

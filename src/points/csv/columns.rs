@@ -1,0 +1,139 @@
+//! The columns that a config names, found in a table's header, and the fields of a row in them.
+
+use ::csv::StringRecord;
+
+use super::id::{WholeNumber, whole_number};
+use crate::config::{CsvConfig, CsvUnit, nearest};
+use crate::geometry::PointNm;
+use crate::points::{PointsError, PropertySpec};
+
+/// A column: its name and its position.
+#[derive(Debug)]
+pub(super) struct Column {
+    name: String,
+    at: usize,
+}
+
+/// The columns that the config names.
+#[derive(Debug)]
+pub(super) struct Columns {
+    pub(super) id: Option<Column>,
+    /// Of a point, the point.
+    pub(super) start: [Column; 3],
+    pub(super) end: Option<[Column; 3]>,
+    pub(super) unit_nm: [f64; 3],
+    pub(super) properties: Vec<(Column, PropertySpec)>,
+}
+
+impl Columns {
+    /// Finds the columns in `header`; `object` is the file, for messages.
+    pub(super) fn find(
+        header: &StringRecord,
+        config: &CsvConfig,
+        object: &str,
+    ) -> Result<Self, PointsError> {
+        let wrong = |problem: String| PointsError::Columns {
+            object: object.to_owned(),
+            problem,
+        };
+        let column = |name: &String| {
+            let mut places = (0..).zip(header).filter(|(_, column)| column == name);
+            match (places.next(), places.next()) {
+                (Some((at, _)), None) => Ok(Column {
+                    name: name.clone(),
+                    at,
+                }),
+                (Some(_), Some(_)) => Err(wrong(format!(
+                    "two columns are called `{name}`, expected one"
+                ))),
+                (None, _) => {
+                    let hint = nearest(name, header.iter())
+                        .map(|hint| format!("; did you mean `{hint}`?"))
+                        .unwrap_or_default();
+                    let known: Vec<&str> = header.iter().take(50).collect();
+                    Err(wrong(format!(
+                        "no column is called `{name}`, the columns are {}{hint}",
+                        known.join(", ")
+                    )))
+                }
+            }
+        };
+        let three = |names: &[String; 3]| -> Result<[Column; 3], PointsError> {
+            let [x, y, z] = names;
+            Ok([column(x)?, column(y)?, column(z)?])
+        };
+        let start = config.point.as_ref().or(config.start.as_ref());
+        let Some(start) = start else {
+            return Err(wrong("the config names no columns of positions".to_owned()));
+        };
+        let properties = config.properties.iter().map(|(name, kind)| {
+            if let Some(expected) = PropertySpec::wrong_id(name) {
+                return Err(wrong(format!(
+                    "the column {name:?} cannot be a property; expected {expected}"
+                )));
+            }
+            Ok((column(name)?, PropertySpec::new(name.clone(), *kind)))
+        });
+        Ok(Self {
+            id: config.id.as_ref().map(column).transpose()?,
+            start: three(start)?,
+            end: config.end.as_ref().map(three).transpose()?,
+            unit_nm: match config.unit {
+                CsvUnit::Nm => [1.0; 3],
+                CsvUnit::Um => [1000.0; 3],
+                CsvUnit::Voxel => config.resolution.map_or([1.0; 3], |r| r.nm()),
+            },
+            properties: properties.collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+/// The fields of one row.
+pub(super) struct Fields<'r> {
+    pub(super) record: &'r StringRecord,
+    pub(super) object: &'r str,
+    /// The line that the row begins on, as an editor counts.
+    pub(super) line: u64,
+}
+
+impl Fields<'_> {
+    pub(super) fn text(&self, column: &Column) -> &str {
+        self.record.get(column.at).unwrap_or_default()
+    }
+
+    /// The whole number in a column of ids.
+    pub(super) fn id(&self, column: &Column) -> Result<WholeNumber, PointsError> {
+        whole_number(self.text(column)).ok_or_else(|| {
+            let expected = "a whole number from 0 to 18446744073709551615, such as 101 or 101.0";
+            self.wrong(column, expected)
+        })
+    }
+
+    pub(super) fn point(
+        &self,
+        columns: &[Column; 3],
+        unit_nm: [f64; 3],
+    ) -> Result<PointNm, PointsError> {
+        let mut point = [0.0; 3];
+        for (d, column) in columns.iter().enumerate() {
+            let number: f64 = self
+                .text(column)
+                .parse()
+                .map_err(|_| self.wrong(column, "a number"))?;
+            point[d] = number * unit_nm[d];
+        }
+        Ok(PointNm(point))
+    }
+
+    pub(super) fn wrong(&self, column: &Column, expected: impl Into<String>) -> PointsError {
+        PointsError::Row {
+            object: format!("{}: line {}", self.object, self.line),
+            field: column.name.clone(),
+            found: match self.text(column) {
+                "" => "empty".to_owned(),
+                text => format!("{:?}", text.chars().take(80).collect::<String>()),
+            },
+            expected: expected.into(),
+        }
+    }
+}
