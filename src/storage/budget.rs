@@ -269,7 +269,7 @@ mod tests {
         let mut little = Keeper::new(&budget);
         assert!(little.keep(100));
         little.finish().unwrap();
-        assert_eq!(budget.shared.used().kept_bytes % KEEP_STEP_BYTES, 100);
+        assert!(budget.shared.used().kept_bytes <= most);
     }
 
     #[test]

@@ -203,15 +203,18 @@ def test_an_answer_of_the_web_api_is_within_the_memory(server, tmp_path):
 
 @pytest.mark.parametrize("announced", [None, 1 << 60])
 def test_documents_that_never_end_are_refused(announced, server, tmp_path):
-    server.answers["/c.json"] = endless(announced, b'{"id": 0},' * 6000, b'{"annotations": [')
-    config = vnc_config(tmp_path, collection=f"{server.url}/c.json")
-    refused_within(config, tmp_path, "/c.json")
-    server.answers["/t.csv"] = endless(announced, b"1,2,3\n" * 10000, b"x,y,z\n")
+    collection = vnc_config(tmp_path, collection=f"{server.url}/c.json")
     csv = {"file": f"{server.url}/t.csv", "unit": "nm", "point": ["x", "y", "z"]}
+    table = vnc_config(tmp_path, "table.json", points={"csv": csv})
+    server.answers.update({"/c.json": endless(announced), "/t.csv": endless(announced)})
+    refused_within(collection, tmp_path, "/c.json")
+    refused_within(table, tmp_path, "/t.csv")
+    # What has no length is not read in pieces: all of it must fit.
     if announced is None:
-        refused_within(vnc_config(tmp_path, points={"csv": csv}), tmp_path, "/t.csv", "--memory")
-    server.answers["/t.csv"] = endless(announced)
-    refused_within(vnc_config(tmp_path, points={"csv": csv}), tmp_path, "/t.csv")
+        server.answers["/c.json"] = endless(None, b'{"id": 0},' * 6000, b'{"annotations": [')
+        server.answers["/t.csv"] = endless(None, b"1,2,3\n" * 10000, b"x,y,z\n")
+        refused_within(collection, tmp_path, "/c.json", "--memory")
+        refused_within(table, tmp_path, "/t.csv", "--memory")
 
 
 def annotation_layer(folder, **changes):
