@@ -85,7 +85,7 @@ impl DocumentLimit {
     /// For what describes a layer: an info, Zarr metadata, N5 attributes.
     pub const METADATA: Self = Self {
         text_bytes: MAX_METADATA_BYTES,
-        parsed_bytes: 4 * MAX_METADATA_BYTES,
+        parsed_bytes: 8 * MAX_METADATA_BYTES,
         advice: "check that it describes a layer",
     };
 
