@@ -10,7 +10,7 @@
 
 mod clearing;
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tempfile::NamedTempFile;
 
 use super::{DatasetError, Layout, MANIFEST, SCHEMA_VERSION, layout::group_path};
-use crate::storage::{MAX_DOCUMENT_BYTES, read_regular};
+use crate::storage::{MAX_DOCUMENT_BYTES, open_regular, read_regular};
 use clearing::Clearing;
 
 pub(super) const PRIVATE: &str = ".pointshard";
@@ -326,7 +326,7 @@ fn sweep_files(folder: &Path) {
     };
     for entry in entries.flatten() {
         let temporary = entry.file_name().to_string_lossy().starts_with(TEMPORARY);
-        if temporary && File::open(entry.path()).is_ok_and(|f| f.try_lock().is_ok()) {
+        if temporary && open_regular(&entry.path()).is_ok_and(|(f, _)| f.try_lock().is_ok()) {
             let _ = fs::remove_file(entry.path());
         }
     }

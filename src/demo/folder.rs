@@ -5,6 +5,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::{DemoError, create_dir};
+use crate::storage::read_regular;
 
 /// Has `write` fill a folder, which becomes `dir`, whole or not at all. Where `dir` holds those files already, they stay;
 /// where it holds anything else instead, that is an error.
@@ -71,7 +72,7 @@ fn first_difference(
         let different = match entry.file_type()?.is_dir() {
             true => first_difference(made, found, &path)?,
             false => {
-                let same = fs::read(found.join(&path)).is_ok_and(|bytes| {
+                let same = read_regular(&found.join(&path), u64::MAX).is_ok_and(|bytes| {
                     fs::read(entry.path()).is_ok_and(|expected| expected == bytes)
                 });
                 (!same).then_some(path)
