@@ -5,7 +5,7 @@
 //! of the first voxel: [`first_voxel`] says what becomes of the half voxel.
 
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::node::Node;
 use crate::geometry::{AXES, Resolution, length_nm};
@@ -104,7 +104,8 @@ fn multiscale(node: &Node) -> Result<(String, Multiscale), VolumeError> {
         return Err(node.bad(at.into(), problem));
     };
     let at = format!("{at}[0]");
-    let multiscale = serde_path_to_error::deserialize(image).map_err(|e| {
+    let cosem = of_cosem(image);
+    let multiscale = serde_path_to_error::deserialize(cosem.as_ref().unwrap_or(image)).map_err(|e| {
         let version = image.get("version").and_then(Value::as_str);
         let version = version.map_or(String::new(), |v| format!(" (this says {v})"));
         node.bad(
@@ -113,6 +114,43 @@ fn multiscale(node: &Node) -> Result<(String, Multiscale), VolumeError> {
         )
     })?;
     Ok((at, multiscale))
+}
+
+/// COSEM's image, which names no axes and has a `transform` for each level, as one of OME-Zarr.
+fn of_cosem(image: &Value) -> Option<Value> {
+    if image.get("axes").is_some() {
+        return None;
+    }
+    let list = |dataset: &Value, key: &str| {
+        let transform = dataset.get("transform")?;
+        let mut list = transform.get(key)?.as_array()?.clone();
+        // From the slowest axis, unless it says otherwise.
+        if transform.get("order").is_some_and(|order| order == "F") {
+            list.reverse();
+        }
+        Some(list)
+    };
+    let datasets = image.get("datasets")?.as_array()?;
+    let (names, units) = (
+        list(datasets.first()?, "axes")?,
+        list(datasets.first()?, "units")?,
+    );
+    let level = |dataset: &Value| {
+        let alike = list(dataset, "axes")? == names && list(dataset, "units")? == units;
+        let (scale, translation) = (list(dataset, "scale")?, list(dataset, "translate")?);
+        let transformations = [
+            json!({"type": "scale", "scale": scale}),
+            json!({"type": "translation", "translation": translation}),
+        ];
+        let path = dataset.get("path")?;
+        alike.then(|| json!({"path": path, "coordinateTransformations": transformations}))
+    };
+    let axes = names.iter().zip(&units);
+    let axes = axes.map(|(name, unit)| json!({"name": name, "unit": unit}));
+    Some(json!({
+        "axes": axes.collect::<Vec<_>>(),
+        "datasets": datasets.iter().map(level).collect::<Option<Vec<_>>>()?,
+    }))
 }
 
 /// A level's resolution and the centre of its first voxel.

@@ -1,7 +1,6 @@
 use super::*;
 use crate::volume::zarr::ZarrVersion;
 use crate::volume::zarr::node::NodeKind;
-use serde_json::json;
 
 fn node(attributes: Value) -> Node {
     Node {
@@ -112,4 +111,30 @@ fn what_cannot_be_placed_is_refused_with_the_field_and_what_was_expected() {
     assert!(e.contains("no OME-Zarr image"), "{e}");
     let e = level(&node(json!({"multiscales": [{}, {}]})), &nm([4.0; 3])).unwrap_err();
     assert!(e.to_string().contains("found 2 images"), "{e}");
+}
+
+#[test]
+fn an_image_of_cosem_has_a_transform_for_each_level_in_either_order() {
+    let level = |path: &str, s: f64, order: &str| {
+        let mut transform = json!({"axes": ["z", "y", "x"], "units": ["nm", "nm", "nm"], "order": order,
+            "scale": [40.0, 4.0 * s, 4.0 * s], "translate": [400.0, 8.0 + 2.0 * s, 2.0 * s]});
+        if order == "F" {
+            for key in ["axes", "scale", "translate"] {
+                transform[key].as_array_mut().unwrap().reverse();
+            }
+        }
+        json!({"path": path, "transform": transform})
+    };
+    for order in ["C", "F"] {
+        let datasets = [level("s0", 1.0, order), level("s1", 2.0, order)];
+        let image = node(json!({"multiscales": [{"name": "", "datasets": datasets}]}));
+        let found = super::level(&image, &nm([8.0, 8.0, 40.0])).unwrap();
+        assert_eq!(found.path, "s1");
+        assert_eq!(found.axes, ["z", "y", "x"]);
+        assert_eq!(found.first_voxel, [0, 1, 10]);
+    }
+    let mixed = [level("s0", 1.0, "C"), json!({"path": "s1"})];
+    let image = node(json!({"multiscales": [{"datasets": mixed}]}));
+    let e = super::level(&image, &nm([8.0, 8.0, 40.0])).unwrap_err();
+    assert!(e.to_string().contains("`coordinateTransformations`"), "{e}");
 }
