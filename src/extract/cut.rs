@@ -2,6 +2,7 @@
 
 use super::convert::{BadValue, Convert};
 use super::read::{BoxReader, Found};
+use super::resample::centres_inside;
 use super::sources::Sources;
 use super::window::{Region, fill, fill_around};
 use super::{ExtractError, schedule};
@@ -252,17 +253,13 @@ impl Cutter<'_> {
         let meta = self.sources.volumes[source].meta();
         let bounds = meta.grid.bounds();
         let (voxel, of_volume) = (self.plan.resolution_of(sample).nm(), meta.resolution.nm());
-        let holds = |d: usize, v: i64| {
-            let center = (v as f64 + 0.5) * voxel[d] / of_volume[d];
-            (bounds.start[d] as f64) <= center && center < bounds.end[d] as f64
-        };
         let mut inside = *out.covers;
         for d in 0..3 {
-            let along = |v: &i64| holds(d, *v);
+            let holds = centres_inside(voxel[d], of_volume[d], bounds.start[d]..bounds.end[d]);
             let mut all = out.covers.start[d]..out.covers.end[d];
-            inside.start[d] = all.find(along).unwrap_or(out.covers.end[d]);
+            inside.start[d] = all.find(|v| holds(*v)).unwrap_or(out.covers.end[d]);
             let mut rest = inside.start[d]..out.covers.end[d];
-            inside.end[d] = rest.find(|v| !holds(d, *v)).unwrap_or(out.covers.end[d]);
+            inside.end[d] = rest.find(|v| !holds(*v)).unwrap_or(out.covers.end[d]);
         }
         self.sources
             .array(array)

@@ -23,6 +23,8 @@ mod stage;
 #[cfg(test)]
 mod tests;
 
+use std::ops::Range;
+
 use crate::config::Interpolation;
 use crate::data_type::{DataType, FillValue};
 use crate::geometry::{AXES, Resolution, VoxelBox, Window};
@@ -229,5 +231,18 @@ fn make(stage: &Stage, data_type: DataType, channels: usize, source: &[u8], out:
         (Kernel::Majority(vote), 2) => majority::make::<2>(stage, vote, channels, source, out),
         (Kernel::Majority(vote), 4) => majority::make::<4>(stage, vote, channels, source, out),
         (Kernel::Majority(vote), _) => majority::make::<8>(stage, vote, channels, source, out),
+    }
+}
+
+/// Says of voxels of `nm` whether their centres lie in those of `data_nm` in `data`, along one axis.
+pub(crate) fn centres_inside(nm: f64, data_nm: f64, data: Range<i64>) -> impl Fn(i64) -> bool {
+    let ratio = Ratio::new(nm, data_nm);
+    move |voxel| match ratio {
+        Some(ratio) => ratio.centre_is_in(voxel, &data),
+        // Worlds apart.
+        None => {
+            let centre = (voxel as f64 + 0.5) * nm / data_nm;
+            data.start as f64 <= centre && centre < data.end as f64
+        }
     }
 }

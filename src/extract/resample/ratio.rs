@@ -47,6 +47,14 @@ impl Ratio {
         self.voxels == self.per
     }
 
+    /// Whether the centre of `voxel` lies in those voxels of the other grid: on their lower edge it does, on the upper one
+    /// not.
+    pub fn centre_is_in(&self, voxel: i64, data: &Range<i64>) -> bool {
+        let centre = (2 * i128::from(voxel) + 1) * self.voxels;
+        let edge = |v: i64| 2 * i128::from(v) * self.per;
+        edge(data.start) <= centre && centre < edge(data.end)
+    }
+
     /// The power of two that a voxel of the one grid is as long as, in voxels of the other, if it is one.
     pub fn power_of_two(&self) -> Option<u64> {
         let voxels = u64::try_from(self.voxels).ok()?;
@@ -113,6 +121,18 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_centre_on_an_edge_is_in_the_upper_voxel_wherever_it_lies(
+            voxel in -100_000_000i64..100_000_000, nm in prop::sample::select(vec![4.6, 6.4, 0.1, 30.3]), half in 1i64..4,
+            noisy: bool,
+        ) {
+            let data_nm = if noisy { f64::from(nm as f32) } else { nm };
+            let ratio = Ratio::new(nm * 2.0 * half as f64, data_nm).unwrap();
+            let edge = (2 * voxel + 1) * half;
+            prop_assert!(ratio.centre_is_in(voxel, &(edge..edge + 1)));
+            prop_assert!(!ratio.centre_is_in(voxel, &(edge - 1..edge)));
+        }
+
         #[test]
         fn a_ratio_is_that_of_the_resolutions(nm in 0.5f64..2000.0, data_nm in 0.5f64..2000.0) {
             let (voxels, per) = ratio(nm, data_nm);

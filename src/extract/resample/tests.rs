@@ -200,6 +200,28 @@ proptest! {
     }
 
     #[test]
+    fn windows_far_from_the_origin_are_made_as_those_near_it(
+        lengths in lengths(), data_lengths in lengths(),
+        how in prop::sample::select(vec![Nearest, AREA, Area(Rounding::Truncate), LINEAR, Linear(Rounding::Truncate), Any, Majority]),
+        at in prop::array::uniform3(-5i64..5), size in prop::array::uniform3(1i64..5),
+        low in prop::array::uniform3(-8i64..4), data_size in prop::array::uniform3(1i64..9),
+        far in prop::array::uniform3(-1_000_000i64..1_000_000), noisy: bool,
+    ) {
+        let near_nm = resolution(data_lengths);
+        // As far as float32 rounds: half a voxel or more where voxels are numbered in tens of millions.
+        let data_nm = if noisy { Resolution::new(near_nm.nm().map(|r| f64::from(r as f32))).unwrap() } else { near_nm };
+        let cut_at = |far: [i64; 3], data_nm| {
+            let by = |lengths: [i64; 3]| -> [i64; 3] { std::array::from_fn(|d| far[d] * lengths[d]) };
+            let moved = |at: [i64; 3], by: [i64; 3]| -> [i64; 3] { std::array::from_fn(|d| at[d] + by[d]) };
+            let (window, bounds) = (boxed(moved(at, by(data_lengths)), size), boxed(moved(low, by(lengths)), data_size));
+            let back = by(lengths).map(|v| -v);
+            let resample = Resample::new(resolution(lengths), data_nm, how, DataType::UInt16).unwrap();
+            cut(&resample, &window, &bounds, 1, |c, v| (noise(c, moved(v, back)) as u16 % 5).to_le_bytes(), [9; 2])
+        };
+        prop_assert_eq!(cut_at(far, data_nm), cut_at([0; 3], near_nm));
+    }
+
+    #[test]
     fn the_same_resolution_gives_the_same_values(
         lengths in lengths(), how in prop::sample::select(&ALL[..]), noisy: bool,
         at in prop::array::uniform3(-500_000i64..500_000),
