@@ -21,6 +21,7 @@ mod metadata;
 mod output;
 mod reader;
 mod receipt;
+mod record;
 mod samples;
 mod seal;
 mod shard;

@@ -3,7 +3,9 @@
 //! [`Job::prepare`] reads what the plan depends on and makes it; [`Job::run`] claims the output, makes the
 //! shards that are missing, and seals. Run again, it does only what is missing.
 
+mod differs;
 mod index;
+mod record;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -21,6 +23,7 @@ use crate::plan::{Plan, PlanError, PointsOfLayer};
 use crate::points::PointsError;
 use crate::storage::{Location, MemoryBudget, Parts, redacted};
 use crate::volume::{self, VolumeError};
+use record::PlanRecord;
 
 /// A job whose plan is made.
 #[derive(Debug)]
@@ -228,7 +231,9 @@ impl Job {
             self.layout = self.sources.layout(&self.plan);
         }
         let digest = self.sources.digest(&self.plan);
-        let Some(output) = Output::find(out, digest, options.force)? else {
+        let record = || PlanRecord::of(&self.plan, &self.sources, digest);
+        let found = Output::find(out, digest, options.force);
+        let Some(output) = found.map_err(|e| differs::explain(e, out, record))? else {
             return Ok(0);
         };
         let mut shards = 0;
@@ -260,7 +265,10 @@ impl Job {
         let digest = sources.digest(&plan);
         // A job that is refused for its memory leaves the folder as it was.
         extract::cache_budget(&plan, &sources, options.memory_bytes)?;
-        let output = Output::claim(out, digest, layout, options.force)?;
+        let record = || PlanRecord::of(&plan, &sources, digest);
+        let output = Output::claim(out, digest, layout, options.force)
+            .map_err(|e| differs::explain(e, out, record))?;
+        differs::keep(&output, record);
         let clock = Instant::now();
         let extracted = extract::run(
             &plan,

@@ -82,6 +82,8 @@ pub struct PlannedBox {
     pub group: usize,
     /// Annotations whose anchor lies inside.
     pub annotations: u64,
+    /// Start of the digest of these, whatever becomes of them.
+    pub annotations_digest: u64,
     /// Those that are samples.
     pub samples: u64,
     /// Those that are not, by reason.

@@ -16,7 +16,7 @@ pub enum DatasetError {
         source: std::io::Error,
     },
     /// The output belongs to another plan.
-    #[error("{} holds the output of another job: its plan is {found}, this one is {expected}; the config, the collection, the annotations or a source have changed since. Choose another folder, or start anew with --force", folder.display())]
+    #[error("{} holds the output of another job: choose another folder, start anew with --force, or undo what differs: {what}", folder.display())]
     OtherPlan {
         /// The output folder.
         folder: PathBuf,
@@ -24,6 +24,8 @@ pub enum DatasetError {
         found: String,
         /// Digest of this plan.
         expected: String,
+        /// What differs.
+        what: String,
     },
     /// The folder is full of something else.
     #[error("{} is not empty and was not written by pointshard (it has no .pointshard/plan.json): choose another folder; nothing in it is changed, with --force or without", folder.display())]

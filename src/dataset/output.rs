@@ -148,6 +148,7 @@ impl Output {
             true => Ok(()),
             false => Err(DatasetError::OtherPlan {
                 folder: self.root.clone(),
+                what: format!("its plan is {found}, this one is {}", self.plan_digest),
                 found,
                 expected: self.plan_digest.clone(),
             }),

@@ -105,6 +105,7 @@ impl Jobs {
                 split,
                 group,
                 annotations: 0,
+                annotations_digest: 0,
                 samples: 0,
                 dropped: BTreeMap::new(),
             });
@@ -319,6 +320,7 @@ fn samples_of_box(
     let window = &jobs.file.config.window;
     let resolution = &jobs.groups[planned.group].resolution;
     planned.annotations = annotations.len() as u64;
+    planned.annotations_digest = digest_of(&annotations);
     let mut samples = Vec::with_capacity(annotations.len());
     for annotation in annotations {
         let start = |window: &Window| window.start_around(&annotation.anchor, resolution);
@@ -352,6 +354,19 @@ fn samples_of_box(
     samples
         .sort_by_cached_key(|(s, _)| (spatial_key(s.start_voxel, origin, window), s.annotation_id));
     samples
+}
+
+/// Start of the digest of annotations.
+fn digest_of(annotations: &[Annotation]) -> u64 {
+    let mut hasher = blake3::Hasher::new();
+    for annotation in annotations {
+        let [start, end] = annotation.ends;
+        hasher.update(&annotation.id.to_le_bytes());
+        hasher.update(bytemuck::bytes_of(&[annotation.anchor.0, start.0, end.0]));
+        hasher.update(&annotation.properties);
+    }
+    let digest = hasher.finalize();
+    u64::from_le_bytes(digest.as_bytes().first_chunk().copied().unwrap_or_default())
 }
 
 /// For each property that every point layer has with one type: its position in each layer's list.

@@ -1,0 +1,107 @@
+//! What differs between the plan that an output was begun with and another one.
+
+use std::path::Path;
+
+use super::record::PlanRecord;
+use crate::dataset::{DatasetError, Output};
+
+mod boxes;
+mod config;
+mod list;
+mod sources;
+
+use list::Differences;
+
+/// Keeps the record of the output's plan beside it. An output that was begun without one gets it now.
+pub(super) fn keep(output: &Output, record: impl FnOnce() -> PlanRecord) {
+    // The digest comes first in a record.
+    let start = format!("{{\"plan_digest\":\"{}\"", output.plan_digest());
+    if !Output::has_record(output.root(), start.as_bytes()) {
+        // The dataset does not need it: a finished one may lie where nothing can be written.
+        let _ = output.write_record(&record());
+    }
+}
+
+/// The error, which says what differs where it is that the folder `out` holds the output of another plan.
+pub(super) fn explain(
+    error: DatasetError,
+    out: &Path,
+    record: impl FnOnce() -> PlanRecord,
+) -> DatasetError {
+    match error {
+        DatasetError::OtherPlan {
+            folder,
+            found,
+            expected,
+            ..
+        } => {
+            let what = match Output::read_record(out) {
+                None => unknown("it was begun by an older version, which kept no record of it"),
+                Some(bytes) => match PlanRecord::parse(&bytes) {
+                    None => unknown(
+                        "the record of it, .pointshard/record.json, is damaged or of another version",
+                    ),
+                    Some(was) if was.plan_digest != found => {
+                        unknown("the record of it, .pointshard/record.json, is that of another run")
+                    }
+                    Some(was) => between(&was, &record()),
+                },
+            };
+            DatasetError::OtherPlan {
+                folder,
+                found,
+                expected,
+                what,
+            }
+        }
+        other => other,
+    }
+}
+
+fn unknown(why: &str) -> String {
+    format!(
+        "the config, the collection, the annotations or a source, which of them is not known: {why}"
+    )
+}
+
+/// What differs, a line for each difference.
+fn between(was: &PlanRecord, now: &PlanRecord) -> String {
+    let mut differences = Differences::default();
+    let config = config::compare(&was.config, &now.config, &mut differences);
+    sources::compare(was, now, &config, &mut differences);
+    boxes::compare(was, now, &config, &mut differences);
+    if differences.is_empty() {
+        of_samples(was, now, &mut differences);
+    }
+    if differences.is_empty() {
+        differences.add(|| {
+            format!(
+                "nothing of what is recorded; the output was begun by pointshard {}, this is {}",
+                was.program, now.program
+            )
+        });
+    }
+    differences.to_string()
+}
+
+/// Where all else is the same, voxels decide otherwise which annotations are samples.
+fn of_samples(was: &PlanRecord, now: &PlanRecord, differences: &mut Differences) {
+    for (was, now) in was.splits.iter().zip(&now.splits) {
+        let voxels = "voxels of a layer that decide about samples (`outside`, `min_nonzero_fraction`, `object_at`) have changed";
+        if was.samples != now.samples {
+            differences.add(|| {
+                format!(
+                    "split `{}`: had {} samples, has {} now: {voxels}",
+                    now.name, was.samples, now.samples
+                )
+            });
+        } else if was.digest != now.digest {
+            differences.add(|| {
+                format!(
+                    "split `{}`: its samples or their objects: {voxels}",
+                    now.name
+                )
+            });
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! What a plan consists of, part by part: small enough for any collection, and without secrets.
+//!
+//! It lies beside the output, so that a run of another plan can say what differs. Nothing else reads it.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::dataset::{ArrayLayout, Layout};
+use crate::extract::Sources;
+use crate::plan::{Plan, PlannedBox, PlannedGroup, PlannedSplit};
+use crate::storage::redacted_source;
+
+/// The form that is written here. A record of another form is not compared.
+const FORM: u32 = 1;
+
+/// Most boxes that are recorded each for itself.
+const MAX_BOXES: usize = 200_000;
+
+/// Longest text, in bytes, that is recorded as it is.
+const MAX_TEXT_BYTES: usize = 160;
+
+/// What a plan consists of.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct PlanRecord {
+    /// The whole plan's. It comes first: [`super::differs::keep`] looks for it there.
+    pub(super) plan_digest: String,
+    form: u32,
+    /// Version of the program that made the plan.
+    pub(super) program: String,
+    /// JSON path, then the value, or the digest of one that is long.
+    pub(super) config: Vec<(String, String)>,
+    pub(super) sources: Vec<SourceRecord>,
+    /// Array, then its codec.
+    pub(super) codecs: Vec<(String, String)>,
+    /// Annotation properties that are columns.
+    pub(super) properties: Vec<String>,
+    /// What the annotation layer is called.
+    pub(super) points: String,
+    pub(super) splits: Vec<SplitRecord>,
+    /// None where there are very many.
+    pub(super) boxes: Option<Vec<BoxRecord>>,
+    pub(super) boxes_digest: String,
+}
+
+/// A volume that windows are cut out of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct SourceRecord {
+    pub(super) layer: String,
+    pub(super) location: String,
+    pub(super) resolution: String,
+    pub(super) info_digest: String,
+}
+
+/// A split's samples.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct SplitRecord {
+    pub(super) name: String,
+    pub(super) samples: u64,
+    pub(super) digest: String,
+}
+
+/// A box, written as a list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "BoxRow", into = "BoxRow")]
+pub(super) struct BoxRecord {
+    pub(super) id: String,
+    pub(super) bounds: String,
+    pub(super) tags: String,
+    pub(super) split: Option<usize>,
+    /// Of its layers and the resolution of its windows.
+    pub(super) group: String,
+    pub(super) annotations: u64,
+    pub(super) annotations_digest: String,
+}
+
+type BoxRow = (String, String, String, Option<usize>, String, u64, String);
+
+impl From<BoxRow> for BoxRecord {
+    fn from(row: BoxRow) -> Self {
+        let (id, bounds, tags, split, group, annotations, annotations_digest) = row;
+        Self {
+            id,
+            bounds,
+            tags,
+            split,
+            group,
+            annotations,
+            annotations_digest,
+        }
+    }
+}
+
+impl From<BoxRecord> for BoxRow {
+    fn from(b: BoxRecord) -> Self {
+        (
+            b.id,
+            b.bounds,
+            b.tags,
+            b.split,
+            b.group,
+            b.annotations,
+            b.annotations_digest,
+        )
+    }
+}
+
+impl PlanRecord {
+    /// The record of `plan`, whose digest with its sources is `digest`.
+    pub(super) fn of(plan: &Plan, sources: &Sources, digest: blake3::Hash) -> Self {
+        let groups = group_digests(plan);
+        let boxes = plan.boxes.iter().map(|b| box_record(b, &groups));
+        let boxes: Vec<_> = boxes.collect();
+        let layout = sources.layout(plan);
+        Self {
+            plan_digest: digest.to_string(),
+            form: FORM,
+            program: env!("CARGO_PKG_VERSION").to_owned(),
+            config: flat(&plan.config.published()),
+            sources: source_records(plan, sources),
+            codecs: codecs(&layout),
+            properties: plan.properties.iter().map(|p| short(&p.id)).collect(),
+            points: short(&redacted_source(plan.config.points.name())),
+            splits: split_records(plan),
+            boxes_digest: digest_of(&serde_json::json!(boxes)),
+            boxes: (boxes.len() <= MAX_BOXES).then_some(boxes),
+        }
+    }
+
+    /// The record in `bytes`, if it can be understood.
+    pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
+        let record: Self = serde_json::from_slice(bytes).ok()?;
+        (record.form == FORM).then_some(record)
+    }
+}
+
+/// The members of the config that are no objects, each with its path.
+fn flat(config: &Value) -> Vec<(String, String)> {
+    fn add(path: &str, value: &Value, into: &mut Vec<(String, String)>) {
+        match value {
+            Value::Object(members) if !members.is_empty() => {
+                for (name, member) in members {
+                    let path = match path {
+                        "" => name.clone(),
+                        path => format!("{path}.{name}"),
+                    };
+                    add(&path, member, into);
+                }
+            }
+            value => into.push((short(path), short(&value.to_string()))),
+        }
+    }
+    let mut members = Vec::new();
+    add("", config, &mut members);
+    members
+}
+
+/// `text`, or where it is long its beginning and the digest of all of it.
+fn short(text: &str) -> String {
+    if text.len() <= MAX_TEXT_BYTES {
+        return text.to_owned();
+    }
+    let start: String = text.chars().take(40).collect();
+    let digest = short_digest(blake3::hash(text.as_bytes()));
+    format!("{start}... ({} bytes, digest {digest})", text.len())
+}
+
+fn short_digest(hash: blake3::Hash) -> String {
+    hash.to_hex()[..16].to_owned()
+}
+
+fn digest_of(value: &Value) -> String {
+    short_digest(blake3::hash(value.to_string().as_bytes()))
+}
+
+fn source_records(plan: &Plan, sources: &Sources) -> Vec<SourceRecord> {
+    let with_volumes = plan.sources.iter().zip(&sources.volumes);
+    let records = with_volumes
+        .enumerate()
+        .map(|(i, (source, volume))| SourceRecord {
+            layer: short(plan.layer_of_source(i)),
+            location: short(&source.url.location.to_string()),
+            resolution: source.resolution.to_string(),
+            info_digest: short_digest(volume.digest()),
+        });
+    records.collect()
+}
+
+fn codecs(layout: &Layout) -> Vec<(String, String)> {
+    let arrays = layout.arrays.iter();
+    let codec = |a: &ArrayLayout| (a.name.clone(), serde_json::json!(a.codec).to_string());
+    arrays.map(codec).collect()
+}
+
+fn split_records(plan: &Plan) -> Vec<SplitRecord> {
+    let record = |split: &PlannedSplit| {
+        let mut hasher = blake3::Hasher::new();
+        for s in &split.samples {
+            hasher.update(&s.annotation_id.to_le_bytes());
+            hasher.update(&s.box_index.to_le_bytes());
+        }
+        for objects in &split.objects {
+            hasher.update(bytemuck::cast_slice(objects));
+        }
+        SplitRecord {
+            name: split.name.clone(),
+            samples: split.samples.len() as u64,
+            digest: short_digest(hasher.finalize()),
+        }
+    };
+    plan.splits.iter().map(record).collect()
+}
+
+/// For each layer group what its windows are cut out of, and at which resolution.
+fn group_digests(plan: &Plan) -> Vec<String> {
+    let group = |(number, group): (usize, &PlannedGroup)| {
+        let sources = plan.arrays.iter().map(|array| {
+            let source = &plan.sources[array.source_of_group[number]];
+            let location = source.url.location.to_string();
+            serde_json::json!([source.url.format, location, source.resolution])
+        });
+        let sources: Vec<_> = sources.collect();
+        digest_of(&serde_json::json!([group.resolution, sources]))
+    };
+    plan.groups.iter().enumerate().map(group).collect()
+}
+
+fn box_record(b: &PlannedBox, groups: &[String]) -> BoxRecord {
+    let of_split = b.split.and(groups.get(b.group));
+    BoxRecord {
+        id: short(&b.id),
+        bounds: digest_of(&serde_json::json!([b.min_nm, b.max_nm])),
+        tags: digest_of(&serde_json::json!(b.tags)),
+        split: b.split,
+        group: of_split.cloned().unwrap_or_default(),
+        annotations: b.annotations,
+        annotations_digest: format!("{:016x}", b.annotations_digest),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn members_have_their_paths_and_long_ones_their_digests() {
+        let flat_of = |list: Vec<u32>| flat(&json!({"a": {"b": [1, 2], "c": {}}, "list": list}));
+        let [ab, ac, list] = &flat_of((0..1000).collect())[..] else {
+            panic!("three members")
+        };
+        let member = |path: &str, value: &str| (path.to_owned(), value.to_owned());
+        assert_eq!((ab, ac), (&member("a.b", "[1,2]"), &member("a.c", "{}")));
+        assert!(
+            list.1.len() < MAX_TEXT_BYTES && list.1.contains("digest"),
+            "{list:?}"
+        );
+        let other = &flat_of((0..1000).map(|n| n + n / 999).collect())[2];
+        assert_ne!(list.1, other.1);
+    }
+
+    #[test]
+    fn a_record_of_another_form_is_not_understood() {
+        let record = PlanRecord {
+            plan_digest: "d".into(),
+            form: FORM,
+            program: "0".into(),
+            config: flat(&json!({"window": [1, 2, 3]})),
+            sources: Vec::new(),
+            codecs: Vec::new(),
+            properties: Vec::new(),
+            points: "points".into(),
+            splits: Vec::new(),
+            boxes: None,
+            boxes_digest: String::new(),
+        };
+        let bytes = serde_json::to_vec(&record).unwrap();
+        assert!(bytes.starts_with(b"{\"plan_digest\":\"d\""));
+        assert_eq!(PlanRecord::parse(&bytes), Some(record.clone()));
+        let other = PlanRecord {
+            form: FORM + 1,
+            ..record
+        };
+        assert_eq!(
+            PlanRecord::parse(&serde_json::to_vec(&other).unwrap()),
+            None
+        );
+        assert_eq!(PlanRecord::parse(&bytes[..20]), None);
+    }
+}
