@@ -19,7 +19,7 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 
 use crate::config::{CollectionConfig, CollectionSource, nearest};
-use crate::geometry::BoxNm;
+use crate::geometry::{BoxNm, SourceTransform};
 use crate::neuroglancer::viewer_state::{StateError, is_pasted_url};
 use crate::points::{PointSource, PointsError};
 use crate::storage::{
@@ -69,6 +69,8 @@ pub struct LayerGroup {
 enum LayerText {
     /// Its source as written.
     Source(String),
+    /// Its source as written, and what a viewer state does to it.
+    Moved(String, Arc<SourceTransform>),
     /// Why it cannot be used, which matters only where a job reads it.
     Refused(String),
 }
@@ -78,6 +80,9 @@ impl fmt::Debug for LayerText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Source(text) => write!(f, "Source({:?})", redacted_source(text)),
+            Self::Moved(text, transform) => {
+                write!(f, "Moved({:?}, {transform:?})", redacted_source(text))
+            }
             Self::Refused(why) => write!(f, "Refused({why:?})"),
         }
     }
@@ -176,6 +181,22 @@ pub enum LayerError {
     },
 }
 
+impl CollectionError {
+    /// Whether the file is there, but not the four lists: it may be a viewer state.
+    fn may_be_a_state(&self) -> bool {
+        match self {
+            Self::NoList { .. } => true,
+            Self::Document(e) => !matches!(
+                e,
+                DocumentError::Missing { .. }
+                    | DocumentError::Storage(_)
+                    | DocumentError::Html { .. }
+            ),
+            _ => false,
+        }
+    }
+}
+
 impl Collection {
     /// Reads what `config` names, within `budget`; relative paths count from the folder `base`.
     pub fn open(
@@ -187,7 +208,10 @@ impl Collection {
             CollectionConfig::Path(url) if is_pasted_url(url) => {
                 state::read(url, None, base, budget)
             }
-            CollectionConfig::Path(path) => Self::read(&base.resolve(path)?, budget),
+            CollectionConfig::Path(path) => match Self::read(&base.resolve(path)?, budget) {
+                Err(e) if e.may_be_a_state() => state::read_instead(path, base, budget, e),
+                read => read,
+            },
             CollectionConfig::Source(CollectionSource::NeuroglancerState(state)) => {
                 state::read(&state.source, state.layer.as_deref(), base, budget)
             }
@@ -224,18 +248,25 @@ impl LayerGroup {
 
     /// The source of the volume layer `name`, relative paths resolved.
     pub fn source(&self, name: &str) -> Result<SourceUrl, LayerError> {
-        SourceUrl::parse(self.text(name)?, &self.base).map_err(|e| self.unreadable(name, e))
+        let (text, transform) = self.text(name)?;
+        let source = SourceUrl::parse(text, &self.base).map_err(|e| self.unreadable(name, e))?;
+        Ok(SourceUrl {
+            transform,
+            ..source
+        })
     }
 
     /// The source of the annotation layer `name`, relative paths resolved.
     pub fn point_source(&self, name: &str) -> Result<PointSource, LayerError> {
-        PointSource::parse(self.text(name)?, &self.base).map_err(|e| self.unreadable(name, e))
+        let (text, transform) = self.text(name)?;
+        let source = PointSource::parse(text, &self.base).map_err(|e| self.unreadable(name, e))?;
+        Ok(source.moved(transform))
     }
 
     /// The names of its layers that may be volumes: all but those that are known to be annotations.
     pub(crate) fn possible_volumes(&self) -> impl Iterator<Item = &str> {
         let in_state = |text: &LayerText| match text {
-            LayerText::Source(text) => matches!(
+            LayerText::Source(text) | LayerText::Moved(text, _) => matches!(
                 PointSource::parse(text, &self.base),
                 Ok(PointSource::ViewerState { .. })
             ),
@@ -250,9 +281,10 @@ impl LayerGroup {
             .map(|(name, _)| name.as_str())
     }
 
-    fn text(&self, name: &str) -> Result<&str, LayerError> {
+    fn text(&self, name: &str) -> Result<(&str, Option<Arc<SourceTransform>>), LayerError> {
         match self.sources.get(name) {
-            Some(LayerText::Source(text)) => Ok(text),
+            Some(LayerText::Source(text)) => Ok((text, None)),
+            Some(LayerText::Moved(text, transform)) => Ok((text, Some(Arc::clone(transform)))),
             Some(LayerText::Refused(why)) => Err(LayerError::Refused {
                 group: self.id.clone(),
                 layer: name.to_owned(),

@@ -3,12 +3,18 @@
 //! World coordinates are nanometres as `f64`, axes in the order x, y, z. Voxel `i` at resolution `r`
 //! covers `[i*r, (i+1)*r)`. This is the only module that rounds a coordinate.
 
+mod dimensions;
+mod source_transform;
 mod zetta;
 
 use std::fmt;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+pub(crate) use dimensions::{Dimensions, spatial_axes};
+pub(crate) use source_transform::{PlacedAxis, Placement, SourceDimension, is_unmoved};
+pub use source_transform::{SourceTransform, TransformError, TransformOrigin};
 
 /// Names of the spatial axes, in the order in which every triple of this crate stores them.
 pub const AXES: [&str; 3] = ["x", "y", "z"];

@@ -7,7 +7,6 @@
 //! `sharding` member of an info and a chunk's place in its grid, out come the chunk's stored bytes. Nothing
 //! that a file says is believed before it is checked: a damaged index is an error that names the file.
 
-mod dimensions;
 mod error;
 mod geometry_kind;
 mod info_document;
@@ -21,10 +20,11 @@ pub(crate) mod testing;
 pub mod viewer_state;
 mod whole;
 
-pub(crate) use dimensions::{Dimensions, spatial_axes};
 pub use error::ShardError;
 pub use geometry_kind::GeometryKind;
-pub(crate) use info_document::{ANNOTATIONS, InfoProblem, VOLUME, described, read_info};
+pub(crate) use info_document::{
+    ANNOTATIONS, InfoDocument, InfoProblem, VOLUME, described, read_info,
+};
 pub(crate) use morton::MortonGrid;
 pub(crate) use sharding::ShardingSpec;
 pub(crate) use shards::Shards;

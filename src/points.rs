@@ -124,7 +124,11 @@ impl PointLayer {
     pub fn open(source: &SourceUrl, budget: &MemoryBudget) -> Result<Self, PointsError> {
         match source.format.as_deref() {
             None | Some("precomputed" | "neuroglancer-precomputed") => {
-                let layer = precomputed::Layer::open(&source.location, budget)?;
+                let layer = precomputed::Layer::open(
+                    &source.location,
+                    source.transform.as_deref(),
+                    budget,
+                )?;
                 Ok(Self {
                     layer: Layer::Precomputed(Box::new(layer)),
                 })

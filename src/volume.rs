@@ -14,9 +14,11 @@ mod error;
 mod format;
 mod grid;
 mod n5;
+mod placed;
 mod placement;
 mod precomputed;
 mod python_json;
+mod space;
 mod spatial;
 #[cfg(all(test, target_os = "linux"))]
 mod tests;
@@ -75,6 +77,11 @@ pub trait Volume: Send + Sync + fmt::Debug {
     /// Where it is stored, if what lies at its source says that it has moved.
     fn redirected_to(&self) -> Option<String> {
         None
+    }
+
+    /// Whether decoding a block takes a second copy of its values.
+    fn rearranges(&self) -> bool {
+        false
     }
 
     /// Whether fetching takes long compared with decoding, so that it pays to fetch ahead.
@@ -153,6 +160,18 @@ pub fn open_layer(
     resolution: &Resolution,
     layer: &LayerConfig,
 ) -> Result<Arc<dyn Volume>, VolumeError> {
+    match &source.transform {
+        None => open_unmoved(source, resolution, layer),
+        Some(transform) => placed::open(source, transform, resolution, layer, open_unmoved),
+    }
+}
+
+/// Opens the volume at `source` where its source says that it lies.
+fn open_unmoved(
+    source: &SourceUrl,
+    resolution: &Resolution,
+    layer: &LayerConfig,
+) -> Result<Arc<dyn Volume>, VolumeError> {
     let location = &source.location;
     let format = match source.format.as_deref() {
         Some(name) => Format::from_name(name),
@@ -176,10 +195,18 @@ pub fn open_layer(
             let volume = n5::N5Volume::open(location, resolution, layer)?;
             Ok(Arc::new(volume))
         }
-        None => Err(VolumeError::Format {
-            location: location.to_string(),
-            format: source.format.clone().unwrap_or_default(),
-        }),
+        None => Err(unknown_format(source)),
+    }
+}
+
+fn unknown_format(source: &SourceUrl) -> VolumeError {
+    let location = source.location.to_string();
+    match source.format.as_deref() {
+        Some("neuroglancer-state") => VolumeError::Annotations { location },
+        format => VolumeError::Format {
+            location,
+            format: format.unwrap_or_default().to_owned(),
+        },
     }
 }
 

@@ -12,7 +12,7 @@ use indexmap::IndexMap;
 use super::{Collection, CollectionError, LayerGroup, LayerText, TaggedBox};
 use crate::geometry::BoxNm;
 use crate::neuroglancer::GeometryKind;
-use crate::neuroglancer::viewer_state::{LayerSource, ViewerState};
+use crate::neuroglancer::viewer_state::{LayerSource, StateError, ViewerState};
 use crate::points::PointSource;
 use crate::storage::{Location, MemoryBudget};
 
@@ -67,6 +67,21 @@ pub(super) fn read(
     })
 }
 
+/// Reads the state at `source`, which was taken for another kind of collection. `e` says what is wrong with it as that,
+/// and counts where it is no state either.
+pub(super) fn read_instead(
+    source: &str,
+    base: &Location,
+    budget: &MemoryBudget,
+    e: CollectionError,
+) -> Result<Collection, CollectionError> {
+    match ViewerState::read(source, base, budget) {
+        Ok(_) => read(source, None, base, budget),
+        Err(layer @ StateError::BareLayer { .. }) => Err(layer.into()),
+        Err(_) => Err(e),
+    }
+}
+
 /// What stands between commas and blanks, each once.
 fn tags(description: &str) -> Vec<String> {
     let mut tags: Vec<String> = Vec::new();
@@ -81,7 +96,14 @@ fn tags(description: &str) -> Vec<String> {
 fn layer_group(state: &ViewerState) -> LayerGroup {
     let sources = state.layers().iter().map(|layer| {
         let text = match layer.source() {
-            LayerSource::At(url) => LayerText::Source(url),
+            LayerSource::At {
+                url,
+                transform: None,
+            } => LayerText::Source(url),
+            LayerSource::At {
+                url,
+                transform: Some(transform),
+            } => LayerText::Moved(url, transform),
             LayerSource::Local => {
                 LayerText::Source(PointSource::text_of_state(state.address(), layer.name()))
             }

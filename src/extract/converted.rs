@@ -43,6 +43,10 @@ impl Volume for ConvertedVolume {
         self.inner.redirected_to()
     }
 
+    fn rearranges(&self) -> bool {
+        self.inner.rearranges()
+    }
+
     fn is_far(&self) -> bool {
         self.inner.is_far()
     }

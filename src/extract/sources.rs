@@ -166,10 +166,11 @@ impl Sources {
     /// Most bytes that a thread needs for a block that it loads: as stored, inflated and, where its values become
     /// others then, decoded.
     pub(super) fn loading_bytes(&self) -> u64 {
-        let forms = match self.converted.contains(&true) {
-            true => 3,
-            false => 2,
-        };
+        let copies = [
+            self.converted.contains(&true),
+            self.volumes.iter().any(|volume| volume.rearranges()),
+        ];
+        let forms = 2 + copies.into_iter().filter(|is_made| *is_made).count() as u64;
         forms * self.unconverted_block_bytes
     }
 

@@ -1,17 +1,19 @@
 //! A Neuroglancer viewer state: the JSON that Neuroglancer keeps behind the `#!` of its URL.
 //!
 //! In goes a JSON file, a pasted URL, or a file that holds one; out come the layers with their sources, and
-//! the annotations that the state itself holds (`local://annotations`) in nm. A source that the state moves
-//! or scales is refused by name: read as if it were not, its voxels would be others than those on the screen.
+//! the annotations that the state itself holds (`local://annotations`) in nm. What the state does to a source, its
+//! `transform`, comes out with it: who reads the source puts it where the screen shows it, or says why that cannot be.
 
 mod annotations;
 mod error;
 mod layer;
+mod transform;
 mod url;
 
 use serde_json::{Map, Value};
 
-use super::{Dimensions, GeometryKind};
+use super::GeometryKind;
+use crate::geometry::{Dimensions, TransformOrigin};
 use crate::storage::{
     DocumentError, DocumentLimit, Location, MemoryBudget, parse_within, read_text,
 };
@@ -120,10 +122,13 @@ impl ViewerState {
     ) -> Result<Self, StateError> {
         let mut state: Map<String, Value> = parse_within(bytes, object, EXPECTED, limit)?;
         let at = Field::root(object);
-        let dimensions = match state.get("dimensions") {
-            None | Some(Value::Null) => None,
-            Some(value) => Some(at.member("dimensions").dimensions(value)?),
-        };
+        if let Some(layer) = bare_layer(&state) {
+            return Err(StateError::BareLayer {
+                object: object.to_owned(),
+                layer,
+            });
+        }
+        let dimensions = dimensions(&state, &at)?;
         let layers = layer::parse_all(state.remove("layers"), &at)?;
         Ok(Self {
             object: object.to_owned(),
@@ -200,6 +205,46 @@ impl ViewerState {
     }
 }
 
+/// The units of the viewer's own space, which states before 2020 have elsewhere.
+fn dimensions(state: &Map<String, Value>, at: &Field) -> Result<Option<Dimensions>, StateError> {
+    if let Some(value) = state.get("dimensions").filter(|v| !v.is_null()) {
+        return at.member("dimensions").dimensions(value).map(Some);
+    }
+    let position = ["navigation", "pose", "position", "voxelSize"];
+    let mut value = None;
+    let mut at = at.clone();
+    for name in position {
+        value = match value {
+            None => state.get(name),
+            Some(outer) => Value::get(outer, name),
+        };
+        if value.is_none_or(Value::is_null) {
+            return Ok(None);
+        }
+        at = at.member(name);
+    }
+    value
+        .map(|value| transform::voxel_size(value, &at))
+        .transpose()
+}
+
+/// What the one layer is called that a document holds in place of a state.
+fn bare_layer(document: &Map<String, Value>) -> Option<String> {
+    let has = |name: &str| document.get(name).is_some_and(|v| !v.is_null());
+    let is_layer = !has("layers") && has("type") && (has("source") || has("annotations"));
+    let text = |name: &str| document.get(name).and_then(Value::as_str);
+    let rows = document.get("annotations").and_then(Value::as_array);
+    let rows = rows.map(|rows| format!(", {} annotation(s)", rows.len()));
+    is_layer.then(|| {
+        format!(
+            "`{}` (of type {}{})",
+            text("name").unwrap_or("without a name"),
+            text("type").unwrap_or("unknown"),
+            rows.unwrap_or_default()
+        )
+    })
+}
+
 /// The pasted URL that a document holds in place of JSON.
 fn pasted_url(bytes: &[u8]) -> Option<&str> {
     let text = std::str::from_utf8(bytes).ok()?.trim();
@@ -244,6 +289,15 @@ impl<'o> Field<'o> {
         }
     }
 
+    /// The place, as that of a transform of `layer`.
+    fn origin(&self, layer: &str) -> TransformOrigin {
+        TransformOrigin {
+            document: self.object.to_owned(),
+            layer: layer.to_owned(),
+            path: self.path.clone(),
+        }
+    }
+
     fn wrong(&self, found: impl Into<String>, expected: impl Into<String>) -> StateError {
         StateError::Field {
             object: self.object.to_owned(),
@@ -268,6 +322,8 @@ impl<'o> Field<'o> {
                 let pair = value.as_array().map(Vec::as_slice);
                 let scaled = match pair {
                     Some([scale, unit]) => scale.as_f64().zip(unit.as_str()),
+                    // Positions along it have names.
+                    None if value.get("coordinates").is_some() => Some((1.0, "")),
                     _ => None,
                 };
                 let (scale, unit) = scaled.ok_or_else(|| {

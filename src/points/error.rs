@@ -1,5 +1,6 @@
 //! Why annotations could not be had. Every message names the file, what was found and what was expected.
 
+use crate::geometry::TransformError;
 use crate::neuroglancer::ShardError;
 use crate::neuroglancer::viewer_state::StateError;
 use crate::storage::{DocumentError, StorageError};
@@ -9,7 +10,8 @@ use crate::storage::{DocumentError, StorageError};
 pub enum PointsError {
     /// The source's URL names a format that does not hold annotations, or is not read.
     #[error(
-        "{location} is written as `{found}`; annotations are read from `precomputed` (`neuroglancer-precomputed`)"
+        "{location} is written as `{found}`; annotations are read from `precomputed` (`neuroglancer-precomputed`): \
+         `points.layer` names an annotation layer, `arrays.NAME.layer` a volume"
     )]
     Format {
         /// Where the layer lies.
@@ -20,6 +22,17 @@ pub enum PointsError {
     /// The info could not be read.
     #[error(transparent)]
     Document(#[from] DocumentError),
+    /// There is a volume in its place.
+    #[error(
+        "{location} holds a volume ({document}), not annotations: `points.layer` names an annotation layer, \
+         `arrays.NAME.layer` a volume"
+    )]
+    Volume {
+        /// Where the layer should lie.
+        location: String,
+        /// What says so.
+        document: &'static str,
+    },
     /// The viewer state that holds them could not be used.
     #[error(transparent)]
     State(#[from] StateError),
@@ -77,6 +90,9 @@ pub enum PointsError {
         /// What would be right.
         expected: String,
     },
+    /// What a viewer state does to the layer cannot be done to annotations.
+    #[error(transparent)]
+    Transform(#[from] TransformError),
     /// The info redirects to where no layer is read from.
     #[error("{object}: at `redirect`: {problem}")]
     Redirect {

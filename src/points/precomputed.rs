@@ -27,7 +27,7 @@ use super::property::describe_all;
 use super::{
     Anchor, Annotation, NotFinite, PointsError, PointsInBoxes, PointsReport, PropertySpec,
 };
-use crate::geometry::BoxNm;
+use crate::geometry::{BoxNm, SourceTransform};
 use crate::neuroglancer::{GeometryKind, InfoProblem, read_info};
 use crate::storage::{DocumentError, Keeper, Lease, Location, MemoryBudget, OverBudget, Parts};
 
@@ -86,13 +86,18 @@ impl Task<'_> {
 
 impl Layer {
     /// Reads and checks the layer's info.
-    pub(super) fn open(location: &Location, budget: &MemoryBudget) -> Result<Self, PointsError> {
+    pub(super) fn open(
+        location: &Location,
+        transform: Option<&SourceTransform>,
+        budget: &MemoryBudget,
+    ) -> Result<Self, PointsError> {
         let found = read_info(location, info::EXPECTED).map_err(|problem| match problem {
+            InfoProblem::Document(e @ DocumentError::Missing { .. }) => missing(location, e),
             InfoProblem::Document(e) => PointsError::Document(e),
             InfoProblem::Redirect { object, problem } => PointsError::Redirect { object, problem },
         })?;
         let (location, object) = (found.location, found.object);
-        let mut info = Info::parse(&found.value, &object)?;
+        let mut info = Info::parse(&found.value, &object, transform)?;
         let levels = std::mem::take(&mut info.levels)
             .into_iter()
             .map(|level| Level {
@@ -262,11 +267,11 @@ impl Layer {
     /// What a box covers along each dimension of the layer.
     fn spans(&self, b: &BoxNm) -> Vec<Span> {
         let mut spans = vec![Span::EVERYTHING; self.info.rank];
-        for (i, d) in self.info.axes.into_iter().enumerate() {
-            let unit_nm = self.info.unit_nm[i];
-            spans[d] = Span {
-                from: b.min()[i] / unit_nm,
-                to: b.max()[i] / unit_nm,
+        for (i, axis) in self.info.placed.into_iter().enumerate() {
+            let position = |nm: f64| (nm - axis.offset_nm) / axis.unit_nm;
+            spans[axis.dimension] = Span {
+                from: position(b.min()[i]),
+                to: position(b.max()[i]),
             };
         }
         spans
@@ -363,6 +368,27 @@ impl Layer {
             second,
             second_object,
         }
+    }
+}
+
+/// Documents of volumes, and what they are of.
+const VOLUMES: [(&str, &str); 4] = [
+    ("zarr.json", "zarr.json, of Zarr"),
+    (".zarray", ".zarray, of Zarr"),
+    (".zattrs", ".zattrs, of Zarr"),
+    ("attributes.json", "attributes.json, of N5"),
+];
+
+/// Why a layer without an info cannot be read: `e`, or that it is a volume of another format.
+fn missing(location: &Location, e: DocumentError) -> PointsError {
+    let store = location.open();
+    let is_there = |(key, _): &&(&str, &str)| matches!(store.size(key), Ok(Some(_)));
+    match VOLUMES.iter().find(is_there) {
+        Some((_, document)) => PointsError::Volume {
+            location: location.to_string(),
+            document,
+        },
+        None => PointsError::Document(e),
     }
 }
 

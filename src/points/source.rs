@@ -1,9 +1,11 @@
 //! Where annotations lie, and in which of the forms that are read.
 
 use std::fmt;
+use std::sync::Arc;
 
 use super::{PointLayer, PointsError, csv, state};
 use crate::config::{CsvConfig, StatePointsConfig};
+use crate::geometry::SourceTransform;
 use crate::neuroglancer::viewer_state::is_pasted_url;
 use crate::storage::{Location, LocationError, MemoryBudget, SourceUrl, redacted_source};
 
@@ -49,6 +51,17 @@ impl PointSource {
         }
     }
 
+    /// The source as `transform` of a viewer state moves it. Annotations that lie in a state are moved there.
+    pub(crate) fn moved(self, transform: Option<Arc<SourceTransform>>) -> Self {
+        match self {
+            Self::Precomputed(source) => Self::Precomputed(SourceUrl {
+                transform,
+                ..source
+            }),
+            other => other,
+        }
+    }
+
     /// How [`PointSource::parse`] wants a layer of a state to be written.
     pub(crate) fn text_of_state(address: &str, layer: &str) -> String {
         format!("{address}{STATE_STEP}{layer}")
@@ -75,7 +88,10 @@ impl PointSource {
     /// it is never shown.
     pub(crate) fn identity(&self) -> String {
         match self {
-            Self::Precomputed(source) => source.location.identity(),
+            Self::Precomputed(source) => match &source.transform {
+                None => source.location.identity(),
+                Some(transform) => format!("{} {transform:?}", source.location.identity()),
+            },
             Self::ViewerState {
                 address,
                 base,

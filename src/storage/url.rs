@@ -11,14 +11,17 @@ use std::sync::Arc;
 use super::redact::{has_userinfo, redacted_source};
 use super::remote::{BadPlace, RemoteStore};
 use super::{LocalStore, RemoteLocation, Store};
+use crate::geometry::SourceTransform;
 
 /// A layer's source as written: which format it claims, and where it lies.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct SourceUrl {
     /// The format that the URL names (`precomputed`, `neuroglancer-precomputed`, `zarr`, ...), if any.
     pub format: Option<String>,
     /// Where it lies.
     pub location: Location,
+    /// What a viewer state does to it, if one names it.
+    pub transform: Option<Arc<SourceTransform>>,
 }
 
 /// Where something lies.
@@ -113,7 +116,11 @@ impl SourceUrl {
             true => place,
             false => place.join(inner_path),
         };
-        Ok(Self { format, location })
+        Ok(Self {
+            format,
+            location,
+            transform: None,
+        })
     }
 }
 

@@ -1,7 +1,7 @@
 //! What can be wrong with a volume.
 
 use super::compressed_segmentation::CompressedSegmentationError;
-use crate::geometry::Resolution;
+use crate::geometry::{Resolution, TransformError};
 use crate::neuroglancer::ShardError;
 use crate::storage::{DocumentError, StorageError};
 
@@ -17,6 +17,15 @@ pub enum VolumeError {
         location: String,
         /// The format that its URL names.
         format: String,
+    },
+    /// What is named are annotations of a viewer state.
+    #[error(
+        "{location} holds annotations, which a viewer state itself stores; `arrays.NAME.layer` expects a volume (image or \
+         labels), `points.layer` and the layer of boxes annotations"
+    )]
+    Annotations {
+        /// The state.
+        location: String,
     },
     /// Nothing there says which format it is.
     #[error(
@@ -92,6 +101,9 @@ pub enum VolumeError {
         /// Those that there are.
         available: Vec<Resolution>,
     },
+    /// What a viewer state does to the layer cannot be done to voxels.
+    #[error(transparent)]
+    Transform(#[from] TransformError),
     /// A chunk could not be read.
     #[error(transparent)]
     Storage(#[from] StorageError),

@@ -6,6 +6,7 @@
 
 mod attributes;
 mod block;
+mod space;
 
 use std::sync::Arc;
 
@@ -18,6 +19,8 @@ use crate::data_type::FillValue;
 use crate::geometry::Resolution;
 use crate::storage::{Location, Store, gzip_note};
 use attributes::Dataset;
+
+pub(super) use space::model_space;
 
 /// One dataset.
 #[derive(Debug)]

@@ -10,9 +10,10 @@ mod info;
 mod picture;
 mod scale;
 
+use super::space::Named;
 use super::{BlockIndex, Encoded, Shelves, Volume, VolumeError, VolumeMeta, store_of_chunks};
 use crate::config::LayerConfig;
-use crate::geometry::Resolution;
+use crate::geometry::{AXES, Resolution};
 use crate::storage::{Compression, Location, looks_like_gzip};
 use chunks::{Chunks, Sharded};
 use encoding::{Encoding, Problem, check_raw};
@@ -25,6 +26,22 @@ pub(super) struct PrecomputedVolume {
     encoding: Encoding,
     digest: blake3::Hash,
     redirected_to: Option<Location>,
+}
+
+/// What a viewer knows of the dimensions of the volume in `location`, and the resolution of its first scale.
+pub(super) fn model_space(location: &Location) -> Result<(Named, [f64; 3]), VolumeError> {
+    let (resolution, channels) = info::first_scale(location)?;
+    let mut names = AXES.map(str::to_owned).to_vec();
+    if channels != 1 {
+        names.push("c^".to_owned());
+    }
+    let named = Named {
+        names,
+        is_named: true,
+        begins_at_zero: false,
+        factors: [1.0; 3],
+    };
+    Ok((named, resolution.nm()))
 }
 
 impl PrecomputedVolume {

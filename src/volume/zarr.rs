@@ -13,6 +13,7 @@ mod normal;
 mod ome;
 mod separator;
 mod shard;
+mod space;
 
 use std::sync::Arc;
 
@@ -30,6 +31,7 @@ use ome::Level;
 use separator::NamesChecked;
 
 pub(super) use ome::symbol as unit_symbol;
+pub(super) use space::model_space;
 
 /// A version of the format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,10 +2,9 @@
 
 use serde_json::{Map, Value};
 
-use super::layer::{StateLayer, moves};
-use super::{Dimensions, Field, GeometryKind, StateError};
-use crate::geometry::PointNm;
-use crate::neuroglancer::spatial_axes;
+use super::layer::StateLayer;
+use super::{Field, GeometryKind, StateError};
+use crate::geometry::{Dimensions, PlacedAxis, Placement, PointNm, spatial_axes};
 
 /// The annotations of one layer.
 #[derive(Debug)]
@@ -37,11 +36,10 @@ pub struct StateAnnotation {
     pub segments: Value,
 }
 
-/// The units of a layer's coordinates.
+/// What a layer's coordinates mean.
 struct Space {
     rank: usize,
-    axes: [usize; 3],
-    unit_nm: [f64; 3],
+    placed: Placement,
     /// Of each dimension the range of the coordinates seen.
     seen: Vec<(f64, f64)>,
 }
@@ -55,19 +53,11 @@ pub(super) fn read(
         path: layer.path.clone(),
         ..root.clone()
     };
-    let (dimensions, dimensions_at) = dimensions(layer, viewer_dimensions, &at)?;
-    let (axes, unit_nm) = spatial_axes(&dimensions).map_err(|wrong| {
-        let field = match wrong.name {
-            Some(name) => dimensions_at.member(&name),
-            None => dimensions_at,
-        };
-        field.wrong(wrong.found, wrong.expected)
-    })?;
+    let (names, placed) = space(layer, viewer_dimensions, &at)?;
     let mut space = Space {
-        rank: dimensions.len(),
-        axes,
-        unit_nm,
-        seen: vec![(f64::INFINITY, f64::NEG_INFINITY); dimensions.len()],
+        rank: names.len(),
+        placed,
+        seen: vec![(f64::INFINITY, f64::NEG_INFINITY); names.len()],
     };
     let at_rows = at.member("annotations");
     let none = Vec::new();
@@ -82,9 +72,9 @@ pub(super) fn read(
         .map(|(i, row)| annotation(row, &mut space, &at_rows.item(i)))
         .collect::<Result<Vec<_>, _>>()?;
     // Annotations apart along a further dimension would fall together.
-    for (d, (name, _)) in dimensions.iter().enumerate() {
+    for (d, name) in names.iter().enumerate() {
         let (from, to) = space.seen[d];
-        if !axes.contains(&d) && to - from > 1.0 {
+        if space.placed.iter().all(|axis| axis.dimension != d) && to - from > 1.0 {
             return Err(at_rows.wrong(
                 format!("a list of annotations whose `{name}` runs from {from} to {to}"),
                 "at most one position along dimensions other than x, y, z",
@@ -108,38 +98,36 @@ pub(super) fn read(
     })
 }
 
-/// The layer's own units, or else those of the viewer, and where they are written.
-fn dimensions<'o>(
+/// Names of the layer's dimensions and what lies along x, y, z: as its `transform` says, or else in the viewer's own
+/// space.
+fn space(
     layer: &StateLayer,
     viewer: Option<&Dimensions>,
-    at: &Field<'o>,
-) -> Result<(Dimensions, Field<'o>), StateError> {
-    let at_transform = at.member("source.transform");
-    if let Some(transform) = layer.transform() {
-        if let Some(how) = moves(transform, true) {
-            return Err(at_transform.wrong(
-                format!("one that moves the annotations: {how}"),
-                "`outputDimensions` alone",
-            ));
-        }
-        if let Some(space) = transform.get("outputDimensions").filter(|v| !v.is_null()) {
-            let at = at_transform.member("outputDimensions");
-            return Ok((at.dimensions(space)?, at));
-        }
+    at: &Field,
+) -> Result<(Vec<String>, Placement), StateError> {
+    if let Some(transform) = layer.local_transform(&Field::root(at.object))? {
+        return Ok((transform.local_names(), transform.place_local()?));
     }
-    match viewer {
-        Some(space) => Ok((
-            space.clone(),
-            Field {
-                path: "dimensions".to_owned(),
-                ..at.clone()
-            },
-        )),
-        None => Err(at_transform.member("outputDimensions").wrong(
+    let Some(dimensions) = viewer else {
+        return Err(at.member("source.transform.outputDimensions").wrong(
             "missing, and so is `dimensions` of the whole state",
             "the units of the annotations in either, such as {\"x\": [4e-09, \"m\"], ...}",
-        )),
-    }
+        ));
+    };
+    let (axes, unit_nm) = spatial_axes(dimensions).map_err(|wrong| {
+        let field = Field {
+            path: "dimensions".to_owned(),
+            ..at.clone()
+        };
+        let field = wrong.name.map_or(field.clone(), |name| field.member(&name));
+        field.wrong(wrong.found, wrong.expected)
+    })?;
+    let placed = std::array::from_fn(|i| PlacedAxis {
+        dimension: axes[i],
+        unit_nm: unit_nm[i],
+        offset_nm: 0.0,
+    });
+    Ok((dimensions.keys().cloned().collect(), placed))
 }
 
 fn annotation(row: &Value, space: &mut Space, at: &Field) -> Result<StateAnnotation, StateError> {
@@ -223,8 +211,8 @@ impl Space {
         for (seen, number) in self.seen.iter_mut().zip(&numbers) {
             *seen = (seen.0.min(*number), seen.1.max(*number));
         }
-        Ok(PointNm(std::array::from_fn(|i| {
-            numbers[self.axes[i]] * self.unit_nm[i]
-        })))
+        Ok(PointNm(
+            self.placed.map(|axis| axis.nm(numbers[axis.dimension])),
+        ))
     }
 }

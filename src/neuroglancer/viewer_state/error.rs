@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::config::nearest;
+use crate::geometry::TransformError;
 use crate::storage::{DocumentError, LocationError, redacted, redacted_source};
 
 /// Why a viewer state could not be used.
@@ -22,6 +23,20 @@ pub enum StateError {
         /// What is wrong and what to do.
         problem: String,
     },
+    /// It is one layer, not a state.
+    #[error(
+        "{object} is not a viewer state but one layer of a state, {layer}: give the whole state, or a file \
+         {{\"layers\": [...]}} with this layer and the layers that windows are cut out of"
+    )]
+    BareLayer {
+        /// The file or URL.
+        object: String,
+        /// The layer, in words.
+        layer: String,
+    },
+    /// A layer's `transform` cannot be carried out.
+    #[error(transparent)]
+    Transform(#[from] TransformError),
     /// A field says what cannot be.
     #[error("{object}: `{field}` is {found}; expected {expected}")]
     Field {

@@ -1,15 +1,19 @@
 //! The layers of a state, and the one source that each is read from.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value};
 
-use super::{Field, GeometryKind, StateError};
-use crate::geometry::length_nm;
+use super::{Field, GeometryKind, StateError, transform};
+use crate::geometry::SourceTransform;
 use crate::storage::redacted_source;
 
 /// A layer as the state writes it.
 #[derive(Debug)]
 pub struct StateLayer {
     name: String,
+    /// The state, for messages.
+    document: String,
     /// Its place in the document.
     pub(super) path: String,
     pub(super) members: Map<String, Value>,
@@ -20,14 +24,22 @@ pub struct StateLayer {
 #[derive(Debug)]
 struct Source {
     url: String,
+    /// Its place in the document.
+    path: String,
     transform: Option<Value>,
+    is_shown: bool,
 }
 
 /// Where a layer's data are.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum LayerSource {
-    /// At a URL, as written in the state.
-    At(String),
+    /// At a URL.
+    At {
+        /// As written in the state.
+        url: String,
+        /// What the state does to it.
+        transform: Option<Arc<SourceTransform>>,
+    },
     /// In the state itself.
     Local,
     /// Nowhere that can be read; says why.
@@ -62,6 +74,7 @@ pub(super) fn parse_all(
         let sources = sources(members.get("source"), &at.member("source"))?;
         parsed.push(StateLayer {
             name,
+            document: at.object.to_owned(),
             path: at.path,
             members,
             sources,
@@ -93,12 +106,16 @@ fn sources(value: Option<&Value>, at: &Field) -> Result<Vec<Source>, StateError>
     let one = |value: &Value, at: &Field| match value {
         Value::String(url) => Ok(Source {
             url: url.clone(),
+            path: at.path.clone(),
             transform: None,
+            is_shown: true,
         }),
         Value::Object(members) => match members.get("url") {
             Some(Value::String(url)) => Ok(Source {
                 url: url.clone(),
+                path: at.path.clone(),
                 transform: members.get("transform").filter(|t| !t.is_null()).cloned(),
+                is_shown: is_shown(members),
             }),
             other => Err(at
                 .member("url")
@@ -106,15 +123,33 @@ fn sources(value: Option<&Value>, at: &Field) -> Result<Vec<Source>, StateError>
         },
         other => Err(at.is_not(other, "a URL, or an object with a `url`")),
     };
-    match value {
-        None | Some(Value::Null) => Ok(Vec::new()),
+    let sources = match value {
+        None | Some(Value::Null) => Vec::new(),
         Some(Value::Array(list)) => list
             .iter()
             .enumerate()
             .map(|(i, value)| one(value, &at.item(i)))
-            .collect(),
-        Some(value) => Ok(vec![one(value, at)?]),
-    }
+            .collect::<Result<_, _>>()?,
+        Some(value) => vec![one(value, at)?],
+    };
+    // Neuroglancer leaves out sources without a URL.
+    Ok(sources
+        .into_iter()
+        .filter(|s| !s.url.trim().is_empty())
+        .collect())
+}
+
+/// Whether a source's volume or annotations are shown, and not its meshes alone.
+fn is_shown(source: &Map<String, Value>) -> bool {
+    let main = source.get("subsources").and_then(|s| s.get("default"));
+    let enabled = match main {
+        Some(Value::Object(members)) => members.get("enabled").and_then(Value::as_bool),
+        other => other.and_then(Value::as_bool),
+    };
+    let by_default = source
+        .get("enableDefaultSubsources")
+        .and_then(Value::as_bool);
+    enabled.or(by_default).unwrap_or(true)
 }
 
 impl StateLayer {
@@ -123,22 +158,34 @@ impl StateLayer {
         &self.name
     }
 
-    /// What its data are read from: the first source that is not inside the state. (Meshes and skeletons
+    /// What its data are read from: the first source that is shown and not inside the state. (Meshes and skeletons
     /// of a segmentation stand behind it.)
     pub fn source(&self) -> LayerSource {
         if self.is_local() {
             return LayerSource::Local;
         }
-        let Some(source) = self.sources.iter().find(|s| !is_inside(s)) else {
+        let outside = || self.sources.iter().filter(|s| !is_inside(s));
+        let shown: Vec<&Source> = outside().filter(|s| s.is_shown).collect();
+        let Some(source) = shown.first().copied().or_else(|| outside().next()) else {
             return LayerSource::Refused("it has no source in the viewer state".to_owned());
         };
-        match source.transform.as_ref().and_then(|t| moves(t, false)) {
-            Some(how) => LayerSource::Refused(format!(
-                "the viewer state shows {} elsewhere than it lies: {how}, which is not read; \
-                 name the layer's source in a collection file instead",
-                redacted_source(&source.url)
-            )),
-            None => LayerSource::At(source.url.clone()),
+        let is_annotation = self.members.get("type").and_then(Value::as_str) == Some("annotation");
+        if is_annotation && (shown.len() > 1 || self.has_annotations()) {
+            let here = self.has_annotations().then_some("the state itself");
+            let urls = shown.iter().map(|s| redacted_source(&s.url).to_string());
+            let urls: Vec<_> = here.into_iter().map(str::to_owned).chain(urls).collect();
+            return LayerSource::Refused(format!(
+                "its annotations have several sources, {}, and one is read: give each a layer of its own",
+                urls.join(", ")
+            ));
+        }
+        let at = Field::root(&self.document);
+        match self.transform_of(source, &at) {
+            Ok(transform) => LayerSource::At {
+                url: source.url.clone(),
+                transform: transform.map(Arc::new),
+            },
+            Err(e) => LayerSource::Refused(e.to_string()),
         }
     }
 
@@ -151,11 +198,13 @@ impl StateLayer {
     pub(super) fn is_local(&self) -> bool {
         match self.sources.is_empty() {
             true => self.members.contains_key("annotations"),
-            false => self
-                .sources
-                .iter()
-                .all(|s| s.url.trim_end_matches('/') == "local://annotations"),
+            false => self.sources.iter().all(is_local_annotations),
         }
+    }
+
+    fn has_annotations(&self) -> bool {
+        let rows = self.members.get("annotations").and_then(Value::as_array);
+        rows.is_some_and(|rows| !rows.is_empty())
     }
 
     /// Whether one of its annotations is of these kinds.
@@ -168,9 +217,66 @@ impl StateLayer {
         })
     }
 
-    /// How its local annotations are moved, if they are; nothing moves them where units alone are given.
-    pub(super) fn transform(&self) -> Option<&Value> {
-        self.sources.iter().find_map(|s| s.transform.as_ref())
+    /// What the state does to the annotations that it holds itself, if it says so.
+    pub(super) fn local_transform(
+        &self,
+        root: &Field,
+    ) -> Result<Option<SourceTransform>, StateError> {
+        if let Some(source) = self.sources.iter().find(|s| is_local_annotations(s)) {
+            return self.transform_of(source, root);
+        }
+        let at = Field {
+            path: self.path.clone(),
+            ..root.clone()
+        };
+        let units = match self.given("voxelSize") {
+            None => None,
+            Some(value) => Some(transform::voxel_size(value, &at.member("voxelSize"))?),
+        };
+        match (self.given("transform"), units) {
+            (Some(value), units) => {
+                transform::parse_legacy(value, units, &at.member("transform"), &self.name)
+            }
+            (None, Some(units)) => {
+                let origin = at.member("voxelSize").origin(&self.name);
+                Ok(SourceTransform::new(origin, None, Some(units), None, None)?)
+            }
+            (None, None) => Ok(None),
+        }
+    }
+
+    fn transform_of(
+        &self,
+        source: &Source,
+        root: &Field,
+    ) -> Result<Option<SourceTransform>, StateError> {
+        let at = |path: &str| Field {
+            path: path.to_owned(),
+            ..root.clone()
+        };
+        match &source.transform {
+            Some(value) => {
+                transform::parse(value, &at(&source.path).member("transform"), &self.name)
+            }
+            // In states before 2020 the source was a text, and the transform the layer's.
+            None if self.members.get("source").is_some_and(Value::is_string) => {
+                self.legacy_transform(&at(&self.path))
+            }
+            None => Ok(None),
+        }
+    }
+
+    fn legacy_transform(&self, at: &Field) -> Result<Option<SourceTransform>, StateError> {
+        match self.given("transform") {
+            None => Ok(None),
+            Some(value) => {
+                transform::parse_legacy(value, None, &at.member("transform"), &self.name)
+            }
+        }
+    }
+
+    fn given(&self, name: &str) -> Option<&Value> {
+        self.members.get(name).filter(|v| !v.is_null())
     }
 }
 
@@ -178,57 +284,6 @@ fn is_inside(source: &Source) -> bool {
     source.url.starts_with("local://")
 }
 
-/// What `transform` does to coordinates, in words, if it does anything. Of data that lie elsewhere nobody
-/// knows here the units that they come with: `outputDimensions` alone may scale them, unless `is_local`.
-pub(super) fn moves(transform: &Value, is_local: bool) -> Option<String> {
-    let Some(members) = transform.as_object() else {
-        return Some("its `transform` is not an object".to_owned());
-    };
-    let given = |name: &str| members.get(name).filter(|v| !v.is_null());
-    if given("matrix").is_some_and(|matrix| !is_identity(matrix)) {
-        return Some("its `transform` has a `matrix` other than the identity".to_owned());
-    }
-    match (given("inputDimensions"), given("outputDimensions")) {
-        (Some(from), Some(to)) if !same_units(from, to) => {
-            Some("its `transform` has `outputDimensions` other than `inputDimensions`".to_owned())
-        }
-        (None, Some(_)) if !is_local => Some(
-            "its `transform` has `outputDimensions` without the `inputDimensions` that they replace"
-                .to_owned(),
-        ),
-        _ => None,
-    }
-}
-
-fn is_identity(matrix: &Value) -> bool {
-    let Some(rows) = matrix.as_array() else {
-        return false;
-    };
-    rows.iter().enumerate().all(|(i, row)| {
-        row.as_array().is_some_and(|row| {
-            row.len() == rows.len() + 1
-                && row
-                    .iter()
-                    .enumerate()
-                    .all(|(j, value)| value.as_f64() == Some(if i == j { 1.0 } else { 0.0 }))
-        })
-    })
-}
-
-/// Whether two coordinate spaces have the same units in the same order; names may differ.
-fn same_units(a: &Value, b: &Value) -> bool {
-    let units = |space: &Value| -> Option<Vec<(f64, String)>> {
-        let members = space.as_object()?.values();
-        members
-            .map(|pair| {
-                let scale = pair.get(0)?.as_f64()?;
-                let unit = pair.get(1)?.as_str()?;
-                Some(match length_nm(scale, unit) {
-                    Some(nm) => (nm, "nm".to_owned()),
-                    None => (scale, unit.to_owned()),
-                })
-            })
-            .collect()
-    };
-    units(a).is_some() && units(a) == units(b)
+fn is_local_annotations(source: &Source) -> bool {
+    source.url.trim_end_matches('/') == "local://annotations"
 }

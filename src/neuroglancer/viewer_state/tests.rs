@@ -1,3 +1,5 @@
+mod moved;
+
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -37,6 +39,13 @@ fn parse(state: &Value) -> Result<ViewerState, StateError> {
     )
 }
 
+fn at(url: &str) -> LayerSource {
+    LayerSource::At {
+        url: url.to_owned(),
+        transform: None,
+    }
+}
+
 fn read(state: &Value) -> Result<LocalAnnotations, StateError> {
     let state = parse(state)?;
     state.annotations(state.annotation_layer(None, ALL)?)
@@ -55,8 +64,8 @@ fn a_source_may_be_a_text_an_object_or_a_list() {
     assert_eq!(
         sources,
         [
-            LayerSource::At("precomputed://./img".into()),
-            LayerSource::At("precomputed://./seg".into()),
+            at("precomputed://./img"),
+            at("precomputed://./seg"),
             LayerSource::Local
         ]
     );
@@ -110,38 +119,6 @@ fn a_fourth_dimension_may_be_one_position_wide() {
     state["layers"][2]["annotations"][1]["point"][3] = json!(9);
     let e = read(&state).unwrap_err().to_string();
     assert!(e.contains("`t` runs from 5 to 9"), "{e}");
-}
-
-#[test]
-fn a_source_that_the_state_moves_is_refused_but_not_one_that_it_leaves_alone() {
-    let dims = json!({"x": [4e-9, "m"], "y": [4e-9, "m"], "z": [4e-8, "m"]});
-    let other = json!({"x": [8e-9, "m"], "y": [4e-9, "m"], "z": [4e-8, "m"]});
-    let source_of = |transform: Value| {
-        let mut state = example();
-        state["layers"][0]["source"] =
-            json!({"url": "precomputed://./img", "transform": transform});
-        parse(&state).unwrap().layers()[0].source()
-    };
-    let left = LayerSource::At("precomputed://./img".into());
-    let identity = json!([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0]]);
-    assert_eq!(
-        source_of(json!({"matrix": identity, "inputDimensions": dims, "outputDimensions": dims})),
-        left
-    );
-    for moved in [
-        json!({"matrix": [[1, 0, 0, 5], [0, 1, 0, 0], [0, 0, 1, 0]], "outputDimensions": dims}),
-        json!({"inputDimensions": dims, "outputDimensions": other}),
-        json!({"outputDimensions": dims}),
-        json!("x"),
-    ] {
-        let source = source_of(moved);
-        assert!(matches!(source, LayerSource::Refused(_)), "{source:?}");
-    }
-    let e = error_of(|s| {
-        s["layers"][2]["source"]["transform"] =
-            json!({"matrix": [[2, 0, 0, 0], [0, 2, 0, 0], [0, 0, 2, 0]]});
-    });
-    assert!(e.contains("moves the annotations"), "{e}");
 }
 
 #[test]
@@ -267,10 +244,7 @@ fn an_old_state_has_its_layers_by_name() {
         parse(&json!({"layers": {"img": {"source": "precomputed://x"}, "b": "precomputed://y"}}));
     let state = state.unwrap();
     assert_eq!(state.layers()[0].name(), "img");
-    assert_eq!(
-        state.layers()[1].source(),
-        LayerSource::At("precomputed://y".into())
-    );
+    assert_eq!(state.layers()[1].source(), at("precomputed://y"));
 }
 
 /// Any JSON, with members and texts that the parser looks for more often than chance would have it.

@@ -4,9 +4,10 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::grid::Grid;
-use crate::neuroglancer::{
-    ANNOTATIONS, Dimensions, GeometryKind, MortonGrid, ShardingSpec, described, spatial_axes,
+use crate::geometry::{
+    Dimensions, PlacedAxis, Placement, SourceDimension, SourceTransform, length_nm, spatial_axes,
 };
+use crate::neuroglancer::{ANNOTATIONS, GeometryKind, MortonGrid, ShardingSpec, described};
 use crate::points::PointsError;
 use crate::points::property::{PropertyKind, PropertySpec, lay_out};
 use crate::storage::DocumentError;
@@ -20,10 +21,8 @@ pub(super) struct Info {
     pub(super) kind: GeometryKind,
     /// Number of dimensions.
     pub(super) rank: usize,
-    /// Which dimensions are x, y, z.
-    pub(super) axes: [usize; 3],
-    /// nm per unit along x, y, z.
-    pub(super) unit_nm: [f64; 3],
+    /// What lies along x, y, z.
+    pub(super) placed: Placement,
     /// In declared order.
     pub(super) properties: Vec<PropertySpec>,
     /// Bytes of all properties of a record, padding not included.
@@ -109,8 +108,12 @@ impl Blame<'_> {
 }
 
 impl Info {
-    /// Understands `value`, the contents of the file `object`.
-    pub(super) fn parse(value: &Value, object: &str) -> Result<Self, PointsError> {
+    /// Understands `value`, the contents of the file `object`, as `transform` moves the layer.
+    pub(super) fn parse(
+        value: &Value,
+        object: &str,
+        transform: Option<&SourceTransform>,
+    ) -> Result<Self, PointsError> {
         let blame = Blame(object);
         check_kind(value, &blame)?;
         let raw: RawInfo = serde_path_to_error::deserialize(value).map_err(|e| {
@@ -125,7 +128,7 @@ impl Info {
         let rank = raw.dimensions.len();
         blame.rank("lower_bound".to_owned(), raw.lower_bound.len(), rank)?;
         blame.rank("upper_bound".to_owned(), raw.upper_bound.len(), rank)?;
-        let (axes, unit_nm) = check_dimensions(&raw, &blame)?;
+        let placed = place(&raw, transform, &blame)?;
         let kind = GeometryKind::from_name(&raw.annotation_type).ok_or_else(|| {
             blame.on(
                 "annotation_type",
@@ -177,8 +180,7 @@ impl Info {
         Ok(Self {
             kind,
             rank,
-            axes,
-            unit_nm,
+            placed,
             properties,
             property_bytes,
             relationships: raw.relationships,
@@ -212,18 +214,27 @@ fn check_kind(info: &Value, blame: &Blame) -> Result<(), PointsError> {
     }
 }
 
-/// The dimensions that are x, y, z, and nm per unit along each. Any further dimension must be a single
-/// position wide: annotations apart there would fall together.
-fn check_dimensions(raw: &RawInfo, blame: &Blame) -> Result<([usize; 3], [f64; 3]), PointsError> {
-    let (axes, unit_nm) = spatial_axes(&raw.dimensions).map_err(|wrong| {
-        let field = match wrong.name {
-            Some(name) => format!("dimensions.{name}"),
-            None => "dimensions".to_owned(),
-        };
-        blame.on(field, wrong.found, wrong.expected)
-    })?;
+/// What lies along x, y, z. Any further dimension must be a single position wide: annotations apart there would fall
+/// together.
+fn place(
+    raw: &RawInfo,
+    transform: Option<&SourceTransform>,
+    blame: &Blame,
+) -> Result<Placement, PointsError> {
+    let placed = match transform {
+        None => own_place(raw, blame)?,
+        Some(transform) => {
+            let dimensions = raw.dimensions.iter();
+            let dimensions = dimensions.map(|(name, (scale, unit))| SourceDimension {
+                name: name.clone(),
+                unit_nm: length_nm(*scale, unit).filter(|nm| nm.is_finite() && *nm > 0.0),
+            });
+            transform.place(&dimensions.collect::<Vec<_>>())?
+        }
+    };
+    let is_spatial = |d: usize| placed.iter().any(|axis| axis.dimension == d);
     let names = raw.dimensions.keys();
-    for (d, name) in names.enumerate().filter(|(d, _)| !axes.contains(d)) {
+    for (d, name) in names.enumerate().filter(|(d, _)| !is_spatial(*d)) {
         let (from, to) = (raw.lower_bound[d], raw.upper_bound[d]);
         if to - from > 1.0 {
             return Err(blame.on(
@@ -233,7 +244,23 @@ fn check_dimensions(raw: &RawInfo, blame: &Blame) -> Result<([usize; 3], [f64; 3
             ));
         }
     }
-    Ok((axes, unit_nm))
+    Ok(placed)
+}
+
+/// What lies along x, y, z where nothing moves the layer.
+fn own_place(raw: &RawInfo, blame: &Blame) -> Result<Placement, PointsError> {
+    let (axes, unit_nm) = spatial_axes(&raw.dimensions).map_err(|wrong| {
+        let field = match wrong.name {
+            Some(name) => format!("dimensions.{name}"),
+            None => "dimensions".to_owned(),
+        };
+        blame.on(field, wrong.found, wrong.expected)
+    })?;
+    Ok(std::array::from_fn(|i| PlacedAxis {
+        dimension: axes[i],
+        unit_nm: unit_nm[i],
+        offset_nm: 0.0,
+    }))
 }
 
 fn properties(raw: Vec<RawProperty>, blame: &Blame) -> Result<Vec<PropertySpec>, PointsError> {
@@ -316,7 +343,14 @@ mod tests {
             "spatial": [{"key": "s0", "grid_shape": [1, 1, 1], "chunk_size": [100, 100, 20], "limit": 1}],
         });
         change(&mut info);
-        Info::parse(&info, "layer/info").map_err(|e| e.to_string())
+        Info::parse(&info, "layer/info", None).map_err(|e| e.to_string())
+    }
+
+    fn axes_and_units(info: &Info) -> ([usize; 3], [f64; 3]) {
+        (
+            info.placed.map(|a| a.dimension),
+            info.placed.map(|a| a.unit_nm),
+        )
     }
 
     #[test]
@@ -324,17 +358,17 @@ mod tests {
         let text = r#"{"dimensions": {"z": [45, "nm"], "y": [0.0046, "um"], "x": [4.6e-9, "m"]},
             "lower_bound": [0, 0, 0], "upper_bound": [9, 9, 9], "annotation_type": "LINE",
             "spatial": [{"key": "s0", "grid_shape": [1, 1, 1], "chunk_size": [9, 9, 9]}]}"#;
-        let info = Info::parse(&serde_json::from_str(text).unwrap(), "info").unwrap();
-        assert_eq!((info.axes, info.unit_nm), ([2, 1, 0], [4.6, 4.6, 45.0]));
+        let info = Info::parse(&serde_json::from_str(text).unwrap(), "info", None).unwrap();
+        assert_eq!(axes_and_units(&info), ([2, 1, 0], [4.6, 4.6, 45.0]));
     }
 
     #[test]
     fn three_dimensions_of_other_names_are_taken_in_order() {
         let named = |dimensions: Value| info(|i| i["dimensions"] = dimensions).unwrap();
         let i = named(json!({"d0": [1, "nm"], "d1": [2, "nm"], "d2": [3, "nm"]}));
-        assert_eq!((i.axes, i.unit_nm), ([0, 1, 2], [1.0, 2.0, 3.0]));
+        assert_eq!(axes_and_units(&i), ([0, 1, 2], [1.0, 2.0, 3.0]));
         let i = named(json!({"section": [3, "nm"], "x": [1, "nm"], "y": [2, "nm"]}));
-        assert_eq!((i.axes, i.unit_nm), ([1, 2, 0], [1.0, 2.0, 3.0]));
+        assert_eq!(axes_and_units(&i), ([1, 2, 0], [1.0, 2.0, 3.0]));
     }
 
     #[test]
@@ -410,7 +444,9 @@ mod tests {
     fn an_info_of_a_volume_without_a_type_is_named_too() {
         let volume =
             json!({"type": "image", "data_type": "uint8", "num_channels": 1, "scales": []});
-        let e = Info::parse(&volume, "layer/info").unwrap_err().to_string();
+        let e = Info::parse(&volume, "layer/info", None)
+            .unwrap_err()
+            .to_string();
         for words in ["layer/info", "a volume", "`points.layer`", TYPE] {
             assert!(e.contains(words), "{e}");
         }

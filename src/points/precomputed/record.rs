@@ -4,7 +4,7 @@
 //! in the layer's units; they are widened to `f64` first and computed with after.
 
 use super::info::Info;
-use crate::geometry::PointNm;
+use crate::geometry::{Placement, PointNm};
 use crate::neuroglancer::GeometryKind;
 use crate::points::place::Place;
 use crate::points::{Anchor, PointsError};
@@ -14,8 +14,7 @@ use crate::points::{Anchor, PointsError};
 pub(super) struct RecordLayout {
     kind: GeometryKind,
     rank: usize,
-    axes: [usize; 3],
-    unit_nm: [f64; 3],
+    placed: Placement,
     property_bytes: usize,
 }
 
@@ -37,8 +36,7 @@ impl RecordLayout {
         Self {
             kind: info.kind,
             rank: info.rank,
-            axes: info.axes,
-            unit_nm: info.unit_nm,
+            placed: info.placed,
             property_bytes: info.property_bytes,
         }
     }
@@ -165,9 +163,7 @@ impl RecordLayout {
         let (floats, _) = geometry.as_chunks::<4>();
         floats.chunks_exact(self.rank).map(|vector| {
             let voxel = |d: usize| f64::from(f32::from_le_bytes(vector[d]));
-            PointNm(std::array::from_fn(|i| {
-                voxel(self.axes[i]) * self.unit_nm[i]
-            }))
+            PointNm(self.placed.map(|axis| axis.nm(voxel(axis.dimension))))
         })
     }
 }
@@ -189,13 +185,17 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::geometry::PlacedAxis;
 
     fn layout(kind: GeometryKind, property_bytes: usize) -> RecordLayout {
         RecordLayout {
             kind,
             rank: 3,
-            axes: [0, 1, 2],
-            unit_nm: [4.0, 4.0, 40.0],
+            placed: [(0, 4.0), (1, 4.0), (2, 40.0)].map(|(dimension, unit_nm)| PlacedAxis {
+                dimension,
+                unit_nm,
+                offset_nm: 0.0,
+            }),
             property_bytes,
         }
     }
@@ -363,7 +363,10 @@ mod tests {
     #[test]
     fn dimensions_in_another_order_come_out_as_x_y_z() {
         let mut layout = layout(GeometryKind::Point, 0);
-        (layout.rank, layout.axes) = (4, [3, 1, 0]);
+        layout.rank = 4;
+        for (axis, dimension) in layout.placed.iter_mut().zip([3, 1, 0]) {
+            axis.dimension = dimension;
+        }
         let found = layout
             .place(&floats(&[3.0, 2.0, f32::NAN, 1.0]), Anchor::Midpoint)
             .unwrap();

@@ -9,7 +9,7 @@ use super::scale::ScaleInfo;
 use crate::data_type::{DataType, FillValue};
 use crate::geometry::Resolution;
 use crate::neuroglancer::{
-    InfoProblem, MortonGrid, ShardingSpec, VOLUME, Whole, described, read_info,
+    InfoDocument, InfoProblem, MortonGrid, ShardingSpec, VOLUME, Whole, described, read_info,
 };
 use crate::storage::Location;
 use crate::volume::{MAX_BLOCK_BYTES, VolumeError, VolumeMeta};
@@ -41,14 +41,7 @@ struct Info {
 
 /// Reads the info file in `location` and picks the scale that matches `wanted`.
 pub(super) fn read(location: &Location, wanted: &Resolution) -> Result<Scale, VolumeError> {
-    let found = read_info(location, EXPECTED).map_err(|problem| match problem {
-        InfoProblem::Document(e) => VolumeError::Info(e),
-        InfoProblem::Redirect { object, problem } => VolumeError::BadInfo {
-            object,
-            path: "redirect".into(),
-            problem,
-        },
-    })?;
+    let found = document(location)?;
     let (value, object) = (&found.value, &found.object);
     let bad = |path: String, problem: String| VolumeError::BadInfo {
         object: object.clone(),
@@ -112,6 +105,35 @@ pub(super) fn read(location: &Location, wanted: &Resolution) -> Result<Scale, Vo
         digest: digest(value, i, found.is_redirected.then_some(&found.location)),
         redirected_to: found.is_redirected.then_some(found.location),
         meta,
+    })
+}
+
+/// The resolution of the first scale, which all others are relative to in a viewer, and the number of channels.
+pub(super) fn first_scale(location: &Location) -> Result<(Resolution, i64), VolumeError> {
+    let found = document(location)?;
+    let bad = |path: &str, problem: String| VolumeError::BadInfo {
+        object: found.object.clone(),
+        path: path.into(),
+        problem,
+    };
+    check_kind(&found.value).map_err(|(path, problem)| bad(path, problem))?;
+    let first = found.value.get("scales").and_then(|scales| scales.get(0));
+    let resolution = first.and_then(resolution).ok_or_else(|| {
+        let problem = "found none, expected three numbers greater than 0, in nm: the state scales the layer by them";
+        bad("scales[0].resolution", problem.into())
+    })?;
+    let channels = found.value.get("num_channels").and_then(Whole::of);
+    Ok((resolution, channels.unwrap_or(1)))
+}
+
+fn document(location: &Location) -> Result<InfoDocument, VolumeError> {
+    read_info(location, EXPECTED).map_err(|problem| match problem {
+        InfoProblem::Document(e) => VolumeError::Info(e),
+        InfoProblem::Redirect { object, problem } => VolumeError::BadInfo {
+            object,
+            path: "redirect".into(),
+            problem,
+        },
     })
 }
 

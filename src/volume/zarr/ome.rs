@@ -81,6 +81,12 @@ pub(super) fn level(node: &Node, wanted: &Resolution) -> Result<Level, VolumeErr
     })
 }
 
+/// The names of the axes of the image in `node`, in the order of its arrays.
+pub(super) fn axis_names(node: &Node) -> Result<Vec<String>, VolumeError> {
+    let (_, multiscale) = multiscale(node)?;
+    Ok(multiscale.axes.into_iter().map(|a| a.name).collect())
+}
+
 /// The image's metadata and where in the document they stand.
 fn multiscale(node: &Node) -> Result<(String, Multiscale), VolumeError> {
     let attributes = &node.attributes;

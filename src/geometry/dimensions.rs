@@ -2,7 +2,7 @@
 
 use indexmap::IndexMap;
 
-use crate::geometry::{AXES, length_nm};
+use super::{AXES, length_nm};
 
 /// Most dimensions that are read.
 const MAX_RANK: usize = 16;

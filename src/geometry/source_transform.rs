@@ -1,0 +1,502 @@
+//! How a viewer moves a layer: the `transform` of a layer's source in a Neuroglancer state.
+//!
+//! The rule is Neuroglancer's (google/neuroglancer `src/coordinate_transform.ts`, `spec` of
+//! `WatchableCoordinateSpaceTransform`, and `scaleTransformSubmatrix` in `src/render_coordinate_transform.ts`).
+//! `inputDimensions` are the sizes of the source's own voxels, by the names of its dimensions, and replace what the
+//! source says. `matrix` has one row for each output dimension: a factor for each input dimension, from length to
+//! length, then a translation in units of the output dimension. Without a matrix input `i` becomes output `i`.
+//! `outputDimensions` name the output; alone they move nothing. In goes such a transform and what the source says of
+//! its dimensions; out comes, for each of x, y, z, the dimension that lies along it, the size of its voxels and where
+//! it begins. What is more than that (rotation, shear, mirroring, mixed channels) is an error with its reason.
+
+use super::dimensions::{Dimensions, spatial_axes};
+use super::{AXES, length_nm};
+
+/// A layer source's `transform`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SourceTransform {
+    origin: TransformOrigin,
+    input: Option<Dimensions>,
+    output: Option<Dimensions>,
+    /// For each output dimension its row; none is the identity.
+    matrix: Option<Vec<Vec<f64>>>,
+    /// Dimensions from here on are not the source's: a single position wide.
+    source_rank: usize,
+}
+
+/// Where a transform is written, for messages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TransformOrigin {
+    /// The state: a file or URL.
+    pub document: String,
+    /// The layer's name.
+    pub layer: String,
+    /// The transform's place in the state.
+    pub path: String,
+}
+
+/// Why a transform cannot be carried out.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{document}: `{path}` is {found} (the layer `{layer}`); expected {expected}")]
+pub struct TransformError {
+    /// The state: a file or URL.
+    pub document: String,
+    /// The layer's name.
+    pub layer: String,
+    /// The member, as a path in the state.
+    pub path: String,
+    /// Its value, and what is wrong with it.
+    pub found: String,
+    /// What would be right.
+    pub expected: String,
+}
+
+/// What a source says of one of its dimensions.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct SourceDimension {
+    pub(crate) name: String,
+    /// Size of a voxel, or of a unit of annotations; `None` where the source does not say it.
+    pub(crate) unit_nm: Option<f64>,
+}
+
+/// The dimension of a source that lies along an axis.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct PlacedAxis {
+    /// Its position in the source.
+    pub(crate) dimension: usize,
+    /// Size of a voxel, or of a unit of annotations, along the axis.
+    pub(crate) unit_nm: f64,
+    /// Where position 0 of the source lies.
+    pub(crate) offset_nm: f64,
+}
+
+impl PlacedAxis {
+    /// Where `position` in the source lies along the axis.
+    pub(crate) fn nm(&self, position: f64) -> f64 {
+        match self.offset_nm {
+            0.0 => position * self.unit_nm,
+            offset_nm => position * self.unit_nm + offset_nm,
+        }
+    }
+}
+
+/// What lies along x, y, z.
+pub(crate) type Placement = [PlacedAxis; 3];
+
+/// What to do where a transform is more than is read.
+const ADVICE: &str = "a scale greater than 0, a translation, and another order of the axes are read: resample the layer, or name its \
+     source in a collection file";
+
+impl SourceTransform {
+    /// The transform of these members; checks that they fit together. `None` where there is nothing in it.
+    pub(crate) fn new(
+        origin: TransformOrigin,
+        input: Option<Dimensions>,
+        output: Option<Dimensions>,
+        matrix: Option<Vec<Vec<f64>>>,
+        source_rank: Option<usize>,
+    ) -> Result<Option<Self>, TransformError> {
+        let matrix = matrix.filter(|rows| !is_identity(rows));
+        let Some(rank) = output.as_ref().or(input.as_ref()).map(Dimensions::len) else {
+            return match matrix {
+                None => Ok(None),
+                Some(_) => Err(origin.wrong(
+                    "outputDimensions",
+                    "missing",
+                    "the space that `matrix` maps to",
+                )),
+            };
+        };
+        if let Some(input) = input.as_ref().filter(|input| input.len() != rank) {
+            let found = format!("{} dimension(s)", input.len());
+            let expected = format!("{rank}, as many as `outputDimensions` has");
+            return Err(origin.wrong("inputDimensions", found, expected));
+        }
+        for (member, space) in [("inputDimensions", &input), ("outputDimensions", &output)] {
+            for (name, (scale, unit)) in space.iter().flatten() {
+                if !(scale.is_finite() && *scale > 0.0) {
+                    let found = format!("[{scale:?}, {unit:?}]");
+                    return Err(origin.wrong(
+                        &format!("{member}.{name}"),
+                        found,
+                        "a scale greater than 0",
+                    ));
+                }
+            }
+        }
+        if let Some(rows) = &matrix
+            && (rows.len() != rank || rows.iter().any(|row| row.len() != rank + 1))
+        {
+            let lengths: Vec<_> = rows.iter().map(Vec::len).collect();
+            return Err(origin.wrong(
+                "matrix",
+                format!("{} rows of {lengths:?} numbers", rows.len()),
+                format!(
+                    "{rank} rows of {} numbers, as there are {rank} dimensions",
+                    rank + 1
+                ),
+            ));
+        }
+        let source_rank = source_rank.unwrap_or(rank);
+        if source_rank > rank {
+            let expected = format!("at most {rank}, the number of dimensions");
+            return Err(origin.wrong("sourceRank", source_rank.to_string(), expected));
+        }
+        Ok(Some(Self {
+            origin,
+            input,
+            output,
+            matrix,
+            source_rank,
+        }))
+    }
+
+    /// Where a source with these dimensions lies.
+    pub(crate) fn place(&self, source: &[SourceDimension]) -> Result<Placement, TransformError> {
+        let in_order = |d: usize| (d < self.source_rank).then_some(d);
+        let by_order: Vec<_> = (0..source.len()).map(in_order).collect();
+        let Some(input) = &self.input else {
+            return self.place_at(source, &by_order);
+        };
+        let position = |d: &SourceDimension| {
+            let same = |name: &String| bare(name) == bare(&d.name);
+            input
+                .keys()
+                .position(same)
+                .filter(|s| *s < self.source_rank)
+        };
+        let by_name: Vec<_> = source.iter().map(position).collect();
+        if by_name.iter().any(Option::is_some) {
+            return self.place_at(source, &by_name);
+        }
+        // Neuroglancer names dimensions without names by their order, and ignores a transform of other names.
+        let numbered = |names: &mut dyn Iterator<Item = &String>| {
+            names.enumerate().all(|(i, name)| number(name) == Some(i))
+        };
+        let is_unnamed = numbered(&mut source.iter().map(|d| &d.name));
+        let placed = self.place_at(source, &by_order);
+        if let Ok(placed) = placed.as_ref()
+            && (is_unnamed && numbered(&mut input.keys()) || is_unmoved(placed, source))
+        {
+            return Ok(*placed);
+        }
+        let names = |names: &mut dyn Iterator<Item = &String>| {
+            let names: Vec<_> = names.map(|n| format!("`{n}`")).collect();
+            names.join(", ")
+        };
+        Err(self.origin.wrong(
+            "inputDimensions",
+            format!("a space of {}", names(&mut input.keys())),
+            format!(
+                "the names of the source's dimensions, {}: Neuroglancer ignores a transform of others",
+                names(&mut source.iter().map(|d| &d.name))
+            ),
+        ))
+    }
+
+    /// Where annotations lie that the state itself holds: their dimensions are those of the transform, in order.
+    pub(crate) fn place_local(&self) -> Result<Placement, TransformError> {
+        let space = self.input.as_ref().or(self.output.as_ref());
+        let rank = space.map_or(0, Dimensions::len);
+        let source: Vec<_> = (0..rank)
+            .map(|d| SourceDimension {
+                name: d.to_string(),
+                unit_nm: None,
+            })
+            .collect();
+        let local = Self {
+            input: space.cloned(),
+            source_rank: rank,
+            ..self.clone()
+        };
+        local.place_at(&source, &(0..rank).map(Some).collect::<Vec<_>>())
+    }
+
+    /// Names of the dimensions of annotations that the state itself holds.
+    pub(crate) fn local_names(&self) -> Vec<String> {
+        let space = self.output.as_ref().or(self.input.as_ref());
+        space
+            .into_iter()
+            .flat_map(Dimensions::keys)
+            .cloned()
+            .collect()
+    }
+
+    /// An error about one of its members, or about all of it.
+    pub(crate) fn wrong(
+        &self,
+        member: &str,
+        found: impl Into<String>,
+        expected: impl Into<String>,
+    ) -> TransformError {
+        self.origin.wrong(member, found, expected)
+    }
+
+    /// What it is, for messages: `the ``transform`` of the layer ``img`` in state.json`.
+    pub(crate) fn describe(&self) -> String {
+        let TransformOrigin {
+            document, layer, ..
+        } = &self.origin;
+        format!("the `transform` of the layer `{layer}` in {document}")
+    }
+
+    /// `to_spec` has, for each dimension of the source, its position in this transform, if it occurs there.
+    fn place_at(
+        &self,
+        source: &[SourceDimension],
+        to_spec: &[Option<usize>],
+    ) -> Result<Placement, TransformError> {
+        let space = Space::new(self, source, to_spec)?;
+        let output = space.output()?;
+        let (axes, unit_nm) = spatial_axes(&output).map_err(|wrong| {
+            let member = match (&self.output, wrong.name) {
+                (Some(_), Some(name)) => format!("outputDimensions.{name}"),
+                (None, Some(name)) => format!("inputDimensions.{name}"),
+                (_, None) => "outputDimensions".to_owned(),
+            };
+            self.origin.wrong(&member, wrong.found, wrong.expected)
+        })?;
+        for row in (0..space.rank()).filter(|row| !axes.contains(row)) {
+            space.check_further(row, &axes)?;
+        }
+        let mut placed = Vec::with_capacity(3);
+        for (i, row) in axes.into_iter().enumerate() {
+            let (dimension, factor) = space.along(row, AXES[i])?;
+            placed.push(PlacedAxis {
+                dimension,
+                unit_nm: factor * space.input_nm(dimension)?,
+                offset_nm: space.translation(row) * unit_nm[i],
+            });
+        }
+        match placed[..] {
+            [x, y, z]
+                if x.dimension != y.dimension
+                    && y.dimension != z.dimension
+                    && z.dimension != x.dimension =>
+            {
+                Ok([x, y, z])
+            }
+            _ => {
+                Err(self
+                    .origin
+                    .wrong("matrix", "one that has two axes from one dimension", ADVICE))
+            }
+        }
+    }
+}
+
+/// Whether `placed` is where the source itself says that it lies.
+pub(crate) fn is_unmoved(placed: &Placement, source: &[SourceDimension]) -> bool {
+    placed.iter().zip(AXES).all(|(axis, name)| {
+        source.get(axis.dimension).is_some_and(|own| {
+            let same_unit =
+                |nm: f64| (nm - axis.unit_nm).abs() <= 1e-9 * nm.abs().max(axis.unit_nm.abs());
+            own.name.eq_ignore_ascii_case(name)
+                && own.unit_nm.is_some_and(same_unit)
+                && axis.offset_nm == 0.0
+        })
+    })
+}
+
+/// A transform and a source, dimension by dimension: first the source's, then those that are not the source's.
+struct Space<'t> {
+    transform: &'t SourceTransform,
+    source: &'t [SourceDimension],
+    to_spec: Vec<Option<usize>>,
+}
+
+impl<'t> Space<'t> {
+    fn new(
+        transform: &'t SourceTransform,
+        source: &'t [SourceDimension],
+        to_spec: &[Option<usize>],
+    ) -> Result<Self, TransformError> {
+        let rank = transform.output.as_ref().or(transform.input.as_ref());
+        let further = transform.source_rank..rank.map_or(0, Dimensions::len);
+        Ok(Self {
+            transform,
+            source,
+            to_spec: to_spec.iter().copied().chain(further.map(Some)).collect(),
+        })
+    }
+
+    fn rank(&self) -> usize {
+        self.to_spec.len()
+    }
+
+    /// The output space: what the transform says, and the source's own for dimensions that the transform leaves out.
+    fn output(&self) -> Result<Dimensions, TransformError> {
+        let mut output = Dimensions::new();
+        for (d, spec) in self.to_spec.iter().enumerate() {
+            let own = self.source.get(d);
+            let named = |space: &Option<Dimensions>| {
+                let (name, unit) = space.as_ref()?.get_index((*spec)?)?;
+                Some((name.clone(), unit.clone()))
+            };
+            let (name, unit) = match (named(&self.transform.output), named(&self.transform.input)) {
+                (Some(output), _) => output,
+                (None, Some((name, unit))) => (own.map_or(name, |own| own.name.clone()), unit),
+                (None, None) => {
+                    let name = own.map_or_else(|| d.to_string(), |own| own.name.clone());
+                    let unit_nm = own.and_then(|own| own.unit_nm);
+                    (
+                        name,
+                        unit_nm.map_or((1.0, String::new()), |nm| (nm, "nm".to_owned())),
+                    )
+                }
+            };
+            if output.insert(name.clone(), unit).is_some() {
+                return Err(self.transform.wrong(
+                    "outputDimensions",
+                    format!("a space in which two dimensions are called `{name}`"),
+                    "each name once",
+                ));
+            }
+        }
+        Ok(output)
+    }
+
+    /// How much of the input dimension `column` goes to the output dimension `row`.
+    fn factor(&self, row: usize, column: usize) -> f64 {
+        let same = if row == column { 1.0 } else { 0.0 };
+        match (
+            self.to_spec[row],
+            self.to_spec[column],
+            &self.transform.matrix,
+        ) {
+            (Some(row), Some(column), Some(rows)) => rows[row][column],
+            (Some(_), None, _) | (None, Some(_), _) => 0.0,
+            _ => same,
+        }
+    }
+
+    /// The translation of an output dimension, in its units.
+    fn translation(&self, row: usize) -> f64 {
+        match (self.to_spec[row], &self.transform.matrix) {
+            (Some(row), Some(rows)) => rows[row].last().copied().unwrap_or(0.0),
+            _ => 0.0,
+        }
+    }
+
+    /// The input dimensions that go to an output dimension, with their factors.
+    fn columns(&self, row: usize) -> Vec<(usize, f64)> {
+        let all = (0..self.rank()).map(|column| (column, self.factor(row, column)));
+        all.filter(|(_, factor)| *factor != 0.0).collect()
+    }
+
+    /// An error about the matrix's row for the output dimension `row`.
+    fn wrong_row(&self, row: usize, problem: &str) -> TransformError {
+        let shown = self.to_spec[row].and_then(|spec| {
+            let rows = self.transform.matrix.as_ref()?;
+            Some((
+                format!("matrix[{spec}]"),
+                format!("{:?}, ", rows.get(spec)?),
+            ))
+        });
+        let (member, shown) = shown.unwrap_or_default();
+        self.transform
+            .wrong(&member, format!("{shown}{problem}"), ADVICE)
+    }
+
+    /// The one dimension of the source that goes to the axis of an output dimension, and its factor.
+    fn along(&self, row: usize, axis: &str) -> Result<(usize, f64), TransformError> {
+        let problem = match self.columns(row)[..] {
+            [(column, factor)] if column < self.source.len() => match factor {
+                factor if factor > 0.0 && factor.is_finite() => return Ok((column, factor)),
+                _ => format!("which mirrors the layer along {axis}"),
+            },
+            [] => format!("which brings nothing along {axis}"),
+            [_] => format!("which brings along {axis} what is no dimension of the source"),
+            _ => format!("a rotation or shear: several dimensions go along {axis}"),
+        };
+        Err(self.wrong_row(row, &problem))
+    }
+
+    /// Checks the row of an output dimension that is none of x, y, z: nothing of them may go there, and a channel
+    /// stays what it is.
+    fn check_further(&self, row: usize, axes: &[usize; 3]) -> Result<(), TransformError> {
+        let spatial: Vec<usize> = axes
+            .iter()
+            .flat_map(|axis| self.columns(*axis))
+            .map(|(column, _)| column)
+            .collect();
+        let mut others = self.columns(row).into_iter().map(|(column, _)| column);
+        let mixes = others
+            .any(|column| spatial.contains(&column) || row < self.source.len() && column != row);
+        match mixes {
+            true => Err(self.wrong_row(
+                row,
+                "which mixes x, y, z or channels into another dimension",
+            )),
+            false => Ok(()),
+        }
+    }
+
+    /// Size of a unit of the source's dimension `d`.
+    fn input_nm(&self, d: usize) -> Result<f64, TransformError> {
+        let spec = self.to_spec[d];
+        let input = spec.and_then(|spec| self.transform.input.as_ref()?.get_index(spec));
+        let (member, found, nm) = match (input, self.source.get(d).and_then(|own| own.unit_nm)) {
+            (Some((name, (scale, unit))), _) => (
+                format!("inputDimensions.{name}"),
+                format!("[{scale:?}, {unit:?}]"),
+                length_nm(*scale, unit),
+            ),
+            (None, own) => {
+                let name = self.source.get(d).map_or("", |own| &own.name);
+                let found = format!("missing, and the source does not say how large `{name}` is");
+                ("inputDimensions".to_owned(), found, own)
+            }
+        };
+        nm.filter(|nm| nm.is_finite() && *nm > 0.0).ok_or_else(|| {
+            let expected = "a length greater than 0 in a unit such as \"m\", \"um\" or \"nm\"";
+            self.transform.wrong(&member, found, expected)
+        })
+    }
+}
+
+impl TransformOrigin {
+    /// An error about a member of the transform, or about all of it.
+    pub(crate) fn wrong(
+        &self,
+        member: &str,
+        found: impl Into<String>,
+        expected: impl Into<String>,
+    ) -> TransformError {
+        let dot = if member.is_empty() || self.path.is_empty() {
+            ""
+        } else {
+            "."
+        };
+        TransformError {
+            document: self.document.clone(),
+            layer: self.layer.clone(),
+            path: format!("{}{dot}{member}", self.path),
+            found: found.into(),
+            expected: expected.into(),
+        }
+    }
+}
+
+/// A dimension's name without the mark by which Neuroglancer knows channels (`c^`) and local dimensions (`c'`).
+fn bare(name: &str) -> &str {
+    name.trim_end_matches(['^', '\''])
+}
+
+/// The position that a dimension without a name of its own is named after: `d0`, `dim_0`, `0`.
+fn number(name: &str) -> Option<usize> {
+    let digits = name.strip_prefix("dim_").or(name.strip_prefix('d'));
+    digits.unwrap_or(name).parse().ok()
+}
+
+fn is_identity(rows: &[Vec<f64>]) -> bool {
+    let is_row = |(i, row): (usize, &Vec<f64>)| {
+        let expected = |j| if i == j { 1.0 } else { 0.0 };
+        let fits = |(j, value): (usize, &f64)| *value == expected(j);
+        row.len() == rows.len() + 1 && row.iter().enumerate().all(fits)
+    };
+    rows.iter().enumerate().all(is_row)
+}
+
+#[cfg(test)]
+mod tests;

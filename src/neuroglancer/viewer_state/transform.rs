@@ -1,0 +1,106 @@
+//! The `transform` of a source, as a state writes it, and what older states wrote in its place.
+
+use serde_json::Value;
+
+use super::{Dimensions, Field, StateError};
+use crate::geometry::{AXES, SourceTransform};
+
+/// Understands `value`, written at `at` for the layer `layer`; `None` where it says nothing.
+pub(super) fn parse(
+    value: &Value,
+    at: &Field,
+    layer: &str,
+) -> Result<Option<SourceTransform>, StateError> {
+    let Some(members) = value.as_object() else {
+        return Err(at.is_not(value, "an object with `outputDimensions`"));
+    };
+    let given = |name: &str| members.get(name).filter(|v| !v.is_null());
+    let space = |name: &str| {
+        let space = given(name).map(|value| at.member(name).dimensions(value));
+        space.transpose()
+    };
+    let matrix = match given("matrix") {
+        None => None,
+        Some(value) => Some(rows(value, &at.member("matrix"))?),
+    };
+    let source_rank = match given("sourceRank") {
+        None => None,
+        Some(value) => Some(
+            value
+                .as_u64()
+                .and_then(|n| usize::try_from(n).ok())
+                .ok_or_else(|| {
+                    at.member("sourceRank")
+                        .is_not(value, "a number of dimensions")
+                })?,
+        ),
+    };
+    let (input, output) = (space("inputDimensions")?, space("outputDimensions")?);
+    Ok(SourceTransform::new(
+        at.origin(layer),
+        input,
+        output,
+        matrix,
+        source_rank,
+    )?)
+}
+
+/// Understands the `transform` that states before 2020 gave a whole layer: a matrix of 4 x 4 numbers, nested or in one
+/// list, whose translation is in nm. `input` has the units of what it maps, where the state says them.
+pub(super) fn parse_legacy(
+    value: &Value,
+    input: Option<Dimensions>,
+    at: &Field,
+    layer: &str,
+) -> Result<Option<SourceTransform>, StateError> {
+    let expected = "a matrix of 4 x 4 numbers whose last row is 0, 0, 0, 1";
+    let rows = match value.as_array() {
+        Some(list) if list.len() == 16 => {
+            let nested = list.chunks(4).map(|row| Value::Array(row.to_vec()));
+            rows(&Value::Array(nested.collect()), at)?
+        }
+        Some(_) => rows(value, at)?,
+        None => return Err(at.is_not(value, expected)),
+    };
+    match &rows[..] {
+        [x, y, z, last]
+            if *last == [0.0, 0.0, 0.0, 1.0] && [x, y, z].iter().all(|row| row.len() == 4) =>
+        {
+            let matrix = vec![x.clone(), y.clone(), z.clone()];
+            let origin = at.origin(layer);
+            Ok(SourceTransform::new(
+                origin,
+                input,
+                Some(in_nm([1.0; 3])),
+                Some(matrix),
+                None,
+            )?)
+        }
+        _ => Err(at.is_not(value, expected)),
+    }
+}
+
+/// The `voxelSize` of states before 2020: three numbers in nm.
+pub(super) fn voxel_size(value: &Value, at: &Field) -> Result<Dimensions, StateError> {
+    match numbers(value).as_deref() {
+        Some([x, y, z]) => Ok(in_nm([*x, *y, *z])),
+        _ => Err(at.is_not(value, "three numbers, in nm")),
+    }
+}
+
+fn in_nm(scale: [f64; 3]) -> Dimensions {
+    let named = AXES.iter().zip(scale);
+    let named = named.map(|(name, nm)| ((*name).to_owned(), (nm, "nm".to_owned())));
+    named.collect()
+}
+
+fn rows(value: &Value, at: &Field) -> Result<Vec<Vec<f64>>, StateError> {
+    let rows: Option<Vec<_>> = value
+        .as_array()
+        .and_then(|rows| rows.iter().map(numbers).collect());
+    rows.ok_or_else(|| at.is_not(value, "a list of rows of numbers"))
+}
+
+fn numbers(value: &Value) -> Option<Vec<f64>> {
+    value.as_array()?.iter().map(Value::as_f64).collect()
+}

@@ -1,0 +1,357 @@
+//! A volume where a viewer state puts it: scaled, moved by whole voxels, its axes in another order.
+//!
+//! The voxels stay those of the source; only the resolution, the offset and the names of the axes change. A source's
+//! `transform` speaks of the source's own dimensions as Neuroglancer knows them (`space`). Windows are cut on whole
+//! voxels, so a translation by a part of a voxel is an error.
+
+use std::sync::Arc;
+
+use super::arrange::{Strided, arrange};
+use super::space::{self, ModelSpace};
+use super::{BlockGrid, BlockIndex, Encoded, Shelves, Volume, VolumeError, VolumeMeta};
+use crate::config::LayerConfig;
+use crate::geometry::{
+    AXES, MAX_VOXEL, PlacedAxis, Resolution, SourceTransform, VoxelBox, is_unmoved,
+};
+use crate::storage::SourceUrl;
+
+/// Part of a voxel by which a translation may miss a whole voxel, for the rounding of decimal numbers.
+const TOLERANCE_VOXELS: f64 = 1e-3;
+
+/// A volume that lies elsewhere than its source says.
+#[derive(Debug)]
+pub(super) struct PlacedVolume {
+    inner: Arc<dyn Volume>,
+    meta: VolumeMeta,
+    /// For x, y, z the axis of `inner` that lies along it.
+    axes: [usize; 3],
+    digest: blake3::Hash,
+}
+
+/// How x, y, z come out of the axes of the volume as its source has it.
+struct Axes {
+    inner: [usize; 3],
+    /// How much larger voxels are than the source says.
+    factor: [f64; 3],
+    offset_nm: [f64; 3],
+}
+
+/// Opens the volume at `source`, which `transform` moves, by `open`, which opens volumes that nothing moves.
+pub(super) fn open(
+    source: &SourceUrl,
+    transform: &SourceTransform,
+    wanted: &Resolution,
+    layer: &LayerConfig,
+    open: impl Fn(&SourceUrl, &Resolution, &LayerConfig) -> Result<Arc<dyn Volume>, VolumeError>,
+) -> Result<Arc<dyn Volume>, VolumeError> {
+    let unmoved = SourceUrl {
+        transform: None,
+        ..source.clone()
+    };
+    let resolutions = |layer: &LayerConfig| super::resolutions(&unmoved, layer);
+    let mut space = space::read(&unmoved, layer, resolutions)?;
+    let placed = match (transform.place(&space.dimensions), space.unscaled.take()) {
+        (Ok(placed), _) => placed,
+        (Err(_), Some(unscaled)) => return Err(unscaled),
+        (Err(e), None) => return Err(e.into()),
+    };
+    if is_unmoved(&placed, &space.dimensions) {
+        return open(&unmoved, wanted, layer);
+    }
+    if layer.voxel_offset.is_some() {
+        let found = "there, and the config's `layers` has a `voxel_offset` for the layer";
+        return Err(transform.wrong("", found, "one of the two").into());
+    }
+    let axes = Axes::new(&space, &placed);
+    let is_scaled = axes.factor.iter().any(|factor| (factor - 1.0).abs() > 1e-5);
+    if let Some(resolution) = layer.resolution.filter(|_| is_scaled) {
+        let found =
+            format!("there, and the config's `layers` has another `resolution`, {resolution},");
+        return Err(transform.wrong("", found, "one of the two").into());
+    }
+    let layer = layer_of(&space, &placed, layer, &axes);
+    let wanted_of_source = axes.to_source(wanted);
+    let inner = open(&unmoved, &wanted_of_source, &layer)
+        .map_err(|e| axes.restated(e, transform, wanted))?;
+    PlacedVolume::new(inner, &axes, space.begins_at_zero, transform)
+        .map(|v| Arc::new(v) as Arc<dyn Volume>)
+}
+
+/// What the config would have to say of a source that does not say it itself, and the transform does.
+fn layer_of(
+    space: &ModelSpace,
+    placed: &[PlacedAxis; 3],
+    layer: &LayerConfig,
+    axes: &Axes,
+) -> LayerConfig {
+    let mut layer = layer.clone();
+    if !space.is_named {
+        layer.axes = Some(space::letters(
+            space.dimensions.len(),
+            &placed.map(|p| p.dimension),
+        ));
+    }
+    let is_scaled = placed
+        .iter()
+        .all(|axis| space.dimensions[axis.dimension].unit_nm.is_some());
+    if !is_scaled {
+        let mut nm = [0.0; 3];
+        for (axis, inner) in placed.iter().zip(axes.inner) {
+            nm[inner] = axis.unit_nm;
+        }
+        layer.resolution = Resolution::new(nm);
+        // Attributes that place an array are those of its own resolution.
+        layer.voxel_offset = Some([0; 3]);
+    }
+    layer
+}
+
+impl Axes {
+    fn new(space: &ModelSpace, placed: &[PlacedAxis; 3]) -> Self {
+        let inner = |i: usize| {
+            let name = &space.dimensions[placed[i].dimension].name;
+            let named = AXES.iter().position(|axis| name.eq_ignore_ascii_case(axis));
+            // A dimension without a name is called after the axis that it lies along.
+            named.filter(|_| space.is_named).unwrap_or(i)
+        };
+        let factor = |axis: PlacedAxis| {
+            let own = space.dimensions[axis.dimension].unit_nm;
+            own.map_or(1.0, |own| axis.unit_nm / own)
+        };
+        Self {
+            inner: std::array::from_fn(inner),
+            factor: placed.map(factor),
+            offset_nm: placed.map(|axis| axis.offset_nm),
+        }
+    }
+
+    /// The resolution that the source has to have for voxels of `wanted`.
+    fn to_source(&self, wanted: &Resolution) -> Resolution {
+        let mut nm = [f64::MIN_POSITIVE; 3];
+        for (i, inner) in self.inner.into_iter().enumerate() {
+            nm[inner] = (wanted.nm()[i] / self.factor[i]).max(f64::MIN_POSITIVE);
+        }
+        Resolution::new(nm).unwrap_or(*wanted)
+    }
+
+    /// The resolution of voxels that the source says are of `nm`.
+    fn here(&self, resolution: &Resolution) -> Option<Resolution> {
+        let nm = resolution.nm();
+        Resolution::new(std::array::from_fn(|i| nm[self.inner[i]] * self.factor[i]))
+    }
+
+    /// An error about resolutions in those that the transform makes of them.
+    fn restated(
+        &self,
+        e: VolumeError,
+        transform: &SourceTransform,
+        wanted: &Resolution,
+    ) -> VolumeError {
+        match e {
+            VolumeError::NoScale {
+                object, available, ..
+            } => VolumeError::NoScale {
+                object: format!("{object}, scaled by {},", transform.describe()),
+                wanted: *wanted,
+                available: available.iter().filter_map(|r| self.here(r)).collect(),
+            },
+            other => other,
+        }
+    }
+}
+
+impl PlacedVolume {
+    fn new(
+        inner: Arc<dyn Volume>,
+        axes: &Axes,
+        begins_at_zero: bool,
+        transform: &SourceTransform,
+    ) -> Result<Self, VolumeError> {
+        let own = inner.meta();
+        let out_of_range = || {
+            transform.wrong(
+                "",
+                "one that moves the layer out of range",
+                "smaller numbers",
+            )
+        };
+        let resolution = axes.here(&own.resolution).ok_or_else(out_of_range)?;
+        let (bounds, shape) = (own.grid.bounds(), own.grid.bounds().shape());
+        let mut start = [0; 3];
+        for (i, inner) in axes.inner.into_iter().enumerate() {
+            let voxels = axes.offset_nm[i] / resolution.nm()[i];
+            let whole = voxels.round();
+            if (voxels - whole).abs() > TOLERANCE_VOXELS {
+                let found = format!(
+                    "one that moves the layer by {voxels} voxels along {}",
+                    AXES[i]
+                );
+                let expected = format!(
+                    "a translation by whole voxels of the scale that is read, {resolution}: windows are cut on whole voxels"
+                );
+                return Err(transform.wrong("matrix", found, expected).into());
+            }
+            let own_start = if begins_at_zero {
+                0
+            } else {
+                bounds.start[inner]
+            };
+            if whole.abs() > MAX_VOXEL as f64 / 2.0 || own_start.abs() > MAX_VOXEL / 2 {
+                return Err(out_of_range().into());
+            }
+            start[i] = own_start + whole as i64;
+        }
+        let bounds = VoxelBox {
+            start,
+            end: std::array::from_fn(|i| start[i] + shape[axes.inner[i]] as i64),
+        };
+        let block = own.grid.block_shape();
+        let block = axes.inner.map(|inner| block[inner]);
+        let grid = BlockGrid::new(bounds, block).ok_or_else(out_of_range)?;
+        let parts = serde_json::json!([inner.digest().to_string(), axes.inner, resolution, start]);
+        Ok(Self {
+            meta: VolumeMeta {
+                resolution,
+                grid,
+                ..own.clone()
+            },
+            axes: axes.inner,
+            digest: blake3::hash(parts.to_string().as_bytes()),
+            inner,
+        })
+    }
+
+    fn is_permuted(&self) -> bool {
+        self.axes != [0, 1, 2]
+    }
+
+    /// The block of the source that `block` is.
+    fn to_source(&self, block: BlockIndex) -> BlockIndex {
+        let mut of_source = [0; 3];
+        for (inner, index) in self.axes.into_iter().zip(block) {
+            of_source[inner] = index;
+        }
+        of_source
+    }
+
+    /// The block that `block` of the source is.
+    fn here(&self, block: BlockIndex) -> BlockIndex {
+        self.axes.map(|inner| block[inner])
+    }
+}
+
+impl Volume for PlacedVolume {
+    fn describe(&self) -> String {
+        self.inner.describe()
+    }
+
+    fn describe_block(&self, block: BlockIndex) -> String {
+        self.inner.describe_block(self.to_source(block))
+    }
+
+    fn redirected_to(&self) -> Option<String> {
+        self.inner.redirected_to()
+    }
+
+    fn rearranges(&self) -> bool {
+        self.is_permuted() || self.inner.rearranges()
+    }
+
+    fn is_far(&self) -> bool {
+        self.inner.is_far()
+    }
+
+    fn shelves(&self) -> Option<Box<dyn Shelves + '_>> {
+        let inner = self.inner.shelves()?;
+        match self.is_permuted() {
+            false => Some(inner),
+            true => Some(Box::new(PlacedShelves {
+                volume: self,
+                inner,
+            })),
+        }
+    }
+
+    fn meta(&self) -> &VolumeMeta {
+        &self.meta
+    }
+
+    fn digest(&self) -> blake3::Hash {
+        self.digest
+    }
+
+    fn fetch(&self, block: BlockIndex, encoded: &mut Encoded) -> Result<bool, VolumeError> {
+        self.inner.fetch(self.to_source(block), encoded)
+    }
+
+    fn will_fetch(&self, block: BlockIndex) {
+        self.inner.will_fetch(self.to_source(block));
+    }
+
+    fn decode(
+        &self,
+        block: BlockIndex,
+        encoded: &mut Encoded,
+        values: &mut Vec<u8>,
+    ) -> Result<(), VolumeError> {
+        let of_source = self.to_source(block);
+        if !self.is_permuted() {
+            return self.inner.decode(of_source, encoded, values);
+        }
+        let mut decoded = std::mem::take(&mut encoded.decoded);
+        let result = self.inner.decode(of_source, encoded, &mut decoded);
+        if result.is_ok() {
+            self.rearrange(block, &decoded, values);
+        }
+        encoded.decoded = decoded;
+        result
+    }
+}
+
+impl PlacedVolume {
+    /// Brings the values of a block of the source into the order of its axes here.
+    fn rearrange(&self, block: BlockIndex, decoded: &[u8], values: &mut Vec<u8>) {
+        let shape = self
+            .inner
+            .meta()
+            .grid
+            .block_box(self.to_source(block))
+            .shape();
+        let [x, y, z] = shape.map(|n| n as usize);
+        let strides = [1, x, x * y];
+        let [sx, sy, sz] = self.axes.map(|inner| strides[inner]);
+        let from = Strided {
+            values: decoded,
+            value_bytes: self.meta.data_type.size_bytes(),
+            strides: [x * y * z, sz, sy, sx],
+        };
+        let region = self.meta.grid.block_box(block);
+        let [nx, ny, nz] = region.shape().map(|n| n as usize);
+        values.resize(self.meta.block_bytes(&region), 0);
+        arrange(&from, [self.meta.channels as usize, nz, ny, nx], values);
+    }
+}
+
+/// The shelves of a source whose axes are in another order.
+struct PlacedShelves<'v> {
+    volume: &'v PlacedVolume,
+    inner: Box<dyn Shelves + 'v>,
+}
+
+impl Shelves for PlacedShelves<'_> {
+    fn shelf(&self, block: BlockIndex) -> [u64; 2] {
+        self.inner.shelf(self.volume.to_source(block))
+    }
+
+    fn runs(&self, blocks: &[BlockIndex]) -> Vec<Vec<BlockIndex>> {
+        let of_source: Vec<_> = blocks.iter().map(|b| self.volume.to_source(*b)).collect();
+        let runs = self.inner.runs(&of_source).into_iter();
+        let here = |run: Vec<BlockIndex>| run.into_iter().map(|b| self.volume.here(b)).collect();
+        runs.map(here).collect()
+    }
+
+    fn fetch_run(&self, run: &[BlockIndex], encoded: &mut [Encoded]) -> Result<bool, VolumeError> {
+        let of_source: Vec<_> = run.iter().map(|b| self.volume.to_source(*b)).collect();
+        self.inner.fetch_run(&of_source, encoded)
+    }
+}
