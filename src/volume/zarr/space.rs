@@ -5,8 +5,8 @@ use super::node::{self, NodeKind};
 use super::{ZarrVersion, ome};
 use crate::config::LayerConfig;
 use crate::storage::Location;
-use crate::volume::VolumeError;
 use crate::volume::space::Named;
+use crate::volume::{VolumeError, spatial};
 
 /// The names of the dimensions of the array or image at `location`.
 pub(in crate::volume) fn model_space(
@@ -18,17 +18,24 @@ pub(in crate::volume) fn model_space(
     let (names, is_named) = match &node.kind {
         NodeKind::Group => (ome::axis_names(&node)?, true),
         NodeKind::Array(_) => {
-            let config = layer.axes.as_ref();
-            let config = config.map(|axes| axes.chars().map(String::from).collect());
-            match node.dimension_names().or(config) {
+            let array = ZarrArray::new("", &node)?;
+            let shape = array.shape();
+            let named = node.dimension_names().map(|names| spatial::Named {
+                path: "dimension_names".to_owned(),
+                names,
+            });
+            let named = named.into_iter().collect();
+            match spatial::names(&super::array_of(&node, shape), layer, named)? {
                 Some(names) => (names, true),
                 None => {
                     let prefix = match node.version {
                         ZarrVersion::V2 => "d",
                         ZarrVersion::V3 => "dim_",
                     };
-                    let rank = ZarrArray::new("", &node)?.shape().len();
-                    ((0..rank).map(|d| format!("{prefix}{d}")).collect(), false)
+                    (
+                        (0..shape.len()).map(|d| format!("{prefix}{d}")).collect(),
+                        false,
+                    )
                 }
             }
         }
