@@ -294,7 +294,7 @@ fn answers_that_are_no_rows_are_refused() {
         e.contains("layer_groups/multiple") && e.contains("answered with an HTML page"),
         "{e}"
     );
-    let e = with(Answer::Json(json!([{"id": "g"}])));
+    let e = with(Answer::Json(json!([{"id": "g", "layers": "l"}])));
     assert!(
         e.contains("layer_groups[0] (id \"g\")") && e.contains("`layers`"),
         "{e}"

@@ -285,7 +285,8 @@ impl HttpService for Watched {
                 log.asked_pause =
                     pause.and_then(|wish| retry_after(wish.to_str().ok()?, SystemTime::now()));
             });
-            if is_transient(parts.status) {
+            // `object_store` would try all of these again itself.
+            if is_transient(parts.status) || parts.status.is_server_error() {
                 return Err(unfit());
             }
             parts.headers.remove(LOCATION);
