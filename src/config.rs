@@ -35,7 +35,7 @@ pub use collection::{
 };
 pub use error::ConfigError;
 pub use interpolation::{Interpolation, Rounding};
-pub use layer::{Forbidden, LayerConfig};
+pub use layer::{Empty, Forbidden, LayerConfig};
 pub(crate) use nearest::nearest;
 pub use points::{CsvConfig, CsvUnit, PointsConfig, PointsFrom, StatePointsConfig};
 pub(crate) use read::read_bytes;
@@ -347,7 +347,12 @@ fn taken_by(name: &str) -> Option<&'static str> {
         "start_voxel",
         "resolution_nm",
     ];
-    let ends = ["_nonzero_fraction", "_start_voxel", "_object_id"];
+    let ends = [
+        "_nonzero_fraction",
+        "_inside_fraction",
+        "_start_voxel",
+        "_object_id",
+    ];
     let dimensions = ["sample", "channel", "x", "y", "z", "xyz", "rgb", "rgba"];
     match name.as_str() {
         "zarr.json" => Some("the metadata of the group"),

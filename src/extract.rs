@@ -13,6 +13,7 @@ mod cut;
 mod needs;
 mod no_object;
 mod no_scale;
+mod padding;
 mod probe;
 mod read;
 mod readahead;
@@ -38,6 +39,8 @@ use crate::volume::{BlockCache, CacheStats, VolumeError};
 use cut::Cutter;
 
 pub(crate) use codec::choose_codecs;
+pub use padding::Padding;
+pub(crate) use padding::{inside_fraction, require_touched};
 pub use probe::ask_windows;
 pub(crate) use refine::refine;
 pub use sources::Sources;

@@ -13,13 +13,13 @@ use std::time::{Duration, Instant};
 use rayon::prelude::*;
 
 use crate::collection::{ApiError, Collection, CollectionError};
-use crate::config::{Config, ConfigError, ConfigFile, PointsConfig};
+use crate::config::{Config, ConfigError, ConfigFile, Empty, PointsConfig};
 use crate::dataset::{
     BoxEntry, DatasetError, Layout, Manifest, Output, Receipt, Sealed, SealedArray, SourceEntry,
     seal,
 };
-use crate::extract::{self, ExtractError, ExtractReport, Progress, Sources, Survey};
-use crate::plan::{Plan, PlanError, PointsOfLayer};
+use crate::extract::{self, ExtractError, ExtractReport, Padding, Progress, Sources, Survey};
+use crate::plan::{DisplacedLayers, Plan, PlanError, PointsOfLayer};
 use crate::points::PointsError;
 use crate::storage::{Location, MemoryBudget, Parts, redacted};
 use crate::volume::{self, VolumeError};
@@ -37,6 +37,8 @@ pub struct Job {
     /// Splits, arrays and shards of the output. How arrays with the codec `auto` are compressed is chosen when the job
     /// is run, because voxels are read for it.
     pub layout: Layout,
+    /// How many windows are padded.
+    pub padding: Padding,
     /// How long each stage took.
     pub stages: Vec<(&'static str, Duration)>,
 }
@@ -87,6 +89,9 @@ pub enum JobError {
         /// What became of all annotations.
         why: String,
     },
+    /// No window touches a layer.
+    #[error(transparent)]
+    Displaced(#[from] DisplacedLayers),
     /// Shards could not be made.
     #[error(transparent)]
     Extract(#[from] ExtractError),
@@ -131,7 +136,7 @@ impl JobError {
                 CollectionError::Location(_) | CollectionError::TagProperty { .. } => true,
                 _ => false,
             },
-            Self::NoSample { .. } => false,
+            Self::NoSample { .. } | Self::Displaced(_) => false,
         }
     }
 }
@@ -176,8 +181,14 @@ impl Job {
                         false => Some(layer.related(&choose.related).map_err(points)?),
                     };
                     let inside = layer.read_boxes(&jobs.boxes_of_points(i), *anchor);
+                    let inside = inside.map_err(points)?;
+                    let extent = match inside.per_box.iter().all(Vec::is_empty) {
+                        true => layer.extent(*anchor).map_err(points)?,
+                        false => None,
+                    };
                     Ok(PointsOfLayer {
-                        points: inside.map_err(points)?,
+                        extent,
+                        points: inside,
                         properties: layer.properties(),
                         related,
                     })
@@ -189,10 +200,13 @@ impl Job {
         let mut plan = Plan::build(&jobs, annotations)?;
         stage("plan");
         let sources = Sources::open(&plan)?;
+        extract::require_touched(&plan, &sources)?;
         stage("open layers");
         extract::refine(&mut plan, &sources, memory_bytes)?;
         stage("ask the layers");
-        let plan = plan.finish()?;
+        let mut plan = plan.finish()?;
+        let padding = Padding::of(&plan, &sources);
+        plan.warnings.extend(padding.warnings(&plan));
         stage("finish the plan");
         let layout = sources.layout(&plan);
         Ok(Self {
@@ -200,6 +214,7 @@ impl Job {
             plan,
             sources,
             layout,
+            padding,
             stages,
         })
     }
@@ -255,6 +270,7 @@ impl Job {
             plan,
             mut sources,
             layout: _,
+            padding,
             mut stages,
             collection,
         } = self;
@@ -280,8 +296,8 @@ impl Job {
         )?;
         stages.push(("extract", clock.elapsed()));
         let clock = Instant::now();
-        let index = (0..plan.splits.len()).map(|s| index::of_split(&plan, s));
-        let about = about(&plan, &sources, collection);
+        let index = (0..plan.splits.len()).map(|s| index::of_split(&plan, &sources, s));
+        let about = about(&plan, &sources, &padding, collection);
         let manifest = seal(&output, layout, about, index.collect())?;
         stages.push(("seal", clock.elapsed()));
         Ok(Outcome {
@@ -332,7 +348,7 @@ fn boxes(plan: &Plan) -> Vec<BoxEntry> {
 }
 
 /// What the manifest says about where the dataset comes from.
-fn about(plan: &Plan, sources: &Sources, collection: String) -> Sealed {
+fn about(plan: &Plan, sources: &Sources, padding: &Padding, collection: String) -> Sealed {
     let entries =
         plan.sources
             .iter()
@@ -348,15 +364,28 @@ fn about(plan: &Plan, sources: &Sources, collection: String) -> Sealed {
                 chunks_touched: 0,
                 chunks_missing: 0,
             });
-    let arrays = plan.config.arrays.values().map(|a| SealedArray {
+    let padded = |array: usize| {
+        let of_splits = plan.splits.iter().enumerate();
+        of_splits
+            .map(|(i, split)| (split.name.clone(), padding.windows(i, array)))
+            .collect()
+    };
+    let arrays = plan.config.arrays.values().enumerate();
+    let arrays = arrays.map(|(i, a)| SealedArray {
         layer: a.layer.clone(),
         role: a.role.map(|role| role.name().to_owned()),
         transform: serde_json::json!(a.transform),
+        padded_windows: padded(i),
     });
     Sealed {
         config: plan.config.published(),
         collection: redacted(&collection).into_owned(),
         sources: entries.collect(),
+        may_be_empty: plan
+            .sources
+            .iter()
+            .map(|s| s.layer.empty == Empty::Allow)
+            .collect(),
         boxes: boxes(plan),
         arrays: arrays.collect(),
         window_voxels: plan.config.window.voxels(),

@@ -7,6 +7,8 @@
 
 mod boxes;
 mod choose;
+mod displaced;
+mod empty;
 mod error;
 mod leaks;
 mod order;
@@ -16,12 +18,14 @@ use std::collections::{BTreeMap, HashSet};
 
 use crate::collection::Collection;
 use crate::config::{ArrayConfig, Config, ConfigFile, LayerConfig};
-use crate::geometry::{PointNm, Resolution, VoxelBox, Window};
+use crate::geometry::{BoxNm, PointNm, Resolution, VoxelBox, Window};
 use crate::points::{PointsInBoxes, PropertySpec};
 use crate::storage::SourceUrl;
 use crate::volume::VolumeError;
 
 pub use boxes::{BoxJob, Jobs};
+pub use displaced::{Displaced, DisplacedLayers};
+pub(crate) use displaced::{Window as WindowAround, WindowsOfLayer};
 pub use error::{NotCounted, PlanError};
 pub use leaks::{Leak, LeakExample, LeakReport, LeakSample};
 
@@ -42,6 +46,8 @@ pub struct Plan {
     pub groups: Vec<PlannedGroup>,
     /// Annotation properties that every point layer has: one column each.
     pub properties: Vec<PropertySpec>,
+    /// Where annotations and boxes lie, for each point layer none of whose annotations lies in a box.
+    pub outside_of_boxes: Vec<String>,
     /// What a person should know, though it is no error.
     pub warnings: Vec<String>,
 }
@@ -204,6 +210,8 @@ pub struct PointsOfLayer<'l> {
     pub points: PointsInBoxes,
     /// Its properties.
     pub properties: &'l [PropertySpec],
+    /// Where its annotations lie, inside boxes or not, where none lies in a box and that is known.
+    pub extent: Option<BoxNm>,
     /// With `related` in the config, the annotations that it keeps.
     pub related: Option<HashSet<u64>>,
 }
@@ -246,41 +254,6 @@ impl Plan {
         leaks::settle(&mut self)?;
         self.tell_of_empty_splits();
         Ok(self)
-    }
-
-    /// Nothing is wrong with a split without a sample, but nobody trains on it either.
-    fn tell_of_empty_splits(&mut self) {
-        for (number, split) in self.splits.iter().enumerate() {
-            if split.samples.is_empty() {
-                let boxes = || self.boxes.iter().filter(|b| b.split == Some(number));
-                self.warnings.push(format!(
-                    "the split `{}` has no sample: its {} box(es) hold {} annotation(s){}",
-                    split.name,
-                    boxes().count(),
-                    boxes().map(|b| b.annotations).sum::<u64>(),
-                    dropped_of(boxes())
-                ));
-            }
-        }
-    }
-
-    /// Why there is no sample at all, where that is so.
-    pub fn without_samples(&self) -> Option<String> {
-        if self.samples() > 0 {
-            return None;
-        }
-        let boxes = || self.boxes.iter().filter(|b| b.split.is_some());
-        let annotations = boxes().map(|b| b.annotations).sum::<u64>();
-        let count = boxes().count();
-        Some(match annotations {
-            0 => format!(
-                "no annotation lies in any of the {count} box(es) of the splits: are boxes and annotations those of one volume, in the units that the config says?"
-            ),
-            n => format!(
-                "none of the {n} annotation(s) in the {count} box(es) of the splits is a sample{}; the config's keys of these names drop them",
-                dropped_of(boxes())
-            ),
-        })
     }
 
     /// Which boxes are read from where, before any annotation is. With `flexible_z`, `resolutions_of` is asked
@@ -396,21 +369,6 @@ impl Plan {
             }
         }
         hasher.finalize()
-    }
-}
-
-/// How many annotations of the boxes were dropped, the main reason first; nothing where none were.
-fn dropped_of<'b>(boxes: impl Iterator<Item = &'b PlannedBox>) -> String {
-    let mut reasons: BTreeMap<DropReason, u64> = BTreeMap::new();
-    for (reason, n) in boxes.flat_map(|b| &b.dropped) {
-        *reasons.entry(*reason).or_insert(0) += n;
-    }
-    let mut reasons: Vec<_> = reasons.into_iter().collect();
-    reasons.sort_by_key(|(_, n)| std::cmp::Reverse(*n));
-    let told = reasons.iter().map(|(r, n)| format!("{n} `{}`", r.name()));
-    match reasons.is_empty() {
-        true => String::new(),
-        false => format!(", dropped: {}", told.collect::<Vec<_>>().join(", ")),
     }
 }
 

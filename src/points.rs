@@ -228,6 +228,16 @@ impl PointLayer {
         }
     }
 
+    /// Where annotations lie, inside boxes or not: of a precomputed layer as its info says, of a table the box around
+    /// all anchors. `None` where there is none with a finite position.
+    pub fn extent(&self, anchor: Anchor) -> Result<Option<BoxNm>, PointsError> {
+        match &self.layer {
+            Layer::Precomputed(layer) => Ok(layer.extent()),
+            Layer::Csv(layer) => layer.extent(anchor),
+            Layer::Table(table) => Ok(table.extent(anchor)),
+        }
+    }
+
     /// The annotations whose anchor lies in each of `boxes`.
     ///
     /// Reads only the cells of the spatial index that some box needs, each once, in parallel.

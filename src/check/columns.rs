@@ -24,6 +24,11 @@ pub(super) fn check(dataset: &Dataset) -> Vec<Finding> {
         let arrays = &dataset.manifest().arrays;
         let others = members(dataset, split).into_iter();
         let others = others.filter(|m| !arrays.contains_key(*m) && !Columns::NAMES.contains(m));
+        let of_padding = |m: &&str| {
+            let array = m.strip_suffix(INSIDE_FRACTION).and_then(|a| arrays.get(a));
+            array.is_some_and(|a| a.padded_windows.contains_key(name))
+        };
+        let others = others.filter(|m| !of_padding(m));
         for column in others {
             let checked = reader.check_column(column);
             wrong.extend(checked.err().map(|e| about(column, &e)));
@@ -32,9 +37,13 @@ pub(super) fn check(dataset: &Dataset) -> Vec<Finding> {
         if let Some(columns) = columns {
             findings.extend(columns.check(dataset, name));
         }
+        findings.extend(check_padding(dataset, name, &reader));
     }
     findings
 }
+
+/// How the columns end that say how much of an array's windows lies inside of the layer's volume.
+const INSIDE_FRACTION: &str = "_inside_fraction";
 
 /// The columns that every dataset has.
 struct Columns {
@@ -189,6 +198,51 @@ impl Columns {
     }
 }
 
+/// `<array>_inside_fraction`: a share for every sample, less than 1 where the manifest counts a padded window. Older
+/// manifests count none and have no such column.
+fn check_padding(dataset: &Dataset, split: &str, reader: &SplitReader) -> Vec<Finding> {
+    let manifest = dataset.manifest();
+    let mut findings = Vec::new();
+    for (name, array) in &manifest.arrays {
+        let Some(padded) = array.padded_windows.get(split) else {
+            continue;
+        };
+        let column = format!("{name}{INSIDE_FRACTION}");
+        let samples = manifest.splits[split].samples;
+        let problem = match reader.column::<f32>(&column) {
+            Err(e) => Some((Vec::new(), told(&e))),
+            Ok(shares) => padding_problem(&shares, samples, *padded),
+        };
+        let problem = problem.map(|(which, text)| finding(dataset, split, &column, which, text));
+        findings.extend(problem);
+    }
+    findings
+}
+
+/// What is wrong with the shares of an array's windows that lie inside, if anything: the samples concerned, and a text.
+fn padding_problem(shares: &[f32], samples: u64, padded: u64) -> Option<(Vec<u64>, String)> {
+    if shares.len() as u64 != samples {
+        let rows = shares.len();
+        let message = format!("it has {rows} rows, expected one per sample: {samples}");
+        return Some((Vec::new(), message));
+    }
+    let strange = (0..).zip(shares).filter(|(_, v)| !(0.0..=1.0).contains(*v));
+    let strange: Vec<u64> = strange.map(|(i, _)| i).collect();
+    if !strange.is_empty() {
+        return Some((
+            strange,
+            "found no share, expected numbers from 0 to 1".to_owned(),
+        ));
+    }
+    let found = shares.iter().filter(|v| **v < 1.0).count() as u64;
+    (found != padded).then(|| {
+        let message = format!(
+            "{found} of its values are less than 1, the manifest counts {padded} padded windows"
+        );
+        (Vec::new(), message)
+    })
+}
+
 fn triples<T: zarrs::array::ElementOwned + Copy>(
     reader: &SplitReader,
     name: &str,
@@ -211,5 +265,26 @@ fn finding(
         split: Some(split.to_owned()),
         samples,
         message,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_of_windows_are_numbers_from_0_to_1_as_often_below_1_as_windows_are_padded() {
+        assert_eq!(padding_problem(&[1.0, 0.5, 0.0], 3, 2), None);
+        let of =
+            |shares: &[f32], samples, padded| padding_problem(shares, samples, padded).unwrap();
+        assert!(of(&[1.0, 1.0], 3, 0).1.contains("2 rows"));
+        for strange in [-0.5, 1.5, f32::NAN, f32::INFINITY] {
+            assert_eq!(of(&[1.0, strange, 0.5], 3, 1).0, [1]);
+        }
+        let (samples, message) = of(&[1.0, 0.5, 1.0], 3, 2);
+        assert!(
+            samples.is_empty() && message.contains("counts 2 padded"),
+            "{message}"
+        );
     }
 }

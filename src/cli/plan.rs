@@ -13,7 +13,7 @@ use super::network::NetworkArgs;
 use super::printer::Printer;
 use super::rows::Rows;
 use super::run::RunArgs;
-use super::summary::boxes_table;
+use super::summary::{boxes_table, padded_of_plan};
 use super::{Failure, local};
 
 /// Print the samples of a job, and what becomes of every annotation
@@ -60,6 +60,7 @@ impl PlanCommand {
                 if self.samples {
                     printer.rows(&samples_table(&job));
                 }
+                printer.result(format!("padded   {}", padded_of_plan(&job)));
                 printer.result(format!("{} samples", job.plan.samples()));
             }
         }
@@ -107,10 +108,21 @@ fn as_json(job: &Job) -> Value {
         });
         (split.name.clone(), samples.collect::<Vec<_>>().into())
     });
+    // Array, then split, as in the manifest.
+    let padded = plan.arrays.iter().enumerate().map(|(array, planned)| {
+        let of_splits = plan.splits.iter().enumerate();
+        let of_splits = of_splits.map(|(i, split)| {
+            let windows = job.padding.windows(i, array);
+            (split.name.clone(), json!(windows))
+        });
+        let of_splits: serde_json::Map<String, Value> = of_splits.collect();
+        (planned.name.clone(), of_splits.into())
+    });
     json!({
         "window_voxels": plan.config.window,
         "boxes": boxes,
         "splits": splits.collect::<serde_json::Map<String, Value>>(),
+        "padded_windows": padded.collect::<serde_json::Map<String, Value>>(),
         "warnings": plan.warnings,
     })
 }

@@ -63,6 +63,7 @@ pub(super) fn print(printer: Printer, out: &Path, outcome: &Outcome) {
             ByteSize(cache.peak_bytes)
         ));
     }
+    printer.result(format!("padded   {}", padded(manifest)));
     printer.result(format!("codecs   {}", codecs(manifest)));
     let stages: Vec<_> = outcome
         .stages
@@ -86,6 +87,7 @@ pub(super) fn print_plan(printer: Printer, job: &Job) {
         [split.name.clone(), samples, shards.to_string(), "-".into()]
     });
     print_boxes(printer, &job.boxes(), splits);
+    printer.result(format!("padded   {}", padded_of_plan(job)));
 }
 
 /// What becomes of the annotations of each split; which boxes belong to none; when verbose, a line per box. `splits` are
@@ -135,6 +137,45 @@ pub(super) fn print_sources(printer: Printer, manifest: &Manifest) {
             "source {}: {} chunks touched (counted per shard), {} not stored",
             source.location, source.chunks_touched, source.chunks_missing
         ));
+    }
+}
+
+/// How many windows are padded.
+fn padded(manifest: &Manifest) -> String {
+    let of_array = |(name, array): (&String, &ArrayEntry)| {
+        let of_splits = array.padded_windows.iter();
+        let of_splits = of_splits.map(|(split, padded)| {
+            let windows = manifest.splits.get(split).map_or(0, |s| s.samples);
+            (name.clone(), split.clone(), *padded, windows)
+        });
+        of_splits.collect::<Vec<_>>()
+    };
+    padded_list(manifest.arrays.iter().flat_map(of_array))
+}
+
+/// How many windows of a plan are padded.
+pub(super) fn padded_of_plan(job: &Job) -> String {
+    let windows = job.plan.splits.iter().enumerate().map(|(i, split)| {
+        let arrays = job.plan.arrays.iter().enumerate();
+        let of_array = arrays.map(move |(array, planned)| {
+            let padded = job.padding.windows(i, array);
+            let windows = split.samples.len() as u64;
+            (planned.name.clone(), split.name.clone(), padded, windows)
+        });
+        of_array.collect::<Vec<_>>()
+    });
+    padded_list(windows.flatten())
+}
+
+/// Arrays and splits with padded windows; of each array, split, padded windows, and all windows.
+fn padded_list(windows: impl Iterator<Item = (String, String, u64, u64)>) -> String {
+    let padded: Vec<_> = windows
+        .filter(|(_, _, padded, _)| *padded > 0)
+        .map(|(array, split, padded, all)| format!("{array} {padded} of {all} in {split}"))
+        .collect();
+    match padded.is_empty() {
+        true => "no window".to_owned(),
+        false => padded.join(", "),
     }
 }
 

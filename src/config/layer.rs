@@ -30,6 +30,10 @@ pub struct LayerConfig {
     /// listed answer so for those that are not stored. Metadata are not chunks: they must be there.
     #[serde(default, skip_serializing_if = "Forbidden::is_error")]
     pub forbidden: Forbidden,
+    /// What it means when no chunk that windows touch is stored. Some writers do not store chunks of zeros: then a
+    /// layer of which nothing is stored there is all zeros, and no wrong path.
+    #[serde(default, skip_serializing_if = "Empty::is_error")]
+    pub empty: Empty,
 }
 
 /// What an answer of 403 for a chunk means.
@@ -41,6 +45,23 @@ pub enum Forbidden {
     Error,
     /// The chunk is not stored.
     Missing,
+}
+
+/// What it means when no chunk that windows touch is stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Empty {
+    /// An error: the path is probably wrong.
+    #[default]
+    Error,
+    /// The layer holds its fill value there.
+    Allow,
+}
+
+impl Empty {
+    fn is_error(&self) -> bool {
+        *self == Self::Error
+    }
 }
 
 impl Forbidden {

@@ -378,6 +378,7 @@ fn a_name_that_something_else_has_is_refused() {
         ("Box", "index column"),
         ("property_a", "index column"),
         ("img_Object_ID", "index column"),
+        ("img_inside_fraction", "index column"),
     ] {
         let e = error_of(|v| v["arrays"] = json!({name: {"layer": "img"}}));
         assert!(

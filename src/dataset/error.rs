@@ -95,7 +95,7 @@ pub enum DatasetError {
     },
     /// A source of which nothing was found.
     #[error(
-        "the layer `{layer}`: none of the {touched} chunks that windows touch is stored in {location}: the path is probably wrong, or the layer is empty there. Nothing but zeros would have been written; correct the layer, and start anew with --force"
+        "the layer `{layer}`: none of the {touched} chunks that windows touch is stored in {location}: the path is probably wrong, or the layer is empty there. Nothing but its fill value would have been written. Correct the layer or, where it is meant to be empty (chunks of zeros are not stored), set \"empty\": \"allow\" in `layers.{layer}` of the config. Then start anew with --force"
     )]
     NothingStored {
         /// Name of the layer in the config.

@@ -153,6 +153,10 @@ pub struct ArrayEntry {
     /// How samples are compressed, and how that was chosen. `None` in version 1: all are compressed by zstd, level 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub codec: Option<CodecChoice>,
+    /// For each split the number of windows that extend past the volume. Empty where it was not counted, as in older
+    /// datasets.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub padded_windows: IndexMap<String, u64>,
     /// For each split what is known of the values: extremes, mean, standard deviation, histogram.
     pub statistics: IndexMap<String, Value>,
 }

@@ -20,6 +20,8 @@ pub struct Sealed {
     pub collection: String,
     /// The sources; their chunk counts are filled in from the receipts.
     pub sources: Vec<SourceEntry>,
+    /// For each source whether it may be that none of the chunks that windows touch is stored.
+    pub may_be_empty: Vec<bool>,
     /// Every box of the collection.
     pub boxes: Vec<BoxEntry>,
     /// For each array what it is.
@@ -41,6 +43,8 @@ pub struct SealedArray {
     pub role: Option<String>,
     /// What was done to the layer's values.
     pub transform: Value,
+    /// For each split the number of windows that extend past the volume; none where that is not known.
+    pub padded_windows: IndexMap<String, u64>,
 }
 
 /// Checks that every shard stands, writes what is missing beside them, and writes the manifest.
@@ -86,12 +90,13 @@ pub fn seal(
             sample_shape: layout.sample_shape(i),
             window_voxels: array.window.voxels(),
             codec: Some(array.codec),
+            padded_windows: sealed.padded_windows,
             statistics: statistics(layout, i, &receipts),
         };
         manifest.arrays.insert(array.name.clone(), entry);
     }
     add_receipts(&mut manifest, layout, &receipts);
-    check_sources(&manifest)?;
+    check_sources(&manifest, &about.may_be_empty)?;
     let absent = manifest
         .sources
         .iter()
@@ -189,12 +194,16 @@ fn add_receipts(manifest: &mut Manifest, layout: &Layout, receipts: &[Receipt]) 
     }
 }
 
-/// A source of which no touched chunk is stored is a wrong path, not an empty layer.
-fn check_sources(manifest: &Manifest) -> Result<(), DatasetError> {
-    let absent = |s: &&SourceEntry| s.chunks_touched > 0 && s.chunks_missing == s.chunks_touched;
-    match manifest.sources.iter().find(absent) {
+/// A source of which no touched chunk is stored is a wrong path, unless the config says that it may be empty.
+fn check_sources(manifest: &Manifest, may_be_empty: &[bool]) -> Result<(), DatasetError> {
+    let absent = |(i, s): &(usize, &SourceEntry)| {
+        s.chunks_touched > 0
+            && s.chunks_missing == s.chunks_touched
+            && may_be_empty.get(*i) != Some(&true)
+    };
+    match manifest.sources.iter().enumerate().find(absent) {
         None => Ok(()),
-        Some(source) => Err(DatasetError::NothingStored {
+        Some((_, source)) => Err(DatasetError::NothingStored {
             layer: source.layer.clone(),
             location: source.location.clone(),
             touched: source.chunks_touched,

@@ -76,6 +76,7 @@ pub(crate) fn write(
         config: Value::Null,
         collection: String::new(),
         sources: Vec::new(),
+        may_be_empty: Vec::new(),
         boxes: Vec::new(),
         arrays: arrays
             .iter()
@@ -83,6 +84,7 @@ pub(crate) fn write(
                 layer: "test".into(),
                 role: None,
                 transform: Value::Null,
+                padded_windows: Default::default(),
             })
             .collect(),
         window_voxels: arrays[0].window,

@@ -2,10 +2,9 @@
 
 use super::convert::{BadValue, Convert};
 use super::read::{BoxReader, Found};
-use super::resample::centres_inside;
 use super::sources::Sources;
 use super::window::{Region, fill, fill_around};
-use super::{ExtractError, schedule};
+use super::{ExtractError, padding, schedule};
 use crate::config::Missing;
 use crate::data_type::FillValue;
 use crate::geometry::VoxelBox;
@@ -249,24 +248,14 @@ impl Cutter<'_> {
     /// any does.
     fn mark_inside(&self, wanted: Wanted<'_>, out: &Region<'_>, buffer: &mut [u8]) -> bool {
         let Wanted { array, sample, .. } = wanted;
-        let source = self.plan.source_of(array, sample);
-        let meta = self.sources.volumes[source].meta();
-        let bounds = meta.grid.bounds();
-        let (voxel, of_volume) = (self.plan.resolution_of(sample).nm(), meta.resolution.nm());
-        let mut inside = *out.covers;
-        for d in 0..3 {
-            let holds = centres_inside(voxel[d], of_volume[d], bounds.start[d]..bounds.end[d]);
-            let mut all = out.covers.start[d]..out.covers.end[d];
-            inside.start[d] = all.find(|v| holds(*v)).unwrap_or(out.covers.end[d]);
-            let mut rest = inside.start[d]..out.covers.end[d];
-            inside.end[d] = rest.find(|v| !holds(*v)).unwrap_or(out.covers.end[d]);
-        }
-        self.sources
-            .array(array)
-            .fill_value(self.plan.group_of(sample))
+        let cut = self.sources.array(array);
+        cut.fill_value(self.plan.group_of(sample))
             .fill(out.value_bytes, buffer);
-        fill(self.sources.array(array).one(), &inside, buffer, out);
-        (0..3).all(|d| inside.start[d] < inside.end[d])
+        let inside = padding::inside(self.plan, self.sources, array, sample);
+        if let Some(inside) = &inside {
+            fill(cut.one(), inside, buffer, out);
+        }
+        inside.is_some()
     }
 
     /// Why a block could not be fetched ahead, where that was told nobody.

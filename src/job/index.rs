@@ -1,14 +1,15 @@
-//! The index columns that follow from the plan alone.
+//! The index columns that follow from the plan and the bounds of its volumes.
 
 use serde_json::json;
 
 use crate::config::Transform;
 use crate::dataset::{Column, ColumnValues, SampleIndex};
+use crate::extract::{Sources, inside_fraction};
 use crate::plan::Plan;
 use crate::points::PropertySpec;
 
 /// The columns of the split at position `split`.
-pub(super) fn of_split(plan: &Plan, split: usize) -> SampleIndex {
+pub(super) fn of_split(plan: &Plan, sources: &Sources, split: usize) -> SampleIndex {
     let samples = &plan.splits[split].samples;
     let mut index = SampleIndex::default();
     let mut add = |name: String, column| index.columns.insert(name, column);
@@ -64,6 +65,16 @@ pub(super) fn of_split(plan: &Plan, split: usize) -> SampleIndex {
                 Column::new(ids, description),
             );
         }
+        let inside = samples
+            .iter()
+            .map(|s| inside_fraction(plan, sources, array, s));
+        add(
+            format!("{}_inside_fraction", planned.name),
+            Column::new(
+                ColumnValues::f32(inside),
+                "share of the window's voxels that lie inside of the volume; the others are padding",
+            ),
+        );
     }
     for (spec, values) in plan.properties.iter().zip(&plan.splits[split].properties) {
         add(

@@ -15,6 +15,7 @@ use super::{
     DropReason, Plan, PlanError, PlannedArray, PlannedBox, PlannedGroup, PlannedSplit,
     PointsOfLayer, Sample, VolumeSource,
     choose::Chooser,
+    displaced,
     order::spatial_key,
     resolution::{FlexibleZ, ResolutionsOf},
 };
@@ -251,6 +252,7 @@ pub(super) fn build(jobs: &Jobs, mut layers: Vec<PointsOfLayer>) -> Result<Plan,
     for (layer, source) in layers.iter().zip(&jobs.point_sources) {
         report_points(&layer.points, source, &mut warnings);
     }
+    let outside_of_boxes = outside_of_boxes(jobs, &layers, &mut warnings);
     let properties: Vec<_> = layers.iter().map(|l| l.properties).collect();
     let columns = common_properties(&properties, &mut warnings);
     let mut chooser = Chooser::new(&jobs.file, &jobs.point_sources, &mut layers)?;
@@ -299,6 +301,7 @@ pub(super) fn build(jobs: &Jobs, mut layers: Vec<PointsOfLayer>) -> Result<Plan,
         groups: jobs.groups.clone(),
         sources: jobs.sources.clone(),
         properties,
+        outside_of_boxes,
         warnings,
     })
 }
@@ -395,6 +398,30 @@ pub(super) fn common_properties(
         }
     }
     columns
+}
+
+/// For each point layer none of whose annotations lies in a box where they lie, and where the boxes lie. A person is told
+/// where other layers have annotations in boxes.
+fn outside_of_boxes(
+    jobs: &Jobs,
+    layers: &[PointsOfLayer<'_>],
+    warnings: &mut Vec<String>,
+) -> Vec<String> {
+    let is_outside = |l: &PointsOfLayer<'_>| l.points.per_box.iter().all(Vec::is_empty);
+    let outside = layers.iter().enumerate().filter(|(_, l)| is_outside(l));
+    let described = outside.map(|(i, layer)| {
+        let boxes = jobs.boxes_of_points(i);
+        let source = &jobs.point_sources[i];
+        displaced::describe_annotations(&jobs.file.config, source, &boxes, layer.extent.as_ref())
+    });
+    let described: Vec<_> = described.filter(|text| !text.is_empty()).collect();
+    if !layers.iter().all(is_outside) {
+        warnings.extend(described.iter().map(|text| {
+            let line = text.trim_start().replace("\n  ", "; ");
+            format!("no annotation of a point layer lies in any of its boxes: {line}")
+        }));
+    }
+    described
 }
 
 fn report_points(points: &PointsInBoxes, source: &PointSource, warnings: &mut Vec<String>) {

@@ -72,6 +72,7 @@ fn layer(per_box: Vec<Vec<Annotation>>) -> PointsOfLayer<'static> {
             report: PointsReport::default(),
         },
         properties: &[],
+        extent: None,
         related: None,
     }
 }

@@ -18,7 +18,7 @@ use self::columns::{Columns, Fields};
 use self::ids::{Counts, Ids, NOT_FINITE, digest};
 use self::lines::{Lines, Starts};
 use super::gather::{Batch, BoxIndex, Hit, gather};
-use super::place::Place;
+use super::place::{Around, Place};
 use super::property::{describe_all, lay_out};
 use super::{
     Anchor, Annotation, NotFinite, PointsError, PointsInBoxes, PointsReport, PropertySpec,
@@ -166,6 +166,18 @@ impl Layer {
         }
         let counts = ids.finish().map_err(|id| self.conflict(id, anchor))?;
         self.gather(batch, boxes.len(), counts, not_finite, rounded)
+    }
+
+    /// The box around all anchors, for which the table is read once more.
+    pub(super) fn extent(&self, anchor: Anchor) -> Result<Option<BoxNm>, PointsError> {
+        let mut around = Around::default();
+        self.for_each_row(None, |row| {
+            if let (Some(place), _) = row.place(anchor) {
+                around.add(place.anchor);
+            }
+            Ok(())
+        })?;
+        Ok(around.finish())
     }
 
     fn gather(

@@ -1,7 +1,7 @@
 //! From an annotation's vectors to the position that stands for it, for every source alike.
 
 use super::Anchor;
-use crate::geometry::PointNm;
+use crate::geometry::{BoxNm, PointNm};
 use crate::neuroglancer::GeometryKind;
 
 /// Where an annotation is.
@@ -44,6 +44,26 @@ impl Place {
             && ends.iter().all(PointNm::is_finite)
             && (!is_polyline || all.clone().all(|p| p.is_finite()));
         finite.then_some(Self { anchor, ends })
+    }
+}
+
+/// The smallest box that holds the points that were added.
+#[derive(Debug, Default)]
+pub(super) struct Around(Option<(PointNm, PointNm)>);
+
+impl Around {
+    pub(super) fn add(&mut self, p: PointNm) {
+        let (min, max) = self.0.get_or_insert((p, p));
+        for d in 0..3 {
+            min.0[d] = min.0[d].min(p.0[d]);
+            max.0[d] = max.0[d].max(p.0[d]);
+        }
+    }
+
+    /// `None` where there was no point.
+    pub(super) fn finish(self) -> Option<BoxNm> {
+        let (min, max) = self.0?;
+        BoxNm::from_corners(min, max)
     }
 }
 

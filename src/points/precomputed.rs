@@ -27,7 +27,7 @@ use super::property::describe_all;
 use super::{
     Anchor, Annotation, NotFinite, PointsError, PointsInBoxes, PointsReport, PropertySpec,
 };
-use crate::geometry::{BoxNm, SourceTransform};
+use crate::geometry::{BoxNm, PointNm, SourceTransform};
 use crate::neuroglancer::{GeometryKind, InfoProblem, read_info};
 use crate::storage::{DocumentError, Keeper, Lease, Location, MemoryBudget, OverBudget, Parts};
 
@@ -118,6 +118,13 @@ impl Layer {
 
     pub(super) fn location(&self) -> String {
         self.location.to_string()
+    }
+
+    /// Where annotations lie, as the info says.
+    pub(super) fn extent(&self) -> Option<BoxNm> {
+        let placed = &self.info.placed;
+        let nm = |bound: &[f64]| PointNm(placed.map(|axis| axis.nm(bound[axis.dimension])));
+        BoxNm::from_corners(nm(&self.info.lower_bound), nm(&self.info.upper_bound))
     }
 
     pub(super) fn properties(&self) -> &[PropertySpec] {

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use rayon::prelude::*;
 
 use super::gather::{Batch, BoxIndex, Hit, Seen, gather};
-use super::place::Place;
+use super::place::{Around, Place};
 use super::property::{describe_all, lay_out};
 use super::{
     Anchor, Annotation, NotFinite, PointsError, PointsInBoxes, PointsReport, PropertySpec,
@@ -260,6 +260,18 @@ impl Table {
                 ..PointsReport::default()
             },
         })
+    }
+
+    /// The box around all anchors.
+    pub(super) fn extent(&self, anchor: Anchor) -> Option<BoxNm> {
+        let mut around = Around::default();
+        for (i, row) in self.rows.iter().enumerate() {
+            let vectors = self.vectors(i).iter().copied();
+            if let Some(place) = Place::of(row.kind, vectors, anchor) {
+                around.add(place.anchor);
+            }
+        }
+        around.finish()
     }
 
     fn batch(&self, rows: std::ops::Range<usize>, index: &BoxIndex, anchor: Anchor) -> Batch {

@@ -77,11 +77,13 @@ pub fn make_dataset(root: &Path) -> Result<(), Failure> {
             .into(),
         ),
         transform: serde_json::Value::Null,
+        padded_windows: Default::default(),
     };
     let about = Sealed {
         config: serde_json::Value::Null,
         collection: String::new(),
         sources: Vec::new(),
+        may_be_empty: Vec::new(),
         boxes: Vec::new(),
         arrays: names.into_iter().map(about).collect(),
         window_voxels: [EDGE as u32; 3],

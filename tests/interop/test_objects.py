@@ -112,7 +112,7 @@ def test_missing_keep_leaves_empty_masks_and_says_so(volume, tmp_path):
         without += wanted.count(0)
         assert len(rows) > wanted.count(0)
     assert dropped(out) == {}
-    (warning,) = manifest(out)["warnings"]
+    (warning,) = (w for w in manifest(out)["warnings"] if "are padded" not in w)
     assert warning.startswith(f"{without} sample(s) have no object in `cell`")
 
 
@@ -161,7 +161,7 @@ def test_points_in_chunks_that_are_not_stored_are_counted_apart_from_background(
     points = {"layer": "lines"}
     arrays = {"pre": object_at(point="start", missing=missing), "img": {"layer": "img"}}
     whole = made(tmp_path, name="whole", points=points, arrays=arrays)
-    assert dropped(whole) == {} and manifest(whole)["warnings"] == []
+    assert dropped(whole) == {} and all("are padded" in w for w in manifest(whole)["warnings"])
     collection, removed = without_chunks(tmp_path, lambda name: int(name.split("-")[0]) < 3300)
     out = made(tmp_path, name="out", collection=collection, points=points, arrays=arrays)
     warnings = manifest(out)["warnings"]

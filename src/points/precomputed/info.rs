@@ -23,6 +23,9 @@ pub(super) struct Info {
     pub(super) rank: usize,
     /// What lies along x, y, z.
     pub(super) placed: Placement,
+    /// Where annotations lie, along every dimension in its own unit.
+    pub(super) lower_bound: Vec<f64>,
+    pub(super) upper_bound: Vec<f64>,
     /// In declared order.
     pub(super) properties: Vec<PropertySpec>,
     /// Bytes of all properties of a record, padding not included.
@@ -181,6 +184,8 @@ impl Info {
             kind,
             rank,
             placed,
+            lower_bound: raw.lower_bound,
+            upper_bound: raw.upper_bound,
             properties,
             property_bytes,
             relationships: raw.relationships,

@@ -1,0 +1,217 @@
+//! How much of each window lies inside of its volume: from bounds alone, before any voxel is read.
+//!
+//! A voxel of a window lies inside where its centre does. A window of which any voxel does not is padded; a layer
+//! that no window touches is an error.
+
+use std::collections::{BTreeMap, HashSet};
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use super::Sources;
+use super::resample::centres_inside;
+use crate::geometry::VoxelBox;
+use crate::plan::{Displaced, DisplacedLayers, Plan, Sample, WindowAround, WindowsOfLayer};
+use crate::volume;
+
+/// How many windows of each array and split are padded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Padding {
+    /// For each split, in the order of the plan, a number per array.
+    of_splits: Vec<Vec<u64>>,
+}
+
+/// The share of padded windows above which a person is warned.
+const MUCH: f64 = 0.1;
+
+impl Padding {
+    /// Counts the padded windows of all samples.
+    pub(crate) fn of(plan: &Plan, sources: &Sources) -> Self {
+        let padded = |split: usize, array: usize| {
+            let is_padded = |s: &&Sample| {
+                let window = plan.window_of(array, s);
+                inside(plan, sources, array, s) != Some(window)
+            };
+            plan.splits[split]
+                .samples
+                .par_iter()
+                .filter(is_padded)
+                .count() as u64
+        };
+        let of_split = |split| (0..plan.arrays.len()).map(|a| padded(split, a)).collect();
+        Self {
+            of_splits: (0..plan.splits.len()).map(of_split).collect(),
+        }
+    }
+
+    /// Padded windows of the array in the split, both by their position in the plan.
+    pub fn windows(&self, split: usize, array: usize) -> u64 {
+        let of_split = self.of_splits.get(split);
+        of_split.and_then(|s| s.get(array)).copied().unwrap_or(0)
+    }
+
+    /// What a person should know: arrays of which many windows of a split are padded.
+    pub(crate) fn warnings(&self, plan: &Plan) -> Vec<String> {
+        let mut warnings = Vec::new();
+        for (number, split) in plan.splits.iter().enumerate() {
+            let all = split.samples.len() as u64;
+            for (array, (name, config)) in plan.config.arrays.iter().enumerate() {
+                let padded = self.windows(number, array);
+                if padded as f64 > MUCH * all as f64 {
+                    warnings.push(format!(
+                        "{padded} of the {all} windows of the array `{name}` (layer `{}`) in the split `{}` extend past the layer's volume and are padded; the column `{name}_inside_fraction` says how much of each lies inside, \"outside\": \"drop\" in the config drops such samples",
+                        config.layer, split.name
+                    ));
+                }
+            }
+        }
+        warnings
+    }
+}
+
+/// The voxels of the sample's window of `array` whose centres lie inside of the volume; `None` where there is none.
+pub(super) fn inside(
+    plan: &Plan,
+    sources: &Sources,
+    array: usize,
+    sample: &Sample,
+) -> Option<VoxelBox> {
+    let source = plan.source_of(array, sample);
+    let bounds = sources.volumes[source].meta().grid.bounds();
+    let window = plan.window_of(array, sample);
+    let (voxel, of_volume) = (plan.resolution_of(sample), plan.sources[source].resolution);
+    // What marks the inside only is not resampled, whatever its resolution.
+    if !sources.array(array).is_resampled() && voxel.matches(&of_volume) {
+        return window.intersection(bounds);
+    }
+    let mut inside = window;
+    for d in 0..3 {
+        let above = |face: i64| {
+            let holds = centres_inside(voxel.nm()[d], of_volume.nm()[d], face..i64::MAX);
+            first(window.start[d]..window.end[d], holds)
+        };
+        inside.start[d] = above(bounds.start[d]);
+        inside.end[d] = above(bounds.end[d]);
+    }
+    let any = (0..3).all(|d| inside.start[d] < inside.end[d]);
+    any.then_some(inside)
+}
+
+/// The first of `voxels` for which `holds` is true, as it is for all that come after it; where there is none, their end.
+fn first(voxels: Range<i64>, holds: impl Fn(i64) -> bool) -> i64 {
+    let (mut low, mut high) = (voxels.start, voxels.end);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        match holds(middle) {
+            true => high = middle,
+            false => low = middle + 1,
+        }
+    }
+    low
+}
+
+/// The share of the window's voxels that lie inside of the volume: 1 for a window that is not padded, and no other.
+pub(crate) fn inside_fraction(
+    plan: &Plan,
+    sources: &Sources,
+    array: usize,
+    sample: &Sample,
+) -> f32 {
+    let voxels = |b: VoxelBox| b.shape().iter().product::<u64>();
+    let all = voxels(plan.window_of(array, sample));
+    let held = inside(plan, sources, array, sample).map_or(0, voxels);
+    let fraction = (held as f64 / all as f64) as f32;
+    match held < all {
+        true => fraction.min(1.0f32.next_down()),
+        false => fraction,
+    }
+}
+
+/// Fails where no window touches a layer that windows are cut out of, for each layer group alike.
+pub(crate) fn require_touched(plan: &Plan, sources: &Sources) -> Result<(), DisplacedLayers> {
+    let mut touched: BTreeMap<(usize, usize), bool> = BTreeMap::new();
+    for sample in plan.splits.iter().flat_map(|s| &s.samples) {
+        let group = plan.group_of(sample);
+        for array in 0..plan.arrays.len() {
+            let of_layer = touched
+                .entry((group, plan.source_of(array, sample)))
+                .or_insert(false);
+            *of_layer = *of_layer || touches(plan, sources, array, sample);
+        }
+    }
+    let group_touches = |group: usize| {
+        touched
+            .iter()
+            .any(|((g, _), touched)| *g == group && *touched)
+    };
+    let displaced = touched
+        .iter()
+        .filter(|(_, touched)| !**touched)
+        .filter_map(|((group, source), _)| {
+            displaced(plan, sources, *group, *source, group_touches(*group))
+        })
+        .collect::<Vec<_>>();
+    match displaced.is_empty() {
+        true => Ok(()),
+        false => Err(DisplacedLayers(displaced)),
+    }
+}
+
+/// Whether any voxel of the window is made of one of the volume.
+fn touches(plan: &Plan, sources: &Sources, array: usize, sample: &Sample) -> bool {
+    inside(plan, sources, array, sample).is_some()
+        // A mean is also made of what a voxel covers whose centre lies outside.
+        || !sources.array(array).inside && sources.resampled(plan, array, sample).is_some()
+}
+
+/// What to say of a layer that windows of a group are cut out of, none of which touches it.
+fn displaced(
+    plan: &Plan,
+    sources: &Sources,
+    group: usize,
+    source: usize,
+    touch_others: bool,
+) -> Option<Displaced> {
+    const MOST_WINDOWS: usize = 10_000;
+    let arrays =
+        (0..plan.arrays.len()).filter(|a| plan.arrays[*a].source_of_group[group] == source);
+    let arrays: Vec<usize> = arrays.collect();
+    let samples = || {
+        let all = plan.splits.iter().flat_map(|s| &s.samples);
+        all.filter(|s| plan.group_of(s) == group)
+    };
+    let count = samples().count();
+    let step = (count * arrays.len()).div_ceil(MOST_WINDOWS).max(1);
+    let windows = samples().step_by(step).flat_map(|s| {
+        let around = |a: &usize| WindowAround {
+            center: s.center_nm,
+            covers: plan.window_of(*a, s).nm(plan.resolution_of(s)),
+        };
+        arrays.iter().map(around)
+    });
+    let mut seen = HashSet::new();
+    let boxes = samples().map(|s| s.box_index).filter(|b| seen.insert(*b));
+    let boxes = boxes.map(|b| plan.boxes[b as usize].id.as_str());
+    let of_layer = WindowsOfLayer {
+        count: (count * arrays.len()) as u64,
+        windows: windows.collect(),
+        boxes: boxes.collect(),
+        touch_others,
+    };
+    let of_plan = &plan.sources[source];
+    // Which other scales there are only helps to guess: a layer that cannot say so is displaced all the same.
+    let scales = volume::resolutions(&of_plan.url, &of_plan.layer).unwrap_or_default();
+    Displaced::new(
+        &plan.config,
+        (plan.layer_of_source(source), of_plan),
+        (
+            sources.volumes[source].meta().grid.bounds(),
+            &of_plan.resolution,
+        ),
+        &of_layer,
+        &scales,
+    )
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,228 @@
+use super::*;
+use proptest::prelude::*;
+
+const NM: [f64; 3] = [4.0, 4.0, 40.0];
+
+fn resolution(nm: [f64; 3]) -> Resolution {
+    Resolution::new(nm).unwrap()
+}
+
+fn a_box(min: [f64; 3], max: [f64; 3]) -> BoxNm {
+    BoxNm::from_corners(PointNm(min), PointNm(max)).unwrap()
+}
+
+/// Windows around places spread over the layer, which lies far from 0 and differs along all axes.
+fn centres() -> Vec<[f64; 3]> {
+    let mut all = Vec::new();
+    for i in 0..20 {
+        let part = |k: usize| 0.06 + 0.9 * ((i * k) % 20) as f64 / 20.0;
+        all.push([
+            90_000.0 + 60_000.0 * part(1),
+            240_000.0 + 40_000.0 * part(7),
+            20_000.0 + 16_000.0 * part(9),
+        ]);
+    }
+    all
+}
+
+fn layer() -> Place {
+    Place {
+        start: [22_500, 60_000, 500],
+        size: [15_000, 10_000, 400],
+        resolution: resolution(NM),
+    }
+}
+
+fn windows(moved: impl Fn([f64; 3]) -> [f64; 3]) -> Vec<Window> {
+    // At whole voxels, as windows are.
+    let around = |p: [f64; 3]| {
+        let corner = |d: usize, voxels: f64| ((p[d] / NM[d]).round() + voxels) * NM[d];
+        Window {
+            center: PointNm(p),
+            covers: a_box(
+                std::array::from_fn(|d| corner(d, -8.0)),
+                std::array::from_fn(|d| corner(d, 8.0)),
+            ),
+        }
+    };
+    centres().into_iter().map(|p| around(moved(p))).collect()
+}
+
+fn known() -> Vec<Resolution> {
+    vec![resolution(NM), resolution([8.0, 8.0, 40.0])]
+}
+
+fn slip(moved: impl Fn([f64; 3]) -> [f64; 3]) -> Option<Slip> {
+    of_windows(&windows(moved), &layer(), &known(), true)
+}
+
+#[test]
+fn windows_in_place_are_in_place() {
+    let windows: Vec<_> = windows(|p| p).iter().map(|w| w.covers).collect();
+    assert!(fit(&windows, &layer().nm().unwrap()).is_some());
+}
+
+#[test]
+fn a_unit_is_known_by_powers_of_1000() {
+    for factor in UNITS {
+        let found = slip(|p| p.map(|v| v / factor));
+        assert!(
+            matches!(found, Some(Slip::Unit(f)) if (f / factor - 1.0).abs() < 1e-9),
+            "{factor}: {found:?}"
+        );
+    }
+}
+
+#[test]
+fn voxels_and_nm_are_known_by_the_resolution() {
+    let per_axis =
+        |by: fn(f64, f64) -> f64| move |p: [f64; 3]| std::array::from_fn(|d| by(p[d], NM[d]));
+    assert_eq!(
+        slip(per_axis(|v, r| v / r)),
+        Some(Slip::VoxelsAsNm(resolution(NM)))
+    );
+    assert_eq!(
+        slip(per_axis(|v, r| v * r)),
+        Some(Slip::NmAsVoxels(resolution(NM)))
+    );
+    let half = resolution([8.0, 8.0, 40.0]);
+    // Voxels of 8 nm that were taken for voxels of 4 nm.
+    assert_eq!(
+        slip(|[x, y, z]| [x / 2.0, y / 2.0, z]),
+        Some(Slip::OtherScale(resolution(NM), half))
+    );
+    assert_eq!(
+        slip(|[x, y, z]| [x * 2.0, y * 2.0, z]),
+        Some(Slip::OtherScale(half, resolution(NM)))
+    );
+}
+
+#[test]
+fn axes_are_known_in_nm_and_in_voxels() {
+    assert_eq!(slip(|[x, y, z]| [z, y, x]), Some(Slip::Axes(REVERSED)));
+    assert_eq!(slip(|[x, y, z]| [y, x, z]), Some(Slip::Axes([1, 0, 2])));
+    // Written z, x, y: x is the second, y the third, z the first.
+    assert_eq!(slip(|[x, y, z]| [z, x, y]), Some(Slip::Axes([1, 2, 0])));
+    // Voxels z, y, x that were multiplied by the size of voxels x, y, z.
+    assert_eq!(
+        slip(|[x, y, z]| [z / 40.0 * 4.0, y, x / 4.0 * 40.0]),
+        Some(Slip::Axes(REVERSED))
+    );
+    assert_eq!(
+        slip(|[x, y, z]| [z / 40.0, y / 4.0, x / 4.0]),
+        Some(Slip::AxesOfVoxels(REVERSED, resolution(NM)))
+    );
+}
+
+#[test]
+fn an_offset_that_is_missing_or_only_in_the_layer_is_known() {
+    let at_0 = Place {
+        start: [0; 3],
+        ..layer()
+    };
+    let found = of_windows(&windows(|p| p), &at_0, &known(), true);
+    assert_eq!(found, Some(Slip::OffsetMissing));
+    assert_eq!(
+        slip(|[x, y, z]| [x - 90_000.0, y - 240_000.0, z - 20_000.0]),
+        Some(Slip::OffsetOfLayerOnly)
+    );
+    // It cannot be missing where the layer is smaller than what it should hold.
+    let small = Place {
+        size: [10_000, 10_000, 400],
+        ..at_0
+    };
+    let own = [resolution(NM)];
+    assert_eq!(of_windows(&windows(|p| p), &small, &own, true), None);
+}
+
+#[test]
+fn a_wrong_offset_of_the_layer_is_known_where_other_layers_hold_the_windows() {
+    let start = layer().start.map(|v| v as f64);
+    let of = |by: &dyn Fn(usize) -> f64| {
+        let place = Place {
+            start: std::array::from_fn(|d| by(d).round() as i64),
+            ..layer()
+        };
+        of_windows(&windows(|p| p), &place, &known(), false)
+    };
+    assert_eq!(of(&|d| start[d] * NM[d]), Some(Slip::OffsetInNm));
+    assert_eq!(of(&|d| start[d] / NM[d]), Some(Slip::OffsetInVoxels));
+    assert_eq!(of(&|d| start[d] * 1e3), Some(Slip::OffsetUnit(1e-3)));
+    assert_eq!(of(&|d| start[2 - d]), Some(Slip::OffsetAxes(REVERSED)));
+    let half = resolution([8.0, 8.0, 40.0]);
+    assert_eq!(
+        of(&|d| if d < 2 { start[d] / 2.0 } else { start[d] }),
+        Some(Slip::OffsetOfScale(half))
+    );
+    let turned = Place {
+        start: [500, 60_000, 22_500],
+        size: [400, 10_000, 15_000],
+        ..layer()
+    };
+    let found = of_windows(&windows(|p| p), &turned, &known(), false);
+    assert_eq!(found, Some(Slip::LayerAxes(REVERSED)));
+}
+
+#[test]
+fn positions_are_not_suspected_where_other_layers_hold_the_windows() {
+    let um = windows(|p| p.map(|v| v / 1e3));
+    assert_eq!(of_windows(&um, &layer(), &known(), false), None);
+}
+
+#[test]
+fn what_ends_in_the_corner_of_a_layer_supports_nothing() {
+    // Whatever is divided by enough ends up near 0.
+    let place = Place {
+        start: [0; 3],
+        size: [15_000_000, 10_000_000, 4_000_000],
+        resolution: resolution(NM),
+    };
+    let far = windows(|[x, y, z]| [x * 700.0, y * 2500.0, z * 1100.0]);
+    assert_eq!(of_windows(&far, &place, &known(), true), None);
+    // Nor does a random place.
+    let elsewhere = windows(|[x, y, z]| [x + 1e6, y - 5e6, z + 3e5]);
+    assert_eq!(of_windows(&elsewhere, &layer(), &known(), true), None);
+}
+
+#[test]
+fn annotations_are_held_against_the_boxes() {
+    let place = layer().nm().unwrap();
+    let boxes = [
+        a_box(
+            [92_000.0, 242_000.0, 21_000.0],
+            [110_000.0, 260_000.0, 30_000.0],
+        ),
+        a_box(
+            [120_000.0, 250_000.0, 22_000.0],
+            [140_000.0, 275_000.0, 34_000.0],
+        ),
+    ];
+    let found = |by: fn([f64; 3]) -> [f64; 3]| {
+        let extent = a_box(by(place.min()), by(place.max()));
+        of_annotations(&extent, &boxes, &known())
+    };
+    assert_eq!(found(|p| p.map(|v| v / 1e3)), Some(Slip::Unit(1e3)));
+    assert_eq!(found(|[x, y, z]| [z, y, x]), Some(Slip::Axes(REVERSED)));
+    assert_eq!(
+        found(|p| std::array::from_fn(|d| p[d] / NM[d])),
+        Some(Slip::VoxelsAsNm(resolution(NM)))
+    );
+    // Where they could lie in the boxes, nothing has slipped: there is none.
+    assert_eq!(found(|p| p), None);
+    assert_eq!(found(|p| p.map(|v| v + 1e7)), None);
+}
+
+proptest! {
+    #[test]
+    fn no_number_is_too_large(
+        start in prop::array::uniform3(-(1i64 << 52)..1i64 << 52),
+        size in prop::array::uniform3(1u64..1 << 52),
+        p in prop::array::uniform3(-1e300f64..1e300),
+    ) {
+        let place = Place { start, size, resolution: resolution([1e300, 4.0, 1e-300]) };
+        let known = [resolution([1e300, 1.0, 1e-300]), resolution([1e-300, 1.0, 1e300])];
+        let one = [Window { center: PointNm(p), covers: a_box(p, p) }];
+        let _ = of_windows(&one, &place, &known, true);
+        let _ = of_annotations(&one[0].covers, &[one[0].covers], &known);
+    }
+}
