@@ -96,6 +96,18 @@ impl Move {
         PointNm(std::array::from_fn(|d| p.0[self.order[d]] * self.factor[d]))
     }
 
+    /// Whether it makes `things` so small a part of `place` that they would lie there wherever they were before.
+    fn squeezes(&self, things: &BoxNm, place: &BoxNm) -> bool {
+        const LEAST_SHARE: f64 = 1.0 / 200.0;
+        let extent = |b: &BoxNm, d: usize| b.max()[d] - b.min()[d];
+        let shrinks = self.factor.iter().all(|f| *f <= 1.0) && self.factor.iter().any(|f| *f < 1.0);
+        let are_apart = (0..3).any(|d| extent(things, d) > 0.0);
+        let moved = self.of_box(things);
+        let is_small =
+            |moved: BoxNm| (0..3).all(|d| extent(&moved, d) < LEAST_SHARE * extent(place, d));
+        shrinks && are_apart && moved.is_some_and(is_small)
+    }
+
     fn of_box(&self, b: &BoxNm) -> Option<BoxNm> {
         BoxNm::from_corners(self.of(PointNm(b.min())), self.of(PointNm(b.max())))
     }
@@ -153,7 +165,12 @@ pub(super) fn of_windows(
     };
     let mut best = Best::default();
     if positions {
-        for (slip, moved, preferred) in moves(resolutions) {
+        let centers = windows
+            .iter()
+            .map(|w| BoxNm::from_corners(w.center, w.center));
+        let centers = bounding(&centers.collect::<Option<Vec<_>>>()?)?;
+        let supported = |(_, moved, _): &(Slip, Move, f64)| !moved.squeezes(&centers, &layer);
+        for (slip, moved, preferred) in moves(resolutions).into_iter().filter(supported) {
             let moved = around(&|p| moved.of(p));
             let fit = moved.and_then(|windows| fit(&windows, &layer));
             best.offer(slip, fit, preferred);
@@ -186,8 +203,10 @@ pub(super) fn of_annotations(
     if fit_extent(extent, boxes).is_some() {
         return None;
     }
+    let all = bounding(boxes)?;
+    let supported = |(_, moved, _): &(Slip, Move, f64)| !moved.squeezes(extent, &all);
     let mut best = Best::default();
-    for (slip, moved, preferred) in moves(resolutions) {
+    for (slip, moved, preferred) in moves(resolutions).into_iter().filter(supported) {
         let fit = moved.of_box(extent).and_then(|e| fit_extent(&e, boxes));
         best.offer(slip, fit, preferred);
     }

@@ -185,6 +185,26 @@ fn what_ends_in_the_corner_of_a_layer_supports_nothing() {
 }
 
 #[test]
+fn positions_that_become_nearly_one_point_support_nothing() {
+    // Divided by 1,000 they lie in the middle of a small layer that begins at 0.
+    let place = Place {
+        start: [0; 3],
+        size: [100, 100, 40],
+        resolution: resolution(NM),
+    };
+    let far = |[x, y, z]: [f64; 3]| {
+        let apart = [x - 90_000.0, y - 240_000.0, z - 20_000.0];
+        let scaled = [apart[0] / 400.0, apart[1] / 300.0, apart[2] / 40.0];
+        scaled.map(|v| v + 100_000.0)
+    };
+    let found = of_windows(&windows(far), &place, &known(), true);
+    assert_eq!(found, Some(Slip::OffsetMissing));
+    let boxes = [place.nm().unwrap()];
+    let extent = a_box([100_000.0; 3], [100_150.0, 100_130.0, 100_400.0]);
+    assert_eq!(of_annotations(&extent, &boxes, &known()), None);
+}
+
+#[test]
 fn annotations_are_held_against_the_boxes() {
     let place = layer().nm().unwrap();
     let boxes = [
