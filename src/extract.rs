@@ -145,7 +145,7 @@ pub enum ExtractError {
     },
     /// No chunk is stored at any point in which an object is looked for.
     #[error(
-        "the layer `{layer}`: none of the chunks at the points of {samples} sample(s), where `arrays.{array}.transform.object_at` looks for objects, is stored in {location}, for example {chunk}: the path or the resolution is probably wrong, or the layer is empty there. All of these samples would have been dropped as no_object; correct the layer, or keep them with \"missing\": \"keep\""
+        "the layer `{layer}`: none of the chunks at the points of {samples} sample(s), where `arrays.{array}.transform.object_at` looks for objects, is stored in {location}, for example {chunk}: the path or the resolution is probably wrong, or the layer is empty there. All of these samples would have been dropped as no_object; correct the layer, keep them with \"missing\": \"keep\", or allow it with `layers.{layer}.empty`: \"allow\""
     )]
     NoChunkAtPoints {
         /// The array.

@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use super::{ExtractError, Sources};
-use crate::config::MissingObject;
+use crate::config::{Empty, MissingObject};
 use crate::plan::Plan;
 use crate::volume::BlockKey;
 
@@ -48,8 +48,8 @@ impl ChunksAtPoints {
     /// Warnings, one for each source that lacks chunks at points without an object.
     ///
     /// # Errors
-    /// Where samples without an object are dropped, for a source of which no chunk at any point is stored: it is not
-    /// empty, but probably another one than was meant.
+    /// Where samples without an object are dropped, for a source of which no chunk at any point is stored, unless the
+    /// config allows that: it is not empty, but probably another one than was meant.
     pub fn warnings(
         self,
         plan: &Plan,
@@ -68,7 +68,8 @@ impl ChunksAtPoints {
             let volume = &sources.volumes[source];
             let layer = plan.layer_of_source(source);
             let chunk = volume.describe_block(volume.meta().grid.from_linear(missing.block));
-            if !of_source.stored && without_object == MissingObject::Drop {
+            let may_be_empty = plan.sources[source].layer.empty == Empty::Allow;
+            if !of_source.stored && without_object == MissingObject::Drop && !may_be_empty {
                 return Err(ExtractError::NoChunkAtPoints {
                     array: name.clone(),
                     layer: layer.to_owned(),

@@ -185,3 +185,10 @@ def test_a_layer_without_any_chunk_at_a_point_is_an_error_and_not_background(sha
         assert part in message, message
     assert any(name in message for name in removed), message
     assert not (tmp_path / "out").exists()
+    for part in ("`layers.seg.empty`", '"allow"'):
+        assert part in message, message
+    # Where the config allows it, the samples are dropped as any others without an object.
+    layers = {"seg": {"empty": "allow"}}
+    config = vnc_config(tmp_path, collection=collection, points={"layer": "lines"}, arrays=PRE_POST, layers=layers)
+    message = refused("preprocess", config, "--out", tmp_path / "out", code=1)
+    assert "no sample" in message and "`no_object`" in message, message
