@@ -10,6 +10,7 @@
 //! RUN/steps/N.safetensors all that went into and came out of step N, where that was asked for
 //! ```
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::checkpoint::Checkpoint;
@@ -104,21 +105,44 @@ impl Folder {
             self.report(),
             metrics,
         ];
-        let folders = [self.root.join("events"), self.steps()];
-        let removed = (files.into_iter().map(|f| (std::fs::remove_file(&f), f))).chain(
-            folders
-                .into_iter()
-                .map(|f| (std::fs::remove_dir_all(&f), f)),
-        );
-        for (done, path) in removed {
-            match done {
-                Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(TrainError::io("remove", &path)(e));
-                }
-                _ => {}
-            }
+        for path in files {
+            remove_file(&path)?;
         }
-        Ok(())
+        let is_events = |name: &str| name.starts_with("events.out.tfevents.");
+        remove_files(&self.root.join("events"), is_events)?;
+        let is_step = |name: &str| {
+            let number = name.strip_suffix(".safetensors");
+            number.is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
+        };
+        remove_files(&self.steps(), is_step)
+    }
+}
+
+/// Removes a file, if there is one.
+fn remove_file(path: &Path) -> Result<(), TrainError> {
+    match std::fs::remove_file(path) {
+        Err(e) if e.kind() != ErrorKind::NotFound => Err(TrainError::io("remove", path)(e)),
+        _ => Ok(()),
+    }
+}
+
+/// Removes the files right in `folder` that a training writes there, and the folder where it holds nothing else.
+fn remove_files(folder: &Path, is_ours: impl Fn(&str) -> bool) -> Result<(), TrainError> {
+    let entries = match std::fs::read_dir(folder) {
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(()),
+        entries => entries.map_err(TrainError::io("read", folder))?,
+    };
+    for entry in entries {
+        let entry = entry.map_err(TrainError::io("read", folder))?;
+        if entry.file_name().to_str().is_some_and(&is_ours) {
+            remove_file(&entry.path())?;
+        }
+    }
+    match std::fs::remove_dir(folder) {
+        Err(e) if e.kind() != ErrorKind::DirectoryNotEmpty => {
+            Err(TrainError::io("remove", folder)(e))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -143,4 +167,34 @@ fn difference(was: &TrainConfig, is: &TrainConfig) -> Option<String> {
         shown(was.get(key)),
         shown(is.get(key))
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_training_is_forgotten_without_the_files_of_others() {
+        let temporary = tempfile::tempdir().unwrap();
+        let root = temporary.path();
+        let ours = [
+            "last.safetensors",
+            "report.html",
+            "events/events.out.tfevents.1700000000.000000000.pointshard.0",
+            "steps/3.safetensors",
+        ];
+        let foreign = ["notes.txt", "events/notes.txt", "steps/best.safetensors"];
+        for name in ours.iter().chain(&foreign) {
+            let path = root.join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, "").unwrap();
+        }
+        Folder::open(root).unwrap().clear().unwrap();
+        for name in ours {
+            assert!(!root.join(name).exists(), "{name}");
+        }
+        for name in foreign {
+            assert!(root.join(name).exists(), "{name}");
+        }
+    }
 }

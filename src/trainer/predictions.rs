@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::{fs, io};
 
 use clap::ValueEnum;
 use serde_json::{Map, Value, json};
@@ -67,6 +68,14 @@ impl Predictions {
                 "predictions lie there already; --force replaces them, --out writes elsewhere";
             return Err(TrainError::config(group.display().to_string(), problem));
         }
+        let foreign = foreign_file(&group, &group).map_err(TrainError::io("read", &group))?;
+        if let Some(foreign) = foreign {
+            let problem = format!(
+                "`infer` did not write {}: nothing was deleted; move it away, or choose another folder with --out",
+                foreign.display()
+            );
+            return Err(TrainError::config(group.display().to_string(), problem));
+        }
         sweep(folder);
         let part = PartFolder::begin(folder).map_err(TrainError::io("write", folder))?;
         let [_, channels, z, y, x] = shape;
@@ -101,7 +110,7 @@ impl Predictions {
         let arrays = Map::from_iter([(ARRAY.to_owned(), arrays)]);
         let metadata = group_metadata(Map::new(), arrays)?;
         let path = part.path().join("zarr.json");
-        std::fs::write(&path, metadata).map_err(TrainError::io("write", &path))?;
+        fs::write(&path, metadata).map_err(TrainError::io("write", &path))?;
         Ok(Self {
             part,
             array,
@@ -155,6 +164,40 @@ impl Predictions {
     }
 }
 
+/// The first file at or below `path` that predictions in `group` do not have; `None` where all are theirs.
+fn foreign_file(path: &Path, group: &Path) -> io::Result<Option<PathBuf>> {
+    let kind = match fs::symlink_metadata(path) {
+        Ok(metadata) => metadata.file_type(),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(e),
+    };
+    if !kind.is_dir() {
+        let is_ours = kind.is_file() && path.strip_prefix(group).is_ok_and(is_of_predictions);
+        return Ok((!is_ours).then(|| path.to_owned()));
+    }
+    let mut entries = fs::read_dir(path)?.collect::<io::Result<Vec<_>>>()?;
+    entries.sort_by_key(fs::DirEntry::file_name);
+    for entry in entries {
+        let foreign = foreign_file(&entry.path(), group)?;
+        if foreign.is_some() {
+            return Ok(foreign);
+        }
+    }
+    Ok(None)
+}
+
+/// Whether a group of predictions has a file of this name.
+fn is_of_predictions(name: &Path) -> bool {
+    let parts: Option<Vec<&str>> = name.iter().map(|part| part.to_str()).collect();
+    match parts.as_deref() {
+        Some(["zarr.json"] | [ARRAY, "zarr.json"]) => true,
+        Some([ARRAY, "c", chunk @ ..]) => {
+            chunk.len() == 5 && chunk.iter().all(|n| n.bytes().all(|b| b.is_ascii_digit()))
+        }
+        _ => false,
+    }
+}
+
 fn attributes(about: &About<'_>) -> Map<String, Value> {
     let mut attributes = Map::new();
     let mut add = |key: &str, value: Value| attributes.insert(key.to_owned(), value);
@@ -173,4 +216,38 @@ fn attributes(about: &About<'_>) -> Map<String, Value> {
         add("scale_factor", json!(1.0 / 255.0));
     }
     attributes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_predictions_do_not_have_is_found() {
+        let folder = tempfile::tempdir().unwrap();
+        let group = folder.path().join("val.zarr");
+        let foreign = || foreign_file(&group, &group).unwrap();
+        assert_eq!(foreign(), None);
+        for name in [
+            "zarr.json",
+            "probability/zarr.json",
+            "probability/c/0/0/0/0/0",
+        ] {
+            let path = group.join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "").unwrap();
+        }
+        assert_eq!(foreign(), None);
+        for name in [
+            "img/zarr.json",
+            "probability/c/0/notes.txt",
+            "probability/c/x/0/0/0/0",
+        ] {
+            let path = group.join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, "").unwrap();
+            assert_eq!(foreign(), Some(path.clone()));
+            fs::remove_file(path).unwrap();
+        }
+    }
 }

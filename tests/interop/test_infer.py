@@ -203,6 +203,11 @@ def test_predictions_are_replaced_only_by_force(dataset, trained, tmp_path):
     assert "--force" in message and "val.zarr" in message
     run(*command, "--force")
     assert {p.name for p in (tmp_path / "p").iterdir()} == {"val.zarr", "val.json", "val.html"}
+    notes = tmp_path / "p/val.zarr/notes.txt"
+    notes.write_text("mine")
+    message = run(*command, "--force", "--quiet", code=2).stderr
+    assert "did not write" in message and str(notes) in message, message
+    assert notes.read_text() == "mine"
 
 
 def test_a_network_of_other_channels_predicts_without_scores(dataset, tmp_path):
