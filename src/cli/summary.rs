@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use bytesize::ByteSize;
+use indexmap::IndexMap;
 use indicatif::HumanCount;
 use pointshard::dataset::{ArrayEntry, BoxEntry, Codec, Manifest};
 use pointshard::extract::Survey;
@@ -169,13 +170,19 @@ pub(super) fn padded_of_plan(job: &Job) -> String {
 
 /// Arrays and splits with padded windows; of each array, split, padded windows, and all windows.
 fn padded_list(windows: impl Iterator<Item = (String, String, u64, u64)>) -> String {
-    let padded: Vec<_> = windows
-        .filter(|(_, _, padded, _)| *padded > 0)
-        .map(|(array, split, padded, all)| format!("{array} {padded} of {all} in {split}"))
-        .collect();
-    match padded.is_empty() {
-        true => "no window".to_owned(),
-        false => padded.join(", "),
+    // Arrays of which equally many are padded share an entry.
+    let mut arrays: IndexMap<String, Vec<String>> = IndexMap::new();
+    for (array, split, padded, all) in windows.filter(|(_, _, padded, _)| *padded > 0) {
+        let counted = format!("{padded} of {all} in {split}");
+        arrays.entry(counted).or_default().push(array);
+    }
+    let padded = arrays
+        .iter()
+        .map(|(counted, arrays)| format!("{counted} ({})", arrays.join(", ")));
+    if arrays.is_empty() {
+        "no window".to_owned()
+    } else {
+        padded.collect::<Vec<_>>().join(", ")
     }
 }
 

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
 
+use indexmap::IndexMap;
 use rayon::prelude::*;
 
 use super::Sources;
@@ -50,20 +51,27 @@ impl Padding {
         of_split.and_then(|s| s.get(array)).copied().unwrap_or(0)
     }
 
-    /// What a person should know: arrays of which many windows of a split are padded.
+    /// What a person should know: arrays of which many windows of a split are padded. Arrays of which equally many are
+    /// share a warning: most often their layers end in the same place.
     pub(crate) fn warnings(&self, plan: &Plan) -> Vec<String> {
         let mut warnings = Vec::new();
         for (number, split) in plan.splits.iter().enumerate() {
             let all = split.samples.len() as u64;
+            let mut arrays: IndexMap<u64, Vec<String>> = IndexMap::new();
             for (array, (name, config)) in plan.config.arrays.iter().enumerate() {
                 let padded = self.windows(number, array);
                 if padded as f64 > MUCH * all as f64 {
-                    warnings.push(format!(
-                        "{padded} of the {all} windows of the array `{name}` (layer `{}`) in the split `{}` extend past the layer's volume and are padded; the column `{name}_inside_fraction` says how much of each lies inside, \"outside\": \"drop\" in the config drops such samples",
-                        config.layer, split.name
-                    ));
+                    let named = format!("`{name}` (layer `{}`)", config.layer);
+                    arrays.entry(padded).or_default().push(named);
                 }
             }
+            warnings.extend(arrays.into_iter().map(|(padded, arrays)| {
+                format!(
+                    "{padded} of the {all} windows in the split `{}` extend past the layer's volume and are padded, of {}; the columns `ARRAY_inside_fraction` say how much of each window lies inside, \"outside\": \"drop\" in the config drops such samples",
+                    split.name,
+                    arrays.join(", of ")
+                )
+            }));
         }
         warnings
     }

@@ -261,16 +261,19 @@ def test_padded_windows_are_counted_for_every_array_and_split(tmp_path, kind):
         np.testing.assert_allclose(group[name][:].mean((1, 2, 3, 4)), wanted, rtol=1e-6)
         counted[name] = {"train": int((wanted < 1).sum())}
         assert 0 < counted[name]["train"] < len(starts)
-        assert f"{name} {counted[name]['train']} of 40 in train" in done.stdout
+        summary = next(line for line in done.stdout.splitlines() if line.startswith("padded "))
+        entry = next(e for e in summary.split(")") if f"{counted[name]['train']} of 40 in train (" in e)
+        assert name in entry.split("(")[1].split(", "), summary
     of_manifest = manifest(out)
     assert {name: a["padded_windows"] for name, a in of_manifest["arrays"].items()} == counted
     plan = pointshard("plan", config, "--json")
     assert json.loads(plan.stdout)["padded_windows"] == counted
     dry = pointshard("preprocess", config, "--out", out, "--dry-run").stdout
-    assert f"wide {counted['wide']['train']} of 40 in train" in dry
+    assert f"{counted['wide']['train']} of 40 in train (" in dry
     for name, n in counted.items():
-        warning = f"{n['train']} of the 40 windows of the array `{name}` (layer `img`) in the split `train`"
-        assert any(warning in w for w in of_manifest["warnings"]) and warning in done.stderr
+        begin = f"{n['train']} of the 40 windows in the split `train` extend past the layer's volume"
+        (warning,) = (w for w in of_manifest["warnings"] if w.startswith(begin) and f"of `{name}` (layer `img`)" in w)
+        assert warning in done.stderr
 
 
 def test_a_few_padded_windows_are_counted_without_a_warning(tmp_path):
@@ -278,7 +281,7 @@ def test_a_few_padded_windows_are_counted_without_a_warning(tmp_path):
     points = [*positions(), LOW + 1]
     config = write_job(tmp_path, {"img": image}, points, (LOW, HIGH))
     done = pointshard("preprocess", config, "--out", tmp_path / "out")
-    assert "img 1 of 26 in train" in done.stdout and "warning" not in done.stderr
+    assert "padded   1 of 26 in train (img)" in done.stdout and "warning" not in done.stderr
     assert manifest(tmp_path / "out")["warnings"] == []
 
 

@@ -364,7 +364,7 @@ fn a_plain_array_without_a_config_is_refused_with_what_to_add() {
     };
     let e = open(&source).unwrap_err().to_string();
     assert!(
-        e.contains("\"layers\"") && e.contains("\"resolution\""),
+        e.contains("`layers`") && e.contains("\"resolution\""),
         "{e}"
     );
     source.layer.resolution = Resolution::new([8.0, 8.0, 40.0]);
@@ -475,7 +475,8 @@ fn a_fill_value_that_is_not_zero_fills_holes_and_what_lies_outside() {
         config
     };
     let file = dir.path().join("config.json");
-    fs::write(&file, config([0; 3]).to_string()).unwrap();
+    // Somewhere among the windows: a layer that none of them touches is an error.
+    fs::write(&file, config([3060, 2600, 99]).to_string()).unwrap();
     let start = Job::prepare(&file, 1 << 30).unwrap().plan.splits[0].samples[0].start_voxel;
     // The first window holds the volume's first corner, its hole, and what lies before it.
     let offset = [start[0] - 3, start[1] + 2, start[2] - 2];
