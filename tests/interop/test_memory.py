@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from program import VNC, binary, vnc_config
+from volumes import write_everywhere
 
 MIB = 1 << 20
 MEMORY = 128
@@ -292,6 +293,12 @@ def table(path, count, at=lambda i: i % 1000):
     return {"csv": {"file": str(path), "unit": "nm", "point": ["x", "y", "z"], "id": "id"}}
 
 
+def everywhere(folder, collection):
+    """The collection with a layer that no window misses in place of each layer."""
+    source = write_everywhere(folder / "everywhere", [4.6, 4.6, 45])
+    return {**collection, "layers": [{**layer, "source": source} for layer in collection["layers"]]}
+
+
 def test_rows_outside_of_all_boxes_take_no_memory(tmp_path):
     """200 MB of table in 128 MiB."""
     points = table(tmp_path / "t.csv", 100)
@@ -300,7 +307,7 @@ def test_rows_outside_of_all_boxes_take_no_memory(tmp_path):
         out.writelines(rows_outside for _ in range(200))
     box = {**BOX, "id": "b", "tags": ["train"], "pointB": [1000, 1000, 1000]}
     box["layer_group"] = rows()["layer_groups"][0]["id"]
-    (tmp_path / "c.json").write_text(json.dumps(rows(annotations=[box])))
+    (tmp_path / "c.json").write_text(json.dumps(everywhere(tmp_path, rows(annotations=[box]))))
     config = vnc_config(tmp_path, collection="c.json", points=points, splits={"train": ["train"]})
     assert (tmp_path / "t.csv").stat().st_size > 200 * 10**6
     assert "100 samples" in planned_within(config, tmp_path)
@@ -316,7 +323,7 @@ def test_a_row_that_does_not_end_is_refused(tmp_path):
 
 def test_a_million_rows_in_a_box_are_planned_or_refused_within_the_memory(tmp_path):
     box = {**BOX, "id": "b", "tags": ["train"], "layer_group": rows()["layer_groups"][0]["id"]}
-    (tmp_path / "c.json").write_text(json.dumps(rows(annotations=[box])))
+    (tmp_path / "c.json").write_text(json.dumps(everywhere(tmp_path, rows(annotations=[box]))))
     points = table(tmp_path / "t.csv", 1_000_000)
     config = vnc_config(tmp_path, collection="c.json", points=points, splits={"train": ["train"]}, leaks="allow")
     refused_within(config, tmp_path, "t.csv is too large", "--memory 128.0 MiB")
@@ -328,7 +335,7 @@ def test_a_hundred_thousand_boxes_are_planned_or_refused_within_the_memory(tmp_p
     boxes = [{**BOX, "id": f"box-{i}", "tags": ["train"], "layer_group": group} for i in range(100_000)]
     for i, box in enumerate(boxes):
         box["pointA"], box["pointB"] = [i * 10, 0, 0], [i * 10 + 9, 9, 9]
-    (tmp_path / "c.json").write_text(json.dumps(rows(annotations=boxes)))
+    (tmp_path / "c.json").write_text(json.dumps(everywhere(tmp_path, rows(annotations=boxes))))
     points = table(tmp_path / "t.csv", 1000, lambda i: 10 * i)
     config = vnc_config(tmp_path, collection="c.json", points=points, splits={"train": ["train"]})
     planned_within(config, tmp_path, memory=256)

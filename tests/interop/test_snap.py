@@ -7,6 +7,7 @@ import random
 import numpy as np
 import pytest
 from program import pointshard, vnc_config
+from volumes import write_everywhere
 
 # As zetta_utils' `BBox3D` with neuroglancer's box class: float32, `int`, then `snapped(..., "floor")`.
 
@@ -52,13 +53,6 @@ def corner(rng, r):
     return float(rng.choice(kinds))
 
 
-def write_layer(folder, z):
-    folder.mkdir()
-    scale = {"key": "s", "size": [1, 1, 1], "chunk_sizes": [[1, 1, 1]], "encoding": "raw", "resolution": [1, 1, z]}
-    info = {"@type": "neuroglancer_multiscale_volume", "type": "image", "data_type": "uint8", "num_channels": 1}
-    (folder / "info").write_text(json.dumps({**info, "scales": [scale]}))
-
-
 @pytest.mark.parametrize("seed", [1, 2])
 def test_boxes_go_down_to_whole_voxels_at_any_resolution(tmp_path, seed):
     """Each box has its own z resolution, by `flexible_z`, and points on both sides of where its faces should be.
@@ -68,8 +62,8 @@ def test_boxes_go_down_to_whole_voxels_at_any_resolution(tmp_path, seed):
     rows = {"layer_groups": [], "layers": [], "annotations": []}
     points, expected, moved_up = [], set(), 0
     for i, r in enumerate(resolutions(rng, 2000)):
-        write_layer(tmp_path / str(i), r)
-        rows["layers"].append({"id": str(i), "name": "img", "source": f"precomputed://file://{tmp_path / str(i)}"})
+        source = write_everywhere(tmp_path / str(i), [1, 1, r])
+        rows["layers"].append({"id": str(i), "name": "img", "source": source})
         rows["layer_groups"].append({"id": f"g{i}", "layers": [str(i)]})
         a = corner(rng, r)
         b = a + rng.choice([-1, 1]) * rng.randrange(1, 40) * r

@@ -9,10 +9,12 @@ import tensorstore
 import zarr
 from neuroglancer_space import shown, shown_locally, to_xyz
 from program import pointshard, refused
-from volumes import first_voxel, write_precomputed
+from volumes import first_voxel, write_everywhere, write_precomputed
 
 WINDOW = [8, 6, 4]
 FAR = 1e6
+# For an image layer of which nothing is stored.
+EMPTY = {"img": {"empty": "allow"}}
 # Of a volume, where points lie: inside, at corners and faces.
 PARTS = [(0.5, 0.5, 0.5), (0, 0, 0), (1, 0.3, 0.6), (0.2, 0.9, 0.1)]
 
@@ -280,7 +282,7 @@ def written_points(folder):
 
 @pytest.mark.parametrize("case", ANNOTATIONS)
 @pytest.mark.parametrize("kind", ["local", "precomputed"])
-def test_points_are_where_the_screen_shows_them(tmp_path, layer, case, kind):
+def test_points_are_where_the_screen_shows_them(tmp_path, case, kind):
     transform = ANNOTATIONS[case]
     if kind == "local":
         url, space = "local://annotations", shown_locally(transform)
@@ -290,9 +292,9 @@ def test_points_are_where_the_screen_shows_them(tmp_path, layer, case, kind):
     notes = {"type": "annotation", "name": "notes", "source": [{"url": url, "transform": transform}]}
     if kind == "local":
         notes["annotations"] = rows
-    write_state(tmp_path, f"precomputed://file://{layer[0]}", layers=[notes])
+    write_state(tmp_path, write_everywhere(tmp_path / "everywhere", [4, 4, 40]), layers=[notes])
     linear, translation = to_xyz(space)
-    config = write_config(tmp_path, [4, 4, 40], points={"layer": "notes"})
+    config = write_config(tmp_path, [4, 4, 40], points={"layer": "notes"}, layers=EMPTY)
     pointshard("preprocess", config, "--out", tmp_path / "out", "--threads", "1")
     group = zarr.open_group(str(tmp_path / "out/train.zarr"), mode="r")
     found = dict(zip((int(i) for i in group["annotation_id"][:]), group["center_nm"][:]))
@@ -301,18 +303,18 @@ def test_points_are_where_the_screen_shows_them(tmp_path, layer, case, kind):
 
 
 @pytest.mark.parametrize("case", ANNOTATIONS)
-def test_boxes_are_where_the_screen_shows_them(tmp_path, layer, case):
+def test_boxes_are_where_the_screen_shows_them(tmp_path, case):
     transform = ANNOTATIONS[case]
     linear, translation = to_xyz(shown_locally(transform))
     a, b = np.array([10.5, 20, 3]), np.array([4, 40, 9.5])
     corners = np.sort([linear @ a + translation, linear @ b + translation], 0)
     boxes = {"url": "local://annotations", "transform": transform}
-    write_state(tmp_path, f"precomputed://file://{layer[0]}", boxes=boxes)
+    write_state(tmp_path, write_everywhere(tmp_path / "everywhere", [4, 4, 40]), boxes=boxes)
     state = json.loads((tmp_path / "state.json").read_text())
     (box,) = state["layers"][1]["annotations"]
     box.update(pointA=a.tolist(), pointB=b.tolist())
     (tmp_path / "state.json").write_text(json.dumps(state))
-    config = write_config(tmp_path, [4, 4, 40], spots=[(corners[0] + corners[1]) / 2])
+    config = write_config(tmp_path, [4, 4, 40], spots=[(corners[0] + corners[1]) / 2], layers=EMPTY)
     pointshard("preprocess", config, "--out", tmp_path / "out", "--threads", "1")
     manifest = json.loads((tmp_path / "out/manifest.json").read_text())
     (entry,) = manifest["boxes"]

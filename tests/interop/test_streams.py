@@ -3,7 +3,7 @@
 import json
 import subprocess
 
-from program import binary, pointshard
+from program import binary, pointshard, vnc_config
 
 
 def test_results_are_on_stdout_and_progress_is_on_stderr(vnc_job, tmp_path):
@@ -13,9 +13,12 @@ def test_results_are_on_stdout_and_progress_is_on_stderr(vnc_job, tmp_path):
     assert "\x1b" not in done.stdout + done.stderr
 
 
-def test_quiet_leaves_stderr_empty(vnc_job, tmp_path):
-    config, _ = vnc_job
+def test_quiet_leaves_stderr_empty_but_for_warnings(shared, tmp_path):
+    config = vnc_config(tmp_path, outside="drop")
     assert pointshard("preprocess", config, "--out", tmp_path / "out", "--quiet").stderr == ""
+    config = vnc_config(tmp_path)
+    told = pointshard("preprocess", config, "--out", tmp_path / "padded", "--quiet").stderr
+    assert told and all(line.startswith("warning: ") for line in told.splitlines()), told
 
 
 def test_the_summary_tells_samples_chunks_bytes_and_seconds(vnc_job, tmp_path):

@@ -94,3 +94,15 @@ def line_ends(layer):
     ids = np.frombuffer(data, "<u8", count, 8 + row_bytes * count)
     ends = [np.frombuffer(data, "<f4", 6, 8 + row_bytes * i).astype(np.float64).reshape(2, 3) for i in range(count)]
     return {int(i): tuple(e * nm) for i, e in zip(ids, ends)}
+
+
+def write_everywhere(folder, resolution):
+    """A precomputed layer of about a million voxels along every axis, around 0, without any chunk: no window misses it.
+    A job that cuts windows out of it needs `layers.NAME.empty`."""
+    half = 1 << 19
+    scale = {"key": "s", "resolution": list(resolution), "size": [2 * half] * 3, "voxel_offset": [-half] * 3}
+    scale |= {"chunk_sizes": [[64, 64, 64]], "encoding": "raw"}
+    info = {"type": "image", "data_type": "uint8", "num_channels": 1, "scales": [scale]}
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "info").write_text(json.dumps(info))
+    return f"precomputed://file://{folder}"
