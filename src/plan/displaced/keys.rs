@@ -109,7 +109,7 @@ impl Keys {
                 names(order)
             ),
             Slip::OffsetMissing => format!(
-                "the layer begins at voxel 0, 0, 0 and is large enough for all windows: probably its offset is missing. Correct {offset}"
+                "the layer begins at voxel 0, 0, 0 and is large enough for the centres of all windows: probably its offset is missing. Correct {offset}"
             ),
             Slip::OffsetOfLayerOnly => format!(
                 "{would} if the layer's offset were 0, 0, 0: probably positions are counted from the layer's first voxel, or its offset is wrong. Correct the positions, or {offset}"

@@ -163,12 +163,11 @@ pub(super) fn of_windows(
     let around = |at: &dyn Fn(PointNm) -> PointNm| -> Option<Vec<BoxNm>> {
         windows.iter().map(|w| w.around(at(w.center))).collect()
     };
+    let points = windows.iter().map(|w| w.center);
+    let centers = points.map(|p| BoxNm::from_corners(p, p));
+    let centers = bounding(&centers.collect::<Option<Vec<_>>>()?)?;
     let mut best = Best::default();
     if positions {
-        let centers = windows
-            .iter()
-            .map(|w| BoxNm::from_corners(w.center, w.center));
-        let centers = bounding(&centers.collect::<Option<Vec<_>>>()?)?;
         let supported = |(_, moved, _): &(Slip, Move, f64)| !moved.squeezes(&centers, &layer);
         for (slip, moved, preferred) in moves(resolutions).into_iter().filter(supported) {
             let moved = around(&|p| moved.of(p));
@@ -181,11 +180,12 @@ pub(super) fn of_windows(
         best.offer(slip, fit(windows, &layer), preferred);
     }
     if place.start == [0; 3] {
-        let all = bounding(windows)?;
         let extent = |b: &BoxNm, d: usize| b.max()[d] - b.min()[d];
-        if (0..3).all(|d| extent(&all, d) <= extent(&layer, d)) {
+        // Windows may extend past the layer.
+        if (0..3).all(|d| extent(&centers, d) <= extent(&layer, d)) {
+            let all = bounding(windows)?;
             let shares: f64 = (0..3)
-                .map(|d| extent(&all, d) / extent(&layer, d))
+                .map(|d| (extent(&all, d) / extent(&layer, d)).min(1.0))
                 .product();
             // No position supports it: it gives way to anything that is supported.
             best.offer(Slip::OffsetMissing, Some(shares.cbrt()), 0.2);

@@ -199,6 +199,13 @@ fn positions_that_become_nearly_one_point_support_nothing() {
     };
     let found = of_windows(&windows(far), &place, &known(), true);
     assert_eq!(found, Some(Slip::OffsetMissing));
+    // The centres alone must fit: windows are wider here than the layer.
+    let small = Place {
+        size: [36, 36, 12],
+        ..place
+    };
+    let found = of_windows(&windows(far), &small, &known(), true);
+    assert_eq!(found, Some(Slip::OffsetMissing));
     let boxes = [place.nm().unwrap()];
     let extent = a_box([100_000.0; 3], [100_150.0, 100_130.0, 100_400.0]);
     assert_eq!(of_annotations(&extent, &boxes, &known()), None);
