@@ -67,9 +67,9 @@ impl Padding {
             }
             warnings.extend(arrays.into_iter().map(|(padded, arrays)| {
                 format!(
-                    "{padded} of the {all} windows in the split `{}` extend past the layer's volume and are padded, of {}; the columns `ARRAY_inside_fraction` say how much of each window lies inside, \"outside\": \"drop\" in the config drops such samples",
+                    "{padded} of the {all} windows in the split `{}` extend past the layer's volume and are padded. Arrays: {}. The columns `ARRAY_inside_fraction` say how much of each window is inside. \"outside\": \"drop\" in the config drops such samples",
                     split.name,
-                    arrays.join(", of ")
+                    arrays.join(", ")
                 )
             }));
         }

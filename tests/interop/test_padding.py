@@ -272,7 +272,7 @@ def test_padded_windows_are_counted_for_every_array_and_split(tmp_path, kind):
     assert f"{counted['wide']['train']} of 40 in train (" in dry
     for name, n in counted.items():
         begin = f"{n['train']} of the 40 windows in the split `train` extend past the layer's volume"
-        (warning,) = (w for w in of_manifest["warnings"] if w.startswith(begin) and f"of `{name}` (layer `img`)" in w)
+        (warning,) = (w for w in of_manifest["warnings"] if w.startswith(begin) and f"`{name}` (layer `img`)" in w)
         assert warning in done.stderr
 
 

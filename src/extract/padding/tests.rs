@@ -128,9 +128,8 @@ fn windows_are_counted_as_the_shares_say_and_both_as_the_voxels_say() {
             assert!((1..30).contains(&padded), "{padded}");
             assert_eq!(padding.windows(0, array), padded);
         }
-        let warned = |w: &&String| {
-            w.contains("in the split `train`") && w.contains("of `mark` (layer `img`)")
-        };
+        let warned =
+            |w: &&String| w.contains("in the split `train`") && w.contains("`mark` (layer `img`)");
         assert_eq!(
             plan.warnings.iter().filter(warned).count(),
             1,
@@ -164,7 +163,7 @@ fn a_tenth_of_padded_windows_is_no_warning_and_more_is() {
     };
     assert!(
         warning.starts_with("3 of the 20 windows in the split `train`")
-            && warning.contains("of `img` (layer `img`)"),
+            && warning.contains("Arrays: `img` (layer `img`). "),
         "{warning}"
     );
 }
