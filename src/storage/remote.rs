@@ -13,6 +13,7 @@ mod fit;
 mod get;
 mod location;
 mod redirect;
+mod tls;
 mod trouble;
 mod wire;
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
-use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, resolve_bucket_region};
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::client::StaticCredentialProvider;
 use object_store::gcp::{GcpCredential, GoogleCloudStorageBuilder};
 use object_store::http::HttpBuilder;
@@ -14,6 +14,7 @@ use reqwest::header::{HeaderName, HeaderValue};
 use tokio::runtime::Runtime;
 
 use super::Network;
+use super::connection::region_of;
 use super::credentials::{Choice, Environment, amazon, google};
 use super::trouble::whole;
 use super::wire::WatchedConnector;
@@ -212,8 +213,8 @@ fn amazon_builder(
 ) -> Result<(AmazonS3Builder, Choice), String> {
     let found = amazon::find(bucket, env)?;
     let region = match found.region_unknown {
-        true => runtime()?.block_on(resolve_bucket_region(bucket, &options)),
-        false => Ok(String::new()),
+        true => runtime()?.block_on(region_of(bucket, &options, &network)),
+        false => None,
     };
     let mut builder = AmazonS3Builder::new()
         .with_client_options(options)
@@ -225,7 +226,7 @@ fn amazon_builder(
         builder = builder.with_config(key, value);
     }
     // Where it could not be asked for, the first request will say what is wrong.
-    if let Some(region) = region.ok().filter(|region| !region.is_empty()) {
+    if let Some(region) = region.filter(|region| !region.is_empty()) {
         builder = builder.with_config(AmazonS3ConfigKey::Region, region);
     }
     Ok((builder, found.credentials.choice))
