@@ -24,8 +24,8 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::geometry::{AxisOrder, Resolution, Window};
-use crate::storage::{NoRepeats, PASSWORD, has_userinfo, redact_json};
+use crate::geometry::{AxisOrder, Resolution, WindowSize};
+use crate::storage::{PASSWORD, UniqueKeys, has_userinfo, redact_json};
 
 pub use array::{ArrayConfig, MissingObject, ObjectAt, ObjectPoint, Role, Scale, Transform};
 pub use choice::{ChoiceConfig, PropertyFilter, PropertyValue, Repeats};
@@ -56,7 +56,7 @@ pub struct Config {
     pub resolution: Resolution,
     /// Size of a window in voxels, x y z.
     #[schemars(with = "[u32; 3]", extend("items" = serde_json::json!({"type": "integer", "minimum": 1, "maximum": 65536})))]
-    pub window: Window,
+    pub window: WindowSize,
     /// Which annotations are samples.
     pub points: PointsConfig,
     /// The arrays to write: output name, then the layer that it is cut out of.
@@ -162,7 +162,7 @@ pub(crate) fn from_json<T: DeserializeOwned>(text: &[u8], file: &Path) -> Result
     }
     // Some editors begin a file with a byte order mark.
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
-    whole::<NoRepeats>(text, file, ConfigError::from_json)?;
+    whole::<UniqueKeys>(text, file, ConfigError::from_json)?;
     whole(text, file, ConfigError::from_value)
 }
 

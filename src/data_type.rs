@@ -1,13 +1,13 @@
 //! The types of a voxel's value, and the value of voxels that are not stored.
 
-mod fill;
+mod scalar;
 
 use std::fmt;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use fill::FillValue;
+pub use scalar::Scalar;
 
 /// Type of a voxel's value; stored and handed on little-endian.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]

@@ -25,7 +25,6 @@ mod record;
 mod samples;
 mod seal;
 mod shard;
-mod statistics;
 mod stored;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -44,9 +43,8 @@ pub use output::Output;
 pub use reader::{Dataset, SampleArray, SplitReader};
 pub use receipt::{Receipt, SourceUse};
 pub use samples::{SampleDecoder, SampleReader, ShardFiles};
-pub use seal::{Sealed, SealedArray, seal};
+pub use seal::{Provenance, SealedArray, seal};
 pub use shard::{ShardReader, ShardWriter, WrittenShard};
-pub use statistics::Statistics;
 pub(crate) use stored::MAX_METADATA_BYTES;
 
 /// The manifest's name in the output folder.

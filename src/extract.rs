@@ -5,55 +5,43 @@
 //! beforehand which shards need it. What a shard holds depends on the plan and the sources alone, not on
 //! threads or on what was finished before.
 
-mod cast;
-mod codec;
-mod convert;
+mod budget;
 mod converted;
-mod cut;
-mod needs;
-mod no_object;
+mod error;
+mod estimate;
 mod no_scale;
 mod padding;
-mod probe;
-mod read;
-mod readahead;
-mod refine;
-mod resample;
+mod progress;
 mod schedule;
+mod shard;
+mod shared;
 mod sources;
-mod survey;
-mod unit;
+mod unit_chunks;
 mod window;
+mod window_assembler;
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Mutex, OnceLock, mpsc};
 use std::thread::Builder;
 
 use rayon::prelude::*;
 
-use crate::dataset::{DatasetError, Layout, Output, Receipt, ShardId};
-use crate::geometry::Resolution;
+use crate::blocks::{BlockCache, CacheStats, with_prefetch};
+use crate::dataset::{Layout, Output, Receipt, ShardId};
 use crate::plan::Plan;
-use crate::storage::{BASE_BYTES, Together};
-use crate::volume::{BlockCache, CacheStats, VolumeError};
-use cut::Cutter;
+use crate::storage::Together;
+use shared::Shared;
 
-pub(crate) use codec::choose_codecs;
+pub(crate) use budget::cache_budget;
+pub use error::ExtractError;
+pub use estimate::{Estimate, SourceEstimate, estimate};
 pub use padding::Padding;
 pub(crate) use padding::{inside_fraction, require_touched};
-pub use probe::ask_windows;
-pub(crate) use refine::refine;
+pub use progress::Progress;
+pub(crate) use schedule::blocks_of;
 pub use sources::Sources;
-pub use survey::{SourceSurvey, Survey, survey};
-
-/// How far extraction is; counted while it runs, for whoever looks.
-#[derive(Debug, Default)]
-pub struct Progress {
-    /// Windows (samples times arrays) to cut.
-    pub windows_total: AtomicU64,
-    /// Windows that are done, those of earlier runs included.
-    pub windows_done: AtomicU64,
-}
+pub(crate) use unit_chunks::UnitChunks;
+pub(crate) use window::{CutScratch, Cutter, WindowRequest};
 
 /// What a run of the extraction did.
 #[derive(Clone, Copy, Debug, Default)]
@@ -70,157 +58,6 @@ pub struct ExtractReport {
     pub cache: CacheStats,
     /// Bytes of the shards that were made.
     pub written_bytes: u64,
-}
-
-/// Why shards could not be made.
-#[derive(Debug, thiserror::Error)]
-pub enum ExtractError {
-    /// A layer could not be opened or read.
-    #[error("cannot read the layer `{layer}`")]
-    Layer {
-        /// Its name in the config.
-        layer: String,
-        /// Why.
-        source: VolumeError,
-    },
-    /// A layer has no scale of the config's resolution.
-    #[error("at `{path}` of the config: the layer `{layer}` has no scale of {wanted}: {remedy}")]
-    NoScale {
-        /// JSON path of the resolution in the config.
-        path: String,
-        /// Its name in the config.
-        layer: String,
-        /// That resolution.
-        wanted: Resolution,
-        /// What to write.
-        remedy: String,
-        /// Which scales there are.
-        source: VolumeError,
-    },
-    /// The boxes' layers do not fit in one array.
-    #[error(
-        "the array `{array}` would mix {first} with {second}: use layer groups with layers of one kind, or another collection"
-    )]
-    MixedTypes {
-        /// The array.
-        array: String,
-        /// A volume, its type and channels.
-        first: String,
-        /// Another one.
-        second: String,
-    },
-    /// An array's transform does not fit the layer.
-    #[error("at `arrays.{array}` of the config: it cannot be made of {volume}: {problem}")]
-    Transform {
-        /// The array.
-        array: String,
-        /// The volume, its type and channels.
-        volume: String,
-        /// What was found and expected.
-        problem: String,
-    },
-    /// A value that the array's type cannot hold.
-    #[error(
-        "the window of annotation {annotation_id} in the array `{array}`, layer `{layer}`: {problem}: choose another `dtype` or `transform`"
-    )]
-    Value {
-        /// The array.
-        array: String,
-        /// The sample's annotation.
-        annotation_id: u64,
-        /// The layer's name in the config.
-        layer: String,
-        /// The value and the type.
-        problem: String,
-    },
-    /// A chunk is not stored, and the config says that this is an error.
-    #[error(
-        "the chunk {chunk} of the layer `{layer}` is not stored, and the config has \"missing\": \"error\"; with \"zeros\" it would read as the fill value"
-    )]
-    MissingChunk {
-        /// The layer's name in the config.
-        layer: String,
-        /// Path or URL of the chunk.
-        chunk: String,
-    },
-    /// No chunk is stored at any point in which an object is looked for.
-    #[error(
-        "the layer `{layer}`: none of the chunks at the points of {samples} sample(s), where `arrays.{array}.transform.object_at` looks for objects, is stored in {location}, for example {chunk}: the path or the resolution is probably wrong, or the layer is empty there. All of these samples would have been dropped as no_object; correct the layer, keep them with \"missing\": \"keep\", or allow it with `layers.{layer}.empty`: \"allow\""
-    )]
-    NoChunkAtPoints {
-        /// The array.
-        array: String,
-        /// The layer's name in the config.
-        layer: String,
-        /// Where the volume lies.
-        location: String,
-        /// Samples whose object was looked for there.
-        samples: u64,
-        /// Path or URL of a chunk.
-        chunk: String,
-    },
-    /// The memory limit is too small for the job.
-    #[error("--memory {limit} is too little: with {threads} thread(s) this job needs at least {needed}; use fewer --threads, smaller windows or a smaller `radius_nm`, or allow more", limit = bytesize::ByteSize(*limit_bytes), needed = bytesize::ByteSize(*needed_bytes))]
-    Memory {
-        /// The limit.
-        limit_bytes: u64,
-        /// What is needed.
-        needed_bytes: u64,
-        /// Number of threads.
-        threads: usize,
-    },
-    /// The system gave no thread.
-    #[error(
-        "the system refuses another thread: allow more processes (`ulimit -u`), or use fewer --threads"
-    )]
-    Thread(#[source] std::io::Error),
-    /// The output could not be written.
-    #[error(transparent)]
-    Dataset(#[from] DatasetError),
-}
-
-impl ExtractError {
-    /// Whether it follows from a failure elsewhere.
-    fn is_stopped(&self) -> bool {
-        matches!(self, Self::Layer { source, .. } if source.is_stopped())
-    }
-
-    fn opening(plan: &Plan, number: usize, source: VolumeError) -> Self {
-        let layer = plan.layer_of_source(number).to_owned();
-        match source {
-            VolumeError::NoScale {
-                wanted,
-                ref available,
-                ..
-            } => Self::NoScale {
-                path: plan.resolution_key_of_source(number),
-                layer,
-                wanted,
-                remedy: no_scale::remedy(plan, number, &wanted, available),
-                source,
-            },
-            source => Self::Layer {
-                source: source.of_layer(&layer),
-                layer,
-            },
-        }
-    }
-}
-
-/// What all threads share.
-struct Shared<'a> {
-    cutter: Cutter<'a>,
-    layout: &'a Layout,
-    output: &'a Output,
-    /// The shards of this run, in the order in which work on them begins.
-    todo: &'a [ShardId],
-    progress: &'a Progress,
-    /// The first failure of a thread: the others stop at the next window.
-    failure: OnceLock<ExtractError>,
-    /// A failure that only follows from another one.
-    stopped: OnceLock<ExtractError>,
-    /// Those who wait for servers stop at once.
-    together: Together,
 }
 
 /// Makes every shard that does not stand yet, with the threads of the current rayon pool.
@@ -303,20 +140,28 @@ fn cut_and_publish(shared: &Shared<'_>, budget_bytes: u64) -> u64 {
             shared.note_failure(publisher.map_err(ExtractError::Thread))
         });
         let publishers: Vec<_> = publishers.collect();
-        readahead::with(&shared.cutter, budget_bytes, &shared.together, |ahead| {
-            // A bridge hands units out one by one, in order, to whichever thread is free.
-            let units = shared.todo.iter().enumerate();
-            units
-                .take_while(|_| !shared.has_failed())
-                .par_bridge()
-                .for_each_init(unit::Scratch::new, |scratch, (number, id)| {
-                    let cut = || unit::cut_shard(shared, ahead, number, *id, scratch.as_mut());
-                    let cut = shared.together.run(cut);
-                    if let Some(Some(cut)) = shared.note_failure(cut) {
-                        let _ = sender.send(cut);
-                    }
-                });
-        });
+        let cache = &shared.cutter.cache;
+        let block_bytes = shared.cutter.sources.block_bytes();
+        with_prefetch(
+            cache,
+            block_bytes,
+            budget_bytes,
+            &shared.together,
+            |ahead| {
+                // A bridge hands units out one by one, in order, to whichever thread is free.
+                let units = shared.todo.iter().enumerate();
+                units
+                    .take_while(|_| !shared.has_failed())
+                    .par_bridge()
+                    .for_each_init(shard::Scratch::new, |scratch, (number, id)| {
+                        let cut = || shard::cut_shard(shared, ahead, number, *id, scratch.as_mut());
+                        let cut = shared.together.run(cut);
+                        if let Some(Some(cut)) = shared.note_failure(cut) {
+                            let _ = sender.send(cut);
+                        }
+                    });
+            },
+        );
         drop(sender);
         publishers
             .into_iter()
@@ -330,57 +175,13 @@ fn cut_and_publish(shared: &Shared<'_>, budget_bytes: u64) -> u64 {
 
 /// Publishes what is cut until no more comes: bytes written. Also after a failure, so that no one waits to send, and
 /// what is cut need not be cut again by the next run.
-fn publish_all(shared: &Shared<'_>, receiver: &Mutex<mpsc::Receiver<unit::Cut<'_>>>) -> u64 {
+fn publish_all(shared: &Shared<'_>, receiver: &Mutex<mpsc::Receiver<shard::Cut<'_>>>) -> u64 {
     let next = || receiver.lock().ok().and_then(|r| r.recv().ok());
     let mut published = 0;
     while let Some(cut) = next() {
         published += shared.note_failure(cut.publish(shared)).unwrap_or(0);
     }
     published
-}
-
-/// Bytes that decoded chunks may take: what is left beside the threads' buffers.
-pub(crate) fn cache_budget(
-    plan: &Plan,
-    sources: &Sources,
-    memory_bytes: u64,
-) -> Result<u64, ExtractError> {
-    let threads = rayon::current_num_threads();
-    let sample = sources.window_bytes(plan);
-    // Per thread: a window and its encoded form, and what a chunk goes through.
-    let of_thread = sample
-        .saturating_mul(2)
-        .saturating_add(sources.loading_bytes());
-    let buffers = of_thread
-        .saturating_mul(threads as u64)
-        .saturating_add(BASE_BYTES);
-    // At the least each thread holds the one chunk that it copies from.
-    let needed_bytes = buffers.saturating_add(threads as u64 * sources.block_bytes());
-    match memory_bytes.checked_sub(needed_bytes) {
-        Some(_) => Ok(memory_bytes - buffers),
-        None => Err(ExtractError::Memory {
-            limit_bytes: memory_bytes,
-            needed_bytes,
-            threads,
-        }),
-    }
-}
-
-impl Shared<'_> {
-    /// Whether a thread failed, so that the others stop.
-    fn has_failed(&self) -> bool {
-        self.failure.get().is_some() || self.together.is_stopped()
-    }
-
-    /// Tells the other threads to stop where `result` is an error. The first is the one that is told: later ones may
-    /// follow from it.
-    fn note_failure<T>(&self, result: Result<T, ExtractError>) -> Option<T> {
-        let noted = result.map_err(|e| match e.is_stopped() {
-            true => self.stopped.set(e),
-            false => self.failure.set(e),
-        });
-        noted.inspect_err(|_| self.together.stop()).ok()
-    }
 }
 
 #[cfg(test)]

@@ -166,13 +166,13 @@ impl BoxNm {
 /// Size of a window in voxels along x, y, z; every component at least 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(transparent)]
-pub struct Window([u32; 3]);
+pub struct WindowSize([u32; 3]);
 
-impl Window {
+impl WindowSize {
     /// Longest edge that is accepted, in voxels.
     pub const MAX_EDGE_VOXELS: u32 = 1 << 16;
 
-    /// The window, if every edge is at least 1 and at most [`Window::MAX_EDGE_VOXELS`].
+    /// The window, if every edge is at least 1 and at most [`WindowSize::MAX_EDGE_VOXELS`].
     pub fn new(voxels: [u32; 3]) -> Option<Self> {
         voxels
             .iter()
@@ -212,7 +212,7 @@ impl Window {
     }
 }
 
-impl<'de> Deserialize<'de> for Window {
+impl<'de> Deserialize<'de> for WindowSize {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let voxels = <[u32; 3]>::deserialize(deserializer)?;
         Self::new(voxels).ok_or_else(|| {
@@ -224,7 +224,7 @@ impl<'de> Deserialize<'de> for Window {
     }
 }
 
-impl fmt::Display for Window {
+impl fmt::Display for WindowSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [x, y, z] = self.0;
         write!(f, "{x} x {y} x {z}")
@@ -306,7 +306,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn start_x(p: f64, r: f64, w: u32) -> i64 {
-        Window::new([w, 1, 1])
+        WindowSize::new([w, 1, 1])
             .unwrap()
             .start_around(
                 &PointNm([p, 0.5, 0.5]),
@@ -337,7 +337,7 @@ mod tests {
 
     #[test]
     fn a_point_far_out_of_range_has_no_window() {
-        let w = Window::new([2, 2, 2]).unwrap();
+        let w = WindowSize::new([2, 2, 2]).unwrap();
         let r = Resolution::new([1.0; 3]).unwrap();
         assert_eq!(w.start_around(&PointNm([1e300, 0.0, 0.0]), &r), None);
         assert_eq!(w.start_around(&PointNm([f64::NAN, 0.0, 0.0]), &r), None);
@@ -406,7 +406,7 @@ mod tests {
             r in prop::array::uniform3(0.5f64..100.0),
             w in prop::array::uniform3(1u32..300),
         ) {
-            let window = Window::new(w).unwrap();
+            let window = WindowSize::new(w).unwrap();
             let cut = window.at(window.start_around(&PointNm(p), &Resolution::new(r).unwrap()).unwrap());
             prop_assert_eq!(cut.shape(), w.map(u64::from));
             for d in 0..3 {

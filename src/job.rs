@@ -15,12 +15,13 @@ use rayon::prelude::*;
 use crate::collection::{ApiError, Collection, CollectionError};
 use crate::config::{Config, ConfigError, ConfigFile, Empty, PointsConfig};
 use crate::dataset::{
-    BoxEntry, DatasetError, Layout, Manifest, Output, Receipt, Sealed, SealedArray, SourceEntry,
-    seal,
+    BoxEntry, DatasetError, Layout, Manifest, Output, Provenance, Receipt, SealedArray,
+    SourceEntry, seal,
 };
-use crate::extract::{self, ExtractError, ExtractReport, Padding, Progress, Sources, Survey};
+use crate::extract::{self, Estimate, ExtractError, ExtractReport, Padding, Progress, Sources};
 use crate::plan::{DisplacedLayers, Plan, PlanError, PointsOfLayer};
 use crate::points::PointsError;
+use crate::select;
 use crate::storage::{Location, MemoryBudget, Parts, redacted};
 use crate::volume::{self, VolumeError};
 use record::PlanRecord;
@@ -202,7 +203,7 @@ impl Job {
         let sources = Sources::open(&plan)?;
         extract::require_touched(&plan, &sources)?;
         stage("open layers");
-        extract::refine(&mut plan, &sources, memory_bytes)?;
+        select::filter_by_voxels(&mut plan, &sources, memory_bytes)?;
         stage("ask the layers");
         let mut plan = plan.finish()?;
         let padding = Padding::of(&plan, &sources);
@@ -233,8 +234,8 @@ impl Job {
     }
 
     /// What a run from the beginning would read and write.
-    pub fn survey(&self) -> Survey {
-        extract::survey(&self.plan, &self.sources, &self.layout)
+    pub fn estimate(&self) -> Estimate {
+        extract::estimate(&self.plan, &self.sources, &self.layout)
     }
 
     /// How many shards stand in the folder `out`, of which nothing is changed. Fails where a run would fail before it
@@ -242,7 +243,7 @@ impl Job {
     pub fn standing(&mut self, out: &Path, options: RunOptions) -> Result<u64, JobError> {
         extract::cache_budget(&self.plan, &self.sources, options.memory_bytes)?;
         if Output::is_begun(out) && !options.force {
-            extract::choose_codecs(&self.plan, &mut self.sources, options.memory_bytes)?;
+            select::choose_codecs(&self.plan, &mut self.sources, options.memory_bytes)?;
             self.layout = self.sources.layout(&self.plan);
         }
         let digest = self.sources.digest(&self.plan);
@@ -275,7 +276,7 @@ impl Job {
             collection,
         } = self;
         let clock = Instant::now();
-        extract::choose_codecs(&plan, &mut sources, options.memory_bytes)?;
+        select::choose_codecs(&plan, &mut sources, options.memory_bytes)?;
         stages.push(("choose codecs", clock.elapsed()));
         let layout = &sources.layout(&plan);
         let digest = sources.digest(&plan);
@@ -348,7 +349,7 @@ fn boxes(plan: &Plan) -> Vec<BoxEntry> {
 }
 
 /// What the manifest says about where the dataset comes from.
-fn about(plan: &Plan, sources: &Sources, padding: &Padding, collection: String) -> Sealed {
+fn about(plan: &Plan, sources: &Sources, padding: &Padding, collection: String) -> Provenance {
     let entries =
         plan.sources
             .iter()
@@ -377,7 +378,7 @@ fn about(plan: &Plan, sources: &Sources, padding: &Padding, collection: String) 
         transform: serde_json::json!(a.transform),
         padded_windows: padded(i),
     });
-    Sealed {
+    Provenance {
         config: plan.config.published(),
         collection: redacted(&collection).into_owned(),
         sources: entries.collect(),

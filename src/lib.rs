@@ -17,6 +17,7 @@
 //! [`job`] goes the whole way; [`demo`] makes a collection for those who have none at hand. [`geometry`] is
 //! the only place that rounds a coordinate.
 
+pub mod blocks;
 pub mod check;
 pub mod collection;
 pub mod config;
@@ -30,7 +31,9 @@ pub mod loader;
 pub mod neuroglancer;
 pub mod plan;
 pub mod points;
+pub mod select;
 pub mod storage;
 #[cfg(feature = "tch")]
 pub mod trainer;
 pub mod volume;
+pub mod voxels;

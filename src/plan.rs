@@ -18,12 +18,12 @@ use std::collections::{BTreeMap, HashSet};
 
 use crate::collection::Collection;
 use crate::config::{ArrayConfig, Config, ConfigFile, LayerConfig};
-use crate::geometry::{BoxNm, PointNm, Resolution, VoxelBox, Window};
+use crate::geometry::{BoxNm, PointNm, Resolution, VoxelBox, WindowSize};
 use crate::points::{PointsInBoxes, PropertySpec};
 use crate::storage::SourceUrl;
 use crate::volume::VolumeError;
 
-pub use boxes::{BoxJob, Jobs};
+pub use boxes::{BoxQuery, ReadPlan};
 pub use displaced::{Displaced, DisplacedLayers};
 pub(crate) use displaced::{Window as WindowAround, WindowsOfLayer};
 pub use error::{NotCounted, PlanError};
@@ -198,7 +198,7 @@ pub struct PlannedArray {
     /// Its name in the output.
     pub name: String,
     /// Size of its windows.
-    pub window: Window,
+    pub window: WindowSize,
     /// For each layer group the position of its volume in [`Plan::sources`].
     pub source_of_group: Vec<usize>,
 }
@@ -206,7 +206,7 @@ pub struct PlannedArray {
 /// What was read of one point layer.
 #[derive(Debug)]
 pub struct PointsOfLayer<'l> {
-    /// Its annotations, for the boxes of [`Jobs::boxes_of_points`].
+    /// Its annotations, for the boxes of [`ReadPlan::boxes_of_points`].
     pub points: PointsInBoxes,
     /// Its properties.
     pub properties: &'l [PropertySpec],
@@ -220,8 +220,8 @@ impl Plan {
     /// The table for `jobs`, given the annotations of each of its point layers. What the volumes have to say
     /// about its samples comes next, then [`Plan::finish`].
     ///
-    /// `layers` has one entry for each of [`Jobs::point_sources`].
-    pub fn build(jobs: &Jobs, layers: Vec<PointsOfLayer>) -> Result<Self, PlanError> {
+    /// `layers` has one entry for each of [`ReadPlan::point_sources`].
+    pub fn build(jobs: &ReadPlan, layers: Vec<PointsOfLayer>) -> Result<Self, PlanError> {
         boxes::build(jobs, layers)
     }
 
@@ -262,8 +262,8 @@ impl Plan {
         config: &ConfigFile,
         collection: &Collection,
         resolutions_of: impl Fn(&SourceUrl, &LayerConfig) -> Result<Vec<Resolution>, VolumeError> + Sync,
-    ) -> Result<Jobs, PlanError> {
-        Jobs::new(config, collection, &resolutions_of)
+    ) -> Result<ReadPlan, PlanError> {
+        ReadPlan::new(config, collection, &resolutions_of)
     }
 
     /// The voxels of a sample's window in `array`, at the resolution of the sample's group.

@@ -43,7 +43,7 @@ pub use redact::redacted;
 pub(crate) use redact::{has_userinfo, redact_json, redacted_source};
 pub(crate) use regular::{open_regular, read_all, read_regular, refusal};
 pub use remote::RemoteLocation;
-pub(crate) use repeats::NoRepeats;
+pub(crate) use repeats::UniqueKeys;
 pub use retry::RetryPolicy;
 pub(crate) use streamed::{StreamedDocument, parse_stream};
 pub(crate) use url::PASSWORD;
@@ -77,7 +77,7 @@ pub trait Store: Send + Sync + fmt::Debug {
     }
 
     /// Whether asking takes long compared with computing, so that it pays to ask ahead.
-    fn is_far(&self) -> bool;
+    fn is_remote(&self) -> bool;
 
     /// Whether its objects may be files as they lie on a disk, whose names say how they are compressed: not in buckets.
     fn has_files(&self) -> bool {

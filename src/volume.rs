@@ -7,7 +7,6 @@
 
 mod arrange;
 mod axes;
-mod cache;
 pub mod compressed_segmentation;
 mod encoded;
 mod error;
@@ -28,13 +27,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::config::{Forbidden, LayerConfig};
-use crate::data_type::{DataType, FillValue};
+use crate::data_type::{DataType, Scalar};
 use crate::geometry::{Resolution, VoxelBox};
 use crate::storage::{SourceUrl, Store, forbidden_is_missing};
 use format::Format;
 
-pub use cache::CacheStats;
-pub(crate) use cache::{Block, BlockCache, BlockKey, BlockUses, Lookup};
 pub use encoded::Encoded;
 pub use error::VolumeError;
 pub use grid::{BlockGrid, BlockIndex};
@@ -55,7 +52,7 @@ pub struct VolumeMeta {
     /// The grid of blocks, and with it the volume's bounds.
     pub grid: BlockGrid,
     /// What voxels read as that are not stored or lie outside of the bounds.
-    pub fill_value: FillValue,
+    pub fill_value: Scalar,
 }
 
 impl VolumeMeta {
@@ -85,12 +82,12 @@ pub trait Volume: Send + Sync + fmt::Debug {
     }
 
     /// Whether fetching takes long compared with decoding, so that it pays to fetch ahead.
-    fn is_far(&self) -> bool {
+    fn is_remote(&self) -> bool {
         false
     }
 
     /// How to read neighbouring blocks together, where several are stored in one object.
-    fn shelves(&self) -> Option<Box<dyn Shelves + '_>> {
+    fn chunk_groups(&self) -> Option<Box<dyn ChunkGroups + '_>> {
         None
     }
 
@@ -120,7 +117,7 @@ pub trait Volume: Send + Sync + fmt::Debug {
 }
 
 /// Blocks that lie side by side in shard files.
-pub trait Shelves {
+pub trait ChunkGroups {
     /// A number that blocks share whose place the same index says. Asks nobody.
     fn shelf(&self, block: BlockIndex) -> [u64; 2];
 

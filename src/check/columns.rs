@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use super::groups::members;
 use super::{Finding, FindingKind, told};
 use crate::dataset::{Dataset, DatasetError, SplitReader};
-use crate::geometry::{BoxNm, PointNm, Resolution, Window};
+use crate::geometry::{BoxNm, PointNm, Resolution, WindowSize};
 
 pub(super) fn check(dataset: &Dataset) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -155,7 +155,7 @@ impl Columns {
             outside,
             "the sample's centre lies outside of its box",
         );
-        let window = Window::new(manifest.window_voxels);
+        let window = WindowSize::new(manifest.window_voxels);
         let misplaced = which(&|i| {
             let start = window.zip(Resolution::new(self.resolution_nm[i]));
             let start = start.and_then(|(w, r)| w.start_around(&PointNm(self.center_nm[i]), &r));

@@ -172,7 +172,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::data_type::FillValue;
+    use crate::data_type::Scalar;
     use crate::dataset::MANIFEST;
     use crate::dataset::testing::{TestArray, write};
     use crate::geometry::AxisOrder;
@@ -187,7 +187,7 @@ mod tests {
             data_type: DataType::UInt16,
             channels: 1,
             window: [2, 2, 2],
-            fill_value: FillValue::ZERO,
+            fill_value: Scalar::ZERO,
             codec,
             samples: vec![None, Some((0..16).collect())],
         };

@@ -92,7 +92,7 @@ impl RunArgs {
                 force,
             };
             let standing = job.standing(out, options)?;
-            summary::print_survey(printer, &job.survey(), standing, out);
+            summary::print_survey(printer, &job.estimate(), standing, out);
             Ok(())
         })
     }

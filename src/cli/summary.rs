@@ -7,7 +7,7 @@ use bytesize::ByteSize;
 use indexmap::IndexMap;
 use indicatif::HumanCount;
 use pointshard::dataset::{ArrayEntry, BoxEntry, Codec, Manifest};
-use pointshard::extract::Survey;
+use pointshard::extract::Estimate;
 use pointshard::job::{Job, Outcome};
 
 use super::printer::Printer;
@@ -211,9 +211,9 @@ fn codecs(manifest: &Manifest) -> String {
 }
 
 /// Prints what a run would read and write in the folder `out`, where so many shards are `standing`.
-pub(super) fn print_survey(printer: Printer, survey: &Survey, standing: u64, out: &Path) {
+pub(super) fn print_survey(printer: Printer, estimate: &Estimate, standing: u64, out: &Path) {
     let mut table = Rows::new(["would read", "chunks", "decoded", "from"]);
-    for source in &survey.sources {
+    for source in &estimate.sources {
         table.add_row([
             source.layer.clone(),
             HumanCount(source.chunks).to_string(),
@@ -224,16 +224,16 @@ pub(super) fn print_survey(printer: Printer, survey: &Survey, standing: u64, out
     printer.rows(&table);
     printer.result(format!(
         "would write {} samples: {} windows, {} before compression, in {} shards",
-        HumanCount(survey.samples),
-        HumanCount(survey.windows),
-        ByteSize(survey.window_bytes),
-        HumanCount(survey.shards)
+        HumanCount(estimate.samples),
+        HumanCount(estimate.windows),
+        ByteSize(estimate.window_bytes),
+        HumanCount(estimate.shards)
     ));
     if standing > 0 {
         printer.result(format!(
             "{} of {} shards stand already in {} and would not be made again",
             HumanCount(standing),
-            HumanCount(survey.shards),
+            HumanCount(estimate.shards),
             out.display()
         ));
     }

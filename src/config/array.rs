@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{CodecConfig, Interpolation, tagged};
 use crate::data_type::DataType;
-use crate::geometry::{Resolution, Window};
+use crate::geometry::{Resolution, WindowSize};
 
 /// One output array.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -31,7 +31,7 @@ pub struct ArrayConfig {
     /// Size of this array's windows in voxels, x y z, where it is not that of the others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<[u32; 3]>")]
-    pub window: Option<Window>,
+    pub window: Option<WindowSize>,
     /// Size in nm, x y z, of the voxels that are read, where they are not those of the windows: values are
     /// interpolated.
     #[serde(default, skip_serializing_if = "Option::is_none")]

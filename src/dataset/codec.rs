@@ -11,6 +11,7 @@ use zarrs::metadata::v3::MetadataV3;
 
 use super::DatasetError;
 use super::metadata::zarr_error;
+use crate::config::{CodecConfig, Shuffle};
 
 /// Level of zstd that most is compressed with: more takes longer than it saves.
 pub(super) const ZSTD_LEVEL: i32 = 1;
@@ -134,6 +135,32 @@ impl CodecTrial {
 }
 
 impl Codec {
+    /// The codec that the config names; `None` for `auto`.
+    pub(crate) fn stated(config: &CodecConfig) -> Option<Self> {
+        Some(match config {
+            CodecConfig::Auto => return None,
+            CodecConfig::None => Self::None,
+            // Reading the config checked the ranges of levels.
+            CodecConfig::Zstd(zstd) => Self::Zstd {
+                level: zstd.level as i32,
+            },
+            CodecConfig::Lz4 => Self::Blosc {
+                cname: BloscName::Lz4,
+                clevel: 5,
+                shuffle: BloscShuffle::NoShuffle,
+            },
+            CodecConfig::Blosc(blosc) => Self::Blosc {
+                cname: BloscName::Zstd,
+                clevel: blosc.level as u8,
+                shuffle: match blosc.shuffle {
+                    Shuffle::None => BloscShuffle::NoShuffle,
+                    Shuffle::Byte => BloscShuffle::Shuffle,
+                    Shuffle::Bit => BloscShuffle::BitShuffle,
+                },
+            },
+        })
+    }
+
     /// The Zarr codecs that come after `bytes`, for values of `value_bytes` each.
     pub(super) fn zarr(
         self,

@@ -3,8 +3,8 @@
 use std::ops::Range;
 
 use super::CodecChoice;
-use crate::data_type::{DataType, FillValue};
-use crate::geometry::{AxisOrder, Window};
+use crate::data_type::{DataType, Scalar};
+use crate::geometry::{AxisOrder, WindowSize};
 
 /// Size of the largest array's shard that is aimed at, in bytes before compression.
 const SHARD_BYTES: u64 = 128 << 20;
@@ -41,9 +41,9 @@ pub struct ArrayLayout {
     /// Values per voxel.
     pub channels: u32,
     /// Voxels of a sample, x y z.
-    pub window: Window,
+    pub window: WindowSize,
     /// What voxels hold that are not stored: a sample that holds nothing else has no bytes.
-    pub fill_value: FillValue,
+    pub fill_value: Scalar,
     /// How samples are compressed.
     pub codec: CodecChoice,
 }
@@ -176,8 +176,8 @@ mod tests {
             name: name.into(),
             data_type,
             channels: 1,
-            window: Window::new([64, 64, 64]).unwrap(),
-            fill_value: FillValue::ZERO,
+            window: WindowSize::new([64, 64, 64]).unwrap(),
+            fill_value: Scalar::ZERO,
             codec: Codec::default().into(),
         };
         Layout::new(

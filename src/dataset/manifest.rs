@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::CodecChoice;
 use crate::data_type::DataType;
-use crate::storage::NoRepeats;
+use crate::storage::UniqueKeys;
 pub(super) use problems::MAX_SAMPLE_BYTES;
 
 /// Version of the output's form: of the files, their names and this manifest. Version 1 is read as well: its manifest
@@ -70,7 +70,7 @@ impl Manifest {
 
     /// The manifest that `json` is, in which no name may occur twice, and the digest that it must have.
     pub(super) fn parse(json: &[u8]) -> Result<(Self, String), serde_json::Error> {
-        serde_json::from_slice::<NoRepeats>(json)?;
+        serde_json::from_slice::<UniqueKeys>(json)?;
         let mut manifest: Self = serde_json::from_slice(json)?;
         let stated = std::mem::take(&mut manifest.digest);
         let expected = manifest.digest_of_all();

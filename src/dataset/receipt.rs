@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{DatasetError, Layout, Output, ShardId, Statistics};
+use super::{DatasetError, Layout, Output, ShardId};
+use crate::voxels::Statistics;
 
 /// What became of one shard. Written after it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use super::decode::most_encoded_bytes;
 use super::manifest::MAX_SAMPLE_BYTES;
 use super::{DatasetError, SampleArray};
-use crate::data_type::{DataType, FillValue};
+use crate::data_type::{DataType, Scalar};
 use crate::geometry::AxisOrder;
 use codec::InnerCodec;
 pub use files::ShardFiles;
@@ -35,7 +35,7 @@ pub struct SampleReader {
     axis_order: AxisOrder,
     shape: [usize; 4],
     data_type: DataType,
-    fill_value: FillValue,
+    fill_value: Scalar,
     sample_bytes: usize,
 }
 
@@ -96,7 +96,7 @@ impl SampleReader {
                 "its inner chunk is {chunk:?}, expected [1, channels, z, y, x] of at most {MAX_SAMPLE_BYTES} bytes"
             ))
         })?;
-        let fill_value = FillValue::from_le_bytes(array.fill_value())
+        let fill_value = Scalar::from_le_bytes(array.fill_value())
             .ok_or_else(|| odd("its fill value has more than 8 bytes".into()))?;
         Ok(Self {
             id: files.register(),

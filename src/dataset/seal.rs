@@ -1,5 +1,6 @@
 //! Sealing: when every shard stands, metadata, index columns and, last of all, the manifest are written.
 
+use crate::voxels::Statistics;
 use indexmap::IndexMap;
 use serde_json::{Map, Value, json};
 
@@ -8,12 +9,11 @@ use super::metadata::{array_metadata, group_metadata, zarr_error};
 use super::{
     ArrayEntry, BoxEntry, Column, ColumnValues, DatasetError, FileEntry, Layout, MANIFEST,
     Manifest, Output, Receipt, SCHEMA_VERSION, SampleIndex, ShardEntry, SourceEntry, SplitEntry,
-    Statistics,
 };
 
 /// What the manifest says that is not in the layout or in receipts.
 #[derive(Clone, Debug)]
-pub struct Sealed {
+pub struct Provenance {
     /// The config with all defaults filled in.
     pub config: Value,
     /// The collection that was read.
@@ -53,7 +53,7 @@ pub struct SealedArray {
 pub fn seal(
     output: &Output,
     layout: &Layout,
-    about: Sealed,
+    about: Provenance,
     index: Vec<SampleIndex>,
 ) -> Result<Manifest, DatasetError> {
     let receipts = collect(output, layout)?;

@@ -5,11 +5,12 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::{
-    ArrayLayout, Codec, Dataset, Layout, Output, Receipt, SampleEncoder, SampleIndex, Sealed,
-    SealedArray, ShardWriter, Statistics, seal,
+    ArrayLayout, Codec, Dataset, Layout, Output, Provenance, Receipt, SampleEncoder, SampleIndex,
+    SealedArray, ShardWriter, seal,
 };
-use crate::data_type::{DataType, FillValue};
-use crate::geometry::{AxisOrder, Window};
+use crate::data_type::{DataType, Scalar};
+use crate::geometry::{AxisOrder, WindowSize};
+use crate::voxels::Statistics;
 
 /// An array, and its samples: values `[channel, z, y, x]`, little-endian, or `None` where all are `fill_value`.
 pub(crate) struct TestArray {
@@ -18,7 +19,7 @@ pub(crate) struct TestArray {
     pub channels: u32,
     /// x y z.
     pub window: [u32; 3],
-    pub fill_value: FillValue,
+    pub fill_value: Scalar,
     pub codec: Codec,
     pub samples: Vec<Option<Vec<u8>>>,
 }
@@ -35,7 +36,7 @@ pub(crate) fn write(
         name: a.name.into(),
         data_type: a.data_type,
         channels: a.channels,
-        window: Window::new(a.window).unwrap(),
+        window: WindowSize::new(a.window).unwrap(),
         fill_value: a.fill_value,
         codec: a.codec.into(),
     });
@@ -72,7 +73,7 @@ pub(crate) fn write(
         written.publish().unwrap();
         receipt.write(&output, &layout, id).unwrap();
     }
-    let about = Sealed {
+    let about = Provenance {
         config: Value::Null,
         collection: String::new(),
         sources: Vec::new(),

@@ -10,7 +10,7 @@ use super::tissue::{VOXELS, index_of};
 use super::*;
 use crate::collection::Collection;
 use crate::config::Config;
-use crate::geometry::{PointNm, Resolution, VoxelBox, Window};
+use crate::geometry::{PointNm, Resolution, VoxelBox, WindowSize};
 use crate::points::{Anchor, PointLayer};
 use crate::storage::{Location, MemoryBudget};
 
@@ -42,7 +42,7 @@ fn written_with(threads: usize) -> (tempfile::TempDir, DemoReport) {
 
 /// The windows around the synapses of all boxes of a split.
 fn windows(split: &str) -> Vec<VoxelBox> {
-    let window = Window::new(WINDOW).unwrap();
+    let window = WindowSize::new(WINDOW).unwrap();
     let resolution = Resolution::new(RESOLUTION_NM).unwrap();
     let boxes = boxes().into_iter().filter(|b| b.split == split);
     let mut windows = Vec::new();

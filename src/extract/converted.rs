@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::convert::Convert;
-use crate::data_type::FillValue;
-use crate::volume::{BlockIndex, Encoded, Shelves, Volume, VolumeError, VolumeMeta};
+use crate::data_type::Scalar;
+use crate::volume::{BlockIndex, ChunkGroups, Encoded, Volume, VolumeError, VolumeMeta};
+use crate::voxels::Convert;
 
 /// A volume with converted values.
 #[derive(Debug)]
@@ -16,7 +16,7 @@ pub(super) struct ConvertedVolume {
 
 impl ConvertedVolume {
     /// `inner` with its values converted; `fill_value` is in the type that comes out.
-    pub(super) fn new(inner: Arc<dyn Volume>, convert: Convert, fill_value: FillValue) -> Self {
+    pub(super) fn new(inner: Arc<dyn Volume>, convert: Convert, fill_value: Scalar) -> Self {
         let meta = VolumeMeta {
             data_type: convert.to(),
             fill_value,
@@ -47,12 +47,12 @@ impl Volume for ConvertedVolume {
         self.inner.rearranges()
     }
 
-    fn is_far(&self) -> bool {
-        self.inner.is_far()
+    fn is_remote(&self) -> bool {
+        self.inner.is_remote()
     }
 
-    fn shelves(&self) -> Option<Box<dyn Shelves + '_>> {
-        self.inner.shelves()
+    fn chunk_groups(&self) -> Option<Box<dyn ChunkGroups + '_>> {
+        self.inner.chunk_groups()
     }
 
     fn meta(&self) -> &VolumeMeta {

@@ -9,11 +9,11 @@ use std::ops::Range;
 use indexmap::IndexMap;
 use rayon::prelude::*;
 
-use super::Sources;
-use super::resample::centres_inside;
+use super::sources::Sources;
 use crate::geometry::VoxelBox;
 use crate::plan::{Displaced, DisplacedLayers, Plan, Sample, WindowAround, WindowsOfLayer};
 use crate::volume;
+use crate::voxels::centres_inside;
 
 /// How many windows of each array and split are padded.
 #[derive(Clone, Debug, PartialEq, Eq)]

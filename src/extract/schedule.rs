@@ -5,10 +5,11 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use super::Sources;
+use crate::blocks::{BlockKey, BlockUses};
 use crate::dataset::{Layout, ShardId};
 use crate::geometry::VoxelBox;
 use crate::plan::{Plan, Sample};
-use crate::volume::{BlockKey, BlockUses, Volume};
+use crate::volume::Volume;
 
 /// All shards in the order in which work on them begins: arrays that are cut out of the same volumes side by
 /// side, shard by shard, so that both find a chunk while it is there; other arrays one after the other, so
@@ -45,7 +46,7 @@ pub(super) fn blocks(
 }
 
 /// The chunks of the volume at position `source` that `touched` touches.
-pub(super) fn blocks_of(
+pub(crate) fn blocks_of(
     volumes: &[Arc<dyn Volume>],
     source: usize,
     touched: &VoxelBox,

@@ -4,17 +4,17 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use super::convert::{Convert, beyond};
 use super::converted::ConvertedVolume;
-use super::resample::{Resample, ResampledWindow};
-use super::{ExtractError, codec};
+use super::error::ExtractError;
+use super::no_scale;
 use crate::config::{ArrayConfig, Transform};
-use crate::data_type::{DataType, FillValue};
-use crate::dataset::{ArrayLayout, CodecChoice, Layout};
+use crate::data_type::{DataType, Scalar};
+use crate::dataset::{ArrayLayout, Codec, CodecChoice, Layout};
 use crate::geometry::VoxelBox;
 use crate::plan::{Plan, PlannedArray, Sample, VolumeSource};
 use crate::storage::Parts;
-use crate::volume::{self, Volume, VolumeMeta};
+use crate::volume::{self, Volume, VolumeError, VolumeMeta};
+use crate::voxels::{Convert, Resample, ResampledWindow, beyond};
 
 /// The volumes of a plan, opened, and how each array's windows come out of them.
 #[derive(Clone, Debug)]
@@ -31,7 +31,7 @@ pub struct Sources {
 
 /// How an array's windows come out of its volumes.
 #[derive(Clone, Debug)]
-pub(super) struct ArrayCut {
+pub(crate) struct ArrayCut {
     convert: Convert,
     channels: u32,
     /// For each layer group how windows are made of voxels at another resolution; empty where they are cut as they are.
@@ -39,7 +39,7 @@ pub(super) struct ArrayCut {
     /// Whether nothing is read, but what lies inside of the volume is told.
     pub inside: bool,
     /// For each layer group the value, in the array's type, of voxels that are not stored or lie outside.
-    fill_of_group: Vec<FillValue>,
+    fill_of_group: Vec<Scalar>,
     /// How samples are compressed.
     codec: CodecChoice,
 }
@@ -49,7 +49,7 @@ impl Sources {
     pub fn open(plan: &Plan) -> Result<Self, ExtractError> {
         let open = |(i, source): (usize, &VolumeSource)| {
             volume::open_layer(&source.url, &source.resolution, &source.layer)
-                .map_err(|e| ExtractError::opening(plan, i, e))
+                .map_err(|e| opening_error(plan, i, e))
         };
         let parts = Parts::new();
         let opened = plan
@@ -121,17 +121,17 @@ impl Sources {
     }
 
     /// Compresses the samples of `array` as `codec` says.
-    pub(super) fn choose_codec(&mut self, array: usize, codec: CodecChoice) {
+    pub(crate) fn choose_codec(&mut self, array: usize, codec: CodecChoice) {
         self.arrays[array].codec = codec;
     }
 
-    pub(super) fn array(&self, array: usize) -> &ArrayCut {
+    pub(crate) fn array(&self, array: usize) -> &ArrayCut {
         &self.arrays[array]
     }
 
     /// The voxels, at the resolution of its source, that a sample's window of `array` is made of; `None` where
     /// nothing is read.
-    pub(super) fn read_box(&self, plan: &Plan, array: usize, sample: &Sample) -> Option<VoxelBox> {
+    pub(crate) fn read_box(&self, plan: &Plan, array: usize, sample: &Sample) -> Option<VoxelBox> {
         let cut = &self.arrays[array];
         match (cut.inside, cut.is_resampled()) {
             (true, _) => None,
@@ -142,7 +142,7 @@ impl Sources {
 
     /// How a sample's window of `array` is made of voxels at another resolution; `None` where none of it lies in the
     /// volume.
-    pub(super) fn resampled(
+    pub(crate) fn resampled(
         &self,
         plan: &Plan,
         array: usize,
@@ -159,13 +159,13 @@ impl Sources {
     }
 
     /// Bytes of the largest block.
-    pub(super) fn block_bytes(&self) -> u64 {
+    pub(crate) fn block_bytes(&self) -> u64 {
         largest_block_bytes(&self.volumes)
     }
 
     /// Most bytes that a thread needs for a block that it loads: as stored, inflated and, where its values become
     /// others then, decoded.
-    pub(super) fn loading_bytes(&self) -> u64 {
+    pub(crate) fn loading_bytes(&self) -> u64 {
         let copies = [
             self.converted.contains(&true),
             self.volumes.iter().any(|volume| volume.rearranges()),
@@ -176,7 +176,7 @@ impl Sources {
 
     /// Most bytes that a thread needs for a window, with the voxels that it is made of, or for the voxels around a
     /// point in which an object is searched.
-    pub(super) fn window_bytes(&self, plan: &Plan) -> u64 {
+    pub(crate) fn window_bytes(&self, plan: &Plan) -> u64 {
         let layout = self.layout(plan);
         let configs: Vec<_> = plan.config.arrays.values().collect();
         let of_array = |(array, cut): (usize, &ArrayCut)| {
@@ -212,12 +212,12 @@ impl Sources {
     }
 
     /// The object that a voxel of this value in a source of `array` belongs to; 0 for none.
-    pub(super) fn object_of(&self, array: usize, value: &[u8]) -> u64 {
+    pub(crate) fn object_of(&self, array: usize, value: &[u8]) -> u64 {
         self.arrays[array].convert.object_of(value)
     }
 
     /// What is still to be done to values out of blocks of `source` for `array`; `None` where nothing is.
-    pub(super) fn convert(&self, array: usize, source: usize) -> Option<&Convert> {
+    pub(crate) fn convert(&self, array: usize, source: usize) -> Option<&Convert> {
         let convert = &self.arrays[array].convert;
         (!self.converted[source] && !convert.is_identity()).then_some(convert)
     }
@@ -280,7 +280,7 @@ impl ArrayCut {
                     .map_or(of_layer, |r| r.of_value(of_layer));
                 match (config.fill, inside) {
                     (Some(fill), _) => fill_value(fill, convert.to()),
-                    (None, true) => Ok(FillValue::ZERO),
+                    (None, true) => Ok(Scalar::ZERO),
                     (None, false) => converted_fill(&convert, meta.data_type, of_layer),
                 }
             });
@@ -292,28 +292,50 @@ impl ArrayCut {
             resample_of_group: if as_is { Vec::new() } else { resample_of_group },
             inside,
             fill_of_group,
-            codec: codec::stated(&config.codec).unwrap_or_default().into(),
+            codec: Codec::stated(&config.codec).unwrap_or_default().into(),
         })
     }
 
     /// Whether windows are made of voxels at another resolution.
-    pub(super) fn is_resampled(&self) -> bool {
+    pub(crate) fn is_resampled(&self) -> bool {
         !self.resample_of_group.is_empty()
     }
 
     /// Type of the array's values.
-    pub(super) fn data_type(&self) -> DataType {
+    pub(crate) fn data_type(&self) -> DataType {
         self.convert.to()
     }
 
     /// 1 in the array's type.
-    pub(super) fn one(&self) -> FillValue {
+    pub(crate) fn one(&self) -> Scalar {
         fill_value(1.0, self.convert.to()).unwrap_or_default()
     }
 
     /// What voxels of samples of the layer group hold that are not stored or lie outside.
-    pub(super) fn fill_value(&self, group: usize) -> FillValue {
+    pub(crate) fn fill_value(&self, group: usize) -> Scalar {
         self.fill_of_group[group]
+    }
+}
+
+/// The whole error, where the volume at position `number` of the plan cannot be opened.
+fn opening_error(plan: &Plan, number: usize, source: VolumeError) -> ExtractError {
+    let layer = plan.layer_of_source(number).to_owned();
+    match source {
+        VolumeError::NoScale {
+            wanted,
+            ref available,
+            ..
+        } => ExtractError::NoScale {
+            path: plan.resolution_key_of_source(number),
+            layer,
+            wanted,
+            remedy: no_scale::remedy(plan, number, &wanted, available),
+            source,
+        },
+        source => ExtractError::Layer {
+            source: source.of_layer(&layer),
+            layer,
+        },
     }
 }
 
@@ -335,12 +357,8 @@ fn bytes_around(radius_nm: f64, meta: &VolumeMeta) -> u64 {
 
 /// The conversion that every array makes that is cut out of `source`, if it is the same for all, the same for all
 /// samples, worth its name, and one for every value; and what becomes of the fill value.
-fn shared_conversion(
-    plan: &Plan,
-    arrays: &[ArrayCut],
-    source: usize,
-) -> Option<(Convert, FillValue)> {
-    let mut shared: Option<(&ArrayConfig, &ArrayCut, FillValue)> = None;
+fn shared_conversion(plan: &Plan, arrays: &[ArrayCut], source: usize) -> Option<(Convert, Scalar)> {
+    let mut shared: Option<(&ArrayConfig, &ArrayCut, Scalar)> = None;
     let configs = plan.config.arrays.values();
     for ((planned, config), cut) in plan.arrays.iter().zip(configs).zip(arrays) {
         let Some(group) = planned.source_of_group.iter().position(|s| *s == source) else {
@@ -368,25 +386,25 @@ fn shared_conversion(
 }
 
 /// What the layer's fill value becomes.
-fn converted_fill(convert: &Convert, from: DataType, fill: FillValue) -> Result<FillValue, String> {
+fn converted_fill(convert: &Convert, from: DataType, fill: Scalar) -> Result<Scalar, String> {
     let mut out = [0; 8];
     let out = &mut out[..convert.to().size_bytes()];
     // No object is 0, which is also what lies where nothing is stored.
     convert
         .row(fill.bytes(from.size_bytes()), out, 0)
         .map_err(|e| format!("the layer's fill value: {e}: say what else to `fill` with"))?;
-    Ok(FillValue::from_le_bytes(out).unwrap_or_default())
+    Ok(Scalar::from_le_bytes(out).unwrap_or_default())
 }
 
 /// `fill` in the type `to`, which must hold it exactly (to the nearest, for floating point).
-fn fill_value(fill: f64, to: DataType) -> Result<FillValue, String> {
+fn fill_value(fill: f64, to: DataType) -> Result<Scalar, String> {
     let transform = Transform::None;
     let convert = Convert::new(&transform, DataType::Float64, Some(to))?;
     let mut out = [0; 8];
     let out = &mut out[..to.size_bytes()];
     let whole = to.name().starts_with("float") || fill.fract() == 0.0;
     match convert.row(&fill.to_le_bytes(), out, 0) {
-        Ok(()) if whole => Ok(FillValue::from_le_bytes(out).unwrap_or_default()),
+        Ok(()) if whole => Ok(Scalar::from_le_bytes(out).unwrap_or_default()),
         _ => Err(format!("`fill` is {fill}, expected a value of {to}")),
     }
 }

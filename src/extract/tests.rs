@@ -12,6 +12,8 @@ use serde_json::{Value, json};
 use super::*;
 use crate::demo;
 use crate::job::{Job, JobError};
+use crate::select::map_windows;
+use crate::storage::BASE_BYTES;
 use crate::volume::open_layer;
 
 const MEMORY_BYTES: u64 = 1 << 30;
@@ -96,7 +98,7 @@ fn a_layers_own_fill_value_need_not_fit_where_the_config_has_another() {
         }});
     });
     let count = |window: &[u8]| [0, 5].map(|value| window.iter().filter(|v| **v == value).count());
-    let counts = ask_windows(&plan, &sources, MEMORY_BYTES, 0, count).unwrap();
+    let counts = map_windows(&plan, &sources, MEMORY_BYTES, 0, count).unwrap();
     let all = plan.config.window.voxels().iter().product::<u32>() as usize;
     assert!(
         counts

@@ -1,251 +1,312 @@
-//! Copying and converting the common voxels of a block and a window, row by row.
+//! Cutting one window: what its blocks have of it, converted, resampled, filled where nothing is.
 
-use crate::data_type::FillValue;
+use super::error::ExtractError;
+use super::sources::Sources;
+use super::window_assembler::{BoxContents, WindowAssembler};
+use super::{padding, schedule};
+use crate::blocks::{Block, BlockCache, BlockKey, Lookup};
+use crate::config::Missing;
+use crate::data_type::Scalar;
 use crate::geometry::VoxelBox;
+use crate::plan::{Plan, Sample};
+use crate::volume::{Encoded, VolumeError};
+use crate::voxels::{BadValue, Convert, Region, fill, fill_around};
 
-/// A C-order array `[channel, z, y, x]` that covers a box of voxels.
+/// Cuts windows out of volumes, through a block cache.
+pub(crate) struct Cutter<'a> {
+    pub plan: &'a Plan,
+    pub sources: &'a Sources,
+    pub cache: BlockCache<'a>,
+}
+
+/// A thread's buffers, reused from window to window.
+#[derive(Default)]
+pub(crate) struct CutScratch {
+    /// The window that was cut last, `[channel, z, y, x]`.
+    pub window: Vec<u8>,
+    /// Voxels at another resolution that it is made of, and what was made of them.
+    voxels: [Vec<u8>; 2],
+    stored: Encoded,
+    waiting: Vec<BlockKey>,
+    unwritten: Vec<VoxelBox>,
+}
+
+/// Which window to cut.
 #[derive(Clone, Copy)]
-pub(super) struct Region<'b> {
-    pub covers: &'b VoxelBox,
-    pub channels: usize,
-    pub value_bytes: usize,
+pub(crate) struct WindowRequest<'s> {
+    pub array: usize,
+    pub sample: &'s Sample,
+    /// The sample's object, where the array shows one.
+    pub object: u64,
 }
 
-impl Region<'_> {
-    /// Size of the array in bytes.
-    pub fn bytes(&self) -> usize {
-        let voxels: u64 = self.covers.shape().iter().product();
-        voxels as usize * self.channels * self.value_bytes
+impl Cutter<'_> {
+    /// Cuts a window into `scratch.window`, whose size it sets. `false` where all of it is the array's fill value
+    /// for the sample's layer group because its blocks have nothing else: then nothing is written to the window.
+    /// `missing` is told each block that is not stored.
+    pub(crate) fn cut(
+        &self,
+        wanted: WindowRequest<'_>,
+        scratch: &mut CutScratch,
+        missing: &mut dyn FnMut(BlockKey),
+    ) -> Result<bool, ExtractError> {
+        let WindowRequest { array, sample, .. } = wanted;
+        let source = self.plan.source_of(array, sample);
+        let cut = self.sources.array(array);
+        let window = self.plan.window_of(array, sample);
+        let channels = self.sources.volumes[source].meta().channels as usize;
+        let out = Region {
+            covers: &window,
+            channels,
+            value_bytes: cut.data_type().size_bytes(),
+        };
+        let fill_value = cut.fill_value(self.plan.group_of(sample));
+        let mut buffer = std::mem::take(&mut scratch.window);
+        buffer.resize(out.bytes(), 0);
+        let any = match (cut.inside, cut.is_resampled()) {
+            (true, _) => Ok(self.mark_inside(wanted, &out, &mut buffer)),
+            (false, false) => self.gather(wanted, &out, fill_value, &mut buffer, scratch, missing),
+            (false, true) => self.resample(wanted, &out, fill_value, &mut buffer, scratch, missing),
+        };
+        scratch.window = buffer;
+        any
     }
 
-    /// The first channel's value at a voxel of the box.
-    pub fn value(&self, values: &[u8], [x, y, z]: [i64; 3]) -> Option<FillValue> {
-        let at = self.row(0, z, y, x);
-        FillValue::from_le_bytes(&values[at..at + self.value_bytes])
-    }
-
-    /// Bytes from one row of voxels to the next.
-    fn row_bytes(&self) -> usize {
-        self.covers.shape()[0] as usize * self.value_bytes
-    }
-
-    /// Byte at which the row of voxels from `x` on at (channel, z, y) begins.
-    fn row(&self, channel: usize, z: i64, y: i64, x: i64) -> usize {
-        let [nx, ny, nz] = self.covers.shape().map(|n| n as usize);
-        let [x0, y0, z0] = self.covers.start;
-        let [dx, dy, dz] = [(x - x0) as usize, (y - y0) as usize, (z - z0) as usize];
-        (((channel * nz + dz) * ny + dy) * nx + dx) * self.value_bytes
-    }
-}
-
-/// Copies the voxels that `block` and `window` share from `values` to `out`. Both are arrays as [`Region`] says, with
-/// values of the same size.
-pub(super) fn copy(values: &[u8], block: &Region<'_>, out: &mut [u8], window: &Region<'_>) {
-    for_planes(block, window, |rows| {
-        let (values, out) = (&values[rows.from..], &mut out[rows.to..]);
-        match rows.from_bytes {
-            0..4 => rows.each(values, out, |from, to| to.copy_from_slice(from)),
-            4..8 => rows.each(values, out, copy_ends::<4>),
-            8..16 => rows.each(values, out, copy_ends::<8>),
-            16..32 => rows.each(values, out, copy_ends::<16>),
-            32..64 => rows.each(values, out, copy_ends::<32>),
-            64..=128 => rows.each(values, out, copy_ends::<64>),
-            _ => rows.each(values, out, |from, to| to.copy_from_slice(from)),
+    /// As [`Cutter::cut`], but the window is written in any case.
+    pub(crate) fn cut_whole<'s>(
+        &self,
+        wanted: WindowRequest<'_>,
+        scratch: &'s mut CutScratch,
+    ) -> Result<&'s [u8], ExtractError> {
+        if !self.cut(wanted, scratch, &mut |_| {})? {
+            let cut = self.sources.array(wanted.array);
+            cut.fill_value(self.plan.group_of(wanted.sample))
+                .fill(cut.data_type().size_bytes(), &mut scratch.window);
         }
-    });
-}
-
-/// Copies a row of `N` to `2 * N` bytes: the first `N`, then the last `N`, which may be some of the same. Windows are
-/// made of short rows: a call of `memcpy` for each, which has to find out how long it is, takes three times as long.
-#[inline(always)]
-fn copy_ends<const N: usize>(from: &[u8], to: &mut [u8]) {
-    let (Some(first), Some(last)) = (from.first_chunk::<N>(), from.last_chunk::<N>()) else {
-        return to.copy_from_slice(from);
-    };
-    if let Some(to) = to.first_chunk_mut() {
-        *to = *first;
+        Ok(&scratch.window)
     }
-    if let Some(to) = to.last_chunk_mut() {
-        *to = *last;
-    }
-}
 
-/// Writes what `row` makes of the voxels that `block` and `window` share from `values` to `out`. It is given rows of
-/// values, and as many values as it has to make. `out` and `values` are arrays as [`Region`] says.
-pub(super) fn convert<E>(
-    values: &[u8],
-    block: &Region<'_>,
-    out: &mut [u8],
-    window: &Region<'_>,
-    mut row: impl FnMut(&[u8], &mut [u8]) -> Result<(), E>,
-) -> Result<(), E> {
-    let mut result = Ok(());
-    for_planes(block, window, |rows| {
-        let (values, out) = (&values[rows.from..], &mut out[rows.to..]);
-        rows.each(values, out, |from, to| {
-            if result.is_ok() {
-                result = row(from, to);
+    /// Copies what the blocks of the sample's source have of `out.covers`, each value converted; the rest is
+    /// `fill_value`. `false` where all would be `fill_value`: then nothing is written.
+    fn gather(
+        &self,
+        wanted: WindowRequest<'_>,
+        out: &Region<'_>,
+        fill_value: Scalar,
+        buffer: &mut [u8],
+        scratch: &mut CutScratch,
+        missing: &mut dyn FnMut(BlockKey),
+    ) -> Result<bool, ExtractError> {
+        let source = self.plan.source_of(wanted.array, wanted.sample);
+        let convert = self.sources.convert(wanted.array, source);
+        let convert = convert.map(|c| (c, wanted.object));
+        self.read_box(source, out, fill_value, convert, buffer, scratch, missing)
+            .map(|found| found.other_values)
+            .map_err(|e| self.failed(e, wanted, source))
+    }
+
+    /// Copies what the blocks of `source` have of `out.covers`, each value converted as `convert` says (for the object
+    /// beside it); the rest is `fill_value`. Where all would be `fill_value`, nothing is written.
+    #[allow(clippy::too_many_arguments, reason = "buffers are lent one by one")]
+    pub(crate) fn read_box(
+        &self,
+        source: usize,
+        out: &Region<'_>,
+        fill_value: Scalar,
+        convert: Option<(&Convert, u64)>,
+        buffer: &mut [u8],
+        scratch: &mut CutScratch,
+        missing: &mut dyn FnMut(BlockKey),
+    ) -> Result<BoxContents, CutError> {
+        let CutScratch {
+            stored,
+            waiting,
+            unwritten,
+            ..
+        } = scratch;
+        unwritten.clear();
+        waiting.clear();
+        let mut read = WindowAssembler {
+            meta: self.sources.volumes[source].meta(),
+            out,
+            fill_value,
+            convert,
+            buffer,
+            unwritten,
+            found: BoxContents::default(),
+        };
+        let mut take = |block: &Block, key: BlockKey| match block {
+            Block::Missing if self.plan.config.missing == Missing::Error => {
+                Err(CutError::Missing(key))
             }
-        });
-    });
-    result
-}
-
-/// The rows along x of one plane that a block and a window share, in bytes.
-struct Rows {
-    count: usize,
-    /// Where the first one begins in the block's array and in the window's.
-    from: usize,
-    to: usize,
-    /// Bytes of a row.
-    from_bytes: usize,
-    to_bytes: usize,
-    /// Bytes from one row to the next.
-    from_step: usize,
-    to_step: usize,
-}
-
-impl Rows {
-    /// Calls `row` for each of the rows; `values` and `out` begin with the first one.
-    #[inline(always)]
-    fn each(&self, values: &[u8], out: &mut [u8], mut row: impl FnMut(&[u8], &mut [u8])) {
-        let from = values.chunks(self.from_step);
-        for (from, to) in from.zip(out.chunks_mut(self.to_step)).take(self.count) {
-            row(&from[..self.from_bytes], &mut to[..self.to_bytes]);
-        }
-    }
-}
-
-/// Calls `plane` for each plane of voxels that `block` and `window` share.
-fn for_planes(block: &Region<'_>, window: &Region<'_>, mut plane: impl FnMut(Rows)) {
-    let Some(common) = block.covers.intersection(window.covers) else {
-        return;
-    };
-    let [nx, ny, _] = common.shape().map(|n| n as usize);
-    let [x, y, _] = common.start;
-    for (channel, z) in planes(&common, window.channels) {
-        plane(Rows {
-            count: ny,
-            from: block.row(channel, z, y, x),
-            to: window.row(channel, z, y, x),
-            from_bytes: nx * block.value_bytes,
-            to_bytes: nx * window.value_bytes,
-            from_step: block.row_bytes(),
-            to_step: window.row_bytes(),
-        });
-    }
-}
-
-/// Fills the voxels of `out` that lie in `covers`.
-pub(super) fn fill(fill_value: FillValue, covers: &VoxelBox, out: &mut [u8], window: &Region<'_>) {
-    let Some(common) = covers.intersection(window.covers) else {
-        return;
-    };
-    let bytes = common.shape()[0] as usize * window.value_bytes;
-    for (channel, z) in planes(&common, window.channels) {
-        let [x, y, _] = common.start;
-        let mut to = window.row(channel, z, y, x);
-        for _ in y..common.end[1] {
-            fill_value.fill(window.value_bytes, &mut out[to..to + bytes]);
-            to += window.row_bytes();
-        }
-    }
-}
-
-/// Fills what of `out.covers` is not in `kept`.
-pub(super) fn fill_around(
-    fill_value: FillValue,
-    kept: &VoxelBox,
-    buffer: &mut [u8],
-    out: &Region<'_>,
-) {
-    for d in 0..3 {
-        let (mut below, mut above) = (*out.covers, *out.covers);
-        below.end[d] = kept.start[d].clamp(below.start[d], below.end[d]);
-        above.start[d] = kept.end[d].clamp(above.start[d], above.end[d]);
-        for slab in [below, above] {
-            if slab.start[d] < slab.end[d] {
-                fill(fill_value, &slab, buffer, out);
+            Block::Missing => {
+                missing(key);
+                read.missing(key);
+                Ok(())
             }
-        }
-    }
-}
-
-/// Channel and z of every plane of `common`.
-fn planes(common: &VoxelBox, channels: usize) -> impl Iterator<Item = (usize, i64)> + use<> {
-    let z = common.start[2]..common.end[2];
-    (0..channels).flat_map(move |channel| z.clone().map(move |z| (channel, z)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::convert::Infallible;
-    use std::ops::Range;
-
-    use proptest::prelude::*;
-
-    fn boxed(start: [i64; 3], size: [i64; 3]) -> VoxelBox {
-        VoxelBox {
-            start,
-            end: std::array::from_fn(|d| start[d] + size[d]),
-        }
-    }
-
-    /// Along x from `long`, so that rows of every length occur, else from `short`.
-    fn lengths(short: Range<i64>, long: Range<i64>) -> impl Strategy<Value = [i64; 3]> {
-        let short_or_long = prop_oneof![short.clone(), long];
-        (short_or_long, short.clone(), short).prop_map(|(x, y, z)| [x, y, z])
-    }
-
-    proptest! {
-        #[test]
-        fn a_copy_moves_each_common_voxel_and_no_other(
-            at in lengths(-6..6, -100..100), size in lengths(1..7, 1..300),
-            w_at in lengths(-6..6, -100..100), w_size in lengths(1..7, 1..300),
-            channels in 1usize..3, value_bytes in prop::sample::select(vec![1usize, 2, 4, 8]), stored: bool, convert: bool,
-            value in prop::sample::select(vec![[0; 8], [1, 2, 3, 4, 5, 6, 7, 8]]),
-        ) {
-            let (block, window) = (boxed(at, size), boxed(w_at, w_size));
-            let region = |covers| Region { covers, channels, value_bytes };
-            let bytes = |b: &VoxelBox| b.shape().iter().product::<u64>() as usize * channels * value_bytes;
-            let values: Vec<u8> = (0..bytes(&block)).map(|i| (i % 251) as u8).collect();
-            let mut out = vec![255; bytes(&window)];
-            let fill_value = FillValue::from_le_bytes(&value[..value_bytes]).unwrap();
-            match stored {
-                false => fill(fill_value, &block, &mut out, &region(&window)),
-                true if convert => {
-                    let copied: Result<(), Infallible> =
-                        super::convert(&values, &region(&block), &mut out, &region(&window), |from, to| {
-                            to.copy_from_slice(from);
-                            Ok(())
-                        });
-                    let Ok(()) = copied;
+            Block::Uniform(value) => Ok(read.even(*value, key)?),
+            Block::Stored(values) => Ok(read.stored(values, key)?),
+        };
+        for key in schedule::blocks_of(&self.sources.volumes, source, out.covers) {
+            let block = match self.cache.lookup(key) {
+                Lookup::Ready(block) => block,
+                Lookup::Claimed(claim) => claim.load(stored)?,
+                Lookup::Busy => {
+                    // Another thread is on it: there may be other blocks to copy or load meanwhile.
+                    waiting.push(key);
+                    continue;
                 }
-                true => copy(&values, &region(&block), &mut out, &region(&window)),
-            }
-            let mut i = 0;
-            for c in 0..channels {
-                for z in window.start[2]..window.end[2] {
-                    for y in window.start[1]..window.end[1] {
-                        for x in window.start[0]..window.end[0] {
-                            let v = [x, y, z];
-                            let inside = (0..3).all(|d| block.start[d] <= v[d] && v[d] < block.end[d]);
-                            let [nx, ny, nz] = size;
-                            let from = ((c as i64 * nz + z - at[2]) * ny + y - at[1]) * nx + x - at[0];
-                            for byte in 0..value_bytes {
-                                let expected = match (inside, stored) {
-                                    (false, _) => 255,
-                                    (true, false) => value[byte],
-                                    (true, true) => values[from as usize * value_bytes + byte],
-                                };
-                                prop_assert_eq!(out[i], expected);
-                                i += 1;
-                            }
-                        }
-                    }
-                }
-            }
+            };
+            take(&block, key)?;
         }
+        while let Some(key) = waiting.pop() {
+            let block = match self.cache.wait(key) {
+                Lookup::Ready(block) => block,
+                Lookup::Claimed(claim) => claim.load(stored)?,
+                Lookup::Busy => unreachable!("wait returns when nobody is loading the block"),
+            };
+            take(&block, key)?;
+        }
+        Ok(read.finish())
+    }
+
+    /// Makes the window of voxels at another resolution.
+    fn resample(
+        &self,
+        wanted: WindowRequest<'_>,
+        out: &Region<'_>,
+        fill_value: Scalar,
+        buffer: &mut [u8],
+        scratch: &mut CutScratch,
+        missing: &mut dyn FnMut(BlockKey),
+    ) -> Result<bool, ExtractError> {
+        let source = self.plan.source_of(wanted.array, wanted.sample);
+        let meta = self.sources.volumes[source].meta();
+        let resampled = self
+            .sources
+            .resampled(self.plan, wanted.array, wanted.sample);
+        let Some(resampled) = resampled else {
+            return Ok(false);
+        };
+        let source_box = resampled.source_box();
+        let from = Region {
+            covers: &source_box,
+            channels: out.channels,
+            value_bytes: meta.data_type.size_bytes(),
+        };
+        let [mut voxels, mut made] = std::mem::take(&mut scratch.voxels);
+        voxels.resize(from.bytes(), 0);
+        made.resize(out.bytes() / out.value_bytes * from.value_bytes, 0);
+        let result = self
+            .read_box(
+                source,
+                &from,
+                meta.fill_value,
+                None,
+                &mut voxels,
+                scratch,
+                missing,
+            )
+            .and_then(|found| {
+                if !found.stored {
+                    // Not what the layer's own fill value becomes: the config may say another.
+                    return Ok(false);
+                }
+                if !found.other_values {
+                    meta.fill_value.fill(from.value_bytes, &mut voxels);
+                }
+                resampled.apply(out.channels, &voxels, &mut made);
+                let support = resampled.support();
+                let origin = out.covers.start;
+                let support = VoxelBox {
+                    start: std::array::from_fn(|d| origin[d] + support.start[d]),
+                    end: std::array::from_fn(|d| origin[d] + support.end[d]),
+                };
+                if !resampled.is_supported() {
+                    // What is not made becomes the fill value below. Until then it is a value that was made: what
+                    // an earlier window left there, or the layer's own fill value, may not fit the array's type.
+                    let unconverted = Region {
+                        value_bytes: from.value_bytes,
+                        ..*out
+                    };
+                    let some = unconverted.value(&made, support.start).unwrap_or_default();
+                    fill_around(some, &support, &mut made, &unconverted);
+                }
+                match self.sources.convert(wanted.array, source) {
+                    None => buffer.copy_from_slice(&made),
+                    Some(convert) => convert
+                        .row(&made, buffer, wanted.object)
+                        .map_err(CutError::Value)?,
+                }
+                fill_around(fill_value, &support, buffer, out);
+                Ok(true)
+            });
+        scratch.voxels = [voxels, made];
+        result.map_err(|e| self.failed(e, wanted, source))
+    }
+
+    /// Writes 1 where the centre of the window's voxel lies inside of the volume, the fill value elsewhere. Whether
+    /// any does.
+    fn mark_inside(&self, wanted: WindowRequest<'_>, out: &Region<'_>, buffer: &mut [u8]) -> bool {
+        let WindowRequest { array, sample, .. } = wanted;
+        let cut = self.sources.array(array);
+        cut.fill_value(self.plan.group_of(sample))
+            .fill(out.value_bytes, buffer);
+        let inside = padding::inside(self.plan, self.sources, array, sample);
+        if let Some(inside) = &inside {
+            fill(cut.one(), inside, buffer, out);
+        }
+        inside.is_some()
+    }
+
+    /// Why a block could not be fetched ahead, where that was told nobody.
+    pub(crate) fn failed_ahead(&self) -> Option<ExtractError> {
+        let (source, e) = self.cache.take_failure()?;
+        let layer = self.plan.layer_of_source(source).to_owned();
+        Some(ExtractError::Layer { layer, source: e })
+    }
+
+    /// The whole error.
+    pub(crate) fn failed(
+        &self,
+        error: CutError,
+        wanted: WindowRequest<'_>,
+        source: usize,
+    ) -> ExtractError {
+        let layer = self.plan.layer_of_source(source).to_owned();
+        match error {
+            CutError::Volume(source) => ExtractError::Layer { layer, source },
+            CutError::Missing(key) => {
+                let volume = &self.sources.volumes[source];
+                let block = volume.meta().grid.from_linear(key.block);
+                let chunk = volume.describe_block(block);
+                ExtractError::MissingChunk { layer, chunk }
+            }
+            CutError::Value(source) => ExtractError::Value {
+                array: self.plan.arrays[wanted.array].name.clone(),
+                annotation_id: wanted.sample.annotation_id,
+                layer,
+                problem: source.to_string(),
+            },
+        }
+    }
+}
+
+/// Why a window could not be cut; which window is not known yet.
+pub(crate) enum CutError {
+    Volume(VolumeError),
+    Missing(BlockKey),
+    Value(BadValue),
+}
+
+impl From<BadValue> for CutError {
+    fn from(error: BadValue) -> Self {
+        Self::Value(error)
+    }
+}
+
+impl From<VolumeError> for CutError {
+    fn from(error: VolumeError) -> Self {
+        Self::Volume(error)
     }
 }

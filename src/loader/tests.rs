@@ -8,7 +8,7 @@ use std::path::Path;
 use proptest::prelude::*;
 
 use super::*;
-use crate::data_type::{DataType, FillValue};
+use crate::data_type::{DataType, Scalar};
 use crate::dataset::Codec;
 use crate::dataset::testing::{TestArray, write};
 use crate::geometry::AxisOrder;
@@ -68,7 +68,7 @@ fn array<const N: usize>(
         data_type,
         channels: 1,
         window,
-        fill_value: FillValue::ZERO,
+        fill_value: Scalar::ZERO,
         // So that what is read one way is held against what is read another.
         codec: match N {
             1 => Codec::None,
@@ -164,7 +164,7 @@ fn a_sample_of_which_nothing_is_stored_is_all_fill_value() {
     for array in &mut made {
         array.samples[1] = None;
     }
-    made[2].fill_value = FillValue::from_le_bytes(&0.5f32.to_le_bytes()).unwrap();
+    made[2].fill_value = Scalar::from_le_bytes(&0.5f32.to_le_bytes()).unwrap();
     let dataset = write(dir.path(), AxisOrder::Czyx, &made, 2);
     let arrays = arrays(&["target"], &[Some("weight")]);
     let loader = Loader::open(&dataset, "train", &arrays, options()).unwrap();

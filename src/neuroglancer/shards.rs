@@ -109,8 +109,8 @@ impl Shards {
     }
 
     /// Whether reading takes long compared with decoding.
-    pub(crate) fn is_far(&self) -> bool {
-        self.store.is_far()
+    pub(crate) fn is_remote(&self) -> bool {
+        self.store.is_remote()
     }
 
     /// Replaces the contents of `into` by the stored bytes of chunk `id`; `false`, with `into` empty,

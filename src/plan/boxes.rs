@@ -7,7 +7,7 @@ use crate::collection::{Collection, LayerError, LayerGroup};
 use crate::config::{
     ArrayConfig, ConfigFile, ObjectPoint, PointsFrom, Snap, SplitConfig, Transform,
 };
-use crate::geometry::{BoxNm, Window};
+use crate::geometry::{BoxNm, WindowSize};
 use crate::points::{Annotation, PointSource, PointsInBoxes, PropertySpec};
 use crate::storage::Location;
 
@@ -23,10 +23,10 @@ use super::{
 /// What has to be read for a plan: for each box that belongs to a split, its split, its layer group
 /// and its point layer.
 #[derive(Clone, Debug)]
-pub struct Jobs {
+pub struct ReadPlan {
     file: ConfigFile,
     boxes: Vec<PlannedBox>,
-    jobs: Vec<BoxJob>,
+    jobs: Vec<BoxQuery>,
     groups: Vec<PlannedGroup>,
     arrays: Vec<PlannedArray>,
     sources: Vec<VolumeSource>,
@@ -36,16 +36,16 @@ pub struct Jobs {
 
 /// A box that belongs to a split.
 #[derive(Clone, Debug)]
-pub struct BoxJob {
+pub struct BoxQuery {
     /// Position of the box in the collection.
     pub box_index: usize,
-    /// Position of its point layer in [`Jobs::point_sources`].
+    /// Position of its point layer in [`ReadPlan::point_sources`].
     pub points: usize,
     /// Which points it holds: where it is, snapped if the config says so.
     pub bounds: BoxNm,
 }
 
-impl Jobs {
+impl ReadPlan {
     pub(super) fn new(
         file: &ConfigFile,
         collection: &Collection,
@@ -86,7 +86,7 @@ impl Jobs {
                     }
                 };
                 group = position;
-                jobs.jobs.push(BoxJob {
+                jobs.jobs.push(BoxQuery {
                     box_index,
                     points,
                     bounds: match config.snap {
@@ -246,7 +246,7 @@ fn position<S: PartialEq>(list: &mut Vec<S>, source: S) -> usize {
     })
 }
 
-pub(super) fn build(jobs: &Jobs, mut layers: Vec<PointsOfLayer>) -> Result<Plan, PlanError> {
+pub(super) fn build(jobs: &ReadPlan, mut layers: Vec<PointsOfLayer>) -> Result<Plan, PlanError> {
     let config = &jobs.file.config;
     let mut warnings = jobs.warnings.clone();
     for (layer, source) in layers.iter().zip(&jobs.point_sources) {
@@ -313,8 +313,8 @@ fn needs_ends(array: &ArrayConfig) -> bool {
 
 /// The box's samples in the order in which they are stored, each with its annotation.
 fn samples_of_box(
-    jobs: &Jobs,
-    job: &BoxJob,
+    jobs: &ReadPlan,
+    job: &BoxQuery,
     split: usize,
     annotations: Vec<Annotation>,
     planned: &mut PlannedBox,
@@ -326,11 +326,11 @@ fn samples_of_box(
     planned.annotations_digest = digest_of(&annotations);
     let mut samples = Vec::with_capacity(annotations.len());
     for annotation in annotations {
-        let start = |window: &Window| window.start_around(&annotation.anchor, resolution);
+        let start = |window: &WindowSize| window.start_around(&annotation.anchor, resolution);
         let in_range = |a: &PlannedArray| a.window == *window || start(&a.window).is_some();
         let first = start(window).filter(|_| jobs.arrays.iter().all(in_range));
-        let unwanted = chooser.unwanted(split, job.points, &annotation, first.is_some());
-        match (first, unwanted) {
+        let drop_reason = chooser.drop_reason(split, job.points, &annotation, first.is_some());
+        match (first, drop_reason) {
             (Some(start_voxel), None) => {
                 let sample = Sample {
                     annotation_id: annotation.id,
@@ -403,7 +403,7 @@ pub(super) fn common_properties(
 /// For each point layer none of whose annotations lies in a box where they lie, and where the boxes lie. A person is told
 /// where other layers have annotations in boxes.
 fn outside_of_boxes(
-    jobs: &Jobs,
+    jobs: &ReadPlan,
     layers: &[PointsOfLayer<'_>],
     warnings: &mut Vec<String>,
 ) -> Vec<String> {

@@ -13,7 +13,7 @@ use crate::config::{ChoiceConfig, ConfigFile, PropertyFilter, Repeats};
 use crate::points::{Annotation, PointSource};
 
 use super::{DropReason, Plan, PlanError, PointsOfLayer};
-use distance::Spread;
+use distance::MinDistanceIndex;
 use filter::Filter;
 
 /// Decides about annotations, one after the other.
@@ -36,7 +36,7 @@ struct LayerRules {
 #[derive(Default)]
 struct Kept {
     ids: HashSet<u64>,
-    places: Spread,
+    places: MinDistanceIndex,
 }
 
 impl<'c> Chooser<'c> {
@@ -74,7 +74,7 @@ impl<'c> Chooser<'c> {
     }
 
     /// Why the annotation of the point source `layer`, in a box of `split`, is no sample; `None` if it is one.
-    pub(super) fn unwanted(
+    pub(super) fn drop_reason(
         &mut self,
         split: usize,
         layer: usize,

@@ -1,12 +1,12 @@
 //! The order of samples inside a box: along a Morton curve over cells of one window.
 
-use crate::geometry::Window;
+use crate::geometry::WindowSize;
 
 /// Sort key of a window that starts at `start`, in a box whose first window starts at `origin`.
 ///
 /// Cells are one window wide. Windows that are near each other in space mostly are near each other along
 /// the curve, so that the source chunks that they share are needed at nearly the same time.
-pub(super) fn spatial_key(start: [i64; 3], origin: [i64; 3], window: &Window) -> u64 {
+pub(super) fn spatial_key(start: [i64; 3], origin: [i64; 3], window: &WindowSize) -> u64 {
     let [x, y, z] = std::array::from_fn(|d| {
         let cell = (start[d] - origin[d]).max(0) as u64 / u64::from(window.voxels()[d]);
         spread(cell.min((1 << 21) - 1))
@@ -37,7 +37,7 @@ mod tests {
 
         #[test]
         fn windows_of_one_cell_share_a_key(p in prop::array::uniform3(0i64..1000), w in prop::array::uniform3(1u32..70)) {
-            let window = Window::new(w).unwrap();
+            let window = WindowSize::new(w).unwrap();
             let cell = |q: [i64; 3]| std::array::from_fn::<_, 3, _>(|d| q[d] / i64::from(w[d]));
             let corner = std::array::from_fn(|d| cell(p)[d] * i64::from(w[d]));
             prop_assert_eq!(spatial_key(p, [0; 3], &window), spatial_key(corner, [0; 3], &window));

@@ -78,7 +78,7 @@ fn layer(per_box: Vec<Vec<Annotation>>) -> PointsOfLayer<'static> {
 }
 
 /// The jobs of those of the config's splits that some box fits.
-fn jobs_of(config: &ConfigFile, collection: &Collection) -> Result<Jobs, PlanError> {
+fn jobs_of(config: &ConfigFile, collection: &Collection) -> Result<ReadPlan, PlanError> {
     let fits = |split: &SplitConfig| collection.boxes.iter().any(|b| split.fits(&b.tags));
     let mut config = config.clone();
     if config.config.splits.values().any(fits) {

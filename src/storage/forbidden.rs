@@ -47,8 +47,8 @@ impl Store for ForbiddenIsMissing {
         unless_forbidden(self.0.size(key), None)
     }
 
-    fn is_far(&self) -> bool {
-        self.0.is_far()
+    fn is_remote(&self) -> bool {
+        self.0.is_remote()
     }
 
     fn has_files(&self) -> bool {

@@ -142,7 +142,7 @@ impl Store for LocalStore {
         Ok(self.open(key)?.map(|(_, _, size)| size))
     }
 
-    fn is_far(&self) -> bool {
+    fn is_remote(&self) -> bool {
         false
     }
 

@@ -116,7 +116,7 @@ impl Store for RemoteStore {
         self.head(key)
     }
 
-    fn is_far(&self) -> bool {
+    fn is_remote(&self) -> bool {
         true
     }
 

@@ -7,9 +7,9 @@ use serde::de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 /// Any JSON value in which no object has a name twice.
-pub(crate) struct NoRepeats;
+pub(crate) struct UniqueKeys;
 
-impl<'de> Deserialize<'de> for NoRepeats {
+impl<'de> Deserialize<'de> for UniqueKeys {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Member { repeated: false }.deserialize(deserializer)
     }
@@ -22,9 +22,9 @@ struct Member {
 }
 
 impl<'de> DeserializeSeed<'de> for Member {
-    type Value = NoRepeats;
+    type Value = UniqueKeys;
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<NoRepeats, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<UniqueKeys, D::Error> {
         match self.repeated {
             false => deserializer.deserialize_any(self),
             true => Err(D::Error::custom(
@@ -35,47 +35,47 @@ impl<'de> DeserializeSeed<'de> for Member {
 }
 
 impl<'de> Visitor<'de> for Member {
-    type Value = NoRepeats;
+    type Value = UniqueKeys;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "JSON")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<NoRepeats, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<UniqueKeys, A::Error> {
         let mut names = HashSet::new();
         while let Some(name) = map.next_key::<String>()? {
             let repeated = !names.insert(name);
             map.next_value_seed(Member { repeated })?;
         }
-        Ok(NoRepeats)
+        Ok(UniqueKeys)
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<NoRepeats, A::Error> {
-        while list.next_element::<NoRepeats>()?.is_some() {}
-        Ok(NoRepeats)
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<UniqueKeys, A::Error> {
+        while list.next_element::<UniqueKeys>()?.is_some() {}
+        Ok(UniqueKeys)
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<NoRepeats, E> {
-        Ok(NoRepeats)
+    fn visit_bool<E>(self, _: bool) -> Result<UniqueKeys, E> {
+        Ok(UniqueKeys)
     }
 
-    fn visit_i64<E>(self, _: i64) -> Result<NoRepeats, E> {
-        Ok(NoRepeats)
+    fn visit_i64<E>(self, _: i64) -> Result<UniqueKeys, E> {
+        Ok(UniqueKeys)
     }
 
-    fn visit_u64<E>(self, _: u64) -> Result<NoRepeats, E> {
-        Ok(NoRepeats)
+    fn visit_u64<E>(self, _: u64) -> Result<UniqueKeys, E> {
+        Ok(UniqueKeys)
     }
 
-    fn visit_f64<E>(self, _: f64) -> Result<NoRepeats, E> {
-        Ok(NoRepeats)
+    fn visit_f64<E>(self, _: f64) -> Result<UniqueKeys, E> {
+        Ok(UniqueKeys)
     }
 
-    fn visit_str<E>(self, _: &str) -> Result<NoRepeats, E> {
-        Ok(NoRepeats)
+    fn visit_str<E>(self, _: &str) -> Result<UniqueKeys, E> {
+        Ok(UniqueKeys)
     }
 
-    fn visit_unit<E>(self) -> Result<NoRepeats, E> {
-        Ok(NoRepeats)
+    fn visit_unit<E>(self) -> Result<UniqueKeys, E> {
+        Ok(UniqueKeys)
     }
 }

@@ -238,7 +238,7 @@ fn read_large(
     let no_ranges = match { beginning }() {
         Ok(None) => return Ok(None),
         Ok(Some(size)) => return Ok(Some((Held::Beginning { stored, size }, Vec::new()))),
-        Err(e) if !store.is_far() => return Err(e.into()),
+        Err(e) if !store.is_remote() => return Err(e.into()),
         Err(e) => e,
     };
     let mut compressions = None;

@@ -15,7 +15,7 @@ use super::axes::Axes;
 use super::placement::Description;
 use super::{BlockIndex, Encoded, Volume, VolumeError, VolumeMeta, store_of_chunks};
 use crate::config::LayerConfig;
-use crate::data_type::FillValue;
+use crate::data_type::Scalar;
 use crate::geometry::Resolution;
 use crate::storage::{Location, Store, gzip_note};
 use attributes::Dataset;
@@ -44,7 +44,7 @@ impl N5Volume {
         let axes = dataset.axes.clone();
         let description = Description {
             data_type: dataset.data_type,
-            fill_value: FillValue::ZERO,
+            fill_value: Scalar::ZERO,
             channels: axes.pick_channel(&dataset.dimensions, 1),
             size: axes.pick(&dataset.dimensions),
             block: axes.pick(&dataset.block_size),
@@ -89,8 +89,8 @@ impl Volume for N5Volume {
         self.store.describe(&self.key(block, 0))
     }
 
-    fn is_far(&self) -> bool {
-        self.store.is_far()
+    fn is_remote(&self) -> bool {
+        self.store.is_remote()
     }
 
     fn meta(&self) -> &VolumeMeta {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::arrange::{Strided, arrange};
 use super::space::{self, ModelSpace};
-use super::{BlockGrid, BlockIndex, Encoded, Shelves, Volume, VolumeError, VolumeMeta};
+use super::{BlockGrid, BlockIndex, ChunkGroups, Encoded, Volume, VolumeError, VolumeMeta};
 use crate::config::LayerConfig;
 use crate::geometry::{
     AXES, MAX_VOXEL, PlacedAxis, Resolution, SourceTransform, VoxelBox, is_unmoved,
@@ -257,12 +257,12 @@ impl Volume for PlacedVolume {
         self.is_permuted() || self.inner.rearranges()
     }
 
-    fn is_far(&self) -> bool {
-        self.inner.is_far()
+    fn is_remote(&self) -> bool {
+        self.inner.is_remote()
     }
 
-    fn shelves(&self) -> Option<Box<dyn Shelves + '_>> {
-        let inner = self.inner.shelves()?;
+    fn chunk_groups(&self) -> Option<Box<dyn ChunkGroups + '_>> {
+        let inner = self.inner.chunk_groups()?;
         match self.is_permuted() {
             false => Some(inner),
             true => Some(Box::new(PlacedShelves {
@@ -332,13 +332,13 @@ impl PlacedVolume {
     }
 }
 
-/// The shelves of a source whose axes are in another order.
+/// The chunk_groups of a source whose axes are in another order.
 struct PlacedShelves<'v> {
     volume: &'v PlacedVolume,
-    inner: Box<dyn Shelves + 'v>,
+    inner: Box<dyn ChunkGroups + 'v>,
 }
 
-impl Shelves for PlacedShelves<'_> {
+impl ChunkGroups for PlacedShelves<'_> {
     fn shelf(&self, block: BlockIndex) -> [u64; 2] {
         self.inner.shelf(self.volume.to_source(block))
     }

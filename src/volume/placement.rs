@@ -8,7 +8,7 @@
 
 use super::{BlockGrid, MAX_BLOCK_BYTES, VolumeMeta};
 use crate::data_type::DataType;
-use crate::data_type::FillValue;
+use crate::data_type::Scalar;
 use crate::geometry::{AXES, MAX_VOXEL, Resolution, VoxelBox};
 
 /// Most channels that are accepted: a guard against sizes that a damaged file claims.
@@ -18,7 +18,7 @@ const MAX_CHANNELS: u64 = 1 << 16;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Description {
     pub data_type: DataType,
-    pub fill_value: FillValue,
+    pub fill_value: Scalar,
     pub channels: u64,
     pub size: [u64; 3],
     pub block: [u64; 3],
@@ -130,7 +130,7 @@ mod tests {
     fn more_chunks_than_can_be_numbered_are_refused() {
         let volume = |size| Description {
             data_type: DataType::UInt8,
-            fill_value: FillValue::ZERO,
+            fill_value: Scalar::ZERO,
             channels: 1,
             size,
             block: [1; 3],

@@ -11,7 +11,7 @@ mod picture;
 mod scale;
 
 use super::space::Named;
-use super::{BlockIndex, Encoded, Shelves, Volume, VolumeError, VolumeMeta, store_of_chunks};
+use super::{BlockIndex, ChunkGroups, Encoded, Volume, VolumeError, VolumeMeta, store_of_chunks};
 use crate::config::LayerConfig;
 use crate::geometry::{AXES, Resolution};
 use crate::storage::{Compression, Location, looks_like_gzip};
@@ -77,11 +77,11 @@ impl Volume for PrecomputedVolume {
         self.redirected_to.as_ref().map(Location::to_string)
     }
 
-    fn is_far(&self) -> bool {
-        self.chunks.is_far()
+    fn is_remote(&self) -> bool {
+        self.chunks.is_remote()
     }
 
-    fn shelves(&self) -> Option<Box<dyn Shelves + '_>> {
+    fn chunk_groups(&self) -> Option<Box<dyn ChunkGroups + '_>> {
         match &self.chunks {
             Chunks::Files(_) => None,
             Chunks::Shards(sharded) => Some(Box::new(ShardedVolume {
@@ -156,7 +156,7 @@ struct ShardedVolume<'v> {
     sharded: &'v Sharded,
 }
 
-impl Shelves for ShardedVolume<'_> {
+impl ChunkGroups for ShardedVolume<'_> {
     fn shelf(&self, block: BlockIndex) -> [u64; 2] {
         self.sharded.shelf(block)
     }

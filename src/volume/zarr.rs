@@ -21,7 +21,7 @@ use super::arrange::{Strided, arrange, c_strides};
 use super::axes::Axes;
 use super::placement::Description;
 use super::spatial::{self, Named, Order};
-use super::{BlockIndex, Encoded, Shelves, Volume, VolumeError, VolumeMeta, store_of_chunks};
+use super::{BlockIndex, ChunkGroups, Encoded, Volume, VolumeError, VolumeMeta, store_of_chunks};
 use crate::config::LayerConfig;
 use crate::geometry::Resolution;
 use crate::storage::{Location, Store, gzip_note, runs};
@@ -203,14 +203,14 @@ impl Volume for ZarrVolume {
             .describe(self.store.as_ref(), &self.part_indices(block, 0))
     }
 
-    fn is_far(&self) -> bool {
-        self.store.is_far()
+    fn is_remote(&self) -> bool {
+        self.store.is_remote()
     }
 
-    fn shelves(&self) -> Option<Box<dyn Shelves + '_>> {
+    fn chunk_groups(&self) -> Option<Box<dyn ChunkGroups + '_>> {
         // Of a block in several parts each part is read alone.
         let shelved = self.array.is_sharded() && self.parts() == 1;
-        shelved.then(|| Box::new(ShardedArray(self)) as Box<dyn Shelves>)
+        shelved.then(|| Box::new(ShardedArray(self)) as Box<dyn ChunkGroups>)
     }
 
     fn meta(&self) -> &VolumeMeta {
@@ -294,7 +294,7 @@ impl Volume for ZarrVolume {
 /// An array whose blocks lie in shard files, each in one part.
 struct ShardedArray<'v>(&'v ZarrVolume);
 
-impl Shelves for ShardedArray<'_> {
+impl ChunkGroups for ShardedArray<'_> {
     fn shelf(&self, block: BlockIndex) -> [u64; 2] {
         [0, self.0.array.shelf(&self.0.part_indices(block, 0))]
     }

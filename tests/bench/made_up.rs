@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use pointshard::data_type::{DataType, FillValue};
+use pointshard::data_type::{DataType, Scalar};
 use pointshard::dataset::{
-    ArrayLayout, Codec, Layout, Output, Receipt, SampleEncoder, SampleIndex, Sealed, SealedArray,
-    ShardWriter, Statistics, seal,
+    ArrayLayout, Codec, Layout, Output, Provenance, Receipt, SampleEncoder, SampleIndex,
+    SealedArray, ShardWriter, Statistics, seal,
 };
-use pointshard::geometry::{AxisOrder, Window};
+use pointshard::geometry::{AxisOrder, WindowSize};
 
 use super::Failure;
 
@@ -29,8 +29,8 @@ pub fn make_dataset(root: &Path) -> Result<(), Failure> {
             name: name.into(),
             data_type: DataType::UInt8,
             channels: 1,
-            window: Window::new([EDGE as u32; 3]).ok_or("no window")?,
-            fill_value: FillValue::ZERO,
+            window: WindowSize::new([EDGE as u32; 3]).ok_or("no window")?,
+            fill_value: Scalar::ZERO,
             codec: Codec::default().into(),
         });
     }
@@ -79,7 +79,7 @@ pub fn make_dataset(root: &Path) -> Result<(), Failure> {
         transform: serde_json::Value::Null,
         padded_windows: Default::default(),
     };
-    let about = Sealed {
+    let about = Provenance {
         config: serde_json::Value::Null,
         collection: String::new(),
         sources: Vec::new(),

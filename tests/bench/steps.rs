@@ -15,14 +15,14 @@ use pointshard::dataset::{
     ArrayLayout, BloscName, BloscShuffle, Codec, Layout, Output, SampleEncoder, ShardId,
     ShardWriter,
 };
-use pointshard::extract::ask_windows;
 use pointshard::job::Job;
+use pointshard::select::map_windows;
 use pointshard::storage::{Location, SourceUrl};
 use pointshard::volume::{self, Encoded, Volume};
 use pointshard::{
-    data_type::FillValue,
+    data_type::Scalar,
     demo,
-    geometry::{Resolution, Window},
+    geometry::{Resolution, WindowSize},
 };
 use serde_json::{Value, json};
 
@@ -148,7 +148,7 @@ fn read_and_cut(bencher: Bencher, window: [u32; 3], layer: &str) {
         .counter(ItemsCount::new(job.plan.samples()))
         .bench_local(|| {
             let ask = |window: &[u8]| window.len();
-            one.install(|| ask_windows(&job.plan, &job.sources, MEMORY_BYTES, 0, ask))
+            one.install(|| map_windows(&job.plan, &job.sources, MEMORY_BYTES, 0, ask))
                 .expect("windows")
         });
 }
@@ -217,7 +217,7 @@ impl Shards {
         let window = [64, 64, 16];
         let job = job(window, layer)?;
         let ask = |window: &[u8]| window.to_vec();
-        let windows = ask_windows(&job.plan, &job.sources, MEMORY_BYTES, 0, ask)?;
+        let windows = map_windows(&job.plan, &job.sources, MEMORY_BYTES, 0, ask)?;
         let windows = windows.concat();
         let (_, codec) = CODECS
             .iter()
@@ -227,8 +227,8 @@ impl Shards {
             name: layer.into(),
             data_type: job.layout.arrays[0].data_type,
             channels: 1,
-            window: Window::new(window).ok_or("no window")?,
-            fill_value: FillValue::ZERO,
+            window: WindowSize::new(window).ok_or("no window")?,
+            fill_value: Scalar::ZERO,
             codec: (*codec).into(),
         };
         let samples = windows.len() as u64;

@@ -118,16 +118,16 @@ fn every_kind_of_source_is_the_same_volume() {
 /// Reads blocks together that lie side by side, and each alone, and holds them against each other: how many runs
 /// there were of several blocks. `None` where every block is an object of its own.
 fn compare_runs(volume: &dyn Volume) -> Option<usize> {
-    let (name, shelves) = (volume.describe(), volume.shelves()?);
+    let (name, chunk_groups) = (volume.describe(), volume.chunk_groups()?);
     let grid = &volume.meta().grid;
     let mut of_shelf: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for block in grid.blocks_touching(grid.bounds()) {
-        let shelf = of_shelf.entry(shelves.shelf(block)).or_default();
+        let shelf = of_shelf.entry(chunk_groups.shelf(block)).or_default();
         shelf.push(block);
     }
     let mut joined = 0;
     for mut blocks in of_shelf.into_values() {
-        let runs = shelves.runs(&blocks);
+        let runs = chunk_groups.runs(&blocks);
         let mut all = runs.concat();
         all.sort_unstable();
         blocks.sort_unstable();
@@ -135,7 +135,10 @@ fn compare_runs(volume: &dyn Volume) -> Option<usize> {
         for run in runs.iter().filter(|run| run.len() > 1) {
             joined += 1;
             let mut together: Vec<_> = run.iter().map(|_| Encoded::default()).collect();
-            assert!(shelves.fetch_run(run, &mut together).unwrap(), "{name}");
+            assert!(
+                chunk_groups.fetch_run(run, &mut together).unwrap(),
+                "{name}"
+            );
             for (block, mut encoded) in run.iter().zip(together) {
                 let (mut values, mut expected) = (Vec::new(), Vec::new());
                 volume.decode(*block, &mut encoded, &mut values).unwrap();

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use super::{ArrayEntry, Manifest, ShardEntry};
-use crate::geometry::Window;
+use crate::geometry::WindowSize;
 
 /// Most samples per shard that are believed.
 const MAX_SHARD_SAMPLES: u64 = 1 << 28;
@@ -45,7 +45,7 @@ impl Manifest {
             })?;
             Some(Problem::at(format!("files[{i}].path"), problem))
         });
-        let window = Window::new(self.window_voxels).is_none().then(|| {
+        let window = WindowSize::new(self.window_voxels).is_none().then(|| {
             let found = format!("found {:?}, expected voxels", self.window_voxels);
             Problem::at("window_voxels", found)
         });

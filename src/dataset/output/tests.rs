@@ -39,8 +39,8 @@ fn claim_with(
         name: "img".into(),
         data_type: crate::data_type::DataType::UInt8,
         channels: 1,
-        window: crate::geometry::Window::new([1, 1, 1]).unwrap(),
-        fill_value: crate::data_type::FillValue::ZERO,
+        window: crate::geometry::WindowSize::new([1, 1, 1]).unwrap(),
+        fill_value: crate::data_type::Scalar::ZERO,
         codec: crate::dataset::Codec::None.into(),
     };
     let layout = Layout::new(AxisOrder::Czyx, splits, vec![array], None);

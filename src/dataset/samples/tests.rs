@@ -65,7 +65,7 @@ fn array(name: &'static str, data_type: DataType, window: [u32; 3], samples: u8)
         data_type,
         channels: 1,
         window,
-        fill_value: FillValue::ZERO,
+        fill_value: Scalar::ZERO,
         codec: Codec::default(),
         samples: (0..samples)
             .map(|i| Some(noise(u64::from(i), bytes)))
@@ -122,7 +122,7 @@ proptest! {
         let a = TestArray {
             channels,
             codec,
-            fill_value: FillValue::from_le_bytes(&[fill]).unwrap(),
+            fill_value: Scalar::from_le_bytes(&[fill]).unwrap(),
             samples: empty.iter().enumerate().map(sample).collect(),
             ..array("a", data_type, window, 0)
         };

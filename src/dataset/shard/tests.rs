@@ -1,11 +1,11 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::data_type::{DataType, FillValue};
+use crate::data_type::{DataType, Scalar};
 use crate::dataset::codec::tests::ALL;
 use crate::dataset::metadata::array_metadata;
 use crate::dataset::{ArrayLayout, Codec};
-use crate::geometry::{AxisOrder, Window};
+use crate::geometry::{AxisOrder, WindowSize};
 use proptest::prelude::*;
 use zarrs::array::{Array, ArrayBytes};
 use zarrs::filesystem::FilesystemStore;
@@ -22,8 +22,8 @@ fn layout(
         name: "a".into(),
         data_type,
         channels,
-        window: Window::new(window).unwrap(),
-        fill_value: FillValue::ZERO,
+        window: WindowSize::new(window).unwrap(),
+        fill_value: Scalar::ZERO,
         codec: codec.into(),
     };
     Layout::new(

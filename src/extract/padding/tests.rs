@@ -105,7 +105,7 @@ fn windows_are_counted_as_the_shares_say_and_both_as_the_voxels_say() {
             let share = |window: &[u8]| {
                 window.iter().filter(|v| **v == 1).count() as f64 / window.len() as f64
             };
-            let marked = super::super::ask_windows(plan, sources, 1 << 30, array, share).unwrap();
+            let marked = crate::select::map_windows(plan, sources, 1 << 30, array, share).unwrap();
             let mut padded = 0;
             for (sample, marked) in plan.splits[0].samples.iter().zip(&marked[0]) {
                 let window = plan.window_of(array, sample);
@@ -256,7 +256,7 @@ fn a_resolution_of_six_digits_moves_no_voxel() {
     assert_eq!(plan.window_of(0, sample).start[0], start[0]);
     assert_eq!(inside_fraction(&plan, &sources, 0, sample), 1.0);
     let all = |window: &[u8]| window.iter().all(|v| *v == 1);
-    let marked = super::super::ask_windows(&plan, &sources, 1 << 30, 0, all).unwrap();
+    let marked = crate::select::map_windows(&plan, &sources, 1 << 30, 0, all).unwrap();
     assert_eq!(marked, [[true]]);
 }
 

@@ -36,10 +36,12 @@ fn every_chunk_of_a_shard_is_announced_before_it_is_read_and_the_next_shards_fir
         stopped: OnceLock::new(),
         together: Together::default(),
     };
-    let mut scratch = unit::Scratch::new().unwrap();
+    let mut scratch = shard::Scratch::new().unwrap();
     witness::take();
-    readahead::with(&shared.cutter, 1 << 28, &shared.together, |ahead| {
-        unit::cut_shard(&shared, ahead, 0, todo[0], Ok(&mut scratch)).unwrap();
+    let block_bytes = sources.block_bytes();
+    let cache = &shared.cutter.cache;
+    with_prefetch(cache, block_bytes, 1 << 28, &shared.together, |ahead| {
+        shard::cut_shard(&shared, ahead, 0, todo[0], Ok(&mut scratch)).unwrap();
     });
     let seen = witness::take();
     let names = |path: &Path, chunk: &str| path.to_string_lossy().starts_with(chunk);

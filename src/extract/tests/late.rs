@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use super::*;
+use crate::select::choose_codecs;
 use crate::storage::loopback::{Request, reply, serve};
 
 #[test]

@@ -191,7 +191,7 @@ impl Store for Counting {
         self.0.size(key)
     }
 
-    fn is_far(&self) -> bool {
+    fn is_remote(&self) -> bool {
         false
     }
 

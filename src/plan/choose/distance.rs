@@ -6,13 +6,13 @@ use crate::geometry::PointNm;
 
 /// Points no two of which are nearer than the distance at which they were added.
 #[derive(Default)]
-pub(super) struct Spread {
+pub(super) struct MinDistanceIndex {
     /// Cells are two distances wide, so that a point's neighbours lie in at most two along each axis, and hold the few
     /// points that have room in one. Keys are the bits of the cell's number: any `f64` has a cell of its own.
     cells: HashMap<[u64; 3], Vec<PointNm>>,
 }
 
-impl Spread {
+impl MinDistanceIndex {
     /// Adds `point` unless one is there that is nearer than `distance_nm`; says whether it was added.
     pub(super) fn add(&mut self, point: &PointNm, distance_nm: f64) -> bool {
         let side = 2.0 * distance_nm;
@@ -62,7 +62,7 @@ mod tests {
             unit in prop::sample::select(vec![1.0, 0.1, 4.6, 1e9]),
         ) {
             let distance = distance * unit;
-            let mut spread = Spread::default();
+            let mut spread = MinDistanceIndex::default();
             let mut all: Vec<PointNm> = Vec::new();
             for p in points {
                 let p = PointNm(p.map(|v| f64::from(v) * unit));
@@ -77,7 +77,7 @@ mod tests {
 
     #[test]
     fn a_point_at_just_the_distance_is_kept() {
-        let mut spread = Spread::default();
+        let mut spread = MinDistanceIndex::default();
         assert!(spread.add(&PointNm([0.0; 3]), 5.0));
         assert!(spread.add(&PointNm([3.0, 4.0, 0.0]), 5.0));
         assert!(!spread.add(&PointNm([3.0, -3.9, 0.0]), 5.0));
@@ -91,7 +91,7 @@ mod tests {
             1_000_000
         };
         let clock = std::time::Instant::now();
-        let mut spread = Spread::default();
+        let mut spread = MinDistanceIndex::default();
         let at = |i: u64, k: u32| (i.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> k & 0xffff) as f64;
         let kept = (0..n)
             .filter(|i| spread.add(&PointNm([at(*i, 0), at(*i, 16), at(*i, 32)]), 400.0))

@@ -281,7 +281,7 @@ fn a_million_windows_are_compared_at_once() {
         println!("{n} windows {what}: {pairs} pairs in {:?}", clock.elapsed());
         pairs
     };
-    // Spread over two halves that touch, but for one.
+    // MinDistanceIndex over two halves that touch, but for one.
     let halves = many(n, |i| {
         let split = (i % 2) as usize;
         let x = random(i, 0, 4000) + 4004.0 * split as f64;

@@ -109,7 +109,7 @@ impl Cells for ShardedCells {
 
 /// What reading a byte of a file takes: what a server sends compressed is there twice.
 pub(super) fn memory_of_file_byte(store: &dyn Store) -> u64 {
-    if store.is_far() { 2 } else { 1 }
+    if store.is_remote() { 2 } else { 1 }
 }
 
 /// What reading a byte of a chunk in a shard takes.

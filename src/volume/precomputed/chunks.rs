@@ -69,10 +69,10 @@ impl Chunks {
     }
 
     /// Whether reading takes long compared with decoding.
-    pub(super) fn is_far(&self) -> bool {
+    pub(super) fn is_remote(&self) -> bool {
         match self {
-            Self::Files(files) => files.store().is_far(),
-            Self::Shards(Sharded { shards, .. }) => shards.is_far(),
+            Self::Files(files) => files.store().is_remote(),
+            Self::Shards(Sharded { shards, .. }) => shards.is_remote(),
         }
     }
 

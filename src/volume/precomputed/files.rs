@@ -58,7 +58,7 @@ impl Files {
                 .read(&key(name, *compression), limit_bytes, &mut encoded.bytes)?
             {
                 encoded.compression = *compression;
-                if self.store.is_far() {
+                if self.store.is_remote() {
                     let _ = self.names.set(*compression);
                     // Some servers say gzip of such a file, and it is undone already.
                     if *compression == Compression::Gzip && !looks_like_gzip(&encoded.bytes) {
@@ -79,7 +79,7 @@ impl Files {
         match self.names.get() {
             Some(known) => std::slice::from_ref(known),
             None if !self.store.has_files() => &Compression::ALL[..1],
-            None if self.store.is_far()
+            None if self.store.is_remote()
                 && self.searched.load(Ordering::Relaxed) >= SEARCHED_CHUNKS =>
             {
                 &Compression::ALL[..1]

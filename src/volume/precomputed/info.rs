@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::encoding::Encoding;
 use super::scale::ScaleInfo;
-use crate::data_type::{DataType, FillValue};
+use crate::data_type::{DataType, Scalar};
 use crate::geometry::Resolution;
 use crate::neuroglancer::{
     InfoDocument, InfoProblem, MortonGrid, ShardingSpec, VOLUME, Whole, described, read_info,
@@ -95,7 +95,7 @@ pub(super) fn read(location: &Location, wanted: &Resolution) -> Result<Scale, Vo
         channels,
         resolution,
         grid: scale.grid(bad)?,
-        fill_value: FillValue::ZERO,
+        fill_value: Scalar::ZERO,
     };
     check_block(&meta, bad)?;
     Ok(Scale {

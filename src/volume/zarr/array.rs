@@ -13,7 +13,7 @@ use super::guard::guarded;
 use super::node::{Node, NodeKind};
 use super::shard::{ShardingMetadata, Shards};
 use crate::data_type::DataType;
-use crate::data_type::FillValue;
+use crate::data_type::Scalar;
 use crate::storage::{Extent, Store, read_run};
 use crate::volume::VolumeError;
 
@@ -30,7 +30,7 @@ pub(super) struct ZarrArray {
     codecs: Codecs,
     shards: Option<Shards>,
     pub data_type: DataType,
-    pub fill_value: FillValue,
+    pub fill_value: Scalar,
 }
 
 impl ZarrArray {
@@ -56,7 +56,7 @@ impl ZarrArray {
             .chunk_shape(&vec![0; shape.len()])
             .map_err(|e| bad("chunk_grid", e.to_string()))?
             .ok_or_else(|| bad("chunk_grid", "found no chunk shape".into()))?;
-        let fill_value = FillValue::from_le_bytes(array.fill_value().as_ne_bytes())
+        let fill_value = Scalar::from_le_bytes(array.fill_value().as_ne_bytes())
             .ok_or_else(|| bad("fill_value", "it is longer than a voxel's value".into()))?;
         let (codecs, block_shape, shards) = match sharding(metadata) {
             Some(sharding) => {

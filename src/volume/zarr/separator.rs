@@ -28,7 +28,7 @@ type Naming = (&'static str, &'static str);
 
 impl NamesChecked {
     pub(super) fn new(object: &str, version: ZarrVersion, store: &dyn Store) -> Self {
-        let tries = if store.is_far() { 1 } else { LOCAL_TRIES };
+        let tries = if store.is_remote() { 1 } else { LOCAL_TRIES };
         Self {
             object: object.to_owned(),
             version,
@@ -62,7 +62,7 @@ impl NamesChecked {
             (*naming, key)
         });
         let others = others.filter(|(_, key)| *key != stated);
-        let most = if store.is_far() { 1 } else { usize::MAX };
+        let most = if store.is_remote() { 1 } else { usize::MAX };
         for (naming, key) in others.take(most) {
             if store.size(&key)?.is_some() {
                 return Err(self.misnamed(naming, &store.describe(&stated), &store.describe(&key)));

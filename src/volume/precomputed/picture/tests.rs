@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::data_type::FillValue;
+use crate::data_type::Scalar;
 use crate::geometry::Resolution;
 use crate::volume::BlockGrid;
 
@@ -60,7 +60,7 @@ fn decode_as(
         data_type,
         channels,
         resolution: Resolution::new([1.0; 3]).unwrap(),
-        fill_value: FillValue::ZERO,
+        fill_value: Scalar::ZERO,
         grid: BlockGrid::new(region, shape.map(|n| n as u32)).unwrap(),
     };
     let mut values = vec![9; 7];

@@ -1,0 +1,84 @@
+//! What is to be fetched ahead, and the work of the threads that do it.
+
+use std::collections::VecDeque;
+use std::sync::{Condvar, Mutex, MutexGuard};
+
+use super::cache::BlockCache;
+use super::uses::BlockKey;
+
+/// What is to be fetched. Closed, nothing of it will be.
+#[derive(Default)]
+pub(super) struct Queue {
+    state: Mutex<QueueState>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct QueueState {
+    work: VecDeque<Work>,
+    closed: bool,
+}
+
+/// Something to fetch.
+pub(super) enum Work {
+    /// Blocks of one shelf, to be split into runs.
+    Shelf(Vec<BlockKey>),
+    /// Blocks that one request reads.
+    Run(Vec<BlockKey>),
+}
+
+impl Queue {
+    pub fn add(&self, work: impl IntoIterator<Item = Work>) {
+        self.lock().work.extend(work);
+        self.changed.notify_all();
+    }
+
+    /// Adds what is to be fetched before all that waits.
+    fn add_first(&self, work: impl DoubleEndedIterator<Item = Work>) {
+        let mut state = self.lock();
+        work.rev().for_each(|w| state.work.push_front(w));
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    /// Waits for the next piece of work; `None` when there will be none.
+    fn next(&self) -> Option<Work> {
+        let mut state = self.lock();
+        while !state.closed {
+            match state.work.pop_front() {
+                Some(work) => return Some(work),
+                None => state = self.changed.wait(state).unwrap_or_else(|e| e.into_inner()),
+            }
+        }
+        None
+    }
+
+    pub fn close(&self) {
+        self.lock().closed = true;
+        self.changed.notify_all();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, QueueState> {
+        // Every change below the lock is complete.
+        self.state.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    /// Fetches until the queue is closed, or a block cannot be had that somebody will need: `false`.
+    pub fn work(&self, cache: &BlockCache<'_>) -> bool {
+        while let Some(work) = self.next() {
+            let run = match work {
+                Work::Run(run) => run,
+                Work::Shelf(shelf) => {
+                    let mut runs = cache.runs(shelf).into_iter();
+                    let Some(first) = runs.next() else { continue };
+                    self.add_first(runs.map(Work::Run));
+                    first
+                }
+            };
+            if !cache.fetch_announced(&run) {
+                return false;
+            }
+        }
+        true
+    }
+}

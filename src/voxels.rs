@@ -1,0 +1,15 @@
+//! Pure kernels over voxel values: copy, cast, convert, resample, statistics.
+//!
+//! Little-endian values come in, little-endian values go out, in C order `[channel, z, y, x]`. Nothing here reads a file or
+//! knows a plan. The loops have no branches where that lets them become vector instructions.
+
+mod cast;
+mod convert;
+mod region;
+mod resample;
+mod statistics;
+
+pub(crate) use convert::{BadValue, Convert, beyond};
+pub(crate) use region::{Region, convert, copy, fill, fill_around};
+pub(crate) use resample::{Resample, ResampledWindow, centres_inside};
+pub use statistics::Statistics;

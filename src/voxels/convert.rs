@@ -1,0 +1,407 @@
+//! What is done to an array's values on the way from the layer to the window, a row at a time.
+//!
+//! Little-endian values of the layer's type come in, as many of the array's type go out. Every value goes its own
+//! way: no neighbours, no coordinates. A value that the array's type cannot hold is an error, never another value.
+
+#[cfg(test)]
+mod tests;
+
+use super::cast::{Cast, Computed};
+use crate::config::Transform;
+use crate::data_type::{DataType, with_type};
+
+/// How values of one type become values of another.
+#[derive(Clone, Debug)]
+pub(crate) struct Convert {
+    from: DataType,
+    to: DataType,
+    kind: Kind,
+}
+
+/// What is done, with all that can be known before the first value. Whole numbers are compared by their bits.
+#[derive(Clone, Debug)]
+enum Kind {
+    Copy,
+    Cast,
+    Scale {
+        multiply: f64,
+        add: f64,
+    },
+    /// The same for every value.
+    All(bool),
+    Nonzero,
+    Equals(u64),
+    /// 2 to [`FEW`] values, the last one repeated.
+    InFew([u64; FEW]),
+    /// More values, ascending.
+    InMany(Vec<u64>),
+    /// Of a layer of whole numbers: this or more.
+    FromWhole(i128),
+    /// Of a layer of floating point numbers: this or more.
+    FromReal(f64),
+    ObjectAt,
+}
+
+/// So many values are compared with each voxel one by one.
+const FEW: usize = 8;
+
+/// A value that does not fit in the array's type.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[error("the value {value} of a {from} layer{} does not fit in {to}", becomes(.scaled))]
+pub(crate) struct BadValue {
+    /// The layer's value.
+    pub value: String,
+    /// The layer's type.
+    pub from: DataType,
+    /// What `scale` makes of it.
+    pub scaled: Option<f64>,
+    /// The array's type.
+    pub to: DataType,
+}
+
+fn becomes(scaled: &Option<f64>) -> String {
+    scaled.map_or_else(String::new, |to| format!(" becomes {to}, which"))
+}
+
+impl Convert {
+    /// How `transform` makes values of the type `dtype` out of values of the type `from`. Without `dtype`: `uint8` for
+    /// masks, `float32` for `scale`, else `from`.
+    ///
+    /// # Errors
+    /// What was found and expected, where the transform is not one for layers of this type.
+    pub fn new(
+        transform: &Transform,
+        from: DataType,
+        dtype: Option<DataType>,
+    ) -> Result<Self, String> {
+        let to = dtype.unwrap_or(match transform {
+            Transform::None => from,
+            Transform::Scale(_) => DataType::Float32,
+            _ => DataType::UInt8,
+        });
+        let whole_only = match transform {
+            Transform::Equals(_) => Some("equals"),
+            Transform::In(_) => Some("in"),
+            Transform::ObjectAt(_) => Some("object_at"),
+            _ => None,
+        };
+        if let Some(name) = whole_only.filter(|_| from.is_float()) {
+            return Err(format!(
+                "`{name}` compares whole numbers, found a {from} layer, expected one of an integer type"
+            ));
+        }
+        let kind = match transform {
+            Transform::None if from == to => Kind::Copy,
+            Transform::None => Kind::Cast,
+            Transform::Scale(scale) => Kind::Scale {
+                multiply: scale.multiply,
+                add: scale.add,
+            },
+            Transform::Nonzero => Kind::Nonzero,
+            Transform::Equals(value) => one_of(from, &[*value]),
+            Transform::In(values) => one_of(from, values),
+            Transform::Threshold(least) => from_least(from, *least),
+            Transform::ObjectAt(_) => Kind::ObjectAt,
+            Transform::Inside => Kind::All(true),
+        };
+        Ok(Self { from, to, kind })
+    }
+
+    /// Type of the values that come out.
+    pub fn to(&self) -> DataType {
+        self.to
+    }
+
+    /// Whether values come out as they are.
+    pub fn is_identity(&self) -> bool {
+        matches!(self.kind, Kind::Copy)
+    }
+
+    /// Whether [`Convert::row`] needs to know an object.
+    pub fn needs_object(&self) -> bool {
+        matches!(self.kind, Kind::ObjectAt)
+    }
+
+    /// Whether no value of the layer's type is one that does not fit.
+    pub fn fits_all(&self) -> bool {
+        // What fits is a range without holes, but for what is no finite number.
+        with_type!(self.from, T => {
+            let no_numbers = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY].map(|v| Cast::<T>::cast(v).0);
+            let no_numbers = no_numbers.into_iter().filter(|_| self.from.is_float());
+            no_numbers.chain([T::MIN, T::MAX]).all(|value| {
+                let mut out = [0; 8];
+                let out = &mut out[..self.to.size_bytes()];
+                self.row(&value.to_le_bytes(), out, 0).is_ok()
+            })
+        })
+    }
+
+    /// The object that a voxel of this little-endian value belongs to; 0 for none. Negative values are
+    /// sign-extended.
+    pub fn object_of(&self, value: &[u8]) -> u64 {
+        with_type!(self.from, T => {
+            let first = value.first_chunk::<{ size_of::<T>() }>();
+            first.map_or(0, |v| T::from_le_bytes(*v) as i128 as u64)
+        })
+    }
+
+    /// Makes each value of `from` one of `to`, both little-endian and of the same number of values. `object` is what
+    /// [`Convert::object_of`] gave for the sample, where [`Convert::needs_object`]; for object 0 all is 0.
+    /// For `inside` all is 1: what is asked for here was read from the volume.
+    ///
+    /// # Errors
+    /// The first value that does not fit; `to` means nothing then.
+    pub fn row(&self, from: &[u8], to: &mut [u8], object: u64) -> Result<(), BadValue> {
+        debug_assert_eq!(
+            from.len() / self.from.size_bytes(),
+            to.len() / self.to.size_bytes()
+        );
+        match &self.kind {
+            Kind::Copy => to.copy_from_slice(from),
+            Kind::Cast => return self.cast(from, to),
+            Kind::Scale { multiply, add } => return self.scale(from, to, *multiply, *add),
+            Kind::ObjectAt => match bits_of_object(self.from, object) {
+                Some(bits) => self.mask(&Kind::Equals(bits), from, to),
+                None => self.mask(&Kind::All(false), from, to),
+            },
+            mask => self.mask(mask, from, to),
+        }
+        Ok(())
+    }
+
+    fn cast(&self, from: &[u8], to: &mut [u8]) -> Result<(), BadValue> {
+        let fits = with_type!(self.from, T => with_type!(self.to, U => {
+            map_checked(from, to, |v| {
+                let (value, fits): (U, bool) = T::from_le_bytes(v).cast();
+                (value.to_le_bytes(), fits)
+            })
+        }));
+        if fits {
+            return Ok(());
+        }
+        let value = with_type!(self.from, T => with_type!(self.to, U => {
+            let fits = |v: &T| Cast::<U>::cast(*v).1;
+            values(from, T::from_le_bytes).find(|v| !fits(v)).map(|v| v.to_string())
+        }));
+        Err(self.bad(value, None))
+    }
+
+    fn scale(&self, from: &[u8], to: &mut [u8], multiply: f64, add: f64) -> Result<(), BadValue> {
+        let scaled = |of: f64| Computed {
+            value: of * multiply + add,
+            of,
+        };
+        let fits = with_type!(self.from, T => with_type!(self.to, U => {
+            map_checked(from, to, |v| {
+                let (of, _): (f64, bool) = T::from_le_bytes(v).cast();
+                let (value, fits): (U, bool) = scaled(of).cast();
+                (value.to_le_bytes(), fits)
+            })
+        }));
+        if fits {
+            return Ok(());
+        }
+        let fits = |of: f64| with_type!(self.to, U => Cast::<U>::cast(scaled(of)).1);
+        let (value, of) = with_type!(self.from, T => {
+            let mut values = values(from, T::from_le_bytes).map(|v| (v, Cast::<f64>::cast(v).0));
+            let bad = values.find(|(_, of)| !fits(*of));
+            (bad.map(|(v, _)| v.to_string()), bad.map(|(_, of)| of))
+        });
+        Err(self.bad(value, of.map(|of| scaled(of).value)))
+    }
+
+    fn bad(&self, value: Option<String>, scaled: Option<f64>) -> BadValue {
+        BadValue {
+            value: value.unwrap_or_default(),
+            from: self.from,
+            scaled,
+            to: self.to,
+        }
+    }
+
+    /// Makes a mask of 0 and 1 of the type `self.to`. The width of the result is all that matters of its type to the
+    /// loops, and of the layer's type, where values are tested for equality.
+    fn mask(&self, kind: &Kind, from: &[u8], to: &mut [u8]) {
+        let one = with_type!(self.to, U => {
+            let mut one = [0; 8];
+            one[..size_of::<U>()].copy_from_slice(&(1 as U).to_le_bytes());
+            u64::from_le_bytes(one)
+        });
+        match self.to.size_bytes() {
+            1 => mask(self.from, kind, from, to, one as u8, u8::to_le_bytes),
+            2 => mask(self.from, kind, from, to, one as u16, u16::to_le_bytes),
+            4 => mask(self.from, kind, from, to, one as u32, u32::to_le_bytes),
+            _ => mask(self.from, kind, from, to, one, u64::to_le_bytes),
+        }
+    }
+}
+
+/// Which mask is 1 where the value is one of `wanted`. What the type cannot hold is never equal.
+fn one_of(from: DataType, wanted: &[u64]) -> Kind {
+    let holds = |v: &u64| with_type!(from, T => (*v as u128) <= T::MAX as u128);
+    let mut wanted: Vec<u64> = wanted.iter().copied().filter(holds).collect();
+    wanted.sort_unstable();
+    wanted.dedup();
+    match wanted[..] {
+        [] => Kind::All(false),
+        [one] => Kind::Equals(one),
+        [.., last] if wanted.len() <= FEW => Kind::InFew(std::array::from_fn(|i| {
+            wanted.get(i).copied().unwrap_or(last)
+        })),
+        _ => Kind::InMany(wanted),
+    }
+}
+
+/// What is wrong with the values that `transform` looks for in a layer of whole numbers of the type `from`, if anything:
+/// one that no voxel can have is a slip, or the wrong layer.
+pub(crate) fn beyond(transform: &Transform, from: DataType) -> Option<String> {
+    let (name, values) = match transform {
+        Transform::Equals(value) => ("equals", std::slice::from_ref(value)),
+        Transform::In(values) => ("in", values.as_slice()),
+        _ => return None,
+    };
+    let largest = with_type!(from, T => T::MAX as u128);
+    let value = values.iter().find(|v| u128::from(**v) > largest)?;
+    Some(format!(
+        "`{name}` looks for {value}, found a {from} layer, expected values up to {largest}"
+    ))
+}
+
+/// Which mask is 1 from `least` on.
+fn from_least(from: DataType, least: f64) -> Kind {
+    if from.is_float() {
+        return Kind::FromReal(least);
+    }
+    // Whole numbers are compared as such: above 2^53 not every one is an `f64`.
+    let least = least.ceil();
+    let (min, max) = with_type!(from, T => (T::MIN as i128, T::MAX as i128));
+    match least as i128 {
+        least if least <= min => Kind::All(true),
+        least if least > max => Kind::All(false),
+        least => Kind::FromWhole(least),
+    }
+}
+
+/// The bits of the object's value in a layer of this type; `None` where no voxel is of the object.
+fn bits_of_object(from: DataType, object: u64) -> Option<u64> {
+    let bits = with_type!(from, T => object as T as i128 as u64);
+    (object != 0 && bits == object).then_some(bits)
+}
+
+/// The row's values.
+fn values<const N: usize, T>(
+    row: &[u8],
+    from_le_bytes: impl Fn([u8; N]) -> T,
+) -> impl Iterator<Item = T> {
+    row.as_chunks::<N>()
+        .0
+        .iter()
+        .map(move |v| from_le_bytes(*v))
+}
+
+/// Maps each value; whether all fitted.
+fn map_checked<const N: usize, const M: usize>(
+    from: &[u8],
+    to: &mut [u8],
+    map: impl Fn([u8; N]) -> ([u8; M], bool),
+) -> bool {
+    let mut all_fit = true;
+    let ((from, _), (to, _)) = (from.as_chunks(), to.as_chunks_mut());
+    for (to, from) in to.iter_mut().zip(from) {
+        let (value, fits) = map(*from);
+        *to = value;
+        all_fit &= fits;
+    }
+    all_fit
+}
+
+/// `one` where `kind` says so, else 0: `O` is the whole number as wide as the mask's type.
+fn mask<const M: usize, O: Copy + Default>(
+    data_type: DataType,
+    kind: &Kind,
+    from: &[u8],
+    to: &mut [u8],
+    one: O,
+    to_le_bytes: impl Fn(O) -> [u8; M],
+) {
+    let zero = O::default();
+    let bytes = |set: bool| to_le_bytes(if set { one } else { zero });
+    match (kind, data_type) {
+        (Kind::All(set), _) => to.as_chunks_mut().0.fill(bytes(*set)),
+        (Kind::FromWhole(least), _) => with_type!(data_type, T => {
+            let least = *least as T;
+            map(from, to, |v| bytes(T::from_le_bytes(v) >= least));
+        }),
+        (Kind::FromReal(least), DataType::Float32) => {
+            map(from, to, |v| {
+                bytes(f64::from(f32::from_le_bytes(v)) >= *least)
+            });
+        }
+        (Kind::FromReal(least), _) => map(from, to, |v| bytes(f64::from_le_bytes(v) >= *least)),
+        (Kind::Nonzero, DataType::Float32) => {
+            map(from, to, |v| bytes(f32::from_le_bytes(v) != 0.0));
+        }
+        (Kind::Nonzero, DataType::Float64) => {
+            map(from, to, |v| bytes(f64::from_le_bytes(v) != 0.0));
+        }
+        _ => match data_type.size_bytes() {
+            1 => equal(kind, from, to, u8::from_le_bytes, |w| w as u8, bytes),
+            2 => equal(kind, from, to, u16::from_le_bytes, |w| w as u16, bytes),
+            4 => equal(kind, from, to, u32::from_le_bytes, |w| w as u32, bytes),
+            _ => equal(kind, from, to, u64::from_le_bytes, |w| w, bytes),
+        },
+    }
+}
+
+/// The masks that test values for equality, by their bits: `W` is the whole number as wide as they are.
+fn equal<const N: usize, const M: usize, W: Copy + Default + PartialEq + Into<u64>>(
+    kind: &Kind,
+    from: &[u8],
+    to: &mut [u8],
+    from_le_bytes: impl Fn([u8; N]) -> W,
+    narrow: impl Fn(u64) -> W,
+    bytes: impl Fn(bool) -> [u8; M],
+) {
+    match kind {
+        Kind::Equals(wanted) => {
+            let wanted = narrow(*wanted);
+            map(from, to, |v| bytes(from_le_bytes(v) == wanted));
+        }
+        Kind::InFew(wanted) => {
+            let wanted = wanted.map(narrow);
+            map(from, to, |v| {
+                let value = from_le_bytes(v);
+                bytes(wanted.iter().fold(false, |any, w| any | (value == *w)))
+            });
+        }
+        Kind::InMany(wanted) => {
+            let contains = |value: W| wanted.binary_search(&value.into()).is_ok();
+            // Labels come in runs: most values are their neighbour's.
+            let mut last = W::default();
+            let mut is_in = contains(last);
+            let ((from, _), (to, _)) = (from.as_chunks(), to.as_chunks_mut());
+            for (to, from) in to.iter_mut().zip(from) {
+                let value = from_le_bytes(*from);
+                if value != last {
+                    (last, is_in) = (value, contains(value));
+                }
+                *to = bytes(is_in);
+            }
+        }
+        _ => {
+            let zero = W::default();
+            map(from, to, |v| bytes(from_le_bytes(v) != zero));
+        }
+    }
+}
+
+fn map<const N: usize, const M: usize>(
+    from: &[u8],
+    to: &mut [u8],
+    map: impl Fn([u8; N]) -> [u8; M],
+) {
+    let ((from, _), (to, _)) = (from.as_chunks(), to.as_chunks_mut());
+    for (to, from) in to.iter_mut().zip(from) {
+        *to = map(*from);
+    }
+}

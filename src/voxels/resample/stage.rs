@@ -1,0 +1,153 @@
+//! Voxels of one grid made of those of another in one go; most windows are made in a single stage.
+
+use std::ops::Range;
+
+use super::axis::{Axis, Cover};
+use super::ratio::Ratio;
+use crate::config::Rounding;
+use crate::geometry::VoxelBox;
+
+/// How a voxel is made of those that it covers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kernel {
+    /// There is one, whose value it has.
+    Nearest,
+    /// Their weighted mean.
+    Mean(Rounding),
+    /// 1 where any of them is greater than 0.
+    Any,
+    /// The value that most of them have.
+    Majority(Vote),
+}
+
+/// Which value of several stands for all of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Vote {
+    /// Of two by two along two axes: tinybrain's `mode_pooling_2x2` and `countless2d`.
+    Square,
+    /// Of two by two by two where this is all: tinybrain's `mode_pooling_2x2x2`.
+    Cube,
+    /// Of two by two by two as a step of several: tinybrain's `countless3d`.
+    CubeStep,
+    /// Of any number of voxels, by the volume that they share with the new one.
+    Volume,
+}
+
+/// How voxels of one grid are made of those of another.
+#[derive(Clone, Debug)]
+pub(crate) struct StageRule {
+    pub kernel: Kernel,
+    pub ratios: [Ratio; 3],
+    pub cover: Cover,
+}
+
+/// The voxels of a box, and those that they are made of. Kernels are given little-endian values in C order
+/// `[channel, z, y, x]`, those of the source over [`Stage::source_box`], and those to write over the box; voxels out of
+/// [`Stage::support`] they leave as they are.
+#[derive(Clone, Debug)]
+pub(crate) struct Stage {
+    pub kernel: Kernel,
+    /// Of the box, in voxels x, y, z.
+    pub shape: [usize; 3],
+    pub axes: [Axis; 3],
+}
+
+/// A row of a stage's voxels along x.
+pub(crate) struct Row {
+    channel: usize,
+    /// Which of the axis' spans the row is made of.
+    pub y: usize,
+    pub z: usize,
+    /// Where its voxels with support are among the values of the box.
+    pub out: Range<usize>,
+}
+
+impl StageRule {
+    /// How the voxels of `window` are made of those within `bounds`. `None` where none of them has any.
+    pub fn stage(&self, window: &VoxelBox, bounds: &VoxelBox) -> Option<Stage> {
+        let axis = |d: usize| {
+            Axis::new(
+                window.start[d]..window.end[d],
+                self.ratios[d],
+                self.cover,
+                bounds.start[d]..bounds.end[d],
+            )
+        };
+        Some(Stage {
+            kernel: self.kernel,
+            shape: window.shape().map(|n| n as usize),
+            axes: [axis(0)?, axis(1)?, axis(2)?],
+        })
+    }
+
+    /// The voxels that are made, at least in part, of some within `bounds`.
+    pub fn made_of(&self, bounds: &VoxelBox) -> VoxelBox {
+        let along = |d: usize| self.ratios[d].covering(bounds.start[d]..bounds.end[d]);
+        let [x, y, z] = [along(0), along(1), along(2)];
+        VoxelBox {
+            start: [x.start, y.start, z.start],
+            end: [x.end, y.end, z.end],
+        }
+    }
+}
+
+impl Stage {
+    /// The voxels that are needed.
+    pub fn source_box(&self) -> VoxelBox {
+        VoxelBox {
+            start: std::array::from_fn(|d| self.axes[d].source.start),
+            end: std::array::from_fn(|d| self.axes[d].source.end),
+        }
+    }
+
+    /// The voxels that are made, counted from the start of the box.
+    pub fn support(&self) -> VoxelBox {
+        VoxelBox {
+            start: std::array::from_fn(|d| self.axes[d].support.start as i64),
+            end: std::array::from_fn(|d| self.axes[d].support.end as i64),
+        }
+    }
+
+    /// The rows that have support.
+    pub fn rows(&self, channels: usize) -> impl Iterator<Item = Row> {
+        let [nx, ny, nz] = self.shape;
+        let [x, y, z] = self.axes.each_ref().map(|axis| axis.support.clone());
+        let of_plane = move |channel, at_z| {
+            let (x, z) = (x.clone(), z.clone());
+            y.clone().enumerate().map(move |(row_y, at_y)| {
+                let begin = ((channel * nz + at_z) * ny + at_y) * nx;
+                Row {
+                    channel,
+                    y: row_y,
+                    z: at_z - z.start,
+                    out: begin + x.start..begin + x.end,
+                }
+            })
+        };
+        let z = self.axes[2].support.clone();
+        (0..channels)
+            .flat_map(move |channel| z.clone().map(move |at_z| (channel, at_z)))
+            .flat_map(move |(channel, at_z)| of_plane(channel, at_z))
+    }
+
+    /// The rows of the source that a row is made of, y first: where each has its values among the source's, and its
+    /// weights among those of the y axis and of the z axis.
+    pub fn source_rows(&self, row: &Row) -> impl Iterator<Item = (Range<usize>, [usize; 2])> {
+        let [_, y, z] = &self.axes;
+        z.taps(row.z).flat_map(move |(at_z, z_weight)| {
+            y.taps(row.y).map(move |(at_y, y_weight)| {
+                (self.source_row(row, at_y, at_z), [y_weight, z_weight])
+            })
+        })
+    }
+
+    /// Where the source's values are of a row's channel at y and z, counted from the source's start.
+    fn source_row(&self, row: &Row, y: usize, z: usize) -> Range<usize> {
+        let [nx, ny, nz] = self
+            .axes
+            .each_ref()
+            .map(|axis| (axis.source.end - axis.source.start) as usize);
+        let begin = ((row.channel * nz + z) * ny + y) * nx;
+        begin..begin + nx
+    }
+}
