@@ -31,6 +31,7 @@ pub mod loader;
 pub mod neuroglancer;
 pub mod plan;
 pub mod points;
+pub mod preview;
 pub mod select;
 pub mod storage;
 #[cfg(feature = "tch")]

@@ -21,10 +21,8 @@ mod metrics;
 mod model;
 mod optimizer;
 mod part;
-mod picture;
 mod predictions;
 mod record;
-mod report;
 mod run;
 
 pub use config::TrainConfig;

@@ -3,8 +3,8 @@
 use super::config::TrainConfig;
 use super::evaluate::{ChannelEvaluation, Evaluation};
 use super::history::Line;
-use super::report::{Chart, PictureRow, Report, Series, Table};
 use crate::dataset::Dataset;
+use crate::preview::{Chart, PictureRow, Report, Series, Table};
 
 /// What is known of a training besides its history.
 pub(super) struct About<'a> {

@@ -13,9 +13,9 @@ use super::feed::{Fed, Feed};
 use super::loss::{Loss, LossValue, Reduction, constant_loss};
 use super::metrics::{Scores, Tally};
 use super::model::Model;
-use super::picture::View;
-use super::report::PictureRow;
 use crate::loader::{Loader, Values};
+use crate::preview::PictureRow;
+use crate::preview::View;
 
 /// Most channels that a picture shows.
 const DRAWN_CHANNELS: usize = 8;

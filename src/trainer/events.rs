@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use message::{Event, Image, Value};
 use prost::Message;
 
-use super::picture::Picture;
+use crate::preview::Picture;
 
 /// An event file that is being written. What is not flushed is flushed when it is dropped, but errors of that are lost.
 #[derive(Debug)]

@@ -11,7 +11,7 @@ use super::error::TrainError;
 use super::evaluate::Evaluation;
 use super::events::EventFile;
 use super::part::write_whole;
-use super::picture::Picture;
+use crate::preview::Picture;
 
 /// A line of `metrics.jsonl`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -13,11 +13,11 @@ use super::loss::{Loss, LossConfig};
 use super::model::Model;
 use super::part::write_whole;
 use super::predictions::{About, Predictions};
-use super::report::{PictureRow, Report};
 use super::{curves, device};
 use crate::config::Role;
 use crate::dataset::Dataset;
 use crate::loader::{Arrays, Crop, Loader, Options};
+use crate::preview::{PictureRow, Report};
 
 pub use super::predictions::Stored;
 

@@ -4,9 +4,9 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use super::super::picture;
 use super::number::{is_number, short};
 use super::{Chart, PictureRow, Report, Series, Table, chart, palette};
+use crate::preview::picture;
 
 const STYLE: &str = include_str!("style.css");
 
