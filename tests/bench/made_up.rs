@@ -5,9 +5,10 @@ use std::path::Path;
 use pointshard::data_type::{DataType, Scalar};
 use pointshard::dataset::{
     ArrayLayout, Codec, Layout, Output, Provenance, Receipt, SampleEncoder, SampleIndex,
-    SealedArray, ShardWriter, Statistics, seal,
+    SealedArray, ShardWriter, seal,
 };
 use pointshard::geometry::{AxisOrder, WindowSize};
+use pointshard::voxels::Statistics;
 
 use super::Failure;
 
