@@ -7,16 +7,15 @@ mod columns;
 mod id;
 mod ids;
 mod lines;
+mod records;
 #[cfg(test)]
 mod tests;
 
-use std::io::{Cursor, Read};
-
-use ::csv::{ErrorKind, Reader, ReaderBuilder, StringRecord, Trim};
+use ::csv::StringRecord;
 
 use self::columns::{Columns, Fields};
 use self::ids::{Counts, Ids, NOT_FINITE, digest};
-use self::lines::{Lines, Starts};
+use self::records::{Records, delimiter};
 use super::gather::{Batch, BoxIndex, Hit, gather};
 use super::place::{Around, Place};
 use super::property::{describe_all, lay_out};
@@ -85,19 +84,12 @@ impl Layer {
         budget: &MemoryBudget,
     ) -> Result<Self, PointsError> {
         let object = document.object();
-        let path = object.split(['?', '#']).next().unwrap_or(object);
-        let path = path.strip_suffix(".gz").unwrap_or(path);
-        let is_tsv = [".tsv", ".tab"].iter().any(|end| path.ends_with(end));
-        let default = if is_tsv { '\t' } else { ',' };
-        let delimiter = config.delimiter.unwrap_or(default);
-        let delimiter = u8::try_from(delimiter).unwrap_or(b',');
-        let (mut reader, starts) = reader(&document, delimiter)?;
-        let header = reader.headers();
-        let header = header.map_err(|e| broken(&document, e, starts.next()))?;
-        let columns = Columns::find(header, config, object)?;
+        let delimiter = delimiter(config.delimiter, object);
+        let records = Records::open(&document, delimiter)?;
+        let columns = Columns::find(records.header(), config, object)?;
         let of_columns = columns.properties.iter().map(|(_, spec)| spec.clone());
         let mut properties: Vec<PropertySpec> = of_columns.collect();
-        drop(reader);
+        drop(records);
         Ok(Self {
             property_bytes: lay_out(&mut properties),
             document,
@@ -281,23 +273,11 @@ impl Layer {
         mut visit: impl FnMut(Row) -> Result<(), PointsError>,
     ) -> Result<(), PointsError> {
         let columns = &self.columns;
-        let (mut reader, starts) = reader(&self.document, self.delimiter)?;
-        let broken = |e, line| broken(&self.document, e, line);
-        let header_line = starts.clone();
-        reader
-            .headers()
-            .map_err(|e| broken(e, header_line.next()))?;
-        starts.next();
+        let mut records = Records::open(&self.document, self.delimiter)?;
         let mut record = StringRecord::new();
         let mut properties = vec![0; self.property_bytes];
         let mut number = 0;
-        loop {
-            let read = reader.read_record(&mut record);
-            let is_end = matches!(read, Ok(false));
-            let line = if is_end { 0 } else { starts.next() };
-            if !read.map_err(|e| broken(e, line))? {
-                return Ok(());
-            }
+        while let Some(line) = records.read(&mut record)? {
             let fields = Fields {
                 record: &record,
                 object: self.object(),
@@ -334,6 +314,7 @@ impl Layer {
             })?;
             number += 1;
         }
+        Ok(())
     }
 }
 
@@ -362,55 +343,5 @@ impl Rounded {
                 self.rows
             )
         })
-    }
-}
-
-type TableReader<'d> = Reader<Lines<Box<dyn Read + Send + 'd>>>;
-
-/// The records of the table, and the lines that they begin on.
-fn reader(
-    document: &StreamedDocument,
-    delimiter: u8,
-) -> Result<(TableReader<'_>, Starts), PointsError> {
-    const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
-    let mut bytes = document.reader()?;
-    let mut first = Vec::new();
-    let read = bytes.by_ref().take(3).read_to_end(&mut first);
-    read.map_err(|e| document.document_error(e))?;
-    if first == BYTE_ORDER_MARK {
-        first.clear();
-    }
-    let bytes: Box<dyn Read + Send + '_> = Box::new(Cursor::new(first).chain(bytes));
-    let lines = Lines::new(bytes, delimiter);
-    let starts = lines.starts();
-    let reader = ReaderBuilder::new()
-        .delimiter(delimiter)
-        .trim(Trim::All)
-        .buffer_capacity(1 << 16)
-        .from_reader(lines);
-    Ok((reader, starts))
-}
-
-/// The error of a record that begins on `line`.
-fn broken(document: &StreamedDocument, error: ::csv::Error, line: u64) -> PointsError {
-    let problem = match error.into_kind() {
-        ErrorKind::Io(e) => match e.downcast::<lines::TooLong>() {
-            Ok(too_long) => too_long.to_string(),
-            Err(e) => return document.document_error(e).into(),
-        },
-        ErrorKind::UnequalLengths {
-            expected_len, len, ..
-        } => format!(
-            "line {line}: the row has {len} fields, expected {expected_len} as in the header"
-        ),
-        ErrorKind::Utf8 { err, .. } => format!(
-            "line {line}: its field {} is not UTF-8 text; save the table as UTF-8",
-            err.field() + 1
-        ),
-        other => format!("line {line}: {other:?}"),
-    };
-    PointsError::Table {
-        object: document.object().to_owned(),
-        problem,
     }
 }
