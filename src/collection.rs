@@ -5,6 +5,8 @@
 //! server with that API; a Neuroglancer viewer state; a layer of precomputed annotations. Relative layer sources count from the folder that the file or folder stands in.
 //! Layer sources stay as written until something asks for them: a group may hold layers that no job reads.
 
+mod box_layer;
+mod box_table;
 mod boxes;
 mod lists;
 mod rows;
@@ -124,6 +126,14 @@ pub enum CollectionError {
         /// What was found, what was expected.
         problem: String,
     },
+    /// A file is not a table of boxes.
+    #[error("{file} is not a table of boxes: {problem}")]
+    BoxTable {
+        /// The file.
+        file: String,
+        /// What was found, what was expected.
+        problem: String,
+    },
     /// A row is not what it should be.
     #[error("{file}: {row}: {problem}")]
     Row {
@@ -218,8 +228,8 @@ impl Collection {
             CollectionConfig::Source(CollectionSource::ZettaApi(api)) => {
                 zetta_api::read(api, base, budget)
             }
-            CollectionConfig::Source(CollectionSource::Boxes(layer)) => {
-                boxes::read(layer, base, budget)
+            CollectionConfig::Source(CollectionSource::Boxes(config)) => {
+                boxes::read(config, base, budget)
             }
         }
     }
@@ -237,6 +247,19 @@ impl LayerGroup {
             id: String::new(),
             sources: IndexMap::new(),
             base: Location::Local(PathBuf::new()),
+            annotations: HashSet::new(),
+        }
+    }
+
+    /// The group of the layers `sources`: name, then source as written, relative to `base`.
+    fn of_sources(id: &str, sources: &IndexMap<String, String>, base: &Location) -> Self {
+        let sources = sources.iter();
+        let text =
+            |(name, text): (&String, &String)| (name.clone(), LayerText::Source(text.clone()));
+        Self {
+            id: id.to_owned(),
+            sources: sources.map(text).collect(),
+            base: base.clone(),
             annotations: HashSet::new(),
         }
     }

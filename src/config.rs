@@ -4,6 +4,7 @@
 //! the file, the JSON path, what was found and what is allowed.
 
 mod array;
+mod boxes;
 mod choice;
 mod codec;
 mod collection;
@@ -16,6 +17,7 @@ mod points;
 mod read;
 mod split;
 mod tagged;
+mod unit;
 
 use std::path::{Path, PathBuf};
 
@@ -28,18 +30,21 @@ use crate::geometry::{AxisOrder, Resolution, WindowSize};
 use crate::storage::{PASSWORD, UniqueKeys, has_userinfo, redact_json};
 
 pub use array::{ArrayConfig, MissingObject, ObjectAt, ObjectPoint, Role, Scale, Transform};
+pub(crate) use boxes::no_volume;
+pub use boxes::{
+    BoxLayerConfig, BoxListConfig, BoxTableConfig, BoxesConfig, BoxesSource, ListedBox,
+};
 pub use choice::{ChoiceConfig, PropertyFilter, PropertyValue, Repeats};
 pub use codec::{BloscConfig, CodecConfig, Shuffle, ZstdConfig};
-pub use collection::{
-    BoxLayerConfig, CollectionConfig, CollectionSource, StateBoxesConfig, ZettaApiConfig,
-};
+pub use collection::{CollectionConfig, CollectionSource, StateBoxesConfig, ZettaApiConfig};
 pub use error::ConfigError;
 pub use interpolation::{Interpolation, Rounding};
 pub use layer::{Empty, Forbidden, LayerConfig};
 pub(crate) use nearest::nearest;
-pub use points::{CsvConfig, CsvUnit, PointsConfig, PointsFrom, StatePointsConfig};
+pub use points::{CsvConfig, PointsConfig, PointsFrom, StatePointsConfig};
 pub(crate) use read::read_bytes;
 pub use split::SplitConfig;
+pub use unit::LengthUnit;
 
 /// A job: which windows to cut, out of which layers, into which splits.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

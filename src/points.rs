@@ -26,6 +26,7 @@ use crate::config::nearest;
 use crate::geometry::{BoxNm, PointNm};
 use crate::storage::{MemoryBudget, SourceUrl};
 
+pub(crate) use csv::{TableError, TableRecords, table_delimiter};
 pub use error::PointsError;
 pub use property::{PropertyKind, PropertySpec};
 pub use source::PointSource;

@@ -1,118 +1,78 @@
-//! Boxes that are precomputed annotations of type AXIS_ALIGNED_BOUNDING_BOX.
+//! Boxes without a collection file: the config lists the layers, and says where the boxes are.
 //!
-//! A box's id is its annotation's; tags come from the config, from a property with names for its values, or
-//! both. All boxes share one layer group, which the config lists.
+//! All boxes share one layer group. The boxes come from the config itself, from a table, or from a layer of
+//! precomputed annotations (`box_layer`).
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
 
-use super::{Collection, CollectionError, LayerGroup, LayerText, TaggedBox};
-use crate::config::{BoxLayerConfig, nearest};
-use crate::geometry::BoxNm;
-use crate::points::{PointLayer, PropertySpec};
-use crate::storage::{Location, MemoryBudget, SourceUrl};
+use super::{Collection, CollectionError, LayerGroup, TaggedBox, box_layer, box_table};
+use crate::config::{BoxListConfig, BoxesConfig, BoxesSource};
+use crate::geometry::{BoxNm, PointNm};
+use crate::storage::{Location, MemoryBudget};
 
-/// The group that all boxes belong to.
+/// The id of the group that all boxes belong to.
 const GROUP: &str = "collection.boxes.layers";
 
+/// What an inline list is called in messages.
+const LIST: &str = "the config's `collection.boxes.list`";
+
 pub(super) fn read(
-    config: &BoxLayerConfig,
+    config: &BoxesConfig,
     base: &Location,
     budget: &MemoryBudget,
 ) -> Result<Collection, CollectionError> {
-    let source = SourceUrl::parse(&config.source, base)?;
-    let file = source.location.to_string();
-    let layer = PointLayer::open(&source, budget)?;
-    let tag_property = config
-        .tag_property
-        .as_ref()
-        .map(|name| tag_property(name, layer.properties(), &file))
-        .transpose()?;
-    let sources = config
-        .layers
-        .iter()
-        .map(|(name, text)| (name.clone(), LayerText::Source(text.clone())));
-    let group = Arc::new(LayerGroup {
-        id: GROUP.to_owned(),
-        sources: sources.collect(),
-        base: base.clone(),
-        annotations: HashSet::new(),
-    });
-    let boxes = layer.boxes()?.into_iter().map(|found| {
-        let wrong = |problem: String| CollectionError::Row {
-            file: file.clone(),
-            row: format!("the box {}", found.id),
-            problem,
-        };
-        let [a, b] = found.corners;
-        let bounds =
-            BoxNm::from_corners(a, b).ok_or_else(|| wrong("a corner is not finite".to_owned()))?;
-        let mut tags = config.tags.clone();
-        if let Some(property) = tag_property {
-            let tag = label(property, &found.properties).map_err(wrong)?;
-            if !tags.contains(&tag) {
-                tags.push(tag);
-            }
-        }
-        Ok(TaggedBox {
-            id: found.id.to_string(),
-            tags,
-            bounds,
-            layers: Arc::clone(&group),
-        })
-    });
+    let layers = Arc::new(LayerGroup::of_sources(GROUP, &config.layers, base));
+    let (source, boxes) = match &config.source {
+        BoxesSource::List(list) => (LIST.to_owned(), listed(list, &config.tags, &layers)?),
+        BoxesSource::Csv(table) => box_table::read(table, &config.tags, &layers, base, budget)?,
+        BoxesSource::Layer(layer) => box_layer::read(layer, &config.tags, &layers, base, budget)?,
+    };
     Ok(Collection {
-        boxes: boxes.collect::<Result<_, CollectionError>>()?,
+        source,
+        boxes,
         other_rows: IndexMap::new(),
-        source: file,
     })
 }
 
-/// The property called `name`, if its values have names.
-fn tag_property<'l>(
-    name: &str,
-    properties: &'l [PropertySpec],
-    file: &str,
-) -> Result<&'l PropertySpec, CollectionError> {
-    let wrong = |problem: String| CollectionError::TagProperty {
-        file: file.to_owned(),
-        problem,
-    };
-    let names = || properties.iter().map(|p| p.id.as_str());
-    let Some(property) = properties.iter().find(|p| p.id == name) else {
-        let hint = nearest(name, names())
-            .map(|hint| format!("; did you mean `{hint}`?"))
-            .unwrap_or_default();
-        let known: Vec<&str> = names().collect();
-        return Err(wrong(format!(
-            "none is called `{name}`, which `tag_property` names; there are {}{hint}",
-            known.join(", ")
-        )));
-    };
-    match property.enum_labels.is_empty()
-        || property.enum_labels.len() != property.enum_values.len()
-    {
-        true => Err(wrong(format!(
-            "`{name}`, which `tag_property` names, has no `enum_labels`, expected one for each of its `enum_values`"
-        ))),
-        false => Ok(property),
-    }
+/// The boxes of a list in the config.
+fn listed(
+    list: &BoxListConfig,
+    shared_tags: &[String],
+    layers: &Arc<LayerGroup>,
+) -> Result<Vec<TaggedBox>, CollectionError> {
+    let unit_nm = list.unit.nm(list.resolution);
+    let boxes = list.boxes.iter().zip(list.ids()).enumerate();
+    let boxes = boxes.map(|(i, (one, id))| {
+        let wrong = || CollectionError::Row {
+            file: LIST.to_owned(),
+            row: format!("[{i}]"),
+            problem: "a corner is not finite".to_owned(),
+        };
+        Ok(TaggedBox {
+            id,
+            tags: with_shared(shared_tags, one.tags.iter().cloned()),
+            bounds: bounds(one.min, one.max, unit_nm).ok_or_else(wrong)?,
+            layers: Arc::clone(layers),
+        })
+    });
+    boxes.collect()
 }
 
-/// The name of the value that a box has.
-fn label(property: &PropertySpec, record: &[u8]) -> Result<String, String> {
-    let value = property.number(record);
-    let position = property.enum_values.iter().position(|v| Some(*v) == value);
-    position
-        .and_then(|i| property.enum_labels.get(i).cloned())
-        .ok_or_else(|| {
-            format!(
-                "its `{}` is {}, expected one of {:?}",
-                property.id,
-                value.map_or("nothing".to_owned(), |v| v.to_string()),
-                property.enum_values
-            )
-        })
+/// The box between two corners in units of `unit_nm`; `None` if a coordinate is not finite.
+pub(super) fn bounds(min: [f64; 3], max: [f64; 3], unit_nm: [f64; 3]) -> Option<BoxNm> {
+    let nm = |corner: [f64; 3]| PointNm(std::array::from_fn(|d| corner[d] * unit_nm[d]));
+    BoxNm::from_corners(nm(min), nm(max))
+}
+
+/// The tags that every box has and those of one box, each once.
+pub(super) fn with_shared(shared: &[String], own: impl Iterator<Item = String>) -> Vec<String> {
+    let mut tags = shared.to_vec();
+    for tag in own {
+        if !tags.contains(&tag) {
+            tags.push(tag);
+        }
+    }
+    tags
 }

@@ -2,13 +2,13 @@
 
 use std::fmt;
 
-use indexmap::IndexMap;
 use reqwest::Url;
 use schemars::JsonSchema;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::BoxesConfig;
 use crate::storage::{has_userinfo, redacted_source};
 
 /// The collection of bounding boxes.
@@ -30,8 +30,8 @@ pub enum CollectionSource {
     NeuroglancerState(StateBoxesConfig),
     /// A collection on a server with zetta_utils' web API.
     ZettaApi(ZettaApiConfig),
-    /// A layer of precomputed annotations whose type is AXIS_ALIGNED_BOUNDING_BOX.
-    Boxes(BoxLayerConfig),
+    /// Boxes in the config, in a table (CSV) or in a layer of precomputed annotations.
+    Boxes(BoxesConfig),
 }
 
 /// The boxes and layers of a Neuroglancer viewer state. A box's tags stand in its description, between
@@ -62,41 +62,18 @@ pub struct ZettaApiConfig {
     pub token_env: Option<String>,
 }
 
-/// A layer of precomputed annotations that are boxes.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct BoxLayerConfig {
-    /// Where the layer lies, such as `precomputed://file://./boxes`. Relative to the config's folder.
-    pub source: String,
-    /// The layers that samples of these boxes are cut out of: name, then source.
-    #[schemars(length(min = 1))]
-    pub layers: IndexMap<String, String>,
-    /// Tags that every box bears.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub tags: Vec<String>,
-    /// A property of the boxes with `enum_labels`: the label of its value is a tag, too.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tag_property: Option<String>,
-}
-
 impl CollectionConfig {
-    /// JSON path (below `collection`) and description of what cannot be, if anything.
-    pub(super) fn problem(&self) -> Option<(&'static str, String)> {
+    /// JSON path (below `collection`) and description of the first invalid value, if there is one.
+    pub(super) fn problem(&self) -> Option<(String, String)> {
         let Self::Source(source) = self else {
             return None;
         };
         match source {
             CollectionSource::NeuroglancerState(_) => None,
-            CollectionSource::ZettaApi(api) => api.problem(),
+            CollectionSource::ZettaApi(api) => api.problem().map(|(path, p)| (path.to_owned(), p)),
             CollectionSource::Boxes(boxes) => {
-                let nothing = boxes.layers.is_empty();
-                nothing.then(|| {
-                    (
-                        ".boxes.layers",
-                        "found no layer, expected the layers that samples are cut out of"
-                            .to_owned(),
-                    )
-                })
+                let problem = boxes.problem();
+                problem.map(|(path, problem)| (format!(".boxes{path}"), problem))
             }
         }
     }

@@ -4,7 +4,8 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::ChoiceConfig;
+use super::unit::delimiter_problem;
+use super::{ChoiceConfig, LengthUnit};
 use crate::geometry::Resolution;
 use crate::points::{Anchor, PropertyKind};
 
@@ -72,7 +73,7 @@ pub struct CsvConfig {
     /// Path of the file, relative to the config's folder.
     pub file: String,
     /// The unit of all coordinates.
-    pub unit: CsvUnit,
+    pub unit: LengthUnit,
     /// Size of the voxels that coordinates count, in nm, x y z. Given with the unit `voxel` and no other.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<[f64; 3]>")]
@@ -97,18 +98,6 @@ pub struct CsvConfig {
     pub delimiter: Option<char>,
 }
 
-/// The unit of the coordinates of a table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum CsvUnit {
-    /// Nanometres.
-    Nm,
-    /// Micrometres.
-    Um,
-    /// Voxels of `resolution`; voxel `i` covers `i` to `i + 1`.
-    Voxel,
-}
-
 impl PointsConfig {
     /// What the annotations are called in messages: the layer's name, or the file.
     pub fn name(&self) -> &str {
@@ -123,20 +112,8 @@ impl PointsConfig {
 impl CsvConfig {
     /// What cannot be, if anything.
     fn problem(&self) -> Option<String> {
-        match (self.unit, self.resolution) {
-            (CsvUnit::Voxel, None) => {
-                return Some(
-                    "`csv` has the unit `voxel` without `resolution`, expected `resolution`: nm per voxel along x, y, z"
-                        .to_owned(),
-                );
-            }
-            (CsvUnit::Nm | CsvUnit::Um, Some(_)) => {
-                return Some(
-                    "`csv` has `resolution` with a unit that needs none, expected it with the unit `voxel` only"
-                        .to_owned(),
-                );
-            }
-            _ => {}
+        if let Some(problem) = self.unit.problem(self.resolution) {
+            return Some(format!("`csv` {problem}"));
         }
         match (&self.point, &self.start, &self.end) {
             (Some(_), None, None) | (None, Some(_), Some(_)) => {}
@@ -147,12 +124,7 @@ impl CsvConfig {
                 );
             }
         }
-        match self.delimiter {
-            Some(c) if !c.is_ascii() || c.is_alphanumeric() || "\"\n\r.+-".contains(c) => Some(
-                format!("`csv.delimiter` is {c:?}, expected a character such as ',' ';' or a tab"),
-            ),
-            _ => None,
-        }
+        delimiter_problem(self.delimiter).map(|problem| format!("`csv.delimiter` is {problem}"))
     }
 }
 

@@ -149,6 +149,15 @@ fn every_kind_of_source_is_read_and_written_as_it_was() {
             json!({"boxes": {"source": "boxes", "layers": {"img": "./img"}, "tags": ["train"]}}),
         ),
         (
+            "collection",
+            json!({"boxes": {"list": [{"id": "a", "min": [0.0, 0.0, 0.5], "max": [1.0, 2.0, 3.0], "tags": ["val"]}],
+            "unit": "voxel", "resolution": [4.0, 4.0, 40.0], "layers": {"img": "./img"}}}),
+        ),
+        (
+            "collection",
+            json!({"boxes": {"csv": "https://host/boxes.csv", "unit": "um", "delimiter": ";", "layers": {"img": "./img"}}}),
+        ),
+        (
             "points",
             json!({"neuroglancer_state": {"source": "https://h/#!{}"}, "anchor": "start"}),
         ),
@@ -162,6 +171,77 @@ fn every_kind_of_source_is_read_and_written_as_it_was() {
         config[key] = value.clone();
         let config = Config::parse(config.to_string().as_bytes(), Path::new("job.json")).unwrap();
         assert_eq!(json!(config)[key], value);
+    }
+}
+
+#[test]
+fn a_wrong_list_of_boxes_is_named_with_its_path() {
+    let one = json!({"min": [0, 0, 0], "max": [1, 1, 1]});
+    let boxes = |value: Value| error_of(|v| v["collection"] = json!({"boxes": value}));
+    let with = |change: fn(&mut Value)| {
+        let mut value = json!({"list": [one, one], "layers": {"img": "img"}});
+        change(&mut value);
+        boxes(value)
+    };
+    for (e, expected) in [
+        (
+            with(|v| v["csv"] = json!("a.csv")),
+            "at `collection.boxes`: found several sources of boxes, expected exactly one of `list`, `csv`, `source`",
+        ),
+        (
+            boxes(json!({"layers": {"img": "img"}})),
+            "at `collection.boxes`: found no boxes, expected one of `list`, `csv`, `source`",
+        ),
+        (
+            with(|v| v["list"] = json!([])),
+            "at `collection.boxes.list`: found no box, expected at least one",
+        ),
+        (
+            with(|v| v["layers"] = json!({})),
+            "at `collection.boxes.layers`: found no layer",
+        ),
+        (
+            with(|v| v["list"][0]["id"] = json!("1")),
+            "at `collection.boxes.list[1].id`: found the id \"1\", which list[0] has too",
+        ),
+        (
+            with(|v| v["list"][1]["max"] = json!([1, 0, 1])),
+            "at `collection.boxes.list[1]`: `min` and `max` are both 0 along y",
+        ),
+        (
+            with(|v| v["list"][1]["max"] = json!([1, 0])),
+            "`collection.boxes.list[1].max`",
+        ),
+        (
+            with(|v| v["list"][1]["mx"] = json!(1)),
+            "did you mean `max`",
+        ),
+        (
+            with(|v| v["unit"] = json!("voxel")),
+            "at `collection.boxes`: it has the unit `voxel` without `resolution`",
+        ),
+        (
+            with(|v| v["delimiter"] = json!(";")),
+            "found `delimiter`, which only boxes in a table (`csv`) can have",
+        ),
+        (
+            with(|v| v["tag_property"] = json!("t")),
+            "found `tag_property`, which only boxes in a layer (`source`) can have",
+        ),
+        (
+            boxes(json!({"csv": "a.csv", "delimiter": "a", "layers": {"img": "img"}})),
+            "at `collection.boxes.delimiter`: found 'a', expected a character such as",
+        ),
+        (
+            boxes(json!({"source": "b", "unit": "nm", "layers": {"img": "img"}})),
+            "found `unit`, which only boxes in `list` or `csv` can have",
+        ),
+        (
+            boxes(json!({"csv": "https://name:hidden@host/a.csv", "layers": {"img": "img"}})),
+            "`collection.boxes.csv`",
+        ),
+    ] {
+        assert!(e.contains(expected) && !e.contains("hidden"), "{e}");
     }
 }
 

@@ -15,7 +15,7 @@ use ::csv::StringRecord;
 
 use self::columns::{Columns, Fields};
 use self::ids::{Counts, Ids, NOT_FINITE, digest};
-use self::records::{Records, delimiter};
+pub(crate) use self::records::{TableError, TableRecords, table_delimiter};
 use super::gather::{Batch, BoxIndex, Hit, gather};
 use super::place::{Around, Place};
 use super::property::{describe_all, lay_out};
@@ -84,8 +84,8 @@ impl Layer {
         budget: &MemoryBudget,
     ) -> Result<Self, PointsError> {
         let object = document.object();
-        let delimiter = delimiter(config.delimiter, object);
-        let records = Records::open(&document, delimiter)?;
+        let delimiter = table_delimiter(config.delimiter, object);
+        let records = TableRecords::open(&document, delimiter)?;
         let columns = Columns::find(records.header(), config, object)?;
         let of_columns = columns.properties.iter().map(|(_, spec)| spec.clone());
         let mut properties: Vec<PropertySpec> = of_columns.collect();
@@ -273,7 +273,7 @@ impl Layer {
         mut visit: impl FnMut(Row) -> Result<(), PointsError>,
     ) -> Result<(), PointsError> {
         let columns = &self.columns;
-        let mut records = Records::open(&self.document, self.delimiter)?;
+        let mut records = TableRecords::open(&self.document, self.delimiter)?;
         let mut record = StringRecord::new();
         let mut properties = vec![0; self.property_bytes];
         let mut number = 0;

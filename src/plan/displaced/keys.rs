@@ -1,7 +1,7 @@
 //! A slip in words, with the config key or the place in the data that sets it right.
 
 use super::slip::Slip;
-use crate::config::{Config, CsvConfig, CsvUnit, PointsFrom};
+use crate::config::{Config, CsvConfig, LengthUnit, PointsFrom};
 use crate::geometry::{AXES, Resolution};
 
 /// What is moved, to where, and which keys say so.
@@ -144,7 +144,7 @@ impl Keys {
 fn unit_key(config: &Config) -> String {
     match &config.points.source {
         PointsFrom::Csv(CsvConfig {
-            unit: CsvUnit::Voxel,
+            unit: LengthUnit::Voxel,
             ..
         }) => "`points.csv.unit` and `points.csv.resolution`".to_owned(),
         PointsFrom::Csv(_) => "`points.csv.unit`".to_owned(),

@@ -3,7 +3,7 @@
 use ::csv::StringRecord;
 
 use super::id::{WholeNumber, whole_number};
-use crate::config::{CsvConfig, CsvUnit, nearest};
+use crate::config::{CsvConfig, nearest};
 use crate::geometry::PointNm;
 use crate::points::{PointsError, PropertySpec};
 
@@ -78,11 +78,7 @@ impl Columns {
             id: config.id.as_ref().map(column).transpose()?,
             start: three(start)?,
             end: config.end.as_ref().map(three).transpose()?,
-            unit_nm: match config.unit {
-                CsvUnit::Nm => [1.0; 3],
-                CsvUnit::Um => [1000.0; 3],
-                CsvUnit::Voxel => config.resolution.map_or([1.0; 3], |r| r.nm()),
-            },
+            unit_nm: config.unit.nm(config.resolution),
             properties: properties.collect::<Result<_, _>>()?,
         })
     }

@@ -14,7 +14,7 @@ use crate::storage::{DocumentError, StreamedDocument};
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// The records of a table.
-pub(crate) struct Records<'d> {
+pub(crate) struct TableRecords<'d> {
     document: &'d StreamedDocument,
     reader: Reader<Lines<Box<dyn Read + Send + 'd>>>,
     /// The lines that records begin on.
@@ -24,30 +24,30 @@ pub(crate) struct Records<'d> {
 
 /// Why the records of a table cannot be read.
 #[derive(Debug)]
-pub(crate) enum RecordsError {
+pub(crate) enum TableError {
     /// The file cannot be read.
     Document(DocumentError),
     /// The file is no table; the text names the line and what is wrong with it.
     Damaged { object: String, problem: String },
 }
 
-impl From<DocumentError> for RecordsError {
+impl From<DocumentError> for TableError {
     fn from(e: DocumentError) -> Self {
         Self::Document(e)
     }
 }
 
-impl From<RecordsError> for PointsError {
-    fn from(e: RecordsError) -> Self {
+impl From<TableError> for PointsError {
+    fn from(e: TableError) -> Self {
         match e {
-            RecordsError::Document(e) => e.into(),
-            RecordsError::Damaged { object, problem } => Self::Table { object, problem },
+            TableError::Document(e) => e.into(),
+            TableError::Damaged { object, problem } => Self::Table { object, problem },
         }
     }
 }
 
 /// The delimiter of the table `object`: the one that the config gives, else a tab in `*.tsv` and a comma elsewhere.
-pub(crate) fn delimiter(given: Option<char>, object: &str) -> u8 {
+pub(crate) fn table_delimiter(given: Option<char>, object: &str) -> u8 {
     let path = object.split(['?', '#']).next().unwrap_or(object);
     let path = path.strip_suffix(".gz").unwrap_or(path);
     let is_tsv = [".tsv", ".tab"].iter().any(|end| path.ends_with(end));
@@ -55,12 +55,9 @@ pub(crate) fn delimiter(given: Option<char>, object: &str) -> u8 {
     u8::try_from(given.unwrap_or(default)).unwrap_or(b',')
 }
 
-impl<'d> Records<'d> {
+impl<'d> TableRecords<'d> {
     /// Opens the table at its beginning and reads the header.
-    pub(crate) fn open(
-        document: &'d StreamedDocument,
-        delimiter: u8,
-    ) -> Result<Self, RecordsError> {
+    pub(crate) fn open(document: &'d StreamedDocument, delimiter: u8) -> Result<Self, TableError> {
         let mut bytes = document.reader()?;
         let mut first = Vec::new();
         let read = bytes.by_ref().take(3).read_to_end(&mut first);
@@ -92,7 +89,7 @@ impl<'d> Records<'d> {
     }
 
     /// Reads the next record into `record`: the line that it begins on, or `None` at the end.
-    pub(crate) fn read(&mut self, record: &mut StringRecord) -> Result<Option<u64>, RecordsError> {
+    pub(crate) fn read(&mut self, record: &mut StringRecord) -> Result<Option<u64>, TableError> {
         let read = self.reader.read_record(record);
         if matches!(read, Ok(false)) {
             return Ok(None);
@@ -104,7 +101,7 @@ impl<'d> Records<'d> {
 }
 
 /// The error of a record that begins on `line`.
-fn damaged(document: &StreamedDocument, error: ::csv::Error, line: u64) -> RecordsError {
+fn damaged(document: &StreamedDocument, error: ::csv::Error, line: u64) -> TableError {
     let problem = match error.into_kind() {
         ErrorKind::Io(e) => match e.downcast::<TooLong>() {
             Ok(too_long) => too_long.to_string(),
@@ -121,7 +118,7 @@ fn damaged(document: &StreamedDocument, error: ::csv::Error, line: u64) -> Recor
         ),
         other => format!("line {line}: {other:?}"),
     };
-    RecordsError::Damaged {
+    TableError::Damaged {
         object: document.object().to_owned(),
         problem,
     }
