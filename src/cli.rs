@@ -25,6 +25,7 @@ use std::io::{ErrorKind, IsTerminal, Write as _};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use pointshard::fault::{Fault, FaultKind};
 use pointshard::storage::redacted;
 
 use printer::Printer;
@@ -65,11 +66,11 @@ struct Talk {
     verbose: bool,
 }
 
-/// An error, and whose fault it is.
+/// An error, and what is at fault.
 #[derive(Debug)]
 pub struct Failure {
     error: anyhow::Error,
-    usage: bool,
+    kind: FaultKind,
 }
 
 impl Cli {
@@ -97,27 +98,22 @@ impl Cli {
 }
 
 impl Failure {
-    /// 2 for bad usage or configuration, 1 for work that failed.
-    pub fn exit_code(&self) -> ExitCode {
-        ExitCode::from(if self.usage { 2 } else { 1 })
-    }
-}
-
-impl From<pointshard::job::JobError> for Failure {
-    fn from(error: pointshard::job::JobError) -> Self {
+    fn new(kind: FaultKind, error: impl Into<anyhow::Error>) -> Self {
         Self {
-            usage: error.is_usage(),
             error: error.into(),
+            kind,
         }
+    }
+
+    /// 1, 2 or 75: see [`FaultKind`].
+    pub fn exit_code(&self) -> ExitCode {
+        ExitCode::from(self.kind.exit_code())
     }
 }
 
-impl From<anyhow::Error> for Failure {
-    fn from(error: anyhow::Error) -> Self {
-        Self {
-            error,
-            usage: false,
-        }
+impl<E: Fault + Send + Sync + 'static> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::new(error.kind(), error)
     }
 }
 
@@ -140,8 +136,9 @@ pub fn parse() -> Result<Cli, ExitCode> {
         };
         match written {
             Err(e) if e.kind() != ErrorKind::BrokenPipe => {
-                print_failure(&lost(&e));
-                ExitCode::FAILURE
+                let failure = lost(&e);
+                print_failure(&failure);
+                failure.exit_code()
             }
             _ => ExitCode::from(u8::try_from(wrong.exit_code()).unwrap_or(2)),
         }
@@ -169,7 +166,10 @@ fn without_usage(text: &str) -> String {
 }
 
 fn lost(error: &std::io::Error) -> Failure {
-    anyhow::anyhow!("cannot write the results to standard output: {error}").into()
+    Failure::new(
+        FaultKind::Environment,
+        anyhow::anyhow!("cannot write the results to standard output: {error}"),
+    )
 }
 
 /// Prints the error for people: one line on top, what caused it below. No URL in it has its query.

@@ -21,6 +21,7 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 
 use crate::config::{CollectionConfig, CollectionSource, nearest};
+use crate::fault::{Fault, FaultKind};
 use crate::geometry::{BoxNm, SourceTransform};
 use crate::neuroglancer::viewer_state::{StateError, is_pasted_url};
 use crate::points::{PointSource, PointsError};
@@ -196,12 +197,7 @@ impl CollectionError {
     fn may_be_a_state(&self) -> bool {
         match self {
             Self::NoList { .. } => true,
-            Self::Document(e) => !matches!(
-                e,
-                DocumentError::Missing { .. }
-                    | DocumentError::Storage(_)
-                    | DocumentError::Html { .. }
-            ),
+            Self::Document(e) => e.is_about_contents(),
             _ => false,
         }
     }
@@ -338,5 +334,25 @@ impl LayerGroup {
             layer: name.to_owned(),
             source,
         }
+    }
+}
+
+impl Fault for CollectionError {
+    fn kind(&self) -> FaultKind {
+        match self {
+            Self::Document(e) => e.kind(),
+            Self::State(e) => e.kind(),
+            Self::Boxes(e) => e.kind(),
+            Self::Location(e) => e.kind(),
+            Self::Api(e) => e.kind(),
+            Self::TagProperty { .. } => FaultKind::Usage,
+            Self::NoList { .. } | Self::Row { .. } => FaultKind::Data,
+        }
+    }
+}
+
+impl Fault for LayerError {
+    fn kind(&self) -> FaultKind {
+        FaultKind::Data
     }
 }

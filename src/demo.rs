@@ -18,6 +18,19 @@ mod neurites;
 mod noise;
 mod organelles;
 mod precomputed;
+impl Fault for DemoError {
+    fn kind(&self) -> FaultKind {
+        match self {
+            Self::CreateDir { source, .. } | Self::Write { source, .. } => {
+                FaultKind::of_write(source)
+            }
+            Self::Read { source, .. } => FaultKind::of_read(source),
+            Self::Foreign { .. } => FaultKind::Usage,
+            Self::Compress { .. } => FaultKind::Data,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests;
 mod tissue;
@@ -25,6 +38,7 @@ mod world;
 
 use std::path::{Path, PathBuf};
 
+use crate::fault::{Fault, FaultKind};
 use boxes::boxes;
 use world::World;
 

@@ -12,18 +12,19 @@ use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
 
-use crate::collection::{ApiError, Collection, CollectionError};
+use crate::collection::{Collection, CollectionError};
 use crate::config::{Config, ConfigError, ConfigFile, Empty, PointsConfig};
 use crate::dataset::{
     BoxEntry, DatasetError, Layout, Manifest, Output, Provenance, Receipt, SealedArray,
     SourceEntry, seal,
 };
 use crate::extract::{self, Estimate, ExtractError, ExtractReport, Padding, Progress, Sources};
+use crate::fault::{Fault, FaultKind};
 use crate::plan::{DisplacedLayers, Plan, PlanError, PointsOfLayer};
 use crate::points::PointsError;
 use crate::select;
 use crate::storage::{Location, MemoryBudget, Parts, redacted};
-use crate::volume::{self, VolumeError};
+use crate::volume;
 use record::PlanRecord;
 
 /// A job whose plan is made.
@@ -101,43 +102,17 @@ pub enum JobError {
     Dataset(#[from] DatasetError),
 }
 
-impl JobError {
-    /// Whether the job description is to blame, which may name what is not there, and not the data or the machine.
-    pub fn is_usage(&self) -> bool {
+impl Fault for JobError {
+    fn kind(&self) -> FaultKind {
         match self {
-            Self::Config(_) | Self::Plan(_) => true,
-            Self::Points { source, .. } => match source {
-                PointsError::NoRelationship { .. } | PointsError::Columns { .. } => true,
-                PointsError::State(e) => e.is_choice(),
-                _ => false,
-            },
-            Self::Dataset(e) => matches!(
-                e,
-                DatasetError::OtherPlan { .. }
-                    | DatasetError::Foreign { .. }
-                    | DatasetError::NotOurs { .. }
-                    | DatasetError::NoFolder { .. }
-            ),
-            Self::Extract(e) => matches!(
-                e,
-                ExtractError::Memory { .. }
-                    | ExtractError::NoScale { .. }
-                    | ExtractError::Transform { .. }
-                    | ExtractError::Layer {
-                        source: VolumeError::LayerLacks { .. }
-                            | VolumeError::NeedsNoLayerConfig { .. },
-                        ..
-                    }
-            ),
-            Self::Collection(e) => match e {
-                CollectionError::State(e) => e.is_choice(),
-                CollectionError::Api(e) => {
-                    matches!(e, ApiError::Token { .. } | ApiError::NoCollection { .. })
-                }
-                CollectionError::Location(_) | CollectionError::TagProperty { .. } => true,
-                _ => false,
-            },
-            Self::NoSample { .. } | Self::Displaced(_) => false,
+            Self::Config(e) => e.kind(),
+            Self::Collection(e) => e.kind(),
+            Self::Plan(e) => e.kind(),
+            Self::Points { source, .. } => source.kind(),
+            Self::Displaced(e) => e.kind(),
+            Self::Extract(e) => e.kind(),
+            Self::Dataset(e) => e.kind(),
+            Self::NoSample { .. } => FaultKind::Data,
         }
     }
 }

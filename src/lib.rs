@@ -25,6 +25,7 @@ pub mod data_type;
 pub mod dataset;
 pub mod demo;
 pub mod extract;
+pub mod fault;
 pub mod geometry;
 pub mod job;
 pub mod loader;

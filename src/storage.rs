@@ -27,6 +27,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::fault::{Fault, FaultKind};
 pub(crate) use budget::{BASE_BYTES, Keeper, Lease, ReadError};
 pub use budget::{MemoryBudget, OverBudget};
 pub use compression::Compression;
@@ -125,6 +126,32 @@ pub(crate) fn store_with_token(
 }
 
 impl StorageError {
+    /// The HTTP status of an answer that is an error.
+    pub(crate) fn status(&self) -> Option<u16> {
+        match self {
+            Self::Remote { status, .. } => *status,
+            _ => None,
+        }
+    }
+
+    /// The same error, with other advice where it is an error of a server.
+    pub(crate) fn with_advice(mut self, new: impl Into<String>) -> Self {
+        if let Self::Remote { advice, .. } = &mut self {
+            *advice = new.into();
+        }
+        self
+    }
+
+    /// Whether the object ends before the bytes that are needed do.
+    pub(crate) fn is_too_short(&self) -> bool {
+        matches!(self, Self::TooShort { .. })
+    }
+
+    /// Whether the read was given up because another part of the work failed.
+    pub(crate) fn is_stopped(&self) -> bool {
+        matches!(self, Self::Stopped { .. })
+    }
+
     /// The least bytes that an object has which was refused because of its size.
     pub(crate) fn too_large(&self) -> Option<u64> {
         match self {
@@ -177,6 +204,8 @@ pub enum StorageError {
         problem: String,
         /// What to do.
         advice: String,
+        /// Whether the server or the network is at fault, or what is stored there.
+        kind: FaultKind,
     },
     /// A page for people came.
     #[error(
@@ -216,4 +245,19 @@ pub enum StorageError {
         /// The folder.
         root: String,
     },
+}
+
+impl Fault for StorageError {
+    fn kind(&self) -> FaultKind {
+        match self {
+            Self::Read { source, .. } => FaultKind::of_read(source),
+            Self::Remote { kind, .. } => *kind,
+            Self::Stopped { .. } => FaultKind::Environment,
+            Self::TooLarge { .. }
+            | Self::Inflates { .. }
+            | Self::Html { .. }
+            | Self::TooShort { .. }
+            | Self::KeyLeavesRoot { .. } => FaultKind::Data,
+        }
+    }
 }

@@ -5,6 +5,7 @@ mod support;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use pointshard::fault::{Fault, FaultKind};
 use pointshard::job::JobError;
 use pointshard::plan::{DropReason, LeakReport, Plan, PlanError};
 use serde_json::{Value, json};
@@ -112,7 +113,7 @@ fn related_objects_keep_what_the_rows_say_whoever_wrote_the_index() {
         });
         assert_eq!(found, of_both, "{layer}");
         let e = plan(json!({"cell": [1]})).unwrap_err();
-        assert!(e.is_usage());
+        assert_eq!(e.kind(), FaultKind::Usage);
         let e = std::error::Error::source(&e).unwrap().to_string();
         assert!(
             e.contains("`points.choose.related.cell`") && e.contains(pre_name),

@@ -8,6 +8,7 @@ use std::path::Path;
 use pointshard::check::{self, FindingKind};
 use pointshard::dataset::{Dataset, DatasetError};
 use pointshard::extract::ExtractError;
+use pointshard::fault::{Fault, FaultKind};
 use pointshard::job::JobError;
 use serde_json::{Value, json};
 use support::{read_json, run, shared_data, tree, vnc_config};
@@ -89,7 +90,8 @@ fn output_of_another_job_is_refused() {
     config["window"] = json!([16, 16, 4]);
     let e = run(&config, &out, 2, GIB).unwrap_err();
     assert!(
-        matches!(e, JobError::Dataset(DatasetError::OtherPlan { .. })) && e.is_usage(),
+        matches!(e, JobError::Dataset(DatasetError::OtherPlan { .. }))
+            && e.kind() == FaultKind::Usage,
         "{e}"
     );
     assert!(tree(&out) == expected);

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Args;
+use pointshard::fault::FaultKind;
 
 use super::Failure;
 
@@ -16,11 +17,11 @@ pub(super) struct Absent {
 
 impl Absent {
     pub(super) fn run(self) -> Result<ExitCode, Failure> {
-        Err(Failure {
-            error: anyhow::anyhow!(
+        Err(Failure::new(
+            FaultKind::Usage,
+            anyhow::anyhow!(
                 "this program was built without the trainer: build it with the cargo feature `tch`, as docs/train.md says"
             ),
-            usage: true,
-        })
+        ))
     }
 }

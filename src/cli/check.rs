@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context;
 use bytesize::ByteSize;
 use clap::Args;
 use indicatif::HumanCount;
 use pointshard::check::{self, Finding, Report};
-use pointshard::dataset::{Dataset, DatasetError};
+use pointshard::dataset::Dataset;
+use pointshard::fault::{Fault, FaultKind};
 
 use super::printer::Printer;
 use super::rows::Rows;
@@ -32,12 +32,7 @@ pub(super) struct Check {
 impl Check {
     pub(super) fn run(self, printer: Printer) -> Result<ExitCode, Failure> {
         let dataset = match Dataset::open(&self.out) {
-            Err(e @ DatasetError::NoDataset { .. }) => {
-                return Err(Failure {
-                    error: e.into(),
-                    usage: true,
-                });
-            }
+            Err(e) if e.kind() == FaultKind::Usage => return Err(e.into()),
             // What else is wrong with the manifest is a finding.
             opened => opened.ok(),
         };
@@ -49,7 +44,7 @@ impl Check {
         let report = self.threads.pool()?.install(|| check::run(&self.out));
         match self.json {
             true => {
-                printer.json(&report).context("cannot write JSON")?;
+                printer.json(&report)?;
             }
             false => print(printer, &report),
         }

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use pointshard::demo::DemoError;
 use pointshard::{check, demo};
 
 use super::printer::Printer;
@@ -30,12 +29,7 @@ impl Demo {
             source.display()
         ));
         let pool = self.run.pool()?;
-        let made = pool
-            .install(|| demo::write_collection(&source))
-            .map_err(|e| Failure {
-                usage: matches!(e, DemoError::Foreign { .. }),
-                error: e.into(),
-            })?;
+        let made = pool.install(|| demo::write_collection(&source))?;
         let [x, y, z] = made.volume_voxels;
         let [rx, ry, rz] = made.resolution_nm;
         printer.result(format!(

@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context;
 use clap::Args;
 use pointshard::dataset::BoxEntry;
 use pointshard::job::Job;
@@ -41,7 +40,7 @@ impl PlanCommand {
         let job = self.run.pool()?.install(prepare)?;
         match self.json {
             true => {
-                printer.json(&as_json(&job)).context("cannot write JSON")?;
+                printer.json(&as_json(&job))?;
             }
             false => {
                 for warning in &job.plan.warnings {

@@ -3,10 +3,13 @@
 use std::io::{ErrorKind, IsTerminal, Write};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
+use anyhow::Context;
 use indicatif::ProgressBar;
+use pointshard::fault::FaultKind;
 use pointshard::storage::redacted;
 use serde::Serialize;
 
+use super::Failure;
 use super::escape;
 use super::rows::Rows;
 
@@ -62,8 +65,10 @@ impl Printer {
     }
 
     /// The result as JSON.
-    pub(super) fn json(self, value: &impl Serialize) -> Result<(), serde_json::Error> {
-        let text = serde_json::to_string_pretty(value)?;
+    pub(super) fn json(self, value: &impl Serialize) -> Result<(), Failure> {
+        let text = serde_json::to_string_pretty(value)
+            .context("cannot write JSON")
+            .map_err(|e| Failure::new(FaultKind::Data, e))?;
         write_result(&escape::json(&redacted(&text)));
         Ok(())
     }

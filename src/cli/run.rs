@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use anyhow::Context;
 use clap::Args;
 use pointshard::extract::Progress;
+use pointshard::fault::FaultKind;
 use pointshard::job::{Job, Outcome, RunOptions};
 
 use super::printer::Printer;
@@ -110,7 +111,7 @@ impl Threads {
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(threads)
             .build()
-            .context("cannot start threads")?;
-        Ok(pool)
+            .context("cannot start threads");
+        pool.map_err(|e| Failure::new(FaultKind::Environment, e))
     }
 }

@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 
-use anyhow::Context;
 use clap::Args;
 use pointshard::config::Config;
 
@@ -26,7 +25,7 @@ impl Schema {
             true => pointshard::trainer::TrainConfig::schema,
             false => schema,
         };
-        printer.json(&schema()).context("cannot write JSON")?;
+        printer.json(&schema())?;
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -184,21 +184,3 @@ fn of_config(error: TrainError, file: &Path) -> Failure {
         other => other.into(),
     }
 }
-
-impl From<ConfigError> for Failure {
-    fn from(error: ConfigError) -> Self {
-        Self {
-            error: error.into(),
-            usage: true,
-        }
-    }
-}
-
-impl From<TrainError> for Failure {
-    fn from(error: TrainError) -> Self {
-        Self {
-            usage: error.is_usage(),
-            error: error.into(),
-        }
-    }
-}

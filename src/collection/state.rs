@@ -12,7 +12,7 @@ use indexmap::IndexMap;
 use super::{Collection, CollectionError, LayerGroup, LayerText, TaggedBox};
 use crate::geometry::BoxNm;
 use crate::neuroglancer::GeometryKind;
-use crate::neuroglancer::viewer_state::{LayerSource, StateError, ViewerState};
+use crate::neuroglancer::viewer_state::{LayerSource, ViewerState};
 use crate::points::PointSource;
 use crate::storage::{Location, MemoryBudget};
 
@@ -77,7 +77,7 @@ pub(super) fn read_instead(
 ) -> Result<Collection, CollectionError> {
     match ViewerState::read(source, base, budget) {
         Ok(_) => read(source, None, base, budget),
-        Err(layer @ StateError::BareLayer { .. }) => Err(layer.into()),
+        Err(layer) if layer.is_bare_layer() => Err(layer.into()),
         Err(_) => Err(e),
     }
 }

@@ -1,10 +1,12 @@
 //! Errors of a config: the file, the JSON path, what was found, what is allowed.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use serde_json::error::Category;
 
 use super::nearest;
+use crate::fault::{Fault, FaultKind};
 use crate::storage::redacted;
 
 /// Why a config cannot be used.
@@ -103,4 +105,19 @@ fn hint(message: &str) -> Option<String> {
     let mut names = message.split('`').skip(1).step_by(2);
     let found = names.next()?;
     nearest(found, names).map(str::to_owned)
+}
+
+impl Fault for ConfigError {
+    fn kind(&self) -> FaultKind {
+        match self {
+            Self::Read { source, .. } => match FaultKind::of_read(source) {
+                // A config that may not be read was named by mistake, as one that does not exist.
+                FaultKind::Environment if source.kind() != ErrorKind::PermissionDenied => {
+                    FaultKind::Environment
+                }
+                _ => FaultKind::Usage,
+            },
+            Self::Invalid { .. } => FaultKind::Usage,
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! What can go wrong with an output.
 
+use crate::fault::{Fault, FaultKind};
 use std::path::PathBuf;
 
 /// Why a dataset cannot be written or read. Every message names the file.
@@ -108,6 +109,15 @@ pub enum DatasetError {
 }
 
 impl DatasetError {
+    /// The error; where the output belongs to another plan, `difference` gets the digest of that plan and says what
+    /// differs.
+    pub(crate) fn with_difference(mut self, difference: impl FnOnce(&str) -> String) -> Self {
+        if let Self::OtherPlan { found, what, .. } = &mut self {
+            *what = difference(found);
+        }
+        self
+    }
+
     pub(super) fn io(
         action: &'static str,
         path: impl Into<PathBuf>,
@@ -117,6 +127,29 @@ impl DatasetError {
             action,
             path,
             source,
+        }
+    }
+}
+
+impl Fault for DatasetError {
+    fn kind(&self) -> FaultKind {
+        match self {
+            Self::Io {
+                action: "read",
+                source,
+                ..
+            } => FaultKind::of_read(source),
+            Self::Io { source, .. } => FaultKind::of_write(source),
+            Self::OtherPlan { .. }
+            | Self::Foreign { .. }
+            | Self::NotOurs { .. }
+            | Self::NoFolder { .. }
+            | Self::NoDataset { .. } => FaultKind::Usage,
+            Self::NotSealed { .. }
+            | Self::Damaged { .. }
+            | Self::Zarr { .. }
+            | Self::Incomplete { .. }
+            | Self::NothingStored { .. } => FaultKind::Data,
         }
     }
 }

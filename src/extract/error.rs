@@ -1,6 +1,7 @@
 //! Why shards cannot be written.
 
 use crate::dataset::DatasetError;
+use crate::fault::{Fault, FaultKind};
 use crate::geometry::Resolution;
 use crate::volume::VolumeError;
 
@@ -115,5 +116,20 @@ impl ExtractError {
     /// Whether it follows from a failure elsewhere.
     pub(crate) fn is_stopped(&self) -> bool {
         matches!(self, Self::Layer { source, .. } if source.is_stopped())
+    }
+}
+
+impl Fault for ExtractError {
+    fn kind(&self) -> FaultKind {
+        match self {
+            Self::Layer { source, .. } => source.kind(),
+            Self::Dataset(e) => e.kind(),
+            Self::NoScale { .. } | Self::Transform { .. } | Self::Memory { .. } => FaultKind::Usage,
+            Self::Thread(_) => FaultKind::Environment,
+            Self::MixedTypes { .. }
+            | Self::Value { .. }
+            | Self::MissingChunk { .. }
+            | Self::NoChunkAtPoints { .. } => FaultKind::Data,
+        }
     }
 }

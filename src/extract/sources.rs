@@ -320,19 +320,15 @@ impl ArrayCut {
 /// The whole error, where the volume at position `number` of the plan cannot be opened.
 fn opening_error(plan: &Plan, number: usize, source: VolumeError) -> ExtractError {
     let layer = plan.layer_of_source(number).to_owned();
-    match source {
-        VolumeError::NoScale {
-            wanted,
-            ref available,
-            ..
-        } => ExtractError::NoScale {
+    match source.missing_scale() {
+        Some((wanted, available)) => ExtractError::NoScale {
             path: plan.resolution_key_of_source(number),
             layer,
             wanted,
             remedy: no_scale::remedy(plan, number, &wanted, available),
             source,
         },
-        source => ExtractError::Layer {
+        None => ExtractError::Layer {
             source: source.of_layer(&layer),
             layer,
         },

@@ -13,6 +13,7 @@ mod space;
 
 use super::AXES;
 use super::dimensions::{Dimensions, spatial_axes};
+use crate::fault::{Fault, FaultKind};
 use space::Space;
 
 /// A layer source's `transform`.
@@ -342,6 +343,12 @@ fn is_identity(rows: &[Vec<f64>]) -> bool {
         row.len() == rows.len() + 1 && row.iter().enumerate().all(fits)
     };
     rows.iter().enumerate().all(is_row)
+}
+
+impl Fault for TransformError {
+    fn kind(&self) -> FaultKind {
+        FaultKind::Data
+    }
 }
 
 #[cfg(test)]

@@ -28,34 +28,18 @@ pub(super) fn explain(
     out: &Path,
     record: impl FnOnce() -> PlanRecord,
 ) -> DatasetError {
-    match error {
-        DatasetError::OtherPlan {
-            folder,
-            found,
-            expected,
-            ..
-        } => {
-            let what = match Output::read_record(out) {
-                None => unknown("it was begun by an older version, which kept no record of it"),
-                Some(bytes) => match PlanRecord::parse(&bytes) {
-                    None => unknown(
-                        "the record of it, .pointshard/record.json, is damaged or of another version",
-                    ),
-                    Some(was) if was.plan_digest != found => {
-                        unknown("the record of it, .pointshard/record.json, is that of another run")
-                    }
-                    Some(was) => between(&was, &record()),
-                },
-            };
-            DatasetError::OtherPlan {
-                folder,
-                found,
-                expected,
-                what,
+    error.with_difference(|found| match Output::read_record(out) {
+        None => unknown("it was begun by an older version, which kept no record of it"),
+        Some(bytes) => match PlanRecord::parse(&bytes) {
+            None => unknown(
+                "the record of it, .pointshard/record.json, is damaged or of another version",
+            ),
+            Some(was) if was.plan_digest != found => {
+                unknown("the record of it, .pointshard/record.json, is that of another run")
             }
-        }
-        other => other,
-    }
+            Some(was) => between(&was, &record()),
+        },
+    })
 }
 
 fn unknown(why: &str) -> String {

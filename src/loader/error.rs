@@ -3,6 +3,7 @@
 use std::fmt::Display;
 
 use crate::dataset::DatasetError;
+use crate::fault::{Fault, FaultKind};
 
 /// Why batches cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -93,16 +94,6 @@ pub enum LoaderError {
 }
 
 impl LoaderError {
-    /// Whether what was asked for cannot be, not what is there.
-    pub fn is_usage(&self) -> bool {
-        match self {
-            Self::NoSplit { .. } | Self::NoArray { .. } | Self::Array { .. } => true,
-            Self::Masks { .. } | Self::Option { .. } => true,
-            Self::Dataset(_) | Self::Sample { .. } => false,
-            Self::Threads(_) | Self::Panicked { .. } => false,
-        }
-    }
-
     pub(super) fn option(
         name: &'static str,
         found: impl Display,
@@ -112,6 +103,19 @@ impl LoaderError {
             name,
             found: found.to_string(),
             expected: expected.into(),
+        }
+    }
+}
+
+impl Fault for LoaderError {
+    fn kind(&self) -> FaultKind {
+        match self {
+            Self::Dataset(e) => e.kind(),
+            Self::Sample { source, .. } => source.kind(),
+            Self::NoSplit { .. } | Self::NoArray { .. } | Self::Array { .. } => FaultKind::Usage,
+            Self::Masks { .. } | Self::Option { .. } => FaultKind::Usage,
+            Self::Threads(_) => FaultKind::Environment,
+            Self::Panicked { .. } => FaultKind::Data,
         }
     }
 }

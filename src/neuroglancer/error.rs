@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::fault::{Fault, FaultKind};
 use crate::storage::StorageError;
 
 /// Why a chunk cannot be had from a shard.
@@ -45,12 +46,30 @@ pub enum ShardError {
 }
 
 impl ShardError {
+    /// The size of a chunk that is larger than it may be.
+    pub(crate) fn too_large(&self) -> Option<u64> {
+        match self {
+            Self::TooLarge { found_bytes, .. } => Some(*found_bytes),
+            _ => None,
+        }
+    }
+
     /// Whether it follows from a failure elsewhere.
     pub(crate) fn is_stopped(&self) -> bool {
         match self {
-            Self::Read { source, .. } => matches!(source, StorageError::Stopped { .. }),
+            Self::Read { source, .. } => source.is_stopped(),
             Self::Known(known) => known.is_stopped(),
             _ => false,
+        }
+    }
+}
+
+impl Fault for ShardError {
+    fn kind(&self) -> FaultKind {
+        match self {
+            Self::Read { source, .. } => source.kind(),
+            Self::Known(known) => known.kind(),
+            Self::Index { .. } | Self::TooLarge { .. } => FaultKind::Data,
         }
     }
 }

@@ -14,7 +14,7 @@ use quick_cache::sync::Cache;
 use super::ShardError;
 use super::minishard::Minishard;
 use super::sharding::{ENTRY_BYTES, Place, ShardingSpec};
-use crate::storage::{Compression, Extent, StorageError, Store, read_run, runs};
+use crate::storage::{Compression, Extent, Store, read_run, runs};
 
 /// Entries of the shard index that are read at a time: all of them, in most sources.
 const PAGE_ENTRIES: u64 = 4096;
@@ -343,9 +343,10 @@ impl Shards {
             .read_range(&extent.key, extent.bytes.clone(), into);
         read.map_err(|source| ShardError::Read {
             what: what(),
-            hint: match source {
-                StorageError::TooShort { .. } => self.hint(),
-                _ => "",
+            hint: if source.is_too_short() {
+                self.hint()
+            } else {
+                ""
             },
             source,
         })

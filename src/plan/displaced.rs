@@ -9,6 +9,7 @@ mod slip;
 use std::fmt;
 
 use crate::config::Config;
+use crate::fault::{Fault, FaultKind};
 use crate::geometry::{BoxNm, PointNm, Resolution, VoxelBox};
 use crate::points::PointSource;
 
@@ -244,6 +245,12 @@ impl fmt::Display for Extent {
             voxels(self.voxels.end),
             self.resolution
         )
+    }
+}
+
+impl Fault for DisplacedLayers {
+    fn kind(&self) -> FaultKind {
+        FaultKind::Data
     }
 }
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::LeakReport;
 use crate::collection::LayerError;
+use crate::fault::{Fault, FaultKind};
 use crate::storage::LocationError;
 use crate::volume::VolumeError;
 
@@ -153,5 +154,29 @@ fn advice(report: &LeakReport, from: Option<&str>) -> String {
         Some(from) => format!(
             "`leaks` drops samples from `{from}`, but these are of other splits: move their boxes apart, or {ways}"
         ),
+    }
+}
+
+impl Fault for NotCounted {
+    fn kind(&self) -> FaultKind {
+        match self {
+            Self::Layer(e) => e.kind(),
+            Self::Volume(e) => e.kind(),
+        }
+    }
+}
+
+impl Fault for PlanError {
+    fn kind(&self) -> FaultKind {
+        let source: &dyn Fault = match self {
+            Self::Resolutions { source, .. } => source,
+            Self::NotCounted { source, .. } => source,
+            _ => return FaultKind::Usage,
+        };
+        // The config names a layer that cannot be used, unless only this try could not read it.
+        match source.kind() {
+            FaultKind::Environment => FaultKind::Environment,
+            FaultKind::Data | FaultKind::Usage => FaultKind::Usage,
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! Why annotations could not be had. Every message names the file, what was found and what was expected.
 
+use crate::fault::{Fault, FaultKind};
 use crate::geometry::TransformError;
 use crate::neuroglancer::ShardError;
 use crate::neuroglancer::viewer_state::StateError;
@@ -200,6 +201,31 @@ impl PointsError {
                 problem: Box::new(self),
                 hint,
             },
+        }
+    }
+}
+
+impl Fault for PointsError {
+    fn kind(&self) -> FaultKind {
+        match self {
+            Self::Document(e) => e.kind(),
+            Self::State(e) => e.kind(),
+            Self::Transform(e) => e.kind(),
+            Self::Storage(e) => e.kind(),
+            Self::Shard(e) => e.kind(),
+            Self::Hinted { problem, .. } => problem.kind(),
+            Self::NoRelationship { .. } | Self::Columns { .. } => FaultKind::Usage,
+            Self::Format { .. }
+            | Self::Volume { .. }
+            | Self::Table { .. }
+            | Self::Row { .. }
+            | Self::IdCollision { .. }
+            | Self::Info { .. }
+            | Self::Redirect { .. }
+            | Self::CellLength { .. }
+            | Self::Cell { .. }
+            | Self::Conflict { .. }
+            | Self::TooManyCells { .. } => FaultKind::Data,
         }
     }
 }

@@ -92,7 +92,7 @@ impl Layer {
         budget: &MemoryBudget,
     ) -> Result<Self, PointsError> {
         let found = read_info(location, info::EXPECTED).map_err(|problem| match problem {
-            InfoProblem::Document(e @ DocumentError::Missing { .. }) => missing(location, e),
+            InfoProblem::Document(e) if e.is_missing() => missing(location, e),
             InfoProblem::Document(e) => PointsError::Document(e),
             InfoProblem::Redirect { object, problem } => PointsError::Redirect { object, problem },
         })?;

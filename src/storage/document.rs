@@ -9,6 +9,7 @@ pub(crate) mod json_size;
 use serde::de::DeserializeOwned;
 
 use super::{MAX_METADATA_BYTES, MemoryBudget, StorageError, Store};
+use crate::fault::{Fault, FaultKind};
 use json_size::parsed_bytes;
 
 /// Why a JSON document could not be had.
@@ -71,6 +72,31 @@ pub enum DocumentError {
         /// What may be the cause.
         note: &'static str,
     },
+}
+
+impl DocumentError {
+    /// Whether there is no document.
+    pub(crate) fn is_missing(&self) -> bool {
+        matches!(self, Self::Missing { .. })
+    }
+
+    /// Whether it was read, but is not the JSON that was expected.
+    pub(crate) fn is_not_json(&self) -> bool {
+        matches!(self, Self::Parse { .. })
+    }
+
+    /// Whether a document was read, so that it may be one of another kind.
+    pub(crate) fn is_about_contents(&self) -> bool {
+        !matches!(
+            self,
+            Self::Missing { .. } | Self::Storage(_) | Self::Html { .. }
+        )
+    }
+
+    /// Whether the read was given up because another part of the work failed.
+    pub(crate) fn is_stopped(&self) -> bool {
+        matches!(self, Self::Storage(e) if e.is_stopped())
+    }
 }
 
 /// How large a JSON document may be that is in memory as a whole.
@@ -213,6 +239,19 @@ pub(crate) fn looks_like_html(bytes: &[u8]) -> bool {
         head.is_some_and(|head| head.eq_ignore_ascii_case(tag))
     };
     begins(b"<!doctype html") || begins(b"<html")
+}
+
+impl Fault for DocumentError {
+    fn kind(&self) -> FaultKind {
+        match self {
+            Self::Storage(e) => e.kind(),
+            Self::Missing { .. }
+            | Self::Html { .. }
+            | Self::TooLarge { .. }
+            | Self::Damaged { .. }
+            | Self::Parse { .. } => FaultKind::Data,
+        }
+    }
 }
 
 #[cfg(test)]

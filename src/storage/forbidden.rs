@@ -18,9 +18,7 @@ pub(crate) fn forbidden_is_missing(store: Arc<dyn Store>) -> Arc<dyn Store> {
 /// What was found; `missing` where the server forbids to look.
 fn unless_forbidden<T>(found: Result<T, StorageError>, missing: T) -> Result<T, StorageError> {
     match found {
-        Err(StorageError::Remote {
-            status: Some(403), ..
-        }) => Ok(missing),
+        Err(e) if e.status() == Some(403) => Ok(missing),
         found => found,
     }
 }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use super::redact::{has_userinfo, redacted_source};
 use super::remote::{BadPlace, RemoteStore};
 use super::{LocalStore, RemoteLocation, Store};
+use crate::fault::{Fault, FaultKind};
 use crate::geometry::SourceTransform;
 
 /// A layer's source as written: which format it claims, and where it lies.
@@ -250,6 +251,12 @@ impl fmt::Display for Location {
             Location::Local(path) => write!(f, "{}", path.display()),
             Location::Remote(remote) => write!(f, "{remote}"),
         }
+    }
+}
+
+impl Fault for LocationError {
+    fn kind(&self) -> FaultKind {
+        FaultKind::Usage
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use tch::TchError;
 
 use crate::dataset::DatasetError;
+use crate::fault::{Fault, FaultKind};
 use crate::loader::LoaderError;
 
 /// Why a training or an inference cannot be done.
@@ -71,16 +72,6 @@ pub enum TrainError {
 }
 
 impl TrainError {
-    /// Whether the command or the config is at fault, not the work.
-    pub fn is_usage(&self) -> bool {
-        match self {
-            Self::Config { .. } | Self::OtherRun { .. } => true,
-            Self::Dataset(DatasetError::NoDataset { .. }) => true,
-            Self::Loader(e) => e.is_usage(),
-            _ => false,
-        }
-    }
-
     pub(super) fn config(path: impl Into<String>, problem: impl Into<String>) -> Self {
         Self::Config {
             path: path.into(),
@@ -123,4 +114,21 @@ pub(super) fn without_frames(error: &TchError) -> String {
         message.push_str("; a smaller `batch_size`, `crop` or network takes less memory");
     }
     message
+}
+
+impl Fault for TrainError {
+    fn kind(&self) -> FaultKind {
+        match self {
+            Self::Dataset(e) => e.kind(),
+            Self::Loader(e) => e.kind(),
+            Self::Config { .. } | Self::OtherRun { .. } => FaultKind::Usage,
+            Self::Io {
+                doing: "read",
+                source,
+                ..
+            } => FaultKind::of_read(source),
+            Self::Io { source, .. } => FaultKind::of_write(source),
+            Self::Diverged { .. } | Self::File { .. } | Self::Torch(_) => FaultKind::Data,
+        }
+    }
 }

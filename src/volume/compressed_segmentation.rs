@@ -6,6 +6,12 @@
 //! allocated by what they say, and no input makes it panic.
 
 mod encode;
+impl Fault for CompressedSegmentationError {
+    fn kind(&self) -> FaultKind {
+        FaultKind::Data
+    }
+}
+
 #[cfg(test)]
 mod tests;
 
@@ -96,6 +102,7 @@ pub enum CompressedSegmentationError {
     },
 }
 
+use crate::fault::{Fault, FaultKind};
 use CompressedSegmentationError as Error;
 
 /// A little-endian 32-bit word as stored.

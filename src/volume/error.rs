@@ -1,6 +1,7 @@
 //! What can be wrong with a volume.
 
 use super::compressed_segmentation::CompressedSegmentationError;
+use crate::fault::{Fault, FaultKind};
 use crate::geometry::{Resolution, TransformError};
 use crate::neuroglancer::ShardError;
 use crate::storage::{DocumentError, StorageError};
@@ -149,12 +150,31 @@ impl VolumeError {
     /// Whether it follows from a failure elsewhere.
     pub(crate) fn is_stopped(&self) -> bool {
         match self {
-            Self::Storage(e) | Self::Info(DocumentError::Storage(e)) => {
-                matches!(e, StorageError::Stopped { .. })
-            }
+            Self::Storage(e) => e.is_stopped(),
+            Self::Info(e) => e.is_stopped(),
             Self::Shard(e) => e.is_stopped(),
             _ => false,
         }
+    }
+
+    /// Whether a server does not let us read it with these credentials.
+    pub(crate) fn is_access_denied(&self) -> bool {
+        matches!(self, Self::Storage(e) if matches!(e.status(), Some(401 | 403)))
+    }
+
+    /// The resolution that no scale has, and those that the scales have.
+    pub(crate) fn missing_scale(&self) -> Option<(Resolution, &[Resolution])> {
+        match self {
+            Self::NoScale {
+                wanted, available, ..
+            } => Some((*wanted, available)),
+            _ => None,
+        }
+    }
+
+    /// Whether it is no volume, but something else that has an info file.
+    pub(crate) fn is_other_kind(&self) -> bool {
+        matches!(self, Self::OtherKind { .. })
     }
 }
 
@@ -165,5 +185,26 @@ fn list(resolutions: &[Resolution]) -> String {
     match texts.is_empty() {
         true => "none".to_owned(),
         false => texts.join(", "),
+    }
+}
+
+impl Fault for VolumeError {
+    fn kind(&self) -> FaultKind {
+        match self {
+            Self::Info(e) => e.kind(),
+            Self::Transform(e) => e.kind(),
+            Self::Storage(e) => e.kind(),
+            Self::Shard(e) => e.kind(),
+            Self::CompressedSegmentation { source, .. } => source.kind(),
+            Self::NeedsNoLayerConfig { .. } | Self::LayerLacks { .. } => FaultKind::Usage,
+            Self::Format { .. }
+            | Self::Annotations { .. }
+            | Self::NoVolume { .. }
+            | Self::Lacks { .. }
+            | Self::BadInfo { .. }
+            | Self::OtherKind { .. }
+            | Self::NoScale { .. }
+            | Self::Chunk { .. } => FaultKind::Data,
+        }
     }
 }

@@ -16,9 +16,9 @@ pub(super) fn parse<T: DeserializeOwned>(
     expected: &'static str,
 ) -> Result<T, DocumentError> {
     let parsed = parse_document(bytes, object, expected);
-    let Err(DocumentError::Parse { .. }) = &parsed else {
+    if !matches!(&parsed, Err(e) if e.is_not_json()) {
         return parsed;
-    };
+    }
     match quoted(bytes) {
         // Where it is no JSON either, the first error tells the right place.
         Cow::Owned(quoted) => parse_document(&quoted, object, expected).or(parsed),

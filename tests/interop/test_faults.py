@@ -58,6 +58,7 @@ class Case:
     once: bool = False
     told: tuple = ()
     options: tuple = ()
+    code: int = 1
 
 
 BRIEF = ("--retry-for", 2)
@@ -80,17 +81,17 @@ ALWAYS = [
     Case("403 on the annotations", PLAIN, status(403), "vnc/points/spatial0", told=(TRIED, "403")),
     Case("404 on the collection", PLAIN, status(404), "collection.json", told=("does not exist",)),
     Case("403 on a shard", SHARDED, status(403), SHARD, told=(TRIED, "403")),
-    Case("a chunk whose connection is always reset", PLAIN, reset, CHUNK, told=(TRIED, r"\d tries", "broke off"), options=BRIEF),
-    Case("a chunk that is always short", PLAIN, cut, CHUNK, told=(TRIED, r"\d tries", "broke off"), options=BRIEF),
-    Case("annotations that are always short", PLAIN, cut, "vnc/points/spatial0", told=(TRIED, r"\d tries", "broke off"), options=BRIEF),
-    Case("a shard that is always short", SHARDED, cut, SHARD, told=(TRIED, r"\d tries", "broke off"), options=BRIEF),
+    Case("a chunk whose connection is always reset", PLAIN, reset, CHUNK, told=(TRIED, r"\d tries", "broke off"), options=BRIEF, code=75),
+    Case("a chunk that is always short", PLAIN, cut, CHUNK, told=(TRIED, r"\d tries", "broke off"), options=BRIEF, code=75),
+    Case("annotations that are always short", PLAIN, cut, "vnc/points/spatial0", told=(TRIED, r"\d tries", "broke off"), options=BRIEF, code=75),
+    Case("a shard that is always short", SHARDED, cut, SHARD, told=(TRIED, r"\d tries", "broke off"), options=BRIEF, code=75),
     Case("a shard whose ranges are others than asked for", SHARDED, other_range, SHARD, told=(TRIED,)),
 ]
 IDLE = ("--idle-timeout", 1, *BRIEF)
-ALWAYS += [Case("silence in a shard", SHARDED, silent, SHARD, told=(TRIED,), options=IDLE)]
+ALWAYS += [Case("silence in a shard", SHARDED, silent, SHARD, told=(TRIED,), options=IDLE, code=75)]
 SILENT = {"silence": silent, "silence in the headers": silent_in_headers, "silence in the body": silent_in_body}
 ONCE += [Case(f"{name} once", PLAIN, fault, CHUNK, once=True, options=IDLE) for name, fault in SILENT.items()]
-ALWAYS += [Case(f"{name} for ever", PLAIN, fault, CHUNK, told=(TRIED,), options=IDLE) for name, fault in SILENT.items()]
+ALWAYS += [Case(f"{name} for ever", PLAIN, fault, CHUNK, told=(TRIED,), options=IDLE, code=75) for name, fault in SILENT.items()]
 
 
 def run(case, undisturbed, root, folder):
@@ -104,7 +105,7 @@ def run(case, undisturbed, root, folder):
 
     with FaultyServer(root, fault) as server:
         command = ["preprocess", job(folder, server.url, case.layer), "--out", folder / "out", *case.options]
-        message = pointshard(*command).stderr if case.once else refused(*command, code=1)
+        message = pointshard(*command).stderr if case.once else refused(*command, code=case.code)
     return folder / "out", f"{server.url}/{struck}", message, server.requests
 
 

@@ -61,9 +61,13 @@ def test_a_job_on_signed_urls_works_and_a_renewed_signature_is_the_same_job(serv
     assert_no_secret(pointshard("check", out), out)
 
 
-@pytest.mark.parametrize(("what", "code"), [("vnc/points/spatial0", 1), ("vnc/img/info", 1), ("vnc/img/4.6", 1), ("collection.json", 1)])
-@pytest.mark.parametrize("how", [echo(403), echo(404), echo(500), echo(400), page, damaged, wrong_types], ids=["403", "404", "500", "400", "page", "damaged", "wrong types"])
-def test_no_failure_shows_a_secret(server, tmp_path, what, code, how):
+@pytest.mark.parametrize("what", ["vnc/points/spatial0", "vnc/img/info", "vnc/img/4.6", "collection.json"])
+@pytest.mark.parametrize(
+    ("how", "code"),
+    [(echo(403), 1), (echo(404), 1), (echo(500), 75), (echo(400), 1), (page, 1), (damaged, 1), (wrong_types, 1)],
+    ids=["403", "404", "500", "400", "page", "damaged", "wrong types"],
+)
+def test_no_failure_shows_a_secret(server, tmp_path, what, how, code):
     server.fault = lambda path: how if path.startswith(what) else None
     config, out = signed_job(tmp_path, server.host, SIGNATURES[0], missing="error"), tmp_path / "out"
     command = ["preprocess", config, "--out", out, "--retry-for", 1]

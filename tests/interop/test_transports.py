@@ -102,7 +102,7 @@ def test_a_server_with_tls_is_spoken_to_in_http_2(crop_at, https):
 
 def test_a_certificate_by_an_unknown_authority_is_refused(https, tmp_path):
     config = vnc_config(tmp_path, collection=f"{https.root}/vnc/collection.json")
-    message = refused("preprocess", config, "--out", tmp_path / "out", code=1)
+    message = refused("preprocess", config, "--out", tmp_path / "out", code=75)
     assert https.root in message.splitlines()[0] and "certificate" in message, message
 
 

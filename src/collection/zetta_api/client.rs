@@ -90,30 +90,15 @@ impl Client {
 
     /// The error, with what to do about it where that is another thing than for a server of files.
     fn advised(&self, error: StorageError) -> StorageError {
-        let StorageError::Remote {
-            url,
-            status: Some(status),
-            problem,
-            advice,
-        } = error
-        else {
-            return error;
-        };
-        let advice = match status {
-            401 | 403 => self.token_advice.clone(),
-            405 => "check `collection.zetta_api.url`: is it the address of zetta_utils' web API?"
-                .to_owned(),
-            422 => {
-                "the server does not understand the request: has it another version of zetta_utils?"
-                    .to_owned()
-            }
-            _ => advice,
-        };
-        StorageError::Remote {
-            url,
-            status: Some(status),
-            problem,
-            advice,
+        match error.status() {
+            Some(401 | 403) => error.with_advice(&self.token_advice),
+            Some(405) => error.with_advice(
+                "check `collection.zetta_api.url`: is it the address of zetta_utils' web API?",
+            ),
+            Some(422) => error.with_advice(
+                "the server does not understand the request: has it another version of zetta_utils?",
+            ),
+            _ => error,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Why the API could not be read.
 
+use crate::fault::{Fault, FaultKind};
 use crate::storage::StorageError;
 
 use crate::storage::OverBudget;
@@ -68,4 +69,17 @@ pub enum ApiError {
         /// The beginning of the answer.
         found: String,
     },
+}
+
+impl Fault for ApiError {
+    fn kind(&self) -> FaultKind {
+        match self {
+            Self::Request(e) => e.kind(),
+            Self::Token { .. } | Self::NoCollection { .. } => FaultKind::Usage,
+            Self::Address { .. }
+            | Self::NoApi { .. }
+            | Self::TooLarge { .. }
+            | Self::NotRows { .. } => FaultKind::Data,
+        }
+    }
 }

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::fault::{Fault, FaultKind};
 use crate::job::{Job, JobError};
 
 const NM: [f64; 3] = [4.0, 4.0, 40.0];
@@ -172,7 +173,7 @@ fn a_tenth_of_padded_windows_is_no_warning_and_more_is() {
 fn displaced_by(job: Result<Job, JobError>) -> String {
     match job {
         Err(e @ JobError::Displaced(_)) => {
-            assert!(!e.is_usage());
+            assert_eq!(e.kind(), FaultKind::Data);
             e.to_string()
         }
         other => panic!("{:?}", other.map(|job| job.plan.samples())),

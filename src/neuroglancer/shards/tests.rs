@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::neuroglancer::minishard;
 use crate::neuroglancer::testing::{gzip, write_shards as write};
-use crate::storage::LocalStore;
+use crate::storage::{LocalStore, StorageError};
 
 fn sharding(preshift: u32, hash: &str, minishard: u32, shard: u32) -> Value {
     json!({

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::config::nearest;
+use crate::fault::{Fault, FaultKind};
 use crate::geometry::TransformError;
 use crate::storage::{DocumentError, LocationError, redacted, redacted_source};
 
@@ -95,15 +96,9 @@ pub enum StateError {
 }
 
 impl StateError {
-    /// Whether the state is well, but has not what it was asked for.
-    pub(crate) fn is_choice(&self) -> bool {
-        matches!(
-            self,
-            Self::NoLayer { .. }
-                | Self::NotLocal { .. }
-                | Self::NoAnnotations { .. }
-                | Self::Ambiguous { .. }
-        )
+    /// Whether the document is one layer of a state.
+    pub(crate) fn is_bare_layer(&self) -> bool {
+        matches!(self, Self::BareLayer { .. })
     }
 
     pub(super) fn url(url: &str, problem: impl Into<String>) -> Self {
@@ -141,5 +136,22 @@ pub(super) fn shortened(text: &str, chars: usize) -> String {
     match text.char_indices().nth(chars) {
         Some((end, _)) => format!("{}...", &text[..end]),
         None => text.to_owned(),
+    }
+}
+
+impl Fault for StateError {
+    fn kind(&self) -> FaultKind {
+        match self {
+            Self::Document(e) => e.kind(),
+            Self::Transform(e) => e.kind(),
+            // The state is right, but the config asks for something that it does not have.
+            Self::NoLayer { .. }
+            | Self::NotLocal { .. }
+            | Self::NoAnnotations { .. }
+            | Self::Ambiguous { .. } => FaultKind::Usage,
+            Self::Location(_) | Self::Url { .. } | Self::BareLayer { .. } | Self::Field { .. } => {
+                FaultKind::Data
+            }
+        }
     }
 }

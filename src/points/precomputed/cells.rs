@@ -171,9 +171,9 @@ impl From<StorageError> for ListError {
 
 impl From<ShardError> for ListError {
     fn from(error: ShardError) -> Self {
-        match error {
-            ShardError::TooLarge { found_bytes, .. } => Self::TooLarge(found_bytes),
-            error => Self::Other(error.into()),
+        match error.too_large() {
+            Some(found) => Self::TooLarge(found),
+            None => Self::Other(error.into()),
         }
     }
 }

@@ -10,7 +10,8 @@ use reqwest::StatusCode;
 use super::client::Client;
 use super::failure::Failure;
 use super::get::Failed;
-use super::wire::{Outcome, Wire};
+use super::wire::{Outcome, Wire, is_transient};
+use crate::fault::FaultKind;
 use crate::storage::StorageError;
 
 /// Most characters of a server's explanation that are told.
@@ -33,6 +34,7 @@ pub(super) fn not_asked(url: &str, problem: &str, advice: &str) -> StorageError 
         status: None,
         problem: problem.to_owned(),
         advice: advice.to_owned(),
+        kind: FaultKind::Data,
     }
 }
 
@@ -40,6 +42,7 @@ impl Question<'_> {
     /// The error that tells what came of it.
     pub(super) fn trouble(&self, failed: Failed) -> StorageError {
         let log = self.wire.log();
+        let kind = kind(&failed, log.last.as_ref());
         if let (Failed::Request(_) | Failed::Broken(_), Some(Outcome::Html)) = (&failed, &log.last)
         {
             return StorageError::Html {
@@ -131,6 +134,7 @@ impl Question<'_> {
             status: status.map(|status| status.as_u16()),
             problem: format!("{} ({tries}, {elapsed:.1} s): {what}", self.method),
             advice,
+            kind,
         }
     }
 
@@ -205,6 +209,18 @@ impl Question<'_> {
             shortened(&self.wire.shown(&whole(error))),
             self.client.credentials_advice(),
         )
+    }
+}
+
+/// What is at fault when a read failed for good, `last` being the outcome of its last request.
+fn kind(failed: &Failed, last: Option<&Outcome>) -> FaultKind {
+    match (failed, last) {
+        (Failed::Broken(_) | Failed::Stopped, _) => FaultKind::Environment,
+        (Failed::Request(_), Some(Outcome::Failed(_))) => FaultKind::Environment,
+        (Failed::Request(_), Some(Outcome::Status { status, .. })) if is_transient(*status) => {
+            FaultKind::Environment
+        }
+        _ => FaultKind::Data,
     }
 }
 

@@ -10,7 +10,7 @@ use crate::config::LayerConfig;
 use crate::data_type::DataType;
 use crate::geometry::{AXES, Resolution};
 use crate::storage::Compression as Stream;
-use crate::storage::{Location, MAX_METADATA_BYTES, StorageError, Store};
+use crate::storage::{Location, MAX_METADATA_BYTES, Store};
 use crate::volume::axes::Axes;
 use crate::volume::python_json;
 use crate::volume::spatial::{self, Order, Parent};
@@ -185,10 +185,7 @@ fn group_of(
     }
     let group = match document(folder.open().as_ref(), "") {
         // Whoever may not read the folder above may still read this one.
-        Err(VolumeError::Storage(StorageError::Remote {
-            status: Some(401 | 403),
-            ..
-        })) => None,
+        Err(e) if e.is_access_denied() => None,
         found => found?,
     };
     let places = |group: &Document| {

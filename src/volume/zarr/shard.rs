@@ -14,7 +14,7 @@ use zarrs::array::{CodecChain, FillValue, data_type};
 use zarrs::metadata::v3::MetadataV3;
 
 use super::codecs::Codecs;
-use crate::storage::{StorageError, Store};
+use crate::storage::Store;
 use crate::volume::VolumeError;
 
 /// Largest shard index that is accepted, in bytes.
@@ -204,7 +204,7 @@ impl Shards {
         match store.read_range(key, range, &mut bytes) {
             Ok(true) => {}
             Ok(false) => return Ok(None),
-            Err(e @ StorageError::TooShort { .. }) => {
+            Err(e) if e.is_too_short() => {
                 return Err(damaged(format!(
                     "the shard is cut off inside of its index: {e}"
                 )));
