@@ -346,7 +346,7 @@ impl Fault for CollectionError {
             Self::Location(e) => e.kind(),
             Self::Api(e) => e.kind(),
             Self::TagProperty { .. } => FaultKind::Usage,
-            Self::NoList { .. } | Self::Row { .. } => FaultKind::Data,
+            Self::NoList { .. } | Self::Row { .. } | Self::BoxTable { .. } => FaultKind::Data,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What can go wrong with an output.
 
 use crate::fault::{Fault, FaultKind};
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 /// Why a dataset cannot be written or read. Every message names the file.
@@ -134,6 +135,10 @@ impl DatasetError {
 impl Fault for DatasetError {
     fn kind(&self) -> FaultKind {
         match self {
+            // The folder's name was given.
+            Self::Io { source, .. } if source.kind() == ErrorKind::InvalidFilename => {
+                FaultKind::Usage
+            }
             Self::Io {
                 action: "read",
                 source,
