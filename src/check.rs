@@ -156,3 +156,6 @@ pub fn run(root: &Path) -> Report {
 fn sum(values: impl Iterator<Item = u64>) -> u64 {
     values.fold(0, u64::saturating_add)
 }
+
+#[cfg(test)]
+mod tests;

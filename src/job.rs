@@ -377,3 +377,6 @@ fn shown(warnings: &[String]) -> Vec<String> {
         .map(|warning| redacted(warning).into_owned());
     shown.collect()
 }
+
+#[cfg(test)]
+mod tests;

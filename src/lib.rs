@@ -17,6 +17,9 @@
 //! [`job`] goes the whole way; [`demo`] makes a collection for those who have none at hand. [`geometry`] is
 //! the only place that rounds a coordinate.
 
+#[cfg(feature = "bench")]
+#[doc(hidden)]
+pub mod bench;
 pub mod blocks;
 pub mod check;
 pub mod collection;
@@ -39,3 +42,10 @@ pub mod storage;
 pub mod trainer;
 pub mod volume;
 pub mod voxels;
+
+// The integration tests share this module, which knows the library by its name.
+#[cfg(test)]
+extern crate self as pointshard;
+#[cfg(test)]
+#[path = "../tests/support.rs"]
+mod support;

@@ -254,3 +254,6 @@ impl PointLayer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

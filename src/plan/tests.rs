@@ -1,5 +1,6 @@
 mod choose;
 mod leaks;
+mod rows;
 
 use super::*;
 use crate::config::SplitConfig;

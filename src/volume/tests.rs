@@ -1,5 +1,8 @@
 //! What every format has in common.
 
+mod contract;
+mod encodings;
+
 use std::path::{Path, PathBuf};
 
 use super::*;

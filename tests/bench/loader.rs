@@ -1,6 +1,6 @@
 //! Samples per second of the loader beside what zstd alone allows on the same cores.
 //!
-//! `cargo bench --bench loader -- [DATASET] [--threads N] [--rounds N] [--batch N]`; without a dataset one is made up in a
+//! `cargo bench --features bench --bench loader -- [DATASET] [--threads N] [--rounds N] [--batch N]`; without a dataset one is made up in a
 //! temporary folder. What is compared takes turns, so that whatever else the machine does hits all alike; medians count.
 
 mod made_up;
@@ -12,8 +12,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use pointshard::dataset::{Dataset, SampleDecoder, ShardFiles};
-use pointshard::loader::{Arrays, Augmentation, Flip, Loader, Options};
+use pointshard::bench::{Arrays, Augmentation, Flip, Loader, Options, SampleDecoder, ShardFiles};
+use pointshard::dataset::Dataset;
 
 /// The first bytes of a zstd frame (RFC 8878, section 3.1.1).
 const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];

@@ -2,13 +2,10 @@
 
 use std::path::Path;
 
-use pointshard::data_type::{DataType, Scalar};
-use pointshard::dataset::{
-    ArrayLayout, Codec, Layout, Output, Provenance, Receipt, SampleEncoder, SampleIndex,
-    SealedArray, ShardWriter, seal,
+use pointshard::bench::{
+    ArrayLayout, AxisOrder, Codec, DataType, Layout, Output, Provenance, Receipt, SampleEncoder,
+    SampleIndex, Scalar, SealedArray, ShardWriter, Statistics, WindowSize, seal,
 };
-use pointshard::geometry::{AxisOrder, WindowSize};
-use pointshard::voxels::Statistics;
 
 use super::Failure;
 

@@ -1,6 +1,6 @@
 //! Bytes a second that one core makes of the steps that no program can do without: what a floor is computed from.
 //!
-//! `cargo bench --bench rates -- JOB.json`; what a job says, see [`Job`]. Prints JSON, see [`Rates`]. The codecs are those
+//! `cargo bench --features bench --bench rates -- JOB.json`; what a job says, see [`Job`]. Prints JSON, see [`Rates`]. The codecs are those
 //! of the program, its buffers are warm and used again. Every rate is a median of passes, of which the first does not count.
 
 use std::collections::BTreeMap;
@@ -10,8 +10,8 @@ use std::io::{Cursor, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use pointshard::bench::compressed_segmentation;
 use pointshard::dataset::Dataset;
-use pointshard::volume::compressed_segmentation;
 use serde::{Deserialize, Serialize};
 use zune_core::bytestream::ZCursor;
 use zune_core::colorspace::ColorSpace;

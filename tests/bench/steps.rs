@@ -1,7 +1,7 @@
 //! What one core makes of each step of the job alone: decoding blocks, reading them and cutting windows, encoding and
 //! writing shards.
 //!
-//! `cargo bench --bench steps -- [FILTER]`. The data is the demo's, and where `../shared/data` is there, what other tools
+//! `cargo bench --features bench --bench steps -- [FILTER]`. The data is the demo's, and where `../shared/data` is there, what other tools
 //! wrote in many encodings; folders there that cannot be opened as volumes are named. Rates are of decoded values.
 
 use std::collections::BTreeMap;
@@ -10,20 +10,12 @@ use std::sync::{Arc, LazyLock};
 
 use divan::Bencher;
 use divan::counter::{BytesCount, ItemsCount};
-use pointshard::config::LayerConfig;
-use pointshard::dataset::{
-    ArrayLayout, BloscName, BloscShuffle, Codec, Layout, Output, SampleEncoder, ShardId,
-    ShardWriter,
+use pointshard::bench::{
+    ArrayLayout, BloscName, BloscShuffle, Codec, Encoded, LayerConfig, Layout, Location, Output,
+    Resolution, SampleEncoder, Scalar, ShardId, ShardWriter, SourceUrl, Volume, WindowSize,
+    WrittenShard, map_windows, open_layer, resolutions, write_collection,
 };
 use pointshard::job::Job;
-use pointshard::select::map_windows;
-use pointshard::storage::{Location, SourceUrl};
-use pointshard::volume::{self, Encoded, Volume};
-use pointshard::{
-    data_type::Scalar,
-    demo,
-    geometry::{Resolution, WindowSize},
-};
 use serde_json::{Value, json};
 
 fn main() {
@@ -37,7 +29,7 @@ const MEMORY_BYTES: u64 = 1 << 30;
 /// The demo's collection.
 static DEMO: LazyLock<tempfile::TempDir> = LazyLock::new(|| {
     let dir = tempfile::tempdir().expect("a temporary folder");
-    demo::write_collection(dir.path()).expect("the demo's collection");
+    write_collection(dir.path()).expect("the demo's collection");
     dir
 });
 
@@ -70,9 +62,9 @@ fn open(folder: &Path) -> Result<Arc<dyn Volume>, Failure> {
         ..LayerConfig::default()
     };
     let open = |layer: &LayerConfig| -> Result<Arc<dyn Volume>, Failure> {
-        let resolutions = volume::resolutions(&url, layer)?;
-        let finest = resolutions.first().ok_or("no scale")?;
-        Ok(volume::open_layer(&url, finest, layer)?)
+        let all = resolutions(&url, layer)?;
+        let finest = all.first().ok_or("no scale")?;
+        Ok(open_layer(&url, finest, layer)?)
     };
     open(&LayerConfig::default()).or_else(|e| open(&bare).map_err(|_| e))
 }
@@ -249,10 +241,7 @@ impl Shards {
         self.windows.iter().map(Vec::len).sum()
     }
 
-    fn write(
-        &self,
-        encoder: &mut SampleEncoder,
-    ) -> Result<pointshard::dataset::WrittenShard<'_>, Failure> {
+    fn write(&self, encoder: &mut SampleEncoder) -> Result<WrittenShard<'_>, Failure> {
         let id = ShardId {
             split: 0,
             array: 0,

@@ -3,18 +3,14 @@
 //! The data lie in `../shared/data` beside the checkout. Without them the tests say so and pass, except
 //! under CI, where they must be there.
 
-mod support;
-
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use pointshard::geometry::{BoxNm, PointNm};
-use pointshard::points::{
-    Anchor, Annotation, PointLayer, PointsInBoxes, PropertyKind, PropertySpec,
-};
-use pointshard::storage::{Location, MemoryBudget, SourceUrl};
+use crate::geometry::{BoxNm, PointNm};
+use crate::points::{Anchor, Annotation, PointLayer, PointsInBoxes, PropertyKind, PropertySpec};
+use crate::storage::{Location, MemoryBudget, SourceUrl};
+use crate::support::{read_json, shared_data};
 use serde_json::Value;
-use support::{read_json, shared_data};
 
 /// nm per voxel of all these layers.
 const RESOLUTION: [f64; 3] = [4.6, 4.6, 45.0];

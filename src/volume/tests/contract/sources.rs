@@ -5,8 +5,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use pointshard::config::LayerConfig;
-use pointshard::geometry::Resolution;
+use crate::config::LayerConfig;
+use crate::geometry::Resolution;
 use serde_json::{Value, json};
 use zarrs::array::codec::BloscCodec;
 use zarrs::array::{Array, BytesToBytesCodecTraits, CodecOptions};

@@ -2,20 +2,18 @@
 //!
 //! A small dataset is made, and its files are mutated one at a time, by a seed: JSON by structure, other files by bytes.
 //! Each mutant is checked as it is, and once more with a manifest that is forged to agree with it.
-//! `POINTSHARD_MUTANTS=5000 cargo test --test abuse` makes a longer campaign of it.
-
-mod support;
+//! `POINTSHARD_MUTANTS=5000 cargo test --lib check::tests` runs a longer campaign.
 
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use pointshard::check::{self, FindingKind, Report};
-use pointshard::dataset::{Dataset, Manifest};
-use pointshard::loader::{Arrays, Loader, Options};
+use crate::check::{self, FindingKind, Report};
+use crate::dataset::{Dataset, Manifest};
+use crate::loader::{Arrays, Loader, Options};
+use crate::support::{read_json, run};
 use serde_json::{Value, json};
-use support::{read_json, run};
 
 /// A finished dataset of a volume of 40 x 40 x 20 voxels and 12 points, in `folder`.
 fn dataset(folder: &Path) -> PathBuf {
@@ -238,11 +236,34 @@ fn names(report: &Report, path: &str) -> bool {
     !report.ok && report.findings.iter().any(|f| f.file == path)
 }
 
+/// Runs the test `name` in a process of its own, and returns whether this is that process. For tests that measure the
+/// memory of the process: other tests run in other threads of this one.
+fn is_alone(name: &str) -> bool {
+    if std::env::var_os("POINTSHARD_TEST_ALONE").is_some() {
+        return true;
+    }
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args([&format!("check::tests::{name}"), "--exact"])
+        .env("POINTSHARD_TEST_ALONE", "1")
+        .output()
+        .unwrap();
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && stdout.contains("1 passed"),
+        "{stdout}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    false
+}
+
 #[test]
 fn every_mutant_of_a_dataset_is_a_finding_that_names_the_file() {
+    if !is_alone("every_mutant_of_a_dataset_is_a_finding_that_names_the_file") {
+        return;
+    }
     let dir = tempfile::tempdir().unwrap();
     let out = dataset(dir.path());
-    let good = support::tree(&out);
+    let good = crate::support::tree(&out);
     let mut paths: Vec<_> = good.keys().filter(|p| !p.starts_with('.')).collect();
     paths.sort();
     let mutants = std::env::var("POINTSHARD_MUTANTS").ok();
@@ -443,7 +464,7 @@ fn every_column_and_array_that_cannot_be_read_is_found_at_once() {
 
 #[test]
 fn inputs_that_brought_check_down_are_findings() {
-    let Some(data) = support::shared_data() else {
+    let Some(data) = crate::support::shared_data() else {
         return;
     };
     let dir = tempfile::tempdir().unwrap();

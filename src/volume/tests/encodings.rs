@@ -1,16 +1,14 @@
 //! One crop in many encodings, each read equal to what cloud-volume and tensorstore read.
 
-mod support;
-
 use std::path::Path;
 
-use pointshard::config::LayerConfig;
-use pointshard::geometry::Resolution;
-use pointshard::storage::{Location, SourceUrl};
-use pointshard::volume::{self, Encoded, Volume};
+use crate::config::LayerConfig;
+use crate::geometry::Resolution;
+use crate::storage::{Location, SourceUrl};
+use crate::support::{read_json, shared_data};
+use crate::volume::{self, Encoded, Volume};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use support::{read_json, shared_data};
 
 #[test]
 fn every_encoding_is_read_equal() {

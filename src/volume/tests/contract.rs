@@ -2,21 +2,19 @@
 //! same edges, the same holes, and a damaged file is an error that names it.
 
 mod sources;
-#[path = "../support/mod.rs"]
-mod support;
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use pointshard::config::LayerConfig;
-use pointshard::data_type::DataType;
-use pointshard::dataset::Dataset;
-use pointshard::geometry::{Resolution, VoxelBox};
-use pointshard::job::Job;
-use pointshard::storage::{Location, SourceUrl};
-use pointshard::volume::{self, Encoded, Volume, VolumeError};
+use crate::config::LayerConfig;
+use crate::data_type::DataType;
+use crate::dataset::Dataset;
+use crate::geometry::{Resolution, VoxelBox};
+use crate::job::Job;
+use crate::storage::{Location, SourceUrl};
+use crate::volume::{self, Encoded, Volume, VolumeError};
 use serde_json::{Value, json};
 use sources::{BLOCK, OFFSET, RESOLUTION, SIZE, Source, sources, value};
 
@@ -157,7 +155,7 @@ fn blocks_that_are_read_together_are_those_that_are_read_alone() {
     let volumes = sources(dir.path()).into_iter().map(|s| open(&s).unwrap());
     let runs: Vec<_> = volumes.filter_map(|v| compare_runs(v.as_ref())).collect();
     assert!(!runs.is_empty() && runs.iter().all(|n| *n > 0), "{runs:?}");
-    let Some(data) = support::shared_data() else {
+    let Some(data) = crate::support::shared_data() else {
         return;
     };
     for name in ["sharded_raw_identity", "sharded_gzip_murmur"] {
@@ -184,7 +182,7 @@ fn the_digest_of_a_source_is_that_of_its_metadata() {
 
 /// Files below `folder` that hold voxels.
 fn chunk_files(folder: &Path) -> Vec<PathBuf> {
-    support::tree(folder)
+    crate::support::tree(folder)
         .into_keys()
         .filter(|name| !name.ends_with(".json") && !name.contains(".z") && name != "info")
         .map(|name| folder.join(name))
@@ -275,7 +273,7 @@ fn metadata_of_any_kind_is_read_or_refused_without_a_panic() {
     ];
     let (mut refused, mut turn) = (0, 0);
     for source in sources(dir.path()) {
-        let documents: Vec<_> = support::tree(&source.folder)
+        let documents: Vec<_> = crate::support::tree(&source.folder)
             .into_iter()
             .filter(|(name, _)| name.ends_with(".json") || name.contains(".z") || name == "info")
             .collect();
@@ -429,7 +427,7 @@ fn zarr_config(collection: &Path, voxel_offset: [i64; 3]) -> Value {
 
 #[test]
 fn a_shard_whose_index_has_a_wrong_checksum_fails_the_job_and_is_named() {
-    let Some(data) = support::shared_data() else {
+    let Some(data) = crate::support::shared_data() else {
         return;
     };
     let collection = data.join("malformed/zarr_bad_crc/collection.json");
@@ -437,7 +435,7 @@ fn a_shard_whose_index_has_a_wrong_checksum_fails_the_job_and_is_named() {
     config["splits"] = split_of(&collection);
     let out = tempfile::tempdir().unwrap();
     let out = out.path().join("out");
-    let e = support::run(&config, &out, 2, 1 << 30).unwrap_err();
+    let e = crate::support::run(&config, &out, 2, 1 << 30).unwrap_err();
     let text = format!("{:#}", anyhow::Error::from(e));
     assert!(
         text.contains("layer/c/0/0/0") && text.contains("shard index"),
@@ -448,13 +446,13 @@ fn a_shard_whose_index_has_a_wrong_checksum_fails_the_job_and_is_named() {
 
 /// The split `train` of all boxes of the collection, whose first box bears the tags.
 fn split_of(collection: &Path) -> Value {
-    let tags = &support::read_json(collection)["annotations"][0]["tags"];
+    let tags = &crate::support::read_json(collection)["annotations"][0]["tags"];
     json!({ "train": tags })
 }
 
 #[test]
 fn a_fill_value_that_is_not_zero_fills_holes_and_what_lies_outside() {
-    let Some(data) = support::shared_data() else {
+    let Some(data) = crate::support::shared_data() else {
         return;
     };
     let dir = tempfile::tempdir().unwrap();
@@ -484,7 +482,7 @@ fn a_fill_value_that_is_not_zero_fills_holes_and_what_lies_outside() {
     // The first window holds the volume's first corner, its hole, and what lies before it.
     let offset = [start[0] - 3, start[1] + 2, start[2] - 2];
     let out = dir.path().join("out");
-    support::run(&config(offset), &out, 2, 1 << 30).unwrap();
+    crate::support::run(&config(offset), &out, 2, 1 << 30).unwrap();
     let split = Dataset::open(&out).unwrap().split("train").unwrap();
     let starts = split.column::<i64>("start_voxel").unwrap();
     let samples = split.samples("img").unwrap();

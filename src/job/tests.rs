@@ -1,17 +1,15 @@
 //! Promises that hold for every job: the same bytes however it is run, nothing made twice, nothing overwritten.
 
-mod support;
-
 use std::fs;
 use std::path::Path;
 
-use pointshard::check::{self, FindingKind};
-use pointshard::dataset::{Dataset, DatasetError};
-use pointshard::extract::ExtractError;
-use pointshard::fault::{Fault, FaultKind};
-use pointshard::job::JobError;
+use crate::check::{self, FindingKind};
+use crate::dataset::{Dataset, DatasetError};
+use crate::extract::ExtractError;
+use crate::fault::{Fault, FaultKind};
+use crate::job::JobError;
+use crate::support::{read_json, run, shared_data, tree, vnc_config};
 use serde_json::{Value, json};
-use support::{read_json, run, shared_data, tree, vnc_config};
 
 const GIB: u64 = 1 << 30;
 
@@ -111,7 +109,7 @@ fn too_little_memory_is_said_beforehand() {
 
 /// A collection with the vnc's boxes and layers, but with `img` from elsewhere.
 fn with_image(data: &Path, folder: &Path, source: &Path) -> Value {
-    let mut collection = support::read_json(&data.join("vnc/collection.json"));
+    let mut collection = crate::support::read_json(&data.join("vnc/collection.json"));
     for layer in collection["layers"].as_array_mut().unwrap() {
         let name = layer["name"].as_str().unwrap().to_owned();
         let path = if name == "img" {

@@ -1,15 +1,13 @@
 //! Which annotations of real data become samples, against searches that know nothing of how it is done.
 
-mod support;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use pointshard::fault::{Fault, FaultKind};
-use pointshard::job::JobError;
-use pointshard::plan::{DropReason, LeakReport, Plan, PlanError};
+use crate::fault::{Fault, FaultKind};
+use crate::job::JobError;
+use crate::plan::{DropReason, LeakReport, Plan, PlanError};
+use crate::support::{prepare, read_json, shared_data, vnc_config};
 use serde_json::{Value, json};
-use support::{prepare, read_json, shared_data, vnc_config};
 
 /// Ids of the plan's samples, by box.
 fn ids(plan: &Plan) -> BTreeSet<(u32, u64)> {

@@ -1,14 +1,12 @@
 //! Boxes and points from every kind of source give the samples that the collection file gives.
 
-mod support;
-
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
 
+use crate::support::{read_json, run, shared_data, vnc_config};
 use pointshard::dataset::Dataset;
 use serde_json::{Value, json};
-use support::{read_json, run, shared_data, vnc_config};
 
 /// What a dataset holds, told without the names of its boxes.
 #[derive(Debug, PartialEq)]

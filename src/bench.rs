@@ -1,0 +1,16 @@
+//! Internals that the benchmarks of this package measure (feature `bench`). Not part of the public interface.
+
+pub use crate::config::LayerConfig;
+pub use crate::data_type::{DataType, Scalar};
+pub use crate::dataset::{
+    ArrayLayout, BloscName, BloscShuffle, Codec, Layout, Output, Provenance, Receipt,
+    SampleDecoder, SampleEncoder, SampleIndex, SealedArray, ShardFiles, ShardId, ShardWriter,
+    WrittenShard, seal,
+};
+pub use crate::demo::write_collection;
+pub use crate::geometry::{AxisOrder, Resolution, WindowSize};
+pub use crate::loader::{Arrays, Augmentation, Flip, Loader, Options};
+pub use crate::select::map_windows;
+pub use crate::storage::{Location, SourceUrl};
+pub use crate::volume::{Encoded, Volume, compressed_segmentation, open_layer, resolutions};
+pub use crate::voxels::Statistics;

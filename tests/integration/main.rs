@@ -1,0 +1,7 @@
+//! Jobs from a config to a finished dataset, through the library's public interface and the program.
+
+mod configs;
+mod goldens;
+mod sources;
+#[path = "../support.rs"]
+mod support;
