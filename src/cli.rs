@@ -1,4 +1,4 @@
-//! Subcommands: their arguments, and what is printed. One file each; the work is done in the library.
+//! The command line: one file per subcommand, with its arguments and its output.
 
 #[cfg(not(feature = "tch"))]
 mod absent;
@@ -24,16 +24,16 @@ use std::fmt::Write as _;
 use std::io::{ErrorKind, IsTerminal, Write as _};
 use std::process::ExitCode;
 
+use crate::fault::{Fault, FaultKind};
+use crate::storage::redacted;
 use clap::{Args, Parser, Subcommand};
-use pointshard::fault::{Fault, FaultKind};
-use pointshard::storage::redacted;
 
 use printer::Printer;
 
 /// Cut training windows around annotated points out of connectomics volumes, once, into Zarr v3 shards.
 #[derive(Debug, Parser)]
 #[command(name = "pointshard", version, arg_required_else_help = true)]
-pub struct Cli {
+struct Cli {
     #[command(subcommand)]
     command: Command,
     #[command(flatten)]
@@ -68,14 +68,29 @@ struct Talk {
 
 /// An error, and what is at fault.
 #[derive(Debug)]
-pub struct Failure {
+struct Failure {
     error: anyhow::Error,
     kind: FaultKind,
 }
 
+/// Runs the program: parses the arguments, runs one command, and prints the error, if any.
+pub fn main() -> ExitCode {
+    let cli = match parse() {
+        Ok(cli) => cli,
+        Err(code) => return code,
+    };
+    match cli.run() {
+        Ok(code) => code,
+        Err(failure) => {
+            print_failure(&failure);
+            failure.exit_code()
+        }
+    }
+}
+
 impl Cli {
     /// Carries out the command.
-    pub fn run(self) -> Result<ExitCode, Failure> {
+    fn run(self) -> Result<ExitCode, Failure> {
         let printer = Printer::new(self.talk.quiet, self.talk.verbose);
         let code = match self.command {
             Command::Demo(command) => command.run(printer),
@@ -106,7 +121,7 @@ impl Failure {
     }
 
     /// 1, 2 or 75: see [`FaultKind`].
-    pub fn exit_code(&self) -> ExitCode {
+    fn exit_code(&self) -> ExitCode {
         ExitCode::from(self.kind.exit_code())
     }
 }
@@ -119,7 +134,7 @@ impl<E: Fault + Send + Sync + 'static> From<E> for Failure {
 
 /// Parses the command line; otherwise prints what is wrong with it, or the help or version: the exit code. An argument may
 /// be a URL, and is shown without its query.
-pub fn parse() -> Result<Cli, ExitCode> {
+fn parse() -> Result<Cli, ExitCode> {
     Cli::try_parse().map_err(|wrong| {
         let obeyed = |a: std::ffi::OsString| a.to_string_lossy().contains(escape::is_dangerous);
         // Names of files are arguments, too. In colours they could not be told from what clap adds.
@@ -173,7 +188,7 @@ fn lost(error: &std::io::Error) -> Failure {
 }
 
 /// Prints the error for people: one line on top, what caused it below. No URL in it has its query.
-pub fn print_failure(failure: &Failure) {
+fn print_failure(failure: &Failure) {
     printer::write_log(error_chain(failure).trim_end());
 }
 

@@ -22,6 +22,8 @@
 pub mod bench;
 pub mod blocks;
 pub mod check;
+#[doc(hidden)]
+pub mod cli;
 pub mod collection;
 pub mod config;
 pub mod data_type;

@@ -1,19 +1,7 @@
-//! The command line: parse arguments, call one command, print the error chain, set the exit code.
-
-mod cli;
+//! The program `pointshard`. All of it is in the library, so that each file is compiled once.
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let cli = match cli::parse() {
-        Ok(cli) => cli,
-        Err(code) => return code,
-    };
-    match cli.run() {
-        Ok(code) => code,
-        Err(failure) => {
-            cli::print_failure(&failure);
-            failure.exit_code()
-        }
-    }
+    pointshard::cli::main()
 }

@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
+use crate::fault::FaultKind;
 use clap::Args;
-use pointshard::fault::FaultKind;
 
 use super::Failure;
 

@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use crate::check::{self, Finding, Report};
+use crate::dataset::Dataset;
+use crate::fault::{Fault, FaultKind};
 use bytesize::ByteSize;
 use clap::Args;
 use indicatif::HumanCount;
-use pointshard::check::{self, Finding, Report};
-use pointshard::dataset::Dataset;
-use pointshard::fault::{Fault, FaultKind};
 
 use super::printer::Printer;
 use super::rows::Rows;

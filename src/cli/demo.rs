@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use crate::{check, demo};
 use clap::Args;
-use pointshard::{check, demo};
 
 use super::printer::Printer;
 use super::run::RunArgs;

@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::dataset::Dataset;
+use crate::trainer::{InferOptions, Stored, TrainConfig, TrainError, infer};
 use clap::Args;
 use indicatif::HumanCount;
-use pointshard::dataset::Dataset;
-use pointshard::trainer::{InferOptions, Stored, TrainConfig, TrainError, infer};
 
 use super::printer::Printer;
 use super::progress::{Reached, told};

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use crate::storage::{Network, RetryPolicy, on_wait};
 use clap::Args;
-use pointshard::storage::{Network, RetryPolicy, on_wait};
 
 use super::printer::Printer;
 

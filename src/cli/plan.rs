@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use crate::dataset::BoxEntry;
+use crate::job::Job;
 use clap::Args;
-use pointshard::dataset::BoxEntry;
-use pointshard::job::Job;
 use serde_json::{Value, json};
 
 use super::network::NetworkArgs;

@@ -3,10 +3,10 @@
 use std::io::{ErrorKind, IsTerminal, Write};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
+use crate::fault::FaultKind;
+use crate::storage::redacted;
 use anyhow::Context;
 use indicatif::ProgressBar;
-use pointshard::fault::FaultKind;
-use pointshard::storage::redacted;
 use serde::Serialize;
 
 use super::Failure;

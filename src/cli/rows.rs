@@ -3,7 +3,7 @@
 use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, Table};
 
-use pointshard::storage::redacted;
+use crate::storage::redacted;
 
 use super::escape;
 

@@ -3,11 +3,11 @@
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
+use crate::extract::Progress;
+use crate::fault::FaultKind;
+use crate::job::{Job, Outcome, RunOptions};
 use anyhow::Context;
 use clap::Args;
-use pointshard::extract::Progress;
-use pointshard::fault::FaultKind;
-use pointshard::job::{Job, Outcome, RunOptions};
 
 use super::printer::Printer;
 use super::progress::{Reached, told};

@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
+use crate::config::Config;
 use clap::Args;
-use pointshard::config::Config;
 
 use super::Failure;
 use super::printer::Printer;
@@ -22,7 +22,7 @@ impl Schema {
         let schema = Config::schema;
         #[cfg(feature = "tch")]
         let schema = match self.train {
-            true => pointshard::trainer::TrainConfig::schema,
+            true => crate::trainer::TrainConfig::schema,
             false => schema,
         };
         printer.json(&schema())?;

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use crate::dataset::{ArrayEntry, BoxEntry, Codec, Manifest};
+use crate::extract::Estimate;
+use crate::job::{Job, Outcome};
 use bytesize::ByteSize;
 use indexmap::IndexMap;
 use indicatif::HumanCount;
-use pointshard::dataset::{ArrayEntry, BoxEntry, Codec, Manifest};
-use pointshard::extract::Estimate;
-use pointshard::job::{Job, Outcome};
 
 use super::printer::Printer;
 use super::rows::Rows;

@@ -4,13 +4,11 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::config::ConfigError;
+use crate::dataset::Dataset;
+use crate::trainer::{Evaluation, TrainConfig, TrainError, TrainOptions, TrainProgress, train};
 use clap::Args;
 use indicatif::HumanCount;
-use pointshard::config::ConfigError;
-use pointshard::dataset::Dataset;
-use pointshard::trainer::{
-    Evaluation, TrainConfig, TrainError, TrainOptions, TrainProgress, train,
-};
 
 use super::printer::Printer;
 use super::progress::{Reached, told};
@@ -114,7 +112,7 @@ fn shown(folder: &Path, name: &str) -> String {
 /// Has libtorch compute with so many threads.
 pub(super) fn set_threads(threads: Option<u16>) {
     if let Some(threads) = threads {
-        pointshard::trainer::set_threads(i32::from(threads));
+        crate::trainer::set_threads(i32::from(threads));
     }
 }
 
