@@ -3,8 +3,8 @@
 pub use crate::config::LayerConfig;
 pub use crate::data_type::{DataType, Scalar};
 pub use crate::dataset::{
-    ArrayLayout, BloscName, BloscShuffle, Codec, Layout, Output, Provenance, Receipt,
-    SampleDecoder, SampleEncoder, SampleIndex, SealedArray, ShardFiles, ShardId, ShardWriter,
+    ArrayLayout, ArrayProvenance, BloscName, BloscShuffle, Codec, Layout, Output, Provenance,
+    Receipt, SampleDecoder, SampleEncoder, SampleIndex, ShardFiles, ShardId, ShardWriter,
     WrittenShard, seal,
 };
 pub use crate::demo::write_collection;

@@ -43,7 +43,7 @@ pub use output::Output;
 pub use reader::{Dataset, SampleArray, SplitReader};
 pub use receipt::{Receipt, SourceUse};
 pub use samples::{SampleDecoder, SampleReader, ShardFiles};
-pub use seal::{Provenance, SealedArray, seal};
+pub use seal::{ArrayProvenance, Provenance, seal};
 pub use shard::{ShardReader, ShardWriter, WrittenShard};
 pub(crate) use stored::MAX_METADATA_BYTES;
 

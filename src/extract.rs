@@ -12,9 +12,9 @@ mod estimate;
 mod no_scale;
 mod padding;
 mod progress;
+mod run_state;
 mod schedule;
 mod shard;
-mod shared;
 mod sources;
 mod unit_chunks;
 mod window;
@@ -26,11 +26,11 @@ use std::thread::Builder;
 
 use rayon::prelude::*;
 
-use crate::blocks::{BlockCache, CacheStats, with_prefetch};
+use crate::blocks::{BlockCache, CacheStats, with_prefetcher};
 use crate::dataset::{Layout, Output, Receipt, ShardId};
 use crate::plan::Plan;
 use crate::storage::Together;
-use shared::Shared;
+use run_state::RunState;
 
 pub(crate) use budget::cache_budget;
 pub use error::ExtractError;
@@ -41,15 +41,15 @@ pub use progress::Progress;
 pub(crate) use schedule::blocks_of;
 pub use sources::Sources;
 pub(crate) use unit_chunks::UnitChunks;
-pub(crate) use window::{CutScratch, Cutter, WindowRequest};
+pub(crate) use window::{CutScratch, WindowCutter, WindowRequest};
 
 /// What a run of the extraction did.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ExtractReport {
     /// Shards that stood already.
-    pub shards_kept: u64,
+    pub shards_already_present: u64,
     /// Shards that were made.
-    pub shards_made: u64,
+    pub shards_written: u64,
     /// Windows that were cut.
     pub windows: u64,
     /// Different source chunks that the windows of the made shards touch.
@@ -78,14 +78,14 @@ pub fn run(
     };
     let mut todo = Vec::new();
     let mut report = ExtractReport::default();
-    for id in schedule::in_order(plan, layout) {
+    for id in schedule::work_order(plan, layout) {
         progress
             .windows_total
             .fetch_add(samples(&id), Ordering::Relaxed);
         match Receipt::find(output, layout, id)? {
             None => todo.push(id),
             Some(_) => {
-                report.shards_kept += 1;
+                report.shards_already_present += 1;
                 progress
                     .windows_done
                     .fetch_add(samples(&id), Ordering::Relaxed);
@@ -98,10 +98,10 @@ pub fn run(
     output.unseal()?;
     let uses = schedule::block_uses(plan, sources, layout, &todo);
     report.chunks_touched = uses.blocks() as u64;
-    report.shards_made = todo.len() as u64;
+    report.shards_written = todo.len() as u64;
     report.windows = todo.iter().map(samples).sum();
-    let shared = Shared {
-        cutter: Cutter {
+    let shared = RunState {
+        cutter: WindowCutter {
             plan,
             sources,
             cache: BlockCache::new(&sources.volumes, uses, budget_bytes),
@@ -117,7 +117,7 @@ pub fn run(
     report.written_bytes = cut_and_publish(&shared, budget_bytes);
     report.cache = shared.cutter.cache.stats();
     let failure = shared.failure.into_inner();
-    let failure = failure.or_else(|| shared.cutter.failed_ahead());
+    let failure = failure.or_else(|| shared.cutter.prefetch_failure());
     match failure.or(shared.stopped.into_inner()) {
         None => Ok(report),
         Some(e) => Err(e),
@@ -129,7 +129,7 @@ const PUBLISHERS: usize = 2;
 
 /// Makes the shards of the run: bytes written. The threads of the pool cut, others flush and rename, so that
 /// no computing waits for the disk.
-fn cut_and_publish(shared: &Shared<'_>, budget_bytes: u64) -> u64 {
+fn cut_and_publish(shared: &RunState<'_>, budget_bytes: u64) -> u64 {
     let (sender, receiver) = mpsc::sync_channel(PUBLISHERS);
     let receiver = Mutex::new(receiver);
     let publish = || publish_all(shared, &receiver);
@@ -142,19 +142,20 @@ fn cut_and_publish(shared: &Shared<'_>, budget_bytes: u64) -> u64 {
         let publishers: Vec<_> = publishers.collect();
         let cache = &shared.cutter.cache;
         let block_bytes = shared.cutter.sources.block_bytes();
-        with_prefetch(
+        with_prefetcher(
             cache,
             block_bytes,
             budget_bytes,
             &shared.together,
-            |ahead| {
+            |prefetcher| {
                 // A bridge hands units out one by one, in order, to whichever thread is free.
                 let units = shared.todo.iter().enumerate();
                 units
                     .take_while(|_| !shared.has_failed())
                     .par_bridge()
                     .for_each_init(shard::Scratch::new, |scratch, (number, id)| {
-                        let cut = || shard::cut_shard(shared, ahead, number, *id, scratch.as_mut());
+                        let cut =
+                            || shard::cut_shard(shared, prefetcher, number, *id, scratch.as_mut());
                         let cut = shared.together.run(cut);
                         if let Some(Some(cut)) = shared.note_failure(cut) {
                             let _ = sender.send(cut);
@@ -175,7 +176,10 @@ fn cut_and_publish(shared: &Shared<'_>, budget_bytes: u64) -> u64 {
 
 /// Publishes what is cut until no more comes: bytes written. Also after a failure, so that no one waits to send, and
 /// what is cut need not be cut again by the next run.
-fn publish_all(shared: &Shared<'_>, receiver: &Mutex<mpsc::Receiver<shard::Cut<'_>>>) -> u64 {
+fn publish_all(
+    shared: &RunState<'_>,
+    receiver: &Mutex<mpsc::Receiver<shard::PendingShard<'_>>>,
+) -> u64 {
     let next = || receiver.lock().ok().and_then(|r| r.recv().ok());
     let mut published = 0;
     while let Some(cut) = next() {

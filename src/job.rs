@@ -15,7 +15,7 @@ use rayon::prelude::*;
 use crate::collection::{Collection, CollectionError};
 use crate::config::{Config, ConfigError, ConfigFile, Empty, PointsConfig};
 use crate::dataset::{
-    BoxEntry, DatasetError, Layout, Manifest, Output, Provenance, Receipt, SealedArray,
+    ArrayProvenance, BoxEntry, DatasetError, Layout, Manifest, Output, Provenance, Receipt,
     SourceEntry, seal,
 };
 use crate::extract::{self, Estimate, ExtractError, ExtractReport, Padding, Progress, Sources};
@@ -215,9 +215,9 @@ impl Job {
 
     /// How many shards stand in the folder `out`, of which nothing is changed. Fails where a run would fail before it
     /// begins. Where the folder is in use, codecs are chosen first: they are part of what it belongs to.
-    pub fn standing(&mut self, out: &Path, options: RunOptions) -> Result<u64, JobError> {
+    pub fn finished_shards(&mut self, out: &Path, options: RunOptions) -> Result<u64, JobError> {
         extract::cache_budget(&self.plan, &self.sources, options.memory_bytes)?;
-        if Output::is_begun(out) && !options.force {
+        if Output::exists_in(out) && !options.force {
             select::choose_codecs(&self.plan, &mut self.sources, options.memory_bytes)?;
             self.layout = self.sources.layout(&self.plan);
         }
@@ -347,7 +347,7 @@ fn about(plan: &Plan, sources: &Sources, padding: &Padding, collection: String) 
             .collect()
     };
     let arrays = plan.config.arrays.values().enumerate();
-    let arrays = arrays.map(|(i, a)| SealedArray {
+    let arrays = arrays.map(|(i, a)| ArrayProvenance {
         layer: a.layer.clone(),
         role: a.role.map(|role| role.name().to_owned()),
         transform: serde_json::json!(a.transform),

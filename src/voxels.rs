@@ -9,7 +9,7 @@ mod region;
 mod resample;
 mod statistics;
 
-pub(crate) use convert::{BadValue, Convert, beyond};
+pub(crate) use convert::{Conversion, ValueDoesNotFit, unreachable_value};
 pub(crate) use region::{Region, convert, copy, fill, fill_around};
-pub(crate) use resample::{Resample, ResampledWindow, centres_inside};
+pub(crate) use resample::{Resampler, WindowResampler, centres_inside};
 pub use statistics::Statistics;

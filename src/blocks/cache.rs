@@ -80,12 +80,12 @@ struct Entry {
 /// How far a block is.
 #[derive(Debug)]
 enum Slot {
-    /// Somebody will need it soon.
-    Announced,
-    /// It is being fetched ahead.
-    Fetching,
-    /// It was fetched ahead: its stored bytes, `None` where it is not stored, or why it could not be.
-    Fetched(Ahead),
+    /// Nobody is loading it yet; it may be waiting to be prefetched.
+    Queued,
+    /// It is being prefetched.
+    Prefetching,
+    /// It was prefetched: its stored bytes, `None` where it is not stored, or the error.
+    Prefetched(Prefetched),
     /// A thread that needs it is fetching or decoding it.
     Loading,
     /// It can be read.
@@ -93,7 +93,7 @@ enum Slot {
 }
 
 /// What fetching a block ahead came to.
-type Ahead = Result<Option<Encoded>, VolumeError>;
+type Prefetched = Result<Option<Encoded>, VolumeError>;
 
 /// What the cache has for a key.
 #[derive(Debug)]
@@ -112,7 +112,7 @@ pub struct Claim<'c, 'a> {
     cache: &'c BlockCache<'a>,
     key: BlockKey,
     /// What was fetched ahead.
-    fetched: Option<Ahead>,
+    fetched: Option<Prefetched>,
     open: bool,
 }
 
@@ -180,18 +180,18 @@ impl<'a> BlockCache<'a> {
         state.clock += 1;
         let touched = state.clock;
         let entry = state.entries.entry(key).or_insert(Entry {
-            slot: Slot::Announced,
+            slot: Slot::Queued,
             bytes: 0,
             touched,
         });
         entry.touched = touched;
         match &entry.slot {
             Slot::Ready(block) => return Lookup::Ready(Arc::clone(block)),
-            Slot::Fetching | Slot::Loading => return Lookup::Busy,
-            Slot::Announced | Slot::Fetched(_) => {}
+            Slot::Prefetching | Slot::Loading => return Lookup::Busy,
+            Slot::Queued | Slot::Prefetched(_) => {}
         }
         let fetched = match std::mem::replace(&mut entry.slot, Slot::Loading) {
-            Slot::Fetched(ahead) => Some(ahead),
+            Slot::Prefetched(prefetched) => Some(prefetched),
             _ => None,
         };
         state.held_bytes -= std::mem::take(&mut entry.bytes);
@@ -246,8 +246,8 @@ impl Claim<'_, '_> {
         let volume = &cache.volumes[self.key.volume as usize];
         let grid = &volume.meta().grid;
         let index = grid.from_linear(self.key.block);
-        let mut ahead = self.fetched.take().transpose()?;
-        let (stored, encoded) = match &mut ahead {
+        let mut prefetched = self.fetched.take().transpose()?;
+        let (stored, encoded) = match &mut prefetched {
             Some(Some(fetched)) => (true, fetched),
             Some(None) => (false, encoded),
             None => (volume.fetch(index, encoded)?, encoded),

@@ -8,33 +8,33 @@ use super::uses::BlockKey;
 
 /// What is to be fetched. Closed, nothing of it will be.
 #[derive(Default)]
-pub(super) struct Queue {
-    state: Mutex<QueueState>,
+pub(super) struct FetchQueue {
+    state: Mutex<FetchQueueState>,
     changed: Condvar,
 }
 
 #[derive(Default)]
-struct QueueState {
-    work: VecDeque<Work>,
+struct FetchQueueState {
+    work: VecDeque<FetchTask>,
     closed: bool,
 }
 
 /// Something to fetch.
-pub(super) enum Work {
+pub(super) enum FetchTask {
     /// Blocks of one shelf, to be split into runs.
-    Shelf(Vec<BlockKey>),
+    ChunkGroup(Vec<BlockKey>),
     /// Blocks that one request reads.
     Run(Vec<BlockKey>),
 }
 
-impl Queue {
-    pub fn add(&self, work: impl IntoIterator<Item = Work>) {
+impl FetchQueue {
+    pub fn add(&self, work: impl IntoIterator<Item = FetchTask>) {
         self.lock().work.extend(work);
         self.changed.notify_all();
     }
 
     /// Adds what is to be fetched before all that waits.
-    fn add_first(&self, work: impl DoubleEndedIterator<Item = Work>) {
+    fn add_first(&self, work: impl DoubleEndedIterator<Item = FetchTask>) {
         let mut state = self.lock();
         work.rev().for_each(|w| state.work.push_front(w));
         drop(state);
@@ -42,7 +42,7 @@ impl Queue {
     }
 
     /// Waits for the next piece of work; `None` when there will be none.
-    fn next(&self) -> Option<Work> {
+    fn next(&self) -> Option<FetchTask> {
         let mut state = self.lock();
         while !state.closed {
             match state.work.pop_front() {
@@ -58,7 +58,7 @@ impl Queue {
         self.changed.notify_all();
     }
 
-    fn lock(&self) -> MutexGuard<'_, QueueState> {
+    fn lock(&self) -> MutexGuard<'_, FetchQueueState> {
         // Every change below the lock is complete.
         self.state.lock().unwrap_or_else(|e| e.into_inner())
     }
@@ -67,15 +67,15 @@ impl Queue {
     pub fn work(&self, cache: &BlockCache<'_>) -> bool {
         while let Some(work) = self.next() {
             let run = match work {
-                Work::Run(run) => run,
-                Work::Shelf(shelf) => {
+                FetchTask::Run(run) => run,
+                FetchTask::ChunkGroup(shelf) => {
                     let mut runs = cache.runs(shelf).into_iter();
                     let Some(first) = runs.next() else { continue };
-                    self.add_first(runs.map(Work::Run));
+                    self.add_first(runs.map(FetchTask::Run));
                     first
                 }
             };
-            if !cache.fetch_announced(&run) {
+            if !cache.prefetch_run(&run) {
                 return false;
             }
         }

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::Builder;
 
 use super::cache::BlockCache;
-use super::fetch_queue::{Queue, Work};
+use super::fetch_queue::{FetchQueue, FetchTask};
 use super::uses::BlockKey;
 use crate::storage::{Network, Together};
 
@@ -17,21 +17,21 @@ use crate::storage::{Network, Together};
 const NEAR_DEPTH: usize = 64;
 
 /// Where blocks are announced.
-pub(crate) struct Prefetch<'scope> {
+pub(crate) struct Prefetcher<'scope> {
     /// For far sources.
-    queue: Option<&'scope Queue>,
+    queue: Option<&'scope FetchQueue>,
     depth: usize,
     next_unit: AtomicUsize,
 }
 
 /// How far one unit has announced its blocks.
-pub(crate) struct Announced {
+pub(crate) struct UnitPrefetch {
     /// Every block of the unit, in the order of first use.
     order: Vec<BlockKey>,
     sent: usize,
 }
 
-impl Announced {
+impl UnitPrefetch {
     /// Whether there is nothing left to announce.
     pub(crate) fn is_complete(&self) -> bool {
         self.sent == self.order.len()
@@ -40,19 +40,19 @@ impl Announced {
 
 /// Calls `work` with a place to announce the blocks that it will need. Those of far sources are fetched by threads
 /// that end with it and are a part of `together`; what they fetch takes a quarter of the cache's `budget_bytes` at most.
-pub(crate) fn with_prefetch<T>(
+pub(crate) fn with_prefetcher<T>(
     cache: &BlockCache<'_>,
     block_bytes: u64,
     budget_bytes: u64,
     together: &Together,
-    work: impl FnOnce(&Prefetch<'_>) -> T,
+    work: impl FnOnce(&Prefetcher<'_>) -> T,
 ) -> T {
     if !cache.is_remote() {
-        return work(&Prefetch::near());
+        return work(&Prefetcher::near());
     }
-    let queue = &Queue::default();
+    let queue = &FetchQueue::default();
     std::thread::scope(|scope| {
-        let ahead = Prefetch::start(queue, block_bytes, budget_bytes / 4, || {
+        let prefetcher = Prefetcher::start(queue, block_bytes, budget_bytes / 4, || {
             let fetch = || {
                 if !together.run(|| queue.work(cache)) {
                     together.stop();
@@ -60,11 +60,11 @@ pub(crate) fn with_prefetch<T>(
             };
             Builder::new().spawn_scoped(scope, fetch).map(drop)
         });
-        work(&ahead)
+        work(&prefetcher)
     })
 }
 
-impl<'scope> Prefetch<'scope> {
+impl<'scope> Prefetcher<'scope> {
     /// For sources near by.
     fn near() -> Self {
         Self {
@@ -75,12 +75,12 @@ impl<'scope> Prefetch<'scope> {
     }
 
     /// For sources far away. Starts the fetching threads, each by calling `spawn`, whose thread does
-    /// [`Queue::work`]; they end when this is dropped. Where the system gives fewer threads than there may be requests,
+    /// [`FetchQueue::work`]; they end when this is dropped. Where the system gives fewer threads than there may be requests,
     /// these do; where it gives none, nothing is fetched ahead.
     ///
     /// `spare_bytes` is what stored blocks may take that are fetched but not yet needed, all threads together.
     fn start(
-        queue: &'scope Queue,
+        queue: &'scope FetchQueue,
         block_bytes: u64,
         spare_bytes: u64,
         spawn: impl Fn() -> std::io::Result<()>,
@@ -91,7 +91,7 @@ impl<'scope> Prefetch<'scope> {
         // Twice what can be in flight, so that no request waits for a thread that computes.
         let enough = (2 * requests as u64).div_ceil(threads);
         // Made first, so that the threads that are started come to an end whatever happens to the others.
-        let ahead = Self {
+        let prefetcher = Self {
             queue: Some(queue),
             depth: depth.clamp(1, enough) as usize,
             next_unit: AtomicUsize::new(0),
@@ -99,23 +99,23 @@ impl<'scope> Prefetch<'scope> {
         let started = (0..requests).take_while(|_| spawn().is_ok()).count();
         match started {
             0 => Self::near(),
-            _ => ahead,
+            _ => prefetcher,
         }
     }
 
     /// The unit `number` begins; `order` has its blocks in the order of first use.
-    pub(crate) fn begin(&self, number: usize, order: Vec<BlockKey>) -> Announced {
+    pub(crate) fn begin(&self, number: usize, order: Vec<BlockKey>) -> UnitPrefetch {
         self.next_unit.fetch_max(number + 1, Ordering::Relaxed);
-        Announced { order, sent: 0 }
+        UnitPrefetch { order, sent: 0 }
     }
 
     /// Announces what comes next after `used` different blocks of the unit were used: several at a time, so that
     /// neighbours come together.
-    pub(crate) fn advance(&self, cache: &BlockCache<'_>, unit: &mut Announced, used: usize) {
+    pub(crate) fn advance(&self, cache: &BlockCache<'_>, unit: &mut UnitPrefetch, used: usize) {
         let end = unit.order.len();
         let until = (used + self.depth).min(end);
         if until == end || until - unit.sent.min(until) > self.depth / 2 {
-            self.announce(
+            self.queue_prefetch(
                 cache,
                 unit.order[unit.sent.min(until)..until].iter().copied(),
             );
@@ -125,7 +125,7 @@ impl<'scope> Prefetch<'scope> {
 
     /// Announces the first blocks of the next unit that nobody has begun, so that whoever begins it finds them.
     /// `windows` has the blocks of each of its windows; of a unit that there is not, none.
-    pub(crate) fn announce_next_unit<W, B>(
+    pub(crate) fn prefetch_next_unit<W, B>(
         &self,
         cache: &BlockCache<'_>,
         windows: impl FnOnce(usize) -> W,
@@ -138,19 +138,24 @@ impl<'scope> Prefetch<'scope> {
         let blocks = windows(next).take(self.depth).flatten();
         let mut seen = HashSet::new();
         let different = blocks.filter(|key| seen.insert(*key));
-        self.announce(cache, different.take(self.depth));
+        self.queue_prefetch(cache, different.take(self.depth));
     }
 
-    fn announce(&self, cache: &BlockCache<'_>, blocks: impl Iterator<Item = BlockKey>) {
-        let new = blocks.filter(|key| cache.announce(*key));
+    fn queue_prefetch(&self, cache: &BlockCache<'_>, blocks: impl Iterator<Item = BlockKey>) {
+        let new = blocks.filter(|key| cache.queue_prefetch(*key));
         match self.queue {
-            Some(queue) => queue.add(cache.chunk_groups(new).into_iter().map(Work::Shelf)),
+            Some(queue) => queue.add(
+                cache
+                    .chunk_groups(new)
+                    .into_iter()
+                    .map(FetchTask::ChunkGroup),
+            ),
             None => new.for_each(|key| cache.will_fetch(key)),
         }
     }
 }
 
-impl Drop for Prefetch<'_> {
+impl Drop for Prefetcher<'_> {
     fn drop(&mut self) {
         if let Some(queue) = self.queue {
             queue.close();
@@ -205,18 +210,18 @@ mod tests {
     fn fewer_threads_than_asked_for_fetch_and_come_to_an_end() {
         let refuse = || Err(std::io::ErrorKind::WouldBlock.into());
         for given in [0, 1, 3] {
-            let queue = Queue::default();
+            let queue = FetchQueue::default();
             let (queue, started) = (&queue, &AtomicUsize::new(0));
             let cache = &BlockCache::new(&[], BlockUses::default(), 1 << 20);
             std::thread::scope(|scope| {
-                let ahead = Prefetch::start(queue, 8, 1 << 20, || {
+                let prefetcher = Prefetcher::start(queue, 8, 1 << 20, || {
                     if started.fetch_add(1, Ordering::Relaxed) == given {
                         return refuse();
                     }
                     scope.spawn(|| queue.work(cache));
                     Ok(())
                 });
-                assert_eq!(ahead.queue.is_some(), given > 0);
+                assert_eq!(prefetcher.queue.is_some(), given > 0);
                 // The scope ends when they do.
             });
             assert_eq!(started.load(Ordering::Relaxed), given + 1, "asked again");
@@ -243,14 +248,14 @@ mod tests {
         let keys: Vec<_> = (0..BLOCKS as u64).map(key).collect();
         let uses = keys.iter().map(|key| (*key, 0)).collect();
         let cache = BlockCache::new(&volumes, BlockUses::new(uses), 1 << 20);
-        let ahead = Prefetch::near();
+        let prefetcher = Prefetcher::near();
         // The unit before told the first ones.
         let first = |_| [&keys[..2], &keys[1..3]].into_iter();
-        ahead.announce_next_unit(&cache, |unit| first(unit).map(|keys| keys.iter().copied()));
+        prefetcher.prefetch_next_unit(&cache, |unit| first(unit).map(|keys| keys.iter().copied()));
         assert_eq!(*volume.1.lock().unwrap(), [0, 1, 2]);
-        let mut unit = ahead.begin(0, keys);
+        let mut unit = prefetcher.begin(0, keys);
         for used in 0..=BLOCKS {
-            ahead.advance(&cache, &mut unit, used);
+            prefetcher.advance(&cache, &mut unit, used);
             let told = volume.1.lock().unwrap().len();
             let (least, most) = (used + NEAR_DEPTH / 2, used + NEAR_DEPTH);
             assert!(

@@ -92,8 +92,8 @@ impl RunArgs {
                 memory_bytes: self.memory_bytes(),
                 force,
             };
-            let standing = job.standing(out, options)?;
-            summary::print_survey(printer, &job.estimate(), standing, out);
+            let finished_shards = job.finished_shards(out, options)?;
+            summary::print_survey(printer, &job.estimate(), finished_shards, out);
             Ok(())
         })
     }

@@ -36,16 +36,16 @@ pub(super) fn print(printer: Printer, out: &Path, outcome: &Outcome) {
     let made = &outcome.extracted;
     let cache = &made.cache;
     let seconds: f64 = outcome.stages.iter().map(|(_, d)| d.as_secs_f64()).sum();
-    if made.shards_made == 0 {
+    if made.shards_written == 0 {
         printer.result(format!(
             "all {} shards stood already: nothing to do",
-            made.shards_kept
+            made.shards_already_present
         ));
     } else {
         printer.result(format!(
             "shards   {} made, {} stood already; {} windows, {} windows/s",
-            made.shards_made,
-            made.shards_kept,
+            made.shards_written,
+            made.shards_already_present,
             HumanCount(made.windows),
             HumanCount((made.windows as f64 / seconds.max(1e-9)) as u64)
         ));
@@ -211,7 +211,12 @@ fn codecs(manifest: &Manifest) -> String {
 }
 
 /// Prints what a run would read and write in the folder `out`, where so many shards are `standing`.
-pub(super) fn print_survey(printer: Printer, estimate: &Estimate, standing: u64, out: &Path) {
+pub(super) fn print_survey(
+    printer: Printer,
+    estimate: &Estimate,
+    finished_shards: u64,
+    out: &Path,
+) {
     let mut table = Rows::new(["would read", "chunks", "decoded", "from"]);
     for source in &estimate.sources {
         table.add_row([
@@ -229,10 +234,10 @@ pub(super) fn print_survey(printer: Printer, estimate: &Estimate, standing: u64,
         ByteSize(estimate.window_bytes),
         HumanCount(estimate.shards)
     ));
-    if standing > 0 {
+    if finished_shards > 0 {
         printer.result(format!(
             "{} of {} shards stand already in {} and would not be made again",
-            HumanCount(standing),
+            HumanCount(finished_shards),
             HumanCount(estimate.shards),
             out.display()
         ));

@@ -31,13 +31,13 @@ pub enum DatasetError {
     },
     /// The folder is full of something else.
     #[error("{} is not empty and was not written by pointshard (it has no .pointshard/plan.json): choose another folder; nothing in it is changed, with --force or without", folder.display())]
-    Foreign {
+    NotAnOutput {
         /// The output folder.
         folder: PathBuf,
     },
     /// There are files among an earlier output's that pointshard did not write.
     #[error("{} holds {}{}, which pointshard did not write: --force deletes only what it wrote, and nothing was deleted. Move what is yours elsewhere, then run again with --force, or choose another folder", folder.display(), file.display(), match others { 0 => String::new(), n => format!(" and {n} more") })]
-    NotOurs {
+    ForeignFiles {
         /// The output folder.
         folder: PathBuf,
         /// The first of the files.
@@ -47,13 +47,13 @@ pub enum DatasetError {
     },
     /// There is a file where a folder should be.
     #[error("{} is a file, or lies below one; expected a folder, or the name of a new one", folder.display())]
-    NoFolder {
+    NotAFolder {
         /// What should be a folder.
         folder: PathBuf,
     },
     /// Nothing that pointshard wrote is there.
     #[error("{} is no pointshard dataset: {problem}{}", folder.display(), hint.as_ref().map(|h| format!("; did you mean {}?", h.display())).unwrap_or_default())]
-    NoDataset {
+    NotADataset {
         /// What should be one.
         folder: PathBuf,
         /// What it is.
@@ -99,7 +99,7 @@ pub enum DatasetError {
     #[error(
         "the layer `{layer}`: none of the {touched} chunks that windows touch is stored in {location}: the path is probably wrong, or the layer is empty there. Nothing but its fill value would have been written. Correct the layer or, where it is meant to be empty (chunks of zeros are not stored), set \"empty\": \"allow\" in `layers.{layer}` of the config. Then start anew with --force"
     )]
-    NothingStored {
+    NoStoredChunk {
         /// Name of the layer in the config.
         layer: String,
         /// Where the volume lies.
@@ -146,15 +146,15 @@ impl Fault for DatasetError {
             } => FaultKind::of_read(source),
             Self::Io { source, .. } => FaultKind::of_write(source),
             Self::OtherPlan { .. }
-            | Self::Foreign { .. }
-            | Self::NotOurs { .. }
-            | Self::NoFolder { .. }
-            | Self::NoDataset { .. } => FaultKind::Usage,
+            | Self::NotAnOutput { .. }
+            | Self::ForeignFiles { .. }
+            | Self::NotAFolder { .. }
+            | Self::NotADataset { .. } => FaultKind::Usage,
             Self::NotSealed { .. }
             | Self::Damaged { .. }
             | Self::Zarr { .. }
             | Self::Incomplete { .. }
-            | Self::NothingStored { .. } => FaultKind::Data,
+            | Self::NoStoredChunk { .. } => FaultKind::Data,
         }
     }
 }

@@ -83,7 +83,7 @@ impl Output {
         match output.state()? {
             None if is_empty(root)? => {}
             None => {
-                return Err(DatasetError::Foreign {
+                return Err(DatasetError::NotAnOutput {
                     folder: root.to_owned(),
                 });
             }
@@ -110,7 +110,7 @@ impl Output {
     }
 
     /// Whether something that pointshard wrote is in the folder.
-    pub fn is_begun(root: &Path) -> bool {
+    pub fn exists_in(root: &Path) -> bool {
         root.join(STATE).is_file()
     }
 
@@ -127,7 +127,7 @@ impl Output {
         };
         match output.state()? {
             None if is_empty(root)? => Ok(None),
-            None => Err(DatasetError::Foreign {
+            None => Err(DatasetError::NotAnOutput {
                 folder: root.to_owned(),
             }),
             Some(state) if force => state.clearing(root).map(|_| None),
@@ -290,7 +290,7 @@ impl Output {
                     })
             }
             Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
-            Err(e) if e.kind() == ErrorKind::NotADirectory => Err(DatasetError::NoFolder {
+            Err(e) if e.kind() == ErrorKind::NotADirectory => Err(DatasetError::NotAFolder {
                 folder: self.root.clone(),
             }),
             Err(e) => Err(DatasetError::io("read", path)(e)),

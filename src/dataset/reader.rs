@@ -176,7 +176,7 @@ fn no_dataset(root: &Path, problem: String) -> DatasetError {
         ours.sort();
         ours.into_iter().next()
     };
-    DatasetError::NoDataset {
+    DatasetError::NotADataset {
         folder: root.to_owned(),
         problem,
         hint: above.map(Path::to_owned).or_else(below),

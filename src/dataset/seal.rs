@@ -25,7 +25,7 @@ pub struct Provenance {
     /// Every box of the collection.
     pub boxes: Vec<BoxEntry>,
     /// For each array what it is.
-    pub arrays: Vec<SealedArray>,
+    pub arrays: Vec<ArrayProvenance>,
     /// Voxels, x y z, of the windows that the column `start_voxel` speaks of.
     pub window_voxels: [u32; 3],
     /// nm per voxel of every window, x y z; `None` where that depends on the sample.
@@ -36,7 +36,7 @@ pub struct Provenance {
 
 /// What an array is.
 #[derive(Clone, Debug)]
-pub struct SealedArray {
+pub struct ArrayProvenance {
     /// The layer that it was cut out of.
     pub layer: String,
     /// What it is for.
@@ -203,7 +203,7 @@ fn check_sources(manifest: &Manifest, may_be_empty: &[bool]) -> Result<(), Datas
     };
     match manifest.sources.iter().enumerate().find(absent) {
         None => Ok(()),
-        Some((_, source)) => Err(DatasetError::NothingStored {
+        Some((_, source)) => Err(DatasetError::NoStoredChunk {
             layer: source.layer.clone(),
             location: source.location.clone(),
             touched: source.chunks_touched,

@@ -5,8 +5,8 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::{
-    ArrayLayout, Codec, Dataset, Layout, Output, Provenance, Receipt, SampleEncoder, SampleIndex,
-    SealedArray, ShardWriter, seal,
+    ArrayLayout, ArrayProvenance, Codec, Dataset, Layout, Output, Provenance, Receipt,
+    SampleEncoder, SampleIndex, ShardWriter, seal,
 };
 use crate::data_type::{DataType, Scalar};
 use crate::geometry::{AxisOrder, WindowSize};
@@ -81,7 +81,7 @@ pub(crate) fn write(
         boxes: Vec::new(),
         arrays: arrays
             .iter()
-            .map(|_| SealedArray {
+            .map(|_| ArrayProvenance {
                 layer: "test".into(),
                 role: None,
                 transform: Value::Null,

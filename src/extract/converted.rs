@@ -4,19 +4,19 @@ use std::sync::Arc;
 
 use crate::data_type::Scalar;
 use crate::volume::{BlockIndex, ChunkGroups, Encoded, Volume, VolumeError, VolumeMeta};
-use crate::voxels::Convert;
+use crate::voxels::Conversion;
 
 /// A volume with converted values.
 #[derive(Debug)]
 pub(super) struct ConvertedVolume {
     inner: Arc<dyn Volume>,
-    convert: Convert,
+    convert: Conversion,
     meta: VolumeMeta,
 }
 
 impl ConvertedVolume {
     /// `inner` with its values converted; `fill_value` is in the type that comes out.
-    pub(super) fn new(inner: Arc<dyn Volume>, convert: Convert, fill_value: Scalar) -> Self {
+    pub(super) fn new(inner: Arc<dyn Volume>, convert: Conversion, fill_value: Scalar) -> Self {
         let meta = VolumeMeta {
             data_type: convert.to(),
             fill_value,

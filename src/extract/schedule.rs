@@ -14,7 +14,7 @@ use crate::volume::Volume;
 /// All shards in the order in which work on them begins: arrays that are cut out of the same volumes side by
 /// side, shard by shard, so that both find a chunk while it is there; other arrays one after the other, so
 /// that their chunks do not wait for each other.
-pub(super) fn in_order(plan: &Plan, layout: &Layout) -> Vec<ShardId> {
+pub(super) fn work_order(plan: &Plan, layout: &Layout) -> Vec<ShardId> {
     let alike = |a: usize| {
         let sources = &plan.arrays[a].source_of_group;
         plan.arrays

@@ -3,11 +3,11 @@
 use std::sync::atomic::Ordering;
 
 use super::error::ExtractError;
+use super::run_state::RunState;
 use super::schedule;
-use super::shared::Shared;
 use super::unit_chunks::UnitChunks;
 use super::window::{CutScratch, WindowRequest};
-use crate::blocks::Prefetch;
+use crate::blocks::Prefetcher;
 use crate::dataset::{DatasetError, Receipt, SampleEncoder, ShardId, ShardWriter, WrittenShard};
 use crate::voxels::Statistics;
 
@@ -27,15 +27,15 @@ impl Scratch {
 }
 
 /// A shard that is cut and written, and what its receipt will say.
-pub(super) struct Cut<'a> {
+pub(super) struct PendingShard<'a> {
     id: ShardId,
     shard: WrittenShard<'a>,
     receipt: Receipt,
 }
 
-impl Cut<'_> {
+impl PendingShard<'_> {
     /// Waits for the disk and receipts the shard: its size in bytes.
-    pub(super) fn publish(self, shared: &Shared<'_>) -> Result<u64, ExtractError> {
+    pub(super) fn publish(self, shared: &RunState<'_>) -> Result<u64, ExtractError> {
         self.shard.publish()?;
         self.receipt.write(shared.output, shared.layout, self.id)?;
         Ok(self.receipt.bytes)
@@ -44,12 +44,12 @@ impl Cut<'_> {
 
 /// Cuts the shard `id`, the `number`th of this run. `None` where another thread failed meanwhile.
 pub(super) fn cut_shard<'a>(
-    shared: &Shared<'a>,
-    ahead: &Prefetch<'_>,
+    shared: &RunState<'a>,
+    prefetcher: &Prefetcher<'_>,
     number: usize,
     id: ShardId,
     scratch: Result<&mut Scratch, &mut DatasetError>,
-) -> Result<Option<Cut<'a>>, ExtractError> {
+) -> Result<Option<PendingShard<'a>>, ExtractError> {
     if shared.has_failed() {
         return Ok(None);
     }
@@ -62,9 +62,9 @@ pub(super) fn cut_shard<'a>(
     let first = layout.samples(id).start as usize;
     cutter.cache.begin_unit(number as u32);
     let blocks = |array, sample| schedule::blocks(cutter.plan, cutter.sources, array, sample);
-    let mut needs = UnitChunks::of(samples.iter().map(|s| blocks(id.array, s)));
-    let mut announced = ahead.begin(number, needs.in_order());
-    ahead.announce_next_unit(&cutter.cache, |next| {
+    let mut chunks = UnitChunks::of(samples.iter().map(|s| blocks(id.array, s)));
+    let mut unit_prefetch = prefetcher.begin(number, chunks.in_order_of_use());
+    prefetcher.prefetch_next_unit(&cutter.cache, |next| {
         let next = shared.todo.get(next).into_iter();
         next.flat_map(|id| {
             let samples = schedule::samples(cutter.plan, layout, *id).iter();
@@ -82,16 +82,16 @@ pub(super) fn cut_shard<'a>(
         if shared.has_failed() {
             return Ok(None);
         }
-        if !announced.is_complete() {
-            used = needs.used_with(blocks(id.array, sample)).max(used);
-            ahead.advance(&cutter.cache, &mut announced, used);
+        if !unit_prefetch.is_complete() {
+            used = chunks.used_with(blocks(id.array, sample)).max(used);
+            prefetcher.advance(&cutter.cache, &mut unit_prefetch, used);
         }
         let wanted = WindowRequest {
             array: id.array,
             sample,
             object: objects.get(first + i).copied().unwrap_or(0),
         };
-        let mut missing = |key| needs.note_missing(key);
+        let mut missing = |key| chunks.note_missing(key);
         let any = cutter.cut(wanted, &mut scratch.cut, &mut missing)?;
         let group_fill = cutter
             .sources
@@ -115,7 +115,7 @@ pub(super) fn cut_shard<'a>(
             _ => statistics.observe(window, Some(count)),
         }
         nonzero.push(count);
-        for key in blocks(id.array, sample).filter(|key| needs.ends_with(i, *key)) {
+        for key in blocks(id.array, sample).filter(|key| chunks.ends_with(i, *key)) {
             cutter.cache.release(key);
         }
         shared.progress.windows_done.fetch_add(1, Ordering::Relaxed);
@@ -127,7 +127,7 @@ pub(super) fn cut_shard<'a>(
         blake3: shard.blake3.to_string(),
         nonzero,
         statistics,
-        sources: needs.source_uses(),
+        sources: chunks.source_uses(),
     };
-    Ok(Some(Cut { id, shard, receipt }))
+    Ok(Some(PendingShard { id, shard, receipt }))
 }

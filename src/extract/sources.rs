@@ -14,7 +14,7 @@ use crate::geometry::VoxelBox;
 use crate::plan::{Plan, PlannedArray, Sample, VolumeSource};
 use crate::storage::Parts;
 use crate::volume::{self, Volume, VolumeError, VolumeMeta};
-use crate::voxels::{Convert, Resample, ResampledWindow, beyond};
+use crate::voxels::{Conversion, Resampler, WindowResampler, unreachable_value};
 
 /// The volumes of a plan, opened, and how each array's windows come out of them.
 #[derive(Clone, Debug)]
@@ -26,16 +26,16 @@ pub struct Sources {
     converted: Vec<bool>,
     /// Bytes of the largest block before its values are converted.
     unconverted_block_bytes: u64,
-    arrays: Vec<ArrayCut>,
+    arrays: Vec<ArrayRecipe>,
 }
 
 /// How an array's windows come out of its volumes.
 #[derive(Clone, Debug)]
-pub(crate) struct ArrayCut {
-    convert: Convert,
+pub(crate) struct ArrayRecipe {
+    convert: Conversion,
     channels: u32,
     /// For each layer group how windows are made of voxels at another resolution; empty where they are cut as they are.
-    resample_of_group: Vec<Resample>,
+    resample_of_group: Vec<Resampler>,
     /// Whether nothing is read, but what lies inside of the volume is told.
     pub inside: bool,
     /// For each layer group the value, in the array's type, of voxels that are not stored or lie outside.
@@ -62,7 +62,7 @@ impl Sources {
         let configs = plan.config.arrays.values();
         let arrays = plan.arrays.iter().zip(configs);
         let arrays = arrays
-            .map(|(planned, config)| ArrayCut::new(plan, planned, config, &volumes))
+            .map(|(planned, config)| ArrayRecipe::new(plan, planned, config, &volumes))
             .collect::<Result<Vec<_>, _>>()?;
         let unconverted_block_bytes = largest_block_bytes(&volumes);
         let mut converted = vec![false; volumes.len()];
@@ -125,7 +125,7 @@ impl Sources {
         self.arrays[array].codec = codec;
     }
 
-    pub(crate) fn array(&self, array: usize) -> &ArrayCut {
+    pub(crate) fn array(&self, array: usize) -> &ArrayRecipe {
         &self.arrays[array]
     }
 
@@ -147,7 +147,7 @@ impl Sources {
         plan: &Plan,
         array: usize,
         sample: &Sample,
-    ) -> Option<ResampledWindow> {
+    ) -> Option<WindowResampler> {
         let resample = self.arrays[array]
             .resample_of_group
             .get(plan.group_of(sample))?;
@@ -179,8 +179,8 @@ impl Sources {
     pub(crate) fn window_bytes(&self, plan: &Plan) -> u64 {
         let layout = self.layout(plan);
         let configs: Vec<_> = plan.config.arrays.values().collect();
-        let of_array = |(array, cut): (usize, &ArrayCut)| {
-            let of_group = |(group, resample): (usize, &Resample)| {
+        let of_array = |(array, cut): (usize, &ArrayRecipe)| {
+            let of_group = |(group, resample): (usize, &Resampler)| {
                 let meta = self.volumes[plan.arrays[array].source_of_group[group]].meta();
                 let window = layout.arrays[array].window;
                 // The voxels that the window is made of, and what is made of them, before it is converted.
@@ -217,13 +217,13 @@ impl Sources {
     }
 
     /// What is still to be done to values out of blocks of `source` for `array`; `None` where nothing is.
-    pub(crate) fn convert(&self, array: usize, source: usize) -> Option<&Convert> {
+    pub(crate) fn convert(&self, array: usize, source: usize) -> Option<&Conversion> {
         let convert = &self.arrays[array].convert;
         (!self.converted[source] && !convert.is_identity()).then_some(convert)
     }
 }
 
-impl ArrayCut {
+impl ArrayRecipe {
     fn new(
         plan: &Plan,
         planned: &PlannedArray,
@@ -250,14 +250,15 @@ impl ArrayCut {
             problem,
         };
         let meta = first.meta();
-        let convert = Convert::new(&config.transform, meta.data_type, config.dtype).map_err(bad)?;
-        if let Some(problem) = beyond(&config.transform, meta.data_type) {
+        let convert =
+            Conversion::new(&config.transform, meta.data_type, config.dtype).map_err(bad)?;
+        if let Some(problem) = unreachable_value(&config.transform, meta.data_type) {
             return Err(bad(problem));
         }
         let inside = config.transform == Transform::Inside;
         let resample = |group: usize| {
             let data_resolution = config.data_resolution?;
-            Some(Resample::new(
+            Some(Resampler::new(
                 plan.groups[group].resolution,
                 data_resolution,
                 config.interpolation?,
@@ -285,7 +286,7 @@ impl ArrayCut {
                 }
             });
         let fill_of_group = fill_of_group.collect::<Result<_, _>>().map_err(bad)?;
-        let as_is = resample_of_group.iter().all(Resample::is_identity);
+        let as_is = resample_of_group.iter().all(Resampler::is_identity);
         Ok(Self {
             convert,
             channels: meta.channels,
@@ -353,8 +354,12 @@ fn bytes_around(radius_nm: f64, meta: &VolumeMeta) -> u64 {
 
 /// The conversion that every array makes that is cut out of `source`, if it is the same for all, the same for all
 /// samples, worth its name, and one for every value; and what becomes of the fill value.
-fn shared_conversion(plan: &Plan, arrays: &[ArrayCut], source: usize) -> Option<(Convert, Scalar)> {
-    let mut shared: Option<(&ArrayConfig, &ArrayCut, Scalar)> = None;
+fn shared_conversion(
+    plan: &Plan,
+    arrays: &[ArrayRecipe],
+    source: usize,
+) -> Option<(Conversion, Scalar)> {
+    let mut shared: Option<(&ArrayConfig, &ArrayRecipe, Scalar)> = None;
     let configs = plan.config.arrays.values();
     for ((planned, config), cut) in plan.arrays.iter().zip(configs).zip(arrays) {
         let Some(group) = planned.source_of_group.iter().position(|s| *s == source) else {
@@ -382,7 +387,7 @@ fn shared_conversion(plan: &Plan, arrays: &[ArrayCut], source: usize) -> Option<
 }
 
 /// What the layer's fill value becomes.
-fn converted_fill(convert: &Convert, from: DataType, fill: Scalar) -> Result<Scalar, String> {
+fn converted_fill(convert: &Conversion, from: DataType, fill: Scalar) -> Result<Scalar, String> {
     let mut out = [0; 8];
     let out = &mut out[..convert.to().size_bytes()];
     // No object is 0, which is also what lies where nothing is stored.
@@ -395,7 +400,7 @@ fn converted_fill(convert: &Convert, from: DataType, fill: Scalar) -> Result<Sca
 /// `fill` in the type `to`, which must hold it exactly (to the nearest, for floating point).
 fn fill_value(fill: f64, to: DataType) -> Result<Scalar, String> {
     let transform = Transform::None;
-    let convert = Convert::new(&transform, DataType::Float64, Some(to))?;
+    let convert = Conversion::new(&transform, DataType::Float64, Some(to))?;
     let mut out = [0; 8];
     let out = &mut out[..to.size_bytes()];
     let whole = to.name().starts_with("float") || fill.fract() == 0.0;

@@ -1,8 +1,8 @@
 //! Jobs on the demo's collection.
 
-#[cfg(target_os = "linux")]
-mod announced;
 mod late;
+#[cfg(target_os = "linux")]
+mod prefetch;
 
 use std::fs;
 use std::path::Path;
@@ -42,7 +42,7 @@ fn when_a_shard_cannot_be_published_no_more_are_begun_and_the_first_failure_is_t
     } = job(dir.path(), |config| config["shard_samples"] = json!(1));
     let out = dir.path().join("out");
     let output = Output::claim(&out, sources.digest(&plan), &layout, false).unwrap();
-    let todo = schedule::in_order(&plan, &layout);
+    let todo = schedule::work_order(&plan, &layout);
     // More than are cut before the first is found not to be published: those with the publishers, those that
     // wait for them, and two per thread. A folder in its place lets a file be written, but not be named.
     const BLOCKED: usize = 2 * PUBLISHERS + 4;

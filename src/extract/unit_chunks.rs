@@ -6,9 +6,9 @@ use crate::blocks::BlockKey;
 use crate::dataset::SourceUse;
 
 /// Chunks in the order of first use.
-pub(crate) struct UnitChunks(IndexMap<BlockKey, Need>);
+pub(crate) struct UnitChunks(IndexMap<BlockKey, ChunkUse>);
 
-struct Need {
+struct ChunkUse {
     /// The last window that touches it.
     last: usize,
     /// Whether it turned out not to be stored.
@@ -18,21 +18,21 @@ struct Need {
 impl UnitChunks {
     /// Of windows, each given by the chunks that it touches.
     pub fn of<B: Iterator<Item = BlockKey>>(windows: impl Iterator<Item = B>) -> Self {
-        let mut needs = IndexMap::new();
+        let mut chunks = IndexMap::new();
         for (window, keys) in windows.enumerate() {
             for key in keys {
-                let need = needs.entry(key).or_insert(Need {
+                let need = chunks.entry(key).or_insert(ChunkUse {
                     last: window,
                     missing: false,
                 });
                 need.last = window;
             }
         }
-        Self(needs)
+        Self(chunks)
     }
 
     /// The chunks.
-    pub fn in_order(&self) -> Vec<BlockKey> {
+    pub fn in_order_of_use(&self) -> Vec<BlockKey> {
         self.0.keys().copied().collect()
     }
 
@@ -87,11 +87,11 @@ mod tests {
         let key = |block| BlockKey { volume: 0, block };
         let windows = [vec![7, 3], vec![3, 5], vec![7]];
         let keys = |w: &Vec<u64>| w.clone().into_iter().map(key);
-        let needs = UnitChunks::of(windows.iter().map(keys));
-        assert_eq!(needs.in_order(), [7, 3, 5].map(key));
-        let used = windows.each_ref().map(|w| needs.used_with(keys(w)));
+        let chunks = UnitChunks::of(windows.iter().map(keys));
+        assert_eq!(chunks.in_order_of_use(), [7, 3, 5].map(key));
+        let used = windows.each_ref().map(|w| chunks.used_with(keys(w)));
         assert_eq!(used, [2, 3, 1]);
-        let last = |w| [3, 5, 7, 9].map(|block| needs.ends_with(w, key(block)));
+        let last = |w| [3, 5, 7, 9].map(|block| chunks.ends_with(w, key(block)));
         assert_eq!(last(0), [false; 4]);
         assert_eq!(last(1), [true, true, false, false]);
         assert_eq!(last(2), [false, false, true, false]);

@@ -10,10 +10,10 @@ use crate::data_type::Scalar;
 use crate::geometry::VoxelBox;
 use crate::plan::{Plan, Sample};
 use crate::volume::{Encoded, VolumeError};
-use crate::voxels::{BadValue, Convert, Region, fill, fill_around};
+use crate::voxels::{Conversion, Region, ValueDoesNotFit, fill, fill_around};
 
 /// Cuts windows out of volumes, through a block cache.
-pub(crate) struct Cutter<'a> {
+pub(crate) struct WindowCutter<'a> {
     pub plan: &'a Plan,
     pub sources: &'a Sources,
     pub cache: BlockCache<'a>,
@@ -40,7 +40,7 @@ pub(crate) struct WindowRequest<'s> {
     pub object: u64,
 }
 
-impl Cutter<'_> {
+impl WindowCutter<'_> {
     /// Cuts a window into `scratch.window`, whose size it sets. `false` where all of it is the array's fill value
     /// for the sample's layer group because its blocks have nothing else: then nothing is written to the window.
     /// `missing` is told each block that is not stored.
@@ -72,7 +72,7 @@ impl Cutter<'_> {
         any
     }
 
-    /// As [`Cutter::cut`], but the window is written in any case.
+    /// As [`WindowCutter::cut`], but the window is written in any case.
     pub(crate) fn cut_whole<'s>(
         &self,
         wanted: WindowRequest<'_>,
@@ -113,7 +113,7 @@ impl Cutter<'_> {
         source: usize,
         out: &Region<'_>,
         fill_value: Scalar,
-        convert: Option<(&Convert, u64)>,
+        convert: Option<(&Conversion, u64)>,
         buffer: &mut [u8],
         scratch: &mut CutScratch,
         missing: &mut dyn FnMut(BlockKey),
@@ -144,7 +144,7 @@ impl Cutter<'_> {
                 read.missing(key);
                 Ok(())
             }
-            Block::Uniform(value) => Ok(read.even(*value, key)?),
+            Block::Uniform(value) => Ok(read.uniform(*value, key)?),
             Block::Stored(values) => Ok(read.stored(values, key)?),
         };
         for key in schedule::blocks_of(&self.sources.volumes, source, out.covers) {
@@ -260,8 +260,8 @@ impl Cutter<'_> {
     }
 
     /// Why a block could not be fetched ahead, where that was told nobody.
-    pub(crate) fn failed_ahead(&self) -> Option<ExtractError> {
-        let (source, e) = self.cache.take_failure()?;
+    pub(crate) fn prefetch_failure(&self) -> Option<ExtractError> {
+        let (source, e) = self.cache.take_prefetch_failure()?;
         let layer = self.plan.layer_of_source(source).to_owned();
         Some(ExtractError::Layer { layer, source: e })
     }
@@ -296,11 +296,11 @@ impl Cutter<'_> {
 pub(crate) enum CutError {
     Volume(VolumeError),
     Missing(BlockKey),
-    Value(BadValue),
+    Value(ValueDoesNotFit),
 }
 
-impl From<BadValue> for CutError {
-    fn from(error: BadValue) -> Self {
+impl From<ValueDoesNotFit> for CutError {
+    fn from(error: ValueDoesNotFit) -> Self {
         Self::Value(error)
     }
 }

@@ -4,7 +4,7 @@ use crate::blocks::BlockKey;
 use crate::data_type::Scalar;
 use crate::geometry::VoxelBox;
 use crate::volume::VolumeMeta;
-use crate::voxels::{BadValue, Convert, Region, convert, copy, fill, fill_around};
+use crate::voxels::{Conversion, Region, ValueDoesNotFit, convert, copy, fill, fill_around};
 
 /// What the blocks that touch a box have.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub(super) struct WindowAssembler<'r> {
     /// What is written where nothing is stored.
     pub fill_value: Scalar,
     /// What is done to every value, and for which object.
-    pub convert: Option<(&'r Convert, u64)>,
+    pub convert: Option<(&'r Conversion, u64)>,
     pub buffer: &'r mut [u8],
     /// Blocks that have nothing but the fill value. Empty at first.
     pub unwritten: &'r mut Vec<VoxelBox>,
@@ -41,7 +41,7 @@ impl WindowAssembler<'_> {
     }
 
     /// A block whose values are all this one.
-    pub fn even(&mut self, value: Scalar, key: BlockKey) -> Result<(), BadValue> {
+    pub fn uniform(&mut self, value: Scalar, key: BlockKey) -> Result<(), ValueDoesNotFit> {
         self.found.stored = true;
         let covers = self.covers(key);
         let becomes = self.converted(value)?;
@@ -56,7 +56,7 @@ impl WindowAssembler<'_> {
     }
 
     /// A block with these values.
-    pub fn stored(&mut self, values: &[u8], key: BlockKey) -> Result<(), BadValue> {
+    pub fn stored(&mut self, values: &[u8], key: BlockKey) -> Result<(), ValueDoesNotFit> {
         self.found = BoxContents {
             stored: true,
             other_values: true,
@@ -95,7 +95,7 @@ impl WindowAssembler<'_> {
         grid.block_box(grid.from_linear(key.block))
     }
 
-    fn converted(&self, value: Scalar) -> Result<Scalar, BadValue> {
+    fn converted(&self, value: Scalar) -> Result<Scalar, ValueDoesNotFit> {
         let Some((how, object)) = self.convert else {
             return Ok(value);
         };

@@ -65,14 +65,23 @@ fn running_again_makes_only_what_is_missing() {
     let out = dir.path().join("out");
     run(&config, &out, 2, GIB).unwrap();
     let expected = tree(&out);
-    assert_eq!(run(&config, &out, 2, GIB).unwrap().extracted.shards_made, 0);
+    assert_eq!(
+        run(&config, &out, 2, GIB).unwrap().extracted.shards_written,
+        0
+    );
     fs::remove_file(out.join("train.zarr/img/c/1/0/0/0/0")).unwrap();
     fs::remove_file(out.join("val.zarr/box/c/0")).unwrap();
-    assert_eq!(run(&config, &out, 2, GIB).unwrap().extracted.shards_made, 1);
+    assert_eq!(
+        run(&config, &out, 2, GIB).unwrap().extracted.shards_written,
+        1
+    );
     assert!(tree(&out) == expected);
     fs::write(out.join("train.zarr/label0/c/2/0/0/0/0"), "short").unwrap();
     fs::remove_file(out.join("manifest.json")).unwrap();
-    assert_eq!(run(&config, &out, 2, GIB).unwrap().extracted.shards_made, 1);
+    assert_eq!(
+        run(&config, &out, 2, GIB).unwrap().extracted.shards_written,
+        1
+    );
     assert!(tree(&out) == expected);
 }
 
@@ -163,7 +172,7 @@ fn a_layer_without_any_chunk_is_a_wrong_path() {
     for _ in 0..2 {
         let e = run(&config, &out, 2, GIB).unwrap_err();
         assert!(
-            matches!(e, JobError::Dataset(DatasetError::NothingStored { .. })),
+            matches!(e, JobError::Dataset(DatasetError::NoStoredChunk { .. })),
             "{e}"
         );
         assert!(e.to_string().contains("/empty"), "{e}");

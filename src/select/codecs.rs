@@ -26,9 +26,9 @@ pub fn choose_codecs(
     if open.is_empty() {
         return Ok(());
     }
-    let drawn = drawn(plan, WINDOWS);
+    let sampled = sampled(plan, WINDOWS);
     // Sample by sample, so that arrays of one layer find its chunks in the cache.
-    let windows = drawn
+    let windows = sampled
         .iter()
         .flat_map(|at| open.iter().map(move |a| (*a, *at)));
     let windows: Vec<_> = windows.collect();
@@ -72,24 +72,24 @@ pub fn choose_codecs(
 
 /// Split and position of `n` samples (all, where there are no more): those with the lowest digests of seed, box and
 /// annotation, in the order of these.
-fn drawn(plan: &Plan, n: usize) -> Vec<(usize, usize)> {
+fn sampled(plan: &Plan, n: usize) -> Vec<(usize, usize)> {
     let seed = plan.config.points.choose.seed;
     let mut lowest = BinaryHeap::new();
     for (number, split) in plan.splits.iter().enumerate() {
         for (i, sample) in split.samples.iter().enumerate() {
             let box_id = &plan.boxes[sample.box_index as usize].id;
-            lowest.push((lot(seed, box_id, sample.annotation_id), number, i));
+            lowest.push((sample_hash(seed, box_id, sample.annotation_id), number, i));
             if lowest.len() > n {
                 lowest.pop();
             }
         }
     }
-    let drawn = lowest.into_sorted_vec().into_iter();
-    drawn.map(|(_, split, i)| (split, i)).collect()
+    let sampled = lowest.into_sorted_vec().into_iter();
+    sampled.map(|(_, split, i)| (split, i)).collect()
 }
 
 /// Other lots than those of `max_per_box`: it keeps the lowest of each box.
-fn lot(seed: u64, box_id: &str, annotation_id: u64) -> [u8; 32] {
+fn sample_hash(seed: u64, box_id: &str, annotation_id: u64) -> [u8; 32] {
     let mut hasher = blake3::Hasher::new();
     hasher.update(b"codec");
     hasher.update(&seed.to_le_bytes());
@@ -210,17 +210,17 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let config = demo(dir.path(), |_| {});
         let mut plan = Job::prepare(&config, MEMORY_BYTES).unwrap().plan;
-        let first = drawn(&plan, 8);
-        assert_eq!(drawn(&plan, 8), first);
-        assert_eq!(drawn(&plan, 4), first[..4]);
-        let all = drawn(&plan, usize::MAX >> 1);
+        let first = sampled(&plan, 8);
+        assert_eq!(sampled(&plan, 8), first);
+        assert_eq!(sampled(&plan, 4), first[..4]);
+        let all = sampled(&plan, usize::MAX >> 1);
         assert_eq!(all.len() as u64, plan.samples());
         let mut sorted = all.clone();
         sorted.sort_unstable();
         sorted.dedup();
         assert_eq!(sorted.len(), all.len());
         plan.config.points.choose.seed = 1;
-        assert_ne!(drawn(&plan, 8), first);
+        assert_ne!(sampled(&plan, 8), first);
     }
 
     #[test]

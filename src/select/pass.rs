@@ -3,9 +3,10 @@
 
 use rayon::prelude::*;
 
-use crate::blocks::{BlockCache, BlockUses, Prefetch, with_prefetch};
+use crate::blocks::{BlockCache, BlockUses, Prefetcher, with_prefetcher};
 use crate::extract::{
-    CutScratch, Cutter, ExtractError, Sources, UnitChunks, WindowRequest, blocks_of, cache_budget,
+    CutScratch, ExtractError, Sources, UnitChunks, WindowCutter, WindowRequest, blocks_of,
+    cache_budget,
 };
 use crate::geometry::VoxelBox;
 use crate::plan::{Plan, PlannedSplit};
@@ -21,7 +22,8 @@ pub(super) fn probe<T: Send>(
     sources: &Sources,
     memory_bytes: u64,
     touched: impl Fn(&PlannedSplit, usize) -> (usize, Option<VoxelBox>) + Sync,
-    ask: impl Fn(&Cutter<'_>, &PlannedSplit, usize, &mut CutScratch) -> Result<T, ExtractError> + Sync,
+    ask: impl Fn(&WindowCutter<'_>, &PlannedSplit, usize, &mut CutScratch) -> Result<T, ExtractError>
+    + Sync,
 ) -> Result<Vec<Vec<T>>, ExtractError> {
     let questions = Questions {
         count: plan.samples() as usize,
@@ -102,7 +104,7 @@ pub(super) fn each<T: Send>(
     memory_bytes: u64,
     questions: Questions,
     touched: impl Fn(usize) -> (usize, Option<VoxelBox>) + Sync,
-    ask: impl Fn(&Cutter<'_>, usize, &mut CutScratch) -> Result<T, ExtractError> + Sync,
+    ask: impl Fn(&WindowCutter<'_>, usize, &mut CutScratch) -> Result<T, ExtractError> + Sync,
 ) -> Result<Vec<T>, ExtractError> {
     let Questions { count, per_unit } = questions;
     let units = count.div_ceil(per_unit);
@@ -121,25 +123,25 @@ pub(super) fn each<T: Send>(
     });
     let uses = BlockUses::new(uses.collect());
     let budget_bytes = cache_budget(plan, sources, memory_bytes)?;
-    let cutter = Cutter {
+    let cutter = WindowCutter {
         plan,
         sources,
         cache: BlockCache::new(&sources.volumes, uses, budget_bytes),
     };
-    let answer_unit = |ahead: &Prefetch<'_>, unit: usize, scratch: &mut CutScratch| {
+    let answer_unit = |prefetcher: &Prefetcher<'_>, unit: usize, scratch: &mut CutScratch| {
         cutter.cache.begin_unit(unit as u32);
-        let needs = UnitChunks::of(questions(unit).map(blocks));
-        let mut announced = ahead.begin(unit, needs.in_order());
-        ahead.announce_next_unit(&cutter.cache, |next| questions(next).map(blocks));
+        let chunks = UnitChunks::of(questions(unit).map(blocks));
+        let mut unit_prefetch = prefetcher.begin(unit, chunks.in_order_of_use());
+        prefetcher.prefetch_next_unit(&cutter.cache, |next| questions(next).map(blocks));
         let mut used = 0;
         let mut answers = Vec::with_capacity(per_unit);
         for (i, n) in questions(unit).enumerate() {
-            if !announced.is_complete() {
-                used = needs.used_with(blocks(n)).max(used);
-                ahead.advance(&cutter.cache, &mut announced, used);
+            if !unit_prefetch.is_complete() {
+                used = chunks.used_with(blocks(n)).max(used);
+                prefetcher.advance(&cutter.cache, &mut unit_prefetch, used);
             }
             answers.push(ask(&cutter, n, scratch)?);
-            for key in blocks(n).filter(|key| needs.ends_with(i, *key)) {
+            for key in blocks(n).filter(|key| chunks.ends_with(i, *key)) {
                 cutter.cache.release(key);
             }
         }
@@ -147,17 +149,17 @@ pub(super) fn each<T: Send>(
     };
     let parts = Parts::<ExtractError>::new();
     let block_bytes = sources.block_bytes();
-    let answers = with_prefetch(
+    let answers = with_prefetcher(
         &cutter.cache,
         block_bytes,
         budget_bytes,
         parts.together(),
-        |ahead| {
+        |prefetcher| {
             // A bridge hands units out one by one, in order.
             (0..units)
                 .par_bridge()
                 .map_init(CutScratch::default, |scratch, unit| {
-                    parts.run(|| answer_unit(ahead, unit, scratch))
+                    parts.run(|| answer_unit(prefetcher, unit, scratch))
                 })
                 .collect::<Result<Vec<_>, _>>()
         },
@@ -165,7 +167,7 @@ pub(super) fn each<T: Send>(
     let follows = |e: &ExtractError| e.is_stopped();
     let answers = parts.finish_but(follows, answers);
     let mut answers = answers.map_err(|e| match e.is_stopped() {
-        true => cutter.failed_ahead().unwrap_or(e),
+        true => cutter.prefetch_failure().unwrap_or(e),
         false => e,
     })?;
     answers.sort_unstable_by_key(|(unit, _)| *unit);

@@ -12,7 +12,7 @@ use crate::data_type::{DataType, with_type};
 
 /// How values of one type become values of another.
 #[derive(Clone, Debug)]
-pub(crate) struct Convert {
+pub(crate) struct Conversion {
     from: DataType,
     to: DataType,
     kind: Kind,
@@ -48,7 +48,7 @@ const FEW: usize = 8;
 /// A value that does not fit in the array's type.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[error("the value {value} of a {from} layer{} does not fit in {to}", becomes(.scaled))]
-pub(crate) struct BadValue {
+pub(crate) struct ValueDoesNotFit {
     /// The layer's value.
     pub value: String,
     /// The layer's type.
@@ -63,7 +63,7 @@ fn becomes(scaled: &Option<f64>) -> String {
     scaled.map_or_else(String::new, |to| format!(" becomes {to}, which"))
 }
 
-impl Convert {
+impl Conversion {
     /// How `transform` makes values of the type `dtype` out of values of the type `from`. Without `dtype`: `uint8` for
     /// masks, `float32` for `scale`, else `from`.
     ///
@@ -117,7 +117,7 @@ impl Convert {
         matches!(self.kind, Kind::Copy)
     }
 
-    /// Whether [`Convert::row`] needs to know an object.
+    /// Whether [`Conversion::row`] needs to know an object.
     pub fn needs_object(&self) -> bool {
         matches!(self.kind, Kind::ObjectAt)
     }
@@ -146,12 +146,12 @@ impl Convert {
     }
 
     /// Makes each value of `from` one of `to`, both little-endian and of the same number of values. `object` is what
-    /// [`Convert::object_of`] gave for the sample, where [`Convert::needs_object`]; for object 0 all is 0.
+    /// [`Conversion::object_of`] gave for the sample, where [`Conversion::needs_object`]; for object 0 all is 0.
     /// For `inside` all is 1: what is asked for here was read from the volume.
     ///
     /// # Errors
     /// The first value that does not fit; `to` means nothing then.
-    pub fn row(&self, from: &[u8], to: &mut [u8], object: u64) -> Result<(), BadValue> {
+    pub fn row(&self, from: &[u8], to: &mut [u8], object: u64) -> Result<(), ValueDoesNotFit> {
         debug_assert_eq!(
             from.len() / self.from.size_bytes(),
             to.len() / self.to.size_bytes()
@@ -169,7 +169,7 @@ impl Convert {
         Ok(())
     }
 
-    fn cast(&self, from: &[u8], to: &mut [u8]) -> Result<(), BadValue> {
+    fn cast(&self, from: &[u8], to: &mut [u8]) -> Result<(), ValueDoesNotFit> {
         let fits = with_type!(self.from, T => with_type!(self.to, U => {
             map_checked(from, to, |v| {
                 let (value, fits): (U, bool) = T::from_le_bytes(v).cast();
@@ -186,7 +186,13 @@ impl Convert {
         Err(self.bad(value, None))
     }
 
-    fn scale(&self, from: &[u8], to: &mut [u8], multiply: f64, add: f64) -> Result<(), BadValue> {
+    fn scale(
+        &self,
+        from: &[u8],
+        to: &mut [u8],
+        multiply: f64,
+        add: f64,
+    ) -> Result<(), ValueDoesNotFit> {
         let scaled = |of: f64| Computed {
             value: of * multiply + add,
             of,
@@ -210,8 +216,8 @@ impl Convert {
         Err(self.bad(value, of.map(|of| scaled(of).value)))
     }
 
-    fn bad(&self, value: Option<String>, scaled: Option<f64>) -> BadValue {
-        BadValue {
+    fn bad(&self, value: Option<String>, scaled: Option<f64>) -> ValueDoesNotFit {
+        ValueDoesNotFit {
             value: value.unwrap_or_default(),
             from: self.from,
             scaled,
@@ -254,7 +260,7 @@ fn one_of(from: DataType, wanted: &[u64]) -> Kind {
 
 /// What is wrong with the values that `transform` looks for in a layer of whole numbers of the type `from`, if anything:
 /// one that no voxel can have is a slip, or the wrong layer.
-pub(crate) fn beyond(transform: &Transform, from: DataType) -> Option<String> {
+pub(crate) fn unreachable_value(transform: &Transform, from: DataType) -> Option<String> {
     let (name, values) = match transform {
         Transform::Equals(value) => ("equals", std::slice::from_ref(value)),
         Transform::In(values) => ("in", values.as_slice()),

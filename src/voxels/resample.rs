@@ -34,7 +34,7 @@ use stage::{Kernel, Stage, StageRule, Vote};
 
 /// How the windows of an array are made of a layer at another resolution.
 #[derive(Clone, Debug)]
-pub(crate) struct Resample {
+pub(crate) struct Resampler {
     ratios: [Ratio; 3],
     data_type: DataType,
     /// From the data to the window; one for all but some majorities.
@@ -43,14 +43,14 @@ pub(crate) struct Resample {
 
 /// One window, and the voxels that it is made of.
 #[derive(Clone, Debug)]
-pub(crate) struct ResampledWindow {
+pub(crate) struct WindowResampler {
     data_type: DataType,
     /// Out of the data, and out of what the one before has made.
     first: Stage,
     others: Vec<Stage>,
 }
 
-impl Resample {
+impl Resampler {
     /// How voxels of `data_resolution` become voxels of `resolution`, both of type `data_type`.
     ///
     /// # Errors
@@ -151,7 +151,7 @@ impl Resample {
 
     /// How to make `window`, a box at the window's resolution, of those of the data's voxels that lie within
     /// `bounds`, the volume's at the data's resolution. `None` where no voxel of the window has any.
-    pub fn window(&self, window: &VoxelBox, bounds: &VoxelBox) -> Option<ResampledWindow> {
+    pub fn window(&self, window: &VoxelBox, bounds: &VoxelBox) -> Option<WindowResampler> {
         let made = self.rules.iter().scan(*bounds, |made, rule| {
             *made = rule.made_of(made);
             Some(*made)
@@ -169,7 +169,7 @@ impl Resample {
         }
         let first = stages.pop()?;
         stages.reverse();
-        Some(ResampledWindow {
+        Some(WindowResampler {
             data_type: self.data_type,
             first,
             others: stages,
@@ -177,7 +177,7 @@ impl Resample {
     }
 }
 
-impl ResampledWindow {
+impl WindowResampler {
     /// The voxels that are needed, at the data's resolution; all of them lie within the volume.
     pub fn source_box(&self) -> VoxelBox {
         self.first.source_box()
@@ -195,7 +195,7 @@ impl ResampledWindow {
     }
 
     /// Makes the window. `source` and `out` are little-endian values in C order `[channel, z, y, x]` over
-    /// [`ResampledWindow::source_box`] and over the window; voxels out of [`ResampledWindow::support`] are left as
+    /// [`WindowResampler::source_box`] and over the window; voxels out of [`WindowResampler::support`] are left as
     /// they are.
     pub fn apply(&self, channels: usize, source: &[u8], out: &mut [u8]) {
         let mut before: Option<Vec<u8>> = None;

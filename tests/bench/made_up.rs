@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use pointshard::bench::{
-    ArrayLayout, AxisOrder, Codec, DataType, Layout, Output, Provenance, Receipt, SampleEncoder,
-    SampleIndex, Scalar, SealedArray, ShardWriter, Statistics, WindowSize, seal,
+    ArrayLayout, ArrayProvenance, AxisOrder, Codec, DataType, Layout, Output, Provenance, Receipt,
+    SampleEncoder, SampleIndex, Scalar, ShardWriter, Statistics, WindowSize, seal,
 };
 
 use super::Failure;
@@ -62,7 +62,7 @@ pub fn make_dataset(root: &Path) -> Result<(), Failure> {
         written.publish()?;
         receipt.write(&output, &layout, id)?;
     }
-    let about = |name: &str| SealedArray {
+    let about = |name: &str| ArrayProvenance {
         layer: name.into(),
         role: Some(
             if name == "img" {

@@ -8,8 +8,8 @@ use crate::volume::{Encoded, VolumeError};
 
 impl BlockCache<'_> {
     /// Says that the block will be needed soon. Whether it is to be fetched ahead: somebody should then call
-    /// [`BlockCache::fetch_announced`].
-    pub fn announce(&self, key: BlockKey) -> bool {
+    /// [`BlockCache::prefetch_run`].
+    pub fn queue_prefetch(&self, key: BlockKey) -> bool {
         let mut state = self.lock();
         let new = !state.entries.contains_key(&key);
         if new {
@@ -17,7 +17,7 @@ impl BlockCache<'_> {
             state.entries.insert(
                 key,
                 Entry {
-                    slot: Slot::Announced,
+                    slot: Slot::Queued,
                     bytes: 0,
                     touched,
                 },
@@ -68,8 +68,8 @@ impl BlockCache<'_> {
 
     /// Fetches the announced blocks of a run, except those that somebody needed first; `false` where that failed. The
     /// failure is told to whoever needs the run's first block.
-    pub fn fetch_announced(&self, run: &[BlockKey]) -> bool {
-        let mut ahead = Fetching {
+    pub fn prefetch_run(&self, run: &[BlockKey]) -> bool {
+        let mut fetch = Fetching {
             cache: self,
             blocks: Vec::with_capacity(run.len()),
         };
@@ -77,18 +77,18 @@ impl BlockCache<'_> {
             let mut state = self.lock();
             for key in run {
                 if let Some(entry) = state.entries.get_mut(key)
-                    && matches!(entry.slot, Slot::Announced)
+                    && matches!(entry.slot, Slot::Queued)
                 {
-                    entry.slot = Slot::Fetching;
-                    ahead.blocks.push((*key, Slot::Announced));
+                    entry.slot = Slot::Prefetching;
+                    fetch.blocks.push((*key, Slot::Queued));
                 }
             }
         }
-        let Some((first, _)) = ahead.blocks.first() else {
+        let Some((first, _)) = fetch.blocks.first() else {
             return true;
         };
         let volume = &self.volumes[first.volume as usize];
-        let blocks = ahead.blocks.iter().map(|(key, _)| key.block);
+        let blocks = fetch.blocks.iter().map(|(key, _)| key.block);
         let blocks: Vec<_> = blocks.map(|b| volume.meta().grid.from_linear(b)).collect();
         let mut encoded: Vec<_> = blocks.iter().map(|_| Encoded::default()).collect();
         let stored = match (&blocks[..], &mut encoded[..], volume.chunk_groups()) {
@@ -101,14 +101,14 @@ impl BlockCache<'_> {
         };
         match stored {
             Ok(Some(stored)) => {
-                for ((_, slot), encoded) in ahead.blocks.iter_mut().zip(encoded) {
-                    *slot = Slot::Fetched(Ok(stored.then_some(encoded)));
+                for ((_, slot), encoded) in fetch.blocks.iter_mut().zip(encoded) {
+                    *slot = Slot::Prefetched(Ok(stored.then_some(encoded)));
                 }
             }
             Ok(None) => {}
             // One is enough: it ends the run.
             Err(e) => {
-                ahead.blocks[0].1 = Slot::Fetched(Err(e));
+                fetch.blocks[0].1 = Slot::Prefetched(Err(e));
                 return false;
             }
         }
@@ -116,13 +116,13 @@ impl BlockCache<'_> {
     }
 
     /// Takes a failure to fetch a block ahead that nobody was told: which volume's, and why.
-    pub fn take_failure(&self) -> Option<(usize, VolumeError)> {
+    pub fn take_prefetch_failure(&self) -> Option<(usize, VolumeError)> {
         let mut state = self.lock();
-        let failed = |slot: &Slot| matches!(slot, Slot::Fetched(Err(e)) if !e.is_stopped());
+        let failed = |slot: &Slot| matches!(slot, Slot::Prefetched(Err(e)) if !e.is_stopped());
         let mut entries = state.entries.iter_mut();
         let (key, entry) = entries.find(|(_, entry)| failed(&entry.slot))?;
-        match std::mem::replace(&mut entry.slot, Slot::Announced) {
-            Slot::Fetched(Err(e)) => Some((key.volume as usize, e)),
+        match std::mem::replace(&mut entry.slot, Slot::Queued) {
+            Slot::Prefetched(Err(e)) => Some((key.volume as usize, e)),
             _ => None,
         }
     }
@@ -140,7 +140,7 @@ impl Drop for Fetching<'_, '_> {
         let mut state = self.cache.lock();
         for (key, slot) in self.blocks.drain(..) {
             let bytes = match &slot {
-                Slot::Fetched(Ok(Some(encoded))) => encoded.bytes.len() as u64,
+                Slot::Prefetched(Ok(Some(encoded))) => encoded.bytes.len() as u64,
                 _ => 0,
             };
             if let Some(entry) = state.entries.get_mut(&key) {

@@ -249,9 +249,9 @@ fn a_block_that_was_fetched_ahead_is_not_fetched_again() {
         1000,
     );
     for block in [1, 10] {
-        assert!(cache.announce(key(block)) && !cache.announce(key(block)));
-        cache.fetch_announced(&[key(block)]);
-        cache.fetch_announced(&[key(block)]);
+        assert!(cache.queue_prefetch(key(block)) && !cache.queue_prefetch(key(block)));
+        cache.prefetch_run(&[key(block)]);
+        cache.prefetch_run(&[key(block)]);
     }
     assert_eq!(cache.lock().held_bytes, 8);
     assert_eq!(get(&cache, 1).unwrap(), Some(values(1)));
@@ -263,16 +263,16 @@ fn a_block_that_was_fetched_ahead_is_not_fetched_again() {
     cache.release(key(10));
     assert_empty(&cache);
     // Its turn comes when all is over: nothing is read for nobody.
-    cache.fetch_announced(&[key(1)]);
+    cache.prefetch_run(&[key(1)]);
     assert_eq!(volume.fetches.load(Ordering::Relaxed), 2);
 }
 
 #[test]
 fn a_block_that_is_needed_before_its_turn_is_loaded_by_who_needs_it() {
     with_cache(vec![(key(1), 0)], 1000, |cache| {
-        assert!(cache.announce(key(1)));
+        assert!(cache.queue_prefetch(key(1)));
         assert_eq!(get(cache, 1).unwrap(), Some(values(1)));
-        cache.fetch_announced(&[key(1)]);
+        cache.prefetch_run(&[key(1)]);
         assert_eq!((cache.stats().fetched, cache.stats().peak_bytes), (1, 8));
     });
 }
@@ -313,8 +313,8 @@ fn a_fetch_ahead_that_fails_is_told_to_who_needs_the_block() {
     let volume = Arc::new(Broken(FakeVolume::new(), AtomicU64::new(0)));
     let volumes: [Arc<dyn Volume>; 1] = [volume.clone()];
     let cache = BlockCache::new(&volumes, BlockUses::new(vec![(key(1), 0)]), 1000);
-    cache.announce(key(1));
-    cache.fetch_announced(&[key(1)]);
+    cache.queue_prefetch(key(1));
+    cache.prefetch_run(&[key(1)]);
     assert!(
         get(&cache, 1)
             .unwrap_err()
@@ -336,11 +336,11 @@ fn a_block_of_one_value_takes_no_memory() {
             assert_eq!(get(cache, block).unwrap(), Some(values(block)));
         }
         let state = cache.lock();
-        let even = |block| match &state.entries[&key(block)].slot {
+        let uniform = |block| match &state.entries[&key(block)].slot {
             Slot::Ready(block) => matches!(**block, Block::Uniform(_)),
             _ => false,
         };
-        assert!(even(101) && !even(1) && even(102));
+        assert!(uniform(101) && !uniform(1) && uniform(102));
         assert_eq!(state.held_bytes, 8);
         drop(state);
         for block in [1, 101, 102] {
@@ -365,8 +365,8 @@ fn spare_buffers_and_blocks_are_within_the_budget_together() {
         assert_eq!(held(), (0, 24));
         get(cache, 4).unwrap();
         assert_eq!(held(), (8, 16), "a buffer is used again");
-        cache.announce(key(5));
-        cache.fetch_announced(&[key(5)]);
+        cache.queue_prefetch(key(5));
+        cache.prefetch_run(&[key(5)]);
         assert_eq!(held(), (16, 8));
         get(cache, 5).unwrap();
         get(cache, 6).unwrap();

@@ -61,7 +61,7 @@ impl Clearing {
         clearing.foreign.sort();
         match clearing.foreign.split_first() {
             None => Ok(clearing),
-            Some((first, others)) => Err(DatasetError::NotOurs {
+            Some((first, others)) => Err(DatasetError::ForeignFiles {
                 folder: root.to_owned(),
                 file: first.clone(),
                 others: others.len(),

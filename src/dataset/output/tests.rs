@@ -117,7 +117,7 @@ fn force_deletes_nothing_where_a_file_is_not_ours() {
         let find = Output::find(root, blake3::hash(b"b"), true).unwrap_err();
         let claim = claim_with(root, "b", &["train"], true).unwrap_err();
         for error in [find, claim] {
-            let DatasetError::NotOurs { file, others, .. } = &error else {
+            let DatasetError::ForeignFiles { file, others, .. } = &error else {
                 panic!("{mine}: {error}");
             };
             assert_eq!((file, *others), (&root.join(mine), 0));
@@ -141,7 +141,10 @@ fn force_deletes_nothing_where_a_file_is_not_ours() {
     fs::write(elsewhere.path().join("zarr.json"), "mine").unwrap();
     std::os::unix::fs::symlink(elsewhere.path(), root.join("train.zarr")).unwrap();
     let error = claim_with(root, "c", &["train"], true).unwrap_err();
-    assert!(matches!(error, DatasetError::NotOurs { .. }), "{error}");
+    assert!(
+        matches!(error, DatasetError::ForeignFiles { .. }),
+        "{error}"
+    );
     assert!(elsewhere.path().join("zarr.json").exists());
 }
 
@@ -177,7 +180,7 @@ fn a_folder_that_is_not_ours_is_left_alone() {
     for force in [false, true] {
         assert!(matches!(
             claim(dir.path(), "a", force),
-            Err(DatasetError::Foreign { .. })
+            Err(DatasetError::NotAnOutput { .. })
         ));
     }
     assert!(dir.path().join("thesis.tex").exists());
@@ -192,7 +195,7 @@ fn a_folder_whose_run_was_killed_before_its_plan_stood_is_taken() {
     fs::write(begun.join("plan.txt"), "not ours").unwrap();
     assert!(matches!(
         claim(dir.path(), "a", false),
-        Err(DatasetError::Foreign { .. })
+        Err(DatasetError::NotAnOutput { .. })
     ));
     fs::remove_file(begun.join("plan.txt")).unwrap();
     claim(dir.path(), "a", false).unwrap();

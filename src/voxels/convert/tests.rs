@@ -179,7 +179,7 @@ fn agrees(
     row: &[u8],
     object: u64,
 ) -> Result<(), TestCaseError> {
-    let convert = match Convert::new(transform, from, Some(to)) {
+    let convert = match Conversion::new(transform, from, Some(to)) {
         Ok(convert) => convert,
         Err(problem) => {
             let named = ["`equals`", "`in`", "`object_at`"]
@@ -239,7 +239,7 @@ proptest! {
     fn the_object_of_a_voxel_is_found_in_its_row((from, row) in typed_row(), at in any::<prop::sample::Index>()) {
         prop_assume!(!row.is_empty() && !from.is_float());
         let values: Vec<_> = row.chunks_exact(from.size_bytes()).collect();
-        let convert = Convert::new(&object_at(), from, None).unwrap();
+        let convert = Conversion::new(&object_at(), from, None).unwrap();
         let object = convert.object_of(values[at.index(values.len())]);
         let mut out = vec![9; values.len()];
         convert.row(&row, &mut out, object).unwrap();
@@ -273,7 +273,8 @@ fn small_whole_numbers_become_every_type_and_each_edge_is_an_error() {
 
 #[test]
 fn a_value_that_does_not_fit_is_named() {
-    let convert = Convert::new(&Transform::None, DataType::UInt32, Some(DataType::UInt16)).unwrap();
+    let convert =
+        Conversion::new(&Transform::None, DataType::UInt32, Some(DataType::UInt16)).unwrap();
     let row = [7u32, 70_000, 80_000].map(u32::to_le_bytes).concat();
     let error = convert.row(&row, &mut [0; 6], 0).unwrap_err();
     assert_eq!(
@@ -284,7 +285,7 @@ fn a_value_that_does_not_fit_is_named() {
         multiply: 2.0,
         add: 0.5,
     });
-    let convert = Convert::new(&scale, DataType::UInt8, Some(DataType::UInt8)).unwrap();
+    let convert = Conversion::new(&scale, DataType::UInt8, Some(DataType::UInt8)).unwrap();
     let error = convert.row(&[9, 200], &mut [0; 2], 0).unwrap_err();
     assert_eq!(
         error.to_string(),
@@ -299,18 +300,18 @@ fn thresholds_and_labels_beyond_2_to_53_are_exact() {
         .concat();
     let mut out = [9; 3];
     let equals = Transform::Equals((1 << 53) + 1);
-    let convert = Convert::new(&equals, DataType::UInt64, None).unwrap();
+    let convert = Conversion::new(&equals, DataType::UInt64, None).unwrap();
     convert.row(&row, &mut out, 0).unwrap();
     assert_eq!(out, [0, 1, 0]);
     let threshold = Transform::Threshold(9_007_199_254_740_994.0);
-    let convert = Convert::new(&threshold, DataType::UInt64, None).unwrap();
+    let convert = Conversion::new(&threshold, DataType::UInt64, None).unwrap();
     convert.row(&row, &mut out, 0).unwrap();
     assert_eq!(out, [0, 0, 1]);
 }
 
 #[test]
 fn types_come_from_the_transform_where_none_is_asked_for() {
-    let to = |t: &Transform| Convert::new(t, DataType::UInt32, None).unwrap().to();
+    let to = |t: &Transform| Conversion::new(t, DataType::UInt32, None).unwrap().to();
     let scale = Transform::Scale(Scale {
         multiply: 1.0,
         add: 0.0,
@@ -319,14 +320,14 @@ fn types_come_from_the_transform_where_none_is_asked_for() {
     assert_eq!(to(&scale), DataType::Float32);
     assert_eq!(to(&Transform::Nonzero), DataType::UInt8);
     assert_eq!(to(&Transform::Inside), DataType::UInt8);
-    let same = Convert::new(&Transform::None, DataType::Int8, Some(DataType::Int8)).unwrap();
+    let same = Conversion::new(&Transform::None, DataType::Int8, Some(DataType::Int8)).unwrap();
     assert!(same.is_identity() && !same.needs_object());
     assert!(
-        Convert::new(&object_at(), DataType::Int8, None)
+        Conversion::new(&object_at(), DataType::Int8, None)
             .unwrap()
             .needs_object()
     );
-    let problem = Convert::new(&Transform::Equals(1), DataType::Float32, None).unwrap_err();
+    let problem = Conversion::new(&Transform::Equals(1), DataType::Float32, None).unwrap_err();
     assert_eq!(
         problem,
         "`equals` compares whole numbers, found a float32 layer, expected one of an integer type"
@@ -338,7 +339,7 @@ fn it_is_known_whether_every_value_fits() {
     use DataType::{Float32, Float64, Int8, Int16, UInt8, UInt16, UInt64};
     let scale = |multiply, add| Transform::Scale(Scale { multiply, add });
     let fits = |transform: &Transform, from, to| {
-        let convert = Convert::new(transform, from, Some(to)).unwrap();
+        let convert = Conversion::new(transform, from, Some(to)).unwrap();
         convert.fits_all()
     };
     for (from, to, all) in [

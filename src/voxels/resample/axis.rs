@@ -17,7 +17,7 @@ pub(crate) enum Cover {
 
 /// The voxels of the data that make the voxels of a window, along one axis.
 #[derive(Clone, Debug)]
-pub(crate) struct Axis {
+pub(crate) struct WeightedAxis {
     /// Voxels of the window, counted from its start, that have any voxel of the data.
     pub support: Range<usize>,
     /// The data's voxels that are needed.
@@ -39,7 +39,7 @@ pub(crate) struct Span {
     pub total: f64,
 }
 
-impl Axis {
+impl WeightedAxis {
     /// The axis of a window over `window`, made of those voxels of the data that lie within `bounds`; `None` where
     /// there are none.
     pub fn new(window: Range<i64>, ratio: Ratio, cover: Cover, bounds: Range<i64>) -> Option<Self> {

@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 
-use super::axis::{Axis, Cover};
+use super::axis::{Cover, WeightedAxis};
 use super::ratio::Ratio;
 use super::stage::{Kernel, Stage, StageRule, Vote};
 
@@ -182,7 +182,7 @@ fn cube_step<const N: usize>(x_first: &[[u8; N]; 8]) -> [u8; N] {
 
 /// The axis' weights as whole numbers whose sum is about a million at most for any voxel, so that products of three
 /// are exact; none is 0.
-fn whole_weights(axis: &Axis) -> Vec<u64> {
+fn whole_weights(axis: &WeightedAxis) -> Vec<u64> {
     const LARGEST: f64 = (1 << 20) as f64;
     let by = (LARGEST / axis.largest_total()).min(1.0);
     let whole = |w: &f64| ((w * by).round() as u64).max(1);

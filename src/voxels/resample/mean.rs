@@ -2,7 +2,7 @@
 
 use std::ops::{AddAssign, Mul};
 
-use super::axis::Axis;
+use super::axis::WeightedAxis;
 use super::stage::Stage;
 use crate::config::Rounding;
 use crate::data_type::{DataType, with_type};
@@ -24,7 +24,7 @@ pub(crate) fn make(
     source: &[u8],
     out: &mut [u8],
 ) {
-    let largest_total: f64 = stage.axes.iter().map(Axis::largest_total).product();
+    let largest_total: f64 = stage.axes.iter().map(WeightedAxis::largest_total).product();
     let largest_sum = largest_total * 2f64.powi(8 * data_type.size_bytes() as i32);
     let truncate = rounding == Rounding::Truncate && !data_type.is_float();
     // Sums of whole numbers that `f32` holds exactly, of which a vector has twice as many.

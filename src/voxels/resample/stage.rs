@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::axis::{Axis, Cover};
+use super::axis::{Cover, WeightedAxis};
 use super::ratio::Ratio;
 use crate::config::Rounding;
 use crate::geometry::VoxelBox;
@@ -49,7 +49,7 @@ pub(crate) struct Stage {
     pub kernel: Kernel,
     /// Of the box, in voxels x, y, z.
     pub shape: [usize; 3],
-    pub axes: [Axis; 3],
+    pub axes: [WeightedAxis; 3],
 }
 
 /// A row of a stage's voxels along x.
@@ -66,7 +66,7 @@ impl StageRule {
     /// How the voxels of `window` are made of those within `bounds`. `None` where none of them has any.
     pub fn stage(&self, window: &VoxelBox, bounds: &VoxelBox) -> Option<Stage> {
         let axis = |d: usize| {
-            Axis::new(
+            WeightedAxis::new(
                 window.start[d]..window.end[d],
                 self.ratios[d],
                 self.cover,

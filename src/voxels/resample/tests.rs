@@ -73,7 +73,7 @@ const ALL: [Interpolation; 3] = [Nearest, AREA, LINEAR];
 
 /// Cuts `window` out of the volume whose value at a voxel `value` gives; untouched values are `fill`.
 fn cut<const N: usize>(
-    resample: &Resample,
+    resample: &Resampler,
     window: &VoxelBox,
     bounds: &VoxelBox,
     channels: usize,
@@ -120,7 +120,7 @@ proptest! {
         channels in 1usize..3,
     ) {
         let (window, bounds) = (boxed(at, size), boxed(low, data_size));
-        let of = |data_type| Resample::new(resolution(lengths), resolution(data_lengths), how, data_type).unwrap();
+        let of = |data_type| Resampler::new(resolution(lengths), resolution(data_lengths), how, data_type).unwrap();
         let bytes = cut(&of(DataType::UInt8), &window, &bounds, channels, |c, v| [noise(c, v) as u8], [7]);
         let shorts = cut(&of(DataType::Int16), &window, &bounds, channels, |c, v| (noise(c, v) as i16).to_le_bytes(), [7, 0]);
         let words = cut(&of(DataType::UInt32), &window, &bounds, channels, |c, v| (noise(c, v) as u32).to_le_bytes(), [7, 0, 0, 0]);
@@ -157,7 +157,7 @@ proptest! {
     ) {
         let (window, bounds) = (boxed(at, size), boxed(low, data_size));
         let how = if linear { Linear(Rounding::Truncate) } else { Area(Rounding::Truncate) };
-        let of = |data_type| Resample::new(resolution(lengths), resolution(data_lengths), how, data_type).unwrap();
+        let of = |data_type| Resampler::new(resolution(lengths), resolution(data_lengths), how, data_type).unwrap();
         let bytes = cut(&of(DataType::UInt8), &window, &bounds, 1, |c, v| [noise(c, v) as u8], [7]);
         let shorts = cut(&of(DataType::Int16), &window, &bounds, 1, |c, v| (noise(c, v) as i16).to_le_bytes(), [7, 0]);
         let words = cut(&of(DataType::UInt32), &window, &bounds, 1, |c, v| (noise(c, v) as u32).to_le_bytes(), [7, 0, 0, 0]);
@@ -193,7 +193,7 @@ proptest! {
         prop_assume!((0.1..10.0).contains(&(nm / data_nm)));
         let how = if linear { Linear(Rounding::Truncate) } else { Area(Rounding::Truncate) };
         let [nm, data_nm] = [nm, data_nm].map(|r| Resolution::new([r; 3]).unwrap());
-        let resample = Resample::new(nm, data_nm, how, DataType::UInt32).unwrap();
+        let resample = Resampler::new(nm, data_nm, how, DataType::UInt32).unwrap();
         let (window, bounds) = (boxed([-3, 10_000_000, 5], [3, 2, 2]), boxed([-1 << 40; 3], [1 << 41; 3]));
         let out = cut(&resample, &window, &bounds, 1, |_, _| value.to_le_bytes(), [0; 4]);
         prop_assert!(out.iter().all(|v| u32::from_le_bytes(*v) == value));
@@ -215,7 +215,7 @@ proptest! {
             let moved = |at: [i64; 3], by: [i64; 3]| -> [i64; 3] { std::array::from_fn(|d| at[d] + by[d]) };
             let (window, bounds) = (boxed(moved(at, by(data_lengths)), size), boxed(moved(low, by(lengths)), data_size));
             let back = by(lengths).map(|v| -v);
-            let resample = Resample::new(resolution(lengths), data_nm, how, DataType::UInt16).unwrap();
+            let resample = Resampler::new(resolution(lengths), data_nm, how, DataType::UInt16).unwrap();
             cut(&resample, &window, &bounds, 1, |c, v| (noise(c, moved(v, back)) as u16 % 5).to_le_bytes(), [9; 2])
         };
         prop_assert_eq!(cut_at(far, data_nm), cut_at([0; 3], near_nm));
@@ -228,7 +228,7 @@ proptest! {
     ) {
         let nm = resolution(lengths);
         let data_nm = if noisy { Resolution::new(nm.nm().map(|r| f64::from(r as f32))).unwrap() } else { nm };
-        let resample = Resample::new(nm, data_nm, how, DataType::Float64);
+        let resample = Resampler::new(nm, data_nm, how, DataType::Float64);
         let resample = resample.unwrap();
         prop_assert!(resample.is_identity());
         let window = boxed(at, [5, 4, 3]);
@@ -245,7 +245,7 @@ proptest! {
     ) {
         let nm = |factor: f64| Resolution::new([length * factor; 3]).unwrap();
         let (window, bounds) = (boxed(at, [4, 3, 2]), boxed([-1 << 40; 3], [1 << 41; 3]));
-        let of = |how| Resample::new(nm(2.0), nm(1.0), how, DataType::UInt8).unwrap();
+        let of = |how| Resampler::new(nm(2.0), nm(1.0), how, DataType::UInt8).unwrap();
         let value = |c, v| [noise(c, v) as u8];
         let [nearest, area, linear] = ALL.map(|how| cut(&of(how), &window, &bounds, 1, value, [0]));
         for (i, v) in voxels(&window).enumerate() {
@@ -264,7 +264,7 @@ proptest! {
         ]),
         at in -10_000i64..10_000,
     ) {
-        let of = |how| Resample::new(
+        let of = |how| Resampler::new(
             resolution([length, 10, 10]), resolution([data_length, 10, 10]), how, DataType::Float64,
         ).unwrap();
         let window = boxed([at, 0, 0], [230, 1, 1]);
@@ -294,7 +294,7 @@ proptest! {
 fn labels_are_not_averaged_and_worlds_apart_is_an_error() {
     let of = |how, data_type, nm| {
         let nm = Resolution::new([4.0, 4.0, nm]).unwrap();
-        Resample::new(nm, resolution([40; 3]), how, data_type)
+        Resampler::new(nm, resolution([40; 3]), how, data_type)
     };
     let problem = of(AREA, DataType::UInt64, 4.0).unwrap_err();
     assert!(problem.contains("uint64") && problem.contains("`nearest`"));
@@ -306,7 +306,7 @@ fn labels_are_not_averaged_and_worlds_apart_is_an_error() {
 
 #[test]
 fn a_window_out_of_the_volume_has_no_support() {
-    let resample = Resample::new(
+    let resample = Resampler::new(
         resolution([80; 3]),
         resolution([40; 3]),
         AREA,

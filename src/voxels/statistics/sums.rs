@@ -42,7 +42,7 @@ pub(crate) enum Moments {
 
 /// What is found in one sample.
 #[derive(Default)]
-pub(crate) struct Found {
+pub(crate) struct SampleMoments {
     pub nan: u64,
     pub infinite: u64,
     pub positive: u64,
@@ -189,7 +189,7 @@ fn about_whole_mean(n: i128, sum: i128, low: u128, high: u128) -> Option<(f64, f
 }
 
 /// What is found in a sample of `values`, of which `nonzero` are not 0.
-pub(crate) fn moments(data_type: DataType, values: &[u8], nonzero: u64) -> Found {
+pub(crate) fn moments(data_type: DataType, values: &[u8], nonzero: u64) -> SampleMoments {
     match data_type {
         DataType::UInt8 => whole(values, u8::from_le_bytes, Some(nonzero)),
         DataType::Int8 => whole(values, i8::from_le_bytes, None),
@@ -291,10 +291,10 @@ fn whole<const N: usize, T: Whole>(
     values: &[u8],
     from_le_bytes: impl Fn([u8; N]) -> T + Copy,
     nonzero: Option<u64>,
-) -> Found {
+) -> SampleMoments {
     let (values, _) = values.as_chunks::<N>();
     let Some(first) = values.first() else {
-        return Found::default();
+        return SampleMoments::default();
     };
     let (mut least, mut most) = (from_le_bytes(*first), from_le_bytes(*first));
     let (mut sum, mut squares_low, mut squares_high, mut positive) = (0, 0, 0, 0);
@@ -315,7 +315,7 @@ fn whole<const N: usize, T: Whole>(
             positive += count_positive(block);
         }
     }
-    Found {
+    SampleMoments {
         positive: nonzero.unwrap_or(positive),
         moments: Moments::Whole {
             min: least.into(),
@@ -324,7 +324,7 @@ fn whole<const N: usize, T: Whole>(
             squares_low,
             squares_high,
         },
-        ..Found::default()
+        ..SampleMoments::default()
     }
 }
 
@@ -338,7 +338,7 @@ fn count_positive<T: Whole>(values: &[T]) -> u64 {
 /// Partial sums of a sample, each of every 8th value: a fixed number, so that sums are the same on every machine.
 const LANES: usize = 8;
 
-fn real<const N: usize>(values: &[u8], from_le_bytes: impl Fn([u8; N]) -> f64) -> Found {
+fn real<const N: usize>(values: &[u8], from_le_bytes: impl Fn([u8; N]) -> f64) -> SampleMoments {
     let (values, _) = values.as_chunks::<N>();
     let (mut sums, mut squares) = ([0.0; LANES], [0.0; LANES]);
     let (mut least, mut most) = ([f64::INFINITY; LANES], [f64::NEG_INFINITY; LANES]);
@@ -373,7 +373,7 @@ fn real<const N: usize>(values: &[u8], from_le_bytes: impl Fn([u8; N]) -> f64) -
         sum: sums.iter().sum(),
         squares: squares.iter().sum(),
     };
-    Found {
+    SampleMoments {
         nan,
         infinite,
         positive,

@@ -45,8 +45,8 @@ impl ChunkGroups for &Shelved {
         [0, block[0] / 16]
     }
     fn runs(&self, blocks: &[BlockIndex]) -> Vec<Vec<BlockIndex>> {
-        let (even, odd) = blocks.iter().partition(|b| b[0].is_multiple_of(2));
-        vec![odd, even]
+        let (uniform, odd) = blocks.iter().partition(|b| b[0].is_multiple_of(2));
+        vec![odd, uniform]
     }
     fn fetch_run(&self, run: &[BlockIndex], encoded: &mut [Encoded]) -> Result<bool, VolumeError> {
         self.0.fetches.fetch_add(1, Ordering::Relaxed);
@@ -69,7 +69,7 @@ fn announced_neighbours_are_fetched_with_one_request() {
     let uses = blocks.iter().map(|b| (key(*b), 0)).collect();
     let cache = BlockCache::new(&volumes, BlockUses::new(uses), 1000);
     for block in blocks {
-        assert!(cache.announce(key(block)));
+        assert!(cache.queue_prefetch(key(block)));
     }
     let chunk_groups = cache.chunk_groups(keys(&blocks));
     assert_eq!(chunk_groups, [keys(&[17, 18, 19, 22]), keys(&[2, 5])]);
@@ -81,7 +81,7 @@ fn announced_neighbours_are_fetched_with_one_request() {
     // Somebody needs one of a run before its turn: the run is fetched without it.
     assert_eq!(get(&cache, 18).unwrap(), Some(values(18)));
     for run in &runs {
-        cache.fetch_announced(run);
+        cache.prefetch_run(run);
     }
     assert_eq!(volume.0.fetches.load(Ordering::Relaxed), 5);
     for block in blocks {
@@ -99,9 +99,9 @@ fn a_run_that_cannot_be_fetched_is_left_to_who_needs_its_blocks() {
     let uses = [33, 35].map(|b| (key(b), 0)).to_vec();
     let cache = BlockCache::new(&volumes, BlockUses::new(uses), 1000);
     for block in [33, 35] {
-        cache.announce(key(block));
+        cache.queue_prefetch(key(block));
     }
-    cache.fetch_announced(&keys(&[33, 35]));
+    cache.prefetch_run(&keys(&[33, 35]));
     assert_eq!(cache.lock().held_bytes, 0);
     for block in [33, 35] {
         assert_eq!(get(&cache, block).unwrap(), Some(values(block)));

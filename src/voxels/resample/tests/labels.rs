@@ -47,8 +47,12 @@ fn longer(data_lengths: [i64; 3], factors: [i64; 3]) -> [i64; 3] {
     std::array::from_fn(|d| data_lengths[d] * factors[d])
 }
 
-fn of(how: Interpolation, [lengths, data_lengths]: [[i64; 3]; 2], data_type: DataType) -> Resample {
-    Resample::new(
+fn of(
+    how: Interpolation,
+    [lengths, data_lengths]: [[i64; 3]; 2],
+    data_type: DataType,
+) -> Resampler {
+    Resampler::new(
         resolution(lengths),
         resolution(data_lengths),
         how,

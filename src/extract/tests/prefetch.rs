@@ -20,10 +20,10 @@ fn every_chunk_of_a_shard_is_announced_before_it_is_read_and_the_next_shards_fir
     });
     let out = dir.path().join("out");
     let output = Output::claim(&out, sources.digest(&plan), &layout, false).unwrap();
-    let todo = schedule::in_order(&plan, &layout);
+    let todo = schedule::work_order(&plan, &layout);
     let uses = schedule::block_uses(&plan, &sources, &layout, &todo);
-    let shared = Shared {
-        cutter: Cutter {
+    let shared = RunState {
+        cutter: WindowCutter {
             plan: &plan,
             sources: &sources,
             cache: BlockCache::new(&sources.volumes, uses, 1 << 28),
@@ -40,9 +40,15 @@ fn every_chunk_of_a_shard_is_announced_before_it_is_read_and_the_next_shards_fir
     witness::take();
     let block_bytes = sources.block_bytes();
     let cache = &shared.cutter.cache;
-    with_prefetch(cache, block_bytes, 1 << 28, &shared.together, |ahead| {
-        shard::cut_shard(&shared, ahead, 0, todo[0], Ok(&mut scratch)).unwrap();
-    });
+    with_prefetcher(
+        cache,
+        block_bytes,
+        1 << 28,
+        &shared.together,
+        |prefetcher| {
+            shard::cut_shard(&shared, prefetcher, 0, todo[0], Ok(&mut scratch)).unwrap();
+        },
+    );
     let seen = witness::take();
     let names = |path: &Path, chunk: &str| path.to_string_lossy().starts_with(chunk);
     let told = |chunk: &str| {

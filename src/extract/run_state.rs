@@ -4,13 +4,13 @@ use std::sync::OnceLock;
 
 use super::error::ExtractError;
 use super::progress::Progress;
-use super::window::Cutter;
+use super::window::WindowCutter;
 use crate::dataset::{Layout, Output, ShardId};
 use crate::storage::Together;
 
 /// What all threads share.
-pub(super) struct Shared<'a> {
-    pub cutter: Cutter<'a>,
+pub(super) struct RunState<'a> {
+    pub cutter: WindowCutter<'a>,
     pub layout: &'a Layout,
     pub output: &'a Output,
     /// The shards of this run, in the order in which work on them begins.
@@ -24,7 +24,7 @@ pub(super) struct Shared<'a> {
     pub together: Together,
 }
 
-impl Shared<'_> {
+impl RunState<'_> {
     /// Whether a thread failed, so that the others stop.
     pub fn has_failed(&self) -> bool {
         self.failure.get().is_some() || self.together.is_stopped()
