@@ -210,7 +210,7 @@ fn codecs(manifest: &Manifest) -> String {
     arrays.join(", ")
 }
 
-/// Prints what a run would read and write in the folder `out`, where so many shards are `standing`.
+/// Prints what a run would read and write in the folder `out`, where `finished_shards` shards are already present.
 pub(super) fn print_survey(
     printer: Printer,
     estimate: &Estimate,
