@@ -1,8 +1,9 @@
-//! The example configs are configs.
+//! The example configs parse, and docs/config.md agrees with the schema.
 
 use std::path::Path;
 
 use pointshard::config::Config;
+use serde_json::{Value, json};
 
 #[test]
 fn every_example_config_parses() {
@@ -21,8 +22,12 @@ fn every_example_config_parses() {
 }
 
 fn docs() -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/config.md");
-    std::fs::read_to_string(path).unwrap()
+    page("config.md")
+}
+
+fn page(name: &str) -> String {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
+    std::fs::read_to_string(folder.join(name)).unwrap()
 }
 
 #[test]
@@ -56,7 +61,7 @@ fn the_page_on_configs_lists_every_key_of_the_schema() {
 }
 
 #[test]
-fn the_page_names_every_transform_and_every_key_of_a_choice() {
+fn the_page_names_every_transform() {
     let (schema, docs) = (Config::schema(), docs());
     let definition = |name: &str| &schema["$defs"][name];
     let forms = definition("Transform")["oneOf"].as_array().unwrap();
@@ -70,29 +75,208 @@ fn the_page_names_every_transform_and_every_key_of_a_choice() {
         found += 1;
     }
     assert!(found >= 8, "{found}");
-    let keys = names(&definition("ChoiceConfig")["properties"]);
-    assert!(keys.len() >= 6, "{keys:?}");
-    for key in keys {
-        assert!(
-            docs.contains(&format!("\n| `{key}` |")),
-            "no row for `{key}`"
-        );
+}
+
+#[test]
+fn the_pages_list_every_key_of_an_object_with_a_table_of_its_own() {
+    let schema = Config::schema();
+    for (definition, name, part) in [
+        ("ChoiceConfig", "config.md", "points.choose"),
+        ("CsvConfig", "config.md", "points.csv"),
+        ("BoxesConfig", "collection.md", "collection.boxes"),
+        (
+            "StateBoxesConfig",
+            "collection.md",
+            "collection.neuroglancer_state",
+        ),
+        ("ZettaApiConfig", "collection.md", "collection.zetta_api"),
+    ] {
+        let page = page(name);
+        let table = table(&page, &format!("key of `{part}`"));
+        let rows: Vec<_> = table.rows.iter().map(|row| row[0]).collect();
+        for key in names(&schema["$defs"][definition]["properties"]) {
+            let row = format!("`{key}`");
+            assert!(
+                rows.contains(&row.as_str()),
+                "{name} has no row for {part}.{key}"
+            );
+        }
     }
 }
 
 #[test]
 fn the_example_on_the_page_parses() {
     let docs = docs();
-    let example = docs
-        .split("```json")
+    Config::parse(example(&docs).as_bytes(), Path::new("docs/config.md")).unwrap();
+}
+
+#[test]
+fn every_example_in_the_tables_of_the_pages_parses() {
+    let parsed = ["config.md", "collection.md"].map(|name| parse_examples(&page(name)));
+    assert!(parsed[0] > 40 && parsed[1] > 10, "{parsed:?}");
+}
+
+/// Parses each cell under the heading "example"; how many there are.
+fn parse_examples(page: &str) -> usize {
+    let mut parsed = 0;
+    for table in tables(page) {
+        let Some(column) = table.header.iter().position(|cell| *cell == "example") else {
+            continue;
+        };
+        for row in table.rows.iter().filter(|row| !row[column].is_empty()) {
+            let path = example_path(table.header[0], code(row[0]));
+            let fragment = format!("{{{}}}", code(row[column]));
+            let fragment: Value = serde_json::from_str(&fragment)
+                .unwrap_or_else(|e| panic!("{}: {fragment}: {e}", row[0]));
+            let key = path.last().unwrap();
+            assert!(
+                fragment.get(key).is_some(),
+                "the example of {} lacks {key}",
+                row[0]
+            );
+            assert_parses(&with_fragment(&path[..path.len() - 1], &fragment), row[0]);
+            parsed += 1;
+        }
+    }
+    parsed
+}
+
+#[test]
+fn every_transform_and_codec_in_the_tables_of_the_page_parses() {
+    let docs = docs();
+    for key in ["transform", "codec"] {
+        let heading = format!("`{key}`");
+        let table = table(&docs, &heading);
+        let values = table
+            .rows
+            .iter()
+            .flat_map(|row| row[0].split('`').skip(1).step_by(2));
+        let mut parsed = 0;
+        for value in values {
+            let value: Value = serde_json::from_str(value).unwrap();
+            let fragment = json!({ key: value });
+            assert_parses(&with_fragment(&["arrays", "img"], &fragment), key);
+            parsed += 1;
+        }
+        assert!(parsed >= 7, "{key}: {parsed}");
+    }
+}
+
+/// A table of the page. Cells are as in the Markdown source.
+struct Table<'d> {
+    header: Vec<&'d str>,
+    rows: Vec<Vec<&'d str>>,
+}
+
+fn tables(docs: &str) -> Vec<Table<'_>> {
+    let blocks = docs.split("\n\n").map(|block| block.lines());
+    blocks
+        .filter_map(|lines| {
+            let mut rows = lines
+                .filter(|line| line.starts_with("| "))
+                .map(|line| line.split('|').skip(1).map(str::trim).collect::<Vec<_>>());
+            Some(Table {
+                header: rows.next()?,
+                rows: rows.collect(),
+            })
+        })
+        .collect()
+}
+
+/// The table whose first column has this heading.
+fn table<'d>(docs: &'d str, heading: &str) -> Table<'d> {
+    let found = tables(docs)
+        .into_iter()
+        .find(|table| table.header[0] == heading);
+    found.unwrap_or_else(|| panic!("docs/config.md has no table of {heading}"))
+}
+
+/// The text of a cell that is one span of code.
+fn code(cell: &str) -> &str {
+    cell.strip_prefix('`')
+        .and_then(|cell| cell.strip_suffix('`'))
+        .unwrap_or_else(|| panic!("{cell} is not code"))
+}
+
+/// The path of a key in the config on the page. Tables of a part of the config have a header such as "key of `points.csv`".
+fn example_path<'d>(header: &'d str, key: &'d str) -> Vec<&'d str> {
+    let part = header.strip_prefix("key of ").map(code);
+    let path = part
+        .into_iter()
+        .chain([key])
+        .flat_map(|part| part.split('.'));
+    let mut path: Vec<_> = path.collect();
+    if path.len() > 1 && path[1] == "NAME" {
+        path[1] = "img";
+    }
+    path
+}
+
+/// The first example of docs/config.md, with the members of `fragment` in the object at `path`.
+fn with_fragment(path: &[&str], fragment: &Value) -> Value {
+    let mut config: Value = serde_json::from_str(example(&docs())).unwrap();
+    if path.first() == Some(&"collection") {
+        config["collection"] = json!({});
+    }
+    let mut object = &mut config;
+    for key in path {
+        if object.get(key).is_none() {
+            object[*key] = required_keys(key);
+        }
+        object = &mut object[*key];
+    }
+    for (key, value) in fragment.as_object().unwrap() {
+        object[key.as_str()] = value.clone();
+    }
+    remove_alternatives(&mut config);
+    config
+}
+
+/// The object at a key that the first example does not have.
+fn required_keys(key: &str) -> Value {
+    match key {
+        "csv" => json!({"file": "a.csv", "unit": "nm", "point": ["x", "y", "z"]}),
+        "boxes" => {
+            json!({"list": [{"min": [0, 0, 0], "max": [1, 1, 1]}], "layers": {"img": "img"}})
+        }
+        "neuroglancer_state" => json!({"source": "state.json"}),
+        "zetta_api" => json!({"url": "https://HOST", "collection": "ID"}),
+        _ => json!({}),
+    }
+}
+
+/// Removes what a fragment replaces: the layer of the points, the point of a table, the list of boxes.
+fn remove_alternatives(config: &mut Value) {
+    for (pointer, kept, replaced) in [
+        ("/points", ["csv", "neuroglancer_state"], "layer"),
+        ("/points/csv", ["start", "end"], "point"),
+        ("/collection/boxes", ["csv", "source"], "list"),
+    ] {
+        if let Some(object) = config.pointer_mut(pointer).and_then(Value::as_object_mut)
+            && kept.iter().any(|key| object.contains_key(*key))
+        {
+            object.remove(replaced);
+        }
+    }
+}
+
+fn assert_parses(config: &Value, what: &str) {
+    let parsed = Config::parse(config.to_string().as_bytes(), Path::new("docs/config.md"));
+    if let Err(e) = parsed {
+        panic!("the example of {what} is not a config: {e}\n{config}");
+    }
+}
+
+/// The first JSON block of the page.
+fn example(docs: &str) -> &str {
+    docs.split("```json")
         .nth(1)
         .unwrap()
         .split("```")
         .next()
-        .unwrap();
-    Config::parse(example.as_bytes(), Path::new("docs/config.md")).unwrap();
+        .unwrap()
 }
 
-fn names(properties: &serde_json::Value) -> Vec<String> {
+fn names(properties: &Value) -> Vec<String> {
     properties.as_object().unwrap().keys().cloned().collect()
 }

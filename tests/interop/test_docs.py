@@ -1,6 +1,6 @@
-"""What the documentation shows works: its commands, its Python, its JSON, its links.
+"""The documentation works: its commands, its Python, its JSON and its links.
 
-All blocks of a document run in turn in one folder that has the repository's `configs` and `docs`.
+All blocks of a document run in order, in one folder that has the repository's `configs` and `docs`.
 """
 
 import importlib.util
@@ -8,6 +8,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 
@@ -18,12 +19,14 @@ from program import REPOSITORY, binary
 from training import trainer, trainer_is_there
 
 SHELLS = {"console", "bash", "sh"}
-LANGUAGES = SHELLS | {"python", "json", "text", "toml"}
-# Not run in here, because they build or install, or run these very tests; scripts must exist.
+LANGUAGES = SHELLS | {"python", "json", "csv", "text", "toml"}
+# Not run here: commands that build or install. Scripts that run these tests must exist.
 NOT_RUN = re.compile(r"(\w+=\S+ )*cargo (build|install|test|add)\b|(python3? -m )?pip install\b|git clone\b|cd pointshard\b")
 SCRIPTS = re.compile(r"(?:\./)?(tests/run|tests/bench/run|\.ci/run)\b")
-# These want the program with the feature tch.
+# Commands that need the program with the feature tch.
 TRAINER = re.compile(r"pointshard (train|infer)\b|pointshard schema --train")
+# The demo is slow without optimisation: it runs once, and each document gets a copy.
+DEMO = re.compile(r"pointshard demo (\S+)")
 CARGO_RUN = re.compile(r"\bcargo run --release (--locked |--quiet )*-- ")
 
 DOCUMENTS = [pytest.param(d, id=str(d.relative_to(REPOSITORY))) for d in documents()]
@@ -44,13 +47,13 @@ def checkout(tmp_path):
 
 @pytest.fixture
 def surroundings(request, document):
-    """What a document's programs find around them: the program, torch, and buckets with a dataset where it asks for them."""
+    """The environment of a document's programs: the program, torch, and, if it reads buckets, buckets with a dataset."""
     text = document.read_text()
     if "import torch" in text:
         need(importlib.util.find_spec("torch"), "torch", "pip install -r tests/interop/requirements-torch.txt")
     program = trainer() if TRAINER.search(text) and trainer_is_there() else binary()
     path = os.pathsep.join([str(program.parent), os.path.dirname(sys.executable), os.environ["PATH"]])
-    # More threads than that collapse where another process is busy.
+    # OpenMP with more threads is very slow if another process is busy.
     environment = {**os.environ, "PATH": path, "NO_COLOR": "1", "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
     if '"s3://' in text:
         environment |= request.getfixturevalue("buckets")
@@ -63,32 +66,53 @@ def run(checkout, environment, command, code, where):
     assert done.returncode == code, f"{where}: {command}\nexit code {done.returncode}\n{done.stdout}\n{done.stderr}"
 
 
+def run_command(command, code, checkout, environment, demo, where):
+    """Runs a command of a shell block, unless it is one of those that are not run here."""
+    script = SCRIPTS.match(command)
+    if script:
+        assert os.access(REPOSITORY / script[1], os.X_OK), f"{where}: no {script[1]}"
+        return
+    if NOT_RUN.match(command) or (TRAINER.match(command) and not trainer_is_there()):
+        return
+    command = CARGO_RUN.sub("pointshard ", command)
+    if folder := DEMO.fullmatch(command):
+        shutil.copytree(demo[0], checkout / folder[1])
+    else:
+        run(checkout, environment, command, code, where)
+
+
 @pytest.mark.parametrize("document", DOCUMENTS)
-def test_every_command_and_program_in_a_document_works(checkout, surroundings, document):
+def test_every_command_and_program_in_a_document_works(checkout, surroundings, demo, document):
     for block in blocks(document):
         where = f"{document.name}:{block.line}"
         assert block.language in LANGUAGES, f"{where}: a block must say its language, one of {sorted(LANGUAGES)}"
         if block.title:
             (checkout / block.title).write_text(block.text)
-        elif block.language == "python":
-            run(checkout, surroundings, f"{shlex.quote(sys.executable)} -c {shlex.quote(block.text)}", 0, where)
-        elif block.language == "json":
+        if block.language == "json":
             json.loads(block.text)
+        elif block.language == "python" and not block.title:
+            run(checkout, surroundings, f"{shlex.quote(sys.executable)} -c {shlex.quote(block.text)}", 0, where)
         elif block.language in SHELLS:
             for command, code in block.commands():
-                script = SCRIPTS.match(command)
-                if script:
-                    assert os.access(REPOSITORY / script[1], os.X_OK), f"{where}: no {script[1]}"
-                elif not NOT_RUN.match(command) and (trainer_is_there() or not TRAINER.match(command)):
-                    run(checkout, surroundings, CARGO_RUN.sub("pointshard ", command), code, where)
+                run_command(command, code, checkout, surroundings, demo, where)
+
+
+def anchors(document):
+    """The anchors of a document's headings, as GitHub names them."""
+    headings = re.findall(r"^#+ (.+)$", FENCE.sub("", document.read_text()), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
-def test_every_link_to_a_file_leads_somewhere(document):
+def test_every_link_leads_to_a_file_and_a_heading(document):
     prose = FENCE.sub("", document.read_text())
-    for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", prose):
-        if "://" not in target and not target.startswith("mailto:"):
-            assert (document.parent / target).exists(), f"{document.name} links to {target}"
+    for target, anchor in re.findall(r"\]\(([^)#\s]*)(?:#([^)\s]+))?[^)]*\)", prose):
+        if "://" in target or target.startswith("mailto:"):
+            continue
+        page = document.parent / target if target else document
+        assert page.exists(), f"{document.name} links to {target}"
+        if anchor:
+            assert anchor in anchors(page), f"{document.name} links to {target}#{anchor}"
 
 
 def test_the_readme_shows_the_demo_and_how_to_test():
