@@ -35,7 +35,7 @@ class Block:
 
 
 def documents():
-    files = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
+    files = [REPOSITORY / "README.md", REPOSITORY / "CHANGELOG.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
     return [f for f in files if f.is_file()]
 
 

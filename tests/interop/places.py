@@ -9,6 +9,7 @@ import os
 import shutil
 
 import pytest
+from blocks import blocks
 from crop import CROP_SHAPE, CROP_START, index, source
 from faults import FaultyServer, no_ranges
 from program import REPOSITORY, VNC, pointshard
@@ -151,11 +152,14 @@ def gcs(moto, nginx, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def two_channel_shards(shared, tmp_path_factory):
-    """The dataset of the two-channel example. Not to be changed."""
-    out = tmp_path_factory.mktemp("two_channel") / "shards"
-    pointshard("preprocess", REPOSITORY / "configs/vnc_pre_post.json", "--out", out)
-    return out
+def two_channel_shards(demo, tmp_path_factory):
+    """The dataset of docs/trainers.md. Tests must not change it."""
+    folder = tmp_path_factory.mktemp("two_channel")
+    (folder / "demo").symlink_to(demo[0])
+    (job,) = (b for b in blocks(REPOSITORY / "docs/trainers.md") if b.title == "pre_post.json")
+    (folder / job.title).write_text(job.text)
+    pointshard("preprocess", folder / job.title, "--out", folder / "shards")
+    return folder / "shards"
 
 
 @pytest.fixture(scope="session")

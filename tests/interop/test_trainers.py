@@ -1,4 +1,4 @@
-"""What docs/trainers.md promises of its loader and its loss, beyond that its programs run."""
+"""The loader and the loss of docs/trainers.md. (test_docs.py runs the programs of the page.)"""
 
 import importlib.util
 import sys
@@ -15,7 +15,7 @@ TITLED = ("windows", "zarr_windows", "two_channel")
 
 @pytest.fixture(scope="module")
 def documented(tmp_path_factory):
-    """The documented modules by name, importable in workers as well."""
+    """The documented modules by name. Workers can import them too."""
     need(importlib.util.find_spec("torch"), "torch", "pip install -r tests/interop/requirements-torch.txt")
     folder = tmp_path_factory.mktemp("documented")
     for block in blocks(REPOSITORY / "docs/trainers.md"):
@@ -39,12 +39,13 @@ def stored(two_channel_shards):
 
 
 @pytest.mark.parametrize("reader", ["windows.Windows", "zarr_windows.ZarrWindows"])
-def test_a_batch_holds_the_rows_asked_for_in_their_order(documented, two_channel_shards, stored, reader):
+def test_a_batch_has_the_requested_rows_in_their_order(documented, two_channel_shards, stored, reader):
     module, name = reader.split(".")
     samples = getattr(documented[module], name)(str(two_channel_shards / "train.zarr"))
-    rows = [16, 0, 7, 7]
+    count = stored["annotation_id"].shape[0]
+    rows = [count - 1, 0, 7, 7]
     batch = samples.__getitems__(rows)
-    assert len(samples) == 17 and set(batch) == {"img", "target_pre", "target_post", "target_pre_mask", "target_post_mask"}
+    assert len(samples) == count > 8 and set(batch) == {"img", "target_pre", "target_post", "target_pre_mask", "target_post_mask"}
     for name, values in batch.items():
         np.testing.assert_array_equal(values, stored[name][:][rows])
         np.testing.assert_array_equal(samples[7][name], values[2])
@@ -53,13 +54,13 @@ def test_a_batch_holds_the_rows_asked_for_in_their_order(documented, two_channel
 def test_spawned_workers_read_every_sample_once(windows, stored):
     from torch.utils.data import DataLoader, default_convert
 
-    windows[0]  # open here: that must not reach the workers
-    how = {"num_workers": 2, "multiprocessing_context": "spawn", "collate_fn": default_convert}
-    images = np.concatenate([batch["img"].numpy() for batch in DataLoader(windows, batch_size=4, **how)])
+    windows[0]  # open the arrays here: workers must not inherit them
+    options = {"num_workers": 2, "multiprocessing_context": "spawn", "collate_fn": default_convert}
+    images = np.concatenate([batch["img"].numpy() for batch in DataLoader(windows, batch_size=4, **options)])
     np.testing.assert_array_equal(images, stored["img"][:])
 
 
-def test_ranks_share_out_every_epoch_in_an_order_of_its_own(windows):
+def test_ranks_divide_each_epoch_and_epochs_differ_in_order(windows):
     from torch.utils.data import DistributedSampler
 
     def order(epoch, rank):
@@ -68,13 +69,13 @@ def test_ranks_share_out_every_epoch_in_an_order_of_its_own(windows):
         return list(sampler)
 
     for epoch in (0, 1):
-        assert set(order(epoch, 0)) | set(order(epoch, 1)) == set(range(17))
+        assert set(order(epoch, 0)) | set(order(epoch, 1)) == set(range(len(windows)))
         assert order(epoch, 0) == order(epoch, 0)
     assert order(0, 0) != order(1, 0)
 
 
 def loss_by_numpy(logits, targets, masks, balance, reduction):
-    """The rule once more, voxel by voxel in float64."""
+    """The same loss, voxel by voxel in float64."""
     total = 0.0
     for channel in range(logits.shape[1]):
         x, one = logits[:, channel].astype(float), targets[:, channel] != 0
@@ -91,7 +92,7 @@ def loss_by_numpy(logits, targets, masks, balance, reduction):
 @pytest.mark.parametrize("covered", [0.7, 0.02], ids=["much mask", "little mask"])
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 @pytest.mark.parametrize("balance", [True, False])
-def test_the_loss_is_its_rule(documented, balance, reduction, covered):
+def test_the_loss_equals_a_reference_in_numpy(documented, balance, reduction, covered):
     import torch
 
     random = np.random.default_rng(5)
@@ -104,7 +105,7 @@ def test_the_loss_is_its_rule(documented, balance, reduction, covered):
     np.testing.assert_allclose(float(found), loss_by_numpy(logits, targets, masks, balance, reduction), rtol=1e-5)
 
 
-def test_channels_are_averaged_by_their_weights_or_summed(documented):
+def test_channels_are_summed_or_averaged_by_weight(documented):
     import torch
 
     loss = documented["two_channel"].two_channel_loss
@@ -115,7 +116,7 @@ def test_channels_are_averaged_by_their_weights_or_summed(documented):
     assert float(loss(logits, targets, masks, weights=(3, 1))) == pytest.approx((3 * a + b) / 4)
 
 
-def test_a_batch_that_no_mask_covers_costs_nothing_and_has_a_gradient(documented):
+def test_a_batch_without_any_mask_has_loss_0_and_a_gradient(documented):
     import torch
 
     logits = torch.zeros(1, 2, 2, 2, 2, requires_grad=True)
@@ -124,7 +125,7 @@ def test_a_batch_that_no_mask_covers_costs_nothing_and_has_a_gradient(documented
     assert loss.item() == 0 and not logits.grad.any()
 
 
-def test_the_loss_counts_inside_of_masks_and_rim_and_on_data(documented):
+def test_the_loss_counts_inside_masks_and_rim_where_the_image_has_data(documented):
     import torch
 
     image = torch.ones(1, 1, 6, 8, 10, dtype=torch.uint8)
