@@ -119,3 +119,12 @@ def test_the_readme_shows_the_demo_and_how_to_test():
     shells = [b for b in blocks(REPOSITORY / "README.md") if b.language in SHELLS]
     commands = {command for block in shells for command, _ in block.commands()}
     assert {"cargo run --release -- demo target/demo", "tests/run"} <= commands, commands
+
+
+def test_every_regression_test_of_the_correctness_page_exists():
+    sources = [p for folder in ("src", "tests") for kind in ("rs", "py") for p in (REPOSITORY / folder).rglob(f"*.{kind}")]
+    defined = {name for p in sources for name in re.findall(r"\b(?:fn|def) (\w+)", p.read_text())}
+    rows = re.findall(r"^\| .* \| (`[^|]+) \|$", (REPOSITORY / "docs/correctness.md").read_text(), re.MULTILINE)
+    assert len(rows) > 50
+    for name in (name for row in rows for name in re.findall(r"`([^`]+)`", row)):
+        assert name in defined or (REPOSITORY / name).is_file(), f"docs/correctness.md names {name}, which does not exist"
