@@ -10,6 +10,7 @@
 mod error;
 mod geometry_kind;
 mod info_document;
+mod json_integer;
 mod minishard;
 mod morton;
 mod murmur;
@@ -18,14 +19,13 @@ mod shards;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod viewer_state;
-mod whole;
 
 pub use error::ShardError;
 pub use geometry_kind::GeometryKind;
 pub(crate) use info_document::{
-    ANNOTATIONS, InfoDocument, InfoProblem, VOLUME, described, read_info,
+    ANNOTATIONS, InfoDocument, InfoError, VOLUME, info_kind, read_info,
 };
+pub(crate) use json_integer::JsonInteger;
 pub(crate) use morton::MortonGrid;
 pub(crate) use sharding::ShardingSpec;
 pub(crate) use shards::Shards;
-pub(crate) use whole::Whole;

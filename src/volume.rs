@@ -5,22 +5,22 @@
 //! (I/O) and [`Volume::decode`] (CPU), so that the one can overlap the other. The block cache fetches
 //! and decodes every block once while it is needed.
 
-mod arrange;
 mod axes;
 pub mod compressed_segmentation;
 mod encoded;
 mod error;
 mod format;
 mod grid;
+mod json_with_nan;
+mod model_space;
 mod n5;
-mod placed;
 mod placement;
 mod precomputed;
-mod python_json;
-mod space;
-mod spatial;
+mod spatial_attributes;
+mod strided;
 #[cfg(all(test, target_os = "linux"))]
 mod tests;
+mod transformed;
 mod zarr;
 
 use std::fmt;
@@ -30,9 +30,9 @@ use crate::config::{Forbidden, LayerConfig};
 use crate::data_type::{DataType, Scalar};
 use crate::geometry::{Resolution, VoxelBox};
 use crate::storage::{SourceUrl, Store, forbidden_is_missing};
-use format::Format;
+use format::VolumeFormat;
 
-pub use encoded::Encoded;
+pub use encoded::EncodedBlock;
 pub use error::VolumeError;
 pub use grid::{BlockGrid, BlockIndex};
 
@@ -77,7 +77,7 @@ pub trait Volume: Send + Sync + fmt::Debug {
     }
 
     /// Whether decoding a block takes a second copy of its values.
-    fn rearranges(&self) -> bool {
+    fn decode_needs_copy(&self) -> bool {
         false
     }
 
@@ -99,11 +99,11 @@ pub trait Volume: Send + Sync + fmt::Debug {
 
     /// Reads the stored bytes of `block` into `encoded`. `false` where the block is not stored; a block
     /// that is stored but cannot be read is an error.
-    fn fetch(&self, block: BlockIndex, encoded: &mut Encoded) -> Result<bool, VolumeError>;
+    fn fetch(&self, block: BlockIndex, encoded: &mut EncodedBlock) -> Result<bool, VolumeError>;
 
     /// Says that `block` will be fetched soon, so that a disk can begin to read. Of blocks in shard files it reads the
     /// index, which fetching needs, too; it waits for nothing else.
-    fn will_fetch(&self, _block: BlockIndex) {}
+    fn prefetch(&self, _block: BlockIndex) {}
 
     /// Decodes what [`Volume::fetch`] read: replaces the contents of `values` by the block's values,
     /// little-endian, in C order `[channel, z, y, x]`, shape as [`BlockGrid::block_box`] says. The
@@ -111,7 +111,7 @@ pub trait Volume: Send + Sync + fmt::Debug {
     fn decode(
         &self,
         block: BlockIndex,
-        encoded: &mut Encoded,
+        encoded: &mut EncodedBlock,
         values: &mut Vec<u8>,
     ) -> Result<(), VolumeError>;
 }
@@ -119,7 +119,7 @@ pub trait Volume: Send + Sync + fmt::Debug {
 /// Blocks that lie side by side in shard files.
 pub trait ChunkGroups {
     /// A number that blocks share whose place the same index says. Asks nobody.
-    fn shelf(&self, block: BlockIndex) -> [u64; 2];
+    fn group_key(&self, block: BlockIndex) -> [u64; 2];
 
     /// Splits blocks of one shelf into runs, each of which one request reads. Reads the shelf's index unless
     /// it is known. A block that cannot be found is a run of its own.
@@ -127,7 +127,11 @@ pub trait ChunkGroups {
 
     /// Reads the stored bytes of a run of several blocks, each into its place of `encoded`. `false` where one of
     /// them is not stored after all.
-    fn fetch_run(&self, run: &[BlockIndex], encoded: &mut [Encoded]) -> Result<bool, VolumeError>;
+    fn fetch_run(
+        &self,
+        run: &[BlockIndex],
+        encoded: &mut [EncodedBlock],
+    ) -> Result<bool, VolumeError>;
 }
 
 /// Opens the volume at `source` at the scale whose resolution matches `resolution`.
@@ -158,37 +162,39 @@ pub fn open_layer(
     layer: &LayerConfig,
 ) -> Result<Arc<dyn Volume>, VolumeError> {
     match &source.transform {
-        None => open_unmoved(source, resolution, layer),
-        Some(transform) => placed::open(source, transform, resolution, layer, open_unmoved),
+        None => open_untransformed(source, resolution, layer),
+        Some(transform) => {
+            transformed::open(source, transform, resolution, layer, open_untransformed)
+        }
     }
 }
 
 /// Opens the volume at `source` where its source says that it lies.
-fn open_unmoved(
+fn open_untransformed(
     source: &SourceUrl,
     resolution: &Resolution,
     layer: &LayerConfig,
 ) -> Result<Arc<dyn Volume>, VolumeError> {
     let location = &source.location;
     let format = match source.format.as_deref() {
-        Some(name) => Format::from_name(name),
-        None => Some(Format::detect(location)?),
+        Some(name) => VolumeFormat::from_name(name),
+        None => Some(VolumeFormat::detect(location)?),
     };
     match format {
-        Some(Format::Precomputed) => {
+        Some(VolumeFormat::Precomputed) => {
             if layer.says_where() {
-                return Err(VolumeError::NeedsNoLayerConfig {
+                return Err(VolumeError::RedundantLayerConfig {
                     location: location.to_string(),
                 });
             }
             let volume = precomputed::PrecomputedVolume::open(location, resolution, layer)?;
             Ok(Arc::new(volume))
         }
-        Some(Format::Zarr(version)) => {
+        Some(VolumeFormat::Zarr(version)) => {
             let volume = zarr::ZarrVolume::open(location, version, resolution, layer)?;
             Ok(Arc::new(volume))
         }
-        Some(Format::N5) => {
+        Some(VolumeFormat::N5) => {
             let volume = n5::N5Volume::open(location, resolution, layer)?;
             Ok(Arc::new(volume))
         }
@@ -208,7 +214,7 @@ fn unknown_format(source: &SourceUrl) -> VolumeError {
 }
 
 /// `store`, as the chunks of `layer` are read from it.
-fn store_of_chunks(store: Arc<dyn Store>, layer: &LayerConfig) -> Arc<dyn Store> {
+fn chunk_store(store: Arc<dyn Store>, layer: &LayerConfig) -> Arc<dyn Store> {
     match layer.forbidden {
         Forbidden::Error => store,
         Forbidden::Missing => forbidden_is_missing(store),

@@ -14,7 +14,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 use super::uses::{BlockKey, BlockUses};
 use crate::data_type::Scalar;
-use crate::volume::{Encoded, Volume, VolumeError};
+use crate::volume::{EncodedBlock, Volume, VolumeError};
 
 /// A decoded block.
 #[derive(Debug)]
@@ -93,7 +93,7 @@ enum Slot {
 }
 
 /// What fetching a block ahead came to.
-type Prefetched = Result<Option<Encoded>, VolumeError>;
+type Prefetched = Result<Option<EncodedBlock>, VolumeError>;
 
 /// What the cache has for a key.
 #[derive(Debug)]
@@ -241,7 +241,7 @@ impl<'a> BlockCache<'a> {
 
 impl Claim<'_, '_> {
     /// Fetches and decodes the block and hands it to everyone. `encoded` is the caller's buffer.
-    pub fn load(mut self, encoded: &mut Encoded) -> Result<Arc<Block>, VolumeError> {
+    pub fn load(mut self, encoded: &mut EncodedBlock) -> Result<Arc<Block>, VolumeError> {
         let cache = self.cache;
         let volume = &cache.volumes[self.key.volume as usize];
         let grid = &volume.meta().grid;

@@ -21,7 +21,7 @@ struct FetchQueueState {
 
 /// Something to fetch.
 pub(super) enum FetchTask {
-    /// Blocks of one shelf, to be split into runs.
+    /// Blocks of one group, to be split into runs.
     ChunkGroup(Vec<BlockKey>),
     /// Blocks that one request reads.
     Run(Vec<BlockKey>),
@@ -68,8 +68,8 @@ impl FetchQueue {
         while let Some(work) = self.next() {
             let run = match work {
                 FetchTask::Run(run) => run,
-                FetchTask::ChunkGroup(shelf) => {
-                    let mut runs = cache.runs(shelf).into_iter();
+                FetchTask::ChunkGroup(group) => {
+                    let mut runs = cache.runs(group).into_iter();
                     let Some(first) = runs.next() else { continue };
                     self.add_first(runs.map(FetchTask::Run));
                     first

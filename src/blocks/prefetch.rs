@@ -150,7 +150,7 @@ impl<'scope> Prefetcher<'scope> {
                     .into_iter()
                     .map(FetchTask::ChunkGroup),
             ),
-            None => new.for_each(|key| cache.will_fetch(key)),
+            None => new.for_each(|key| cache.prefetch(key)),
         }
     }
 }
@@ -171,7 +171,7 @@ mod tests {
     use crate::blocks::BlockUses;
     use crate::data_type::{DataType, Scalar};
     use crate::geometry::{Resolution, VoxelBox};
-    use crate::volume::{BlockGrid, BlockIndex, Encoded, Volume, VolumeError, VolumeMeta};
+    use crate::volume::{BlockGrid, BlockIndex, EncodedBlock, Volume, VolumeError, VolumeMeta};
 
     /// Notes what it is told.
     #[derive(Debug)]
@@ -190,16 +190,16 @@ mod tests {
         fn digest(&self) -> blake3::Hash {
             blake3::hash(b"near")
         }
-        fn fetch(&self, _: BlockIndex, _: &mut Encoded) -> Result<bool, VolumeError> {
+        fn fetch(&self, _: BlockIndex, _: &mut EncodedBlock) -> Result<bool, VolumeError> {
             Ok(false)
         }
-        fn will_fetch(&self, block: BlockIndex) {
+        fn prefetch(&self, block: BlockIndex) {
             self.1.lock().unwrap().push(block[0]);
         }
         fn decode(
             &self,
             _: BlockIndex,
-            _: &mut Encoded,
+            _: &mut EncodedBlock,
             _: &mut Vec<u8>,
         ) -> Result<(), VolumeError> {
             Ok(())

@@ -96,18 +96,18 @@ fn tags(description: &str) -> Vec<String> {
 fn layer_group(state: &ViewerState) -> LayerGroup {
     let sources = state.layers().iter().map(|layer| {
         let text = match layer.source() {
-            LayerSource::At {
+            LayerSource::Url {
                 url,
                 transform: None,
             } => LayerText::Source(url),
-            LayerSource::At {
+            LayerSource::Url {
                 url,
                 transform: Some(transform),
             } => LayerText::Moved(url, transform),
             LayerSource::Local => {
                 LayerText::Source(PointSource::text_of_state(state.address(), layer.name()))
             }
-            LayerSource::Refused(why) => LayerText::Refused(why),
+            LayerSource::Unreadable(why) => LayerText::Refused(why),
         };
         (layer.name().to_owned(), text)
     });

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::data_type::Scalar;
-use crate::volume::{BlockIndex, ChunkGroups, Encoded, Volume, VolumeError, VolumeMeta};
+use crate::volume::{BlockIndex, ChunkGroups, EncodedBlock, Volume, VolumeError, VolumeMeta};
 use crate::voxels::Conversion;
 
 /// A volume with converted values.
@@ -43,8 +43,8 @@ impl Volume for ConvertedVolume {
         self.inner.redirected_to()
     }
 
-    fn rearranges(&self) -> bool {
-        self.inner.rearranges()
+    fn decode_needs_copy(&self) -> bool {
+        self.inner.decode_needs_copy()
     }
 
     fn is_remote(&self) -> bool {
@@ -63,18 +63,18 @@ impl Volume for ConvertedVolume {
         self.inner.digest()
     }
 
-    fn fetch(&self, block: BlockIndex, encoded: &mut Encoded) -> Result<bool, VolumeError> {
+    fn fetch(&self, block: BlockIndex, encoded: &mut EncodedBlock) -> Result<bool, VolumeError> {
         self.inner.fetch(block, encoded)
     }
 
-    fn will_fetch(&self, block: BlockIndex) {
-        self.inner.will_fetch(block);
+    fn prefetch(&self, block: BlockIndex) {
+        self.inner.prefetch(block);
     }
 
     fn decode(
         &self,
         block: BlockIndex,
-        encoded: &mut Encoded,
+        encoded: &mut EncodedBlock,
         values: &mut Vec<u8>,
     ) -> Result<(), VolumeError> {
         let mut decoded = std::mem::take(&mut encoded.decoded);

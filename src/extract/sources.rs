@@ -168,7 +168,7 @@ impl Sources {
     pub(crate) fn loading_bytes(&self) -> u64 {
         let copies = [
             self.converted.contains(&true),
-            self.volumes.iter().any(|volume| volume.rearranges()),
+            self.volumes.iter().any(|volume| volume.decode_needs_copy()),
         ];
         let forms = 2 + copies.into_iter().filter(|is_made| *is_made).count() as u64;
         forms * self.unconverted_block_bytes

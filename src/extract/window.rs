@@ -9,7 +9,7 @@ use crate::config::Missing;
 use crate::data_type::Scalar;
 use crate::geometry::VoxelBox;
 use crate::plan::{Plan, Sample};
-use crate::volume::{Encoded, VolumeError};
+use crate::volume::{EncodedBlock, VolumeError};
 use crate::voxels::{Conversion, Region, ValueDoesNotFit, fill, fill_around};
 
 /// Cuts windows out of volumes, through a block cache.
@@ -26,7 +26,7 @@ pub(crate) struct CutScratch {
     pub window: Vec<u8>,
     /// Voxels at another resolution that it is made of, and what was made of them.
     voxels: [Vec<u8>; 2],
-    stored: Encoded,
+    stored: EncodedBlock,
     waiting: Vec<BlockKey>,
     unwritten: Vec<VoxelBox>,
 }

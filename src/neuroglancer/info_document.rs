@@ -28,20 +28,20 @@ pub(crate) struct InfoDocument {
 
 /// Why an info cannot be had.
 #[derive(Debug)]
-pub(crate) enum InfoProblem {
+pub(crate) enum InfoError {
     /// There is none, or it is not JSON.
     Document(DocumentError),
     /// Its `redirect` cannot be followed.
     Redirect { object: String, problem: String },
 }
 
-impl From<DocumentError> for InfoProblem {
+impl From<DocumentError> for InfoError {
     fn from(e: DocumentError) -> Self {
         Self::Document(e)
     }
 }
 
-impl From<StorageError> for InfoProblem {
+impl From<StorageError> for InfoError {
     fn from(e: StorageError) -> Self {
         Self::Document(e.into())
     }
@@ -51,7 +51,7 @@ impl From<StorageError> for InfoProblem {
 pub(crate) fn read_info(
     location: &Location,
     expected: &'static str,
-) -> Result<InfoDocument, InfoProblem> {
+) -> Result<InfoDocument, InfoError> {
     let mut visited = Vec::new();
     let mut here = location.clone();
     loop {
@@ -76,7 +76,7 @@ pub(crate) fn read_info(
                     is_redirected: visited.len() > 1,
                 });
             }
-            Err(problem) => return Err(InfoProblem::Redirect { object, problem }),
+            Err(problem) => return Err(InfoError::Redirect { object, problem }),
         }
     }
 }
@@ -137,7 +137,7 @@ fn next(info: &Value, visited: &[Location]) -> Result<Option<Location>, String> 
 }
 
 /// What an info describes, by its `@type`, or by its members where it has none; `None` where neither is known.
-pub(crate) fn described(info: &Value) -> Option<&'static str> {
+pub(crate) fn info_kind(info: &Value) -> Option<&'static str> {
     let has = |name: &str| info.get(name).is_some_and(|v| !v.is_null());
     match info.get("@type").and_then(Value::as_str) {
         Some("neuroglancer_multiscale_volume") => Some(VOLUME),

@@ -10,11 +10,11 @@ use std::ops::Range;
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Minishard {
     /// Ascending by id, each once.
-    chunks: Vec<Chunk>,
+    chunks: Vec<ChunkEntry>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Chunk {
+struct ChunkEntry {
     id: u64,
     bytes: Range<u64>,
 }
@@ -34,7 +34,7 @@ impl Minishard {
         let (words, _) = index.as_chunks::<8>();
         let (ids, rest) = words.split_at(words.len() / 3);
         let (starts, sizes) = rest.split_at(ids.len());
-        let mut chunks: Vec<Chunk> = Vec::with_capacity(ids.len());
+        let mut chunks: Vec<ChunkEntry> = Vec::with_capacity(ids.len());
         let (mut id, mut end) = (0u64, 0u64);
         for (i, ((id_step, gap), size)) in ids.iter().zip(starts).zip(sizes).enumerate() {
             let [id_step, gap, size] = [id_step, gap, size].map(|word| u64::from_le_bytes(*word));
@@ -54,7 +54,7 @@ impl Minishard {
                 )
             })?;
             end = bytes.end;
-            chunks.push(Chunk { id, bytes });
+            chunks.push(ChunkEntry { id, bytes });
         }
         Ok(Self { chunks })
     }
@@ -67,7 +67,7 @@ impl Minishard {
 
     /// Bytes of memory that it takes.
     pub(super) fn memory_bytes(&self) -> usize {
-        self.chunks.capacity() * size_of::<Chunk>()
+        self.chunks.capacity() * size_of::<ChunkEntry>()
     }
 }
 

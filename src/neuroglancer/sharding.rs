@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::Whole;
+use super::JsonInteger;
 use super::murmur::murmurhash3_x86_128;
 use crate::storage::Compression;
 
@@ -32,7 +32,7 @@ enum Hash {
 
 /// Where a chunk is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Place {
+pub(super) struct ShardPosition {
     pub(super) shard: u64,
     pub(super) minishard: u64,
 }
@@ -57,7 +57,7 @@ impl ShardingSpec {
                 expected: choices.join(" or "),
             }),
         };
-        let bits = |field, most: u32| match value.get(field).and_then(Whole::of) {
+        let bits = |field, most: u32| match value.get(field).and_then(JsonInteger::of) {
             Some(bits) if (0..=i64::from(most)).contains(&bits) => Ok(bits as u32),
             _ => Err(WrongSharding {
                 field,
@@ -91,12 +91,12 @@ impl ShardingSpec {
     }
 
     /// The shard and the minishard that hold chunk `id`.
-    pub(super) fn place(&self, id: u64) -> Place {
+    pub(super) fn locate(&self, id: u64) -> ShardPosition {
         let hashed = match (self.hash, shift_right(id, self.preshift_bits)) {
             (Hash::Identity, shifted) => shifted,
             (Hash::Murmur, shifted) => murmurhash3_x86_128(shifted),
         };
-        Place {
+        ShardPosition {
             shard: low_bits(shift_right(hashed, self.minishard_bits), self.shard_bits),
             minishard: low_bits(hashed, self.minishard_bits),
         }
@@ -145,32 +145,32 @@ mod tests {
         .unwrap()
     }
 
-    fn place(shard: u64, minishard: u64) -> Place {
-        Place { shard, minishard }
+    fn place(shard: u64, minishard: u64) -> ShardPosition {
+        ShardPosition { shard, minishard }
     }
 
     #[test]
     fn the_low_bits_of_the_shifted_id_pick_the_minishard_and_the_next_the_shard() {
         let s = spec(2, "identity", 3, 4);
         assert_eq!(
-            s.place(0b1_1011 << 5 | 0b101 << 2 | 0b11),
+            s.locate(0b1_1011 << 5 | 0b101 << 2 | 0b11),
             place(0b1011, 0b101)
         );
         let s = spec(0, "murmurhash3_x86_128", 4, 8);
         // The hash of 1 is 0xe8bd67d616d4ce9a.
-        assert_eq!(s.place(1), place(0xe9, 0xa));
+        assert_eq!(s.locate(1), place(0xe9, 0xa));
     }
 
     #[test]
     fn shifts_by_64_bits_do_not_overflow() {
-        assert_eq!(spec(64, "identity", 8, 8).place(u64::MAX), place(0, 0));
+        assert_eq!(spec(64, "identity", 8, 8).locate(u64::MAX), place(0, 0));
         assert_eq!(
-            spec(0, "identity", 0, 64).place(u64::MAX),
+            spec(0, "identity", 0, 64).locate(u64::MAX),
             place(u64::MAX, 0)
         );
-        assert_eq!(spec(0, "identity", 0, 0).place(u64::MAX), place(0, 0));
+        assert_eq!(spec(0, "identity", 0, 0).locate(u64::MAX), place(0, 0));
         let s = spec(0, "identity", 59, 5);
-        assert_eq!(s.place(u64::MAX), place(31, (1 << 59) - 1));
+        assert_eq!(s.locate(u64::MAX), place(31, (1 << 59) - 1));
         assert_eq!(s.index_bytes(), 1 << 63);
     }
 

@@ -13,7 +13,7 @@ use quick_cache::sync::Cache;
 
 use super::ShardError;
 use super::minishard::Minishard;
-use super::sharding::{ENTRY_BYTES, Place, ShardingSpec};
+use super::sharding::{ENTRY_BYTES, ShardPosition, ShardingSpec};
 use crate::storage::{Compression, Extent, Store, read_run, runs};
 
 /// Entries of the shard index that are read at a time: all of them, in most sources.
@@ -33,18 +33,18 @@ const ENTRY_OVERHEAD_BYTES: u64 = 128;
 pub(crate) struct Shards {
     store: Arc<dyn Store>,
     spec: ShardingSpec,
-    cache: Cache<Key, Index, MemoryBytes>,
+    cache: Cache<IndexKey, CachedIndex, MemoryBytes>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Key {
+enum IndexKey {
     Page { shard: u64, page: u64 },
-    Minishard(Place),
+    Minishard(ShardPosition),
 }
 
 /// A cached index.
 #[derive(Clone, Debug)]
-enum Index {
+enum CachedIndex {
     /// There is no such shard.
     NoShard,
     /// It could not be read, after all tries that were worth it: whoever asks is told, and nobody tries again.
@@ -56,13 +56,13 @@ enum Index {
 /// Consecutive entries of the shard index.
 #[derive(Debug)]
 struct Page {
-    layout: Layout,
+    layout: ShardLayout,
     entries: Vec<u8>,
 }
 
 /// Which files make up a shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Layout {
+enum ShardLayout {
     /// `NAME.shard`.
     One,
     /// `NAME.index` and `NAME.data`.
@@ -72,12 +72,12 @@ enum Layout {
 #[derive(Clone, Debug)]
 struct MemoryBytes;
 
-impl Weighter<Key, Index> for MemoryBytes {
-    fn weight(&self, _: &Key, index: &Index) -> u64 {
+impl Weighter<IndexKey, CachedIndex> for MemoryBytes {
+    fn weight(&self, _: &IndexKey, index: &CachedIndex) -> u64 {
         let contents = match index {
-            Index::NoShard | Index::Failed(_) => 0,
-            Index::Page(page) => page.entries.capacity(),
-            Index::Minishard(minishard) => minishard.memory_bytes(),
+            CachedIndex::NoShard | CachedIndex::Failed(_) => 0,
+            CachedIndex::Page(page) => page.entries.capacity(),
+            CachedIndex::Minishard(minishard) => minishard.memory_bytes(),
         };
         ENTRY_OVERHEAD_BYTES + contents as u64
     }
@@ -104,7 +104,7 @@ impl Shards {
 
     /// The place of a chunk, for messages.
     pub(crate) fn describe(&self, id: u64) -> String {
-        let shard = self.key(self.spec.place(id).shard, ".shard");
+        let shard = self.key(self.spec.locate(id).shard, ".shard");
         format!("{} (chunk {id})", self.store.describe(&shard))
     }
 
@@ -137,8 +137,8 @@ impl Shards {
     }
 
     /// A number that chunks share whose place one minishard index says.
-    pub(crate) fn shelf(&self, id: u64) -> [u64; 2] {
-        let place = self.spec.place(id);
+    pub(crate) fn group_key(&self, id: u64) -> [u64; 2] {
+        let place = self.spec.locate(id);
         [place.shard, place.minishard]
     }
 
@@ -192,7 +192,7 @@ impl Shards {
 
     /// Where chunk `id` is stored.
     fn find(&self, id: u64) -> Result<Option<Extent>, ShardError> {
-        let place = self.spec.place(id);
+        let place = self.spec.locate(id);
         let Some(page) = self.page(place)? else {
             return Ok(None);
         };
@@ -207,16 +207,16 @@ impl Shards {
     }
 
     /// The part of the shard index that has the place's minishard; `None` where there is no such shard.
-    fn page(&self, place: Place) -> Result<Option<Arc<Page>>, ShardError> {
+    fn page(&self, place: ShardPosition) -> Result<Option<Arc<Page>>, ShardError> {
         let page = place.minishard / PAGE_ENTRIES;
-        let key = Key::Page {
+        let key = IndexKey::Page {
             shard: place.shard,
             page,
         };
         let index = self.index(&key, || {
             let first = page * PAGE_ENTRIES;
             let last = (first + PAGE_ENTRIES).min(self.spec.minishards());
-            for (layout, suffix) in [(Layout::One, ".shard"), (Layout::Pair, ".index")] {
+            for (layout, suffix) in [(ShardLayout::One, ".shard"), (ShardLayout::Pair, ".index")] {
                 let extent = Extent {
                     key: self.key(place.shard, suffix),
                     bytes: first * ENTRY_BYTES..last * ENTRY_BYTES,
@@ -224,13 +224,13 @@ impl Shards {
                 let what = || format!("the shard index of {}", self.store.describe(&extent.key));
                 let mut entries = Vec::new();
                 if self.read_range(&extent, what, &mut entries)? {
-                    return Ok(Index::Page(Arc::new(Page { layout, entries })));
+                    return Ok(CachedIndex::Page(Arc::new(Page { layout, entries })));
                 }
             }
-            Ok(Index::NoShard)
+            Ok(CachedIndex::NoShard)
         })?;
         match index {
-            Index::Page(page) => Ok(Some(page)),
+            CachedIndex::Page(page) => Ok(Some(page)),
             _ => Ok(None),
         }
     }
@@ -238,18 +238,22 @@ impl Shards {
     /// The index of that key, read by `read` unless somebody did, or tried to.
     fn index(
         &self,
-        key: &Key,
-        read: impl FnOnce() -> Result<Index, ShardError>,
-    ) -> Result<Index, ShardError> {
-        let kept = || Ok(read().unwrap_or_else(|e| Index::Failed(Arc::new(e))));
+        key: &IndexKey,
+        read: impl FnOnce() -> Result<CachedIndex, ShardError>,
+    ) -> Result<CachedIndex, ShardError> {
+        let kept = || Ok(read().unwrap_or_else(|e| CachedIndex::Failed(Arc::new(e))));
         match self.cache.get_or_insert_with(key, kept)? {
-            Index::Failed(error) => Err(ShardError::Known(error)),
+            CachedIndex::Failed(error) => Err(ShardError::Known(error)),
             index => Ok(index),
         }
     }
 
     /// The index of the place's minishard; `None` where it is empty.
-    fn minishard(&self, place: Place, page: &Page) -> Result<Option<Arc<Minishard>>, ShardError> {
+    fn minishard(
+        &self,
+        place: ShardPosition,
+        page: &Page,
+    ) -> Result<Option<Arc<Minishard>>, ShardError> {
         let (entries, _) = page.entries.as_chunks::<8>();
         let entry = 2 * (place.minishard % PAGE_ENTRIES) as usize;
         let word = |i: usize| entries.get(i).map_or(0, |word| u64::from_le_bytes(*word));
@@ -258,7 +262,7 @@ impl Shards {
             return Ok(None);
         }
         let what = |file: String| format!("the index of minishard {} of {file}", place.minishard);
-        let index = self.index(&Key::Minishard(place), || {
+        let index = self.index(&IndexKey::Minishard(place), || {
             let extent = self.extent(place, page.layout, start..end, what)?;
             let what = || what(self.store.describe(&extent.key));
             let damaged = |problem| ShardError::Index {
@@ -278,10 +282,10 @@ impl Shards {
                 .undo(&mut stored, MAX_MINISHARD_BYTES as usize, &mut index)
                 .map_err(|e| damaged(e.into()))?;
             let minishard = Minishard::decode(&index).map_err(damaged)?;
-            Ok(Index::Minishard(Arc::new(minishard)))
+            Ok(CachedIndex::Minishard(Arc::new(minishard)))
         })?;
         match index {
-            Index::Minishard(minishard) => Ok(Some(minishard)),
+            CachedIndex::Minishard(minishard) => Ok(Some(minishard)),
             _ => Ok(None),
         }
     }
@@ -289,14 +293,14 @@ impl Shards {
     /// The file and the bytes of it that are meant by `bytes`, which count from the end of the shard index.
     fn extent(
         &self,
-        place: Place,
-        layout: Layout,
+        place: ShardPosition,
+        layout: ShardLayout,
         bytes: Range<u64>,
         what: impl Fn(String) -> String,
     ) -> Result<Extent, ShardError> {
         let (suffix, base) = match layout {
-            Layout::One => (".shard", self.spec.index_bytes()),
-            Layout::Pair => (".data", 0),
+            ShardLayout::One => (".shard", self.spec.index_bytes()),
+            ShardLayout::Pair => (".data", 0),
         };
         let key = self.key(place.shard, suffix);
         match (bytes.start.checked_add(base), bytes.end.checked_add(base)) {

@@ -32,7 +32,7 @@ pub(crate) fn write_shards(
     };
     let mut shards: BTreeMap<u64, BTreeMap<u64, Vec<u64>>> = BTreeMap::new();
     for id in chunks.keys() {
-        let place = spec.place(*id);
+        let place = spec.locate(*id);
         let minishards = shards.entry(place.shard).or_default();
         minishards.entry(place.minishard).or_default().push(*id);
     }

@@ -21,7 +21,7 @@ use crate::storage::{
 pub use annotations::{LocalAnnotations, StateAnnotation};
 pub use error::StateError;
 pub use layer::{LayerSource, StateLayer};
-use url::Behind;
+use url::FragmentContent;
 pub(crate) use url::is_pasted_url;
 
 const EXPECTED: &str = "a Neuroglancer viewer state (JSON, or a pasted Neuroglancer URL)";
@@ -59,12 +59,14 @@ impl ViewerState {
     ) -> Result<Self, StateError> {
         if is_pasted_url(source) {
             let source = source.trim();
-            let state = match (url::behind(source)?, links.checked_sub(1)) {
-                (Behind::State(json), _) => {
+            let state = match (url::parse_fragment(source)?, links.checked_sub(1)) {
+                (FragmentContent::State(json), _) => {
                     Self::parse_json(&json, &url::shortened(source), base, limit)?
                 }
-                (Behind::Link(link), Some(links)) => Self::follow(&link, base, links, limit)?,
-                (Behind::Link(_), None) => {
+                (FragmentContent::Link(link), Some(links)) => {
+                    Self::follow(&link, base, links, limit)?
+                }
+                (FragmentContent::Link(_), None) => {
                     return Err(StateError::url(source, "it is a link to a link"));
                 }
             };
@@ -85,7 +87,7 @@ impl ViewerState {
             expected: EXPECTED,
         })?;
         if let Some(url) = pasted_url(&bytes)
-            && let Behind::Link(_) = url::behind(url)?
+            && let FragmentContent::Link(_) = url::parse_fragment(url)?
         {
             return Self::follow(url, &folder, links, limit);
         }
@@ -107,10 +109,10 @@ impl ViewerState {
         base: &Location,
         limit: &DocumentLimit,
     ) -> Result<Self, StateError> {
-        match pasted_url(bytes).map(url::behind).transpose()? {
+        match pasted_url(bytes).map(url::parse_fragment).transpose()? {
             None => Self::parse_json(bytes, object, base, limit),
-            Some(Behind::State(json)) => Self::parse_json(&json, object, base, limit),
-            Some(Behind::Link(link)) => Err(StateError::url(&link, "it is a link")),
+            Some(FragmentContent::State(json)) => Self::parse_json(&json, object, base, limit),
+            Some(FragmentContent::Link(link)) => Err(StateError::url(&link, "it is a link")),
         }
     }
 
@@ -121,7 +123,7 @@ impl ViewerState {
         limit: &DocumentLimit,
     ) -> Result<Self, StateError> {
         let mut state: Map<String, Value> = parse_within(bytes, object, EXPECTED, limit)?;
-        let at = Field::root(object);
+        let at = FieldPath::root(object);
         if let Some(layer) = bare_layer(&state) {
             return Err(StateError::BareLayer {
                 object: object.to_owned(),
@@ -201,12 +203,19 @@ impl ViewerState {
 
     /// The annotations that `layer` holds, in nm.
     pub fn annotations(&self, layer: &StateLayer) -> Result<LocalAnnotations, StateError> {
-        annotations::read(layer, self.dimensions.as_ref(), &Field::root(&self.object))
+        annotations::read(
+            layer,
+            self.dimensions.as_ref(),
+            &FieldPath::root(&self.object),
+        )
     }
 }
 
 /// The units of the viewer's own space, which states before 2020 have elsewhere.
-fn dimensions(state: &Map<String, Value>, at: &Field) -> Result<Option<Dimensions>, StateError> {
+fn dimensions(
+    state: &Map<String, Value>,
+    at: &FieldPath,
+) -> Result<Option<Dimensions>, StateError> {
     if let Some(value) = state.get("dimensions").filter(|v| !v.is_null()) {
         return at.member("dimensions").dimensions(value).map(Some);
     }
@@ -258,12 +267,12 @@ fn kind_names(kinds: &[GeometryKind]) -> String {
 
 /// A place in the document, for messages.
 #[derive(Clone, Debug)]
-struct Field<'o> {
+struct FieldPath<'o> {
     object: &'o str,
     path: String,
 }
 
-impl<'o> Field<'o> {
+impl<'o> FieldPath<'o> {
     fn root(object: &'o str) -> Self {
         Self {
             object,
@@ -307,14 +316,14 @@ impl<'o> Field<'o> {
         }
     }
 
-    fn is_not(&self, found: &Value, expected: impl Into<String>) -> StateError {
+    fn unexpected(&self, found: &Value, expected: impl Into<String>) -> StateError {
         self.wrong(error::shown(found), expected)
     }
 
     fn dimensions(&self, value: &Value) -> Result<Dimensions, StateError> {
         let expected = "a coordinate space such as {\"x\": [4e-09, \"m\"], ...}";
         let Some(members) = value.as_object() else {
-            return Err(self.is_not(value, expected));
+            return Err(self.unexpected(value, expected));
         };
         members
             .iter()
@@ -328,7 +337,7 @@ impl<'o> Field<'o> {
                 };
                 let (scale, unit) = scaled.ok_or_else(|| {
                     self.member(name)
-                        .is_not(value, "[scale, unit], such as [4e-09, \"m\"]")
+                        .unexpected(value, "[scale, unit], such as [4e-09, \"m\"]")
                 })?;
                 Ok((name.clone(), (scale, unit.to_owned())))
             })

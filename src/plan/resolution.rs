@@ -147,7 +147,7 @@ impl<'a> FlexibleZ<'a> {
         for (layer, found) in unknown.into_iter().zip(looked_up) {
             let resolutions = match (found, layer.in_array) {
                 (Ok(resolutions), _) => Some(resolutions),
-                (Err(e), false) if e.is_other_kind() => None,
+                (Err(e), false) if e.is_not_a_volume() => None,
                 (Err(source), true) => {
                     return Err(PlanError::Resolutions {
                         layer: layer.name.clone(),

@@ -28,7 +28,7 @@ use super::{
     Anchor, Annotation, NotFinite, PointsError, PointsInBoxes, PointsReport, PropertySpec,
 };
 use crate::geometry::{BoxNm, PointNm, SourceTransform};
-use crate::neuroglancer::{GeometryKind, InfoProblem, read_info};
+use crate::neuroglancer::{GeometryKind, InfoError, read_info};
 use crate::storage::{DocumentError, Keeper, Lease, Location, MemoryBudget, OverBudget, Parts};
 
 /// Most cells that one call reads.
@@ -92,9 +92,9 @@ impl Layer {
         budget: &MemoryBudget,
     ) -> Result<Self, PointsError> {
         let found = read_info(location, info::EXPECTED).map_err(|problem| match problem {
-            InfoProblem::Document(e) if e.is_missing() => missing(location, e),
-            InfoProblem::Document(e) => PointsError::Document(e),
-            InfoProblem::Redirect { object, problem } => PointsError::Redirect { object, problem },
+            InfoError::Document(e) if e.is_missing() => missing(location, e),
+            InfoError::Document(e) => PointsError::Document(e),
+            InfoError::Redirect { object, problem } => PointsError::Redirect { object, problem },
         })?;
         let (location, object) = (found.location, found.object);
         let mut info = Info::parse(&found.value, &object, transform)?;

@@ -2,14 +2,14 @@
 
 /// Which dimensions of an array are which axes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Axes {
+pub(super) struct ArrayAxes {
     /// The dimensions that are x, y, z.
     pub xyz: [usize; 3],
     /// The dimension that counts channels.
     pub channel: Option<usize>,
 }
 
-impl Axes {
+impl ArrayAxes {
     /// Finds x, y, z and the channel in an array of this shape. Every other dimension, time too, must have
     /// length 1. Says what is wrong.
     pub(super) fn find(names: &[String], shape: &[u64]) -> Result<Self, String> {
@@ -57,7 +57,7 @@ impl Axes {
     }
 
     /// Indices over all `rank` dimensions: those of x, y, z, of the channel, and 0 for all others.
-    pub(super) fn spread(&self, rank: usize, xyz: [u64; 3], channel: u64) -> Vec<u64> {
+    pub(super) fn array_indices(&self, rank: usize, xyz: [u64; 3], channel: u64) -> Vec<u64> {
         let mut indices = vec![0; rank];
         for (d, index) in self.xyz.into_iter().zip(xyz) {
             indices[d] = index;
@@ -73,9 +73,9 @@ impl Axes {
 mod tests {
     use super::*;
 
-    fn find(names: &str, shape: &[u64]) -> Result<Axes, String> {
+    fn find(names: &str, shape: &[u64]) -> Result<ArrayAxes, String> {
         let names: Vec<_> = names.chars().map(String::from).collect();
-        Axes::find(&names, shape)
+        ArrayAxes::find(&names, shape)
     }
 
     #[test]
@@ -85,7 +85,7 @@ mod tests {
         let axes = find("XtYcZ", &[3, 1, 4, 2, 5]).unwrap();
         assert_eq!((axes.xyz, axes.channel), ([0, 2, 4], Some(3)));
         assert_eq!(axes.pick(&[3, 1, 4, 2, 5]), [3, 4, 5]);
-        assert_eq!(axes.spread(5, [7, 8, 9], 6), [7, 0, 8, 6, 9]);
+        assert_eq!(axes.array_indices(5, [7, 8, 9], 6), [7, 0, 8, 6, 9]);
     }
 
     #[test]

@@ -120,7 +120,7 @@ pub fn decode(
     label_bytes: usize,
     out: &mut Vec<u8>,
 ) -> Result<(), Error> {
-    let layout = Layout::new(shape, channels, block, label_bytes)?;
+    let layout = ChunkLayout::new(shape, channels, block, label_bytes)?;
     let (words, rest) = encoded.as_chunks::<4>();
     if !rest.is_empty() {
         return Err(Error::NotWords {
@@ -141,7 +141,7 @@ pub fn decode(
 }
 
 /// The chunk's shape, checked: no product of these numbers overflows.
-struct Layout {
+struct ChunkLayout {
     shape: [usize; 3],
     channels: usize,
     block: [usize; 3],
@@ -151,7 +151,7 @@ struct Layout {
     voxels: usize,
 }
 
-impl Layout {
+impl ChunkLayout {
     fn new(
         shape: [usize; 3],
         channels: usize,
@@ -211,7 +211,7 @@ impl Layout {
 
 fn decode_channels<const N: usize>(
     words: &[Word],
-    layout: &Layout,
+    layout: &ChunkLayout,
     out: &mut [[u8; N]],
 ) -> Result<(), Error> {
     if layout.voxels == 0 {
@@ -229,7 +229,7 @@ fn decode_channel<const N: usize>(
     data: &[Word],
     found_bytes: usize,
     channel: usize,
-    layout: &Layout,
+    layout: &ChunkLayout,
     out: &mut [[u8; N]],
 ) -> Result<(), Error> {
     let (headers, _) = data.as_chunks::<2>();
@@ -247,7 +247,7 @@ fn decode_channel<const N: usize>(
                 let first = u32::from_le_bytes(*first);
                 let (table_at, bits) = (first & 0x00ff_ffff, first >> 24);
                 let indices_at = u32::from_le_bytes(*second);
-                let block = Block::<N> {
+                let block = BlockDecoder::<N> {
                     table: table_from(data, table_at),
                     region: Region::new(layout, position),
                 };
@@ -319,7 +319,7 @@ struct Region {
 struct BadIndex(u32);
 
 impl Region {
-    fn new(layout: &Layout, position: [usize; 3]) -> Self {
+    fn new(layout: &ChunkLayout, position: [usize; 3]) -> Self {
         let start: [usize; 3] = std::array::from_fn(|d| position[d] * layout.block[d]);
         let [nx, ny, _] = layout.shape;
         Self {
@@ -353,12 +353,12 @@ impl Region {
 }
 
 /// One block: where its labels come from and where they go.
-struct Block<'a, const N: usize> {
+struct BlockDecoder<'a, const N: usize> {
     table: &'a [[u8; N]],
     region: Region,
 }
 
-impl<const N: usize> Block<'_, N> {
+impl<const N: usize> BlockDecoder<'_, N> {
     /// A block of one label.
     fn fill(&self, out: &mut [[u8; N]]) -> Result<(), BadIndex> {
         let label = *self.table.first().ok_or(BadIndex(0))?;

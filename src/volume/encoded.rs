@@ -4,7 +4,7 @@ use crate::storage::Compression;
 
 /// A block as stored: its bytes and how they are compressed. Kept and reused from block to block.
 #[derive(Debug, Default)]
-pub struct Encoded {
+pub struct EncodedBlock {
     /// The stored bytes.
     pub bytes: Vec<u8>,
     /// What is to be undone before the block's own encoding.
@@ -18,7 +18,7 @@ pub struct Encoded {
     pub(crate) decoded: Vec<u8>,
 }
 
-impl Encoded {
+impl EncodedBlock {
     /// Fills it with the parts that `read` reads, each by its number; `false` where none of them is stored.
     pub(super) fn read_parts<E>(
         &mut self,
@@ -43,7 +43,7 @@ impl Encoded {
     }
 
     /// Says that its bytes are those of a block in one part.
-    pub(super) fn is_one_part(&mut self) {
+    pub(super) fn set_single_part(&mut self) {
         self.parts = vec![Some(self.bytes.len())];
     }
 

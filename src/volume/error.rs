@@ -40,13 +40,13 @@ pub enum VolumeError {
     #[error(
         "the config's `layers` has `resolution`, `voxel_offset` or `axes` for the precomputed volume at {location}, whose info file says them; remove them there"
     )]
-    NeedsNoLayerConfig {
+    RedundantLayerConfig {
         /// Where it lies.
         location: String,
     },
     /// The source says too little about itself.
     #[error("{object} {lacks}; say it in the config's `layers`, under the layer's name: {example}")]
-    Lacks {
+    Incomplete {
         /// The array.
         object: String,
         /// What is not known.
@@ -56,7 +56,7 @@ pub enum VolumeError {
     },
     /// The source of a layer, whose name is known here, says too little about itself.
     #[error("{object} {lacks}; say it in the config: \"layers\": {{ {layer:?}: {example} }}")]
-    LayerLacks {
+    LayerIncomplete {
         /// The array.
         object: String,
         /// What is not known.
@@ -71,7 +71,7 @@ pub enum VolumeError {
     Info(#[from] DocumentError),
     /// The info file says something that cannot be or is not read.
     #[error("{object}: at `{path}`: {problem}")]
-    BadInfo {
+    InvalidMetadata {
         /// The info file.
         object: String,
         /// The field.
@@ -81,7 +81,7 @@ pub enum VolumeError {
     },
     /// It is no volume, but something else that has an info file.
     #[error("{object}: at `{path}`: {problem}")]
-    OtherKind {
+    NotAVolume {
         /// The info file.
         object: String,
         /// The field that says what it is.
@@ -133,11 +133,11 @@ impl VolumeError {
     /// The error, which is one of the layer of that name.
     pub(crate) fn of_layer(self, name: &str) -> Self {
         match self {
-            Self::Lacks {
+            Self::Incomplete {
                 object,
                 lacks,
                 example,
-            } => Self::LayerLacks {
+            } => Self::LayerIncomplete {
                 object,
                 lacks,
                 layer: name.to_owned(),
@@ -173,8 +173,8 @@ impl VolumeError {
     }
 
     /// Whether it is no volume, but something else that has an info file.
-    pub(crate) fn is_other_kind(&self) -> bool {
-        matches!(self, Self::OtherKind { .. })
+    pub(crate) fn is_not_a_volume(&self) -> bool {
+        matches!(self, Self::NotAVolume { .. })
     }
 }
 
@@ -196,13 +196,13 @@ impl Fault for VolumeError {
             Self::Storage(e) => e.kind(),
             Self::Shard(e) => e.kind(),
             Self::CompressedSegmentation { source, .. } => source.kind(),
-            Self::NeedsNoLayerConfig { .. } | Self::LayerLacks { .. } => FaultKind::Usage,
+            Self::RedundantLayerConfig { .. } | Self::LayerIncomplete { .. } => FaultKind::Usage,
             Self::Format { .. }
             | Self::Annotations { .. }
             | Self::NoVolume { .. }
-            | Self::Lacks { .. }
-            | Self::BadInfo { .. }
-            | Self::OtherKind { .. }
+            | Self::Incomplete { .. }
+            | Self::InvalidMetadata { .. }
+            | Self::NotAVolume { .. }
             | Self::NoScale { .. }
             | Self::Chunk { .. } => FaultKind::Data,
         }

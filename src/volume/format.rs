@@ -6,7 +6,7 @@ use crate::storage::{Location, MAX_METADATA_BYTES};
 
 /// A format of volumes that is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Format {
+pub(super) enum VolumeFormat {
     /// Neuroglancer precomputed.
     Precomputed,
     /// Zarr, with or without OME-Zarr metadata; of a version, or of whichever there is.
@@ -16,17 +16,17 @@ pub(super) enum Format {
 }
 
 /// The documents that say what a folder is. Where several stand, the first decides.
-const DOCUMENTS: [(&str, Format); 7] = [
-    ("info", Format::Precomputed),
-    ("zarr.json", Format::Zarr(Some(ZarrVersion::V3))),
-    (".zarray", Format::Zarr(Some(ZarrVersion::V2))),
-    (".zgroup", Format::Zarr(Some(ZarrVersion::V2))),
-    (".zattrs", Format::Zarr(Some(ZarrVersion::V2))),
-    ("attributes.json", Format::N5),
-    (".zmetadata", Format::Zarr(Some(ZarrVersion::V2))),
+const DOCUMENTS: [(&str, VolumeFormat); 7] = [
+    ("info", VolumeFormat::Precomputed),
+    ("zarr.json", VolumeFormat::Zarr(Some(ZarrVersion::V3))),
+    (".zarray", VolumeFormat::Zarr(Some(ZarrVersion::V2))),
+    (".zgroup", VolumeFormat::Zarr(Some(ZarrVersion::V2))),
+    (".zattrs", VolumeFormat::Zarr(Some(ZarrVersion::V2))),
+    ("attributes.json", VolumeFormat::N5),
+    (".zmetadata", VolumeFormat::Zarr(Some(ZarrVersion::V2))),
 ];
 
-impl Format {
+impl VolumeFormat {
     /// The format that a URL calls `name`.
     pub(super) fn from_name(name: &str) -> Option<Self> {
         Some(match name {
@@ -62,14 +62,14 @@ mod tests {
     fn a_folder_is_what_its_first_document_says() {
         let dir = tempfile::tempdir().unwrap();
         let location = Location::Local(dir.path().to_owned());
-        let e = Format::detect(&location).unwrap_err().to_string();
+        let e = VolumeFormat::detect(&location).unwrap_err().to_string();
         assert!(
             e.contains("attributes.json") && e.contains("check the path"),
             "{e}"
         );
         for (document, format) in DOCUMENTS.iter().rev() {
             std::fs::write(dir.path().join(document), "{}").unwrap();
-            assert_eq!(Format::detect(&location).unwrap(), *format);
+            assert_eq!(VolumeFormat::detect(&location).unwrap(), *format);
         }
     }
 }

@@ -6,28 +6,28 @@
 
 mod attributes;
 mod block;
-mod space;
+mod model_space;
 
 use std::sync::Arc;
 
-use super::arrange::{Strided, arrange, c_strides};
-use super::axes::Axes;
-use super::placement::Description;
-use super::{BlockIndex, Encoded, Volume, VolumeError, VolumeMeta, store_of_chunks};
+use super::axes::ArrayAxes;
+use super::placement::ArrayDescription;
+use super::strided::{Strided, c_strides, copy_strided};
+use super::{BlockIndex, EncodedBlock, Volume, VolumeError, VolumeMeta, chunk_store};
 use crate::config::LayerConfig;
 use crate::data_type::Scalar;
 use crate::geometry::Resolution;
 use crate::storage::{Location, Store, gzip_note};
-use attributes::Dataset;
+use attributes::N5Dataset;
 
-pub(super) use space::model_space;
+pub(super) use model_space::model_space;
 
 /// One dataset.
 #[derive(Debug)]
 pub(super) struct N5Volume {
     store: Arc<dyn Store>,
-    dataset: Dataset,
-    axes: Axes,
+    dataset: N5Dataset,
+    axes: ArrayAxes,
     meta: VolumeMeta,
 }
 
@@ -42,7 +42,7 @@ impl N5Volume {
         let dataset = attributes::read(location, store.as_ref(), wanted, layer)?;
         let bad = |problem| dataset.bad("dimensions", problem);
         let axes = dataset.axes.clone();
-        let description = Description {
+        let description = ArrayDescription {
             data_type: dataset.data_type,
             fill_value: Scalar::ZERO,
             channels: axes.pick_channel(&dataset.dimensions, 1),
@@ -53,7 +53,7 @@ impl N5Volume {
         };
         let meta = description.meta().map_err(bad)?;
         Ok(Self {
-            store: store_of_chunks(store, layer),
+            store: chunk_store(store, layer),
             dataset,
             axes,
             meta,
@@ -68,7 +68,7 @@ impl N5Volume {
 
     fn key(&self, block: BlockIndex, part: u64) -> String {
         let rank = self.dataset.dimensions.len();
-        let indices = self.axes.spread(rank, block, part);
+        let indices = self.axes.array_indices(rank, block, part);
         let mut key = self.dataset.path.clone();
         for index in indices {
             if !key.is_empty() {
@@ -101,7 +101,7 @@ impl Volume for N5Volume {
         self.dataset.digest
     }
 
-    fn fetch(&self, block: BlockIndex, encoded: &mut Encoded) -> Result<bool, VolumeError> {
+    fn fetch(&self, block: BlockIndex, encoded: &mut EncodedBlock) -> Result<bool, VolumeError> {
         let limit_bytes = 2 * self.dataset.block_bytes() as u64 + (1 << 20);
         encoded.read_parts(self.parts(), |part, into| {
             let key = self.key(block, part);
@@ -109,7 +109,7 @@ impl Volume for N5Volume {
         })
     }
 
-    fn will_fetch(&self, block: BlockIndex) {
+    fn prefetch(&self, block: BlockIndex) {
         for part in 0..self.parts() {
             self.store.will_read(&self.key(block, part), None);
         }
@@ -118,7 +118,7 @@ impl Volume for N5Volume {
     fn decode(
         &self,
         block: BlockIndex,
-        encoded: &mut Encoded,
+        encoded: &mut EncodedBlock,
         values: &mut Vec<u8>,
     ) -> Result<(), VolumeError> {
         let meta = &self.meta;
@@ -137,7 +137,9 @@ impl Volume for N5Volume {
                 continue;
             };
             // The least that the block must hold: what of it lies inside of the dataset.
-            let mut needed = self.axes.spread(rank, region.shape(), channels as u64);
+            let mut needed = self
+                .axes
+                .array_indices(rank, region.shape(), channels as u64);
             needed.iter_mut().for_each(|n| *n = (*n).max(1));
             let decoded = block::decode(bytes, &self.dataset, &needed).map_err(|problem| {
                 VolumeError::Chunk {
@@ -155,7 +157,7 @@ impl Volume for N5Volume {
                 value_bytes,
                 strides: [self.axes.pick_channel(&strides, 0), sz, sy, sx],
             };
-            arrange(&from, [channels, nz, ny, nx], to);
+            copy_strided(&from, [channels, nz, ny, nx], to);
         }
         Ok(())
     }

@@ -16,7 +16,7 @@ const MAX_CHANNELS: u64 = 1 << 16;
 
 /// An array as its metadata describes it; x, y, z throughout.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Description {
+pub(super) struct ArrayDescription {
     pub data_type: DataType,
     pub fill_value: Scalar,
     pub channels: u64,
@@ -26,7 +26,7 @@ pub(super) struct Description {
     pub voxel_offset: [i64; 3],
 }
 
-impl Description {
+impl ArrayDescription {
     /// The volume's metadata, or what about it is beyond the limits.
     pub(super) fn meta(&self) -> Result<VolumeMeta, String> {
         let Self {
@@ -128,7 +128,7 @@ mod tests {
 
     #[test]
     fn more_chunks_than_can_be_numbered_are_refused() {
-        let volume = |size| Description {
+        let volume = |size| ArrayDescription {
             data_type: DataType::UInt8,
             fill_value: Scalar::ZERO,
             channels: 1,

@@ -3,25 +3,25 @@
 //! Format: google/neuroglancer `src/datasource/precomputed/volume.md`. Where a chunk's bytes lie, in a file of
 //! its own or in a shard, is one question (`chunks`); what they mean is another (`encoding`).
 
+mod chunk_files;
 mod chunks;
 mod encoding;
-mod files;
 mod info;
 mod picture;
 mod scale;
 
-use super::space::Named;
-use super::{BlockIndex, ChunkGroups, Encoded, Volume, VolumeError, VolumeMeta, store_of_chunks};
+use super::model_space::FormatDimensions;
+use super::{BlockIndex, ChunkGroups, EncodedBlock, Volume, VolumeError, VolumeMeta, chunk_store};
 use crate::config::LayerConfig;
 use crate::geometry::{AXES, Resolution};
 use crate::storage::{Compression, Location, looks_like_gzip};
-use chunks::{Chunks, Sharded};
-use encoding::{Encoding, Problem, check_raw};
+use chunks::{ChunkStorage, ShardedChunks};
+use encoding::{ChunkProblem, Encoding, check_raw};
 
 /// One scale of a precomputed volume.
 #[derive(Debug)]
 pub(super) struct PrecomputedVolume {
-    chunks: Chunks,
+    chunks: ChunkStorage,
     meta: VolumeMeta,
     encoding: Encoding,
     digest: blake3::Hash,
@@ -29,13 +29,15 @@ pub(super) struct PrecomputedVolume {
 }
 
 /// What a viewer knows of the dimensions of the volume in `location`, and the resolution of its first scale.
-pub(super) fn model_space(location: &Location) -> Result<(Named, [f64; 3]), VolumeError> {
+pub(super) fn model_space(
+    location: &Location,
+) -> Result<(FormatDimensions, [f64; 3]), VolumeError> {
     let (resolution, channels) = info::first_scale(location)?;
     let mut names = AXES.map(str::to_owned).to_vec();
     if channels != 1 {
         names.push("c^".to_owned());
     }
-    let named = Named {
+    let named = FormatDimensions {
         names,
         is_named: true,
         begins_at_zero: false,
@@ -52,9 +54,9 @@ impl PrecomputedVolume {
         layer: &LayerConfig,
     ) -> Result<Self, VolumeError> {
         let scale = info::read(location, resolution)?;
-        let store = store_of_chunks(scale.location.open(), layer);
+        let store = chunk_store(scale.location.open(), layer);
         Ok(Self {
-            chunks: Chunks::new(store, scale.sharding),
+            chunks: ChunkStorage::new(store, scale.sharding),
             meta: scale.meta,
             encoding: scale.encoding,
             digest: scale.digest,
@@ -83,8 +85,8 @@ impl Volume for PrecomputedVolume {
 
     fn chunk_groups(&self) -> Option<Box<dyn ChunkGroups + '_>> {
         match &self.chunks {
-            Chunks::Files(_) => None,
-            Chunks::Shards(sharded) => Some(Box::new(ShardedVolume {
+            ChunkStorage::ChunkFiles(_) => None,
+            ChunkStorage::Shards(sharded) => Some(Box::new(ShardedVolume {
                 volume: self,
                 sharded,
             })),
@@ -99,26 +101,26 @@ impl Volume for PrecomputedVolume {
         self.digest
     }
 
-    fn fetch(&self, block: BlockIndex, encoded: &mut Encoded) -> Result<bool, VolumeError> {
+    fn fetch(&self, block: BlockIndex, encoded: &mut EncodedBlock) -> Result<bool, VolumeError> {
         self.chunks
             .fetch(&self.meta.grid, block, self.limit_bytes(block), encoded)
     }
 
-    fn will_fetch(&self, block: BlockIndex) {
-        self.chunks.will_fetch(&self.meta.grid, block);
+    fn prefetch(&self, block: BlockIndex) {
+        self.chunks.prefetch(&self.meta.grid, block);
     }
 
     fn decode(
         &self,
         block: BlockIndex,
-        encoded: &mut Encoded,
+        encoded: &mut EncodedBlock,
         values: &mut Vec<u8>,
     ) -> Result<(), VolumeError> {
         let region = self.meta.grid.block_box(block);
         let limit_bytes = self.encoding.limit_bytes(&self.meta, &region);
         let stored = encoded.compression;
         let compression = match stored {
-            Compression::None if self.is_secretly_gzip(&encoded.bytes, limit_bytes) => {
+            Compression::None if self.is_undeclared_gzip(&encoded.bytes, limit_bytes) => {
                 Compression::Gzip
             }
             other => other,
@@ -128,11 +130,11 @@ impl Volume for PrecomputedVolume {
         let result = match self.encoding {
             Encoding::Raw => compression
                 .undo(bytes, limit_bytes, values)
-                .map_err(|e| Problem::Text(e.into()))
+                .map_err(|e| ChunkProblem::Text(e.into()))
                 .and_then(|()| check_raw(values, &self.meta, &region)),
             _ => compression
                 .undo(bytes, limit_bytes, inflated)
-                .map_err(|e| Problem::Text(e.into()))
+                .map_err(|e| ChunkProblem::Text(e.into()))
                 .and_then(|()| {
                     self.encoding
                         .decode(inflated, &self.meta, &region, bytes, values)
@@ -141,8 +143,8 @@ impl Volume for PrecomputedVolume {
         result.map_err(|problem| {
             let object = self.chunks.describe(&self.meta.grid, block, stored);
             match problem {
-                Problem::Text(problem) => VolumeError::Chunk { object, problem },
-                Problem::CompressedSegmentation(source) => {
+                ChunkProblem::Text(problem) => VolumeError::Chunk { object, problem },
+                ChunkProblem::CompressedSegmentation(source) => {
                     VolumeError::CompressedSegmentation { object, source }
                 }
             }
@@ -153,19 +155,23 @@ impl Volume for PrecomputedVolume {
 /// A volume whose chunks lie in shard files.
 struct ShardedVolume<'v> {
     volume: &'v PrecomputedVolume,
-    sharded: &'v Sharded,
+    sharded: &'v ShardedChunks,
 }
 
 impl ChunkGroups for ShardedVolume<'_> {
-    fn shelf(&self, block: BlockIndex) -> [u64; 2] {
-        self.sharded.shelf(block)
+    fn group_key(&self, block: BlockIndex) -> [u64; 2] {
+        self.sharded.group_key(block)
     }
 
     fn runs(&self, blocks: &[BlockIndex]) -> Vec<Vec<BlockIndex>> {
         self.sharded.runs(blocks)
     }
 
-    fn fetch_run(&self, run: &[BlockIndex], encoded: &mut [Encoded]) -> Result<bool, VolumeError> {
+    fn fetch_run(
+        &self,
+        run: &[BlockIndex],
+        encoded: &mut [EncodedBlock],
+    ) -> Result<bool, VolumeError> {
         let limit_bytes = |block| self.volume.limit_bytes(block);
         Ok(self.sharded.fetch_run(run, limit_bytes, encoded)?)
     }
@@ -180,7 +186,7 @@ impl PrecomputedVolume {
     }
 
     /// Whether bytes that are not declared as gzip are, and cannot be a chunk's own.
-    fn is_secretly_gzip(&self, bytes: &[u8], raw_bytes: usize) -> bool {
+    fn is_undeclared_gzip(&self, bytes: &[u8], raw_bytes: usize) -> bool {
         looks_like_gzip(bytes) && !(self.encoding == Encoding::Raw && bytes.len() == raw_bytes)
     }
 }
@@ -212,7 +218,7 @@ mod tests {
             "GET /img/info HTTP/1.1" => reply("200 OK", "", INFO.as_bytes()),
             _ => reply("403 Forbidden", "", b""),
         });
-        let mut encoded = Encoded::default();
+        let mut encoded = EncodedBlock::default();
         let volume = open(&server, Forbidden::Missing).unwrap();
         assert!(!volume.fetch([0; 3], &mut encoded).unwrap());
         let volume = open(&server, Forbidden::Error).unwrap();

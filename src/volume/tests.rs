@@ -61,11 +61,11 @@ fn what_a_block_is_read_from_is_what_was_announced() {
         let grid = &volume.meta().grid;
         let (mut stored, mut missing) = (0, 0);
         for block in grid.blocks_touching(grid.bounds()) {
-            let mut encoded = Encoded::default();
+            let mut encoded = EncodedBlock::default();
             // The index of its shard is known after this.
             let found = volume.fetch(block, &mut encoded).unwrap();
             witness::take();
-            volume.will_fetch(block);
+            volume.prefetch(block);
             let told: Vec<(PathBuf, _)> = witness::take()
                 .into_iter()
                 .map(|seen| match seen {

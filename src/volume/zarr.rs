@@ -6,32 +6,32 @@
 //! value; one that cannot be decoded is an error that names its file.
 
 mod array;
+mod catch_panic;
+mod chunk_names;
 mod codecs;
-mod guard;
+mod model_space;
 mod node;
-mod normal;
+mod normalize;
 mod ome;
-mod separator;
 mod shard;
-mod space;
 
 use std::sync::Arc;
 
-use super::arrange::{Strided, arrange, c_strides};
-use super::axes::Axes;
-use super::placement::Description;
-use super::spatial::{self, Named, Order};
-use super::{BlockIndex, ChunkGroups, Encoded, Volume, VolumeError, VolumeMeta, store_of_chunks};
+use super::axes::ArrayAxes;
+use super::placement::ArrayDescription;
+use super::spatial_attributes::{self, DimensionNames, DimensionOrder};
+use super::strided::{Strided, c_strides, copy_strided};
+use super::{BlockIndex, ChunkGroups, EncodedBlock, Volume, VolumeError, VolumeMeta, chunk_store};
 use crate::config::LayerConfig;
 use crate::geometry::Resolution;
 use crate::storage::{Location, Store, gzip_note, runs};
 use array::ZarrArray;
+use chunk_names::ChunkNameCheck;
 use node::{Node, NodeKind};
-use ome::Level;
-use separator::NamesChecked;
+use ome::OmeLevel;
 
+pub(super) use model_space::model_space;
 pub(super) use ome::symbol as unit_symbol;
-pub(super) use space::model_space;
 
 /// A version of the format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,9 +45,9 @@ pub(super) enum ZarrVersion {
 pub(super) struct ZarrVolume {
     store: Arc<dyn Store>,
     array: ZarrArray,
-    axes: Axes,
+    axes: ArrayAxes,
     meta: VolumeMeta,
-    names: NamesChecked,
+    names: ChunkNameCheck,
     digest: blake3::Hash,
 }
 
@@ -88,7 +88,7 @@ impl ZarrVolume {
         path: &str,
         node: &Node,
         digest: blake3::Hash,
-        level: Option<Level>,
+        level: Option<OmeLevel>,
         wanted: Option<&Resolution>,
         layer: &LayerConfig,
     ) -> Result<Self, VolumeError> {
@@ -98,7 +98,7 @@ impl ZarrVolume {
             Some(level) => place_of_level(node, shape, level, layer)?,
             None => place_of_array(node, shape, wanted, layer)?,
         };
-        let description = Description {
+        let description = ArrayDescription {
             data_type: array.data_type,
             fill_value: array.fill_value,
             channels: axes.pick_channel(shape, 1),
@@ -110,9 +110,9 @@ impl ZarrVolume {
         let meta = description
             .meta()
             .map_err(|e| node.bad("shape".into(), e))?;
-        let store = store_of_chunks(store, layer);
+        let store = chunk_store(store, layer);
         Ok(Self {
-            names: NamesChecked::new(&node.object, node.version, store.as_ref()),
+            names: ChunkNameCheck::new(&node.object, node.version, store.as_ref()),
             store,
             array,
             axes,
@@ -129,7 +129,8 @@ impl ZarrVolume {
 
     /// Indices over all dimensions of a part of a block.
     fn part_indices(&self, block: BlockIndex, part: u64) -> Vec<u64> {
-        self.axes.spread(self.array.shape().len(), block, part)
+        self.axes
+            .array_indices(self.array.shape().len(), block, part)
     }
 }
 
@@ -137,19 +138,19 @@ impl ZarrVolume {
 fn place_of_level(
     node: &Node,
     shape: &[u64],
-    level: &Level,
+    level: &OmeLevel,
     layer: &LayerConfig,
-) -> Result<(Axes, Resolution, [i64; 3]), VolumeError> {
-    let names = spatial::names(
+) -> Result<(ArrayAxes, Resolution, [i64; 3]), VolumeError> {
+    let names = spatial_attributes::names(
         &array_of(node, shape),
         layer,
-        vec![Named {
+        vec![DimensionNames {
             path: "multiscales[0].axes".to_owned(),
             names: level.axes.clone(),
         }],
     )?;
     let names = names.unwrap_or_else(|| level.axes.clone());
-    let axes = Axes::find(&names, shape).map_err(|e| node.bad("shape".into(), e))?;
+    let axes = ArrayAxes::find(&names, shape).map_err(|e| node.bad("shape".into(), e))?;
     let first_voxel = layer.voxel_offset.unwrap_or(level.first_voxel);
     Ok((axes, level.resolution, first_voxel))
 }
@@ -160,13 +161,13 @@ fn place_of_array(
     shape: &[u64],
     wanted: Option<&Resolution>,
     layer: &LayerConfig,
-) -> Result<(Axes, Resolution, [i64; 3]), VolumeError> {
-    let named = node.dimension_names().map(|names| Named {
+) -> Result<(ArrayAxes, Resolution, [i64; 3]), VolumeError> {
+    let named = node.dimension_names().map(|names| DimensionNames {
         path: "dimension_names".to_owned(),
         names,
     });
     let place = array_of(node, shape).place(layer, named.into_iter().collect(), None)?;
-    let resolution = place.resolution.ok_or_else(|| VolumeError::Lacks {
+    let resolution = place.resolution.ok_or_else(|| VolumeError::Incomplete {
         object: node.object.clone(),
         lacks: "is an array that does not say how large its voxels are and where it lies".into(),
         example: "{ \"resolution\": [4, 4, 40], \"voxel_offset\": [0, 0, 0] }",
@@ -181,14 +182,14 @@ fn place_of_array(
     }
 }
 
-fn array_of<'a>(node: &'a Node, shape: &'a [u64]) -> spatial::Array<'a> {
-    spatial::Array {
-        own: spatial::Document {
+fn array_of<'a>(node: &'a Node, shape: &'a [u64]) -> spatial_attributes::SpatialArray<'a> {
+    spatial_attributes::SpatialArray {
+        own: spatial_attributes::AttributesDocument {
             object: &node.attributes_object,
             attributes: &node.attributes,
         },
         parent: None,
-        order: Order::C,
+        order: DimensionOrder::C,
         shape,
     }
 }
@@ -221,7 +222,7 @@ impl Volume for ZarrVolume {
         self.digest
     }
 
-    fn fetch(&self, block: BlockIndex, encoded: &mut Encoded) -> Result<bool, VolumeError> {
+    fn fetch(&self, block: BlockIndex, encoded: &mut EncodedBlock) -> Result<bool, VolumeError> {
         let stored = encoded.read_parts(self.parts(), |part, into| {
             let indices = self.part_indices(block, part);
             self.array.read(self.store.as_ref(), &indices, into)
@@ -236,7 +237,7 @@ impl Volume for ZarrVolume {
         Ok(stored)
     }
 
-    fn will_fetch(&self, block: BlockIndex) {
+    fn prefetch(&self, block: BlockIndex) {
         for part in 0..self.parts() {
             let indices = self.part_indices(block, part);
             self.array.will_read(self.store.as_ref(), &indices);
@@ -246,7 +247,7 @@ impl Volume for ZarrVolume {
     fn decode(
         &self,
         block: BlockIndex,
-        encoded: &mut Encoded,
+        encoded: &mut EncodedBlock,
         values: &mut Vec<u8>,
     ) -> Result<(), VolumeError> {
         let meta = &self.meta;
@@ -283,7 +284,7 @@ impl Volume for ZarrVolume {
                         value_bytes,
                         strides: [sc, sz, sy, sx],
                     };
-                    arrange(&from, [channels, nz, ny, nx], to);
+                    copy_strided(&from, [channels, nz, ny, nx], to);
                 }
             }
         }
@@ -295,8 +296,8 @@ impl Volume for ZarrVolume {
 struct ShardedArray<'v>(&'v ZarrVolume);
 
 impl ChunkGroups for ShardedArray<'_> {
-    fn shelf(&self, block: BlockIndex) -> [u64; 2] {
-        [0, self.0.array.shelf(&self.0.part_indices(block, 0))]
+    fn group_key(&self, block: BlockIndex) -> [u64; 2] {
+        [0, self.0.array.group_key(&self.0.part_indices(block, 0))]
     }
 
     fn runs(&self, blocks: &[BlockIndex]) -> Vec<Vec<BlockIndex>> {
@@ -308,7 +309,11 @@ impl ChunkGroups for ShardedArray<'_> {
         runs(blocks.iter().map(find).collect())
     }
 
-    fn fetch_run(&self, run: &[BlockIndex], encoded: &mut [Encoded]) -> Result<bool, VolumeError> {
+    fn fetch_run(
+        &self,
+        run: &[BlockIndex],
+        encoded: &mut [EncodedBlock],
+    ) -> Result<bool, VolumeError> {
         let (store, array) = (self.0.store.as_ref(), &self.0.array);
         let indices = run.iter().map(|block| self.0.part_indices(*block, 0));
         let indices: Vec<_> = indices.collect();
@@ -321,7 +326,7 @@ impl ChunkGroups for ShardedArray<'_> {
         array.read_run(store, first, &extents, &mut into)?;
         self.0.names.found();
         for e in encoded {
-            e.is_one_part();
+            e.set_single_part();
         }
         Ok(true)
     }

@@ -11,8 +11,8 @@ use std::sync::{Arc, LazyLock};
 use divan::Bencher;
 use divan::counter::{BytesCount, ItemsCount};
 use pointshard::bench::{
-    ArrayLayout, BloscName, BloscShuffle, Codec, Encoded, LayerConfig, Layout, Location, Output,
-    Resolution, SampleEncoder, Scalar, ShardId, ShardWriter, SourceUrl, Volume, WindowSize,
+    ArrayLayout, BloscName, BloscShuffle, Codec, EncodedBlock, LayerConfig, Layout, Location,
+    Output, Resolution, SampleEncoder, Scalar, ShardId, ShardWriter, SourceUrl, Volume, WindowSize,
     WrittenShard, map_windows, open_layer, resolutions, write_collection,
 };
 use pointshard::job::Job;
@@ -81,7 +81,7 @@ fn decode(bencher: Bencher, layer: &str) {
     let blocks: Vec<_> = grid.blocks_touching(grid.bounds()).collect();
     let fetch = || {
         let stored = blocks.iter().filter_map(|block| {
-            let mut encoded = Encoded::default();
+            let mut encoded = EncodedBlock::default();
             let stored = volume.fetch(*block, &mut encoded);
             stored.expect("a block").then_some((*block, encoded))
         });

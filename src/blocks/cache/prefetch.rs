@@ -4,7 +4,7 @@ use indexmap::IndexMap;
 
 use super::{BlockCache, Entry, Slot};
 use crate::blocks::BlockKey;
-use crate::volume::{Encoded, VolumeError};
+use crate::volume::{EncodedBlock, VolumeError};
 
 impl BlockCache<'_> {
     /// Says that the block will be needed soon. Whether it is to be fetched ahead: somebody should then call
@@ -27,9 +27,9 @@ impl BlockCache<'_> {
     }
 
     /// Says to its volume that the block will be fetched soon, by whoever needs it first.
-    pub fn will_fetch(&self, key: BlockKey) {
+    pub fn prefetch(&self, key: BlockKey) {
         let volume = &self.volumes[key.volume as usize];
-        volume.will_fetch(volume.meta().grid.from_linear(key.block));
+        volume.prefetch(volume.meta().grid.from_linear(key.block));
     }
 
     /// Sorts blocks into chunk_groups: those of one can be split into runs. Asks nobody.
@@ -38,26 +38,26 @@ impl BlockCache<'_> {
         for key in keys {
             let volume = &self.volumes[key.volume as usize];
             let block = volume.meta().grid.from_linear(key.block);
-            let shelf = match volume.chunk_groups() {
-                Some(chunk_groups) => (key.volume, chunk_groups.shelf(block), None),
+            let group = match volume.chunk_groups() {
+                Some(chunk_groups) => (key.volume, chunk_groups.group_key(block), None),
                 None => (key.volume, [0; 2], Some(key.block)),
             };
-            chunk_groups.entry(shelf).or_default().push(key);
+            chunk_groups.entry(group).or_default().push(key);
         }
         chunk_groups.into_values().collect()
     }
 
-    /// Splits blocks of one shelf into runs, each of which one request reads. May read the shelf's index.
-    pub fn runs(&self, shelf: Vec<BlockKey>) -> Vec<Vec<BlockKey>> {
-        let [first, _, ..] = shelf[..] else {
-            return vec![shelf];
+    /// Splits blocks of one group into runs, each of which one request reads. May read the group's index.
+    pub fn runs(&self, group: Vec<BlockKey>) -> Vec<Vec<BlockKey>> {
+        let [first, _, ..] = group[..] else {
+            return vec![group];
         };
         let volume = &self.volumes[first.volume as usize];
         let grid = &volume.meta().grid;
         let Some(chunk_groups) = volume.chunk_groups() else {
-            return shelf.into_iter().map(|key| vec![key]).collect();
+            return group.into_iter().map(|key| vec![key]).collect();
         };
-        let blocks: Vec<_> = shelf.iter().map(|k| grid.from_linear(k.block)).collect();
+        let blocks: Vec<_> = group.iter().map(|k| grid.from_linear(k.block)).collect();
         let key = |block| BlockKey {
             block: grid.linear(block),
             ..first
@@ -90,7 +90,7 @@ impl BlockCache<'_> {
         let volume = &self.volumes[first.volume as usize];
         let blocks = fetch.blocks.iter().map(|(key, _)| key.block);
         let blocks: Vec<_> = blocks.map(|b| volume.meta().grid.from_linear(b)).collect();
-        let mut encoded: Vec<_> = blocks.iter().map(|_| Encoded::default()).collect();
+        let mut encoded: Vec<_> = blocks.iter().map(|_| EncodedBlock::default()).collect();
         let stored = match (&blocks[..], &mut encoded[..], volume.chunk_groups()) {
             ([block], [encoded], _) => volume.fetch(*block, encoded).map(Some),
             (_, _, None) => Ok(None),

@@ -46,7 +46,7 @@ impl Volume for FakeVolume {
     fn digest(&self) -> blake3::Hash {
         blake3::hash(b"fake")
     }
-    fn fetch(&self, block: BlockIndex, encoded: &mut Encoded) -> Result<bool, VolumeError> {
+    fn fetch(&self, block: BlockIndex, encoded: &mut EncodedBlock) -> Result<bool, VolumeError> {
         self.fetches.fetch_add(1, Ordering::Relaxed);
         encoded.bytes = values(block[0]);
         Ok(!block[0].is_multiple_of(10))
@@ -54,7 +54,7 @@ impl Volume for FakeVolume {
     fn decode(
         &self,
         block: BlockIndex,
-        encoded: &mut Encoded,
+        encoded: &mut EncodedBlock,
         values: &mut Vec<u8>,
     ) -> Result<(), VolumeError> {
         values.clear();
@@ -85,7 +85,7 @@ pub(super) fn key(block: u64) -> BlockKey {
 pub(super) fn get(cache: &BlockCache<'_>, block: u64) -> Result<Option<Vec<u8>>, VolumeError> {
     let block = match cache.wait(key(block)) {
         Lookup::Ready(block) => block,
-        Lookup::Claimed(claim) => claim.load(&mut Encoded::default())?,
+        Lookup::Claimed(claim) => claim.load(&mut EncodedBlock::default())?,
         Lookup::Busy => unreachable!("wait never says busy"),
     };
     Ok(match &*block {
@@ -192,7 +192,7 @@ fn a_block_that_is_being_read_is_never_dropped() {
         let Lookup::Claimed(claim) = cache.lookup(key(1)) else {
             panic!()
         };
-        let held = claim.load(&mut Encoded::default()).unwrap();
+        let held = claim.load(&mut EncodedBlock::default()).unwrap();
         get(cache, 2).unwrap();
         assert!(
             matches!(cache.lookup(key(1)), Lookup::Ready(_)),
@@ -294,7 +294,7 @@ fn a_fetch_ahead_that_fails_is_told_to_who_needs_the_block() {
         fn digest(&self) -> blake3::Hash {
             self.0.digest()
         }
-        fn fetch(&self, _: BlockIndex, _: &mut Encoded) -> Result<bool, VolumeError> {
+        fn fetch(&self, _: BlockIndex, _: &mut EncodedBlock) -> Result<bool, VolumeError> {
             self.1.fetch_add(1, Ordering::Relaxed);
             Err(VolumeError::Chunk {
                 object: "x".into(),
@@ -304,7 +304,7 @@ fn a_fetch_ahead_that_fails_is_told_to_who_needs_the_block() {
         fn decode(
             &self,
             _: BlockIndex,
-            _: &mut Encoded,
+            _: &mut EncodedBlock,
             _: &mut Vec<u8>,
         ) -> Result<(), VolumeError> {
             unreachable!("nothing is fetched")

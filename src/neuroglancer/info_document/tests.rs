@@ -13,8 +13,8 @@ fn write(folder: &Path, name: &str, info: Value) {
 
 fn read(location: &Location) -> Result<InfoDocument, String> {
     read_info(location, "an info").map_err(|problem| match problem {
-        InfoProblem::Document(e) => e.to_string(),
-        InfoProblem::Redirect { object, problem } => format!("{object}: {problem}"),
+        InfoError::Document(e) => e.to_string(),
+        InfoError::Redirect { object, problem } => format!("{object}: {problem}"),
     })
 }
 
@@ -167,6 +167,6 @@ fn an_info_is_known_by_its_type_or_its_members() {
         (json!({"@type": "x", "scales": []}), None),
         (json!([]), None),
     ] {
-        assert_eq!(described(&info), word, "{info}");
+        assert_eq!(info_kind(&info), word, "{info}");
     }
 }

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::layer::StateLayer;
-use super::{Field, GeometryKind, StateError};
+use super::{FieldPath, GeometryKind, StateError};
 use crate::geometry::{Dimensions, PlacedAxis, Placement, PointNm, spatial_axes};
 
 /// The annotations of one layer.
@@ -37,7 +37,7 @@ pub struct StateAnnotation {
 }
 
 /// What a layer's coordinates mean.
-struct Space {
+struct LayerCoordinates {
     rank: usize,
     placed: Placement,
     /// Of each dimension the range of the coordinates seen.
@@ -47,14 +47,14 @@ struct Space {
 pub(super) fn read(
     layer: &StateLayer,
     viewer_dimensions: Option<&Dimensions>,
-    root: &Field,
+    root: &FieldPath,
 ) -> Result<LocalAnnotations, StateError> {
-    let at = Field {
+    let at = FieldPath {
         path: layer.path.clone(),
         ..root.clone()
     };
     let (names, placed) = space(layer, viewer_dimensions, &at)?;
-    let mut space = Space {
+    let mut space = LayerCoordinates {
         rank: names.len(),
         placed,
         seen: vec![(f64::INFINITY, f64::NEG_INFINITY); names.len()],
@@ -64,7 +64,7 @@ pub(super) fn read(
     let rows = match layer.members.get("annotations") {
         None | Some(Value::Null) => &none,
         Some(Value::Array(rows)) => rows,
-        Some(other) => return Err(at_rows.is_not(other, "a list of annotations")),
+        Some(other) => return Err(at_rows.unexpected(other, "a list of annotations")),
     };
     let rows = rows
         .iter()
@@ -87,7 +87,7 @@ pub(super) fn read(
         Some(other) => {
             return Err(at
                 .member("annotationProperties")
-                .is_not(other, "a list of properties"));
+                .unexpected(other, "a list of properties"));
         }
     };
     Ok(LocalAnnotations {
@@ -103,9 +103,9 @@ pub(super) fn read(
 fn space(
     layer: &StateLayer,
     viewer: Option<&Dimensions>,
-    at: &Field,
+    at: &FieldPath,
 ) -> Result<(Vec<String>, Placement), StateError> {
-    if let Some(transform) = layer.local_transform(&Field::root(at.object))? {
+    if let Some(transform) = layer.local_transform(&FieldPath::root(at.object))? {
         return Ok((transform.local_names(), transform.place_local()?));
     }
     let Some(dimensions) = viewer else {
@@ -115,7 +115,7 @@ fn space(
         ));
     };
     let (axes, unit_nm) = spatial_axes(dimensions).map_err(|wrong| {
-        let field = Field {
+        let field = FieldPath {
             path: "dimensions".to_owned(),
             ..at.clone()
         };
@@ -130,15 +130,19 @@ fn space(
     Ok((dimensions.keys().cloned().collect(), placed))
 }
 
-fn annotation(row: &Value, space: &mut Space, at: &Field) -> Result<StateAnnotation, StateError> {
+fn annotation(
+    row: &Value,
+    space: &mut LayerCoordinates,
+    at: &FieldPath,
+) -> Result<StateAnnotation, StateError> {
     let Some(row) = row.as_object() else {
-        return Err(at.is_not(row, "an annotation, which is an object"));
+        return Err(at.unexpected(row, "an annotation, which is an object"));
     };
     let text = |name: &str, expected: String| match row.get(name) {
         Some(Value::String(text)) => Ok(text.as_str()),
         other => Err(at
             .member(name)
-            .is_not(other.unwrap_or(&Value::Null), expected)),
+            .unexpected(other.unwrap_or(&Value::Null), expected)),
     };
     let kinds = GeometryKind::names().to_lowercase();
     let kind_name = text("type", kinds.clone())?;
@@ -159,7 +163,7 @@ fn annotation(row: &Value, space: &mut Space, at: &Field) -> Result<StateAnnotat
                 .map(|(i, point)| space.vector(point, &at.member("points").item(i)))
                 .collect::<Result<_, _>>()?,
             _ => {
-                return Err(at.member("points").is_not(
+                return Err(at.member("points").unexpected(
                     row.get("points").unwrap_or(&Value::Null),
                     "a list of at least one point",
                 ));
@@ -169,7 +173,7 @@ fn annotation(row: &Value, space: &mut Space, at: &Field) -> Result<StateAnnotat
     let props = match row.get("props") {
         None | Some(Value::Null) => Vec::new(),
         Some(Value::Array(values)) => values.clone(),
-        Some(other) => return Err(at.member("props").is_not(other, "a list of values")),
+        Some(other) => return Err(at.member("props").unexpected(other, "a list of values")),
     };
     Ok(StateAnnotation {
         id: id.to_owned(),
@@ -188,22 +192,22 @@ fn member(members: &Map<String, Value>, name: &str) -> Value {
     members.get(name).cloned().unwrap_or_default()
 }
 
-impl Space {
+impl LayerCoordinates {
     fn point(
         &mut self,
         row: &Map<String, Value>,
         name: &str,
-        at: &Field,
+        at: &FieldPath,
     ) -> Result<PointNm, StateError> {
         self.vector(row.get(name).unwrap_or(&Value::Null), &at.member(name))
     }
 
-    fn vector(&mut self, value: &Value, at: &Field) -> Result<PointNm, StateError> {
+    fn vector(&mut self, value: &Value, at: &FieldPath) -> Result<PointNm, StateError> {
         let numbers: Option<Vec<f64>> = value
             .as_array()
             .and_then(|list| list.iter().map(Value::as_f64).collect());
         let Some(numbers) = numbers.filter(|numbers| numbers.len() == self.rank) else {
-            return Err(at.is_not(
+            return Err(at.unexpected(
                 value,
                 format!("{} numbers, one for each dimension", self.rank),
             ));

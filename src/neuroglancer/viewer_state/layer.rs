@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::{Field, GeometryKind, StateError, transform};
+use super::{FieldPath, GeometryKind, StateError, transform};
 use crate::geometry::SourceTransform;
 use crate::storage::redacted_source;
 
@@ -34,7 +34,7 @@ struct Source {
 #[derive(Clone, Debug, PartialEq)]
 pub enum LayerSource {
     /// At a URL.
-    At {
+    Url {
         /// As written in the state.
         url: String,
         /// What the state does to it.
@@ -43,19 +43,19 @@ pub enum LayerSource {
     /// In the state itself.
     Local,
     /// Nowhere that can be read; says why.
-    Refused(String),
+    Unreadable(String),
 }
 
 /// The layers under `layers`: a list, or, as old states have it, an object by name.
 pub(super) fn parse_all(
     layers: Option<Value>,
-    root: &Field,
+    root: &FieldPath,
 ) -> Result<Vec<StateLayer>, StateError> {
     let at = root.member("layers");
     let mut parsed: Vec<StateLayer> = Vec::new();
-    let mut add = |at: Field, name: Option<String>, value: Value| {
+    let mut add = |at: FieldPath, name: Option<String>, value: Value| {
         let Value::Object(members) = value else {
-            return Err(at.is_not(&value, "a layer, which is an object"));
+            return Err(at.unexpected(&value, "a layer, which is an object"));
         };
         let name = match (name, members.get("name")) {
             (Some(name), _) => name,
@@ -63,7 +63,7 @@ pub(super) fn parse_all(
             (None, other) => {
                 return Err(at
                     .member("name")
-                    .is_not(other.unwrap_or(&Value::Null), "the layer's name"));
+                    .unexpected(other.unwrap_or(&Value::Null), "the layer's name"));
             }
         };
         if parsed.iter().any(|layer| layer.name == name) {
@@ -96,14 +96,14 @@ pub(super) fn parse_all(
                 add(at.member(&name), Some(name), value)?;
             }
         }
-        other => return Err(at.is_not(&other.unwrap_or(Value::Null), "the list of layers")),
+        other => return Err(at.unexpected(&other.unwrap_or(Value::Null), "the list of layers")),
     }
     Ok(parsed)
 }
 
 /// A source is a string, an object with a `url`, or a list of such.
-fn sources(value: Option<&Value>, at: &Field) -> Result<Vec<Source>, StateError> {
-    let one = |value: &Value, at: &Field| match value {
+fn sources(value: Option<&Value>, at: &FieldPath) -> Result<Vec<Source>, StateError> {
+    let one = |value: &Value, at: &FieldPath| match value {
         Value::String(url) => Ok(Source {
             url: url.clone(),
             path: at.path.clone(),
@@ -119,9 +119,9 @@ fn sources(value: Option<&Value>, at: &Field) -> Result<Vec<Source>, StateError>
             }),
             other => Err(at
                 .member("url")
-                .is_not(other.unwrap_or(&Value::Null), "a URL")),
+                .unexpected(other.unwrap_or(&Value::Null), "a URL")),
         },
-        other => Err(at.is_not(other, "a URL, or an object with a `url`")),
+        other => Err(at.unexpected(other, "a URL, or an object with a `url`")),
     };
     let sources = match value {
         None | Some(Value::Null) => Vec::new(),
@@ -167,25 +167,25 @@ impl StateLayer {
         let outside = || self.sources.iter().filter(|s| !is_inside(s));
         let shown: Vec<&Source> = outside().filter(|s| s.is_shown).collect();
         let Some(source) = shown.first().copied().or_else(|| outside().next()) else {
-            return LayerSource::Refused("it has no source in the viewer state".to_owned());
+            return LayerSource::Unreadable("it has no source in the viewer state".to_owned());
         };
         let is_annotation = self.members.get("type").and_then(Value::as_str) == Some("annotation");
         if is_annotation && (shown.len() > 1 || self.has_annotations()) {
             let here = self.has_annotations().then_some("the state itself");
             let urls = shown.iter().map(|s| redacted_source(&s.url).to_string());
             let urls: Vec<_> = here.into_iter().map(str::to_owned).chain(urls).collect();
-            return LayerSource::Refused(format!(
+            return LayerSource::Unreadable(format!(
                 "its annotations have several sources, {}, and one is read: give each a layer of its own",
                 urls.join(", ")
             ));
         }
-        let at = Field::root(&self.document);
+        let at = FieldPath::root(&self.document);
         match self.transform_of(source, &at) {
-            Ok(transform) => LayerSource::At {
+            Ok(transform) => LayerSource::Url {
                 url: source.url.clone(),
                 transform: transform.map(Arc::new),
             },
-            Err(e) => LayerSource::Refused(e.to_string()),
+            Err(e) => LayerSource::Unreadable(e.to_string()),
         }
     }
 
@@ -220,12 +220,12 @@ impl StateLayer {
     /// What the state does to the annotations that it holds itself, if it says so.
     pub(super) fn local_transform(
         &self,
-        root: &Field,
+        root: &FieldPath,
     ) -> Result<Option<SourceTransform>, StateError> {
         if let Some(source) = self.sources.iter().find(|s| is_local_annotations(s)) {
             return self.transform_of(source, root);
         }
-        let at = Field {
+        let at = FieldPath {
             path: self.path.clone(),
             ..root.clone()
         };
@@ -248,9 +248,9 @@ impl StateLayer {
     fn transform_of(
         &self,
         source: &Source,
-        root: &Field,
+        root: &FieldPath,
     ) -> Result<Option<SourceTransform>, StateError> {
-        let at = |path: &str| Field {
+        let at = |path: &str| FieldPath {
             path: path.to_owned(),
             ..root.clone()
         };
@@ -266,7 +266,7 @@ impl StateLayer {
         }
     }
 
-    fn legacy_transform(&self, at: &Field) -> Result<Option<SourceTransform>, StateError> {
+    fn legacy_transform(&self, at: &FieldPath) -> Result<Option<SourceTransform>, StateError> {
         match self.given("transform") {
             None => Ok(None),
             Some(value) => {

@@ -40,7 +40,7 @@ fn parse(state: &Value) -> Result<ViewerState, StateError> {
 }
 
 fn at(url: &str) -> LayerSource {
-    LayerSource::At {
+    LayerSource::Url {
         url: url.to_owned(),
         transform: None,
     }

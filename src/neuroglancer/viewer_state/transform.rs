@@ -2,17 +2,17 @@
 
 use serde_json::Value;
 
-use super::{Dimensions, Field, StateError};
+use super::{Dimensions, FieldPath, StateError};
 use crate::geometry::{AXES, SourceTransform};
 
 /// Understands `value`, written at `at` for the layer `layer`; `None` where it says nothing.
 pub(super) fn parse(
     value: &Value,
-    at: &Field,
+    at: &FieldPath,
     layer: &str,
 ) -> Result<Option<SourceTransform>, StateError> {
     let Some(members) = value.as_object() else {
-        return Err(at.is_not(value, "an object with `outputDimensions`"));
+        return Err(at.unexpected(value, "an object with `outputDimensions`"));
     };
     let given = |name: &str| members.get(name).filter(|v| !v.is_null());
     let space = |name: &str| {
@@ -31,7 +31,7 @@ pub(super) fn parse(
                 .and_then(|n| usize::try_from(n).ok())
                 .ok_or_else(|| {
                     at.member("sourceRank")
-                        .is_not(value, "a number of dimensions")
+                        .unexpected(value, "a number of dimensions")
                 })?,
         ),
     };
@@ -50,7 +50,7 @@ pub(super) fn parse(
 pub(super) fn parse_legacy(
     value: &Value,
     input: Option<Dimensions>,
-    at: &Field,
+    at: &FieldPath,
     layer: &str,
 ) -> Result<Option<SourceTransform>, StateError> {
     let expected = "a matrix of 4 x 4 numbers whose last row is 0, 0, 0, 1";
@@ -60,7 +60,7 @@ pub(super) fn parse_legacy(
             rows(&Value::Array(nested.collect()), at)?
         }
         Some(_) => rows(value, at)?,
-        None => return Err(at.is_not(value, expected)),
+        None => return Err(at.unexpected(value, expected)),
     };
     match &rows[..] {
         [x, y, z, last]
@@ -76,15 +76,15 @@ pub(super) fn parse_legacy(
                 None,
             )?)
         }
-        _ => Err(at.is_not(value, expected)),
+        _ => Err(at.unexpected(value, expected)),
     }
 }
 
 /// The `voxelSize` of states before 2020: three numbers in nm.
-pub(super) fn voxel_size(value: &Value, at: &Field) -> Result<Dimensions, StateError> {
+pub(super) fn voxel_size(value: &Value, at: &FieldPath) -> Result<Dimensions, StateError> {
     match numbers(value).as_deref() {
         Some([x, y, z]) => Ok(in_nm([*x, *y, *z])),
-        _ => Err(at.is_not(value, "three numbers, in nm")),
+        _ => Err(at.unexpected(value, "three numbers, in nm")),
     }
 }
 
@@ -94,11 +94,11 @@ fn in_nm(scale: [f64; 3]) -> Dimensions {
     named.collect()
 }
 
-fn rows(value: &Value, at: &Field) -> Result<Vec<Vec<f64>>, StateError> {
+fn rows(value: &Value, at: &FieldPath) -> Result<Vec<Vec<f64>>, StateError> {
     let rows: Option<Vec<_>> = value
         .as_array()
         .and_then(|rows| rows.iter().map(numbers).collect());
-    rows.ok_or_else(|| at.is_not(value, "a list of rows of numbers"))
+    rows.ok_or_else(|| at.unexpected(value, "a list of rows of numbers"))
 }
 
 fn numbers(value: &Value) -> Option<Vec<f64>> {

@@ -10,7 +10,7 @@ use crate::storage::{PASSWORD, has_userinfo, redacted_source};
 
 /// What stands behind the `#!` of a URL.
 #[derive(Debug, PartialEq)]
-pub(super) enum Behind {
+pub(super) enum FragmentContent {
     /// The state's JSON.
     State(Vec<u8>),
     /// Where it lies.
@@ -33,17 +33,20 @@ pub(super) fn shortened(url: &str) -> String {
 }
 
 /// The state in `url`, or where it lies.
-pub(super) fn behind(url: &str) -> Result<Behind, StateError> {
+pub(super) fn parse_fragment(url: &str) -> Result<FragmentContent, StateError> {
     let (site, state) = url.split_once("#!").unwrap_or_default();
     if has_userinfo(site) {
         return Err(StateError::url(url, PASSWORD));
     }
     let state = state.strip_prefix('+').unwrap_or(state);
     let decoded = percent_decode_str(state).decode_utf8().map_err(|_| {
-        StateError::url(url, "what stands behind `#!` is not percent-encoded UTF-8")
+        StateError::url(
+            url,
+            "what stands parse_fragment `#!` is not percent-encoded UTF-8",
+        )
     })?;
     if decoded.trim_start().starts_with('{') {
-        return Ok(Behind::State(plain_json(&decoded).into_bytes()));
+        return Ok(FragmentContent::State(plain_json(&decoded).into_bytes()));
     }
     // Browsers encode what stands there; the link's own encoding, if any, is undone where it is asked for.
     let link = match state.contains("://") {
@@ -51,7 +54,9 @@ pub(super) fn behind(url: &str) -> Result<Behind, StateError> {
         false => &decoded,
     };
     match link.split_once("://") {
-        Some((scheme, _)) if FOLLOWED.contains(&scheme) => Ok(Behind::Link(link.to_owned())),
+        Some((scheme, _)) if FOLLOWED.contains(&scheme) => {
+            Ok(FragmentContent::Link(link.to_owned()))
+        }
         Some((scheme, _)) => Err(StateError::url(
             url,
             format!(
@@ -62,7 +67,7 @@ pub(super) fn behind(url: &str) -> Result<Behind, StateError> {
         )),
         None => Err(StateError::url(
             url,
-            "there is no JSON behind `#!`: copy the URL from the browser's address bar",
+            "there is no JSON parse_fragment `#!`: copy the URL from the browser's address bar",
         )),
     }
 }
@@ -117,27 +122,29 @@ mod tests {
     #[test]
     fn a_url_holds_a_state_or_a_link() {
         let url = "https://neuroglancer-demo.appspot.com/#!%7B%22title%22:%22a%20b%22%7D";
-        let state = Behind::State(br#"{"title":"a b"}"#.to_vec());
-        assert_eq!(behind(url).unwrap(), state);
+        let state = FragmentContent::State(br#"{"title":"a b"}"#.to_vec());
+        assert_eq!(parse_fragment(url).unwrap(), state);
         for (text, link) in [
             ("gs://bucket/state.json", "gs://bucket/state.json"),
             ("https://host/a%20b.json?x=1", "https://host/a%20b.json?x=1"),
             ("https%3A%2F%2Fhost%2Fb.json", "https://host/b.json"),
         ] {
-            let found = behind(&format!("https://host/#!{text}")).unwrap();
-            assert_eq!(found, Behind::Link(link.into()));
+            let found = parse_fragment(&format!("https://host/#!{text}")).unwrap();
+            assert_eq!(found, FragmentContent::Link(link.into()));
         }
         for scheme in ["middleauth+https", "file", "local"] {
-            let e = behind(&format!("https://host/#!{scheme}://x/nglstate/1"));
+            let e = parse_fragment(&format!("https://host/#!{scheme}://x/nglstate/1"));
             let e = e.unwrap_err().to_string();
             assert!(
                 e.contains(&format!("`{scheme}://`")) && e.contains("download"),
                 "{e}"
             );
         }
-        let e = behind("https://host/#!%ff").unwrap_err().to_string();
+        let e = parse_fragment("https://host/#!%ff")
+            .unwrap_err()
+            .to_string();
         assert!(e.contains("UTF-8"), "{e}");
-        assert!(behind("https://host/#!x").is_err());
+        assert!(parse_fragment("https://host/#!x").is_err());
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::grid::Grid;
 use crate::geometry::{
     Dimensions, PlacedAxis, Placement, SourceDimension, SourceTransform, length_nm, spatial_axes,
 };
-use crate::neuroglancer::{ANNOTATIONS, GeometryKind, MortonGrid, ShardingSpec, described};
+use crate::neuroglancer::{ANNOTATIONS, GeometryKind, MortonGrid, ShardingSpec, info_kind};
 use crate::points::PointsError;
 use crate::points::property::{PropertyKind, PropertySpec, lay_out};
 use crate::storage::DocumentError;
@@ -199,7 +199,7 @@ impl Info {
 fn check_kind(info: &Value, blame: &Blame) -> Result<(), PointsError> {
     let advice = "`points.layer` names an annotation layer, `arrays.NAME.layer` a volume";
     let expected = format!("{TYPE:?}, an annotation layer: {advice}");
-    let kind = described(info);
+    let kind = info_kind(info);
     match info.get("@type").filter(|v| !v.is_null()) {
         Some(found) if found.as_str() != Some(TYPE) => {
             let found = match kind {

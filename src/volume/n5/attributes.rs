@@ -1,6 +1,6 @@
 //! `attributes.json` of an N5 dataset or group: what is stored, and where it lies in the world.
 //!
-//! Where it lies is what [`spatial`](super::super::spatial) makes of the attributes of the dataset and of the group
+//! Where it lies is what [`spatial_attributes`](super::super::spatial_attributes) makes of the attributes of the dataset and of the group
 //! that holds it.
 
 use serde::{Deserialize, Deserializer};
@@ -11,9 +11,9 @@ use crate::data_type::DataType;
 use crate::geometry::{AXES, Resolution};
 use crate::storage::Compression as Stream;
 use crate::storage::{Location, MAX_METADATA_BYTES, Store};
-use crate::volume::axes::Axes;
-use crate::volume::python_json;
-use crate::volume::spatial::{self, Order, Parent};
+use crate::volume::axes::ArrayAxes;
+use crate::volume::json_with_nan;
+use crate::volume::spatial_attributes::{self, DimensionOrder, ParentGroup};
 use crate::volume::{MAX_BLOCK_BYTES, VolumeError};
 
 const EXPECTED: &str = "the attributes of an N5 dataset";
@@ -22,7 +22,7 @@ const EXPECTED: &str = "the attributes of an N5 dataset";
 const MAX_LEVELS: usize = 64;
 
 /// Attributes of a group that place the datasets in it.
-const OF_GROUP: [&str; 9] = [
+const GROUP_KEYS: [&str; 9] = [
     "axes",
     "downsamplingFactors",
     "isLabelMultiset",
@@ -36,7 +36,7 @@ const OF_GROUP: [&str; 9] = [
 
 /// A dataset. Dimensions are in N5's order: the fastest first.
 #[derive(Debug)]
-pub(super) struct Dataset {
+pub(super) struct N5Dataset {
     /// Path or URL of its attributes.
     pub object: String,
     /// Its folder: a key relative to the group.
@@ -44,8 +44,8 @@ pub(super) struct Dataset {
     pub dimensions: Vec<u64>,
     pub block_size: Vec<u64>,
     pub data_type: DataType,
-    pub compression: Compression,
-    pub axes: Axes,
+    pub compression: N5Compression,
+    pub axes: ArrayAxes,
     pub resolution: Resolution,
     pub first_voxel: [i64; 3],
     pub digest: blake3::Hash,
@@ -53,7 +53,7 @@ pub(super) struct Dataset {
 
 /// How a block's values are compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Compression {
+pub(super) enum N5Compression {
     Raw,
     Stream(Stream),
     Blosc,
@@ -62,7 +62,7 @@ pub(super) enum Compression {
 /// What says how a dataset is stored.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Attributes {
+struct StorageAttributes {
     #[serde(deserialize_with = "whole_numbers")]
     dimensions: Vec<u64>,
     #[serde(deserialize_with = "whole_numbers")]
@@ -85,7 +85,7 @@ fn whole_numbers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u64>,
     }
 }
 
-impl Dataset {
+impl N5Dataset {
     /// An error about what its attributes say at `path`.
     pub(super) fn bad(&self, path: &str, problem: String) -> VolumeError {
         bad(&self.object, path, problem)
@@ -99,7 +99,7 @@ impl Dataset {
 }
 
 fn bad(object: &str, path: &str, problem: String) -> VolumeError {
-    VolumeError::BadInfo {
+    VolumeError::InvalidMetadata {
         object: object.to_owned(),
         path: path.to_owned(),
         problem,
@@ -112,7 +112,7 @@ pub(super) fn read(
     store: &dyn Store,
     wanted: &Resolution,
     layer: &LayerConfig,
-) -> Result<Dataset, VolumeError> {
+) -> Result<N5Dataset, VolumeError> {
     let root = document(store, "")?;
     if let Some(root) = root.as_ref().filter(|d| d.is_dataset()) {
         let group = group_of(location, root)?;
@@ -138,14 +138,14 @@ pub(super) fn read(
     let mut base = None;
     for level in 0..MAX_LEVELS {
         let path = format!("s{level}");
-        let Some(found) = document(store, &path)?.filter(Document::is_dataset) else {
+        let Some(found) = document(store, &path)?.filter(N5Document::is_dataset) else {
             break;
         };
         let parent = root.as_ref().map(|root| root.holding(&path, base.as_ref()));
         let mut dataset = dataset(&found, &path, parent, layer)?;
         if dataset.resolution.matches(wanted) {
             if let Some(root) = root {
-                dataset.digest = both(&root.digest, &found.digest);
+                dataset.digest = combined_digest(&root.digest, &found.digest);
             }
             return Ok(dataset);
         }
@@ -169,8 +169,8 @@ pub(super) fn read(
 /// dataset's own may not say all.
 fn group_of(
     location: &Location,
-    dataset: &Document,
-) -> Result<Option<(Document, String)>, VolumeError> {
+    dataset: &N5Document,
+) -> Result<Option<(N5Document, String)>, VolumeError> {
     let Some((folder, name)) = location.split_file() else {
         return Ok(None);
     };
@@ -188,8 +188,8 @@ fn group_of(
         Err(e) if e.is_access_denied() => None,
         found => found?,
     };
-    let places = |group: &Document| {
-        OF_GROUP
+    let places = |group: &N5Document| {
+        GROUP_KEYS
             .iter()
             .any(|key| group.attributes.contains_key(*key))
     };
@@ -197,7 +197,7 @@ fn group_of(
     Ok(group.map(|group| (group, name)))
 }
 
-fn both(group: &blake3::Hash, dataset: &blake3::Hash) -> blake3::Hash {
+fn combined_digest(group: &blake3::Hash, dataset: &blake3::Hash) -> blake3::Hash {
     let mut hasher = blake3::Hasher::new();
     hasher.update(group.as_bytes());
     hasher.update(dataset.as_bytes());
@@ -213,35 +213,35 @@ fn no_scale(object: String, wanted: &Resolution, available: Vec<Resolution>) -> 
 }
 
 /// One `attributes.json`.
-struct Document {
+struct N5Document {
     object: String,
     attributes: Map<String, Value>,
     digest: blake3::Hash,
 }
 
-impl Document {
+impl N5Document {
     fn is_dataset(&self) -> bool {
         self.attributes.contains_key("dimensions")
     }
 
-    fn spatial(&self) -> spatial::Document<'_> {
-        spatial::Document {
+    fn spatial(&self) -> spatial_attributes::AttributesDocument<'_> {
+        spatial_attributes::AttributesDocument {
             object: &self.object,
             attributes: &self.attributes,
         }
     }
 
     /// This group, as the one that holds the dataset `name`; `base` is its level s0, where that is another.
-    fn holding<'a>(&'a self, name: &'a str, base: Option<&'a Document>) -> Parent<'a> {
-        Parent {
+    fn holding<'a>(&'a self, name: &'a str, base: Option<&'a N5Document>) -> ParentGroup<'a> {
+        ParentGroup {
             document: self.spatial(),
             name,
-            base: base.map(Document::spatial),
+            base: base.map(N5Document::spatial),
         }
     }
 }
 
-fn document(store: &dyn Store, path: &str) -> Result<Option<Document>, VolumeError> {
+fn document(store: &dyn Store, path: &str) -> Result<Option<N5Document>, VolumeError> {
     let key = match path {
         "" => "attributes.json".to_owned(),
         path => format!("{path}/attributes.json"),
@@ -251,14 +251,14 @@ fn document(store: &dyn Store, path: &str) -> Result<Option<Document>, VolumeErr
         return Ok(None);
     }
     let object = store.describe(&key);
-    Ok(Some(Document {
-        attributes: python_json::parse(&bytes, &object, EXPECTED)?,
+    Ok(Some(N5Document {
+        attributes: json_with_nan::parse(&bytes, &object, EXPECTED)?,
         digest: blake3::hash(&bytes),
         object,
     }))
 }
 
-fn parse<T: serde::de::DeserializeOwned>(document: &Document) -> Result<T, VolumeError> {
+fn parse<T: serde::de::DeserializeOwned>(document: &N5Document) -> Result<T, VolumeError> {
     let value = Value::Object(document.attributes.clone());
     serde_path_to_error::deserialize(&value).map_err(|e| {
         let problem = format!("{}: this is not {EXPECTED}", e.inner());
@@ -267,13 +267,13 @@ fn parse<T: serde::de::DeserializeOwned>(document: &Document) -> Result<T, Volum
 }
 
 fn dataset(
-    document: &Document,
+    document: &N5Document,
     path: &str,
-    parent: Option<Parent<'_>>,
+    parent: Option<ParentGroup<'_>>,
     layer: &LayerConfig,
-) -> Result<Dataset, VolumeError> {
+) -> Result<N5Dataset, VolumeError> {
     let object = &document.object;
-    let attributes: Attributes = parse(document)?;
+    let attributes: StorageAttributes = parse(document)?;
     let rank = attributes.dimensions.len();
     let bad = |path: &str, problem| bad(object, path, problem);
     let type_name = attributes.data_type.to_lowercase();
@@ -299,21 +299,21 @@ fn dataset(
         );
         return Err(bad("blockSize", problem));
     }
-    let array = spatial::Array {
+    let array = spatial_attributes::SpatialArray {
         own: document.spatial(),
         parent,
-        order: Order::F,
+        order: DimensionOrder::F,
         shape: &attributes.dimensions,
     };
     // Three dimensions without names are x, y, z, as everybody writes them.
     let assumed = (rank == 3).then(|| AXES.map(String::from).to_vec());
     let place = array.place(layer, Vec::new(), assumed)?;
-    let resolution = place.resolution.ok_or_else(|| VolumeError::Lacks {
+    let resolution = place.resolution.ok_or_else(|| VolumeError::Incomplete {
         object: object.clone(),
         lacks: "does not say how large its voxels are and where it lies".into(),
         example: "{ \"resolution\": [4, 4, 40], \"voxel_offset\": [0, 0, 0] }",
     })?;
-    Ok(Dataset {
+    Ok(N5Dataset {
         object: object.clone(),
         path: path.to_owned(),
         compression: compression(&attributes).map_err(|e| bad("compression", e))?,
@@ -323,7 +323,7 @@ fn dataset(
         digest: match parent.filter(|_| path.is_empty()) {
             Some(parent) => {
                 let group = Value::Object(parent.document.attributes.clone()).to_string();
-                both(&blake3::hash(group.as_bytes()), &document.digest)
+                combined_digest(&blake3::hash(group.as_bytes()), &document.digest)
             }
             None => document.digest,
         },
@@ -333,7 +333,7 @@ fn dataset(
     })
 }
 
-fn compression(attributes: &Attributes) -> Result<Compression, String> {
+fn compression(attributes: &StorageAttributes) -> Result<N5Compression, String> {
     let object = attributes.compression.as_ref();
     let name = object
         .and_then(|c| c.get("type").or(Some(c)))
@@ -343,12 +343,12 @@ fn compression(attributes: &Attributes) -> Result<Compression, String> {
         .and_then(|c| c.get("useZlib"))
         .and_then(Value::as_bool);
     match name.map(str::to_lowercase).as_deref() {
-        Some("raw") => Ok(Compression::Raw),
-        Some("gzip") if zlib == Some(true) => Ok(Compression::Stream(Stream::Zlib)),
-        Some("gzip") => Ok(Compression::Stream(Stream::Gzip)),
-        Some("bzip2") => Ok(Compression::Stream(Stream::Bzip2)),
-        Some("zstd" | "zstandard") => Ok(Compression::Stream(Stream::Zstd)),
-        Some("blosc") => Ok(Compression::Blosc),
+        Some("raw") => Ok(N5Compression::Raw),
+        Some("gzip") if zlib == Some(true) => Ok(N5Compression::Stream(Stream::Zlib)),
+        Some("gzip") => Ok(N5Compression::Stream(Stream::Gzip)),
+        Some("bzip2") => Ok(N5Compression::Stream(Stream::Bzip2)),
+        Some("zstd" | "zstandard") => Ok(N5Compression::Stream(Stream::Zstd)),
+        Some("blosc") => Ok(N5Compression::Blosc),
         found => Err(format!(
             "found {}, expected raw, gzip, bzip2, zstd or blosc: others are not read",
             found.map_or("no compression".into(), |name| format!("{name:?}"))

@@ -5,18 +5,22 @@
 
 use std::borrow::Cow;
 
-use super::attributes::{Compression, Dataset};
+use super::attributes::{N5Compression, N5Dataset};
 
 /// A block's values, little-endian, the first dimension fastest.
 #[derive(Debug)]
-pub(super) struct Decoded {
+pub(super) struct DecodedBlock {
     pub shape: Vec<usize>,
     pub values: Vec<u8>,
 }
 
 /// Decodes `bytes`, a block of `dataset` that must hold at least `needed` values along each dimension. Says
 /// what is wrong with it.
-pub(super) fn decode(bytes: &[u8], dataset: &Dataset, needed: &[u64]) -> Result<Decoded, String> {
+pub(super) fn decode(
+    bytes: &[u8],
+    dataset: &N5Dataset,
+    needed: &[u64],
+) -> Result<DecodedBlock, String> {
     let mut header = Header { rest: bytes };
     let mode = header.u16()?;
     if mode > 1 {
@@ -52,13 +56,13 @@ pub(super) fn decode(bytes: &[u8], dataset: &Dataset, needed: &[u64]) -> Result<
     let size = dataset.data_type.size_bytes();
     let expected = values * size;
     let mut values = match dataset.compression {
-        Compression::Raw => Cow::Borrowed(header.rest),
-        Compression::Stream(method) => {
+        N5Compression::Raw => Cow::Borrowed(header.rest),
+        N5Compression::Stream(method) => {
             let mut out = Vec::new();
             method.inflate(header.rest, expected, &mut out)?;
             Cow::Owned(out)
         }
-        Compression::Blosc => Cow::Owned(blosc(header.rest, expected)?),
+        N5Compression::Blosc => Cow::Owned(blosc(header.rest, expected)?),
     }
     .into_owned();
     if values.len() != expected {
@@ -70,7 +74,7 @@ pub(super) fn decode(bytes: &[u8], dataset: &Dataset, needed: &[u64]) -> Result<
     if size > 1 {
         values.chunks_exact_mut(size).for_each(<[u8]>::reverse);
     }
-    Ok(Decoded { shape, values })
+    Ok(DecodedBlock { shape, values })
 }
 
 /// Undoes blosc, which says in a header how large it gets.
@@ -128,17 +132,17 @@ mod tests {
     use super::*;
     use crate::data_type::DataType;
     use crate::geometry::Resolution;
-    use crate::volume::axes::Axes;
+    use crate::volume::axes::ArrayAxes;
 
-    fn dataset() -> Dataset {
-        Dataset {
+    fn dataset() -> N5Dataset {
+        N5Dataset {
             object: "attributes.json".into(),
             path: String::new(),
             dimensions: vec![5, 2, 1],
             block_size: vec![3, 2, 1],
             data_type: DataType::UInt16,
-            compression: Compression::Raw,
-            axes: Axes {
+            compression: N5Compression::Raw,
+            axes: ArrayAxes {
                 xyz: [0, 1, 2],
                 channel: None,
             },

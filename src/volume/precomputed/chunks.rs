@@ -1,34 +1,35 @@
 //! Where the chunks of a scale are stored.
 //!
-//! Unsharded, a chunk is an object of its own below the scale's key ([`Files`]). `voxel_offset` is part of the name,
+//! Unsharded, a chunk is an object of its own below the scale's key ([`ChunkFiles`]). `voxel_offset` is part of the name,
 //! and the last chunk along an axis is named by the truncated range. Sharded, a chunk's id is the compressed Morton
 //! code of its place in the grid, of which `voxel_offset` is no part.
 
 use std::sync::Arc;
 
-use super::files::Files;
+use super::chunk_files::ChunkFiles;
 use crate::neuroglancer::{MortonGrid, ShardError, ShardingSpec, Shards};
 use crate::storage::{Compression, Store};
-use crate::volume::{BlockGrid, BlockIndex, Encoded, VolumeError};
+use crate::volume::{BlockGrid, BlockIndex, EncodedBlock, VolumeError};
 
 /// The stored chunks of a scale.
 #[derive(Debug)]
-pub(super) enum Chunks {
-    Files(Files),
-    Shards(Sharded),
+pub(super) enum ChunkStorage {
+    ChunkFiles(ChunkFiles),
+    Shards(ShardedChunks),
 }
 
 /// Chunks in shard files.
 #[derive(Debug)]
-pub(super) struct Sharded {
+pub(super) struct ShardedChunks {
     shards: Shards,
     ids: MortonGrid,
 }
 
-impl Sharded {
+impl ShardedChunks {
     /// The shelf of a chunk: its shard and minishard.
-    pub(super) fn shelf(&self, block: BlockIndex) -> [u64; 2] {
-        self.shards.shelf(self.ids.code(&block).unwrap_or_default())
+    pub(super) fn group_key(&self, block: BlockIndex) -> [u64; 2] {
+        self.shards
+            .group_key(self.ids.code(&block).unwrap_or_default())
     }
 
     /// Splits chunks into runs that one request reads.
@@ -42,7 +43,7 @@ impl Sharded {
         &self,
         run: &[BlockIndex],
         limit_bytes: impl Fn(BlockIndex) -> u64,
-        encoded: &mut [Encoded],
+        encoded: &mut [EncodedBlock],
     ) -> Result<bool, ShardError> {
         let id = |b: &BlockIndex| Some((self.ids.code(b)?, limit_bytes(*b)));
         let Some(ids) = run.iter().map(id).collect::<Option<Vec<_>>>() else {
@@ -56,12 +57,12 @@ impl Sharded {
     }
 }
 
-impl Chunks {
+impl ChunkStorage {
     /// The chunks below `store`, the scale's key.
     pub(super) fn new(store: Arc<dyn Store>, sharding: Option<(ShardingSpec, MortonGrid)>) -> Self {
         match sharding {
-            None => Self::Files(Files::new(store)),
-            Some((spec, ids)) => Self::Shards(Sharded {
+            None => Self::ChunkFiles(ChunkFiles::new(store)),
+            Some((spec, ids)) => Self::Shards(ShardedChunks {
                 shards: Shards::new(store, spec),
                 ids,
             }),
@@ -71,16 +72,16 @@ impl Chunks {
     /// Whether reading takes long compared with decoding.
     pub(super) fn is_remote(&self) -> bool {
         match self {
-            Self::Files(files) => files.store().is_remote(),
-            Self::Shards(Sharded { shards, .. }) => shards.is_remote(),
+            Self::ChunkFiles(files) => files.store().is_remote(),
+            Self::Shards(ShardedChunks { shards, .. }) => shards.is_remote(),
         }
     }
 
     /// The folder, for messages.
     pub(super) fn describe_all(&self) -> String {
         match self {
-            Self::Files(files) => files.store().describe(""),
-            Self::Shards(Sharded { shards, .. }) => shards.describe_all(),
+            Self::ChunkFiles(files) => files.store().describe(""),
+            Self::Shards(ShardedChunks { shards, .. }) => shards.describe_all(),
         }
     }
 
@@ -93,8 +94,8 @@ impl Chunks {
     ) -> String {
         let name = name(grid, block);
         match self {
-            Self::Files(files) => files.store().describe(&(name + compression.suffix())),
-            Self::Shards(Sharded { shards, ids }) => {
+            Self::ChunkFiles(files) => files.store().describe(&(name + compression.suffix())),
+            Self::Shards(ShardedChunks { shards, ids }) => {
                 let id = ids.code(&block).unwrap_or_default();
                 format!("{name} in {}", shards.describe(id))
             }
@@ -102,10 +103,10 @@ impl Chunks {
     }
 
     /// Says that a chunk will be fetched soon.
-    pub(super) fn will_fetch(&self, grid: &BlockGrid, block: BlockIndex) {
+    pub(super) fn prefetch(&self, grid: &BlockGrid, block: BlockIndex) {
         match self {
-            Self::Files(files) => files.will_read(&name(grid, block)),
-            Self::Shards(Sharded { shards, ids }) => {
+            Self::ChunkFiles(files) => files.will_read(&name(grid, block)),
+            Self::Shards(ShardedChunks { shards, ids }) => {
                 if let Some(id) = ids.code(&block) {
                     shards.will_read(id);
                 }
@@ -119,11 +120,11 @@ impl Chunks {
         grid: &BlockGrid,
         block: BlockIndex,
         limit_bytes: u64,
-        encoded: &mut Encoded,
+        encoded: &mut EncodedBlock,
     ) -> Result<bool, VolumeError> {
         match self {
-            Self::Files(files) => files.read(&name(grid, block), limit_bytes, encoded),
-            Self::Shards(Sharded { shards, ids }) => {
+            Self::ChunkFiles(files) => files.read(&name(grid, block), limit_bytes, encoded),
+            Self::Shards(ShardedChunks { shards, ids }) => {
                 encoded.compression = shards.data_encoding();
                 match ids.code(&block) {
                     Some(id) => Ok(shards.read(id, limit_bytes, &mut encoded.bytes)?),

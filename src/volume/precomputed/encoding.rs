@@ -1,6 +1,6 @@
 //! What the bytes of a chunk mean: the encodings of precomputed volumes.
 
-use super::picture::Format;
+use super::picture::PictureFormat;
 use crate::geometry::VoxelBox;
 use crate::volume::VolumeMeta;
 use crate::volume::compressed_segmentation::{self, CompressedSegmentationError};
@@ -10,12 +10,12 @@ use crate::volume::compressed_segmentation::{self, CompressedSegmentationError};
 pub(super) enum Encoding {
     Raw,
     CompressedSegmentation { block: [u32; 3] },
-    Picture(Format),
+    Picture(PictureFormat),
 }
 
 /// What is wrong with a chunk. The caller adds its name.
 #[derive(Debug)]
-pub(super) enum Problem {
+pub(super) enum ChunkProblem {
     Text(String),
     CompressedSegmentation(CompressedSegmentationError),
 }
@@ -46,11 +46,11 @@ impl Encoding {
         region: &VoxelBox,
         scratch: &mut Vec<u8>,
         values: &mut Vec<u8>,
-    ) -> Result<(), Problem> {
+    ) -> Result<(), ChunkProblem> {
         match self {
             Self::Picture(format) => format
                 .decode(bytes, meta, region, scratch, values)
-                .map_err(Problem::Text),
+                .map_err(ChunkProblem::Text),
             Self::Raw => {
                 check_raw(bytes, meta, region)?;
                 values.clear();
@@ -65,7 +65,7 @@ impl Encoding {
                 meta.data_type.size_bytes(),
                 values,
             )
-            .map_err(Problem::CompressedSegmentation),
+            .map_err(ChunkProblem::CompressedSegmentation),
         }
     }
 }
@@ -75,12 +75,12 @@ pub(super) fn check_raw(
     values: &[u8],
     meta: &VolumeMeta,
     region: &VoxelBox,
-) -> Result<(), Problem> {
+) -> Result<(), ChunkProblem> {
     let expected = meta.block_bytes(region);
     let [x, y, z] = region.shape();
     match values.len() == expected {
         true => Ok(()),
-        false => Err(Problem::Text(format!(
+        false => Err(ChunkProblem::Text(format!(
             "it has {} bytes, expected {expected}: {x} x {y} x {z} voxels, {} channel(s) of {}",
             values.len(),
             meta.channels,

@@ -9,7 +9,7 @@ use super::scale::ScaleInfo;
 use crate::data_type::{DataType, Scalar};
 use crate::geometry::Resolution;
 use crate::neuroglancer::{
-    InfoDocument, InfoProblem, MortonGrid, ShardingSpec, VOLUME, Whole, described, read_info,
+    InfoDocument, InfoError, JsonInteger, MortonGrid, ShardingSpec, VOLUME, info_kind, read_info,
 };
 use crate::storage::Location;
 use crate::volume::{MAX_BLOCK_BYTES, VolumeError, VolumeMeta};
@@ -35,7 +35,7 @@ pub(super) struct Scale {
 #[derive(Deserialize)]
 struct Info {
     data_type: String,
-    num_channels: Whole,
+    num_channels: JsonInteger,
     scales: Vec<Value>,
 }
 
@@ -43,12 +43,12 @@ struct Info {
 pub(super) fn read(location: &Location, wanted: &Resolution) -> Result<Scale, VolumeError> {
     let found = document(location)?;
     let (value, object) = (&found.value, &found.object);
-    let bad = |path: String, problem: String| VolumeError::BadInfo {
+    let bad = |path: String, problem: String| VolumeError::InvalidMetadata {
         object: object.clone(),
         path,
         problem,
     };
-    check_kind(value).map_err(|(path, problem)| VolumeError::OtherKind {
+    check_kind(value).map_err(|(path, problem)| VolumeError::NotAVolume {
         object: object.clone(),
         path,
         problem,
@@ -111,7 +111,7 @@ pub(super) fn read(location: &Location, wanted: &Resolution) -> Result<Scale, Vo
 /// The resolution of the first scale, which all others are relative to in a viewer, and the number of channels.
 pub(super) fn first_scale(location: &Location) -> Result<(Resolution, i64), VolumeError> {
     let found = document(location)?;
-    let bad = |path: &str, problem: String| VolumeError::BadInfo {
+    let bad = |path: &str, problem: String| VolumeError::InvalidMetadata {
         object: found.object.clone(),
         path: path.into(),
         problem,
@@ -122,14 +122,14 @@ pub(super) fn first_scale(location: &Location) -> Result<(Resolution, i64), Volu
         let problem = "found none, expected three numbers greater than 0, in nm: the state scales the layer by them";
         bad("scales[0].resolution", problem.into())
     })?;
-    let channels = found.value.get("num_channels").and_then(Whole::of);
+    let channels = found.value.get("num_channels").and_then(JsonInteger::of);
     Ok((resolution, channels.unwrap_or(1)))
 }
 
 fn document(location: &Location) -> Result<InfoDocument, VolumeError> {
     read_info(location, EXPECTED).map_err(|problem| match problem {
-        InfoProblem::Document(e) => VolumeError::Info(e),
-        InfoProblem::Redirect { object, problem } => VolumeError::BadInfo {
+        InfoError::Document(e) => VolumeError::Info(e),
+        InfoError::Redirect { object, problem } => VolumeError::InvalidMetadata {
             object,
             path: "redirect".into(),
             problem,
@@ -145,7 +145,7 @@ fn check_kind(info: &Value) -> Result<(), (&'static str, String)> {
     };
     let advice =
         "`arrays.NAME.layer` names a volume (image or labels), `points.layer` an annotation layer";
-    match (described(info), found) {
+    match (info_kind(info), found) {
         (Some(VOLUME), _) | (None, None) => Ok(()),
         (Some(kind), Some(found)) => Err((
             path,
@@ -171,7 +171,7 @@ fn resolution(scale: &Value) -> Option<Resolution> {
 fn no_scale(object: &str, scales: &[Value], wanted: &Resolution) -> VolumeError {
     let available: Vec<_> = scales.iter().filter_map(resolution).collect();
     match (available.is_empty(), scales.first()) {
-        (true, Some(first)) => VolumeError::BadInfo {
+        (true, Some(first)) => VolumeError::InvalidMetadata {
             object: object.to_owned(),
             path: "scales[0].resolution".into(),
             problem: format!(

@@ -14,7 +14,7 @@ use crate::volume::VolumeMeta;
 
 /// The kind of a picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Format {
+pub(super) enum PictureFormat {
     Jpeg,
     Png,
     Jxl,
@@ -28,7 +28,7 @@ struct Expected {
     data_type: DataType,
 }
 
-impl Format {
+impl PictureFormat {
     /// The format whose encoding is called so in an info.
     pub(super) fn from_name(name: &str) -> Option<Self> {
         match name {

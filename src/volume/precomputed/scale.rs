@@ -6,10 +6,10 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use super::encoding::Encoding;
-use super::picture::Format;
+use super::picture::PictureFormat;
 use crate::data_type::DataType;
 use crate::geometry::{MAX_VOXEL, VoxelBox};
-use crate::neuroglancer::{MortonGrid, ShardingSpec, Whole};
+use crate::neuroglancer::{JsonInteger, MortonGrid, ShardingSpec};
 use crate::storage::Location;
 use crate::volume::{BlockGrid, VolumeError};
 
@@ -17,8 +17,8 @@ use crate::volume::{BlockGrid, VolumeError};
 #[derive(Deserialize)]
 pub(super) struct ScaleInfo {
     key: String,
-    size: [Whole; 3],
-    voxel_offset: Option<[Whole; 3]>,
+    size: [JsonInteger; 3],
+    voxel_offset: Option<[JsonInteger; 3]>,
     chunk_sizes: Option<ChunkSizes>,
     /// What some writers call the one shape of chunks; annotations have a member of this name.
     chunk_size: Option<Value>,
@@ -29,7 +29,7 @@ pub(super) struct ScaleInfo {
 }
 
 /// The shapes of chunks, of which the first counts; one alone may stand without a list around it.
-struct ChunkSizes(Option<[Whole; 3]>);
+struct ChunkSizes(Option<[JsonInteger; 3]>);
 
 impl<'de> Deserialize<'de> for ChunkSizes {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -41,13 +41,13 @@ impl<'de> Deserialize<'de> for ChunkSizes {
             _ => Value::Array(sizes),
         };
         let shape = three_whole(&shape).map_err(D::Error::custom)?;
-        Ok(Self(Some(shape.map(Whole))))
+        Ok(Self(Some(shape.map(JsonInteger))))
     }
 }
 
 /// The three whole numbers that `value` is, or what is wrong with it.
 fn three_whole(value: &Value) -> Result<[i64; 3], String> {
-    <[Whole; 3]>::deserialize(value)
+    <[JsonInteger; 3]>::deserialize(value)
         .map(|numbers| numbers.map(|n| n.0))
         .map_err(|_| format!("found {value}, expected three whole numbers"))
 }
@@ -157,7 +157,7 @@ impl ScaleInfo {
                 })
             }
             other => {
-                let format = Format::from_name(other).ok_or_else(|| {
+                let format = PictureFormat::from_name(other).ok_or_else(|| {
                     let problem = format!(
                         "found {other:?}, which is not read; expected raw, compressed_segmentation, jpeg, png or jxl: \
                          write the layer again in one of them, as CloudVolume can"

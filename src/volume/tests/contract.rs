@@ -14,7 +14,7 @@ use crate::dataset::Dataset;
 use crate::geometry::{Resolution, VoxelBox};
 use crate::job::Job;
 use crate::storage::{Location, SourceUrl};
-use crate::volume::{self, Encoded, Volume, VolumeError};
+use crate::volume::{self, EncodedBlock, Volume, VolumeError};
 use serde_json::{Value, json};
 use sources::{BLOCK, OFFSET, RESOLUTION, SIZE, Source, sources, value};
 
@@ -34,7 +34,7 @@ fn read(volume: &dyn Volume, region: &VoxelBox) -> Result<(Vec<u16>, usize), Vol
         .map(|b| u16::from_le_bytes([b[0], b[1]]))
         .collect();
     // One pair of buffers for all blocks, as the pipeline has.
-    let (mut encoded, mut values, mut missing) = (Encoded::default(), Vec::new(), 0);
+    let (mut encoded, mut values, mut missing) = (EncodedBlock::default(), Vec::new(), 0);
     for block in meta.grid.blocks_touching(region) {
         if !volume.fetch(block, &mut encoded)? {
             missing += 1;
@@ -118,13 +118,13 @@ fn every_kind_of_source_is_the_same_volume() {
 fn compare_runs(volume: &dyn Volume) -> Option<usize> {
     let (name, chunk_groups) = (volume.describe(), volume.chunk_groups()?);
     let grid = &volume.meta().grid;
-    let mut of_shelf: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    let mut by_group: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for block in grid.blocks_touching(grid.bounds()) {
-        let shelf = of_shelf.entry(chunk_groups.shelf(block)).or_default();
-        shelf.push(block);
+        let group = by_group.entry(chunk_groups.group_key(block)).or_default();
+        group.push(block);
     }
     let mut joined = 0;
-    for mut blocks in of_shelf.into_values() {
+    for mut blocks in by_group.into_values() {
         let runs = chunk_groups.runs(&blocks);
         let mut all = runs.concat();
         all.sort_unstable();
@@ -132,7 +132,7 @@ fn compare_runs(volume: &dyn Volume) -> Option<usize> {
         assert_eq!(all, blocks, "{name}: each block is in one run");
         for run in runs.iter().filter(|run| run.len() > 1) {
             joined += 1;
-            let mut together: Vec<_> = run.iter().map(|_| Encoded::default()).collect();
+            let mut together: Vec<_> = run.iter().map(|_| EncodedBlock::default()).collect();
             assert!(
                 chunk_groups.fetch_run(run, &mut together).unwrap(),
                 "{name}"
@@ -308,7 +308,7 @@ fn metadata_of_any_kind_is_read_or_refused_without_a_panic() {
 }
 
 fn read_bytes(volume: &dyn Volume, region: &VoxelBox) -> Result<(), VolumeError> {
-    let (mut encoded, mut values) = (Encoded::default(), Vec::new());
+    let (mut encoded, mut values) = (EncodedBlock::default(), Vec::new());
     for block in volume.meta().grid.blocks_touching(region) {
         if volume.fetch(block, &mut encoded)? {
             volume.decode(block, &mut encoded, &mut values)?;

@@ -6,7 +6,7 @@ use crate::config::LayerConfig;
 use crate::geometry::Resolution;
 use crate::storage::{Location, SourceUrl};
 use crate::support::{read_json, shared_data};
-use crate::volume::{self, Encoded, Volume};
+use crate::volume::{self, EncodedBlock, Volume};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -39,7 +39,7 @@ fn a_shard_that_is_shorter_than_its_index_is_an_error_that_names_it() {
     );
     let source = SourceUrl::parse(&url, &Location::Local(Default::default())).unwrap();
     let volume = volume::open(&source, &Resolution::new([4.6, 4.6, 45.0]).unwrap()).unwrap();
-    let mut encoded = Encoded::default();
+    let mut encoded = EncodedBlock::default();
     for block in volume
         .meta()
         .grid
@@ -98,7 +98,7 @@ fn values(volume: &dyn Volume, case: &Value) -> Vec<u8> {
     let [nx, ny, nz] = bounds.shape().map(|n| n as usize);
     let (channels, size) = (meta.channels as usize, meta.data_type.size_bytes());
     let mut all = vec![0; nx * ny * nz * channels * size];
-    let (mut encoded, mut values) = (Encoded::default(), Vec::new());
+    let (mut encoded, mut values) = (EncodedBlock::default(), Vec::new());
     for block in meta.grid.blocks_touching(&bounds) {
         if !volume.fetch(block, &mut encoded).unwrap() {
             continue;

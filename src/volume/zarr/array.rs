@@ -8,10 +8,10 @@ use zarrs::metadata::v3::MetadataV3;
 use zarrs::plugin::ExtensionName;
 use zarrs::storage::store::MemoryStore;
 
+use super::catch_panic::catch_zarrs_panic;
 use super::codecs::{Codecs, decoded_bytes};
-use super::guard::guarded;
 use super::node::{Node, NodeKind};
-use super::shard::{ShardingMetadata, Shards};
+use super::shard::{ShardIndexes, ShardingMetadata};
 use crate::data_type::DataType;
 use crate::data_type::Scalar;
 use crate::storage::{Extent, Store, read_run};
@@ -28,7 +28,7 @@ pub(super) struct ZarrArray {
     keys: Array<MemoryStore>,
     block_shape: Vec<u64>,
     codecs: Codecs,
-    shards: Option<Shards>,
+    shards: Option<ShardIndexes>,
     pub data_type: DataType,
     pub fill_value: Scalar,
 }
@@ -37,7 +37,7 @@ impl ZarrArray {
     /// Makes sense of the metadata in `node`, of the array in the folder `path`.
     pub(super) fn new(path: &str, node: &Node) -> Result<Self, VolumeError> {
         let panicked = |problem| node.bad(".".into(), problem);
-        guarded(|| Self::build(path, node), panicked)
+        catch_zarrs_panic(|| Self::build(path, node), panicked)
     }
 
     fn build(path: &str, node: &Node) -> Result<Self, VolumeError> {
@@ -62,7 +62,7 @@ impl ZarrArray {
             Some(sharding) => {
                 let sharding = sharding.map_err(|e| bad("codecs[0]", e))?;
                 let shards =
-                    Shards::new(&sharding, &chunk_shape).map_err(|e| bad("codecs[0]", e))?;
+                    ShardIndexes::new(&sharding, &chunk_shape).map_err(|e| bad("codecs[0]", e))?;
                 let chain = CodecChain::from_metadata(&sharding.codecs)
                     .map_err(|e| bad("codecs[0].configuration.codecs", e.to_string()))?;
                 (Arc::new(chain), sharding.chunk_shape, Some(shards))
@@ -137,7 +137,7 @@ impl ZarrArray {
     }
 
     /// A number that blocks of one shard share.
-    pub(super) fn shelf(&self, block: &[u64]) -> u64 {
+    pub(super) fn group_key(&self, block: &[u64]) -> u64 {
         let shard = self.shards.as_ref().map(|shards| shards.locate(block).0);
         // That two shards share a number is unlikely, and does no harm.
         let mix = |h: u64, i: u64| (h ^ i).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(23);

@@ -14,7 +14,7 @@ use zarrs::array::{
 };
 use zarrs::plugin::ExtensionName;
 
-use super::guard::guarded;
+use super::catch_panic::catch_zarrs_panic;
 use crate::storage::Compression;
 use crate::volume::MAX_BLOCK_BYTES;
 
@@ -103,7 +103,7 @@ impl Codecs {
 
     /// The values of a chunk in C order, little-endian. Says what is wrong with it.
     pub(super) fn decode<'b>(&self, encoded: &'b [u8]) -> Result<Cow<'b, [u8]>, String> {
-        guarded(|| self.decode_steps(encoded), |panic| panic)
+        catch_zarrs_panic(|| self.decode_steps(encoded), |panic| panic)
     }
 
     fn decode_steps<'b>(&self, encoded: &'b [u8]) -> Result<Cow<'b, [u8]>, String> {

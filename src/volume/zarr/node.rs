@@ -5,9 +5,9 @@ use serde_json::{Map, Value};
 use zarrs::array::{ArrayMetadata, ArrayMetadataV2, ArrayMetadataV3};
 
 use super::ZarrVersion;
-use super::normal::{self, Flaw};
+use super::normalize::{self, MetadataFlaw};
 use crate::storage::{DocumentError, MAX_METADATA_BYTES, Store};
-use crate::volume::{VolumeError, python_json};
+use crate::volume::{VolumeError, json_with_nan};
 
 const EXPECTED: &str = "the metadata of a Zarr group or array";
 
@@ -34,7 +34,7 @@ pub(super) enum NodeKind {
 impl Node {
     /// An error about what the document says at `path`.
     pub(super) fn bad(&self, path: String, problem: String) -> VolumeError {
-        VolumeError::BadInfo {
+        VolumeError::InvalidMetadata {
             object: self.object.clone(),
             path,
             problem,
@@ -115,7 +115,7 @@ fn v2_node(documents: &mut Documents<'_>) -> Result<Option<Node>, VolumeError> {
     let attributes = documents.read(".zattrs")?;
     let digest = documents.hasher.clone().finalize();
     if let Some((object, value)) = array {
-        let metadata: ArrayMetadataV2 = parse(&object, normal::v2_array(&value))?;
+        let metadata: ArrayMetadataV2 = parse(&object, normalize::v2_array(&value))?;
         let (attributes_object, attributes) = match attributes {
             Some((document, value)) => (document, map(value)),
             None => (object.clone(), Map::new()),
@@ -144,7 +144,7 @@ fn v3_node(object: String, value: Value, hasher: blake3::Hasher) -> Result<Node,
     let kind = match value.get("node_type").and_then(Value::as_str) {
         Some("group") => NodeKind::Group,
         _ => {
-            let metadata: ArrayMetadataV3 = parse(&object, normal::v3_array(&value))?;
+            let metadata: ArrayMetadataV3 = parse(&object, normalize::v3_array(&value))?;
             NodeKind::Array(Box::new(metadata.into()))
         }
     };
@@ -165,8 +165,11 @@ fn map(value: Value) -> Map<String, Value> {
     }
 }
 
-fn parse<T: DeserializeOwned>(object: &str, value: Result<Value, Flaw>) -> Result<T, VolumeError> {
-    let bad = |path, problem| VolumeError::BadInfo {
+fn parse<T: DeserializeOwned>(
+    object: &str,
+    value: Result<Value, MetadataFlaw>,
+) -> Result<T, VolumeError> {
+    let bad = |path, problem| VolumeError::InvalidMetadata {
         object: object.to_owned(),
         path,
         problem,
@@ -224,7 +227,7 @@ impl Documents<'_> {
             return Ok(None);
         }
         let object = self.store.describe(key);
-        let value = python_json::parse(&bytes, &object, EXPECTED)?;
+        let value = json_with_nan::parse(&bytes, &object, EXPECTED)?;
         Ok(Some((object, bytes, value)))
     }
 

@@ -14,7 +14,7 @@ use crate::volume::placement::first_voxel;
 
 /// One level of an image.
 #[derive(Clone, Debug)]
-pub(super) struct Level {
+pub(super) struct OmeLevel {
     /// Its array: a key relative to the group.
     pub path: String,
     /// Names of the array's dimensions.
@@ -25,20 +25,20 @@ pub(super) struct Level {
 
 #[derive(Deserialize)]
 struct Multiscale {
-    axes: Vec<Axis>,
-    datasets: Vec<Dataset>,
+    axes: Vec<OmeAxis>,
+    datasets: Vec<OmeDataset>,
     #[serde(default, rename = "coordinateTransformations")]
     transformations: Vec<Transformation>,
 }
 
 #[derive(Deserialize)]
-struct Axis {
+struct OmeAxis {
     name: String,
     unit: Option<String>,
 }
 
 #[derive(Deserialize)]
-struct Dataset {
+struct OmeDataset {
     path: String,
     #[serde(rename = "coordinateTransformations")]
     transformations: Vec<Transformation>,
@@ -53,7 +53,7 @@ enum Transformation {
 }
 
 /// The level of the image in `node` whose resolution matches `wanted`.
-pub(super) fn level(node: &Node, wanted: &Resolution) -> Result<Level, VolumeError> {
+pub(super) fn level(node: &Node, wanted: &Resolution) -> Result<OmeLevel, VolumeError> {
     let (at, multiscale) = multiscale(node)?;
     let mut available = Vec::new();
     for (i, dataset) in multiscale.datasets.iter().enumerate() {
@@ -65,7 +65,7 @@ pub(super) fn level(node: &Node, wanted: &Resolution) -> Result<Level, VolumeErr
                 let nm = placed.center_nm;
                 bad(format!("its first voxel is at {nm:?} nm, out of range"))
             })?;
-            return Ok(Level {
+            return Ok(OmeLevel {
                 path: dataset.path.trim_matches('/').to_owned(),
                 axes: multiscale.axes.iter().map(|a| a.name.clone()).collect(),
                 resolution: placed.resolution,
@@ -110,7 +110,7 @@ fn multiscale(node: &Node) -> Result<(String, Multiscale), VolumeError> {
         return Err(node.bad(at.into(), problem));
     };
     let at = format!("{at}[0]");
-    let cosem = of_cosem(image);
+    let cosem = cosem_as_ome(image);
     let multiscale = serde_path_to_error::deserialize(cosem.as_ref().unwrap_or(image)).map_err(|e| {
         let version = image.get("version").and_then(Value::as_str);
         let version = version.map_or(String::new(), |v| format!(" (this says {v})"));
@@ -123,7 +123,7 @@ fn multiscale(node: &Node) -> Result<(String, Multiscale), VolumeError> {
 }
 
 /// COSEM's image, which names no axes and has a `transform` for each level, as one of OME-Zarr.
-fn of_cosem(image: &Value) -> Option<Value> {
+fn cosem_as_ome(image: &Value) -> Option<Value> {
     if image.get("axes").is_some() {
         return None;
     }
@@ -160,12 +160,12 @@ fn of_cosem(image: &Value) -> Option<Value> {
 }
 
 /// A level's resolution and the centre of its first voxel.
-struct Placed {
+struct LevelPosition {
     resolution: Resolution,
     center_nm: [f64; 3],
 }
 
-fn place(multiscale: &Multiscale, dataset: &Dataset) -> Result<Placed, String> {
+fn place(multiscale: &Multiscale, dataset: &OmeDataset) -> Result<LevelPosition, String> {
     let rank = multiscale.axes.len();
     let (mut scale, mut translation) = (vec![1.0; rank], vec![0.0; rank]);
     for transformation in dataset
@@ -213,7 +213,7 @@ fn place(multiscale: &Multiscale, dataset: &Dataset) -> Result<Placed, String> {
     let resolution = Resolution::new(resolution).ok_or_else(|| {
         format!("its scale is {resolution:?} nm, expected numbers greater than 0")
     })?;
-    Ok(Placed {
+    Ok(LevelPosition {
         resolution,
         center_nm,
     })

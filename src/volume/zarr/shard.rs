@@ -43,7 +43,7 @@ enum IndexLocation {
 
 /// The shard indices of an array.
 #[derive(Debug)]
-pub(super) struct Shards {
+pub(super) struct ShardIndexes {
     /// Inner chunks in a shard along each dimension.
     per_shard: Vec<u64>,
     codecs: Codecs,
@@ -64,7 +64,7 @@ type Index = Option<Arc<[[u64; 2]]>>;
 /// Locked while the index is being read, so that it is read once.
 type Slot = Arc<Mutex<Option<Index>>>;
 
-impl Shards {
+impl ShardIndexes {
     /// The shards of `shard_shape`. Says what does not fit.
     pub(super) fn new(
         metadata: &ShardingMetadata,

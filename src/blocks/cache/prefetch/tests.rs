@@ -6,12 +6,12 @@ use crate::blocks::BlockUses;
 use crate::blocks::cache::tests::{FakeVolume, get, key, values};
 use crate::volume::{BlockIndex, ChunkGroups, Volume, VolumeError, VolumeMeta};
 
-/// Blocks of which 16 share a shelf; the even ones of a shelf lie side by side, the odd ones elsewhere. One request
+/// Blocks of which 16 share a group; the even ones of a group lie side by side, the odd ones elsewhere. One request
 /// fetches a run, except a run with block 35.
 #[derive(Debug)]
-struct Shelved(FakeVolume);
+struct GroupedVolume(FakeVolume);
 
-impl Volume for Shelved {
+impl Volume for GroupedVolume {
     fn describe(&self) -> String {
         self.0.describe()
     }
@@ -27,28 +27,32 @@ impl Volume for Shelved {
     fn digest(&self) -> blake3::Hash {
         self.0.digest()
     }
-    fn fetch(&self, block: BlockIndex, encoded: &mut Encoded) -> Result<bool, VolumeError> {
+    fn fetch(&self, block: BlockIndex, encoded: &mut EncodedBlock) -> Result<bool, VolumeError> {
         self.0.fetch(block, encoded)
     }
     fn decode(
         &self,
         block: BlockIndex,
-        encoded: &mut Encoded,
+        encoded: &mut EncodedBlock,
         values: &mut Vec<u8>,
     ) -> Result<(), VolumeError> {
         self.0.decode(block, encoded, values)
     }
 }
 
-impl ChunkGroups for &Shelved {
-    fn shelf(&self, block: BlockIndex) -> [u64; 2] {
+impl ChunkGroups for &GroupedVolume {
+    fn group_key(&self, block: BlockIndex) -> [u64; 2] {
         [0, block[0] / 16]
     }
     fn runs(&self, blocks: &[BlockIndex]) -> Vec<Vec<BlockIndex>> {
         let (uniform, odd) = blocks.iter().partition(|b| b[0].is_multiple_of(2));
         vec![odd, uniform]
     }
-    fn fetch_run(&self, run: &[BlockIndex], encoded: &mut [Encoded]) -> Result<bool, VolumeError> {
+    fn fetch_run(
+        &self,
+        run: &[BlockIndex],
+        encoded: &mut [EncodedBlock],
+    ) -> Result<bool, VolumeError> {
         self.0.fetches.fetch_add(1, Ordering::Relaxed);
         for (block, encoded) in run.iter().zip(encoded) {
             encoded.bytes = values(block[0]);
@@ -63,7 +67,7 @@ fn keys(blocks: &[u64]) -> Vec<BlockKey> {
 
 #[test]
 fn announced_neighbours_are_fetched_with_one_request() {
-    let volume = Arc::new(Shelved(FakeVolume::new()));
+    let volume = Arc::new(GroupedVolume(FakeVolume::new()));
     let volumes: [Arc<dyn Volume>; 1] = [volume.clone()];
     let blocks = [17, 2, 18, 19, 5, 22];
     let uses = blocks.iter().map(|b| (key(*b), 0)).collect();
@@ -94,7 +98,7 @@ fn announced_neighbours_are_fetched_with_one_request() {
 
 #[test]
 fn a_run_that_cannot_be_fetched_is_left_to_who_needs_its_blocks() {
-    let volume = Arc::new(Shelved(FakeVolume::new()));
+    let volume = Arc::new(GroupedVolume(FakeVolume::new()));
     let volumes: [Arc<dyn Volume>; 1] = [volume.clone()];
     let uses = [33, 35].map(|b| (key(b), 0)).to_vec();
     let cache = BlockCache::new(&volumes, BlockUses::new(uses), 1000);

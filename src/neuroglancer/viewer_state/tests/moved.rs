@@ -17,8 +17,8 @@ fn source_of(source: Value) -> LayerSource {
 
 fn transform_of(transform: Value) -> Result<Option<Arc<SourceTransform>>, String> {
     match source_of(json!({"url": "precomputed://./img", "transform": transform})) {
-        LayerSource::At { transform, .. } => Ok(transform),
-        LayerSource::Refused(why) => Err(why),
+        LayerSource::Url { transform, .. } => Ok(transform),
+        LayerSource::Unreadable(why) => Err(why),
         LayerSource::Local => panic!(),
     }
 }
@@ -87,7 +87,7 @@ fn a_transform_comes_with_its_source_and_one_that_says_nothing_does_not() {
 #[test]
 fn the_source_is_the_first_that_is_shown() {
     let url = |source: Value| match source_of(source) {
-        LayerSource::At { url, .. } => url,
+        LayerSource::Url { url, .. } => url,
         other => panic!("{other:?}"),
     };
     let mesh = json!({"url": "precomputed://./mesh", "enableDefaultSubsources": false, "subsources": {"mesh": true}});
@@ -116,14 +116,14 @@ fn annotations_of_several_sources_are_not_read_in_part() {
     let mut state = example();
     state["layers"][2]["source"] = json!(["local://annotations", "precomputed://./a"]);
     let source = |state: &Value| parse(state).unwrap().layers()[2].source();
-    let LayerSource::Refused(why) = source(&state) else {
+    let LayerSource::Unreadable(why) = source(&state) else {
         panic!()
     };
     assert!(why.contains("the state itself, precomputed://./a"), "{why}");
     state["layers"][2]["annotations"] = json!([]);
     assert_eq!(source(&state), at("precomputed://./a"));
     state["layers"][2]["source"] = json!(["precomputed://./a", "precomputed://./b"]);
-    assert!(matches!(source(&state), LayerSource::Refused(_)));
+    assert!(matches!(source(&state), LayerSource::Unreadable(_)));
 }
 
 #[test]
@@ -212,7 +212,7 @@ fn states_before_2020_say_it_in_other_places() {
     let layers = parse(&state).unwrap();
     assert!(matches!(
         layers.layers()[0].source(),
-        LayerSource::At {
+        LayerSource::Url {
             transform: Some(_),
             ..
         }
@@ -223,7 +223,7 @@ fn states_before_2020_say_it_in_other_places() {
         json!([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [1, 0, 0, 1]]),
     ] {
         state["layers"][0]["transform"] = wrong;
-        let LayerSource::Refused(why) = parse(&state).unwrap().layers()[0].source() else {
+        let LayerSource::Unreadable(why) = parse(&state).unwrap().layers()[0].source() else {
             panic!()
         };
         assert!(

@@ -46,7 +46,7 @@ fn bytes(hex: &str) -> Vec<u8> {
 }
 
 fn decode_as(
-    format: Format,
+    format: PictureFormat,
     bytes: &[u8],
     data_type: DataType,
     channels: u32,
@@ -97,7 +97,14 @@ fn assert_close(found: &[u8], expected: &[u8]) {
 #[test]
 fn any_arrangement_of_the_pixels_of_a_chunk_is_read() {
     for shape in [[4, 6, 1], [4, 3, 2], [2, 3, 4], [24, 1, 1]] {
-        let grey = decode_as(Format::Jpeg, &bytes(JPEG_GREY), DataType::UInt8, 1, shape).unwrap();
+        let grey = decode_as(
+            PictureFormat::Jpeg,
+            &bytes(JPEG_GREY),
+            DataType::UInt8,
+            1,
+            shape,
+        )
+        .unwrap();
         assert_close(&grey, &JPEG_GREY_PIXELS);
         let data: Vec<u8> = (0..24).collect();
         let file = png(
@@ -108,7 +115,7 @@ fn any_arrangement_of_the_pixels_of_a_chunk_is_read() {
             &data,
         );
         assert_eq!(
-            decode_as(Format::Png, &file, DataType::UInt8, 1, shape).unwrap(),
+            decode_as(PictureFormat::Png, &file, DataType::UInt8, 1, shape).unwrap(),
             data
         );
     }
@@ -117,7 +124,7 @@ fn any_arrangement_of_the_pixels_of_a_chunk_is_read() {
 #[test]
 fn three_channels_are_interleaved_in_the_picture_and_apart_in_the_block() {
     let planes = decode_as(
-        Format::Jpeg,
+        PictureFormat::Jpeg,
         &bytes(JPEG_COLOUR),
         DataType::UInt8,
         3,
@@ -132,7 +139,7 @@ fn three_channels_are_interleaved_in_the_picture_and_apart_in_the_block() {
         ::png::BitDepth::Eight,
         &[1, 2, 3, 4, 5, 6],
     );
-    let planes = decode_as(Format::Png, &file, DataType::UInt8, 3, [1, 1, 2]).unwrap();
+    let planes = decode_as(PictureFormat::Png, &file, DataType::UInt8, 3, [1, 1, 2]).unwrap();
     assert_eq!(planes, [1, 4, 2, 5, 3, 6]);
 }
 
@@ -146,7 +153,7 @@ fn png_of_16_bits_is_big_endian_in_the_file_and_little_endian_in_the_block() {
         ::png::BitDepth::Sixteen,
         &data,
     );
-    let values = decode_as(Format::Png, &file, DataType::UInt16, 1, [2, 2, 1]).unwrap();
+    let values = decode_as(PictureFormat::Png, &file, DataType::UInt16, 1, [2, 2, 1]).unwrap();
     assert_eq!(values, [2, 1, 4, 3, 6, 5, 8, 7]);
     let file = png(
         2,
@@ -155,17 +162,24 @@ fn png_of_16_bits_is_big_endian_in_the_file_and_little_endian_in_the_block() {
         ::png::BitDepth::Sixteen,
         &data,
     );
-    let values = decode_as(Format::Png, &file, DataType::UInt16, 2, [2, 1, 1]).unwrap();
+    let values = decode_as(PictureFormat::Png, &file, DataType::UInt16, 2, [2, 1, 1]).unwrap();
     assert_eq!(values, [2, 1, 6, 5, 4, 3, 8, 7]);
 }
 
 #[test]
 fn lossless_jxl_is_read_equal() {
     let red: Vec<u8> = (0..24).map(|i| i * 10).collect();
-    let grey = decode_as(Format::Jxl, &bytes(JXL_GREY), DataType::UInt8, 1, [4, 3, 2]).unwrap();
+    let grey = decode_as(
+        PictureFormat::Jxl,
+        &bytes(JXL_GREY),
+        DataType::UInt8,
+        1,
+        [4, 3, 2],
+    )
+    .unwrap();
     assert_eq!(grey, red);
     let colour = decode_as(
-        Format::Jxl,
+        PictureFormat::Jxl,
         &bytes(JXL_COLOUR),
         DataType::UInt8,
         3,
@@ -191,9 +205,9 @@ fn a_picture_of_another_size_depth_or_number_of_channels_is_refused_with_both() 
         &[0; 4],
     );
     for (format, file) in [
-        (Format::Jpeg, bytes(JPEG_GREY)),
-        (Format::Png, file),
-        (Format::Jxl, bytes(JXL_GREY)),
+        (PictureFormat::Jpeg, bytes(JPEG_GREY)),
+        (PictureFormat::Png, file),
+        (PictureFormat::Jxl, bytes(JXL_GREY)),
     ] {
         for (channels, shape) in [
             (1, [5, 5, 1]),
@@ -214,7 +228,7 @@ fn a_picture_of_another_size_depth_or_number_of_channels_is_refused_with_both() 
         ::png::BitDepth::Sixteen,
         &[0; 2],
     );
-    let e = decode_as(Format::Png, &deep, DataType::UInt8, 1, [1, 1, 1]).unwrap_err();
+    let e = decode_as(PictureFormat::Png, &deep, DataType::UInt8, 1, [1, 1, 1]).unwrap_err();
     assert!(e.contains("16 bits") && e.contains("of 8 bits"), "{e}");
 }
 
@@ -229,9 +243,9 @@ fn a_picture_that_is_cut_off_is_an_error_or_whole() {
         &data,
     );
     for (format, file) in [
-        (Format::Jpeg, bytes(JPEG_GREY)),
-        (Format::Png, file),
-        (Format::Jxl, bytes(JXL_GREY)),
+        (PictureFormat::Jpeg, bytes(JPEG_GREY)),
+        (PictureFormat::Png, file),
+        (PictureFormat::Jxl, bytes(JXL_GREY)),
     ] {
         let whole = decode_as(format, &file, DataType::UInt8, 1, [4, 6, 1]).unwrap();
         let mut refused = 0;
@@ -253,10 +267,10 @@ proptest! {
     #[test]
     fn no_bytes_make_a_decoder_panic(at in 0usize..400, byte: u8, noise in prop::collection::vec(any::<u8>(), 0..60)) {
         for (format, file) in [
-            (Format::Jpeg, bytes(JPEG_GREY)),
-            (Format::Jpeg, bytes(JPEG_COLOUR)),
-            (Format::Png, png(4, 6, ::png::ColorType::Grayscale, ::png::BitDepth::Eight, &[7; 24])),
-            (Format::Jxl, bytes(JXL_GREY)),
+            (PictureFormat::Jpeg, bytes(JPEG_GREY)),
+            (PictureFormat::Jpeg, bytes(JPEG_COLOUR)),
+            (PictureFormat::Png, png(4, 6, ::png::ColorType::Grayscale, ::png::BitDepth::Eight, &[7; 24])),
+            (PictureFormat::Jxl, bytes(JXL_GREY)),
         ] {
             let mut changed = file.clone();
             let at = at % file.len();

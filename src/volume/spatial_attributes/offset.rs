@@ -1,10 +1,10 @@
 //! The first voxel of an array, from the offset that its attributes state.
 
-use super::{Array, Document, Units, in_nm, nm, scale};
+use super::{AttributesDocument, SpatialArray, Units, in_nm, nm, scale};
 use crate::config::LayerConfig;
 use crate::geometry::{AXES, MAX_VOXEL, Resolution};
 use crate::volume::VolumeError;
-use crate::volume::axes::Axes;
+use crate::volume::axes::ArrayAxes;
 use crate::volume::placement;
 
 /// Part of a voxel by which an offset may miss a whole voxel, for the rounding of decimal numbers.
@@ -13,8 +13,8 @@ const TOLERANCE_VOXELS: f64 = 0.01;
 /// The voxel of our grid that is the array's first: as the config says, else as the attributes state. `stated` is the
 /// resolution that they state.
 pub(super) fn first_voxel(
-    array: &Array<'_>,
-    axes: &Axes,
+    array: &SpatialArray<'_>,
+    axes: &ArrayAxes,
     layer: &LayerConfig,
     stated: Option<Resolution>,
 ) -> Result<[i64; 3], VolumeError> {
@@ -72,9 +72,9 @@ pub(super) fn first_voxel(
 
 /// The lower corner of the first voxel.
 fn corner_nm<'a>(
-    array: &Array<'a>,
-    axes: &Axes,
-) -> Result<Option<(Document<'a>, [f64; 3])>, VolumeError> {
+    array: &SpatialArray<'a>,
+    axes: &ArrayAxes,
+) -> Result<Option<(AttributesDocument<'a>, [f64; 3])>, VolumeError> {
     let documents = [Some(array.own), array.parent.map(|p| p.document)];
     for document in documents.into_iter().flatten() {
         let Some(mut list) = document.numbers("offset")? else {
@@ -103,9 +103,9 @@ fn corner_nm<'a>(
 
 /// The units of the offset: its own, those of all lists, else nm.
 fn offset_units(
-    array: &Array<'_>,
-    document: &Document<'_>,
-    axes: &Axes,
+    array: &SpatialArray<'_>,
+    document: &AttributesDocument<'_>,
+    axes: &ArrayAxes,
     reversed: bool,
     needed: bool,
 ) -> Result<[String; 3], VolumeError> {
@@ -139,7 +139,7 @@ fn offset_units(
 
 /// The voxel whose lower corner this is, which must be one.
 fn whole_voxel(
-    document: &Document<'_>,
+    document: &AttributesDocument<'_>,
     corner_nm: [f64; 3],
     resolution: &Resolution,
 ) -> Result<[i64; 3], VolumeError> {

@@ -2,7 +2,7 @@
 
 use serde_json::{Number, Value};
 
-use super::Flaw;
+use super::MetadataFlaw;
 use crate::data_type::DataType;
 
 /// Largest whole number that a JSON number with a fraction or exponent states without doubt.
@@ -17,10 +17,10 @@ pub(super) enum ScalarType {
 
 impl ScalarType {
     /// The type of a v2 array, and its `dtype` as zarrs expects it. One byte has no order.
-    pub(super) fn of_dtype(found: Option<&Value>) -> Result<(Self, String), Flaw> {
+    pub(super) fn of_dtype(found: Option<&Value>) -> Result<(Self, String), MetadataFlaw> {
         let unknown = || {
             let expected = "a boolean \"|b1\", a whole number \"|u1\", \"|i1\", \"<u2\" to \"<u8\", \"<i2\" to \"<i8\", or \"<f4\", \"<f8\" (\">\" for big-endian)";
-            Flaw::new("dtype", found, expected)
+            MetadataFlaw::new("dtype", found, expected)
         };
         let text = found.and_then(Value::as_str).ok_or_else(unknown)?;
         let (order, name) = match text.chars().next() {
@@ -49,7 +49,7 @@ impl ScalarType {
     }
 
     /// The type of a v3 array, and its name.
-    pub(super) fn of_data_type(found: Option<&Value>) -> Result<(Self, String), Flaw> {
+    pub(super) fn of_data_type(found: Option<&Value>) -> Result<(Self, String), MetadataFlaw> {
         let names = DataType::ALL.map(|t| t.name()).join(", ");
         let expected = format!("bool or one of {names}");
         let (name, _) = super::extension(found, "data_type", &expected)?;
@@ -57,7 +57,7 @@ impl ScalarType {
             "bool" => Some(Self::Bool),
             name => DataType::from_name(name).map(Self::Number),
         };
-        let scalar = scalar.ok_or_else(|| Flaw::new("data_type", found, &expected))?;
+        let scalar = scalar.ok_or_else(|| MetadataFlaw::new("data_type", found, &expected))?;
         Ok((scalar, name.to_owned()))
     }
 
@@ -71,7 +71,7 @@ impl ScalarType {
 
     /// The fill value as zarrs expects it. What is not stated is 0. A value that the type cannot hold exactly is
     /// an error: it would be another one.
-    pub(super) fn fill_value(self, found: Option<&Value>) -> Result<Value, Flaw> {
+    pub(super) fn fill_value(self, found: Option<&Value>) -> Result<Value, MetadataFlaw> {
         let stated = match found {
             None | Some(Value::Null) => &Value::from(0),
             Some(value) => value,
@@ -97,7 +97,7 @@ impl ScalarType {
                 (value, expected)
             }
         };
-        value.ok_or_else(|| Flaw::new("fill_value", found, &expected))
+        value.ok_or_else(|| MetadataFlaw::new("fill_value", found, &expected))
     }
 }
 

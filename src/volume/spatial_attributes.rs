@@ -22,16 +22,16 @@ mod scale;
 use serde_json::{Map, Value};
 
 use super::VolumeError;
-use super::axes::Axes;
+use super::axes::ArrayAxes;
 use super::zarr::unit_symbol;
 use crate::config::LayerConfig;
 use crate::geometry::{Resolution, length_nm};
 
-pub(super) use names::{Named, names};
+pub(super) use names::{DimensionNames, names};
 
 /// The attributes in one document.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Document<'a> {
+pub(super) struct AttributesDocument<'a> {
     /// Path or URL.
     pub object: &'a str,
     pub attributes: &'a Map<String, Value>,
@@ -39,7 +39,7 @@ pub(super) struct Document<'a> {
 
 /// The order in which a format counts dimensions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Order {
+pub(super) enum DimensionOrder {
     /// The slowest first: Zarr, numpy.
     C,
     /// The fastest first: N5.
@@ -48,15 +48,15 @@ pub(super) enum Order {
 
 /// The group that holds an array.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Parent<'a> {
-    pub document: Document<'a>,
+pub(super) struct ParentGroup<'a> {
+    pub document: AttributesDocument<'a>,
     /// Name of the array in it.
     pub name: &'a str,
     /// The attributes of its level `s0`, where they are known.
-    pub base: Option<Document<'a>>,
+    pub base: Option<AttributesDocument<'a>>,
 }
 
-impl Parent<'_> {
+impl ParentGroup<'_> {
     /// The number of the level that the array is, by its name: `s2` is 2.
     fn level(&self) -> Option<usize> {
         self.name.strip_prefix('s')?.parse().ok()
@@ -65,46 +65,46 @@ impl Parent<'_> {
 
 /// An array, and what is known about it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Array<'a> {
-    pub own: Document<'a>,
-    pub parent: Option<Parent<'a>>,
-    pub order: Order,
+pub(super) struct SpatialArray<'a> {
+    pub own: AttributesDocument<'a>,
+    pub parent: Option<ParentGroup<'a>>,
+    pub order: DimensionOrder,
     /// Length of each dimension.
     pub shape: &'a [u64],
 }
 
 /// Where an array lies.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Place {
-    pub axes: Axes,
+pub(super) struct ArrayPosition {
+    pub axes: ArrayAxes,
     /// `None` where neither the attributes nor the config say it.
     pub resolution: Option<Resolution>,
     pub first_voxel: [i64; 3],
 }
 
-impl Array<'_> {
+impl SpatialArray<'_> {
     /// Where it lies: what the config says, else what its attributes state. `named` are names of the dimensions from
     /// elsewhere in the metadata; `assumed` are those that dimensions without names have, if any.
     pub(super) fn place(
         &self,
         layer: &LayerConfig,
-        named: Vec<Named>,
+        named: Vec<DimensionNames>,
         assumed: Option<Vec<String>>,
-    ) -> Result<Place, VolumeError> {
+    ) -> Result<ArrayPosition, VolumeError> {
         self.refuse_label_multisets()?;
         let names = names(self, layer, named)?.or(assumed);
-        let names = names.ok_or_else(|| VolumeError::Lacks {
+        let names = names.ok_or_else(|| VolumeError::Incomplete {
             object: self.own.object.to_owned(),
             lacks: self.lacks_names(),
             example: match self.order {
-                Order::C => "{ \"axes\": \"zyx\" }",
-                Order::F => "{ \"axes\": \"xyzc\" }",
+                DimensionOrder::C => "{ \"axes\": \"zyx\" }",
+                DimensionOrder::F => "{ \"axes\": \"xyzc\" }",
             },
         })?;
-        let axes = Axes::find(&names, self.shape);
+        let axes = ArrayAxes::find(&names, self.shape);
         let shape_key = match self.order {
-            Order::C => "shape",
-            Order::F => "dimensions",
+            DimensionOrder::C => "shape",
+            DimensionOrder::F => "dimensions",
         };
         let axes = axes.map_err(|problem| self.own.bad(shape_key, problem))?;
         let stated = match layer.resolution {
@@ -113,7 +113,7 @@ impl Array<'_> {
             Some(_) => scale::resolution(self, &axes).unwrap_or_default(),
         };
         let first_voxel = offset::first_voxel(self, &axes, layer, stated)?;
-        Ok(Place {
+        Ok(ArrayPosition {
             axes,
             resolution: layer.resolution.or(stated),
             first_voxel,
@@ -134,7 +134,7 @@ impl Array<'_> {
     }
 
     /// Its documents, the nearest first.
-    fn documents(&self) -> impl Iterator<Item = Document<'_>> {
+    fn documents(&self) -> impl Iterator<Item = AttributesDocument<'_>> {
         let parent = self.parent.as_ref().map(|p| p.document);
         std::iter::once(self.own).chain(parent)
     }
@@ -152,7 +152,7 @@ impl Array<'_> {
     }
 
     /// What `list` has for x, y, z: it has a value for each dimension, or for those that are x, y, z alone.
-    fn pick<T: Clone>(&self, list: &[T], axes: &Axes) -> Option<[T; 3]> {
+    fn pick<T: Clone>(&self, list: &[T], axes: &ArrayAxes) -> Option<[T; 3]> {
         if list.len() == self.shape.len() {
             return Some(axes.xyz.map(|d| list[d].clone()));
         }
@@ -161,9 +161,9 @@ impl Array<'_> {
     }
 }
 
-impl<'a> Document<'a> {
+impl<'a> AttributesDocument<'a> {
     fn bad(&self, path: &str, problem: String) -> VolumeError {
-        VolumeError::BadInfo {
+        VolumeError::InvalidMetadata {
             object: self.object.to_owned(),
             path: path.to_owned(),
             problem,

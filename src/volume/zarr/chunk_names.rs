@@ -16,7 +16,7 @@ const LOCAL_TRIES: u32 = 64;
 
 /// Whether chunks lie under the names that the metadata gives them.
 #[derive(Debug)]
-pub(super) struct NamesChecked {
+pub(super) struct ChunkNameCheck {
     /// Metadata document of the array.
     object: String,
     version: ZarrVersion,
@@ -26,7 +26,7 @@ pub(super) struct NamesChecked {
 /// A way to name chunks: the encoding and separator of v3.
 type Naming = (&'static str, &'static str);
 
-impl NamesChecked {
+impl ChunkNameCheck {
     pub(super) fn new(object: &str, version: ZarrVersion, store: &dyn Store) -> Self {
         let tries = if store.is_remote() { 1 } else { LOCAL_TRIES };
         Self {
@@ -91,7 +91,7 @@ impl NamesChecked {
                 ),
             ),
         };
-        VolumeError::BadInfo {
+        VolumeError::InvalidMetadata {
             object: self.object.clone(),
             path: path.to_owned(),
             problem: format!(

@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Flaw, extension, lengths};
+use super::{MetadataFlaw, extension, lengths};
 
 /// Codecs that are read, by the names that numcodecs gives them.
 const NAMES: [&str; 12] = [
@@ -38,7 +38,7 @@ const NUMCODECS: &str = "numcodecs.";
 
 /// What the values of a chunk are like.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Values {
+pub(super) struct ChunkValues {
     /// Bytes of each.
     pub bytes: usize,
     /// Dimensions of a chunk.
@@ -46,17 +46,17 @@ pub(super) struct Values {
 }
 
 /// A filter or compressor of v2.
-pub(super) fn v2(codec: &Value, path: &str, values: Values) -> Result<Value, Flaw> {
+pub(super) fn v2(codec: &Value, path: &str, values: ChunkValues) -> Result<Value, MetadataFlaw> {
     let id = codec.get("id");
     // zarrs has no crc32c in v2.
     let names: Vec<_> = NAMES.into_iter().filter(|n| *n != "crc32c").collect();
     let expected = format!("one of {}", names.join(", "));
     let (Some(given), Some(name)) = (codec.as_object(), id.and_then(Value::as_str)) else {
         let expected = format!("an object with an `id`, {expected}");
-        return Err(Flaw::new(path, Some(codec), &expected));
+        return Err(MetadataFlaw::new(path, Some(codec), &expected));
     };
     if !names.contains(&name) {
-        return Err(Flaw::new(format!("{path}.id"), id, &expected));
+        return Err(MetadataFlaw::new(format!("{path}.id"), id, &expected));
     }
     let mut normal = configuration(name, given, path, values)?;
     if name == "blosc" {
@@ -69,13 +69,17 @@ pub(super) fn v2(codec: &Value, path: &str, values: Values) -> Result<Value, Fla
 }
 
 /// The codecs of a v3 array, or those inside of one of its codecs.
-pub(super) fn v3_chain(codecs: &[Value], path: &str, values: Values) -> Result<Vec<Value>, Flaw> {
+pub(super) fn v3_chain(
+    codecs: &[Value],
+    path: &str,
+    values: ChunkValues,
+) -> Result<Vec<Value>, MetadataFlaw> {
     let codecs = codecs.iter().enumerate();
     let codecs = codecs.map(|(i, codec)| v3(codec, &format!("{path}[{i}]"), values));
     codecs.collect()
 }
 
-fn v3(codec: &Value, path: &str, values: Values) -> Result<Value, Flaw> {
+fn v3(codec: &Value, path: &str, values: ChunkValues) -> Result<Value, MetadataFlaw> {
     let expected = format!(
         "one of {}, {} (also as {NUMCODECS}NAME)",
         V3_NAMES[..3].join(", "),
@@ -90,7 +94,7 @@ fn v3(codec: &Value, path: &str, values: Values) -> Result<Value, Flaw> {
     let known = NAMES.contains(&name) || (name == found && V3_NAMES.contains(&name));
     if !known && name != "bytes" {
         let path = format!("{path}.name");
-        return Err(Flaw::new(path, Some(&found.into()), &expected));
+        return Err(MetadataFlaw::new(path, Some(&found.into()), &expected));
     }
     let none = Map::new();
     let inside = format!("{path}.configuration");
@@ -121,18 +125,18 @@ fn configuration(
     name: &str,
     given: &Map<String, Value>,
     path: &str,
-    values: Values,
-) -> Result<Map<String, Value>, Flaw> {
+    values: ChunkValues,
+) -> Result<Map<String, Value>, MetadataFlaw> {
     let normal = match name {
         "gzip" | "zlib" | "bz2" => json!({"level": 1}),
         "zstd" => json!({"level": 0, "checksum": false}),
         "blosc" => json!({"cname": "lz4", "clevel": 5, "shuffle": "noshuffle", "blocksize": 0}),
         "fletcher32" => json!({}),
-        "adler32" => json!({"location": side(given, path, "location", "start")?}),
-        "crc32c" if side(given, path, "location", "end")? == "start" => {
+        "adler32" => json!({"location": start_or_end(given, path, "location", "start")?}),
+        "crc32c" if start_or_end(given, path, "location", "end")? == "start" => {
             let path = format!("{path}.location");
             let expected = "\"end\": a checksum before the values is not read";
-            return Err(Flaw::new(path, given.get("location"), expected));
+            return Err(MetadataFlaw::new(path, given.get("location"), expected));
         }
         "crc32c" => json!({}),
         // Each chunk says how it was compressed.
@@ -143,7 +147,7 @@ fn configuration(
             let size = given.get("elementsize").filter(|s| !s.is_null());
             let bytes = size.map_or(Some(4), Value::as_u64).filter(|n| *n > 0);
             let path = format!("{path}.elementsize");
-            json!({"elementsize": bytes.ok_or_else(|| Flaw::new(path, size, "a whole number from 1"))?})
+            json!({"elementsize": bytes.ok_or_else(|| MetadataFlaw::new(path, size, "a whole number from 1"))?})
         }
         // As drafts of v3 had it.
         "transpose" if given.get("order").is_some_and(|o| o == "C") => {
@@ -161,23 +165,27 @@ fn configuration(
 }
 
 /// The side of a chunk or shard on which a checksum or an index stands: the member `key`.
-fn side<'a>(
+fn start_or_end<'a>(
     given: &'a Map<String, Value>,
     path: &str,
     key: &str,
     default: &'a str,
-) -> Result<&'a str, Flaw> {
+) -> Result<&'a str, MetadataFlaw> {
     match given.get(key) {
         None | Some(Value::Null) => Ok(default),
         Some(Value::String(at)) if at == "start" || at == "end" => Ok(at),
         other => {
             let path = format!("{path}.{key}");
-            Err(Flaw::new(path, other, "\"start\" or \"end\""))
+            Err(MetadataFlaw::new(path, other, "\"start\" or \"end\""))
         }
     }
 }
 
-fn bytes(given: &Map<String, Value>, path: &str, values: Values) -> Result<Value, Flaw> {
+fn bytes(
+    given: &Map<String, Value>,
+    path: &str,
+    values: ChunkValues,
+) -> Result<Value, MetadataFlaw> {
     let endian = given.get("endian").filter(|e| !e.is_null());
     match endian.and_then(Value::as_str) {
         Some(order @ ("little" | "big")) => Ok(json!({"endian": order})),
@@ -185,26 +193,34 @@ fn bytes(given: &Map<String, Value>, path: &str, values: Values) -> Result<Value
         None if endian.is_none() && values.bytes == 1 => Ok(json!({})),
         _ => {
             let expected = "\"little\" or \"big\"";
-            Err(Flaw::new(format!("{path}.endian"), endian, expected))
+            Err(MetadataFlaw::new(
+                format!("{path}.endian"),
+                endian,
+                expected,
+            ))
         }
     }
 }
 
-fn sharding(given: &Map<String, Value>, path: &str, values: Values) -> Result<Value, Flaw> {
+fn sharding(
+    given: &Map<String, Value>,
+    path: &str,
+    values: ChunkValues,
+) -> Result<Value, MetadataFlaw> {
     let member = |name: &str| (given.get(name), format!("{path}.{name}"));
     let (found, at) = member("chunk_shape");
     let chunk_shape = lengths(found, &at, 1)?;
     let chain = |name: &str, values| match member(name) {
         (Some(Value::Array(codecs)), at) => v3_chain(codecs, &at, values),
-        (found, at) => Err(Flaw::new(at, found, "a list of codecs")),
+        (found, at) => Err(MetadataFlaw::new(at, found, "a list of codecs")),
     };
     // Two numbers for each inner chunk.
-    let of_index = Values {
+    let of_index = ChunkValues {
         bytes: 8,
         rank: values.rank + 1,
     };
     let (codecs, index_codecs) = (chain("codecs", values)?, chain("index_codecs", of_index)?);
-    let index_location = side(given, path, "index_location", "end")?;
+    let index_location = start_or_end(given, path, "index_location", "end")?;
     Ok(json!({
         "chunk_shape": chunk_shape,
         "codecs": codecs,

@@ -2,16 +2,20 @@ use super::*;
 use serde_json::json;
 
 /// Where an array of 40 x 36 x 12 (x y z) lies by these attributes.
-fn place(order: Order, attributes: Value, layer: &LayerConfig) -> Result<Place, VolumeError> {
+fn place(
+    order: DimensionOrder,
+    attributes: Value,
+    layer: &LayerConfig,
+) -> Result<ArrayPosition, VolumeError> {
     let (shape, names) = match order {
-        Order::C => ([12, 36, 40], ["z", "y", "x"]),
-        Order::F => ([40, 36, 12], ["x", "y", "z"]),
+        DimensionOrder::C => ([12, 36, 40], ["z", "y", "x"]),
+        DimensionOrder::F => ([40, 36, 12], ["x", "y", "z"]),
     };
     let Value::Object(attributes) = attributes else {
         panic!("an object")
     };
-    let array = Array {
-        own: Document {
+    let array = SpatialArray {
+        own: AttributesDocument {
             object: "img/attributes.json",
             attributes: &attributes,
         },
@@ -30,7 +34,7 @@ fn layer(config: Value) -> LayerConfig {
 fn a_list_has_the_order_of_the_dimensions_in_either_format() {
     let f = json!({"resolution": [4, 8, 40], "offset": [40, 160, -120]});
     let c = json!({"resolution": [40, 8, 4], "offset": [-120, 160, 40]});
-    for (order, attributes) in [(Order::F, f), (Order::C, c)] {
+    for (order, attributes) in [(DimensionOrder::F, f), (DimensionOrder::C, c)] {
         let place = place(order, attributes, &LayerConfig::default()).unwrap();
         assert_eq!(place.resolution.unwrap().nm(), [4.0, 8.0, 40.0]);
         assert_eq!(place.first_voxel, [10, 20, -3]);
@@ -40,7 +44,7 @@ fn a_list_has_the_order_of_the_dimensions_in_either_format() {
 #[test]
 fn a_corner_must_be_that_of_a_voxel_and_a_centre_lies_in_one() {
     let corner = |x: f64| json!({"resolution": [3.24, 4, 40], "offset": [x, 0, 0]});
-    let at = |x| place(Order::F, corner(x), &LayerConfig::default());
+    let at = |x| place(DimensionOrder::F, corner(x), &LayerConfig::default());
     assert_eq!(at(324.0).unwrap().first_voxel, [100, 0, 0]);
     // As a program writes it that counts in float32.
     assert_eq!(at(323.99999).unwrap().first_voxel, [100, 0, 0]);
@@ -51,28 +55,28 @@ fn a_corner_must_be_that_of_a_voxel_and_a_centre_lies_in_one() {
     );
     let center = json!({"transform": {"axes": ["z", "y", "x"], "scale": [40, 4, 3.24], "translate": [20, 2, 325.62],
         "units": ["nm", "nm", "nm"]}});
-    let placed = place(Order::F, center, &LayerConfig::default()).unwrap();
+    let placed = place(DimensionOrder::F, center, &LayerConfig::default()).unwrap();
     assert_eq!(placed.first_voxel, [100, 0, 0]);
 }
 
 #[test]
 fn the_config_says_what_the_file_does_not_and_corrects_its_numbers() {
-    let nothing = place(Order::C, json!({}), &LayerConfig::default()).unwrap();
+    let nothing = place(DimensionOrder::C, json!({}), &LayerConfig::default()).unwrap();
     assert_eq!((nothing.resolution, nothing.first_voxel), (None, [0; 3]));
     let attributes = json!({"resolution": [1, 1, 1], "offset": [3, 2, 1]});
     let config = layer(json!({"resolution": [4, 4, 40], "voxel_offset": [7, 8, 9]}));
-    let placed = place(Order::F, attributes.clone(), &config).unwrap();
+    let placed = place(DimensionOrder::F, attributes.clone(), &config).unwrap();
     assert_eq!(placed.resolution, config.resolution);
     assert_eq!(placed.first_voxel, [7, 8, 9]);
     let config = layer(json!({"resolution": [4, 4, 40]}));
-    let e = place(Order::F, attributes, &config)
+    let e = place(DimensionOrder::F, attributes, &config)
         .unwrap_err()
         .to_string();
     assert!(
         e.contains("[1.0, 1.0, 1.0] nm") && e.contains("[4.0, 4.0, 40.0] nm"),
         "{e}"
     );
-    let placed = place(Order::F, json!({"offset": [8, 8, 80]}), &config).unwrap();
+    let placed = place(DimensionOrder::F, json!({"offset": [8, 8, 80]}), &config).unwrap();
     assert_eq!(placed.first_voxel, [2, 2, 2]);
 }
 
@@ -80,7 +84,12 @@ fn the_config_says_what_the_file_does_not_and_corrects_its_numbers() {
 fn names_without_a_meaning_agree_with_any() {
     let config = layer(json!({"axes": "zyx", "resolution": [4, 4, 40]}));
     let placed = |names: Value| {
-        place(Order::C, json!({"_ARRAY_DIMENSIONS": names}), &config).map(|p| p.axes.xyz)
+        place(
+            DimensionOrder::C,
+            json!({"_ARRAY_DIMENSIONS": names}),
+            &config,
+        )
+        .map(|p| p.axes.xyz)
     };
     assert_eq!(
         placed(json!(["dim_0", "dim_1", "dim_2"])).unwrap(),
@@ -97,7 +106,7 @@ fn names_without_a_meaning_agree_with_any() {
 #[test]
 fn what_java_writes_into_zarr_may_have_either_order() {
     let pixel = |size: [i32; 3]| json!({"pixelResolution": {"dimensions": size, "unit": "nm"}});
-    let placed = |size| place(Order::C, pixel(size), &LayerConfig::default());
+    let placed = |size| place(DimensionOrder::C, pixel(size), &LayerConfig::default());
     assert_eq!(
         placed([8, 8, 8]).unwrap().resolution.unwrap().nm(),
         [8.0; 3]

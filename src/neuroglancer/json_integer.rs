@@ -7,46 +7,46 @@ use std::fmt;
 
 /// A whole number, however it is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub(crate) struct Whole(pub(crate) i64);
+pub(crate) struct JsonInteger(pub(crate) i64);
 
 /// The least float that is too large for 64 bits with a sign.
 const TOO_LARGE: f64 = 9_223_372_036_854_775_808.0;
 
-impl Whole {
+impl JsonInteger {
     /// The number that `value` is, if it is a whole one.
     pub(crate) fn of(value: &Value) -> Option<i64> {
         Self::deserialize(value).ok().map(|whole| whole.0)
     }
 }
 
-impl<'de> Deserialize<'de> for Whole {
+impl<'de> Deserialize<'de> for JsonInteger {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(WholeVisitor)
+        deserializer.deserialize_any(IntegerVisitor)
     }
 }
 
-struct WholeVisitor;
+struct IntegerVisitor;
 
-impl Visitor<'_> for WholeVisitor {
-    type Value = Whole;
+impl Visitor<'_> for IntegerVisitor {
+    type Value = JsonInteger;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "a whole number")
     }
 
-    fn visit_i64<E: de::Error>(self, number: i64) -> Result<Whole, E> {
-        Ok(Whole(number))
+    fn visit_i64<E: de::Error>(self, number: i64) -> Result<JsonInteger, E> {
+        Ok(JsonInteger(number))
     }
 
-    fn visit_u64<E: de::Error>(self, number: u64) -> Result<Whole, E> {
+    fn visit_u64<E: de::Error>(self, number: u64) -> Result<JsonInteger, E> {
         i64::try_from(number)
-            .map(Whole)
+            .map(JsonInteger)
             .map_err(|_| E::custom(format!("found {number}, expected a smaller number")))
     }
 
-    fn visit_f64<E: de::Error>(self, number: f64) -> Result<Whole, E> {
+    fn visit_f64<E: de::Error>(self, number: f64) -> Result<JsonInteger, E> {
         if number.fract() == 0.0 && (-TOO_LARGE..TOO_LARGE).contains(&number) {
-            return Ok(Whole(number as i64));
+            return Ok(JsonInteger(number as i64));
         }
         Err(E::custom(format!(
             "found {number}, expected a whole number"
@@ -69,7 +69,7 @@ mod tests {
             (json!(-5.0), -5),
             (json!(i64::MAX), i64::MAX),
         ] {
-            assert_eq!(Whole::of(&value), Some(expected), "{value}");
+            assert_eq!(JsonInteger::of(&value), Some(expected), "{value}");
         }
         for value in [
             json!(1.625),
@@ -80,13 +80,13 @@ mod tests {
             json!([64]),
             json!(true),
         ] {
-            assert_eq!(Whole::of(&value), None, "{value}");
+            assert_eq!(JsonInteger::of(&value), None, "{value}");
         }
     }
 
     #[test]
     fn what_is_not_whole_is_named() {
-        let e = serde_json::from_str::<Whole>("1.625")
+        let e = serde_json::from_str::<JsonInteger>("1.625")
             .unwrap_err()
             .to_string();
         assert!(e.contains("found 1.625, expected a whole number"), "{e}");

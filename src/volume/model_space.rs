@@ -4,7 +4,7 @@
 //! Zarr array in its own order, or `d0`, `d1`, ... (v3: `dim_0`, ...) where it has none; the names of N5's dimensions.
 //! Offsets that only other tools write (plain Zarr arrays, N5) are not part of it: such an array begins at 0.
 
-use super::format::Format;
+use super::format::VolumeFormat;
 use super::{VolumeError, n5, precomputed, zarr};
 use crate::config::LayerConfig;
 use crate::geometry::{AXES, Resolution, SourceDimension};
@@ -22,7 +22,7 @@ pub(super) struct ModelSpace {
 }
 
 /// What a format says of its dimensions.
-pub(super) struct Named {
+pub(super) struct FormatDimensions {
     pub names: Vec<String>,
     pub is_named: bool,
     pub begins_at_zero: bool,
@@ -39,16 +39,16 @@ pub(super) fn read(
 ) -> Result<ModelSpace, VolumeError> {
     let location = &source.location;
     let format = match source.format.as_deref() {
-        Some(name) => Format::from_name(name),
-        None => Some(Format::detect(location)?),
+        Some(name) => VolumeFormat::from_name(name),
+        None => Some(VolumeFormat::detect(location)?),
     };
     let (named, base) = match format {
-        Some(Format::Precomputed) => {
+        Some(VolumeFormat::Precomputed) => {
             let (named, base) = precomputed::model_space(location)?;
             (named, Some(base))
         }
-        Some(Format::Zarr(version)) => (zarr::model_space(location, version, layer)?, None),
-        Some(Format::N5) => (n5::model_space(location, layer)?, None),
+        Some(VolumeFormat::Zarr(version)) => (zarr::model_space(location, version, layer)?, None),
+        Some(VolumeFormat::N5) => (n5::model_space(location, layer)?, None),
         None => return Err(super::unknown_format(source)),
     };
     let (base, unscaled) = match base {
@@ -77,7 +77,9 @@ fn first(
     match resolutions {
         Ok(all) => Ok((all.first().map(Resolution::nm), None)),
         // A transform says it in place of attributes that lack it or contradict each other.
-        Err(e @ (VolumeError::Lacks { .. } | VolumeError::BadInfo { .. })) => Ok((None, Some(e))),
+        Err(e @ (VolumeError::Incomplete { .. } | VolumeError::InvalidMetadata { .. })) => {
+            Ok((None, Some(e)))
+        }
         Err(e) => Err(e),
     }
 }

@@ -2,34 +2,34 @@
 
 use serde_json::Value;
 
-use super::{Array, Document, Order, Units, in_nm, nm};
+use super::{AttributesDocument, DimensionOrder, SpatialArray, Units, in_nm, nm};
 use crate::geometry::{AXES, Resolution};
 use crate::volume::VolumeError;
-use crate::volume::axes::Axes;
+use crate::volume::axes::ArrayAxes;
 
 /// Keys of the size of a voxel; of the pyramid's level 0, where there is one.
 const SIZE_KEYS: [&str; 3] = ["pixelResolution", "resolution", "voxel_size"];
 
 /// A size that some attribute states.
-struct Stated {
+struct StatedSize {
     path: String,
     nm: [f64; 3],
 }
 
 /// CellMap's `transform`, along x, y, z.
-pub(super) struct Transform {
+pub(super) struct CellMapTransform {
     scale_nm: [f64; 3],
     pub(super) center_nm: [f64; 3],
 }
 
 /// The resolution that the array's attributes state, or its group's for it; `None` where neither states one.
 pub(super) fn resolution(
-    array: &Array<'_>,
-    axes: &Axes,
+    array: &SpatialArray<'_>,
+    axes: &ArrayAxes,
 ) -> Result<Option<Resolution>, VolumeError> {
     let mut stated = Vec::new();
     if let Some((_, transform)) = transform(array)? {
-        stated.push(Stated {
+        stated.push(StatedSize {
             path: "transform".to_owned(),
             nm: transform.scale_nm,
         });
@@ -37,7 +37,7 @@ pub(super) fn resolution(
     for key in SIZE_KEYS {
         if let Some(size) = size_nm(array, &array.own, axes, key)? {
             let nm = of_level(array, axes, key, size, stated.first())?;
-            stated.push(Stated {
+            stated.push(StatedSize {
                 path: key.to_owned(),
                 nm,
             });
@@ -49,7 +49,7 @@ pub(super) fn resolution(
     let Some(first) = stated.first() else {
         return Ok(None);
     };
-    let size = |s: &Stated| {
+    let size = |s: &StatedSize| {
         Resolution::new(s.nm).ok_or_else(|| {
             let problem = format!("found {}, expected numbers greater than 0", in_nm(&s.nm));
             array.own.bad(&s.path, problem)
@@ -74,11 +74,11 @@ pub(super) fn resolution(
 
 /// The size of a voxel of `array`, whose own attribute `key` says `size`: this, or this times its factors.
 fn of_level(
-    array: &Array<'_>,
-    axes: &Axes,
+    array: &SpatialArray<'_>,
+    axes: &ArrayAxes,
     key: &str,
     size: [f64; 3],
-    transform: Option<&Stated>,
+    transform: Option<&StatedSize>,
 ) -> Result<[f64; 3], VolumeError> {
     let own = factors(array, axes, true)?;
     let of_group = match own {
@@ -120,7 +120,7 @@ fn of_level(
 }
 
 /// The size of a voxel of the pyramid's level 0, where the group or that level says it.
-fn base_size(array: &Array<'_>, axes: &Axes) -> Result<Option<[f64; 3]>, VolumeError> {
+fn base_size(array: &SpatialArray<'_>, axes: &ArrayAxes) -> Result<Option<[f64; 3]>, VolumeError> {
     let Some(parent) = &array.parent else {
         return Ok(None);
     };
@@ -135,7 +135,7 @@ fn base_size(array: &Array<'_>, axes: &Axes) -> Result<Option<[f64; 3]>, VolumeE
 }
 
 /// What the group says: the size of a voxel of level 0 times the factors of this level.
-fn of_group(array: &Array<'_>, axes: &Axes) -> Result<Option<Stated>, VolumeError> {
+fn of_group(array: &SpatialArray<'_>, axes: &ArrayAxes) -> Result<Option<StatedSize>, VolumeError> {
     let Some(parent) = &array.parent else {
         return Ok(None);
     };
@@ -159,7 +159,7 @@ fn of_group(array: &Array<'_>, axes: &Axes) -> Result<Option<Stated>, VolumeErro
                 return Err(parent.document.bad(key, problem));
             }
         };
-        return Ok(Some(Stated {
+        return Ok(Some(StatedSize {
             path: key.to_owned(),
             nm: std::array::from_fn(|d| size[d] * factors[d]),
         }));
@@ -168,7 +168,11 @@ fn of_group(array: &Array<'_>, axes: &Axes) -> Result<Option<Stated>, VolumeErro
 }
 
 /// How many voxels of level 0 make one of this level: as the array itself says, or its group.
-fn factors(array: &Array<'_>, axes: &Axes, own: bool) -> Result<Option<[f64; 3]>, VolumeError> {
+fn factors(
+    array: &SpatialArray<'_>,
+    axes: &ArrayAxes,
+    own: bool,
+) -> Result<Option<[f64; 3]>, VolumeError> {
     const KEY: &str = "downsamplingFactors";
     let (document, key, list) = if own {
         let Some(list) = array.own.numbers(KEY)? else {
@@ -203,9 +207,9 @@ fn factors(array: &Array<'_>, axes: &Axes, own: bool) -> Result<Option<[f64; 3]>
 
 /// The size that `key` of `document` says, in nm.
 fn size_nm(
-    array: &Array<'_>,
-    document: &Document<'_>,
-    axes: &Axes,
+    array: &SpatialArray<'_>,
+    document: &AttributesDocument<'_>,
+    axes: &ArrayAxes,
     key: &str,
 ) -> Result<Option<[f64; 3]>, VolumeError> {
     let (mut list, own_unit) = match document.get(key) {
@@ -267,8 +271,8 @@ fn size_nm(
 /// Whether a list in `document` has the reverse of the order of the array's dimensions. Where that is not known, and
 /// the order makes a difference, it is an error.
 pub(super) fn is_reversed(
-    array: &Array<'_>,
-    document: &Document<'_>,
+    array: &SpatialArray<'_>,
+    document: &AttributesDocument<'_>,
     key: &str,
     list: &[f64],
 ) -> Result<bool, VolumeError> {
@@ -278,9 +282,9 @@ pub(super) fn is_reversed(
     let of_funlib = key == "voxel_size" || (key == "offset" && funlib);
     let (reversed, sure) = match array.order {
         // From 0.5 on, funlib.persistence writes into N5 as numpy counts.
-        Order::F if of_funlib => (true, has("axis_names")),
+        DimensionOrder::F if of_funlib => (true, has("axis_names")),
         // Java's N5 library writes into Zarr as it counts itself; Python's tools read there as numpy counts.
-        Order::C if key == "pixelResolution" => (true, false),
+        DimensionOrder::C if key == "pixelResolution" => (true, false),
         _ => (false, true),
     };
     if sure || symmetric || has("transform") {
@@ -296,8 +300,8 @@ pub(super) fn is_reversed(
 
 /// The `transform` of the array, or the one that its group lists for it.
 pub(super) fn transform<'a>(
-    array: &Array<'a>,
-) -> Result<Option<(Document<'a>, Transform)>, VolumeError> {
+    array: &SpatialArray<'a>,
+) -> Result<Option<(AttributesDocument<'a>, CellMapTransform)>, VolumeError> {
     if let Some(value) = array.own.get("transform") {
         let transform = parse(value).map_err(|e| array.own.bad("transform", e))?;
         return Ok(Some((array.own, transform)));
@@ -316,7 +320,7 @@ pub(super) fn transform<'a>(
     Ok(transform.transpose()?.map(|t| (parent.document, t)))
 }
 
-fn parse(value: &Value) -> Result<Transform, String> {
+fn parse(value: &Value) -> Result<CellMapTransform, String> {
     let list = |key: &str| {
         let list = value.get(key).and_then(Value::as_array);
         list.ok_or_else(|| {
@@ -331,7 +335,7 @@ fn parse(value: &Value) -> Result<Transform, String> {
             "found lists of different lengths, expected {rank} values in each"
         ));
     }
-    let mut transform = Transform {
+    let mut transform = CellMapTransform {
         scale_nm: [0.0; 3],
         center_nm: [0.0; 3],
     };

@@ -6,9 +6,9 @@
 
 use std::sync::Arc;
 
-use super::arrange::{Strided, arrange};
-use super::space::{self, ModelSpace};
-use super::{BlockGrid, BlockIndex, ChunkGroups, Encoded, Volume, VolumeError, VolumeMeta};
+use super::model_space::{self, ModelSpace};
+use super::strided::{Strided, copy_strided};
+use super::{BlockGrid, BlockIndex, ChunkGroups, EncodedBlock, Volume, VolumeError, VolumeMeta};
 use crate::config::LayerConfig;
 use crate::geometry::{
     AXES, MAX_VOXEL, PlacedAxis, Resolution, SourceTransform, VoxelBox, is_unmoved,
@@ -20,7 +20,7 @@ const TOLERANCE_VOXELS: f64 = 1e-3;
 
 /// A volume that lies elsewhere than its source says.
 #[derive(Debug)]
-pub(super) struct PlacedVolume {
+pub(super) struct TransformedVolume {
     inner: Arc<dyn Volume>,
     meta: VolumeMeta,
     /// For x, y, z the axis of `inner` that lies along it.
@@ -29,7 +29,7 @@ pub(super) struct PlacedVolume {
 }
 
 /// How x, y, z come out of the axes of the volume as its source has it.
-struct Axes {
+struct AxisMapping {
     inner: [usize; 3],
     /// How much larger voxels are than the source says.
     factor: [f64; 3],
@@ -49,7 +49,7 @@ pub(super) fn open(
         ..source.clone()
     };
     let resolutions = |layer: &LayerConfig| super::resolutions(&unmoved, layer);
-    let mut space = space::read(&unmoved, layer, resolutions)?;
+    let mut space = model_space::read(&unmoved, layer, resolutions)?;
     let placed = match (transform.place(&space.dimensions), space.unscaled.take()) {
         (Ok(placed), _) => placed,
         (Err(_), Some(unscaled)) => return Err(unscaled),
@@ -62,7 +62,7 @@ pub(super) fn open(
         let found = "there, and the config's `layers` has a `voxel_offset` for the layer";
         return Err(transform.wrong("", found, "one of the two").into());
     }
-    let axes = Axes::new(&space, &placed);
+    let axes = AxisMapping::new(&space, &placed);
     let is_scaled = axes.factor.iter().any(|factor| (factor - 1.0).abs() > 1e-5);
     if let Some(resolution) = layer.resolution.filter(|_| is_scaled) {
         let found =
@@ -73,7 +73,7 @@ pub(super) fn open(
     let wanted_of_source = axes.to_source(wanted);
     let inner = open(&unmoved, &wanted_of_source, &layer)
         .map_err(|e| axes.restated(e, transform, wanted))?;
-    PlacedVolume::new(inner, &axes, space.begins_at_zero, transform)
+    TransformedVolume::new(inner, &axes, space.begins_at_zero, transform)
         .map(|v| Arc::new(v) as Arc<dyn Volume>)
 }
 
@@ -82,11 +82,11 @@ fn layer_of(
     space: &ModelSpace,
     placed: &[PlacedAxis; 3],
     layer: &LayerConfig,
-    axes: &Axes,
+    axes: &AxisMapping,
 ) -> LayerConfig {
     let mut layer = layer.clone();
     if !space.is_named {
-        layer.axes = Some(space::letters(
+        layer.axes = Some(model_space::letters(
             space.dimensions.len(),
             &placed.map(|p| p.dimension),
         ));
@@ -106,7 +106,7 @@ fn layer_of(
     layer
 }
 
-impl Axes {
+impl AxisMapping {
     fn new(space: &ModelSpace, placed: &[PlacedAxis; 3]) -> Self {
         let inner = |i: usize| {
             let name = &space.dimensions[placed[i].dimension].name;
@@ -160,10 +160,10 @@ impl Axes {
     }
 }
 
-impl PlacedVolume {
+impl TransformedVolume {
     fn new(
         inner: Arc<dyn Volume>,
-        axes: &Axes,
+        axes: &AxisMapping,
         begins_at_zero: bool,
         transform: &SourceTransform,
     ) -> Result<Self, VolumeError> {
@@ -240,7 +240,7 @@ impl PlacedVolume {
     }
 }
 
-impl Volume for PlacedVolume {
+impl Volume for TransformedVolume {
     fn describe(&self) -> String {
         self.inner.describe()
     }
@@ -253,8 +253,8 @@ impl Volume for PlacedVolume {
         self.inner.redirected_to()
     }
 
-    fn rearranges(&self) -> bool {
-        self.is_permuted() || self.inner.rearranges()
+    fn decode_needs_copy(&self) -> bool {
+        self.is_permuted() || self.inner.decode_needs_copy()
     }
 
     fn is_remote(&self) -> bool {
@@ -265,7 +265,7 @@ impl Volume for PlacedVolume {
         let inner = self.inner.chunk_groups()?;
         match self.is_permuted() {
             false => Some(inner),
-            true => Some(Box::new(PlacedShelves {
+            true => Some(Box::new(TransformedGroups {
                 volume: self,
                 inner,
             })),
@@ -280,18 +280,18 @@ impl Volume for PlacedVolume {
         self.digest
     }
 
-    fn fetch(&self, block: BlockIndex, encoded: &mut Encoded) -> Result<bool, VolumeError> {
+    fn fetch(&self, block: BlockIndex, encoded: &mut EncodedBlock) -> Result<bool, VolumeError> {
         self.inner.fetch(self.to_source(block), encoded)
     }
 
-    fn will_fetch(&self, block: BlockIndex) {
-        self.inner.will_fetch(self.to_source(block));
+    fn prefetch(&self, block: BlockIndex) {
+        self.inner.prefetch(self.to_source(block));
     }
 
     fn decode(
         &self,
         block: BlockIndex,
-        encoded: &mut Encoded,
+        encoded: &mut EncodedBlock,
         values: &mut Vec<u8>,
     ) -> Result<(), VolumeError> {
         let of_source = self.to_source(block);
@@ -308,7 +308,7 @@ impl Volume for PlacedVolume {
     }
 }
 
-impl PlacedVolume {
+impl TransformedVolume {
     /// Brings the values of a block of the source into the order of its axes here.
     fn rearrange(&self, block: BlockIndex, decoded: &[u8], values: &mut Vec<u8>) {
         let shape = self
@@ -328,19 +328,19 @@ impl PlacedVolume {
         let region = self.meta.grid.block_box(block);
         let [nx, ny, nz] = region.shape().map(|n| n as usize);
         values.resize(self.meta.block_bytes(&region), 0);
-        arrange(&from, [self.meta.channels as usize, nz, ny, nx], values);
+        copy_strided(&from, [self.meta.channels as usize, nz, ny, nx], values);
     }
 }
 
 /// The chunk_groups of a source whose axes are in another order.
-struct PlacedShelves<'v> {
-    volume: &'v PlacedVolume,
+struct TransformedGroups<'v> {
+    volume: &'v TransformedVolume,
     inner: Box<dyn ChunkGroups + 'v>,
 }
 
-impl ChunkGroups for PlacedShelves<'_> {
-    fn shelf(&self, block: BlockIndex) -> [u64; 2] {
-        self.inner.shelf(self.volume.to_source(block))
+impl ChunkGroups for TransformedGroups<'_> {
+    fn group_key(&self, block: BlockIndex) -> [u64; 2] {
+        self.inner.group_key(self.volume.to_source(block))
     }
 
     fn runs(&self, blocks: &[BlockIndex]) -> Vec<Vec<BlockIndex>> {
@@ -350,7 +350,11 @@ impl ChunkGroups for PlacedShelves<'_> {
         runs.map(here).collect()
     }
 
-    fn fetch_run(&self, run: &[BlockIndex], encoded: &mut [Encoded]) -> Result<bool, VolumeError> {
+    fn fetch_run(
+        &self,
+        run: &[BlockIndex],
+        encoded: &mut [EncodedBlock],
+    ) -> Result<bool, VolumeError> {
         let of_source: Vec<_> = run.iter().map(|b| self.volume.to_source(*b)).collect();
         self.inner.fetch_run(&of_source, encoded)
     }

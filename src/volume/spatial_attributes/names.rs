@@ -2,13 +2,13 @@
 
 use serde_json::Value;
 
-use super::{Array, Document, Order};
+use super::{AttributesDocument, DimensionOrder, SpatialArray};
 use crate::config::LayerConfig;
 use crate::volume::VolumeError;
 
 /// Names of all dimensions, in the array's order, and where they stand.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::volume) struct Named {
+pub(in crate::volume) struct DimensionNames {
     pub path: String,
     pub names: Vec<String>,
 }
@@ -16,9 +16,9 @@ pub(in crate::volume) struct Named {
 /// The names of the dimensions; `None` where nothing says them. The config may name what the file does not; where
 /// both do, they must agree.
 pub(in crate::volume) fn names(
-    array: &Array<'_>,
+    array: &SpatialArray<'_>,
     layer: &LayerConfig,
-    mut named: Vec<Named>,
+    mut named: Vec<DimensionNames>,
 ) -> Result<Option<Vec<String>>, VolumeError> {
     for document in array.documents() {
         named.extend(of_attributes(&document, array.order));
@@ -48,8 +48,8 @@ pub(in crate::volume) fn names(
         return Ok(Some(config));
     }
     let order = match array.order {
-        Order::C => "in the order of `shape`",
-        Order::F => "in the order of `dimensions`",
+        DimensionOrder::C => "in the order of `shape`",
+        DimensionOrder::F => "in the order of `dimensions`",
     };
     Err(array.own.bad(
         &first.path,
@@ -62,17 +62,17 @@ pub(in crate::volume) fn names(
 }
 
 /// Lists of names among the attributes: Neuroglancer's and CellMap's `axes`, funlib's `axis_names`, xarray's.
-fn of_attributes(document: &Document<'_>, order: Order) -> Vec<Named> {
+fn of_attributes(document: &AttributesDocument<'_>, order: DimensionOrder) -> Vec<DimensionNames> {
     let mut found = Vec::new();
     for key in ["axes", "_ARRAY_DIMENSIONS", "axis_names"] {
         let Some(mut names) = document.get(key).and_then(texts) else {
             continue;
         };
         // What Python writes into N5 it counts from the slowest.
-        if key != "axes" && order == Order::F {
+        if key != "axes" && order == DimensionOrder::F {
             names.reverse();
         }
-        found.push(Named {
+        found.push(DimensionNames {
             path: key.to_owned(),
             names: names.iter().map(|n| without_mark(n)).collect(),
         });
@@ -81,14 +81,17 @@ fn of_attributes(document: &Document<'_>, order: Order) -> Vec<Named> {
 }
 
 /// The names in `transform`, which counts from the slowest unless its `order` says `F`.
-fn of_transform(document: &Document<'_>, order: Order) -> Option<Named> {
+fn of_transform(
+    document: &AttributesDocument<'_>,
+    order: DimensionOrder,
+) -> Option<DimensionNames> {
     let transform = document.get("transform")?;
     let mut names = texts(transform.get("axes")?)?;
     let fastest_first = transform.get("order").and_then(Value::as_str) == Some("F");
-    if fastest_first != (order == Order::F) {
+    if fastest_first != (order == DimensionOrder::F) {
         names.reverse();
     }
-    Some(Named {
+    Some(DimensionNames {
         path: "transform.axes".to_owned(),
         names,
     })

@@ -1,6 +1,6 @@
 use super::*;
 
-fn v2(change: Value) -> Result<Value, Flaw> {
+fn v2(change: Value) -> Result<Value, MetadataFlaw> {
     v2_array(&changed(
         json!({
             "zarr_format": 2, "shape": [4, 4, 4], "chunks": [2, 2, 2], "dtype": "|u1", "order": "C",
@@ -10,7 +10,7 @@ fn v2(change: Value) -> Result<Value, Flaw> {
     ))
 }
 
-fn v3(change: Value) -> Result<Value, Flaw> {
+fn v3(change: Value) -> Result<Value, MetadataFlaw> {
     v3_array(&changed(
         json!({
             "zarr_format": 3, "node_type": "array", "shape": [4, 4, 4], "data_type": "uint8",

@@ -19,17 +19,17 @@ pub(super) fn c_strides(shape: &[usize]) -> Vec<usize> {
 }
 
 /// Copies the first `extent` (channels, z, y, x) values of `from` to `to`, a C-order array of that shape.
-pub(super) fn arrange(from: &Strided<'_>, extent: [usize; 4], to: &mut [u8]) {
+pub(super) fn copy_strided(from: &Strided<'_>, extent: [usize; 4], to: &mut [u8]) {
     match from.value_bytes {
-        1 => arrange_values::<1>(from, extent, to),
-        2 => arrange_values::<2>(from, extent, to),
-        4 => arrange_values::<4>(from, extent, to),
-        8 => arrange_values::<8>(from, extent, to),
+        1 => copy_values::<1>(from, extent, to),
+        2 => copy_values::<2>(from, extent, to),
+        4 => copy_values::<4>(from, extent, to),
+        8 => copy_values::<8>(from, extent, to),
         _ => unreachable!("no type of voxels has this size"),
     }
 }
 
-fn arrange_values<const N: usize>(from: &Strided<'_>, extent: [usize; 4], to: &mut [u8]) {
+fn copy_values<const N: usize>(from: &Strided<'_>, extent: [usize; 4], to: &mut [u8]) {
     let (from_values, _) = from.values.as_chunks::<N>();
     let (to_values, _) = to.as_chunks_mut::<N>();
     let [channels, nz, ny, nx] = extent;
@@ -77,7 +77,7 @@ mod tests {
             let values: Vec<u8> = (0..shape.iter().product::<usize>() as u64)
                 .flat_map(|v| (v * 0x0101_0101_0101).to_le_bytes()[..n].to_vec()).collect();
             let mut to = vec![0; extent.iter().product::<usize>() * n];
-            arrange(&Strided { values: &values, value_bytes: n, strides }, extent, &mut to);
+            copy_strided(&Strided { values: &values, value_bytes: n, strides }, extent, &mut to);
             let mut out = to.chunks_exact(n);
             for c in 0..extent[0] {
                 for z in 0..extent[1] {

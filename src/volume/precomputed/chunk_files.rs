@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::storage::{Compression, Store, looks_like_gzip};
-use crate::volume::{Encoded, VolumeError};
+use crate::volume::{EncodedBlock, VolumeError};
 
 /// Most chunks that are searched under every name on a server. Where none of so many has any, the others are
 /// searched under their plain name: a layer whose touched chunks are all missing is an error at the end.
@@ -17,7 +17,7 @@ const SEARCHED_CHUNKS: u32 = 64;
 
 /// The objects of a scale.
 #[derive(Debug)]
-pub(super) struct Files {
+pub(super) struct ChunkFiles {
     store: Arc<dyn Store>,
     /// How the names on a server end, once it is known.
     names: OnceLock<Compression>,
@@ -25,7 +25,7 @@ pub(super) struct Files {
     searched: AtomicU32,
 }
 
-impl Files {
+impl ChunkFiles {
     pub(super) fn new(store: Arc<dyn Store>) -> Self {
         Self {
             store,
@@ -49,7 +49,7 @@ impl Files {
         &self,
         name: &str,
         limit_bytes: u64,
-        encoded: &mut Encoded,
+        encoded: &mut EncodedBlock,
     ) -> Result<bool, VolumeError> {
         let names = self.names();
         for compression in names {
@@ -125,8 +125,8 @@ mod tests {
         });
         let here = Location::Local("".into());
         let source = SourceUrl::parse(&format!("{}/s", server.url), &here).unwrap();
-        let files = Files::new(source.location.open());
-        let mut encoded = Encoded::default();
+        let files = ChunkFiles::new(source.location.open());
+        let mut encoded = EncodedBlock::default();
         let found = wanted.iter().map(|name| {
             let stored = files.read(name, 1000, &mut encoded).unwrap();
             stored.then_some(encoded.compression)

@@ -1,13 +1,13 @@
 //! What zarrs panics over, turned into errors.
 //!
 //! zarrs expects well-meant metadata: a bz2 level of 0, for one, is a panic there. What is known never reaches it
-//! (see `normal`). Any other panic inside of zarrs is caught here, as a last resort, and becomes an error.
+//! (see `normalize`). Any other panic inside of zarrs is caught here, as a last resort, and becomes an error.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Runs `work`, which calls zarrs; `error` makes an error of a panic's text. Nothing that it changes is used
 /// after a panic.
-pub(super) fn guarded<T, E>(
+pub(super) fn catch_zarrs_panic<T, E>(
     work: impl FnOnce() -> Result<T, E>,
     error: impl FnOnce(String) -> E,
 ) -> Result<T, E> {
@@ -27,7 +27,8 @@ mod tests {
 
     #[test]
     fn a_panic_becomes_an_error_with_its_text() {
-        let e = guarded(|| -> Result<(), String> { panic!("ouch {}", 1) }, |e| e).unwrap_err();
+        let e = catch_zarrs_panic(|| -> Result<(), String> { panic!("ouch {}", 1) }, |e| e)
+            .unwrap_err();
         assert!(e.contains("ouch 1"), "{e}");
     }
 }

@@ -7,7 +7,7 @@ use crate::config::LayerConfig;
 use crate::geometry::AXES;
 use crate::storage::{Location, MAX_METADATA_BYTES, Store, parse_document};
 use crate::volume::VolumeError;
-use crate::volume::space::Named;
+use crate::volume::model_space::FormatDimensions;
 
 /// Names of dimensions that have none.
 const DEFAULT_NAMES: [&str; 5] = ["x", "y", "z", "t", "c"];
@@ -16,7 +16,7 @@ const DEFAULT_NAMES: [&str; 5] = ["x", "y", "z", "t", "c"];
 pub(in crate::volume) fn model_space(
     location: &Location,
     layer: &LayerConfig,
-) -> Result<Named, VolumeError> {
+) -> Result<FormatDimensions, VolumeError> {
     let store = location.open();
     let root = attributes(store.as_ref(), "attributes.json")?;
     let is_dataset = root.get("dimensions").is_some();
@@ -46,7 +46,7 @@ pub(in crate::volume) fn model_space(
         let factor = own.as_ref()?.get(position?)?.as_f64();
         factor.filter(|f| f.is_finite() && *f > 0.0)
     };
-    Ok(Named {
+    Ok(FormatDimensions {
         factors: AXES.map(|axis| factor(axis).unwrap_or(1.0)),
         names,
         is_named,

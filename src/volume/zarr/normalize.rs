@@ -14,12 +14,12 @@ use scalar::ScalarType;
 
 /// A member that cannot be read: where it stands, what was found and what was expected.
 #[derive(Debug)]
-pub(super) struct Flaw {
+pub(super) struct MetadataFlaw {
     pub path: String,
     pub problem: String,
 }
 
-impl Flaw {
+impl MetadataFlaw {
     fn new(path: impl Into<String>, found: Option<&Value>, expected: &str) -> Self {
         let found = found.map_or("nothing".to_owned(), shown);
         Self {
@@ -41,7 +41,7 @@ fn shown(value: &Value) -> String {
 }
 
 /// A `.zarray` document.
-pub(super) fn v2_array(document: &Value) -> Result<Value, Flaw> {
+pub(super) fn v2_array(document: &Value) -> Result<Value, MetadataFlaw> {
     let object = members(document)?;
     format_version(object, 2)?;
     let shape = lengths(object.get("shape"), "shape", 0)?;
@@ -49,7 +49,7 @@ pub(super) fn v2_array(document: &Value) -> Result<Value, Flaw> {
     same_rank(object.get("chunks"), "chunks", chunks.len(), shape.len())?;
     let (scalar, dtype) = ScalarType::of_dtype(object.get("dtype"))?;
     let fill_value = scalar.fill_value(object.get("fill_value"))?;
-    let values = codec::Values {
+    let values = codec::ChunkValues {
         bytes: scalar.bytes(),
         rank: shape.len(),
     };
@@ -57,7 +57,7 @@ pub(super) fn v2_array(document: &Value) -> Result<Value, Flaw> {
     let order = match order.and_then(Value::as_str) {
         Some("C" | "c") => "C",
         Some("F" | "f") => "F",
-        _ => return Err(Flaw::new("order", order, "\"C\" or \"F\"")),
+        _ => return Err(MetadataFlaw::new("order", order, "\"C\" or \"F\"")),
     };
     let separator = separator(
         object.get("dimension_separator"),
@@ -75,7 +75,13 @@ pub(super) fn v2_array(document: &Value) -> Result<Value, Flaw> {
             let filters = filters.map(|(i, f)| codec::v2(f, &format!("filters[{i}]"), values));
             filters.collect::<Result<_, _>>()?
         }
-        other => return Err(Flaw::new("filters", other, "a list of codecs, or null")),
+        other => {
+            return Err(MetadataFlaw::new(
+                "filters",
+                other,
+                "a list of codecs, or null",
+            ));
+        }
     };
     Ok(json!({
         "zarr_format": 2,
@@ -106,24 +112,28 @@ const V3_MEMBERS: [&str; 11] = [
 ];
 
 /// A `zarr.json` document of an array.
-pub(super) fn v3_array(document: &Value) -> Result<Value, Flaw> {
+pub(super) fn v3_array(document: &Value) -> Result<Value, MetadataFlaw> {
     let object = members(document)?;
     format_version(object, 3)?;
     if object.get("node_type").and_then(Value::as_str) != Some("array") {
         let found = object.get("node_type");
-        return Err(Flaw::new("node_type", found, "\"array\" or \"group\""));
+        return Err(MetadataFlaw::new(
+            "node_type",
+            found,
+            "\"array\" or \"group\"",
+        ));
     }
     let shape = lengths(object.get("shape"), "shape", 0)?;
     let (scalar, data_type) = ScalarType::of_data_type(object.get("data_type"))?;
-    let values = codec::Values {
+    let values = codec::ChunkValues {
         bytes: scalar.bytes(),
         rank: shape.len(),
     };
     let codecs = match object.get("codecs") {
         Some(Value::Array(codecs)) => codec::v3_chain(codecs, "codecs", values)?,
-        other => return Err(Flaw::new("codecs", other, "a list of codecs")),
+        other => return Err(MetadataFlaw::new("codecs", other, "a list of codecs")),
     };
-    understand_others(object)?;
+    check_unknown_members(object)?;
     let mut normal = json!({
         "zarr_format": 3,
         "node_type": "array",
@@ -139,35 +149,44 @@ pub(super) fn v3_array(document: &Value) -> Result<Value, Flaw> {
         .get("storage_transformers")
         .filter(|t| !no_transformers(t))
     {
-        return Err(Flaw::new("storage_transformers", Some(found), "none"));
+        return Err(MetadataFlaw::new(
+            "storage_transformers",
+            Some(found),
+            "none",
+        ));
     }
     if let Some(names) = object.get("dimension_names").filter(|n| !n.is_null()) {
         let is_name = |n: &Value| n.is_null() || n.is_string();
         let list = names.as_array().filter(|list| list.iter().all(is_name));
-        let list = list
-            .ok_or_else(|| Flaw::new("dimension_names", Some(names), "a list of texts, or null"))?;
+        let list = list.ok_or_else(|| {
+            MetadataFlaw::new("dimension_names", Some(names), "a list of texts, or null")
+        })?;
         same_rank(Some(names), "dimension_names", list.len(), shape.len())?;
         normal["dimension_names"] = names.clone();
     }
     Ok(normal)
 }
 
-fn members(document: &Value) -> Result<&Map<String, Value>, Flaw> {
-    document
-        .as_object()
-        .ok_or_else(|| Flaw::new(".", Some(document), "an object, the metadata of an array"))
+fn members(document: &Value) -> Result<&Map<String, Value>, MetadataFlaw> {
+    document.as_object().ok_or_else(|| {
+        MetadataFlaw::new(".", Some(document), "an object, the metadata of an array")
+    })
 }
 
-fn format_version(object: &Map<String, Value>, version: u64) -> Result<(), Flaw> {
+fn format_version(object: &Map<String, Value>, version: u64) -> Result<(), MetadataFlaw> {
     let found = object.get("zarr_format");
     if found.and_then(scalar::whole_number) == Some(i128::from(version)) {
         return Ok(());
     }
-    Err(Flaw::new("zarr_format", found, &version.to_string()))
+    Err(MetadataFlaw::new(
+        "zarr_format",
+        found,
+        &version.to_string(),
+    ))
 }
 
 /// A list of whole numbers, also written as `40.0`.
-fn lengths(found: Option<&Value>, path: &str, least: u64) -> Result<Vec<u64>, Flaw> {
+fn lengths(found: Option<&Value>, path: &str, least: u64) -> Result<Vec<u64>, MetadataFlaw> {
     let length = |value: &Value| {
         let length = scalar::whole_number(value).and_then(|n| u64::try_from(n).ok());
         length.filter(|n| *n >= least)
@@ -176,23 +195,28 @@ fn lengths(found: Option<&Value>, path: &str, least: u64) -> Result<Vec<u64>, Fl
     let lengths = list.and_then(|list| list.iter().map(length).collect());
     lengths.ok_or_else(|| {
         let expected = format!("a list of whole numbers from {least}, one for each dimension");
-        Flaw::new(path, found, &expected)
+        MetadataFlaw::new(path, found, &expected)
     })
 }
 
-fn same_rank(found: Option<&Value>, path: &str, has: usize, rank: usize) -> Result<(), Flaw> {
+fn same_rank(
+    found: Option<&Value>,
+    path: &str,
+    has: usize,
+    rank: usize,
+) -> Result<(), MetadataFlaw> {
     if has == rank {
         return Ok(());
     }
     let expected = format!("{rank} of them, as many as `shape` has");
-    Err(Flaw::new(path, found, &expected))
+    Err(MetadataFlaw::new(path, found, &expected))
 }
 
-fn separator(found: Option<&Value>, path: &str, default: &str) -> Result<String, Flaw> {
+fn separator(found: Option<&Value>, path: &str, default: &str) -> Result<String, MetadataFlaw> {
     match found {
         None | Some(Value::Null) => Ok(default.to_owned()),
         Some(Value::String(s)) if s == "." || s == "/" => Ok(s.clone()),
-        other => Err(Flaw::new(path, other, "\".\" or \"/\"")),
+        other => Err(MetadataFlaw::new(path, other, "\".\" or \"/\"")),
     }
 }
 
@@ -204,8 +228,8 @@ fn extension<'v>(
     found: Option<&'v Value>,
     path: &str,
     expected: &str,
-) -> Result<Extension<'v>, Flaw> {
-    let flaw = || Flaw::new(path, found, expected);
+) -> Result<Extension<'v>, MetadataFlaw> {
+    let flaw = || MetadataFlaw::new(path, found, expected);
     match found {
         Some(Value::String(name)) => Ok((name, None)),
         Some(Value::Object(object)) => {
@@ -216,7 +240,7 @@ fn extension<'v>(
             match object.get("configuration") {
                 None | Some(Value::Null) => Ok((name, None)),
                 Some(Value::Object(configuration)) => Ok((name, Some(configuration))),
-                other => Err(Flaw::new(
+                other => Err(MetadataFlaw::new(
                     format!("{path}.configuration"),
                     other,
                     "an object",
@@ -227,11 +251,11 @@ fn extension<'v>(
     }
 }
 
-fn chunk_grid(found: Option<&Value>, rank: usize) -> Result<Value, Flaw> {
+fn chunk_grid(found: Option<&Value>, rank: usize) -> Result<Value, MetadataFlaw> {
     let (name, configuration) = extension(found, "chunk_grid", "the grid \"regular\"")?;
     if name != "regular" {
         let name = Value::from(name);
-        return Err(Flaw::new("chunk_grid", Some(&name), "\"regular\""));
+        return Err(MetadataFlaw::new("chunk_grid", Some(&name), "\"regular\""));
     }
     let (path, found) = (
         "chunk_grid.configuration.chunk_shape",
@@ -242,13 +266,13 @@ fn chunk_grid(found: Option<&Value>, rank: usize) -> Result<Value, Flaw> {
     Ok(json!({"name": "regular", "configuration": {"chunk_shape": chunk_shape}}))
 }
 
-fn chunk_key_encoding(found: Option<&Value>) -> Result<Value, Flaw> {
+fn chunk_key_encoding(found: Option<&Value>) -> Result<Value, MetadataFlaw> {
     let expected = "\"default\" or \"v2\"";
     let (name, configuration) = extension(found, "chunk_key_encoding", expected)?;
     let default = match name {
         "default" => "/",
         "v2" => ".",
-        _ => return Err(Flaw::new("chunk_key_encoding", found, expected)),
+        _ => return Err(MetadataFlaw::new("chunk_key_encoding", found, expected)),
     };
     let separator = separator(
         configuration.and_then(|c| c.get("separator")),
@@ -259,12 +283,12 @@ fn chunk_key_encoding(found: Option<&Value>) -> Result<Value, Flaw> {
 }
 
 /// An unknown member must be understood, unless it is an object that says that it need not be.
-fn understand_others(object: &Map<String, Value>) -> Result<(), Flaw> {
+fn check_unknown_members(object: &Map<String, Value>) -> Result<(), MetadataFlaw> {
     for (name, value) in object {
         let ignored = value.get("must_understand") == Some(&Value::Bool(false)) || value.is_null();
         if !ignored && !V3_MEMBERS.contains(&name.as_str()) {
             let expected = "no such member, or one with \"must_understand\": false: it is an extension that pointshard does not read";
-            return Err(Flaw::new(name.as_str(), Some(value), expected));
+            return Err(MetadataFlaw::new(name.as_str(), Some(value), expected));
         }
     }
     Ok(())

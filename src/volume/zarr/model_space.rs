@@ -5,27 +5,29 @@ use super::node::{self, NodeKind};
 use super::{ZarrVersion, ome};
 use crate::config::LayerConfig;
 use crate::storage::Location;
-use crate::volume::space::Named;
-use crate::volume::{VolumeError, spatial};
+use crate::volume::model_space::FormatDimensions;
+use crate::volume::{VolumeError, spatial_attributes};
 
 /// The names of the dimensions of the array or image at `location`.
 pub(in crate::volume) fn model_space(
     location: &Location,
     version: Option<ZarrVersion>,
     layer: &LayerConfig,
-) -> Result<Named, VolumeError> {
+) -> Result<FormatDimensions, VolumeError> {
     let node = node::read(location.open().as_ref(), "", version)?;
     let (names, is_named) = match &node.kind {
         NodeKind::Group => (ome::axis_names(&node)?, true),
         NodeKind::Array(_) => {
             let array = ZarrArray::new("", &node)?;
             let shape = array.shape();
-            let named = node.dimension_names().map(|names| spatial::Named {
-                path: "dimension_names".to_owned(),
-                names,
-            });
+            let named = node
+                .dimension_names()
+                .map(|names| spatial_attributes::DimensionNames {
+                    path: "dimension_names".to_owned(),
+                    names,
+                });
             let named = named.into_iter().collect();
-            match spatial::names(&super::array_of(&node, shape), layer, named)? {
+            match spatial_attributes::names(&super::array_of(&node, shape), layer, named)? {
                 Some(names) => (names, true),
                 None => {
                     let prefix = match node.version {
@@ -40,7 +42,7 @@ pub(in crate::volume) fn model_space(
             }
         }
     };
-    Ok(Named {
+    Ok(FormatDimensions {
         names,
         is_named,
         begins_at_zero: matches!(node.kind, NodeKind::Array(_)),
