@@ -1,4 +1,4 @@
-//! The command line: one file per subcommand, with its arguments and its output.
+//! The command line: one file per subcommand, with its arguments and what it prints. The library does the work.
 
 #[cfg(not(feature = "tch"))]
 mod absent;
@@ -30,7 +30,7 @@ use clap::{Args, Parser, Subcommand};
 
 use printer::Printer;
 
-/// Cut training windows around annotated points out of connectomics volumes, once, into Zarr v3 shards.
+/// Build training datasets for connectomics: cut a window around each annotated point and write Zarr v3 shards
 #[derive(Debug, Parser)]
 #[command(name = "pointshard", version, arg_required_else_help = true)]
 struct Cli {
@@ -58,15 +58,15 @@ enum Command {
 
 #[derive(Clone, Copy, Debug, Args)]
 struct Talk {
-    /// Print results and errors only, no progress
+    /// Print only results, warnings and errors
     #[arg(long, short, global = true, conflicts_with = "verbose")]
     quiet: bool,
-    /// Print more: a line per box, and where each layer lies
+    /// Print more details: a line per box, and the location of each layer
     #[arg(long, short, global = true)]
     verbose: bool,
 }
 
-/// An error, and what is at fault.
+/// An error and its kind, which determines the exit code.
 #[derive(Debug)]
 struct Failure {
     error: anyhow::Error,
@@ -89,7 +89,7 @@ pub fn main() -> ExitCode {
 }
 
 impl Cli {
-    /// Carries out the command.
+    /// Runs the command.
     fn run(self) -> Result<ExitCode, Failure> {
         let printer = Printer::new(self.talk.quiet, self.talk.verbose);
         let code = match self.command {
@@ -132,22 +132,22 @@ impl<E: Fault + Send + Sync + 'static> From<E> for Failure {
     }
 }
 
-/// Parses the command line; otherwise prints what is wrong with it, or the help or version: the exit code. An argument may
-/// be a URL, and is shown without its query.
+/// Parses the command line. If there is nothing to run, prints the usage error, the help or the version and returns the
+/// exit code. Arguments may be URLs: they are printed without their query.
 fn parse() -> Result<Cli, ExitCode> {
-    Cli::try_parse().map_err(|wrong| {
-        let obeyed = |a: std::ffi::OsString| a.to_string_lossy().contains(escape::is_dangerous);
-        // Names of files are arguments, too. In colours they could not be told from what clap adds.
-        let text = match std::env::args_os().any(obeyed) {
-            true => without_usage(&redacted(&wrong.render().to_string())),
-            false => redacted(&rendered(&wrong)).into_owned(),
+    Cli::try_parse().map_err(|error| {
+        let has_control = |a: std::ffi::OsString| a.to_string_lossy().contains(escape::is_dangerous);
+        // File names may hold control characters. Print without colour then: escaping would also escape clap's colours.
+        let text = if std::env::args_os().any(has_control) {
+            without_usage(&redacted(&error.render().to_string()))
+        } else {
+            redacted(&rendered(&error)).into_owned()
         };
-        let written = match wrong.use_stderr() {
-            true => {
-                printer::write_log(text.trim_end());
-                Ok(())
-            }
-            false => write!(std::io::stdout(), "{text}").and_then(|()| std::io::stdout().flush()),
+        let written = if error.use_stderr() {
+            printer::write_log(text.trim_end());
+            Ok(())
+        } else {
+            write!(std::io::stdout(), "{text}").and_then(|()| std::io::stdout().flush())
         };
         match written {
             Err(e) if e.kind() != ErrorKind::BrokenPipe => {
@@ -155,29 +155,32 @@ fn parse() -> Result<Cli, ExitCode> {
                 print_failure(&failure);
                 failure.exit_code()
             }
-            _ => ExitCode::from(u8::try_from(wrong.exit_code()).unwrap_or(2)),
+            _ => ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2)),
         }
     })
 }
 
-/// What clap says, in colours where somebody sees them.
-fn rendered(wrong: &clap::Error) -> String {
-    let text = wrong.render();
-    let colors = match wrong.use_stderr() {
-        true => std::io::stderr().is_terminal(),
-        false => std::io::stdout().is_terminal(),
+/// Clap's text, with colours if it goes to a terminal.
+fn rendered(error: &clap::Error) -> String {
+    let text = error.render();
+    let is_terminal = if error.use_stderr() {
+        std::io::stderr().is_terminal()
+    } else {
+        std::io::stdout().is_terminal()
     };
-    match colors && std::env::var_os("NO_COLOR").is_none() {
-        true => text.ansi().to_string(),
-        false => text.to_string(),
+    if is_terminal && std::env::var_os("NO_COLOR").is_none() {
+        text.ansi().to_string()
+    } else {
+        text.to_string()
     }
 }
 
-/// What clap says is wrong with arguments that hold characters that a terminal obeys, line ends among them.
+/// Clap's error about arguments with control characters or line ends, escaped; the usage would be escaped, too, and is
+/// left out.
 fn without_usage(text: &str) -> String {
     let end = text.rfind("\n\nUsage:").unwrap_or(text.len());
-    let what = escape::message(text[..end].trim_end());
-    format!("{what}\n\nFor more information, try '--help'.")
+    let message = escape::message(text[..end].trim_end());
+    format!("{message}\n\nFor more information, try '--help'.")
 }
 
 fn lost(error: &std::io::Error) -> Failure {
@@ -187,7 +190,7 @@ fn lost(error: &std::io::Error) -> Failure {
     )
 }
 
-/// Prints the error for people: one line on top, what caused it below. No URL in it has its query.
+/// Prints the error, then its causes, one per line. URLs are printed without their query.
 fn print_failure(failure: &Failure) {
     printer::write_log(error_chain(failure).trim_end());
 }

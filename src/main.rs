@@ -1,4 +1,4 @@
-//! The program `pointshard`. All of it is in the library, so that each file is compiled once.
+//! The program `pointshard`. Its code is in the library, so that each file is compiled once.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! `train` and `infer` where the program was built without them.
+//! `train` and `infer` in a binary built without the trainer: an error that says how to get it.
 
 use std::process::ExitCode;
 
@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::Failure;
 
-/// Train or predict; not in this program
+/// Train or predict (not available in this binary)
 #[derive(Debug, Args)]
 #[command(disable_help_flag = true)]
 pub(super) struct Absent {
@@ -20,7 +20,7 @@ impl Absent {
         Err(Failure::new(
             FaultKind::Usage,
             anyhow::anyhow!(
-                "this program was built without the trainer: build it with the cargo feature `tch`, as docs/train.md says"
+                "this binary was built without the trainer; rebuild it with the cargo feature `tch` (see docs/train.md)"
             ),
         ))
     }

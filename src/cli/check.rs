@@ -1,4 +1,4 @@
-//! `pointshard check`: a table for people, JSON for programs.
+//! `pointshard check`: verifies a dataset and prints its findings as a table or as JSON.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -13,13 +13,13 @@ use indicatif::HumanCount;
 use super::printer::Printer;
 use super::rows::Rows;
 use super::run::Threads;
-use super::summary::{boxes_table, print_sources};
+use super::summary::{boxes_table, counted, print_sources};
 use super::{Failure, local};
 
-/// Prove that a dataset is whole and right; exit code 1 where it is not
+/// Verify a dataset: files, checksums and values; the exit code is 1 if anything is wrong
 #[derive(Debug, Args)]
 pub(super) struct Check {
-    /// The dataset's folder
+    /// Dataset folder
     #[arg(value_parser = local::read())]
     out: PathBuf,
     /// Print the report as JSON
@@ -33,7 +33,7 @@ impl Check {
     pub(super) fn run(self, printer: Printer) -> Result<ExitCode, Failure> {
         let dataset = match Dataset::open(&self.out) {
             Err(e) if e.kind() == FaultKind::Usage => return Err(e.into()),
-            // What else is wrong with the manifest is a finding.
+            // Any other problem with the manifest becomes a finding of the report.
             opened => opened.ok(),
         };
         printer.note(format!("checking {}", self.out.display()));
@@ -42,42 +42,47 @@ impl Check {
             print_sources(printer, dataset.manifest());
         }
         let report = self.threads.pool()?.install(|| check::run(&self.out));
-        match self.json {
-            true => {
-                printer.json(&report)?;
-            }
-            false => print(printer, &report),
+        if self.json {
+            printer.json(&report)?;
+        } else {
+            print(printer, &report);
         }
-        Ok(match report.ok {
-            true => ExitCode::SUCCESS,
-            false => ExitCode::FAILURE,
-        })
+        Ok(exit_code(&report))
     }
 }
 
-/// Prints the report for people.
+/// Success if nothing is wrong.
+pub(super) fn exit_code(report: &Report) -> ExitCode {
+    if report.ok {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+/// Prints the report as a table and a summary line.
 pub(super) fn print(printer: Printer, report: &Report) {
     let checked = &report.checked;
     if !report.findings.is_empty() {
-        let mut table = Rows::of_text(["wrong", "file", "samples", "what"]);
+        let mut table = Rows::of_text(["finding", "file", "samples", "details"]);
         for f in &report.findings {
             table.add_row([f.kind.name(), &f.file, &samples(f), &f.message]);
         }
         printer.rows(&table);
     }
     printer.result(format!(
-        "{}: {} shards and {} other files ({}), {} samples, {} windows decoded, {} finding(s)",
-        if report.ok { "ok" } else { "wrong" },
+        "{}: checked {} shards and {} other files ({}), {} samples; decoded {} windows; {}",
+        if report.ok { "ok" } else { "failed" },
         HumanCount(checked.shards),
         HumanCount(checked.files),
         ByteSize(checked.bytes),
         HumanCount(checked.samples),
         HumanCount(checked.windows),
-        report.findings.len()
+        counted(report.findings.len(), "finding", "findings")
     ));
 }
 
-/// The samples as ranges: `0-3, 7`.
+/// The samples of a finding as ranges: `0-3, 7`.
 fn samples(finding: &Finding) -> String {
     let mut sorted = finding.samples.clone();
     sorted.sort_unstable();
@@ -90,7 +95,7 @@ fn samples(finding: &Finding) -> String {
         .collect();
     match ranges.len() {
         0 => "-".into(),
-        n if n > 6 => format!("{}, ... ({} in all)", ranges[..6].join(", "), sorted.len()),
+        n if n > 6 => format!("{}, ... ({} in total)", ranges[..6].join(", "), sorted.len()),
         _ => ranges.join(", "),
     }
 }

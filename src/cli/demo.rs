@@ -1,4 +1,4 @@
-//! `pointshard demo`: a synthetic collection, the whole job on it, and how to go on.
+//! `pointshard demo`: writes a synthetic collection, builds and checks a dataset, and prints how to read it in Python.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -10,10 +10,10 @@ use super::printer::Printer;
 use super::run::RunArgs;
 use super::{Failure, local};
 
-/// Make a small synthetic collection and run the whole job on it
+/// Generate a small synthetic collection, then build and check a dataset from it
 #[derive(Debug, Args)]
 pub(super) struct Demo {
-    /// The folder to make
+    /// Output folder: the collection goes to source/, the dataset to dataset/
     #[arg(value_parser = local::written())]
     dir: PathBuf,
     #[command(flatten)]
@@ -25,7 +25,7 @@ impl Demo {
         let source = self.dir.join("source");
         let out = self.dir.join("dataset");
         printer.note(format!(
-            "making a synthetic collection in {}",
+            "writing a synthetic collection to {}",
             source.display()
         ));
         let pool = self.run.pool()?;
@@ -33,7 +33,7 @@ impl Demo {
         let [x, y, z] = made.volume_voxels;
         let [rx, ry, rz] = made.resolution_nm;
         printer.result(format!(
-            "made     {}: {x} x {y} x {z} voxels of {rx} x {ry} x {rz} nm, {} cells, {} synapses",
+            "volume   {}: {x} x {y} x {z} voxels of {rx} x {ry} x {rz} nm, {} cells, {} synapses",
             source.display(),
             made.cells,
             made.synapses
@@ -61,17 +61,14 @@ impl Demo {
         super::check::print(printer, &report);
         let out = std::path::absolute(&out).unwrap_or(out);
         printer.lines(format!("\n{}", snippet(&out.display().to_string())));
-        Ok(match report.ok {
-            true => ExitCode::SUCCESS,
-            false => ExitCode::FAILURE,
-        })
+        Ok(super::check::exit_code(&report))
     }
 }
 
-/// How to read the dataset from Python.
+/// Python code that reads the dataset.
 fn snippet(out: &str) -> String {
     format!(
-        r#"To read it from Python (pip install "zarr>=3" xarray):
+        r#"Read the dataset in Python (pip install "zarr>=3" xarray):
 
 import xarray
 train = xarray.open_zarr("{out}/train.zarr")

@@ -1,4 +1,4 @@
-//! `pointshard infer`: predictions of a split, and what they are worth.
+//! `pointshard infer`: predicts a split and prints the scores of the predictions.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -10,54 +10,53 @@ use clap::Args;
 use indicatif::HumanCount;
 
 use super::printer::Printer;
-use super::progress::{Reached, told};
-use super::train::{scores, set_threads, warn_of_left_out};
+use super::progress::{Status, with_progress};
+use super::train::{scores, set_threads, warn_of_excluded_samples};
 use super::{Failure, local};
 
-/// Predict a split with a trained network, and hold the predictions against its targets
+/// Predict a split with a trained network and evaluate the predictions
 #[derive(Debug, Args)]
 pub(super) struct Infer {
-    /// The dataset's folder
+    /// Dataset folder
     #[arg(value_parser = local::read())]
     dataset: PathBuf,
-    /// Weights that `train` saved (.safetensors), or any TorchScript module
+    /// Weights saved by `train` (.safetensors), or any TorchScript module
     #[arg(long, value_name = "FILE", value_parser = local::read())]
     model: PathBuf,
-    /// The training that the network comes from, a JSON file: says image, targets, and how to score. Weights that
-    /// `train` saved say so themselves
+    /// Config file of the training: gives image, targets and loss. Weights saved by `train` contain it
     #[arg(long, value_name = "FILE", value_parser = local::read())]
     config: Option<PathBuf>,
-    /// The split
+    /// Split to predict
     #[arg(long, default_value = "val")]
     split: String,
-    /// The array that the network sees; the one it was trained with, or the dataset's image, by default
+    /// Input array [default: the one used in training, or the dataset's image]
     #[arg(long, value_name = "ARRAY")]
     image: Option<String>,
-    /// The arrays that predictions are held against, one per channel, separated by commas
+    /// Target arrays to evaluate against, one per channel, separated by commas
     #[arg(long, value_name = "ARRAYS", value_delimiter = ',')]
     targets: Option<Vec<String>>,
-    /// Folder of the predictions; `predictions/` and the model's name in the dataset's folder by default
+    /// Output folder [default: predictions/MODEL_NAME in the dataset folder]
     #[arg(long, value_name = "DIR", value_parser = local::written())]
     out: Option<PathBuf>,
-    /// Replace predictions that lie there
+    /// Overwrite predictions in the output folder
     #[arg(long)]
     force: bool,
-    /// What probabilities are stored as
+    /// Data type of the stored probabilities
     #[arg(long, value_enum, default_value_t = Stored::Float32)]
     dtype: Stored,
-    /// Compute here: cpu, cuda, cuda:N
+    /// Device to compute on: cpu, cuda or cuda:N
     #[arg(long, default_value = "cpu")]
     device: String,
-    /// Predict the middle of each sample only, so many voxels; the whole sample by default
+    /// Size in voxels of the window to predict in the center of each sample [default: the whole sample]
     #[arg(long, num_args = 3, value_names = ["X", "Y", "Z"])]
     window: Option<Vec<u32>>,
-    /// Samples at a time; as many as in the training, or 4, by default
+    /// Samples per batch [default: as in training, or 4]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     batch_size: Option<u16>,
-    /// Threads that read samples
+    /// Number of threads that read samples
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..))]
     workers: u16,
-    /// Threads that libtorch computes with; all cores by default
+    /// Number of libtorch threads [default: all cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     threads: Option<u16>,
 }
@@ -77,7 +76,7 @@ impl Infer {
             targets: self.targets,
             folder,
             force: self.force,
-            // clap has seen to it that there are three.
+            // clap guarantees three values.
             window: self.window.and_then(|w| w.try_into().ok()),
             batch_size: self.batch_size.map(usize::from),
             workers: usize::from(self.workers),
@@ -93,31 +92,31 @@ impl Infer {
         let done = AtomicU64::new(0);
         let total = dataset.manifest().splits.get(&options.split);
         let total = total.map_or(0, |s| s.samples);
-        let reached = || Reached {
+        let status = || Status {
             done: done.load(Ordering::Relaxed),
             total,
-            more: None,
+            details: None,
         };
         let work = || infer(&dataset, &options, &done);
-        let inferred = told(printer, "samples", reached, work)?;
+        let inferred = with_progress(printer, "samples", status, work)?;
         let samples = HumanCount(inferred.evaluation.samples);
         printer.result(format!(
-            "{samples} samples predicted: {}",
+            "predicted {samples} samples: {}",
             inferred.group.display()
         ));
-        match inferred.evaluation.channels.is_empty() {
-            true => printer.result("no targets to hold the predictions against"),
-            false => {
-                warn_of_left_out(printer, &inferred.evaluation);
-                printer.rows(&scores(&inferred.evaluation));
-            }
+        if inferred.evaluation.channels.is_empty() {
+            printer.result("no targets to evaluate the predictions against");
+        } else {
+            warn_of_excluded_samples(printer, &inferred.evaluation);
+            printer.rows(&scores(&inferred.evaluation));
         }
         printer.result(format!("report   {}", inferred.report.display()));
         Ok(ExitCode::SUCCESS)
     }
 }
 
-/// What predictions of the network in `file` are called: `best.safetensors` is in the folder of its run.
+/// The folder name for predictions of the network in `file`. It includes the run's folder for the file names that `train`
+/// uses, because every run has a `best.safetensors`.
 fn name(file: &Path) -> PathBuf {
     let stem = file.file_stem().unwrap_or("model".as_ref());
     let run = file.parent().and_then(Path::file_name);

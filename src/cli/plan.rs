@@ -1,4 +1,4 @@
-//! `pointshard plan`: which samples a job has, before anything is cut.
+//! `pointshard plan`: prints the samples of a job without cutting any window.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -12,13 +12,13 @@ use super::network::NetworkArgs;
 use super::printer::Printer;
 use super::rows::Rows;
 use super::run::RunArgs;
-use super::summary::{boxes_table, padded_of_plan};
+use super::summary::{boxes_table, counted, padded_of_plan};
 use super::{Failure, local};
 
-/// Print the samples of a job, and what becomes of every annotation
+/// Print the samples of a job, and how many annotations of each box are dropped and why
 #[derive(Debug, Args)]
 pub(super) struct PlanCommand {
-    /// The job description (JSON; `pointshard schema` prints its schema)
+    /// Config file of the job (JSON; `pointshard schema` prints its schema)
     #[arg(value_parser = local::read())]
     config: PathBuf,
     /// Print a line per sample
@@ -38,34 +38,34 @@ impl PlanCommand {
         self.network.choose(printer);
         let prepare = || Job::prepare(&self.config, self.run.memory_bytes());
         let job = self.run.pool()?.install(prepare)?;
-        match self.json {
-            true => {
-                printer.json(&as_json(&job))?;
-            }
-            false => {
-                for warning in &job.plan.warnings {
-                    printer.warn(warning);
-                }
-                printer.rows(&boxes_table(&job.boxes()));
-                if printer.is_verbose() {
-                    for (i, source) in job.plan.sources.iter().enumerate() {
-                        printer.result(format!(
-                            "layer {}: {}",
-                            job.plan.layer_of_source(i),
-                            source.url.location
-                        ));
-                    }
-                }
-                if self.samples {
-                    printer.rows(&samples_table(&job));
-                }
-                printer.result(format!("padded   {}", padded_of_plan(&job)));
-                printer.result(format!("{} samples", job.plan.samples()));
-            }
+        if self.json {
+            printer.json(&as_json(&job))?;
+        } else {
+            print(printer, &job, self.samples);
         }
         job.require_samples()?;
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// Prints warnings, boxes and totals; with `samples`, a line per sample.
+fn print(printer: Printer, job: &Job, samples: bool) {
+    for warning in &job.plan.warnings {
+        printer.warn(warning);
+    }
+    printer.rows(&boxes_table(&job.boxes()));
+    if printer.is_verbose() {
+        for (i, source) in job.plan.sources.iter().enumerate() {
+            let layer = job.plan.layer_of_source(i);
+            printer.result(format!("layer {layer}: {}", source.url.location));
+        }
+    }
+    if samples {
+        printer.rows(&samples_table(job));
+    }
+    printer.result(format!("padded   {}", padded_of_plan(job)));
+    let total = job.plan.samples();
+    printer.result(format!("total    {}", counted(total, "sample", "samples")));
 }
 
 fn samples_table(job: &Job) -> Rows {
@@ -107,7 +107,7 @@ fn as_json(job: &Job) -> Value {
         });
         (split.name.clone(), samples.collect::<Vec<_>>().into())
     });
-    // Array, then split, as in the manifest.
+    // By array, then by split, as in the manifest.
     let padded = plan.arrays.iter().enumerate().map(|(array, planned)| {
         let of_splits = plan.splits.iter().enumerate();
         let of_splits = of_splits.map(|(i, split)| {

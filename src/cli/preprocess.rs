@@ -1,4 +1,4 @@
-//! `pointshard preprocess`: plan, extract, seal; again: resume.
+//! `pointshard preprocess`: runs a job, or resumes it.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -10,19 +10,19 @@ use super::printer::Printer;
 use super::run::RunArgs;
 use super::{Failure, local};
 
-/// Make the shards of a job; run again, do only what is missing
+/// Cut windows and write shards; rerun to resume
 #[derive(Debug, Args)]
 pub(super) struct Preprocess {
-    /// The job description (JSON; `pointshard schema` prints its schema)
+    /// Config file of the job (JSON; `pointshard schema` prints its schema)
     #[arg(value_parser = local::read())]
     config: PathBuf,
-    /// The folder to write
+    /// Output folder
     #[arg(long, value_name = "DIR", value_parser = local::written())]
     out: PathBuf,
-    /// Delete what a job wrote to the folder, another one or this one, and start anew
+    /// Overwrite existing pointshard output
     #[arg(long)]
     force: bool,
-    /// Say what would be read and written, and do neither
+    /// Print what would be read and written, and stop
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]
@@ -34,14 +34,12 @@ pub(super) struct Preprocess {
 impl Preprocess {
     pub(super) fn run(self, printer: Printer) -> Result<ExitCode, Failure> {
         self.network.choose(printer);
-        match self.dry_run {
-            true => self
-                .run
-                .dry_run(printer, &self.config, &self.out, self.force)?,
-            false => {
-                self.run
-                    .run_job(printer, &self.config, &self.out, self.force)?;
-            }
+        if self.dry_run {
+            self.run
+                .dry_run(printer, &self.config, &self.out, self.force)?;
+        } else {
+            self.run
+                .run_job(printer, &self.config, &self.out, self.force)?;
         }
         Ok(ExitCode::SUCCESS)
     }

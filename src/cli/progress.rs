@@ -1,4 +1,4 @@
-//! Progress of what takes long: a bar with rate and time left on a terminal, plain lines in a log.
+//! Progress of long work: a bar with rate and time left on a terminal, plain lines elsewhere.
 
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
@@ -7,24 +7,24 @@ use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressStyle};
 
 use super::printer::{Printer, set_bar};
 
-/// How far some work is.
-pub(super) struct Reached {
-    /// Of `total`; what was done before this run counts, too.
+/// How much of the work is done.
+pub(super) struct Status {
+    /// Units done, those done before this run included.
     pub done: u64,
-    /// 0 as long as nobody knows.
+    /// All units; 0 while unknown.
     pub total: u64,
-    /// What else there is to tell; how many units a second without.
-    pub more: Option<String>,
+    /// Text to show instead of the rate.
+    pub details: Option<String>,
 }
 
 const BAR_EVERY: Duration = Duration::from_millis(100);
 const LINE_EVERY: Duration = Duration::from_secs(10);
 
-/// Runs `work` while another thread tells how far it is, in `unit`s.
-pub(super) fn told<T>(
+/// Runs `work` while another thread displays its progress, counted in `unit`s.
+pub(super) fn with_progress<T>(
     printer: Printer,
     unit: &str,
-    reached: impl Fn() -> Reached + Send,
+    status: impl Fn() -> Status + Send,
     work: impl FnOnce() -> T,
 ) -> T {
     if !printer.tells_progress() {
@@ -32,9 +32,12 @@ pub(super) fn told<T>(
     }
     std::thread::scope(|scope| {
         let (done, wait) = mpsc::channel::<()>();
-        scope.spawn(move || match printer.draws_bars() {
-            true => draw_bar(unit, reached, &wait),
-            false => print_lines(printer, unit, reached, &wait),
+        scope.spawn(move || {
+            if printer.draws_bars() {
+                draw_bar(unit, status, &wait);
+            } else {
+                print_lines(printer, unit, status, &wait);
+            }
         });
         let result = work();
         drop(done);
@@ -42,36 +45,36 @@ pub(super) fn told<T>(
     })
 }
 
-/// Units a second since the work began.
+/// Units per second since the work began.
 struct Rate {
     start: Instant,
     first: u64,
 }
 
 impl Rate {
-    fn begin(reached: &Reached) -> Self {
+    fn begin(status: &Status) -> Self {
         Self {
             start: Instant::now(),
-            first: reached.done,
+            first: status.done,
         }
     }
 
-    fn of(&self, reached: &Reached) -> f64 {
-        let done = reached.done.saturating_sub(self.first) as f64;
+    fn per_second(&self, status: &Status) -> f64 {
+        let done = status.done.saturating_sub(self.first) as f64;
         done / self.start.elapsed().as_secs_f64().max(1e-9)
     }
 
-    fn told(&self, reached: &Reached, unit: &str) -> String {
-        match (&reached.more, self.of(reached)) {
-            (Some(more), _) => more.clone(),
+    fn describe(&self, status: &Status, unit: &str) -> String {
+        match (&status.details, self.per_second(status)) {
+            (Some(details), _) => details.clone(),
             (None, slow @ ..10.0) => format!("{slow:.1} {unit}/s"),
             (None, rate) => format!("{} {unit}/s", HumanCount(rate as u64)),
         }
     }
 
-    fn left(&self, reached: &Reached) -> String {
-        let left = reached.total.saturating_sub(reached.done) as f64;
-        match self.of(reached) {
+    fn time_left(&self, status: &Status) -> String {
+        let left = status.total.saturating_sub(status.done) as f64;
+        match self.per_second(status) {
             rate if rate > 0.0 => {
                 HumanDuration(Duration::from_secs_f64((left / rate).min(1e9))).to_string()
             }
@@ -80,7 +83,7 @@ impl Rate {
     }
 }
 
-fn draw_bar(unit: &str, reached: impl Fn() -> Reached, wait: &mpsc::Receiver<()>) {
+fn draw_bar(unit: &str, status: impl Fn() -> Status, wait: &mpsc::Receiver<()>) {
     let bar = ProgressBar::new(0);
     let style = ProgressStyle::with_template(
         "{bar:32} {human_pos}/{human_len} {prefix}  {msg}  {eta} left",
@@ -94,7 +97,7 @@ fn draw_bar(unit: &str, reached: impl Fn() -> Reached, wait: &mpsc::Receiver<()>
     bar.set_message("preparing");
     let mut rate = None;
     while let Err(RecvTimeoutError::Timeout) = wait.recv_timeout(BAR_EVERY) {
-        let now = reached();
+        let now = status();
         if now.total == 0 {
             bar.tick();
             continue;
@@ -103,14 +106,14 @@ fn draw_bar(unit: &str, reached: impl Fn() -> Reached, wait: &mpsc::Receiver<()>
             if let Ok(style) = &style {
                 bar.set_style(style.clone());
             }
-            // What stood before this run is no part of the rate.
+            // Units done before this run don't count towards the rate.
             bar.set_position(now.done);
             bar.reset_eta();
             Rate::begin(&now)
         });
         bar.set_length(now.total);
         bar.set_position(now.done);
-        bar.set_message(rate.told(&now, unit));
+        bar.set_message(rate.describe(&now, unit));
     }
     set_bar(None);
     bar.finish_and_clear();
@@ -119,12 +122,12 @@ fn draw_bar(unit: &str, reached: impl Fn() -> Reached, wait: &mpsc::Receiver<()>
 fn print_lines(
     printer: Printer,
     unit: &str,
-    reached: impl Fn() -> Reached,
+    status: impl Fn() -> Status,
     wait: &mpsc::Receiver<()>,
 ) {
     let mut rate = None;
     while let Err(RecvTimeoutError::Timeout) = wait.recv_timeout(LINE_EVERY) {
-        let now = reached();
+        let now = status();
         if now.total == 0 {
             printer.note("preparing");
             continue;
@@ -134,8 +137,8 @@ fn print_lines(
             "{} of {} {unit}, {}, {} left",
             HumanCount(now.done),
             HumanCount(now.total),
-            rate.told(&now, unit),
-            rate.left(&now)
+            rate.describe(&now, unit),
+            rate.time_left(&now)
         ));
     }
 }
@@ -144,21 +147,21 @@ fn print_lines(
 mod tests {
     use super::*;
 
-    fn reached(done: u64, more: Option<&str>) -> Reached {
-        Reached {
+    fn status(done: u64, details: Option<&str>) -> Status {
+        Status {
             done,
             total: 100,
-            more: more.map(str::to_owned),
+            details: details.map(str::to_owned),
         }
     }
 
     #[test]
-    fn what_stood_before_is_no_part_of_the_rate() {
-        let mut rate = Rate::begin(&reached(60, None));
+    fn units_done_before_this_run_do_not_count_towards_the_rate() {
+        let mut rate = Rate::begin(&status(60, None));
         rate.start -= Duration::from_secs(10);
-        assert_eq!(rate.told(&reached(80, None), "windows"), "2.0 windows/s");
-        assert_eq!(rate.left(&reached(80, None)), "10 seconds");
-        assert_eq!(rate.left(&reached(60, None)), "unknown time");
-        assert_eq!(rate.told(&reached(80, Some("loss 1")), "steps"), "loss 1");
+        assert_eq!(rate.describe(&status(80, None), "windows"), "2.0 windows/s");
+        assert_eq!(rate.time_left(&status(80, None)), "10 seconds");
+        assert_eq!(rate.time_left(&status(60, None)), "unknown time");
+        assert_eq!(rate.describe(&status(80, Some("loss 1")), "steps"), "loss 1");
     }
 }

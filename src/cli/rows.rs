@@ -1,4 +1,4 @@
-//! A table without lines, for people. What others wrote into a cell stays in it.
+//! A table without borders. Text in a cell cannot break out of it: control characters and line ends are escaped.
 
 use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, Table};
@@ -7,13 +7,13 @@ use crate::storage::redacted;
 
 use super::escape;
 
-/// A header and rows.
+/// A table with a header.
 pub(super) struct Rows {
     table: Table,
 }
 
 impl Rows {
-    /// Numbers are to the right: all but the first column.
+    /// A table of numbers: the first column is left-aligned, all others right-aligned.
     pub(super) fn new<const N: usize>(header: [&str; N]) -> Self {
         let mut table = Table::new();
         table.load_style(NOTHING).set_header(header);
@@ -23,7 +23,7 @@ impl Rows {
         Self { table }
     }
 
-    /// The same with all columns to the left.
+    /// A table of text: all columns are left-aligned.
     pub(super) fn of_text<const N: usize>(header: [&str; N]) -> Self {
         let mut rows = Self::new(header);
         for column in rows.table.column_iter_mut() {
@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_end_in_a_cell_makes_no_row() {
+    fn a_line_end_in_a_cell_does_not_start_a_row() {
         let mut rows = Rows::new(["box", "n"]);
         rows.add_row(["a\nforged  1", "2"]);
         let lines = rows.lines();

@@ -1,4 +1,4 @@
-//! What `preprocess` and `demo` share: threads, memory, and running a job with its progress told.
+//! Arguments shared by several commands (threads, memory), and running a job with a progress display.
 
 use std::path::Path;
 use std::sync::atomic::Ordering;
@@ -10,32 +10,33 @@ use anyhow::Context;
 use clap::Args;
 
 use super::printer::Printer;
-use super::progress::{Reached, told};
-use super::{Failure, summary};
+use super::progress::{Status, with_progress};
+use super::summary::{self, counted};
+use super::Failure;
 
-/// How much is done at once.
+/// The option `--threads`.
 #[derive(Clone, Copy, Debug, Args)]
 pub(super) struct Threads {
-    /// Threads to compute with; all cores by default
+    /// Number of compute threads [default: all cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     threads: Option<u16>,
 }
 
-/// How a job is run. None of it changes what comes out.
+/// Options that limit the use of resources. They don't change the output.
 #[derive(Clone, Copy, Debug, Args)]
 pub(super) struct RunArgs {
     #[command(flatten)]
     threads: Threads,
-    /// Most memory to take, for example 4GiB
+    /// Memory limit, for example 4GiB
     #[arg(long, value_name = "SIZE", default_value = "2GiB")]
     memory: bytesize::ByteSize,
 }
 
-fn reached(progress: &Progress) -> Reached {
-    Reached {
+fn status(progress: &Progress) -> Status {
+    Status {
         done: progress.windows_done.load(Ordering::Relaxed),
         total: progress.windows_total.load(Ordering::Relaxed),
-        more: None,
+        details: None,
     }
 }
 
@@ -53,10 +54,10 @@ impl RunArgs {
             printer.note(format!("reading {}", config.display()));
             let job = Job::prepare(config, self.memory_bytes())?;
             printer.note(format!(
-                "{} samples in {} boxes; cutting {} array(s) into {}",
-                job.plan.samples(),
-                job.plan.boxes.len(),
-                job.plan.arrays.len(),
+                "{} in {}; writing {} to {}",
+                counted(job.plan.samples(), "sample", "samples"),
+                counted(job.plan.boxes.len(), "box", "boxes"),
+                counted(job.plan.arrays.len(), "array", "arrays"),
                 out.display()
             ));
             let options = RunOptions {
@@ -65,18 +66,18 @@ impl RunArgs {
             };
             let progress = Progress::default();
             let run = || job.run(out, options, &progress);
-            Ok(told(printer, "windows", || reached(&progress), run)?)
+            Ok(with_progress(printer, "windows", || status(&progress), run)?)
         })?;
         summary::print(printer, out, &outcome);
         Ok(outcome)
     }
 
-    /// Most memory to take, in bytes.
+    /// The memory limit in bytes.
     pub(super) fn memory_bytes(self) -> u64 {
         self.memory.as_u64()
     }
 
-    /// Says what the job in the config file would read and write, and does neither.
+    /// Prints what the job in the config file would read and write, without doing it.
     pub(super) fn dry_run(
         self,
         printer: Printer,
@@ -92,20 +93,20 @@ impl RunArgs {
                 memory_bytes: self.memory_bytes(),
                 force,
             };
-            let finished_shards = job.finished_shards(out, options)?;
-            summary::print_survey(printer, &job.estimate(), finished_shards, out);
+            let present = job.finished_shards(out, options)?;
+            summary::print_estimate(printer, &job.estimate(), present, out);
             Ok(())
         })
     }
 
-    /// The threads that everything runs in.
+    /// The thread pool that runs the work.
     pub(super) fn pool(self) -> Result<rayon::ThreadPool, Failure> {
         self.threads.pool()
     }
 }
 
 impl Threads {
-    /// The threads that everything runs in.
+    /// The thread pool that runs the work.
     pub(super) fn pool(self) -> Result<rayon::ThreadPool, Failure> {
         let threads = self.threads.map_or(0, usize::from);
         let pool = rayon::ThreadPoolBuilder::new()

@@ -1,4 +1,4 @@
-//! `pointshard schema`: the JSON Schema of the config.
+//! `pointshard schema`: prints the JSON Schema of the config.
 
 use std::process::ExitCode;
 
@@ -11,7 +11,7 @@ use super::printer::Printer;
 /// Print the JSON Schema of the config
 #[derive(Debug, Args)]
 pub(super) struct Schema {
-    /// Of the config of `train`
+    /// Print the schema of the config of `train` instead
     #[cfg(feature = "tch")]
     #[arg(long)]
     train: bool,
@@ -21,9 +21,10 @@ impl Schema {
     pub(super) fn run(self, printer: Printer) -> Result<ExitCode, Failure> {
         let schema = Config::schema;
         #[cfg(feature = "tch")]
-        let schema = match self.train {
-            true => crate::trainer::TrainConfig::schema,
-            false => schema,
+        let schema = if self.train {
+            crate::trainer::TrainConfig::schema
+        } else {
+            schema
         };
         printer.json(&schema())?;
         Ok(ExitCode::SUCCESS)

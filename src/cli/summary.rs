@@ -1,10 +1,10 @@
-//! What a run did, for people.
+//! The summaries of runs, dry runs and plans.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::dataset::{ArrayEntry, BoxEntry, Codec, Manifest};
-use crate::extract::Estimate;
+use crate::extract::{Estimate, ExtractReport};
 use crate::job::{Job, Outcome};
 use bytesize::ByteSize;
 use indexmap::IndexMap;
@@ -13,7 +13,7 @@ use indicatif::HumanCount;
 use super::printer::Printer;
 use super::rows::Rows;
 
-/// Prints the summary of a run that ended well.
+/// Prints the summary of a successful run.
 pub(super) fn print(printer: Printer, out: &Path, outcome: &Outcome) {
     let manifest = &outcome.manifest;
     for warning in &manifest.warnings {
@@ -33,37 +33,8 @@ pub(super) fn print(printer: Printer, out: &Path, outcome: &Outcome) {
     if printer.is_verbose() {
         print_sources(printer, manifest);
     }
-    let made = &outcome.extracted;
-    let cache = &made.cache;
     let seconds: f64 = outcome.stages.iter().map(|(_, d)| d.as_secs_f64()).sum();
-    if made.shards_written == 0 {
-        printer.result(format!(
-            "all {} shards stood already: nothing to do",
-            made.shards_already_present
-        ));
-    } else {
-        printer.result(format!(
-            "shards   {} made, {} stood already; {} windows, {} windows/s",
-            made.shards_written,
-            made.shards_already_present,
-            HumanCount(made.windows),
-            HumanCount((made.windows as f64 / seconds.max(1e-9)) as u64)
-        ));
-        printer.result(format!(
-            "chunks   {} touched, {} fetched, {} decoded, {} missing (read as 0), {} read again for want of memory",
-            HumanCount(made.chunks_touched),
-            HumanCount(cache.fetched),
-            HumanCount(cache.decoded),
-            HumanCount(cache.missing),
-            HumanCount(cache.repeated)
-        ));
-        printer.result(format!(
-            "bytes    {} read, {} written; at most {} of decoded chunks held",
-            ByteSize(cache.read_bytes),
-            ByteSize(made.written_bytes),
-            ByteSize(cache.peak_bytes)
-        ));
-    }
+    print_extracted(printer, &outcome.extracted, seconds);
     printer.result(format!("padded   {}", padded(manifest)));
     printer.result(format!("codecs   {}", codecs(manifest)));
     let stages: Vec<_> = outcome
@@ -77,7 +48,40 @@ pub(super) fn print(printer: Printer, out: &Path, outcome: &Outcome) {
     printer.result(format!("output   {} ({})", out.display(), ByteSize(bytes)));
 }
 
-/// Prints the plan of a job as [`print`] does that of a run.
+/// Prints what was read and written.
+fn print_extracted(printer: Printer, extracted: &ExtractReport, seconds: f64) {
+    let cache = &extracted.cache;
+    if extracted.shards_written == 0 {
+        printer.result(format!(
+            "shards   all {} already present; nothing to do",
+            extracted.shards_already_present
+        ));
+        return;
+    }
+    printer.result(format!(
+        "shards   {} written, {} already present; {} windows, {} windows/s",
+        extracted.shards_written,
+        extracted.shards_already_present,
+        HumanCount(extracted.windows),
+        HumanCount((extracted.windows as f64 / seconds.max(1e-9)) as u64)
+    ));
+    printer.result(format!(
+        "chunks   {} touched, {} fetched, {} decoded, {} missing (read as the fill value), {} re-read (--memory limit)",
+        HumanCount(extracted.chunks_touched),
+        HumanCount(cache.fetched),
+        HumanCount(cache.decoded),
+        HumanCount(cache.missing),
+        HumanCount(cache.repeated)
+    ));
+    printer.result(format!(
+        "bytes    {} read, {} written; decoded chunks took at most {} of memory",
+        ByteSize(cache.read_bytes),
+        ByteSize(extracted.written_bytes),
+        ByteSize(cache.peak_bytes)
+    ));
+}
+
+/// Prints the splits, boxes and padding of a planned job, in the same form as [`print`].
 pub(super) fn print_plan(printer: Printer, job: &Job) {
     for warning in &job.plan.warnings {
         printer.warn(warning);
@@ -91,8 +95,8 @@ pub(super) fn print_plan(printer: Printer, job: &Job) {
     printer.result(format!("padded   {}", padded_of_plan(job)));
 }
 
-/// What becomes of the annotations of each split; which boxes belong to none; when verbose, a line per box. `splits` are
-/// name, samples, shards and size.
+/// Prints a line per split, the boxes that belong to no split and, if verbose, a line per box. `splits` holds name,
+/// samples, shards and size.
 fn print_boxes(printer: Printer, boxes: &[BoxEntry], splits: impl Iterator<Item = [String; 4]>) {
     let mut table = Rows::new([
         "split",
@@ -121,8 +125,8 @@ fn print_boxes(printer: Printer, boxes: &[BoxEntry], splits: impl Iterator<Item 
     let outside: Vec<_> = boxes.iter().filter(|b| b.split.is_none()).collect();
     if !outside.is_empty() {
         printer.result(format!(
-            "{} box(es) belong to no split and were not read: {}",
-            outside.len(),
+            "{} in no split, not read: {}",
+            counted(outside.len(), "box", "boxes"),
             names(&outside)
         ));
     }
@@ -131,17 +135,17 @@ fn print_boxes(printer: Printer, boxes: &[BoxEntry], splits: impl Iterator<Item 
     }
 }
 
-/// A line per source: where it lies, and what was read of it.
+/// Prints the location and chunk counts of each source.
 pub(super) fn print_sources(printer: Printer, manifest: &Manifest) {
     for source in &manifest.sources {
         printer.result(format!(
-            "source {}: {} chunks touched (counted per shard), {} not stored",
+            "source {}: {} chunks touched (summed over shards), {} missing",
             source.location, source.chunks_touched, source.chunks_missing
         ));
     }
 }
 
-/// How many windows are padded.
+/// The padded windows of each array and split.
 fn padded(manifest: &Manifest) -> String {
     let of_array = |(name, array): (&String, &ArrayEntry)| {
         let of_splits = array.padded_windows.iter();
@@ -154,7 +158,7 @@ fn padded(manifest: &Manifest) -> String {
     padded_list(manifest.arrays.iter().flat_map(of_array))
 }
 
-/// How many windows of a plan are padded.
+/// The padded windows of each array and split of a plan.
 pub(super) fn padded_of_plan(job: &Job) -> String {
     let windows = job.plan.splits.iter().enumerate().map(|(i, split)| {
         let arrays = job.plan.arrays.iter().enumerate();
@@ -168,9 +172,9 @@ pub(super) fn padded_of_plan(job: &Job) -> String {
     padded_list(windows.flatten())
 }
 
-/// Arrays and splits with padded windows; of each array, split, padded windows, and all windows.
+/// Lists the padded windows. `windows` holds array, split, padded windows and all windows.
 fn padded_list(windows: impl Iterator<Item = (String, String, u64, u64)>) -> String {
-    // Arrays of which equally many are padded share an entry.
+    // Arrays with equal counts share an entry.
     let mut arrays: IndexMap<String, Vec<String>> = IndexMap::new();
     for (array, split, padded, all) in windows.filter(|(_, _, padded, _)| *padded > 0) {
         let counted = format!("{padded} of {all} in {split}");
@@ -180,13 +184,13 @@ fn padded_list(windows: impl Iterator<Item = (String, String, u64, u64)>) -> Str
         .iter()
         .map(|(counted, arrays)| format!("{counted} ({})", arrays.join(", ")));
     if arrays.is_empty() {
-        "no window".to_owned()
+        "no windows".to_owned()
     } else {
         padded.collect::<Vec<_>>().join(", ")
     }
 }
 
-/// How each array is compressed and, where that was chosen, why.
+/// The codec of each array and, if it was chosen automatically, the measured compression.
 fn codecs(manifest: &Manifest) -> String {
     let of_array = |(name, array): (&String, &ArrayEntry)| {
         let choice = array.codec?;
@@ -198,9 +202,10 @@ fn codecs(manifest: &Manifest) -> String {
         let why = choice
             .auto
             .map_or(String::new(), |auto| match auto.windows {
-                0 => " (auto: no window to try)".to_owned(),
+                0 => " (auto: no windows to try)".to_owned(),
                 n => format!(
-                    " (auto: {n} window(s) shrink to {:.1} %)",
+                    " (auto: {} to {:.1} %)",
+                    counted(n, "window compresses", "windows compress"),
                     auto.compressed_bytes as f64 / auto.bytes as f64 * 100.0
                 ),
             });
@@ -210,13 +215,8 @@ fn codecs(manifest: &Manifest) -> String {
     arrays.join(", ")
 }
 
-/// Prints what a run would read and write in the folder `out`, where `finished_shards` shards are already present.
-pub(super) fn print_survey(
-    printer: Printer,
-    estimate: &Estimate,
-    finished_shards: u64,
-    out: &Path,
-) {
+/// Prints what a run would read and write. `present` shards are already in the folder `out`.
+pub(super) fn print_estimate(printer: Printer, estimate: &Estimate, present: u64, out: &Path) {
     let mut table = Rows::new(["would read", "chunks", "decoded", "from"]);
     for source in &estimate.sources {
         table.add_row([
@@ -234,10 +234,10 @@ pub(super) fn print_survey(
         ByteSize(estimate.window_bytes),
         HumanCount(estimate.shards)
     ));
-    if finished_shards > 0 {
+    if present > 0 {
         printer.result(format!(
-            "{} of {} shards stand already in {} and would not be made again",
-            HumanCount(finished_shards),
+            "{} of {} shards are already present in {} and would be kept",
+            HumanCount(present),
             HumanCount(estimate.shards),
             out.display()
         ));
@@ -265,24 +265,26 @@ fn dropped(boxes: &[&BoxEntry]) -> String {
     for (reason, n) in boxes.iter().flat_map(|b| &b.dropped) {
         *reasons.entry(reason).or_insert(0) += n;
     }
-    match reasons.is_empty() {
-        true => "0".into(),
-        false => reasons
-            .iter()
-            .map(|(r, n)| format!("{n} {r}"))
-            .collect::<Vec<_>>()
-            .join(", "),
+    if reasons.is_empty() {
+        return "0".into();
     }
+    let counts: Vec<_> = reasons.iter().map(|(r, n)| format!("{n} {r}")).collect();
+    counts.join(", ")
 }
 
 fn names(boxes: &[&BoxEntry]) -> String {
     let shown: Vec<_> = boxes.iter().take(5).map(|b| b.id.as_str()).collect();
-    match boxes.len() > shown.len() {
-        true => format!(
-            "{} and {} more",
-            shown.join(", "),
-            boxes.len() - shown.len()
-        ),
-        false => shown.join(", "),
+    let more = boxes.len() - shown.len();
+    if more > 0 {
+        format!("{} and {more} more", shown.join(", "))
+    } else {
+        shown.join(", ")
     }
+}
+
+/// The number with its noun: `1 box`, `2 boxes`.
+pub(super) fn counted(n: impl TryInto<u64>, one: &str, many: &str) -> String {
+    let n = n.try_into().unwrap_or(u64::MAX);
+    let noun = if n == 1 { one } else { many };
+    format!("{} {noun}", HumanCount(n))
 }

@@ -1,4 +1,4 @@
-//! `pointshard train`: a bar while it learns, the scores at the end.
+//! `pointshard train`: trains a network and prints its scores.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -6,40 +6,42 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::config::ConfigError;
 use crate::dataset::Dataset;
-use crate::trainer::{Evaluation, TrainConfig, TrainError, TrainOptions, TrainProgress, train};
+use crate::trainer::{
+    Evaluation, TrainConfig, TrainError, TrainOptions, TrainProgress, Trained, train,
+};
 use clap::Args;
 use indicatif::HumanCount;
 
 use super::printer::Printer;
-use super::progress::{Reached, told};
+use super::progress::{Status, with_progress};
 use super::rows::Rows;
 use super::{Failure, local};
 
-/// Train a network on a dataset, to prove that it can be learnt from; run again, go on
+/// Train a network on a dataset, to show that it can be learned from; rerun to resume
 #[derive(Debug, Args)]
 pub(super) struct Train {
-    /// The dataset's folder
+    /// Dataset folder
     #[arg(value_parser = local::read())]
     dataset: PathBuf,
-    /// What to train: a JSON file
+    /// Config file of the training (JSON; `pointshard schema --train` prints its schema)
     #[arg(long, value_name = "FILE", value_parser = local::read())]
     config: PathBuf,
-    /// The run's folder; `training/` and the config's name in the dataset's folder by default
+    /// Output folder [default: training/CONFIG_NAME in the dataset folder]
     #[arg(long, value_name = "DIR", value_parser = local::written())]
     out: Option<PathBuf>,
-    /// Compute here, whatever the config says: cpu, cuda, cuda:N
+    /// Device to compute on: cpu, cuda or cuda:N [default: the config's]
     #[arg(long, value_name = "DEVICE")]
     device: Option<String>,
-    /// Go on to this step, whatever the config says
+    /// Number of steps to train for, those of earlier runs included [default: the config's]
     #[arg(long, value_name = "N")]
     steps: Option<u64>,
-    /// Threads that libtorch computes with; all cores by default
+    /// Number of libtorch threads [default: all cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     threads: Option<u16>,
-    /// Forget another training that lies in the run's folder
+    /// Overwrite another training in the output folder
     #[arg(long)]
     force: bool,
-    /// Save all that goes into and comes out of the first N steps to steps/ in the run's folder
+    /// Save inputs, outputs and gradients of the first N steps to steps/ in the output folder
     #[arg(long, value_name = "N", default_value_t = 0)]
     record: u64,
 }
@@ -70,64 +72,68 @@ impl Train {
         };
         let progress = TrainProgress::default();
         let work = || train(&dataset, &config, options, &progress);
-        let trained = told(printer, "steps", || reached(&progress), work)
-            .map_err(|e| of_config(e, &self.config))?;
-        let made = trained.steps - trained.resumed_from;
-        printer.result(match made {
-            0 => format!("all {} steps were made already", HumanCount(trained.steps)),
-            _ => format!(
-                "{} steps{}, {} weights; {:.1} samples/s, {:.1} % of the time spent waiting for data",
-                HumanCount(made),
-                match trained.resumed_from {
-                    0 => String::new(),
-                    step => format!(" (after step {})", HumanCount(step)),
-                },
-                HumanCount(trained.weights),
-                trained.samples_per_s,
-                100.0 * trained.data_wait
-            ),
-        });
-        if trained.left_out > 0 {
-            printer.warn(format!(
-                "{} of these steps were left out: their batches have less in them than `min_nonzero`",
-                HumanCount(trained.left_out)
-            ));
-        }
-        warn_of_left_out(printer, &trained.evaluation);
-        printer.result(format!(
-            "best weights: those of step {}",
-            HumanCount(trained.best_step)
-        ));
-        printer.rows(&scores(&trained.evaluation));
-        printer.result(format!("report   {}", shown(&folder, "report.html")));
-        printer.result(format!("module   {}", shown(&folder, "model.pt")));
+        let trained = with_progress(printer, "steps", || status(&progress), work)
+            .map_err(|e| with_config_file(e, &self.config))?;
+        print(printer, &trained, &folder);
         Ok(ExitCode::SUCCESS)
     }
 }
 
-fn shown(folder: &Path, name: &str) -> String {
-    folder.join(name).display().to_string()
+/// Prints the summary of a successful run.
+fn print(printer: Printer, trained: &Trained, folder: &Path) {
+    let steps = trained.steps - trained.resumed_from;
+    if steps == 0 {
+        let all = HumanCount(trained.steps);
+        printer.result(format!("steps    all {all} already present; nothing to do"));
+    } else {
+        let resumed = match trained.resumed_from {
+            0 => String::new(),
+            step => format!(" (resumed after step {})", HumanCount(step)),
+        };
+        printer.result(format!(
+            "steps    {}{resumed}; {} weights, {:.1} samples/s, {:.1} % of the time spent waiting for data",
+            HumanCount(steps),
+            HumanCount(trained.weights),
+            trained.samples_per_s,
+            100.0 * trained.data_wait
+        ));
+    }
+    if trained.left_out > 0 {
+        printer.warn(format!(
+            "{} of these steps were skipped: their batches are below `min_nonzero`",
+            HumanCount(trained.left_out)
+        ));
+    }
+    warn_of_excluded_samples(printer, &trained.evaluation);
+    printer.result(format!(
+        "best     weights of step {}",
+        HumanCount(trained.best_step)
+    ));
+    printer.rows(&scores(&trained.evaluation));
+    let report = folder.join("report.html");
+    printer.result(format!("report   {}", report.display()));
+    printer.result(format!("module   {}", folder.join("model.pt").display()));
 }
 
-/// Has libtorch compute with so many threads.
+/// Sets the number of libtorch threads.
 pub(super) fn set_threads(threads: Option<u16>) {
     if let Some(threads) = threads {
         crate::trainer::set_threads(i32::from(threads));
     }
 }
 
-/// Says how many samples have no part in the scores.
-pub(super) fn warn_of_left_out(printer: Printer, evaluation: &Evaluation) {
+/// Warns if samples are excluded from the scores.
+pub(super) fn warn_of_excluded_samples(printer: Printer, evaluation: &Evaluation) {
     if evaluation.samples_left_out > 0 {
         printer.warn(format!(
-            "{} of {} samples have no part in the scores: their batches have less in them than `min_nonzero`",
+            "{} of {} samples are excluded from the scores: their batches are below `min_nonzero`",
             HumanCount(evaluation.samples_left_out),
             HumanCount(evaluation.samples)
         ));
     }
 }
 
-/// A table of scores, a row per target.
+/// A table of scores with a row per target.
 pub(super) fn scores(evaluation: &Evaluation) -> Rows {
     let mut table = Rows::new([
         "target",
@@ -152,17 +158,17 @@ pub(super) fn scores(evaluation: &Evaluation) -> Rows {
     table
 }
 
-fn reached(progress: &TrainProgress) -> Reached {
+fn status(progress: &TrainProgress) -> Status {
     let load = |a: &AtomicU64| a.load(Ordering::Relaxed);
     let spent = (load(&progress.spent_us) as f64 / 1e6).max(1e-9);
     let loss = match f64::from_bits(load(&progress.loss_bits)) {
         0.0 => "-".to_owned(),
         loss => format!("{loss:.4}"),
     };
-    Reached {
+    Status {
         done: load(&progress.steps_done),
         total: load(&progress.steps_total),
-        more: Some(format!(
+        details: Some(format!(
             "loss {loss}  {:.1} samples/s  {:.0} % waiting for data",
             load(&progress.samples) as f64 / spent,
             load(&progress.waited_us) as f64 / 1e4 / spent
@@ -170,8 +176,8 @@ fn reached(progress: &TrainProgress) -> Reached {
     }
 }
 
-/// What is wrong with the config, with the file's name.
-fn of_config(error: TrainError, file: &Path) -> Failure {
+/// Adds the config file's name to errors in the config.
+fn with_config_file(error: TrainError, file: &Path) -> Failure {
     match error {
         TrainError::Config { path, problem } => ConfigError::Invalid {
             file: file.to_owned(),

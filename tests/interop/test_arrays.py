@@ -153,7 +153,7 @@ def test_arrays_of_one_layer_have_free_names_and_fetch_each_chunk_once(volume, t
     }
     config = vnc_config(tmp_path, arrays=arrays, shard_samples=None)
     told = pointshard("preprocess", config, "--out", tmp_path / "out", "--threads", threads).stdout
-    fetched, again = re.search(r"chunks +[\d,]+ touched, ([\d,]+) fetched.* (\d+) read again", told).groups()
+    fetched, again = re.search(r"chunks +[\d,]+ touched, ([\d,]+) fetched.* (\d+) re-read", told).groups()
     pointshard("check", tmp_path / "out")
     starts = np.concatenate([with_zarr(tmp_path / "out", split)["start_voxel"][:] for split in SPLITS])
     label = volume("label0")

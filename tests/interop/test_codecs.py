@@ -154,7 +154,7 @@ def test_auto_leaves_em_as_it_is_and_compresses_masks(chosen):
         assert codecs[name] == (compressed if share <= 2 / 3 else {"name": "none"})
         (line,) = re.findall(r"^codecs   .*$", told, re.MULTILINE)
         name_told = "zstd 1" if share <= 2 / 3 else "none"
-        assert f"{name} {name_told} (auto: 8 window(s) shrink to {100 * share:.1f} %)" in line, line
+        assert f"{name} {name_told} (auto: 8 windows compress to {100 * share:.1f} %)" in line, line
     assert codecs["img"]["name"] == "none" and codecs["mask"]["name"] == codecs["seg"]["name"] == "zstd"
     for split in SPLITS:
         assert [c["name"] for c in inner_codecs(out, split, "img")] == ["bytes", "crc32c"]

@@ -72,11 +72,11 @@ def test_a_dry_run_looks_at_the_output_and_changes_nothing(vnc_copy, tmp_path):
     (shard, *_) = [out / s["path"] for s in manifest(out)["shards"]]
     shard.unlink()
     before = times(out)
-    assert "29 of 30 shards stand already" in pointshard("preprocess", config, "--out", out, "--dry-run").stdout
+    assert "29 of 30 shards are already present" in pointshard("preprocess", config, "--out", out, "--dry-run").stdout
     (tmp_path / "other").mkdir()
     other = vnc_config(tmp_path / "other", window=[16, 16, 8])
     assert "another job" in refused("preprocess", other, "--out", out, "--dry-run")
-    assert "stand already" not in pointshard("preprocess", other, "--out", out, "--dry-run", "--force").stdout
+    assert "already present" not in pointshard("preprocess", other, "--out", out, "--dry-run", "--force").stdout
     assert times(out) == before
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis/thesis.tex").write_text("x")

@@ -14,7 +14,7 @@ def test_a_deleted_shard_is_made_again_and_no_other(vnc_copy):
     shard = manifest(out)["shards"][7]["path"]
     (out / shard).unlink()
     told = pointshard("preprocess", config, "--out", out).stdout
-    assert "1 made, 29 stood already" in told, told
+    assert "1 written, 29 already present" in told, told
     assert tree(out) == expected
     kept = {entry["path"] for entry in manifest(out)["shards"]} - {shard}
     assert not kept & remade(before, times(out))
@@ -26,7 +26,7 @@ def test_a_truncated_shard_is_made_again(vnc_copy):
     expected = tree(out)
     shard = out / manifest(out)["shards"][3]["path"]
     shard.write_bytes(shard.read_bytes()[:-1])
-    assert "1 made, 29 stood already" in pointshard("preprocess", config, "--out", out).stdout
+    assert "1 written, 29 already present" in pointshard("preprocess", config, "--out", out).stdout
     assert tree(out) == expected
 
 
@@ -45,7 +45,7 @@ def test_a_deleted_column_or_metadata_file_is_written_again(vnc_copy, path):
     expected, before = tree(out), times(out)
     (out / path).unlink()
     told = pointshard("preprocess", config, "--out", out).stdout
-    assert "all 30 shards stood already" in told, told
+    assert "shards   all 30 already present" in told, told
     assert tree(out) == expected
     assert not {entry["path"] for entry in manifest(out)["shards"]} & remade(before, times(out))
 
@@ -54,5 +54,5 @@ def test_a_deleted_receipt_makes_its_shard_again(vnc_copy):
     config, out = vnc_copy
     expected = tree(out)
     (out / ".pointshard/receipts/train/img/0.json").unlink()
-    assert "1 made, 29 stood already" in pointshard("preprocess", config, "--out", out).stdout
+    assert "1 written, 29 already present" in pointshard("preprocess", config, "--out", out).stdout
     assert tree(out) == expected

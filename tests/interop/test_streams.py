@@ -9,7 +9,7 @@ from program import binary, pointshard, vnc_config
 def test_results_are_on_stdout_and_progress_is_on_stderr(vnc_job, tmp_path):
     config, _ = vnc_job
     done = pointshard("preprocess", config, "--out", tmp_path / "out")
-    assert "30 made" in done.stdout and "30 samples in 6 boxes" in done.stderr
+    assert "30 written" in done.stdout and "30 samples in 6 boxes" in done.stderr
     assert "\x1b" not in done.stdout + done.stderr
 
 

@@ -56,7 +56,7 @@ def test_the_same_command_again_finds_nothing_to_do(dataset, trained, tmp_path):
     config, folder = trained
     copy = shutil.copytree(folder, tmp_path / "run")
     done = run("train", dataset, "--config", config, "--out", copy)
-    assert "all 6 steps were made already" in done.stdout
+    assert "steps    all 6 already present" in done.stdout
     assert losses(copy) == losses(folder)
 
 
@@ -83,7 +83,7 @@ def test_a_training_in_two_goes_makes_the_losses_of_one(dataset, tmp_path, rule)
     run("train", dataset, "--config", config, "--out", tmp_path / "whole")
     run("train", dataset, "--config", config, "--out", tmp_path / "parts", "--steps", 7)
     done = run("train", dataset, "--config", config, "--out", tmp_path / "parts")
-    assert "7 steps (after step 7)" in done.stdout
+    assert "steps    7 (resumed after step 7)" in done.stdout
     assert losses(tmp_path / "parts") == losses(tmp_path / "whole")
     for name in ("last.safetensors", "best.safetensors"):
         assert (tmp_path / "parts" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
@@ -198,7 +198,7 @@ def test_a_batch_of_which_too_little_counts_is_left_out(dataset, tmp_path):
     lines = [line for line in metrics(tmp_path / "less") if line["kind"] == "train"]
     expected = [fraction < least for fraction in counted]
     assert [line["loss"] is None for line in lines] == expected and 0 < sum(expected) < 12
-    assert f"{sum(expected)} of these steps were left out" in done.stderr
+    assert f"{sum(expected)} of these steps were skipped" in done.stderr
 
 
 def test_a_training_that_learns_nothing_is_an_error(dataset, tmp_path):
