@@ -136,7 +136,8 @@ impl<E: Fault + Send + Sync + 'static> From<E> for Failure {
 /// exit code. Arguments may be URLs: they are printed without their query.
 fn parse() -> Result<Cli, ExitCode> {
     Cli::try_parse().map_err(|error| {
-        let has_control = |a: std::ffi::OsString| a.to_string_lossy().contains(escape::is_dangerous);
+        let has_control =
+            |a: std::ffi::OsString| a.to_string_lossy().contains(escape::is_dangerous);
         // File names may hold control characters. Print without colour then: escaping would also escape clap's colours.
         let text = if std::env::args_os().any(has_control) {
             without_usage(&redacted(&error.render().to_string()))

@@ -95,7 +95,11 @@ fn samples(finding: &Finding) -> String {
         .collect();
     match ranges.len() {
         0 => "-".into(),
-        n if n > 6 => format!("{}, ... ({} in total)", ranges[..6].join(", "), sorted.len()),
+        n if n > 6 => format!(
+            "{}, ... ({} in total)",
+            ranges[..6].join(", "),
+            sorted.len()
+        ),
         _ => ranges.join(", "),
     }
 }

@@ -162,6 +162,9 @@ mod tests {
         assert_eq!(rate.describe(&status(80, None), "windows"), "2.0 windows/s");
         assert_eq!(rate.time_left(&status(80, None)), "10 seconds");
         assert_eq!(rate.time_left(&status(60, None)), "unknown time");
-        assert_eq!(rate.describe(&status(80, Some("loss 1")), "steps"), "loss 1");
+        assert_eq!(
+            rate.describe(&status(80, Some("loss 1")), "steps"),
+            "loss 1"
+        );
     }
 }

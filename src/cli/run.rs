@@ -9,10 +9,10 @@ use crate::job::{Job, Outcome, RunOptions};
 use anyhow::Context;
 use clap::Args;
 
+use super::Failure;
 use super::printer::Printer;
 use super::progress::{Status, with_progress};
 use super::summary::{self, counted};
-use super::Failure;
 
 /// The option `--threads`.
 #[derive(Clone, Copy, Debug, Args)]
@@ -66,7 +66,12 @@ impl RunArgs {
             };
             let progress = Progress::default();
             let run = || job.run(out, options, &progress);
-            Ok(with_progress(printer, "windows", || status(&progress), run)?)
+            Ok(with_progress(
+                printer,
+                "windows",
+                || status(&progress),
+                run,
+            )?)
         })?;
         summary::print(printer, out, &outcome);
         Ok(outcome)
