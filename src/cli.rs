@@ -7,6 +7,7 @@ mod demo;
 mod escape;
 #[cfg(feature = "tch")]
 mod infer;
+mod init;
 mod local;
 mod network;
 mod plan;
@@ -43,6 +44,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Demo(demo::Demo),
+    Init(init::Init),
     Preprocess(preprocess::Preprocess),
     Plan(plan::PlanCommand),
     Check(check::Check),
@@ -94,6 +96,7 @@ impl Cli {
         let printer = Printer::new(self.talk.quiet, self.talk.verbose);
         let code = match self.command {
             Command::Demo(command) => command.run(printer),
+            Command::Init(command) => command.run(printer),
             Command::Preprocess(command) => command.run(printer),
             Command::Plan(command) => command.run(printer),
             Command::Check(command) => command.run(printer),

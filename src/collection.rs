@@ -29,6 +29,7 @@ use crate::storage::{
     DocumentError, Location, LocationError, MemoryBudget, SourceUrl, redacted_source,
 };
 
+pub(crate) use state::layers_of_state;
 pub use zetta_api::ApiError;
 
 /// The boxes of a collection, in the order in which it lists them.
@@ -194,7 +195,7 @@ pub enum LayerError {
 
 impl CollectionError {
     /// Whether the file is there, but not the four lists: it may be a viewer state.
-    fn may_be_a_state(&self) -> bool {
+    pub(crate) fn may_be_a_state(&self) -> bool {
         match self {
             Self::NoList { .. } => true,
             Self::Document(e) => e.is_about_contents(),
@@ -238,7 +239,7 @@ impl Collection {
 
 impl LayerGroup {
     /// The group of boxes that have none.
-    fn none() -> Self {
+    pub(crate) fn none() -> Self {
         Self {
             id: String::new(),
             sources: IndexMap::new(),
@@ -248,7 +249,11 @@ impl LayerGroup {
     }
 
     /// The group of the layers `sources`: name, then source as written, relative to `base`.
-    fn of_sources(id: &str, sources: &IndexMap<String, String>, base: &Location) -> Self {
+    pub(crate) fn of_sources(
+        id: &str,
+        sources: &IndexMap<String, String>,
+        base: &Location,
+    ) -> Self {
         let sources = sources.iter();
         let text =
             |(name, text): (&String, &String)| (name.clone(), LayerText::Source(text.clone()));
@@ -258,6 +263,24 @@ impl LayerGroup {
             base: base.clone(),
             annotations: HashSet::new(),
         }
+    }
+
+    /// The names of its layers.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.sources.keys().map(String::as_str)
+    }
+
+    /// The source of the layer `name` as written, which may have secrets: it is never shown.
+    pub(crate) fn written(&self, name: &str) -> Option<&str> {
+        match self.sources.get(name)? {
+            LayerText::Source(text) | LayerText::Moved(text, _) => Some(text),
+            LayerText::Refused(_) => None,
+        }
+    }
+
+    /// The folder that relative sources count from.
+    pub(crate) fn base(&self) -> &Location {
+        &self.base
     }
 
     /// The group's id in the collection.

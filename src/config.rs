@@ -372,6 +372,11 @@ fn taken_by(name: &str) -> Option<&'static str> {
     }
 }
 
+/// Whether an array cannot have this name, because something else in the output has it.
+pub(crate) fn is_taken_array_name(name: &str) -> bool {
+    taken_by(name).is_some()
+}
+
 /// Two names that are the same but for small and capital letters: the later one first.
 fn same_but_for_case<'n>(names: &[&'n String]) -> Option<(&'n str, &'n str)> {
     names.iter().enumerate().find_map(|(i, name)| {

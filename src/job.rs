@@ -121,6 +121,13 @@ impl Job {
     /// Reads config, collection and annotations, opens the volumes, and makes the plan. Documents, annotations and
     /// voxels that are read for it take `memory_bytes` at most.
     pub fn prepare(config: &Path, memory_bytes: u64) -> Result<Self, JobError> {
+        let path = std::path::absolute(config).unwrap_or_else(|_| config.to_owned());
+        let config = Config::read(&path)?;
+        Self::prepare_config(ConfigFile { config, path }, memory_bytes)
+    }
+
+    /// As [`Job::prepare`], with a config that is in memory.
+    pub fn prepare_config(config: ConfigFile, memory_bytes: u64) -> Result<Self, JobError> {
         let mut stages = Vec::new();
         let mut clock = Instant::now();
         let mut stage = |name| {
@@ -128,11 +135,6 @@ impl Job {
                 name,
                 std::mem::replace(&mut clock, Instant::now()).elapsed(),
             ))
-        };
-        let path = std::path::absolute(config).unwrap_or_else(|_| config.to_owned());
-        let config = ConfigFile {
-            config: Config::read(&path)?,
-            path,
         };
         let folder = Location::folder_of(&config.path);
         let budget = MemoryBudget::new(memory_bytes);

@@ -14,7 +14,7 @@
 //! table of samples, [`extract`] turns it into shards, [`dataset`] is what stands on disk, [`check`] proves it.
 //! [`loader`] turns the shards of a split into training batches, with threads that decode ahead; `trainer`, with the
 //! feature `tch`, learns from them.
-//! [`job`] goes the whole way; [`demo`] makes a collection for those who have none at hand. [`geometry`] is
+//! [`job`] goes the whole way; [`init`] drafts a first config, and [`demo`] makes a collection for those who have none at hand. [`geometry`] is
 //! the only place that rounds a coordinate.
 
 #[cfg(feature = "bench")]
@@ -32,6 +32,7 @@ pub mod demo;
 pub mod extract;
 pub mod fault;
 pub mod geometry;
+pub mod init;
 pub mod job;
 pub mod loader;
 pub mod neuroglancer;

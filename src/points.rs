@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::nearest;
 use crate::geometry::{BoxNm, PointNm};
+use crate::neuroglancer::GeometryKind;
 use crate::storage::{MemoryBudget, SourceUrl};
 
 pub(crate) use csv::{TableError, TableRecords, table_delimiter};
@@ -159,6 +160,15 @@ impl PointLayer {
             Layer::Precomputed(layer) => layer.properties(),
             Layer::Csv(layer) => layer.properties(),
             Layer::Table(table) => table.properties(),
+        }
+    }
+
+    /// What the annotations are; `None` where they are of several kinds.
+    pub(crate) fn kind(&self) -> Option<GeometryKind> {
+        match &self.layer {
+            Layer::Precomputed(layer) => Some(layer.kind()),
+            Layer::Csv(layer) => Some(layer.kind()),
+            Layer::Table(table) => table.kind(),
         }
     }
 

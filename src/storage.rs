@@ -9,6 +9,7 @@ mod compression;
 mod document;
 mod extents;
 mod forbidden;
+mod listing;
 mod local;
 #[cfg(test)]
 pub(crate) mod loopback;

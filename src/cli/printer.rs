@@ -73,6 +73,11 @@ impl Printer {
         Ok(())
     }
 
+    /// The result as JSON that is text already.
+    pub(super) fn json_text(self, text: &str) {
+        write_result(&escape::json(&redacted(text)));
+    }
+
     /// What kept results from being written to stdout, if anything did.
     pub(super) fn lost() -> Option<&'static std::io::Error> {
         LOST.get()

@@ -29,7 +29,7 @@ pub(super) fn read(
     let state = ViewerState::read(source, base, budget)?;
     let layer = state.annotation_layer(layer, &[GeometryKind::Box])?;
     let annotations = state.annotations(layer)?;
-    let group = Arc::new(layer_group(&state));
+    let group = Arc::new(layers_of_state(&state));
     let mut boxes = Vec::new();
     let mut other_rows = IndexMap::new();
     let mut seen = HashSet::new();
@@ -93,7 +93,8 @@ fn tags(description: &str) -> Vec<String> {
     tags
 }
 
-fn layer_group(state: &ViewerState) -> LayerGroup {
+/// The layers of a viewer state.
+pub(crate) fn layers_of_state(state: &ViewerState) -> LayerGroup {
     let sources = state.layers().iter().map(|layer| {
         let text = match layer.source() {
             LayerSource::Url {

@@ -104,6 +104,13 @@ impl Layer {
         self.document.object()
     }
 
+    pub(super) fn kind(&self) -> GeometryKind {
+        match self.columns.end {
+            None => GeometryKind::Point,
+            Some(_) => GeometryKind::Line,
+        }
+    }
+
     pub(super) fn properties(&self) -> &[PropertySpec] {
         &self.properties
     }

@@ -127,6 +127,10 @@ impl Layer {
         BoxNm::from_corners(nm(&self.info.lower_bound), nm(&self.info.upper_bound))
     }
 
+    pub(super) fn kind(&self) -> GeometryKind {
+        self.info.kind
+    }
+
     pub(super) fn properties(&self) -> &[PropertySpec] {
         &self.info.properties
     }

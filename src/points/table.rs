@@ -197,6 +197,15 @@ impl Table {
         Ok(self)
     }
 
+    /// What its rows are; `None` where they are of several kinds, or there is none.
+    pub(super) fn kind(&self) -> Option<GeometryKind> {
+        let first = self.rows.first()?.kind;
+        self.rows
+            .iter()
+            .all(|row| row.kind == first)
+            .then_some(first)
+    }
+
     pub(super) fn properties(&self) -> &[PropertySpec] {
         &self.properties
     }

@@ -11,6 +11,7 @@ mod credentials;
 mod failure;
 mod fit;
 mod get;
+mod list;
 mod location;
 mod redirect;
 mod tls;

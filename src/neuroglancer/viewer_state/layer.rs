@@ -158,6 +158,11 @@ impl StateLayer {
         &self.name
     }
 
+    /// Its `type`, if it has one: `image`, `segmentation`, `annotation`, ...
+    pub(crate) fn kind(&self) -> Option<&str> {
+        self.members.get("type").and_then(Value::as_str)
+    }
+
     /// What its data are read from: the first source that is shown and not inside the state. (Meshes and skeletons
     /// of a segmentation stand behind it.)
     pub fn source(&self) -> LayerSource {

@@ -1,0 +1,238 @@
+//! What the layers hold: each is opened once, and nothing but its description is read.
+
+use rayon::prelude::*;
+
+use super::source::Found;
+use super::{InitError, csv_columns};
+use crate::collection::LayerGroup;
+use crate::config::{CsvConfig, LayerConfig};
+use crate::data_type::DataType;
+use crate::geometry::{BoxNm, Resolution};
+use crate::neuroglancer::{ANNOTATIONS, GeometryKind, VOLUME, info_kind, read_info};
+use crate::points::{Anchor, PointLayer, PropertySpec};
+use crate::storage::{Location, MemoryBudget, SourceUrl};
+use crate::volume;
+
+/// A layer, opened.
+#[derive(Debug)]
+pub(super) struct OpenedLayer {
+    pub(super) name: String,
+    /// Where it is, as its document says; `None` for annotations that a viewer state holds, and for tables.
+    pub(super) source: Option<SourceUrl>,
+    /// What [`LayerGroup`] parses, where `source` says too little.
+    pub(super) content: Content,
+}
+
+/// What a layer holds.
+#[derive(Debug)]
+pub(super) enum Content {
+    /// Voxels.
+    Volume(VolumeFacts),
+    /// Annotations.
+    Annotations(AnnotationFacts),
+    /// A table of annotations.
+    Table(CsvConfig, GeometryKind),
+    /// A table of boxes.
+    BoxTable(Location),
+    /// It cannot be used; says why.
+    Unusable(String),
+}
+
+/// What is known of a volume.
+#[derive(Clone, Debug)]
+pub(super) struct VolumeFacts {
+    /// nm per voxel of each scale, finest first.
+    pub(super) scales: Vec<Resolution>,
+    /// Where its voxels are.
+    pub(super) bounds: BoxNm,
+    pub(super) data_type: DataType,
+    pub(super) is_labels: bool,
+}
+
+/// What is known of annotations.
+#[derive(Clone, Debug)]
+pub(super) struct AnnotationFacts {
+    /// What they are; `None` where a state mixes kinds.
+    pub(super) kind: Option<GeometryKind>,
+    pub(super) extent: Option<BoxNm>,
+    /// A property whose values have labels.
+    pub(super) labelled_property: Option<String>,
+}
+
+/// Parts of names that stand for labels, where a volume's metadata do not say what it holds.
+const LABEL_WORDS: [&str; 11] = [
+    "seg",
+    "label",
+    "mask",
+    "cell",
+    "object",
+    "instance",
+    "nuclei",
+    "neuron",
+    "gt",
+    "supervoxel",
+    "ids",
+];
+
+/// Opens every layer and table that was found.
+pub(super) fn open_all(found: &Found, budget: &MemoryBudget) -> Vec<OpenedLayer> {
+    let names: Vec<&str> = found.layers.names().collect();
+    let layers = names.par_iter().map(|name| {
+        let kind = found.types.get(*name).map(String::as_str);
+        OpenedLayer {
+            name: (*name).to_owned(),
+            source: found.layers.source(name).ok(),
+            content: open(&found.layers, name, kind, budget),
+        }
+    });
+    let mut opened: Vec<OpenedLayer> = layers.collect();
+    let bounds = opened.iter().find_map(|layer| match &layer.content {
+        Content::Volume(volume) => Some((volume.bounds, volume.scales[0])),
+        _ => None,
+    });
+    opened.extend(found.tables.iter().map(|(name, location)| OpenedLayer {
+        name: name.clone(),
+        source: None,
+        content: csv_columns::open(location, bounds, budget),
+    }));
+    opened
+}
+
+/// The layer `name` of `group`; `kind` is what a viewer state says that it is.
+fn open(group: &LayerGroup, name: &str, kind: Option<&str>, budget: &MemoryBudget) -> Content {
+    let source = match group.source(name) {
+        Ok(source) => source,
+        Err(e) => return Content::Unusable(chain(&e)),
+    };
+    let info = match source.format.as_deref() {
+        None | Some("precomputed" | "neuroglancer-precomputed") => {
+            read_info(&source.location, "an info file").ok()
+        }
+        _ => None,
+    };
+    let what = info.as_ref().and_then(|info| info_kind(&info.value));
+    let is_local = matches!(source.format.as_deref(), Some("neuroglancer-state"));
+    if kind == Some("annotation") || is_local || what == Some(ANNOTATIONS) {
+        return annotations(group, name, budget);
+    }
+    if let Some(other) = what.filter(|what| *what != VOLUME) {
+        return Content::Unusable(format!("it holds {other}, not a volume or annotations"));
+    }
+    let says = info.as_ref().and_then(|info| info.value.get("type"));
+    let is_segmentation = says.is_some_and(|says| says == "segmentation");
+    let kind = kind.or(is_segmentation.then_some("segmentation"));
+    match open_volume(&source, name, kind) {
+        Ok(facts) => Content::Volume(facts),
+        Err(e) => Content::Unusable(e),
+    }
+}
+
+fn open_volume(source: &SourceUrl, name: &str, kind: Option<&str>) -> Result<VolumeFacts, String> {
+    let layer = LayerConfig::default();
+    let of_layer = |e: volume::VolumeError| chain(&e.of_layer(name));
+    let mut scales = volume::resolutions(source, &layer).map_err(of_layer)?;
+    let voxel_nm3 = |r: &Resolution| r.nm().iter().product::<f64>();
+    scales.sort_by(|a, b| voxel_nm3(a).total_cmp(&voxel_nm3(b)));
+    let finest = scales.first().ok_or("it has no scale")?;
+    let opened = volume::open_layer(source, finest, &layer).map_err(of_layer)?;
+    let meta = opened.meta();
+    let is_labels = match kind {
+        Some("segmentation") => true,
+        Some("image") => looks_like_labels("", meta.data_type),
+        _ => looks_like_labels(name, meta.data_type),
+    };
+    Ok(VolumeFacts {
+        bounds: meta.grid.bounds().nm(finest),
+        data_type: meta.data_type,
+        is_labels,
+        scales,
+    })
+}
+
+/// Whether a volume that does not say what it holds probably holds labels. (The info of many label volumes says `image`,
+/// which is what some writers write for all volumes.)
+fn looks_like_labels(name: &str, data_type: DataType) -> bool {
+    let name = name.to_lowercase();
+    match data_type {
+        DataType::UInt32 | DataType::UInt64 | DataType::Int32 | DataType::Int64 => true,
+        DataType::Float32 | DataType::Float64 => false,
+        _ => LABEL_WORDS.iter().any(|word| name.contains(word)),
+    }
+}
+
+fn annotations(group: &LayerGroup, name: &str, budget: &MemoryBudget) -> Content {
+    let opened = group.point_source(name).map_err(|e| chain(&e));
+    let opened = opened.and_then(|source| source.open(budget).map_err(|e| chain(&e)));
+    match opened {
+        Ok(layer) => Content::Annotations(facts(&layer)),
+        Err(e) => Content::Unusable(e),
+    }
+}
+
+fn facts(layer: &PointLayer) -> AnnotationFacts {
+    let is_labelled =
+        |p: &&PropertySpec| !p.enum_labels.is_empty() && p.enum_labels.len() == p.enum_values.len();
+    let labelled = layer.properties().iter().find(is_labelled);
+    AnnotationFacts {
+        kind: layer.kind(),
+        extent: layer.extent(Anchor::Midpoint).ok().flatten(),
+        labelled_property: labelled.map(|p| p.id.clone()),
+    }
+}
+
+/// The error where no layer is a volume.
+pub(super) fn no_volume(found: &Found, layers: &[OpenedLayer]) -> InitError {
+    let problems = layers.iter().map(|layer| {
+        let problem = match &layer.content {
+            Content::Unusable(why) => why,
+            _ => "it holds no voxels",
+        };
+        format!("`{}`: {problem}", layer.name)
+    });
+    InitError::NoVolume {
+        source_name: found.name.clone(),
+        problems: problems.collect(),
+    }
+}
+
+/// The error and what caused it, in one line.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !text.ends_with(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
+impl OpenedLayer {
+    pub(super) fn volume(&self) -> Option<&VolumeFacts> {
+        match &self.content {
+            Content::Volume(facts) => Some(facts),
+            _ => None,
+        }
+    }
+
+    pub(super) fn annotations(&self) -> Option<&AnnotationFacts> {
+        match &self.content {
+            Content::Annotations(facts) => Some(facts),
+            _ => None,
+        }
+    }
+}
+
+impl VolumeFacts {
+    /// The scale of this resolution, if there is one.
+    pub(super) fn has(&self, resolution: &Resolution) -> bool {
+        self.scales.iter().any(|scale| scale.matches(resolution))
+    }
+
+    /// Whether its labels are ids of many objects, and not a few classes.
+    pub(super) fn holds_ids(&self) -> bool {
+        self.is_labels && self.data_type.size_bytes() >= 4 && !self.data_type.is_float()
+    }
+}

@@ -1,0 +1,348 @@
+//! What the sources that a person typed are: a state, a collection, a folder, or layers. Nothing is opened but the
+//! document or the folder that is named.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+
+use super::InitError;
+use super::layer::chain;
+use crate::collection::{Collection, LayerGroup, layers_of_state};
+use crate::config::{CollectionConfig, CollectionSource, LayerConfig, StateBoxesConfig};
+use crate::neuroglancer::GeometryKind;
+use crate::neuroglancer::viewer_state::{StateError, ViewerState, is_pasted_url};
+use crate::storage::{Location, MemoryBudget, SourceUrl, redacted_source};
+
+/// Documents that make a folder a layer.
+const LAYER_DOCUMENTS: [&str; 6] = [
+    "info",
+    "zarr.json",
+    ".zarray",
+    ".zgroup",
+    ".zattrs",
+    "attributes.json",
+];
+
+/// What was found at the sources.
+#[derive(Debug)]
+pub(super) struct Found {
+    /// For messages, without secrets.
+    pub(super) name: String,
+    /// The layers of its boxes, or those that were named or listed.
+    pub(super) layers: Arc<LayerGroup>,
+    /// Layers that a viewer state names a type for.
+    pub(super) types: HashMap<String, String>,
+    /// Tables, by name.
+    pub(super) tables: IndexMap<String, Location>,
+    /// Its boxes, and how the config names them.
+    pub(super) collection: Option<(CollectionRef, Collection)>,
+    /// What a person should know about it.
+    pub(super) checks: Vec<String>,
+}
+
+/// How the config names a collection.
+#[derive(Clone, Debug)]
+pub(super) enum CollectionRef {
+    /// A file or folder.
+    Place(Location),
+    /// A viewer state in a file, and the layer that holds the boxes.
+    StateFile(Location, Option<String>),
+    /// A viewer state in a pasted URL, and the layer that holds the boxes.
+    PastedState(String, Option<String>),
+}
+
+/// Reads what `sources` name; relative ones count from `here`.
+pub(super) fn read(
+    sources: &[String],
+    here: &Location,
+    budget: &MemoryBudget,
+) -> Result<Found, InitError> {
+    match sources {
+        [source] if is_pasted_url(source) => {
+            let state = ViewerState::read(source, here, budget)?;
+            let name = |layer| CollectionRef::PastedState(source.trim().to_owned(), layer);
+            of_state(&state, source, name, here, budget)
+        }
+        [source] => one(source, here, budget),
+        several => of_layers(several, here),
+    }
+}
+
+/// The source that is not a pasted URL.
+fn one(source: &str, here: &Location, budget: &MemoryBudget) -> Result<Found, InitError> {
+    let parsed = SourceUrl::parse(source, here)?;
+    if parsed.format.is_some() {
+        return of_layers(&[source.to_owned()], here);
+    }
+    let place = parsed.location;
+    if is_table(&place.to_string()) {
+        return of_layers(&[source.to_owned()], here);
+    }
+    let is_document = match &place {
+        Location::Local(path) => match std::fs::metadata(path) {
+            Ok(metadata) => !metadata.is_dir(),
+            Err(_) => {
+                return Err(InitError::Missing {
+                    source_name: place.to_string(),
+                });
+            }
+        },
+        Location::Remote(_) => without_query(&place.to_string()).ends_with(".json"),
+    };
+    match is_document {
+        true => of_document(source, &place, here, budget),
+        false => of_folder(source, &place, here, budget),
+    }
+}
+
+/// A collection file or a viewer state.
+fn of_document(
+    source: &str,
+    place: &Location,
+    here: &Location,
+    budget: &MemoryBudget,
+) -> Result<Found, InitError> {
+    let not_a_collection = match Collection::read(place, budget) {
+        Ok(collection) => return Ok(of_collection(place, collection)),
+        Err(e) => e,
+    };
+    match ViewerState::read(source, here, budget) {
+        Ok(state) => {
+            let name = |layer| CollectionRef::StateFile(place.clone(), layer);
+            of_state(&state, source, name, here, budget)
+        }
+        Err(e) if not_a_collection.may_be_a_state() => Err(InitError::Neither {
+            file: place.to_string(),
+            state: chain(&e),
+            collection: chain(&not_a_collection),
+        }),
+        Err(_) => Err(not_a_collection.into()),
+    }
+}
+
+fn of_collection(place: &Location, collection: Collection) -> Found {
+    let layers = match collection.boxes.iter().find(|b| !b.layers.id().is_empty()) {
+        Some(with_layers) => Arc::clone(&with_layers.layers),
+        None => Arc::new(LayerGroup::none()),
+    };
+    let groups: std::collections::HashSet<&str> =
+        collection.boxes.iter().map(|b| b.layers.id()).collect();
+    let several = (groups.len() > 1).then(|| {
+        format!(
+            "layers: the boxes have {} layer groups; the layers of `{}` were opened, and the config expects the same \
+             names in the others",
+            groups.len(),
+            layers.id()
+        )
+    });
+    Found {
+        name: place.to_string(),
+        layers,
+        types: HashMap::new(),
+        tables: IndexMap::new(),
+        checks: several.into_iter().collect(),
+        collection: Some((CollectionRef::Place(place.clone()), collection)),
+    }
+}
+
+fn of_state(
+    state: &ViewerState,
+    source: &str,
+    name: impl Fn(Option<String>) -> CollectionRef,
+    here: &Location,
+    budget: &MemoryBudget,
+) -> Result<Found, InitError> {
+    let types = state.layers().iter().filter_map(|layer| {
+        let kind = layer.kind()?;
+        Some((layer.name().to_owned(), kind.to_owned()))
+    });
+    let mut found = Found {
+        name: state.object().to_owned(),
+        layers: Arc::new(layers_of_state(state)),
+        types: types.collect(),
+        tables: IndexMap::new(),
+        collection: None,
+        checks: Vec::new(),
+    };
+    let layer = match state.annotation_layer(None, &[GeometryKind::Box]) {
+        Ok(_) => None,
+        Err(StateError::Ambiguous { layers, .. }) => {
+            let named = layers
+                .iter()
+                .find(|name| name.to_lowercase().contains("box"));
+            let chosen = named.or(layers.first()).cloned();
+            found.checks.push(format!(
+                "boxes: the layers {} hold boxes; `{}` was chosen",
+                quoted(&layers),
+                chosen.as_deref().unwrap_or_default()
+            ));
+            chosen
+        }
+        Err(_) => return Ok(found),
+    };
+    let config = CollectionSource::NeuroglancerState(StateBoxesConfig {
+        source: source.to_owned(),
+        layer: layer.clone(),
+    });
+    let collection = Collection::open(&CollectionConfig::Source(config), here, budget)?;
+    found.collection = Some((name(layer), collection));
+    Ok(found)
+}
+
+/// A folder: a layer, a collection, or a folder of layers.
+fn of_folder(
+    source: &str,
+    place: &Location,
+    here: &Location,
+    budget: &MemoryBudget,
+) -> Result<Found, InitError> {
+    let store = place.open();
+    let has = |key: &str| store.size(key).map(|size| size.is_some());
+    for document in LAYER_DOCUMENTS {
+        if has(document)? {
+            return match is_group_of_layers(place) {
+                true => of_listed(place),
+                false => of_layers(&[source.to_owned()], here),
+            };
+        }
+    }
+    if has("collection.json")? {
+        return of_document(
+            "collection.json",
+            &place.join("collection.json"),
+            place,
+            budget,
+        );
+    }
+    if has("annotations_multiple.json")? {
+        return Ok(of_collection(place, Collection::read(place, budget)?));
+    }
+    if let Location::Remote(_) = place
+        && !place.can_be_listed()
+    {
+        return Err(InitError::NoListing {
+            folder: place.to_string(),
+        });
+    }
+    of_listed(place)
+}
+
+/// Whether a folder with metadata is no layer itself, but a Zarr or N5 group of layers.
+fn is_group_of_layers(place: &Location) -> bool {
+    let source = SourceUrl {
+        format: None,
+        location: place.clone(),
+        transform: None,
+    };
+    let is_layer = crate::volume::resolutions(&source, &LayerConfig::default()).is_ok();
+    let listed = || listed_layers(place).is_ok_and(|(folders, _)| !folders.is_empty());
+    !is_layer && listed()
+}
+
+/// The layers and the tables of a folder.
+fn of_listed(place: &Location) -> Result<Found, InitError> {
+    let (folders, tables) = listed_layers(place)?;
+    if folders.is_empty() && tables.is_empty() {
+        return Err(InitError::NoLayer {
+            folder: place.to_string(),
+        });
+    }
+    let sources = folders.iter().map(|name| (name.clone(), name.clone()));
+    let tables = tables.into_iter().map(|name| {
+        let location = place.join(&name);
+        (name, location)
+    });
+    Ok(Found {
+        name: place.to_string(),
+        layers: Arc::new(LayerGroup::of_sources(
+            "collection.boxes.layers",
+            &sources.collect(),
+            place,
+        )),
+        types: HashMap::new(),
+        tables: tables.collect(),
+        collection: None,
+        checks: Vec::new(),
+    })
+}
+
+/// The subfolders of `place` that are layers, and the files that are tables.
+fn listed_layers(place: &Location) -> Result<(Vec<String>, Vec<String>), InitError> {
+    let listing = place.list()?;
+    let mut folders = Vec::new();
+    for name in listing.folders {
+        let store = place.join(&name).open();
+        for document in LAYER_DOCUMENTS {
+            if store.size(document)?.is_some() {
+                folders.push(name);
+                break;
+            }
+        }
+    }
+    let tables = listing.files.into_iter().filter(|name| is_table(name));
+    Ok((folders, tables.collect()))
+}
+
+/// The layers and tables that a person named one by one.
+fn of_layers(sources: &[String], here: &Location) -> Result<Found, InitError> {
+    let mut layers = IndexMap::new();
+    let mut tables = IndexMap::new();
+    for source in sources {
+        let parsed = SourceUrl::parse(source, here)?;
+        let shown = parsed.location.to_string();
+        let path = without_query(&shown);
+        let last = path
+            .trim_end_matches('/')
+            .rsplit('/')
+            .next()
+            .unwrap_or(path);
+        let name = last.to_owned();
+        if is_table(path) {
+            tables.insert(name, parsed.location);
+            continue;
+        }
+        if let Location::Local(path) = &parsed.location
+            && !Path::exists(path)
+        {
+            return Err(InitError::Missing { source_name: shown });
+        }
+        let mut free = name.clone();
+        let mut number = 2;
+        while layers.contains_key(&free) {
+            free = format!("{name}_{number}");
+            number += 1;
+        }
+        layers.insert(free, source.clone());
+    }
+    let shown: Vec<_> = sources.iter().map(|s| redacted_source(s)).collect();
+    Ok(Found {
+        name: shown.join(", "),
+        layers: Arc::new(LayerGroup::of_sources(
+            "collection.boxes.layers",
+            &layers,
+            here,
+        )),
+        types: HashMap::new(),
+        tables,
+        collection: None,
+        checks: Vec::new(),
+    })
+}
+
+fn is_table(path: &str) -> bool {
+    let path = without_query(path).to_ascii_lowercase();
+    let path = path.strip_suffix(".gz").unwrap_or(&path);
+    [".csv", ".tsv"].iter().any(|end| path.ends_with(end))
+}
+
+fn without_query(path: &str) -> &str {
+    path.split('?').next().unwrap_or(path)
+}
+
+/// Names in backticks, between commas.
+pub(super) fn quoted<T: AsRef<str>>(names: impl IntoIterator<Item = T>) -> String {
+    let names = names.into_iter().map(|name| format!("`{}`", name.as_ref()));
+    names.collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,61 @@
+//! The folders and files directly below a place: of a local folder, or of one in a bucket.
+
+use std::path::Path;
+
+use super::remote::RemoteStore;
+use super::{Location, StorageError};
+
+/// Names directly below a place, each in ascending order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Listing {
+    pub(crate) folders: Vec<String>,
+    pub(crate) files: Vec<String>,
+}
+
+impl Location {
+    /// Whether [`Location::list`] can list it: http(s) servers have no common way to list folders.
+    pub(crate) fn can_be_listed(&self) -> bool {
+        match self {
+            Self::Local(_) => true,
+            Self::Remote(remote) => remote.is_bucket(),
+        }
+    }
+
+    /// What is directly below this place.
+    pub(crate) fn list(&self) -> Result<Listing, StorageError> {
+        let mut listing = match self {
+            Self::Local(path) => local(path).map_err(|source| StorageError::Read {
+                object: path.display().to_string(),
+                source,
+            })?,
+            Self::Remote(remote) => RemoteStore::new(remote).list()?,
+        };
+        listing.folders.sort();
+        listing.files.sort();
+        Ok(listing)
+    }
+}
+
+fn local(path: &Path) -> std::io::Result<Listing> {
+    // The working directory has an empty path.
+    let path = if path.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        path
+    };
+    let mut listing = Listing::default();
+    for entry in std::fs::read_dir(path)? {
+        let entry = entry?;
+        // Names that are not UTF-8 cannot be written in a config.
+        let Ok(name) = entry.file_name().into_string() else {
+            continue;
+        };
+        // Links count as what they lead to.
+        match std::fs::metadata(entry.path()) {
+            Ok(found) if found.is_dir() => listing.folders.push(name),
+            Ok(found) if found.is_file() => listing.files.push(name),
+            _ => {}
+        }
+    }
+    Ok(listing)
+}

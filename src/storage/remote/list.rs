@@ -1,0 +1,39 @@
+//! The folders and files directly below a place in a bucket.
+
+use object_store::path::Path;
+
+use super::client::runtime;
+use super::trouble::{not_asked, whole};
+use super::{RemoteLocation, RemoteStore, StorageError};
+use crate::storage::listing::Listing;
+
+impl RemoteLocation {
+    /// Whether it is in a bucket, and not on an http(s) server.
+    pub(in crate::storage) fn is_bucket(&self) -> bool {
+        !self.is_http()
+    }
+}
+
+impl RemoteStore {
+    /// What is directly below the place.
+    pub(in crate::storage) fn list(&self) -> Result<Listing, StorageError> {
+        const ADVICE: &str =
+            "check that the credentials may list the bucket, or give the layers one by one";
+        let url = self.location.to_string();
+        let failed = |problem: String| not_asked(&url, &problem, ADVICE);
+        let client = self.client(&url)?;
+        let prefix = self.location.object_path().map_err(failed)?;
+        let runtime = runtime().map_err(failed)?;
+        let listed = runtime.block_on(client.store.list_with_delimiter(Some(&prefix)));
+        let listed = listed.map_err(|e| failed(whole(&e)))?;
+        let name = |path: &Path| path.filename().map(str::to_owned);
+        Ok(Listing {
+            folders: listed.common_prefixes.iter().filter_map(name).collect(),
+            files: listed
+                .objects
+                .iter()
+                .filter_map(|o| name(&o.location))
+                .collect(),
+        })
+    }
+}
