@@ -1,6 +1,6 @@
 """Runs jobs from local files and from a server that lets every request wait, in turn; prints times, requests, bytes.
 
-The server is nginx, which moves the bytes, and asks a clerk for leave before each answer, which comes after the delay;
+The server is nginx. Before each response it sends a request to another server, which answers after the delay;
 requests wait side by side. Needs nginx and the Python packages of tests/interop: run it with their environment, as
 `target/venv/bin/python tests/bench/latency.py --bench target/bench/plain` (tests/run makes it, tests/bench/run the data).
 """
@@ -18,8 +18,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "interop"))
 
-from program import VNC, binary, tree
-from servers import Clerk, Nginx, delayed, nginx_binary
+from program import VNC, binary, file_digests
+from servers import DelayServer, Nginx, delayed, nginx_binary
 
 VNC_JOB = {
     "resolution": [4.6, 4.6, 45.0],
@@ -63,12 +63,12 @@ def run(config, out, threads):
 
 def shards(out):
     """The digests of all that is in the splits; the manifest beside them holds the places of layers."""
-    return {name: digest for name, digest in tree(out).items() if ".zarr/" in name and "/c/" in name}
+    return {name: digest for name, digest in file_digests(out).items() if ".zarr/" in name and "/c/" in name}
 
 
 def measure(a, name, job, data, folder):
-    clerk = Clerk(a.delay_ms / 1000)
-    nginx = Nginx(folder, {"delayed": delayed(data, clerk)})
+    delay_server = DelayServer(a.delay_ms / 1000)
+    nginx = Nginx(folder, {"delayed": delayed(data, delay_server)})
     try:
         places = {"local": f"file://{data}", "delayed": nginx.url("delayed")}
         seconds = {place: [] for place in places}
@@ -82,7 +82,7 @@ def measure(a, name, job, data, folder):
         requests = nginx.requests("delayed")
     finally:
         nginx.stop()
-        clerk.stop()
+        delay_server.stop()
     if shards(folder / "local/out") != shards(folder / "delayed/out"):
         sys.exit(f"{name}: what came from the server is not what came from local files")
     check = [str(binary()), "check", str(folder / "delayed/out"), "--quiet"]

@@ -97,7 +97,7 @@ def make(a, samples, starts):
 def documented(folder):
     """Puts the modules of docs/trainers.md where every process finds them."""
     sys.path.insert(0, str(REPOSITORY / "tests/interop"))
-    from blocks import blocks
+    from document_blocks import blocks
 
     for block in blocks(REPOSITORY / "docs/trainers.md"):
         if block.title:

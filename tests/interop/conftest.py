@@ -7,7 +7,7 @@ import pytest
 from program import SHARED, VNC, binary, pointshard, vnc_config
 from volumes import FULL, Volume, open_precomputed
 
-pytest_plugins = ["places"]
+pytest_plugins = ["server_fixtures"]
 
 
 def pytest_sessionstart(session):
@@ -17,7 +17,7 @@ def pytest_sessionstart(session):
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session, exitstatus):
-    """Where `CI` is set, nothing may be skipped."""
+    """If `CI` is set, skipped tests are a failure."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     if os.environ.get("CI") and reporter.stats.get("skipped"):
         reporter.write_line("tests were skipped, and CI is set: that is a failure", red=True)
@@ -26,9 +26,9 @@ def pytest_sessionfinish(session, exitstatus):
 
 @pytest.fixture(scope="session")
 def shared():
-    """The folder of real data that stands beside the repository."""
+    """The folder of real data next to the repository."""
     if not (SHARED / "data").is_dir():
-        message = f"{SHARED} has no data: these tests need it"
+        message = f"{SHARED} has no data: these tests require_tool it"
         if os.environ.get("CI"):
             pytest.fail(message)
         pytest.skip(message)
@@ -37,7 +37,7 @@ def shared():
 
 @pytest.fixture(scope="session")
 def vnc_job(shared, tmp_path_factory):
-    """A config on the vnc data that makes many shards, and its finished dataset. Not to be changed."""
+    """A config on the vnc data with many shards, and its finished dataset. Tests must not change them."""
     folder = tmp_path_factory.mktemp("vnc")
     config, out = vnc_config(folder), folder / "out"
     pointshard("preprocess", config, "--out", out)
@@ -46,7 +46,7 @@ def vnc_job(shared, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def vnc(vnc_job):
-    """The dataset of `vnc_job`. Not to be changed."""
+    """The dataset of `vnc_job`. Tests must not change it."""
     return vnc_job[1]
 
 
@@ -59,7 +59,7 @@ def vnc_copy(vnc_job, tmp_path):
 
 
 @pytest.fixture(scope="session")
-def unpacked(shared, tmp_path_factory):
+def open_scale(shared, tmp_path_factory):
     """Opens a scale of a vnc layer with tensorstore."""
     opened = {}
 
@@ -73,14 +73,14 @@ def unpacked(shared, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def volume(unpacked):
-    """Reads a scale of a vnc layer: a `Volume`, not to be changed."""
+def volume(open_scale):
+    """Reads a scale of a vnc layer as a `Volume`. Tests must not change it."""
     read = {}
 
     def read_scale(layer, resolution=FULL):
         key = (layer, *resolution)
         if key not in read:
-            source = unpacked(layer, resolution)
+            source = open_scale(layer, resolution)
             read[key] = Volume(source.read().result()[..., 0], source.domain.origin[:3], tuple(resolution))
         return read[key]
 
@@ -89,6 +89,6 @@ def volume(unpacked):
 
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory):
-    """The demo's folder and what it printed. Not to be changed."""
+    """The demo's folder and its output. Tests must not change it."""
     folder = tmp_path_factory.mktemp("demo") / "demo"
     return folder, pointshard("demo", folder).stdout

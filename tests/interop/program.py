@@ -1,4 +1,4 @@
-"""The program under test and its jobs: run it, write configs for it, take down what it wrote."""
+"""The program under test: run it, write configs for it, record its output files."""
 
 import hashlib
 import json
@@ -21,24 +21,24 @@ def binary():
 def pointshard(*arguments, code=0, cwd=None, env=None):
     """Runs the program, with `env` added to the environment; its exit code must be `code`, and it must not panic."""
     command = [str(a) for a in (binary(), *arguments)]
-    # A proxy that the machine goes out by knows nothing of servers on loopback.
+    # A proxy of this machine cannot reach servers on loopback.
     env = {**os.environ, "NO_PROXY": "127.0.0.1", **(env or {})}
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=cwd, env=env)
-    told = f"$ {' '.join(command)}\nexit code {done.returncode}, expected {code}\n{done.stdout}\n{done.stderr}"
-    assert "panicked" not in done.stderr, told
-    assert done.returncode == code, told
+    output = f"$ {' '.join(command)}\nexit code {done.returncode}, expected {code}\n{done.stdout}\n{done.stderr}"
+    assert "panicked" not in done.stderr, output
+    assert done.returncode == code, output
     return done
 
 
-def refused(*arguments, code=2, env=None):
-    """Runs the program, which must end in one error message; returns it."""
+def error_message(*arguments, code=2, env=None):
+    """Runs the program, which must fail with one error message; returns the message."""
     message = pointshard(*arguments, "--quiet", code=code, env=env).stderr
     assert sum(line.startswith("error: ") for line in message.splitlines()) == 1, message
     return message
 
 
 def vnc_config(folder, name="config.json", **changes):
-    """Writes a job on the vnc data; a change to None removes the key."""
+    """Writes a config on the vnc data. A change to None removes the key."""
     config = {
         "collection": str(VNC / "collection.json"),
         "resolution": [4.6, 4.6, 45.0],
@@ -56,8 +56,8 @@ def vnc_config(folder, name="config.json", **changes):
     return path
 
 
-def made(folder, *arguments, name="out", **changes):
-    """The dataset of a job on the vnc data, which `check` finds whole."""
+def checked_dataset(folder, *arguments, name="out", **changes):
+    """Runs a job on the vnc data and `check`; returns the dataset."""
     out = Path(folder) / name
     pointshard("preprocess", vnc_config(folder, **changes), "--out", out, *arguments)
     pointshard("check", out)
@@ -65,7 +65,7 @@ def made(folder, *arguments, name="out", **changes):
 
 
 def vnc_collection(folder, change=lambda rows: None, **sources):
-    """Writes a copy of the vnc collection; `sources` are other folders for layers, by layer name."""
+    """Writes a copy of the vnc collection. `sources` replaces the folders of layers, by layer name."""
     rows = json.loads((VNC / "collection.json").read_text())
     for layer in rows["layers"]:
         source = sources.get(layer["name"], VNC / layer["name"])
@@ -76,8 +76,8 @@ def vnc_collection(folder, change=lambda rows: None, **sources):
     return path
 
 
-def around_one_point(rows):
-    """A box about the point 1222, which lies in the crop of ../shared/data/encodings."""
+def keep_one_box(rows):
+    """Keeps one box around the point 1222, which is in the crop of ../shared/data/encodings."""
     (box, *_) = rows["annotations"]
     box["pointA"], box["pointB"] = [14181.0, 11959.0, 4500.0], [14182.0, 11961.0, 5400.0]
     rows["annotations"] = [box]
@@ -87,8 +87,8 @@ def manifest(out):
     return json.loads((Path(out) / "manifest.json").read_text())
 
 
-def dropped(out):
-    """How many samples of all boxes were dropped, by reason."""
+def drop_counts(out):
+    """The number of dropped samples in all boxes, by reason."""
     reasons = {}
     for box in manifest(out)["boxes"]:
         for reason, n in box["dropped"].items():
@@ -96,15 +96,15 @@ def dropped(out):
     return reasons
 
 
-def tree(folder):
-    """Every file below `folder` and the digest of its bytes."""
+def file_digests(folder):
+    """The digest of every file below `folder`."""
     folder = Path(folder)
     files = sorted(p for p in folder.rglob("*") if p.is_file())
     return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
 
 
-def times(folder):
-    """When every file below `folder` was last written, and which file it is."""
+def write_times(folder):
+    """Modification time and inode of every file below `folder`."""
     folder = Path(folder)
     stats = {p: p.stat() for p in folder.rglob("*") if p.is_file()}
     return {str(p.relative_to(folder)): (s.st_mtime_ns, s.st_ino) for p, s in stats.items()}

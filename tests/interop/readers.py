@@ -1,4 +1,4 @@
-"""Reading a dataset with other people's libraries, none of which knows pointshard."""
+"""Reads a dataset with independent libraries."""
 
 import tensorstore
 import xarray

@@ -1,6 +1,6 @@
-"""Servers on loopback: processes that end for certain, nginx with a configuration of its own, a clerk that delays it.
+"""Servers on loopback: processes that always end, nginx with its own configuration, and a server that delays it.
 
-None needs privileges, or writes outside of the folder that it is given.
+None needs privileges, and none writes outside its folder.
 """
 
 import asyncio
@@ -35,13 +35,13 @@ http {{
 }}
 """
 
-# `gzip_static always` answers NAME with the file NAME.gz and `Content-Encoding: gzip`, asked for or not: a bucket does.
+# `gzip_static always` serves the file NAME.gz as NAME with `Content-Encoding: gzip`, whatever the client accepts: like a bucket.
 STATIC = "gzip_static always; location ~ [.]gz$ { return 404; }"
 
 
 @dataclass
-class Place:
-    """Where a tree of objects lies: the URL or path of its root, the environment that opens it, its server's log."""
+class DataLocation:
+    """A tree of objects: the URL or path of its root, the environment to read it, and its server's log."""
 
     root: str
     env: dict = field(default_factory=dict)
@@ -55,15 +55,15 @@ def free_port():
 
 
 class Process:
-    """A server process: it accepts connections on its ports once this is made, until `stop`."""
+    """A server process. It accepts connections on its ports from construction until `stop`."""
 
     def __init__(self, command, folder, ports):
         self.log = Path(folder, f"{Path(command[0]).name}.out")
-        # Where Linux can do it, the server ends with these tests even if they are killed.
+        # On Linux, the server ends with these tests even if they are killed.
         if setpriv := shutil.which("setpriv"):
             command = [setpriv, "--pdeathsig", "TERM", *command]
-        with open(self.log, "wb") as told:
-            self.process = subprocess.Popen(command, cwd=folder, stdout=told, stderr=told, stdin=subprocess.DEVNULL)
+        with open(self.log, "wb") as output:
+            self.process = subprocess.Popen(command, cwd=folder, stdout=output, stderr=output, stdin=subprocess.DEVNULL)
         try:
             for port in ports:
                 self.wait_for(port)
@@ -78,8 +78,8 @@ class Process:
                 socket.create_connection(("127.0.0.1", port), 1).close()
                 return
             except OSError:
-                told = f"{self.process.args} does not listen on {port}: {self.log.read_text()}"
-                assert self.process.poll() is None and time.monotonic() < end, told
+                output = f"{self.process.args} does not listen on {port}: {self.log.read_text()}"
+                assert self.process.poll() is None and time.monotonic() < end, output
                 time.sleep(0.02)
 
     def stop(self):
@@ -92,7 +92,7 @@ class Process:
 
 
 class Nginx(Process):
-    """nginx with the given `server` blocks; each writes the access log of its name."""
+    """nginx with the given `server` blocks. Each writes its own access log."""
 
     def __init__(self, folder, servers):
         self.folder, self.servers = Path(folder), servers
@@ -101,7 +101,7 @@ class Nginx(Process):
             for name, s in servers.items()
         ]
         before = [s.before for s in servers.values()]
-        # As root nginx would hand its work to a user that may not read the test's folders.
+        # As root, nginx workers would run as a user that cannot read the test's folders.
         user = "user root;" if os.geteuid() == 0 else ""
         conf = self.folder / "nginx.conf"
         conf.write_text(NGINX.format(user=user, servers="\n".join(before + blocks)))
@@ -112,12 +112,12 @@ class Nginx(Process):
         return f"{scheme}://127.0.0.1:{self.servers[name].port}"
 
     def requests(self, name):
-        """What the server `name` was asked so far."""
+        """The requests of the server `name` until now."""
         return [Request.parse(line) for line in (self.folder / f"{name}.log").read_text().splitlines()]
 
 
 def nginx_binary():
-    """nginx, also where /usr/sbin is not on the PATH; None without it."""
+    """Path of nginx, also if /usr/sbin is not in PATH; None if it is missing."""
     return shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
 
 
@@ -142,7 +142,7 @@ class Request:
 
 @dataclass
 class Server:
-    """A `server` block of nginx: what it answers, how it listens, and what must stand before it."""
+    """A `server` block of nginx: its body, its `listen` options, and directives before it."""
 
     body: str
     listen: str = ""
@@ -151,31 +151,31 @@ class Server:
 
 
 def static(root):
-    """Answers with the objects below `root`."""
+    """Serves the objects below `root`."""
     return Server(f"root {root}; {STATIC}")
 
 
 def static_over_tls(root, certificate, key):
-    """The same with TLS, and with HTTP/2 for who wants it."""
+    """The same with TLS and HTTP/2."""
     body = f"root {root}; {STATIC} ssl_certificate {certificate}; ssl_certificate_key {key};"
     return Server(body, listen="ssl http2")
 
 
-def delayed(root, clerk):
-    """The same, each request after the clerk's leave: nginx moves the bytes, the clerk only lets time pass."""
+def delayed(root, delay_server):
+    """The same, delayed: nginx sends the bytes after a request to the delay server."""
     body = f"""
         auth_request /.delay; root {root}; {STATIC}
         location = /.delay {{
-            internal; proxy_pass http://clerk; proxy_http_version 1.1; proxy_set_header Connection "";
+            internal; proxy_pass http://delay_server; proxy_http_version 1.1; proxy_set_header Connection "";
             proxy_pass_request_body off; proxy_set_header Content-Length "";
         }}"""
-    return Server(body, before=f"upstream clerk {{ server 127.0.0.1:{clerk.port}; keepalive 256; }}")
+    return Server(body, before=f"upstream delay_server {{ server 127.0.0.1:{delay_server.port}; keepalive 256; }}")
 
 
 def cloud_storage(moto_port):
-    """Google Cloud Storage's XML API, and as much of its JSON API as reads objects, in front of moto's S3.
+    """Google Cloud Storage's XML API, and the part of its JSON API that reads objects, in front of moto's S3.
 
-    As the real one does, it unpacks gzip for a client that does not accept it, and then states no length.
+    Like the real service, it decompresses gzip for clients that do not accept it, and then sends no length.
     """
     signed = "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0"
     body = f"""
@@ -188,8 +188,8 @@ def cloud_storage(moto_port):
     return Server(body)
 
 
-class Clerk:
-    """Answers every request after `delay_s`, however many are asked at once."""
+class DelayServer:
+    """Answers every request after `delay_s`, also concurrent ones."""
 
     def __init__(self, delay_s):
         self.delay_s = delay_s
@@ -225,7 +225,7 @@ class Clerk:
 
 
 def make_certificates(folder):
-    """An authority of our own, and a certificate by it for 127.0.0.1: the files (authority, certificate, key)."""
+    """A test certificate authority and its certificate for 127.0.0.1: the files (authority, certificate, key)."""
     authority, certificate, key = (Path(folder, name) for name in ("ca.pem", "server.pem", "server.key"))
     made_by = "openssl req -x509 -nodes -days 2 -newkey ec -pkeyopt ec_paramgen_curve:P-256".split()
     ca_key = Path(folder, "ca.key")

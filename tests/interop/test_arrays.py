@@ -1,10 +1,10 @@
-"""Transforms, types, windows and names of single arrays, against numpy on what tensorstore reads of the layers."""
+"""Transforms, types, windows and names of arrays, compared with numpy on values that tensorstore reads."""
 
 import re
 
 import numpy as np
 import pytest
-from program import made, manifest, pointshard, refused, vnc_collection, vnc_config
+from program import checked_dataset, error_message, manifest, pointshard, vnc_collection, vnc_config
 from readers import SPLITS, with_tensorstore, with_xarray, with_zarr
 from volumes import first_voxel, write_precomputed
 
@@ -16,7 +16,7 @@ def expected(volume, starts, shape=WINDOW, fill=0):
 
 
 def assert_windows(out, name, volume, dtype, shape=WINDOW, fill=0, column="start_voxel"):
-    """Every window of the array equals the volume's values there."""
+    """Every window of the array equals the volume's values at its position."""
     found = 0
     for split in SPLITS:
         windows = with_tensorstore(out, split, name).read().result()
@@ -28,7 +28,7 @@ def assert_windows(out, name, volume, dtype, shape=WINDOW, fill=0, column="start
 
 
 def some_ids(volume, starts):
-    """Twelve ids beyond 2^53 that many voxels of windows have, and a small one."""
+    """Twelve frequent ids beyond 2^53, and a small one."""
     ids, counts = np.unique(expected(volume, starts), return_counts=True)
     ids = ids[np.argsort(-counts)].tolist()
     large, small = [i for i in ids if i > 2**53][:12], [i for i in ids if 0 < i < 2**53]
@@ -36,7 +36,7 @@ def some_ids(volume, starts):
     return large, small[0]
 
 
-def test_masks_of_large_ids_equal_numpys(volume, vnc, tmp_path):
+def test_masks_of_ids_beyond_2_53_equal_those_of_numpy(volume, vnc, tmp_path):
     seg = volume("seg")
     large, small = some_ids(seg, with_zarr(vnc, "train")["start_voxel"][:])
     few, many = [*large[:3], small, 3], [*large, small]
@@ -49,19 +49,19 @@ def test_masks_of_large_ids_equal_numpys(volume, vnc, tmp_path):
         "as_it_is": {"layer": "seg"},
         "from": {"layer": "seg", "transform": {"threshold": float(2**53)}},
     }
-    out = made(tmp_path, window=WINDOW, arrays=arrays)
+    out = checked_dataset(tmp_path, window=WINDOW, arrays=arrays)
     values = seg.values
-    assert_windows(out, "any", seg.like((values != 0).astype("u1")), np.uint8)
-    assert_windows(out, "one", seg.like((values == np.uint64(large[0])).astype("u1")), np.uint8)
+    assert_windows(out, "any", seg.with_values((values != 0).astype("u1")), np.uint8)
+    assert_windows(out, "one", seg.with_values((values == np.uint64(large[0])).astype("u1")), np.uint8)
     for split in SPLITS:
         assert not with_zarr(out, split)["near"][:].any(), "ids must not be compared as float64"
-    assert_windows(out, "few", seg.like(np.isin(values, np.array(few, "u8")).astype("u1")), np.uint8)
-    assert_windows(out, "many", seg.like(np.isin(values, np.array(many, "u8")).astype("f4")), np.float32)
+    assert_windows(out, "few", seg.with_values(np.isin(values, np.array(few, "u8")).astype("u1")), np.uint8)
+    assert_windows(out, "many", seg.with_values(np.isin(values, np.array(many, "u8")).astype("f4")), np.float32)
     assert_windows(out, "as_it_is", seg, np.uint64)
-    assert_windows(out, "from", seg.like((values >= np.uint64(2**53)).astype("u1")), np.uint8)
+    assert_windows(out, "from", seg.with_values((values >= np.uint64(2**53)).astype("u1")), np.uint8)
 
 
-def test_thresholds_scales_and_types_of_an_image_equal_numpys(volume, tmp_path):
+def test_thresholds_scales_and_types_of_an_image_equal_those_of_numpy(volume, tmp_path):
     scale = {"scale": {"multiply": 1 / 255, "add": -0.5}}
     arrays = {
         "over": {"layer": "img", "transform": {"threshold": 99.5}},
@@ -72,23 +72,23 @@ def test_thresholds_scales_and_types_of_an_image_equal_numpys(volume, tmp_path):
         "double": {"layer": "img", "dtype": "float64"},
         "signed": {"layer": "img", "dtype": "int64"},
     }
-    out = made(tmp_path, window=WINDOW, arrays=arrays)
+    out = checked_dataset(tmp_path, window=WINDOW, arrays=arrays)
     img = volume("img")
     values = img.values
-    assert_windows(out, "over", img.like((values >= 100).astype("u1")), np.uint8)
-    assert_windows(out, "at", img.like((values >= 100).astype("i2")), np.int16)
+    assert_windows(out, "over", img.with_values((values >= 100).astype("u1")), np.uint8)
+    assert_windows(out, "at", img.with_values((values >= 100).astype("i2")), np.int16)
     scaled = (values.astype("f8") * (1 / 255) - 0.5).astype("f4")
-    # What lies outside is what becomes of the layer's own 0 there.
-    assert_windows(out, "scaled", img.like(scaled), np.float32, fill=np.float32(-0.5))
-    # 2.5 v + 0.5 is often half way between two whole numbers: half to even, as `np.rint`.
+    # Outside, the layer's own 0 is transformed.
+    assert_windows(out, "scaled", img.with_values(scaled), np.float32, fill=np.float32(-0.5))
+    # 2.5 v + 0.5 is often halfway between two whole numbers: half to even, like `np.rint`.
     wide = np.rint(values.astype("f8") * 2.5 + 0.5).astype("u2")
-    assert_windows(out, "wide", img.like(wide), np.uint16, fill=0)
+    assert_windows(out, "wide", img.with_values(wide), np.uint16, fill=0)
     for name, dtype in (("float", "f4"), ("double", "f8"), ("signed", "i8")):
-        assert_windows(out, name, img.like(values.astype(dtype)), np.dtype(dtype))
+        assert_windows(out, name, img.with_values(values.astype(dtype)), np.dtype(dtype))
 
 
 @pytest.mark.parametrize(
-    ("array", "told"),
+    ("array", "expected_text"),
     [
         ({"layer": "seg", "dtype": "uint32"}, "uint32"),
         ({"layer": "img", "dtype": "int8"}, "int8"),
@@ -97,28 +97,28 @@ def test_thresholds_scales_and_types_of_an_image_equal_numpys(volume, tmp_path):
         ({"layer": "img", "transform": {"scale": {"multiply": 1e40}}}, "float32"),
     ],
 )
-def test_a_value_that_does_not_fit_is_one_error_that_names_array_and_value(volume, tmp_path, array, told):
+def test_a_value_that_the_type_cannot_hold_is_an_error_that_names_array_and_value(volume, tmp_path, array, expected_text):
     config = vnc_config(tmp_path, arrays={"small": array})
-    message = refused("preprocess", config, "--out", tmp_path / "out", code=1)
-    assert "`small`" in message and told in message and "does not fit" in message, message
+    message = error_message("preprocess", config, "--out", tmp_path / "out", code=1)
+    assert "`small`" in message and expected_text in message and "does not fit" in message, message
     (value,) = re.findall(r"the value (\d+) of a", message)
     assert (volume(array["layer"]).values == np.uint64(value)).any(), message
     assert not (tmp_path / "out/manifest.json").exists()
 
 
-def test_a_fill_value_that_does_not_fit_asks_for_another(tmp_path):
+def test_a_fill_value_that_the_type_cannot_hold_is_an_error_that_names_the_key(tmp_path):
     array = {"layer": "img", "transform": {"scale": {"add": -1}}, "dtype": "uint8"}
     config = vnc_config(tmp_path, arrays={"small": array})
-    message = refused("preprocess", config, "--out", tmp_path / "out")
+    message = error_message("preprocess", config, "--out", tmp_path / "out")
     assert "`arrays.small`" in message and "`fill`" in message, message
 
 
 @pytest.mark.parametrize("alone", [True, False])
-def test_a_value_that_lies_in_no_window_need_not_fit(volume, tmp_path, alone):
-    """Whatever else is cut out of the layer, and though its chunk is read."""
+def test_a_value_outside_all_windows_may_exceed_the_type(volume, tmp_path, alone):
+    """Also if another array uses the same layer, and although the chunk is read."""
     seg, shape = volume("label0"), (32, 32, 8)
     values = seg.values.copy()
-    starts = with_zarr(made(tmp_path, name="all"), "train")["start_voxel"][:].tolist()
+    starts = with_zarr(checked_dataset(tmp_path, name="all"), "train")["start_voxel"][:].tolist()
     marked = np.zeros_like(values, bool)
     for start in starts:
         low = np.maximum(np.subtract(start, seg.origin), 0)
@@ -129,7 +129,7 @@ def test_a_value_that_lies_in_no_window_need_not_fit(volume, tmp_path, alone):
     if alone:
         del arrays["raw"]
     collection = str(vnc_collection(tmp_path, label0=tmp_path / "layer"))
-    out = made(tmp_path, collection=collection, arrays=arrays, splits={"train": ["train"]})
+    out = checked_dataset(tmp_path, collection=collection, arrays=arrays, splits={"train": ["train"]})
     np.testing.assert_array_equal(with_zarr(out, "train")["small"][:], expected(seg, starts, shape).astype("i1"))
 
 
@@ -145,20 +145,20 @@ def chunks_of(volume, windows, chunk):
 
 
 @pytest.mark.parametrize("threads", [1, 4])
-def test_arrays_of_one_layer_have_free_names_and_fetch_each_chunk_once(volume, tmp_path, threads):
+def test_arrays_of_one_layer_may_have_any_names_and_fetch_each_chunk_once(volume, tmp_path, threads):
     arrays = {
         "target_label0": {"layer": "label0"},
         "target_label0_mask": {"layer": "label0", "role": "mask", "transform": "nonzero", "dtype": "float32"},
         "target_label0_inverse": {"layer": "label0", "transform": {"equals": 0}, "dtype": "uint16"},
     }
     config = vnc_config(tmp_path, arrays=arrays, shard_samples=None)
-    told = pointshard("preprocess", config, "--out", tmp_path / "out", "--threads", threads).stdout
-    fetched, again = re.search(r"chunks +[\d,]+ touched, ([\d,]+) fetched.* (\d+) re-read", told).groups()
+    output = pointshard("preprocess", config, "--out", tmp_path / "out", "--threads", threads).stdout
+    fetched, again = re.search(r"chunks +[\d,]+ touched, ([\d,]+) fetched.* (\d+) re-read", output).groups()
     pointshard("check", tmp_path / "out")
     starts = np.concatenate([with_zarr(tmp_path / "out", split)["start_voxel"][:] for split in SPLITS])
     label = volume("label0")
     touched = chunks_of(label, [(start, (32, 32, 8)) for start in starts], (128, 128, 20))
-    assert len(touched) > 10 and int(fetched.replace(",", "")) == len(touched) and again == "0", told
+    assert len(touched) > 10 and int(fetched.replace(",", "")) == len(touched) and again == "0", output
     (source,) = manifest(tmp_path / "out")["sources"]
     assert source["layer"] == "label0" and source["chunks_missing"] == 0
     # Three arrays, and shards of two splits that share chunks: counted per shard.
@@ -170,18 +170,18 @@ def test_arrays_of_one_layer_have_free_names_and_fetch_each_chunk_once(volume, t
     values = label.values
     shape = (32, 32, 8)
     assert_windows(tmp_path / "out", "target_label0", label, np.uint8, shape)
-    assert_windows(tmp_path / "out", "target_label0_mask", label.like((values != 0).astype("f4")), np.float32, shape)
-    inverse = label.like((values == 0).astype("u2"))
+    assert_windows(tmp_path / "out", "target_label0_mask", label.with_values((values != 0).astype("f4")), np.float32, shape)
+    inverse = label.with_values((values == 0).astype("u2"))
     assert_windows(tmp_path / "out", "target_label0_inverse", inverse, np.uint16, shape, fill=1)
 
 
-def test_an_array_may_have_a_window_of_its_own(volume, tmp_path):
+def test_an_array_may_have_its_own_window(volume, tmp_path):
     arrays = {
         "img": {"layer": "img"},
         "label": {"layer": "label0", "window": [17, 16, 5]},
         "context": {"layer": "img", "window": [65, 40, 20]},
     }
-    out = made(tmp_path, window=WINDOW, arrays=arrays)
+    out = checked_dataset(tmp_path, window=WINDOW, arrays=arrays)
     shapes = {"img": WINDOW, "label": (17, 16, 5), "context": (65, 40, 20)}
     for split in SPLITS:
         group = with_zarr(out, split)
@@ -193,24 +193,24 @@ def test_an_array_may_have_a_window_of_its_own(volume, tmp_path):
     assert_windows(out, "img", volume("img"), np.uint8)
     assert_windows(out, "label", volume("label0"), np.uint8, (17, 16, 5), column="label_start_voxel")
     assert_windows(out, "context", volume("img"), np.uint8, (65, 40, 20), column="context_start_voxel")
-    told = manifest(out)["arrays"]
-    assert {name: tuple(told[name]["window_voxels"]) for name in told} == shapes
+    output = manifest(out)["arrays"]
+    assert {name: tuple(output[name]["window_voxels"]) for name in output} == shapes
     dataset = with_xarray(out, "train")
     assert dataset["img"].dims == ("sample", "channel", "z", "y", "x")
     assert dataset["label"].dims == ("sample", "channel", "z_label", "y_label", "x_label")
-    assert told["context"]["dimensions"] == list(dataset["context"].dims)
+    assert output["context"]["dimensions"] == list(dataset["context"].dims)
 
 
-def test_roles_and_transforms_stand_in_manifest_and_attributes(shared, tmp_path):
+def test_manifest_and_attributes_have_roles_and_transforms(shared, tmp_path):
     arrays = {
         "img": {"layer": "img", "role": "image"},
         "pre": {"layer": "label0", "role": "target", "transform": "nonzero"},
         "pre_mask": {"layer": "label0", "role": "mask", "transform": "inside"},
         "plain": {"layer": "label1"},
     }
-    out = made(tmp_path, arrays=arrays)
+    out = checked_dataset(tmp_path, arrays=arrays)
     for name, config in arrays.items():
-        told = manifest(out)["arrays"][name]
+        output = manifest(out)["arrays"][name]
         attributes = dict(with_zarr(out, "train")[name].attrs)
         for key, default in (("layer", None), ("role", None), ("transform", "none")):
-            assert told[key] == attributes[key] == config.get(key, default)
+            assert output[key] == attributes[key] == config.get(key, default)

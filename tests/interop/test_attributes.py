@@ -1,12 +1,12 @@
-"""Where N5 and Zarr arrays lie by what their attributes state, in every way in which tools write it."""
+"""Positions of N5 and Zarr arrays from their attributes, in every form that tools write."""
 
 import json
 
-import n5
+import n5_writer
 import numpy as np
 import pytest
 import zarr
-from one_array import RESOLUTION, check_windows, refusal, voxels
+from one_array_job import RESOLUTION, check_windows, job_error, voxels
 from volumes import Volume
 
 # The corner of the array's first voxel, and the centre, in nm; its voxel.
@@ -53,50 +53,50 @@ N5 = {
 
 
 @pytest.mark.parametrize("case", N5)
-def test_an_n5_dataset_lies_where_its_attributes_say(tmp_path, case):
-    n5.write(tmp_path / "img", voxels(), N5[case])
+def test_an_n5_dataset_has_the_position_in_its_attributes(tmp_path, case):
+    n5_writer.write(tmp_path / "img", voxels(), N5[case])
     check_windows(tmp_path, "n5://./img", volume())
 
 
 @pytest.mark.parametrize("axes", ["zyx", "yxz", "xzy"])
 @pytest.mark.parametrize("named", ["file", "config"])
-def test_lists_have_the_order_of_dimensions(tmp_path, axes, named):
+def test_axes_have_the_order_of_the_dimensions_in_the_file(tmp_path, axes, named):
     order = ["xyz".index(a) for a in axes]
     attributes = {"resolution": [R[d] for d in order], "offset": [CORNER[d] for d in order]}
     if named == "file":
         attributes["axes"] = list(axes)
-    n5.write(tmp_path / "img", voxels().transpose(order), attributes)
+    n5_writer.write(tmp_path / "img", voxels().transpose(order), attributes)
     check_windows(tmp_path, "n5://./img", volume(), layer={"axes": axes} if named == "config" else None)
 
 
 @pytest.mark.parametrize("values", [3, 4], ids=["x y z", "and channels"])
-def test_channels_have_no_place(tmp_path, values):
+def test_channels_need_no_resolution_or_offset(tmp_path, values):
     channels = np.stack([voxels(), voxels()[::-1]], axis=3)
     attributes = {"axes": list("xyzc"), "resolution": [*R, 1][:values], "offset": [*CORNER, 0][:values]}
-    n5.write(tmp_path / "img", channels, attributes)
+    n5_writer.write(tmp_path / "img", channels, attributes)
     first, second = volume(values=channels[..., 0]), volume(values=channels[..., 1])
     both = volume()
     both.cut = lambda start, shape: np.concatenate([first.cut(start, shape), second.cut(start, shape)])
     check_windows(tmp_path, "n5://./img", both)
 
 
-def test_what_is_missing_is_asked_for_or_zero(tmp_path):
-    n5.write(tmp_path / "img", voxels(), {"resolution": R})
+def test_a_missing_resolution_is_an_error_and_a_missing_offset_is_zero(tmp_path):
+    n5_writer.write(tmp_path / "img", voxels(), {"resolution": R})
     check_windows(tmp_path, "n5://./img", volume((0, 0, 0)))
-    n5.write(tmp_path / "img", voxels(), {"offset": CORNER})
-    message = refusal(tmp_path, "n5://./img")
+    n5_writer.write(tmp_path / "img", voxels(), {"offset": CORNER})
+    message = job_error(tmp_path, "n5://./img")
     assert "attributes.json" in message and '"resolution"' in message, message
 
 
-def test_the_config_says_the_resolution_of_an_offset(tmp_path):
-    n5.write(tmp_path / "img", voxels(), {"offset": CORNER})
+def test_an_offset_without_resolution_uses_that_of_the_config(tmp_path):
+    n5_writer.write(tmp_path / "img", voxels(), {"offset": CORNER})
     check_windows(tmp_path, "n5://./img", volume(), layer={"resolution": R})
 
 
 @pytest.mark.parametrize("opened", ["img", "img/s1"])
 @pytest.mark.parametrize("case", ["own", "list", "inherited", "scales", "factors of the group", "final", "levels without factors"])
-def test_a_level_of_a_pyramid(tmp_path, case, opened):
-    """s1 is every second voxel along x and y of a base of 4 x 4 x 40 nm."""
+def test_a_pyramid_level_has_its_own_resolution(tmp_path, case, opened):
+    """Level s1 has every second voxel along x and y of a base of 4 x 4 x 40 nm."""
     pixel = {"pixelResolution": {"dimensions": R, "unit": "nm"}}
     final = {"pixelResolution": {"dimensions": [8.0, 8.0, 40.0], "unit": "nm"}}
     of_0, of_1 = {"downsamplingFactors": [1, 1, 1]}, {"downsamplingFactors": [2, 2, 1]}
@@ -110,22 +110,22 @@ def test_a_level_of_a_pyramid(tmp_path, case, opened):
         "levels without factors": ({}, {"resolution": R}, {"resolution": [8.0, 8.0, 40.0]}),
     }[case]
     small = voxels(shape=(20, 18, 12))
-    n5.write(tmp_path / "img/s0", voxels(), level_0)
-    n5.write(tmp_path / "img/s1", small, level_1)
+    n5_writer.write(tmp_path / "img/s0", voxels(), level_0)
+    n5_writer.write(tmp_path / "img/s1", small, level_1)
     (tmp_path / "img/attributes.json").write_text(json.dumps({"n5": "2.5.1", **group}))
     small = np.pad(small, [(0, 20), (0, 18), (0, 0)])
     check_windows(tmp_path, f"n5://./{opened}", volume((0, 0, 0), (8.0, 8.0, 40.0), small[:20, :18]))
 
 
-def test_the_offset_of_a_group_is_that_of_its_levels(tmp_path):
-    n5.write(tmp_path / "img/s0", voxels(), {})
+def test_levels_without_an_offset_use_that_of_their_group(tmp_path):
+    n5_writer.write(tmp_path / "img/s0", voxels(), {})
     group = {"resolution": R, "offset": CORNER, "multiScale": True}
     (tmp_path / "img/attributes.json").write_text(json.dumps(group))
     check_windows(tmp_path, "n5://./img", volume())
 
 
-def test_a_group_lists_the_transforms_of_its_levels(tmp_path):
-    n5.write(tmp_path / "img/s0", voxels(), {})
+def test_levels_use_the_transforms_that_their_group_lists(tmp_path):
+    n5_writer.write(tmp_path / "img/s0", voxels(), {})
     group = {"multiscales": [{"name": "", "datasets": [{"path": "s0", "transform": transform("C")}]}]}
     (tmp_path / "img/attributes.json").write_text(json.dumps(group))
     check_windows(tmp_path, "n5://./img", volume())
@@ -141,7 +141,7 @@ ZARR = {
 
 @pytest.mark.parametrize("version", [2, 3])
 @pytest.mark.parametrize("case", ZARR)
-def test_a_zarr_array_lies_where_its_attributes_say(tmp_path, case, version):
+def test_a_zarr_array_has_the_position_in_its_attributes(tmp_path, case, version):
     write_zarr(tmp_path / "img", voxels().transpose(2, 1, 0), version, ZARR[case])
     check_windows(tmp_path, "zarr://./img", volume(), layer={"axes": "zyx"})
     if case in ("funlib 0.5", "CellMap"):
@@ -149,14 +149,14 @@ def test_a_zarr_array_lies_where_its_attributes_say(tmp_path, case, version):
         check_windows(tmp_path / "again", "zarr://../img", volume())
 
 
-def test_a_zarr_array_without_names_asks_for_them(tmp_path):
+def test_a_zarr_array_without_axis_names_is_an_error_that_asks_for_axes(tmp_path):
     write_zarr(tmp_path / "img", voxels().transpose(2, 1, 0), 2, ZARR["daisy"])
-    message = refusal(tmp_path, "zarr://./img")
+    message = job_error(tmp_path, "zarr://./img")
     for word in ['"axes": "zyx"', "`resolution` and `offset`", "[12, 36, 40]"]:
         assert word in message, message
 
 
-def test_channels_of_a_zarr_array(tmp_path):
+def test_a_zarr_array_may_have_a_channel_axis(tmp_path):
     attributes = {"resolution": reverse(R), "offset": reverse(CORNER), "axis_names": ["c0^", "z", "y", "x"]}
     write_zarr(tmp_path / "img", voxels().transpose(2, 1, 0)[None], 2, attributes)
     check_windows(tmp_path, "zarr://./img", volume())
@@ -187,41 +187,41 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_can_be_read_in_two_ways_is_an_error_that_shows_both(tmp_path, case):
+def test_ambiguous_attributes_are_an_error_that_shows_both_readings(tmp_path, case):
     attributes, layer, words = REFUSED[case]
-    n5.write(tmp_path / "img", voxels(), attributes)
-    message = refusal(tmp_path, "n5://./img", layer=layer)
+    n5_writer.write(tmp_path / "img", voxels(), attributes)
+    message = job_error(tmp_path, "n5://./img", layer=layer)
     for word in ["img/attributes.json", *words]:
         assert word in message, message
 
 
-def test_a_label_multiset_in_zarr_and_in_a_group(tmp_path):
+def test_a_label_multiset_is_an_error_in_zarr_and_in_groups(tmp_path):
     write_zarr(tmp_path / "img", voxels("uint8"), 2, {"isLabelMultiset": True})
-    assert "Paintera label multiset" in refusal(tmp_path, "zarr://./img", layer={"axes": "xyz", "resolution": R})
-    n5.write(tmp_path / "seg/s0", voxels("uint8"), {"resolution": R})
+    assert "Paintera label multiset" in job_error(tmp_path, "zarr://./img", layer={"axes": "xyz", "resolution": R})
+    n5_writer.write(tmp_path / "seg/s0", voxels("uint8"), {"resolution": R})
     (tmp_path / "seg/attributes.json").write_text(json.dumps({"isLabelMultiset": True}))
-    assert "Paintera label multiset" in refusal(tmp_path, "n5://./seg")
+    assert "Paintera label multiset" in job_error(tmp_path, "n5://./seg")
 
 
-def test_names_of_zarr_against_the_config(tmp_path):
+def test_axes_in_the_config_that_contradict_zarr_dimension_names_are_an_error(tmp_path):
     values = voxels().transpose(2, 1, 0)
     array = zarr.create_array(tmp_path / "img", shape=values.shape, chunks=(5, 16, 16), dtype="uint16", zarr_format=3, dimension_names=["z", "y", "x"])
     array[:] = values
-    message = refusal(tmp_path, "zarr://./img", layer={"axes": "xyz", "resolution": R})
+    message = job_error(tmp_path, "zarr://./img", layer={"axes": "xyz", "resolution": R})
     for word in ["zarr.json", "`dimension_names`", '["z", "y", "x"]', '"xyz"']:
         assert word in message, message
     check_windows(tmp_path, "zarr://./img", volume((0, 0, 0)), layer={"axes": "zyx", "resolution": R})
 
 
-def test_numbers_in_the_config_correct_those_of_the_file(tmp_path):
-    n5.write(tmp_path / "img", voxels(), {"resolution": [1, 1, 1], "offset": [5, 5, 5]})
+def test_resolution_and_offset_in_the_config_override_those_in_the_file(tmp_path):
+    n5_writer.write(tmp_path / "img", voxels(), {"resolution": [1, 1, 1], "offset": [5, 5, 5]})
     check_windows(tmp_path, "n5://./img", volume(), layer={"resolution": R, "voxel_offset": ORIGIN})
 
 
 @pytest.mark.parametrize("case", ["float lengths", "capital type", "zlib", "unknown members", "old compression"])
-def test_n5_metadata_that_decoding_does_not_need(tmp_path, case):
+def test_unusual_n5_metadata_are_accepted(tmp_path, case):
     compression = {"type": "gzip", "level": -1, "useZlib": case == "zlib", "other": 1}
-    n5.write(tmp_path / "img", voxels(), {"resolution": R, "offset": CORNER}, compression=compression)
+    n5_writer.write(tmp_path / "img", voxels(), {"resolution": R, "offset": CORNER}, compression=compression)
     path = tmp_path / "img/attributes.json"
     document = json.loads(path.read_text())
     if case == "float lengths":

@@ -1,9 +1,9 @@
-"""Bad usage and bad configs end in exit code 2 and one message that says where and what."""
+"""Invalid arguments and configs: exit code 2 and one message with the place and the problem."""
 
 import shutil
 
 import pytest
-from program import VNC, around_one_point, manifest, pointshard, refused, tree, vnc_collection, vnc_config
+from program import VNC, error_message, file_digests, keep_one_box, manifest, pointshard, vnc_collection, vnc_config
 
 BAD = {
     "a misspelt key": ({"windw": [1, 1, 1]}, ["windw", "did you mean `window`"]),
@@ -34,47 +34,47 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize(("change", "told"), BAD.values(), ids=BAD.keys())
-def test_a_bad_config_is_refused_with_its_json_path(shared, tmp_path, change, told):
+@pytest.mark.parametrize(("change", "expected_text"), BAD.values(), ids=BAD.keys())
+def test_a_bad_config_is_an_error_with_the_json_path(shared, tmp_path, change, expected_text):
     config = vnc_config(tmp_path, **change)
     if not change:
         (tmp_path / "out").write_text("")
-    message = refused("preprocess", config, "--out", tmp_path / "out")
-    for text in told:
+    message = error_message("preprocess", config, "--out", tmp_path / "out")
+    for text in expected_text:
         assert text in message, message
     assert not (tmp_path / "out/manifest.json").exists()
 
 
-def test_splits_that_share_voxels_are_refused_by_default(shared, tmp_path):
+def test_splits_that_share_voxels_are_an_error_by_default(shared, tmp_path):
     config = vnc_config(tmp_path, window=[512, 512, 16], leaks=None)
-    message = refused("preprocess", config, "--out", tmp_path / "out")
+    message = error_message("preprocess", config, "--out", tmp_path / "out")
     assert "train" in message and "val" in message and "leaks" in message, message
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", "\xff"])
-def test_a_config_that_is_no_json_object_is_refused(tmp_path, text):
+def test_a_config_that_is_not_a_json_object_is_an_error(tmp_path, text):
     config = tmp_path / "config.json"
     config.write_bytes(text.encode("latin-1"))
-    assert "config.json" in refused("preprocess", config, "--out", tmp_path / "out")
+    assert "config.json" in error_message("preprocess", config, "--out", tmp_path / "out")
 
 
-def test_a_config_or_collection_that_is_not_there_is_named(tmp_path):
-    assert "nowhere.json" in refused("preprocess", tmp_path / "nowhere.json", "--out", tmp_path / "out")
+def test_a_missing_config_or_collection_is_an_error_that_names_it(tmp_path):
+    assert "nowhere.json" in error_message("preprocess", tmp_path / "nowhere.json", "--out", tmp_path / "out")
     config = vnc_config(tmp_path, collection="nowhere/collection.json")
-    assert "nowhere/collection.json" in refused("preprocess", config, "--out", tmp_path / "out", code=1)
+    assert "nowhere/collection.json" in error_message("preprocess", config, "--out", tmp_path / "out", code=1)
 
 
-def test_a_volume_is_not_taken_for_annotations(shared, tmp_path):
+def test_a_volume_as_points_layer_is_an_error(shared, tmp_path):
     config = vnc_config(tmp_path, points={"layer": "img"})
-    message = refused("preprocess", config, "--out", tmp_path / "out", code=1)
+    message = error_message("preprocess", config, "--out", tmp_path / "out", code=1)
     assert "`img`" in message and "annotation" in message, message
 
 
 @pytest.mark.parametrize("missing", ["zeros", "error"])
-def test_a_chunk_that_is_not_stored_is_zeros_unless_the_config_forbids_it(shared, tmp_path, missing):
+def test_a_missing_chunk_is_zeros_or_an_error_as_the_config_says(shared, tmp_path, missing):
     layer = shared / "data/encodings/missing_chunk"
-    collection = vnc_collection(tmp_path, around_one_point, img=layer)
+    collection = vnc_collection(tmp_path, keep_one_box, img=layer)
     config = vnc_config(
         tmp_path, collection=str(collection), window=[300, 300, 40], arrays={"img": {"layer": "img"}},
         splits={"train": ["train"]}, missing=missing,
@@ -85,21 +85,21 @@ def test_a_chunk_that_is_not_stored_is_zeros_unless_the_config_forbids_it(shared
         (warning,) = [line for line in done.stderr.splitlines() if "not stored" in line]
         assert warning.startswith("warning: the layer `img`: 1 of ") and str(layer) in warning, warning
         assert warning == f"warning: {manifest(tmp_path / 'out')['warnings'][-1]}"
-        before = tree(tmp_path / "out")
+        before = file_digests(tmp_path / "out")
         pointshard("preprocess", config, "--out", tmp_path / "out")
-        assert tree(tmp_path / "out") == before
+        assert file_digests(tmp_path / "out") == before
         return
-    message = refused("preprocess", config, "--out", tmp_path / "out", code=1)
+    message = error_message("preprocess", config, "--out", tmp_path / "out", code=1)
     assert "`img`" in message and str(layer) in message, message
     assert not (tmp_path / "out/manifest.json").exists()
 
 
-def test_a_layer_without_any_chunk_is_a_wrong_path(shared, tmp_path):
+def test_a_layer_without_any_stored_chunk_is_an_error(shared, tmp_path):
     empty = tmp_path / "empty_layer"
     empty.mkdir()
     shutil.copy(VNC / "img/info", empty / "info")
     config = vnc_config(tmp_path, collection=str(vnc_collection(tmp_path, img=empty)))
-    message = refused("preprocess", config, "--out", tmp_path / "out", code=1)
+    message = error_message("preprocess", config, "--out", tmp_path / "out", code=1)
     assert "`img`" in message and str(empty) in message, message
     assert not (tmp_path / "out/manifest.json").exists()
 
@@ -109,11 +109,11 @@ def test_a_layer_without_any_chunk_is_a_wrong_path(shared, tmp_path):
     [["preprocess", "--treads", "2"], ["preprocess"], ["shred"], ["check"], [], ["check", "x", "--threads", "0"]],
     ids=" ".join,
 )
-def test_bad_usage_is_refused(arguments):
+def test_bad_arguments_are_an_error(arguments):
     assert pointshard(*arguments, code=2).stderr
 
 
-def test_what_is_no_dataset_is_refused_with_the_one_that_is_near(vnc_copy, tmp_path):
+def test_a_path_that_is_not_a_dataset_is_an_error_that_suggests_one_nearby(vnc_copy, tmp_path):
     _, out = vnc_copy
     (tmp_path / "foreign").mkdir()
     (tmp_path / "foreign/manifest.json").write_text('{"files": []}')
@@ -122,16 +122,16 @@ def test_what_is_no_dataset_is_refused_with_the_one_that_is_near(vnc_copy, tmp_p
         "nowhere": "no such folder", "file": "is a file", "foreign": "not one of pointshard's",
         ".": str(out), "out/train.zarr": str(out), "out/train.zarr/img": str(out), "out/manifest.json": str(out),
     }  # fmt: skip
-    for name, told in cases.items():
-        message = refused("check", tmp_path / name)
-        assert "no pointshard dataset" in message and told in message, message
+    for name, output in cases.items():
+        message = error_message("check", tmp_path / name)
+        assert "no pointshard dataset" in message and output in message, message
     (out / "manifest.json").unlink()
     assert "preprocess` again" in pointshard("check", out, code=1).stdout
 
 
 @pytest.mark.parametrize("url", ["s3://bucket/out", "gs://bucket/out", "file:///out", "http://host/out"])
 @pytest.mark.parametrize("command", ["preprocess OUT", "preprocess CONFIG", "plan", "check", "demo"])
-def test_a_url_is_never_taken_for_a_local_path(tmp_path, command, url):
+def test_a_url_is_never_used_as_a_local_path(tmp_path, command, url):
     config = vnc_config(tmp_path)
     name, _, at = command.partition(" ")
     config, out = (url, "out") if at == "CONFIG" else (config, url)
@@ -141,10 +141,10 @@ def test_a_url_is_never_taken_for_a_local_path(tmp_path, command, url):
     assert [p.name for p in tmp_path.iterdir()] == ["config.json"]
 
 
-def test_an_array_that_is_named_twice_is_refused(tmp_path):
+def test_a_repeated_array_name_is_an_error(tmp_path):
     config = vnc_config(tmp_path)
     config.write_text(config.read_text().replace('"label0": {', '"img": {'))
-    message = refused("plan", config)
+    message = error_message("plan", config)
     assert "`arrays.img`" in message and "twice" in message, message
 
 
@@ -160,11 +160,11 @@ ABSENT = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("change", "told"), ABSENT.values(), ids=ABSENT.keys())
-def test_what_the_config_names_and_is_not_there_is_the_configs_fault(shared, tmp_path, change, told):
+@pytest.mark.parametrize(("change", "expected_text"), ABSENT.values(), ids=ABSENT.keys())
+def test_names_in_the_config_that_do_not_exist_are_a_configuration_error(shared, tmp_path, change, expected_text):
     (tmp_path / "points.csv").write_text("x,y,z\n1,2,3\n")
-    message = refused("plan", vnc_config(tmp_path, **change))
-    assert told in message, message
+    message = error_message("plan", vnc_config(tmp_path, **change))
+    assert expected_text in message, message
 
 
 NOTHING = {
@@ -173,8 +173,8 @@ NOTHING = {
 }
 
 
-@pytest.mark.parametrize(("rows", "choose", "told"), NOTHING.values(), ids=NOTHING.keys())
-def test_a_job_without_a_sample_is_an_error_that_says_why(shared, tmp_path, rows, choose, told):
+@pytest.mark.parametrize(("rows", "choose", "expected_text"), NOTHING.values(), ids=NOTHING.keys())
+def test_a_job_without_samples_is_an_error_with_the_reason(shared, tmp_path, rows, choose, expected_text):
     rows = [f"{i},{row},1" for i, row in enumerate(rows)]
     (tmp_path / "points.csv").write_text("\n".join(["id,x,y,z,score", *rows, ""]))
     csv = {**TABLE, "id": "id", "properties": {"score": "float32"}}
@@ -182,19 +182,19 @@ def test_a_job_without_a_sample_is_an_error_that_says_why(shared, tmp_path, rows
     config = vnc_config(tmp_path, collection=str(boxes), points={"csv": csv, "choose": choose}, splits={"train": ["train"]})
     for command in (["plan", config], ["preprocess", config, "--out", tmp_path / "out"]):
         for more in [[], ["--dry-run"]] if command[0] == "preprocess" else [[]]:
-            message = refused(*command, *more, code=1)
-            assert "no sample" in message and all(t in message for t in told), message
+            message = error_message(*command, *more, code=1)
+            assert "no sample" in message and all(t in message for t in expected_text), message
     assert not (tmp_path / "out").exists()
 
 
 def around_all(rows):
-    """One box that holds the whole volume."""
+    """One box that contains the whole volume."""
     (box, *_) = rows["annotations"]
     box["pointA"], box["pointB"], box["tags"] = [0, 0, 0], [1e6, 1e6, 1e6], ["train"]
     rows["annotations"] = [box]
 
 
-def test_a_split_without_a_sample_is_told_with_the_reason(shared, tmp_path):
+def test_a_split_without_samples_is_a_warning(shared, tmp_path):
     def far_away(rows):
         for box in rows["annotations"]:
             if box["tags"] == ["val"]:

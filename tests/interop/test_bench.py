@@ -1,6 +1,6 @@
-"""The benchmark does what it says, on a tiny volume: every program runs, and what they write is held against each other.
+"""The benchmark on a tiny volume: every program runs, and their outputs are compared.
 
-No time is looked at.
+Times are ignored.
 """
 
 import importlib.util
@@ -28,7 +28,7 @@ print(json.dumps(rates | {"sources": dict.fromkeys(job["sources"], source), "arr
 
 @pytest.fixture(scope="module")
 def modules():
-    """Lets tests import what the benchmark consists of."""
+    """Makes the modules of the benchmark importable."""
     sys.path.append(str(BENCH))
     yield
     sys.path.remove(str(BENCH))
@@ -53,7 +53,7 @@ def volume(modules, layers, tmp_path_factory):
 
 @pytest.fixture
 def compare(shared, volume, tmp_path):
-    """Runs the driver on the volume; returns what it printed and the figures that it wrote."""
+    """Runs the driver on the volume; returns its output and the figures that it wrote."""
 
     def run(*arguments, code=0):
         small = ["--window", 17, 16, 8, "--points", 24, "--boxes", 2, "--box-size", 9, 20, 16, "--pairs", 1]
@@ -66,19 +66,19 @@ def compare(shared, volume, tmp_path):
     return run
 
 
-def test_every_program_makes_the_same_windows_and_stands_in_the_table(compare, tmp_path):
-    told, figures = compare("--no-floor", "--peers", *PEERS, "--markdown")
+def test_all_programs_write_the_same_windows_and_appear_in_the_table(compare, tmp_path):
+    output, figures = compare("--no-floor", "--peers", *PEERS, "--markdown")
     for peer in PEERS:
-        assert f"verified equal: all 24 windows x 3 arrays of pointshard and {peer}\n" in told
+        assert f"verified equal: all 24 windows x 3 arrays of pointshard and {peer}\n" in output
     for program in ("pointshard", "pointshard, 1 thread", *PEERS):
-        assert f"\n| {program} | " in told
+        assert f"\n| {program} | " in output
         assert len(figures["figures"][program]) == 1
     assert not (tmp_path / "out").exists()
 
 
-def test_labels_of_many_small_boxes_become_the_same_masks_on_a_cold_cache(compare):
-    told, _ = compare("--no-floor", "--labels", "--small-boxes", "--boxes", "5", "--cold")
-    assert "verified equal: all 24 windows x 2 arrays of pointshard and tensorstore\n" in told
+def test_masks_of_labels_in_many_small_boxes_are_equal_with_a_cold_cache(compare):
+    output, _ = compare("--no-floor", "--labels", "--small-boxes", "--boxes", "5", "--cold")
+    assert "verified equal: all 24 windows x 2 arrays of pointshard and tensorstore\n" in output
 
 
 def test_the_floor_is_the_sum_of_its_terms(compare, tmp_path):
@@ -106,11 +106,11 @@ def test_the_floor_is_the_sum_of_its_terms(compare, tmp_path):
 
 
 def corners(first, last):
-    """The chunks at the corners of a window that is smaller than a chunk: all that it touches."""
+    """The chunks at the corners of a window smaller than a chunk, which are all that it touches."""
     return list(itertools.product(*zip(first.tolist(), last.tolist())))
 
 
-def test_chunks_of_shards_are_found_where_they_lie(modules, volume, layers, tmp_path):
+def test_chunks_are_found_in_shards(modules, volume, layers, tmp_path):
     import chunks
 
     sharding = {"@type": "neuroglancer_uint64_sharded_v1", "hash": "identity", "preshift_bits": 1, "minishard_bits": 1}

@@ -1,16 +1,16 @@
-"""Boxes in the config and in tables: the same windows as numpy cuts, and the same dataset as from other collections."""
+"""Boxes in the config and in tables: windows equal those of numpy, datasets equal those of other collections."""
 
 import json
 
 import numpy as np
 import pytest
 import zarr
-from program import manifest, pointshard, refused, times
-from signed import SECRETS, SIGNATURES, SignedServer
+from program import error_message, manifest, pointshard, write_times
+from signed_server import SECRETS, SIGNATURES, SignedServer
 from volumes import Volume, first_voxel, write_precomputed
 
 RESOLUTION, ORIGIN, WINDOW = (4, 4, 40), (10, 20, 5), (8, 8, 4)
-# Corners in voxels, in any order; the fourth box has no tag that a split names.
+# Corners in voxels, in any order. The fourth box has no tag of a split.
 BOXES = {
     "west": ([10, 20, 5], [40, 84, 21], ["train", "hard"]),
     "east": ([74, 20, 21], [55, 84, 5], ["val"]),
@@ -26,7 +26,7 @@ def job(tmp_path):
 
 
 class Job:
-    """A volume, a table of points, and a config whose collection is to be filled in."""
+    """A volume, a table of points, and a config without a collection."""
 
     def __init__(self, folder):
         self.folder = folder
@@ -56,7 +56,7 @@ class Job:
         return out
 
     def inside(self, split):
-        """The ids of the points in the boxes of a split, as numpy sees them."""
+        """The ids of the points in the boxes of a split, computed with numpy."""
         ids = set()
         for a, b, tags in BOXES.values():
             low, high = np.sort([a, b], 0) * RESOLUTION
@@ -178,9 +178,9 @@ def test_points_may_be_a_layer_that_is_named_in_layers(job):
 def test_a_rerun_is_the_same_job_until_the_table_changes(job):
     collection = table_of_numbers(job.folder)
     out = job.run(collection)
-    before = times(out)
+    before = write_times(out)
     again = pointshard("preprocess", job.config(collection), "--out", out)
-    assert "nothing to do" in again.stdout and times(out) == before
+    assert "nothing to do" in again.stdout and write_times(out) == before
     table = job.folder / "boxes.csv"
     text = table.read_text()
     for change, expected in [
@@ -190,12 +190,12 @@ def test_a_rerun_is_the_same_job_until_the_table_changes(job):
     ]:
         assert change != text
         table.write_text(change)
-        message = refused("preprocess", job.config(collection), "--out", out)
-        assert expected in message and times(out) == before, message
+        message = error_message("preprocess", job.config(collection), "--out", out)
+        assert expected in message and write_times(out) == before, message
 
 
 def test_a_split_that_no_box_has_the_tag_of_is_an_error_that_names_the_tags(job):
-    message = refused("plan", job.config(inline_nm(job.folder), splits={"train": ["trian"]}))
+    message = error_message("plan", job.config(inline_nm(job.folder), splits={"train": ["trian"]}))
     for word in ["none of the 4 boxes of the config's `collection.boxes.list`", "`trian`", "`train`", "`val`"]:
         assert word in message, message
 
@@ -204,13 +204,13 @@ def test_errors_name_the_table_the_line_and_the_column(job):
     collection = table_of_numbers(job.folder)
     table = job.folder / "boxes.csv"
     table.write_text(table.read_text().replace("east,", "east,x"))
-    message = refused("plan", job.config(collection), code=1)
+    message = error_message("plan", job.config(collection), code=1)
     assert f"{table}: line 3: `min_x` is \"x296.0\"; expected a finite number" in message, message
     table.write_text("a,b\n1,2\n")
-    message = refused("plan", job.config(collection), code=1)
+    message = error_message("plan", job.config(collection), code=1)
     assert f"{table} is not a table of boxes: it has no column `min`" in message, message
     table.unlink()
-    message = refused("plan", job.config(collection), code=1)
+    message = error_message("plan", job.config(collection), code=1)
     assert f"{table} does not exist; expected a table of boxes (CSV)" in message, message
 
 
@@ -226,7 +226,7 @@ def test_a_signed_url_of_a_table_is_read_and_its_signature_is_not_shown(job):
         again = pointshard("preprocess", job.config(renewed), "--out", out)
         assert "nothing to do" in again.stdout
         (job.folder / "boxes.csv").write_text("id,min,max\n1,2,3\n")
-        message = refused("plan", job.config({"boxes": boxes}), code=1)
+        message = error_message("plan", job.config({"boxes": boxes}), code=1)
         assert f"{url}?<redacted>: line 2: `min` is \"2\"" in message, message
     written = [p.read_bytes() for p in out.rglob("*") if p.is_file()]
     for secret in SECRETS:

@@ -1,15 +1,15 @@
-"""`pointshard check` finds every damage, names the file, and says which samples are hit."""
+"""`pointshard check` finds all damage and names the file and the affected samples."""
 
 import json
 import random
 import struct
 
 import pytest
-from program import manifest, pointshard, tree
+from program import file_digests, manifest, pointshard
 
 
 def findings(out):
-    """What `check --json` finds in a damaged dataset."""
+    """The findings of `check --json` in a damaged dataset."""
     report = json.loads(pointshard("check", out, "--json", "--quiet", code=1).stdout)
     assert not report["ok"] and report["findings"]
     return report["findings"]
@@ -33,14 +33,14 @@ def the_shard(out, split="train", array="img", number=2):
     return shards[number]
 
 
-def test_a_whole_dataset_is_found_whole(vnc):
+def test_an_intact_dataset_has_no_findings(vnc):
     report = json.loads(pointshard("check", vnc, "--json").stdout)
     assert report["ok"] and report["findings"] == []
     assert report["checked"]["samples"] == 30 and report["checked"]["windows"] == 90
 
 
 @pytest.mark.parametrize("sample", [0, 1, 2])
-def test_a_flipped_bit_in_a_shard_names_the_sample_that_it_hits(vnc_copy, sample):
+def test_a_flipped_bit_in_a_shard_is_a_finding_with_its_sample(vnc_copy, sample):
     _, out = vnc_copy
     shard = the_shard(out)
     offset, length = inner_chunk(out / shard["path"], sample)
@@ -50,7 +50,7 @@ def test_a_flipped_bit_in_a_shard_names_the_sample_that_it_hits(vnc_copy, sample
     assert {i for f in hits for i in f["samples"]} == {shard["first_sample"] + sample}
 
 
-def test_a_flipped_bit_in_a_shards_index_hits_every_sample_of_it(vnc_copy):
+def test_a_flipped_bit_in_a_shard_index_affects_all_samples_of_the_shard(vnc_copy):
     _, out = vnc_copy
     shard = the_shard(out)
     flip(out / shard["path"], -10)
@@ -59,7 +59,7 @@ def test_a_flipped_bit_in_a_shards_index_hits_every_sample_of_it(vnc_copy):
 
 
 @pytest.mark.parametrize("damage", ["truncate", "empty", "delete"])
-def test_a_shard_that_is_cut_off_or_gone_names_all_of_its_samples(vnc_copy, damage):
+def test_a_truncated_or_missing_shard_is_a_finding_with_all_its_samples(vnc_copy, damage):
     _, out = vnc_copy
     shard = the_shard(out, "val", "label1", 1)
     path = out / shard["path"]
@@ -85,7 +85,7 @@ def test_a_shard_that_is_cut_off_or_gone_names_all_of_its_samples(vnc_copy, dama
     ],
 )
 @pytest.mark.parametrize("damage", ["flip", "delete"])
-def test_a_damaged_or_deleted_file_is_named(vnc_copy, path, damage):
+def test_a_damaged_or_deleted_file_is_a_finding(vnc_copy, path, damage):
     _, out = vnc_copy
     if damage == "flip":
         flip(out / path, (out / path).stat().st_size // 2)
@@ -95,29 +95,29 @@ def test_a_damaged_or_deleted_file_is_named(vnc_copy, path, damage):
 
 
 @pytest.mark.parametrize("path", ["shard", "train.zarr/zarr.json", "train.zarr/img/zarr.json", "val.zarr/annotation_id/c/0"])
-def test_a_flipped_bit_is_repaired_as_the_finding_says(vnc_copy, path):
+def test_a_flipped_bit_is_repaired_by_following_the_finding(vnc_copy, path):
     config, out = vnc_copy
-    before = tree(out)
+    before = file_digests(out)
     file = out / (the_shard(out)["path"] if path == "shard" else path)
     flip(file, file.stat().st_size // 2)
     (hit,) = [f for f in findings(out) if f["kind"] == "digest"]
     assert out / hit["file"] == file and "delete this file" in hit["message"] and "again" in hit["message"]
     file.unlink()
     pointshard("preprocess", config, "--out", out)
-    assert tree(out) == before
+    assert file_digests(out) == before
 
 
-def test_a_file_that_is_cut_off_and_a_damaged_manifest_are_repaired_by_the_next_run(vnc_copy):
+def test_truncated_files_and_a_damaged_manifest_are_repaired_by_the_next_run(vnc_copy):
     config, out = vnc_copy
-    before = tree(out)
+    before = file_digests(out)
     for path in (the_shard(out)["path"], "train.zarr/center_nm/c/0/0", "manifest.json"):
         (out / path).write_bytes((out / path).read_bytes()[:-9])
         assert any(f["file"] == path and "preprocess` again" in f["message"] for f in findings(out))
         pointshard("preprocess", config, "--out", out)
-        assert tree(out) == before
+        assert file_digests(out) == before
 
 
-def test_a_file_that_cannot_be_read_is_not_missing(vnc_copy):
+def test_an_unreadable_file_is_not_reported_as_missing(vnc_copy):
     _, out = vnc_copy
     path = the_shard(out)["path"]
     (out / path).unlink()
@@ -127,14 +127,14 @@ def test_a_file_that_cannot_be_read_is_not_missing(vnc_copy):
 
 
 def test_verbose_lists_boxes_and_sources(vnc):
-    told = pointshard("check", vnc, "--verbose").stdout
-    assert all(box["id"] in told for box in manifest(vnc)["boxes"])
-    assert all(source["location"] in told for source in manifest(vnc)["sources"])
+    output = pointshard("check", vnc, "--verbose").stdout
+    assert all(box["id"] in output for box in manifest(vnc)["boxes"])
+    assert all(source["location"] in output for source in manifest(vnc)["sources"])
     assert "--memory" in pointshard("check", vnc, "--memory", "1GiB", code=2).stderr
 
 
 @pytest.mark.parametrize("path", ["train.zarr/notes.txt", "val.zarr/img/c/99/0/0/0/0", "train.zarr/img/.writing-abc"])
-def test_a_stray_file_is_named(vnc_copy, path):
+def test_an_unexpected_file_is_a_finding(vnc_copy, path):
     _, out = vnc_copy
     (out / path).parent.mkdir(parents=True, exist_ok=True)
     (out / path).write_bytes(b"stray")
@@ -155,9 +155,9 @@ def test_a_hundred_random_flipped_bits_are_all_found(vnc_copy):
     pointshard("check", out)
 
 
-def test_people_see_a_table_that_names_file_and_samples(vnc_copy):
+def test_the_printed_table_has_file_and_samples(vnc_copy):
     _, out = vnc_copy
     shard = the_shard(out)
     (out / shard["path"]).unlink()
-    told = pointshard("check", out, code=1).stdout
-    assert shard["path"] in told and "6-8" in told and "missing_file" in told, told
+    output = pointshard("check", out, code=1).stdout
+    assert shard["path"] in output and "6-8" in output and "missing_file" in output, output

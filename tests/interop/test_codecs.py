@@ -1,11 +1,11 @@
-"""Codecs of arrays: other people's libraries read each, `auto` chooses by what the values are, damage is found in all."""
+"""Codecs of arrays: independent libraries read all of them, `auto` chooses by the values, and damage is detected."""
 
 import json
 import re
 
 import numpy as np
 import pytest
-from program import VNC, made, manifest, pointshard, refused, tree, vnc_collection, vnc_config
+from program import VNC, checked_dataset, error_message, file_digests, manifest, pointshard, vnc_collection, vnc_config
 from readers import SPLITS, with_tensorstore, with_zarr
 
 ZSTD = {"name": "zstd", "configuration": {"level": 1, "checksum": False}}
@@ -33,10 +33,10 @@ def arrays(codec):
 
 @pytest.fixture(scope="module", params=CODECS)
 def coded(request, shared, tmp_path_factory):
-    """A dataset all of whose arrays have one codec, and what that is in Zarr. Not to be changed."""
+    """A dataset whose arrays all have one codec, and the codec in Zarr metadata. Tests must not change it."""
     codec, zarr_codec = CODECS[request.param]
     nothing = {"layer": "label0", "transform": {"equals": 200}, "codec": codec}
-    out = made(tmp_path_factory.mktemp(request.param), arrays={**arrays(codec), "nothing": nothing})
+    out = checked_dataset(tmp_path_factory.mktemp(request.param), arrays={**arrays(codec), "nothing": nothing})
     return out, zarr_codec
 
 
@@ -63,25 +63,25 @@ def test_tensorstore_and_zarr_python_read_what_numpy_cuts(coded, volume, split):
         for windows in (group[name][:], with_tensorstore(out, split, name).read().result()):
             assert windows.dtype == wanted.dtype
             np.testing.assert_array_equal(windows, wanted)
-        # One by one, as a trainer reads them.
+        # One by one, as trainers do.
         for i in range(0, len(wanted), 5):
             np.testing.assert_array_equal(group[name][i], wanted[i])
             np.testing.assert_array_equal(with_tensorstore(out, split, name)[i].read().result(), wanted[i])
 
 
-def test_metadata_and_manifest_say_the_codec_and_a_checksum_comes_last(coded):
+def test_metadata_and_manifest_have_the_codec_and_the_checksum_comes_last(coded):
     out, zarr_codec = coded
     for name, value_bytes in (("img", 1), ("mask", 1), ("seg", 8), ("scaled", 4)):
         if isinstance(zarr_codec, tuple):
             cname, clevel, shuffle = zarr_codec
             options = {"cname": cname, "clevel": clevel, "shuffle": shuffle}
-            told = {"name": "blosc", **options}
+            output = {"name": "blosc", **options}
             written = {"name": "blosc", "configuration": {**options, "typesize": value_bytes, "blocksize": 0}}
         elif zarr_codec:
-            told, written = {"name": "zstd", "level": zarr_codec["configuration"]["level"]}, zarr_codec
+            output, written = {"name": "zstd", "level": zarr_codec["configuration"]["level"]}, zarr_codec
         else:
-            told, written = {"name": "none"}, None
-        assert manifest(out)["arrays"][name]["codec"] == told
+            output, written = {"name": "none"}, None
+        assert manifest(out)["arrays"][name]["codec"] == output
         for split in SPLITS:
             bytes_, *rest = inner_codecs(out, split, name)
             assert bytes_["name"] == "bytes"
@@ -92,11 +92,11 @@ def test_any_number_of_threads_gives_the_same_bytes_in_every_codec(coded, tmp_pa
     out, _ = coded
     config = out.parent / "config.json"
     pointshard("preprocess", config, "--out", tmp_path / "out", "--threads", 1)
-    assert tree(tmp_path / "out") == tree(out)
+    assert file_digests(tmp_path / "out") == file_digests(out)
 
 
-def test_a_flipped_bit_of_a_sample_is_found_by_its_checksum_in_every_codec(coded):
-    """Decoding fails, whatever the manifest says of the file."""
+def test_the_checksum_detects_a_flipped_bit_in_every_codec(coded):
+    """Decoding fails, independently of the manifest."""
     out, _ = coded
     for name in arrays("none"):
         path = out / f"train.zarr/{name}/c/1/0/0/0/0"
@@ -116,15 +116,15 @@ def test_a_flipped_bit_of_a_sample_is_found_by_its_checksum_in_every_codec(coded
 
 
 @pytest.mark.parametrize("codec", ["none", "lz4", "blosc"])
-def test_the_other_order_of_axes_reads_the_same(volume, tmp_path, codec):
-    out = made(tmp_path, arrays=arrays(codec), axis_order="cxyz")
+def test_both_axis_orders_have_the_same_voxels(volume, tmp_path, codec):
+    out = checked_dataset(tmp_path, arrays=arrays(codec), axis_order="cxyz")
     for name in arrays(codec):
         wanted = expected(volume, name, with_zarr(out, "val")["start_voxel"][:])
         for windows in (with_zarr(out, "val")[name][:], with_tensorstore(out, "val", name).read().result()):
             np.testing.assert_array_equal(windows.transpose(0, 1, 4, 3, 2), wanted)
 
 
-def test_windows_of_fill_value_alone_have_no_bytes_in_any_codec(coded):
+def test_windows_of_only_the_fill_value_take_no_space_in_any_codec(coded):
     out, _ = coded
     for split in SPLITS:
         shards = [s for s in manifest(out)["shards"] if (s["split"], s["array"]) == (split, "nothing")]
@@ -135,16 +135,16 @@ def test_windows_of_fill_value_alone_have_no_bytes_in_any_codec(coded):
 
 @pytest.fixture(scope="module")
 def chosen(shared, tmp_path_factory):
-    """A dataset whose codecs `auto` chose, and what the run printed."""
+    """A dataset with codecs that `auto` chose, and the output of the run."""
     folder = tmp_path_factory.mktemp("auto")
     config = vnc_config(folder, window=[64, 64, 16], arrays=arrays("auto"))
-    told = pointshard("preprocess", config, "--out", folder / "out").stdout
+    output = pointshard("preprocess", config, "--out", folder / "out").stdout
     pointshard("check", folder / "out")
-    return config, folder / "out", told
+    return config, folder / "out", output
 
 
-def test_auto_leaves_em_as_it_is_and_compresses_masks(chosen):
-    _, out, told = chosen
+def test_auto_does_not_compress_em_and_compresses_masks(chosen):
+    _, out, output = chosen
     codecs = {name: array["codec"] for name, array in manifest(out)["arrays"].items()}
     for name, bytes_ in (("img", 1), ("mask", 1), ("seg", 8), ("scaled", 4)):
         auto = codecs[name].pop("auto")
@@ -152,7 +152,7 @@ def test_auto_leaves_em_as_it_is_and_compresses_masks(chosen):
         share = auto["compressed_bytes"] / auto["bytes"]
         compressed = {"name": "zstd", "level": 1}
         assert codecs[name] == (compressed if share <= 2 / 3 else {"name": "none"})
-        (line,) = re.findall(r"^codecs   .*$", told, re.MULTILINE)
+        (line,) = re.findall(r"^codecs   .*$", output, re.MULTILINE)
         name_told = "zstd 1" if share <= 2 / 3 else "none"
         assert f"{name} {name_told} (auto: 8 windows compress to {100 * share:.1f} %)" in line, line
     assert codecs["img"]["name"] == "none" and codecs["mask"]["name"] == codecs["seg"]["name"] == "zstd"
@@ -165,15 +165,15 @@ def test_the_choice_depends_on_neither_threads_nor_memory_nor_resuming(chosen, t
     config, out, _ = chosen
     for number, options in enumerate([("--threads", 1), ("--threads", 3), ("--memory", "64MiB")]):
         pointshard("preprocess", config, "--out", tmp_path / str(number), *options)
-        assert tree(tmp_path / str(number)) == tree(out)
+        assert file_digests(tmp_path / str(number)) == file_digests(out)
     for lost in ("manifest.json", "train.zarr/img/c/1/0/0/0/0", "val.zarr/mask/c/0/0/0/0/0"):
         (tmp_path / "0" / lost).unlink()
     pointshard("preprocess", config, "--out", tmp_path / "0", "--threads", 2)
-    assert tree(tmp_path / "0") == tree(out)
+    assert file_digests(tmp_path / "0") == file_digests(out)
 
 
-def test_auto_counts_what_zstd_makes_of_windows(chosen):
-    """The figures are those of eight of the windows that were written: no others give the same sum of bytes."""
+def test_auto_reports_the_compressed_size_of_eight_windows(chosen):
+    """The size is the sum of eight of the written windows."""
     _, out, _ = chosen
     auto = manifest(out)["arrays"]["seg"]["codec"]["auto"]
     sizes = []
@@ -181,9 +181,9 @@ def test_auto_counts_what_zstd_makes_of_windows(chosen):
         for path in sorted((out / f"{split}.zarr/seg/c").glob("*/0/0/0/0")):
             data = path.read_bytes()
             index = np.frombuffer(data[-4 - 16 * 3 : -4], "<u8").reshape(3, 2)
-            # Behind each stands a checksum of 4 bytes.
+            # Each ends with a checksum of 4 bytes.
             sizes += [int(n) - 4 for offset, n in index if offset != 2**64 - 1]
-    # Which sums eight of them can have.
+    # The possible sums of eight of them.
     sums = [{0}, *(set() for _ in range(8))]
     for size in sizes:
         for n in range(8, 0, -1):
@@ -192,18 +192,18 @@ def test_auto_counts_what_zstd_makes_of_windows(chosen):
     assert min(sizes) * 8 <= auto["compressed_bytes"] <= max(sizes) * 8
 
 
-def test_a_stated_codec_is_no_auto_and_is_another_job(tmp_path):
+def test_a_codec_in_the_config_replaces_auto_and_makes_another_job(tmp_path):
     config = vnc_config(tmp_path, arrays=arrays("zstd"))
-    told = pointshard("preprocess", config, "--out", tmp_path / "out").stdout
-    assert "codecs   img zstd 1, mask zstd 1, seg zstd 1, scaled zstd 1\n" in told
+    output = pointshard("preprocess", config, "--out", tmp_path / "out").stdout
+    assert "codecs   img zstd 1, mask zstd 1, seg zstd 1, scaled zstd 1\n" in output
     assert all("auto" not in a["codec"] for a in manifest(tmp_path / "out")["arrays"].values())
     config = vnc_config(tmp_path, arrays=arrays({"zstd": {"level": 1}}))
     assert "nothing to do" in pointshard("preprocess", config, "--out", tmp_path / "out").stdout
     config = vnc_config(tmp_path, arrays=arrays("none"))
-    assert "another job" in refused("preprocess", config, "--out", tmp_path / "out")
+    assert "another job" in error_message("preprocess", config, "--out", tmp_path / "out")
 
 
-def test_a_plan_and_a_dry_run_read_no_voxels_for_the_codec(tmp_path):
+def test_plan_and_dry_run_read_no_voxels_for_the_codec(tmp_path):
     empty = tmp_path / "img"
     empty.mkdir()
     (empty / "info").write_bytes((VNC / "img/info").read_bytes())
@@ -211,12 +211,12 @@ def test_a_plan_and_a_dry_run_read_no_voxels_for_the_codec(tmp_path):
     config = vnc_config(tmp_path, collection=collection, arrays={"img": {"layer": "img"}}, missing="error")
     pointshard("plan", config)
     pointshard("preprocess", config, "--out", tmp_path / "out", "--dry-run")
-    message = refused("preprocess", config, "--out", tmp_path / "out", code=1)
+    message = error_message("preprocess", config, "--out", tmp_path / "out", code=1)
     assert "`img`" in message and "not stored" in message
 
 
 @pytest.mark.parametrize(
-    ("codec", "told"),
+    ("codec", "expected_text"),
     [
         ("gzip", "`arrays.img.codec`: unknown variant `gzip`, expected one of `auto`, `none`, `zstd`, `lz4`, `blosc`"),
         ("zst", "did you mean `zstd`?"),
@@ -229,7 +229,7 @@ def test_a_plan_and_a_dry_run_read_no_voxels_for_the_codec(tmp_path):
         (1, "expected \"auto\", \"none\", \"zstd\", \"lz4\", \"blosc\""),
     ],
 )  # fmt: skip
-def test_a_codec_that_there_is_not_is_one_error_that_says_which_there_are(tmp_path, codec, told):
+def test_an_invalid_codec_is_an_error_that_lists_the_valid_ones(tmp_path, codec, expected_text):
     config = vnc_config(tmp_path, arrays={"img": {"layer": "img", "codec": codec}})
-    message = refused("plan", config)
-    assert told in message, message
+    message = error_message("plan", config)
+    assert expected_text in message, message

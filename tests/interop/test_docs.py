@@ -13,10 +13,10 @@ import subprocess
 import sys
 
 import pytest
-from blocks import FENCE, blocks, documents
-from places import need
+from document_blocks import FENCE, blocks, documents
 from program import REPOSITORY, binary
-from training import trainer, trainer_is_there
+from server_fixtures import require_tool
+from training import trainer, trainer_available
 
 SHELLS = {"console", "bash", "sh"}
 LANGUAGES = SHELLS | {"python", "json", "csv", "text", "toml"}
@@ -50,8 +50,8 @@ def surroundings(request, document):
     """The environment of a document's programs: the program, torch, and, if it reads buckets, buckets with a dataset."""
     text = document.read_text()
     if "import torch" in text:
-        need(importlib.util.find_spec("torch"), "torch", "pip install -r tests/interop/requirements-torch.txt")
-    program = trainer() if TRAINER.search(text) and trainer_is_there() else binary()
+        require_tool(importlib.util.find_spec("torch"), "torch", "pip install -r tests/interop/requirements-torch.txt")
+    program = trainer() if TRAINER.search(text) and trainer_available() else binary()
     path = os.pathsep.join([str(program.parent), os.path.dirname(sys.executable), os.environ["PATH"]])
     # OpenMP with more threads is very slow if another process is busy.
     environment = {**os.environ, "PATH": path, "NO_COLOR": "1", "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
@@ -72,7 +72,7 @@ def run_command(command, code, checkout, environment, demo, where):
     if script:
         assert os.access(REPOSITORY / script[1], os.X_OK), f"{where}: no {script[1]}"
         return
-    if NOT_RUN.match(command) or (TRAINER.match(command) and not trainer_is_there()):
+    if NOT_RUN.match(command) or (TRAINER.match(command) and not trainer_available()):
         return
     command = CARGO_RUN.sub("pointshard ", command)
     if folder := DEMO.fullmatch(command):

@@ -8,8 +8,8 @@ import socket
 import subprocess
 
 import pytest
-from faults import FaultyServer, cut, silent, status
-from program import binary, pointshard, refused, vnc_collection, vnc_config
+from faulty_server import FaultyServer, never_answer, status, truncate_body
+from program import binary, error_message, pointshard, vnc_collection, vnc_config
 
 DATA, USAGE, ENVIRONMENT = 1, 2, 75
 BRIEF = ("--retry-for", 1)
@@ -33,55 +33,55 @@ def closed_port():
         (status(429), ENVIRONMENT),
         (status(500), ENVIRONMENT),
         (status(503), ENVIRONMENT),
-        (cut, ENVIRONMENT),
-        (silent, ENVIRONMENT),
+        (truncate_body, ENVIRONMENT),
+        (never_answer, ENVIRONMENT),
     ],
     ids=["401", "403", "404", "410", "501", "408", "429", "500", "503", "cut off", "silent"],
 )
 @pytest.mark.parametrize("pattern", ["vnc/collection.json", "vnc/img/info", "vnc/points/spatial0"])
-def test_of_servers(tree_of_objects, tmp_path, fault, code, pattern):
-    with FaultyServer(tree_of_objects, lambda asked: fault if asked.key.startswith(pattern) else None) as server:
+def test_servers_that_fail(object_root, tmp_path, fault, code, pattern):
+    with FaultyServer(object_root, lambda request: fault if request.key.startswith(pattern) else None) as server:
         config = vnc_config(tmp_path, collection=f"{server.url}/vnc/collection.json")
-        refused("plan", config, *BRIEF, "--idle-timeout", 1, code=code)
+        error_message("plan", config, *BRIEF, "--idle-timeout", 1, code=code)
 
 
 @pytest.mark.parametrize("server", ["127.0.0.1:{port}", "no-such-host.invalid"])
-def test_of_servers_that_cannot_be_reached(tmp_path, server):
+def test_servers_that_cannot_be_reached(tmp_path, server):
     url = f"http://{server.format(port=closed_port())}/vnc/collection.json"
-    refused("plan", vnc_config(tmp_path, collection=url), *BRIEF, code=ENVIRONMENT)
+    error_message("plan", vnc_config(tmp_path, collection=url), *BRIEF, code=ENVIRONMENT)
 
 
-def test_of_a_layer_whose_resolutions_cannot_be_looked_up(tree_of_objects, tmp_path):
-    """The same config is right on another day, so it is not at fault."""
-    with FaultyServer(tree_of_objects, lambda asked: status(503) if asked.key == "vnc/img/info" else None) as server:
+def test_of_a_layer_whose_resolutions_cannot_be_looked_up(object_root, tmp_path):
+    """The server is at fault, not the config."""
+    with FaultyServer(object_root, lambda request: status(503) if request.key == "vnc/img/info" else None) as server:
         config = vnc_config(tmp_path, collection=f"{server.url}/vnc/collection.json", flexible_z=True)
-        refused("plan", config, *BRIEF, code=ENVIRONMENT)
+        error_message("plan", config, *BRIEF, code=ENVIRONMENT)
 
 
 def test_of_data(shared, tmp_path):
     out = tmp_path / "out"
     missing = vnc_config(tmp_path, "missing.json", collection="nowhere.json")
-    refused("preprocess", missing, "--out", out, code=DATA)
+    error_message("preprocess", missing, "--out", out, code=DATA)
     damaged = tmp_path / "img"
     shutil.copytree(shared / "data/vnc/img", damaged)
     for chunk in [path for path in damaged.rglob("*") if path.is_file() and path.name != "info"]:
         chunk.write_bytes(chunk.read_bytes()[:50])
     config = vnc_config(tmp_path, collection=str(vnc_collection(tmp_path, img=damaged)))
-    refused("preprocess", config, "--out", out, code=DATA)
+    error_message("preprocess", config, "--out", out, code=DATA)
     pointshard("check", out, code=DATA)
 
 
 def test_of_usage_and_configuration(vnc_job, tmp_path):
     config, out = vnc_job
     bad = vnc_config(tmp_path, window=[0, 0, 0])
-    refused("preprocess", bad, "--out", tmp_path / "out", code=USAGE)
-    refused("preprocess", config, "--out", tmp_path / "out", "--memory", "1MiB", code=USAGE)
-    refused("preprocess", config, "--out", tmp_path / ("n" * 300), code=USAGE)
-    refused("check", tmp_path / "nowhere", code=USAGE)
+    error_message("preprocess", bad, "--out", tmp_path / "out", code=USAGE)
+    error_message("preprocess", config, "--out", tmp_path / "out", "--memory", "1MiB", code=USAGE)
+    error_message("preprocess", config, "--out", tmp_path / ("n" * 300), code=USAGE)
+    error_message("check", tmp_path / "nowhere", code=USAGE)
     foreign = tmp_path / "foreign"
     foreign.mkdir()
     (foreign / "thesis.tex").write_text("")
-    refused("preprocess", config, "--out", foreign, code=USAGE)
+    error_message("preprocess", config, "--out", foreign, code=USAGE)
 
 
 def run(*arguments, **options):
@@ -96,7 +96,7 @@ def small_files():
 
 
 def test_of_a_disk_without_space(vnc_job, tmp_path):
-    """A limit on the size of files stands for the full disk; Python ignores its signal, and the program inherits that."""
+    """A limit on file sizes emulates a full disk. Python ignores the signal, and the program inherits that."""
     config, _ = vnc_job
     out = tmp_path / "out"
     done = run("preprocess", config, "--out", out, preexec_fn=small_files, restore_signals=False)

@@ -1,4 +1,4 @@
-"""Expected windows that other tools computed: every sample, box, split, start voxel and window byte."""
+"""Windows computed by other tools: every sample, box, split, start voxel and byte."""
 
 import json
 import subprocess

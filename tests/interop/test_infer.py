@@ -1,4 +1,4 @@
-"""`pointshard infer`: our weights and anybody's TorchScript; predictions, scores, refusals."""
+"""`pointshard infer`: predictions and scores with pointshard's weights and any TorchScript module; errors."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from training import MODEL, TARGETS, make_dataset, run, train_config
 
 torch = pytest.importorskip("torch")
 
-import regime  # noqa: E402
+import torch_reference  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +22,7 @@ def dataset(shared, tmp_path_factory):
 
 @pytest.fixture(scope="module", params=["instance", "batch"])
 def trained(request, dataset, tmp_path_factory):
-    """The folder of a finished run. Not to be changed."""
+    """The folder of a finished run. Tests must not change it."""
     folder = tmp_path_factory.mktemp("trained")
     model = {**MODEL, "norm": request.param, "skip": "concat"}
     config = train_config(folder, model=model, steps=3)
@@ -39,9 +39,9 @@ def predicted(folder, split="val"):
     return zarr.open_group(folder / f"{split}.zarr", mode="r")["probability"][:]
 
 
-def test_predictions_are_those_of_the_weights_in_pytorch(dataset, trained, tmp_path):
+def test_predictions_equal_those_of_pytorch_with_the_same_weights(dataset, trained, tmp_path):
     run("infer", dataset, "--model", trained / "best.safetensors", "--out", tmp_path / "p")
-    model = regime.weights_of(trained / "best.safetensors")
+    model = torch_reference.weights_of(trained / "best.safetensors")
     with torch.no_grad():
         expected = torch.sigmoid(model(images(dataset))).numpy()
     found = predicted(tmp_path / "p")
@@ -49,9 +49,9 @@ def test_predictions_are_those_of_the_weights_in_pytorch(dataset, trained, tmp_p
     assert np.abs(found - expected).max() < 1e-5
 
 
-def test_the_module_opens_in_python_and_takes_other_windows(dataset, trained):
+def test_the_module_loads_in_python_and_accepts_other_windows(dataset, trained):
     module = torch.jit.load(str(trained / "model.pt"), map_location="cpu")
-    model = regime.weights_of(trained / "best.safetensors")
+    model = torch_reference.weights_of(trained / "best.safetensors")
     whole = images(dataset)
     with torch.no_grad():
         for image in (whole, whole[:1], whole[:2, :, :6, :16, :20]):
@@ -60,7 +60,7 @@ def test_the_module_opens_in_python_and_takes_other_windows(dataset, trained):
             assert error < 1e-5
 
 
-def test_our_module_and_our_weights_predict_the_same(dataset, trained, tmp_path):
+def test_module_and_weights_predict_the_same(dataset, trained, tmp_path):
     for name in ("best.safetensors", "model.pt"):
         run("infer", dataset, "--model", trained / name, "--out", tmp_path / name, "--split", "train")
     found, expected = predicted(tmp_path / "model.pt", "train"), predicted(tmp_path / "best.safetensors", "train")
@@ -76,7 +76,7 @@ class Foreign(torch.nn.Module):
         return self.conv(image) * 3
 
 
-def test_any_torchscript_of_python_predicts_to_the_last_bit(dataset, tmp_path):
+def test_a_torchscript_module_from_python_predicts_the_same_bits(dataset, tmp_path):
     torch.manual_seed(1)
     torch.set_num_threads(1)
     module = torch.jit.script(Foreign().eval())
@@ -98,7 +98,7 @@ def average_precision(probabilities, targets):
     return float((np.diff(recall, prepend=0) * precision).sum())
 
 
-def test_scores_are_those_that_numpy_computes(dataset, trained, tmp_path):
+def test_scores_equal_those_of_numpy(dataset, trained, tmp_path):
     run("infer", dataset, "--model", trained / "best.safetensors", "--out", tmp_path / "p")
     scores = json.loads((tmp_path / "p/val.json").read_text())
     group, probabilities = zarr.open_group(dataset / "val.zarr", mode="r"), predicted(tmp_path / "p")
@@ -126,7 +126,7 @@ def test_scores_are_those_that_numpy_computes(dataset, trained, tmp_path):
                 assert point["precision"] is None
 
 
-def test_predictions_open_beside_the_samples(dataset, trained, tmp_path):
+def test_predictions_have_the_rows_of_the_samples(dataset, trained, tmp_path):
     run("infer", dataset, "--model", trained / "best.safetensors", "--out", tmp_path / "p")
     run("infer", dataset, "--model", trained / "best.safetensors", "--out", tmp_path / "bytes", "--dtype", "uint8")
     samples = xarray.open_zarr(dataset / "val.zarr")
@@ -151,7 +151,7 @@ def test_predictions_of_several_shards_are_in_the_order_of_the_samples(dataset, 
 
     image = images(dataset, "train")
     sample_bytes = image[0].numel() * 4
-    channels = (64 << 20) // sample_bytes // 5 // 2  # Shards of ten samples, whatever the batch.
+    channels = (64 << 20) // sample_bytes // 5 // 2  # Shards of ten samples, for any batch size.
     torch.jit.script(Many(channels)).save(str(tmp_path / "many.pt"))
     run("infer", dataset, "--model", tmp_path / "many.pt", "--out", tmp_path / "p", "--split", "train", "--batch-size", 4)
     found = zarr.open_group(tmp_path / "p/train.zarr", mode="r")["probability"]
@@ -164,7 +164,7 @@ def test_predictions_of_several_shards_are_in_the_order_of_the_samples(dataset, 
         assert np.abs(found[sample] - expected).max() < 1e-6
 
 
-def test_scores_are_those_of_the_validation(dataset, tmp_path):
+def test_scores_equal_those_of_the_validation(dataset, tmp_path):
     """Of our weights as they are, of a module with the training's config; in the window that was trained with."""
     loss = {"crop_pad": [2, 2, 1], "balance": True}
     changes = {"crop": {"window": [16, 24, 8], "jitter": [8, 4, 0]}, "loss": loss, "batch_size": 3}
@@ -182,7 +182,7 @@ def test_scores_are_those_of_the_validation(dataset, tmp_path):
     assert found["loss"] == pytest.approx(expected["loss"], rel=1e-5)
     group = zarr.open_group(tmp_path / "ours/val.zarr", mode="r")
     assert group["probability"].attrs["window_voxels"] == [16, 24, 8]
-    model = regime.weights_of(tmp_path / "run/best.safetensors")
+    model = torch_reference.weights_of(tmp_path / "run/best.safetensors")
     with torch.no_grad():
         middle = torch.sigmoid(model(images(dataset)[:, :, :, 4:28, 8:24])).numpy()
     assert np.abs(group["probability"][:] - middle).max() < 1e-5
@@ -190,13 +190,13 @@ def test_scores_are_those_of_the_validation(dataset, tmp_path):
     run("infer", dataset, *module, "--out", tmp_path / "whole")
     assert predicted(tmp_path / "whole").shape == (9, 2, 8, 32, 32)
     other = tmp_path / "run/best.safetensors"
-    refused = run("infer", dataset, "--model", other, "--out", tmp_path / "p", "--window", 15, 16, 8, code=1).stderr
-    assert "15 x 16 x 8 voxels, expected a multiple of 2 x 2 x 1" in refused and "--window" in refused
+    error_message = run("infer", dataset, "--model", other, "--out", tmp_path / "p", "--window", 15, 16, 8, code=1).stderr
+    assert "15 x 16 x 8 voxels, expected a multiple of 2 x 2 x 1" in error_message and "--window" in error_message
     twice = run("infer", dataset, "--model", other, "--out", tmp_path / "p", "--targets", "img,img", code=2).stderr
     assert "found `img` twice" in twice
 
 
-def test_predictions_are_replaced_only_by_force(dataset, trained, tmp_path):
+def test_predictions_are_replaced_only_with_force(dataset, trained, tmp_path):
     command = ["infer", dataset, "--model", trained / "best.safetensors", "--out", tmp_path / "p"]
     run(*command)
     message = run(*command, "--quiet", code=2).stderr
@@ -210,7 +210,7 @@ def test_predictions_are_replaced_only_by_force(dataset, trained, tmp_path):
     assert notes.read_text() == "mine"
 
 
-def test_a_network_of_other_channels_predicts_without_scores(dataset, tmp_path):
+def test_a_network_with_other_channels_predicts_without_scores(dataset, tmp_path):
     class Three(torch.nn.Module):
         def forward(self, image):
             return torch.cat([image, image, image], 1)
@@ -224,7 +224,7 @@ def test_a_network_of_other_channels_predicts_without_scores(dataset, tmp_path):
     assert "2 target" in message and "3 channel" in message
 
 
-def test_what_is_no_network_is_refused_by_name(dataset, trained, tmp_path):
+def test_a_file_that_is_not_a_network_is_an_error_that_names_it(dataset, trained, tmp_path):
     (tmp_path / "noise.pt").write_bytes(os.urandom(1000))
     (tmp_path / "noise.safetensors").write_bytes(os.urandom(1000))
     shutil.copy(trained / "best.safetensors", tmp_path / "wrong.pt")
@@ -246,6 +246,6 @@ def test_what_is_no_network_is_refused_by_name(dataset, trained, tmp_path):
     assert not (tmp_path / "p").exists()
 
 
-def test_a_split_that_is_not_there_is_named(dataset, trained, tmp_path):
+def test_a_missing_split_is_an_error_that_names_it(dataset, trained, tmp_path):
     command = ["infer", dataset, "--model", trained / "best.safetensors", "--out", tmp_path / "p", "--split", "test"]
     assert "test" in run(*command, "--quiet", code=2).stderr

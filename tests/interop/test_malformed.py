@@ -1,4 +1,4 @@
-"""Broken inputs end in a clear error: no panic, no manifest, little memory, at once."""
+"""Malformed inputs end in a clear error at once: no panic, no manifest, little memory."""
 
 import subprocess
 import sys
@@ -6,7 +6,7 @@ import sys
 from program import binary
 
 
-def test_every_broken_input_is_refused_with_a_message_that_names_the_file(shared, tmp_path):
+def test_every_malformed_input_is_an_error_that_names_the_file(shared, tmp_path):
     sweep = [sys.executable, shared / "verify/sweep_malformed.py", binary(), shared / "data/malformed", tmp_path]
     done = subprocess.run(sweep, capture_output=True, text=True, timeout=150)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -1,4 +1,4 @@
-"""What documents, annotations and tables take stays within `--memory`, whatever they hold, or the error says that it does not suffice."""
+"""Documents, annotations and tables stay within `--memory`, or the error says that the limit is too low."""
 
 import gzip
 import http.server
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from program import VNC, binary, vnc_config
-from volumes import write_everywhere
+from volumes import write_huge_empty_layer
 
 MIB = 1 << 20
 MEMORY = 128
@@ -24,27 +24,27 @@ MEASURE = """
 import json, os, sys
 pid = os.posix_spawn(sys.argv[2], sys.argv[2:], os.environ)
 _, status, used = os.wait4(pid, 0)
-with open(sys.argv[1], "w") as told:
-    json.dump([os.waitstatus_to_exitcode(status), used.ru_maxrss * 1024], told)
+with open(sys.argv[1], "w") as report:
+    json.dump([os.waitstatus_to_exitcode(status), used.ru_maxrss * 1024], report)
 """
 
 
 def measured(config, tmp_path, memory=MEMORY):
-    """Plans the job with that many MiB: exit code, what it said, and the most bytes it took."""
-    told = tmp_path / "told.json"
+    """Plans the job with this many MiB: exit code, output, and peak memory in bytes."""
+    output = tmp_path / "output.json"
     command = [binary(), "preprocess", config, "--out", tmp_path / "out", "--dry-run", "--threads", "2"]
     command = [*map(str, command), "--memory", f"{memory}MiB"]
     env = {**os.environ, "NO_PROXY": "127.0.0.1"}
     done = subprocess.run(
-        [sys.executable, "-S", "-c", MEASURE, told, *command], capture_output=True, text=True, timeout=300, env=env
+        [sys.executable, "-S", "-c", MEASURE, output, *command], capture_output=True, text=True, timeout=300, env=env
     )
-    code, peak = json.loads(told.read_text())
+    code, peak = json.loads(output.read_text())
     assert "panicked" not in done.stderr and code in (0, 1, 2), (code, done.stderr[-2000:])
     return code, done.stdout + done.stderr, peak
 
 
 def refused_within(config, tmp_path, *words, memory=MEMORY):
-    """Plans the job, which must end in one error with these words, within its memory."""
+    """Plans the job, which must fail with one error with these words, within its memory limit."""
     code, said, peak = measured(config, tmp_path, memory=memory)
     assert code != 0 and said.count("error: ") == 1, said[-2000:]
     for word in words:
@@ -60,7 +60,7 @@ def planned_within(config, tmp_path, memory=MEMORY):
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    """Answers by path with what the test put there: bytes and a Content-Encoding, or a function that writes."""
+    """Serves by path what the test provides: bytes and a Content-Encoding, or a function that writes."""
 
     protocol_version = "HTTP/1.1"
 
@@ -103,7 +103,7 @@ def server():
 
 
 def endless(length=None, piece=b"\0" * 65536, first=b""):
-    """Sends for ever: in chunks, or as what is announced to have `length` bytes."""
+    """Sends without end: in chunks, or with a Content-Length of `length`."""
 
     def send(request):
         request.send_response(200)
@@ -121,7 +121,7 @@ def endless(length=None, piece=b"\0" * 65536, first=b""):
 
 
 def bomb(before, piece, after, size):
-    """gzip of about `size` bytes of text, never in memory as a whole."""
+    """gzip of about `size` bytes of text, which is never in memory as a whole."""
     packed = io.BytesIO()
     with gzip.GzipFile(fileobj=packed, mode="wb", compresslevel=6, mtime=0) as out:
         out.write(before)
@@ -151,7 +151,7 @@ BOMBS = {
 
 @pytest.mark.parametrize("name", BOMBS)
 @pytest.mark.parametrize("how", ["served", "stored"])
-def test_a_collection_that_inflates_a_thousandfold_is_refused_within_the_memory(name, how, server, tmp_path):
+def test_a_collection_that_inflates_a_thousandfold_is_an_error_within_the_memory_limit(name, how, server, tmp_path):
     packed = bomb(*BOMBS[name], 100 * MIB)
     assert len(packed) < MIB
     if how == "served":
@@ -163,7 +163,7 @@ def test_a_collection_that_inflates_a_thousandfold_is_refused_within_the_memory(
     refused_within(vnc_config(tmp_path, collection=collection), tmp_path, "c.json")
 
 
-def test_what_nobody_needs_of_a_collection_takes_no_memory(tmp_path):
+def test_unused_members_of_a_collection_take_no_memory(tmp_path):
     text = json.dumps(rows()).encode()
     packed = bomb(b'{"note": [', b"[[],{}],", b"0]," + text.lstrip(b"{"), 100 * MIB)
     (tmp_path / "c.json").write_bytes(packed)
@@ -173,7 +173,7 @@ def test_what_nobody_needs_of_a_collection_takes_no_memory(tmp_path):
 
 
 @pytest.mark.parametrize("document", ["info", "zarr.json", ".zattrs", "attributes.json"])
-def test_what_describes_a_layer_is_small(document, server, tmp_path):
+def test_metadata_of_a_layer_have_a_size_limit(document, server, tmp_path):
     server.answers[f"/img/{document}"] = bomb(b'{"x": [', b"[],", b"0]}", 100 * MIB), "gzip"
     collection = rows()
     collection["layers"] = [
@@ -182,19 +182,19 @@ def test_what_describes_a_layer_is_small(document, server, tmp_path):
     ]
     (tmp_path / "c.json").write_text(json.dumps(collection))
     refused_within(vnc_config(tmp_path, collection="c.json"), tmp_path, f"/img/{document}", "too large")
-    # Small as a text, large once it is parsed.
+    # Small as text, large when parsed.
     server.answers[f"/img/{document}"] = bomb(b'{"x": [', b"[],", b"0]}", 14 * MIB), "gzip"
     refused_within(vnc_config(tmp_path, collection="c.json"), tmp_path, f"/img/{document}", "bytes of memory")
 
 
-def test_a_viewer_state_is_within_the_memory(server, tmp_path):
+def test_a_viewer_state_stays_within_the_memory_limit(server, tmp_path):
     for size in 10, 100:
         server.answers["/s.json"] = bomb(b'{"layers": [', b"[],", b"0]}", size * MIB), "gzip"
         config = vnc_config(tmp_path, collection={"neuroglancer_state": {"source": f"{server.url}/s.json"}})
         refused_within(config, tmp_path, "/s.json is too large for a Neuroglancer viewer state", "--memory")
 
 
-def test_an_answer_of_the_web_api_is_within_the_memory(server, tmp_path):
+def test_a_response_of_the_web_api_stays_within_the_memory_limit(server, tmp_path):
     config = vnc_config(tmp_path, collection={"zetta_api": {"url": server.url, "collection": "c"}})
     server.answers["/collections/multiple"] = bomb(b"[", b'{"id": "c"},', b"0]", 100 * MIB), "gzip"
     refused_within(config, tmp_path, "/collections/multiple")
@@ -203,14 +203,14 @@ def test_an_answer_of_the_web_api_is_within_the_memory(server, tmp_path):
 
 
 @pytest.mark.parametrize("announced", [None, 1 << 60])
-def test_documents_that_never_end_are_refused(announced, server, tmp_path):
+def test_endless_documents_are_an_error(announced, server, tmp_path):
     collection = vnc_config(tmp_path, collection=f"{server.url}/c.json")
     csv = {"file": f"{server.url}/t.csv", "unit": "nm", "point": ["x", "y", "z"]}
     table = vnc_config(tmp_path, "table.json", points={"csv": csv})
     server.answers.update({"/c.json": endless(announced), "/t.csv": endless(announced)})
     refused_within(collection, tmp_path, "/c.json")
     refused_within(table, tmp_path, "/t.csv")
-    # What has no length is not read in pieces: all of it must fit.
+    # A body without length is not read in parts: all of it must fit.
     if announced is None:
         server.answers["/c.json"] = endless(None, b'{"id": 0},' * 6000, b'{"annotations": [')
         server.answers["/t.csv"] = endless(None, b"1,2,3\n" * 10000, b"x,y,z\n")
@@ -219,7 +219,7 @@ def test_documents_that_never_end_are_refused(announced, server, tmp_path):
 
 
 def annotation_layer(folder, **changes):
-    """A layer of points with one cell, whose annotations a test writes."""
+    """A layer of points with one cell, written by the test."""
     spatial = {"key": "s0", "grid_shape": [1, 1, 1], "chunk_size": [1e9, 1e9, 1e9], "limit": 1}
     info = {
         "@type": "neuroglancer_annotations_v1", "annotation_type": "POINT", "properties": [], "relationships": [],
@@ -241,14 +241,14 @@ def with_points(tmp_path, source):
     return vnc_config(tmp_path, collection="c.json")
 
 
-def test_a_cell_that_is_larger_than_the_memory_is_refused(tmp_path):
+def test_a_cell_larger_than_the_memory_limit_is_an_error(tmp_path):
     annotation_layer(tmp_path / "a")
     config = with_points(tmp_path, f"precomputed://file://{tmp_path}/a")
     cell = tmp_path / "a/s0/0_0_0"
     with open(cell, "wb") as file:
         file.truncate(1 << 40)
     refused_within(config, tmp_path, "s0/0_0_0", f"{1 << 40} bytes", "--memory")
-    # As large as can be leased, but with more annotations than can be kept.
+    # Small enough to read, but with too many annotations to keep.
     count = 35 * MIB // 20
     with open(cell, "wb") as file:
         file.write(struct.pack("<Q", count))
@@ -257,13 +257,13 @@ def test_a_cell_that_is_larger_than_the_memory_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("announced", [None, 1 << 60])
-def test_a_cell_that_never_ends_is_refused(announced, server, tmp_path):
+def test_an_endless_cell_is_an_error(announced, server, tmp_path):
     server.answers["/a/info"] = json.dumps(annotation_layer(tmp_path / "a")).encode(), None
     server.answers["/a/s0/0_0_0"] = endless(announced)
     refused_within(with_points(tmp_path, f"precomputed://{server.url}/a"), tmp_path, "/a/s0/0_0_0", "--memory")
 
 
-def test_cells_that_inflate_a_thousandfold_are_refused(server, tmp_path):
+def test_cells_that_inflate_a_thousandfold_are_an_error(server, tmp_path):
     spec = {
         "@type": "neuroglancer_uint64_sharded_v1", "preshift_bits": 0, "hash": "identity", "minishard_bits": 0,
         "shard_bits": 0, "data_encoding": "gzip", "minishard_index_encoding": "raw",
@@ -294,13 +294,13 @@ def table(path, count, at=lambda i: i % 1000):
 
 
 def everywhere(folder, collection):
-    """The collection with a layer that no window misses in place of each layer."""
-    source = write_everywhere(folder / "everywhere", [4.6, 4.6, 45])
+    """The collection with each layer replaced by one that every window touches."""
+    source = write_huge_empty_layer(folder / "everywhere", [4.6, 4.6, 45])
     return {**collection, "layers": [{**layer, "source": source} for layer in collection["layers"]]}
 
 
-def test_rows_outside_of_all_boxes_take_no_memory(tmp_path):
-    """200 MB of table in 128 MiB."""
+def test_rows_outside_all_boxes_take_no_memory(tmp_path):
+    """A table of 200 MB with a limit of 128 MiB."""
     points = table(tmp_path / "t.csv", 100)
     rows_outside = "".join(f"{10**9 + i},1e12,1e12,{'0' * 1000}1\n" for i in range(1000))
     with open(tmp_path / "t.csv", "a") as out:
@@ -313,7 +313,7 @@ def test_rows_outside_of_all_boxes_take_no_memory(tmp_path):
     assert "100 samples" in planned_within(config, tmp_path)
 
 
-def test_a_row_that_does_not_end_is_refused(tmp_path):
+def test_an_endless_row_is_an_error(tmp_path):
     points = table(tmp_path / "t.csv", 3)
     with open(tmp_path / "t.csv", "a") as out:
         out.write('4,"')
@@ -321,7 +321,7 @@ def test_a_row_that_does_not_end_is_refused(tmp_path):
     refused_within(vnc_config(tmp_path, points=points), tmp_path, "t.csv", "line 5", "quotation mark")
 
 
-def test_a_million_rows_in_a_box_are_planned_or_refused_within_the_memory(tmp_path):
+def test_a_million_rows_in_a_box_succeed_or_fail_within_the_memory_limit(tmp_path):
     box = {**BOX, "id": "b", "tags": ["train"], "layer_group": rows()["layer_groups"][0]["id"]}
     (tmp_path / "c.json").write_text(json.dumps(everywhere(tmp_path, rows(annotations=[box]))))
     points = table(tmp_path / "t.csv", 1_000_000)
@@ -330,7 +330,7 @@ def test_a_million_rows_in_a_box_are_planned_or_refused_within_the_memory(tmp_pa
     planned_within(config, tmp_path, memory=1024)
 
 
-def test_a_hundred_thousand_boxes_are_planned_or_refused_within_the_memory(tmp_path):
+def test_a_hundred_thousand_boxes_succeed_or_fail_within_the_memory_limit(tmp_path):
     group = rows()["layer_groups"][0]["id"]
     boxes = [{**BOX, "id": f"box-{i}", "tags": ["train"], "layer_group": group} for i in range(100_000)]
     for i, box in enumerate(boxes):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorstore
 import zarr
-from program import manifest, pointshard, refused
+from program import error_message, manifest, pointshard
 from readers import with_zarr
 from volumes import write_precomputed
 
@@ -18,7 +18,7 @@ FORMATS = ["precomputed", "zarr2", "zarr3", "n5"]
 
 
 def write_layer(folder, kind, start, scales=()):
-    """A layer of ones with its first voxel at `start`: its source, and what the config says of it."""
+    """A layer of ones with its first voxel at `start`: its source and its entry in the config."""
     values = np.ones(SIZE, np.uint8)
     if kind == "precomputed":
         write_precomputed(folder, values, NM, [int(v) for v in start], chunk=(16, 16, 8))
@@ -68,17 +68,17 @@ def write_job(folder, sources, points, box, **changes):
 
 
 def positions():
-    """nm inside of the layer, none near its faces."""
+    """Positions in nm inside the layer, away from its faces."""
     return LOW + np.random.default_rng(5).uniform(0.2, 0.8, (25, 3)) * (HIGH - LOW)
 
 
 def is_refused(folder, config, *words):
-    """All of `preprocess`, `--dry-run` and `plan` say so, with exit code 1, and nothing is sealed."""
+    """`preprocess`, `--dry-run` and `plan` all fail with this error and exit code 1, and no dataset is written."""
     out = folder / "out"
     messages = {
-        refused("preprocess", config, "--out", out, code=1),
-        refused("preprocess", config, "--out", out, "--dry-run", code=1),
-        refused("plan", config, code=1),
+        error_message("preprocess", config, "--out", out, code=1),
+        error_message("preprocess", config, "--out", out, "--dry-run", code=1),
+        error_message("plan", config, code=1),
     }
     assert len(messages) == 1 and not out.exists()
     (message,) = messages
@@ -103,7 +103,7 @@ POSITIONS = {
 
 @pytest.mark.parametrize("kind", FORMATS)
 @pytest.mark.parametrize("slip", POSITIONS)
-def test_positions_by_which_no_window_touches_a_layer_are_refused_with_the_likely_slip(tmp_path, slip, kind):
+def test_a_layer_that_no_window_touches_is_an_error_with_the_likely_cause(tmp_path, slip, kind):
     source, says = write_layer(tmp_path / "img", kind, START)
     wrong, words = POSITIONS[slip]
     points = wrong(positions())
@@ -114,10 +114,10 @@ def test_positions_by_which_no_window_touches_a_layer_are_refused_with_the_likel
     assert ("likely cause" in message) == bool(words), message
 
 
-def test_voxels_of_another_scale_are_known_by_the_scales_of_the_layer(tmp_path):
+def test_positions_in_voxels_of_another_scale_are_recognised(tmp_path):
     half = [8.0, 8.0, 40.0]
     source, _ = write_layer(tmp_path / "img", "precomputed", START, scales=[(half, [1500, 1000, 400])])
-    # Voxels of 8 nm that were taken for voxels of 4 nm.
+    # Voxels of 8 nm that were used as voxels of 4 nm.
     scaled = lambda p: p / [2, 2, 1]  # noqa: E731
     config = write_job(tmp_path, {"img": source}, scaled(positions()), (scaled(LOW), scaled(HIGH)))
     is_refused(tmp_path, config, "multiplied by 2, 2, 1", "voxels of 8 x 8 x 40 nm, read as voxels of 4 x 4 x 40 nm")
@@ -135,7 +135,7 @@ KEYS = {"precomputed": "`voxel_offset` in the layer's info"}
 @pytest.mark.parametrize("kind", FORMATS)
 @pytest.mark.parametrize("slip", OFFSETS)
 @pytest.mark.parametrize("transform", ["none", "inside"])
-def test_a_layer_with_a_wrong_offset_is_refused_though_others_are_in_place(tmp_path, slip, kind, transform):
+def test_one_layer_with_a_wrong_offset_is_an_error(tmp_path, slip, kind, transform):
     image, of_image = write_layer(tmp_path / "img", kind, START)
     wrong, words = OFFSETS[slip]
     label, of_label = write_layer(tmp_path / "lab", kind, wrong(START))
@@ -150,7 +150,7 @@ def test_a_layer_with_a_wrong_offset_is_refused_though_others_are_in_place(tmp_p
 
 
 def annotation_layer(folder, points):
-    """A precomputed layer of points in nm whose info says where they lie."""
+    """A precomputed layer of points in nm whose info has their bounds."""
     low, high = points.min(0).tolist(), (points.max(0) + 1).tolist()
     info = {
         "@type": "neuroglancer_annotations_v1", "annotation_type": "POINT", "properties": [], "relationships": [],
@@ -183,7 +183,7 @@ APART = {
 
 @pytest.mark.parametrize("source", ["csv", "state", "layer"])
 @pytest.mark.parametrize("slip", APART)
-def test_annotations_that_lie_in_no_box_are_refused_with_where_they_lie(tmp_path, slip, source):
+def test_annotations_outside_all_boxes_are_an_error_with_their_position(tmp_path, slip, source):
     image, _ = write_layer(tmp_path / "img", "precomputed", START)
     wrong, words = APART[slip]
     points = wrong(positions())
@@ -198,7 +198,7 @@ def test_annotations_that_lie_in_no_box_are_refused_with_where_they_lie(tmp_path
         points, key = {"layer": "points"}, "annotation layer `points`"
     config = write_job(tmp_path, sources, points, (LOW, HIGH), arrays={"img": {"layer": "img"}})
     out = tmp_path / "out"
-    message = refused("preprocess", config, "--out", out, code=1)
+    message = error_message("preprocess", config, "--out", out, code=1)
     assert not out.exists()
     lies = "the 1 box(es) lie at (12000, 8000, 16000) to (12240, 8200, 16960) nm, voxels (3000, 2000, 400)"
     for word in ["no annotation lies in any of the 1 box(es)", lies, "the annotations of", *words, *[key] * bool(words)]:
@@ -207,18 +207,18 @@ def test_annotations_that_lie_in_no_box_are_refused_with_where_they_lie(tmp_path
     assert message.split("error: ")[1] in pointshard("plan", config, code=1).stderr
 
 
-def test_boxes_between_annotations_are_not_explained_by_a_slip(tmp_path):
+def test_no_cause_is_suggested_if_boxes_are_between_annotations(tmp_path):
     image, _ = write_layer(tmp_path / "img", "precomputed", START)
     points = positions()
     points = points[points[:, 0] < (LOW + 0.3 * (HIGH - LOW))[0]].tolist() + [HIGH - 1]
     box = LOW + 0.45 * (HIGH - LOW), LOW + 0.55 * (HIGH - LOW)
     config = write_job(tmp_path, {"img": image}, points, box)
-    message = refused("preprocess", config, "--out", tmp_path / "out", code=1)
+    message = error_message("preprocess", config, "--out", tmp_path / "out", code=1)
     assert "the annotations of" in message and "likely cause" not in message, message
 
 
 def inside(start, shape, voxel):
-    """The share of voxels of a window whose centre lies inside of the layer."""
+    """The fraction of a window's voxels whose centre is inside the layer."""
     of_axis = []
     for d in range(3):
         centre = (np.arange(start[d], start[d] + shape[d]) + 0.5) * voxel[d]
@@ -227,9 +227,9 @@ def inside(start, shape, voxel):
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-def test_padded_windows_are_counted_for_every_array_and_split(tmp_path, kind):
+def test_padded_windows_are_counted_per_array_and_split(tmp_path, kind):
     image, says = write_layer(tmp_path / "img", kind, START)
-    # Points up to the faces, some of them outside.
+    # Points near the faces, some of them outside.
     points = LOW + np.random.default_rng(7).uniform(-0.05, 1.05, (40, 3)) * (HIGH - LOW)
     arrays = {
         "img": {"layer": "img"},
@@ -257,7 +257,7 @@ def test_padded_windows_are_counted_for_every_array_and_split(tmp_path, kind):
         shares = group[f"{name}_inside_fraction"]
         assert shares.dtype == np.float32
         np.testing.assert_allclose(shares[:], wanted, rtol=1e-6)
-        # The layer holds ones, so that what is 0 is padding.
+        # The layer has only ones, so zeros are padding.
         np.testing.assert_allclose(group[name][:].mean((1, 2, 3, 4)), wanted, rtol=1e-6)
         counted[name] = {"train": int((wanted < 1).sum())}
         assert 0 < counted[name]["train"] < len(starts)
@@ -286,7 +286,7 @@ def test_a_few_padded_windows_are_counted_without_a_warning(tmp_path):
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-def test_a_layer_of_which_nothing_is_stored_needs_the_word_of_the_config(tmp_path, kind):
+def test_a_layer_without_stored_chunks_needs_empty_allow(tmp_path, kind):
     image, says = write_layer(tmp_path / "img", kind, START)
     label, _ = write_layer(tmp_path / "lab", kind, START)
     # zetta_utils does not store chunks of zeros.
@@ -296,7 +296,7 @@ def test_a_layer_of_which_nothing_is_stored_needs_the_word_of_the_config(tmp_pat
     layers = {"img": says, "lab": says} if says else {}
     config = write_job(tmp_path, {"img": image, "lab": label}, positions(), (LOW, HIGH), layers=layers)
     out = tmp_path / "out"
-    message = refused("preprocess", config, "--out", out, code=1)
+    message = error_message("preprocess", config, "--out", out, code=1)
     assert '"empty": "allow" in `layers.lab`' in message and not (out / "manifest.json").exists(), message
     allowed = layers | {"lab": (says or {}) | {"empty": "allow"}}
     config = write_job(tmp_path, {"img": image, "lab": label}, positions(), (LOW, HIGH), layers=allowed)
@@ -307,7 +307,7 @@ def test_a_layer_of_which_nothing_is_stored_needs_the_word_of_the_config(tmp_pat
     assert not group["lab"][:].any() and group["img"][:].all() and (group["lab_inside_fraction"][:] == 1).all()
 
 
-def test_an_empty_layer_must_still_be_touched(tmp_path):
+def test_an_empty_layer_must_still_be_touched_by_a_window(tmp_path):
     image, _ = write_layer(tmp_path / "img", "precomputed", START)
     label, _ = write_layer(tmp_path / "lab", "precomputed", START * 0)
     config = write_job(

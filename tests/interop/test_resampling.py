@@ -7,7 +7,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import tensorstore
-from program import made, refused, vnc_collection, vnc_config
+from program import checked_dataset, error_message, vnc_collection, vnc_config
 from readers import SPLITS, with_tensorstore, with_zarr
 from volumes import FULL, HALF, Volume, first_voxel, write_precomputed
 
@@ -42,10 +42,10 @@ def half_to_even(sums, totals):
 
 
 def resampled(volume, start, shape, resolution, interpolation, fill=0, whole=True):
-    """The window [channel, z, y, x] made of the volume's voxels, in whole numbers to the end."""
+    """The window [channel, z, y, x] resampled from the volume, in whole numbers until the end."""
     axes, near = [], []
     for d in range(3):
-        # Only what the window can touch.
+        # Only voxels that the window can touch.
         scale = resolution[d] / volume.resolution[d]
         low = max(int(start[d] * scale) - 2 - volume.origin[d], 0)
         high = min(int((start[d] + shape[d]) * scale) + 3 - volume.origin[d], volume.values.shape[d])
@@ -54,7 +54,7 @@ def resampled(volume, start, shape, resolution, interpolation, fill=0, whole=Tru
         axes.append(weights(start[d], shape[d], *grid, interpolation))
     values = volume.values[tuple(near)]
     for axis in axes:
-        # The first axis goes last: after three turns they stand as before.
+        # The first axis becomes the last: after three steps the order is restored.
         values = np.tensordot(values.astype(np.int64 if whole else np.float64), axis, axes=(0, 1))
     x, y, z = (axis.sum(axis=1) for axis in axes)
     totals = x[:, None, None] * y[None, :, None] * z[None, None, :]
@@ -63,13 +63,13 @@ def resampled(volume, start, shape, resolution, interpolation, fill=0, whole=Tru
 
 
 def coarsened(source, factors, method):
-    """The whole layer as tensorstore's `downsample` driver makes it."""
+    """The whole layer, downsampled by tensorstore's `downsample` driver."""
     view = tensorstore.downsample(source[..., 0], factors, method)
     return view.read().result(), view.domain.origin
 
 
 def windows_of(out, name):
-    """Of all samples of the array: first voxel, window."""
+    """First voxel and window of all samples of the array."""
     for split in SPLITS:
         starts = with_zarr(out, split)["start_voxel"][:].tolist()
         yield from zip(starts, with_tensorstore(out, split, name).read().result(), strict=True)
@@ -77,7 +77,7 @@ def windows_of(out, name):
 
 @pytest.fixture(scope="module")
 def half(shared, tmp_path_factory):
-    """Windows at half the resolution, made of full-resolution voxels."""
+    """Windows at half the resolution, resampled from full-resolution voxels."""
     arrays = {
         "mean": sampled("img", "area"),
         "line": sampled("img", "linear"),
@@ -85,17 +85,17 @@ def half(shared, tmp_path_factory):
         "label": sampled("label0", "nearest"),
         "ids": sampled("seg", "nearest"),
     }
-    return made(tmp_path_factory.mktemp("half"), resolution=HALF, window=WINDOW, arrays=arrays)
+    return checked_dataset(tmp_path_factory.mktemp("half"), resolution=HALF, window=WINDOW, arrays=arrays)
 
 
-def test_half_the_resolution_is_the_mean_of_four_and_every_second_voxel(volume, half):
-    """Plain slicing, where the volume begins at an even voxel."""
+def test_at_half_resolution_area_is_a_mean_of_four_and_nearest_every_second_voxel(volume, half):
+    """Plain slicing, if the volume starts at an even voxel."""
     img, place = volume("img"), ((1500, 1000, 100), HALF)
     of = img.values.astype(np.int64)
     sums = of[::2, ::2] + of[1::2, ::2] + of[::2, 1::2] + of[1::2, 1::2]
     wanted = {
         "mean": Volume(np.rint(sums / 4).astype("u1"), *place),
-        # A centre half way between two voxels' centres along x and y.
+        # A centre halfway between two voxel centres along x and y.
         "line": Volume(np.rint(sums / 4).astype("u1"), *place),
         "pick": Volume(img.values[::2, ::2], *place),
         "label": Volume(volume("label0").values[::2, ::2], *place),
@@ -107,19 +107,19 @@ def test_half_the_resolution_is_the_mean_of_four_and_every_second_voxel(volume, 
         for start, window in windows_of(half, name):
             assert window.dtype == expected.values.dtype
             np.testing.assert_array_equal(window, expected.cut(start, WINDOW))
-            clipped += not expected.holds(start, WINDOW)
+            clipped += not expected.contains_window(start, WINDOW)
     assert clipped > 0, "some windows must run over the edge"
 
 
 @pytest.mark.parametrize(("name", "layer", "method"), [("mean", "img", "mean"), ("pick", "img", "stride"), ("ids", "seg", "stride")])  # fmt: skip
-def test_half_the_resolution_equals_tensorstores_downsampling(unpacked, half, name, layer, method):
-    values, origin = coarsened(unpacked(layer), [2, 2, 1], method)
+def test_half_resolution_equals_tensorstore_downsampling(open_scale, half, name, layer, method):
+    values, origin = coarsened(open_scale(layer), [2, 2, 1], method)
     expected = Volume(values, origin, HALF)
     for start, window in windows_of(half, name):
         np.testing.assert_array_equal(window, expected.cut(start, WINDOW))
 
 
-def test_the_windows_start_where_the_rule_says_at_their_own_resolution(half):
+def test_windows_start_by_the_window_rule_at_the_output_resolution(half):
     for split in SPLITS:
         group = with_zarr(half, split)
         rule = [first_voxel(center, HALF, WINDOW) for center in group["center_nm"][:].tolist()]
@@ -128,11 +128,11 @@ def test_the_windows_start_where_the_rule_says_at_their_own_resolution(half):
         assert dict(group["mean"].attrs)["resolution_nm"] == list(HALF)
 
 
-def test_a_third_of_the_resolution_and_half_of_z_with_cells_cut_by_the_edge(volume, unpacked, tmp_path):
-    """2000 is no multiple of 3: the first cells of y have one voxel of the volume and the last two."""
+def test_factor_3_and_2_with_voxels_cut_by_the_edge(volume, open_scale, tmp_path):
+    """2000 is not a multiple of 3: the first output voxels along y cover one voxel of the volume, the last ones two."""
     arrays = {"mean": sampled("img", "area"), "pick": sampled("img", "nearest"), "ids": sampled("seg", "nearest")}
-    out = made(tmp_path, resolution=THIRD, window=[80, 160, 12], arrays=arrays)
-    values, origin = coarsened(unpacked("img"), [3, 3, 2], "mean")
+    out = checked_dataset(tmp_path, resolution=THIRD, window=[80, 160, 12], arrays=arrays)
+    values, origin = coarsened(open_scale("img"), [3, 3, 2], "mean")
     mean = Volume(values, origin, THIRD)
     assert origin[1] * 3 < 2000
     over_cut_cells = 0
@@ -140,7 +140,7 @@ def test_a_third_of_the_resolution_and_half_of_z_with_cells_cut_by_the_edge(volu
         np.testing.assert_array_equal(window, mean.cut(start, (80, 160, 12)))
         over_cut_cells += start[1] <= origin[1]
     assert over_cut_cells > 0
-    # The middle one of three, the lower one of two; where the middle one lies outside, nothing.
+    # The middle one of three, the lower one of two; nothing if the middle one is outside.
     for name, layer in (("pick", "img"), ("ids", "seg")):
         source = volume(layer)
         pick = Volume(source.values[1::3, 2::3, ::2], (1000, 667, 50), THIRD)
@@ -149,8 +149,8 @@ def test_a_third_of_the_resolution_and_half_of_z_with_cells_cut_by_the_edge(volu
 
 
 @pytest.mark.parametrize("layer", ["img", "label1"])
-def test_twice_the_resolution_repeats_voxels(volume, tmp_path, layer):
-    out = made(tmp_path, window=WINDOW, arrays={"twice": sampled(layer, "nearest", HALF), "same": sampled(layer, "nearest", FULL)})  # fmt: skip
+def test_double_resolution_repeats_voxels(volume, tmp_path, layer):
+    out = checked_dataset(tmp_path, window=WINDOW, arrays={"twice": sampled(layer, "nearest", HALF), "same": sampled(layer, "nearest", FULL)})  # fmt: skip
     coarse, full = volume(layer, HALF), volume(layer)
     repeated = Volume(coarse.values.repeat(2, axis=0).repeat(2, axis=1), full.origin, FULL)
     for start, window in windows_of(out, "twice"):
@@ -173,7 +173,7 @@ def test_any_ratio_equals_exact_weights(volume, tmp_path, resolution, data_resol
     names = {"mean": "area", "line": "linear", "pick": "nearest"}
     arrays = {name: sampled("img", kind, data_resolution) for name, kind in names.items()}
     config = {"resolution": resolution, "window": [16, 13, 5], "splits": {"train": ["train"], "val": ["val"]}}
-    out = made(tmp_path, arrays=arrays, **config)
+    out = checked_dataset(tmp_path, arrays=arrays, **config)
     img = volume("img", data_resolution)
     clipped = 0
     for name, kind in names.items():
@@ -184,9 +184,9 @@ def test_any_ratio_equals_exact_weights(volume, tmp_path, resolution, data_resol
     assert clipped > 0
 
 
-def test_linear_equals_numpys_interp_within_the_volume(volume, tmp_path):
+def test_linear_equals_numpy_interp_inside_the_volume(volume, tmp_path):
     """Axis by axis, with numpy's own linear interpolation between centres."""
-    out = made(tmp_path, window=WINDOW, arrays={"line": sampled("img", "linear", HALF)})
+    out = checked_dataset(tmp_path, window=WINDOW, arrays={"line": sampled("img", "linear", HALF)})
     img = volume("img", HALF)
     for start, window in windows_of(out, "line"):
         values = img.values[:, :, [z - 100 for z in range(start[2], start[2] + 8) if 100 <= z < 120]].astype(float)
@@ -216,7 +216,7 @@ def test_linear_equals_numpys_interp_within_the_volume(volume, tmp_path):
         ),
     ],
 )  # fmt: skip
-def test_a_layer_at_another_mip_is_an_error_whose_line_works(volume, tmp_path, resolution, array, line):
+def test_a_layer_at_another_mip_is_an_error_with_a_working_fix(volume, tmp_path, resolution, array, line):
     half = volume("label0", HALF)
     write_precomputed(tmp_path / "half", half.values, HALF, half.origin)
 
@@ -227,11 +227,11 @@ def test_a_layer_at_another_mip_is_an_error_whose_line_works(volume, tmp_path, r
 
     job = {"collection": str(vnc_collection(tmp_path, add)), "resolution": resolution}
     config = vnc_config(tmp_path, arrays={"cells": array}, **job)
-    message = refused("preprocess", config, "--out", tmp_path / "out")
+    message = error_message("preprocess", config, "--out", tmp_path / "out")
     for part in (f"`{array['layer']}`", "`arrays.cells.data_resolution`", line, str(resolution).strip("[]").split(",")[0]):
         assert part in message, message
     assert ("`arrays.cells.interpolation`" in message) == ("interpolation" not in array), message
-    made(tmp_path, arrays={"cells": {**array, **json.loads(f"{{{line}}}")}}, **job)
+    checked_dataset(tmp_path, arrays={"cells": {**array, **json.loads(f"{{{line}}}")}}, **job)
 
 
 def test_transforms_come_after_interpolation(volume, tmp_path):
@@ -241,7 +241,7 @@ def test_transforms_come_after_interpolation(volume, tmp_path):
         "filled": sampled("img", "area", fill=255),
         "float": sampled("img", "area", dtype="float32"),
     }
-    out = made(tmp_path, resolution=HALF, window=WINDOW, arrays=arrays)
+    out = checked_dataset(tmp_path, resolution=HALF, window=WINDOW, arrays=arrays)
     of = volume("img").values.astype(np.int64)
     mean = np.rint((of[::2, ::2] + of[1::2, ::2] + of[::2, 1::2] + of[1::2, 1::2]) / 4)
     place = ((1500, 1000, 100), HALF)

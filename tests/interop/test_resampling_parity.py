@@ -4,16 +4,16 @@ a statement in numpy of zetta_utils' `tensor_ops.interpolate` (f64f6cde), for wh
 import numpy as np
 import pytest
 import tensorstore
-from program import made, vnc_collection
+from program import checked_dataset, vnc_collection
 from readers import SPLITS, with_tensorstore, with_zarr
 from volumes import FULL, Volume, write_precomputed
 
-# A virtual environment that was made before it was required does not have it.
+# Virtual environments from before it was required do not have it.
 tinybrain = pytest.importorskip("tinybrain")
 
-# By tinybrain in zetta_utils; all others by torch.
+# zetta_utils uses tinybrain for these, and torch for all others.
 HALVES = [(2, 2, 1), (4, 4, 1), (8, 8, 1), (2, 2, 2), (4, 4, 4)]
-# Steps of tinybrain's alone.
+# Steps that only tinybrain has.
 STEPS = [(4, 4, 2), (1, 2, 2), (2, 1, 2), (1, 4, 4)]
 OTHERS = [(3, 3, 1), (1, 1, 2), (2, 1, 1), (5, 4, 2), (6, 6, 4)]
 ORIGIN, SHAPE = (3200, 2200, 100), (512, 512, 20)
@@ -26,7 +26,7 @@ def name(factors):
 
 @pytest.fixture(scope="module")
 def layers(tmp_path_factory):
-    """Volumes with values of every kind, in place of those of the vnc data: name and voxels."""
+    """Volumes with many kinds of values, instead of those of the vnc data: name and voxels."""
     folder, random = tmp_path_factory.mktemp("layers"), np.random.default_rng(7)
     coarse = random.integers(0, 9, (SHAPE[0] // 8, SHAPE[1] // 8, SHAPE[2]), "u8").repeat(8, 0).repeat(8, 1)
     values = {
@@ -35,7 +35,7 @@ def layers(tmp_path_factory):
         "u16": random.integers(0, 1 << 16, SHAPE, "u2"),
         "i16": random.integers(-(1 << 15), 1 << 15, SHAPE, "i2"),
         "u32": random.integers(0, 1 << 32, SHAPE, "u4"),
-        # Ids that f64 does not tell apart: three of them, so that there are ties, and a quarter of all voxels.
+        # Three ids that are equal as f64, so that there are ties, in a quarter of all voxels.
         "ties": (np.uint64(1 << 63) + random.integers(0, 3, SHAPE, "u8")) * random.integers(0, 4, SHAPE, "u8").clip(0, 1),
         # Objects with frayed edges.
         "objects": np.where(random.random(SHAPE) < 0.8, coarse, random.integers(0, 9, SHAPE, "u8")) * np.uint64(3**39),
@@ -48,7 +48,7 @@ def layers(tmp_path_factory):
     collection = folder / "collection.json"
 
     def add(rows):
-        """The layers beside those that there are, in every layer group."""
+        """Adds the layers to every layer group."""
         (like,) = (row for row in rows["layers"] if row["name"] == "img")
         for layer in values:
             source = f"precomputed://file://{folder / layer}"
@@ -61,12 +61,12 @@ def layers(tmp_path_factory):
 
 
 def cut(folder, collection, factors, arrays):
-    """Windows of voxels that are so many times as long, by array: first voxel and window."""
+    """Windows at a resolution coarser by these factors, by array: first voxel and window."""
     resolution = [round(r * f, 6) for r, f in zip(FULL, factors)]
     arrays = {
         key: {"layer": layer, "data_resolution": list(FULL), "interpolation": how} for key, (layer, how) in arrays.items()
     }  # fmt: skip
-    out = made(folder, collection=str(collection), resolution=resolution, window=list(WINDOW), arrays=arrays)
+    out = checked_dataset(folder, collection=str(collection), resolution=resolution, window=list(WINDOW), arrays=arrays)
     windows = {}
     for key in arrays:
         windows[key] = []
@@ -77,23 +77,23 @@ def cut(folder, collection, factors, arrays):
 
 
 def same(windows, values, factors):
-    """That the windows are cut out of `values`, which begin where the layers begin; some lie inside."""
+    """The windows equal cuts from `values`, which start where the layers start; some are inside."""
     expected = Volume(values, tuple(int(o // f) for o, f in zip(ORIGIN, factors)), None)
     inside = 0
     for start, window in windows:
         assert window.dtype == values.dtype
         np.testing.assert_array_equal(window, expected.cut(start, WINDOW))
-        inside += expected.holds(start, WINDOW)
+        inside += expected.contains_window(start, WINDOW)
     assert inside > 3
 
 
 def whole(values, factors):
-    """Those voxels, from the first one on, that make whole ones of the factors."""
+    """The voxels from the first one on that form whole blocks of the factors."""
     return values[tuple(slice(0, n // f * f) for n, f in zip(values.shape, factors))]
 
 
 def blocks(values, factors):
-    """What each voxel covers, on the last axis; x goes first, then y, then z."""
+    """The voxels that each block covers, on the last axis; x varies fastest, then y, then z."""
     (x, y, z), (fx, fy, fz) = values.shape, factors
     split = values.reshape(x // fx, fx, y // fy, fy, z // fz, fz)
     return split.transpose(0, 2, 4, 5, 3, 1).reshape(x // fx, y // fy, z // fz, -1)
@@ -103,9 +103,9 @@ TRUNCATE = {"area": {"rounding": "truncate"}}
 
 
 @pytest.mark.parametrize("factors", HALVES, ids=name)
-def test_area_truncated_is_tinybrains_average(layers, tmp_path, factors):
+def test_truncated_area_equals_the_average_of_tinybrain(layers, tmp_path, factors):
     collection, volumes = layers
-    # tinybrain adds up in float32, beyond 2 x 2 and 2 x 2 x 2: 32-bit values lose their last bits there.
+    # Beyond 2 x 2 and 2 x 2 x 2 tinybrain adds in float32: 32-bit values lose their last bits.
     kinds = ["u8", "i8", "u16", "i16"] + ["u32"] * (max(factors) == 2)
     windows = cut(tmp_path, collection, factors, {kind: (kind, TRUNCATE) for kind in kinds})
     for kind in kinds:
@@ -116,7 +116,7 @@ def test_area_truncated_is_tinybrains_average(layers, tmp_path, factors):
 
 
 @pytest.mark.parametrize("mip", [1, 2, 3])
-def test_area_truncated_of_8_bits_is_the_mip_that_tinybrain_makes_in_one_go(layers, tmp_path, mip):
+def test_truncated_area_of_8_bits_equals_a_tinybrain_mip_in_one_step(layers, tmp_path, mip):
     collection, volumes = layers
     factors = (2**mip, 2**mip, 1)
     windows = cut(tmp_path, collection, factors, {"u8": ("u8", TRUNCATE)})
@@ -124,17 +124,17 @@ def test_area_truncated_of_8_bits_is_the_mip_that_tinybrain_makes_in_one_go(laye
 
 
 @pytest.mark.parametrize("factors", HALVES + STEPS, ids=name)
-def test_majority_is_tinybrains_segmentation(layers, tmp_path, factors):
+def test_majority_equals_the_segmentation_of_tinybrain(layers, tmp_path, factors):
     collection, volumes = layers
-    # tinybrain's countless3d takes the largest number of a type for nothing.
+    # tinybrain's countless3d ignores the largest number of a type.
     kinds = ["ties", "objects"] + ["u8", "i16"] * (1 in factors or factors == (2, 2, 2))
     windows = cut(tmp_path, collection, factors, {kind: (kind, "majority") for kind in kinds})
     for kind in kinds:
         same(windows[kind], tinybrain.downsample_segmentation(volumes[kind].values, factors)[0], factors)
 
 
-def test_a_majority_of_squares_with_every_tie(layers, tmp_path):
-    """All 256 ways in which four labels can be spread, many times over."""
+def test_majority_resolves_every_tie_of_2_x_2(layers, tmp_path):
+    """All 256 patterns of four labels, many times."""
     collection, volumes = layers
     values = volumes["ties"].values
     four = blocks(values, (2, 2, 1))
@@ -146,8 +146,8 @@ def test_a_majority_of_squares_with_every_tie(layers, tmp_path):
 
 
 @pytest.mark.parametrize("factors", HALVES + OTHERS, ids=name)
-def test_any_is_zetta_utils_mask(layers, tmp_path, factors):
-    """torch's `area` is the mean; the mask is where it is greater than 0."""
+def test_any_equals_mask_of_zetta_utils(layers, tmp_path, factors):
+    """torch's `area` is the mean; the mask is 1 where the mean is greater than 0."""
     collection, volumes = layers
     kinds = ["few", "objects"]
     aligned = aligned_to(factors)
@@ -158,8 +158,8 @@ def test_any_is_zetta_utils_mask(layers, tmp_path, factors):
 
 
 @pytest.mark.parametrize("factors", OTHERS, ids=name)
-def test_linear_truncated_is_zetta_utils_img_where_tinybrain_is_not_used(layers, tmp_path, factors):
-    """torch's `trilinear`: the voxel in the middle or, of an even number, the mean of the two along each axis."""
+def test_truncated_linear_equals_img_of_zetta_utils_without_tinybrain(layers, tmp_path, factors):
+    """torch's `trilinear`: the middle voxel or, for an even number, the mean of the two along each axis."""
     collection, volumes = layers
     kinds = ["u8", "u16", "i16"]
     aligned = aligned_to(factors)
@@ -178,7 +178,7 @@ def test_linear_truncated_is_zetta_utils_img_where_tinybrain_is_not_used(layers,
 
 
 @pytest.mark.parametrize("factors", OTHERS, ids=name)
-def test_a_majority_that_tinybrain_does_not_know_is_the_most_frequent_and_the_first(layers, tmp_path, factors):
+def test_majority_at_other_factors_is_the_first_most_frequent_value(layers, tmp_path, factors):
     collection, volumes = layers
     kinds = ["ties", "objects"]
     aligned = aligned_to(factors)
@@ -189,7 +189,7 @@ def test_a_majority_that_tinybrain_does_not_know_is_the_most_frequent_and_the_fi
 
 
 def most_frequent(covered):
-    """Of the values on the last axis; the first of several."""
+    """The most frequent value on the last axis; the first of several."""
     labels = np.unique(covered)
     counts = np.stack([(covered == label).sum(axis=-1) for label in labels], axis=-1)
     of_each = np.take_along_axis(counts, np.searchsorted(labels, covered), axis=-1)
@@ -207,14 +207,14 @@ class aligned_to:
     def same(self, windows, values):
         expected, inside = Volume(values, tuple(self.start), None), 0
         for start, window in windows:
-            if expected.holds(start, WINDOW):
+            if expected.contains_window(start, WINDOW):
                 assert window.dtype == values.dtype
                 np.testing.assert_array_equal(window, expected.cut(start, WINDOW))
                 inside += 1
         assert inside > 3
 
 
-def test_smaller_voxels_repeat_what_they_lie_in(layers, tmp_path):
+def test_smaller_voxels_repeat_the_voxel_that_contains_them(layers, tmp_path):
     collection, volumes = layers
     arrays = {"majority": ("objects", "majority"), "any": ("few", "any"), "area": ("u8", TRUNCATE)}
     factors = (0.5, 0.25, 1)
@@ -228,8 +228,8 @@ def test_smaller_voxels_repeat_what_they_lie_in(layers, tmp_path):
         same(windows[key], values.repeat(2, axis=0).repeat(4, axis=1), factors)
 
 
-def test_what_lies_outside_of_the_volume_has_no_say(layers, tmp_path):
-    """The layers end within voxels that are 24 times as long: 512 is 21 times 24 and 8, 3200 is 133 times 24 and 8."""
+def test_voxels_outside_the_volume_are_excluded(layers, tmp_path):
+    """The layers end inside voxels that are 24 times as long: 512 = 21 * 24 + 8, 3200 = 133 * 24 + 8."""
     collection, volumes = layers
     factors, first = (24, 24, 1), (133, 91, 100)
     windows = cut(tmp_path, collection, factors, {"majority": ("objects", "majority"), "any": ("few", "any")})
@@ -252,8 +252,8 @@ def test_what_lies_outside_of_the_volume_has_no_say(layers, tmp_path):
     assert edge > 0
 
 
-def test_a_mask_of_labels_is_made_after_they_are_resampled(layers, tmp_path):
-    """As in zetta_utils, where `read_procs` come after the interpolation."""
+def test_labels_are_resampled_before_they_become_a_mask(layers, tmp_path):
+    """As in zetta_utils, whose `read_procs` come after the interpolation."""
     collection, volumes = layers
     label = int(volumes["objects"].values.max())
     of = {"layer": "objects", "data_resolution": list(FULL)}
@@ -261,7 +261,7 @@ def test_a_mask_of_labels_is_made_after_they_are_resampled(layers, tmp_path):
         "label": {**of, "interpolation": "majority", "transform": {"equals": label}},
         "some": {**of, "interpolation": "any", "transform": "nonzero"},
     }
-    out = made(tmp_path, collection=str(collection), resolution=[9.2, 9.2, 45], window=list(WINDOW), arrays=arrays)
+    out = checked_dataset(tmp_path, collection=str(collection), resolution=[9.2, 9.2, 45], window=list(WINDOW), arrays=arrays)
     values = volumes["objects"].values
     resampled = tinybrain.downsample_segmentation(values, (2, 2, 1))[0]
     wanted = {"label": resampled == label, "some": (blocks(values, (2, 2, 1)) > 0).any(axis=-1)}
@@ -273,8 +273,8 @@ def test_a_mask_of_labels_is_made_after_they_are_resampled(layers, tmp_path):
                 np.testing.assert_array_equal(window, expected.cut(start, WINDOW))
 
 
-def test_a_fill_value_that_is_not_0_is_1_for_any(shared, tmp_path):
-    """A layer of zeros whose voxels that are not stored are 5."""
+def test_any_is_1_for_a_nonzero_fill_value(shared, tmp_path):
+    """A layer of zeros in which missing chunks are 5."""
     size, origin = (200, 200, 10), (3200, 2300, 100)
     spec = {
         "driver": "zarr",
@@ -293,7 +293,7 @@ def test_a_fill_value_that_is_not_0_is_1_for_any(shared, tmp_path):
     layers = {"img": {"resolution": list(FULL), "voxel_offset": list(origin), "axes": "xyz"}}
     collection = str(vnc_collection(tmp_path, move))
     half = [round(r * f, 6) for r, f in zip(FULL, (2, 2, 1))]
-    out = made(tmp_path, collection=collection, layers=layers, resolution=half, window=[32, 32, 8], arrays=arrays)
+    out = checked_dataset(tmp_path, collection=collection, layers=layers, resolution=half, window=[32, 32, 8], arrays=arrays)
     expected, found = Volume(np.zeros((100, 100, 10), "u2"), (1600, 1150, 100), None), set()
     for split in SPLITS:
         starts = with_zarr(out, split)["start_voxel"][:].tolist()

@@ -1,18 +1,18 @@
-"""Signatures, tokens and passwords of URLs come out nowhere: not in the output, not in any message."""
+"""Signatures, tokens and passwords of URLs never appear in output files or messages."""
 
 import json
 import re
 from pathlib import Path
 
 import pytest
-from program import binary, manifest, pointshard, times, vnc_config
-from signed import SECRETS, SIGNATURES, SignedServer, damaged, echo, page, redirect, wrong_types
+from program import binary, manifest, pointshard, vnc_config, write_times
+from signed_server import SECRETS, SIGNATURES, SignedServer, damaged, echo, page, redirect, wrong_types
 
 pytestmark = pytest.mark.usefixtures("shared")
 
 
 def signed_job(folder, host, signature, **changes):
-    """A job whose every URL is signed: collection, layers, annotations. Relative layers would go without."""
+    """A job with signed URLs only: collection, layers, annotations. Relative layers would have no signature."""
     query = f"X-Amz-Signature={signature}&X-Amz-Expires=60"
     rows = json.loads((folder / "rows.json").read_text())
     for layer in rows["layers"]:
@@ -23,17 +23,17 @@ def signed_job(folder, host, signature, **changes):
 
 
 @pytest.fixture
-def server(tree_of_objects, tmp_path):
-    rows = json.loads((tree_of_objects / "vnc/collection.json").read_text())
+def server(object_root, tmp_path):
+    rows = json.loads((object_root / "vnc/collection.json").read_text())
     (tmp_path / "rows.json").write_text(json.dumps(rows))
     (tmp_path / "objects").mkdir()
-    (tmp_path / "objects/vnc").symlink_to(tree_of_objects / "vnc")
+    (tmp_path / "objects/vnc").symlink_to(object_root / "vnc")
     with SignedServer(tmp_path / "objects") as server:
         yield server
 
 
 def assert_no_secret(done, *folders):
-    """Neither in what was printed nor in any file, in whichever case or encoding."""
+    """No secret is in the output or in any file, in any case or encoding."""
     texts = {"stdout": done.stdout.encode(), "stderr": done.stderr.encode()}
     for folder in folders:
         texts |= {str(p): str(p).encode() + p.read_bytes() for p in Path(folder).rglob("*") if p.is_file()}
@@ -44,17 +44,17 @@ def assert_no_secret(done, *folders):
     assert "\x1b" not in done.stderr
 
 
-def test_a_job_on_signed_urls_works_and_a_renewed_signature_is_the_same_job(server, tmp_path):
+def test_signed_urls_work_and_a_renewed_signature_is_the_same_job(server, tmp_path):
     config, out = signed_job(tmp_path, server.host, SIGNATURES[0]), tmp_path / "out"
     assert_no_secret(pointshard("preprocess", config, "--out", out, "--verbose"), out)
     about = manifest(out)
     assert about["config"]["collection"] == f"http://{server.host}/collection.json?<redacted>"
     assert about["collection"] == about["config"]["collection"]
     assert [s["location"] for s in about["sources"]] == [f"http://{server.host}/vnc/img?<redacted>"]
-    before = times(out)
+    before = write_times(out)
     config = signed_job(tmp_path, server.host, SIGNATURES[1])
     again = pointshard("preprocess", config, "--out", out)
-    assert "nothing to do" in again.stdout and times(out) == before
+    assert "nothing to do" in again.stdout and write_times(out) == before
     assert_no_secret(again, out)
     for command in (["plan", "--json"], ["plan", "--samples", "--verbose"], ["preprocess", "--dry-run", "--out", tmp_path / "other"]):
         assert_no_secret(pointshard(command[0], config, *command[1:]), out)
@@ -67,7 +67,7 @@ def test_a_job_on_signed_urls_works_and_a_renewed_signature_is_the_same_job(serv
     [(echo(403), 1), (echo(404), 1), (echo(500), 75), (echo(400), 1), (page, 1), (damaged, 1), (wrong_types, 1)],
     ids=["403", "404", "500", "400", "page", "damaged", "wrong types"],
 )
-def test_no_failure_shows_a_secret(server, tmp_path, what, how, code):
+def test_no_error_shows_a_secret(server, tmp_path, what, how, code):
     server.fault = lambda path: how if path.startswith(what) else None
     config, out = signed_job(tmp_path, server.host, SIGNATURES[0], missing="error"), tmp_path / "out"
     command = ["preprocess", config, "--out", out, "--retry-for", 1]
@@ -76,12 +76,12 @@ def test_no_failure_shows_a_secret(server, tmp_path, what, how, code):
     assert done.stderr.count("error: ") == 1, done.stderr
     if how is page:
         assert "HTML page" in done.stderr
-    # What is written before a failure is finished by the next run.
+    # The next run resumes after a failure.
     server.fault = lambda path: None
     assert_no_secret(pointshard("preprocess", config, "--out", out), out)
 
 
-def test_redirects_are_followed_or_named_without_secrets(server, tmp_path):
+def test_redirects_are_followed_or_shown_without_secrets(server, tmp_path):
     config, out = signed_job(tmp_path, server.host, SIGNATURES[0]), tmp_path / "out"
     with SignedServer(server.server.signed.root) as other:
         server.fault = lambda path: redirect(f"http://{other.host}") if "img/4.6" in path else None
@@ -124,8 +124,8 @@ def test_a_password_in_a_url_is_an_error_that_does_not_show_it(tmp_path, change,
     assert re.search(r"at `(collection|points|window)", done.stderr), done.stderr
 
 
-def test_a_password_in_a_collection_file_is_an_error_that_does_not_show_it(tmp_path, tree_of_objects):
-    rows = json.loads((tree_of_objects / "vnc/collection.json").read_text())
+def test_a_password_in_a_collection_file_is_an_error_that_does_not_show_it(tmp_path, object_root):
+    rows = json.loads((object_root / "vnc/collection.json").read_text())
     for source in ("precomputed://" + PASSWORD, PASSWORD + "|n5:", "s3://KEY:SECRETpassword@bucket/x", "HTTPS://SECRETtoken@h"):
         next(layer for layer in rows["layers"] if layer["name"] == "img")["source"] = source
         (tmp_path / "collection.json").write_text(json.dumps(rows))
@@ -135,7 +135,7 @@ def test_a_password_in_a_collection_file_is_an_error_that_does_not_show_it(tmp_p
         assert "name and password" in done.stderr and "`img`" in done.stderr
 
 
-def test_an_argument_that_is_a_url_is_refused_without_its_query(tmp_path):
+def test_an_error_about_a_url_argument_does_not_show_its_query(tmp_path):
     for argument in ("https://h/config.json?SECRETtoken=1", "https://user:SECRETpassword@h/config.json"):
         done = pointshard("preprocess", argument, "--out", tmp_path / "out", code=2)
         assert_no_secret(done, tmp_path / "out")

@@ -1,4 +1,4 @@
-"""`snap: "zetta"` at any resolution, against zetta_utils' rule computed here."""
+"""`snap: "zetta"` at any resolution, compared with zetta_utils' rule."""
 
 import json
 import math
@@ -7,9 +7,9 @@ import random
 import numpy as np
 import pytest
 from program import pointshard, vnc_config
-from volumes import write_everywhere
+from volumes import write_huge_empty_layer
 
-# As zetta_utils' `BBox3D` with neuroglancer's box class: float32, `int`, then `snapped(..., "floor")`.
+# Like zetta_utils' `BBox3D` with neuroglancer's box class: float32, `int`, then `snapped(..., "floor")`.
 
 
 def snapped(x, r):
@@ -21,14 +21,14 @@ def samples_of(config, *splits):
     return {int(s["annotation_id"]) for split in splits for s in planned[split]}
 
 
-def test_a_corner_on_a_whole_voxel_stays_where_it_is(shared):
-    """6.4 nm: 32 = 5 * 6.4 and 320 = 50 * 6.4, but Python's `32 // 6.4` is 4.0. The real zetta_utils says which."""
+def test_a_corner_on_a_whole_voxel_does_not_move(shared):
+    """6.4 nm: 32 = 5 * 6.4 and 320 = 50 * 6.4, but Python's `32 // 6.4` is 4.0. The expected samples come from zetta_utils."""
     folder = shared / "data/zetta/snap_floor_rule"
     assert samples_of(folder / "config.json", "train") == {2, 4, 5, 6}
 
 
 def resolutions(rng, n):
-    """nm: multiples of 0.1, 4.6 and 6.4, thirds, and what files that went through float32 hold."""
+    """Resolutions in nm: multiples of 0.1, 4.6 and 6.4, thirds, and values rounded to float32."""
     kinds = [
         lambda: rng.randrange(1, 1000) / 10,
         lambda: rng.choice([4.6, 6.4, 3.6, 33.3333, 12.8, 16.8, 0.36, 7.0]),
@@ -41,7 +41,7 @@ def resolutions(rng, n):
 
 
 def corner(rng, r):
-    """A corner on, just below or just above a voxel, on a whole nm, or anywhere; of either sign."""
+    """A corner on, just below or just above a voxel boundary, on a whole nm, or anywhere; of either sign."""
     voxel = rng.randrange(-3000, 3000) * r
     kinds = [
         round(voxel),
@@ -54,15 +54,15 @@ def corner(rng, r):
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_boxes_go_down_to_whole_voxels_at_any_resolution(tmp_path, seed):
-    """Each box has its own z resolution, by `flexible_z`, and points on both sides of where its faces should be.
+def test_snap_rounds_boxes_down_to_whole_voxels_at_any_resolution(tmp_path, seed):
+    """Each box has its own z resolution, through `flexible_z`, and points on both sides of its expected faces.
 
-    Of points, too, ten decimals count: a face at 3260 * 4.6 nm is at 14996, not at 14995.999999999998."""
+    Points are rounded to ten decimals too: a face at 3260 * 4.6 nm is at 14996, not at 14995.999999999998."""
     rng = random.Random(seed)
     rows = {"layer_groups": [], "layers": [], "annotations": []}
     points, expected, moved_up = [], set(), 0
     for i, r in enumerate(resolutions(rng, 2000)):
-        source = write_everywhere(tmp_path / str(i), [1, 1, r])
+        source = write_huge_empty_layer(tmp_path / str(i), [1, 1, r])
         rows["layers"].append({"id": str(i), "name": "img", "source": source})
         rows["layer_groups"].append({"id": f"g{i}", "layers": [str(i)]})
         a = corner(rng, r)

@@ -1,4 +1,4 @@
-"""`pointshard train`: what it leaves, that it goes on exactly, that it learns, what it refuses."""
+"""`pointshard train`: its output, exact resume, learning, and errors."""
 
 import json
 import os
@@ -21,14 +21,14 @@ def dataset(shared, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def trained(dataset, tmp_path_factory):
-    """A config, and the folder of its finished run. Not to be changed."""
+    """A config and the folder of its finished run. Tests must not change it."""
     folder = tmp_path_factory.mktemp("trained")
     config = train_config(folder)
     run("train", dataset, "--config", config, "--out", folder / "run")
     return config, folder / "run"
 
 
-def test_a_run_leaves_weights_a_module_metrics_events_and_a_report(trained):
+def test_a_run_writes_weights_module_metrics_events_and_report(trained):
     _, folder = trained
     there = {p.name for p in folder.iterdir()}
     assert there == {
@@ -52,7 +52,7 @@ def test_metrics_have_a_line_per_step_and_per_validation(trained):
             assert 0 < channel["positives"] < channel["voxels"]
 
 
-def test_the_same_command_again_finds_nothing_to_do(dataset, trained, tmp_path):
+def test_rerunning_a_finished_training_does_nothing(dataset, trained, tmp_path):
     config, folder = trained
     copy = shutil.copytree(folder, tmp_path / "run")
     done = run("train", dataset, "--config", config, "--out", copy)
@@ -60,7 +60,7 @@ def test_the_same_command_again_finds_nothing_to_do(dataset, trained, tmp_path):
     assert losses(copy) == losses(folder)
 
 
-def test_the_same_config_makes_the_same_losses_whatever_the_workers(dataset, trained, tmp_path):
+def test_losses_do_not_depend_on_the_number_of_workers(dataset, trained, tmp_path):
     _, folder = trained
     config = train_config(tmp_path, workers=5, prefetch=1)
     run("train", dataset, "--config", config, "--out", tmp_path / "run")
@@ -71,7 +71,7 @@ def test_the_same_config_makes_the_same_losses_whatever_the_workers(dataset, tra
 
 
 @pytest.mark.parametrize("rule", ["adam", "adamw", "radam"])
-def test_a_training_in_two_goes_makes_the_losses_of_one(dataset, tmp_path, rule):
+def test_a_training_in_two_runs_has_the_losses_of_one(dataset, tmp_path, rule):
     changes = {
         "optimizer": {"name": rule, "lr": 0.01},
         "model": {**MODEL, "norm": "batch"},
@@ -89,7 +89,7 @@ def test_a_training_in_two_goes_makes_the_losses_of_one(dataset, tmp_path, rule)
         assert (tmp_path / "parts" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
-def test_a_training_that_is_killed_goes_on_as_if_it_were_not(dataset, tmp_path):
+def test_a_killed_training_resumes_with_the_same_losses(dataset, tmp_path):
     config = train_config(tmp_path, steps=60, validation_interval=5)
     run("train", dataset, "--config", config, "--out", tmp_path / "whole")
     kills = 0
@@ -104,15 +104,15 @@ def test_a_training_that_is_killed_goes_on_as_if_it_were_not(dataset, tmp_path):
     assert kills >= 2
     run("train", dataset, "--config", config, "--out", tmp_path / "killed")
     assert losses(tmp_path / "killed") == losses(tmp_path / "whole")
-    import events
+    import tensorboard_events
 
-    curves = [events.scalars(tmp_path / name / "events")["loss/train"] for name in ("killed", "whole")]
+    curves = [tensorboard_events.scalars(tmp_path / name / "events")["loss/train"] for name in ("killed", "whole")]
     assert curves[0] == curves[1] and [step for step, _ in curves[0]] == list(range(1, 61))
     left = {p.name for p in (tmp_path / "killed").iterdir()}
     assert {n for n in left if not n.startswith(".part-")} == {p.name for p in (tmp_path / "whole").iterdir()}
 
 
-def test_another_training_in_the_same_folder_is_refused_and_forced(dataset, trained, tmp_path):
+def test_another_training_in_the_same_folder_is_an_error_without_force(dataset, trained, tmp_path):
     _, folder = trained
     copy = shutil.copytree(folder, tmp_path / "run")
     config = train_config(tmp_path, batch_size=2)
@@ -123,7 +123,7 @@ def test_another_training_in_the_same_folder_is_refused_and_forced(dataset, trai
     assert metrics(copy)[0]["step"] == 1 and losses(copy) != losses(folder)
 
 
-def test_a_run_by_default_lies_in_the_dataset_which_stays_whole(dataset, tmp_path):
+def test_the_default_output_is_in_the_dataset_which_still_passes_check(dataset, tmp_path):
     copy = shutil.copytree(dataset, tmp_path / "dataset")
     config = train_config(tmp_path, name="small.json", steps=1)
     run("train", copy, "--config", config)
@@ -134,24 +134,24 @@ def test_a_run_by_default_lies_in_the_dataset_which_stays_whole(dataset, tmp_pat
 
 
 def test_tensorboard_reads_the_events(trained):
-    import events
+    import tensorboard_events
 
     _, folder = trained
-    curves = events.scalars(folder / "events")
+    curves = tensorboard_events.scalars(folder / "events")
     lines = metrics(folder)
     for tag, kind in (("loss/train", "train"), ("loss/val", "validation")):
         expected = [(line["step"], line["loss"]) for line in lines if line["kind"] == kind]
         assert [step for step, _ in curves[tag]] == [step for step, _ in expected]
         assert np.allclose([v for _, v in curves[tag]], [v for _, v in expected], rtol=1e-6)
     assert {f"dice/val/{target}" for target in TARGETS} <= set(curves)
-    pictures = events.pictures(folder / "events")
+    pictures = tensorboard_events.pictures(folder / "events")
     assert len(pictures) == 6
     for shown in pictures.values():
         assert [step for step, *_ in shown] == [3, 6]
         assert all(png.startswith(b"\x89PNG") for *_, png in shown)
 
 
-def test_the_report_needs_nothing_but_itself(trained):
+def test_the_report_needs_no_other_file(trained):
     _, folder = trained
     html = (folder / "report.html").read_text()
     assert not re.search(r"""(src|href)\s*=\s*["'](?!data:|\#)""", html)
@@ -161,7 +161,7 @@ def test_the_report_needs_nothing_but_itself(trained):
         assert name in html and f"{best['channels'][name]['loss']:.4f}" in html
 
 
-def test_a_batch_with_too_little_in_it_is_left_out(dataset, tmp_path):
+def test_a_batch_with_too_few_nonzero_image_voxels_is_skipped(dataset, tmp_path):
     config = train_config(tmp_path, min_nonzero={"image": 0.95}, batch_size=1, steps=21, validation_interval=21)
     run("train", dataset, "--config", config, "--out", tmp_path / "run")
     lines = metrics(tmp_path / "run")
@@ -177,8 +177,8 @@ def test_a_batch_with_too_little_in_it_is_left_out(dataset, tmp_path):
     assert lines[-1]["samples_left_out"] == thin("val") > 0
 
 
-def test_a_batch_of_which_too_little_counts_is_left_out(dataset, tmp_path):
-    """What counts is what the loss counts: under the masks, inside of the pad, where the image is not 0."""
+def test_a_batch_with_too_few_counted_voxels_is_skipped(dataset, tmp_path):
+    """The fraction counts the voxels that the loss counts: inside the masks and the pad, where the image is not 0."""
     pad = [4, 4, 1]
     steps = {"steps": 12, "validation_interval": 12, "batch_size": 2}
     loss = {"crop_pad": pad, "mask_on_zeros": True}
@@ -201,18 +201,18 @@ def test_a_batch_of_which_too_little_counts_is_left_out(dataset, tmp_path):
     assert f"{sum(expected)} of these steps were skipped" in done.stderr
 
 
-def test_a_training_that_learns_nothing_is_an_error(dataset, tmp_path):
+def test_a_training_in_which_all_batches_are_skipped_is_an_error(dataset, tmp_path):
     config = train_config(tmp_path, min_nonzero={"mask": 1.0}, loss={"crop_pad": [1, 0, 0]})
     message = run("train", dataset, "--config", config, "--out", tmp_path / "run", code=2).stderr
     assert "`min_nonzero`: nothing was learnt" in message and "train.json" in message
 
 
-def test_a_training_that_diverges_says_so_every_time(dataset, tmp_path):
+def test_a_diverging_training_is_an_error_in_every_run(dataset, tmp_path):
     config = train_config(tmp_path, optimizer={"lr": 1e30})
     for _ in range(2):
         message = run("train", dataset, "--config", config, "--out", tmp_path / "run", code=1).stderr
         assert re.search("the (training|validation) loss is (NaN|inf|-inf) at step [1-6]: .*`optimizer.lr`", message)
-    # Nothing is there to go on from, so that another training may begin.
+    # There is nothing to resume from, so another training may start.
     (tmp_path / "run/.part-dead").write_text("half")
     config = train_config(tmp_path, name="lower.json", precision="bfloat16")
     run("train", dataset, "--config", config, "--out", tmp_path / "run")
@@ -221,7 +221,7 @@ def test_a_training_that_diverges_says_so_every_time(dataset, tmp_path):
     assert not list((tmp_path / "run").glob(".part-*"))
 
 
-def test_a_summed_loss_does_not_depend_on_how_samples_are_batched(dataset, tmp_path):
+def test_a_summed_loss_does_not_depend_on_the_batch_size(dataset, tmp_path):
     found = {}
     for batch_size in (3, 4):
         config = train_config(tmp_path, loss={"reduction": "sum"}, batch_size=batch_size, steps=1, optimizer={"lr": 1e-30})
@@ -229,7 +229,7 @@ def test_a_summed_loss_does_not_depend_on_how_samples_are_batched(dataset, tmp_p
         (line,) = [line for line in metrics(tmp_path / f"run{batch_size}") if line["kind"] == "validation"]
         assert line["samples"] == 9
         found[batch_size] = [channel["loss"] / batch_size for channel in line["channels"].values()]
-    # A sum is in units of a batch.
+    # A sum scales with the batch size.
     assert np.allclose(found[3], found[4], rtol=1e-5)
 
 
@@ -243,7 +243,7 @@ def test_a_summed_loss_does_not_depend_on_how_samples_are_batched(dataset, tmp_p
         ({"targets": ["nowhere", TARGETS[0]]}, "no array `nowhere`"),
     ],
 )
-def test_what_cannot_be_trained_is_refused_with_the_key(dataset, tmp_path, changes, words):
+def test_an_untrainable_config_is_an_error_with_the_key(dataset, tmp_path, changes, words):
     if "feature_maps" in changes.get("model", {}):
         changes["model"]["strides"] = [[2, 2, 1], [5, 1, 1]]
     config = train_config(tmp_path, **changes)
@@ -252,7 +252,7 @@ def test_what_cannot_be_trained_is_refused_with_the_key(dataset, tmp_path, chang
     assert "train.json" in message or "nowhere" in message
 
 
-def test_a_url_is_never_taken_for_a_local_path(dataset, tmp_path):
+def test_a_url_is_never_used_as_a_local_path(dataset, tmp_path):
     config = train_config(tmp_path)
     train = ["train", dataset, "--config", config, "--out"]
     for command in ([*train, "s3://b/run"], ["train", "s3://b/out", "--config", config], ["infer", dataset, "--model", "gs://b/m.pt"]):
@@ -260,7 +260,7 @@ def test_a_url_is_never_taken_for_a_local_path(dataset, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["train.json"]
 
 
-def test_the_constant_loss_is_that_of_the_share_of_ones(dataset, tmp_path):
+def test_the_constant_loss_predicts_the_fraction_of_ones(dataset, tmp_path):
     config = train_config(tmp_path, steps=1, batch_size=9)
     run("train", dataset, "--config", config, "--out", tmp_path / "run")
     (line,) = [line for line in metrics(tmp_path / "run") if line["kind"] == "validation"]
@@ -278,7 +278,7 @@ def test_the_constant_loss_is_that_of_the_share_of_ones(dataset, tmp_path):
 
 
 def test_a_small_network_learns_both_channels(shared, tmp_path):
-    """Where there are cells, and which of them is presynaptic: better than who knows only how many voxels are ones."""
+    """The network learns where cells are and which one is presynaptic: better than the best constant prediction."""
     arrays = {
         "img": {"layer": "img"},
         "target_cell": {
@@ -340,7 +340,7 @@ def test_a_small_network_learns_both_channels(shared, tmp_path):
     ],
     ids=lambda value: str(value)[:40] if isinstance(value, dict) else None,
 )
-def test_a_config_that_cannot_be_meant_is_refused_by_name(dataset, tmp_path, changes, expected):
+def test_an_invalid_training_config_is_an_error_with_the_key(dataset, tmp_path, changes, expected):
     config = train_config(tmp_path, **changes)
     message = run("train", dataset, "--config", config, "--out", tmp_path / "run", "--quiet", code=2).stderr
     assert message.count("error: ") == 1
@@ -349,7 +349,7 @@ def test_a_config_that_cannot_be_meant_is_refused_by_name(dataset, tmp_path, cha
     assert not (tmp_path / "run/metrics.jsonl").exists()
 
 
-def test_a_checkpoint_that_was_cut_short_is_named(dataset, trained, tmp_path):
+def test_a_truncated_checkpoint_is_an_error_that_names_it(dataset, trained, tmp_path):
     config, folder = trained
     copy = shutil.copytree(folder, tmp_path / "run")
     whole = (copy / "last.safetensors").read_bytes()

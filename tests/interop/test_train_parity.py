@@ -1,17 +1,17 @@
-"""What the trainer computes is what PyTorch computes: logits, loss, gradients, steps."""
+"""Logits, loss, gradients and steps of the trainer equal those of PyTorch."""
 
 import json
 
 import pytest
-from blocks import blocks
+from document_blocks import blocks
 from program import REPOSITORY
 from training import MODEL, TARGETS, make_dataset, run, train_config
 
 torch = pytest.importorskip("torch")
 
-import regime  # noqa: E402
+import torch_reference  # noqa: E402
 
-# Together these touch every rule of the loss, every norm, skip, activation and optimizer.
+# Together these use every rule of the loss, every norm, skip, activation and optimizer.
 CASES = {
     "balanced mean": {
         "loss": {"balance": True, "crop_pad": [3, 2, 1], "mask_on_zeros": True},
@@ -44,12 +44,12 @@ def dataset(shared, tmp_path_factory):
 
 @pytest.fixture(scope="module", params=CASES, ids=lambda name: name.replace(" ", "-"))
 def recorded(request, dataset, tmp_path_factory):
-    """A config, and all that went into and came out of its first steps."""
+    """A config, and the recorded inputs and outputs of its first steps."""
     folder = tmp_path_factory.mktemp("run")
     path = train_config(folder, steps=STEPS, validation_interval=STEPS, **CASES[request.param])
     run("train", dataset, "--config", path, "--out", folder / "out", "--record", STEPS, "--threads", 1)
     torch.set_num_threads(1)
-    steps = [regime.load(folder / f"out/steps/{n}.safetensors")[0] for n in range(1, STEPS + 1)]
+    steps = [torch_reference.load(folder / f"out/steps/{n}.safetensors")[0] for n in range(1, STEPS + 1)]
     return json.loads(path.read_text()), steps
 
 
@@ -58,22 +58,22 @@ def part(step, name):
 
 
 def assert_equal(found, expected, what):
-    """To 1e-5, relative to the largest value."""
+    """Equality to 1e-5, relative to the largest value."""
     found, expected = torch.as_tensor(found), torch.as_tensor(expected)
     assert found.shape == expected.shape, what
     error = (found - expected).abs().max() / expected.abs().max().clamp_min(1e-12)
     assert error < 1e-5, f"{what}: off by {error:.1e}"
 
 
-def test_logits_loss_and_gradients_are_those_of_pytorch(recorded):
+def test_logits_loss_and_gradients_equal_those_of_pytorch(recorded):
     config, steps = recorded
     for step in steps:
-        model = regime.unet(config["model"]).train()
+        model = torch_reference.unet(config["model"]).train()
         model.load_state_dict(part(step, "before"), strict=False)
         logits = model(step["image"])
         assert_equal(step["logits"], logits, "logits")
         masks = step.get("masks")
-        loss, channels = regime.two_channel_loss(logits, step["image"], step["targets"], masks, config.get("loss", {}))
+        loss, channels = torch_reference.two_channel_loss(logits, step["image"], step["targets"], masks, config.get("loss", {}))
         assert_equal(step["loss"], loss, "loss")
         for name, channel in zip(TARGETS, channels):
             assert_equal(step[f"loss.{name}"], channel, name)
@@ -81,7 +81,7 @@ def test_logits_loss_and_gradients_are_those_of_pytorch(recorded):
         grads = part(step, "grad")
         largest = max(g.abs().max() for g in grads.values())
         for name, weight in model.named_parameters():
-            # A bias before a norm has no gradient but rounding: the scale is that of all gradients.
+            # The gradient of a bias before a norm is only rounding error: compare on the scale of all gradients.
             error = (grads[name] - weight.grad).abs().max() / largest
             assert error < 1e-5, f"gradient of {name}: off by {error:.1e}"
         for name, buffer in model.named_buffers():
@@ -89,10 +89,10 @@ def test_logits_loss_and_gradients_are_those_of_pytorch(recorded):
                 assert_equal(step[f"after.{name}"], buffer, name)
 
 
-def test_every_step_of_the_optimizer_is_that_of_pytorch(recorded):
+def test_every_step_of_the_optimizer_equals_that_of_pytorch(recorded):
     config, steps = recorded
     weights = {name: torch.nn.Parameter(part(steps[0], "before")[name].clone()) for name in part(steps[0], "grad")}
-    optimizer = regime.optimizer(list(weights.values()), config["optimizer"])
+    optimizer = torch_reference.optimizer(list(weights.values()), config["optimizer"])
     for step in steps:
         for name, weight in weights.items():
             weight.grad = step[f"grad.{name}"]
@@ -103,7 +103,7 @@ def test_every_step_of_the_optimizer_is_that_of_pytorch(recorded):
             assert_equal(step[f"after.{name}"], weight.detach(), name)
 
 
-def test_the_loss_that_the_page_on_trainers_shows_is_the_same(recorded):
+def test_the_loss_in_the_documentation_is_the_same(recorded):
     config, steps = recorded
     shown = [b for b in blocks(REPOSITORY / "docs/trainers.md") if b.title == "two_channel.py"]
     names = {}
@@ -119,15 +119,15 @@ def test_the_loss_that_the_page_on_trainers_shows_is_the_same(recorded):
         assert_equal(found, step["loss"], "loss")
 
 
-def test_steps_follow_each_other(recorded):
+def test_each_recorded_step_starts_from_the_previous_weights(recorded):
     _, steps = recorded
     for step, following in zip(steps, steps[1:]):
         after = part(step, "after")
         assert all(torch.equal(after[name], before) for name, before in part(following, "before").items())
 
 
-def test_the_loss_meets_masks_zeros_and_both_classes(recorded):
-    """Otherwise the tests above prove little."""
+def test_the_recorded_steps_cover_masks_zeros_and_both_classes(recorded):
+    """The recorded steps exercise every rule."""
     _, steps = recorded
     masks = torch.cat([step["masks"].flatten() for step in steps])
     assert 0 < (masks == 0).float().mean() < 1

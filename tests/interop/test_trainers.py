@@ -5,10 +5,10 @@ import sys
 
 import numpy as np
 import pytest
-from blocks import blocks
-from places import need
+from document_blocks import blocks
 from program import REPOSITORY
 from readers import with_zarr
+from server_fixtures import require_tool
 
 TITLED = ("windows", "zarr_windows", "two_channel")
 
@@ -16,7 +16,7 @@ TITLED = ("windows", "zarr_windows", "two_channel")
 @pytest.fixture(scope="module")
 def documented(tmp_path_factory):
     """The documented modules by name. Workers can import them too."""
-    need(importlib.util.find_spec("torch"), "torch", "pip install -r tests/interop/requirements-torch.txt")
+    require_tool(importlib.util.find_spec("torch"), "torch", "pip install -r tests/interop/requirements-torch.txt")
     folder = tmp_path_factory.mktemp("documented")
     for block in blocks(REPOSITORY / "docs/trainers.md"):
         if block.title:

@@ -1,4 +1,4 @@
-"""The same windows from local files and from every kind of server: every encoding, and jobs that are all remote."""
+"""Windows from every kind of server equal those from local files: every encoding, and jobs with all inputs remote."""
 
 import json
 import subprocess
@@ -6,11 +6,11 @@ import sys
 
 import numpy as np
 import pytest
-from crop import CROP_SHAPE, CROP_START, expected, index, layer_config, window_of
-from program import SHARED, pointshard, refused, vnc_config
+from encoding_crop import CROP_SHAPE, CROP_START, expected, index, layer_config, window_of
+from program import SHARED, error_message, pointshard, vnc_config
 from readers import with_zarr
 
-SERVERS = ["http", "https", "slow", "rangeless", "s3", "gcs"]
+SERVERS = ["http", "https", "slow", "without_ranges", "s3", "gcs"]
 GOLDEN = SHARED / "data/goldens/a_points_32x32x8.json"
 LEVELS = {(4.6, 4.6, 45.0): [156, 106, 24], (9.2, 9.2, 45.0): [78, 53, 24]}
 
@@ -19,8 +19,8 @@ def array_of(name):
     return name.replace("/", "_")
 
 
-def crop_config(folder, place, resolution, names):
-    """Writes a job that cuts three windows out of each of the encodings `names`; the first holds the whole crop."""
+def crop_config(folder, location, resolution, names):
+    """Writes a job with three windows of each of the encodings `names`; the first contains the whole crop."""
     middle = [a + n / 2 for a, n in zip(CROP_START, CROP_SHAPE)]
     points = [middle, [3033.5, 2580, 101], [3178, 2675, 118.5]]
     table = "".join(f"{x},{y},{z}\n" for x, y, z in points)
@@ -28,7 +28,7 @@ def crop_config(folder, place, resolution, names):
     csv = {"file": "points.csv", "unit": "voxel", "resolution": [4.6, 4.6, 45.0], "point": ["x", "y", "z"]}
     layers = {name: layer_config(index()[name]) for name in names}
     return vnc_config(
-        folder, collection=f"{place.root}/crop/collection.json", resolution=resolution, window=LEVELS[resolution],
+        folder, collection=f"{location.root}/crop/collection.json", resolution=resolution, window=LEVELS[resolution],
         points={"csv": csv}, arrays={array_of(name): {"layer": name} for name in names},
         layers={name: of for name, of in layers.items() if of} or None, splits={"train": ["train"]}, shard_samples=2,
     )  # fmt: skip
@@ -36,20 +36,20 @@ def crop_config(folder, place, resolution, names):
 
 @pytest.fixture(scope="module")
 def crop_at(request, tmp_path_factory):
-    """Reads the crop in all its encodings at a place, once: every array's windows, and where they start."""
+    """Reads the crop in all encodings at a location, once: every array's windows and their start voxels."""
     read = {}
 
-    def read_at(place):
-        if place not in read:
-            read[place] = dict(run(request.getfixturevalue(place), tmp_path_factory.mktemp(place)))
-        return read[place]
+    def read_at(location):
+        if location not in read:
+            read[location] = dict(run(request.getfixturevalue(location), tmp_path_factory.mktemp(location)))
+        return read[location]
 
-    def run(place, folder):
+    def run(location, folder):
         for resolution in LEVELS:
             names = [name for name in index() if name.endswith("/s1") == (resolution[0] == 9.2)]
-            config = crop_config(folder, place, resolution, names)
+            config = crop_config(folder, location, resolution, names)
             out = folder / f"out_{resolution[0]}"
-            pointshard("preprocess", config, "--out", out, env=place.env)
+            pointshard("preprocess", config, "--out", out, env=location.env)
             group = with_zarr(out, "train")
             for name in names:
                 yield name, (group["start_voxel"][:], group[array_of(name)][:])
@@ -58,7 +58,7 @@ def crop_at(request, tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", index() if SHARED.is_dir() else [])
-def test_every_encoding_in_local_files_is_read_as_what_its_writer_put_in(crop_at, name):
+def test_every_encoding_in_local_files_equals_the_written_values(crop_at, name):
     about = index()[name]
     volume = expected(name, about)
     starts, windows = crop_at("local")[name]
@@ -76,15 +76,15 @@ def test_every_encoding_in_local_files_is_read_as_what_its_writer_put_in(crop_at
     assert np.count_nonzero(windows[0]) >= 0.9 * np.count_nonzero(volume), "the first should hold the whole crop"
 
 
-@pytest.mark.parametrize("place", SERVERS)
-def test_every_encoding_on_a_server_equals_local_files(crop_at, place):
-    there = crop_at(place)
+@pytest.mark.parametrize("location", SERVERS)
+def test_every_encoding_on_a_server_equals_local_files(crop_at, location):
+    there = crop_at(location)
     for name, (starts, windows) in crop_at("local").items():
         assert (starts == there[name][0]).all()
-        assert windows.tobytes() == there[name][1].tobytes(), f"{name} at {place}"
+        assert windows.tobytes() == there[name][1].tobytes(), f"{name} at {location}"
 
 
-def test_the_server_sent_ranges_and_packed_chunks_over_http_1(crop_at, http):
+def test_the_server_sent_ranges_and_compressed_chunks_over_http_1(crop_at, http):
     crop_at("http")
     requests = http.requests()
     assert {r.protocol for r in requests} == {"HTTP/1.1"}
@@ -94,23 +94,23 @@ def test_the_server_sent_ranges_and_packed_chunks_over_http_1(crop_at, http):
     assert packed and {r.encoding for r in packed} == {"gzip"}
 
 
-def test_a_server_with_tls_is_spoken_to_in_http_2(crop_at, https):
+def test_a_server_with_tls_is_used_with_http_2(crop_at, https):
     crop_at("https")
     requests = https.requests()
     assert requests and {r.protocol for r in requests} == {"HTTP/2.0"}
 
 
-def test_a_certificate_by_an_unknown_authority_is_refused(https, tmp_path):
+def test_a_certificate_of_an_unknown_authority_is_an_error(https, tmp_path):
     config = vnc_config(tmp_path, collection=f"{https.root}/vnc/collection.json")
-    message = refused("preprocess", config, "--out", tmp_path / "out", code=75)
+    message = error_message("preprocess", config, "--out", tmp_path / "out", code=75)
     assert https.root in message.splitlines()[0] and "certificate" in message, message
 
 
-@pytest.mark.parametrize("place", SERVERS)
-def test_the_golden_windows_come_out_with_collection_layers_and_points_on_a_server(request, tmp_path, place):
-    place = request.getfixturevalue(place)
-    config = vnc_config(tmp_path, collection=f"{place.root}/vnc/collection.json", shard_samples=None)
-    pointshard("preprocess", config, "--out", tmp_path / "out", env=place.env)
+@pytest.mark.parametrize("location", SERVERS)
+def test_golden_windows_are_equal_with_all_inputs_on_a_server(request, tmp_path, location):
+    location = request.getfixturevalue(location)
+    config = vnc_config(tmp_path, collection=f"{location.root}/vnc/collection.json", shard_samples=None)
+    pointshard("preprocess", config, "--out", tmp_path / "out", env=location.env)
     verify = [sys.executable, SHARED / "verify/verify_golden.py", tmp_path / "out", GOLDEN]
     done = subprocess.run(verify, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -120,20 +120,20 @@ def test_the_golden_job_has_samples():
     assert len(json.loads(GOLDEN.read_text())["samples"]) == 30
 
 
-def boxes_job(folder, place):
-    """Runs a job whose boxes are a layer and whose points are sharded: id, window and start of every sample."""
+def boxes_job(folder, location):
+    """Runs a job with a layer of boxes and sharded points: id, window and start of every sample."""
     boxes = {
-        "source": f"precomputed://{place.root}/annotations/ng_boxes",
+        "source": f"precomputed://{location.root}/annotations/ng_boxes",
         "layers": {
-            "img": f"precomputed://{place.root}/vnc/img",
-            "points": f"precomputed://{place.root}/annotations/points_sharded_raw",
+            "img": f"precomputed://{location.root}/vnc/img",
+            "points": f"precomputed://{location.root}/annotations/points_sharded_raw",
         },
         "tags": ["train"],
     }
     config = vnc_config(
         folder, collection={"boxes": boxes}, arrays={"img": {"layer": "img"}}, splits={"train": ["train"]}
     )
-    pointshard("preprocess", config, "--out", folder / "out", env=place.env)
+    pointshard("preprocess", config, "--out", folder / "out", env=location.env)
     group = with_zarr(folder / "out", "train")
     return [group[name][:] for name in ("annotation_id", "start_voxel", "img")]
 
@@ -143,9 +143,9 @@ def boxes_locally(local, tmp_path_factory):
     return boxes_job(tmp_path_factory.mktemp("boxes"), local)
 
 
-@pytest.mark.parametrize("place", SERVERS)
-def test_a_box_layer_and_sharded_points_on_a_server_equal_local_ones(request, boxes_locally, tmp_path, place):
-    there = boxes_job(tmp_path, request.getfixturevalue(place))
+@pytest.mark.parametrize("location", SERVERS)
+def test_a_box_layer_and_sharded_points_on_a_server_equal_local_ones(request, boxes_locally, tmp_path, location):
+    there = boxes_job(tmp_path, request.getfixturevalue(location))
     assert len(there[0]) == 7
     for here, found in zip(boxes_locally, there):
         np.testing.assert_array_equal(here, found)

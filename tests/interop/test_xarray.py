@@ -1,4 +1,4 @@
-"""`xarray.open_zarr` gives a labelled dataset."""
+"""`xarray.open_zarr` opens a split as a labelled dataset."""
 
 import warnings
 
@@ -62,7 +62,7 @@ def test_xarray_zarr_and_tensorstore_read_the_same_values(vnc, split):
         assert variable.dtype == group[name].dtype == by_tensorstore.dtype
 
 
-def test_a_sample_can_be_picked_by_its_coordinates(vnc):
+def test_a_sample_can_be_selected_by_its_coordinates(vnc):
     train = with_xarray(vnc, "train")
     picked = train.where(train.annotation_id == 1222, drop=True)
     assert picked.sizes["sample"] == 1

@@ -1,4 +1,4 @@
-"""What zarr-python and tensorstore see: layout, codecs, windows, and columns that agree with them."""
+"""Layout, codecs, windows and columns as zarr-python and tensorstore read them."""
 
 import json
 
@@ -24,19 +24,19 @@ def test_an_inner_chunk_is_one_sample_and_a_shard_is_many(vnc, split, layer):
 
 @pytest.mark.parametrize("split", SPLITS)
 @pytest.mark.parametrize("layer", LAYERS)
-def test_samples_and_shard_index_carry_checksums(vnc, split, layer):
+def test_samples_and_shard_index_have_checksums(vnc, split, layer):
     metadata = json.loads((vnc / f"{split}.zarr/{layer}/zarr.json").read_text())
     (sharding,) = metadata["codecs"]
     assert sharding["name"] == "sharding_indexed"
     configuration = sharding["configuration"]
-    # What `auto` chooses: EM hardly shrinks, labels do.
+    # The choice of `auto`: EM hardly shrinks, labels do.
     compressed = [] if layer == "img" else ["zstd"]
     assert [c["name"] for c in configuration["codecs"]] == ["bytes", *compressed, "crc32c"]
     assert [c["name"] for c in configuration["index_codecs"]] == ["bytes", "crc32c"]
 
 
 @pytest.mark.parametrize("split", SPLITS)
-def test_metadata_is_consolidated_and_the_same_as_in_each_array(vnc, split):
+def test_consolidated_metadata_equal_those_of_each_array(vnc, split):
     group = json.loads((vnc / f"{split}.zarr/zarr.json").read_text())
     consolidated = group["consolidated_metadata"]["metadata"]
     files = {p.parent.name: json.loads(p.read_text()) for p in (vnc / f"{split}.zarr").glob("*/zarr.json")}
@@ -45,7 +45,7 @@ def test_metadata_is_consolidated_and_the_same_as_in_each_array(vnc, split):
 
 @pytest.mark.parametrize("split", SPLITS)
 @pytest.mark.parametrize("layer", LAYERS)
-def test_every_window_reads_alone_as_it_reads_with_the_others(vnc, split, layer):
+def test_a_window_read_alone_equals_the_window_read_with_others(vnc, split, layer):
     array, store = with_zarr(vnc, split)[layer], with_tensorstore(vnc, split, layer)
     everything = array[:]
     assert everything.any()
@@ -56,7 +56,7 @@ def test_every_window_reads_alone_as_it_reads_with_the_others(vnc, split, layer)
 
 @pytest.mark.parametrize("split", SPLITS)
 @pytest.mark.parametrize("layer", LAYERS)
-def test_nonzero_fractions_are_those_that_numpy_counts(vnc, split, layer):
+def test_nonzero_fractions_equal_those_of_numpy(vnc, split, layer):
     group = with_zarr(vnc, split)
     windows = group[layer][:]
     counted = np.count_nonzero(windows, axis=(1, 2, 3, 4)) / windows[0].size
@@ -64,7 +64,7 @@ def test_nonzero_fractions_are_those_that_numpy_counts(vnc, split, layer):
 
 
 @pytest.mark.parametrize("split", SPLITS)
-def test_properties_and_centers_are_the_annotations_own(vnc, shared, split):
+def test_properties_and_centers_equal_those_of_the_annotations(vnc, shared, split):
     rows = json.loads((shared / "data/annotations/rows.json").read_text())["rows"]
     rows = {row["id"]: row for row in rows}
     group = with_zarr(vnc, split)
@@ -78,14 +78,14 @@ def test_properties_and_centers_are_the_annotations_own(vnc, shared, split):
             np.testing.assert_array_equal(column[i], np.asarray(value, column.dtype), err_msg=f"{id} {name}")
 
 
-def test_enumerated_properties_carry_their_labels(vnc):
+def test_enumerated_properties_have_their_labels(vnc):
     attributes = with_zarr(vnc, "train")["property_kind"].attrs
     assert attributes["flag_values"] == [0, 1, 2]
     assert attributes["flag_meanings"] == ["small", "medium", "large"]
 
 
 @pytest.mark.parametrize("split", SPLITS)
-def test_the_column_box_counts_the_manifests_boxes(vnc, split):
+def test_the_column_box_is_an_index_into_the_manifests_boxes(vnc, split):
     boxes = manifest(vnc)["boxes"]
     group = with_zarr(vnc, split)
     for index, center in zip(group["box"][:].tolist(), group["center_nm"][:]):

@@ -7,14 +7,14 @@ import numcodecs
 import numpy as np
 import pytest
 import zarr
-from one_array import RESOLUTION, check_windows, refusal, voxels
+from one_array_job import RESOLUTION, check_windows, job_error, voxels
 from volumes import Volume
 
 LAYER = {"resolution": RESOLUTION, "axes": "zyx"}
 
 
 def write_v2(folder, dtype="uint16", fill_value=0, missing=False, **how):
-    """A v2 array, and what it holds; with `missing` its first chunk is not stored."""
+    """A v2 array and its values; with `missing` its first chunk is missing."""
     values = voxels(dtype)
     how = {"compressors": None, "filters": None, "order": "C", **how}
     array = zarr.create_array(
@@ -41,7 +41,7 @@ def write_v3(folder, dtype="uint16", fill_value=0, missing=False, **how):
 
 
 def change(file, *changes):
-    """Sets members of a JSON document: (path, value); the value `None` removes nothing but writes null, REMOVE removes."""
+    """Sets members of a JSON document: (path, value). `None` writes null, REMOVE removes the member."""
     document = json.loads(file.read_text())
     for path, value in changes:
         at = document
@@ -67,7 +67,7 @@ COMPRESSORS = {
 
 @pytest.mark.parametrize("level", [-1, None, REMOVE, 0, 99, "9"], ids=["-1", "null", "missing", "0", "99", "text"])
 @pytest.mark.parametrize("codec", COMPRESSORS)
-def test_a_level_says_nothing_about_decoding(tmp_path, codec, level):
+def test_a_compression_level_does_not_affect_decoding(tmp_path, codec, level):
     volume = write_v2(tmp_path / "img", compressors=COMPRESSORS[codec])
     key = "clevel" if codec == "blosc" else "level"
     change(tmp_path / "img/.zarray", (["compressor", key], level))
@@ -76,7 +76,7 @@ def test_a_level_says_nothing_about_decoding(tmp_path, codec, level):
 
 @pytest.mark.parametrize("shuffle", [0, 1, 2])
 @pytest.mark.parametrize("cname", ["lz4", "zstd", "blosclz", "zlib"])
-def test_blosc_says_in_each_chunk_how_it_was_made(tmp_path, cname, shuffle):
+def test_blosc_options_in_the_metadata_do_not_affect_decoding(tmp_path, cname, shuffle):
     volume = write_v2(tmp_path / "img", compressors=numcodecs.Blosc(cname, shuffle=shuffle))
     members = ["blocksize", "shuffle", "clevel", "cname"]
     change(tmp_path / "img/.zarray", *((["compressor", key], REMOVE) for key in members), (["compressor", "typesize"], 7))
@@ -87,7 +87,7 @@ ONE_BYTE = [(">u1", "uint8"), ("<u1", "uint8"), ("=u1", "uint8"), ("<i1", "int8"
 
 
 @pytest.mark.parametrize(("written", "dtype"), ONE_BYTE)
-def test_one_byte_has_no_order(tmp_path, written, dtype):
+def test_one_byte_types_may_have_any_byte_order(tmp_path, written, dtype):
     volume = write_v2(tmp_path / "img", dtype, compressors=numcodecs.Zlib(1))
     change(tmp_path / "img/.zarray", (["dtype"], written))
     check_windows(tmp_path, "img", volume, layer=LAYER)
@@ -114,12 +114,12 @@ FILLS = {
 
 @pytest.mark.parametrize("version", [2, 3])
 @pytest.mark.parametrize("case", FILLS)
-def test_a_fill_value_is_read_in_every_way_in_which_it_is_exact(tmp_path, case, version):
+def test_every_exact_form_of_a_fill_value_is_accepted(tmp_path, case, version):
     dtype, written, means = FILLS[case]
     write, file = (write_v2, ".zarray") if version == 2 else (write_v3, "zarr.json")
     volume = write(tmp_path / "img", dtype, fill_value=means, missing=True)
     change(tmp_path / "img" / file, (["fill_value"], written))
-    # What lies outside is the fill value, too.
+    # Voxels outside have the fill value too.
     cut = volume.cut
     volume.cut = lambda start, shape: cut(start, shape, fill=means)
     check_windows(tmp_path, "img", volume, layer=LAYER)
@@ -139,13 +139,13 @@ V2 = {
 
 
 @pytest.mark.parametrize("case", V2)
-def test_v2_members_that_say_the_usual_in_another_way(tmp_path, case):
+def test_other_forms_of_v2_members_are_accepted(tmp_path, case):
     volume = write_v2(tmp_path / "img")
     change(tmp_path / "img/.zarray", *V2[case])
     check_windows(tmp_path, "img", volume, layer=LAYER)
 
 
-def test_f_order_in_a_small_letter(tmp_path):
+def test_lower_case_f_order_is_accepted(tmp_path):
     volume = write_v2(tmp_path / "img", order="F")
     change(tmp_path / "img/.zarray", (["order"], "f"))
     check_windows(tmp_path, "img", volume, layer=LAYER)
@@ -168,14 +168,14 @@ V3 = {
 
 
 @pytest.mark.parametrize("case", V3)
-def test_v3_members_that_say_the_usual_in_another_way(tmp_path, case):
+def test_other_forms_of_v3_members_are_accepted(tmp_path, case):
     volume = write_v3(tmp_path / "img")
     change(tmp_path / "img/zarr.json", *V3[case])
     check_windows(tmp_path, "img", volume, layer=LAYER)
 
 
 @pytest.mark.parametrize("codec", ["bytes", {"name": "bytes"}, {"name": "bytes", "configuration": None}, {"name": "bytes", "configuration": {"endian": None}}])
-def test_one_byte_needs_no_endian(tmp_path, codec):
+def test_one_byte_types_need_no_endian(tmp_path, codec):
     volume = write_v3(tmp_path / "img", "uint8")
     change(tmp_path / "img/zarr.json", (["codecs"], [codec]))
     check_windows(tmp_path, "img", volume, layer=LAYER)
@@ -202,7 +202,7 @@ CODECS = {
 
 
 @pytest.mark.parametrize("case", CODECS)
-def test_codecs_of_v3_by_either_name(tmp_path, case):
+def test_v3_codecs_are_accepted_under_both_names(tmp_path, case):
     codec, written = CODECS[case]
     volume = write_v3(tmp_path / "img")
     for chunk in (tmp_path / "img/c").rglob("*"):
@@ -221,7 +221,7 @@ FILTERS = {
 
 @pytest.mark.parametrize("bare", [False, True], ids=["as written", "id alone"])
 @pytest.mark.parametrize("case", FILTERS)
-def test_filters_of_v2(tmp_path, case, bare):
+def test_v2_filters_are_decoded(tmp_path, case, bare):
     codec = FILTERS[case]
     volume = write_v2(tmp_path / "img", filters=[codec], compressors=numcodecs.Zlib(1))
     if bare:
@@ -229,7 +229,7 @@ def test_filters_of_v2(tmp_path, case, bare):
     check_windows(tmp_path, "img", volume, layer=LAYER)
 
 
-def test_codecs_inside_of_shards(tmp_path):
+def test_codecs_inside_shards_are_decoded(tmp_path):
     values = voxels()
     how = {"chunks": (5, 16, 16), "shards": (10, 32, 32), "compressors": zarr.codecs.ZstdCodec(level=3)}
     array = zarr.create_array(tmp_path / "img", shape=values.shape[::-1], dtype="uint16", zarr_format=3, fill_value=0, **how)
@@ -266,11 +266,11 @@ REFUSED_V2 = {
 
 
 @pytest.mark.parametrize("case", REFUSED_V2)
-def test_what_decoding_needs_is_refused_by_file_and_member(tmp_path, case):
+def test_invalid_metadata_are_an_error_with_file_and_member(tmp_path, case):
     dtype, path, value, words = REFUSED_V2[case]
     write_v2(tmp_path / "img", dtype)
     change(tmp_path / "img/.zarray", (path, value))
-    message = refusal(tmp_path, "img", layer=LAYER)
+    message = job_error(tmp_path, "img", layer=LAYER)
     for word in [".zarray", *words]:
         assert word in message, message
     assert "Some(" not in message and "variant" not in message
@@ -292,36 +292,36 @@ REFUSED_V3 = {
 
 
 @pytest.mark.parametrize("case", REFUSED_V3)
-def test_what_decoding_needs_is_refused_in_v3_too(tmp_path, case):
+def test_invalid_v3_metadata_are_an_error_with_file_and_member(tmp_path, case):
     path, value, words = REFUSED_V3[case]
     write_v3(tmp_path / "img")
     change(tmp_path / "img/zarr.json", (path, value))
-    message = refusal(tmp_path, "img", layer=LAYER)
+    message = job_error(tmp_path, "img", layer=LAYER)
     for word in ["zarr.json", *words]:
         assert word in message, message
     assert "Some(" not in message and "variant" not in message
 
 
 @pytest.mark.parametrize("stored", [".", "/"])
-def test_chunks_under_the_other_separator_are_no_holes(tmp_path, stored):
+def test_chunks_with_the_other_separator_do_not_read_as_missing(tmp_path, stored):
     encoding = {"name": "v2", "separator": stored}
     write_v2(tmp_path / "img", chunk_key_encoding=encoding)
     stated = "/" if stored == "." else "."
     change(tmp_path / "img/.zarray", (["dimension_separator"], stated))
-    message = refusal(tmp_path, "img", layer=LAYER)
+    message = job_error(tmp_path, "img", layer=LAYER)
     for word in ["`dimension_separator`", f'"dimension_separator": "{stored}"', ".zarray", f"img/0{stored}", f"img/0{stated}"]:
         assert word in message, message
 
 
-def test_chunks_under_another_encoding_are_no_holes(tmp_path):
+def test_chunks_with_another_key_encoding_do_not_read_as_missing(tmp_path):
     write_v3(tmp_path / "img")
     change(tmp_path / "img/zarr.json", (["chunk_key_encoding"], {"name": "v2"}))
-    message = refusal(tmp_path, "img", layer=LAYER)
+    message = job_error(tmp_path, "img", layer=LAYER)
     for word in ["`chunk_key_encoding`", '"separator": "/"', "zarr.json"]:
         assert word in message, message
 
 
-def test_words_of_python_in_metadata(tmp_path):
+def test_nan_and_infinity_as_python_writes_them_are_accepted(tmp_path):
     """Python's `json` writes NaN and Infinity, and zarr-python reads them."""
     volume = write_v2(tmp_path / "img", "float32", fill_value=np.nan, missing=True)
     change(tmp_path / "img/.zarray", (["fill_value"], np.nan))
@@ -333,8 +333,8 @@ def test_words_of_python_in_metadata(tmp_path):
 
 
 @pytest.mark.parametrize("version", [2, 3])
-def test_metadata_that_stand_in_the_group_alone(tmp_path, version):
-    """An image of which every document but the consolidated one is gone."""
+def test_metadata_may_be_in_the_consolidated_metadata_only(tmp_path, version):
+    """An image with only its consolidated metadata."""
     write, file = (write_v2, ".zarray") if version == 2 else (write_v3, "zarr.json")
     zarr.create_group(tmp_path / "img", zarr_format=version)
     volume = write(tmp_path / "img/s0")
@@ -350,7 +350,7 @@ def test_metadata_that_stand_in_the_group_alone(tmp_path, version):
 
 
 @pytest.mark.parametrize("order", ["C", "F"])
-def test_a_transpose_of_drafts_of_v3(tmp_path, order):
+def test_the_transpose_of_v3_drafts_is_accepted(tmp_path, order):
     permutation = (0, 1, 2) if order == "C" else (2, 1, 0)
     volume = write_v3(tmp_path / "img", filters=[zarr.codecs.TransposeCodec(order=permutation)])
     transpose = {"name": "transpose", "configuration": {"order": order}}

@@ -1,11 +1,11 @@
-"""The rules of zetta_utils' `build_collection_dataset`, computed here, on the vnc data."""
+"""Windows of the vnc data follow the rules of zetta_utils' `build_collection_dataset`, which are repeated here."""
 
 import json
 import math
 
 import numpy as np
 import pytest
-from program import VNC, made, vnc_collection
+from program import VNC, checked_dataset, vnc_collection
 from readers import with_tensorstore, with_zarr
 from volumes import FULL, HALF, line_ends
 
@@ -29,25 +29,25 @@ def ids_of_boxes(out):
 
 @pytest.mark.parametrize("annotations", GOLDENS)
 def test_zetta_snap_keeps_the_samples_that_zetta_utils_keeps(shared, tmp_path, annotations):
-    """`zetta_differs` was found with zetta_utils' own `BBox3D`: `here` is whether boxes as given hold the point."""
+    """`zetta_differs` was computed with zetta_utils' own `BBox3D`; `here` is whether the original box contains the point."""
     expected = golden(shared, annotations)
     ids = {}
     for sample in expected["samples"]:
         ids.setdefault(sample["bbox"], set()).add(int(sample["annotation_id"]))
     config = {"points": {"layer": annotations}, "arrays": {"img": {"layer": "img"}}}
-    assert ids_of_boxes(made(tmp_path, name="as_given", **config)) == ids
+    assert ids_of_boxes(checked_dataset(tmp_path, name="as_given", **config)) == ids
     assert expected["zetta_differs"]
     for other in expected["zetta_differs"]:
         of_box = ids.setdefault(other["bbox"], set())
         (of_box.remove if other["here"] else of_box.add)(int(other["annotation_id"]))
-    assert ids_of_boxes(made(tmp_path, name="snapped", snap="zetta", **config)) == ids
+    assert ids_of_boxes(checked_dataset(tmp_path, name="snapped", snap="zetta", **config)) == ids
 
 
-def test_zetta_snap_moves_no_window(shared, tmp_path):
+def test_zetta_snap_does_not_move_windows(shared, tmp_path):
     config = {"arrays": {"img": {"layer": "img"}}}
     by_id = []
     for snap in ("none", "zetta"):
-        out = made(tmp_path, name=snap, snap=snap, **config)
+        out = checked_dataset(tmp_path, name=snap, snap=snap, **config)
         groups = [with_zarr(out, split) for split in ("train", "val")]
         by_id.append({i: w for g in groups for i, w in zip(g["annotation_id"][:].tolist(), g["img"][:])})
     both = set(by_id[0]) & set(by_id[1])
@@ -64,7 +64,7 @@ def volumetric_indexer(center, resolution, chunk_size):
 
 
 def rows_of_boxes(annotations, boxes, tags):
-    """Of the boxes that bear all tags: (box, id, midpoint) of the lines whose midpoint lies inside."""
+    """(box, id, midpoint) of the lines whose midpoint is inside a box with all tags."""
     rows = set()
     for number, box in enumerate(boxes):
         low, high = np.sort([box["pointA"], box["pointB"]], axis=0)
@@ -78,8 +78,8 @@ def rows_of_boxes(annotations, boxes, tags):
 
 
 @pytest.mark.parametrize("resolution", [FULL, HALF])
-def test_a_collection_dataset_of_zetta_utils_comes_out_the_same(volume, tmp_path, resolution):
-    """`tags` must all be borne, `layer_rename_map` names arrays, windows go by the indexer, and arrays are [c, x, y, z]."""
+def test_windows_equal_those_of_a_zetta_utils_collection_dataset(volume, tmp_path, resolution):
+    """Boxes have all `tags`, `layer_rename_map` names arrays, windows follow the indexer, arrays are [c, x, y, z]."""
     of_boxes = [["train", "good"], ["train"], ["good"], ["good", "train", "x"], ["val", "good"], ["val"]]
 
     def tag(rows):
@@ -89,7 +89,7 @@ def test_a_collection_dataset_of_zetta_utils_comes_out_the_same(volume, tmp_path
     collection = vnc_collection(tmp_path, tag)
     renamed = {"data_in": "img", "target_pre": "label0", "target_post": "label1"}
     wanted_tags = {"train": ["train", "good"], "val": ["val", "good"]}
-    out = made(
+    out = checked_dataset(
         tmp_path, collection=str(collection), points={"layer": "lines"}, resolution=resolution, window=WINDOW,
         arrays={name: {"layer": layer} for name, layer in renamed.items()}, splits=wanted_tags, axis_order="cxyz",
         flexible_z=True,

@@ -1,19 +1,19 @@
-"""Trainings for tests: the program with the feature `tch`, a dataset, configs, what a run wrote."""
+"""Trainings for tests: the program with the feature `tch`, a dataset, configs, and the output of a run."""
 
 import json
 import os
 import subprocess
 from pathlib import Path
 
-from places import need
 from program import pointshard, vnc_config
+from server_fixtures import require_tool
 
 TARGETS = ["target_label0", "target_label1"]
-# Small, and fast on one core.
+# Small and fast on one core.
 MODEL = {"feature_maps": [4, 8], "convolutions": 1, "kernels": [[3, 3, 1]], "strides": [[2, 2, 1]]}
 
 
-def trainer_is_there():
+def trainer_available():
     """Whether the program with the feature `tch` is to be tested."""
     return bool(os.environ.get("POINTSHARD_TRAINER") or os.environ.get("CI"))
 
@@ -21,24 +21,24 @@ def trainer_is_there():
 def trainer():
     """The executable with the feature `tch`, from POINTSHARD_TRAINER."""
     path = os.environ.get("POINTSHARD_TRAINER")
-    need(path, "POINTSHARD_TRAINER", "tests/run --torch builds the program with the feature tch and sets it")
+    require_tool(path, "POINTSHARD_TRAINER", "tests/run --torch builds the program with the feature tch and sets it")
     return Path(path)
 
 
 def run(*arguments, code=0, threads=1):
-    """Runs the program, which must end with the exit code `code`; its standard output and error."""
-    # OpenMP collapses where threads outnumber cores.
+    """Runs the program, which must end with the exit code `code`; returns its output."""
+    # OpenMP is very slow with more threads than cores.
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "NO_COLOR": "1"}
     command = [str(a) for a in (trainer(), *arguments)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
-    told = f"$ {' '.join(command)}\n{done.stdout}\n{done.stderr}"
-    assert "panicked" not in done.stderr, told
-    assert done.returncode == code, told
+    output = f"$ {' '.join(command)}\n{done.stdout}\n{done.stderr}"
+    assert "panicked" not in done.stderr, output
+    assert done.returncode == code, output
     return done
 
 
 def train_config(folder, name="train.json", **changes):
-    """Writes a small training; a change to None removes the key."""
+    """Writes a small training config. A change to None removes the key."""
     config = {
         "image": "img",
         "targets": TARGETS,
@@ -74,6 +74,6 @@ def metrics(run):
 
 
 def losses(run):
-    """What must not depend on when, or in how many goes, a run was made."""
+    """The metrics that must not depend on timing or on interruptions."""
     timing = {"samples_per_s", "data_wait"}
     return [{k: v for k, v in line.items() if k not in timing} for line in metrics(run)]

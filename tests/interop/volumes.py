@@ -1,4 +1,4 @@
-"""What numpy sees of volumes and annotations: read with tensorstore, or byte by byte, never with pointshard."""
+"""Volumes and annotations as numpy arrays, read with tensorstore or byte by byte, never with pointshard."""
 
 import gzip
 import json
@@ -14,14 +14,14 @@ FULL, HALF = (4.6, 4.6, 45.0), (9.2, 9.2, 45.0)
 
 @dataclass
 class Volume:
-    """A volume's voxels [x, y, z], where the first one lies, and how large they are in nm."""
+    """A volume's voxels [x, y, z], the position of the first one, and their size in nm."""
 
     values: np.ndarray
     origin: tuple
     resolution: tuple
 
     def cut(self, start, shape, fill=0):
-        """The window [channel, z, y, x] of `shape` (x, y, z) that begins at the voxel `start`; `fill` outside."""
+        """The window [channel, z, y, x] of `shape` (x, y, z) that starts at the voxel `start`; `fill` outside."""
         window = np.full(tuple(shape), fill, self.values.dtype)
         low = np.maximum(start, self.origin)
         high = np.minimum(np.add(start, shape), np.add(self.origin, self.values.shape))
@@ -30,13 +30,13 @@ class Volume:
             window[to] = self.values[tuple(slice(a, b) for a, b in zip(low - self.origin, high - self.origin))]
         return window.transpose(2, 1, 0)[None]
 
-    def holds(self, start, shape):
-        """Whether the whole window lies within the volume."""
+    def contains_window(self, start, shape):
+        """Whether the whole window is inside the volume."""
         inside = np.greater_equal(start, self.origin).all()
         return inside and np.less_equal(np.add(start, shape), np.add(self.origin, self.values.shape)).all()
 
     def voxel(self, point):
-        """The voxel that holds a point in nm, counted from the first one."""
+        """The voxel that contains a point in nm, counted from the first voxel."""
         of = [math.floor(round(p / r, 10)) - o for p, r, o in zip(point, self.resolution, self.origin)]
         return tuple(of) if all(0 <= v < n for v, n in zip(of, self.values.shape)) else None
 
@@ -45,13 +45,13 @@ class Volume:
         voxel = self.voxel(point)
         return 0 if voxel is None else int(self.values[voxel])
 
-    def like(self, values):
-        """Other values in the same place."""
+    def with_values(self, values):
+        """A volume with other values at the same position."""
         return Volume(values, self.origin, self.resolution)
 
 
 def first_voxel(center, resolution, window):
-    """zetta_utils' rule, with Python's own `round`."""
+    """zetta_utils' window rule, with Python's own `round`."""
     return [math.ceil(round(c / r - w / 2, 10)) for c, r, w in zip(center, resolution, window)]
 
 
@@ -70,7 +70,7 @@ def open_precomputed(folder, resolution, unpack_to):
 
 
 def write_precomputed(folder, values, resolution, origin, chunk=(32, 32, 8)):
-    """Adds a scale with `values` [x, y, z] to a layer, as tensorstore writes it."""
+    """Adds a scale with `values` [x, y, z] to a layer, with tensorstore."""
     spec = {
         "driver": "neuroglancer_precomputed",
         "kvstore": {"driver": "file", "path": f"{folder}/"},
@@ -96,9 +96,9 @@ def line_ends(layer):
     return {int(i): tuple(e * nm) for i, e in zip(ids, ends)}
 
 
-def write_everywhere(folder, resolution):
-    """A precomputed layer of about a million voxels along every axis, around 0, without any chunk: no window misses it.
-    A job that cuts windows out of it needs `layers.NAME.empty`."""
+def write_huge_empty_layer(folder, resolution):
+    """A precomputed layer of about a million voxels along every axis, around 0, without chunks: every window touches it.
+    A job that uses it needs `layers.NAME.empty`."""
     half = 1 << 19
     scale = {"key": "s", "resolution": list(resolution), "size": [2 * half] * 3, "voxel_offset": [-half] * 3}
     scale |= {"chunk_sizes": [[64, 64, 64]], "encoding": "raw"}

@@ -1,11 +1,11 @@
-"""`object_at`: each sample's mask shows the one object at an end of its line."""
+"""`object_at`: the mask of a sample is the object at an end of its line."""
 
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
-from program import VNC, dropped, made, manifest, refused, vnc_collection, vnc_config
+from program import VNC, checked_dataset, drop_counts, error_message, manifest, vnc_collection, vnc_config
 from readers import SPLITS, with_tensorstore, with_zarr
 from volumes import HALF, line_ends
 
@@ -37,7 +37,7 @@ def nearest_objects(seg, point, radius):
 
 
 def annotations(out, split):
-    """Of each sample its id, centre and first voxel."""
+    """Id, centre and first voxel of each sample."""
     group = with_zarr(out, split)
     return list(zip(*(group[name][:].tolist() for name in ("annotation_id", "center_nm", "start_voxel"))))
 
@@ -45,12 +45,12 @@ def annotations(out, split):
 @pytest.fixture(scope="module")
 def pre_post(shared, tmp_path_factory):
     folder = tmp_path_factory.mktemp("objects")
-    return made(folder, points={"layer": "lines"}, arrays={"img": {"layer": "img"}, **PRE_POST})
+    return checked_dataset(folder, points={"layer": "lines"}, arrays={"img": {"layer": "img"}, **PRE_POST})
 
 
 @pytest.mark.parametrize("split", SPLITS)
 @pytest.mark.parametrize(("name", "end"), [("pre", 0), ("post", 1)])
-def test_pre_and_post_of_one_layer_are_the_objects_at_the_lines_ends(volume, pre_post, split, name, end):
+def test_pre_and_post_are_the_objects_at_the_ends_of_a_line(volume, pre_post, split, name, end):
     seg, lines, group = volume("seg"), line_ends(VNC / "lines"), with_zarr(pre_post, split)
     windows, ids = with_tensorstore(pre_post, split, name).read().result(), group[f"{name}_object_id"][:]
     assert windows.dtype == np.uint8 and ids.dtype == np.uint64 and len(ids) > 3
@@ -60,7 +60,7 @@ def test_pre_and_post_of_one_layer_are_the_objects_at_the_lines_ends(volume, pre
         assert wanted != 0 and found == wanted
         np.testing.assert_array_equal(window, (seg.cut(start, (32, 32, 8)) == np.uint64(wanted)).astype("u1"))
     assert windows.any()
-    assert dropped(pre_post) == {}
+    assert drop_counts(pre_post) == {}
 
 
 def test_pre_and_post_are_different_objects(pre_post):
@@ -71,8 +71,8 @@ def test_pre_and_post_are_different_objects(pre_post):
         assert "img_object_id" not in group
 
 
-def test_the_layers_own_relationships_name_the_same_objects(volume, pre_post):
-    """The annotations' writer put each line's cells down as relationships: a witness beside the voxels."""
+def test_objects_equal_those_in_the_layers_relationships(volume, pre_post):
+    """The annotations have each line's cells as relationships: a second source besides the voxels."""
     for split in SPLITS:
         group = with_zarr(pre_post, split)
         for name, relationship in (("pre", "rel_presyn_cell"), ("post", "rel_postsyn_cell")):
@@ -82,10 +82,10 @@ def test_the_layers_own_relationships_name_the_same_objects(volume, pre_post):
                 assert annotation in np.frombuffer(related[-8 * count :], "<u8").tolist()
 
 
-def test_points_on_background_lose_their_samples_and_are_counted(volume, tmp_path):
+def test_samples_on_background_are_dropped_and_counted(volume, tmp_path):
     seg = volume("seg")
-    everything = made(tmp_path, name="all")
-    out = made(tmp_path, arrays={"cell": object_at(point="anchor")})
+    everything = checked_dataset(tmp_path, name="all")
+    out = checked_dataset(tmp_path, arrays={"cell": object_at(point="anchor")})
     lost = 0
     for split in SPLITS:
         rows = annotations(everything, split)
@@ -93,14 +93,14 @@ def test_points_on_background_lose_their_samples_and_are_counted(volume, tmp_pat
         lost += len(rows) - len(kept)
         assert annotations(out, split) == kept
         assert with_zarr(out, split)["cell_object_id"][:].tolist() == [seg.at(center) for _, center, _ in kept]
-    assert lost > 0 and dropped(out) == {"no_object": lost}
+    assert lost > 0 and drop_counts(out) == {"no_object": lost}
     for before, after in zip(manifest(everything)["boxes"], manifest(out)["boxes"]):
         assert before["annotations"] == after["annotations"] == after["samples"] + sum(after["dropped"].values())
 
 
-def test_missing_keep_leaves_empty_masks_and_says_so(volume, tmp_path):
+def test_missing_keep_writes_empty_masks_and_a_warning(volume, tmp_path):
     seg = volume("seg")
-    out = made(tmp_path, arrays={"cell": object_at(point="anchor", missing="keep"), "img": {"layer": "img"}})
+    out = checked_dataset(tmp_path, arrays={"cell": object_at(point="anchor", missing="keep"), "img": {"layer": "img"}})
     without = 0
     for split in SPLITS:
         rows, group = annotations(out, split), with_zarr(out, split)
@@ -111,16 +111,16 @@ def test_missing_keep_leaves_empty_masks_and_says_so(volume, tmp_path):
             np.testing.assert_array_equal(window, mask)
         without += wanted.count(0)
         assert len(rows) > wanted.count(0)
-    assert dropped(out) == {}
+    assert drop_counts(out) == {}
     (warning,) = (w for w in manifest(out)["warnings"] if "are padded" not in w)
     assert warning.startswith(f"{without} sample(s) have no object in `cell`")
 
 
 @pytest.mark.parametrize("radius", [20.0, 46.0, 200.0])
-def test_a_radius_finds_the_nearest_object_as_brute_force_does(volume, tmp_path, radius):
+def test_a_radius_finds_the_same_nearest_object_as_a_full_search(volume, tmp_path, radius):
     seg = volume("seg")
     arrays = {"cell": object_at(point="anchor", radius_nm=radius, missing="keep")}
-    out = made(tmp_path, arrays=arrays)
+    out = checked_dataset(tmp_path, arrays=arrays)
     searched = 0
     for split in SPLITS:
         rows, group = annotations(out, split), with_zarr(out, split)
@@ -133,11 +133,11 @@ def test_a_radius_finds_the_nearest_object_as_brute_force_does(volume, tmp_path,
     assert searched > 0
 
 
-def test_an_object_is_found_in_the_voxels_that_a_coarser_window_is_made_of(volume, tmp_path):
+def test_objects_are_found_at_data_resolution(volume, tmp_path):
     seg, lines = volume("seg"), line_ends(VNC / "lines")
     pre = {**PRE_POST["pre"], "data_resolution": [4.6, 4.6, 45.0], "interpolation": "nearest"}
-    out = made(tmp_path, points={"layer": "lines"}, resolution=HALF, arrays={"pre": pre})
-    # Every second voxel of a volume that begins at an even one.
+    out = checked_dataset(tmp_path, points={"layer": "lines"}, resolution=HALF, arrays={"pre": pre})
+    # Every second voxel of a volume that starts at an even voxel.
     coarse = type(seg)(seg.values[::2, ::2], (1500, 1000, 100), HALF)
     for split in SPLITS:
         rows, group = annotations(out, split), with_zarr(out, split)
@@ -148,7 +148,7 @@ def test_an_object_is_found_in_the_voxels_that_a_coarser_window_is_made_of(volum
 
 
 def without_chunks(folder, gone):
-    """A copy of the layer `seg` without the chunks of which `gone` says so, by their name, and a collection with it."""
+    """A copy of the layer `seg` without the chunks for whose names `gone` is true, and a collection with it."""
     shutil.copytree(VNC / "seg", folder / "seg")
     removed = [chunk for chunk in (folder / "seg").glob("4.6_*/*") if gone(chunk.name)]
     for chunk in removed:
@@ -157,38 +157,38 @@ def without_chunks(folder, gone):
 
 
 @pytest.mark.parametrize("missing", ["drop", "keep"])
-def test_points_in_chunks_that_are_not_stored_are_counted_apart_from_background(shared, tmp_path, missing):
+def test_points_in_missing_chunks_are_counted_separately_from_background(shared, tmp_path, missing):
     points = {"layer": "lines"}
     arrays = {"pre": object_at(point="start", missing=missing), "img": {"layer": "img"}}
-    whole = made(tmp_path, name="whole", points=points, arrays=arrays)
-    assert dropped(whole) == {} and all("are padded" in w for w in manifest(whole)["warnings"])
+    whole = checked_dataset(tmp_path, name="whole", points=points, arrays=arrays)
+    assert drop_counts(whole) == {} and all("are padded" in w for w in manifest(whole)["warnings"])
     collection, removed = without_chunks(tmp_path, lambda name: int(name.split("-")[0]) < 3300)
-    out = made(tmp_path, name="out", collection=collection, points=points, arrays=arrays)
+    out = checked_dataset(tmp_path, name="out", collection=collection, points=points, arrays=arrays)
     warnings = manifest(out)["warnings"]
     if missing == "drop":
-        lost = dropped(out)["no_object"]
+        lost = drop_counts(out)["no_object"]
     else:
         (empty,) = [w for w in warnings if "have no object in `pre`" in w]
         lost = int(empty.split()[0])
     assert lost > 0
-    (told,) = [w for w in warnings if "not stored, for example" in w]
-    assert told.startswith(f"{lost} sample(s)") and "the layer `seg`" in told and "`pre`" in told
-    chunk = told.split("for example ")[1].split(": ")[0]
+    (output,) = [w for w in warnings if "not stored, for example" in w]
+    assert output.startswith(f"{lost} sample(s)") and "the layer `seg`" in output and "`pre`" in output
+    chunk = output.split("for example ")[1].split(": ")[0]
     assert Path(chunk).parent.parent == tmp_path / "seg" and Path(chunk).name in removed
 
 
-def test_a_layer_without_any_chunk_at_a_point_is_an_error_and_not_background(shared, tmp_path):
+def test_a_layer_without_a_stored_chunk_at_any_point_is_an_error(shared, tmp_path):
     collection, removed = without_chunks(tmp_path, lambda name: True)
     config = vnc_config(tmp_path, collection=collection, points={"layer": "lines"}, arrays=PRE_POST)
-    message = refused("preprocess", config, "--out", tmp_path / "out", code=1)
+    message = error_message("preprocess", config, "--out", tmp_path / "out", code=1)
     for part in ("`seg`", "`arrays.pre.transform.object_at`", "is stored", str(tmp_path / "seg")):
         assert part in message, message
     assert any(name in message for name in removed), message
     assert not (tmp_path / "out").exists()
     for part in ("`layers.seg.empty`", '"allow"'):
         assert part in message, message
-    # Where the config allows it, the samples are dropped as any others without an object.
+    # If the config allows it, the samples are dropped like others without an object.
     layers = {"seg": {"empty": "allow"}}
     config = vnc_config(tmp_path, collection=collection, points={"layer": "lines"}, arrays=PRE_POST, layers=layers)
-    message = refused("preprocess", config, "--out", tmp_path / "out", code=1)
+    message = error_message("preprocess", config, "--out", tmp_path / "out", code=1)
     assert "no sample" in message and "`no_object`" in message, message

@@ -1,8 +1,8 @@
 """Fenced code blocks of the documentation, and the commands in them.
 
-`console`: lines that start with `$ ` are commands (`\\` continues them), the others are what is printed.
-`bash`, `sh`: every line is a command. A command that is expected to fail says so: `# exit code 1` at its end.
-`python`: a program that works when pasted. `python title="NAME"`: a file that later blocks import or run. `json`: valid JSON.
+`console`: lines that start with `$ ` are commands (`\\` continues them); the others are output.
+`bash`, `sh`: every line is a command. `# exit code 1` at the end marks a command that must fail.
+`python`: a program that runs as it is. `json`: valid JSON. A block with `title="NAME"` is a file for later blocks.
 """
 
 import re

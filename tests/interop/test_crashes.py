@@ -1,25 +1,25 @@
-"""`kill -9` at any moment: nothing that looks whole is not, and a resume gives what an undisturbed run gives."""
+"""`kill -9` at any moment: an incomplete output never looks complete, and a resumed run equals an uninterrupted one."""
 
 import random
 import subprocess
 import time
 
 import pytest
-from program import binary, pointshard, tree, vnc_config
+from program import binary, file_digests, pointshard, vnc_config
 
 
 @pytest.fixture(scope="module")
 def slow_job(shared, tmp_path_factory):
-    """A job of many shards: (config, the tree of an undisturbed run, its seconds)."""
+    """A job with many shards: (config, digests of an uninterrupted run, its seconds)."""
     folder = tmp_path_factory.mktemp("kills")
     config = vnc_config(folder, shard_samples=1)
     start = time.monotonic()
     pointshard("preprocess", config, "--out", folder / "out", "--threads", 2)
-    return config, tree(folder / "out"), time.monotonic() - start
+    return config, file_digests(folder / "out"), time.monotonic() - start
 
 
 def start_and_kill(config, out, after_s):
-    """Whether the program was killed before it was done."""
+    """Whether the program was killed before it had finished."""
     command = [binary(), "preprocess", config, "--out", out, "--threads", "2", "--quiet"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     try:
@@ -31,7 +31,7 @@ def start_and_kill(config, out, after_s):
     return process.returncode == -9
 
 
-def test_a_run_that_is_killed_at_twenty_random_moments_resumes_to_the_same_bytes(slow_job, tmp_path):
+def test_a_run_killed_at_twenty_random_moments_resumes_to_the_same_bytes(slow_job, tmp_path):
     config, expected, seconds = slow_job
     moment = random.Random(1137)
     unfinished = half_way = 0
@@ -40,16 +40,16 @@ def test_a_run_that_is_killed_at_twenty_random_moments_resumes_to_the_same_bytes
         killed = start_and_kill(config, out, moment.uniform(0, seconds))
         if killed and not (out / "manifest.json").exists():
             unfinished += 1
-            # Before its plan stands, nothing says that the folder is ours.
+            # Before the plan is written, the folder does not belong to pointshard.
             pointshard("check", out, code=1 if (out / ".pointshard").exists() else 2)
             half_way += any(out.glob("*.zarr/*/c/*/0/0/0/0"))
         pointshard("preprocess", config, "--out", out, "--threads", 2)
-        assert tree(out) == expected, f"kill {kill}"
+        assert file_digests(out) == expected, f"kill {kill}"
     hits = f"{unfinished} of 20 kills hit an unfinished run, {half_way} of them one with shards"
     assert unfinished >= 10 and half_way >= 5, hits
 
 
-def test_twenty_kills_in_a_row_lose_nothing(slow_job, tmp_path):
+def test_twenty_consecutive_kills_lose_no_shard(slow_job, tmp_path):
     config, expected, seconds = slow_job
     moment = random.Random(2)
     out = tmp_path / "out"
@@ -59,11 +59,11 @@ def test_twenty_kills_in_a_row_lose_nothing(slow_job, tmp_path):
         shards.append(len(list(out.glob("*.zarr/*/c/*/0/0/0/0"))))
     assert shards == sorted(shards), f"shards went away: {shards}"
     pointshard("preprocess", config, "--out", out)
-    assert tree(out) == expected
+    assert file_digests(out) == expected
 
 
-def test_a_killed_run_can_be_started_anew_with_force(slow_job, tmp_path):
+def test_force_starts_a_killed_run_again(slow_job, tmp_path):
     config, expected, seconds = slow_job
     assert start_and_kill(config, tmp_path / "out", seconds / 2)
     pointshard("preprocess", config, "--out", tmp_path / "out", "--force")
-    assert tree(tmp_path / "out") == expected
+    assert file_digests(tmp_path / "out") == expected

@@ -11,7 +11,7 @@ BLOCK = (16, 16, 8)
 
 
 def write(folder, values, attributes=None, block=None, compression=None):
-    """Writes `values`, whose dimensions are in N5's order, as a gzip dataset with these further `attributes`."""
+    """Writes `values`, with dimensions in N5's order, as a gzip dataset with additional `attributes`."""
     block = block or BLOCK[: values.ndim] + (2,) * (values.ndim - 3)
     compression = compression or {"type": "gzip", "level": -1, "useZlib": False}
     document = {
@@ -29,5 +29,5 @@ def write(folder, values, attributes=None, block=None, compression=None):
         header = struct.pack(f">HH{part.ndim}I", 0, part.ndim, *part.shape)
         file = folder.joinpath(*map(str, index))
         file.parent.mkdir(parents=True, exist_ok=True)
-        # The first dimension is the fastest.
+        # The first dimension varies fastest.
         file.write_bytes(header + pack(part.astype(part.dtype.newbyteorder(">")).tobytes(order="F")))

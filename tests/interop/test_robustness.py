@@ -1,4 +1,4 @@
-"""Small doors: streams that cannot be written, text that a terminal obeys, pipes as inputs, files of somebody else."""
+"""Robustness: unwritable streams, control characters, special files as inputs, files of others in the output."""
 
 import ctypes
 import json
@@ -7,27 +7,37 @@ import socket
 import subprocess
 
 import pytest
-from program import VNC, binary, made, manifest, pointshard, refused, tree, vnc_collection, vnc_config
+from program import (
+    VNC,
+    binary,
+    checked_dataset,
+    error_message,
+    file_digests,
+    manifest,
+    pointshard,
+    vnc_collection,
+    vnc_config,
+)
 
-EVIL = "x\x1b]52;c;aGk=\x07\x1b[2J\r\x9b1m\u202e\nerror: forged\nok: forged"
-OBEYED = [chr(c) for c in (*range(9), *range(11, 32), *range(127, 160))] + list("\u202a\u202b\u202e\u2066\u2069\u2028")
+HOSTILE = "x\x1b]52;c;aGk=\x07\x1b[2J\r\x9b1m\u202e\nerror: forged\nok: forged"
+CONTROL_CHARACTERS = [chr(c) for c in (*range(9), *range(11, 32), *range(127, 160))] + list("\u202a\u202b\u202e\u2066\u2069\u2028")
 CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, PR_CAPBSET_DROP = 1, 2, 24
 
 
-def assert_harmless(text):
-    assert not [c for c in OBEYED if c in text], repr(text)
+def assert_escaped(text):
+    assert not [c for c in CONTROL_CHARACTERS if c in text], repr(text)
     assert not any(line.startswith(("error: forged", "ok: forged")) for line in text.splitlines()), text
 
 
-def evil_collection(folder, change=lambda rows: None):
-    def with_evil(rows):
+def hostile_collection(folder, change=lambda rows: None):
+    def make_hostile(rows):
         for box in rows["annotations"]:
-            box["id"] += EVIL
-            box["tags"].append(EVIL)
-            box["comment"] = EVIL
+            box["id"] += HOSTILE
+            box["tags"].append(HOSTILE)
+            box["comment"] = HOSTILE
         change(rows)
 
-    return str(vnc_collection(folder, with_evil))
+    return str(vnc_collection(folder, make_hostile))
 
 
 def shell(script, **arguments):
@@ -40,7 +50,7 @@ def shell(script, **arguments):
 
 @pytest.fixture(scope="module")
 def commands(vnc_job, tmp_path_factory):
-    """Command lines, by what their exit code is."""
+    """Command lines with their exit codes."""
     config, out = vnc_job
     folder = tmp_path_factory.mktemp("doors")
     bad = folder / "bad.json"
@@ -69,13 +79,13 @@ def commands(vnc_job, tmp_path_factory):
 
 
 @pytest.mark.parametrize("stream", ["2>/dev/full", "2>&-", "2> >(exec true)", "2>&1 >/dev/null | true"])
-def test_where_stderr_cannot_be_written_the_exit_code_says_what_came_of_it(commands, stream):
+def test_the_exit_code_is_right_if_stderr_cannot_be_written(commands, stream):
     for code, command in commands:
         done = shell(f"$P {command} {stream}; exit ${{PIPESTATUS[0]}}")
         assert done.returncode == code, (command, stream, done)
 
 
-def test_a_bar_on_a_terminal_that_goes_away_is_no_panic(vnc_job, tmp_path):
+def test_a_terminal_that_closes_causes_no_panic(vnc_job, tmp_path):
     config, _ = vnc_job
     controller, terminal = os.openpty()
     run = subprocess.Popen([binary(), "preprocess", config, "--out", tmp_path / "out"],
@@ -85,7 +95,7 @@ def test_a_bar_on_a_terminal_that_goes_away_is_no_panic(vnc_job, tmp_path):
     assert run.wait(60) == 0
 
 
-def test_results_that_cannot_be_written_are_an_error_and_a_reader_that_goes_away_is_none(commands):
+def test_unwritable_results_are_an_error_and_a_closed_pipe_is_not(commands):
     for code, command in commands:
         if code == 0:
             done = shell(f"$P {command} >/dev/full")
@@ -94,8 +104,8 @@ def test_results_that_cannot_be_written_are_an_error_and_a_reader_that_goes_away
             assert done.returncode == 0 and "rror" not in done.stderr, (command, done)
 
 
-def test_nothing_that_a_terminal_obeys_is_printed_of_a_collection(tmp_path):
-    config = vnc_config(tmp_path, collection=evil_collection(tmp_path))
+def test_control_characters_of_a_collection_are_escaped(tmp_path):
+    config = vnc_config(tmp_path, collection=hostile_collection(tmp_path))
     out = tmp_path / "out"
     for arguments in (
         ["plan", config, "--samples", "--verbose"],
@@ -104,64 +114,64 @@ def test_nothing_that_a_terminal_obeys_is_printed_of_a_collection(tmp_path):
         ["check", out, "--verbose"],
     ):
         done = pointshard(*arguments)
-        assert_harmless(done.stdout + done.stderr)
+        assert_escaped(done.stdout + done.stderr)
         assert r"\u{1b}]52" in done.stdout, arguments
     text = pointshard("plan", config, "--json").stdout
-    assert_harmless(text)
-    assert all(EVIL in box["id"] for box in json.loads(text)["boxes"])
+    assert_escaped(text)
+    assert all(HOSTILE in box["id"] for box in json.loads(text)["boxes"])
 
 
 def leak(folder):
-    return {"collection": evil_collection(folder), "leaks": None, "window": [512, 512, 16]}
+    return {"collection": hostile_collection(folder), "leaks": None, "window": [512, 512, 16]}
 
 
 def of_layer(folder):
     def change(rows):
         for layer in rows["layers"]:
-            layer["source"] = f"precomputed://file:///none{EVIL}" if layer["name"] == "img" else layer["source"]
+            layer["source"] = f"precomputed://file:///none{HOSTILE}" if layer["name"] == "img" else layer["source"]
 
-    return {"collection": evil_collection(folder, change)}
+    return {"collection": hostile_collection(folder, change)}
 
 
 def twice(folder):
     def change(rows):
         rows["annotations"].append(rows["annotations"][0])
 
-    return {"collection": evil_collection(folder, change)}
+    return {"collection": hostile_collection(folder, change)}
 
 
 ERRORS = {
     "leak": leak,
     "source": of_layer,
     "box twice": twice,
-    "tag": lambda folder: {"collection": evil_collection(folder), "splits": {"train": [f"none{EVIL}"]}},
-    "layer": lambda folder: {"collection": evil_collection(folder), "arrays": {"a": {"layer": f"none{EVIL}"}}},
-    "points": lambda folder: {"points": {"layer": f"none{EVIL}"}},
-    "file": lambda folder: {"collection": f"/none{EVIL.replace(chr(0), '')}"},
-    "key": lambda folder: {f"key{EVIL}": 1},
-    "array": lambda folder: {"arrays": {f"img{EVIL}": {"layer": "img"}}},
+    "tag": lambda folder: {"collection": hostile_collection(folder), "splits": {"train": [f"none{HOSTILE}"]}},
+    "layer": lambda folder: {"collection": hostile_collection(folder), "arrays": {"a": {"layer": f"none{HOSTILE}"}}},
+    "points": lambda folder: {"points": {"layer": f"none{HOSTILE}"}},
+    "file": lambda folder: {"collection": f"/none{HOSTILE.replace(chr(0), '')}"},
+    "key": lambda folder: {f"key{HOSTILE}": 1},
+    "array": lambda folder: {"arrays": {f"img{HOSTILE}": {"layer": "img"}}},
 }
 
 
 @pytest.mark.parametrize("change", ERRORS.values(), ids=ERRORS.keys())
-def test_nothing_that_a_terminal_obeys_is_printed_in_an_error(tmp_path, change):
+def test_control_characters_in_errors_are_escaped(tmp_path, change):
     config = vnc_config(tmp_path, **change(tmp_path))
     done = subprocess.run([binary(), "plan", config], capture_output=True, text=True, timeout=60)
     assert "error: " in done.stderr and done.returncode in (0, 1, 2), done
-    assert_harmless(done.stdout + done.stderr)
+    assert_escaped(done.stdout + done.stderr)
 
 
-def test_nothing_that_a_terminal_obeys_is_printed_of_names_of_files(vnc_copy):
+def test_control_characters_in_file_names_are_escaped(vnc_copy):
     _, out = vnc_copy
-    (out / "train.zarr" / EVIL.replace("/", "")).write_text("x")
+    (out / "train.zarr" / HOSTILE.replace("/", "")).write_text("x")
     done = pointshard("check", out, code=1)
-    assert_harmless(done.stdout + done.stderr)
+    assert_escaped(done.stdout + done.stderr)
     assert r"\u{1b}" in done.stdout
     text = pointshard("check", out, "--json", code=1).stdout
-    assert_harmless(text)
-    assert any(EVIL in f["file"] for f in json.loads(text)["findings"])
-    for arguments in (["check", f"/none{EVIL}"], ["plan", f"/none{EVIL}"], [f"x{EVIL}"], ["check", "a", f"b{EVIL}"]):
-        assert_harmless(pointshard(*arguments, code=2).stderr)
+    assert_escaped(text)
+    assert any(HOSTILE in f["file"] for f in json.loads(text)["findings"])
+    for arguments in (["check", f"/none{HOSTILE}"], ["plan", f"/none{HOSTILE}"], [f"x{HOSTILE}"], ["check", "a", f"b{HOSTILE}"]):
+        assert_escaped(pointshard(*arguments, code=2).stderr)
 
 
 def pipe(path):
@@ -173,19 +183,19 @@ def device(path):
 
 
 def a_socket(path):
-    os.chdir(path.parent)  # a socket's path must be short
+    os.chdir(path.parent)  # the path of a socket must be short
     socket.socket(socket.AF_UNIX).bind(path.name)
 
 
-PLACES = ["config", "collection", "csv", "info", "chunk", "annotations"]
-MAKERS = {"pipe": pipe, "device": device, "socket": a_socket, "folder": os.mkdir}
-# A folder is a collection, too: as the web API returns it.
-PAIRS = [(p, m) for p in PLACES for m in MAKERS if (p, m) != ("collection", "folder")]
+INPUTS = ["config", "collection", "csv", "info", "chunk", "annotations"]
+SPECIAL_FILES = {"pipe": pipe, "device": device, "socket": a_socket, "folder": os.mkdir}
+# A folder is a valid collection.
+PAIRS = [(p, m) for p in INPUTS for m in SPECIAL_FILES if (p, m) != ("collection", "folder")]
 
 
-@pytest.mark.parametrize(("place", "made_as"), PAIRS)
-def test_an_input_that_is_no_regular_file_is_an_error(tmp_path, monkeypatch, place, made_as):
-    make = MAKERS[made_as]
+@pytest.mark.parametrize(("input_kind", "kind"), PAIRS)
+def test_an_input_that_is_not_a_regular_file_is_an_error(tmp_path, monkeypatch, input_kind, kind):
+    make = SPECIAL_FILES[kind]
     monkeypatch.chdir(tmp_path)
     layer = tmp_path / "img"
     key = "4.6_4.6_45.0"
@@ -197,28 +207,28 @@ def test_an_input_that_is_no_regular_file_is_an_error(tmp_path, monkeypatch, pla
     collection = vnc_collection(tmp_path, img=layer)
     config = vnc_config(tmp_path, collection=str(collection), points={"csv": csv}, arrays={"img": {"layer": "img"}})
     (layer / "info").write_text(json.dumps(info))
-    if place == "annotations":
+    if input_kind == "annotations":
         (tmp_path / "made").mkdir()
         (tmp_path / "made/info").symlink_to(VNC / "points/info")
         bad = [tmp_path / "made/spatial0"]
         bad[0].mkdir()
         bad = [bad[0] / cell.name for cell in (VNC / "points/spatial0").iterdir()]
         config = vnc_config(tmp_path, collection=str(vnc_collection(tmp_path, points=tmp_path / "made")))
-    elif place == "chunk":
+    elif input_kind == "chunk":
         bad = [layer / key / chunk.removesuffix(".gz") for chunk in chunks]
     else:
-        bad = [{"config": config, "collection": collection, "csv": tmp_path / "points.csv", "info": layer / "info"}[place]]
+        bad = [{"config": config, "collection": collection, "csv": tmp_path / "points.csv", "info": layer / "info"}[input_kind]]
     for path in bad:
         path.unlink(missing_ok=True)
         make(path)
-    code = 2 if place == "config" else 1
-    message = refused("preprocess", config, "--out", tmp_path / "out", code=code)
+    code = 2 if input_kind == "config" else 1
+    message = error_message("preprocess", config, "--out", tmp_path / "out", code=code)
     assert any(str(path) in message for path in bad), message
     words = {pipe: "pipe", device: "character device", a_socket: "socket", os.mkdir: "directory"}
     assert words[make] in message, message
 
 
-def test_a_config_may_come_through_a_pipe_of_the_shell(vnc_job):
+def test_a_config_may_come_from_a_pipe_of_the_shell(vnc_job):
     config, _ = vnc_job
     for script in (f"$P plan <(cat {config})", f"cat {config} | $P plan /dev/stdin", f"$P plan /dev/stdin < {config}"):
         done = shell(script)
@@ -226,7 +236,7 @@ def test_a_config_may_come_through_a_pipe_of_the_shell(vnc_job):
 
 
 def without_root():
-    """Root, but bound by permissions as everybody else is."""
+    """Makes root subject to file permissions."""
     libc = ctypes.CDLL(None)
     for capability in (CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH):
         libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0)
@@ -247,37 +257,37 @@ def test_an_output_folder_that_cannot_be_listed_is_an_error(vnc_job, tmp_path, f
 
 
 @pytest.mark.parametrize("mine", ["train.zarr/notes.txt", "val.zarr/img/c/mine.npy", "train.zarr/mine/zarr.json"])
-def test_force_deletes_nothing_of_somebody_else(vnc_copy, tmp_path, mine):
+def test_force_deletes_no_files_of_others(vnc_copy, tmp_path, mine):
     _, out = vnc_copy
     config = vnc_config(tmp_path, name="other.json", window=[16, 16, 4])
     (out / mine).parent.mkdir(exist_ok=True)
     (out / mine).write_text("mine")
     (out / "notes.txt").write_text("mine")
-    before = tree(out)
+    before = file_digests(out)
     for dry in ([], ["--dry-run"]):
-        message = refused("preprocess", config, "--out", out, "--force", *dry)
+        message = error_message("preprocess", config, "--out", out, "--force", *dry)
         assert str(out / mine) in message, message
-        assert tree(out) == before
+        assert file_digests(out) == before
     (out / mine).unlink()
     pointshard("preprocess", config, "--out", out, "--force")
     assert (out / "notes.txt").read_text() == "mine" and manifest(out)["window_voxels"] == [16, 16, 4]
 
 
-def test_a_run_that_is_refused_for_its_memory_leaves_nothing(tmp_path):
-    # With codecs that are stated nothing is read before the folder is claimed.
+def test_a_run_that_fails_because_of_memory_writes_nothing(tmp_path):
+    # With codecs in the config, nothing is read before the folder is claimed.
     config = vnc_config(tmp_path, arrays={"img": {"layer": "img", "codec": "zstd"}})
     for out in (tmp_path / "new", tmp_path / "empty"):
         if out.name == "empty":
             out.mkdir()
-        assert "--memory" in refused("preprocess", config, "--out", out, "--memory", "1MiB")
+        assert "--memory" in error_message("preprocess", config, "--out", out, "--memory", "1MiB")
         assert not out.exists() or not os.listdir(out)
 
 
 @pytest.mark.parametrize("mask", [0o022, 0o077, 0o002, 0o027])
-def test_files_and_folders_have_the_permissions_that_the_umask_leaves(tmp_path, mask):
+def test_files_and_folders_have_the_permissions_of_the_umask(tmp_path, mask):
     before = os.umask(mask)
     try:
-        out = made(tmp_path)
+        out = checked_dataset(tmp_path)
     finally:
         os.umask(before)
     for path in out.rglob("*"):

@@ -1,18 +1,18 @@
-"""A server whose objects need a signature in the URL, which echoes what it is asked with, and goes wrong as it is told."""
+"""A server whose objects need a signature in the URL. Faults may echo the request."""
 
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from objects import find_object
+from object_tree import find_object
 
-# What a signature may look like: written with percent signs, and in another form when it is decoded.
+# Signatures with and without percent encoding.
 SIGNATURES = ["aBcSECRETone%2Fwith%2Bsigns%3D", "SECRETtwo-renewed"]
 SECRETS = ["SECRETone", "SECRETtwo", "SECRETtoken", "SECRETpassword"]
 
 
 class SignedServer:
-    """Answers with the objects below `root` to who has a signature of SIGNATURES; `fault(path)` may answer otherwise."""
+    """Serves the objects below `root` for URLs with a signature of SIGNATURES. `fault(path)` may answer instead."""
 
     def __init__(self, root):
         self.root, self.fault, self.paths = root, lambda path: None, []
@@ -62,7 +62,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def echo(status):
-    """Answers `status` with what it was asked with, as it is written and decoded."""
+    """Sends `status` with the request's URL, encoded and decoded."""
 
     def answer(path):
         host = f"http://user:SECRETpassword@host{path}"
@@ -72,7 +72,7 @@ def echo(status):
 
 
 def redirect(to):
-    """Sends the client to `to`, with the query that it came with."""
+    """Redirects to `to` with the same query."""
     return lambda path: (302, {"Location": f"{to}{path}"}, b"")
 
 
@@ -85,6 +85,6 @@ def damaged(path):
 
 
 def wrong_types(path):
-    """JSON whose values are not what they should be, and which errors of parsers quote."""
+    """JSON with values of wrong types, which parsers quote in errors."""
     url = f"http://h{path}"
     return 200, {}, f'{{"layer_groups": [], "layers": ["{url}"], "annotations": "{url}", "scales": "{url}"}}'.encode()

@@ -1,11 +1,11 @@
-"""A run into the output of another plan says what differs."""
+"""A run into the output of another plan lists the differences."""
 
 import json
 import shutil
 
 import numpy as np
 import pytest
-from program import pointshard, refused, times, tree
+from program import error_message, file_digests, pointshard, write_times
 from volumes import write_precomputed
 
 RESOLUTION = (4, 4, 40)
@@ -17,7 +17,7 @@ def noise(seed):
 
 
 def collection(layers=("img",)):
-    """Four boxes side by side in x, two annotations each; the last is of val."""
+    """Four adjacent boxes along x with two annotations each; the last box is in val."""
     boxes = []
     for i in range(N_BOXES):
         tags = ["val" if i == 3 else "train"]
@@ -35,7 +35,7 @@ def points():
 
 
 class Job:
-    """A job in a folder of its own, all of whose inputs can be changed."""
+    """A job in its own folder, whose inputs tests can change."""
 
     def __init__(self, folder):
         self.folder = folder
@@ -60,11 +60,11 @@ class Job:
     def run(self):
         pointshard("preprocess", self.write(), "--out", self.out)
 
-    def refused(self, *arguments):
-        """The lines of the message that say what differs."""
-        before = times(self.out)
-        message = refused("preprocess", self.write(), "--out", self.out, *arguments)
-        assert times(self.out) == before
+    def error_message(self, *arguments):
+        """The lines of the message that list differences."""
+        before = write_times(self.out)
+        message = error_message("preprocess", self.write(), "--out", self.out, *arguments)
+        assert write_times(self.out) == before
         assert "another job" in message and "--force" in message and str(self.out) in message, message
         lines = message.splitlines()
         return [line.strip() for line in lines if line.startswith("  ")], message
@@ -171,22 +171,22 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
-def test_what_differs_is_named(job, change):
+def test_the_error_names_each_difference(job, change):
     change(job)
-    lines, message = job.refused()
+    lines, message = job.error_message()
     if change in (info, moved_source, other_group):
         assert len(lines) == 1 and all(text in lines[0] for text in CHANGES[change]), message
     elif change is long_list:
         assert len(lines) == 1 and lines[0].startswith(CHANGES[change][0]), message
     else:
         assert lines == CHANGES[change], message
-    assert job.refused("--dry-run")[0] == lines
+    assert job.error_message("--dry-run")[0] == lines
     pointshard("preprocess", job.write(), "--out", job.out, "--force")
     pointshard("check", job.out)
-    # Of the new output the new plan is known.
+    # The record of the new output has the new plan.
     assert "record.json" in {p.name for p in (job.out / ".pointshard").iterdir()}
     job.config["axis_order"] = "cxyz"
-    assert 'config `axis_order`: was "czyx", is now "cxyz"' in job.refused()[0]
+    assert 'config `axis_order`: was "czyx", is now "cxyz"' in job.error_message()[0]
 
 
 def test_many_differences_are_counted(job):
@@ -196,22 +196,22 @@ def test_many_differences_are_counted(job):
     for box in job.collection["annotations"][4:]:
         box["pointA"] = [1, 1, 1]
     job.config["shard_samples"] = 2
-    lines, message = job.refused()
+    lines, message = job.error_message()
     assert lines[0] == "config `shard_samples`: was 1, is now 2"
     assert len(lines) == 11 and lines[-1] == "and 21 more", message
 
 
-def test_voxels_that_choose_another_codec_are_named(tmp_path):
+def test_a_codec_chosen_differently_is_named(tmp_path):
     job = Job(tmp_path)
     job.config["arrays"]["img"]["codec"] = "auto"
     job.run()
     shutil.rmtree(tmp_path / "img")
     write_precomputed(tmp_path / "img", np.ones((64, 64, 16), np.uint8), RESOLUTION, (0, 0, 0))
-    (line,), message = job.refused()
+    (line,), message = job.error_message()
     assert line.startswith("array `img`: was compressed as") and "chosen from its voxels" in line, message
 
 
-def test_voxels_that_decide_about_samples_are_named(tmp_path):
+def test_a_different_choice_of_samples_by_voxels_is_named(tmp_path):
     job = Job(tmp_path)
     job.config["arrays"]["img"]["min_nonzero_fraction"] = 0.5
     job.run()
@@ -219,7 +219,7 @@ def test_voxels_that_decide_about_samples_are_named(tmp_path):
     values = noise(1)
     values[:16] = 0
     write_precomputed(tmp_path / "img", values, RESOLUTION, (0, 0, 0))
-    (line,), message = job.refused()
+    (line,), message = job.error_message()
     assert line.startswith("split `train`: had 6 samples, has 4 now") and "min_nonzero_fraction" in line, message
 
 
@@ -238,27 +238,27 @@ DAMAGED = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("damage, told", DAMAGED.values(), ids=DAMAGED.keys())
-def test_without_a_record_that_is_said_and_the_job_itself_goes_on(job, damage, told):
-    whole, before = record_of(job).read_bytes(), tree(job.out)
+@pytest.mark.parametrize("damage, expected_text", DAMAGED.values(), ids=DAMAGED.keys())
+def test_a_missing_or_damaged_record_is_reported_and_does_not_stop_the_same_job(job, damage, expected_text):
+    whole, before = record_of(job).read_bytes(), file_digests(job.out)
     damage(record_of(job))
     job.config["window"] = [2, 4, 2]
-    lines, message = job.refused()
-    assert not lines and "not known" in message and told in message, message
-    # A run of the output's own plan keeps its record again.
+    lines, message = job.error_message()
+    assert not lines and "not known" in message and expected_text in message, message
+    # A run of the output's own plan writes the record again.
     job.config["window"] = [4, 4, 2]
     job.run()
-    if told != "another version":
-        assert record_of(job).read_bytes() == whole and tree(job.out) == before
+    if expected_text != "another version":
+        assert record_of(job).read_bytes() == whole and file_digests(job.out) == before
 
 
-def test_the_record_is_small_and_says_nothing_that_is_not_in_the_plan(tmp_path):
+def test_the_record_is_small_and_is_not_rewritten(tmp_path):
     job = Job(tmp_path)
     boxes = job.collection["annotations"]
     boxes += [{**boxes[0], "id": f"{i:036d}", "tags": []} for i in range(5000)]
     boxes.append({**boxes[0], "id": "x" * 100_000, "tags": ["y" * 100_000]})
     job.run()
     assert record_of(job).stat().st_size < 5100 * 160
-    before = times(job.out)
+    before = write_times(job.out)
     job.run()
-    assert times(job.out)[".pointshard/record.json"] == before[".pointshard/record.json"]
+    assert write_times(job.out)[".pointshard/record.json"] == before[".pointshard/record.json"]

@@ -1,18 +1,18 @@
-"""The two-channel regime in PyTorch, written from its rules, to hold `pointshard train` against.
+"""The two-channel regime in PyTorch, written from its rules, as a reference for `pointshard train`.
 
-The network is the one that docs/train.md shows.
+The network is the one in docs/train.md.
 """
 
 import json
 
 import torch
-from blocks import blocks
+from document_blocks import blocks
 from program import REPOSITORY
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 
 def unet(model):
-    """The network of a config's `model`, as docs/train.md shows it."""
+    """The network of a config's `model`, from docs/train.md."""
     shown = [b for b in blocks(REPOSITORY / "docs/train.md") if "class UNet3D" in b.text]
     names = {"__name__": "docs"}
     exec(shown[0].text, names)
@@ -61,7 +61,7 @@ def optimizer(weights, config):
 
 
 def load(path):
-    """The tensors of a safetensors file, and what its header says of a training."""
+    """The tensors of a safetensors file, and the training in its header."""
     from safetensors import safe_open
 
     with safe_open(path, "pt") as file:
@@ -70,7 +70,7 @@ def load(path):
 
 
 def weights_of(path):
-    """The network of a file of weights, ready to predict."""
+    """The network with the weights of a file, in evaluation mode."""
     tensors, header = load(path)
     model = unet(header["config"]["model"])
     names = model.state_dict().keys()

@@ -1,12 +1,12 @@
-"""An S3 server on loopback, by moto, that holds a tree of objects in a bucket.
+"""An S3 server on loopback (moto) with a tree of objects in a bucket.
 
-Run as a program, `s3.py PORT FOLDER`, this is the server. It puts the objects where moto's own requests would put them:
-a thousand requests would take longer than all tests that read them.
+Run as a program, `s3_server.py PORT FOLDER`, this is the server. It writes the objects directly to moto's storage:
+a thousand requests would take longer than the tests.
 """
 
 import sys
 
-from objects import all_objects
+from object_tree import all_objects
 from servers import Process
 
 BUCKET = "windows"
@@ -15,15 +15,15 @@ AWS_KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_R
 
 
 class Moto(Process):
-    """The server as a process of its own."""
+    """The server in its own process."""
 
     def __init__(self, folder, port, root):
         self.url = f"http://127.0.0.1:{port}"
         super().__init__([sys.executable, __file__, str(port), str(root)], folder, [port])
 
 
-def put_objects(url, prefix, folder):
-    """Puts the files below `folder` into the bucket of a server that runs."""
+def upload_objects(url, prefix, folder):
+    """Uploads the files below `folder` to the bucket of a running server."""
     import boto3
 
     keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": REGION}

@@ -1,7 +1,7 @@
-"""An output that belongs to another job, or to somebody else, is never overwritten."""
+"""An output of another job, or a folder with other files, is never overwritten."""
 
 import pytest
-from program import pointshard, refused, times, tree, vnc_collection, vnc_config
+from program import error_message, file_digests, pointshard, vnc_collection, vnc_config, write_times
 
 
 def move_a_box(rows):
@@ -31,37 +31,37 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
-def test_the_output_of_a_job_that_has_changed_is_refused_and_left_alone(vnc_copy, tmp_path, change):
+def test_output_of_a_changed_job_is_an_error_and_does_not_change(vnc_copy, tmp_path, change):
     _, out = vnc_copy
-    before = tree(out), times(out)
-    message = refused("preprocess", another_job(tmp_path / "other", change), "--out", out)
+    before = file_digests(out), write_times(out)
+    message = error_message("preprocess", another_job(tmp_path / "other", change), "--out", out)
     assert str(out) in message and "--force" in message, message
-    assert (tree(out), times(out)) == before
+    assert (file_digests(out), write_times(out)) == before
 
 
 @pytest.mark.parametrize("change", ["window", "splits", "box"])
-def test_force_starts_anew_and_equals_a_fresh_run(vnc_copy, tmp_path, change):
+def test_force_equals_a_fresh_run(vnc_copy, tmp_path, change):
     _, out = vnc_copy
     config = another_job(tmp_path / "other", CHANGES[change])
     pointshard("preprocess", config, "--out", out, "--force")
     pointshard("preprocess", config, "--out", tmp_path / "fresh")
-    assert tree(out) == tree(tmp_path / "fresh")
+    assert file_digests(out) == file_digests(tmp_path / "fresh")
 
 
 @pytest.mark.parametrize("force", [[], ["--force"]], ids=["without force", "with force"])
-def test_a_folder_of_somebody_else_is_refused_even_with_force(vnc_job, tmp_path, force):
+def test_a_folder_with_other_files_is_an_error_even_with_force(vnc_job, tmp_path, force):
     config, _ = vnc_job
     out = tmp_path / "thesis"
     out.mkdir()
     (out / "thesis.tex").write_text("\\documentclass{article}")
     (out / "manifest.json").write_text("{}")
-    before = times(out)
-    message = refused("preprocess", config, "--out", out, *force)
+    before = write_times(out)
+    message = error_message("preprocess", config, "--out", out, *force)
     assert str(out) in message, message
-    assert times(out) == before
+    assert write_times(out) == before
 
 
-def test_an_empty_folder_is_taken(vnc_job, tmp_path):
+def test_an_empty_folder_is_used(vnc_job, tmp_path):
     config, expected = vnc_job
     pointshard("preprocess", config, "--out", tmp_path)
-    assert tree(tmp_path) == tree(expected)
+    assert file_digests(tmp_path) == file_digests(expected)

@@ -1,4 +1,4 @@
-"""Viewer states that scale, move and turn their layers: windows and points are where Neuroglancer shows them."""
+"""Viewer states with transforms: windows and points are where Neuroglancer shows them."""
 
 import json
 import struct
@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 import tensorstore
 import zarr
-from neuroglancer_space import shown, shown_locally, to_xyz
-from program import pointshard, refused
-from volumes import first_voxel, write_everywhere, write_precomputed
+from neuroglancer_transform import shown, shown_locally, to_xyz
+from program import error_message, pointshard
+from volumes import first_voxel, write_huge_empty_layer, write_precomputed
 
 WINDOW = [8, 6, 4]
 FAR = 1e6
-# For an image layer of which nothing is stored.
+# For an image layer without stored chunks.
 EMPTY = {"img": {"empty": "allow"}}
-# Of a volume, where points lie: inside, at corners and faces.
+# Positions of points in a volume: inside, at corners and faces.
 PARTS = [(0.5, 0.5, 0.5), (0, 0, 0), (1, 0.3, 0.6), (0.2, 0.9, 0.1)]
 
 
@@ -63,7 +63,7 @@ def windows(folder, resolution, spots, **changes):
 
 
 def expected(point, resolution, space, values, origin, scale=(1, 1, 1)):
-    """The window [channel, z, y, x] of voxels looked up one by one: the middle of each, taken back to the source.
+    """The window [channel, z, y, x], voxel by voxel: the centre of each is transformed back to the source.
     `values` in the order of the source's dimensions begin at `origin`, in voxels `scale` times those of its space."""
     linear, translation = to_xyz(space)
     start = np.array(first_voxel(point, resolution, WINDOW))
@@ -78,7 +78,7 @@ def expected(point, resolution, space, values, origin, scale=(1, 1, 1)):
 
 
 def check(folder, resolution, space, values, origin, scale=(1, 1, 1), **changes):
-    """Cuts windows in and around the volume, and compares them."""
+    """Compares windows in and around the volume."""
     linear, translation = to_xyz(space)
     corners = [(origin + np.multiply(part, values.shape)) * scale for part in PARTS]
     spots = [tuple(linear @ corner + translation) for corner in corners]
@@ -134,7 +134,7 @@ def layer(tmp_path_factory):
 
 @pytest.mark.parametrize("case", PRECOMPUTED)
 @pytest.mark.parametrize("form", ["object", "list", "pipe"])
-def test_a_volume_is_where_the_screen_shows_it(tmp_path, layer, case, form):
+def test_a_volume_is_where_neuroglancer_shows_it(tmp_path, layer, case, form):
     folder, fine, coarse = layer
     transform, resolution = PRECOMPUTED[case]
     url = f"file://{folder}/|neuroglancer-precomputed:" if form == "pipe" else f"precomputed://file://{folder}"
@@ -147,7 +147,7 @@ def test_a_volume_is_where_the_screen_shows_it(tmp_path, layer, case, form):
 
 
 @pytest.mark.parametrize("case", ["input", "turned"])
-def test_a_sharded_volume_of_several_channels_is_turned_too(tmp_path, case):
+def test_a_sharded_volume_with_channels_is_transformed_too(tmp_path, case):
     values = np.random.default_rng(9).integers(1, 60000, (60, 56, 24, 2), "uint16")
     sharding = {"@type": "neuroglancer_uint64_sharded_v1", "preshift_bits": 1, "hash": "identity", "minishard_bits": 2,
                 "shard_bits": 2, "data_encoding": "gzip", "minishard_index_encoding": "raw"}  # fmt: skip
@@ -193,11 +193,11 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_voxels_cannot_follow_is_an_error_with_its_reason(tmp_path, layer, case):
+def test_an_unsupported_transform_is_an_error_with_the_reason(tmp_path, layer, case):
     transform, words = REFUSED[case]
     write_state(tmp_path, {"url": f"precomputed://file://{layer[0]}", "transform": transform})
     config = write_config(tmp_path, [4, 4, 40])
-    message = refused("preprocess", config, "--out", tmp_path / "out", code=2 if case == "other_resolution" else 1)
+    message = error_message("preprocess", config, "--out", tmp_path / "out", code=2 if case == "other_resolution" else 1)
     for word in ["state.json", "`img`", *words]:
         assert word in message, message
 
@@ -206,7 +206,7 @@ ZYX = dims(50, 6, 5, "zyx")
 
 
 @pytest.mark.parametrize("kind", ["v2 unnamed", "v3 unnamed", "v3 named", "v2 named"])
-def test_a_zarr_array_has_its_dimensions_in_its_own_order(tmp_path, kind):
+def test_dimensions_of_a_zarr_array_are_in_its_own_order(tmp_path, kind):
     values = voxels(24, 56, 60)
     version, named = int(kind[1]), kind.endswith(" named")
     options = {"dimension_names": list("zyx")} if named and version == 3 else {}
@@ -239,7 +239,7 @@ def test_an_ome_zarr_image_keeps_its_own_offset(tmp_path):
     check(tmp_path, [5, 6, 50], shown(transform, list("zyx"), [40, 4, 4]), values, [2, 3, 5])
 
 
-def test_an_n5_dataset_has_its_dimensions_in_its_own_order(tmp_path):
+def test_dimensions_of_an_n5_dataset_are_in_its_own_order(tmp_path):
     values = voxels(60, 56, 24)
     spec = {
         "driver": "n5", "kvstore": {"driver": "file", "path": f"{tmp_path}/img/"},
@@ -265,7 +265,7 @@ SPOTS = {1: (10.0, 20.0, 3.0), 2: (30.5, 11.25, 7.0), 3: (-4.0, 2.0, 9.5)}
 
 
 def written_points(folder):
-    """A precomputed layer of points, as the specification says."""
+    """A precomputed layer of points, written by the specification."""
     (folder / "points/s0").mkdir(parents=True)
     low, high = np.min(list(SPOTS.values()), 0), np.max(list(SPOTS.values()), 0)
     info = {
@@ -282,7 +282,7 @@ def written_points(folder):
 
 @pytest.mark.parametrize("case", ANNOTATIONS)
 @pytest.mark.parametrize("kind", ["local", "precomputed"])
-def test_points_are_where_the_screen_shows_them(tmp_path, case, kind):
+def test_points_are_where_neuroglancer_shows_them(tmp_path, case, kind):
     transform = ANNOTATIONS[case]
     if kind == "local":
         url, space = "local://annotations", shown_locally(transform)
@@ -292,7 +292,7 @@ def test_points_are_where_the_screen_shows_them(tmp_path, case, kind):
     notes = {"type": "annotation", "name": "notes", "source": [{"url": url, "transform": transform}]}
     if kind == "local":
         notes["annotations"] = rows
-    write_state(tmp_path, write_everywhere(tmp_path / "everywhere", [4, 4, 40]), layers=[notes])
+    write_state(tmp_path, write_huge_empty_layer(tmp_path / "everywhere", [4, 4, 40]), layers=[notes])
     linear, translation = to_xyz(space)
     config = write_config(tmp_path, [4, 4, 40], points={"layer": "notes"}, layers=EMPTY)
     pointshard("preprocess", config, "--out", tmp_path / "out", "--threads", "1")
@@ -303,13 +303,13 @@ def test_points_are_where_the_screen_shows_them(tmp_path, case, kind):
 
 
 @pytest.mark.parametrize("case", ANNOTATIONS)
-def test_boxes_are_where_the_screen_shows_them(tmp_path, case):
+def test_boxes_are_where_neuroglancer_shows_them(tmp_path, case):
     transform = ANNOTATIONS[case]
     linear, translation = to_xyz(shown_locally(transform))
     a, b = np.array([10.5, 20, 3]), np.array([4, 40, 9.5])
     corners = np.sort([linear @ a + translation, linear @ b + translation], 0)
     boxes = {"url": "local://annotations", "transform": transform}
-    write_state(tmp_path, write_everywhere(tmp_path / "everywhere", [4, 4, 40]), boxes=boxes)
+    write_state(tmp_path, write_huge_empty_layer(tmp_path / "everywhere", [4, 4, 40]), boxes=boxes)
     state = json.loads((tmp_path / "state.json").read_text())
     (box,) = state["layers"][1]["annotations"]
     box.update(pointA=a.tolist(), pointB=b.tolist())
@@ -321,35 +321,35 @@ def test_boxes_are_where_the_screen_shows_them(tmp_path, case):
     np.testing.assert_allclose([entry["min_nm"], entry["max_nm"]], corners, atol=1e-9)
 
 
-def test_a_state_given_as_the_collection_is_read_as_one(tmp_path, layer):
+def test_a_viewer_state_may_be_the_collection(tmp_path, layer):
     write_state(tmp_path, f"precomputed://file://{layer[0]}")
     space = shown(None, list("xyz"), [4, 4, 40])
     check(tmp_path, [4, 4, 40], space, layer[1], [26, 30, 14], collection="state.json")
 
 
-def test_one_layer_given_as_the_collection_is_named(tmp_path, layer):
+def test_a_single_layer_as_collection_is_an_error_that_says_so(tmp_path, layer):
     write_state(tmp_path, f"precomputed://file://{layer[0]}")
     state = json.loads((tmp_path / "state.json").read_text())
     (tmp_path / "layer.json").write_text(json.dumps(state["layers"][1]))
     for collection in ["layer.json", {"neuroglancer_state": {"source": "layer.json"}}]:
-        message = refused("preprocess", write_config(tmp_path, [4, 4, 40], collection=collection), "--out",
+        message = error_message("preprocess", write_config(tmp_path, [4, 4, 40], collection=collection), "--out",
                           tmp_path / "out", code=1)  # fmt: skip
         for word in ["layer.json", "one layer", "`boxes`", "1 annotation", "\"layers\""]:
             assert word in message, message
 
 
-def test_a_volume_given_as_points_and_the_reverse_are_named(tmp_path, layer):
+def test_a_volume_as_points_and_points_as_volume_are_errors(tmp_path, layer):
     notes = {"type": "annotation", "name": "notes", "source": written_points(tmp_path)}
     write_state(tmp_path, f"precomputed://file://{layer[0]}", layers=[notes])
     config = write_config(tmp_path, [4, 4, 40], points={"layer": "img"})
-    message = refused("preprocess", config, "--out", tmp_path / "out", code=1)
+    message = error_message("preprocess", config, "--out", tmp_path / "out", code=1)
     for word in ["img/info", "a volume", "an annotation layer", "`points.layer`", "`arrays.NAME.layer`"]:
         assert word in message, message
     config = write_config(tmp_path, [4, 4, 40], arrays={"img": {"layer": "notes"}})
-    message = refused("preprocess", config, "--out", tmp_path / "out", code=1)
+    message = error_message("preprocess", config, "--out", tmp_path / "out", code=1)
     for word in ["points/info", "an annotation layer", "expected a volume", "`arrays.NAME.layer`", "`notes`"]:
         assert word in message, message
     config = write_config(tmp_path, [4, 4, 40], arrays={"img": {"layer": "boxes"}})
-    message = refused("preprocess", config, "--out", tmp_path / "out", code=1)
+    message = error_message("preprocess", config, "--out", tmp_path / "out", code=1)
     for word in ["`boxes`", "annotations", "viewer state", "`arrays.NAME.layer`"]:
         assert word in message, message

@@ -1,4 +1,4 @@
-"""Where Neuroglancer shows a source: its own rule, step by step, and nothing of pointshard's.
+"""Where Neuroglancer shows a source: a port of its own rule, independent of pointshard.
 
 After google/neuroglancer (c0f79b10): `coordinateTransformSpecificationFromJson` and the setter `spec` of
 `WatchableCoordinateSpaceTransform` in src/coordinate_transform.ts, and `scaleTransformSubmatrix` in
@@ -46,7 +46,7 @@ def shown(transform, names, scales_nm):
 
 
 def shown_locally(transform):
-    """The same of annotations that the state holds itself: their space is the input, or else the output."""
+    """The same for annotations stored in the state: their space is the input, otherwise the output."""
     space = transform.get("inputDimensions", transform["outputDimensions"])
     names, scales = [str(d) for d in range(len(space))], _space(space)[1]
     inside = {**transform, "inputDimensions": dict(zip(names, space.values()))}

@@ -1,21 +1,21 @@
-"""Jobs on one array that the test writes: its windows, and those that numpy cuts."""
+"""Jobs on one array that the test writes; windows are compared with those that numpy cuts."""
 
 import json
 
 import numpy as np
 import zarr
-from program import pointshard, refused
+from program import error_message, pointshard
 from volumes import first_voxel
 
 RESOLUTION, WINDOW = (4.0, 4.0, 40.0), (8, 8, 4)
-# Along x, y, z: three different lengths, so that no two axes can be taken for each other.
+# Along x, y, z: three different lengths, so that swapped axes are detected.
 SHAPE = (40, 36, 12)
-# Voxels of the array, x y z, around which windows are cut: inside, and across every side.
+# Voxels of the array, x y z, at the centres of windows: inside, and at every side.
 VOXELS = ((20, 18, 6), (11, 22, 5), (0, 0, 0), (39, 35, 11))
 
 
 def voxels(dtype="uint16", shape=SHAPE):
-    """Values [x, y, z] of which no two rows are alike."""
+    """Values [x, y, z] in which all rows differ."""
     x, y, z = np.meshgrid(*(np.arange(n) for n in shape), indexing="ij")
     values = 1 + x + 40 * y + 1440 * z
     if np.dtype(dtype) == np.bool_:
@@ -56,7 +56,7 @@ def points(origin, resolution):
 
 
 def check_windows(folder, source, volume, **about):
-    """The job's windows are those of `volume` (a Volume); `about` is what `job` takes beside origin and resolution."""
+    """The job's windows equal those of `volume` (a Volume). `options` are further arguments of `job`."""
     config = job(folder, source, volume.origin, volume.resolution, **about)
     pointshard("preprocess", config, "--out", folder / "out", "--threads", "1", "--quiet")
     group = zarr.open_group(folder / "out/train.zarr", mode="r")
@@ -69,12 +69,12 @@ def check_windows(folder, source, volume, **about):
         np.testing.assert_array_equal(window, expected, err_msg=f"annotation {annotation_id}")
 
 
-def refusal(folder, source, code=None, **about):
-    """The message of the job, which must end in one."""
+def job_error(folder, source, code=None, **about):
+    """The error message of the job, which must fail."""
     config = job(folder, source, **about)
     for code in [code] if code else [1, 2]:
         try:
-            return refused("preprocess", config, "--out", folder / "out", "--threads", "1", code=code)
+            return error_message("preprocess", config, "--out", folder / "out", "--threads", "1", code=code)
         except AssertionError as wrong:
             if "exit code" not in str(wrong) or code == 2:
                 raise

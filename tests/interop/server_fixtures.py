@@ -1,7 +1,7 @@
-"""Fixtures: the shared data at every kind of place, each behind a server that runs until the session ends.
+"""Fixtures: the shared data at every kind of location, behind servers that run until the session ends.
 
-A place is a `Place`; below its root lie `crop/collection.json` and `vnc/collection.json`, which name their layers
-relative to themselves, so that the same bytes describe the same job wherever they lie.
+A location is a `DataLocation`. Its root contains `crop/collection.json` and `vnc/collection.json` with relative
+layer sources, so the same bytes describe the same job at every location.
 """
 
 import json
@@ -9,15 +9,15 @@ import os
 import shutil
 
 import pytest
-from blocks import blocks
-from crop import CROP_SHAPE, CROP_START, index, source
-from faults import FaultyServer, no_ranges
+from document_blocks import blocks
+from encoding_crop import CROP_SHAPE, CROP_START, index, source
+from faulty_server import FaultyServer, ignore_range
 from program import REPOSITORY, VNC, pointshard
-from s3 import AWS_KEYS, BUCKET, Moto, put_objects
+from s3_server import AWS_KEYS, BUCKET, Moto, upload_objects
 from servers import (
-    Clerk,
+    DataLocation,
+    DelayServer,
     Nginx,
-    Place,
     cloud_storage,
     delayed,
     free_port,
@@ -38,15 +38,15 @@ LINKS = {
 }
 
 
-def need(found, what, how):
-    """Skips without a tool that a test needs; fails where `CI` is set."""
+def require_tool(found, what, how):
+    """Skips a test whose tool is missing; fails if `CI` is set."""
     if not found:
         (pytest.fail if os.environ.get("CI") else pytest.skip)(f"{what} is missing: {how}")
 
 
 @pytest.fixture(scope="session")
-def tree_of_objects(shared, tmp_path_factory):
-    """The shared data, as much as the jobs read: all encodings, the vnc layers, sharded points, a box layer."""
+def object_root(shared, tmp_path_factory):
+    """The part of the shared data that the jobs read: all encodings, the vnc layers, sharded points, a box layer."""
     root = tmp_path_factory.mktemp("objects")
     (root / "encodings").symlink_to(shared / "data/encodings")
     for group, layers in LINKS.items():
@@ -71,13 +71,13 @@ def tree_of_objects(shared, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def local(tree_of_objects):
-    return Place(str(tree_of_objects))
+def local(object_root):
+    return DataLocation(str(object_root))
 
 
 @pytest.fixture(scope="session")
 def certificates(tmp_path_factory):
-    need(shutil.which("openssl"), "openssl", "apt install openssl")
+    require_tool(shutil.which("openssl"), "openssl", "apt install openssl")
     return make_certificates(tmp_path_factory.mktemp("certificates"))
 
 
@@ -87,51 +87,51 @@ def moto_port():
 
 
 @pytest.fixture(scope="session")
-def nginx(tree_of_objects, certificates, moto_port, tmp_path_factory):
-    need(nginx_binary(), "nginx", "apt install nginx-light")
+def nginx(object_root, certificates, moto_port, tmp_path_factory):
+    require_tool(nginx_binary(), "nginx", "apt install nginx-light")
     _, certificate, key = certificates
-    clerk = Clerk(0.05)
+    delay_server = DelayServer(0.05)
     servers = {
-        "http": static(tree_of_objects),
-        "https": static_over_tls(tree_of_objects, certificate, key),
-        "delayed": delayed(tree_of_objects, clerk),
+        "http": static(object_root),
+        "https": static_over_tls(object_root, certificate, key),
+        "delayed": delayed(object_root, delay_server),
         "gcs": cloud_storage(moto_port),
     }
     nginx = Nginx(tmp_path_factory.mktemp("nginx"), servers)
     yield nginx
     nginx.stop()
-    clerk.stop()
+    delay_server.stop()
 
 
 @pytest.fixture(scope="session")
 def http(nginx):
     """nginx, HTTP/1.1."""
-    return Place(nginx.url("http"), requests=lambda: nginx.requests("http"))
+    return DataLocation(nginx.url("http"), requests=lambda: nginx.requests("http"))
 
 
 @pytest.fixture(scope="session")
 def https(nginx, certificates):
-    """nginx, TLS by an authority of our own, HTTP/2."""
+    """nginx with TLS, a test certificate authority, and HTTP/2."""
     env = {"SSL_CERT_FILE": str(certificates[0])}
-    return Place(nginx.url("https", "https"), env, lambda: nginx.requests("https"))
+    return DataLocation(nginx.url("https", "https"), env, lambda: nginx.requests("https"))
 
 
 @pytest.fixture(scope="session")
 def slow(nginx):
-    """nginx, every request 50 ms late."""
-    return Place(nginx.url("delayed"), requests=lambda: nginx.requests("delayed"))
+    """nginx with a latency of 50 ms."""
+    return DataLocation(nginx.url("delayed"), requests=lambda: nginx.requests("delayed"))
 
 
 @pytest.fixture(scope="session")
-def rangeless(tree_of_objects):
-    """A server that answers a range with the whole object."""
-    with FaultyServer(tree_of_objects, lambda asked: no_ranges if asked.range else None) as server:
-        yield Place(server.url)
+def without_ranges(object_root):
+    """A server without range support."""
+    with FaultyServer(object_root, lambda request: ignore_range if request.range else None) as server:
+        yield DataLocation(server.url)
 
 
 @pytest.fixture(scope="session")
-def moto(tree_of_objects, moto_port, tmp_path_factory):
-    moto = Moto(tmp_path_factory.mktemp("moto"), moto_port, tree_of_objects)
+def moto(object_root, moto_port, tmp_path_factory):
+    moto = Moto(tmp_path_factory.mktemp("moto"), moto_port, object_root)
     yield moto
     moto.stop()
 
@@ -139,16 +139,16 @@ def moto(tree_of_objects, moto_port, tmp_path_factory):
 @pytest.fixture(scope="session")
 def s3(moto):
     """moto's S3."""
-    return Place(f"s3://{BUCKET}", {**AWS_KEYS, "AWS_ENDPOINT": moto.url, "AWS_ALLOW_HTTP": "true"})
+    return DataLocation(f"s3://{BUCKET}", {**AWS_KEYS, "AWS_ENDPOINT": moto.url, "AWS_ALLOW_HTTP": "true"})
 
 
 @pytest.fixture(scope="session")
 def gcs(moto, nginx, tmp_path_factory):
-    """Google Cloud Storage, as far as moto behind nginx is like it."""
+    """Google Cloud Storage, emulated by moto behind nginx."""
     account = tmp_path_factory.mktemp("gcs") / "account.json"
     unused = dict.fromkeys(["client_email", "private_key", "private_key_id"], "")
     account.write_text(json.dumps({"gcs_base_url": nginx.url("gcs"), "disable_oauth": True, **unused}))
-    return Place(f"gs://{BUCKET}", {"GOOGLE_SERVICE_ACCOUNT": str(account)}, lambda: nginx.requests("gcs"))
+    return DataLocation(f"gs://{BUCKET}", {"GOOGLE_SERVICE_ACCOUNT": str(account)}, lambda: nginx.requests("gcs"))
 
 
 @pytest.fixture(scope="session")
@@ -164,7 +164,7 @@ def two_channel_shards(demo, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def buckets(moto, nginx, s3, gcs, two_channel_shards):
-    """s3://windows/shards and gs://windows/shards, a dataset: the environment in which Python libraries find them."""
-    put_objects(moto.url, "shards", two_channel_shards)
+    """The environment in which Python libraries find a dataset at s3://windows/shards and gs://windows/shards."""
+    upload_objects(moto.url, "shards", two_channel_shards)
     home = {"AWS_ENDPOINT_URL": moto.url, "TENSORSTORE_GCS_HTTP_URL": nginx.url("gcs"), "NO_PROXY": "127.0.0.1"}
     return {**s3.env, **gcs.env, **home, "AWS_EC2_METADATA_DISABLED": "true"}

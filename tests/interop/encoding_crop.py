@@ -1,4 +1,4 @@
-"""The crop of ../shared/data/encodings: its layers, what a job must say of them, and what is in them."""
+"""The crop of ../shared/data/encodings: its layers, their entries in a config, and their values."""
 
 import json
 
@@ -10,25 +10,25 @@ CROP_START, CROP_SHAPE = (3031, 2577, 100), (150, 100, 20)
 
 
 def index():
-    """What the writer says of every encoding, by name."""
+    """The facts about every encoding, by name."""
     return json.loads((ENCODINGS / "index.json").read_text())
 
 
 def source(name, about):
-    """The layer's source, relative to a collection in a folder beside `encodings`; of an image, not of its level."""
+    """The layer's source, relative to a collection in a folder next to `encodings`; an image, not one of its levels."""
     kind = "precomputed" if about["format"] == "precomputed" else "zarr"
     return f"{kind}://../encodings/{name.partition('/')[0]}"
 
 
 def layer_config(about):
-    """What `layers.NAME` must say of a plain Zarr array; None for what says it itself."""
+    """The value of `layers.NAME` for a plain Zarr array; None for formats that need none."""
     if about["format"] not in ("zarr2", "zarr3"):
         return None
     return {"resolution": about["resolution_nm"], "voxel_offset": about["voxel_offset"], "axes": about["axes"]}
 
 
 def expected(name, about):
-    """The volume that is in it, as [x, y, z, channel]; of a lossy one what libjpeg-turbo decodes."""
+    """The values of the volume as [x, y, z, channel]; for lossy encodings, as libjpeg-turbo decodes them."""
     if "decoded" in about:
         (volume,) = np.load(ENCODINGS / about["decoded"]).values()
     else:
@@ -39,7 +39,7 @@ def expected(name, about):
 
 
 def window_of(volume, offset, start, shape):
-    """The window of `shape` that begins at `start`, of a volume [x, y, z, channel] at `offset`; 0 outside."""
+    """The window of `shape` that starts at `start` in a volume [x, y, z, channel] at `offset`; 0 outside."""
     window = np.zeros((*shape, volume.shape[3]), volume.dtype)
     low = np.maximum(start, offset)
     high = np.minimum(np.add(start, shape), np.add(offset, volume.shape[:3]))

@@ -1,7 +1,7 @@
-"""Bad configs of arrays, splits and choices end in exit code 2 and one message with the JSON path."""
+"""Invalid arrays, splits and choices in a config: exit code 2 and one message with the JSON path."""
 
 import pytest
-from program import refused, vnc_config
+from program import error_message, vnc_config
 
 
 def img(**keys):
@@ -62,9 +62,9 @@ BAD = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("change", "told"), BAD.values(), ids=BAD.keys())
-def test_a_bad_array_split_or_choice_is_refused_with_its_json_path(shared, tmp_path, change, told):
-    message = refused("preprocess", vnc_config(tmp_path, **change), "--out", tmp_path / "out")
-    for text in told:
+@pytest.mark.parametrize(("change", "expected_text"), BAD.values(), ids=BAD.keys())
+def test_a_bad_array_split_or_choice_is_an_error_with_its_json_path(shared, tmp_path, change, expected_text):
+    message = error_message("preprocess", vnc_config(tmp_path, **change), "--out", tmp_path / "out")
+    for text in expected_text:
         assert text in message, message
     assert not (tmp_path / "out").exists()

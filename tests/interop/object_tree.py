@@ -1,7 +1,7 @@
-"""A folder as an object store shows it: keys, and files that were packed for the way.
+"""A folder as an object store presents it: keys, and files compressed for transfer.
 
 On a file system cloud-volume writes the object `NAME` as the file `NAME.gz`; in a bucket it writes `NAME` with
-`Content-Encoding: gzip`. The servers of these tests show the former as the latter.
+`Content-Encoding: gzip`. The servers of these tests serve the former as the latter.
 """
 
 import os
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def all_objects(root):
-    """(key, file, Content-Encoding or None) of every object below `root`, through links."""
+    """(key, file, Content-Encoding or None) of every object below `root`. Follows links."""
     for folder, _, names in os.walk(root, followlinks=True):
         for name in sorted(names):
             file = Path(folder, name)

@@ -1,4 +1,4 @@
-"""Servers that are away for a while: the job waits, says so, and goes on."""
+"""Temporary server outages: the job waits, prints so, and continues."""
 
 import json
 import os
@@ -9,28 +9,28 @@ import threading
 import time
 
 import pytest
-from faults import FaultyServer, status
-from program import VNC, binary, manifest, pointshard, refused, tree, vnc_config
+from faulty_server import FaultyServer, status
+from program import VNC, binary, error_message, file_digests, manifest, pointshard, vnc_config
 from servers import free_port
-from test_faults import CHUNK, PLAIN, job
+from test_server_faults import CHUNK, PLAIN, job
 
 OUTAGE_S = 4
 
 
 @pytest.fixture(scope="module")
-def local(tree_of_objects, tmp_path_factory):
+def local(object_root, tmp_path_factory):
     folder = tmp_path_factory.mktemp("local")
-    pointshard("preprocess", job(folder, tree_of_objects, PLAIN), "--out", folder / "out")
-    return tree(folder / "out")
+    pointshard("preprocess", job(folder, object_root, PLAIN), "--out", folder / "out")
+    return file_digests(folder / "out")
 
 
 def columns(files):
-    """Of the files of a dataset those that do not say where it comes from."""
+    """The files of a dataset that do not depend on the location of the source."""
     return {name: digest for name, digest in files.items() if ".zarr/" in name and "/c/" in name}
 
 
 class Relay:
-    """Hands connections on to a server; while it is `down`, nothing listens, and open connections are closed."""
+    """Forwards connections to a server. While it is `down`, nothing listens and open connections are closed."""
 
     def __init__(self, port):
         self.target, self.port = port, free_port()
@@ -71,94 +71,94 @@ class Relay:
 
     def close_all(self):
         for connection in self.open:
-            # Only this ends an `accept` or `recv` that another thread waits in.
+            # This ends an `accept` or `recv` in another thread.
             try:
                 connection.shutdown(socket.SHUT_RDWR)
             except OSError:
-                pass  # the other side was faster
+                pass  # the other side has closed it already
             connection.close()
         self.open = []
 
 
-def outlasted(folder, config, go_down, come_up, outage_s):
-    """Runs the job; when `go_down` says that it is in the middle, the server is away for so long: what was printed."""
+def run_through_outage(folder, config, take_down, bring_up, outage_s):
+    """Runs the job with an outage of `outage_s` after `take_down` returns; returns stderr."""
     command = [str(a) for a in (binary(), "preprocess", config, "--out", folder / "out", "--requests", 2)]
     env = {**os.environ, "NO_PROXY": "127.0.0.1"}
     run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
-    go_down()
+    take_down()
     time.sleep(outage_s)
     assert run.poll() is None, "the job is in the middle"
-    come_up()
+    bring_up()
     stdout, stderr = run.communicate(timeout=100)
     assert run.returncode == 0, stdout + stderr
     return stderr
 
 
-def waits(stderr):
+def retry_lines(stderr):
     return re.findall(r"server (\S+) (.*); retrying for up to (\d+) s", stderr)
 
 
-def test_a_server_that_is_away_for_a_while_is_waited_for(tree_of_objects, local, tmp_path, outage_s=OUTAGE_S):
-    with FaultyServer(tree_of_objects) as server:
+def test_a_temporarily_unreachable_server_is_retried(object_root, local, tmp_path, outage_s=OUTAGE_S):
+    with FaultyServer(object_root) as server:
         relay = Relay(server.server.server_address[1])
         in_the_middle = threading.Event()
-        go_on = threading.Event()
+        proceed = threading.Event()
 
-        def fault(asked):
-            if re.search(CHUNK, asked.key):
+        def fault(request):
+            if re.search(CHUNK, request.key):
                 in_the_middle.set()
-                go_on.wait(60)
+                proceed.wait(60)
 
         server.fault = fault
 
-        def go_down():
+        def take_down():
             assert in_the_middle.wait(60)
             relay.down()
-            go_on.set()
+            proceed.set()
 
         config = job(tmp_path, f"http://127.0.0.1:{relay.port}", PLAIN)
-        stderr = outlasted(tmp_path, config, go_down, relay.up, outage_s)
+        stderr = run_through_outage(tmp_path, config, take_down, relay.up, outage_s)
         relay.down()
-    told = waits(stderr)
-    assert told and told[0][0] == f"127.0.0.1:{relay.port}", stderr
-    assert len(told) <= 1 + outage_s / 10 + 1, stderr
-    assert columns(tree(tmp_path / "out")) == columns(local)
+    output = retry_lines(stderr)
+    assert output and output[0][0] == f"127.0.0.1:{relay.port}", stderr
+    assert len(output) <= 1 + outage_s / 10 + 1, stderr
+    assert columns(file_digests(tmp_path / "out")) == columns(local)
 
 
-def test_a_server_that_answers_503_for_a_while_is_waited_for(tree_of_objects, local, tmp_path, outage_s=OUTAGE_S):
+def test_temporary_503_responses_are_retried(object_root, local, tmp_path, outage_s=OUTAGE_S):
     in_the_middle, away = threading.Event(), threading.Event()
     away.set()
 
-    def fault(asked):
-        if re.search(CHUNK, asked.key) and away.is_set():
+    def fault(request):
+        if re.search(CHUNK, request.key) and away.is_set():
             in_the_middle.set()
             return status(503)
 
-    with FaultyServer(tree_of_objects, fault) as server:
+    with FaultyServer(object_root, fault) as server:
         config = job(tmp_path, server.url, PLAIN)
-        stderr = outlasted(tmp_path, config, lambda: in_the_middle.wait(60), away.clear, outage_s)
-    told = waits(stderr)
-    assert told and told[0][1] == "answers 503" and int(told[0][2]) <= 60, stderr
-    assert columns(tree(tmp_path / "out")) == columns(local)
+        stderr = run_through_outage(tmp_path, config, lambda: in_the_middle.wait(60), away.clear, outage_s)
+    output = retry_lines(stderr)
+    assert output and output[0][1] == "answers 503" and int(output[0][2]) <= 60, stderr
+    assert columns(file_digests(tmp_path / "out")) == columns(local)
 
 
-def test_a_failure_elsewhere_ends_what_waits(tree_of_objects, tmp_path):
-    """One chunk is forbidden, all others answer 503: the job does not wait for these."""
+def test_another_error_ends_waiting_retries(object_root, tmp_path):
+    """One chunk is forbidden and all others get 503: the job does not wait for them."""
     chunks = []
 
-    def fault(asked):
-        if re.search(CHUNK, asked.key):
-            chunks.append(asked.key)
-            return status(403) if asked.key == chunks[0] and len(set(chunks)) > 2 else status(503)
+    def fault(request):
+        if re.search(CHUNK, request.key):
+            chunks.append(request.key)
+            return status(403) if request.key == chunks[0] and len(set(chunks)) > 2 else status(503)
 
-    with FaultyServer(tree_of_objects, fault) as server:
+    with FaultyServer(object_root, fault) as server:
         config = job(tmp_path, server.url, PLAIN)
-        message = refused("preprocess", config, "--out", tmp_path / "out", "--retry-for", 86400, code=1)
+        message = error_message("preprocess", config, "--out", tmp_path / "out", "--retry-for", 86400, code=1)
     assert "403" in message
 
 
-def test_a_layer_whose_files_are_named_gz_is_read_from_a_plain_server(tmp_path, local):
-    """`python -m http.server` on the folder that cloud-volume wrote, as it lies."""
+def test_a_layer_with_gz_file_names_is_read_from_a_plain_server(tmp_path, local):
+    """`python -m http.server` on the folder that cloud-volume wrote."""
     port = free_port()
     command = ["python3", "-m", "http.server", str(port), "--bind", "127.0.0.1", "--directory", str(VNC)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
@@ -177,5 +177,5 @@ def test_a_layer_whose_files_are_named_gz_is_read_from_a_plain_server(tmp_path, 
             pointshard("preprocess", config, "--out", tmp_path / "out")
         finally:
             server.terminate()
-    assert columns(tree(tmp_path / "out")) == columns(local)
+    assert columns(file_digests(tmp_path / "out")) == columns(local)
     assert sum(s["chunks_missing"] for s in manifest(tmp_path / "out")["sources"]) == 0

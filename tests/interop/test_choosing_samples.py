@@ -1,10 +1,20 @@
-"""Which samples volumes and tags leave: `inside`, `fill`, `outside`, `min_nonzero_fraction`, splits."""
+"""Which samples are kept: `outside`, `min_nonzero_fraction`, splits; and `inside` and `fill`."""
 
 import json
 
 import numpy as np
 import pytest
-from program import VNC, dropped, made, manifest, pointshard, refused, tree, vnc_collection, vnc_config
+from program import (
+    VNC,
+    checked_dataset,
+    drop_counts,
+    error_message,
+    file_digests,
+    manifest,
+    pointshard,
+    vnc_collection,
+    vnc_config,
+)
 from readers import SPLITS, with_zarr
 from volumes import first_voxel
 
@@ -12,7 +22,7 @@ WINDOW = (32, 32, 8)
 
 
 def rows(out, split):
-    """Of each sample its id, centre and first voxel."""
+    """Id, centre and first voxel of each sample."""
     group = with_zarr(out, split)
     return list(zip(*(group[name][:].tolist() for name in ("annotation_id", "center_nm", "start_voxel"))))
 
@@ -20,11 +30,11 @@ def rows(out, split):
 @pytest.fixture(scope="module")
 def everything(shared, tmp_path_factory):
     """All samples of the vnc data."""
-    return made(tmp_path_factory.mktemp("all"), arrays={"img": {"layer": "img"}})
+    return checked_dataset(tmp_path_factory.mktemp("all"), arrays={"img": {"layer": "img"}})
 
 
 def assert_kept(out, everything, keep, reason):
-    """The samples are those that `keep`, and the others are counted, box by box."""
+    """The samples are those for which `keep` is true; the others are counted per box."""
     lost = {}
     for split in SPLITS:
         assert rows(out, split) == [row for row in rows(everything, split) if keep(row)]
@@ -33,11 +43,11 @@ def assert_kept(out, everything, keep, reason):
             lost[box] = lost.get(box, 0) + (not keep(row))
     boxes = manifest(out)["boxes"]
     assert [b["dropped"].get(reason, 0) for b in boxes] == [lost.get(i, 0) for i in range(len(boxes))]
-    assert set(dropped(out)) == {reason} and 0 < dropped(out)[reason] < 30
+    assert set(drop_counts(out)) == {reason} and 0 < drop_counts(out)[reason] < 30
     assert all(b["annotations"] == b["samples"] + sum(b["dropped"].values()) for b in boxes)
 
 
-def test_inside_is_1_within_the_volume_and_fill_stands_outside(volume, tmp_path):
+def test_inside_is_1_in_the_volume_and_fill_outside(volume, tmp_path):
     arrays = {
         "img": {"layer": "img", "fill": 37},
         "img_mask": {"layer": "img", "role": "mask", "transform": "inside"},
@@ -46,9 +56,9 @@ def test_inside_is_1_within_the_volume_and_fill_stands_outside(volume, tmp_path)
         "other": {"layer": "seg", "transform": "nonzero", "fill": 1},
         "hole": {"layer": "img", "transform": "inside", "fill": 9},
     }
-    out = made(tmp_path, arrays=arrays)
+    out = checked_dataset(tmp_path, arrays=arrays)
     img = volume("img")
-    ones, cells = img.like(np.ones_like(img.values)), img.like((volume("seg").values != 0).astype("u1"))
+    ones, cells = img.with_values(np.ones_like(img.values)), img.with_values((volume("seg").values != 0).astype("u1"))
     clipped = 0
     for split in SPLITS:
         group = with_zarr(out, split)
@@ -62,7 +72,7 @@ def test_inside_is_1_within_the_volume_and_fill_stands_outside(volume, tmp_path)
             wide = (50, 70, 30)
             wide_start = first_voxel(center, img.resolution, wide)
             np.testing.assert_array_equal(group["wide_mask"][i], ones.cut(wide_start, wide))
-            clipped += not img.holds(start, WINDOW)
+            clipped += not img.contains_window(start, WINDOW)
     assert clipped > 3
 
 
@@ -72,13 +82,13 @@ def test_an_inside_mask_alone_reads_no_chunk(shared, tmp_path):
     pointshard("check", tmp_path / "out")
 
 
-def test_outside_drop_loses_the_samples_whose_window_leaves_the_volume(volume, everything, tmp_path):
+def test_outside_drop_drops_samples_whose_window_extends_past_the_volume(volume, everything, tmp_path):
     img = volume("img")
-    out = made(tmp_path, arrays={"img": {"layer": "img"}}, outside="drop")
-    assert_kept(out, everything, lambda row: img.holds(row[2], WINDOW), "window_leaves_volume")
+    out = checked_dataset(tmp_path, arrays={"img": {"layer": "img"}}, outside="drop")
+    assert_kept(out, everything, lambda row: img.contains_window(row[2], WINDOW), "window_leaves_volume")
 
 
-def test_outside_drop_goes_by_every_arrays_own_window_and_resolution(volume, everything, tmp_path):
+def test_outside_drop_uses_the_window_and_resolution_of_each_array(volume, everything, tmp_path):
     img = volume("img")
     large = (140, 120, 3)
     arrays = {
@@ -86,19 +96,19 @@ def test_outside_drop_goes_by_every_arrays_own_window_and_resolution(volume, eve
         "label": {"layer": "label0", "window": large},
         "coarse": {"layer": "img", "window": [9, 9, 9], "data_resolution": [9.2, 9.2, 45.0], "interpolation": "area"},
     }
-    out = made(tmp_path, arrays=arrays, outside="drop")
+    out = checked_dataset(tmp_path, arrays=arrays, outside="drop")
 
     def keep(row):
-        return all(img.holds(first_voxel(row[1], img.resolution, w), w) for w in ((8, 8, 1), large, (9, 9, 9)))
+        return all(img.contains_window(first_voxel(row[1], img.resolution, w), w) for w in ((8, 8, 1), large, (9, 9, 9)))
 
     assert_kept(out, everything, keep, "window_leaves_volume")
 
 
 @pytest.mark.parametrize("least", [0.4, 0.6])
-def test_min_nonzero_fraction_loses_the_samples_with_less(volume, everything, tmp_path, least):
+def test_min_nonzero_fraction_drops_samples_with_less(volume, everything, tmp_path, least):
     label = volume("label0")
     array = {"layer": "label0", "window": [24, 24, 8], "min_nonzero_fraction": least}
-    out = made(tmp_path, arrays={"label": array, "img": {"layer": "img"}})
+    out = checked_dataset(tmp_path, arrays={"label": array, "img": {"layer": "img"}})
 
     def share(row):
         return np.count_nonzero(label.cut(first_voxel(row[1], label.resolution, (24, 24, 8)), (24, 24, 8))) / 4608
@@ -109,24 +119,24 @@ def test_min_nonzero_fraction_loses_the_samples_with_less(volume, everything, tm
         np.testing.assert_array_equal(with_zarr(out, split)["label_nonzero_fraction"][:], np.float32(shares))
 
 
-def test_a_share_of_exactly_the_least_is_enough(volume, everything, tmp_path):
+def test_a_fraction_equal_to_min_nonzero_fraction_is_kept(volume, everything, tmp_path):
     label = volume("label0")
     counts = [np.count_nonzero(label.cut(row[2], WINDOW)) for split in SPLITS for row in rows(everything, split)]
     least = sorted(counts)[len(counts) // 2] / 8192
-    out = made(tmp_path, arrays={"label": {"layer": "label0", "min_nonzero_fraction": least}})
+    out = checked_dataset(tmp_path, arrays={"label": {"layer": "label0", "min_nonzero_fraction": least}})
     assert_kept(out, everything, lambda row: np.count_nonzero(label.cut(row[2], WINDOW)) / 8192 >= least, "too_little_nonzero")  # fmt: skip
 
 
-def test_the_share_is_that_of_the_transformed_values(volume, everything, tmp_path):
+def test_min_nonzero_fraction_counts_transformed_values(volume, everything, tmp_path):
     img = volume("img")
     shares = [(img.cut(r[2], WINDOW) >= 128).mean() for split in SPLITS for r in rows(everything, split)]
     least = float(np.median(shares))
     bright = {"layer": "img", "transform": {"threshold": 128}, "min_nonzero_fraction": least}
-    out = made(tmp_path, arrays={"bright": bright})
+    out = checked_dataset(tmp_path, arrays={"bright": bright})
     assert_kept(out, everything, lambda row: (img.cut(row[2], WINDOW) >= 128).mean() >= least, "too_little_nonzero")
 
 
-def test_what_is_dropped_does_not_depend_on_threads_or_memory(shared, tmp_path):
+def test_dropped_samples_do_not_depend_on_threads_or_memory(shared, tmp_path):
     arrays = {
         "cell": {"layer": "seg", "transform": {"object_at": {"point": "anchor", "radius_nm": 30}}},
         "label": {"layer": "label1", "min_nonzero_fraction": 0.05},
@@ -134,14 +144,14 @@ def test_what_is_dropped_does_not_depend_on_threads_or_memory(shared, tmp_path):
         "scaled": {"layer": "img", "transform": {"scale": {"multiply": 0.1}}},
     }
     job = {"arrays": arrays, "outside": "drop", "axis_order": "cxyz", "shard_samples": 2}
-    one = made(tmp_path, "--threads", "1", name="one", **job)
-    assert set(dropped(one)) == {"window_leaves_volume", "no_object", "too_little_nonzero"}
+    one = checked_dataset(tmp_path, "--threads", "1", name="one", **job)
+    assert set(drop_counts(one)) == {"window_leaves_volume", "no_object", "too_little_nonzero"}
     assert len(rows(one, "train")) > 2
     for name, *options in (("two", "--threads", "2"), ("four", "--threads", "4"), ("small", "--memory", "64MiB")):
-        assert tree(made(tmp_path, *options, name=name, **job)) == tree(one)
+        assert file_digests(checked_dataset(tmp_path, *options, name=name, **job)) == file_digests(one)
 
 
-def test_splits_go_by_all_any_and_none_of_a_boxs_tags(shared, tmp_path):
+def test_splits_select_boxes_by_all_any_and_none(shared, tmp_path):
     tags = [["train", "east"], ["train"], ["train", "bad"], ["spare", "north"], ["val"], ["val", "bad"]]
 
     def tag(table):
@@ -155,7 +165,7 @@ def test_splits_go_by_all_any_and_none_of_a_boxs_tags(shared, tmp_path):
         "nothing": ["bad", "east"],
     }
     collection = vnc_collection(tmp_path, tag)
-    out = made(tmp_path, collection=str(collection), splits=splits, arrays={"img": {"layer": "img"}})
+    out = checked_dataset(tmp_path, collection=str(collection), splits=splits, arrays={"img": {"layer": "img"}})
     found = [box["split"] for box in manifest(out)["boxes"]]
     assert found == ["train", "rest", None, "train", "val", None]
     for split in ("train", "rest", "val"):
@@ -163,7 +173,7 @@ def test_splits_go_by_all_any_and_none_of_a_boxs_tags(shared, tmp_path):
         assert set(with_zarr(out, split)["box"][:].tolist()) == of_split
     assert with_zarr(out, "nothing")["annotation_id"].shape == (0,)
     splits["rest"] = {"all": ["train"]}
-    message = refused("preprocess", vnc_config(tmp_path, collection=str(collection), splits=splits), "--out", tmp_path / "no")
+    message = error_message("preprocess", vnc_config(tmp_path, collection=str(collection), splits=splits), "--out", tmp_path / "no")
     assert "`train`" in message and "`rest`" in message, message
 
 
@@ -172,8 +182,8 @@ def related_to(folder, name, *ids):
     return vnc_config(folder, name, points={"layer": "lines", "choose": choose}, splits={"train": ["train"]})
 
 
-def test_ids_of_related_objects_are_numbers_or_texts(shared, tmp_path):
-    """The ids are 64 bits: none of them fits in a double."""
+def test_ids_of_related_objects_are_numbers_or_strings(shared, tmp_path):
+    """The ids have 64 bits: no double can hold them."""
     folder = VNC / "lines/rel_presyn_cell"
     ids = sorted(int(p.name) for p in folder.iterdir() if int(p.name) > 2**53)
     expected = set()
@@ -187,22 +197,22 @@ def test_ids_of_related_objects_are_numbers_or_texts(shared, tmp_path):
         planned.append(json.loads(pointshard("plan", config, "--json").stdout)["splits"]["train"])
     assert planned[0] == planned[1] and planned[0]
     assert {int(s["annotation_id"]) for s in planned[0]} <= expected
-    # It is the same job.
+    # Both configs are the same job.
     out = tmp_path / "out"
     pointshard("preprocess", tmp_path / "numbers.json", "--out", out)
-    before = tree(out)
+    before = file_digests(out)
     pointshard("preprocess", tmp_path / "texts.json", "--out", out)
-    assert tree(out) == before
+    assert file_digests(out) == before
 
 
 @pytest.mark.parametrize("bad", [7.0, -1, 2**64, "7.5", "-1", "+1", " 1", "", "0x10", str(2**64), None, [1]])
-def test_what_is_no_id_is_named_with_its_path(shared, tmp_path, bad):
-    message = refused("plan", related_to(tmp_path, "config.json", 7, bad))
+def test_an_invalid_id_is_an_error_with_its_json_path(shared, tmp_path, bad):
+    message = error_message("plan", related_to(tmp_path, "config.json", 7, bad))
     assert "points.choose.related.presyn_cell[1]" in message, message
     assert "a whole number from 0 to 2^64 - 1 or a text of its digits" in message, message
 
 
-def test_the_schema_says_how_ids_are_written(shared):
+def test_the_schema_describes_both_forms_of_ids(shared):
     schema = json.loads(pointshard("schema").stdout)
     ids = schema["$defs"]["ObjectId"]["anyOf"]
     assert ids == [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": "^[0-9]+$"}]
@@ -210,8 +220,8 @@ def test_the_schema_says_how_ids_are_written(shared):
     assert related["additionalProperties"]["items"] == {"$ref": "#/$defs/ObjectId"}
 
 
-def test_boxes_without_tags_are_boxes_of_no_split(shared, tmp_path, everything):
-    """Rows of a collection as zetta_utils' web API may return them: without what is optional."""
+def test_boxes_without_tags_belong_to_no_split(shared, tmp_path, everything):
+    """Rows of a collection as zetta_utils' web API may return them: without optional members."""
 
     def change(rows):
         boxes = rows["annotations"]
@@ -226,12 +236,12 @@ def test_boxes_without_tags_are_boxes_of_no_split(shared, tmp_path, everything):
         rows["layers"].append({"id": "unused", "name": None, "source": None})
 
     collection = vnc_collection(tmp_path, change)
-    out = made(tmp_path, collection=str(collection), arrays={"img": {"layer": "img"}})
+    out = checked_dataset(tmp_path, collection=str(collection), arrays={"img": {"layer": "img"}})
     expected = [row for row, box in zip(rows(everything, "train"), with_zarr(everything, "train")["box"][:]) if box > 2]
     assert rows(out, "train") == expected and rows(out, "val") == rows(everything, "val")
     assert [(b["tags"], b["split"]) for b in manifest(out)["boxes"][:3]] == [([], None)] * 3
     boxes_id = manifest(out)["boxes"][0]["id"]
     untagged = {"train": {"none": ["val", "train"]}}
     config = vnc_config(tmp_path, "none.json", collection=str(collection), arrays={"img": {"layer": "img"}}, splits=untagged)
-    message = refused("plan", config)
+    message = error_message("plan", config)
     assert "`layer_group`" in message and "`points`" in message and boxes_id in message, message

@@ -1,11 +1,11 @@
-"""`axis_order: cxyz`: the same arrays with x first, for every reader."""
+"""`axis_order: cxyz`: every reader reads the same arrays with x first."""
 
 import numpy as np
 import pytest
-from program import made, manifest, tree
+from program import checked_dataset, file_digests, manifest
 from readers import SPLITS, with_tensorstore, with_xarray, with_zarr
 
-# Three different lengths, so that no two axes can be taken for each other.
+# Three different lengths, so that swapped axes are detected.
 WINDOW = [20, 31, 9]
 ARRAYS = {
     "img": {"layer": "img"},
@@ -19,13 +19,13 @@ ARRAYS = {
 def both(shared, tmp_path_factory):
     folder = tmp_path_factory.mktemp("axes")
     return {
-        order: made(folder, name=order, window=WINDOW, arrays=ARRAYS, axis_order=order) for order in ("czyx", "cxyz")
+        order: checked_dataset(folder, name=order, window=WINDOW, arrays=ARRAYS, axis_order=order) for order in ("czyx", "cxyz")
     }
 
 
 @pytest.mark.parametrize("split", SPLITS)
 @pytest.mark.parametrize("name", ARRAYS)
-def test_every_reader_sees_the_same_voxels_with_x_first(both, split, name):
+def test_every_reader_reads_the_same_voxels_with_x_first(both, split, name):
     zyx = with_tensorstore(both["czyx"], split, name).read().result()
     assert np.unique(zyx).size > 1
     x, y, z = ARRAYS[name].get("window", WINDOW)
@@ -34,7 +34,7 @@ def test_every_reader_sees_the_same_voxels_with_x_first(both, split, name):
     assert wanted.shape[1:] == (1, x, y, z)
     out = both["cxyz"]
     by_tensorstore = with_tensorstore(out, split, name)
-    # A name has one length in a split: arrays with another window name their axes after themselves.
+    # A dimension name has one length per split: arrays with another window have their own dimension names.
     of_array = f"_{name}" if "window" in ARRAYS[name] else ""
     names = ("sample", "channel", *(axis + of_array for axis in "xyz"))
     assert by_tensorstore.domain.labels == names
@@ -42,7 +42,7 @@ def test_every_reader_sees_the_same_voxels_with_x_first(both, split, name):
     by_zarr = with_zarr(out, split)[name]
     assert by_zarr.dtype == wanted.dtype and by_zarr.metadata.dimension_names == names
     np.testing.assert_array_equal(by_zarr[:], wanted)
-    # One sample alone, and a part of one.
+    # A single sample, and a part of one.
     np.testing.assert_array_equal(by_zarr[1], wanted[1])
     part = (2, slice(None), slice(1, 6), slice(3, 11), slice(1, 4))
     np.testing.assert_array_equal(by_zarr[part], wanted[part])
@@ -50,7 +50,7 @@ def test_every_reader_sees_the_same_voxels_with_x_first(both, split, name):
 
 
 @pytest.mark.parametrize("split", SPLITS)
-def test_xarray_turns_them_back_by_name(both, split):
+def test_xarray_transposes_them_back_by_name(both, split):
     zyx, xyz = (with_xarray(both[order], split) for order in ("czyx", "cxyz"))
     assert xyz["img"].dims == ("sample", "channel", "x", "y", "z")
     for name in ARRAYS:
@@ -66,11 +66,11 @@ def test_columns_and_chunk_layout_are_the_same(both):
         for name in ARRAYS:
             assert xyz[name].chunks[0] == 1 and xyz[name].chunks[1:] == xyz[name].shape[1:]
             assert xyz[name].shards[0] == zyx[name].shards[0]
-    told = manifest(both["cxyz"])["arrays"]["img"]
-    assert told["dimensions"] == ["sample", "channel", "x", "y", "z"]
-    assert told["sample_shape"] == [1, *WINDOW] and told["window_voxels"] == WINDOW
+    output = manifest(both["cxyz"])["arrays"]["img"]
+    assert output["dimensions"] == ["sample", "channel", "x", "y", "z"]
+    assert output["sample_shape"] == [1, *WINDOW] and output["window_voxels"] == WINDOW
 
 
 def test_any_number_of_threads_gives_the_same_bytes(both, tmp_path):
-    out = made(tmp_path, "--threads", "1", window=WINDOW, arrays=ARRAYS, axis_order="cxyz")
-    assert tree(out) == tree(both["cxyz"])
+    out = checked_dataset(tmp_path, "--threads", "1", window=WINDOW, arrays=ARRAYS, axis_order="cxyz")
+    assert file_digests(out) == file_digests(both["cxyz"])

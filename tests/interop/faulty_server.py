@@ -1,4 +1,4 @@
-"""An HTTP/1.1 server of objects that goes wrong on purpose, one named way at a time."""
+"""An HTTP/1.1 object server with injected faults."""
 
 import re
 import socket
@@ -7,12 +7,12 @@ import threading
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from objects import find_object
+from object_tree import find_object
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A request: the object, the range of its bytes or None, and how often the object was asked for before."""
+class Request:
+    """A request: the object, its byte range or None, and the number of earlier requests for the object."""
 
     key: str
     range: tuple | None
@@ -20,9 +20,9 @@ class Asked:
 
 
 class FaultyServer:
-    """Answers with the objects below `root`; `fault(asked)` is how a request goes wrong, or None where it does not."""
+    """Serves the objects below `root`. `fault(request)` returns the fault of a request, or None."""
 
-    def __init__(self, root, fault=lambda asked: None):
+    def __init__(self, root, fault=lambda request: None):
         self.root, self.fault = root, fault
         self.requests, self.lock = [], threading.Lock()
         self.stopping = threading.Event()
@@ -40,49 +40,49 @@ class FaultyServer:
         self.server.shutdown()
         self.server.server_close()
 
-    def asked(self, key, range_):
+    def request(self, key, range_):
         with self.lock:
-            asked = Asked(key, range_, sum(a.key == key for a in self.requests))
-            self.requests.append(asked)
-        return asked
+            request = Request(key, range_, sum(a.key == key for a in self.requests))
+            self.requests.append(request)
+        return request
 
 
 class Listener(ThreadingHTTPServer):
-    request_queue_size = 128  # the program connects many times at once
-    block_on_close = False  # threads that are silent on purpose are not waited for
+    request_queue_size = 128  # the program opens many connections at once
+    block_on_close = False  # do not wait for threads that never answer
 
 
 class Handler(BaseHTTPRequestHandler):
-    """One connection; `do_GET` finds the right answer, and a fault may give another in its place."""
+    """One connection. `do_GET` sends the object or lets a fault answer."""
 
     protocol_version = "HTTP/1.1"
-    wbufsize = -1  # one write for all headers
+    wbufsize = -1  # write all headers at once
 
     def do_GET(self):
         faulty = self.server.faulty
         wanted = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
-        asked = faulty.asked(self.path.lstrip("/"), wanted and (int(wanted[1]), int(wanted[2]) + 1))
-        found = find_object(faulty.root, asked.key)
+        request = faulty.request(self.path.lstrip("/"), wanted and (int(wanted[1]), int(wanted[2]) + 1))
+        found = find_object(faulty.root, request.key)
         if found is None:
             return self.answer(404, b"no such object")
         file, encoding = found
         self.object, self.encoding = file.read_bytes(), encoding
-        self.range = asked.range
-        fault = faulty.fault(asked)
+        self.range = request.range
+        fault = faulty.fault(request)
         try:
-            self.right() if fault is None else fault(self)
+            self.send_object() if fault is None else fault(self)
         except (BrokenPipeError, ConnectionResetError):
             self.close_connection = True
 
-    def right(self):
-        """The answer of a server that works."""
+    def send_object(self):
+        """The response without a fault."""
         if self.range is None:
             return self.answer(200, self.object)
         start, end = self.range[0], min(self.range[1], len(self.object))
         self.answer(206, self.object[start:end], start)
 
-    def head(self, status, length, start=None):
-        """Status line and headers; `start` is what the answer claims as the first byte of its range."""
+    def send_head(self, status, length, start=None):
+        """Status line and headers. `start` is the first byte in the Content-Range header."""
         self.send_response(status)
         self.send_header("Content-Length", str(length))
         if start is not None:
@@ -93,19 +93,19 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.flush()
 
     def answer(self, status, body, start=None):
-        self.head(status, len(body), start)
+        self.send_head(status, len(body), start)
         self.wfile.write(body)
         self.wfile.flush()
 
-    def half(self):
-        """The headers of the right answer and half of its body."""
+    def send_half(self):
+        """The headers of the right response and half of its body."""
         start, end = self.range or (0, len(self.object))
-        self.head(206 if self.range else 200, end - start, start if self.range else None)
+        self.send_head(206 if self.range else 200, end - start, start if self.range else None)
         self.wfile.write(self.object[start : (start + end) // 2])
         self.wfile.flush()
         self.close_connection = True
 
-    def wait_for_the_end(self):
+    def wait_until_stopped(self):
         self.server.faulty.stopping.wait(60)
         self.close_connection = True
 
@@ -114,47 +114,47 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def status(code):
-    """Answers `code` with a page of text, as a proxy does."""
+    """Sends `code` with a page of text, as a proxy does."""
     return lambda h: h.answer(code, b"<html>not today</html>")
 
 
-def cut(h):
-    """Announces the whole body, sends half, and closes in good order."""
-    h.half()
+def truncate_body(h):
+    """Announces the whole body, sends half of it, and closes the connection normally."""
+    h.send_half()
 
 
-def reset(h):
+def reset_connection(h):
     """Sends half of the body, then resets the connection."""
-    h.half()
+    h.send_half()
     h.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    # The handler's own streams keep the socket open past `close`: only this sends the reset now.
+    # The handler's own streams keep the socket open after `close`: without this the reset is sent later.
     h.rfile.close(), h.wfile.close()
     h.connection.close()
 
 
-def other_range(h):
-    """Answers a range with as many bytes from elsewhere, and says so."""
+def wrong_range(h):
+    """Sends another range of the same length, with the right Content-Range."""
     start, end = h.range
     shifted = start - 1 if start else 1
     h.answer(206, h.object[shifted : shifted + end - start], shifted)
 
 
-def no_ranges(h):
-    """Answers a range with the whole object, as servers that know no ranges do."""
+def ignore_range(h):
+    """Sends the whole object, as servers without range support do."""
     h.answer(200, h.object)
 
 
-def silent(h):
-    """Takes the request and says nothing."""
-    h.wait_for_the_end()
+def never_answer(h):
+    """Accepts the request and never sends anything."""
+    h.wait_until_stopped()
 
 
-def silent_in_headers(h):
+def stop_in_headers(h):
     h.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Le")
     h.wfile.flush()
-    h.wait_for_the_end()
+    h.wait_until_stopped()
 
 
-def silent_in_body(h):
-    h.half()
-    h.wait_for_the_end()
+def stop_in_body(h):
+    h.send_half()
+    h.wait_until_stopped()

@@ -1,10 +1,10 @@
-"""Reading the event files of a training with TensorBoard, which knows nothing of pointshard."""
+"""Reads the event files of a training with TensorBoard."""
 
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 
 def read(folder):
-    """Everything in the folder's event files: no scalar and no picture is left out, as TensorBoard would by default."""
+    """All events in a folder. By default TensorBoard would omit some scalars and pictures."""
     events = EventAccumulator(str(folder), size_guidance={"scalars": 0, "images": 0})
     return events.Reload()
 
