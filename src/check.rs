@@ -106,7 +106,7 @@ fn told(error: &DatasetError) -> String {
 }
 
 /// Checks the dataset in the folder `root`, with the threads of the current rayon pool.
-pub fn run(root: &Path) -> Report {
+pub fn check(root: &Path) -> Report {
     let mut report = Report::default();
     match Dataset::open_to_check(root) {
         Err(e) => report.findings.push(Finding {

@@ -29,13 +29,13 @@ use serde::{Deserialize, Serialize};
 use crate::geometry::{AxisOrder, Resolution, WindowSize};
 use crate::storage::{PASSWORD, UniqueKeys, has_userinfo, redact_json};
 
-pub use array::{ArrayConfig, MissingObject, ObjectAt, ObjectPoint, Role, Scale, Transform};
+#[cfg(test)]
+pub use array::Scale;
+pub use array::{ArrayConfig, MissingObject, ObjectAt, ObjectPoint, Role, Transform};
 pub(crate) use boxes::no_volume;
-pub use boxes::{
-    BoxLayerConfig, BoxListConfig, BoxTableConfig, BoxesConfig, BoxesSource, ListedBox,
-};
+pub use boxes::{BoxLayerConfig, BoxListConfig, BoxTableConfig, BoxesConfig, BoxesSource};
 pub use choice::{ChoiceConfig, PropertyFilter, PropertyValue, Repeats};
-pub use codec::{BloscConfig, CodecConfig, Shuffle, ZstdConfig};
+pub use codec::{CodecConfig, Shuffle};
 pub use collection::{CollectionConfig, CollectionSource, StateBoxesConfig, ZettaApiConfig};
 pub use error::ConfigError;
 pub use interpolation::{Interpolation, Rounding};
@@ -52,53 +52,53 @@ pub use unit::LengthUnit;
 pub struct Config {
     /// Where the schema of this file lies, for editors. It means nothing to the job.
     #[serde(rename = "$schema", default, skip_serializing)]
-    pub schema: Option<String>,
+    pub(crate) schema: Option<String>,
     /// The collection of bounding boxes: the path of a file or folder, or an object that names another
     /// kind of source. Relative paths count from the config's folder.
-    pub collection: CollectionConfig,
+    pub(crate) collection: CollectionConfig,
     /// Size of a voxel of the windows in nm, x y z. Every layer must have a scale of this resolution.
     #[schemars(with = "[f64; 3]", extend("items" = serde_json::json!({"type": "number", "exclusiveMinimum": 0})))]
-    pub resolution: Resolution,
+    pub(crate) resolution: Resolution,
     /// Size of a window in voxels, x y z.
     #[schemars(with = "[u32; 3]", extend("items" = serde_json::json!({"type": "integer", "minimum": 1, "maximum": 65536})))]
-    pub window: WindowSize,
+    pub(crate) window: WindowSize,
     /// Which annotations are samples.
-    pub points: PointsConfig,
+    pub(crate) points: PointsConfig,
     /// The arrays to write: output name, then the layer that it is cut out of.
     #[schemars(length(min = 1))]
-    pub arrays: IndexMap<String, ArrayConfig>,
+    pub(crate) arrays: IndexMap<String, ArrayConfig>,
     /// What the sources of volume layers do not say about themselves: the layer's name, as in `arrays`, then
     /// its resolution, offset and axes, and what its server means by 403.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
-    pub layers: IndexMap<String, LayerConfig>,
+    pub(crate) layers: IndexMap<String, LayerConfig>,
     /// The splits to write: name, then the tags that a box must all bear to belong to it, or an object
     /// with `all`, `any` and `none`.
     #[schemars(length(min = 1))]
-    pub splits: IndexMap<String, SplitConfig>,
+    pub(crate) splits: IndexMap<String, SplitConfig>,
     /// Whether the z of `resolution` gives way, per layer group, to the smallest that all its layers have. A window
     /// keeps its number of voxels.
     #[serde(default)]
-    pub flexible_z: bool,
+    pub(crate) flexible_z: bool,
     /// Whether the corners of boxes are moved before points are held against them.
     #[serde(default)]
-    pub snap: Snap,
+    pub(crate) snap: Snap,
     /// What becomes of samples whose window leaves the volume of a layer.
     #[serde(default)]
-    pub outside: Outside,
+    pub(crate) outside: Outside,
     /// The order of the arrays' axes after `sample`.
     #[serde(default)]
-    pub axis_order: AxisOrder,
+    pub(crate) axis_order: AxisOrder,
     /// What happens when windows of two splits share voxels.
     #[serde(default, deserialize_with = "tagged::leaks")]
-    pub leaks: Leaks,
+    pub(crate) leaks: Leaks,
     /// What a source chunk that is not stored means.
     #[serde(default)]
-    pub missing: Missing,
+    pub(crate) missing: Missing,
     /// Samples per shard file. Without it, as many as make the largest array's shard about 128 MiB
     /// before compression.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1048576))]
-    pub shard_samples: Option<u32>,
+    pub(crate) shard_samples: Option<u32>,
 }
 
 /// What happens when windows of two splits share voxels of a layer.

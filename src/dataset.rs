@@ -29,11 +29,13 @@ mod stored;
 #[cfg(test)]
 pub(crate) mod testing;
 
-pub use codec::{BloscName, BloscShuffle, Codec, CodecChoice, CodecTrial};
+#[cfg(any(test, feature = "bench"))]
+pub use codec::{BloscName, BloscShuffle};
+pub use codec::{Codec, CodecChoice, CodecTrial};
 pub use columns::{Column, ColumnValues, SampleIndex};
 pub use encoder::SampleEncoder;
 pub use error::DatasetError;
-pub use layout::{ArrayLayout, Layout, ShardId, SplitLayout};
+pub use layout::{ArrayLayout, Layout, ShardId};
 pub use manifest::{
     ArrayEntry, BoxEntry, FileEntry, Manifest, SCHEMA_VERSION, ShardEntry, SourceEntry, SplitEntry,
 };

@@ -34,7 +34,7 @@ use run_state::RunState;
 
 pub(crate) use budget::cache_budget;
 pub use error::ExtractError;
-pub use estimate::{Estimate, SourceEstimate, estimate};
+pub use estimate::{Estimate, estimate};
 pub use padding::Padding;
 pub(crate) use padding::{inside_fraction, require_touched};
 pub use progress::Progress;

@@ -265,6 +265,7 @@ impl VoxelBox {
     }
 
     /// Whether `other` lies within this box.
+    #[cfg(test)]
     pub fn contains_box(&self, other: &VoxelBox) -> bool {
         (0..3).all(|d| self.start[d] <= other.start[d] && other.end[d] <= self.end[d])
     }

@@ -31,18 +31,18 @@ use record::PlanRecord;
 #[derive(Debug)]
 pub struct Job {
     /// Where the collection was read from.
-    pub collection: String,
+    pub(crate) collection: String,
     /// The sample table.
-    pub plan: Plan,
+    pub(crate) plan: Plan,
     /// The volumes, opened.
-    pub sources: Sources,
+    pub(crate) sources: Sources,
     /// Splits, arrays and shards of the output. How arrays with the codec `auto` are compressed is chosen when the job
     /// is run, because voxels are read for it.
-    pub layout: Layout,
+    pub(crate) layout: Layout,
     /// How many windows are padded.
-    pub padding: Padding,
+    pub(crate) padding: Padding,
     /// How long each stage took.
-    pub stages: Vec<(&'static str, Duration)>,
+    pub(crate) stages: Vec<(&'static str, Duration)>,
 }
 
 /// What a run did.

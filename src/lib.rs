@@ -20,31 +20,53 @@
 #[cfg(feature = "bench")]
 #[doc(hidden)]
 pub mod bench;
-pub mod blocks;
-pub mod check;
+mod blocks;
+mod check;
 #[doc(hidden)]
 pub mod cli;
-pub mod collection;
-pub mod config;
-pub mod data_type;
-pub mod dataset;
-pub mod demo;
-pub mod extract;
-pub mod fault;
-pub mod geometry;
-pub mod init;
-pub mod job;
-pub mod loader;
-pub mod neuroglancer;
-pub mod plan;
-pub mod points;
-pub mod preview;
-pub mod select;
-pub mod storage;
+mod collection;
+mod config;
+mod data_type;
+mod dataset;
+mod demo;
+mod extract;
+mod fault;
+mod geometry;
+mod init;
+mod job;
+#[cfg_attr(
+    not(feature = "tch"),
+    allow(
+        dead_code,
+        unused_imports,
+        reason = "only the trainer and the benchmarks load batches"
+    )
+)]
+mod loader;
+mod neuroglancer;
+mod plan;
+mod points;
+#[cfg_attr(
+    not(feature = "tch"),
+    allow(
+        dead_code,
+        unused_imports,
+        reason = "only the trainer draws pages so far"
+    )
+)]
+mod preview;
+mod select;
+mod storage;
 #[cfg(feature = "tch")]
-pub mod trainer;
-pub mod volume;
-pub mod voxels;
+mod trainer;
+mod volume;
+mod voxels;
+
+pub use check::{Finding, Report as CheckReport, check};
+pub use config::{Config, ConfigError};
+pub use dataset::{Dataset, DatasetError, Manifest};
+pub use extract::Progress;
+pub use job::{Job, JobError, Outcome, RunOptions};
 
 // The integration tests share this module, which knows the library by its name.
 #[cfg(test)]

@@ -23,11 +23,11 @@ use crate::points::{PointsInBoxes, PropertySpec};
 use crate::storage::SourceUrl;
 use crate::volume::VolumeError;
 
-pub use boxes::{BoxQuery, ReadPlan};
+pub use boxes::ReadPlan;
 pub use displaced::{Displaced, DisplacedLayers};
 pub(crate) use displaced::{Window as WindowAround, WindowsOfLayer};
 pub use error::{NotCounted, PlanError};
-pub use leaks::{Leak, LeakExample, LeakReport, LeakSample};
+pub use leaks::LeakReport;
 
 /// Every sample of every split, and what it is cut out of.
 #[derive(Clone, Debug)]

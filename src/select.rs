@@ -8,4 +8,5 @@ mod pass;
 
 pub(crate) use codecs::choose_codecs;
 pub(crate) use filter::filter_by_voxels;
+#[cfg(any(test, feature = "bench"))]
 pub use pass::map_windows;

@@ -33,7 +33,7 @@ pub(crate) use budget::{BASE_BYTES, Keeper, Lease, ReadError};
 pub use budget::{MemoryBudget, OverBudget};
 pub use compression::Compression;
 pub(crate) use compression::{InflateError, gzip_note, looks_like_gzip};
-pub use document::{DocumentError, DocumentLimit, parse_document, read_document};
+pub use document::{DocumentError, DocumentLimit, parse_document};
 pub(crate) use document::{looks_like_html, parse_within, read_text};
 pub(crate) use extents::{Extent, read_run, runs};
 pub(crate) use forbidden::forbidden_is_missing;

@@ -135,6 +135,7 @@ pub trait ChunkGroups {
 }
 
 /// Opens the volume at `source` at the scale whose resolution matches `resolution`.
+#[cfg(test)]
 pub fn open(source: &SourceUrl, resolution: &Resolution) -> Result<Arc<dyn Volume>, VolumeError> {
     open_layer(source, resolution, &LayerConfig::default())
 }

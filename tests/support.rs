@@ -4,8 +4,8 @@
 
 use std::path::{Path, PathBuf};
 
-use pointshard::extract::Progress;
-use pointshard::job::{Job, JobError, Outcome, RunOptions};
+use pointshard::Progress;
+use pointshard::{Job, JobError, Outcome, RunOptions};
 use serde_json::{Value, json};
 
 /// The folder of the shared data, or `None` where the checkout stands alone, which is not allowed in CI.

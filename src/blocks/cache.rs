@@ -245,7 +245,7 @@ impl Claim<'_, '_> {
         let cache = self.cache;
         let volume = &cache.volumes[self.key.volume as usize];
         let grid = &volume.meta().grid;
-        let index = grid.from_linear(self.key.block);
+        let index = grid.block_from_linear(self.key.block);
         let mut prefetched = self.fetched.take().transpose()?;
         let (stored, encoded) = match &mut prefetched {
             Some(Some(fetched)) => (true, fetched),

@@ -62,7 +62,7 @@ fn dataset(folder: &Path) -> PathBuf {
     });
     let out = folder.join("dataset");
     run(&config, &out, 1, 1 << 30).unwrap();
-    assert!(check::run(&out).ok, "{:?}", check::run(&out).findings);
+    assert!(check::check(&out).ok, "{:?}", check::check(&out).findings);
     out
 }
 
@@ -290,7 +290,7 @@ fn every_mutant_of_a_dataset_is_a_finding_that_names_the_file() {
         fs::write(out.join(path), &mutant).unwrap();
         let start = &mutant[..mutant.len().min(300)];
         let start = String::from_utf8_lossy(start);
-        let report = check::run(&out);
+        let report = check::check(&out);
         assert!(
             names(&report, path),
             "{path}: {start}: {:?}",
@@ -298,7 +298,7 @@ fn every_mutant_of_a_dataset_is_a_finding_that_names_the_file() {
         );
         load(&out);
         forge(&out, path);
-        let report = check::run(&out);
+        let report = check::check(&out);
         // The group's metadata hold a copy of each array's.
         let is_array = path.ends_with("/zarr.json") && path.matches('/').count() == 2;
         assert!(!is_array || !report.ok, "forged {path}: {start}");
@@ -307,7 +307,7 @@ fn every_mutant_of_a_dataset_is_a_finding_that_names_the_file() {
             fs::write(out.join(path), &good[path]).unwrap();
         }
     }
-    assert!(check::run(&out).ok);
+    assert!(check::check(&out).ok);
     for (before, after) in before.into_iter().zip(peak_bytes()) {
         let taken = after.saturating_sub(before);
         assert!(taken < 1 << 30, "{taken} bytes more were taken");
@@ -361,7 +361,7 @@ fn a_number_of_samples_that_cannot_be_is_a_finding_and_takes_no_memory() {
         let other = out.join("train.zarr/box/c/0");
         let box_index = fs::read(&other).unwrap();
         fs::write(&other, b"damaged").unwrap();
-        let report = check::run(&out);
+        let report = check::check(&out);
         assert!(names(&report, "manifest.json"), "{pointer} {value}");
         assert!(names(&report, "train.zarr/box/c/0"), "{pointer} {value}");
         fs::write(&other, box_index).unwrap();
@@ -405,7 +405,7 @@ fn what_is_no_regular_file_of_the_dataset_is_a_finding_beside_all_others() {
         for (i, replace) in replace.iter().enumerate() {
             fs::remove_file(&file).unwrap();
             replace();
-            let report = check::run(&out);
+            let report = check::check(&out);
             for path in [path, damaged] {
                 assert!(names(&report, path), "{i} {path}: {:?}", report.findings);
             }
@@ -423,7 +423,7 @@ fn what_is_no_regular_file_of_the_dataset_is_a_finding_beside_all_others() {
     let group = out.join("train.zarr");
     fs::rename(&group, dir.path().join("moved")).unwrap();
     symlink(dir.path().join("moved"), &group).unwrap();
-    let report = check::run(&out);
+    let report = check::check(&out);
     assert!(
         names(&report, "train.zarr/img/c/0/0/0/0/0"),
         "{:?}",
@@ -451,7 +451,7 @@ fn every_column_and_array_that_cannot_be_read_is_found_at_once() {
         forge(&out, &path);
         expected.push(name);
     }
-    let report = check::run(&out);
+    let report = check::check(&out);
     for name in expected {
         let file = format!("val.zarr/{name}");
         let said = report
@@ -472,9 +472,9 @@ fn inputs_that_brought_check_down_are_findings() {
     let file = out.join("val.zarr/start_voxel/zarr.json");
     for entry in fs::read_dir(data.join("abuse")).unwrap() {
         fs::copy(entry.unwrap().path().join("input"), &file).unwrap();
-        assert!(names(&check::run(&out), "val.zarr/start_voxel/zarr.json"));
+        assert!(names(&check::check(&out), "val.zarr/start_voxel/zarr.json"));
         forge(&out, "val.zarr/start_voxel/zarr.json");
-        assert!(names(&check::run(&out), "val.zarr/start_voxel"));
+        assert!(names(&check::check(&out), "val.zarr/start_voxel"));
     }
 }
 
@@ -491,7 +491,7 @@ fn names_that_occur_twice_in_the_manifest_are_an_error() {
     );
     assert_ne!(twice, text);
     fs::write(&file, twice).unwrap();
-    let report = check::run(&out);
+    let report = check::check(&out);
     assert!(
         report.findings[0].message.contains("occurs twice"),
         "{:?}",

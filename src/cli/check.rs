@@ -41,7 +41,7 @@ impl Check {
             printer.rows(&boxes_table(&dataset.manifest().boxes));
             print_sources(printer, dataset.manifest());
         }
-        let report = self.threads.pool()?.install(|| check::run(&self.out));
+        let report = self.threads.pool()?.install(|| check::check(&self.out));
         if self.json {
             printer.json(&report)?;
         } else {

@@ -57,7 +57,7 @@ impl Demo {
         ));
         self.run.run_job(printer, &made.config, &out, false)?;
         printer.lines(format!("\n$ pointshard check {}", out.display()));
-        let report = pool.install(|| check::run(&out));
+        let report = pool.install(|| check::check(&out));
         super::check::print(printer, &report);
         let out = std::path::absolute(&out).unwrap_or(out);
         printer.lines(format!("\n{}", snippet(&out.display().to_string())));

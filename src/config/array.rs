@@ -157,11 +157,6 @@ impl Transform {
     fn is_none(&self) -> bool {
         *self == Self::None
     }
-
-    /// Whether its values are 0 and 1.
-    pub fn is_mask(&self) -> bool {
-        !matches!(self, Self::None | Self::Scale(_))
-    }
 }
 
 impl ArrayConfig {

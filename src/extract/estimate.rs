@@ -53,7 +53,7 @@ pub fn estimate(plan: &Plan, sources: &Sources, layout: &Layout) -> Estimate {
         .collect();
     for key in schedule::block_uses(plan, sources, layout, &shards).keys() {
         let meta = sources.volumes[key.volume as usize].meta();
-        let block = meta.grid.block_box(meta.grid.from_linear(key.block));
+        let block = meta.grid.block_box(meta.grid.block_from_linear(key.block));
         let source = &mut of_sources[key.volume as usize];
         source.chunks += 1;
         source.decoded_bytes += meta.block_bytes(&block) as u64;

@@ -278,7 +278,7 @@ impl WindowCutter<'_> {
             CutError::Volume(source) => ExtractError::Layer { layer, source },
             CutError::Missing(key) => {
                 let volume = &self.sources.volumes[source];
-                let block = volume.meta().grid.from_linear(key.block);
+                let block = volume.meta().grid.block_from_linear(key.block);
                 let chunk = volume.describe_block(block);
                 ExtractError::MissingChunk { layer, chunk }
             }

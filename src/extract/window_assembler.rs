@@ -92,7 +92,7 @@ impl WindowAssembler<'_> {
 
     fn covers(&self, key: BlockKey) -> VoxelBox {
         let grid = &self.meta.grid;
-        grid.block_box(grid.from_linear(key.block))
+        grid.block_box(grid.block_from_linear(key.block))
     }
 
     fn converted(&self, value: Scalar) -> Result<Scalar, ValueDoesNotFit> {

@@ -186,7 +186,7 @@ fn check_names_what_is_damaged() {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("out");
     run(&config, &out, 2, GIB).unwrap();
-    assert!(check::run(&out).ok);
+    assert!(check::check(&out).ok);
     let shard = "train.zarr/img/c/1/0/0/0/0";
     for (path, at, kind) in [
         (shard, 100, FindingKind::Digest),
@@ -198,7 +198,7 @@ fn check_names_what_is_damaged() {
         let mut bad = good.clone();
         bad[at] ^= 1;
         fs::write(out.join(path), bad).unwrap();
-        let report = check::run(&out);
+        let report = check::check(&out);
         let finding = report
             .findings
             .iter()
@@ -218,11 +218,11 @@ fn check_names_what_is_damaged() {
         fs::write(out.join(path), good).unwrap();
     }
     fs::write(out.join("val.zarr/notes.txt"), "x").unwrap();
-    let report = check::run(&out);
+    let report = check::check(&out);
     assert_eq!(report.findings[0].kind, FindingKind::UnexpectedFile);
     fs::remove_file(out.join("val.zarr/notes.txt")).unwrap();
     fs::remove_file(out.join(shard)).unwrap();
-    let report = check::run(&out);
+    let report = check::check(&out);
     assert_eq!(
         (report.findings[0].kind, &report.findings[0].samples[..]),
         (FindingKind::MissingFile, &[2, 3][..])

@@ -99,6 +99,7 @@ impl ViewerState {
     }
 
     /// Understands `bytes`, JSON or a pasted URL that holds it, which `object` names in messages.
+    #[cfg(test)]
     pub fn parse(bytes: &[u8], object: &str, base: &Location) -> Result<Self, StateError> {
         Self::parse_limited(bytes, object, base, &DocumentLimit::METADATA)
     }

@@ -67,7 +67,7 @@ impl ChunksAtPoints {
             };
             let volume = &sources.volumes[source];
             let layer = plan.layer_of_source(source);
-            let chunk = volume.describe_block(volume.meta().grid.from_linear(missing.block));
+            let chunk = volume.describe_block(volume.meta().grid.block_from_linear(missing.block));
             let may_be_empty = plan.sources[source].layer.empty == Empty::Allow;
             if !of_source.stored && without_object == MissingObject::Drop && !may_be_empty {
                 return Err(ExtractError::NoChunkAtPoints {

@@ -137,23 +137,6 @@ impl DocumentLimit {
     }
 }
 
-/// The document at `key` of `store`, which describes a layer. `expected` says what it should be, with an article:
-/// "an info file".
-pub fn read_document<T: DeserializeOwned>(
-    store: &dyn Store,
-    key: &str,
-    expected: &'static str,
-) -> Result<T, DocumentError> {
-    let limit = &DocumentLimit::METADATA;
-    match read_text(store, key, expected, limit)? {
-        Some(bytes) => parse_within(&bytes, &store.describe(key), expected, limit),
-        None => Err(DocumentError::Missing {
-            object: store.describe(key),
-            expected,
-        }),
-    }
-}
-
 /// The text of the document at `key` of `store`; `None` where there is none.
 pub(crate) fn read_text(
     store: &dyn Store,

@@ -71,7 +71,7 @@ impl BlockGrid {
     }
 
     /// The block with this number.
-    pub fn from_linear(&self, n: u64) -> BlockIndex {
+    pub fn block_from_linear(&self, n: u64) -> BlockIndex {
         let [nx, ny, _] = self.shape();
         [n % nx, n / nx % ny, n / nx / ny]
     }
@@ -95,7 +95,7 @@ mod tests {
             let touching: Vec<_> = grid.blocks_touching(&region).collect();
             let [nx, ny, nz] = grid.shape();
             for n in 0..nx * ny * nz {
-                let b = grid.from_linear(n);
+                let b = grid.block_from_linear(n);
                 prop_assert_eq!(grid.linear(b), n);
                 let shares = grid.block_box(b).intersection(&region).is_some();
                 prop_assert_eq!(touching.contains(&b), shares);

@@ -12,8 +12,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
+use pointshard::Dataset;
 use pointshard::bench::{Arrays, Augmentation, Flip, Loader, Options, SampleDecoder, ShardFiles};
-use pointshard::dataset::Dataset;
 
 /// The first bytes of a zstd frame (RFC 8878, section 3.1.1).
 const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];

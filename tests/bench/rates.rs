@@ -10,8 +10,8 @@ use std::io::{Cursor, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use pointshard::Dataset;
 use pointshard::bench::compressed_segmentation;
-use pointshard::dataset::Dataset;
 use serde::{Deserialize, Serialize};
 use zune_core::bytestream::ZCursor;
 use zune_core::colorspace::ColorSpace;

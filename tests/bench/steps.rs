@@ -10,12 +10,12 @@ use std::sync::{Arc, LazyLock};
 
 use divan::Bencher;
 use divan::counter::{BytesCount, ItemsCount};
+use pointshard::Job;
 use pointshard::bench::{
     ArrayLayout, BloscName, BloscShuffle, Codec, EncodedBlock, LayerConfig, Layout, Location,
     Output, Resolution, SampleEncoder, Scalar, ShardId, ShardWriter, SourceUrl, Volume, WindowSize,
-    WrittenShard, map_windows, open_layer, resolutions, write_collection,
+    WrittenShard, map_windows, open_layer, parts, resolutions, write_collection,
 };
-use pointshard::job::Job;
 use serde_json::{Value, json};
 
 fn main() {
@@ -132,15 +132,16 @@ fn read_and_cut_mask(bencher: Bencher, window: [u32; 3]) {
 
 fn read_and_cut(bencher: Bencher, window: [u32; 3], layer: &str) {
     let job = job(window, layer).expect("a job");
-    let bytes = job.plan.samples() * window.iter().map(|n| u64::from(*n)).product::<u64>();
+    let (plan, sources, _) = parts(&job);
+    let bytes = plan.samples() * window.iter().map(|n| u64::from(*n)).product::<u64>();
     let one = rayon::ThreadPoolBuilder::new().num_threads(1).build();
     let one = one.expect("a thread");
     bencher
         .counter(BytesCount::new(bytes))
-        .counter(ItemsCount::new(job.plan.samples()))
+        .counter(ItemsCount::new(plan.samples()))
         .bench_local(|| {
             let ask = |window: &[u8]| window.len();
-            one.install(|| map_windows(&job.plan, &job.sources, MEMORY_BYTES, 0, ask))
+            one.install(|| map_windows(plan, sources, MEMORY_BYTES, 0, ask))
                 .expect("windows")
         });
 }
@@ -208,8 +209,9 @@ impl Shards {
     fn new(codec: &str, layer: &str) -> Result<Self, Failure> {
         let window = [64, 64, 16];
         let job = job(window, layer)?;
+        let (plan, sources, of_job) = parts(&job);
         let ask = |window: &[u8]| window.to_vec();
-        let windows = map_windows(&job.plan, &job.sources, MEMORY_BYTES, 0, ask)?;
+        let windows = map_windows(plan, sources, MEMORY_BYTES, 0, ask)?;
         let windows = windows.concat();
         let (_, codec) = CODECS
             .iter()
@@ -217,7 +219,7 @@ impl Shards {
             .ok_or("no such codec")?;
         let array = ArrayLayout {
             name: layer.into(),
-            data_type: job.layout.arrays[0].data_type,
+            data_type: of_job.arrays[0].data_type,
             channels: 1,
             window: WindowSize::new(window).ok_or("no window")?,
             fill_value: Scalar::ZERO,
@@ -225,7 +227,7 @@ impl Shards {
         };
         let samples = windows.len() as u64;
         let splits = vec![("train".into(), samples)];
-        let layout = Layout::new(job.layout.axis_order, splits, vec![array], None);
+        let layout = Layout::new(of_job.axis_order, splits, vec![array], None);
         // On the disk that outputs go to, not in memory.
         let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
         let output = Output::claim(folder.path(), blake3::hash(b"bench"), &layout, false)?;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use pointshard::config::Config;
+use pointshard::Config;
 use serde_json::{Value, json};
 
 #[test]

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use crate::support::{read_json, run, shared_data, vnc_config};
-use pointshard::dataset::Dataset;
+use pointshard::Dataset;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 use crate::support::{read_json, run, shared_data, vnc_config};
-use pointshard::dataset::Dataset;
+use pointshard::Dataset;
 use serde_json::{Value, json};
 
 /// What a dataset holds, told without the names of its boxes.

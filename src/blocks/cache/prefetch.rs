@@ -29,7 +29,7 @@ impl BlockCache<'_> {
     /// Says to its volume that the block will be fetched soon, by whoever needs it first.
     pub fn prefetch(&self, key: BlockKey) {
         let volume = &self.volumes[key.volume as usize];
-        volume.prefetch(volume.meta().grid.from_linear(key.block));
+        volume.prefetch(volume.meta().grid.block_from_linear(key.block));
     }
 
     /// Sorts blocks into chunk_groups: those of one can be split into runs. Asks nobody.
@@ -37,7 +37,7 @@ impl BlockCache<'_> {
         let mut chunk_groups: IndexMap<_, Vec<BlockKey>> = IndexMap::new();
         for key in keys {
             let volume = &self.volumes[key.volume as usize];
-            let block = volume.meta().grid.from_linear(key.block);
+            let block = volume.meta().grid.block_from_linear(key.block);
             let group = match volume.chunk_groups() {
                 Some(chunk_groups) => (key.volume, chunk_groups.group_key(block), None),
                 None => (key.volume, [0; 2], Some(key.block)),
@@ -57,7 +57,10 @@ impl BlockCache<'_> {
         let Some(chunk_groups) = volume.chunk_groups() else {
             return group.into_iter().map(|key| vec![key]).collect();
         };
-        let blocks: Vec<_> = group.iter().map(|k| grid.from_linear(k.block)).collect();
+        let blocks: Vec<_> = group
+            .iter()
+            .map(|k| grid.block_from_linear(k.block))
+            .collect();
         let key = |block| BlockKey {
             block: grid.linear(block),
             ..first
@@ -89,7 +92,9 @@ impl BlockCache<'_> {
         };
         let volume = &self.volumes[first.volume as usize];
         let blocks = fetch.blocks.iter().map(|(key, _)| key.block);
-        let blocks: Vec<_> = blocks.map(|b| volume.meta().grid.from_linear(b)).collect();
+        let blocks: Vec<_> = blocks
+            .map(|b| volume.meta().grid.block_from_linear(b))
+            .collect();
         let mut encoded: Vec<_> = blocks.iter().map(|_| EncodedBlock::default()).collect();
         let stored = match (&blocks[..], &mut encoded[..], volume.chunk_groups()) {
             ([block], [encoded], _) => volume.fetch(*block, encoded).map(Some),

@@ -63,7 +63,7 @@ fn every_chunk_of_a_shard_is_announced_before_it_is_read_and_the_next_shards_fir
         let samples = schedule::samples(&plan, &layout, id).iter();
         let keys = samples.flat_map(|s| schedule::blocks(&plan, &sources, id.array, s));
         let volume = &sources.volumes[0];
-        keys.map(|key| volume.describe_block(volume.meta().grid.from_linear(key.block)))
+        keys.map(|key| volume.describe_block(volume.meta().grid.block_from_linear(key.block)))
             .collect::<HashSet<_>>()
     };
     let (own, next) = (chunks(todo[0]), chunks(todo[1]));
