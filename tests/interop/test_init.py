@@ -7,8 +7,8 @@ from urllib.parse import quote
 import numpy as np
 import pytest
 import zarr
-from program import SHARED, VNC, pointshard, refused
-from signed import SECRETS, SIGNATURES, SignedServer
+from program import SHARED, VNC, error_message, pointshard
+from signed_server import SECRETS, SIGNATURES, SignedServer
 from volumes import write_precomputed
 
 FLAT, CUBE = (4, 4, 40), (8, 8, 8)
@@ -63,7 +63,7 @@ def write_lines(file, points):
 def test_a_folder_of_layers_becomes_a_config_that_plan_accepts(tmp_path, resolution):
     write_volumes(tmp_path, resolution)
     write_lines(tmp_path / "synapses.csv", positions(resolution))
-    config, told = init(tmp_path, out=tmp_path / "config.json")
+    config, output = init(tmp_path, out=tmp_path / "config.json")
     assert config["resolution"] == list(resolution)
     assert config["window"] == ([64, 64, 16] if resolution == FLAT else [64, 64, 64])
     csv = config["points"]["csv"]
@@ -74,9 +74,9 @@ def test_a_folder_of_layers_becomes_a_config_that_plan_accepts(tmp_path, resolut
     assert [a["role"] for a in arrays.values()] == ["image", "target", "target"]
     assert arrays["target_pre"]["transform"] == {"object_at": {"point": "start", "radius_nm": 50}}
     assert config["collection"]["boxes"]["layers"] == {"cells": "./cells", "em": "./em"}
-    assert numbers(told) == list(range(1, len(numbers(told)) + 1)) and len(numbers(told)) >= 6, told
+    assert numbers(output) == list(range(1, len(numbers(output)) + 1)) and len(numbers(output)) >= 6, output
     for word in ["boxes: none were found", "window: 64 x 64 x", "lines of `synapses.csv`", "samples: "]:
-        assert word in told, told
+        assert word in output, output
     samples = planned(tmp_path / "config.json")
     assert sum(map(len, samples.values())) > 20
 
@@ -100,10 +100,10 @@ def test_the_unit_of_a_table_is_the_one_in_which_it_lies_in_the_volume(tmp_path,
     write_points(tmp_path / "points.csv", positions(FLAT), "name,x,y,z", scale)
     text = (tmp_path / "points.csv").read_text().replace("name", "id", 1)
     (tmp_path / "points.csv").write_text(text)
-    config, told = init(tmp_path / "em", tmp_path / "points.csv", out=tmp_path / "config.json")
+    config, output = init(tmp_path / "em", tmp_path / "points.csv", out=tmp_path / "config.json")
     csv = config["points"]["csv"]
     assert (csv["unit"], csv["id"], csv.get("resolution")) == (unit, "id", list(FLAT) if unit == "voxel" else None)
-    assert f"the unit `{unit}`, which were guessed" in told
+    assert f"the unit `{unit}`, which were guessed" in output
     assert len(planned(tmp_path / "config.json")["train"]) > 5
 
 
@@ -125,20 +125,20 @@ def test_a_table_of_boxes_gives_the_boxes_and_their_splits(tmp_path, tagged):
     nm = [[f"b{i}", *np.multiply(a, FLAT), *np.multiply(b, FLAT), tag if tagged else ""] for i, (a, b, tag) in enumerate(boxes)]
     rows = [",".join(map(str, row)) for row in nm]
     (tmp_path / "boxes.csv").write_text("\n".join(["id,min_x,min_y,min_z,max_x,max_y,max_z,tags", *rows]))
-    config, told = init(tmp_path, out=tmp_path / "config.json")
+    config, output = init(tmp_path, out=tmp_path / "config.json")
     assert config["splits"] == {"train": ["train"], "val": ["val"]}
     if tagged:
         assert config["collection"]["boxes"]["csv"] == "./boxes.csv"
-        assert "by the tags of the 5 boxes" in told
+        assert "by the tags of the 5 boxes" in output
     else:
         listed = config["collection"]["boxes"]["list"]
         assert [b["id"] for b in listed] == ["b0", "b1", "b2", "b3", "b4"]
         assert sorted(b["tags"] for b in listed) == [["train"]] * 4 + [["val"]]
-        assert "splits: guessed" in told and "4 of 5 boxes are `train` and 1 `val`" in told
+        assert "splits: guessed" in output and "4 of 5 boxes are `train` and 1 `val`" in output
         again, _ = init(tmp_path, "--force", out=tmp_path / "config.json")
         assert again == config
     # Windows of neighbouring boxes share voxels.
-    assert config["leaks"] == {"drop_from": "train"} and "leaks: windows of two splits share voxels" in told
+    assert config["leaks"] == {"drop_from": "train"} and "leaks: windows of two splits share voxels" in output
     assert all(len(s) > 3 for s in planned(tmp_path / "config.json").values())
 
 
@@ -148,11 +148,11 @@ def test_layers_that_share_no_resolution_are_resampled(tmp_path):
     coarse = np.ones((100, 48, 40), "uint32")
     write_precomputed(tmp_path / "labels", coarse, (8, 8, 40), (5, 10, 5))
     write_points(tmp_path / "points.csv", positions(FLAT))
-    config, told = init(tmp_path, out=tmp_path / "config.json")
+    config, output = init(tmp_path, out=tmp_path / "config.json")
     assert config["resolution"] == list(FLAT)
     array = config["arrays"]["target_labels"]
     assert (array["data_resolution"], array["interpolation"]) == ([8, 8, 40], "nearest")
-    assert "resampled: `labels` from 8 x 8 x 40 nm (`nearest`)" in told
+    assert "resampled: `labels` from 8 x 8 x 40 nm (`nearest`)" in output
     assert planned(tmp_path / "config.json")
 
 
@@ -165,45 +165,45 @@ def test_a_layer_that_cannot_be_opened_is_named_with_its_reason(tmp_path):
     (tmp_path / "meshes/info").write_text('{"@type": "neuroglancer_multilod_draco"}')
     (tmp_path / "notes.csv").write_text("who,what\na,b\n")
     zarr.create_array(tmp_path / "plain", data=np.ones((8, 8, 8), "uint8"))
-    config, told = init(tmp_path, out=tmp_path / "config.json")
+    config, output = init(tmp_path, out=tmp_path / "config.json")
     assert list(config["collection"]["boxes"]["layers"]) == ["cells", "em"]
     for word in ["`broken` is left out", "scales", "`meshes` is left out: it holds meshes", "`notes.csv` is left out",
                  "who, what", "`plain` is left out", "\"layers\": { \"plain\""]:  # fmt: skip
-        assert word in told, told
+        assert word in output, output
     assert planned(tmp_path / "config.json")
 
 
 def test_without_annotations_a_placeholder_stands_in_the_config(tmp_path):
     write_volumes(tmp_path)
-    config, told = init(tmp_path, out=tmp_path / "config.json")
+    config, output = init(tmp_path, out=tmp_path / "config.json")
     placeholder = "NAME_OF_THE_ANNOTATION_LAYER"
     assert config["points"] == {"layer": placeholder}
-    assert f"  1. points: no annotations were found; replace `{placeholder}`" in told
-    assert placeholder in refused("plan", tmp_path / "config.json")
+    assert f"  1. points: no annotations were found; replace `{placeholder}`" in output
+    assert placeholder in error_message("plan", tmp_path / "config.json")
 
 
 def test_a_folder_of_the_demo_becomes_its_config(tmp_path):
     pointshard("demo", tmp_path / "demo")
     source = tmp_path / "demo/source"
-    config, told = init(source, out=source / "first.json")
+    config, output = init(source, out=source / "first.json")
     demo = json.loads((source / "config.json").read_text())
     assert config["collection"] == "./collection.json"
     for key in ["resolution", "points", "splits", "leaks"]:
         assert config[key] == demo[key], key
     assert {a["layer"] for a in config["arrays"].values()} == {"img", "label0", "label1"}
     assert [a["role"] for a in config["arrays"].values()] == ["image", "target", "target"]
-    assert all(len(s) > 10 for s in planned(source / "first.json").values()), told
+    assert all(len(s) > 10 for s in planned(source / "first.json").values()), output
 
 
 @pytest.mark.usefixtures("shared")
 class TestSharedData:
     @pytest.mark.parametrize("source", ["collection.json", "ng_state.json", "", "api", "pipe_urls/collection.json"])
     def test_collections_and_states(self, tmp_path, source):
-        config, told = init(VNC / source, out=tmp_path / "config.json")
+        config, output = init(VNC / source, out=tmp_path / "config.json")
         assert config["resolution"] == [4.6, 4.6, 45.0] and config["window"] == [64, 64, 16]
         assert config["points"] == {"layer": "lines"} and config["splits"] == {"train": ["train"], "val": ["val"]}
         assert list(config["arrays"])[:3] == ["img", "target_pre", "target_post"]
-        assert "6 boxes hold 26 annotations" in told, told
+        assert "6 boxes hold 26 annotations" in output, output
         samples = planned(tmp_path / "config.json")
         assert {name: len(s) for name, s in samples.items()} == {"train": 19, "val": 7}
 
@@ -216,8 +216,8 @@ class TestSharedData:
         url = f"https://neuroglancer-demo.appspot.com/#!{quote(json.dumps(state))}"
         if as_link:
             (tmp_path / "state.url").write_text(url)
-        config, told = init(tmp_path / "state.url" if as_link else url, out=tmp_path / "config.json")
-        assert "6 boxes hold 26 annotations" in told, told
+        config, output = init(tmp_path / "state.url" if as_link else url, out=tmp_path / "config.json")
+        assert "6 boxes hold 26 annotations" in output, output
         assert len(planned(tmp_path / "config.json")["val"]) == 7
 
     def test_a_state_without_boxes_gets_boxes_and_keeps_its_own_annotations(self, tmp_path):
@@ -229,21 +229,21 @@ class TestSharedData:
         for name in ["img", "seg", "label0", "label1"]:
             (tmp_path / name).symlink_to(VNC / name)
         (tmp_path / "state.json").write_text(json.dumps(state))
-        config, told = init(tmp_path / "state.json", out=tmp_path / "config.json")
+        config, output = init(tmp_path / "state.json", out=tmp_path / "config.json")
         name = boxes["name"]
         layers = config["collection"]["boxes"]["layers"]
         assert layers[name] == f"./state.json|neuroglancer-state:{name}"
         assert layers["img"] == "precomputed://file://./img"
         assert config["points"] == {"layer": name}
-        assert len(planned(tmp_path / "config.json")["train"]) == 5, told
+        assert len(planned(tmp_path / "config.json")["train"]) == 5, output
 
     def test_boxes_in_a_layer_of_annotations(self, tmp_path):
         sources = [VNC / "img", VNC / "points", SHARED / "data/annotations/ng_boxes"]
-        config, told = init(*sources, out=tmp_path / "config.json")
+        config, output = init(*sources, out=tmp_path / "config.json")
         boxes = config["collection"]["boxes"]
         assert set(boxes["layers"]) == {"img", "points"}
         assert boxes.get("source", "").endswith("ng_boxes") or "list" in boxes
-        assert planned(tmp_path / "config.json"), told
+        assert planned(tmp_path / "config.json"), output
 
 
 def test_untagged_boxes_of_a_state_are_listed_with_tags(tmp_path):
@@ -260,19 +260,19 @@ def test_untagged_boxes_of_a_state_are_listed_with_tags(tmp_path):
         {"type": "annotation", "name": "synapses", "source": "local://annotations", "annotations": notes},
     ]
     (tmp_path / "state.json").write_text(json.dumps({"dimensions": dimensions, "layers": layers}))
-    config, told = init(tmp_path / "state.json", out=tmp_path / "config.json")
+    config, output = init(tmp_path / "state.json", out=tmp_path / "config.json")
     listed = config["collection"]["boxes"]["list"]
     assert [b["id"] for b in listed] == ["b0", "b1"] and sorted(b["tags"][0] for b in listed) == ["train", "val"]
     assert listed[0]["min"] == [40, 80, 200]
     assert config["points"] == {"layer": "synapses"}
-    assert all(planned(tmp_path / "config.json").values()), told
+    assert all(planned(tmp_path / "config.json").values()), output
 
 
 def test_no_file_is_overwritten_without_force(tmp_path):
     write_volumes(tmp_path)
     out = tmp_path / "config.json"
     out.write_text("mine")
-    message = refused("init", tmp_path, "--out", out)
+    message = error_message("init", tmp_path, "--out", out)
     assert f"{out} exists already" in message and "--force" in message and out.read_text() == "mine"
     init(tmp_path, "--force", out=out)
     assert out.read_text() != "mine"
@@ -306,7 +306,7 @@ def test_what_holds_nothing_is_an_error_that_says_what_is_expected(tmp_path, sou
     (tmp_path / "meshes/info").write_text('{"@type": "neuroglancer_multilod_draco"}')
     (tmp_path / "odd.json").write_text('{"a": 1}')
     (tmp_path / "no.json").write_text("no")
-    message = refused("init", source if "://" in source else tmp_path / source, code=code)
+    message = error_message("init", source if "://" in source else tmp_path / source, code=code)
     for word in words:
         assert word in message, message
 
@@ -324,7 +324,7 @@ def test_secrets_of_urls_are_not_written(tmp_path):
             assert "  1. a URL has `<redacted>` in place of its query" in done.stderr
             for secret in SECRETS:
                 assert secret not in text
-        message = refused("init", f"http://{server.host}/?{query}")
+        message = error_message("init", f"http://{server.host}/?{query}")
         assert "folders on http(s) servers cannot be listed" in message
         assert not any(secret in message for secret in SECRETS)
 
@@ -332,9 +332,9 @@ def test_secrets_of_urls_are_not_written(tmp_path):
 @pytest.mark.parametrize("name", ["local", "s3", "gcs"])
 def test_a_folder_in_a_bucket_is_listed_as_a_local_one_is(request, tmp_path, name):
     place, local = request.getfixturevalue(name), request.getfixturevalue("local")
-    config, told = init(f"{place.root}/encodings", out=tmp_path / "config.json", env=place.env)
+    config, output = init(f"{place.root}/encodings", out=tmp_path / "config.json", env=place.env)
     layers = config["collection"]["boxes"]["layers"]
-    assert len(layers) > 8 and layers["raw_plain"] == f"{place.root}/encodings/raw_plain", told
+    assert len(layers) > 8 and layers["raw_plain"] == f"{place.root}/encodings/raw_plain", output
     expected, _ = init(f"{local.root}/encodings", out=tmp_path / "local.json")
     assert list(layers) == list(expected["collection"]["boxes"]["layers"])
     assert config["arrays"] == expected["arrays"]
