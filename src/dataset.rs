@@ -29,7 +29,7 @@ mod stored;
 #[cfg(test)]
 pub(crate) mod testing;
 
-#[cfg(any(test, feature = "bench"))]
+#[cfg(feature = "bench")]
 pub use codec::{BloscName, BloscShuffle};
 pub use codec::{Codec, CodecChoice, CodecTrial};
 pub use columns::{Column, ColumnValues, SampleIndex};
