@@ -1,11 +1,9 @@
-//! What Neuroglancer's formats share, whichever room reads them.
+//! Parts of Neuroglancer's formats that several rooms use.
 //!
-//! Annotation kinds and coordinate spaces occur in precomputed annotations and in viewer states alike; a
-//! viewer state holds both boxes for `collection` and annotations for `points`. A *sharded* source of volumes
-//! or annotations keeps its chunks, each under a 64-bit id, in shard files of two-level indices
-//! (`neuroglancer_uint64_sharded_v1`, google/neuroglancer `src/datasource/precomputed/sharded.md`): in go the
-//! `sharding` member of an info and a chunk's place in its grid, out come the chunk's stored bytes. Nothing
-//! that a file says is believed before it is checked: a damaged index is an error that names the file.
+//! Volumes and annotations in the precomputed format share the info file and the shard files; collections and points
+//! share viewer states. A *sharded* source stores its chunks, each under a 64-bit id, in shard files with two levels of
+//! indexes (`neuroglancer_uint64_sharded_v1`, google/neuroglancer `src/datasource/precomputed/sharded.md`). Everything
+//! in a file is checked before it is used: a damaged index is an error with the name of the file.
 
 mod error;
 mod geometry_kind;

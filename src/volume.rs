@@ -1,9 +1,8 @@
-//! Volumes: decoded blocks of a layer on its own storage grid.
+//! Volumes: the layers that windows are cut out of, as grids of blocks.
 //!
-//! In goes a layer's source and the wanted resolution; out comes a [`Volume`], which is the same thing to
-//! everything downstream whatever it was read from. Reading a block has two halves, [`Volume::fetch`]
-//! (I/O) and [`Volume::decode`] (CPU), so that the one can overlap the other. The block cache fetches
-//! and decodes every block once while it is needed.
+//! Input: a layer's source and the wanted resolution. Output: a [`Volume`], the same interface for every format.
+//! Reading a block has two steps, [`Volume::fetch`] (I/O) and [`Volume::decode`] (CPU), so that they can overlap.
+//! The block cache (`blocks`) decides which blocks are read and when.
 
 mod axes;
 pub mod compressed_segmentation;
@@ -36,27 +35,26 @@ pub use encoded::EncodedBlock;
 pub use error::VolumeError;
 pub use grid::{BlockGrid, BlockIndex};
 
-/// Largest decoded block that is accepted, in bytes: a guard against sizes that a damaged or hostile
-/// file claims.
+/// Largest decoded block that is accepted, in bytes. Protects against sizes in damaged or hostile files.
 pub const MAX_BLOCK_BYTES: u64 = 1 << 30;
 
-/// What a volume holds and how it is stored.
+/// The type, size and block grid of a volume.
 #[derive(Clone, Debug, PartialEq)]
 pub struct VolumeMeta {
     /// Type of a voxel's value.
     pub data_type: DataType,
     /// Values per voxel.
     pub channels: u32,
-    /// nm per voxel, as the source says.
+    /// nm per voxel, from the source's metadata.
     pub resolution: Resolution,
-    /// The grid of blocks, and with it the volume's bounds.
+    /// The grid of blocks, which also defines the volume's bounds.
     pub grid: BlockGrid,
-    /// What voxels read as that are not stored or lie outside of the bounds.
+    /// The value of voxels outside the bounds and of voxels in missing chunks.
     pub fill_value: Scalar,
 }
 
 impl VolumeMeta {
-    /// Bytes of a decoded block: channels times the voxels of `region` times the value's size.
+    /// Bytes of a decoded block: voxels of `region` × channels × bytes per value.
     pub fn block_bytes(&self, region: &VoxelBox) -> usize {
         let voxels: u64 = region.shape().iter().product();
         voxels as usize * self.channels as usize * self.data_type.size_bytes()
@@ -65,49 +63,48 @@ impl VolumeMeta {
 
 /// One layer at one resolution.
 pub trait Volume: Send + Sync + fmt::Debug {
-    /// Its name for messages: the folder or URL of the scale.
+    /// The folder or URL of the scale, for messages.
     fn describe(&self) -> String;
 
-    /// The block's name for messages: the path or URL at which it is stored, or would be.
+    /// The path or URL of the block, for messages.
     fn describe_block(&self, block: BlockIndex) -> String;
 
-    /// Where it is stored, if what lies at its source says that it has moved.
+    /// Where the source's metadata redirects to, if it redirects.
     fn redirected_to(&self) -> Option<String> {
         None
     }
 
-    /// Whether decoding a block takes a second copy of its values.
+    /// Whether decoding a block needs a second buffer of the block's size.
     fn decode_needs_copy(&self) -> bool {
         false
     }
 
-    /// Whether fetching takes long compared with decoding, so that it pays to fetch ahead.
+    /// Whether the volume is on a server. Reading takes long compared with decoding, so prefetching pays off.
     fn is_remote(&self) -> bool {
         false
     }
 
-    /// How to read neighbouring blocks together, where several are stored in one object.
+    /// Groups of blocks that share an object, if the volume is sharded.
     fn chunk_groups(&self) -> Option<Box<dyn ChunkGroups + '_>> {
         None
     }
 
-    /// What it holds and how it is stored.
+    /// The type, size and block grid.
     fn meta(&self) -> &VolumeMeta;
 
-    /// Digest of what the source says about itself: another digest is another source.
+    /// Digest of the source's metadata. It changes if the source changes.
     fn digest(&self) -> blake3::Hash;
 
-    /// Reads the stored bytes of `block` into `encoded`. `false` where the block is not stored; a block
-    /// that is stored but cannot be read is an error.
+    /// Reads the stored bytes of `block` into `encoded`. Returns `false` if the block is missing. A stored block that
+    /// cannot be read is an error.
     fn fetch(&self, block: BlockIndex, encoded: &mut EncodedBlock) -> Result<bool, VolumeError>;
 
-    /// Says that `block` will be fetched soon, so that a disk can begin to read. Of blocks in shard files it reads the
-    /// index, which fetching needs, too; it waits for nothing else.
+    /// Tells the operating system that `block` will be fetched soon, so that a disk can read it in advance. For a
+    /// block in a shard, this also reads the shard's index.
     fn prefetch(&self, _block: BlockIndex) {}
 
-    /// Decodes what [`Volume::fetch`] read: replaces the contents of `values` by the block's values,
-    /// little-endian, in C order `[channel, z, y, x]`, shape as [`BlockGrid::block_box`] says. The
-    /// bytes in `encoded` may be swapped or overwritten.
+    /// Decodes the bytes from [`Volume::fetch`] and replaces the contents of `values`: little-endian, in C order
+    /// `[channel, z, y, x]`, with the shape of [`BlockGrid::block_box`]. May modify `encoded`.
     fn decode(
         &self,
         block: BlockIndex,
@@ -116,17 +113,16 @@ pub trait Volume: Send + Sync + fmt::Debug {
     ) -> Result<(), VolumeError>;
 }
 
-/// Blocks that lie side by side in shard files.
+/// Groups of blocks that are stored in the same shard.
 pub trait ChunkGroups {
-    /// A number that blocks share whose place the same index says. Asks nobody.
+    /// Key of the group of `block`. All blocks of a group are found with the same index. Does no I/O.
     fn group_key(&self, block: BlockIndex) -> [u64; 2];
 
-    /// Splits blocks of one shelf into runs, each of which one request reads. Reads the shelf's index unless
-    /// it is known. A block that cannot be found is a run of its own.
+    /// Splits the blocks of one group into runs. Each run is read with one request. May read the group's index. A
+    /// block that cannot be found is a run of its own.
     fn runs(&self, blocks: &[BlockIndex]) -> Vec<Vec<BlockIndex>>;
 
-    /// Reads the stored bytes of a run of several blocks, each into its place of `encoded`. `false` where one of
-    /// them is not stored after all.
+    /// Reads the stored bytes of a run, one block into each item of `encoded`. Returns `false` if a block is missing.
     fn fetch_run(
         &self,
         run: &[BlockIndex],
@@ -134,20 +130,20 @@ pub trait ChunkGroups {
     ) -> Result<bool, VolumeError>;
 }
 
-/// Opens the volume at `source` at the scale whose resolution matches `resolution`.
+/// Opens the volume at `source` at the scale with the given `resolution`.
 #[cfg(test)]
 pub fn open(source: &SourceUrl, resolution: &Resolution) -> Result<Arc<dyn Volume>, VolumeError> {
     open_layer(source, resolution, &LayerConfig::default())
 }
 
-/// The resolutions at which the volume at `source` can be opened.
+/// The resolutions of the volume at `source`.
 pub fn resolutions(
     source: &SourceUrl,
     layer: &LayerConfig,
 ) -> Result<Vec<Resolution>, VolumeError> {
-    // Every format lists what it has when it is asked for what it has not.
+    // No scale has this resolution, so the error lists those that exist.
     let Some(none) = Resolution::new([f64::MIN_POSITIVE; 3]) else {
-        unreachable!("a number greater than 0 is a resolution")
+        unreachable!("a positive number is a resolution")
     };
     match open_layer(source, &none, layer) {
         Err(VolumeError::NoScale { available, .. }) => Ok(available),
@@ -156,7 +152,7 @@ pub fn resolutions(
     }
 }
 
-/// Opens the volume at `source` as [`open`] does, with what the config says of the layer.
+/// Like [`open`], with the layer's settings from the config.
 pub fn open_layer(
     source: &SourceUrl,
     resolution: &Resolution,
@@ -170,7 +166,7 @@ pub fn open_layer(
     }
 }
 
-/// Opens the volume at `source` where its source says that it lies.
+/// Opens the volume at `source` without its transform.
 fn open_untransformed(
     source: &SourceUrl,
     resolution: &Resolution,
@@ -214,7 +210,7 @@ fn unknown_format(source: &SourceUrl) -> VolumeError {
     }
 }
 
-/// `store`, as the chunks of `layer` are read from it.
+/// The store that the chunks of `layer` are read from.
 fn chunk_store(store: Arc<dyn Store>, layer: &LayerConfig) -> Arc<dyn Store> {
     match layer.forbidden {
         Forbidden::Error => store,

@@ -1,42 +1,42 @@
-//! Why a chunk cannot be had from a shard. Every message names the shard file.
+//! Errors of shards. Every message names the shard file.
 
 use std::sync::Arc;
 
 use crate::fault::{Fault, FaultKind};
 use crate::storage::StorageError;
 
-/// Why a chunk cannot be had from a shard.
+/// Why a chunk cannot be read from a shard.
 #[derive(Debug, thiserror::Error)]
 pub enum ShardError {
-    /// The shard file could not be read, or ends before what its index says is in it.
+    /// The shard file cannot be read, or is shorter than its index says.
     #[error("{what} cannot be read{hint}")]
     Read {
-        /// What was read: an index or a chunk, and the shard file that it is in.
+        /// What was read: an index or a chunk, and its shard file.
         what: String,
-        /// What may be behind it, or nothing.
+        /// A likely cause, or nothing.
         hint: &'static str,
-        /// What is wrong.
+        /// The cause.
         source: StorageError,
     },
-    /// An index says what cannot be.
+    /// An index is invalid.
     #[error("{what} is damaged: {problem}{hint}")]
     Index {
-        /// The index, and the shard file that it is in.
+        /// The index, and its shard file.
         what: String,
         /// What was found and what was expected.
         problem: String,
-        /// What may be behind it, or nothing.
+        /// A likely cause, or nothing.
         hint: &'static str,
     },
-    /// What was told before: an index that could not be read is not asked for again.
+    /// The error of an earlier read. An index that cannot be read is not requested again.
     #[error(transparent)]
     Known(Arc<ShardError>),
-    /// A chunk is larger than what can be right.
+    /// A chunk is larger than the limit.
     #[error(
-        "{what} has {found_bytes} bytes by the shard's index, more than the {limit_bytes} that it may have"
+        "{what} has {found_bytes} bytes according to the shard's index, expected at most {limit_bytes}"
     )]
     TooLarge {
-        /// The chunk, and the shard file that it is in.
+        /// The chunk, and its shard file.
         what: String,
         /// Its size.
         found_bytes: u64,
@@ -46,7 +46,7 @@ pub enum ShardError {
 }
 
 impl ShardError {
-    /// The size of a chunk that is larger than it may be.
+    /// The size of the chunk, if it is larger than the limit.
     pub(crate) fn too_large(&self) -> Option<u64> {
         match self {
             Self::TooLarge { found_bytes, .. } => Some(*found_bytes),
@@ -54,7 +54,7 @@ impl ShardError {
         }
     }
 
-    /// Whether it follows from a failure elsewhere.
+    /// Whether the read was cancelled because of an error elsewhere.
     pub(crate) fn is_stopped(&self) -> bool {
         match self {
             Self::Read { source, .. } => source.is_stopped(),

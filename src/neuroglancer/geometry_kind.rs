@@ -1,11 +1,11 @@
-//! The kinds of annotations that Neuroglancer knows.
+//! The kinds of annotations in Neuroglancer.
 
-/// What an annotation's geometry is.
+/// The kind of an annotation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GeometryKind {
     /// One position.
     Point,
-    /// Two ends.
+    /// Two end points.
     Line,
     /// Two opposite corners, in any order.
     Box,
@@ -24,7 +24,7 @@ impl GeometryKind {
         Self::Polyline,
     ];
 
-    /// The name that the formats give it; they write it in any case.
+    /// Its name in the formats, which is not case-sensitive.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Point => "POINT",
@@ -35,7 +35,7 @@ impl GeometryKind {
         }
     }
 
-    /// The kind of that name, in any case.
+    /// The kind with this name in any case.
     pub(crate) fn from_name(name: &str) -> Option<Self> {
         Self::ALL
             .into_iter()
@@ -47,7 +47,7 @@ impl GeometryKind {
         Self::ALL.map(Self::name).join(", ")
     }
 
-    /// Vectors that describe one; `None` where each has its own number.
+    /// Number of vectors that describe an annotation. `None` if it differs between annotations.
     pub(crate) fn vectors(self) -> Option<usize> {
         match self {
             Self::Point => Some(1),

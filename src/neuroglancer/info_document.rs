@@ -1,8 +1,8 @@
-//! The `info` of a precomputed layer, wherever its `redirect` leads, and what it describes.
+//! Reads the `info` file of a precomputed layer, follows its `redirect`, and determines what it describes.
 //!
-//! A layer that has moved leaves an info with a `redirect` behind: the URL of another layer. Neuroglancer
-//! (`DataSourceRegistry.get`) and CloudVolume (`redirectable_fetch_info`) read that layer in its place, whatever else
-//! the info says. A redirect of a server never leads to files of this machine.
+//! The `redirect` of a layer that has moved is the URL of another layer. Neuroglancer (`DataSourceRegistry.get`) and
+//! CloudVolume (`redirectable_fetch_info`) read that layer instead, whatever else the info contains. A redirect from a
+//! server to local files is an error.
 
 use serde_json::Value;
 
@@ -10,26 +10,26 @@ use crate::storage::{
     DocumentError, Location, MAX_METADATA_BYTES, SourceUrl, StorageError, parse_document,
 };
 
-/// Most redirects that are followed, one after the other.
+/// Largest number of consecutive redirects.
 const MAX_REDIRECTS: usize = 10;
 
-/// An info, read.
+/// An info file.
 #[derive(Debug)]
 pub(crate) struct InfoDocument {
     /// Its contents.
     pub(crate) value: Value,
-    /// The folder that holds it, which keys in it count from.
+    /// The folder that contains it. Keys in the info are relative to this folder.
     pub(crate) location: Location,
-    /// Its name for messages; after redirects, that of the first info too.
+    /// Its name for messages. After redirects, also contains the name of the first info.
     pub(crate) object: String,
-    /// Whether it was found by a redirect.
+    /// Whether a redirect was followed.
     pub(crate) is_redirected: bool,
 }
 
-/// Why an info cannot be had.
+/// Why an info file cannot be read.
 #[derive(Debug)]
 pub(crate) enum InfoError {
-    /// There is none, or it is not JSON.
+    /// It does not exist, or is not JSON.
     Document(DocumentError),
     /// Its `redirect` cannot be followed.
     Redirect { object: String, problem: String },
@@ -47,7 +47,7 @@ impl From<StorageError> for InfoError {
     }
 }
 
-/// Reads the info in the folder `location`, or the one that it redirects to. `expected` says what it should be.
+/// Reads the info file in the folder `location`, or the one that it redirects to. `expected` describes the layer.
 pub(crate) fn read_info(
     location: &Location,
     expected: &'static str,
@@ -81,7 +81,8 @@ pub(crate) fn read_info(
     }
 }
 
-/// Where the info in the last of the folders `visited` redirects to. Says what is wrong with it.
+/// The target of the redirect in the info file in the last of the folders `visited`. The error is a description for the
+/// user.
 fn next(info: &Value, visited: &[Location]) -> Result<Option<Location>, String> {
     let text = match info.get("redirect") {
         None | Some(Value::Null) => return Ok(None),
@@ -101,19 +102,19 @@ fn next(info: &Value, visited: &[Location]) -> Result<Option<Location>, String> 
         None | Some("precomputed" | "neuroglancer-precomputed") => {}
         Some(format) => {
             return Err(format!(
-                "it leads to {}, a layer of the format `{format}`; expected `precomputed`: give that layer as the source",
+                "it redirects to {}, a layer of the format `{format}`, expected `precomputed`: use that layer as the source",
                 target.location
             ));
         }
     }
     let target = target.location;
-    // CloudVolume reads a layer that redirects to itself; where it holds nothing else, that is an endless loop.
+    // CloudVolume reads a layer that redirects to itself. If the info contains nothing else, that is an endless loop.
     if target == *here && info.as_object().is_some_and(|members| members.len() > 1) {
         return Ok(None);
     }
     if let (Location::Remote(_), Location::Local(path)) = (here, &target) {
         return Err(format!(
-            "it leads from a server to the local path {}, which is not followed: give that path as the source if it is right",
+            "it redirects from a server to the local path {}, which is not allowed: use that path as the source if it is right",
             path.display()
         ));
     }
@@ -123,20 +124,20 @@ fn next(info: &Value, visited: &[Location]) -> Result<Option<Location>, String> 
     };
     if visited.contains(&target) {
         return Err(format!(
-            "it leads in a loop: {}; give the place where the layer is stored as the source",
+            "it redirects in a loop: {}; use the location where the layer is stored as the source",
             chain()
         ));
     }
     if visited.len() > MAX_REDIRECTS {
         return Err(format!(
-            "more than {MAX_REDIRECTS} redirects in a row: {}; give the place where the layer is stored as the source",
+            "found more than {MAX_REDIRECTS} redirects in a row: {}; use the location where the layer is stored as the source",
             chain()
         ));
     }
     Ok(Some(target))
 }
 
-/// What an info describes, by its `@type`, or by its members where it has none; `None` where neither is known.
+/// What an info describes, from its `@type`, or else from its members. `None` if it is unknown.
 pub(crate) fn info_kind(info: &Value) -> Option<&'static str> {
     let has = |name: &str| info.get(name).is_some_and(|v| !v.is_null());
     match info.get("@type").and_then(Value::as_str) {
@@ -156,9 +157,9 @@ pub(crate) fn info_kind(info: &Value) -> Option<&'static str> {
     }
 }
 
-/// The word of [`described`] for a volume.
+/// The result of [`info_kind`] for a volume.
 pub(crate) const VOLUME: &str = "a volume";
-/// The word of [`described`] for annotations.
+/// The result of [`info_kind`] for annotations.
 pub(crate) const ANNOTATIONS: &str = "an annotation layer";
 
 #[cfg(test)]

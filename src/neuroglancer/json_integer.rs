@@ -1,19 +1,19 @@
-//! Whole numbers as infos hold them: writers in Python and JavaScript write `64`, `64.0` or `1e2`.
+//! Whole numbers in JSON. Python and JavaScript write `64`, `64.0` or `1e2`.
 
 use serde::de::{self, Deserializer, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::fmt;
 
-/// A whole number, however it is written.
+/// A whole number in any notation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct JsonInteger(pub(crate) i64);
 
-/// The least float that is too large for 64 bits with a sign.
+/// The smallest float that is too large for an `i64`.
 const TOO_LARGE: f64 = 9_223_372_036_854_775_808.0;
 
 impl JsonInteger {
-    /// The number that `value` is, if it is a whole one.
+    /// The number in `value`, if it is a whole number.
     pub(crate) fn of(value: &Value) -> Option<i64> {
         Self::deserialize(value).ok().map(|whole| whole.0)
     }
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_whole_is_named() {
+    fn an_error_contains_the_fractional_number() {
         let e = serde_json::from_str::<JsonInteger>("1.625")
             .unwrap_err()
             .to_string();

@@ -1,15 +1,15 @@
-//! A minishard index: which chunks a minishard has, and where in the shard they are.
+//! A minishard index: which chunks a minishard contains, and where they are in the shard.
 //!
-//! On disk it is an array `[3, n]` of little-endian u64, column after column: the ids, each as the
-//! difference to the one before; the starts, each counted from the end of the chunk before; the sizes.
-//! Starts and ends are relative to the end of the shard index.
+//! On disk it is an array `[3, n]` of little-endian u64, row after row: the ids, each as the difference to the previous
+//! one; the starts, each relative to the end of the previous chunk; the sizes. Starts and ends are relative to the end of
+//! the shard index.
 
 use std::ops::Range;
 
 /// The chunks of a minishard.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Minishard {
-    /// Ascending by id, each once.
+    /// Sorted by id, without duplicates.
     chunks: Vec<ChunkEntry>,
 }
 
@@ -19,15 +19,15 @@ struct ChunkEntry {
     bytes: Range<u64>,
 }
 
-/// Bytes of a chunk in the index.
+/// Bytes per chunk in the index.
 const COLUMN_BYTES: usize = 24;
 
 impl Minishard {
-    /// Understands a minishard index after its decompression. Says what is wrong where it is damaged.
+    /// Decodes an uncompressed minishard index. The error is a description for the user.
     pub(super) fn decode(index: &[u8]) -> Result<Self, String> {
         if !index.len().is_multiple_of(COLUMN_BYTES) {
             return Err(format!(
-                "it has {} bytes, expected a multiple of {COLUMN_BYTES}",
+                "found {} bytes, expected a multiple of {COLUMN_BYTES}",
                 index.len()
             ));
         }
@@ -39,18 +39,18 @@ impl Minishard {
         for (i, ((id_step, gap), size)) in ids.iter().zip(starts).zip(sizes).enumerate() {
             let [id_step, gap, size] = [id_step, gap, size].map(|word| u64::from_le_bytes(*word));
             if i > 0 && id_step == 0 {
-                return Err(format!("it has chunk {id} twice, expected each id once"));
+                return Err(format!("found chunk {id} twice, expected each id once"));
             }
             id = id.checked_add(id_step).ok_or_else(|| {
                 format!(
-                    "the id of its chunk number {i} is {id} + {id_step}, expected ascending ids of 64 bits"
+                    "found the id {id} + {id_step} at position {i}, expected ascending ids of 64 bits"
                 )
             })?;
             let start = end.checked_add(gap);
             let bytes = start.and_then(|start| Some(start..start.checked_add(size)?));
             let bytes = bytes.ok_or_else(|| {
                 format!(
-                    "chunk {id} has {size} bytes, {gap} bytes after offset {end}, expected offsets of 64 bits"
+                    "found chunk {id} with {size} bytes, {gap} bytes after offset {end}, expected offsets of 64 bits"
                 )
             })?;
             end = bytes.end;
@@ -59,19 +59,19 @@ impl Minishard {
         Ok(Self { chunks })
     }
 
-    /// The bytes of chunk `id`, relative to the end of the shard index; `None` where it is not stored.
+    /// The bytes of chunk `id`, relative to the end of the shard index. `None` if it is missing.
     pub(super) fn find(&self, id: u64) -> Option<Range<u64>> {
         let i = self.chunks.binary_search_by_key(&id, |c| c.id).ok()?;
         Some(self.chunks[i].bytes.clone())
     }
 
-    /// Bytes of memory that it takes.
+    /// Size in memory, in bytes.
     pub(super) fn memory_bytes(&self) -> usize {
         self.chunks.capacity() * size_of::<ChunkEntry>()
     }
 }
 
-/// Encodes an index of `(id, start, size)`, as a writer does.
+/// Encodes an index of `(id, start, size)`.
 #[cfg(test)]
 pub(super) fn encode(chunks: &[(u64, u64, u64)]) -> Vec<u8> {
     let (mut last_id, mut last_end) = (0u64, 0u64);
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_are_differences_and_starts_count_from_the_end_of_the_chunk_before() {
+    fn ids_are_differences_and_starts_are_relative_to_the_end_of_the_previous_chunk() {
         let index = Minishard::decode(&words(&[5, 3, 1000, 100, 0, 7, 10, 20, 30])).unwrap();
         assert_eq!(index.find(5), Some(100..110));
         assert_eq!(index.find(8), Some(110..130));
@@ -107,20 +107,20 @@ mod tests {
     }
 
     #[test]
-    fn an_index_without_chunks_is_an_empty_one() {
+    fn an_index_without_chunks_is_empty() {
         assert_eq!(Minishard::decode(&[]).unwrap().find(0), None);
     }
 
     #[test]
-    fn an_id_that_occurs_twice_is_refused() {
+    fn a_duplicate_id_is_an_error() {
         let e = Minishard::decode(&words(&[5, 0, 1, 1, 1, 1])).unwrap_err();
         assert!(e.contains("chunk 5 twice"), "{e}");
-        // The first id may well be 0.
+        // The first id may be 0.
         assert!(Minishard::decode(&words(&[0, 1, 1])).is_ok());
     }
 
     #[test]
-    fn differences_that_overflow_are_refused() {
+    fn differences_that_overflow_are_an_error() {
         for (index, word) in [
             ([u64::MAX, 1, 0, 0, 1, 1], "ascending"),
             ([0, 1, u64::MAX, 1, 0, 0], "offset"),
@@ -133,21 +133,21 @@ mod tests {
     }
 
     #[test]
-    fn a_length_that_is_no_multiple_of_24_is_refused() {
+    fn a_length_that_is_not_a_multiple_of_24_is_an_error() {
         let e = Minishard::decode(&[0; 40]).unwrap_err();
         assert!(e.contains("40 bytes") && e.contains("24"), "{e}");
     }
 
     proptest! {
         #[test]
-        fn no_bytes_make_the_index_panic(bytes in prop::collection::vec(any::<u8>(), 0..400), id: u64) {
+        fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..400), id: u64) {
             if let Ok(index) = Minishard::decode(&bytes) {
                 index.find(id);
             }
         }
 
         #[test]
-        fn no_words_make_the_index_panic_or_yield_a_chunk_that_ends_before_it_starts(
+        fn arbitrary_words_never_panic_or_yield_a_chunk_that_ends_before_it_starts(
             index in prop::collection::vec(prop_oneof![0u64..50, any::<u64>()], 0..30), id in 0u64..200,
         ) {
             if let Ok(index) = Minishard::decode(&words(&index)) && let Some(bytes) = index.find(id) {
@@ -156,7 +156,7 @@ mod tests {
         }
 
         #[test]
-        fn what_a_writer_encodes_is_found(
+        fn encoded_chunks_are_found(
             steps in prop::collection::vec((1u64..1000, 0u64..1000, 0u64..1000), 0..40),
         ) {
             let (mut id, mut end) = (0, 0);

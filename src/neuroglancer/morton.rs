@@ -1,9 +1,9 @@
-//! The compressed Morton code of a grid's cells: their ids in the sharded format.
+//! The compressed Morton code of a cell in a grid: its id in the sharded format.
 //!
-//! The bits of a cell's coordinates are interleaved from the lowest up, the first dimension first, and a
-//! dimension takes no part beyond the bits that its size needs: one of size 1 has none.
+//! The bits of a cell's coordinates are interleaved from the lowest up, the first dimension first. A dimension has only
+//! as many bits as its size needs, so a dimension of size 1 has none.
 
-/// A grid whose cells have compressed Morton codes.
+/// Computes compressed Morton codes of the cells of a grid.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct MortonGrid {
     shape: Vec<u64>,
@@ -11,15 +11,15 @@ pub(crate) struct MortonGrid {
     bits: Vec<(u8, u8)>,
 }
 
-/// A grid with too many cells for codes of 64 bits.
+/// The grid has too many cells for 64-bit codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a grid whose cells need codes of {bits} bits, more than the 64 that there are")]
+#[error("a grid that needs codes of {bits} bits, expected at most 64")]
 pub(crate) struct TooManyCells {
     bits: u32,
 }
 
 impl MortonGrid {
-    /// The grid of that many cells along each dimension, at most 255 dimensions.
+    /// The grid with `shape` cells along each dimension. At most 255 dimensions.
     pub(crate) fn new(shape: &[u64]) -> Result<Self, TooManyCells> {
         let needed = |size: &u64| 64 - size.saturating_sub(1).leading_zeros();
         let bits: u32 = shape.iter().map(needed).sum();
@@ -37,7 +37,7 @@ impl MortonGrid {
         })
     }
 
-    /// The code of `cell`; `None` where it is not in the grid.
+    /// The code of `cell`. `None` if it is outside the grid.
     pub(crate) fn code(&self, cell: &[u64]) -> Option<u64> {
         let inside = cell.len() == self.shape.len()
             && cell.iter().zip(&self.shape).all(|(i, size)| i < size);
@@ -55,7 +55,7 @@ mod tests {
 
     use super::*;
 
-    /// The specification's own words.
+    /// The algorithm in the specification.
     fn naive(shape: &[u64], cell: &[u64]) -> u64 {
         let (mut code, mut j) = (0, 0);
         for i in 0..63 {
@@ -80,14 +80,14 @@ mod tests {
     }
 
     #[test]
-    fn sizes_that_are_no_powers_of_two_take_as_many_bits_as_their_last_cell() {
+    fn a_size_that_is_not_a_power_of_two_needs_the_bits_of_its_last_cell() {
         let grid = MortonGrid::new(&[5, 2, 1]).unwrap();
         assert_eq!(grid.code(&[4, 1, 0]), Some(0b1010));
         assert_eq!(grid.code(&[3, 1, 0]), Some(0b0111));
     }
 
     #[test]
-    fn a_grid_of_any_rank_has_codes() {
+    fn a_grid_can_have_any_number_of_dimensions() {
         assert_eq!(MortonGrid::new(&[]).unwrap().code(&[]), Some(0));
         let grid = MortonGrid::new(&[2; 5]).unwrap();
         assert_eq!(grid.code(&[1, 0, 1, 0, 1]), Some(0b10101));
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn cells_outside_have_no_code_and_codes_have_64_bits() {
+    fn cells_outside_the_grid_have_no_code_and_codes_have_at_most_64_bits() {
         let grid = MortonGrid::new(&[3, 3, 0]).unwrap();
         assert_eq!(grid.code(&[3, 0, 0]), None);
         assert_eq!(grid.code(&[0, 0, 0]), None);
@@ -108,7 +108,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn codes_are_those_of_the_definition(
+        fn codes_equal_those_of_the_specification(
             (shape, cell) in prop::collection::vec((1u64..5000).prop_flat_map(|n| (Just(n), 0..n)), 1..6)
                 .prop_map(|axes| axes.into_iter().unzip::<u64, u64, Vec<_>, Vec<_>>()),
         ) {

@@ -1,8 +1,7 @@
-//! MurmurHash3_x86_128 of one 64-bit number, as the sharded format uses it.
+//! MurmurHash3_x86_128 of a 64-bit number, for the sharded format.
 //!
-//! The number is hashed as its 8 little-endian bytes with seed 0, and of the 16 bytes that come out the
-//! first 8 are taken as a little-endian number. (Eight bytes are all tail and no block in this hash, so
-//! that little of it is left.)
+//! The input is the number as 8 little-endian bytes, with seed 0. The result is the first 8 of the 16 output bytes as a
+//! little-endian number. Eight bytes of input are less than a block of this hash, so the code is only its tail.
 
 const C1: u32 = 0x239b_961b;
 const C2: u32 = 0xab0e_9789;
@@ -14,7 +13,7 @@ pub(super) fn murmurhash3_x86_128(value: u64) -> u64 {
     let (low, high) = (value as u32, (value >> 32) as u32);
     let h1 = low.wrapping_mul(C1).rotate_left(15).wrapping_mul(C2) ^ LENGTH;
     let h2 = high.wrapping_mul(C2).rotate_left(16).wrapping_mul(C3) ^ LENGTH;
-    // The third and the fourth word are equal: the length, and nothing of the value.
+    // The third and fourth word are equal: they depend on the length only.
     let h1 = h1
         .wrapping_add(h2)
         .wrapping_add(LENGTH)
@@ -46,7 +45,7 @@ mod tests {
         }
     }
 
-    /// By the Python package mmh3; the first three are in tensorstore's tests too.
+    /// From the Python package mmh3. The first three are in tensorstore's tests too.
     const VECTORS: [(u64, u64); 8] = [
         (0, 0x4772_b084_e028_ae41),
         (1, 0xe8bd_67d6_16d4_ce9a),

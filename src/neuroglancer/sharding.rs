@@ -1,4 +1,4 @@
-//! The `sharding` member of an info: which shard and which minishard hold a chunk.
+//! The `sharding` member of an info file: which shard and minishard contain a chunk.
 
 use serde_json::Value;
 
@@ -8,7 +8,7 @@ use crate::storage::Compression;
 
 const TYPE: &str = "neuroglancer_uint64_sharded_v1";
 
-/// Bytes of a minishard's entry in the shard index.
+/// Bytes per minishard in the shard index.
 pub(super) const ENTRY_BYTES: u64 = 16;
 
 /// A checked sharding specification.
@@ -18,9 +18,9 @@ pub(crate) struct ShardingSpec {
     hash: Hash,
     minishard_bits: u32,
     shard_bits: u32,
-    /// How the minishard indices are compressed.
+    /// Compression of the minishard indexes.
     pub(super) index_encoding: Compression,
-    /// How the chunks are compressed.
+    /// Compression of the chunks.
     pub(super) data_encoding: Compression,
 }
 
@@ -30,14 +30,14 @@ enum Hash {
     Murmur,
 }
 
-/// Where a chunk is.
+/// The shard and minishard of a chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct ShardPosition {
     pub(super) shard: u64,
     pub(super) minishard: u64,
 }
 
-/// A `sharding` member that is not understood.
+/// An invalid `sharding` member.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct WrongSharding {
     /// The member of `sharding`.
@@ -47,7 +47,7 @@ pub(crate) struct WrongSharding {
 }
 
 impl ShardingSpec {
-    /// Understands the `sharding` member of an info.
+    /// Parses the `sharding` member of an info file.
     pub(crate) fn parse(value: &Value) -> Result<Self, WrongSharding> {
         let one_of = |field, choices: &[&'static str]| match value.get(field) {
             Some(Value::String(found)) if choices.contains(&found.as_str()) => Ok(found.as_str()),
@@ -75,7 +75,7 @@ impl ShardingSpec {
             }),
         };
         one_of("@type", &[TYPE])?;
-        // The shard index of more minishards would not fit 64 bits.
+        // With more minishards, the size of the shard index would exceed 64 bits.
         let minishard_bits = bits("minishard_bits", 59)?;
         Ok(Self {
             preshift_bits: bits("preshift_bits", 64)?,
@@ -90,7 +90,7 @@ impl ShardingSpec {
         })
     }
 
-    /// The shard and the minishard that hold chunk `id`.
+    /// The shard and minishard of chunk `id`.
     pub(super) fn locate(&self, id: u64) -> ShardPosition {
         let hashed = match (self.hash, shift_right(id, self.preshift_bits)) {
             (Hash::Identity, shifted) => shifted,
@@ -108,7 +108,7 @@ impl ShardingSpec {
         format!("{shard:0digits$x}")
     }
 
-    /// Minishards of a shard.
+    /// Number of minishards per shard.
     pub(super) fn minishards(&self) -> u64 {
         1 << self.minishard_bits
     }
@@ -119,12 +119,12 @@ impl ShardingSpec {
     }
 }
 
-/// `value >> bits`, for shifts by 64 too.
+/// `value >> bits`, also for shifts by 64.
 fn shift_right(value: u64, bits: u32) -> u64 {
     value.checked_shr(bits).unwrap_or(0)
 }
 
-/// The lowest bits of `value`, all 64 too.
+/// The lowest `bits` bits of `value`, up to all 64.
 fn low_bits(value: u64, bits: u32) -> u64 {
     match bits {
         0 => 0,
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn the_low_bits_of_the_shifted_id_pick_the_minishard_and_the_next_the_shard() {
+    fn the_low_bits_of_the_shifted_id_select_the_minishard_and_the_next_bits_the_shard() {
         let s = spec(2, "identity", 3, 4);
         assert_eq!(
             s.locate(0b1_1011 << 5 | 0b101 << 2 | 0b11),
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn shard_files_are_named_in_lower_case_hex_padded_to_the_digits_of_the_last() {
+    fn names_of_shard_files_are_padded_lower_case_hex() {
         assert_eq!(spec(0, "identity", 0, 0).stem(0), "0");
         assert_eq!(spec(0, "identity", 0, 1).stem(1), "1");
         assert_eq!(spec(0, "identity", 0, 4).stem(0xf), "f");
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_member_is_named_with_what_is_allowed() {
+    fn an_invalid_member_is_an_error_with_the_allowed_values() {
         let good = json!({
             "@type": TYPE, "preshift_bits": 0, "hash": "identity", "minishard_bits": 1, "shard_bits": 1,
         });

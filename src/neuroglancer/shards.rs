@@ -1,9 +1,9 @@
-//! The shard files of a source: the stored bytes of a chunk by its id.
+//! Reads chunks from the shard files of a source.
 //!
-//! A chunk is found in three reads: a page of the shard index, a minishard index, the chunk. The first two
-//! are cached and each is fetched once however many threads ask for it at the same time; no lock is held
-//! while anything is read or decoded. A shard file `NAME.shard` begins with the shard index; an older
-//! form of the format has it in `NAME.index` and all that follows in `NAME.data`.
+//! Finding a chunk takes up to three reads: a page of the shard index, a minishard index, the chunk. The indexes are
+//! cached, and each is read once even if many threads need it at the same time; no lock is held during a read. A shard
+//! file `NAME.shard` starts with the shard index. In an older form of the format, the shard index is in `NAME.index` and
+//! everything else in `NAME.data`.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -16,16 +16,16 @@ use super::minishard::Minishard;
 use super::sharding::{ENTRY_BYTES, ShardPosition, ShardingSpec};
 use crate::storage::{Compression, Extent, Store, read_run, runs};
 
-/// Entries of the shard index that are read at a time: all of them, in most sources.
+/// Number of entries of the shard index that are read at a time. Most sources have fewer.
 const PAGE_ENTRIES: u64 = 4096;
 
-/// Largest minishard index that is read, in bytes: 1.4 million chunks, a thousand times what writers aim at.
+/// Largest minishard index, in bytes: 1.4 million chunks, a thousand times what writers aim at.
 const MAX_MINISHARD_BYTES: u64 = 32 << 20;
 
-/// Memory for indices of one source, in bytes.
+/// Memory for the indexes of one source, in bytes.
 const CACHE_BYTES: u64 = 64 << 20;
 
-/// What an entry of the cache takes beside its contents, about.
+/// Approximate memory of a cache entry without its contents.
 const ENTRY_OVERHEAD_BYTES: u64 = 128;
 
 /// The chunks of a sharded source.
@@ -45,9 +45,9 @@ enum IndexKey {
 /// A cached index.
 #[derive(Clone, Debug)]
 enum CachedIndex {
-    /// There is no such shard.
+    /// The shard does not exist.
     NoShard,
-    /// It could not be read, after all tries that were worth it: whoever asks is told, and nobody tries again.
+    /// It cannot be read, after all retries. Every reader gets the error without another request.
     Failed(Arc<ShardError>),
     Page(Arc<Page>),
     Minishard(Arc<Minishard>),
@@ -60,7 +60,7 @@ struct Page {
     entries: Vec<u8>,
 }
 
-/// Which files make up a shard.
+/// The files of a shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ShardLayout {
     /// `NAME.shard`.
@@ -84,15 +84,15 @@ impl Weighter<IndexKey, CachedIndex> for MemoryBytes {
 }
 
 impl Shards {
-    /// The shards below `store`.
+    /// The shards in `store`.
     pub(crate) fn new(store: Arc<dyn Store>, spec: ShardingSpec) -> Self {
-        // Few items are announced, so that the cache has one part, and even an index that is as large as the
-        // whole budget is kept.
+        // A small estimate of items gives a cache with a single part, which can hold an index as large as its whole
+        // capacity.
         let cache = Cache::with_weighter(31, CACHE_BYTES, MemoryBytes);
         Self { store, spec, cache }
     }
 
-    /// How the bytes of a chunk are compressed.
+    /// Compression of the chunks.
     pub(crate) fn data_encoding(&self) -> Compression {
         self.spec.data_encoding
     }
@@ -102,19 +102,19 @@ impl Shards {
         self.store.describe("")
     }
 
-    /// The place of a chunk, for messages.
+    /// The path or URL of a chunk, for messages.
     pub(crate) fn describe(&self, id: u64) -> String {
         let shard = self.key(self.spec.locate(id).shard, ".shard");
         format!("{} (chunk {id})", self.store.describe(&shard))
     }
 
-    /// Whether reading takes long compared with decoding.
+    /// Whether the shards are on a server.
     pub(crate) fn is_remote(&self) -> bool {
         self.store.is_remote()
     }
 
-    /// Replaces the contents of `into` by the stored bytes of chunk `id`; `false`, with `into` empty,
-    /// where it is not stored.
+    /// Replaces the contents of `into` with the stored bytes of chunk `id`. Returns `false`, with `into` empty, if it is
+    /// missing.
     pub(crate) fn read(
         &self,
         id: u64,
@@ -125,31 +125,30 @@ impl Shards {
         let Some(extent) = self.find_within(id, limit_bytes)? else {
             return Ok(false);
         };
-        self.read_extent(&extent, || self.what(id, &extent), into)?;
+        self.read_extent(&extent, || self.describe_stored(id, &extent), into)?;
         Ok(true)
     }
 
-    /// Says that the chunk `id` will be read soon. Reads its index; what is wrong with that is told when it is read.
-    pub(crate) fn will_read(&self, id: u64) {
+    /// Prefetches chunk `id`. Reads its index; errors are left to the read of the chunk.
+    pub(crate) fn prefetch(&self, id: u64) {
         if let Ok(Some(extent)) = self.find(id) {
             self.store.will_read(&extent.key, Some(extent.bytes));
         }
     }
 
-    /// A number that chunks share whose place one minishard index says.
+    /// A key that all chunks in the same minishard share.
     pub(crate) fn group_key(&self, id: u64) -> [u64; 2] {
         let place = self.spec.locate(id);
         [place.shard, place.minishard]
     }
 
-    /// Splits chunks into runs that [`Shards::read_run`] reads with one request each. A chunk that is not
-    /// stored, or cannot be found, is a run of its own.
+    /// Splits chunks into runs that [`Shards::read_run`] reads with one request each. A missing chunk is a run of its own.
     pub(crate) fn runs<T>(&self, chunks: impl Iterator<Item = (T, u64)>) -> Vec<Vec<T>> {
         let find = |(item, id)| (item, self.find(id).ok().flatten());
         runs(chunks.map(find).collect())
     }
 
-    /// Reads the chunks of a run, each of at most `limit_bytes`, which must be stored.
+    /// Reads the chunks of a run. `run` has the id and size limit of each.
     pub(crate) fn read_run(
         &self,
         run: &[(u64, u64)],
@@ -170,27 +169,28 @@ impl Shards {
         })
     }
 
-    /// Where chunk `id` is stored, which may have `limit_bytes`.
+    /// Finds chunk `id` and checks its size.
     fn find_within(&self, id: u64, limit_bytes: u64) -> Result<Option<Extent>, ShardError> {
         let Some(extent) = self.find(id)? else {
             return Ok(None);
         };
         let found_bytes = extent.bytes.end - extent.bytes.start;
-        match found_bytes > limit_bytes {
-            true => Err(ShardError::TooLarge {
-                what: self.what(id, &extent),
+        if found_bytes > limit_bytes {
+            return Err(ShardError::TooLarge {
+                what: self.describe_stored(id, &extent),
                 found_bytes,
                 limit_bytes,
-            }),
-            false => Ok(Some(extent)),
+            });
         }
+        Ok(Some(extent))
     }
 
-    fn what(&self, id: u64, extent: &Extent) -> String {
+    /// The name of a chunk and its file, for messages.
+    fn describe_stored(&self, id: u64, extent: &Extent) -> String {
         format!("chunk {id} in {}", self.store.describe(&extent.key))
     }
 
-    /// Where chunk `id` is stored.
+    /// Finds chunk `id`.
     fn find(&self, id: u64) -> Result<Option<Extent>, ShardError> {
         let place = self.spec.locate(id);
         let Some(page) = self.page(place)? else {
@@ -206,7 +206,7 @@ impl Shards {
         self.extent(place, page.layout, bytes, what).map(Some)
     }
 
-    /// The part of the shard index that has the place's minishard; `None` where there is no such shard.
+    /// The page of the shard index for the minishard of `place`. `None` if the shard does not exist.
     fn page(&self, place: ShardPosition) -> Result<Option<Arc<Page>>, ShardError> {
         let page = place.minishard / PAGE_ENTRIES;
         let key = IndexKey::Page {
@@ -235,7 +235,7 @@ impl Shards {
         }
     }
 
-    /// The index of that key, read by `read` unless somebody did, or tried to.
+    /// The index with this key. Reads it with `read` if it was not read before.
     fn index(
         &self,
         key: &IndexKey,
@@ -248,7 +248,7 @@ impl Shards {
         }
     }
 
-    /// The index of the place's minishard; `None` where it is empty.
+    /// The index of the minishard of `place`. `None` if the minishard is empty.
     fn minishard(
         &self,
         place: ShardPosition,
@@ -272,7 +272,7 @@ impl Shards {
             };
             if end < start || end - start > MAX_MINISHARD_BYTES {
                 return Err(damaged(format!(
-                    "the shard index has it at {start} to {end}, expected at most {MAX_MINISHARD_BYTES} bytes"
+                    "found it at {start} to {end} in the shard index, expected at most {MAX_MINISHARD_BYTES} bytes"
                 )));
             }
             let (mut stored, mut index) = (Vec::new(), Vec::new());
@@ -290,7 +290,7 @@ impl Shards {
         }
     }
 
-    /// The file and the bytes of it that are meant by `bytes`, which count from the end of the shard index.
+    /// The file that contains `bytes`, and their absolute range. `bytes` is relative to the end of the shard index.
     fn extent(
         &self,
         place: ShardPosition,
@@ -310,30 +310,30 @@ impl Shards {
             }),
             _ => Err(ShardError::Index {
                 what: what(self.store.describe(&key)),
-                problem: format!("it has something at {bytes:?}, expected offsets of 64 bits"),
+                problem: format!("found offsets {bytes:?}, expected offsets of 64 bits"),
                 hint: self.hint(),
             }),
         }
     }
 
-    /// Reads what an index points to, which must be there.
+    /// Reads a range that an index refers to, so it must exist.
     fn read_extent(
         &self,
         extent: &Extent,
         what: impl Fn() -> String,
         into: &mut Vec<u8>,
     ) -> Result<(), ShardError> {
-        match self.read_range(extent, &what, into)? {
-            true => Ok(()),
-            false => Err(ShardError::Index {
-                what: what(),
-                problem: format!(
-                    "{} does not exist, expected the file that the shard index speaks of",
-                    self.store.describe(&extent.key)
-                ),
-                hint: "",
-            }),
+        if self.read_range(extent, &what, into)? {
+            return Ok(());
         }
+        Err(ShardError::Index {
+            what: what(),
+            problem: format!(
+                "{} does not exist, but the shard index refers to it",
+                self.store.describe(&extent.key)
+            ),
+            hint: "",
+        })
     }
 
     fn read_range(
@@ -356,13 +356,13 @@ impl Shards {
         })
     }
 
-    /// What is often behind wrong offsets.
+    /// A likely cause of wrong offsets.
     pub(crate) fn hint(&self) -> &'static str {
         match self.spec.index_encoding {
             Compression::None => "",
             _ => {
-                "; its `minishard_index_encoding` is gzip, and zetta_utils' writer makes wrong offsets with that: \
-                 if it comes from there, write it again with `raw`"
+                "; its `minishard_index_encoding` is gzip, and the writer of zetta_utils computes wrong offsets in that \
+                 case: if zetta_utils wrote it, write it again with `raw`"
             }
         }
     }

@@ -1,4 +1,4 @@
-//! A writer of shards, for tests.
+//! Writes shards, for tests.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -18,7 +18,7 @@ pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Writes `chunks` into `folder` as the specification says; `legacy`: in pairs of files.
+/// Writes `chunks` into `folder` as the specification defines. With `legacy`, in pairs of files.
 pub(crate) fn write_shards(
     folder: &Path,
     sharding: &Value,
@@ -52,12 +52,11 @@ pub(crate) fn write_shards(
             index[at + 8..at + 16].copy_from_slice(&(data.len() as u64).to_le_bytes());
         }
         let path = |suffix| folder.join(spec.stem(shard) + suffix);
-        match legacy {
-            true => {
-                std::fs::write(path(".index"), index).unwrap();
-                std::fs::write(path(".data"), data).unwrap();
-            }
-            false => std::fs::write(path(".shard"), [index, data].concat()).unwrap(),
+        if legacy {
+            std::fs::write(path(".index"), index).unwrap();
+            std::fs::write(path(".data"), data).unwrap();
+        } else {
+            std::fs::write(path(".shard"), [index, data].concat()).unwrap();
         }
     }
 }

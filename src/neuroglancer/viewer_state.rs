@@ -1,8 +1,8 @@
-//! A Neuroglancer viewer state: the JSON that Neuroglancer keeps behind the `#!` of its URL.
+//! A Neuroglancer viewer state: the JSON after `#!` in a Neuroglancer URL.
 //!
-//! In goes a JSON file, a pasted URL, or a file that holds one; out come the layers with their sources, and
-//! the annotations that the state itself holds (`local://annotations`) in nm. What the state does to a source, its
-//! `transform`, comes out with it: who reads the source puts it where the screen shows it, or says why that cannot be.
+//! Input: a JSON file, a pasted URL, or a file that contains one. Output: the layers with their sources, and the
+//! annotations in the state itself (`local://annotations`) in nm. The `transform` of a source is returned with it; the
+//! reader of the source applies it or fails.
 
 mod annotations;
 mod error;
@@ -31,26 +31,26 @@ const ADVICE: &str = "allow more with --memory, or keep its annotations in a tab
 /// A parsed viewer state.
 #[derive(Debug)]
 pub struct ViewerState {
-    /// Where it comes from, for messages.
+    /// Its name for messages.
     object: String,
-    /// How it is named from `base`: a file name, or the whole pasted URL.
+    /// Its name relative to `base`: a file name, or the whole pasted URL.
     address: String,
-    /// The folder that relative sources count from.
+    /// The folder that relative sources are relative to.
     base: Location,
-    /// The units of the viewer's own space, which local annotations without units of their own are in.
+    /// The units of the viewer's space. Local annotations without units of their own have these.
     dimensions: Option<Dimensions>,
     layers: Vec<StateLayer>,
 }
 
 impl ViewerState {
-    /// Reads what `source` names: a path, the URL of a JSON document, or a pasted Neuroglancer URL. Relative paths
-    /// count from `base`. A pasted URL, or a document that holds one, may link to the document. It is read if it is
-    /// within `budget`.
+    /// Reads the state that `source` refers to: a path, the URL of a JSON document, or a pasted Neuroglancer URL. Paths are
+    /// relative to `base`. A pasted URL, or a document that contains one, may be a link to the state. The document must
+    /// fit in `budget`.
     pub fn read(source: &str, base: &Location, budget: &MemoryBudget) -> Result<Self, StateError> {
         Self::follow(source, base, 1, &DocumentLimit::of(budget, ADVICE))
     }
 
-    /// As [`ViewerState::read`]; that many links are followed.
+    /// Like [`ViewerState::read`]. Follows at most `links` links.
     fn follow(
         source: &str,
         base: &Location,
@@ -67,7 +67,9 @@ impl ViewerState {
                     Self::follow(&link, base, links, limit)?
                 }
                 (FragmentContent::Link(_), None) => {
-                    return Err(StateError::url(source, "it is a link to a link"));
+                    let problem =
+                        "it is a link that leads to another link; use the last link instead";
+                    return Err(StateError::url(source, problem));
                 }
             };
             return Ok(Self {
@@ -77,7 +79,7 @@ impl ViewerState {
         }
         let place = base.resolve(source)?;
         let Some((folder, key)) = place.split_file() else {
-            return Err(StateError::url(source, "it names no file"));
+            return Err(StateError::url(source, "expected the path of a file"));
         };
         let store = folder.open();
         let object = store.describe(&key);
@@ -98,7 +100,7 @@ impl ViewerState {
         })
     }
 
-    /// Understands `bytes`, JSON or a pasted URL that holds it, which `object` names in messages.
+    /// Parses `bytes`, JSON or a pasted URL that contains it. `object` is its name for messages.
     #[cfg(test)]
     pub fn parse(bytes: &[u8], object: &str, base: &Location) -> Result<Self, StateError> {
         Self::parse_limited(bytes, object, base, &DocumentLimit::METADATA)
@@ -113,7 +115,10 @@ impl ViewerState {
         match pasted_url(bytes).map(url::parse_fragment).transpose()? {
             None => Self::parse_json(bytes, object, base, limit),
             Some(FragmentContent::State(json)) => Self::parse_json(&json, object, base, limit),
-            Some(FragmentContent::Link(link)) => Err(StateError::url(&link, "it is a link")),
+            Some(FragmentContent::Link(link)) => {
+                let problem = "it is a link to a state, expected the state itself";
+                Err(StateError::url(&link, problem))
+            }
         }
     }
 
@@ -142,28 +147,28 @@ impl ViewerState {
         })
     }
 
-    /// Where it comes from: a path, or a shortened URL.
+    /// Its name for messages: a path, or a shortened URL.
     pub fn object(&self) -> &str {
         &self.object
     }
 
-    /// What [`ViewerState::read`] takes to read it again from [`ViewerState::base`].
+    /// The `source` for [`ViewerState::read`] to read it again, relative to [`ViewerState::base`].
     pub(crate) fn address(&self) -> &str {
         &self.address
     }
 
-    /// The folder that relative sources count from.
+    /// The folder that relative sources are relative to.
     pub fn base(&self) -> &Location {
         &self.base
     }
 
-    /// Its layers, as listed.
+    /// Its layers in the order of the document.
     pub fn layers(&self) -> &[StateLayer] {
         &self.layers
     }
 
-    /// The layer of local annotations called `name`; without a name, the only one that holds an annotation
-    /// of these kinds.
+    /// The layer of local annotations called `name`. Without a name, the only layer with an annotation of one of these
+    /// kinds.
     pub fn annotation_layer(
         &self,
         name: Option<&str>,
@@ -202,7 +207,7 @@ impl ViewerState {
         }
     }
 
-    /// The annotations that `layer` holds, in nm.
+    /// The annotations in `layer`, in nm.
     pub fn annotations(&self, layer: &StateLayer) -> Result<LocalAnnotations, StateError> {
         annotations::read(
             layer,
@@ -212,7 +217,7 @@ impl ViewerState {
     }
 }
 
-/// The units of the viewer's own space, which states before 2020 have elsewhere.
+/// The units of the viewer's space. States from before 2020 have them in another place.
 fn dimensions(
     state: &Map<String, Value>,
     at: &FieldPath,
@@ -238,7 +243,7 @@ fn dimensions(
         .transpose()
 }
 
-/// What the one layer is called that a document holds in place of a state.
+/// Describes the layer if the document is a single layer instead of a state.
 fn bare_layer(document: &Map<String, Value>) -> Option<String> {
     let has = |name: &str| document.get(name).is_some_and(|v| !v.is_null());
     let is_layer = !has("layers") && has("type") && (has("source") || has("annotations"));
@@ -255,7 +260,7 @@ fn bare_layer(document: &Map<String, Value>) -> Option<String> {
     })
 }
 
-/// The pasted URL that a document holds in place of JSON.
+/// The pasted URL, if the document is one.
 fn pasted_url(bytes: &[u8]) -> Option<&str> {
     let text = std::str::from_utf8(bytes).ok()?.trim();
     is_pasted_url(text).then_some(text)
@@ -266,7 +271,7 @@ fn kind_names(kinds: &[GeometryKind]) -> String {
     names.join(", ")
 }
 
-/// A place in the document, for messages.
+/// The path of a field in the document, for messages.
 #[derive(Clone, Debug)]
 struct FieldPath<'o> {
     object: &'o str,
@@ -282,9 +287,10 @@ impl<'o> FieldPath<'o> {
     }
 
     fn member(&self, name: &str) -> Self {
-        let path = match self.path.is_empty() {
-            true => name.to_owned(),
-            false => format!("{}.{name}", self.path),
+        let path = if self.path.is_empty() {
+            name.to_owned()
+        } else {
+            format!("{}.{name}", self.path)
         };
         Self {
             object: self.object,
@@ -299,7 +305,7 @@ impl<'o> FieldPath<'o> {
         }
     }
 
-    /// The place, as that of a transform of `layer`.
+    /// The origin of a transform of `layer` at this path.
     fn origin(&self, layer: &str) -> TransformOrigin {
         TransformOrigin {
             document: self.object.to_owned(),

@@ -1,21 +1,21 @@
-//! The axes of an array: which dimension is x, y, z or the channel, by name and never by position.
+//! Which dimension of an array is x, y, z or the channel. Dimensions are identified by name, not by position.
 
-/// Which dimensions of an array are which axes.
+/// The dimensions of an array that are x, y, z and the channel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ArrayAxes {
-    /// The dimensions that are x, y, z.
+    /// Index of the dimension for each of x, y, z.
     pub xyz: [usize; 3],
-    /// The dimension that counts channels.
+    /// Index of the channel dimension.
     pub channel: Option<usize>,
 }
 
 impl ArrayAxes {
-    /// Finds x, y, z and the channel in an array of this shape. Every other dimension, time too, must have
-    /// length 1. Says what is wrong.
+    /// Finds x, y, z and the channel in an array with this shape. All other dimensions, including time, must have
+    /// length 1. The error is a description for the user.
     pub(super) fn find(names: &[String], shape: &[u64]) -> Result<Self, String> {
         if names.len() != shape.len() {
             return Err(format!(
-                "it has {} dimension(s) {shape:?} but {} name(s) for them {names:?}",
+                "found {} dimension(s) {shape:?} but {} name(s) {names:?}",
                 shape.len(),
                 names.len()
             ));
@@ -24,21 +24,23 @@ impl ArrayAxes {
         let find = |wanted: &[&str]| -> Result<Option<usize>, String> {
             let mut found = (0..lower.len()).filter(|d| wanted.contains(&lower[*d].as_str()));
             match (found.next(), found.next()) {
-                (Some(_), Some(_)) => Err(format!("two of its dimensions {names:?} have one name")),
+                (Some(_), Some(_)) => Err(format!(
+                    "two of the dimensions {names:?} have the same name"
+                )),
                 (found, _) => Ok(found),
             }
         };
         let mut xyz = [0; 3];
         for (d, name) in ["x", "y", "z"].into_iter().enumerate() {
             xyz[d] = find(&[name])?.ok_or_else(|| {
-                format!("its dimensions are {names:?}, expected x, y and z among them")
+                format!("found the dimensions {names:?}, expected x, y and z among them")
             })?;
         }
         let channel = find(&["c", "ch", "channel", "channels"])?;
         for d in 0..shape.len() {
             if shape[d] != 1 && !xyz.contains(&d) && channel != Some(d) {
                 return Err(format!(
-                    "its dimension {:?} has length {}, expected 1: only x, y, z and channels can be longer",
+                    "dimension {:?} has length {}, expected 1: only x, y, z and channels can be longer",
                     names[d], shape[d]
                 ));
             }
@@ -46,17 +48,17 @@ impl ArrayAxes {
         Ok(Self { xyz, channel })
     }
 
-    /// What `of` has for x, y, z.
+    /// The items of `of` for x, y, z.
     pub(super) fn pick<T: Copy>(&self, of: &[T]) -> [T; 3] {
         self.xyz.map(|d| of[d])
     }
 
-    /// What `of` has for the channel, or `default` where there is no such dimension.
+    /// The item of `of` for the channel, or `default` without a channel dimension.
     pub(super) fn pick_channel<T: Copy>(&self, of: &[T], default: T) -> T {
         self.channel.map_or(default, |d| of[d])
     }
 
-    /// Indices over all `rank` dimensions: those of x, y, z, of the channel, and 0 for all others.
+    /// Indices for an array with `rank` dimensions: `xyz`, `channel`, and 0 for all others.
     pub(super) fn array_indices(&self, rank: usize, xyz: [u64; 3], channel: u64) -> Vec<u64> {
         let mut indices = vec![0; rank];
         for (d, index) in self.xyz.into_iter().zip(xyz) {
@@ -79,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn axes_are_found_by_name_not_by_position() {
+    fn axes_are_found_by_name_and_not_by_position() {
         let axes = find("zyx", &[3, 4, 5]).unwrap();
         assert_eq!((axes.xyz, axes.channel), ([2, 1, 0], None));
         let axes = find("XtYcZ", &[3, 1, 4, 2, 5]).unwrap();
@@ -89,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_time_axis_a_missing_axis_and_a_double_one_are_refused() {
+    fn a_long_time_axis_a_missing_axis_and_a_duplicate_axis_are_errors() {
         assert!(
             find("tzyx", &[2, 3, 4, 5])
                 .unwrap_err()
@@ -99,7 +101,7 @@ mod tests {
         assert!(
             find("zyxx", &[3, 4, 5, 6])
                 .unwrap_err()
-                .contains("one name")
+                .contains("same name")
         );
         assert!(find("zyx", &[3, 4]).unwrap_err().contains("2 dimension"));
     }

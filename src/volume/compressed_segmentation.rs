@@ -1,9 +1,9 @@
-//! The `compressed_segmentation` encoding of Neuroglancer: a chunk of u32 or u64 labels as a grid of
-//! blocks, each with a table of its labels and a packed index per voxel.
+//! Decoder for Neuroglancer's `compressed_segmentation` encoding.
 //!
-//! In go the bytes of a chunk and the shape that the info promises; out come labels in C order
-//! `[channel][z][y][x]`, little-endian. The bytes are not trusted: every offset is checked, nothing is
-//! allocated by what they say, and no input makes it panic.
+//! A chunk of u32 or u64 labels is a grid of blocks. Each block has a table of its labels and a packed table index per
+//! voxel. Input: the bytes of a chunk and the shape from the info file. Output: labels in C order
+//! `[channel][z][y][x]`, little-endian. The input is not trusted: all offsets are checked before use, and no
+//! allocation depends on them.
 
 mod encode;
 impl Fault for CompressedSegmentationError {
@@ -17,17 +17,19 @@ mod tests;
 
 pub use encode::encode;
 
-/// Why a chunk is not what its info says. The caller knows the chunk's name and adds it.
+/// Why a chunk cannot be decoded. The caller adds the chunk's name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CompressedSegmentationError {
-    /// Only two widths of labels exist.
-    #[error("labels of {found} bytes; compressed_segmentation holds labels of 4 or 8")]
+    /// Labels have 4 or 8 bytes.
+    #[error("found labels of {found} bytes, expected 4 or 8")]
     LabelBytes {
         /// Bytes per label.
         found: usize,
     },
-    /// The shape or the block cannot be right.
-    #[error("a chunk of {shape:?} voxels and {channels} channels in blocks of {block:?}: {why}")]
+    /// The shape or block size is invalid.
+    #[error(
+        "a chunk of {shape:?} voxels and {channels} channels in blocks of {block:?} is invalid: {why}"
+    )]
     Shape {
         /// Voxels along x, y, z.
         shape: [usize; 3],
@@ -35,19 +37,19 @@ pub enum CompressedSegmentationError {
         channels: usize,
         /// Voxels of a block along x, y, z.
         block: [usize; 3],
-        /// What is wrong.
+        /// What is wrong with it.
         why: &'static str,
     },
-    /// The data are not 32-bit words.
-    #[error("it has {found_bytes} bytes; expected a multiple of 4")]
+    /// The length is not a multiple of 4.
+    #[error("found {found_bytes} bytes, expected a multiple of 4")]
     NotWords {
         /// Length of the data.
         found_bytes: usize,
     },
-    /// The data end before the headers do.
+    /// The data is shorter than its headers.
     #[error(
-        "it has {found_bytes} bytes, but the headers of channel {channel} alone end at byte {expected_bytes}: \
-         the chunk is truncated, or its shape or block size is not the info's"
+        "found {found_bytes} bytes, but the headers of channel {channel} end at byte {expected_bytes}: \
+         the chunk is truncated, or its shape or block size differs from the info file"
     )]
     Headers {
         /// Channel, from 0.
@@ -57,9 +59,9 @@ pub enum CompressedSegmentationError {
         /// Where the headers end.
         expected_bytes: u64,
     },
-    /// A width that does not exist.
+    /// No such width exists.
     #[error(
-        "block {block:?} of channel {channel} has indices of {found} bits; expected 0, 1, 2, 4, 8, 16 or 32"
+        "block {block:?} of channel {channel} has indices of {found} bits, expected 0, 1, 2, 4, 8, 16 or 32"
     )]
     Bits {
         /// Channel, from 0.
@@ -69,7 +71,7 @@ pub enum CompressedSegmentationError {
         /// Bits per index.
         found: u32,
     },
-    /// A block's indices lie beyond the data.
+    /// A block's indices extend past the end of the data.
     #[error(
         "the indices of block {block:?} of channel {channel} end at byte {expected_bytes}, but the chunk has {found_bytes}"
     )]
@@ -83,21 +85,21 @@ pub enum CompressedSegmentationError {
         /// Where the indices end.
         expected_bytes: u64,
     },
-    /// An index leads beyond the data.
+    /// An index points past the end of the data.
     #[error(
-        "block {block:?} of channel {channel} asks for entry {index} of its table at byte {table_byte}, \
-         which holds at most {entries} before the chunk's end"
+        "block {block:?} of channel {channel} uses entry {index} of its table at byte {table_byte}, \
+         but at most {entries} entries fit before the end of the chunk"
     )]
     Table {
         /// Channel, from 0.
         channel: usize,
         /// Position in the grid of blocks, x, y, z.
         block: [usize; 3],
-        /// The index found.
+        /// The index.
         index: u32,
-        /// Where the table begins.
+        /// Offset of the table.
         table_byte: u64,
-        /// Entries that fit between there and the end.
+        /// Number of entries that fit before the end.
         entries: usize,
     },
 }
@@ -105,13 +107,12 @@ pub enum CompressedSegmentationError {
 use crate::fault::{Fault, FaultKind};
 use CompressedSegmentationError as Error;
 
-/// A little-endian 32-bit word as stored.
+/// A little-endian 32-bit word.
 type Word = [u8; 4];
 
-/// Replaces `out` by the labels of a chunk in C order `[channel][z][y][x]`, little-endian.
+/// Replaces the contents of `out` with the labels of a chunk in C order `[channel][z][y][x]`, little-endian.
 ///
-/// `shape` and `block` are voxels along x, y, z; a label has 4 or 8 bytes. After an error `out` holds
-/// nothing of use. `out` may come with any contents; its memory is used again.
+/// `shape` and `block` are in voxels along x, y, z. After an error, the contents of `out` are unspecified.
 pub fn decode(
     encoded: &[u8],
     shape: [usize; 3],
@@ -127,7 +128,7 @@ pub fn decode(
             found_bytes: encoded.len(),
         });
     }
-    // Before the output is allocated, the headers must be there that it takes.
+    // Check the headers before allocating the output.
     if layout.voxels > 0 && channels > 0 {
         for channel in 0..channels {
             layout.channel_words(words, channel)?;
@@ -140,7 +141,7 @@ pub fn decode(
     }
 }
 
-/// The chunk's shape, checked: no product of these numbers overflows.
+/// The shape of a chunk. Products of its numbers do not overflow.
 struct ChunkLayout {
     shape: [usize; 3],
     channels: usize,
@@ -168,7 +169,9 @@ impl ChunkLayout {
             why,
         };
         if block.contains(&0) {
-            return Err(wrong("a block has at least one voxel along every axis"));
+            return Err(wrong(
+                "a block must have at least one voxel along each axis",
+            ));
         }
         let product =
             |factors: [usize; 3], by: usize| factors.iter().try_fold(by, |p, f| p.checked_mul(*f));
@@ -189,7 +192,7 @@ impl ChunkLayout {
         })
     }
 
-    /// The words from the beginning of `channel` to the end of the data; its headers are among them.
+    /// The words from the start of `channel` to the end of the data. Contains at least the channel's headers.
     fn channel_words<'a>(&self, words: &'a [Word], channel: usize) -> Result<&'a [Word], Error> {
         let found_bytes = words.len() * 4;
         let headers = 2 * self.grid.iter().product::<usize>();
@@ -240,7 +243,7 @@ fn decode_channel<const N: usize>(
         for y in 0..gy {
             for x in 0..gx {
                 let position = [x, y, z];
-                // There are as many headers as blocks: channel_words has seen to it.
+                // `channel_words` has checked the number of headers.
                 let Some([first, second]) = headers.next() else {
                     return Ok(());
                 };
@@ -294,7 +297,7 @@ fn decode_channel<const N: usize>(
     Ok(())
 }
 
-/// What lies from word `at` to the end of the data, as labels; empty if `at` is beyond it.
+/// The words from `at` to the end of the data, as labels. Empty if `at` is past the end.
 fn table_from<const N: usize>(data: &[Word], at: u32) -> &[[u8; N]] {
     let rest = usize::try_from(at)
         .ok()
@@ -303,19 +306,19 @@ fn table_from<const N: usize>(data: &[Word], at: u32) -> &[[u8; N]] {
     rest.as_flattened().as_chunks::<N>().0
 }
 
-/// Where a block lies in its channel, clipped to the chunk.
+/// The part of a block that is inside the chunk.
 struct Region {
-    /// Index of its first voxel in the output.
+    /// Index of the first voxel in the output.
     first: usize,
-    /// Voxels inside the chunk along x, y, z; at least 1.
+    /// Voxels along x, y, z that are inside the chunk, at least 1.
     size: [usize; 3],
-    /// From one row of the output to the next, and from one slice to the next.
+    /// Distance from one row to the next, and from one slice to the next, in the output.
     out_stride: [usize; 2],
-    /// The same in the padded block.
+    /// The same in the whole block.
     block_stride: [usize; 2],
 }
 
-/// An index that its table does not have.
+/// An index that is not in the table.
 struct BadIndex(u32);
 
 impl Region {
@@ -330,15 +333,14 @@ impl Region {
         }
     }
 
-    /// Words up to the last index that a voxel inside the chunk has. The padding behind it need not
-    /// be there.
+    /// Number of words up to the last index of a voxel inside the chunk. Padding after it may be absent.
     fn index_words(&self, bits: u32) -> usize {
         let [_, ny, nz] = self.size;
         let last = self.size[0] + self.block_stride[0] * (ny - 1) + self.block_stride[1] * (nz - 1);
         (last * bits.min(32) as usize).div_ceil(32)
     }
 
-    /// First voxel of every row: in the padded block and in the output.
+    /// The first voxel of each row: its index in the whole block, and in the output.
     fn rows(&self) -> impl Iterator<Item = (usize, usize)> {
         let [_, ny, nz] = self.size;
         (0..nz).flat_map(move |z| {
@@ -352,14 +354,14 @@ impl Region {
     }
 }
 
-/// One block: where its labels come from and where they go.
+/// Decoder of one block.
 struct BlockDecoder<'a, const N: usize> {
     table: &'a [[u8; N]],
     region: Region,
 }
 
 impl<const N: usize> BlockDecoder<'_, N> {
-    /// A block of one label.
+    /// Decodes a block with a single label.
     fn fill(&self, out: &mut [[u8; N]]) -> Result<(), BadIndex> {
         let label = *self.table.first().ok_or(BadIndex(0))?;
         for (_, at) in self.region.rows() {
@@ -368,13 +370,13 @@ impl<const N: usize> BlockDecoder<'_, N> {
         Ok(())
     }
 
-    /// A block with indices of `BITS` bits; `ENTRIES` is the number of different ones.
+    /// Decodes a block with indices of `BITS` bits. `ENTRIES` is `1 << BITS`.
     fn unpack<const BITS: usize, const ENTRIES: usize>(
         &self,
         indices: &[Word],
         out: &mut [[u8; N]],
     ) -> Result<(), BadIndex> {
-        // Where the data hold a table of full length no index can miss it.
+        // If a table of full length fits in the data, every index is valid.
         match self.table.first_chunk::<ENTRIES>() {
             Some(table) => {
                 self.unpack_rows::<BITS>(indices, out, |index| Some(table[index % ENTRIES]))
@@ -409,7 +411,7 @@ impl<const N: usize> BlockDecoder<'_, N> {
         Ok(())
     }
 
-    /// A block with indices of 32 bits.
+    /// Decodes a block with indices of 32 bits.
     fn look_up_words(&self, indices: &[Word], out: &mut [[u8; N]]) -> Result<(), BadIndex> {
         let width = self.region.size[0];
         for (index, at) in self.region.rows() {

@@ -1,25 +1,24 @@
-//! A block as stored: its bytes, or those of the parts that its channels are spread over.
+//! The stored bytes of a block.
 
 use crate::storage::Compression;
 
-/// A block as stored: its bytes and how they are compressed. Kept and reused from block to block.
+/// The stored bytes of a block. The buffers are reused for the next block.
 #[derive(Debug, Default)]
 pub struct EncodedBlock {
     /// The stored bytes.
     pub bytes: Vec<u8>,
-    /// What is to be undone before the block's own encoding.
+    /// How the bytes are compressed, in addition to the block's own encoding.
     pub compression: Compression,
-    /// What is left when it is undone, where decoding takes a second step.
+    /// Buffer for the decompressed bytes, if the block's encoding needs another step.
     pub(super) inflated: Vec<u8>,
-    /// Where a block is stored in several parts: the bytes of each, one after the other in `bytes`; `None`
-    /// for a part that is not stored.
+    /// Length in `bytes` of each part, if the block's channels are stored in several parts. `None` for a missing part.
     parts: Vec<Option<usize>>,
-    /// Decoded values that are still to become others.
+    /// Buffer for decoded values that need another step.
     pub(crate) decoded: Vec<u8>,
 }
 
 impl EncodedBlock {
-    /// Fills it with the parts that `read` reads, each by its number; `false` where none of them is stored.
+    /// Reads `parts` parts with `read`, which gets the part's number. Returns `false` if all parts are missing.
     pub(super) fn read_parts<E>(
         &mut self,
         parts: u64,
@@ -42,12 +41,12 @@ impl EncodedBlock {
         Ok(self.parts.iter().any(Option::is_some))
     }
 
-    /// Says that its bytes are those of a block in one part.
+    /// Marks the bytes as a block with a single part.
     pub(super) fn set_single_part(&mut self) {
         self.parts = vec![Some(self.bytes.len())];
     }
 
-    /// The bytes of the parts, one after the other; `None` for one that is not stored.
+    /// The bytes of each part. `None` for a missing part.
     pub(super) fn parts(&self) -> impl Iterator<Item = Option<&[u8]>> {
         let mut rest = &self.bytes[..];
         self.parts.iter().map(move |length| {

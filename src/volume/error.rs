@@ -1,4 +1,4 @@
-//! What can be wrong with a volume.
+//! Errors of volumes.
 
 use super::compressed_segmentation::CompressedSegmentationError;
 use crate::fault::{Fault, FaultKind};
@@ -6,109 +6,109 @@ use crate::geometry::{Resolution, TransformError};
 use crate::neuroglancer::ShardError;
 use crate::storage::{DocumentError, StorageError};
 
-/// Why a volume cannot be opened or a block of it cannot be had. Every message names the file or URL.
+/// Why a volume cannot be opened, or a block cannot be read. Every message names the file or URL.
 #[derive(Debug, thiserror::Error)]
 pub enum VolumeError {
-    /// The format is not read.
+    /// The format is not supported.
     #[error(
-        "the volume at {location} has the format `{format}`, which is not read; expected `precomputed`, `zarr` (or `zarr2`, `zarr3`) or `n5`"
+        "the volume at {location} has the format `{format}`, which is not supported; expected `precomputed`, `zarr` (or `zarr2`, `zarr3`) or `n5`"
     )]
     Format {
-        /// Where it lies.
+        /// The volume's location.
         location: String,
-        /// The format that its URL names.
+        /// The format in its URL.
         format: String,
     },
-    /// What is named are annotations of a viewer state.
+    /// The source is a viewer state with annotations.
     #[error(
-        "{location} holds annotations, which a viewer state itself stores; `arrays.NAME.layer` expects a volume (image or \
-         labels), `points.layer` and the layer of boxes annotations"
+        "{location} is a layer of annotations inside a viewer state; `arrays.NAME.layer` expects a volume (image or \
+         labels); use annotations in `points.layer` or as the layer of boxes"
     )]
     Annotations {
-        /// The state.
+        /// The viewer state.
         location: String,
     },
-    /// Nothing there says which format it is.
+    /// The folder contains no known metadata document.
     #[error(
-        "{location} holds no volume that is read: found none of info (precomputed), zarr.json, .zarray, .zgroup, .zattrs or .zmetadata (Zarr), attributes.json (N5); check the path"
+        "{location} contains no supported volume: found none of info (precomputed), zarr.json, .zarray, .zgroup, .zattrs or .zmetadata (Zarr), attributes.json (N5); check the path"
     )]
     NoVolume {
         /// The folder or URL.
         location: String,
     },
-    /// The config says of a layer what its source says itself.
+    /// The config sets what the info file defines.
     #[error(
-        "the config's `layers` has `resolution`, `voxel_offset` or `axes` for the precomputed volume at {location}, whose info file says them; remove them there"
+        "the config's `layers` sets `resolution`, `voxel_offset` or `axes` for the precomputed volume at {location}, whose info file defines them; remove them from the config"
     )]
     RedundantLayerConfig {
-        /// Where it lies.
+        /// The volume's location.
         location: String,
     },
-    /// The source says too little about itself.
-    #[error("{object} {lacks}; say it in the config's `layers`, under the layer's name: {example}")]
+    /// The metadata does not define enough.
+    #[error("{object} {lacks}; set it in the config's `layers`, under the layer's name: {example}")]
     Incomplete {
         /// The array.
         object: String,
-        /// What is not known.
+        /// What is not defined.
         lacks: String,
         /// What to add to the config.
         example: &'static str,
     },
-    /// The source of a layer, whose name is known here, says too little about itself.
-    #[error("{object} {lacks}; say it in the config: \"layers\": {{ {layer:?}: {example} }}")]
+    /// The metadata of a layer with a known name does not define enough.
+    #[error("{object} {lacks}; set it in the config: \"layers\": {{ {layer:?}: {example} }}")]
     LayerIncomplete {
         /// The array.
         object: String,
-        /// What is not known.
+        /// What is not defined.
         lacks: String,
         /// The layer's name in the config.
         layer: String,
         /// What to add to the config.
         example: &'static str,
     },
-    /// The info file could not be had.
+    /// The metadata document cannot be read.
     #[error(transparent)]
     Info(#[from] DocumentError),
-    /// The info file says something that cannot be or is not read.
+    /// The metadata is invalid or not supported.
     #[error("{object}: at `{path}`: {problem}")]
     InvalidMetadata {
-        /// The info file.
+        /// The metadata document.
         object: String,
         /// The field.
         path: String,
         /// What was found and what was expected.
         problem: String,
     },
-    /// It is no volume, but something else that has an info file.
+    /// The info file describes something other than a volume.
     #[error("{object}: at `{path}`: {problem}")]
     NotAVolume {
         /// The info file.
         object: String,
-        /// The field that says what it is.
+        /// The field that defines the kind.
         path: &'static str,
         /// What it is.
         problem: String,
     },
     /// No scale has the wanted resolution.
     #[error(
-        "{object} has no scale of {wanted}; its scales are {}: name one of these in the config, or change the layer",
+        "{object} has no scale of {wanted}; its scales are {}: use one of these in the config, or change the layer",
         list(available)
     )]
     NoScale {
-        /// The info file.
+        /// The metadata document.
         object: String,
-        /// The resolution asked for.
+        /// The requested resolution.
         wanted: Resolution,
-        /// Those that there are.
+        /// The existing resolutions.
         available: Vec<Resolution>,
     },
-    /// What a viewer state does to the layer cannot be done to voxels.
+    /// The viewer state's transform cannot be applied to voxels.
     #[error(transparent)]
     Transform(#[from] TransformError),
     /// A chunk could not be read.
     #[error(transparent)]
     Storage(#[from] StorageError),
-    /// A chunk could not be had from its shard.
+    /// A chunk cannot be read from its shard.
     #[error(transparent)]
     Shard(#[from] ShardError),
     /// A chunk is damaged.
@@ -119,7 +119,7 @@ pub enum VolumeError {
         /// What was found and what was expected.
         problem: String,
     },
-    /// A compressed_segmentation chunk is damaged.
+    /// A `compressed_segmentation` chunk is damaged.
     #[error("the chunk {object} cannot be decoded")]
     CompressedSegmentation {
         /// Path or URL of the chunk.
@@ -130,7 +130,7 @@ pub enum VolumeError {
 }
 
 impl VolumeError {
-    /// The error, which is one of the layer of that name.
+    /// Adds the name of the layer to the message.
     pub(crate) fn of_layer(self, name: &str) -> Self {
         match self {
             Self::Incomplete {
@@ -147,7 +147,7 @@ impl VolumeError {
         }
     }
 
-    /// Whether it follows from a failure elsewhere.
+    /// Whether the read was cancelled because of an error elsewhere.
     pub(crate) fn is_stopped(&self) -> bool {
         match self {
             Self::Storage(e) => e.is_stopped(),
@@ -157,12 +157,12 @@ impl VolumeError {
         }
     }
 
-    /// Whether a server does not let us read it with these credentials.
+    /// Whether the server denies access with these credentials.
     pub(crate) fn is_access_denied(&self) -> bool {
         matches!(self, Self::Storage(e) if matches!(e.status(), Some(401 | 403)))
     }
 
-    /// The resolution that no scale has, and those that the scales have.
+    /// The requested resolution and the existing ones, if no scale has the requested one.
     pub(crate) fn missing_scale(&self) -> Option<(Resolution, &[Resolution])> {
         match self {
             Self::NoScale {
@@ -172,19 +172,22 @@ impl VolumeError {
         }
     }
 
-    /// Whether it is no volume, but something else that has an info file.
+    /// Whether the info file describes something other than a volume.
     pub(crate) fn is_not_a_volume(&self) -> bool {
         matches!(self, Self::NotAVolume { .. })
     }
 }
 
 fn list(resolutions: &[Resolution]) -> String {
-    // As a config would write them.
-    let texts = resolutions.iter().map(|r| format!("{:?}", r.nm()));
-    let texts: Vec<_> = texts.collect();
-    match texts.is_empty() {
-        true => "none".to_owned(),
-        false => texts.join(", "),
+    // In the config's syntax.
+    let texts: Vec<_> = resolutions
+        .iter()
+        .map(|r| format!("{:?}", r.nm()))
+        .collect();
+    if texts.is_empty() {
+        "none".to_owned()
+    } else {
+        texts.join(", ")
     }
 }
 

@@ -1,21 +1,21 @@
-//! Which format a volume has: by the name in its URL, or by the documents in its folder.
+//! Detects the format of a volume, from its URL or from the documents in its folder.
 
 use super::VolumeError;
 use super::zarr::ZarrVersion;
 use crate::storage::{Location, MAX_METADATA_BYTES};
 
-/// A format of volumes that is read.
+/// A supported format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum VolumeFormat {
     /// Neuroglancer precomputed.
     Precomputed,
-    /// Zarr, with or without OME-Zarr metadata; of a version, or of whichever there is.
+    /// Zarr, with or without OME-Zarr metadata. `None` for any version.
     Zarr(Option<ZarrVersion>),
     /// N5.
     N5,
 }
 
-/// The documents that say what a folder is. Where several stand, the first decides.
+/// The documents that identify a format. The first one that exists decides.
 const DOCUMENTS: [(&str, VolumeFormat); 7] = [
     ("info", VolumeFormat::Precomputed),
     ("zarr.json", VolumeFormat::Zarr(Some(ZarrVersion::V3))),
@@ -27,7 +27,7 @@ const DOCUMENTS: [(&str, VolumeFormat); 7] = [
 ];
 
 impl VolumeFormat {
-    /// The format that a URL calls `name`.
+    /// The format called `name` in a URL.
     pub(super) fn from_name(name: &str) -> Option<Self> {
         Some(match name {
             "precomputed" | "neuroglancer-precomputed" => Self::Precomputed,
@@ -39,7 +39,7 @@ impl VolumeFormat {
         })
     }
 
-    /// The format of what lies at `location`.
+    /// Detects the format of the volume at `location`.
     pub(super) fn detect(location: &Location) -> Result<Self, VolumeError> {
         let store = location.open();
         let mut bytes = Vec::new();
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_folder_is_what_its_first_document_says() {
+    fn the_first_document_in_a_folder_decides_the_format() {
         let dir = tempfile::tempdir().unwrap();
         let location = Location::Local(dir.path().to_owned());
         let e = VolumeFormat::detect(&location).unwrap_err().to_string();

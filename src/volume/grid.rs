@@ -5,7 +5,7 @@ use crate::geometry::VoxelBox;
 /// Position of a block in its grid, along x, y, z.
 pub type BlockIndex = [u64; 3];
 
-/// Blocks of one shape that start at the volume's first voxel; the last ones are cut off at its end.
+/// Blocks of one shape. The grid starts at the volume's first voxel; blocks at its end are clipped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BlockGrid {
     bounds: VoxelBox,
@@ -13,8 +13,7 @@ pub struct BlockGrid {
 }
 
 impl BlockGrid {
-    /// The grid of blocks of `block` voxels (each at least 1) over `bounds`; `None` where they are more than can be
-    /// numbered.
+    /// A grid over `bounds` with blocks of `block` voxels (each at least 1). `None` if there are more than 2^64 blocks.
     pub(crate) fn new(bounds: VoxelBox, block: [u32; 3]) -> Option<Self> {
         let grid = Self { bounds, block };
         let blocks = grid.shape().into_iter().try_fold(1, u64::checked_mul);
@@ -26,7 +25,7 @@ impl BlockGrid {
         &self.bounds
     }
 
-    /// Voxels of a whole block, x y z.
+    /// Voxels of an unclipped block along x, y, z.
     pub fn block_shape(&self) -> [u32; 3] {
         self.block
     }
@@ -37,7 +36,7 @@ impl BlockGrid {
         std::array::from_fn(|d| voxels[d].div_ceil(u64::from(self.block[d])))
     }
 
-    /// The voxels that `block` holds: whole, but for the last ones along an axis.
+    /// The voxels of `block`, clipped at the volume's end.
     pub fn block_box(&self, block: BlockIndex) -> VoxelBox {
         let start: [i64; 3] = std::array::from_fn(|d| {
             self.bounds.start[d] + (block[d] * u64::from(self.block[d])) as i64
@@ -47,7 +46,7 @@ impl BlockGrid {
         VoxelBox { start, end }
     }
 
-    /// The blocks that hold voxels of `region`, x fastest; none for what lies outside of the volume.
+    /// The blocks that overlap `region`, x fastest.
     pub fn blocks_touching(&self, region: &VoxelBox) -> impl Iterator<Item = BlockIndex> + use<> {
         let [x, y, z] = match self.bounds.intersection(region) {
             None => [0..0, 0..0, 0..0],
@@ -64,13 +63,13 @@ impl BlockGrid {
         })
     }
 
-    /// The block's number, counted with x fastest.
+    /// Linear index of a block, x fastest.
     pub fn linear(&self, block: BlockIndex) -> u64 {
         let [nx, ny, _] = self.shape();
         block[0] + nx * (block[1] + ny * block[2])
     }
 
-    /// The block with this number.
+    /// The block with the linear index `n`.
     pub fn block_from_linear(&self, n: u64) -> BlockIndex {
         let [nx, ny, _] = self.shape();
         [n % nx, n / nx % ny, n / nx / ny]
@@ -84,7 +83,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_touching_blocks_are_those_that_share_a_voxel(
+        fn touching_blocks_are_those_that_share_a_voxel_with_the_region(
             start in prop::array::uniform3(-20i64..20), size in prop::array::uniform3(1i64..20),
             block in prop::array::uniform3(1u32..9),
             at in prop::array::uniform3(-30i64..40), w in prop::array::uniform3(1i64..12),

@@ -1,7 +1,7 @@
-//! JSON as Python's `json` module writes it.
+//! Parses JSON with `NaN`, `Infinity` and `-Infinity`.
 //!
-//! It writes `NaN`, `Infinity` and `-Infinity`, which JSON does not have, and reads them again. Such attributes
-//! (xarray's `_FillValue`) must not stop reading: the words are read as texts.
+//! They are not valid JSON, but Python's `json` module writes and reads them, for example in xarray's `_FillValue`.
+//! Such attributes must not prevent reading, so the words are read as strings.
 
 use std::borrow::Cow;
 
@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 
 use crate::storage::{DocumentError, parse_document};
 
-/// Parses `bytes`, the contents of `object`, as [`parse_document`] does.
+/// Parses `bytes`, the contents of `object`, like [`parse_document`].
 pub(super) fn parse<T: DeserializeOwned>(
     bytes: &[u8],
     object: &str,
@@ -20,13 +20,13 @@ pub(super) fn parse<T: DeserializeOwned>(
         return parsed;
     }
     match quoted(bytes) {
-        // Where it is no JSON either, the first error tells the right place.
+        // If it is no JSON either way, the first error has the right position.
         Cow::Owned(quoted) => parse_document(&quoted, object, expected).or(parsed),
         Cow::Borrowed(_) => parsed,
     }
 }
 
-/// `bytes` with the words that are no JSON as texts; a byte order mark is left out.
+/// `bytes` with the non-JSON words in quotes and without a byte order mark.
 fn quoted(bytes: &[u8]) -> Cow<'_, [u8]> {
     const WORDS: [&[u8]; 3] = [b"NaN", b"-Infinity", b"Infinity"];
     let rest = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn words_of_python_are_texts_and_texts_stay_as_they_are() {
+    fn python_words_become_strings_and_strings_are_unchanged() {
         let found = read(r#"{"a": NaN, "b": [-Infinity, Infinity, 1], "NaN": "\"NaN\" \\"}"#);
         let expected = json!({"a": "NaN", "b": ["-Infinity", "Infinity", 1], "NaN": "\"NaN\" \\"});
         assert_eq!(found.unwrap(), expected);

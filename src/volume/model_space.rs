@@ -1,8 +1,8 @@
-//! What Neuroglancer knows of a volume's dimensions: their names, and the size of a voxel of the first scale.
+//! The dimensions of a volume as Neuroglancer defines them: their names, and the voxel size of the first scale.
 //!
-//! A viewer state's `transform` speaks of these, and of no others: `x`, `y`, `z` of precomputed volumes; the names of a
-//! Zarr array in its own order, or `d0`, `d1`, ... (v3: `dim_0`, ...) where it has none; the names of N5's dimensions.
-//! Offsets that only other tools write (plain Zarr arrays, N5) are not part of it: such an array begins at 0.
+//! A viewer state's `transform` refers to these dimensions: `x`, `y`, `z` of precomputed volumes; the names of a
+//! Zarr array in its own order, or `d0`, `d1`, ... (v3: `dim_0`, ...) if it has none; the names of N5 dimensions.
+//! Offsets that only other tools write (plain Zarr arrays, N5) are not part of it: such an array starts at 0.
 
 use super::format::VolumeFormat;
 use super::{VolumeError, n5, precomputed, zarr};
@@ -10,28 +10,27 @@ use crate::config::LayerConfig;
 use crate::geometry::{AXES, Resolution, SourceDimension};
 use crate::storage::SourceUrl;
 
-/// The dimensions of a volume.
+/// The dimensions of a volume, with units.
 pub(super) struct ModelSpace {
     pub dimensions: Vec<SourceDimension>,
-    /// Whether the source names them.
+    /// Whether the source names its dimensions.
     pub is_named: bool,
-    /// Why the source does not say how large its voxels are, if it does not.
+    /// Why the voxel size is unknown, if it is.
     pub unscaled: Option<VolumeError>,
-    /// Whether its first voxel is at 0, whatever else is written beside it.
+    /// Whether the first voxel is at 0, whatever the attributes say.
     pub begins_at_zero: bool,
 }
 
-/// What a format says of its dimensions.
+/// The dimensions of a volume as its format defines them.
 pub(super) struct FormatDimensions {
     pub names: Vec<String>,
     pub is_named: bool,
     pub begins_at_zero: bool,
-    /// Size of the voxels of the one scale, in voxels of the model space, along x, y, z.
+    /// Size of a voxel of the only scale relative to a voxel of the model space, along x, y, z.
     pub factors: [f64; 3],
 }
 
-/// Reads what the volume at `source` says of its dimensions. `resolutions` says which scales it has, the first one
-/// first.
+/// Reads the dimensions of the volume at `source`. `resolutions` returns its scales, the first one first.
 pub(super) fn read(
     source: &SourceUrl,
     layer: &LayerConfig,
@@ -70,13 +69,13 @@ pub(super) fn read(
     })
 }
 
-/// Size of the voxels of the first scale, or why the source does not say it.
+/// The voxel size of the first scale, or why it is unknown.
 fn first(
     resolutions: Result<Vec<Resolution>, VolumeError>,
 ) -> Result<(Option<[f64; 3]>, Option<VolumeError>), VolumeError> {
     match resolutions {
         Ok(all) => Ok((all.first().map(Resolution::nm), None)),
-        // A transform says it in place of attributes that lack it or contradict each other.
+        // The transform defines it instead of attributes that lack it or contradict each other.
         Err(e @ (VolumeError::Incomplete { .. } | VolumeError::InvalidMetadata { .. })) => {
             Ok((None, Some(e)))
         }
@@ -84,7 +83,7 @@ fn first(
     }
 }
 
-/// One letter for each of `rank` dimensions: those of x, y, z at the positions `xyz`, others for the rest.
+/// A letter for each of `rank` dimensions: x, y, z at the positions `xyz`, other letters for the rest.
 pub(super) fn letters(rank: usize, xyz: &[usize; 3]) -> String {
     let mut others = "tcsuvwabdefghijklmnopqr".chars();
     let letter = |d: usize| match xyz.iter().position(|p| *p == d) {

@@ -1,8 +1,8 @@
 //! N5 datasets, alone or as a level (`s0`, `s1`, ...) of a multiscale group.
 //!
-//! A block is one N5 block, times as many as the channels are spread over. N5 counts dimensions from the
-//! fastest, so that its usual order is x, y, z; values are big-endian. Blocks at the edge may be cut off or
-//! whole; each says its own size, which is checked. A block that is not stored reads as 0.
+//! A block is one N5 block, or several if the channels are spread over several N5 blocks. N5 lists dimensions from
+//! the fastest to the slowest, usually x, y, z; values are big-endian. Blocks at the edge may be clipped or whole: each
+//! has its own size in its header, which is checked. A missing block reads as 0.
 
 mod attributes;
 mod block;
@@ -22,7 +22,7 @@ use attributes::N5Dataset;
 
 pub(super) use model_space::model_space;
 
-/// One dataset.
+/// An open N5 dataset.
 #[derive(Debug)]
 pub(super) struct N5Volume {
     store: Arc<dyn Store>,
@@ -32,7 +32,7 @@ pub(super) struct N5Volume {
 }
 
 impl N5Volume {
-    /// Opens the dataset at `location`, or the level that matches `wanted` of the group there.
+    /// Opens the dataset at `location`, or the level with the resolution `wanted` if there is a group.
     pub(super) fn open(
         location: &Location,
         wanted: &Resolution,
@@ -60,7 +60,7 @@ impl N5Volume {
         })
     }
 
-    /// Stored parts of a block: as many as its channels are spread over.
+    /// Number of stored parts of a block: one for each N5 block along the channels.
     fn parts(&self) -> u64 {
         let per_part = self.axes.pick_channel(&self.dataset.block_size, 1);
         u64::from(self.meta.channels).div_ceil(per_part)
@@ -136,7 +136,7 @@ impl Volume for N5Volume {
                 to.fill(0);
                 continue;
             };
-            // The least that the block must hold: what of it lies inside of the dataset.
+            // The part of the block that is inside the dataset must be present.
             let mut needed = self
                 .axes
                 .array_indices(rank, region.shape(), channels as u64);
@@ -147,7 +147,7 @@ impl Volume for N5Volume {
                     problem: problem + gzip_note(bytes),
                 }
             })?;
-            // The first dimension is the fastest: the reverse of C order.
+            // N5 lists the fastest dimension first, the reverse of C order.
             let reversed: Vec<usize> = decoded.shape.iter().rev().copied().collect();
             let mut strides = c_strides(&reversed);
             strides.reverse();

@@ -1,20 +1,19 @@
-//! Where an array lies on the voxel grid of the world, and the limits that hold for every array.
+//! The position of an array in world coordinates, and the limits of every array.
 //!
-//! Our world is Neuroglancer's: voxel `i` covers `[i * r, (i + 1) * r)`. OME-Zarr says where the CENTRE of
-//! the first voxel lies, and Neuroglancer takes half a voxel off for its corner. Windows are cut on whole
-//! voxels, the same for every layer, so an array lies where it lies best: its first voxel is the voxel of our
-//! grid that holds its first voxel's centre. That is the corner rounded to the nearest whole voxel, and up
-//! where it is half way, as it is in most files: a translation of `n * scale` is read as offset `n`.
+//! World coordinates are Neuroglancer's: voxel `i` covers `[i * r, (i + 1) * r)`. OME-Zarr defines the CENTRE of
+//! the first voxel. Windows are cut on whole voxels, the same for every layer, so an array is moved to the nearest
+//! whole voxel: its first voxel is the voxel of the grid that contains the centre. A corner halfway between two voxels,
+//! as in most files, rounds up: a translation of `n * scale` is offset `n`.
 
 use super::{BlockGrid, MAX_BLOCK_BYTES, VolumeMeta};
 use crate::data_type::DataType;
 use crate::data_type::Scalar;
 use crate::geometry::{AXES, MAX_VOXEL, Resolution, VoxelBox};
 
-/// Most channels that are accepted: a guard against sizes that a damaged file claims.
+/// Largest number of channels that is accepted. Protects against sizes in damaged files.
 const MAX_CHANNELS: u64 = 1 << 16;
 
-/// An array as its metadata describes it; x, y, z throughout.
+/// The metadata of an array, in the order x, y, z.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ArrayDescription {
     pub data_type: DataType,
@@ -27,7 +26,7 @@ pub(super) struct ArrayDescription {
 }
 
 impl ArrayDescription {
-    /// The volume's metadata, or what about it is beyond the limits.
+    /// The volume's metadata, or which limit is exceeded.
     pub(super) fn meta(&self) -> Result<VolumeMeta, String> {
         let Self {
             size,
@@ -52,12 +51,12 @@ impl ArrayDescription {
             if voxel_offset[d].unsigned_abs() > MAX_VOXEL as u64 {
                 let axis = AXES[d];
                 return Err(format!(
-                    "its offset along {axis} is {} voxels, out of range",
+                    "found an offset along {axis} of {} voxels, which is out of range",
                     voxel_offset[d]
                 ));
             }
         }
-        // A chunk may be declared larger than the array.
+        // A chunk may be larger than the array.
         let block: [u64; 3] = std::array::from_fn(|d| block[d].min(size[d]));
         let factors = [self.channels, self.data_type.size_bytes() as u64];
         let bytes = block
@@ -66,7 +65,7 @@ impl ArrayDescription {
             .try_fold(1u64, u64::checked_mul);
         if bytes.is_none_or(|n| n == 0 || n > MAX_BLOCK_BYTES) {
             return Err(format!(
-                "a chunk of {block:?} voxels (x y z) with {} channel(s) is none, or larger than the {MAX_BLOCK_BYTES} bytes that are read at once",
+                "found a chunk of {block:?} voxels (x y z) with {} channel(s), expected at least one voxel and at most {MAX_BLOCK_BYTES} bytes",
                 self.channels
             ));
         }
@@ -74,10 +73,10 @@ impl ArrayDescription {
             start: voxel_offset,
             end: std::array::from_fn(|d| voxel_offset[d] + size[d] as i64),
         };
-        // Each edge of a block is at most the number of its bytes, which fits.
+        // Each edge of a block is at most its number of bytes, which fits into 32 bits.
         let grid = BlockGrid::new(bounds, block.map(|n| n as u32)).ok_or_else(|| {
             format!(
-                "{size:?} voxels (x y z) in chunks of {block:?} are more chunks than can be numbered, 2^64: its shape is damaged"
+                "found {size:?} voxels (x y z) in chunks of {block:?}, which is more than 2^64 chunks: the shape is damaged"
             )
         })?;
         Ok(VolumeMeta {
@@ -90,12 +89,10 @@ impl ArrayDescription {
     }
 }
 
-/// Part of a voxel by which a centre may miss the voxel that it is meant to lie in, for the rounding of
-/// decimal numbers.
+/// Tolerance for a centre that misses its voxel, for rounding errors of decimal numbers.
 const TOLERANCE_VOXELS: f64 = 0.01;
 
-/// The voxel of our grid that holds `center_nm`, the centre of an array's first voxel. `None` where it is out
-/// of range.
+/// The voxel of the grid that contains `center_nm`, the centre of an array's first voxel. `None` if it is out of range.
 pub(super) fn first_voxel(center_nm: [f64; 3], resolution: &Resolution) -> Option<[i64; 3]> {
     let mut first = [0; 3];
     for d in 0..3 {
@@ -114,12 +111,12 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn the_half_voxel_between_centres_and_corners_rounds_to_the_voxel_that_holds_the_centre() {
+    fn the_first_voxel_is_the_one_that_contains_the_centre() {
         let r = Resolution::new([4.6, 9.2, 45.0]).unwrap();
-        // As written in real files: corner at 3031 - 1/2, at 1288.5 - 1/2, at 100 - 1/2.
+        // From real files: corner at 3031 - 1/2, at 1288.5 - 1/2, at 100 - 1/2.
         let at = first_voxel([13942.599999999999, 11854.199999999999, 4500.0], &r);
         assert_eq!(at, Some([3031, 1288, 100]));
-        // No translation; the first level of an averaged pyramid; a corner at 0 said as a centre.
+        // No translation; the first level of an averaged pyramid; a centre for a corner at 0.
         assert_eq!(first_voxel([0.0, 2.3, 22.5], &r), Some([0, 0, 0]));
         assert_eq!(first_voxel([-4.6, -2.3, -45.0], &r), Some([-1, -1, -1]));
         assert_eq!(first_voxel([f64::NAN, 0.0, 0.0], &r), None);
@@ -127,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn more_chunks_than_can_be_numbered_are_refused() {
+    fn more_chunks_than_64_bits_can_number_are_an_error() {
         let volume = |size| ArrayDescription {
             data_type: DataType::UInt8,
             fill_value: Scalar::ZERO,
@@ -145,7 +142,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn an_array_is_never_moved_by_more_than_half_a_voxel(
+        fn an_array_is_moved_by_at_most_half_a_voxel(
             center in -1e7f64..1e7, r in 0.5f64..100.0,
         ) {
             let first = first_voxel([center; 3], &Resolution::new([r; 3]).unwrap()).unwrap()[0];

@@ -1,7 +1,7 @@
 //! Neuroglancer precomputed volumes.
 //!
-//! Format: google/neuroglancer `src/datasource/precomputed/volume.md`. Where a chunk's bytes lie, in a file of
-//! its own or in a shard, is one question (`chunks`); what they mean is another (`encoding`).
+//! Format: google/neuroglancer `src/datasource/precomputed/volume.md`. `chunks` finds the bytes of a chunk, in a file of
+//! its own or in a shard. `encoding` decodes them.
 
 mod chunk_files;
 mod chunks;
@@ -28,7 +28,7 @@ pub(super) struct PrecomputedVolume {
     redirected_to: Option<Location>,
 }
 
-/// What a viewer knows of the dimensions of the volume in `location`, and the resolution of its first scale.
+/// The dimensions of the volume in `location` in Neuroglancer, and the resolution of its first scale.
 pub(super) fn model_space(
     location: &Location,
 ) -> Result<(FormatDimensions, [f64; 3]), VolumeError> {
@@ -47,7 +47,7 @@ pub(super) fn model_space(
 }
 
 impl PrecomputedVolume {
-    /// Opens the scale that matches `resolution` of the volume whose info file is in `location`.
+    /// Opens the scale with the given `resolution` of the volume with its info file in `location`.
     pub(super) fn open(
         location: &Location,
         resolution: &Resolution,
@@ -152,7 +152,7 @@ impl Volume for PrecomputedVolume {
     }
 }
 
-/// A volume whose chunks lie in shard files.
+/// A volume whose chunks are in shards.
 struct ShardedVolume<'v> {
     volume: &'v PrecomputedVolume,
     sharded: &'v ShardedChunks,
@@ -178,14 +178,14 @@ impl ChunkGroups for ShardedVolume<'_> {
 }
 
 impl PrecomputedVolume {
-    /// Most stored bytes of a block. Compressed and otherwise wrong chunks may be longer than raw ones; decoding
-    /// says what is wrong with them.
+    /// Largest number of stored bytes of a block. Compressed and invalid chunks may be longer than raw ones, so that
+    /// decoding can report what is wrong with them.
     fn limit_bytes(&self, block: BlockIndex) -> u64 {
         let region = self.meta.grid.block_box(block);
         2 * self.encoding.limit_bytes(&self.meta, &region) as u64 + (1 << 20)
     }
 
-    /// Whether bytes that are not declared as gzip are, and cannot be a chunk's own.
+    /// Whether bytes are gzip although nothing declares it, and cannot be raw values.
     fn is_undeclared_gzip(&self, bytes: &[u8], raw_bytes: usize) -> bool {
         looks_like_gzip(bytes) && !(self.encoding == Encoding::Raw && bytes.len() == raw_bytes)
     }
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn of_chunks_403_means_missing_where_the_config_says_so() {
+    fn status_403_for_a_chunk_means_missing_if_the_config_says_so() {
         let server = serve(|_, request: &Request| match request.first.as_str() {
             "GET /img/info HTTP/1.1" => reply("200 OK", "", INFO.as_bytes()),
             _ => reply("403 Forbidden", "", b""),
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn of_metadata_403_is_always_an_error() {
+    fn status_403_for_metadata_is_always_an_error() {
         let server = serve(|_, _| reply("403 Forbidden", "", b""));
         let e = open(&server, Forbidden::Missing).unwrap_err().to_string();
         assert!(e.contains("/img/info") && e.contains("403"), "{e}");

@@ -1,19 +1,19 @@
-//! What attributes of an array, and of the group that holds it, state about its place in the world.
+//! The position of an array, from the attributes of the array and of the group that contains it.
 //!
-//! N5 and Zarr have no member of their own for this, and each family of tools writes others:
+//! N5 and Zarr don't define attributes for this. Each family of tools writes others:
 //!
-//! | key | who writes it | meaning |
+//! | key | written by | meaning |
 //! |---|---|---|
-//! | `resolution`, `offset` | daisy, funlib.persistence to 0.4, CNNectome, Paintera | size of a voxel and lower corner of the first one |
+//! | `resolution`, `offset` | daisy, funlib.persistence to 0.4, CNNectome, Paintera | size of a voxel, and lower corner of the first voxel |
 //! | `voxel_size`, `offset`, `units`, `axis_names` | funlib.persistence from 0.5 | the same; `^` marks a channel |
 //! | `pixelResolution`, `downsamplingFactors`, `scales` | N5Viewer, Neuroglancer, BigDataViewer | size of a voxel of level 0, and how many of them make one |
 //! | `transform` | CellMap, COSEM | scale, and the CENTRE of the first voxel, per named axis |
 //!
-//! Lengths without a unit are nm: so daisy, funlib.persistence and CellMap mean them, and so Neuroglancer reads them.
-//! Lists have the order of the array's dimensions: in N5 that of `dimensions` (daisy and funlib.persistence to 0.4
-//! reverse theirs when they write N5). funlib.persistence from 0.5 does not: its lists (`voxel_size`, `axis_names`
-//! and what goes with them) are in the reverse order there. `transform` says its order itself.
-//! What can be read in two ways is an error that asks for a key of the config.
+//! Lengths without a unit are in nm, as daisy, funlib.persistence and CellMap write them and Neuroglancer reads them.
+//! Lists have the order of the array's dimensions; in N5 that is the order of `dimensions` (daisy and funlib.persistence
+//! to 0.4 reverse their lists for N5). funlib.persistence from 0.5 does not reverse, so its lists (`voxel_size`,
+//! `axis_names` and related ones) have the reverse order in N5. `transform` defines its own order.
+//! Ambiguous attributes are an error that suggests a config key.
 
 mod names;
 mod offset;
@@ -29,41 +29,41 @@ use crate::geometry::{Resolution, length_nm};
 
 pub(super) use names::{DimensionNames, names};
 
-/// The attributes in one document.
+/// The attributes in one metadata document.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct AttributesDocument<'a> {
-    /// Path or URL.
+    /// Path or URL of the document.
     pub object: &'a str,
     pub attributes: &'a Map<String, Value>,
 }
 
-/// The order in which a format counts dimensions.
+/// The order in which a format lists dimensions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum DimensionOrder {
-    /// The slowest first: Zarr, numpy.
+    /// Slowest first: Zarr, numpy.
     C,
-    /// The fastest first: N5.
+    /// Fastest first: N5.
     F,
 }
 
-/// The group that holds an array.
+/// The group that contains an array.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ParentGroup<'a> {
     pub document: AttributesDocument<'a>,
-    /// Name of the array in it.
+    /// Name of the array in the group.
     pub name: &'a str,
-    /// The attributes of its level `s0`, where they are known.
+    /// The attributes of the group's level `s0`, if they are known.
     pub base: Option<AttributesDocument<'a>>,
 }
 
 impl ParentGroup<'_> {
-    /// The number of the level that the array is, by its name: `s2` is 2.
+    /// The level number in the array's name, for example 2 for `s2`.
     fn level(&self) -> Option<usize> {
         self.name.strip_prefix('s')?.parse().ok()
     }
 }
 
-/// An array, and what is known about it.
+/// An array with its attributes and those of its group.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SpatialArray<'a> {
     pub own: AttributesDocument<'a>,
@@ -73,18 +73,18 @@ pub(super) struct SpatialArray<'a> {
     pub shape: &'a [u64],
 }
 
-/// Where an array lies.
+/// The position of an array.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct ArrayPosition {
     pub axes: ArrayAxes,
-    /// `None` where neither the attributes nor the config say it.
+    /// `None` if neither the attributes nor the config define it.
     pub resolution: Option<Resolution>,
     pub first_voxel: [i64; 3],
 }
 
 impl SpatialArray<'_> {
-    /// Where it lies: what the config says, else what its attributes state. `named` are names of the dimensions from
-    /// elsewhere in the metadata; `assumed` are those that dimensions without names have, if any.
+    /// The position from the config, or else from the attributes. `named` are names of the dimensions from elsewhere in
+    /// the metadata. `assumed` are the names for dimensions without names, if there are defaults.
     pub(super) fn place(
         &self,
         layer: &LayerConfig,
@@ -109,7 +109,7 @@ impl SpatialArray<'_> {
         let axes = axes.map_err(|problem| self.own.bad(shape_key, problem))?;
         let stated = match layer.resolution {
             None => scale::resolution(self, &axes)?,
-            // Where the file contradicts itself, the config decides.
+            // The config decides if the attributes contradict each other.
             Some(_) => scale::resolution(self, &axes).unwrap_or_default(),
         };
         let first_voxel = offset::first_voxel(self, &axes, layer, stated)?;
@@ -120,38 +120,39 @@ impl SpatialArray<'_> {
         })
     }
 
-    /// That its dimensions have no names, and what of its attributes would need them.
+    /// Describes that the dimensions have no names, and which attributes need them.
     fn lacks_names(&self) -> String {
         let (rank, shape) = (self.shape.len(), self.shape);
         let lists = ["resolution", "voxel_size", "offset"];
         let lists = lists.into_iter().filter(|key| self.own.get(key).is_some());
         let lists: Vec<_> = lists.map(|key| format!("`{key}`")).collect();
-        let lists = match lists.is_empty() {
-            true => String::new(),
-            false => format!(", so that {} cannot be read", lists.join(" and ")),
+        let unreadable = if lists.is_empty() {
+            String::new()
+        } else {
+            format!(", which are needed to read {}", lists.join(" and "))
         };
-        format!("has {rank} dimensions {shape:?} and does not name x, y and z{lists}")
+        format!("has {rank} dimensions {shape:?} without the names x, y and z{unreadable}")
     }
 
-    /// Its documents, the nearest first.
+    /// The documents of the array and of its group.
     fn documents(&self) -> impl Iterator<Item = AttributesDocument<'_>> {
         let parent = self.parent.as_ref().map(|p| p.document);
         std::iter::once(self.own).chain(parent)
     }
 
-    /// Paintera's label multisets have a list of labels per voxel, in bytes that look like those of `uint8` voxels.
+    /// Label multisets of Paintera have a list of labels per voxel. Their bytes look like `uint8` voxels.
     fn refuse_label_multisets(&self) -> Result<(), VolumeError> {
         const KEY: &str = "isLabelMultiset";
         for document in self.documents() {
             if document.get(KEY) == Some(&Value::Bool(true)) {
-                let problem = "found true: this is a Paintera label multiset, which has a list of labels and counts for each voxel and is not read. Convert it to one label per voxel (`paintera-convert to-scalar` of paintera-conversion-helper writes uint64) and name the new dataset";
+                let problem = "found true: this is a Paintera label multiset, which has a list of labels and counts for each voxel and is not supported. Convert it to one label per voxel (`paintera-convert to-scalar` of paintera-conversion-helper writes uint64) and use the new dataset";
                 return Err(document.bad(KEY, problem.into()));
             }
         }
         Ok(())
     }
 
-    /// What `list` has for x, y, z: it has a value for each dimension, or for those that are x, y, z alone.
+    /// The items of `list` for x, y, z. The list has an item for each dimension, or only for x, y, z.
     fn pick<T: Clone>(&self, list: &[T], axes: &ArrayAxes) -> Option<[T; 3]> {
         if list.len() == self.shape.len() {
             return Some(axes.xyz.map(|d| list[d].clone()));
@@ -170,12 +171,12 @@ impl<'a> AttributesDocument<'a> {
         }
     }
 
-    /// The member `key`, unless it is null.
+    /// The member `key`, if it is not null.
     fn get(&self, key: &str) -> Option<&'a Value> {
         self.attributes.get(key).filter(|v| !v.is_null())
     }
 
-    /// The member `key`, a list of numbers.
+    /// The member `key` as a list of numbers.
     fn numbers(&self, key: &str) -> Result<Option<Vec<f64>>, VolumeError> {
         let value = self.get(key);
         value.map(|v| self.as_numbers(key, v)).transpose()
@@ -187,7 +188,7 @@ impl<'a> AttributesDocument<'a> {
         numbers.ok_or_else(|| self.bad(path, format!("found {value}, expected a list of numbers")))
     }
 
-    /// The units that the member `key` says: one for all, or a list.
+    /// The units in the member `key`: one for all, or a list.
     fn units(&self, key: &str) -> Result<Option<Units>, VolumeError> {
         let Some(value) = self.get(key) else {
             return Ok(None);
@@ -224,17 +225,18 @@ enum Units {
     Each(Vec<String>),
 }
 
-/// A length in nm. Without a unit it is one in nm.
+/// A length in nm. The default unit is nm.
 fn nm(value: f64, unit: &str) -> Result<f64, String> {
     let symbol = match unit.trim() {
         "" => "nm",
         unit => unit_symbol(unit),
     };
-    length_nm(value, symbol)
-        .ok_or_else(|| format!("found the unit {unit:?}, expected one of length, such as \"nm\""))
+    length_nm(value, symbol).ok_or_else(|| {
+        format!("found the unit {unit:?}, expected a unit of length, such as \"nm\"")
+    })
 }
 
-/// Lengths along x, y, z as a text: `[4.0, 4.0, 40.0] nm (x y z)`.
+/// Formats lengths along x, y, z: `[4.0, 4.0, 40.0] nm (x y z)`.
 fn in_nm(lengths: &[f64; 3]) -> String {
     format!("{lengths:?} nm (x y z)")
 }

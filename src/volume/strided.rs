@@ -1,15 +1,17 @@
-//! Turning a decoded chunk into a block: dimensions in any order to `[channel, z, y, x]`, padding cut off.
+//! Copies values between arrays with different orders of dimensions.
 
-/// A dense array of values of `value_bytes` bytes in which one step along channel, z, y and x is a stride of
-/// so many values.
+/// An array of values with any order of dimensions.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Strided<'a> {
+    /// Bytes of all values.
     pub values: &'a [u8],
+    /// Bytes per value.
     pub value_bytes: usize,
+    /// Distance between neighbours along channel, z, y and x, in values.
     pub strides: [usize; 4],
 }
 
-/// Values from one index to the next along each dimension of a C-order array of this shape.
+/// Strides of a C-order array, in values.
 pub(super) fn c_strides(shape: &[usize]) -> Vec<usize> {
     let mut strides = vec![1; shape.len()];
     for d in (1..shape.len()).rev() {
@@ -18,14 +20,14 @@ pub(super) fn c_strides(shape: &[usize]) -> Vec<usize> {
     strides
 }
 
-/// Copies the first `extent` (channels, z, y, x) values of `from` to `to`, a C-order array of that shape.
+/// Copies the first `extent` (channels, z, y, x) values of `from` to `to`, a C-order array with the shape `extent`.
 pub(super) fn copy_strided(from: &Strided<'_>, extent: [usize; 4], to: &mut [u8]) {
     match from.value_bytes {
         1 => copy_values::<1>(from, extent, to),
         2 => copy_values::<2>(from, extent, to),
         4 => copy_values::<4>(from, extent, to),
         8 => copy_values::<8>(from, extent, to),
-        _ => unreachable!("no type of voxels has this size"),
+        _ => unreachable!("no data type has this size"),
     }
 }
 
@@ -43,12 +45,11 @@ fn copy_values<const N: usize>(from: &Strided<'_>, extent: [usize; 4], to: &mut 
             for y in 0..ny {
                 let Some(row) = rows.next() else { return };
                 let first = c * sc + z * sz + y * sy;
-                match sx {
-                    1 => row.copy_from_slice(&from_values[first..first + nx]),
-                    _ => {
-                        for (x, value) in row.iter_mut().enumerate() {
-                            *value = from_values[first + x * sx];
-                        }
+                if sx == 1 {
+                    row.copy_from_slice(&from_values[first..first + nx]);
+                } else {
+                    for (x, value) in row.iter_mut().enumerate() {
+                        *value = from_values[first + x * sx];
                     }
                 }
             }
@@ -63,11 +64,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_order_of_dimensions_gives_the_same_block(
+        fn any_order_of_dimensions_gives_the_same_block(
             extent in prop::array::uniform4(1usize..5), padding in prop::array::uniform4(0usize..3),
             order in Just([0usize, 1, 2, 3]).prop_shuffle(), n in prop::sample::select(vec![1usize, 2, 4, 8]),
         ) {
-            // dimension d of the stored array is axis order[d] of (channel, z, y, x)
+            // Dimension d of the stored array is axis order[d] of (channel, z, y, x).
             let shape: Vec<usize> = order.iter().map(|a| extent[*a] + padding[*a]).collect();
             let stored = c_strides(&shape);
             let mut strides = [0; 4];

@@ -1,4 +1,4 @@
-//! What every format has in common.
+//! Tests of what all formats have in common.
 
 mod contract;
 mod encodings;
@@ -9,7 +9,7 @@ use super::*;
 use crate::storage::Location;
 use crate::storage::witness::{self, Seen};
 
-/// Blocks in files whose names say how they are compressed, in the shards of two formats, in arrays, in none.
+/// Chunks in files with and without compression suffixes, in shards of both formats, in arrays, and a missing chunk.
 const FOLDERS: [&str; 7] = [
     "raw_plain",
     "raw_gzip",
@@ -39,34 +39,32 @@ fn n5(dir: &Path) -> Arc<dyn Volume> {
 }
 
 #[test]
-fn what_a_block_is_read_from_is_what_was_announced() {
+fn a_block_is_read_from_the_byte_range_that_was_prefetched() {
     let dir = tempfile::tempdir().unwrap();
     let mut volumes = vec![("n5", n5(dir.path()))];
     let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/encodings");
-    match data.is_dir() {
-        true => volumes.extend(FOLDERS.map(|name| {
+    if data.is_dir() {
+        volumes.extend(FOLDERS.map(|name| {
             let axes = name
                 .starts_with("zarr")
                 .then_some(r#"{"resolution": [4.6, 4.6, 45], "axes": "zyx"}"#);
             let layer = serde_json::from_str(axes.unwrap_or("{}")).unwrap();
             (name, open_folder(&data.join(name), &layer))
-        })),
-        false => assert!(
-            std::env::var_os("CI").is_none(),
-            "{} is missing",
-            data.display()
-        ),
+        }));
+    } else {
+        let data = data.display();
+        assert!(std::env::var_os("CI").is_none(), "{data} is missing");
     }
     for (name, volume) in volumes {
         let grid = &volume.meta().grid;
         let (mut stored, mut missing) = (0, 0);
         for block in grid.blocks_touching(grid.bounds()) {
             let mut encoded = EncodedBlock::default();
-            // The index of its shard is known after this.
+            // After this, the index of its shard is cached.
             let found = volume.fetch(block, &mut encoded).unwrap();
             witness::take();
             volume.prefetch(block);
-            let told: Vec<(PathBuf, _)> = witness::take()
+            let prefetched: Vec<(PathBuf, _)> = witness::take()
                 .into_iter()
                 .map(|seen| match seen {
                     Seen::Told(path, range) => (path, range),
@@ -81,8 +79,8 @@ fn what_a_block_is_read_from_is_what_was_announced() {
                     Seen::Told(..) => None,
                 })
                 .collect();
-            assert_eq!(told, read, "{name}: {block:?}");
-            assert_eq!(!told.is_empty(), found, "{name}: {block:?}");
+            assert_eq!(prefetched, read, "{name}: {block:?}");
+            assert_eq!(!prefetched.is_empty(), found, "{name}: {block:?}");
             stored += usize::from(found);
             missing += usize::from(!found);
         }

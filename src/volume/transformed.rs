@@ -1,8 +1,8 @@
-//! A volume where a viewer state puts it: scaled, moved by whole voxels, its axes in another order.
+//! A volume that a viewer state transforms: scaled, translated by whole voxels, or with its axes in another order.
 //!
-//! The voxels stay those of the source; only the resolution, the offset and the names of the axes change. A source's
-//! `transform` speaks of the source's own dimensions as Neuroglancer knows them (`space`). Windows are cut on whole
-//! voxels, so a translation by a part of a voxel is an error.
+//! Voxels are not resampled; only the resolution, the offset and the axis names change. A source's `transform` refers to
+//! the source's own dimensions as Neuroglancer defines them (`model_space`). Windows are cut on whole voxels, so a
+//! translation by a fraction of a voxel is an error.
 
 use std::sync::Arc;
 
@@ -15,28 +15,28 @@ use crate::geometry::{
 };
 use crate::storage::SourceUrl;
 
-/// Part of a voxel by which a translation may miss a whole voxel, for the rounding of decimal numbers.
+/// Tolerance for whole voxels, for rounding errors of decimal numbers.
 const TOLERANCE_VOXELS: f64 = 1e-3;
 
-/// A volume that lies elsewhere than its source says.
+/// A volume with a transform applied.
 #[derive(Debug)]
 pub(super) struct TransformedVolume {
     inner: Arc<dyn Volume>,
     meta: VolumeMeta,
-    /// For x, y, z the axis of `inner` that lies along it.
+    /// For each of x, y, z the axis of `inner` along it.
     axes: [usize; 3],
     digest: blake3::Hash,
 }
 
-/// How x, y, z come out of the axes of the volume as its source has it.
+/// How x, y, z correspond to the axes of the source.
 struct AxisMapping {
     inner: [usize; 3],
-    /// How much larger voxels are than the source says.
+    /// Size of a voxel relative to the source's metadata.
     factor: [f64; 3],
     offset_nm: [f64; 3],
 }
 
-/// Opens the volume at `source`, which `transform` moves, by `open`, which opens volumes that nothing moves.
+/// Opens the volume at `source` with its `transform`. `open` opens a volume without one.
 pub(super) fn open(
     source: &SourceUrl,
     transform: &SourceTransform,
@@ -59,14 +59,14 @@ pub(super) fn open(
         return open(&unmoved, wanted, layer);
     }
     if layer.voxel_offset.is_some() {
-        let found = "there, and the config's `layers` has a `voxel_offset` for the layer";
+        let found = "set, and the config's `layers` also sets `voxel_offset` for the layer";
         return Err(transform.wrong("", found, "one of the two").into());
     }
     let axes = AxisMapping::new(&space, &placed);
     let is_scaled = axes.factor.iter().any(|factor| (factor - 1.0).abs() > 1e-5);
     if let Some(resolution) = layer.resolution.filter(|_| is_scaled) {
         let found =
-            format!("there, and the config's `layers` has another `resolution`, {resolution},");
+            format!("set, and the config's `layers` sets a different `resolution`, {resolution},");
         return Err(transform.wrong("", found, "one of the two").into());
     }
     let layer = layer_of(&space, &placed, layer, &axes);
@@ -77,7 +77,7 @@ pub(super) fn open(
         .map(|v| Arc::new(v) as Arc<dyn Volume>)
 }
 
-/// What the config would have to say of a source that does not say it itself, and the transform does.
+/// The layer's settings, completed by what the transform defines and the source does not.
 fn layer_of(
     space: &ModelSpace,
     placed: &[PlacedAxis; 3],
@@ -100,7 +100,7 @@ fn layer_of(
             nm[inner] = axis.unit_nm;
         }
         layer.resolution = Resolution::new(nm);
-        // Attributes that place an array are those of its own resolution.
+        // Offsets in the source's attributes are in its own resolution, so they are not used.
         layer.voxel_offset = Some([0; 3]);
     }
     layer
@@ -111,7 +111,7 @@ impl AxisMapping {
         let inner = |i: usize| {
             let name = &space.dimensions[placed[i].dimension].name;
             let named = AXES.iter().position(|axis| name.eq_ignore_ascii_case(axis));
-            // A dimension without a name is called after the axis that it lies along.
+            // A dimension without a name gets the name of the axis along it.
             named.filter(|_| space.is_named).unwrap_or(i)
         };
         let factor = |axis: PlacedAxis| {
@@ -125,7 +125,7 @@ impl AxisMapping {
         }
     }
 
-    /// The resolution that the source has to have for voxels of `wanted`.
+    /// The resolution of the source for voxels of `wanted` after the transform.
     fn to_source(&self, wanted: &Resolution) -> Resolution {
         let mut nm = [f64::MIN_POSITIVE; 3];
         for (i, inner) in self.inner.into_iter().enumerate() {
@@ -134,13 +134,13 @@ impl AxisMapping {
         Resolution::new(nm).unwrap_or(*wanted)
     }
 
-    /// The resolution of voxels that the source says are of `nm`.
+    /// The resolution after the transform for a `resolution` of the source.
     fn here(&self, resolution: &Resolution) -> Option<Resolution> {
         let nm = resolution.nm();
         Resolution::new(std::array::from_fn(|i| nm[self.inner[i]] * self.factor[i]))
     }
 
-    /// An error about resolutions in those that the transform makes of them.
+    /// Converts the resolutions in an error to those after the transform.
     fn restated(
         &self,
         e: VolumeError,
@@ -171,7 +171,7 @@ impl TransformedVolume {
         let out_of_range = || {
             transform.wrong(
                 "",
-                "one that moves the layer out of range",
+                "a transform that moves the layer out of range",
                 "smaller numbers",
             )
         };
@@ -183,11 +183,11 @@ impl TransformedVolume {
             let whole = voxels.round();
             if (voxels - whole).abs() > TOLERANCE_VOXELS {
                 let found = format!(
-                    "one that moves the layer by {voxels} voxels along {}",
+                    "a transform that moves the layer by {voxels} voxels along {}",
                     AXES[i]
                 );
                 let expected = format!(
-                    "a translation by whole voxels of the scale that is read, {resolution}: windows are cut on whole voxels"
+                    "a translation by whole voxels of the scale in use, {resolution}: windows are cut on whole voxels"
                 );
                 return Err(transform.wrong("matrix", found, expected).into());
             }
@@ -225,7 +225,7 @@ impl TransformedVolume {
         self.axes != [0, 1, 2]
     }
 
-    /// The block of the source that `block` is.
+    /// The block of the source for `block`.
     fn to_source(&self, block: BlockIndex) -> BlockIndex {
         let mut of_source = [0; 3];
         for (inner, index) in self.axes.into_iter().zip(block) {
@@ -234,7 +234,7 @@ impl TransformedVolume {
         of_source
     }
 
-    /// The block that `block` of the source is.
+    /// The block for `block` of the source.
     fn here(&self, block: BlockIndex) -> BlockIndex {
         self.axes.map(|inner| block[inner])
     }
@@ -309,7 +309,7 @@ impl Volume for TransformedVolume {
 }
 
 impl TransformedVolume {
-    /// Brings the values of a block of the source into the order of its axes here.
+    /// Copies the values of a source block into the order of the transformed axes.
     fn rearrange(&self, block: BlockIndex, decoded: &[u8], values: &mut Vec<u8>) {
         let shape = self
             .inner
@@ -332,7 +332,7 @@ impl TransformedVolume {
     }
 }
 
-/// The chunk_groups of a source whose axes are in another order.
+/// Chunk groups of a source with permuted axes.
 struct TransformedGroups<'v> {
     volume: &'v TransformedVolume,
     inner: Box<dyn ChunkGroups + 'v>,

@@ -1,9 +1,9 @@
 //! Zarr v2 and v3 arrays, alone or as a level of an OME-Zarr multiscale image.
 //!
-//! A block is one chunk, or one inner chunk of a sharded array, times as many as the channels are spread
-//! over. Dimensions are told apart by name. zarrs parses the metadata and decodes; bytes come from our store,
-//! and decompression is bounded by what a chunk can hold. A chunk that is not stored reads as the array's fill
-//! value; one that cannot be decoded is an error that names its file.
+//! A block is one chunk, one inner chunk of a sharded array, or several of them if the channels are spread over several
+//! chunks. Dimensions are identified by name. The zarrs crate parses the metadata and decodes chunks; bytes are read
+//! with our own storage, and decompression is limited to the size of a chunk. A missing chunk reads as the array's fill
+//! value. A chunk that cannot be decoded is an error with the name of its file.
 
 mod array;
 mod catch_panic;
@@ -33,14 +33,14 @@ use ome::OmeLevel;
 pub(super) use model_space::model_space;
 pub(super) use ome::symbol as unit_symbol;
 
-/// A version of the format.
+/// A version of the Zarr format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ZarrVersion {
     V2,
     V3,
 }
 
-/// One array.
+/// An open array.
 #[derive(Debug)]
 pub(super) struct ZarrVolume {
     store: Arc<dyn Store>,
@@ -52,7 +52,7 @@ pub(super) struct ZarrVolume {
 }
 
 impl ZarrVolume {
-    /// Opens the array at `location`, or the level that matches `wanted` of the OME-Zarr image there.
+    /// Opens the array at `location`, or the level with the resolution `wanted` of the OME-Zarr image there.
     pub(super) fn open(
         location: &Location,
         version: Option<ZarrVersion>,
@@ -69,7 +69,7 @@ impl ZarrVolume {
                 if layer.resolution.is_some() {
                     return Err(node.bad(
                         "multiscales".into(),
-                        "it says the resolution of every level, and so does the config's `layers`: remove `resolution` there, or name the array of one level".into(),
+                        "the image defines the resolution of every level, but the config's `layers` sets `resolution` too: remove it there, or use the array of one level as the source".into(),
                     ));
                 }
                 let level = ome::level(&node, wanted)?;
@@ -121,20 +121,20 @@ impl ZarrVolume {
         })
     }
 
-    /// Stored parts of a block: as many as its channels are spread over.
+    /// Number of stored parts of a block: one for each chunk along the channels.
     fn parts(&self) -> u64 {
         let per_part = self.axes.pick_channel(self.array.block_shape(), 1);
         u64::from(self.meta.channels).div_ceil(per_part)
     }
 
-    /// Indices over all dimensions of a part of a block.
+    /// Indices of a part of a block, for all dimensions.
     fn part_indices(&self, block: BlockIndex, part: u64) -> Vec<u64> {
         self.axes
             .array_indices(self.array.shape().len(), block, part)
     }
 }
 
-/// Where a level of an image lies: as the image says. Its axes are those of the image, too.
+/// The position of a level of an image. The image defines its axes, resolution and offset.
 fn place_of_level(
     node: &Node,
     shape: &[u64],
@@ -155,7 +155,7 @@ fn place_of_level(
     Ok((axes, level.resolution, first_voxel))
 }
 
-/// Where a plain array lies: as the config or its attributes say. It must have the resolution that is wanted.
+/// The position of a plain array, from the config or its attributes. Its resolution must be `wanted`.
 fn place_of_array(
     node: &Node,
     shape: &[u64],
@@ -169,7 +169,7 @@ fn place_of_array(
     let place = array_of(node, shape).place(layer, named.into_iter().collect(), None)?;
     let resolution = place.resolution.ok_or_else(|| VolumeError::Incomplete {
         object: node.object.clone(),
-        lacks: "is an array that does not say how large its voxels are and where it lies".into(),
+        lacks: "has no voxel size and no offset in its metadata".into(),
         example: "{ \"resolution\": [4, 4, 40], \"voxel_offset\": [0, 0, 0] }",
     })?;
     match wanted {
@@ -209,9 +209,9 @@ impl Volume for ZarrVolume {
     }
 
     fn chunk_groups(&self) -> Option<Box<dyn ChunkGroups + '_>> {
-        // Of a block in several parts each part is read alone.
-        let shelved = self.array.is_sharded() && self.parts() == 1;
-        shelved.then(|| Box::new(ShardedArray(self)) as Box<dyn ChunkGroups>)
+        // The parts of a block with several parts are read one by one.
+        let is_grouped = self.array.is_sharded() && self.parts() == 1;
+        is_grouped.then(|| Box::new(ShardedArray(self)) as Box<dyn ChunkGroups>)
     }
 
     fn meta(&self) -> &VolumeMeta {
@@ -240,7 +240,7 @@ impl Volume for ZarrVolume {
     fn prefetch(&self, block: BlockIndex) {
         for part in 0..self.parts() {
             let indices = self.part_indices(block, part);
-            self.array.will_read(self.store.as_ref(), &indices);
+            self.array.prefetch(self.store.as_ref(), &indices);
         }
     }
 
@@ -292,7 +292,7 @@ impl Volume for ZarrVolume {
     }
 }
 
-/// An array whose blocks lie in shard files, each in one part.
+/// A sharded array with a single part per block.
 struct ShardedArray<'v>(&'v ZarrVolume);
 
 impl ChunkGroups for ShardedArray<'_> {

@@ -26,7 +26,7 @@ BAD = {
     ),
     "a data resolution that no scale has": (
         {"arrays": {"img": {"layer": "img", "data_resolution": [3, 3, 45], "interpolation": "area"}}},
-        ["`arrays.img.data_resolution`", "name one of these"],
+        ["`arrays.img.data_resolution`", "use one of these"],
     ),
     "an output that is a file": ({}, ["is a file", "expected a folder"]),
     "an array that leaves the folder": ({"arrays": {"../img": {"layer": "img"}}}, ["../img"]),

@@ -23,7 +23,7 @@ fn local(folder: &Path, name: &str) -> Location {
 }
 
 #[test]
-fn a_redirect_is_followed_in_every_way_to_write_it() {
+fn a_redirect_is_followed_in_every_notation() {
     let dir = tempfile::tempdir().unwrap();
     let at = dir.path();
     write(at, "new", json!({"here": 1}));
@@ -49,7 +49,7 @@ fn a_redirect_is_followed_in_every_way_to_write_it() {
 }
 
 #[test]
-fn no_redirect_is_none() {
+fn an_info_without_a_redirect_is_read_in_place() {
     let dir = tempfile::tempdir().unwrap();
     for info in [
         json!({"a": 1}),
@@ -66,7 +66,7 @@ fn no_redirect_is_none() {
 }
 
 #[test]
-fn ten_redirects_are_followed_and_no_more() {
+fn at_most_ten_redirects_are_followed() {
     let dir = tempfile::tempdir().unwrap();
     for i in 0..11 {
         let next = json!({"redirect": format!("../l{}", i + 1)});
@@ -80,7 +80,7 @@ fn ten_redirects_are_followed_and_no_more() {
 }
 
 #[test]
-fn loops_are_named_with_every_place() {
+fn an_error_about_a_loop_names_every_place() {
     let dir = tempfile::tempdir().unwrap();
     let at = dir.path();
     write(at, "a", json!({"redirect": "../b"}));
@@ -97,7 +97,7 @@ fn loops_are_named_with_every_place() {
 }
 
 #[test]
-fn what_is_no_place_of_a_precomputed_layer_is_named() {
+fn a_redirect_to_something_else_is_an_error_that_names_it() {
     let dir = tempfile::tempdir().unwrap();
     for (redirect, words) in [
         (json!(7), vec!["found 7"]),
@@ -118,7 +118,7 @@ fn what_is_no_place_of_a_precomputed_layer_is_named() {
 }
 
 #[test]
-fn a_server_redirects_to_servers_and_within_itself_but_never_to_local_files() {
+fn a_server_cannot_redirect_to_local_files() {
     let dir = tempfile::tempdir().unwrap();
     write(dir.path(), "secret", json!({"secret": 1}));
     let secret = dir.path().join("secret").display().to_string();
@@ -127,7 +127,7 @@ fn a_server_redirects_to_servers_and_within_itself_but_never_to_local_files() {
             |to: &str| reply("200 OK", "", json!({"redirect": to}).to_string().as_bytes());
         match request.first.as_str() {
             "GET /a/info HTTP/1.1" => redirect("../b"),
-            // A relative file:// counts from the document, which lies on the server.
+            // A relative file:// URL is relative to the document, which is on the server.
             "GET /b/info HTTP/1.1" => redirect("precomputed://file://../c"),
             "GET /c/info HTTP/1.1" => reply("200 OK", "", br#"{"here": 1}"#),
             "GET /bad/info HTTP/1.1" => redirect(&format!("precomputed://file://{secret}")),
@@ -148,7 +148,7 @@ fn a_server_redirects_to_servers_and_within_itself_but_never_to_local_files() {
 }
 
 #[test]
-fn an_info_is_known_by_its_type_or_its_members() {
+fn the_kind_of_an_info_is_found_by_its_type_or_its_members() {
     for (info, word) in [
         (
             json!({"@type": "neuroglancer_annotations_v1"}),

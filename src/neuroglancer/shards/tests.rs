@@ -1,4 +1,4 @@
-//! Shards written by hand into a folder.
+//! Tests with shards in a local folder.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -37,7 +37,7 @@ fn read(shards: &Shards, id: u64) -> Result<Option<Vec<u8>>, ShardError> {
     Ok(Some(out))
 }
 
-/// The whole message, causes and all.
+/// The message with its causes.
 fn message(e: ShardError) -> String {
     format!("{:#}", anyhow::Error::from(e))
 }
@@ -61,7 +61,7 @@ fn the_legacy_pair_of_index_and_data_files_is_read_like_a_shard_file() {
 }
 
 #[test]
-fn a_shard_without_a_file_and_a_minishard_of_no_bytes_are_empty() {
+fn a_missing_shard_file_and_a_minishard_of_0_bytes_are_empty() {
     let dir = tempfile::tempdir().unwrap();
     let sharding = sharding(0, "identity", 2, 2);
     write(dir.path(), &sharding, &[(0, vec![1])].into(), false);
@@ -73,7 +73,7 @@ fn a_shard_without_a_file_and_a_minishard_of_no_bytes_are_empty() {
 }
 
 #[test]
-fn a_shard_file_that_ends_before_its_index_does_is_an_error_with_both_lengths() {
+fn a_shard_file_shorter_than_its_index_is_an_error_with_both_lengths() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("0.shard"), [0; 27]).unwrap();
     let e = message(read(&open(dir.path(), &sharding(0, "identity", 1, 0)), 0).unwrap_err());
@@ -84,7 +84,7 @@ fn a_shard_file_that_ends_before_its_index_does_is_an_error_with_both_lengths() 
 }
 
 #[test]
-fn every_cut_of_a_shard_file_is_an_error_or_leaves_the_chunk_whole() {
+fn a_truncated_shard_file_is_an_error_or_its_chunk_is_complete() {
     let dir = tempfile::tempdir().unwrap();
     let sharding = sharding(0, "identity", 1, 0);
     write(dir.path(), &sharding, &three_chunks(), false);
@@ -103,7 +103,7 @@ fn every_cut_of_a_shard_file_is_an_error_or_leaves_the_chunk_whole() {
 }
 
 #[test]
-fn offsets_that_leave_64_bits_or_claim_too_much_are_errors_without_an_allocation() {
+fn offsets_beyond_64_bits_and_sizes_over_the_limit_are_errors_without_an_allocation() {
     let dir = tempfile::tempdir().unwrap();
     let spec = sharding(0, "identity", 0, 0);
     for (start, end, word) in [
@@ -122,7 +122,7 @@ fn offsets_that_leave_64_bits_or_claim_too_much_are_errors_without_an_allocation
     }
     for (chunk, word) in [
         ((3, u64::MAX - 30, 20), "64 bits"),
-        ((3, 0, 1 << 62), "more than the 1048576"),
+        ((3, 0, 1 << 62), "at most 1048576"),
         ((3, 0, 1 << 19), "truncated"),
     ] {
         let index = minishard::encode(&[chunk]);
@@ -134,11 +134,11 @@ fn offsets_that_leave_64_bits_or_claim_too_much_are_errors_without_an_allocation
 }
 
 #[test]
-fn wrong_offsets_beside_a_gzip_minishard_index_are_blamed_on_the_writer_that_makes_them() {
+fn wrong_offsets_with_a_gzip_minishard_index_are_an_error_that_names_the_likely_writer() {
     let dir = tempfile::tempdir().unwrap();
     let mut sharding = sharding(0, "identity", 0, 0);
     sharding["minishard_index_encoding"] = json!("gzip");
-    // As zetta_utils does: offsets as if the index, which comes first, were not compressed.
+    // zetta_utils computes offsets as if the index, which comes first, were not compressed.
     let n = 100u64;
     let raw_bytes = 24 * n;
     let chunks: Vec<_> = (0..n).map(|i| (i, raw_bytes + 10 * i, 10)).collect();
@@ -151,7 +151,7 @@ fn wrong_offsets_beside_a_gzip_minishard_index_are_blamed_on_the_writer_that_mak
 }
 
 #[test]
-fn a_damaged_index_is_not_kept_and_names_its_minishard() {
+fn an_error_in_an_index_names_its_minishard_on_every_read() {
     let dir = tempfile::tempdir().unwrap();
     let sharding = sharding(0, "identity", 0, 0);
     let index = minishard::encode(&[(3, 0, 1), (3, 1, 1)]);
@@ -167,7 +167,7 @@ fn a_damaged_index_is_not_kept_and_names_its_minishard() {
     }
 }
 
-/// Counts the reads that go through it, and takes its time over them.
+/// Counts and delays reads.
 #[derive(Debug)]
 struct Counting(LocalStore, AtomicUsize);
 
@@ -201,7 +201,7 @@ impl Store for Counting {
 }
 
 #[test]
-fn indices_are_fetched_once_however_many_threads_ask() {
+fn an_index_is_read_once_by_many_threads() {
     let dir = tempfile::tempdir().unwrap();
     let sharding = sharding(0, "murmurhash3_x86_128", 1, 0);
     let chunks: BTreeMap<u64, Vec<u8>> = (0..40).map(|id| (id, vec![id as u8; 30])).collect();
@@ -221,14 +221,14 @@ fn indices_are_fetched_once_however_many_threads_ask() {
             });
         }
     });
-    // One page of the shard index, two minishard indices, and every chunk by every thread.
+    // One page of the shard index, two minishard indexes, and each chunk once per thread.
     assert_eq!(store.1.load(Ordering::Relaxed), 1 + 2 + 8 * 40);
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(40))]
     #[test]
-    fn what_a_writer_stores_is_read_whatever_the_bits_and_the_encodings(
+    fn written_chunks_are_read_for_any_bits_and_encodings(
         chunks in prop::collection::btree_map(
             prop_oneof![0u64..64, any::<u64>()], prop::collection::vec(any::<u8>(), 0..60), 0..30,
         ),
@@ -250,7 +250,7 @@ proptest! {
 }
 
 #[test]
-fn an_index_that_cannot_be_read_is_asked_for_once_and_told_to_all() {
+fn an_unreadable_index_is_requested_once_and_is_an_error_for_every_thread() {
     let dir = tempfile::tempdir().unwrap();
     let sharding = sharding(0, "identity", 2, 0);
     write(dir.path(), &sharding, &three_chunks(), false);

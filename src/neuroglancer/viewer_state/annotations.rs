@@ -1,4 +1,4 @@
-//! The annotations that a state holds itself, from the units of the layer to nm.
+//! The annotations in a viewer state, converted from the units of the layer to nm.
 
 use serde_json::{Map, Value};
 
@@ -9,13 +9,13 @@ use crate::geometry::{Dimensions, PlacedAxis, Placement, PointNm, spatial_axes};
 /// The annotations of one layer.
 #[derive(Debug)]
 pub struct LocalAnnotations {
-    /// The document and the list in it, for messages.
+    /// The document and the path of the list in it, for messages.
     pub object: String,
-    /// The annotations, as listed.
+    /// The annotations in the order of the document.
     pub rows: Vec<StateAnnotation>,
-    /// `annotationProperties`, as written; the values of each annotation are in this order.
+    /// `annotationProperties` as in the document. The values of each annotation have the same order.
     pub properties: Vec<Value>,
-    /// `annotationRelationships` as written, or null: what annotations can be related to objects by.
+    /// `annotationRelationships` as in the document, or null.
     pub relationships: Value,
 }
 
@@ -24,26 +24,27 @@ pub struct LocalAnnotations {
 pub struct StateAnnotation {
     /// Its id: any text.
     pub id: String,
-    /// What its points mean.
+    /// Its kind, which defines the meaning of `points`.
     pub kind: GeometryKind,
-    /// A point; two ends or corners; a centre (radii are left out); the points of a polyline.
+    /// A point; two end points or corners; a centre (without radii); the points of a polyline.
     pub points: Vec<PointNm>,
-    /// What the person who made it wrote.
+    /// The description that the user entered.
     pub description: Option<String>,
-    /// Values of the properties; fewer than there are if they were never set.
+    /// Values of the properties. May be shorter than the list of properties.
     pub props: Vec<Value>,
-    /// `segments` as written, or null: the objects that it is related to.
+    /// `segments` as in the document, or null: the related objects.
     pub segments: Value,
 }
 
-/// What a layer's coordinates mean.
+/// The meaning of a layer's coordinates.
 struct LayerCoordinates {
     rank: usize,
     placed: Placement,
-    /// Of each dimension the range of the coordinates seen.
+    /// For each dimension the range of all coordinates.
     seen: Vec<(f64, f64)>,
 }
 
+/// Reads the annotations of `layer`.
 pub(super) fn read(
     layer: &StateLayer,
     viewer_dimensions: Option<&Dimensions>,
@@ -71,7 +72,7 @@ pub(super) fn read(
         .enumerate()
         .map(|(i, row)| annotation(row, &mut space, &at_rows.item(i)))
         .collect::<Result<Vec<_>, _>>()?;
-    // Annotations apart along a further dimension would fall together.
+    // Annotations at different positions along other dimensions would be projected onto each other.
     for (d, name) in names.iter().enumerate() {
         let (from, to) = space.seen[d];
         if space.placed.iter().all(|axis| axis.dimension != d) && to - from > 1.0 {
@@ -98,8 +99,8 @@ pub(super) fn read(
     })
 }
 
-/// Names of the layer's dimensions and what lies along x, y, z: as its `transform` says, or else in the viewer's own
-/// space.
+/// The names of the layer's dimensions, and which are x, y, z: from the layer's `transform`, or else from the viewer's
+/// own space.
 fn space(
     layer: &StateLayer,
     viewer: Option<&Dimensions>,

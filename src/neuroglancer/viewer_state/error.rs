@@ -1,4 +1,4 @@
-//! Why a viewer state could not be used. Every message names the file or URL and the field.
+//! Errors of viewer states. Every message names the file or URL, and the field.
 
 use serde_json::Value;
 
@@ -7,38 +7,38 @@ use crate::fault::{Fault, FaultKind};
 use crate::geometry::TransformError;
 use crate::storage::{DocumentError, LocationError, redacted, redacted_source};
 
-/// Why a viewer state could not be used.
+/// Why a viewer state cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
-    /// It could not be read, or is no JSON.
+    /// It cannot be read, or is not JSON.
     #[error(transparent)]
     Document(#[from] DocumentError),
-    /// It lies nowhere that is read.
+    /// Its location is not supported.
     #[error(transparent)]
     Location(#[from] LocationError),
-    /// What should name a state does not.
+    /// The text does not refer to a state.
     #[error("the Neuroglancer state {state_url:?} cannot be read: {problem}")]
     Url {
-        /// As written, shortened.
+        /// The text, shortened.
         state_url: String,
         /// What is wrong and what to do.
         problem: String,
     },
-    /// It is one layer, not a state.
+    /// It is a single layer.
     #[error(
-        "{object} is not a viewer state but one layer of a state, {layer}: give the whole state, or a file \
-         {{\"layers\": [...]}} with this layer and the layers that windows are cut out of"
+        "{object} is not a viewer state but one layer of a state, {layer}: use the whole state, or a file \
+         {{\"layers\": [...]}} with this layer and the layers to cut windows from"
     )]
     BareLayer {
         /// The file or URL.
         object: String,
-        /// The layer, in words.
+        /// A description of the layer.
         layer: String,
     },
-    /// A layer's `transform` cannot be carried out.
+    /// A layer's `transform` cannot be applied.
     #[error(transparent)]
     Transform(#[from] TransformError),
-    /// A field says what cannot be.
+    /// A field is invalid.
     #[error("{object}: `{field}` is {found}; expected {expected}")]
     Field {
         /// The file or URL.
@@ -47,7 +47,7 @@ pub enum StateError {
         field: String,
         /// Its value, shortened.
         found: String,
-        /// What would be right.
+        /// The valid values.
         expected: String,
     },
     /// No layer has the name.
@@ -55,17 +55,17 @@ pub enum StateError {
     NoLayer {
         /// The file or URL.
         object: String,
-        /// The name asked for.
+        /// The requested name.
         layer: String,
-        /// The names that there are.
+        /// The existing names.
         known: String,
-        /// The nearest of them.
+        /// The most similar of them.
         hint: Option<String>,
     },
-    /// The layer's annotations are stored elsewhere.
+    /// The annotations of the layer are not in the state.
     #[error(
-        "the layer `{layer}` of {object} holds no annotations itself: its source is stored elsewhere; name a layer whose source is \
-         local://annotations, or give that source where a layer's source is expected"
+        "the layer `{layer}` of {object} contains no annotations, because its source is stored elsewhere; use a layer with the source \
+         local://annotations, or use that source directly where a layer's source is expected"
     )]
     NotLocal {
         /// The file or URL.
@@ -73,9 +73,9 @@ pub enum StateError {
         /// The layer.
         layer: String,
     },
-    /// No layer holds what is looked for.
+    /// No layer has annotations of these kinds.
     #[error(
-        "no layer of {object} holds annotations of type {kinds}; expected a layer with the source local://annotations that does"
+        "no layer of {object} contains annotations of type {kinds}; expected one layer with the source local://annotations that does"
     )]
     NoAnnotations {
         /// The file or URL.
@@ -83,8 +83,8 @@ pub enum StateError {
         /// The kinds.
         kinds: String,
     },
-    /// Several layers do.
-    #[error("several layers of {object} hold annotations of type {kinds}: {}; say which with `layer`", layers.join(", "))]
+    /// Several layers have annotations of these kinds.
+    #[error("several layers of {object} contain annotations of type {kinds}: {}; choose one with `layer`", layers.join(", "))]
     Ambiguous {
         /// The file or URL.
         object: String,
@@ -96,7 +96,7 @@ pub enum StateError {
 }
 
 impl StateError {
-    /// Whether the document is one layer of a state.
+    /// Whether the document is a single layer of a state.
     pub(crate) fn is_bare_layer(&self) -> bool {
         matches!(self, Self::BareLayer { .. })
     }
@@ -110,9 +110,10 @@ impl StateError {
 
     pub(super) fn no_layer(object: &str, layer: &str, names: Vec<String>) -> Self {
         let hint = nearest(layer, names.iter().map(String::as_str)).map(str::to_owned);
-        let known = match names.is_empty() {
-            true => "none".to_owned(),
-            false => names.join(", "),
+        let known = if names.is_empty() {
+            "none".to_owned()
+        } else {
+            names.join(", ")
         };
         Self::NoLayer {
             object: object.to_owned(),
@@ -123,7 +124,7 @@ impl StateError {
     }
 }
 
-/// `value` as JSON, not too long for a message.
+/// `value` as JSON, shortened for a message.
 pub(super) fn shown(value: &Value) -> String {
     match value {
         Value::Array(list) if list.len() > 16 => format!("a list of {} values", list.len()),
@@ -144,7 +145,7 @@ impl Fault for StateError {
         match self {
             Self::Document(e) => e.kind(),
             Self::Transform(e) => e.kind(),
-            // The state is right, but the config asks for something that it does not have.
+            // The state is valid, but the config asks for something that it does not contain.
             Self::NoLayer { .. }
             | Self::NotLocal { .. }
             | Self::NoAnnotations { .. }

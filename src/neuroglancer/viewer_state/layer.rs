@@ -1,4 +1,4 @@
-//! The layers of a state, and the one source that each is read from.
+//! The layers of a viewer state, with their sources.
 
 use std::sync::Arc;
 
@@ -8,13 +8,13 @@ use super::{FieldPath, GeometryKind, StateError, transform};
 use crate::geometry::SourceTransform;
 use crate::storage::redacted_source;
 
-/// A layer as the state writes it.
+/// A layer of a viewer state.
 #[derive(Debug)]
 pub struct StateLayer {
     name: String,
-    /// The state, for messages.
+    /// The viewer state, for messages.
     document: String,
-    /// Its place in the document.
+    /// Its path in the document.
     pub(super) path: String,
     pub(super) members: Map<String, Value>,
     sources: Vec<Source>,
@@ -24,29 +24,29 @@ pub struct StateLayer {
 #[derive(Debug)]
 struct Source {
     url: String,
-    /// Its place in the document.
+    /// Its path in the document.
     path: String,
     transform: Option<Value>,
     is_shown: bool,
 }
 
-/// Where a layer's data are.
+/// The source of a layer.
 #[derive(Clone, Debug, PartialEq)]
 pub enum LayerSource {
-    /// At a URL.
+    /// A URL.
     Url {
-        /// As written in the state.
+        /// The URL in the state.
         url: String,
-        /// What the state does to it.
+        /// The transform in the state.
         transform: Option<Arc<SourceTransform>>,
     },
-    /// In the state itself.
+    /// The state itself.
     Local,
-    /// Nowhere that can be read; says why.
+    /// The source cannot be read. Contains the reason.
     Unreadable(String),
 }
 
-/// The layers under `layers`: a list, or, as old states have it, an object by name.
+/// Parses the layers in `layers`: a list or, in old states, an object by name.
 pub(super) fn parse_all(
     layers: Option<Value>,
     root: &FieldPath,
@@ -101,7 +101,7 @@ pub(super) fn parse_all(
     Ok(parsed)
 }
 
-/// A source is a string, an object with a `url`, or a list of such.
+/// Parses a source: a string, an object with a `url`, or a list of these.
 fn sources(value: Option<&Value>, at: &FieldPath) -> Result<Vec<Source>, StateError> {
     let one = |value: &Value, at: &FieldPath| match value {
         Value::String(url) => Ok(Source {
@@ -132,14 +132,14 @@ fn sources(value: Option<&Value>, at: &FieldPath) -> Result<Vec<Source>, StateEr
             .collect::<Result<_, _>>()?,
         Some(value) => vec![one(value, at)?],
     };
-    // Neuroglancer leaves out sources without a URL.
+    // Neuroglancer ignores sources without a URL.
     Ok(sources
         .into_iter()
         .filter(|s| !s.url.trim().is_empty())
         .collect())
 }
 
-/// Whether a source's volume or annotations are shown, and not its meshes alone.
+/// Whether the viewer shows a source's volume or annotations, and not only its meshes.
 fn is_shown(source: &Map<String, Value>) -> bool {
     let main = source.get("subsources").and_then(|s| s.get("default"));
     let enabled = match main {
@@ -153,18 +153,18 @@ fn is_shown(source: &Map<String, Value>) -> bool {
 }
 
 impl StateLayer {
-    /// Its name.
+    /// The layer's name.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Its `type`, if it has one: `image`, `segmentation`, `annotation`, ...
+    /// The layer's `type`, if it has one: `image`, `segmentation`, `annotation`, ...
     pub(crate) fn kind(&self) -> Option<&str> {
         self.members.get("type").and_then(Value::as_str)
     }
 
-    /// What its data are read from: the first source that is shown and not inside the state. (Meshes and skeletons
-    /// of a segmentation stand behind it.)
+    /// The source of the layer's data: the first one outside the state that the viewer shows. The meshes and skeletons of
+    /// a segmentation are listed after it.
     pub fn source(&self) -> LayerSource {
         if self.is_local() {
             return LayerSource::Local;
@@ -180,7 +180,7 @@ impl StateLayer {
             let urls = shown.iter().map(|s| redacted_source(&s.url).to_string());
             let urls: Vec<_> = here.into_iter().map(str::to_owned).chain(urls).collect();
             return LayerSource::Unreadable(format!(
-                "its annotations have several sources, {}, and one is read: give each a layer of its own",
+                "its annotations have several sources, {}, but only one can be read: move each source to a layer of its own",
                 urls.join(", ")
             ));
         }
@@ -194,16 +194,17 @@ impl StateLayer {
         }
     }
 
-    /// Whether it is a layer of annotations, which lie in the state or elsewhere.
+    /// Whether it is a layer of annotations, inside or outside the state.
     pub fn is_annotations(&self) -> bool {
         self.is_local() || self.members.get("type").is_some_and(|t| t == "annotation")
     }
 
-    /// Whether its annotations stand in the state.
+    /// Whether its annotations are in the state.
     pub(super) fn is_local(&self) -> bool {
-        match self.sources.is_empty() {
-            true => self.members.contains_key("annotations"),
-            false => self.sources.iter().all(is_local_annotations),
+        if self.sources.is_empty() {
+            self.members.contains_key("annotations")
+        } else {
+            self.sources.iter().all(is_local_annotations)
         }
     }
 
@@ -212,7 +213,7 @@ impl StateLayer {
         rows.is_some_and(|rows| !rows.is_empty())
     }
 
-    /// Whether one of its annotations is of these kinds.
+    /// Whether the state has an annotation of one of these kinds in this layer.
     pub(super) fn holds_any(&self, kinds: &[GeometryKind]) -> bool {
         let rows = self.members.get("annotations").and_then(Value::as_array);
         rows.into_iter().flatten().any(|row| {
@@ -222,7 +223,7 @@ impl StateLayer {
         })
     }
 
-    /// What the state does to the annotations that it holds itself, if it says so.
+    /// The transform of the layer's annotations in the state.
     pub(super) fn local_transform(
         &self,
         root: &FieldPath,
@@ -263,7 +264,7 @@ impl StateLayer {
             Some(value) => {
                 transform::parse(value, &at(&source.path).member("transform"), &self.name)
             }
-            // In states before 2020 the source was a text, and the transform the layer's.
+            // Before 2020, the source was a string and the transform belonged to the layer.
             None if self.members.get("source").is_some_and(Value::is_string) => {
                 self.legacy_transform(&at(&self.path))
             }

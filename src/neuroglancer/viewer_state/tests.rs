@@ -58,7 +58,7 @@ fn error_of(change: impl FnOnce(&mut Value)) -> String {
 }
 
 #[test]
-fn a_source_may_be_a_text_an_object_or_a_list() {
+fn a_source_may_be_a_string_an_object_or_a_list() {
     let state = parse(&example()).unwrap();
     let sources: Vec<_> = state.layers().iter().map(StateLayer::source).collect();
     assert_eq!(
@@ -72,7 +72,7 @@ fn a_source_may_be_a_text_an_object_or_a_list() {
 }
 
 #[test]
-fn annotations_of_every_kind_come_out_in_nm() {
+fn annotations_of_every_kind_are_converted_to_nm() {
     let found = read(&example()).unwrap();
     assert_eq!(found.object, "s.json: layers[2].annotations");
     assert_eq!(found.rows[0].points, [PointNm([4.0, 8.0, 120.0])]);
@@ -85,9 +85,9 @@ fn annotations_of_every_kind_come_out_in_nm() {
 }
 
 #[test]
-fn the_layers_own_units_go_before_those_of_the_viewer_and_keep_their_order() {
+fn the_layers_own_units_take_precedence_over_those_of_the_viewer_and_keep_their_order() {
     let mut state = example();
-    // serde_json's own order is the document's: z first.
+    // serde_json keeps the order of the document: z first.
     state["layers"][2]["source"]["transform"] = json!({
         "outputDimensions": {"z": [50, "nm"], "y": [0.005, "um"], "x": [6e-9, "m"]}});
     let found = read(&state).unwrap();
@@ -95,7 +95,7 @@ fn the_layers_own_units_go_before_those_of_the_viewer_and_keep_their_order() {
 }
 
 #[test]
-fn a_unit_that_is_no_length_is_refused_with_its_place() {
+fn a_unit_that_is_not_a_length_is_an_error_with_its_path() {
     let e = error_of(|s| s["dimensions"]["y"] = json!([1, "s"]));
     assert!(e.contains("s.json: `dimensions.y` is [1.0, \"s\"]"), "{e}");
     let e = error_of(|s| s["dimensions"]["y"] = json!("m"));
@@ -110,7 +110,7 @@ fn a_unit_that_is_no_length_is_refused_with_its_place() {
 }
 
 #[test]
-fn a_fourth_dimension_may_be_one_position_wide() {
+fn annotations_may_have_a_single_position_along_a_fourth_dimension() {
     let mut state = example();
     state["dimensions"]["t"] = json!([1, "s"]);
     state["layers"][2]["annotations"] = json!([
@@ -122,7 +122,7 @@ fn a_fourth_dimension_may_be_one_position_wide() {
 }
 
 #[test]
-fn the_layer_is_found_by_name_or_by_what_it_alone_holds() {
+fn a_layer_is_found_by_name_or_by_the_kind_of_its_annotations() {
     let mut state = example();
     let mut second = state["layers"][2].clone();
     second["name"] = json!("boxes");
@@ -142,7 +142,7 @@ fn the_layer_is_found_by_name_or_by_what_it_alone_holds() {
 }
 
 #[test]
-fn what_is_wrong_with_an_annotation_is_named_with_its_place() {
+fn an_invalid_annotation_is_an_error_with_its_path() {
     let at = |change: fn(&mut Value)| error_of(|s| change(&mut s["layers"][2]["annotations"][0]));
     let e = at(|a| a["point"] = json!([1, 2]));
     assert!(
@@ -164,7 +164,7 @@ fn what_is_wrong_with_an_annotation_is_named_with_its_place() {
 }
 
 #[test]
-fn a_pasted_url_and_a_file_that_holds_one_are_the_state() {
+fn a_pasted_url_and_a_file_that_contains_one_are_read_as_a_state() {
     let url = format!("https://host/v/#!{}", example());
     let base = Location::Local("/d".into());
     assert_eq!(
@@ -189,7 +189,7 @@ fn a_pasted_url_and_a_file_that_holds_one_are_the_state() {
 }
 
 #[test]
-fn a_state_on_a_server_is_read_and_a_link_to_it_followed_once() {
+fn a_state_on_a_server_is_read_and_one_link_to_it_is_followed() {
     let state = example().to_string();
     let server = serve(move |_, request| match request.first.as_str() {
         "GET /states/1.json HTTP/1.1" | "GET /v1?id=7 HTTP/1.1" => {
@@ -219,7 +219,7 @@ fn a_state_on_a_server_is_read_and_a_link_to_it_followed_once() {
         read.unwrap_err().to_string()
     };
     let e = error(&format!("https://ng/#!{url}/link"));
-    assert!(e.contains("link to a link"), "{e}");
+    assert!(e.contains("a link that leads to another link"), "{e}");
     let e = error(&format!("https://ng/#!{url}/page"));
     assert!(e.contains("/page is an HTML page"), "{e}");
     let e = error(&format!("{url}/none"));
@@ -247,7 +247,7 @@ fn an_old_state_has_its_layers_by_name() {
     assert_eq!(state.layers()[1].source(), at("precomputed://y"));
 }
 
-/// Any JSON, with members and texts that the parser looks for more often than chance would have it.
+/// Any JSON, with many members and strings that the parser looks for.
 fn any_json() -> impl Strategy<Value = Value> {
     let word = prop::sample::select(vec![
         "layers",
@@ -305,7 +305,7 @@ fn any_json() -> impl Strategy<Value = Value> {
 
 proptest! {
     #[test]
-    fn no_json_makes_the_parser_panic(
+    fn arbitrary_json_never_makes_the_parser_panic(
         whole in any_json(), part in any_json(), at in prop::sample::select(vec![
             "/dimensions", "/layers", "/layers/2", "/layers/2/source", "/layers/2/annotations",
             "/layers/2/annotations/3", "/layers/2/annotations/3/points", "/layers/0/source"]),
@@ -320,7 +320,7 @@ proptest! {
     }
 
     #[test]
-    fn no_text_makes_the_parser_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), text in ".{0,80}") {
+    fn arbitrary_text_never_makes_the_parser_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), text in ".{0,80}") {
         let base = Location::Local("".into());
         let _ = ViewerState::parse(&bytes, "s", &base);
         let _ = ViewerState::parse(format!("https://h/#!{{{text}").as_bytes(), "s", &base);

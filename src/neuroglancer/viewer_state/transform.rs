@@ -1,11 +1,11 @@
-//! The `transform` of a source, as a state writes it, and what older states wrote in its place.
+//! Parses the `transform` of a source, and what older states have instead.
 
 use serde_json::Value;
 
 use super::{Dimensions, FieldPath, StateError};
 use crate::geometry::{AXES, SourceTransform};
 
-/// Understands `value`, written at `at` for the layer `layer`; `None` where it says nothing.
+/// Parses `value` at the path `at`, for the layer `layer`. `None` if it has no effect.
 pub(super) fn parse(
     value: &Value,
     at: &FieldPath,
@@ -45,8 +45,8 @@ pub(super) fn parse(
     )?)
 }
 
-/// Understands the `transform` that states before 2020 gave a whole layer: a matrix of 4 x 4 numbers, nested or in one
-/// list, whose translation is in nm. `input` has the units of what it maps, where the state says them.
+/// Parses the `transform` of a whole layer in states from before 2020: a matrix of 4 x 4 numbers, nested or flat, with
+/// a translation in nm. `input` has the units of the coordinates, if the state defines them.
 pub(super) fn parse_legacy(
     value: &Value,
     input: Option<Dimensions>,
@@ -80,7 +80,7 @@ pub(super) fn parse_legacy(
     }
 }
 
-/// The `voxelSize` of states before 2020: three numbers in nm.
+/// Parses the `voxelSize` of states from before 2020: three numbers in nm.
 pub(super) fn voxel_size(value: &Value, at: &FieldPath) -> Result<Dimensions, StateError> {
     match numbers(value).as_deref() {
         Some([x, y, z]) => Ok(in_nm([*x, *y, *z])),

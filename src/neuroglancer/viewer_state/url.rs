@@ -1,6 +1,6 @@
-//! A state inside a URL: percent-encoded behind `#!`, as JSON or in Neuroglancer's URL-safe spelling of it.
+//! Extracts the viewer state from a URL: percent-encoded after `#!`, as JSON or in Neuroglancer's URL-safe variant.
 //!
-//! The URL-safe spelling writes `'` for the quotes and `_` for the commas that stand outside of strings.
+//! Outside of strings, the URL-safe variant has `'` instead of quotes and `_` instead of commas.
 
 use percent_encoding::percent_decode_str;
 
@@ -8,50 +8,48 @@ use super::StateError;
 use super::error::shortened as cut;
 use crate::storage::{PASSWORD, has_userinfo, redacted_source};
 
-/// What stands behind the `#!` of a URL.
+/// The content of a URL after `#!`.
 #[derive(Debug, PartialEq)]
 pub(super) enum FragmentContent {
-    /// The state's JSON.
+    /// The state as JSON.
     State(Vec<u8>),
-    /// Where it lies.
+    /// The URL of the state.
     Link(String),
 }
 
-/// Schemes of links that are followed. A link in a URL names no file of this machine.
+/// Schemes of links that are followed. A link in a URL cannot refer to local files.
 const FOLLOWED: [&str; 4] = ["http", "https", "gs", "s3"];
 
-/// Whether `text` is a Neuroglancer URL with a state in it, as it is copied from a browser.
+/// Whether `text` is a Neuroglancer URL that contains a state, as copied from a browser.
 pub(crate) fn is_pasted_url(text: &str) -> bool {
     let text = text.trim_start();
     (text.starts_with("https://") || text.starts_with("http://")) && text.contains("#!")
 }
 
-/// The URL for messages, without the state.
+/// The URL without the state, for messages.
 pub(super) fn shortened(url: &str) -> String {
     let site = url.split_once("#!").map_or(url, |(site, _)| site);
     format!("{}#!...", cut(&redacted_source(site.trim()), 80))
 }
 
-/// The state in `url`, or where it lies.
+/// Parses the state in `url`, or the link to it.
 pub(super) fn parse_fragment(url: &str) -> Result<FragmentContent, StateError> {
     let (site, state) = url.split_once("#!").unwrap_or_default();
     if has_userinfo(site) {
         return Err(StateError::url(url, PASSWORD));
     }
     let state = state.strip_prefix('+').unwrap_or(state);
-    let decoded = percent_decode_str(state).decode_utf8().map_err(|_| {
-        StateError::url(
-            url,
-            "what stands parse_fragment `#!` is not percent-encoded UTF-8",
-        )
-    })?;
+    let decoded = percent_decode_str(state)
+        .decode_utf8()
+        .map_err(|_| StateError::url(url, "the text after `#!` is not percent-encoded UTF-8"))?;
     if decoded.trim_start().starts_with('{') {
         return Ok(FragmentContent::State(plain_json(&decoded).into_bytes()));
     }
-    // Browsers encode what stands there; the link's own encoding, if any, is undone where it is asked for.
-    let link = match state.contains("://") {
-        true => state,
-        false => &decoded,
+    // Browsers encode the text. The link's own encoding, if any, is decoded by the server.
+    let link = if state.contains("://") {
+        state
+    } else {
+        &decoded
     };
     match link.split_once("://") {
         Some((scheme, _)) if FOLLOWED.contains(&scheme) => {
@@ -60,19 +58,19 @@ pub(super) fn parse_fragment(url: &str) -> Result<FragmentContent, StateError> {
         Some((scheme, _)) => Err(StateError::url(
             url,
             format!(
-                "it is a link to `{scheme}://`, and only {} are followed; download the state as JSON and give the file's \
-                 path instead",
+                "it is a link to `{scheme}://`, but only {} are followed; download the state as JSON and use the path of \
+                 the file instead",
                 FOLLOWED.join(", ")
             ),
         )),
         None => Err(StateError::url(
             url,
-            "there is no JSON parse_fragment `#!`: copy the URL from the browser's address bar",
+            "found no JSON after `#!`: copy the URL from the browser's address bar",
         )),
     }
 }
 
-/// JSON for its URL-safe spelling; plain JSON is left as it is.
+/// Converts the URL-safe variant to JSON. Leaves plain JSON unchanged.
 fn plain_json(text: &str) -> String {
     let mut json = String::with_capacity(text.len());
     let mut quote = None;
@@ -85,7 +83,7 @@ fn plain_json(text: &str) -> String {
                 json.push('"');
             }
             (Some(_), '\\') => match chars.next() {
-                // `\'` is no escape of JSON.
+                // `\'` is not an escape sequence in JSON.
                 Some('\'') => json.push('\''),
                 escaped => {
                     json.push('\\');
@@ -108,19 +106,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn plain_json_stays_as_it_is() {
+    fn plain_json_is_unchanged() {
         let text = r#"{"a_b": "it's, \"_\" \\", "c": [1, 2]}"#;
         assert_eq!(plain_json(text), text);
     }
 
     #[test]
-    fn url_safe_json_becomes_json() {
+    fn url_safe_json_is_converted_to_json() {
         let json = plain_json(r#"{'a_b':'x_\'y\'"z"'_'c':[1_2]}"#);
         assert_eq!(json, r#"{"a_b":"x_'y'\"z\"","c":[1,2]}"#);
     }
 
     #[test]
-    fn a_url_holds_a_state_or_a_link() {
+    fn a_url_contains_a_state_or_a_link() {
         let url = "https://neuroglancer-demo.appspot.com/#!%7B%22title%22:%22a%20b%22%7D";
         let state = FragmentContent::State(br#"{"title":"a b"}"#.to_vec());
         assert_eq!(parse_fragment(url).unwrap(), state);
@@ -148,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_url_with_a_state_is_a_pasted_one() {
+    fn only_a_url_with_a_state_is_a_pasted_url() {
         assert!(is_pasted_url(" https://host/#!{}"));
         assert!(!is_pasted_url("state.json"));
         assert!(!is_pasted_url("precomputed://https://host/img"));

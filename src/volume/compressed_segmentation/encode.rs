@@ -1,13 +1,13 @@
-//! The writer of the encoding: for the demo's layers, and for tests of the reader.
+//! The encoder: for the demo's layers, and for tests of the decoder.
 
 use std::collections::HashMap;
 
-/// Encodes labels in C order `[channel][z][y][x]`, little-endian, as [`decode`](super::decode) gives
-/// them. `shape` and `block` are voxels along x, y, z.
+/// Encodes labels in C order `[channel][z][y][x]`, little-endian, the format that [`decode`](super::decode) returns.
+/// `shape` and `block` are in voxels along x, y, z.
 ///
 /// # Panics
-/// If `labels` does not have the length that the shape says, a block has no voxels, a label has not 4 or 8
-/// bytes, or the tables of a channel pass 64 MiB, which the format cannot address.
+/// If the length of `labels` does not match the shape, a block has no voxels, `label_bytes` is not 4 or 8, or the tables
+/// of a channel exceed 64 MiB, the limit of the format.
 pub fn encode(
     labels: &[u8],
     shape: [usize; 3],
@@ -35,7 +35,7 @@ pub fn encode(
     words.iter().flat_map(|word| word.to_le_bytes()).collect()
 }
 
-/// Headers, then the tables (equal ones once), then the indices.
+/// Headers, then tables (equal tables are stored once), then indices.
 fn encode_channel<const N: usize>(
     labels: &[[u8; N]],
     shape: [usize; 3],
@@ -84,7 +84,7 @@ fn encode_channel<const N: usize>(
     headers.chain(tables).chain(indices).collect()
 }
 
-/// The labels of a block, x fastest; beyond the edge, its first label.
+/// The labels of a block, x fastest. Padding has the block's first label.
 fn padded_block<const N: usize>(
     labels: &[[u8; N]],
     shape: [usize; 3],
@@ -105,7 +105,7 @@ fn padded_block<const N: usize>(
     padded
 }
 
-/// Appends `values` in `bits` bits each, from the low end of each word.
+/// Appends `values` with `bits` bits each, from the low end of each word.
 fn pack(values: impl Iterator<Item = u32>, bits: u32, words: &mut Vec<u32>) {
     let mut filled = 32;
     for value in values.take(if bits == 0 { 0 } else { usize::MAX }) {

@@ -1,10 +1,10 @@
-//! The decoder against a naive one written from the specification, and against broken bytes.
+//! Tests of the decoder against a naive one written from the specification, and with damaged bytes.
 
 use proptest::prelude::*;
 
 use super::*;
 
-/// Voxel by voxel, as the specification has it; `None` where something is not there.
+/// Decodes voxel by voxel as the specification defines it. `None` if something is missing.
 fn naive(
     encoded: &[u8],
     shape: [usize; 3],
@@ -125,14 +125,14 @@ fn chunk() -> impl Strategy<Value = Chunk> {
 
 proptest! {
     #[test]
-    fn what_is_encoded_is_decoded(chunk in chunk()) {
+    fn encoded_labels_decode_to_the_same_labels(chunk in chunk()) {
         let encoded = chunk.encode();
         prop_assert_eq!(chunk.naive(&encoded), Some(chunk.labels.clone()));
         prop_assert_eq!(chunk.decode(&encoded), Ok(chunk.labels));
     }
 
     #[test]
-    fn changed_bytes_decode_as_the_specification_says_or_not_at_all(
+    fn changed_bytes_decode_as_the_specification_defines_or_are_an_error(
         chunk in chunk(),
         changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
         keep in 0.0..1.5f64,
@@ -143,7 +143,7 @@ proptest! {
             encoded[at] = byte;
         }
         encoded.truncate((encoded.len() as f64 * keep) as usize);
-        // Only the headers of all blocks are asked for beyond what the naive decoder touches.
+        // Unlike the naive decoder, the decoder requires the headers of all blocks.
         prop_assert_eq!(chunk.decode(&encoded).ok(), chunk.naive(&encoded));
     }
 
@@ -166,7 +166,7 @@ proptest! {
     }
 }
 
-/// One channel of one block with the given header and what follows it.
+/// A channel with one block: its header and the words after it.
 fn one_block(bits: u32, table_at: u32, indices_at: u32, rest: &[u32]) -> Vec<u8> {
     let header = [1, table_at | bits << 24, indices_at];
     header
@@ -180,13 +180,13 @@ fn one_block(bits: u32, table_at: u32, indices_at: u32, rest: &[u32]) -> Vec<u8>
 fn a_constant_block_needs_no_indices() {
     let bytes = one_block(0, 2, u32::MAX >> 1, &[7]);
     let mut out = Vec::new();
-    // The offset of indices that have no bits means nothing.
+    // The offset of indices of 0 bits is ignored.
     assert!(decode(&bytes, [2, 2, 1], 1, [8, 8, 8], 4, &mut out).is_ok());
     assert_eq!(out, [7, 0, 0, 0].repeat(4));
 }
 
 #[test]
-fn indices_of_32_bits_and_tables_of_two_words_per_label_are_read() {
+fn indices_of_32_bits_and_labels_of_two_words_are_decoded() {
     let bytes = one_block(32, 2, 6, &[1, 2, 3, 4, 1, 0]);
     let mut out = Vec::new();
     decode(&bytes, [2, 1, 1], 1, [2, 1, 1], 8, &mut out).unwrap();
@@ -200,7 +200,7 @@ fn indices_of_32_bits_and_tables_of_two_words_per_label_are_read() {
 }
 
 #[test]
-fn blocks_may_share_a_table() {
+fn blocks_can_share_a_table() {
     let words: [u32; 8] = [1, 4 | 1 << 24, 6, 4 | 1 << 24, 6, 10, 20, 0b10];
     let bytes: Vec<u8> = words.iter().flat_map(|w| w.to_le_bytes()).collect();
     let mut out = Vec::new();
@@ -209,7 +209,7 @@ fn blocks_may_share_a_table() {
 }
 
 #[test]
-fn errors_say_what_was_found_and_where() {
+fn errors_contain_what_was_found_and_where() {
     let mut out = Vec::new();
     let mut error = |bytes: &[u8]| decode(bytes, [4, 1, 1], 1, [4, 1, 1], 4, &mut out).unwrap_err();
     assert_eq!(error(&[1, 0, 0]), Error::NotWords { found_bytes: 3 });
@@ -251,7 +251,7 @@ fn errors_say_what_was_found_and_where() {
 }
 
 #[test]
-fn a_shape_that_overflows_is_refused_before_anything_is_allocated() {
+fn a_shape_that_overflows_is_an_error_before_any_allocation() {
     let mut out = Vec::new();
     let huge = usize::MAX / 2;
     for (shape, block) in [

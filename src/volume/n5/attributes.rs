@@ -1,7 +1,7 @@
-//! `attributes.json` of an N5 dataset or group: what is stored, and where it lies in the world.
+//! `attributes.json` of an N5 dataset or group: how values are stored, and where the dataset is in the world.
 //!
-//! Where it lies is what [`spatial_attributes`](super::super::spatial_attributes) makes of the attributes of the dataset and of the group
-//! that holds it.
+//! The position is computed by [`spatial_attributes`](super::super::spatial_attributes) from the attributes of the
+//! dataset and of the group that contains it.
 
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
@@ -18,10 +18,10 @@ use crate::volume::{MAX_BLOCK_BYTES, VolumeError};
 
 const EXPECTED: &str = "the attributes of an N5 dataset";
 
-/// Most levels of a group that are looked at.
+/// Largest number of levels of a group.
 const MAX_LEVELS: usize = 64;
 
-/// Attributes of a group that place the datasets in it.
+/// Attributes of a group that define the position of its datasets.
 const GROUP_KEYS: [&str; 9] = [
     "axes",
     "downsamplingFactors",
@@ -34,12 +34,12 @@ const GROUP_KEYS: [&str; 9] = [
     "units",
 ];
 
-/// A dataset. Dimensions are in N5's order: the fastest first.
+/// A dataset. Dimensions have N5's order, the fastest first.
 #[derive(Debug)]
 pub(super) struct N5Dataset {
     /// Path or URL of its attributes.
     pub object: String,
-    /// Its folder: a key relative to the group.
+    /// Its folder, as a key relative to the group.
     pub path: String,
     pub dimensions: Vec<u64>,
     pub block_size: Vec<u64>,
@@ -51,7 +51,7 @@ pub(super) struct N5Dataset {
     pub digest: blake3::Hash,
 }
 
-/// How a block's values are compressed.
+/// How the values of a block are compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum N5Compression {
     Raw,
@@ -59,7 +59,7 @@ pub(super) enum N5Compression {
     Blosc,
 }
 
-/// What says how a dataset is stored.
+/// The attributes that define how a dataset is stored.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct StorageAttributes {
@@ -68,25 +68,26 @@ struct StorageAttributes {
     #[serde(deserialize_with = "whole_numbers")]
     block_size: Vec<u64>,
     data_type: String,
-    /// Of N5 1.0 and later: an object with a type. Before: `compressionType`.
+    /// From N5 1.0: an object with a type. Earlier: `compressionType`.
     compression: Option<Value>,
     compression_type: Option<String>,
 }
 
-/// A list of whole numbers, also written as `40.0`.
+/// Deserializes a list of whole numbers. Accepts `40.0`.
 fn whole_numbers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u64>, D::Error> {
     let list = Vec::<f64>::deserialize(deserializer)?;
     let whole = |n: &f64| n.fract() == 0.0 && (0.0..=9e15).contains(n);
-    match list.iter().all(whole) {
-        true => Ok(list.iter().map(|n| *n as u64).collect()),
-        false => Err(serde::de::Error::custom(format!(
+    if list.iter().all(whole) {
+        Ok(list.iter().map(|n| *n as u64).collect())
+    } else {
+        Err(serde::de::Error::custom(format!(
             "found {list:?}, expected whole numbers from 0"
-        ))),
+        )))
     }
 }
 
 impl N5Dataset {
-    /// An error about what its attributes say at `path`.
+    /// An error about the attribute at `path`.
     pub(super) fn bad(&self, path: &str, problem: String) -> VolumeError {
         bad(&self.object, path, problem)
     }
@@ -106,7 +107,7 @@ fn bad(object: &str, path: &str, problem: String) -> VolumeError {
     }
 }
 
-/// The dataset at `location`, or the level `s0`, `s1`, ... of the group there that matches `wanted`.
+/// Reads the dataset at `location`, or the level `s0`, `s1`, ... with the resolution `wanted` of the group there.
 pub(super) fn read(
     location: &Location,
     store: &dyn Store,
@@ -120,18 +121,19 @@ pub(super) fn read(
             .as_ref()
             .map(|(group, name)| group.holding(name, None));
         let dataset = dataset(root, "", parent, layer)?;
-        return match dataset.resolution.matches(wanted) {
-            true => Ok(dataset),
-            false => Err(no_scale(
+        return if dataset.resolution.matches(wanted) {
+            Ok(dataset)
+        } else {
+            Err(no_scale(
                 root.object.clone(),
                 wanted,
                 vec![dataset.resolution],
-            )),
+            ))
         };
     }
     let object = store.describe("attributes.json");
     if layer.resolution.is_some() {
-        let problem = "this is a group of levels, and the config's `layers` says a `resolution`: name the dataset of one level";
+        let problem = "this is a group of levels, but the config's `layers` sets a `resolution`: use the dataset of one level as the source";
         return Err(bad(&object, ".", problem.into()));
     }
     let mut available = Vec::new();
@@ -156,7 +158,8 @@ pub(super) fn read(
         (true, true) => Err(bad(
             &object,
             ".",
-            "this N5 group has no levels s0, s1, ...: name the dataset inside".into(),
+            "this N5 group has no levels s0, s1, ...: use a dataset inside the group as the source"
+                .into(),
         )),
         (true, false) => Err(VolumeError::NoVolume {
             location: store.describe(""),
@@ -165,8 +168,8 @@ pub(super) fn read(
     }
 }
 
-/// The attributes of the group that holds the dataset at `location`, and the dataset's name in it. Read where the
-/// dataset's own may not say all.
+/// Reads the attributes of the group that contains the dataset at `location`, if the dataset's own may be incomplete.
+/// Also returns the dataset's name in the group.
 fn group_of(
     location: &Location,
     dataset: &N5Document,
@@ -184,7 +187,7 @@ fn group_of(
         return Ok(None);
     }
     let group = match document(folder.open().as_ref(), "") {
-        // Whoever may not read the folder above may still read this one.
+        // The group may be unreadable although the dataset is readable.
         Err(e) if e.is_access_denied() => None,
         found => found?,
     };
@@ -231,7 +234,7 @@ impl N5Document {
         }
     }
 
-    /// This group, as the one that holds the dataset `name`; `base` is its level s0, where that is another.
+    /// This group as the parent of the dataset `name`. `base` is the group's level s0, if `name` is another level.
     fn holding<'a>(&'a self, name: &'a str, base: Option<&'a N5Document>) -> ParentGroup<'a> {
         ParentGroup {
             document: self.spatial(),
@@ -305,12 +308,12 @@ fn dataset(
         order: DimensionOrder::F,
         shape: &attributes.dimensions,
     };
-    // Three dimensions without names are x, y, z, as everybody writes them.
+    // Three dimensions without names are x, y, z by convention.
     let assumed = (rank == 3).then(|| AXES.map(String::from).to_vec());
     let place = array.place(layer, Vec::new(), assumed)?;
     let resolution = place.resolution.ok_or_else(|| VolumeError::Incomplete {
         object: object.clone(),
-        lacks: "does not say how large its voxels are and where it lies".into(),
+        lacks: "has no voxel size and no offset in its attributes".into(),
         example: "{ \"resolution\": [4, 4, 40], \"voxel_offset\": [0, 0, 0] }",
     })?;
     Ok(N5Dataset {
@@ -350,7 +353,7 @@ fn compression(attributes: &StorageAttributes) -> Result<N5Compression, String> 
         Some("zstd" | "zstandard") => Ok(N5Compression::Stream(Stream::Zstd)),
         Some("blosc") => Ok(N5Compression::Blosc),
         found => Err(format!(
-            "found {}, expected raw, gzip, bzip2, zstd or blosc: others are not read",
+            "found {}, expected raw, gzip, bzip2, zstd or blosc",
             found.map_or("no compression".into(), |name| format!("{name:?}"))
         )),
     }

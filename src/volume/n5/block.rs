@@ -1,21 +1,21 @@
-//! One N5 block: a big-endian header, then the compressed values.
+//! Decodes one N5 block: a big-endian header, then the compressed values.
 //!
-//! Header: u16 mode (0 default, 1 with a number of values), u16 number of dimensions, u32 per dimension, in
+//! Header: u16 mode (0 default, 1 with a number of values), u16 number of dimensions, u32 per dimension, and in
 //! mode 1 a u32 number of values. The values are big-endian, the first dimension fastest.
 
 use std::borrow::Cow;
 
 use super::attributes::{N5Compression, N5Dataset};
 
-/// A block's values, little-endian, the first dimension fastest.
+/// A decoded block: little-endian values, the first dimension fastest.
 #[derive(Debug)]
 pub(super) struct DecodedBlock {
     pub shape: Vec<usize>,
     pub values: Vec<u8>,
 }
 
-/// Decodes `bytes`, a block of `dataset` that must hold at least `needed` values along each dimension. Says
-/// what is wrong with it.
+/// Decodes `bytes`, a block of `dataset` with at least `needed` values along each dimension. The error is a description
+/// for the user.
 pub(super) fn decode(
     bytes: &[u8],
     dataset: &N5Dataset,
@@ -39,7 +39,7 @@ pub(super) fn decode(
     let fits = |d: usize| (needed[d]..=dataset.block_size[d]).contains(&shape[d]);
     if !(0..rank).all(fits) {
         return Err(format!(
-            "its header says {shape:?} values, expected {needed:?} to {:?}",
+            "its header has the shape {shape:?}, expected {needed:?} to {:?}",
             dataset.block_size
         ));
     }
@@ -49,7 +49,7 @@ pub(super) fn decode(
         let found = header.u32()?;
         if found != values as u64 {
             return Err(format!(
-                "its header says {found} values in all, expected {values}"
+                "its header has {found} values in total, expected {values}"
             ));
         }
     }
@@ -77,7 +77,7 @@ pub(super) fn decode(
     Ok(DecodedBlock { shape, values })
 }
 
-/// Undoes blosc, which says in a header how large it gets.
+/// Decompresses blosc, after checking the size in its header.
 fn blosc(bytes: &[u8], expected: usize) -> Result<Vec<u8>, String> {
     use zarrs::array::codec::bytes_to_bytes::blosc::BloscCodec;
     use zarrs::array::{BytesRepresentation, BytesToBytesCodecTraits, CodecOptions};
@@ -92,7 +92,7 @@ fn blosc(bytes: &[u8], expected: usize) -> Result<Vec<u8>, String> {
     let configuration = serde_json::json!({
         "cname": "lz4", "clevel": 5, "shuffle": "noshuffle", "blocksize": 0
     });
-    // How it was compressed is in the header; the codec's own configuration is for writing.
+    // The header defines how to decompress. The configuration is only for compression.
     let configuration = serde_json::from_value(configuration).map_err(|e| e.to_string())?;
     let codec = BloscCodec::new_with_configuration(&configuration).map_err(|e| e.to_string())?;
     let options = CodecOptions::default().with_concurrent_target(1);
@@ -121,7 +121,7 @@ impl Header<'_> {
         let (first, rest) = self
             .rest
             .split_first_chunk()
-            .ok_or("it ends inside of its header")?;
+            .ok_or("it ends inside its header")?;
         self.rest = rest;
         Ok(*first)
     }
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn an_edge_block_may_be_cut_off_or_whole_and_is_big_endian() {
+    fn an_edge_block_may_be_clipped_or_whole_and_is_big_endian() {
         let needed = [2, 2, 1];
         let cut = block(0, &[2, 2, 1], &[], &[1, 2, 3, 4]);
         let decoded = decode(&cut, &dataset(), &needed).unwrap();
@@ -177,25 +177,25 @@ mod tests {
     }
 
     #[test]
-    fn a_header_that_does_not_fit_is_refused_before_anything_is_allocated() {
+    fn an_invalid_header_is_an_error_before_any_allocation() {
         let needed = [2, 2, 1];
         for (bytes, word) in [
             (block(2, &[2, 2, 1], &[], &[]), "mode 2"),
             (block(0, &[2, 2], &[], &[]), "2 dimension(s), expected 3"),
-            (block(0, &[1, 2, 1], &[], &[]), "[1, 2, 1] values"),
+            (block(0, &[1, 2, 1], &[], &[]), "shape [1, 2, 1]"),
             (
                 block(0, &[u32::MAX, 2, 1], &[], &[]),
                 "expected [2, 2, 1] to [3, 2, 1]",
             ),
             (
                 block(1, &[2, 2, 1], &[5], &[]),
-                "5 values in all, expected 4",
+                "5 values in total, expected 4",
             ),
             (
                 block(0, &[2, 2, 1], &[], &[1, 2, 3]),
                 "6 bytes of values, expected 8",
             ),
-            (vec![0, 0, 0], "inside of its header"),
+            (vec![0, 0, 0], "inside its header"),
         ] {
             let e = decode(&bytes, &dataset(), &needed).unwrap_err();
             assert!(e.contains(word), "{word}: {e}");

@@ -1,4 +1,4 @@
-//! What a viewer knows of the dimensions of an N5 dataset: their names, in N5's order, and its downsampling.
+//! The dimensions of an N5 dataset in Neuroglancer: their names, in N5's order, and the downsampling factors.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -9,10 +9,10 @@ use crate::storage::{Location, MAX_METADATA_BYTES, Store, parse_document};
 use crate::volume::VolumeError;
 use crate::volume::model_space::FormatDimensions;
 
-/// Names of dimensions that have none.
+/// Default names of dimensions.
 const DEFAULT_NAMES: [&str; 5] = ["x", "y", "z", "t", "c"];
 
-/// The names of the dimensions of the dataset at `location`, or of the first level of the group there.
+/// Reads the dimensions of the dataset at `location`, or of the first level of the group there.
 pub(in crate::volume) fn model_space(
     location: &Location,
     layer: &LayerConfig,
@@ -20,9 +20,10 @@ pub(in crate::volume) fn model_space(
     let store = location.open();
     let root = attributes(store.as_ref(), "attributes.json")?;
     let is_dataset = root.get("dimensions").is_some();
-    let dataset = match is_dataset {
-        true => root.clone(),
-        false => attributes(store.as_ref(), "s0/attributes.json")?,
+    let dataset = if is_dataset {
+        root.clone()
+    } else {
+        attributes(store.as_ref(), "s0/attributes.json")?
     };
     let list = |of: &Value, name: &str| of.get(name).and_then(Value::as_array).cloned();
     let rank = list(&dataset, "dimensions").map_or(3, |d| d.len());
@@ -39,7 +40,7 @@ pub(in crate::volume) fn model_space(
     let names = written
         .or(config)
         .unwrap_or_else(|| (0..rank).map(default).collect());
-    // Sizes in a state are those of the voxels that a dataset was made from.
+    // Sizes in a viewer state are those of the voxels before downsampling.
     let own = list(&dataset, "downsamplingFactors").filter(|_| is_dataset);
     let factor = |axis: &str| {
         let position = names.iter().position(|n| n.eq_ignore_ascii_case(axis));
@@ -54,15 +55,13 @@ pub(in crate::volume) fn model_space(
     })
 }
 
-/// A document of attributes; nothing where there is none.
+/// Reads a document of attributes. Null if there is none.
 fn attributes(store: &dyn Store, key: &str) -> Result<Value, VolumeError> {
     let mut bytes = Vec::new();
-    match store.read(key, MAX_METADATA_BYTES, &mut bytes)? {
-        true => Ok(parse_document(
-            &bytes,
-            &store.describe(key),
-            "the attributes of an N5 dataset",
-        )?),
-        false => Ok(Value::Null),
+    if !store.read(key, MAX_METADATA_BYTES, &mut bytes)? {
+        return Ok(Value::Null);
     }
+    let object = store.describe(key);
+    let expected = "the attributes of an N5 dataset";
+    Ok(parse_document(&bytes, &object, expected)?)
 }

@@ -1,8 +1,8 @@
-//! Chunks that are objects of their own: `NAME` or, as CloudVolume writes on file systems, `NAME.gz` and the like.
+//! Chunks in files of their own: `NAME` or, as CloudVolume writes them on file systems, `NAME.gz` and similar.
 //!
-//! A bucket says by Content-Encoding what a file system says by the name's end, and so do most web servers. Behind one
-//! that serves a file system as it is, names have their ends: which, is found out with the first chunks of a layer and
-//! remembered.
+//! Buckets and most web servers declare the compression with Content-Encoding; a file system with a suffix of the name.
+//! A web server that serves a plain file system has suffixes too. Which suffix it uses is detected with the first chunks
+//! of a layer and remembered.
 
 use std::sync::Arc;
 use std::sync::OnceLock;
@@ -11,17 +11,17 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use crate::storage::{Compression, Store, looks_like_gzip};
 use crate::volume::{EncodedBlock, VolumeError};
 
-/// Most chunks that are searched under every name on a server. Where none of so many has any, the others are
-/// searched under their plain name: a layer whose touched chunks are all missing is an error at the end.
+/// Number of chunks on a server for which all suffixes are tried. If none of them exists, later chunks are requested
+/// without a suffix only. A layer without any chunk is an error at the end.
 const SEARCHED_CHUNKS: u32 = 64;
 
-/// The objects of a scale.
+/// The chunk files of a scale.
 #[derive(Debug)]
 pub(super) struct ChunkFiles {
     store: Arc<dyn Store>,
-    /// How the names on a server end, once it is known.
+    /// The suffix of names on a server, once it is known.
     names: OnceLock<Compression>,
-    /// Chunks that were not found under any name before.
+    /// Number of chunks for which no suffix was found.
     searched: AtomicU32,
 }
 
@@ -38,13 +38,13 @@ impl ChunkFiles {
         self.store.as_ref()
     }
 
-    /// Says that the chunk called `name` will be read soon.
-    pub(super) fn will_read(&self, name: &str) {
+    /// Prefetches the chunk called `name`.
+    pub(super) fn prefetch(&self, name: &str) {
         let mut keys = self.names().iter().map(|c| key(name, *c));
         keys.any(|key| self.store.will_read(&key, None));
     }
 
-    /// Reads the stored bytes of the chunk called `name`; `false` where it is not stored.
+    /// Reads the stored bytes of the chunk called `name`. Returns `false` if it is missing.
     pub(super) fn read(
         &self,
         name: &str,
@@ -60,7 +60,7 @@ impl ChunkFiles {
                 encoded.compression = *compression;
                 if self.store.is_remote() {
                     let _ = self.names.set(*compression);
-                    // Some servers say gzip of such a file, and it is undone already.
+                    // Some servers declare gzip for such a file, so it is already decompressed.
                     if *compression == Compression::Gzip && !looks_like_gzip(&encoded.bytes) {
                         encoded.compression = Compression::None;
                     }
@@ -74,7 +74,7 @@ impl ChunkFiles {
         Ok(false)
     }
 
-    /// The ends that names can have.
+    /// The suffixes that a name can have.
     fn names(&self) -> &[Compression] {
         match self.names.get() {
             Some(known) => std::slice::from_ref(known),
@@ -107,7 +107,7 @@ mod tests {
         packed
     }
 
-    /// A server of files with these names, and what is read of `wanted` there, one after the other.
+    /// Serves files with the names `stored` and reads each of `wanted`. Returns the compression of those found.
     fn read(
         stored: &'static [&'static str],
         headers: &'static str,
@@ -115,12 +115,13 @@ mod tests {
     ) -> (Server, Vec<Option<Compression>>) {
         let server = serve(move |_, request: &Request| {
             let path = request.first.split(' ').nth(1).unwrap().to_owned();
-            match stored.contains(&path.trim_start_matches("/s/")) {
-                true if path.ends_with(".gz") && headers.is_empty() => {
-                    reply("200 OK", "", &gzip(b"1234"))
-                }
-                true => reply("200 OK", headers, &gzip(b"1234")),
-                false => reply("404 Not Found", "", b""),
+            if !stored.contains(&path.trim_start_matches("/s/")) {
+                return reply("404 Not Found", "", b"");
+            }
+            if path.ends_with(".gz") && headers.is_empty() {
+                reply("200 OK", "", &gzip(b"1234"))
+            } else {
+                reply("200 OK", headers, &gzip(b"1234"))
             }
         });
         let here = Location::Local("".into());
@@ -136,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn how_names_end_is_found_out_once_per_layer() {
+    fn the_suffix_of_names_is_detected_once_per_layer() {
         let (server, found) = read(&["a.gz", "b.gz"], "", &["a", "b", "c", "c"]);
         let gz = Some(Compression::Gzip);
         assert_eq!(found, [gz, gz, None, None]);
@@ -147,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn the_search_for_names_is_bounded() {
+    fn the_search_for_suffixes_is_bounded() {
         let missing = vec!["x"; SEARCHED_CHUNKS as usize + 10];
         let (server, found) = read(&[], "", &missing);
         assert!(found.iter().all(Option::is_none));
@@ -156,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_server_undoes_is_not_undone_again() {
+    fn bytes_that_the_server_decompresses_are_not_decompressed_again() {
         let encoded = "Content-Encoding: gzip\r\n";
         let (_, found) = read(&["a.gz"], encoded, &["a"]);
         assert_eq!(found, [Some(Compression::None)]);

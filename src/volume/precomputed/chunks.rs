@@ -1,8 +1,8 @@
-//! Where the chunks of a scale are stored.
+//! Finds the stored chunks of a scale.
 //!
-//! Unsharded, a chunk is an object of its own below the scale's key ([`ChunkFiles`]). `voxel_offset` is part of the name,
-//! and the last chunk along an axis is named by the truncated range. Sharded, a chunk's id is the compressed Morton
-//! code of its place in the grid, of which `voxel_offset` is no part.
+//! In an unsharded scale, a chunk is an object below the scale's key ([`ChunkFiles`]). Its name contains `voxel_offset`,
+//! and the last chunk along an axis is named after its clipped range. In a sharded scale, a chunk's id is the compressed
+//! Morton code of its position in the grid, without `voxel_offset`.
 
 use std::sync::Arc;
 
@@ -11,14 +11,14 @@ use crate::neuroglancer::{MortonGrid, ShardError, ShardingSpec, Shards};
 use crate::storage::{Compression, Store};
 use crate::volume::{BlockGrid, BlockIndex, EncodedBlock, VolumeError};
 
-/// The stored chunks of a scale.
+/// The chunks of a scale.
 #[derive(Debug)]
 pub(super) enum ChunkStorage {
     ChunkFiles(ChunkFiles),
     Shards(ShardedChunks),
 }
 
-/// Chunks in shard files.
+/// Chunks in shards.
 #[derive(Debug)]
 pub(super) struct ShardedChunks {
     shards: Shards,
@@ -26,19 +26,19 @@ pub(super) struct ShardedChunks {
 }
 
 impl ShardedChunks {
-    /// The shelf of a chunk: its shard and minishard.
+    /// Key of the group of a chunk: its shard and minishard.
     pub(super) fn group_key(&self, block: BlockIndex) -> [u64; 2] {
         self.shards
             .group_key(self.ids.code(&block).unwrap_or_default())
     }
 
-    /// Splits chunks into runs that one request reads.
+    /// Splits chunks into runs. Each run is read with one request.
     pub(super) fn runs(&self, blocks: &[BlockIndex]) -> Vec<Vec<BlockIndex>> {
         let with_ids = blocks.iter().filter_map(|b| Some((*b, self.ids.code(b)?)));
         self.shards.runs(with_ids)
     }
 
-    /// Reads chunks of at most `limit_bytes` with one request.
+    /// Reads chunks of at most `limit_bytes` each with one request.
     pub(super) fn fetch_run(
         &self,
         run: &[BlockIndex],
@@ -69,7 +69,7 @@ impl ChunkStorage {
         }
     }
 
-    /// Whether reading takes long compared with decoding.
+    /// Whether the chunks are on a server.
     pub(super) fn is_remote(&self) -> bool {
         match self {
             Self::ChunkFiles(files) => files.store().is_remote(),
@@ -85,7 +85,7 @@ impl ChunkStorage {
         }
     }
 
-    /// The place of a chunk with that compression, for messages.
+    /// The path or URL of a chunk with this compression, for messages.
     pub(super) fn describe(
         &self,
         grid: &BlockGrid,
@@ -102,19 +102,19 @@ impl ChunkStorage {
         }
     }
 
-    /// Says that a chunk will be fetched soon.
+    /// Prefetches a chunk.
     pub(super) fn prefetch(&self, grid: &BlockGrid, block: BlockIndex) {
         match self {
-            Self::ChunkFiles(files) => files.will_read(&name(grid, block)),
+            Self::ChunkFiles(files) => files.prefetch(&name(grid, block)),
             Self::Shards(ShardedChunks { shards, ids }) => {
                 if let Some(id) = ids.code(&block) {
-                    shards.will_read(id);
+                    shards.prefetch(id);
                 }
             }
         }
     }
 
-    /// Reads the stored bytes of a chunk; `false` where it is not stored.
+    /// Reads the stored bytes of a chunk. Returns `false` if it is missing.
     pub(super) fn fetch(
         &self,
         grid: &BlockGrid,
@@ -135,7 +135,7 @@ impl ChunkStorage {
     }
 }
 
-/// The name of a chunk: the voxels that it holds.
+/// The name of a chunk: the range of its voxels.
 fn name(grid: &BlockGrid, block: BlockIndex) -> String {
     let b = grid.block_box(block);
     let [x, y, z] = std::array::from_fn(|d| format!("{}-{}", b.start[d], b.end[d]));

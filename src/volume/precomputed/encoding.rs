@@ -1,11 +1,11 @@
-//! What the bytes of a chunk mean: the encodings of precomputed volumes.
+//! The encodings of chunks in precomputed volumes.
 
 use super::picture::PictureFormat;
 use crate::geometry::VoxelBox;
 use crate::volume::VolumeMeta;
 use crate::volume::compressed_segmentation::{self, CompressedSegmentationError};
 
-/// How a chunk is encoded.
+/// The encoding of a chunk.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Encoding {
     Raw,
@@ -13,7 +13,7 @@ pub(super) enum Encoding {
     Picture(PictureFormat),
 }
 
-/// What is wrong with a chunk. The caller adds its name.
+/// Why a chunk cannot be decoded. The caller adds the chunk's name.
 #[derive(Debug)]
 pub(super) enum ChunkProblem {
     Text(String),
@@ -21,11 +21,11 @@ pub(super) enum ChunkProblem {
 }
 
 impl Encoding {
-    /// Most bytes that a chunk of `region` can have in this encoding; just as many if it is raw.
+    /// Largest number of bytes of a chunk of `region` in this encoding. Exact for raw chunks.
     pub(super) fn limit_bytes(self, meta: &VolumeMeta, region: &VoxelBox) -> usize {
         match self {
             Self::Raw => meta.block_bytes(region),
-            // Noise takes more room than its values, but hardly so much.
+            // Noise needs more bytes than its raw values, but hardly twice as many.
             Self::Picture(_) => 2 * meta.block_bytes(region) + (1 << 16),
             Self::CompressedSegmentation { block } => {
                 let shape = region.shape();
@@ -38,7 +38,7 @@ impl Encoding {
         }
     }
 
-    /// Decodes the chunk `bytes` of `region`: replaces the contents of `values`. `scratch` is a buffer.
+    /// Decodes the chunk `bytes` of `region` and replaces the contents of `values`. `scratch` is a reusable buffer.
     pub(super) fn decode(
         self,
         bytes: &[u8],
@@ -70,7 +70,7 @@ impl Encoding {
     }
 }
 
-/// A raw chunk has just the bytes of its values.
+/// Checks the length of a raw chunk.
 pub(super) fn check_raw(
     values: &[u8],
     meta: &VolumeMeta,
@@ -78,13 +78,13 @@ pub(super) fn check_raw(
 ) -> Result<(), ChunkProblem> {
     let expected = meta.block_bytes(region);
     let [x, y, z] = region.shape();
-    match values.len() == expected {
-        true => Ok(()),
-        false => Err(ChunkProblem::Text(format!(
-            "it has {} bytes, expected {expected}: {x} x {y} x {z} voxels, {} channel(s) of {}",
-            values.len(),
-            meta.channels,
-            meta.data_type,
-        ))),
+    if values.len() == expected {
+        return Ok(());
     }
+    Err(ChunkProblem::Text(format!(
+        "found {} bytes, expected {expected}: {x} x {y} x {z} voxels, {} channel(s) of {}",
+        values.len(),
+        meta.channels,
+        meta.data_type,
+    )))
 }

@@ -1,5 +1,4 @@
-//! The info file of a precomputed volume: one scale chosen by its resolution. What is wrong with other scales
-//! does not matter.
+//! The info file of a precomputed volume. One scale is chosen by its resolution; errors in other scales are ignored.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -16,22 +15,22 @@ use crate::volume::{MAX_BLOCK_BYTES, VolumeError, VolumeMeta};
 
 const EXPECTED: &str = "the info file of a Neuroglancer precomputed volume";
 
-/// Most channels that are accepted: a guard against sizes that a damaged file claims.
+/// Largest number of channels that is accepted. Protects against sizes in damaged files.
 const MAX_CHANNELS: u32 = 1 << 16;
 
-/// The scale that was asked for.
+/// The chosen scale.
 pub(super) struct Scale {
     pub location: Location,
     pub meta: VolumeMeta,
     pub encoding: Encoding,
-    /// How chunks are found in shards, and their ids.
+    /// The sharding specification and the ids of chunks, if the scale is sharded.
     pub sharding: Option<(ShardingSpec, MortonGrid)>,
     pub digest: blake3::Hash,
-    /// Where the info redirects to, which is where the scale is stored.
+    /// Where the info redirects to, if it redirects. The scale is stored there.
     pub redirected_to: Option<Location>,
 }
 
-/// What counts for every scale.
+/// The members that apply to all scales.
 #[derive(Deserialize)]
 struct Info {
     data_type: String,
@@ -39,7 +38,7 @@ struct Info {
     scales: Vec<Value>,
 }
 
-/// Reads the info file in `location` and picks the scale that matches `wanted`.
+/// Reads the info file in `location` and chooses the scale with the resolution `wanted`.
 pub(super) fn read(location: &Location, wanted: &Resolution) -> Result<Scale, VolumeError> {
     let found = document(location)?;
     let (value, object) = (&found.value, &found.object);
@@ -108,7 +107,7 @@ pub(super) fn read(location: &Location, wanted: &Resolution) -> Result<Scale, Vo
     })
 }
 
-/// The resolution of the first scale, which all others are relative to in a viewer, and the number of channels.
+/// The resolution of the first scale and the number of channels. A viewer measures all scales relative to the first.
 pub(super) fn first_scale(location: &Location) -> Result<(Resolution, i64), VolumeError> {
     let found = document(location)?;
     let bad = |path: &str, problem: String| VolumeError::InvalidMetadata {
@@ -119,7 +118,7 @@ pub(super) fn first_scale(location: &Location) -> Result<(Resolution, i64), Volu
     check_kind(&found.value).map_err(|(path, problem)| bad(path, problem))?;
     let first = found.value.get("scales").and_then(|scales| scales.get(0));
     let resolution = first.and_then(resolution).ok_or_else(|| {
-        let problem = "found none, expected three numbers greater than 0, in nm: the state scales the layer by them";
+        let problem = "found none, expected three numbers greater than 0, in nm: the viewer state scales the layer by them";
         bad("scales[0].resolution", problem.into())
     })?;
     let channels = found.value.get("num_channels").and_then(JsonInteger::of);
@@ -137,7 +136,7 @@ fn document(location: &Location) -> Result<InfoDocument, VolumeError> {
     })
 }
 
-/// Refuses the infos of what is not a volume. Says where in the info, and what is wrong.
+/// Checks that the info describes a volume. The error is the field and what is wrong with it.
 fn check_kind(info: &Value) -> Result<(), (&'static str, String)> {
     let (path, found) = match info.get("@type") {
         None | Some(Value::Null) => ("type", None),
@@ -162,7 +161,7 @@ fn check_kind(info: &Value) -> Result<(), (&'static str, String)> {
     }
 }
 
-/// The resolution of a scale, whatever else is wrong with it.
+/// The resolution of a scale, even if the rest of the scale is invalid.
 fn resolution(scale: &Value) -> Option<Resolution> {
     let nm = <[f64; 3]>::deserialize(scale.get("resolution")?).ok()?;
     Resolution::new(nm)
@@ -187,12 +186,12 @@ fn no_scale(object: &str, scales: &[Value], wanted: &Resolution) -> VolumeError 
     }
 }
 
-/// Refuses blocks that are too large to be read at once.
+/// Checks that a block is not too large.
 fn check_block(
     meta: &VolumeMeta,
     bad: impl Fn(&str, String) -> VolumeError,
 ) -> Result<(), VolumeError> {
-    // A chunk may be declared larger than the volume; what is stored of it never is.
+    // A chunk may be larger than the volume, but its stored part never is.
     let block: [u64; 3] = std::array::from_fn(|d| {
         u64::from(meta.grid.block_shape()[d]).min(meta.grid.bounds().shape()[d])
     });
@@ -201,18 +200,18 @@ fn check_block(
         .into_iter()
         .chain([u64::from(meta.channels), value_bytes])
         .try_fold(1u64, u64::checked_mul);
-    match block_bytes.is_none_or(|n| n > MAX_BLOCK_BYTES) {
-        true => Err(bad(
+    if block_bytes.is_none_or(|n| n > MAX_BLOCK_BYTES) {
+        return Err(bad(
             "chunk_sizes",
             format!(
-                "a chunk of {block:?} voxels is larger than {MAX_BLOCK_BYTES} bytes, the most that is read"
+                "found a chunk of {block:?} voxels, which is larger than the limit of {MAX_BLOCK_BYTES} bytes"
             ),
-        )),
-        false => Ok(()),
+        ));
     }
+    Ok(())
 }
 
-/// Digest of all that decides which values a chunk file means, and of the place that a redirect leads to.
+/// Digest of everything that determines the values of a chunk, and of the target of a redirect.
 fn digest(info: &Value, scale: usize, redirected_to: Option<&Location>) -> blake3::Hash {
     let parts = serde_json::json!([
         info["data_type"],

@@ -1,8 +1,8 @@
-//! Chunks that are stored as one picture: jpeg, png and jxl.
+//! Chunks that are stored as a picture: jpeg, png and jxl.
 //!
-//! The picture may have any width and height whose product is the number of voxels; its rows, one after the
-//! other, are the voxels with x fastest. Several channels are interleaved pixel by pixel, unlike in raw chunks.
-//! What the picture says about its size is checked against the chunk before anything is allocated for it.
+//! The picture may have any width and height whose product is the number of voxels. Its rows, one after the other, are
+//! the voxels with x fastest. Several channels are interleaved by pixel, unlike in raw chunks. The size in the picture's
+//! header is checked before anything is allocated for it.
 
 mod jpeg;
 mod jxl;
@@ -12,7 +12,7 @@ use crate::data_type::DataType;
 use crate::geometry::VoxelBox;
 use crate::volume::VolumeMeta;
 
-/// The kind of a picture.
+/// A picture format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum PictureFormat {
     Jpeg,
@@ -20,7 +20,7 @@ pub(super) enum PictureFormat {
     Jxl,
 }
 
-/// The picture that a chunk should be.
+/// The expected size and type of a picture.
 #[derive(Clone, Copy, Debug)]
 struct Expected {
     voxels: [u64; 3],
@@ -29,7 +29,7 @@ struct Expected {
 }
 
 impl PictureFormat {
-    /// The format whose encoding is called so in an info.
+    /// The format with this name in an info file.
     pub(super) fn from_name(name: &str) -> Option<Self> {
         match name {
             "jpeg" => Some(Self::Jpeg),
@@ -39,8 +39,8 @@ impl PictureFormat {
         }
     }
 
-    /// What volumes of this format can hold, in words, if `meta` is something else.
-    pub(super) fn cannot_hold(self, data_type: DataType, channels: u32) -> Option<&'static str> {
+    /// Describes what this format supports if it does not support voxels of this type. `None` if it does.
+    pub(super) fn unsupported(self, data_type: DataType, channels: u32) -> Option<&'static str> {
         let eight = data_type == DataType::UInt8;
         match self {
             Self::Jpeg | Self::Jxl if eight && matches!(channels, 1 | 3) => None,
@@ -50,8 +50,8 @@ impl PictureFormat {
         }
     }
 
-    /// Decodes the picture `bytes` of `region`: replaces the contents of `values`. `pixels` is a buffer.
-    /// Says what is wrong where it is not the picture that it should be.
+    /// Decodes the picture `bytes` of `region` and replaces the contents of `values`. `pixels` is a reusable buffer. The
+    /// error is a description for the user.
     pub(super) fn decode(
         self,
         bytes: &[u8],
@@ -65,7 +65,7 @@ impl PictureFormat {
             channels: meta.channels as usize,
             data_type: meta.data_type,
         };
-        // Pixels of one channel are values already.
+        // With a single channel, the pixels are the values.
         let out = match expected.channels {
             1 => &mut *values,
             _ => &mut *pixels,
@@ -97,7 +97,7 @@ impl Expected {
         voxels as usize * self.channels * self.data_type.size_bytes()
     }
 
-    /// Whether a picture's header is that of the chunk; else, what it is and what it should be.
+    /// Checks the size and type in a picture's header. The error contains what was found and what was expected.
     fn check(&self, width: u64, height: u64, channels: usize, bits: usize) -> Result<(), String> {
         let [x, y, z] = self.voxels;
         let same_size = width.checked_mul(height) == Some(x * y * z);
@@ -106,7 +106,7 @@ impl Expected {
             return Ok(());
         }
         Err(format!(
-            "it is a picture of {width} x {height} pixels, {channels} channel(s) of {bits} bits, expected {} pixels \
+            "found a picture of {width} x {height} pixels, {channels} channel(s) of {bits} bits, expected {} pixels \
              ({x} x {y} x {z} voxels), {} channel(s) of {expected_bits} bits",
             x * y * z,
             self.channels,
@@ -114,7 +114,7 @@ impl Expected {
     }
 }
 
-/// From pixels with all channels each to channels with all pixels each.
+/// Separates interleaved channels.
 fn separate<T: Copy>(pixels: &[T], values: &mut [T], channels: usize) {
     fn planes<T: Copy, const C: usize>(pixels: &[T], values: &mut [T]) {
         let (pixels, _) = pixels.as_chunks::<C>();

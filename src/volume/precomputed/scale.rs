@@ -1,4 +1,4 @@
-//! One scale of an info: its members checked against limits. Only the scale that is read comes here.
+//! One scale of an info file, with its members checked. Only the scale in use is parsed.
 
 use std::path::Path;
 
@@ -13,22 +13,22 @@ use crate::neuroglancer::{JsonInteger, MortonGrid, ShardingSpec};
 use crate::storage::Location;
 use crate::volume::{BlockGrid, VolumeError};
 
-/// The members of a scale as written.
+/// The members of a scale in the info file.
 #[derive(Deserialize)]
 pub(super) struct ScaleInfo {
     key: String,
     size: [JsonInteger; 3],
     voxel_offset: Option<[JsonInteger; 3]>,
     chunk_sizes: Option<ChunkSizes>,
-    /// What some writers call the one shape of chunks; annotations have a member of this name.
+    /// Another name for a single chunk shape that some tools write. Info files of annotations have it too.
     chunk_size: Option<Value>,
     encoding: String,
-    /// What is wrong with it matters only where chunks are encoded so.
+    /// Parsed only if the encoding needs it.
     compressed_segmentation_block_size: Option<Value>,
     sharding: Option<Value>,
 }
 
-/// The shapes of chunks, of which the first counts; one alone may stand without a list around it.
+/// The first chunk shape. A single shape may be written without a list around it.
 struct ChunkSizes(Option<[JsonInteger; 3]>);
 
 impl<'de> Deserialize<'de> for ChunkSizes {
@@ -45,7 +45,7 @@ impl<'de> Deserialize<'de> for ChunkSizes {
     }
 }
 
-/// The three whole numbers that `value` is, or what is wrong with it.
+/// Parses three whole numbers. The error is a description for the user.
 fn three_whole(value: &Value) -> Result<[i64; 3], String> {
     <[JsonInteger; 3]>::deserialize(value)
         .map(|numbers| numbers.map(|n| n.0))
@@ -53,7 +53,7 @@ fn three_whole(value: &Value) -> Result<[i64; 3], String> {
 }
 
 impl ScaleInfo {
-    /// Understands `scale`. `bad` takes the path in the scale, which begins with `.` or is empty.
+    /// Parses `scale`. `bad` gets the path inside the scale, which is empty or starts with `.`.
     pub(super) fn parse(
         scale: &Value,
         bad: impl Fn(&str, String) -> VolumeError,
@@ -67,7 +67,7 @@ impl ScaleInfo {
         })
     }
 
-    /// The grid of its chunks.
+    /// The grid of chunks.
     pub(super) fn grid(
         &self,
         bad: impl Fn(&str, String) -> VolumeError,
@@ -83,7 +83,7 @@ impl ScaleInfo {
         if !offset.iter().all(|v| (-MAX_VOXEL..=MAX_VOXEL).contains(v)) {
             return Err(bad(
                 "voxel_offset",
-                format!("found {offset:?}, out of range"),
+                format!("found {offset:?}, which is out of range"),
             ));
         }
         let chunk = self.chunk_shape(&bad)?;
@@ -99,13 +99,13 @@ impl ScaleInfo {
         };
         BlockGrid::new(bounds, chunk.map(|n| n as u32)).ok_or_else(|| {
             let problem = format!(
-                "found {size:?}, in chunks of {chunk:?} more chunks than can be numbered, 2^64: the file is damaged"
+                "found {size:?} in chunks of {chunk:?}, which is more than 2^64 chunks: the file is damaged"
             );
             bad("size", problem)
         })
     }
 
-    /// The shape of its chunks.
+    /// The shape of chunks.
     fn chunk_shape(
         &self,
         bad: impl Fn(&str, String) -> VolumeError,
@@ -120,7 +120,7 @@ impl ScaleInfo {
         }
     }
 
-    /// How its chunks are encoded.
+    /// The encoding of chunks.
     pub(super) fn encoding(
         &self,
         data_type: DataType,
@@ -159,12 +159,12 @@ impl ScaleInfo {
             other => {
                 let format = PictureFormat::from_name(other).ok_or_else(|| {
                     let problem = format!(
-                        "found {other:?}, which is not read; expected raw, compressed_segmentation, jpeg, png or jxl: \
-                         write the layer again in one of them, as CloudVolume can"
+                        "found {other:?}, which is not supported; expected raw, compressed_segmentation, jpeg, png or jxl: \
+                         convert the layer to one of them, for example with CloudVolume"
                     );
                     bad("encoding", problem)
                 })?;
-                match format.cannot_hold(data_type, channels) {
+                match format.unsupported(data_type, channels) {
                     None => Ok(Encoding::Picture(format)),
                     Some(expected) => Err(bad(
                         "encoding",
@@ -177,7 +177,7 @@ impl ScaleInfo {
         }
     }
 
-    /// How its chunks are found in shards, and their ids; `None` where each chunk is a file.
+    /// The sharding specification and the ids of chunks. `None` if each chunk is a file.
     pub(super) fn sharding(
         &self,
         grid: &BlockGrid,
@@ -193,23 +193,23 @@ impl ScaleInfo {
             )
         })?;
         let ids = MortonGrid::new(&grid.shape())
-            .map_err(|e| bad("chunk_sizes", format!("they make {e}")))?;
+            .map_err(|e| bad("chunk_sizes", format!("the chunks form {e}")))?;
         Ok(Some((spec, ids)))
     }
 
-    /// Where it lies. By the format `key` is a path relative to the volume and may climb with `..`.
+    /// The folder of the scale. The format defines `key` as a path relative to the volume, which may contain `..`.
     pub(super) fn location(
         &self,
         volume: &Location,
         bad: impl Fn(&str, String) -> VolumeError,
     ) -> Result<Location, VolumeError> {
         let key = &self.key;
-        match key.is_empty() || key.contains("://") || Path::new(key).is_absolute() {
-            true => Err(bad(
+        if key.is_empty() || key.contains("://") || Path::new(key).is_absolute() {
+            return Err(bad(
                 "key",
                 format!("found {key:?}, expected a relative path"),
-            )),
-            false => Ok(volume.join(key)),
+            ));
         }
+        Ok(volume.join(key))
     }
 }

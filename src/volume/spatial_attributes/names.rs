@@ -1,4 +1,4 @@
-//! Names of an array's dimensions: from the config, from its metadata, from its attributes.
+//! The names of an array's dimensions, from the config, its metadata and its attributes.
 
 use serde_json::Value;
 
@@ -6,15 +6,15 @@ use super::{AttributesDocument, DimensionOrder, SpatialArray};
 use crate::config::LayerConfig;
 use crate::volume::VolumeError;
 
-/// Names of all dimensions, in the array's order, and where they stand.
+/// Names of all dimensions in the array's order, and the path of the member that has them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::volume) struct DimensionNames {
     pub path: String,
     pub names: Vec<String>,
 }
 
-/// The names of the dimensions; `None` where nothing says them. The config may name what the file does not; where
-/// both do, they must agree.
+/// The names of the dimensions, or `None` if nothing defines them. The config may define names that the file does not
+/// define. If both define them, they must agree.
 pub(in crate::volume) fn names(
     array: &SpatialArray<'_>,
     layer: &LayerConfig,
@@ -38,7 +38,7 @@ pub(in crate::volume) fn names(
             Some(other) => Err(array.own.bad(
                 &first.path,
                 format!(
-                    "it names the dimensions {:?}, but `{}` names them {:?}: say which is right as `axes` in the config's `layers`",
+                    "it names the dimensions {:?}, but `{}` names them {:?}: set the right names as `axes` in the config's `layers`",
                     first.names, other.path, other.names
                 ),
             )),
@@ -61,14 +61,14 @@ pub(in crate::volume) fn names(
     ))
 }
 
-/// Lists of names among the attributes: Neuroglancer's and CellMap's `axes`, funlib's `axis_names`, xarray's.
+/// The lists of names in the attributes: Neuroglancer's and CellMap's `axes`, funlib's `axis_names`, xarray's.
 fn of_attributes(document: &AttributesDocument<'_>, order: DimensionOrder) -> Vec<DimensionNames> {
     let mut found = Vec::new();
     for key in ["axes", "_ARRAY_DIMENSIONS", "axis_names"] {
         let Some(mut names) = document.get(key).and_then(texts) else {
             continue;
         };
-        // What Python writes into N5 it counts from the slowest.
+        // Python tools write the slowest dimension first, in N5 too.
         if key != "axes" && order == DimensionOrder::F {
             names.reverse();
         }
@@ -80,7 +80,7 @@ fn of_attributes(document: &AttributesDocument<'_>, order: DimensionOrder) -> Ve
     found
 }
 
-/// The names in `transform`, which counts from the slowest unless its `order` says `F`.
+/// The names in `transform`. They are listed from the slowest dimension unless `order` is `F`.
 fn of_transform(
     document: &AttributesDocument<'_>,
     order: DimensionOrder,
@@ -102,7 +102,7 @@ fn texts(value: &Value) -> Option<Vec<String>> {
     list.iter().map(|v| v.as_str().map(str::to_owned)).collect()
 }
 
-/// funlib's `channel^` as `channel`, its `c0^` as `c`.
+/// Removes funlib's mark of channels: `channel^` becomes `channel`, `c0^` becomes `c`.
 fn without_mark(name: &str) -> String {
     match name.strip_suffix('^') {
         Some(channel) if channel.trim_end_matches(|c: char| c.is_ascii_digit()) == "c" => {
@@ -117,7 +117,7 @@ fn is_axis(name: &str) -> bool {
     ["x", "y", "z"].contains(&name.to_lowercase().as_str())
 }
 
-/// Whether two lists of names can both be right: names that say nothing, such as `dim_0`, agree with any.
+/// Whether two lists of names can both be right. Generic names such as `dim_0` agree with any name.
 fn agree(a: &[String], b: &[String]) -> bool {
     let meaning = |name: &String| match name.to_lowercase().as_str() {
         "x" => Some('x'),

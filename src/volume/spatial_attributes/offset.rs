@@ -1,4 +1,4 @@
-//! The first voxel of an array, from the offset that its attributes state.
+//! The first voxel of an array, from the offset in its attributes.
 
 use super::{AttributesDocument, SpatialArray, Units, in_nm, nm, scale};
 use crate::config::LayerConfig;
@@ -7,11 +7,11 @@ use crate::volume::VolumeError;
 use crate::volume::axes::ArrayAxes;
 use crate::volume::placement;
 
-/// Part of a voxel by which an offset may miss a whole voxel, for the rounding of decimal numbers.
+/// Tolerance for whole voxels, for rounding errors of decimal numbers.
 const TOLERANCE_VOXELS: f64 = 0.01;
 
-/// The voxel of our grid that is the array's first: as the config says, else as the attributes state. `stated` is the
-/// resolution that they state.
+/// The voxel of the grid that is the array's first, from the config, or else from the attributes. `stated` is the
+/// resolution in the attributes.
 pub(super) fn first_voxel(
     array: &SpatialArray<'_>,
     axes: &ArrayAxes,
@@ -36,7 +36,7 @@ pub(super) fn first_voxel(
         return Err(document.bad(
             "offset",
             format!(
-                "found an offset of {} beside voxels of {}, but `resolution` in the config's `layers` is {}: say there in `voxel_offset`, too, where the array lies",
+                "found an offset of {} and voxels of {}, but `resolution` in the config's `layers` is {}: set `voxel_offset` there too",
                 in_nm(nm),
                 in_nm(&stated.nm()),
                 in_nm(&config.nm())
@@ -53,7 +53,10 @@ pub(super) fn first_voxel(
             let far = || {
                 document.bad(
                     "transform",
-                    format!("the first voxel is at {}, out of range", in_nm(nm)),
+                    format!(
+                        "found the first voxel at {}, which is out of range",
+                        in_nm(nm)
+                    ),
                 )
             };
             Some(voxel.ok_or_else(far)?)
@@ -63,14 +66,14 @@ pub(super) fn first_voxel(
         (Some(corner), Some(center)) if corner != center => Err(array.own.bad(
             "offset",
             format!(
-                "it says that the first voxel is {corner:?} (x y z), but `transform` says {center:?}: say which is right as `voxel_offset` in the config's `layers`"
+                "the first voxel is {corner:?} (x y z), but `transform` says {center:?}: set the right one as `voxel_offset` in the config's `layers`"
             ),
         )),
         (corner, center) => Ok(corner.or(center).unwrap_or_default()),
     }
 }
 
-/// The lower corner of the first voxel.
+/// The lower corner of the first voxel, and the document that defines it.
 fn corner_nm<'a>(
     array: &SpatialArray<'a>,
     axes: &ArrayAxes,
@@ -101,7 +104,7 @@ fn corner_nm<'a>(
     Ok(None)
 }
 
-/// The units of the offset: its own, those of all lists, else nm.
+/// The units of the offset: its own, those of all lists, or nm.
 fn offset_units(
     array: &SpatialArray<'_>,
     document: &AttributesDocument<'_>,
@@ -132,12 +135,12 @@ fn offset_units(
         None => Ok(Default::default()),
         Some(unit) => Err(document.bad(
             "offset",
-            format!("it has no unit, and `pixelResolution` has {unit:?}: say where the array lies as `voxel_offset` in the config's `layers`"),
+            format!("it has no unit, but `pixelResolution` has {unit:?}: set the position of the array as `voxel_offset` in the config's `layers`"),
         )),
     }
 }
 
-/// The voxel whose lower corner this is, which must be one.
+/// The voxel with this lower corner. The corner must be on the voxel grid.
 fn whole_voxel(
     document: &AttributesDocument<'_>,
     corner_nm: [f64; 3],
@@ -148,7 +151,7 @@ fn whole_voxel(
         let (corner, size) = (corner_nm[d], resolution.nm()[d]);
         let voxels = corner / size;
         if voxels.is_nan() || voxels.abs() > MAX_VOXEL as f64 {
-            let problem = format!("found {}, out of range", in_nm(&corner_nm));
+            let problem = format!("found {}, which is out of range", in_nm(&corner_nm));
             return Err(document.bad("offset", problem));
         }
         if (voxels - voxels.round()).abs() > TOLERANCE_VOXELS {
@@ -156,7 +159,7 @@ fn whole_voxel(
             return Err(document.bad(
                 "offset",
                 format!(
-                    "found {corner} nm along {axis}, which is {voxels} voxels of {size} nm, expected whole voxels: windows are cut on whole voxels. Say in `voxel_offset` of the config's `layers` which voxel is the first"
+                    "found {corner} nm along {axis}, which is {voxels} voxels of {size} nm, expected whole voxels: windows are cut on whole voxels. Set the first voxel as `voxel_offset` in the config's `layers`"
                 ),
             ));
         }

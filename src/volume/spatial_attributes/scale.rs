@@ -1,4 +1,4 @@
-//! The size of an array's voxels, from what its attributes and its pyramid state.
+//! The size of an array's voxels, from its attributes and those of its pyramid.
 
 use serde_json::Value;
 
@@ -7,10 +7,10 @@ use crate::geometry::{AXES, Resolution};
 use crate::volume::VolumeError;
 use crate::volume::axes::ArrayAxes;
 
-/// Keys of the size of a voxel; of the pyramid's level 0, where there is one.
+/// Keys of the voxel size. In a pyramid they define the size at level 0.
 const SIZE_KEYS: [&str; 3] = ["pixelResolution", "resolution", "voxel_size"];
 
-/// A size that some attribute states.
+/// A voxel size, and the attribute that defines it.
 struct StatedSize {
     path: String,
     nm: [f64; 3],
@@ -22,7 +22,7 @@ pub(super) struct CellMapTransform {
     pub(super) center_nm: [f64; 3],
 }
 
-/// The resolution that the array's attributes state, or its group's for it; `None` where neither states one.
+/// The resolution in the array's attributes, or in its group's. `None` if neither defines one.
 pub(super) fn resolution(
     array: &SpatialArray<'_>,
     axes: &ArrayAxes,
@@ -61,7 +61,7 @@ pub(super) fn resolution(
             return Err(array.own.bad(
                 &first.path,
                 format!(
-                    "it says voxels of {}, but `{}` says {}: say which is right as `resolution` in the config's `layers`",
+                    "it defines voxels of {}, but `{}` defines {}: set the right size as `resolution` in the config's `layers`",
                     in_nm(&first.nm),
                     other.path,
                     in_nm(&other.nm)
@@ -72,7 +72,7 @@ pub(super) fn resolution(
     Ok(Some(resolution))
 }
 
-/// The size of a voxel of `array`, whose own attribute `key` says `size`: this, or this times its factors.
+/// The voxel size of `array` if its attribute `key` is `size`: that size, or that size times the downsampling factors.
 fn of_level(
     array: &SpatialArray<'_>,
     axes: &ArrayAxes,
@@ -91,9 +91,10 @@ fn of_level(
     let times = |size: [f64; 3]| std::array::from_fn(|d| size[d] * factors[d]);
     let product: [f64; 3] = times(size);
     if let Some(transform) = transform {
-        return Ok(match close(&transform.nm, &product) {
-            true => product,
-            false => size,
+        return Ok(if close(&transform.nm, &product) {
+            product
+        } else {
+            size
         });
     }
     let base = base_size(array, axes)?;
@@ -104,14 +105,14 @@ fn of_level(
         return Ok(size);
     }
     match (key, own.is_some()) {
-        // As N5Viewer and Neuroglancer have it.
+        // N5Viewer and Neuroglancer multiply.
         ("pixelResolution", true) if base.is_none() => Ok(product),
         // CellMap writes each level's own size, and the factors into the group.
         (_, false) if base.is_none() => Ok(size),
         _ => Err(array.own.bad(
             key,
             format!(
-                "found {} and downsampling factors {factors:?}: the voxels of this level may have this size or, multiplied, {}. Say which is right as `resolution` in the config's `layers`",
+                "found {} and downsampling factors {factors:?}: the voxels of this level have this size or, multiplied, {}. Set the right size as `resolution` in the config's `layers`",
                 in_nm(&size),
                 in_nm(&product)
             ),
@@ -119,7 +120,7 @@ fn of_level(
     }
 }
 
-/// The size of a voxel of the pyramid's level 0, where the group or that level says it.
+/// The voxel size of the pyramid's level 0, if the group or that level defines it.
 fn base_size(array: &SpatialArray<'_>, axes: &ArrayAxes) -> Result<Option<[f64; 3]>, VolumeError> {
     let Some(parent) = &array.parent else {
         return Ok(None);
@@ -134,7 +135,7 @@ fn base_size(array: &SpatialArray<'_>, axes: &ArrayAxes) -> Result<Option<[f64; 
     Ok(None)
 }
 
-/// What the group says: the size of a voxel of level 0 times the factors of this level.
+/// The voxel size from the group: the size at level 0 times the factors of this level.
 fn of_group(array: &SpatialArray<'_>, axes: &ArrayAxes) -> Result<Option<StatedSize>, VolumeError> {
     let Some(parent) = &array.parent else {
         return Ok(None);
@@ -153,7 +154,7 @@ fn of_group(array: &SpatialArray<'_>, axes: &ArrayAxes) -> Result<Option<StatedS
             (None, None | Some(0)) => [1.0; 3],
             (None, Some(level)) => {
                 let problem = format!(
-                    "the group says a resolution, but neither it nor {} says the downsamplingFactors of its level s{level}",
+                    "the group defines a resolution, but neither it nor {} defines the downsamplingFactors of its level s{level}",
                     array.own.object
                 );
                 return Err(parent.document.bad(key, problem));
@@ -167,7 +168,7 @@ fn of_group(array: &SpatialArray<'_>, axes: &ArrayAxes) -> Result<Option<StatedS
     Ok(None)
 }
 
-/// How many voxels of level 0 make one of this level: as the array itself says, or its group.
+/// How many voxels of level 0 make one voxel of this level, from the array itself (`own`) or from its group.
 fn factors(
     array: &SpatialArray<'_>,
     axes: &ArrayAxes,
@@ -192,20 +193,21 @@ fn factors(
         (parent.document, key, list)
     };
     let wrong = |expected: &str| document.bad(key, format!("found {list:?}, expected {expected}"));
-    let list = match is_reversed(array, &document, "pixelResolution", &list)? {
-        true => list.iter().rev().copied().collect(),
-        false => list.clone(),
+    let list = if is_reversed(array, &document, "pixelResolution", &list)? {
+        list.iter().rev().copied().collect()
+    } else {
+        list.clone()
     };
     let factors = array
         .pick(&list, axes)
         .ok_or_else(|| wrong("a factor for each dimension, or for x, y, z"))?;
-    match factors.iter().all(|f| f.is_finite() && *f > 0.0) {
-        true => Ok(Some(factors)),
-        false => Err(wrong("numbers greater than 0")),
+    if !factors.iter().all(|f| f.is_finite() && *f > 0.0) {
+        return Err(wrong("numbers greater than 0"));
     }
+    Ok(Some(factors))
 }
 
-/// The size that `key` of `document` says, in nm.
+/// The size in `key` of `document`, in nm.
 fn size_nm(
     array: &SpatialArray<'_>,
     document: &AttributesDocument<'_>,
@@ -268,8 +270,8 @@ fn size_nm(
     Ok(Some(size))
 }
 
-/// Whether a list in `document` has the reverse of the order of the array's dimensions. Where that is not known, and
-/// the order makes a difference, it is an error.
+/// Whether a list in `document` has the reverse of the order of the array's dimensions. Fails if that is unknown and
+/// the order makes a difference.
 pub(super) fn is_reversed(
     array: &SpatialArray<'_>,
     document: &AttributesDocument<'_>,
@@ -281,9 +283,9 @@ pub(super) fn is_reversed(
     let funlib = has("voxel_size") && !has("resolution") && !has("pixelResolution");
     let of_funlib = key == "voxel_size" || (key == "offset" && funlib);
     let (reversed, sure) = match array.order {
-        // From 0.5 on, funlib.persistence writes into N5 as numpy counts.
+        // From 0.5 on, funlib.persistence writes lists in numpy's order into N5.
         DimensionOrder::F if of_funlib => (true, has("axis_names")),
-        // Java's N5 library writes into Zarr as it counts itself; Python's tools read there as numpy counts.
+        // Java's N5 library writes its own order into Zarr. Python tools expect numpy's order there.
         DimensionOrder::C if key == "pixelResolution" => (true, false),
         _ => (false, true),
     };
@@ -293,12 +295,12 @@ pub(super) fn is_reversed(
     Err(document.bad(
         key,
         format!(
-            "found {list:?}, which some tools write in the order of the array's dimensions and others in the reverse order: say `resolution` and `voxel_offset` (x y z) in the config's `layers`"
+            "found {list:?}, which some tools write in the order of the array's dimensions and others in the reverse order: set `resolution` and `voxel_offset` (x y z) in the config's `layers`"
         ),
     ))
 }
 
-/// The `transform` of the array, or the one that its group lists for it.
+/// The `transform` of the array, or the one for it in its group.
 pub(super) fn transform<'a>(
     array: &SpatialArray<'a>,
 ) -> Result<Option<(AttributesDocument<'a>, CellMapTransform)>, VolumeError> {
@@ -324,7 +326,7 @@ fn parse(value: &Value) -> Result<CellMapTransform, String> {
     let list = |key: &str| {
         let list = value.get(key).and_then(Value::as_array);
         list.ok_or_else(|| {
-            format!("found no list `{key}`, expected axes, scale, translate and units")
+            format!("found no list `{key}`, expected lists axes, scale, translate and units")
         })
     };
     let (names, scale) = (list("axes")?, list("scale")?);
@@ -356,7 +358,7 @@ fn parse(value: &Value) -> Result<CellMapTransform, String> {
     Ok(transform)
 }
 
-/// Whether two sizes are one, but for the rounding of decimal numbers.
+/// Whether two sizes are equal except for rounding errors of decimal numbers.
 fn close(a: &[f64; 3], b: &[f64; 3]) -> bool {
     match (Resolution::new(*a), Resolution::new(*b)) {
         (Some(a), Some(b)) => a.matches(&b),

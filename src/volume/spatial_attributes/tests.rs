@@ -1,7 +1,7 @@
 use super::*;
 use serde_json::json;
 
-/// Where an array of 40 x 36 x 12 (x y z) lies by these attributes.
+/// The position of an array of 40 x 36 x 12 (x y z) with these attributes.
 fn place(
     order: DimensionOrder,
     attributes: Value,
@@ -31,7 +31,7 @@ fn layer(config: Value) -> LayerConfig {
 }
 
 #[test]
-fn a_list_has_the_order_of_the_dimensions_in_either_format() {
+fn a_list_has_the_order_of_the_dimensions_in_both_formats() {
     let f = json!({"resolution": [4, 8, 40], "offset": [40, 160, -120]});
     let c = json!({"resolution": [40, 8, 4], "offset": [-120, 160, 40]});
     for (order, attributes) in [(DimensionOrder::F, f), (DimensionOrder::C, c)] {
@@ -42,11 +42,11 @@ fn a_list_has_the_order_of_the_dimensions_in_either_format() {
 }
 
 #[test]
-fn a_corner_must_be_that_of_a_voxel_and_a_centre_lies_in_one() {
+fn a_corner_must_be_on_the_voxel_grid_and_a_centre_may_be_anywhere_in_a_voxel() {
     let corner = |x: f64| json!({"resolution": [3.24, 4, 40], "offset": [x, 0, 0]});
     let at = |x| place(DimensionOrder::F, corner(x), &LayerConfig::default());
     assert_eq!(at(324.0).unwrap().first_voxel, [100, 0, 0]);
-    // As a program writes it that counts in float32.
+    // A value from a program that computes in float32.
     assert_eq!(at(323.99999).unwrap().first_voxel, [100, 0, 0]);
     let e = at(325.62).unwrap_err().to_string();
     assert!(
@@ -60,7 +60,7 @@ fn a_corner_must_be_that_of_a_voxel_and_a_centre_lies_in_one() {
 }
 
 #[test]
-fn the_config_says_what_the_file_does_not_and_corrects_its_numbers() {
+fn the_config_completes_and_corrects_the_attributes() {
     let nothing = place(DimensionOrder::C, json!({}), &LayerConfig::default()).unwrap();
     assert_eq!((nothing.resolution, nothing.first_voxel), (None, [0; 3]));
     let attributes = json!({"resolution": [1, 1, 1], "offset": [3, 2, 1]});
@@ -81,7 +81,7 @@ fn the_config_says_what_the_file_does_not_and_corrects_its_numbers() {
 }
 
 #[test]
-fn names_without_a_meaning_agree_with_any() {
+fn generic_names_agree_with_any_name() {
     let config = layer(json!({"axes": "zyx", "resolution": [4, 4, 40]}));
     let placed = |names: Value| {
         place(
@@ -104,7 +104,7 @@ fn names_without_a_meaning_agree_with_any() {
 }
 
 #[test]
-fn what_java_writes_into_zarr_may_have_either_order() {
+fn sizes_that_java_writes_into_zarr_may_have_either_order() {
     let pixel = |size: [i32; 3]| json!({"pixelResolution": {"dimensions": size, "unit": "nm"}});
     let placed = |size| place(DimensionOrder::C, pixel(size), &LayerConfig::default());
     assert_eq!(

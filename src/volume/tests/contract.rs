@@ -389,7 +389,7 @@ fn a_precomputed_volume_takes_nothing_from_the_config() {
     let source = all.iter_mut().find(|s| s.name == "precomputed").unwrap();
     source.layer.voxel_offset = Some([0; 3]);
     let e = open(source).unwrap_err().to_string();
-    assert!(e.contains("remove them there"), "{e}");
+    assert!(e.contains("remove them from the config"), "{e}");
 }
 
 #[test]

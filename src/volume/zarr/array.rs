@@ -1,4 +1,4 @@
-//! One stored array: its metadata made sense of, its chunks read and decoded.
+//! A Zarr array: interprets its metadata, and reads and decodes its chunks.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -17,14 +17,14 @@ use crate::data_type::Scalar;
 use crate::storage::{Extent, Store, read_run};
 use crate::volume::VolumeError;
 
-/// Most dimensions of an array that are accepted.
+/// Largest number of dimensions.
 const MAX_RANK: usize = 16;
 
-/// An array, and how its blocks are stored.
+/// An array and how its blocks are stored.
 #[derive(Debug)]
 pub(super) struct ZarrArray {
     path: String,
-    /// Knows the keys of the chunks. Its storage is empty: bytes come from our store.
+    /// Used for the keys of chunks only. Its store is empty, because bytes are read from our storage.
     keys: Array<MemoryStore>,
     block_shape: Vec<u64>,
     codecs: Codecs,
@@ -34,7 +34,7 @@ pub(super) struct ZarrArray {
 }
 
 impl ZarrArray {
-    /// Makes sense of the metadata in `node`, of the array in the folder `path`.
+    /// Interprets the metadata in `node` of the array in the folder `path`.
     pub(super) fn new(path: &str, node: &Node) -> Result<Self, VolumeError> {
         let panicked = |problem| node.bad(".".into(), problem);
         catch_zarrs_panic(|| Self::build(path, node), panicked)
@@ -56,8 +56,13 @@ impl ZarrArray {
             .chunk_shape(&vec![0; shape.len()])
             .map_err(|e| bad("chunk_grid", e.to_string()))?
             .ok_or_else(|| bad("chunk_grid", "found no chunk shape".into()))?;
-        let fill_value = Scalar::from_le_bytes(array.fill_value().as_ne_bytes())
-            .ok_or_else(|| bad("fill_value", "it is longer than a voxel's value".into()))?;
+        let fill_value =
+            Scalar::from_le_bytes(array.fill_value().as_ne_bytes()).ok_or_else(|| {
+                bad(
+                    "fill_value",
+                    "found more bytes than a voxel's value has".into(),
+                )
+            })?;
         let (codecs, block_shape, shards) = match sharding(metadata) {
             Some(sharding) => {
                 let sharding = sharding.map_err(|e| bad("codecs[0]", e))?;
@@ -88,7 +93,7 @@ impl ZarrArray {
         })
     }
 
-    /// Its folder.
+    /// The array's folder.
     pub(super) fn path(&self) -> &str {
         &self.path
     }
@@ -98,12 +103,12 @@ impl ZarrArray {
         self.keys.shape()
     }
 
-    /// Length of each dimension of a block: an inner chunk of a sharded array, else a chunk.
+    /// Length of each dimension of a block: an inner chunk of a sharded array, otherwise a chunk.
     pub(super) fn block_shape(&self) -> &[u64] {
         &self.block_shape
     }
 
-    /// Reads the stored bytes of a block into `into`: `false` where it is not stored.
+    /// Reads the stored bytes of a block into `into`. Returns `false` if it is missing.
     pub(super) fn read(
         &self,
         store: &dyn Store,
@@ -121,9 +126,8 @@ impl ZarrArray {
         }
     }
 
-    /// Says that a block will be read soon. Of a shard it reads the index; what is wrong with that is told when it is
-    /// read.
-    pub(super) fn will_read(&self, store: &dyn Store, block: &[u64]) {
+    /// Prefetches a block. For a block in a shard, reads the shard's index; errors are left to the read of the block.
+    pub(super) fn prefetch(&self, store: &dyn Store, block: &[u64]) {
         if self.shards.is_none() {
             store.will_read(&self.key(block), None);
         } else if let Ok(Some(extent)) = self.extent(store, block) {
@@ -131,20 +135,20 @@ impl ZarrArray {
         }
     }
 
-    /// Whether several blocks lie in one object.
+    /// Whether several blocks share an object.
     pub(super) fn is_sharded(&self) -> bool {
         self.shards.is_some()
     }
 
-    /// A number that blocks of one shard share.
+    /// A number that all blocks of a shard share.
     pub(super) fn group_key(&self, block: &[u64]) -> u64 {
         let shard = self.shards.as_ref().map(|shards| shards.locate(block).0);
-        // That two shards share a number is unlikely, and does no harm.
+        // A collision between two shards is unlikely and harmless.
         let mix = |h: u64, i: u64| (h ^ i).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(23);
         shard.into_iter().flatten().fold(0, mix)
     }
 
-    /// Where the block lies in its shard; `None` where it is not stored, or there are no shards.
+    /// Where a block is in its shard. `None` if it is missing or the array is not sharded.
     pub(super) fn extent(
         &self,
         store: &dyn Store,
@@ -159,18 +163,18 @@ impl ZarrArray {
             return Ok(None);
         };
         let (size, limit_bytes) = (bytes.end - bytes.start, self.codecs.encoded_limit_bytes());
-        match size > limit_bytes {
-            true => Err(VolumeError::Chunk {
+        if size > limit_bytes {
+            return Err(VolumeError::Chunk {
                 object: self.describe(store, block),
                 problem: format!(
-                    "the shard index gives it {size} bytes, expected at most {limit_bytes}"
+                    "found {size} bytes according to the shard index, expected at most {limit_bytes}"
                 ),
-            }),
-            false => Ok(Some(Extent { key, bytes })),
+            });
         }
+        Ok(Some(Extent { key, bytes }))
     }
 
-    /// Reads blocks of one shard, of which `first` is the first, with one request.
+    /// Reads several blocks of one shard with one request. `first` is the first block, for messages.
     pub(super) fn read_run(
         &self,
         store: &dyn Store,
@@ -178,21 +182,21 @@ impl ZarrArray {
         extents: &[Extent],
         into: &mut [&mut Vec<u8>],
     ) -> Result<bool, VolumeError> {
-        match read_run(store, extents, into)? {
-            true => Ok(true),
-            false => Err(VolumeError::Chunk {
+        if !read_run(store, extents, into)? {
+            return Err(VolumeError::Chunk {
                 object: self.describe(store, first),
-                problem: "its shard is gone since its index was read".into(),
-            }),
+                problem: "its shard was deleted after its index was read".into(),
+            });
         }
+        Ok(true)
     }
 
-    /// The values of a block, whole, in C order and little-endian. Says what is wrong with it.
+    /// Decodes a whole block, to C order and little-endian. The error is a description for the user.
     pub(super) fn decode<'b>(&self, encoded: &'b [u8]) -> Result<Cow<'b, [u8]>, String> {
         self.codecs.decode(encoded)
     }
 
-    /// The block's file, and which inner chunk of it, for messages.
+    /// The block's file, with the number of the inner chunk in a shard, for messages.
     pub(super) fn describe(&self, store: &dyn Store, block: &[u64]) -> String {
         match &self.shards {
             None => store.describe(&self.key(block)),
@@ -206,13 +210,13 @@ impl ZarrArray {
         }
     }
 
-    /// Indices of the stored chunk, or shard, that holds a block.
+    /// Indices of the stored chunk or shard that contains a block.
     pub(super) fn chunk_of(&self, block: &[u64]) -> Vec<u64> {
         let shards = self.shards.as_ref();
         shards.map_or_else(|| block.to_vec(), |shards| shards.locate(block).0)
     }
 
-    /// The key of a stored chunk or shard.
+    /// The key of a chunk or shard.
     pub(super) fn key(&self, chunk: &[u64]) -> String {
         self.in_folder(self.keys.chunk_key(chunk).as_str())
     }
@@ -226,7 +230,7 @@ impl ZarrArray {
     }
 }
 
-/// The array's shape, which zarrs would take whatever it is.
+/// Checks the array's shape, which zarrs does not.
 fn check_shape(metadata: &ArrayMetadata) -> Result<Vec<u64>, String> {
     let shape = match metadata {
         ArrayMetadata::V2(metadata) => &metadata.shape,
@@ -238,14 +242,14 @@ fn check_shape(metadata: &ArrayMetadata) -> Result<Vec<u64>, String> {
             shape.len()
         ));
     }
-    match shape.iter().all(|n| (1..=1 << 62).contains(n)) {
-        true => Ok(shape.clone()),
-        false => Err(format!("found {shape:?}, expected whole numbers from 1")),
+    if !shape.iter().all(|n| (1..=1 << 62).contains(n)) {
+        return Err(format!("found {shape:?}, expected whole numbers from 1"));
     }
+    Ok(shape.clone())
 }
 
-/// The sharding of an array all of whose codecs are one `sharding_indexed`. Where others stand around it,
-/// whole shards are the blocks.
+/// The sharding configuration if `sharding_indexed` is the array's only codec. With other codecs around it, whole shards
+/// are the blocks.
 fn sharding(metadata: &ArrayMetadata) -> Option<Result<ShardingMetadata, String>> {
     let ArrayMetadata::V3(metadata) = metadata else {
         return None;

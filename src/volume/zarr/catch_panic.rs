@@ -1,12 +1,12 @@
-//! What zarrs panics over, turned into errors.
+//! Converts panics of zarrs to errors.
 //!
-//! zarrs expects well-meant metadata: a bz2 level of 0, for one, is a panic there. What is known never reaches it
-//! (see `normalize`). Any other panic inside of zarrs is caught here, as a last resort, and becomes an error.
+//! zarrs panics on some invalid metadata, for example on a bz2 level of 0. Known cases are removed before zarrs gets the
+//! metadata (see `normalize`). All other panics are caught here, as a last resort.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Runs `work`, which calls zarrs; `error` makes an error of a panic's text. Nothing that it changes is used
-/// after a panic.
+/// Runs `work`, which calls zarrs. Converts the text of a panic with `error`. After a panic, the caller must not use
+/// anything that `work` changed.
 pub(super) fn catch_zarrs_panic<T, E>(
     work: impl FnOnce() -> Result<T, E>,
     error: impl FnOnce(String) -> E,
@@ -16,7 +16,7 @@ pub(super) fn catch_zarrs_panic<T, E>(
         let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
         Err(error(format!(
             "the zarrs library panicked: {}",
-            text.unwrap_or("for no reason that it told")
+            text.unwrap_or("no panic message")
         )))
     })
 }

@@ -1,8 +1,8 @@
-//! Chunks that are stored under other names than the metadata gives them.
+//! Detects chunks that are stored under other names than the metadata defines.
 //!
-//! Where `dimension_separator` says `.` and the files are called `0/0/0`, all chunks look as if they were not
-//! stored, and would read as the fill value. As long as no chunk of an array was found, a missing one is looked for
-//! under the other names: a few times in local files, once on a server.
+//! If `dimension_separator` is `.` but the files are called `0/0/0`, all chunks seem to be missing and would read as the
+//! fill value. Until the first chunk of an array is found, missing chunks are looked up under the other names too: for
+//! up to 64 chunks in local files, and once on a server.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -11,13 +11,13 @@ use super::array::ZarrArray;
 use crate::storage::Store;
 use crate::volume::VolumeError;
 
-/// Missing chunks of a local array that are looked for under other names.
+/// Number of missing chunks of a local array that are looked up under other names.
 const LOCAL_TRIES: u32 = 64;
 
-/// Whether chunks lie under the names that the metadata gives them.
+/// Checks whether chunks have the names that the metadata defines.
 #[derive(Debug)]
 pub(super) struct ChunkNameCheck {
-    /// Metadata document of the array.
+    /// The array's metadata document.
     object: String,
     version: ZarrVersion,
     tries_left: AtomicU32,
@@ -36,14 +36,14 @@ impl ChunkNameCheck {
         }
     }
 
-    /// Says that a chunk was found under its name.
+    /// Stops the check, because a chunk was found under its name.
     pub(super) fn found(&self) {
         if self.tries_left.load(Ordering::Relaxed) > 0 {
             self.tries_left.store(0, Ordering::Relaxed);
         }
     }
 
-    /// Looks for a missing block under the other names: it is an error where it is stored there.
+    /// Looks up a missing block under the other names. Fails if it exists under one of them.
     pub(super) fn missing(
         &self,
         store: &dyn Store,
@@ -95,7 +95,7 @@ impl ChunkNameCheck {
             object: self.object.clone(),
             path: path.to_owned(),
             problem: format!(
-                "it gives a chunk the name {stated}, which is not stored, but {stored} is: set {setting} in this file"
+                "found no chunk {stated}, but {stored} exists: set {setting} in this file"
             ),
         }
     }

@@ -1,8 +1,8 @@
-//! Decoding one chunk, or one inner chunk, inside bounds.
+//! Decodes a chunk or an inner chunk, with bounded output.
 //!
-//! zarrs has the codecs; but its gzip, zlib, zstd and bz2 write whatever a stream holds, so those are undone
-//! here, to no more than what the codecs before them can have made. Blosc says its size in a header, which is
-//! checked first. A checksum that is wrong is an error.
+//! zarrs implements the codecs, but its gzip, zlib, zstd and bz2 decoders have no limit on the output. These streams are
+//! decompressed here, limited to the size that the earlier codecs can produce. Blosc has its size in a header, which is
+//! checked first. A wrong checksum is an error.
 
 use std::borrow::Cow;
 use std::num::NonZeroU64;
@@ -18,11 +18,11 @@ use super::catch_panic::catch_zarrs_panic;
 use crate::storage::Compression;
 use crate::volume::MAX_BLOCK_BYTES;
 
-/// How a chunk is decoded.
+/// How chunks are decoded.
 #[derive(Debug)]
 pub(super) struct Codecs {
     to_array: CodecChain,
-    /// In the order in which they are undone: each with what it may give.
+    /// In the order of decoding, each with the size of its output.
     steps: Vec<(Step, BytesRepresentation)>,
     shape: Vec<NonZeroU64>,
     data_type: DataType,
@@ -39,7 +39,7 @@ enum Step {
 }
 
 impl Codecs {
-    /// The codecs of `chain` for chunks of `shape`. Says what does not fit.
+    /// The codecs of `chain` for chunks of `shape`. The error is a description for the user.
     pub(super) fn new(
         chain: &CodecChain,
         shape: Vec<NonZeroU64>,
@@ -48,7 +48,7 @@ impl Codecs {
     ) -> Result<Self, String> {
         let value_bytes = data_type
             .fixed_size()
-            .ok_or("its values have no fixed size")?;
+            .ok_or("the values have no fixed size")?;
         let decoded_bytes = decoded_bytes(&shape, value_bytes)?;
         let to_array = CodecChain::new(
             chain.array_to_array_codecs().to_vec(),
@@ -83,7 +83,7 @@ impl Codecs {
         })
     }
 
-    /// Number of bytes of an encoded chunk, where it is always the same.
+    /// Number of bytes of an encoded chunk, if it is always the same.
     pub(super) fn encoded_bytes(&self) -> Option<u64> {
         match self.encoded {
             BytesRepresentation::FixedSize(n) => Some(n),
@@ -91,7 +91,7 @@ impl Codecs {
         }
     }
 
-    /// Most bytes that an encoded chunk is believed to have: other writers' compressors may waste some.
+    /// Largest number of bytes of an encoded chunk. Includes a margin for inefficient compressors.
     pub(super) fn encoded_limit_bytes(&self) -> u64 {
         2 * self
             .encoded
@@ -101,7 +101,7 @@ impl Codecs {
             + (1 << 20)
     }
 
-    /// The values of a chunk in C order, little-endian. Says what is wrong with it.
+    /// Decodes a chunk to C order, little-endian. The error is a description for the user.
     pub(super) fn decode<'b>(&self, encoded: &'b [u8]) -> Result<Cow<'b, [u8]>, String> {
         catch_zarrs_panic(|| self.decode_steps(encoded), |panic| panic)
     }
@@ -114,7 +114,7 @@ impl Codecs {
         for (step, gives) in &self.steps {
             let limit_bytes = match gives {
                 BytesRepresentation::FixedSize(n) => *n,
-                // Made by a compressor: what is compressed once more may be larger than zarrs' own would be.
+                // The output of a compressor, which may be larger than that of zarrs' own.
                 other => 2 * other.size().unwrap_or(MAX_BLOCK_BYTES).min(MAX_BLOCK_BYTES),
             };
             bytes = match step {
@@ -155,7 +155,7 @@ impl Codecs {
         match values.len() == self.decoded_bytes {
             true => Ok(values),
             false => Err(format!(
-                "it has {} bytes, expected {}",
+                "found {} bytes, expected {}",
                 values.len(),
                 self.decoded_bytes
             )),
@@ -163,7 +163,7 @@ impl Codecs {
     }
 }
 
-/// Bytes of a decoded chunk, which must be within the limit.
+/// Bytes of a decoded chunk, checked against the limit.
 pub(super) fn decoded_bytes(shape: &[NonZeroU64], value_bytes: usize) -> Result<usize, String> {
     shape
         .iter()
@@ -171,7 +171,9 @@ pub(super) fn decoded_bytes(shape: &[NonZeroU64], value_bytes: usize) -> Result<
         .filter(|n| *n <= MAX_BLOCK_BYTES)
         .map(|n| n as usize)
         .ok_or_else(|| {
-            format!("a chunk of {shape:?} values is larger than {MAX_BLOCK_BYTES} bytes, the most that is read at once")
+            format!(
+                "a chunk of {shape:?} values is larger than the limit of {MAX_BLOCK_BYTES} bytes"
+            )
         })
 }
 
@@ -182,7 +184,7 @@ mod tests {
     use zarrs::metadata::v3::MetadataV3;
 
     #[test]
-    fn a_stream_cannot_inflate_to_more_than_its_chunk() {
+    fn a_stream_inflates_to_at_most_the_size_of_its_chunk() {
         for name in ["gzip", "zstd", "numcodecs.zlib", "numcodecs.bz2"] {
             let compressor = match name {
                 "zstd" => {

@@ -1,4 +1,4 @@
-//! What a viewer knows of the dimensions of a Zarr array or OME-Zarr image: their names, in the array's own order.
+//! The dimensions of a Zarr array or OME-Zarr image in Neuroglancer: their names, in the array's own order.
 
 use super::array::ZarrArray;
 use super::node::{self, NodeKind};
@@ -8,7 +8,7 @@ use crate::storage::Location;
 use crate::volume::model_space::FormatDimensions;
 use crate::volume::{VolumeError, spatial_attributes};
 
-/// The names of the dimensions of the array or image at `location`.
+/// Reads the dimensions of the array or image at `location`.
 pub(in crate::volume) fn model_space(
     location: &Location,
     version: Option<ZarrVersion>,

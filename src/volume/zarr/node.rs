@@ -1,4 +1,4 @@
-//! The metadata documents of a Zarr group or array: which version, which kind, which attributes.
+//! The metadata documents of a Zarr group or array.
 
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -19,9 +19,9 @@ pub(super) struct Node {
     pub version: ZarrVersion,
     pub kind: NodeKind,
     pub attributes: Map<String, Value>,
-    /// Path or URL of the document that has the attributes.
+    /// Path or URL of the document with the attributes.
     pub attributes_object: String,
-    /// Digest of the documents.
+    /// Digest of all documents.
     pub digest: blake3::Hash,
 }
 
@@ -32,7 +32,7 @@ pub(super) enum NodeKind {
 }
 
 impl Node {
-    /// An error about what the document says at `path`.
+    /// An error about the member at `path`.
     pub(super) fn bad(&self, path: String, problem: String) -> VolumeError {
         VolumeError::InvalidMetadata {
             object: self.object.clone(),
@@ -41,7 +41,7 @@ impl Node {
         }
     }
 
-    /// The names of an array's dimensions in v3; `None` where one has no name.
+    /// The names of the dimensions of a v3 array. `None` if a dimension has no name.
     pub(super) fn dimension_names(&self) -> Option<Vec<String>> {
         if let NodeKind::Array(metadata) = &self.kind
             && let ArrayMetadata::V3(metadata) = metadata.as_ref()
@@ -54,7 +54,7 @@ impl Node {
     }
 }
 
-/// Reads the group or array in the folder `path` of `store`. Without a version, v3 goes before v2.
+/// Reads the group or array in the folder `path` of `store`. Without a version, v3 takes precedence over v2.
 pub(super) fn read(
     store: &dyn Store,
     path: &str,
@@ -105,7 +105,7 @@ pub(super) fn read(
     }))
 }
 
-/// The group or array whose v2 documents these are; `None` where there are none.
+/// The group or array in v2 documents. `None` if there are none.
 fn v2_node(documents: &mut Documents<'_>) -> Result<Option<Node>, VolumeError> {
     let array = documents.read(".zarray")?;
     let group = match array {
@@ -181,11 +181,11 @@ fn parse<T: DeserializeOwned>(
     })
 }
 
-/// The documents of one folder, and a digest of those that were read.
+/// The documents of one folder, with a digest of those that were read.
 struct Documents<'a> {
     store: &'a dyn Store,
     path: &'a str,
-    /// The documents of all folders in one, by key, and that one's name for messages. Read in place of the others.
+    /// Consolidated metadata: the name of its document for messages, and the documents by key. Replaces single documents.
     consolidated: Option<(String, Map<String, Value>)>,
     hasher: blake3::Hasher,
 }
@@ -198,7 +198,7 @@ impl Documents<'_> {
         }
     }
 
-    /// The document and its name for messages.
+    /// Reads a document. Also returns its name for messages.
     fn read(&mut self, name: &str) -> Result<Option<(String, Value)>, VolumeError> {
         let key = self.key(name);
         let (object, bytes, value) = match &self.consolidated {
@@ -231,7 +231,7 @@ impl Documents<'_> {
         Ok(Some((object, bytes, value)))
     }
 
-    /// Goes over to the consolidated metadata of a v2 group, where there are some.
+    /// Switches to the consolidated metadata of a v2 group. Returns `false` if there is none.
     fn consolidate_v2(&mut self) -> Result<bool, VolumeError> {
         if let Some((object, _, value)) = self.read_stored(".zmetadata")? {
             let documents = value.get("metadata").cloned().unwrap_or_default();
@@ -240,7 +240,7 @@ impl Documents<'_> {
         Ok(self.consolidated.is_some())
     }
 
-    /// The document of this folder in the consolidated metadata of the v3 group in the root.
+    /// The document of this folder in the consolidated metadata of the v3 root group.
     fn consolidated_v3(&mut self) -> Result<Option<(String, Value)>, VolumeError> {
         if self.path.is_empty() {
             return Ok(None);

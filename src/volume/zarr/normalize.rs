@@ -1,9 +1,9 @@
-//! Zarr metadata in the one form that zarrs parses.
+//! Converts Zarr metadata to the form that zarrs parses.
 //!
-//! Writers leave out members, or write values that decoding does not need: the level of a compressor, the byte
-//! order of a one-byte type, a fill value of `0.0` for whole numbers. Other readers open such arrays. Here each
-//! document is rewritten before zarrs sees it: what decoding does not need is replaced by a constant, and what
-//! it needs is checked. An error names the member, what was found and what is allowed.
+//! Some tools leave out members, or write values that decoding does not need: the level of a compressor, the byte order
+//! of a one-byte type, a fill value of `0.0` for whole numbers. Other readers open such arrays. Each document is
+//! rewritten here before zarrs parses it: members that decoding does not need are replaced by constants, and the others
+//! are checked. An error contains the member, what was found and what is allowed.
 
 mod codec;
 mod scalar;
@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 
 use scalar::ScalarType;
 
-/// A member that cannot be read: where it stands, what was found and what was expected.
+/// An invalid member: its path, what was found and what was expected.
 #[derive(Debug)]
 pub(super) struct MetadataFlaw {
     pub path: String,
@@ -29,7 +29,7 @@ impl MetadataFlaw {
     }
 }
 
-/// The value as JSON, cut off where it is long.
+/// The value as JSON, truncated.
 fn shown(value: &Value) -> String {
     const LONGEST: usize = 80;
     let text = value.to_string();
@@ -40,7 +40,7 @@ fn shown(value: &Value) -> String {
     format!("{start}...")
 }
 
-/// A `.zarray` document.
+/// Converts a `.zarray` document.
 pub(super) fn v2_array(document: &Value) -> Result<Value, MetadataFlaw> {
     let object = members(document)?;
     format_version(object, 2)?;
@@ -96,7 +96,7 @@ pub(super) fn v2_array(document: &Value) -> Result<Value, MetadataFlaw> {
     }))
 }
 
-/// Members of a v3 array that mean something; `attributes` are read elsewhere.
+/// Known members of a v3 array. `attributes` are read elsewhere.
 const V3_MEMBERS: [&str; 11] = [
     "zarr_format",
     "node_type",
@@ -111,7 +111,7 @@ const V3_MEMBERS: [&str; 11] = [
     "dimension_names",
 ];
 
-/// A `zarr.json` document of an array.
+/// Converts the `zarr.json` document of an array.
 pub(super) fn v3_array(document: &Value) -> Result<Value, MetadataFlaw> {
     let object = members(document)?;
     format_version(object, 3)?;
@@ -159,7 +159,7 @@ pub(super) fn v3_array(document: &Value) -> Result<Value, MetadataFlaw> {
         let is_name = |n: &Value| n.is_null() || n.is_string();
         let list = names.as_array().filter(|list| list.iter().all(is_name));
         let list = list.ok_or_else(|| {
-            MetadataFlaw::new("dimension_names", Some(names), "a list of texts, or null")
+            MetadataFlaw::new("dimension_names", Some(names), "a list of strings, or null")
         })?;
         same_rank(Some(names), "dimension_names", list.len(), shape.len())?;
         normal["dimension_names"] = names.clone();
@@ -185,7 +185,7 @@ fn format_version(object: &Map<String, Value>, version: u64) -> Result<(), Metad
     ))
 }
 
-/// A list of whole numbers, also written as `40.0`.
+/// Parses a list of whole numbers. Accepts `40.0`.
 fn lengths(found: Option<&Value>, path: &str, least: u64) -> Result<Vec<u64>, MetadataFlaw> {
     let length = |value: &Value| {
         let length = scalar::whole_number(value).and_then(|n| u64::try_from(n).ok());
@@ -208,7 +208,7 @@ fn same_rank(
     if has == rank {
         return Ok(());
     }
-    let expected = format!("{rank} of them, as many as `shape` has");
+    let expected = format!("{rank} of them, as many as in `shape`");
     Err(MetadataFlaw::new(path, found, &expected))
 }
 
@@ -220,10 +220,10 @@ fn separator(found: Option<&Value>, path: &str, default: &str) -> Result<String,
     }
 }
 
-/// The name of an extension, such as a codec, and its configuration.
+/// The name and configuration of an extension, such as a codec.
 type Extension<'v> = (&'v str, Option<&'v Map<String, Value>>);
 
-/// Both parts of an extension, which may be written as its name alone.
+/// Parses an extension. It may consist of a name only.
 fn extension<'v>(
     found: Option<&'v Value>,
     path: &str,
@@ -282,12 +282,12 @@ fn chunk_key_encoding(found: Option<&Value>) -> Result<Value, MetadataFlaw> {
     Ok(json!({"name": name, "configuration": {"separator": separator}}))
 }
 
-/// An unknown member must be understood, unless it is an object that says that it need not be.
+/// Fails on an unknown member, unless it is an object with `"must_understand": false`.
 fn check_unknown_members(object: &Map<String, Value>) -> Result<(), MetadataFlaw> {
     for (name, value) in object {
         let ignored = value.get("must_understand") == Some(&Value::Bool(false)) || value.is_null();
         if !ignored && !V3_MEMBERS.contains(&name.as_str()) {
-            let expected = "no such member, or one with \"must_understand\": false: it is an extension that pointshard does not read";
+            let expected = "no such member, or one with \"must_understand\": false: it is an unsupported extension";
             return Err(MetadataFlaw::new(name.as_str(), Some(value), expected));
         }
     }

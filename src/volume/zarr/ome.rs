@@ -1,8 +1,11 @@
-//! OME-Zarr (NGFF 0.4 and 0.5) multiscale images: which array is the level of a resolution, and where it lies.
+//! OME-Zarr (NGFF 0.4 and 0.5) multiscale images: finds the level with a given resolution, and its position.
 //!
-//! `coordinateTransformations` of the level and then of the whole image are scales and translations, which
-//! combine to one scale and one translation per axis. Units come from the axes. The translation is the centre
-//! of the first voxel: [`first_voxel`] says what becomes of the half voxel.
+//! The `coordinateTransformations` of the level and then of the image are scales and translations. They are combined to
+//! one scale and one translation per axis. The axes define the units. The translation is the centre of the first voxel;
+//! [`first_voxel`] rounds it.
+//!
+//! The crate `ome_zarr_metadata` is not used: it reads scales and translations as `f32`, which moves arrays with large
+//! offsets, and it rejects unknown members and images without a version.
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -15,7 +18,7 @@ use crate::volume::placement::first_voxel;
 /// One level of an image.
 #[derive(Clone, Debug)]
 pub(super) struct OmeLevel {
-    /// Its array: a key relative to the group.
+    /// The key of its array, relative to the group.
     pub path: String,
     /// Names of the array's dimensions.
     pub axes: Vec<String>,
@@ -52,7 +55,7 @@ enum Transformation {
     Translation { translation: Vec<f64> },
 }
 
-/// The level of the image in `node` whose resolution matches `wanted`.
+/// The level of the image in `node` with the resolution `wanted`.
 pub(super) fn level(node: &Node, wanted: &Resolution) -> Result<OmeLevel, VolumeError> {
     let (at, multiscale) = multiscale(node)?;
     let mut available = Vec::new();
@@ -63,7 +66,9 @@ pub(super) fn level(node: &Node, wanted: &Resolution) -> Result<OmeLevel, Volume
             let voxel = first_voxel(placed.center_nm, &placed.resolution);
             let first_voxel = voxel.ok_or_else(|| {
                 let nm = placed.center_nm;
-                bad(format!("its first voxel is at {nm:?} nm, out of range"))
+                bad(format!(
+                    "found the first voxel at {nm:?} nm, which is out of range"
+                ))
             })?;
             return Ok(OmeLevel {
                 path: dataset.path.trim_matches('/').to_owned(),
@@ -81,13 +86,13 @@ pub(super) fn level(node: &Node, wanted: &Resolution) -> Result<OmeLevel, Volume
     })
 }
 
-/// The names of the axes of the image in `node`, in the order of its arrays.
+/// The names of the image's axes, in the order of its arrays.
 pub(super) fn axis_names(node: &Node) -> Result<Vec<String>, VolumeError> {
     let (_, multiscale) = multiscale(node)?;
     Ok(multiscale.axes.into_iter().map(|a| a.name).collect())
 }
 
-/// The image's metadata and where in the document they stand.
+/// The image's metadata and its path in the document.
 fn multiscale(node: &Node) -> Result<(String, Multiscale), VolumeError> {
     let attributes = &node.attributes;
     let (at, list) = match attributes.get("ome").and_then(|o| o.get("multiscales")) {
@@ -96,15 +101,20 @@ fn multiscale(node: &Node) -> Result<(String, Multiscale), VolumeError> {
     };
     let images = match list {
         Some(Value::Array(images)) => images.as_slice(),
-        Some(_) => return Err(node.bad(at.into(), "found no list, expected one".into())),
+        Some(found) => {
+            return Err(node.bad(
+                at.into(),
+                format!("found {found}, expected a list of images"),
+            ));
+        }
         None => {
-            let problem = "this Zarr group is no OME-Zarr image, expected `multiscales` metadata: name the array inside, or the folder of the image";
+            let problem = "this Zarr group is not an OME-Zarr image, expected `multiscales` metadata: use an array inside it, or the folder of the image, as the source";
             return Err(node.bad(".".into(), problem.into()));
         }
     };
     let [image] = images else {
         let problem = format!(
-            "found {} images, expected one: name the array of one level, and its resolution and voxel_offset in the config's `layers`",
+            "found {} images, expected one: use the array of one level as the source, and set `resolution` and `voxel_offset` in the config's `layers`",
             images.len()
         );
         return Err(node.bad(at.into(), problem));
@@ -122,7 +132,7 @@ fn multiscale(node: &Node) -> Result<(String, Multiscale), VolumeError> {
     Ok((at, multiscale))
 }
 
-/// COSEM's image, which names no axes and has a `transform` for each level, as one of OME-Zarr.
+/// Converts a COSEM image to OME-Zarr. It has no axes, but a `transform` for each level.
 fn cosem_as_ome(image: &Value) -> Option<Value> {
     if image.get("axes").is_some() {
         return None;
@@ -130,7 +140,7 @@ fn cosem_as_ome(image: &Value) -> Option<Value> {
     let list = |dataset: &Value, key: &str| {
         let transform = dataset.get("transform")?;
         let mut list = transform.get(key)?.as_array()?.clone();
-        // From the slowest axis, unless it says otherwise.
+        // Slowest axis first, unless `order` is `F`.
         if transform.get("order").is_some_and(|order| order == "F") {
             list.reverse();
         }
@@ -180,7 +190,7 @@ fn place(multiscale: &Multiscale, dataset: &OmeDataset) -> Result<LevelPosition,
         };
         if values.len() != rank {
             return Err(format!(
-                "its {name} has {} values, expected one for each of {rank} axes",
+                "its {name} has {} values, expected one for each of the {rank} axes",
                 values.len()
             ));
         }
@@ -204,14 +214,14 @@ fn place(multiscale: &Multiscale, dataset: &OmeDataset) -> Result<LevelPosition,
         let unit = multiscale.axes[axis].unit.as_deref();
         let to_nm = |v| {
             length_nm(v, symbol(unit.unwrap_or_default())).ok_or_else(|| {
-                format!("the unit of its axis {name} is {unit:?}, expected one of length, such as \"nanometer\": else name the array of one level, and its resolution and voxel_offset in the config's `layers`")
+                format!("the unit of axis {name} is {unit:?}, expected a unit of length, such as \"nanometer\": alternatively, use the array of one level as the source, and set `resolution` and `voxel_offset` in the config's `layers`")
             })
         };
         resolution[d] = to_nm(scale[axis])?;
         center_nm[d] = to_nm(translation[axis])?;
     }
     let resolution = Resolution::new(resolution).ok_or_else(|| {
-        format!("its scale is {resolution:?} nm, expected numbers greater than 0")
+        format!("found a scale of {resolution:?} nm, expected numbers greater than 0")
     })?;
     Ok(LevelPosition {
         resolution,
@@ -219,7 +229,7 @@ fn place(multiscale: &Multiscale, dataset: &OmeDataset) -> Result<LevelPosition,
     })
 }
 
-/// The symbol of a unit that OME-Zarr writes in full, as UDUNITS-2 does.
+/// The symbol of a unit that OME-Zarr spells out as in UDUNITS-2.
 pub(in crate::volume) fn symbol(unit: &str) -> &str {
     match unit {
         "nanometer" | "nanometers" | "nanometre" => "nm",

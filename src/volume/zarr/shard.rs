@@ -1,8 +1,8 @@
-//! Sharded arrays: where in a shard file an inner chunk lies.
+//! Sharded arrays: finds inner chunks in shards.
 //!
-//! A shard's index is read once, checked by its own codecs (which is where a CRC-32C stands), and kept. An
-//! inner chunk is then one range of the file. zarrs' partial decoders are not used: they do not verify the
-//! index's checksum.
+//! A shard's index is read once, decoded by its own codecs (which verify its CRC-32C), and cached. An inner chunk is then
+//! one byte range of the file. The partial decoders of zarrs are not used, because they do not verify the checksum of
+//! the index.
 
 use std::collections::{HashMap, VecDeque};
 use std::num::NonZeroU64;
@@ -41,10 +41,10 @@ enum IndexLocation {
     End,
 }
 
-/// The shard indices of an array.
+/// The shard indexes of an array.
 #[derive(Debug)]
 pub(super) struct ShardIndexes {
-    /// Inner chunks in a shard along each dimension.
+    /// Number of inner chunks in a shard along each dimension.
     per_shard: Vec<u64>,
     codecs: Codecs,
     location: IndexLocation,
@@ -65,7 +65,7 @@ type Index = Option<Arc<[[u64; 2]]>>;
 type Slot = Arc<Mutex<Option<Index>>>;
 
 impl ShardIndexes {
-    /// The shards of `shard_shape`. Says what does not fit.
+    /// The indexes of shards with the shape `shard_shape`. The error is a description for the user.
     pub(super) fn new(
         metadata: &ShardingMetadata,
         shard_shape: &[NonZeroU64],
@@ -85,7 +85,7 @@ impl ShardIndexes {
         let entries = per_shard.iter().try_fold(16u64, |n, d| n.checked_mul(*d));
         if entries.is_none_or(|n| n > MAX_INDEX_BYTES) {
             return Err(format!(
-                "a shard has {per_shard:?} inner chunks, more than an index of {MAX_INDEX_BYTES} bytes can hold"
+                "a shard has {per_shard:?} inner chunks, but an index of at most {MAX_INDEX_BYTES} bytes is supported"
             ));
         }
         let chain = CodecChain::from_metadata(&metadata.index_codecs)
@@ -102,9 +102,9 @@ impl ShardIndexes {
             FillValue::from(u64::MAX),
         )
         .map_err(|e| format!("index_codecs: {e}"))?;
-        let index_bytes = codecs
-            .encoded_bytes()
-            .ok_or("index_codecs: they compress, expected an index of a fixed size")?;
+        let index_bytes = codecs.encoded_bytes().ok_or(
+            "index_codecs: found a compressor, expected codecs with an output of fixed size",
+        )?;
         Ok(Self {
             per_shard,
             codecs,
@@ -114,7 +114,7 @@ impl ShardIndexes {
         })
     }
 
-    /// Indices of the shard that holds the inner chunk, and the chunk's number inside.
+    /// Indices of the shard that contains an inner chunk, and the chunk's number inside it.
     pub(super) fn locate(&self, inner: &[u64]) -> (Vec<u64>, usize) {
         let shard = inner
             .iter()
@@ -125,7 +125,7 @@ impl ShardIndexes {
         (shard, within.fold(0, |at, (i, n)| at * n + i % n) as usize)
     }
 
-    /// The bytes of the shard file `key` that hold its inner chunk `number`; `None` where it is not stored.
+    /// The byte range of the inner chunk `number` in the shard `key`. `None` if it is missing.
     pub(super) fn range(
         &self,
         store: &dyn Store,
@@ -144,7 +144,7 @@ impl ShardIndexes {
             Some([offset, size]) => match offset.checked_add(*size) {
                 Some(end) => Ok(Some(*offset..end)),
                 None => Err(damaged(format!(
-                    "the shard index has {size} bytes at {offset} for its inner chunk {number}, out of range"
+                    "the shard index has {size} bytes at {offset} for inner chunk {number}, which is out of range"
                 ))),
             },
         }
@@ -193,7 +193,7 @@ impl ShardIndexes {
                 };
                 let start = size.checked_sub(self.index_bytes).ok_or_else(|| {
                     damaged(format!(
-                        "the shard has {size} bytes, less than the {} of its index",
+                        "found a shard of {size} bytes, expected at least {} for its index",
                         self.index_bytes
                     ))
                 })?;
@@ -206,7 +206,7 @@ impl ShardIndexes {
             Ok(false) => return Ok(None),
             Err(e) if e.is_too_short() => {
                 return Err(damaged(format!(
-                    "the shard is cut off inside of its index: {e}"
+                    "the shard is truncated inside its index: {e}"
                 )));
             }
             Err(e) => return Err(e.into()),

@@ -1,4 +1,4 @@
-//! What states do to sources: transforms, and what older states wrote in their place.
+//! Tests of transforms of sources, in current and older states.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ fn transform_of(transform: Value) -> Result<Option<Arc<SourceTransform>>, String
     }
 }
 
-/// Where the point 1, 2, 3 of the layer of notes lies with this source and these further members.
+/// The position of the point 1, 2, 3 of the layer `notes` with this source and these additional members.
 fn note(source: Value, members: Value) -> Result<[f64; 3], String> {
     let mut state = example();
     state["layers"][2]["source"] = source;
@@ -40,7 +40,7 @@ fn local(transform: Value) -> Result<[f64; 3], String> {
 }
 
 #[test]
-fn a_transform_comes_with_its_source_and_one_that_says_nothing_does_not() {
+fn a_transform_is_returned_with_its_source_unless_it_is_empty() {
     assert!(
         transform_of(json!({"outputDimensions": dims(4.0, 4.0, 40.0)}))
             .unwrap()
@@ -85,7 +85,7 @@ fn a_transform_comes_with_its_source_and_one_that_says_nothing_does_not() {
 }
 
 #[test]
-fn the_source_is_the_first_that_is_shown() {
+fn the_source_is_the_first_one_that_is_shown() {
     let url = |source: Value| match source_of(source) {
         LayerSource::Url { url, .. } => url,
         other => panic!("{other:?}"),
@@ -112,7 +112,7 @@ fn the_source_is_the_first_that_is_shown() {
 }
 
 #[test]
-fn annotations_of_several_sources_are_not_read_in_part() {
+fn a_layer_with_annotations_from_several_sources_is_unreadable() {
     let mut state = example();
     state["layers"][2]["source"] = json!(["local://annotations", "precomputed://./a"]);
     let source = |state: &Value| parse(state).unwrap().layers()[2].source();
@@ -127,8 +127,8 @@ fn annotations_of_several_sources_are_not_read_in_part() {
 }
 
 #[test]
-fn local_annotations_are_in_the_units_of_the_input() {
-    // The input is the output where it is not given: nothing moves.
+fn local_annotations_have_the_units_of_the_input_dimensions() {
+    // The default input is the output, so nothing moves.
     let out = dims(4.0, 5.0, 40.0);
     assert_eq!(
         local(json!({"outputDimensions": out})).unwrap(),
@@ -143,11 +143,11 @@ fn local_annotations_are_in_the_units_of_the_input() {
         local(json!({"inputDimensions": dims(8.0, 8.0, 8.0)})).unwrap(),
         [8.0, 16.0, 24.0]
     );
-    // Factors are from length to length, translations in units of the output.
+    // Factors map length to length. Translations have the units of the output.
     let matrix = json!([[2, 0, 0, 10], [0, 0.5, 0, 0], [0, 0, 1, -1.5]]);
     let moved = json!({"outputDimensions": out, "inputDimensions": numbered, "matrix": matrix});
     assert_eq!(local(moved).unwrap(), [2.0 * 8.0 + 40.0, 8.0, 120.0 - 60.0]);
-    // Names are those of the output: the first coordinate is z.
+    // Dimensions have the names of the output: the first coordinate is z.
     let zyx = json!({"z": [40, "nm"], "y": [4, "nm"], "x": [4, "nm"]});
     assert_eq!(
         local(json!({"outputDimensions": zyx})).unwrap(),
@@ -188,12 +188,12 @@ fn local_annotations_are_in_the_units_of_the_input() {
 }
 
 #[test]
-fn states_before_2020_say_it_in_other_places() {
+fn states_from_before_2020_have_units_and_transforms_in_other_places() {
     let nested = json!([[2, 0, 0, 5], [0, 2, 0, 6], [0, 0, 2, 7], [0, 0, 0, 1]]);
     let flat = json!([2, 0, 0, 5, 0, 2, 0, 6, 0, 0, 2, 7, 0, 0, 0, 1]);
     let size = json!([4, 4, 40]);
     for matrix in [&nested, &flat] {
-        // In nm, and as the sizes say.
+        // In nm, and in voxels of the given size.
         assert_eq!(
             note(Value::Null, json!({"transform": matrix})).unwrap(),
             [7.0, 10.0, 13.0]
@@ -239,7 +239,7 @@ fn states_before_2020_say_it_in_other_places() {
 }
 
 #[test]
-fn one_layer_is_no_state_and_named() {
+fn a_single_layer_instead_of_a_state_is_an_error_that_names_it() {
     let layer = json!({"type": "annotation", "name": "gt", "source": "local://annotations", "annotations": [1, 2]});
     let e = parse(&layer).unwrap_err().to_string();
     for words in [

@@ -32,7 +32,7 @@ fn error_of(change: impl FnOnce(&mut Value)) -> String {
 }
 
 #[test]
-fn the_scale_is_chosen_by_resolution_not_by_position() {
+fn the_scale_is_chosen_by_resolution_and_not_by_position() {
     let scale = read_value(&example()).unwrap();
     assert!(scale.location.to_string().ends_with("/4"));
     assert_eq!(scale.meta.grid.bounds().start, [-5, 0, 3]);
@@ -44,7 +44,7 @@ fn the_scale_is_chosen_by_resolution_not_by_position() {
 }
 
 #[test]
-fn a_key_may_climb_but_not_be_absolute() {
+fn a_key_may_be_outside_the_volume_but_not_absolute() {
     let mut value = example();
     value["scales"][1]["key"] = json!("../other/4");
     assert!(
@@ -60,7 +60,7 @@ fn a_key_may_climb_but_not_be_absolute() {
 }
 
 #[test]
-fn a_resolution_that_no_scale_has_lists_those_that_there_are() {
+fn an_unknown_resolution_is_an_error_that_lists_the_existing_ones() {
     let e = error_of(|v| v["scales"][1]["resolution"] = json!([5, 5, 45]));
     assert!(
         e.contains("4.6 x 4.6 x 45 nm") && e.contains("[9.2, 9.2, 45.0], [5.0, 5.0, 45.0]"),
@@ -69,7 +69,7 @@ fn a_resolution_that_no_scale_has_lists_those_that_there_are() {
 }
 
 #[test]
-fn encodings_that_are_not_read_are_named() {
+fn unsupported_encodings_are_an_error_that_names_them() {
     for name in ["compresso", "crackle", "fpzip", "kempressed", "zfpc"] {
         let e = error_of(|v| v["scales"][1]["encoding"] = json!(name));
         assert!(e.contains("encoding") && e.contains(name), "{e}");
@@ -82,7 +82,7 @@ fn encodings_that_are_not_read_are_named() {
 }
 
 #[test]
-fn sizes_are_checked_before_anything_is_allocated() {
+fn sizes_are_checked_before_any_allocation() {
     for (field, value) in [
         ("chunk_sizes", json!([[64, 0, 16]])),
         ("chunk_sizes", json!([])),
@@ -123,7 +123,7 @@ fn sizes_are_checked_before_anything_is_allocated() {
 }
 
 #[test]
-fn what_is_wrong_with_another_scale_does_not_matter() {
+fn errors_in_other_scales_are_ignored() {
     for (field, value) in [
         ("voxel_offset", json!([1.625, 1.875, 14])),
         ("size", json!([0.5, 1, 1])),
@@ -182,7 +182,7 @@ fn whole_numbers_may_be_written_as_floats() {
 }
 
 #[test]
-fn a_number_of_the_used_scale_that_is_not_whole_is_named_with_its_value() {
+fn a_fractional_number_in_the_scale_is_an_error_with_its_value() {
     for (field, value) in [
         ("voxel_offset", json!([1.625, 0, 14])),
         ("size", json!([1.625, 4, 4])),
@@ -199,7 +199,7 @@ fn a_number_of_the_used_scale_that_is_not_whole_is_named_with_its_value() {
 }
 
 #[test]
-fn a_shape_of_chunks_may_stand_alone_under_either_name() {
+fn a_single_chunk_shape_is_accepted_under_either_name() {
     let shape = |change: fn(&mut Value)| {
         let mut info = example();
         change(&mut info["scales"][1]);
@@ -222,7 +222,7 @@ fn a_shape_of_chunks_may_stand_alone_under_either_name() {
 }
 
 #[test]
-fn an_info_of_something_else_is_named_with_what_is_expected() {
+fn the_info_of_another_kind_of_layer_is_an_error_with_the_expected_kind() {
     for (info, words) in [
         (
             json!({"@type": "neuroglancer_annotations_v1", "annotation_type": "LINE"}),
@@ -248,7 +248,7 @@ fn an_info_of_something_else_is_named_with_what_is_expected() {
 }
 
 #[test]
-fn the_place_that_a_redirect_leads_to_is_read_and_named() {
+fn a_redirect_is_followed_and_named_in_errors() {
     let dir = tempfile::tempdir().unwrap();
     let write = |name: &str, info: &Value| {
         let folder = dir.path().join(name);

@@ -1,4 +1,4 @@
-//! jpeg, through `zune-jpeg`: within one grey level of libjpeg-turbo.
+//! Decodes jpeg with `zune-jpeg`. The result differs from libjpeg-turbo's by at most one grey level.
 
 use zune_core::bytestream::ZCursor;
 use zune_core::colorspace::ColorSpace;
@@ -12,12 +12,12 @@ const END_OF_IMAGE: [u8; 2] = [0xff, 0xd9];
 pub(super) fn decode(bytes: &[u8], expected: Expected, out: &mut Vec<u8>) -> Result<(), String> {
     let damaged =
         |e: zune_jpeg::errors::DecodeErrors| format!("its jpeg is damaged or cut off ({e})");
-    // The decoder takes what is missing at the end for zeros, more or less. The marker of the end tells: it
-    // cannot occur within the data. Some files are padded behind it.
+    // The decoder fills missing data at the end with grey, so we require the end marker, which cannot occur inside the
+    // data. Some files are padded with zeros after it.
     let padding = bytes.iter().rev().take_while(|byte| **byte == 0).count();
     if !bytes[..bytes.len() - padding].ends_with(&END_OF_IMAGE) {
         return Err(format!(
-            "its jpeg of {} bytes is cut off: it does not end with the marker of the end, ff d9",
+            "its jpeg of {} bytes is truncated: it does not end with the end marker ff d9",
             bytes.len()
         ));
     }
@@ -32,7 +32,7 @@ pub(super) fn decode(bytes: &[u8], expected: Expected, out: &mut Vec<u8>) -> Res
     let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
     decoder.decode_headers().map_err(damaged)?;
     let info = decoder.info().ok_or("its jpeg has no header")?;
-    // The format has 8 bits; the decoder refuses 12.
+    // Only 8 bits per sample are possible here: the decoder rejects 12.
     let components = usize::from(info.components);
     expected.check(info.width.into(), info.height.into(), components, 8)?;
     out.resize(expected.bytes(), 0);

@@ -1,4 +1,4 @@
-//! Small pictures, made here or by Pillow and imagecodecs.
+//! Small pictures, encoded here or with Pillow and imagecodecs.
 
 use proptest::prelude::*;
 
@@ -12,7 +12,7 @@ const JPEG_GREY: &str = "ffd8ffe000104a46494600010100000100010000ffdb00430003020
         0706080c0a0c0c0b0a0b0b0d0e12100d0e110e0b0b1016101113141515150c0f171816141812141514ffc0000b080006\
         000401011100ffc40014000100000000000000000000000000000004ffc4001d10000005050000000000000000000000\
         0000010304070516216191ffda0008010100003f00546d0a53ed26994f9a21ffd9";
-/// What libjpeg-turbo decodes from it.
+/// The pixels that libjpeg-turbo decodes from it.
 const JPEG_GREY_PIXELS: [u8; 24] = [
     39, 61, 79, 100, 54, 76, 94, 115, 69, 92, 109, 131, 83, 106, 123, 145, 100, 122, 140, 162, 113,
     135, 153, 174,
@@ -25,7 +25,7 @@ const JPEG_COLOUR: &str = "ffd8ffe000104a46494600010100000100010000ffdb004300030
         00000000000004ffc4001a1000010501000000000000000000000000060003051524b1ffc40015010101000000000000\
         00000000000000000507ffc4001d110001020700000000000000000000000004000501020313142122ffda000c030100\
         02110311003f0010f1b4b55b5a3aa4048142e47481646c1b0a4e57ffd9";
-/// What libjpeg-turbo decodes from it: red, green, blue.
+/// The pixels that libjpeg-turbo decodes from it: red, green, blue.
 const JPEG_COLOUR_PLANES: [u8; 48] = [
     42, 69, 106, 128, 40, 67, 104, 126, 43, 70, 106, 128, 40, 67, 104, 126, 200, 200, 200, 200,
     175, 174, 174, 175, 149, 149, 149, 148, 127, 127, 127, 127, 63, 62, 64, 64, 57, 58, 58, 60, 59,
@@ -95,7 +95,7 @@ fn assert_close(found: &[u8], expected: &[u8]) {
 }
 
 #[test]
-fn any_arrangement_of_the_pixels_of_a_chunk_is_read() {
+fn a_picture_may_have_any_width_and_height_with_the_right_product() {
     for shape in [[4, 6, 1], [4, 3, 2], [2, 3, 4], [24, 1, 1]] {
         let grey = decode_as(
             PictureFormat::Jpeg,
@@ -122,7 +122,7 @@ fn any_arrangement_of_the_pixels_of_a_chunk_is_read() {
 }
 
 #[test]
-fn three_channels_are_interleaved_in_the_picture_and_apart_in_the_block() {
+fn channels_are_interleaved_in_the_picture_and_separate_in_the_block() {
     let planes = decode_as(
         PictureFormat::Jpeg,
         &bytes(JPEG_COLOUR),
@@ -144,7 +144,7 @@ fn three_channels_are_interleaved_in_the_picture_and_apart_in_the_block() {
 }
 
 #[test]
-fn png_of_16_bits_is_big_endian_in_the_file_and_little_endian_in_the_block() {
+fn png_with_16_bits_is_big_endian_in_the_file_and_little_endian_in_the_block() {
     let data = [1, 2, 3, 4, 5, 6, 7, 8];
     let file = png(
         2,
@@ -167,7 +167,7 @@ fn png_of_16_bits_is_big_endian_in_the_file_and_little_endian_in_the_block() {
 }
 
 #[test]
-fn lossless_jxl_is_read_equal() {
+fn lossless_jxl_decodes_to_equal_values() {
     let red: Vec<u8> = (0..24).map(|i| i * 10).collect();
     let grey = decode_as(
         PictureFormat::Jxl,
@@ -196,7 +196,7 @@ fn lossless_jxl_is_read_equal() {
 }
 
 #[test]
-fn a_picture_of_another_size_depth_or_number_of_channels_is_refused_with_both() {
+fn a_wrong_size_depth_or_number_of_channels_is_an_error_with_both_values() {
     let file = png(
         2,
         2,
@@ -233,7 +233,7 @@ fn a_picture_of_another_size_depth_or_number_of_channels_is_refused_with_both() 
 }
 
 #[test]
-fn a_picture_that_is_cut_off_is_an_error_or_whole() {
+fn a_truncated_picture_is_an_error_or_decodes_completely() {
     let data: Vec<u8> = (0..24).map(|i| i * 9).collect();
     let file = png(
         4,
@@ -265,7 +265,7 @@ fn a_picture_that_is_cut_off_is_an_error_or_whole() {
 
 proptest! {
     #[test]
-    fn no_bytes_make_a_decoder_panic(at in 0usize..400, byte: u8, noise in prop::collection::vec(any::<u8>(), 0..60)) {
+    fn arbitrary_bytes_never_make_a_decoder_panic(at in 0usize..400, byte: u8, noise in prop::collection::vec(any::<u8>(), 0..60)) {
         for (format, file) in [
             (PictureFormat::Jpeg, bytes(JPEG_GREY)),
             (PictureFormat::Jpeg, bytes(JPEG_COLOUR)),

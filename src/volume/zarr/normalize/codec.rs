@@ -1,13 +1,13 @@
-//! Codecs, as zarrs configures them.
+//! Converts codec configurations to the form that zarrs accepts.
 //!
-//! A compressed stream says itself how it was compressed: of the configurations of compressors nothing is
-//! needed, so that each becomes a constant. Codecs that do need theirs are checked.
+//! A compressed stream defines how to decompress it, so the configuration of a compressor is replaced by a constant.
+//! Configurations that decoding needs are checked.
 
 use serde_json::{Map, Value, json};
 
 use super::{MetadataFlaw, extension, lengths};
 
-/// Codecs that are read, by the names that numcodecs gives them.
+/// Supported codecs, by their names in numcodecs.
 const NAMES: [&str; 12] = [
     "adler32",
     "bitround",
@@ -23,7 +23,7 @@ const NAMES: [&str; 12] = [
     "zstd",
 ];
 
-/// Codecs of v3 that numcodecs does not have; all others may have the prefix `numcodecs.`.
+/// Supported v3 codecs that numcodecs does not have. All others may have the prefix `numcodecs.`.
 const V3_NAMES: [&str; 7] = [
     "bytes",
     "sharding_indexed",
@@ -36,19 +36,19 @@ const V3_NAMES: [&str; 7] = [
 
 const NUMCODECS: &str = "numcodecs.";
 
-/// What the values of a chunk are like.
+/// The values of a chunk.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ChunkValues {
-    /// Bytes of each.
+    /// Bytes per value.
     pub bytes: usize,
-    /// Dimensions of a chunk.
+    /// Number of dimensions of a chunk.
     pub rank: usize,
 }
 
-/// A filter or compressor of v2.
+/// Converts a v2 filter or compressor.
 pub(super) fn v2(codec: &Value, path: &str, values: ChunkValues) -> Result<Value, MetadataFlaw> {
     let id = codec.get("id");
-    // zarrs has no crc32c in v2.
+    // zarrs does not support crc32c in v2.
     let names: Vec<_> = NAMES.into_iter().filter(|n| *n != "crc32c").collect();
     let expected = format!("one of {}", names.join(", "));
     let (Some(given), Some(name)) = (codec.as_object(), id.and_then(Value::as_str)) else {
@@ -68,7 +68,7 @@ pub(super) fn v2(codec: &Value, path: &str, values: ChunkValues) -> Result<Value
     Ok(Value::Object(normal))
 }
 
-/// The codecs of a v3 array, or those inside of one of its codecs.
+/// Converts the codecs of a v3 array, or of a codec with inner codecs.
 pub(super) fn v3_chain(
     codecs: &[Value],
     path: &str,
@@ -87,7 +87,7 @@ fn v3(codec: &Value, path: &str, values: ChunkValues) -> Result<Value, MetadataF
     );
     let (found, given) = extension(Some(codec), path, &expected)?;
     let name = match found.strip_prefix(NUMCODECS).unwrap_or(found) {
-        // What `bytes` was called in drafts of v3.
+        // The name of `bytes` in drafts of v3.
         "endian" => "bytes",
         name => name,
     };
@@ -102,7 +102,7 @@ fn v3(codec: &Value, path: &str, values: ChunkValues) -> Result<Value, MetadataF
     Ok(json!({"name": v3_name(name), "configuration": configuration}))
 }
 
-/// The name that zarrs has for a codec in v3.
+/// The name of a v3 codec in zarrs.
 fn v3_name(name: &str) -> String {
     match name {
         "adler32" | "bz2" | "fixedscaleoffset" | "fletcher32" | "pcodec" | "shuffle" | "zlib" => {
@@ -120,7 +120,7 @@ fn members(value: Value) -> Map<String, Value> {
     }
 }
 
-/// The configuration that decoding needs, of the codec `name`; `path` is that of the one that is `given`.
+/// The configuration of the codec `name` that decoding needs. `path` is the path of `given`.
 fn configuration(
     name: &str,
     given: &Map<String, Value>,
@@ -135,13 +135,13 @@ fn configuration(
         "adler32" => json!({"location": start_or_end(given, path, "location", "start")?}),
         "crc32c" if start_or_end(given, path, "location", "end")? == "start" => {
             let path = format!("{path}.location");
-            let expected = "\"end\": a checksum before the values is not read";
+            let expected = "\"end\": a checksum before the values is not supported";
             return Err(MetadataFlaw::new(path, given.get("location"), expected));
         }
         "crc32c" => json!({}),
-        // Each chunk says how it was compressed.
+        // Each chunk defines how it was compressed.
         "pcodec" => json!({}),
-        // Bits that were rounded away are gone.
+        // Decoding does not restore rounded bits.
         "bitround" => json!({"keepbits": 1}),
         "shuffle" => {
             let size = given.get("elementsize").filter(|s| !s.is_null());
@@ -149,7 +149,7 @@ fn configuration(
             let path = format!("{path}.elementsize");
             json!({"elementsize": bytes.ok_or_else(|| MetadataFlaw::new(path, size, "a whole number from 1"))?})
         }
-        // As drafts of v3 had it.
+        // The form in drafts of v3.
         "transpose" if given.get("order").is_some_and(|o| o == "C") => {
             json!({"order": Vec::from_iter(0..values.rank)})
         }
@@ -158,13 +158,13 @@ fn configuration(
         }
         "bytes" => bytes(given, path, values)?,
         "sharding_indexed" => sharding(given, path, values)?,
-        // Nothing of theirs can be left out.
+        // All of it is needed.
         _ => Value::Object(given.clone()),
     };
     Ok(members(normal))
 }
 
-/// The side of a chunk or shard on which a checksum or an index stands: the member `key`.
+/// The member `key`, the position of a checksum or index in a chunk or shard.
 fn start_or_end<'a>(
     given: &'a Map<String, Value>,
     path: &str,
@@ -189,7 +189,7 @@ fn bytes(
     let endian = given.get("endian").filter(|e| !e.is_null());
     match endian.and_then(Value::as_str) {
         Some(order @ ("little" | "big")) => Ok(json!({"endian": order})),
-        // One byte has no order.
+        // A single byte has no order.
         None if endian.is_none() && values.bytes == 1 => Ok(json!({})),
         _ => {
             let expected = "\"little\" or \"big\"";
@@ -214,7 +214,7 @@ fn sharding(
         (Some(Value::Array(codecs)), at) => v3_chain(codecs, &at, values),
         (found, at) => Err(MetadataFlaw::new(at, found, "a list of codecs")),
     };
-    // Two numbers for each inner chunk.
+    // The index has two numbers for each inner chunk.
     let of_index = ChunkValues {
         bytes: 8,
         rank: values.rank + 1,

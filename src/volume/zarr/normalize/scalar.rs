@@ -1,14 +1,14 @@
-//! Types of voxels and their fill values, as writers put them into JSON.
+//! Converts data types and fill values to the form that zarrs accepts.
 
 use serde_json::{Number, Value};
 
 use super::MetadataFlaw;
 use crate::data_type::DataType;
 
-/// Largest whole number that a JSON number with a fraction or exponent states without doubt.
+/// Largest whole number that a JSON number with a fraction or exponent represents exactly.
 const LARGEST_EXACT: f64 = 9_007_199_254_740_992.0;
 
-/// A type of voxels.
+/// A supported data type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ScalarType {
     Bool,
@@ -16,7 +16,7 @@ pub(super) enum ScalarType {
 }
 
 impl ScalarType {
-    /// The type of a v2 array, and its `dtype` as zarrs expects it. One byte has no order.
+    /// The type of a v2 array, and its `dtype` in the form that zarrs accepts. Types of one byte have no byte order.
     pub(super) fn of_dtype(found: Option<&Value>) -> Result<(Self, String), MetadataFlaw> {
         let unknown = || {
             let expected = "a boolean \"|b1\", a whole number \"|u1\", \"|i1\", \"<u2\" to \"<u8\", \"<i2\" to \"<i8\", or \"<f4\", \"<f8\" (\">\" for big-endian)";
@@ -61,7 +61,7 @@ impl ScalarType {
         Ok((scalar, name.to_owned()))
     }
 
-    /// Bytes of a value.
+    /// Bytes per value.
     pub(super) fn bytes(self) -> usize {
         match self {
             Self::Bool => 1,
@@ -69,8 +69,8 @@ impl ScalarType {
         }
     }
 
-    /// The fill value as zarrs expects it. What is not stated is 0. A value that the type cannot hold exactly is
-    /// an error: it would be another one.
+    /// Converts the fill value. The default is 0. A value that the type cannot represent exactly is an error, because it
+    /// would become a different value.
     pub(super) fn fill_value(self, found: Option<&Value>) -> Result<Value, MetadataFlaw> {
         let stated = match found {
             None | Some(Value::Null) => &Value::from(0),
@@ -93,7 +93,8 @@ impl ScalarType {
                     .filter(|n| (least..=most).contains(n))
                     .and_then(number);
                 let name = data_type.name();
-                let expected = format!("a whole number from {least} to {most}, which {name} holds");
+                let expected =
+                    format!("a whole number from {least} to {most}, the range of {name}");
                 (value, expected)
             }
         };
@@ -101,7 +102,7 @@ impl ScalarType {
     }
 }
 
-/// The whole number that `value` states, also as `40.0`.
+/// Parses a whole number. Accepts `40.0`.
 pub(super) fn whole_number(value: &Value) -> Option<i128> {
     let Value::Number(number) = value else {
         return None;
@@ -163,7 +164,7 @@ fn float(value: &Value) -> Option<Value> {
             "nan" => Some("NaN".into()),
             "infinity" | "+infinity" | "inf" | "+inf" => Some("Infinity".into()),
             "-infinity" | "-inf" => Some("-Infinity".into()),
-            // The bits of a number, of which zarrs checks how many there are.
+            // The bits of a number. zarrs checks how many there are.
             bits if bits.starts_with("0x") => Some(text.trim().into()),
             number => Number::from_f64(number.parse().ok()?).map(Value::Number),
         },

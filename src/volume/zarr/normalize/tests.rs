@@ -31,7 +31,7 @@ fn changed(mut document: Value, change: Value) -> Value {
 }
 
 #[test]
-fn what_decoding_does_not_need_is_replaced_by_what_zarrs_takes() {
+fn members_that_decoding_does_not_need_are_replaced_by_valid_ones() {
     let levels = [json!(-1), json!(null), json!("9"), json!(0), json!(22)];
     for (id, level) in ["gzip", "zlib", "bz2"].iter().zip(levels) {
         let normal = v2(json!({"compressor": {"id": id, "level": level}})).unwrap();
@@ -70,7 +70,7 @@ fn what_decoding_does_not_need_is_replaced_by_what_zarrs_takes() {
 }
 
 #[test]
-fn a_fill_value_is_taken_in_every_way_in_which_it_is_exact() {
+fn a_fill_value_is_accepted_in_any_exact_form() {
     let cases = [
         ("|u1", json!(0.0), json!(0)),
         ("|u1", json!("0"), json!(0)),
@@ -111,7 +111,7 @@ fn a_fill_value_is_taken_in_every_way_in_which_it_is_exact() {
 }
 
 #[test]
-fn what_decoding_needs_is_refused_with_its_path_and_what_is_allowed() {
+fn members_that_decoding_needs_are_errors_with_their_path_and_the_valid_values() {
     for (change, path, word) in [
         (json!({"zarr_format": 3}), "zarr_format", "expected 2"),
         (json!({"dtype": "<f2"}), "dtype", "\"<f4\""),

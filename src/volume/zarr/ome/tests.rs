@@ -39,7 +39,7 @@ fn a_level_is_found_by_its_resolution_in_any_unit_of_length() {
     let found = level(&image(|_| ()), &nm([8.0, 8.0, 40.0])).unwrap();
     assert_eq!(found.path, "a/s1");
     assert_eq!(found.axes, ["c", "z", "y", "x"]);
-    // y: the centre of an averaged level lies at 2 nm, inside of voxel 0; z: at 400 nm of 40.
+    // y: the centre of an averaged level is at 2 nm, inside voxel 0; z: at 400 nm of 40.
     assert_eq!(found.first_voxel, [0, 0, 10]);
     let e = level(&image(|_| ()), &nm([5.0, 5.0, 40.0])).unwrap_err();
     assert!(
@@ -49,7 +49,7 @@ fn a_level_is_found_by_its_resolution_in_any_unit_of_length() {
 }
 
 #[test]
-fn the_transformations_of_the_image_come_after_those_of_the_level() {
+fn transformations_of_the_image_are_applied_after_those_of_the_level() {
     let of_image = json!([
         {"type": "scale", "scale": [1, 10, 10, 10]},
         {"type": "translation", "translation": [0, 0, 0, 0.4]},
@@ -61,7 +61,7 @@ fn the_transformations_of_the_image_come_after_those_of_the_level() {
 }
 
 #[test]
-fn version_0_5_keeps_its_metadata_below_ome() {
+fn version_0_5_has_its_metadata_under_ome() {
     let v4 = image(|_| ());
     let node =
         node(json!({"ome": {"version": "0.5", "multiscales": v4.attributes["multiscales"]}}));
@@ -69,7 +69,7 @@ fn version_0_5_keeps_its_metadata_below_ome() {
 }
 
 #[test]
-fn what_cannot_be_placed_is_refused_with_the_field_and_what_was_expected() {
+fn an_image_without_a_valid_position_is_an_error_with_the_field_and_what_was_expected() {
     type Change = fn(&mut Value);
     let cases: [(Change, &str); 7] = [
         (
@@ -108,13 +108,13 @@ fn what_cannot_be_placed_is_refused_with_the_field_and_what_was_expected() {
     let e = level(&node(json!({})), &nm([4.0; 3]))
         .unwrap_err()
         .to_string();
-    assert!(e.contains("no OME-Zarr image"), "{e}");
+    assert!(e.contains("not an OME-Zarr image"), "{e}");
     let e = level(&node(json!({"multiscales": [{}, {}]})), &nm([4.0; 3])).unwrap_err();
     assert!(e.to_string().contains("found 2 images"), "{e}");
 }
 
 #[test]
-fn an_image_of_cosem_has_a_transform_for_each_level_in_either_order() {
+fn a_cosem_image_has_a_transform_for_each_level_in_either_order() {
     let level = |path: &str, s: f64, order: &str| {
         let mut transform = json!({"axes": ["z", "y", "x"], "units": ["nm", "nm", "nm"], "order": order,
             "scale": [40.0, 4.0 * s, 4.0 * s], "translate": [400.0, 8.0 + 2.0 * s, 2.0 * s]});
