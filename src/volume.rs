@@ -4,22 +4,25 @@
 //! Reading a block has two steps, [`Volume::fetch`] (I/O) and [`Volume::decode`] (CPU), so that they can overlap.
 //! The block cache (`blocks`) decides which blocks are read and when.
 
+mod array_description;
 mod axes;
 pub mod compressed_segmentation;
 mod encoded;
 mod error;
+mod first_voxel;
 mod format;
+mod format_dimensions;
 mod grid;
 mod json_with_nan;
 mod model_space;
 mod n5;
-mod placement;
 mod precomputed;
 mod spatial_attributes;
 mod strided;
 #[cfg(all(test, target_os = "linux"))]
 mod tests;
 mod transformed;
+mod unit_names;
 mod zarr;
 
 use std::fmt;

@@ -6,6 +6,7 @@
 
 mod annotations;
 mod error;
+mod field_path;
 mod layer;
 mod transform;
 mod url;
@@ -13,13 +14,14 @@ mod url;
 use serde_json::{Map, Value};
 
 use super::GeometryKind;
-use crate::geometry::{Dimensions, TransformOrigin};
+use crate::geometry::Dimensions;
 use crate::storage::{
     DocumentError, DocumentLimit, Location, MemoryBudget, parse_within, read_text,
 };
 
 pub use annotations::{LocalAnnotations, StateAnnotation};
 pub use error::StateError;
+use field_path::FieldPath;
 pub use layer::{LayerSource, StateLayer};
 use url::FragmentContent;
 pub(crate) use url::is_pasted_url;
@@ -269,87 +271,6 @@ fn pasted_url(bytes: &[u8]) -> Option<&str> {
 fn kind_names(kinds: &[GeometryKind]) -> String {
     let names: Vec<String> = kinds.iter().map(|k| k.name().to_lowercase()).collect();
     names.join(", ")
-}
-
-/// The path of a field in the document, for messages.
-#[derive(Clone, Debug)]
-struct FieldPath<'o> {
-    object: &'o str,
-    path: String,
-}
-
-impl<'o> FieldPath<'o> {
-    fn root(object: &'o str) -> Self {
-        Self {
-            object,
-            path: String::new(),
-        }
-    }
-
-    fn member(&self, name: &str) -> Self {
-        let path = if self.path.is_empty() {
-            name.to_owned()
-        } else {
-            format!("{}.{name}", self.path)
-        };
-        Self {
-            object: self.object,
-            path,
-        }
-    }
-
-    fn item(&self, i: usize) -> Self {
-        Self {
-            object: self.object,
-            path: format!("{}[{i}]", self.path),
-        }
-    }
-
-    /// The origin of a transform of `layer` at this path.
-    fn origin(&self, layer: &str) -> TransformOrigin {
-        TransformOrigin {
-            document: self.object.to_owned(),
-            layer: layer.to_owned(),
-            path: self.path.clone(),
-        }
-    }
-
-    fn wrong(&self, found: impl Into<String>, expected: impl Into<String>) -> StateError {
-        StateError::Field {
-            object: self.object.to_owned(),
-            field: self.path.clone(),
-            found: found.into(),
-            expected: expected.into(),
-        }
-    }
-
-    fn unexpected(&self, found: &Value, expected: impl Into<String>) -> StateError {
-        self.wrong(error::shown(found), expected)
-    }
-
-    fn dimensions(&self, value: &Value) -> Result<Dimensions, StateError> {
-        let expected = "a coordinate space such as {\"x\": [4e-09, \"m\"], ...}";
-        let Some(members) = value.as_object() else {
-            return Err(self.unexpected(value, expected));
-        };
-        members
-            .iter()
-            .map(|(name, value)| {
-                let pair = value.as_array().map(Vec::as_slice);
-                let scaled = match pair {
-                    Some([scale, unit]) => scale.as_f64().zip(unit.as_str()),
-                    // Positions along it have names.
-                    None if value.get("coordinates").is_some() => Some((1.0, "")),
-                    _ => None,
-                };
-                let (scale, unit) = scaled.ok_or_else(|| {
-                    self.member(name)
-                        .unexpected(value, "[scale, unit], such as [4e-09, \"m\"]")
-                })?;
-                Ok((name.clone(), (scale, unit.to_owned())))
-            })
-            .collect()
-    }
 }
 
 #[cfg(test)]

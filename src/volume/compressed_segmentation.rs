@@ -6,105 +6,13 @@
 //! allocation depends on them.
 
 mod encode;
-impl Fault for CompressedSegmentationError {
-    fn kind(&self) -> FaultKind {
-        FaultKind::Data
-    }
-}
-
+mod error;
 #[cfg(test)]
 mod tests;
 
 pub use encode::encode;
+pub use error::CompressedSegmentationError;
 
-/// Why a chunk cannot be decoded. The caller adds the chunk's name.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum CompressedSegmentationError {
-    /// Labels have 4 or 8 bytes.
-    #[error("found labels of {found} bytes, expected 4 or 8")]
-    LabelBytes {
-        /// Bytes per label.
-        found: usize,
-    },
-    /// The shape or block size is invalid.
-    #[error(
-        "a chunk of {shape:?} voxels and {channels} channels in blocks of {block:?} is invalid: {why}"
-    )]
-    Shape {
-        /// Voxels along x, y, z.
-        shape: [usize; 3],
-        /// Number of channels.
-        channels: usize,
-        /// Voxels of a block along x, y, z.
-        block: [usize; 3],
-        /// What is wrong with it.
-        why: &'static str,
-    },
-    /// The length is not a multiple of 4.
-    #[error("found {found_bytes} bytes, expected a multiple of 4")]
-    NotWords {
-        /// Length of the data.
-        found_bytes: usize,
-    },
-    /// The data is shorter than its headers.
-    #[error(
-        "found {found_bytes} bytes, but the headers of channel {channel} end at byte {expected_bytes}: \
-         the chunk is truncated, or its shape or block size differs from the info file"
-    )]
-    Headers {
-        /// Channel, from 0.
-        channel: usize,
-        /// Length of the data.
-        found_bytes: usize,
-        /// Where the headers end.
-        expected_bytes: u64,
-    },
-    /// No such width exists.
-    #[error(
-        "block {block:?} of channel {channel} has indices of {found} bits, expected 0, 1, 2, 4, 8, 16 or 32"
-    )]
-    Bits {
-        /// Channel, from 0.
-        channel: usize,
-        /// Position in the grid of blocks, x, y, z.
-        block: [usize; 3],
-        /// Bits per index.
-        found: u32,
-    },
-    /// A block's indices extend past the end of the data.
-    #[error(
-        "the indices of block {block:?} of channel {channel} end at byte {expected_bytes}, but the chunk has {found_bytes}"
-    )]
-    Indices {
-        /// Channel, from 0.
-        channel: usize,
-        /// Position in the grid of blocks, x, y, z.
-        block: [usize; 3],
-        /// Length of the data.
-        found_bytes: usize,
-        /// Where the indices end.
-        expected_bytes: u64,
-    },
-    /// An index points past the end of the data.
-    #[error(
-        "block {block:?} of channel {channel} uses entry {index} of its table at byte {table_byte}, \
-         but at most {entries} entries fit before the end of the chunk"
-    )]
-    Table {
-        /// Channel, from 0.
-        channel: usize,
-        /// Position in the grid of blocks, x, y, z.
-        block: [usize; 3],
-        /// The index.
-        index: u32,
-        /// Offset of the table.
-        table_byte: u64,
-        /// Number of entries that fit before the end.
-        entries: usize,
-    },
-}
-
-use crate::fault::{Fault, FaultKind};
 use CompressedSegmentationError as Error;
 
 /// A little-endian 32-bit word.
@@ -192,6 +100,12 @@ impl ChunkLayout {
         })
     }
 
+    /// The positions of all blocks in the grid, x fastest.
+    fn positions(&self) -> impl Iterator<Item = [usize; 3]> + use<> {
+        let [nx, ny, nz] = self.grid;
+        (0..nz).flat_map(move |z| (0..ny).flat_map(move |y| (0..nx).map(move |x| [x, y, z])))
+    }
+
     /// The words from the start of `channel` to the end of the data. Contains at least the channel's headers.
     fn channel_words<'a>(&self, words: &'a [Word], channel: usize) -> Result<&'a [Word], Error> {
         let found_bytes = words.len() * 4;
@@ -235,66 +149,103 @@ fn decode_channel<const N: usize>(
     layout: &ChunkLayout,
     out: &mut [[u8; N]],
 ) -> Result<(), Error> {
+    let decoder = ChannelDecoder {
+        data,
+        found_bytes,
+        channel,
+        layout,
+    };
+    // `channel_words` has checked the number of headers.
     let (headers, _) = data.as_chunks::<2>();
-    let mut headers = headers.iter();
-    let channel_byte = (found_bytes - data.len() * 4) as u64;
-    let [gx, gy, gz] = layout.grid;
-    for z in 0..gz {
-        for y in 0..gy {
-            for x in 0..gx {
-                let position = [x, y, z];
-                // `channel_words` has checked the number of headers.
-                let Some([first, second]) = headers.next() else {
-                    return Ok(());
-                };
-                let first = u32::from_le_bytes(*first);
-                let (table_at, bits) = (first & 0x00ff_ffff, first >> 24);
-                let indices_at = u32::from_le_bytes(*second);
-                let block = BlockDecoder::<N> {
-                    table: table_from(data, table_at),
-                    region: Region::new(layout, position),
-                };
-                let needed = block.region.index_words(bits);
-                let indices = usize::try_from(indices_at)
-                    .ok()
-                    .and_then(|at| data.get(at..)?.get(..needed))
-                    .unwrap_or_default();
-                let index_error = match bits {
-                    0 | 1 | 2 | 4 | 8 | 16 | 32 if indices.len() < needed => {
-                        return Err(Error::Indices {
-                            channel,
-                            block: position,
-                            found_bytes,
-                            expected_bytes: channel_byte
-                                + (u64::from(indices_at) + needed as u64) * 4,
-                        });
-                    }
+    for (position, header) in layout.positions().zip(headers) {
+        decoder.decode_block(position, header, out)?;
+    }
+    Ok(())
+}
+
+/// Decoder of one channel of a chunk.
+struct ChannelDecoder<'a> {
+    /// The words from the start of the channel to the end of the chunk.
+    data: &'a [Word],
+    /// Bytes of the whole chunk.
+    found_bytes: usize,
+    channel: usize,
+    layout: &'a ChunkLayout,
+}
+
+impl ChannelDecoder<'_> {
+    /// Decodes the block with this position and header.
+    fn decode_block<const N: usize>(
+        &self,
+        position: [usize; 3],
+        [first, second]: &[Word; 2],
+        out: &mut [[u8; N]],
+    ) -> Result<(), Error> {
+        let first = u32::from_le_bytes(*first);
+        let (table_at, bits) = (first & 0x00ff_ffff, first >> 24);
+        let indices_at = u32::from_le_bytes(*second);
+        let block = BlockDecoder::<N> {
+            table: table_from(self.data, table_at),
+            region: Region::new(self.layout, position),
+        };
+        let index_error = match bits {
+            0 | 1 | 2 | 4 | 8 | 16 | 32 => {
+                let indices = self.indices(position, &block.region, bits, indices_at)?;
+                match bits {
                     0 => block.fill(out),
                     1 => block.unpack::<1, 2>(indices, out),
                     2 => block.unpack::<2, 4>(indices, out),
                     4 => block.unpack::<4, 16>(indices, out),
                     8 => block.unpack::<8, 256>(indices, out),
                     16 => block.unpack::<16, 65536>(indices, out),
-                    32 => block.look_up_words(indices, out),
-                    found => {
-                        return Err(Error::Bits {
-                            channel,
-                            block: position,
-                            found,
-                        });
-                    }
-                };
-                index_error.map_err(|BadIndex(index)| Error::Table {
-                    channel,
-                    block: position,
-                    index,
-                    table_byte: channel_byte + u64::from(table_at) * 4,
-                    entries: block.table.len(),
-                })?;
+                    _ => block.look_up_words(indices, out),
+                }
             }
+            found => {
+                return Err(Error::Bits {
+                    channel: self.channel,
+                    block: position,
+                    found,
+                });
+            }
+        };
+        index_error.map_err(|BadIndex(index)| Error::Table {
+            channel: self.channel,
+            block: position,
+            index,
+            table_byte: self.byte_of(u64::from(table_at)),
+            entries: block.table.len(),
+        })
+    }
+
+    /// The words with the indices of a block, which start at the word `at`.
+    fn indices(
+        &self,
+        position: [usize; 3],
+        region: &Region,
+        bits: u32,
+        at: u32,
+    ) -> Result<&[Word], Error> {
+        let needed = region.index_words(bits);
+        let found = usize::try_from(at)
+            .ok()
+            .and_then(|at| self.data.get(at..)?.get(..needed));
+        match found {
+            Some(indices) => Ok(indices),
+            None if needed == 0 => Ok(&[]),
+            None => Err(Error::Indices {
+                channel: self.channel,
+                block: position,
+                found_bytes: self.found_bytes,
+                expected_bytes: self.byte_of(u64::from(at) + needed as u64),
+            }),
         }
     }
-    Ok(())
+
+    /// The offset in the chunk of a word of the channel, in bytes.
+    fn byte_of(&self, word: u64) -> u64 {
+        (self.found_bytes - self.data.len() * 4) as u64 + word * 4
+    }
 }
 
 /// The words from `at` to the end of the data, as labels. Empty if `at` is past the end.

@@ -10,8 +10,8 @@ mod model_space;
 
 use std::sync::Arc;
 
+use super::array_description::ArrayDescription;
 use super::axes::ArrayAxes;
-use super::placement::ArrayDescription;
 use super::strided::{Strided, c_strides, copy_strided};
 use super::{BlockIndex, EncodedBlock, Volume, VolumeError, VolumeMeta, chunk_store};
 use crate::config::LayerConfig;

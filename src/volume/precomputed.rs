@@ -10,7 +10,7 @@ mod info;
 mod picture;
 mod scale;
 
-use super::model_space::FormatDimensions;
+use super::format_dimensions::FormatDimensions;
 use super::{BlockIndex, ChunkGroups, EncodedBlock, Volume, VolumeError, VolumeMeta, chunk_store};
 use crate::config::LayerConfig;
 use crate::geometry::{AXES, Resolution};
@@ -85,7 +85,7 @@ impl Volume for PrecomputedVolume {
 
     fn chunk_groups(&self) -> Option<Box<dyn ChunkGroups + '_>> {
         match &self.chunks {
-            ChunkStorage::ChunkFiles(_) => None,
+            ChunkStorage::Files(_) => None,
             ChunkStorage::Shards(sharded) => Some(Box::new(ShardedVolume {
                 volume: self,
                 sharded,

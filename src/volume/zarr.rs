@@ -13,13 +13,14 @@ mod model_space;
 mod node;
 mod normalize;
 mod ome;
+mod position;
 mod shard;
+mod version;
 
 use std::sync::Arc;
 
+use super::array_description::ArrayDescription;
 use super::axes::ArrayAxes;
-use super::placement::ArrayDescription;
-use super::spatial_attributes::{self, DimensionNames, DimensionOrder};
 use super::strided::{Strided, c_strides, copy_strided};
 use super::{BlockIndex, ChunkGroups, EncodedBlock, Volume, VolumeError, VolumeMeta, chunk_store};
 use crate::config::LayerConfig;
@@ -29,16 +30,10 @@ use array::ZarrArray;
 use chunk_names::ChunkNameCheck;
 use node::{Node, NodeKind};
 use ome::OmeLevel;
+use position::{position_of_array, position_of_level};
 
 pub(super) use model_space::model_space;
-pub(super) use ome::symbol as unit_symbol;
-
-/// A version of the Zarr format.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ZarrVersion {
-    V2,
-    V3,
-}
+pub(super) use version::ZarrVersion;
 
 /// An open array.
 #[derive(Debug)]
@@ -95,8 +90,8 @@ impl ZarrVolume {
         let array = ZarrArray::new(path, node)?;
         let shape = array.shape();
         let (axes, resolution, first_voxel) = match &level {
-            Some(level) => place_of_level(node, shape, level, layer)?,
-            None => place_of_array(node, shape, wanted, layer)?,
+            Some(level) => position_of_level(node, shape, level, layer)?,
+            None => position_of_array(node, shape, wanted, layer)?,
         };
         let description = ArrayDescription {
             data_type: array.data_type,
@@ -131,66 +126,6 @@ impl ZarrVolume {
     fn part_indices(&self, block: BlockIndex, part: u64) -> Vec<u64> {
         self.axes
             .array_indices(self.array.shape().len(), block, part)
-    }
-}
-
-/// The position of a level of an image. The image defines its axes, resolution and offset.
-fn place_of_level(
-    node: &Node,
-    shape: &[u64],
-    level: &OmeLevel,
-    layer: &LayerConfig,
-) -> Result<(ArrayAxes, Resolution, [i64; 3]), VolumeError> {
-    let names = spatial_attributes::names(
-        &array_of(node, shape),
-        layer,
-        vec![DimensionNames {
-            path: "multiscales[0].axes".to_owned(),
-            names: level.axes.clone(),
-        }],
-    )?;
-    let names = names.unwrap_or_else(|| level.axes.clone());
-    let axes = ArrayAxes::find(&names, shape).map_err(|e| node.bad("shape".into(), e))?;
-    let first_voxel = layer.voxel_offset.unwrap_or(level.first_voxel);
-    Ok((axes, level.resolution, first_voxel))
-}
-
-/// The position of a plain array, from the config or its attributes. Its resolution must be `wanted`.
-fn place_of_array(
-    node: &Node,
-    shape: &[u64],
-    wanted: Option<&Resolution>,
-    layer: &LayerConfig,
-) -> Result<(ArrayAxes, Resolution, [i64; 3]), VolumeError> {
-    let named = node.dimension_names().map(|names| DimensionNames {
-        path: "dimension_names".to_owned(),
-        names,
-    });
-    let place = array_of(node, shape).place(layer, named.into_iter().collect(), None)?;
-    let resolution = place.resolution.ok_or_else(|| VolumeError::Incomplete {
-        object: node.object.clone(),
-        lacks: "has no voxel size and no offset in its metadata".into(),
-        example: "{ \"resolution\": [4, 4, 40], \"voxel_offset\": [0, 0, 0] }",
-    })?;
-    match wanted {
-        Some(wanted) if !resolution.matches(wanted) => Err(VolumeError::NoScale {
-            object: node.object.clone(),
-            wanted: *wanted,
-            available: vec![resolution],
-        }),
-        _ => Ok((place.axes, resolution, place.first_voxel)),
-    }
-}
-
-fn array_of<'a>(node: &'a Node, shape: &'a [u64]) -> spatial_attributes::SpatialArray<'a> {
-    spatial_attributes::SpatialArray {
-        own: spatial_attributes::AttributesDocument {
-            object: &node.attributes_object,
-            attributes: &node.attributes,
-        },
-        parent: None,
-        order: DimensionOrder::C,
-        shape,
     }
 }
 

@@ -2,9 +2,11 @@
 
 use serde_json::{Map, Value};
 
+use super::error::StateError;
+use super::field_path::FieldPath;
 use super::layer::StateLayer;
-use super::{FieldPath, GeometryKind, StateError};
 use crate::geometry::{Dimensions, PlacedAxis, Placement, PointNm, spatial_axes};
+use crate::neuroglancer::GeometryKind;
 
 /// The annotations of one layer.
 #[derive(Debug)]

@@ -4,8 +4,11 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::{FieldPath, GeometryKind, StateError, transform};
+use super::error::StateError;
+use super::field_path::FieldPath;
+use super::transform;
 use crate::geometry::SourceTransform;
+use crate::neuroglancer::GeometryKind;
 use crate::storage::redacted_source;
 
 /// A layer of a viewer state.

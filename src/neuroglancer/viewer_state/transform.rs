@@ -2,8 +2,9 @@
 
 use serde_json::Value;
 
-use super::{Dimensions, FieldPath, StateError};
-use crate::geometry::{AXES, SourceTransform};
+use super::error::StateError;
+use super::field_path::FieldPath;
+use crate::geometry::{AXES, Dimensions, SourceTransform};
 
 /// Parses `value` at the path `at`, for the layer `layer`. `None` if it has no effect.
 pub(super) fn parse(

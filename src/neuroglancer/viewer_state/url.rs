@@ -4,8 +4,7 @@
 
 use percent_encoding::percent_decode_str;
 
-use super::StateError;
-use super::error::shortened as cut;
+use super::error::{StateError, shortened as truncated};
 use crate::storage::{PASSWORD, has_userinfo, redacted_source};
 
 /// The content of a URL after `#!`.
@@ -29,7 +28,7 @@ pub(crate) fn is_pasted_url(text: &str) -> bool {
 /// The URL without the state, for messages.
 pub(super) fn shortened(url: &str) -> String {
     let site = url.split_once("#!").map_or(url, |(site, _)| site);
-    format!("{}#!...", cut(&redacted_source(site.trim()), 80))
+    format!("{}#!...", truncated(&redacted_source(site.trim()), 80))
 }
 
 /// Parses the state in `url`, or the link to it.

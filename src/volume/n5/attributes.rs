@@ -13,7 +13,9 @@ use crate::storage::Compression as Stream;
 use crate::storage::{Location, MAX_METADATA_BYTES, Store};
 use crate::volume::axes::ArrayAxes;
 use crate::volume::json_with_nan;
-use crate::volume::spatial_attributes::{self, DimensionOrder, ParentGroup};
+use crate::volume::spatial_attributes::{
+    ArrayPosition, AttributesDocument, DimensionOrder, ParentGroup, SpatialArray,
+};
 use crate::volume::{MAX_BLOCK_BYTES, VolumeError};
 
 const EXPECTED: &str = "the attributes of an N5 dataset";
@@ -227,8 +229,8 @@ impl N5Document {
         self.attributes.contains_key("dimensions")
     }
 
-    fn spatial(&self) -> spatial_attributes::AttributesDocument<'_> {
-        spatial_attributes::AttributesDocument {
+    fn spatial(&self) -> AttributesDocument<'_> {
+        AttributesDocument {
             object: &self.object,
             attributes: &self.attributes,
         }
@@ -275,54 +277,24 @@ fn dataset(
     parent: Option<ParentGroup<'_>>,
     layer: &LayerConfig,
 ) -> Result<N5Dataset, VolumeError> {
-    let object = &document.object;
     let attributes: StorageAttributes = parse(document)?;
-    let rank = attributes.dimensions.len();
-    let bad = |path: &str, problem| bad(object, path, problem);
-    let type_name = attributes.data_type.to_lowercase();
-    let data_type = DataType::from_name(&type_name).ok_or_else(|| {
-        let names: Vec<_> = DataType::ALL.iter().map(|t| t.name()).collect();
-        let problem = format!(
-            "found {:?}, expected one of {}",
-            attributes.data_type,
-            names.join(", ")
-        );
-        bad("dataType", problem)
-    })?;
-    let block_bytes = attributes
-        .block_size
-        .iter()
-        .try_fold(data_type.size_bytes() as u64, |n, d| n.checked_mul(*d));
-    if attributes.block_size.len() != rank
-        || block_bytes.is_none_or(|n| n == 0 || n > MAX_BLOCK_BYTES)
-    {
-        let problem = format!(
-            "found {:?}, expected {rank} numbers from 1 whose block has at most {MAX_BLOCK_BYTES} bytes",
-            attributes.block_size
-        );
-        return Err(bad("blockSize", problem));
-    }
-    let array = spatial_attributes::SpatialArray {
-        own: document.spatial(),
-        parent,
-        order: DimensionOrder::F,
-        shape: &attributes.dimensions,
-    };
-    // Three dimensions without names are x, y, z by convention.
-    let assumed = (rank == 3).then(|| AXES.map(String::from).to_vec());
-    let place = array.place(layer, Vec::new(), assumed)?;
-    let resolution = place.resolution.ok_or_else(|| VolumeError::Incomplete {
-        object: object.clone(),
+    let bad = |path: &str, problem| bad(&document.object, path, problem);
+    let data_type = attributes.data_type().map_err(|e| bad("dataType", e))?;
+    let block_size = attributes.check_block_size(data_type);
+    block_size.map_err(|e| bad("blockSize", e))?;
+    let position = position(document, parent, &attributes.dimensions, layer)?;
+    let resolution = position.resolution.ok_or_else(|| VolumeError::Incomplete {
+        object: document.object.clone(),
         lacks: "has no voxel size and no offset in its attributes".into(),
         example: "{ \"resolution\": [4, 4, 40], \"voxel_offset\": [0, 0, 0] }",
     })?;
     Ok(N5Dataset {
-        object: object.clone(),
+        object: document.object.clone(),
         path: path.to_owned(),
         compression: compression(&attributes).map_err(|e| bad("compression", e))?,
-        axes: place.axes,
+        axes: position.axes,
         resolution,
-        first_voxel: place.first_voxel,
+        first_voxel: position.first_voxel,
         digest: match parent.filter(|_| path.is_empty()) {
             Some(parent) => {
                 let group = Value::Object(parent.document.attributes.clone()).to_string();
@@ -334,6 +306,47 @@ fn dataset(
         block_size: attributes.block_size,
         data_type,
     })
+}
+
+/// The position of the dataset in `document`, from its attributes and those of its group.
+fn position(
+    document: &N5Document,
+    parent: Option<ParentGroup<'_>>,
+    dimensions: &[u64],
+    layer: &LayerConfig,
+) -> Result<ArrayPosition, VolumeError> {
+    let array = SpatialArray {
+        own: document.spatial(),
+        parent,
+        order: DimensionOrder::F,
+        shape: dimensions,
+    };
+    // Three dimensions without names are x, y, z by convention.
+    let assumed = (dimensions.len() == 3).then(|| AXES.map(String::from).to_vec());
+    array.place(layer, Vec::new(), assumed)
+}
+
+impl StorageAttributes {
+    fn data_type(&self) -> Result<DataType, String> {
+        DataType::from_name(&self.data_type.to_lowercase()).ok_or_else(|| {
+            let names = DataType::ALL.map(|t| t.name()).join(", ");
+            format!("found {:?}, expected one of {names}", self.data_type)
+        })
+    }
+
+    /// Checks that a block has a valid number of dimensions and is not too large.
+    fn check_block_size(&self, data_type: DataType) -> Result<(), String> {
+        let (rank, block_size) = (self.dimensions.len(), &self.block_size);
+        let block_bytes = block_size
+            .iter()
+            .try_fold(data_type.size_bytes() as u64, |n, d| n.checked_mul(*d));
+        if block_size.len() != rank || block_bytes.is_none_or(|n| n == 0 || n > MAX_BLOCK_BYTES) {
+            return Err(format!(
+                "found {block_size:?}, expected {rank} numbers from 1 and a block of at most {MAX_BLOCK_BYTES} bytes"
+            ));
+        }
+        Ok(())
+    }
 }
 
 fn compression(attributes: &StorageAttributes) -> Result<N5Compression, String> {

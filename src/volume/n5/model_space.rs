@@ -7,7 +7,7 @@ use crate::config::LayerConfig;
 use crate::geometry::AXES;
 use crate::storage::{Location, MAX_METADATA_BYTES, Store, parse_document};
 use crate::volume::VolumeError;
-use crate::volume::model_space::FormatDimensions;
+use crate::volume::format_dimensions::FormatDimensions;
 
 /// Default names of dimensions.
 const DEFAULT_NAMES: [&str; 5] = ["x", "y", "z", "t", "c"];

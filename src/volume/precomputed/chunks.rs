@@ -14,7 +14,7 @@ use crate::volume::{BlockGrid, BlockIndex, EncodedBlock, VolumeError};
 /// The chunks of a scale.
 #[derive(Debug)]
 pub(super) enum ChunkStorage {
-    ChunkFiles(ChunkFiles),
+    Files(ChunkFiles),
     Shards(ShardedChunks),
 }
 
@@ -61,7 +61,7 @@ impl ChunkStorage {
     /// The chunks below `store`, the scale's key.
     pub(super) fn new(store: Arc<dyn Store>, sharding: Option<(ShardingSpec, MortonGrid)>) -> Self {
         match sharding {
-            None => Self::ChunkFiles(ChunkFiles::new(store)),
+            None => Self::Files(ChunkFiles::new(store)),
             Some((spec, ids)) => Self::Shards(ShardedChunks {
                 shards: Shards::new(store, spec),
                 ids,
@@ -72,7 +72,7 @@ impl ChunkStorage {
     /// Whether the chunks are on a server.
     pub(super) fn is_remote(&self) -> bool {
         match self {
-            Self::ChunkFiles(files) => files.store().is_remote(),
+            Self::Files(files) => files.store().is_remote(),
             Self::Shards(ShardedChunks { shards, .. }) => shards.is_remote(),
         }
     }
@@ -80,7 +80,7 @@ impl ChunkStorage {
     /// The folder, for messages.
     pub(super) fn describe_all(&self) -> String {
         match self {
-            Self::ChunkFiles(files) => files.store().describe(""),
+            Self::Files(files) => files.store().describe(""),
             Self::Shards(ShardedChunks { shards, .. }) => shards.describe_all(),
         }
     }
@@ -94,7 +94,7 @@ impl ChunkStorage {
     ) -> String {
         let name = name(grid, block);
         match self {
-            Self::ChunkFiles(files) => files.store().describe(&(name + compression.suffix())),
+            Self::Files(files) => files.store().describe(&(name + compression.suffix())),
             Self::Shards(ShardedChunks { shards, ids }) => {
                 let id = ids.code(&block).unwrap_or_default();
                 format!("{name} in {}", shards.describe(id))
@@ -105,7 +105,7 @@ impl ChunkStorage {
     /// Prefetches a chunk.
     pub(super) fn prefetch(&self, grid: &BlockGrid, block: BlockIndex) {
         match self {
-            Self::ChunkFiles(files) => files.prefetch(&name(grid, block)),
+            Self::Files(files) => files.prefetch(&name(grid, block)),
             Self::Shards(ShardedChunks { shards, ids }) => {
                 if let Some(id) = ids.code(&block) {
                     shards.prefetch(id);
@@ -123,7 +123,7 @@ impl ChunkStorage {
         encoded: &mut EncodedBlock,
     ) -> Result<bool, VolumeError> {
         match self {
-            Self::ChunkFiles(files) => files.read(&name(grid, block), limit_bytes, encoded),
+            Self::Files(files) => files.read(&name(grid, block), limit_bytes, encoded),
             Self::Shards(ShardedChunks { shards, ids }) => {
                 encoded.compression = shards.data_encoding();
                 match ids.code(&block) {

@@ -53,32 +53,11 @@ pub(super) fn read(location: &Location, wanted: &Resolution) -> Result<Scale, Vo
         problem,
     })?;
     let info: Info = serde_path_to_error::deserialize(value).map_err(|e| {
-        bad(
-            e.path().to_string(),
-            format!("{}: this is not {EXPECTED}", e.inner()),
-        )
+        let problem = format!("{}: this is not {EXPECTED}", e.inner());
+        bad(e.path().to_string(), problem)
     })?;
-    let data_type = DataType::from_name(&info.data_type).ok_or_else(|| {
-        let names: Vec<_> = DataType::ALL.iter().map(|t| t.name()).collect();
-        bad(
-            "data_type".into(),
-            format!(
-                "found {:?}, expected one of {}",
-                info.data_type,
-                names.join(", ")
-            ),
-        )
-    })?;
-    let channels = u32::try_from(info.num_channels.0)
-        .ok()
-        .filter(|n| (1..=MAX_CHANNELS).contains(n))
-        .ok_or_else(|| {
-            let found = info.num_channels.0;
-            bad(
-                "num_channels".into(),
-                format!("found {found}, expected 1 to {MAX_CHANNELS}"),
-            )
-        })?;
+    let data_type = info.data_type().map_err(|e| bad("data_type".into(), e))?;
+    let channels = info.channels().map_err(|e| bad("num_channels".into(), e))?;
     let chosen = info.scales.iter().enumerate().find_map(|(i, scale)| {
         let resolution = resolution(scale)?;
         resolution.matches(wanted).then_some((i, scale, resolution))
@@ -105,6 +84,23 @@ pub(super) fn read(location: &Location, wanted: &Resolution) -> Result<Scale, Vo
         redirected_to: found.is_redirected.then_some(found.location),
         meta,
     })
+}
+
+impl Info {
+    fn data_type(&self) -> Result<DataType, String> {
+        DataType::from_name(&self.data_type).ok_or_else(|| {
+            let names = DataType::ALL.map(|t| t.name()).join(", ");
+            format!("found {:?}, expected one of {names}", self.data_type)
+        })
+    }
+
+    fn channels(&self) -> Result<u32, String> {
+        let found = self.num_channels.0;
+        u32::try_from(found)
+            .ok()
+            .filter(|n| (1..=MAX_CHANNELS).contains(n))
+            .ok_or_else(|| format!("found {found}, expected 1 to {MAX_CHANNELS}"))
+    }
 }
 
 /// The resolution of the first scale and the number of channels. A viewer measures all scales relative to the first.

@@ -4,6 +4,7 @@
 //! the voxels with x fastest. Several channels are interleaved by pixel, unlike in raw chunks. The size in the picture's
 //! header is checked before anything is allocated for it.
 
+mod expected;
 mod jpeg;
 mod jxl;
 mod png;
@@ -11,6 +12,7 @@ mod png;
 use crate::data_type::DataType;
 use crate::geometry::VoxelBox;
 use crate::volume::VolumeMeta;
+use expected::ExpectedPicture;
 
 /// A picture format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,14 +20,6 @@ pub(super) enum PictureFormat {
     Jpeg,
     Png,
     Jxl,
-}
-
-/// The expected size and type of a picture.
-#[derive(Clone, Copy, Debug)]
-struct Expected {
-    voxels: [u64; 3],
-    channels: usize,
-    data_type: DataType,
 }
 
 impl PictureFormat {
@@ -60,7 +54,7 @@ impl PictureFormat {
         pixels: &mut Vec<u8>,
         values: &mut Vec<u8>,
     ) -> Result<(), String> {
-        let expected = Expected {
+        let expected = ExpectedPicture {
             voxels: region.shape(),
             channels: meta.channels as usize,
             data_type: meta.data_type,
@@ -87,30 +81,6 @@ impl PictureFormat {
             }
         }
         Ok(())
-    }
-}
-
-impl Expected {
-    /// Bytes of all pixels.
-    fn bytes(&self) -> usize {
-        let voxels: u64 = self.voxels.iter().product();
-        voxels as usize * self.channels * self.data_type.size_bytes()
-    }
-
-    /// Checks the size and type in a picture's header. The error contains what was found and what was expected.
-    fn check(&self, width: u64, height: u64, channels: usize, bits: usize) -> Result<(), String> {
-        let [x, y, z] = self.voxels;
-        let same_size = width.checked_mul(height) == Some(x * y * z);
-        let expected_bits = 8 * self.data_type.size_bytes();
-        if same_size && channels == self.channels && bits == expected_bits {
-            return Ok(());
-        }
-        Err(format!(
-            "found a picture of {width} x {height} pixels, {channels} channel(s) of {bits} bits, expected {} pixels \
-             ({x} x {y} x {z} voxels), {} channel(s) of {expected_bits} bits",
-            x * y * z,
-            self.channels,
-        ))
     }
 }
 

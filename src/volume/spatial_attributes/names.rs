@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-use super::{AttributesDocument, DimensionOrder, SpatialArray};
+use super::array::{DimensionOrder, SpatialArray};
+use super::document::AttributesDocument;
 use crate::config::LayerConfig;
 use crate::volume::VolumeError;
 

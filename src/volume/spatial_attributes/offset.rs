@@ -1,11 +1,14 @@
 //! The first voxel of an array, from the offset in its attributes.
 
-use super::{AttributesDocument, SpatialArray, Units, in_nm, nm, scale};
+use super::array::SpatialArray;
+use super::document::AttributesDocument;
+use super::scale;
+use super::units::{Units, in_nm, nm};
 use crate::config::LayerConfig;
 use crate::geometry::{AXES, MAX_VOXEL, Resolution};
 use crate::volume::VolumeError;
 use crate::volume::axes::ArrayAxes;
-use crate::volume::placement;
+use crate::volume::first_voxel::first_voxel_of_center;
 
 /// Tolerance for whole voxels, for rounding errors of decimal numbers.
 const TOLERANCE_VOXELS: f64 = 0.01;
@@ -49,7 +52,7 @@ pub(super) fn first_voxel(
     let of_center = match &center {
         None => None,
         Some((document, nm)) => {
-            let voxel = placement::first_voxel(*nm, &resolution);
+            let voxel = first_voxel_of_center(*nm, &resolution);
             let far = || {
                 document.bad(
                     "transform",

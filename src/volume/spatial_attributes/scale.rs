@@ -2,7 +2,9 @@
 
 use serde_json::Value;
 
-use super::{AttributesDocument, DimensionOrder, SpatialArray, Units, in_nm, nm};
+use super::array::{DimensionOrder, SpatialArray};
+use super::document::AttributesDocument;
+use super::units::{Units, in_nm, nm};
 use crate::geometry::{AXES, Resolution};
 use crate::volume::VolumeError;
 use crate::volume::axes::ArrayAxes;
@@ -238,20 +240,7 @@ fn size_nm(
     let values = array
         .pick(&list, axes)
         .ok_or_else(|| wrong(key, format!("{list:?}")))?;
-    let units = match own_unit {
-        Some(unit) => Some((key, Units::One(unit.to_owned()))),
-        None => {
-            let keys = ["resolution_unit", "resolution_units", "units", "unit"];
-            let mut found = None;
-            for key in keys {
-                if let Some(units) = document.units(key)? {
-                    found = Some((key, units));
-                    break;
-                }
-            }
-            found
-        }
-    };
+    let units = units_of_size(document, key, own_unit)?;
     let (at, units) = match units {
         None => (key, Default::default()),
         Some((at, Units::One(unit))) => (at, std::array::from_fn(|_| unit.clone())),
@@ -268,6 +257,23 @@ fn size_nm(
         size[d] = nm(values[d], &units[d]).map_err(|e| document.bad(at, e))?;
     }
     Ok(Some(size))
+}
+
+/// The units of the size in `key`, and the member that defines them. `own_unit` is the unit inside `key`.
+fn units_of_size<'k>(
+    document: &AttributesDocument<'_>,
+    key: &'k str,
+    own_unit: Option<&str>,
+) -> Result<Option<(&'k str, Units)>, VolumeError> {
+    if let Some(unit) = own_unit {
+        return Ok(Some((key, Units::One(unit.to_owned()))));
+    }
+    for key in ["resolution_unit", "resolution_units", "units", "unit"] {
+        if let Some(units) = document.units(key)? {
+            return Ok(Some((key, units)));
+        }
+    }
+    Ok(None)
 }
 
 /// Whether a list in `document` has the reverse of the order of the array's dimensions. Fails if that is unknown and

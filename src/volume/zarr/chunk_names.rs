@@ -6,8 +6,8 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::ZarrVersion;
 use super::array::ZarrArray;
+use super::version::ZarrVersion;
 use crate::storage::Store;
 use crate::volume::VolumeError;
 

@@ -2,10 +2,12 @@
 
 use super::array::ZarrArray;
 use super::node::{self, NodeKind};
-use super::{ZarrVersion, ome};
+use super::ome;
+use super::position::array_of;
+use super::version::ZarrVersion;
 use crate::config::LayerConfig;
 use crate::storage::Location;
-use crate::volume::model_space::FormatDimensions;
+use crate::volume::format_dimensions::FormatDimensions;
 use crate::volume::{VolumeError, spatial_attributes};
 
 /// Reads the dimensions of the array or image at `location`.
@@ -27,7 +29,7 @@ pub(in crate::volume) fn model_space(
                     names,
                 });
             let named = named.into_iter().collect();
-            match spatial_attributes::names(&super::array_of(&node, shape), layer, named)? {
+            match spatial_attributes::names(&array_of(&node, shape), layer, named)? {
                 Some(names) => (names, true),
                 None => {
                     let prefix = match node.version {

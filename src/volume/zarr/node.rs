@@ -4,8 +4,8 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use zarrs::array::{ArrayMetadata, ArrayMetadataV2, ArrayMetadataV3};
 
-use super::ZarrVersion;
 use super::normalize::{self, MetadataFlaw};
+use super::version::ZarrVersion;
 use crate::storage::{DocumentError, MAX_METADATA_BYTES, Store};
 use crate::volume::{VolumeError, json_with_nan};
 

@@ -6,39 +6,15 @@
 //! are checked. An error contains the member, what was found and what is allowed.
 
 mod codec;
+mod flaw;
+mod members;
 mod scalar;
 
 use serde_json::{Map, Value, json};
 
+pub(super) use flaw::MetadataFlaw;
+use members::{extension, lengths, same_rank, separator, whole_number};
 use scalar::ScalarType;
-
-/// An invalid member: its path, what was found and what was expected.
-#[derive(Debug)]
-pub(super) struct MetadataFlaw {
-    pub path: String,
-    pub problem: String,
-}
-
-impl MetadataFlaw {
-    fn new(path: impl Into<String>, found: Option<&Value>, expected: &str) -> Self {
-        let found = found.map_or("nothing".to_owned(), shown);
-        Self {
-            path: path.into(),
-            problem: format!("found {found}, expected {expected}"),
-        }
-    }
-}
-
-/// The value as JSON, truncated.
-fn shown(value: &Value) -> String {
-    const LONGEST: usize = 80;
-    let text = value.to_string();
-    if text.chars().count() <= LONGEST {
-        return text;
-    }
-    let start: String = text.chars().take(LONGEST).collect();
-    format!("{start}...")
-}
 
 /// Converts a `.zarray` document.
 pub(super) fn v2_array(document: &Value) -> Result<Value, MetadataFlaw> {
@@ -175,7 +151,7 @@ fn members(document: &Value) -> Result<&Map<String, Value>, MetadataFlaw> {
 
 fn format_version(object: &Map<String, Value>, version: u64) -> Result<(), MetadataFlaw> {
     let found = object.get("zarr_format");
-    if found.and_then(scalar::whole_number) == Some(i128::from(version)) {
+    if found.and_then(whole_number) == Some(i128::from(version)) {
         return Ok(());
     }
     Err(MetadataFlaw::new(
@@ -183,72 +159,6 @@ fn format_version(object: &Map<String, Value>, version: u64) -> Result<(), Metad
         found,
         &version.to_string(),
     ))
-}
-
-/// Parses a list of whole numbers. Accepts `40.0`.
-fn lengths(found: Option<&Value>, path: &str, least: u64) -> Result<Vec<u64>, MetadataFlaw> {
-    let length = |value: &Value| {
-        let length = scalar::whole_number(value).and_then(|n| u64::try_from(n).ok());
-        length.filter(|n| *n >= least)
-    };
-    let list = found.and_then(Value::as_array);
-    let lengths = list.and_then(|list| list.iter().map(length).collect());
-    lengths.ok_or_else(|| {
-        let expected = format!("a list of whole numbers from {least}, one for each dimension");
-        MetadataFlaw::new(path, found, &expected)
-    })
-}
-
-fn same_rank(
-    found: Option<&Value>,
-    path: &str,
-    has: usize,
-    rank: usize,
-) -> Result<(), MetadataFlaw> {
-    if has == rank {
-        return Ok(());
-    }
-    let expected = format!("{rank} of them, as many as in `shape`");
-    Err(MetadataFlaw::new(path, found, &expected))
-}
-
-fn separator(found: Option<&Value>, path: &str, default: &str) -> Result<String, MetadataFlaw> {
-    match found {
-        None | Some(Value::Null) => Ok(default.to_owned()),
-        Some(Value::String(s)) if s == "." || s == "/" => Ok(s.clone()),
-        other => Err(MetadataFlaw::new(path, other, "\".\" or \"/\"")),
-    }
-}
-
-/// The name and configuration of an extension, such as a codec.
-type Extension<'v> = (&'v str, Option<&'v Map<String, Value>>);
-
-/// Parses an extension. It may consist of a name only.
-fn extension<'v>(
-    found: Option<&'v Value>,
-    path: &str,
-    expected: &str,
-) -> Result<Extension<'v>, MetadataFlaw> {
-    let flaw = || MetadataFlaw::new(path, found, expected);
-    match found {
-        Some(Value::String(name)) => Ok((name, None)),
-        Some(Value::Object(object)) => {
-            let name = object
-                .get("name")
-                .and_then(Value::as_str)
-                .ok_or_else(flaw)?;
-            match object.get("configuration") {
-                None | Some(Value::Null) => Ok((name, None)),
-                Some(Value::Object(configuration)) => Ok((name, Some(configuration))),
-                other => Err(MetadataFlaw::new(
-                    format!("{path}.configuration"),
-                    other,
-                    "an object",
-                )),
-            }
-        }
-        _ => Err(flaw()),
-    }
 }
 
 fn chunk_grid(found: Option<&Value>, rank: usize) -> Result<Value, MetadataFlaw> {

@@ -2,7 +2,7 @@
 //!
 //! The `coordinateTransformations` of the level and then of the image are scales and translations. They are combined to
 //! one scale and one translation per axis. The axes define the units. The translation is the centre of the first voxel;
-//! [`first_voxel`] rounds it.
+//! [`first_voxel_of_center`] rounds it.
 //!
 //! The crate `ome_zarr_metadata` is not used: it reads scales and translations as `f32`, which moves arrays with large
 //! offsets, and it rejects unknown members and images without a version.
@@ -13,7 +13,8 @@ use serde_json::{Value, json};
 use super::node::Node;
 use crate::geometry::{AXES, Resolution, length_nm};
 use crate::volume::VolumeError;
-use crate::volume::placement::first_voxel;
+use crate::volume::first_voxel::first_voxel_of_center;
+use crate::volume::unit_names::unit_symbol;
 
 /// One level of an image.
 #[derive(Clone, Debug)]
@@ -63,7 +64,7 @@ pub(super) fn level(node: &Node, wanted: &Resolution) -> Result<OmeLevel, Volume
         let bad = |problem| node.bad(format!("{at}.datasets[{i}]"), problem);
         let placed = place(&multiscale, dataset).map_err(bad)?;
         if placed.resolution.matches(wanted) {
-            let voxel = first_voxel(placed.center_nm, &placed.resolution);
+            let voxel = first_voxel_of_center(placed.center_nm, &placed.resolution);
             let first_voxel = voxel.ok_or_else(|| {
                 let nm = placed.center_nm;
                 bad(format!(
@@ -213,7 +214,7 @@ fn place(multiscale: &Multiscale, dataset: &OmeDataset) -> Result<LevelPosition,
         let axis = axis.ok_or_else(|| format!("found no axis {name}, expected x, y and z"))?;
         let unit = multiscale.axes[axis].unit.as_deref();
         let to_nm = |v| {
-            length_nm(v, symbol(unit.unwrap_or_default())).ok_or_else(|| {
+            length_nm(v, unit_symbol(unit.unwrap_or_default())).ok_or_else(|| {
                 format!("the unit of axis {name} is {unit:?}, expected a unit of length, such as \"nanometer\": alternatively, use the array of one level as the source, and set `resolution` and `voxel_offset` in the config's `layers`")
             })
         };
@@ -227,20 +228,6 @@ fn place(multiscale: &Multiscale, dataset: &OmeDataset) -> Result<LevelPosition,
         resolution,
         center_nm,
     })
-}
-
-/// The symbol of a unit that OME-Zarr spells out as in UDUNITS-2.
-pub(in crate::volume) fn symbol(unit: &str) -> &str {
-    match unit {
-        "nanometer" | "nanometers" | "nanometre" => "nm",
-        "micrometer" | "micrometers" | "micrometre" | "micron" | "microns" => "um",
-        "millimeter" | "millimeters" | "millimetre" => "mm",
-        "centimeter" | "centimetre" => "cm",
-        "meter" | "meters" | "metre" => "m",
-        "picometer" | "picometre" => "pm",
-        "Angstrom" => "angstrom",
-        other => other,
-    }
 }
 
 #[cfg(test)]

@@ -4,11 +4,12 @@
 //! one byte range of the file. The partial decoders of zarrs are not used, because they do not verify the checksum of
 //! the index.
 
-use std::collections::{HashMap, VecDeque};
 use std::num::NonZeroU64;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
 use serde::Deserialize;
 use zarrs::array::{CodecChain, FillValue, data_type};
 use zarrs::metadata::v3::MetadataV3;
@@ -20,8 +21,11 @@ use crate::volume::VolumeError;
 /// Largest shard index that is accepted, in bytes.
 const MAX_INDEX_BYTES: u64 = 64 << 20;
 
-/// Most bytes of indices that are kept; the oldest go first.
-const KEPT_INDEX_BYTES: u64 = 128 << 20;
+/// Memory for the indexes of one array, in bytes.
+const CACHE_BYTES: u64 = 128 << 20;
+
+/// Approximate memory of a cache entry without its index.
+const ENTRY_OVERHEAD_BYTES: u64 = 128;
 
 /// The configuration of the codec `sharding_indexed`.
 #[derive(Deserialize)]
@@ -49,20 +53,21 @@ pub(super) struct ShardIndexes {
     codecs: Codecs,
     location: IndexLocation,
     index_bytes: u64,
-    kept: Mutex<Kept>,
+    cache: Cache<String, Index, MemoryBytes>,
 }
 
-#[derive(Debug, Default)]
-struct Kept {
-    slots: HashMap<String, Slot>,
-    oldest_first: VecDeque<String>,
-}
-
-/// A shard's index, once it is read: offset and size of each inner chunk; `None` where there is no such shard.
+/// A shard's index: offset and size of each inner chunk. `None` if the shard does not exist.
 type Index = Option<Arc<[[u64; 2]]>>;
 
-/// Locked while the index is being read, so that it is read once.
-type Slot = Arc<Mutex<Option<Index>>>;
+#[derive(Clone, Debug)]
+struct MemoryBytes;
+
+impl Weighter<String, Index> for MemoryBytes {
+    fn weight(&self, key: &String, index: &Index) -> u64 {
+        let entries = index.as_ref().map_or(0, |entries| entries.len());
+        ENTRY_OVERHEAD_BYTES + key.len() as u64 + 16 * entries as u64
+    }
+}
 
 impl ShardIndexes {
     /// The indexes of shards with the shape `shard_shape`. The error is a description for the user.
@@ -110,7 +115,8 @@ impl ShardIndexes {
             codecs,
             location: metadata.index_location,
             index_bytes,
-            kept: Mutex::default(),
+            // A small estimate of items gives a cache with a single part, which can hold the largest index.
+            cache: Cache::with_weighter(31, CACHE_BYTES, MemoryBytes),
         })
     }
 
@@ -150,34 +156,10 @@ impl ShardIndexes {
         }
     }
 
+    /// The index of the shard `key`. It is read once, even if many threads need it at the same time.
     fn index(&self, store: &dyn Store, key: &str) -> Result<Index, VolumeError> {
-        let slot = self.slot(key);
-        let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
-        match &*slot {
-            Some(index) => Ok(index.clone()),
-            None => {
-                let index = self.read_index(store, key)?;
-                *slot = Some(index.clone());
-                Ok(index)
-            }
-        }
-    }
-
-    fn slot(&self, key: &str) -> Slot {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(slot) = kept.slots.get(key) {
-            return Arc::clone(slot);
-        }
-        let most = (KEPT_INDEX_BYTES / self.index_bytes.max(1)).clamp(1, 1 << 20);
-        while kept.oldest_first.len() as u64 >= most {
-            if let Some(oldest) = kept.oldest_first.pop_front() {
-                kept.slots.remove(&oldest);
-            }
-        }
-        let slot = Slot::default();
-        kept.oldest_first.push_back(key.to_owned());
-        kept.slots.insert(key.to_owned(), Arc::clone(&slot));
-        slot
+        self.cache
+            .get_or_insert_with(key, || self.read_index(store, key))
     }
 
     fn read_index(&self, store: &dyn Store, key: &str) -> Result<Index, VolumeError> {

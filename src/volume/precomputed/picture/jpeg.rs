@@ -5,11 +5,15 @@ use zune_core::colorspace::ColorSpace;
 use zune_core::options::DecoderOptions;
 use zune_jpeg::JpegDecoder;
 
-use super::Expected;
+use super::expected::ExpectedPicture;
 
 const END_OF_IMAGE: [u8; 2] = [0xff, 0xd9];
 
-pub(super) fn decode(bytes: &[u8], expected: Expected, out: &mut Vec<u8>) -> Result<(), String> {
+pub(super) fn decode(
+    bytes: &[u8],
+    expected: ExpectedPicture,
+    out: &mut Vec<u8>,
+) -> Result<(), String> {
     let damaged =
         |e: zune_jpeg::errors::DecodeErrors| format!("its jpeg is damaged or cut off ({e})");
     // The decoder fills missing data at the end with grey, so we require the end marker, which cannot occur inside the

@@ -2,7 +2,7 @@
 
 use jxl_oxide::{AllocTracker, JxlImage, JxlThreadPool, PixelFormat};
 
-use super::Expected;
+use super::expected::ExpectedPicture;
 
 /// Memory limit for an empty picture.
 const BASE_BYTES: usize = 64 << 20;
@@ -10,7 +10,11 @@ const BASE_BYTES: usize = 64 << 20;
 /// Additional memory per sample, for several buffers of 4 bytes.
 const PER_SAMPLE_BYTES: usize = 64;
 
-pub(super) fn decode(bytes: &[u8], expected: Expected, out: &mut Vec<u8>) -> Result<(), String> {
+pub(super) fn decode(
+    bytes: &[u8],
+    expected: ExpectedPicture,
+    out: &mut Vec<u8>,
+) -> Result<(), String> {
     let damaged = |e: Box<dyn std::error::Error + Send + Sync>| {
         format!("its jxl is damaged or truncated ({e})")
     };

@@ -4,12 +4,16 @@ use std::io::Cursor;
 
 use png::{ColorType, Decoder, Limits};
 
-use super::Expected;
+use super::expected::ExpectedPicture;
 
 /// Memory limit for rows and auxiliary chunks.
 const LIMITS: Limits = Limits { bytes: 64 << 20 };
 
-pub(super) fn decode(bytes: &[u8], expected: Expected, out: &mut Vec<u8>) -> Result<(), String> {
+pub(super) fn decode(
+    bytes: &[u8],
+    expected: ExpectedPicture,
+    out: &mut Vec<u8>,
+) -> Result<(), String> {
     let damaged = |e: png::DecodingError| format!("its png is damaged or truncated ({e})");
     let mut decoder = Decoder::new_with_limits(Cursor::new(bytes), LIMITS);
     decoder.set_ignore_text_chunk(true);

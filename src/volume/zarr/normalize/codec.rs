@@ -5,7 +5,8 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{MetadataFlaw, extension, lengths};
+use super::flaw::MetadataFlaw;
+use super::members::{extension, lengths};
 
 /// Supported codecs, by their names in numcodecs.
 const NAMES: [&str; 12] = [

@@ -2,11 +2,9 @@
 
 use serde_json::{Number, Value};
 
-use super::MetadataFlaw;
+use super::flaw::MetadataFlaw;
+use super::members::{extension, whole_number};
 use crate::data_type::DataType;
-
-/// Largest whole number that a JSON number with a fraction or exponent represents exactly.
-const LARGEST_EXACT: f64 = 9_007_199_254_740_992.0;
 
 /// A supported data type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +50,7 @@ impl ScalarType {
     pub(super) fn of_data_type(found: Option<&Value>) -> Result<(Self, String), MetadataFlaw> {
         let names = DataType::ALL.map(|t| t.name()).join(", ");
         let expected = format!("bool or one of {names}");
-        let (name, _) = super::extension(found, "data_type", &expected)?;
+        let (name, _) = extension(found, "data_type", &expected)?;
         let scalar = match name {
             "bool" => Some(Self::Bool),
             name => DataType::from_name(name).map(Self::Number),
@@ -100,21 +98,6 @@ impl ScalarType {
         };
         value.ok_or_else(|| MetadataFlaw::new("fill_value", found, &expected))
     }
-}
-
-/// Parses a whole number. Accepts `40.0`.
-pub(super) fn whole_number(value: &Value) -> Option<i128> {
-    let Value::Number(number) = value else {
-        return None;
-    };
-    if let Some(n) = number.as_u64() {
-        return Some(i128::from(n));
-    }
-    if let Some(n) = number.as_i64() {
-        return Some(i128::from(n));
-    }
-    let float = number.as_f64()?;
-    (float.fract() == 0.0 && float.abs() <= LARGEST_EXACT).then_some(float as i128)
 }
 
 fn text_number(text: &str) -> Option<i128> {

@@ -111,7 +111,7 @@ fn a_fill_value_is_accepted_in_any_exact_form() {
 }
 
 #[test]
-fn members_that_decoding_needs_are_errors_with_their_path_and_the_valid_values() {
+fn an_invalid_v2_member_is_an_error_with_its_path_and_the_valid_values() {
     for (change, path, word) in [
         (json!({"zarr_format": 3}), "zarr_format", "expected 2"),
         (json!({"dtype": "<f2"}), "dtype", "\"<f4\""),
@@ -141,6 +141,10 @@ fn members_that_decoding_needs_are_errors_with_their_path_and_the_valid_values()
         assert_eq!(flaw.path, path);
         assert!(flaw.problem.contains(word), "{path}: {}", flaw.problem);
     }
+}
+
+#[test]
+fn an_invalid_v3_member_is_an_error_with_its_path_and_the_valid_values() {
     let sharded = |configuration| json!({"codecs": [{"name": "sharding_indexed", "configuration": configuration}]});
     for (change, path, word) in [
         (
