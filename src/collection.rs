@@ -302,7 +302,7 @@ impl LayerGroup {
     pub fn point_source(&self, name: &str) -> Result<PointSource, LayerError> {
         let (text, transform) = self.text(name)?;
         let source = PointSource::parse(text, &self.base).map_err(|e| self.unreadable(name, e))?;
-        Ok(source.moved(transform))
+        Ok(source.with_transform(transform))
     }
 
     /// The names of its layers that may be volumes: all but those that are known to be annotations.

@@ -20,7 +20,7 @@ use crate::dataset::{
 };
 use crate::extract::{self, Estimate, ExtractError, ExtractReport, Padding, Progress, Sources};
 use crate::fault::{Fault, FaultKind};
-use crate::plan::{DisplacedLayers, Plan, PlanError, PointsOfLayer};
+use crate::plan::{DisplacedLayers, LayerPoints, Plan, PlanError, ReadPlan};
 use crate::points::PointsError;
 use crate::select;
 use crate::storage::{Location, MemoryBudget, Parts, redacted};
@@ -140,10 +140,10 @@ impl Job {
         let budget = MemoryBudget::new(memory_bytes);
         let collection = Collection::open(&config.config.collection, &folder, &budget)?;
         stage("read config and collection");
-        let jobs = Plan::jobs(&config, &collection, volume::resolutions)?;
+        let read_plan = ReadPlan::new(&config, &collection, volume::resolutions)?;
         let points = |source| PointsErrorOf(config.config.points.name(), source);
         let parts = Parts::<JobError>::new();
-        let layers = jobs
+        let layers = read_plan
             .point_sources()
             .iter()
             .map(|source| source.open(&budget).map_err(|e| points(e).into()))
@@ -158,13 +158,13 @@ impl Job {
                         true => None,
                         false => Some(layer.related(&choose.related).map_err(points)?),
                     };
-                    let inside = layer.read_boxes(&jobs.boxes_of_points(i), *anchor);
+                    let inside = layer.read_boxes(&read_plan.boxes_of_point_source(i), *anchor);
                     let inside = inside.map_err(points)?;
                     let extent = match inside.per_box.iter().all(Vec::is_empty) {
                         true => layer.extent(*anchor).map_err(points)?,
                         false => None,
                     };
-                    Ok(PointsOfLayer {
+                    Ok(LayerPoints {
                         extent,
                         points: inside,
                         properties: layer.properties(),
@@ -175,7 +175,7 @@ impl Job {
             .collect::<Result<Vec<_>, _>>();
         let annotations = parts.finish(annotations)?;
         stage("read annotations");
-        let mut plan = Plan::build(&jobs, annotations)?;
+        let mut plan = Plan::build(&read_plan, annotations)?;
         stage("plan");
         let sources = Sources::open(&plan)?;
         extract::require_touched(&plan, &sources)?;
@@ -199,7 +199,7 @@ impl Job {
 
     /// That there is something to make.
     pub fn require_samples(&self) -> Result<(), JobError> {
-        match self.plan.without_samples() {
+        match self.plan.why_no_samples() {
             None => Ok(()),
             Some(why) => Err(JobError::NoSample { why }),
         }

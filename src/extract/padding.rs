@@ -11,7 +11,7 @@ use rayon::prelude::*;
 
 use super::sources::Sources;
 use crate::geometry::VoxelBox;
-use crate::plan::{Displaced, DisplacedLayers, Plan, Sample, WindowAround, WindowsOfLayer};
+use crate::plan::{CenteredWindow, Displaced, DisplacedLayers, Plan, Sample, WindowsOfLayer};
 use crate::volume;
 use crate::voxels::centres_inside;
 
@@ -178,7 +178,7 @@ fn displaced(
     sources: &Sources,
     group: usize,
     source: usize,
-    touch_others: bool,
+    overlap_others: bool,
 ) -> Option<Displaced> {
     const MOST_WINDOWS: usize = 10_000;
     let arrays =
@@ -191,7 +191,7 @@ fn displaced(
     let count = samples().count();
     let step = (count * arrays.len()).div_ceil(MOST_WINDOWS).max(1);
     let windows = samples().step_by(step).flat_map(|s| {
-        let around = |a: &usize| WindowAround {
+        let around = |a: &usize| CenteredWindow {
             center: s.center_nm,
             covers: plan.window_of(*a, s).nm(plan.resolution_of(s)),
         };
@@ -204,7 +204,7 @@ fn displaced(
         count: (count * arrays.len()) as u64,
         windows: windows.collect(),
         boxes: boxes.collect(),
-        touch_others,
+        overlap_others,
     };
     let of_plan = &plan.sources[source];
     // Which other scales there are only helps to guess: a layer that cannot say so is displaced all the same.

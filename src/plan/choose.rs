@@ -1,65 +1,69 @@
-//! Which annotations inside the boxes become samples, as far as the annotations themselves decide it.
+//! Which annotations inside the boxes become samples, without reading the volumes.
 //!
-//! Boxes are asked about in the collection's order, and the annotations of each in the order of their ids: what is
-//! kept first decides about what comes later, and nothing else does. Each annotation is kept, or dropped for one
-//! named reason. What volumes have to say comes after, and [`over_max_per_box`] last.
+//! Boxes are processed in the collection's order, and the annotations of each in the order of their ids. Whether an
+//! annotation is kept depends on the ones before it and on nothing else. A dropped annotation has one drop reason. The
+//! volumes may drop more samples afterwards, and [`apply_max_per_box`] comes last.
 
 mod distance;
 mod filter;
 
 use std::collections::{HashMap, HashSet};
 
+use self::distance::MinDistanceIndex;
+use self::filter::LayerFilter;
+use super::drop_reason::DropReason;
+use super::error::PlanError;
+use super::read_plan::LayerPoints;
+use super::table::Plan;
 use crate::config::{ChoiceConfig, ConfigFile, PropertyFilter, Repeats};
 use crate::points::{Annotation, PointSource};
 
-use super::{DropReason, Plan, PlanError, PointsOfLayer};
-use distance::MinDistanceIndex;
-use filter::Filter;
-
-/// Decides about annotations, one after the other.
+/// Decides which annotations are kept, one after another.
 pub(super) struct Chooser<'c> {
     config: &'c ChoiceConfig,
-    /// For each point source what its annotations have to fulfil.
+    /// The rules of each point source.
     layers: Vec<LayerRules>,
     /// By split and layer.
-    kept: HashMap<(usize, usize), Kept>,
+    kept: HashMap<(usize, usize), KeptAnnotations>,
 }
 
 struct LayerRules {
-    /// The first point source that is the same layer.
+    /// The first point source with the same annotations.
     same_as: usize,
-    filters: Vec<Filter>,
+    filters: Vec<LayerFilter>,
     related: Option<HashSet<u64>>,
 }
 
-/// What is kept of one layer in one split.
+/// The annotations of one layer that are kept in one split.
 #[derive(Default)]
-struct Kept {
+struct KeptAnnotations {
     ids: HashSet<u64>,
-    places: MinDistanceIndex,
+    positions: MinDistanceIndex,
 }
 
 impl<'c> Chooser<'c> {
-    /// Makes sense of `config` for each of `layers`, which are those of `sources`.
+    /// Resolves the rules in the config for each of `layers`, which are read from `sources`.
     pub(super) fn new(
         file: &'c ConfigFile,
         sources: &[PointSource],
-        layers: &mut [PointsOfLayer],
+        layers: &mut [LayerPoints],
     ) -> Result<Self, PlanError> {
         let config = &file.config.points.choose;
         let mut first = HashMap::new();
         let sources = sources.iter().enumerate();
         let rules = layers.iter_mut().zip(sources).map(|(layer, (i, source))| {
-            let of_name = |(name, filter): (&String, &PropertyFilter)| {
-                Filter::new(filter, name, layer.properties).map_err(|wrong| PlanError::Filter {
-                    config: file.path.clone(),
-                    name: name.to_owned(),
-                    member: wrong.member,
-                    layer: source.to_string(),
-                    problem: wrong.problem,
+            let filter_of = |(name, filter): (&String, &PropertyFilter)| {
+                LayerFilter::new(filter, name, layer.properties).map_err(|wrong| {
+                    PlanError::Filter {
+                        config: file.path.clone(),
+                        name: name.to_owned(),
+                        member: wrong.member,
+                        layer: source.to_string(),
+                        problem: wrong.problem,
+                    }
                 })
             };
-            let filters = config.filter.iter().map(of_name);
+            let filters = config.filter.iter().map(filter_of);
             Ok(LayerRules {
                 same_as: *first.entry(source.identity()).or_insert(i),
                 filters: filters.collect::<Result<_, _>>()?,
@@ -73,7 +77,7 @@ impl<'c> Chooser<'c> {
         })
     }
 
-    /// Why the annotation of the point source `layer`, in a box of `split`, is no sample; `None` if it is one.
+    /// Why the annotation of the point source `layer`, in a box of `split`, is not a sample; `None` if it is one.
     pub(super) fn drop_reason(
         &mut self,
         split: usize,
@@ -82,7 +86,7 @@ impl<'c> Chooser<'c> {
         has_window: bool,
     ) -> Option<DropReason> {
         let rules = &self.layers[layer];
-        let fits = |filter: &Filter| filter.keeps(&annotation.properties);
+        let fits = |filter: &LayerFilter| filter.keeps(&annotation.properties);
         if !rules.filters.iter().all(fits) {
             return Some(DropReason::Filter);
         }
@@ -102,13 +106,13 @@ impl<'c> Chooser<'c> {
         if once && !kept.ids.insert(annotation.id) {
             return Some(DropReason::InAnEarlierBox);
         }
-        let too_near = distance_nm.is_some_and(|d| !kept.places.add(&annotation.anchor, d));
+        let too_near = distance_nm.is_some_and(|d| !kept.positions.add(&annotation.anchor, d));
         too_near.then_some(DropReason::TooNear)
     }
 }
 
-/// Drops what a box has beyond `max_per_box`: the samples with the highest digests of seed, box and annotation.
-pub(super) fn over_max_per_box(plan: &mut Plan) {
+/// Limits each box to `max_per_box` samples: keeps those with the lowest hashes of seed, box and annotation.
+pub(super) fn apply_max_per_box(plan: &mut Plan) {
     let ChoiceConfig {
         max_per_box: Some(max),
         seed,
@@ -118,28 +122,32 @@ pub(super) fn over_max_per_box(plan: &mut Plan) {
         return;
     };
     let max = usize::try_from(max).unwrap_or(usize::MAX);
-    let mut lots: HashMap<u32, Vec<([u8; 32], usize)>> = HashMap::new();
+    let mut hashes: HashMap<u32, Vec<([u8; 32], usize)>> = HashMap::new();
     let mut kept: Vec<Vec<bool>> = Vec::new();
     for split in &plan.splits {
         let mut keep = vec![true; split.samples.len()];
-        lots.clear();
+        hashes.clear();
         for (i, sample) in split.samples.iter().enumerate() {
             let of_box = &plan.boxes[sample.box_index as usize];
             if of_box.samples > max as u64 {
-                let lot = lot(seed, &of_box.id, sample.annotation_id);
-                lots.entry(sample.box_index).or_default().push((lot, i));
+                let sample_hash = sample_hash(seed, &of_box.id, sample.annotation_id);
+                hashes
+                    .entry(sample.box_index)
+                    .or_default()
+                    .push((sample_hash, i));
             }
         }
-        for drawn in lots.values_mut().filter(|drawn| drawn.len() > max) {
-            drawn.select_nth_unstable(max);
-            drawn[max..].iter().for_each(|(_, i)| keep[*i] = false);
+        for of_box in hashes.values_mut().filter(|of_box| of_box.len() > max) {
+            of_box.select_nth_unstable(max);
+            let (_sampled, others) = of_box.split_at(max);
+            others.iter().for_each(|(_, i)| keep[*i] = false);
         }
         kept.push(keep);
     }
     plan.retain(DropReason::OverMaxPerBox, |split, i, _| kept[split][i]);
 }
 
-fn lot(seed: u64, box_id: &str, annotation_id: u64) -> [u8; 32] {
+fn sample_hash(seed: u64, box_id: &str, annotation_id: u64) -> [u8; 32] {
     let mut hasher = blake3::Hasher::new();
     hasher.update(&seed.to_le_bytes());
     hasher.update(&(box_id.len() as u64).to_le_bytes());

@@ -1,64 +1,65 @@
-//! What lies where nothing should: layers that no window touches, annotations that lie in no box.
+//! Errors about data in the wrong place: layers that overlap none of their windows, annotations that are in no box.
 //!
-//! Both say where each of the two lies, in nm and in voxels, and which slip explains it, where arithmetic
-//! suggests one ([`slip`]), with the config key that sets it right ([`keys`]).
+//! The messages state the positions of both, in nm and in voxels. If a common mistake explains the gap ([`mistake`]),
+//! they name it and the config key that corrects it ([`wording`]).
 
-mod keys;
-mod slip;
+mod bounds;
+mod mistake;
+mod wording;
 
 use std::fmt;
 
-use crate::config::Config;
+use self::bounds::bounds_of;
+use self::mistake::LayerBox;
+use self::wording::Wording;
+use super::table::VolumeSource;
+use crate::config::{Config, PointsFrom};
 use crate::fault::{Fault, FaultKind};
-use crate::geometry::{BoxNm, PointNm, Resolution, VoxelBox};
+use crate::geometry::{BoxNm, Resolution, VoxelBox};
 use crate::points::PointSource;
 
-use super::VolumeSource;
-use keys::Keys;
-use slip::Place;
+pub(crate) use self::mistake::CenteredWindow;
 
-pub(crate) use slip::Window;
-
-/// A layer that none of the windows touches that are cut out of it.
+/// A layer that overlaps none of the windows that are cut from it.
 #[derive(Clone, Debug)]
 pub struct Displaced {
     layer: String,
     location: String,
-    lies: Extent,
+    bounds: PrintedBox,
     windows: u64,
-    windows_lie: Extent,
+    window_bounds: PrintedBox,
     boxes: Vec<String>,
-    likely: Option<String>,
+    likely_cause: Option<String>,
 }
 
-/// Layers that no window touches: one at least.
+/// Layers that overlap none of their windows: at least one.
 #[derive(Clone, Debug)]
 pub struct DisplacedLayers(pub Vec<Displaced>);
 
-/// The windows that should touch a layer.
+/// The windows that are cut from a layer.
 #[derive(Debug)]
 pub(crate) struct WindowsOfLayer<'a> {
     /// How many there are.
     pub(crate) count: u64,
-    /// Where they lie, or many of them evenly chosen: one at least.
-    pub(crate) windows: Vec<Window>,
+    /// The windows, or an even selection of them: at least one.
+    pub(crate) windows: Vec<CenteredWindow>,
     /// The ids of the boxes of their samples.
     pub(crate) boxes: Vec<&'a str>,
-    /// Whether windows of the same samples touch another layer, so that their positions are right.
-    pub(crate) touch_others: bool,
+    /// Whether windows of the same samples overlap another layer, so that their positions must be right.
+    pub(crate) overlap_others: bool,
 }
 
-/// A box in nm, and the voxels of one resolution that cover it.
+/// A box as messages print it: in nm, and in voxels of one resolution.
 #[derive(Clone, Copy, Debug)]
-struct Extent {
+struct PrintedBox {
     nm: BoxNm,
     voxels: VoxelBox,
     resolution: Resolution,
 }
 
 impl Displaced {
-    /// `source` has the name `layer` in the config and the voxels `bounds` of `resolution`. `scales` are further
-    /// resolutions that may have been meant. `None` where there is no window or where coordinates are no numbers.
+    /// `source` is named `layer` in the config and has the voxels `bounds` at `resolution`. `scales` are further
+    /// resolutions that the author may have meant. `None` if there is no window or if coordinates are not finite.
     pub(crate) fn new(
         config: &Config,
         (layer, source): (&str, &VolumeSource),
@@ -66,32 +67,32 @@ impl Displaced {
         windows: &WindowsOfLayer<'_>,
         scales: &[Resolution],
     ) -> Option<Self> {
-        let place = Place {
+        let layer_box = LayerBox {
             start: bounds.start,
             size: bounds.shape(),
             resolution: *resolution,
         };
         let resolutions = resolutions(config, resolution, scales);
-        let slip = slip::of_windows(
+        let mistake = mistake::of_windows(
             &windows.windows,
-            &place,
+            &layer_box,
             &resolutions,
-            !windows.touch_others,
+            !windows.overlap_others,
         );
         let covered: Vec<_> = windows.windows.iter().map(|w| w.covers).collect();
-        let keys = Keys::of_layer(config, layer, source.url.format.as_deref());
+        let wording = Wording::of_layer(config, layer, source.url.format.as_deref());
         Some(Self {
             layer: layer.to_owned(),
             location: source.url.location.to_string(),
-            lies: Extent {
-                nm: place.nm()?,
+            bounds: PrintedBox {
+                nm: layer_box.nm()?,
                 voxels: *bounds,
                 resolution: *resolution,
             },
             windows: windows.count,
-            windows_lie: Extent::new(bounding(&covered)?, *resolution),
+            window_bounds: PrintedBox::new(bounds_of(&covered)?, *resolution),
             boxes: windows.boxes.iter().map(|id| format!("{id:?}")).collect(),
-            likely: slip.map(|slip| keys.describe(slip)),
+            likely_cause: mistake.map(|mistake| wording.describe(mistake)),
         })
     }
 }
@@ -100,17 +101,17 @@ impl fmt::Display for Displaced {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "none of the {} window(s) that are cut out of the layer `{}` touches it: they would hold nothing but padding",
+            "none of the {} window(s) for the layer `{}` overlaps it: they would contain only padding",
             self.windows, self.layer
         )?;
-        writeln!(f, "  the layer lies at {}, in {}", self.lies, self.location)?;
+        writeln!(f, "  the layer is at {}, in {}", self.bounds, self.location)?;
         write!(
             f,
-            "  its windows lie at {}, around annotations of {}",
-            self.windows_lie,
-            list(&self.boxes)
+            "  its windows are at {}, around annotations of {}",
+            self.window_bounds,
+            list_of_boxes(&self.boxes)
         )?;
-        write_likely(f, self.likely.as_deref())
+        write_likely_cause(f, self.likely_cause.as_deref())
     }
 }
 
@@ -118,8 +119,8 @@ impl fmt::Display for DisplacedLayers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const SHOWN: usize = 5;
         for (i, layer) in self.0.iter().take(SHOWN).enumerate() {
-            let line = if i == 0 { "" } else { "\n" };
-            write!(f, "{line}{layer}")?;
+            let separator = if i == 0 { "" } else { "\n" };
+            write!(f, "{separator}{layer}")?;
         }
         match self.0.len().saturating_sub(SHOWN) {
             0 => Ok(()),
@@ -130,52 +131,51 @@ impl fmt::Display for DisplacedLayers {
 
 impl std::error::Error for DisplacedLayers {}
 
-/// Where the boxes of a point layer lie, and where its annotations lie, none of which is in a box. `extent` is what is
-/// known of the annotations, if anything is.
+/// The positions of a point layer's boxes and of its annotations, none of which is in a box. `extent` is the bounds of
+/// the annotations, if known.
 pub(super) fn describe_annotations(
     config: &Config,
     source: &PointSource,
     boxes: &[BoxNm],
     extent: Option<&BoxNm>,
 ) -> String {
-    struct Text(String, Option<String>);
-    impl fmt::Display for Text {
-        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str(&self.0)?;
-            write_likely(f, self.1.as_deref())
-        }
-    }
-    let Some(all) = bounding(boxes) else {
+    let Some(all) = bounds_of(boxes) else {
         return String::new();
     };
-    let boxes_lie = Extent::new(all, config.resolution);
-    let mut text = format!("  the {} box(es) lie at {boxes_lie}\n", boxes.len());
+    let box_bounds = PrintedBox::new(all, config.resolution);
+    let mut text = format!("  the {} box(es) are at {box_bounds}\n", boxes.len());
     let Some(extent) = extent else {
-        text.push_str(&format!("  {source} holds no annotation"));
+        text.push_str(&format!("  {source} has no annotations"));
         return text;
     };
-    let said = match source {
-        PointSource::Precomputed(_) => ", as `lower_bound` and `upper_bound` of its info say",
+    let reference = match source {
+        PointSource::Precomputed(_) => ", according to `lower_bound` and `upper_bound` of its info",
         _ => "",
     };
-    let lie = Extent::new(*extent, config.resolution);
-    text.push_str(&format!("  the annotations of {source} lie at {lie}{said}"));
-    let slip = slip::of_annotations(extent, boxes, &resolutions(config, &config.resolution, &[]));
-    let keys = Keys::of_annotations(config);
-    Text(text, slip.map(|slip| keys.describe(slip))).to_string()
+    let bounds = PrintedBox::new(*extent, config.resolution);
+    text.push_str(&format!(
+        "  the annotations of {source} are at {bounds}{reference}"
+    ));
+    let mistake =
+        mistake::of_annotations(extent, boxes, &resolutions(config, &config.resolution, &[]));
+    if let Some(mistake) = mistake {
+        let cause = Wording::of_annotations(config).describe(mistake);
+        text.push_str(&format!("\n  likely cause: {cause}"));
+    }
+    text
 }
 
-fn write_likely(f: &mut fmt::Formatter<'_>, likely: Option<&str>) -> fmt::Result {
-    match likely {
-        Some(likely) => write!(f, "\n  likely cause: {likely}"),
+fn write_likely_cause(f: &mut fmt::Formatter<'_>, likely_cause: Option<&str>) -> fmt::Result {
+    match likely_cause {
+        Some(cause) => write!(f, "\n  likely cause: {cause}"),
         None => Ok(()),
     }
 }
 
-/// The resolutions that may be meant where one is taken for another, each once, that of the config first.
+/// The resolutions that a mistake may involve, each once, the config's first.
 fn resolutions(config: &Config, own: &Resolution, scales: &[Resolution]) -> Vec<Resolution> {
     let of_table = match &config.points.source {
-        crate::config::PointsFrom::Csv(csv) => csv.resolution,
+        PointsFrom::Csv(csv) => csv.resolution,
         _ => None,
     };
     let of_arrays = config.arrays.values().filter_map(|a| a.data_resolution);
@@ -193,21 +193,8 @@ fn resolutions(config: &Config, own: &Resolution, scales: &[Resolution]) -> Vec<
     different
 }
 
-/// The smallest box that holds all of `boxes`; `None` where there is none.
-fn bounding(boxes: &[BoxNm]) -> Option<BoxNm> {
-    let first = boxes.first()?;
-    let (mut min, mut max) = (first.min(), first.max());
-    for b in boxes {
-        for d in 0..3 {
-            min[d] = min[d].min(b.min()[d]);
-            max[d] = max[d].max(b.max()[d]);
-        }
-    }
-    BoxNm::from_corners(PointNm(min), PointNm(max))
-}
-
 /// The first few of `boxes`.
-fn list(boxes: &[String]) -> String {
+fn list_of_boxes(boxes: &[String]) -> String {
     const SHOWN: usize = 3;
     let shown = boxes.len().min(SHOWN);
     let text = boxes[..shown].join(", ");
@@ -218,7 +205,7 @@ fn list(boxes: &[String]) -> String {
     }
 }
 
-impl Extent {
+impl PrintedBox {
     fn new(nm: BoxNm, resolution: Resolution) -> Self {
         Self {
             nm,
@@ -228,9 +215,9 @@ impl Extent {
     }
 }
 
-impl fmt::Display for Extent {
+impl fmt::Display for PrintedBox {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Thousandths of a nm are what is lost in computing.
+        // Rounding errors are smaller than thousandths of a nm.
         let nm = |p: [f64; 3]| {
             p.map(|v| ((v * 1e3).round() / 1e3 + 0.0).to_string())
                 .join(", ")

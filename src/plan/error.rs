@@ -1,17 +1,17 @@
-//! Why there can be no plan.
+//! Why a plan cannot be built.
 
 use std::path::PathBuf;
 
-use super::LeakReport;
+use super::leaks::LeakReport;
 use crate::collection::LayerError;
 use crate::fault::{Fault, FaultKind};
 use crate::storage::LocationError;
 use crate::volume::VolumeError;
 
-/// Why the resolutions of a layer are not known.
+/// Why the resolutions of a layer are unknown.
 #[derive(Debug, thiserror::Error)]
-pub enum NotCounted {
-    /// Its source is not understood.
+pub enum UnreadableLayer {
+    /// Its source is invalid.
     #[error(transparent)]
     Layer(#[from] LayerError),
     /// It cannot be opened.
@@ -19,10 +19,10 @@ pub enum NotCounted {
     Volume(#[from] VolumeError),
 }
 
-/// Why there can be no plan.
+/// Why a plan cannot be built.
 #[derive(Debug, thiserror::Error)]
 pub enum PlanError {
-    /// A layer that the config names is not to be had.
+    /// A layer in the config is missing or invalid.
     #[error("{}: at `{path}`: box {box_id:?} needs the layer `{layer}`", config.display())]
     Layer {
         /// The config file.
@@ -36,7 +36,7 @@ pub enum PlanError {
         /// What is wrong.
         source: LayerError,
     },
-    /// The table that the config names lies nowhere that is read.
+    /// The location of the table in the config is invalid.
     #[error("{}: at `points.csv.file`", config.display())]
     Table {
         /// The config file.
@@ -51,29 +51,29 @@ pub enum PlanError {
         config: PathBuf,
         /// The property's name in the config.
         name: String,
-        /// The member of its filter, with a dot before it, or nothing.
+        /// The member of its filter with a leading dot, or empty.
         member: &'static str,
         /// The point layer.
         layer: String,
-        /// What it has, and what it has not.
+        /// What it lacks, and what it has.
         problem: String,
     },
-    /// Tags that put a box into two splits.
-    #[error("the box {id:?} with the tags {tags:?} belongs to the splits `{first}` and `{second}`: change `splits` in {} or the box's tags, so that it is in one", config.display())]
+    /// A box whose tags match two splits.
+    #[error("the box {id:?} with the tags {tags:?} belongs to two splits, `{first}` and `{second}`: change `splits` in {} or the tags of the box, so that it belongs to one", config.display())]
     SeveralSplits {
         /// The box.
         id: String,
         /// Its tags.
         tags: Vec<String>,
-        /// A split.
+        /// The first split.
         first: String,
-        /// Another.
+        /// The second split.
         second: String,
         /// The config file.
         config: PathBuf,
     },
     /// No box belongs to a split.
-    #[error("none of the {boxes} boxes of {collection} belongs to the split `{split}`; `splits.{split}` in {} names the tags {wanted}, the boxes bear {found}: correct the tags, or leave the split out", config.display())]
+    #[error("none of the {boxes} boxes of {collection} belongs to the split `{split}`: `splits.{split}` in {} lists the tags {wanted}; available tags: {found}. Correct the tags or remove the split", config.display())]
     NoBox {
         /// The split.
         split: String,
@@ -83,22 +83,22 @@ pub enum PlanError {
         collection: String,
         /// The config file.
         config: PathBuf,
-        /// The tags that the config names for the split.
+        /// The split's tags in the config.
         wanted: String,
-        /// The tags that there are.
+        /// The tags of all boxes.
         found: String,
     },
-    /// The resolutions of a layer are not to be had.
-    #[error("cannot read which resolutions the layer `{layer}` has")]
+    /// The resolutions of a layer cannot be read.
+    #[error("cannot read the resolutions of the layer `{layer}`")]
     Resolutions {
         /// The layer's name.
         layer: String,
         /// Why.
         source: VolumeError,
     },
-    /// With `flexible_z`, the resolutions of a layer in no array are not to be had.
-    #[error("{}: at `flexible_z`: all volumes of a layer group count, but the layer `{layer}` of the group `{group}`, in no array, cannot be read: remove it from the group, or set `flexible_z` to false and write the z in `resolution`", config.display())]
-    NotCounted {
+    /// With `flexible_z`: the resolutions of a layer that is in no array cannot be read.
+    #[error("{}: at `flexible_z`: all volumes of a layer group are considered, but the layer `{layer}` of the group `{group}`, which is in no array, cannot be read: remove it from the group, or set `flexible_z` to false and put the z into `resolution`", config.display())]
+    UnreadableLayer {
         /// The config file.
         config: PathBuf,
         /// The layer's name.
@@ -106,58 +106,58 @@ pub enum PlanError {
         /// The group's id.
         group: String,
         /// Why.
-        source: NotCounted,
+        source: UnreadableLayer,
     },
-    /// With `flexible_z`, a name in the config's `layers` that is no layer's.
+    /// With `flexible_z`: a name in the config's `layers` that no layer has.
     #[error("{}: at `layers.{name}`: no layer group has a layer of that name; expected one of {known}{}", config.display(), hint.as_ref().map(|h| format!("; did you mean `{h}`?")).unwrap_or_default())]
     UnknownLayer {
         /// The config file.
         config: PathBuf,
         /// The name.
         name: String,
-        /// The names that there are.
+        /// The names of all layers.
         known: String,
-        /// The nearest of them.
+        /// The most similar of them.
         hint: Option<String>,
     },
-    /// With `flexible_z`, layers of a group that share no resolution.
-    #[error("{}: at `flexible_z`: the layers of box {box_id:?} share no z resolution at {xy} in x and y: {found}", config.display())]
+    /// With `flexible_z`: the layers of a group share no resolution.
+    #[error("{}: at `flexible_z`: the layers of box {box_id:?} have no common z resolution at {xy} in x and y: {found}", config.display())]
     NoSharedZ {
         /// The config file.
         config: PathBuf,
         /// The first box of the group.
         box_id: String,
-        /// What the config says of x and y.
+        /// The config's resolution in x and y.
         xy: String,
-        /// Each layer's.
+        /// The z resolutions of each layer.
         found: String,
     },
     /// Windows of two splits share voxels.
     #[error("{report}\n  {}", advice(report, from.as_deref()))]
     Leaks {
-        /// Which, and how much.
+        /// The splits, and how much they share.
         report: LeakReport,
-        /// The split whose samples give way, where the config names one; it is not among those of the report.
+        /// The split from which the config drops leaking samples, if any. It is not one of the report's splits.
         from: Option<String>,
     },
 }
 
-/// How to go on where splits leak.
+/// How to handle splits that leak.
 fn advice(report: &LeakReport, from: Option<&str>) -> String {
     let splits = report.between.first().map(|leak| leak.splits.each_ref());
     let [other, split] = splits.map_or(["train", "val"], |s| s.map(String::as_str));
     let ways = format!(
-        r#"set `leaks` in the config: {{"drop_from": {split:?}}} drops the samples of `{split}` that share voxels with those of `{other}`, "warn" tells of them and goes on, "allow" does not look"#
+        r#"set `leaks` in the config: {{"drop_from": {split:?}}} drops the samples of `{split}` that share voxels with those of `{other}`, "warn" only warns, "allow" skips the check"#
     );
     match from {
         None => format!("move the boxes apart, or {ways}"),
         Some(from) => format!(
-            "`leaks` drops samples from `{from}`, but these are of other splits: move their boxes apart, or {ways}"
+            "`leaks` drops samples from `{from}`, but these samples are in other splits: move their boxes apart, or {ways}"
         ),
     }
 }
 
-impl Fault for NotCounted {
+impl Fault for UnreadableLayer {
     fn kind(&self) -> FaultKind {
         match self {
             Self::Layer(e) => e.kind(),
@@ -170,10 +170,10 @@ impl Fault for PlanError {
     fn kind(&self) -> FaultKind {
         let source: &dyn Fault = match self {
             Self::Resolutions { source, .. } => source,
-            Self::NotCounted { source, .. } => source,
+            Self::UnreadableLayer { source, .. } => source,
             _ => return FaultKind::Usage,
         };
-        // The config names a layer that cannot be used, unless only this try could not read it.
+        // The config names a layer that cannot be used, unless the failure is temporary.
         match source.kind() {
             FaultKind::Environment => FaultKind::Environment,
             FaultKind::Data | FaultKind::Usage => FaultKind::Usage,

@@ -1,8 +1,8 @@
 //! Leaks: windows of different splits that share voxels of one layer.
 //!
-//! Every split's different windows are put into one R-tree per layer (`windows`), and those of another split are looked
-//! up in it. Windows that are equal are looked up once, and layers that are always cut in the same places are
-//! one: however many windows share a place, what does not leak costs nothing but its own look-up. A pair of windows
+//! The distinct windows of each split are indexed in one R-tree per layer ([`windows`]), and the windows of another split
+//! are looked up in it. Equal windows are looked up once, and layers that are always cut at the same positions count as
+//! one, so that windows which do not leak cost only their look-up, however many share a position. A pair of windows
 //! counts once, however many layers it shares.
 
 mod layers;
@@ -11,31 +11,34 @@ mod windows;
 
 use rayon::prelude::*;
 
-use super::{DropReason, Plan, PlanError};
+use self::windows::WindowIndex;
+use super::drop_reason::DropReason;
+use super::error::PlanError;
+use super::table::Plan;
 use crate::config::Leaks;
-use windows::Windows;
 
-pub use report::{Leak, LeakExample, LeakReport, LeakSample};
+pub use self::report::{Leak, LeakExample, LeakReport, LeakSample};
 
-/// Windows that are looked up between two looks at how much was found.
+/// Windows that are looked up before the number of pairs is compared with the limit.
 const BLOCK_WINDOWS: usize = 256;
 
-/// Pairs that are counted of two splits; that there are more is all that is said then.
+/// Pairs that are counted for two splits. If there are more, the report says only that.
 const MAX_PAIRS: u64 = 10_000_000;
 
-/// Pairs that are named.
+/// Pairs that a report lists.
 const EXAMPLES: usize = 3;
 
-/// Does with leaks what the config says.
-pub(super) fn settle(plan: &mut Plan) -> Result<(), PlanError> {
+/// Handles leaks according to the config.
+pub(super) fn apply_policy(plan: &mut Plan) -> Result<(), PlanError> {
     match plan.config.leaks.clone() {
         Leaks::Allow => Ok(()),
-        Leaks::Error => match find(plan) {
+        Leaks::Error => match find_leaks(plan) {
             None => Ok(()),
             Some(report) => Err(PlanError::Leaks { report, from: None }),
         },
         Leaks::Warn => {
-            plan.warnings.extend(find(plan).map(|r| r.to_string()));
+            plan.warnings
+                .extend(find_leaks(plan).map(|r| r.to_string()));
             Ok(())
         }
         Leaks::DropFrom(name) => {
@@ -43,20 +46,20 @@ pub(super) fn settle(plan: &mut Plan) -> Result<(), PlanError> {
                 return Ok(());
             };
             let others: Vec<usize> = (0..plan.splits.len()).filter(|s| *s != from).collect();
-            let windows = Windows::new(plan, &others);
-            if let Some(report) = find_among(plan, &windows, &others) {
+            let index = WindowIndex::new(plan, &others);
+            if let Some(report) = find_among(plan, &index, &others) {
                 let from = Some(name);
                 return Err(PlanError::Leaks { report, from });
             }
-            let leaking = windows.leaking(from, &others);
+            let leaking = index.leaking_samples(from, &others);
             plan.retain(DropReason::Leak, |split, i, _| split != from || !leaking[i]);
             Ok(())
         }
     }
 }
 
-/// The pairs of windows of different splits that share voxels of a layer, if there are any.
-pub(super) fn find(plan: &Plan) -> Option<LeakReport> {
+/// The pairs of windows of different splits that share voxels of a layer; `None` if there are none.
+pub(super) fn find_leaks(plan: &Plan) -> Option<LeakReport> {
     let all: Vec<usize> = (0..plan.splits.len()).collect();
     let [_, looked_up @ ..] = &all[..] else {
         return None;
@@ -64,59 +67,61 @@ pub(super) fn find(plan: &Plan) -> Option<LeakReport> {
     if looked_up.is_empty() {
         return None;
     }
-    let windows = Windows::new(plan, looked_up);
-    find_among(plan, &windows, &all)
+    let index = WindowIndex::new(plan, looked_up);
+    find_among(plan, &index, &all)
 }
 
-fn find_among(plan: &Plan, windows: &Windows, splits: &[usize]) -> Option<LeakReport> {
+fn find_among(plan: &Plan, index: &WindowIndex, splits: &[usize]) -> Option<LeakReport> {
     let mut between = Vec::new();
     for (i, a) in splits.iter().enumerate() {
         for b in &splits[i + 1..] {
-            let found = pairs(windows, *a, *b);
-            if found.pairs > 0 {
-                between.push(found.leak(plan, [*a, *b]));
+            let stats = count_pairs(index, *a, *b);
+            if stats.pairs > 0 {
+                between.push(stats.into_leak(plan, [*a, *b]));
             }
         }
     }
     (!between.is_empty()).then_some(LeakReport { between })
 }
 
-/// What was found of two splits.
+/// The pairs of windows of two splits that share voxels.
 #[derive(Clone, Debug, Default)]
-struct Found {
+struct PairStats {
     pairs: u64,
+    /// Whether all pairs were counted.
     all: bool,
+    /// Sum of the shares of all pairs.
     sum: f64,
     max: f64,
-    /// The first samples of the first pairs, and what they share.
+    /// The samples of the first pairs, and their shares.
     examples: Vec<([usize; 2], f64)>,
 }
 
-fn pairs(windows: &Windows, a: usize, b: usize) -> Found {
-    let mut found = Found::default();
-    let numbers: Vec<usize> = (0..windows.of_split(a)).collect();
-    for block in numbers.chunks(BLOCK_WINDOWS) {
-        if found.pairs > MAX_PAIRS {
-            return found;
+fn count_pairs(index: &WindowIndex, a: usize, b: usize) -> PairStats {
+    let mut stats = PairStats::default();
+    let windows: Vec<usize> = (0..index.windows_in(a)).collect();
+    for block in windows.chunks(BLOCK_WINDOWS) {
+        if stats.pairs > MAX_PAIRS {
+            return stats;
         }
-        let of_block: Vec<Found> = block
+        let of_block: Vec<PairStats> = block
             .par_iter()
             .map(|window| {
-                let mut of_window = Found::default();
-                windows.shared_with(a, *window, b, |samples, pairs, shared| {
+                let mut of_window = PairStats::default();
+                index.for_each_overlap(a, *window, b, |samples, pairs, shared| {
                     of_window.add(samples, pairs, shared)
                 });
                 of_window
             })
             .collect();
-        // In order: sums of floating-point numbers depend on it.
-        of_block.iter().for_each(|f| found.merge(f));
+        // The order matters for sums of floating-point numbers.
+        of_block.iter().for_each(|other| stats.merge(other));
     }
-    found.all = true;
-    found
+    stats.all = true;
+    stats
 }
 
-impl Found {
+impl PairStats {
     fn add(&mut self, samples: [usize; 2], pairs: u64, shared: f64) {
         self.pairs += pairs;
         self.sum += shared * pairs as f64;
@@ -142,7 +147,7 @@ impl Found {
         self.examples.truncate(EXAMPLES);
     }
 
-    fn leak(self, plan: &Plan, splits: [usize; 2]) -> Leak {
+    fn into_leak(self, plan: &Plan, splits: [usize; 2]) -> Leak {
         let sample = |split: usize, i: usize| {
             let sample = &plan.splits[split].samples[i];
             LeakSample {

@@ -1,4 +1,4 @@
-//! `flexible_z`: the resolution of a layer group's windows, as far as its layers decide it.
+//! `flexible_z`: the z resolution of a layer group's windows, derived from the resolutions of its layers.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -10,9 +10,10 @@ use crate::geometry::Resolution;
 use crate::storage::{Location, SourceUrl};
 use crate::volume::VolumeError;
 
-use super::{NotCounted, PlanError, VolumeSource};
+use super::error::{PlanError, UnreadableLayer};
+use super::table::VolumeSource;
 
-/// Says which resolutions a volume has.
+/// Returns the resolutions that a volume has.
 pub(super) type ResolutionsOf<'a> =
     dyn Fn(&SourceUrl, &LayerConfig) -> Result<Vec<Resolution>, VolumeError> + Sync + 'a;
 
@@ -20,17 +21,17 @@ pub(super) type ResolutionsOf<'a> =
 pub(super) struct FlexibleZ<'a> {
     file: &'a ConfigFile,
     resolutions_of: &'a ResolutionsOf<'a>,
-    /// By layer name and place; `None` where there is something else than a volume.
-    known: HashMap<Key, Option<Vec<Resolution>>>,
+    /// `None` if the layer is not a volume.
+    looked_up: HashMap<LayerKey, Option<Vec<Resolution>>>,
 }
 
-/// What a layer's resolutions are known by: the config may say something of its name.
-type Key = (String, Location);
+/// Name and location of a layer. The name is part of it, because the config may have an entry for it.
+type LayerKey = (String, Location);
 
-/// A layer that counts.
-struct Counted {
+/// A layer whose resolutions are considered.
+struct ConsideredLayer {
     name: String,
-    /// Whether a window is cut out of it at the resolution of the group.
+    /// Whether a window is cut from it at the resolution of the group.
     in_array: bool,
     source: SourceUrl,
 }
@@ -40,15 +41,15 @@ impl<'a> FlexibleZ<'a> {
         Self {
             file,
             resolutions_of,
-            known: HashMap::new(),
+            looked_up: HashMap::new(),
         }
     }
 
-    /// The config's resolution in x and y with the smallest z that all volumes of the group have there, whether an
-    /// array is cut out of them or not, as in zetta_utils. All z of a volume count that no array is cut out of and
-    /// that has other x and y only. Volumes whose arrays all have a `data_resolution` have no say.
+    /// The config's resolution in x and y with the smallest z that all volumes of the group have at this x and y, as in
+    /// zetta_utils. Volumes in no array are considered too; if such a volume has only other x and y, all of its z
+    /// resolutions count. Volumes whose arrays all have a `data_resolution` are ignored.
     ///
-    /// `sources` are those of the config's arrays, `box_id` is the group's first box.
+    /// `sources` are the sources of the config's arrays, `box_id` is the group's first box.
     pub(super) fn of_group(
         &mut self,
         group: &LayerGroup,
@@ -60,7 +61,7 @@ impl<'a> FlexibleZ<'a> {
         let mut shared: Option<Vec<Resolution>> = None;
         let mut found = Vec::new();
         for layer in &layers {
-            let Some(Some(all)) = self.known.get(&layer.key()) else {
+            let Some(Some(all)) = self.looked_up.get(&layer.key()) else {
                 continue;
             };
             let with_z = self.at_xy(layer, all);
@@ -89,31 +90,31 @@ impl<'a> FlexibleZ<'a> {
             })
     }
 
-    /// The config's x and y with each z that counts of a layer that has the resolutions `all`.
-    fn at_xy(&self, layer: &Counted, all: &[Resolution]) -> Vec<Resolution> {
+    /// The config's x and y with each z that counts, for a layer with the resolutions `all`.
+    fn at_xy(&self, layer: &ConsideredLayer, all: &[Resolution]) -> Vec<Resolution> {
         let [x, y, _] = self.file.config.resolution.nm();
-        let moved = |r: &Resolution| Resolution::new([x, y, r.nm()[2]]);
-        let same_xy = |r: &&Resolution| moved(r).is_some_and(|m| m.matches(r));
-        let at_xy: Vec<_> = all.iter().filter(same_xy).filter_map(moved).collect();
+        let with_z_of = |r: &Resolution| Resolution::new([x, y, r.nm()[2]]);
+        let same_xy = |r: &&Resolution| with_z_of(r).is_some_and(|m| m.matches(r));
+        let at_xy: Vec<_> = all.iter().filter(same_xy).filter_map(with_z_of).collect();
         if at_xy.is_empty() && !layer.in_array {
-            return all.iter().filter_map(moved).collect();
+            return all.iter().filter_map(with_z_of).collect();
         }
         at_xy
     }
 
-    /// The layers of the group that count: those of arrays in the order of the config, then all others that may be
+    /// The layers of the group that are considered: those in arrays, in the config's order, then all others that may be
     /// volumes.
     fn layers(
         &self,
         group: &LayerGroup,
         sources: &[VolumeSource],
-    ) -> Result<Vec<Counted>, PlanError> {
+    ) -> Result<Vec<ConsideredLayer>, PlanError> {
         let arrays = self.file.config.arrays.values();
-        let mut layers: Vec<Counted> = Vec::new();
+        let mut layers: Vec<ConsideredLayer> = Vec::new();
         for (array, source) in arrays.clone().zip(sources) {
-            let known = layers.iter().any(|l| l.name == array.layer);
-            if array.data_resolution.is_none() && !known {
-                layers.push(Counted {
+            let is_new = layers.iter().all(|l| l.name != array.layer);
+            if array.data_resolution.is_none() && is_new {
+                layers.push(ConsideredLayer {
                     name: array.layer.clone(),
                     in_array: true,
                     source: source.url.clone(),
@@ -123,28 +124,28 @@ impl<'a> FlexibleZ<'a> {
         let in_no_array = |name: &&str| arrays.clone().all(|a| a.layer != *name);
         for name in group.possible_volumes().filter(in_no_array) {
             let source = group.source(name);
-            layers.push(Counted {
+            layers.push(ConsideredLayer {
                 name: name.to_owned(),
                 in_array: false,
-                source: source.map_err(|e| self.not_counted(name, group, e.into()))?,
+                source: source.map_err(|e| self.unreadable_layer(name, group, e.into()))?,
             });
         }
         Ok(layers)
     }
 
-    /// Looks up the resolutions of the layers that are not known yet.
-    fn look_up(&mut self, layers: &[Counted], group: &LayerGroup) -> Result<(), PlanError> {
-        let unknown = |layer: &&Counted| !self.known.contains_key(&layer.key());
-        let unknown: Vec<&Counted> = layers.iter().filter(unknown).collect();
+    /// Looks up the resolutions of the layers that were not looked up before.
+    fn look_up(&mut self, layers: &[ConsideredLayer], group: &LayerGroup) -> Result<(), PlanError> {
+        let is_new = |layer: &&ConsideredLayer| !self.looked_up.contains_key(&layer.key());
+        let new: Vec<&ConsideredLayer> = layers.iter().filter(is_new).collect();
         let configs = &self.file.config.layers;
-        let looked_up: Vec<_> = unknown
+        let looked_up: Vec<_> = new
             .par_iter()
             .map(|layer| {
                 let config = configs.get(&layer.name).cloned().unwrap_or_default();
                 (self.resolutions_of)(&layer.source, &config).map_err(|e| e.of_layer(&layer.name))
             })
             .collect();
-        for (layer, found) in unknown.into_iter().zip(looked_up) {
+        for (layer, found) in new.into_iter().zip(looked_up) {
             let resolutions = match (found, layer.in_array) {
                 (Ok(resolutions), _) => Some(resolutions),
                 (Err(e), false) if e.is_not_a_volume() => None,
@@ -154,39 +155,40 @@ impl<'a> FlexibleZ<'a> {
                         source,
                     });
                 }
-                (Err(e), false) => return Err(self.not_counted(&layer.name, group, e.into())),
+                (Err(e), false) => return Err(self.unreadable_layer(&layer.name, group, e.into())),
             };
-            self.known.insert(layer.key(), resolutions);
+            self.looked_up.insert(layer.key(), resolutions);
         }
         Ok(())
     }
 
-    /// Fails where the config's `layers` names what is a layer of no array and of none of the groups so far.
+    /// Fails if the config's `layers` has a name that is neither in an array nor in one of the groups so far.
     pub(super) fn require_known_names(&self) -> Result<(), PlanError> {
         let config = &self.file.config;
         let in_arrays = || config.arrays.values().map(|a| a.layer.as_str());
-        let in_groups = || self.known.keys().map(|(name, _)| name.as_str());
+        let in_groups = || self.looked_up.keys().map(|(name, _)| name.as_str());
         let names = || in_arrays().chain(in_groups());
-        let unknown = config.layers.keys().find(|n| names().all(|m| m != *n));
-        match unknown {
-            None => Ok(()),
-            Some(name) => Err(PlanError::UnknownLayer {
-                config: self.file.path.clone(),
-                name: name.clone(),
-                known: names()
-                    .collect::<BTreeSet<_>>()
-                    .into_iter()
-                    .map(|n| format!("`{n}`"))
-                    .collect::<Vec<_>>()
-                    .join(", "),
-                hint: nearest(name, names()).map(str::to_owned),
-            }),
-        }
+        let Some(name) = config.layers.keys().find(|n| names().all(|m| m != *n)) else {
+            return Ok(());
+        };
+        let known: BTreeSet<&str> = names().collect();
+        let known: Vec<String> = known.into_iter().map(|n| format!("`{n}`")).collect();
+        Err(PlanError::UnknownLayer {
+            config: self.file.path.clone(),
+            name: name.clone(),
+            known: known.join(", "),
+            hint: nearest(name, names()).map(str::to_owned),
+        })
     }
 
-    /// A layer that no array is cut out of cannot be read, so that its z are not known.
-    fn not_counted(&self, layer: &str, group: &LayerGroup, source: NotCounted) -> PlanError {
-        PlanError::NotCounted {
+    /// The error for a layer in no array whose resolutions cannot be read.
+    fn unreadable_layer(
+        &self,
+        layer: &str,
+        group: &LayerGroup,
+        source: UnreadableLayer,
+    ) -> PlanError {
+        PlanError::UnreadableLayer {
             config: self.file.path.clone(),
             layer: layer.to_owned(),
             group: group.id().to_owned(),
@@ -195,8 +197,8 @@ impl<'a> FlexibleZ<'a> {
     }
 }
 
-impl Counted {
-    fn key(&self) -> Key {
+impl ConsideredLayer {
+    fn key(&self) -> LayerKey {
         (self.name.clone(), self.source.location.clone())
     }
 }

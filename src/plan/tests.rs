@@ -2,14 +2,17 @@ mod choose;
 mod leaks;
 mod rows;
 
+use super::properties::common_properties;
 use super::*;
-use crate::config::SplitConfig;
-use crate::points::{Annotation, PointsReport, PropertyKind};
+use crate::collection::Collection;
+use crate::config::{Config, ConfigFile, SplitConfig};
+use crate::geometry::{PointNm, Resolution};
+use crate::points::{Annotation, PointsInBoxes, PointsReport, PropertyKind, PropertySpec};
 use crate::storage::{Location, MemoryBudget};
 use serde_json::{Value, json};
 use std::path::Path;
 
-/// A box from `min` to `max` (nm) with these tags, in the layer group `group`.
+/// A box in nm: id, lower corner, upper corner, tags, layer group.
 struct Boxed(
     &'static str,
     [f64; 3],
@@ -66,8 +69,8 @@ fn annotation(id: u64, p: [f64; 3]) -> Annotation {
     }
 }
 
-fn layer(per_box: Vec<Vec<Annotation>>) -> PointsOfLayer<'static> {
-    PointsOfLayer {
+fn layer(per_box: Vec<Vec<Annotation>>) -> LayerPoints<'static> {
+    LayerPoints {
         points: PointsInBoxes {
             per_box,
             report: PointsReport::default(),
@@ -78,30 +81,30 @@ fn layer(per_box: Vec<Vec<Annotation>>) -> PointsOfLayer<'static> {
     }
 }
 
-/// The jobs of those of the config's splits that some box fits.
-fn jobs_of(config: &ConfigFile, collection: &Collection) -> Result<ReadPlan, PlanError> {
+/// The read plan for those of the config's splits that have a box.
+fn read_plan_of(config: &ConfigFile, collection: &Collection) -> Result<ReadPlan, PlanError> {
     let fits = |split: &SplitConfig| collection.boxes.iter().any(|b| split.fits(&b.tags));
     let mut config = config.clone();
     if config.config.splits.values().any(fits) {
         config.config.splits.retain(|_, split| fits(split));
     }
-    Plan::jobs(&config, collection, |_, _| Ok(Vec::new()))
+    ReadPlan::new(&config, collection, |_, _| Ok(Vec::new()))
 }
 
-/// The plan when each box that is asked for holds these (id, position).
+/// The plan for these annotations, (id, position), of each box of a split.
 fn plan(
     config: &ConfigFile,
     collection: &Collection,
     points: &[Vec<(u64, [f64; 3])>],
 ) -> Result<Plan, PlanError> {
-    let jobs = jobs_of(config, collection)?;
+    let read_plan = read_plan_of(config, collection)?;
     let of_box = |b: &Vec<(u64, [f64; 3])>| b.iter().map(|(id, p)| annotation(*id, *p)).collect();
     let layer = layer(points.iter().map(of_box).collect());
-    Plan::build(&jobs, vec![layer])?.finish()
+    Plan::build(&read_plan, vec![layer])?.finish()
 }
 
 #[test]
-fn tags_choose_the_split_and_a_box_that_fits_none_is_kept_in_the_books() {
+fn tags_choose_the_split_and_a_box_in_no_split_is_recorded() {
     let c = collection(&[
         Boxed("a", [0.0; 3], [10.0; 3], vec!["train", "x"], "g"),
         Boxed("b", [0.0; 3], [10.0; 3], vec!["other"], "empty"),
@@ -124,13 +127,13 @@ fn tags_choose_the_split_and_a_box_that_fits_none_is_kept_in_the_books() {
         (val.annotation_id, val.start_voxel, val.box_index),
         (7, [53; 3], 2)
     );
-    // The two groups name different volumes for the same array.
+    // The two groups have different volumes for the same array.
     assert_eq!(p.sources.len(), 2);
     assert_ne!(p.source_of(0, &p.splits[0].samples[0]), p.source_of(0, val));
 }
 
 #[test]
-fn all_tags_of_a_split_are_needed() {
+fn a_box_needs_all_tags_of_a_split() {
     let c = collection(&[
         Boxed("a", [0.0; 3], [10.0; 3], vec!["train"], "g"),
         Boxed("b", [0.0; 3], [10.0; 3], vec!["proofread", "train"], "g"),
@@ -144,7 +147,7 @@ fn all_tags_of_a_split_are_needed() {
 }
 
 #[test]
-fn a_split_may_ask_for_any_and_for_none_of_some_tags() {
+fn a_split_may_require_any_or_none_of_some_tags() {
     let at = |x: f64, id, tags| Boxed(id, [x, 0.0, 0.0], [x + 10.0, 10.0, 10.0], tags, "g");
     let c = collection(&[
         at(0.0, "a", vec!["cortex", "proofread"]),
@@ -173,21 +176,21 @@ fn a_split_may_ask_for_any_and_for_none_of_some_tags() {
             .collect::<Vec<_>>()
     };
     assert_eq!((boxes(0), boxes(1)), (vec![0, 3], vec![1]));
-    // A box that fits two splits is still an error.
+    // A box that matches two splits is still an error.
     let file = config(|v| v["splits"] = json!({"train": {"any": ["cortex"]}, "val": ["val"]}));
     let e = plan(&file, &c, &points).unwrap_err().to_string();
     assert!(
         e.contains("\"b\"") && e.contains("`train` and `val`"),
         "{e}"
     );
-    // Tags that no box bears are told with those that there are, those of `none` included.
+    // Unknown tags are reported with the available tags, and the tags of `none` are listed too.
     let file = config(|v| v["splits"] = json!({"train": {"all": ["x"], "none": ["draft"]}}));
     let e = plan(&file, &c, &[]).unwrap_err().to_string();
     assert!(e.contains("`draft`, `x`") && e.contains("`spine`"), "{e}");
 }
 
 #[test]
-fn a_box_in_two_splits_and_a_collection_in_none_are_errors() {
+fn a_box_in_two_splits_and_a_collection_without_a_split_are_errors() {
     let c = collection(&[Boxed(
         "both",
         [0.0; 3],
@@ -206,7 +209,7 @@ fn a_box_in_two_splits_and_a_collection_in_none_are_errors() {
 }
 
 #[test]
-fn a_missing_layer_is_named_by_its_place_in_the_config() {
+fn a_missing_layer_is_reported_with_its_config_key() {
     let c = collection(&[Boxed("a", [0.0; 3], [10.0; 3], vec!["train"], "g")]);
     let file = config(|v| v["arrays"] = json!({"target": {"layer": "imgg"}}));
     let e = plan(&file, &c, &[]).unwrap_err();
@@ -224,7 +227,7 @@ fn a_window_out_of_range_is_dropped_and_counted() {
 }
 
 #[test]
-fn samples_follow_the_boxes_then_space_then_ids() {
+fn samples_are_ordered_by_box_then_by_position_then_by_id() {
     let c = collection(&[
         Boxed("b", [100.0; 3], [200.0; 3], vec!["train"], "g"),
         Boxed("a", [0.0; 3], [100.0; 3], vec!["train"], "g"),
@@ -244,7 +247,7 @@ fn samples_follow_the_boxes_then_space_then_ids() {
 }
 
 #[test]
-fn the_digest_changes_with_anything_that_changes_a_sample() {
+fn the_digest_changes_with_everything_that_changes_a_sample() {
     let boxes = |max| [Boxed("a", [0.0; 3], [max; 3], vec!["train"], "g")];
     let digest = |file: &ConfigFile, max, p| {
         plan(file, &collection(&boxes(max)), &[vec![(1, [p; 3])]])
@@ -252,9 +255,9 @@ fn the_digest_changes_with_anything_that_changes_a_sample() {
             .digest()
     };
     let file = config(|_| {});
-    let jobs = |max| jobs_of(&file, &collection(&boxes(max))).unwrap();
-    assert_eq!(jobs(10.0).point_sources().len(), 1);
-    // Each collection stands in a folder of its own: compare within one.
+    let read_plan = |max| read_plan_of(&file, &collection(&boxes(max))).unwrap();
+    assert_eq!(read_plan(10.0).point_sources().len(), 1);
+    // Each collection is in its own folder, so that only digests of one collection can be compared.
     let c = collection(&boxes(10.0));
     let of = |file: &ConfigFile, p: f64| plan(file, &c, &[vec![(1, [p; 3])]]).unwrap().digest();
     assert_eq!(of(&file, 5.0), of(&file, 5.0));
@@ -271,7 +274,7 @@ fn the_digest_changes_with_anything_that_changes_a_sample() {
 }
 
 #[test]
-fn a_property_gets_a_column_only_where_every_layer_has_it_with_one_type() {
+fn a_property_gets_a_column_only_if_every_layer_has_it_with_the_same_type() {
     let specs = |kinds: &[(&str, PropertyKind)]| -> Vec<PropertySpec> {
         kinds
             .iter()
@@ -287,7 +290,7 @@ fn a_property_gets_a_column_only_where_every_layer_has_it_with_one_type() {
         ("score", PropertyKind::Float32),
     ]);
     let mut warnings = Vec::new();
-    let columns = boxes::common_properties(&[&a, &b], &mut warnings);
+    let columns = common_properties(&[&a, &b], &mut warnings);
     assert_eq!(columns, [vec![0, 1]]);
     assert!(
         warnings.len() == 1 && warnings[0].contains("`kind`"),
@@ -296,24 +299,24 @@ fn a_property_gets_a_column_only_where_every_layer_has_it_with_one_type() {
 }
 
 #[test]
-fn a_split_that_no_box_fits_is_named_with_the_tags_that_there_are() {
+fn a_split_without_boxes_is_an_error_with_the_available_tags() {
     let c = collection(&[Boxed("a", [0.0; 3], [10.0; 3], vec!["train"], "g")]);
-    let e = Plan::jobs(&config(|_| {}), &c, |_, _| Ok(Vec::new())).unwrap_err();
+    let e = ReadPlan::new(&config(|_| {}), &c, |_, _| Ok(Vec::new())).unwrap_err();
     let e = e.to_string();
     assert!(
-        e.contains("the split `val`") && e.contains("bear `train`"),
+        e.contains("the split `val`") && e.contains("available tags: `train`"),
         "{e}"
     );
 }
 
 #[test]
-fn a_split_without_a_sample_is_told_and_a_plan_without_any_has_a_reason() {
+fn a_split_without_samples_is_a_warning_and_a_plan_without_samples_has_a_reason() {
     let c = collection(&[
         Boxed("a", [0.0; 3], [10.0; 3], vec!["train"], "g"),
         Boxed("b", [0.0; 3], [10.0; 3], vec!["val"], "g"),
     ]);
     let two = plan(&config(|_| {}), &c, &[vec![(7, [5.0; 3])], vec![]]).unwrap();
-    assert!(two.without_samples().is_none());
+    assert!(two.why_no_samples().is_none());
     let [warning] = &two.warnings[..] else {
         panic!("{:?}", two.warnings)
     };
@@ -322,15 +325,15 @@ fn a_split_without_a_sample_is_told_and_a_plan_without_any_has_a_reason() {
         "{warning}"
     );
     let none = plan(&config(|_| {}), &c, &[vec![(7, [1e200; 3])], vec![]]).unwrap();
-    let why = none.without_samples().unwrap();
+    let why = none.why_no_samples().unwrap();
     assert!(
-        why.contains("none of the 1 ") && why.contains("1 `window_out_of_range`"),
+        why.contains("all of the 1 ") && why.contains("1 `window_out_of_range`"),
         "{why}"
     );
     let none = plan(&config(|_| {}), &c, &[vec![], vec![]]).unwrap();
     assert!(
-        none.without_samples()
+        none.why_no_samples()
             .unwrap()
-            .contains("no annotation lies")
+            .contains("no annotation is in any")
     );
 }

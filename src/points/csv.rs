@@ -1,7 +1,7 @@
-//! Annotations in a table: one per row, columns named in the config.
+//! Annotations in a table: one per row, in columns that the config names.
 //!
-//! The table is read as a stream, once its header says that it has the columns and then once for the boxes: of rows
-//! outside of all boxes nothing but the id is kept, so that tables may be larger than memory.
+//! The table is read as a stream: first its header, to find the columns, then all rows. Of rows outside all boxes only
+//! the id is kept, so that tables can be larger than memory.
 
 mod columns;
 mod id;
@@ -13,52 +13,52 @@ mod tests;
 
 use ::csv::StringRecord;
 
-use self::columns::{Columns, Fields};
-use self::ids::{Counts, Ids, NOT_FINITE, digest};
+use self::columns::{CsvColumns, RowFields};
+use self::ids::{IdCounts, NOT_FINITE, TableIds, digest};
 pub(crate) use self::records::{TableError, TableRecords, table_delimiter};
-use super::gather::{Batch, BoxIndex, Hit, gather};
-use super::place::{Around, Place};
-use super::property::{describe_all, lay_out};
-use super::{
-    Anchor, Annotation, NotFinite, PointsError, PointsInBoxes, PointsReport, PropertySpec,
-};
+use super::annotation::{Anchor, Annotation};
+use super::error::PointsError;
+use super::merge::{AnnotationBatch, BoxIndex, BoxedAnnotation, merge_batches};
+use super::position::{AnnotationPosition, PointBounds};
+use super::property::{PropertySpec, describe_all, lay_out};
+use super::report::{NotFinite, PointsInBoxes, PointsReport};
 use crate::config::CsvConfig;
 use crate::geometry::{BoxNm, PointNm};
 use crate::neuroglancer::GeometryKind;
-use crate::storage::{Location, MemoryBudget, StreamedDocument};
+use crate::storage::{Location, MemoryBudget, OverBudget, StreamedDocument};
 
 const EXPECTED: &str = "a table of annotations (CSV)";
 
 const ADVICE: &str = "allow more with --memory, or split the boxes over several jobs";
 
-/// A table whose columns are known.
+/// A table whose columns were found.
 #[derive(Debug)]
-pub(super) struct Layer {
+pub(super) struct CsvLayer {
     document: StreamedDocument,
     budget: MemoryBudget,
     delimiter: u8,
-    columns: Columns,
-    /// In declared order, as those of `columns`.
+    columns: CsvColumns,
+    /// In declared order, like the properties in `columns`.
     properties: Vec<PropertySpec>,
     property_bytes: usize,
 }
 
-/// A row that was understood.
-struct Row<'r> {
+/// A parsed row.
+struct CsvRow<'r> {
     id: u64,
-    /// The line that it begins on.
+    /// The line on which it starts.
     line: u64,
     kind: GeometryKind,
     points: &'r [PointNm],
     properties: &'r [u8],
 }
 
-impl Row<'_> {
-    /// Its place, and the digest of its geometry.
-    fn place(&self, anchor: Anchor) -> (Option<Place>, u64) {
-        let place = Place::of(self.kind, self.points.iter().copied(), anchor);
-        let digest = place.map_or(NOT_FINITE, |_| digest(self.points));
-        (place, digest)
+impl CsvRow<'_> {
+    /// Its position, and the digest of its geometry.
+    fn position(&self, anchor: Anchor) -> (Option<AnnotationPosition>, u64) {
+        let position = AnnotationPosition::of(self.kind, self.points.iter().copied(), anchor);
+        let digest = position.map_or(NOT_FINITE, |_| digest(self.points));
+        (position, digest)
     }
 
     fn geometry(&self) -> String {
@@ -67,7 +67,7 @@ impl Row<'_> {
     }
 }
 
-impl Layer {
+impl CsvLayer {
     /// Reads the header of the table in `file`.
     pub(super) fn open(
         file: &Location,
@@ -86,7 +86,7 @@ impl Layer {
         let object = document.object();
         let delimiter = table_delimiter(config.delimiter, object);
         let records = TableRecords::open(&document, delimiter)?;
-        let columns = Columns::find(records.header(), config, object)?;
+        let columns = CsvColumns::find(records.header(), config, object)?;
         let of_columns = columns.properties.iter().map(|(_, spec)| spec.clone());
         let mut properties: Vec<PropertySpec> = of_columns.collect();
         drop(records);
@@ -126,81 +126,78 @@ impl Layer {
         anchor: Anchor,
     ) -> Result<PointsInBoxes, PointsError> {
         let index = BoxIndex::new(boxes);
-        let mut ids = Ids::new(&self.budget);
-        let mut batch = Batch::default();
+        let mut ids = TableIds::new(&self.budget);
+        let mut batch = AnnotationBatch::default();
         let mut not_finite: Option<(u64, u64)> = None;
-        let mut rounded = Rounded::default();
-        let keep = |hit: &Hit| {
-            let over = |e| self.over(boxes.len(), e);
-            self.budget.keep(hit.memory_bytes()).map_err(over)
-        };
+        let mut rounded = RoundedIds::default();
+        let too_large = |e| self.too_large(boxes.len(), e);
         self.for_each_row(Some(&mut rounded), |row| {
-            let (place, digest) = row.place(anchor);
+            let (position, digest) = row.position(anchor);
             ids.add(row.id, digest);
-            let Some(place) = place else {
+            let Some(position) = position else {
                 if not_finite.is_none_or(|(id, _)| row.id < id) {
                     not_finite = Some((row.id, row.line));
                 }
                 return Ok(());
             };
-            let mut inside = index.containing(&place.anchor);
+            let mut inside = index.containing(&position.anchor);
             if let Some(first_box) = inside.next() {
-                let hit = Hit {
+                let hit = BoxedAnnotation {
                     annotation: Annotation {
                         id: row.id,
-                        anchor: place.anchor,
-                        ends: place.ends,
+                        anchor: position.anchor,
+                        ends: position.ends,
                         properties: row.properties.into(),
                     },
                     first_box,
                     more_boxes: inside.collect(),
                 };
-                keep(&hit)?;
+                self.budget.keep(hit.memory_bytes()).map_err(too_large)?;
                 batch.hits.push(hit);
             }
             Ok(())
         })?;
         if ids.is_full() {
-            self.check_hits(&batch, anchor)?;
+            self.check_ids_in_boxes(&batch, anchor)?;
         }
         let counts = ids.finish().map_err(|id| self.conflict(id, anchor))?;
-        self.gather(batch, boxes.len(), counts, not_finite, rounded)
+        self.points_in_boxes(batch, boxes.len(), counts, not_finite, rounded)
     }
 
-    /// The box around all anchors, for which the table is read once more.
+    /// The bounds of all anchors. Reads the table again.
     pub(super) fn extent(&self, anchor: Anchor) -> Result<Option<BoxNm>, PointsError> {
-        let mut around = Around::default();
+        let mut bounds = PointBounds::default();
         self.for_each_row(None, |row| {
-            if let (Some(place), _) = row.place(anchor) {
-                around.add(place.anchor);
+            if let (Some(position), _) = row.position(anchor) {
+                bounds.add(position.anchor);
             }
             Ok(())
         })?;
-        Ok(around.finish())
+        Ok(bounds.finish())
     }
 
-    fn gather(
+    fn points_in_boxes(
         &self,
-        batch: Batch,
+        batch: AnnotationBatch,
         box_count: usize,
-        counts: Counts,
+        counts: IdCounts,
         not_finite: Option<(u64, u64)>,
-        rounded: Rounded,
+        rounded: RoundedIds,
     ) -> Result<PointsInBoxes, PointsError> {
-        let gathered = gather(vec![batch], box_count).unwrap_or_default();
+        let merged = merge_batches(vec![batch], box_count).unwrap_or_default();
         let mut warnings = rounded
             .warning(self.object())
             .into_iter()
             .collect::<Vec<_>>();
-        if let [id, ..] = gathered.differing_properties[..] {
+        if let [id, ..] = merged.differing_properties[..] {
             warnings.push(format!(
-                "{}: {} annotations have rows with different properties, such as id {id}; the first row counts",
+                "{}: {} annotation(s) have rows with different properties, for example id {id}; the first row is used",
                 self.object(),
-                gathered.differing_properties.len(),
+                merged.differing_properties.len(),
             ));
         }
         Ok(PointsInBoxes {
-            per_box: gathered.per_box,
+            per_box: merged.per_box,
             report: PointsReport {
                 annotations_read: counts.distinct,
                 repeated_records: counts.repeated,
@@ -218,13 +215,17 @@ impl Layer {
         format!("{}: line {line}", self.object())
     }
 
-    fn over(&self, boxes: usize, over: crate::storage::OverBudget) -> PointsError {
+    fn too_large(&self, boxes: usize, over: OverBudget) -> PointsError {
         let problem = format!("the annotations inside the {boxes} boxes take more than {over}");
         self.document.too_large(problem, ADVICE).into()
     }
 
-    /// That no id of an annotation in a box stands for another geometry elsewhere in the table.
-    fn check_hits(&self, batch: &Batch, anchor: Anchor) -> Result<(), PointsError> {
+    /// Checks that no id of an annotation in a box has another geometry elsewhere in the table. Reads the table again.
+    fn check_ids_in_boxes(
+        &self,
+        batch: &AnnotationBatch,
+        anchor: Anchor,
+    ) -> Result<(), PointsError> {
         let of_hits = batch.hits.iter().map(|hit| hit.annotation.id);
         let mut ids: Vec<(u64, Option<u64>)> = of_hits.map(|id| (id, None)).collect();
         ids.sort_unstable();
@@ -234,7 +235,7 @@ impl Layer {
             let Ok(i) = ids.binary_search_by_key(&row.id, |(id, _)| *id) else {
                 return Ok(());
             };
-            let (_, found) = row.place(anchor);
+            let (_, found) = row.position(anchor);
             if *ids[i].1.get_or_insert(found) != found && lowest.is_none_or(|id| row.id < id) {
                 lowest = Some(row.id);
             }
@@ -246,12 +247,12 @@ impl Layer {
         }
     }
 
-    /// Reads the table again, to say which rows give `id` two geometries.
+    /// The error that names the rows with two geometries for `id`. Reads the table again to find them.
     fn conflict(&self, id: u64, anchor: Anchor) -> PointsError {
         let mut found: Vec<(u64, String, String)> = Vec::new();
         let read = self.for_each_row(None, |row| {
             if row.id == id && found.len() < 2 {
-                let (_, digest) = row.place(anchor);
+                let (_, digest) = row.position(anchor);
                 if found.iter().all(|(other, ..)| *other != digest) {
                     found.push((digest, row.geometry(), self.row_name(row.line)));
                 }
@@ -273,11 +274,11 @@ impl Layer {
         }
     }
 
-    /// Calls `visit` with every row, in order; `rounded` counts ids that may be others than those meant.
+    /// Calls `visit` with every row, in order. `rounded` counts ids that may have been rounded.
     fn for_each_row(
         &self,
-        mut rounded: Option<&mut Rounded>,
-        mut visit: impl FnMut(Row) -> Result<(), PointsError>,
+        mut rounded: Option<&mut RoundedIds>,
+        mut visit: impl FnMut(CsvRow) -> Result<(), PointsError>,
     ) -> Result<(), PointsError> {
         let columns = &self.columns;
         let mut records = TableRecords::open(&self.document, self.delimiter)?;
@@ -285,7 +286,7 @@ impl Layer {
         let mut properties = vec![0; self.property_bytes];
         let mut number = 0;
         while let Some(line) = records.read(&mut record)? {
-            let fields = Fields {
+            let fields = RowFields {
                 record: &record,
                 object: self.object(),
                 line,
@@ -312,7 +313,7 @@ impl Layer {
                 let written = spec.write(fields.text(column), &mut properties);
                 written.map_err(|expected| fields.wrong(column, expected))?;
             }
-            visit(Row {
+            visit(CsvRow {
                 id,
                 line,
                 kind,
@@ -325,15 +326,15 @@ impl Layer {
     }
 }
 
-/// Ids that the program that wrote the table may have rounded.
+/// Ids that the table's writer may have rounded.
 #[derive(Debug, Default)]
-struct Rounded {
+struct RoundedIds {
     rows: u64,
     /// The first such id and its line.
     example: (u64, u64),
 }
 
-impl Rounded {
+impl RoundedIds {
     fn note(&mut self, id: u64, line: u64) {
         if self.rows == 0 {
             self.example = (id, line);
@@ -345,8 +346,8 @@ impl Rounded {
         let (id, line) = self.example;
         (self.rows > 0).then(|| {
             format!(
-                "{object}: {} ids are written as floats and are above 2^53, such as {id}.0 on line {line}: the program \
-                 that wrote the table may have rounded them; write ids as whole numbers",
+                "{object}: {} ids are written as floats and are above 2^53, for example {id}.0 on line {line}: the \
+                 program that wrote the table may have rounded them; write ids as whole numbers",
                 self.rows
             )
         })

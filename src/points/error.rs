@@ -1,4 +1,4 @@
-//! Why annotations could not be had. Every message names the file, what was found and what was expected.
+//! Why annotations cannot be read. Every message names the file, what was found and what was expected.
 
 use crate::fault::{Fault, FaultKind};
 use crate::geometry::TransformError;
@@ -6,35 +6,35 @@ use crate::neuroglancer::ShardError;
 use crate::neuroglancer::viewer_state::StateError;
 use crate::storage::{DocumentError, StorageError};
 
-/// Why annotations could not be had.
+/// Why annotations cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum PointsError {
-    /// The source's URL names a format that does not hold annotations, or is not read.
+    /// The format in the source's URL has no annotations, or is not supported.
     #[error(
-        "{location} is written as `{found}`; annotations are read from `precomputed` (`neuroglancer-precomputed`): \
-         `points.layer` names an annotation layer, `arrays.NAME.layer` a volume"
+        "{location} has the format `{found}`; expected `precomputed` (`neuroglancer-precomputed`) for annotations: \
+         `points.layer` names an annotation layer, `arrays.NAME.layer` names a volume"
     )]
     Format {
-        /// Where the layer lies.
+        /// The layer's location.
         location: String,
-        /// The format named.
+        /// The format.
         found: String,
     },
     /// The info could not be read.
     #[error(transparent)]
     Document(#[from] DocumentError),
-    /// There is a volume in its place.
+    /// The location has a volume instead of annotations.
     #[error(
-        "{location} holds a volume ({document}), not annotations: `points.layer` names an annotation layer, \
-         `arrays.NAME.layer` a volume"
+        "{location} is a volume ({document}), not annotations: `points.layer` names an annotation layer, \
+         `arrays.NAME.layer` names a volume"
     )]
     Volume {
-        /// Where the layer should lie.
+        /// The layer's location.
         location: String,
-        /// What says so.
+        /// The volume's document.
         document: &'static str,
     },
-    /// The viewer state that holds them could not be used.
+    /// The viewer state with the annotations cannot be used.
     #[error(transparent)]
     State(#[from] StateError),
     /// A file is not the table that the config describes.
@@ -45,7 +45,7 @@ pub enum PointsError {
         /// What was found and what was expected.
         problem: String,
     },
-    /// A table has other columns than the config names.
+    /// A table does not have the columns in the config.
     #[error("{object} is not the table that `points.csv` describes: {problem}")]
     Columns {
         /// The file.
@@ -53,7 +53,7 @@ pub enum PointsError {
         /// What was found and what was expected.
         problem: String,
     },
-    /// A row of a state or a table says what cannot be.
+    /// A row of a state or a table has an invalid value.
     #[error("{object}: `{field}` is {found}; expected {expected}")]
     Row {
         /// The file and the row.
@@ -62,39 +62,39 @@ pub enum PointsError {
         field: String,
         /// Its value.
         found: String,
-        /// What would be right.
+        /// What was expected.
         expected: String,
     },
-    /// Two ids that are texts have one number.
+    /// Two text ids are converted to the same number.
     #[error(
-        "{object}: the ids {first:?} and {second:?} both become the number {number}: give one of them another id"
+        "{object}: the ids {first:?} and {second:?} are both converted to the number {number}: change one of them"
     )]
     IdCollision {
         /// The list of annotations.
         object: String,
-        /// One id.
+        /// The first id.
         first: String,
-        /// The other.
+        /// The second id.
         second: String,
-        /// What both become.
+        /// The number of both.
         number: u64,
     },
-    /// The info says what cannot be.
+    /// The info has an invalid value.
     #[error("{object}: `{field}` is {found}; expected {expected}")]
     Info {
         /// The info file.
         object: String,
-        /// The member, as a path.
+        /// The path of the member.
         field: String,
         /// Its value.
         found: String,
-        /// What would be right.
+        /// What was expected.
         expected: String,
     },
-    /// What a viewer state does to the layer cannot be done to annotations.
+    /// The transform in a viewer state cannot be applied to annotations.
     #[error(transparent)]
     Transform(#[from] TransformError),
-    /// The info redirects to where no layer is read from.
+    /// The info redirects to an invalid location.
     #[error("{object}: at `redirect`: {problem}")]
     Redirect {
         /// The info file.
@@ -102,18 +102,18 @@ pub enum PointsError {
         /// What was found and what was expected.
         problem: String,
     },
-    /// A file could not be read.
+    /// A file cannot be read.
     #[error(transparent)]
     Storage(#[from] StorageError),
-    /// A cell could not be had from its shard.
+    /// A cell cannot be read from its shard.
     #[error(transparent)]
     Shard(#[from] ShardError),
-    /// A cell is damaged, and there is a common reason for it.
+    /// A cell is damaged, and there is a common cause.
     #[error("{problem}{hint}")]
     Hinted {
         /// What is wrong.
         problem: Box<PointsError>,
-        /// What may be behind it.
+        /// The possible cause.
         hint: &'static str,
     },
     /// The layer has no relationship of that name.
@@ -126,12 +126,12 @@ pub enum PointsError {
         name: String,
         /// The layer.
         object: String,
-        /// What there is.
+        /// The names of its relationships.
         known: String,
-        /// The nearest of them.
+        /// The most similar of them.
         hint: Option<String>,
     },
-    /// A file does not have the length that its count and the info's properties give.
+    /// The length of a file does not match its count and the properties in the info.
     #[error(
         "{object} has {found_bytes} bytes; expected {expected_bytes}, for a count of {count} annotations of \
          {record_bytes} bytes each and their ids: the file is damaged, or its writer encodes properties in another way"
@@ -139,13 +139,13 @@ pub enum PointsError {
     CellLength {
         /// The file.
         object: String,
-        /// Its length.
+        /// Its length in bytes.
         found_bytes: usize,
-        /// The length that it should have; more than a file can have where the count is absurd.
+        /// The expected length. It can be larger than any file if the count is wrong.
         expected_bytes: u128,
-        /// The count that it begins with.
+        /// The count at its start.
         count: u64,
-        /// Bytes of a record, id not included.
+        /// Bytes of a record without its id.
         record_bytes: usize,
     },
     /// A file is not a list of annotations.
@@ -153,39 +153,39 @@ pub enum PointsError {
     Cell {
         /// The file.
         object: String,
-        /// What is there.
+        /// What was found.
         found: String,
-        /// What should be.
+        /// What was expected.
         expected: String,
     },
-    /// One id stands for two annotations.
+    /// Two annotations have the same id.
     #[error(
-        "the id {id} stands for two annotations: {first} in {first_object} and {second} in {second_object}; \
-         expected one geometry per id: mend the layer"
+        "two annotations have the id {id}: {first} in {first_object} and {second} in {second_object}; \
+         expected one geometry per id: correct the layer"
     )]
     Conflict {
         /// The id.
         id: u64,
-        /// One geometry.
+        /// The first geometry.
         first: String,
-        /// The file that holds it.
+        /// The file with the first geometry.
         first_object: String,
-        /// The other geometry.
+        /// The second geometry.
         second: String,
-        /// The file that holds it.
+        /// The file with the second geometry.
         second_object: String,
     },
-    /// The boxes need more cells than can be right.
+    /// The boxes need more cells than the limit.
     #[error(
-        "{object}: the boxes touch {found} cells of `{level}`, more than the {limit} that are read at a time: \
-         check `chunk_size`, the units of `dimensions`, and the boxes; --memory decides how many"
+        "{object}: the boxes overlap {found} cells of `{level}`; expected at most {limit}, which --memory limits: \
+         check `chunk_size`, the units of `dimensions`, and the boxes"
     )]
     TooManyCells {
         /// The info file.
         object: String,
-        /// The level, as a path in the info.
+        /// The path of the level in the info.
         level: String,
-        /// Cells that they touch, at least.
+        /// The number of cells that they overlap, or a lower bound.
         found: u128,
         /// The limit.
         limit: u64,
@@ -193,14 +193,14 @@ pub enum PointsError {
 }
 
 impl PointsError {
-    /// The error with what may be behind it, which is often nothing.
+    /// Adds a hint on the cause, unless it is empty.
     pub(super) fn with_hint(self, hint: &'static str) -> Self {
-        match hint {
-            "" => self,
-            hint => Self::Hinted {
-                problem: Box::new(self),
-                hint,
-            },
+        if hint.is_empty() {
+            return self;
+        }
+        Self::Hinted {
+            problem: Box::new(self),
+            hint,
         }
     }
 }

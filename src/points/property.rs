@@ -1,7 +1,7 @@
-//! The properties of annotations: their types, and where each lies in a record.
+//! The properties of annotations: their types, and their offsets in a record.
 //!
-//! On disk the order is not the declared one: first all properties of 4-byte numbers, then those of 2-byte
-//! numbers, then those of single bytes, colours among them; within each group as declared, with nothing between.
+//! The order in a record differs from the declared order: first all properties of 4-byte numbers, then 2-byte numbers,
+//! then single bytes, including colours. Within each group the order is the declared one, without padding.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 /// The type of a property.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-#[allow(missing_docs, reason = "the names say it all")]
+#[allow(missing_docs, reason = "the names are self-explanatory")]
 pub enum PropertyKind {
     /// Three bytes: red, green, blue.
     Rgb,
@@ -37,7 +37,7 @@ impl PropertyKind {
         Self::Float32,
     ];
 
-    /// The name that it has in an info.
+    /// Its name in an info.
     pub fn name(self) -> &'static str {
         match self {
             Self::Rgb => "rgb",
@@ -52,7 +52,7 @@ impl PropertyKind {
         }
     }
 
-    /// The type of that name, in any case.
+    /// The type with this name, ignoring case.
     pub(super) fn from_name(name: &str) -> Option<Self> {
         Self::ALL
             .into_iter()
@@ -64,7 +64,7 @@ impl PropertyKind {
         Self::ALL.map(Self::name).join(", ")
     }
 
-    /// Numbers that a value consists of: 3 or 4 for colours, otherwise 1.
+    /// The number of components of a value: 3 or 4 for colours, otherwise 1.
     pub fn components(self) -> usize {
         match self {
             Self::Rgb => 3,
@@ -73,7 +73,7 @@ impl PropertyKind {
         }
     }
 
-    /// Bytes of each of these numbers; they are little-endian.
+    /// Bytes of each component; components are little-endian.
     pub fn component_bytes(self) -> usize {
         match self {
             Self::Rgb | Self::Rgba | Self::Uint8 | Self::Int8 => 1,
@@ -82,8 +82,7 @@ impl PropertyKind {
         }
     }
 
-    /// The value that `text` stands for, little-endian: a number, or a colour such as `#00ff7f`. The error
-    /// says what was expected.
+    /// Parses a number, or a colour such as `#00ff7f`, to little-endian bytes. The error is what was expected.
     fn parse(self, text: &str) -> Result<Vec<u8>, String> {
         let text = text.trim();
         let bytes = match self {
@@ -94,11 +93,9 @@ impl PropertyKind {
             Self::Int16 => whole(text, i16::MIN, i16::MAX),
             Self::Uint32 => whole(text, 0, u32::MAX),
             Self::Int32 => whole(text, i32::MIN, i32::MAX),
-            Self::Float32 => match text.is_empty() {
-                // What tables write for no value.
-                true => Some(f32::NAN.to_le_bytes().to_vec()),
-                false => text.parse().ok().map(|v: f32| v.to_le_bytes().to_vec()),
-            },
+            // Tables have empty cells for missing values.
+            Self::Float32 if text.is_empty() => Some(f32::NAN.to_le_bytes().to_vec()),
+            Self::Float32 => text.parse().ok().map(|v: f32| v.to_le_bytes().to_vec()),
         };
         bytes.ok_or_else(|| match self {
             Self::Rgb => "a colour such as \"#00ff7f\"".to_owned(),
@@ -114,7 +111,7 @@ impl PropertyKind {
     }
 }
 
-/// The bytes of a whole number from `min` to `max`, as many as `max` has; tables also write `7.0`.
+/// Parses a whole number from `min` to `max` to as many bytes as `max` has. Tables also contain numbers such as `7.0`.
 fn whole<T>(text: &str, min: impl Into<i64>, max: T) -> Option<Vec<u8>>
 where
     T: Into<i64>,
@@ -139,32 +136,32 @@ fn colour(text: &str, components: usize) -> Option<Vec<u8>> {
     })
 }
 
-/// A property that every annotation of a layer has.
+/// A property of every annotation of a layer.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct PropertySpec {
     /// Its name in the layer.
     pub id: String,
     /// Its type.
     pub kind: PropertyKind,
-    /// What it means.
+    /// Its meaning.
     pub description: Option<String>,
-    /// Values that have names; empty if none.
+    /// Values with labels; often empty.
     pub enum_values: Vec<f64>,
-    /// Their names, in the same order.
+    /// The labels, in the same order.
     pub enum_labels: Vec<String>,
-    /// First byte of the value in [`Annotation::properties`](super::Annotation::properties).
+    /// Offset of the value in [`Annotation::properties`](super::Annotation::properties).
     #[serde(skip)]
     offset: usize,
 }
 
 impl PropertySpec {
-    /// A property for tests outside of this room.
+    /// A property for tests in other modules.
     #[cfg(test)]
     pub(crate) fn for_test(id: &str, kind: PropertyKind) -> Self {
         Self::new(id.to_owned(), kind)
     }
 
-    /// The property at its declared place; [`lay_out`] says where its value lies.
+    /// A property without an offset, which [`lay_out`] sets.
     pub(super) fn new(id: String, kind: PropertyKind) -> Self {
         Self {
             id,
@@ -176,20 +173,20 @@ impl PropertySpec {
         }
     }
 
-    /// What a property's id must be, if `id` is not: it becomes the name of an array in the output.
+    /// What is expected of a property's id if `id` is invalid. The id becomes the name of an array in the output.
     pub(super) fn wrong_id(id: &str) -> Option<&'static str> {
         let forbidden = |c: char| c.is_control() || c == '/' || c == '\\';
         (id.is_empty() || id.starts_with('.') || id.contains(forbidden))
             .then_some("a letter, then letters, digits and `_`")
     }
 
-    /// Writes the value that `text` stands for to its place in `record`. The error says what was expected.
+    /// Parses `text` and writes the value to `record`. The error is what was expected.
     pub(super) fn write(&self, text: &str, record: &mut [u8]) -> Result<(), String> {
         let bytes = self.kind.parse(text)?;
-        let place = record.get_mut(self.offset..self.offset + bytes.len());
-        place
-            .map(|place| place.copy_from_slice(&bytes))
-            .ok_or_else(|| "a record with room for it".to_owned())
+        let target = record.get_mut(self.offset..self.offset + bytes.len());
+        target
+            .map(|target| target.copy_from_slice(&bytes))
+            .ok_or_else(|| "a longer record".to_owned())
     }
 
     /// The value in `record` as a number; `None` for colours.
@@ -211,8 +208,8 @@ impl PropertySpec {
         }
     }
 
-    /// The value's bytes in `record`, the [`properties`](super::Annotation::properties) of an annotation of
-    /// the same layer; little-endian.
+    /// The little-endian bytes of the value in `record`, the [`properties`](super::Annotation::properties) of an
+    /// annotation of the same layer.
     pub fn bytes<'a>(&self, record: &'a [u8]) -> &'a [u8] {
         record
             .get(self.offset..self.offset + self.kind.value_bytes())
@@ -220,7 +217,7 @@ impl PropertySpec {
     }
 }
 
-/// Gives every property its place in the record and returns the bytes of all, padding not included.
+/// Sets the offset of every property. Returns the bytes of all properties without padding.
 pub(super) fn lay_out(properties: &mut [PropertySpec]) -> usize {
     let mut offset = 0;
     for group in [4, 2, 1] {
@@ -234,13 +231,14 @@ pub(super) fn lay_out(properties: &mut [PropertySpec]) -> usize {
     offset
 }
 
-/// Names and types of all properties, for people.
+/// The names and types of all properties.
 pub(super) fn describe_all(properties: &[PropertySpec]) -> String {
     let of_one = |p: &PropertySpec| format!("{} ({})", p.id, p.kind.name());
-    match properties {
-        [] => "none".to_owned(),
-        all => all.iter().map(of_one).collect::<Vec<_>>().join(", "),
+    if properties.is_empty() {
+        return "none".to_owned();
     }
+    let texts: Vec<String> = properties.iter().map(of_one).collect();
+    texts.join(", ")
 }
 
 #[cfg(test)]
@@ -248,7 +246,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn properties_lie_on_disk_by_size_and_then_as_declared() {
+    fn properties_are_stored_by_size_and_then_in_declared_order() {
         use PropertyKind::*;
         let declared = [
             Uint8, Float32, Rgb, Int16, Rgba, Uint32, Uint16, Int8, Int32,
@@ -266,13 +264,13 @@ mod tests {
     }
 
     #[test]
-    fn a_record_of_another_layer_gives_no_bytes_and_no_panic() {
+    fn a_record_of_another_layer_has_no_bytes_and_does_not_panic() {
         let property = PropertySpec::new("p".to_owned(), PropertyKind::Uint32);
         assert!(property.bytes(&[1, 2]).is_empty());
     }
 
     #[test]
-    fn values_are_read_from_text_within_their_range() {
+    fn values_are_parsed_within_their_range() {
         use PropertyKind::*;
         assert_eq!(Int16.parse(" -2 "), Ok(vec![0xfe, 0xff]));
         assert_eq!(Uint32.parse("4294967295.0"), Ok(vec![0xff; 4]));
@@ -297,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn types_are_read_in_any_case() {
+    fn type_names_ignore_case() {
         assert_eq!(
             PropertyKind::from_name("UINT16"),
             Some(PropertyKind::Uint16)

@@ -1,43 +1,46 @@
-//! Where annotations lie, and in which of the forms that are read.
+//! The source of annotations: its format and its location.
 
 use std::fmt;
 use std::sync::Arc;
 
-use super::{PointLayer, PointsError, csv, state};
+use super::csv::CsvLayer;
+use super::error::PointsError;
+use super::layer::PointLayer;
+use super::state;
 use crate::config::{CsvConfig, StatePointsConfig};
 use crate::geometry::SourceTransform;
 use crate::neuroglancer::viewer_state::is_pasted_url;
 use crate::storage::{Location, LocationError, MemoryBudget, SourceUrl, redacted_source};
 
-/// What stands between a state's address and the name of a layer in it.
+/// The separator between a state's address and the name of a layer in it.
 const STATE_STEP: &str = "|neuroglancer-state:";
 
-/// Where annotations lie.
+/// The source of annotations.
 #[derive(Clone, PartialEq)]
 pub enum PointSource {
     /// A folder with Neuroglancer's precomputed annotations.
     Precomputed(SourceUrl),
-    /// A Neuroglancer viewer state that holds them itself.
+    /// A Neuroglancer viewer state that contains the annotations.
     ViewerState {
-        /// A path, the state's own URL, or a pasted one.
+        /// A path, the URL of the state, or a pasted Neuroglancer URL.
         address: String,
-        /// The folder that a relative path counts from.
+        /// The folder to which a path is relative.
         base: Location,
-        /// The layer, or the only one that holds annotations.
+        /// The layer. Without it, the only layer that contains annotations.
         layer: Option<String>,
     },
     /// A table.
     Csv {
         /// The file.
         file: Location,
-        /// What its columns mean.
+        /// The meaning of its columns.
         columns: CsvConfig,
     },
 }
 
 impl PointSource {
-    /// Understands the source of an annotation layer as a collection writes it: `precomputed://...` in its
-    /// forms, a pasted Neuroglancer URL, or `STATE|neuroglancer-state:LAYER`.
+    /// Parses the source of an annotation layer in a collection: a `precomputed://...` URL, a pasted Neuroglancer URL,
+    /// or `STATE|neuroglancer-state:LAYER`.
     pub fn parse(text: &str, base: &Location) -> Result<Self, LocationError> {
         let state = |address: &str, layer: &str| Self::ViewerState {
             address: address.to_owned(),
@@ -51,8 +54,8 @@ impl PointSource {
         }
     }
 
-    /// The source as `transform` of a viewer state moves it. Annotations that lie in a state are moved there.
-    pub(crate) fn moved(self, transform: Option<Arc<SourceTransform>>) -> Self {
+    /// The source with the `transform` of a viewer state. Annotations in a state are transformed when they are read.
+    pub(crate) fn with_transform(self, transform: Option<Arc<SourceTransform>>) -> Self {
         match self {
             Self::Precomputed(source) => Self::Precomputed(SourceUrl {
                 transform,
@@ -62,12 +65,12 @@ impl PointSource {
         }
     }
 
-    /// How [`PointSource::parse`] wants a layer of a state to be written.
+    /// The text of a layer of a state, as [`PointSource::parse`] expects it.
     pub(crate) fn text_of_state(address: &str, layer: &str) -> String {
         format!("{address}{STATE_STEP}{layer}")
     }
 
-    /// The state that a config in the folder `base` names.
+    /// The state in a config in the folder `base`.
     pub(crate) fn of_state(config: &StatePointsConfig, base: &Location) -> Self {
         Self::ViewerState {
             address: config.source.clone(),
@@ -76,7 +79,7 @@ impl PointSource {
         }
     }
 
-    /// The table that a config in the folder `base` names.
+    /// The table in a config in the folder `base`.
     pub(crate) fn of_csv(config: &CsvConfig, base: &Location) -> Result<Self, LocationError> {
         Ok(Self::Csv {
             file: base.resolve(&config.file)?,
@@ -84,8 +87,8 @@ impl PointSource {
         })
     }
 
-    /// A text that two sources share if they hold the same annotations, however they are written. It may have secrets:
-    /// it is never shown.
+    /// A text that is equal for two sources with the same annotations, however they are written. It may contain secrets
+    /// and is never shown.
     pub(crate) fn identity(&self) -> String {
         match self {
             Self::Precomputed(source) => match &source.transform {
@@ -101,7 +104,8 @@ impl PointSource {
         }
     }
 
-    /// Reads what the source says about itself; of a state, all of it. What is read then and later is within `budget`.
+    /// Opens the source: reads the info of a layer, the header of a table, or a whole state. All reads stay within
+    /// `budget`.
     pub fn open(&self, budget: &MemoryBudget) -> Result<PointLayer, PointsError> {
         match self {
             Self::Precomputed(source) => PointLayer::open(source, budget),
@@ -109,15 +113,15 @@ impl PointSource {
                 address,
                 base,
                 layer,
-            } => state::read(address, base, layer.as_deref(), budget).map(PointLayer::of_table),
+            } => state::read(address, base, layer.as_deref(), budget).map(PointLayer::of_in_memory),
             Self::Csv { file, columns } => {
-                csv::Layer::open(file, columns, budget).map(PointLayer::of_csv)
+                CsvLayer::open(file, columns, budget).map(PointLayer::of_csv)
             }
         }
     }
 }
 
-/// As it is shown to people: addresses may have secrets.
+/// The same as `Display`, because addresses may contain secrets.
 impl fmt::Debug for PointSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "PointSource({self})")

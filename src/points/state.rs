@@ -1,15 +1,16 @@
-//! Annotations that a Neuroglancer viewer state holds itself.
+//! Annotations that are stored in a Neuroglancer viewer state.
 //!
-//! Ids in a state are texts. A decimal number is that number; any other text becomes the first eight bytes,
-//! little-endian, of its BLAKE3 digest: the same in every run and on every machine.
+//! The ids in a state are texts. A decimal number is used as the id; any other text is converted to the first eight
+//! bytes, little-endian, of its BLAKE3 digest, which is the same in every run and on every machine.
 
 use std::collections::HashMap;
 
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::table::{RowProblem, Table};
-use super::{PointsError, PropertyKind, PropertySpec};
+use super::error::PointsError;
+use super::in_memory::{InMemoryLayer, RowProblem};
+use super::property::{PropertyKind, PropertySpec};
 use crate::neuroglancer::GeometryKind;
 use crate::neuroglancer::viewer_state::{StateAnnotation, ViewerState};
 use crate::storage::{Location, MemoryBudget};
@@ -29,19 +30,19 @@ struct RawProperty {
     default: Value,
 }
 
-/// Reads the local annotations of `layer`, or of the only layer that has any.
+/// Reads the local annotations of `layer`, or of the only layer with local annotations.
 pub(super) fn read(
     address: &str,
     base: &Location,
     layer: Option<&str>,
     budget: &MemoryBudget,
-) -> Result<Table, PointsError> {
+) -> Result<InMemoryLayer, PointsError> {
     let state = ViewerState::read(address, base, budget)?;
     let layer = state.annotation_layer(layer, &GeometryKind::ALL)?;
     let annotations = state.annotations(layer)?;
     let object = annotations.object;
     let (properties, defaults) = properties(&annotations.properties, &object)?;
-    let mut table = Table::new(object.clone(), (format!("{object}["), "]"), properties);
+    let mut points = InMemoryLayer::new(object.clone(), (format!("{object}["), "]"), properties);
     let mut ids: HashMap<u64, &str> = HashMap::new();
     for (i, row) in annotations.rows.iter().enumerate() {
         let number = number_of_id(&row.id);
@@ -66,19 +67,19 @@ pub(super) fn read(
             }
             Ok(())
         };
-        table.push(i as u64, number, row.kind, &row.points, set)?;
+        points.push(i as u64, number, row.kind, &row.points, set)?;
     }
     let names = &annotations.relationships;
-    if let Err(problem) = relate(&mut table, names, &annotations.rows, &object) {
-        table.refuse_relationships(problem);
+    if let Err(problem) = relate(&mut points, names, &annotations.rows, &object) {
+        points.set_relationship_problem(problem);
     }
-    table.finish()
+    points.finish()
 }
 
-/// Tells the table which annotation is related to which objects: `segments` has a list of ids for each of
-/// `annotationRelationships`, or just ids where there is one. Neuroglancer has one where the state names none.
+/// Adds the objects that annotations are related to. `segments` has a list of ids for each of `annotationRelationships`,
+/// or only ids if there is one relationship. If the state names no relationship, Neuroglancer has one.
 fn relate(
-    table: &mut Table,
+    points: &mut InMemoryLayer,
     names: &Value,
     rows: &[StateAnnotation],
     object: &str,
@@ -103,15 +104,15 @@ fn relate(
         })?;
         for (relationship, objects) in objects.iter().enumerate() {
             for object in objects {
-                table.relate(number_of_id(&row.id), relationship, *object);
+                points.relate(number_of_id(&row.id), relationship, *object);
             }
         }
     }
-    table.set_relationships(names);
+    points.set_relationships(names);
     Ok(())
 }
 
-/// For each relationship the ids of objects.
+/// Parses `segments`: for each relationship the ids of objects.
 fn objects(segments: &Value, relationships: usize) -> Option<Vec<Vec<u64>>> {
     let id = |value: &Value| match value {
         Value::String(text) => text.parse().ok(),
@@ -129,9 +130,9 @@ fn objects(segments: &Value, relationships: usize) -> Option<Vec<Vec<u64>>> {
     }
 }
 
-/// The number that stands for the id `text`.
+/// The number for the id `text`.
 fn number_of_id(text: &str) -> u64 {
-    // Only the one spelling of a number: `07` is another id than `7`.
+    // Only the usual spelling of a number: `07` is a different id than `7`.
     let decimal = text.parse().ok().filter(|n: &u64| n.to_string() == text);
     decimal.unwrap_or_else(|| {
         let digest = blake3::hash(text.as_bytes());
@@ -140,7 +141,7 @@ fn number_of_id(text: &str) -> u64 {
     })
 }
 
-/// The layer's properties, and the value of each where an annotation has none.
+/// The layer's properties, and the default value of each.
 fn properties(raw: &[Value], object: &str) -> Result<(Vec<PropertySpec>, Vec<Value>), PointsError> {
     let mut specs: Vec<PropertySpec> = Vec::with_capacity(raw.len());
     let mut defaults = Vec::with_capacity(raw.len());
@@ -154,7 +155,7 @@ fn properties(raw: &[Value], object: &str) -> Result<(Vec<PropertySpec>, Vec<Val
         let raw = RawProperty::deserialize(value).map_err(|e| {
             wrong(
                 "",
-                format!("no property: {e}"),
+                format!("not a property: {e}"),
                 "an object with `id` and `type`",
             )
         })?;
@@ -162,7 +163,11 @@ fn properties(raw: &[Value], object: &str) -> Result<(Vec<PropertySpec>, Vec<Val
             return Err(wrong(".id", format!("{:?}", raw.id), expected));
         }
         if specs.iter().any(|other| other.id == raw.id) {
-            return Err(wrong(".id", format!("{:?} again", raw.id), "each id once"));
+            return Err(wrong(
+                ".id",
+                format!("{:?} for the second time", raw.id),
+                "each id once",
+            ));
         }
         let kind = PropertyKind::from_name(&raw.kind)
             .ok_or_else(|| wrong(".type", format!("{:?}", raw.kind), &PropertyKind::names()))?;
@@ -176,7 +181,7 @@ fn properties(raw: &[Value], object: &str) -> Result<(Vec<PropertySpec>, Vec<Val
     Ok((specs, defaults))
 }
 
-/// Neuroglancer writes colours as texts and all else as numbers; nothing is 0, or black.
+/// Writes a value to `record`. Neuroglancer writes colours as texts, and other values as numbers; null is 0 or black.
 fn write(spec: &PropertySpec, value: &Value, record: &mut [u8]) -> Result<(), String> {
     match value {
         Value::Null => Ok(()),
@@ -202,7 +207,7 @@ mod tests {
         })
     }
 
-    fn read_url(state: &Value) -> Result<Table, PointsError> {
+    fn read_url(state: &Value) -> Result<InMemoryLayer, PointsError> {
         read(
             &format!("https://host/#!{state}"),
             &Location::Local("".into()),
@@ -218,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_that_are_numbers_stay_and_others_become_numbers_that_never_change() {
+    fn numeric_ids_are_kept_and_others_are_always_converted_to_the_same_number() {
         assert_eq!(number_of_id("18446744073709551615"), u64::MAX);
         assert_eq!(number_of_id("7"), 7);
         assert_ne!(number_of_id("07"), 7);
@@ -226,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_that_two_annotations_share_is_an_error_unless_they_are_one() {
+    fn an_id_of_two_annotations_is_an_error_unless_they_are_equal() {
         let point = |id: &str, x: f64| json!({"type": "point", "id": id, "point": [x, 0, 0]});
         assert!(read_url(&state(json!([point("a", 1.0), point("a", 1.0)]), json!([]))).is_ok());
         let e = error_of(json!([point("a", 1.0), point("a", 2.0)]), json!([]));
@@ -240,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn kinds_may_be_mixed_and_properties_are_kept() {
+    fn kinds_of_annotations_may_be_mixed_and_properties_are_kept() {
         let state = state(
             json!([
                 {"type": "line", "id": "1", "pointA": [0, 0, 0], "pointB": [2, 2, 2],
@@ -272,10 +277,10 @@ mod tests {
     }
 
     #[test]
-    fn annotations_are_chosen_by_the_objects_that_they_are_related_to() {
+    fn annotations_are_selected_by_related_objects() {
         let point = |id: &str, segments: Value| json!({"type": "point", "id": id, "point": [0, 0, 0], "segments": segments});
         let related = |state: &Value, wanted: Value| {
-            let layer = PointLayer::of_table(read_url(state).unwrap());
+            let layer = PointLayer::of_in_memory(read_url(state).unwrap());
             let mut ids: Vec<u64> = layer
                 .related(&serde_json::from_value(wanted).unwrap())
                 .map_err(|e| e.to_string())?
@@ -307,7 +312,7 @@ mod tests {
             "{e}"
         );
 
-        // Without names there is one relationship; ids may then stand by themselves.
+        // Without names there is one relationship, and ids need no list of lists.
         let one = state(
             json!([point("1", json!(["7"])), point("2", json!([[8]]))]),
             json!([]),
@@ -315,14 +320,14 @@ mod tests {
         assert_eq!(related(&one, json!({"segments": [7]})).unwrap(), [1]);
         assert_eq!(related(&one, json!({"segments": [8]})).unwrap(), [2]);
 
-        // What is wrong with them matters only to who asks.
+        // Invalid relationships are an error only if they are queried.
         let odd = state(json!([point("1", json!([["x"]]))]), json!([]));
         let e = related(&odd, json!({"segments": [7]})).unwrap_err();
         assert!(e.contains("`[0].segments` is [[\"x\"]]"), "{e}");
     }
 
     #[test]
-    fn properties_that_cannot_be_are_named() {
+    fn invalid_properties_are_errors() {
         let point = json!([{"type": "point", "id": "a", "point": [0, 0, 0], "props": [300]}]);
         let e = error_of(point.clone(), json!([{"id": "n", "type": "uint8"}]));
         assert!(

@@ -1,7 +1,7 @@
-//! Annotation layers that other programs wrote, read equal to their known values.
+//! Annotation layers written by other programs, compared with their known values.
 //!
-//! The data lie in `../shared/data` beside the checkout. Without them the tests say so and pass, except
-//! under CI, where they must be there.
+//! The data is in `../shared/data` beside the checkout. Without it the tests print a note and pass, except in CI, where it
+//! is required.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -50,7 +50,7 @@ fn rows(data: &Path) -> BTreeMap<u64, Value> {
         .collect()
 }
 
-/// A property's value as JSON, as `rows.json` writes it.
+/// A property's value as JSON, in the form of `rows.json`.
 fn value(property: &PropertySpec, annotation: &Annotation) -> Value {
     let bytes = property.bytes(&annotation.properties);
     match property.kind {
@@ -62,7 +62,7 @@ fn value(property: &PropertySpec, annotation: &Annotation) -> Value {
     }
 }
 
-/// Everything in `layer` against the true rows.
+/// Compares everything in `layer` with the true rows.
 fn assert_rows(data: &Path, layer: &PointLayer, found: &PointsInBoxes, is_line: bool) {
     let rows = rows(data);
     let annotations = &found.per_box[0];
@@ -78,9 +78,11 @@ fn assert_rows(data: &Path, layer: &PointLayer, found: &PointsInBoxes, is_line: 
     for (annotation, row) in annotations.iter().zip(rows.values()) {
         let (a, b) = (triple(&row["a"]), triple(&row["b"]));
         let middle = nm(a).midpoint(&nm(b));
-        let (anchor, ends) = match is_line {
-            true => (middle, [nm(a), nm(b)]),
-            false => (nm(triple(&row["point"])), [nm(triple(&row["point"])); 2]),
+        let (anchor, ends) = if is_line {
+            (middle, [nm(a), nm(b)])
+        } else {
+            let point = nm(triple(&row["point"]));
+            (point, [point; 2])
         };
         assert_eq!((annotation.anchor, annotation.ends), (anchor, ends));
         for property in layer.properties() {
@@ -95,7 +97,7 @@ fn assert_rows(data: &Path, layer: &PointLayer, found: &PointsInBoxes, is_line: 
 }
 
 #[test]
-fn points_and_lines_as_neuroglancer_writes_them_equal_their_rows() {
+fn points_and_lines_written_by_neuroglancer_equal_their_rows() {
     let Some(data) = shared_data() else { return };
     for (name, is_line) in [("points", false), ("lines", true)] {
         let layer = open(&data.join("vnc").join(name));
@@ -104,7 +106,7 @@ fn points_and_lines_as_neuroglancer_writes_them_equal_their_rows() {
 }
 
 #[test]
-fn points_on_three_levels_as_zetta_utils_writes_them_equal_their_rows() {
+fn points_on_three_levels_written_by_zetta_utils_equal_their_rows() {
     let Some(data) = shared_data() else { return };
     let layer = open(&data.join("annotations/zetta_points_multilevel"));
     let found = read_all(&layer, Anchor::Midpoint);
@@ -117,7 +119,7 @@ fn points_on_three_levels_as_zetta_utils_writes_them_equal_their_rows() {
 }
 
 #[test]
-fn lines_stored_in_every_cell_that_they_touch_equal_their_rows() {
+fn lines_stored_in_every_cell_that_they_cross_equal_their_rows() {
     let Some(data) = shared_data() else { return };
     let layer = open(&data.join("annotations/lines_multilevel"));
     let found = read_all(&layer, Anchor::Midpoint);
@@ -129,7 +131,7 @@ fn lines_stored_in_every_cell_that_they_touch_equal_their_rows() {
 }
 
 #[test]
-fn boxes_stand_at_their_centres() {
+fn the_anchors_of_boxes_are_their_centres() {
     let Some(data) = shared_data() else { return };
     let layer = open(&data.join("annotations/ng_boxes"));
     let found = read_all(&layer, Anchor::Start);
@@ -153,7 +155,7 @@ fn points_in_shards_on_two_levels_equal_their_rows() {
     assert_eq!((report.cells_read, report.cells_empty), (1 + 4, 0));
 }
 
-/// The boxes of the collection, corners as they come.
+/// The boxes of the collection, with unchanged corners.
 fn boxes(collection: &Path) -> Vec<BoxNm> {
     let collection = read_json(collection);
     let boxes = collection["annotations"].as_array().unwrap().iter();
@@ -211,7 +213,7 @@ fn a_count_of_2_to_the_40_is_an_error_that_names_the_file() {
 }
 
 #[test]
-fn a_point_at_infinity_is_left_out_and_reported() {
+fn a_point_at_infinity_is_skipped_and_reported() {
     let Some(data) = shared_data() else { return };
     let folder = data.join("malformed/ann_inf");
     let layer = open(&folder.join("layer"));

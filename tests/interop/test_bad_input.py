@@ -19,7 +19,7 @@ BAD = {
     "a split without tags": ({"splits": {"train": []}}, ["splits.train"]),
     "tags that no box has": ({"splits": {"train": ["nobody"]}}, ["train", "nobody"]),
     "tags of one split that no box has": (
-        {"splits": {"train": ["train"], "test": ["tset"]}}, ["`splits.test`", "`tset`", "the boxes bear `train`, `val`"]
+        {"splits": {"train": ["train"], "test": ["tset"]}}, ["`splits.test`", "`tset`", "available tags: `train`, `val`"]
     ),
     "a value that no voxel can have": (
         {"arrays": {"m": {"layer": "label0", "transform": {"in": [1, 300]}}}}, ["arrays.m", "300", "uint8", "up to 255"]
@@ -168,7 +168,7 @@ def test_names_in_the_config_that_do_not_exist_are_a_configuration_error(shared,
 
 
 NOTHING = {
-    "no annotation in any box": (["1e9,1e9,1e9"], {}, ["no annotation lies in any"]),
+    "no annotation in any box": (["1e9,1e9,1e9"], {}, ["no annotation is in any"]),
     "all dropped": (["14500,12100,4600"] * 2, {"filter": {"score": {"min": 5}}}, ["none of the", "`filter`"]),
 }
 

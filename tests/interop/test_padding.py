@@ -89,7 +89,7 @@ def is_refused(folder, config, *words):
 
 POSITIONS = {
     "um": (lambda p: p / 1e3, ["multiplied by 1,000", "um, read as nm", "`points.csv.unit`", "`collection`"]),
-    "m": (lambda p: p / 1e9, ["multiplied by 1,000,000,000", "they are m"]),
+    "m": (lambda p: p / 1e9, ["multiplied by 1,000,000,000", "probably m, read as nm"]),
     "nm for um": (lambda p: p * 1e3, ["divided by 1,000:", "nm, read as um"]),
     "voxels": (lambda p: p / NM, ["multiplied by 4, 4, 40", "voxels of 4 x 4 x 40 nm, read as nm", "`points.csv.unit`"]),
     "nm times voxels": (lambda p: p * NM, ["divided by 4, 4, 40", "nm, read as voxels"]),
@@ -102,10 +102,10 @@ POSITIONS = {
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-@pytest.mark.parametrize("slip", POSITIONS)
-def test_a_layer_that_no_window_touches_is_an_error_with_the_likely_cause(tmp_path, slip, kind):
+@pytest.mark.parametrize("mistake", POSITIONS)
+def test_a_layer_that_no_window_touches_is_an_error_with_the_likely_cause(tmp_path, mistake, kind):
     source, says = write_layer(tmp_path / "img", kind, START)
-    wrong, words = POSITIONS[slip]
+    wrong, words = POSITIONS[mistake]
     points = wrong(positions())
     box = sorted([wrong(LOW), wrong(HIGH)], key=lambda p: p[0])
     config = write_job(tmp_path, {"img": source}, points, box, layers={"img": says} if says else {})
@@ -133,11 +133,11 @@ KEYS = {"precomputed": "`voxel_offset` in the layer's info"}
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-@pytest.mark.parametrize("slip", OFFSETS)
+@pytest.mark.parametrize("mistake", OFFSETS)
 @pytest.mark.parametrize("transform", ["none", "inside"])
-def test_one_layer_with_a_wrong_offset_is_an_error(tmp_path, slip, kind, transform):
+def test_one_layer_with_a_wrong_offset_is_an_error(tmp_path, mistake, kind, transform):
     image, of_image = write_layer(tmp_path / "img", kind, START)
-    wrong, words = OFFSETS[slip]
+    wrong, words = OFFSETS[mistake]
     label, of_label = write_layer(tmp_path / "lab", kind, wrong(START))
     arrays = {"img": {"layer": "img"}, "target": {"layer": "lab", "transform": transform}}
     says = {"img": of_image, "lab": of_label} if of_image else {}
@@ -182,10 +182,10 @@ APART = {
 
 
 @pytest.mark.parametrize("source", ["csv", "state", "layer"])
-@pytest.mark.parametrize("slip", APART)
-def test_annotations_outside_all_boxes_are_an_error_with_their_position(tmp_path, slip, source):
+@pytest.mark.parametrize("mistake", APART)
+def test_annotations_outside_all_boxes_are_an_error_with_their_position(tmp_path, mistake, source):
     image, _ = write_layer(tmp_path / "img", "precomputed", START)
-    wrong, words = APART[slip]
+    wrong, words = APART[mistake]
     points = wrong(positions())
     sources = {"img": image}
     if source == "csv":
@@ -200,8 +200,8 @@ def test_annotations_outside_all_boxes_are_an_error_with_their_position(tmp_path
     out = tmp_path / "out"
     message = error_message("preprocess", config, "--out", out, code=1)
     assert not out.exists()
-    lies = "the 1 box(es) lie at (12000, 8000, 16000) to (12240, 8200, 16960) nm, voxels (3000, 2000, 400)"
-    for word in ["no annotation lies in any of the 1 box(es)", lies, "the annotations of", *words, *[key] * bool(words)]:
+    lies = "the 1 box(es) are at (12000, 8000, 16000) to (12240, 8200, 16960) nm, voxels (3000, 2000, 400)"
+    for word in ["no annotation is in any of the 1 box(es)", lies, "the annotations of", *words, *[key] * bool(words)]:
         assert word in message, f"{word}: {message}"
     assert ("likely cause" in message) == bool(words), message
     assert message.split("error: ")[1] in pointshard("plan", config, code=1).stderr

@@ -1,22 +1,22 @@
-//! Points that keep a distance from each other, found by a hash of grid cells.
+//! Points with a minimum distance from each other, indexed by the cells of a grid.
 
 use std::collections::HashMap;
 
 use crate::geometry::PointNm;
 
-/// Points no two of which are nearer than the distance at which they were added.
+/// Points, no two of which are closer than the distance with which they were added.
 #[derive(Default)]
 pub(super) struct MinDistanceIndex {
-    /// Cells are two distances wide, so that a point's neighbours lie in at most two along each axis, and hold the few
-    /// points that have room in one. Keys are the bits of the cell's number: any `f64` has a cell of its own.
+    /// Cells are two distances wide, so that a point's neighbours are in at most two cells along each axis, and a cell
+    /// holds only a few points. The keys are the bits of the cell's number as `f64`, so that no number is too large.
     cells: HashMap<[u64; 3], Vec<PointNm>>,
 }
 
 impl MinDistanceIndex {
-    /// Adds `point` unless one is there that is nearer than `distance_nm`; says whether it was added.
+    /// Adds `point` unless there is a point closer than `distance_nm`. Returns whether it was added.
     pub(super) fn add(&mut self, point: &PointNm, distance_nm: f64) -> bool {
         let side = 2.0 * distance_nm;
-        // `+ 0.0`: -0.0 and 0.0 are one cell.
+        // `+ 0.0`: -0.0 and 0.0 are the same cell.
         let cell = |x: f64| ((x / side).floor() + 0.0).to_bits();
         let numbers = point.0.map(|x| {
             let own = cell(x);
@@ -33,9 +33,9 @@ impl MinDistanceIndex {
         for x in along(0) {
             for y in along(1) {
                 for z in along(2) {
-                    let there = self.cells.get(&[x, y, z]);
+                    let points = self.cells.get(&[x, y, z]);
                     let near = |p: &PointNm| point.distance_nm(p) < distance_nm;
-                    if there.is_some_and(|points| points.iter().any(near)) {
+                    if points.is_some_and(|points| points.iter().any(near)) {
                         return false;
                     }
                 }
@@ -56,18 +56,18 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_points_kept_are_those_that_a_search_of_all_keeps(
+        fn the_index_keeps_the_same_points_as_a_search_of_all_points(
             points in prop::collection::vec(prop::array::uniform3(-20i8..20), 0..200),
             distance in prop::sample::select(vec![0.4, 1.0, 3.0, 5.0, 17.5, 100.0]),
             unit in prop::sample::select(vec![1.0, 0.1, 4.6, 1e9]),
         ) {
             let distance = distance * unit;
-            let mut spread = MinDistanceIndex::default();
+            let mut index = MinDistanceIndex::default();
             let mut all: Vec<PointNm> = Vec::new();
             for p in points {
                 let p = PointNm(p.map(|v| f64::from(v) * unit));
                 let free = all.iter().all(|q| q.distance_nm(&p) >= distance);
-                prop_assert_eq!(spread.add(&p, distance), free);
+                prop_assert_eq!(index.add(&p, distance), free);
                 if free {
                     all.push(p);
                 }
@@ -76,25 +76,25 @@ mod tests {
     }
 
     #[test]
-    fn a_point_at_just_the_distance_is_kept() {
-        let mut spread = MinDistanceIndex::default();
-        assert!(spread.add(&PointNm([0.0; 3]), 5.0));
-        assert!(spread.add(&PointNm([3.0, 4.0, 0.0]), 5.0));
-        assert!(!spread.add(&PointNm([3.0, -3.9, 0.0]), 5.0));
+    fn a_point_at_exactly_the_minimum_distance_is_kept() {
+        let mut index = MinDistanceIndex::default();
+        assert!(index.add(&PointNm([0.0; 3]), 5.0));
+        assert!(index.add(&PointNm([3.0, 4.0, 0.0]), 5.0));
+        assert!(!index.add(&PointNm([3.0, -3.9, 0.0]), 5.0));
     }
 
     #[test]
-    fn a_million_points_are_thinned_at_once() {
+    fn a_million_points_are_thinned_quickly() {
         let n = if cfg!(debug_assertions) {
             100_000u64
         } else {
             1_000_000
         };
         let clock = std::time::Instant::now();
-        let mut spread = MinDistanceIndex::default();
+        let mut index = MinDistanceIndex::default();
         let at = |i: u64, k: u32| (i.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> k & 0xffff) as f64;
         let kept = (0..n)
-            .filter(|i| spread.add(&PointNm([at(*i, 0), at(*i, 16), at(*i, 32)]), 400.0))
+            .filter(|i| index.add(&PointNm([at(*i, 0), at(*i, 16), at(*i, 32)]), 400.0))
             .count();
         println!("{kept} of {n} points kept in {:?}", clock.elapsed());
         assert!(kept > 0);

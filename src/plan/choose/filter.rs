@@ -1,38 +1,38 @@
-//! What the value of one property must be, resolved for one point layer.
+//! A filter on the value of one property, resolved for one point layer.
 
 use crate::config::{PropertyFilter, PropertyValue, nearest};
 use crate::points::{PropertyKind, PropertySpec};
 
 /// A filter on one property of a layer.
-pub(super) struct Filter {
+pub(super) struct LayerFilter {
     spec: PropertySpec,
     min: Option<f64>,
     max: Option<f64>,
     one_of: Option<Vec<f64>>,
 }
 
-/// What is wrong with a filter.
+/// Why a filter does not fit a layer.
 #[derive(Debug)]
-pub(super) struct Wrong {
-    /// The member of the filter, with a dot before it; often none.
+pub(super) struct FilterProblem {
+    /// The member of the filter with a leading dot; often empty.
     pub(super) member: &'static str,
-    /// What was found, and what there is.
+    /// What is wrong, and what the layer has.
     pub(super) problem: String,
 }
 
-impl Filter {
-    /// `config`, for the property `name` of a layer that has `properties`.
+impl LayerFilter {
+    /// Resolves `config` for the property `name` of a layer with these `properties`.
     pub(super) fn new(
         config: &PropertyFilter,
         name: &str,
         properties: &[PropertySpec],
-    ) -> Result<Self, Wrong> {
-        let wrong = |member, problem| Wrong { member, problem };
+    ) -> Result<Self, FilterProblem> {
+        let wrong = |member, problem| FilterProblem { member, problem };
         let spec = properties.iter().find(|p| p.id == name).ok_or_else(|| {
             let known = properties.iter().map(|p| p.id.as_str());
             wrong(
                 "",
-                format!("has no property `{name}`; {}", has(name, known)),
+                format!("has no property `{name}`; {}", known_names(name, known)),
             )
         })?;
         if spec.kind.components() > 1 {
@@ -40,7 +40,7 @@ impl Filter {
             return Err(wrong(
                 "",
                 format!(
-                    "has `{name}` of type {kind}, expected a number: colours cannot be filtered"
+                    "has the property `{name}` of type {kind}; expected a number, because colours cannot be filtered"
                 ),
             ));
         }
@@ -62,7 +62,7 @@ impl Filter {
         })
     }
 
-    /// Whether the value in `record` is one of those that are kept. NaN is none.
+    /// Whether the value in `record` is kept. NaN never is.
     pub(super) fn keeps(&self, record: &[u8]) -> bool {
         let Some(value) = self.spec.number(record) else {
             return false;
@@ -74,7 +74,7 @@ impl Filter {
     }
 }
 
-/// The values that are meant: of a label, those that bear it.
+/// The values that `value` stands for: for a label, all values with this label.
 fn numbers_of(value: &PropertyValue, spec: &PropertySpec) -> Result<Vec<f64>, String> {
     match value {
         PropertyValue::Number(number) => {
@@ -87,19 +87,19 @@ fn numbers_of(value: &PropertyValue, spec: &PropertySpec) -> Result<Vec<f64>, St
                 .filter(|(_, l)| *l == label)
                 .map(|(v, _)| as_stored(*v, spec))
                 .collect();
-            match values.is_empty() {
-                false => Ok(values),
-                true => Err(format!(
-                    "has no label {label:?} among the values of `{}`; {}",
+            if values.is_empty() {
+                return Err(format!(
+                    "has no label {label:?} for the property `{}`; {}",
                     spec.id,
-                    has(label, spec.enum_labels.iter().map(String::as_str)),
-                )),
+                    known_names(label, spec.enum_labels.iter().map(String::as_str)),
+                ));
             }
+            Ok(values)
         }
     }
 }
 
-/// As the property has the number: 0.1 is another number as `float32` than as `f64`.
+/// The number after conversion to the property's type: 0.1 as `float32` differs from 0.1 as `f64`.
 fn as_stored(number: f64, spec: &PropertySpec) -> f64 {
     match spec.kind {
         PropertyKind::Float32 => f64::from(number as f32),
@@ -107,15 +107,15 @@ fn as_stored(number: f64, spec: &PropertySpec) -> f64 {
     }
 }
 
-/// What there is, and which of it may be meant.
-fn has<'a>(found: &str, known: impl Iterator<Item = &'a str> + Clone) -> String {
+/// The known names, with a hint if one of them is similar to `found`.
+fn known_names<'a>(found: &str, known: impl Iterator<Item = &'a str> + Clone) -> String {
     let hint = nearest(found, known.clone());
     let hint = hint.map_or(String::new(), |h| format!("; did you mean `{h}`?"));
     let known: Vec<_> = known.map(|k| format!("`{k}`")).collect();
-    match known.is_empty() {
-        true => "it has none".to_owned(),
-        false => format!("it has {}{hint}", known.join(", ")),
+    if known.is_empty() {
+        return "it has none".to_owned();
     }
+    format!("it has {}{hint}", known.join(", "))
 }
 
 #[cfg(test)]
@@ -135,13 +135,14 @@ mod tests {
         ]
     }
 
-    fn filter(name: &str, value: Value) -> Result<Filter, String> {
+    fn filter(name: &str, value: Value) -> Result<LayerFilter, String> {
         let config = serde_json::from_value(value).unwrap();
-        Filter::new(&config, name, &specs()).map_err(|w| format!("{}: {}", w.member, w.problem))
+        LayerFilter::new(&config, name, &specs())
+            .map_err(|w| format!("{}: {}", w.member, w.problem))
     }
 
     #[test]
-    fn bounds_are_included_and_nan_passes_none() {
+    fn bounds_are_inclusive_and_nan_matches_no_filter() {
         let score = |value, v: f32| filter("score", value).unwrap().keeps(&v.to_le_bytes());
         let range = json!({"min": 0.7, "max": 0.9});
         let kept = [0.69, 0.7, 0.8, 0.9, 0.91].map(|v| score(range.clone(), v));
@@ -167,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn labels_stand_for_all_values_that_bear_them() {
+    fn a_label_stands_for_all_values_that_have_it() {
         let kind = filter("kind", json!({"in": ["large", 5]})).unwrap();
         assert_eq!(
             [0, 1, 2, 3, 5].map(|v| kind.keeps(&[v])),
@@ -176,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn what_there_is_not_is_told_with_what_there_is() {
+    fn an_unknown_name_is_reported_with_the_known_names() {
         let wrong = |name, value| filter(name, value).map(|_| ()).unwrap_err();
         let e = wrong("scor", json!({"min": 1}));
         assert!(

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::config::LayerConfig;
+use crate::geometry::PointNm;
 use crate::storage::{Location, SourceUrl};
 
 fn config(points: Value) -> Config {
@@ -22,7 +23,7 @@ fn a_box(min: [f64; 3], max: [f64; 3]) -> BoxNm {
     BoxNm::from_corners(PointNm(min), PointNm(max)).unwrap()
 }
 
-fn told(config: &Config, source: &str, start: [i64; 3], windows: Vec<BoxNm>) -> String {
+fn message_of(config: &Config, source: &str, start: [i64; 3], windows: Vec<BoxNm>) -> String {
     let resolution = config.resolution;
     let bounds = VoxelBox {
         start,
@@ -37,13 +38,13 @@ fn told(config: &Config, source: &str, start: [i64; 3], windows: Vec<BoxNm>) -> 
         count: windows.len() as u64,
         windows: windows
             .into_iter()
-            .map(|covers| Window {
+            .map(|covers| CenteredWindow {
                 center: PointNm(covers.min()).midpoint(&PointNm(covers.max())),
                 covers,
             })
             .collect(),
         boxes: vec!["b0", "b1", "b2", "b3"],
-        touch_others: false,
+        overlap_others: false,
     };
     let displaced = Displaced::new(
         config,
@@ -56,16 +57,16 @@ fn told(config: &Config, source: &str, start: [i64; 3], windows: Vec<BoxNm>) -> 
 }
 
 #[test]
-fn a_message_says_where_both_lie_in_nm_and_voxels_and_what_sets_it_right() {
+fn a_message_has_both_positions_in_nm_and_voxels_and_the_correction() {
     let um = a_box([100.1, 200.2, 1400.4], [103.0, 203.0, 1440.0]);
-    let message = told(
+    let message = message_of(
         &config(table("nm")),
         "precomputed://file:///img",
         [25_000, 50_000, 35_000],
         vec![um],
     );
     for text in [
-        "none of the 1 window(s) that are cut out of the layer `img` touches it",
+        "none of the 1 window(s) for the layer `img` overlaps it",
         "(100000, 200000, 1400000) to (104000, 204000, 1440000) nm",
         "voxels (25000, 50000, 35000) to (26000, 51000, 36000) of 4 x 4 x 40 nm, in /img",
         "(100.1, 200.2, 1400.4) to (103, 203, 1440) nm, voxels (25, 50, 35) to (26, 51, 36) of 4 x 4 x 40 nm",
@@ -79,9 +80,9 @@ fn a_message_says_where_both_lie_in_nm_and_voxels_and_what_sets_it_right() {
 }
 
 #[test]
-fn the_key_is_that_of_the_format_and_of_the_points() {
+fn the_config_key_depends_on_the_format_and_on_the_source_of_points() {
     let far = vec![a_box([4.1e6, 4.1e6, 4.1e7], [4.103e6, 4.103e6, 4.103e7])];
-    let missing = |source| told(&config(table("nm")), source, [0; 3], far.clone());
+    let missing = |source| message_of(&config(table("nm")), source, [0; 3], far.clone());
     let zarr = missing("zarr://file:///img");
     assert!(
         zarr.contains("`layers.img.voxel_offset` in the config"),
@@ -99,7 +100,7 @@ fn the_key_is_that_of_the_format_and_of_the_points() {
         "{either}"
     );
     let turned = vec![a_box([36_000.0, 2e4, 5e3], [39_000.0, 2.1e4, 6e3])];
-    let of = |points| told(&config(points), "/img", [1250, 5000, 900], turned.clone());
+    let of = |points| message_of(&config(points), "/img", [1250, 5000, 900], turned.clone());
     let csv = of(table("nm"));
     assert!(
         csv.contains("z, y, x") && csv.contains("`points.csv.point`"),
@@ -113,8 +114,8 @@ fn the_key_is_that_of_the_format_and_of_the_points() {
 }
 
 #[test]
-fn where_nothing_fits_nothing_is_suggested() {
-    let message = told(
+fn without_a_matching_mistake_no_cause_is_suggested() {
+    let message = message_of(
         &config(table("nm")),
         "/img",
         [10, 20, 30],
@@ -124,21 +125,21 @@ fn where_nothing_fits_nothing_is_suggested() {
 }
 
 #[test]
-fn every_layer_has_its_own_lines() {
+fn every_displaced_layer_has_its_own_lines() {
     let of = |name: &str| Displaced {
         layer: name.to_owned(),
         location: "/data".into(),
-        lies: Extent::new(
+        bounds: PrintedBox::new(
             a_box([0.0; 3], [1.0; 3]),
             Resolution::new([1.0; 3]).unwrap(),
         ),
         windows: 3,
-        windows_lie: Extent::new(
+        window_bounds: PrintedBox::new(
             a_box([0.0; 3], [1.0; 3]),
             Resolution::new([1.0; 3]).unwrap(),
         ),
         boxes: vec!["\"b\"".into()],
-        likely: None,
+        likely_cause: None,
     };
     let names = ["a", "b", "c", "d", "e", "f", "g"];
     let text = DisplacedLayers(names.map(of).to_vec()).to_string();

@@ -1,106 +1,87 @@
-//! Which layers the windows of each layer group are cut out of, and in which shapes.
+//! Which layers the windows of each layer group are cut from, and in which shapes.
 //!
-//! Layers are the same where their sources lie at one place, whatever their names and the resolution at which they are
-//! read. Layers that the same groups cut in the same shapes are one here, and so are groups that differ in nothing.
+//! Layers with the same location are the same, whatever their names and the resolution at which they are read. Layers
+//! that the same groups cut in the same shapes count as one, and so do groups without any difference.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use super::super::{Plan, Sample};
+use super::super::table::{Plan, Sample};
 use crate::geometry::{BoxNm, Resolution};
 
-/// Boxes are drawn in by this much of a voxel on each side.
+/// Boxes are shrunk by this part of a voxel on each side.
 const MARGIN_VOXELS: f64 = 0.005;
 
 /// The layers of all groups.
 #[derive(Debug)]
 pub(super) struct Layers {
     class_of_group: Vec<usize>,
-    classes: Vec<Class>,
+    classes: Vec<GroupClass>,
     count: usize,
 }
 
-/// Groups whose windows have the same shapes in the same layers.
+/// Layer groups whose windows have the same shapes in the same layers.
 #[derive(Debug)]
-struct Class {
+struct GroupClass {
     resolution: Resolution,
-    shapes: Vec<Shape>,
-    /// Layers in ascending order, each with the shapes that are cut out of it.
+    shapes: Vec<WindowShape>,
+    /// Layers in ascending order, each with the shapes that are cut from it.
     layers: Vec<(usize, Vec<usize>)>,
 }
 
-/// A window's size and the size of the voxels that are read for it.
+/// The size of a window, and of the voxels that are read for it.
 #[derive(Debug)]
-struct Shape {
-    /// The first array that has it.
+struct WindowShape {
+    /// The first array with this shape.
     array: usize,
     data_resolution: Option<Resolution>,
     margin_nm: [f64; 3],
 }
 
-/// What makes classes equal: the resolution, and for each shape the places that it is cut out of.
+/// Groups with the same key are in the same class: the resolution, and for each shape the locations of its layers.
 type ClassKey = ([u64; 3], Vec<Vec<usize>>);
+
+/// The classes and shapes that are cut from a location.
+type Users = Vec<(usize, usize)>;
 
 impl Layers {
     pub(super) fn new(plan: &Plan) -> Self {
         let shapes = shapes(plan);
-        let mut places = HashMap::new();
-        let place_of_source: Vec<usize> = plan
-            .sources
-            .iter()
-            .map(|source| {
-                let next = places.len();
-                *places.entry(&source.url.location).or_insert(next)
-            })
-            .collect();
-        let mut keys: HashMap<ClassKey, usize> = HashMap::new();
+        let location_of_source = number_locations(plan);
+        let mut class_of_key: HashMap<ClassKey, usize> = HashMap::new();
         let mut classes = Vec::new();
-        let mut users: Vec<Vec<(usize, usize)>> = vec![Vec::new(); places.len()];
+        let mut users_of_location: Vec<Users> = vec![Vec::new(); plan.sources.len()];
         let class_of_group = plan.groups.iter().enumerate().map(|(group, planned)| {
-            let places_of = |arrays: &Vec<usize>| {
-                let places = arrays
+            let locations_of = |arrays: &Vec<usize>| {
+                let locations = arrays
                     .iter()
-                    .map(|a| place_of_source[plan.arrays[*a].source_of_group[group]]);
-                let mut places: Vec<_> = places.collect();
-                places.sort_unstable();
-                places.dedup();
-                places
+                    .map(|a| location_of_source[plan.arrays[*a].source_of_group[group]]);
+                let mut locations: Vec<_> = locations.collect();
+                locations.sort_unstable();
+                locations.dedup();
+                locations
             };
-            let places: Vec<Vec<usize>> = shapes.iter().map(places_of).collect();
-            let key = (planned.resolution.nm().map(f64::to_bits), places.clone());
-            *keys.entry(key).or_insert_with(|| {
-                for (shape, places) in places.iter().enumerate() {
-                    for place in places {
-                        users[*place].push((classes.len(), shape));
+            let locations: Vec<Vec<usize>> = shapes.iter().map(locations_of).collect();
+            let key = (planned.resolution.nm().map(f64::to_bits), locations.clone());
+            *class_of_key.entry(key).or_insert_with(|| {
+                for (shape, locations) in locations.iter().enumerate() {
+                    for location in locations {
+                        users_of_location[*location].push((classes.len(), shape));
                     }
                 }
-                classes.push(Class::new(plan, planned.resolution, &shapes));
+                classes.push(GroupClass::new(plan, planned.resolution, &shapes));
                 classes.len() - 1
             })
         });
         let class_of_group = class_of_group.collect();
-        let mut layers: HashMap<Vec<(usize, usize)>, usize> = HashMap::new();
-        for users in users.into_iter().filter(|u| !u.is_empty()) {
-            let layer = layers.len();
-            if layers.contains_key(&users) {
-                continue;
-            }
-            for (class, shape) in &users {
-                let of_class = &mut classes[*class].layers;
-                match of_class.last_mut().filter(|(last, _)| *last == layer) {
-                    Some((_, shapes)) => shapes.push(*shape),
-                    None => of_class.push((layer, vec![*shape])),
-                }
-            }
-            layers.insert(users, layer);
-        }
+        let count = add_layers(&mut classes, users_of_location);
         Self {
             class_of_group,
             classes,
-            count: layers.len(),
+            count,
         }
     }
 
-    /// How many there are.
+    /// The number of layers.
     pub(super) fn count(&self) -> usize {
         self.count
     }
@@ -109,12 +90,12 @@ impl Layers {
         self.class_of_group[group]
     }
 
-    /// The layers of a class in ascending order, each with the shapes that are cut out of it.
+    /// The layers of a class in ascending order, each with the shapes that are cut from it.
     pub(super) fn of_class(&self, class: usize) -> &[(usize, Vec<usize>)] {
         &self.classes[class].layers
     }
 
-    /// For each shape an array that has it; all classes have the same.
+    /// For each shape an array with it. All classes have the same shapes.
     pub(super) fn arrays(&self) -> impl Iterator<Item = usize> {
         let class = self.classes.first();
         class
@@ -122,19 +103,19 @@ impl Layers {
             .flat_map(|c| c.shapes.iter().map(|s| s.array))
     }
 
-    /// What a box of this shape is drawn in by on each side.
+    /// By how much a box of this shape is shrunk on each side.
     pub(super) fn margin_nm(&self, class: usize, shape: usize) -> [f64; 3] {
         self.classes[class].shapes[shape].margin_nm
     }
 
-    /// For each shape of a class the box that a sample covers: of whole voxels of the data.
+    /// For each shape of a class the box that a sample covers, in whole voxels of the data.
     pub(super) fn boxes_nm(
         &self,
         plan: &Plan,
         class: usize,
         sample: &Sample,
     ) -> impl Iterator<Item = BoxNm> {
-        let Class {
+        let GroupClass {
             resolution, shapes, ..
         } = &self.classes[class];
         shapes.iter().map(move |shape| {
@@ -145,6 +126,37 @@ impl Layers {
             }
         })
     }
+}
+
+/// For each source a number that sources share if they have the same location.
+fn number_locations(plan: &Plan) -> Vec<usize> {
+    let mut numbers = HashMap::new();
+    let urls = plan.sources.iter().map(|source| &source.url);
+    urls.map(|url| {
+        let next = numbers.len();
+        *numbers.entry(&url.location).or_insert(next)
+    })
+    .collect()
+}
+
+/// Adds a layer to the classes for each different list of users. Returns the number of layers.
+fn add_layers(classes: &mut [GroupClass], users_of_location: Vec<Users>) -> usize {
+    let mut known: HashSet<Users> = HashSet::new();
+    for users in users_of_location.into_iter().filter(|u| !u.is_empty()) {
+        let layer = known.len();
+        if known.contains(&users) {
+            continue;
+        }
+        for (class, shape) in &users {
+            let of_class = &mut classes[*class].layers;
+            match of_class.last_mut().filter(|(last, _)| *last == layer) {
+                Some((_, shapes)) => shapes.push(*shape),
+                None => of_class.push((layer, vec![*shape])),
+            }
+        }
+        known.insert(users);
+    }
+    known.len()
 }
 
 /// The arrays of each shape.
@@ -168,12 +180,12 @@ fn data_resolution(plan: &Plan, array: usize) -> Option<Resolution> {
     config.data_resolution
 }
 
-impl Class {
+impl GroupClass {
     fn new(plan: &Plan, resolution: Resolution, shapes: &[Vec<usize>]) -> Self {
         let shape = |arrays: &Vec<usize>| {
             let data_resolution = data_resolution(plan, arrays[0]);
             let voxel = data_resolution.unwrap_or(resolution).nm();
-            Shape {
+            WindowShape {
                 array: arrays[0],
                 data_resolution,
                 margin_nm: voxel.map(|nm| MARGIN_VOXELS * nm),

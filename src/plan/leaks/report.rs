@@ -1,32 +1,32 @@
-//! What is told about leaks.
+//! The report on leaks, for people.
 
 use std::fmt;
 
 /// Which splits share voxels, and how much.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LeakReport {
-    /// For each two splits that do.
+    /// One entry for each pair of splits that leak.
     pub between: Vec<Leak>,
 }
 
-/// What two splits share.
+/// The windows of two splits that share voxels.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Leak {
     /// The names of the splits.
     pub splits: [String; 2],
     /// Pairs of samples, one of each split, whose windows share voxels of a layer.
     pub pairs: u64,
-    /// Whether all pairs were counted: with very many it is only said that there are more.
+    /// Whether all pairs were counted. If there are very many, counting stops early.
     pub all: bool,
-    /// Share of the smaller window's volume, from 0 to 1: the mean over all pairs that were counted.
+    /// Share of the smaller window's volume, from 0 to 1: the mean over all counted pairs.
     pub mean_shared: f64,
     /// The largest share.
     pub max_shared: f64,
-    /// The first few.
+    /// The first few pairs.
     pub examples: Vec<LeakExample>,
 }
 
-/// A pair of samples.
+/// A pair of samples whose windows share voxels.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LeakExample {
     /// One of each split.
@@ -35,7 +35,7 @@ pub struct LeakExample {
     pub shared: f64,
 }
 
-/// A sample, by what a person knows of it.
+/// A sample, identified by its box and its annotation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeakSample {
     /// The id of its box.
@@ -75,10 +75,10 @@ impl fmt::Display for Leak {
             let [a, b] = samples;
             write!(f, "\n    {a} and {b}: {}", percent(*shared))?;
         }
-        match self.pairs > self.examples.len() as u64 {
-            true => write!(f, "\n    ..."),
-            false => Ok(()),
+        if self.pairs > self.examples.len() as u64 {
+            write!(f, "\n    ...")?;
         }
+        Ok(())
     }
 }
 

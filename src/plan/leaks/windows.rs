@@ -1,49 +1,49 @@
-//! The different windows of each split, and those of another split that share voxels with one.
+//! An index of the distinct windows of each split, which finds windows of another split that share voxels.
 //!
-//! A layer is known by the place where it lies. A window covers, of each layer, the boxes in nm of the arrays that are
-//! cut out of it; boxes are drawn in by a hundredth of a voxel in all, so that faces that touch share nothing.
+//! A layer is identified by its location. In each layer a window covers the boxes, in nm, of the arrays that are cut from
+//! it. Boxes are shrunk by a hundredth of a voxel in total, so that touching faces share nothing.
 
 use rayon::prelude::*;
 use rstar::primitives::{GeomWithData, Rectangle};
 use rstar::{AABB, RTree};
 
-use super::super::{Plan, Sample};
+use super::super::table::{Plan, Sample};
 use super::layers::Layers;
 use crate::geometry::BoxNm;
 
 type Tree = RTree<GeomWithData<Rectangle<[f64; 3]>, u32>>;
 
-/// All windows, and trees of those of some splits.
-pub(super) struct Windows {
+/// The windows of all splits, and R-trees of those of some splits.
+pub(super) struct WindowIndex {
     layers: Layers,
     splits: Vec<SplitWindows>,
-    /// By split and layer.
+    /// By split and layer; `None` if the split is not indexed or has no window in the layer.
     trees: Vec<Vec<Option<Tree>>>,
 }
 
 /// The windows of a split.
 struct SplitWindows {
-    /// Those that differ, in the order of the first sample that has each.
-    windows: Vec<Window>,
-    /// The boxes in nm of every window: one for each shape of its class.
+    /// The distinct windows, in the order of the first sample with each.
+    windows: Vec<DistinctWindow>,
+    /// The boxes in nm of each window: one for each shape of its class.
     boxes: Vec<BoxNm>,
-    /// The samples of every window.
+    /// The samples of each window.
     samples: Vec<u32>,
 }
 
-/// A window that some samples have.
+/// A window, which one or more samples have.
 #[derive(Clone, Copy)]
-struct Window {
-    /// Of its layer group.
+struct DistinctWindow {
+    /// The class of its layer group.
     class: u32,
-    /// The first of its boxes.
+    /// The position of its first box in [`SplitWindows::boxes`].
     boxes: u32,
-    /// The first of its samples, in [`SplitWindows::samples`], and one past the last.
+    /// The range of its samples in [`SplitWindows::samples`].
     samples: [u32; 2],
 }
 
-impl Windows {
-    /// The windows of all splits, those of `looked_up` ready to be found.
+impl WindowIndex {
+    /// The windows of all splits; the splits in `looked_up` are indexed.
     pub(super) fn new(plan: &Plan, looked_up: &[usize]) -> Self {
         let layers = Layers::new(plan);
         let split = |s: usize| SplitWindows::new(plan, &layers, s);
@@ -57,9 +57,9 @@ impl Windows {
                 .filter(|_| looked_up)
             {
                 for (layer, shapes) in layers.of_class(window.class as usize) {
-                    let hull = hull(&splits[split], window, &layers, shapes);
-                    let hull = Rectangle::from_corners(hull.lower(), hull.upper());
-                    entries[*layer].push(GeomWithData::new(hull, i as u32));
+                    let bounds = envelope(&splits[split], window, &layers, shapes);
+                    let bounds = Rectangle::from_corners(bounds.lower(), bounds.upper());
+                    entries[*layer].push(GeomWithData::new(bounds, i as u32));
                 }
             }
             let tree = |e: Vec<_>| (!e.is_empty()).then(|| RTree::bulk_load(e));
@@ -76,31 +76,31 @@ impl Windows {
         }
     }
 
-    /// How many different windows a split has.
-    pub(super) fn of_split(&self, split: usize) -> usize {
+    /// The number of distinct windows in a split.
+    pub(super) fn windows_in(&self, split: usize) -> usize {
         self.splits[split].windows.len()
     }
 
-    /// Calls `found` with every window of the split `b` that shares voxels with that of `a`: the first samples that
-    /// have each, how many pairs of samples that is, and which share of the smaller window they have in common.
-    pub(super) fn shared_with(
+    /// Calls `visit` for every window of the split `b` that shares voxels with the window of the split `a`. The arguments
+    /// are the first samples of both, the number of pairs of samples, and the shared part of the smaller window.
+    pub(super) fn for_each_overlap(
         &self,
         a: usize,
         window: usize,
         b: usize,
-        mut found: impl FnMut([usize; 2], u64, f64),
+        mut visit: impl FnMut([usize; 2], u64, f64),
     ) {
         let of_a = &self.splits[a].windows[window];
         for (layer, shapes) in self.layers.of_class(of_a.class as usize) {
             let Some(tree) = &self.trees[b][*layer] else {
                 continue;
             };
-            let around = hull(&self.splits[a], of_a, &self.layers, shapes);
+            let around = envelope(&self.splits[a], of_a, &self.layers, shapes);
             for entry in tree.locate_in_envelope_intersecting(around) {
                 let of_b = &self.splits[b].windows[entry.data as usize];
-                // Found once for every layer that they share: it counts with the first.
+                // The pair is found once per shared layer; it counts in the first.
                 match self.shared([a, b], [of_a, of_b]) {
-                    Some((first, shared)) if first == *layer => found(
+                    Some((first, shared)) if first == *layer => visit(
                         [self.splits[a].first(of_a), self.splits[b].first(of_b)],
                         of_a.count() * of_b.count(),
                         shared,
@@ -111,12 +111,12 @@ impl Windows {
         }
     }
 
-    /// For each sample of the split `from` whether its window shares voxels with one of `others`.
-    pub(super) fn leaking(&self, from: usize, others: &[usize]) -> Vec<bool> {
-        let leaks = |window: &Window| {
+    /// For each sample of the split `from`: whether its window shares voxels with a window of `others`.
+    pub(super) fn leaking_samples(&self, from: usize, others: &[usize]) -> Vec<bool> {
+        let leaks = |window: &DistinctWindow| {
             let mut layers = self.layers.of_class(window.class as usize).iter();
             layers.any(|(layer, shapes)| {
-                let around = hull(&self.splits[from], window, &self.layers, shapes);
+                let around = envelope(&self.splits[from], window, &self.layers, shapes);
                 others.iter().any(|b| {
                     let tree = self.trees[*b][*layer].iter();
                     let mut near = tree.flat_map(|t| t.locate_in_envelope_intersecting(around));
@@ -143,8 +143,8 @@ impl Windows {
         of_samples
     }
 
-    /// The first layer of which two windows share voxels, and the largest share of the smaller one's volume.
-    fn shared(&self, splits: [usize; 2], windows: [&Window; 2]) -> Option<(usize, f64)> {
+    /// The first layer in which two windows share voxels, and the largest share of the smaller window's volume.
+    fn shared(&self, splits: [usize; 2], windows: [&DistinctWindow; 2]) -> Option<(usize, f64)> {
         let [a, b] = windows.map(|w| self.layers.of_class(w.class as usize));
         let (mut i, mut j) = (0, 0);
         let mut found: Option<(usize, f64)> = None;
@@ -164,8 +164,13 @@ impl Windows {
         found
     }
 
-    /// The share of the smaller box that two boxes have in common, if any.
-    fn share(&self, splits: [usize; 2], windows: [&Window; 2], shapes: [usize; 2]) -> Option<f64> {
+    /// The intersection of two boxes as a share of the smaller one; `None` if they do not intersect.
+    fn share(
+        &self,
+        splits: [usize; 2],
+        windows: [&DistinctWindow; 2],
+        shapes: [usize; 2],
+    ) -> Option<f64> {
         let of = |i: usize| {
             let nm = &self.splits[splits[i]].boxes[windows[i].boxes as usize + shapes[i]];
             let margin = self.layers.margin_nm(windows[i].class as usize, shapes[i]);
@@ -187,10 +192,10 @@ impl Windows {
     }
 }
 
-/// The box around those that a window covers of a layer, each drawn in by its margin.
-fn hull(
+/// The bounds of the boxes that a window covers in a layer, each shrunk by its margin.
+fn envelope(
     split: &SplitWindows,
-    window: &Window,
+    window: &DistinctWindow,
     layers: &Layers,
     shapes: &[usize],
 ) -> AABB<[f64; 3]> {
@@ -209,28 +214,28 @@ fn hull(
 impl SplitWindows {
     fn new(plan: &Plan, layers: &Layers, split: usize) -> Self {
         let all = &plan.splits[split].samples;
-        // Class and first voxels of every sample: what is equal in these is the same window.
+        // Samples with equal classes and first voxels have the same window.
         let class = |sample: &Sample| layers.class_of(plan.boxes[sample.box_index as usize].group);
         let arrays: Vec<usize> = layers.arrays().collect();
         let starts: Vec<[i64; 3]> = all
             .par_iter()
             .flat_map_iter(|s| arrays.iter().map(|a| plan.window_of(*a, s).start))
             .collect();
-        let place = |i: &u32| {
+        let key = |i: &u32| {
             let i = *i as usize;
             let starts = &starts[i * arrays.len()..(i + 1) * arrays.len()];
             (class(&all[i]) as u32, starts)
         };
         let mut samples: Vec<u32> = (0..all.len() as u32).collect();
-        samples.par_sort_unstable_by(|i, j| place(i).cmp(&place(j)).then(i.cmp(j)));
-        let same = |i: &u32, j: &u32| place(i) == place(j);
+        samples.par_sort_unstable_by(|i, j| key(i).cmp(&key(j)).then(i.cmp(j)));
+        let same = |i: &u32, j: &u32| key(i) == key(j);
         let mut windows = Vec::new();
         let mut end = 0;
         for equal in samples.chunk_by(same) {
             let start = end;
             end += equal.len() as u32;
-            let class = place(&equal[0]).0;
-            windows.push(Window {
+            let class = key(&equal[0]).0;
+            windows.push(DistinctWindow {
                 class,
                 boxes: 0,
                 samples: [start, end],
@@ -250,19 +255,19 @@ impl SplitWindows {
         }
     }
 
-    fn samples_of(&self, window: &Window) -> &[u32] {
+    fn samples_of(&self, window: &DistinctWindow) -> &[u32] {
         let [start, end] = window.samples;
         &self.samples[start as usize..end as usize]
     }
 
-    /// The first sample that has the window.
-    fn first(&self, window: &Window) -> usize {
+    /// The first sample with the window.
+    fn first(&self, window: &DistinctWindow) -> usize {
         self.samples[window.samples[0] as usize] as usize
     }
 }
 
-impl Window {
-    /// How many samples have it.
+impl DistinctWindow {
+    /// The number of samples with this window.
     fn count(&self) -> u64 {
         u64::from(self.samples[1] - self.samples[0])
     }

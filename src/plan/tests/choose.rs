@@ -12,8 +12,8 @@ fn ids(plan: &Plan, split: usize) -> Vec<(u32, u64)> {
     ids
 }
 
-/// What became of every annotation must add up.
-fn check_books(plan: &Plan) {
+/// Samples and dropped annotations must add up.
+fn check_counts(plan: &Plan) {
     for b in &plan.boxes {
         let dropped: u64 = b.dropped.values().sum();
         assert_eq!(b.annotations, b.samples + dropped, "{b:?}");
@@ -38,7 +38,7 @@ fn two_boxes() -> Collection {
 }
 
 #[test]
-fn filters_keep_by_value_and_count_what_they_drop() {
+fn filters_keep_annotations_by_value_and_drops_are_counted() {
     let mut kind = PropertySpec::for_test("kind", PropertyKind::Uint8);
     kind.enum_values = vec![1.0, 2.0];
     kind.enum_labels = vec!["small".to_owned(), "large".to_owned()];
@@ -46,21 +46,21 @@ fn filters_keep_by_value_and_count_what_they_drop() {
     let c = collection(&[Boxed("a", [0.0; 3], [100.0; 3], vec!["train"], "g")]);
     let build = |choose: Value| {
         let file = choosing(choose);
-        let jobs = jobs_of(&file, &c)?;
+        let read_plan = read_plan_of(&file, &c)?;
         let with = |id: u64, value: u8| Annotation {
             properties: vec![value].into(),
             ..annotation(id, [5.0; 3])
         };
         let mut layer = layer(vec![vec![with(1, 1), with(2, 2), with(3, 3)]]);
         layer.properties = &specs;
-        let built = Plan::build(&jobs, vec![layer]);
+        let built = Plan::build(&read_plan, vec![layer]);
         built?.finish()
     };
     let p = build(json!({"filter": {"kind": {"in": ["large", 3]}}})).unwrap();
     assert_eq!(ids(&p, 0), [(0, 2), (0, 3)]);
     assert_eq!(p.boxes[0].dropped[&DropReason::Filter], 1);
     assert_eq!(p.splits[0].properties[0], [2, 3]);
-    check_books(&p);
+    check_counts(&p);
     let e = build(json!({"filter": {"kid": {"min": 1}}})).unwrap_err();
     let e = e.to_string();
     assert!(
@@ -79,17 +79,20 @@ fn filters_keep_by_value_and_count_what_they_drop() {
 fn only_related_annotations_are_kept() {
     let file = choosing(json!({"related": {"pre": [7]}}));
     let c = collection(&[Boxed("a", [0.0; 3], [100.0; 3], vec!["train"], "g")]);
-    let jobs = jobs_of(&file, &c).unwrap();
+    let read_plan = read_plan_of(&file, &c).unwrap();
     let mut layer = layer(vec![vec![annotation(1, [5.0; 3]), annotation(2, [5.0; 3])]]);
     layer.related = Some([2, 9].into());
-    let p = Plan::build(&jobs, vec![layer]).unwrap().finish().unwrap();
+    let p = Plan::build(&read_plan, vec![layer])
+        .unwrap()
+        .finish()
+        .unwrap();
     assert_eq!(ids(&p, 0), [(0, 2)]);
     assert_eq!(p.boxes[0].dropped[&DropReason::NotRelated], 1);
-    check_books(&p);
+    check_counts(&p);
 }
 
 #[test]
-fn an_annotation_in_several_boxes_of_a_split_may_count_once() {
+fn an_annotation_in_several_boxes_of_a_split_can_be_limited_to_one_sample() {
     let in_both = vec![(1, [5.0; 3]), (2, [50.0; 3])];
     let points = [
         in_both.clone(),
@@ -100,14 +103,14 @@ fn an_annotation_in_several_boxes_of_a_split_may_count_once() {
     assert_eq!(ids(&each, 0).len(), 5);
     let once = plan(&choosing(json!({"repeats": "once"})), &two_boxes(), &points).unwrap();
     assert_eq!(ids(&once, 0), [(0, 1), (0, 2), (1, 3)]);
-    // Another split has its own books.
+    // Each split is counted separately.
     assert_eq!(ids(&once, 1), [(2, 1), (2, 2)]);
     assert_eq!(once.boxes[1].dropped[&DropReason::InAnEarlierBox], 2);
-    check_books(&once);
+    check_counts(&once);
 }
 
 #[test]
-fn what_has_no_window_takes_no_room_from_what_has() {
+fn an_annotation_without_a_window_does_not_suppress_close_ones() {
     let c = collection(&[Boxed("a", [-1e300; 3], [1e300; 3], vec!["train"], "g")]);
     let far = 1e200;
     let points = [vec![(1, [far; 3]), (2, [0.0; 3]), (3, [1.0; 3])]];
@@ -118,15 +121,15 @@ fn what_has_no_window_takes_no_room_from_what_has() {
 }
 
 #[test]
-fn the_samples_of_a_box_are_drawn_by_seed_box_and_id() {
+fn max_per_box_samples_by_the_hash_of_seed_box_and_id() {
     let all: Vec<_> = (0..50).map(|i| (i, [i as f64; 3])).collect();
-    let drawn = |choose: Value, points: &[Vec<(u64, [f64; 3])>]| {
+    let sampled = |choose: Value, points: &[Vec<(u64, [f64; 3])>]| {
         let p = plan(&choosing(choose), &two_boxes(), points).unwrap();
-        check_books(&p);
+        check_counts(&p);
         p
     };
     let points = [all.clone(), all.clone(), all[..3].to_vec()];
-    let p = drawn(json!({"max_per_box": 7, "seed": 1}), &points);
+    let p = sampled(json!({"max_per_box": 7, "seed": 1}), &points);
     assert_eq!(
         (p.boxes[0].samples, p.boxes[1].samples, p.boxes[2].samples),
         (7, 7, 3)
@@ -141,22 +144,22 @@ fn the_samples_of_a_box_are_drawn_by_seed_box_and_id() {
     };
     assert_ne!(of(&p, 0), of(&p, 1));
     assert_ne!(
-        of(&drawn(json!({"max_per_box": 7, "seed": 2}), &points), 0),
+        of(&sampled(json!({"max_per_box": 7, "seed": 2}), &points), 0),
         of(&p, 0)
     );
-    // More of them are more of the same, and other annotations do not change who is drawn.
-    let more = of(&drawn(json!({"max_per_box": 20, "seed": 1}), &points), 0);
+    // A higher limit keeps the same samples and more, and other annotations do not change the selection.
+    let more = of(&sampled(json!({"max_per_box": 20, "seed": 1}), &points), 0);
     assert!(of(&p, 0).iter().all(|id| more.contains(id)));
     let fewer = [all[..40].to_vec(), vec![], vec![]];
     let first: Vec<_> = of(&p, 0).into_iter().filter(|id| *id < 40).collect();
-    let of_fewer = of(&drawn(json!({"max_per_box": 7, "seed": 1}), &fewer), 0);
+    let of_fewer = of(&sampled(json!({"max_per_box": 7, "seed": 1}), &fewer), 0);
     assert!(first.iter().all(|id| of_fewer.contains(id)));
-    // The very ones: a change would make other datasets of old configs.
+    // Exactly these ids: otherwise existing configs would produce different datasets.
     assert_eq!(of(&p, 0), [9, 23, 26, 30, 38, 39, 47]);
 }
 
 #[test]
-fn boxes_may_be_snapped_as_zetta_does_while_the_books_keep_their_corners() {
+fn snapping_boxes_changes_their_annotations_but_not_the_recorded_corners() {
     let c = collection(&[Boxed(
         "a",
         [0.5, 0.0, 0.0],
@@ -164,17 +167,17 @@ fn boxes_may_be_snapped_as_zetta_does_while_the_books_keep_their_corners() {
         vec!["train"],
         "g",
     )]);
-    let jobs = |snap: &str| {
+    let read_plan = |snap: &str| {
         let file = config(|v| {
             v["snap"] = json!(snap);
             v["resolution"] = json!([4, 1, 1]);
         });
-        jobs_of(&file, &c).unwrap()
+        read_plan_of(&file, &c).unwrap()
     };
     let bounds = |min, max| BoxNm::from_corners(PointNm(min), PointNm(max)).unwrap();
     let as_given = bounds([0.5, 0.0, 0.0], [15.9, 9.0, 9.0]);
-    assert_eq!(jobs("none").boxes_of_points(0), [as_given]);
-    let snapped = jobs("zetta").boxes_of_points(0)[0];
+    assert_eq!(read_plan("none").boxes_of_point_source(0), [as_given]);
+    let snapped = read_plan("zetta").boxes_of_point_source(0)[0];
     for (x, inside) in [(-0.1, false), (0.0, true), (11.9, true), (12.0, false)] {
         assert_eq!(snapped.contains(&PointNm([x, 8.9, 0.0])), inside, "{x}");
     }
@@ -185,7 +188,7 @@ fn boxes_may_be_snapped_as_zetta_does_while_the_books_keep_their_corners() {
 
 proptest! {
     #[test]
-    fn thinning_keeps_what_a_search_of_all_keeps(
+    fn thinning_keeps_the_same_annotations_as_a_search_of_all(
         a in prop::collection::vec(prop::array::uniform3(0u8..30), 0..40),
         b in prop::collection::vec(prop::array::uniform3(0u8..30), 0..40),
         distance in 1.0f64..12.0,
@@ -194,7 +197,7 @@ proptest! {
         let (a, b) = (points(&a, 0), points(&b, 1000));
         let boxes = [a.clone(), b.clone(), a.clone()];
         let p = plan(&choosing(json!({"min_distance_nm": distance})), &two_boxes(), &boxes).unwrap();
-        check_books(&p);
+        check_counts(&p);
         type OfBox<'a> = (u32, &'a [(u64, [f64; 3])]);
         let greedy = |lists: &[OfBox]| {
             let mut kept: Vec<(u32, u64, PointNm)> = Vec::new();

@@ -1,7 +1,7 @@
 //! Windows of different splits that share voxels.
 
 use super::*;
-use crate::plan::leaks::find;
+use crate::plan::leaks::find_leaks;
 use proptest::prelude::*;
 
 /// Train box a and val boxes b (same group) and c (another group), with one annotation each.
@@ -48,7 +48,7 @@ fn leaking_samples_of_one_split_may_be_dropped_and_are_counted() {
     );
     assert_eq!(p.boxes[1].dropped[&DropReason::Leak], 1);
     assert_eq!((p.boxes[1].samples, p.boxes[2].samples), (0, 1));
-    assert!(find(&p).is_none() && p.warnings.is_empty());
+    assert!(find_leaks(&p).is_none() && p.warnings.is_empty());
     let p = three_boxes(json!({"drop_from": "train"}), 8.0).unwrap();
     assert_eq!(
         (p.splits[0].samples.len(), p.splits[1].samples.len()),
@@ -199,7 +199,7 @@ proptest! {
         });
         let samples: Vec<_> = samples.iter().map(|(s, g, p)| (*s, *g, p.map(f64::from))).collect();
         let mut p = any_plan(arrays, resolutions, same, &samples);
-        let report = find(&p);
+        let report = find_leaks(&p);
         let between = report.map_or(Vec::new(), |r| r.between);
         let mut leaking = vec![Vec::new(); 3];
         for (a, b) in [(0, 1), (0, 2), (1, 2)] {
@@ -233,7 +233,7 @@ proptest! {
         match p.finish() {
             Err(_) => prop_assert!(others_leak),
             Ok(p) => {
-                prop_assert!(!others_leak && find(&p).is_none());
+                prop_assert!(!others_leak && find_leaks(&p).is_none());
                 let kept: Vec<_> = before.splits[0].samples.iter().filter(|s| !leaking[0].contains(&s.annotation_id)).collect();
                 prop_assert_eq!(p.splits[0].samples.iter().collect::<Vec<_>>(), kept);
             }
@@ -277,7 +277,7 @@ fn a_million_windows_are_compared_at_once() {
     };
     let time = |what: &str, p: &Plan| {
         let clock = std::time::Instant::now();
-        let pairs = find(p).map_or(0, |r| r.between[0].pairs);
+        let pairs = find_leaks(p).map_or(0, |r| r.between[0].pairs);
         println!("{n} windows {what}: {pairs} pairs in {:?}", clock.elapsed());
         pairs
     };
@@ -345,5 +345,5 @@ fn layers_of_the_same_groups_are_looked_through_once() {
         &[(0, 0, [5.0; 3]), (1, 0, [5.0; 3]), (1, 1, [5.0; 3])],
     );
     // Both groups share the layer `points`: the pair of one group counts once all the same.
-    assert_eq!(find(&p).unwrap().between[0].pairs, 2);
+    assert_eq!(find_leaks(&p).unwrap().between[0].pairs, 2);
 }

@@ -1,4 +1,4 @@
-//! Which annotations of real data become samples, against searches that know nothing of how it is done.
+//! Which annotations of real data become samples, compared with independent brute-force searches.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -22,7 +22,7 @@ fn choosing(data: &Path, choose: Value) -> Value {
 }
 
 #[test]
-fn filters_by_value_and_by_label_keep_what_the_rows_say() {
+fn filters_by_value_and_by_label_keep_the_matching_rows() {
     let Some(data) = shared_data() else { return };
     let all = ids(&prepare(&vnc_config(&data)).unwrap().plan);
     let rows = rows(&data);
@@ -48,10 +48,10 @@ fn filters_by_value_and_by_label_keep_what_the_rows_say() {
 }
 
 #[test]
-fn related_objects_keep_what_the_rows_say_whoever_wrote_the_index() {
+fn related_objects_keep_the_matching_rows_with_the_index_of_any_writer() {
     let Some(data) = shared_data() else { return };
     let rows = rows(&data);
-    // Of each relationship every second object.
+    // Every second object of each relationship.
     let cells = |name: &str| -> Vec<u64> {
         let all: BTreeSet<u64> = rows.values().flat_map(|row| objects(row, name)).collect();
         all.into_iter().step_by(2).collect()
@@ -148,12 +148,12 @@ fn collection(data: &Path) -> Value {
 }
 
 #[test]
-fn boxes_of_two_splits_that_overlap_leak_just_the_pairs_that_share_voxels() {
+fn overlapping_boxes_of_two_splits_leak_exactly_the_pairs_that_share_voxels() {
     let Some(data) = shared_data() else { return };
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("collection.json");
     let mut moved = collection(&data);
-    // The val box 4 is moved onto the west and the middle one.
+    // The val box 4 is moved onto the west box and the middle box.
     moved["annotations"][4]["pointA"] = json!([14000.0, 10500.0, 4500.0]);
     moved["annotations"][4]["pointB"] = json!([15300.0, 12500.0, 5200.0]);
     std::fs::write(&file, moved.to_string()).unwrap();

@@ -1,31 +1,32 @@
-//! The columns that a config names, found in a table's header, and the fields of a row in them.
+//! The columns in the config, found in a table's header, and the fields of a row in these columns.
 
 use ::csv::StringRecord;
 
 use super::id::{WholeNumber, whole_number};
 use crate::config::{CsvConfig, nearest};
 use crate::geometry::PointNm;
-use crate::points::{PointsError, PropertySpec};
+use crate::points::error::PointsError;
+use crate::points::property::PropertySpec;
 
 /// A column: its name and its position.
 #[derive(Debug)]
-pub(super) struct Column {
+pub(super) struct CsvColumn {
     name: String,
-    at: usize,
+    position: usize,
 }
 
-/// The columns that the config names.
+/// The columns in the config.
 #[derive(Debug)]
-pub(super) struct Columns {
-    pub(super) id: Option<Column>,
-    /// Of a point, the point.
-    pub(super) start: [Column; 3],
-    pub(super) end: Option<[Column; 3]>,
+pub(super) struct CsvColumns {
+    pub(super) id: Option<CsvColumn>,
+    /// The first end of a line, or the point.
+    pub(super) start: [CsvColumn; 3],
+    pub(super) end: Option<[CsvColumn; 3]>,
     pub(super) unit_nm: [f64; 3],
-    pub(super) properties: Vec<(Column, PropertySpec)>,
+    pub(super) properties: Vec<(CsvColumn, PropertySpec)>,
 }
 
-impl Columns {
+impl CsvColumns {
     /// Finds the columns in `header`; `object` is the file, for messages.
     pub(super) fn find(
         header: &StringRecord,
@@ -37,14 +38,14 @@ impl Columns {
             problem,
         };
         let column = |name: &String| {
-            let mut places = (0..).zip(header).filter(|(_, column)| column == name);
-            match (places.next(), places.next()) {
-                (Some((at, _)), None) => Ok(Column {
+            let mut matching = (0..).zip(header).filter(|(_, column)| column == name);
+            match (matching.next(), matching.next()) {
+                (Some((position, _)), None) => Ok(CsvColumn {
                     name: name.clone(),
-                    at,
+                    position,
                 }),
                 (Some(_), Some(_)) => Err(wrong(format!(
-                    "two columns are called `{name}`, expected one"
+                    "two columns have the name `{name}`; expected one"
                 ))),
                 (None, _) => {
                     let hint = nearest(name, header.iter())
@@ -52,19 +53,19 @@ impl Columns {
                         .unwrap_or_default();
                     let known: Vec<&str> = header.iter().take(50).collect();
                     Err(wrong(format!(
-                        "no column is called `{name}`, the columns are {}{hint}",
+                        "it has no column `{name}`; its columns are {}{hint}",
                         known.join(", ")
                     )))
                 }
             }
         };
-        let three = |names: &[String; 3]| -> Result<[Column; 3], PointsError> {
+        let three = |names: &[String; 3]| -> Result<[CsvColumn; 3], PointsError> {
             let [x, y, z] = names;
             Ok([column(x)?, column(y)?, column(z)?])
         };
         let start = config.point.as_ref().or(config.start.as_ref());
         let Some(start) = start else {
-            return Err(wrong("the config names no columns of positions".to_owned()));
+            return Err(wrong("the config has no columns for positions".to_owned()));
         };
         let properties = config.properties.iter().map(|(name, kind)| {
             if let Some(expected) = PropertySpec::wrong_id(name) {
@@ -85,20 +86,20 @@ impl Columns {
 }
 
 /// The fields of one row.
-pub(super) struct Fields<'r> {
+pub(super) struct RowFields<'r> {
     pub(super) record: &'r StringRecord,
     pub(super) object: &'r str,
-    /// The line that the row begins on, as an editor counts.
+    /// The line on which the row starts, as an editor counts.
     pub(super) line: u64,
 }
 
-impl Fields<'_> {
-    pub(super) fn text(&self, column: &Column) -> &str {
-        self.record.get(column.at).unwrap_or_default()
+impl RowFields<'_> {
+    pub(super) fn text(&self, column: &CsvColumn) -> &str {
+        self.record.get(column.position).unwrap_or_default()
     }
 
     /// The whole number in a column of ids.
-    pub(super) fn id(&self, column: &Column) -> Result<WholeNumber, PointsError> {
+    pub(super) fn id(&self, column: &CsvColumn) -> Result<WholeNumber, PointsError> {
         whole_number(self.text(column)).ok_or_else(|| {
             let expected = "a whole number from 0 to 18446744073709551615, such as 101 or 101.0";
             self.wrong(column, expected)
@@ -107,7 +108,7 @@ impl Fields<'_> {
 
     pub(super) fn point(
         &self,
-        columns: &[Column; 3],
+        columns: &[CsvColumn; 3],
         unit_nm: [f64; 3],
     ) -> Result<PointNm, PointsError> {
         let mut point = [0.0; 3];
@@ -121,7 +122,7 @@ impl Fields<'_> {
         Ok(PointNm(point))
     }
 
-    pub(super) fn wrong(&self, column: &Column, expected: impl Into<String>) -> PointsError {
+    pub(super) fn wrong(&self, column: &CsvColumn, expected: impl Into<String>) -> PointsError {
         PointsError::Row {
             object: format!("{}: line {}", self.object, self.line),
             field: column.name.clone(),

@@ -1,18 +1,18 @@
-//! Ids as tables write them. pandas turns a column of whole numbers into floats where one is missing: `101.0` is
-//! the id 101. No id goes through a float here, because those above 2^53 would change.
+//! Ids in tables. pandas converts a column of whole numbers to floats if a value is missing: `101.0` is the id 101. Ids
+//! are never parsed as floats, because those above 2^53 would change.
 
 /// A whole number in a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct WholeNumber {
     pub(super) value: u64,
-    /// Whether it is written as a float, and so large that the program that wrote it may have rounded it.
+    /// Whether it is written as a float, and is so large that its writer may have rounded it.
     pub(super) may_be_rounded: bool,
 }
 
-/// Whole numbers from here on share a float with others.
+/// From here on, different whole numbers have the same float.
 const FIRST_ROUNDED: u64 = 1 << 53;
 
-/// The whole number that `text` is: digits, and behind a point nothing but zeros.
+/// Parses a whole number: digits, optionally followed by a point and zeros.
 pub(super) fn whole_number(text: &str) -> Option<WholeNumber> {
     let (digits, is_float) = match text.split_once('.') {
         None => (text, false),
@@ -20,11 +20,11 @@ pub(super) fn whole_number(text: &str) -> Option<WholeNumber> {
         Some(_) => return None,
     };
     let value: u64 = digits.parse().ok()?;
-    // What a float cannot be has not been one.
-    let is_a_float = u128::from(value) == (value as f64) as u128;
+    // A number that no float is equal to was not rounded.
+    let equals_a_float = u128::from(value) == (value as f64) as u128;
     Some(WholeNumber {
         value,
-        may_be_rounded: is_float && value >= FIRST_ROUNDED && is_a_float,
+        may_be_rounded: is_float && value >= FIRST_ROUNDED && equals_a_float,
     })
 }
 
@@ -53,7 +53,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_no_whole_number() {
+    fn other_texts_are_not_whole_numbers() {
         for text in [
             "",
             ".",
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn a_float_that_others_share_may_have_been_rounded() {
+    fn a_float_above_2_to_the_53_may_have_been_rounded() {
         let doubtful = |text| whole_number(text).unwrap().may_be_rounded;
         assert!(doubtful("9007199254740992.0") && doubtful("864691135463611008.0"));
         for text in [

@@ -1,27 +1,27 @@
-//! Which ids a table has, and that none stands for two geometries, in bounded memory.
+//! Checks in bounded memory that no id of a table has two geometries, and counts the ids.
 //!
-//! Every row leaves its id and a digest of its geometry, as long as there is room. In a table with more rows than
-//! that, only the ids in boxes are checked, in a second pass.
+//! The id and a digest of the geometry of every row are kept while the memory budget allows. For larger tables only the
+//! ids in boxes are checked, in a second pass.
 
 use crate::geometry::PointNm;
 use crate::storage::MemoryBudget;
 
 /// A row's id, and a digest of its geometry.
-type Seen = (u64, u64);
+type RowKey = (u64, u64);
 
-/// The digest of what has no finite position.
+/// The digest of rows without a finite position.
 pub(super) const NOT_FINITE: u64 = 0;
 
-/// Rows that room is asked for at a time.
+/// Rows for which memory is first reserved.
 const STEP_ROWS: usize = 1 << 16;
 
 /// The ids of a table.
 #[derive(Debug)]
-pub(super) struct Ids<'b> {
+pub(super) struct TableIds<'b> {
     budget: &'b MemoryBudget,
-    seen: Vec<Seen>,
-    /// Rows that there is room for.
-    room: usize,
+    row_keys: Vec<RowKey>,
+    /// Rows for which memory is reserved.
+    capacity: usize,
     most_rows: usize,
     kept_bytes: u64,
     is_full: bool,
@@ -29,28 +29,28 @@ pub(super) struct Ids<'b> {
     not_finite_rows: u64,
 }
 
-/// What the ids of a whole table say.
+/// The counts for a whole table.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Counts {
-    /// Different ids with a finite position; of a table with too many rows, rows with one.
+pub(super) struct IdCounts {
+    /// Different ids with a finite position. For a table with too many rows: rows with a finite position.
     pub(super) distinct: u64,
-    /// Rows beyond the first of an id.
+    /// Rows after the first of an id.
     pub(super) repeated: u64,
     /// Ids, or rows, without a finite position.
     pub(super) not_finite: u64,
 }
 
-impl<'b> Ids<'b> {
+impl<'b> TableIds<'b> {
     pub(super) fn new(budget: &'b MemoryBudget) -> Self {
         let most_bytes = budget.keep_limit_bytes() / 4;
-        Self::with_most_rows(budget, most_bytes as usize / size_of::<Seen>())
+        Self::with_most_rows(budget, most_bytes as usize / size_of::<RowKey>())
     }
 
     fn with_most_rows(budget: &'b MemoryBudget, most_rows: usize) -> Self {
         Self {
             budget,
-            seen: Vec::new(),
-            room: 0,
+            row_keys: Vec::new(),
+            capacity: 0,
             most_rows,
             kept_bytes: 0,
             is_full: false,
@@ -59,77 +59,77 @@ impl<'b> Ids<'b> {
         }
     }
 
-    /// Notes a row.
+    /// Adds a row.
     pub(super) fn add(&mut self, id: u64, digest: u64) {
         self.rows += 1;
         self.not_finite_rows += u64::from(digest == NOT_FINITE);
         if self.is_full {
             return;
         }
-        if self.seen.len() == self.room {
-            self.make_room();
+        if self.row_keys.len() == self.capacity {
+            self.grow();
         }
         if !self.is_full {
-            self.seen.push((id, digest));
+            self.row_keys.push((id, digest));
         }
     }
 
-    fn make_room(&mut self) {
-        let room = (self.room * 2).max(STEP_ROWS).min(self.most_rows);
-        let bytes = (room.saturating_sub(self.room) * size_of::<Seen>()) as u64;
+    fn grow(&mut self) {
+        let capacity = (self.capacity * 2).max(STEP_ROWS).min(self.most_rows);
+        let bytes = (capacity.saturating_sub(self.capacity) * size_of::<RowKey>()) as u64;
         if bytes > 0 && self.budget.keep(bytes).is_ok() {
             self.kept_bytes += bytes;
-            self.seen.reserve_exact(room - self.seen.len());
-            self.room = room;
+            self.row_keys.reserve_exact(capacity - self.row_keys.len());
+            self.capacity = capacity;
             return;
         }
-        // Repeated rows need no room.
-        self.seen.sort_unstable();
-        self.seen.dedup();
-        if self.seen.len() > self.room / 2 {
+        // Repeated rows need no memory.
+        self.row_keys.sort_unstable();
+        self.row_keys.dedup();
+        if self.row_keys.len() > self.capacity / 2 {
             self.is_full = true;
-            self.seen = Vec::new();
+            self.row_keys = Vec::new();
         }
     }
 
-    /// Whether there were too many rows to keep the id of each.
+    /// Whether there were too many rows to keep all ids.
     pub(super) fn is_full(&self) -> bool {
         self.is_full
     }
 
-    /// What there is; the lowest id with two geometries is the error.
-    pub(super) fn finish(mut self) -> Result<Counts, u64> {
-        self.seen.sort_unstable();
-        self.seen.dedup();
-        let conflict = self.seen.windows(2).find(|pair| pair[0].0 == pair[1].0);
+    /// Returns the counts. The error is the lowest id with two geometries.
+    pub(super) fn finish(mut self) -> Result<IdCounts, u64> {
+        self.row_keys.sort_unstable();
+        self.row_keys.dedup();
+        let conflict = self.row_keys.windows(2).find(|pair| pair[0].0 == pair[1].0);
         if let Some(pair) = conflict {
             return Err(pair[0].0);
         }
         let finite_rows = self.rows - self.not_finite_rows;
         if self.is_full {
-            return Ok(Counts {
+            return Ok(IdCounts {
                 distinct: finite_rows,
                 repeated: 0,
                 not_finite: self.not_finite_rows,
             });
         }
-        let is_finite = |seen: &&Seen| seen.1 != NOT_FINITE;
-        let distinct = self.seen.iter().filter(is_finite).count() as u64;
-        Ok(Counts {
+        let is_finite = |key: &&RowKey| key.1 != NOT_FINITE;
+        let distinct = self.row_keys.iter().filter(is_finite).count() as u64;
+        Ok(IdCounts {
             distinct,
             repeated: finite_rows - distinct,
-            not_finite: self.seen.len() as u64 - distinct,
+            not_finite: self.row_keys.len() as u64 - distinct,
         })
     }
 }
 
-impl Drop for Ids<'_> {
+impl Drop for TableIds<'_> {
     fn drop(&mut self) {
         self.budget.give_back(self.kept_bytes);
     }
 }
 
-/// A digest by which rows of one geometry are known, never [`NOT_FINITE`]; -0.0 and 0.0 are one.
+/// A digest of a geometry, never [`NOT_FINITE`]. -0.0 and 0.0 are equal.
 pub(super) fn digest(points: &[PointNm]) -> u64 {
     let numbers = points.iter().flat_map(|p| p.0);
     let mixed = numbers.fold(0x9e37_79b9_7f4a_7c15, |digest: u64, number| {
@@ -144,11 +144,11 @@ mod tests {
     use super::*;
 
     fn add_all(
-        rows: impl IntoIterator<Item = Seen>,
+        rows: impl IntoIterator<Item = RowKey>,
         most_rows: usize,
-    ) -> (bool, Result<Counts, u64>) {
+    ) -> (bool, Result<IdCounts, u64>) {
         let budget = MemoryBudget::new(0);
-        let mut ids = Ids::with_most_rows(&budget, most_rows);
+        let mut ids = TableIds::with_most_rows(&budget, most_rows);
         for (id, digest) in rows {
             ids.add(id, digest);
         }
@@ -162,7 +162,7 @@ mod tests {
         let rows = [(9, 1), (7, 1), (7, 1), (9, 2), (8, 1), (8, NOT_FINITE)];
         assert_eq!(add_all(rows, 100), (false, Err(8)));
         let (_, counts) = add_all([(7, 1), (7, 1), (8, 0), (8, 0), (9, 3)], 100);
-        let expected = Counts {
+        let expected = IdCounts {
             distinct: 2,
             repeated: 1,
             not_finite: 1,
@@ -171,19 +171,19 @@ mod tests {
     }
 
     #[test]
-    fn repeated_rows_take_no_room_and_too_many_ids_are_not_kept() {
+    fn repeated_rows_take_no_memory_and_too_many_ids_are_not_kept() {
         let repeated = (0..1_000_000).map(|i| (i % 10, 1));
         let (full, counts) = add_all(repeated, 1000);
         assert_eq!((full, counts.unwrap().repeated), (false, 999_990));
         let (full, counts) = add_all((0..200_000).map(|i| (i, 1)), 1000);
         assert!(full);
         assert_eq!(counts.unwrap().distinct, 200_000);
-        // What the budget has no room for is not kept either.
+        // Ids that exceed the budget are not kept either.
         assert!(add_all((0..5_000_000).map(|i| (i, 1)), usize::MAX).0);
     }
 
     #[test]
-    fn a_digest_stands_for_a_geometry() {
+    fn equal_geometries_have_equal_digests() {
         let of = |x: f64| digest(&[PointNm([x, 1.0, 2.0])]);
         assert_eq!(of(0.0), of(-0.0));
         assert_ne!(of(1.0), of(2.0));

@@ -1,8 +1,8 @@
-//! The lines that the records of a table begin on.
+//! The lines on which the records of a table start.
 //!
-//! The CSV reader counts `\n` before a record, which differs from what an editor shows where lines end in `\r\n` or
-//! `\r`, or are blank. [`Lines`] stands between the file and that reader: it finds where records begin by the same
-//! rules, and counts lines as editors do. It also refuses a record that is longer than any row of annotations.
+//! The CSV reader counts `\n` before a record, which differs from the line in an editor if lines are blank or end in
+//! `\r\n` or `\r`. [`LineCounter`] sits between the file and the CSV reader: it finds the starts of records by the same
+//! rules, and counts lines as editors do. It also rejects records that are longer than any row of annotations.
 
 use std::collections::VecDeque;
 use std::io::Read;
@@ -14,97 +14,97 @@ pub(super) const MAX_RECORD_BYTES: u64 = 1 << 20;
 /// A record of more than [`MAX_RECORD_BYTES`].
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error(
-    "line {line}: the row that begins here has more than {MAX_RECORD_BYTES} bytes; is a quotation mark not closed, or \
-     is this no table?"
+    "line {line}: the row that starts here has more than {MAX_RECORD_BYTES} bytes; check for an unclosed quotation mark, \
+     and that the file is a table"
 )]
-pub(super) struct TooLong {
+pub(super) struct RecordTooLong {
     line: u64,
 }
 
-/// What the byte before was.
+/// The state after the previous byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    /// No record has begun since the last one ended.
+enum ParserState {
+    /// Between records.
     Between,
-    /// A field begins.
+    /// At the start of a field.
     FieldStart,
-    /// In a field without quotation marks, or behind the closing one.
+    /// In a field without quotation marks, or after the closing one.
     Plain,
     /// Between quotation marks.
     Quoted,
-    /// At a quotation mark between quotation marks: the closing one, unless another one follows.
+    /// At a quotation mark inside quotation marks: it closes the field unless another one follows.
     QuoteInQuoted,
 }
 
-/// The lines of the records that were passed on and not asked for yet.
+/// The lines of the records that were read from the file and not taken yet.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Starts(Arc<Mutex<VecDeque<u64>>>);
+pub(super) struct RecordLines(Arc<Mutex<VecDeque<u64>>>);
 
-impl Starts {
-    /// The line that the next record begins on.
+impl RecordLines {
+    /// Takes the line on which the next record starts.
     pub(super) fn next(&self) -> u64 {
         let mut starts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         starts.pop_front().unwrap_or_default()
     }
 }
 
-/// Passes a table on, and notes the line that each record begins on.
-pub(super) struct Lines<R> {
+/// Reads a table unchanged, and notes the line on which each record starts.
+pub(super) struct LineCounter<R> {
     inner: R,
     delimiter: u8,
-    state: State,
+    state: ParserState,
     /// The line of the next byte, from 1.
     line: u64,
     after_carriage_return: bool,
     record_line: u64,
     record_bytes: u64,
-    starts: Starts,
+    starts: RecordLines,
 }
 
-impl<R: Read> Lines<R> {
+impl<R: Read> LineCounter<R> {
     pub(super) fn new(inner: R, delimiter: u8) -> Self {
         Self {
             inner,
             delimiter,
-            state: State::Between,
+            state: ParserState::Between,
             line: 1,
             after_carriage_return: false,
             record_line: 0,
             record_bytes: 0,
-            starts: Starts::default(),
+            starts: RecordLines::default(),
         }
     }
 
-    pub(super) fn starts(&self) -> Starts {
+    pub(super) fn starts(&self) -> RecordLines {
         self.starts.clone()
     }
 
-    /// Goes on by `byte`; whether a record begins with it.
+    /// Processes `byte`. Returns whether a record starts with it.
     fn step(&mut self, byte: u8) -> bool {
         let is_end = matches!(byte, b'\r' | b'\n');
-        let begins = self.state == State::Between && !is_end;
+        let starts_record = self.state == ParserState::Between && !is_end;
         self.state = match self.state {
-            State::Quoted if byte == b'"' => State::QuoteInQuoted,
-            State::Quoted => State::Quoted,
-            State::QuoteInQuoted if byte == b'"' => State::Quoted,
-            _ if is_end => State::Between,
-            _ if byte == self.delimiter => State::FieldStart,
-            State::Between | State::FieldStart if byte == b'"' => State::Quoted,
-            _ => State::Plain,
+            ParserState::Quoted if byte == b'"' => ParserState::QuoteInQuoted,
+            ParserState::Quoted => ParserState::Quoted,
+            ParserState::QuoteInQuoted if byte == b'"' => ParserState::Quoted,
+            _ if is_end => ParserState::Between,
+            _ if byte == self.delimiter => ParserState::FieldStart,
+            ParserState::Between | ParserState::FieldStart if byte == b'"' => ParserState::Quoted,
+            _ => ParserState::Plain,
         };
-        if begins {
+        if starts_record {
             (self.record_line, self.record_bytes) = (self.line, 0);
         }
         self.record_bytes += 1;
-        // `\r\n` ends one line.
+        // `\r\n` ends only one line.
         let ends_line = byte == b'\r' || byte == b'\n' && !self.after_carriage_return;
         self.line += u64::from(ends_line);
         self.after_carriage_return = byte == b'\r';
-        begins
+        starts_record
     }
 }
 
-impl<R: Read> Read for Lines<R> {
+impl<R: Read> Read for LineCounter<R> {
     fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
         let n = self.inner.read(into)?;
         let starts = Arc::clone(&self.starts.0);
@@ -113,9 +113,9 @@ impl<R: Read> Read for Lines<R> {
             if self.step(*byte) {
                 starts.push_back(self.record_line);
             }
-            if self.state != State::Between && self.record_bytes > MAX_RECORD_BYTES {
+            if self.state != ParserState::Between && self.record_bytes > MAX_RECORD_BYTES {
                 let line = self.record_line;
-                return Err(std::io::Error::other(TooLong { line }));
+                return Err(std::io::Error::other(RecordTooLong { line }));
             }
         }
         Ok(n)
@@ -129,9 +129,9 @@ mod tests {
 
     use super::*;
 
-    /// Every record, and the line that it begins on.
+    /// Every record, and the line on which it starts.
     fn records(text: &str) -> Vec<(u64, Vec<String>)> {
-        let lines = Lines::new(text.as_bytes(), b',');
+        let lines = LineCounter::new(text.as_bytes(), b',');
         let starts = lines.starts();
         let mut reader = ReaderBuilder::new()
             .has_headers(false)
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_counted_as_an_editor_does() {
+    fn lines_are_counted_as_in_an_editor() {
         for (text, expected) in [
             ("a\nb\nc", vec![1, 2, 3]),
             ("a\r\nb\r\nc\r\n", vec![1, 2, 3]),
@@ -174,11 +174,11 @@ mod tests {
     }
 
     #[test]
-    fn a_record_that_does_not_end_is_refused() {
+    fn a_record_that_does_not_end_is_an_error() {
         let mut text = "a,b\n1,\"".to_owned();
         text.push_str(&"x\n".repeat(MAX_RECORD_BYTES as usize));
         let mut out = Vec::new();
-        let e = Lines::new(text.as_bytes(), b',')
+        let e = LineCounter::new(text.as_bytes(), b',')
             .read_to_end(&mut out)
             .unwrap_err();
         assert!(e.to_string().contains("line 2: the row"), "{e}");
@@ -186,7 +186,7 @@ mod tests {
     }
 
     proptest! {
-        /// By the same rules as the CSV reader: a start for every record, and the text of the record on that line.
+        /// The rules are the CSV reader's: there is a line for every record, and the record's text is on that line.
         #[test]
         fn every_record_has_its_line(text in "[ab,\"\r\n]{0,40}") {
             let normal = text.replace("\r\n", "\n").replace('\r', "\n");

@@ -1,14 +1,14 @@
-//! The records of a table, read as a stream, each with the line that it begins on.
+//! The records of a table, read as a stream, each with the line on which it starts.
 //!
-//! In goes a stored CSV file and its delimiter; out come the header and then one record at a time. Tables of
-//! annotations and tables of boxes are read this way.
+//! The input is a stored CSV file and its delimiter; the output is the header and then one record at a time. Tables of
+//! annotations and tables of boxes are both read in this way.
 
 use std::io::{Cursor, Read};
 
 use ::csv::{ErrorKind, Reader, ReaderBuilder, StringRecord, Trim};
 
-use super::lines::{Lines, Starts, TooLong};
-use crate::points::PointsError;
+use super::lines::{LineCounter, RecordLines, RecordTooLong};
+use crate::points::error::PointsError;
 use crate::storage::{DocumentError, StreamedDocument};
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
@@ -16,9 +16,9 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// The records of a table.
 pub(crate) struct TableRecords<'d> {
     document: &'d StreamedDocument,
-    reader: Reader<Lines<Box<dyn Read + Send + 'd>>>,
-    /// The lines that records begin on.
-    starts: Starts,
+    reader: Reader<LineCounter<Box<dyn Read + Send + 'd>>>,
+    /// The lines on which records start.
+    starts: RecordLines,
     header: StringRecord,
 }
 
@@ -27,7 +27,7 @@ pub(crate) struct TableRecords<'d> {
 pub(crate) enum TableError {
     /// The file cannot be read.
     Document(DocumentError),
-    /// The file is no table; the text names the line and what is wrong with it.
+    /// The file is not a table. The text names the line and the problem.
     Damaged { object: String, problem: String },
 }
 
@@ -46,7 +46,7 @@ impl From<TableError> for PointsError {
     }
 }
 
-/// The delimiter of the table `object`: the one that the config gives, else a tab in `*.tsv` and a comma elsewhere.
+/// The delimiter of the table `object`: the one in the config, otherwise a tab for `*.tsv` and a comma for other files.
 pub(crate) fn table_delimiter(given: Option<char>, object: &str) -> u8 {
     let path = object.split(['?', '#']).next().unwrap_or(object);
     let path = path.strip_suffix(".gz").unwrap_or(path);
@@ -56,7 +56,7 @@ pub(crate) fn table_delimiter(given: Option<char>, object: &str) -> u8 {
 }
 
 impl<'d> TableRecords<'d> {
-    /// Opens the table at its beginning and reads the header.
+    /// Opens the table at its start and reads the header.
     pub(crate) fn open(document: &'d StreamedDocument, delimiter: u8) -> Result<Self, TableError> {
         let mut bytes = document.reader()?;
         let mut first = Vec::new();
@@ -66,7 +66,7 @@ impl<'d> TableRecords<'d> {
             first.clear();
         }
         let bytes: Box<dyn Read + Send + '_> = Box::new(Cursor::new(first).chain(bytes));
-        let lines = Lines::new(bytes, delimiter);
+        let lines = LineCounter::new(bytes, delimiter);
         let starts = lines.starts();
         let mut reader = ReaderBuilder::new()
             .delimiter(delimiter)
@@ -88,7 +88,7 @@ impl<'d> TableRecords<'d> {
         &self.header
     }
 
-    /// Reads the next record into `record`: the line that it begins on, or `None` at the end.
+    /// Reads the next record into `record`. Returns the line on which it starts, or `None` at the end.
     pub(crate) fn read(&mut self, record: &mut StringRecord) -> Result<Option<u64>, TableError> {
         let read = self.reader.read_record(record);
         if matches!(read, Ok(false)) {
@@ -100,10 +100,10 @@ impl<'d> TableRecords<'d> {
     }
 }
 
-/// The error of a record that begins on `line`.
+/// The error for a record that starts on `line`.
 fn damaged(document: &StreamedDocument, error: ::csv::Error, line: u64) -> TableError {
     let problem = match error.into_kind() {
-        ErrorKind::Io(e) => match e.downcast::<TooLong>() {
+        ErrorKind::Io(e) => match e.downcast::<RecordTooLong>() {
             Ok(too_long) => too_long.to_string(),
             Err(e) => return document.document_error(e).into(),
         },

@@ -1,4 +1,4 @@
-//! Tables in all their spellings, and what is said of those that are none.
+//! Tables in all supported forms, and the errors for invalid ones.
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -13,12 +13,12 @@ fn config(change: impl FnOnce(&mut Value)) -> CsvConfig {
     serde_json::from_value(config).unwrap()
 }
 
-/// The table of these bytes in a file.
-fn table(bytes: &[u8], config: &CsvConfig) -> Result<Layer, PointsError> {
+/// Opens a table with these bytes.
+fn table(bytes: &[u8], config: &CsvConfig) -> Result<CsvLayer, PointsError> {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join(&config.file), bytes).unwrap();
     let file = Location::Local(folder.path().join(&config.file));
-    Layer::open(&file, config, &MemoryBudget::for_test())
+    CsvLayer::open(&file, config, &MemoryBudget::for_test())
 }
 
 fn all_of(bytes: &[u8], config: &CsvConfig) -> Result<PointsInBoxes, PointsError> {
@@ -53,7 +53,7 @@ fn columns_are_found_by_name_in_any_order() {
 }
 
 #[test]
-fn a_table_on_a_server_is_read_and_a_page_is_refused() {
+fn a_table_on_a_server_is_read_and_an_html_page_is_an_error() {
     use crate::storage::loopback::{reply, serve};
     let server = serve(|_, request| match request.first.as_str() {
         "GET /t.tsv HTTP/1.1" => reply("200 OK", "", b"x\ty\tz\tid\n1\t2\t3\t4\n"),
@@ -62,7 +62,7 @@ fn a_table_on_a_server_is_read_and_a_page_is_refused() {
     let here = Location::Local("".into());
     let of = |name: &str| {
         let place = here.resolve(&format!("{}/{name}", server.url)).unwrap();
-        Layer::open(&place, &config(|_| ()), &MemoryBudget::for_test())
+        CsvLayer::open(&place, &config(|_| ()), &MemoryBudget::for_test())
     };
     assert!(of("t.tsv").is_ok());
     let e = of("t.csv").err().unwrap().to_string();
@@ -70,7 +70,7 @@ fn a_table_on_a_server_is_read_and_a_page_is_refused() {
 }
 
 #[test]
-fn units_are_those_that_the_config_states() {
+fn coordinates_are_in_the_unit_of_the_config() {
     let of = |change: fn(&mut Value)| all("x,y,z,id\n1,2,3,0\n", &config(change)).unwrap();
     let um = of(|c| c["unit"] = json!("um"));
     assert_eq!(um.per_box[0][0].anchor.0, [1000.0, 2000.0, 3000.0]);
@@ -98,7 +98,7 @@ fn rows_without_an_id_column_are_numbered_and_lines_have_two_ends() {
 }
 
 #[test]
-fn properties_are_kept_and_a_bad_one_is_named() {
+fn properties_are_kept_and_an_invalid_value_is_an_error() {
     let with = config(|c| c["properties"] = json!({"n": "uint8", "score": "float32"}));
     let text = "id\tx\ty\tz\tscore\tn\n1\t0\t0\t0\t0.5\t7.0\n";
     let tsv = CsvConfig {
@@ -118,7 +118,7 @@ fn properties_are_kept_and_a_bad_one_is_named() {
 }
 
 #[test]
-fn what_is_wrong_is_named_with_file_line_and_column() {
+fn an_error_names_the_file_the_line_and_the_column() {
     let c = config(|_| ());
     let e = error_of("id,x,y,z\n1,0,0,0\n2,0,a,0\n", &c);
     assert!(
@@ -142,7 +142,7 @@ fn what_is_wrong_is_named_with_file_line_and_column() {
     let e = error_of("id,X,y,z\n", &c);
     assert!(e.contains("`x`") && e.contains("id, X, y, z"), "{e}");
     let e = error_of("id,x,x,y,z\n", &c);
-    assert!(e.contains("two columns are called `x`"), "{e}");
+    assert!(e.contains("two columns have the name `x`"), "{e}");
     let e = error_of("id,x,y,z\n1,2,3\n", &c);
     assert!(
         e.contains("t.csv") && e.contains("line 2: the row has 3 fields, expected 4"),
@@ -160,7 +160,7 @@ fn what_is_wrong_is_named_with_file_line_and_column() {
 
 proptest! {
     #[test]
-    fn no_table_makes_the_parser_panic(text in "(id|x|y|z|,|;|\"|\n|[0-9]|nan|.){0,60}", bytes in prop::collection::vec(any::<u8>(), 0..60)) {
+    fn the_parser_does_not_panic_on_any_input(text in "(id|x|y|z|,|;|\"|\n|[0-9]|nan|.){0,60}", bytes in prop::collection::vec(any::<u8>(), 0..60)) {
         let c = config(|_| ());
         let _ = all(&text, &c);
         let _ = all(&format!("id,x,y,z\n{text}"), &c);
@@ -169,7 +169,7 @@ proptest! {
 }
 
 #[test]
-fn ids_are_whole_numbers_written_as_floats_too() {
+fn ids_may_be_whole_numbers_written_as_floats() {
     let text = "\u{feff},id,x,y,z\n0,101.0,1,2,3\n1,9007199254740993.0,1,2,3\n2,18446744073709551615.0,1,2,3\n";
     let found = all(text, &config(|_| ())).unwrap();
     let ids: Vec<u64> = found.per_box[0].iter().map(|a| a.id).collect();
@@ -184,7 +184,7 @@ fn ids_are_whole_numbers_written_as_floats_too() {
 }
 
 #[test]
-fn the_line_of_an_error_is_the_one_that_an_editor_shows() {
+fn the_line_in_an_error_is_the_line_in_an_editor() {
     for (text, line) in [
         ("id,x,y,z\n1,0,0,0\nx3,0,0,0\n", 3),
         ("id,x,y,z\r\n1,0,0,0\r\nx3,0,0,0\r\n", 3),
@@ -208,19 +208,19 @@ fn the_line_of_an_error_is_the_one_that_an_editor_shows() {
 }
 
 #[test]
-fn a_conflict_with_a_row_outside_of_all_boxes_is_found() {
+fn a_conflict_with_a_row_outside_all_boxes_is_an_error() {
     let text = "id,x,y,z\n7,0,0,0\n8,500,0,0\n7,500,0,0\n";
     let near = BoxNm::from_corners(PointNm([0.0; 3]), PointNm([9.0; 3])).unwrap();
-    let read = |layer: &Layer| layer.read_boxes(&[near], Anchor::Midpoint);
+    let read = |layer: &CsvLayer| layer.read_boxes(&[near], Anchor::Midpoint);
     let layer = table(text.as_bytes(), &config(|_| ())).unwrap();
     let e = read(&layer).unwrap_err().to_string();
     assert!(
         e.contains("id 7") && e.contains("line 2") && e.contains("line 4"),
         "{e}"
     );
-    // As where there is no room for the ids of all rows.
-    let batch = Batch {
-        hits: vec![Hit {
+    // The same error results if there is no memory for the ids of all rows.
+    let batch = AnnotationBatch {
+        hits: vec![BoxedAnnotation {
             annotation: Annotation {
                 id: 7,
                 anchor: PointNm([0.0; 3]),
@@ -230,14 +230,16 @@ fn a_conflict_with_a_row_outside_of_all_boxes_is_found() {
             first_box: 0,
             more_boxes: Vec::new(),
         }],
-        ..Batch::default()
+        ..AnnotationBatch::default()
     };
-    let again = layer.check_hits(&batch, Anchor::Midpoint).unwrap_err();
+    let again = layer
+        .check_ids_in_boxes(&batch, Anchor::Midpoint)
+        .unwrap_err();
     assert_eq!(again.to_string(), e);
 }
 
 #[test]
-fn a_compressed_table_is_read_and_a_damaged_one_is_named() {
+fn a_compressed_table_is_read_and_a_damaged_one_is_an_error() {
     use std::io::Write;
     let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     gz.write_all(b"id,x,y,z\n7,0,0,0\n").unwrap();
@@ -254,7 +256,7 @@ fn a_compressed_table_is_read_and_a_damaged_one_is_named() {
 }
 
 #[test]
-fn what_is_in_boxes_must_fit_into_memory() {
+fn annotations_in_boxes_must_fit_in_memory() {
     let mut text = "id,x,y,z\n".to_owned();
     for i in 0..150_000 {
         text.push_str(&format!("{i},{i},0,0\n"));
@@ -265,7 +267,7 @@ fn what_is_in_boxes_must_fit_into_memory() {
     let read = |far: f64| {
         let budget = MemoryBudget::new(64 << 20);
         let some = BoxNm::from_corners(PointNm([0.0; 3]), PointNm([far, 1.0, 1.0])).unwrap();
-        Layer::open(&file, &config(|_| ()), &budget)
+        CsvLayer::open(&file, &config(|_| ()), &budget)
             .unwrap()
             .read_boxes(&[some], Anchor::Midpoint)
     };

@@ -1,39 +1,38 @@
-//! Where the cells of a level are stored: each in a file of its own, or many in a shard. Levels of one
-//! layer may differ in this.
+//! The stored cells of a level: each in its own file, or many in a shard. The levels of a layer may differ in this.
 
 use std::fmt;
 use std::sync::Arc;
 
 use crate::neuroglancer::{MortonGrid, ShardError, ShardingSpec, Shards};
-use crate::points::PointsError;
+use crate::points::error::PointsError;
 use crate::storage::{
     Compression, DocumentError, InflateError, Lease, MemoryBudget, ReadError, StorageError, Store,
     looks_like_gzip,
 };
 
 /// The stored cells of one level.
-pub(super) trait Cells: fmt::Debug + Send + Sync {
-    /// Replaces the contents of `into` by the list of annotations in `cell`, of at most `limit_bytes`; `false` if none
-    /// is stored.
+pub(super) trait CellStore: fmt::Debug + Send + Sync {
+    /// Reads the list of annotations in `cell`, of at most `limit_bytes`, into `into`, replacing its contents. Returns
+    /// whether the cell is stored.
     fn read(&self, cell: &[u64], limit_bytes: u64, into: &mut Vec<u8>) -> Result<bool, ListError>;
 
-    /// Bytes of memory that reading a byte of a cell takes.
+    /// Bytes of memory per byte of a cell that is read.
     fn memory_of_byte(&self) -> u64;
 
-    /// The place of a cell, for messages.
+    /// The location of a cell, for messages.
     fn describe(&self, cell: &[u64]) -> String;
 
-    /// What may be behind a damaged cell, for messages; often nothing.
+    /// A possible cause of a damaged cell, for messages; often empty.
     fn hint(&self) -> &'static str {
         ""
     }
 }
 
-/// The cells of a level: `sharding` as its info says.
-pub(super) fn cells(
+/// The cells of a level with the `sharding` of its info.
+pub(super) fn cell_store(
     store: Arc<dyn Store>,
     sharding: Option<(ShardingSpec, MortonGrid)>,
-) -> Box<dyn Cells> {
+) -> Box<dyn CellStore> {
     match sharding {
         None => Box::new(CellFiles(store)),
         Some((spec, ids)) => Box::new(ShardedCells {
@@ -52,16 +51,16 @@ fn file_name(cell: &[u64]) -> String {
     parts.join("_")
 }
 
-impl Cells for CellFiles {
+impl CellStore for CellFiles {
     fn read(&self, cell: &[u64], limit_bytes: u64, into: &mut Vec<u8>) -> Result<bool, ListError> {
         let stored = self.0.read(&file_name(cell), limit_bytes, into)?;
-        // A list begins with its length, which no gzip stream fits by chance.
+        // A list starts with its length, which a gzip stream does not match.
         let count = into.first_chunk().map_or(0, |n| u64::from_le_bytes(*n));
         if looks_like_gzip(into) && count > into.len() as u64 {
             return Err(ListError::Other(PointsError::Cell {
                 object: self.describe(cell),
                 found: "a gzip stream".to_owned(),
-                expected: "a list of annotations: it is stored compressed, and its server leaves out `Content-Encoding: gzip`"
+                expected: "a list of annotations: the file is compressed, but the server does not send `Content-Encoding: gzip`"
                     .to_owned(),
             }));
         }
@@ -84,7 +83,7 @@ struct ShardedCells {
     ids: MortonGrid,
 }
 
-impl Cells for ShardedCells {
+impl CellStore for ShardedCells {
     fn read(&self, cell: &[u64], limit_bytes: u64, into: &mut Vec<u8>) -> Result<bool, ListError> {
         into.clear();
         let Some(id) = self.ids.code(cell) else {
@@ -107,12 +106,12 @@ impl Cells for ShardedCells {
     }
 }
 
-/// What reading a byte of a file takes: what a server sends compressed is there twice.
+/// Bytes of memory per byte of a file. A server may send it compressed, so that it is in memory twice.
 pub(super) fn memory_of_file_byte(store: &dyn Store) -> u64 {
     if store.is_remote() { 2 } else { 1 }
 }
 
-/// What reading a byte of a chunk in a shard takes.
+/// Bytes of memory per byte of a chunk in a shard.
 pub(super) fn memory_of_chunk_byte(shards: &Shards) -> u64 {
     match shards.data_encoding() {
         Compression::None => 1,
@@ -120,7 +119,7 @@ pub(super) fn memory_of_chunk_byte(shards: &Shards) -> u64 {
     }
 }
 
-/// Replaces the contents of `into` by the list of annotations under `id`; `false` if none is stored.
+/// Reads the list of annotations with this `id` into `into`, replacing its contents. Returns whether it is stored.
 pub(super) fn read_from_shard(
     shards: &Shards,
     id: u64,
@@ -143,7 +142,8 @@ pub(super) fn read_from_shard(
                 return Err(ListError::Other(PointsError::Cell {
                     object: describe(),
                     found,
-                    expected: "what its `data_encoding` says".to_owned() + shards.hint(),
+                    expected: "data with the `data_encoding` in the info".to_owned()
+                        + shards.hint(),
                 }));
             }
         }
@@ -151,12 +151,12 @@ pub(super) fn read_from_shard(
     Ok(true)
 }
 
-/// Why a list of annotations was not read.
+/// Why a list of annotations cannot be read.
 #[derive(Debug)]
 pub(super) enum ListError {
-    /// It has at least that many bytes, more than the limit.
+    /// It has at least this many bytes, which is more than the limit.
     TooLarge(u64),
-    /// Something else.
+    /// Another error.
     Other(PointsError),
 }
 
@@ -178,10 +178,10 @@ impl From<ShardError> for ListError {
     }
 }
 
-/// Largest buffer that a thread keeps for the next list, in bytes.
+/// Size limit of the buffer that a thread keeps for the next list.
 const MAX_BUFFER_BYTES: usize = 4 << 20;
 
-/// Frees a buffer that was large, before the lease for it ends.
+/// Frees a large buffer, before its lease ends.
 pub(super) fn free_if_large(buffer: &mut Vec<u8>) {
     if buffer.capacity() > MAX_BUFFER_BYTES {
         *buffer = Vec::new();
@@ -222,7 +222,7 @@ pub(super) fn read_list(
                 problem: format!(
                     "it has at least {known} bytes, which do not fit{twice} into {over}"
                 ),
-                advice: "allow more with --memory, or write the layer with smaller cells; is it damaged?",
+                advice: "allow more with --memory, or write the layer with smaller cells; the file may also be damaged",
             }))
         }
     }
@@ -234,11 +234,11 @@ mod tests {
     use crate::storage::LocalStore;
 
     #[test]
-    fn a_cell_that_is_packed_without_a_word_is_named_so() {
+    fn a_cell_that_is_unexpectedly_compressed_is_an_error() {
         let dir = tempfile::tempdir().unwrap();
         let packed = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03 and so on";
         std::fs::write(dir.path().join("0_0_0"), packed).unwrap();
-        let cells = cells(Arc::new(LocalStore::new(dir.path().to_owned())), None);
+        let cells = cell_store(Arc::new(LocalStore::new(dir.path().to_owned())), None);
         let read = cells.read(&[0, 0, 0], 1 << 20, &mut Vec::new());
         let Err(ListError::Other(e)) = read else {
             panic!("{read:?}")

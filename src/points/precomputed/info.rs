@@ -1,14 +1,14 @@
-//! The `info` of a precomputed annotation layer: parsed, checked, and brought to axes x, y, z in nm.
+//! The `info` of a precomputed annotation layer: parsed, checked, and converted to axes x, y, z in nm.
 
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::grid::Grid;
+use super::grid::CellGrid;
 use crate::geometry::{
     Dimensions, PlacedAxis, Placement, SourceDimension, SourceTransform, length_nm, spatial_axes,
 };
 use crate::neuroglancer::{ANNOTATIONS, GeometryKind, MortonGrid, ShardingSpec, info_kind};
-use crate::points::PointsError;
+use crate::points::error::PointsError;
 use crate::points::property::{PropertyKind, PropertySpec, lay_out};
 use crate::storage::DocumentError;
 
@@ -21,16 +21,16 @@ pub(super) struct Info {
     pub(super) kind: GeometryKind,
     /// Number of dimensions.
     pub(super) rank: usize,
-    /// What lies along x, y, z.
+    /// The dimensions along x, y, z.
     pub(super) placed: Placement,
-    /// Where annotations lie, along every dimension in its own unit.
+    /// The bounds of annotations, along every dimension in its unit.
     pub(super) lower_bound: Vec<f64>,
     pub(super) upper_bound: Vec<f64>,
     /// In declared order.
     pub(super) properties: Vec<PropertySpec>,
-    /// Bytes of all properties of a record, padding not included.
+    /// Bytes of all properties of a record without padding.
     pub(super) property_bytes: usize,
-    /// `relationships` as written: what is wrong with them matters only where a job reads them.
+    /// `relationships` unparsed, because an error in them only matters if a job reads them.
     pub(super) relationships: Value,
     pub(super) levels: Vec<LevelInfo>,
     pub(super) warnings: Vec<String>,
@@ -41,8 +41,8 @@ pub(super) struct Info {
 pub(super) struct LevelInfo {
     /// Its folder, relative to the info's.
     pub(super) key: String,
-    pub(super) grid: Grid,
-    /// How cells are found in shards, and their ids.
+    pub(super) grid: CellGrid,
+    /// With shards: the sharding and the ids of cells.
     pub(super) sharding: Option<(ShardingSpec, MortonGrid)>,
 }
 
@@ -74,17 +74,17 @@ struct RawProperty {
 #[derive(Deserialize)]
 struct RawLevel {
     key: String,
-    /// Any numbers: what is wrong with them is mended and reported.
+    /// Any numbers: wrong ones are corrected and reported.
     grid_shape: Vec<f64>,
     chunk_size: Vec<f64>,
     sharding: Option<Value>,
 }
 
-/// Names the info in errors.
-pub(super) struct Blame<'a>(pub(super) &'a str);
+/// The name of the info file, for errors.
+pub(super) struct InfoFile<'a>(pub(super) &'a str);
 
-impl Blame<'_> {
-    pub(super) fn on(
+impl InfoFile<'_> {
+    pub(super) fn wrong(
         &self,
         field: impl Into<String>,
         found: impl Into<String>,
@@ -98,27 +98,27 @@ impl Blame<'_> {
         }
     }
 
-    fn rank(&self, field: String, found: usize, rank: usize) -> Result<(), PointsError> {
-        match found == rank {
-            true => Ok(()),
-            false => Err(self.on(
-                field,
-                format!("a list of {found} numbers"),
-                format!("{rank}, one for each of `dimensions`"),
-            )),
+    fn check_rank(&self, field: String, found: usize, rank: usize) -> Result<(), PointsError> {
+        if found == rank {
+            return Ok(());
         }
+        Err(self.wrong(
+            field,
+            format!("a list of {found} numbers"),
+            format!("{rank}, one for each of `dimensions`"),
+        ))
     }
 }
 
 impl Info {
-    /// Understands `value`, the contents of the file `object`, as `transform` moves the layer.
+    /// Parses `value`, the contents of the file `object`, with the `transform` of the layer.
     pub(super) fn parse(
         value: &Value,
         object: &str,
         transform: Option<&SourceTransform>,
     ) -> Result<Self, PointsError> {
-        let blame = Blame(object);
-        check_kind(value, &blame)?;
+        let info_file = InfoFile(object);
+        check_kind(value, &info_file)?;
         let raw: RawInfo = serde_path_to_error::deserialize(value).map_err(|e| {
             PointsError::Document(DocumentError::Parse {
                 object: object.to_owned(),
@@ -129,52 +129,28 @@ impl Info {
             })
         })?;
         let rank = raw.dimensions.len();
-        blame.rank("lower_bound".to_owned(), raw.lower_bound.len(), rank)?;
-        blame.rank("upper_bound".to_owned(), raw.upper_bound.len(), rank)?;
-        let placed = place(&raw, transform, &blame)?;
+        info_file.check_rank("lower_bound".to_owned(), raw.lower_bound.len(), rank)?;
+        info_file.check_rank("upper_bound".to_owned(), raw.upper_bound.len(), rank)?;
+        let placed = place(&raw, transform, &info_file)?;
         let kind = GeometryKind::from_name(&raw.annotation_type).ok_or_else(|| {
-            blame.on(
+            info_file.wrong(
                 "annotation_type",
                 format!("{:?}", raw.annotation_type),
                 GeometryKind::names(),
             )
         })?;
-        let mut properties = properties(raw.properties, &blame)?;
+        let mut properties = properties(raw.properties, &info_file)?;
         let property_bytes = lay_out(&mut properties);
+        let bounds = Bounds {
+            lower: &raw.lower_bound,
+            upper: &raw.upper_bound,
+        };
         let mut warnings = Vec::new();
-        let mut levels = Vec::new();
-        for (i, level) in raw.spatial.into_iter().enumerate() {
-            let field = |member: &str| format!("spatial[{i}].{member}");
-            check_key(&level.key, field("key"), &blame)?;
-            blame.rank(field("chunk_size"), level.chunk_size.len(), rank)?;
-            blame.rank(field("grid_shape"), level.grid_shape.len(), rank)?;
-            let (grid, mended) = Grid::new(
-                &raw.lower_bound,
-                &raw.upper_bound,
-                &level.chunk_size,
-                &level.grid_shape,
-            )
-            .map_err(|wrong| blame.on(field("chunk_size"), wrong.found, wrong.expected))?;
-            if mended {
-                warnings.push(format!(
-                    "{object}: `{}` is {:?}, which does not fit the bounds and `chunk_size`; read as {:?}",
-                    field("grid_shape"),
-                    level.grid_shape,
-                    grid.shape(),
-                ));
-            }
-            let sharding = match level.sharding.filter(|v| !v.is_null()) {
-                None => None,
-                Some(value) => Some(sharding(&value, &level.grid_shape, &grid, field, &blame)?),
-            };
-            levels.push(LevelInfo {
-                key: level.key,
-                grid,
-                sharding,
-            });
-        }
+        let levels = raw.spatial.into_iter().enumerate();
+        let levels = levels.map(|(i, level)| level.check(i, &bounds, &info_file, &mut warnings));
+        let levels: Vec<LevelInfo> = levels.collect::<Result<_, _>>()?;
         if levels.is_empty() {
-            return Err(blame.on(
+            return Err(info_file.wrong(
                 "spatial",
                 "empty",
                 "at least one level of the spatial index",
@@ -195,8 +171,56 @@ impl Info {
     }
 }
 
-/// Refuses the infos of what is not a layer of annotations.
-fn check_kind(info: &Value, blame: &Blame) -> Result<(), PointsError> {
+/// The bounds of a layer, along every dimension in its unit.
+struct Bounds<'a> {
+    lower: &'a [f64],
+    upper: &'a [f64],
+}
+
+impl RawLevel {
+    /// Checks the level at position `i`. A wrong `grid_shape` is corrected with a warning.
+    fn check(
+        self,
+        i: usize,
+        bounds: &Bounds,
+        info_file: &InfoFile,
+        warnings: &mut Vec<String>,
+    ) -> Result<LevelInfo, PointsError> {
+        let rank = bounds.lower.len();
+        let field = |member: &str| format!("spatial[{i}].{member}");
+        check_key(&self.key, field("key"), info_file)?;
+        info_file.check_rank(field("chunk_size"), self.chunk_size.len(), rank)?;
+        info_file.check_rank(field("grid_shape"), self.grid_shape.len(), rank)?;
+        let (grid, corrected) = CellGrid::new(
+            bounds.lower,
+            bounds.upper,
+            &self.chunk_size,
+            &self.grid_shape,
+        )
+        .map_err(|wrong| info_file.wrong(field("chunk_size"), wrong.found, wrong.expected))?;
+        if corrected {
+            warnings.push(format!(
+                "{}: `{}` is {:?}, which does not match the bounds and `chunk_size`; it is read as {:?}",
+                info_file.0,
+                field("grid_shape"),
+                self.grid_shape,
+                grid.shape(),
+            ));
+        }
+        let sharding = match self.sharding.filter(|v| !v.is_null()) {
+            None => None,
+            Some(value) => Some(sharding(&value, &self.grid_shape, &grid, field, info_file)?),
+        };
+        Ok(LevelInfo {
+            key: self.key,
+            grid,
+            sharding,
+        })
+    }
+}
+
+/// Fails if the info is not that of an annotation layer.
+fn check_kind(info: &Value, info_file: &InfoFile) -> Result<(), PointsError> {
     let advice = "`points.layer` names an annotation layer, `arrays.NAME.layer` a volume";
     let expected = format!("{TYPE:?}, an annotation layer: {advice}");
     let kind = info_kind(info);
@@ -206,28 +230,28 @@ fn check_kind(info: &Value, blame: &Blame) -> Result<(), PointsError> {
                 Some(kind) => format!("{found}, {kind}"),
                 None => found.to_string(),
             };
-            Err(blame.on("@type", found, expected))
+            Err(info_file.wrong("@type", found, expected))
         }
         None if kind.is_some_and(|kind| kind != ANNOTATIONS) => {
             let found = format!(
                 "missing, and this is the info of {}",
                 kind.unwrap_or_default()
             );
-            Err(blame.on("@type", found, expected))
+            Err(info_file.wrong("@type", found, expected))
         }
         _ => Ok(()),
     }
 }
 
-/// What lies along x, y, z. Any further dimension must be a single position wide: annotations apart there would fall
-/// together.
+/// The dimensions along x, y, z. Any other dimension may only have a single position, because annotations at different
+/// positions would be projected onto each other.
 fn place(
     raw: &RawInfo,
     transform: Option<&SourceTransform>,
-    blame: &Blame,
+    info_file: &InfoFile,
 ) -> Result<Placement, PointsError> {
     let placed = match transform {
-        None => own_place(raw, blame)?,
+        None => own_place(raw, info_file)?,
         Some(transform) => {
             let dimensions = raw.dimensions.iter();
             let dimensions = dimensions.map(|(name, (scale, unit))| SourceDimension {
@@ -242,9 +266,9 @@ fn place(
     for (d, name) in names.enumerate().filter(|(d, _)| !is_spatial(*d)) {
         let (from, to) = (raw.lower_bound[d], raw.upper_bound[d]);
         if to - from > 1.0 {
-            return Err(blame.on(
+            return Err(info_file.wrong(
                 format!("dimensions.{name}"),
-                format!("a further dimension that runs from {from} to {to}"),
+                format!("another dimension that ranges from {from} to {to}"),
                 "at most one position along dimensions other than x, y, z",
             ));
         }
@@ -252,14 +276,14 @@ fn place(
     Ok(placed)
 }
 
-/// What lies along x, y, z where nothing moves the layer.
-fn own_place(raw: &RawInfo, blame: &Blame) -> Result<Placement, PointsError> {
+/// The dimensions along x, y, z without a transform.
+fn own_place(raw: &RawInfo, info_file: &InfoFile) -> Result<Placement, PointsError> {
     let (axes, unit_nm) = spatial_axes(&raw.dimensions).map_err(|wrong| {
         let field = match wrong.name {
             Some(name) => format!("dimensions.{name}"),
             None => "dimensions".to_owned(),
         };
-        blame.on(field, wrong.found, wrong.expected)
+        info_file.wrong(field, wrong.found, wrong.expected)
     })?;
     Ok(std::array::from_fn(|i| PlacedAxis {
         dimension: axes[i],
@@ -268,18 +292,25 @@ fn own_place(raw: &RawInfo, blame: &Blame) -> Result<Placement, PointsError> {
     }))
 }
 
-fn properties(raw: Vec<RawProperty>, blame: &Blame) -> Result<Vec<PropertySpec>, PointsError> {
+fn properties(
+    raw: Vec<RawProperty>,
+    info_file: &InfoFile,
+) -> Result<Vec<PropertySpec>, PointsError> {
     let mut properties: Vec<PropertySpec> = Vec::with_capacity(raw.len());
     for (i, raw) in raw.into_iter().enumerate() {
         let field = |member| format!("properties[{i}].{member}");
         if let Some(expected) = PropertySpec::wrong_id(&raw.id) {
-            return Err(blame.on(field("id"), format!("{:?}", raw.id), expected));
+            return Err(info_file.wrong(field("id"), format!("{:?}", raw.id), expected));
         }
         if properties.iter().any(|other| other.id == raw.id) {
-            return Err(blame.on(field("id"), format!("{:?} again", raw.id), "each id once"));
+            return Err(info_file.wrong(
+                field("id"),
+                format!("{:?} again", raw.id),
+                "each id once",
+            ));
         }
         let kind = PropertyKind::from_name(&raw.kind).ok_or_else(|| {
-            blame.on(
+            info_file.wrong(
                 field("type"),
                 format!("{:?}", raw.kind),
                 PropertyKind::names(),
@@ -294,42 +325,45 @@ fn properties(raw: Vec<RawProperty>, blame: &Blame) -> Result<Vec<PropertySpec>,
     Ok(properties)
 }
 
-/// The `sharding` of a level. Ids are made with the `grid_shape` as declared: a writer had it too.
+/// The `sharding` of a level. Ids of cells depend on the declared `grid_shape`, which the writer used too.
 fn sharding(
     value: &Value,
     declared: &[f64],
-    grid: &Grid,
+    grid: &CellGrid,
     field: impl Fn(&str) -> String,
-    blame: &Blame,
+    info_file: &InfoFile,
 ) -> Result<(ShardingSpec, MortonGrid), PointsError> {
     let spec = ShardingSpec::parse(value).map_err(|wrong| {
         let member = format!("{}.{}", field("sharding"), wrong.field);
-        blame.on(member, wrong.found, wrong.expected)
+        info_file.wrong(member, wrong.found, wrong.expected)
     })?;
     let is_count = |n: f64| (1.0..=2f64.powi(53)).contains(&n) && n.fract() == 0.0;
     let sizes = declared.iter().zip(grid.shape());
     let shape: Vec<u64> = sizes
-        .map(|(declared, mended)| match is_count(*declared) {
-            true => *declared as u64,
-            false => mended,
+        .map(|(declared, corrected)| {
+            if is_count(*declared) {
+                *declared as u64
+            } else {
+                corrected
+            }
         })
         .collect();
     let ids = MortonGrid::new(&shape)
-        .map_err(|e| blame.on(field("grid_shape"), e.to_string(), "fewer cells"))?;
+        .map_err(|e| info_file.wrong(field("grid_shape"), e.to_string(), "fewer cells"))?;
     Ok((spec, ids))
 }
 
-/// A key is a relative path; `..` is allowed by the format, another root is not.
-pub(super) fn check_key(key: &str, field: String, blame: &Blame) -> Result<(), PointsError> {
+/// Checks that a key is a relative path. The format allows `..`, but no other root.
+pub(super) fn check_key(key: &str, field: String, info_file: &InfoFile) -> Result<(), PointsError> {
     let elsewhere = key.starts_with(['/', '\\']) || key.contains("://") || key.contains('|');
-    match key.is_empty() || elsewhere {
-        false => Ok(()),
-        true => Err(blame.on(
-            field,
-            format!("{key:?}"),
-            "a path relative to the info's folder",
-        )),
+    if !key.is_empty() && !elsewhere {
+        return Ok(());
     }
+    Err(info_file.wrong(
+        field,
+        format!("{key:?}"),
+        "a path relative to the info's folder",
+    ))
 }
 
 #[cfg(test)]

@@ -1,15 +1,16 @@
 //! The list of annotations in a cell: `count`, all records, then all ids.
 //!
-//! The count is compared with the length of the file before anything else is believed. Positions are float32
-//! in the layer's units; they are widened to `f64` first and computed with after.
+//! The count is compared with the length of the file before the records are read. Positions are float32 in the layer's
+//! units and are converted to `f64` before any computation.
 
 use super::info::Info;
 use crate::geometry::{Placement, PointNm};
 use crate::neuroglancer::GeometryKind;
-use crate::points::place::Place;
-use crate::points::{Anchor, PointsError};
+use crate::points::annotation::Anchor;
+use crate::points::error::PointsError;
+use crate::points::position::AnnotationPosition;
 
-/// How the records of a layer are laid out, and what they mean in nm.
+/// The layout of a layer's records, and their conversion to nm.
 #[derive(Debug)]
 pub(super) struct RecordLayout {
     kind: GeometryKind,
@@ -41,7 +42,7 @@ impl RecordLayout {
         }
     }
 
-    /// Calls `visit` with every record in `bytes`, the contents of the file that `object` names.
+    /// Calls `visit` for every record in `bytes`, the contents of the file `object`.
     pub(super) fn read(
         &self,
         bytes: &[u8],
@@ -52,12 +53,12 @@ impl RecordLayout {
             return Err(PointsError::Cell {
                 object: object(),
                 found: format!("{} bytes", bytes.len()),
-                expected: format!("at least the {COUNT_BYTES} of a count"),
+                expected: format!("at least {COUNT_BYTES} bytes for a count"),
             });
         };
         let count = u64::from_le_bytes(*count);
         let padded_bytes = self.property_bytes.next_multiple_of(4);
-        // Of records with a length of their own, the least that they can have.
+        // The minimum for records of variable length.
         let record_bytes = match self.kind.vectors() {
             Some(vectors) => self.vector_bytes() * vectors + padded_bytes,
             None => 4 + self.vector_bytes() + padded_bytes,
@@ -76,7 +77,7 @@ impl RecordLayout {
                 record_bytes,
             });
         }
-        // It fits, so the count is less than the length of the file.
+        // Now the count is known to be less than the length of the file.
         let (mut records, ids) = body.split_at(body.len() - count as usize * ID_BYTES);
         for (i, id) in ids.as_chunks::<ID_BYTES>().0.iter().enumerate() {
             let record = self.split_record(&mut records, padded_bytes);
@@ -107,7 +108,7 @@ impl RecordLayout {
         self.rank * 4
     }
 
-    /// Takes geometry and properties from the front of `records`. What is wrong is said in words.
+    /// Takes geometry and properties from the front of `records`. The error describes what was found.
     fn split_record<'a>(
         &self,
         records: &mut &'a [u8],
@@ -132,13 +133,13 @@ impl RecordLayout {
             (Some(geometry), Some(properties)) => {
                 Ok((geometry, &properties[..self.property_bytes]))
             }
-            _ => Err(format!("{vectors} points, which reach beyond the records")),
+            _ => Err(format!("{vectors} points, which extend past the records")),
         }
     }
 
-    /// Where a record is; `None` if a coordinate is not finite.
-    pub(super) fn place(&self, geometry: &[u8], anchor: Anchor) -> Option<Place> {
-        Place::of(self.kind, self.points(geometry), anchor)
+    /// The position of a record; `None` if a coordinate is not finite.
+    pub(super) fn position(&self, geometry: &[u8], anchor: Anchor) -> Option<AnnotationPosition> {
+        AnnotationPosition::of(self.kind, self.points(geometry), anchor)
     }
 
     /// The geometry of a record for messages: its vectors in nm.
@@ -168,7 +169,7 @@ impl RecordLayout {
     }
 }
 
-/// A digest by which records of one geometry are known; -0.0 and 0.0 are one.
+/// A digest of a geometry. -0.0 and 0.0 are equal.
 pub(super) fn geometry_digest(geometry: &[u8]) -> u64 {
     let (floats, _) = geometry.as_chunks::<4>();
     floats
@@ -215,9 +216,9 @@ mod tests {
         Ok(records)
     }
 
-    fn place(kind: GeometryKind, values: &[f32], anchor: Anchor) -> Option<[[f64; 3]; 3]> {
-        let place = layout(kind, 0).place(&floats(values), anchor)?;
-        Some([place.anchor.0, place.ends[0].0, place.ends[1].0])
+    fn position(kind: GeometryKind, values: &[f32], anchor: Anchor) -> Option<[[f64; 3]; 3]> {
+        let position = layout(kind, 0).position(&floats(values), anchor)?;
+        Some([position.anchor.0, position.ends[0].0, position.ends[1].0])
     }
 
     /// Two points with five bytes of properties, padded to eight.
@@ -233,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn all_records_come_first_and_then_all_ids() {
+    fn all_records_precede_all_ids() {
         let records = read(&layout(GeometryKind::Point, 5), &two_points()).unwrap();
         assert_eq!(
             records[0],
@@ -244,8 +245,8 @@ mod tests {
     }
 
     #[test]
-    fn a_length_that_does_not_fit_is_refused_with_both_lengths() {
-        // One more property byte than two words hold, as a writer with other padding would have it.
+    fn a_wrong_length_is_an_error_with_both_lengths() {
+        // One property byte more than two words can hold, as from a writer with different padding.
         let e = read(&layout(GeometryKind::Point, 9), &two_points())
             .unwrap_err()
             .to_string();
@@ -261,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn an_absurd_count_is_refused_before_anything_is_made_of_it() {
+    fn an_impossible_count_is_an_error_before_memory_is_allocated() {
         for count in [1u64 << 40, u64::MAX, 1 << 61] {
             for kind in [GeometryKind::Point, GeometryKind::Polyline] {
                 let bytes = [&count.to_le_bytes()[..], &[0; 100]].concat();
@@ -275,9 +276,9 @@ mod tests {
     }
 
     #[test]
-    fn a_line_stands_at_its_middle_its_start_or_its_end() {
+    fn the_anchor_of_a_line_is_its_middle_its_start_or_its_end() {
         let line =
-            |anchor| place(GeometryKind::Line, &[1.0, 2.0, 3.0, 4.0, 6.0, 8.0], anchor).unwrap();
+            |anchor| position(GeometryKind::Line, &[1.0, 2.0, 3.0, 4.0, 6.0, 8.0], anchor).unwrap();
         let (a, b) = ([4.0, 8.0, 120.0], [16.0, 24.0, 320.0]);
         assert_eq!(line(Anchor::Midpoint), [[10.0, 16.0, 220.0], a, b]);
         assert_eq!(line(Anchor::Start), [a, a, b]);
@@ -285,36 +286,36 @@ mod tests {
     }
 
     #[test]
-    fn boxes_and_ellipsoids_stand_at_their_centre() {
+    fn the_anchor_of_a_box_or_an_ellipsoid_is_its_centre() {
         let two = [1.0, 2.0, 3.0, 3.0, 4.0, 5.0];
         for anchor in [Anchor::Midpoint, Anchor::Start, Anchor::End] {
             assert_eq!(
-                place(GeometryKind::Box, &two, anchor),
+                position(GeometryKind::Box, &two, anchor),
                 Some([[8.0, 12.0, 160.0]; 3])
             );
             assert_eq!(
-                place(GeometryKind::Ellipsoid, &two, anchor),
+                position(GeometryKind::Ellipsoid, &two, anchor),
                 Some([[4.0, 8.0, 120.0]; 3])
             );
         }
     }
 
     #[test]
-    fn a_polyline_stands_at_its_middle_by_length_in_nm() {
+    fn the_anchor_of_a_polyline_is_its_middle_by_length_in_nm() {
         // 40 nm along x, then 120 nm along z: the middle is 40 nm down.
         let bent = [
             0.0, 0.0, 0.0, 10.0, 0.0, 0.0, 10.0, 0.0, 0.0, 10.0, 0.0, 3.0,
         ];
-        let found = place(GeometryKind::Polyline, &bent, Anchor::Midpoint).unwrap();
+        let found = position(GeometryKind::Polyline, &bent, Anchor::Midpoint).unwrap();
         assert_eq!(found, [[40.0, 0.0, 40.0], [0.0; 3], [40.0, 0.0, 120.0]]);
-        let end = place(GeometryKind::Polyline, &bent, Anchor::End).unwrap();
+        let end = position(GeometryKind::Polyline, &bent, Anchor::End).unwrap();
         assert_eq!(end[0], [40.0, 0.0, 120.0]);
-        let single = place(GeometryKind::Polyline, &[1.0; 6], Anchor::Midpoint).unwrap();
+        let single = position(GeometryKind::Polyline, &[1.0; 6], Anchor::Midpoint).unwrap();
         assert_eq!(single, [[4.0, 4.0, 40.0]; 3]);
     }
 
     #[test]
-    fn polylines_have_records_of_their_own_length() {
+    fn records_of_polylines_have_variable_length() {
         let layout = layout(GeometryKind::Polyline, 2);
         let mut bytes = 2u64.to_le_bytes().to_vec();
         for n in [3u32, 1] {
@@ -327,7 +328,7 @@ mod tests {
         let records = read(&layout, &bytes).unwrap();
         assert_eq!(records[0], (7, floats(&[3.0; 9]), vec![3, 9]));
         assert_eq!(records[1], (8, floats(&[1.0; 3]), vec![1, 9]));
-        // A number of points that leads elsewhere.
+        // Wrong numbers of points.
         for n in [0u32, 2, 4, u32::MAX] {
             bytes[8..12].copy_from_slice(&n.to_le_bytes());
             let e = read(&layout, &bytes).unwrap_err().to_string();
@@ -336,9 +337,9 @@ mod tests {
     }
 
     #[test]
-    fn positions_are_widened_before_they_are_computed_with() {
+    fn positions_are_converted_to_f64_before_computation() {
         // Half of an odd sum at 3 million needs more than float32.
-        let found = place(
+        let found = position(
             GeometryKind::Line,
             &[3e6, 0.0, 0.0, 3e6 + 0.25, 0.0, 0.0],
             Anchor::Midpoint,
@@ -347,34 +348,34 @@ mod tests {
     }
 
     #[test]
-    fn an_annotation_without_a_finite_position_has_no_place() {
+    fn an_annotation_with_infinite_coordinates_has_no_position() {
         for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             assert_eq!(
-                place(GeometryKind::Point, &[1.0, bad, 1.0], Anchor::Start),
+                position(GeometryKind::Point, &[1.0, bad, 1.0], Anchor::Start),
                 None
             );
             let line = [1.0, 1.0, 1.0, 1.0, 1.0, bad];
-            assert_eq!(place(GeometryKind::Line, &line, Anchor::Start), None);
+            assert_eq!(position(GeometryKind::Line, &line, Anchor::Start), None);
             let bent = [1.0, 1.0, 1.0, 1.0, 1.0, bad, 1.0, 1.0, 1.0];
-            assert_eq!(place(GeometryKind::Polyline, &bent, Anchor::Start), None);
+            assert_eq!(position(GeometryKind::Polyline, &bent, Anchor::Start), None);
         }
     }
 
     #[test]
-    fn dimensions_in_another_order_come_out_as_x_y_z() {
+    fn dimensions_in_another_order_are_converted_to_x_y_z() {
         let mut layout = layout(GeometryKind::Point, 0);
         layout.rank = 4;
         for (axis, dimension) in layout.placed.iter_mut().zip([3, 1, 0]) {
             axis.dimension = dimension;
         }
         let found = layout
-            .place(&floats(&[3.0, 2.0, f32::NAN, 1.0]), Anchor::Midpoint)
+            .position(&floats(&[3.0, 2.0, f32::NAN, 1.0]), Anchor::Midpoint)
             .unwrap();
         assert_eq!(found.anchor.0, [4.0, 8.0, 120.0]);
     }
 
     #[test]
-    fn a_geometry_is_known_by_its_digest() {
+    fn equal_geometries_have_equal_digests() {
         assert_eq!(
             geometry_digest(&floats(&[0.0, 1.0])),
             geometry_digest(&floats(&[-0.0, 1.0]))
@@ -399,7 +400,7 @@ mod tests {
             let bytes = [&count.to_le_bytes()[..], &body].concat();
             for (_, geometry, properties) in read(&layout, &bytes).unwrap_or_default() {
                 prop_assert_eq!(properties.len(), property_bytes);
-                layout.place(&geometry, Anchor::Midpoint);
+                layout.position(&geometry, Anchor::Midpoint);
             }
         }
     }

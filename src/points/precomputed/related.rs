@@ -1,8 +1,7 @@
-//! Which annotations are related to an object, by the related-object index of a layer.
+//! The annotations that are related to an object, from the related-object index of a layer.
 //!
-//! The info lists relationships; for each, one list of annotations per object, of the same form as those of the
-//! spatial index, in a file named by the object's id or in a shard under it. An object without a list has no
-//! annotations.
+//! The info lists relationships. Each has one list of annotations per object, in the same format as in the spatial index,
+//! in a file or in a shard entry with the object's id. An object without a list has no annotations.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -14,10 +13,10 @@ use serde_json::Value;
 use super::cells::{
     ListError, free_if_large, memory_of_chunk_byte, memory_of_file_byte, read_from_shard, read_list,
 };
-use super::info::{Blame, check_key};
+use super::info::{InfoFile, check_key};
 use super::record::RecordLayout;
 use crate::neuroglancer::{ShardingSpec, Shards};
-use crate::points::PointsError;
+use crate::points::error::PointsError;
 use crate::storage::{DocumentError, Keeper, Location, MemoryBudget, OverBudget, Store};
 
 /// A relationship of a layer.
@@ -37,26 +36,26 @@ struct RawRelationship {
     sharding: Option<Value>,
 }
 
-/// Understands the member `relationships` of the info `object`: only when something asks for it.
+/// Parses the member `relationships` of the info `object`. Called only if a job uses relationships.
 pub(super) fn parse(value: &Value, object: &str) -> Result<Vec<Relationship>, PointsError> {
-    let blame = Blame(object);
+    let info_file = InfoFile(object);
     let rows = match value {
         Value::Null => return Ok(Vec::new()),
         Value::Array(rows) => rows,
-        _ => return Err(blame.on("relationships", "no list", "a list of relationships")),
+        _ => return Err(info_file.wrong("relationships", "not a list", "a list of relationships")),
     };
     let relationship = |(i, row): (usize, &Value)| {
         let field = |member: &str| format!("relationships[{i}]{member}");
         let raw = RawRelationship::deserialize(row).map_err(|e| {
             let expected = "an object with `id` and `key`";
-            blame.on(field(""), format!("no relationship: {e}"), expected)
+            info_file.wrong(field(""), format!("not a relationship: {e}"), expected)
         })?;
-        check_key(&raw.key, field(".key"), &blame)?;
+        check_key(&raw.key, field(".key"), &info_file)?;
         let sharding = match raw.sharding.filter(|v| !v.is_null()) {
             None => None,
             Some(value) => Some(ShardingSpec::parse(&value).map_err(|wrong| {
                 let member = format!("{}.{}", field(".sharding"), wrong.field);
-                blame.on(member, wrong.found, wrong.expected)
+                info_file.wrong(member, wrong.found, wrong.expected)
             })?),
         };
         Ok(Relationship {
@@ -68,21 +67,21 @@ pub(super) fn parse(value: &Value, object: &str) -> Result<Vec<Relationship>, Po
     rows.iter().enumerate().map(relationship).collect()
 }
 
-/// Where the lists of a relationship are stored.
+/// The stored lists of a relationship.
 #[derive(Debug)]
-enum Lists {
+enum RelationshipLists {
     Files(Arc<dyn Store>),
     Sharded(Shards),
 }
 
-/// What the id of a related annotation takes while lists become one set.
+/// Memory for the id of a related annotation while lists are merged into one set.
 const RELATED_BYTES: u64 = 24;
 
-fn too_many(object: String, over: OverBudget) -> PointsError {
+fn too_large(object: String, over: OverBudget) -> PointsError {
     PointsError::Document(DocumentError::TooLarge {
         object,
         expected: "a list of related annotations",
-        problem: format!("with those of the other objects, its annotations take more than {over}"),
+        problem: format!("its annotations and those of the other objects take more than {over}"),
         advice: "allow more with --memory, or list fewer objects in `points.choose.related`",
     })
 }
@@ -98,8 +97,8 @@ impl Relationship {
     ) -> Result<HashSet<u64>, PointsError> {
         let store = folder.join(&self.key).open();
         let lists = match self.sharding {
-            None => Lists::Files(store),
-            Some(spec) => Lists::Sharded(Shards::new(store, spec)),
+            None => RelationshipLists::Files(store),
+            Some(spec) => RelationshipLists::Sharded(Shards::new(store, spec)),
         };
         objects
             .par_iter()
@@ -117,7 +116,9 @@ impl Relationship {
                     });
                     free_if_large(buffer);
                     read.map_err(|e| e.with_hint(lists.hint()))?;
-                    keeper.finish().map_err(|over| too_many(describe(), over))?;
+                    keeper
+                        .finish()
+                        .map_err(|over| too_large(describe(), over))?;
                 }
                 Ok(ids)
             })
@@ -129,8 +130,9 @@ impl Relationship {
     }
 }
 
-impl Lists {
-    /// Replaces the contents of `into` by the list of an object, of at most `limit_bytes`; `false` if none is stored.
+impl RelationshipLists {
+    /// Reads the list of an object, of at most `limit_bytes`, into `into`, replacing its contents. Returns whether it is
+    /// stored.
     fn read(&self, object: u64, limit_bytes: u64, into: &mut Vec<u8>) -> Result<bool, ListError> {
         match self {
             Self::Files(store) => Ok(store.read(&object.to_string(), limit_bytes, into)?),
@@ -141,7 +143,7 @@ impl Lists {
         }
     }
 
-    /// Bytes of memory that reading a byte of a list takes.
+    /// Bytes of memory per byte of a list that is read.
     fn memory_of_byte(&self) -> u64 {
         match self {
             Self::Files(store) => memory_of_file_byte(store.as_ref()),

@@ -1,7 +1,8 @@
-//! Whole layers, written by hand into a folder, read through the public door.
+//! Whole layers, written to a folder and read through [`PointLayer`].
 
-mod moved;
+mod redirect;
 mod related;
+mod sharded;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,7 +12,7 @@ use serde_json::{Value, json};
 use crate::geometry::{BoxNm, PointNm};
 use crate::neuroglancer::MortonGrid;
 use crate::neuroglancer::testing::write_shards;
-use crate::points::{Anchor, PointLayer, PointsError, PointsInBoxes};
+use crate::points::{Anchor, Annotation, PointLayer, PointsError, PointsInBoxes};
 use crate::storage::{Location, MemoryBudget, SourceUrl};
 
 /// A layer in a temporary folder: 4 x 4 x 1 cells of 10 x 10 x 40 units of 10 nm.
@@ -64,7 +65,7 @@ impl TestLayer {
         self
     }
 
-    /// The same layer with the cells of level `i` in shards, under ids that are made from `grid_shape`.
+    /// The same layer with the cells of level `i` in shards, with ids derived from `grid_shape`.
     fn sharded(mut self, i: usize, sharding: Value) -> Self {
         let level = &mut self.info["spatial"][i];
         level["sharding"] = sharding.clone();
@@ -112,7 +113,7 @@ fn source(folder: &Path) -> SourceUrl {
 }
 
 fn ids(points: &PointsInBoxes) -> Vec<Vec<u64>> {
-    let of = |list: &Vec<super::Annotation>| list.iter().map(|a| a.id).collect();
+    let of = |list: &Vec<Annotation>| list.iter().map(|a| a.id).collect();
     points.per_box.iter().map(of).collect()
 }
 
@@ -126,7 +127,7 @@ fn everything() -> BoxNm {
 }
 
 #[test]
-fn every_level_is_read_when_each_holds_what_coarser_ones_do_not() {
+fn every_level_is_read_if_each_has_annotations_of_its_own() {
     let layer = TestLayer::new("POINT")
         .level(json!({"key": "s1", "grid_shape": [8, 8, 1], "chunk_size": [5, 5, 40]}))
         .cell("s0/0_0_0", &[(3, &[1.0, 1.0, 1.0])])
@@ -147,7 +148,7 @@ fn every_level_is_read_when_each_holds_what_coarser_ones_do_not() {
 }
 
 #[test]
-fn an_annotation_that_a_writer_put_on_every_level_is_one_annotation() {
+fn an_annotation_that_is_on_every_level_counts_once() {
     let layer = TestLayer::new("POINT")
         .level(json!({"key": "s1", "grid_shape": [1, 1, 1], "chunk_size": [40, 40, 40]}))
         .cell("s0/0_0_0", &[(3, &[1.0, 1.0, 1.0]), (4, &[2.0, 1.0, 1.0])])
@@ -164,7 +165,7 @@ fn an_annotation_that_a_writer_put_on_every_level_is_one_annotation() {
 }
 
 #[test]
-fn a_line_that_crosses_two_cells_is_one_annotation() {
+fn a_line_that_crosses_two_cells_counts_once() {
     let line: &[f32] = &[5.0, 5.0, 5.0, 17.0, 5.0, 5.0];
     let layer = TestLayer::new("line")
         .cell("s0/0_0_0", &[(9, line)])
@@ -176,7 +177,7 @@ fn a_line_that_crosses_two_cells_is_one_annotation() {
 }
 
 #[test]
-fn one_id_with_two_geometries_is_an_error_with_both_positions_and_files() {
+fn an_id_with_two_geometries_is_an_error_with_both_positions_and_files() {
     let layer = TestLayer::new("POINT")
         .cell("s0/0_0_0", &[(8, &[2.0, 2.0, 2.0]), (9, &[1.0, 1.0, 1.0])])
         .cell("s0/1_0_0", &[(9, &[11.0, 1.0, 1.0])]);
@@ -189,7 +190,7 @@ fn one_id_with_two_geometries_is_an_error_with_both_positions_and_files() {
     ] {
         assert!(e.contains(part), "{part}: {e}");
     }
-    // Within one file too, and where neither lies in a box.
+    // Also within one file, and if neither is in a box.
     let layer =
         TestLayer::new("POINT").cell("s0/0_0_0", &[(9, &[2.0, 2.0, 2.0]), (9, &[1.0, 1.0, 1.0])]);
     let e = layer
@@ -213,7 +214,7 @@ fn a_line_listed_only_in_the_cell_of_its_end_is_found_by_its_middle() {
 }
 
 #[test]
-fn a_limit_below_the_true_number_means_nothing() {
+fn a_limit_below_the_number_of_annotations_is_ignored() {
     let points: Vec<(u64, [f32; 3])> = (0..50).map(|i| (i, [i as f32 / 10.0, 1.0, 1.0])).collect();
     let records: Vec<_> = points.iter().map(|(id, p)| (*id, &p[..])).collect();
     let layer = TestLayer::new("POINT").cell("s0/0_0_0", &records);
@@ -221,7 +222,7 @@ fn a_limit_below_the_true_number_means_nothing() {
 }
 
 #[test]
-fn only_the_cells_that_a_box_needs_are_asked_for_and_each_once() {
+fn only_the_cells_that_a_box_needs_are_read_and_each_once() {
     let layer = TestLayer::new("POINT").cell("s0/1_1_0", &[(1, &[15.0, 15.0, 5.0])]);
     let inner = units([12.0, 12.0, 4.0], [18.0, 18.0, 6.0]);
     let points = layer
@@ -236,7 +237,7 @@ fn only_the_cells_that_a_box_needs_are_asked_for_and_each_once() {
 }
 
 #[test]
-fn a_broken_cell_that_no_box_needs_does_no_harm() {
+fn a_damaged_cell_that_no_box_needs_is_ignored() {
     let layer = TestLayer::new("POINT").file("s0/3_3_0", b"broken");
     assert_eq!(layer.ids(&[units([1.0; 3], [2.0; 3])]), [[0u64; 0]]);
     let e = layer.read(&[everything()]).unwrap_err().to_string();
@@ -264,14 +265,14 @@ fn a_point_exactly_on_the_upper_bound_is_in_the_last_cell() {
 }
 
 #[test]
-fn a_line_may_reach_beyond_the_bounds() {
+fn a_line_may_extend_past_the_bounds() {
     let layer =
         TestLayer::new("LINE").cell("s0/3_3_0", &[(1, &[39.0, 39.0, 39.0, 99.0, 99.0, 99.0])]);
     assert_eq!(layer.ids(&[units([60.0; 3], [70.0; 3])]), [[1]]);
 }
 
 #[test]
-fn a_grid_shape_of_0_is_mended_and_reported() {
+fn a_grid_shape_of_0_is_corrected_and_reported() {
     let mut layer = TestLayer::new("POINT").cell("s0/2_0_0", &[(1, &[25.0, 5.0, 5.0])]);
     layer.info["spatial"][0]["grid_shape"] = json!([0, 4, 1]);
     let points = layer.read(&[everything()]).unwrap();
@@ -285,7 +286,7 @@ fn a_grid_shape_of_0_is_mended_and_reported() {
 }
 
 #[test]
-fn a_level_may_lie_beside_the_layer() {
+fn a_level_may_be_stored_beside_the_layer() {
     let mut layer = TestLayer::new("POINT").cell("../beside/s0/0_0_0", &[(1, &[5.0, 5.0, 5.0])]);
     layer.info["spatial"][0]["key"] = json!("../beside/./s0");
     assert_eq!(layer.ids(&[everything()]), [[1]]);
@@ -300,7 +301,7 @@ fn a_layer_without_relationships_and_without_by_id_is_read() {
 }
 
 #[test]
-fn ids_beyond_what_json_numbers_hold_are_kept_and_ordered() {
+fn ids_above_the_range_of_json_numbers_are_kept_and_ordered() {
     let big = [u64::MAX, u64::MAX - 1, (1 << 53) + 1, 1 << 53];
     let records: Vec<(u64, &[f32])> = big.iter().map(|id| (*id, &[5.0, 5.0, 5.0][..])).collect();
     let layer = TestLayer::new("POINT").cell("s0/0_0_0", &records);
@@ -311,7 +312,7 @@ fn ids_beyond_what_json_numbers_hold_are_kept_and_ordered() {
 }
 
 #[test]
-fn properties_are_found_in_the_order_of_the_disk() {
+fn properties_are_read_in_the_stored_order() {
     let mut layer = TestLayer::new("POINT").cell_with(
         "s0/0_0_0",
         &[(1, &[5.0, 5.0, 5.0], &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 0, 0])],
@@ -339,7 +340,7 @@ fn properties_are_found_in_the_order_of_the_disk() {
 }
 
 #[test]
-fn a_writer_that_gives_int8_two_bytes_is_refused_with_both_lengths() {
+fn a_file_with_two_bytes_per_int8_is_an_error_with_both_lengths() {
     let mut layer = TestLayer::new("POINT").cell_with(
         "s0/0_0_0",
         &[(1, &[5.0, 5.0, 5.0], &[1, 0, 2, 0, 3, 0, 4, 0])],
@@ -351,7 +352,7 @@ fn a_writer_that_gives_int8_two_bytes_is_refused_with_both_lengths() {
 }
 
 #[test]
-fn annotations_without_a_finite_position_are_left_out_and_counted() {
+fn annotations_without_a_finite_position_are_skipped_and_counted() {
     let layer = TestLayer::new("POINT").cell(
         "s0/0_0_0",
         &[
@@ -369,7 +370,7 @@ fn annotations_without_a_finite_position_are_left_out_and_counted() {
 }
 
 #[test]
-fn boxes_that_touch_no_stored_cell_are_warned_about() {
+fn boxes_that_overlap_no_stored_cell_are_a_warning() {
     let points = TestLayer::new("POINT")
         .read(&[units([1.0; 3], [2.0; 3])])
         .unwrap();
@@ -381,7 +382,7 @@ fn boxes_that_touch_no_stored_cell_are_warned_about() {
 }
 
 #[test]
-fn boxes_that_touch_absurdly_many_cells_are_refused() {
+fn boxes_that_overlap_too_many_cells_are_an_error() {
     let mut layer = TestLayer::new("POINT");
     layer.info["spatial"][0]["chunk_size"] = json!([1e-4, 1e-4, 1e-4]);
     layer.info["spatial"][0]["grid_shape"] = json!([400000, 400000, 400000]);
@@ -390,7 +391,7 @@ fn boxes_that_touch_absurdly_many_cells_are_refused() {
 }
 
 #[test]
-fn the_order_of_dimensions_decides_positions_and_names_of_cells() {
+fn the_order_of_dimensions_determines_positions_and_names_of_cells() {
     let mut layer = TestLayer::new("POINT").cell("s0/0_3_1", &[(1, &[5.0, 35.0, 15.0])]);
     layer.info["dimensions"] =
         serde_json::from_str(r#"{"z": [40, "nm"], "y": [10, "nm"], "x": [10, "nm"]}"#).unwrap();
@@ -425,7 +426,7 @@ fn polylines_boxes_and_ellipsoids_are_read() {
 }
 
 #[test]
-fn a_layer_that_is_not_there_and_a_format_that_is_not_read_are_errors() {
+fn a_missing_layer_and_an_unsupported_format_are_errors() {
     let dir = tempfile::tempdir().unwrap();
     let e = PointLayer::open(&source(dir.path()), &MemoryBudget::for_test())
         .unwrap_err()
@@ -462,81 +463,5 @@ fn the_result_does_not_depend_on_the_number_of_threads() {
     assert_eq!(
         (one.per_box[0].len(), &one.per_box, &one.report),
         (36, &many.per_box, &many.report)
-    );
-}
-
-fn sharding(index_encoding: &str, data_encoding: &str) -> Value {
-    json!({
-        "@type": "neuroglancer_uint64_sharded_v1", "preshift_bits": 1, "hash": "murmurhash3_x86_128",
-        "minishard_bits": 2, "shard_bits": 1,
-        "minishard_index_encoding": index_encoding, "data_encoding": data_encoding,
-    })
-}
-
-/// Two levels with points all over.
-fn two_levels() -> TestLayer {
-    let mut layer = TestLayer::new("POINT")
-        .level(json!({"key": "s1", "grid_shape": [8, 3, 1], "chunk_size": [5, 15, 40]}));
-    for i in 0..4 {
-        let x = 10.0 * i as f32 + 1.0;
-        layer = layer
-            .cell(&format!("s0/{i}_2_0"), &[(i, &[x, 25.0, 1.0])])
-            .cell(&format!("s1/{}_1_0", 2 * i), &[(100 + i, &[x, 17.0, 1.0])]);
-    }
-    layer
-}
-
-#[test]
-fn one_level_may_be_sharded_and_the_next_not() {
-    let plain = two_levels().read(&[everything()]).unwrap();
-    assert_eq!(ids(&plain), [[0, 1, 2, 3, 100, 101, 102, 103]]);
-    for levels in [vec![0], vec![1], vec![0, 1]] {
-        for (index, data) in [
-            ("raw", "raw"),
-            ("raw", "gzip"),
-            ("gzip", "raw"),
-            ("gzip", "gzip"),
-        ] {
-            let layer = levels.iter().fold(two_levels(), |layer, i| {
-                layer.sharded(*i, sharding(index, data))
-            });
-            let sharded = layer.read(&[everything()]).unwrap();
-            assert_eq!(sharded.per_box, plain.per_box, "{levels:?} {index} {data}");
-            assert_eq!(sharded.report.cells_read, plain.report.cells_read);
-            assert_eq!(sharded.report.cells_empty, plain.report.cells_empty);
-        }
-    }
-}
-
-#[test]
-fn a_damaged_cell_names_its_shard_and_its_cell() {
-    let layer = two_levels()
-        .file("s1/0_0_0", &[5, 0, 0, 0, 0, 0, 0, 0])
-        .sharded(1, sharding("raw", "raw"));
-    let e = layer.read(&[everything()]).unwrap_err().to_string();
-    assert!(
-        e.contains("cell 0_0_0 in ") && e.contains(".shard (chunk 0)"),
-        "{e}"
-    );
-    assert!(!e.contains("zetta_utils"), "{e}");
-}
-
-#[test]
-fn a_damaged_cell_beside_a_gzip_minishard_index_says_who_writes_such_files() {
-    let layer = two_levels()
-        .file("s1/0_0_0", &[5, 0, 0, 0, 0, 0, 0, 0])
-        .sharded(1, sharding("gzip", "raw"));
-    let e = layer.read(&[everything()]).unwrap_err().to_string();
-    assert!(e.contains("zetta_utils") && e.contains("expected"), "{e}");
-}
-
-#[test]
-fn a_wrong_sharding_is_named_by_its_member() {
-    let mut layer = two_levels();
-    layer.info["spatial"][1]["sharding"] = sharding("raw", "lz4");
-    let e = layer.open().unwrap_err().to_string();
-    assert!(
-        e.contains("`spatial[1].sharding.data_encoding`") && e.contains("\"lz4\""),
-        "{e}"
     );
 }

@@ -32,7 +32,7 @@ fn dimensions_keep_the_order_of_the_file_and_are_found_by_name() {
 }
 
 #[test]
-fn three_dimensions_of_other_names_are_taken_in_order() {
+fn three_dimensions_with_other_names_are_used_in_order() {
     let named = |dimensions: Value| info(|i| i["dimensions"] = dimensions).unwrap();
     let i = named(json!({"d0": [1, "nm"], "d1": [2, "nm"], "d2": [3, "nm"]}));
     assert_eq!(axes_and_units(&i), ([0, 1, 2], [1.0, 2.0, 3.0]));
@@ -41,7 +41,7 @@ fn three_dimensions_of_other_names_are_taken_in_order() {
 }
 
 #[test]
-fn a_fourth_dimension_may_be_one_position_wide() {
+fn a_fourth_dimension_may_have_one_position() {
     let four = |until: f64| {
         info(|i| {
             i["dimensions"]["t"] = json!([1, "s"]);
@@ -60,7 +60,7 @@ fn a_fourth_dimension_may_be_one_position_wide() {
 }
 
 #[test]
-fn a_unit_that_is_not_a_length_is_refused_by_name() {
+fn a_unit_that_is_not_a_length_is_an_error_that_names_it() {
     for unit in ["s", "", "Hz", "px"] {
         let e = info(|i| i["dimensions"]["y"] = json!([1, unit])).unwrap_err();
         assert!(
@@ -73,7 +73,7 @@ fn a_unit_that_is_not_a_length_is_refused_by_name() {
 }
 
 #[test]
-fn fewer_than_three_dimensions_are_refused() {
+fn fewer_than_three_dimensions_are_an_error() {
     let e = info(|i| {
         i["dimensions"] = json!({"x": [1, "nm"], "y": [1, "nm"]});
         i["lower_bound"] = json!([0, 0]);
@@ -83,7 +83,7 @@ fn fewer_than_three_dimensions_are_refused() {
 }
 
 #[test]
-fn types_of_annotations_are_read_in_any_case_and_others_are_named() {
+fn annotation_types_ignore_case_and_unknown_ones_are_errors() {
     for (name, kind) in [
         ("POINT", GeometryKind::Point),
         ("Line", GeometryKind::Line),
@@ -101,7 +101,7 @@ fn types_of_annotations_are_read_in_any_case_and_others_are_named() {
 }
 
 #[test]
-fn another_kind_of_info_is_named() {
+fn another_kind_of_info_is_an_error_that_names_it() {
     let e = info(|i| i["@type"] = json!("neuroglancer_multiscale_volume")).unwrap_err();
     assert!(
         e.contains("`@type` is \"neuroglancer_multiscale_volume\""),
@@ -110,7 +110,7 @@ fn another_kind_of_info_is_named() {
 }
 
 #[test]
-fn an_info_of_a_volume_without_a_type_is_named_too() {
+fn the_info_of_a_volume_without_a_type_is_an_error_too() {
     let volume = json!({"type": "image", "data_type": "uint8", "num_channels": 1, "scales": []});
     let e = Info::parse(&volume, "layer/info", None)
         .unwrap_err()
@@ -121,7 +121,7 @@ fn an_info_of_a_volume_without_a_type_is_named_too() {
 }
 
 #[test]
-fn ids_of_sharded_cells_are_made_from_the_declared_shape_where_it_is_one() {
+fn ids_of_sharded_cells_use_the_declared_shape_if_it_is_valid() {
     let ids = |declared: Value| {
         let info = info(|i| {
             i["spatial"][0]["grid_shape"] = declared;
@@ -135,12 +135,12 @@ fn ids_of_sharded_cells_are_made_from_the_declared_shape_where_it_is_one() {
     };
     let (grid, _) = ids(json!([7, 1, 1]));
     assert_eq!(grid, MortonGrid::new(&[7, 1, 1]).unwrap());
-    let (grid, mended) = ids(json!([0, 1.5, -3]));
-    assert_eq!(grid, MortonGrid::new(&mended).unwrap());
+    let (grid, corrected) = ids(json!([0, 1.5, -3]));
+    assert_eq!(grid, MortonGrid::new(&corrected).unwrap());
 }
 
 #[test]
-fn a_key_is_relative_but_may_climb() {
+fn a_key_is_relative_but_may_leave_the_folder() {
     assert_eq!(
         info(|i| i["spatial"][0]["key"] = json!("../s/0"))
             .unwrap()
@@ -155,7 +155,7 @@ fn a_key_is_relative_but_may_climb() {
 }
 
 #[test]
-fn lists_of_another_rank_are_refused() {
+fn lists_of_the_wrong_length_are_errors() {
     let e = info(|i| i["lower_bound"] = json!([0, 0])).unwrap_err();
     assert!(
         e.contains("`lower_bound` is a list of 2 numbers; expected 3"),
@@ -166,7 +166,7 @@ fn lists_of_another_rank_are_refused() {
 }
 
 #[test]
-fn a_grid_shape_that_does_not_fit_is_mended_and_told() {
+fn a_wrong_grid_shape_is_corrected_and_reported() {
     assert!(info(|_| ()).unwrap().warnings.is_empty());
     let i = info(|i| i["spatial"][0]["grid_shape"] = json!([0, 1, 1])).unwrap();
     assert!(
@@ -177,7 +177,7 @@ fn a_grid_shape_that_does_not_fit_is_mended_and_told() {
 }
 
 #[test]
-fn properties_that_cannot_be_are_refused() {
+fn invalid_properties_are_errors() {
     let with = |properties: Value| info(|i| i["properties"] = properties).unwrap_err();
     let e = with(json!([{"id": "a", "type": "uint64"}]));
     assert!(

@@ -1,11 +1,12 @@
-//! The related-object index, written by hand as the specification says.
+//! The related-object index, written by hand according to the specification.
 
 use indexmap::IndexMap;
 
+use super::sharded::sharding;
 use super::*;
 
 /// Lists of annotations by the id of an object.
-type Lists = [(u64, &'static [u64])];
+type ListsByObject = [(u64, &'static [u64])];
 
 fn list(ids: &[u64]) -> Vec<u8> {
     let mut bytes = (ids.len() as u64).to_le_bytes().to_vec();
@@ -16,7 +17,7 @@ fn list(ids: &[u64]) -> Vec<u8> {
 }
 
 /// A layer with two relationships, `pre` in files and `post` in shards.
-fn layer(pre: &Lists, post: &Lists, data_encoding: &str) -> TestLayer {
+fn layer(pre: &ListsByObject, post: &ListsByObject, data_encoding: &str) -> TestLayer {
     let sharding = sharding("raw", data_encoding);
     let mut layer = TestLayer::new("POINT");
     layer.info["relationships"] = json!([
@@ -41,15 +42,15 @@ fn related(layer: &TestLayer, wanted: Value) -> Result<Vec<u64>, String> {
 }
 
 #[test]
-fn annotations_of_any_object_and_of_every_relationship_are_found() {
-    let lists: &Lists = &[(7, &[1, 2]), (u64::MAX, &[2, 3]), (9, &[])];
+fn annotations_related_to_any_object_in_every_relationship_are_found() {
+    let lists: &ListsByObject = &[(7, &[1, 2]), (u64::MAX, &[2, 3]), (9, &[])];
     for data_encoding in ["raw", "gzip"] {
         let layer = layer(lists, lists, data_encoding);
         for name in ["pre", "post"] {
             let of = |objects: Value| related(&layer, json!({ name: objects })).unwrap();
             assert_eq!(of(json!([7])), [1, 2], "{name}");
             assert_eq!(of(json!([u64::MAX, 7])), [1, 2, 3], "{name}");
-            // An object without a list, and one with an empty one.
+            // An object without a list, and one with an empty list.
             assert_eq!(of(json!([8, 9])), [0u64; 0], "{name}");
         }
         let both = json!({"pre": [7], "post": [u64::MAX]});
@@ -58,7 +59,7 @@ fn annotations_of_any_object_and_of_every_relationship_are_found() {
 }
 
 #[test]
-fn a_relationship_that_the_layer_has_not_is_an_error_with_those_that_it_has() {
+fn an_unknown_relationship_is_an_error_with_the_known_ones() {
     let e = related(&layer(&[], &[], "raw"), json!({"prae": [1]})).unwrap_err();
     assert!(
         e.contains("`prae`") && e.contains("`pre`, `post`") && e.contains("did you mean `pre`"),
@@ -69,7 +70,7 @@ fn a_relationship_that_the_layer_has_not_is_an_error_with_those_that_it_has() {
 }
 
 #[test]
-fn a_damaged_list_names_its_file_and_its_object() {
+fn an_error_in_a_damaged_list_names_its_file_and_its_object() {
     let broken = layer(&[], &[], "raw").file("rel_pre/7", b"broken");
     let e = related(&broken, json!({"pre": [7]})).unwrap_err();
     assert!(e.contains("rel_pre/7"), "{e}");
@@ -80,7 +81,7 @@ fn a_damaged_list_names_its_file_and_its_object() {
 }
 
 #[test]
-fn relationships_that_cannot_be_matter_only_to_who_asks() {
+fn invalid_relationships_are_an_error_only_if_they_are_queried() {
     let mut layer = TestLayer::new("POINT").cell("s0/0_0_0", &[(1, &[5.0, 5.0, 5.0])]);
     for (relationships, field) in [
         (json!(["pre"]), "`relationships[0]`"),

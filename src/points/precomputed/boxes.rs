@@ -1,18 +1,23 @@
-//! Boxes of a precomputed layer with their corners, all of them: for who wants the boxes, not their centres.
+//! All boxes of a precomputed layer of boxes, with their corners.
 
 use rayon::prelude::*;
 
 use super::cells::free_if_large;
-use super::{Conflict, GeometryKind, Layer, PointsError, Task, geometry_digest};
+use super::index::CellTask;
+use super::layer::PrecomputedLayer;
+use super::record::geometry_digest;
 use crate::geometry::{BoxNm, PointNm};
-use crate::points::AnnotatedBox;
+use crate::neuroglancer::GeometryKind;
+use crate::points::annotation::AnnotatedBox;
+use crate::points::error::PointsError;
+use crate::points::merge::GeometryConflict;
 use crate::storage::Keeper;
 
-/// Farther than any layer reaches.
+/// A coordinate beyond any layer.
 const FAR_NM: f64 = 1e300;
 
-impl Layer {
-    /// Every box of the layer once, by ascending id.
+impl PrecomputedLayer {
+    /// All boxes of the layer, by ascending id.
     pub(in crate::points) fn boxes(&self) -> Result<Vec<AnnotatedBox>, PointsError> {
         if self.info.kind != GeometryKind::Box {
             return Err(PointsError::Info {
@@ -23,42 +28,44 @@ impl Layer {
             });
         }
         let everywhere = BoxNm::from_corners(PointNm([-FAR_NM; 3]), PointNm([FAR_NM; 3]));
-        let tasks = self.tasks(&everywhere.into_iter().collect::<Vec<_>>())?;
-        let read = tasks
+        let cell_tasks = self.cell_tasks(&everywhere.into_iter().collect::<Vec<_>>())?;
+        let read = cell_tasks
             .par_iter()
             .enumerate()
             .map_init(Vec::new, |buffer, (i, task)| self.corners(i, *task, buffer))
             .collect::<Result<Vec<_>, _>>()?;
-        let mut found: Vec<Found> = read.into_iter().flatten().collect();
+        let mut found: Vec<StoredBox> = read.into_iter().flatten().collect();
         found.sort_by_key(|f| (f.annotated.id, f.cell));
         let conflict = found.windows(2).find_map(|pair| match pair {
-            [a, b] if a.annotated.id == b.annotated.id && a.digest != b.digest => Some(Conflict {
-                id: a.annotated.id,
-                batches: [a.cell, b.cell],
-            }),
+            [a, b] if a.annotated.id == b.annotated.id && a.digest != b.digest => {
+                Some(GeometryConflict {
+                    id: a.annotated.id,
+                    batches: [a.cell, b.cell],
+                })
+            }
             _ => None,
         });
         if let Some(conflict) = conflict {
-            return Err(self.conflict(&tasks, conflict));
+            return Err(self.conflict(&cell_tasks, conflict));
         }
         let mut boxes: Vec<AnnotatedBox> = found.into_iter().map(|f| f.annotated).collect();
         boxes.dedup_by_key(|b| b.id);
         Ok(boxes)
     }
 
-    /// The boxes in the cell of `task`, the `i`th one.
+    /// The boxes in the cell of `task`, which has the position `i` in the list of tasks.
     fn corners(
         &self,
         i: usize,
-        task: Task,
+        task: CellTask,
         buffer: &mut Vec<u8>,
-    ) -> Result<Vec<Found>, PointsError> {
+    ) -> Result<Vec<StoredBox>, PointsError> {
         let mut found = Vec::new();
         let Some(_lease) = task.read(&self.budget, buffer)? else {
             return Ok(found);
         };
-        // They are there once more while they are sorted, and become boxes of the collection.
-        let bytes = 2 * (size_of::<Found>() + self.info.property_bytes);
+        // Twice, because they are copied while they are sorted and converted to boxes of the collection.
+        let bytes = 2 * (size_of::<StoredBox>() + self.info.property_bytes);
         let mut keeper = Keeper::new(&self.budget);
         let read = self.layout.read(buffer, &|| task.object(), |record| {
             if !keeper.keep(bytes as u64) {
@@ -66,7 +73,7 @@ impl Layer {
             }
             let mut points = self.layout.points(record.geometry);
             if let (Some(a), Some(b)) = (points.next(), points.next()) {
-                found.push(Found {
+                found.push(StoredBox {
                     annotated: AnnotatedBox {
                         id: record.id,
                         corners: [a, b],
@@ -79,13 +86,13 @@ impl Layer {
         });
         free_if_large(buffer);
         read?;
-        keeper.finish().map_err(|over| self.over(1, over))?;
+        keeper.finish().map_err(|over| self.too_large(1, over))?;
         Ok(found)
     }
 }
 
-/// A box and where it was found.
-struct Found {
+/// A stored box, the digest of its geometry, and the position of its cell.
+struct StoredBox {
     annotated: AnnotatedBox,
     digest: u64,
     cell: usize,

@@ -1,18 +1,18 @@
-//! Annotations that are read whole: the rows of a viewer state.
+//! An annotation layer in memory: the rows of a viewer state.
 //!
-//! Readers push rows; [`Table::finish`] makes sure that every id stands for one geometry. From there on the
-//! rows go the way of every other source.
+//! Rows are pushed one by one. [`InMemoryLayer::finish`] checks that every id has one geometry; then the layer can be
+//! queried like any other source.
 
 use std::collections::HashSet;
 
 use rayon::prelude::*;
 
-use super::gather::{Batch, BoxIndex, Hit, Seen, gather};
-use super::place::{Around, Place};
-use super::property::{describe_all, lay_out};
-use super::{
-    Anchor, Annotation, NotFinite, PointsError, PointsInBoxes, PointsReport, PropertySpec,
-};
+use super::annotation::{Anchor, Annotation};
+use super::error::PointsError;
+use super::merge::{AnnotationBatch, BoxIndex, BoxedAnnotation, RecordKey, merge_batches};
+use super::position::{AnnotationPosition, PointBounds};
+use super::property::{PropertySpec, describe_all, lay_out};
+use super::report::{NotFinite, PointsInBoxes, PointsReport};
 use crate::geometry::{BoxNm, PointNm};
 use crate::neuroglancer::GeometryKind;
 
@@ -21,25 +21,25 @@ const BATCH_ROWS: usize = 1 << 15;
 
 /// Annotations in memory.
 #[derive(Debug)]
-pub(super) struct Table {
+pub(super) struct InMemoryLayer {
     /// What it was read from, for messages.
     object: String,
-    /// What stands before and after a row's number where a message names it.
+    /// The texts before and after a row's number in messages.
     row_name: (String, &'static str),
     properties: Vec<PropertySpec>,
     property_bytes: usize,
-    rows: Vec<Row>,
-    /// The vectors of all rows, one after the other.
+    rows: Vec<InMemoryRow>,
+    /// The vectors of all rows, concatenated.
     points: Vec<PointNm>,
-    /// The properties of all rows, one after the other.
+    /// The properties of all rows, concatenated.
     values: Vec<u8>,
-    /// The names of relationships, or what is wrong with them; `None` where there can be none.
+    /// The names of relationships, or their problem; `None` if the source has no relationships.
     relationships: Option<Result<Vec<String>, RowProblem>>,
-    /// Which row's id is related to which object, by the position of the relationship.
-    related: Vec<Related>,
+    /// The relations between rows and objects.
+    related: Vec<RelatedObject>,
 }
 
-/// What is wrong in a file that is read all the same, for who needs it.
+/// A problem that is an error only if the invalid part of the file is needed.
 #[derive(Clone, Debug)]
 pub(super) struct RowProblem {
     pub(super) object: String,
@@ -65,26 +65,26 @@ impl From<RowProblem> for PointsError {
     }
 }
 
-/// One annotation is related to one object.
+/// A relation between an annotation and an object.
 #[derive(Clone, Copy, Debug)]
-struct Related {
+struct RelatedObject {
     relationship: usize,
     object: u64,
     id: u64,
 }
 
 #[derive(Debug)]
-struct Row {
+struct InMemoryRow {
     id: u64,
     kind: GeometryKind,
-    /// One past its last vector in [`Table::points`].
+    /// End of its vectors in [`InMemoryLayer::points`].
     end: usize,
     /// Its number in the file.
     number: u64,
 }
 
-impl Table {
-    /// An empty table of the file `object`, whose rows are named `BEFORE{number}AFTER`.
+impl InMemoryLayer {
+    /// An empty layer of the file `object`. Messages name its rows `BEFORE{number}AFTER`.
     pub(super) fn new(
         object: String,
         row_name: (String, &'static str),
@@ -104,7 +104,7 @@ impl Table {
         }
     }
 
-    /// Adds a row; `set` writes the properties into their record.
+    /// Adds a row. `set` writes the properties to the record.
     pub(super) fn push(
         &mut self,
         number: u64,
@@ -117,7 +117,7 @@ impl Table {
         self.values.resize(start + self.property_bytes, 0);
         set(&self.properties, &mut self.values[start..])?;
         self.points.extend_from_slice(points);
-        self.rows.push(Row {
+        self.rows.push(InMemoryRow {
             id,
             kind,
             end: self.points.len(),
@@ -126,19 +126,19 @@ impl Table {
         Ok(())
     }
 
-    /// Says by what annotations can be related to objects, in the order in which [`Table::relate`] counts.
+    /// Sets the names of the relationships, which [`InMemoryLayer::relate`] refers to by position.
     pub(super) fn set_relationships(&mut self, names: Vec<String>) {
         self.relationships = Some(Ok(names));
     }
 
-    /// Keeps what is wrong with the relationships for who asks for them.
-    pub(super) fn refuse_relationships(&mut self, problem: RowProblem) {
+    /// Sets the problem that is the error of queries for relationships.
+    pub(super) fn set_relationship_problem(&mut self, problem: RowProblem) {
         self.relationships = Some(Err(problem));
     }
 
     /// Relates the annotation `id` to `object`.
     pub(super) fn relate(&mut self, id: u64, relationship: usize, object: u64) {
-        self.related.push(Related {
+        self.related.push(RelatedObject {
             relationship,
             object,
             id,
@@ -169,7 +169,7 @@ impl Table {
         &self.object
     }
 
-    /// The table, if no id stands for two geometries.
+    /// Checks that no id has two geometries.
     pub(super) fn finish(self) -> Result<Self, PointsError> {
         let mut order: Vec<(u64, usize)> = self
             .rows
@@ -182,9 +182,9 @@ impl Table {
             let [(a, i), (b, j)] = pair else { continue };
             let differ =
                 self.rows[*i].kind != self.rows[*j].kind || self.vectors(*i) != self.vectors(*j);
-            // NaN differs from itself, but has no place either way.
-            let placed = |i: usize| self.vectors(i).iter().all(PointNm::is_finite);
-            if a == b && differ && (placed(*i) || placed(*j)) {
+            // NaN differs from itself, but such rows have no position anyway.
+            let is_finite = |i: usize| self.vectors(i).iter().all(PointNm::is_finite);
+            if a == b && differ && (is_finite(*i) || is_finite(*j)) {
                 return Err(PointsError::Conflict {
                     id: *a,
                     first: self.geometry(*i),
@@ -197,7 +197,7 @@ impl Table {
         Ok(self)
     }
 
-    /// What its rows are; `None` where they are of several kinds, or there is none.
+    /// The kind of its rows; `None` if there are several kinds, or no rows.
     pub(super) fn kind(&self) -> Option<GeometryKind> {
         let first = self.rows.first()?.kind;
         self.rows
@@ -226,15 +226,15 @@ impl Table {
     ) -> Result<PointsInBoxes, PointsError> {
         let index = BoxIndex::new(boxes);
         let starts: Vec<usize> = (0..self.rows.len()).step_by(BATCH_ROWS).collect();
-        let batches: Vec<Batch> = starts
+        let batches: Vec<AnnotationBatch> = starts
             .par_iter()
             .map(|start| {
                 let end = self.rows.len().min(start + BATCH_ROWS);
                 self.batch(*start..end, &index, anchor)
             })
             .collect();
-        let gathered = gather(batches, boxes.len()).map_err(|conflict| {
-            // `finish` found none, and all digests are equal: for completeness only.
+        let merged = merge_batches(batches, boxes.len()).map_err(|conflict| {
+            // This cannot occur, because `finish` checked the geometries and all digests here are equal.
             let object = self.object.clone();
             PointsError::Conflict {
                 id: conflict.id,
@@ -245,24 +245,24 @@ impl Table {
             }
         })?;
         let mut warnings = Vec::new();
-        if let [id, ..] = gathered.differing_properties[..] {
+        if let [id, ..] = merged.differing_properties[..] {
             warnings.push(format!(
-                "{}: {} annotations have rows with different properties, such as id {id}; the first row counts",
+                "{}: {} annotation(s) have rows with different properties, for example id {id}; the first row is used",
                 self.object,
-                gathered.differing_properties.len(),
+                merged.differing_properties.len(),
             ));
         }
-        let example = gathered.not_finite.first_key_value().map(|(id, _)| {
+        let example = merged.not_finite.first_key_value().map(|(id, _)| {
             let row = self.rows.iter().position(|row| row.id == *id);
             (*id, row.map(|i| self.row_name(i)).unwrap_or_default())
         });
         Ok(PointsInBoxes {
-            per_box: gathered.per_box,
+            per_box: merged.per_box,
             report: PointsReport {
-                annotations_read: gathered.distinct,
-                repeated_records: gathered.repeated,
+                annotations_read: merged.distinct,
+                repeated_records: merged.repeated,
                 not_finite: NotFinite {
-                    annotations: gathered.not_finite.len() as u64,
+                    annotations: merged.not_finite.len() as u64,
                     example,
                 },
                 warnings,
@@ -271,38 +271,44 @@ impl Table {
         })
     }
 
-    /// The box around all anchors.
+    /// The bounds of all anchors.
     pub(super) fn extent(&self, anchor: Anchor) -> Option<BoxNm> {
-        let mut around = Around::default();
+        let mut bounds = PointBounds::default();
         for (i, row) in self.rows.iter().enumerate() {
             let vectors = self.vectors(i).iter().copied();
-            if let Some(place) = Place::of(row.kind, vectors, anchor) {
-                around.add(place.anchor);
+            if let Some(position) = AnnotationPosition::of(row.kind, vectors, anchor) {
+                bounds.add(position.anchor);
             }
         }
-        around.finish()
+        bounds.finish()
     }
 
-    fn batch(&self, rows: std::ops::Range<usize>, index: &BoxIndex, anchor: Anchor) -> Batch {
-        let mut batch = Batch::default();
+    fn batch(
+        &self,
+        rows: std::ops::Range<usize>,
+        index: &BoxIndex,
+        anchor: Anchor,
+    ) -> AnnotationBatch {
+        let mut batch = AnnotationBatch::default();
         for i in rows {
             let row = &self.rows[i];
-            let Some(place) = Place::of(row.kind, self.vectors(i).iter().copied(), anchor) else {
+            let vectors = self.vectors(i).iter().copied();
+            let Some(position) = AnnotationPosition::of(row.kind, vectors, anchor) else {
                 batch.not_finite.push(row.id);
                 continue;
             };
-            batch.seen.push(Seen {
+            batch.seen.push(RecordKey {
                 id: row.id,
                 geometry: 0,
             });
-            let mut boxes = index.containing(&place.anchor);
+            let mut boxes = index.containing(&position.anchor);
             if let Some(first_box) = boxes.next() {
                 let properties = i * self.property_bytes..(i + 1) * self.property_bytes;
-                batch.hits.push(Hit {
+                batch.hits.push(BoxedAnnotation {
                     annotation: Annotation {
                         id: row.id,
-                        anchor: place.anchor,
-                        ends: place.ends,
+                        anchor: position.anchor,
+                        ends: position.ends,
                         properties: self.values[properties].into(),
                     },
                     first_box,
@@ -314,10 +320,7 @@ impl Table {
     }
 
     fn vectors(&self, i: usize) -> &[PointNm] {
-        let start = match i {
-            0 => 0,
-            i => self.rows[i - 1].end,
-        };
+        let start = if i == 0 { 0 } else { self.rows[i - 1].end };
         &self.points[start..self.rows[i].end]
     }
 
@@ -341,10 +344,10 @@ impl Table {
 mod tests {
     use super::*;
 
-    fn table(rows: &[(u64, [f64; 3])]) -> Table {
-        let mut table = Table::new("t.csv".into(), ("t.csv: line ".into(), ""), Vec::new());
+    fn layer(rows: &[(u64, [f64; 3])]) -> InMemoryLayer {
+        let mut layer = InMemoryLayer::new("t.csv".into(), ("t.csv: line ".into(), ""), Vec::new());
         for (number, (id, point)) in (2..).zip(rows) {
-            table
+            layer
                 .push(
                     number,
                     *id,
@@ -354,18 +357,18 @@ mod tests {
                 )
                 .unwrap();
         }
-        table
+        layer
     }
 
     #[test]
-    fn every_row_in_a_box_is_an_annotation_and_repeated_rows_are_one() {
+    fn every_row_in_a_box_is_an_annotation_and_repeated_rows_count_once() {
         let rows: Vec<_> = (0..100_000u64)
             .map(|i| (i % 99_999, [(i % 99_999) as f64, 0.0, 0.0]))
             .collect();
         let a_box = |from, to| {
             BoxNm::from_corners(PointNm([from, 0.0, 0.0]), PointNm([to, 1.0, 1.0])).unwrap()
         };
-        let found = table(&rows)
+        let found = layer(&rows)
             .finish()
             .unwrap()
             .read_boxes(
@@ -380,8 +383,8 @@ mod tests {
     }
 
     #[test]
-    fn one_id_with_two_geometries_is_an_error_with_both_rows() {
-        let e = table(&[(7, [0.0; 3]), (8, [1.0; 3]), (7, [2.0; 3])])
+    fn an_id_with_two_geometries_is_an_error_that_names_both_rows() {
+        let e = layer(&[(7, [0.0; 3]), (8, [1.0; 3]), (7, [2.0; 3])])
             .finish()
             .unwrap_err()
             .to_string();
@@ -392,8 +395,8 @@ mod tests {
     }
 
     #[test]
-    fn a_row_without_a_finite_position_is_left_out_and_named() {
-        let found = table(&[(7, [0.0; 3]), (8, [f64::NAN; 3])])
+    fn a_row_without_a_finite_position_is_skipped_and_reported() {
+        let found = layer(&[(7, [0.0; 3]), (8, [f64::NAN; 3])])
             .finish()
             .unwrap()
             .read_boxes(&[], Anchor::Midpoint)

@@ -1,9 +1,9 @@
-//! Layers that lie elsewhere than their source says.
+//! Layers whose info redirects to another location.
 
 use super::*;
 
 #[test]
-fn a_layer_whose_info_redirects_is_read_where_it_leads() {
+fn a_layer_is_read_at_the_location_that_its_info_redirects_to() {
     let mut layer = TestLayer::new("POINT").cell("s0/0_0_0", &[(3, &[1.0, 1.0, 1.0])]);
     let old = layer.dir.path().join("old");
     std::fs::create_dir_all(&old).unwrap();
@@ -13,8 +13,10 @@ fn a_layer_whose_info_redirects_is_read_where_it_leads() {
     )
     .unwrap();
     assert_eq!(layer.ids(&[everything()]), [[3]]);
-    let moved = PointLayer::open(&source(&old), &MemoryBudget::for_test()).unwrap();
-    let found = moved.read_boxes(&[everything()], Anchor::Midpoint).unwrap();
+    let redirected = PointLayer::open(&source(&old), &MemoryBudget::for_test()).unwrap();
+    let found = redirected
+        .read_boxes(&[everything()], Anchor::Midpoint)
+        .unwrap();
     assert_eq!(ids(&found), [[3]]);
     layer.info["lower_bound"] = json!([0]);
     layer.open().unwrap_err();

@@ -1,7 +1,7 @@
-//! From the records of many files to the annotations of each box.
+//! Merges the records of many files into the annotations of each box.
 //!
-//! Sources hand over one [`Batch`] per file, in a fixed order; what comes out depends on that order and on
-//! nothing else. Every id is kept once, and an id with two geometries is found wherever its records lie.
+//! The input is one [`AnnotationBatch`] per file, in a fixed order; the output depends only on the batches and their
+//! order. Every id is kept once, and an id with two geometries is an error, even outside all boxes.
 
 use std::collections::BTreeMap;
 
@@ -9,10 +9,10 @@ use rayon::prelude::*;
 use rstar::RTree;
 use rstar::primitives::{GeomWithData, Rectangle};
 
-use super::Annotation;
+use super::annotation::Annotation;
 use crate::geometry::{BoxNm, PointNm};
 
-/// Finds the boxes that hold a point, out of any number of boxes.
+/// An index that finds the boxes around a point.
 pub(super) struct BoxIndex<'a> {
     boxes: &'a [BoxNm],
     tree: RTree<GeomWithData<Rectangle<[f64; 3]>, usize>>,
@@ -30,12 +30,12 @@ impl<'a> BoxIndex<'a> {
         }
     }
 
-    /// How many boxes there are.
+    /// The number of boxes.
     pub(super) fn len(&self) -> usize {
         self.boxes.len()
     }
 
-    /// The boxes that hold `point`, in no order. The tree counts upper faces as inside; the box decides.
+    /// The boxes that contain `point`, in no particular order. The tree includes upper faces, which boxes do not.
     pub(super) fn containing(&self, point: &PointNm) -> impl Iterator<Item = usize> {
         self.tree
             .locate_all_at_point(point.0)
@@ -44,79 +44,81 @@ impl<'a> BoxIndex<'a> {
     }
 }
 
-/// What one file holds.
+/// The records of one file.
 #[derive(Debug, Default)]
-pub(super) struct Batch {
+pub(super) struct AnnotationBatch {
     /// Every record with a finite position.
-    pub(super) seen: Vec<Seen>,
-    /// Those of them that lie in a box.
-    pub(super) hits: Vec<Hit>,
+    pub(super) seen: Vec<RecordKey>,
+    /// The records that are in a box.
+    pub(super) hits: Vec<BoxedAnnotation>,
     /// Ids of records without a finite position.
     pub(super) not_finite: Vec<u64>,
 }
 
 /// A record's id, and a digest of its geometry as stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Seen {
+pub(super) struct RecordKey {
     pub(super) id: u64,
     pub(super) geometry: u64,
 }
 
-/// An annotation, and the boxes that it lies in: at least one.
+/// An annotation and the boxes that it is in: at least one.
 #[derive(Debug)]
-pub(super) struct Hit {
+pub(super) struct BoxedAnnotation {
     pub(super) annotation: Annotation,
     pub(super) first_box: usize,
     pub(super) more_boxes: Vec<usize>,
 }
 
-impl Hit {
-    /// Half of the memory that it takes at most: while batches become the lists of boxes, it is there twice, and
-    /// its place is sorted.
+impl BoxedAnnotation {
+    /// Half of its maximum memory: while batches are merged it exists twice, in addition to its place in the sorted list.
     pub(super) fn memory_bytes(&self) -> u64 {
         let annotation = size_of::<Annotation>() + self.annotation.properties.len();
         let more = self.more_boxes.len() * (annotation + size_of::<usize>());
-        (size_of::<Self>() + self.annotation.properties.len() + more) as u64 + HIT_OVERHEAD_BYTES
+        (size_of::<Self>() + self.annotation.properties.len() + more) as u64 + ALLOCATION_BYTES
     }
 }
 
-/// What allocating a hit's parts takes, and the growth of the list that it is in.
-const HIT_OVERHEAD_BYTES: u64 = 64;
+/// Overhead of the allocations of an annotation, and of the growth of its list.
+const ALLOCATION_BYTES: u64 = 64;
 
-/// Half of the memory that a record's id takes at most, be it in [`Batch::seen`] or in [`Batch::not_finite`].
-pub(super) const RECORD_BYTES: u64 = size_of::<(Seen, usize)>() as u64;
+/// Half of the maximum memory of a record in [`AnnotationBatch::seen`] or [`AnnotationBatch::not_finite`].
+pub(super) const RECORD_BYTES: u64 = size_of::<(RecordKey, usize)>() as u64;
 
-/// All batches as one.
+/// The merged batches.
 #[derive(Debug, Default)]
-pub(super) struct Gathered {
+pub(super) struct MergedBatches {
     pub(super) per_box: Vec<Vec<Annotation>>,
     /// Different ids with a finite position.
     pub(super) distinct: u64,
-    /// Records beyond the first of an id.
+    /// Records after the first of an id.
     pub(super) repeated: u64,
-    /// Ids in boxes whose records do not have the same properties; the first record was kept.
+    /// Ids in boxes whose records have different properties; the first record was kept.
     pub(super) differing_properties: Vec<u64>,
-    /// Ids without a finite position, each with the batch that holds it.
+    /// Ids without a finite position, each with its batch.
     pub(super) not_finite: BTreeMap<u64, usize>,
 }
 
-/// Two batches (or one, twice) give one id two geometries.
+/// An id has two geometries, in two batches or twice in the same batch.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Conflict {
+pub(super) struct GeometryConflict {
     pub(super) id: u64,
     pub(super) batches: [usize; 2],
 }
 
-/// Merges `batches`, the lowest conflicting id being the error.
-pub(super) fn gather(mut batches: Vec<Batch>, box_count: usize) -> Result<Gathered, Conflict> {
-    let mut gathered = Gathered::default();
-    count_ids(&mut batches, &mut gathered)?;
+/// Merges `batches`. The error is the lowest id with two geometries.
+pub(super) fn merge_batches(
+    mut batches: Vec<AnnotationBatch>,
+    box_count: usize,
+) -> Result<MergedBatches, GeometryConflict> {
+    let mut merged = MergedBatches::default();
+    count_ids(&mut batches, &mut merged)?;
     for (i, batch) in batches.iter().enumerate() {
         for id in &batch.not_finite {
-            gathered.not_finite.entry(*id).or_insert(i);
+            merged.not_finite.entry(*id).or_insert(i);
         }
     }
-    // Annotations are large: what is sorted is where they are. Of one id the first record comes first.
+    // Annotations are large, so their positions are sorted instead. The first record of an id comes first.
     let mut order: Vec<(u64, usize, usize)> =
         Vec::with_capacity(batches.iter().map(|batch| batch.hits.len()).sum());
     for (i, batch) in batches.iter().enumerate() {
@@ -128,7 +130,7 @@ pub(super) fn gather(mut batches: Vec<Batch>, box_count: usize) -> Result<Gather
     let first_hits = order
         .chunk_by(same_id)
         .map(|records| &batches[records[0].1].hits[records[0].2]);
-    gathered.per_box = room_for(first_hits, box_count);
+    merged.per_box = empty_lists(first_hits, box_count);
     for records in order.chunk_by(same_id) {
         let (id, i, j) = records[0];
         let properties =
@@ -137,22 +139,25 @@ pub(super) fn gather(mut batches: Vec<Batch>, box_count: usize) -> Result<Gather
             .iter()
             .any(|r| properties(r) != properties(&records[0]))
         {
-            gathered.differing_properties.push(id);
+            merged.differing_properties.push(id);
         }
         let hit = &mut batches[i].hits[j];
         for b in &hit.more_boxes {
-            gathered.per_box[*b].push(hit.annotation.clone());
+            merged.per_box[*b].push(hit.annotation.clone());
         }
-        gathered.per_box[hit.first_box].push(Annotation {
+        merged.per_box[hit.first_box].push(Annotation {
             properties: std::mem::take(&mut hit.annotation.properties),
             ..hit.annotation
         });
     }
-    Ok(gathered)
+    Ok(merged)
 }
 
-/// An empty list per box, with room for what of `hits` lies in it.
-fn room_for<'a>(hits: impl Iterator<Item = &'a Hit>, box_count: usize) -> Vec<Vec<Annotation>> {
+/// An empty list per box, with the capacity for its annotations.
+fn empty_lists<'a>(
+    hits: impl Iterator<Item = &'a BoxedAnnotation>,
+    box_count: usize,
+) -> Vec<Vec<Annotation>> {
     let mut counts = vec![0; box_count];
     for hit in hits {
         counts[hit.first_box] += 1;
@@ -163,9 +168,12 @@ fn room_for<'a>(hits: impl Iterator<Item = &'a Hit>, box_count: usize) -> Vec<Ve
     counts.into_iter().map(Vec::with_capacity).collect()
 }
 
-/// Counts ids and finds conflicts; takes `seen` out of the batches.
-fn count_ids(batches: &mut [Batch], gathered: &mut Gathered) -> Result<(), Conflict> {
-    let mut seen: Vec<(Seen, usize)> =
+/// Counts ids and finds conflicts. Moves `seen` out of the batches.
+fn count_ids(
+    batches: &mut [AnnotationBatch],
+    merged: &mut MergedBatches,
+) -> Result<(), GeometryConflict> {
+    let mut seen: Vec<(RecordKey, usize)> =
         Vec::with_capacity(batches.iter().map(|batch| batch.seen.len()).sum());
     for (i, batch) in batches.iter_mut().enumerate() {
         seen.extend(
@@ -180,16 +188,16 @@ fn count_ids(batches: &mut [Batch], gathered: &mut Gathered) -> Result<(), Confl
             continue;
         };
         if a.id == b.id {
-            gathered.repeated += 1;
+            merged.repeated += 1;
             if a.geometry != b.geometry {
-                return Err(Conflict {
+                return Err(GeometryConflict {
                     id: a.id,
                     batches: [*in_a.min(in_b), *in_a.max(in_b)],
                 });
             }
         }
     }
-    gathered.distinct = seen.len() as u64 - gathered.repeated;
+    merged.distinct = seen.len() as u64 - merged.repeated;
     Ok(())
 }
 
@@ -203,9 +211,9 @@ mod tests {
         BoxNm::from_corners(PointNm(min), PointNm(max)).unwrap()
     }
 
-    fn hit(id: u64, boxes: &[usize], properties: &[u8]) -> Hit {
+    fn hit(id: u64, boxes: &[usize], properties: &[u8]) -> BoxedAnnotation {
         let p = PointNm([0.0; 3]);
-        Hit {
+        BoxedAnnotation {
             annotation: Annotation {
                 id,
                 anchor: p,
@@ -217,12 +225,12 @@ mod tests {
         }
     }
 
-    fn batch(hits: Vec<Hit>) -> Batch {
-        let seen = hits.iter().map(|h| Seen {
+    fn batch(hits: Vec<BoxedAnnotation>) -> AnnotationBatch {
+        let seen = hits.iter().map(|h| RecordKey {
             id: h.annotation.id,
             geometry: 7,
         });
-        Batch {
+        AnnotationBatch {
             seen: seen.collect(),
             hits,
             not_finite: Vec::new(),
@@ -235,35 +243,35 @@ mod tests {
             batch(vec![hit(u64::MAX, &[0], &[]), hit(5, &[0, 2], &[1])]),
             batch(vec![hit(5, &[0, 2], &[1]), hit(3, &[0], &[])]),
         ];
-        let gathered = gather(batches, 3).unwrap();
-        let ids = |i: usize| gathered.per_box[i].iter().map(|a| a.id).collect::<Vec<_>>();
+        let merged = merge_batches(batches, 3).unwrap();
+        let ids = |i: usize| merged.per_box[i].iter().map(|a| a.id).collect::<Vec<_>>();
         assert_eq!(
             (ids(0), ids(1), ids(2)),
             (vec![3, 5, u64::MAX], vec![], vec![5])
         );
-        assert_eq!((gathered.distinct, gathered.repeated), (3, 1));
-        assert!(gathered.differing_properties.is_empty());
+        assert_eq!((merged.distinct, merged.repeated), (3, 1));
+        assert!(merged.differing_properties.is_empty());
     }
 
     #[test]
-    fn records_of_one_id_with_different_properties_are_told() {
+    fn an_id_with_different_properties_is_reported() {
         let batches = vec![
             batch(vec![hit(5, &[0], &[1])]),
             batch(vec![hit(5, &[0], &[2])]),
         ];
-        let gathered = gather(batches, 1).unwrap();
-        assert_eq!(gathered.differing_properties, [5]);
-        assert_eq!(*gathered.per_box[0][0].properties, [1]);
+        let merged = merge_batches(batches, 1).unwrap();
+        assert_eq!(merged.differing_properties, [5]);
+        assert_eq!(*merged.per_box[0][0].properties, [1]);
     }
 
     #[test]
-    fn two_geometries_under_one_id_are_a_conflict_even_outside_all_boxes() {
+    fn two_geometries_with_one_id_are_a_conflict_even_outside_all_boxes() {
         let mut batches = vec![batch(vec![]), batch(vec![hit(5, &[0], &[])]), batch(vec![])];
-        batches[2].seen.push(Seen { id: 5, geometry: 8 });
-        let conflict = gather(batches, 1).unwrap_err();
+        batches[2].seen.push(RecordKey { id: 5, geometry: 8 });
+        let conflict = merge_batches(batches, 1).unwrap_err();
         assert_eq!(
             conflict,
-            Conflict {
+            GeometryConflict {
                 id: 5,
                 batches: [1, 2]
             }
@@ -272,7 +280,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_index_finds_the_boxes_that_a_search_of_all_finds(
+        fn the_index_finds_the_same_boxes_as_a_search_of_all(
             corners in prop::collection::vec((prop::array::uniform3(-5i8..5), prop::array::uniform3(-5i8..5)), 0..60),
             points in prop::collection::vec(prop::array::uniform3(-6i8..6), 1..30),
         ) {

@@ -1,19 +1,19 @@
-//! From an annotation's vectors to the position that stands for it, for every source alike.
+//! The position of an annotation, computed from its vectors in the same way for every source.
 
-use super::Anchor;
+use super::annotation::Anchor;
 use crate::geometry::{BoxNm, PointNm};
 use crate::neuroglancer::GeometryKind;
 
-/// Where an annotation is.
+/// The position of an annotation: its anchor and its ends.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Place {
+pub(super) struct AnnotationPosition {
     pub(super) anchor: PointNm,
     pub(super) ends: [PointNm; 2],
 }
 
-impl Place {
-    /// The place of an annotation with these vectors in nm; `None` if there is none, or a coordinate is not
-    /// finite. What lies between ends is computed in nm.
+impl AnnotationPosition {
+    /// The position of an annotation with these vectors in nm; `None` if there are none, or if a coordinate is not
+    /// finite. Midpoints are computed in nm.
     pub(super) fn of(
         kind: GeometryKind,
         mut points: impl Iterator<Item = PointNm> + Clone,
@@ -22,7 +22,7 @@ impl Place {
         let all = points.clone();
         let first = points.next()?;
         let (anchor, ends) = match kind {
-            // The second vector of an ellipsoid holds its radii.
+            // The second vector of an ellipsoid is its radii.
             GeometryKind::Point | GeometryKind::Ellipsoid => (first, [first; 2]),
             GeometryKind::Box => {
                 let centre = first.midpoint(&points.next()?);
@@ -47,11 +47,11 @@ impl Place {
     }
 }
 
-/// The smallest box that holds the points that were added.
+/// The bounds of the points that were added.
 #[derive(Debug, Default)]
-pub(super) struct Around(Option<(PointNm, PointNm)>);
+pub(super) struct PointBounds(Option<(PointNm, PointNm)>);
 
-impl Around {
+impl PointBounds {
     pub(super) fn add(&mut self, p: PointNm) {
         let (min, max) = self.0.get_or_insert((p, p));
         for d in 0..3 {
@@ -60,14 +60,14 @@ impl Around {
         }
     }
 
-    /// `None` where there was no point.
+    /// The bounds; `None` if no point was added.
     pub(super) fn finish(self) -> Option<BoxNm> {
         let (min, max) = self.0?;
         BoxNm::from_corners(min, max)
     }
 }
 
-/// The point half way along a polyline.
+/// The point halfway along a polyline.
 fn middle_by_length(points: impl Iterator<Item = PointNm>) -> PointNm {
     let points: Vec<PointNm> = points.collect();
     let steps: Vec<f64> = points
@@ -79,16 +79,16 @@ fn middle_by_length(points: impl Iterator<Item = PointNm>) -> PointNm {
                 .sqrt()
         })
         .collect();
-    let mut left = steps.iter().sum::<f64>() / 2.0;
+    let mut remaining = steps.iter().sum::<f64>() / 2.0;
     for (pair, step) in points.windows(2).zip(steps) {
-        if step > 0.0 && left <= step {
+        if step > 0.0 && remaining <= step {
             let (from, to) = (pair[0].0, pair[1].0);
             return PointNm(std::array::from_fn(|d| {
-                from[d] + left / step * (to[d] - from[d])
+                from[d] + remaining / step * (to[d] - from[d])
             }));
         }
-        left -= step;
+        remaining -= step;
     }
-    // All points are one.
+    // All points are equal.
     points.last().copied().unwrap_or(PointNm([f64::NAN; 3]))
 }

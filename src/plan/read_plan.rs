@@ -1,0 +1,309 @@
+//! Which annotations are read for a plan: for each box of a split its layer group and its point layer.
+//!
+//! The input is the config and the collection. The output is a [`ReadPlan`], from which the annotations are read, and
+//! together with these the plan is built.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+
+use super::error::PlanError;
+use super::resolution::FlexibleZ;
+use super::table::{PlannedArray, PlannedBox, PlannedGroup, VolumeSource};
+use crate::collection::{Collection, LayerError, LayerGroup, TaggedBox};
+use crate::config::LayerConfig;
+use crate::config::{ConfigFile, PointsFrom, Snap, SplitConfig};
+use crate::geometry::{BoxNm, Resolution};
+use crate::points::{PointSource, PointsInBoxes, PropertySpec};
+use crate::storage::{Location, SourceUrl};
+use crate::volume::VolumeError;
+
+/// What must be read before the plan can be built.
+#[derive(Clone, Debug)]
+pub struct ReadPlan {
+    pub(super) file: ConfigFile,
+    pub(super) boxes: Vec<PlannedBox>,
+    /// The boxes that belong to a split, in the collection's order.
+    pub(super) queries: Vec<BoxQuery>,
+    pub(super) groups: Vec<PlannedGroup>,
+    pub(super) arrays: Vec<PlannedArray>,
+    pub(super) sources: Vec<VolumeSource>,
+    pub(super) point_sources: Vec<PointSource>,
+    pub(super) warnings: Vec<String>,
+}
+
+/// A box that belongs to a split.
+#[derive(Clone, Debug)]
+pub struct BoxQuery {
+    /// Position of the box in the collection.
+    pub box_index: usize,
+    /// Position of its point layer in [`ReadPlan::point_sources`].
+    pub point_source: usize,
+    /// Its bounds, snapped if the config says so: annotations inside belong to the box.
+    pub bounds: BoxNm,
+}
+
+/// What was read of one point layer.
+#[derive(Debug)]
+pub struct LayerPoints<'l> {
+    /// Its annotations, for the boxes of [`ReadPlan::boxes_of_point_source`].
+    pub points: PointsInBoxes,
+    /// Its properties.
+    pub properties: &'l [PropertySpec],
+    /// The bounds of all its annotations. Only given if no annotation is in a box, and if the bounds are known.
+    pub extent: Option<BoxNm>,
+    /// With `related` in the config: the annotations that it keeps.
+    pub related: Option<HashSet<u64>>,
+}
+
+/// Positions of a layer group in [`ReadPlan::groups`] and of its point layer in [`ReadPlan::point_sources`].
+#[derive(Clone, Copy)]
+struct AddedGroup {
+    group: usize,
+    point_source: usize,
+}
+
+impl ReadPlan {
+    /// Assigns the boxes of the collection to splits and resolves the layers of their groups. With `flexible_z`,
+    /// `resolutions_of` returns the resolutions that a volume has.
+    pub fn new(
+        file: &ConfigFile,
+        collection: &Collection,
+        resolutions_of: impl Fn(&SourceUrl, &LayerConfig) -> Result<Vec<Resolution>, VolumeError> + Sync,
+    ) -> Result<Self, PlanError> {
+        let mut read_plan = Self::without_boxes(file);
+        let mut flexible_z = FlexibleZ::new(file, &resolutions_of);
+        read_plan.add_boxes(&collection.boxes, &mut flexible_z)?;
+        if file.config.flexible_z && !read_plan.queries.is_empty() {
+            flexible_z.require_known_names()?;
+        }
+        read_plan.require_known_tags(collection)?;
+        for (kind, rows) in &collection.other_rows {
+            read_plan.warnings.push(format!(
+                "{rows} row(s) of type `{kind}` in {} are not bounding boxes and were skipped",
+                collection.source
+            ));
+        }
+        Ok(read_plan)
+    }
+
+    fn without_boxes(file: &ConfigFile) -> Self {
+        let arrays = file.config.arrays.iter().map(|(name, array)| PlannedArray {
+            name: name.clone(),
+            window: array.window.unwrap_or(file.config.window),
+            source_of_group: Vec::new(),
+        });
+        Self {
+            file: file.clone(),
+            boxes: Vec::new(),
+            queries: Vec::new(),
+            groups: Vec::new(),
+            arrays: arrays.collect(),
+            sources: Vec::new(),
+            point_sources: Vec::new(),
+            warnings: Vec::new(),
+        }
+    }
+
+    fn add_boxes(
+        &mut self,
+        boxes: &[TaggedBox],
+        flexible_z: &mut FlexibleZ<'_>,
+    ) -> Result<(), PlanError> {
+        let mut added_groups: HashMap<*const LayerGroup, AddedGroup> = HashMap::new();
+        for (box_index, tagged) in boxes.iter().enumerate() {
+            let split = self.split_of(&tagged.id, &tagged.tags)?;
+            let mut group = 0;
+            if split.is_some() {
+                let key = Arc::as_ptr(&tagged.layers);
+                let added = match added_groups.get(&key) {
+                    Some(added) => *added,
+                    None => {
+                        let added = self.add_group(&tagged.layers, &tagged.id, flexible_z)?;
+                        added_groups.insert(key, added);
+                        added
+                    }
+                };
+                group = added.group;
+                self.queries.push(BoxQuery {
+                    box_index,
+                    point_source: added.point_source,
+                    bounds: self.bounds_of_query(tagged, group),
+                });
+            }
+            self.boxes.push(PlannedBox {
+                id: tagged.id.clone(),
+                tags: tagged.tags.clone(),
+                min_nm: tagged.bounds.min(),
+                max_nm: tagged.bounds.max(),
+                split,
+                group,
+                annotations: 0,
+                annotations_digest: 0,
+                samples: 0,
+                dropped: BTreeMap::new(),
+            });
+        }
+        Ok(())
+    }
+
+    fn bounds_of_query(&self, tagged: &TaggedBox, group: usize) -> BoxNm {
+        match self.file.config.snap {
+            Snap::None => tagged.bounds,
+            Snap::Zetta => tagged
+                .bounds
+                .snapped_as_zetta(&self.groups[group].resolution),
+        }
+    }
+
+    /// Fails if a split has no box because of a tag that no box has, or if no split has a box. A split may be empty
+    /// because no box has all of its tags at once.
+    fn require_known_tags(&self, collection: &Collection) -> Result<(), PlanError> {
+        let is_known = |tag: &String| self.boxes.iter().any(|b| b.tags.contains(tag));
+        let is_wrong = |(i, (_, split)): &(usize, (&String, &SplitConfig))| {
+            let has_box = self.boxes.iter().any(|b| b.split == Some(*i));
+            let has_unknown_tag = split.all.iter().chain(&split.any).any(|tag| !is_known(tag));
+            !has_box && (has_unknown_tag || self.queries.is_empty())
+        };
+        let mut splits = self.file.config.splits.iter().enumerate();
+        let Some((_, (name, split))) = splits.find(is_wrong) else {
+            return Ok(());
+        };
+        Err(PlanError::NoBox {
+            split: name.clone(),
+            boxes: self.boxes.len(),
+            collection: collection.source.clone(),
+            config: self.file.path.clone(),
+            wanted: list_of_tags(split.tags()),
+            found: list_of_tags(collection.boxes.iter().flat_map(|b| &b.tags)),
+        })
+    }
+
+    /// The sources of the point layers, each once.
+    pub fn point_sources(&self) -> &[PointSource] {
+        &self.point_sources
+    }
+
+    /// The boxes whose annotations come from the point source at this position, in the collection's order.
+    pub fn boxes_of_point_source(&self, point_source: usize) -> Vec<BoxNm> {
+        let queries = self.queries.iter();
+        let of_source = queries.filter(|query| query.point_source == point_source);
+        of_source.map(|query| query.bounds).collect()
+    }
+
+    /// The split that a box with these tags belongs to.
+    fn split_of(&self, id: &str, tags: &[String]) -> Result<Option<usize>, PlanError> {
+        let splits = self.file.config.splits.iter().enumerate();
+        let mut fitting = splits.filter(|(_, (_, split))| split.fits(tags));
+        let first = fitting.next();
+        match (first, fitting.next()) {
+            (Some((_, (first, _))), Some((_, (second, _)))) => Err(PlanError::SeveralSplits {
+                id: id.to_owned(),
+                tags: tags.to_vec(),
+                first: first.clone(),
+                second: second.clone(),
+                config: self.file.path.clone(),
+            }),
+            (first, _) => Ok(first.map(|(i, _)| i)),
+        }
+    }
+
+    /// Adds a layer group with the layers that the config names. `box_id` is the group's first box.
+    fn add_group(
+        &mut self,
+        group: &LayerGroup,
+        box_id: &str,
+        flexible_z: &mut FlexibleZ<'_>,
+    ) -> Result<AddedGroup, PlanError> {
+        let point_source = self.point_source_of(group, box_id)?;
+        let point_source = position_in(&mut self.point_sources, point_source);
+        let sources = self.volume_sources_of(group, box_id)?;
+        let config = &self.file.config;
+        let resolution = if config.flexible_z {
+            flexible_z.of_group(group, &sources, box_id)?
+        } else {
+            config.resolution
+        };
+        for (i, mut source) in sources.into_iter().enumerate() {
+            if config.arrays[i].data_resolution.is_none() {
+                source.resolution = resolution;
+            }
+            let source = position_in(&mut self.sources, source);
+            self.arrays[i].source_of_group.push(source);
+        }
+        self.groups.push(PlannedGroup { resolution });
+        Ok(AddedGroup {
+            group: self.groups.len() - 1,
+            point_source,
+        })
+    }
+
+    fn point_source_of(&self, group: &LayerGroup, box_id: &str) -> Result<PointSource, PlanError> {
+        let folder = Location::folder_of(&self.file.path);
+        match &self.file.config.points.source {
+            PointsFrom::Layer(layer) => group
+                .point_source(layer)
+                .map_err(|e| self.layer_error("points.layer".to_owned(), layer, box_id, e)),
+            PointsFrom::NeuroglancerState(state) => Ok(PointSource::of_state(state, &folder)),
+            PointsFrom::Csv(csv) => {
+                PointSource::of_csv(csv, &folder).map_err(|source| PlanError::Table {
+                    config: self.file.path.clone(),
+                    source,
+                })
+            }
+        }
+    }
+
+    /// The volume of each array of the config. Without `data_resolution`, its resolution is not the final one.
+    fn volume_sources_of(
+        &self,
+        group: &LayerGroup,
+        box_id: &str,
+    ) -> Result<Vec<VolumeSource>, PlanError> {
+        let config = &self.file.config;
+        let sources = config.arrays.iter().map(|(name, array)| {
+            let path = || format!("arrays.{name}.layer");
+            let url = group.source(&array.layer);
+            let layer = config.layers.get(&array.layer).cloned();
+            Ok(VolumeSource {
+                url: url.map_err(|e| self.layer_error(path(), &array.layer, box_id, e))?,
+                layer: layer.unwrap_or_default(),
+                resolution: array.data_resolution.unwrap_or(config.resolution),
+            })
+        });
+        sources.collect()
+    }
+
+    fn layer_error(
+        &self,
+        path: String,
+        layer: &str,
+        box_id: &str,
+        source: LayerError,
+    ) -> PlanError {
+        PlanError::Layer {
+            config: self.file.path.clone(),
+            path,
+            layer: layer.to_owned(),
+            box_id: box_id.to_owned(),
+            source,
+        }
+    }
+}
+
+/// The position of `item` in `list`. Adds it if it is not there yet.
+fn position_in<T: PartialEq>(list: &mut Vec<T>, item: T) -> usize {
+    list.iter().position(|s| *s == item).unwrap_or_else(|| {
+        list.push(item);
+        list.len() - 1
+    })
+}
+
+/// The different tags in alphabetical order.
+fn list_of_tags<'t>(tags: impl Iterator<Item = &'t String>) -> String {
+    let tags: BTreeSet<&String> = tags.collect();
+    if tags.is_empty() {
+        return "none".to_owned();
+    }
+    let quoted: Vec<String> = tags.into_iter().map(|tag| format!("`{tag}`")).collect();
+    quoted.join(", ")
+}

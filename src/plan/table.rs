@@ -1,0 +1,220 @@
+//! The types of the sample table, and queries on it.
+
+use std::collections::BTreeMap;
+
+use super::drop_reason::DropReason;
+use crate::config::{ArrayConfig, Config, LayerConfig};
+use crate::geometry::{PointNm, Resolution, VoxelBox, WindowSize};
+use crate::points::PropertySpec;
+use crate::storage::SourceUrl;
+
+/// Every sample of every split, and the volumes that its windows are cut from.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The config that the plan was built for.
+    pub config: Config,
+    /// Every box, in the collection's order.
+    pub boxes: Vec<PlannedBox>,
+    /// The splits, in the config's order.
+    pub splits: Vec<PlannedSplit>,
+    /// The arrays, in the config's order.
+    pub arrays: Vec<PlannedArray>,
+    /// The volumes that windows are cut from, each once.
+    pub sources: Vec<VolumeSource>,
+    /// The layer groups of the boxes that belong to a split, each once.
+    pub groups: Vec<PlannedGroup>,
+    /// Annotation properties that every point layer has: one column each.
+    pub properties: Vec<PropertySpec>,
+    /// For each point layer that has no annotation in any box: where its annotations and its boxes are.
+    pub layers_outside_boxes: Vec<String>,
+    /// What the user should know although it is not an error.
+    pub warnings: Vec<String>,
+}
+
+/// A volume: its URL, its entry in the config, and the resolution at which it is read. If the config has different
+/// entries for two layer names with the same URL, these are two volumes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct VolumeSource {
+    /// Where it is stored.
+    pub url: SourceUrl,
+    /// The layer's entry in the config.
+    pub layer: LayerConfig,
+    /// The nm per voxel at which it is read.
+    pub resolution: Resolution,
+}
+
+/// A layer group: the layers that boxes share.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PlannedGroup {
+    /// The nm per voxel of the windows in its boxes.
+    pub resolution: Resolution,
+}
+
+/// A box, and how many of its annotations are samples.
+#[derive(Clone, Debug)]
+pub struct PlannedBox {
+    /// Its id in the collection.
+    pub id: String,
+    /// Its tags.
+    pub tags: Vec<String>,
+    /// Lower corner, nm.
+    pub min_nm: [f64; 3],
+    /// Upper corner, nm.
+    pub max_nm: [f64; 3],
+    /// Position of its split in [`Plan::splits`], if it belongs to one.
+    pub split: Option<usize>,
+    /// Position of its layer group in [`Plan::groups`]. 0 without a split.
+    pub group: usize,
+    /// The number of annotations whose anchor is inside.
+    pub annotations: u64,
+    /// The first eight bytes of the digest of these annotations, samples or not.
+    pub annotations_digest: u64,
+    /// How many of the annotations are samples.
+    pub samples: u64,
+    /// How many are not, by reason.
+    pub dropped: BTreeMap<DropReason, u64>,
+}
+
+/// One split's samples, in the order in which they are stored.
+#[derive(Clone, Debug)]
+pub struct PlannedSplit {
+    /// Its name.
+    pub name: String,
+    /// Its samples.
+    pub samples: Vec<Sample>,
+    /// For each of [`Plan::arrays`] that shows one object: the object of each sample, or 0 if none was found. Empty for
+    /// other arrays.
+    pub objects: Vec<Vec<u64>>,
+    /// The first and last end of each sample's annotation, if an array shows the object at an end. Otherwise empty.
+    pub ends: Vec<[PointNm; 2]>,
+    /// For each of [`Plan::properties`] the values of all samples, little-endian, concatenated.
+    pub properties: Vec<Vec<u8>>,
+}
+
+/// One sample.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sample {
+    /// The annotation's id.
+    pub annotation_id: u64,
+    /// The anchor at the centre of the window.
+    pub center_nm: PointNm,
+    /// First voxel, x y z, of a window of the config's size, at the resolution of the box's group.
+    pub start_voxel: [i64; 3],
+    /// Position of its box in [`Plan::boxes`].
+    pub box_index: u32,
+}
+
+/// One array to write.
+#[derive(Clone, Debug)]
+pub struct PlannedArray {
+    /// Its name in the output.
+    pub name: String,
+    /// Size of its windows.
+    pub window: WindowSize,
+    /// For each layer group the position of its volume in [`Plan::sources`].
+    pub source_of_group: Vec<usize>,
+}
+
+impl Plan {
+    /// Drops the samples for which `keep`, given split, position and sample, is false. Counts them under `reason`.
+    pub(crate) fn retain(
+        &mut self,
+        reason: DropReason,
+        keep: impl Fn(usize, usize, &Sample) -> bool,
+    ) {
+        for (split_index, split) in self.splits.iter_mut().enumerate() {
+            let kept: Vec<bool> = split
+                .samples
+                .iter()
+                .enumerate()
+                .map(|(i, sample)| keep(split_index, i, sample))
+                .collect();
+            for (sample, _) in split.samples.iter().zip(&kept).filter(|(_, kept)| !**kept) {
+                let of_box = &mut self.boxes[sample.box_index as usize];
+                of_box.samples -= 1;
+                *of_box.dropped.entry(reason).or_insert(0) += 1;
+            }
+            split.retain(&kept, &self.properties);
+        }
+    }
+
+    /// The voxels of a sample's window in `array`, at the resolution of the sample's group.
+    pub fn window_of(&self, array: usize, sample: &Sample) -> VoxelBox {
+        let window = self.arrays[array].window;
+        let start = if window == self.config.window {
+            Some(sample.start_voxel)
+        } else {
+            window.start_around(&sample.center_nm, self.resolution_of(sample))
+        };
+        // An annotation is only a sample if the windows of all arrays are in range.
+        window.at(start.unwrap_or(sample.start_voxel))
+    }
+
+    /// Position of the sample's layer group in [`Plan::groups`].
+    pub fn group_of(&self, sample: &Sample) -> usize {
+        self.boxes[sample.box_index as usize].group
+    }
+
+    /// The nm per voxel of the sample's windows.
+    pub fn resolution_of(&self, sample: &Sample) -> &Resolution {
+        &self.groups[self.group_of(sample)].resolution
+    }
+
+    /// The volume that the sample's window of `array` is cut from: a position in [`Plan::sources`].
+    pub fn source_of(&self, array: usize, sample: &Sample) -> usize {
+        self.arrays[array].source_of_group[self.group_of(sample)]
+    }
+
+    /// The name in the config of the layer that the source belongs to.
+    pub fn layer_of_source(&self, source: usize) -> &str {
+        let config = self.array_of_source(source);
+        config.map_or("", |(_, array)| &array.layer)
+    }
+
+    /// The config key that sets the resolution at which the source is read.
+    pub fn resolution_key_of_source(&self, source: usize) -> String {
+        match self.array_of_source(source) {
+            Some((name, array)) if array.data_resolution.is_some() => {
+                format!("arrays.{name}.data_resolution")
+            }
+            _ => "resolution".to_owned(),
+        }
+    }
+
+    /// The first array that is cut from the source.
+    fn array_of_source(&self, source: usize) -> Option<(&String, &ArrayConfig)> {
+        let array = self
+            .arrays
+            .iter()
+            .position(|a| a.source_of_group.contains(&source));
+        self.config.arrays.get_index(array?)
+    }
+
+    /// The number of samples in all splits.
+    pub fn samples(&self) -> u64 {
+        self.splits.iter().map(|s| s.samples.len() as u64).sum()
+    }
+}
+
+impl PlannedSplit {
+    /// Keeps the samples for which `kept` is true, in all columns.
+    fn retain(&mut self, kept: &[bool], properties: &[PropertySpec]) {
+        retain_rows(&mut self.samples, 1, kept);
+        retain_rows(&mut self.ends, 1, kept);
+        for objects in &mut self.objects {
+            retain_rows(objects, 1, kept);
+        }
+        for (values, spec) in self.properties.iter_mut().zip(properties) {
+            retain_rows(values, spec.kind.value_bytes(), kept);
+        }
+    }
+}
+
+/// Keeps the values of the rows for which `kept` is true.
+fn retain_rows<T>(values: &mut Vec<T>, values_per_row: usize, kept: &[bool]) {
+    let mut i = 0;
+    values.retain(|_| {
+        i += 1;
+        kept.get((i - 1) / values_per_row).copied().unwrap_or(false)
+    });
+}

@@ -1,0 +1,171 @@
+//! An opened annotation layer of any kind.
+
+use std::collections::HashSet;
+
+use indexmap::IndexMap;
+
+use super::annotation::{Anchor, AnnotatedBox};
+use super::csv::CsvLayer;
+use super::error::PointsError;
+use super::in_memory::InMemoryLayer;
+use super::precomputed::PrecomputedLayer;
+use super::property::PropertySpec;
+use super::report::PointsInBoxes;
+use crate::config::nearest;
+use crate::geometry::BoxNm;
+use crate::neuroglancer::GeometryKind;
+use crate::storage::{MemoryBudget, SourceUrl};
+
+/// An opened annotation layer. For a precomputed layer only its info is read and checked, for a table its header. States
+/// are read completely.
+#[derive(Debug)]
+pub struct PointLayer {
+    format: LayerFormat,
+}
+
+#[derive(Debug)]
+enum LayerFormat {
+    Precomputed(Box<PrecomputedLayer>),
+    Csv(Box<CsvLayer>),
+    InMemory(InMemoryLayer),
+}
+
+impl PointLayer {
+    /// Reads the info of the precomputed layer at `source`. Later reads stay within `budget`.
+    pub fn open(source: &SourceUrl, budget: &MemoryBudget) -> Result<Self, PointsError> {
+        match source.format.as_deref() {
+            None | Some("precomputed" | "neuroglancer-precomputed") => {
+                let transform = source.transform.as_deref();
+                let layer = PrecomputedLayer::open(&source.location, transform, budget)?;
+                Ok(Self {
+                    format: LayerFormat::Precomputed(Box::new(layer)),
+                })
+            }
+            Some(found) => Err(PointsError::Format {
+                location: source.location.to_string(),
+                found: found.to_owned(),
+            }),
+        }
+    }
+
+    pub(super) fn of_csv(layer: CsvLayer) -> Self {
+        Self {
+            format: LayerFormat::Csv(Box::new(layer)),
+        }
+    }
+
+    pub(super) fn of_in_memory(layer: InMemoryLayer) -> Self {
+        Self {
+            format: LayerFormat::InMemory(layer),
+        }
+    }
+
+    /// The properties of every annotation, in declared order.
+    pub fn properties(&self) -> &[PropertySpec] {
+        match &self.format {
+            LayerFormat::Precomputed(layer) => layer.properties(),
+            LayerFormat::Csv(layer) => layer.properties(),
+            LayerFormat::InMemory(layer) => layer.properties(),
+        }
+    }
+
+    /// The kind of its annotations; `None` if there are several kinds.
+    pub(crate) fn kind(&self) -> Option<GeometryKind> {
+        match &self.format {
+            LayerFormat::Precomputed(layer) => Some(layer.kind()),
+            LayerFormat::Csv(layer) => Some(layer.kind()),
+            LayerFormat::InMemory(layer) => layer.kind(),
+        }
+    }
+
+    /// A description in one line: type of annotations, location, levels, properties.
+    pub fn describe(&self) -> String {
+        match &self.format {
+            LayerFormat::Precomputed(layer) => layer.describe(),
+            LayerFormat::Csv(layer) => layer.describe(),
+            LayerFormat::InMemory(layer) => layer.describe(),
+        }
+    }
+
+    /// Every box of a precomputed layer of boxes, by ascending id.
+    pub fn boxes(&self) -> Result<Vec<AnnotatedBox>, PointsError> {
+        match &self.format {
+            LayerFormat::Precomputed(layer) => layer.boxes(),
+            LayerFormat::Csv(_) | LayerFormat::InMemory(_) => Err(PointsError::Format {
+                location: self.describe(),
+                found: "a table".to_owned(),
+            }),
+        }
+    }
+
+    /// The ids of the annotations that every relationship in `wanted` relates to at least one of its listed objects.
+    pub fn related(
+        &self,
+        wanted: &IndexMap<String, Vec<u64>>,
+    ) -> Result<HashSet<u64>, PointsError> {
+        let names = match &self.format {
+            LayerFormat::Precomputed(layer) => layer.relationships()?,
+            LayerFormat::Csv(_) => Vec::new(),
+            LayerFormat::InMemory(layer) => layer.relationships()?.to_vec(),
+        };
+        let mut all: Option<HashSet<u64>> = None;
+        for (name, objects) in wanted {
+            let position = names.iter().position(|n| n == name);
+            let position = position.ok_or_else(|| self.no_relationship(name, &names))?;
+            let ids = match &self.format {
+                LayerFormat::Precomputed(layer) => layer.related(position, objects)?,
+                LayerFormat::Csv(_) => HashSet::new(),
+                LayerFormat::InMemory(layer) => layer.related(position, objects),
+            };
+            all = Some(match all {
+                None => ids,
+                Some(all) => all.intersection(&ids).copied().collect(),
+            });
+        }
+        Ok(all.unwrap_or_default())
+    }
+
+    fn no_relationship(&self, name: &str, names: &[String]) -> PointsError {
+        let quoted: Vec<_> = names.iter().map(|n| format!("`{n}`")).collect();
+        let known = match (&self.format, quoted.is_empty()) {
+            (LayerFormat::Csv(_), _) => "none, because a table has no relationships".to_owned(),
+            (_, true) => "none".to_owned(),
+            (_, false) => quoted.join(", "),
+        };
+        PointsError::NoRelationship {
+            name: name.to_owned(),
+            object: match &self.format {
+                LayerFormat::Precomputed(layer) => layer.location(),
+                LayerFormat::Csv(layer) => layer.object().to_owned(),
+                LayerFormat::InMemory(layer) => layer.object().to_owned(),
+            },
+            known,
+            hint: nearest(name, names.iter().map(String::as_str)).map(str::to_owned),
+        }
+    }
+
+    /// The bounds of all annotations, inside boxes or not: those in the info of a precomputed layer, otherwise the bounds
+    /// of all anchors. `None` if no annotation has a finite position.
+    pub fn extent(&self, anchor: Anchor) -> Result<Option<BoxNm>, PointsError> {
+        match &self.format {
+            LayerFormat::Precomputed(layer) => Ok(layer.extent()),
+            LayerFormat::Csv(layer) => layer.extent(anchor),
+            LayerFormat::InMemory(layer) => Ok(layer.extent(anchor)),
+        }
+    }
+
+    /// The annotations whose anchor is in each of `boxes`.
+    ///
+    /// For a precomputed layer, reads only the cells of the spatial index that the boxes need, each once, in parallel.
+    pub fn read_boxes(
+        &self,
+        boxes: &[BoxNm],
+        anchor: Anchor,
+    ) -> Result<PointsInBoxes, PointsError> {
+        match &self.format {
+            LayerFormat::Precomputed(layer) => layer.read_boxes(boxes, anchor),
+            LayerFormat::Csv(layer) => layer.read_boxes(boxes, anchor),
+            LayerFormat::InMemory(layer) => layer.read_boxes(boxes, anchor),
+        }
+    }
+}

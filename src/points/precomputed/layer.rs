@@ -1,0 +1,294 @@
+//! An opened precomputed layer, and reading annotations from it.
+
+use std::collections::HashSet;
+
+use rayon::prelude::*;
+
+use super::cells::free_if_large;
+use super::index::{CellTask, SpatialIndex};
+use super::info::{self, Info};
+use super::record::{RecordLayout, geometry_digest};
+use super::related;
+use crate::geometry::{BoxNm, PointNm, SourceTransform};
+use crate::neuroglancer::{GeometryKind, InfoError, read_info};
+use crate::points::annotation::{Anchor, Annotation};
+use crate::points::error::PointsError;
+use crate::points::merge::{
+    AnnotationBatch, BoxIndex, BoxedAnnotation, GeometryConflict, RECORD_BYTES, RecordKey,
+    merge_batches,
+};
+use crate::points::property::{PropertySpec, describe_all};
+use crate::points::report::{NotFinite, PointsInBoxes, PointsReport};
+use crate::storage::{DocumentError, Keeper, Location, MemoryBudget, OverBudget, Parts};
+
+/// Limit of cells that one call reads.
+const MAX_CELLS: u64 = 50_000_000;
+
+/// Memory for a cell to read: its number in a set, and its task in a list.
+const CELL_BYTES: u64 = 64;
+
+/// A precomputed annotation layer.
+#[derive(Debug)]
+pub(in crate::points) struct PrecomputedLayer {
+    location: Location,
+    /// The info file, for messages.
+    pub(super) object: String,
+    /// The memory limit for annotations.
+    pub(super) budget: MemoryBudget,
+    pub(super) info: Info,
+    pub(super) layout: RecordLayout,
+    index: SpatialIndex,
+}
+
+impl PrecomputedLayer {
+    /// Reads and checks the layer's info.
+    pub(in crate::points) fn open(
+        location: &Location,
+        transform: Option<&SourceTransform>,
+        budget: &MemoryBudget,
+    ) -> Result<Self, PointsError> {
+        let found = read_info(location, info::EXPECTED).map_err(|problem| match problem {
+            InfoError::Document(e) if e.is_missing() => missing(location, e),
+            InfoError::Document(e) => PointsError::Document(e),
+            InfoError::Redirect { object, problem } => PointsError::Redirect { object, problem },
+        })?;
+        let (location, object) = (found.location, found.object);
+        let mut info = Info::parse(&found.value, &object, transform)?;
+        let index = SpatialIndex::new(&mut info, &object, &location);
+        Ok(Self {
+            location,
+            object,
+            budget: budget.clone(),
+            layout: RecordLayout::new(&info),
+            info,
+            index,
+        })
+    }
+
+    pub(in crate::points) fn location(&self) -> String {
+        self.location.to_string()
+    }
+
+    /// The bounds of annotations in the info.
+    pub(in crate::points) fn extent(&self) -> Option<BoxNm> {
+        let placed = &self.info.placed;
+        let nm = |bound: &[f64]| PointNm(placed.map(|axis| axis.nm(bound[axis.dimension])));
+        BoxNm::from_corners(nm(&self.info.lower_bound), nm(&self.info.upper_bound))
+    }
+
+    pub(in crate::points) fn kind(&self) -> GeometryKind {
+        self.info.kind
+    }
+
+    pub(in crate::points) fn properties(&self) -> &[PropertySpec] {
+        &self.info.properties
+    }
+
+    pub(in crate::points) fn describe(&self) -> String {
+        let properties = describe_all(&self.info.properties);
+        format!(
+            "precomputed annotations of type {} at {}; levels: {}; properties: {properties}",
+            self.info.kind.name(),
+            self.location,
+            self.index.describe(),
+        )
+    }
+
+    pub(in crate::points) fn read_boxes(
+        &self,
+        boxes: &[BoxNm],
+        anchor: Anchor,
+    ) -> Result<PointsInBoxes, PointsError> {
+        let cell_tasks = self.cell_tasks(boxes)?;
+        let index = BoxIndex::new(boxes);
+        let parts = Parts::new();
+        // Most cells of a sparse layer are not stored, so only the stored ones are kept.
+        let read = cell_tasks
+            .par_iter()
+            .map_init(Vec::new, |buffer, task| {
+                let batch = parts.run(|| self.read_cell(*task, &index, anchor, buffer));
+                batch.map(|batch| batch.map(|batch| (*task, batch)))
+            })
+            .filter_map(Result::transpose)
+            .collect::<Result<Vec<_>, _>>();
+        let read = parts.finish(read)?;
+        let (stored, batches): (Vec<CellTask>, Vec<AnnotationBatch>) = read.into_iter().unzip();
+        let merged = merge_batches(batches, boxes.len())
+            .map_err(|conflict| self.conflict(&stored, conflict))?;
+        let cells_empty = (cell_tasks.len() - stored.len()) as u64;
+        let mut report = PointsReport {
+            cells_read: stored.len() as u64,
+            cells_empty,
+            annotations_read: merged.distinct,
+            repeated_records: merged.repeated,
+            not_finite: NotFinite {
+                annotations: merged.not_finite.len() as u64,
+                example: merged
+                    .not_finite
+                    .first_key_value()
+                    .map(|(id, i)| (*id, stored[*i].object())),
+            },
+            warnings: self.info.warnings.clone(),
+        };
+        if report.cells_read == 0 && cells_empty > 0 {
+            report.warnings.push(format!(
+                "{}: none of the {cells_empty} cells that the boxes overlap is stored, for example {}: \
+                 check that boxes and layer have the same coordinates, and that the layer is complete",
+                self.object,
+                cell_tasks[0].object(),
+            ));
+        }
+        if let [id, ..] = merged.differing_properties[..] {
+            report.warnings.push(format!(
+                "{}: {} annotation(s) have records with different properties, for example id {id}; the first record is used",
+                self.object,
+                merged.differing_properties.len(),
+            ));
+        }
+        Ok(PointsInBoxes {
+            per_box: merged.per_box,
+            report,
+        })
+    }
+
+    /// The names of the layer's relationships.
+    pub(in crate::points) fn relationships(&self) -> Result<Vec<String>, PointsError> {
+        let all = related::parse(&self.info.relationships, &self.object)?;
+        Ok(all.into_iter().map(|r| r.id).collect())
+    }
+
+    /// The ids of the annotations that the relationship at `position` relates to one of `objects`.
+    pub(in crate::points) fn related(
+        &self,
+        position: usize,
+        objects: &[u64],
+    ) -> Result<HashSet<u64>, PointsError> {
+        let all = related::parse(&self.info.relationships, &self.object)?;
+        match all.get(position) {
+            Some(relationship) => {
+                relationship.annotations_of(objects, &self.location, &self.layout, &self.budget)
+            }
+            None => Ok(HashSet::new()),
+        }
+    }
+
+    /// The cells that the boxes need, each once.
+    pub(super) fn cell_tasks(&self, boxes: &[BoxNm]) -> Result<Vec<CellTask<'_>>, PointsError> {
+        let limit = MAX_CELLS.min(self.budget.keep_limit_bytes() / CELL_BYTES);
+        self.index.tasks(boxes, limit)
+    }
+
+    /// Reads the annotations of a cell; `None` if the cell is not stored.
+    fn read_cell(
+        &self,
+        task: CellTask,
+        index: &BoxIndex,
+        anchor: Anchor,
+        buffer: &mut Vec<u8>,
+    ) -> Result<Option<AnnotationBatch>, PointsError> {
+        let Some(_lease) = task.read(&self.budget, buffer)? else {
+            return Ok(None);
+        };
+        let mut batch = AnnotationBatch::default();
+        let mut keeper = Keeper::new(&self.budget);
+        let read = self.layout.read(buffer, &|| task.object(), |record| {
+            if !keeper.keep(RECORD_BYTES) {
+                return;
+            }
+            let Some(position) = self.layout.position(record.geometry, anchor) else {
+                batch.not_finite.push(record.id);
+                return;
+            };
+            batch.seen.push(RecordKey {
+                id: record.id,
+                geometry: geometry_digest(record.geometry),
+            });
+            let mut boxes = index.containing(&position.anchor);
+            if let Some(first_box) = boxes.next() {
+                let hit = BoxedAnnotation {
+                    annotation: Annotation {
+                        id: record.id,
+                        anchor: position.anchor,
+                        ends: position.ends,
+                        properties: record.properties.into(),
+                    },
+                    first_box,
+                    more_boxes: boxes.collect(),
+                };
+                keeper.keep(hit.memory_bytes());
+                batch.hits.push(hit);
+            }
+        });
+        free_if_large(buffer);
+        read.map_err(|e| e.with_hint(task.hint()))?;
+        let too_large = |over| self.too_large(index.len(), over);
+        keeper.finish().map_err(too_large)?;
+        Ok(Some(batch))
+    }
+
+    pub(super) fn too_large(&self, boxes: usize, over: OverBudget) -> PointsError {
+        PointsError::Document(DocumentError::TooLarge {
+            object: self.location(),
+            expected: "a layer of annotations",
+            problem: format!(
+                "the annotations of the cells that the {boxes} boxes overlap take more than {over}"
+            ),
+            advice: "allow more with --memory, or split the boxes over several jobs",
+        })
+    }
+
+    /// The error that names both geometries of a conflict. Reads the two cells again.
+    pub(super) fn conflict(&self, stored: &[CellTask], conflict: GeometryConflict) -> PointsError {
+        let GeometryConflict { id, batches } = conflict;
+        let mut found: Vec<(u64, String, String)> = Vec::new();
+        let mut buffer = Vec::new();
+        for task in batches.map(|i| stored[i]) {
+            let _lease = match task.read(&self.budget, &mut buffer) {
+                Ok(lease) => lease,
+                Err(e) => return e,
+            };
+            let read = self.layout.read(&buffer, &|| task.object(), |record| {
+                let digest = geometry_digest(record.geometry);
+                if record.id == id && found.iter().all(|(other, ..)| *other != digest) {
+                    found.push((digest, self.layout.describe(record.geometry), task.object()));
+                }
+            });
+            if let Err(e) = read {
+                return e;
+            }
+        }
+        let mut found = found
+            .into_iter()
+            .map(|(_, geometry, object)| (geometry, object));
+        let (first, first_object) = found.next().unwrap_or_default();
+        let (second, second_object) = found.next().unwrap_or_default();
+        PointsError::Conflict {
+            id,
+            first,
+            first_object,
+            second,
+            second_object,
+        }
+    }
+}
+
+/// Documents of volumes with their formats.
+const VOLUMES: [(&str, &str); 4] = [
+    ("zarr.json", "zarr.json, of Zarr"),
+    (".zarray", ".zarray, of Zarr"),
+    (".zattrs", ".zattrs, of Zarr"),
+    ("attributes.json", "attributes.json, of N5"),
+];
+
+/// The error for a layer without an info: `e`, or that it is a volume of another format.
+fn missing(location: &Location, e: DocumentError) -> PointsError {
+    let store = location.open();
+    let exists = |(key, _): &&(&str, &str)| matches!(store.size(key), Ok(Some(_)));
+    match VOLUMES.iter().find(exists) {
+        Some((_, document)) => PointsError::Volume {
+            location: location.to_string(),
+            document,
+        },
+        None => PointsError::Document(e),
+    }
+}
