@@ -183,7 +183,7 @@ fn an_id_with_two_geometries_is_an_error_with_both_positions_and_files() {
         .cell("s0/1_0_0", &[(9, &[11.0, 1.0, 1.0])]);
     let e = layer.read(&[everything()]).unwrap_err().to_string();
     for part in [
-        "id 9 ",
+        "two annotations have the id 9: ",
         "(10, 10, 10) nm in ",
         "s0/0_0_0 and (110, 10, 10) nm in ",
         "s0/1_0_0;",
