@@ -24,7 +24,6 @@ mod tests;
 pub(crate) use displaced::{CenteredWindow, WindowsOfLayer};
 pub use displaced::{Displaced, DisplacedLayers};
 pub use drop_reason::DropReason;
-pub use error::{PlanError, UnreadableLayer};
-pub use leaks::LeakReport;
+pub use error::PlanError;
 pub use read_plan::{LayerPoints, ReadPlan};
 pub use table::{Plan, PlannedArray, PlannedBox, PlannedGroup, PlannedSplit, Sample, VolumeSource};

@@ -5,7 +5,8 @@ use std::path::Path;
 
 use crate::fault::{Fault, FaultKind};
 use crate::job::JobError;
-use crate::plan::{DropReason, LeakReport, Plan, PlanError};
+use crate::plan::leaks::LeakReport;
+use crate::plan::{DropReason, Plan, PlanError};
 use crate::support::{prepare, read_json, shared_data, vnc_config};
 use serde_json::{Value, json};
 
