@@ -1,14 +1,16 @@
-//! Blocks on their way from volumes to windows: each is fetched and decoded once while it is needed.
+//! Blocks between volumes and windows: each is fetched and decoded once while it is needed.
 //!
-//! [`BlockUses`] says which unit of work needs which block. [`BlockCache`] holds decoded blocks within a budget of bytes
-//! and drops those whose next use is farthest away. [`Prefetcher`] fetches the blocks of the next windows while others
-//! are cut.
+//! [`BlockUses`] lists which unit of work uses which block. [`BlockCache`] holds decoded blocks within a budget of bytes and
+//! evicts first those whose next use is farthest away. [`Prefetcher`] reads the blocks of the next windows while others are
+//! cut.
 
+mod block;
 mod cache;
 mod fetch_queue;
 mod prefetch;
 mod uses;
 
-pub use cache::{Block, BlockCache, CacheStats, Lookup};
+pub use block::Block;
+pub use cache::{BlockCache, CacheStats, Lookup};
 pub(crate) use prefetch::{Prefetcher, with_prefetcher};
 pub use uses::{BlockKey, BlockUses};

@@ -1,4 +1,4 @@
-//! What is to be fetched ahead, and the work of the threads that do it.
+//! Blocks that wait to be prefetched, and the loop of the threads that fetch them.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard};
@@ -6,7 +6,7 @@ use std::sync::{Condvar, Mutex, MutexGuard};
 use super::cache::BlockCache;
 use super::uses::BlockKey;
 
-/// What is to be fetched. Closed, nothing of it will be.
+/// What is to be fetched. After it is closed, nothing more is.
 #[derive(Default)]
 pub(super) struct FetchQueue {
     state: Mutex<FetchQueueState>,
@@ -15,38 +15,39 @@ pub(super) struct FetchQueue {
 
 #[derive(Default)]
 struct FetchQueueState {
-    work: VecDeque<FetchTask>,
-    closed: bool,
+    tasks: VecDeque<FetchTask>,
+    is_closed: bool,
 }
 
 /// Something to fetch.
 pub(super) enum FetchTask {
-    /// Blocks of one group, to be split into runs.
+    /// Blocks of one chunk group, to be split into runs.
     ChunkGroup(Vec<BlockKey>),
     /// Blocks that one request reads.
     Run(Vec<BlockKey>),
 }
 
 impl FetchQueue {
-    pub fn add(&self, work: impl IntoIterator<Item = FetchTask>) {
-        self.lock().work.extend(work);
+    /// Adds tasks behind all others.
+    pub fn add(&self, tasks: impl IntoIterator<Item = FetchTask>) {
+        self.lock().tasks.extend(tasks);
         self.changed.notify_all();
     }
 
-    /// Adds what is to be fetched before all that waits.
-    fn add_first(&self, work: impl DoubleEndedIterator<Item = FetchTask>) {
+    /// Adds tasks before all others.
+    fn add_first(&self, tasks: impl DoubleEndedIterator<Item = FetchTask>) {
         let mut state = self.lock();
-        work.rev().for_each(|w| state.work.push_front(w));
+        tasks.rev().for_each(|task| state.tasks.push_front(task));
         drop(state);
         self.changed.notify_all();
     }
 
-    /// Waits for the next piece of work; `None` when there will be none.
+    /// Waits for the next task. `None` after the queue was closed.
     fn next(&self) -> Option<FetchTask> {
         let mut state = self.lock();
-        while !state.closed {
-            match state.work.pop_front() {
-                Some(work) => return Some(work),
+        while !state.is_closed {
+            match state.tasks.pop_front() {
+                Some(task) => return Some(task),
                 None => state = self.changed.wait(state).unwrap_or_else(|e| e.into_inner()),
             }
         }
@@ -54,7 +55,7 @@ impl FetchQueue {
     }
 
     pub fn close(&self) {
-        self.lock().closed = true;
+        self.lock().is_closed = true;
         self.changed.notify_all();
     }
 
@@ -63,10 +64,10 @@ impl FetchQueue {
         self.state.lock().unwrap_or_else(|e| e.into_inner())
     }
 
-    /// Fetches until the queue is closed, or a block cannot be had that somebody will need: `false`.
-    pub fn work(&self, cache: &BlockCache<'_>) -> bool {
-        while let Some(work) = self.next() {
-            let run = match work {
+    /// Fetches until the queue is closed, or until a fetch fails: `false`.
+    pub fn fetch_all(&self, cache: &BlockCache<'_>) -> bool {
+        while let Some(task) = self.next() {
+            let run = match task {
                 FetchTask::Run(run) => run,
                 FetchTask::ChunkGroup(group) => {
                     let mut runs = cache.runs(group).into_iter();

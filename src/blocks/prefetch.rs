@@ -1,8 +1,9 @@
-//! Reading ahead. Each unit announces the blocks of its next windows, and the first blocks of the unit that begins next.
+//! Reading blocks before they are needed. Each unit prefetches the blocks of its next windows, and the first blocks of the
+//! unit that begins next.
 //!
-//! Where sources are far away, announced blocks are fetched by threads that do nothing else while others compute; those
-//! that lie side by side in a shard file are read with one request. Where all are near, the disk is told to begin:
-//! the thread that needs a block then finds it in memory, or at least on its way.
+//! Blocks of remote volumes are fetched by threads that do nothing else while others compute; blocks that lie side by side
+//! in a shard file are read with one request. Where all volumes are local, the disk is told to begin reading: the thread
+//! that needs a block then finds it in memory, or at least on its way.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,33 +14,35 @@ use super::fetch_queue::{FetchQueue, FetchTask};
 use super::uses::BlockKey;
 use crate::storage::{Network, Together};
 
-/// How many blocks a computing thread is ahead of itself where sources are near.
-const NEAR_DEPTH: usize = 64;
+/// How many blocks each computing thread prefetches where all volumes are local.
+const LOCAL_DEPTH: usize = 64;
 
-/// Where blocks are announced.
+/// Prefetches the blocks of all units.
 pub(crate) struct Prefetcher<'scope> {
-    /// For far sources.
+    /// `None` where all volumes are local.
     queue: Option<&'scope FetchQueue>,
+    /// How many blocks each computing thread prefetches.
     depth: usize,
     next_unit: AtomicUsize,
 }
 
-/// How far one unit has announced its blocks.
+/// How far one unit has prefetched its blocks.
 pub(crate) struct UnitPrefetch {
     /// Every block of the unit, in the order of first use.
-    order: Vec<BlockKey>,
-    sent: usize,
+    blocks: Vec<BlockKey>,
+    /// How many of them are prefetched.
+    prefetched: usize,
 }
 
 impl UnitPrefetch {
-    /// Whether there is nothing left to announce.
+    /// Whether every block is prefetched.
     pub(crate) fn is_complete(&self) -> bool {
-        self.sent == self.order.len()
+        self.prefetched == self.blocks.len()
     }
 }
 
-/// Calls `work` with a place to announce the blocks that it will need. Those of far sources are fetched by threads
-/// that end with it and are a part of `together`; what they fetch takes a quarter of the cache's `budget_bytes` at most.
+/// Calls `work` with a prefetcher. Blocks of remote volumes are fetched by threads that end with it and belong to
+/// `together`. What they fetch takes at most a quarter of the cache's `budget_bytes`.
 pub(crate) fn with_prefetcher<T>(
     cache: &BlockCache<'_>,
     block_bytes: u64,
@@ -48,13 +51,13 @@ pub(crate) fn with_prefetcher<T>(
     work: impl FnOnce(&Prefetcher<'_>) -> T,
 ) -> T {
     if !cache.is_remote() {
-        return work(&Prefetcher::near());
+        return work(&Prefetcher::local());
     }
     let queue = &FetchQueue::default();
     std::thread::scope(|scope| {
         let prefetcher = Prefetcher::start(queue, block_bytes, budget_bytes / 4, || {
             let fetch = || {
-                if !together.run(|| queue.work(cache)) {
+                if !together.run(|| queue.fetch_all(cache)) {
                     together.stop();
                 }
             };
@@ -65,20 +68,20 @@ pub(crate) fn with_prefetcher<T>(
 }
 
 impl<'scope> Prefetcher<'scope> {
-    /// For sources near by.
-    fn near() -> Self {
+    /// A prefetcher for local volumes.
+    fn local() -> Self {
         Self {
             queue: None,
-            depth: NEAR_DEPTH,
+            depth: LOCAL_DEPTH,
             next_unit: AtomicUsize::new(0),
         }
     }
 
-    /// For sources far away. Starts the fetching threads, each by calling `spawn`, whose thread does
-    /// [`FetchQueue::work`]; they end when this is dropped. Where the system gives fewer threads than there may be requests,
-    /// these do; where it gives none, nothing is fetched ahead.
+    /// A prefetcher for remote volumes. Starts the fetching threads, each by calling `spawn`, whose thread runs
+    /// [`FetchQueue::fetch_all`]. They end when this is dropped. Where the system gives fewer threads than there may be
+    /// requests, those must do; where it gives none, nothing is prefetched.
     ///
-    /// `spare_bytes` is what stored blocks may take that are fetched but not yet needed, all threads together.
+    /// `spare_bytes` is what prefetched blocks that are not needed yet may take, over all threads.
     fn start(
         queue: &'scope FetchQueue,
         block_bytes: u64,
@@ -88,9 +91,9 @@ impl<'scope> Prefetcher<'scope> {
         let requests = Network::chosen().requests;
         let threads = rayon::current_num_threads() as u64;
         let depth = spare_bytes / (threads * block_bytes.max(1));
-        // Twice what can be in flight, so that no request waits for a thread that computes.
+        // Twice what can be in progress, so that no request waits for a thread that computes.
         let enough = (2 * requests as u64).div_ceil(threads);
-        // Made first, so that the threads that are started come to an end whatever happens to the others.
+        // Created first: its drop ends the threads that were started, whatever happens to the others.
         let prefetcher = Self {
             queue: Some(queue),
             depth: depth.clamp(1, enough) as usize,
@@ -98,33 +101,34 @@ impl<'scope> Prefetcher<'scope> {
         };
         let started = (0..requests).take_while(|_| spawn().is_ok()).count();
         match started {
-            0 => Self::near(),
+            0 => Self::local(),
             _ => prefetcher,
         }
     }
 
-    /// The unit `number` begins; `order` has its blocks in the order of first use.
-    pub(crate) fn begin(&self, number: usize, order: Vec<BlockKey>) -> UnitPrefetch {
+    /// Begins the unit `number`; `blocks` are in the order of first use.
+    pub(crate) fn begin_unit(&self, number: usize, blocks: Vec<BlockKey>) -> UnitPrefetch {
         self.next_unit.fetch_max(number + 1, Ordering::Relaxed);
-        UnitPrefetch { order, sent: 0 }
-    }
-
-    /// Announces what comes next after `used` different blocks of the unit were used: several at a time, so that
-    /// neighbours come together.
-    pub(crate) fn advance(&self, cache: &BlockCache<'_>, unit: &mut UnitPrefetch, used: usize) {
-        let end = unit.order.len();
-        let until = (used + self.depth).min(end);
-        if until == end || until - unit.sent.min(until) > self.depth / 2 {
-            self.queue_prefetch(
-                cache,
-                unit.order[unit.sent.min(until)..until].iter().copied(),
-            );
-            unit.sent = unit.sent.max(until);
+        UnitPrefetch {
+            blocks,
+            prefetched: 0,
         }
     }
 
-    /// Announces the first blocks of the next unit that nobody has begun, so that whoever begins it finds them.
-    /// `windows` has the blocks of each of its windows; of a unit that there is not, none.
+    /// Prefetches what comes next after `used` different blocks of the unit were used. Several blocks go at a time, so that
+    /// neighbours are fetched together.
+    pub(crate) fn advance(&self, cache: &BlockCache<'_>, unit: &mut UnitPrefetch, used: usize) {
+        let end = unit.blocks.len();
+        let until = (used + self.depth).min(end);
+        let start = unit.prefetched.min(until);
+        if until == end || until - start > self.depth / 2 {
+            self.prefetch(cache, unit.blocks[start..until].iter().copied());
+            unit.prefetched = unit.prefetched.max(until);
+        }
+    }
+
+    /// Prefetches the first blocks of the next unit that nobody has begun, so that they are there when it begins.
+    /// `windows` gives the blocks of each of a unit's windows, and nothing for a unit after the last one.
     pub(crate) fn prefetch_next_unit<W, B>(
         &self,
         cache: &BlockCache<'_>,
@@ -134,23 +138,21 @@ impl<'scope> Prefetcher<'scope> {
         B: Iterator<Item = BlockKey>,
     {
         let next = self.next_unit.fetch_add(1, Ordering::Relaxed);
-        // No window is without blocks, but for those outside of their volume.
+        // Only windows outside of their volume have no block.
         let blocks = windows(next).take(self.depth).flatten();
         let mut seen = HashSet::new();
         let different = blocks.filter(|key| seen.insert(*key));
-        self.queue_prefetch(cache, different.take(self.depth));
+        self.prefetch(cache, different.take(self.depth));
     }
 
-    fn queue_prefetch(&self, cache: &BlockCache<'_>, blocks: impl Iterator<Item = BlockKey>) {
-        let new = blocks.filter(|key| cache.queue_prefetch(*key));
+    fn prefetch(&self, cache: &BlockCache<'_>, blocks: impl Iterator<Item = BlockKey>) {
+        let new = blocks.filter(|key| cache.queue(*key));
         match self.queue {
-            Some(queue) => queue.add(
-                cache
-                    .chunk_groups(new)
-                    .into_iter()
-                    .map(FetchTask::ChunkGroup),
-            ),
-            None => new.for_each(|key| cache.prefetch(key)),
+            Some(queue) => {
+                let groups = cache.chunk_groups(new).into_iter();
+                queue.add(groups.map(FetchTask::ChunkGroup));
+            }
+            None => new.for_each(|key| cache.start_reading(key)),
         }
     }
 }
@@ -173,13 +175,13 @@ mod tests {
     use crate::geometry::{Resolution, VoxelBox};
     use crate::volume::{BlockGrid, BlockIndex, EncodedBlock, Volume, VolumeError, VolumeMeta};
 
-    /// Notes what it is told.
+    /// A local volume that notes which blocks are prefetched.
     #[derive(Debug)]
-    struct Near(VolumeMeta, Mutex<Vec<u64>>);
+    struct LocalVolume(VolumeMeta, Mutex<Vec<u64>>);
 
-    impl Volume for Near {
+    impl Volume for LocalVolume {
         fn describe(&self) -> String {
-            "near".into()
+            "local".into()
         }
         fn describe_block(&self, block: BlockIndex) -> String {
             block[0].to_string()
@@ -188,7 +190,7 @@ mod tests {
             &self.0
         }
         fn digest(&self) -> blake3::Hash {
-            blake3::hash(b"near")
+            blake3::hash(b"local")
         }
         fn fetch(&self, _: BlockIndex, _: &mut EncodedBlock) -> Result<bool, VolumeError> {
             Ok(false)
@@ -207,29 +209,33 @@ mod tests {
     }
 
     #[test]
-    fn fewer_threads_than_asked_for_fetch_and_come_to_an_end() {
-        let refuse = || Err(std::io::ErrorKind::WouldBlock.into());
-        for given in [0, 1, 3] {
+    fn prefetching_works_with_fewer_threads_than_requests_and_they_end() {
+        let no_thread = || Err(std::io::ErrorKind::WouldBlock.into());
+        for available in [0, 1, 3] {
             let queue = FetchQueue::default();
             let (queue, started) = (&queue, &AtomicUsize::new(0));
             let cache = &BlockCache::new(&[], BlockUses::default(), 1 << 20);
             std::thread::scope(|scope| {
                 let prefetcher = Prefetcher::start(queue, 8, 1 << 20, || {
-                    if started.fetch_add(1, Ordering::Relaxed) == given {
-                        return refuse();
+                    if started.fetch_add(1, Ordering::Relaxed) == available {
+                        return no_thread();
                     }
-                    scope.spawn(|| queue.work(cache));
+                    scope.spawn(|| queue.fetch_all(cache));
                     Ok(())
                 });
-                assert_eq!(prefetcher.queue.is_some(), given > 0);
+                assert_eq!(prefetcher.queue.is_some(), available > 0);
                 // The scope ends when they do.
             });
-            assert_eq!(started.load(Ordering::Relaxed), given + 1, "asked again");
+            assert_eq!(
+                started.load(Ordering::Relaxed),
+                available + 1,
+                "spawned again"
+            );
         }
     }
 
     #[test]
-    fn a_disk_is_told_of_every_block_once_and_in_time() {
+    fn every_block_of_a_local_volume_is_prefetched_once_and_before_it_is_needed() {
         const BLOCKS: usize = 200;
         let bounds = VoxelBox {
             start: [0; 3],
@@ -242,25 +248,25 @@ mod tests {
             grid: BlockGrid::new(bounds, [8, 1, 1]).unwrap(),
             fill_value: Scalar::ZERO,
         };
-        let volume = Arc::new(Near(meta, Mutex::default()));
+        let volume = Arc::new(LocalVolume(meta, Mutex::default()));
         let volumes: [Arc<dyn Volume>; 1] = [volume.clone()];
         let key = |block| BlockKey { volume: 0, block };
         let keys: Vec<_> = (0..BLOCKS as u64).map(key).collect();
         let uses = keys.iter().map(|key| (*key, 0)).collect();
         let cache = BlockCache::new(&volumes, BlockUses::new(uses), 1 << 20);
-        let prefetcher = Prefetcher::near();
-        // The unit before told the first ones.
+        let prefetcher = Prefetcher::local();
+        // The unit before prefetches the first ones.
         let first = |_| [&keys[..2], &keys[1..3]].into_iter();
         prefetcher.prefetch_next_unit(&cache, |unit| first(unit).map(|keys| keys.iter().copied()));
         assert_eq!(*volume.1.lock().unwrap(), [0, 1, 2]);
-        let mut unit = prefetcher.begin(0, keys);
+        let mut unit = prefetcher.begin_unit(0, keys);
         for used in 0..=BLOCKS {
             prefetcher.advance(&cache, &mut unit, used);
-            let told = volume.1.lock().unwrap().len();
-            let (least, most) = (used + NEAR_DEPTH / 2, used + NEAR_DEPTH);
+            let prefetched = volume.1.lock().unwrap().len();
+            let (least, most) = (used + LOCAL_DEPTH / 2, used + LOCAL_DEPTH);
             assert!(
-                (least.min(BLOCKS)..=most.min(BLOCKS)).contains(&told),
-                "{used}: {told}"
+                (least.min(BLOCKS)..=most.min(BLOCKS)).contains(&prefetched),
+                "{used}: {prefetched}"
             );
         }
         assert!(

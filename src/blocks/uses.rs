@@ -5,7 +5,7 @@
 pub struct BlockKey {
     /// Position of the volume in the cache's list.
     pub volume: u32,
-    /// Its number in the volume's grid.
+    /// The block's number in the volume's grid.
     pub block: u64,
 }
 
@@ -41,14 +41,15 @@ impl BlockUses {
         &self.pairs[start..start + n]
     }
 
-    /// The next unit that will want `key`, when `released` of its units are done with it and work on all
-    /// units up to `latest` has begun. 0 where one of those is still using it, `u32::MAX` where none is left.
+    /// The next unit that needs `key`, when `released` of its units no longer need it and work on all units up to `latest`
+    /// has begun. 0 where one of those still uses it, `u32::MAX` where no unit is left.
     pub(super) fn next_unit(&self, key: BlockKey, released: usize, latest: u32) -> u32 {
         let units = self.units(key);
         let begun = units.partition_point(|p| p.1 <= latest);
-        match released < begun {
-            true => 0,
-            false => units.get(begun).map_or(u32::MAX, |p| p.1),
+        if released < begun {
+            0
+        } else {
+            units.get(begun).map_or(u32::MAX, |p| p.1)
         }
     }
 }

@@ -63,7 +63,7 @@ pub(super) fn cut_shard<'a>(
     cutter.cache.begin_unit(number as u32);
     let blocks = |array, sample| schedule::blocks(cutter.plan, cutter.sources, array, sample);
     let mut chunks = UnitChunks::of(samples.iter().map(|s| blocks(id.array, s)));
-    let mut unit_prefetch = prefetcher.begin(number, chunks.in_order_of_use());
+    let mut unit_prefetch = prefetcher.begin_unit(number, chunks.in_order_of_use());
     prefetcher.prefetch_next_unit(&cutter.cache, |next| {
         let next = shared.todo.get(next).into_iter();
         next.flat_map(|id| {

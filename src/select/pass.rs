@@ -131,7 +131,7 @@ pub(super) fn each<T: Send>(
     let answer_unit = |prefetcher: &Prefetcher<'_>, unit: usize, scratch: &mut CutScratch| {
         cutter.cache.begin_unit(unit as u32);
         let chunks = UnitChunks::of(questions(unit).map(blocks));
-        let mut unit_prefetch = prefetcher.begin(unit, chunks.in_order_of_use());
+        let mut unit_prefetch = prefetcher.begin_unit(unit, chunks.in_order_of_use());
         prefetcher.prefetch_next_unit(&cutter.cache, |next| questions(next).map(blocks));
         let mut used = 0;
         let mut answers = Vec::with_capacity(per_unit);

@@ -1,40 +1,38 @@
-//! Fetching blocks before they are needed: announced, sorted into chunk_groups and runs, fetched.
+//! Prefetching into the cache: blocks are queued, sorted by chunk group, split into runs, and each run is fetched with one
+//! request.
 
 use indexmap::IndexMap;
 
-use super::{BlockCache, Entry, Slot};
-use crate::blocks::BlockKey;
-use crate::volume::{EncodedBlock, VolumeError};
+use super::state::{Entry, Slot};
+use super::{BlockCache, EncodedBlock, VolumeError};
+use crate::blocks::uses::BlockKey;
 
 impl BlockCache<'_> {
-    /// Says that the block will be needed soon. Whether it is to be fetched ahead: somebody should then call
-    /// [`BlockCache::prefetch_run`].
-    pub fn queue_prefetch(&self, key: BlockKey) -> bool {
+    /// Marks the block as queued for prefetching. `true` where it is new to the cache: the caller should then see to it
+    /// that [`BlockCache::prefetch_run`] fetches it.
+    pub fn queue(&self, key: BlockKey) -> bool {
         let mut state = self.lock();
-        let new = !state.entries.contains_key(&key);
-        if new {
-            let touched = state.clock;
-            state.entries.insert(
-                key,
-                Entry {
-                    slot: Slot::Queued,
-                    bytes: 0,
-                    touched,
-                },
-            );
+        let is_new = !state.entries.contains_key(&key);
+        if is_new {
+            let entry = Entry {
+                slot: Slot::Queued,
+                bytes: 0,
+                touched: state.clock,
+            };
+            state.entries.insert(key, entry);
         }
-        new
+        is_new
     }
 
-    /// Says to its volume that the block will be fetched soon, by whoever needs it first.
-    pub fn prefetch(&self, key: BlockKey) {
+    /// Lets the volume begin to read the block, which a thread will soon fetch.
+    pub fn start_reading(&self, key: BlockKey) {
         let volume = &self.volumes[key.volume as usize];
         volume.prefetch(volume.meta().grid.block_from_linear(key.block));
     }
 
-    /// Sorts blocks into chunk_groups: those of one can be split into runs. Asks nobody.
+    /// Sorts blocks by chunk group. The blocks of a group can be split into runs. Sends no request.
     pub fn chunk_groups(&self, keys: impl IntoIterator<Item = BlockKey>) -> Vec<Vec<BlockKey>> {
-        let mut chunk_groups: IndexMap<_, Vec<BlockKey>> = IndexMap::new();
+        let mut groups: IndexMap<_, Vec<BlockKey>> = IndexMap::new();
         for key in keys {
             let volume = &self.volumes[key.volume as usize];
             let block = volume.meta().grid.block_from_linear(key.block);
@@ -42,12 +40,12 @@ impl BlockCache<'_> {
                 Some(chunk_groups) => (key.volume, chunk_groups.group_key(block), None),
                 None => (key.volume, [0; 2], Some(key.block)),
             };
-            chunk_groups.entry(group).or_default().push(key);
+            groups.entry(group).or_default().push(key);
         }
-        chunk_groups.into_values().collect()
+        groups.into_values().collect()
     }
 
-    /// Splits blocks of one group into runs, each of which one request reads. May read the group's index.
+    /// Splits blocks of one chunk group into runs, each of which one request reads. May read the group's index.
     pub fn runs(&self, group: Vec<BlockKey>) -> Vec<Vec<BlockKey>> {
         let [first, _, ..] = group[..] else {
             return vec![group];
@@ -69,24 +67,10 @@ impl BlockCache<'_> {
         runs.map(|run| run.into_iter().map(key).collect()).collect()
     }
 
-    /// Fetches the announced blocks of a run, except those that somebody needed first; `false` where that failed. The
-    /// failure is told to whoever needs the run's first block.
+    /// Fetches the queued blocks of a run, except those that a thread needed first. `false` where that failed: whoever
+    /// looks the run's first block up gets the error.
     pub fn prefetch_run(&self, run: &[BlockKey]) -> bool {
-        let mut fetch = Fetching {
-            cache: self,
-            blocks: Vec::with_capacity(run.len()),
-        };
-        {
-            let mut state = self.lock();
-            for key in run {
-                if let Some(entry) = state.entries.get_mut(key)
-                    && matches!(entry.slot, Slot::Queued)
-                {
-                    entry.slot = Slot::Prefetching;
-                    fetch.blocks.push((*key, Slot::Queued));
-                }
-            }
-        }
+        let mut fetch = self.begin_fetch(run);
         let Some((first, _)) = fetch.blocks.first() else {
             return true;
         };
@@ -111,7 +95,7 @@ impl BlockCache<'_> {
                 }
             }
             Ok(None) => {}
-            // One is enough: it ends the run.
+            // One error is enough: it ends the job.
             Err(e) => {
                 fetch.blocks[0].1 = Slot::Prefetched(Err(e));
                 return false;
@@ -120,7 +104,26 @@ impl BlockCache<'_> {
         true
     }
 
-    /// Takes a failure to fetch a block ahead that nobody was told: which volume's, and why.
+    /// Marks the queued blocks of a run as being prefetched.
+    fn begin_fetch(&self, run: &[BlockKey]) -> RunFetch<'_, '_> {
+        let mut blocks = Vec::with_capacity(run.len());
+        let mut state = self.lock();
+        for key in run {
+            if let Some(entry) = state.entries.get_mut(key)
+                && matches!(entry.slot, Slot::Queued)
+            {
+                entry.slot = Slot::Prefetching;
+                blocks.push((*key, Slot::Queued));
+            }
+        }
+        drop(state);
+        RunFetch {
+            cache: self,
+            blocks,
+        }
+    }
+
+    /// Takes an error of prefetching that nobody got: the position of its volume, and the error.
     pub fn take_prefetch_failure(&self) -> Option<(usize, VolumeError)> {
         let mut state = self.lock();
         let failed = |slot: &Slot| matches!(slot, Slot::Prefetched(Err(e)) if !e.is_stopped());
@@ -133,14 +136,14 @@ impl BlockCache<'_> {
     }
 }
 
-/// Blocks that are being fetched ahead, and what becomes of each: announced again unless the fetch comes to
-/// something, so that nobody waits for it in vain.
-struct Fetching<'c, 'a> {
+/// Blocks that are being prefetched, each with the slot that it gets when this is dropped. A fetch that came to nothing
+/// leaves them queued, so that no thread waits for them forever.
+struct RunFetch<'c, 'a> {
     cache: &'c BlockCache<'a>,
     blocks: Vec<(BlockKey, Slot)>,
 }
 
-impl Drop for Fetching<'_, '_> {
+impl Drop for RunFetch<'_, '_> {
     fn drop(&mut self) {
         let mut state = self.cache.lock();
         for (key, slot) in self.blocks.drain(..) {

@@ -1,13 +1,12 @@
 use super::*;
 use crate::blocks::{BlockKey, BlockUses};
 use crate::data_type::DataType;
-use crate::data_type::Scalar;
 use crate::geometry::{Resolution, VoxelBox};
 use crate::volume::{BlockGrid, BlockIndex, VolumeMeta};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Blocks of 8 voxels along x, each filled with its number but for the first, see [`values`]; multiples of 10 are not
-/// stored, 13 is damaged.
+/// Blocks of 8 voxels along x. All values but the first are the block's number, see [`values`]. Multiples of 10 are missing,
+/// 13 is damaged.
 #[derive(Debug)]
 pub(super) struct FakeVolume {
     meta: VolumeMeta,
@@ -69,7 +68,7 @@ impl Volume for FakeVolume {
     }
 }
 
-/// The values of a block; all the same in those above 100.
+/// The values of a block. In blocks above 100 they are all equal.
 pub(super) fn values(block: u64) -> Vec<u8> {
     let mut values = vec![block as u8; 8];
     if block <= 100 {
@@ -86,7 +85,7 @@ pub(super) fn get(cache: &BlockCache<'_>, block: u64) -> Result<Option<Vec<u8>>,
     let block = match cache.wait(key(block)) {
         Lookup::Ready(block) => block,
         Lookup::Claimed(claim) => claim.load(&mut EncodedBlock::default())?,
-        Lookup::Busy => unreachable!("wait never says busy"),
+        Lookup::Busy => unreachable!("wait never returns Busy"),
     };
     Ok(match &*block {
         Block::Missing => None,
@@ -120,7 +119,7 @@ fn a_block_is_loaded_once_and_dropped_after_its_last_unit() {
 }
 
 #[test]
-fn a_block_that_is_not_stored_is_asked_for_once() {
+fn a_missing_chunk_is_fetched_once() {
     with_cache(vec![(key(10), 0), (key(10), 1)], 1000, |cache| {
         assert_eq!(get(cache, 10).unwrap(), None);
         assert_eq!(get(cache, 10).unwrap(), None);
@@ -130,7 +129,7 @@ fn a_block_that_is_not_stored_is_asked_for_once() {
 }
 
 #[test]
-fn the_block_with_the_farthest_next_use_goes_first() {
+fn the_block_with_the_farthest_next_use_is_evicted_first() {
     // All used by unit 0, then 1 by unit 5, 2 by unit 9, 3 by unit 7.
     let uses = vec![
         (key(1), 5),
@@ -157,7 +156,7 @@ fn the_block_with_the_farthest_next_use_goes_first() {
 }
 
 #[test]
-fn many_blocks_are_dropped_at_once_those_with_the_farthest_next_use() {
+fn one_eviction_drops_several_blocks_with_the_farthest_next_use() {
     // 64 blocks fit. The higher a block's number, the farther its next use.
     let blocks: Vec<_> = (1..100).filter(|b| b % 10 != 0 && *b != 13).collect();
     let uses = blocks
@@ -175,7 +174,7 @@ fn many_blocks_are_dropped_at_once_those_with_the_farthest_next_use() {
             cache.release(key(*block));
         }
         assert_eq!(held(), blocks[..64]);
-        // One has to go, and a sixteenth of the budget goes with it.
+        // One must be evicted, and a sixteenth of the budget is freed with it.
         get(cache, blocks[64]).unwrap();
         assert_eq!(held(), [&blocks[..59], &blocks[64..65]].concat());
         for block in &blocks[65..69] {
@@ -187,7 +186,7 @@ fn many_blocks_are_dropped_at_once_those_with_the_farthest_next_use() {
 }
 
 #[test]
-fn a_block_that_is_being_read_is_never_dropped() {
+fn a_block_that_is_being_read_is_never_evicted() {
     with_cache(vec![(key(1), 0), (key(2), 0)], 8, |cache| {
         let Lookup::Claimed(claim) = cache.lookup(key(1)) else {
             panic!()
@@ -203,7 +202,7 @@ fn a_block_that_is_being_read_is_never_dropped() {
 }
 
 #[test]
-fn a_damaged_block_is_an_error_for_everyone_who_asks_and_holds_no_memory() {
+fn a_damaged_block_is_an_error_at_each_lookup_and_takes_no_memory() {
     with_cache(vec![(key(13), 0)], 1000, |cache| {
         assert!(get(cache, 13).is_err());
         assert!(get(cache, 13).is_err());
@@ -212,7 +211,7 @@ fn a_damaged_block_is_an_error_for_everyone_who_asks_and_holds_no_memory() {
 }
 
 #[test]
-fn threads_share_every_load() {
+fn each_block_is_loaded_once_for_all_threads() {
     let uses = (1..100)
         .flat_map(|b| (0..4).map(move |u| (key(b), u)))
         .filter(|(k, _)| k.block != 13)
@@ -240,7 +239,7 @@ fn threads_share_every_load() {
 }
 
 #[test]
-fn a_block_that_was_fetched_ahead_is_not_fetched_again() {
+fn a_prefetched_block_is_not_fetched_again() {
     let volume = Arc::new(FakeVolume::new());
     let volumes: [Arc<dyn Volume>; 1] = [volume.clone()];
     let cache = BlockCache::new(
@@ -249,7 +248,7 @@ fn a_block_that_was_fetched_ahead_is_not_fetched_again() {
         1000,
     );
     for block in [1, 10] {
-        assert!(cache.queue_prefetch(key(block)) && !cache.queue_prefetch(key(block)));
+        assert!(cache.queue(key(block)) && !cache.queue(key(block)));
         cache.prefetch_run(&[key(block)]);
         cache.prefetch_run(&[key(block)]);
     }
@@ -262,15 +261,15 @@ fn a_block_that_was_fetched_ahead_is_not_fetched_again() {
     cache.release(key(1));
     cache.release(key(10));
     assert_empty(&cache);
-    // Its turn comes when all is over: nothing is read for nobody.
+    // A run whose blocks nobody needs any more is not fetched.
     cache.prefetch_run(&[key(1)]);
     assert_eq!(volume.fetches.load(Ordering::Relaxed), 2);
 }
 
 #[test]
-fn a_block_that_is_needed_before_its_turn_is_loaded_by_who_needs_it() {
+fn a_queued_block_that_is_needed_first_is_loaded_at_once() {
     with_cache(vec![(key(1), 0)], 1000, |cache| {
-        assert!(cache.queue_prefetch(key(1)));
+        assert!(cache.queue(key(1)));
         assert_eq!(get(cache, 1).unwrap(), Some(values(1)));
         cache.prefetch_run(&[key(1)]);
         assert_eq!((cache.stats().fetched, cache.stats().peak_bytes), (1, 8));
@@ -278,7 +277,7 @@ fn a_block_that_is_needed_before_its_turn_is_loaded_by_who_needs_it() {
 }
 
 #[test]
-fn a_fetch_ahead_that_fails_is_told_to_who_needs_the_block() {
+fn the_error_of_a_prefetch_is_returned_at_the_next_lookup() {
     #[derive(Debug)]
     struct Broken(FakeVolume, AtomicU64);
     impl Volume for Broken {
@@ -313,7 +312,7 @@ fn a_fetch_ahead_that_fails_is_told_to_who_needs_the_block() {
     let volume = Arc::new(Broken(FakeVolume::new(), AtomicU64::new(0)));
     let volumes: [Arc<dyn Volume>; 1] = [volume.clone()];
     let cache = BlockCache::new(&volumes, BlockUses::new(vec![(key(1), 0)]), 1000);
-    cache.queue_prefetch(key(1));
+    cache.queue(key(1));
     cache.prefetch_run(&[key(1)]);
     assert!(
         get(&cache, 1)
@@ -324,23 +323,23 @@ fn a_fetch_ahead_that_fails_is_told_to_who_needs_the_block() {
     assert_eq!(
         volume.1.load(Ordering::Relaxed),
         1,
-        "the tries are not repeated"
+        "the failed fetch is not repeated"
     );
 }
 
 #[test]
-fn a_block_of_one_value_takes_no_memory() {
+fn a_uniform_block_takes_no_memory() {
     let uses = [1, 101, 102].map(|block| (key(block), 0)).to_vec();
     with_cache(uses, 1000, |cache| {
         for block in [101, 1, 102] {
             assert_eq!(get(cache, block).unwrap(), Some(values(block)));
         }
         let state = cache.lock();
-        let uniform = |block| match &state.entries[&key(block)].slot {
+        let is_uniform = |block| match &state.entries[&key(block)].slot {
             Slot::Ready(block) => matches!(**block, Block::Uniform(_)),
             _ => false,
         };
-        assert!(uniform(101) && !uniform(1) && uniform(102));
+        assert!(is_uniform(101) && !is_uniform(1) && is_uniform(102));
         assert_eq!(state.held_bytes, 8);
         drop(state);
         for block in [1, 101, 102] {
@@ -351,7 +350,7 @@ fn a_block_of_one_value_takes_no_memory() {
 }
 
 #[test]
-fn spare_buffers_and_blocks_are_within_the_budget_together() {
+fn spare_buffers_and_blocks_together_are_within_the_budget() {
     with_cache((1..8).map(|b| (key(b), 0)).collect(), 24, |cache| {
         let held = || {
             let state = cache.lock();
@@ -364,8 +363,8 @@ fn spare_buffers_and_blocks_are_within_the_budget_together() {
         (1..=3).for_each(|block| cache.release(key(block)));
         assert_eq!(held(), (0, 24));
         get(cache, 4).unwrap();
-        assert_eq!(held(), (8, 16), "a buffer is used again");
-        cache.queue_prefetch(key(5));
+        assert_eq!(held(), (8, 16), "a spare buffer is reused");
+        cache.queue(key(5));
         cache.prefetch_run(&[key(5)]);
         assert_eq!(held(), (16, 8));
         get(cache, 5).unwrap();

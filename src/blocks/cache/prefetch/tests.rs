@@ -6,12 +6,12 @@ use crate::blocks::BlockUses;
 use crate::blocks::cache::tests::{FakeVolume, get, key, values};
 use crate::volume::{BlockIndex, ChunkGroups, Volume, VolumeError, VolumeMeta};
 
-/// Blocks of which 16 share a group; the even ones of a group lie side by side, the odd ones elsewhere. One request
-/// fetches a run, except a run with block 35.
+/// Groups of 16 chunks; the even ones of a group lie side by side, the odd ones elsewhere. One request fetches a run, except
+/// a run with block 35.
 #[derive(Debug)]
-struct GroupedVolume(FakeVolume);
+struct Grouped(FakeVolume);
 
-impl Volume for GroupedVolume {
+impl Volume for Grouped {
     fn describe(&self) -> String {
         self.0.describe()
     }
@@ -40,7 +40,7 @@ impl Volume for GroupedVolume {
     }
 }
 
-impl ChunkGroups for &GroupedVolume {
+impl ChunkGroups for &Grouped {
     fn group_key(&self, block: BlockIndex) -> [u64; 2] {
         [0, block[0] / 16]
     }
@@ -48,11 +48,7 @@ impl ChunkGroups for &GroupedVolume {
         let (uniform, odd) = blocks.iter().partition(|b| b[0].is_multiple_of(2));
         vec![odd, uniform]
     }
-    fn fetch_run(
-        &self,
-        run: &[BlockIndex],
-        encoded: &mut [EncodedBlock],
-    ) -> Result<bool, VolumeError> {
+    fn fetch_run(&self, run: &[BlockIndex], encoded: &mut [EncodedBlock]) -> Result<bool, VolumeError> {
         self.0.fetches.fetch_add(1, Ordering::Relaxed);
         for (block, encoded) in run.iter().zip(encoded) {
             encoded.bytes = values(block[0]);
@@ -66,14 +62,14 @@ fn keys(blocks: &[u64]) -> Vec<BlockKey> {
 }
 
 #[test]
-fn announced_neighbours_are_fetched_with_one_request() {
-    let volume = Arc::new(GroupedVolume(FakeVolume::new()));
+fn queued_neighbours_are_fetched_with_one_request() {
+    let volume = Arc::new(Grouped(FakeVolume::new()));
     let volumes: [Arc<dyn Volume>; 1] = [volume.clone()];
     let blocks = [17, 2, 18, 19, 5, 22];
     let uses = blocks.iter().map(|b| (key(*b), 0)).collect();
     let cache = BlockCache::new(&volumes, BlockUses::new(uses), 1000);
     for block in blocks {
-        assert!(cache.queue_prefetch(key(block)));
+        assert!(cache.queue(key(block)));
     }
     let chunk_groups = cache.chunk_groups(keys(&blocks));
     assert_eq!(chunk_groups, [keys(&[17, 18, 19, 22]), keys(&[2, 5])]);
@@ -82,7 +78,7 @@ fn announced_neighbours_are_fetched_with_one_request() {
         .flat_map(|s| cache.runs(s))
         .collect();
     assert_eq!(runs, [&[17, 19][..], &[18, 22], &[5], &[2]].map(keys));
-    // Somebody needs one of a run before its turn: the run is fetched without it.
+    // A thread needs one block of a run before its turn: the run is fetched without it.
     assert_eq!(get(&cache, 18).unwrap(), Some(values(18)));
     for run in &runs {
         cache.prefetch_run(run);
@@ -97,13 +93,13 @@ fn announced_neighbours_are_fetched_with_one_request() {
 }
 
 #[test]
-fn a_run_that_cannot_be_fetched_is_left_to_who_needs_its_blocks() {
-    let volume = Arc::new(GroupedVolume(FakeVolume::new()));
+fn a_run_that_cannot_be_fetched_is_loaded_block_by_block_when_needed() {
+    let volume = Arc::new(Grouped(FakeVolume::new()));
     let volumes: [Arc<dyn Volume>; 1] = [volume.clone()];
     let uses = [33, 35].map(|b| (key(b), 0)).to_vec();
     let cache = BlockCache::new(&volumes, BlockUses::new(uses), 1000);
     for block in [33, 35] {
-        cache.queue_prefetch(key(block));
+        cache.queue(key(block));
     }
     cache.prefetch_run(&keys(&[33, 35]));
     assert_eq!(cache.lock().held_bytes, 0);
@@ -114,7 +110,7 @@ fn a_run_that_cannot_be_fetched_is_left_to_who_needs_its_blocks() {
 }
 
 #[test]
-fn blocks_without_shelves_are_each_alone() {
+fn without_chunk_groups_each_block_is_a_run() {
     let volumes: [Arc<dyn Volume>; 1] = [Arc::new(FakeVolume::new())];
     let cache = BlockCache::new(&volumes, BlockUses::new(vec![]), 1000);
     assert_eq!(cache.chunk_groups(keys(&[4, 5])), [keys(&[4]), keys(&[5])]);
