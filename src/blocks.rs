@@ -12,5 +12,5 @@ mod uses;
 
 pub use block::Block;
 pub use cache::{BlockCache, CacheStats, Lookup};
-pub(crate) use prefetch::{Prefetcher, with_prefetcher};
+pub(crate) use prefetch::{Prefetcher, UnitPrefetch, with_prefetcher};
 pub use uses::{BlockKey, BlockUses};

@@ -1,10 +1,10 @@
-//! The pipeline from blocks to shards: a plan and its volumes in, finished shard files and receipts out.
+//! The pipeline from blocks to shards: a plan and its volumes come in, shard files and their receipts go out.
 //!
-//! A shard is the unit of work. Threads take shards in a fixed order, in which neighbours share source chunks;
-//! within a shard samples come in the plan's order. Every chunk goes through the block cache, which knows
-//! beforehand which shards need it. What a shard holds depends on the plan and the sources alone, not on
-//! threads or on what was finished before.
+//! A shard is the unit of work. Threads take shards in a fixed order, in which neighbours share source chunks. Within a
+//! shard, samples are in the plan's order. Every chunk goes through the block cache, which knows beforehand which shards use
+//! it. What a shard holds depends on the plan and the sources alone, not on threads or on earlier runs.
 
+mod array_recipe;
 mod budget;
 mod converted;
 mod error;
@@ -31,6 +31,7 @@ use crate::dataset::{Layout, Output, Receipt, ShardId};
 use crate::plan::Plan;
 use crate::storage::Together;
 use run_state::RunState;
+use shard::PendingShard;
 
 pub(crate) use budget::cache_budget;
 pub use error::ExtractError;
@@ -42,27 +43,31 @@ pub(crate) use schedule::blocks_of;
 pub use sources::Sources;
 pub(crate) use unit_chunks::UnitChunks;
 pub(crate) use window::{CutScratch, WindowCutter, WindowRequest};
+pub(crate) use window_assembler::BoxRequest;
 
-/// What a run of the extraction did.
+/// What an extraction did.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ExtractReport {
-    /// Shards that stood already.
+    /// Shards that were already present.
     pub shards_already_present: u64,
-    /// Shards that were made.
+    /// Shards that were written.
     pub shards_written: u64,
     /// Windows that were cut.
     pub windows: u64,
-    /// Different source chunks that the windows of the made shards touch.
+    /// Different source chunks that the windows of the written shards touch.
     pub chunks_touched: u64,
     /// What the block cache did.
     pub cache: CacheStats,
-    /// Bytes of the shards that were made.
+    /// Bytes of the shards that were written.
     pub written_bytes: u64,
 }
 
-/// Makes every shard that does not stand yet, with the threads of the current rayon pool.
+/// Writes every shard that is not present yet, with the threads of the current rayon pool.
 ///
-/// Decoded chunks are kept inside what `memory_bytes` leaves beside the threads' own buffers.
+/// Decoded chunks are kept within what `memory_bytes` leaves beside the threads' own buffers.
+///
+/// # Errors
+/// The first error of a thread; the other threads stop then.
 pub fn run(
     plan: &Plan,
     sources: &Sources,
@@ -72,35 +77,16 @@ pub fn run(
     progress: &Progress,
 ) -> Result<ExtractReport, ExtractError> {
     let budget_bytes = cache_budget(plan, sources, memory_bytes)?;
-    let samples = |id: &ShardId| {
-        let range = layout.samples(*id);
-        range.end - range.start
-    };
-    let mut todo = Vec::new();
     let mut report = ExtractReport::default();
-    for id in schedule::work_order(plan, layout) {
-        progress
-            .windows_total
-            .fetch_add(samples(&id), Ordering::Relaxed);
-        match Receipt::find(output, layout, id)? {
-            None => todo.push(id),
-            Some(_) => {
-                report.shards_already_present += 1;
-                progress
-                    .windows_done
-                    .fetch_add(samples(&id), Ordering::Relaxed);
-            }
-        }
-    }
+    let shards = schedule::work_order(plan, layout);
+    let todo = missing_shards(shards, layout, output, progress, &mut report)?;
     if todo.is_empty() {
         return Ok(report);
     }
     output.unseal()?;
     let uses = schedule::block_uses(plan, sources, layout, &todo);
     report.chunks_touched = uses.blocks() as u64;
-    report.shards_written = todo.len() as u64;
-    report.windows = todo.iter().map(samples).sum();
-    let shared = RunState {
+    let run = RunState {
         cutter: WindowCutter {
             plan,
             sources,
@@ -114,51 +100,76 @@ pub fn run(
         stopped: OnceLock::new(),
         together: Together::default(),
     };
-    report.written_bytes = cut_and_publish(&shared, budget_bytes);
-    report.cache = shared.cutter.cache.stats();
-    let failure = shared.failure.into_inner();
-    let failure = failure.or_else(|| shared.cutter.prefetch_failure());
-    match failure.or(shared.stopped.into_inner()) {
+    report.written_bytes = cut_and_publish(&run, budget_bytes);
+    report.cache = run.cutter.cache.stats();
+    let failure = run.failure.into_inner();
+    let failure = failure.or_else(|| run.cutter.prefetch_failure());
+    match failure.or(run.stopped.into_inner()) {
         None => Ok(report),
         Some(e) => Err(e),
     }
 }
 
-/// Threads that do nothing but wait for the disk, and shards that may wait for them.
+/// The shards that are not present yet. Counts all of them, and the present ones as done.
+fn missing_shards(
+    shards: Vec<ShardId>,
+    layout: &Layout,
+    output: &Output,
+    progress: &Progress,
+    report: &mut ExtractReport,
+) -> Result<Vec<ShardId>, ExtractError> {
+    let mut todo = Vec::new();
+    for id in shards {
+        let range = layout.samples(id);
+        let windows = range.end - range.start;
+        progress.windows_total.fetch_add(windows, Ordering::Relaxed);
+        if Receipt::find(output, layout, id)?.is_some() {
+            report.shards_already_present += 1;
+            progress.windows_done.fetch_add(windows, Ordering::Relaxed);
+        } else {
+            report.shards_written += 1;
+            report.windows += windows;
+            todo.push(id);
+        }
+    }
+    Ok(todo)
+}
+
+/// Threads that only wait for the disk, and shards that may wait for these threads.
 const PUBLISHERS: usize = 2;
 
-/// Makes the shards of the run: bytes written. The threads of the pool cut, others flush and rename, so that
-/// no computing waits for the disk.
-fn cut_and_publish(shared: &RunState<'_>, budget_bytes: u64) -> u64 {
+/// Writes the shards of the run, and returns the bytes written. The threads of the pool cut; others flush and rename, so
+/// that no computing thread waits for the disk.
+fn cut_and_publish(run: &RunState<'_>, budget_bytes: u64) -> u64 {
     let (sender, receiver) = mpsc::sync_channel(PUBLISHERS);
     let receiver = Mutex::new(receiver);
-    let publish = || publish_all(shared, &receiver);
-    // The sender goes into the scope, so that the publishers come to an end however the cutting does.
+    let publish = || publish_all(run, &receiver);
+    // The scope owns the sender, so that the publishers end however the cutting ends.
     std::thread::scope(move |scope| {
         let publishers = (0..PUBLISHERS).filter_map(|_| {
             let publisher = Builder::new().spawn_scoped(scope, publish);
-            shared.note_failure(publisher.map_err(ExtractError::Thread))
+            run.note_failure(publisher.map_err(ExtractError::Thread))
         });
         let publishers: Vec<_> = publishers.collect();
-        let cache = &shared.cutter.cache;
-        let block_bytes = shared.cutter.sources.block_bytes();
+        let cache = &run.cutter.cache;
+        let block_bytes = run.cutter.sources.block_bytes();
         with_prefetcher(
             cache,
             block_bytes,
             budget_bytes,
-            &shared.together,
+            &run.together,
             |prefetcher| {
                 // A bridge hands units out one by one, in order, to whichever thread is free.
-                let units = shared.todo.iter().enumerate();
+                let units = run.todo.iter().enumerate();
                 units
-                    .take_while(|_| !shared.has_failed())
+                    .take_while(|_| !run.has_failed())
                     .par_bridge()
-                    .for_each_init(shard::Scratch::new, |scratch, (number, id)| {
+                    .for_each_init(shard::ShardScratch::new, |scratch, (number, id)| {
                         let cut =
-                            || shard::cut_shard(shared, prefetcher, number, *id, scratch.as_mut());
-                        let cut = shared.together.run(cut);
-                        if let Some(Some(cut)) = shared.note_failure(cut) {
-                            let _ = sender.send(cut);
+                            || shard::cut_shard(run, prefetcher, number, *id, scratch.as_mut());
+                        let cut = run.together.run(cut);
+                        if let Some(Some(pending)) = run.note_failure(cut) {
+                            let _ = sender.send(pending);
                         }
                     });
             },
@@ -174,16 +185,13 @@ fn cut_and_publish(shared: &RunState<'_>, budget_bytes: u64) -> u64 {
     })
 }
 
-/// Publishes what is cut until no more comes: bytes written. Also after a failure, so that no one waits to send, and
-/// what is cut need not be cut again by the next run.
-fn publish_all(
-    shared: &RunState<'_>,
-    receiver: &Mutex<mpsc::Receiver<shard::PendingShard<'_>>>,
-) -> u64 {
+/// Publishes shards until no more arrive, and returns the bytes written. Goes on after a failure, so that no thread waits
+/// to send, and the next run need not cut these shards again.
+fn publish_all(run: &RunState<'_>, receiver: &Mutex<mpsc::Receiver<PendingShard<'_>>>) -> u64 {
     let next = || receiver.lock().ok().and_then(|r| r.recv().ok());
     let mut published = 0;
-    while let Some(cut) = next() {
-        published += shared.note_failure(cut.publish(shared)).unwrap_or(0);
+    while let Some(pending) = next() {
+        published += run.note_failure(pending.publish(run)).unwrap_or(0);
     }
     published
 }

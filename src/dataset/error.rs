@@ -1,4 +1,4 @@
-//! What can go wrong with an output.
+//! Why an output cannot be written or read.
 
 use crate::fault::{Fault, FaultKind};
 use std::io::ErrorKind;
@@ -7,18 +7,18 @@ use std::path::PathBuf;
 /// Why a dataset cannot be written or read. Every message names the file.
 #[derive(Debug, thiserror::Error)]
 pub enum DatasetError {
-    /// The operating system said no.
+    /// The operating system reports an error.
     #[error("cannot {action} {}", path.display())]
     Io {
         /// What was tried: `read`, `write`, ...
         action: &'static str,
         /// The file or folder.
         path: PathBuf,
-        /// What it said.
+        /// The error of the operating system.
         source: std::io::Error,
     },
     /// The output belongs to another plan.
-    #[error("{} holds the output of another job: choose another folder, start anew with --force, or undo what differs: {what}", folder.display())]
+    #[error("{} holds the output of another job: choose another folder, start again with --force, or undo the differences: {what}", folder.display())]
     OtherPlan {
         /// The output folder.
         folder: PathBuf,
@@ -29,14 +29,14 @@ pub enum DatasetError {
         /// What differs.
         what: String,
     },
-    /// The folder is full of something else.
-    #[error("{} is not empty and was not written by pointshard (it has no .pointshard/plan.json): choose another folder; nothing in it is changed, with --force or without", folder.display())]
+    /// The folder is not empty, and pointshard did not write what is in it.
+    #[error("{} is not empty and was not written by pointshard (it has no .pointshard/plan.json): choose another folder. --force does not change anything in it either", folder.display())]
     NotAnOutput {
         /// The output folder.
         folder: PathBuf,
     },
-    /// There are files among an earlier output's that pointshard did not write.
-    #[error("{} holds {}{}, which pointshard did not write: --force deletes only what it wrote, and nothing was deleted. Move what is yours elsewhere, then run again with --force, or choose another folder", folder.display(), file.display(), match others { 0 => String::new(), n => format!(" and {n} more") })]
+    /// The folders of an earlier output hold files that pointshard did not write.
+    #[error("{} holds {}{}, which pointshard did not write: --force deletes only files that pointshard wrote, and nothing was deleted. Move your files elsewhere and run again with --force, or choose another folder", folder.display(), file.display(), match others { 0 => String::new(), n => format!(" and {n} more") })]
     ForeignFiles {
         /// The output folder.
         folder: PathBuf,
@@ -45,29 +45,29 @@ pub enum DatasetError {
         /// How many more there are.
         others: usize,
     },
-    /// There is a file where a folder should be.
-    #[error("{} is a file, or lies below one; expected a folder, or the name of a new one", folder.display())]
+    /// A file is where a folder should be.
+    #[error("{} is a file, or a path below one; expected a folder, or the name of a new one", folder.display())]
     NotAFolder {
         /// What should be a folder.
         folder: PathBuf,
     },
-    /// Nothing that pointshard wrote is there.
-    #[error("{} is no pointshard dataset: {problem}{}", folder.display(), hint.as_ref().map(|h| format!("; did you mean {}?", h.display())).unwrap_or_default())]
+    /// The folder is not a dataset of pointshard.
+    #[error("{} is not a pointshard dataset: {problem}{}", folder.display(), hint.as_ref().map(|h| format!("; did you mean {}?", h.display())).unwrap_or_default())]
     NotADataset {
-        /// What should be one.
+        /// What should be a dataset.
         folder: PathBuf,
-        /// What it is.
+        /// What was found.
         problem: String,
-        /// A folder above or below that is one.
+        /// A dataset above or below it.
         hint: Option<PathBuf>,
     },
     /// There is no manifest.
-    #[error("{} has no manifest.json: it is no complete dataset; run `pointshard preprocess` again to finish it", folder.display())]
+    #[error("{} has no manifest.json, so the dataset is not complete; run `pointshard preprocess` again to finish it", folder.display())]
     NotSealed {
         /// The output folder.
         folder: PathBuf,
     },
-    /// A JSON file is not what it should be.
+    /// A file does not hold what it should.
     #[error("{} is damaged: {problem}", path.display())]
     Damaged {
         /// The file.
@@ -78,14 +78,14 @@ pub enum DatasetError {
     /// zarrs could not encode, decode or open.
     #[error("{object}: {problem}")]
     Zarr {
-        /// The array, and the chunk where it is one.
+        /// The array, or the array and the chunk.
         object: String,
-        /// What zarrs said.
+        /// The error of zarrs.
         problem: String,
     },
     /// Shards are missing.
     #[error(
-        "{missing} of {expected} shards are not written yet, the first is {first}; run `pointshard preprocess` again"
+        "{missing} of {expected} shards are not written yet, the first of them is {first}; run `pointshard preprocess` again"
     )]
     Incomplete {
         /// How many are missing.
@@ -95,9 +95,9 @@ pub enum DatasetError {
         /// Path of the first.
         first: String,
     },
-    /// A source of which nothing was found.
+    /// Every chunk of a source that windows touch is missing.
     #[error(
-        "the layer `{layer}`: none of the {touched} chunks that windows touch is stored in {location}: the path is probably wrong, or the layer is empty there. Nothing but its fill value would have been written. Correct the layer or, where it is meant to be empty (chunks of zeros are not stored), set \"empty\": \"allow\" in `layers.{layer}` of the config. Then start anew with --force"
+        "the layer `{layer}`: all {touched} chunks that windows touch are missing in {location}. The path is probably wrong, or the layer is empty there: only its fill value would have been written. Correct the layer. If it is meant to be empty (chunks of zeros are not stored), set \"empty\": \"allow\" in `layers.{layer}` of the config. Then start again with --force"
     )]
     NoStoredChunk {
         /// Name of the layer in the config.
@@ -110,8 +110,8 @@ pub enum DatasetError {
 }
 
 impl DatasetError {
-    /// The error; where the output belongs to another plan, `difference` gets the digest of that plan and says what
-    /// differs.
+    /// The error. Where the output belongs to another plan, `difference` gets the digest of that plan and describes the
+    /// differences.
     pub(crate) fn with_difference(mut self, difference: impl FnOnce(&str) -> String) -> Self {
         if let Self::OtherPlan { found, what, .. } = &mut self {
             *what = difference(found);
@@ -135,7 +135,7 @@ impl DatasetError {
 impl Fault for DatasetError {
     fn kind(&self) -> FaultKind {
         match self {
-            // The folder's name was given.
+            // The user chose the folder's name.
             Self::Io { source, .. } if source.kind() == ErrorKind::InvalidFilename => {
                 FaultKind::Usage
             }

@@ -1,4 +1,5 @@
-//! A volume whose blocks hold converted values: converted once, when a block is decoded, not once per window.
+//! A volume whose blocks hold converted values: each value is converted once, when its block is decoded, not once per
+//! window.
 
 use std::sync::Arc;
 
@@ -10,21 +11,21 @@ use crate::voxels::Conversion;
 #[derive(Debug)]
 pub(super) struct ConvertedVolume {
     inner: Arc<dyn Volume>,
-    convert: Conversion,
+    conversion: Conversion,
     meta: VolumeMeta,
 }
 
 impl ConvertedVolume {
-    /// `inner` with its values converted; `fill_value` is in the type that comes out.
-    pub(super) fn new(inner: Arc<dyn Volume>, convert: Conversion, fill_value: Scalar) -> Self {
+    /// `inner` with its values converted; `fill_value` is in the type after the conversion.
+    pub(super) fn new(inner: Arc<dyn Volume>, conversion: Conversion, fill_value: Scalar) -> Self {
         let meta = VolumeMeta {
-            data_type: convert.to(),
+            data_type: conversion.to(),
             fill_value,
             ..inner.meta().clone()
         };
         Self {
             inner,
-            convert,
+            conversion,
             meta,
         }
     }
@@ -83,8 +84,8 @@ impl Volume for ConvertedVolume {
         result?;
         let region = self.meta.grid.block_box(block);
         values.resize(self.meta.block_bytes(&region), 0);
-        self.convert
-            .row(&encoded.decoded, values, 0)
+        self.conversion
+            .convert(&encoded.decoded, values, 0)
             .map_err(|e| VolumeError::Chunk {
                 object: self.inner.describe_block(block),
                 problem: e.to_string(),

@@ -5,7 +5,7 @@ use crate::fault::{Fault, FaultKind};
 use crate::geometry::Resolution;
 use crate::volume::VolumeError;
 
-/// Why shards could not be made.
+/// Why shards could not be written.
 #[derive(Debug, thiserror::Error)]
 pub enum ExtractError {
     /// A layer could not be opened or read.
@@ -23,16 +23,16 @@ pub enum ExtractError {
         path: String,
         /// Its name in the config.
         layer: String,
-        /// That resolution.
+        /// The resolution that the config names.
         wanted: Resolution,
-        /// What to write.
+        /// What to write instead.
         remedy: String,
-        /// Which scales there are.
+        /// The scales that the layer has.
         source: VolumeError,
     },
     /// The boxes' layers do not fit in one array.
     #[error(
-        "the array `{array}` would mix {first} with {second}: use layer groups with layers of one kind, or another collection"
+        "the array `{array}` would mix {first} with {second}: use layer groups whose layers have one type and number of channels, or another collection"
     )]
     MixedTypes {
         /// The array.
@@ -43,7 +43,7 @@ pub enum ExtractError {
         second: String,
     },
     /// An array's transform does not fit the layer.
-    #[error("at `arrays.{array}` of the config: it cannot be made of {volume}: {problem}")]
+    #[error("at `arrays.{array}` of the config: it cannot be made from {volume}: {problem}")]
     Transform {
         /// The array.
         array: String,
@@ -66,9 +66,9 @@ pub enum ExtractError {
         /// The value and the type.
         problem: String,
     },
-    /// A chunk is not stored, and the config says that this is an error.
+    /// A chunk is missing, and the config makes that an error.
     #[error(
-        "the chunk {chunk} of the layer `{layer}` is not stored, and the config has \"missing\": \"error\"; with \"zeros\" it would read as the fill value"
+        "the chunk {chunk} of the layer `{layer}` is missing, and the config has \"missing\": \"error\"; with \"zeros\" it reads as the fill value"
     )]
     MissingChunk {
         /// The layer's name in the config.
@@ -76,9 +76,9 @@ pub enum ExtractError {
         /// Path or URL of the chunk.
         chunk: String,
     },
-    /// No chunk is stored at any point in which an object is looked for.
+    /// The chunks at all points where an object is looked up are missing.
     #[error(
-        "the layer `{layer}`: none of the chunks at the points of {samples} sample(s), where `arrays.{array}.transform.object_at` looks for objects, is stored in {location}, for example {chunk}: the path or the resolution is probably wrong, or the layer is empty there. All of these samples would have been dropped as no_object; correct the layer, keep them with \"missing\": \"keep\", or allow it with `layers.{layer}.empty`: \"allow\""
+        "the layer `{layer}`: `arrays.{array}.transform.object_at` looks up the objects of {samples} sample(s), but all chunks at their points are missing in {location}, for example {chunk}. The path or the resolution is probably wrong, or the layer is empty there. All of these samples would have been dropped as no_object. Correct the layer, keep the samples with \"missing\": \"keep\", or allow an empty layer with `layers.{layer}.empty`: \"allow\""
     )]
     NoChunkAtPoints {
         /// The array.
@@ -87,13 +87,13 @@ pub enum ExtractError {
         layer: String,
         /// Where the volume lies.
         location: String,
-        /// Samples whose object was looked for there.
+        /// Samples whose object was looked up there.
         samples: u64,
         /// Path or URL of a chunk.
         chunk: String,
     },
     /// The memory limit is too small for the job.
-    #[error("--memory {limit} is too little: with {threads} thread(s) this job needs at least {needed}; use fewer --threads, smaller windows or a smaller `radius_nm`, or allow more", limit = bytesize::ByteSize(*limit_bytes), needed = bytesize::ByteSize(*needed_bytes))]
+    #[error("--memory {limit} is too low: with {threads} thread(s) this job needs at least {needed}; use fewer --threads, smaller windows, a smaller `radius_nm`, or more --memory", limit = bytesize::ByteSize(*limit_bytes), needed = bytesize::ByteSize(*needed_bytes))]
     Memory {
         /// The limit.
         limit_bytes: u64,
@@ -102,9 +102,9 @@ pub enum ExtractError {
         /// Number of threads.
         threads: usize,
     },
-    /// The system gave no thread.
+    /// The system could not start a thread.
     #[error(
-        "the system refuses another thread: allow more processes (`ulimit -u`), or use fewer --threads"
+        "the system cannot start another thread: allow more processes (`ulimit -u`), or use fewer --threads"
     )]
     Thread(#[source] std::io::Error),
     /// The output could not be written.
@@ -113,7 +113,7 @@ pub enum ExtractError {
 }
 
 impl ExtractError {
-    /// Whether it follows from a failure elsewhere.
+    /// Whether the work was stopped because other work failed.
     pub(crate) fn is_stopped(&self) -> bool {
         matches!(self, Self::Layer { source, .. } if source.is_stopped())
     }

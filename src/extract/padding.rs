@@ -89,7 +89,7 @@ pub(super) fn inside(
     let window = plan.window_of(array, sample);
     let (voxel, of_volume) = (plan.resolution_of(sample), plan.sources[source].resolution);
     // What marks the inside only is not resampled, whatever its resolution.
-    if !sources.array(array).is_resampled() && voxel.matches(&of_volume) {
+    if !sources.recipe(array).is_resampled() && voxel.matches(&of_volume) {
         return window.intersection(bounds);
     }
     let mut inside = window;
@@ -169,7 +169,7 @@ pub(crate) fn require_touched(plan: &Plan, sources: &Sources) -> Result<(), Disp
 fn touches(plan: &Plan, sources: &Sources, array: usize, sample: &Sample) -> bool {
     inside(plan, sources, array, sample).is_some()
         // A mean is also made of what a voxel covers whose centre lies outside.
-        || !sources.array(array).inside && sources.resampled(plan, array, sample).is_some()
+        || !sources.recipe(array).marks_inside && sources.window_resampler(plan, array, sample).is_some()
 }
 
 /// What to say of a layer that windows of a group are cut out of, none of which touches it.

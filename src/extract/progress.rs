@@ -2,11 +2,11 @@
 
 use std::sync::atomic::AtomicU64;
 
-/// How far extraction is; counted while it runs, for whoever looks.
+/// How far an extraction has come. Any thread may read it while the extraction runs.
 #[derive(Debug, Default)]
 pub struct Progress {
     /// Windows (samples times arrays) to cut.
     pub windows_total: AtomicU64,
-    /// Windows that are done, those of earlier runs included.
+    /// Windows that are done, including those of earlier runs.
     pub windows_done: AtomicU64,
 }

@@ -16,11 +16,11 @@ pub(super) struct RunState<'a> {
     /// The shards of this run, in the order in which work on them begins.
     pub todo: &'a [ShardId],
     pub progress: &'a Progress,
-    /// The first failure of a thread: the others stop at the next window.
+    /// The first error of a thread. The other threads stop at the next window.
     pub failure: OnceLock<ExtractError>,
-    /// A failure that only follows from another one.
+    /// An error that is only a consequence of another one.
     pub stopped: OnceLock<ExtractError>,
-    /// Those who wait for servers stop at once.
+    /// Stops the threads that wait for servers.
     pub together: Together,
 }
 
@@ -30,12 +30,14 @@ impl RunState<'_> {
         self.failure.get().is_some() || self.together.is_stopped()
     }
 
-    /// Tells the other threads to stop where `result` is an error. The first is the one that is told: later ones may
-    /// follow from it.
+    /// Stops the other threads where `result` is an error. The first error is kept: later ones may be its consequences.
     pub fn note_failure<T>(&self, result: Result<T, ExtractError>) -> Option<T> {
-        let noted = result.map_err(|e| match e.is_stopped() {
-            true => self.stopped.set(e),
-            false => self.failure.set(e),
+        let noted = result.map_err(|e| {
+            if e.is_stopped() {
+                self.stopped.set(e)
+            } else {
+                self.failure.set(e)
+            }
         });
         noted.inspect_err(|_| self.together.stop()).ok()
     }

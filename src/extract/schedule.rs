@@ -1,28 +1,28 @@
-//! The order of shards, and which source chunks each of them needs.
+//! The order of shards, and which source chunks each of them uses.
 
 use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use super::Sources;
+use super::sources::Sources;
 use crate::blocks::{BlockKey, BlockUses};
 use crate::dataset::{Layout, ShardId};
 use crate::geometry::VoxelBox;
 use crate::plan::{Plan, Sample};
 use crate::volume::Volume;
 
-/// All shards in the order in which work on them begins: arrays that are cut out of the same volumes side by
-/// side, shard by shard, so that both find a chunk while it is there; other arrays one after the other, so
-/// that their chunks do not wait for each other.
+/// All shards in the order in which work on them begins. Arrays that are cut out of the same volumes go side by side, shard
+/// by shard, so that both find a chunk in the cache. Other arrays go one after the other, so that their chunks do not wait
+/// for each other.
 pub(super) fn work_order(plan: &Plan, layout: &Layout) -> Vec<ShardId> {
-    let alike = |a: usize| {
-        let sources = &plan.arrays[a].source_of_group;
+    let first_alike = |array: usize| {
+        let sources = &plan.arrays[array].source_of_group;
         plan.arrays
             .iter()
-            .position(|b| b.source_of_group == *sources)
+            .position(|other| other.source_of_group == *sources)
     };
     let mut shards: Vec<_> = layout.all_shards().collect();
-    shards.sort_by_key(|id| (alike(id.array), id.split, id.shard, id.array));
+    shards.sort_by_key(|id| (first_alike(id.array), id.split, id.shard, id.array));
     shards
 }
 
@@ -40,9 +40,10 @@ pub(super) fn blocks(
     sample: &Sample,
 ) -> impl Iterator<Item = BlockKey> {
     let source = plan.source_of(array, sample);
-    let read = sources.read_box(plan, array, sample);
-    read.into_iter()
-        .flat_map(move |read| blocks_of(&sources.volumes, source, &read))
+    let source_box = sources.source_box(plan, array, sample);
+    source_box
+        .into_iter()
+        .flat_map(move |source_box| blocks_of(&sources.volumes, source, &source_box))
 }
 
 /// The chunks of the volume at position `source` that `touched` touches.
@@ -58,7 +59,7 @@ pub(crate) fn blocks_of(
     })
 }
 
-/// Which of the shards in `todo`, numbered by position, needs which chunk.
+/// Which of the shards in `todo`, numbered by position, uses which chunk.
 pub(super) fn block_uses(
     plan: &Plan,
     sources: &Sources,

@@ -4,48 +4,37 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
+use super::array_recipe::ArrayRecipe;
 use super::converted::ConvertedVolume;
 use super::error::ExtractError;
 use super::no_scale;
 use crate::config::{ArrayConfig, Transform};
-use crate::data_type::{DataType, Scalar};
-use crate::dataset::{ArrayLayout, Codec, CodecChoice, Layout};
+use crate::data_type::Scalar;
+use crate::dataset::{CodecChoice, Layout};
 use crate::geometry::VoxelBox;
-use crate::plan::{Plan, PlannedArray, Sample, VolumeSource};
+use crate::plan::{Plan, Sample, VolumeSource};
 use crate::storage::Parts;
 use crate::volume::{self, Volume, VolumeError, VolumeMeta};
-use crate::voxels::{Conversion, Resampler, WindowResampler, unreachable_value};
+use crate::voxels::{Conversion, Resampler, WindowResampler};
 
 /// The volumes of a plan, opened, and how each array's windows come out of them.
 #[derive(Clone, Debug)]
 pub struct Sources {
-    /// One volume per [`Plan::sources`]. Where all arrays that are cut out of one want its values converted alike, its
-    /// blocks hold converted values.
+    /// One volume per [`Plan::sources`]. Where all arrays that are cut out of a volume convert its values alike, its blocks
+    /// hold converted values.
     pub volumes: Vec<Arc<dyn Volume>>,
-    /// For each volume whether it is such a one.
-    converted: Vec<bool>,
+    /// For each volume whether its blocks hold converted values.
+    is_converted: Vec<bool>,
     /// Bytes of the largest block before its values are converted.
     unconverted_block_bytes: u64,
-    arrays: Vec<ArrayRecipe>,
-}
-
-/// How an array's windows come out of its volumes.
-#[derive(Clone, Debug)]
-pub(crate) struct ArrayRecipe {
-    convert: Conversion,
-    channels: u32,
-    /// For each layer group how windows are made of voxels at another resolution; empty where they are cut as they are.
-    resample_of_group: Vec<Resampler>,
-    /// Whether nothing is read, but what lies inside of the volume is told.
-    pub inside: bool,
-    /// For each layer group the value, in the array's type, of voxels that are not stored or lie outside.
-    fill_of_group: Vec<Scalar>,
-    /// How samples are compressed.
-    codec: CodecChoice,
+    recipes: Vec<ArrayRecipe>,
 }
 
 impl Sources {
     /// Opens every volume of the plan at its resolution.
+    ///
+    /// # Errors
+    /// A layer cannot be read, has no scale of the resolution, or does not fit the config of an array.
     pub fn open(plan: &Plan) -> Result<Self, ExtractError> {
         let open = |(i, source): (usize, &VolumeSource)| {
             volume::open_layer(&source.url, &source.resolution, &source.layer)
@@ -59,42 +48,33 @@ impl Sources {
             .map(|source| parts.run(|| open(source)))
             .collect::<Result<Vec<_>, _>>();
         let mut volumes = parts.finish(opened)?;
-        let configs = plan.config.arrays.values();
-        let arrays = plan.arrays.iter().zip(configs);
-        let arrays = arrays
+        let recipes = plan
+            .arrays
+            .iter()
+            .zip(plan.config.arrays.values())
             .map(|(planned, config)| ArrayRecipe::new(plan, planned, config, &volumes))
             .collect::<Result<Vec<_>, _>>()?;
         let unconverted_block_bytes = largest_block_bytes(&volumes);
-        let mut converted = vec![false; volumes.len()];
+        let mut is_converted = vec![false; volumes.len()];
         for (source, volume) in volumes.iter_mut().enumerate() {
-            if let Some((convert, fill_value)) = shared_conversion(plan, &arrays, source) {
-                *volume = Arc::new(ConvertedVolume::new(
-                    Arc::clone(volume),
-                    convert,
-                    fill_value,
-                ));
-                converted[source] = true;
+            if let Some((conversion, fill_value)) = shared_conversion(plan, &recipes, source) {
+                let inner = Arc::clone(volume);
+                *volume = Arc::new(ConvertedVolume::new(inner, conversion, fill_value));
+                is_converted[source] = true;
             }
         }
         Ok(Self {
             volumes,
-            converted,
+            is_converted,
             unconverted_block_bytes,
-            arrays,
+            recipes,
         })
     }
 
     /// The layout of what is cut out of the volumes.
     pub fn layout(&self, plan: &Plan) -> Layout {
-        let arrays = plan.arrays.iter().zip(&self.arrays);
-        let arrays = arrays.map(|(planned, cut)| ArrayLayout {
-            name: planned.name.clone(),
-            data_type: cut.convert.to(),
-            channels: cut.channels,
-            window: planned.window,
-            fill_value: cut.fill_of_group.first().copied().unwrap_or_default(),
-            codec: cut.codec,
-        });
+        let arrays = plan.arrays.iter().zip(&self.recipes);
+        let arrays = arrays.map(|(planned, recipe)| recipe.layout(planned));
         let splits = plan.splits.iter();
         let splits = splits.map(|s| (s.name.clone(), s.samples.len() as u64));
         Layout::new(
@@ -105,57 +85,58 @@ impl Sources {
         )
     }
 
-    /// Digest of the plan, of what its sources say about themselves, and of the codecs. The codecs that `auto` chose
-    /// follow from voxels, of which the digest knows nothing else: a shard of one codec never stands beside one of
-    /// another.
+    /// Digest of the plan, of the metadata of its sources, and of the codecs. The codecs that `auto` chooses follow from
+    /// voxels, which the digest does not cover: so shards of one codec never get beside shards of another.
     pub fn digest(&self, plan: &Plan) -> blake3::Hash {
         let mut hasher = blake3::Hasher::new();
         hasher.update(plan.digest().as_bytes());
         for volume in &self.volumes {
             hasher.update(volume.digest().as_bytes());
         }
-        for array in &self.arrays {
-            hasher.update(serde_json::json!(array.codec).to_string().as_bytes());
+        for recipe in &self.recipes {
+            hasher.update(serde_json::json!(recipe.codec()).to_string().as_bytes());
         }
         hasher.finalize()
     }
 
-    /// Compresses the samples of `array` as `codec` says.
+    /// Compresses the samples of `array` with `codec`.
     pub(crate) fn choose_codec(&mut self, array: usize, codec: CodecChoice) {
-        self.arrays[array].codec = codec;
+        self.recipes[array].choose_codec(codec);
     }
 
-    pub(crate) fn array(&self, array: usize) -> &ArrayRecipe {
-        &self.arrays[array]
+    pub(crate) fn recipe(&self, array: usize) -> &ArrayRecipe {
+        &self.recipes[array]
     }
 
-    /// The voxels, at the resolution of its source, that a sample's window of `array` is made of; `None` where
-    /// nothing is read.
-    pub(crate) fn read_box(&self, plan: &Plan, array: usize, sample: &Sample) -> Option<VoxelBox> {
-        let cut = &self.arrays[array];
-        match (cut.inside, cut.is_resampled()) {
-            (true, _) => None,
-            (false, false) => Some(plan.window_of(array, sample)),
-            (false, true) => Some(self.resampled(plan, array, sample)?.source_box()),
+    /// The voxels, at the resolution of its source, that a sample's window of `array` is made from; `None` where nothing is
+    /// read.
+    pub(crate) fn source_box(
+        &self,
+        plan: &Plan,
+        array: usize,
+        sample: &Sample,
+    ) -> Option<VoxelBox> {
+        let recipe = &self.recipes[array];
+        if recipe.marks_inside {
+            None
+        } else if recipe.is_resampled() {
+            Some(self.window_resampler(plan, array, sample)?.source_box())
+        } else {
+            Some(plan.window_of(array, sample))
         }
     }
 
-    /// How a sample's window of `array` is made of voxels at another resolution; `None` where none of it lies in the
-    /// volume.
-    pub(crate) fn resampled(
+    /// How a sample's window of `array` is resampled; `None` where none of it is in the volume, or nothing is resampled.
+    pub(crate) fn window_resampler(
         &self,
         plan: &Plan,
         array: usize,
         sample: &Sample,
     ) -> Option<WindowResampler> {
-        let resample = self.arrays[array]
-            .resample_of_group
-            .get(plan.group_of(sample))?;
-        let bounds = self.volumes[plan.source_of(array, sample)]
-            .meta()
-            .grid
-            .bounds();
-        resample.window(&plan.window_of(array, sample), bounds)
+        let resamplers = self.recipes[array].resamplers();
+        let resampler = resamplers.get(plan.group_of(sample))?;
+        let meta = self.volumes[plan.source_of(array, sample)].meta();
+        resampler.window(&plan.window_of(array, sample), meta.grid.bounds())
     }
 
     /// Bytes of the largest block.
@@ -163,162 +144,66 @@ impl Sources {
         largest_block_bytes(&self.volumes)
     }
 
-    /// Most bytes that a thread needs for a block that it loads: as stored, inflated and, where its values become
-    /// others then, decoded.
+    /// Most bytes that a thread needs for a block that it loads: as stored, decompressed and, where its values are
+    /// rearranged or converted then, decoded.
     pub(crate) fn loading_bytes(&self) -> u64 {
         let copies = [
-            self.converted.contains(&true),
+            self.is_converted.contains(&true),
             self.volumes.iter().any(|volume| volume.decode_needs_copy()),
         ];
         let forms = 2 + copies.into_iter().filter(|is_made| *is_made).count() as u64;
         forms * self.unconverted_block_bytes
     }
 
-    /// Most bytes that a thread needs for a window, with the voxels that it is made of, or for the voxels around a
-    /// point in which an object is searched.
+    /// Most bytes that a thread needs for a window, with the voxels that it is made from, or for the voxels around a point
+    /// where an object is looked up.
     pub(crate) fn window_bytes(&self, plan: &Plan) -> u64 {
         let layout = self.layout(plan);
-        let configs: Vec<_> = plan.config.arrays.values().collect();
-        let of_array = |(array, cut): (usize, &ArrayRecipe)| {
-            let of_group = |(group, resample): (usize, &Resampler)| {
-                let meta = self.volumes[plan.arrays[array].source_of_group[group]].meta();
-                let window = layout.arrays[array].window;
-                // The voxels that the window is made of, and what is made of them, before it is converted.
-                let voxels = window
-                    .volume_voxels()
-                    .saturating_add(resample.source_voxels(&window));
-                let bytes = u64::from(meta.channels) * meta.data_type.size_bytes() as u64;
-                voxels
-                    .saturating_mul(bytes)
-                    .saturating_add(resample.working_bytes(&window, meta.channels))
-            };
-            let of_groups = cut.resample_of_group.iter().enumerate().map(of_group);
+        let of_array = |array: usize| {
             let window = layout
                 .sample_bytes(array)
-                .saturating_add(of_groups.max().unwrap_or(0));
-            let Transform::ObjectAt(at) = &configs[array].transform else {
+                .saturating_add(self.resampling_bytes(plan, array));
+            let Transform::ObjectAt(at) = &plan.config.arrays[array].transform else {
                 return window;
             };
             let sources = plan.arrays[array].source_of_group.iter();
             let around = sources.map(|s| bytes_around(at.radius_nm, self.volumes[*s].meta()));
             around.max().unwrap_or(0).max(window)
         };
-        self.arrays
-            .iter()
-            .enumerate()
-            .map(of_array)
-            .max()
-            .unwrap_or(0)
+        (0..self.recipes.len()).map(of_array).max().unwrap_or(0)
+    }
+
+    /// Most bytes that resampling a window of the array takes, beside the window.
+    fn resampling_bytes(&self, plan: &Plan, array: usize) -> u64 {
+        let window = plan.arrays[array].window;
+        let of_group = |(group, resampler): (usize, &Resampler)| {
+            let meta = self.volumes[plan.arrays[array].source_of_group[group]].meta();
+            // The voxels that the window is made from, and the resampled ones before they are converted.
+            let voxels = window
+                .volume_voxels()
+                .saturating_add(resampler.source_voxels(&window));
+            let bytes = u64::from(meta.channels) * meta.data_type.size_bytes() as u64;
+            voxels
+                .saturating_mul(bytes)
+                .saturating_add(resampler.working_bytes(&window, meta.channels))
+        };
+        let groups = self.recipes[array].resamplers().iter().enumerate();
+        groups.map(of_group).max().unwrap_or(0)
     }
 
     /// The object that a voxel of this value in a source of `array` belongs to; 0 for none.
     pub(crate) fn object_of(&self, array: usize, value: &[u8]) -> u64 {
-        self.arrays[array].convert.object_of(value)
+        self.recipes[array].conversion().object_of(value)
     }
 
-    /// What is still to be done to values out of blocks of `source` for `array`; `None` where nothing is.
-    pub(crate) fn convert(&self, array: usize, source: usize) -> Option<&Conversion> {
-        let convert = &self.arrays[array].convert;
-        (!self.converted[source] && !convert.is_identity()).then_some(convert)
-    }
-}
-
-impl ArrayRecipe {
-    fn new(
-        plan: &Plan,
-        planned: &PlannedArray,
-        config: &ArrayConfig,
-        volumes: &[Arc<dyn Volume>],
-    ) -> Result<Self, ExtractError> {
-        let mut of_groups = planned.source_of_group.iter().map(|s| &volumes[*s]);
-        let Some(first) = of_groups.next() else {
-            unreachable!("a plan has at least one layer group")
-        };
-        for other in of_groups {
-            let (a, b) = (first.meta(), other.meta());
-            if (a.data_type, a.channels) != (b.data_type, b.channels) {
-                return Err(ExtractError::MixedTypes {
-                    array: planned.name.clone(),
-                    first: kind_of(first.as_ref()),
-                    second: kind_of(other.as_ref()),
-                });
-            }
-        }
-        let bad = |problem| ExtractError::Transform {
-            array: planned.name.clone(),
-            volume: kind_of(first.as_ref()),
-            problem,
-        };
-        let meta = first.meta();
-        let convert =
-            Conversion::new(&config.transform, meta.data_type, config.dtype).map_err(bad)?;
-        if let Some(problem) = unreachable_value(&config.transform, meta.data_type) {
-            return Err(bad(problem));
-        }
-        let inside = config.transform == Transform::Inside;
-        let resample = |group: usize| {
-            let data_resolution = config.data_resolution?;
-            Some(Resampler::new(
-                plan.groups[group].resolution,
-                data_resolution,
-                config.interpolation?,
-                meta.data_type,
-            ))
-        };
-        let resample_of_group = (0..plan.groups.len())
-            .filter_map(resample)
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(bad)?;
-        let fill_of_group = planned
-            .source_of_group
-            .iter()
-            .enumerate()
-            .map(|(group, s)| {
-                let meta = volumes[*s].meta();
-                let of_layer = meta.fill_value;
-                let of_layer = resample_of_group
-                    .get(group)
-                    .map_or(of_layer, |r| r.of_value(of_layer));
-                match (config.fill, inside) {
-                    (Some(fill), _) => fill_value(fill, convert.to()),
-                    (None, true) => Ok(Scalar::ZERO),
-                    (None, false) => converted_fill(&convert, meta.data_type, of_layer),
-                }
-            });
-        let fill_of_group = fill_of_group.collect::<Result<_, _>>().map_err(bad)?;
-        let as_is = resample_of_group.iter().all(Resampler::is_identity);
-        Ok(Self {
-            convert,
-            channels: meta.channels,
-            resample_of_group: if as_is { Vec::new() } else { resample_of_group },
-            inside,
-            fill_of_group,
-            codec: Codec::stated(&config.codec).unwrap_or_default().into(),
-        })
-    }
-
-    /// Whether windows are made of voxels at another resolution.
-    pub(crate) fn is_resampled(&self) -> bool {
-        !self.resample_of_group.is_empty()
-    }
-
-    /// Type of the array's values.
-    pub(crate) fn data_type(&self) -> DataType {
-        self.convert.to()
-    }
-
-    /// 1 in the array's type.
-    pub(crate) fn one(&self) -> Scalar {
-        fill_value(1.0, self.convert.to()).unwrap_or_default()
-    }
-
-    /// What voxels of samples of the layer group hold that are not stored or lie outside.
-    pub(crate) fn fill_value(&self, group: usize) -> Scalar {
-        self.fill_of_group[group]
+    /// How values in blocks of `source` are still to be converted for `array`; `None` where they are not.
+    pub(crate) fn conversion(&self, array: usize, source: usize) -> Option<&Conversion> {
+        let conversion = self.recipes[array].conversion();
+        (!self.is_converted[source] && !conversion.is_identity()).then_some(conversion)
     }
 }
 
-/// The whole error, where the volume at position `number` of the plan cannot be opened.
+/// The error with its layer, where the volume at position `number` of the plan cannot be opened.
 fn opening_error(plan: &Plan, number: usize, source: VolumeError) -> ExtractError {
     let layer = plan.layer_of_source(number).to_owned();
     match source.missing_scale() {
@@ -352,67 +237,34 @@ fn bytes_around(radius_nm: f64, meta: &VolumeMeta) -> u64 {
     voxels.fold(value, u64::saturating_mul)
 }
 
-/// The conversion that every array makes that is cut out of `source`, if it is the same for all, the same for all
-/// samples, worth its name, and one for every value; and what becomes of the fill value.
+/// The conversion of the blocks of `source`, with the converted fill value: where all arrays that are cut out of it convert
+/// its blocks, and alike.
 fn shared_conversion(
     plan: &Plan,
-    arrays: &[ArrayRecipe],
+    recipes: &[ArrayRecipe],
     source: usize,
 ) -> Option<(Conversion, Scalar)> {
     let mut shared: Option<(&ArrayConfig, &ArrayRecipe, Scalar)> = None;
     let configs = plan.config.arrays.values();
-    for ((planned, config), cut) in plan.arrays.iter().zip(configs).zip(arrays) {
+    for ((planned, config), recipe) in plan.arrays.iter().zip(configs).zip(recipes) {
         let Some(group) = planned.source_of_group.iter().position(|s| *s == source) else {
             continue;
         };
-        let per_voxel = !cut.convert.needs_object() && !cut.inside && !cut.is_resampled();
-        // Where a value may not fit, only those of windows count, not all of a block's.
-        if !per_voxel || cut.convert.is_identity() || !cut.convert.fits_all() {
+        if !recipe.converts_blocks() {
             return None;
         }
-        let fill_value = cut.fill_of_group[group];
+        let fill_value = recipe.fill_value(group);
         match shared {
-            None => shared = Some((config, cut, fill_value)),
-            Some((first, _, of_first)) => {
-                let alike = first.transform == config.transform
+            None => shared = Some((config, recipe, fill_value)),
+            Some((first, _, first_fill)) => {
+                let are_alike = first.transform == config.transform
                     && first.dtype == config.dtype
-                    && of_first == fill_value;
-                if !alike {
+                    && first_fill == fill_value;
+                if !are_alike {
                     return None;
                 }
             }
         }
     }
-    shared.map(|(_, cut, fill_value)| (cut.convert.clone(), fill_value))
-}
-
-/// What the layer's fill value becomes.
-fn converted_fill(convert: &Conversion, from: DataType, fill: Scalar) -> Result<Scalar, String> {
-    let mut out = [0; 8];
-    let out = &mut out[..convert.to().size_bytes()];
-    // No object is 0, which is also what lies where nothing is stored.
-    convert
-        .row(fill.bytes(from.size_bytes()), out, 0)
-        .map_err(|e| format!("the layer's fill value: {e}: say what else to `fill` with"))?;
-    Ok(Scalar::from_le_bytes(out).unwrap_or_default())
-}
-
-/// `fill` in the type `to`, which must hold it exactly (to the nearest, for floating point).
-fn fill_value(fill: f64, to: DataType) -> Result<Scalar, String> {
-    let transform = Transform::None;
-    let convert = Conversion::new(&transform, DataType::Float64, Some(to))?;
-    let mut out = [0; 8];
-    let out = &mut out[..to.size_bytes()];
-    let whole = to.name().starts_with("float") || fill.fract() == 0.0;
-    match convert.row(&fill.to_le_bytes(), out, 0) {
-        Ok(()) if whole => Ok(Scalar::from_le_bytes(out).unwrap_or_default()),
-        _ => Err(format!("`fill` is {fill}, expected a value of {to}")),
-    }
-}
-
-/// The volume for messages: where it lies and what it holds.
-fn kind_of(volume: &dyn Volume) -> String {
-    let meta = volume.meta();
-    let (data_type, channels) = (meta.data_type, meta.channels);
-    format!("{} ({data_type}, {channels} channel(s))", volume.describe())
+    shared.map(|(_, recipe, fill_value)| (recipe.conversion().clone(), fill_value))
 }

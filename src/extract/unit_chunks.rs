@@ -1,4 +1,4 @@
-//! The chunks that the windows of one unit of work need.
+//! The chunks that the windows of one unit of work use.
 
 use indexmap::IndexMap;
 
@@ -11,21 +11,21 @@ pub(crate) struct UnitChunks(IndexMap<BlockKey, ChunkUse>);
 struct ChunkUse {
     /// The last window that touches it.
     last: usize,
-    /// Whether it turned out not to be stored.
-    missing: bool,
+    /// Whether it is missing.
+    is_missing: bool,
 }
 
 impl UnitChunks {
-    /// Of windows, each given by the chunks that it touches.
+    /// The chunks of windows, each given by the chunks that it touches.
     pub fn of<B: Iterator<Item = BlockKey>>(windows: impl Iterator<Item = B>) -> Self {
         let mut chunks = IndexMap::new();
         for (window, keys) in windows.enumerate() {
             for key in keys {
-                let need = chunks.entry(key).or_insert(ChunkUse {
+                let chunk = chunks.entry(key).or_insert(ChunkUse {
                     last: window,
-                    missing: false,
+                    is_missing: false,
                 });
-                need.last = window;
+                chunk.last = window;
             }
         }
         Self(chunks)
@@ -42,22 +42,22 @@ impl UnitChunks {
         used.max().unwrap_or(0)
     }
 
-    /// Whether no window after this one needs the chunk.
-    pub fn ends_with(&self, window: usize, key: BlockKey) -> bool {
-        self.0.get(&key).is_some_and(|need| need.last == window)
+    /// Whether this window is the last one that uses the chunk.
+    pub fn is_last_use(&self, window: usize, key: BlockKey) -> bool {
+        self.0.get(&key).is_some_and(|chunk| chunk.last == window)
     }
 
-    /// Notes that the chunk is not stored.
+    /// Notes that the chunk is missing.
     pub fn note_missing(&mut self, key: BlockKey) {
-        if let Some(need) = self.0.get_mut(&key) {
-            need.missing = true;
+        if let Some(chunk) = self.0.get_mut(&key) {
+            chunk.is_missing = true;
         }
     }
 
     /// How many chunks of each source there are.
     pub fn source_uses(&self) -> Vec<SourceUse> {
         let mut uses: Vec<SourceUse> = Vec::new();
-        for (key, need) in &self.0 {
+        for (key, chunk) in &self.0 {
             let source = key.volume as usize;
             let at = uses
                 .iter()
@@ -71,7 +71,7 @@ impl UnitChunks {
                     uses.len() - 1
                 });
             uses[at].touched += 1;
-            uses[at].missing += u64::from(need.missing);
+            uses[at].missing += u64::from(chunk.is_missing);
         }
         uses.sort_by_key(|u| u.source);
         uses
@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn chunks_are_known_by_their_first_and_last_window() {
+    fn chunks_are_ordered_by_first_use_and_know_their_last_window() {
         let key = |block| BlockKey { volume: 0, block };
         let windows = [vec![7, 3], vec![3, 5], vec![7]];
         let keys = |w: &Vec<u64>| w.clone().into_iter().map(key);
@@ -91,7 +91,7 @@ mod tests {
         assert_eq!(chunks.in_order_of_use(), [7, 3, 5].map(key));
         let used = windows.each_ref().map(|w| chunks.used_with(keys(w)));
         assert_eq!(used, [2, 3, 1]);
-        let last = |w| [3, 5, 7, 9].map(|block| chunks.ends_with(w, key(block)));
+        let last = |w| [3, 5, 7, 9].map(|block| chunks.is_last_use(w, key(block)));
         assert_eq!(last(0), [false; 4]);
         assert_eq!(last(1), [true, true, false, false]);
         assert_eq!(last(2), [false, false, true, false]);

@@ -1,8 +1,8 @@
-//! Cutting one window: what its blocks have of it, converted, resampled, filled where nothing is.
+//! Cutting one window: blocks are copied, converted or resampled into it, and the rest is filled.
 
 use super::error::ExtractError;
 use super::sources::Sources;
-use super::window_assembler::{BoxContents, WindowAssembler};
+use super::window_assembler::{BoxContents, BoxRequest, WindowAssembler};
 use super::{padding, schedule};
 use crate::blocks::{Block, BlockCache, BlockKey, Lookup};
 use crate::config::Missing;
@@ -10,7 +10,7 @@ use crate::data_type::Scalar;
 use crate::geometry::VoxelBox;
 use crate::plan::{Plan, Sample};
 use crate::volume::{EncodedBlock, VolumeError};
-use crate::voxels::{Conversion, Region, ValueDoesNotFit, fill, fill_around};
+use crate::voxels::{Region, ValueDoesNotFit, WindowResampler, fill, fill_around};
 
 /// Cuts windows out of volumes, through a block cache.
 pub(crate) struct WindowCutter<'a> {
@@ -24,10 +24,10 @@ pub(crate) struct WindowCutter<'a> {
 pub(crate) struct CutScratch {
     /// The window that was cut last, `[channel, z, y, x]`.
     pub window: Vec<u8>,
-    /// Voxels at another resolution that it is made of, and what was made of them.
+    /// Voxels at the data's resolution, and the same at the window's.
     voxels: [Vec<u8>; 2],
-    stored: EncodedBlock,
-    waiting: Vec<BlockKey>,
+    encoded: EncodedBlock,
+    busy: Vec<BlockKey>,
     unwritten: Vec<VoxelBox>,
 }
 
@@ -41,236 +41,188 @@ pub(crate) struct WindowRequest<'s> {
 }
 
 impl WindowCutter<'_> {
-    /// Cuts a window into `scratch.window`, whose size it sets. `false` where all of it is the array's fill value
-    /// for the sample's layer group because its blocks have nothing else: then nothing is written to the window.
-    /// `missing` is told each block that is not stored.
+    /// Cuts a window into `scratch.window`, whose size it sets. `false` where all of it is the array's fill value for the
+    /// sample's layer group: then nothing is written to the window. Calls `missing` with each missing chunk.
     pub(crate) fn cut(
         &self,
-        wanted: WindowRequest<'_>,
+        request: WindowRequest<'_>,
         scratch: &mut CutScratch,
         missing: &mut dyn FnMut(BlockKey),
     ) -> Result<bool, ExtractError> {
-        let WindowRequest { array, sample, .. } = wanted;
+        let WindowRequest { array, sample, .. } = request;
         let source = self.plan.source_of(array, sample);
-        let cut = self.sources.array(array);
+        let recipe = self.sources.recipe(array);
         let window = self.plan.window_of(array, sample);
-        let channels = self.sources.volumes[source].meta().channels as usize;
         let out = Region {
             covers: &window,
-            channels,
-            value_bytes: cut.data_type().size_bytes(),
+            channels: self.sources.volumes[source].meta().channels as usize,
+            value_bytes: recipe.data_type().size_bytes(),
         };
-        let fill_value = cut.fill_value(self.plan.group_of(sample));
+        let fill_value = recipe.fill_value(self.plan.group_of(sample));
         let mut buffer = std::mem::take(&mut scratch.window);
         buffer.resize(out.bytes(), 0);
-        let any = match (cut.inside, cut.is_resampled()) {
-            (true, _) => Ok(self.mark_inside(wanted, &out, &mut buffer)),
-            (false, false) => self.gather(wanted, &out, fill_value, &mut buffer, scratch, missing),
-            (false, true) => self.resample(wanted, &out, fill_value, &mut buffer, scratch, missing),
+        let is_written = if recipe.marks_inside {
+            Ok(self.mark_inside(request, &out, &mut buffer))
+        } else if recipe.is_resampled() {
+            self.resample(request, &out, fill_value, &mut buffer, scratch, missing)
+        } else {
+            let request_box = BoxRequest {
+                source,
+                out: &out,
+                fill_value,
+                conversion: self
+                    .sources
+                    .conversion(array, source)
+                    .map(|conversion| (conversion, request.object)),
+            };
+            self.read_box(&request_box, &mut buffer, scratch, missing)
+                .map(|contents| contents.other_values)
+                .map_err(|e| self.failed(e, request, source))
         };
         scratch.window = buffer;
-        any
+        is_written
     }
 
-    /// As [`WindowCutter::cut`], but the window is written in any case.
+    /// As [`WindowCutter::cut`], but the window is always written.
     pub(crate) fn cut_whole<'s>(
         &self,
-        wanted: WindowRequest<'_>,
+        request: WindowRequest<'_>,
         scratch: &'s mut CutScratch,
     ) -> Result<&'s [u8], ExtractError> {
-        if !self.cut(wanted, scratch, &mut |_| {})? {
-            let cut = self.sources.array(wanted.array);
-            cut.fill_value(self.plan.group_of(wanted.sample))
-                .fill(cut.data_type().size_bytes(), &mut scratch.window);
+        if !self.cut(request, scratch, &mut |_| {})? {
+            let recipe = self.sources.recipe(request.array);
+            recipe
+                .fill_value(self.plan.group_of(request.sample))
+                .fill(recipe.data_type().size_bytes(), &mut scratch.window);
         }
         Ok(&scratch.window)
     }
 
-    /// Copies what the blocks of the sample's source have of `out.covers`, each value converted; the rest is
-    /// `fill_value`. `false` where all would be `fill_value`: then nothing is written.
-    fn gather(
-        &self,
-        wanted: WindowRequest<'_>,
-        out: &Region<'_>,
-        fill_value: Scalar,
-        buffer: &mut [u8],
-        scratch: &mut CutScratch,
-        missing: &mut dyn FnMut(BlockKey),
-    ) -> Result<bool, ExtractError> {
-        let source = self.plan.source_of(wanted.array, wanted.sample);
-        let convert = self.sources.convert(wanted.array, source);
-        let convert = convert.map(|c| (c, wanted.object));
-        self.read_box(source, out, fill_value, convert, buffer, scratch, missing)
-            .map(|found| found.other_values)
-            .map_err(|e| self.failed(e, wanted, source))
-    }
-
-    /// Copies what the blocks of `source` have of `out.covers`, each value converted as `convert` says (for the object
-    /// beside it); the rest is `fill_value`. Where all would be `fill_value`, nothing is written.
-    #[allow(clippy::too_many_arguments, reason = "buffers are lent one by one")]
+    /// Reads a box of voxels of a source into `buffer`. Where all of it would be the fill value, nothing is written. Calls
+    /// `missing` with each missing chunk.
     pub(crate) fn read_box(
         &self,
-        source: usize,
-        out: &Region<'_>,
-        fill_value: Scalar,
-        convert: Option<(&Conversion, u64)>,
+        request: &BoxRequest<'_>,
         buffer: &mut [u8],
         scratch: &mut CutScratch,
         missing: &mut dyn FnMut(BlockKey),
     ) -> Result<BoxContents, CutError> {
         let CutScratch {
-            stored,
-            waiting,
+            encoded,
+            busy,
             unwritten,
             ..
         } = scratch;
-        unwritten.clear();
-        waiting.clear();
-        let mut read = WindowAssembler {
-            meta: self.sources.volumes[source].meta(),
-            out,
-            fill_value,
-            convert,
-            buffer,
-            unwritten,
-            found: BoxContents::default(),
-        };
-        let mut take = |block: &Block, key: BlockKey| match block {
-            Block::Missing if self.plan.config.missing == Missing::Error => {
-                Err(CutError::Missing(key))
-            }
-            Block::Missing => {
-                missing(key);
-                read.missing(key);
-                Ok(())
-            }
-            Block::Uniform(value) => Ok(read.uniform(*value, key)?),
-            Block::Stored(values) => Ok(read.stored(values, key)?),
-        };
-        for key in schedule::blocks_of(&self.sources.volumes, source, out.covers) {
-            let block = match self.cache.lookup(key) {
-                Lookup::Ready(block) => block,
-                Lookup::Claimed(claim) => claim.load(stored)?,
-                Lookup::Busy => {
-                    // Another thread is on it: there may be other blocks to copy or load meanwhile.
-                    waiting.push(key);
-                    continue;
+        busy.clear();
+        let meta = self.sources.volumes[request.source].meta();
+        let mut assembler = WindowAssembler::new(meta, request, buffer, unwritten);
+        let mut add = |block: &Block, key: BlockKey| {
+            if matches!(block, Block::Missing) {
+                if self.plan.config.missing == Missing::Error {
+                    return Err(CutError::Missing(key));
                 }
-            };
-            take(&block, key)?;
+                missing(key);
+            }
+            Ok(assembler.add(block, key)?)
+        };
+        let volumes = &self.sources.volumes;
+        for key in schedule::blocks_of(volumes, request.source, request.out.covers) {
+            match self.cache.lookup(key) {
+                Lookup::Ready(block) => add(&block, key)?,
+                Lookup::Claimed(claim) => add(&*claim.load(encoded)?, key)?,
+                // Another thread is loading it. Meanwhile there may be other blocks to copy or load.
+                Lookup::Busy => busy.push(key),
+            }
         }
-        while let Some(key) = waiting.pop() {
-            let block = match self.cache.wait(key) {
-                Lookup::Ready(block) => block,
-                Lookup::Claimed(claim) => claim.load(stored)?,
+        while let Some(key) = busy.pop() {
+            match self.cache.wait(key) {
+                Lookup::Ready(block) => add(&block, key)?,
+                Lookup::Claimed(claim) => add(&*claim.load(encoded)?, key)?,
                 Lookup::Busy => unreachable!("wait returns when nobody is loading the block"),
-            };
-            take(&block, key)?;
+            }
         }
-        Ok(read.finish())
+        Ok(assembler.finish())
     }
 
-    /// Makes the window of voxels at another resolution.
+    /// Cuts the window out of voxels at another resolution.
     fn resample(
         &self,
-        wanted: WindowRequest<'_>,
+        request: WindowRequest<'_>,
         out: &Region<'_>,
         fill_value: Scalar,
         buffer: &mut [u8],
         scratch: &mut CutScratch,
         missing: &mut dyn FnMut(BlockKey),
     ) -> Result<bool, ExtractError> {
-        let source = self.plan.source_of(wanted.array, wanted.sample);
-        let meta = self.sources.volumes[source].meta();
-        let resampled = self
-            .sources
-            .resampled(self.plan, wanted.array, wanted.sample);
-        let Some(resampled) = resampled else {
+        let WindowRequest { array, sample, .. } = request;
+        let Some(resampler) = self.sources.window_resampler(self.plan, array, sample) else {
             return Ok(false);
         };
-        let source_box = resampled.source_box();
+        let source = self.plan.source_of(array, sample);
+        let meta = self.sources.volumes[source].meta();
+        let source_box = resampler.source_box();
         let from = Region {
             covers: &source_box,
             channels: out.channels,
             value_bytes: meta.data_type.size_bytes(),
         };
-        let [mut voxels, mut made] = std::mem::take(&mut scratch.voxels);
+        let [mut voxels, mut resampled] = std::mem::take(&mut scratch.voxels);
         voxels.resize(from.bytes(), 0);
-        made.resize(out.bytes() / out.value_bytes * from.value_bytes, 0);
-        let result = self
-            .read_box(
-                source,
-                &from,
-                meta.fill_value,
-                None,
-                &mut voxels,
-                scratch,
-                missing,
-            )
-            .and_then(|found| {
-                if !found.stored {
-                    // Not what the layer's own fill value becomes: the config may say another.
-                    return Ok(false);
-                }
-                if !found.other_values {
-                    meta.fill_value.fill(from.value_bytes, &mut voxels);
-                }
-                resampled.apply(out.channels, &voxels, &mut made);
-                let support = resampled.support();
-                let origin = out.covers.start;
-                let support = VoxelBox {
-                    start: std::array::from_fn(|d| origin[d] + support.start[d]),
-                    end: std::array::from_fn(|d| origin[d] + support.end[d]),
-                };
-                if !resampled.is_supported() {
-                    // What is not made becomes the fill value below. Until then it is a value that was made: what
-                    // an earlier window left there, or the layer's own fill value, may not fit the array's type.
-                    let unconverted = Region {
-                        value_bytes: from.value_bytes,
-                        ..*out
-                    };
-                    let some = unconverted.value(&made, support.start).unwrap_or_default();
-                    fill_around(some, &support, &mut made, &unconverted);
-                }
-                match self.sources.convert(wanted.array, source) {
-                    None => buffer.copy_from_slice(&made),
-                    Some(convert) => convert
-                        .row(&made, buffer, wanted.object)
-                        .map_err(CutError::Value)?,
-                }
-                fill_around(fill_value, &support, buffer, out);
-                Ok(true)
-            });
-        scratch.voxels = [voxels, made];
-        result.map_err(|e| self.failed(e, wanted, source))
+        resampled.resize(out.bytes() / out.value_bytes * from.value_bytes, 0);
+        let request_box = BoxRequest {
+            source,
+            out: &from,
+            fill_value: meta.fill_value,
+            conversion: None,
+        };
+        let contents = self.read_box(&request_box, &mut voxels, scratch, missing);
+        let is_written = contents.and_then(|contents| {
+            if !contents.stored {
+                // Not the resampled fill value of the layer: the config may have another one.
+                return Ok(false);
+            }
+            if !contents.other_values {
+                meta.fill_value.fill(from.value_bytes, &mut voxels);
+            }
+            let support = apply(&resampler, out, from.value_bytes, &voxels, &mut resampled);
+            match self.sources.conversion(array, source) {
+                None => buffer.copy_from_slice(&resampled),
+                Some(conversion) => conversion.convert(&resampled, buffer, request.object)?,
+            }
+            fill_around(fill_value, &support, buffer, out);
+            Ok(true)
+        });
+        scratch.voxels = [voxels, resampled];
+        is_written.map_err(|e| self.failed(e, request, source))
     }
 
-    /// Writes 1 where the centre of the window's voxel lies inside of the volume, the fill value elsewhere. Whether
-    /// any does.
-    fn mark_inside(&self, wanted: WindowRequest<'_>, out: &Region<'_>, buffer: &mut [u8]) -> bool {
-        let WindowRequest { array, sample, .. } = wanted;
-        let cut = self.sources.array(array);
-        cut.fill_value(self.plan.group_of(sample))
+    /// Writes 1 to each voxel of the window whose centre is inside of the volume, the fill value to the others. Whether any
+    /// is inside.
+    fn mark_inside(&self, request: WindowRequest<'_>, out: &Region<'_>, buffer: &mut [u8]) -> bool {
+        let WindowRequest { array, sample, .. } = request;
+        let recipe = self.sources.recipe(array);
+        recipe
+            .fill_value(self.plan.group_of(sample))
             .fill(out.value_bytes, buffer);
         let inside = padding::inside(self.plan, self.sources, array, sample);
         if let Some(inside) = &inside {
-            fill(cut.one(), inside, buffer, out);
+            fill(recipe.one(), inside, buffer, out);
         }
         inside.is_some()
     }
 
-    /// Why a block could not be fetched ahead, where that was told nobody.
+    /// The error of a prefetch that no thread got.
     pub(crate) fn prefetch_failure(&self) -> Option<ExtractError> {
         let (source, e) = self.cache.take_prefetch_failure()?;
         let layer = self.plan.layer_of_source(source).to_owned();
         Some(ExtractError::Layer { layer, source: e })
     }
 
-    /// The whole error.
+    /// The error with its window and layer.
     pub(crate) fn failed(
         &self,
         error: CutError,
-        wanted: WindowRequest<'_>,
+        request: WindowRequest<'_>,
         source: usize,
     ) -> ExtractError {
         let layer = self.plan.layer_of_source(source).to_owned();
@@ -283,8 +235,8 @@ impl WindowCutter<'_> {
                 ExtractError::MissingChunk { layer, chunk }
             }
             CutError::Value(source) => ExtractError::Value {
-                array: self.plan.arrays[wanted.array].name.clone(),
-                annotation_id: wanted.sample.annotation_id,
+                array: self.plan.arrays[request.array].name.clone(),
+                annotation_id: request.sample.annotation_id,
                 layer,
                 problem: source.to_string(),
             },
@@ -292,7 +244,35 @@ impl WindowCutter<'_> {
     }
 }
 
-/// Why a window could not be cut; which window is not known yet.
+/// Resamples `voxels`, whose values have `value_bytes`, to the box of `out`. Returns the part of the box that has support in
+/// the volume.
+fn apply(
+    resampler: &WindowResampler,
+    out: &Region<'_>,
+    value_bytes: usize,
+    voxels: &[u8],
+    resampled: &mut [u8],
+) -> VoxelBox {
+    resampler.apply(out.channels, voxels, resampled);
+    let (support, origin) = (resampler.support(), out.covers.start);
+    let support = VoxelBox {
+        start: std::array::from_fn(|d| origin[d] + support.start[d]),
+        end: std::array::from_fn(|d| origin[d] + support.end[d]),
+    };
+    if !resampler.is_supported() {
+        // Voxels without support become the fill value after the conversion. Until then they get a value that was
+        // resampled: what an earlier window left there, or the layer's own fill value, may not fit the array's type.
+        let unconverted = Region {
+            value_bytes,
+            ..*out
+        };
+        let some = unconverted.value(resampled, support.start);
+        fill_around(some.unwrap_or_default(), &support, resampled, &unconverted);
+    }
+    support
+}
+
+/// Why a window could not be cut, without the window.
 pub(crate) enum CutError {
     Volume(VolumeError),
     Missing(BlockKey),

@@ -1,107 +1,132 @@
-//! What the blocks of a volume have of a box of voxels, written to one array.
+//! Assembling a box of voxels from the blocks of a volume, into one array.
 
-use crate::blocks::BlockKey;
+use crate::blocks::{Block, BlockKey};
 use crate::data_type::Scalar;
 use crate::geometry::VoxelBox;
 use crate::volume::VolumeMeta;
 use crate::voxels::{Conversion, Region, ValueDoesNotFit, convert, copy, fill, fill_around};
 
-/// What the blocks that touch a box have.
+/// What the blocks that touch a box hold.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct BoxContents {
     /// Whether any of them is stored.
     pub stored: bool,
-    /// Whether any of them has another value than the fill value.
+    /// Whether any of them holds another value than the fill value.
     pub other_values: bool,
+}
+
+/// A box of voxels to read from a source.
+#[derive(Clone, Copy)]
+pub(crate) struct BoxRequest<'r> {
+    /// Position of the source in the plan.
+    pub source: usize,
+    /// The box, and the size of its values after the conversion.
+    pub out: &'r Region<'r>,
+    /// Written where nothing is stored.
+    pub fill_value: Scalar,
+    /// How every value is converted, and for which object.
+    pub conversion: Option<(&'r Conversion, u64)>,
 }
 
 /// A box that is being read, block by block.
 ///
-/// Labels and masks are empty in most places: what is the fill value is not written before there is anything else, and
-/// where there is nothing else not at all.
+/// Labels and masks are empty in most places. So the fill value is not written before another value is, and not at all
+/// where there is no other value.
 pub(super) struct WindowAssembler<'r> {
-    pub meta: &'r VolumeMeta,
-    /// What is to be written: the box, and the values' size after the conversion.
-    pub out: &'r Region<'r>,
-    /// What is written where nothing is stored.
-    pub fill_value: Scalar,
-    /// What is done to every value, and for which object.
-    pub convert: Option<(&'r Conversion, u64)>,
-    pub buffer: &'r mut [u8],
-    /// Blocks that have nothing but the fill value. Empty at first.
-    pub unwritten: &'r mut Vec<VoxelBox>,
-    pub found: BoxContents,
+    meta: &'r VolumeMeta,
+    request: &'r BoxRequest<'r>,
+    buffer: &'r mut [u8],
+    /// Blocks that hold nothing but the fill value.
+    unwritten: &'r mut Vec<VoxelBox>,
+    contents: BoxContents,
 }
 
-impl WindowAssembler<'_> {
-    /// A block that is not stored.
-    pub fn missing(&mut self, key: BlockKey) {
-        let covers = self.covers(key);
-        self.unwritten.push(covers);
+impl<'r> WindowAssembler<'r> {
+    /// Begins to read a box of a volume into `buffer`. `unwritten` is a buffer of the caller.
+    pub fn new(
+        meta: &'r VolumeMeta,
+        request: &'r BoxRequest<'r>,
+        buffer: &'r mut [u8],
+        unwritten: &'r mut Vec<VoxelBox>,
+    ) -> Self {
+        unwritten.clear();
+        Self {
+            meta,
+            request,
+            buffer,
+            unwritten,
+            contents: BoxContents::default(),
+        }
     }
 
-    /// A block whose values are all this one.
-    pub fn uniform(&mut self, value: Scalar, key: BlockKey) -> Result<(), ValueDoesNotFit> {
-        self.found.stored = true;
-        let covers = self.covers(key);
-        let becomes = self.converted(value)?;
-        match becomes == self.fill_value {
-            true => self.unwritten.push(covers),
-            false => {
-                self.found.other_values = true;
-                fill(becomes, &covers, self.buffer, self.out);
-            }
+    /// Adds a block.
+    pub fn add(&mut self, block: &Block, key: BlockKey) -> Result<(), ValueDoesNotFit> {
+        let grid = &self.meta.grid;
+        let covers = grid.block_box(grid.block_from_linear(key.block));
+        match block {
+            Block::Missing => self.unwritten.push(covers),
+            Block::Uniform(value) => self.add_uniform(*value, covers)?,
+            Block::Stored(values) => self.add_stored(values, &covers)?,
         }
         Ok(())
     }
 
-    /// A block with these values.
-    pub fn stored(&mut self, values: &[u8], key: BlockKey) -> Result<(), ValueDoesNotFit> {
-        self.found = BoxContents {
+    fn add_uniform(&mut self, value: Scalar, covers: VoxelBox) -> Result<(), ValueDoesNotFit> {
+        self.contents.stored = true;
+        let converted = self.converted(value)?;
+        if converted == self.request.fill_value {
+            self.unwritten.push(covers);
+        } else {
+            self.contents.other_values = true;
+            fill(converted, &covers, self.buffer, self.request.out);
+        }
+        Ok(())
+    }
+
+    fn add_stored(&mut self, values: &[u8], covers: &VoxelBox) -> Result<(), ValueDoesNotFit> {
+        self.contents = BoxContents {
             stored: true,
             other_values: true,
         };
-        let covers = self.covers(key);
+        let out = self.request.out;
         let block = Region {
-            covers: &covers,
-            channels: self.out.channels,
+            covers,
+            channels: out.channels,
             value_bytes: self.meta.data_type.size_bytes(),
         };
-        match self.convert {
-            None => copy(values, &block, self.buffer, self.out),
-            Some((how, object)) => {
-                convert(values, &block, self.buffer, self.out, |from, to| {
-                    how.row(from, to, object)
+        match self.request.conversion {
+            None => copy(values, &block, self.buffer, out),
+            Some((conversion, object)) => {
+                convert(values, &block, self.buffer, out, |from, to| {
+                    conversion.convert(from, to, object)
                 })?;
             }
         }
         Ok(())
     }
 
-    /// Writes what is left to write.
+    /// Writes the fill value where nothing else was written.
     pub fn finish(self) -> BoxContents {
-        if self.found.other_values {
+        let BoxRequest {
+            out, fill_value, ..
+        } = *self.request;
+        if self.contents.other_values {
             for covers in self.unwritten.iter() {
-                fill(self.fill_value, covers, self.buffer, self.out);
+                fill(fill_value, covers, self.buffer, out);
             }
-            let bounds = self.meta.grid.bounds();
-            fill_around(self.fill_value, bounds, self.buffer, self.out);
+            fill_around(fill_value, self.meta.grid.bounds(), self.buffer, out);
         }
-        self.found
-    }
-
-    fn covers(&self, key: BlockKey) -> VoxelBox {
-        let grid = &self.meta.grid;
-        grid.block_box(grid.block_from_linear(key.block))
+        self.contents
     }
 
     fn converted(&self, value: Scalar) -> Result<Scalar, ValueDoesNotFit> {
-        let Some((how, object)) = self.convert else {
+        let Some((conversion, object)) = self.request.conversion else {
             return Ok(value);
         };
-        let mut becomes = [0; 8];
-        let bytes = &mut becomes[..self.out.value_bytes];
-        how.row(value.bytes(self.meta.data_type.size_bytes()), bytes, object)?;
-        Ok(Scalar::from_array(becomes))
+        let mut converted = [0; 8];
+        let bytes = &mut converted[..self.request.out.value_bytes];
+        let value = value.bytes(self.meta.data_type.size_bytes());
+        conversion.convert(value, bytes, object)?;
+        Ok(Scalar::from_array(converted))
     }
 }

@@ -1,21 +1,25 @@
-//! Which codec suits an array's values: a few windows of it are cut, just as the job will cut them, and compressed.
+//! Choosing the codec of each array that the config leaves open: a few windows are cut, exactly as the job will cut them,
+//! and compressed.
 //!
-//! The windows are those of samples that the seed draws, out of all splits, the same for every array. So the choice
-//! follows from plan and sources alone, whoever makes it, however often.
+//! The windows are those of a few samples out of all splits, the same for every array, chosen with the seed of the config.
+//! So the choice follows from the plan and the sources alone, however often it is made.
 
 use std::collections::BinaryHeap;
 
-use super::pass::{self, Questions};
+use super::pass::{QueryUnits, VoxelPass, window_request};
 use crate::dataset::{Codec, CodecChoice, CodecTrial};
-use crate::extract::{ExtractError, Sources, WindowRequest};
+use crate::extract::{ExtractError, Sources};
 use crate::plan::Plan;
 
-/// Windows of an array that are compressed, where it has so many.
+/// Most windows of an array that are compressed.
 const WINDOWS: usize = 8;
 
-/// Chooses the codec of every array of which the config does not state it. Nothing is read for others. Fails where a
-/// window cannot be cut; it takes `memory_bytes` at most.
-pub fn choose_codecs(
+/// Chooses the codec of every array whose codec the config does not state. Reads nothing for the others. Takes
+/// `memory_bytes` at most.
+///
+/// # Errors
+/// A window cannot be cut.
+pub(crate) fn choose_codecs(
     plan: &Plan,
     sources: &mut Sources,
     memory_bytes: u64,
@@ -26,41 +30,39 @@ pub fn choose_codecs(
     if open.is_empty() {
         return Ok(());
     }
-    let sampled = sampled(plan, WINDOWS);
     // Sample by sample, so that arrays of one layer find its chunks in the cache.
-    let windows = sampled
-        .iter()
-        .flat_map(|at| open.iter().map(move |a| (*a, *at)));
-    let windows: Vec<_> = windows.collect();
-    let tried = pass::each(
+    let windows: Vec<(usize, SamplePosition)> = lowest_samples(plan, WINDOWS)
+        .into_iter()
+        .flat_map(|at| open.iter().map(move |array| (*array, at)))
+        .collect();
+    let pass = VoxelPass {
         plan,
         sources,
         memory_bytes,
-        Questions {
-            count: windows.len(),
-            per_unit: 1,
-        },
+    };
+    let units = QueryUnits {
+        count: windows.len(),
+        per_unit: 1,
+    };
+    let trials = pass.map_queries(
+        units,
         |n| {
-            let (array, (split, i)) = windows[n];
-            let sample = &plan.splits[split].samples[i];
-            let touched = sources.read_box(plan, array, sample);
-            (plan.source_of(array, sample), touched)
+            let (array, at) = windows[n];
+            pass.window_box(array, &plan.splits[at.split], at.sample)
         },
         |cutter, n, scratch| {
-            let (array, (split, i)) = windows[n];
-            let split = &plan.splits[split];
-            let wanted = WindowRequest {
-                array,
-                sample: &split.samples[i],
-                object: split.objects[array].get(i).copied().unwrap_or(0),
-            };
-            Ok(CodecTrial::of(cutter.cut_whole(wanted, scratch)?)?)
+            let (array, at) = windows[n];
+            let request = window_request(array, &plan.splits[at.split], at.sample);
+            Ok(CodecTrial::of(cutter.cut_whole(request, scratch)?)?)
         },
     )?;
     for array in open {
         let mut trial = CodecTrial::default();
-        let of_array = windows.iter().zip(&tried).filter(|((a, _), _)| *a == array);
-        of_array.for_each(|(_, tried)| trial.add(tried));
+        let of_array = windows
+            .iter()
+            .zip(&trials)
+            .filter(|((a, _), _)| *a == array);
+        of_array.for_each(|(_, window)| trial.add(window));
         let choice = CodecChoice {
             codec: trial.codec(),
             auto: Some(trial),
@@ -70,25 +72,36 @@ pub fn choose_codecs(
     Ok(())
 }
 
-/// Split and position of `n` samples (all, where there are no more): those with the lowest digests of seed, box and
-/// annotation, in the order of these.
-fn sampled(plan: &Plan, n: usize) -> Vec<(usize, usize)> {
+/// A sample, by its split and its position there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct SamplePosition {
+    split: usize,
+    sample: usize,
+}
+
+/// The `n` samples (or all, where there are fewer) with the lowest hashes of seed, box and annotation, in the order of the
+/// hashes.
+fn lowest_samples(plan: &Plan, n: usize) -> Vec<SamplePosition> {
     let seed = plan.config.points.choose.seed;
     let mut lowest = BinaryHeap::new();
     for (number, split) in plan.splits.iter().enumerate() {
         for (i, sample) in split.samples.iter().enumerate() {
             let box_id = &plan.boxes[sample.box_index as usize].id;
-            lowest.push((sample_hash(seed, box_id, sample.annotation_id), number, i));
+            let at = SamplePosition {
+                split: number,
+                sample: i,
+            };
+            lowest.push((sample_hash(seed, box_id, sample.annotation_id), at));
             if lowest.len() > n {
                 lowest.pop();
             }
         }
     }
-    let sampled = lowest.into_sorted_vec().into_iter();
-    sampled.map(|(_, split, i)| (split, i)).collect()
+    let lowest = lowest.into_sorted_vec().into_iter();
+    lowest.map(|(_, at)| at).collect()
 }
 
-/// Other lots than those of `max_per_box`: it keeps the lowest of each box.
+/// Other hashes than those of `max_per_box`, which keeps the lowest of each box.
 fn sample_hash(seed: u64, box_id: &str, annotation_id: u64) -> [u8; 32] {
     let mut hasher = blake3::Hasher::new();
     hasher.update(b"codec");
@@ -110,13 +123,13 @@ mod tests {
 
     const MEMORY_BYTES: u64 = 1 << 30;
 
-    /// Writes the demo's collection, with another config.
+    /// Writes the demo's collection, and changes its config.
     fn demo(folder: &Path, change: impl Fn(&mut Value)) -> PathBuf {
-        let made = crate::demo::write_collection(folder).unwrap();
-        let mut config = serde_json::from_slice(&std::fs::read(&made.config).unwrap()).unwrap();
+        let demo = crate::demo::write_collection(folder).unwrap();
+        let mut config = serde_json::from_slice(&std::fs::read(&demo.config).unwrap()).unwrap();
         change(&mut config);
-        std::fs::write(&made.config, config.to_string()).unwrap();
-        made.config
+        std::fs::write(&demo.config, config.to_string()).unwrap();
+        demo.config
     }
 
     fn chosen(config: &Path, change: impl Fn(&mut Job)) -> Vec<CodecChoice> {
@@ -128,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn any_number_of_threads_makes_the_same_choice() {
+    fn the_choice_does_not_depend_on_the_number_of_threads() {
         let dir = tempfile::tempdir().unwrap();
         let config = demo(dir.path(), |_| {});
         let with = |threads| {
@@ -147,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn of_few_samples_all_are_tried_and_without_any_it_is_zstd() {
+    fn a_job_with_few_samples_tries_all_and_one_without_samples_gets_zstd() {
         let dir = tempfile::tempdir().unwrap();
         let config = demo(dir.path(), |_| {});
         for n in [3, 0] {
@@ -193,7 +206,7 @@ mod tests {
         }
     }
 
-    /// Removes every file below `folder` that is no metadata.
+    /// Removes every file below `folder` but metadata.
     fn remove_chunks(folder: &Path) {
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
@@ -206,25 +219,25 @@ mod tests {
     }
 
     #[test]
-    fn another_seed_draws_other_samples_and_each_once() {
+    fn another_seed_chooses_other_samples_and_each_once() {
         let dir = tempfile::tempdir().unwrap();
         let config = demo(dir.path(), |_| {});
         let mut plan = Job::prepare(&config, MEMORY_BYTES).unwrap().plan;
-        let first = sampled(&plan, 8);
-        assert_eq!(sampled(&plan, 8), first);
-        assert_eq!(sampled(&plan, 4), first[..4]);
-        let all = sampled(&plan, usize::MAX >> 1);
+        let first = lowest_samples(&plan, 8);
+        assert_eq!(lowest_samples(&plan, 8), first);
+        assert_eq!(lowest_samples(&plan, 4), first[..4]);
+        let all = lowest_samples(&plan, usize::MAX >> 1);
         assert_eq!(all.len() as u64, plan.samples());
         let mut sorted = all.clone();
         sorted.sort_unstable();
         sorted.dedup();
         assert_eq!(sorted.len(), all.len());
         plan.config.points.choose.seed = 1;
-        assert_ne!(sampled(&plan, 8), first);
+        assert_ne!(lowest_samples(&plan, 8), first);
     }
 
     #[test]
-    fn another_codec_is_another_digest() {
+    fn the_digest_depends_on_the_codec() {
         let dir = tempfile::tempdir().unwrap();
         let config = demo(dir.path(), |_| {});
         let Job {

@@ -117,7 +117,7 @@ impl Conversion {
         matches!(self.kind, Kind::Copy)
     }
 
-    /// Whether [`Conversion::row`] needs to know an object.
+    /// Whether [`Conversion::convert`] needs to know an object.
     pub fn needs_object(&self) -> bool {
         matches!(self.kind, Kind::ObjectAt)
     }
@@ -131,7 +131,7 @@ impl Conversion {
             no_numbers.chain([T::MIN, T::MAX]).all(|value| {
                 let mut out = [0; 8];
                 let out = &mut out[..self.to.size_bytes()];
-                self.row(&value.to_le_bytes(), out, 0).is_ok()
+                self.convert(&value.to_le_bytes(), out, 0).is_ok()
             })
         })
     }
@@ -151,7 +151,7 @@ impl Conversion {
     ///
     /// # Errors
     /// The first value that does not fit; `to` means nothing then.
-    pub fn row(&self, from: &[u8], to: &mut [u8], object: u64) -> Result<(), ValueDoesNotFit> {
+    pub fn convert(&self, from: &[u8], to: &mut [u8], object: u64) -> Result<(), ValueDoesNotFit> {
         debug_assert_eq!(
             from.len() / self.from.size_bytes(),
             to.len() / self.to.size_bytes()

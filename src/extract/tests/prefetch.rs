@@ -1,13 +1,14 @@
-//! What is announced before it is read.
+//! Which chunks are prefetched before they are read.
 
 use std::collections::HashSet;
 
 use super::*;
 use crate::storage::witness::{self, Seen};
 
-/// What is told and read is noted by thread: here one does all.
+/// Prefetching and reading are recorded per thread: here one thread does everything.
 #[test]
-fn every_chunk_of_a_shard_is_announced_before_it_is_read_and_the_next_shards_first_ones_too() {
+fn every_chunk_of_a_shard_and_the_first_ones_of_the_next_shard_are_prefetched_before_they_are_read()
+{
     let dir = tempfile::tempdir().unwrap();
     let Job {
         plan,
@@ -22,7 +23,7 @@ fn every_chunk_of_a_shard_is_announced_before_it_is_read_and_the_next_shards_fir
     let output = Output::claim(&out, sources.digest(&plan), &layout, false).unwrap();
     let todo = schedule::work_order(&plan, &layout);
     let uses = schedule::block_uses(&plan, &sources, &layout, &todo);
-    let shared = RunState {
+    let run = RunState {
         cutter: WindowCutter {
             plan: &plan,
             sources: &sources,
@@ -36,28 +37,22 @@ fn every_chunk_of_a_shard_is_announced_before_it_is_read_and_the_next_shards_fir
         stopped: OnceLock::new(),
         together: Together::default(),
     };
-    let mut scratch = shard::Scratch::new().unwrap();
+    let mut scratch = shard::ShardScratch::new().unwrap();
     witness::take();
     let block_bytes = sources.block_bytes();
-    let cache = &shared.cutter.cache;
-    with_prefetcher(
-        cache,
-        block_bytes,
-        1 << 28,
-        &shared.together,
-        |prefetcher| {
-            shard::cut_shard(&shared, prefetcher, 0, todo[0], Ok(&mut scratch)).unwrap();
-        },
-    );
+    let cache = &run.cutter.cache;
+    with_prefetcher(cache, block_bytes, 1 << 28, &run.together, |prefetcher| {
+        shard::cut_shard(&run, prefetcher, 0, todo[0], Ok(&mut scratch)).unwrap();
+    });
     let seen = witness::take();
-    let names = |path: &Path, chunk: &str| path.to_string_lossy().starts_with(chunk);
-    let told = |chunk: &str| {
+    let is_of = |path: &Path, chunk: &str| path.to_string_lossy().starts_with(chunk);
+    let prefetched = |chunk: &str| {
         let mut seen = seen.iter();
-        seen.position(|s| matches!(s, Seen::Told(path, _) if names(path, chunk)))
+        seen.position(|s| matches!(s, Seen::Told(path, _) if is_of(path, chunk)))
     };
     let read = |chunk: &str| {
         let mut seen = seen.iter();
-        seen.position(|s| matches!(s, Seen::Read(path, _) if names(path, chunk)))
+        seen.position(|s| matches!(s, Seen::Read(path, _) if is_of(path, chunk)))
     };
     let chunks = |id: ShardId| {
         let samples = schedule::samples(&plan, &layout, id).iter();
@@ -69,10 +64,13 @@ fn every_chunk_of_a_shard_is_announced_before_it_is_read_and_the_next_shards_fir
     let (own, next) = (chunks(todo[0]), chunks(todo[1]));
     assert!(!own.is_empty() && !next.is_subset(&own));
     for chunk in &own {
-        let (told, read) = (told(chunk), read(chunk));
-        assert!(told.is_some() && told < read, "{chunk}: {told:?}, {read:?}");
+        let (prefetched, read) = (prefetched(chunk), read(chunk));
+        assert!(
+            prefetched.is_some() && prefetched < read,
+            "{chunk}: {prefetched:?}, {read:?}"
+        );
     }
     for chunk in next.difference(&own) {
-        assert!(told(chunk).is_some(), "{chunk}");
+        assert!(prefetched(chunk).is_some(), "{chunk}");
     }
 }

@@ -191,7 +191,7 @@ fn agrees(
     };
     let values = row.chunks_exact(from.size_bytes());
     let mut out = vec![77; values.len() * to.size_bytes()];
-    let result = convert.row(row, &mut out, object);
+    let result = convert.convert(row, &mut out, object);
     let mut wanted = Vec::new();
     for v in values {
         match expected(transform, read(from, v), to, object) {
@@ -242,7 +242,7 @@ proptest! {
         let convert = Conversion::new(&object_at(), from, None).unwrap();
         let object = convert.object_of(values[at.index(values.len())]);
         let mut out = vec![9; values.len()];
-        convert.row(&row, &mut out, object).unwrap();
+        convert.convert(&row, &mut out, object).unwrap();
         let wanted = values[at.index(values.len())];
         for (v, set) in values.iter().zip(out) {
             prop_assert_eq!(set == 1, object != 0 && *v == wanted);
@@ -276,7 +276,7 @@ fn a_value_that_does_not_fit_is_named() {
     let convert =
         Conversion::new(&Transform::None, DataType::UInt32, Some(DataType::UInt16)).unwrap();
     let row = [7u32, 70_000, 80_000].map(u32::to_le_bytes).concat();
-    let error = convert.row(&row, &mut [0; 6], 0).unwrap_err();
+    let error = convert.convert(&row, &mut [0; 6], 0).unwrap_err();
     assert_eq!(
         error.to_string(),
         "the value 70000 of a uint32 layer does not fit in uint16"
@@ -286,7 +286,7 @@ fn a_value_that_does_not_fit_is_named() {
         add: 0.5,
     });
     let convert = Conversion::new(&scale, DataType::UInt8, Some(DataType::UInt8)).unwrap();
-    let error = convert.row(&[9, 200], &mut [0; 2], 0).unwrap_err();
+    let error = convert.convert(&[9, 200], &mut [0; 2], 0).unwrap_err();
     assert_eq!(
         error.to_string(),
         "the value 200 of a uint8 layer becomes 400.5, which does not fit in uint8"
@@ -301,11 +301,11 @@ fn thresholds_and_labels_beyond_2_to_53_are_exact() {
     let mut out = [9; 3];
     let equals = Transform::Equals((1 << 53) + 1);
     let convert = Conversion::new(&equals, DataType::UInt64, None).unwrap();
-    convert.row(&row, &mut out, 0).unwrap();
+    convert.convert(&row, &mut out, 0).unwrap();
     assert_eq!(out, [0, 1, 0]);
     let threshold = Transform::Threshold(9_007_199_254_740_994.0);
     let convert = Conversion::new(&threshold, DataType::UInt64, None).unwrap();
-    convert.row(&row, &mut out, 0).unwrap();
+    convert.convert(&row, &mut out, 0).unwrap();
     assert_eq!(out, [0, 0, 1]);
 }
 

@@ -1,15 +1,14 @@
-//! Layers on a server that lets every request wait.
+//! Layers on a slow server.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::*;
-use crate::select::choose_codecs;
 use crate::storage::loopback::{Request, reply, serve};
 
 #[test]
-fn to_choose_codecs_chunks_are_asked_for_side_by_side() {
+fn chunks_are_fetched_in_parallel_to_choose_codecs() {
     let dir = tempfile::tempdir().unwrap();
     let folder = dir.path().to_owned();
     let in_flight = Arc::new([const { AtomicUsize::new(0) }; 2]);
@@ -32,7 +31,8 @@ fn to_choose_codecs_chunks_are_asked_for_side_by_side() {
         let rows = dir.path().join("collection.json");
         let text = fs::read_to_string(&rows).unwrap();
         fs::write(&rows, text.replace("file://.", &server.url)).unwrap();
-    });
+    })
+    .unwrap();
     let before = server.requests();
     most[1].store(0, Ordering::SeqCst);
     let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build();
