@@ -183,7 +183,7 @@ impl Job {
         select::filter_by_voxels(&mut plan, &sources, memory_bytes)?;
         stage("ask the layers");
         let mut plan = plan.finish()?;
-        let padding = Padding::of(&plan, &sources);
+        let padding = Padding::count(&plan, &sources);
         plan.warnings.extend(padding.warnings(&plan));
         stage("finish the plan");
         let layout = sources.layout(&plan);

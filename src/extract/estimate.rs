@@ -1,11 +1,11 @@
-//! What a run would read and write, found out without reading a chunk.
+//! An estimate of what a run reads and writes, made without reading a chunk.
 
 use super::schedule;
 use super::sources::Sources;
-use crate::dataset::Layout;
+use crate::dataset::{Layout, ShardId};
 use crate::plan::Plan;
 
-/// What a run from the beginning would read and write.
+/// What a run into a new folder reads and writes.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct Estimate {
     /// Samples of all splits.
@@ -16,27 +16,27 @@ pub struct Estimate {
     pub shards: u64,
     /// Bytes of all windows before compression.
     pub window_bytes: u64,
-    /// What is read of each source.
+    /// What is read from each source.
     pub sources: Vec<SourceEstimate>,
 }
 
-/// What is read of a source.
+/// What is read from a source.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct SourceEstimate {
     /// The layer's name in the config.
     pub layer: String,
-    /// Where it lies.
+    /// Where it is stored.
     pub location: String,
-    /// Different chunks that windows touch.
+    /// Number of different chunks that windows touch.
     pub chunks: u64,
-    /// Their bytes when they are decoded.
+    /// Bytes of the decoded chunks.
     pub decoded_bytes: u64,
 }
 
-/// Counts what a run would read and write.
+/// Estimates what a run reads and writes.
 pub fn estimate(plan: &Plan, sources: &Sources, layout: &Layout) -> Estimate {
     let shards: Vec<_> = layout.all_shards().collect();
-    let bytes = |id: &crate::dataset::ShardId| {
+    let bytes = |id: &ShardId| {
         let samples = layout.samples(*id);
         (samples.end - samples.start) * layout.sample_bytes(id.array)
     };

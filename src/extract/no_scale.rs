@@ -1,17 +1,17 @@
-//! What to write where a layer has no scale of the wanted resolution.
+//! What to write into the config where a layer has no scale of the wanted resolution.
 
 use crate::config::{ArrayConfig, Interpolation, Role, Rounding, Transform};
 use crate::geometry::Resolution;
 use crate::plan::Plan;
 
-/// Scales further apart than this along an axis are not suggested: units are more likely to be wrong.
+/// Scales further apart than this factor along an axis are not suggested: the unit is more likely to be wrong.
 const LARGEST_FACTOR: f64 = 64.0;
 
-/// So many scales are named.
+/// Most scales that are listed.
 const SCALES: usize = 3;
 
-/// What to write into the config to read the source number `source` at one of the resolutions that it has, in place of
-/// `wanted`: keys, and the line with the nearest of them.
+/// What to write into the config so that the source at position `source` is read at one of its own resolutions instead of
+/// `wanted`: the keys, and a line with the nearest resolution.
 pub(super) fn remedy(
     plan: &Plan,
     source: usize,
@@ -31,7 +31,7 @@ fn remedy_for(
 ) -> String {
     let nearest = by_distance(wanted, available);
     let ([closest, ..], [(_, config), ..]) = (nearest.as_slice(), arrays) else {
-        return "name a scale of the layer in the config, or change the layer".to_owned();
+        return "name one of the layer's scales in the config, or change the layer".to_owned();
     };
     let scales: Vec<_> = nearest.iter().map(written).collect();
     let keys = |key: &str| {
@@ -57,7 +57,7 @@ fn remedy_for(
     )
 }
 
-/// The scales that are nearest, the finer one of two equally near ones first.
+/// The nearest scales. Of two equally near ones, the finer comes first.
 fn by_distance(wanted: &Resolution, available: &[Resolution]) -> Vec<Resolution> {
     let factors = |scale: &Resolution| -> [f64; 3] {
         std::array::from_fn(|d| (scale.nm()[d] / wanted.nm()[d]).ln())
@@ -70,7 +70,7 @@ fn by_distance(wanted: &Resolution, available: &[Resolution]) -> Vec<Resolution>
     };
     let mut near: Vec<_> = available.iter().filter(is_near).copied().collect();
     near.sort_by(|a, b| {
-        // Equal distances differ by what is lost in computing them.
+        // Rounding makes equal distances differ.
         let apart = distance(a) - distance(b);
         let order = if apart.abs() < 1e-6 {
             finer(a) - finer(b)
@@ -94,7 +94,7 @@ fn suited(config: &ArrayConfig) -> Interpolation {
     }
 }
 
-/// As a config writes it.
+/// As JSON of a config.
 fn written(resolution: &Resolution) -> String {
     format!("{:?}", resolution.nm())
 }
@@ -123,51 +123,54 @@ mod tests {
     }
 
     #[test]
-    fn the_line_has_the_nearest_scale_and_the_finer_of_two() {
+    fn the_remedy_names_the_nearest_scale_and_the_finer_of_two() {
         let scales = [
             [64.0, 64.0, 40.0],
             [16.0, 16.0, 40.0],
             [4.0, 4.0, 40.0],
             [32.0, 32.0, 40.0],
         ];
-        let told = remedy(&[("seg", json!({"layer": "cells"}))], &scales);
+        let remedy_text = remedy(&[("seg", json!({"layer": "cells"}))], &scales);
         for part in [
             "`arrays.seg.data_resolution` and `arrays.seg.interpolation`",
             r#""data_resolution": [4.0, 4.0, 40.0], "interpolation": "nearest""#,
             "[4.0, 4.0, 40.0], [16.0, 16.0, 40.0], [32.0, 32.0, 40.0].",
         ] {
-            assert!(told.contains(part), "{part}: {told}");
+            assert!(remedy_text.contains(part), "{part}: {remedy_text}");
         }
     }
 
     #[test]
-    fn images_are_averaged_and_every_array_of_the_layer_is_named() {
+    fn the_remedy_averages_images_and_names_every_array_of_the_layer() {
         let arrays = [
             ("img", json!({"layer": "em", "role": "image"})),
             ("raw", json!({"layer": "em"})),
         ];
-        let told = remedy(&arrays, &[[16.0, 16.0, 40.0]]);
-        assert!(told.contains(r#""interpolation": "area""#), "{told}");
+        let remedy_text = remedy(&arrays, &[[16.0, 16.0, 40.0]]);
         assert!(
-            told.contains("`arrays.img.interpolation` and `arrays.raw.interpolation`"),
-            "{told}"
+            remedy_text.contains(r#""interpolation": "area""#),
+            "{remedy_text}"
+        );
+        assert!(
+            remedy_text.contains("`arrays.img.interpolation` and `arrays.raw.interpolation`"),
+            "{remedy_text}"
         );
     }
 
     #[test]
     fn a_data_resolution_that_the_layer_does_not_have_is_replaced() {
         let of = json!({"layer": "em", "data_resolution": [8, 8, 40], "interpolation": "area"});
-        let told = remedy(&[("img", of)], &[[16.0, 16.0, 40.0]]);
+        let remedy_text = remedy(&[("img", of)], &[[16.0, 16.0, 40.0]]);
         assert!(
-            told.starts_with("set `arrays.img.data_resolution` to"),
-            "{told}"
+            remedy_text.starts_with("set `arrays.img.data_resolution` to"),
+            "{remedy_text}"
         );
-        assert!(!told.contains("interpolation"), "{told}");
+        assert!(!remedy_text.contains("interpolation"), "{remedy_text}");
     }
 
     #[test]
     fn scales_of_another_unit_are_not_suggested() {
-        let told = remedy(&[("img", json!({"layer": "em"}))], &[[0.008, 0.008, 0.04]]);
-        assert!(!told.contains("data_resolution"), "{told}");
+        let remedy_text = remedy(&[("img", json!({"layer": "em"}))], &[[0.008, 0.008, 0.04]]);
+        assert!(!remedy_text.contains("data_resolution"), "{remedy_text}");
     }
 }

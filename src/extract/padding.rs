@@ -1,7 +1,7 @@
-//! How much of each window lies inside of its volume: from bounds alone, before any voxel is read.
+//! How much of each window is inside of its volume: from bounds alone, before any voxel is read.
 //!
-//! A voxel of a window lies inside where its centre does. A window of which any voxel does not is padded; a layer
-//! that no window touches is an error.
+//! A voxel of a window is inside where its centre is. A window with any voxel outside is padded. A layer that no window
+//! touches is an error.
 
 use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
@@ -22,12 +22,12 @@ pub struct Padding {
     of_splits: Vec<Vec<u64>>,
 }
 
-/// The share of padded windows above which a person is warned.
-const MUCH: f64 = 0.1;
+/// More padded windows than this fraction give a warning.
+const WARNING_FRACTION: f64 = 0.1;
 
 impl Padding {
     /// Counts the padded windows of all samples.
-    pub(crate) fn of(plan: &Plan, sources: &Sources) -> Self {
+    pub(crate) fn count(plan: &Plan, sources: &Sources) -> Self {
         let padded = |split: usize, array: usize| {
             let is_padded = |s: &&Sample| {
                 let window = plan.window_of(array, s);
@@ -45,14 +45,14 @@ impl Padding {
         }
     }
 
-    /// Padded windows of the array in the split, both by their position in the plan.
+    /// Number of padded windows of the array in the split, both given by their position in the plan.
     pub fn windows(&self, split: usize, array: usize) -> u64 {
         let of_split = self.of_splits.get(split);
         of_split.and_then(|s| s.get(array)).copied().unwrap_or(0)
     }
 
-    /// What a person should know: arrays of which many windows of a split are padded. Arrays of which equally many are
-    /// share a warning: most often their layers end in the same place.
+    /// Warnings about arrays of which many windows of a split are padded. Arrays with equally many padded windows share a
+    /// warning, because their layers usually end in the same place.
     pub(crate) fn warnings(&self, plan: &Plan) -> Vec<String> {
         let mut warnings = Vec::new();
         for (number, split) in plan.splits.iter().enumerate() {
@@ -60,7 +60,7 @@ impl Padding {
             let mut arrays: IndexMap<u64, Vec<String>> = IndexMap::new();
             for (array, (name, config)) in plan.config.arrays.iter().enumerate() {
                 let padded = self.windows(number, array);
-                if padded as f64 > MUCH * all as f64 {
+                if padded as f64 > WARNING_FRACTION * all as f64 {
                     let named = format!("`{name}` (layer `{}`)", config.layer);
                     arrays.entry(padded).or_default().push(named);
                 }
@@ -77,7 +77,7 @@ impl Padding {
     }
 }
 
-/// The voxels of the sample's window of `array` whose centres lie inside of the volume; `None` where there is none.
+/// The voxels of the sample's window of `array` whose centres are inside of the volume; `None` where there is none.
 pub(super) fn inside(
     plan: &Plan,
     sources: &Sources,
@@ -88,7 +88,7 @@ pub(super) fn inside(
     let bounds = sources.volumes[source].meta().grid.bounds();
     let window = plan.window_of(array, sample);
     let (voxel, of_volume) = (plan.resolution_of(sample), plan.sources[source].resolution);
-    // What marks the inside only is not resampled, whatever its resolution.
+    // An array that only marks the inside is not resampled, whatever its resolution.
     if !sources.recipe(array).is_resampled() && voxel.matches(&of_volume) {
         return window.intersection(bounds);
     }
@@ -96,7 +96,7 @@ pub(super) fn inside(
     for d in 0..3 {
         let above = |face: i64| {
             let holds = centres_inside(voxel.nm()[d], of_volume.nm()[d], face..i64::MAX);
-            first(window.start[d]..window.end[d], holds)
+            first_where(window.start[d]..window.end[d], holds)
         };
         inside.start[d] = above(bounds.start[d]);
         inside.end[d] = above(bounds.end[d]);
@@ -105,20 +105,21 @@ pub(super) fn inside(
     any.then_some(inside)
 }
 
-/// The first of `voxels` for which `holds` is true, as it is for all that come after it; where there is none, their end.
-fn first(voxels: Range<i64>, holds: impl Fn(i64) -> bool) -> i64 {
+/// The first of `voxels` for which `holds` is true, or their end. `holds` must be true for all voxels after it, too.
+fn first_where(voxels: Range<i64>, holds: impl Fn(i64) -> bool) -> i64 {
     let (mut low, mut high) = (voxels.start, voxels.end);
     while low < high {
         let middle = low + (high - low) / 2;
-        match holds(middle) {
-            true => high = middle,
-            false => low = middle + 1,
+        if holds(middle) {
+            high = middle;
+        } else {
+            low = middle + 1;
         }
     }
     low
 }
 
-/// The share of the window's voxels that lie inside of the volume: 1 for a window that is not padded, and no other.
+/// The fraction of the window's voxels that are inside of the volume. It is 1 exactly where the window is not padded.
 pub(crate) fn inside_fraction(
     plan: &Plan,
     sources: &Sources,
@@ -127,15 +128,19 @@ pub(crate) fn inside_fraction(
 ) -> f32 {
     let voxels = |b: VoxelBox| b.shape().iter().product::<u64>();
     let all = voxels(plan.window_of(array, sample));
-    let held = inside(plan, sources, array, sample).map_or(0, voxels);
-    let fraction = (held as f64 / all as f64) as f32;
-    match held < all {
-        true => fraction.min(1.0f32.next_down()),
-        false => fraction,
+    let inside = inside(plan, sources, array, sample).map_or(0, voxels);
+    let fraction = (inside as f64 / all as f64) as f32;
+    if inside < all {
+        fraction.min(1.0f32.next_down())
+    } else {
+        fraction
     }
 }
 
-/// Fails where no window touches a layer that windows are cut out of, for each layer group alike.
+/// Checks that windows touch every layer that they are cut out of, in each layer group.
+///
+/// # Errors
+/// The layers that no window of a group touches.
 pub(crate) fn require_touched(plan: &Plan, sources: &Sources) -> Result<(), DisplacedLayers> {
     let mut touched: BTreeMap<(usize, usize), bool> = BTreeMap::new();
     for sample in plan.splits.iter().flat_map(|s| &s.samples) {
@@ -159,20 +164,21 @@ pub(crate) fn require_touched(plan: &Plan, sources: &Sources) -> Result<(), Disp
             displaced(plan, sources, *group, *source, group_touches(*group))
         })
         .collect::<Vec<_>>();
-    match displaced.is_empty() {
-        true => Ok(()),
-        false => Err(DisplacedLayers(displaced)),
+    if displaced.is_empty() {
+        Ok(())
+    } else {
+        Err(DisplacedLayers(displaced))
     }
 }
 
-/// Whether any voxel of the window is made of one of the volume.
+/// Whether any voxel of the window is made from a voxel of the volume.
 fn touches(plan: &Plan, sources: &Sources, array: usize, sample: &Sample) -> bool {
     inside(plan, sources, array, sample).is_some()
-        // A mean is also made of what a voxel covers whose centre lies outside.
+        // A mean also includes what a voxel covers whose centre is outside.
         || !sources.recipe(array).marks_inside && sources.window_resampler(plan, array, sample).is_some()
 }
 
-/// What to say of a layer that windows of a group are cut out of, none of which touches it.
+/// Describes a layer that no window of its group touches.
 fn displaced(
     plan: &Plan,
     sources: &Sources,
@@ -207,7 +213,7 @@ fn displaced(
         overlap_others,
     };
     let of_plan = &plan.sources[source];
-    // Which other scales there are only helps to guess: a layer that cannot say so is displaced all the same.
+    // The other scales only help to guess the cause: without them the layer is displaced all the same.
     let scales = volume::resolutions(&of_plan.url, &of_plan.layer).unwrap_or_default();
     Displaced::new(
         &plan.config,

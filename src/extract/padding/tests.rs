@@ -12,7 +12,7 @@ const NM: [f64; 3] = [4.0, 4.0, 40.0];
 const START: [i64; 3] = [3000, 2000, 400];
 const SIZE: [i64; 3] = [60, 50, 24];
 
-/// Writes what a layer says of itself. None of its chunks is stored: nothing here reads one.
+/// Writes the metadata of a layer. All its chunks are missing: nothing here reads one.
 fn write_layer(folder: &Path, resolution: [f64; 3], start: [i64; 3]) {
     let info = json!({
         "type": "image", "data_type": "uint8", "num_channels": 1,
@@ -25,8 +25,8 @@ fn write_layer(folder: &Path, resolution: [f64; 3], start: [i64; 3]) {
     fs::write(folder.join("info"), info.to_string()).unwrap();
 }
 
-/// Plans a job on the layers `img` and `lab`, of which `lab` lies at `lab_start`. Every second point is in a box of a
-/// second layer group, whose `lab` lies at `other_start`.
+/// Plans a job on the layers `img` and `lab`, of which `lab` begins at `lab_start`. Every second point is in a box of a
+/// second layer group, whose `lab` begins at `other_start`.
 fn job(
     points: &[[f64; 3]],
     [lab_start, other_start]: [[i64; 3]; 2],
@@ -69,13 +69,13 @@ fn job(
     Job::prepare(&path, 1 << 30)
 }
 
-/// A point at such a share of the layer `img` along each axis.
-fn at(share: [f64; 3]) -> [f64; 3] {
-    std::array::from_fn(|d| (START[d] as f64 + share[d] * SIZE[d] as f64) * NM[d])
+/// A point at such a fraction of the layer `img` along each axis.
+fn at(fraction: [f64; 3]) -> [f64; 3] {
+    std::array::from_fn(|d| (START[d] as f64 + fraction[d] * SIZE[d] as f64) * NM[d])
 }
 
 #[test]
-fn windows_are_counted_as_the_shares_say_and_both_as_the_voxels_say() {
+fn padded_windows_and_inside_fractions_agree_with_the_voxels() {
     let points: Vec<_> = (0..30)
         .map(|i| at([1, 7, 11].map(|k| ((i * k) % 30) as f64 / 27.0 - 0.05)))
         .collect();
@@ -141,13 +141,17 @@ fn windows_are_counted_as_the_shares_say_and_both_as_the_voxels_say() {
 }
 
 #[test]
-fn a_tenth_of_padded_windows_is_no_warning_and_more_is() {
+fn more_than_a_tenth_of_padded_windows_gives_a_warning() {
     let warnings = |outside: usize| {
         let inside = [[0.5; 3]; 20].into_iter().enumerate();
         // Different points.
-        let points = inside.map(|(i, p)| match i < outside {
-            true => at([0.01, 0.5, 0.1 + 0.04 * i as f64]),
-            false => at([p[0], p[1], 0.1 + 0.04 * i as f64]),
+        let points = inside.map(|(i, p)| {
+            let z = 0.1 + 0.04 * i as f64;
+            if i < outside {
+                at([0.01, 0.5, z])
+            } else {
+                at([p[0], p[1], z])
+            }
         });
         let points: Vec<_> = points.collect();
         let job = job(&points, [START; 2], |config| {
@@ -190,12 +194,12 @@ fn a_layer_that_one_group_touches_and_another_does_not_is_an_error() {
         "{message}"
     );
     assert_eq!(message.matches("touches it").count(), 1, "{message}");
-    // A group without samples touches nothing and need not.
+    // A group without samples need not touch its layers.
     assert!(job(&points[..1], [START, [0; 3]], |_| {}).is_ok());
 }
 
 #[test]
-fn a_displaced_layer_is_an_error_whatever_is_made_of_it() {
+fn a_displaced_layer_is_an_error_for_every_kind_of_array() {
     let points = [[0.5; 3], [0.6; 3]].map(at);
     for of_label in [
         json!({"layer": "lab", "transform": "inside"}),
@@ -224,7 +228,7 @@ fn a_displaced_layer_is_an_error_whatever_is_made_of_it() {
 
 #[test]
 fn a_resolution_of_six_digits_moves_no_voxel() {
-    // What the layer says of its resolution differs by less than 1 in 100,000, which is more than half a voxel there.
+    // The layer's own resolution differs by less than 1 in 100,000, which is more than half a voxel there.
     let start = [10_000_000, 2000, 400];
     let dir = tempfile::tempdir().unwrap();
     let layer = dir.path().join("img");
@@ -263,11 +267,11 @@ fn a_resolution_of_six_digits_moves_no_voxel() {
 
 proptest! {
     #[test]
-    fn the_first_voxel_is_the_one_that_a_search_finds(
+    fn the_first_voxel_is_the_one_that_a_linear_search_finds(
         face in -200i64..200, start in -100i64..100, n in 0i64..60,
     ) {
         let voxels = start..start + n;
         let searched = voxels.clone().find(|v| *v >= face);
-        prop_assert_eq!(first(voxels.clone(), |v| v >= face), searched.unwrap_or(voxels.end));
+        prop_assert_eq!(first_where(voxels.clone(), |v| v >= face), searched.unwrap_or(voxels.end));
     }
 }
