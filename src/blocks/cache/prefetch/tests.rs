@@ -48,7 +48,11 @@ impl ChunkGroups for &Grouped {
         let (uniform, odd) = blocks.iter().partition(|b| b[0].is_multiple_of(2));
         vec![odd, uniform]
     }
-    fn fetch_run(&self, run: &[BlockIndex], encoded: &mut [EncodedBlock]) -> Result<bool, VolumeError> {
+    fn fetch_run(
+        &self,
+        run: &[BlockIndex],
+        encoded: &mut [EncodedBlock],
+    ) -> Result<bool, VolumeError> {
         self.0.fetches.fetch_add(1, Ordering::Relaxed);
         for (block, encoded) in run.iter().zip(encoded) {
             encoded.bytes = values(block[0]);
