@@ -45,8 +45,8 @@ impl ChunkGroups for &Grouped {
         [0, block[0] / 16]
     }
     fn runs(&self, blocks: &[BlockIndex]) -> Vec<Vec<BlockIndex>> {
-        let (uniform, odd) = blocks.iter().partition(|b| b[0].is_multiple_of(2));
-        vec![odd, uniform]
+        let (even, odd) = blocks.iter().partition(|b| b[0].is_multiple_of(2));
+        vec![odd, even]
     }
     fn fetch_run(
         &self,
