@@ -48,6 +48,7 @@ impl QueryUnits {
 
 /// Cuts every window of the array at position `array` and calls `map` with its values, in parallel. Returns the results by
 /// split. Values are little-endian, `[channel, z, y, x]`.
+#[cfg(any(test, feature = "bench"))]
 pub fn map_windows<T: Send>(
     plan: &Plan,
     sources: &Sources,
