@@ -15,7 +15,7 @@ pub use crate::demo::write_collection;
 pub use crate::geometry::{AxisOrder, Resolution, WindowSize};
 pub use crate::loader::{Arrays, Augmentation, Flip, Loader, Options};
 pub use crate::select::map_windows;
-pub use crate::storage::{Location, SourceUrl};
+pub use crate::storage::{Location, SourceUrl, Storage};
 pub use crate::volume::{EncodedBlock, Volume, compressed_segmentation, open_layer, resolutions};
 pub use crate::voxels::Statistics;
 

@@ -95,20 +95,20 @@ impl Cli {
     fn run(self) -> Result<ExitCode, Failure> {
         let printer = Printer::new(self.talk.quiet, self.talk.verbose);
         let code = match self.command {
-            Command::Demo(command) => command.run(printer),
-            Command::Init(command) => command.run(printer),
-            Command::Preprocess(command) => command.run(printer),
-            Command::Plan(command) => command.run(printer),
-            Command::Check(command) => command.run(printer),
+            Command::Demo(command) => command.run(&printer),
+            Command::Init(command) => command.run(&printer),
+            Command::Preprocess(command) => command.run(&printer),
+            Command::Plan(command) => command.run(&printer),
+            Command::Check(command) => command.run(&printer),
             #[cfg(feature = "tch")]
-            Command::Train(command) => command.run(printer),
+            Command::Train(command) => command.run(&printer),
             #[cfg(feature = "tch")]
-            Command::Infer(command) => command.run(printer),
+            Command::Infer(command) => command.run(&printer),
             #[cfg(not(feature = "tch"))]
             Command::Train(command) => command.run(),
-            Command::Schema(command) => command.run(printer),
+            Command::Schema(command) => command.run(&printer),
         }?;
-        match Printer::lost() {
+        match printer.stdout_error() {
             None => Ok(code),
             Some(e) => Err(lost(e)),
         }
@@ -148,7 +148,7 @@ fn parse() -> Result<Cli, ExitCode> {
             redacted(&rendered(&error)).into_owned()
         };
         let written = if error.use_stderr() {
-            printer::write_log(text.trim_end());
+            Printer::default().write_log(text.trim_end());
             Ok(())
         } else {
             write!(std::io::stdout(), "{text}").and_then(|()| std::io::stdout().flush())
@@ -196,7 +196,7 @@ fn lost(error: &std::io::Error) -> Failure {
 
 /// Prints the error, then its causes, one per line. URLs are printed without their query.
 fn print_failure(failure: &Failure) {
-    printer::write_log(error_chain(failure).trim_end());
+    Printer::default().write_log(error_chain(failure).trim_end());
 }
 
 fn error_chain(failure: &Failure) -> String {

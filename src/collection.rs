@@ -25,9 +25,7 @@ use crate::fault::{Fault, FaultKind};
 use crate::geometry::{BoxNm, SourceTransform};
 use crate::neuroglancer::viewer_state::{StateError, is_pasted_url};
 use crate::points::{PointSource, PointsError};
-use crate::storage::{
-    DocumentError, Location, LocationError, MemoryBudget, SourceUrl, redacted_source,
-};
+use crate::storage::{DocumentError, Location, LocationError, SourceUrl, Storage, redacted_source};
 
 pub(crate) use state::layers_of_state;
 pub use zetta_api::ApiError;
@@ -205,35 +203,35 @@ impl CollectionError {
 }
 
 impl Collection {
-    /// Reads what `config` names, within `budget`; relative paths count from the folder `base`.
+    /// Reads what `config` names, within the memory of `storage`; relative paths count from the folder `base`.
     pub fn open(
         config: &CollectionConfig,
         base: &Location,
-        budget: &MemoryBudget,
+        storage: &Storage,
     ) -> Result<Self, CollectionError> {
         match config {
             CollectionConfig::Path(url) if is_pasted_url(url) => {
-                state::read(url, None, base, budget)
+                state::read(url, None, base, storage)
             }
-            CollectionConfig::Path(path) => match Self::read(&base.resolve(path)?, budget) {
-                Err(e) if e.may_be_a_state() => state::read_instead(path, base, budget, e),
+            CollectionConfig::Path(path) => match Self::read(&base.resolve(path)?, storage) {
+                Err(e) if e.may_be_a_state() => state::read_instead(path, base, storage, e),
                 read => read,
             },
             CollectionConfig::Source(CollectionSource::NeuroglancerState(state)) => {
-                state::read(&state.source, state.layer.as_deref(), base, budget)
+                state::read(&state.source, state.layer.as_deref(), base, storage)
             }
             CollectionConfig::Source(CollectionSource::ZettaApi(api)) => {
-                zetta_api::read(api, base, budget)
+                zetta_api::read(api, base, storage)
             }
             CollectionConfig::Source(CollectionSource::Boxes(config)) => {
-                boxes::read(config, base, budget)
+                boxes::read(config, base, storage)
             }
         }
     }
 
-    /// Reads the collection file or folder at `location`, within `budget`.
-    pub fn read(location: &Location, budget: &MemoryBudget) -> Result<Self, CollectionError> {
-        rows::read(location, budget)
+    /// Reads the collection file or folder at `location`, within the memory of `storage`.
+    pub fn read(location: &Location, storage: &Storage) -> Result<Self, CollectionError> {
+        rows::read(location, storage)
     }
 }
 

@@ -29,7 +29,6 @@ use rayon::prelude::*;
 use crate::blocks::{BlockCache, CacheStats, with_prefetcher};
 use crate::dataset::{Layout, Output, Receipt, ShardId};
 use crate::plan::Plan;
-use crate::storage::Together;
 use run_state::RunState;
 use shard::PendingShard;
 
@@ -98,7 +97,7 @@ pub fn run(
         progress,
         failure: OnceLock::new(),
         stopped: OnceLock::new(),
-        together: Together::default(),
+        work: sources.storage().begin_work(),
     };
     report.written_bytes = cut_and_publish(&run, budget_bytes);
     report.cache = run.cutter.cache.stats();
@@ -157,7 +156,8 @@ fn cut_and_publish(run: &RunState<'_>, budget_bytes: u64) -> u64 {
             cache,
             block_bytes,
             budget_bytes,
-            &run.together,
+            run.cutter.sources.storage().network().requests,
+            &run.work,
             |prefetcher| {
                 // A bridge hands units out one by one, in order, to whichever thread is free.
                 let units = run.todo.iter().enumerate();
@@ -165,9 +165,7 @@ fn cut_and_publish(run: &RunState<'_>, budget_bytes: u64) -> u64 {
                     .take_while(|_| !run.has_failed())
                     .par_bridge()
                     .for_each_init(shard::ShardScratch::new, |scratch, (number, id)| {
-                        let cut =
-                            || shard::cut_shard(run, prefetcher, number, *id, scratch.as_mut());
-                        let cut = run.together.run(cut);
+                        let cut = shard::cut_shard(run, prefetcher, number, *id, scratch.as_mut());
                         if let Some(Some(pending)) = run.note_failure(cut) {
                             let _ = sender.send(pending);
                         }

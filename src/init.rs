@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::storage::{Location, MemoryBudget};
+use crate::storage::{Location, Storage};
 
 pub use error::InitError;
 use grid::Grid;
@@ -67,13 +67,14 @@ pub fn draft(
     here: &Path,
     target: &Target,
     memory_bytes: u64,
+    storage: &Storage,
 ) -> Result<Draft, InitError> {
     let here = Location::Local(here.to_owned());
-    let budget = MemoryBudget::new(memory_bytes);
-    let found = source::read(sources, &here, &budget)?;
-    let layers = layer::open_all(&found, &budget);
+    let storage = &storage.for_job(memory_bytes);
+    let found = source::read(sources, &here, storage)?;
+    let layers = layer::open_all(&found, storage);
     let grid = Grid::choose(&layers).ok_or_else(|| layer::no_volume(&found, &layers))?;
-    let boxes = boxes::choose(&found, &layers, &grid, target, &budget)?;
+    let boxes = boxes::choose(&found, &layers, &grid, target, storage)?;
     let drafted = compose::compose(&found, &layers, &grid, boxes, target);
-    Ok(trial::run(drafted, target, memory_bytes))
+    Ok(trial::run(drafted, target, memory_bytes, storage))
 }

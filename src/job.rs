@@ -23,7 +23,7 @@ use crate::fault::{Fault, FaultKind};
 use crate::plan::{DisplacedLayers, LayerPoints, Plan, PlanError, ReadPlan};
 use crate::points::PointsError;
 use crate::select;
-use crate::storage::{Location, MemoryBudget, Parts, redacted};
+use crate::storage::{Location, ParallelTasks, Storage, redacted};
 use crate::volume;
 use record::PlanRecord;
 
@@ -120,14 +120,19 @@ impl Fault for JobError {
 impl Job {
     /// Reads config, collection and annotations, opens the volumes, and makes the plan. Documents, annotations and
     /// voxels that are read for it take `memory_bytes` at most.
-    pub fn prepare(config: &Path, memory_bytes: u64) -> Result<Self, JobError> {
+    pub fn prepare(config: &Path, memory_bytes: u64, storage: &Storage) -> Result<Self, JobError> {
         let path = std::path::absolute(config).unwrap_or_else(|_| config.to_owned());
         let config = Config::read(&path)?;
-        Self::prepare_config(ConfigFile { config, path }, memory_bytes)
+        Self::prepare_config(ConfigFile { config, path }, memory_bytes, storage)
     }
 
     /// As [`Job::prepare`], with a config that is in memory.
-    pub fn prepare_config(config: ConfigFile, memory_bytes: u64) -> Result<Self, JobError> {
+    pub fn prepare_config(
+        config: ConfigFile,
+        memory_bytes: u64,
+        storage: &Storage,
+    ) -> Result<Self, JobError> {
+        let storage = &storage.for_job(memory_bytes);
         let mut stages = Vec::new();
         let mut clock = Instant::now();
         let mut stage = |name| {
@@ -137,23 +142,24 @@ impl Job {
             ))
         };
         let folder = Location::folder_of(&config.path);
-        let budget = MemoryBudget::new(memory_bytes);
-        let collection = Collection::open(&config.config.collection, &folder, &budget)?;
+        let collection = Collection::open(&config.config.collection, &folder, storage)?;
         stage("read config and collection");
-        let read_plan = ReadPlan::new(&config, &collection, volume::resolutions)?;
+        let read_plan = ReadPlan::new(&config, &collection, |source, layer| {
+            volume::resolutions(source, layer, storage)
+        })?;
         let points = |source| PointsErrorOf(config.config.points.name(), source);
-        let parts = Parts::<JobError>::new();
+        let tasks = ParallelTasks::<JobError>::new(storage);
         let layers = read_plan
             .point_sources()
             .iter()
-            .map(|source| source.open(&budget).map_err(|e| points(e).into()))
+            .map(|source| source.open(storage).map_err(|e| points(e).into()))
             .collect::<Result<Vec<_>, JobError>>()?;
         let annotations = layers
             .par_iter()
             .enumerate()
             .map(|(i, layer)| {
                 let PointsConfig { anchor, choose, .. } = &config.config.points;
-                parts.run(|| {
+                tasks.run(|| {
                     let related = match choose.related.is_empty() {
                         true => None,
                         false => Some(layer.related(&choose.related).map_err(points)?),
@@ -173,11 +179,11 @@ impl Job {
                 })
             })
             .collect::<Result<Vec<_>, _>>();
-        let annotations = parts.finish(annotations)?;
+        let annotations = tasks.finish(annotations)?;
         stage("read annotations");
         let mut plan = Plan::build(&read_plan, annotations)?;
         stage("plan");
-        let sources = Sources::open(&plan)?;
+        let sources = Sources::open(&plan, storage)?;
         extract::require_touched(&plan, &sources)?;
         stage("open layers");
         select::filter_by_voxels(&mut plan, &sources, memory_bytes)?;

@@ -66,7 +66,9 @@ pub use check::{Finding, Report as CheckReport, check};
 pub use config::{Config, ConfigError};
 pub use dataset::{Dataset, DatasetError, Manifest};
 pub use extract::Progress;
+pub use fault::{Fault, FaultKind};
 pub use job::{Job, JobError, Outcome, RunOptions};
+pub use storage::{Network, RetryPolicy, Storage};
 
 // The integration tests share this module, which knows the library by its name.
 #[cfg(test)]

@@ -6,6 +6,7 @@
 
 mod budget;
 mod compression;
+mod context;
 mod document;
 mod extents;
 mod forbidden;
@@ -14,44 +15,46 @@ mod local;
 #[cfg(test)]
 pub(crate) mod loopback;
 mod network;
+mod parallel_tasks;
 mod redact;
 mod regular;
 mod remote;
 mod repeats;
 mod retry;
+mod stop_group;
 mod streamed;
 mod url;
-mod waits;
+mod wait_reporter;
 
 use std::fmt;
 use std::ops::Range;
-use std::path::PathBuf;
-use std::sync::Arc;
 
 use crate::fault::{Fault, FaultKind};
 pub(crate) use budget::{BASE_BYTES, Keeper, Lease, ReadError};
 pub use budget::{MemoryBudget, OverBudget};
 pub use compression::Compression;
 pub(crate) use compression::{InflateError, gzip_note, looks_like_gzip};
+pub use context::Storage;
 pub use document::{DocumentError, DocumentLimit, parse_document};
 pub(crate) use document::{looks_like_html, parse_within, read_text};
 pub(crate) use extents::{Extent, read_run, runs};
 pub(crate) use forbidden::forbidden_is_missing;
-pub use local::LocalStore;
+#[cfg(test)]
+pub(crate) use local::LocalStore;
 #[cfg(all(test, target_os = "linux"))]
 pub(crate) use local::witness;
 pub use network::Network;
+pub(crate) use parallel_tasks::ParallelTasks;
 pub use redact::redacted;
 pub(crate) use redact::{has_userinfo, redact_json, redacted_source};
 pub(crate) use regular::{open_regular, read_all, read_regular, refusal};
 pub use remote::RemoteLocation;
 pub(crate) use repeats::UniqueKeys;
 pub use retry::RetryPolicy;
+pub(crate) use stop_group::StoppableWork;
 pub(crate) use streamed::{StreamedDocument, parse_stream};
 pub(crate) use url::PASSWORD;
 pub use url::{Location, LocationError, SourceUrl};
-pub use waits::on_wait;
-pub(crate) use waits::{Parts, Together};
 
 /// Largest document that describes a layer (info, Zarr metadata, N5 attributes) that is read, in bytes: 16 MiB.
 pub const MAX_METADATA_BYTES: u64 = 16 << 20;
@@ -108,22 +111,6 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     /// The object's name for messages: a path or URL that a person can open.
     fn describe(&self, key: &str) -> String;
-}
-
-/// The objects below `url`, of http(s), asked for with a bearer token. No redirect to another place takes it along.
-pub(crate) fn store_with_token(
-    url: &str,
-    token: Option<&str>,
-    network: Network,
-) -> Result<Arc<dyn Store>, String> {
-    let location = Location::Local(PathBuf::new()).resolve(url);
-    match location.map_err(|e| e.to_string())? {
-        Location::Remote(location) => {
-            let store = remote::RemoteStore::with_token(&location, token, network)?;
-            Ok(Arc::new(store))
-        }
-        Location::Local(_) => Err("it is no URL".to_owned()),
-    }
 }
 
 impl StorageError {

@@ -31,7 +31,7 @@ use std::sync::Arc;
 use crate::config::{Forbidden, LayerConfig};
 use crate::data_type::{DataType, Scalar};
 use crate::geometry::{Resolution, VoxelBox};
-use crate::storage::{SourceUrl, Store, forbidden_is_missing};
+use crate::storage::{SourceUrl, Storage, Store, forbidden_is_missing};
 use format::VolumeFormat;
 
 pub use encoded::EncodedBlock;
@@ -135,20 +135,25 @@ pub trait ChunkGroups {
 
 /// Opens the volume at `source` at the scale with the given `resolution`.
 #[cfg(test)]
-pub fn open(source: &SourceUrl, resolution: &Resolution) -> Result<Arc<dyn Volume>, VolumeError> {
-    open_layer(source, resolution, &LayerConfig::default())
+pub fn open(
+    source: &SourceUrl,
+    resolution: &Resolution,
+    storage: &Storage,
+) -> Result<Arc<dyn Volume>, VolumeError> {
+    open_layer(source, resolution, &LayerConfig::default(), storage)
 }
 
 /// The resolutions of the volume at `source`.
 pub fn resolutions(
     source: &SourceUrl,
     layer: &LayerConfig,
+    storage: &Storage,
 ) -> Result<Vec<Resolution>, VolumeError> {
     // No scale has this resolution, so the error lists those that exist.
     let Some(none) = Resolution::new([f64::MIN_POSITIVE; 3]) else {
         unreachable!("a positive number is a resolution")
     };
-    match open_layer(source, &none, layer) {
+    match open_layer(source, &none, layer, storage) {
         Err(VolumeError::NoScale { available, .. }) => Ok(available),
         Err(e) => Err(e),
         Ok(volume) => Ok(vec![volume.meta().resolution]),
@@ -160,12 +165,11 @@ pub fn open_layer(
     source: &SourceUrl,
     resolution: &Resolution,
     layer: &LayerConfig,
+    storage: &Storage,
 ) -> Result<Arc<dyn Volume>, VolumeError> {
     match &source.transform {
-        None => open_untransformed(source, resolution, layer),
-        Some(transform) => {
-            transformed::open(source, transform, resolution, layer, open_untransformed)
-        }
+        None => open_untransformed(source, resolution, layer, storage),
+        Some(transform) => transformed::open(source, transform, resolution, layer, storage),
     }
 }
 
@@ -174,11 +178,12 @@ fn open_untransformed(
     source: &SourceUrl,
     resolution: &Resolution,
     layer: &LayerConfig,
+    storage: &Storage,
 ) -> Result<Arc<dyn Volume>, VolumeError> {
     let location = &source.location;
     let format = match source.format.as_deref() {
         Some(name) => VolumeFormat::from_name(name),
-        None => Some(VolumeFormat::detect(location)?),
+        None => Some(VolumeFormat::detect(location, storage)?),
     };
     match format {
         Some(VolumeFormat::Precomputed) => {
@@ -187,15 +192,16 @@ fn open_untransformed(
                     location: location.to_string(),
                 });
             }
-            let volume = precomputed::PrecomputedVolume::open(location, resolution, layer)?;
+            let volume =
+                precomputed::PrecomputedVolume::open(location, resolution, layer, storage)?;
             Ok(Arc::new(volume))
         }
         Some(VolumeFormat::Zarr(version)) => {
-            let volume = zarr::ZarrVolume::open(location, version, resolution, layer)?;
+            let volume = zarr::ZarrVolume::open(location, version, resolution, layer, storage)?;
             Ok(Arc::new(volume))
         }
         Some(VolumeFormat::N5) => {
-            let volume = n5::N5Volume::open(location, resolution, layer)?;
+            let volume = n5::N5Volume::open(location, resolution, layer, storage)?;
             Ok(Arc::new(volume))
         }
         None => Err(unknown_format(source)),

@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use pointshard::Progress;
-use pointshard::{Job, JobError, Outcome, RunOptions};
+use pointshard::{Job, JobError, Outcome, RunOptions, Storage};
 use serde_json::{Value, json};
 
 /// The folder of the shared data, or `None` where the checkout stands alone, which is not allowed in CI.
@@ -61,7 +61,13 @@ pub fn run(
         memory_bytes,
         force: false,
     };
-    pool.install(|| Job::prepare(&file, memory_bytes)?.run(out, options, &Progress::default()))
+    pool.install(|| {
+        Job::prepare(&file, memory_bytes, &Storage::default())?.run(
+            out,
+            options,
+            &Progress::default(),
+        )
+    })
 }
 
 /// The job of a config, planned and not run.
@@ -69,7 +75,7 @@ pub fn prepare(config: &Value) -> Result<Job, JobError> {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("config.json");
     std::fs::write(&file, config.to_string()).unwrap();
-    Job::prepare(&file, 1 << 30)
+    Job::prepare(&file, 1 << 30, &Storage::default())
 }
 
 /// Every file below `folder` with its bytes, by path.

@@ -12,7 +12,7 @@ use std::thread::Builder;
 use super::cache::BlockCache;
 use super::fetch_queue::{FetchQueue, FetchTask};
 use super::uses::BlockKey;
-use crate::storage::{Network, Together};
+use crate::storage::StoppableWork;
 
 /// How many blocks each computing thread prefetches where all volumes are local.
 const LOCAL_DEPTH: usize = 64;
@@ -41,13 +41,14 @@ impl UnitPrefetch {
     }
 }
 
-/// Calls `work` with a prefetcher. Blocks of remote volumes are fetched by threads that end with it and belong to
-/// `together`. What they fetch takes at most a quarter of the cache's `budget_bytes`.
+/// Calls `work` with a prefetcher. Blocks of remote volumes are fetched by threads that end with it, with at most
+/// `requests` requests at once. If one of them fails, it stops `stoppable`. What they fetch takes at most a quarter of the cache's `budget_bytes`.
 pub(crate) fn with_prefetcher<T>(
     cache: &BlockCache<'_>,
     block_bytes: u64,
     budget_bytes: u64,
-    together: &Together,
+    requests: usize,
+    stoppable: &StoppableWork,
     work: impl FnOnce(&Prefetcher<'_>) -> T,
 ) -> T {
     if !cache.is_remote() {
@@ -55,10 +56,10 @@ pub(crate) fn with_prefetcher<T>(
     }
     let queue = &FetchQueue::default();
     std::thread::scope(|scope| {
-        let prefetcher = Prefetcher::start(queue, block_bytes, budget_bytes / 4, || {
+        let prefetcher = Prefetcher::start(queue, requests, block_bytes, budget_bytes / 4, || {
             let fetch = || {
-                if !together.run(|| queue.fetch_all(cache)) {
-                    together.stop();
+                if !queue.fetch_all(cache) {
+                    stoppable.stop();
                 }
             };
             Builder::new().spawn_scoped(scope, fetch).map(drop)
@@ -84,11 +85,11 @@ impl<'scope> Prefetcher<'scope> {
     /// `spare_bytes` is what prefetched blocks that are not needed yet may take, over all threads.
     fn start(
         queue: &'scope FetchQueue,
+        requests: usize,
         block_bytes: u64,
         spare_bytes: u64,
         spawn: impl Fn() -> std::io::Result<()>,
     ) -> Self {
-        let requests = Network::chosen().requests;
         let threads = rayon::current_num_threads() as u64;
         let depth = spare_bytes / (threads * block_bytes.max(1));
         // Twice what can be in progress, so that no request waits for a thread that computes.
@@ -216,7 +217,7 @@ mod tests {
             let (queue, started) = (&queue, &AtomicUsize::new(0));
             let cache = &BlockCache::new(&[], BlockUses::default(), 1 << 20);
             std::thread::scope(|scope| {
-                let prefetcher = Prefetcher::start(queue, 8, 1 << 20, || {
+                let prefetcher = Prefetcher::start(queue, 64, 8, 1 << 20, || {
                     if started.fetch_add(1, Ordering::Relaxed) == available {
                         return no_thread();
                     }

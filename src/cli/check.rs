@@ -30,7 +30,7 @@ pub(super) struct Check {
 }
 
 impl Check {
-    pub(super) fn run(self, printer: Printer) -> Result<ExitCode, Failure> {
+    pub(super) fn run(self, printer: &Printer) -> Result<ExitCode, Failure> {
         let dataset = match Dataset::open(&self.out) {
             Err(e) if e.kind() == FaultKind::Usage => return Err(e.into()),
             // Any other problem with the manifest becomes a finding of the report.
@@ -61,7 +61,7 @@ pub(super) fn exit_code(report: &Report) -> ExitCode {
 }
 
 /// Prints the report as a table and a summary line.
-pub(super) fn print(printer: Printer, report: &Report) {
+pub(super) fn print(printer: &Printer, report: &Report) {
     let checked = &report.checked;
     if !report.findings.is_empty() {
         let mut table = Rows::of_text(["finding", "file", "samples", "details"]);

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use crate::storage::Storage;
 use crate::{check, demo};
 use clap::Args;
 
@@ -21,7 +22,7 @@ pub(super) struct Demo {
 }
 
 impl Demo {
-    pub(super) fn run(self, printer: Printer) -> Result<ExitCode, Failure> {
+    pub(super) fn run(self, printer: &Printer) -> Result<ExitCode, Failure> {
         let source = self.dir.join("source");
         let out = self.dir.join("dataset");
         printer.note(format!(
@@ -55,7 +56,9 @@ impl Demo {
             made.config.display(),
             out.display()
         ));
-        self.run.run_job(printer, &made.config, &out, false)?;
+        let storage = Storage::default();
+        self.run
+            .run_job(printer, &storage, &made.config, &out, false)?;
         printer.lines(format!("\n$ pointshard check {}", out.display()));
         let report = pool.install(|| check::check(&out));
         super::check::print(printer, &report);

@@ -62,7 +62,7 @@ pub(super) struct Infer {
 }
 
 impl Infer {
-    pub(super) fn run(self, printer: Printer) -> Result<ExitCode, Failure> {
+    pub(super) fn run(self, printer: &Printer) -> Result<ExitCode, Failure> {
         set_threads(self.threads);
         let dataset = Dataset::open(&self.dataset).map_err(TrainError::from)?;
         let folder = self

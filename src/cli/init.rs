@@ -33,8 +33,8 @@ pub(super) struct Init {
 }
 
 impl Init {
-    pub(super) fn run(self, printer: Printer) -> Result<ExitCode, Failure> {
-        self.network.choose(printer);
+    pub(super) fn run(self, printer: &Printer) -> Result<ExitCode, Failure> {
+        let storage = self.network.storage(printer);
         let here = std::env::current_dir();
         let here = here.map_err(|e| environment(e, "cannot find the working directory"))?;
         let target = match &self.out {
@@ -48,7 +48,8 @@ impl Init {
             }
         };
         printer.note("opening the layers and planning a first config");
-        let draft = || init::draft(&self.sources, &here, &target, self.run.memory_bytes());
+        let memory_bytes = self.run.memory_bytes();
+        let draft = || init::draft(&self.sources, &here, &target, memory_bytes, &storage);
         let draft = self.run.pool()?.install(draft)?;
         match &target {
             Target::Anywhere => printer.json_text(&draft.text()),
@@ -101,14 +102,14 @@ fn exists(out: &Path) -> Failure {
 }
 
 /// Says what to check, on stderr.
-fn tell_checks(printer: Printer, draft: &Draft) {
+fn tell_checks(printer: &Printer, draft: &Draft) {
     printer.note("check in this config:");
     for (i, check) in draft.checks.iter().enumerate() {
         printer.note(format!("{:>3}. {check}", i + 1));
     }
 }
 
-fn tell_next(printer: Printer, out: Option<&Path>) {
+fn tell_next(printer: &Printer, out: Option<&Path>) {
     match out {
         None => printer.note("next: save the config, then `pointshard plan CONFIG`"),
         Some(out) => {

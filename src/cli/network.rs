@@ -1,34 +1,33 @@
-//! How servers are asked: the options that every command has that reads sources.
+//! Settings of requests: the options of every command that reads sources.
 
 use std::time::Duration;
 
-use crate::storage::{Network, RetryPolicy, on_wait};
+use crate::storage::{Network, RetryPolicy, Storage};
 use clap::Args;
 
 use super::printer::Printer;
 
-/// How servers are asked. None of it changes what comes out.
+/// Settings of requests to servers. None of them changes the output.
 #[derive(Clone, Copy, Debug, Args)]
 pub(super) struct NetworkArgs {
-    /// How long a server may say nothing until a request is given up and made again
+    /// Retry a request after this many seconds without data
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
     idle_timeout: u64,
-    /// Requests to servers that are in flight at once
+    /// Number of concurrent requests to servers
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=1024))]
     requests: u16,
-    /// How long a read is retried while a server fails (429, 5xx, no connection), from its first failure on
+    /// Retry a failing read (429, 5xx, no connection) for this many seconds, counted from its first failure
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(0..=86400))]
     retry_for: u64,
-    /// Give up an answer that brings fewer bytes per second over --idle-timeout; 0 accepts any rate
+    /// Give up a response with fewer bytes per second over --idle-timeout; 0 accepts any rate
     #[arg(long, value_name = "BYTES", default_value_t = 256)]
     min_rate: u64,
 }
 
 impl NetworkArgs {
-    /// From here on servers are asked so.
-    pub(super) fn choose(self, printer: Printer) {
-        on_wait(move |line| printer.note(line));
-        Network {
+    /// Access to sources with these settings; `printer` prints which server it waits for.
+    pub(super) fn storage(self, printer: &Printer) -> Storage {
+        let network = Network {
             idle_timeout: Duration::from_secs(self.idle_timeout),
             requests: self.requests.into(),
             retry: RetryPolicy {
@@ -36,7 +35,8 @@ impl NetworkArgs {
                 ..RetryPolicy::default()
             },
             min_bytes_per_s: self.min_rate,
-        }
-        .choose();
+        };
+        let printer = printer.clone();
+        Storage::with_wait_report(network, move |line| printer.note(line))
     }
 }

@@ -34,9 +34,9 @@ pub(super) struct PlanCommand {
 }
 
 impl PlanCommand {
-    pub(super) fn run(self, printer: Printer) -> Result<ExitCode, Failure> {
-        self.network.choose(printer);
-        let prepare = || Job::prepare(&self.config, self.run.memory_bytes());
+    pub(super) fn run(self, printer: &Printer) -> Result<ExitCode, Failure> {
+        let storage = self.network.storage(printer);
+        let prepare = || Job::prepare(&self.config, self.run.memory_bytes(), &storage);
         let job = self.run.pool()?.install(prepare)?;
         if self.json {
             printer.json(&as_json(&job))?;
@@ -49,7 +49,7 @@ impl PlanCommand {
 }
 
 /// Prints warnings, boxes and totals; with `samples`, a line per sample.
-fn print(printer: Printer, job: &Job, samples: bool) {
+fn print(printer: &Printer, job: &Job, samples: bool) {
     for warning in &job.plan.warnings {
         printer.warn(warning);
     }

@@ -32,14 +32,14 @@ pub(super) struct Preprocess {
 }
 
 impl Preprocess {
-    pub(super) fn run(self, printer: Printer) -> Result<ExitCode, Failure> {
-        self.network.choose(printer);
+    pub(super) fn run(self, printer: &Printer) -> Result<ExitCode, Failure> {
+        let storage = &self.network.storage(printer);
         if self.dry_run {
             self.run
-                .dry_run(printer, &self.config, &self.out, self.force)?;
+                .dry_run(printer, storage, &self.config, &self.out, self.force)?;
         } else {
             self.run
-                .run_job(printer, &self.config, &self.out, self.force)?;
+                .run_job(printer, storage, &self.config, &self.out, self.force)?;
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -1,7 +1,7 @@
 //! The one place that prints: results on stdout, everything else on stderr. Nothing that a terminal obeys is printed.
 
 use std::io::{ErrorKind, IsTerminal, Write};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::fault::FaultKind;
 use crate::storage::redacted;
@@ -13,111 +13,118 @@ use super::Failure;
 use super::escape;
 use super::rows::Rows;
 
-/// The first error of stdout.
-static LOST: OnceLock<std::io::Error> = OnceLock::new();
-
-/// The bar that is drawn now.
-static BAR: Mutex<Option<ProgressBar>> = Mutex::new(None);
-
-/// Says which bar is drawn from now on: other lines go above it.
-pub(super) fn set_bar(bar: Option<ProgressBar>) {
-    *BAR.lock().unwrap_or_else(PoisonError::into_inner) = bar;
-}
-
-/// Prints above the bar, if there is one.
-fn above_bar(print: impl FnOnce()) {
-    match &*BAR.lock().unwrap_or_else(PoisonError::into_inner) {
-        Some(bar) => bar.suspend(print),
-        None => print(),
-    }
-}
-
 /// Prints as much as the user asked for. What may be a secret in a URL is printed nowhere.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Printer {
+/// Clones print to the same streams.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Printer(Arc<Streams>);
+
+#[derive(Debug, Default)]
+struct Streams {
     quiet: bool,
     verbose: bool,
+    /// The progress bar that is drawn now: other lines go above it.
+    bar: Mutex<Option<ProgressBar>>,
+    /// The first error of stdout.
+    stdout_error: OnceLock<std::io::Error>,
 }
 
 impl Printer {
     pub(super) fn new(quiet: bool, verbose: bool) -> Self {
-        Self { quiet, verbose }
+        Self(Arc::new(Streams {
+            quiet,
+            verbose,
+            ..Streams::default()
+        }))
     }
 
-    pub(super) fn is_verbose(self) -> bool {
-        self.verbose
+    pub(super) fn is_verbose(&self) -> bool {
+        self.0.verbose
     }
 
     /// A line of the result, on stdout. A reader that went away (`| head`) is no error; any other is reported by
-    /// [`Printer::lost`] when the work is done.
-    pub(super) fn result(self, text: impl AsRef<str>) {
-        write_result(&escape::line(&redacted(text.as_ref())));
+    /// [`Printer::stdout_error`] when the work is done.
+    pub(super) fn result(&self, text: impl AsRef<str>) {
+        self.write_result(&escape::line(&redacted(text.as_ref())));
     }
 
     /// Lines of the result that are the program's own.
-    pub(super) fn lines(self, text: impl AsRef<str>) {
-        write_result(&escape::lines(&redacted(text.as_ref())));
+    pub(super) fn lines(&self, text: impl AsRef<str>) {
+        self.write_result(&escape::lines(&redacted(text.as_ref())));
     }
 
     /// A table of the result.
-    pub(super) fn rows(self, rows: &Rows) {
-        write_result(&escape::lines(&rows.lines()));
+    pub(super) fn rows(&self, rows: &Rows) {
+        self.write_result(&escape::lines(&rows.lines()));
     }
 
     /// The result as JSON.
-    pub(super) fn json(self, value: &impl Serialize) -> Result<(), Failure> {
+    pub(super) fn json(&self, value: &impl Serialize) -> Result<(), Failure> {
         let text = serde_json::to_string_pretty(value)
             .context("cannot write JSON")
             .map_err(|e| Failure::new(FaultKind::Data, e))?;
-        write_result(&escape::json(&redacted(&text)));
+        self.write_result(&escape::json(&redacted(&text)));
         Ok(())
     }
 
     /// The result as JSON that is text already.
-    pub(super) fn json_text(self, text: &str) {
-        write_result(&escape::json(&redacted(text)));
+    pub(super) fn json_text(&self, text: &str) {
+        self.write_result(&escape::json(&redacted(text)));
     }
 
-    /// What kept results from being written to stdout, if anything did.
-    pub(super) fn lost() -> Option<&'static std::io::Error> {
-        LOST.get()
+    /// Why results could not be written to stdout, if they could not.
+    pub(super) fn stdout_error(&self) -> Option<&std::io::Error> {
+        self.0.stdout_error.get()
     }
 
     /// What is being done, on stderr.
-    pub(super) fn note(self, text: impl AsRef<str>) {
-        if !self.quiet {
-            write_log(&escape::line(&redacted(text.as_ref())));
+    pub(super) fn note(&self, text: impl AsRef<str>) {
+        if !self.0.quiet {
+            self.write_log(&escape::line(&redacted(text.as_ref())));
         }
     }
 
     /// What a person should look at, on stderr, also when quiet.
-    pub(super) fn warn(self, text: impl AsRef<str>) {
+    pub(super) fn warn(&self, text: impl AsRef<str>) {
         let text = format!("warning: {}", text.as_ref());
-        write_log(&escape::message(&redacted(&text)));
+        self.write_log(&escape::message(&redacted(&text)));
     }
 
     /// Whether a bar can be drawn.
-    pub(super) fn draws_bars(self) -> bool {
-        !self.quiet && std::io::stderr().is_terminal()
+    pub(super) fn draws_bars(&self) -> bool {
+        !self.0.quiet && std::io::stderr().is_terminal()
     }
 
     /// Whether progress is told at all.
-    pub(super) fn tells_progress(self) -> bool {
-        !self.quiet
+    pub(super) fn tells_progress(&self) -> bool {
+        !self.0.quiet
     }
-}
 
-fn write_result(text: &str) {
-    let mut out = std::io::stdout().lock();
-    let written = writeln!(out, "{text}").and_then(|()| out.flush());
-    if let Err(e) = written
-        && e.kind() != ErrorKind::BrokenPipe
-    {
-        let _ = LOST.set(e);
+    /// Sets the bar that is drawn from now on.
+    pub(super) fn set_bar(&self, bar: Option<ProgressBar>) {
+        *self.bar() = bar;
     }
-}
 
-/// Writes to stderr. Where that cannot be done there is nobody to tell, and the exit code says what came of the work.
-pub(super) fn write_log(text: &str) {
-    above_bar(|| drop(writeln!(std::io::stderr(), "{text}")));
+    /// Writes to stderr. Errors are ignored: there is no other place to report them, and the exit code says how the work
+    /// ended.
+    pub(super) fn write_log(&self, text: &str) {
+        let print = || drop(writeln!(std::io::stderr(), "{text}"));
+        match &*self.bar() {
+            Some(bar) => bar.suspend(print),
+            None => print(),
+        }
+    }
+
+    fn write_result(&self, text: &str) {
+        let mut out = std::io::stdout().lock();
+        let written = writeln!(out, "{text}").and_then(|()| out.flush());
+        if let Err(e) = written
+            && e.kind() != ErrorKind::BrokenPipe
+        {
+            let _ = self.0.stdout_error.set(e);
+        }
+    }
+
+    fn bar(&self) -> MutexGuard<'_, Option<ProgressBar>> {
+        self.0.bar.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }

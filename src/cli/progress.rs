@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressStyle};
 
-use super::printer::{Printer, set_bar};
+use super::printer::Printer;
 
 /// How much of the work is done.
 pub(super) struct Status {
@@ -22,7 +22,7 @@ const LINE_EVERY: Duration = Duration::from_secs(10);
 
 /// Runs `work` while another thread displays its progress, counted in `unit`s.
 pub(super) fn with_progress<T>(
-    printer: Printer,
+    printer: &Printer,
     unit: &str,
     status: impl Fn() -> Status + Send,
     work: impl FnOnce() -> T,
@@ -34,7 +34,7 @@ pub(super) fn with_progress<T>(
         let (done, wait) = mpsc::channel::<()>();
         scope.spawn(move || {
             if printer.draws_bars() {
-                draw_bar(unit, status, &wait);
+                draw_bar(printer, unit, status, &wait);
             } else {
                 print_lines(printer, unit, status, &wait);
             }
@@ -83,7 +83,7 @@ impl Rate {
     }
 }
 
-fn draw_bar(unit: &str, status: impl Fn() -> Status, wait: &mpsc::Receiver<()>) {
+fn draw_bar(printer: &Printer, unit: &str, status: impl Fn() -> Status, wait: &mpsc::Receiver<()>) {
     let bar = ProgressBar::new(0);
     let style = ProgressStyle::with_template(
         "{bar:32} {human_pos}/{human_len} {prefix}  {msg}  {eta} left",
@@ -92,7 +92,7 @@ fn draw_bar(unit: &str, status: impl Fn() -> Status, wait: &mpsc::Receiver<()>) 
     if let Ok(style) = &unknown {
         bar.set_style(style.clone());
     }
-    set_bar(Some(bar.clone()));
+    printer.set_bar(Some(bar.clone()));
     bar.set_prefix(unit.to_owned());
     bar.set_message("preparing");
     let mut rate = None;
@@ -115,12 +115,12 @@ fn draw_bar(unit: &str, status: impl Fn() -> Status, wait: &mpsc::Receiver<()>) 
         bar.set_position(now.done);
         bar.set_message(rate.describe(&now, unit));
     }
-    set_bar(None);
+    printer.set_bar(None);
     bar.finish_and_clear();
 }
 
 fn print_lines(
-    printer: Printer,
+    printer: &Printer,
     unit: &str,
     status: impl Fn() -> Status,
     wait: &mpsc::Receiver<()>,

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use crate::extract::Progress;
 use crate::fault::FaultKind;
 use crate::job::{Job, Outcome, RunOptions};
+use crate::storage::Storage;
 use anyhow::Context;
 use clap::Args;
 
@@ -44,7 +45,8 @@ impl RunArgs {
     /// Runs the job in the config file and prints its summary.
     pub(super) fn run_job(
         self,
-        printer: Printer,
+        printer: &Printer,
+        storage: &Storage,
         config: &Path,
         out: &Path,
         force: bool,
@@ -52,7 +54,7 @@ impl RunArgs {
         let pool = self.pool()?;
         let outcome = pool.install(|| -> Result<Outcome, Failure> {
             printer.note(format!("reading {}", config.display()));
-            let job = Job::prepare(config, self.memory_bytes())?;
+            let job = Job::prepare(config, self.memory_bytes(), storage)?;
             printer.note(format!(
                 "{} in {}; writing {} to {}",
                 counted(job.plan.samples(), "sample", "samples"),
@@ -85,13 +87,14 @@ impl RunArgs {
     /// Prints what the job in the config file would read and write, without doing it.
     pub(super) fn dry_run(
         self,
-        printer: Printer,
+        printer: &Printer,
+        storage: &Storage,
         config: &Path,
         out: &Path,
         force: bool,
     ) -> Result<(), Failure> {
         self.pool()?.install(|| {
-            let mut job = Job::prepare(config, self.memory_bytes())?;
+            let mut job = Job::prepare(config, self.memory_bytes(), storage)?;
             summary::print_plan(printer, &job);
             job.require_samples()?;
             let options = RunOptions {

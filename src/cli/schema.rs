@@ -18,7 +18,7 @@ pub(super) struct Schema {
 }
 
 impl Schema {
-    pub(super) fn run(self, printer: Printer) -> Result<ExitCode, Failure> {
+    pub(super) fn run(self, printer: &Printer) -> Result<ExitCode, Failure> {
         let schema = Config::schema;
         #[cfg(feature = "tch")]
         let schema = if self.train {

@@ -14,7 +14,7 @@ use super::printer::Printer;
 use super::rows::Rows;
 
 /// Prints the summary of a successful run.
-pub(super) fn print(printer: Printer, out: &Path, outcome: &Outcome) {
+pub(super) fn print(printer: &Printer, out: &Path, outcome: &Outcome) {
     let manifest = &outcome.manifest;
     for warning in &manifest.warnings {
         printer.warn(warning);
@@ -49,7 +49,7 @@ pub(super) fn print(printer: Printer, out: &Path, outcome: &Outcome) {
 }
 
 /// Prints what was read and written.
-fn print_extracted(printer: Printer, extracted: &ExtractReport, seconds: f64) {
+fn print_extracted(printer: &Printer, extracted: &ExtractReport, seconds: f64) {
     let cache = &extracted.cache;
     if extracted.shards_written == 0 {
         printer.result(format!(
@@ -82,7 +82,7 @@ fn print_extracted(printer: Printer, extracted: &ExtractReport, seconds: f64) {
 }
 
 /// Prints the splits, boxes and padding of a planned job, in the same form as [`print`].
-pub(super) fn print_plan(printer: Printer, job: &Job) {
+pub(super) fn print_plan(printer: &Printer, job: &Job) {
     for warning in &job.plan.warnings {
         printer.warn(warning);
     }
@@ -97,7 +97,7 @@ pub(super) fn print_plan(printer: Printer, job: &Job) {
 
 /// Prints a line per split, the boxes that belong to no split and, if verbose, a line per box. `splits` holds name,
 /// samples, shards and size.
-fn print_boxes(printer: Printer, boxes: &[BoxEntry], splits: impl Iterator<Item = [String; 4]>) {
+fn print_boxes(printer: &Printer, boxes: &[BoxEntry], splits: impl Iterator<Item = [String; 4]>) {
     let mut table = Rows::new([
         "split",
         "boxes",
@@ -136,7 +136,7 @@ fn print_boxes(printer: Printer, boxes: &[BoxEntry], splits: impl Iterator<Item 
 }
 
 /// Prints the location and chunk counts of each source.
-pub(super) fn print_sources(printer: Printer, manifest: &Manifest) {
+pub(super) fn print_sources(printer: &Printer, manifest: &Manifest) {
     for source in &manifest.sources {
         printer.result(format!(
             "source {}: {} chunks touched (summed over shards), {} missing",
@@ -216,7 +216,7 @@ fn codecs(manifest: &Manifest) -> String {
 }
 
 /// Prints what a run would read and write. `present` shards are already in the folder `out`.
-pub(super) fn print_estimate(printer: Printer, estimate: &Estimate, present: u64, out: &Path) {
+pub(super) fn print_estimate(printer: &Printer, estimate: &Estimate, present: u64, out: &Path) {
     let mut table = Rows::new(["would read", "chunks", "decoded", "from"]);
     for source in &estimate.sources {
         table.add_row([

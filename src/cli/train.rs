@@ -47,7 +47,7 @@ pub(super) struct Train {
 }
 
 impl Train {
-    pub(super) fn run(self, printer: Printer) -> Result<ExitCode, Failure> {
+    pub(super) fn run(self, printer: &Printer) -> Result<ExitCode, Failure> {
         let mut config = TrainConfig::read(&self.config)?;
         if let Some(device) = &self.device {
             config.device.clone_from(device);
@@ -80,7 +80,7 @@ impl Train {
 }
 
 /// Prints the summary of a successful run.
-fn print(printer: Printer, trained: &Trained, folder: &Path) {
+fn print(printer: &Printer, trained: &Trained, folder: &Path) {
     let steps = trained.steps - trained.resumed_from;
     if steps == 0 {
         let all = HumanCount(trained.steps);
@@ -123,7 +123,7 @@ pub(super) fn set_threads(threads: Option<u16>) {
 }
 
 /// Warns if samples are excluded from the scores.
-pub(super) fn warn_of_excluded_samples(printer: Printer, evaluation: &Evaluation) {
+pub(super) fn warn_of_excluded_samples(printer: &Printer, evaluation: &Evaluation) {
     if evaluation.samples_left_out > 0 {
         printer.warn(format!(
             "{} of {} samples are excluded from the scores: their batches are below `min_nonzero`",

@@ -9,7 +9,7 @@ use super::{CollectionError, LayerGroup, TaggedBox};
 use crate::config::{BoxLayerConfig, nearest};
 use crate::geometry::BoxNm;
 use crate::points::{PointLayer, PropertySpec};
-use crate::storage::{Location, MemoryBudget, SourceUrl};
+use crate::storage::{Location, SourceUrl, Storage};
 
 /// Reads the layer: its location for messages, and its boxes.
 pub(super) fn read(
@@ -17,11 +17,11 @@ pub(super) fn read(
     shared_tags: &[String],
     layers: &Arc<LayerGroup>,
     base: &Location,
-    budget: &MemoryBudget,
+    storage: &Storage,
 ) -> Result<(String, Vec<TaggedBox>), CollectionError> {
     let source = SourceUrl::parse(&config.url, base)?;
     let file = source.location.to_string();
-    let layer = PointLayer::open(&source, budget)?;
+    let layer = PointLayer::open(&source, storage)?;
     let tag_property = config
         .tag_property
         .as_ref()

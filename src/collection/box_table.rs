@@ -12,7 +12,7 @@ use super::boxes::{bounds, with_shared};
 use super::{CollectionError, LayerGroup, TaggedBox};
 use crate::config::{BoxTableConfig, nearest, no_volume};
 use crate::points::{TableError, TableRecords, table_delimiter};
-use crate::storage::{Location, MemoryBudget, StreamedDocument};
+use crate::storage::{Location, Storage, StreamedDocument};
 
 const EXPECTED: &str = "a table of boxes (CSV)";
 
@@ -58,9 +58,9 @@ pub(super) fn read(
     shared_tags: &[String],
     layers: &Arc<LayerGroup>,
     base: &Location,
-    budget: &MemoryBudget,
+    storage: &Storage,
 ) -> Result<(String, Vec<TaggedBox>), CollectionError> {
-    let document = StreamedDocument::open(&base.resolve(&config.file)?, EXPECTED, budget)?;
+    let document = StreamedDocument::open(&base.resolve(&config.file)?, EXPECTED, storage)?;
     let file = document.object().to_owned();
     let mut records = TableRecords::open(&document, table_delimiter(config.delimiter, &file))?;
     let columns = Columns::find(records.header()).map_err(|problem| CollectionError::BoxTable {
@@ -81,7 +81,7 @@ pub(super) fn read(
         let texts: usize = row.tags.iter().map(|tag| tag.len() + TEXT_BYTES).sum();
         let bytes = size_of::<TaggedBox>() + 2 * (row.id.len() + TEXT_BYTES) + texts;
         // Half as much again for the plan's copy.
-        let kept = budget.keep(bytes as u64 * 3 / 2);
+        let kept = storage.budget().keep(bytes as u64 * 3 / 2);
         kept.map_err(|over| {
             document.too_large(format!("its boxes take more than {over}"), ADVICE)
         })?;
@@ -309,13 +309,13 @@ fn without_brackets(text: &str) -> &str {
 mod tests {
     use super::*;
 
-    fn read_text(name: &str, text: &str, budget: &MemoryBudget) -> Result<Vec<TaggedBox>, String> {
+    fn read_text(name: &str, text: &str, storage: &Storage) -> Result<Vec<TaggedBox>, String> {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join(name), text).unwrap();
         let base = Location::Local(folder.path().to_owned());
         let config = serde_json::json!({"csv": name, "layers": {"img": "img"}, "tags": ["all"]});
         let config: crate::config::BoxesConfig = serde_json::from_value(config).unwrap();
-        let read = crate::collection::boxes::read(&config, &base, budget);
+        let read = crate::collection::boxes::read(&config, &base, storage);
         read.map(|c| c.boxes).map_err(|e| {
             let shown = e.to_string();
             let folder = folder.path().display().to_string();
@@ -324,7 +324,7 @@ mod tests {
     }
 
     fn read_csv(text: &str) -> Result<Vec<TaggedBox>, String> {
-        read_text("boxes.csv", text, &MemoryBudget::for_test())
+        read_text("boxes.csv", text, &Storage::default())
     }
 
     #[test]
@@ -347,7 +347,7 @@ mod tests {
         let tabs = read_text(
             "boxes.tsv",
             &numbers.replace(',', "\t"),
-            &MemoryBudget::for_test(),
+            &Storage::default(),
         );
         assert_eq!(tabs.unwrap()[0].bounds.max(), expected.1);
     }
@@ -439,7 +439,7 @@ mod tests {
         let e = read_text(
             "boxes.csv",
             &format!("id,min,max,tags\n{rows}"),
-            &MemoryBudget::new(0),
+            &Storage::default().for_job(0),
         );
         let e = e.unwrap_err();
         assert!(

@@ -10,7 +10,7 @@ use indexmap::IndexMap;
 use super::{Collection, CollectionError, LayerGroup, TaggedBox, box_layer, box_table};
 use crate::config::{BoxListConfig, BoxesConfig, BoxesSource};
 use crate::geometry::{BoxNm, PointNm};
-use crate::storage::{Location, MemoryBudget};
+use crate::storage::{Location, Storage};
 
 /// The id of the group that all boxes belong to.
 const GROUP: &str = "collection.boxes.layers";
@@ -21,13 +21,13 @@ const LIST: &str = "the config's `collection.boxes.list`";
 pub(super) fn read(
     config: &BoxesConfig,
     base: &Location,
-    budget: &MemoryBudget,
+    storage: &Storage,
 ) -> Result<Collection, CollectionError> {
     let layers = Arc::new(LayerGroup::of_sources(GROUP, &config.layers, base));
     let (source, boxes) = match &config.source {
         BoxesSource::List(list) => (LIST.to_owned(), listed(list, &config.tags, &layers)?),
-        BoxesSource::Csv(table) => box_table::read(table, &config.tags, &layers, base, budget)?,
-        BoxesSource::Layer(layer) => box_layer::read(layer, &config.tags, &layers, base, budget)?,
+        BoxesSource::Csv(table) => box_table::read(table, &config.tags, &layers, base, storage)?,
+        BoxesSource::Layer(layer) => box_layer::read(layer, &config.tags, &layers, base, storage)?,
     };
     Ok(Collection {
         source,

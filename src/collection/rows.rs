@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::lists::{ListOf, Lists, RowSink};
 use super::{Collection, CollectionError, LayerGroup, LayerText, TaggedBox};
 use crate::geometry::{BoxNm, PointNm};
-use crate::storage::{Location, MemoryBudget, OverBudget, StreamedDocument, redacted};
+use crate::storage::{Location, MemoryBudget, OverBudget, Storage, StreamedDocument, redacted};
 
 const EXPECTED: &str = "a collection as zetta_utils' web API returns it";
 
@@ -261,20 +261,17 @@ pub(super) struct CollectionRows {
     pub(super) annotations: AnnotationRows,
 }
 
-pub(super) fn read(
-    location: &Location,
-    budget: &MemoryBudget,
-) -> Result<Collection, CollectionError> {
-    CollectionRows::read(location, budget)?.join(location.to_string())
+pub(super) fn read(location: &Location, storage: &Storage) -> Result<Collection, CollectionError> {
+    CollectionRows::read(location, storage)?.join(location.to_string())
 }
 
 impl CollectionRows {
-    fn read(location: &Location, budget: &MemoryBudget) -> Result<Self, CollectionError> {
+    fn read(location: &Location, storage: &Storage) -> Result<Self, CollectionError> {
         match location {
             Location::Local(path) if path.is_dir() => {
-                Self::read_folder(location, Location::folder_of(path), budget)
+                Self::read_folder(location, Location::folder_of(path), storage)
             }
-            _ => Self::read_file(location, budget),
+            _ => Self::read_file(location, storage),
         }
     }
 
@@ -297,14 +294,14 @@ impl CollectionRows {
         ]
     }
 
-    fn read_file(location: &Location, budget: &MemoryBudget) -> Result<Self, CollectionError> {
-        let document = StreamedDocument::open(location, EXPECTED, budget)?;
+    fn read_file(location: &Location, storage: &Storage) -> Result<Self, CollectionError> {
+        let document = StreamedDocument::open(location, EXPECTED, storage)?;
         let file = location.to_string();
         let base = match location.split_file() {
             Some((base, _)) => base,
             None => location.clone(),
         };
-        let mut rows = Self::empty(base, |_| file.clone(), budget);
+        let mut rows = Self::empty(base, |_| file.clone(), storage.budget());
         let mut over = None;
         let lists = Lists {
             lists: &mut rows.sinks(),
@@ -327,9 +324,10 @@ impl CollectionRows {
     fn read_folder(
         folder: &Location,
         base: Location,
-        budget: &MemoryBudget,
+        storage: &Storage,
     ) -> Result<Self, CollectionError> {
-        let store = folder.open();
+        let budget = storage.budget();
+        let store = storage.open(folder);
         let key = |list: &str| format!("{list}_multiple.json");
         let mut rows = Self::empty(base, |list| store.describe(&key(list)), budget);
         for (list, sink) in rows.sinks() {

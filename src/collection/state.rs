@@ -14,7 +14,7 @@ use crate::geometry::BoxNm;
 use crate::neuroglancer::GeometryKind;
 use crate::neuroglancer::viewer_state::{LayerSource, ViewerState};
 use crate::points::PointSource;
-use crate::storage::{Location, MemoryBudget};
+use crate::storage::{Location, Storage};
 
 /// The group that all boxes of a state belong to.
 const GROUP: &str = "neuroglancer_state";
@@ -24,9 +24,9 @@ pub(super) fn read(
     source: &str,
     layer: Option<&str>,
     base: &Location,
-    budget: &MemoryBudget,
+    storage: &Storage,
 ) -> Result<Collection, CollectionError> {
-    let state = ViewerState::read(source, base, budget)?;
+    let state = ViewerState::read(source, base, storage)?;
     let layer = state.annotation_layer(layer, &[GeometryKind::Box])?;
     let annotations = state.annotations(layer)?;
     let group = Arc::new(layers_of_state(&state));
@@ -72,11 +72,11 @@ pub(super) fn read(
 pub(super) fn read_instead(
     source: &str,
     base: &Location,
-    budget: &MemoryBudget,
+    storage: &Storage,
     e: CollectionError,
 ) -> Result<Collection, CollectionError> {
-    match ViewerState::read(source, base, budget) {
-        Ok(_) => read(source, None, base, budget),
+    match ViewerState::read(source, base, storage) {
+        Ok(_) => read(source, None, base, storage),
         Err(layer) if layer.is_bare_layer() => Err(layer.into()),
         Err(_) => Err(e),
     }
@@ -149,7 +149,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("state.json"), value.to_string()).unwrap();
         let folder = Location::Local(dir.path().to_owned());
-        read("state.json", None, &folder, &MemoryBudget::for_test())
+        read("state.json", None, &folder, &Storage::default())
     }
 
     #[test]

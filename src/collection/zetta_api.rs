@@ -17,7 +17,7 @@ use super::lists::{ListOf, RowSink};
 use super::rows::{AnnotationRows, CollectionRows, Rows, TypedRow};
 use super::{Collection, CollectionError};
 use crate::config::{ZettaApiConfig, nearest};
-use crate::storage::{Location, MemoryBudget, OverBudget, parse_stream, redacted_source};
+use crate::storage::{Location, MemoryBudget, OverBudget, Storage, parse_stream, redacted_source};
 use client::{Asking, Client};
 
 pub use error::ApiError;
@@ -26,32 +26,34 @@ pub use error::ApiError;
 pub(super) fn read(
     config: &ZettaApiConfig,
     base: &Location,
-    budget: &MemoryBudget,
+    storage: &Storage,
 ) -> Result<Collection, CollectionError> {
-    let asking = Asking::chosen();
+    let asking = Asking::of(storage.network());
     // An answer is in memory as a whole while its rows are read.
-    let limit_bytes = asking.limit_bytes.min(budget.lease_limit_bytes() / 2);
+    let limit_bytes = asking
+        .limit_bytes
+        .min(storage.budget().lease_limit_bytes() / 2);
     let asking = Asking {
         limit_bytes,
         ..asking
     };
-    read_with(config, base, asking, budget)
+    read_with(config, base, asking, storage)
 }
 
 fn read_with(
     config: &ZettaApiConfig,
     base: &Location,
     asking: Asking,
-    budget: &MemoryBudget,
+    storage: &Storage,
 ) -> Result<Collection, CollectionError> {
     let root = config.address().ok_or_else(|| ApiError::Address {
         url: redacted_source(&config.url).into_owned(),
         problem: "expected `https://HOST` or `https://HOST/PATH`".to_owned(),
     })?;
     let api = Api {
-        client: Client::new(config, &root, asking)?,
+        client: Client::new(config, &root, asking, storage)?,
         root,
-        budget,
+        budget: storage.budget(),
     };
     let id = api.collection_id(&config.collection)?;
     let in_collection = [("collection_ids", id.as_str())];

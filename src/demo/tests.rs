@@ -12,7 +12,7 @@ use crate::collection::Collection;
 use crate::config::Config;
 use crate::geometry::{PointNm, Resolution, VoxelBox, WindowSize};
 use crate::points::{Anchor, PointLayer};
-use crate::storage::{Location, MemoryBudget};
+use crate::storage::{Location, Storage};
 
 static WORLD: LazyLock<World> = LazyLock::new(World::make);
 
@@ -86,16 +86,14 @@ fn the_bytes_are_the_same_with_any_number_of_threads_and_over_an_older_demo() {
 fn check_job(report: &DemoReport) {
     let config = Config::read(&report.config).unwrap();
     let folder = Location::folder_of(&report.config);
-    let collection =
-        Collection::open(&config.collection, &folder, &MemoryBudget::for_test()).unwrap();
+    let collection = Collection::open(&config.collection, &folder, &Storage::default()).unwrap();
     let bounds: Vec<_> = collection.boxes.iter().map(|b| b.bounds).collect();
     let group = &collection.boxes[0].layers;
     for layer in &report.layers {
         group.source(layer.name).unwrap();
     }
     for (name, anchor) in [("points", config.points.anchor), ("lines", Anchor::Start)] {
-        let layer =
-            PointLayer::open(&group.source(name).unwrap(), &MemoryBudget::for_test()).unwrap();
+        let layer = PointLayer::open(&group.source(name).unwrap(), &Storage::default()).unwrap();
         let read = layer.read_boxes(&bounds, anchor).unwrap();
         assert_eq!(read.report.warnings, Vec::<String>::new());
         assert_eq!(read.report.cells_empty, 0);

@@ -214,7 +214,8 @@ fn displaced(
     };
     let of_plan = &plan.sources[source];
     // The other scales only help to guess the cause: without them the layer is displaced all the same.
-    let scales = volume::resolutions(&of_plan.url, &of_plan.layer).unwrap_or_default();
+    let scales =
+        volume::resolutions(&of_plan.url, &of_plan.layer, sources.storage()).unwrap_or_default();
     Displaced::new(
         &plan.config,
         (plan.layer_of_source(source), of_plan),

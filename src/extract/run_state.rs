@@ -6,7 +6,7 @@ use super::error::ExtractError;
 use super::progress::Progress;
 use super::window::WindowCutter;
 use crate::dataset::{Layout, Output, ShardId};
-use crate::storage::Together;
+use crate::storage::StoppableWork;
 
 /// What all threads share.
 pub(super) struct RunState<'a> {
@@ -21,13 +21,13 @@ pub(super) struct RunState<'a> {
     /// An error that is only a consequence of another one.
     pub stopped: OnceLock<ExtractError>,
     /// Stops the threads that wait for servers.
-    pub together: Together,
+    pub work: StoppableWork,
 }
 
 impl RunState<'_> {
     /// Whether a thread failed, so that the others stop.
     pub fn has_failed(&self) -> bool {
-        self.failure.get().is_some() || self.together.is_stopped()
+        self.failure.get().is_some() || self.work.is_stopped()
     }
 
     /// Stops the other threads where `result` is an error. The first error is kept: later ones may be its consequences.
@@ -39,6 +39,6 @@ impl RunState<'_> {
                 self.failure.set(e)
             }
         });
-        noted.inspect_err(|_| self.together.stop()).ok()
+        noted.inspect_err(|_| self.work.stop()).ok()
     }
 }

@@ -13,7 +13,7 @@ use crate::data_type::Scalar;
 use crate::dataset::{CodecChoice, Layout};
 use crate::geometry::VoxelBox;
 use crate::plan::{Plan, Sample, VolumeSource};
-use crate::storage::Parts;
+use crate::storage::{ParallelTasks, Storage};
 use crate::volume::{self, Volume, VolumeError, VolumeMeta};
 use crate::voxels::{Conversion, Resampler, WindowResampler};
 
@@ -28,6 +28,8 @@ pub struct Sources {
     /// Bytes of the largest block before its values are converted.
     unconverted_block_bytes: u64,
     recipes: Vec<ArrayRecipe>,
+    /// What the volumes are read through.
+    storage: Storage,
 }
 
 impl Sources {
@@ -35,19 +37,19 @@ impl Sources {
     ///
     /// # Errors
     /// A layer cannot be read, has no scale of the resolution, or does not fit the config of an array.
-    pub fn open(plan: &Plan) -> Result<Self, ExtractError> {
+    pub fn open(plan: &Plan, storage: &Storage) -> Result<Self, ExtractError> {
         let open = |(i, source): (usize, &VolumeSource)| {
-            volume::open_layer(&source.url, &source.resolution, &source.layer)
+            volume::open_layer(&source.url, &source.resolution, &source.layer, storage)
                 .map_err(|e| opening_error(plan, i, e))
         };
-        let parts = Parts::new();
+        let tasks = ParallelTasks::new(storage);
         let opened = plan
             .sources
             .par_iter()
             .enumerate()
-            .map(|source| parts.run(|| open(source)))
+            .map(|source| tasks.run(|| open(source)))
             .collect::<Result<Vec<_>, _>>();
-        let mut volumes = parts.finish(opened)?;
+        let mut volumes = tasks.finish(opened)?;
         let recipes = plan
             .arrays
             .iter()
@@ -68,7 +70,13 @@ impl Sources {
             is_converted,
             unconverted_block_bytes,
             recipes,
+            storage: storage.clone(),
         })
+    }
+
+    /// What the volumes are read through.
+    pub(crate) fn storage(&self) -> &Storage {
+        &self.storage
     }
 
     /// The layout of what is cut out of the volumes.

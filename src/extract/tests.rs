@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::demo;
 use crate::job::Job;
-use crate::storage::BASE_BYTES;
+use crate::storage::{BASE_BYTES, Storage};
 use crate::volume::open_layer;
 
 const MEMORY_BYTES: u64 = 1 << 30;
@@ -22,7 +22,7 @@ fn job(folder: &Path, change: impl Fn(&mut Value)) -> Job {
     let mut config = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
     change(&mut config);
     fs::write(&path, config.to_string()).unwrap();
-    Job::prepare(&path, MEMORY_BYTES).unwrap()
+    Job::prepare(&path, MEMORY_BYTES, &Storage::default()).unwrap()
 }
 
 #[test]
@@ -71,7 +71,13 @@ fn the_memory_of_threads_is_computed_from_blocks_before_conversion() {
         config["arrays"] = json!({"mask": {"layer": "seg", "transform": "nonzero"}});
     });
     let source = &plan.sources[0];
-    let seg = open_layer(&source.url, &source.resolution, &source.layer).unwrap();
+    let seg = open_layer(
+        &source.url,
+        &source.resolution,
+        &source.layer,
+        sources.storage(),
+    )
+    .unwrap();
     let seg = seg.meta();
     let (wide, narrow) = (seg.data_type, sources.volumes[0].meta().data_type);
     assert!(wide.size_bytes() > 1 && narrow.size_bytes() == 1);

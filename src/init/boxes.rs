@@ -16,7 +16,7 @@ use crate::config::{
 use crate::geometry::{AXES, BoxNm, PointNm};
 use crate::neuroglancer::GeometryKind;
 use crate::points::PointSource;
-use crate::storage::{Location, MemoryBudget, redacted_source};
+use crate::storage::{Location, Storage, redacted_source};
 
 /// Most windows along an edge of a box that is made up.
 const MOST_WINDOWS: f64 = 64.0;
@@ -50,10 +50,10 @@ pub(super) fn choose(
     layers: &[OpenedLayer],
     grid: &Grid,
     target: &Target,
-    budget: &MemoryBudget,
+    storage: &Storage,
 ) -> Result<DraftedBoxes, InitError> {
     let (shared, mut checks) = layer_sources(found, layers, target);
-    let Some(read) = read(found, layers, grid, &shared, target, budget)? else {
+    let Some(read) = read(found, layers, grid, &shared, target, storage)? else {
         return made_up(layers, grid, shared, checks);
     };
     let count = read.boxes.len();
@@ -136,7 +136,7 @@ fn read(
     grid: &Grid,
     shared: &IndexMap<String, Value>,
     target: &Target,
-    budget: &MemoryBudget,
+    storage: &Storage,
 ) -> Result<Option<Boxes>, InitError> {
     if let Some((name, collection)) = &found.collection {
         return Ok(Some(Boxes {
@@ -150,11 +150,11 @@ fn read(
             Content::BoxTable(location) => {
                 let volumes = layers.iter().filter_map(OpenedLayer::volume);
                 let bounds = volumes.map(|v| v.bounds).next();
-                return of_table(location, bounds, grid, shared, target, budget).map(Some);
+                return of_table(location, bounds, grid, shared, target, storage).map(Some);
             }
             Content::Annotations(facts) if facts.kind == Some(GeometryKind::Box) => {
                 let property = facts.labelled_property.clone();
-                return of_layer(found, layer, property, shared, target, budget).map(Some);
+                return of_layer(found, layer, property, shared, target, storage).map(Some);
             }
             _ => {}
         }
@@ -184,7 +184,7 @@ fn of_table(
     grid: &Grid,
     shared: &IndexMap<String, Value>,
     target: &Target,
-    budget: &MemoryBudget,
+    storage: &Storage,
 ) -> Result<Boxes, InitError> {
     let (folder, file) = location.split_file().ok_or_else(|| InitError::Missing {
         source_name: location.to_string(),
@@ -196,7 +196,7 @@ fn of_table(
             resolution,
             delimiter: None,
         };
-        open(BoxesSource::Csv(table), &folder, budget)
+        open(BoxesSource::Csv(table), &folder, storage)
     };
     let inside = |boxes: &[TaggedBox]| {
         let Some(bounds) = bounds else { return true };
@@ -230,7 +230,7 @@ fn of_layer(
     tag_property: Option<String>,
     shared: &IndexMap<String, Value>,
     target: &Target,
-    budget: &MemoryBudget,
+    storage: &Storage,
 ) -> Result<Boxes, InitError> {
     let url = found
         .layers
@@ -241,7 +241,7 @@ fn of_layer(
         url,
         tag_property: tag_property.clone(),
     });
-    let boxes = open(source, found.layers.base(), budget)?;
+    let boxes = open(source, found.layers.base(), storage)?;
     let written = layer
         .source
         .as_ref()
@@ -262,14 +262,14 @@ fn of_layer(
 fn open(
     source: BoxesSource,
     base: &Location,
-    budget: &MemoryBudget,
+    storage: &Storage,
 ) -> Result<Vec<TaggedBox>, InitError> {
     let config = CollectionConfig::Source(CollectionSource::Boxes(BoxesConfig {
         source,
         layers: IndexMap::new(),
         tags: Vec::new(),
     }));
-    Ok(Collection::open(&config, base, budget)?.boxes)
+    Ok(Collection::open(&config, base, storage)?.boxes)
 }
 
 /// The sources of all layers that can be used, as boxes in the config list them; and those that they cannot list.

@@ -7,7 +7,7 @@ use crate::config::{CsvConfig, LengthUnit};
 use crate::geometry::{BoxNm, Resolution};
 use crate::neuroglancer::GeometryKind;
 use crate::points::{Anchor, PointSource, TableRecords, table_delimiter};
-use crate::storage::{Location, MemoryBudget, StreamedDocument};
+use crate::storage::{Location, Storage, StreamedDocument};
 
 const EXPECTED: &str = "a table (CSV)";
 
@@ -27,9 +27,9 @@ enum Columns {
 pub(super) fn open(
     location: &Location,
     bounds: Option<(BoxNm, Resolution)>,
-    budget: &MemoryBudget,
+    storage: &Storage,
 ) -> Content {
-    let header = match header(location, budget) {
+    let header = match header(location, storage) {
         Ok(header) => header,
         Err(e) => return Content::Unusable(e),
     };
@@ -68,7 +68,7 @@ pub(super) fn open(
             continue;
         }
         let columns = table(unit, resolution, id);
-        match (extent(location, &columns, budget), bounds) {
+        match (extent(location, &columns, storage), bounds) {
             (Ok(Some(extent)), Some((bounds, _))) if middle_is_inside(&extent, &bounds) => {
                 return Content::Table(columns, kind);
             }
@@ -77,7 +77,7 @@ pub(super) fn open(
             // Ids that are no numbers keep the table from being read.
             (Err(_), _) if id.is_some() => {
                 let columns = table(unit, resolution, None);
-                if let Ok(Some(extent)) = extent_inside(location, &columns, bounds, budget)
+                if let Ok(Some(extent)) = extent_inside(location, &columns, bounds, storage)
                     && extent
                 {
                     return Content::Table(columns, kind);
@@ -93,15 +93,15 @@ fn extent_inside(
     location: &Location,
     columns: &CsvConfig,
     bounds: Option<(BoxNm, Resolution)>,
-    budget: &MemoryBudget,
+    storage: &Storage,
 ) -> Result<Option<bool>, String> {
-    let extent = extent(location, columns, budget)?;
+    let extent = extent(location, columns, storage)?;
     let is_inside = |extent| bounds.is_none_or(|(bounds, _)| middle_is_inside(&extent, &bounds));
     Ok(extent.map(is_inside))
 }
 
-fn header(location: &Location, budget: &MemoryBudget) -> Result<StringRecord, String> {
-    let document = StreamedDocument::open(location, EXPECTED, budget);
+fn header(location: &Location, storage: &Storage) -> Result<StringRecord, String> {
+    let document = StreamedDocument::open(location, EXPECTED, storage);
     let document = document.map_err(|e| e.to_string())?;
     let delimiter = table_delimiter(None, document.object());
     let records = TableRecords::open(&document, delimiter);
@@ -112,13 +112,13 @@ fn header(location: &Location, budget: &MemoryBudget) -> Result<StringRecord, St
 fn extent(
     file: &Location,
     columns: &CsvConfig,
-    budget: &MemoryBudget,
+    storage: &Storage,
 ) -> Result<Option<BoxNm>, String> {
     let source = PointSource::Csv {
         file: file.clone(),
         columns: columns.clone(),
     };
-    let layer = source.open(budget).map_err(|e| e.to_string())?;
+    let layer = source.open(storage).map_err(|e| e.to_string())?;
     layer.extent(Anchor::Midpoint).map_err(|e| e.to_string())
 }
 

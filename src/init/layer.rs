@@ -10,7 +10,7 @@ use crate::data_type::DataType;
 use crate::geometry::{BoxNm, Resolution};
 use crate::neuroglancer::{ANNOTATIONS, GeometryKind, VOLUME, info_kind, read_info};
 use crate::points::{Anchor, PointLayer, PropertySpec};
-use crate::storage::{Location, MemoryBudget, SourceUrl};
+use crate::storage::{Location, SourceUrl, Storage};
 use crate::volume;
 
 /// A layer, opened.
@@ -75,14 +75,14 @@ const LABEL_WORDS: [&str; 11] = [
 ];
 
 /// Opens every layer and table that was found.
-pub(super) fn open_all(found: &Found, budget: &MemoryBudget) -> Vec<OpenedLayer> {
+pub(super) fn open_all(found: &Found, storage: &Storage) -> Vec<OpenedLayer> {
     let names: Vec<&str> = found.layers.names().collect();
     let layers = names.par_iter().map(|name| {
         let kind = found.types.get(*name).map(String::as_str);
         OpenedLayer {
             name: (*name).to_owned(),
             source: found.layers.source(name).ok(),
-            content: open(&found.layers, name, kind, budget),
+            content: open(&found.layers, name, kind, storage),
         }
     });
     let mut opened: Vec<OpenedLayer> = layers.collect();
@@ -93,27 +93,27 @@ pub(super) fn open_all(found: &Found, budget: &MemoryBudget) -> Vec<OpenedLayer>
     opened.extend(found.tables.iter().map(|(name, location)| OpenedLayer {
         name: name.clone(),
         source: None,
-        content: csv_columns::open(location, bounds, budget),
+        content: csv_columns::open(location, bounds, storage),
     }));
     opened
 }
 
 /// The layer `name` of `group`; `kind` is what a viewer state says that it is.
-fn open(group: &LayerGroup, name: &str, kind: Option<&str>, budget: &MemoryBudget) -> Content {
+fn open(group: &LayerGroup, name: &str, kind: Option<&str>, storage: &Storage) -> Content {
     let source = match group.source(name) {
         Ok(source) => source,
         Err(e) => return Content::Unusable(chain(&e)),
     };
     let info = match source.format.as_deref() {
         None | Some("precomputed" | "neuroglancer-precomputed") => {
-            read_info(&source.location, "an info file").ok()
+            read_info(&source.location, "an info file", storage).ok()
         }
         _ => None,
     };
     let what = info.as_ref().and_then(|info| info_kind(&info.value));
     let is_local = matches!(source.format.as_deref(), Some("neuroglancer-state"));
     if kind == Some("annotation") || is_local || what == Some(ANNOTATIONS) {
-        return annotations(group, name, budget);
+        return annotations(group, name, storage);
     }
     if let Some(other) = what.filter(|what| *what != VOLUME) {
         return Content::Unusable(format!("it holds {other}, not a volume or annotations"));
@@ -121,20 +121,25 @@ fn open(group: &LayerGroup, name: &str, kind: Option<&str>, budget: &MemoryBudge
     let says = info.as_ref().and_then(|info| info.value.get("type"));
     let is_segmentation = says.is_some_and(|says| says == "segmentation");
     let kind = kind.or(is_segmentation.then_some("segmentation"));
-    match open_volume(&source, name, kind) {
+    match open_volume(&source, name, kind, storage) {
         Ok(facts) => Content::Volume(facts),
         Err(e) => Content::Unusable(e),
     }
 }
 
-fn open_volume(source: &SourceUrl, name: &str, kind: Option<&str>) -> Result<VolumeFacts, String> {
+fn open_volume(
+    source: &SourceUrl,
+    name: &str,
+    kind: Option<&str>,
+    storage: &Storage,
+) -> Result<VolumeFacts, String> {
     let layer = LayerConfig::default();
     let of_layer = |e: volume::VolumeError| chain(&e.of_layer(name));
-    let mut scales = volume::resolutions(source, &layer).map_err(of_layer)?;
+    let mut scales = volume::resolutions(source, &layer, storage).map_err(of_layer)?;
     let voxel_nm3 = |r: &Resolution| r.nm().iter().product::<f64>();
     scales.sort_by(|a, b| voxel_nm3(a).total_cmp(&voxel_nm3(b)));
     let finest = scales.first().ok_or("it has no scale")?;
-    let opened = volume::open_layer(source, finest, &layer).map_err(of_layer)?;
+    let opened = volume::open_layer(source, finest, &layer, storage).map_err(of_layer)?;
     let meta = opened.meta();
     let is_labels = match kind {
         Some("segmentation") => true,
@@ -160,9 +165,9 @@ fn looks_like_labels(name: &str, data_type: DataType) -> bool {
     }
 }
 
-fn annotations(group: &LayerGroup, name: &str, budget: &MemoryBudget) -> Content {
+fn annotations(group: &LayerGroup, name: &str, storage: &Storage) -> Content {
     let opened = group.point_source(name).map_err(|e| chain(&e));
-    let opened = opened.and_then(|source| source.open(budget).map_err(|e| chain(&e)));
+    let opened = opened.and_then(|source| source.open(storage).map_err(|e| chain(&e)));
     match opened {
         Ok(layer) => Content::Annotations(facts(&layer)),
         Err(e) => Content::Unusable(e),

@@ -13,7 +13,7 @@ use crate::collection::{Collection, LayerGroup, layers_of_state};
 use crate::config::{CollectionConfig, CollectionSource, LayerConfig, StateBoxesConfig};
 use crate::neuroglancer::GeometryKind;
 use crate::neuroglancer::viewer_state::{StateError, ViewerState, is_pasted_url};
-use crate::storage::{Location, MemoryBudget, SourceUrl, redacted_source};
+use crate::storage::{Location, SourceUrl, Storage, redacted_source};
 
 /// Documents that make a folder a layer.
 const LAYER_DOCUMENTS: [&str; 6] = [
@@ -57,21 +57,21 @@ pub(super) enum CollectionRef {
 pub(super) fn read(
     sources: &[String],
     here: &Location,
-    budget: &MemoryBudget,
+    storage: &Storage,
 ) -> Result<Found, InitError> {
     match sources {
         [source] if is_pasted_url(source) => {
-            let state = ViewerState::read(source, here, budget)?;
+            let state = ViewerState::read(source, here, storage)?;
             let name = |layer| CollectionRef::PastedState(source.trim().to_owned(), layer);
-            of_state(&state, source, name, here, budget)
+            of_state(&state, source, name, here, storage)
         }
-        [source] => one(source, here, budget),
+        [source] => one(source, here, storage),
         several => of_layers(several, here),
     }
 }
 
 /// The source that is not a pasted URL.
-fn one(source: &str, here: &Location, budget: &MemoryBudget) -> Result<Found, InitError> {
+fn one(source: &str, here: &Location, storage: &Storage) -> Result<Found, InitError> {
     let parsed = SourceUrl::parse(source, here)?;
     if parsed.format.is_some() {
         return of_layers(&[source.to_owned()], here);
@@ -92,8 +92,8 @@ fn one(source: &str, here: &Location, budget: &MemoryBudget) -> Result<Found, In
         Location::Remote(_) => without_query(&place.to_string()).ends_with(".json"),
     };
     match is_document {
-        true => of_document(source, &place, here, budget),
-        false => of_folder(source, &place, here, budget),
+        true => of_document(source, &place, here, storage),
+        false => of_folder(source, &place, here, storage),
     }
 }
 
@@ -102,16 +102,16 @@ fn of_document(
     source: &str,
     place: &Location,
     here: &Location,
-    budget: &MemoryBudget,
+    storage: &Storage,
 ) -> Result<Found, InitError> {
-    let not_a_collection = match Collection::read(place, budget) {
+    let not_a_collection = match Collection::read(place, storage) {
         Ok(collection) => return Ok(of_collection(place, collection)),
         Err(e) => e,
     };
-    match ViewerState::read(source, here, budget) {
+    match ViewerState::read(source, here, storage) {
         Ok(state) => {
             let name = |layer| CollectionRef::StateFile(place.clone(), layer);
-            of_state(&state, source, name, here, budget)
+            of_state(&state, source, name, here, storage)
         }
         Err(e) if not_a_collection.may_be_a_state() => Err(InitError::Neither {
             file: place.to_string(),
@@ -152,7 +152,7 @@ fn of_state(
     source: &str,
     name: impl Fn(Option<String>) -> CollectionRef,
     here: &Location,
-    budget: &MemoryBudget,
+    storage: &Storage,
 ) -> Result<Found, InitError> {
     let types = state.layers().iter().filter_map(|layer| {
         let kind = layer.kind()?;
@@ -186,7 +186,7 @@ fn of_state(
         source: source.to_owned(),
         layer: layer.clone(),
     });
-    let collection = Collection::open(&CollectionConfig::Source(config), here, budget)?;
+    let collection = Collection::open(&CollectionConfig::Source(config), here, storage)?;
     found.collection = Some((name(layer), collection));
     Ok(found)
 }
@@ -196,14 +196,14 @@ fn of_folder(
     source: &str,
     place: &Location,
     here: &Location,
-    budget: &MemoryBudget,
+    storage: &Storage,
 ) -> Result<Found, InitError> {
-    let store = place.open();
+    let store = storage.open(place);
     let has = |key: &str| store.size(key).map(|size| size.is_some());
     for document in LAYER_DOCUMENTS {
         if has(document)? {
-            return match is_group_of_layers(place) {
-                true => of_listed(place),
+            return match is_group_of_layers(place, storage) {
+                true => of_listed(place, storage),
                 false => of_layers(&[source.to_owned()], here),
             };
         }
@@ -213,11 +213,11 @@ fn of_folder(
             "collection.json",
             &place.join("collection.json"),
             place,
-            budget,
+            storage,
         );
     }
     if has("annotations_multiple.json")? {
-        return Ok(of_collection(place, Collection::read(place, budget)?));
+        return Ok(of_collection(place, Collection::read(place, storage)?));
     }
     if let Location::Remote(_) = place
         && !place.can_be_listed()
@@ -226,24 +226,24 @@ fn of_folder(
             folder: place.to_string(),
         });
     }
-    of_listed(place)
+    of_listed(place, storage)
 }
 
 /// Whether a folder with metadata is no layer itself, but a Zarr or N5 group of layers.
-fn is_group_of_layers(place: &Location) -> bool {
+fn is_group_of_layers(place: &Location, storage: &Storage) -> bool {
     let source = SourceUrl {
         format: None,
         location: place.clone(),
         transform: None,
     };
-    let is_layer = crate::volume::resolutions(&source, &LayerConfig::default()).is_ok();
-    let listed = || listed_layers(place).is_ok_and(|(folders, _)| !folders.is_empty());
+    let is_layer = crate::volume::resolutions(&source, &LayerConfig::default(), storage).is_ok();
+    let listed = || listed_layers(place, storage).is_ok_and(|(folders, _)| !folders.is_empty());
     !is_layer && listed()
 }
 
 /// The layers and the tables of a folder.
-fn of_listed(place: &Location) -> Result<Found, InitError> {
-    let (folders, tables) = listed_layers(place)?;
+fn of_listed(place: &Location, storage: &Storage) -> Result<Found, InitError> {
+    let (folders, tables) = listed_layers(place, storage)?;
     if folders.is_empty() && tables.is_empty() {
         return Err(InitError::NoLayer {
             folder: place.to_string(),
@@ -269,11 +269,14 @@ fn of_listed(place: &Location) -> Result<Found, InitError> {
 }
 
 /// The subfolders of `place` that are layers, and the files that are tables.
-fn listed_layers(place: &Location) -> Result<(Vec<String>, Vec<String>), InitError> {
-    let listing = place.list()?;
+fn listed_layers(
+    place: &Location,
+    storage: &Storage,
+) -> Result<(Vec<String>, Vec<String>), InitError> {
+    let listing = storage.list(place)?;
     let mut folders = Vec::new();
     for name in listing.folders {
-        let store = place.join(&name).open();
+        let store = storage.open(&place.join(&name));
         for document in LAYER_DOCUMENTS {
             if store.size(document)?.is_some() {
                 folders.push(name);

@@ -10,9 +10,15 @@ use super::{Draft, Target};
 use crate::config::{Config, ConfigFile};
 use crate::job::{Job, JobError};
 use crate::plan::PlanError;
+use crate::storage::Storage;
 
 /// The draft, with what planning it showed.
-pub(super) fn run(mut draft: Draft, target: &Target, memory_bytes: u64) -> Draft {
+pub(super) fn run(
+    mut draft: Draft,
+    target: &Target,
+    memory_bytes: u64,
+    storage: &Storage,
+) -> Draft {
     let text = draft.config.to_string();
     if text.contains(PLACEHOLDER) {
         return draft;
@@ -22,7 +28,7 @@ pub(super) fn run(mut draft: Draft, target: &Target, memory_bytes: u64) -> Draft
         draft.checks.insert(0, what.to_owned());
         return draft;
     }
-    let mut planned = plan(&draft, target, memory_bytes);
+    let mut planned = plan(&draft, target, memory_bytes, storage);
     if let Err(JobError::Plan(PlanError::Leaks { .. })) = &planned {
         draft.config["leaks"] = json!({ "drop_from": "train" });
         draft.checks.push(
@@ -30,7 +36,7 @@ pub(super) fn run(mut draft: Draft, target: &Target, memory_bytes: u64) -> Draft
              keep them"
                 .to_owned(),
         );
-        planned = plan(&draft, target, memory_bytes);
+        planned = plan(&draft, target, memory_bytes, storage);
     }
     match planned.and_then(|job| job.require_samples().map(|()| job)) {
         Ok(job) => draft.checks.push(summary(&job)),
@@ -42,13 +48,18 @@ pub(super) fn run(mut draft: Draft, target: &Target, memory_bytes: u64) -> Draft
     draft
 }
 
-fn plan(draft: &Draft, target: &Target, memory_bytes: u64) -> Result<Job, JobError> {
+fn plan(
+    draft: &Draft,
+    target: &Target,
+    memory_bytes: u64,
+    storage: &Storage,
+) -> Result<Job, JobError> {
     let path = match target {
         Target::File(path) => path.clone(),
         Target::Anywhere => PathBuf::from("config.json"),
     };
     let config = Config::parse(draft.config.to_string().as_bytes(), Path::new(&path))?;
-    Job::prepare_config(ConfigFile { config, path }, memory_bytes)
+    Job::prepare_config(ConfigFile { config, path }, memory_bytes, storage)
 }
 
 /// What the plan has.

@@ -7,7 +7,7 @@
 use serde_json::Value;
 
 use crate::storage::{
-    DocumentError, Location, MAX_METADATA_BYTES, SourceUrl, StorageError, parse_document,
+    DocumentError, Location, MAX_METADATA_BYTES, SourceUrl, Storage, StorageError, parse_document,
 };
 
 /// Largest number of consecutive redirects.
@@ -51,11 +51,12 @@ impl From<StorageError> for InfoError {
 pub(crate) fn read_info(
     location: &Location,
     expected: &'static str,
+    storage: &Storage,
 ) -> Result<InfoDocument, InfoError> {
     let mut visited = Vec::new();
     let mut here = location.clone();
     loop {
-        let store = here.open();
+        let store = storage.open(&here);
         let object = match visited.first() {
             None => store.describe("info"),
             Some(first) => format!("{} (redirected from {first})", store.describe("info")),

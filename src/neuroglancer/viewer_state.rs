@@ -15,9 +15,7 @@ use serde_json::{Map, Value};
 
 use super::GeometryKind;
 use crate::geometry::Dimensions;
-use crate::storage::{
-    DocumentError, DocumentLimit, Location, MemoryBudget, parse_within, read_text,
-};
+use crate::storage::{DocumentError, DocumentLimit, Location, Storage, parse_within, read_text};
 
 pub use annotations::{LocalAnnotations, StateAnnotation};
 pub use error::StateError;
@@ -47,9 +45,10 @@ pub struct ViewerState {
 impl ViewerState {
     /// Reads the state that `source` refers to: a path, the URL of a JSON document, or a pasted Neuroglancer URL. Paths are
     /// relative to `base`. A pasted URL, or a document that contains one, may be a link to the state. The document must
-    /// fit in `budget`.
-    pub fn read(source: &str, base: &Location, budget: &MemoryBudget) -> Result<Self, StateError> {
-        Self::follow(source, base, 1, &DocumentLimit::of(budget, ADVICE))
+    /// fit in the memory of `storage`.
+    pub fn read(source: &str, base: &Location, storage: &Storage) -> Result<Self, StateError> {
+        let limit = &DocumentLimit::of(storage.budget(), ADVICE);
+        Self::follow(source, base, 1, limit, storage)
     }
 
     /// Like [`ViewerState::read`]. Follows at most `links` links.
@@ -58,6 +57,7 @@ impl ViewerState {
         base: &Location,
         links: usize,
         limit: &DocumentLimit,
+        storage: &Storage,
     ) -> Result<Self, StateError> {
         if is_pasted_url(source) {
             let source = source.trim();
@@ -66,7 +66,7 @@ impl ViewerState {
                     Self::parse_json(&json, &url::shortened(source), base, limit)?
                 }
                 (FragmentContent::Link(link), Some(links)) => {
-                    Self::follow(&link, base, links, limit)?
+                    Self::follow(&link, base, links, limit, storage)?
                 }
                 (FragmentContent::Link(_), None) => {
                     let problem =
@@ -83,7 +83,7 @@ impl ViewerState {
         let Some((folder, key)) = place.split_file() else {
             return Err(StateError::url(source, "expected the path of a file"));
         };
-        let store = folder.open();
+        let store = storage.open(&folder);
         let object = store.describe(&key);
         let bytes = read_text(store.as_ref(), &key, EXPECTED, limit)?;
         let bytes = bytes.ok_or_else(|| DocumentError::Missing {
@@ -93,7 +93,7 @@ impl ViewerState {
         if let Some(url) = pasted_url(&bytes)
             && let FragmentContent::Link(_) = url::parse_fragment(url)?
         {
-            return Self::follow(url, &folder, links, limit);
+            return Self::follow(url, &folder, links, limit, storage);
         }
         let state = Self::parse_limited(&bytes, &object, &folder, limit)?;
         Ok(Self {

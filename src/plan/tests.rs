@@ -8,7 +8,7 @@ use crate::collection::Collection;
 use crate::config::{Config, ConfigFile, SplitConfig};
 use crate::geometry::{PointNm, Resolution};
 use crate::points::{Annotation, PointsInBoxes, PointsReport, PropertyKind, PropertySpec};
-use crate::storage::{Location, MemoryBudget};
+use crate::storage::{Location, Storage};
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -57,7 +57,7 @@ fn collection(boxes: &[Boxed]) -> Collection {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("collection.json");
     std::fs::write(&file, document.to_string()).unwrap();
-    Collection::read(&Location::Local(file), &MemoryBudget::for_test()).unwrap()
+    Collection::read(&Location::Local(file), &Storage::default()).unwrap()
 }
 
 fn annotation(id: u64, p: [f64; 3]) -> Annotation {

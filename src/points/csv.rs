@@ -25,7 +25,7 @@ use super::report::{NotFinite, PointsInBoxes, PointsReport};
 use crate::config::CsvConfig;
 use crate::geometry::{BoxNm, PointNm};
 use crate::neuroglancer::GeometryKind;
-use crate::storage::{Location, MemoryBudget, OverBudget, StreamedDocument};
+use crate::storage::{Location, MemoryBudget, OverBudget, Storage, StreamedDocument};
 
 const EXPECTED: &str = "a table of annotations (CSV)";
 
@@ -72,10 +72,10 @@ impl CsvLayer {
     pub(super) fn open(
         file: &Location,
         config: &CsvConfig,
-        budget: &MemoryBudget,
+        storage: &Storage,
     ) -> Result<Self, PointsError> {
-        let document = StreamedDocument::open(file, EXPECTED, budget)?;
-        Self::new(document, config, budget)
+        let document = StreamedDocument::open(file, EXPECTED, storage)?;
+        Self::new(document, config, storage.budget())
     }
 
     fn new(

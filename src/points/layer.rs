@@ -14,7 +14,7 @@ use super::report::PointsInBoxes;
 use crate::config::nearest;
 use crate::geometry::BoxNm;
 use crate::neuroglancer::GeometryKind;
-use crate::storage::{MemoryBudget, SourceUrl};
+use crate::storage::{SourceUrl, Storage};
 
 /// An opened annotation layer. For a precomputed layer only its info is read and checked, for a table its header. States
 /// are read completely.
@@ -31,12 +31,12 @@ enum LayerFormat {
 }
 
 impl PointLayer {
-    /// Reads the info of the precomputed layer at `source`. Later reads stay within `budget`.
-    pub fn open(source: &SourceUrl, budget: &MemoryBudget) -> Result<Self, PointsError> {
+    /// Reads the info of the precomputed layer at `source`. Later reads stay within the memory of `storage`.
+    pub fn open(source: &SourceUrl, storage: &Storage) -> Result<Self, PointsError> {
         match source.format.as_deref() {
             None | Some("precomputed" | "neuroglancer-precomputed") => {
                 let transform = source.transform.as_deref();
-                let layer = PrecomputedLayer::open(&source.location, transform, budget)?;
+                let layer = PrecomputedLayer::open(&source.location, transform, storage)?;
                 Ok(Self {
                     format: LayerFormat::Precomputed(Box::new(layer)),
                 })

@@ -10,7 +10,7 @@ use super::state;
 use crate::config::{CsvConfig, StatePointsConfig};
 use crate::geometry::SourceTransform;
 use crate::neuroglancer::viewer_state::is_pasted_url;
-use crate::storage::{Location, LocationError, MemoryBudget, SourceUrl, redacted_source};
+use crate::storage::{Location, LocationError, SourceUrl, Storage, redacted_source};
 
 /// The separator between a state's address and the name of a layer in it.
 const STATE_STEP: &str = "|neuroglancer-state:";
@@ -105,17 +105,19 @@ impl PointSource {
     }
 
     /// Opens the source: reads the info of a layer, the header of a table, or a whole state. All reads stay within
-    /// `budget`.
-    pub fn open(&self, budget: &MemoryBudget) -> Result<PointLayer, PointsError> {
+    /// the memory of `storage`.
+    pub fn open(&self, storage: &Storage) -> Result<PointLayer, PointsError> {
         match self {
-            Self::Precomputed(source) => PointLayer::open(source, budget),
+            Self::Precomputed(source) => PointLayer::open(source, storage),
             Self::ViewerState {
                 address,
                 base,
                 layer,
-            } => state::read(address, base, layer.as_deref(), budget).map(PointLayer::of_in_memory),
+            } => {
+                state::read(address, base, layer.as_deref(), storage).map(PointLayer::of_in_memory)
+            }
             Self::Csv { file, columns } => {
-                CsvLayer::open(file, columns, budget).map(PointLayer::of_csv)
+                CsvLayer::open(file, columns, storage).map(PointLayer::of_csv)
             }
         }
     }

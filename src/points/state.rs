@@ -13,7 +13,7 @@ use super::in_memory::{InMemoryLayer, RowProblem};
 use super::property::{PropertyKind, PropertySpec};
 use crate::neuroglancer::GeometryKind;
 use crate::neuroglancer::viewer_state::{StateAnnotation, ViewerState};
-use crate::storage::{Location, MemoryBudget};
+use crate::storage::{Location, Storage};
 
 /// An entry of `annotationProperties`.
 #[derive(Deserialize)]
@@ -35,9 +35,9 @@ pub(super) fn read(
     address: &str,
     base: &Location,
     layer: Option<&str>,
-    budget: &MemoryBudget,
+    storage: &Storage,
 ) -> Result<InMemoryLayer, PointsError> {
-    let state = ViewerState::read(address, base, budget)?;
+    let state = ViewerState::read(address, base, storage)?;
     let layer = state.annotation_layer(layer, &GeometryKind::ALL)?;
     let annotations = state.annotations(layer)?;
     let object = annotations.object;
@@ -212,7 +212,7 @@ mod tests {
             &format!("https://host/#!{state}"),
             &Location::Local("".into()),
             None,
-            &MemoryBudget::for_test(),
+            &Storage::default(),
         )
     }
 
@@ -257,7 +257,7 @@ mod tests {
         );
         let source = format!("https://host/#!{state}");
         let layer = PointSource::parse(&source, &Location::Local("".into())).unwrap();
-        let layer = layer.open(&MemoryBudget::for_test()).unwrap();
+        let layer = layer.open(&Storage::default()).unwrap();
         let all = BoxNm::from_corners(PointNm([-1e9; 3]), PointNm([1e9; 3])).unwrap();
         let found = layer.read_boxes(&[all], Anchor::Midpoint).unwrap();
         let [line, point] = &found.per_box[0][..] else {

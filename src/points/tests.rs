@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::geometry::{BoxNm, PointNm};
 use crate::points::{Anchor, Annotation, PointLayer, PointsInBoxes, PropertyKind, PropertySpec};
-use crate::storage::{Location, MemoryBudget, SourceUrl};
+use crate::storage::{Location, SourceUrl, Storage};
 use crate::support::{read_json, shared_data};
 use serde_json::Value;
 
@@ -18,11 +18,7 @@ const RESOLUTION: [f64; 3] = [4.6, 4.6, 45.0];
 fn open(folder: &Path) -> PointLayer {
     let here = Location::Local(PathBuf::new());
     let url = format!("precomputed://file://{}", folder.display());
-    PointLayer::open(
-        &SourceUrl::parse(&url, &here).unwrap(),
-        &MemoryBudget::new(2 << 30),
-    )
-    .unwrap()
+    PointLayer::open(&SourceUrl::parse(&url, &here).unwrap(), &Storage::default()).unwrap()
 }
 
 fn everything() -> BoxNm {

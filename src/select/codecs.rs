@@ -120,6 +120,7 @@ mod tests {
 
     use super::*;
     use crate::job::Job;
+    use crate::storage::Storage;
 
     const MEMORY_BYTES: u64 = 1 << 30;
 
@@ -133,7 +134,7 @@ mod tests {
     }
 
     fn chosen(config: &Path, change: impl Fn(&mut Job)) -> Vec<CodecChoice> {
-        let mut job = Job::prepare(config, MEMORY_BYTES).unwrap();
+        let mut job = Job::prepare(config, MEMORY_BYTES, &Storage::default()).unwrap();
         change(&mut job);
         choose_codecs(&job.plan, &mut job.sources, MEMORY_BYTES).unwrap();
         let layout = job.sources.layout(&job.plan);
@@ -194,7 +195,7 @@ mod tests {
         {
             let folder = dir.path().join(i.to_string());
             let config = demo(&folder, state(json!(codec)));
-            let mut job = Job::prepare(&config, MEMORY_BYTES).unwrap();
+            let mut job = Job::prepare(&config, MEMORY_BYTES, &Storage::default()).unwrap();
             remove_chunks(&folder);
             let choice = choose_codecs(&job.plan, &mut job.sources, MEMORY_BYTES);
             match codec {
@@ -222,7 +223,9 @@ mod tests {
     fn another_seed_chooses_other_samples_and_each_once() {
         let dir = tempfile::tempdir().unwrap();
         let config = demo(dir.path(), |_| {});
-        let mut plan = Job::prepare(&config, MEMORY_BYTES).unwrap().plan;
+        let mut plan = Job::prepare(&config, MEMORY_BYTES, &Storage::default())
+            .unwrap()
+            .plan;
         let first = lowest_samples(&plan, 8);
         assert_eq!(lowest_samples(&plan, 8), first);
         assert_eq!(lowest_samples(&plan, 4), first[..4]);
@@ -242,7 +245,7 @@ mod tests {
         let config = demo(dir.path(), |_| {});
         let Job {
             plan, mut sources, ..
-        } = Job::prepare(&config, MEMORY_BYTES).unwrap();
+        } = Job::prepare(&config, MEMORY_BYTES, &Storage::default()).unwrap();
         let mut digests = Vec::new();
         for codec in [Codec::None, Codec::default(), Codec::Zstd { level: 2 }] {
             sources.choose_codec(0, codec.into());

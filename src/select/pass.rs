@@ -10,7 +10,7 @@ use crate::extract::{
 };
 use crate::geometry::VoxelBox;
 use crate::plan::{Plan, PlannedSplit};
-use crate::storage::Parts;
+use crate::storage::ParallelTasks;
 
 /// Samples that are one unit of work.
 const UNIT_SAMPLES: usize = 64;
@@ -140,25 +140,26 @@ impl VoxelPass<'_> {
             units,
             blocks,
         };
-        let parts = Parts::<ExtractError>::new();
+        let tasks = ParallelTasks::<ExtractError>::new(self.sources.storage());
         let results = with_prefetcher(
             &pass.cutter.cache,
             self.sources.block_bytes(),
             budget_bytes,
-            parts.together(),
+            self.sources.storage().network().requests,
+            tasks.work(),
             |prefetcher| {
                 // A bridge hands units out one by one, in order.
                 (0..units.units())
                     .par_bridge()
                     .map_init(CutScratch::default, |scratch, unit| {
                         let run = || pass.run_unit(prefetcher, unit, scratch, &query);
-                        parts.run(run).map(|results| (unit, results))
+                        tasks.run(run).map(|results| (unit, results))
                     })
                     .collect::<Result<Vec<_>, _>>()
             },
         );
-        let mut results = parts
-            .finish_but(ExtractError::is_stopped, results)
+        let mut results = tasks
+            .finish_with_cause(ExtractError::is_stopped, results)
             .map_err(|e| {
                 let cause = e.is_stopped().then(|| pass.cutter.prefetch_failure());
                 cause.flatten().unwrap_or(e)

@@ -20,7 +20,7 @@ fn job(folder: &Path, change: impl Fn(&mut Value)) -> Result<Job, JobError> {
     let mut config = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
     change(&mut config);
     fs::write(&path, config.to_string()).unwrap();
-    Job::prepare(&path, MEMORY_BYTES)
+    Job::prepare(&path, MEMORY_BYTES, &crate::storage::Storage::default())
 }
 
 #[test]

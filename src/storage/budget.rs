@@ -229,14 +229,6 @@ pub(crate) enum ReadError<E> {
 }
 
 #[cfg(test)]
-impl MemoryBudget {
-    /// Enough for what tests read.
-    pub(crate) fn for_test() -> Self {
-        Self::new(2 << 30)
-    }
-}
-
-#[cfg(test)]
 mod tests {
     use super::*;
 

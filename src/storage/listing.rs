@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use super::remote::RemoteStore;
 use super::{Location, StorageError};
 
 /// Names directly below a place, each in ascending order.
@@ -13,26 +12,29 @@ pub(crate) struct Listing {
 }
 
 impl Location {
-    /// Whether [`Location::list`] can list it: http(s) servers have no common way to list folders.
+    /// Whether [`super::Storage::list`] can list it: http(s) servers have no common way to list folders.
     pub(crate) fn can_be_listed(&self) -> bool {
         match self {
             Self::Local(_) => true,
             Self::Remote(remote) => remote.is_bucket(),
         }
     }
+}
 
-    /// What is directly below this place.
-    pub(crate) fn list(&self) -> Result<Listing, StorageError> {
-        let mut listing = match self {
-            Self::Local(path) => local(path).map_err(|source| StorageError::Read {
-                object: path.display().to_string(),
-                source,
-            })?,
-            Self::Remote(remote) => RemoteStore::new(remote).list()?,
-        };
-        listing.folders.sort();
-        listing.files.sort();
-        Ok(listing)
+impl Listing {
+    /// What is in the local folder `path`.
+    pub(super) fn of_folder(path: &Path) -> Result<Self, StorageError> {
+        local(path).map_err(|source| StorageError::Read {
+            object: path.display().to_string(),
+            source,
+        })
+    }
+
+    /// With names in ascending order.
+    pub(super) fn sorted(mut self) -> Self {
+        self.folders.sort();
+        self.files.sort();
+        self
     }
 }
 

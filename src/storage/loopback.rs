@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use super::remote::RemoteStore;
+use super::remote::{Connections, RemoteStore};
+use super::stop_group::StopGroup;
+use super::wait_reporter::WaitReporter;
 use super::{Network, RemoteLocation, RetryPolicy, StorageError, Store};
 
 /// How long the server may be silent in tests; it is silent for longer.
@@ -16,6 +18,8 @@ pub(crate) const SILENCE: Duration = Duration::from_millis(1200);
 pub(crate) struct Server {
     pub url: String,
     requests: Arc<AtomicUsize>,
+    /// Those of the program under test.
+    connections: Arc<Connections>,
 }
 
 /// What is asked.
@@ -72,7 +76,12 @@ pub(crate) fn serve_by(
             });
         }
     });
-    Server { url, requests }
+    let connections = connections(network());
+    Server {
+        url,
+        requests,
+        connections,
+    }
 }
 
 /// An answer with its Content-Length.
@@ -102,7 +111,7 @@ impl Server {
 
     /// What lies below `/layer`.
     pub(super) fn store(&self) -> RemoteStore {
-        store(&format!("{}/layer", self.url))
+        store_with(&format!("{}/layer", self.url), &self.connections)
     }
 
     /// The object `a/info`, and what is wrong.
@@ -122,9 +131,18 @@ impl Server {
 
 /// What lies at `url`.
 pub(super) fn store(url: &str) -> RemoteStore {
+    store_with(url, &connections(network()))
+}
+
+fn store_with(url: &str, connections: &Arc<Connections>) -> RemoteStore {
     let (scheme, rest) = url.split_once("://").unwrap();
     let location = RemoteLocation::new(scheme, rest).unwrap();
-    RemoteStore::with(&location, network())
+    RemoteStore::open(&location, connections, &StopGroup::default())
+}
+
+/// Connections of their own.
+pub(super) fn connections(network: Network) -> Arc<Connections> {
+    Arc::new(Connections::new(network, WaitReporter::default()))
 }
 
 /// How servers are asked in tests: as always, but faster.

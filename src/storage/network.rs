@@ -1,25 +1,21 @@
-//! How servers are asked: one choice for the whole program, made before anything is opened.
+//! Settings of requests to servers.
 
-use std::sync::OnceLock;
 use std::time::Duration;
 
 use super::RetryPolicy;
 
-/// How servers are asked. None of it changes what comes out.
+/// Settings of requests to servers. None of them changes the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Network {
-    /// How long a server may say nothing, before it answers or within an answer, until the request is given up
-    /// and made again.
+    /// How long a server may send no data, before or within a response, until the request is retried.
     pub idle_timeout: Duration,
-    /// Requests in flight at once.
+    /// Requests in progress at once.
     pub requests: usize,
-    /// How failed requests are made again.
+    /// How failed requests are retried.
     pub retry: RetryPolicy,
-    /// An answer that brings fewer bytes a second than this, over `idle_timeout`, is given up. 0 for any rate.
+    /// A response that brings fewer bytes per second than this, over `idle_timeout`, is given up. 0 accepts any rate.
     pub min_bytes_per_s: u64,
 }
-
-static CHOSEN: OnceLock<Network> = OnceLock::new();
 
 impl Default for Network {
     fn default() -> Self {
@@ -29,17 +25,5 @@ impl Default for Network {
             retry: RetryPolicy::default(),
             min_bytes_per_s: 256,
         }
-    }
-}
-
-impl Network {
-    /// Makes this the program's choice. The first choice stands: servers that are known keep their connections.
-    pub fn choose(self) {
-        let _ = CHOSEN.set(self);
-    }
-
-    /// The program's choice; without one, the default becomes it.
-    pub fn chosen() -> Self {
-        *CHOSEN.get_or_init(Self::default)
     }
 }

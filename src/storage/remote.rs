@@ -7,6 +7,7 @@
 mod body;
 mod client;
 mod connection;
+mod connections;
 mod credentials;
 mod failure;
 mod fit;
@@ -24,10 +25,10 @@ use std::sync::Arc;
 
 use reqwest::header::{AUTHORIZATION, HeaderValue};
 
+use super::stop_group::StopGroup;
 use super::{Compression, Network, StorageError, Store};
 use client::Client;
-#[cfg(test)]
-pub(in crate::storage) use client::runtime;
+pub(super) use connections::Connections;
 pub(super) use location::BadPlace;
 pub use location::RemoteLocation;
 
@@ -36,27 +37,32 @@ pub(super) struct RemoteStore {
     /// Or why there can be no client: told when something is read.
     client: Result<Arc<Client>, String>,
     location: RemoteLocation,
+    connections: Arc<Connections>,
+    stop_group: StopGroup,
 }
 
 impl RemoteStore {
-    /// The objects below `location`, asked for as the program's [`Network`] says.
-    pub(super) fn new(location: &RemoteLocation) -> Self {
-        Self::with(location, Network::chosen())
-    }
-
-    /// As [`RemoteStore::new`]; `network` counts where the server is not known yet.
-    pub(super) fn with(location: &RemoteLocation, network: Network) -> Self {
+    /// The objects below `location`.
+    pub(super) fn open(
+        location: &RemoteLocation,
+        connections: &Arc<Connections>,
+        stop_group: &StopGroup,
+    ) -> Self {
         Self {
-            client: Client::of(&location.root, network),
+            client: connections.client(&location.root),
             location: location.clone(),
+            connections: Arc::clone(connections),
+            stop_group: stop_group.clone(),
         }
     }
 
-    /// The objects below `location`, asked for by a client of its own that sends `token` with every request.
+    /// The objects below `location`, requested by a client of its own that sends `token` with every request.
     pub(super) fn with_token(
         location: &RemoteLocation,
         token: Option<&str>,
         network: Network,
+        connections: &Arc<Connections>,
+        stop_group: &StopGroup,
     ) -> Result<Self, String> {
         let bearer = |token| {
             let value = HeaderValue::from_str(&format!("Bearer {token}"));
@@ -66,10 +72,13 @@ impl RemoteStore {
         };
         let header = token.map(bearer).transpose()?;
         let environment = credentials::Environment::default();
-        let client = Client::with_header(&location.root, network, &environment, header)?;
+        let root = &location.root;
+        let client = Client::with_header(root, network, &environment, header, connections)?;
         Ok(Self {
             client: Ok(Arc::new(client)),
             location: location.clone(),
+            connections: Arc::clone(connections),
+            stop_group: stop_group.clone(),
         })
     }
 

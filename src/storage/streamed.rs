@@ -12,7 +12,7 @@ use serde::de::DeserializeSeed;
 use super::document::json_size::{Bounded, TooLong};
 use super::{
     Compression, DocumentError, Lease, Location, MAX_DOCUMENT_BYTES, MemoryBudget, ReadError,
-    StorageError, Store, gzip_note, looks_like_gzip, looks_like_html,
+    Storage, StorageError, Store, gzip_note, looks_like_gzip, looks_like_html,
 };
 
 /// Bytes of a document's beginning that are kept, and the least that are read at a time.
@@ -53,14 +53,14 @@ impl StreamedDocument {
     pub(crate) fn open(
         location: &Location,
         expected: &'static str,
-        budget: &MemoryBudget,
+        storage: &Storage,
     ) -> Result<Self, DocumentError> {
         let missing = || DocumentError::Missing {
             object: location.to_string(),
             expected,
         };
         let (folder, key) = location.split_file().ok_or_else(missing)?;
-        Self::open_key(folder.open(), &key, expected, budget)
+        Self::open_key(storage.open(&folder), &key, expected, storage.budget())
     }
 
     /// The document at `key` of `store`.

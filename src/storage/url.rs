@@ -8,9 +8,9 @@ use std::fmt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
+use super::RemoteLocation;
 use super::redact::{has_userinfo, redacted_source};
-use super::remote::{BadPlace, RemoteStore};
-use super::{LocalStore, RemoteLocation, Store};
+use super::remote::BadPlace;
 use crate::fault::{Fault, FaultKind};
 use crate::geometry::SourceTransform;
 
@@ -232,14 +232,6 @@ impl Location {
         match self {
             Location::Local(path) => format!("{path:?}"),
             Location::Remote(remote) => remote.identity(),
-        }
-    }
-
-    /// Read access to what lies here.
-    pub fn open(&self) -> Arc<dyn Store> {
-        match self {
-            Location::Local(path) => Arc::new(LocalStore::new(path.clone())),
-            Location::Remote(remote) => Arc::new(RemoteStore::new(remote)),
         }
     }
 }

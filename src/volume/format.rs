@@ -2,7 +2,7 @@
 
 use super::VolumeError;
 use super::zarr::ZarrVersion;
-use crate::storage::{Location, MAX_METADATA_BYTES};
+use crate::storage::{Location, MAX_METADATA_BYTES, Storage};
 
 /// A supported format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,8 +40,8 @@ impl VolumeFormat {
     }
 
     /// Detects the format of the volume at `location`.
-    pub(super) fn detect(location: &Location) -> Result<Self, VolumeError> {
-        let store = location.open();
+    pub(super) fn detect(location: &Location, storage: &Storage) -> Result<Self, VolumeError> {
+        let store = storage.open(location);
         let mut bytes = Vec::new();
         for (document, format) in DOCUMENTS {
             if store.read(document, MAX_METADATA_BYTES, &mut bytes)? {
@@ -62,14 +62,19 @@ mod tests {
     fn the_first_document_in_a_folder_decides_the_format() {
         let dir = tempfile::tempdir().unwrap();
         let location = Location::Local(dir.path().to_owned());
-        let e = VolumeFormat::detect(&location).unwrap_err().to_string();
+        let e = VolumeFormat::detect(&location, &Storage::default())
+            .unwrap_err()
+            .to_string();
         assert!(
             e.contains("attributes.json") && e.contains("check the path"),
             "{e}"
         );
         for (document, format) in DOCUMENTS.iter().rev() {
             std::fs::write(dir.path().join(document), "{}").unwrap();
-            assert_eq!(VolumeFormat::detect(&location).unwrap(), *format);
+            assert_eq!(
+                VolumeFormat::detect(&location, &Storage::default()).unwrap(),
+                *format
+            );
         }
     }
 }

@@ -8,7 +8,7 @@ use super::format::VolumeFormat;
 use super::{VolumeError, n5, precomputed, zarr};
 use crate::config::LayerConfig;
 use crate::geometry::{AXES, Resolution, SourceDimension};
-use crate::storage::SourceUrl;
+use crate::storage::{SourceUrl, Storage};
 
 /// The dimensions of a volume, with units.
 pub(super) struct ModelSpace {
@@ -26,19 +26,22 @@ pub(super) fn read(
     source: &SourceUrl,
     layer: &LayerConfig,
     resolutions: impl Fn(&LayerConfig) -> Result<Vec<Resolution>, VolumeError>,
+    storage: &Storage,
 ) -> Result<ModelSpace, VolumeError> {
     let location = &source.location;
     let format = match source.format.as_deref() {
         Some(name) => VolumeFormat::from_name(name),
-        None => Some(VolumeFormat::detect(location)?),
+        None => Some(VolumeFormat::detect(location, storage)?),
     };
     let (named, base) = match format {
         Some(VolumeFormat::Precomputed) => {
-            let (named, base) = precomputed::model_space(location)?;
+            let (named, base) = precomputed::model_space(location, storage)?;
             (named, Some(base))
         }
-        Some(VolumeFormat::Zarr(version)) => (zarr::model_space(location, version, layer)?, None),
-        Some(VolumeFormat::N5) => (n5::model_space(location, layer)?, None),
+        Some(VolumeFormat::Zarr(version)) => {
+            (zarr::model_space(location, version, layer, storage)?, None)
+        }
+        Some(VolumeFormat::N5) => (n5::model_space(location, layer, storage)?, None),
         None => return Err(super::unknown_format(source)),
     };
     let (base, unscaled) = match base {

@@ -17,7 +17,7 @@ use super::{BlockIndex, EncodedBlock, Volume, VolumeError, VolumeMeta, chunk_sto
 use crate::config::LayerConfig;
 use crate::data_type::Scalar;
 use crate::geometry::Resolution;
-use crate::storage::{Location, Store, gzip_note};
+use crate::storage::{Location, Storage, Store, gzip_note};
 use attributes::N5Dataset;
 
 pub(super) use model_space::model_space;
@@ -37,9 +37,10 @@ impl N5Volume {
         location: &Location,
         wanted: &Resolution,
         layer: &LayerConfig,
+        storage: &Storage,
     ) -> Result<Self, VolumeError> {
-        let store = location.open();
-        let dataset = attributes::read(location, store.as_ref(), wanted, layer)?;
+        let store = storage.open(location);
+        let dataset = attributes::read(location, store.as_ref(), wanted, layer, storage)?;
         let bad = |problem| dataset.bad("dimensions", problem);
         let axes = dataset.axes.clone();
         let description = ArrayDescription {

@@ -14,7 +14,7 @@ use super::format_dimensions::FormatDimensions;
 use super::{BlockIndex, ChunkGroups, EncodedBlock, Volume, VolumeError, VolumeMeta, chunk_store};
 use crate::config::LayerConfig;
 use crate::geometry::{AXES, Resolution};
-use crate::storage::{Compression, Location, looks_like_gzip};
+use crate::storage::{Compression, Location, Storage, looks_like_gzip};
 use chunks::{ChunkStorage, ShardedChunks};
 use encoding::{ChunkProblem, Encoding, check_raw};
 
@@ -31,8 +31,9 @@ pub(super) struct PrecomputedVolume {
 /// The dimensions of the volume in `location` in Neuroglancer, and the resolution of its first scale.
 pub(super) fn model_space(
     location: &Location,
+    storage: &Storage,
 ) -> Result<(FormatDimensions, [f64; 3]), VolumeError> {
-    let (resolution, channels) = info::first_scale(location)?;
+    let (resolution, channels) = info::first_scale(location, storage)?;
     let mut names = AXES.map(str::to_owned).to_vec();
     if channels != 1 {
         names.push("c^".to_owned());
@@ -52,9 +53,10 @@ impl PrecomputedVolume {
         location: &Location,
         resolution: &Resolution,
         layer: &LayerConfig,
+        storage: &Storage,
     ) -> Result<Self, VolumeError> {
-        let scale = info::read(location, resolution)?;
-        let store = chunk_store(scale.location.open(), layer);
+        let scale = info::read(location, resolution, storage)?;
+        let store = chunk_store(storage.open(&scale.location), layer);
         Ok(Self {
             chunks: ChunkStorage::new(store, scale.sharding),
             meta: scale.meta,
@@ -209,7 +211,7 @@ mod tests {
             ..LayerConfig::default()
         };
         let resolution = Resolution::new([8.0; 3]).unwrap();
-        PrecomputedVolume::open(&location, &resolution, &layer)
+        PrecomputedVolume::open(&location, &resolution, &layer, &Storage::default())
     }
 
     #[test]

@@ -6,8 +6,8 @@ mod encodings;
 use std::path::{Path, PathBuf};
 
 use super::*;
-use crate::storage::Location;
 use crate::storage::witness::{self, Seen};
+use crate::storage::{Location, Storage};
 
 /// Chunks in files with and without compression suffixes, in shards of both formats, in arrays, and a missing chunk.
 const FOLDERS: [&str; 7] = [
@@ -23,8 +23,9 @@ const FOLDERS: [&str; 7] = [
 fn open_folder(folder: &Path, layer: &LayerConfig) -> Arc<dyn Volume> {
     let base = Location::Local(folder.to_owned());
     let url = SourceUrl::parse(&format!("file://{}", folder.display()), &base).unwrap();
-    let resolution = resolutions(&url, layer).unwrap()[0];
-    open_layer(&url, &resolution, layer).unwrap()
+    let storage = &Storage::default();
+    let resolution = resolutions(&url, layer, storage).unwrap()[0];
+    open_layer(&url, &resolution, layer, storage).unwrap()
 }
 
 fn n5(dir: &Path) -> Arc<dyn Volume> {

@@ -13,7 +13,7 @@ use crate::config::LayerConfig;
 use crate::geometry::{
     AXES, MAX_VOXEL, PlacedAxis, Resolution, SourceTransform, VoxelBox, is_unmoved,
 };
-use crate::storage::SourceUrl;
+use crate::storage::{SourceUrl, Storage};
 
 /// Tolerance for whole voxels, for rounding errors of decimal numbers.
 const TOLERANCE_VOXELS: f64 = 1e-3;
@@ -36,27 +36,27 @@ struct AxisMapping {
     offset_nm: [f64; 3],
 }
 
-/// Opens the volume at `source` with its `transform`. `open` opens a volume without one.
+/// Opens the volume at `source` with its `transform`.
 pub(super) fn open(
     source: &SourceUrl,
     transform: &SourceTransform,
     wanted: &Resolution,
     layer: &LayerConfig,
-    open: impl Fn(&SourceUrl, &Resolution, &LayerConfig) -> Result<Arc<dyn Volume>, VolumeError>,
+    storage: &Storage,
 ) -> Result<Arc<dyn Volume>, VolumeError> {
     let unmoved = SourceUrl {
         transform: None,
         ..source.clone()
     };
-    let resolutions = |layer: &LayerConfig| super::resolutions(&unmoved, layer);
-    let mut space = model_space::read(&unmoved, layer, resolutions)?;
+    let resolutions = |layer: &LayerConfig| super::resolutions(&unmoved, layer, storage);
+    let mut space = model_space::read(&unmoved, layer, resolutions, storage)?;
     let placed = match (transform.place(&space.dimensions), space.unscaled.take()) {
         (Ok(placed), _) => placed,
         (Err(_), Some(unscaled)) => return Err(unscaled),
         (Err(e), None) => return Err(e.into()),
     };
     if is_unmoved(&placed, &space.dimensions) {
-        return open(&unmoved, wanted, layer);
+        return super::open_untransformed(&unmoved, wanted, layer, storage);
     }
     if layer.voxel_offset.is_some() {
         let found = "set, and the config's `layers` also sets `voxel_offset` for the layer";
@@ -71,7 +71,7 @@ pub(super) fn open(
     }
     let layer = layer_of(&space, &placed, layer, &axes);
     let wanted_of_source = axes.to_source(wanted);
-    let inner = open(&unmoved, &wanted_of_source, &layer)
+    let inner = super::open_untransformed(&unmoved, &wanted_of_source, &layer, storage)
         .map_err(|e| axes.restated(e, transform, wanted))?;
     TransformedVolume::new(inner, &axes, space.begins_at_zero, transform)
         .map(|v| Arc::new(v) as Arc<dyn Volume>)

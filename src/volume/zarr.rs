@@ -25,7 +25,7 @@ use super::strided::{Strided, c_strides, copy_strided};
 use super::{BlockIndex, ChunkGroups, EncodedBlock, Volume, VolumeError, VolumeMeta, chunk_store};
 use crate::config::LayerConfig;
 use crate::geometry::Resolution;
-use crate::storage::{Location, Store, gzip_note, runs};
+use crate::storage::{Location, Storage, Store, gzip_note, runs};
 use array::ZarrArray;
 use chunk_names::ChunkNameCheck;
 use node::{Node, NodeKind};
@@ -53,8 +53,9 @@ impl ZarrVolume {
         version: Option<ZarrVersion>,
         wanted: &Resolution,
         layer: &LayerConfig,
+        storage: &Storage,
     ) -> Result<Self, VolumeError> {
-        let store = location.open();
+        let store = storage.open(location);
         let node = node::read(store.as_ref(), "", version)?;
         match &node.kind {
             NodeKind::Array(_) => {

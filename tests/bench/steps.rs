@@ -13,8 +13,8 @@ use divan::counter::{BytesCount, ItemsCount};
 use pointshard::Job;
 use pointshard::bench::{
     ArrayLayout, BloscName, BloscShuffle, Codec, EncodedBlock, LayerConfig, Layout, Location,
-    Output, Resolution, SampleEncoder, Scalar, ShardId, ShardWriter, SourceUrl, Volume, WindowSize,
-    WrittenShard, map_windows, open_layer, parts, resolutions, write_collection,
+    Output, Resolution, SampleEncoder, Scalar, ShardId, ShardWriter, SourceUrl, Storage, Volume,
+    WindowSize, WrittenShard, map_windows, open_layer, parts, resolutions, write_collection,
 };
 use serde_json::{Value, json};
 
@@ -62,9 +62,10 @@ fn open(folder: &Path) -> Result<Arc<dyn Volume>, Failure> {
         ..LayerConfig::default()
     };
     let open = |layer: &LayerConfig| -> Result<Arc<dyn Volume>, Failure> {
-        let all = resolutions(&url, layer)?;
+        let storage = &Storage::default();
+        let all = resolutions(&url, layer, storage)?;
         let finest = all.first().ok_or("no scale")?;
-        Ok(open_layer(&url, finest, layer)?)
+        Ok(open_layer(&url, finest, layer, storage)?)
     };
     open(&LayerConfig::default()).or_else(|e| open(&bare).map_err(|_| e))
 }
@@ -113,7 +114,7 @@ fn job(window: [u32; 3], layer: &str) -> Result<Job, Failure> {
     config["arrays"] = json!({ layer: { "layer": layer } });
     let path = DEMO.path().join(format!("config_{layer}_{window:?}.json"));
     std::fs::write(&path, config.to_string())?;
-    Ok(Job::prepare(&path, MEMORY_BYTES)?)
+    Ok(Job::prepare(&path, MEMORY_BYTES, &Storage::default())?)
 }
 
 const WINDOWS: [[u32; 3]; 4] = [[64, 64, 16], [33, 33, 5], [128, 128, 32], [256, 256, 16]];

@@ -20,7 +20,7 @@ fn read_value(value: &Value) -> Result<Collection, CollectionError> {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("collection.json");
     std::fs::write(&path, value.to_string()).unwrap();
-    read(&Location::Local(path), &MemoryBudget::for_test())
+    read(&Location::Local(path), &Storage::default())
 }
 
 fn error_of(change: impl FnOnce(&mut Value)) -> String {

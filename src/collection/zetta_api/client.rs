@@ -7,7 +7,7 @@ use reqwest::Url;
 
 use super::ApiError;
 use crate::config::ZettaApiConfig;
-use crate::storage::{Network, StorageError, Store, redacted_source, store_with_token};
+use crate::storage::{Network, Storage, StorageError, Store, redacted_source};
 
 /// Largest answer, in bytes.
 const LIMIT_BYTES: u64 = 256 << 20;
@@ -23,9 +23,8 @@ pub(super) struct Asking {
 }
 
 impl Asking {
-    /// As the program's options say.
-    pub(super) fn chosen() -> Self {
-        let network = Network::chosen();
+    /// With the settings `network`, but more time for the API to answer.
+    pub(super) fn of(network: Network) -> Self {
         Self {
             network: Network {
                 idle_timeout: network.idle_timeout.max(LEAST_IDLE_TIMEOUT),
@@ -50,10 +49,11 @@ impl Client {
         config: &ZettaApiConfig,
         root: &Url,
         asking: Asking,
+        storage: &Storage,
     ) -> Result<Self, ApiError> {
         let token = config.token_env.as_ref();
         let token = token.map(|name| token_for(root, name)).transpose()?;
-        let store = store_with_token(root.as_str(), token.as_deref(), asking.network);
+        let store = storage.open_with_token(root.as_str(), token.as_deref(), asking.network);
         let token_advice = match &config.token_env {
             Some(name) => format!(
                 "renew the token in the environment variable {name}, or ask for access"

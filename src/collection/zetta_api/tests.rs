@@ -69,7 +69,7 @@ impl Server {
             limit_bytes: 4000,
         };
         let base = Location::Local("/data".into());
-        read_with(&config, &base, asking, &MemoryBudget::for_test()).map_err(|e| e.to_string())
+        read_with(&config, &base, asking, &Storage::default()).map_err(|e| e.to_string())
     }
 
     fn requests(&self) -> Vec<String> {

@@ -12,6 +12,7 @@ use crate::dataset::testing::{TestArray, write};
 use crate::dataset::{Codec, Dataset};
 use crate::extract::Progress;
 use crate::job::{Job, RunOptions};
+use crate::storage::Storage;
 
 /// Holds every sample of every array against what zarrs reads.
 fn equals_zarrs(dataset: &Dataset) -> u64 {
@@ -93,7 +94,7 @@ fn demo(dir: &Path, axis_order: &str) -> Dataset {
         memory_bytes: 1 << 30,
         force: false,
     };
-    let job = Job::prepare(&made.config, 1 << 30).unwrap();
+    let job = Job::prepare(&made.config, 1 << 30, &Storage::default()).unwrap();
     job.run(&dir.join("out"), options, &Progress::default())
         .unwrap();
     Dataset::open(&dir.join("out")).unwrap()

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::fault::{Fault, FaultKind};
 use crate::job::{Job, JobError};
+use crate::storage::Storage;
 
 const NM: [f64; 3] = [4.0, 4.0, 40.0];
 const START: [i64; 3] = [3000, 2000, 400];
@@ -66,7 +67,7 @@ fn job(
     fs::write(dir.path().join("collection.json"), rows.to_string()).unwrap();
     let path = dir.path().join("config.json");
     fs::write(&path, config.to_string()).unwrap();
-    Job::prepare(&path, 1 << 30)
+    Job::prepare(&path, 1 << 30, &Storage::default())
 }
 
 /// A point at such a fraction of the layer `img` along each axis.
@@ -256,7 +257,7 @@ fn a_resolution_of_six_digits_moves_no_voxel() {
     fs::write(dir.path().join("collection.json"), rows.to_string()).unwrap();
     let path = dir.path().join("config.json");
     fs::write(&path, config.to_string()).unwrap();
-    let Job { plan, sources, .. } = Job::prepare(&path, 1 << 30).unwrap();
+    let Job { plan, sources, .. } = Job::prepare(&path, 1 << 30, &Storage::default()).unwrap();
     let sample = &plan.splits[0].samples[0];
     assert_eq!(plan.window_of(0, sample).start[0], start[0]);
     assert_eq!(inside_fraction(&plan, &sources, 0, sample), 1.0);

@@ -35,13 +35,13 @@ fn every_chunk_of_a_shard_and_the_first_ones_of_the_next_shard_are_prefetched_be
         progress: &Progress::default(),
         failure: OnceLock::new(),
         stopped: OnceLock::new(),
-        together: Together::default(),
+        work: sources.storage().begin_work(),
     };
     let mut scratch = shard::ShardScratch::new().unwrap();
     witness::take();
     let block_bytes = sources.block_bytes();
     let cache = &run.cutter.cache;
-    with_prefetcher(cache, block_bytes, 1 << 28, &run.together, |prefetcher| {
+    with_prefetcher(cache, block_bytes, 1 << 28, 64, &run.work, |prefetcher| {
         shard::cut_shard(&run, prefetcher, 0, todo[0], Ok(&mut scratch)).unwrap();
     });
     let seen = witness::take();

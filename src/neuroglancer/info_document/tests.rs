@@ -12,7 +12,7 @@ fn write(folder: &Path, name: &str, info: Value) {
 }
 
 fn read(location: &Location) -> Result<InfoDocument, String> {
-    read_info(location, "an info").map_err(|problem| match problem {
+    read_info(location, "an info", &Storage::default()).map_err(|problem| match problem {
         InfoError::Document(e) => e.to_string(),
         InfoError::Redirect { object, problem } => format!("{object}: {problem}"),
     })

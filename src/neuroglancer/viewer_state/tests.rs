@@ -5,8 +5,8 @@ use serde_json::json;
 
 use super::*;
 
-fn budget() -> MemoryBudget {
-    MemoryBudget::for_test()
+fn storage() -> Storage {
+    Storage::default()
 }
 
 use crate::geometry::PointNm;
@@ -168,7 +168,7 @@ fn a_pasted_url_and_a_file_that_contains_one_are_read_as_a_state() {
     let url = format!("https://host/v/#!{}", example());
     let base = Location::Local("/d".into());
     assert_eq!(
-        ViewerState::read(&url, &base, &budget())
+        ViewerState::read(&url, &base, &storage())
             .unwrap()
             .layers()
             .len(),
@@ -177,14 +177,14 @@ fn a_pasted_url_and_a_file_that_contains_one_are_read_as_a_state() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("state.txt"), format!("{url}\n")).unwrap();
     let here = Location::Local(dir.path().to_owned());
-    let state = ViewerState::read("state.txt", &here, &budget()).unwrap();
+    let state = ViewerState::read("state.txt", &here, &storage()).unwrap();
     assert_eq!(state.layers().len(), 3);
     assert_eq!(state.base(), &here);
-    let e = ViewerState::read("none.json", &here, &budget())
+    let e = ViewerState::read("none.json", &here, &storage())
         .unwrap_err()
         .to_string();
     assert!(e.contains("none.json does not exist"), "{e}");
-    let e = ViewerState::read("middleauth+https://host/state.json", &here, &budget()).unwrap_err();
+    let e = ViewerState::read("middleauth+https://host/state.json", &here, &storage()).unwrap_err();
     assert!(e.to_string().contains("`middleauth+https`"), "{e}");
 }
 
@@ -207,15 +207,15 @@ fn a_state_on_a_server_is_read_and_one_link_to_it_is_followed() {
         format!("https://ng/#!{url}/states/1.json"),
         format!("https://ng/v/#!{url}/v1?id=7 "),
     ] {
-        let state = ViewerState::read(&source, &base, &budget()).unwrap();
+        let state = ViewerState::read(&source, &base, &storage()).unwrap();
         assert_eq!(state.layers().len(), 3, "{source}");
-        let again = ViewerState::read(state.address(), state.base(), &budget()).unwrap();
+        let again = ViewerState::read(state.address(), state.base(), &storage()).unwrap();
         assert_eq!(again.layers().len(), 3, "{source}");
     }
-    let state = ViewerState::read(&format!("{url}/states/1.json"), &base, &budget()).unwrap();
+    let state = ViewerState::read(&format!("{url}/states/1.json"), &base, &storage()).unwrap();
     assert_eq!(state.base().to_string(), format!("{url}/states"));
     let error = |source: &str| {
-        let read = ViewerState::read(source, &base, &budget());
+        let read = ViewerState::read(source, &base, &storage());
         read.unwrap_err().to_string()
     };
     let e = error(&format!("https://ng/#!{url}/link"));
@@ -233,8 +233,8 @@ fn a_state_on_a_server_is_read_and_one_link_to_it_is_followed() {
     )
     .unwrap();
     let here = Location::Local(dir.path().to_owned());
-    let state = ViewerState::read("state.url", &here, &budget()).unwrap();
-    let again = ViewerState::read(state.address(), state.base(), &budget()).unwrap();
+    let state = ViewerState::read("state.url", &here, &storage()).unwrap();
+    let again = ViewerState::read(state.address(), state.base(), &storage()).unwrap();
     assert_eq!(again.layers().len(), 3);
 }
 

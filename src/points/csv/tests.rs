@@ -18,7 +18,7 @@ fn table(bytes: &[u8], config: &CsvConfig) -> Result<CsvLayer, PointsError> {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join(&config.file), bytes).unwrap();
     let file = Location::Local(folder.path().join(&config.file));
-    CsvLayer::open(&file, config, &MemoryBudget::for_test())
+    CsvLayer::open(&file, config, &Storage::default())
 }
 
 fn all_of(bytes: &[u8], config: &CsvConfig) -> Result<PointsInBoxes, PointsError> {
@@ -62,7 +62,7 @@ fn a_table_on_a_server_is_read_and_an_html_page_is_an_error() {
     let here = Location::Local("".into());
     let of = |name: &str| {
         let place = here.resolve(&format!("{}/{name}", server.url)).unwrap();
-        CsvLayer::open(&place, &config(|_| ()), &MemoryBudget::for_test())
+        CsvLayer::open(&place, &config(|_| ()), &Storage::default())
     };
     assert!(of("t.tsv").is_ok());
     let e = of("t.csv").err().unwrap().to_string();
@@ -265,9 +265,9 @@ fn annotations_in_boxes_must_fit_in_memory() {
     std::fs::write(folder.path().join("t.csv"), &text).unwrap();
     let file = Location::Local(folder.path().join("t.csv"));
     let read = |far: f64| {
-        let budget = MemoryBudget::new(64 << 20);
+        let storage = Storage::default().for_job(64 << 20);
         let some = BoxNm::from_corners(PointNm([0.0; 3]), PointNm([far, 1.0, 1.0])).unwrap();
-        CsvLayer::open(&file, &config(|_| ()), &budget)
+        CsvLayer::open(&file, &config(|_| ()), &storage)
             .unwrap()
             .read_boxes(&[some], Anchor::Midpoint)
     };

@@ -61,12 +61,12 @@ impl PrecomputedLayer {
         buffer: &mut Vec<u8>,
     ) -> Result<Vec<StoredBox>, PointsError> {
         let mut found = Vec::new();
-        let Some(_lease) = task.read(&self.budget, buffer)? else {
+        let Some(_lease) = task.read(self.storage.budget(), buffer)? else {
             return Ok(found);
         };
         // Twice, because they are copied while they are sorted and converted to boxes of the collection.
         let bytes = 2 * (size_of::<StoredBox>() + self.info.property_bytes);
-        let mut keeper = Keeper::new(&self.budget);
+        let mut keeper = Keeper::new(self.storage.budget());
         let read = self.layout.read(buffer, &|| task.object(), |record| {
             if !keeper.keep(bytes as u64) {
                 return;

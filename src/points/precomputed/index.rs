@@ -9,7 +9,7 @@ use super::info::Info;
 use crate::geometry::{BoxNm, Placement};
 use crate::neuroglancer::GeometryKind;
 use crate::points::error::PointsError;
-use crate::storage::{Lease, Location, MemoryBudget};
+use crate::storage::{Lease, Location, MemoryBudget, Storage};
 
 /// The levels of a layer's spatial index.
 #[derive(Debug)]
@@ -65,11 +65,16 @@ impl CellTask<'_> {
 
 impl SpatialIndex {
     /// The index of the layer in the folder `location`. Moves the levels out of `info`, the contents of `object`.
-    pub(super) fn new(info: &mut Info, object: &str, location: &Location) -> Self {
+    pub(super) fn new(
+        info: &mut Info,
+        object: &str,
+        location: &Location,
+        storage: &Storage,
+    ) -> Self {
         let levels = std::mem::take(&mut info.levels)
             .into_iter()
             .map(|level| IndexLevel {
-                cells: cell_store(location.join(&level.key).open(), level.sharding),
+                cells: cell_store(storage.open(&location.join(&level.key)), level.sharding),
                 key: level.key,
                 grid: level.grid,
             });

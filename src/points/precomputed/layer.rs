@@ -19,7 +19,7 @@ use crate::points::merge::{
 };
 use crate::points::property::{PropertySpec, describe_all};
 use crate::points::report::{NotFinite, PointsInBoxes, PointsReport};
-use crate::storage::{DocumentError, Keeper, Location, MemoryBudget, OverBudget, Parts};
+use crate::storage::{DocumentError, Keeper, Location, OverBudget, ParallelTasks, Storage};
 
 /// Limit of cells that one call reads.
 const MAX_CELLS: u64 = 50_000_000;
@@ -34,7 +34,7 @@ pub(in crate::points) struct PrecomputedLayer {
     /// The info file, for messages.
     pub(super) object: String,
     /// The memory limit for annotations.
-    pub(super) budget: MemoryBudget,
+    pub(super) storage: Storage,
     pub(super) info: Info,
     pub(super) layout: RecordLayout,
     index: SpatialIndex,
@@ -45,20 +45,23 @@ impl PrecomputedLayer {
     pub(in crate::points) fn open(
         location: &Location,
         transform: Option<&SourceTransform>,
-        budget: &MemoryBudget,
+        storage: &Storage,
     ) -> Result<Self, PointsError> {
-        let found = read_info(location, info::EXPECTED).map_err(|problem| match problem {
-            InfoError::Document(e) if e.is_missing() => missing(location, e),
-            InfoError::Document(e) => PointsError::Document(e),
-            InfoError::Redirect { object, problem } => PointsError::Redirect { object, problem },
-        })?;
+        let found =
+            read_info(location, info::EXPECTED, storage).map_err(|problem| match problem {
+                InfoError::Document(e) if e.is_missing() => missing(location, e, storage),
+                InfoError::Document(e) => PointsError::Document(e),
+                InfoError::Redirect { object, problem } => {
+                    PointsError::Redirect { object, problem }
+                }
+            })?;
         let (location, object) = (found.location, found.object);
         let mut info = Info::parse(&found.value, &object, transform)?;
-        let index = SpatialIndex::new(&mut info, &object, &location);
+        let index = SpatialIndex::new(&mut info, &object, &location, storage);
         Ok(Self {
             location,
             object,
-            budget: budget.clone(),
+            storage: storage.clone(),
             layout: RecordLayout::new(&info),
             info,
             index,
@@ -101,17 +104,17 @@ impl PrecomputedLayer {
     ) -> Result<PointsInBoxes, PointsError> {
         let cell_tasks = self.cell_tasks(boxes)?;
         let index = BoxIndex::new(boxes);
-        let parts = Parts::new();
+        let tasks = ParallelTasks::new(&self.storage);
         // Most cells of a sparse layer are not stored, so only the stored ones are kept.
         let read = cell_tasks
             .par_iter()
             .map_init(Vec::new, |buffer, task| {
-                let batch = parts.run(|| self.read_cell(*task, &index, anchor, buffer));
+                let batch = tasks.run(|| self.read_cell(*task, &index, anchor, buffer));
                 batch.map(|batch| batch.map(|batch| (*task, batch)))
             })
             .filter_map(Result::transpose)
             .collect::<Result<Vec<_>, _>>();
-        let read = parts.finish(read)?;
+        let read = tasks.finish(read)?;
         let (stored, batches): (Vec<CellTask>, Vec<AnnotationBatch>) = read.into_iter().unzip();
         let merged = merge_batches(batches, boxes.len())
             .map_err(|conflict| self.conflict(&stored, conflict))?;
@@ -166,7 +169,7 @@ impl PrecomputedLayer {
         let all = related::parse(&self.info.relationships, &self.object)?;
         match all.get(position) {
             Some(relationship) => {
-                relationship.annotations_of(objects, &self.location, &self.layout, &self.budget)
+                relationship.annotations_of(objects, &self.location, &self.layout, &self.storage)
             }
             None => Ok(HashSet::new()),
         }
@@ -174,7 +177,7 @@ impl PrecomputedLayer {
 
     /// The cells that the boxes need, each once.
     pub(super) fn cell_tasks(&self, boxes: &[BoxNm]) -> Result<Vec<CellTask<'_>>, PointsError> {
-        let limit = MAX_CELLS.min(self.budget.keep_limit_bytes() / CELL_BYTES);
+        let limit = MAX_CELLS.min(self.storage.budget().keep_limit_bytes() / CELL_BYTES);
         self.index.tasks(boxes, limit)
     }
 
@@ -186,11 +189,11 @@ impl PrecomputedLayer {
         anchor: Anchor,
         buffer: &mut Vec<u8>,
     ) -> Result<Option<AnnotationBatch>, PointsError> {
-        let Some(_lease) = task.read(&self.budget, buffer)? else {
+        let Some(_lease) = task.read(self.storage.budget(), buffer)? else {
             return Ok(None);
         };
         let mut batch = AnnotationBatch::default();
-        let mut keeper = Keeper::new(&self.budget);
+        let mut keeper = Keeper::new(self.storage.budget());
         let read = self.layout.read(buffer, &|| task.object(), |record| {
             if !keeper.keep(RECORD_BYTES) {
                 return;
@@ -243,7 +246,7 @@ impl PrecomputedLayer {
         let mut found: Vec<(u64, String, String)> = Vec::new();
         let mut buffer = Vec::new();
         for task in batches.map(|i| stored[i]) {
-            let _lease = match task.read(&self.budget, &mut buffer) {
+            let _lease = match task.read(self.storage.budget(), &mut buffer) {
                 Ok(lease) => lease,
                 Err(e) => return e,
             };
@@ -281,8 +284,8 @@ const VOLUMES: [(&str, &str); 4] = [
 ];
 
 /// The error for a layer without an info: `e`, or that it is a volume of another format.
-fn missing(location: &Location, e: DocumentError) -> PointsError {
-    let store = location.open();
+fn missing(location: &Location, e: DocumentError, storage: &Storage) -> PointsError {
+    let store = storage.open(location);
     let exists = |(key, _): &&(&str, &str)| matches!(store.size(key), Ok(Some(_)));
     match VOLUMES.iter().find(exists) {
         Some((_, document)) => PointsError::Volume {

@@ -17,7 +17,7 @@ use super::info::{InfoFile, check_key};
 use super::record::RecordLayout;
 use crate::neuroglancer::{ShardingSpec, Shards};
 use crate::points::error::PointsError;
-use crate::storage::{DocumentError, Keeper, Location, MemoryBudget, OverBudget, Store};
+use crate::storage::{DocumentError, Keeper, Location, OverBudget, Storage, Store};
 
 /// A relationship of a layer.
 #[derive(Debug)]
@@ -93,9 +93,10 @@ impl Relationship {
         objects: &[u64],
         folder: &Location,
         layout: &RecordLayout,
-        budget: &MemoryBudget,
+        storage: &Storage,
     ) -> Result<HashSet<u64>, PointsError> {
-        let store = folder.join(&self.key).open();
+        let budget = storage.budget();
+        let store = storage.open(&folder.join(&self.key));
         let lists = match self.sharding {
             None => RelationshipLists::Files(store),
             Some(spec) => RelationshipLists::Sharded(Shards::new(store, spec)),

@@ -13,7 +13,7 @@ use crate::geometry::{BoxNm, PointNm};
 use crate::neuroglancer::MortonGrid;
 use crate::neuroglancer::testing::write_shards;
 use crate::points::{Anchor, Annotation, PointLayer, PointsError, PointsInBoxes};
-use crate::storage::{Location, MemoryBudget, SourceUrl};
+use crate::storage::{Location, SourceUrl, Storage};
 
 /// A layer in a temporary folder: 4 x 4 x 1 cells of 10 x 10 x 40 units of 10 nm.
 struct TestLayer {
@@ -92,7 +92,7 @@ impl TestLayer {
         let folder = self.dir.path().join("layer");
         std::fs::create_dir_all(&folder).unwrap();
         std::fs::write(folder.join("info"), self.info.to_string()).unwrap();
-        PointLayer::open(&source(&folder), &MemoryBudget::for_test())
+        PointLayer::open(&source(&folder), &Storage::default())
     }
 
     fn read(&self, boxes: &[BoxNm]) -> Result<PointsInBoxes, PointsError> {
@@ -428,13 +428,13 @@ fn polylines_boxes_and_ellipsoids_are_read() {
 #[test]
 fn a_missing_layer_and_an_unsupported_format_are_errors() {
     let dir = tempfile::tempdir().unwrap();
-    let e = PointLayer::open(&source(dir.path()), &MemoryBudget::for_test())
+    let e = PointLayer::open(&source(dir.path()), &Storage::default())
         .unwrap_err()
         .to_string();
     assert!(e.contains("info does not exist"), "{e}");
     let mut zarr = source(dir.path());
     zarr.format = Some("zarr".to_owned());
-    let e = PointLayer::open(&zarr, &MemoryBudget::for_test())
+    let e = PointLayer::open(&zarr, &Storage::default())
         .unwrap_err()
         .to_string();
     assert!(e.contains("`zarr`"), "{e}");

@@ -1,7 +1,6 @@
-//! Clients by root, so that everything on one server shares its connections.
+//! The client of one server or bucket: its credentials, and advice where the server denies access.
 
-use std::collections::HashMap;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
@@ -11,10 +10,10 @@ use object_store::http::HttpBuilder;
 use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
 use reqwest::StatusCode;
 use reqwest::header::{HeaderName, HeaderValue};
-use tokio::runtime::Runtime;
 
 use super::Network;
 use super::connection::region_of;
+use super::connections::Connections;
 use super::credentials::{Choice, Environment, amazon, google};
 use super::trouble::whole;
 use super::wire::WatchedConnector;
@@ -39,35 +38,15 @@ enum Access {
     Amazon(Choice),
 }
 
-static CLIENTS: LazyLock<Mutex<HashMap<String, Arc<Client>>>> = LazyLock::new(Mutex::default);
-
-/// Requests are driven by two threads of their own; the threads that ask wait for them.
-static RUNTIME: LazyLock<Option<Runtime>> = LazyLock::new(|| {
-    let mut builder = tokio::runtime::Builder::new_multi_thread();
-    builder.worker_threads(2).enable_all().build().ok()
-});
-
-/// Where requests are driven.
-pub(in crate::storage) fn runtime() -> Result<&'static Runtime, String> {
-    let runtime = RUNTIME.as_ref();
-    runtime.ok_or_else(|| "no threads could be started for requests".to_owned())
-}
-
 impl Client {
-    /// The client for `root`, or why there can be none.
-    pub(super) fn of(root: &str, network: Network) -> Result<Arc<Self>, String> {
-        let mut clients = CLIENTS.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = clients.get(root) {
-            return Ok(Arc::clone(known));
-        }
-        let client = Arc::new(Self::new(root, network, &Environment::of_process())?);
-        clients.insert(root.to_owned(), Arc::clone(&client));
-        Ok(client)
-    }
-
-    /// A client of its own.
-    pub(super) fn new(root: &str, network: Network, env: &Environment) -> Result<Self, String> {
-        Self::with_header(root, network, env, None)
+    /// A client for `root`, or why there can be none.
+    pub(super) fn new(
+        root: &str,
+        network: Network,
+        env: &Environment,
+        connections: &Connections,
+    ) -> Result<Self, String> {
+        Self::with_header(root, network, env, None, connections)
     }
 
     /// A client of its own that sends `header` with every request for an object on an http(s) server.
@@ -76,6 +55,7 @@ impl Client {
         network: Network,
         env: &Environment,
         header: Option<(HeaderName, HeaderValue)>,
+        connections: &Connections,
     ) -> Result<Self, String> {
         let options = ClientOptions::new()
             .with_allow_http(true)
@@ -91,29 +71,30 @@ impl Client {
             max_retries: 10,
             retry_timeout: network.retry.retry_for,
         };
-        let (store, access): (object_store::Result<Arc<dyn ObjectStore>>, _) =
-            match root.split_once("://") {
-                Some(("gs", bucket)) => {
-                    let (builder, choice) = google_builder(bucket, options, env, network)?;
-                    let store = builder.with_url(root).with_retry(retry).build();
-                    (store.map(|s| Arc::new(s) as _), Access::Google(choice))
-                }
-                Some(("s3", bucket)) => {
-                    let (builder, choice) = amazon_builder(bucket, options, env, network)?;
-                    let store = builder.with_url(root).with_retry(retry).build();
-                    (store.map(|s| Arc::new(s) as _), Access::Amazon(choice))
-                }
-                _ => {
-                    // object_store keeps to HTTP/1.1 unless told; with TLS the server chooses.
-                    let store = HttpBuilder::new()
-                        .with_url(root)
-                        .with_client_options(options.with_allow_http2())
-                        .with_retry(retry)
-                        .with_http_connector(WatchedConnector { network, header })
-                        .build();
-                    (store.map(|s| Arc::new(s) as _), Access::Http)
-                }
-            };
+        let (store, access): (object_store::Result<Arc<dyn ObjectStore>>, _) = match root
+            .split_once("://")
+        {
+            Some(("gs", bucket)) => {
+                let (builder, choice) = google_builder(bucket, options, env, network)?;
+                let store = builder.with_url(root).with_retry(retry).build();
+                (store.map(|s| Arc::new(s) as _), Access::Google(choice))
+            }
+            Some(("s3", bucket)) => {
+                let (builder, choice) = amazon_builder(bucket, options, env, network, connections)?;
+                let store = builder.with_url(root).with_retry(retry).build();
+                (store.map(|s| Arc::new(s) as _), Access::Amazon(choice))
+            }
+            _ => {
+                // object_store keeps to HTTP/1.1 unless told; with TLS the server chooses.
+                let store = HttpBuilder::new()
+                    .with_url(root)
+                    .with_client_options(options.with_allow_http2())
+                    .with_retry(retry)
+                    .with_http_connector(WatchedConnector { network, header })
+                    .build();
+                (store.map(|s| Arc::new(s) as _), Access::Http)
+            }
+        };
         let store = store.map_err(|e| match &access {
             Access::Http => whole(&e),
             Access::Google(choice) | Access::Amazon(choice) => {
@@ -210,10 +191,13 @@ fn amazon_builder(
     options: ClientOptions,
     env: &Environment,
     network: Network,
+    connections: &Connections,
 ) -> Result<(AmazonS3Builder, Choice), String> {
     let found = amazon::find(bucket, env)?;
     let region = match found.region_unknown {
-        true => runtime()?.block_on(region_of(bucket, &options, &network)),
+        true => connections
+            .runtime()?
+            .block_on(region_of(bucket, &options, &network)),
         false => None,
     };
     let mut builder = AmazonS3Builder::new()

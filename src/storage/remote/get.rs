@@ -10,13 +10,12 @@ use object_store::path::Path;
 use object_store::{Attribute, Error, GetOptions, GetRange};
 use reqwest::StatusCode;
 
-use super::client::{Client, runtime};
+use super::client::Client;
 use super::failure::Failure;
 use super::trouble::{self, Question, whole};
 use super::wire::{Outcome, Wire, is_transient};
 use super::{RemoteStore, StorageError};
 use crate::storage::retry::{Retries, Transient};
-use crate::storage::waits::{self, Together};
 use crate::storage::{Compression, InflateError, Store};
 
 /// Why a try failed.
@@ -70,6 +69,7 @@ impl RemoteStore {
         let question = Question {
             method: "GET",
             url,
+            store: self,
             client,
             limit_bytes,
             wire: Wire::new(range.is_none(), query.as_deref()),
@@ -89,6 +89,7 @@ impl RemoteStore {
         let mut question = Question {
             method: "HEAD",
             url,
+            store: self,
             client,
             range: None,
             limit_bytes: 0,
@@ -130,9 +131,10 @@ impl Question<'_> {
         &self,
         mut ask: impl AsyncFnMut() -> Result<T, Failed>,
     ) -> Result<T, StorageError> {
-        let runtime = runtime()
-            .map_err(|e| trouble::not_asked(&self.url, &e, "raise the limit on threads"))?;
-        let group = Together::current();
+        let runtime = self.store.connections.runtime();
+        let runtime =
+            runtime.map_err(|e| trouble::not_asked(&self.url, &e, "raise the limit on threads"))?;
+        let group = &self.store.stop_group;
         let mut retries = Retries::new(self.client.network.retry);
         loop {
             self.wire.begin_try();
@@ -185,7 +187,8 @@ impl Question<'_> {
             Some(Outcome::Failed(failure)) => failure.in_short().to_owned(),
             _ => "sends what was not requested".to_owned(),
         };
-        waits::tell(&log.server, &problem, failing, remaining);
+        let waits = &self.store.connections.waits;
+        waits.report(&log.server, &problem, failing, remaining);
     }
 
     /// The object's size by its headers; `None` inside where the server answers, but not to this.

@@ -2,7 +2,6 @@
 
 use object_store::path::Path;
 
-use super::client::runtime;
 use super::trouble::{not_asked, whole};
 use super::{RemoteLocation, RemoteStore, StorageError};
 use crate::storage::listing::Listing;
@@ -23,7 +22,7 @@ impl RemoteStore {
         let failed = |problem: String| not_asked(&url, &problem, ADVICE);
         let client = self.client(&url)?;
         let prefix = self.location.object_path().map_err(failed)?;
-        let runtime = runtime().map_err(failed)?;
+        let runtime = self.connections.runtime().map_err(failed)?;
         let listed = runtime.block_on(client.store.list_with_delimiter(Some(&prefix)));
         let listed = listed.map_err(|e| failed(whole(&e)))?;
         let name = |path: &Path| path.filename().map(str::to_owned);

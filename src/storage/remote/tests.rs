@@ -6,8 +6,8 @@ use std::io::Write;
 use std::time::Instant;
 
 use super::*;
-use crate::storage::forbidden_is_missing;
 use crate::storage::loopback::*;
+use crate::storage::{Storage, forbidden_is_missing};
 
 const HELLO: &[u8] = b"hello world";
 
@@ -433,7 +433,12 @@ fn a_url_is_asked_for_as_it_is_written() {
     let url = format!("{}//v1/../v2/state?url=https://x/../y%20z", server.url);
     let here = crate::storage::Location::Local("".into());
     let (folder, name) = here.resolve(&url).unwrap().split_file().unwrap();
-    assert!(folder.open().read(&name, 100, &mut bytes).unwrap());
+    assert!(
+        Storage::default()
+            .open(&folder)
+            .read(&name, 100, &mut bytes)
+            .unwrap()
+    );
     assert_eq!(bytes, b"GET /v2/state?url=https://x/../y%20z HTTP/1.1");
     let e = here
         .resolve("https://me:hidden@host/x")

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use object_store::Error;
 use reqwest::StatusCode;
 
+use super::RemoteStore;
 use super::client::Client;
 use super::failure::Failure;
 use super::get::Failed;
@@ -21,6 +22,7 @@ const SAID_CHARS: usize = 160;
 pub(super) struct Question<'c> {
     pub method: &'static str,
     pub url: String,
+    pub store: &'c RemoteStore,
     pub client: &'c Client,
     pub range: Option<Range<u64>>,
     pub limit_bytes: u64,

@@ -10,7 +10,7 @@ use crate::config::LayerConfig;
 use crate::data_type::DataType;
 use crate::geometry::{AXES, Resolution};
 use crate::storage::Compression as Stream;
-use crate::storage::{Location, MAX_METADATA_BYTES, Store};
+use crate::storage::{Location, MAX_METADATA_BYTES, Storage, Store};
 use crate::volume::axes::ArrayAxes;
 use crate::volume::json_with_nan;
 use crate::volume::spatial_attributes::{
@@ -115,10 +115,11 @@ pub(super) fn read(
     store: &dyn Store,
     wanted: &Resolution,
     layer: &LayerConfig,
+    storage: &Storage,
 ) -> Result<N5Dataset, VolumeError> {
     let root = document(store, "")?;
     if let Some(root) = root.as_ref().filter(|d| d.is_dataset()) {
-        let group = group_of(location, root)?;
+        let group = group_of(location, root, storage)?;
         let parent = group
             .as_ref()
             .map(|(group, name)| group.holding(name, None));
@@ -175,6 +176,7 @@ pub(super) fn read(
 fn group_of(
     location: &Location,
     dataset: &N5Document,
+    storage: &Storage,
 ) -> Result<Option<(N5Document, String)>, VolumeError> {
     let Some((folder, name)) = location.split_file() else {
         return Ok(None);
@@ -188,7 +190,7 @@ fn group_of(
     if says_size && complete {
         return Ok(None);
     }
-    let group = match document(folder.open().as_ref(), "") {
+    let group = match document(storage.open(&folder).as_ref(), "") {
         // The group may be unreadable although the dataset is readable.
         Err(e) if e.is_access_denied() => None,
         found => found?,

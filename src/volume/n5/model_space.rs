@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::config::LayerConfig;
 use crate::geometry::AXES;
-use crate::storage::{Location, MAX_METADATA_BYTES, Store, parse_document};
+use crate::storage::{Location, MAX_METADATA_BYTES, Storage, Store, parse_document};
 use crate::volume::VolumeError;
 use crate::volume::format_dimensions::FormatDimensions;
 
@@ -16,8 +16,9 @@ const DEFAULT_NAMES: [&str; 5] = ["x", "y", "z", "t", "c"];
 pub(in crate::volume) fn model_space(
     location: &Location,
     layer: &LayerConfig,
+    storage: &Storage,
 ) -> Result<FormatDimensions, VolumeError> {
-    let store = location.open();
+    let store = storage.open(location);
     let root = attributes(store.as_ref(), "attributes.json")?;
     let is_dataset = root.get("dimensions").is_some();
     let dataset = if is_dataset {

@@ -97,7 +97,7 @@ fn key(name: &str, compression: Compression) -> String {
 mod tests {
     use super::*;
     use crate::storage::loopback::{Request, Server, reply, serve};
-    use crate::storage::{Location, SourceUrl};
+    use crate::storage::{Location, SourceUrl, Storage};
 
     fn gzip(bytes: &[u8]) -> Vec<u8> {
         let mut packer = libdeflater::Compressor::new(libdeflater::CompressionLvl::default());
@@ -126,7 +126,7 @@ mod tests {
         });
         let here = Location::Local("".into());
         let source = SourceUrl::parse(&format!("{}/s", server.url), &here).unwrap();
-        let files = ChunkFiles::new(source.location.open());
+        let files = ChunkFiles::new(Storage::default().open(&source.location));
         let mut encoded = EncodedBlock::default();
         let found = wanted.iter().map(|name| {
             let stored = files.read(name, 1000, &mut encoded).unwrap();

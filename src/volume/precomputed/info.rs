@@ -10,7 +10,7 @@ use crate::geometry::Resolution;
 use crate::neuroglancer::{
     InfoDocument, InfoError, JsonInteger, MortonGrid, ShardingSpec, VOLUME, info_kind, read_info,
 };
-use crate::storage::Location;
+use crate::storage::{Location, Storage};
 use crate::volume::{MAX_BLOCK_BYTES, VolumeError, VolumeMeta};
 
 const EXPECTED: &str = "the info file of a Neuroglancer precomputed volume";
@@ -39,8 +39,12 @@ struct Info {
 }
 
 /// Reads the info file in `location` and chooses the scale with the resolution `wanted`.
-pub(super) fn read(location: &Location, wanted: &Resolution) -> Result<Scale, VolumeError> {
-    let found = document(location)?;
+pub(super) fn read(
+    location: &Location,
+    wanted: &Resolution,
+    storage: &Storage,
+) -> Result<Scale, VolumeError> {
+    let found = document(location, storage)?;
     let (value, object) = (&found.value, &found.object);
     let bad = |path: String, problem: String| VolumeError::InvalidMetadata {
         object: object.clone(),
@@ -104,8 +108,11 @@ impl Info {
 }
 
 /// The resolution of the first scale and the number of channels. A viewer measures all scales relative to the first.
-pub(super) fn first_scale(location: &Location) -> Result<(Resolution, i64), VolumeError> {
-    let found = document(location)?;
+pub(super) fn first_scale(
+    location: &Location,
+    storage: &Storage,
+) -> Result<(Resolution, i64), VolumeError> {
+    let found = document(location, storage)?;
     let bad = |path: &str, problem: String| VolumeError::InvalidMetadata {
         object: found.object.clone(),
         path: path.into(),
@@ -121,8 +128,8 @@ pub(super) fn first_scale(location: &Location) -> Result<(Resolution, i64), Volu
     Ok((resolution, channels.unwrap_or(1)))
 }
 
-fn document(location: &Location) -> Result<InfoDocument, VolumeError> {
-    read_info(location, EXPECTED).map_err(|problem| match problem {
+fn document(location: &Location, storage: &Storage) -> Result<InfoDocument, VolumeError> {
+    read_info(location, EXPECTED, storage).map_err(|problem| match problem {
         InfoError::Document(e) => VolumeError::Info(e),
         InfoError::Redirect { object, problem } => VolumeError::InvalidMetadata {
             object,

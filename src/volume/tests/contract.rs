@@ -12,13 +12,18 @@ use std::sync::Arc;
 
 use crate::data_type::DataType;
 use crate::geometry::{Resolution, VoxelBox};
-use crate::storage::{Location, SourceUrl};
+use crate::storage::{Location, SourceUrl, Storage};
 use crate::volume::{self, EncodedBlock, Volume, VolumeError};
 use sources::{BLOCK, OFFSET, RESOLUTION, SIZE, Source, sources, value};
 
 fn open(source: &Source) -> Result<Arc<dyn Volume>, VolumeError> {
     let url = SourceUrl::parse(&source.url, &Location::Local(Default::default())).unwrap();
-    volume::open_layer(&url, &Resolution::new(RESOLUTION).unwrap(), &source.layer)
+    volume::open_layer(
+        &url,
+        &Resolution::new(RESOLUTION).unwrap(),
+        &source.layer,
+        &Storage::default(),
+    )
 }
 
 /// The values of `region`, `[channel, z, y, x]`, and the number of missing blocks.
@@ -161,7 +166,12 @@ fn blocks_read_together_equal_blocks_read_one_by_one() {
         let folder = data.join("encodings").join(name);
         let url = format!("precomputed://file://{}", folder.display());
         let url = SourceUrl::parse(&url, &Location::Local(Default::default())).unwrap();
-        let volume = volume::open(&url, &Resolution::new([4.6, 4.6, 45.0]).unwrap()).unwrap();
+        let volume = volume::open(
+            &url,
+            &Resolution::new([4.6, 4.6, 45.0]).unwrap(),
+            &Storage::default(),
+        )
+        .unwrap();
         assert!(compare_runs(volume.as_ref()).unwrap() > 0, "{name}");
     }
 }

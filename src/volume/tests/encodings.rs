@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::config::LayerConfig;
 use crate::geometry::Resolution;
-use crate::storage::{Location, SourceUrl};
+use crate::storage::{Location, SourceUrl, Storage};
 use crate::support::{read_json, shared_data};
 use crate::volume::{self, EncodedBlock, Volume};
 use serde_json::Value;
@@ -38,7 +38,12 @@ fn a_shard_that_is_shorter_than_its_index_is_an_error_that_names_it() {
         data.join("malformed/shard_too_short/layer").display()
     );
     let source = SourceUrl::parse(&url, &Location::Local(Default::default())).unwrap();
-    let volume = volume::open(&source, &Resolution::new([4.6, 4.6, 45.0]).unwrap()).unwrap();
+    let volume = volume::open(
+        &source,
+        &Resolution::new([4.6, 4.6, 45.0]).unwrap(),
+        &Storage::default(),
+    )
+    .unwrap();
     let mut encoded = EncodedBlock::default();
     for block in volume
         .meta()
@@ -80,7 +85,12 @@ fn open(
     };
     let url = format!("{format}://file://{}", folder.join(name).display());
     let source = SourceUrl::parse(&url, &Location::Local(Default::default())).unwrap();
-    volume::open_layer(&source, &Resolution::new(nm).unwrap(), &layer)
+    volume::open_layer(
+        &source,
+        &Resolution::new(nm).unwrap(),
+        &layer,
+        &Storage::default(),
+    )
 }
 
 /// The whole volume in the order that the index states, last axis fastest.

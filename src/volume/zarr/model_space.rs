@@ -6,7 +6,7 @@ use super::ome;
 use super::position::array_of;
 use super::version::ZarrVersion;
 use crate::config::LayerConfig;
-use crate::storage::Location;
+use crate::storage::{Location, Storage};
 use crate::volume::format_dimensions::FormatDimensions;
 use crate::volume::{VolumeError, spatial_attributes};
 
@@ -15,8 +15,9 @@ pub(in crate::volume) fn model_space(
     location: &Location,
     version: Option<ZarrVersion>,
     layer: &LayerConfig,
+    storage: &Storage,
 ) -> Result<FormatDimensions, VolumeError> {
-    let node = node::read(location.open().as_ref(), "", version)?;
+    let node = node::read(storage.open(location).as_ref(), "", version)?;
     let (names, is_named) = match &node.kind {
         NodeKind::Group => (ome::axis_names(&node)?, true),
         NodeKind::Array(_) => {

@@ -13,19 +13,19 @@ fn a_layer_is_read_at_the_location_that_its_info_redirects_to() {
     )
     .unwrap();
     assert_eq!(layer.ids(&[everything()]), [[3]]);
-    let redirected = PointLayer::open(&source(&old), &MemoryBudget::for_test()).unwrap();
+    let redirected = PointLayer::open(&source(&old), &Storage::default()).unwrap();
     let found = redirected
         .read_boxes(&[everything()], Anchor::Midpoint)
         .unwrap();
     assert_eq!(ids(&found), [[3]]);
     layer.info["lower_bound"] = json!([0]);
     layer.open().unwrap_err();
-    let e = PointLayer::open(&source(&old), &MemoryBudget::for_test())
+    let e = PointLayer::open(&source(&old), &Storage::default())
         .unwrap_err()
         .to_string();
     assert!(e.contains("layer/info") && e.contains("/old)"), "{e}");
     std::fs::write(old.join("info"), r#"{"redirect": "../old"}"#).unwrap();
-    let e = PointLayer::open(&source(&old), &MemoryBudget::for_test())
+    let e = PointLayer::open(&source(&old), &Storage::default())
         .unwrap_err()
         .to_string();
     assert!(

@@ -8,6 +8,7 @@ use crate::storage::remote::client::Client;
 use crate::storage::remote::credentials::Environment;
 use crate::storage::remote::credentials::testing::environment;
 use crate::storage::remote::{RemoteLocation, RemoteStore};
+use crate::storage::stop_group::StopGroup;
 use crate::storage::{Network, Store};
 
 /// What buckets say of every object.
@@ -21,9 +22,12 @@ fn env(vars: &[(&str, &str)]) -> Environment {
 fn bucket(scheme: &str, env: &Environment) -> RemoteStore {
     let location = RemoteLocation::new(scheme, "vnc/img").unwrap();
     let root = format!("{scheme}://vnc");
+    let connections = connections(Network::default());
     RemoteStore {
-        client: Client::new(&root, Network::default(), env).map(Arc::new),
+        client: Client::new(&root, Network::default(), env, &connections).map(Arc::new),
         location,
+        connections,
+        stop_group: StopGroup::default(),
     }
 }
 

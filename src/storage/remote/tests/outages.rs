@@ -7,19 +7,28 @@ use std::time::{Duration, Instant};
 use super::{HELLO, found, part_of};
 use crate::storage::loopback::*;
 use crate::storage::remote::{RemoteLocation, RemoteStore};
-use crate::storage::waits::Together;
+use crate::storage::stop_group::StopGroup;
 use crate::storage::{Network, RetryPolicy, Store};
 
-/// What lies at the server, asked with other patience than in most tests.
-fn patient(server: &Server, retry_for_s: u64) -> RemoteStore {
+/// The objects of the server, read with other settings than in most tests.
+fn store_with(server: &Server, network: Network, group: &StopGroup) -> RemoteStore {
     let (_, rest) = server.url.split_once("://").unwrap();
     let location = RemoteLocation::new("http", rest).unwrap();
+    RemoteStore::open(&location, &connections(network), group)
+}
+
+/// Settings with which a read is retried for `seconds`.
+fn retrying_for(seconds: u64) -> Network {
     let network = network();
     let retry = RetryPolicy {
-        retry_for: Duration::from_secs(retry_for_s),
+        retry_for: Duration::from_secs(seconds),
         ..network.retry
     };
-    RemoteStore::with(&location, Network { retry, ..network })
+    Network { retry, ..network }
+}
+
+fn patient(server: &Server, retry_for_s: u64) -> RemoteStore {
+    store_with(server, retrying_for(retry_for_s), &StopGroup::default())
 }
 
 fn read(store: &RemoteStore) -> Result<Vec<u8>, String> {
@@ -106,16 +115,17 @@ fn who_waits_for_a_server_stops_when_another_part_fails() {
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\nhello");
         std::thread::sleep(Duration::from_secs(2));
     });
-    let together = Together::default();
+    let group = &StopGroup::default();
+    let work = group.begin_work();
     std::thread::scope(|scope| {
-        let read = |server| together.run(|| read(&patient(server, 600)).unwrap_err());
+        let read = |server| read(&store_with(server, retrying_for(600), group)).unwrap_err();
         let (busy, silent) = (&busy, &silent);
         let reads = [
             scope.spawn(move || read(busy)),
             scope.spawn(move || read(silent)),
         ];
         receiver.recv().unwrap();
-        together.stop();
+        work.stop();
         for read in reads {
             let e = read.join().unwrap();
             assert!(e.contains("another part of the job failed"), "{e}");
@@ -136,13 +146,11 @@ fn a_drip_is_given_up_by_its_rate() {
             }
         }
     });
-    let (_, rest) = server.url.split_once("://").unwrap();
-    let location = RemoteLocation::new("http", rest).unwrap();
     let network = Network {
         min_bytes_per_s: 256,
         ..network()
     };
-    let store = RemoteStore::with(&location, network);
+    let store = store_with(&server, network, &StopGroup::default());
     let e = read(&store).unwrap_err();
     assert!(
         e.contains(" tries, ") && e.contains("bytes/s over 0.3 s"),

@@ -7,7 +7,8 @@ use crate::storage::loopback::*;
 use crate::storage::remote::client::Client;
 use crate::storage::remote::credentials::testing::environment;
 use crate::storage::remote::{RemoteLocation, RemoteStore};
-use crate::storage::{Location, SourceUrl, Store};
+use crate::storage::stop_group::StopGroup;
+use crate::storage::{Location, SourceUrl, Storage, Store};
 
 const SIGNATURE: &str = "sv=1&sig=hidden%2Fhidden%3D";
 
@@ -36,13 +37,17 @@ fn the_query_of_a_folder_goes_with_every_object_and_is_never_shown() {
     let server = serve(|_, request| reply("200 OK", "", request.first.as_bytes()));
     let folder = signed(&server);
     let mut bytes = Vec::new();
-    assert!(folder.open().read("info", 100, &mut bytes).unwrap());
+    assert!(
+        Storage::default()
+            .open(&folder)
+            .read("info", 100, &mut bytes)
+            .unwrap()
+    );
     let first = format!("GET /img/info?{SIGNATURE} HTTP/1.1");
     assert_eq!(String::from_utf8_lossy(&bytes), first);
     assert!(
-        folder
-            .join("s/../8")
-            .open()
+        Storage::default()
+            .open(&folder.join("s/../8"))
             .read("0-4", 100, &mut bytes)
             .unwrap()
     );
@@ -50,8 +55,8 @@ fn the_query_of_a_folder_goes_with_every_object_and_is_never_shown() {
     assert_eq!(String::from_utf8_lossy(&bytes), first);
     let shown = format!(
         "{folder} {folder:?} {:?} {}",
-        folder.open(),
-        folder.open().describe("info")
+        Storage::default().open(&folder),
+        Storage::default().open(&folder).describe("info")
     );
     assert!(
         shown.contains("/img/info?<redacted>") && !shown.contains("hidden"),
@@ -75,7 +80,10 @@ fn what_a_server_echoes_is_shown_without_secrets_and_control_characters() {
         "\x1b[2Jdenied\u{202e} hidden/hidden= https://host/y?key=other for HIDDEN%2fhidden%3D";
     for status in ["403 Forbidden", "400 Bad Request", "404 Not Found"] {
         let server = serve(move |_, _| reply(status, "", echo.as_bytes()));
-        let e = match signed(&server).open().read("info", 100, &mut Vec::new()) {
+        let e = match Storage::default()
+            .open(&signed(&server))
+            .read("info", 100, &mut Vec::new())
+        {
             Err(e) => format!("{e} {e:?}"),
             Ok(found) => {
                 assert!(!found);
@@ -102,9 +110,12 @@ fn bucket(server: &Server) -> RemoteStore {
         ("AWS_REQUEST_PAYER", "true"),
     ];
     let env = environment(Path::new("/none"), &vars);
+    let connections = connections(network());
     RemoteStore {
-        client: Client::new("s3://vnc", network(), &env).map(Arc::new),
+        client: Client::new("s3://vnc", network(), &env, &connections).map(Arc::new),
         location: RemoteLocation::new("s3", "vnc/img").unwrap(),
+        connections,
+        stop_group: StopGroup::default(),
     }
 }
 
@@ -149,8 +160,8 @@ fn a_bearer_token_stays_with_its_server() {
     let (other, seen) = watched(|_| reply("200 OK", "", b"12345"));
     let to = format!("Location: {}/elsewhere?hidden\r\n", other.url);
     let (server, first) = watched(move |_| reply("302 Found", &to, b""));
-    let store =
-        crate::storage::store_with_token(&server.url, Some("hidden-token"), network()).unwrap();
+    let store = Storage::default().open_with_token(&server.url, Some("hidden-token"), network());
+    let store = store.unwrap();
     assert!(store.read("a", 100, &mut Vec::new()).unwrap());
     assert!(
         first

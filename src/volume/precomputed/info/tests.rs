@@ -19,6 +19,7 @@ fn read_value(value: &Value) -> Result<Scale, VolumeError> {
     read(
         &Location::Local(dir.path().into()),
         &Resolution::new([4.6, 4.6, 45.0]).unwrap(),
+        &Storage::default(),
     )
 }
 
@@ -263,16 +264,19 @@ fn a_redirect_is_followed_and_named_in_errors() {
     let old = write("old", &old);
     let mut info = example();
     let new = write("new", &info);
-    let scale = read(&old, &wanted).unwrap();
+    let scale = read(&old, &wanted, &Storage::default()).unwrap();
     assert_eq!(scale.location, new.join("4"));
     assert_eq!(scale.meta.grid.bounds().start, [-5, 0, 3]);
     assert_eq!(scale.redirected_to, Some(new.clone()));
-    let unmoved = read(&new, &wanted).unwrap();
+    let unmoved = read(&new, &wanted, &Storage::default()).unwrap();
     assert_eq!(unmoved.redirected_to, None);
     assert_ne!(scale.digest, unmoved.digest);
     info["scales"][1]["size"] = json!([0, 1, 1]);
     write("new", &info);
-    let e = read(&old, &wanted).err().unwrap().to_string();
+    let e = read(&old, &wanted, &Storage::default())
+        .err()
+        .unwrap()
+        .to_string();
     assert!(
         e.contains("new/info") && e.contains("/old)") && e.contains("size"),
         "{e}"

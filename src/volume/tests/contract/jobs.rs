@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::sources::{SIZE, Source, sources, value};
 use crate::dataset::Dataset;
 use crate::job::Job;
+use crate::storage::Storage;
 
 /// A config for the collection `zarr_bad_crc`, with the settings that its Zarr layer needs.
 fn zarr_config(collection: &Path, voxel_offset: [i64; 3]) -> Value {
@@ -75,7 +76,12 @@ fn a_fill_value_fills_missing_blocks_and_voxels_outside_the_volume() {
     let file = dir.path().join("config.json");
     // Any offset at which windows overlap the layer, because a layer without overlap is an error.
     fs::write(&file, config([3060, 2600, 99]).to_string()).unwrap();
-    let start = Job::prepare(&file, 1 << 30).unwrap().plan.splits[0].samples[0].start_voxel;
+    let start = Job::prepare(&file, 1 << 30, &Storage::default())
+        .unwrap()
+        .plan
+        .splits[0]
+        .samples[0]
+        .start_voxel;
     // The first window contains the volume's first corner, its missing block, and voxels before it.
     let offset = [start[0] - 3, start[1] + 2, start[2] - 2];
     let out = dir.path().join("out");
