@@ -12,7 +12,7 @@ pytest_plugins = ["server_fixtures"]
 
 def pytest_sessionstart(session):
     if not os.access(binary(), os.X_OK):
-        pytest.exit(f"{binary()} is not there: `cargo build --release` makes it, or set POINTSHARD_BIN", 4)
+        pytest.exit(f"{binary()} does not exist: run `cargo build --release`, or set POINTSHARD_BIN", 4)
 
 
 @pytest.hookimpl(trylast=True)
@@ -20,7 +20,7 @@ def pytest_sessionfinish(session, exitstatus):
     """If `CI` is set, skipped tests are a failure."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     if os.environ.get("CI") and reporter.stats.get("skipped"):
-        reporter.write_line("tests were skipped, and CI is set: that is a failure", red=True)
+        reporter.write_line("tests were skipped although CI is set", red=True)
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 

@@ -15,8 +15,8 @@ def _space(json):
 
 
 def shown(transform, names, scales_nm):
-    """Names of the output, and the affine map (matrix, translation) from source positions to them, of a source with
-    dimensions of these names and sizes."""
+    """Output names, and the affine map (matrix, translation) from source positions to the output, for a source with
+    these dimension names and sizes."""
     rank = len(names)
     out_names, out_scales = list(names), np.array(scales_nm, float)
     in_scales, linear, moved = out_scales.copy(), np.eye(rank), np.zeros(rank)

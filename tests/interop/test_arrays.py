@@ -24,7 +24,7 @@ def assert_windows(out, name, volume, dtype, shape=WINDOW, fill=0, column="start
         wanted = expected(volume, with_zarr(out, split)[column][:], shape, fill)
         np.testing.assert_array_equal(windows, wanted)
         found += np.unique(wanted).size > 1
-    assert found, "windows that are all alike prove nothing"
+    assert found, "all windows are equal, so the test proves nothing"
 
 
 def some_ids(volume, starts):

@@ -59,7 +59,7 @@ def test_tensorstore_and_zarr_python_read_what_numpy_cuts(coded, volume, split):
     group = with_zarr(out, split)
     for name in arrays("none"):
         wanted = expected(volume, name, group["start_voxel"][:])
-        assert np.unique(wanted).size > 1, "windows that are all alike prove nothing"
+        assert np.unique(wanted).size > 1, "all windows are equal, so the test proves nothing"
         for windows in (group[name][:], with_tensorstore(out, split, name).read().result()):
             assert windows.dtype == wanted.dtype
             np.testing.assert_array_equal(windows, wanted)

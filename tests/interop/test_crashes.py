@@ -57,7 +57,7 @@ def test_twenty_consecutive_kills_lose_no_shard(slow_job, tmp_path):
     for _ in range(20):
         start_and_kill(config, out, moment.uniform(seconds / 40, seconds / 6))
         shards.append(len(list(out.glob("*.zarr/*/c/*/0/0/0/0"))))
-    assert shards == sorted(shards), f"shards went away: {shards}"
+    assert shards == sorted(shards), f"shards were lost: {shards}"
     pointshard("preprocess", config, "--out", out)
     assert file_digests(out) == expected
 

@@ -85,7 +85,7 @@ def run_command(command, code, checkout, environment, demo, where):
 def test_every_command_and_program_in_a_document_works(checkout, surroundings, demo, document):
     for block in blocks(document):
         where = f"{document.name}:{block.line}"
-        assert block.language in LANGUAGES, f"{where}: a block must say its language, one of {sorted(LANGUAGES)}"
+        assert block.language in LANGUAGES, f"{where}: a block needs a language, one of {sorted(LANGUAGES)}"
         if block.title:
             (checkout / block.title).write_text(block.text)
         if block.language == "json":

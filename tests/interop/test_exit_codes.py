@@ -1,4 +1,4 @@
-"""The exit code says what is at fault: 1 the data, 2 usage or configuration, 75 the environment, which may recover."""
+"""The exit code shows the kind of error: 1 the data, 2 usage or configuration, 75 the environment, which may recover."""
 
 import errno
 import os

@@ -170,7 +170,7 @@ def two_scales(folder):
 @pytest.mark.parametrize(
     "of_third, expected",
     [([DOUBLE], 90.0), ([FULL, DOUBLE], 45.0), ([(9.2, 9.2, 90.0)], 90.0), ([DOUBLE, (9.2, 9.2, 45.0)], 90.0)],
-    ids=["its z alone is shared", "the smallest of both", "other x and y", "other x and y beside the same"],
+    ids=["its z alone is shared", "the smallest of both", "other x and y", "other x and y in addition"],
 )
 def test_layers_that_no_array_uses_count(tmp_path, of_third, expected):
     for resolution in of_third:

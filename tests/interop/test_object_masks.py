@@ -20,8 +20,7 @@ def object_at(**at):
 
 
 def nearest_objects(seg, point, radius):
-    """The ids that are nearest to the point (in nm) within the radius, by brute force: several if they are equally
-    near, none without any."""
+    """The nearest ids to the point (in nm) within the radius, by a full search: several at equal distance, or none."""
     own = seg.at(point)
     if own:
         return {own}

@@ -1,5 +1,5 @@
-"""`data_resolution` and `interpolation`: windows at one resolution out of voxels at another, against numpy on what
-tensorstore reads of the layer, and against tensorstore's own down-sampling."""
+"""`data_resolution` and `interpolation`: resampled windows, compared with numpy on values that tensorstore reads, and with
+tensorstore's own downsampling."""
 
 import json
 from fractions import Fraction
@@ -20,8 +20,8 @@ def sampled(layer, interpolation, data_resolution=FULL, **more):
 
 
 def weights(first, count, origin, size, nm, data_nm, interpolation):
-    """Of the window's voxels along one axis the weights of all of the volume's: whole numbers [count, size]. Voxel `i`
-    covers `i * nm` to `(i + 1) * nm` in either grid; those outside have no say."""
+    """The weights of the volume's voxels for each window voxel along one axis: whole numbers [count, size]. Voxel `i`
+    covers `i * nm` to `(i + 1) * nm` in both grids; voxels outside the volume are excluded."""
     nm, data_nm = (Fraction(str(v)) for v in (nm, data_nm))
     unit = 2 * nm.denominator * data_nm.denominator
     nm, data_nm = int(nm * unit), int(data_nm * unit)

@@ -1,5 +1,5 @@
-"""`interpolation` against tinybrain, which CloudVolume, Igneous and zetta_utils make mips and windows with, and against
-a statement in numpy of zetta_utils' `tensor_ops.interpolate` (f64f6cde), for which no torch is needed."""
+"""`interpolation` compared with tinybrain, which CloudVolume, Igneous and zetta_utils use, and with a numpy version of
+zetta_utils' `tensor_ops.interpolate` (f64f6cde), which needs no torch."""
 
 import numpy as np
 import pytest
@@ -198,7 +198,7 @@ def most_frequent(covered):
 
 
 class aligned_to:
-    """Where voxels of the factors begin that lie in the layers as a whole, and the comparison of windows there."""
+    """The first voxels of whole blocks inside the layers, and the comparison of windows there."""
 
     def __init__(self, factors):
         self.start = [-(-o // f) for o, f in zip(ORIGIN, factors)]

@@ -76,7 +76,7 @@ def test_snap_rounds_boxes_down_to_whole_voxels_at_any_resolution(tmp_path, seed
                 if low <= round(z, 10) < high:
                     expected.add(len(points))
                 points.append((10 * i + 1, 1, z))
-    assert moved_up > 10, "hardly any corner tells the rule from Python's `//`"
+    assert moved_up > 10, "too few corners distinguish the rule from Python's `//`"
     (tmp_path / "collection.json").write_text(json.dumps(rows))
     lines = ["id,x,y,z", *(f"{i},{x},{y},{z!r}" for i, (x, y, z) in enumerate(points))]
     (tmp_path / "points.csv").write_text("\n".join(lines))

@@ -25,7 +25,7 @@ def test_a_window_over_a_whole_layer_equals_the_written_values(shared, tmp_path,
     (window,), (start,) = group["img"][:], group["start_voxel"][:]
     assert window.dtype == about["dtype"]
     np.testing.assert_array_equal(window, window_of(expected, about["voxel_offset"], start, (300, 201, 42)))
-    assert np.count_nonzero(window) == np.count_nonzero(expected), "the window should hold the whole crop"
+    assert np.count_nonzero(window) == np.count_nonzero(expected), "the window should contain the whole crop"
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,7 @@ def test_every_encoding_in_local_files_equals_the_written_values(crop_at, name):
             assert differing.max() <= 1 and np.count_nonzero(differing) * 20 < differing.size
         else:
             assert wanted.tobytes() == window.tobytes()
-    assert np.count_nonzero(windows[0]) >= 0.9 * np.count_nonzero(volume), "the first should hold the whole crop"
+    assert np.count_nonzero(windows[0]) >= 0.9 * np.count_nonzero(volume), "the first window should contain the whole crop"
 
 
 @pytest.mark.parametrize("location", SERVERS)

@@ -64,7 +64,8 @@ def windows(folder, resolution, spots, **changes):
 
 def expected(point, resolution, space, values, origin, scale=(1, 1, 1)):
     """The window [channel, z, y, x], voxel by voxel: the centre of each is transformed back to the source.
-    `values` in the order of the source's dimensions begin at `origin`, in voxels `scale` times those of its space."""
+    `values` have the order of the source's dimensions and start at `origin`. Their voxels are `scale` times as large as
+    those of its space."""
     linear, translation = to_xyz(space)
     start = np.array(first_voxel(point, resolution, WINDOW))
     index = np.stack(np.meshgrid(*map(np.arange, WINDOW), indexing="ij"), -1)

@@ -1,5 +1,5 @@
-"""Zarr metadata as other writers have them: what decoding does not need does not stop reading, and the rest is refused
-with the file, the member, what was found and what is allowed. Arrays are written by zarr-python and numcodecs."""
+"""Zarr metadata of other writers: members that decoding does not need are accepted in any form; others are errors with the
+file, the member, the value and the allowed values. Arrays are written with zarr-python and numcodecs."""
 
 import json
 
@@ -130,9 +130,9 @@ V2 = {
     "a shape of floats": [(["shape"], [12.0, 36.0, 40.0]), (["chunks"], [5.0, 16.0, 16.0])],
     "a small letter": [(["order"], "c")],
     "no filters": [(["filters"], [])],
-    "filters not said": [(["filters"], REMOVE)],
-    "compressor not said": [(["compressor"], REMOVE)],
-    "separator not said": [(["dimension_separator"], REMOVE)],
+    "without filters": [(["filters"], REMOVE)],
+    "without compressor": [(["compressor"], REMOVE)],
+    "without separator": [(["dimension_separator"], REMOVE)],
     "separator null": [(["dimension_separator"], None)],
     "a member that nobody knows": [(["generator"], {"name": "jzarr"})],
 }
@@ -153,14 +153,14 @@ def test_lower_case_f_order_is_accepted(tmp_path):
 
 V3 = {
     "attributes null": [(["attributes"], None)],
-    "attributes not said": [(["attributes"], REMOVE)],
-    "no transformers said": [(["storage_transformers"], REMOVE)],
+    "without attributes": [(["attributes"], REMOVE)],
+    "without transformers": [(["storage_transformers"], REMOVE)],
     "transformers null": [(["storage_transformers"], None)],
     "dimension names null": [(["dimension_names"], None)],
     "a version written as a float": [(["zarr_format"], 3.0)],
     "a shape of floats": [(["shape"], [12.0, 36.0, 40.0]), (["chunk_grid", "configuration", "chunk_shape"], [5.0, 16.0, 16.0])],
     "the old name of bytes": [(["codecs", 0, "name"], "endian")],
-    "separator not said": [(["chunk_key_encoding"], {"name": "default"})],
+    "without separator": [(["chunk_key_encoding"], {"name": "default"})],
     "an encoding without configuration": [(["chunk_key_encoding"], "default")],
     "what need not be understood": [(["origin"], {"must_understand": False, "x": 1})],
     "consolidated null": [(["consolidated_metadata"], None)],
@@ -183,7 +183,7 @@ def test_one_byte_types_need_no_endian(tmp_path, codec):
 
 CODECS = {
     "zstd": (numcodecs.Zstd(3), {"name": "zstd", "configuration": {"level": 3}}),
-    "zstd, nothing said": (numcodecs.Zstd(3), "zstd"),
+    "zstd without options": (numcodecs.Zstd(3), "zstd"),
     "gzip, level -1": (numcodecs.GZip(5), {"name": "gzip", "configuration": {"level": -1}}),
     "blosc": (numcodecs.Blosc("zstd", shuffle=2), {"name": "blosc", "configuration": {"cname": "zstd", "clevel": 5}}),
     "blosc with numbers": (numcodecs.Blosc("lz4"), {"name": "blosc", "configuration": {"cname": "lz4", "clevel": 5, "shuffle": 1, "blocksize": 0}}),

@@ -56,8 +56,8 @@ def first_voxel(center, resolution, window):
 
 
 def open_precomputed(folder, resolution, unpack_to):
-    """A scale of a layer that cloud-volume wrote, with tensorstore, which does not see files called NAME.gz: they are
-    unpacked to a folder of their own."""
+    """Opens a scale of a layer that cloud-volume wrote with tensorstore, which ignores files named NAME.gz: they are
+    decompressed to another folder first."""
     scales = json.loads((folder / "info").read_text())["scales"]
     (index,) = (i for i, s in enumerate(scales) if np.allclose(s["resolution"], resolution))
     (unpack_to / scales[index]["key"]).mkdir()
