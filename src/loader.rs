@@ -1,132 +1,109 @@
-//! The loader: shards of one split in, training batches out, as fast as the samples can be decoded.
+//! The loader: reads the shards of one split and returns training batches.
 //!
-//! [`Loader::open`] checks everything that can be checked before the first batch; [`Loader::epoch`] starts threads that
-//! decode ahead and hands out [`Batch`]es in order. What is in a batch is a pure function of the dataset, the
-//! [`Options`] but for `workers` and `prefetch`, the epoch and the batch's number: `order` says which samples,
-//! `draw` how each is cropped and augmented. Bytes of which none moves are decoded straight to their place in the batch;
-//! all else is copied there once from where it was decoded (`view`), image, targets and masks by the same mapping. Only
-//! `dataset` is known here.
+//! [`Loader::open`] makes every check that is possible before the first batch. [`Loader::epoch`] starts threads that
+//! decode ahead and returns [`Batch`]es in order. A batch is a pure function of the dataset, the [`LoaderOptions`]
+//! (except `workers` and `prefetch`), the epoch and the number of the batch: `order` selects its samples, `transform`
+//! draws crop and augmentation of each. Image, targets and masks go through the same mapping of voxels (`voxel_map`).
 
+mod array_kind;
+mod arrays;
 mod augmentation;
 mod batch;
 mod convert;
 mod crop;
-mod draw;
 mod epoch;
 mod error;
 mod intensity;
+mod load_sample;
 mod options;
 mod order;
-mod sample;
-mod sources;
+mod state;
 #[cfg(test)]
 mod tests;
-mod view;
+mod transform;
+mod values;
+mod voxel_map;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use rayon::{ThreadPool, ThreadPoolBuilder};
+use rayon::ThreadPoolBuilder;
 
-use crate::dataset::{Dataset, SampleDecoder};
+use crate::dataset::Dataset;
+use arrays::SampleArrays;
+use order::SampleOrder;
+use state::{LoaderState, lock};
+
 pub use augmentation::{Augmentation, Flip};
-pub use batch::{Batch, Values};
+pub use batch::Batch;
 pub use crop::Crop;
 pub use epoch::Epoch;
 pub use error::LoaderError;
-pub use options::{Arrays, Options};
-use order::Order;
-use sources::Sources;
+pub use options::{ArrayNames, LoaderOptions};
+pub use values::Values;
 
-/// The samples of one split, to be had in batches.
+/// Reads the samples of one split in batches.
 #[derive(Debug)]
 pub struct Loader {
-    inner: Arc<Inner>,
-}
-
-/// What the threads of all epochs share.
-#[derive(Debug)]
-struct Inner {
-    sources: Sources,
-    options: Options,
-    order: Order,
-    /// Voxels of a delivered sample: z, y, x.
-    window: [usize; 3],
-    pool: ThreadPool,
-    /// Buffers of the decoding threads while none decodes with them.
-    decoders: Mutex<Vec<SampleDecoder>>,
-    /// Batches that were given back, for their memory.
-    spare: Mutex<Vec<Batch>>,
+    state: Arc<LoaderState>,
 }
 
 impl Loader {
-    /// Opens the arrays of the split, checks that they and the options fit together, and starts the decoding threads,
+    /// Opens the arrays of the split, checks that they fit each other and the options, and starts the decoding threads,
     /// which sleep until an epoch begins.
     pub fn open(
         dataset: &Dataset,
         split: &str,
-        arrays: &Arrays,
-        options: Options,
+        names: &ArrayNames,
+        options: LoaderOptions,
     ) -> Result<Self, LoaderError> {
         options.check()?;
-        let sources = Sources::open(dataset, split, arrays)?;
-        let window = options.window(sources.shape())?;
-        sources.check_batch(window, options.batch_size)?;
+        let arrays = SampleArrays::open(dataset, split, names)?;
+        let window = options.window(arrays.shape())?;
+        arrays.check_batch(window, options.batch_size)?;
         let pool = ThreadPoolBuilder::new()
             .num_threads(options.workers)
             .thread_name(|i| format!("loader-{i}"))
             .build()
             .map_err(|e| LoaderError::Threads(e.to_string()))?;
         Ok(Self {
-            inner: Arc::new(Inner {
-                order: Order::new(sources.samples(), &options),
-                sources,
+            state: Arc::new(LoaderState {
+                order: SampleOrder::new(arrays.samples(), &options),
+                arrays,
                 options,
                 window,
                 pool,
-                decoders: Mutex::default(),
-                spare: Mutex::default(),
+                decoders: Default::default(),
+                spare_batches: Default::default(),
             }),
         })
     }
 
     /// Number of samples of the split.
     pub fn samples(&self) -> u64 {
-        self.inner.sources.samples()
+        self.state.arrays.samples()
     }
 
     /// Shape of a full batch: samples, image channels, z, y, x.
     pub fn batch_shape(&self) -> [usize; 5] {
-        self.inner.batch_shape(self.inner.options.batch_size)
+        self.state.batch_shape(self.state.options.batch_size)
     }
 
-    /// Number of batches in an epoch of this rank, the same for every rank; 0 where `drop_last` leaves none.
+    /// Number of batches per epoch and rank, the same for every rank; 0 if `drop_last` leaves none.
     pub fn batches_per_epoch(&self) -> usize {
-        self.inner.order.batches()
+        self.state.order.batches()
     }
 
-    /// The batches of the epoch from the `first_batch`th on, the same as an epoch from its beginning gives from there.
+    /// The batches of an epoch from `first_batch` on. They equal those of an epoch that starts at batch 0.
     pub fn epoch(&self, epoch: u64, first_batch: usize) -> Epoch {
-        Epoch::start(Arc::clone(&self.inner), epoch, first_batch)
+        Epoch::start(Arc::clone(&self.state), epoch, first_batch)
     }
 
-    /// Takes a batch back that is done with, so that its memory is used again: no need, but faster, because the system
-    /// clears memory that it hands out anew.
+    /// Takes back a batch that is no longer needed, to reuse its memory. Optional, but faster: the system clears memory
+    /// that it allocates anew.
     pub fn recycle(&self, batch: Batch) {
-        let mut spare = lock(&self.inner.spare);
-        if spare.len() <= self.inner.options.prefetch {
+        let mut spare = lock(&self.state.spare_batches);
+        if spare.len() <= self.state.options.prefetch {
             spare.push(batch);
         }
     }
-}
-
-impl Inner {
-    fn batch_shape(&self, samples: usize) -> [usize; 5] {
-        let [z, y, x] = self.window;
-        [samples, self.sources.image_channels(), z, y, x]
-    }
-}
-
-/// Locks what no panic can leave half done.
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -5,5 +5,5 @@
 mod picture;
 mod report;
 
-pub use picture::{Picture, View};
+pub use picture::{ContactSheet, Picture};
 pub use report::{Chart, PictureRow, Report, Series, Table};

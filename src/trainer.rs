@@ -1,34 +1,34 @@
-//! The bundled trainer (feature `tch`): proof that a dataset can be learnt from, before a line of Python is written.
+//! The built-in trainer (feature `tch`): shows that a network can learn from a dataset, without any Python code.
 //!
-//! [`TrainConfig`] says which arrays, which network and which loss; [`train`] makes a run's folder of it (weights,
-//! metrics, a TorchScript module, a report), and can go on with one; [`infer`] writes predictions of a split beside
-//! the samples. The network and the loss compute with libtorch, all else is plain Rust.
+//! [`TrainConfig`] selects arrays, network and loss. [`train`] writes or resumes a run folder with weights, metrics, a
+//! TorchScript module and a report. [`infer`] writes the predictions of a split as a Zarr group. The network and the loss
+//! use libtorch; everything else is plain Rust.
 
+mod atomic_write;
 mod checkpoint;
 mod config;
-mod curves;
 mod device;
+mod device_batch;
 mod error;
 mod evaluate;
 mod events;
 mod export;
-mod feed;
-mod folder;
 mod history;
 mod infer;
 mod loss;
 mod metrics;
 mod model;
 mod optimizer;
-mod part;
 mod predictions;
-mod record;
+mod report;
 mod run;
+mod run_folder;
+mod step_record;
 
 pub use config::TrainConfig;
 pub use device::set_threads;
 pub use error::TrainError;
 pub use evaluate::{ChannelEvaluation, Evaluation};
-pub use infer::{InferOptions, Inferred, Stored, infer};
+pub use infer::{InferOptions, InferOutcome, ProbabilityType, infer};
 pub use metrics::{CurvePoint, Scores};
-pub use run::{TrainOptions, TrainProgress, Trained, train};
+pub use run::{TrainOptions, TrainOutcome, TrainProgress, train};

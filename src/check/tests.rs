@@ -11,7 +11,7 @@ use std::process::Command;
 
 use crate::check::{self, FindingKind, Report};
 use crate::dataset::{Dataset, Manifest};
-use crate::loader::{Arrays, Loader, Options};
+use crate::loader::{ArrayNames, Loader, LoaderOptions};
 use crate::support::{read_json, run};
 use serde_json::{Value, json};
 
@@ -213,12 +213,12 @@ fn forge(out: &Path, path: &str) {
 /// Opens the dataset as a trainer does, and reads a batch of it.
 fn load(out: &Path) -> Option<()> {
     let dataset = Dataset::open(out).ok()?;
-    let arrays = Arrays {
+    let arrays = ArrayNames {
         image: "img".to_owned(),
         targets: vec!["other".to_owned()],
         masks: vec![None],
     };
-    let loader = Loader::open(&dataset, "train", &arrays, Options::in_order(2, 1)).ok()?;
+    let loader = Loader::open(&dataset, "train", &arrays, LoaderOptions::in_order(2, 1)).ok()?;
     loader.epoch(0, 0).next()?.ok().map(|_| ())
 }
 

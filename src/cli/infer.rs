@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::dataset::Dataset;
-use crate::trainer::{InferOptions, Stored, TrainConfig, TrainError, infer};
+use crate::trainer::{InferOptions, ProbabilityType, TrainConfig, TrainError, infer};
 use clap::Args;
 use indicatif::HumanCount;
 
@@ -42,8 +42,8 @@ pub(super) struct Infer {
     #[arg(long)]
     force: bool,
     /// Data type of the stored probabilities
-    #[arg(long, value_enum, default_value_t = Stored::Float32)]
-    dtype: Stored,
+    #[arg(long, value_enum, default_value_t = ProbabilityType::Float32)]
+    dtype: ProbabilityType,
     /// Device to compute on: cpu, cuda or cuda:N
     #[arg(long, default_value = "cpu")]
     device: String,
@@ -81,7 +81,7 @@ impl Infer {
             batch_size: self.batch_size.map(usize::from),
             workers: usize::from(self.workers),
             device: self.device,
-            stored: self.dtype,
+            probability_type: self.dtype,
         };
         printer.note(format!(
             "predicting {} of {} with {}",

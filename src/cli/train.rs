@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::config::ConfigError;
 use crate::dataset::Dataset;
 use crate::trainer::{
-    Evaluation, TrainConfig, TrainError, TrainOptions, TrainProgress, Trained, train,
+    Evaluation, TrainConfig, TrainError, TrainOptions, TrainOutcome, TrainProgress, train,
 };
 use clap::Args;
 use indicatif::HumanCount;
@@ -80,7 +80,7 @@ impl Train {
 }
 
 /// Prints the summary of a successful run.
-fn print(printer: &Printer, trained: &Trained, folder: &Path) {
+fn print(printer: &Printer, trained: &TrainOutcome, folder: &Path) {
     let steps = trained.steps - trained.resumed_from;
     if steps == 0 {
         let all = HumanCount(trained.steps);
@@ -98,10 +98,10 @@ fn print(printer: &Printer, trained: &Trained, folder: &Path) {
             100.0 * trained.data_wait
         ));
     }
-    if trained.left_out > 0 {
+    if trained.skipped_steps > 0 {
         printer.warn(format!(
             "{} of these steps were skipped: their batches are below `min_nonzero`",
-            HumanCount(trained.left_out)
+            HumanCount(trained.skipped_steps)
         ));
     }
     warn_of_excluded_samples(printer, &trained.evaluation);

@@ -1,40 +1,40 @@
-//! What may be done to samples at random, as a config says it.
+//! Options of random augmentation.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::LoaderError;
+use super::error::LoaderError;
 
-/// What is done to samples at random; by default nothing. Where a sample lies and which way it is turned is the same for
-/// image, targets and masks. Voxels of the image without data, 0, stay 0; of images of integers all others stay within
-/// 1/255 and 1 where their values are changed.
+/// Random augmentation of samples; off by default. Crop, mirroring and rotation are the same for image, targets and
+/// masks. Image voxels without data (0) stay 0. If values of an integer image are changed, all others are clamped to
+/// 1/255 to 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Augmentation {
-    /// Axes along which every other sample is mirrored.
+    /// Axes along which samples are mirrored, each with probability 1/2.
     pub flip: Flip,
-    /// Whether x and y are exchanged in every other sample. Windows must be as long in x as in y.
+    /// Swap x and y with probability 1/2. Windows must have the same size in x and y.
     pub transpose_xy: bool,
-    /// Whether samples are turned by 0, 90, 180 or 270 degrees about z. Windows must be as long in x as in y.
+    /// Rotate by 0, 90, 180 or 270 degrees about z. Windows must have the same size in x and y.
     pub rotate_xy: bool,
-    /// What is added to all values of a sample lies between minus and plus this; 1 is full scale.
+    /// Largest absolute value added to all values of a sample; 1 is full scale.
     #[schemars(range(min = 0))]
     pub brightness: f32,
-    /// Distances of a sample's values from their mean are multiplied by between 1 minus and 1 plus this.
+    /// The distances of a sample's values from their mean are multiplied by a factor from 1 minus this to 1 plus this.
     #[schemars(range(min = 0))]
     pub contrast: f32,
-    /// Standard deviation of normally distributed noise; 1 is full scale.
+    /// Standard deviation of Gaussian noise; 1 is full scale.
     #[schemars(range(min = 0))]
     pub noise: f32,
-    /// Share of the samples in which the image of one z section is missing: all of it is 0.
+    /// Fraction of the samples in which one z section of the image is set to 0.
     #[schemars(range(min = 0, max = 1))]
     pub missing_section: f32,
 }
 
-/// Axes along which every other sample is mirrored.
+/// Axes along which samples are mirrored, each with probability 1/2.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-#[allow(missing_docs, reason = "the names say it")]
+#[allow(missing_docs, reason = "the names are clear")]
 pub struct Flip {
     pub x: bool,
     pub y: bool,
@@ -42,7 +42,7 @@ pub struct Flip {
 }
 
 impl Augmentation {
-    /// Whether every number is one that makes sense.
+    /// Checks the range of every number.
     pub(super) fn check(&self) -> Result<(), LoaderError> {
         let ranges = [
             ("augmentation.brightness", self.brightness),
@@ -68,13 +68,13 @@ impl Augmentation {
         Ok(())
     }
 
-    /// Whether values of the image become others than those that are stored, but for missing sections.
+    /// Whether values of the image are changed, other than by missing sections.
     pub(super) fn changes_values(&self) -> bool {
         self.brightness > 0.0 || self.contrast > 0.0 || self.noise > 0.0
     }
 
-    /// The option that exchanges x and y, if one does.
-    pub(super) fn turns(&self) -> Option<&'static str> {
+    /// The option that may swap x and y, if one is on.
+    pub(super) fn swaps_xy(&self) -> Option<&'static str> {
         match (self.transpose_xy, self.rotate_xy) {
             (true, _) => Some("augmentation.transpose_xy"),
             (_, true) => Some("augmentation.rotate_xy"),
@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_not_said_is_off_and_unknown_keys_are_refused() {
+    fn missing_keys_are_off_and_unknown_keys_are_errors() {
         let read = serde_json::from_str::<Augmentation>;
         assert_eq!(read("{}").unwrap(), Augmentation::default());
         let some = read(r#"{"flip": {"x": true}, "noise": 0.1}"#).unwrap();

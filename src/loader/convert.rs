@@ -1,10 +1,10 @@
-//! Stored values to those of a batch, on their way to their place in it.
+//! Converts stored values to values of a batch.
 
-use super::batch::Room;
-use super::view::View;
+use super::values::Buffer;
+use super::voxel_map::VoxelMap;
 use crate::data_type::{DataType, with_type};
 
-/// Whether [`image`] takes values of this type.
+/// Whether [`image`] accepts values of this type.
 pub(super) fn is_image(data_type: DataType) -> bool {
     matches!(
         data_type,
@@ -12,37 +12,37 @@ pub(super) fn is_image(data_type: DataType) -> bool {
     )
 }
 
-/// Whether [`mask`] takes values of this type.
+/// Whether [`mask`] accepts values of this type.
 pub(super) fn is_mask(data_type: DataType) -> bool {
     data_type != DataType::Float64
 }
 
-/// Little-endian `values` of an image: bytes as they are, or full scale made 1.
-pub(super) fn image(values: &[u8], data_type: DataType, view: &View, out: &mut Room<'_>) {
+/// Converts little-endian `values` of an image: unchanged to bytes, or scaled so that the largest integer becomes 1.
+pub(super) fn image(values: &[u8], data_type: DataType, map: &VoxelMap, out: &mut Buffer<'_>) {
     match (data_type, out) {
-        (DataType::UInt8, Room::U8(out)) => view.copy(values, out),
-        (DataType::UInt8, Room::F32(out)) => view.gather(values, out, |v| f32::from(v) / 255.0),
-        (DataType::UInt16, Room::F32(out)) => view.gather(values.as_chunks().0, out, |v| {
+        (DataType::UInt8, Buffer::U8(out)) => map.copy(values, out),
+        (DataType::UInt8, Buffer::F32(out)) => map.gather(values, out, |v| f32::from(v) / 255.0),
+        (DataType::UInt16, Buffer::F32(out)) => map.gather(values.as_chunks().0, out, |v| {
             f32::from(u16::from_le_bytes(v)) / 65535.0
         }),
-        (DataType::Float32, Room::F32(out)) => {
-            view.gather(values.as_chunks().0, out, f32::from_le_bytes);
+        (DataType::Float32, Buffer::F32(out)) => {
+            map.gather(values.as_chunks().0, out, f32::from_le_bytes);
         }
-        (data_type, _) => unreachable!("no room was made for an image of {data_type}"),
+        (data_type, _) => unreachable!("a batch has no such buffer for an image of {data_type}"),
     }
 }
 
-/// Little-endian `values` of a target or of a mask in bytes: 1 where they are not 0.
-pub(super) fn binary(values: &[u8], data_type: DataType, view: &View, out: &mut [u8]) {
+/// Converts little-endian `values` of a target or mask to bytes: 1 where they are not 0.
+pub(super) fn binary(values: &[u8], data_type: DataType, map: &VoxelMap, out: &mut [u8]) {
     with_type!(data_type, T => {
         let values = values.as_chunks::<{ size_of::<T>() }>().0;
-        view.gather(values, out, |v| u8::from(T::from_le_bytes(v) != 0 as T));
+        map.gather(values, out, |v| u8::from(T::from_le_bytes(v) != 0 as T));
     });
 }
 
-/// As [`binary`], where the values lie already.
+/// The same as [`binary`], in place.
 pub(super) fn binary_in_place(values: &mut [u8]) {
-    // Most are 0 and 1 as they are stored, and to find that out takes half the time.
+    // Most arrays are stored as 0 and 1. Finding that out takes half the time of writing.
     if values.iter().fold(0, |all, v| all | v) > 1 {
         for value in values {
             *value = u8::from(*value != 0);
@@ -50,18 +50,18 @@ pub(super) fn binary_in_place(values: &mut [u8]) {
     }
 }
 
-/// Little-endian `values` of a mask: those of float32 as they are, of integers 1 where they are not 0.
-pub(super) fn mask(values: &[u8], data_type: DataType, view: &View, out: Room<'_>) {
+/// Converts little-endian `values` of a mask: float32 unchanged, integers to 1 where they are not 0.
+pub(super) fn mask(values: &[u8], data_type: DataType, map: &VoxelMap, out: Buffer<'_>) {
     let out = match out {
-        Room::U8(out) => return binary(values, data_type, view, out),
-        Room::F32(out) => out,
+        Buffer::U8(out) => return binary(values, data_type, map, out),
+        Buffer::F32(out) => out,
     };
     if data_type == DataType::Float32 {
-        return view.gather(values.as_chunks().0, out, f32::from_le_bytes);
+        return map.gather(values.as_chunks().0, out, f32::from_le_bytes);
     }
     with_type!(data_type, T => {
         let values = values.as_chunks::<{ size_of::<T>() }>().0;
-        view.gather(values, out, |v| f32::from(u8::from(T::from_le_bytes(v) != 0 as T)));
+        map.gather(values, out, |v| f32::from(u8::from(T::from_le_bytes(v) != 0 as T)));
     });
 }
 
@@ -70,11 +70,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn full_scale_of_an_image_of_integers_is_one() {
-        let view = View::whole([1, 1, 3]);
+    fn the_largest_integer_of_an_image_becomes_one() {
+        let map = VoxelMap::whole([1, 1, 3]);
         let mut out = [9.0; 3];
         let image = |values: &[u8], data_type, out: &mut [f32]| {
-            image(values, data_type, &view, &mut Room::F32(out));
+            image(values, data_type, &map, &mut Buffer::F32(out));
         };
         image(&[0, 51, 255], DataType::UInt8, &mut out);
         assert_eq!(out, [0.0, 0.2, 1.0]);
@@ -93,20 +93,20 @@ mod tests {
     }
 
     #[test]
-    fn targets_and_masks_of_every_type_are_told_from_zero_by_value() {
+    fn targets_and_masks_of_every_type_compare_by_value_with_zero() {
         for data_type in DataType::ALL {
             let values: Vec<u8> = with_type!(data_type, T => {
                 [0 as T, 1 as T, 100 as T].iter().flat_map(|v| v.to_le_bytes()).collect()
             });
-            let view = View::whole([1, 3, 1]).flip(1);
+            let map = VoxelMap::whole([1, 3, 1]).flip(1);
             let mut found = [9; 3];
-            binary(&values, data_type, &view, &mut found);
+            binary(&values, data_type, &map, &mut found);
             assert_eq!(found, [1, 1, 0], "{data_type}");
             if is_mask(data_type) {
-                mask(&values, data_type, &view, Room::U8(&mut found));
+                mask(&values, data_type, &map, Buffer::U8(&mut found));
                 assert_eq!(found, [1, 1, 0], "{data_type}");
                 let mut found = [9.0; 3];
-                mask(&values, data_type, &view, Room::F32(&mut found));
+                mask(&values, data_type, &map, Buffer::F32(&mut found));
                 let largest = if data_type == DataType::Float32 {
                     100.0
                 } else {
@@ -120,33 +120,33 @@ mod tests {
         binary(
             &negative_zero,
             DataType::Float32,
-            &View::whole([1, 1, 1]),
+            &VoxelMap::whole([1, 1, 1]),
             &mut found,
         );
         assert_eq!(found, [0]);
     }
 
     #[test]
-    fn bytes_of_an_image_stay_as_they_are() {
+    fn bytes_of_an_image_are_unchanged() {
         let mut out = [9; 3];
-        let view = View::whole([1, 1, 3]).flip(2);
+        let map = VoxelMap::whole([1, 1, 3]).flip(2);
         image(
             &[0, 51, 255],
             DataType::UInt8,
-            &view,
-            &mut Room::U8(&mut out),
+            &map,
+            &mut Buffer::U8(&mut out),
         );
         assert_eq!(out, [255, 51, 0]);
     }
 
     #[test]
-    fn in_place_and_on_the_way_all_values_are_told_from_zero_alike() {
+    fn converting_in_place_and_while_copying_gives_the_same() {
         for largest in [0, 1, 2, 128, 255] {
             let values: Vec<u8> = (0..=255).map(|v: u8| v.min(largest)).collect();
             let (mut in_place, mut copied) = (values.clone(), vec![9; 256]);
             binary_in_place(&mut in_place);
-            let view = View::whole([4, 8, 8]);
-            binary(&values, DataType::UInt8, &view, &mut copied);
+            let map = VoxelMap::whole([4, 8, 8]);
+            binary(&values, DataType::UInt8, &map, &mut copied);
             assert_eq!(in_place, copied);
         }
     }

@@ -1,113 +1,115 @@
-//! Batches in order, made ahead by threads.
+//! The batches of an epoch, in order, prepared ahead of the consumer.
 //!
-//! A few makers, each a thread that mostly waits, take the next batch's number, make room for it, deal its samples out
-//! to the loader's pool of decoding threads, one by one, and put it down among those that are ready. Several are made
-//! at a time, so that no decoding thread waits for the last sample of a batch; the pool takes samples in the order in
-//! which they were dealt out, so that the first batch is the first one done. Rules that keep this from hanging:
+//! A few producer threads each take the number of the next batch, allocate it, hand its samples one by one to the
+//! loader's pool of decoding threads, and store the finished batch. Several batches are in progress at a time, so that no
+//! decoding thread waits for the last sample of a batch. The pool takes samples in the order in which it gets them, so
+//! that the first batch finishes first. Rules that prevent deadlocks:
 //!
-//! 1. A maker waits for room only, and is woken when a batch is taken and when the epoch is dropped.
-//! 2. Whatever becomes of a batch, its maker puts something down under its number: the batch, an error, or what a
-//!    panic said.
-//! 3. The consumer waits for a number only while makers live.
+//! 1. A producer waits only for space, and is woken when a batch is taken and when the epoch is dropped.
+//! 2. Whatever happens to a batch, its producer stores a result under its number: the batch, an error, or the message
+//!    of a panic.
+//! 3. The consumer waits for a batch only while producers run.
 
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
 
-use super::{Batch, Inner, LoaderError, lock};
+use super::batch::Batch;
+use super::error::LoaderError;
+use super::state::{LoaderState, lock};
 
-/// The batches of an epoch, in order. Where one cannot be made, an error comes in its place, and the next ones after
-/// it. Dropped early, it stops its threads as soon as they are done with their samples.
+/// Iterates over the batches of an epoch, in order. A batch that fails is an error at its place; the batches after it
+/// follow. Dropping the epoch early stops its threads after their current samples.
 #[derive(Debug)]
 pub struct Epoch {
     shared: Arc<Shared>,
-    makers: Vec<JoinHandle<()>>,
+    producers: Vec<JoinHandle<()>>,
 }
 
-/// What the makers and the consumer share.
+/// What the producers and the consumer share.
 #[derive(Debug)]
 struct Shared {
-    loader: Arc<Inner>,
+    loader: Arc<LoaderState>,
     epoch: u64,
     /// The samples of the epoch.
-    order: Vec<u64>,
+    samples: Vec<u64>,
     /// Number of batches.
     batches: usize,
-    /// Whether nobody wants batches any more.
+    /// Set when the epoch is dropped.
     stopped: AtomicBool,
-    state: Mutex<State>,
-    /// Told when a batch is taken, and when `stopped` is set.
-    room: Condvar,
-    /// Told when a batch is put down, and when a maker ends.
-    put: Condvar,
+    queue: Mutex<Queue>,
+    /// Notified when a batch is taken, and when `stopped` is set.
+    space_available: Condvar,
+    /// Notified when a batch is ready, and when a producer ends.
+    batch_ready: Condvar,
 }
 
 #[derive(Debug)]
-struct State {
-    /// Number of the batch that is to be made next.
-    next_made: usize,
-    /// Number of the batch that is to be taken next.
+struct Queue {
+    /// Number of the batch to produce next.
+    next_produced: usize,
+    /// Number of the batch to take next.
     next_taken: usize,
-    /// Batches that were made and not taken yet.
+    /// Batches that are ready and not taken yet.
     ready: BTreeMap<usize, Result<Batch, LoaderError>>,
-    /// Makers that live.
-    makers: usize,
+    /// Producers that are running.
+    producers: usize,
 }
 
 impl Epoch {
-    pub(super) fn start(loader: Arc<Inner>, epoch: u64, first_batch: usize) -> Self {
+    pub(super) fn start(loader: Arc<LoaderState>, epoch: u64, first_batch: usize) -> Self {
         let options = &loader.options;
-        // As many as it takes to have two samples for every thread beside a batch that is nearly done.
+        // Enough for two samples per thread beside a batch that is nearly finished.
         let useful = 1 + (2 * options.workers).div_ceil(options.batch_size);
-        let makers = useful.min(options.prefetch.max(1));
+        let producers = useful.min(options.prefetch.max(1));
         let shared = Arc::new(Shared {
             epoch,
-            order: loader.order.of_epoch(epoch),
+            samples: loader.order.of_epoch(epoch),
             batches: loader.order.batches(),
             stopped: AtomicBool::new(false),
-            state: Mutex::new(State {
-                next_made: first_batch,
+            queue: Mutex::new(Queue {
+                next_produced: first_batch,
                 next_taken: first_batch,
                 ready: BTreeMap::new(),
-                makers: 0,
+                producers: 0,
             }),
-            room: Condvar::new(),
-            put: Condvar::new(),
+            space_available: Condvar::new(),
+            batch_ready: Condvar::new(),
             loader,
         });
         let mut epoch = Self {
             shared,
-            makers: Vec::new(),
+            producers: Vec::new(),
         };
-        for _ in 0..makers.min(epoch.shared.batches.saturating_sub(first_batch)) {
-            epoch.start_maker();
+        for _ in 0..producers.min(epoch.shared.batches.saturating_sub(first_batch)) {
+            epoch.start_producer();
         }
         epoch
     }
 
-    /// How many batches were begun, from the epoch's beginning.
+    /// How many batches were started, counted from batch 0 of the epoch.
     #[cfg(test)]
-    pub(super) fn made(&self) -> usize {
-        lock(&self.shared.state).next_made
+    pub(super) fn produced(&self) -> usize {
+        lock(&self.shared.queue).next_produced
     }
 
-    fn start_maker(&mut self) {
-        lock(&self.shared.state).makers += 1;
+    fn start_producer(&mut self) {
+        lock(&self.shared.queue).producers += 1;
         let shared = Arc::clone(&self.shared);
-        let maker = Builder::new().name("loader-batches".into());
-        match maker.spawn(move || shared.make_batches()) {
-            Ok(maker) => self.makers.push(maker),
+        let thread = Builder::new().name("loader-batches".into());
+        match thread.spawn(move || shared.produce_all()) {
+            Ok(producer) => self.producers.push(producer),
             Err(e) => {
-                let mut state = lock(&self.shared.state);
-                state.makers -= 1;
-                if state.makers == 0 {
-                    let number = state.next_made;
-                    state.next_made = self.shared.batches;
+                let mut queue = lock(&self.shared.queue);
+                queue.producers -= 1;
+                if queue.producers == 0 {
+                    let number = queue.next_produced;
+                    queue.next_produced = self.shared.batches;
                     let error = LoaderError::Threads(e.to_string());
-                    state.ready.insert(number, Err(error));
+                    queue.ready.insert(number, Err(error));
                 }
             }
         }
@@ -118,18 +120,18 @@ impl Iterator for Epoch {
     type Item = Result<Batch, LoaderError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let mut state = lock(&self.shared.state);
-        let number = state.next_taken;
+        let mut queue = lock(&self.shared.queue);
+        let number = queue.next_taken;
         loop {
-            if let Some(batch) = state.ready.remove(&number) {
-                state.next_taken += 1;
-                self.shared.room.notify_all();
+            if let Some(batch) = queue.ready.remove(&number) {
+                queue.next_taken += 1;
+                self.shared.space_available.notify_all();
                 return Some(batch);
             }
-            if state.makers == 0 {
+            if queue.producers == 0 {
                 return None;
             }
-            state = wait(&self.shared.put, state);
+            queue = wait(&self.shared.batch_ready, queue);
         }
     }
 }
@@ -137,97 +139,96 @@ impl Iterator for Epoch {
 impl Drop for Epoch {
     fn drop(&mut self) {
         self.shared.stopped.store(true, Ordering::Relaxed);
-        // Under the lock: a maker that is about to wait has either seen it or is waiting when it is told.
-        drop(lock(&self.shared.state));
-        self.shared.room.notify_all();
-        for maker in self.makers.drain(..) {
-            // A maker catches what its batch does; there is nobody to tell of anything else.
-            let _ = maker.join();
+        // Take the lock first: a producer that is about to wait has then either read `stopped` or gets the notification.
+        drop(lock(&self.shared.queue));
+        self.shared.space_available.notify_all();
+        for producer in self.producers.drain(..) {
+            // A producer catches panics of its batches. Any other panic cannot be reported from here.
+            let _ = producer.join();
         }
     }
 }
 
-/// A maker, which is counted as long as it lives, whatever ends it.
-struct Lives<'a>(&'a Shared);
+/// Counts a producer as running until it is dropped, even if the producer panics.
+struct ProducerGuard<'a>(&'a Shared);
 
-impl Drop for Lives<'_> {
+impl Drop for ProducerGuard<'_> {
     fn drop(&mut self) {
-        lock(&self.0.state).makers -= 1;
-        self.0.put.notify_all();
+        lock(&self.0.queue).producers -= 1;
+        self.0.batch_ready.notify_all();
     }
 }
 
 impl Shared {
-    fn make_batches(&self) {
-        let _lives = Lives(self);
+    fn produce_all(&self) {
+        let _guard = ProducerGuard(self);
         while let Some(number) = self.next_number() {
-            let made = catch_unwind(AssertUnwindSafe(|| self.make(number)));
-            let batch = made.unwrap_or_else(|panic| {
+            let result = catch_unwind(AssertUnwindSafe(|| self.produce(number)));
+            let batch = result.unwrap_or_else(|panic| {
                 Err(LoaderError::Panicked {
                     batch: number,
-                    message: message(panic.as_ref()),
+                    message: panic_message(panic.as_ref()),
                 })
             });
-            lock(&self.state).ready.insert(number, batch);
-            self.put.notify_all();
+            lock(&self.queue).ready.insert(number, batch);
+            self.batch_ready.notify_all();
         }
     }
 
-    /// The number of a batch to make, as soon as there is room for it.
+    /// Waits for space and returns the number of the batch to produce; `None` if there are no more.
     fn next_number(&self) -> Option<usize> {
-        let mut state = lock(&self.state);
+        let mut queue = lock(&self.queue);
         loop {
-            if self.stopped.load(Ordering::Relaxed) || state.next_made >= self.batches {
+            if self.stopped.load(Ordering::Relaxed) || queue.next_produced >= self.batches {
                 return None;
             }
             let prefetch = self.loader.options.prefetch.max(1);
-            if state.next_made < state.next_taken.saturating_add(prefetch) {
-                state.next_made += 1;
-                return Some(state.next_made - 1);
+            if queue.next_produced < queue.next_taken.saturating_add(prefetch) {
+                queue.next_produced += 1;
+                return Some(queue.next_produced - 1);
             }
-            state = wait(&self.room, state);
+            queue = wait(&self.space_available, queue);
         }
     }
 
-    fn make(&self, number: usize) -> Result<Batch, LoaderError> {
+    fn produce(&self, number: usize) -> Result<Batch, LoaderError> {
         let loader = &*self.loader;
         let size = loader.options.batch_size;
         let first = number * size;
-        let samples = &self.order[first..self.order.len().min(first + size)];
-        let mut batch = lock(&loader.spare).pop().unwrap_or_default();
-        let sources = &loader.sources;
+        let samples = &self.samples[first..self.samples.len().min(first + size)];
+        let mut batch = lock(&loader.spare_batches).pop().unwrap_or_default();
+        let arrays = &loader.arrays;
         batch.prepare(
             samples,
             loader.batch_shape(samples.len()),
-            sources.image_kind(loader.options.augmentation.changes_values()),
-            sources.targets,
-            sources.masks,
+            arrays.image_value_type(loader.options.augmentation.changes_values()),
+            arrays.targets,
+            arrays.masks,
         );
         let mut results: Vec<_> = samples.iter().map(|_| Ok(())).collect();
         loader.pool.in_place_scope(|scope| {
-            for ((sample, place), result) in batch.places().zip(&mut results) {
+            for ((sample, slot), result) in batch.slots().zip(&mut results) {
                 scope.spawn(move |_| {
                     if !self.stopped.load(Ordering::Relaxed) {
-                        *result = loader.load(self.epoch, sample, place);
+                        *result = loader.load(self.epoch, sample, slot);
                     }
                 });
             }
         });
-        // The first one in the batch, not the first one in time.
+        // Return the first error by position in the batch, not by time.
         results.into_iter().collect::<Result<(), _>>()?;
         Ok(batch)
     }
 }
 
-fn wait<'a, T>(
-    told: &Condvar,
-    guard: std::sync::MutexGuard<'a, T>,
-) -> std::sync::MutexGuard<'a, T> {
-    told.wait(guard).unwrap_or_else(PoisonError::into_inner)
+fn wait<'a, T>(condition: &Condvar, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
+    condition
+        .wait(guard)
+        .unwrap_or_else(PoisonError::into_inner)
 }
 
-fn message(panic: &(dyn Any + Send)) -> String {
+fn panic_message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
     text.or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "it said nothing".to_owned())
+        .unwrap_or_else(|| "no panic message".to_owned())
 }

@@ -1,54 +1,54 @@
-//! What can go wrong with batches.
+//! Errors of the loader.
 
 use std::fmt::Display;
 
 use crate::dataset::DatasetError;
 use crate::fault::{Fault, FaultKind};
 
-/// Why batches cannot be had.
+/// Why batches cannot be loaded.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LoaderError {
     /// The dataset cannot be read.
     #[error(transparent)]
     Dataset(#[from] DatasetError),
-    /// There is no such split.
-    #[error("the dataset has no split `{split}`: found {found}; name one of those")]
+    /// The dataset has no such split.
+    #[error("the dataset has no split `{split}`: found {found}; choose one of them")]
     NoSplit {
-        /// What was asked for.
+        /// The requested split.
         split: String,
-        /// The splits that there are.
+        /// The splits of the dataset.
         found: String,
     },
-    /// There is no such array.
+    /// The dataset has no such array.
     #[error(
-        "the dataset has no array `{array}`, asked for as {role}: found {found}; name one of those"
+        "the dataset has no array `{array}` (requested as {role}): found {found}; choose one of them"
     )]
     NoArray {
-        /// What was asked for.
+        /// The requested array.
         array: String,
-        /// What it was to be.
+        /// What it was requested as.
         role: &'static str,
-        /// The arrays that there are.
+        /// The arrays of the dataset.
         found: String,
     },
-    /// An array is not what is needed.
+    /// An array cannot be used as requested.
     #[error("the array `{array}` cannot be {role}: found {found}, expected {expected}; {advice}")]
     Array {
         /// Its name.
         array: String,
-        /// What it was to be.
+        /// What it was requested as.
         role: &'static str,
-        /// What it is.
+        /// What was found.
         found: String,
-        /// What it should be.
+        /// What was expected.
         expected: String,
         /// What to do.
         advice: &'static str,
     },
-    /// Targets and masks are not as many.
+    /// The numbers of targets and masks differ.
     #[error(
-        "found {masks} masks for {targets} targets, expected one, or none said to be none, for each"
+        "found {masks} masks for {targets} targets, expected an entry for each target (`None` for a target without a mask)"
     )]
     Masks {
         /// Number of targets.
@@ -56,39 +56,37 @@ pub enum LoaderError {
         /// Number of masks.
         masks: usize,
     },
-    /// An option that cannot be.
+    /// An option has an invalid value.
     #[error("the loader's option `{name}`: found {found}, expected {expected}")]
     Option {
         /// Its name.
         name: &'static str,
-        /// What it is.
+        /// What was found.
         found: String,
-        /// What it should be.
+        /// What was expected.
         expected: String,
     },
     /// A sample cannot be read.
     #[error(
-        "cannot load sample {sample} of the split `{split}`; `pointshard check` tells what else is damaged"
+        "cannot load sample {sample} of the split `{split}`; run `pointshard check` to find all damaged samples"
     )]
     Sample {
         /// The split.
         split: String,
         /// Number of the sample in the split.
         sample: u64,
-        /// What is wrong with it.
+        /// The cause.
         source: DatasetError,
     },
-    /// The system gives no threads.
+    /// The system cannot start threads.
     #[error("cannot start the threads of the loader: {0}")]
     Threads(String),
     /// A thread of the loader panicked.
-    #[error(
-        "batch {batch} could not be made because of an error in the program: {message}; please report it"
-    )]
+    #[error("batch {batch} failed because of a bug in pointshard: {message}; please report it")]
     Panicked {
         /// Number of the batch in the epoch.
         batch: usize,
-        /// What the panic said.
+        /// The message of the panic.
         message: String,
     },
 }

@@ -1,47 +1,54 @@
-//! What is done to the values of an image: brightness, contrast, noise, a missing section.
+//! Augmentation of image values: brightness, contrast, noise and missing sections.
 
 use std::sync::LazyLock;
 
 use rand::Rng;
 
-use super::batch::Room;
-use super::draw::Draw;
+use super::transform::SampleTransform;
+use super::values::Buffer;
 
-/// Smallest value that a voxel with data of an image of integers is given.
+/// Smallest value of a voxel with data in an integer image.
 const DARKEST: f32 = 1.0 / 255.0;
 
-/// Changes the values of a sample's `image` as was drawn for it, with noise of that standard deviation. Voxels without
-/// data, 0, stay so; of images of `integers` all others stay within 1/255 and 1.
-pub(super) fn change(image: &mut [f32], integers: bool, noise: f32, draw: &mut Draw) {
-    let limits = match integers {
-        true => [DARKEST, 1.0],
-        false => [f32::NEG_INFINITY, f32::INFINITY],
+/// Applies brightness, contrast and noise of the given standard deviation to `image`. Voxels without data (0) stay 0. If
+/// the image is stored as `integers`, all others are clamped to 1/255 to 1.
+pub(super) fn change(
+    image: &mut [f32],
+    integers: bool,
+    noise: f32,
+    transform: &mut SampleTransform,
+) {
+    let limits = if integers {
+        [DARKEST, 1.0]
+    } else {
+        [f32::NEG_INFINITY, f32::INFINITY]
     };
-    let factor = draw.contrast;
-    let summand = match factor == 1.0 {
-        true => draw.brightness,
-        false => draw.brightness + mean(image) * (1.0 - factor),
+    let factor = transform.contrast;
+    let summand = if factor == 1.0 {
+        transform.brightness
+    } else {
+        transform.brightness + mean(image) * (1.0 - factor)
     };
     if noise > 0.0 {
         let normal = &*NORMAL;
         for values in image.chunks_mut(PER_DRAW) {
-            let mut bits = draw.noise.next_u64();
-            each(values, limits, |v| {
+            let mut bits = transform.noise.next_u64();
+            map_nonzero(values, limits, |v| {
                 let deviation = normal[bits as usize % LEVELS];
                 bits >>= LEVELS.ilog2();
                 v * factor + summand + deviation * noise
             });
         }
     } else if (factor, summand) != (1.0, 0.0) {
-        each(image, limits, |v| v * factor + summand);
+        map_nonzero(image, limits, |v| v * factor + summand);
     }
 }
 
-/// Makes all values of a z section 0 in every channel of an `image`, `[channel, z, y, x]`.
-pub(super) fn blank(image: &mut Room<'_>, [channels, z]: [usize; 2], section: usize) {
+/// Sets a z section to 0 in every channel of `image`, `[channel, z, y, x]`.
+pub(super) fn blank(image: &mut Buffer<'_>, [channels, z]: [usize; 2], section: usize) {
     match image {
-        Room::U8(image) => blank_values(image, [channels, z], section),
-        Room::F32(image) => blank_values(image, [channels, z], section),
+        Buffer::U8(image) => blank_values(image, [channels, z], section),
+        Buffer::F32(image) => blank_values(image, [channels, z], section),
     }
 }
 
@@ -52,14 +59,14 @@ fn blank_values<T: Copy + Default>(image: &mut [T], [channels, z]: [usize; 2], m
     }
 }
 
-/// Different numbers that noise is made of.
+/// Number of distinct noise values.
 const LEVELS: usize = 1 << 12;
 
-/// Numbers of that many levels out of 64 random bits.
+/// Noise values per 64 random bits.
 const PER_DRAW: usize = (u64::BITS / LEVELS.ilog2()) as usize;
 
-/// Numbers of equal probability that together are distributed normally, with deviation 1: the middle of each part of the
-/// distribution. Looking them up takes a tenth of the time that drawing from the distribution does.
+/// Quantiles of the normal distribution with deviation 1: the middle of each of `LEVELS` parts of equal probability. A
+/// lookup takes a tenth of the time of drawing from the distribution.
 static NORMAL: LazyLock<Box<[f32; LEVELS]>> = LazyLock::new(|| {
     const STEP: f64 = 1e-3;
     let density = |x: f64| (-x * x / 2.0).exp() / std::f64::consts::TAU.sqrt();
@@ -79,14 +86,14 @@ static NORMAL: LazyLock<Box<[f32; LEVELS]>> = LazyLock::new(|| {
 });
 
 /// Replaces every value that is not 0.
-fn each(image: &mut [f32], [low, high]: [f32; 2], mut change: impl FnMut(f32) -> f32) {
+fn map_nonzero(image: &mut [f32], [low, high]: [f32; 2], mut change: impl FnMut(f32) -> f32) {
     for value in image {
         let changed = change(*value).clamp(low, high);
         *value = if *value == 0.0 { 0.0 } else { changed };
     }
 }
 
-/// Mean of the values that are not 0 and finite; 0 where there is none. Always added up in the same order.
+/// Mean of the finite values that are not 0; 0 if there are none. The order of summation is fixed.
 fn mean(image: &[f32]) -> f32 {
     const LANES: usize = 8;
     let mut sums = [0.0f64; LANES];
@@ -111,48 +118,48 @@ fn mean(image: &[f32]) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::loader::draw::random;
-    use crate::loader::view::View;
+    use crate::loader::transform::seeded_rng;
+    use crate::loader::voxel_map::VoxelMap;
 
-    fn draw(brightness: f32, contrast: f32) -> Draw {
-        Draw {
-            view: View::whole([1, 1, 1]),
+    fn transform(brightness: f32, contrast: f32) -> SampleTransform {
+        SampleTransform {
+            map: VoxelMap::whole([1, 1, 1]),
             brightness,
             contrast,
             missing_section: None,
-            noise: random("noise", &[1]),
+            noise: seeded_rng("noise", &[1]),
         }
     }
 
     #[test]
-    fn voxels_without_data_stay_so_and_all_others_have_data() {
+    fn voxels_without_data_stay_zero_and_all_others_stay_nonzero() {
         let mut image = [0.0, 0.1, 0.5, 1.0, 0.0];
-        change(&mut image, true, 0.0, &mut draw(-0.4, 1.0));
+        change(&mut image, true, 0.0, &mut transform(-0.4, 1.0));
         assert_eq!(image, [0.0, DARKEST, 0.5 - 0.4, 0.6, 0.0]);
-        change(&mut image, true, 0.0, &mut draw(2.0, 1.0));
+        change(&mut image, true, 0.0, &mut transform(2.0, 1.0));
         assert_eq!(image, [0.0, 1.0, 1.0, 1.0, 0.0]);
     }
 
     #[test]
-    fn values_of_floating_point_images_are_not_limited() {
+    fn values_of_float_images_are_not_clamped() {
         let mut image = [0.0, -2.0, 5.0];
-        change(&mut image, false, 0.0, &mut draw(1.0, 1.0));
+        change(&mut image, false, 0.0, &mut transform(1.0, 1.0));
         assert_eq!(image, [0.0, -1.0, 6.0]);
     }
 
     #[test]
-    fn contrast_is_about_the_mean_of_the_voxels_with_data() {
+    fn contrast_scales_around_the_mean_of_the_voxels_with_data() {
         let mut image = [0.0, 0.25, 0.75, f32::NAN, 0.0];
-        change(&mut image, false, 0.0, &mut draw(0.0, 0.5));
+        change(&mut image, false, 0.0, &mut transform(0.0, 0.5));
         assert_eq!(image[..3], [0.0, 0.375, 0.625]);
         assert!(image[3].is_nan());
     }
 
     #[test]
-    fn noise_has_the_deviation_that_is_asked_for_and_no_mean() {
+    fn noise_has_the_given_deviation_and_mean_zero() {
         let mut image = vec![0.5; 100_001];
         image[7] = 0.0;
-        change(&mut image, false, 0.1, &mut draw(0.0, 1.0));
+        change(&mut image, false, 0.1, &mut transform(0.0, 1.0));
         assert_eq!(image[7], 0.0);
         let n = image.len() as f64;
         let mean = image.iter().map(|v| f64::from(*v)).sum::<f64>() / n;
@@ -166,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn noise_is_distributed_normally() {
+    fn noise_is_normally_distributed() {
         assert!(NORMAL.is_sorted());
         let share = |deviations: f32| {
             let beyond = NORMAL.iter().filter(|v| v.abs() > deviations).count();
@@ -178,10 +185,10 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_section_is_missing_in_every_channel_and_nowhere_else() {
+    fn a_missing_section_is_zero_in_every_channel_and_nowhere_else() {
         let (mut image, mut bytes) = ([0.5; 2 * 3 * 4], [5; 2 * 3 * 4]);
-        blank(&mut Room::F32(&mut image), [2, 3], 1);
-        blank(&mut Room::U8(&mut bytes), [2, 3], 1);
+        blank(&mut Buffer::F32(&mut image), [2, 3], 1);
+        blank(&mut Buffer::U8(&mut bytes), [2, 3], 1);
         let sections: Vec<_> = image.chunks(4).map(|s| s == [0.0; 4]).collect();
         assert_eq!(sections, [false, true, false, false, true, false]);
         assert!(
@@ -193,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn the_mean_is_of_all_values_whatever_their_number() {
+    fn the_mean_includes_all_values_for_any_length() {
         for n in 1..40 {
             let image: Vec<f32> = (1..=n).map(|i| i as f32).collect();
             assert_eq!(mean(&image), (n + 1) as f32 / 2.0);

@@ -1,22 +1,23 @@
-//! What a caller chooses, and whether it can be done.
+//! The options of a loader, and their checks.
 
 use super::augmentation::Augmentation;
-use super::{Crop, LoaderError};
+use super::crop::Crop;
+use super::error::LoaderError;
 use crate::dataset::Dataset;
 
-/// Which arrays of a split make a training sample.
+/// The arrays of a split that make up a training sample.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Arrays {
+pub struct ArrayNames {
     /// The image: uint8, uint16 or float32, any number of channels.
     pub image: String,
     /// The targets: any type, one channel.
     pub targets: Vec<String>,
-    /// For each target the array that says where it counts, if any: integers or float32, one channel.
+    /// For each target the array with its mask, if any: integers or float32, one channel.
     pub masks: Vec<Option<String>>,
 }
 
-impl Arrays {
-    /// With the array `<target>_mask` as the mask of every target for which the dataset has one.
+impl ArrayNames {
+    /// Uses the array `<target>_mask` as the mask of a target if the dataset has it.
     pub fn with_masks(dataset: &Dataset, image: &str, targets: &[String]) -> Self {
         let arrays = &dataset.manifest().arrays;
         let mask = |t: &String| Some(format!("{t}_mask")).filter(|m| arrays.contains_key(m));
@@ -28,34 +29,34 @@ impl Arrays {
     }
 }
 
-/// How samples are put into batches.
+/// How samples are read and combined into batches.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Options {
+pub struct LoaderOptions {
     /// Samples per batch, at least 1.
     pub batch_size: usize,
-    /// Threads that decode, at least 1.
+    /// Number of decoding threads, at least 1.
     pub workers: usize,
-    /// Batches that are ready or being made at most; 0 counts as 1.
+    /// Maximum number of batches that are ready or in progress; 0 counts as 1.
     pub prefetch: usize,
-    /// Seed of the order, of crops and of augmentations.
+    /// Seed of the order, the crops and the augmentation.
     pub seed: u64,
-    /// Whether samples come in an order of the epoch's own; otherwise they ascend.
+    /// Whether each epoch shuffles the samples; otherwise they are in ascending order.
     pub shuffle: bool,
-    /// Which share of the samples is loaded, less than `world_size`.
+    /// Number of the share of samples to load, less than `world_size`.
     pub rank: usize,
-    /// Number of shares. Each has the same number of samples: the first few come again at the end where that does not
-    /// work out, or, with `drop_last`, the last few are left out.
+    /// Number of shares. All have the same number of samples: if necessary, the first few samples are repeated at the
+    /// end or, with `drop_last`, the last few are skipped.
     pub world_size: usize,
-    /// Whether an incomplete last batch is left out.
+    /// Whether an incomplete last batch is skipped.
     pub drop_last: bool,
-    /// The part of each sample that is delivered; all of it without.
+    /// The part of each sample to load; the whole sample if `None`.
     pub crop: Option<Crop>,
-    /// What is done to samples at random.
+    /// Random augmentation.
     pub augmentation: Augmentation,
 }
 
-impl Options {
-    /// All samples, whole and as they are, in ascending order.
+impl LoaderOptions {
+    /// All samples in ascending order, without crop and augmentation.
     pub fn in_order(batch_size: usize, workers: usize) -> Self {
         Self {
             batch_size,
@@ -71,7 +72,7 @@ impl Options {
         }
     }
 
-    /// Whether the options make sense, whatever the dataset.
+    /// The checks that need no dataset.
     pub(super) fn check(&self) -> Result<(), LoaderError> {
         let at_least_one = [
             ("batch_size", self.batch_size),
@@ -90,18 +91,18 @@ impl Options {
         self.augmentation.check()
     }
 
-    /// Voxels z, y, x of what is delivered out of samples of `shape`, z, y, x.
+    /// Voxels z, y, x of the window that is loaded from samples of `shape`, z, y, x.
     pub(super) fn window(&self, shape: [usize; 3]) -> Result<[usize; 3], LoaderError> {
         let window = match &self.crop {
             None => shape,
             Some(crop) => crop.window_in(shape)?,
         };
         let [_, y, x] = window;
-        match self.augmentation.turns() {
+        match self.augmentation.swaps_xy() {
             Some(name) if x != y => Err(LoaderError::option(
                 name,
                 format!("true with windows of {x} x {y} voxels in x and y"),
-                "as many voxels in x as in y: choose a crop of such a window, or turn it off",
+                "the same size in x and y; set such a `crop.window`, or turn the option off",
             )),
             _ => Ok(window),
         }
@@ -113,7 +114,7 @@ mod tests {
     use super::*;
     use crate::loader::tests::options;
 
-    fn refused(change: impl Fn(&mut Options)) -> String {
+    fn error(change: impl Fn(&mut LoaderOptions)) -> String {
         let mut options = options();
         change(&mut options);
         let window = |()| options.window([16, 64, 48]);
@@ -121,23 +122,23 @@ mod tests {
     }
 
     #[test]
-    fn an_option_that_cannot_be_is_named() {
+    fn an_invalid_option_is_named() {
         assert_eq!(
-            refused(|o| o.workers = 0),
+            error(|o| o.workers = 0),
             "the loader's option `workers`: found 0, expected 1 or more"
         );
-        assert!(refused(|o| o.batch_size = 0).contains("`batch_size`"));
-        assert!(refused(|o| (o.rank, o.world_size) = (2, 2)).contains("`rank`: found 2"));
-        assert!(refused(|o| o.world_size = 0).contains("`world_size`"));
-        assert!(refused(|o| o.augmentation.noise = f32::NAN).contains("`augmentation.noise`"));
-        assert!(refused(|o| o.augmentation.missing_section = 1.5).contains("between 0 and 1"));
-        assert!(refused(|o| o.augmentation.brightness = -0.1).contains("brightness"));
+        assert!(error(|o| o.batch_size = 0).contains("`batch_size`"));
+        assert!(error(|o| (o.rank, o.world_size) = (2, 2)).contains("`rank`: found 2"));
+        assert!(error(|o| o.world_size = 0).contains("`world_size`"));
+        assert!(error(|o| o.augmentation.noise = f32::NAN).contains("`augmentation.noise`"));
+        assert!(error(|o| o.augmentation.missing_section = 1.5).contains("between 0 and 1"));
+        assert!(error(|o| o.augmentation.brightness = -0.1).contains("brightness"));
     }
 
     #[test]
-    fn turns_need_windows_that_are_square() {
-        assert!(refused(|o| o.augmentation.rotate_xy = true).contains("rotate_xy"));
-        assert!(refused(|o| o.augmentation.transpose_xy = true).contains("48 x 64"));
+    fn rotation_needs_square_windows() {
+        assert!(error(|o| o.augmentation.rotate_xy = true).contains("rotate_xy"));
+        assert!(error(|o| o.augmentation.transpose_xy = true).contains("48 x 64"));
         let mut square = options();
         square.augmentation.rotate_xy = true;
         square.crop = Some(Crop {

@@ -1,13 +1,13 @@
-//! Which samples an epoch has, in which order, and which of them are a rank's.
+//! The order of the samples of an epoch, and how they are distributed over ranks.
 
 use rand::seq::SliceRandom;
 
-use super::Options;
-use super::draw::random;
+use super::options::LoaderOptions;
+use super::transform::seeded_rng;
 
-/// The rule by which samples are dealt out.
+/// Selects the samples of each epoch and rank.
 #[derive(Clone, Debug)]
-pub(super) struct Order {
+pub(super) struct SampleOrder {
     samples: u64,
     batch_size: usize,
     seed: u64,
@@ -17,9 +17,9 @@ pub(super) struct Order {
     drop_last: bool,
 }
 
-impl Order {
-    /// Of a split of that many samples.
-    pub fn new(samples: u64, options: &Options) -> Self {
+impl SampleOrder {
+    /// For a split with that many samples.
+    pub fn new(samples: u64, options: &LoaderOptions) -> Self {
         Self {
             samples,
             batch_size: options.batch_size,
@@ -31,34 +31,33 @@ impl Order {
         }
     }
 
-    /// Number of batches of each rank.
+    /// Number of batches per rank.
     pub fn batches(&self) -> usize {
         let share = self.share() as usize;
-        match self.drop_last {
-            true => share / self.batch_size,
-            false => share.div_ceil(self.batch_size),
+        if self.drop_last {
+            share / self.batch_size
+        } else {
+            share.div_ceil(self.batch_size)
         }
     }
 
-    /// The samples of this rank in the order of the epoch, batch by batch.
+    /// The samples of this rank in the order of the epoch.
     pub fn of_epoch(&self, epoch: u64) -> Vec<u64> {
-        let mut all: Vec<u64> = match self.shuffle {
-            true => (0..self.samples).collect(),
-            false => Vec::new(),
-        };
-        all.shuffle(&mut random("order", &[self.seed, epoch]));
         let mine = (0..self.share()).map(|i| (self.rank + i * self.world_size) % self.samples);
-        match self.shuffle {
-            true => mine.map(|i| all[i as usize]).collect(),
-            false => mine.collect(),
+        if !self.shuffle {
+            return mine.collect();
         }
+        let mut all: Vec<u64> = (0..self.samples).collect();
+        all.shuffle(&mut seeded_rng("order", &[self.seed, epoch]));
+        mine.map(|i| all[i as usize]).collect()
     }
 
-    /// Number of samples of each rank.
+    /// Number of samples per rank.
     fn share(&self) -> u64 {
-        match self.drop_last {
-            true => self.samples / self.world_size,
-            false => self.samples.div_ceil(self.world_size),
+        if self.drop_last {
+            self.samples / self.world_size
+        } else {
+            self.samples.div_ceil(self.world_size)
         }
     }
 }
@@ -69,18 +68,23 @@ mod tests {
     use crate::loader::tests::options;
     use proptest::prelude::*;
 
-    fn order(samples: u64, rank: usize, world_size: usize, change: impl Fn(&mut Options)) -> Order {
-        let mut options = Options {
+    fn order(
+        samples: u64,
+        rank: usize,
+        world_size: usize,
+        change: impl Fn(&mut LoaderOptions),
+    ) -> SampleOrder {
+        let mut options = LoaderOptions {
             rank,
             world_size,
             ..options()
         };
         change(&mut options);
-        Order::new(samples, &options)
+        SampleOrder::new(samples, &options)
     }
 
     #[test]
-    fn no_samples_are_no_batches() {
+    fn a_split_without_samples_has_no_batches() {
         for drop_last in [false, true] {
             let none = order(0, 0, 2, |o| (o.shuffle, o.drop_last) = (true, drop_last));
             assert_eq!((none.batches(), none.of_epoch(0)), (0, vec![]));
@@ -100,7 +104,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn ranks_together_have_every_sample_and_each_as_many(
+        fn ranks_together_cover_all_samples_and_have_equal_shares(
             samples in 1u64..60, world_size in 1usize..9, batch_size in 1usize..5, seed: u64, epoch: u64,
             shuffle: bool, drop_last: bool,
         ) {
@@ -123,13 +127,12 @@ mod tests {
             let n = all.len() as u64;
             all.sort_unstable();
             all.dedup();
-            match drop_last {
-                // A whole number of rounds, and no sample twice.
-                true => prop_assert_eq!(all.len() as u64, samples - samples % world_size as u64),
-                false => {
-                    prop_assert_eq!(all.len() as u64, samples);
-                    prop_assert!(n - samples < world_size as u64);
-                }
+            if drop_last {
+                // Equal shares, and no sample twice.
+                prop_assert_eq!(all.len() as u64, samples - samples % world_size as u64);
+            } else {
+                prop_assert_eq!(all.len() as u64, samples);
+                prop_assert!(n - samples < world_size as u64);
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Loaders of made-up datasets: batches against what is stored.
+//! Loads small datasets and compares the batches with the stored values.
 
 mod bytes;
 mod threads;
@@ -13,18 +13,18 @@ use crate::dataset::Codec;
 use crate::dataset::testing::{TestArray, write};
 use crate::geometry::AxisOrder;
 
-/// Options that do nothing to the samples.
-pub(super) fn options() -> Options {
-    Options {
+/// Options without crop and augmentation.
+pub(super) fn options() -> LoaderOptions {
+    LoaderOptions {
         prefetch: 2,
         seed: 1,
-        ..Options::in_order(3, 2)
+        ..LoaderOptions::in_order(3, 2)
     }
 }
 
-/// Options that do everything, to samples with at least 3 voxels in z and 4 in x and y.
-pub(super) fn everything() -> Options {
-    Options {
+/// Options with crop and all augmentation, for samples with at least 3 voxels in z and 4 in x and y.
+pub(super) fn all_options() -> LoaderOptions {
+    LoaderOptions {
         shuffle: true,
         crop: Some(Crop {
             window: [2, 2, 1],
@@ -35,13 +35,13 @@ pub(super) fn everything() -> Options {
             contrast: 0.2,
             noise: 0.05,
             missing_section: 0.2,
-            ..turned()
+            ..all_rotations()
         },
         ..options()
     }
 }
 
-fn turned() -> Augmentation {
+fn all_rotations() -> Augmentation {
     Augmentation {
         flip: Flip {
             x: true,
@@ -69,7 +69,7 @@ fn array<const N: usize>(
         channels: 1,
         window,
         fill_value: Scalar::ZERO,
-        // So that what is read one way is held against what is read another.
+        // Two codecs, so that values read through one are compared with values read through the other.
         codec: match N {
             1 => Codec::None,
             _ => Codec::default(),
@@ -83,9 +83,9 @@ fn is_target(sample: u64, voxel: u64) -> bool {
     (sample * 31 + voxel * 7).is_multiple_of(3)
 }
 
-/// An image whose every voxel is its own place plus one, a target, and a mask that is the image times two, so that
-/// wherever a voxel comes to lie, it can be told what belongs there.
-fn coded(samples: u64) -> Vec<TestArray> {
+/// An image in which each voxel is its own index plus one, a target, and a mask that is the image times two: a voxel's
+/// value says where it comes from.
+fn indexed_arrays(samples: u64) -> Vec<TestArray> {
     let window = [6, 6, 3];
     vec![
         array("img", DataType::Float32, window, samples, |s, v| {
@@ -100,18 +100,18 @@ fn coded(samples: u64) -> Vec<TestArray> {
     ]
 }
 
-fn arrays(targets: &[&str], masks: &[Option<&str>]) -> Arrays {
-    Arrays {
+fn arrays(targets: &[&str], masks: &[Option<&str>]) -> ArrayNames {
+    ArrayNames {
         image: "img".into(),
         targets: targets.iter().map(|t| (*t).into()).collect(),
         masks: masks.iter().map(|m| m.map(Into::into)).collect(),
     }
 }
 
-fn opened(root: &Path, order: AxisOrder, samples: u64, options: Options) -> Loader {
+fn open(root: &Path, order: AxisOrder, samples: u64, options: LoaderOptions) -> Loader {
     let dataset = match Dataset::open(root) {
         Ok(dataset) => dataset,
-        Err(_) => write(root, order, &coded(samples), 4),
+        Err(_) => write(root, order, &indexed_arrays(samples), 4),
     };
     let arrays = arrays(&["target", "target"], &[Some("weight"), None]);
     Loader::open(&dataset, "train", &arrays, options).unwrap()
@@ -129,10 +129,10 @@ fn batches(loader: &Loader, epoch: u64, first: usize) -> Vec<Batch> {
 }
 
 #[test]
-fn a_batch_holds_what_is_stored() {
+fn a_batch_holds_the_stored_values() {
     for order in [AxisOrder::Czyx, AxisOrder::Cxyz] {
         let dir = tempfile::tempdir().unwrap();
-        let loader = opened(dir.path(), order, 7, options());
+        let loader = open(dir.path(), order, 7, options());
         assert_eq!((loader.samples(), loader.batches_per_epoch()), (7, 3));
         assert_eq!(loader.batch_shape(), [3, 1, 3, 6, 6]);
         let all = batches(&loader, 0, 0);
@@ -158,14 +158,14 @@ fn a_batch_holds_what_is_stored() {
 }
 
 #[test]
-fn a_sample_of_which_nothing_is_stored_is_all_fill_value() {
+fn a_sample_without_stored_chunks_is_all_fill_value() {
     let dir = tempfile::tempdir().unwrap();
-    let mut made = coded(2);
-    for array in &mut made {
+    let mut stored = indexed_arrays(2);
+    for array in &mut stored {
         array.samples[1] = None;
     }
-    made[2].fill_value = Scalar::from_le_bytes(&0.5f32.to_le_bytes()).unwrap();
-    let dataset = write(dir.path(), AxisOrder::Czyx, &made, 2);
+    stored[2].fill_value = Scalar::from_le_bytes(&0.5f32.to_le_bytes()).unwrap();
+    let dataset = write(dir.path(), AxisOrder::Czyx, &stored, 2);
     let arrays = arrays(&["target"], &[Some("weight")]);
     let loader = Loader::open(&dataset, "train", &arrays, options()).unwrap();
     let batch = loader.epoch(0, 0).next().unwrap().unwrap();
@@ -175,16 +175,16 @@ fn a_sample_of_which_nothing_is_stored_is_all_fill_value() {
 }
 
 #[test]
-fn an_image_alone_makes_batches_without_masks() {
+fn without_targets_a_batch_has_no_masks() {
     let dir = tempfile::tempdir().unwrap();
-    let dataset = write(dir.path(), AxisOrder::Czyx, &coded(2), 2);
-    let open = |arrays| Loader::open(&dataset, "train", &arrays, options()).unwrap();
-    let batch = open(arrays(&[], &[])).epoch(0, 0).next().unwrap().unwrap();
+    let dataset = write(dir.path(), AxisOrder::Czyx, &indexed_arrays(2), 2);
+    let load = |arrays| Loader::open(&dataset, "train", &arrays, options()).unwrap();
+    let batch = load(arrays(&[], &[])).epoch(0, 0).next().unwrap().unwrap();
     assert_eq!(
         (batch.image.len(), batch.targets.len(), batch.masks),
         (216, 0, None)
     );
-    let batch = open(arrays(&["target"], &[None]))
+    let batch = load(arrays(&["target"], &[None]))
         .epoch(0, 0)
         .next()
         .unwrap()
@@ -193,40 +193,40 @@ fn an_image_alone_makes_batches_without_masks() {
 }
 
 #[test]
-fn what_does_not_fit_together_is_refused_by_name() {
+fn an_error_names_the_array_that_does_not_fit() {
     let dir = tempfile::tempdir().unwrap();
-    let mut made = coded(2);
-    made.push(array("small", DataType::UInt8, [6, 4, 3], 2, |_, _| [1]));
-    made.push(array("wide", DataType::UInt64, [6, 6, 3], 2, |_, v| {
+    let mut stored = indexed_arrays(2);
+    stored.push(array("small", DataType::UInt8, [6, 4, 3], 2, |_, _| [1]));
+    stored.push(array("wide", DataType::UInt64, [6, 6, 3], 2, |_, v| {
         v.to_le_bytes()
     }));
-    made.push(array("double", DataType::Float64, [6, 6, 3], 2, |_, _| {
+    stored.push(array("double", DataType::Float64, [6, 6, 3], 2, |_, _| {
         [0; 8]
     }));
     let mut two = array("two", DataType::UInt8, [6, 6, 6], 2, |_, _| [1]);
     (two.channels, two.window) = (2, [6, 6, 3]);
-    made.push(two);
-    let dataset = write(dir.path(), AxisOrder::Czyx, &made, 2);
-    let refused = |split: &str, arrays: Arrays, options| {
+    stored.push(two);
+    let dataset = write(dir.path(), AxisOrder::Czyx, &stored, 2);
+    let error = |split: &str, arrays: ArrayNames, options| {
         Loader::open(&dataset, split, &arrays, options)
             .unwrap_err()
             .to_string()
     };
-    let train = |arrays| refused("train", arrays, options());
+    let train = |arrays| error("train", arrays, options());
     assert_eq!(
-        refused("test", arrays(&[], &[]), options()),
-        "the dataset has no split `test`: found `train`; name one of those"
+        error("test", arrays(&[], &[]), options()),
+        "the dataset has no split `test`: found `train`; choose one of them"
     );
     let message = train(arrays(&["targets"], &[None]));
     assert!(
         message.starts_with(
-            "the dataset has no array `targets`, asked for as a target: found `img`, "
+            "the dataset has no array `targets` (requested as a target): found `img`, "
         )
     );
     assert_eq!(
         train(arrays(&["small"], &[None])),
         "the array `small` cannot be a target: found windows of 6 x 4 x 3 voxels (x y z), expected windows of 6 x 6 x 3 \
-         voxels (x y z), those of the image `img`; give both the same window in the config and preprocess again"
+         voxels (x y z), as in the image `img`; give both the same window in the config and preprocess again"
     );
     let message = train(arrays(&["two"], &[None]));
     assert!(message.contains("`two` cannot be a target: found 2 channels, expected 1"));
@@ -234,7 +234,7 @@ fn what_does_not_fit_together_is_refused_by_name() {
     assert!(
         message.contains("`double` cannot be a mask: found float64, expected integers or float32")
     );
-    let image = Arrays {
+    let image = ArrayNames {
         image: "wide".into(),
         ..arrays(&[], &[])
     };
@@ -242,12 +242,12 @@ fn what_does_not_fit_together_is_refused_by_name() {
         train(image).contains("`wide` cannot be the image: found uint64, expected uint8, uint16")
     );
     assert!(train(arrays(&["target"], &[])).starts_with("found 0 masks for 1 targets"));
-    let many = Options {
+    let many = LoaderOptions {
         batch_size: usize::MAX / 2,
         ..options()
     };
-    assert!(refused("train", arrays(&[], &[]), many).contains("`batch_size`"));
-    let multichannel = Arrays {
+    assert!(error("train", arrays(&[], &[]), many).contains("`batch_size`"));
+    let multichannel = ArrayNames {
         image: "two".into(),
         ..arrays(&["target", "wide"], &[Some("two"), None])
     };
@@ -258,14 +258,14 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(25))]
 
     #[test]
-    fn wherever_a_voxel_goes_its_target_and_mask_go_with_it(
+    fn target_and_mask_of_a_voxel_move_with_it(
         seed: u64, epoch in 0u64..3, cropped: bool, cxyz: bool,
     ) {
         let dir = tempfile::tempdir().unwrap();
         let crop = Crop { window: [4, 4, 2], jitter: [1, 1, 0] };
-        let options = Options { seed, shuffle: true, crop: cropped.then_some(crop), augmentation: turned(), ..options() };
+        let options = LoaderOptions { seed, shuffle: true, crop: cropped.then_some(crop), augmentation: all_rotations(), ..options() };
         let order = if cxyz { AxisOrder::Cxyz } else { AxisOrder::Czyx };
-        let loader = opened(dir.path(), order, 7, options);
+        let loader = open(dir.path(), order, 7, options);
         let mut moved = false;
         for batch in batches(&loader, epoch, 0) {
             let voxels = batch.image.len() / batch.samples.len();
@@ -273,9 +273,9 @@ proptest! {
             for (n, sample) in batch.samples.iter().enumerate() {
                 let image = &floats(&batch.image)[n * voxels..][..voxels];
                 for (i, value) in image.iter().enumerate() {
-                    let stored = *value as u64 - 1;
-                    prop_assert_eq!(stored / 1000, *sample);
-                    let voxel = stored % 1000;
+                    let index = *value as u64 - 1;
+                    prop_assert_eq!(index / 1000, *sample);
+                    let voxel = index % 1000;
                     moved |= voxel != i as u64;
                     for target in 0..2 {
                         let at = (n * 2 + target) * voxels + i;
@@ -293,14 +293,14 @@ proptest! {
     }
 
     #[test]
-    fn batches_depend_on_neither_threads_nor_where_an_epoch_begins(
+    fn batches_depend_neither_on_threads_nor_on_the_first_batch(
         workers in 1usize..5, prefetch in prop_oneof![0usize..5, Just(usize::MAX)], first in 0usize..8, epoch in 0u64..3, batch_size in 1usize..5,
         drop_last: bool, rank in 0usize..2,
     ) {
         let dir = tempfile::tempdir().unwrap();
-        let base = Options { batch_size, drop_last, rank, world_size: 2, ..everything() };
-        let plain = opened(dir.path(), AxisOrder::Czyx, 13, Options { workers: 1, prefetch: 1, ..base.clone() });
-        let other = opened(dir.path(), AxisOrder::Czyx, 13, Options { workers, prefetch, ..base });
+        let base = LoaderOptions { batch_size, drop_last, rank, world_size: 2, ..all_options() };
+        let plain = open(dir.path(), AxisOrder::Czyx, 13, LoaderOptions { workers: 1, prefetch: 1, ..base.clone() });
+        let other = open(dir.path(), AxisOrder::Czyx, 13, LoaderOptions { workers, prefetch, ..base });
         let whole = batches(&plain, epoch, 0);
         prop_assert_eq!(whole.len(), plain.batches_per_epoch());
         let tail = batches(&other, epoch, first);

@@ -1,8 +1,8 @@
-//! Weights on disk: safetensors files whose tensors bear the names of PyTorch's `state_dict`, so that Python loads
-//! them by name. What they are weights of, and how far the training was, stands in the header under `pointshard`.
+//! Checkpoints: safetensors files with the tensor names of PyTorch's `state_dict`, so that Python loads them by name.
+//! The entry `pointshard` of the header holds the config and the progress of the training.
 //!
-//! `last.safetensors` holds the optimizer's state, too (names that begin with `optimizer.`): a training goes on from
-//! it as if nothing had happened. Files appear whole or not at all: temporary name, flush, rename.
+//! `last.safetensors` also contains the state of the optimizer (names that start with `optimizer.`): a training that
+//! resumes from it continues exactly. Writes are atomic.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -12,17 +12,17 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
+use super::atomic_write::write_atomic;
 use super::config::TrainConfig;
 use super::error::TrainError;
 use super::model::Model;
 use super::optimizer::Optimizer;
-use super::part::write_whole;
 
-/// Version of the header's form.
+/// Version of the header's format.
 const VERSION: u32 = 1;
 const HEADER: &str = "pointshard";
 
-/// What weights belong to.
+/// The training to which weights belong.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Header {
     version: u32,
@@ -30,17 +30,17 @@ pub(super) struct Header {
     pub config: TrainConfig,
     /// Digest of the dataset's manifest.
     pub dataset: String,
-    /// Steps that were made, those that were left out included.
+    /// Number of steps, including skipped ones.
     pub step: u64,
-    /// Steps that moved weights.
+    /// Number of steps that changed the weights.
     pub optimizer_steps: u64,
     /// The best validation so far.
-    pub best: Option<Best>,
+    pub best: Option<BestValidation>,
 }
 
 /// The best validation of a training.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct Best {
+pub(super) struct BestValidation {
     /// After this step.
     pub step: u64,
     /// Its loss.
@@ -48,7 +48,12 @@ pub(super) struct Best {
 }
 
 impl Header {
-    pub(super) fn new(config: &TrainConfig, dataset: &str, step: u64, best: Option<Best>) -> Self {
+    pub(super) fn new(
+        config: &TrainConfig,
+        dataset: &str,
+        step: u64,
+        best: Option<BestValidation>,
+    ) -> Self {
         Self {
             version: VERSION,
             config: config.clone(),
@@ -60,14 +65,14 @@ impl Header {
     }
 }
 
-/// A file of weights.
+/// The contents of a checkpoint file.
 #[derive(Debug)]
 pub(super) struct Checkpoint {
     pub header: Header,
     tensors: IndexMap<String, Tensor>,
 }
 
-/// Writes `model` and, for a checkpoint to go on from, `optimizer` to `path`.
+/// Writes `model` to `path`, with `optimizer` if a training can resume from the checkpoint.
 pub(super) fn write(
     path: &Path,
     header: &Header,
@@ -106,29 +111,29 @@ pub(super) fn write_tensors<'a>(
         .map(|(name, shape, bytes)| Ok((name, TensorView::new(Dtype::F32, shape.clone(), bytes)?)));
     let views = views.collect::<Result<Vec<_>, _>>().map_err(failed)?;
     let bytes = safetensors::serialize(views, &header).map_err(failed)?;
-    write_whole(path, &bytes)
+    write_atomic(path, &bytes)
 }
 
 impl Checkpoint {
-    /// Reads the file `path`, as [`write`] made it.
+    /// Reads a file written by [`write`].
     pub(super) fn read(path: &Path) -> Result<Self, TrainError> {
         let bytes = std::fs::read(path).map_err(TrainError::io("read", path))?;
         let bad = |problem: String| {
             TrainError::file(
                 path,
-                format!("{problem}; expected weights that `pointshard train` saved"),
+                format!("{problem}; expected weights saved by `pointshard train`"),
             )
         };
         let (_, metadata) = SafeTensors::read_metadata(&bytes)
-            .map_err(|e| bad(format!("no safetensors file ({e})")))?;
+            .map_err(|e| bad(format!("not a safetensors file ({e})")))?;
         let header = metadata.metadata().as_ref().and_then(|m| m.get(HEADER));
         let header = header.ok_or_else(|| bad(format!("its header has no `{HEADER}`")))?;
         let header: Header = serde_json::from_str(header)
-            .map_err(|e| bad(format!("its header is not ours ({e})")))?;
+            .map_err(|e| bad(format!("its `{HEADER}` header is invalid ({e})")))?;
         if header.version != VERSION {
             let found = header.version;
             return Err(bad(format!(
-                "its version is {found}, this program reads {VERSION}"
+                "its version is {found}, but this program reads version {VERSION}"
             )));
         }
         let file = SafeTensors::deserialize(&bytes).map_err(|e| bad(e.to_string()))?;
@@ -157,7 +162,7 @@ impl Checkpoint {
                     weights.insert(name, tensor.shallow_clone());
                 }
                 found => {
-                    let found = found.map_or("nothing".into(), |t| format!("{:?}", t.size()));
+                    let found = found.map_or("no tensor".into(), |t| format!("{:?}", t.size()));
                     let problem = format!("found {found} for {name}, expected {shape:?}");
                     return Err(TrainError::file(path, problem));
                 }
@@ -166,7 +171,7 @@ impl Checkpoint {
         Ok(Model::with_weights(config, weights, device)?)
     }
 
-    /// The optimizer's state, on `device`.
+    /// The optimizer with its state, on `device`.
     pub(super) fn optimizer(&self, model: &Model, device: Device) -> Result<Optimizer, TrainError> {
         let mut state = IndexMap::new();
         for (name, tensor) in &self.tensors {
@@ -175,7 +180,7 @@ impl Checkpoint {
         Ok(Optimizer::resume(
             &self.header.config.optimizer,
             self.header.optimizer_steps,
-            model.learnt().map(|(name, _)| name.to_owned()),
+            model.learned().map(|(name, _)| name.to_owned()),
             |name| state.swap_remove(name),
         ))
     }

@@ -1,5 +1,5 @@
-//! The description of a training: JSON in, a validated [`TrainConfig`] out. Every default lives here. Unknown keys
-//! and impossible values end in one error that names the file, the JSON path, what was found and what is allowed.
+//! The config of a training: reads JSON and returns a validated [`TrainConfig`] with all defaults. An error names the
+//! file, the JSON path, what was found and what was expected.
 
 use std::path::Path;
 
@@ -12,73 +12,73 @@ use super::optimizer::OptimizerConfig;
 use crate::config::ConfigError;
 use crate::loader::{Augmentation, Crop};
 
-/// A training: which arrays, which network, which loss, for how long.
+/// A training: arrays, network, loss and duration.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TrainConfig {
-    /// The array that the network sees. Whole numbers are scaled to 0..1 by the type's largest value.
+    /// The input array of the network. Integers are divided by the largest value of their type.
     pub image: String,
-    /// The arrays that the network's output channels are held against, `!= 0`, in the order of the channels. The
-    /// array `<target>_mask`, where the dataset has it, says where a target counts.
+    /// The target arrays, one per output channel, in the order of the channels; voxels that are not 0 are positive. If
+    /// the dataset has an array `<target>_mask`, it is the mask of the target.
     #[schemars(length(min = 1))]
     pub targets: Vec<String>,
-    /// The split to learn from, and the split to be judged by.
+    /// The splits for training and validation.
     #[serde(default)]
     pub splits: Splits,
     /// The network.
     pub model: ModelConfig,
-    /// What is minimised.
+    /// The loss function.
     #[serde(default)]
     pub loss: LossConfig,
-    /// Batches with less in them are left out.
+    /// Batches with fewer nonzero voxels are skipped.
     #[serde(default)]
     pub min_nonzero: MinNonzero,
-    /// How weights move.
+    /// The optimizer.
     pub optimizer: OptimizerConfig,
     /// Samples per step.
     #[schemars(range(min = 1))]
     pub batch_size: usize,
-    /// Steps to go.
+    /// Number of steps.
     #[schemars(range(min = 1))]
     pub steps: u64,
-    /// Steps from one validation to the next; the weights are saved then, too.
+    /// Steps between validations. Each validation also saves the weights.
     #[schemars(range(min = 1))]
     pub validation_interval: u64,
-    /// Samples to validate with, up to whole batches; all of the split without it.
+    /// Number of samples to validate with, rounded up to whole batches; the whole split by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub validation_samples: Option<u64>,
-    /// Seed of the weights, the order of the samples, and the augmentation.
+    /// Seed of the weights, the order of the samples and the augmentation.
     #[serde(default)]
     pub seed: u64,
-    /// Threads that read and augment samples.
+    /// Number of threads that read and augment samples.
     #[serde(default = "default_workers")]
     #[schemars(range(min = 1))]
     pub workers: usize,
-    /// Batches that are held ready at most.
+    /// Maximum number of batches to prepare ahead.
     #[serde(default = "default_prefetch")]
     #[schemars(range(min = 1))]
     pub prefetch: usize,
-    /// Where to compute: `cpu`, `cuda` or `cuda:N`.
+    /// Device to compute on: `cpu`, `cuda` or `cuda:N`.
     #[serde(default = "default_device")]
     pub device: String,
-    /// What convolutions compute with. Weights, norms and the loss are float32 in any case.
+    /// Data type of convolutions. Weights, norms and the loss are always float32.
     #[serde(default)]
     pub precision: Precision,
-    /// What is done to samples of the training split. Nothing by default.
+    /// Augmentation of the training samples; none by default.
     #[serde(default)]
     pub augmentation: Augmentation,
-    /// A window smaller than the sample's. The whole sample by default.
+    /// Crop samples to a smaller window; the whole sample by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub crop: Option<Crop>,
 }
 
-/// Names of splits.
+/// Names of the splits.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Splits {
-    /// To learn from.
+    /// Split to train on.
     pub train: String,
-    /// To be judged by.
+    /// Split to validate on.
     pub val: String,
 }
 
@@ -91,26 +91,26 @@ impl Default for Splits {
     }
 }
 
-/// Least fractions of voxels that are not 0, of all voxels of a batch, for the batch to count.
+/// Minimum fractions of nonzero voxels in a batch. Batches below are skipped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct MinNonzero {
-    /// Of the image.
+    /// Minimum for the image.
     #[schemars(range(min = 0, max = 1))]
     pub image: f64,
-    /// Of the masks.
+    /// Minimum for the masks.
     #[schemars(range(min = 0, max = 1))]
     pub mask: f64,
 }
 
-/// Type that convolutions compute with.
+/// Data type of convolutions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
     /// float32.
     #[default]
     Float32,
-    /// bfloat16: mixed precision, for GPUs that are made for it.
+    /// bfloat16: mixed precision, for GPUs that support it.
     Bfloat16,
 }
 
@@ -126,10 +126,10 @@ fn default_device() -> String {
     "cpu".into()
 }
 
-/// The first name that is there before.
-pub(super) fn twice(names: &[String]) -> Option<&String> {
-    let mut earlier = std::collections::HashSet::new();
-    names.iter().find(|name| !earlier.insert(*name))
+/// The first name that occurs twice.
+pub(super) fn duplicate(names: &[String]) -> Option<&String> {
+    let mut seen = std::collections::HashSet::new();
+    names.iter().find(|name| !seen.insert(*name))
 }
 
 impl TrainConfig {
@@ -138,7 +138,7 @@ impl TrainConfig {
         Self::parse(&crate::config::read_bytes(path)?, path)
     }
 
-    /// Parses and validates `text`, the contents of the file `file` (for messages).
+    /// Parses and validates `text`, the contents of `file`, which is named in errors.
     pub fn parse(text: &[u8], file: &Path) -> Result<Self, ConfigError> {
         let config: Self = crate::config::from_json(text, file)?;
         match config.problem() {
@@ -153,26 +153,42 @@ impl TrainConfig {
     }
 
     fn problem(&self) -> Option<(String, String)> {
-        let found = |path: &str, found: String, expected: &str| {
-            Some((
-                path.to_owned(),
-                format!("found {found}, expected {expected}"),
-            ))
-        };
+        let within = |section: &str, (path, problem)| (format!("{section}.{path}"), problem);
+        (self.targets_problem())
+            .or_else(|| self.numbers_problem())
+            .or_else(|| {
+                let problem = super::device::parse(&self.device).err();
+                problem.map(|problem| ("device".to_owned(), problem))
+            })
+            .or_else(|| self.model.problem().map(|p| within("model", p)))
+            .or_else(|| {
+                let p = self.loss.problem(self.targets.len());
+                p.map(|p| within("loss", p))
+            })
+            .or_else(|| self.optimizer.problem().map(|p| within("optimizer", p)))
+    }
+
+    fn targets_problem(&self) -> Option<(String, String)> {
         if self.targets.is_empty() {
-            return found("targets", "none".into(), "at least one array");
+            return problem("targets", "none", "at least one array");
         }
-        if let Some(twice) = twice(&self.targets) {
-            return found("targets", format!("`{twice}` twice"), "each array once");
+        if let Some(duplicate) = duplicate(&self.targets) {
+            let found = format!("`{duplicate}` twice");
+            return problem("targets", &found, "each array once");
         }
         let channels = self.model.out_channels;
         if channels != self.targets.len() {
             let found = format!("{channels} for {} target(s)", self.targets.len());
-            return Some((
-                "model.out_channels".into(),
-                format!("found {found}, expected one output channel per target"),
-            ));
+            return problem(
+                "model.out_channels",
+                &found,
+                "one output channel per target",
+            );
         }
+        None
+    }
+
+    fn numbers_problem(&self) -> Option<(String, String)> {
         for (path, n) in [
             ("batch_size", self.batch_size as u64),
             ("steps", self.steps),
@@ -182,7 +198,7 @@ impl TrainConfig {
             ("validation_samples", self.validation_samples.unwrap_or(1)),
         ] {
             if n == 0 {
-                return found(path, "0".into(), "at least 1");
+                return problem(path, "0", "at least 1");
             }
         }
         let fractions = [
@@ -191,18 +207,15 @@ impl TrainConfig {
         ];
         for (path, fraction) in fractions {
             if !(0.0..=1.0).contains(&fraction) {
-                return found(path, fraction.to_string(), "a number from 0 to 1");
+                return problem(path, &fraction.to_string(), "a number from 0 to 1");
             }
         }
-        if let Err(problem) = super::device::parse(&self.device) {
-            return Some(("device".into(), problem));
-        }
-        let within = |room: &str, (path, problem)| (format!("{room}.{path}"), problem);
-        (self.model.problem().map(|p| within("model", p)))
-            .or_else(|| {
-                let p = self.loss.problem(self.targets.len());
-                p.map(|p| within("loss", p))
-            })
-            .or_else(|| self.optimizer.problem().map(|p| within("optimizer", p)))
+        None
     }
+}
+
+/// A JSON path, and the problem there.
+fn problem(path: &str, found: &str, expected: &str) -> Option<(String, String)> {
+    let problem = format!("found {found}, expected {expected}");
+    Some((path.to_owned(), problem))
 }

@@ -1,8 +1,8 @@
-//! Where to compute: `cpu`, `cuda`, `cuda:N`.
+//! Compute devices by name: `cpu`, `cuda`, `cuda:N`.
 
 use tch::{Cuda, Device};
 
-/// The device that `name` says. Whether it is there is another question: see [`found`].
+/// The device `name`, whether or not this machine has it.
 pub(super) fn parse(name: &str) -> Result<Device, String> {
     let number = match name {
         "cpu" => return Ok(Device::Cpu),
@@ -14,23 +14,24 @@ pub(super) fn parse(name: &str) -> Result<Device, String> {
         .ok_or_else(|| format!("found {name:?}, expected `cpu`, `cuda` or `cuda:N`"))
 }
 
-/// The device that `name` says, if this machine and this build have it.
-pub(super) fn found(name: &str) -> Result<Device, String> {
+/// The device `name`, if this machine and this build of libtorch have it.
+pub(super) fn available(name: &str) -> Result<Device, String> {
     match parse(name)? {
         Device::Cuda(n) if !Cuda::is_available() || n as i64 >= Cuda::device_count() => {
-            let there = match Cuda::is_available() {
-                true => format!("this machine has {} GPU(s)", Cuda::device_count()),
-                false => "libtorch finds no GPU here, or was built without CUDA".to_owned(),
+            let gpus = if Cuda::is_available() {
+                format!("this machine has {} GPU(s)", Cuda::device_count())
+            } else {
+                "libtorch finds no GPU, or was built without CUDA".to_owned()
             };
             Err(format!(
-                "found {name:?}, but {there}; expected a device that is there, such as `cpu`"
+                "found {name:?}, but {gpus}; expected an available device, such as `cpu`"
             ))
         }
         device => Ok(device),
     }
 }
 
-/// Has libtorch compute with so many threads.
+/// Sets the number of libtorch threads.
 pub fn set_threads(threads: i32) {
     tch::set_num_threads(threads);
 }
@@ -40,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn devices_have_the_names_that_pytorch_gives_them() {
+    fn devices_have_the_names_of_pytorch() {
         assert_eq!(parse("cpu"), Ok(Device::Cpu));
         assert_eq!(parse("cuda"), Ok(Device::Cuda(0)));
         assert_eq!(parse("cuda:3"), Ok(Device::Cuda(3)));
@@ -50,8 +51,8 @@ mod tests {
     }
 
     #[test]
-    fn a_gpu_that_is_not_there_is_named() {
-        let error = found("cuda:1000").unwrap_err();
+    fn an_error_about_a_missing_gpu_names_it() {
+        let error = available("cuda:1000").unwrap_err();
         assert!(error.contains("cuda:1000"), "{error}");
     }
 }

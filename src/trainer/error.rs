@@ -1,4 +1,4 @@
-//! Why a training or an inference cannot be done.
+//! Errors of training and inference.
 
 use std::path::{Path, PathBuf};
 
@@ -8,16 +8,16 @@ use crate::dataset::DatasetError;
 use crate::fault::{Fault, FaultKind};
 use crate::loader::LoaderError;
 
-/// Why a training or an inference cannot be done.
+/// Why training or inference failed.
 #[derive(Debug, thiserror::Error)]
 pub enum TrainError {
     /// The dataset cannot be used.
     #[error(transparent)]
     Dataset(#[from] DatasetError),
-    /// Batches cannot be made of the dataset.
+    /// Batches cannot be loaded from the dataset.
     #[error(transparent)]
     Loader(#[from] LoaderError),
-    /// The config asks for what this machine or this dataset does not have.
+    /// The config doesn't fit this machine or this dataset.
     #[error("at `{path}`: {problem}")]
     Config {
         /// JSON path of the value.
@@ -25,30 +25,30 @@ pub enum TrainError {
         /// What was found, and what was expected.
         problem: String,
     },
-    /// The run's folder holds another training.
+    /// The run folder contains another training.
     #[error(
-        "{} holds another training: {difference}; give another folder with --out, or --force to begin anew",
+        "{} contains another training: {difference}; choose another folder with --out, or overwrite it with --force",
         folder.display()
     )]
     OtherRun {
-        /// The run's folder.
+        /// The run folder.
         folder: PathBuf,
         /// What differs.
         difference: String,
     },
-    /// The loss is no number any more.
+    /// The loss is NaN or infinite.
     #[error(
-        "the {of} loss is {loss} at step {step}: the training diverged, or the samples hold values that are not finite; try a smaller `optimizer.lr`, look at the data"
+        "the {of} loss is {loss} at step {step}: the training diverged, or the samples contain NaN or infinite values; try a smaller `optimizer.lr` and check the data"
     )]
     Diverged {
         /// `training` or `validation`.
         of: &'static str,
         /// The step.
         step: u64,
-        /// What it is.
+        /// The loss.
         loss: f64,
     },
-    /// A file of weights, or of a module, cannot be used.
+    /// A file of weights or a TorchScript module cannot be used.
     #[error("{}: {problem}", path.display())]
     File {
         /// The file.
@@ -59,14 +59,14 @@ pub enum TrainError {
     /// A file cannot be read or written.
     #[error("cannot {doing} {}", path.display())]
     Io {
-        /// `read` or `write`.
+        /// A verb: `read`, `write`, `create` or `remove`.
         doing: &'static str,
         /// The file or folder.
         path: PathBuf,
-        /// What the operating system said.
+        /// The error of the operating system.
         source: std::io::Error,
     },
-    /// libtorch could not compute something.
+    /// An error in libtorch.
     #[error("libtorch: {0}")]
     Torch(String),
 }
@@ -102,7 +102,7 @@ impl From<TchError> for TrainError {
     }
 }
 
-/// libtorch's message without the C++ frames below it.
+/// libtorch's message without the C++ stack frames below it.
 pub(super) fn without_frames(error: &TchError) -> String {
     let text = match error {
         TchError::Torch(text) => text.clone(),
@@ -111,7 +111,7 @@ pub(super) fn without_frames(error: &TchError) -> String {
     let end = text.find("\nException raised from").unwrap_or(text.len());
     let mut message = text[..end].trim().to_owned();
     if message.contains("out of memory") {
-        message.push_str("; a smaller `batch_size`, `crop` or network takes less memory");
+        message.push_str("; use a smaller `batch_size`, `crop` or network");
     }
     message
 }

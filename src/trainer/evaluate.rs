@@ -1,4 +1,4 @@
-//! Holding predictions against a split: loss and scores per channel, and pictures.
+//! Evaluates a network on a split: loss and scores per channel, and pictures of samples.
 
 use std::collections::BTreeSet;
 
@@ -8,119 +8,119 @@ use serde::{Deserialize, Serialize};
 use tch::{CModule, Device, Kind, TchError, Tensor};
 
 use super::config::MinNonzero;
+use super::device_batch::{DeviceBatch, DeviceBatches};
 use super::error::TrainError;
-use super::feed::{Fed, Feed};
 use super::loss::{Loss, LossValue, Reduction, constant_loss};
-use super::metrics::{Scores, Tally};
+use super::metrics::{Scores, VoxelCounts};
 use super::model::Model;
 use crate::loader::{Loader, Values};
-use crate::preview::PictureRow;
-use crate::preview::View;
+use crate::preview::{ContactSheet, PictureRow};
 
-/// Most channels that a picture shows.
-const DRAWN_CHANNELS: usize = 8;
+/// Maximum number of channels in a picture.
+const SHOWN_CHANNELS: usize = 8;
 
-/// What predictions of a split are worth.
+/// The loss and the scores of a network on a split.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Evaluation {
-    /// The loss, averaged over samples; null where every batch was left out, or there is nothing to compare with.
+    /// Mean loss over samples; null if every batch was skipped, or if there are no targets.
     pub loss: Option<f64>,
-    /// Samples that were looked at.
+    /// Number of samples evaluated.
     pub samples: u64,
-    /// Samples of batches that were left out for having too little in them.
+    /// Samples of batches that were skipped because of `min_nonzero`.
     pub samples_left_out: u64,
-    /// Of each target.
+    /// Loss and scores of each target.
     pub channels: IndexMap<String, ChannelEvaluation>,
 }
 
-/// What predictions of a channel are worth.
+/// The loss and the scores of a channel.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ChannelEvaluation {
-    /// The channel's loss.
+    /// Loss of the channel.
     pub loss: Option<f64>,
-    /// The least loss that one and the same prediction everywhere could reach: who is not below has learnt nothing.
+    /// The lowest loss that a constant prediction can reach. A network with a higher loss has learned nothing.
     pub constant_loss: Option<f64>,
-    /// Scores under the mask.
+    /// Scores of the voxels that count according to the mask.
     #[serde(flatten)]
     pub scores: Scores,
 }
 
-/// Something that makes logits out of images.
+/// A network that computes logits from images.
 #[derive(Debug)]
 pub(super) enum Network<'m> {
-    /// One of ours.
-    Ours(&'m Model),
+    /// A network of this trainer.
+    UNet(&'m Model),
     /// A TorchScript module.
-    Script(&'m CModule),
+    TorchScript(&'m CModule),
 }
 
 impl Network<'_> {
     pub(super) fn logits(&self, image: &Tensor) -> Result<Tensor, TchError> {
         match self {
-            Self::Ours(model) => model.forward(image, false),
-            Self::Script(module) => module.forward_ts(&[image])?.f_to_kind(Kind::Float),
+            Self::UNet(model) => model.forward(image, false),
+            Self::TorchScript(module) => module.forward_ts(&[image])?.f_to_kind(Kind::Float),
         }
     }
 }
 
-/// What an evaluation looks at.
+/// Evaluates networks on the samples of a loader.
 #[derive(Debug)]
-pub(super) struct Judge<'a> {
+pub(super) struct Evaluator<'a> {
     pub loader: &'a Loader,
     pub device: Device,
-    /// Names of the channels; empty where predictions are held against nothing.
+    /// Names of the targets; empty if there are none.
     pub targets: &'a [String],
-    /// None where predictions are held against nothing.
+    /// `None` if there are no targets.
     pub loss: Option<&'a Loss>,
     pub min_nonzero: MinNonzero,
-    /// Most samples to look at.
+    /// Maximum number of samples to evaluate.
     pub samples: u64,
-    /// Number of samples to draw.
+    /// Number of samples to draw pictures of.
     pub pictures: usize,
 }
 
-/// A sample that was drawn.
+/// A picture of a sample.
 #[derive(Debug)]
-pub(super) struct Drawn {
-    /// Its number in the split.
+pub(super) struct SamplePicture {
+    /// Number of the sample in the split.
     pub sample: u64,
     pub row: PictureRow,
 }
 
-/// A batch on the CPU, with what the network made of it.
-pub(super) struct Predicted<'a> {
-    pub fed: &'a Fed,
+/// A batch with its predictions, on the CPU.
+pub(super) struct PredictedBatch<'a> {
+    pub batch: &'a DeviceBatch,
     /// `[batch, channel, z, y, x]`.
     pub shape: [usize; 5],
-    /// From 0 to 1, in C order.
+    /// Predictions from 0 to 1, in C order.
     pub probabilities: &'a [f32],
 }
 
-impl Judge<'_> {
-    /// Evaluates `network`; `each` sees every batch.
+impl Evaluator<'_> {
+    /// Evaluates `network` and calls `each` with every batch.
     pub(super) fn run(
         &self,
         network: &Network<'_>,
-        mut each: impl FnMut(&Predicted<'_>) -> Result<(), TrainError>,
-    ) -> Result<(Evaluation, Vec<Drawn>), TrainError> {
+        mut each: impl FnMut(&PredictedBatch<'_>) -> Result<(), TrainError>,
+    ) -> Result<(Evaluation, Vec<SamplePicture>), TrainError> {
         let _no_grad = tch::no_grad_guard();
         let samples = self.samples.min(self.loader.samples());
-        let drawn: BTreeSet<u64> = (0..self.pictures as u64)
+        let pictured: BTreeSet<u64> = (0..self.pictures as u64)
             .map(|k| k * samples / (self.pictures as u64).max(1))
             .collect();
-        let mut sums = Sums::new(self.targets);
+        let mut sums = EvaluationSums::new(self.targets);
         let mut rows = Vec::new();
-        let mut seen = 0;
+        let mut done = 0;
         std::thread::scope(|scope| -> Result<(), TrainError> {
-            let mut feed = Feed::start(scope, self.loader, self.device, (0, 0), Some(1));
-            while seen < samples
-                && let Some(fed) = feed.next()?
+            let mut batches =
+                DeviceBatches::start(scope, self.loader, self.device, (0, 0), Some(1));
+            while done < samples
+                && let Some(batch) = batches.next()?
             {
-                let logits = network.logits(&fed.image)?;
+                let logits = network.logits(&batch.image)?;
                 let probabilities = to_vec(&logits.f_sigmoid()?)?;
-                let shape = five(&logits)?;
-                let predicted = Predicted {
-                    fed: &fed,
+                let shape = shape5(&logits)?;
+                let predicted = PredictedBatch {
+                    batch: &batch,
                     shape,
                     probabilities: &probabilities,
                 };
@@ -129,35 +129,35 @@ impl Judge<'_> {
                     Some(loss) => sums.add(self, loss, &logits, &predicted)?,
                     None => None,
                 };
-                for (i, &sample) in fed.samples.iter().enumerate() {
-                    if drawn.contains(&(seen + i as u64)) {
-                        let row = self.row(&predicted, i, sample, mask.as_deref());
-                        rows.push(Drawn { sample, row });
+                for (i, &sample) in batch.samples.iter().enumerate() {
+                    if pictured.contains(&(done + i as u64)) {
+                        let row = self.picture(&predicted, i, sample, mask.as_deref());
+                        rows.push(SamplePicture { sample, row });
                     }
                 }
-                seen += fed.samples.len() as u64;
-                self.loader.recycle(fed.batch);
+                done += batch.samples.len() as u64;
+                self.loader.recycle(batch.batch);
             }
             Ok(())
         })?;
-        Ok((sums.evaluation(seen), rows))
+        Ok((sums.evaluation(done), rows))
     }
 
-    fn row(
+    fn picture(
         &self,
-        predicted: &Predicted<'_>,
+        predicted: &PredictedBatch<'_>,
         i: usize,
         sample: u64,
         mask: Option<&[f32]>,
     ) -> PictureRow {
         let [_, channels, z, y, x] = predicted.shape;
         let (voxels, targets) = (z * y * x, self.targets.len());
-        let drawn = channels.min(DRAWN_CHANNELS);
-        let batch = &predicted.fed.batch;
+        let shown = channels.min(SHOWN_CHANNELS);
+        let batch = &predicted.batch.batch;
         let image_channels = batch.shape[1];
         let part = |i: usize, n: usize, c: usize| (i * n + c) * voxels..(i * n + c + 1) * voxels;
         let names = match targets {
-            0 => (0..drawn).map(|c| format!("channel {c}")).collect(),
+            0 => (0..shown).map(|c| format!("channel {c}")).collect(),
             _ => self.targets.to_vec(),
         };
         let first_channel = part(i, image_channels, 0);
@@ -168,60 +168,72 @@ impl Judge<'_> {
                 .collect(),
             Values::F32(values) => values[first_channel].to_vec(),
         };
-        let view = View {
+        let sheet = ContactSheet {
             shape: [z, y, x],
             image: &image,
-            targets: (0..drawn)
+            targets: (0..shown)
                 .map(|c| (c < targets).then(|| &batch.targets[part(i, targets, c)]))
                 .collect(),
-            probabilities: (0..drawn)
+            probabilities: (0..shown)
                 .map(|c| &predicted.probabilities[part(i, channels, c)])
                 .collect(),
-            masks: (0..drawn)
+            masks: (0..shown)
                 .map(|c| mask.map(|m| &m[part(i, targets, c)]))
                 .collect(),
             names,
-            caption: match drawn < channels {
-                true => format!("sample {sample}, the first {drawn} of {channels} channels"),
-                false => format!("sample {sample}"),
+            caption: if shown < channels {
+                format!("sample {sample}, the first {shown} of {channels} channels")
+            } else {
+                format!("sample {sample}")
             },
         };
-        PictureRow::from(&view)
+        PictureRow::from(&sheet)
     }
 }
 
-/// Losses and tallies over batches.
-struct Sums {
-    channels: IndexMap<String, (f64, [f64; 2], Tally)>,
+/// Sums over batches.
+struct EvaluationSums {
+    channels: IndexMap<String, ChannelSums>,
     loss: f64,
+    /// Number of samples that count.
     counted: u64,
-    left_out: u64,
+    /// Number of samples of skipped batches.
+    skipped: u64,
 }
 
-impl Sums {
+/// Sums over the batches of a channel.
+#[derive(Default)]
+struct ChannelSums {
+    loss: f64,
+    /// Sums of [`LossValue::constants`].
+    constants: [f64; 2],
+    voxels: VoxelCounts,
+}
+
+impl EvaluationSums {
     fn new(targets: &[String]) -> Self {
-        let zero = |name: &String| (name.clone(), (0.0, [0.0; 2], Tally::default()));
+        let zero = |name: &String| (name.clone(), ChannelSums::default());
         Self {
             channels: targets.iter().map(zero).collect(),
             loss: 0.0,
             counted: 0,
-            left_out: 0,
+            skipped: 0,
         }
     }
 
-    /// Adds a batch; gives back the mask under which it counted.
+    /// Adds a batch. Returns its mask, or `None` if the batch is skipped.
     fn add(
         &mut self,
-        judge: &Judge<'_>,
+        evaluator: &Evaluator<'_>,
         loss: &Loss,
         logits: &Tensor,
-        predicted: &Predicted<'_>,
+        predicted: &PredictedBatch<'_>,
     ) -> Result<Option<Vec<f32>>, TrainError> {
-        let fed = predicted.fed;
-        let n = fed.samples.len() as u64;
-        let mask = loss.mask(&fed.image, &fed.targets, fed.masks.as_ref())?;
-        if !enough(judge.min_nonzero, fed, &mask)? {
-            self.left_out += n;
+        let batch = predicted.batch;
+        let n = batch.samples.len() as u64;
+        let mask = loss.mask(&batch.image, &batch.targets, batch.masks.as_ref())?;
+        if !has_min_nonzero(evaluator.min_nonzero, batch, &mask)? {
+            self.skipped += n;
             return Ok(None);
         }
         let LossValue {
@@ -229,63 +241,72 @@ impl Sums {
             channels,
             constants,
             mask,
-        } = loss.of(logits, &fed.targets, mask)?;
+        } = loss.compute(logits, &batch.targets, mask)?;
         let mask = to_vec(&mask)?;
-        // A sum grows with the batch: that of a smaller, last one counts as it is, in units of full ones.
+        // A sum is proportional to the batch size: a smaller last batch contributes as a fraction of a full one.
         let weight = match loss.reduction() {
             Reduction::Mean => n as f64,
-            Reduction::Sum => judge.loader.batch_shape()[0] as f64,
+            Reduction::Sum => evaluator.loader.batch_shape()[0] as f64,
         };
         self.loss += weight * total.f_double_value(&[])?;
         self.counted += n;
+        let parts = channels.iter().zip(&constants);
+        for (sums, (loss, constants)) in self.channels.values_mut().zip(parts) {
+            sums.loss += weight * loss.f_double_value(&[])?;
+            sums.constants[0] += weight * constants.f_double_value(&[0])?;
+            sums.constants[1] += weight * constants.f_double_value(&[1])?;
+        }
+        self.count_voxels(predicted, &mask);
+        Ok(Some(mask))
+    }
+
+    fn count_voxels(&mut self, predicted: &PredictedBatch<'_>, mask: &[f32]) {
         let targets = self.channels.len();
         let voxels: usize = predicted.shape[2..].iter().product();
         let probabilities = predicted.probabilities;
-        let parts = channels.iter().zip(&constants);
-        for ((sum, constant, _), (loss, k)) in self.channels.values_mut().zip(parts) {
-            *sum += weight * loss.f_double_value(&[])?;
-            constant[0] += weight * k.f_double_value(&[0])?;
-            constant[1] += weight * k.f_double_value(&[1])?;
-        }
-        let tallies: Vec<_> = self.channels.values_mut().map(|(_, _, t)| t).collect();
-        let batch = &fed.batch;
-        tallies.into_par_iter().enumerate().for_each(|(c, tally)| {
+        let batch = &predicted.batch.batch;
+        let sums: Vec<_> = self.channels.values_mut().collect();
+        sums.into_par_iter().enumerate().for_each(|(c, sums)| {
             for i in 0..batch.samples.len() {
                 let part = (i * targets + c) * voxels..(i * targets + c + 1) * voxels;
-                tally.add(
+                sums.voxels.add(
                     &probabilities[part.clone()],
                     &batch.targets[part.clone()],
                     Some(&mask[part]),
                 );
             }
         });
-        Ok(Some(mask))
     }
 
     fn evaluation(&self, samples: u64) -> Evaluation {
         let counted = self.counted as f64;
         let mean = |sum: f64| (self.counted > 0).then(|| sum / counted);
-        let channel = |(loss, constant, tally): &(f64, [f64; 2], Tally)| ChannelEvaluation {
-            loss: mean(*loss),
-            constant_loss: mean(1.0).map(|_| constant_loss(constant.map(|k| k / counted))),
-            scores: tally.scores(),
+        let channel = |sums: &ChannelSums| ChannelEvaluation {
+            loss: mean(sums.loss),
+            constant_loss: (self.counted > 0)
+                .then(|| constant_loss(sums.constants.map(|k| k / counted))),
+            scores: sums.voxels.scores(),
         };
         let channels = self.channels.iter();
         Evaluation {
             loss: mean(self.loss),
             samples,
-            samples_left_out: self.left_out,
+            samples_left_out: self.skipped,
             channels: channels.map(|(n, c)| (n.clone(), channel(c))).collect(),
         }
     }
 }
 
-/// Whether there is enough in the batch, which counts under `mask`, for it to count.
-pub(super) fn enough(least: MinNonzero, fed: &Fed, mask: &Tensor) -> Result<bool, TchError> {
-    if least.image > 0.0 && fed.nonzero_fraction() < least.image {
+/// Whether the batch, with its `mask`, has enough nonzero voxels to count.
+pub(super) fn has_min_nonzero(
+    least: MinNonzero,
+    batch: &DeviceBatch,
+    mask: &Tensor,
+) -> Result<bool, TchError> {
+    if least.image > 0.0 && batch.nonzero_fraction() < least.image {
         return Ok(false);
     }
-    // Asking for the mask's waits for the device.
+    // Counting on the device waits for it, so do it only if needed.
     if least.mask > 0.0 {
         let counted = mask.f_count_nonzero(None)?.f_int64_value(&[])?;
         return Ok(counted as f64 >= least.mask * mask.numel() as f64);
@@ -302,7 +323,7 @@ fn to_vec(tensor: &Tensor) -> Result<Vec<f32>, TchError> {
     Ok(values)
 }
 
-fn five(tensor: &Tensor) -> Result<[usize; 5], TchError> {
+fn shape5(tensor: &Tensor) -> Result<[usize; 5], TchError> {
     let (b, c, z, y, x) = tensor.size5()?;
     Ok([b, c, z, y, x].map(|n| n as usize))
 }

@@ -1,10 +1,10 @@
-//! TensorBoard event files: scalars and pictures by step, for whoever watches a run with TensorBoard.
+//! Writes TensorBoard event files: scalars and pictures by step.
 //!
-//! Values come in one by one, one new file in the run's folder goes out, ready to be read while it grows. The records
-//! and messages are TensorBoard's: `record` frames bytes, `message` says what is in them.
+//! Each run writes one new file, which can be read while it grows. `message` defines the protobuf messages of TensorBoard,
+//! `tfrecord` the framing of their bytes.
 
 mod message;
-mod record;
+mod tfrecord;
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, ErrorKind, Write};
@@ -16,25 +16,25 @@ use prost::Message;
 
 use crate::preview::Picture;
 
-/// An event file that is being written. What is not flushed is flushed when it is dropped, but errors of that are lost.
+/// An event file that is being written. It is flushed on drop, but errors are ignored then.
 #[derive(Debug)]
 pub struct EventFile {
     file: BufWriter<File>,
 }
 
 impl EventFile {
-    /// Begins a new file in `folder`, which is made where it isn't there, for the steps from `first_step` on. Files of
-    /// earlier runs stay; TensorBoard shows them, up to that step, and this one as one.
+    /// Creates a new file in `folder` for the steps from `first_step` on; creates the folder if it doesn't exist. Files of
+    /// earlier runs stay: TensorBoard shows their steps before `first_step` together with this file.
     ///
     /// # Errors
-    /// If the folder or the file can't be made.
+    /// If the folder or the file cannot be created.
     pub fn create(folder: &Path, first_step: u64) -> io::Result<Self> {
         fs::create_dir_all(folder)?;
         let (_, file) = new_file(folder, since_epoch())?;
         let mut events = Self {
             file: BufWriter::new(file),
         };
-        events.write(Event::opening())?;
+        events.write(Event::file_version())?;
         events.write(Event::start(first_step))?;
         events.flush()?;
         Ok(events)
@@ -43,24 +43,24 @@ impl EventFile {
     /// Adds a number to the curve `tag`.
     ///
     /// # Errors
-    /// If the file can't be written.
+    /// If the file cannot be written.
     pub fn scalar(&mut self, step: u64, tag: &str, value: f32) -> io::Result<()> {
-        self.write(Event::of(step, Value::scalar(tag, value)))
+        self.write(Event::value(step, Value::scalar(tag, value)))
     }
 
     /// Adds a picture to the series `tag`.
     ///
     /// # Errors
-    /// If the file can't be written.
+    /// If the file cannot be written.
     pub fn image(&mut self, step: u64, tag: &str, picture: &Picture) -> io::Result<()> {
         let image = Image::png(picture.width, picture.height, picture.png());
-        self.write(Event::of(step, Value::image(tag, image)))
+        self.write(Event::value(step, Value::image(tag, image)))
     }
 
-    /// Hands all that was added to the operating system, so that readers see it.
+    /// Passes everything to the operating system, so that readers can see it.
     ///
     /// # Errors
-    /// If the file can't be written.
+    /// If the file cannot be written.
     pub fn flush(&mut self) -> io::Result<()> {
         self.file.flush()
     }
@@ -70,13 +70,13 @@ impl EventFile {
             wall_time: since_epoch().as_secs_f64(),
             ..event
         };
-        record::write(&mut self.file, &event.encode_to_vec())
+        tfrecord::write(&mut self.file, &event.encode_to_vec())
     }
 }
 
-/// A file that wasn't there. TensorBoard reads files in the order of their names, which is that of their beginnings.
-fn new_file(folder: &Path, began: Duration) -> io::Result<(PathBuf, File)> {
-    let (seconds, nanoseconds) = (began.as_secs(), began.subsec_nanos());
+/// Creates a new file. TensorBoard reads files by name, which gives the order of their start times.
+fn new_file(folder: &Path, start: Duration) -> io::Result<(PathBuf, File)> {
+    let (seconds, nanoseconds) = (start.as_secs(), start.subsec_nanos());
     let mut number = 0;
     loop {
         let name =
@@ -90,7 +90,7 @@ fn new_file(folder: &Path, began: Duration) -> io::Result<(PathBuf, File)> {
 }
 
 fn since_epoch() -> Duration {
-    // A clock before 1970 is no reason to stop a training.
+    // A clock before 1970 must not stop a training.
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default()
@@ -100,18 +100,18 @@ fn since_epoch() -> Duration {
 mod tests {
     use super::*;
 
-    /// What the one file in the folder holds.
+    /// The events in the only file of the folder.
     fn events(folder: &Path) -> Vec<Event> {
         let mut files = fs::read_dir(folder).unwrap();
         let bytes = fs::read(files.next().unwrap().unwrap().path()).unwrap();
         assert!(files.next().is_none());
-        let records = record::read_all(&bytes);
+        let records = tfrecord::read_all(&bytes);
         let decode = |record: Vec<u8>| Event::decode(record.as_slice()).unwrap();
         records.into_iter().map(decode).collect()
     }
 
     #[test]
-    fn a_file_begins_with_its_version_and_holds_what_was_added() {
+    fn a_file_starts_with_its_version_and_contains_all_events() {
         let folder = tempfile::tempdir().unwrap();
         let folder = folder.path().join("run");
         let mut file = EventFile::create(&folder, 3).unwrap();
@@ -136,16 +136,16 @@ mod tests {
     }
 
     #[test]
-    fn the_opening_can_be_read_before_anything_is_flushed() {
+    fn the_version_can_be_read_before_a_flush() {
         let folder = tempfile::tempdir().unwrap();
         let _file = EventFile::create(folder.path(), 1).unwrap();
         assert_eq!(events(folder.path()).len(), 2);
     }
 
     #[test]
-    fn files_differ_and_their_names_are_in_the_order_of_their_beginnings() {
+    fn file_names_are_unique_and_in_the_order_of_start_times() {
         let folder = tempfile::tempdir().unwrap();
-        let file = |began| new_file(folder.path(), began).unwrap().0;
+        let file = |start| new_file(folder.path(), start).unwrap().0;
         let first = file(Duration::new(1_700_000_000, 5));
         let files = [
             first.clone(),
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_cannot_be_made_is_an_error() {
+    fn a_folder_that_cannot_be_created_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
         let taken = folder.path().join("taken");
         fs::write(&taken, "").unwrap();

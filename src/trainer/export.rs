@@ -1,14 +1,15 @@
-//! The network as a TorchScript module, which Python opens without any code of ours.
+//! Exports the network as a TorchScript module, which PyTorch loads without further code.
 
 use std::path::Path;
 
 use tch::{CModule, Device, Kind, Tensor};
 
+use super::atomic_write::{PREFIX, write_atomic};
 use super::error::TrainError;
 use super::model::Model;
 
-/// Writes `model` to `path`. The module takes windows of any number and of any size that the network takes; `window`,
-/// `[channel, z, y, x]`, is what it is traced with.
+/// Writes `model` to `path`. The module accepts any batch size and any window size that the network accepts; it is traced
+/// with `window`, `[channel, z, y, x]`.
 pub(super) fn write(path: &Path, model: &Model, window: [i64; 4]) -> Result<(), TrainError> {
     let _no_grad = tch::no_grad_guard();
     let weights = model.weights().iter();
@@ -33,12 +34,12 @@ pub(super) fn write(path: &Path, model: &Model, window: [i64; 4]) -> Result<(), 
         return Err(e.into());
     }
     let folder = path.parent().unwrap_or(Path::new("."));
-    let part = tempfile::Builder::new()
-        .prefix(".part-")
+    let temporary = tempfile::Builder::new()
+        .prefix(PREFIX)
         .tempdir_in(folder)
         .map_err(TrainError::io("write", path))?;
-    let whole = part.path().join("model.pt");
-    module.save(&whole)?;
-    let bytes = std::fs::read(&whole).map_err(TrainError::io("read", &whole))?;
-    super::part::write_whole(path, &bytes)
+    let file = temporary.path().join("model.pt");
+    module.save(&file)?;
+    let bytes = std::fs::read(&file).map_err(TrainError::io("read", &file))?;
+    write_atomic(path, &bytes)
 }

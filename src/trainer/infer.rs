@@ -1,74 +1,74 @@
-//! Predictions of a split: a Zarr group beside the samples, scores, and pictures.
+//! Predicts a split: writes a Zarr group of predictions, scores, and a report with pictures.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tch::{CModule, Device};
 
+use super::atomic_write::write_atomic;
 use super::checkpoint::Checkpoint;
-use super::config::{TrainConfig, twice};
+use super::config::{TrainConfig, duplicate};
 use super::error::{TrainError, without_frames};
-use super::evaluate::{Evaluation, Judge, Network};
+use super::evaluate::{Evaluation, Evaluator, Network};
 use super::loss::{Loss, LossConfig};
 use super::model::Model;
-use super::part::write_whole;
-use super::predictions::{About, Predictions};
-use super::{curves, device};
+use super::predictions::{PredictionInfo, PredictionWriter};
+use super::{device, report};
 use crate::config::Role;
 use crate::dataset::Dataset;
-use crate::loader::{Arrays, Crop, Loader, Options};
+use crate::loader::{ArrayNames, Crop, Loader, LoaderOptions};
 use crate::preview::{PictureRow, Report};
 
-pub use super::predictions::Stored;
+pub use super::predictions::ProbabilityType;
 
-/// What to predict with what.
+/// What to predict, with which network.
 #[derive(Clone, Debug)]
 pub struct InferOptions {
-    /// Weights that `train` saved (`.safetensors`), or a TorchScript module.
+    /// Weights saved by `train` (`.safetensors`), or a TorchScript module.
     pub model: PathBuf,
-    /// The training that the network comes from, for a module, which does not say; weights that `train` saved say it.
+    /// The training of the network. Weights saved by `train` contain it, TorchScript modules don't.
     pub training: Option<TrainConfig>,
-    /// The split.
+    /// Split to predict.
     pub split: String,
-    /// The array that the network sees: by default that which it was trained with, or else the dataset's only image.
+    /// Input array; by default the one used in training, or else the only image of the dataset.
     pub image: Option<String>,
-    /// The arrays that predictions are held against, one per channel: by default those that it was trained with, or
-    /// else the dataset's targets, where there are as many as channels.
+    /// Target arrays to evaluate against, one per channel; by default those used in training, or else the targets of the
+    /// dataset if their number matches the channels.
     pub targets: Option<Vec<String>>,
-    /// Folder of the predictions.
+    /// Output folder.
     pub folder: PathBuf,
-    /// Whether predictions that lie there are replaced.
+    /// Whether to overwrite predictions in the folder.
     pub force: bool,
-    /// Voxels x, y, z, of the middle of each sample that is predicted; all of it without.
+    /// Voxels x, y, z of the window to predict in the center of each sample; the whole sample if `None`.
     pub window: Option<[u32; 3]>,
-    /// Samples at a time; as many as in the training, or 4, without.
+    /// Samples per batch; by default as in training, or 4.
     pub batch_size: Option<usize>,
-    /// Threads that read samples.
+    /// Number of threads that read samples.
     pub workers: usize,
     /// `cpu`, `cuda` or `cuda:N`.
     pub device: String,
-    /// What probabilities are stored as.
-    pub stored: Stored,
+    /// Data type of the stored probabilities.
+    pub probability_type: ProbabilityType,
 }
 
-/// What an inference did.
+/// The outcome of an inference.
 #[derive(Clone, Debug)]
-pub struct Inferred {
+pub struct InferOutcome {
     /// The Zarr group of the predictions.
     pub group: PathBuf,
     /// The report.
     pub report: PathBuf,
-    /// What the predictions are worth; no channels where there is nothing to hold them against.
+    /// Loss and scores; without channels if there are no targets.
     pub evaluation: Evaluation,
 }
 
-/// Samples that the report draws.
+/// Number of samples in the report.
 const PICTURES: usize = 8;
 
 /// A network from a file.
-enum Loaded {
-    Ours(Box<(Model, Checkpoint)>),
-    Script(CModule),
+enum LoadedModel {
+    UNet(Box<(Model, Checkpoint)>),
+    TorchScript(CModule),
 }
 
 /// Predicts a split. `done` counts samples.
@@ -76,109 +76,124 @@ pub fn infer(
     dataset: &Dataset,
     options: &InferOptions,
     done: &AtomicU64,
-) -> Result<Inferred, TrainError> {
-    let device = device::found(&options.device).map_err(|p| TrainError::config("device", p))?;
-    let loaded = Loaded::read(&options.model, device)?;
-    let training = options.training.as_ref().or(loaded.training());
-    let Fitting {
-        loader,
-        image,
-        targets,
-        shape,
-    } = Fitting::find(dataset, options, training, &loaded, device)?;
-    let [_, _, z, y, x] = shape;
-    let loss = match targets.is_empty() {
-        true => None,
-        false => {
-            let config = training.map_or_else(LossConfig::default, |t| t.loss.clone());
-            let problem = config.problem_with([z, y, x]);
-            if let Some((path, problem)) = problem.or_else(|| config.problem(targets.len())) {
-                return Err(TrainError::config(path, problem));
-            }
-            Some(Loss::new(&config, [z, y, x].map(|n| n as i64), device)?)
-        }
-    };
-    let about = About {
+) -> Result<InferOutcome, TrainError> {
+    let device = device::available(&options.device).map_err(|p| TrainError::config("device", p))?;
+    let network = LoadedModel::read(&options.model, device)?;
+    let training = options.training.as_ref().or(network.training());
+    let inputs = Inputs::open(dataset, options, training, &network, device)?;
+    let loss = loss(training, &inputs, device)?;
+    let [_, _, z, y, x] = inputs.shape;
+    let info = PredictionInfo {
         dataset,
         split: &options.split,
         model: &options.model,
-        image: &image,
-        targets: &targets,
+        image: &inputs.image,
+        targets: &inputs.targets,
         window: [z, y, x],
-        stored: options.stored,
+        probability_type: options.probability_type,
     };
-    let mut predictions = Predictions::begin(&options.folder, options.force, &about, shape)?;
-    let judge = Judge {
-        loader: &loader,
+    let mut writer = PredictionWriter::create(&options.folder, options.force, &info, inputs.shape)?;
+    let evaluator = Evaluator {
+        loader: &inputs.loader,
         device,
-        targets: &targets,
+        targets: &inputs.targets,
         loss: loss.as_ref(),
         min_nonzero: training.map_or_else(Default::default, |t| t.min_nonzero),
         samples: u64::MAX,
         pictures: PICTURES,
     };
-    let (evaluation, rows) = judge.run(&loaded.network(), |predicted| {
-        predictions.add(predicted)?;
-        done.fetch_add(predicted.fed.samples.len() as u64, Ordering::Relaxed);
+    let (evaluation, pictures) = evaluator.run(&network.network(), |predicted| {
+        writer.add(predicted)?;
+        done.fetch_add(predicted.batch.samples.len() as u64, Ordering::Relaxed);
         Ok(())
     })?;
-    let group = predictions.finish()?;
-    let report = options.folder.join(format!("{}.html", options.split));
-    let rows = rows.into_iter().map(|drawn| drawn.row).collect();
-    let html = page(dataset, options, &evaluation, rows).html();
-    write_whole(&report, html.as_bytes())?;
-    let metrics = options.folder.join(format!("{}.json", options.split));
-    let json = serde_json::to_vec_pretty(&evaluation);
-    let json = json.map_err(|e| TrainError::file(&metrics, e.to_string()))?;
-    write_whole(&metrics, &json)?;
-    Ok(Inferred {
+    let group = writer.finish()?;
+    let rows = pictures.into_iter().map(|picture| picture.row).collect();
+    let report = write_results(dataset, options, &evaluation, rows)?;
+    Ok(InferOutcome {
         group,
         report,
         evaluation,
     })
 }
 
-/// What fits together: samples that the network takes, and targets that its predictions are held against.
-struct Fitting {
+/// The loss of the training, to evaluate with; `None` if there are no targets.
+fn loss(
+    training: Option<&TrainConfig>,
+    inputs: &Inputs,
+    device: Device,
+) -> Result<Option<Loss>, TrainError> {
+    if inputs.targets.is_empty() {
+        return Ok(None);
+    }
+    let [_, _, z, y, x] = inputs.shape;
+    let config = training.map_or_else(LossConfig::default, |t| t.loss.clone());
+    let problem = config.problem_with([z, y, x]);
+    if let Some((path, problem)) = problem.or_else(|| config.problem(inputs.targets.len())) {
+        return Err(TrainError::config(path, problem));
+    }
+    let window = [z, y, x].map(|n| n as i64);
+    Ok(Some(Loss::new(&config, window, device)?))
+}
+
+/// Writes the report and the scores beside the predictions. Returns the path of the report.
+fn write_results(
+    dataset: &Dataset,
+    options: &InferOptions,
+    evaluation: &Evaluation,
+    pictures: Vec<PictureRow>,
+) -> Result<PathBuf, TrainError> {
+    let report = options.folder.join(format!("{}.html", options.split));
+    let html = page(dataset, options, evaluation, pictures).html();
+    write_atomic(&report, html.as_bytes())?;
+    let metrics = options.folder.join(format!("{}.json", options.split));
+    let json = serde_json::to_vec_pretty(evaluation);
+    let json = json.map_err(|e| TrainError::file(&metrics, e.to_string()))?;
+    write_atomic(&metrics, &json)?;
+    Ok(report)
+}
+
+/// Samples that fit the network, and targets that fit its channels.
+struct Inputs {
     loader: Loader,
     image: String,
     targets: Vec<String>,
-    /// Of the predictions: `[1, channel, z, y, x]`.
+    /// Shape of the predictions of a sample: `[1, channel, z, y, x]`.
     shape: [usize; 5],
 }
 
-impl Fitting {
-    fn find(
+impl Inputs {
+    fn open(
         dataset: &Dataset,
         options: &InferOptions,
         training: Option<&TrainConfig>,
-        loaded: &Loaded,
+        network: &LoadedModel,
         device: Device,
     ) -> Result<Self, TrainError> {
         let image = image(dataset, options, training)?;
         let mut targets = targets(dataset, options, training);
-        if let Some(twice) = twice(&targets) {
-            let problem = format!("found `{twice}` twice, expected each array once");
+        if let Some(duplicate) = duplicate(&targets) {
+            let problem = format!("found `{duplicate}` twice, expected each array once");
             return Err(TrainError::config("--targets", problem));
         }
         let batch_size = options.batch_size.or(training.map(|t| t.batch_size));
-        let loader_options = Options {
+        let loader_options = LoaderOptions {
             crop: options.window.map(|window| Crop {
                 window,
                 jitter: [0; 3],
             }),
-            ..Options::in_order(batch_size.unwrap_or(4), options.workers)
+            ..LoaderOptions::in_order(batch_size.unwrap_or(4), options.workers)
         };
         let open = |targets: &[String]| {
-            let arrays = Arrays::with_masks(dataset, &image, targets);
+            let arrays = ArrayNames::with_masks(dataset, &image, targets);
             Loader::open(dataset, &options.split, &arrays, loader_options.clone())
         };
         let mut loader = open(&targets)?;
         let [_, channels, z, y, x] = loader.batch_shape();
-        if let Some(problem) = loaded.problem_with(channels, [z, y, x]) {
+        if let Some(problem) = network.problem_with(channels, [z, y, x]) {
             return Err(TrainError::file(&options.model, problem));
         }
-        let shape = try_out(&loaded.network(), &loader, device, &options.model)?;
+        let shape = output_shape(&network.network(), &loader, device, &options.model)?;
         if shape[1] != targets.len() && !targets.is_empty() {
             if options.targets.is_some() {
                 let found = format!("found {} target(s)", targets.len());
@@ -197,8 +212,8 @@ impl Fitting {
     }
 }
 
-/// Runs the network on nothing: what shape does it make of one sample?
-fn try_out(
+/// Runs the network on zeros to find the shape of its output for one sample.
+fn output_shape(
     network: &Network<'_>,
     loader: &Loader,
     device: Device,
@@ -208,73 +223,73 @@ fn try_out(
     let mut image = loader.batch_shape().map(|n| n as i64);
     image[0] = 1;
     let zeros = tch::Tensor::f_zeros(image, (tch::Kind::Float, device))?;
-    let refused = |problem: String| {
+    let failed = |problem: String| {
         let [_, c, z, y, x] = image;
         let window = format!("a window of {c} x {z} x {y} x {x} (channel, z, y, x)");
         TrainError::file(
             path,
-            format!("the network does not take {window}: {problem}"),
+            format!("the network does not accept {window}: {problem}"),
         )
     };
     let logits = network
         .logits(&zeros)
-        .map_err(|e| refused(without_frames(&e)))?;
+        .map_err(|e| failed(without_frames(&e)))?;
     let shape: Vec<usize> = logits.size().iter().map(|n| *n as usize).collect();
     match shape[..] {
         [1, c, z, y, x] if [z, y, x].map(|n| n as i64) == image[2..] => Ok([1, c, z, y, x]),
-        _ => Err(refused(format!(
-            "it makes {shape:?} of it, expected logits of the window's size, batch x channel x z x y x x"
+        _ => Err(failed(format!(
+            "its output has the shape {shape:?}, expected logits with the size of the window, batch x channel x z x y x x"
         ))),
     }
 }
 
-impl Loaded {
+impl LoadedModel {
     fn read(path: &Path, device: Device) -> Result<Self, TrainError> {
         if path.extension().is_some_and(|e| e == "safetensors") {
             let checkpoint = Checkpoint::read(path)?;
             let model = checkpoint.model(path, device)?;
-            return Ok(Self::Ours(Box::new((model, checkpoint))));
+            return Ok(Self::UNet(Box::new((model, checkpoint))));
         }
         let bytes = std::fs::read(path).map_err(TrainError::io("read", path))?;
         let module = CModule::load_data_on_device(&mut bytes.as_slice(), device);
         let mut module = module.map_err(|e| {
             let problem = without_frames(&e);
-            let expected = "expected weights of `pointshard train` (.safetensors) or a TorchScript module (torch.jit.save)";
+            let expected = "expected weights saved by `pointshard train` (.safetensors) or a TorchScript module (torch.jit.save)";
             TrainError::file(path, format!("{problem}; {expected}"))
         })?;
         module.f_set_eval()?;
-        Ok(Self::Script(module))
+        Ok(Self::TorchScript(module))
     }
 
     fn network(&self) -> Network<'_> {
         match self {
-            Self::Ours(ours) => Network::Ours(&ours.0),
-            Self::Script(module) => Network::Script(module),
+            Self::UNet(unet) => Network::UNet(&unet.0),
+            Self::TorchScript(module) => Network::TorchScript(module),
         }
     }
 
-    /// Why the network does not take samples of such windows, as far as that is known without trying.
+    /// Why the network does not accept such windows, as far as its config says.
     fn problem_with(&self, channels: usize, window: [usize; 3]) -> Option<String> {
         match self {
-            Self::Ours(ours) => {
-                let model = &ours.1.header.config.model;
+            Self::UNet(unet) => {
+                let model = &unet.1.header.config.model;
                 let (key, problem) = model.problem_with(channels, window)?;
                 Some(format!("{key}: {problem}"))
             }
-            Self::Script(_) => None,
+            Self::TorchScript(_) => None,
         }
     }
 
-    /// The training that it comes from, where the file says so.
+    /// The training of the network, if the file contains it.
     fn training(&self) -> Option<&TrainConfig> {
         match self {
-            Self::Ours(ours) => Some(&ours.1.header.config),
-            Self::Script(_) => None,
+            Self::UNet(unet) => Some(&unet.1.header.config),
+            Self::TorchScript(_) => None,
         }
     }
 }
 
-/// The array that the network sees.
+/// The input array.
 fn image(
     dataset: &Dataset,
     options: &InferOptions,
@@ -289,7 +304,7 @@ fn image(
         images => Err(TrainError::config(
             "--image",
             format!(
-                "found {} array(s) of the role image ({}), expected the name of the one that the network sees",
+                "found {} array(s) with the role image ({}), expected the name of the input array",
                 images.len(),
                 images.join(", ")
             ),
@@ -297,7 +312,7 @@ fn image(
     }
 }
 
-/// The arrays that predictions are held against; none where the dataset does not have all of the training's.
+/// The target arrays; none if the dataset doesn't have all of those used in training.
 fn targets(
     dataset: &Dataset,
     options: &InferOptions,
@@ -306,10 +321,11 @@ fn targets(
     match (&options.targets, training) {
         (Some(targets), _) => targets.clone(),
         (None, Some(training)) => {
-            let there = |t: &String| dataset.manifest().arrays.contains_key(t);
-            match training.targets.iter().all(there) {
-                true => training.targets.clone(),
-                false => Vec::new(),
+            let exists = |t: &String| dataset.manifest().arrays.contains_key(t);
+            if training.targets.iter().all(exists) {
+                training.targets.clone()
+            } else {
+                Vec::new()
             }
         }
         (None, None) => with_role(dataset, Role::Target),
@@ -333,16 +349,17 @@ fn page(
 ) -> Report {
     let fact = |name: &str, value: String| (name.to_owned(), value);
     Report {
-        title: format!("Predictions of {}", options.split),
+        title: format!("PredictionWriter of {}", options.split),
         facts: vec![
             fact("dataset", dataset.root().display().to_string()),
             fact("network", options.model.display().to_string()),
             fact("samples", evaluation.samples.to_string()),
         ],
-        charts: curves::thresholds(evaluation),
-        tables: match evaluation.channels.is_empty() {
-            true => Vec::new(),
-            false => vec![curves::table(evaluation)],
+        charts: report::threshold_charts(evaluation),
+        tables: if evaluation.channels.is_empty() {
+            Vec::new()
+        } else {
+            vec![report::score_table(evaluation)]
         },
         pictures,
     }

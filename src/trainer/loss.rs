@@ -1,35 +1,34 @@
-//! The loss of the two-channel regime, exact in its rules.
+//! The loss: masked binary cross-entropy per channel.
 //!
-//! Per channel: binary cross-entropy with logits, element-wise; with class balance, times the weight of the element's
-//! class; times the mask; then the sum, or the sum divided by `max(mask elements that are not 0, elements *
-//! mean_reduction_clip)`. Channels are added, or averaged by weights. All of it runs on the device without waiting
-//! for it: no value is looked at here.
+//! Per channel: element-wise binary cross-entropy with logits; multiplied by the weight of the class (with `balance`) and
+//! by the mask; then the sum, or the sum divided by `max(nonzero mask elements, elements * mean_reduction_clip)`. The
+//! total is the sum or the weighted mean of the channels. Nothing here waits for the device.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Reduction as Elements, TchError, Tensor};
 
-/// What is minimised.
+/// The loss function.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct LossConfig {
-    /// Whether ones and zeros of a channel are weighted against each other: ones by the share of zeros among the
-    /// elements that count in the batch, zeros by the share of ones, both clipped to `balance_clip`.
+    /// Balance the classes of a channel: the weight of ones is the fraction of zeros among the elements that count in the
+    /// batch, and the other way round. Both are clipped by `balance_clip`.
     pub balance: bool,
-    /// The weights of balanced classes lie between this and 1 minus this.
+    /// Class weights are clipped to the range from this to 1 minus this.
     #[schemars(range(min = 0, max = 0.5))]
     pub balance_clip: f64,
-    /// What becomes of the elements' losses.
+    /// How the losses of the elements are reduced.
     pub reduction: Reduction,
-    /// With `mean`: the sum is divided by no less than this fraction of all elements, so that a batch that is nearly
-    /// all masked out does not weigh like a full one.
+    /// With `mean`: the divisor is at least this fraction of all elements, so that a batch that is mostly masked out has
+    /// less weight than a full one.
     #[schemars(range(min = 0, max = 1))]
     pub mean_reduction_clip: f64,
-    /// Outer voxels of every window that do not count, x y z, on either side.
+    /// Number of voxels to ignore at either side of each window, x, y, z.
     pub crop_pad: [u32; 3],
-    /// Whether voxels where the image is 0, that is without data, do not count.
+    /// Ignore voxels where the image is 0, that is, without data.
     pub mask_on_zeros: bool,
-    /// Weight of each channel in their average; added up without it.
+    /// Weights for averaging the channels; without them, the channels are summed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub channel_weights: Option<Vec<f64>>,
 }
@@ -48,43 +47,43 @@ impl Default for LossConfig {
     }
 }
 
-/// What becomes of the elements' losses.
+/// How the losses of the elements are reduced.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Reduction {
-    /// They are added up.
+    /// Sum of the elements.
     Sum,
-    /// They are averaged over those that count.
+    /// Mean of the elements that count.
     #[default]
     Mean,
 }
 
 impl LossConfig {
-    /// Why no voxel of windows of `[z, y, x]` voxels would count, with the key that is to blame.
+    /// Fails if no voxel of windows of `[z, y, x]` voxels would count: the config key at fault, and the problem.
     pub(super) fn problem_with(&self, [z, y, x]: [usize; 3]) -> Option<(String, String)> {
         let pad = self.crop_pad.map(u64::from);
         let window = [x, y, z].map(|n| n as u64);
         let fits = pad.iter().zip(window).all(|(pad, n)| 2 * pad < n);
         (!fits).then(|| {
             let problem = format!(
-                "found {pad:?}, expected less than half of the window, which is {x} x {y} x {z} voxels: nothing else counts"
+                "found {pad:?}, expected less than half of the window ({x} x {y} x {z} voxels), so that some voxels count"
             );
             ("loss.crop_pad".to_owned(), problem)
         })
     }
 
     pub(super) fn problem(&self, targets: usize) -> Option<(String, String)> {
-        let wrong = |path: &str, problem: String| Some((path.to_owned(), problem));
+        let invalid = |path: &str, problem: String| Some((path.to_owned(), problem));
         if !(0.0..=0.5).contains(&self.balance_clip) {
             let found = self.balance_clip;
-            return wrong(
+            return invalid(
                 "balance_clip",
                 format!("found {found}, expected a number from 0 to 0.5"),
             );
         }
         if !(0.0..=1.0).contains(&self.mean_reduction_clip) {
             let found = self.mean_reduction_clip;
-            return wrong(
+            return invalid(
                 "mean_reduction_clip",
                 format!("found {found}, expected a number from 0 to 1"),
             );
@@ -93,7 +92,7 @@ impl LossConfig {
             let usable = weights.iter().all(|w| w.is_finite() && *w >= 0.0)
                 && weights.iter().sum::<f64>() > 0.0;
             if weights.len() != targets || !usable {
-                return wrong(
+                return invalid(
                     "channel_weights",
                     format!(
                         "found {weights:?}, expected {targets} weight(s), one per target, none below 0 and not all 0"
@@ -105,30 +104,30 @@ impl LossConfig {
     }
 }
 
-/// The loss, ready for windows of one shape on one device.
+/// The loss for windows of one shape on one device.
 #[derive(Debug)]
 pub(super) struct Loss {
     config: LossConfig,
-    /// 1 inside, 0 in the outer voxels; `[z, y, x]`. None where all count.
+    /// 1 inside, 0 in the voxels ignored by `crop_pad`; `[z, y, x]`. `None` if all count.
     inside: Option<Tensor>,
 }
 
-/// A loss with its parts.
+/// The loss of a batch, with its parts.
 #[derive(Debug)]
 pub(super) struct LossValue {
-    /// What is minimised.
+    /// The value to minimize.
     pub total: Tensor,
-    /// Of each channel, before they are combined.
+    /// Loss of each channel.
     pub channels: Vec<Tensor>,
-    /// Of each channel, for the best that a constant prediction could reach: `[2]`, the factors of `-ln p` and of
-    /// `-ln (1 - p)` in the loss that a prediction of `p` everywhere has.
+    /// For [`constant_loss`], per channel, `[2]`: the factors of `-ln p` and `-ln (1 - p)` in the loss of a prediction that
+    /// is `p` everywhere.
     pub constants: Vec<Tensor>,
-    /// What counted and how much, in the shape of the logits.
+    /// The mask, in the shape of the logits.
     pub mask: Tensor,
 }
 
 impl Loss {
-    /// For windows of `[z, y, x]` voxels with which there is no [`LossConfig::problem_with`].
+    /// The loss for windows of `[z, y, x]` voxels that pass [`LossConfig::problem_with`].
     pub(super) fn new(
         config: &LossConfig,
         window: [i64; 3],
@@ -157,8 +156,8 @@ impl Loss {
         self.config.reduction
     }
 
-    /// What counts of `targets` `[batch, channel, z, y, x]`, and how much, in that shape. `masks` is of that shape,
-    /// too, `image` is what the network sees, `[batch, image channel, z, y, x]`.
+    /// The weight of each element of `targets`, `[batch, channel, z, y, x]`, before class balance. `masks` has the same
+    /// shape; `image` is `[batch, image channel, z, y, x]`.
     pub(super) fn mask(
         &self,
         image: &Tensor,
@@ -173,16 +172,16 @@ impl Loss {
             mask = mask.f_mul(inside)?;
         }
         if self.config.mask_on_zeros {
-            // A voxel of several image channels is without data where all of them are 0.
+            // A voxel has no data if all image channels are 0.
             let data = image.f_ne(0.0)?.f_any_dim(1, true)?;
             mask = mask.f_mul(&data.f_to_kind(Kind::Float)?)?;
         }
         Ok(mask)
     }
 
-    /// Of `logits` `[batch, channel, z, y, x]` against `targets` of that shape, 0 or 1, under the [`Loss::mask`] of
-    /// the batch.
-    pub(super) fn of(
+    /// The loss of `logits`, `[batch, channel, z, y, x]`, for `targets` of the same shape, 0 or 1, with the [`Loss::mask`]
+    /// of the batch.
+    pub(super) fn compute(
         &self,
         logits: &Tensor,
         targets: &Tensor,
@@ -198,8 +197,9 @@ impl Loss {
         )?;
         let (mut channels, mut constants) = (Vec::new(), Vec::new());
         for c in 0..logits.size5()?.1 {
-            let of = |t: &Tensor| t.f_select(1, c);
-            let (loss, constant) = self.channel(&of(&elements)?, &of(&targets)?, &of(&mask)?)?;
+            let select = |t: &Tensor| t.f_select(1, c);
+            let (loss, constant) =
+                self.channel(&select(&elements)?, &select(&targets)?, &select(&mask)?)?;
             channels.push(loss);
             constants.push(constant);
         }
@@ -218,9 +218,10 @@ impl Loss {
         targets: &Tensor,
         mask: &Tensor,
     ) -> Result<(Tensor, Tensor), TchError> {
-        let weights = match self.config.balance {
-            true => self.balanced(targets, mask)?.f_mul(mask)?,
-            false => mask.shallow_clone(),
+        let weights = if self.config.balance {
+            self.class_weights(targets, mask)?.f_mul(mask)?
+        } else {
+            mask.shallow_clone()
         };
         let sum = elements.f_mul(&weights)?.f_sum(Kind::Float)?;
         let ones = targets.f_mul(&weights)?.f_sum(Kind::Float)?;
@@ -231,15 +232,15 @@ impl Loss {
             Reduction::Mean => {
                 let least = targets.numel() as f64 * self.config.mean_reduction_clip;
                 let counted = mask.f_count_nonzero(None)?.f_to_kind(Kind::Float)?;
-                // Where nothing counts, and nothing must: 0, not 0 / 0.
+                // The result is 0, not NaN, if nothing counts and the minimum is 0.
                 let divisor = counted.f_clamp_min(least.max(f64::from(f32::MIN_POSITIVE)))?;
                 Ok((sum.f_div(&divisor)?, constant.f_div(&divisor)?))
             }
         }
     }
 
-    /// The weight of every element's class.
-    fn balanced(&self, targets: &Tensor, mask: &Tensor) -> Result<Tensor, TchError> {
+    /// The class weight of each element.
+    fn class_weights(&self, targets: &Tensor, mask: &Tensor) -> Result<Tensor, TchError> {
         let counts = mask.f_ne(0.0)?.f_to_kind(Kind::Float)?;
         let ones = targets.f_mul(&counts)?.f_sum(Kind::Float)?;
         let all = counts.f_sum(Kind::Float)?.f_clamp_min(1.0)?;
@@ -266,8 +267,8 @@ impl Loss {
     }
 }
 
-/// The least loss that a constant prediction could reach, given the summed [`LossValue::constants`] of a channel
-/// over batches, divided by their number.
+/// The lowest loss that a constant prediction can reach. The argument is the mean of [`LossValue::constants`] of a channel
+/// over batches.
 pub(super) fn constant_loss([ones, zeros]: [f64; 2]) -> f64 {
     let p = ones / (ones + zeros);
     let part = |n: f64, p: f64| if n > 0.0 { -n * p.ln() } else { 0.0 };
@@ -290,7 +291,7 @@ mod tests {
         let (logits, targets) = (tensor(logits, ONE), tensor(targets, ONE));
         let image = logits.ones_like();
         let mask = loss.mask(&image, &targets, mask.as_ref()).unwrap();
-        let loss = loss.of(&logits, &targets, mask).unwrap();
+        let loss = loss.compute(&logits, &targets, mask).unwrap();
         loss.total.double_value(&[])
     }
 
@@ -301,7 +302,7 @@ mod tests {
         }
     }
 
-    /// Cross-entropy of the logit `x` where the target is `t`.
+    /// Cross-entropy of the logit `x` for the target `t`.
     fn bce(x: f64, t: f64) -> f64 {
         let p = 1.0 / (1.0 + (-x).exp());
         -(t * p.ln() + (1.0 - t) * (1.0 - p).ln())
@@ -323,20 +324,20 @@ mod tests {
     }
 
     #[test]
-    fn a_sum_is_of_all_elements() {
+    fn a_sum_includes_all_elements() {
         let found = value(&config(Reduction::Sum), &LOGITS, &TARGETS, None);
         close(found, elements().iter().sum());
     }
 
     #[test]
-    fn a_mean_is_over_elements_that_count() {
+    fn a_mean_includes_the_elements_that_count() {
         let mask = [1.0, 0.0, 1.0, 0.0];
         let found = value(&config(Reduction::Mean), &LOGITS, &TARGETS, Some(&mask));
         close(found, (elements()[0] + elements()[2]) / 2.0);
     }
 
     #[test]
-    fn a_mean_over_few_elements_is_divided_by_the_clip() {
+    fn the_divisor_of_a_mean_is_clipped() {
         let clipped = LossConfig {
             mean_reduction_clip: 0.5,
             ..config(Reduction::Mean)
@@ -347,14 +348,14 @@ mod tests {
     }
 
     #[test]
-    fn a_mask_of_fractions_weighs_and_counts_as_one() {
+    fn a_fractional_mask_is_a_weight_but_counts_as_one_element() {
         let mask = [0.5, 0.0, 1.0, 0.0];
         let found = value(&config(Reduction::Mean), &LOGITS, &TARGETS, Some(&mask));
         close(found, (0.5 * elements()[0] + elements()[2]) / 2.0);
     }
 
     #[test]
-    fn a_batch_that_is_all_masked_out_has_no_loss() {
+    fn a_batch_that_is_all_masked_out_has_loss_zero() {
         for balance in [false, true] {
             for mean_reduction_clip in [0.0, 0.1] {
                 let config = LossConfig {
@@ -368,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn balance_weighs_ones_by_the_share_of_zeros_under_the_mask() {
+    fn balance_weights_ones_by_the_fraction_of_zeros_in_the_mask() {
         let balanced = LossConfig {
             balance: true,
             ..config(Reduction::Sum)
@@ -381,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn weights_of_classes_are_clipped() {
+    fn class_weights_are_clipped() {
         let balanced = LossConfig {
             balance: true,
             ..config(Reduction::Sum)
@@ -405,7 +406,7 @@ mod tests {
     }
 
     #[test]
-    fn outer_voxels_that_are_all_are_a_problem() {
+    fn padding_that_covers_the_window_is_an_error() {
         let padded = |crop_pad| LossConfig {
             crop_pad,
             ..LossConfig::default()
@@ -418,7 +419,7 @@ mod tests {
     }
 
     #[test]
-    fn voxels_without_data_do_not_count_where_the_config_says_so() {
+    fn voxels_without_data_can_be_ignored() {
         let config = LossConfig {
             mask_on_zeros: true,
             ..config(Reduction::Sum)
@@ -427,12 +428,12 @@ mod tests {
         let (logits, targets) = (tensor(&LOGITS, ONE), tensor(&TARGETS, ONE));
         let image = tensor(&[0.0, 0.2, 0.0, 1.0], ONE);
         let mask = loss.mask(&image, &targets, None).unwrap();
-        let found = loss.of(&logits, &targets, mask).unwrap();
+        let found = loss.compute(&logits, &targets, mask).unwrap();
         close(found.total.double_value(&[]), elements()[1] + elements()[3]);
     }
 
     #[test]
-    fn channels_are_added_or_averaged_by_weight() {
+    fn channels_are_summed_or_averaged_by_weight() {
         let shape = [1, 2, 1, 1, 2];
         let (logits, targets) = (tensor(&LOGITS, shape), tensor(&TARGETS, shape));
         let e = elements();
@@ -446,13 +447,13 @@ mod tests {
                 ..config(Reduction::Sum)
             };
             let loss = Loss::new(&config, [1, 1, 2], tch::Device::Cpu).unwrap();
-            let found = loss.of(&logits, &targets, logits.ones_like()).unwrap();
+            let found = loss.compute(&logits, &targets, logits.ones_like()).unwrap();
             close(found.total.double_value(&[]), expected);
         }
     }
 
     #[test]
-    fn no_constant_prediction_is_better_than_the_constant_loss() {
+    fn no_constant_prediction_has_less_than_the_constant_loss() {
         let balanced = LossConfig {
             balance: true,
             balance_clip: 0.3,
@@ -462,7 +463,8 @@ mod tests {
         let targets = tensor(&[1.0, 0.0, 0.0, 0.0], ONE);
         let at = |logit: f64| {
             let logits = targets.ones_like() * logit;
-            loss.of(&logits, &targets, targets.ones_like()).unwrap()
+            loss.compute(&logits, &targets, targets.ones_like())
+                .unwrap()
         };
         let constants = &at(0.0).constants[0];
         let least = constant_loss([constants.double_value(&[0]), constants.double_value(&[1])]);

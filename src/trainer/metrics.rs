@@ -1,8 +1,8 @@
-//! How well probabilities match targets: a [`Tally`] per channel counts voxels, [`Scores`] say what they amount to.
+//! Scores of probabilities against targets: [`VoxelCounts`] counts the voxels of a channel, [`Scores`] is the result.
 //!
-//! Probabilities, targets and masks come in, batch by batch, in any order. What is held is a histogram of fixed size: Dice, IoU, precision and recall at the thresholds of the
-//! curve, 0.5 among them, are exact, and average precision is that of probabilities rounded to three digits or more of
-//! the smaller of `p` and `1 - p`.
+//! Batches can be added in any order; memory is a histogram of fixed size. Dice, IoU, precision and recall at the
+//! thresholds of the curve, including 0.5, are exact. For average precision, the smaller of `p` and `1 - p` is rounded to
+//! at least three digits.
 
 mod bins;
 #[cfg(test)]
@@ -12,39 +12,39 @@ use serde::{Deserialize, Serialize};
 
 use bins::BINS;
 
-/// Counts of voxels by probability and target.
+/// Numbers of voxels by probability and target.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Tally {
-    /// Per bin of probability, ascending: voxels whose target is 0, and the others.
+pub struct VoxelCounts {
+    /// Per bin of probability, ascending: number of negative and of positive voxels.
     counts: Vec<[u64; 2]>,
     not_finite: u64,
 }
 
-/// What a tally amounts to. A ratio of nothing to nothing is none: precision where nothing was predicted, recall and
-/// average precision where nothing is positive, Dice and IoU where neither is.
+/// Scores of a channel. An undefined ratio is `None`: precision if nothing was predicted, recall and average precision if
+/// nothing is positive, Dice and IoU if both are empty.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Scores {
-    /// Voxels counted.
+    /// Number of voxels that count.
     pub voxels: u64,
-    /// Those of them whose target is not 0.
+    /// Number of them that are positive, that is, whose target is not 0.
     pub positives: u64,
-    /// Voxels that are counted nowhere else, as their probability is NaN or infinite.
+    /// Number of voxels whose probability is NaN or infinite. They count nowhere else.
     pub not_finite: u64,
-    /// Twice what is both predicted and positive, over the sum of both; like the next three where `p >= 0.5`.
+    /// 2 * true positives / (predicted + positives). This and the next three are at the threshold 0.5.
     pub dice: Option<f64>,
-    /// What is both predicted and positive, over what is either.
+    /// True positives / (predicted or positive).
     pub iou: Option<f64>,
-    /// Share of the predicted that is positive.
+    /// True positives / predicted.
     pub precision: Option<f64>,
-    /// Share of the positive that is predicted.
+    /// True positives / positives.
     pub recall: Option<f64>,
     /// Sum over all thresholds, descending, of the gain in recall times the precision (no interpolation).
     pub average_precision: Option<f64>,
-    /// Threshold of the best Dice; the highest of them if there are several.
+    /// Threshold of the best Dice; the highest one if there are several.
     pub best_threshold: Option<f64>,
     /// Best Dice at any threshold.
     pub best_dice: Option<f64>,
-    /// The thresholds 0.05, 0.10, ... 0.95.
+    /// Scores at the thresholds 0.05, 0.10, ... 0.95.
     pub curve: Vec<CurvePoint>,
 }
 
@@ -53,17 +53,17 @@ pub struct Scores {
 pub struct CurvePoint {
     /// The threshold.
     pub threshold: f64,
-    /// Share of the predicted that is positive.
+    /// True positives / predicted.
     pub precision: Option<f64>,
-    /// Share of the positive that is predicted.
+    /// True positives / positives.
     pub recall: Option<f64>,
-    /// Twice what is both predicted and positive, over the sum of both.
+    /// 2 * true positives / (predicted + positives).
     pub dice: Option<f64>,
-    /// What is both predicted and positive, over what is either.
+    /// True positives / (predicted or positive).
     pub iou: Option<f64>,
 }
 
-impl Default for Tally {
+impl Default for VoxelCounts {
     fn default() -> Self {
         Self {
             counts: vec![[0; 2]; BINS],
@@ -72,9 +72,9 @@ impl Default for Tally {
     }
 }
 
-impl Tally {
-    /// Counts voxels: positive is a target other than 0; what is left out is where `mask` is 0. Probabilities outside
-    /// 0 to 1 count as the nearer of the two.
+impl VoxelCounts {
+    /// Counts voxels. A target other than 0 is positive; voxels where `mask` is 0 are ignored. Probabilities are clamped to
+    /// 0 to 1.
     ///
     /// # Panics
     /// If the slices differ in length.
@@ -107,18 +107,18 @@ impl Tally {
         }
     }
 
-    /// What was counted so far, as scores.
+    /// The scores of all voxels counted so far.
     pub fn scores(&self) -> Scores {
         let positives = self.counts.iter().map(|bin| bin[1]).sum();
         let negatives = self.counts.iter().map(|bin| bin[0]).sum::<u64>();
-        let descent = self.descent(positives);
-        let found_at = |threshold: f32| {
-            let above = descent.partition_point(|(bin, _)| *bin >= bins::of(threshold));
-            let last = above.checked_sub(1).map(|last| descent[last].1);
-            last.unwrap_or_else(|| Found::none_of(positives))
+        let descending = self.descending(positives);
+        let counts_at = |threshold: f32| {
+            let above = descending.partition_point(|(bin, _)| *bin >= bins::of(threshold));
+            let last = above.checked_sub(1).map(|last| descending[last].1);
+            last.unwrap_or_else(|| ThresholdCounts::none(positives))
         };
-        let half = found_at(0.5);
-        let best = best(&descent);
+        let half = counts_at(0.5);
+        let best = best_dice(&descending);
         Scores {
             voxels: positives + negatives,
             positives,
@@ -127,94 +127,98 @@ impl Tally {
             iou: half.iou(),
             precision: half.precision(),
             recall: half.recall(),
-            average_precision: average_precision(&descent),
+            average_precision: average_precision(&descending),
             best_threshold: best.map(|(bin, _)| f64::from(bins::lower_edge(bin))),
             best_dice: best.map(|(_, dice)| dice),
             curve: (1..20)
                 .map(|twentieths| f64::from(twentieths) / 20.0)
-                .map(|threshold| CurvePoint::new(threshold, found_at(threshold as f32)))
+                .map(|threshold| CurvePoint::new(threshold, counts_at(threshold as f32)))
                 .collect(),
         }
     }
 
-    /// The bins that hold voxels, descending, each with what is found from there on.
-    fn descent(&self, positives: u64) -> Vec<(u32, Found)> {
-        let mut found = Found::none_of(positives);
+    /// The nonempty bins in descending order, each with the counts at its lower edge.
+    fn descending(&self, positives: u64) -> Vec<(u32, ThresholdCounts)> {
+        let mut at_bin = ThresholdCounts::none(positives);
         let bins = (0..BINS as u32).zip(&self.counts).rev();
         bins.filter(|(_, counts)| **counts != [0; 2])
             .map(|(bin, counts)| {
-                found.add(counts);
-                (bin, found)
+                at_bin.add(counts);
+                (bin, at_bin)
             })
             .collect()
     }
 }
 
-fn average_precision(descent: &[(u32, Found)]) -> Option<f64> {
+fn average_precision(descending: &[(u32, ThresholdCounts)]) -> Option<f64> {
     let (mut sum, mut recall) = (0.0, 0.0);
-    for (_, found) in descent {
-        let gain = found.recall()? - recall;
+    for (_, counts) in descending {
+        let gain = counts.recall()? - recall;
         recall += gain;
-        sum += gain * found.precision()?;
+        sum += gain * counts.precision()?;
     }
     (recall > 0.0).then_some(sum)
 }
 
-fn best(descent: &[(u32, Found)]) -> Option<(u32, f64)> {
-    let scored = descent
+/// The bin with the best Dice, and that Dice.
+fn best_dice(descending: &[(u32, ThresholdCounts)]) -> Option<(u32, f64)> {
+    let scored = descending
         .iter()
-        .filter_map(|(bin, found)| found.recall().and(found.dice()).map(|dice| (*bin, dice)));
+        .filter_map(|(bin, counts)| counts.recall().and(counts.dice()).map(|dice| (*bin, dice)));
     scored.reduce(|best, next| if next.1 > best.1 { next } else { best })
 }
 
 impl CurvePoint {
-    fn new(threshold: f64, found: Found) -> Self {
+    fn new(threshold: f64, counts: ThresholdCounts) -> Self {
         Self {
             threshold,
-            precision: found.precision(),
-            recall: found.recall(),
-            dice: found.dice(),
-            iou: found.iou(),
+            precision: counts.precision(),
+            recall: counts.recall(),
+            dice: counts.dice(),
+            iou: counts.iou(),
         }
     }
 }
 
-/// What is predicted at a threshold.
+/// Numbers of voxels at a threshold.
 #[derive(Clone, Copy)]
-struct Found {
+struct ThresholdCounts {
     positives: u64,
     predicted: u64,
-    right: u64,
+    true_positives: u64,
 }
 
-impl Found {
-    fn none_of(positives: u64) -> Self {
+impl ThresholdCounts {
+    fn none(positives: u64) -> Self {
         Self {
             positives,
             predicted: 0,
-            right: 0,
+            true_positives: 0,
         }
     }
 
     fn add(&mut self, bin: &[u64; 2]) {
         self.predicted += bin[0] + bin[1];
-        self.right += bin[1];
+        self.true_positives += bin[1];
     }
 
     fn precision(self) -> Option<f64> {
-        ratio(self.right, self.predicted)
+        ratio(self.true_positives, self.predicted)
     }
 
     fn recall(self) -> Option<f64> {
-        ratio(self.right, self.positives)
+        ratio(self.true_positives, self.positives)
     }
 
     fn dice(self) -> Option<f64> {
-        ratio(2 * self.right, self.predicted + self.positives)
+        ratio(2 * self.true_positives, self.predicted + self.positives)
     }
 
     fn iou(self) -> Option<f64> {
-        ratio(self.right, self.predicted + self.positives - self.right)
+        ratio(
+            self.true_positives,
+            self.predicted + self.positives - self.true_positives,
+        )
     }
 }
 

@@ -1,37 +1,36 @@
-//! Adam, AdamW and RAdam, with a state that can be saved. libtorch's own are not used: they keep their state to
-//! themselves, and a training that is resumed would not go on as if nothing had happened. The formulas are those of
-//! PyTorch's `torch.optim`, so that a step equals PyTorch's.
+//! Adam, AdamW and RAdam with a state that can be saved. The optimizers of libtorch don't expose their state, so a
+//! resumed training would not continue exactly. The formulas are those of `torch.optim`: a step equals a step of PyTorch.
 
 use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::{TchError, Tensor};
 
-/// How weights move.
+/// The optimizer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OptimizerConfig {
-    /// By which rule.
+    /// Name of the algorithm.
     #[serde(default)]
-    pub name: Rule,
+    pub name: Algorithm,
     /// Learning rate.
     #[schemars(extend("exclusiveMinimum" = 0))]
     pub lr: f64,
-    /// Decay of the running means of gradients and of their squares.
+    /// Decay rates of the running means of the gradients and of their squares.
     #[serde(default = "default_betas")]
     pub betas: [f64; 2],
-    /// Keeps the division by small gradients small.
+    /// Added to the denominator for numerical stability.
     #[serde(default = "default_eps")]
     pub eps: f64,
-    /// Decay of the weights; 0.01 with AdamW, none with the others by default, as in PyTorch.
+    /// Weight decay. The defaults are those of PyTorch: 0.01 for AdamW, 0 for the others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weight_decay: Option<f64>,
 }
 
-/// An optimizer's rule.
+/// An optimization algorithm.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum Rule {
+pub enum Algorithm {
     /// Adam (Kingma and Ba 2015); weight decay is added to the gradient.
     #[default]
     Adam,
@@ -70,8 +69,12 @@ impl OptimizerConfig {
     }
 
     fn weight_decay(&self) -> f64 {
-        let by_rule = if self.name == Rule::Adamw { 0.01 } else { 0.0 };
-        self.weight_decay.unwrap_or(by_rule)
+        let default = if self.name == Algorithm::Adamw {
+            0.01
+        } else {
+            0.0
+        };
+        self.weight_decay.unwrap_or(default)
     }
 }
 
@@ -79,17 +82,17 @@ impl OptimizerConfig {
 #[derive(Debug)]
 pub(super) struct Optimizer {
     config: OptimizerConfig,
-    /// Steps that were made.
+    /// Number of steps so far.
     steps: u64,
-    /// By weight: the running means of its gradient and of its gradient's square.
+    /// By name of the weight: the running means of its gradient and of the square of its gradient.
     moments: IndexMap<String, [Tensor; 2]>,
 }
 
-/// Names of a weight's moments in a saved state, as PyTorch calls them.
+/// Names of the moments of a weight in a checkpoint, as in PyTorch.
 const MOMENTS: [&str; 2] = ["exp_avg", "exp_avg_sq"];
 
 impl Optimizer {
-    /// Before the first step.
+    /// An optimizer before its first step.
     pub(super) fn new(config: &OptimizerConfig) -> Self {
         Self {
             config: config.clone(),
@@ -98,12 +101,12 @@ impl Optimizer {
         }
     }
 
-    /// Steps that were made.
+    /// Number of steps so far.
     pub(super) fn steps(&self) -> u64 {
         self.steps
     }
 
-    /// Moves every weight that has a gradient, and forgets the gradients.
+    /// Updates every weight that has a gradient, and resets the gradients.
     pub(super) fn step<'a>(
         &mut self,
         weights: impl Iterator<Item = (&'a str, &'a Tensor)>,
@@ -115,30 +118,21 @@ impl Optimizer {
             if !grad.defined() {
                 continue;
             }
-            self.move_one(name, weight, &grad)?;
+            self.update(name, weight, &grad)?;
             let _ = grad.f_detach_()?;
             let _ = grad.f_zero_()?;
         }
         Ok(())
     }
 
-    fn move_one(&mut self, name: &str, weight: &Tensor, grad: &Tensor) -> Result<(), TchError> {
+    fn update(&mut self, name: &str, weight: &Tensor, grad: &Tensor) -> Result<(), TchError> {
         let OptimizerConfig {
             lr,
-            eps,
             betas: [beta1, beta2],
             ..
         } = self.config;
-        let decay = self.config.weight_decay();
         let mut weight = weight.shallow_clone();
-        let grad = match self.config.name {
-            _ if decay == 0.0 => grad.shallow_clone(),
-            Rule::Adamw => {
-                let _ = weight.f_mul_scalar_(1.0 - lr * decay)?;
-                grad.shallow_clone()
-            }
-            Rule::Adam | Rule::Radam => grad.f_add(&weight.f_mul_scalar(decay)?)?,
-        };
+        let grad = self.decay(&mut weight, grad)?;
         if !self.moments.contains_key(name) {
             let zeros = [grad.f_zeros_like()?, grad.f_zeros_like()?];
             self.moments.insert(name.to_owned(), zeros);
@@ -148,34 +142,52 @@ impl Optimizer {
         let _ = mean.f_add_(&grad.f_mul_scalar(1.0 - beta1)?)?;
         let _ = square.f_mul_scalar_(beta2)?;
         let _ = square.f_add_(&grad.f_mul(&grad)?.f_mul_scalar(1.0 - beta2)?)?;
-        let t = self.steps as f64;
-        let (correction1, correction2) = (1.0 - beta1.powf(t), 1.0 - beta2.powf(t));
-        let step = match self.config.name {
-            Rule::Adam | Rule::Adamw => {
-                let root = square.f_sqrt()?.f_div_scalar(correction2.sqrt())?;
-                mean.f_div(&root.f_add_scalar(eps)?)?
-            }
-            Rule::Radam => {
-                let longest = 2.0 / (1.0 - beta2) - 1.0;
-                let length = longest - 2.0 * t * beta2.powf(t) / correction2;
-                match length > 5.0 {
-                    false => mean.shallow_clone(),
-                    true => {
-                        let rectified = ((length - 4.0) * (length - 2.0) * longest
-                            / ((longest - 4.0) * (longest - 2.0) * length))
-                            .sqrt();
-                        let root = square.f_sqrt()?.f_add_scalar(eps)?;
-                        mean.f_div(&root)?
-                            .f_mul_scalar(rectified * correction2.sqrt())?
-                    }
-                }
-            }
-        };
-        let _ = weight.f_sub_(&step.f_mul_scalar(lr / correction1)?)?;
+        let correction = 1.0 - beta1.powf(self.steps as f64);
+        let step = self.direction(&self.moments[name])?;
+        let _ = weight.f_sub_(&step.f_mul_scalar(lr / correction)?)?;
         Ok(())
     }
 
-    /// The state by name, for a checkpoint.
+    /// Applies weight decay to the weight or, by algorithm, to the gradient; returns the gradient.
+    fn decay(&self, weight: &mut Tensor, grad: &Tensor) -> Result<Tensor, TchError> {
+        let decay = self.config.weight_decay();
+        match self.config.name {
+            _ if decay == 0.0 => Ok(grad.shallow_clone()),
+            Algorithm::Adamw => {
+                let _ = weight.f_mul_scalar_(1.0 - self.config.lr * decay)?;
+                Ok(grad.shallow_clone())
+            }
+            Algorithm::Adam | Algorithm::Radam => grad.f_add(&weight.f_mul_scalar(decay)?),
+        }
+    }
+
+    /// The step, before the learning rate and the correction of the mean.
+    fn direction(&self, [mean, square]: &[Tensor; 2]) -> Result<Tensor, TchError> {
+        let OptimizerConfig {
+            eps,
+            betas: [_, beta2],
+            ..
+        } = self.config;
+        let t = self.steps as f64;
+        let correction = 1.0 - beta2.powf(t);
+        if self.config.name != Algorithm::Radam {
+            let root = square.f_sqrt()?.f_div_scalar(correction.sqrt())?;
+            return mean.f_div(&root.f_add_scalar(eps)?);
+        }
+        let longest = 2.0 / (1.0 - beta2) - 1.0;
+        let length = longest - 2.0 * t * beta2.powf(t) / correction;
+        if length <= 5.0 {
+            return Ok(mean.shallow_clone());
+        }
+        let rectified = ((length - 4.0) * (length - 2.0) * longest
+            / ((longest - 4.0) * (longest - 2.0) * length))
+            .sqrt();
+        let root = square.f_sqrt()?.f_add_scalar(eps)?;
+        mean.f_div(&root)?
+            .f_mul_scalar(rectified * correction.sqrt())
+    }
+
+    /// The state as named tensors, for a checkpoint.
     pub(super) fn state(&self) -> impl Iterator<Item = (String, &Tensor)> {
         self.moments.iter().flat_map(|(name, moments)| {
             let named = MOMENTS.iter().zip(moments);
@@ -183,7 +195,7 @@ impl Optimizer {
         })
     }
 
-    /// Goes on after `steps` steps with the state that was saved: `tensor` gives it by name.
+    /// Resumes after `steps` steps. `tensor` returns the saved state by name.
     pub(super) fn resume(
         config: &OptimizerConfig,
         steps: u64,
@@ -192,8 +204,8 @@ impl Optimizer {
     ) -> Self {
         let mut moments = IndexMap::new();
         for name in weights {
-            let both = MOMENTS.map(|moment| tensor(&format!("optimizer.{moment}.{name}")));
-            if let [Some(mean), Some(square)] = both {
+            let saved = MOMENTS.map(|moment| tensor(&format!("optimizer.{moment}.{name}")));
+            if let [Some(mean), Some(square)] = saved {
                 moments.insert(name, [mean, square]);
             }
         }
@@ -209,7 +221,7 @@ impl Optimizer {
 mod tests {
     use super::*;
 
-    fn config(name: Rule) -> OptimizerConfig {
+    fn config(name: Algorithm) -> OptimizerConfig {
         OptimizerConfig {
             name,
             lr: 0.1,
@@ -219,8 +231,8 @@ mod tests {
         }
     }
 
-    /// The weight after every step towards the least of `(w - 3)^2`.
-    fn walk(optimizer: &mut Optimizer, weight: &Tensor, steps: usize) -> Vec<f64> {
+    /// The weight after each step of minimizing `(w - 3)^2`.
+    fn minimize(optimizer: &mut Optimizer, weight: &Tensor, steps: usize) -> Vec<f64> {
         let step = |_| {
             let loss = (weight - 3.0).square();
             loss.backward();
@@ -235,50 +247,50 @@ mod tests {
     }
 
     #[test]
-    fn every_rule_finds_the_least_loss() {
-        for rule in [Rule::Adam, Rule::Adamw, Rule::Radam] {
-            let mut optimizer = Optimizer::new(&config(rule));
-            let last = walk(&mut optimizer, &weight(0.0), 400).pop().unwrap();
-            assert!((last - 3.0).abs() < 0.1, "{rule:?}: {last}");
+    fn every_algorithm_finds_the_minimum() {
+        for algorithm in [Algorithm::Adam, Algorithm::Adamw, Algorithm::Radam] {
+            let mut optimizer = Optimizer::new(&config(algorithm));
+            let last = minimize(&mut optimizer, &weight(0.0), 400).pop().unwrap();
+            assert!((last - 3.0).abs() < 0.1, "{algorithm:?}: {last}");
         }
     }
 
     #[test]
     fn the_first_step_of_adam_is_the_learning_rate() {
-        let mut optimizer = Optimizer::new(&config(Rule::Adam));
-        let first = walk(&mut optimizer, &weight(0.0), 1)[0];
+        let mut optimizer = Optimizer::new(&config(Algorithm::Adam));
+        let first = minimize(&mut optimizer, &weight(0.0), 1)[0];
         assert!((first - 0.1).abs() < 1e-6, "{first}");
     }
 
     #[test]
-    fn a_saved_state_goes_on_as_if_nothing_had_happened() {
-        for rule in [Rule::Adam, Rule::Adamw, Rule::Radam] {
-            let whole = walk(&mut Optimizer::new(&config(rule)), &weight(0.0), 12);
-            let mut first = Optimizer::new(&config(rule));
+    fn resuming_from_a_saved_state_gives_the_same_steps() {
+        for algorithm in [Algorithm::Adam, Algorithm::Adamw, Algorithm::Radam] {
+            let whole = minimize(&mut Optimizer::new(&config(algorithm)), &weight(0.0), 12);
+            let mut first = Optimizer::new(&config(algorithm));
             let w = weight(0.0);
-            let mut found = walk(&mut first, &w, 7);
+            let mut found = minimize(&mut first, &w, 7);
             let state: IndexMap<String, Tensor> =
                 first.state().map(|(n, t)| (n, t.shallow_clone())).collect();
             let names = ["w".to_owned()].into_iter();
-            let mut second = Optimizer::resume(&config(rule), first.steps(), names, |name| {
+            let mut second = Optimizer::resume(&config(algorithm), first.steps(), names, |name| {
                 state.get(name).map(Tensor::shallow_clone)
             });
-            found.extend(walk(&mut second, &w, 5));
-            assert_eq!(found, whole, "{rule:?}");
+            found.extend(minimize(&mut second, &w, 5));
+            assert_eq!(found, whole, "{algorithm:?}");
         }
     }
 
     #[test]
-    fn weight_decay_is_that_of_pytorch() {
-        assert_eq!(config(Rule::Adam).weight_decay(), 0.0);
-        assert_eq!(config(Rule::Adamw).weight_decay(), 0.01);
-        assert_eq!(config(Rule::Radam).weight_decay(), 0.0);
+    fn the_default_weight_decay_is_that_of_pytorch() {
+        assert_eq!(config(Algorithm::Adam).weight_decay(), 0.0);
+        assert_eq!(config(Algorithm::Adamw).weight_decay(), 0.01);
+        assert_eq!(config(Algorithm::Radam).weight_decay(), 0.0);
     }
 
     #[test]
-    fn impossible_numbers_are_refused_by_key() {
+    fn an_error_about_a_number_names_the_key() {
         let with = |change: fn(&mut OptimizerConfig)| {
-            let mut config = config(Rule::Adam);
+            let mut config = config(Algorithm::Adam);
             change(&mut config);
             config.problem().map(|p| p.0)
         };

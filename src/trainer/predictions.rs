@@ -1,5 +1,5 @@
-//! Predictions on disk: a Zarr v3 group with one sharded array `probability`, `[sample, channel, z, y, x]`, sample by
-//! sample those of the split that they are of.
+//! Writes predictions: a Zarr v3 group with one sharded array `probability`, `[sample, channel, z, y, x]`, in the order
+//! of the samples of the split.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,89 +11,170 @@ use zarrs::array::codec::{Crc32cCodec, ZstdCodec};
 use zarrs::array::{Array, ArrayBuilder};
 use zarrs::filesystem::FilesystemStore;
 
+use super::atomic_write::{PendingFolder, remove_leftovers};
 use super::error::TrainError;
-use super::evaluate::Predicted;
-use super::part::{PartFolder, sweep};
+use super::evaluate::PredictedBatch;
 use crate::dataset::{Dataset, group_metadata};
 
-/// What probabilities are stored as.
+/// Data type of stored probabilities.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum Stored {
-    /// As they are.
+pub enum ProbabilityType {
+    /// Unchanged.
     #[default]
     Float32,
-    /// Times 255, rounded: a quarter of the space.
+    /// Multiplied by 255 and rounded; takes a quarter of the space.
     Uint8,
 }
 
-/// What predictions are of.
-pub(super) struct About<'a> {
+/// Where predictions come from, and how they are stored.
+pub(super) struct PredictionInfo<'a> {
     pub dataset: &'a Dataset,
     pub split: &'a str,
     pub model: &'a Path,
     pub image: &'a str,
     pub targets: &'a [String],
-    /// Voxels z, y, x, of the middle of each sample that is predicted.
+    /// Voxels z, y, x of the predicted window in the center of each sample.
     pub window: [usize; 3],
-    pub stored: Stored,
+    pub probability_type: ProbabilityType,
 }
 
-/// A group that is being written. It gets its name when it is whole.
-pub(super) struct Predictions {
-    part: PartFolder,
+/// A group that is being written. It gets its final name when it is complete.
+pub(super) struct PredictionWriter {
+    folder: PendingFolder,
     group: PathBuf,
     array: Array<FilesystemStore>,
-    stored: Stored,
-    /// Values of a shard, so far.
+    probability_type: ProbabilityType,
+    /// Values of the current shard so far.
     values: Vec<f32>,
     shard_values: usize,
     shards: u64,
 }
 
 const ARRAY: &str = "probability";
-/// Size of a shard that is aimed at, in bytes before compression.
+/// Target size of a shard in bytes before compression.
 const SHARD_BYTES: usize = 64 << 20;
 
-impl Predictions {
-    /// Begins `folder/<split>.zarr` for predictions of the shape `[_, channel, z, y, x]`.
-    pub(super) fn begin(
+impl PredictionWriter {
+    /// Creates `folder/<split>.zarr` for predictions of the shape `[_, channel, z, y, x]`.
+    pub(super) fn create(
         folder: &Path,
         force: bool,
-        about: &About<'_>,
+        info: &PredictionInfo<'_>,
         shape: [usize; 5],
     ) -> Result<Self, TrainError> {
-        let group = folder.join(format!("{}.zarr", about.split));
-        if group.exists() && !force {
-            let problem =
-                "predictions lie there already; --force replaces them, --out writes elsewhere";
-            return Err(TrainError::config(group.display().to_string(), problem));
-        }
-        let foreign = foreign_file(&group, &group).map_err(TrainError::io("read", &group))?;
-        if let Some(foreign) = foreign {
-            let problem = format!(
-                "`infer` did not write {}: nothing was deleted; move it away, or choose another folder with --out",
-                foreign.display()
-            );
-            return Err(TrainError::config(group.display().to_string(), problem));
-        }
-        sweep(folder);
-        let part = PartFolder::begin(folder).map_err(TrainError::io("write", folder))?;
+        let group = folder.join(format!("{}.zarr", info.split));
+        check_replaceable(&group, force)?;
+        remove_leftovers(folder);
+        let pending = PendingFolder::create(folder).map_err(TrainError::io("write", folder))?;
         let [_, channels, z, y, x] = shape;
         let sample_values = channels * z * y * x;
-        let value_bytes = match about.stored {
-            Stored::Float32 => 4,
-            Stored::Uint8 => 1,
+        let splits = &info.dataset.manifest().splits;
+        let samples = splits.get(info.split).map_or(0, |s| s.samples);
+        let shard_samples = info.shard_samples(sample_values).min(samples.max(1));
+        let store = FilesystemStore::new(pending.path())
+            .map_err(|e| TrainError::file(&group, e.to_string()))?;
+        let array = info
+            .array(store, samples, shard_samples, shape)
+            .map_err(|e| TrainError::file(&group, e))?;
+        let arrays = serde_json::to_value(array.metadata())
+            .map_err(|e| TrainError::file(&group, e.to_string()))?;
+        let arrays = Map::from_iter([(ARRAY.to_owned(), arrays)]);
+        let metadata = group_metadata(Map::new(), arrays)?;
+        let path = pending.path().join("zarr.json");
+        fs::write(&path, metadata).map_err(TrainError::io("write", &path))?;
+        Ok(Self {
+            folder: pending,
+            array,
+            probability_type: info.probability_type,
+            values: Vec::new(),
+            shard_values: shard_samples as usize * sample_values,
+            shards: 0,
+            group,
+        })
+    }
+
+    /// Adds a batch; batches must be in the order of the samples.
+    pub(super) fn add(&mut self, predicted: &PredictedBatch<'_>) -> Result<(), TrainError> {
+        let mut remaining = predicted.probabilities;
+        while !remaining.is_empty() {
+            let missing = self.shard_values - self.values.len();
+            let (now, later) = remaining.split_at(missing.min(remaining.len()));
+            self.values.extend_from_slice(now);
+            remaining = later;
+            if self.values.len() == self.shard_values {
+                self.store()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Completes the group and returns its path.
+    pub(super) fn finish(mut self) -> Result<PathBuf, TrainError> {
+        if !self.values.is_empty() {
+            self.values.resize(self.shard_values, 0.0);
+            self.store()?;
+        }
+        let renamed = self.folder.rename_to(&self.group);
+        renamed.map_err(TrainError::io("write", &self.group))?;
+        Ok(self.group)
+    }
+
+    fn store(&mut self) -> Result<(), TrainError> {
+        let chunk = [self.shards, 0, 0, 0, 0];
+        let values = std::mem::take(&mut self.values);
+        let stored = match self.probability_type {
+            ProbabilityType::Float32 => self.array.store_chunk(&chunk, values),
+            ProbabilityType::Uint8 => {
+                let bytes = values.iter().map(|p| (p * 255.0).round() as u8);
+                self.array.store_chunk(&chunk, bytes.collect::<Vec<u8>>())
+            }
         };
-        let splits = &about.dataset.manifest().splits;
-        let samples = splits.get(about.split).map_or(0, |s| s.samples);
-        let shard = (SHARD_BYTES / (sample_values * value_bytes).max(1)).max(1) as u64;
-        let shard = shard.min(samples.max(1));
+        stored.map_err(|e| TrainError::file(&self.group, e.to_string()))?;
+        self.shards += 1;
+        Ok(())
+    }
+}
+
+/// Fails if `group` exists and `force` is off, or if it contains a file that is not part of predictions.
+fn check_replaceable(group: &Path, force: bool) -> Result<(), TrainError> {
+    if group.exists() && !force {
+        let problem = "predictions already present; overwrite them with --force, or choose another folder with --out";
+        return Err(TrainError::config(group.display().to_string(), problem));
+    }
+    let foreign = foreign_file(group, group).map_err(TrainError::io("read", group))?;
+    if let Some(foreign) = foreign {
+        let problem = format!(
+            "`infer` did not write {}: nothing was deleted; move it away, or choose another folder with --out",
+            foreign.display()
+        );
+        return Err(TrainError::config(group.display().to_string(), problem));
+    }
+    Ok(())
+}
+
+impl PredictionInfo<'_> {
+    /// Samples per shard, for samples of that many values.
+    fn shard_samples(&self, sample_values: usize) -> u64 {
+        let value_bytes = match self.probability_type {
+            ProbabilityType::Float32 => 4,
+            ProbabilityType::Uint8 => 1,
+        };
+        (SHARD_BYTES / (sample_values * value_bytes).max(1)).max(1) as u64
+    }
+
+    /// Creates the array and writes its metadata.
+    fn array(
+        &self,
+        store: FilesystemStore,
+        samples: u64,
+        shard_samples: u64,
+        [_, channels, z, y, x]: [usize; 5],
+    ) -> Result<Array<FilesystemStore>, String> {
         let with = |n: u64| [&[n][..], &[channels, z, y, x].map(|n| n as u64)].concat();
-        let failed = |e: String| TrainError::file(&group, e);
-        let store = FilesystemStore::new(part.path()).map_err(|e| failed(e.to_string()))?;
-        let mut builder = match about.stored {
-            Stored::Float32 => ArrayBuilder::new(with(samples), with(shard), "float32", 0.0f32),
-            Stored::Uint8 => ArrayBuilder::new(with(samples), with(shard), "uint8", 0u8),
+        let (shape, shard) = (with(samples), with(shard_samples));
+        let mut builder = match self.probability_type {
+            ProbabilityType::Float32 => ArrayBuilder::new(shape, shard, "float32", 0.0f32),
+            ProbabilityType::Uint8 => ArrayBuilder::new(shape, shard, "uint8", 0u8),
         };
         let array = builder
             .subchunk_shape(with(1))
@@ -102,69 +183,15 @@ impl Predictions {
                 Arc::new(Crc32cCodec::new()),
             ])
             .dimension_names(Some(["sample", "channel", "z", "y", "x"]))
-            .attributes(attributes(about))
+            .attributes(attributes(self))
             .build(Arc::new(store), &format!("/{ARRAY}"))
-            .map_err(|e| failed(e.to_string()))?;
-        array.store_metadata().map_err(|e| failed(e.to_string()))?;
-        let arrays = serde_json::to_value(array.metadata()).map_err(|e| failed(e.to_string()))?;
-        let arrays = Map::from_iter([(ARRAY.to_owned(), arrays)]);
-        let metadata = group_metadata(Map::new(), arrays)?;
-        let path = part.path().join("zarr.json");
-        fs::write(&path, metadata).map_err(TrainError::io("write", &path))?;
-        Ok(Self {
-            part,
-            array,
-            stored: about.stored,
-            values: Vec::new(),
-            shard_values: shard as usize * sample_values,
-            shards: 0,
-            group,
-        })
-    }
-
-    /// Adds a batch, in the order of the samples.
-    pub(super) fn add(&mut self, predicted: &Predicted<'_>) -> Result<(), TrainError> {
-        let mut left = predicted.probabilities;
-        while !left.is_empty() {
-            let room = self.shard_values - self.values.len();
-            let (now, later) = left.split_at(room.min(left.len()));
-            self.values.extend_from_slice(now);
-            left = later;
-            if self.values.len() == self.shard_values {
-                self.store()?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Gives the group its name, which is given back.
-    pub(super) fn finish(mut self) -> Result<PathBuf, TrainError> {
-        if !self.values.is_empty() {
-            self.values.resize(self.shard_values, 0.0);
-            self.store()?;
-        }
-        let done = self.part.finish(&self.group);
-        done.map_err(TrainError::io("write", &self.group))?;
-        Ok(self.group)
-    }
-
-    fn store(&mut self) -> Result<(), TrainError> {
-        let chunk = [self.shards, 0, 0, 0, 0];
-        let values = std::mem::take(&mut self.values);
-        let done = match self.stored {
-            Stored::Float32 => self.array.store_chunk(&chunk, values),
-            Stored::Uint8 => {
-                let bytes = values.iter().map(|p| (p * 255.0).round() as u8);
-                self.array.store_chunk(&chunk, bytes.collect::<Vec<u8>>())
-            }
-        };
-        done.map_err(|e| TrainError::file(&self.group, e.to_string()))?;
-        self.shards += 1;
-        Ok(())
+            .map_err(|e| e.to_string())?;
+        array.store_metadata().map_err(|e| e.to_string())?;
+        Ok(array)
     }
 }
 
-/// The first file at or below `path` that predictions in `group` do not have; `None` where all are theirs.
+/// The first file at or below `path` that is not part of the predictions in `group`, if any.
 fn foreign_file(path: &Path, group: &Path) -> io::Result<Option<PathBuf>> {
     let kind = match fs::symlink_metadata(path) {
         Ok(metadata) => metadata.file_type(),
@@ -172,8 +199,8 @@ fn foreign_file(path: &Path, group: &Path) -> io::Result<Option<PathBuf>> {
         Err(e) => return Err(e),
     };
     if !kind.is_dir() {
-        let is_ours = kind.is_file() && path.strip_prefix(group).is_ok_and(is_of_predictions);
-        return Ok((!is_ours).then(|| path.to_owned()));
+        let is_known = kind.is_file() && path.strip_prefix(group).is_ok_and(is_prediction_file);
+        return Ok((!is_known).then(|| path.to_owned()));
     }
     let mut entries = fs::read_dir(path)?.collect::<io::Result<Vec<_>>>()?;
     entries.sort_by_key(fs::DirEntry::file_name);
@@ -186,8 +213,8 @@ fn foreign_file(path: &Path, group: &Path) -> io::Result<Option<PathBuf>> {
     Ok(None)
 }
 
-/// Whether a group of predictions has a file of this name.
-fn is_of_predictions(name: &Path) -> bool {
+/// Whether a group of predictions may contain a file with this name.
+fn is_prediction_file(name: &Path) -> bool {
     let parts: Option<Vec<&str>> = name.iter().map(|part| part.to_str()).collect();
     match parts.as_deref() {
         Some(["zarr.json"] | [ARRAY, "zarr.json"]) => true,
@@ -198,21 +225,21 @@ fn is_of_predictions(name: &Path) -> bool {
     }
 }
 
-fn attributes(about: &About<'_>) -> Map<String, Value> {
+fn attributes(info: &PredictionInfo<'_>) -> Map<String, Value> {
     let mut attributes = Map::new();
     let mut add = |key: &str, value: Value| attributes.insert(key.to_owned(), value);
     add(
         "description",
         json!("probabilities that a network predicts"),
     );
-    add("network", json!(about.model.display().to_string()));
-    add("image", json!(about.image));
-    add("channels", json!(about.targets));
-    let [z, y, x] = about.window;
+    add("network", json!(info.model.display().to_string()));
+    add("image", json!(info.image));
+    add("channels", json!(info.targets));
+    let [z, y, x] = info.window;
     add("window_voxels", json!([x, y, z]));
-    add("dataset_digest", json!(about.dataset.manifest().digest));
-    if about.stored == Stored::Uint8 {
-        // As CF conventions have it: xarray makes probabilities of it again.
+    add("dataset_digest", json!(info.dataset.manifest().digest));
+    if info.probability_type == ProbabilityType::Uint8 {
+        // CF conventions: xarray converts the values back to probabilities.
         add("scale_factor", json!(1.0 / 255.0));
     }
     attributes
@@ -223,7 +250,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_that_predictions_do_not_have_is_found() {
+    fn a_file_that_is_not_part_of_predictions_is_found() {
         let folder = tempfile::tempdir().unwrap();
         let group = folder.path().join("val.zarr");
         let foreign = || foreign_file(&group, &group).unwrap();

@@ -1,115 +1,116 @@
-//! A training from its first step, or from its last checkpoint, to its last.
+//! Runs a training from its first step or its last checkpoint to its last step.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use tch::{Cuda, Device, Kind, Tensor};
 
-use super::checkpoint::{self, Best, Checkpoint, Header};
+use super::atomic_write::write_atomic;
+use super::checkpoint::{self, BestValidation, Checkpoint, Header};
 use super::config::{Precision, TrainConfig};
+use super::device_batch::{DeviceBatch, DeviceBatches};
 use super::error::TrainError;
-use super::evaluate::{Evaluation, Judge, Network, enough};
-use super::feed::{Fed, Feed};
-use super::folder::Folder;
-use super::history::{History, Line, TrainLine, ValidationLine};
+use super::evaluate::{Evaluation, Evaluator, Network, has_min_nonzero};
+use super::history::{History, HistoryEntry, StepEntry, ValidationEntry};
 use super::loss::{Loss, LossValue};
 use super::model::Model;
 use super::optimizer::Optimizer;
-use super::part::write_whole;
-use super::record::Record;
-use super::{curves, device, export};
+use super::report::{self, TrainingFacts};
+use super::run_folder::RunFolder;
+use super::step_record::StepRecord;
+use super::{device, export};
 use crate::dataset::Dataset;
-use crate::loader::{Arrays, Augmentation, Crop, Loader, Options};
+use crate::loader::{ArrayNames, Augmentation, Crop, Loader, LoaderOptions};
 
-/// How a training is run.
+/// How to run a training.
 #[derive(Clone, Copy, Debug)]
 pub struct TrainOptions<'a> {
-    /// The run's folder.
+    /// The run folder.
     pub folder: &'a std::path::Path,
-    /// Whether another training that lies there is forgotten.
+    /// Whether to overwrite another training in the folder.
     pub force: bool,
-    /// Steps, from the first on, of which all that goes in and comes out is saved.
+    /// Number of steps, from the first on, to record: inputs, outputs and gradients.
     pub record: u64,
 }
 
-/// How far a training is; counted while it runs, for whoever looks.
+/// The progress of a training, updated while it runs.
 #[derive(Debug, Default)]
 pub struct TrainProgress {
-    /// Steps to make.
+    /// Number of steps in total.
     pub steps_total: AtomicU64,
-    /// Steps that are made, those of earlier runs included.
+    /// Number of steps done, including those of earlier runs.
     pub steps_done: AtomicU64,
-    /// Samples seen in this run.
+    /// Number of samples processed in this run.
     pub samples: AtomicU64,
     /// Time spent waiting for data, in microseconds.
     pub waited_us: AtomicU64,
-    /// Time spent training, validation left out, in microseconds.
+    /// Time spent training without validation, in microseconds.
     pub spent_us: AtomicU64,
-    /// Bits of the last loss that is known, as an f64; 0 before there is one.
+    /// Bits of the latest known loss, an f64; 0 before the first one.
     pub loss_bits: AtomicU64,
 }
 
-/// A training that came to its end.
+/// The outcome of a training.
 #[derive(Clone, Debug)]
-pub struct Trained {
-    /// Steps made, those of earlier runs included.
+pub struct TrainOutcome {
+    /// Number of steps done, including those of earlier runs.
     pub steps: u64,
-    /// The step it began from in this run.
+    /// The step from which this run resumed; 0 if it started anew.
     pub resumed_from: u64,
-    /// Steps of this run whose batch was left out for having too little in it.
-    pub left_out: u64,
-    /// Values that are learnt.
+    /// Number of steps of this run that were skipped because of `min_nonzero`.
+    pub skipped_steps: u64,
+    /// Number of learned values.
     pub weights: u64,
-    /// The step whose weights are the best.
+    /// The step with the best weights.
     pub best_step: u64,
-    /// What the best weights are worth.
+    /// The evaluation of the best weights.
     pub evaluation: Evaluation,
-    /// Samples per second of this run, validation left out.
+    /// Samples per second of this run, without validation.
     pub samples_per_s: f64,
-    /// Share of that time spent waiting for data.
+    /// Fraction of that time spent waiting for data.
     pub data_wait: f64,
 }
 
-/// Steps whose losses stay on the device until they are fetched, all at once.
+/// Interval, in steps, at which losses are fetched from the device.
 const FETCH_EVERY: u64 = 10;
-/// Samples that the report draws, and TensorBoard shows.
+/// Number of samples shown in the report and in TensorBoard.
 const PICTURES: usize = 6;
 
-/// Trains as `config` says on `dataset`.
+/// Trains on `dataset` according to `config`.
 pub fn train(
     dataset: &Dataset,
     config: &TrainConfig,
     options: TrainOptions<'_>,
     progress: &TrainProgress,
-) -> Result<Trained, TrainError> {
-    let device = device::found(&config.device).map_err(|p| TrainError::config("device", p))?;
+) -> Result<TrainOutcome, TrainError> {
+    let device = device::available(&config.device).map_err(|p| TrainError::config("device", p))?;
     let loaders = Loaders::open(dataset, config)?;
-    let folder = Folder::open(options.folder)?;
+    let folder = RunFolder::open(options.folder)?;
     let digest = &dataset.manifest().digest;
-    let begun = folder.checkpoint(config, digest, options.force)?;
-    let mut run = Run::begin(config, &folder, begun, &loaders, device, digest)?;
+    let checkpoint = folder.checkpoint(config, digest, options.force)?;
+    let mut run = Run::start(config, &folder, checkpoint, &loaders, device, digest)?;
     let first = run.step;
     progress.steps_total.store(config.steps, Ordering::Relaxed);
     progress.steps_done.store(first, Ordering::Relaxed);
-    let clock = run.steps(options.record, progress)?;
+    let times = run.train(options.record, progress)?;
     if run.optimizer.steps() == 0 {
-        let problem = "nothing was learnt: less than that is in every batch";
+        let problem = "nothing was learned: all batches are below this minimum";
         return Err(TrainError::config("min_nonzero", problem));
     }
     let (evaluation, best) = run.finish(dataset)?;
-    Ok(Trained {
+    Ok(TrainOutcome {
         steps: run.step,
         resumed_from: first,
-        left_out: clock.left_out,
+        skipped_steps: times.skipped_steps,
         weights: run.model.size(),
         best_step: best,
         evaluation,
-        samples_per_s: clock.samples as f64 / clock.spent.as_secs_f64().max(1e-9),
-        data_wait: clock.waited.as_secs_f64() / clock.spent.as_secs_f64().max(1e-9),
+        samples_per_s: times.samples as f64 / times.spent.as_secs_f64().max(1e-9),
+        data_wait: times.waited.as_secs_f64() / times.spent.as_secs_f64().max(1e-9),
     })
 }
 
-/// Where samples come from.
+/// The loaders of both splits.
 struct Loaders {
     train: Loader,
     val: Loader,
@@ -117,28 +118,28 @@ struct Loaders {
 
 impl Loaders {
     fn open(dataset: &Dataset, config: &TrainConfig) -> Result<Self, TrainError> {
-        let arrays = Arrays::with_masks(dataset, &config.image, &config.targets);
+        let arrays = ArrayNames::with_masks(dataset, &config.image, &config.targets);
         let split_samples = |name: &str| dataset.manifest().splits.get(name).map(|s| s.samples);
-        let options = Options {
+        let options = LoaderOptions {
             prefetch: config.prefetch,
             seed: config.seed,
             shuffle: true,
-            // A split that makes no full batch is still learnt from.
+            // A split smaller than a batch is still trained on.
             drop_last: split_samples(&config.splits.train) >= Some(config.batch_size as u64),
             crop: config.crop.clone(),
             augmentation: config.augmentation,
-            ..Options::in_order(config.batch_size, config.workers)
+            ..LoaderOptions::in_order(config.batch_size, config.workers)
         };
         let train = Loader::open(dataset, &config.splits.train, &arrays, options.clone())?;
-        let centred = |crop: &Crop| Crop {
+        let centered = |crop: &Crop| Crop {
             window: crop.window,
             jitter: [0; 3],
         };
-        let options = Options {
-            // Some of many: not those of the first boxes only.
+        let options = LoaderOptions {
+            // A subset must not come from the first boxes only.
             shuffle: config.validation_samples.is_some(),
             drop_last: false,
-            crop: config.crop.as_ref().map(centred),
+            crop: config.crop.as_ref().map(centered),
             augmentation: Augmentation::default(),
             ..options
         };
@@ -161,7 +162,7 @@ impl Loaders {
 
 struct Run<'a> {
     config: &'a TrainConfig,
-    folder: &'a Folder,
+    folder: &'a RunFolder,
     loaders: &'a Loaders,
     device: Device,
     digest: &'a str,
@@ -170,35 +171,36 @@ struct Run<'a> {
     loss: Loss,
     history: History,
     step: u64,
-    best: Option<Best>,
+    best: Option<BestValidation>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
-struct Clock {
+struct StepTimes {
     samples: u64,
+    /// Time spent training.
     spent: Duration,
+    /// Part of it spent waiting for data.
     waited: Duration,
-    /// Steps whose batch was left out.
-    left_out: u64,
+    skipped_steps: u64,
 }
 
-/// A step whose losses are still on the device.
-struct Pending {
+/// A step whose losses are not yet fetched from the device.
+struct PendingStep {
     step: u64,
-    /// Total, then channels; None where the batch was left out.
+    /// Total, then channels; `None` if the step was skipped.
     losses: Option<Tensor>,
 }
 
 impl<'a> Run<'a> {
-    fn begin(
+    fn start(
         config: &'a TrainConfig,
-        folder: &'a Folder,
-        begun: Option<Checkpoint>,
+        folder: &'a RunFolder,
+        checkpoint: Option<Checkpoint>,
         loaders: &'a Loaders,
         device: Device,
         digest: &'a str,
     ) -> Result<Self, TrainError> {
-        let (mut model, optimizer, step, best) = match begun {
+        let (mut model, optimizer, step, best) = match checkpoint {
             Some(checkpoint) => {
                 let model = checkpoint.model(&folder.last(), device)?;
                 let optimizer = checkpoint.optimizer(&model, device)?;
@@ -210,7 +212,7 @@ impl<'a> Run<'a> {
                 (model, Optimizer::new(&config.optimizer), 0, None)
             }
         };
-        model.set_kind(kind(config));
+        model.set_kind(convolution_kind(config));
         let [_, _, z, y, x] = loaders.train.batch_shape();
         Ok(Self {
             loss: Loss::new(&config.loss, [z, y, x].map(|n| n as i64), device)?,
@@ -227,87 +229,88 @@ impl<'a> Run<'a> {
         })
     }
 
-    /// Makes the steps that are left.
-    fn steps(&mut self, record: u64, progress: &TrainProgress) -> Result<Clock, TrainError> {
+    /// Runs the remaining steps.
+    fn train(&mut self, record: u64, progress: &TrainProgress) -> Result<StepTimes, TrainError> {
         let loader = &self.loaders.train;
         let batches = loader.batches_per_epoch().max(1) as u64;
         let from = (self.step / batches, (self.step % batches) as usize);
-        let mut clock = Clock::default();
         std::thread::scope(|scope| {
-            let mut feed = Feed::start(scope, loader, self.device, from, None);
-            let (mut pending, mut fetched) = (Vec::new(), clock);
+            let mut batches = DeviceBatches::start(scope, loader, self.device, from, None);
+            let mut times = StepTimes::default();
+            let (mut pending, mut fetched) = (Vec::new(), times);
             while self.step < self.config.steps {
-                let began = Instant::now();
-                let waited = feed.waited();
-                let Some(fed) = feed.next()? else {
+                let start = Instant::now();
+                let waited = batches.waited();
+                let Some(batch) = batches.next()? else {
                     return Err(TrainError::config("splits.train", "the split has no batch"));
                 };
-                clock.waited += feed.waited() - waited;
+                times.waited += batches.waited() - waited;
                 self.step += 1;
-                let mask = self
-                    .loss
-                    .mask(&fed.image, &fed.targets, fed.masks.as_ref())?;
-                let losses = match enough(self.config.min_nonzero, &fed, &mask)? {
-                    true => Some(self.make(&fed, mask, self.step <= record)?),
-                    false => None,
-                };
-                clock.left_out += u64::from(losses.is_none());
-                pending.push(Pending {
+                let losses = self.step_on(&batch, self.step <= record)?;
+                times.skipped_steps += u64::from(losses.is_none());
+                times.samples += batch.samples.len() as u64;
+                pending.push(PendingStep {
                     step: self.step,
                     losses,
                 });
-                clock.samples += fed.samples.len() as u64;
-                loader.recycle(fed.batch);
+                loader.recycle(batch.batch);
                 let validates = self.step.is_multiple_of(self.config.validation_interval)
                     || self.step == self.config.steps;
-                let fetches = self.step.is_multiple_of(FETCH_EVERY) || validates;
-                if fetches {
-                    // Fetching waits for the device: the time up to here is that of the steps.
-                    let losses = values(&pending)?;
-                    clock.spent += began.elapsed();
-                    let since = clock.since(fetched);
-                    self.write(&pending, &losses, since, progress)?;
+                if validates || self.step.is_multiple_of(FETCH_EVERY) {
+                    // Fetching waits for the device, so the time up to here is the time of the steps.
+                    let losses = fetch_losses(&pending)?;
+                    times.spent += start.elapsed();
+                    self.log(&pending, &losses, times.since(fetched), progress)?;
                     pending.clear();
-                    fetched = clock;
+                    fetched = times;
                 } else {
-                    clock.spent += began.elapsed();
+                    times.spent += start.elapsed();
                 }
-                progress.tell(self.step, clock);
+                progress.update(self.step, times);
                 if validates {
                     self.validate()?;
                 }
             }
-            Ok(clock)
+            Ok(times)
         })
     }
 
-    /// Makes a step; all that goes in and comes out is saved where it is `recorded`.
-    fn make(&mut self, fed: &Fed, mask: Tensor, recorded: bool) -> Result<Tensor, TrainError> {
-        let mut record = match recorded {
-            true => Some(Record::new(&self.model, fed)?),
-            false => None,
+    /// Runs a step and returns its losses; `None` if the batch is below `min_nonzero`. With `record`, saves inputs, outputs
+    /// and gradients.
+    fn step_on(&mut self, batch: &DeviceBatch, record: bool) -> Result<Option<Tensor>, TrainError> {
+        let mask = self
+            .loss
+            .mask(&batch.image, &batch.targets, batch.masks.as_ref())?;
+        if !has_min_nonzero(self.config.min_nonzero, batch, &mask)? {
+            return Ok(None);
+        }
+        let mut record = if record {
+            Some(StepRecord::new(&self.model, batch)?)
+        } else {
+            None
         };
-        let logits = self.model.forward(&fed.image, true)?;
-        let loss = self.loss.of(&logits, &fed.targets, mask)?;
+        let logits = self.model.forward(&batch.image, true)?;
+        let loss = self.loss.compute(&logits, &batch.targets, mask)?;
         loss.total.f_backward()?;
         if let Some(record) = &mut record {
-            record.computed(&logits, &loss, &self.config.targets, &self.model)?;
+            record.add_outputs(&logits, &loss, &self.config.targets, &self.model)?;
         }
-        self.optimizer.step(self.model.learnt())?;
+        self.optimizer.step(self.model.learned())?;
         if let Some(record) = record {
             record.write(&self.folder.step(self.step)?, &self.model)?;
         }
-        Ok(together(&loss)?)
+        Ok(Some(stacked(&loss)?))
     }
 
-    fn write(
+    /// Adds steps to the history.
+    fn log(
         &mut self,
-        pending: &[Pending],
+        pending: &[PendingStep],
         losses: &[Option<Vec<f64>>],
-        clock: Clock,
+        times: StepTimes,
         progress: &TrainProgress,
     ) -> Result<(), TrainError> {
-        let seconds = clock.spent.as_secs_f64().max(1e-9);
+        let seconds = times.spent.as_secs_f64().max(1e-9);
         for (step, losses) in pending.iter().zip(losses) {
             let (total, channels) = match losses.as_deref() {
                 Some([total, channels @ ..]) => (Some(*total), channels),
@@ -324,19 +327,19 @@ impl<'a> Run<'a> {
                 });
             }
             let names = self.config.targets.iter().cloned();
-            self.history.add(Line::Train(TrainLine {
+            self.history.add(HistoryEntry::Train(StepEntry {
                 step: step.step,
                 loss: total,
                 channels: names.zip(channels.iter().copied()).collect(),
-                samples_per_s: clock.samples as f64 / seconds,
-                data_wait: clock.waited.as_secs_f64() / seconds,
+                samples_per_s: times.samples as f64 / seconds,
+                data_wait: times.waited.as_secs_f64() / seconds,
             }))?;
         }
         Ok(())
     }
 
-    fn judge(&self) -> Judge<'_> {
-        Judge {
+    fn evaluator(&self) -> Evaluator<'_> {
+        Evaluator {
             loader: &self.loaders.val,
             device: self.device,
             targets: &self.config.targets,
@@ -347,25 +350,26 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Validates, and saves the weights.
+    /// Validates and saves the weights.
     fn validate(&mut self) -> Result<(), TrainError> {
         let step = self.step;
-        let (evaluation, rows) = self.judge().run(&Network::Ours(&self.model), |_| Ok(()))?;
+        let network = Network::UNet(&self.model);
+        let (evaluation, pictures) = self.evaluator().run(&network, |_| Ok(()))?;
         let loss = evaluation.loss;
         if let Some(loss) = loss.filter(|l| !l.is_finite()) {
             let of = "validation";
             return Err(TrainError::Diverged { of, step, loss });
         }
-        let line = ValidationLine { step, evaluation };
-        self.history.add(Line::Validation(line))?;
-        for drawn in &rows {
-            let name = format!("samples/{}", drawn.sample);
-            self.history.picture(step, &name, &drawn.row.picture)?;
+        let entry = ValidationEntry { step, evaluation };
+        self.history.add(HistoryEntry::Validation(entry))?;
+        for picture in &pictures {
+            let name = format!("samples/{}", picture.sample);
+            self.history.picture(step, &name, &picture.row.picture)?;
         }
         self.history.flush()?;
-        let better = |loss: &f64| self.best.is_none_or(|best| *loss < best.loss);
-        if let Some(loss) = loss.filter(better) {
-            self.best = Some(Best { step, loss });
+        let is_better = |loss: &f64| self.best.is_none_or(|best| *loss < best.loss);
+        if let Some(loss) = loss.filter(is_better) {
+            self.best = Some(BestValidation { step, loss });
             let header = Header::new(self.config, self.digest, step, self.best);
             checkpoint::write(&self.folder.best(), &header, &self.model, None)?;
         }
@@ -374,10 +378,10 @@ impl<'a> Run<'a> {
         checkpoint::write(&self.folder.last(), &header, &self.model, optimizer)
     }
 
-    /// Judges the best weights, and leaves them as a TorchScript module, with a report.
+    /// Evaluates the best weights, exports them as a TorchScript module, and writes the report.
     fn finish(&mut self, dataset: &Dataset) -> Result<(Evaluation, u64), TrainError> {
         let (mut model, step) = match self.best {
-            // Every validation was left out: the last weights are all there is.
+            // All validation batches were skipped: use the last weights.
             None => (None, self.step),
             Some(_) => {
                 let path = self.folder.best();
@@ -387,50 +391,50 @@ impl<'a> Run<'a> {
             }
         };
         if let Some(model) = &mut model {
-            model.set_kind(kind(self.config));
+            model.set_kind(convolution_kind(self.config));
         }
         let model = model.as_ref().unwrap_or(&self.model);
-        let (evaluation, rows) = self.judge().run(&Network::Ours(model), |_| Ok(()))?;
+        let (evaluation, pictures) = self.evaluator().run(&Network::UNet(model), |_| Ok(()))?;
         let [_, channels, z, y, x] = self.loaders.train.batch_shape();
         let window = [channels, z, y, x].map(|n| n as i64);
         export::write(&self.folder.module(), model, window)?;
-        let about = curves::About {
+        let facts = TrainingFacts {
             config: self.config,
             dataset,
             weights: model.size(),
             steps: self.step,
             best_step: step,
         };
-        let rows = rows.into_iter().map(|drawn| drawn.row).collect();
-        let report = curves::report(&about, &self.history.lines, &evaluation, rows);
-        write_whole(&self.folder.report(), report.html().as_bytes())?;
+        let rows = pictures.into_iter().map(|picture| picture.row).collect();
+        let report = report::report(&facts, &self.history.entries, &evaluation, rows);
+        write_atomic(&self.folder.report(), report.html().as_bytes())?;
         Ok((evaluation, step))
     }
 }
 
-impl Clock {
+impl StepTimes {
     fn since(self, earlier: Self) -> Self {
         Self {
             samples: self.samples - earlier.samples,
             spent: self.spent - earlier.spent,
             waited: self.waited - earlier.waited,
-            left_out: self.left_out - earlier.left_out,
+            skipped_steps: self.skipped_steps - earlier.skipped_steps,
         }
     }
 }
 
 impl TrainProgress {
-    fn tell(&self, step: u64, clock: Clock) {
+    fn update(&self, step: u64, times: StepTimes) {
         let us = |d: Duration| d.as_micros() as u64;
         self.steps_done.store(step, Ordering::Relaxed);
-        self.samples.store(clock.samples, Ordering::Relaxed);
-        self.waited_us.store(us(clock.waited), Ordering::Relaxed);
-        self.spent_us.store(us(clock.spent), Ordering::Relaxed);
+        self.samples.store(times.samples, Ordering::Relaxed);
+        self.waited_us.store(us(times.waited), Ordering::Relaxed);
+        self.spent_us.store(us(times.spent), Ordering::Relaxed);
     }
 }
 
-/// What convolutions compute with.
-fn kind(config: &TrainConfig) -> Kind {
+/// Data type of convolutions.
+fn convolution_kind(config: &TrainConfig) -> Kind {
     match config.precision {
         Precision::Float32 => Kind::Float,
         Precision::Bfloat16 => Kind::BFloat16,
@@ -438,22 +442,22 @@ fn kind(config: &TrainConfig) -> Kind {
 }
 
 /// Total, then channels.
-fn together(loss: &LossValue) -> Result<Tensor, tch::TchError> {
+fn stacked(loss: &LossValue) -> Result<Tensor, tch::TchError> {
     let all = std::iter::once(&loss.total).chain(&loss.channels);
     let all: Vec<_> = all.map(Tensor::f_detach).collect::<Result<_, _>>()?;
     Tensor::f_stack(&all, 0)
 }
 
-/// The losses of the steps, fetched from the device at once.
-fn values(pending: &[Pending]) -> Result<Vec<Option<Vec<f64>>>, TrainError> {
-    let there: Vec<_> = pending.iter().filter_map(|p| p.losses.as_ref()).collect();
-    if there.is_empty() {
+/// Fetches the losses of the steps from the device, all at once.
+fn fetch_losses(pending: &[PendingStep]) -> Result<Vec<Option<Vec<f64>>>, TrainError> {
+    let losses: Vec<_> = pending.iter().filter_map(|p| p.losses.as_ref()).collect();
+    if losses.is_empty() {
         return Ok(pending.iter().map(|_| None).collect());
     }
-    if let Device::Cuda(n) = there[0].device() {
+    if let Device::Cuda(n) = losses[0].device() {
         Cuda::synchronize(n as i64);
     }
-    let all = Tensor::f_stack(&there, 0)?.f_to_device(Device::Cpu)?;
+    let all = Tensor::f_stack(&losses, 0)?.f_to_device(Device::Cpu)?;
     let all = all.f_to_kind(Kind::Double)?;
     let (_, width) = all.size2()?;
     let mut flat = vec![0.0; all.numel()];

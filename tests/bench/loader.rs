@@ -13,7 +13,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use pointshard::Dataset;
-use pointshard::bench::{Arrays, Augmentation, Flip, Loader, Options, SampleDecoder, ShardFiles};
+use pointshard::bench::{
+    ArrayNames, Augmentation, Flip, Loader, LoaderOptions, SampleDecoder, ShardFiles,
+};
 
 /// The first bytes of a zstd frame (RFC 8878, section 3.1.1).
 const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
@@ -73,7 +75,7 @@ const PREFETCH: usize = 4;
 struct Bench {
     dataset: Dataset,
     split: String,
-    arrays: Arrays,
+    arrays: ArrayNames,
     threads: usize,
     batch: usize,
     samples: u64,
@@ -217,12 +219,12 @@ impl Bench {
     }
 
     fn loader(&self, augmentation: Augmentation) -> Result<Loader, Failure> {
-        let options = Options {
+        let options = LoaderOptions {
             prefetch: PREFETCH,
             seed: 1,
             shuffle: true,
             augmentation,
-            ..Options::in_order(self.batch, self.threads)
+            ..LoaderOptions::in_order(self.batch, self.threads)
         };
         Ok(Loader::open(
             &self.dataset,
@@ -332,7 +334,7 @@ fn median(values: impl Iterator<Item = f64>) -> f64 {
 }
 
 /// By role where the manifest says it, else the first array is the image and all others are targets.
-fn choose(dataset: &Dataset) -> Result<Arrays, Failure> {
+fn choose(dataset: &Dataset) -> Result<ArrayNames, Failure> {
     let arrays = &dataset.manifest().arrays;
     let roles: BTreeMap<_, _> = arrays.iter().map(|(n, a)| (n, a.role.as_deref())).collect();
     let image = arrays.keys().find(|n| roles[n] == Some("image"));
@@ -341,7 +343,7 @@ fn choose(dataset: &Dataset) -> Result<Arrays, Failure> {
         .ok_or("the dataset has no array")?;
     let is_target = |n: &&String| *n != image && roles[n] != Some("mask");
     let targets: Vec<_> = arrays.keys().filter(is_target).cloned().collect();
-    Ok(Arrays::with_masks(dataset, image, &targets))
+    Ok(ArrayNames::with_masks(dataset, image, &targets))
 }
 
 /// The zstd frames of a shard file with that many places.

@@ -204,7 +204,7 @@ def test_a_batch_with_too_few_counted_voxels_is_skipped(dataset, tmp_path):
 def test_a_training_in_which_all_batches_are_skipped_is_an_error(dataset, tmp_path):
     config = train_config(tmp_path, min_nonzero={"mask": 1.0}, loss={"crop_pad": [1, 0, 0]})
     message = run("train", dataset, "--config", config, "--out", tmp_path / "run", code=2).stderr
-    assert "`min_nonzero`: nothing was learnt" in message and "train.json" in message
+    assert "`min_nonzero`: nothing was learned" in message and "train.json" in message
 
 
 def test_a_diverging_training_is_an_error_in_every_run(dataset, tmp_path):

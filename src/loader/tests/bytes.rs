@@ -1,8 +1,8 @@
-//! Batches of bytes beside those of the same values stored in wider types, which are made another way.
+//! Compares batches of bytes with batches of the same values stored in wider types, which take another code path.
 
 use super::*;
 
-/// Of every array the stored value of a sample's voxel: image, two targets, a mask.
+/// The stored values of a sample's voxel: image, two targets, a mask.
 fn stored(sample: u64, voxel: u64) -> [u8; 4] {
     let mixed = (sample + 1) * 0x9E37 + voxel * 0x79B9;
     let image = (mixed >> 3) as u8;
@@ -12,9 +12,9 @@ fn stored(sample: u64, voxel: u64) -> [u8; 4] {
     [image, target, other, mask]
 }
 
-/// The arrays as bytes, and the same with an image and masks of float32 and targets of uint16. Of every other sample
-/// nothing is stored.
-fn twins(samples: u64) -> [Vec<TestArray>; 2] {
+/// The arrays as bytes, and the same values as float32 (image and mask) and uint16 (targets). Every third sample has no
+/// stored chunks.
+fn narrow_and_wide(samples: u64) -> [Vec<TestArray>; 2] {
     let window = [4, 4, 3];
     let names = ["img", "target", "other", "weight"];
     let narrow = (0..4).map(|i| {
@@ -33,7 +33,7 @@ fn twins(samples: u64) -> [Vec<TestArray>; 2] {
             u16::from(stored(s, v)[i]).to_le_bytes()
         }),
     });
-    let holes = |mut a: TestArray| {
+    let with_missing_samples = |mut a: TestArray| {
         a.samples
             .iter_mut()
             .skip(1)
@@ -41,7 +41,10 @@ fn twins(samples: u64) -> [Vec<TestArray>; 2] {
             .for_each(|s| *s = None);
         a
     };
-    [narrow.map(holes).collect(), wide.map(holes).collect()]
+    [
+        narrow.map(with_missing_samples).collect(),
+        wide.map(with_missing_samples).collect(),
+    ]
 }
 
 fn bytes(values: &Values) -> &[u8] {
@@ -52,34 +55,37 @@ fn bytes(values: &Values) -> &[u8] {
 }
 
 #[test]
-fn values_are_held_in_the_smallest_type_that_holds_them() {
+fn a_batch_uses_the_smallest_type_that_holds_its_values() {
     let dir = tempfile::tempdir().unwrap();
-    let [mut made, wide] = twins(3);
-    let twin = wide.into_iter().next_back().unwrap();
-    made.push(TestArray {
+    let [mut stored, wide] = narrow_and_wide(3);
+    let wide_mask = wide.into_iter().next_back().unwrap();
+    stored.push(TestArray {
         name: "floats",
-        ..twin
+        ..wide_mask
     });
-    let dataset = write(dir.path(), AxisOrder::Czyx, &made, 2);
-    let kinds = |masks: &[Option<&str>], augmentation: Augmentation| {
+    let dataset = write(dir.path(), AxisOrder::Czyx, &stored, 2);
+    let is_bytes = |masks: &[Option<&str>], augmentation: Augmentation| {
         let arrays = arrays(&["target", "other"], masks);
-        let options = Options {
+        let options = LoaderOptions {
             augmentation,
             ..options()
         };
         let loader = Loader::open(&dataset, "train", &arrays, options).unwrap();
         let batch = batches(&loader, 0, 0).remove(0);
-        let is_bytes = |v: &Values| matches!(v, Values::U8(_));
-        (is_bytes(&batch.image), batch.masks.as_ref().map(is_bytes))
+        let is_u8 = |v: &Values| matches!(v, Values::U8(_));
+        (is_u8(&batch.image), batch.masks.as_ref().map(is_u8))
     };
     let geometry = Augmentation {
         missing_section: 1.0,
-        ..turned()
+        ..all_rotations()
     };
-    assert_eq!(kinds(&[None, None], geometry), (true, None));
-    assert_eq!(kinds(&[Some("weight"), None], geometry), (true, Some(true)));
+    assert_eq!(is_bytes(&[None, None], geometry), (true, None));
+    assert_eq!(
+        is_bytes(&[Some("weight"), None], geometry),
+        (true, Some(true))
+    );
     let mixed = [Some("weight"), Some("floats")];
-    assert_eq!(kinds(&mixed, geometry), (true, Some(false)));
+    assert_eq!(is_bytes(&mixed, geometry), (true, Some(false)));
     for change in [
         Augmentation {
             brightness: 0.1,
@@ -94,15 +100,18 @@ fn values_are_held_in_the_smallest_type_that_holds_them() {
             ..geometry
         },
     ] {
-        assert_eq!(kinds(&[Some("weight"), None], change), (false, Some(true)));
+        assert_eq!(
+            is_bytes(&[Some("weight"), None], change),
+            (false, Some(true))
+        );
     }
 }
 
 #[test]
-fn an_array_that_is_image_target_and_mask_at_once_is_each_of_them() {
+fn one_array_can_be_image_target_and_mask() {
     let dir = tempfile::tempdir().unwrap();
-    let [made, _] = twins(3);
-    let dataset = write(dir.path(), AxisOrder::Czyx, &made, 2);
+    let [stored_arrays, _] = narrow_and_wide(3);
+    let dataset = write(dir.path(), AxisOrder::Czyx, &stored_arrays, 2);
     let arrays = arrays(&["img", "img"], &[Some("img"), None]);
     let loader = Loader::open(&dataset, "train", &arrays, options()).unwrap();
     let batch = batches(&loader, 0, 0).remove(0);
@@ -118,9 +127,9 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(40))]
 
     #[test]
-    fn bytes_go_where_wider_values_go(
+    fn bytes_and_wider_types_give_the_same_batches(
         seed: u64, epoch in 0u64..3, batch_size in 1usize..5, crop in 0usize..3, cxyz: bool, missing: bool,
-        turn: bool, masked: bool,
+        rotate: bool, masked: bool,
     ) {
         let crop = [
             None,
@@ -129,16 +138,16 @@ proptest! {
         ][crop].clone();
         let augmentation = Augmentation {
             missing_section: if missing { 0.5 } else { 0.0 },
-            ..if turn { turned() } else { Augmentation::default() }
+            ..if rotate { all_rotations() } else { Augmentation::default() }
         };
-        let options = Options { seed, batch_size, shuffle: true, crop, augmentation, ..options() };
+        let options = LoaderOptions { seed, batch_size, shuffle: true, crop, augmentation, ..options() };
         let order = if cxyz { AxisOrder::Cxyz } else { AxisOrder::Czyx };
-        let [narrow, wide] = twins(8).map(|made| {
+        let [narrow, wide] = narrow_and_wide(8).map(|stored| {
             let dir = tempfile::tempdir().unwrap();
-            let dataset = write(dir.path(), order, &made, 3);
+            let dataset = write(dir.path(), order, &stored, 3);
             let arrays = arrays(&["target", "other"], &[masked.then_some("weight"), None]);
             let loader = Loader::open(&dataset, "train", &arrays, options.clone()).unwrap();
-            // The second time into batches that were used before.
+            // Load the epoch into recycled batches.
             for batch in batches(&loader, epoch + 1, 0) {
                 loader.recycle(batch);
             }

@@ -1,13 +1,13 @@
-//! Errors, panics, room and memory while threads make batches.
+//! Errors, panics, prefetch and recycled memory of the threads that produce batches.
 
 use std::time::{Duration, Instant};
 
 use super::*;
 
 #[test]
-fn a_damaged_sample_is_an_error_at_its_batch_and_the_others_come_all_the_same() {
+fn a_damaged_sample_is_an_error_in_its_batch_only() {
     let dir = tempfile::tempdir().unwrap();
-    let loader = opened(dir.path(), AxisOrder::Czyx, 12, options());
+    let loader = open(dir.path(), AxisOrder::Czyx, 12, options());
     let path = dir.path().join("train.zarr/target/c/1/0/0/0/0");
     let mut bytes = std::fs::read(&path).unwrap();
     bytes[0] ^= 1;
@@ -26,25 +26,25 @@ fn a_damaged_sample_is_an_error_at_its_batch_and_the_others_come_all_the_same() 
 }
 
 #[test]
-fn a_panic_in_a_thread_is_an_error_at_its_batch() {
+fn a_panic_in_a_thread_is_an_error_in_its_batch() {
     let dir = tempfile::tempdir().unwrap();
-    let mut loader = opened(dir.path(), AxisOrder::Czyx, 9, options());
-    // Targets that are not there: what no dataset can bring about.
-    let inner = Arc::get_mut(&mut loader.inner).unwrap();
-    inner.sources.targets = 1;
+    let mut loader = open(dir.path(), AxisOrder::Czyx, 9, options());
+    // A wrong number of targets: no dataset can cause this.
+    let state = Arc::get_mut(&mut loader.state).unwrap();
+    state.arrays.targets = 1;
     let all: Vec<_> = loader.epoch(0, 0).collect();
     assert_eq!(all.len(), 3);
     let error = all[2].as_ref().unwrap_err().to_string();
     assert!(
-        error.starts_with("batch 2 could not be made because of an error in the program: "),
+        error.starts_with("batch 2 failed because of a bug in pointshard: "),
         "{error}"
     );
 }
 
 #[test]
-fn an_epoch_that_is_dropped_early_stops_at_once() {
+fn an_epoch_that_is_dropped_early_stops_soon() {
     let dir = tempfile::tempdir().unwrap();
-    let loader = opened(dir.path(), AxisOrder::Czyx, 400, options());
+    let loader = open(dir.path(), AxisOrder::Czyx, 400, options());
     let clock = Instant::now();
     for taken in (0..5).cycle().take(100) {
         let mut epoch = loader.epoch(0, 0);
@@ -60,13 +60,13 @@ fn an_epoch_that_is_dropped_early_stops_at_once() {
 }
 
 #[test]
-fn no_more_batches_are_made_than_are_asked_for() {
+fn no_more_batches_than_prefetch_are_produced_ahead() {
     let dir = tempfile::tempdir().unwrap();
-    let loader = opened(
+    let loader = open(
         dir.path(),
         AxisOrder::Czyx,
         60,
-        Options {
+        LoaderOptions {
             workers: 4,
             prefetch: 3,
             ..options()
@@ -76,16 +76,16 @@ fn no_more_batches_are_made_than_are_asked_for() {
     for taken in 1..=10 {
         epoch.next().unwrap().unwrap();
         std::thread::sleep(Duration::from_millis(2));
-        assert!(epoch.made() <= taken + 3);
+        assert!(epoch.produced() <= taken + 3);
     }
     let rest = epoch.count();
     assert_eq!(rest, 10);
 }
 
 #[test]
-fn a_batch_that_is_given_back_leaves_no_trace() {
+fn a_recycled_batch_leaves_no_old_values() {
     let dir = tempfile::tempdir().unwrap();
-    let loader = opened(dir.path(), AxisOrder::Czyx, 7, everything());
+    let loader = open(dir.path(), AxisOrder::Czyx, 7, all_options());
     let expected = batches(&loader, 0, 0);
     for _ in 0..2 {
         for (batch, expected) in loader.epoch(0, 0).zip(&expected) {
@@ -97,5 +97,5 @@ fn a_batch_that_is_given_back_leaves_no_trace() {
             loader.recycle(batch);
         }
     }
-    assert!(!lock(&loader.inner.spare).is_empty());
+    assert!(!lock(&loader.state.spare_batches).is_empty());
 }

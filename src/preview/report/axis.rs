@@ -1,6 +1,4 @@
-//! Axes: where they begin and end, and which round numbers are marked on them.
-//!
-//! The values of a chart come in; ends, ticks and their labels go out.
+//! The axes of a chart: computes the range, the ticks and their labels from the values.
 
 use std::ops::Range;
 
@@ -8,30 +6,30 @@ use plotters::coord::ranged1d::{
     KeyPointHint, KeyPointWeight, NoDefaultFormatting, Ranged, ValueFormatter,
 };
 
-/// An axis that holds given values.
+/// An axis that covers given values.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Axis {
+pub(super) struct ChartAxis {
     low: f64,
     high: f64,
     ticks: Vec<f64>,
 }
 
-/// Values further out are not drawn: an axis to them would show nothing else.
-const FAR: f64 = 1e100;
+/// Larger values are not drawn: next to them no other value would be visible.
+const LARGEST: f64 = 1e100;
 
 /// Whether a value can be drawn on an axis.
 pub(super) fn is_drawable(value: f64) -> bool {
-    value.abs() < FAR
+    value.abs() < LARGEST
 }
 
-impl Axis {
+impl ChartAxis {
     /// From the smallest value to the largest.
     pub fn tight(values: impl Iterator<Item = f64>) -> Option<Self> {
         let (low, high) = widened(ends(values)?);
         Some(Self::new(low, high, step(low, high)))
     }
 
-    /// To the next tick on either side. 0 is on it if values come close.
+    /// From tick to tick around the values. Starts at 0 if the values are close to 0.
     pub fn roomy(values: impl Iterator<Item = f64>) -> Option<Self> {
         let (low, high) = ends(values)?;
         let low = if 0.0 < low && low < high / 2.0 {
@@ -55,17 +53,17 @@ impl Axis {
         }
     }
 
-    /// Of the way from one end to the other, how much a value has behind it.
-    pub fn share(&self, value: f64) -> f64 {
+    /// The position of a value: 0 at the start of the axis, 1 at its end.
+    pub fn position(&self, value: f64) -> f64 {
         (value - self.low) / (self.high - self.low)
     }
 
-    /// What is written at each tick.
+    /// The labels of the ticks.
     pub fn labels(&self) -> Vec<String> {
         self.ticks.iter().map(|tick| self.label(*tick)).collect()
     }
 
-    /// All ticks of an axis are written with equal decimals.
+    /// The label of a tick. All ticks of an axis have the same number of decimals.
     fn label(&self, tick: f64) -> String {
         let largest = self.low.abs().max(self.high.abs());
         let steps = self.ticks.windows(2).map(|pair| pair[1] - pair[0]);
@@ -86,19 +84,19 @@ impl Axis {
         } else if largest >= 1e4 && step >= 1.0 {
             in_units(1e3, "k")
         } else {
-            // A little more, as steps like 0.1 are not exact.
+            // Slightly more than the step, because steps like 0.1 are not exact.
             let decimals = (-(step * 1.0001).log10().floor()).max(0.0) as usize;
             format!("{tick:.decimals$}")
         }
     }
 }
 
-impl Ranged for Axis {
+impl Ranged for ChartAxis {
     type FormatOption = NoDefaultFormatting;
     type ValueType = f64;
 
     fn map(&self, value: &f64, (from, to): (i32, i32)) -> i32 {
-        from + (self.share(*value) * f64::from(to - from)).round() as i32
+        from + (self.position(*value) * f64::from(to - from)).round() as i32
     }
 
     fn key_points<Hint: KeyPointHint>(&self, hint: Hint) -> Vec<f64> {
@@ -113,7 +111,7 @@ impl Ranged for Axis {
     }
 }
 
-impl ValueFormatter<f64> for Axis {
+impl ValueFormatter<f64> for ChartAxis {
     fn format_ext(&self, tick: &f64) -> String {
         self.label(*tick)
     }
@@ -128,7 +126,7 @@ fn ends(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
         })
 }
 
-/// Ends that are far enough from each other to be told apart.
+/// Moves ends apart that are nearly equal.
 fn widened((low, high): (f64, f64)) -> (f64, f64) {
     let size = low.abs().max(high.abs());
     if high - low > size * 1e-6 {
@@ -140,7 +138,7 @@ fn widened((low, high): (f64, f64)) -> (f64, f64) {
     }
 }
 
-/// 1, 2 or 5 times a power of ten, so that there are up to six steps.
+/// The distance of ticks: 1, 2 or 5 times a power of ten, for up to six steps.
 fn step(low: f64, high: f64) -> f64 {
     let rough = (high - low) / 6.0;
     let power = 10f64.powf(rough.log10().floor());
@@ -155,27 +153,30 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn scores_get_an_axis_from_zero() {
-        let axis = Axis::roomy([0.13, 0.93].into_iter()).unwrap();
+    fn the_axis_of_scores_starts_at_zero() {
+        let axis = ChartAxis::roomy([0.13, 0.93].into_iter()).unwrap();
         assert_eq!(axis.labels(), ["0", "0.2", "0.4", "0.6", "0.8", "1.0"]);
     }
 
     #[test]
     fn steps_are_written_in_thousands() {
-        let axis = Axis::tight([0.0, 25_000.0].into_iter()).unwrap();
+        let axis = ChartAxis::tight([0.0, 25_000.0].into_iter()).unwrap();
         assert_eq!(axis.labels(), ["0", "5k", "10k", "15k", "20k", "25k"]);
     }
 
     #[test]
-    fn nothing_to_draw_has_no_axis() {
-        assert_eq!(Axis::roomy([f64::NAN, f64::INFINITY].into_iter()), None);
+    fn without_drawable_values_there_is_no_axis() {
+        assert_eq!(
+            ChartAxis::roomy([f64::NAN, f64::INFINITY].into_iter()),
+            None
+        );
     }
 
     proptest! {
         #[test]
-        fn an_axis_holds_its_values(values in prop::collection::vec(prop::num::f64::ANY, 1..20)) {
+        fn an_axis_covers_its_values(values in prop::collection::vec(prop::num::f64::ANY, 1..20)) {
             let drawable = || values.iter().copied().filter(|v| is_drawable(*v));
-            for axis in [Axis::tight(drawable()), Axis::roomy(drawable())].into_iter().flatten() {
+            for axis in [ChartAxis::tight(drawable()), ChartAxis::roomy(drawable())].into_iter().flatten() {
                 prop_assert!(axis.low < axis.high);
                 prop_assert!(axis.ticks.len() <= 21);
                 let slack = (axis.high - axis.low) * 1e-9;

@@ -1,29 +1,28 @@
-//! Curves as an SVG, drawn by `plotters`; words in it are left to the reader's fonts.
-//!
-//! A chart comes in, the SVG goes out, or none if there is nothing to draw.
+//! Draws a chart as an SVG with `plotters`; text uses the fonts of the reader. A chart without values has no SVG.
 
 use plotters::prelude::*;
 
-use super::axis::Axis;
-use super::curve::{Curve, Stretch};
-use super::{Chart, palette};
+use super::axis::ChartAxis;
+use super::content::Chart;
+use super::curve::{Curve, Segment};
+use super::palette;
 
-/// Units of the drawing per pixel of the page: `plotters` puts everything on whole units.
+/// Drawing units per pixel of the page: `plotters` rounds positions to whole units.
 const FINE: u32 = 8;
-/// Pixels of a chart before the page makes it fit.
+/// Size of a chart in pixels before the page scales it.
 const SIZE: (u32, u32) = (600, 280);
-/// Points are marked where curves have no more than this.
+/// Curves with at most this many points get markers.
 const MARKED: usize = 24;
 
 type Result<T> = std::result::Result<T, DrawingAreaErrorKind<std::io::Error>>;
-type Plot<'a> = ChartContext<'a, SVGBackend<'a>, Cartesian2d<Axis, Axis>>;
+type Plot<'a> = ChartContext<'a, SVGBackend<'a>, Cartesian2d<ChartAxis, ChartAxis>>;
 
-/// The chart as an SVG element.
+/// Draws the chart as an SVG element; `None` if there is nothing to draw.
 pub(super) fn svg(chart: &Chart) -> Result<Option<String>> {
     let curves = curves(chart);
     let all = || curves.iter().flat_map(Curve::points);
-    let y = Axis::roomy(all().map(|(_, y)| *y));
-    let x = Axis::tight(all().map(|(x, _)| *x));
+    let y = ChartAxis::roomy(all().map(|(_, y)| *y));
+    let x = ChartAxis::tight(all().map(|(x, _)| *x));
     let mut svg = String::new();
     match (x, y) {
         (Some(x), Some(y)) => draw(&chart.x, [&x, &y], &curves, &mut svg)?,
@@ -32,7 +31,7 @@ pub(super) fn svg(chart: &Chart) -> Result<Option<String>> {
     Ok(Some(svg))
 }
 
-/// Whether some curve has a line of means and noise behind it.
+/// Whether any curve is drawn as a line of means with noise behind it.
 pub(super) fn has_means(chart: &Chart) -> bool {
     curves(chart).iter().any(Curve::is_dense)
 }
@@ -42,7 +41,7 @@ fn curves(chart: &Chart) -> Vec<Curve> {
     series.map(Curve::new).collect()
 }
 
-fn draw(x_name: &str, [x, y]: [&Axis; 2], curves: &[Curve], svg: &mut String) -> Result<()> {
+fn draw(x_name: &str, [x, y]: [&ChartAxis; 2], curves: &[Curve], svg: &mut String) -> Result<()> {
     let area = SVGBackend::with_string(svg, (SIZE.0 * FINE, SIZE.1 * FINE)).into_drawing_area();
     let widest = y.labels().iter().map(String::len).max().unwrap_or(0);
     let mut plot = ChartBuilder::on(&area)
@@ -61,7 +60,7 @@ fn draw(x_name: &str, [x, y]: [&Axis; 2], curves: &[Curve], svg: &mut String) ->
         .set_all_tick_mark_size(4 * FINE)
         .x_desc(x_name)
         .draw()?;
-    // Lines come over the noise of all.
+    // Draw all lines above all noise.
     for (number, curve) in curves.iter().enumerate() {
         let faint = palette::curve(number).0.in_svg().mix(0.35);
         for noise in curve.noise(x) {
@@ -75,12 +74,12 @@ fn draw(x_name: &str, [x, y]: [&Axis; 2], curves: &[Curve], svg: &mut String) ->
     area.present()
 }
 
-fn draw_line(plot: &mut Plot<'_>, number: usize, stretches: &[Stretch]) -> Result<()> {
+fn draw_line(plot: &mut Plot<'_>, number: usize, segments: &[Segment]) -> Result<()> {
     let (color, is_dashed) = palette::curve(number);
     let color = color.in_svg();
     let line = color.stroke_width(2 * FINE);
-    let is_marked = stretches.iter().map(Vec::len).sum::<usize>() <= MARKED;
-    for points in stretches {
+    let is_marked = segments.iter().map(Vec::len).sum::<usize>() <= MARKED;
+    for points in segments {
         if is_marked || points.len() == 1 {
             let mark = |at: &(f64, f64)| Circle::new(*at, 3 * FINE, color.filled());
             plot.draw_series(points.iter().map(mark))?;
@@ -97,7 +96,7 @@ fn draw_line(plot: &mut Plot<'_>, number: usize, stretches: &[Stretch]) -> Resul
 
 #[cfg(test)]
 mod tests {
-    use super::super::Series;
+    use super::super::content::Series;
     use super::*;
 
     fn chart(points: impl IntoIterator<Item = (f64, f64)>) -> Chart {
@@ -135,14 +134,14 @@ mod tests {
     }
 
     #[test]
-    fn nothing_to_draw_is_no_chart() {
+    fn a_chart_without_values_has_no_svg() {
         assert_eq!(svg(&chart([])).unwrap(), None);
         assert_eq!(svg(&chart([(0.0, f64::NAN)])).unwrap(), None);
         assert_eq!(svg(&Chart::default()).unwrap(), None);
     }
 
     #[test]
-    fn a_long_run_makes_a_small_chart_of_means_and_noise() {
+    fn a_long_run_is_a_small_chart_of_means_and_noise() {
         let chart = chart((0..100_000).map(|i| (f64::from(i), f64::from(i % 7))));
         assert!(has_means(&chart));
         let svg = drawn(&chart);

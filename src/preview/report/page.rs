@@ -1,17 +1,24 @@
-//! The page around charts, tables and pictures. `maud` escapes all words that are put in.
+//! The HTML of a report. `maud` escapes all text.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
+use super::content::{Chart, PictureRow, Report, Series, Table};
 use super::number::{is_number, short};
-use super::{Chart, PictureRow, Report, Series, Table, chart, palette};
+use super::{chart, palette};
 use crate::preview::picture;
 
 const STYLE: &str = include_str!("style.css");
 
-/// The whole page.
-pub(super) fn page(report: &Report) -> Markup {
+impl Report {
+    /// Renders the page.
+    pub fn html(&self) -> String {
+        page(self).into_string()
+    }
+}
+
+fn page(report: &Report) -> Markup {
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -20,7 +27,7 @@ pub(super) fn page(report: &Report) -> Markup {
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
                 title { (report.title) }
-                // Quotes in style sheets are no entities.
+                // Style sheets must not be escaped.
                 style { (PreEscaped(palette::style())) (PreEscaped(STYLE)) }
             }
             body {
@@ -58,17 +65,17 @@ fn chart_figure(chart: &Chart) -> Markup {
             @match chart::svg(chart) {
                 Ok(Some(svg)) => div role="img" aria-label=(chart.title) { (PreEscaped(svg)) },
                 Ok(None) => p.nothing { "no values yet" },
-                Err(error) => p.nothing { "could not be drawn: " (error) },
+                Err(error) => p.nothing { "cannot draw this chart: " (error) },
             }
             @if !chart.series.is_empty() { (legend(chart)) }
             @if chart::has_means(chart) {
-                p.note { "Lines of long curves are means over each hundredth of the axis; pale: all points." }
+                p.note { "Long curves: the line is the mean over each hundredth of the axis; the pale band shows all points." }
             }
         }
     }
 }
 
-/// The names of the curves, and the numbers that are looked for first.
+/// The names of the curves and their most important values.
 fn legend(chart: &Chart) -> Markup {
     html! {
         div.wide {
@@ -87,7 +94,7 @@ fn legend(chart: &Chart) -> Markup {
                     @for (number, series) in chart.series.iter().enumerate() {
                         tr {
                             th scope="row" { (swatch(number)) (series.name) }
-                            @for value in landmarks(series) { td.number { (value) } }
+                            @for value in key_values(series) { td.number { (value) } }
                         }
                     }
                 }
@@ -102,11 +109,11 @@ fn swatch(number: usize) -> Markup {
     html! { span.swatch style=(format!("border-top:3px {line} {}", color.in_css())) {} }
 }
 
-/// Last, lowest and highest value, and where the latter two are first.
-fn landmarks(series: &Series) -> [String; 5] {
+/// Last, lowest and highest value, and the first position of the lowest and of the highest.
+fn key_values(series: &Series) -> [String; 5] {
     let finite = || series.points.iter().filter(|(_, y)| y.is_finite());
     let lowest = finite().min_by(|a, b| a.1.total_cmp(&b.1));
-    // The last of equals is the first of them from behind.
+    // `max_by` returns the last of equal values, which is the first in reverse order.
     let highest = finite().rev().max_by(|a, b| a.1.total_cmp(&b.1));
     let shown = |value: Option<f64>| value.map_or_else(|| "–".into(), short);
     [
@@ -119,7 +126,7 @@ fn landmarks(series: &Series) -> [String; 5] {
 }
 
 fn table_section(table: &Table) -> Markup {
-    // A column of numbers has its name where they are.
+    // The heading of a column of numbers is right-aligned, too.
     let is_numeric = |column: usize| {
         let mut cells = table.rows.iter().filter_map(|row| row.get(column));
         cells.clone().next().is_some() && cells.all(|cell| is_number(cell))
@@ -155,7 +162,7 @@ fn pictures(rows: &[PictureRow]) -> Markup {
                 @for (name, colors) in picture::legend() {
                     li { span.patch style=(background(&colors)) {} (name) }
                 }
-                li { span.patch.hatched {} "left out by the mask" }
+                li { span.patch.hatched {} "ignored because of the mask" }
             }
             @for row in rows { (picture_figure(row)) }
         }

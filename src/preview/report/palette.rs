@@ -1,13 +1,13 @@
-//! Colours of charts, each in two shades: one for light pages, one for dark.
+//! Colors of charts, each in two shades: one for light pages, one for dark ones.
 //!
-//! Curves take colours that people with any common colour blindness tell apart (after Okabe and Ito), and dashes when
-//! colours run out. In an SVG stands the light shade; the style sheet puts variables in its place, which the page sets.
+//! People with any common color blindness can tell the colors of curves apart (after Okabe and Ito); after the last color,
+//! curves are dashed. An SVG contains the light shade. The style sheet replaces it by a variable that the page sets.
 
 use std::fmt::Write;
 
 use plotters::style::RGBColor;
 
-/// A colour by name, light shade and dark shade.
+/// A color: its name, light shade and dark shade.
 pub(super) struct Color {
     name: &'static str,
     light: RGBColor,
@@ -22,9 +22,9 @@ const fn color(name: &'static str, light: [u8; 3], dark: [u8; 3]) -> Color {
     }
 }
 
-/// Of words and axes.
+/// Text and axes.
 pub(super) const INK: Color = color("ink", [0x5b, 0x61, 0x6a], [0x9d, 0xa4, 0xae]);
-/// Of the lines behind curves.
+/// Grid lines.
 pub(super) const GRID: Color = color("grid", [0xe4, 0xe6, 0xea], [0x2d, 0x31, 0x38]);
 
 const CURVES: [Color; 6] = [
@@ -36,25 +36,25 @@ const CURVES: [Color; 6] = [
     color("curve-5", [0x40, 0x44, 0x4b], [0xd5, 0xd9, 0xde]),
 ];
 
-/// How the curve of that number is drawn.
+/// The color of curve number `number`, and whether it is dashed.
 pub(super) fn curve(number: usize) -> (&'static Color, bool) {
     let is_dashed = number / CURVES.len() % 2 == 1;
     (&CURVES[number % CURVES.len()], is_dashed)
 }
 
 impl Color {
-    /// What stands in an SVG.
+    /// The color in an SVG.
     pub fn in_svg(&self) -> RGBColor {
         self.light
     }
 
-    /// What stands in a style sheet.
+    /// The color in a style sheet.
     pub fn in_css(&self) -> String {
         format!("var(--{})", self.name)
     }
 }
 
-/// The part of the style sheet that sets all colours, and puts them in place of what stands in SVGs.
+/// The part of the style sheet that sets all colors and replaces those in SVGs.
 pub(super) fn style() -> String {
     let all = || [&INK, &GRID].into_iter().chain(&CURVES);
     let mut style = String::new();
@@ -64,7 +64,7 @@ pub(super) fn style() -> String {
         })
     };
     let (light, dark) = (set(|color| color.light), set(|color| color.dark));
-    // Writing to a string can't fail.
+    // Writing to a string cannot fail.
     let _ = writeln!(style, ":root{{{light}}}");
     let _ = writeln!(
         style,
@@ -78,7 +78,7 @@ pub(super) fn style() -> String {
     style
 }
 
-/// As SVGs have it.
+/// The color as plotters writes it into an SVG.
 fn hex(RGBColor(r, g, b): RGBColor) -> String {
     format!("#{r:02X}{g:02X}{b:02X}")
 }
@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_curve_looks_different_up_to_a_dozen() {
+    fn the_first_twelve_curves_look_different() {
         let looks = |n| (curve(n).0.in_css(), curve(n).1);
         for a in 0..12 {
             for b in 0..a {

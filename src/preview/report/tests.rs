@@ -1,6 +1,7 @@
-//! Pages as a browser gets them.
+//! Tests of whole pages.
 
 use super::*;
+use crate::preview::picture::{ContactSheet, Picture};
 
 fn report() -> Report {
     Report {
@@ -32,7 +33,7 @@ fn report() -> Report {
     }
 }
 
-/// The elements of a page in their order, of which every one that is opened is closed; anything else is a panic.
+/// The elements of a page in order. Panics if an element is not closed.
 fn elements(page: &str) -> Vec<String> {
     let (mut open, mut all) = (Vec::<String>::new(), Vec::new());
     let body = page.strip_prefix("<!DOCTYPE html>").unwrap();
@@ -48,12 +49,12 @@ fn elements(page: &str) -> Vec<String> {
             }
         }
     }
-    assert!(open.is_empty(), "{open:?} stay open");
+    assert!(open.is_empty(), "{open:?} are not closed");
     all
 }
 
 #[test]
-fn a_page_has_its_parts_and_every_element_is_closed() {
+fn a_page_has_all_parts_and_closes_every_element() {
     let page = report().html();
     let elements = elements(&page);
     let count = |name: &str| elements.iter().filter(|e| *e == name).count();
@@ -62,7 +63,7 @@ fn a_page_has_its_parts_and_every_element_is_closed() {
 }
 
 #[test]
-fn words_from_outside_are_escaped() {
+fn text_from_outside_is_escaped() {
     let page = report().html();
     assert!(!page.contains("<script"));
     assert!(page.contains("&lt;script&gt;alert(1)&lt;/script&gt;"));
@@ -74,7 +75,7 @@ fn words_from_outside_are_escaped() {
 }
 
 #[test]
-fn a_page_needs_nothing_from_elsewhere() {
+fn a_page_refers_to_nothing_outside() {
     let page = report().html();
     let page = page.replace("xmlns=\"http://www.w3.org/2000/svg\"", "");
     for reference in ["http", "url(", "@import", "<link", "//www"] {
@@ -85,7 +86,7 @@ fn a_page_needs_nothing_from_elsewhere() {
 }
 
 #[test]
-fn numbers_can_be_read() {
+fn numbers_are_formatted() {
     let page = report().html();
     for number in ["0.2500", "0.1234", "0.7500", "0.8765"] {
         let cell = format!("<td class=\"number\">{number}</td>");
@@ -95,7 +96,7 @@ fn numbers_can_be_read() {
 }
 
 #[test]
-fn an_empty_report_is_a_page() {
+fn an_empty_report_is_a_valid_page() {
     assert!(elements(&Report::default().html()).contains(&"main".into()));
 }
 
@@ -109,9 +110,9 @@ fn a_chart_without_values_says_so() {
 }
 
 #[test]
-fn a_view_becomes_a_picture_with_headings_and_its_sections() {
+fn a_contact_sheet_becomes_a_picture_with_headings_and_sections() {
     let (image, target, probability) = (vec![0.5; 8], vec![1; 8], vec![0.5; 8]);
-    let view = View {
+    let sheet = ContactSheet {
         shape: [8, 1, 1],
         image: &image,
         targets: vec![Some(&target)],
@@ -120,7 +121,7 @@ fn a_view_becomes_a_picture_with_headings_and_its_sections() {
         names: vec!["cleft".into()],
         caption: "sample 5".into(),
     };
-    let row = PictureRow::from(&view);
+    let row = PictureRow::from(&sheet);
     assert_eq!(
         row.caption,
         "sample 5 · sections 2, 4, 6 of 8, from the top"

@@ -1,9 +1,9 @@
-//! The messages in an event file: as much of TensorFlow's `event.proto` and `summary.proto` as scalars and pictures
-//! need, with their field numbers. What is one of several there is optional here, which is the same on disk.
+//! The protobuf messages of an event file: the parts of TensorFlow's `event.proto` and `summary.proto` that scalars and
+//! pictures need. A `oneof` there is an optional field here; the bytes are the same.
 
 use prost::Message;
 
-/// Something that happened in a run.
+/// An event of a run.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Event {
     /// Seconds since 1970.
@@ -11,7 +11,7 @@ pub(super) struct Event {
     pub wall_time: f64,
     #[prost(int64, tag = "2")]
     pub step: i64,
-    /// Only in the first event of a file.
+    /// In the first event of a file only.
     #[prost(string, optional, tag = "3")]
     pub file_version: Option<String>,
     #[prost(message, optional, tag = "5")]
@@ -50,7 +50,7 @@ pub(super) struct Image {
     pub encoded: Vec<u8>,
 }
 
-/// Says that a program began.
+/// The start of a program.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct SessionLog {
     #[prost(int32, tag = "1")]
@@ -62,15 +62,15 @@ impl SessionLog {
 }
 
 impl Event {
-    /// What every file begins with.
-    pub fn opening() -> Self {
+    /// The first event of every file.
+    pub fn file_version() -> Self {
         Self {
             file_version: Some("brain.Event:2".into()),
             ..Self::default()
         }
     }
 
-    /// A program begins with `step`: TensorBoard forgets what earlier files of the folder say of it and of later ones.
+    /// A program starts at `step`: TensorBoard ignores this and later steps in older files of the folder.
     pub fn start(step: u64) -> Self {
         Self {
             step: as_int64(step),
@@ -81,8 +81,8 @@ impl Event {
         }
     }
 
-    /// A value of a step.
-    pub fn of(step: u64, value: Value) -> Self {
+    /// A value at a step.
+    pub fn value(step: u64, value: Value) -> Self {
         Self {
             step: as_int64(step),
             summary: Some(Summary {
@@ -116,7 +116,7 @@ impl Value {
 }
 
 impl Image {
-    /// A PNG file of RGB.
+    /// An RGB image as a PNG file.
     pub fn png(width: u32, height: u32, encoded: Vec<u8>) -> Self {
         let pixels = |n: u32| i32::try_from(n).unwrap_or(i32::MAX);
         Self {
@@ -128,10 +128,10 @@ impl Image {
     }
 }
 
-/// Bytes made by Python's `tensorboard` 2.21: its protobuf messages, through its `RecordWriter`.
+/// The expected bytes are from Python's `tensorboard` 2.21, written by its `RecordWriter`.
 #[cfg(test)]
 mod tests {
-    use super::super::record;
+    use super::super::tfrecord;
     use super::*;
 
     fn framed(event: Event) -> Vec<u8> {
@@ -140,14 +140,14 @@ mod tests {
             ..event
         };
         let mut bytes = Vec::new();
-        record::write(&mut bytes, &event.encode_to_vec()).unwrap();
+        tfrecord::write(&mut bytes, &event.encode_to_vec()).unwrap();
         bytes
     }
 
     #[test]
-    fn an_opening_is_the_bytes_that_tensorboard_writes() {
+    fn a_file_version_has_the_bytes_of_tensorboard() {
         assert_eq!(
-            framed(Event::opening()),
+            framed(Event::file_version()),
             b"\x18\0\0\0\0\0\0\0\xa3\x7f\x4b\x22\
               \x09\0\0\x10\x40\xfc\x54\xd9\x41\x1a\x0dbrain.Event:2\
               \x33\x8d\x2f\xe9"
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn a_start_is_the_bytes_that_tensorboard_writes() {
+    fn a_start_has_the_bytes_of_tensorboard() {
         assert_eq!(
             framed(Event::start(1001)),
             b"\x10\0\0\0\0\0\0\0\x95\xfb\xfe\x18\
@@ -166,9 +166,9 @@ mod tests {
     }
 
     #[test]
-    fn a_scalar_is_the_bytes_that_tensorboard_writes_though_it_is_zero() {
+    fn a_scalar_of_zero_has_the_bytes_of_tensorboard() {
         assert_eq!(
-            framed(Event::of(1000, Value::scalar("loss/train", 0.0))),
+            framed(Event::value(1000, Value::scalar("loss/train", 0.0))),
             b"\x21\0\0\0\0\0\0\0\x01\x7b\xec\xf6\
               \x09\0\0\x10\x40\xfc\x54\xd9\x41\x10\xe8\x07\
               \x2a\x13\x0a\x11\x0a\x0aloss/train\x15\0\0\0\0\
@@ -177,10 +177,10 @@ mod tests {
     }
 
     #[test]
-    fn a_picture_is_the_bytes_that_tensorboard_writes() {
+    fn a_picture_has_the_bytes_of_tensorboard() {
         let image = Image::png(3, 2, b"PNG".to_vec());
         assert_eq!(
-            framed(Event::of(7, Value::image("val", image))),
+            framed(Event::value(7, Value::image("val", image))),
             b"\x21\0\0\0\0\0\0\0\x01\x7b\xec\xf6\
               \x09\0\0\x10\x40\xfc\x54\xd9\x41\x10\x07\
               \x2a\x14\x0a\x12\x0a\x03val\x22\x0b\x08\x02\x10\x03\x18\x03\x22\x03PNG\

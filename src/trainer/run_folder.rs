@@ -1,34 +1,34 @@
-//! A run's folder: what lies in it under which name, and whether a training may go on there.
+//! The folder of a run: its files, and whether a training can resume from them.
 //!
 //! ```text
-//! RUN/last.safetensors    weights and the optimizer's state after the last validation: a training goes on from here
-//! RUN/best.safetensors    weights with the least validation loss
+//! RUN/last.safetensors    weights and optimizer state after the last validation: a training resumes from here
+//! RUN/best.safetensors    weights with the lowest validation loss
 //! RUN/model.pt            the best weights as a TorchScript module; written at the end
 //! RUN/metrics.jsonl       a JSON object per step and per validation
 //! RUN/events/             the same for TensorBoard
-//! RUN/report.html         curves and pictures; written at the end
-//! RUN/steps/N.safetensors all that went into and came out of step N, where that was asked for
+//! RUN/report.html         charts and pictures; written at the end
+//! RUN/steps/N.safetensors inputs, outputs and gradients of step N (with --record)
 //! ```
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use super::atomic_write::remove_leftovers;
 use super::checkpoint::Checkpoint;
 use super::config::TrainConfig;
 use super::error::TrainError;
-use super::part::sweep;
 
-/// A run's folder.
+/// The folder of a run.
 #[derive(Clone, Debug)]
-pub(super) struct Folder {
+pub(super) struct RunFolder {
     root: PathBuf,
 }
 
-impl Folder {
-    /// The folder `root`, made where it is missing, without what dead runs left half-written.
+impl RunFolder {
+    /// Opens the folder `root`. Creates it if it doesn't exist, and removes temporary files of dead runs.
     pub(super) fn open(root: &Path) -> Result<Self, TrainError> {
-        std::fs::create_dir_all(root).map_err(TrainError::io("make", root))?;
-        sweep(root);
+        std::fs::create_dir_all(root).map_err(TrainError::io("create", root))?;
+        remove_leftovers(root);
         Ok(Self {
             root: root.to_owned(),
         })
@@ -54,10 +54,10 @@ impl Folder {
         self.root.join("report.html")
     }
 
-    /// The file of what went into and came out of a step.
+    /// The file with the record of a step.
     pub(super) fn step(&self, step: u64) -> Result<PathBuf, TrainError> {
         let folder = self.steps();
-        std::fs::create_dir_all(&folder).map_err(TrainError::io("make", &folder))?;
+        std::fs::create_dir_all(&folder).map_err(TrainError::io("create", &folder))?;
         Ok(folder.join(format!("{step}.safetensors")))
     }
 
@@ -65,23 +65,24 @@ impl Folder {
         self.root.join("steps")
     }
 
-    /// The checkpoint to go on from; None to begin. Refuses a folder that holds another training, unless `force`
-    /// says to forget it.
+    /// The checkpoint to resume from; `None` to start. A folder with another training is an error, unless `force` deletes
+    /// that training.
     pub(super) fn checkpoint(
         &self,
         config: &TrainConfig,
         dataset: &str,
         force: bool,
     ) -> Result<Option<Checkpoint>, TrainError> {
-        // Without it there is nothing to go on from: what lies there is of a run that died before its first validation.
+        // Without a checkpoint, all files are from a run that died before its first validation.
         if force || !self.last().exists() {
             self.clear()?;
             return Ok(None);
         }
         let checkpoint = Checkpoint::read(&self.last())?;
-        let difference = match checkpoint.header.dataset == dataset {
-            false => Some("its dataset has changed".to_owned()),
-            true => difference(&checkpoint.header.config, config),
+        let difference = if checkpoint.header.dataset == dataset {
+            difference(&checkpoint.header.config, config)
+        } else {
+            Some("its dataset has changed".to_owned())
         };
         match difference {
             None => Ok(Some(checkpoint)),
@@ -93,11 +94,11 @@ impl Folder {
     }
 }
 
-impl Folder {
-    /// Forgets the training that lies there.
+impl RunFolder {
+    /// Deletes the training in the folder.
     fn clear(&self) -> Result<(), TrainError> {
         let metrics = self.root.join(super::history::METRICS);
-        // That which trainings go on from goes first: what a crash leaves is no training.
+        // Delete the checkpoint first: after a crash, the remaining files are not taken for a training.
         let files = [
             self.last(),
             self.best(),
@@ -118,7 +119,7 @@ impl Folder {
     }
 }
 
-/// Removes a file, if there is one.
+/// Removes a file if it exists.
 fn remove_file(path: &Path) -> Result<(), TrainError> {
     match std::fs::remove_file(path) {
         Err(e) if e.kind() != ErrorKind::NotFound => Err(TrainError::io("remove", path)(e)),
@@ -126,7 +127,7 @@ fn remove_file(path: &Path) -> Result<(), TrainError> {
     }
 }
 
-/// Removes the files right in `folder` that a training writes there, and the folder where it holds nothing else.
+/// Removes the files of a training in `folder`, and the folder if it is empty then.
 fn remove_files(folder: &Path, is_ours: impl Fn(&str) -> bool) -> Result<(), TrainError> {
     let entries = match std::fs::read_dir(folder) {
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(()),
@@ -146,26 +147,26 @@ fn remove_files(folder: &Path, is_ours: impl Fn(&str) -> bool) -> Result<(), Tra
     }
 }
 
-/// What a training may be resumed with other values of: how long, where and how fast.
+/// Keys that may change when a training resumes: duration, device and speed.
 const MAY_DIFFER: [&str; 4] = ["steps", "workers", "prefetch", "device"];
 
-/// The first key whose values differ so that it is another training.
-fn difference(was: &TrainConfig, is: &TrainConfig) -> Option<String> {
+/// The first key whose values differ, apart from those in [`MAY_DIFFER`].
+fn difference(old: &TrainConfig, new: &TrainConfig) -> Option<String> {
     let keys = |config: &TrainConfig| match serde_json::to_value(config) {
         Ok(serde_json::Value::Object(keys)) => keys,
         _ => serde_json::Map::new(),
     };
-    let (was, is) = (keys(was), keys(is));
-    let all = was.keys().chain(is.keys());
+    let (old, new) = (keys(old), keys(new));
+    let all = old.keys().chain(new.keys());
     let mut differing =
-        all.filter(|k| !MAY_DIFFER.contains(&k.as_str()) && was.get(*k) != is.get(*k));
+        all.filter(|k| !MAY_DIFFER.contains(&k.as_str()) && old.get(*k) != new.get(*k));
     let key = differing.next()?;
     let shown =
         |value: Option<&serde_json::Value>| value.map_or("nothing".into(), |v| v.to_string());
     Some(format!(
         "its `{key}` is {}, the config's is {}",
-        shown(was.get(key)),
-        shown(is.get(key))
+        shown(old.get(key)),
+        shown(new.get(key))
     ))
 }
 
@@ -174,7 +175,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_training_is_forgotten_without_the_files_of_others() {
+    fn deleting_a_training_keeps_other_files() {
         let temporary = tempfile::tempdir().unwrap();
         let root = temporary.path();
         let ours = [
@@ -189,7 +190,7 @@ mod tests {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, "").unwrap();
         }
-        Folder::open(root).unwrap().clear().unwrap();
+        RunFolder::open(root).unwrap().clear().unwrap();
         for name in ours {
             assert!(!root.join(name).exists(), "{name}");
         }

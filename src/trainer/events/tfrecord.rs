@@ -1,7 +1,7 @@
-//! Records of a TFRecord file: bytes with their length, and checksums of both.
+//! Records of a TFRecord file.
 //!
-//! A record is the length (`u64`), the checksum of that, the bytes, and the checksum of those, all little-endian. The
-//! checksum is CRC-32C, rotated and moved, as checksums of bytes that hold checksums are weak.
+//! A record is the length (`u64`), its checksum, the bytes, and their checksum, all little-endian. The checksum is a masked
+//! CRC-32C: rotated and offset, because a CRC of bytes that contain CRCs is weak.
 
 use std::io::{self, Write};
 
@@ -20,7 +20,7 @@ fn masked(bytes: &[u8]) -> u32 {
         .wrapping_add(0xa282_ead8)
 }
 
-/// The bytes of all records; anything wrong with one is a panic.
+/// The bytes of all records. Panics if a record is damaged.
 #[cfg(test)]
 pub(super) fn read_all(mut file: &[u8]) -> Vec<Vec<u8>> {
     let mut records = Vec::new();
@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn records_come_back_whole() {
+    fn written_records_can_be_read_back() {
         let mut file = Vec::new();
         for bytes in [&b""[..], b"a", &[0xff; 1000]] {
             write(&mut file, bytes).unwrap();
@@ -51,9 +51,9 @@ mod tests {
         assert_eq!(read_all(&file), [vec![], b"a".to_vec(), vec![0xff; 1000]]);
     }
 
-    /// `crc32c("123456789")` is 0xe3069283 in every table of check values.
+    /// The published check value of `crc32c("123456789")` is 0xe3069283.
     #[test]
-    fn the_checksum_is_rotated_and_moved() {
+    fn the_checksum_is_rotated_and_offset() {
         assert_eq!(masked(b"123456789"), 0xc78a_b0e5);
     }
 }

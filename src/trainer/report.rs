@@ -1,13 +1,13 @@
-//! What a training's report shows: curves of its history, what the best weights are worth, pictures.
+//! The report of a training: charts of its history, scores of the best weights, and pictures.
 
 use super::config::TrainConfig;
 use super::evaluate::{ChannelEvaluation, Evaluation};
-use super::history::Line;
+use super::history::HistoryEntry;
 use crate::dataset::Dataset;
 use crate::preview::{Chart, PictureRow, Report, Series, Table};
 
-/// What is known of a training besides its history.
-pub(super) struct About<'a> {
+/// Facts about a training, besides its history.
+pub(super) struct TrainingFacts<'a> {
     pub config: &'a TrainConfig,
     pub dataset: &'a Dataset,
     pub weights: u64,
@@ -15,59 +15,60 @@ pub(super) struct About<'a> {
     pub best_step: u64,
 }
 
-/// Points of a curve: longer histories are averaged over runs of steps.
+/// Maximum number of points of a curve. Longer histories are averaged over consecutive steps.
 const POINTS: usize = 400;
 
 /// The report of a training.
 pub(super) fn report(
-    about: &About<'_>,
-    lines: &[Line],
+    training: &TrainingFacts<'_>,
+    history: &[HistoryEntry],
     best: &Evaluation,
     pictures: Vec<PictureRow>,
 ) -> Report {
-    let config = about.config;
+    let config = training.config;
     let samples = |split: &str| {
-        let splits = &about.dataset.manifest().splits;
+        let splits = &training.dataset.manifest().splits;
         splits.get(split).map_or(0, |s| s.samples).to_string()
     };
     let fact = |name: &str, value: String| (name.to_owned(), value);
     let facts = vec![
-        fact("dataset", about.dataset.root().display().to_string()),
+        fact("dataset", training.dataset.root().display().to_string()),
         fact("training samples", samples(&config.splits.train)),
         fact("validation samples", samples(&config.splits.val)),
-        fact("weights", about.weights.to_string()),
+        fact("weights", training.weights.to_string()),
         fact(
             "steps",
-            format!("{} of batch size {}", about.steps, config.batch_size),
+            format!("{} of batch size {}", training.steps, config.batch_size),
         ),
-        fact("steps left out", left_out(lines).to_string()),
-        fact("best weights", format!("of step {}", about.best_step)),
+        fact("skipped steps", skipped_steps(history).to_string()),
+        fact("best weights", format!("of step {}", training.best_step)),
         fact("device", config.device.clone()),
         fact("seed", config.seed.to_string()),
     ];
-    let mut charts = vec![losses(lines, best)];
+    let mut charts = vec![loss_chart(history, best)];
     for name in best.channels.keys() {
-        charts.push(channel_losses(lines, name, best));
+        charts.push(channel_loss_chart(history, name, best));
     }
-    charts.push(scores(lines, best));
-    charts.extend(thresholds(best));
+    charts.push(score_chart(history, best));
+    charts.extend(threshold_charts(best));
     Report {
         title: "Training".into(),
         facts,
         charts,
-        tables: vec![table(best)],
+        tables: vec![score_table(best)],
         pictures,
     }
 }
 
-/// Steps whose batch had too little in it.
-fn left_out(lines: &[Line]) -> usize {
-    let is_left_out = |line: &&Line| matches!(line, Line::Train(line) if line.loss.is_none());
-    lines.iter().filter(is_left_out).count()
+/// Number of steps that were skipped because of `min_nonzero`.
+fn skipped_steps(history: &[HistoryEntry]) -> usize {
+    let is_skipped =
+        |entry: &&HistoryEntry| matches!(entry, HistoryEntry::Train(step) if step.loss.is_none());
+    history.iter().filter(is_skipped).count()
 }
 
-/// A table of scores, a row per channel.
-pub(super) fn table(evaluation: &Evaluation) -> Table {
+/// A table of scores with a row per channel.
+pub(super) fn score_table(evaluation: &Evaluation) -> Table {
     let head = [
         "target",
         "loss",
@@ -110,8 +111,8 @@ pub(super) fn table(evaluation: &Evaluation) -> Table {
     }
 }
 
-/// Precision, recall, Dice and IoU by threshold, a chart per channel.
-pub(super) fn thresholds(evaluation: &Evaluation) -> Vec<Chart> {
+/// Precision, recall, Dice and IoU by threshold: a chart per channel.
+pub(super) fn threshold_charts(evaluation: &Evaluation) -> Vec<Chart> {
     let chart = |(name, channel): (&String, &ChannelEvaluation)| {
         let curve = &channel.scores.curve;
         let series = |name: &str, value: fn(&super::metrics::CurvePoint) -> Option<f64>| Series {
@@ -136,10 +137,10 @@ pub(super) fn thresholds(evaluation: &Evaluation) -> Vec<Chart> {
     evaluation.channels.iter().map(chart).collect()
 }
 
-fn losses(lines: &[Line], best: &Evaluation) -> Chart {
+fn loss_chart(history: &[HistoryEntry], best: &Evaluation) -> Chart {
     let mut series = vec![
-        train_series(lines, "training", |l| l.loss),
-        validation_series(lines, "validation", |e| e.loss),
+        train_series(history, "training", |l| l.loss),
+        validation_series(history, "validation", |e| e.loss),
     ];
     series.retain(|s| !s.points.is_empty());
     Chart {
@@ -153,14 +154,14 @@ fn losses(lines: &[Line], best: &Evaluation) -> Chart {
     }
 }
 
-fn channel_losses(lines: &[Line], name: &str, best: &Evaluation) -> Chart {
-    let of = |e: &Evaluation| e.channels.get(name).and_then(|c| c.loss);
+fn channel_loss_chart(history: &[HistoryEntry], name: &str, best: &Evaluation) -> Chart {
+    let channel_loss = |e: &Evaluation| e.channels.get(name).and_then(|c| c.loss);
     let mut series = vec![
-        train_series(lines, "training", |l| l.channels.get(name).copied()),
-        validation_series(lines, "validation", of),
+        train_series(history, "training", |l| l.channels.get(name).copied()),
+        validation_series(history, "validation", channel_loss),
     ];
     let constant = best.channels.get(name).and_then(|c| c.constant_loss);
-    if let (Some(constant), Some(last)) = (constant, lines.last()) {
+    if let (Some(constant), Some(last)) = (constant, history.last()) {
         series.push(Series {
             name: "best constant prediction".into(),
             points: vec![(0.0, constant), (last.step() as f64, constant)],
@@ -174,15 +175,15 @@ fn channel_losses(lines: &[Line], name: &str, best: &Evaluation) -> Chart {
     }
 }
 
-fn scores(lines: &[Line], best: &Evaluation) -> Chart {
+fn score_chart(history: &[HistoryEntry], best: &Evaluation) -> Chart {
     let mut series = Vec::new();
     for name in best.channels.keys() {
         let channel = |e: &Evaluation| e.channels.get(name).map(|c| c.scores.clone());
-        series.push(validation_series(lines, &format!("Dice, {name}"), |e| {
+        series.push(validation_series(history, &format!("Dice, {name}"), |e| {
             channel(e)?.dice
         }));
         series.push(validation_series(
-            lines,
+            history,
             &format!("average precision, {name}"),
             |e| channel(e)?.average_precision,
         ));
@@ -195,17 +196,17 @@ fn scores(lines: &[Line], best: &Evaluation) -> Chart {
     }
 }
 
-/// Means over as many steps as leave [`POINTS`] points.
+/// A value of the steps, averaged to at most [`POINTS`] points.
 fn train_series(
-    lines: &[Line],
+    history: &[HistoryEntry],
     name: &str,
-    value: impl Fn(&super::history::TrainLine) -> Option<f64>,
+    value: impl Fn(&super::history::StepEntry) -> Option<f64>,
 ) -> Series {
-    let points: Vec<_> = lines
+    let points: Vec<_> = history
         .iter()
-        .filter_map(|line| match line {
-            Line::Train(line) => Some((line.step as f64, value(line)?)),
-            Line::Validation(_) => None,
+        .filter_map(|entry| match entry {
+            HistoryEntry::Train(step) => Some((step.step as f64, value(step)?)),
+            HistoryEntry::Validation(_) => None,
         })
         .collect();
     let mean = |part: &[(f64, f64)]| {
@@ -223,13 +224,15 @@ fn train_series(
 }
 
 fn validation_series(
-    lines: &[Line],
+    history: &[HistoryEntry],
     name: &str,
     value: impl Fn(&Evaluation) -> Option<f64>,
 ) -> Series {
-    let points = lines.iter().filter_map(|line| match line {
-        Line::Validation(line) => Some((line.step as f64, value(&line.evaluation)?)),
-        Line::Train(_) => None,
+    let points = history.iter().filter_map(|entry| match entry {
+        HistoryEntry::Validation(validation) => {
+            Some((validation.step as f64, value(&validation.evaluation)?))
+        }
+        HistoryEntry::Train(_) => None,
     });
     Series {
         name: name.to_owned(),

@@ -1,7 +1,6 @@
-//! All that goes into and comes out of a step, in one safetensors file: for holding a trainer of one's own against
-//! this one.
+//! Inputs, outputs and gradients of one step in a safetensors file, for comparing another trainer with this one.
 //!
-//! Tensors: `image`, `targets`, `masks` (where there are any), `before.<weight>`, `logits`, `loss`, `loss.<target>`,
+//! Tensors: `image`, `targets`, `masks` (if any), `before.<weight>`, `logits`, `loss`, `loss.<target>`,
 //! `grad.<weight>`, `after.<weight>`.
 
 use std::path::Path;
@@ -10,24 +9,24 @@ use indexmap::IndexMap;
 use tch::{TchError, Tensor};
 
 use super::checkpoint::write_tensors;
+use super::device_batch::DeviceBatch;
 use super::error::TrainError;
-use super::feed::Fed;
 use super::loss::LossValue;
 use super::model::Model;
 
-/// A step, while it is made.
+/// The tensors of a step so far.
 #[derive(Debug, Default)]
-pub(super) struct Record {
+pub(super) struct StepRecord {
     tensors: IndexMap<String, Tensor>,
 }
 
-impl Record {
-    /// Before the step.
-    pub(super) fn new(model: &Model, fed: &Fed) -> Result<Self, TchError> {
+impl StepRecord {
+    /// Records the inputs and the weights before the step.
+    pub(super) fn new(model: &Model, batch: &DeviceBatch) -> Result<Self, TchError> {
         let mut record = Self::default();
-        record.add("image", &fed.image)?;
-        record.add("targets", &fed.targets)?;
-        if let Some(masks) = &fed.masks {
+        record.add("image", &batch.image)?;
+        record.add("targets", &batch.targets)?;
+        if let Some(masks) = &batch.masks {
             record.add("masks", masks)?;
         }
         for (name, weight) in model.weights() {
@@ -36,8 +35,8 @@ impl Record {
         Ok(record)
     }
 
-    /// After the way back, before weights move.
-    pub(super) fn computed(
+    /// Records outputs and gradients, before the weights change.
+    pub(super) fn add_outputs(
         &mut self,
         logits: &Tensor,
         loss: &LossValue,
@@ -49,7 +48,7 @@ impl Record {
         for (target, loss) in targets.iter().zip(&loss.channels) {
             self.add(&format!("loss.{target}"), loss)?;
         }
-        for (name, weight) in model.learnt() {
+        for (name, weight) in model.learned() {
             let grad = weight.f_grad()?;
             if grad.defined() {
                 self.add(&format!("grad.{name}"), &grad)?;
@@ -58,7 +57,7 @@ impl Record {
         Ok(())
     }
 
-    /// After weights moved.
+    /// Records the weights after the step and writes the file.
     pub(super) fn write(mut self, path: &Path, model: &Model) -> Result<(), TrainError> {
         for (name, weight) in model.weights() {
             self.add(&format!("after.{name}"), weight)?;
@@ -67,7 +66,7 @@ impl Record {
     }
 
     fn add(&mut self, name: &str, tensor: &Tensor) -> Result<(), TchError> {
-        // A copy: weights and gradients change in place.
+        // Copy: weights and gradients change in place.
         let copy = tensor.f_detach_copy()?;
         self.tensors.insert(name.to_owned(), copy);
         Ok(())

@@ -1,17 +1,17 @@
-//! Build script: where the feature `tch` is on, lets the program find libtorch at run time without
+//! Build script: with the feature `tch`, stores the path of libtorch in the program, so that it runs without
 //! `LD_LIBRARY_PATH`.
 
 fn main() {
-    println!("cargo:rerun-if-changed=src/trainer/link.rs");
-    // torch-sys says this to those who depend on it directly.
+    println!("cargo:rerun-if-changed=build.rs");
+    // Set by torch-sys for its direct dependents.
     println!("cargo:rerun-if-env-changed=DEP_TCH_LIBTORCH_LIB");
     let Ok(lib) = std::env::var("DEP_TCH_LIBTORCH_LIB") else {
         return;
     };
-    // Old tags: the path then holds for the libraries that libtorch loads, too.
+    // With old tags the path also applies to the libraries that libtorch loads.
     println!("cargo:rustc-link-arg=-Wl,--disable-new-dtags,-rpath,{lib}");
     if std::path::Path::new(&lib).join("libtorch_cuda.so").exists() {
-        // Nothing refers to these by name: without this the linker leaves them out, and CUDA is not found.
+        // No symbol refers to these libraries. Without this flag the linker drops them, and libtorch finds no CUDA.
         println!("cargo:rustc-link-arg=-Wl,--no-as-needed");
         println!("cargo:rustc-link-arg=-L{lib}");
         println!("cargo:rustc-link-arg=-ltorch_cuda");

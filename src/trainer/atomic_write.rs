@@ -1,5 +1,5 @@
-//! Files and folders that get their names when they are whole and flushed. Until then they bear a temporary name, and
-//! their writer holds a lock on them: one that can be locked was left by a writer that died.
+//! Atomic writes: files and folders get their final name when they are complete and flushed. Until then they have a
+//! temporary name and are locked by their writer. If a temporary file can be locked, its writer has died.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -10,10 +10,10 @@ use tempfile::TempDir;
 
 use super::error::TrainError;
 
-const PREFIX: &str = ".part-";
+pub(super) const PREFIX: &str = ".part-";
 
-/// Writes the file `path` so that it appears whole or not at all.
-pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), TrainError> {
+/// Writes the file `path` atomically.
+pub(super) fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), TrainError> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let failed = || TrainError::io("write", path);
     let mut file = tempfile::Builder::new()
@@ -21,7 +21,7 @@ pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), TrainError> {
         .permissions(PermissionsExt::from_mode(0o666))
         .tempfile_in(folder)
         .map_err(failed())?;
-    // Where the file system has no locks, a dead writer's file stays; it harms nobody.
+    // On a file system without locks, the file of a dead writer remains. It does no harm.
     let _ = file.as_file().try_lock();
     file.write_all(bytes).map_err(failed())?;
     file.as_file().sync_all().map_err(failed())?;
@@ -29,16 +29,16 @@ pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), TrainError> {
     Ok(())
 }
 
-/// A folder that is being filled. Dropped, it is gone.
+/// A folder that is being written. It is deleted on drop.
 #[derive(Debug)]
-pub(super) struct PartFolder {
+pub(super) struct PendingFolder {
     folder: TempDir,
     _lock: Option<File>,
 }
 
-impl PartFolder {
-    /// A new one in `parent`, which is made where it is missing.
-    pub(super) fn begin(parent: &Path) -> io::Result<Self> {
+impl PendingFolder {
+    /// Creates a folder with a temporary name in `parent`, which is created if it doesn't exist.
+    pub(super) fn create(parent: &Path) -> io::Result<Self> {
         fs::create_dir_all(parent)?;
         let folder = tempfile::Builder::new()
             .prefix(PREFIX)
@@ -55,8 +55,8 @@ impl PartFolder {
         self.folder.path()
     }
 
-    /// Flushes all that is in it, and gives it its name; a folder of that name is replaced.
-    pub(super) fn finish(self, path: &Path) -> io::Result<()> {
+    /// Flushes the contents and renames the folder to `path`. An existing folder is replaced.
+    pub(super) fn rename_to(self, path: &Path) -> io::Result<()> {
         flush(self.path())?;
         if path.exists() {
             fs::remove_dir_all(path)?;
@@ -65,7 +65,7 @@ impl PartFolder {
     }
 }
 
-/// Everything below `path`, to the disk.
+/// Flushes everything below `path` to disk.
 fn flush(path: &Path) -> io::Result<()> {
     if path.is_dir() {
         for entry in fs::read_dir(path)? {
@@ -75,18 +75,20 @@ fn flush(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
-/// Removes what dead writers left right in `folder`. What another process removes first is no error.
-pub(super) fn sweep(folder: &Path) {
+/// Removes temporary files and folders of dead writers in `folder`. Errors are ignored: another process may remove them
+/// at the same time.
+pub(super) fn remove_leftovers(folder: &Path) {
     let Ok(entries) = fs::read_dir(folder) else {
         return;
     };
     for path in entries.flatten().map(|e| e.path()) {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let dead = || File::open(&path).is_ok_and(|f| f.try_lock().is_ok());
-        if name.starts_with(PREFIX) && dead() {
-            let _ = match path.is_dir() {
-                true => fs::remove_dir_all(&path),
-                false => fs::remove_file(&path),
+        let is_dead = || File::open(&path).is_ok_and(|f| f.try_lock().is_ok());
+        if name.starts_with(PREFIX) && is_dead() {
+            let _ = if path.is_dir() {
+                fs::remove_dir_all(&path)
+            } else {
+                fs::remove_file(&path)
             };
         }
     }
@@ -105,50 +107,50 @@ mod tests {
     }
 
     #[test]
-    fn what_dead_writers_left_goes_and_what_is_being_written_stays() {
+    fn files_of_dead_writers_are_removed_and_those_of_running_writers_stay() {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path();
         fs::write(root.join(".part-dead"), "half").unwrap();
         fs::create_dir_all(root.join(".part-folder/c/0")).unwrap();
         fs::write(root.join(".part-folder/c/0/0"), "half").unwrap();
         fs::write(root.join("mine"), "whole").unwrap();
-        let part = PartFolder::begin(root).unwrap();
+        let part = PendingFolder::create(root).unwrap();
         fs::write(part.path().join("0"), "half").unwrap();
-        sweep(root);
+        remove_leftovers(root);
         assert!(part.path().join("0").exists());
         assert_eq!(names(root).len(), 2);
-        part.finish(&root.join("whole")).unwrap();
+        part.rename_to(&root.join("whole")).unwrap();
         assert_eq!(names(root), ["mine", "whole"]);
         assert_eq!(names(&root.join("whole")), ["0"]);
     }
 
     #[test]
-    fn a_folder_replaces_one_of_its_name_and_a_dropped_one_is_gone() {
+    fn a_renamed_folder_replaces_the_old_one_and_a_dropped_one_is_deleted() {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().join("not/there/yet");
-        drop(PartFolder::begin(&root).unwrap());
+        drop(PendingFolder::create(&root).unwrap());
         assert!(names(&root).is_empty());
         for name in ["old", "new"] {
-            let part = PartFolder::begin(&root).unwrap();
+            let part = PendingFolder::create(&root).unwrap();
             fs::write(part.path().join(name), name).unwrap();
-            part.finish(&root.join("whole")).unwrap();
+            part.rename_to(&root.join("whole")).unwrap();
         }
         assert_eq!(names(&root.join("whole")), ["new"]);
     }
 
     #[test]
-    fn a_file_appears_whole_and_readable_by_all() {
+    fn a_file_is_written_atomically_and_readable_by_all() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
-        write_whole(&path, b"first").unwrap();
-        write_whole(&path, b"second").unwrap();
+        write_atomic(&path, b"first").unwrap();
+        write_atomic(&path, b"second").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"second");
         assert_eq!(
             fs::metadata(&path).unwrap().permissions().mode() & 0o777,
             0o644
         );
         assert_eq!(names(folder.path()), ["file"]);
-        let missing = write_whole(&folder.path().join("no/file"), b"");
+        let missing = write_atomic(&folder.path().join("no/file"), b"");
         assert!(missing.unwrap_err().to_string().contains("no/file"));
     }
 }

@@ -1,78 +1,79 @@
-//! A sample as a contact sheet: sections from top to bottom, and from left to right the image, then each channel's
-//! target and prediction over it.
+//! Draws a sample as a contact sheet: a row per section; columns for the image and for each channel's target and
+//! prediction, drawn over the image.
 //!
-//! Voxels are whole blocks of pixels, so that small windows are big enough to look at. The target's outline is drawn
-//! over the prediction too: what lies on the wrong side of it is an error.
+//! Each voxel of a small window is a block of pixels. The outline of the target is drawn over the prediction, too: it
+//! shows where the prediction is wrong.
 
-use super::Picture;
-use super::paint::{self, Rgb};
+use super::bitmap::Picture;
+use super::colors::{self, Rgb};
 
-/// One sample as pictures show it; all in `[z, y, x]`, C order.
+/// A sample to draw; all arrays are `[z, y, x]` in C order.
 #[derive(Clone, Debug)]
-pub struct View<'a> {
-    /// Voxels in z, y and x, of everything below.
+pub struct ContactSheet<'a> {
+    /// Voxels in z, y and x of all arrays below.
     pub shape: [usize; 3],
-    /// Brightness, 0 to 1.
+    /// Brightness from 0 to 1.
     pub image: &'a [f32],
-    /// Per channel, where it is known: what is there. Positive is anything but 0.
+    /// Per channel, if known: the target. Positive means not 0.
     pub targets: Vec<Option<&'a [u8]>>,
-    /// Per channel: what is predicted.
+    /// Per channel: the predicted probability.
     pub probabilities: Vec<&'a [f32]>,
-    /// Per channel, where it has one: 0 where voxels don't count.
+    /// Per channel, if any: the mask, 0 where voxels are ignored.
     pub masks: Vec<Option<&'a [f32]>>,
     /// Names of the channels.
     pub names: Vec<String>,
-    /// What is said about the sample.
+    /// Caption of the sample.
     pub caption: String,
 }
 
 /// Pixels between tiles.
 const GAP: usize = 4;
-/// A tile is about that wide if a voxel of a window is more than a pixel.
-const TILE: usize = 192;
+/// Approximate width in pixels of a tile, if its voxels are larger than a pixel.
+const TILE_WIDTH: usize = 192;
 
-/// What a tile shows over the image.
+/// The contents of a tile.
 #[derive(Clone, Copy)]
-enum Layer {
+enum TileKind {
     Image,
     Target(usize),
     Prediction(usize),
 }
 
-impl View<'_> {
-    /// The contact sheet.
+impl ContactSheet<'_> {
+    /// Draws the contact sheet.
     ///
     /// # Panics
-    /// If there are no voxels, or not as many as `shape` says, or fewer targets or masks than predictions.
+    /// If there are no voxels, if their number doesn't match `shape`, or if there are fewer targets or masks than
+    /// predictions.
     pub fn picture(&self) -> Picture {
         let [_, y, x] = self.shape;
-        let scale = ((TILE + x / 2) / x).max(1);
+        let scale = ((TILE_WIDTH + x / 2) / x).max(1);
         let (tile_width, tile_height) = (x * scale, y * scale);
-        let (layers, sections) = (self.layers(), self.sections());
+        let (tiles, sections) = (self.tiles(), self.sections());
         let mut canvas = Canvas::new(
-            layers.len() * (tile_width + GAP) - GAP,
+            tiles.len() * (tile_width + GAP) - GAP,
             sections.len() * (tile_height + GAP) - GAP,
         );
         for (row, section) in sections.iter().enumerate() {
-            for (column, layer) in layers.iter().enumerate() {
+            for (column, tile_kind) in tiles.iter().enumerate() {
                 let corner = (column * (tile_width + GAP), row * (tile_height + GAP));
-                self.tile(&mut canvas, corner, scale, *section, *layer);
+                self.tile(&mut canvas, corner, scale, *section, *tile_kind);
             }
         }
         canvas.into_picture()
     }
 
-    /// What the columns of the sheet are, from left to right. All are equally wide.
+    /// Headings of the columns, from left to right. All columns have the same width.
     pub fn titles(&self) -> Vec<String> {
-        let title = |layer: &Layer| match layer {
-            Layer::Image => "image".into(),
-            Layer::Target(channel) => format!("{} target", self.name(*channel)),
-            Layer::Prediction(channel) => format!("{} prediction", self.name(*channel)),
+        let title = |tile_kind: &TileKind| match tile_kind {
+            TileKind::Image => "image".into(),
+            TileKind::Target(channel) => format!("{} target", self.name(*channel)),
+            TileKind::Prediction(channel) => format!("{} prediction", self.name(*channel)),
         };
-        self.layers().iter().map(title).collect()
+        self.tiles().iter().map(title).collect()
     }
 
-    /// The sections that are shown, from top to bottom: the middle one, and those halfway to the ends of a stack.
+    /// The sections shown, from top to bottom: the middle one and, in a stack of 4 or more, those halfway to the ends.
     pub fn sections(&self) -> Vec<usize> {
         match self.shape[0] {
             z @ 0..4 => vec![z / 2],
@@ -84,12 +85,12 @@ impl View<'_> {
         self.names.get(channel).map_or("", String::as_str)
     }
 
-    fn layers(&self) -> Vec<Layer> {
+    fn tiles(&self) -> Vec<TileKind> {
         let channels = 0..self.probabilities.len();
-        let target = |c: usize| self.targets[c].map(|_| Layer::Target(c));
+        let target = |c: usize| self.targets[c].map(|_| TileKind::Target(c));
         let of_channels =
-            channels.flat_map(|c| target(c).into_iter().chain([Layer::Prediction(c)]));
-        [Layer::Image].into_iter().chain(of_channels).collect()
+            channels.flat_map(|c| target(c).into_iter().chain([TileKind::Prediction(c)]));
+        [TileKind::Image].into_iter().chain(of_channels).collect()
     }
 
     fn tile(
@@ -98,7 +99,7 @@ impl View<'_> {
         (left, top): (usize, usize),
         scale: usize,
         section: usize,
-        layer: Layer,
+        tile_kind: TileKind,
     ) {
         let [_, height, width] = self.shape;
         let line = (scale / 3).max(1);
@@ -115,12 +116,12 @@ impl View<'_> {
                     left: x % scale < line,
                     right: x % scale >= scale - line,
                 };
-                let mut color = self.color(voxel, layer);
-                if let Layer::Target(channel) | Layer::Prediction(channel) = layer {
+                let mut color = self.color(voxel, tile_kind);
+                if let TileKind::Target(channel) | TileKind::Prediction(channel) = tile_kind {
                     if self.is_masked_out(channel, voxel) {
-                        color = paint::masked_out(color, x, y);
+                        color = colors::masked_out(color, x, y);
                     } else if self.is_outline(channel, voxel, edges) {
-                        color = paint::TARGET;
+                        color = colors::TARGET;
                     }
                 }
                 canvas.set(left + x, top + y, color);
@@ -128,16 +129,16 @@ impl View<'_> {
         }
     }
 
-    fn color(&self, voxel: Voxel, layer: Layer) -> Rgb {
+    fn color(&self, voxel: Voxel, tile_kind: TileKind) -> Rgb {
         let at = self.index(voxel);
-        let gray = paint::gray(self.image[at]);
-        match layer {
-            Layer::Image => gray,
-            Layer::Target(channel) if self.is_positive(channel, voxel) => {
-                paint::blend(gray, paint::TARGET, 0.35)
+        let gray = colors::gray(self.image[at]);
+        match tile_kind {
+            TileKind::Image => gray,
+            TileKind::Target(channel) if self.is_positive(channel, voxel) => {
+                colors::blend(gray, colors::TARGET, 0.35)
             }
-            Layer::Target(_) => gray,
-            Layer::Prediction(channel) => paint::heat(gray, self.probabilities[channel][at]),
+            TileKind::Target(_) => gray,
+            TileKind::Prediction(channel) => colors::heat(gray, self.probabilities[channel][at]),
         }
     }
 
@@ -149,7 +150,7 @@ impl View<'_> {
         self.targets[channel].is_some_and(|target| target[self.index(voxel)] != 0)
     }
 
-    /// Whether a place in a voxel of the target lies next to one that isn't. Windows' borders are no outline.
+    /// Whether a pixel of a target voxel touches a voxel outside the target. The border of the window is no outline.
     fn is_outline(&self, channel: usize, voxel: Voxel, edges: Edges) -> bool {
         let positive = |voxel: Voxel| self.is_positive(channel, voxel);
         let [_, height, width] = self.shape;
@@ -175,7 +176,7 @@ struct Voxel {
     x: usize,
 }
 
-/// The edges of a voxel that a pixel lies at.
+/// The edges of its voxel that a pixel touches.
 #[derive(Clone, Copy)]
 struct Edges {
     top: bool,
@@ -191,7 +192,7 @@ struct Canvas {
 
 impl Canvas {
     fn new(width: usize, height: usize) -> Self {
-        let pixels = vec![paint::GAP; width * height];
+        let pixels = vec![colors::GAP; width * height];
         Self { width, pixels }
     }
 
@@ -212,9 +213,9 @@ impl Canvas {
 mod tests {
     use super::*;
 
-    /// A square in the middle of a window of 8 x 8, one channel.
-    fn view<'a>(shape: [usize; 3], data: &'a Data) -> View<'a> {
-        View {
+    /// A square in the center of a window of 8 x 8, one channel.
+    fn sheet<'a>(shape: [usize; 3], data: &'a Data) -> ContactSheet<'a> {
+        ContactSheet {
             shape,
             image: &data.image,
             targets: vec![Some(&data.target)],
@@ -254,36 +255,39 @@ mod tests {
     #[test]
     fn a_sheet_has_a_row_per_section_and_two_columns_per_channel_after_the_image() {
         let data = data(16);
-        let view = view([16, 8, 8], &data);
-        assert_eq!(view.sections(), [4, 8, 12]);
-        assert_eq!(view.titles(), ["image", "cleft target", "cleft prediction"]);
-        let picture = view.picture();
+        let sheet = sheet([16, 8, 8], &data);
+        assert_eq!(sheet.sections(), [4, 8, 12]);
+        assert_eq!(
+            sheet.titles(),
+            ["image", "cleft target", "cleft prediction"]
+        );
+        let picture = sheet.picture();
         assert_eq!((picture.width, picture.height), (3 * 192 + 8, 3 * 192 + 8));
         assert_eq!(picture.rgb.len(), 3 * 584 * 584);
     }
 
     #[test]
-    fn a_channel_of_which_no_target_is_known_has_one_column() {
+    fn a_channel_without_a_target_has_one_column() {
         let data = data(1);
-        let view = View {
+        let sheet = ContactSheet {
             targets: vec![None],
-            ..view([1, 8, 8], &data)
+            ..sheet([1, 8, 8], &data)
         };
-        assert_eq!(view.titles(), ["image", "cleft prediction"]);
-        assert_eq!(view.picture().width, 2 * 192 + 4);
+        assert_eq!(sheet.titles(), ["image", "cleft prediction"]);
+        assert_eq!(sheet.picture().width, 2 * 192 + 4);
     }
 
     #[test]
-    fn a_flat_sample_is_one_section() {
+    fn a_flat_sample_has_one_section() {
         let data = data(1);
-        assert_eq!(view([1, 8, 8], &data).sections(), [0]);
-        assert_eq!(view([1, 8, 8], &data).picture().height, 192);
+        assert_eq!(sheet([1, 8, 8], &data).sections(), [0]);
+        assert_eq!(sheet([1, 8, 8], &data).picture().height, 192);
     }
 
     #[test]
     fn the_image_is_gray_the_target_blue_and_the_prediction_yellow() {
         let data = data(1);
-        let picture = view([1, 8, 8], &data).picture();
+        let picture = sheet([1, 8, 8], &data).picture();
         let middle = 96 + 12;
         assert_eq!(pixel(&picture, middle, middle), [128; 3]);
         let [r, _, b] = pixel(&picture, 196 + middle, middle);
@@ -293,29 +297,29 @@ mod tests {
     }
 
     #[test]
-    fn the_outline_runs_inside_the_target_and_on_the_prediction_too() {
+    fn the_outline_is_inside_the_target_and_on_the_prediction_too() {
         let data = data(1);
-        let picture = view([1, 8, 8], &data).picture();
+        let picture = sheet([1, 8, 8], &data).picture();
         for column in [196, 2 * 196] {
-            assert_eq!(pixel(&picture, column + 48, 100), paint::TARGET);
-            assert_ne!(pixel(&picture, column + 47, 100), paint::TARGET);
-            assert_ne!(pixel(&picture, column + 60, 100), paint::TARGET);
+            assert_eq!(pixel(&picture, column + 48, 100), colors::TARGET);
+            assert_ne!(pixel(&picture, column + 47, 100), colors::TARGET);
+            assert_ne!(pixel(&picture, column + 60, 100), colors::TARGET);
         }
     }
 
     #[test]
-    fn what_is_masked_out_is_dark_but_not_in_the_image() {
+    fn masked_out_voxels_are_dark_except_in_the_image() {
         let data = data(1);
-        let picture = view([1, 8, 8], &data).picture();
+        let picture = sheet([1, 8, 8], &data).picture();
         assert_eq!(pixel(&picture, 191, 10), [128; 3]);
         assert!(pixel(&picture, 196 + 191, 10)[0] < 128);
     }
 
     #[test]
-    fn a_wide_window_is_a_pixel_per_voxel() {
+    fn a_wide_window_has_one_pixel_per_voxel() {
         let (image, target) = (vec![0.0; 600], vec![0; 600]);
         let probability = vec![f32::NAN; 600];
-        let view = View {
+        let sheet = ContactSheet {
             shape: [1, 1, 600],
             image: &image,
             targets: vec![Some(&target)],
@@ -324,6 +328,6 @@ mod tests {
             names: vec![],
             caption: String::new(),
         };
-        assert_eq!(view.picture().width, 3 * 604 - 4);
+        assert_eq!(sheet.picture().width, 3 * 604 - 4);
     }
 }

@@ -1,0 +1,98 @@
+//! Loads one sample: decodes its inner chunks, applies its random transform, and fills its slot of a batch.
+
+use super::array_kind::ArrayKind;
+use super::batch::SampleSlot;
+use super::error::LoaderError;
+use super::state::{LoaderState, lock};
+use super::transform::SampleTransform;
+use super::values::Buffer;
+use super::{convert, intensity};
+use crate::data_type::DataType;
+use crate::dataset::{DatasetError, SampleDecoder};
+
+impl LoaderState {
+    /// Loads the sample as it is in this epoch into `slot`.
+    pub(super) fn load(
+        &self,
+        epoch: u64,
+        sample: u64,
+        slot: SampleSlot<'_>,
+    ) -> Result<(), LoaderError> {
+        let failed = |source| LoaderError::Sample {
+            split: self.arrays.split.clone(),
+            sample,
+            source,
+        };
+        let spare = lock(&self.decoders).pop();
+        let mut decoder = match spare {
+            Some(decoder) => decoder,
+            None => SampleDecoder::new().map_err(failed)?,
+        };
+        let loaded = self.load_with(&mut decoder, epoch, sample, slot);
+        lock(&self.decoders).push(decoder);
+        loaded.map_err(failed)
+    }
+
+    fn load_with(
+        &self,
+        decoder: &mut SampleDecoder,
+        epoch: u64,
+        sample: u64,
+        mut slot: SampleSlot<'_>,
+    ) -> Result<(), DatasetError> {
+        let shape = self.arrays.shape();
+        let mut transform = SampleTransform::new(&self.options, epoch, sample, shape, self.window);
+        self.decode(decoder, sample, &transform, &mut slot)?;
+        if let Buffer::F32(image) = &mut slot.image {
+            let integers = self.arrays.image_is_integer();
+            let noise = self.options.augmentation.noise;
+            intensity::change(image, integers, noise, &mut transform);
+        }
+        if let Some(section) = transform.missing_section {
+            let sections = [self.arrays.image_channels(), self.window[0]];
+            intensity::blank(&mut slot.image, sections, section);
+        }
+        if self.arrays.masks.is_some() {
+            for i in &self.arrays.unmasked {
+                slot.mask(*i).fill_with_ones();
+            }
+        }
+        Ok(())
+    }
+
+    /// Decodes the arrays into `slot`, cropped, mirrored and rotated.
+    fn decode(
+        &self,
+        decoder: &mut SampleDecoder,
+        sample: u64,
+        transform: &SampleTransform,
+        slot: &mut SampleSlot<'_>,
+    ) -> Result<(), DatasetError> {
+        let map = &transform.map;
+        let is_whole = map.is_whole();
+        for array in &self.arrays.arrays {
+            let data_type = array.reader.data_type();
+            if let [kind] = *array.kinds
+                && is_whole
+                && data_type == DataType::UInt8
+                && let Some(bytes) = slot.bytes(kind)
+            {
+                // Decode unchanged bytes straight into the batch.
+                array.reader.read_into(sample, decoder, bytes)?;
+                if kind != ArrayKind::Image && !array.is_binary {
+                    convert::binary_in_place(bytes);
+                }
+                continue;
+            }
+            let values = array.reader.read(sample, decoder)?;
+            for kind in &array.kinds {
+                match *kind {
+                    ArrayKind::Image => convert::image(values, data_type, map, &mut slot.image),
+                    ArrayKind::Target(i) => convert::binary(values, data_type, map, slot.target(i)),
+                    ArrayKind::Mask(i) => convert::mask(values, data_type, map, slot.mask(i)),
+                }
+            }
+        }
+        Ok(())
+    }
+}
