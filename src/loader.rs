@@ -29,11 +29,13 @@ use std::sync::Arc;
 use rayon::ThreadPoolBuilder;
 
 use crate::dataset::Dataset;
-use arrays::SampleArrays;
+use arrays::LoaderArrays;
 use order::SampleOrder;
 use state::{LoaderState, lock};
 
-pub use augmentation::{Augmentation, Flip};
+pub use augmentation::Augmentation;
+#[cfg(any(test, feature = "bench"))]
+pub use augmentation::Flip;
 pub use batch::Batch;
 pub use crop::Crop;
 pub use epoch::Epoch;
@@ -57,7 +59,7 @@ impl Loader {
         options: LoaderOptions,
     ) -> Result<Self, LoaderError> {
         options.check()?;
-        let arrays = SampleArrays::open(dataset, split, names)?;
+        let arrays = LoaderArrays::open(dataset, split, names)?;
         let window = options.window(arrays.shape())?;
         arrays.check_batch(window, options.batch_size)?;
         let pool = ThreadPoolBuilder::new()

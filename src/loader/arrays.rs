@@ -12,9 +12,9 @@ use crate::dataset::{Dataset, SampleReader, ShardFiles, SplitReader};
 
 /// The arrays of a split. Each is read once per sample, even if it is used several times.
 #[derive(Debug)]
-pub(super) struct SampleArrays {
+pub(super) struct LoaderArrays {
     pub split: String,
-    pub arrays: Vec<SampleArray>,
+    pub arrays: Vec<LoaderArray>,
     /// Number of targets.
     pub targets: usize,
     /// Targets without a mask, if others have one.
@@ -29,7 +29,7 @@ pub(super) struct SampleArrays {
 
 /// An array, and what it is used as.
 #[derive(Debug)]
-pub(super) struct SampleArray {
+pub(super) struct LoaderArray {
     name: String,
     pub reader: SampleReader,
     /// Whether all values are 0 or 1, according to the manifest.
@@ -37,7 +37,7 @@ pub(super) struct SampleArray {
     pub kinds: Vec<ArrayKind>,
 }
 
-impl SampleArrays {
+impl LoaderArrays {
     pub fn open(dataset: &Dataset, split: &str, names: &ArrayNames) -> Result<Self, LoaderError> {
         let manifest = dataset.manifest();
         let Some(entry) = manifest.splits.get(split) else {
@@ -142,7 +142,7 @@ struct Opening<'d> {
     split_name: &'d str,
     files: Arc<ShardFiles>,
     samples: u64,
-    arrays: Vec<SampleArray>,
+    arrays: Vec<LoaderArray>,
 }
 
 impl Opening<'_> {
@@ -177,7 +177,7 @@ impl Opening<'_> {
         }
         let statistics = entry.statistics.get(self.split_name);
         let largest = statistics.and_then(|s| s.get("max")?.as_f64());
-        self.arrays.push(SampleArray {
+        self.arrays.push(LoaderArray {
             name: name.to_owned(),
             is_binary: entry.data_type == DataType::UInt8 && largest.is_some_and(|m| m <= 1.0),
             reader,
@@ -188,7 +188,7 @@ impl Opening<'_> {
 }
 
 /// Checks each array against what it is used as, and against the first one, the image.
-fn check(arrays: &[SampleArray]) -> Result<(), LoaderError> {
+fn check(arrays: &[LoaderArray]) -> Result<(), LoaderError> {
     let image = &arrays[0];
     for array in arrays {
         for kind in &array.kinds {
@@ -199,9 +199,9 @@ fn check(arrays: &[SampleArray]) -> Result<(), LoaderError> {
 }
 
 fn check_kind(
-    array: &SampleArray,
+    array: &LoaderArray,
     kind: ArrayKind,
-    image: &SampleArray,
+    image: &LoaderArray,
 ) -> Result<(), LoaderError> {
     let error = |found: String, expected: String, advice| {
         Err(LoaderError::Array {
@@ -238,8 +238,8 @@ fn check_kind(
 }
 
 /// Type of the masks in a batch: the smallest one that holds the values of all; `None` if there are no masks.
-fn mask_type(arrays: &[SampleArray]) -> Option<ValueType> {
-    let is_mask = |a: &&SampleArray| a.kinds.iter().any(|k| matches!(k, ArrayKind::Mask(_)));
+fn mask_type(arrays: &[LoaderArray]) -> Option<ValueType> {
+    let is_mask = |a: &&LoaderArray| a.kinds.iter().any(|k| matches!(k, ArrayKind::Mask(_)));
     let stored = arrays.iter().filter(is_mask).map(|a| a.reader.data_type());
     stored.fold(None, |largest, data_type| match (largest, data_type) {
         (Some(ValueType::F32), _) | (_, DataType::Float32) => Some(ValueType::F32),

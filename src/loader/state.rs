@@ -4,7 +4,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rayon::ThreadPool;
 
-use super::arrays::SampleArrays;
+use super::arrays::LoaderArrays;
 use super::batch::Batch;
 use super::options::LoaderOptions;
 use super::order::SampleOrder;
@@ -13,7 +13,7 @@ use crate::dataset::SampleDecoder;
 /// What the threads of all epochs of a loader share.
 #[derive(Debug)]
 pub(super) struct LoaderState {
-    pub arrays: SampleArrays,
+    pub arrays: LoaderArrays,
     pub options: LoaderOptions,
     pub order: SampleOrder,
     /// Voxels of a sample in a batch: z, y, x.

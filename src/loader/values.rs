@@ -25,11 +25,6 @@ impl Values {
         }
     }
 
-    /// Whether there are no values.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     /// Number of values that are not 0.
     pub fn nonzero(&self) -> usize {
         match self {
@@ -132,6 +127,7 @@ mod tests {
         ] {
             assert_eq!((values.len(), values.nonzero()), (3, 2));
         }
-        assert!(Values::default().is_empty() && Values::default().nonzero() == 0);
+        let empty = Values::default();
+        assert_eq!((empty.len(), empty.nonzero()), (0, 0));
     }
 }

@@ -34,7 +34,7 @@ impl EventFile {
         let mut events = Self {
             file: BufWriter::new(file),
         };
-        events.write(Event::file_version())?;
+        events.write(Event::version_header())?;
         events.write(Event::start(first_step))?;
         events.flush()?;
         Ok(events)

@@ -63,7 +63,7 @@ impl SessionLog {
 
 impl Event {
     /// The first event of every file.
-    pub fn file_version() -> Self {
+    pub fn version_header() -> Self {
         Self {
             file_version: Some("brain.Event:2".into()),
             ..Self::default()
@@ -145,9 +145,9 @@ mod tests {
     }
 
     #[test]
-    fn a_file_version_has_the_bytes_of_tensorboard() {
+    fn a_version_header_has_the_bytes_of_tensorboard() {
         assert_eq!(
-            framed(Event::file_version()),
+            framed(Event::version_header()),
             b"\x18\0\0\0\0\0\0\0\xa3\x7f\x4b\x22\
               \x09\0\0\x10\x40\xfc\x54\xd9\x41\x1a\x0dbrain.Event:2\
               \x33\x8d\x2f\xe9"

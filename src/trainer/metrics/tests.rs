@@ -96,7 +96,7 @@ fn without_voxels_there_are_no_scores() {
 fn average_precision_equals_scikit_learn_for_a_few_voxels() {
     let easy = counts(&[0.1, 0.4, 0.35, 0.8], &[0, 0, 1, 1]);
     close(easy.scores().average_precision, 0.8333333333333333, 1e-12);
-    let ties = tally(
+    let ties = counts(
         &[0.9, 0.9, 0.8, 0.7, 0.7, 0.3, 0.2, 0.1],
         &[1, 0, 1, 0, 1, 0, 0, 1],
     );
