@@ -1,14 +1,13 @@
 //! The command line: one file per subcommand, with its arguments and what it prints. The library does the work.
 
-#[cfg(not(feature = "tch"))]
-mod absent;
 mod check;
+mod control_chars;
 mod demo;
-mod escape;
+mod failure;
 #[cfg(feature = "tch")]
 mod infer;
 mod init;
-mod local;
+mod local_path;
 mod network;
 mod plan;
 mod preprocess;
@@ -20,15 +19,18 @@ mod schema;
 mod summary;
 #[cfg(feature = "tch")]
 mod train;
+#[cfg(not(feature = "tch"))]
+mod trainer_unavailable;
 
 use std::fmt::Write as _;
 use std::io::{ErrorKind, IsTerminal, Write as _};
 use std::process::ExitCode;
 
-use crate::fault::{Fault, FaultKind};
+use crate::fault::FaultKind;
 use crate::storage::redacted;
 use clap::{Args, Parser, Subcommand};
 
+use failure::Failure;
 use printer::Printer;
 
 /// Build training datasets for connectomics: cut a window around each annotated point and write Zarr v3 shards
@@ -38,7 +40,7 @@ struct Cli {
     #[command(subcommand)]
     command: Command,
     #[command(flatten)]
-    talk: Talk,
+    verbosity: Verbosity,
 }
 
 #[derive(Debug, Subcommand)]
@@ -54,25 +56,27 @@ enum Command {
     Infer(infer::Infer),
     #[cfg(not(feature = "tch"))]
     #[command(hide = true, alias = "infer")]
-    Train(absent::Absent),
+    Train(trainer_unavailable::TrainerUnavailable),
     Schema(schema::Schema),
 }
 
+/// Heading of the options of every command.
+const GLOBAL_OPTIONS: &str = "Global options";
+
 #[derive(Clone, Copy, Debug, Args)]
-struct Talk {
+struct Verbosity {
     /// Print only results, warnings and errors
-    #[arg(long, short, global = true, conflicts_with = "verbose")]
+    #[arg(
+        long,
+        short,
+        global = true,
+        conflicts_with = "verbose",
+        help_heading = GLOBAL_OPTIONS
+    )]
     quiet: bool,
     /// Print more details: a line per box, and the location of each layer
-    #[arg(long, short, global = true)]
+    #[arg(long, short, global = true, help_heading = GLOBAL_OPTIONS)]
     verbose: bool,
-}
-
-/// An error and its kind, which determines the exit code.
-#[derive(Debug)]
-struct Failure {
-    error: anyhow::Error,
-    kind: FaultKind,
 }
 
 /// Runs the program: parses the arguments, runs one command, and prints the error, if any.
@@ -93,7 +97,7 @@ pub fn main() -> ExitCode {
 impl Cli {
     /// Runs the command.
     fn run(self) -> Result<ExitCode, Failure> {
-        let printer = Printer::new(self.talk.quiet, self.talk.verbose);
+        let printer = Printer::new(self.verbosity.quiet, self.verbosity.verbose);
         let code = match self.command {
             Command::Demo(command) => command.run(&printer),
             Command::Init(command) => command.run(&printer),
@@ -110,28 +114,8 @@ impl Cli {
         }?;
         match printer.stdout_error() {
             None => Ok(code),
-            Some(e) => Err(lost(e)),
+            Some(e) => Err(stdout_failure(e)),
         }
-    }
-}
-
-impl Failure {
-    fn new(kind: FaultKind, error: impl Into<anyhow::Error>) -> Self {
-        Self {
-            error: error.into(),
-            kind,
-        }
-    }
-
-    /// 1, 2 or 75: see [`FaultKind`].
-    fn exit_code(&self) -> ExitCode {
-        ExitCode::from(self.kind.exit_code())
-    }
-}
-
-impl<E: Fault + Send + Sync + 'static> From<E> for Failure {
-    fn from(error: E) -> Self {
-        Self::new(error.kind(), error)
     }
 }
 
@@ -140,8 +124,8 @@ impl<E: Fault + Send + Sync + 'static> From<E> for Failure {
 fn parse() -> Result<Cli, ExitCode> {
     Cli::try_parse().map_err(|error| {
         let has_control =
-            |a: std::ffi::OsString| a.to_string_lossy().contains(escape::is_dangerous);
-        // File names may hold control characters. Print without colour then: escaping would also escape clap's colours.
+            |a: std::ffi::OsString| a.to_string_lossy().contains(control_chars::is_control);
+        // File names may contain control characters. Print without colors then: escaping would also escape clap's colors.
         let text = if std::env::args_os().any(has_control) {
             without_usage(&redacted(&error.render().to_string()))
         } else {
@@ -155,7 +139,7 @@ fn parse() -> Result<Cli, ExitCode> {
         };
         match written {
             Err(e) if e.kind() != ErrorKind::BrokenPipe => {
-                let failure = lost(&e);
+                let failure = stdout_failure(&e);
                 print_failure(&failure);
                 failure.exit_code()
             }
@@ -164,7 +148,7 @@ fn parse() -> Result<Cli, ExitCode> {
     })
 }
 
-/// Clap's text, with colours if it goes to a terminal.
+/// Clap's text, with colors if it goes to a terminal.
 fn rendered(error: &clap::Error) -> String {
     let text = error.render();
     let is_terminal = if error.use_stderr() {
@@ -183,11 +167,11 @@ fn rendered(error: &clap::Error) -> String {
 /// left out.
 fn without_usage(text: &str) -> String {
     let end = text.rfind("\n\nUsage:").unwrap_or(text.len());
-    let message = escape::message(text[..end].trim_end());
+    let message = control_chars::escape_message(text[..end].trim_end());
     format!("{message}\n\nFor more information, try '--help'.")
 }
 
-fn lost(error: &std::io::Error) -> Failure {
+fn stdout_failure(error: &std::io::Error) -> Failure {
     Failure::new(
         FaultKind::Environment,
         anyhow::anyhow!("cannot write the results to standard output: {error}"),
@@ -200,7 +184,7 @@ fn print_failure(failure: &Failure) {
 }
 
 fn error_chain(failure: &Failure) -> String {
-    let shown = |text: &str| escape::message(&redacted(text));
+    let shown = |text: &str| control_chars::escape_message(&redacted(text));
     let mut text = format!("error: {}\n", shown(&failure.error.to_string()));
     let mut above = failure.error.to_string();
     for cause in failure.error.chain().skip(1) {

@@ -101,7 +101,7 @@ impl Loader {
     }
 
     /// Takes back a batch that is no longer needed, to reuse its memory. Optional, but faster: the system clears memory
-    /// that it allocates anew.
+    /// that it hands out.
     pub fn recycle(&self, batch: Batch) {
         let mut spare = lock(&self.state.spare_batches);
         if spare.len() <= self.state.options.prefetch {

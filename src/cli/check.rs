@@ -10,17 +10,18 @@ use bytesize::ByteSize;
 use clap::Args;
 use indicatif::HumanCount;
 
+use super::failure::Failure;
+use super::local_path;
 use super::printer::Printer;
 use super::rows::Rows;
 use super::run::Threads;
 use super::summary::{boxes_table, counted, print_sources};
-use super::{Failure, local};
 
 /// Verify a dataset: files, checksums and values; the exit code is 1 if anything is wrong
 #[derive(Debug, Args)]
 pub(super) struct Check {
     /// Dataset folder
-    #[arg(value_parser = local::read())]
+    #[arg(value_name = "DATASET", value_parser = local_path::input())]
     out: PathBuf,
     /// Print the report as JSON
     #[arg(long)]
@@ -64,7 +65,7 @@ pub(super) fn exit_code(report: &Report) -> ExitCode {
 pub(super) fn print(printer: &Printer, report: &Report) {
     let checked = &report.checked;
     if !report.findings.is_empty() {
-        let mut table = Rows::of_text(["finding", "file", "samples", "details"]);
+        let mut table = Rows::left_aligned(["finding", "file", "samples", "details"]);
         for f in &report.findings {
             table.add_row([f.kind.name(), &f.file, &samples(f), &f.message]);
         }

@@ -7,15 +7,16 @@ use crate::storage::Storage;
 use crate::{check, demo};
 use clap::Args;
 
+use super::failure::Failure;
+use super::local_path;
 use super::printer::Printer;
 use super::run::RunArgs;
-use super::{Failure, local};
 
 /// Generate a small synthetic collection, then build and check a dataset from it
 #[derive(Debug, Args)]
 pub(super) struct Demo {
     /// Output folder: the collection goes to source/, the dataset to dataset/
-    #[arg(value_parser = local::written())]
+    #[arg(value_parser = local_path::output())]
     dir: PathBuf,
     #[command(flatten)]
     run: RunArgs,

@@ -9,22 +9,23 @@ use crate::trainer::{InferOptions, ProbabilityType, TrainConfig, TrainError, inf
 use clap::Args;
 use indicatif::HumanCount;
 
+use super::failure::Failure;
+use super::local_path;
 use super::printer::Printer;
 use super::progress::{Status, with_progress};
 use super::train::{scores, set_threads, warn_of_excluded_samples};
-use super::{Failure, local};
 
 /// Predict a split with a trained network and evaluate the predictions
 #[derive(Debug, Args)]
 pub(super) struct Infer {
     /// Dataset folder
-    #[arg(value_parser = local::read())]
+    #[arg(value_parser = local_path::input())]
     dataset: PathBuf,
     /// Weights saved by `train` (.safetensors), or any TorchScript module
-    #[arg(long, value_name = "FILE", value_parser = local::read())]
+    #[arg(long, value_name = "FILE", value_parser = local_path::input())]
     model: PathBuf,
     /// Config file of the training: gives image, targets and loss. Weights saved by `train` contain it
-    #[arg(long, value_name = "FILE", value_parser = local::read())]
+    #[arg(long, value_name = "FILE", value_parser = local_path::input())]
     config: Option<PathBuf>,
     /// Split to predict
     #[arg(long, default_value = "val")]
@@ -36,7 +37,7 @@ pub(super) struct Infer {
     #[arg(long, value_name = "ARRAYS", value_delimiter = ',')]
     targets: Option<Vec<String>>,
     /// Output folder [default: predictions/MODEL_NAME in the dataset folder]
-    #[arg(long, value_name = "DIR", value_parser = local::written())]
+    #[arg(long, value_name = "DIR", value_parser = local_path::output())]
     out: Option<PathBuf>,
     /// Overwrite predictions in the output folder
     #[arg(long)]

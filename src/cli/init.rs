@@ -1,4 +1,4 @@
-//! `pointshard init`: a first config from a viewer state, a collection, a folder of layers, or layers.
+//! `pointshard init`: drafts a config and prints what to check in it.
 
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -9,21 +9,22 @@ use crate::init::{self, Draft, Target};
 use crate::storage::redacted;
 use clap::Args;
 
+use super::failure::Failure;
+use super::local_path;
 use super::network::NetworkArgs;
 use super::printer::Printer;
 use super::run::RunArgs;
-use super::{Failure, local};
 
-/// Write a first config from a viewer state, a pasted URL, a collection or a folder of layers, and say what to check
+/// Draft a config from a viewer state, a Neuroglancer URL, a collection or a folder of layers
 #[derive(Debug, Args)]
 pub(super) struct Init {
-    /// A viewer state, a pasted Neuroglancer URL, a collection file, a folder or bucket of layers, or several layers
+    /// Viewer state, Neuroglancer URL, collection file, folder or bucket of layers, or several layers
     #[arg(required = true, value_name = "SOURCE")]
     sources: Vec<String>,
-    /// The file to write; standard output by default
-    #[arg(long, value_parser = local::written())]
+    /// Config file to write [default: standard output]
+    #[arg(long, value_parser = local_path::output())]
     out: Option<PathBuf>,
-    /// Overwrite the file
+    /// Overwrite an existing file
     #[arg(long, requires = "out")]
     force: bool,
     #[command(flatten)]
@@ -47,7 +48,7 @@ impl Init {
                 Target::File(out)
             }
         };
-        printer.note("opening the layers and planning a first config");
+        printer.note("reading the layers");
         let memory_bytes = self.run.memory_bytes();
         let draft = || init::draft(&self.sources, &here, &target, memory_bytes, &storage);
         let draft = self.run.pool()?.install(draft)?;
@@ -55,15 +56,15 @@ impl Init {
             Target::Anywhere => printer.json_text(&draft.text()),
             Target::File(out) => write(out, &draft.text(), self.force)?,
         }
-        tell_checks(printer, &draft);
-        tell_next(printer, self.out.as_deref());
+        print_checks(printer, &draft);
+        print_next_step(printer, self.out.as_deref());
         Ok(ExitCode::SUCCESS)
     }
 }
 
-/// Writes the config to `out`, all of it or nothing.
+/// Writes the config to `out` atomically.
 fn write(out: &Path, text: &str, force: bool) -> Result<(), Failure> {
-    let cannot = |e: std::io::Error| {
+    let failed = |e: std::io::Error| {
         let error = anyhow::Error::new(e);
         Failure::new(
             FaultKind::Environment,
@@ -71,15 +72,16 @@ fn write(out: &Path, text: &str, force: bool) -> Result<(), Failure> {
         )
     };
     let folder = out.parent().unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(cannot)?;
-    writeln!(file, "{}", redacted(text)).map_err(cannot)?;
-    let written = match force {
-        true => file.persist(out),
-        false => file.persist_noclobber(out),
+    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
+    writeln!(file, "{}", redacted(text)).map_err(failed)?;
+    let written = if force {
+        file.persist(out)
+    } else {
+        file.persist_noclobber(out)
     };
     match written {
         Err(e) if e.error.kind() == ErrorKind::AlreadyExists => Err(exists(out)),
-        Err(e) => Err(cannot(e.error)),
+        Err(e) => Err(failed(e.error)),
         Ok(_) => Ok(()),
     }
 }
@@ -95,26 +97,26 @@ fn exists(out: &Path) -> Failure {
     Failure::new(
         FaultKind::Usage,
         anyhow::anyhow!(
-            "{} exists already; give another name, or --force to overwrite it",
+            "{} already exists; choose another name, or overwrite it with --force",
             out.display()
         ),
     )
 }
 
-/// Says what to check, on stderr.
-fn tell_checks(printer: &Printer, draft: &Draft) {
-    printer.note("check in this config:");
+/// Prints what to check, on stderr.
+fn print_checks(printer: &Printer, draft: &Draft) {
+    printer.note("check this config:");
     for (i, check) in draft.checks.iter().enumerate() {
         printer.note(format!("{:>3}. {check}", i + 1));
     }
 }
 
-fn tell_next(printer: &Printer, out: Option<&Path>) {
+fn print_next_step(printer: &Printer, out: Option<&Path>) {
     match out {
-        None => printer.note("next: save the config, then `pointshard plan CONFIG`"),
+        None => printer.note("next: save the config, then run `pointshard plan CONFIG`"),
         Some(out) => {
             printer.note(format!("wrote {}", out.display()));
-            printer.note(format!("next: pointshard plan {}", out.display()));
+            printer.note(format!("next: run `pointshard plan {}`", out.display()));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Settings of requests: the options of every command that reads sources.
+//! Network options of the commands that read sources.
 
 use std::time::Duration;
 
@@ -7,19 +7,20 @@ use clap::Args;
 
 use super::printer::Printer;
 
-/// Settings of requests to servers. None of them changes the output.
+/// Network options. They don't change the output.
 #[derive(Clone, Copy, Debug, Args)]
+#[command(next_help_heading = "Network options")]
 pub(super) struct NetworkArgs {
-    /// Retry a request after this many seconds without data
+    /// Retry after this many seconds without data
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
     idle_timeout: u64,
-    /// Number of concurrent requests to servers
+    /// Maximum number of concurrent requests
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=1024))]
     requests: u16,
-    /// Retry a failing read (429, 5xx, no connection) for this many seconds, counted from its first failure
+    /// Keep retrying a failing read for this many seconds (status 429 or 5xx, no connection)
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(0..=86400))]
     retry_for: u64,
-    /// Give up a response with fewer bytes per second over --idle-timeout; 0 accepts any rate
+    /// Retry if a response is slower than this many bytes per second over --idle-timeout; 0 accepts any rate
     #[arg(long, value_name = "BYTES", default_value_t = 256)]
     min_rate: u64,
 }

@@ -8,18 +8,19 @@ use crate::job::Job;
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::failure::Failure;
+use super::local_path;
 use super::network::NetworkArgs;
 use super::printer::Printer;
 use super::rows::Rows;
 use super::run::RunArgs;
 use super::summary::{boxes_table, counted, padded_of_plan};
-use super::{Failure, local};
 
 /// Print the samples of a job, and how many annotations of each box are dropped and why
 #[derive(Debug, Args)]
 pub(super) struct PlanCommand {
     /// Config file of the job (JSON; `pointshard schema` prints its schema)
-    #[arg(value_parser = local::read())]
+    #[arg(value_parser = local_path::input())]
     config: PathBuf,
     /// Print a line per sample
     #[arg(long)]

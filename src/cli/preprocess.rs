@@ -5,19 +5,20 @@ use std::process::ExitCode;
 
 use clap::Args;
 
+use super::failure::Failure;
+use super::local_path;
 use super::network::NetworkArgs;
 use super::printer::Printer;
 use super::run::RunArgs;
-use super::{Failure, local};
 
 /// Cut windows and write shards; rerun to resume
 #[derive(Debug, Args)]
 pub(super) struct Preprocess {
     /// Config file of the job (JSON; `pointshard schema` prints its schema)
-    #[arg(value_parser = local::read())]
+    #[arg(value_parser = local_path::input())]
     config: PathBuf,
     /// Output folder
-    #[arg(long, value_name = "DIR", value_parser = local::written())]
+    #[arg(long, value_name = "DIR", value_parser = local_path::output())]
     out: PathBuf,
     /// Overwrite existing pointshard output
     #[arg(long)]

@@ -1,4 +1,5 @@
-//! The one place that prints: results on stdout, everything else on stderr. Nothing that a terminal obeys is printed.
+//! All output of the program: results on stdout, everything else on stderr. Control characters are escaped, and URLs are
+//! printed without their query.
 
 use std::io::{ErrorKind, IsTerminal, Write};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -9,12 +10,11 @@ use anyhow::Context;
 use indicatif::ProgressBar;
 use serde::Serialize;
 
-use super::Failure;
-use super::escape;
+use super::control_chars;
+use super::failure::Failure;
 use super::rows::Rows;
 
-/// Prints as much as the user asked for. What may be a secret in a URL is printed nowhere.
-/// Clones print to the same streams.
+/// Prints according to `--quiet` and `--verbose`. Clones print to the same streams.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Printer(Arc<Streams>);
 
@@ -22,7 +22,7 @@ pub(super) struct Printer(Arc<Streams>);
 struct Streams {
     quiet: bool,
     verbose: bool,
-    /// The progress bar that is drawn now: other lines go above it.
+    /// The current progress bar. Other lines are printed above it.
     bar: Mutex<Option<ProgressBar>>,
     /// The first error of stdout.
     stdout_error: OnceLock<std::io::Error>,
@@ -41,65 +41,65 @@ impl Printer {
         self.0.verbose
     }
 
-    /// A line of the result, on stdout. A reader that went away (`| head`) is no error; any other is reported by
-    /// [`Printer::stdout_error`] when the work is done.
+    /// Prints a line of the result on stdout. A closed pipe (`| head`) is not an error; [`Printer::stdout_error`] returns
+    /// the first other error.
     pub(super) fn result(&self, text: impl AsRef<str>) {
-        self.write_result(&escape::line(&redacted(text.as_ref())));
+        self.write_result(&control_chars::escape_line(&redacted(text.as_ref())));
     }
 
-    /// Lines of the result that are the program's own.
+    /// Prints lines of the result. The line ends must come from the program, not from outside.
     pub(super) fn lines(&self, text: impl AsRef<str>) {
-        self.write_result(&escape::lines(&redacted(text.as_ref())));
+        self.write_result(&control_chars::escape_lines(&redacted(text.as_ref())));
     }
 
-    /// A table of the result.
+    /// Prints a table of the result.
     pub(super) fn rows(&self, rows: &Rows) {
-        self.write_result(&escape::lines(&rows.lines()));
+        self.write_result(&control_chars::escape_lines(&rows.lines()));
     }
 
-    /// The result as JSON.
+    /// Prints the result as JSON.
     pub(super) fn json(&self, value: &impl Serialize) -> Result<(), Failure> {
         let text = serde_json::to_string_pretty(value)
             .context("cannot write JSON")
             .map_err(|e| Failure::new(FaultKind::Data, e))?;
-        self.write_result(&escape::json(&redacted(&text)));
+        self.write_result(&control_chars::escape_json(&redacted(&text)));
         Ok(())
     }
 
-    /// The result as JSON that is text already.
+    /// Prints the result, which is JSON text.
     pub(super) fn json_text(&self, text: &str) {
-        self.write_result(&escape::json(&redacted(text)));
+        self.write_result(&control_chars::escape_json(&redacted(text)));
     }
 
-    /// Why results could not be written to stdout, if they could not.
+    /// The first error of writing to stdout, if any.
     pub(super) fn stdout_error(&self) -> Option<&std::io::Error> {
         self.0.stdout_error.get()
     }
 
-    /// What is being done, on stderr.
+    /// Prints a progress message on stderr, unless `--quiet`.
     pub(super) fn note(&self, text: impl AsRef<str>) {
         if !self.0.quiet {
-            self.write_log(&escape::line(&redacted(text.as_ref())));
+            self.write_log(&control_chars::escape_line(&redacted(text.as_ref())));
         }
     }
 
-    /// What a person should look at, on stderr, also when quiet.
+    /// Prints a warning on stderr, even with `--quiet`.
     pub(super) fn warn(&self, text: impl AsRef<str>) {
         let text = format!("warning: {}", text.as_ref());
-        self.write_log(&escape::message(&redacted(&text)));
+        self.write_log(&control_chars::escape_message(&redacted(&text)));
     }
 
-    /// Whether a bar can be drawn.
+    /// Whether to draw progress bars.
     pub(super) fn draws_bars(&self) -> bool {
         !self.0.quiet && std::io::stderr().is_terminal()
     }
 
-    /// Whether progress is told at all.
-    pub(super) fn tells_progress(&self) -> bool {
+    /// Whether to show progress.
+    pub(super) fn shows_progress(&self) -> bool {
         !self.0.quiet
     }
 
-    /// Sets the bar that is drawn from now on.
+    /// Sets or removes the current progress bar.
     pub(super) fn set_bar(&self, bar: Option<ProgressBar>) {
         *self.bar() = bar;
     }

@@ -27,7 +27,7 @@ pub(super) fn with_progress<T>(
     status: impl Fn() -> Status + Send,
     work: impl FnOnce() -> T,
 ) -> T {
-    if !printer.tells_progress() {
+    if !printer.shows_progress() {
         return work();
     }
     std::thread::scope(|scope| {

@@ -5,7 +5,7 @@ use comfy_table::{CellAlignment, Table};
 
 use crate::storage::redacted;
 
-use super::escape;
+use super::control_chars;
 
 /// A table with a header.
 pub(super) struct Rows {
@@ -24,7 +24,7 @@ impl Rows {
     }
 
     /// A table of text: all columns are left-aligned.
-    pub(super) fn of_text<const N: usize>(header: [&str; N]) -> Self {
+    pub(super) fn left_aligned<const N: usize>(header: [&str; N]) -> Self {
         let mut rows = Self::new(header);
         for column in rows.table.column_iter_mut() {
             column.set_cell_alignment(CellAlignment::Left);
@@ -34,7 +34,8 @@ impl Rows {
 
     pub(super) fn add_row<S: AsRef<str>>(&mut self, row: impl IntoIterator<Item = S>) {
         let cells = row.into_iter();
-        let cells = cells.map(|cell| escape::line(&redacted(cell.as_ref())).into_owned());
+        let cells =
+            cells.map(|cell| control_chars::escape_line(&redacted(cell.as_ref())).into_owned());
         self.table.add_row(cells);
     }
 

@@ -10,7 +10,7 @@ use crate::storage::Storage;
 use anyhow::Context;
 use clap::Args;
 
-use super::Failure;
+use super::failure::Failure;
 use super::printer::Printer;
 use super::progress::{Status, with_progress};
 use super::summary::{self, counted};

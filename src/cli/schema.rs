@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use crate::config::Config;
 use clap::Args;
 
-use super::Failure;
+use super::failure::Failure;
 use super::printer::Printer;
 
 /// Print the JSON Schema of the config

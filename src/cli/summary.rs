@@ -217,7 +217,7 @@ fn codecs(manifest: &Manifest) -> String {
 
 /// Prints what a run would read and write. `present` shards are already in the folder `out`.
 pub(super) fn print_estimate(printer: &Printer, estimate: &Estimate, present: u64, out: &Path) {
-    let mut table = Rows::new(["would read", "chunks", "decoded", "from"]);
+    let mut table = Rows::new(["would read", "chunks", "decoded", "source"]);
     for source in &estimate.sources {
         table.add_row([
             source.layer.clone(),

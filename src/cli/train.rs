@@ -12,22 +12,23 @@ use crate::trainer::{
 use clap::Args;
 use indicatif::HumanCount;
 
+use super::failure::Failure;
+use super::local_path;
 use super::printer::Printer;
 use super::progress::{Status, with_progress};
 use super::rows::Rows;
-use super::{Failure, local};
 
 /// Train a network on a dataset, to show that it can be learned from; rerun to resume
 #[derive(Debug, Args)]
 pub(super) struct Train {
     /// Dataset folder
-    #[arg(value_parser = local::read())]
+    #[arg(value_parser = local_path::input())]
     dataset: PathBuf,
     /// Config file of the training (JSON; `pointshard schema --train` prints its schema)
-    #[arg(long, value_name = "FILE", value_parser = local::read())]
+    #[arg(long, value_name = "FILE", value_parser = local_path::input())]
     config: PathBuf,
     /// Output folder [default: training/CONFIG_NAME in the dataset folder]
-    #[arg(long, value_name = "DIR", value_parser = local::written())]
+    #[arg(long, value_name = "DIR", value_parser = local_path::output())]
     out: Option<PathBuf>,
     /// Device to compute on: cpu, cuda or cuda:N [default: the config's]
     #[arg(long, value_name = "DEVICE")]

@@ -268,7 +268,7 @@ impl LoadedModel {
         }
     }
 
-    /// Why the network does not accept such windows, as far as its config says.
+    /// Why the network does not accept such windows, according to its config.
     fn problem_with(&self, channels: usize, window: [usize; 3]) -> Option<String> {
         match self {
             Self::UNet(unet) => {

@@ -55,7 +55,7 @@ pub struct TrainProgress {
 pub struct TrainOutcome {
     /// Number of steps done, including those of earlier runs.
     pub steps: u64,
-    /// The step from which this run resumed; 0 if it started anew.
+    /// The step from which this run resumed; 0 for a new training.
     pub resumed_from: u64,
     /// Number of steps of this run that were skipped because of `min_nonzero`.
     pub skipped_steps: u64,

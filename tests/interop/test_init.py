@@ -273,7 +273,7 @@ def test_no_file_is_overwritten_without_force(tmp_path):
     out = tmp_path / "config.json"
     out.write_text("mine")
     message = error_message("init", tmp_path, "--out", out)
-    assert f"{out} exists already" in message and "--force" in message and out.read_text() == "mine"
+    assert f"{out} already exists" in message and "--force" in message and out.read_text() == "mine"
     init(tmp_path, "--force", out=out)
     assert out.read_text() != "mine"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["cells", "config.json", "em"]

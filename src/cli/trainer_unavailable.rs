@@ -5,17 +5,17 @@ use std::process::ExitCode;
 use crate::fault::FaultKind;
 use clap::Args;
 
-use super::Failure;
+use super::failure::Failure;
 
 /// Train or predict (not available in this binary)
 #[derive(Debug, Args)]
 #[command(disable_help_flag = true)]
-pub(super) struct Absent {
+pub(super) struct TrainerUnavailable {
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     _arguments: Vec<std::ffi::OsString>,
 }
 
-impl Absent {
+impl TrainerUnavailable {
     pub(super) fn run(self) -> Result<ExitCode, Failure> {
         Err(Failure::new(
             FaultKind::Usage,
