@@ -187,7 +187,7 @@ fn open_untransformed(
     };
     match format {
         Some(VolumeFormat::Precomputed) => {
-            if layer.says_where() {
+            if layer.places_voxels() {
                 return Err(VolumeError::RedundantLayerConfig {
                     location: location.to_string(),
                 });

@@ -1,4 +1,4 @@
-//! One output array: the layer that it is cut out of, and what is done to its values on the way.
+//! One output array: the layer that it is cut out of, and how its values are transformed.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -13,42 +13,41 @@ use crate::geometry::{Resolution, WindowSize};
 pub struct ArrayConfig {
     /// Name of the volume layer in the boxes' layer groups.
     pub layer: String,
-    /// What the array is for: trainers read it in the attributes. A `mask` is named after the array that it
-    /// masks: `TARGET_mask`.
+    /// What the array is for; trainers find it in the attributes. A `mask` is named after the array that it masks:
+    /// `TARGET_mask`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<Role>,
-    /// What is done to every value.
+    /// How every value is transformed.
     #[serde(
         default,
         skip_serializing_if = "Transform::is_none",
         deserialize_with = "tagged::transform"
     )]
     pub transform: Transform,
-    /// Type of the array's values. Without it, `uint8` for masks, `float32` for `scale`, else the layer's own.
-    /// A value that the type cannot hold is an error.
+    /// Data type of the array. By default `uint8` for masks, `float32` for `scale`, otherwise the layer's data type. A value
+    /// that does not fit the type is an error.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dtype: Option<DataType>,
-    /// Size of this array's windows in voxels, x y z, where it is not that of the others.
+    /// Size of this array's windows in voxels, x y z, if it differs from `window` of the job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<[u32; 3]>")]
     pub window: Option<WindowSize>,
-    /// Size in nm, x y z, of the voxels that are read, where they are not those of the windows: values are
-    /// interpolated.
+    /// Size in nm, x y z, of the voxels that are read, if it differs from `resolution`. Values are interpolated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<[f64; 3]>")]
     pub data_resolution: Option<Resolution>,
     /// How voxels of `data_resolution` become voxels of the window.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interpolation: Option<Interpolation>,
-    /// What voxels hold, after the transform, that lie outside of the volume or are not stored. Without it, what the
-    /// layer's own fill value becomes (0 but for Zarr arrays that say otherwise).
+    /// Value, after the transform, of voxels outside the volume and of missing chunks. By default the layer's fill value,
+    /// transformed (the fill value is 0 unless a Zarr array has another one).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fill: Option<f64>,
-    /// Samples of which a smaller share of this array's values is not 0 are dropped.
+    /// Samples are dropped if a smaller fraction of this array's values is nonzero.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 1))]
     pub min_nonzero_fraction: Option<f64>,
-    /// How the samples are compressed.
+    /// How samples are compressed.
     #[serde(default, skip_serializing_if = "CodecConfig::is_auto")]
     pub codec: CodecConfig,
 }
@@ -59,43 +58,43 @@ pub struct ArrayConfig {
 pub enum Role {
     /// Input of the network.
     Image,
-    /// What the network shall give.
+    /// What the network should predict.
     Target,
-    /// Where a target counts.
+    /// Where a target is valid.
     Mask,
 }
 
-/// What is done to every value of an array.
+/// How every value of an array is transformed.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Transform {
-    /// Nothing.
+    /// The value is kept.
     #[default]
     None,
-    /// 1 where the value is not 0.
+    /// 1 where the value is nonzero.
     Nonzero,
-    /// 1 where the value is this one.
+    /// 1 where the value is equal to this one.
     Equals(u64),
     /// 1 where the value is one of these.
     In(Vec<u64>),
-    /// 1 where the value is this or more.
+    /// 1 where the value is greater than or equal to this one.
     Threshold(f64),
-    /// The value times a factor, plus a summand.
+    /// The value is multiplied by a factor, then a number is added.
     Scale(Scale),
-    /// 1 where the value is that of the one object at a point of the sample's annotation.
+    /// 1 where the value is the id of the object at a point of the sample's annotation.
     ObjectAt(ObjectAt),
-    /// 1 where the voxel lies inside of the layer's volume.
+    /// 1 where the voxel is inside the layer's volume.
     Inside,
 }
 
-/// A factor and a summand.
+/// A factor, and a number that is added.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Scale {
-    /// Values are multiplied by this first.
+    /// First, values are multiplied by this.
     #[serde(default = "one")]
     pub multiply: f64,
-    /// This is added then.
+    /// Then this is added.
     #[serde(default)]
     pub add: f64,
 }
@@ -104,17 +103,17 @@ fn one() -> f64 {
     1.0
 }
 
-/// Which object of a segmentation a mask shows: each sample's own.
+/// Which object of a segmentation a mask shows, per sample.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ObjectAt {
     /// The point of the annotation.
     pub point: ObjectPoint,
-    /// Where the point lies on background (0), the nearest voxel that is none within this many nm counts.
+    /// If the point is on background (0), the nearest non-background voxel within this distance is used, in nm.
     #[serde(default)]
     #[schemars(range(min = 0))]
     pub radius_nm: f64,
-    /// What becomes of samples at whose point no object is found.
+    /// What happens to samples without an object at the point.
     #[serde(default)]
     pub missing: MissingObject,
 }
@@ -123,7 +122,7 @@ pub struct ObjectAt {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ObjectPoint {
-    /// The one that its window is centred on.
+    /// The point that the window is centered on.
     Anchor,
     /// The first end of a line.
     Start,
@@ -131,19 +130,19 @@ pub enum ObjectPoint {
     End,
 }
 
-/// What becomes of samples without an object.
+/// What happens to samples without an object.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum MissingObject {
-    /// They are dropped, and counted.
+    /// The sample is dropped and counted.
     #[default]
     Drop,
-    /// Their mask is empty, and they are counted.
+    /// The mask is empty, and the sample is counted.
     Keep,
 }
 
 impl Role {
-    /// Its name in configs and attributes.
+    /// The name in configs and attributes.
     pub fn name(self) -> &'static str {
         match self {
             Self::Image => "image",
@@ -160,7 +159,7 @@ impl Transform {
 }
 
 impl ArrayConfig {
-    /// What cannot be, if anything: the key below the array, and what was found and expected.
+    /// The first invalid value, if there is one: the key below the array, and what was found and expected.
     pub(super) fn problem(&self) -> Option<(&'static str, String)> {
         match &self.transform {
             Transform::In(ids) if ids.is_empty() => {
@@ -190,7 +189,7 @@ impl ArrayConfig {
         let problem = match (self.data_resolution, self.interpolation) {
             (Some(_), None) if self.transform != Transform::Inside => Some(format!(
                 "`data_resolution` is given without `interpolation`, expected {}",
-                Interpolation::SUITED
+                Interpolation::CHOICES
             )),
             (None, Some(_)) => Some(
                 "`interpolation` is given without `data_resolution`, expected both or none"
@@ -201,25 +200,25 @@ impl ArrayConfig {
         if let Some(problem) = problem {
             return Some(("", problem));
         }
-        let problem = unsuited(self.interpolation?, &self.transform)?;
+        let problem = incompatible(self.interpolation?, &self.transform)?;
         Some((".interpolation", problem.to_owned()))
     }
 }
 
-/// Why values that were interpolated so cannot be transformed so, if they cannot: what is expected instead.
-fn unsuited(interpolation: Interpolation, transform: &Transform) -> Option<&'static str> {
+/// Why this transform cannot follow this interpolation, if it cannot: what is expected instead.
+fn incompatible(interpolation: Interpolation, transform: &Transform) -> Option<&'static str> {
     match (interpolation, transform) {
         (_, Transform::None | Transform::Scale(_)) => None,
         (Interpolation::Nearest | Interpolation::Majority, _)
         | (Interpolation::Any, Transform::Nonzero | Transform::Inside) => None,
         (Interpolation::Any, _) => Some(
-            "`any` gives 0 and 1, which are not the values that this `transform` is about; expected `nearest` or `majority`, which keep values, or the `transform` \"none\" or \"nonzero\"",
+            "`any` gives 0 and 1, not the values that this `transform` compares with; expected `nearest` or `majority`, which keep values, or the `transform` \"none\" or \"nonzero\"",
         ),
         (Interpolation::Area(_) | Interpolation::Linear(_), _) => Some(
-            "a mask is made of voxels as they are, not of their means; expected `nearest` or `majority`, or `any` with the `transform` \"none\" or \"nonzero\"",
+            "a mask cannot be computed from means of voxels; expected `nearest` or `majority`, or `any` with the `transform` \"none\" or \"nonzero\"",
         ),
     }
 }
 
-/// Largest radius around a point in which an object is searched, in nm.
+/// Largest `radius_nm`.
 const MAX_RADIUS_NM: f64 = 100_000.0;

@@ -82,7 +82,7 @@ pub struct ListedBox {
     pub tags: Vec<String>,
 }
 
-/// As the config writes it.
+/// The form in the config.
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "BoxesConfig")]
@@ -99,14 +99,14 @@ struct WrittenBoxes {
     /// Relative to the config's folder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     source: Option<String>,
-    /// The unit of the corners in `list` or `csv`. Without it, nm.
+    /// The unit of the corners in `list` or `csv`. By default nm.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     unit: Option<LengthUnit>,
-    /// Size of the voxels that corners count, in nm, x y z. Given with the unit `voxel` and no other.
+    /// Size of a voxel in nm, x y z, for the unit `voxel` and no other.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<[f64; 3]>")]
     resolution: Option<Resolution>,
-    /// The character between the fields of `csv`. Without it, a tab in files called `*.tsv`, otherwise a comma.
+    /// The character between the fields of `csv`. By default a tab in files named `*.tsv`, otherwise a comma.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     delimiter: Option<char>,
     /// The layers that samples of these boxes are cut out of: name, then source. Volumes and annotation layers.

@@ -8,15 +8,15 @@ use serde_json::Number;
 use super::object_id;
 
 /// Which of the annotations inside a box become samples. Applied in this order: `filter` and `related`, `repeats`,
-/// `min_distance_nm`, then what arrays ask for, then `max_per_box`.
+/// `min_distance_nm`, then `outside` and the conditions of arrays, then `max_per_box`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ChoiceConfig {
-    /// Property name, then what its value must be.
+    /// Property name, then the condition for its value.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     pub filter: IndexMap<String, PropertyFilter>,
-    /// Relationship name, then the ids of the objects of which the annotation must be related to one.
-    /// An id is a number or, as many tools write large ones, a text of digits.
+    /// Relationship name, then ids of objects: the annotation must be related to at least one of them. An id is a number or
+    /// a string of digits, because many tools write large numbers so.
     #[serde(
         default,
         skip_serializing_if = "IndexMap::is_empty",
@@ -24,33 +24,33 @@ pub struct ChoiceConfig {
     )]
     #[schemars(with = "IndexMap<String, Vec<object_id::ObjectId>>")]
     pub related: IndexMap<String, Vec<u64>>,
-    /// How often an annotation counts that lies in several boxes of one split.
+    /// How often an annotation counts that is in several boxes of one split.
     #[serde(default)]
     pub repeats: Repeats,
-    /// Annotations nearer than this to one that is kept are dropped, in nm.
+    /// Annotations closer than this to a kept one are dropped, in nm.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub min_distance_nm: Option<f64>,
-    /// Most samples of one box: more are thinned out at random, the same ones each time.
+    /// Maximum number of samples per box. They are chosen at random, the same ones in every run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub max_per_box: Option<u64>,
-    /// Seed of what is random.
+    /// Seed of random choices.
     #[serde(default)]
     pub seed: u64,
 }
 
-/// What a property's value must be: all that is given.
+/// The conditions for a property's value: all that are given must be met.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PropertyFilter {
-    /// This or more.
+    /// Minimum.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min: Option<f64>,
-    /// This or less.
+    /// Maximum.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max: Option<f64>,
-    /// One of these: numbers, or labels of the property's enumeration.
+    /// Allowed values: numbers, or labels from `enum_labels`.
     #[serde(default, rename = "in", skip_serializing_if = "Option::is_none")]
     pub one_of: Option<Vec<PropertyValue>>,
 }
@@ -65,7 +65,7 @@ pub enum PropertyValue {
     Label(String),
 }
 
-/// How often an annotation counts that lies in several boxes of one split.
+/// How often an annotation counts that is in several boxes of one split.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Repeats {
@@ -77,19 +77,19 @@ pub enum Repeats {
 }
 
 impl ChoiceConfig {
-    /// Whether every annotation counts.
+    /// Whether every annotation becomes a sample.
     pub(super) fn is_default(&self) -> bool {
         *self == Self::default()
     }
 
-    /// What cannot be, if anything: the key, and what was found and expected.
+    /// The first invalid value, if there is one: the key, and what was found and expected.
     pub(super) fn problem(&self) -> Option<String> {
         for (name, filter) in &self.filter {
             let PropertyFilter { min, max, one_of } = filter;
-            let nothing = min.is_none() && max.is_none() && one_of.is_none();
-            let empty = one_of.as_ref().is_some_and(Vec::is_empty);
-            let reversed = matches!((min, max), (Some(min), Some(max)) if min > max);
-            if nothing || empty || reversed {
+            let has_no_condition = min.is_none() && max.is_none() && one_of.is_none();
+            let is_empty_list = one_of.as_ref().is_some_and(Vec::is_empty);
+            let is_reversed = matches!((min, max), (Some(min), Some(max)) if min > max);
+            if has_no_condition || is_empty_list || is_reversed {
                 return Some(format!(
                     "`filter.{name}` keeps nothing or everything, expected `min`, `max` (not below `min`) or `in` with some values"
                 ));
@@ -97,7 +97,7 @@ impl ChoiceConfig {
         }
         let ids = self.related.iter().find(|(_, ids)| ids.is_empty());
         if let Some((name, _)) = ids {
-            return Some(format!("`related.{name}` has no id, expected some"));
+            return Some(format!("`related.{name}` has no id, expected at least one"));
         }
         let distance = self
             .min_distance_nm

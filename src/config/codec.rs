@@ -7,20 +7,20 @@ use serde::de::value::{MapAccessDeserializer, StrDeserializer};
 use serde::de::{self, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// How an array's samples are compressed. A name, or an object that gives options to one.
+/// How an array's samples are compressed: a name, or an object with a name and options.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum CodecConfig {
-    /// As suits the array's values: `zstd` where some windows of it shrink to two thirds or less, else `none`.
+    /// Chosen from some of the array's windows: `zstd` if they shrink to two thirds or less, otherwise `none`.
     #[default]
     Auto,
-    /// Not at all.
+    /// No compression.
     None,
-    /// By Zstandard.
+    /// Zstandard.
     Zstd(ZstdConfig),
-    /// By LZ4, inside of a Blosc frame.
+    /// LZ4 in a Blosc frame.
     Lz4,
-    /// By Zstandard inside of a Blosc frame, the values' bytes or bits sorted before.
+    /// Zstandard in a Blosc frame, after a shuffle of bytes or bits.
     Blosc(BloscConfig),
 }
 
@@ -28,7 +28,7 @@ pub enum CodecConfig {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ZstdConfig {
-    /// How hard it tries.
+    /// Compression level.
     #[serde(default = "one")]
     #[schemars(range(min = 1, max = 19))]
     pub level: i64,
@@ -38,25 +38,25 @@ pub struct ZstdConfig {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BloscConfig {
-    /// How hard it tries: `L` is Zstandard's level `2 L - 1`, 9 its highest.
+    /// Compression level: level `L` is Zstandard's level `2 L - 1`, level 9 is Zstandard's highest.
     #[serde(default = "one")]
     #[schemars(range(min = 1, max = 9))]
     pub level: i64,
-    /// What is sorted before.
+    /// What is shuffled before compression.
     #[serde(default)]
     pub shuffle: Shuffle,
 }
 
-/// What of the values is sorted before they are compressed, so that what is alike lies side by side.
+/// What is shuffled before compression, so that similar bytes or bits are next to each other.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Shuffle {
     /// Nothing.
     None,
-    /// The first bytes of all values, then the second ones, and so on; nothing where a value is one byte.
+    /// The first bytes of all values, then the second bytes, and so on. One-byte values stay as they are.
     #[default]
     Byte,
-    /// The first bits of all values, then the second ones, and so on.
+    /// The first bits of all values, then the second bits, and so on.
     Bit,
 }
 
@@ -84,7 +84,7 @@ impl CodecConfig {
         *self == Self::Auto
     }
 
-    /// What cannot be, if anything: the key below the array, and what was found and expected.
+    /// The first invalid value, if there is one: the key below the array, and what was found and expected.
     pub(super) fn problem(&self) -> Option<(&'static str, String)> {
         let (key, level, most) = match self {
             Self::Zstd(zstd) => (".codec.zstd.level", zstd.level, 19),
@@ -96,11 +96,11 @@ impl CodecConfig {
     }
 }
 
-/// As the config writes it.
+/// The form in the config.
 #[derive(JsonSchema)]
 #[serde(untagged)]
 #[schemars(rename = "CodecConfig")]
-#[allow(dead_code, reason = "for the schema")]
+#[allow(dead_code, reason = "only the schema is used")]
 enum Written {
     Name(Name),
     WithOptions(WithOptions),
@@ -110,15 +110,15 @@ enum Written {
 #[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum Name {
-    /// `zstd` where some windows of the array shrink to two thirds or less, else `none`.
+    /// `zstd` if some windows of the array shrink to two thirds or less, otherwise `none`.
     Auto,
     /// No compression.
     None,
     /// Zstandard, level 1.
     Zstd,
-    /// LZ4, inside of a Blosc frame.
+    /// LZ4 in a Blosc frame.
     Lz4,
-    /// Zstandard, level 1, inside of a Blosc frame, after a byte shuffle.
+    /// Zstandard, level 1, in a Blosc frame, after a byte shuffle.
     Blosc,
 }
 
@@ -128,7 +128,7 @@ enum Name {
 enum WithOptions {
     /// Zstandard.
     Zstd(ZstdConfig),
-    /// Zstandard inside of a Blosc frame.
+    /// Zstandard in a Blosc frame.
     Blosc(BloscConfig),
 }
 
@@ -162,8 +162,8 @@ impl<'de> Visitor<'de> for NameOrObject {
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
         let written = WithOptions::deserialize(MapAccessDeserializer::new(map)).map_err(|e| {
-            let told = e.to_string();
-            let is_named = |name: &&str| told.starts_with(&format!("unknown variant `{name}`"));
+            let message = e.to_string();
+            let is_named = |name: &&str| message.starts_with(&format!("unknown variant `{name}`"));
             match ["auto", "none", "lz4"].into_iter().find(is_named) {
                 Some(name) => de::Error::custom(format!(
                     "`{name}` has no options, expected \"{name}\" without an object"
@@ -235,8 +235,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_codec_is_an_error_that_says_what_is() {
-        for (written, told) in [
+    fn an_unknown_codec_is_an_error_that_lists_the_known_ones() {
+        for (written, message) in [
             (
                 json!("gzip"),
                 "unknown variant `gzip`, expected one of `auto`, `none`, `zstd`, `lz4`, `blosc`",
@@ -262,12 +262,12 @@ mod tests {
             (json!({"zstd": {}, "blosc": {}}), "expected"),
         ] {
             let error = read(written.clone()).unwrap_err().to_string();
-            assert!(error.contains(told), "{written}: {error}");
+            assert!(error.contains(message), "{written}: {error}");
         }
     }
 
     #[test]
-    fn levels_that_the_codec_does_not_have_are_a_problem() {
+    fn a_level_out_of_range_is_an_error() {
         for (written, key, most) in [
             (json!({"zstd": {"level": 0}}), ".codec.zstd.level", 19),
             (json!({"zstd": {"level": 20}}), ".codec.zstd.level", 19),

@@ -1,4 +1,4 @@
-//! Where the collection comes from: a path, or an object that names another kind of source.
+//! Where the collection comes from: a path, or an object for another kind of source.
 
 use std::fmt;
 
@@ -18,11 +18,11 @@ pub enum CollectionConfig {
     /// A JSON file with the four lists that zetta_utils' web API returns, or a folder with the four as
     /// `*_multiple.json`. Relative to the config's folder.
     Path(String),
-    /// Another kind of source, by name.
+    /// Another kind of source.
     Source(CollectionSource),
 }
 
-/// A collection that is no file of zetta_utils' rows.
+/// A collection in another form than zetta_utils' rows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CollectionSource {
@@ -34,14 +34,14 @@ pub enum CollectionSource {
     Boxes(BoxesConfig),
 }
 
-/// The boxes and layers of a Neuroglancer viewer state. A box's tags stand in its description, between
-/// commas or blanks.
+/// The boxes and layers of a Neuroglancer viewer state. A box's tags are in its description, separated by commas or
+/// spaces.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StateBoxesConfig {
     /// Path of the state's JSON, relative to the config's folder, or a pasted Neuroglancer URL.
     pub source: String,
-    /// The annotation layer that holds the boxes. Without it, the only layer that holds any.
+    /// The annotation layer with the boxes. By default the only layer with boxes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub layer: Option<String>,
 }
@@ -50,14 +50,14 @@ pub struct StateBoxesConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ZettaApiConfig {
-    /// Address of the API, below which `annotations/multiple` stands: `https://HOST` or `https://HOST/PATH`.
+    /// Address of the API, without `annotations/multiple`: `https://HOST` or `https://HOST/PATH`.
     pub url: String,
     /// Id of the collection.
     pub collection: String,
-    /// Only boxes that bear all of these tags. (The API itself would return those that bear any of them.)
+    /// Only boxes that have all of these tags. (The API itself returns boxes that have any of them.)
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
-    /// Name of the environment variable that holds the bearer token. Without it no token is sent.
+    /// Name of the environment variable with the bearer token. By default no token is sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_env: Option<String>,
 }
@@ -80,13 +80,13 @@ impl CollectionConfig {
 }
 
 impl ZettaApiConfig {
-    /// The address, with a slash at its end; `None` where it is none, or says more than an address.
+    /// The address, with a slash at its end; `None` if it is invalid or has a query, fragment, name or password.
     pub(crate) fn address(&self) -> Option<Url> {
         let url = Url::parse(&format!("{}/", self.url.trim_end_matches('/'))).ok()?;
         let is_http = matches!(url.scheme(), "http" | "https") && url.has_host();
-        // Where a program takes a backslash for a slash, another takes what is before it for a name.
-        let says_more = self.url.contains(['?', '#', '\\']) || has_userinfo(&self.url);
-        (is_http && !says_more).then_some(url)
+        // Some programs read a backslash as a slash, others read the text before it as a name.
+        let has_more = self.url.contains(['?', '#', '\\']) || has_userinfo(&self.url);
+        (is_http && !has_more).then_some(url)
     }
 
     fn problem(&self) -> Option<(&'static str, String)> {
@@ -102,7 +102,7 @@ impl ZettaApiConfig {
         if self.collection.is_empty() {
             return Some((
                 ".zetta_api.collection",
-                "found nothing, expected the collection's id".to_owned(),
+                "found an empty string, expected the collection's id".to_owned(),
             ));
         }
         let is_name = |name: &String| {
@@ -111,9 +111,8 @@ impl ZettaApiConfig {
         match &self.token_env {
             Some(name) if !is_name(name) => Some((
                 ".zetta_api.token_env",
-                // Not the value: whoever put the token itself here should not read it in a log.
-                "found what cannot be a variable's name, expected the NAME of an environment variable that holds \
-                 the token"
+                // The value is not shown, because it may be the token itself.
+                "found an invalid name, expected the NAME of an environment variable that holds the token"
                     .to_owned(),
             )),
             _ => None,
@@ -127,7 +126,7 @@ impl<'de> Deserialize<'de> for CollectionConfig {
     }
 }
 
-/// A text is a path, an object a source. Serde's own untagged enums would not say what is wrong.
+/// A string is a path, an object is a source. Serde's untagged enums have no useful messages.
 struct PathOrSource;
 
 impl<'de> Visitor<'de> for PathOrSource {

@@ -17,10 +17,10 @@ pub enum ConfigError {
     Read {
         /// The config file.
         file: PathBuf,
-        /// What the operating system said.
+        /// The error of the operating system.
         source: std::io::Error,
     },
-    /// It does not say what a config must say.
+    /// A value is invalid.
     #[error("{}: at `{path}`: {problem}", file.display())]
     Invalid {
         /// The config file.
@@ -42,12 +42,12 @@ impl ConfigError {
         }
     }
 
-    /// The text is no JSON, or none of ours.
+    /// The text is not JSON, or has a repeated name.
     pub(super) fn from_json(
         file: &Path,
         error: serde_path_to_error::Error<serde_json::Error>,
     ) -> Self {
-        // Where the text is no JSON, the path may end in a question mark.
+        // If the text is not JSON, the path may end in a question mark.
         let path = error.path().to_string();
         let path = path.split('?').next().unwrap_or_default();
         let path = match path.trim_end_matches('.') {
@@ -62,13 +62,13 @@ impl ConfigError {
         Self::invalid(file, path, problem)
     }
 
-    /// The text is JSON, but does not say what it must.
+    /// The text is JSON, but not a config.
     pub(super) fn from_value(
         file: &Path,
         error: serde_path_to_error::Error<serde_json::Error>,
     ) -> Self {
         let path = error.path().to_string();
-        let mut problem = in_words_of_json(error.into_inner().to_string());
+        let mut problem = for_json_authors(error.into_inner().to_string());
         if let Some(hint) = hint(&problem) {
             problem = format!("{problem}; did you mean `{hint}`?");
         }
@@ -76,9 +76,9 @@ impl ConfigError {
     }
 }
 
-/// The message in words of those who write JSON. To serde_json a list that goes on where it should end is a slip of
-/// syntax, and so is an object; a structure has its name in Rust.
-fn in_words_of_json(message: String) -> String {
+/// Rewrites a message of serde_json for people who write JSON: it reports a list or object with too many members as a
+/// syntax error, and calls an object by the name of a Rust struct.
+fn for_json_authors(message: String) -> String {
     // Lists of a fixed length are all triples.
     if let Some(at) = message.strip_prefix("trailing characters") {
         return format!("found more than three values, expected three: x, y, z{at}");
@@ -96,8 +96,8 @@ fn in_words_of_json(message: String) -> String {
     }
 }
 
-/// The nearest allowed name, for serde's "unknown field `x`, expected one of `a`, `b`" (and its "unknown
-/// variant"), which is the only form in which serde hands them over.
+/// The closest allowed name in serde's "unknown field `x`, expected one of `a`, `b`" or "unknown variant": serde gives the
+/// names only in this message.
 fn hint(message: &str) -> Option<String> {
     if !message.starts_with("unknown ") {
         return None;

@@ -7,40 +7,40 @@ use serde::de::value::{MapAccessDeserializer, StrDeserializer};
 use serde::de::{self, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// How values at one resolution become values at another. A name, or an object that gives options to one.
+/// How values are resampled from one resolution to another: a name, or an object with a name and options.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(into = "Written")]
 pub enum Interpolation {
-    /// The value of the voxel that holds the new voxel's centre; between two, the lower one. For labels.
+    /// The value of the voxel that contains the new voxel's center; between two voxels, the lower one. For labels.
     Nearest,
-    /// The mean over all that the new voxel covers, by volume. For images.
+    /// The mean over the volume that the new voxel covers. For images.
     Area(Rounding),
-    /// Linear between the centres of voxels. For images.
+    /// Linear between the centers of voxels. For images.
     Linear(Rounding),
-    /// 1 where any voxel that the new one covers, even in part, is greater than 0. For masks.
+    /// 1 where any voxel that the new voxel covers, even in part, is greater than 0. For masks.
     Any,
-    /// The value of most of what the new voxel covers. For labels.
+    /// The most frequent value in the volume that the new voxel covers. For labels.
     Majority,
 }
 
-/// How means of whole numbers become whole numbers.
+/// How means of integers are rounded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Rounding {
-    /// To the nearest whole number; between two, to the even one.
+    /// To the nearest integer; between two, to the even one.
     #[default]
     HalfEven,
-    /// Towards 0: the fraction is cut off.
+    /// Towards 0.
     Truncate,
 }
 
 impl Interpolation {
-    /// What to choose for which values, for messages.
-    pub(crate) const SUITED: &str =
+    /// Which interpolation fits which values, for messages.
+    pub(crate) const CHOICES: &str =
         "`nearest` or `majority` for labels, `area` or `linear` for images, `any` for masks";
 }
 
-/// As the config writes it.
+/// The form in the config.
 #[derive(Clone, Serialize, JsonSchema)]
 #[serde(untagged)]
 #[schemars(rename = "Interpolation")]
@@ -54,15 +54,15 @@ enum Written {
 #[serde(rename_all = "lowercase")]
 #[schemars(rename = "InterpolationName")]
 enum Name {
-    /// The value of the voxel that holds the new voxel's centre; between two, the lower one. For labels.
+    /// The value of the voxel that contains the new voxel's center; between two voxels, the lower one. For labels.
     Nearest,
-    /// The mean over all that the new voxel covers, by volume. For images.
+    /// The mean over the volume that the new voxel covers. For images.
     Area,
-    /// Linear between the centres of voxels. For images.
+    /// Linear between the centers of voxels. For images.
     Linear,
-    /// 1 where any voxel that the new one covers, even in part, is greater than 0. For masks.
+    /// 1 where any voxel that the new voxel covers, even in part, is greater than 0. For masks.
     Any,
-    /// The value of most of what the new voxel covers. For labels.
+    /// The most frequent value in the volume that the new voxel covers. For labels.
     Majority,
 }
 
@@ -71,9 +71,9 @@ enum Name {
 #[serde(rename_all = "lowercase")]
 #[schemars(rename = "InterpolationWithOptions")]
 enum WithOptions {
-    /// The mean over all that the new voxel covers, by volume. For images.
+    /// The mean over the volume that the new voxel covers. For images.
     Area(MeanConfig),
-    /// Linear between the centres of voxels. For images.
+    /// Linear between the centers of voxels. For images.
     Linear(MeanConfig),
 }
 
@@ -81,7 +81,7 @@ enum WithOptions {
 #[derive(Clone, Copy, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct MeanConfig {
-    /// How means of whole numbers become whole numbers.
+    /// How means of integers are rounded.
     #[serde(default)]
     rounding: Rounding,
 }
@@ -170,8 +170,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_in_full_is_the_name_where_its_options_are_the_default() {
-        for (written, meant, kept) in [
+    fn default_options_are_written_as_the_name_alone() {
+        for (given, meant, written) in [
             (json!("nearest"), Interpolation::Nearest, json!("nearest")),
             (
                 json!("area"),
@@ -205,15 +205,15 @@ mod tests {
                 json!("majority"),
             ),
         ] {
-            let found = read(written.clone()).unwrap();
-            assert_eq!(found, meant, "{written}");
-            assert_eq!(serde_json::to_value(found).unwrap(), kept);
-            assert_eq!(read(kept).unwrap(), meant);
+            let found = read(given.clone()).unwrap();
+            assert_eq!(found, meant, "{given}");
+            assert_eq!(serde_json::to_value(found).unwrap(), written);
+            assert_eq!(read(written).unwrap(), meant);
         }
     }
 
     #[test]
-    fn what_is_no_interpolation_is_an_error_that_says_what_is() {
+    fn an_unknown_interpolation_is_an_error_that_lists_the_known_ones() {
         for (written, message) in [
             (
                 json!("mean"),

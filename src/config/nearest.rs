@@ -1,6 +1,6 @@
-//! The nearest of some allowed names to one that was mistyped.
+//! Suggestions for mistyped names.
 
-/// The name of `allowed` that `found` is most likely a misspelling of, if any is close.
+/// The allowed name that is closest to `found`, if one is close enough to suggest.
 pub(crate) fn nearest<'a>(
     found: &str,
     allowed: impl IntoIterator<Item = &'a str>,

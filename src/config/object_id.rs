@@ -1,4 +1,4 @@
-//! Ids of objects: numbers or, because many tools cannot hold large numbers, texts of digits.
+//! Ids of objects: numbers or strings of digits, because many tools cannot represent large numbers.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -37,7 +37,7 @@ impl Visitor<'_> for NumberOrDigits {
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "an id, a whole number from 0 to 2^64 - 1 or a text of its digits"
+            "an id: a whole number from 0 to 2^64 - 1, or a string of its digits"
         )
     }
 
@@ -60,7 +60,7 @@ impl JsonSchema for ObjectId {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
-            "description": "An id of an object: a whole number from 0 to 2^64 - 1, or a text of its digits.",
+            "description": "An id of an object: a whole number from 0 to 2^64 - 1, or a string of its digits.",
             "anyOf": [
                 { "type": "integer", "minimum": 0 },
                 { "type": "string", "pattern": "^[0-9]+$" },
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_and_texts_are_exact() {
+    fn numbers_and_strings_of_digits_are_exact() {
         for id in [0, 7, (1 << 53) + 1, 648_518_346_351_480_765, u64::MAX] {
             assert_eq!(read(json!(id)).unwrap(), id);
             assert_eq!(read(json!(id.to_string())).unwrap(), id);
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_id_is_an_error_that_shows_it() {
+    fn an_invalid_id_is_an_error_that_shows_it() {
         for (id, found) in [
             (json!(-1), "`-1`"),
             (json!(7.0), "`7.0`"),

@@ -1,4 +1,4 @@
-//! Where the annotations come from: a layer of the boxes' layer groups, a viewer state, or a table.
+//! Where annotations come from: a layer of the boxes' layer groups, a viewer state, or a table.
 
 use indexmap::IndexMap;
 use schemars::JsonSchema;
@@ -9,22 +9,22 @@ use super::{ChoiceConfig, LengthUnit};
 use crate::geometry::Resolution;
 use crate::points::{Anchor, PropertyKind};
 
-/// Which annotations are samples, and where their windows are centred.
+/// Which annotations become samples, and where their windows are centered.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "RawPoints", into = "RawPoints")]
 pub struct PointsConfig {
     /// Where they come from.
     pub source: PointsFrom,
-    /// The point of a line that its window is centred on, and that decides whether it is in a box.
+    /// The point of a line that its window is centered on, and that decides whether the line is in a box.
     pub anchor: Anchor,
-    /// Which of them.
+    /// Which of them become samples.
     pub choose: ChoiceConfig,
 }
 
 /// Where annotations come from.
 #[derive(Clone, Debug, PartialEq)]
 pub enum PointsFrom {
-    /// The layer of that name in each box's layer group.
+    /// The layer of this name in each box's layer group.
     Layer(String),
     /// Local annotations of a viewer state, for all boxes.
     NeuroglancerState(StatePointsConfig),
@@ -32,41 +32,41 @@ pub enum PointsFrom {
     Csv(CsvConfig),
 }
 
-/// As the config writes it.
+/// The form in the config.
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "PointsConfig")]
 struct RawPoints {
-    /// Name of the annotation layer in the boxes' layer groups. Just one of `layer`, `neuroglancer_state`
-    /// and `csv` is given.
+    /// Name of the annotation layer in the boxes' layer groups. Exactly one of `layer`, `neuroglancer_state` and `csv` is
+    /// given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     layer: Option<String>,
-    /// Annotations that a Neuroglancer viewer state holds.
+    /// Annotations in a Neuroglancer viewer state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     neuroglancer_state: Option<StatePointsConfig>,
     /// Annotations in a table.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     csv: Option<CsvConfig>,
-    /// The point of a line that its window is centred on, and that decides whether it is in a box.
+    /// The point of a line that its window is centered on, and that decides whether the line is in a box.
     #[serde(default)]
     anchor: Anchor,
-    /// Which of the annotations inside a box become samples. Without it, all.
+    /// Which of the annotations inside a box become samples. By default all.
     #[serde(default, skip_serializing_if = "ChoiceConfig::is_default")]
     choose: ChoiceConfig,
 }
 
-/// Annotations that a Neuroglancer viewer state holds (`local://annotations`).
+/// Annotations in a Neuroglancer viewer state (`local://annotations`).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StatePointsConfig {
     /// Path of the state's JSON, relative to the config's folder, or a pasted Neuroglancer URL.
     pub source: String,
-    /// The annotation layer. Without it, the only layer that holds annotations.
+    /// The annotation layer. By default the only layer with annotations.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub layer: Option<String>,
 }
 
-/// A table with one annotation per row, under one row of column names.
+/// A table with a header and one annotation per row.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CsvConfig {
@@ -74,7 +74,7 @@ pub struct CsvConfig {
     pub file: String,
     /// The unit of all coordinates.
     pub unit: LengthUnit,
-    /// Size of the voxels that coordinates count, in nm, x y z. Given with the unit `voxel` and no other.
+    /// Size of a voxel in nm, x y z, for the unit `voxel` and no other.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<[f64; 3]>")]
     pub resolution: Option<Resolution>,
@@ -87,19 +87,19 @@ pub struct CsvConfig {
     /// The columns of a line's last end: x, y, z.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end: Option<[String; 3]>,
-    /// The column of ids, whole numbers from 0 to 2^64 - 1. Without it rows are numbered from 0.
+    /// The column of ids, whole numbers from 0 to 2^64 - 1. By default rows are numbered from 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
     /// Columns to keep as properties, each with its type.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     pub properties: IndexMap<String, PropertyKind>,
-    /// What stands between fields. Without it a tab in files called `*.tsv`, otherwise a comma.
+    /// The character between fields. By default a tab in files named `*.tsv`, otherwise a comma.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delimiter: Option<char>,
 }
 
 impl PointsConfig {
-    /// What the annotations are called in messages: the layer's name, or the file.
+    /// The name of the annotations in messages: the layer's name, or the file.
     pub fn name(&self) -> &str {
         match &self.source {
             PointsFrom::Layer(layer) => layer,
@@ -110,7 +110,7 @@ impl PointsConfig {
 }
 
 impl CsvConfig {
-    /// What cannot be, if anything.
+    /// The first invalid value, if there is one.
     fn problem(&self) -> Option<String> {
         if let Some(problem) = self.unit.problem(self.resolution) {
             return Some(format!("`csv` {problem}"));
@@ -149,7 +149,7 @@ impl TryFrom<RawPoints> for PointsConfig {
             }
             _ => {
                 return Err(
-                    "found several sources of annotations, expected just one of `layer`, `neuroglancer_state`, `csv`"
+                    "found several sources of annotations, expected exactly one of `layer`, `neuroglancer_state`, `csv`"
                         .to_owned(),
                 );
             }

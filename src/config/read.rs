@@ -1,4 +1,4 @@
-//! Where a job description is read from: a regular file, or a pipe that the shell opened.
+//! Reads the bytes of a config: from a regular file, or from a pipe that the shell opened.
 
 use std::fs::File;
 use std::os::unix::fs::FileTypeExt;
@@ -7,15 +7,16 @@ use std::path::Path;
 use super::ConfigError;
 use crate::storage::{read_all, read_regular, refusal};
 
-/// Largest description that is read, in bytes.
+/// Maximum size of a config, in bytes.
 const MAX_CONFIG_BYTES: u64 = 64 << 20;
 
-/// The contents of the description at `path`: a regular file, or a pipe that the shell opened (`<(jq ...)`, which is
+/// The contents of the config at `path`: a regular file, or a pipe that the shell opened (`<(jq ...)`, which is
 /// `/dev/fd/63`, or `/dev/stdin`).
 pub(crate) fn read_bytes(path: &Path) -> Result<Vec<u8>, ConfigError> {
-    let read = match is_descriptor(path) {
-        true => read_descriptor(path),
-        false => read_regular(path, MAX_CONFIG_BYTES),
+    let read = if is_descriptor(path) {
+        read_descriptor(path)
+    } else {
+        read_regular(path, MAX_CONFIG_BYTES)
     };
     read.map_err(|source| ConfigError::Read {
         file: path.to_owned(),
@@ -23,7 +24,7 @@ pub(crate) fn read_bytes(path: &Path) -> Result<Vec<u8>, ConfigError> {
     })
 }
 
-/// Whether the path is a name of a file that this program was started with.
+/// Whether the path names a file descriptor that the program inherited.
 fn is_descriptor(path: &Path) -> bool {
     let folders = ["/dev/fd", "/proc/self/fd"];
     path == Path::new("/dev/stdin") || folders.iter().any(|f| path.parent() == Some(Path::new(f)))
@@ -42,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pipe_of_the_shell_is_read_and_a_named_pipe_is_an_error() {
+    fn a_pipe_from_the_shell_is_read_and_a_named_pipe_is_an_error() {
         use std::io::Write;
         use std::os::fd::AsRawFd;
         let (reader, mut writer) = std::io::pipe().unwrap();

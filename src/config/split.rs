@@ -7,39 +7,39 @@ use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// The tags that make a box belong to a split.
+/// The tags that decide whether a box belongs to a split.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SplitConfig {
-    /// The box bears all of these,
+    /// The box must have all of these tags.
     pub all: Vec<String>,
-    /// at least one of these, if there are any,
+    /// If not empty, the box must have at least one of these tags.
     pub any: Vec<String>,
-    /// and none of these.
+    /// The box must have none of these tags.
     pub none: Vec<String>,
 }
 
-/// As the config writes it.
+/// The form in the config.
 #[derive(Serialize, JsonSchema)]
 #[serde(untagged)]
 #[schemars(rename = "SplitConfig")]
 enum Written {
-    /// Tags that a box must all bear.
+    /// Tags that a box must all have.
     All(Vec<String>),
-    /// Tags of which a box must bear all, any, or none.
+    /// Tags of which a box must have all, any, or none.
     Tags(Tags),
 }
 
-/// Tags of which a box must bear all, at least one, or none.
+/// Tags of which a box must have all, at least one, or none.
 #[derive(Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Tags {
-    /// The box bears all of these,
+    /// The box must have all of these tags.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     all: Vec<String>,
-    /// at least one of these, if there are any,
+    /// If not empty, the box must have at least one of these tags.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     any: Vec<String>,
-    /// and none of these.
+    /// The box must have none of these tags.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     none: Vec<String>,
 }
@@ -47,13 +47,13 @@ struct Tags {
 impl SplitConfig {
     /// Whether a box with these tags belongs to the split.
     pub fn fits(&self, tags: &[String]) -> bool {
-        let borne = |tag: &String| tags.contains(tag);
-        self.all.iter().all(borne)
-            && (self.any.is_empty() || self.any.iter().any(borne))
-            && !self.none.iter().any(borne)
+        let has = |tag: &String| tags.contains(tag);
+        self.all.iter().all(has)
+            && (self.any.is_empty() || self.any.iter().any(has))
+            && !self.none.iter().any(has)
     }
 
-    /// Every tag that it names.
+    /// All tags that occur in it.
     pub fn tags(&self) -> impl Iterator<Item = &String> {
         self.all.iter().chain(&self.any).chain(&self.none)
     }
@@ -61,15 +61,16 @@ impl SplitConfig {
 
 impl Serialize for SplitConfig {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self.any.is_empty() && self.none.is_empty() {
-            true => Written::All(self.all.clone()),
-            false => Written::Tags(Tags {
+        let written = if self.any.is_empty() && self.none.is_empty() {
+            Written::All(self.all.clone())
+        } else {
+            Written::Tags(Tags {
                 all: self.all.clone(),
                 any: self.any.clone(),
                 none: self.none.clone(),
-            }),
-        }
-        .serialize(serializer)
+            })
+        };
+        written.serialize(serializer)
     }
 }
 
@@ -122,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_box_belongs_by_all_any_and_none_of_its_tags() {
+    fn all_any_and_none_decide_whether_a_box_belongs_to_a_split() {
         let tags = |tags: &[&str]| tags.iter().map(|t| (*t).to_owned()).collect::<Vec<_>>();
         let list = split(json!(["a", "b"]));
         assert!(list.fits(&tags(&["b", "c", "a"])) && !list.fits(&tags(&["a"])));
@@ -135,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_written_as_it_was_read() {
+    fn a_split_is_written_as_it_was_read() {
         for value in [
             json!(["a"]),
             json!({"any": ["a", "b"]}),

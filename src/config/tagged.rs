@@ -1,5 +1,6 @@
-//! Choices that are a text or, where they take options, an object with one member: messages that show how they are
-//! written.
+//! Choices that are a string, or an object with one member if they have options. Messages show how each is written.
+//!
+//! Serde's own messages for such enums name neither the allowed forms nor an example.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -10,11 +11,11 @@ use serde::{Deserialize, Deserializer};
 
 use super::{Leaks, Transform};
 
-/// How the members of a choice are written.
+/// How the variants of a choice are written.
 struct Forms {
-    /// Those without options: a text.
+    /// Variants without options: a string.
     bare: &'static [&'static str],
-    /// Those with options, and an example of each.
+    /// Variants with options, and an example of each.
     with_options: &'static [(&'static str, &'static str)],
 }
 
@@ -37,12 +38,12 @@ const LEAKS: Forms = Forms {
     with_options: &[("drop_from", r#"{"drop_from": "val"}"#)],
 };
 
-/// An array's transform.
+/// Reads an array's transform.
 pub(super) fn transform<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Transform, D::Error> {
     deserializer.deserialize_any(TextOrObject(&TRANSFORM, PhantomData))
 }
 
-/// What happens when splits leak.
+/// Reads what happens when splits leak.
 pub(super) fn leaks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Leaks, D::Error> {
     deserializer.deserialize_any(TextOrObject(&LEAKS, PhantomData))
 }
@@ -92,7 +93,7 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for TextOrObject<T> {
     }
 }
 
-/// A map whose first key was looked at.
+/// A map whose first key was read already.
 struct AfterFirstKey<'m, A> {
     key: Option<String>,
     map: &'m mut A,
@@ -133,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn every_form_is_what_the_schema_says() {
+    fn every_form_in_the_schema_is_read_and_every_other_one_is_an_error() {
         let read_leaks = |value: &Value| leaks(value).map_err(|e| e.to_string());
         for (forms, is_read) in [
             (
@@ -167,7 +168,7 @@ mod tests {
             );
             is_read(&json!({})).unwrap_err();
         }
-        // None of them is missing here.
+        // No variant of the schema is missing in the forms.
         let schema = crate::config::Config::schema();
         for (name, forms) in [("Transform", &TRANSFORM), ("Leaks", &LEAKS)] {
             let named = schema["$defs"][name].to_string();
@@ -181,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_inside_has_its_path() {
+    fn an_error_in_the_options_has_its_path() {
         let e = read(&json!({"object_at": {"point": "middle"}})).unwrap_err();
         assert!(
             e.contains("transform.object_at.point") && e.contains("middle"),

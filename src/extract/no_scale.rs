@@ -52,7 +52,7 @@ fn remedy_for(
         "to resample the layer, set {} and {}: {resolution}, \"interpolation\": {interpolation} ({}); its scales, the nearest first: {}. Or change `resolution`",
         keys("data_resolution"),
         keys("interpolation"),
-        Interpolation::SUITED,
+        Interpolation::CHOICES,
         scales.join(", ")
     )
 }

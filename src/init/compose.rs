@@ -9,7 +9,7 @@ use super::layer::{Content, OpenedLayer, VolumeFacts};
 use super::source::{Found, quoted};
 use super::text::{array_name, of_location, triple};
 use super::{Draft, Target};
-use crate::config::is_taken_array_name;
+use crate::config::is_reserved_array_name;
 use crate::neuroglancer::GeometryKind;
 
 /// Where the end of a line lies on background, the object within this distance is the one that is meant.
@@ -135,8 +135,9 @@ fn arrays(
             array["transform"] = more;
         }
         let known: Vec<String> = arrays.keys().map(|k| k.to_ascii_lowercase()).collect();
-        let is_free =
-            |name: &str| !known.contains(&name.to_ascii_lowercase()) && !is_taken_array_name(name);
+        let is_free = |name: &str| {
+            !known.contains(&name.to_ascii_lowercase()) && !is_reserved_array_name(name)
+        };
         let mut free = name.clone();
         let mut number = 2;
         while !is_free(&free) {

@@ -209,7 +209,7 @@ def test_ids_of_related_objects_are_numbers_or_strings(shared, tmp_path):
 def test_an_invalid_id_is_an_error_with_its_json_path(shared, tmp_path, bad):
     message = error_message("plan", related_to(tmp_path, "config.json", 7, bad))
     assert "points.choose.related.presyn_cell[1]" in message, message
-    assert "a whole number from 0 to 2^64 - 1 or a text of its digits" in message, message
+    assert "a whole number from 0 to 2^64 - 1, or a string of its digits" in message, message
 
 
 def test_the_schema_describes_both_forms_of_ids(shared):

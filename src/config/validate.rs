@@ -1,0 +1,162 @@
+//! Checks of a config that need more than one of its values.
+//!
+//! Each check returns the first invalid value: its JSON path, what was found and what was expected.
+
+use super::names::{differ_only_in_case, name_problem, reserved_for};
+use super::{Config, Leaks, Role, nearest};
+use crate::storage::{PASSWORD, has_userinfo};
+
+/// Largest `shard_samples`.
+const MAX_SHARD_SAMPLES: u32 = 1 << 20;
+
+/// An invalid value: its JSON path, and what was found and expected.
+pub(super) type Problem = (String, String);
+
+/// The first invalid value of `config`, if there is one.
+pub(super) fn problem(config: &Config) -> Option<Problem> {
+    password(config)
+        .or_else(|| collection(config))
+        .or_else(|| array_names(config))
+        .or_else(|| names_that_differ_only_in_case(config))
+        .or_else(|| arrays(config))
+        .or_else(|| layers(config))
+        .or_else(|| splits(config))
+        .or_else(|| leaks(config))
+        .or_else(|| shard_samples(config))
+}
+
+fn password(config: &Config) -> Option<Problem> {
+    let path = path_of_password(&serde_json::json!(config))?;
+    Some((path, PASSWORD.to_owned()))
+}
+
+fn collection(config: &Config) -> Option<Problem> {
+    let (path, problem) = config.collection.problem()?;
+    Some((format!("collection{path}"), problem))
+}
+
+fn array_names(config: &Config) -> Option<Problem> {
+    if config.arrays.is_empty() {
+        let problem = "found no array, expected at least one".to_owned();
+        return Some(("arrays".to_owned(), problem));
+    }
+    config.arrays.keys().find_map(|name| {
+        let reserved =
+            |what| format!("the name `{name}` is taken by {what}, expected another name");
+        let problem = name_problem(name).or_else(|| reserved_for(name).map(reserved))?;
+        Some((format!("arrays.{name}"), problem))
+    })
+}
+
+fn names_that_differ_only_in_case(config: &Config) -> Option<Problem> {
+    let arrays: Vec<&String> = config.arrays.keys().collect();
+    let splits: Vec<&String> = config.splits.keys().collect();
+    [("arrays", arrays), ("splits", splits)]
+        .into_iter()
+        .find_map(|(kind, names)| {
+            let (name, other) = differ_only_in_case(&names)?;
+            let problem = format!(
+                "the name differs from `{other}` in small and capital letters only, expected names that every file system tells apart"
+            );
+            Some((format!("{kind}.{name}"), problem))
+        })
+}
+
+fn arrays(config: &Config) -> Option<Problem> {
+    config.arrays.iter().find_map(|(name, array)| {
+        if let Some((key, problem)) = array.problem() {
+            return Some((format!("arrays.{name}{key}"), problem));
+        }
+        let target = name.strip_suffix("_mask");
+        let has_target = target.is_some_and(|target| config.arrays.contains_key(target));
+        let is_lost_mask = array.role == Some(Role::Mask) && !has_target;
+        is_lost_mask.then(|| {
+            let problem = "a mask is named after the array that it masks, expected the name of another array and `_mask`";
+            (format!("arrays.{name}.role"), problem.to_owned())
+        })
+    })
+}
+
+fn layers(config: &Config) -> Option<Problem> {
+    config.layers.iter().find_map(|(name, layer)| {
+        let mut used = config.arrays.values().map(|array| array.layer.as_str());
+        // With `flexible_z`, other layers of the groups count too, and they are not known here.
+        if !config.flexible_z && !used.any(|layer| layer == name) {
+            return Some((format!("layers.{name}"), unused_layer(config, name)));
+        }
+        let (key, problem) = layer.problem()?;
+        Some((format!("layers.{name}.{key}"), problem))
+    })
+}
+
+fn unused_layer(config: &Config, name: &str) -> String {
+    let used: Vec<&str> = config
+        .arrays
+        .values()
+        .map(|array| array.layer.as_str())
+        .collect();
+    let hint = nearest(name, used.iter().copied());
+    let hint = hint.map_or(String::new(), |hint| format!("; did you mean `{hint}`?"));
+    format!(
+        "no array is cut out of a layer `{name}`, expected one of {}{hint}",
+        used.join(", ")
+    )
+}
+
+fn splits(config: &Config) -> Option<Problem> {
+    if config.splits.is_empty() {
+        let problem = "found no split, expected at least one".to_owned();
+        return Some(("splits".to_owned(), problem));
+    }
+    config.splits.iter().find_map(|(name, split)| {
+        let has_tag = split.tags().next().is_some();
+        let no_tag = || "found no tag, expected the tags of the boxes in this split".to_owned();
+        let problem = name_problem(name).or_else(|| (!has_tag).then(no_tag))?;
+        Some((format!("splits.{name}"), problem))
+    })
+}
+
+fn leaks(config: &Config) -> Option<Problem> {
+    let Leaks::DropFrom(split) = &config.leaks else {
+        return None;
+    };
+    let is_split = config.splits.contains_key(split);
+    (!is_split).then(|| {
+        let problem = format!("found {split:?}, expected the name of a split");
+        ("leaks.drop_from".to_owned(), problem)
+    })
+}
+
+fn shard_samples(config: &Config) -> Option<Problem> {
+    let samples = config.shard_samples?;
+    let is_valid = (1..=MAX_SHARD_SAMPLES).contains(&samples);
+    (!is_valid).then(|| {
+        let problem =
+            format!("found {samples}, expected a whole number from 1 to {MAX_SHARD_SAMPLES}");
+        ("shard_samples".to_owned(), problem)
+    })
+}
+
+/// JSON path of a URL with a name and password, if there is one.
+fn path_of_password(value: &serde_json::Value) -> Option<String> {
+    let below = |step: String, value| {
+        let rest = path_of_password(value)?;
+        Some(match rest.as_str() {
+            "" => step,
+            rest if rest.starts_with('[') => step + rest,
+            rest => format!("{step}.{rest}"),
+        })
+    };
+    match value {
+        serde_json::Value::String(text) => has_userinfo(text).then(String::new),
+        serde_json::Value::Array(list) => {
+            let mut items = list.iter().enumerate();
+            items.find_map(|(i, value)| below(format!("[{i}]"), value))
+        }
+        serde_json::Value::Object(members) => {
+            let mut members = members.iter();
+            members.find_map(|(name, value)| below(name.clone(), value))
+        }
+        _ => None,
+    }
+}
