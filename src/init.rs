@@ -8,6 +8,7 @@ mod boxes;
 mod compose;
 mod config_text;
 mod csv_columns;
+mod drafted;
 mod error;
 mod grid;
 mod layer;
@@ -16,49 +17,13 @@ mod split;
 mod text;
 mod trial;
 
-use std::path::{Path, PathBuf};
-
-use serde_json::Value;
+use std::path::Path;
 
 use crate::storage::{Location, Storage};
 
+pub use drafted::{Draft, Target};
 pub use error::InitError;
 use grid::Grid;
-
-/// A drafted config.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Draft {
-    /// The config.
-    pub config: Value,
-    /// What a person should check in it, most important first.
-    pub checks: Vec<String>,
-}
-
-impl Draft {
-    /// The config as a person writes it: short lists and objects on one line.
-    pub fn text(&self) -> String {
-        config_text::of(&self.config)
-    }
-}
-
-/// Where the config will be, which decides how it names local files.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Target {
-    /// In this file: local sources below its folder get relative paths.
-    File(PathBuf),
-    /// Anywhere: local sources get absolute paths.
-    Anywhere,
-}
-
-impl Target {
-    /// The folder that relative paths may count from.
-    fn folder(&self) -> Option<&Path> {
-        match self {
-            Self::File(path) => path.parent(),
-            Self::Anywhere => None,
-        }
-    }
-}
 
 /// Drafts a config from `sources`: one viewer state, pasted URL, collection file or folder, or any number of layers.
 /// Relative sources count from the folder `here`, which is absolute. Reading takes at most `memory_bytes`.

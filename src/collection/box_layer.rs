@@ -1,6 +1,6 @@
 //! Boxes that are precomputed annotations of type AXIS_ALIGNED_BOUNDING_BOX.
 //!
-//! A box's id is its annotation's; its tags come from the config, and from a property with names for its values.
+//! A box has the id of its annotation. Its tags come from the config, and from a property whose values have labels.
 
 use std::sync::Arc;
 
@@ -49,7 +49,7 @@ pub(super) fn read(
     Ok((file, boxes))
 }
 
-/// The property called `name`, if its values have names.
+/// The property `name`, if its values have labels.
 fn tag_property<'l>(
     name: &str,
     properties: &'l [PropertySpec],
@@ -66,21 +66,21 @@ fn tag_property<'l>(
             .unwrap_or_default();
         let known: Vec<&str> = names().collect();
         return Err(wrong(format!(
-            "none is called `{name}`, which `tag_property` names; there are {}{hint}",
+            "there is no property `{name}`, which `tag_property` names; the properties are {}{hint}",
             known.join(", ")
         )));
     };
-    match property.enum_labels.is_empty()
-        || property.enum_labels.len() != property.enum_values.len()
-    {
-        true => Err(wrong(format!(
+    let has_labels = !property.enum_labels.is_empty()
+        && property.enum_labels.len() == property.enum_values.len();
+    if !has_labels {
+        return Err(wrong(format!(
             "`{name}`, which `tag_property` names, has no `enum_labels`, expected one for each of its `enum_values`"
-        ))),
-        false => Ok(property),
+        )));
     }
+    Ok(property)
 }
 
-/// The name of the value that a box has.
+/// The label of a box's value.
 fn label(property: &PropertySpec, record: &[u8]) -> Result<String, String> {
     let value = property.number(record);
     let position = property.enum_values.iter().position(|v| Some(*v) == value);

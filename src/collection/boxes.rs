@@ -1,4 +1,4 @@
-//! Boxes without a collection file: the config lists the layers, and says where the boxes are.
+//! Boxes without a collection file: the config lists the layers and names the source of the boxes.
 //!
 //! All boxes share one layer group. The boxes come from the config itself, from a table, or from a layer of
 //! precomputed annotations (`box_layer`).
@@ -15,7 +15,7 @@ use crate::storage::{Location, Storage};
 /// The id of the group that all boxes belong to.
 const GROUP: &str = "collection.boxes.layers";
 
-/// What an inline list is called in messages.
+/// The name of an inline list in messages.
 const LIST: &str = "the config's `collection.boxes.list`";
 
 pub(super) fn read(

@@ -1,7 +1,7 @@
-//! The lists of a collection, read as a stream: one row is in memory at a time, and of it only what is needed.
+//! Reads the lists of a collection as a stream: one row is in memory at a time, with only the members that are needed.
 //!
-//! A collection comes as an object with a list per member, in any order, or as one list per document. Rows go to a
-//! [`RowSink`]. Members that nobody needs are skipped, whatever they hold.
+//! A collection is an object with one list per member, in any order, or one document per list. Rows go to a [`RowSink`].
+//! Other members are skipped, whatever their type.
 
 use std::cell::Cell;
 use std::fmt;
@@ -12,31 +12,31 @@ use serde_json::{Map, Value};
 
 use crate::storage::OverBudget;
 
-/// Most memory that a row may take while it is understood.
+/// Maximum memory of a row while it is parsed.
 const MAX_ROW_BYTES: u64 = 16 << 20;
 
-/// What a value takes in memory, the growth of lists included.
+/// Memory of a value, including the growth of lists.
 const VALUE_BYTES: u64 = 144;
 
-/// Takes the rows of a list.
+/// Receives the rows of a list.
 pub(super) trait RowSink {
     /// The members of a row that are needed.
     fn members(&self) -> &'static [&'static str];
 
-    /// A list begins. Of a list that a document has twice the last one counts.
+    /// A list begins. If a document has a list twice, the last one counts.
     fn begin(&mut self);
 
-    /// Takes the row at `index`, without the members that are not needed. What is wrong with it is kept for later:
-    /// an error means that there is no more memory.
+    /// Receives the row at `index`, without the members that are not needed. An invalid row is not an error here; the sink
+    /// reports it later. An error means that the memory budget is exceeded.
     fn row(&mut self, index: usize, row: Value) -> Result<(), OverBudget>;
 }
 
 /// Reads a list of rows.
 pub(super) struct ListOf<'s> {
     pub(super) sink: &'s mut dyn RowSink,
-    /// Set where there was no more memory.
+    /// Set if the memory budget is exceeded.
     pub(super) over: &'s mut Option<OverBudget>,
-    /// Whether the list may be an object of rows by id.
+    /// Whether the list may be an object with a row per id.
     pub(super) by_id: bool,
 }
 
@@ -50,9 +50,10 @@ impl<'de> DeserializeSeed<'de> for ListOf<'_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        match self.by_id {
-            true => deserializer.deserialize_any(self),
-            false => deserializer.deserialize_seq(self),
+        if self.by_id {
+            deserializer.deserialize_any(self)
+        } else {
+            deserializer.deserialize_seq(self)
         }
     }
 }
@@ -70,10 +71,11 @@ impl<'de> Visitor<'de> for ListOf<'_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        match self.by_id {
-            true => f.write_str("a list of rows, or an object with a row for each id"),
-            false => f.write_str("a sequence"),
-        }
+        f.write_str(if self.by_id {
+            "a list of rows, or an object with a row for each id"
+        } else {
+            "a sequence"
+        })
     }
 
     fn visit_seq<A: SeqAccess<'de>>(mut self, mut rows: A) -> Result<(), A::Error> {
@@ -87,7 +89,7 @@ impl<'de> Visitor<'de> for ListOf<'_> {
         Ok(())
     }
 
-    /// Rows by id, from older servers.
+    /// Rows by id, as older servers send them.
     fn visit_map<A: MapAccess<'de>>(mut self, mut rows: A) -> Result<(), A::Error> {
         self.sink.begin();
         let members = self.sink.members();
@@ -113,7 +115,7 @@ impl<'de> DeserializeSeed<'de> for Lists<'_, '_> {
 }
 
 impl<'de> Visitor<'de> for Lists<'_, '_> {
-    /// The lists that there were.
+    /// The lists that were found.
     type Value = Vec<&'static str>;
 
     fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
@@ -142,7 +144,7 @@ impl<'de> Visitor<'de> for Lists<'_, '_> {
     }
 }
 
-/// Reads a list; whether it is one. Anything else is skipped.
+/// Reads a value if it is a list, otherwise skips it. The result says whether it is a list.
 struct MaybeList<'s>(ListOf<'s>);
 
 impl<'de> DeserializeSeed<'de> for MaybeList<'_> {
@@ -194,7 +196,7 @@ impl<'de> Visitor<'de> for MaybeList<'_> {
     }
 }
 
-/// Reads a row: of an object the needed members, of anything else all.
+/// Reads a row: only the needed members of an object, all of any other value.
 struct Row {
     members: &'static [&'static str],
 }
@@ -211,7 +213,7 @@ impl<'de> DeserializeSeed<'de> for Row {
     }
 }
 
-/// Reads a JSON value that takes no more than what is left; with `only`, only those members of it.
+/// Reads a JSON value within the memory that is left; with `only`, only these members.
 #[derive(Clone, Copy)]
 struct Bounded<'l> {
     left: &'l Cell<u64>,
@@ -302,7 +304,7 @@ mod tests {
 
     use super::*;
 
-    /// Keeps rows as they come.
+    /// Keeps all rows.
     #[derive(Default)]
     struct Rows(Vec<(usize, Value)>, usize);
 
@@ -337,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_come_in_any_order_and_only_needed_members_are_kept() {
+    fn lists_may_be_in_any_order_and_only_needed_members_are_kept() {
         let text = r#"{"x": [[{"a": [1]}]], "b": [{"id": "1", "note": {"id": 2}, "at": [1, {"x": null}]}, 7], "a": []}"#;
         let (found, a, b) = read(text).unwrap();
         assert_eq!(found, ["b", "a"]);
@@ -347,15 +349,15 @@ mod tests {
     }
 
     #[test]
-    fn the_last_of_repeated_members_counts() {
+    fn the_last_of_repeated_members_is_used() {
         let (found, a, _) = read(r#"{"a": [1, 2], "a": [{"id": 1, "id": 2}]}"#).unwrap();
         assert_eq!((found, a.0), (vec!["a"], vec![(0, json!({"id": 2}))]));
-        // As what is read into one object: the last one is no list.
+        // As when the whole document is parsed: the last member is not a list.
         assert!(read(r#"{"a": [1, 2], "a": 3}"#).unwrap().0.is_empty());
     }
 
     #[test]
-    fn a_row_that_is_too_large_is_an_error_and_what_is_skipped_is_not() {
+    fn a_row_that_is_too_large_is_an_error_unless_the_large_member_is_skipped() {
         let many = format!("[{}0]", "0,".repeat(200_000));
         let e = read(&format!(r#"{{"a": [{{"at": {many}}}]}}"#))
             .err()
@@ -386,7 +388,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_kept_equals_what_is_parsed_whole(
+        fn streaming_gives_the_same_rows_as_parsing_the_whole_document(
             members in prop::collection::vec((prop_oneof!["a", "b", "c"], value()), 0..5),
         ) {
             let members: Vec<String> = members

@@ -1,4 +1,4 @@
-//! The rows that zetta_utils' web API returns, and how they refer to each other.
+//! The rows of zetta_utils' web API: boxes, layers and layer groups, which refer to each other by id.
 
 #[cfg(test)]
 mod tests;
@@ -11,22 +11,24 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::layer_group::LayerText;
 use super::lists::{ListOf, Lists, RowSink};
-use super::{Collection, CollectionError, LayerGroup, LayerText, TaggedBox};
+use super::{Collection, CollectionError, LayerGroup, TaggedBox};
 use crate::geometry::{BoxNm, PointNm};
 use crate::storage::{Location, MemoryBudget, OverBudget, Storage, StreamedDocument, redacted};
 
 const EXPECTED: &str = "a collection as zetta_utils' web API returns it";
 
-/// A row of a list that is needed.
+/// A row of one of the lists that are read.
 pub(super) trait TypedRow: DeserializeOwned {
-    /// The list, and the members of its rows that are needed.
+    /// The name of the list.
     const LIST: &'static str;
+    /// The members of a row that are needed.
     const MEMBERS: &'static [&'static str];
 
     fn id(&self) -> &str;
 
-    /// The other texts of the row.
+    /// The other strings of the row.
     fn texts(&self) -> impl Iterator<Item = &String>;
 }
 
@@ -40,10 +42,10 @@ pub(super) struct LayerGroupRow {
 #[derive(Deserialize)]
 pub(super) struct LayerRow {
     id: String,
-    /// Without one, its id.
+    /// By default the id.
     #[serde(default)]
     name: Option<String>,
-    /// A layer without one matters only where a job reads it.
+    /// A layer without a source is an error only if a job needs it.
     #[serde(default)]
     source: Option<String>,
 }
@@ -54,10 +56,10 @@ pub(super) struct BoxRow {
     id: String,
     point_a: [f64; 3],
     point_b: [f64; 3],
-    /// zetta_utils writes none for a box without tags.
+    /// zetta_utils omits it for a box without tags.
     #[serde(default)]
     tags: Option<Vec<String>>,
-    /// A box without one matters only where it belongs to a split.
+    /// A box without a group is an error only if it belongs to a split.
     #[serde(rename = "layer_group", default)]
     layer_group: Option<String>,
 }
@@ -109,44 +111,44 @@ impl TypedRow for BoxRow {
     }
 }
 
-/// The rows of a list that were understood, up to the first that was not.
+/// The parsed rows of a list, up to the first invalid one.
 pub(super) struct Rows<T> {
     /// The file or URL, for messages.
     file: String,
     budget: MemoryBudget,
-    /// Whether a row counts.
-    counts: Box<dyn Fn(&Value) -> bool>,
-    /// Each with its place in the list.
+    /// Whether a row is used.
+    is_used: Box<dyn Fn(&Value) -> bool>,
+    /// Each with its index in the list.
     rows: Vec<(usize, T)>,
-    /// What is wrong with the row after them: told when all that refers to them is known.
-    wrong: Option<CollectionError>,
+    /// The error of the row after them. It is reported after errors of earlier rows, which need the other lists.
+    error: Option<CollectionError>,
 }
 
-/// What a text takes beside its bytes.
+/// Memory of a string in addition to its bytes.
 const TEXT_BYTES: usize = 40;
 
 impl<T: TypedRow> Rows<T> {
-    /// No rows yet, of those for which `counts` holds.
+    /// No rows yet; those for which `is_used` is false will be skipped.
     pub(super) fn new(
         file: String,
         budget: &MemoryBudget,
-        counts: impl Fn(&Value) -> bool + 'static,
+        is_used: impl Fn(&Value) -> bool + 'static,
     ) -> Self {
         Self {
             file,
             budget: budget.clone(),
-            counts: Box::new(counts),
+            is_used: Box::new(is_used),
             rows: Vec::new(),
-            wrong: None,
+            error: None,
         }
     }
 
-    fn wrong(&self, i: usize, id: Option<&str>, problem: String) -> CollectionError {
+    fn invalid(&self, i: usize, id: Option<&str>, problem: String) -> CollectionError {
         let id = id.map(|id| format!(" (id {id:?})")).unwrap_or_default();
         CollectionError::Row {
             file: self.file.clone(),
             row: format!("{}[{i}]{id}", T::LIST),
-            // Serde's messages have the value that was found.
+            // Serde's messages contain the value.
             problem: redacted(&problem).into_owned(),
         }
     }
@@ -159,19 +161,19 @@ impl<T: TypedRow> Rows<T> {
                 path => format!("at `{path}`: "),
             };
             let id = row.get("id").and_then(Value::as_str);
-            self.wrong(i, id, format!("{at}{}", e.into_inner()))
+            self.invalid(i, id, format!("{at}{}", e.into_inner()))
         })
     }
 
-    /// Takes a row that counts.
+    /// Parses and keeps a row.
     fn push(&mut self, i: usize, row: &Value) -> Result<(), OverBudget> {
         match self.parse(i, row) {
-            Err(e) => self.wrong = Some(e),
+            Err(e) => self.error = Some(e),
             Ok(row) => {
                 let text = |t: &String| t.len() + TEXT_BYTES;
                 let texts: usize = row.texts().map(text).sum();
                 let bytes = size_of::<T>() + row.id().len() + TEXT_BYTES + texts;
-                // Half as much again, for what the plan makes of it.
+                // Half as much again for the plan's copy.
                 self.budget.keep(bytes as u64 * 3 / 2)?;
                 self.rows.push((i, row));
             }
@@ -181,11 +183,11 @@ impl<T: TypedRow> Rows<T> {
 
     fn clear(&mut self) {
         self.rows.clear();
-        self.wrong = None;
+        self.error = None;
     }
 
-    fn wants(&self, row: &Value) -> bool {
-        self.wrong.is_none() && (self.counts)(row)
+    fn needs(&self, row: &Value) -> bool {
+        self.error.is_none() && (self.is_used)(row)
     }
 }
 
@@ -199,14 +201,15 @@ impl<T: TypedRow> RowSink for Rows<T> {
     }
 
     fn row(&mut self, index: usize, row: Value) -> Result<(), OverBudget> {
-        match self.wants(&row) {
-            true => self.push(index, &row),
-            false => Ok(()),
+        if self.needs(&row) {
+            self.push(index, &row)
+        } else {
+            Ok(())
         }
     }
 }
 
-/// The rows of the list of annotations: boxes are kept, others counted by their type.
+/// The list of annotations: boxes are kept, others are counted by type.
 pub(super) struct AnnotationRows {
     boxes: Rows<BoxRow>,
     others: IndexMap<String, usize>,
@@ -232,7 +235,7 @@ impl RowSink for AnnotationRows {
     }
 
     fn row(&mut self, index: usize, row: Value) -> Result<(), OverBudget> {
-        if !self.boxes.wants(&row) {
+        if !self.boxes.needs(&row) {
             return Ok(());
         }
         let kind = row.get("type").and_then(Value::as_str);
@@ -285,7 +288,7 @@ impl CollectionRows {
         }
     }
 
-    /// The lists in the order in which a missing one is told.
+    /// The lists, in the order in which a missing one is reported.
     fn sinks(&mut self) -> [(&'static str, &mut dyn RowSink); 3] {
         [
             (LayerGroupRow::LIST, &mut self.layer_groups),
@@ -319,8 +322,8 @@ impl CollectionRows {
         }
     }
 
-    /// The four documents of one collection: like the one file, they stand for themselves beside the layers,
-    /// so relative sources count from the folder that holds `folder`.
+    /// Reads the documents of a collection in `folder`. Relative sources of layers count from `base`, the folder that
+    /// contains `folder`: the folder takes the place of a collection file.
     fn read_folder(
         folder: &Location,
         base: Location,
@@ -345,27 +348,29 @@ impl CollectionRows {
         Ok(rows)
     }
 
-    /// The collection that the lists make up, which were read from `source`.
+    /// The collection of these lists, which were read from `source`.
     pub(super) fn join(self, source: String) -> Result<Collection, CollectionError> {
         let groups = resolve_groups(self.layers, self.layer_groups, &self.base)?;
         let AnnotationRows {
             boxes: mut list,
             others,
         } = self.annotations;
-        let no_group = Arc::new(LayerGroup::none());
+        let no_group = Arc::new(LayerGroup::empty());
         let mut boxes = Vec::with_capacity(list.rows.len());
         let mut seen = HashSet::with_capacity(list.rows.len());
         for (i, row) in std::mem::take(&mut list.rows) {
-            let wrong = |problem| list.wrong(i, Some(&row.id), problem);
+            let invalid = |problem| list.invalid(i, Some(&row.id), problem);
             if !seen.insert(row.id.clone()) {
-                return Err(wrong("the id occurs twice, expected one box per id".into()));
+                return Err(invalid(
+                    "the id occurs twice, expected one box per id".into(),
+                ));
             }
             let bounds = BoxNm::from_corners(PointNm(row.point_a), PointNm(row.point_b))
-                .ok_or_else(|| wrong("a corner is not finite".into()))?;
+                .ok_or_else(|| invalid("a corner is not finite".into()))?;
             let group = match &row.layer_group {
                 None => &no_group,
                 Some(id) => groups.get(id).ok_or_else(|| {
-                    wrong(format!(
+                    invalid(format!(
                         "its layer_group is {id:?}, which `layer_groups` does not list"
                     ))
                 })?,
@@ -377,7 +382,7 @@ impl CollectionRows {
                 layers: Arc::clone(group),
             });
         }
-        match list.wrong {
+        match list.error {
             Some(e) => Err(e),
             None => Ok(Collection {
                 source,
@@ -388,7 +393,7 @@ impl CollectionRows {
     }
 }
 
-/// The error of a collection whose boxes do not fit into memory.
+/// The error of a collection whose boxes exceed the memory budget.
 fn too_large(document: &StreamedDocument, over: Option<OverBudget>) -> Option<CollectionError> {
     over.map(|over| {
         let problem = format!("its boxes and layers take more than {over}");
@@ -406,25 +411,25 @@ fn resolve_groups(
     for (_, row) in std::mem::take(&mut layers.rows) {
         let text = match row.source {
             Some(source) => LayerText::Source(source),
-            None => LayerText::Refused("its row in `layers` has no `source`".to_owned()),
+            None => LayerText::Unusable("its row in `layers` has no `source`".to_owned()),
         };
         layers_by_id.insert(row.id.clone(), (row.name.unwrap_or(row.id), text));
     }
-    if let Some(e) = layers.wrong {
+    if let Some(e) = layers.error {
         return Err(e);
     }
     let mut groups = HashMap::new();
     for (i, row) in std::mem::take(&mut layer_groups.rows) {
-        let wrong = |problem| layer_groups.wrong(i, Some(&row.id), problem);
+        let invalid = |problem| layer_groups.invalid(i, Some(&row.id), problem);
         let mut sources = IndexMap::new();
         for id in row.layers.iter().flatten() {
             let (name, text) = layers_by_id.get(id).ok_or_else(|| {
-                wrong(format!(
+                invalid(format!(
                     "it names the layer {id:?}, which `layers` does not list"
                 ))
             })?;
             if sources.insert(name.clone(), text.clone()).is_some() {
-                return Err(wrong(format!("it has two layers named {name:?}")));
+                return Err(invalid(format!("it has two layers named {name:?}")));
             }
         }
         let group = LayerGroup {
@@ -435,7 +440,7 @@ fn resolve_groups(
         };
         groups.insert(row.id, Arc::new(group));
     }
-    match layer_groups.wrong {
+    match layer_groups.error {
         Some(e) => Err(e),
         None => Ok(groups),
     }

@@ -1,15 +1,15 @@
 //! Boxes and layers of a Neuroglancer viewer state.
 //!
-//! The boxes are annotations that the state itself holds; a box's tags stand in its description. All boxes
-//! share one layer group: the layers of the state. The corners stay as they are: the float32 numbers that
-//! Neuroglancer writes are not cut to whole nm.
+//! The boxes are annotations in the state itself; a box's tags are in its description. All boxes share one layer group: the
+//! layers of the state. Corners stay as they are: the float32 numbers that Neuroglancer writes are not rounded to whole nm.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
 
-use super::{Collection, CollectionError, LayerGroup, LayerText, TaggedBox};
+use super::layer_group::LayerText;
+use super::{Collection, CollectionError, LayerGroup, TaggedBox};
 use crate::geometry::BoxNm;
 use crate::neuroglancer::GeometryKind;
 use crate::neuroglancer::viewer_state::{LayerSource, ViewerState};
@@ -19,7 +19,7 @@ use crate::storage::{Location, Storage};
 /// The group that all boxes of a state belong to.
 const GROUP: &str = "neuroglancer_state";
 
-/// Reads the state at `source`; `layer` holds the boxes, or the only layer that has any.
+/// Reads the state at `source`. `layer` contains the boxes; by default the only layer with boxes.
 pub(super) fn read(
     source: &str,
     layer: Option<&str>,
@@ -67,8 +67,8 @@ pub(super) fn read(
     })
 }
 
-/// Reads the state at `source`, which was taken for another kind of collection. `e` says what is wrong with it as that,
-/// and counts where it is no state either.
+/// Reads the state at `source`, which is not a collection file. `e` is its error as a collection file; it is returned if
+/// `source` is not a state either.
 pub(super) fn read_instead(
     source: &str,
     base: &Location,
@@ -82,7 +82,7 @@ pub(super) fn read_instead(
     }
 }
 
-/// What stands between commas and blanks, each once.
+/// The tags in a description, separated by commas or spaces, each once.
 fn tags(description: &str) -> Vec<String> {
     let mut tags: Vec<String> = Vec::new();
     for tag in description.split(|c: char| c == ',' || c.is_whitespace()) {
@@ -104,11 +104,11 @@ pub(crate) fn layers_of_state(state: &ViewerState) -> LayerGroup {
             LayerSource::Url {
                 url,
                 transform: Some(transform),
-            } => LayerText::Moved(url, transform),
+            } => LayerText::Transformed(url, transform),
             LayerSource::Local => {
                 LayerText::Source(PointSource::text_of_state(state.address(), layer.name()))
             }
-            LayerSource::Unreadable(why) => LayerText::Refused(why),
+            LayerSource::Unreadable(why) => LayerText::Unusable(why),
         };
         (layer.name().to_owned(), text)
     });
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn boxes_are_in_nm_and_tags_stand_in_their_descriptions() {
+    fn boxes_are_in_nm_and_tags_are_in_their_descriptions() {
         let c = read_value(&example()).unwrap();
         assert_eq!(c.boxes[0].bounds.min(), [0.0, 40.0, 20.0]);
         assert_eq!(c.boxes[0].bounds.max(), [40.0, 80.0, 40.0]);
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn the_layers_of_the_state_are_the_boxes_layers() {
+    fn boxes_have_the_layers_of_the_state() {
         let c = read_value(&example()).unwrap();
         let layers = &c.boxes[0].layers;
         assert!(
@@ -177,12 +177,12 @@ mod tests {
         let local = layers.point_source("boxes").unwrap().to_string();
         assert!(local.ends_with("state.json, layer `boxes`"), "{local}");
         let e = layers.source("moved").unwrap_err();
-        assert!(matches!(e, LayerError::Refused { .. }), "{e}");
+        assert!(matches!(e, LayerError::Unusable { .. }), "{e}");
         assert!(e.to_string().contains("`matrix`"), "{e}");
     }
 
     #[test]
-    fn an_id_that_occurs_twice_is_named() {
+    fn a_repeated_id_is_an_error_that_names_it() {
         let mut state = example();
         state["layers"][2]["annotations"][2]["id"] = json!("b0");
         let e = read_value(&state).unwrap_err().to_string();

@@ -1,8 +1,8 @@
 //! A collection on a server with zetta_utils' web API.
 //!
-//! Four requests: is there such a collection; its boxes; its layer groups; the layers. What comes back is
-//! what a collection file holds, and goes the same way. Where the API is asked for several tags it answers
-//! with what bears any of them, so everything is filtered again here.
+//! Four requests: the collections, then the boxes, layer groups and layers. The answers have the same rows as a collection
+//! file and are read by the same code. With several tags the API returns rows that have any of them, so rows are filtered
+//! again here.
 
 mod client;
 mod error;
@@ -18,7 +18,7 @@ use super::rows::{AnnotationRows, CollectionRows, Rows, TypedRow};
 use super::{Collection, CollectionError};
 use crate::config::{ZettaApiConfig, nearest};
 use crate::storage::{Location, MemoryBudget, OverBudget, Storage, parse_stream, redacted_source};
-use client::{Asking, Client};
+use client::{Client, RequestSettings};
 
 pub use error::ApiError;
 
@@ -28,22 +28,22 @@ pub(super) fn read(
     base: &Location,
     storage: &Storage,
 ) -> Result<Collection, CollectionError> {
-    let asking = Asking::of(storage.network());
-    // An answer is in memory as a whole while its rows are read.
-    let limit_bytes = asking
+    let settings = RequestSettings::of(storage.network());
+    // A whole answer is in memory while its rows are read.
+    let limit_bytes = settings
         .limit_bytes
         .min(storage.budget().lease_limit_bytes() / 2);
-    let asking = Asking {
+    let settings = RequestSettings {
         limit_bytes,
-        ..asking
+        ..settings
     };
-    read_with(config, base, asking, storage)
+    read_with(config, base, settings, storage)
 }
 
 fn read_with(
     config: &ZettaApiConfig,
     base: &Location,
-    asking: Asking,
+    settings: RequestSettings,
     storage: &Storage,
 ) -> Result<Collection, CollectionError> {
     let root = config.address().ok_or_else(|| ApiError::Address {
@@ -51,7 +51,7 @@ fn read_with(
         problem: "expected `https://HOST` or `https://HOST/PATH`".to_owned(),
     })?;
     let api = Api {
-        client: Client::new(config, &root, asking, storage)?,
+        client: Client::new(config, &root, settings, storage)?,
         root,
         budget: storage.budget(),
     };
@@ -60,10 +60,10 @@ fn read_with(
     let with_tags = config.tags.iter().map(|tag| ("tags", tag.as_str()));
     let query: Vec<_> = in_collection.into_iter().chain(with_tags).collect();
     let (of_collection, tags) = (id.clone(), config.tags.clone());
-    let is_wanted =
-        move |row: &Value| belongs(row, &of_collection) && tags.iter().all(|tag| bears(row, tag));
+    let is_used =
+        move |row: &Value| belongs(row, &of_collection) && tags.iter().all(|tag| has_tag(row, tag));
     let of_collection = id.clone();
-    let (annotations_path, boxes) = api.rows(&query, is_wanted);
+    let (annotations_path, boxes) = api.rows(&query, is_used);
     let (groups_path, layer_groups) =
         api.rows(&in_collection, move |row| belongs(row, &of_collection));
     let (layers_path, layers) = api.rows(&[], |_| true);
@@ -80,30 +80,30 @@ fn read_with(
 }
 
 /// Whether `bytes` are JSON, but neither a list nor an object.
-fn is_no_list(bytes: &[u8]) -> bool {
+fn is_scalar(bytes: &[u8]) -> bool {
     let first = bytes.trim_ascii_start().first();
     !matches!(first, Some(b'[' | b'{')) && serde_json::from_slice::<IgnoredAny>(bytes).is_ok()
 }
 
-/// Whether a row says that it is in the collection, or does not say.
+/// Whether a row belongs to the collection; a row that names no collection does.
 fn belongs(row: &Value, collection: &str) -> bool {
     let named = row.get("collection").and_then(Value::as_str);
     named.is_none_or(|named| named == collection)
 }
 
-fn bears(row: &Value, tag: &str) -> bool {
+fn has_tag(row: &Value, tag: &str) -> bool {
     let tags = row.get("tags").and_then(Value::as_array);
     tags.into_iter().flatten().any(|t| t.as_str() == Some(tag))
 }
 
 struct Api<'b> {
-    /// With a slash at its end.
+    /// The address, with a slash at its end.
     root: Url,
     client: Client,
     budget: &'b MemoryBudget,
 }
 
-/// Ids and names of the collections that there are.
+/// Ids and names of all collections.
 struct Names {
     budget: MemoryBudget,
     rows: Vec<(Option<String>, Option<String>)>,
@@ -128,11 +128,11 @@ impl RowSink for Names {
     }
 }
 
-/// What a collection's id and name take beside their bytes.
+/// Memory of a collection's id and name in addition to their bytes.
 const ROW_BYTES: usize = 120;
 
 impl Api<'_> {
-    /// The id of the collection of that id, or of the only one of that name.
+    /// The id of the collection with this id, or of the only one with this name.
     fn collection_id(&self, wanted: &str) -> Result<String, CollectionError> {
         let mut names = Names {
             budget: self.budget.clone(),
@@ -145,12 +145,12 @@ impl Api<'_> {
             return Ok(wanted.to_owned());
         }
         let of_name = |(_, name): &&(_, Option<String>)| name.as_deref() == Some(wanted);
-        let mut called = names
+        let mut same_name = names
             .rows
             .iter()
             .filter(of_name)
             .filter_map(|(id, _)| id.as_ref());
-        if let (Some(id), None) = (called.next(), called.next()) {
+        if let (Some(id), None) = (same_name.next(), same_name.next()) {
             return Ok(id.clone());
         }
         Err(ApiError::NoCollection {
@@ -162,14 +162,14 @@ impl Api<'_> {
         .into())
     }
 
-    /// The rows of a list for which `counts` holds, and the path of the request for them.
+    /// The path of the request for a list, and its rows for which `is_used` is true.
     fn rows<T: TypedRow>(
         &self,
         query: &[(&str, &str)],
-        counts: impl Fn(&Value) -> bool + 'static,
+        is_used: impl Fn(&Value) -> bool + 'static,
     ) -> (String, Rows<T>) {
         let path = self.path(T::LIST, query);
-        let rows = Rows::new(self.client.describe(&path), self.budget, counts);
+        let rows = Rows::new(self.client.describe(&path), self.budget, is_used);
         (path, rows)
     }
 
@@ -184,10 +184,10 @@ impl Api<'_> {
         format!("{path}?{}", url.query().unwrap_or_default())
     }
 
-    /// Reads the rows at `path`: a list, or, from older servers, an object by id.
+    /// Reads the rows at `path`: a list, or an object with a row per id, as older servers send it.
     fn read(&self, path: &str, sink: &mut dyn RowSink) -> Result<(), CollectionError> {
         let (bytes, url) = self.client.get(path)?;
-        if is_no_list(&bytes) {
+        if is_scalar(&bytes) {
             let start = &bytes[..bytes.len().min(80)];
             return Err(ApiError::NotRows {
                 url,

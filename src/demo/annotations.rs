@@ -5,30 +5,31 @@ use std::path::Path;
 
 use serde_json::json;
 
-use super::{DemoError, OFFSET, RESOLUTION_NM, SHAPE, create_dir, write, write_json};
+use super::DemoError;
+use super::files::{create_dir, write, write_json};
+use super::volume_shape::{OFFSET, RESOLUTION_NM, SHAPE};
 
-/// Voxels of a cell of the spatial index. CloudVolume's reader (12.15) leaves out the last cell of an axis where
-/// that does not end at the upper bound, and fails where a cell is empty: whole cells cover the volume, and are
-/// large enough to hold something each.
+/// Voxels of a cell of the spatial index. CloudVolume's reader (12.15) omits the last cell of an axis unless the cell ends at
+/// the upper bound, and fails if a cell is empty. Therefore whole cells cover the volume, and each has annotations.
 const CELL: [usize; 3] = [194, 186, 29];
 
 /// A point (one position) or a line (two).
 pub(super) struct Annotation {
     pub(super) id: u64,
-    /// In voxels of the world (not of the volume).
+    /// In voxels of the world, not of the volume.
     pub(super) positions: Vec<[f32; 3]>,
     pub(super) confidence: f32,
     pub(super) size: u32,
     pub(super) kind: u8,
 }
 
-/// Meaning of [`Annotation::kind`].
+/// Labels of [`Annotation::kind`].
 const KINDS: [&str; 3] = ["small", "medium", "large"];
 
 impl Annotation {
-    /// Geometry and properties as both indexes store them: positions, then properties by falling alignment,
-    /// padded to four bytes. `size` comes first because neuroglancer's Python reader (2.41.2) aligns uint32
-    /// to three bytes: at any other place but the start it would be misread.
+    /// Geometry and properties as both indexes store them: positions, then properties in the order of decreasing alignment,
+    /// padded to four bytes. `size` is first because neuroglancer's Python reader (2.41.2) aligns uint32 to three bytes
+    /// and reads it correctly only at the start.
     fn record(&self) -> Vec<u8> {
         let coordinates = self.positions.iter().flatten();
         let mut bytes: Vec<u8> = coordinates.flat_map(|v| v.to_le_bytes()).collect();
@@ -42,16 +43,16 @@ impl Annotation {
     fn touches(&self, low: [f64; 3], high: [f64; 3]) -> bool {
         let a = self.positions[0].map(f64::from);
         let b = self.positions[self.positions.len() - 1].map(f64::from);
-        // The part of the way from a to b that lies between the faces of every axis.
+        // The part of the segment from a to b between the faces of every axis.
         let (mut enter, mut leave) = (0.0f64, 1.0f64);
         for d in 0..3 {
-            let way = b[d] - a[d];
-            if way == 0.0 {
+            let length = b[d] - a[d];
+            if length == 0.0 {
                 if a[d] < low[d] || a[d] > high[d] {
                     return false;
                 }
             } else {
-                let (t0, t1) = ((low[d] - a[d]) / way, (high[d] - a[d]) / way);
+                let (t0, t1) = ((low[d] - a[d]) / length, (high[d] - a[d]) / length);
                 enter = enter.max(t0.min(t1));
                 leave = leave.min(t0.max(t1));
             }
@@ -110,7 +111,7 @@ fn grid() -> [usize; 3] {
     [0, 1, 2].map(|d| SHAPE[d].div_ceil(CELL[d]))
 }
 
-/// The cells that are not empty, and what touches each.
+/// The cells that are not empty, and the annotations that touch each.
 fn cells(annotations: &[Annotation]) -> BTreeMap<[usize; 3], Vec<&Annotation>> {
     let grid = grid();
     let mut cells: BTreeMap<_, Vec<_>> = BTreeMap::new();

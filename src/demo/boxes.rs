@@ -1,47 +1,38 @@
 //! The bounding boxes of the demo's collection.
 
 use super::noise::Vec3;
-use super::organelles::Synapse;
-use super::{BoxReport, OFFSET, RESOLUTION_NM};
+use super::volume_shape::{OFFSET, RESOLUTION_NM};
 use crate::geometry::{BoxNm, PointNm};
 
 /// A bounding box of the collection.
 pub(super) struct DemoBox {
-    /// What is special about it.
+    /// A description. The box's id is derived from it.
     pub(super) what: &'static str,
-    /// Its tag.
+    /// The tag.
     pub(super) split: &'static str,
-    /// Whether no synapse may lie in it.
-    pub(super) empty: bool,
+    /// Whether no synapse may be in it.
+    pub(super) is_empty: bool,
     /// Two opposite corners, in any order.
     pub(super) corners_nm: [[f64; 3]; 2],
 }
 
 impl DemoBox {
-    /// What is told about the box, given all synapses.
-    pub(super) fn report(&self, synapses: &[Synapse]) -> BoxReport {
-        BoxReport {
-            what: self.what,
-            split: self.split,
-            synapses: synapses.iter().filter(|s| self.holds(s)).count(),
-        }
-    }
-
-    /// Whether the centre of `synapse` lies in the box: lower bound included, upper not.
-    pub(super) fn holds(&self, synapse: &Synapse) -> bool {
-        let voxel = in_world(synapse.positions[0]);
-        let center = PointNm([0, 1, 2].map(|d| f64::from(voxel[d]) * RESOLUTION_NM[d]));
+    /// Whether the box contains `position`, in voxels from the volume's first one: the lower bound is inside, the upper
+    /// bound is not.
+    pub(super) fn contains(&self, position: Vec3) -> bool {
+        let voxel = in_world(position);
+        let point = PointNm([0, 1, 2].map(|d| f64::from(voxel[d]) * RESOLUTION_NM[d]));
         let [a, b] = self.corners_nm.map(PointNm);
-        BoxNm::from_corners(a, b).is_some_and(|inside| inside.contains(&center))
+        BoxNm::from_corners(a, b).is_some_and(|inside| inside.contains(&point))
     }
 }
 
-/// The boxes. Train and val are more than a window apart, so that no two windows of them overlap.
+/// The boxes. Those of `train` and `val` are more than a window apart, so that their windows do not overlap.
 pub(super) fn boxes() -> Vec<DemoBox> {
     let one = |what, split, a: [f64; 3], b: [f64; 3]| DemoBox {
         what,
         split,
-        empty: false,
+        is_empty: false,
         corners_nm: [a, b],
     };
     vec![
@@ -58,7 +49,7 @@ pub(super) fn boxes() -> Vec<DemoBox> {
             [9701.5, 8724.75, 6252.0],
         ),
         DemoBox {
-            empty: true,
+            is_empty: true,
             ..one(
                 "between the others; no synapse in here",
                 "train",
@@ -81,7 +72,7 @@ pub(super) fn boxes() -> Vec<DemoBox> {
     ]
 }
 
-/// A position in the volume as annotations have it: voxels of the world.
+/// A position in the volume in voxels of the world, as in annotations.
 pub(super) fn in_world(position: Vec3) -> [f32; 3] {
     [0, 1, 2].map(|d| OFFSET[d] as f32 + position[d])
 }

@@ -1,14 +1,15 @@
-//! The demo's collection, in the form in which zetta_utils' web API returns one, and its job description.
+//! The demo's collection, in the format of zetta_utils' web API, and its config.
 
 use serde_json::{Value, json};
 
 use super::boxes::DemoBox;
 use super::noise::hash;
-use super::{LayerReport, RESOLUTION_NM, WINDOW};
+use super::report::LayerReport;
+use super::volume_shape::{RESOLUTION_NM, WINDOW};
 
 const COLLECTION: &str = "demo_synapses";
 const GROUP: &str = "demo_synapses:neuropil";
-/// Seconds since 1970 of what never happened.
+/// An invented time, in seconds since 1970.
 const CREATED_AT: f64 = 1764000000.25;
 
 /// `collection.json`: collections, layer groups, layers and boxes.
@@ -66,7 +67,7 @@ fn annotation((i, one): (usize, &DemoBox)) -> Value {
     })
 }
 
-/// `config.json`: cut a window of the image and of both labels around every point.
+/// `config.json`: cuts a window of the image and of both labels around every point.
 pub(super) fn config() -> Value {
     json!({
         "collection": "collection.json",
@@ -83,7 +84,7 @@ pub(super) fn config() -> Value {
     })
 }
 
-/// An id that looks like those of the web API, always the same for the same name.
+/// An id in the form of the web API's ids, always the same for the same name.
 fn uuid(name: &str) -> String {
     let bytes = name.bytes();
     let high = bytes.fold(0x0064_656d_6f00, |state, byte| {

@@ -1,14 +1,15 @@
-//! The folder that the demo goes to: new, empty, or one that holds the very same demo. Nobody's files are changed.
+//! The folder of the demo: new, empty, or one that already contains the same demo. Existing files are not changed.
 
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use super::{DemoError, create_dir};
+use super::DemoError;
+use super::files::create_dir;
 use crate::storage::read_regular;
 
-/// Has `write` fill a folder, which becomes `dir`, whole or not at all. Where `dir` holds those files already, they stay;
-/// where it holds anything else instead, that is an error.
+/// Calls `write` with a new folder and renames it to `dir`, so that `dir` is complete or does not exist. If `dir` already
+/// contains the same files, they stay; if it contains others, that is an error.
 pub(super) fn fill<T>(
     dir: &Path,
     write: impl FnOnce(&Path) -> Result<T, DemoError>,
@@ -25,7 +26,7 @@ pub(super) fn fill<T>(
             path: parent.to_owned(),
             source,
         })?;
-    // Not the temporary folder itself, which is private to its owner.
+    // A folder inside the temporary one, which only its owner can read.
     let made = beside.path().join("made");
     let report = write(&made)?;
     match fs::rename(&made, dir) {
@@ -59,7 +60,7 @@ fn read_error(path: &Path, source: std::io::Error) -> DemoError {
     }
 }
 
-/// The first file below `made/below` that `found/below` does not have with the same bytes.
+/// The first file below `made/below` that is missing or different in `found/below`.
 fn first_difference(
     made: &Path,
     found: &Path,
@@ -69,14 +70,12 @@ fn first_difference(
     entries.sort_by_key(fs::DirEntry::file_name);
     for entry in entries {
         let path = below.join(entry.file_name());
-        let different = match entry.file_type()?.is_dir() {
-            true => first_difference(made, found, &path)?,
-            false => {
-                let same = read_regular(&found.join(&path), u64::MAX).is_ok_and(|bytes| {
-                    fs::read(entry.path()).is_ok_and(|expected| expected == bytes)
-                });
-                (!same).then_some(path)
-            }
+        let different = if entry.file_type()?.is_dir() {
+            first_difference(made, found, &path)?
+        } else {
+            let is_same = read_regular(&found.join(&path), u64::MAX)
+                .is_ok_and(|bytes| fs::read(entry.path()).is_ok_and(|expected| expected == bytes));
+            (!is_same).then_some(path)
         };
         if different.is_some() {
             return Ok(different);
@@ -91,12 +90,12 @@ mod tests {
 
     fn write(dir: &Path) -> Result<(), DemoError> {
         create_dir(&dir.join("img"))?;
-        super::super::write(&dir.join("config.json"), b"{}")?;
-        super::super::write(&dir.join("img/info"), b"info")
+        super::super::files::write(&dir.join("config.json"), b"{}")?;
+        super::super::files::write(&dir.join("img/info"), b"info")
     }
 
     #[test]
-    fn a_new_and_an_empty_folder_are_filled_and_a_second_time_changes_nothing() {
+    fn a_new_or_empty_folder_is_filled_once() {
         let dir = tempfile::tempdir().unwrap();
         let (new, empty) = (dir.path().join("a/new"), dir.path().join("empty"));
         fs::create_dir(&empty).unwrap();
@@ -113,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_not_the_demos_is_named_and_left_alone() {
+    fn a_file_of_others_is_named_and_not_changed() {
         for (file, text) in [
             ("config.json", "{ }"),
             ("img/info", ""),

@@ -1,18 +1,18 @@
-//! The demo's picture: what an electron microscope would show of the tissue, section by section.
+//! The demo's image: the tissue as in an electron micrograph, section by section.
 
 use rayon::prelude::*;
 
-use super::SHAPE;
 use super::noise::{Noise, Rng, along, bump, dot, grain, length, minus, smooth_step};
 use super::organelles::{Mitochondrion, Synapse};
 use super::tissue::{SECTION, Tissue, VOXEL_NM, VOXELS};
+use super::volume_shape::SHAPE;
 
 /// Vesicles are spheres of this radius, nm.
 const VESICLE_NM: f32 = 20.0;
-/// A structure is seen as if this close to the middle of its section, nm: a section is a slab.
+/// Structures closer than this to the middle of a section are fully visible, nm, because a section is a slab.
 const SLAB_NM: f32 = 16.0;
 
-/// What is to be shown.
+/// What is painted.
 pub(super) struct Scene<'a> {
     pub(super) tissue: &'a Tissue,
     pub(super) mitochondria: &'a [Mitochondrion],
@@ -66,7 +66,7 @@ impl Painter<'_> {
                 if granules > 0.0 {
                     granules *= smooth_step(-0.5, 0.5, self.offset.at_nm(p, 230.0));
                 }
-                // Reticulum: where smooth noise is near 0, there is a thin winding sheet.
+                // Reticulum: a thin winding sheet where smooth noise is near 0.
                 let sheet = self.offset.at_nm(p, 62.0);
                 let mut reticulum = bump(sheet / 0.13);
                 if reticulum > 0.0 {
@@ -111,7 +111,7 @@ impl Painter<'_> {
                 let bent =
                     dot(minus(p, one.center), one.across) + 30.0 * self.offset.at_nm(p, 150.0);
                 let phase = (bent / 44.0 - (bent / 44.0).floor() - 0.5).abs() * 2.0;
-                // A crista is seen where it is cut at a right angle, and where it reaches.
+                // A crista is visible where it is cut at a right angle.
                 let seen = (1.0 - one.across[2].abs()).max(0.35)
                     * smooth_step(-0.45, 0.1, self.texture.at_nm(p, 80.0));
                 darken(pixel, 62.0, 0.85 * seen * smooth_step(0.5, 0.1, phase));
@@ -143,7 +143,7 @@ impl Painter<'_> {
         }
     }
 
-    /// The T-bar on the presynaptic side, the density on the postsynaptic one.
+    /// The T-bar on the presynaptic side and the density on the postsynaptic side.
     fn paint_density(&self, z: usize, grey: &mut [f32], synapse: &Synapse) {
         let tissue = self.scene.tissue;
         let reach = synapse.radius + 70.0;
@@ -157,7 +157,7 @@ impl Painter<'_> {
             let lateral = length(along(q, synapse.normal, -dot(q, synapse.normal)));
             let depth = tissue.depth(index);
             let behind = tissue.owner(index) == synapse.pre;
-            // Only the contact itself: not the far side of a thin cell, not what lies around a corner.
+            // Only the contact itself, not the far side of a thin cell or voxels around a corner.
             let ahead = dot(q, synapse.normal) * if behind { -1.0 } else { 1.0 };
             let contact = smooth_step(42.0, 26.0, (ahead - depth).abs());
             let within = contact * smooth_step(synapse.radius, 0.7 * synapse.radius, lateral);
@@ -174,12 +174,12 @@ impl Painter<'_> {
         });
     }
 
-    /// Grey levels as the camera gives them: blur, grain, and the section's own brightness.
+    /// Grey levels as a camera records them: blur, grain, and the brightness of the section.
     fn expose(&self, z: usize, grey: &[f32], section: &mut [u8]) {
         let [width, height] = [SHAPE[0], SHAPE[1]];
         let mut rng = Rng::new(self.scene.seed ^ 0xb4e5 ^ (z as u64) << 20);
         let gain = rng.range(1.10, 1.24);
-        // Now and then a section is thicker, and darker.
+        // Some sections are thicker and darker.
         let offset = rng.range(-5.0, 5.0) - if z % 23 == 17 { 13.0 } else { 0.0 };
         let seed = self.scene.seed ^ 0x9a17;
         let shot = |i: usize| 15.0 * grain(seed, (z * SECTION + i) as u64);

@@ -1,24 +1,24 @@
-//! The cells of the demo tissue: neurites as chains of tapered segments, and which of them owns a place.
+//! The cells of the demo tissue: neurites as chains of tapered segments, and which of them owns a point.
 //!
-//! A place belongs to the neurite whose surface is nearest (distance to the axis less the radius), after the
-//! place was displaced by smooth noise, so that neurites fill the space, with curved borders, as in neuropil.
+//! A point belongs to the neurite with the nearest surface (distance to the axis minus the radius), after the point was
+//! displaced by smooth noise. So neurites fill the space and have curved borders, as in neuropil.
 
 use super::noise::{Noise, Rng, Vec3, along, dot, length, minus, scaled};
 
 /// Length of a segment of a neurite's axis.
 const STEP_NM: f32 = 170.0;
-/// More room than this makes no direction better, nm.
+/// A direction with more space than this is not better, nm.
 const ENOUGH_ROOM_NM: f32 = 250.0;
-/// Neurites grow this far beyond the volume.
+/// Distance that neurites grow past the volume, nm.
 const MARGIN_NM: f32 = 250.0;
-/// Distances between surfaces change at most this fast: 1, and the taper of a segment.
+/// Maximum slope of distances between surfaces: 1, plus the taper of a segment.
 const STEEPEST: f32 = 1.4;
 
 /// One cell.
 pub(super) struct Neurite {
-    /// Its id in the segmentation.
+    /// The id in the segmentation.
     pub(super) id: u64,
-    /// How much lighter or darker its cytoplasm is than the average, in grey levels.
+    /// Difference of the cytoplasm from the average, in grey levels.
     pub(super) shade: f32,
 }
 
@@ -60,7 +60,7 @@ impl Segment {
     }
 }
 
-/// Who owns a place.
+/// The owner of a point.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Owner {
     /// Index of the cell.
@@ -69,7 +69,7 @@ pub(super) struct Owner {
     pub(super) other: u8,
     /// Distance to the border between the two, nm.
     pub(super) depth: f32,
-    /// Direction of the shortest way from the cell to the other one; length 1.
+    /// Direction from the cell to the other one; length 1.
     pub(super) normal: Vec3,
 }
 
@@ -83,7 +83,7 @@ pub(super) struct Neuropil {
 }
 
 impl Neuropil {
-    /// Grows neurites one after the other, each where the others left most room, in a volume of `extent` nm.
+    /// Grows neurites one after the other, each where the most space is left, in a volume of `extent` nm.
     pub(super) fn grow(seed: u64, extent: Vec3, cells: u8) -> Self {
         let mut rng = Rng::new(seed);
         let mut segments = Vec::new();
@@ -105,19 +105,19 @@ impl Neuropil {
         }
     }
 
-    /// Where a place lies after the displacement by noise.
+    /// The position of a point after displacement by noise.
     pub(super) fn warped(&self, p: Vec3) -> Vec3 {
         std::array::from_fn(|d| {
             p[d] + 66.0 * self.coarse[d].at_nm(p, 270.0) + 20.0 * self.fine[d].at_nm(p, 90.0)
         })
     }
 
-    /// The owner of a place that is not displaced yet, with the normal as it is before the displacement.
-    /// `None` where the border has no clear direction.
+    /// The owner of a point before displacement, with the normal before displacement. `None` if the border has no clear
+    /// direction.
     pub(super) fn owner_at(&self, p: Vec3) -> Option<Owner> {
         let near = nearby(&self.segments, self.warped(p), 60.0);
         let here = owner(&near, self.warped(p))?;
-        // The way to the border falls fastest along the normal.
+        // The distance to the border decreases fastest along the normal.
         let inside = |p: Vec3| {
             let there = owner(&near, self.warped(p))?;
             let sign = if there.cell == here.cell { 1.0 } else { -1.0 };
@@ -142,8 +142,8 @@ impl Neuropil {
     }
 }
 
-/// Those of `candidates` that can be the nearest, or the nearest of another cell, for a place within
-/// `radius` of `center` (both displaced already).
+/// The candidates that can be the nearest segment, or the nearest segment of another cell, for a point within `radius` of
+/// `center` (both after displacement).
 pub(super) fn nearby(candidates: &[Segment], center: Vec3, radius: f32) -> Vec<Segment> {
     let distances: Vec<f32> = candidates.iter().map(|s| s.distance(center)).collect();
     let mut first = (f32::INFINITY, u8::MAX);
@@ -165,7 +165,7 @@ pub(super) fn nearby(candidates: &[Segment], center: Vec3, radius: f32) -> Vec<S
         .collect()
 }
 
-/// The owner of a displaced place among `candidates`. `None` if they are of fewer than two cells.
+/// The owner of a point after displacement among `candidates`. `None` if these belong to fewer than two cells.
 pub(super) fn owner(candidates: &[Segment], p: Vec3) -> Option<Owner> {
     let mut first = (f32::INFINITY, [0.0; 3], u8::MAX);
     let mut second = first;
@@ -194,7 +194,7 @@ pub(super) fn owner(candidates: &[Segment], p: Vec3) -> Option<Owner> {
     })
 }
 
-/// Grows one neurite in both directions from a free place.
+/// Grows one neurite in both directions from a free point.
 fn grow_neurite(rng: &mut Rng, segments: &mut Vec<Segment>, extent: Vec3, cell: u8) {
     let clearance = |segments: &[Segment], p: Vec3| {
         let near = segments.iter().map(|s| s.distance(p));
@@ -218,7 +218,7 @@ fn grow_neurite(rng: &mut Rng, segments: &mut Vec<Segment>, extent: Vec3, cell: 
         let mut direction = scaled(heading, sign);
         let mut radius = caliber;
         for _ in 0..steps {
-            // Room counts up to a limit: what is too far away from here to matter is left out.
+            // Segments that are too far away to matter are left out.
             let near: Vec<Segment> = segments[..others]
                 .iter()
                 .filter(|s| s.distance(place) < ENOUGH_ROOM_NM + STEEPEST * 1.3 * STEP_NM)
@@ -233,7 +233,7 @@ fn grow_neurite(rng: &mut Rng, segments: &mut Vec<Segment>, extent: Vec3, cell: 
                 })
                 .max_by(|a, b| a.0.total_cmp(&b.0));
             let Some((room, turn)) = best else { break };
-            // A neurite does not push through the axis of another one.
+            // A neurite does not cross the axis of another one.
             if room < -40.0 {
                 break;
             }

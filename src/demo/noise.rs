@@ -1,7 +1,7 @@
 //! Seeded randomness for the demo: a generator, a hash and smooth noise.
 //!
-//! Nothing here reads the time or the system, and only operations that IEEE 754 rounds exactly are used
-//! (no `sin`, no `exp`), so that the demo has the same bytes on every machine.
+//! The results depend on seeds only, and all operations are exactly rounded by IEEE 754 (no `sin`, no `exp`), so that the
+//! demo has the same bytes on every machine.
 
 /// A vector of three nm coordinates (or a direction), x, y, z.
 pub(super) type Vec3 = [f32; 3];
@@ -90,7 +90,7 @@ impl Noise {
         let mut high = [0; 3];
         let mut t = [0.0; 3];
         for d in 0..3 {
-            // Cheaper than `floor`, which is a call on processors without SSE 4.1.
+            // Faster than `floor`, which is a function call on processors without SSE 4.1.
             let whole = p[d] as i32 - i32::from(p[d] < 0.0);
             let f = p[d] - whole as f32;
             low[d] = whole as usize % EDGE;

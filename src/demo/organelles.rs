@@ -1,11 +1,11 @@
-//! What lies inside the cells of the demo tissue: mitochondria, and synapses with their vesicles.
+//! Structures inside the cells of the demo tissue: mitochondria, and synapses with their vesicles.
 
-use super::SHAPE;
 use super::boxes::boxes;
-use super::noise::{Rng, Vec3, along, length, minus};
+use super::noise::{Rng, Vec3, along, dot, length, minus};
 use super::tissue::Tissue;
+use super::volume_shape::SHAPE;
 
-/// Two synapses are at least this far apart.
+/// Minimum distance between two synapses.
 const BETWEEN_SYNAPSES_NM: f32 = 215.0;
 
 /// A mitochondrion: a capsule inside one cell.
@@ -20,14 +20,14 @@ pub(super) struct Mitochondrion {
 }
 
 impl Mitochondrion {
-    /// Distance of a place from the surface; negative inside.
+    /// Distance of a point from the surface; negative inside.
     pub(super) fn distance(&self, p: Vec3) -> f32 {
         let q = minus(p, self.center);
-        let t = super::noise::dot(q, self.axis).clamp(-self.half_length, self.half_length);
+        let t = dot(q, self.axis).clamp(-self.half_length, self.half_length);
         length(along(q, self.axis, -t)) - self.radius
     }
 
-    /// No part of it is farther from the centre than this.
+    /// Maximum distance of a part from the center.
     pub(super) fn reach(&self) -> f32 {
         1.2 * self.radius + self.half_length
     }
@@ -40,20 +40,27 @@ pub(super) struct Synapse {
     pub(super) pre: u8,
     /// Index of the postsynaptic cell.
     pub(super) post: u8,
-    /// On the border of the two, in the tissue, nm.
+    /// A point on the border of the two cells, in the tissue, nm.
     pub(super) center: Vec3,
     /// Direction from pre to post.
     pub(super) normal: Vec3,
     /// Radius of the density, nm.
     pub(super) radius: f32,
-    /// Centre, end in the presynaptic and end in the postsynaptic cell, voxels from the volume's first.
+    /// The center, the end in the presynaptic cell and the end in the postsynaptic cell, in voxels from the volume's first.
     pub(super) positions: [Vec3; 3],
-    /// Centres of the vesicles, in the tissue, nm.
+    /// Centers of the vesicles, in the tissue, nm.
     pub(super) vesicles: Vec<Vec3>,
     pub(super) confidence: f32,
 }
 
-/// Puts mitochondria where cells are thick enough.
+impl Synapse {
+    /// The center, in voxels from the volume's first one.
+    pub(super) fn center_position(&self) -> Vec3 {
+        self.positions[0]
+    }
+}
+
+/// Places mitochondria where cells are thick enough.
 pub(super) fn place_mitochondria(tissue: &Tissue, seed: u64, wanted: usize) -> Vec<Mitochondrion> {
     let mut rng = Rng::new(seed ^ 0x3170);
     let mut placed: Vec<Mitochondrion> = Vec::new();
@@ -92,7 +99,7 @@ pub(super) fn place_mitochondria(tissue: &Tissue, seed: u64, wanted: usize) -> V
     placed
 }
 
-/// Of some random directions, the one that stays deepest inside the cell.
+/// The one of some random directions that stays deepest inside the cell.
 fn roomiest_direction(tissue: &Tissue, rng: &mut Rng, cell: u8, center: Vec3, reach: f32) -> Vec3 {
     let room = |direction: Vec3| -> f32 {
         let places = (-3..=3).map(|i| along(center, direction, reach * i as f32 / 3.0));
@@ -108,7 +115,7 @@ fn roomiest_direction(tissue: &Tissue, rng: &mut Rng, cell: u8, center: Vec3, re
         .unwrap_or([1.0, 0.0, 0.0])
 }
 
-/// Puts `inside` synapses into the boxes that are to have some, by their volume, and `outside` ones elsewhere.
+/// Places `inside` synapses in the boxes that may have some, and `outside` ones elsewhere.
 pub(super) fn place_synapses(
     tissue: &Tissue,
     mitochondria: &[Mitochondrion],
@@ -128,9 +135,10 @@ pub(super) fn place_synapses(
         let Some(synapse) = synapse_at(tissue, mitochondria, &mut rng, &placed, voxel) else {
             continue;
         };
-        let mut holders = boxes.iter().filter(|b| b.holds(&synapse)).peekable();
-        let count = &mut missing[usize::from(holders.peek().is_some())];
-        if *count > 0 && !holders.any(|b| b.empty) {
+        let position = synapse.center_position();
+        let mut around = boxes.iter().filter(|b| b.contains(position)).peekable();
+        let count = &mut missing[usize::from(around.peek().is_some())];
+        if *count > 0 && !around.any(|b| b.is_empty) {
             *count -= 1;
             placed.push(synapse);
         }
@@ -138,7 +146,7 @@ pub(super) fn place_synapses(
     placed
 }
 
-/// The synapse at a voxel, if there is a contact that suits one.
+/// The synapse at a voxel, if there is a suitable contact of two cells.
 fn synapse_at(
     tissue: &Tissue,
     mitochondria: &[Mitochondrion],
@@ -154,12 +162,12 @@ fn synapse_at(
     if !placed.iter().all(apart) {
         return None;
     }
-    // A contact that the section cuts at a right angle, nearly.
+    // The section cuts the contact nearly at a right angle.
     let here = tissue.neuropil.owner_at(center)?;
     if here.normal[2].abs() > 0.4 {
         return None;
     }
-    // The vesicles need room: the presynaptic side is the one that is thicker here.
+    // The presynaptic side is the thicker one, because vesicles need space.
     let in_cell = |cell: u8, way: f32| {
         let index = tissue.index_at(along(center, here.normal, way))?;
         (tissue.cell(index) == Some(cell)).then(|| tissue.depth(index))
@@ -175,7 +183,7 @@ fn synapse_at(
         (here.other, here.cell, -1.0)
     };
     let normal = here.normal.map(|v| v * sign);
-    // Anchors are not voxel centres.
+    // Anchors are not at centers of voxels.
     center = along(
         center,
         [
@@ -185,7 +193,7 @@ fn synapse_at(
         ],
         1.0,
     );
-    // Both ends are equally far away, so that the middle of the line is the centre.
+    // Both ends have the same distance, so that the midpoint of the line is the center.
     let end_in = |cell: u8, way: f32| {
         let place = along(center, normal, way);
         let index = tissue.index_at(place)?;
@@ -218,7 +226,7 @@ fn synapse_at(
     Some(synapse)
 }
 
-/// A cloud of vesicles behind the active zone, none touching another.
+/// Adds a cloud of vesicles behind the active zone that do not touch each other.
 fn fill_with_vesicles(
     tissue: &Tissue,
     rng: &mut Rng,

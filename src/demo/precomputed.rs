@@ -1,4 +1,4 @@
-//! Writes a volume in Neuroglancer's precomputed form: an `info` and one file per chunk.
+//! Writes a volume in Neuroglancer's precomputed format: an `info` and one file per chunk.
 
 use std::path::Path;
 
@@ -6,13 +6,15 @@ use libdeflater::{CompressionLvl, Compressor};
 use rayon::prelude::*;
 use serde_json::json;
 
-use super::{DemoError, OFFSET, RESOLUTION_NM, SHAPE, create_dir, write, write_json};
+use super::DemoError;
+use super::files::{create_dir, write, write_json};
+use super::volume_shape::{OFFSET, RESOLUTION_NM, SHAPE};
 use crate::volume::compressed_segmentation;
 
-/// How chunks are encoded, and under which names they are stored.
+/// How chunks are encoded, and how their files are named.
 #[derive(Clone, Copy)]
 pub(super) enum Encoding {
-    /// Raw bytes in gzip files `NAME.gz`, CloudVolume's way on a file system.
+    /// Raw bytes in gzip files `NAME.gz`, as CloudVolume writes them to a file system.
     RawGzip,
     /// compressed_segmentation in plain files.
     CompressedSegmentation,
@@ -20,10 +22,10 @@ pub(super) enum Encoding {
 
 /// Block size of the compressed segmentation, in voxels.
 const BLOCK: [usize; 3] = [8, 8, 8];
-/// zlib's scale: fast, and enough for chunks that are read once.
+/// A fast level of zlib.
 const GZIP_LEVEL: i32 = 3;
 
-/// What a voxel holds.
+/// The data type of a voxel.
 #[derive(Clone, Copy)]
 pub(super) enum DataType {
     Uint8,

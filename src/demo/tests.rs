@@ -1,4 +1,4 @@
-//! What the demo promises of the collection as a whole.
+//! Properties of the demo's collection.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -7,6 +7,7 @@ use std::sync::LazyLock;
 use super::boxes::in_world;
 use super::noise::{length, minus};
 use super::tissue::{VOXELS, index_of};
+use super::volume_shape::{OFFSET, WINDOW};
 use super::*;
 use crate::collection::Collection;
 use crate::config::Config;
@@ -47,7 +48,11 @@ fn windows(split: &str) -> Vec<VoxelBox> {
     let boxes = boxes().into_iter().filter(|b| b.split == split);
     let mut windows = Vec::new();
     for one in boxes {
-        for synapse in WORLD.synapses.iter().filter(|s| one.holds(s)) {
+        for synapse in WORLD
+            .synapses
+            .iter()
+            .filter(|s| one.contains(s.center_position()))
+        {
             let voxel = in_world(synapse.positions[0]);
             let nm = [0, 1, 2].map(|d| f64::from(voxel[d]) * RESOLUTION_NM[d]);
             let start = window.start_around(&PointNm(nm), &resolution).unwrap();
@@ -65,7 +70,7 @@ fn u64s(bytes: &[u8]) -> Vec<u64> {
 }
 
 #[test]
-fn the_bytes_are_the_same_with_any_number_of_threads_and_over_an_older_demo() {
+fn the_bytes_are_the_same_with_any_number_of_threads_and_in_a_folder_with_the_demo() {
     let (one, report) = written_with(1);
     let (three, _) = written_with(3);
     let expected = files(one.path());
@@ -82,7 +87,7 @@ fn the_bytes_are_the_same_with_any_number_of_threads_and_over_an_older_demo() {
     check_job(&report);
 }
 
-/// The config, the collection and the points are read, without a warning, as the report has them.
+/// The config, the collection and the points are read without a warning and agree with the report.
 fn check_job(report: &DemoReport) {
     let config = Config::read(&report.config).unwrap();
     let folder = Location::folder_of(&report.config);
@@ -108,7 +113,7 @@ fn check_job(report: &DemoReport) {
     }
 }
 
-/// Sizes of cell files, and that every id is in some cell and in the index by id.
+/// Cell files have the right sizes, and every id is in a cell and in the index by id.
 fn check_annotations(files: &BTreeMap<String, Vec<u8>>, layer: &str, geometry: usize) {
     let record = geometry + 12;
     let mut listed = BTreeSet::new();
@@ -130,7 +135,7 @@ fn check_annotations(files: &BTreeMap<String, Vec<u8>>, layer: &str, geometry: u
     }
 }
 
-/// The truncated last chunk holds the cells of the volume's last corner.
+/// The truncated last chunk has the cells of the volume's last corner.
 fn check_segmentation(files: &BTreeMap<String, Vec<u8>>) {
     let chunk = &files["seg/8_8_40/1584-1588_1156-1272_182-208"];
     let shape = [4, 116, 26];
@@ -207,7 +212,7 @@ fn no_window_of_train_shares_a_voxel_with_one_of_val() {
 }
 
 #[test]
-fn some_windows_reach_over_the_edge_and_most_do_not() {
+fn some_windows_extend_past_the_volume_and_most_do_not() {
     let volume = VoxelBox {
         start: OFFSET.map(|v| v as i64),
         end: [0, 1, 2].map(|d| (OFFSET[d] + SHAPE[d]) as i64),
@@ -221,11 +226,11 @@ fn some_windows_reach_over_the_edge_and_most_do_not() {
 }
 
 #[test]
-fn only_the_box_that_is_meant_to_be_empty_is() {
+fn exactly_one_box_has_no_synapse() {
     for one in boxes() {
-        assert_eq!(one.report(&WORLD.synapses).synapses == 0, one.empty);
+        assert_eq!(report(&one, &WORLD.synapses).synapses == 0, one.is_empty);
     }
     let outside = WORLD.synapses.iter();
-    let outside = outside.filter(|s| !boxes().iter().any(|b| b.holds(s)));
+    let outside = outside.filter(|s| !boxes().iter().any(|b| b.contains(s.center_position())));
     assert_eq!(outside.count(), 12);
 }

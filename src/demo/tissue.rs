@@ -1,11 +1,11 @@
-//! The demo tissue on its voxel grid: which cell owns a voxel, how deep the voxel lies in it, and how dark
-//! the membrane makes it.
+//! The demo tissue on its voxel grid: the cell of each voxel, the depth of the voxel in the cell, and how dark the membrane
+//! makes it.
 
 use rayon::prelude::*;
 
 use super::neurites::{Neuropil, Segment, nearby, owner};
 use super::noise::{Rng, Vec3, bump, length, minus};
-use super::{RESOLUTION_NM, SHAPE};
+use super::volume_shape::{RESOLUTION_NM, SHAPE};
 
 /// Voxels of a section.
 pub(super) const SECTION: usize = SHAPE[0] * SHAPE[1];
@@ -17,7 +17,7 @@ pub(super) const VOXEL_NM: Vec3 = [
     RESOLUTION_NM[1] as f32,
     RESOLUTION_NM[2] as f32,
 ];
-/// Voxels nearer than this to the border of their cell are membrane: no cell in the segmentation, nm.
+/// Voxels closer than this to the border of their cell are membrane, which belongs to no cell in the segmentation, nm.
 const MEMBRANE_NM: u8 = 6;
 /// Half the width of the dark line where a membrane is cut at a right angle, nm.
 const LINE_NM: f32 = 13.0;
@@ -29,12 +29,12 @@ pub(super) struct Tissue {
     owner: Vec<u8>,
     depth: Vec<u8>,
     membrane: Vec<u8>,
-    /// By how much every section was displaced when it was cut, nm.
+    /// The displacement of every section, nm.
     shifts: Vec<[f32; 2]>,
 }
 
 impl Tissue {
-    /// Grows cells and finds every voxel's owner.
+    /// Grows cells and finds the owner of every voxel.
     pub(super) fn grow(seed: u64, cells: u8) -> Self {
         let extent = [0, 1, 2].map(|d| SHAPE[d] as f32 * VOXEL_NM[d]);
         let neuropil = Neuropil::grow(seed, extent, cells);
@@ -73,7 +73,7 @@ impl Tissue {
         self.owner[index]
     }
 
-    /// The cell of the voxel at `index`, `None` where it is membrane.
+    /// The cell of the voxel at `index`; `None` if it is membrane.
     pub(super) fn cell(&self, index: usize) -> Option<u8> {
         (self.depth[index] >= MEMBRANE_NM).then_some(self.owner[index])
     }
@@ -88,12 +88,12 @@ impl Tissue {
         f32::from(self.membrane[index]) / 255.0
     }
 
-    /// Where the centre of a voxel was in the tissue before it was cut, nm.
+    /// The center of a voxel in the tissue, before sections were displaced, nm.
     pub(super) fn place(&self, voxel: [usize; 3]) -> Vec3 {
         place(voxel, self.shifts[voxel[2]])
     }
 
-    /// The position in voxels, from the volume's first one, of a place in the tissue. `None` if outside.
+    /// The position of a point in the tissue, in voxels from the volume's first one. `None` if it is outside.
     pub(super) fn position(&self, place: Vec3) -> Option<Vec3> {
         let z = place[2] / VOXEL_NM[2];
         let shift = self.shifts.get(usize::try_from(z.floor() as i64).ok()?)?;
@@ -107,13 +107,12 @@ impl Tissue {
             .then_some(position)
     }
 
-    /// Index of the voxel at a place in the tissue. `None` if outside the volume.
+    /// Index of the voxel at a point in the tissue. `None` if it is outside the volume.
     pub(super) fn index_at(&self, place: Vec3) -> Option<usize> {
         self.position(place).map(index_of)
     }
 
-    /// Calls `visit(index, place)` for the voxels of section `z` within `radius` nm of `center`, seen along
-    /// the section's plane.
+    /// Calls `visit(index, place)` for the voxels of section `z` within `radius` nm of `center` in the section's plane.
     pub(super) fn disc(
         &self,
         z: usize,
@@ -146,7 +145,7 @@ impl Tissue {
     }
 }
 
-/// Index of the voxel that holds `position`, which lies inside the volume.
+/// Index of the voxel that contains `position`, which is inside the volume.
 pub(super) fn index_of(position: Vec3) -> usize {
     let [x, y, z] = position.map(|v| v as usize);
     (z * SHAPE[1] + y) * SHAPE[0] + x
@@ -160,7 +159,7 @@ fn place(voxel: [usize; 3], shift: [f32; 2]) -> Vec3 {
     ]
 }
 
-/// A little jitter in every section, and one jump, as a poor alignment leaves them.
+/// A little jitter in every section and one jump, as in poorly aligned volumes.
 fn section_shifts(seed: u64) -> Vec<[f32; 2]> {
     let mut rng = Rng::new(seed ^ 0x5ec7);
     (0..SHAPE[2])
@@ -174,7 +173,7 @@ fn section_shifts(seed: u64) -> Vec<[f32; 2]> {
 /// The arrays of one section while they are filled.
 struct Section<'a> {
     neuropil: &'a Neuropil,
-    /// Where every voxel lies after the displacement by noise.
+    /// The position of every voxel after displacement by noise.
     warped: Vec<Vec3>,
     owner: &'a mut [u8],
     depth: &'a mut [u8],
@@ -188,7 +187,7 @@ impl Section<'_> {
         self.fill_tiles(all, [0, SHAPE[0]], [0, SHAPE[1]], &[64, 16, 8]);
     }
 
-    /// Fills a tile by way of smaller and smaller ones, narrowing the segments that can matter every time.
+    /// Fills a tile through smaller and smaller tiles, each with fewer candidate segments.
     fn fill_tiles(&mut self, among: &[Segment], x: [usize; 2], y: [usize; 2], edges: &[usize]) {
         let Some((edge, smaller)) = edges.split_first() else {
             for y in y[0]..y[1] {
@@ -220,7 +219,7 @@ impl Section<'_> {
         };
         self.owner[i] = here.cell;
         self.depth[i] = here.depth.min(255.0) as u8;
-        // A section is a slab: a membrane that leans is smeared over more voxels, and paler.
+        // A section is a slab: an oblique membrane covers more voxels and is paler.
         let width = LINE_NM + 0.42 * VOXEL_NM[2] * here.normal[2].abs();
         let paleness = (LINE_NM / width).sqrt();
         self.membrane[i] = (255.0 * paleness * bump(here.depth / width)) as u8;

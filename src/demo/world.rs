@@ -1,4 +1,4 @@
-//! The demo's world: everything that is written, made and held in memory.
+//! The demo's world: everything that is written, in memory.
 
 use std::path::Path;
 
@@ -17,7 +17,7 @@ const CELLS: u8 = 245;
 const MITOCHONDRIA: usize = 85;
 const SYNAPSES_IN_BOXES: usize = 60;
 const SYNAPSES_OUTSIDE: usize = 12;
-/// Labels reach this far from their synapse, nm.
+/// Maximum distance of labels from their synapse, nm.
 const LABEL_NM: f32 = 220.0;
 
 /// Everything that is written, in memory.
@@ -30,7 +30,7 @@ pub(super) struct World {
 }
 
 impl World {
-    /// Grows the tissue and takes its picture.
+    /// Grows the tissue and paints its image.
     pub(super) fn make() -> Self {
         let tissue = Tissue::grow(SEED, CELLS);
         let mitochondria = organelles::place_mitochondria(&tissue, SEED, MITOCHONDRIA);
@@ -62,8 +62,8 @@ impl World {
         cell.map_or(0, |c| self.tissue.neuropil.cells[usize::from(c)].id)
     }
 
-    /// How many cells the segmentation shows.
-    pub(super) fn cells_seen(&self) -> usize {
+    /// Number of cells in the segmentation.
+    pub(super) fn visible_cells(&self) -> usize {
         let mut seen = [false; 256];
         for index in 0..VOXELS {
             if let Some(cell) = self.tissue.cell(index) {

@@ -1,26 +1,26 @@
-//! Coordinate spaces: `{"x": [4.6e-09, "m"], ...}`, in the order in which the document writes them.
+//! Coordinate spaces: `{"x": [4.6e-09, "m"], ...}`, in the order of the document.
 
 use indexmap::IndexMap;
 
 use super::{AXES, length_nm};
 
-/// Most dimensions that are read.
+/// Maximum number of dimensions.
 const MAX_RANK: usize = 16;
 
-/// Name, then scale and unit of every dimension. The order of the document is the order of coordinates.
+/// The name of every dimension, then its scale and unit. Coordinates have the order of the document.
 pub(crate) type Dimensions = IndexMap<String, (f64, String)>;
 
 /// Why a coordinate space has no x, y, z in nm.
 #[derive(Debug)]
 pub(crate) struct WrongDimensions {
-    /// The dimension, or none where it is about all of them.
+    /// The dimension, or `None` if the error is about all of them.
     pub(crate) name: Option<String>,
     pub(crate) found: String,
     pub(crate) expected: String,
 }
 
-/// The dimensions that are x, y, z, and nm per unit along each. Dimensions called so are taken by name; the
-/// axes that no dimension is called after go to the remaining dimensions in order.
+/// The dimensions that are x, y, z, and nm per unit along each. Dimensions with these names are taken by name; the other
+/// axes are assigned to the remaining dimensions in order.
 pub(crate) fn spatial_axes(
     dimensions: &Dimensions,
 ) -> Result<([usize; 3], [f64; 3]), WrongDimensions> {
@@ -48,7 +48,7 @@ pub(crate) fn spatial_axes(
         return Err(wrong(
             None,
             listed(),
-            "dimensions `x`, `y`, `z`, or just three dimensions that are lengths",
+            "dimensions `x`, `y`, `z`, or exactly three dimensions that are lengths",
         ));
     }
     let mut unnamed = candidates.iter().filter(|d| !named.contains(d));

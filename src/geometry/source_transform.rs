@@ -1,13 +1,15 @@
-//! How a viewer moves a layer: the `transform` of a layer's source in a Neuroglancer state.
+//! The `transform` of a layer's source in a Neuroglancer state, which moves the layer.
 //!
 //! The rule is Neuroglancer's (google/neuroglancer `src/coordinate_transform.ts`, `spec` of
 //! `WatchableCoordinateSpaceTransform`, and `scaleTransformSubmatrix` in `src/render_coordinate_transform.ts`).
-//! `inputDimensions` are the sizes of the source's own voxels, by the names of its dimensions, and replace what the
-//! source says. `matrix` has one row for each output dimension: a factor for each input dimension, from length to
-//! length, then a translation in units of the output dimension. Without a matrix input `i` becomes output `i`.
-//! `outputDimensions` name the output; alone they move nothing. In goes such a transform and what the source says of
-//! its dimensions; out comes, for each of x, y, z, the dimension that lies along it, the size of its voxels and where
-//! it begins. What is more than that (rotation, shear, mirroring, mixed channels) is an error with its reason.
+//! `inputDimensions` are the sizes of the source's voxels, by the names of its dimensions; they replace the sizes in the
+//! source. `matrix` has one row for each output dimension: a factor for each input dimension, from length to
+//! length, then a translation in units of the output dimension. Without a matrix, input `i` becomes output `i`.
+//! `outputDimensions` name the output; alone they move nothing.
+//!
+//! The input is a transform and the dimensions of the source; the output is, for each of x, y, z, the source dimension
+//! along it, the size of its voxels and its offset. Other transforms (rotation, shear, mirroring, mixed channels) are
+//! errors that name the reason.
 
 mod space;
 
@@ -22,24 +24,24 @@ pub struct SourceTransform {
     origin: TransformOrigin,
     input: Option<Dimensions>,
     output: Option<Dimensions>,
-    /// For each output dimension its row; none is the identity.
+    /// A row for each output dimension; `None` is the identity.
     matrix: Option<Vec<Vec<f64>>>,
-    /// Dimensions from here on are not the source's: a single position wide.
+    /// Dimensions from this one on are not in the source; they have a single position.
     source_rank: usize,
 }
 
-/// Where a transform is written, for messages.
+/// The place of a transform, for messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TransformOrigin {
     /// The state: a file or URL.
     pub document: String,
     /// The layer's name.
     pub layer: String,
-    /// The transform's place in the state.
+    /// The path of the transform in the state.
     pub path: String,
 }
 
-/// Why a transform cannot be carried out.
+/// Why a transform cannot be applied.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{document}: `{path}` is {found} (the layer `{layer}`); expected {expected}")]
 pub struct TransformError {
@@ -49,33 +51,33 @@ pub struct TransformError {
     pub layer: String,
     /// The member, as a path in the state.
     pub path: String,
-    /// Its value, and what is wrong with it.
+    /// Its value, and why it is wrong.
     pub found: String,
     /// What would be right.
     pub expected: String,
 }
 
-/// What a source says of one of its dimensions.
+/// A dimension of a source.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct SourceDimension {
     pub(crate) name: String,
-    /// Size of a voxel, or of a unit of annotations; `None` where the source does not say it.
+    /// Size of a voxel, or of a unit of annotations; `None` if the source does not define it.
     pub(crate) unit_nm: Option<f64>,
 }
 
-/// The dimension of a source that lies along an axis.
+/// The dimension of a source along an axis.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct PlacedAxis {
-    /// Its position in the source.
+    /// Its index in the source.
     pub(crate) dimension: usize,
     /// Size of a voxel, or of a unit of annotations, along the axis.
     pub(crate) unit_nm: f64,
-    /// Where position 0 of the source lies.
+    /// The position of the source's coordinate 0.
     pub(crate) offset_nm: f64,
 }
 
 impl PlacedAxis {
-    /// Where `position` in the source lies along the axis.
+    /// The position along the axis of `position` in the source.
     pub(crate) fn nm(&self, position: f64) -> f64 {
         match self.offset_nm {
             0.0 => position * self.unit_nm,
@@ -84,15 +86,15 @@ impl PlacedAxis {
     }
 }
 
-/// What lies along x, y, z.
+/// The source dimensions along x, y, z.
 pub(crate) type Placement = [PlacedAxis; 3];
 
-/// What to do where a transform is more than is read.
-const ADVICE: &str = "a scale greater than 0, a translation, and another order of the axes are read: resample the layer, or name its \
-     source in a collection file";
+/// What to do if a transform is not supported.
+const ADVICE: &str = "a scale greater than 0, a translation, or another order of the axes: resample the layer, or name its source in a \
+     collection file";
 
 impl SourceTransform {
-    /// The transform of these members; checks that they fit together. `None` where there is nothing in it.
+    /// The transform with these members, which must be consistent; `None` if it is empty.
     pub(crate) fn new(
         origin: TransformOrigin,
         input: Option<Dimensions>,
@@ -155,7 +157,7 @@ impl SourceTransform {
         }))
     }
 
-    /// Where a source with these dimensions lies.
+    /// The placement of a source with these dimensions.
     pub(crate) fn place(&self, source: &[SourceDimension]) -> Result<Placement, TransformError> {
         let in_order = |d: usize| (d < self.source_rank).then_some(d);
         let by_order: Vec<_> = (0..source.len()).map(in_order).collect();
@@ -163,7 +165,7 @@ impl SourceTransform {
             return self.place_at(source, &by_order);
         };
         let position = |d: &SourceDimension| {
-            let same = |name: &String| bare(name) == bare(&d.name);
+            let same = |name: &String| unmarked(name) == unmarked(&d.name);
             input
                 .keys()
                 .position(same)
@@ -173,7 +175,7 @@ impl SourceTransform {
         if by_name.iter().any(Option::is_some) {
             return self.place_at(source, &by_name);
         }
-        // Neuroglancer names dimensions without names by their order, and ignores a transform of other names.
+        // Neuroglancer numbers dimensions without names, and ignores a transform with other names.
         let numbered = |names: &mut dyn Iterator<Item = &String>| {
             names.enumerate().all(|(i, name)| number(name) == Some(i))
         };
@@ -198,7 +200,7 @@ impl SourceTransform {
         ))
     }
 
-    /// Where annotations lie that the state itself holds: their dimensions are those of the transform, in order.
+    /// The placement of annotations in the state itself: their dimensions are those of the transform, in order.
     pub(crate) fn place_local(&self) -> Result<Placement, TransformError> {
         let space = self.input.as_ref().or(self.output.as_ref());
         let rank = space.map_or(0, Dimensions::len);
@@ -216,7 +218,7 @@ impl SourceTransform {
         local.place_at(&source, &(0..rank).map(Some).collect::<Vec<_>>())
     }
 
-    /// Names of the dimensions of annotations that the state itself holds.
+    /// Names of the dimensions of annotations in the state itself.
     pub(crate) fn local_names(&self) -> Vec<String> {
         let space = self.output.as_ref().or(self.input.as_ref());
         space
@@ -226,7 +228,7 @@ impl SourceTransform {
             .collect()
     }
 
-    /// An error about one of its members, or about all of it.
+    /// An error about a member, or about the whole transform.
     pub(crate) fn wrong(
         &self,
         member: &str,
@@ -236,7 +238,7 @@ impl SourceTransform {
         self.origin.wrong(member, found, expected)
     }
 
-    /// What it is, for messages: `the ``transform`` of the layer ``img`` in state.json`.
+    /// Its description for messages: `the ``transform`` of the layer ``img`` in state.json`.
     pub(crate) fn describe(&self) -> String {
         let TransformOrigin {
             document, layer, ..
@@ -244,7 +246,7 @@ impl SourceTransform {
         format!("the `transform` of the layer `{layer}` in {document}")
     }
 
-    /// `to_spec` has, for each dimension of the source, its position in this transform, if it occurs there.
+    /// `to_spec` is, for each dimension of the source, its index in this transform, if it is there.
     fn place_at(
         &self,
         source: &[SourceDimension],
@@ -280,16 +282,16 @@ impl SourceTransform {
             {
                 Ok([x, y, z])
             }
-            _ => {
-                Err(self
-                    .origin
-                    .wrong("matrix", "one that has two axes from one dimension", ADVICE))
-            }
+            _ => Err(self.origin.wrong(
+                "matrix",
+                "one that takes two axes from one dimension",
+                ADVICE,
+            )),
         }
     }
 }
 
-/// Whether `placed` is where the source itself says that it lies.
+/// Whether `placed` is the placement in the source's own metadata.
 pub(crate) fn is_unmoved(placed: &Placement, source: &[SourceDimension]) -> bool {
     placed.iter().zip(AXES).all(|(axis, name)| {
         source.get(axis.dimension).is_some_and(|own| {
@@ -303,7 +305,7 @@ pub(crate) fn is_unmoved(placed: &Placement, source: &[SourceDimension]) -> bool
 }
 
 impl TransformOrigin {
-    /// An error about a member of the transform, or about all of it.
+    /// An error about a member, or about the whole transform.
     pub(crate) fn wrong(
         &self,
         member: &str,
@@ -325,12 +327,12 @@ impl TransformOrigin {
     }
 }
 
-/// A dimension's name without the mark by which Neuroglancer knows channels (`c^`) and local dimensions (`c'`).
-fn bare(name: &str) -> &str {
+/// A dimension's name without Neuroglancer's mark of channels (`c^`) and local dimensions (`c'`).
+fn unmarked(name: &str) -> &str {
     name.trim_end_matches(['^', '\''])
 }
 
-/// The position that a dimension without a name of its own is named after: `d0`, `dim_0`, `0`.
+/// The index in the name of a dimension that is named after its index: `d0`, `dim_0`, `0`.
 fn number(name: &str) -> Option<usize> {
     let digits = name.strip_prefix("dim_").or(name.strip_prefix('d'));
     digits.unwrap_or(name).parse().ok()

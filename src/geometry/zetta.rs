@@ -1,18 +1,19 @@
-//! Which points a box holds, as zetta_utils decides it: corners cut to whole nm, then down to whole voxels.
+//! Boxes as zetta_utils snaps them: corners are truncated to whole nm, then rounded down to whole voxels.
 
-use super::{BoxNm, Resolution, ceil_of_rounded};
+use super::rounding::ceil_of_rounded;
+use super::{BoxNm, Resolution};
 
 impl BoxNm {
-    /// The box that zetta_utils looks for points in: `BBox3D.from_ng_bbox(annotation, (1, 1, 1))`, then
+    /// The box in which zetta_utils searches for points: `BBox3D.from_ng_bbox(annotation, (1, 1, 1))`, then
     /// `.snapped((0, 0, 0), resolution, "floor")`. Both corners go down to whole voxels.
     ///
-    /// It holds the points that zetta_utils' bounds hold after the points, too, are rounded to 10 decimals: 3260 voxels of
-    /// 4.6 nm are 14995.999999999998 nm, which is on the face at 14996 nm.
+    /// zetta_utils rounds points to 10 decimals, too, before it compares them with the bounds: 3260 voxels of 4.6 nm are
+    /// 14995.999999999998 nm, which is on the face at 14996 nm. The bounds here contain the same points without rounding.
     pub fn snapped_as_zetta(&self, resolution: &Resolution) -> Self {
         let snap = |corner: [f64; 3]| {
             std::array::from_fn(|d| {
-                let snapped = snapped_nm(corner[d], resolution.0[d]);
-                // Beyond what `f64` holds there are no voxels to go down to.
+                let snapped = snapped_nm(corner[d], resolution.nm()[d]);
+                // Out of the range of `f64` there are no voxels to round to.
                 if snapped.is_finite() {
                     least_that_rounds_to(snapped)
                 } else {
@@ -27,7 +28,7 @@ impl BoxNm {
     }
 }
 
-/// The least number that is `rounded`, or more, after rounding to 10 decimals.
+/// The smallest number that is at least `rounded` after rounding to 10 decimals.
 fn least_that_rounds_to(rounded: f64) -> f64 {
     let reaches = |v: f64| ten_decimals(v) >= rounded;
     let mut least = rounded - 0.5e-10;
@@ -45,8 +46,8 @@ fn ten_decimals(v: f64) -> f64 {
     format!("{v:.10}").parse().unwrap_or(v)
 }
 
-/// `round(floor(round(int(x) / r, 10)) * r, 10)` with Python's `round`. Neuroglancer's class for boxes, through which
-/// zetta_utils reads `x`, holds float32.
+/// `round(floor(round(int(x) / r, 10)) * r, 10)` with Python's `round`. `x` is rounded to float32 first, because zetta_utils
+/// reads it through Neuroglancer's class for boxes.
 fn snapped_nm(x: f64, r: f64) -> f64 {
     let whole_nm = f64::from(x as f32).trunc();
     let voxels = match ceil_of_rounded(-whole_nm / r) {
@@ -63,7 +64,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn corners_go_where_zetta_utils_puts_them() {
+    fn corners_are_snapped_as_in_zetta_utils() {
         // Computed with `BBox3D` of zetta_utils f64f6cde and neuroglancer 2.41.2.
         for (x, r, expected) in [
             (32.0, 6.4, 32.0),
@@ -87,7 +88,7 @@ mod tests {
             (100.0, 33.3333, 99.9999),
             (7.0, 3.3e-9, 6.9999999993),
             (21.0, 7.00000000035, 14.0000000007),
-            // In float32.
+            // Rounded to float32.
             (12345.9999, 1.0, 12346.0),
             (16777217.0, 1.0, 16777216.0),
             (9007199254740992.0, 4.6, 9007199254740990.0),
@@ -98,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn what_lies_half_way_between_two_decimals_goes_to_the_even_one() {
+    fn a_tie_between_two_decimals_is_rounded_to_the_even_one() {
         assert_eq!(snapped_nm(-1.0, 1.00048828125), -1.0004882812);
         assert_eq!(snapped_nm(-1.0, 1.00146484375), -1.0014648438);
     }
@@ -109,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn corners_go_to_whole_nm_towards_zero_and_then_down_to_whole_voxels() {
+    fn corners_are_truncated_to_whole_nm_and_then_rounded_down_to_whole_voxels() {
         let snapped = a_box(
             [15000.0, -0.7, 4882.5],
             [14080.9, -7.5, 4657.5],
@@ -129,14 +130,14 @@ mod tests {
     }
 
     #[test]
-    fn a_corner_beyond_float32_stays() {
+    fn a_corner_out_of_the_range_of_float32_is_not_moved() {
         let corner = [1e300, 0.0, 0.0];
         assert_eq!(a_box(corner, corner, [4.6; 3]).min()[0], 1e300);
     }
 
     proptest! {
         #[test]
-        fn a_whole_voxel_stays_where_it_is(voxel in -2_000i64..2_000, tenths in 1u32..2000) {
+        fn a_corner_on_a_voxel_is_not_moved(voxel in -2_000i64..2_000, tenths in 1u32..2000) {
             // Ten voxels of a multiple of 0.1 nm are whole nm.
             let r = f64::from(tenths) / 10.0;
             let x = (voxel * i64::from(tenths)) as f64;
@@ -145,7 +146,7 @@ mod tests {
         }
 
         #[test]
-        fn a_face_decides_by_the_ten_decimals_of_points(
+        fn points_are_compared_with_a_face_by_ten_decimals(
             voxel in -1_000_000i64..1_000_000, r in 0.5f64..100.0, steps in -40i8..40,
         ) {
             let face = ten_decimals(voxel as f64 * r);
@@ -157,7 +158,7 @@ mod tests {
         }
 
         #[test]
-        fn a_snapped_corner_is_a_voxel_corner_at_or_below_the_whole_nm(
+        fn a_snapped_corner_is_less_than_a_voxel_below_the_whole_nm(
             x in -1e7f64..1e7, r in 0.5f64..100.0,
         ) {
             let below = f64::from(x as f32).trunc() - snapped_nm(x, r);

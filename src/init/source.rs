@@ -125,7 +125,7 @@ fn of_document(
 fn of_collection(place: &Location, collection: Collection) -> Found {
     let layers = match collection.boxes.iter().find(|b| !b.layers.id().is_empty()) {
         Some(with_layers) => Arc::clone(&with_layers.layers),
-        None => Arc::new(LayerGroup::none()),
+        None => Arc::new(LayerGroup::empty()),
     };
     let groups: std::collections::HashSet<&str> =
         collection.boxes.iter().map(|b| b.layers.id()).collect();

@@ -1,4 +1,4 @@
-//! A draft is planned, so that a person knows whether it works. Where splits leak, the draft says how to go on.
+//! Plans a draft, so that a person knows whether it works. If splits leak, the draft drops leaking samples.
 
 use std::path::{Path, PathBuf};
 
@@ -12,7 +12,7 @@ use crate::job::{Job, JobError};
 use crate::plan::PlanError;
 use crate::storage::Storage;
 
-/// The draft, with what planning it showed.
+/// Adds the results of planning to the draft.
 pub(super) fn run(
     mut draft: Draft,
     target: &Target,

@@ -1,4 +1,4 @@
-//! Rows that refer to each other, and what is said where they do not.
+//! Rows that refer to each other, and the errors of rows that do not.
 
 use super::*;
 use serde_json::json;
@@ -38,7 +38,7 @@ fn corners_are_sorted_and_other_rows_counted() {
 }
 
 #[test]
-fn members_that_may_be_missing_or_null_do_not_stop_reading() {
+fn optional_members_may_be_missing_or_null() {
     for tags in [None, Some(json!(null)), Some(json!([]))] {
         let mut value = example();
         let members = value["annotations"][0].as_object_mut().unwrap();
@@ -73,7 +73,7 @@ fn members_that_may_be_missing_or_null_do_not_stop_reading() {
 }
 
 #[test]
-fn what_is_missing_is_named_where_a_job_needs_it() {
+fn a_missing_member_is_an_error_when_a_job_needs_it() {
     let layers_of = |list: &str, member: &str| {
         let mut value = example();
         value[list][0][member] = Value::Null;
@@ -88,12 +88,12 @@ fn what_is_missing_is_named_where_a_job_needs_it() {
     let e = layers_of("layer_groups", "layers").source("img");
     let e = e.unwrap_err().to_string();
     assert!(e.contains("`g` has no layer `img`; it has none"), "{e}");
-    // A layer without a name has its id's.
+    // A layer without a name is named after its id.
     layers_of("layers", "name").source("l1").unwrap();
 }
 
 #[test]
-fn tags_that_are_no_texts_are_named_with_their_path() {
+fn tags_that_are_not_strings_are_named_with_their_path() {
     let e = error_of(|v| v["annotations"][0]["tags"] = json!(["train", 3]));
     assert!(
         e.contains("annotations[0] (id \"b\")") && e.contains("`tags[1]`"),

@@ -1,4 +1,4 @@
-//! GET requests to the API, with a token: by the program's one client, which retries, limits and redacts.
+//! GET requests to the API, with a token, through `storage`, which retries requests, limits answers and redacts URLs.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,21 +9,21 @@ use super::ApiError;
 use crate::config::ZettaApiConfig;
 use crate::storage::{Network, Storage, StorageError, Store, redacted_source};
 
-/// Largest answer, in bytes.
+/// Maximum size of an answer, in bytes.
 const LIMIT_BYTES: u64 = 256 << 20;
 
-/// How long the API may think before it answers: its database is slower than a server of files.
+/// Minimum idle timeout, because the API's database is slower than a file server.
 const LEAST_IDLE_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// How the API is asked.
+/// Settings of requests to the API.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Asking {
+pub(super) struct RequestSettings {
     pub(super) network: Network,
     pub(super) limit_bytes: u64,
 }
 
-impl Asking {
-    /// With the settings `network`, but more time for the API to answer.
+impl RequestSettings {
+    /// The settings `network`, with more time for the API to answer.
     pub(super) fn of(network: Network) -> Self {
         Self {
             network: Network {
@@ -39,21 +39,21 @@ impl Asking {
 pub(super) struct Client {
     store: Arc<dyn Store>,
     limit_bytes: u64,
-    /// What to do where the server wants a token.
+    /// What to do if the server requires a token.
     token_advice: String,
 }
 
 impl Client {
-    /// A client that sends the token that the config names to the API at `root`.
+    /// A client of the API at `root` that sends the token in the environment variable that the config names.
     pub(super) fn new(
         config: &ZettaApiConfig,
         root: &Url,
-        asking: Asking,
+        settings: RequestSettings,
         storage: &Storage,
     ) -> Result<Self, ApiError> {
         let token = config.token_env.as_ref();
         let token = token.map(|name| token_for(root, name)).transpose()?;
-        let store = storage.open_with_token(root.as_str(), token.as_deref(), asking.network);
+        let store = storage.open_with_token(root.as_str(), token.as_deref(), settings.network);
         let token_advice = match &config.token_env {
             Some(name) => format!(
                 "renew the token in the environment variable {name}, or ask for access"
@@ -66,7 +66,7 @@ impl Client {
                 url: redacted_source(&config.url).into_owned(),
                 problem,
             })?,
-            limit_bytes: asking.limit_bytes,
+            limit_bytes: settings.limit_bytes,
             token_advice,
         })
     }
@@ -76,34 +76,34 @@ impl Client {
         self.store.describe(key)
     }
 
-    /// The body of the answer to a GET request for `key`, a path below the API's address with its query; and the URL
-    /// for messages.
+    /// Sends a GET request for `key`, a path below the API's address with its query. Returns the body and the URL for
+    /// messages.
     pub(super) fn get(&self, key: &str) -> Result<(Vec<u8>, String), ApiError> {
         let url = self.store.describe(key);
         let mut body = Vec::new();
         match self.store.read(key, self.limit_bytes, &mut body) {
             Ok(true) => Ok((body, url)),
             Ok(false) => Err(ApiError::NoApi { url }),
-            Err(e) => Err(ApiError::Request(self.advised(e))),
+            Err(e) => Err(ApiError::Request(self.with_api_advice(e))),
         }
     }
 
-    /// The error, with what to do about it where that is another thing than for a server of files.
-    fn advised(&self, error: StorageError) -> StorageError {
+    /// The error, with advice that fits the API where the advice for a file server does not.
+    fn with_api_advice(&self, error: StorageError) -> StorageError {
         match error.status() {
             Some(401 | 403) => error.with_advice(&self.token_advice),
             Some(405) => error.with_advice(
                 "check `collection.zetta_api.url`: is it the address of zetta_utils' web API?",
             ),
             Some(422) => error.with_advice(
-                "the server does not understand the request: has it another version of zetta_utils?",
+                "the server does not understand the request: does it run another version of zetta_utils?",
             ),
             _ => error,
         }
     }
 }
 
-/// The token in the environment variable `name`, which may be sent to `root`.
+/// The token in the environment variable `name`, if it may be sent to `root`.
 fn token_for(root: &Url, name: &str) -> Result<String, ApiError> {
     let wrong = |problem| ApiError::Token {
         name: name.to_owned(),
@@ -118,13 +118,13 @@ fn token_for(root: &Url, name: &str) -> Result<String, ApiError> {
     }
     if root.scheme() != "https" && !is_this_machine(root) {
         return Err(wrong(
-            "would go over the network unencrypted (http://, not https://)",
+            "would be sent over the network unencrypted (http://, not https://)",
         ));
     }
     Ok(token.to_owned())
 }
 
-/// Whether the host that a request would go to is this machine.
+/// Whether the URL's host is this machine.
 fn is_this_machine(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default();
     let address = host.trim_start_matches('[').trim_end_matches(']');
@@ -139,7 +139,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_this_machine_gets_a_token_over_plain_http() {
+    fn a_token_is_sent_over_plain_http_to_this_machine_only() {
         let sent = |url: &str| {
             let config = ZettaApiConfig {
                 url: url.to_owned(),

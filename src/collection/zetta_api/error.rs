@@ -1,14 +1,12 @@
-//! Why the API could not be read.
+//! Why the API cannot be used.
 
 use crate::fault::{Fault, FaultKind};
-use crate::storage::StorageError;
+use crate::storage::{OverBudget, StorageError};
 
-use crate::storage::OverBudget;
-
-/// Why the API could not be read.
+/// Why the API cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
-    /// Its address is none.
+    /// The address is invalid.
     #[error("the address {url:?} cannot be one of zetta_utils' web API: {problem}")]
     Address {
         /// As written, without secrets.
@@ -16,22 +14,22 @@ pub enum ApiError {
         /// What is wrong.
         problem: String,
     },
-    /// The environment variable that should hold the token does not.
+    /// The environment variable with the token is missing or invalid.
     #[error(
         "the environment variable {name}, which `collection.zetta_api.token_env` names, {problem}; set it to a bearer token for {url}"
     )]
     Token {
         /// Its name.
         name: String,
-        /// What is wrong with it; never its value.
+        /// What is wrong with it, without its value.
         problem: &'static str,
         /// The API's address.
         url: String,
     },
-    /// A request failed for good.
+    /// A request failed.
     #[error(transparent)]
     Request(StorageError),
-    /// There is nothing at the address.
+    /// The API is not at the address.
     #[error(
         "zetta_utils' web API is not at {url}: the server answers 404 Not Found; check `collection.zetta_api.url`"
     )]
@@ -40,18 +38,18 @@ pub enum ApiError {
         url: String,
     },
     /// There is no such collection.
-    #[error("{url} lists no collection {collection:?} among its {count}{}", hint.as_ref().map(|h| format!("; did you mean {h:?}?")).unwrap_or_default())]
+    #[error("{url} has no collection {collection:?}; it has {count} others{}", hint.as_ref().map(|h| format!("; did you mean {h:?}?")).unwrap_or_default())]
     NoCollection {
         /// The request.
         url: String,
-        /// The collection asked for.
+        /// The collection in the config.
         collection: String,
-        /// How many there are.
+        /// The number of collections.
         count: usize,
-        /// The nearest name.
+        /// The closest id.
         hint: Option<String>,
     },
-    /// There is no memory for the rows.
+    /// The rows exceed the memory budget.
     #[error(
         "GET {url}: the rows take more than {over}; allow more with --memory, or list fewer with `tags`"
     )]
@@ -61,7 +59,7 @@ pub enum ApiError {
         /// The limit.
         over: OverBudget,
     },
-    /// The answer is JSON, but no rows.
+    /// The answer is JSON, but not rows.
     #[error("GET {url} returned {found}; expected a list of rows: is this zetta_utils' web API?")]
     NotRows {
         /// The URL.

@@ -1,4 +1,4 @@
-//! Against a server of our own on loopback: what it answers, and what of it goes wrong.
+//! Tests against a server on loopback, with good answers and with every kind of bad one.
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
@@ -15,18 +15,18 @@ use super::*;
 enum Answer {
     Json(Value),
     Status(&'static str, &'static str),
-    /// The right length in the head, but only half of the body.
+    /// A head with the right length, but only half of the body.
     Short(Value),
     /// The connection is closed at once.
     Hang,
-    /// Nothing comes.
+    /// No answer.
     Silence,
 }
 
-/// A server that answers by path: each answer once, the last one for ever.
+/// A server that answers by path: each answer once, the last one repeatedly.
 struct Server {
     url: String,
-    /// Request lines and `authorization` headers, as they came.
+    /// Request lines and `authorization` headers, in order.
     requests: Arc<Mutex<Vec<String>>>,
 }
 
@@ -64,12 +64,12 @@ impl Server {
             token_env: None,
         };
         change(&mut config);
-        let asking = Asking {
+        let settings = RequestSettings {
             network: crate::storage::loopback::network(),
             limit_bytes: 4000,
         };
         let base = Location::Local("/data".into());
-        read_with(&config, &base, asking, &Storage::default()).map_err(|e| e.to_string())
+        read_with(&config, &base, settings, &Storage::default()).map_err(|e| e.to_string())
     }
 
     fn requests(&self) -> Vec<String> {
@@ -151,7 +151,7 @@ fn ids(collection: &Collection) -> Vec<&str> {
 }
 
 #[test]
-fn a_collection_is_read_with_its_layers_and_nothing_of_another() {
+fn a_collection_is_read_with_its_layers_and_without_those_of_others() {
     let server = Server::new(good());
     let found = server.read(|_| ()).unwrap();
     assert_eq!(ids(&found), ["a", "b"]);
@@ -165,12 +165,12 @@ fn a_collection_is_read_with_its_layers_and_nothing_of_another() {
 }
 
 #[test]
-fn boxes_that_bear_only_one_of_two_tags_are_left_out() {
+fn boxes_with_only_one_of_two_tags_are_left_out() {
     let server = Server::new(good());
     let both = |c: &mut ZettaApiConfig| c.tags = vec!["train".to_owned(), "hard".to_owned()];
     assert_eq!(ids(&server.read(both).unwrap()), ["a"]);
-    let asked = "collection_ids=c&tags=train&tags=hard";
-    assert!(server.requests().iter().any(|r| r.contains(asked)));
+    let query = "collection_ids=c&tags=train&tags=hard";
+    assert!(server.requests().iter().any(|r| r.contains(query)));
 }
 
 #[test]
@@ -182,7 +182,7 @@ fn rows_by_id_as_older_servers_send_them_are_read() {
 }
 
 #[test]
-fn what_another_try_may_mend_is_tried_again() {
+fn temporary_failures_are_retried() {
     for bad in [
         Answer::Status("503 Service Unavailable", "busy"),
         Answer::Status("429 Too Many Requests", "slow down"),
@@ -199,7 +199,7 @@ fn what_another_try_may_mend_is_tried_again() {
 }
 
 #[test]
-fn a_server_that_keeps_failing_is_given_up_with_url_tries_and_time() {
+fn a_server_that_keeps_failing_is_an_error_with_url_attempts_and_time() {
     let mut lists = good();
     lists.insert(
         "layers",
@@ -222,7 +222,7 @@ fn a_server_that_keeps_failing_is_given_up_with_url_tries_and_time() {
 }
 
 #[test]
-fn a_refusal_is_not_tried_again_and_says_what_to_do() {
+fn a_refusal_is_not_retried_and_says_what_to_do() {
     let refusal = |status| {
         let mut lists = good();
         lists.insert(
@@ -244,7 +244,7 @@ fn a_refusal_is_not_tried_again_and_says_what_to_do() {
 }
 
 #[test]
-fn the_token_comes_from_the_environment_and_goes_into_no_message() {
+fn the_token_comes_from_the_environment_and_is_in_no_message() {
     // Cargo sets this variable for every test.
     let server = Server::new(good());
     let with = |name: &str| {
@@ -278,7 +278,7 @@ fn the_token_comes_from_the_environment_and_goes_into_no_message() {
 }
 
 #[test]
-fn answers_that_are_no_rows_are_refused() {
+fn an_answer_without_rows_is_an_error() {
     let with = |answer: Answer| {
         let mut lists = good();
         lists.insert("layer_groups", vec![answer]);
@@ -314,13 +314,13 @@ fn a_collection_is_found_by_its_name_too_and_a_typo_gets_a_suggestion() {
         .read(|c| c.collection = "othr".to_owned())
         .unwrap_err();
     assert!(
-        e.contains("no collection \"othr\" among its 2; did you mean \"other\"?"),
+        e.contains("no collection \"othr\"; it has 2 others; did you mean \"other\"?"),
         "{e}"
     );
 }
 
 #[test]
-fn no_message_has_the_query_or_the_token_that_a_server_echoes() {
+fn no_message_contains_a_query_or_token_that_the_server_echoes() {
     let mut lists = good();
     let echo = "no access for Bearer pointshard with tag hidden_tag";
     lists.insert("annotations", vec![Answer::Status("403 Forbidden", echo)]);

@@ -1,9 +1,9 @@
-//! A transform applied to a source, dimension by dimension: what comes to each output, from where and how much.
+//! A transform applied to a source, dimension by dimension: which inputs each output has, with which factors.
 
 use super::{ADVICE, SourceDimension, SourceTransform, TransformError};
 use crate::geometry::{Dimensions, length_nm};
 
-/// A transform and a source, dimension by dimension: first the source's, then those that are not the source's.
+/// A transform and a source: first the dimensions of the source, then those that only the transform has.
 pub(super) struct Space<'t> {
     transform: &'t SourceTransform,
     source: &'t [SourceDimension],
@@ -29,7 +29,7 @@ impl<'t> Space<'t> {
         self.to_spec.len()
     }
 
-    /// The output space: what the transform says, and the source's own for dimensions that the transform leaves out.
+    /// The output space: the transform's, and the source's for dimensions that the transform omits.
     pub(super) fn output(&self) -> Result<Dimensions, TransformError> {
         let mut output = Dimensions::new();
         for (d, spec) in self.to_spec.iter().enumerate() {
@@ -53,7 +53,7 @@ impl<'t> Space<'t> {
             if output.insert(name.clone(), unit).is_some() {
                 return Err(self.transform.wrong(
                     "outputDimensions",
-                    format!("a space in which two dimensions are called `{name}`"),
+                    format!("a space with two dimensions `{name}`"),
                     "each name once",
                 ));
             }
@@ -61,7 +61,7 @@ impl<'t> Space<'t> {
         Ok(output)
     }
 
-    /// How much of the input dimension `column` goes to the output dimension `row`.
+    /// The factor of the input dimension `column` in the output dimension `row`.
     fn factor(&self, row: usize, column: usize) -> f64 {
         let same = if row == column { 1.0 } else { 0.0 };
         match (
@@ -83,7 +83,7 @@ impl<'t> Space<'t> {
         }
     }
 
-    /// The input dimensions that go to an output dimension, with their factors.
+    /// The input dimensions of an output dimension, with their factors.
     fn columns(&self, row: usize) -> Vec<(usize, f64)> {
         let all = (0..self.rank()).map(|column| (column, self.factor(row, column)));
         all.filter(|(_, factor)| *factor != 0.0).collect()
@@ -103,22 +103,22 @@ impl<'t> Space<'t> {
             .wrong(&member, format!("{shown}{problem}"), ADVICE)
     }
 
-    /// The one dimension of the source that goes to the axis of an output dimension, and its factor.
+    /// The only source dimension of the output dimension `row`, and its factor.
     pub(super) fn along(&self, row: usize, axis: &str) -> Result<(usize, f64), TransformError> {
         let problem = match self.columns(row)[..] {
             [(column, factor)] if column < self.source.len() => match factor {
                 factor if factor > 0.0 && factor.is_finite() => return Ok((column, factor)),
                 _ => format!("which mirrors the layer along {axis}"),
             },
-            [] => format!("which brings nothing along {axis}"),
-            [_] => format!("which brings along {axis} what is no dimension of the source"),
-            _ => format!("a rotation or shear: several dimensions go along {axis}"),
+            [] => format!("which has no input for {axis}"),
+            [_] => format!("whose input for {axis} is not a dimension of the source"),
+            _ => format!("a rotation or shear: {axis} has several inputs"),
         };
         Err(self.wrong_row(row, &problem))
     }
 
-    /// Checks the row of an output dimension that is none of x, y, z: nothing of them may go there, and a channel
-    /// stays what it is.
+    /// Checks the row of an output dimension other than x, y, z: it must not have inputs of those, and a channel must stay
+    /// the same.
     pub(super) fn check_further(
         &self,
         row: usize,
@@ -132,13 +132,13 @@ impl<'t> Space<'t> {
         let mut others = self.columns(row).into_iter().map(|(column, _)| column);
         let mixes = others
             .any(|column| spatial.contains(&column) || row < self.source.len() && column != row);
-        match mixes {
-            true => Err(self.wrong_row(
+        if mixes {
+            return Err(self.wrong_row(
                 row,
                 "which mixes x, y, z or channels into another dimension",
-            )),
-            false => Ok(()),
+            ));
         }
+        Ok(())
     }
 
     /// Size of a unit of the source's dimension `d`.
@@ -153,7 +153,7 @@ impl<'t> Space<'t> {
             ),
             (None, own) => {
                 let name = self.source.get(d).map_or("", |own| &own.name);
-                let found = format!("missing, and the source does not say how large `{name}` is");
+                let found = format!("missing, and the source does not define the size of `{name}`");
                 ("inputDimensions".to_owned(), found, own)
             }
         };

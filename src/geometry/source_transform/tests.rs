@@ -86,14 +86,14 @@ fn a_matrix_maps_lengths_and_translates_in_units_of_the_output() {
 #[test]
 fn dimensions_are_matched_by_name_and_axes_by_the_names_of_the_output() {
     let zarr = source(&[("z", 40.0), ("y", 5.0), ("x", 4.0)]);
-    // Without names of the input the order is the array's own.
+    // Without names of the input, the order is that of the array.
     let renamed = space(&[("x", 1.0, "nm"), ("y", 1.0, "nm"), ("z", 1.0, "nm")]);
     let found = placed(None, renamed.clone(), None, &zarr).unwrap();
     assert_eq!(found, [(0, 40.0, 0.0), (1, 5.0, 0.0), (2, 4.0, 0.0)]);
-    // With names, in whatever order.
+    // With names, in any order.
     let found = placed(nm(8.0, 9.0, 50.0), renamed.clone(), None, &zarr).unwrap();
     assert_eq!(found, [(2, 8.0, 0.0), (1, 9.0, 0.0), (0, 50.0, 0.0)]);
-    // A row takes its output from another input.
+    // A row with another input.
     let matrix = rows(&[
         &[0.0, 0.0, 1.0, 7.0],
         &[0.0, 1.0, 0.0, 0.0],
@@ -101,7 +101,7 @@ fn dimensions_are_matched_by_name_and_axes_by_the_names_of_the_output() {
     ]);
     let found = placed(nm(8.0, 9.0, 50.0), renamed, matrix, &zarr).unwrap();
     assert_eq!(found, [(0, 50.0, 7.0), (1, 9.0, 0.0), (2, 8.0, 0.0)]);
-    // An array without names has its order for a name.
+    // An array without names has numbered dimensions.
     let unnamed = source(&[("d0", 0.0), ("d1", 0.0), ("d2", 0.0)]);
     let sizes = space(&[("d0", 40.0, "nm"), ("d1", 5.0, "nm"), ("d2", 4.0, "nm")]);
     let zyx = space(&[("z", 1.0, "nm"), ("y", 1.0, "nm"), ("x", 1.0, "nm")]);
@@ -109,13 +109,13 @@ fn dimensions_are_matched_by_name_and_axes_by_the_names_of_the_output() {
     assert_eq!(found, [(2, 4.0, 0.0), (1, 5.0, 0.0), (0, 40.0, 0.0)]);
     let e = placed(None, zyx, None, &unnamed).unwrap_err();
     assert!(
-        e.contains("inputDimensions") && e.contains("how large"),
+        e.contains("inputDimensions") && e.contains("does not define the size of"),
         "{e}"
     );
 }
 
 #[test]
-fn names_that_the_source_does_not_have_are_an_error_unless_nothing_would_move() {
+fn unknown_names_are_an_error_unless_the_transform_moves_nothing() {
     let own = source(&[("x", 4.0), ("y", 4.0), ("z", 40.0)]);
     let numbered = |x: f64| space(&[("0", x, "nm"), ("1", 4.0, "nm"), ("2", 40.0, "nm")]);
     assert!(placed(numbered(4.0), nm(4.0, 4.0, 40.0), None, &own).is_ok());
@@ -132,7 +132,7 @@ fn names_that_the_source_does_not_have_are_an_error_unless_nothing_would_move() 
 }
 
 #[test]
-fn dimensions_beside_the_three_stay_what_they_are() {
+fn further_dimensions_stay_the_same() {
     let own = source(&[("x", 4.0), ("y", 4.0), ("z", 40.0), ("c^", 0.0)]);
     let twice = [(0, 8.0, 0.0), (1, 8.0, 0.0), (2, 40.0, 0.0)];
     // The channel left out, written, and a further dimension that is not the source's.
@@ -177,7 +177,7 @@ fn dimensions_beside_the_three_stay_what_they_are() {
 }
 
 #[test]
-fn what_is_more_than_scale_and_translation_is_an_error_with_its_reason() {
+fn a_transform_other_than_scale_and_translation_is_an_error_with_its_reason() {
     let own = source(&[("x", 4.0), ("y", 4.0), ("z", 40.0)]);
     for (first, second, words) in [
         (
@@ -200,7 +200,7 @@ fn what_is_more_than_scale_and_translation_is_an_error_with_its_reason() {
             [0.0, 1.0, 0.0, 0.0],
             "rotation or shear",
         ),
-        ([0.0; 4], [0.0, 1.0, 0.0, 0.0], "brings nothing along x"),
+        ([0.0; 4], [0.0, 1.0, 0.0, 0.0], "has no input for x"),
         (
             [0.0, 1.0, 0.0, 0.0],
             [0.0, 1.0, 0.0, 0.0],
@@ -217,7 +217,7 @@ fn what_is_more_than_scale_and_translation_is_an_error_with_its_reason() {
     let flat = space(&[("x", 4.0, "nm"), ("y", 4.0, "nm"), ("z", 1.0, "s")]);
     let e = placed(None, flat, None, &own).unwrap_err();
     assert!(e.contains("outputDimensions.z` is [1.0, \"s\"]"), "{e}");
-    // A dimension that the transform leaves out stays where it is.
+    // A dimension that the transform omits is not moved.
     let two = space(&[("x", 8.0, "nm"), ("y", 8.0, "nm")]);
     let found = placed(two.clone(), two, None, &own).unwrap();
     assert_eq!(found, [(0, 8.0, 0.0), (1, 8.0, 0.0), (2, 40.0, 0.0)]);
