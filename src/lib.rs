@@ -1,21 +1,76 @@
-//! pointshard cuts training windows around annotated points out of connectomics volumes, once,
-//! into Zarr v3 shards.
+//! pointshard builds training datasets for connectomics. It cuts a window around each annotated point out of image,
+//! label and mask volumes, and writes Zarr v3 shards with an index and a manifest.
 //!
-//! The rooms, and how data goes through them:
+//! Most people run the program `pointshard`. This library offers the same steps to Rust programs:
+//!
+//! - [`Config`] is the description of a job, a JSON file. The program's `docs/config.md` explains every key.
+//! - [`Job`] reads the collection of boxes and the annotations, plans the samples, and writes the dataset.
+//! - [`Dataset`] reads a finished dataset: its manifest, its index columns, and single samples.
+//! - [`check`] decodes every sample of a dataset and compares it with the manifest.
+//!
+//! Errors implement [`Fault`], which says whether the config, the data or the environment is at fault.
+//!
+//! ```
+//! use pointshard::{Dataset, Job, Progress, RunOptions, Storage, check};
+//! use serde_json::json;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let folder = tempfile::tempdir()?;
+//! let dir = folder.path();
+//!
+//! // A volume with one chunk of 64 x 64 x 64 voxels, and two points.
+//! let info = json!({
+//!     "type": "image", "data_type": "uint8", "num_channels": 1,
+//!     "scales": [{"key": "8_8_8", "size": [64, 64, 64], "resolution": [8, 8, 8],
+//!         "voxel_offset": [0, 0, 0], "chunk_sizes": [[64, 64, 64]], "encoding": "raw"}],
+//! });
+//! std::fs::create_dir_all(dir.join("em/8_8_8"))?;
+//! std::fs::write(dir.join("em/info"), info.to_string())?;
+//! std::fs::write(dir.join("em/8_8_8/0-64_0-64_0-64"), [7; 64 * 64 * 64])?;
+//! std::fs::write(dir.join("points.csv"), "id,x,y,z\n1,200,200,200\n2,300,300,300\n")?;
+//!
+//! let config = json!({
+//!     "collection": {"boxes": {
+//!         "list": [{"min": [0, 0, 0], "max": [512, 512, 512], "tags": ["train"]}],
+//!         "layers": {"em": "precomputed://file://./em"},
+//!     }},
+//!     "resolution": [8, 8, 8],
+//!     "window": [32, 32, 32],
+//!     "points": {"csv": {"file": "points.csv", "unit": "nm", "point": ["x", "y", "z"], "id": "id"}},
+//!     "arrays": {"img": {"layer": "em"}},
+//!     "splits": {"train": ["train"]},
+//! });
+//! std::fs::write(dir.join("job.json"), config.to_string())?;
+//!
+//! // Plan the job, write the dataset, and check it.
+//! let (out, storage) = (dir.join("windows"), Storage::default());
+//! let options = RunOptions { memory_bytes: 1 << 30, force: false };
+//! let job = Job::prepare(&dir.join("job.json"), options.memory_bytes, &storage)?;
+//! job.run(&out, options, &Progress::default())?;
+//! assert!(check(&out).ok);
+//!
+//! // A sample is little-endian bytes, shape [channel, z, y, x].
+//! let dataset = Dataset::open(&out)?;
+//! let samples = dataset.split("train")?.samples("img")?;
+//! assert_eq!(samples.shape(), [2, 1, 32, 32, 32]);
+//! assert_eq!(samples.read(0)?, [7; 32 * 32 * 32]);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Inside
+//! Data flows one way, and each module knows only those before it:
 //!
 //! ```text
-//! config ─► collection ─► points ─►┐
-//!                                  ├─► plan ─► extract ─► dataset ─► check
-//! storage ─► volume (and its cache)┘              ▲
-//!                  └──────────────────────────────┘
+//! config ─► collection ─► points ─► plan ─► select ─► extract ─► dataset ─► check
+//!                                              ▲         ▲
+//! storage ─► volume ─► blocks ─► voxels ───────┴─────────┘
 //! ```
-//! [`config`] is the job description, [`collection`] the boxes and their layers, [`points`] the annotations
-//! inside them, [`volume`] the voxels, [`neuroglancer`] what the formats of both share. [`plan`] is the pure
-//! table of samples, [`extract`] turns it into shards, [`dataset`] is what stands on disk, [`check`] proves it.
-//! [`loader`] turns the shards of a split into training batches, with threads that decode ahead; `trainer`, with the
-//! feature `tch`, learns from them.
-//! [`job`] goes the whole way; [`init`] drafts a first config, and [`demo`] makes a collection for those who have none at hand. [`geometry`] is
-//! the only place that rounds a coordinate.
+//! `storage` reads bytes, `volume` decodes blocks of a layer, `blocks` caches them, `voxels` copies, converts and
+//! resamples values. `plan` is the table of samples, `select` asks the volumes what the plan needs to know, `extract` cuts
+//! windows and writes shards. `dataset` is the output's one writer and one reader. `geometry` is the only place that
+//! rounds a coordinate. `loader` makes training batches of shards; `trainer` (feature `tch`) learns from them; `preview`
+//! draws pictures and pages; `init` drafts a first config; `demo` generates data.
 
 #[cfg(feature = "bench")]
 #[doc(hidden)]
@@ -64,7 +119,7 @@ mod voxels;
 
 pub use check::{Finding, Report as CheckReport, check};
 pub use config::{Config, ConfigError};
-pub use dataset::{Dataset, DatasetError, Manifest};
+pub use dataset::{Dataset, DatasetError, Manifest, SampleArray, SplitReader};
 pub use extract::Progress;
 pub use fault::{Fault, FaultKind};
 pub use job::{Job, JobError, Outcome, RunOptions};
