@@ -51,14 +51,14 @@ def test_servers_that_cannot_be_reached(tmp_path, server):
     error_message("plan", vnc_config(tmp_path, collection=url), *BRIEF, code=ENVIRONMENT)
 
 
-def test_of_a_layer_whose_resolutions_cannot_be_looked_up(object_root, tmp_path):
+def test_a_layer_whose_resolutions_cannot_be_read(object_root, tmp_path):
     """The server is at fault, not the config."""
     with FaultyServer(object_root, lambda request: status(503) if request.key == "vnc/img/info" else None) as server:
         config = vnc_config(tmp_path, collection=f"{server.url}/vnc/collection.json", flexible_z=True)
         error_message("plan", config, *BRIEF, code=ENVIRONMENT)
 
 
-def test_of_data(shared, tmp_path):
+def test_missing_and_damaged_data(shared, tmp_path):
     out = tmp_path / "out"
     missing = vnc_config(tmp_path, "missing.json", collection="nowhere.json")
     error_message("preprocess", missing, "--out", out, code=DATA)
@@ -66,12 +66,14 @@ def test_of_data(shared, tmp_path):
     shutil.copytree(shared / "data/vnc/img", damaged)
     for chunk in [path for path in damaged.rglob("*") if path.is_file() and path.name != "info"]:
         chunk.write_bytes(chunk.read_bytes()[:50])
-    config = vnc_config(tmp_path, collection=str(vnc_collection(tmp_path, img=damaged)))
+    # With a codec in the config, the run fails after it has claimed the folder.
+    arrays = {"img": {"layer": "img", "codec": "zstd"}}
+    config = vnc_config(tmp_path, collection=str(vnc_collection(tmp_path, img=damaged)), arrays=arrays)
     error_message("preprocess", config, "--out", out, code=DATA)
     pointshard("check", out, code=DATA)
 
 
-def test_of_usage_and_configuration(vnc_job, tmp_path):
+def test_wrong_usage_and_configuration(vnc_job, tmp_path):
     config, out = vnc_job
     bad = vnc_config(tmp_path, window=[0, 0, 0])
     error_message("preprocess", bad, "--out", tmp_path / "out", code=USAGE)
@@ -95,7 +97,7 @@ def small_files():
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
 
 
-def test_of_a_disk_without_space(vnc_job, tmp_path):
+def test_a_full_disk(vnc_job, tmp_path):
     """A limit on file sizes emulates a full disk. Python ignores the signal, and the program inherits that."""
     config, _ = vnc_job
     out = tmp_path / "out"
