@@ -67,8 +67,8 @@ pub(crate) fn read_info(
         }
         let value: Value = parse_document(&bytes, &object, expected)?;
         visited.push(here.clone());
-        match next(&value, &visited) {
-            Ok(Some(next)) => here = next,
+        match redirect_target(&value, &visited) {
+            Ok(Some(target)) => here = target,
             Ok(None) => {
                 return Ok(InfoDocument {
                     value,
@@ -84,7 +84,7 @@ pub(crate) fn read_info(
 
 /// The target of the redirect in the info file in the last of the folders `visited`. The error is a description for the
 /// user.
-fn next(info: &Value, visited: &[Location]) -> Result<Option<Location>, String> {
+fn redirect_target(info: &Value, visited: &[Location]) -> Result<Option<Location>, String> {
     let text = match info.get("redirect") {
         None | Some(Value::Null) => return Ok(None),
         Some(Value::String(text)) if text.trim().is_empty() => return Ok(None),

@@ -14,7 +14,7 @@ const TOO_LARGE: f64 = 9_223_372_036_854_775_808.0;
 
 impl JsonInteger {
     /// The number in `value`, if it is a whole number.
-    pub(crate) fn of(value: &Value) -> Option<i64> {
+    pub(crate) fn from_value(value: &Value) -> Option<i64> {
         Self::deserialize(value).ok().map(|whole| whole.0)
     }
 }
@@ -69,7 +69,7 @@ mod tests {
             (json!(-5.0), -5),
             (json!(i64::MAX), i64::MAX),
         ] {
-            assert_eq!(JsonInteger::of(&value), Some(expected), "{value}");
+            assert_eq!(JsonInteger::from_value(&value), Some(expected), "{value}");
         }
         for value in [
             json!(1.625),
@@ -80,7 +80,7 @@ mod tests {
             json!([64]),
             json!(true),
         ] {
-            assert_eq!(JsonInteger::of(&value), None, "{value}");
+            assert_eq!(JsonInteger::from_value(&value), None, "{value}");
         }
     }
 

@@ -57,7 +57,7 @@ impl ShardingSpec {
                 expected: choices.join(" or "),
             }),
         };
-        let bits = |field, most: u32| match value.get(field).and_then(JsonInteger::of) {
+        let bits = |field, most: u32| match value.get(field).and_then(JsonInteger::from_value) {
             Some(bits) if (0..=i64::from(most)).contains(&bits) => Ok(bits as u32),
             _ => Err(WrongSharding {
                 field,
@@ -103,7 +103,7 @@ impl ShardingSpec {
     }
 
     /// The name of a shard's files, without suffix.
-    pub(super) fn stem(&self, shard: u64) -> String {
+    pub(super) fn file_stem(&self, shard: u64) -> String {
         let digits = self.shard_bits.div_ceil(4) as usize;
         format!("{shard:0digits$x}")
     }
@@ -176,12 +176,15 @@ mod tests {
 
     #[test]
     fn names_of_shard_files_are_padded_lower_case_hex() {
-        assert_eq!(spec(0, "identity", 0, 0).stem(0), "0");
-        assert_eq!(spec(0, "identity", 0, 1).stem(1), "1");
-        assert_eq!(spec(0, "identity", 0, 4).stem(0xf), "f");
-        assert_eq!(spec(0, "identity", 0, 5).stem(0xb), "0b");
-        assert_eq!(spec(0, "identity", 0, 16).stem(0xab), "00ab");
-        assert_eq!(spec(0, "identity", 0, 64).stem(u64::MAX), "f".repeat(16));
+        assert_eq!(spec(0, "identity", 0, 0).file_stem(0), "0");
+        assert_eq!(spec(0, "identity", 0, 1).file_stem(1), "1");
+        assert_eq!(spec(0, "identity", 0, 4).file_stem(0xf), "f");
+        assert_eq!(spec(0, "identity", 0, 5).file_stem(0xb), "0b");
+        assert_eq!(spec(0, "identity", 0, 16).file_stem(0xab), "00ab");
+        assert_eq!(
+            spec(0, "identity", 0, 64).file_stem(u64::MAX),
+            "f".repeat(16)
+        );
     }
 
     #[test]

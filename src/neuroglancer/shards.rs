@@ -122,7 +122,7 @@ impl Shards {
         into: &mut Vec<u8>,
     ) -> Result<bool, ShardError> {
         into.clear();
-        let Some(extent) = self.find_within(id, limit_bytes)? else {
+        let Some(extent) = self.find_checked(id, limit_bytes)? else {
             return Ok(false);
         };
         self.read_extent(&extent, || self.describe_stored(id, &extent), into)?;
@@ -154,7 +154,7 @@ impl Shards {
         run: &[(u64, u64)],
         into: &mut [&mut Vec<u8>],
     ) -> Result<bool, ShardError> {
-        let find = |(id, limit_bytes): &(u64, u64)| self.find_within(*id, *limit_bytes);
+        let find = |(id, limit_bytes): &(u64, u64)| self.find_checked(*id, *limit_bytes);
         let extents = run
             .iter()
             .map(find)
@@ -170,7 +170,7 @@ impl Shards {
     }
 
     /// Finds chunk `id` and checks its size.
-    fn find_within(&self, id: u64, limit_bytes: u64) -> Result<Option<Extent>, ShardError> {
+    fn find_checked(&self, id: u64, limit_bytes: u64) -> Result<Option<Extent>, ShardError> {
         let Some(extent) = self.find(id)? else {
             return Ok(None);
         };
@@ -368,7 +368,7 @@ impl Shards {
     }
 
     fn key(&self, shard: u64, suffix: &str) -> String {
-        self.spec.stem(shard) + suffix
+        self.spec.file_stem(shard) + suffix
     }
 }
 

@@ -51,7 +51,7 @@ pub(crate) fn write_shards(
             index[at..at + 8].copy_from_slice(&(start as u64).to_le_bytes());
             index[at + 8..at + 16].copy_from_slice(&(data.len() as u64).to_le_bytes());
         }
-        let path = |suffix| folder.join(spec.stem(shard) + suffix);
+        let path = |suffix| folder.join(spec.file_stem(shard) + suffix);
         if legacy {
             std::fs::write(path(".index"), index).unwrap();
             std::fs::write(path(".data"), data).unwrap();

@@ -49,12 +49,12 @@ impl ArrayAxes {
     }
 
     /// The items of `of` for x, y, z.
-    pub(super) fn pick<T: Copy>(&self, of: &[T]) -> [T; 3] {
+    pub(super) fn xyz_of<T: Copy>(&self, of: &[T]) -> [T; 3] {
         self.xyz.map(|d| of[d])
     }
 
     /// The item of `of` for the channel, or `default` without a channel dimension.
-    pub(super) fn pick_channel<T: Copy>(&self, of: &[T], default: T) -> T {
+    pub(super) fn channel_of<T: Copy>(&self, of: &[T], default: T) -> T {
         self.channel.map_or(default, |d| of[d])
     }
 
@@ -86,7 +86,7 @@ mod tests {
         assert_eq!((axes.xyz, axes.channel), ([2, 1, 0], None));
         let axes = find("XtYcZ", &[3, 1, 4, 2, 5]).unwrap();
         assert_eq!((axes.xyz, axes.channel), ([0, 2, 4], Some(3)));
-        assert_eq!(axes.pick(&[3, 1, 4, 2, 5]), [3, 4, 5]);
+        assert_eq!(axes.xyz_of(&[3, 1, 4, 2, 5]), [3, 4, 5]);
         assert_eq!(axes.array_indices(5, [7, 8, 9], 6), [7, 0, 8, 6, 9]);
     }
 

@@ -45,22 +45,24 @@ pub enum VolumeError {
         location: String,
     },
     /// The metadata does not define enough.
-    #[error("{object} {lacks}; set it in the config's `layers`, under the layer's name: {example}")]
+    #[error(
+        "{object} {missing}; set it in the config's `layers`, under the layer's name: {example}"
+    )]
     Incomplete {
         /// The array.
         object: String,
         /// What is not defined.
-        lacks: String,
+        missing: String,
         /// What to add to the config.
         example: &'static str,
     },
     /// The metadata of a layer with a known name does not define enough.
-    #[error("{object} {lacks}; set it in the config: \"layers\": {{ {layer:?}: {example} }}")]
+    #[error("{object} {missing}; set it in the config: \"layers\": {{ {layer:?}: {example} }}")]
     LayerIncomplete {
         /// The array.
         object: String,
         /// What is not defined.
-        lacks: String,
+        missing: String,
         /// The layer's name in the config.
         layer: String,
         /// What to add to the config.
@@ -135,11 +137,11 @@ impl VolumeError {
         match self {
             Self::Incomplete {
                 object,
-                lacks,
+                missing,
                 example,
             } => Self::LayerIncomplete {
                 object,
-                lacks,
+                missing,
                 layer: name.to_owned(),
                 example,
             },

@@ -46,7 +46,7 @@ pub(super) fn read(
     };
     let (base, unscaled) = match base {
         Some(base) => (Some(base), None),
-        None => first(resolutions(layer))?,
+        None => first_voxel_size(resolutions(layer))?,
     };
     let dimension = |name: &String| {
         let axis = AXES.iter().position(|axis| name.eq_ignore_ascii_case(axis));
@@ -64,7 +64,7 @@ pub(super) fn read(
 }
 
 /// The voxel size of the first scale, or why it is unknown.
-fn first(
+fn first_voxel_size(
     resolutions: Result<Vec<Resolution>, VolumeError>,
 ) -> Result<(Option<[f64; 3]>, Option<VolumeError>), VolumeError> {
     match resolutions {
@@ -78,7 +78,7 @@ fn first(
 }
 
 /// A letter for each of `rank` dimensions: x, y, z at the positions `xyz`, other letters for the rest.
-pub(super) fn letters(rank: usize, xyz: &[usize; 3]) -> String {
+pub(super) fn axis_letters(rank: usize, xyz: &[usize; 3]) -> String {
     let mut others = "tcsuvwabdefghijklmnopqr".chars();
     let letter = |d: usize| match xyz.iter().position(|p| *p == d) {
         Some(axis) => AXES[axis].chars().next(),

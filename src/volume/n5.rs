@@ -41,18 +41,18 @@ impl N5Volume {
     ) -> Result<Self, VolumeError> {
         let store = storage.open(location);
         let dataset = attributes::read(location, store.as_ref(), wanted, layer, storage)?;
-        let bad = |problem| dataset.bad("dimensions", problem);
+        let invalid = |problem| dataset.invalid("dimensions", problem);
         let axes = dataset.axes.clone();
         let description = ArrayDescription {
             data_type: dataset.data_type,
             fill_value: Scalar::ZERO,
-            channels: axes.pick_channel(&dataset.dimensions, 1),
-            size: axes.pick(&dataset.dimensions),
-            block: axes.pick(&dataset.block_size),
+            channels: axes.channel_of(&dataset.dimensions, 1),
+            size: axes.xyz_of(&dataset.dimensions),
+            block: axes.xyz_of(&dataset.block_size),
             resolution: dataset.resolution,
             voxel_offset: dataset.first_voxel,
         };
-        let meta = description.meta().map_err(bad)?;
+        let meta = description.meta().map_err(invalid)?;
         Ok(Self {
             store: chunk_store(store, layer),
             dataset,
@@ -63,7 +63,7 @@ impl N5Volume {
 
     /// Number of stored parts of a block: one for each N5 block along the channels.
     fn parts(&self) -> u64 {
-        let per_part = self.axes.pick_channel(&self.dataset.block_size, 1);
+        let per_part = self.axes.channel_of(&self.dataset.block_size, 1);
         u64::from(self.meta.channels).div_ceil(per_part)
     }
 
@@ -127,7 +127,7 @@ impl Volume for N5Volume {
         let [nx, ny, nz] = region.shape().map(|n| n as usize);
         let value_bytes = meta.data_type.size_bytes();
         let rank = self.dataset.dimensions.len();
-        let per_part = self.axes.pick_channel(&self.dataset.block_size, 1) as usize;
+        let per_part = self.axes.channel_of(&self.dataset.block_size, 1) as usize;
         values.resize(meta.block_bytes(&region), 0);
         let plane_bytes = nx * ny * nz * value_bytes;
         let of_parts = values.chunks_mut(per_part * plane_bytes);
@@ -152,11 +152,11 @@ impl Volume for N5Volume {
             let reversed: Vec<usize> = decoded.shape.iter().rev().copied().collect();
             let mut strides = c_strides(&reversed);
             strides.reverse();
-            let [sx, sy, sz] = self.axes.pick(&strides);
+            let [sx, sy, sz] = self.axes.xyz_of(&strides);
             let from = Strided {
                 values: &decoded.values,
                 value_bytes,
-                strides: [self.axes.pick_channel(&strides, 0), sz, sy, sx],
+                strides: [self.axes.channel_of(&strides, 0), sz, sy, sx],
             };
             copy_strided(&from, [channels, nz, ny, nx], to);
         }

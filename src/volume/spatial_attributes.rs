@@ -31,7 +31,7 @@ use crate::geometry::Resolution;
 
 pub(super) use array::{DimensionOrder, ParentGroup, SpatialArray};
 pub(super) use document::AttributesDocument;
-pub(super) use names::{DimensionNames, names};
+pub(super) use names::{DimensionNames, dimension_names};
 
 /// The position of an array.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,17 +45,17 @@ pub(super) struct ArrayPosition {
 impl SpatialArray<'_> {
     /// The position from the config, or else from the attributes. `named` are names of the dimensions from elsewhere in
     /// the metadata. `assumed` are the names for dimensions without names, if there are defaults.
-    pub(super) fn place(
+    pub(super) fn position(
         &self,
         layer: &LayerConfig,
         named: Vec<DimensionNames>,
         assumed: Option<Vec<String>>,
     ) -> Result<ArrayPosition, VolumeError> {
         self.refuse_label_multisets()?;
-        let names = names(self, layer, named)?.or(assumed);
+        let names = dimension_names(self, layer, named)?.or(assumed);
         let names = names.ok_or_else(|| VolumeError::Incomplete {
             object: self.own.object.to_owned(),
-            lacks: self.lacks_names(),
+            missing: self.describe_missing_names(),
             example: match self.order {
                 DimensionOrder::C => "{ \"axes\": \"zyx\" }",
                 DimensionOrder::F => "{ \"axes\": \"xyzc\" }",
@@ -66,7 +66,7 @@ impl SpatialArray<'_> {
             DimensionOrder::C => "shape",
             DimensionOrder::F => "dimensions",
         };
-        let axes = axes.map_err(|problem| self.own.bad(shape_key, problem))?;
+        let axes = axes.map_err(|problem| self.own.invalid(shape_key, problem))?;
         let stated = match layer.resolution {
             None => scale::resolution(self, &axes)?,
             // The config decides if the attributes contradict each other.
@@ -81,7 +81,7 @@ impl SpatialArray<'_> {
     }
 
     /// Describes that the dimensions have no names, and which attributes need them.
-    fn lacks_names(&self) -> String {
+    fn describe_missing_names(&self) -> String {
         let (rank, shape) = (self.shape.len(), self.shape);
         let lists = ["resolution", "voxel_size", "offset"];
         let lists = lists.into_iter().filter(|key| self.own.get(key).is_some());
@@ -100,7 +100,7 @@ impl SpatialArray<'_> {
         for document in self.documents() {
             if document.get(KEY) == Some(&Value::Bool(true)) {
                 let problem = "found true: this is a Paintera label multiset, which has a list of labels and counts for each voxel and is not supported. Convert it to one label per voxel (`paintera-convert to-scalar` of paintera-conversion-helper writes uint64) and use the new dataset";
-                return Err(document.bad(KEY, problem.into()));
+                return Err(document.invalid(KEY, problem.into()));
             }
         }
         Ok(())

@@ -69,16 +69,16 @@ pub(super) fn open(
             format!("set, and the config's `layers` sets a different `resolution`, {resolution},");
         return Err(transform.wrong("", found, "one of the two").into());
     }
-    let layer = layer_of(&space, &placed, layer, &axes);
+    let layer = layer_for_source(&space, &placed, layer, &axes);
     let wanted_of_source = axes.to_source(wanted);
     let inner = super::open_untransformed(&unmoved, &wanted_of_source, &layer, storage)
-        .map_err(|e| axes.restated(e, transform, wanted))?;
+        .map_err(|e| axes.convert_error(e, transform, wanted))?;
     TransformedVolume::new(inner, &axes, space.begins_at_zero, transform)
         .map(|v| Arc::new(v) as Arc<dyn Volume>)
 }
 
 /// The layer's settings, completed by what the transform defines and the source does not.
-fn layer_of(
+fn layer_for_source(
     space: &ModelSpace,
     placed: &[PlacedAxis; 3],
     layer: &LayerConfig,
@@ -86,7 +86,7 @@ fn layer_of(
 ) -> LayerConfig {
     let mut layer = layer.clone();
     if !space.is_named {
-        layer.axes = Some(model_space::letters(
+        layer.axes = Some(model_space::axis_letters(
             space.dimensions.len(),
             &placed.map(|p| p.dimension),
         ));
@@ -135,13 +135,13 @@ impl AxisMapping {
     }
 
     /// The resolution after the transform for a `resolution` of the source.
-    fn here(&self, resolution: &Resolution) -> Option<Resolution> {
+    fn from_source(&self, resolution: &Resolution) -> Option<Resolution> {
         let nm = resolution.nm();
         Resolution::new(std::array::from_fn(|i| nm[self.inner[i]] * self.factor[i]))
     }
 
     /// Converts the resolutions in an error to those after the transform.
-    fn restated(
+    fn convert_error(
         &self,
         e: VolumeError,
         transform: &SourceTransform,
@@ -153,7 +153,10 @@ impl AxisMapping {
             } => VolumeError::NoScale {
                 object: format!("{object}, scaled by {},", transform.describe()),
                 wanted: *wanted,
-                available: available.iter().filter_map(|r| self.here(r)).collect(),
+                available: available
+                    .iter()
+                    .filter_map(|r| self.from_source(r))
+                    .collect(),
             },
             other => other,
         }
@@ -175,7 +178,7 @@ impl TransformedVolume {
                 "smaller numbers",
             )
         };
-        let resolution = axes.here(&own.resolution).ok_or_else(out_of_range)?;
+        let resolution = axes.from_source(&own.resolution).ok_or_else(out_of_range)?;
         let (bounds, shape) = (own.grid.bounds(), own.grid.bounds().shape());
         let mut start = [0; 3];
         for (i, inner) in axes.inner.into_iter().enumerate() {
@@ -235,7 +238,7 @@ impl TransformedVolume {
     }
 
     /// The block for `block` of the source.
-    fn here(&self, block: BlockIndex) -> BlockIndex {
+    fn from_source(&self, block: BlockIndex) -> BlockIndex {
         self.axes.map(|inner| block[inner])
     }
 }
@@ -263,13 +266,13 @@ impl Volume for TransformedVolume {
 
     fn chunk_groups(&self) -> Option<Box<dyn ChunkGroups + '_>> {
         let inner = self.inner.chunk_groups()?;
-        match self.is_permuted() {
-            false => Some(inner),
-            true => Some(Box::new(TransformedGroups {
-                volume: self,
-                inner,
-            })),
+        if !self.is_permuted() {
+            return Some(inner);
         }
+        Some(Box::new(TransformedGroups {
+            volume: self,
+            inner,
+        }))
     }
 
     fn meta(&self) -> &VolumeMeta {
@@ -346,7 +349,11 @@ impl ChunkGroups for TransformedGroups<'_> {
     fn runs(&self, blocks: &[BlockIndex]) -> Vec<Vec<BlockIndex>> {
         let of_source: Vec<_> = blocks.iter().map(|b| self.volume.to_source(*b)).collect();
         let runs = self.inner.runs(&of_source).into_iter();
-        let here = |run: Vec<BlockIndex>| run.into_iter().map(|b| self.volume.here(b)).collect();
+        let here = |run: Vec<BlockIndex>| {
+            run.into_iter()
+                .map(|b| self.volume.from_source(b))
+                .collect()
+        };
         runs.map(here).collect()
     }
 

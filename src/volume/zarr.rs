@@ -63,7 +63,7 @@ impl ZarrVolume {
             }
             NodeKind::Group => {
                 if layer.resolution.is_some() {
-                    return Err(node.bad(
+                    return Err(node.invalid(
                         "multiscales".into(),
                         "the image defines the resolution of every level, but the config's `layers` sets `resolution` too: remove it there, or use the array of one level as the source".into(),
                     ));
@@ -97,15 +97,15 @@ impl ZarrVolume {
         let description = ArrayDescription {
             data_type: array.data_type,
             fill_value: array.fill_value,
-            channels: axes.pick_channel(shape, 1),
-            size: axes.pick(shape),
-            block: axes.pick(array.block_shape()),
+            channels: axes.channel_of(shape, 1),
+            size: axes.xyz_of(shape),
+            block: axes.xyz_of(array.block_shape()),
             resolution,
             voxel_offset: first_voxel,
         };
         let meta = description
             .meta()
-            .map_err(|e| node.bad("shape".into(), e))?;
+            .map_err(|e| node.invalid("shape".into(), e))?;
         let store = chunk_store(store, layer);
         Ok(Self {
             names: ChunkNameCheck::new(&node.object, node.version, store.as_ref()),
@@ -119,7 +119,7 @@ impl ZarrVolume {
 
     /// Number of stored parts of a block: one for each chunk along the channels.
     fn parts(&self) -> u64 {
-        let per_part = self.axes.pick_channel(self.array.block_shape(), 1);
+        let per_part = self.axes.channel_of(self.array.block_shape(), 1);
         u64::from(self.meta.channels).div_ceil(per_part)
     }
 
@@ -164,11 +164,11 @@ impl Volume for ZarrVolume {
             self.array.read(self.store.as_ref(), &indices, into)
         })?;
         if stored {
-            self.names.found();
+            self.names.record_found();
         } else {
             let indices = self.part_indices(block, 0);
             self.names
-                .missing(self.store.as_ref(), &self.array, &indices)?;
+                .check_missing(self.store.as_ref(), &self.array, &indices)?;
         }
         Ok(stored)
     }
@@ -197,9 +197,9 @@ impl Volume for ZarrVolume {
             .map(|n| *n as usize)
             .collect();
         let strides = c_strides(&chunk);
-        let [sx, sy, sz] = self.axes.pick(&strides);
-        let sc = self.axes.pick_channel(&strides, 0);
-        let per_part = self.axes.pick_channel(&chunk, 1);
+        let [sx, sy, sz] = self.axes.xyz_of(&strides);
+        let sc = self.axes.channel_of(&strides, 0);
+        let per_part = self.axes.channel_of(&chunk, 1);
         values.resize(meta.block_bytes(&region), 0);
         let plane_bytes = nx * ny * nz * value_bytes;
         let of_parts = values.chunks_mut(per_part * plane_bytes);
@@ -260,7 +260,7 @@ impl ChunkGroups for ShardedArray<'_> {
         };
         let mut into: Vec<_> = encoded.iter_mut().map(|e| &mut e.bytes).collect();
         array.read_run(store, first, &extents, &mut into)?;
-        self.0.names.found();
+        self.0.names.record_found();
         for e in encoded {
             e.set_single_part();
         }

@@ -78,7 +78,7 @@ pub(super) fn read(
     for (d, name) in names.iter().enumerate() {
         let (from, to) = space.seen[d];
         if space.placed.iter().all(|axis| axis.dimension != d) && to - from > 1.0 {
-            return Err(at_rows.wrong(
+            return Err(at_rows.error(
                 format!("a list of annotations whose `{name}` runs from {from} to {to}"),
                 "at most one position along dimensions other than x, y, z",
             ));
@@ -112,7 +112,7 @@ fn space(
         return Ok((transform.local_names(), transform.place_local()?));
     }
     let Some(dimensions) = viewer else {
-        return Err(at.member("source.transform.outputDimensions").wrong(
+        return Err(at.member("source.transform.outputDimensions").error(
             "missing, and so is `dimensions` of the whole state",
             "the units of the annotations in either, such as {\"x\": [4e-09, \"m\"], ...}",
         ));
@@ -123,7 +123,7 @@ fn space(
             ..at.clone()
         };
         let field = wrong.name.map_or(field.clone(), |name| field.member(&name));
-        field.wrong(wrong.found, wrong.expected)
+        field.error(wrong.found, wrong.expected)
     })?;
     let placed = std::array::from_fn(|i| PlacedAxis {
         dimension: axes[i],
@@ -150,7 +150,7 @@ fn annotation(
     let kinds = GeometryKind::names().to_lowercase();
     let kind_name = text("type", kinds.clone())?;
     let kind = GeometryKind::from_name(kind_name)
-        .ok_or_else(|| at.member("type").wrong(format!("{kind_name:?}"), kinds))?;
+        .ok_or_else(|| at.member("type").error(format!("{kind_name:?}"), kinds))?;
     let id = text("id", "the annotation's id, a text".to_owned())?;
     let points = match kind {
         GeometryKind::Point => vec![space.point(row, "point", at)?],

@@ -125,7 +125,7 @@ impl StateError {
 }
 
 /// `value` as JSON, shortened for a message.
-pub(super) fn shown(value: &Value) -> String {
+pub(super) fn shortened_json(value: &Value) -> String {
     match value {
         Value::Array(list) if list.len() > 16 => format!("a list of {} values", list.len()),
         Value::Object(members) if members.len() > 16 => format!("{} members", members.len()),

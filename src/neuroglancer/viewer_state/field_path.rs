@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::error::{StateError, shown};
+use super::error::{StateError, shortened_json};
 use crate::geometry::{Dimensions, TransformOrigin};
 
 /// The path of a field in the document, for messages.
@@ -48,7 +48,7 @@ impl<'o> FieldPath<'o> {
         }
     }
 
-    pub(super) fn wrong(
+    pub(super) fn error(
         &self,
         found: impl Into<String>,
         expected: impl Into<String>,
@@ -62,7 +62,7 @@ impl<'o> FieldPath<'o> {
     }
 
     pub(super) fn unexpected(&self, found: &Value, expected: impl Into<String>) -> StateError {
-        self.wrong(shown(found), expected)
+        self.error(shortened_json(found), expected)
     }
 
     pub(super) fn dimensions(&self, value: &Value) -> Result<Dimensions, StateError> {

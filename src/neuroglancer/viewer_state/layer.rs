@@ -72,7 +72,7 @@ pub(super) fn parse_all(
         if parsed.iter().any(|layer| layer.name == name) {
             return Err(at
                 .member("name")
-                .wrong(format!("{name:?} again"), "each name once"));
+                .error(format!("{name:?} again"), "each name once"));
         }
         let sources = sources(members.get("source"), &at.member("source"))?;
         parsed.push(StateLayer {
@@ -172,7 +172,7 @@ impl StateLayer {
         if self.is_local() {
             return LayerSource::Local;
         }
-        let outside = || self.sources.iter().filter(|s| !is_inside(s));
+        let outside = || self.sources.iter().filter(|s| !is_in_state(s));
         let shown: Vec<&Source> = outside().filter(|s| s.is_shown).collect();
         let Some(source) = shown.first().copied().or_else(|| outside().next()) else {
             return LayerSource::Unreadable("it has no source in the viewer state".to_owned());
@@ -238,11 +238,11 @@ impl StateLayer {
             path: self.path.clone(),
             ..root.clone()
         };
-        let units = match self.given("voxelSize") {
+        let units = match self.set_member("voxelSize") {
             None => None,
             Some(value) => Some(transform::voxel_size(value, &at.member("voxelSize"))?),
         };
-        match (self.given("transform"), units) {
+        match (self.set_member("transform"), units) {
             (Some(value), units) => {
                 transform::parse_legacy(value, units, &at.member("transform"), &self.name)
             }
@@ -276,7 +276,7 @@ impl StateLayer {
     }
 
     fn legacy_transform(&self, at: &FieldPath) -> Result<Option<SourceTransform>, StateError> {
-        match self.given("transform") {
+        match self.set_member("transform") {
             None => Ok(None),
             Some(value) => {
                 transform::parse_legacy(value, None, &at.member("transform"), &self.name)
@@ -284,12 +284,12 @@ impl StateLayer {
         }
     }
 
-    fn given(&self, name: &str) -> Option<&Value> {
+    fn set_member(&self, name: &str) -> Option<&Value> {
         self.members.get(name).filter(|v| !v.is_null())
     }
 }
 
-fn is_inside(source: &Source) -> bool {
+fn is_in_state(source: &Source) -> bool {
     source.url.starts_with("local://")
 }
 

@@ -72,7 +72,7 @@ pub(super) fn parse_legacy(
             Ok(SourceTransform::new(
                 origin,
                 input,
-                Some(in_nm([1.0; 3])),
+                Some(nm_dimensions([1.0; 3])),
                 Some(matrix),
                 None,
             )?)
@@ -84,12 +84,12 @@ pub(super) fn parse_legacy(
 /// Parses the `voxelSize` of states from before 2020: three numbers in nm.
 pub(super) fn voxel_size(value: &Value, at: &FieldPath) -> Result<Dimensions, StateError> {
     match numbers(value).as_deref() {
-        Some([x, y, z]) => Ok(in_nm([*x, *y, *z])),
+        Some([x, y, z]) => Ok(nm_dimensions([*x, *y, *z])),
         _ => Err(at.unexpected(value, "three numbers, in nm")),
     }
 }
 
-fn in_nm(scale: [f64; 3]) -> Dimensions {
+fn nm_dimensions(scale: [f64; 3]) -> Dimensions {
     let named = AXES.iter().zip(scale);
     let named = named.map(|(name, nm)| ((*name).to_owned(), (nm, "nm".to_owned())));
     named.collect()

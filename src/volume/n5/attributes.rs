@@ -90,8 +90,8 @@ fn whole_numbers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u64>,
 
 impl N5Dataset {
     /// An error about the attribute at `path`.
-    pub(super) fn bad(&self, path: &str, problem: String) -> VolumeError {
-        bad(&self.object, path, problem)
+    pub(super) fn invalid(&self, path: &str, problem: String) -> VolumeError {
+        invalid(&self.object, path, problem)
     }
 
     /// Bytes of a whole decoded block.
@@ -101,7 +101,7 @@ impl N5Dataset {
     }
 }
 
-fn bad(object: &str, path: &str, problem: String) -> VolumeError {
+fn invalid(object: &str, path: &str, problem: String) -> VolumeError {
     VolumeError::InvalidMetadata {
         object: object.to_owned(),
         path: path.to_owned(),
@@ -119,10 +119,10 @@ pub(super) fn read(
 ) -> Result<N5Dataset, VolumeError> {
     let root = document(store, "")?;
     if let Some(root) = root.as_ref().filter(|d| d.is_dataset()) {
-        let group = group_of(location, root, storage)?;
+        let group = read_group(location, root, storage)?;
         let parent = group
             .as_ref()
-            .map(|(group, name)| group.holding(name, None));
+            .map(|(group, name)| group.as_parent_of(name, None));
         let dataset = dataset(root, "", parent, layer)?;
         return if dataset.resolution.matches(wanted) {
             Ok(dataset)
@@ -137,7 +137,7 @@ pub(super) fn read(
     let object = store.describe("attributes.json");
     if layer.resolution.is_some() {
         let problem = "this is a group of levels, but the config's `layers` sets a `resolution`: use the dataset of one level as the source";
-        return Err(bad(&object, ".", problem.into()));
+        return Err(invalid(&object, ".", problem.into()));
     }
     let mut available = Vec::new();
     let mut base = None;
@@ -146,7 +146,9 @@ pub(super) fn read(
         let Some(found) = document(store, &path)?.filter(N5Document::is_dataset) else {
             break;
         };
-        let parent = root.as_ref().map(|root| root.holding(&path, base.as_ref()));
+        let parent = root
+            .as_ref()
+            .map(|root| root.as_parent_of(&path, base.as_ref()));
         let mut dataset = dataset(&found, &path, parent, layer)?;
         if dataset.resolution.matches(wanted) {
             if let Some(root) = root {
@@ -158,7 +160,7 @@ pub(super) fn read(
         base.get_or_insert(found);
     }
     match (available.is_empty(), root.is_some()) {
-        (true, true) => Err(bad(
+        (true, true) => Err(invalid(
             &object,
             ".",
             "this N5 group has no levels s0, s1, ...: use a dataset inside the group as the source"
@@ -173,7 +175,7 @@ pub(super) fn read(
 
 /// Reads the attributes of the group that contains the dataset at `location`, if the dataset's own may be incomplete.
 /// Also returns the dataset's name in the group.
-fn group_of(
+fn read_group(
     location: &Location,
     dataset: &N5Document,
     storage: &Storage,
@@ -239,7 +241,7 @@ impl N5Document {
     }
 
     /// This group as the parent of the dataset `name`. `base` is the group's level s0, if `name` is another level.
-    fn holding<'a>(&'a self, name: &'a str, base: Option<&'a N5Document>) -> ParentGroup<'a> {
+    fn as_parent_of<'a>(&'a self, name: &'a str, base: Option<&'a N5Document>) -> ParentGroup<'a> {
         ParentGroup {
             document: self.spatial(),
             name,
@@ -269,7 +271,7 @@ fn parse<T: serde::de::DeserializeOwned>(document: &N5Document) -> Result<T, Vol
     let value = Value::Object(document.attributes.clone());
     serde_path_to_error::deserialize(&value).map_err(|e| {
         let problem = format!("{}: this is not {EXPECTED}", e.inner());
-        bad(&document.object, &e.path().to_string(), problem)
+        invalid(&document.object, &e.path().to_string(), problem)
     })
 }
 
@@ -280,20 +282,20 @@ fn dataset(
     layer: &LayerConfig,
 ) -> Result<N5Dataset, VolumeError> {
     let attributes: StorageAttributes = parse(document)?;
-    let bad = |path: &str, problem| bad(&document.object, path, problem);
-    let data_type = attributes.data_type().map_err(|e| bad("dataType", e))?;
+    let invalid = |path: &str, problem| invalid(&document.object, path, problem);
+    let data_type = attributes.data_type().map_err(|e| invalid("dataType", e))?;
     let block_size = attributes.check_block_size(data_type);
-    block_size.map_err(|e| bad("blockSize", e))?;
+    block_size.map_err(|e| invalid("blockSize", e))?;
     let position = position(document, parent, &attributes.dimensions, layer)?;
     let resolution = position.resolution.ok_or_else(|| VolumeError::Incomplete {
         object: document.object.clone(),
-        lacks: "has no voxel size and no offset in its attributes".into(),
+        missing: "has no voxel size and no offset in its attributes".into(),
         example: "{ \"resolution\": [4, 4, 40], \"voxel_offset\": [0, 0, 0] }",
     })?;
     Ok(N5Dataset {
         object: document.object.clone(),
         path: path.to_owned(),
-        compression: compression(&attributes).map_err(|e| bad("compression", e))?,
+        compression: compression(&attributes).map_err(|e| invalid("compression", e))?,
         axes: position.axes,
         resolution,
         first_voxel: position.first_voxel,
@@ -325,7 +327,7 @@ fn position(
     };
     // Three dimensions without names are x, y, z by convention.
     let assumed = (dimensions.len() == 3).then(|| AXES.map(String::from).to_vec());
-    array.place(layer, Vec::new(), assumed)
+    array.position(layer, Vec::new(), assumed)
 }
 
 impl StorageAttributes {

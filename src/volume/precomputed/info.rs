@@ -46,7 +46,7 @@ pub(super) fn read(
 ) -> Result<Scale, VolumeError> {
     let found = document(location, storage)?;
     let (value, object) = (&found.value, &found.object);
-    let bad = |path: String, problem: String| VolumeError::InvalidMetadata {
+    let invalid = |path: String, problem: String| VolumeError::InvalidMetadata {
         object: object.clone(),
         path,
         problem,
@@ -58,10 +58,14 @@ pub(super) fn read(
     })?;
     let info: Info = serde_path_to_error::deserialize(value).map_err(|e| {
         let problem = format!("{}: this is not {EXPECTED}", e.inner());
-        bad(e.path().to_string(), problem)
+        invalid(e.path().to_string(), problem)
     })?;
-    let data_type = info.data_type().map_err(|e| bad("data_type".into(), e))?;
-    let channels = info.channels().map_err(|e| bad("num_channels".into(), e))?;
+    let data_type = info
+        .data_type()
+        .map_err(|e| invalid("data_type".into(), e))?;
+    let channels = info
+        .channels()
+        .map_err(|e| invalid("num_channels".into(), e))?;
     let chosen = info.scales.iter().enumerate().find_map(|(i, scale)| {
         let resolution = resolution(scale)?;
         resolution.matches(wanted).then_some((i, scale, resolution))
@@ -69,21 +73,21 @@ pub(super) fn read(
     let Some((i, scale, resolution)) = chosen else {
         return Err(no_scale(object, &info.scales, wanted));
     };
-    let bad = |field: &str, problem| bad(format!("scales[{i}]{field}"), problem);
-    let scale = ScaleInfo::parse(scale, bad)?;
-    let bad = |field: &str, problem| bad(&format!(".{field}"), problem);
+    let invalid = |field: &str, problem| invalid(format!("scales[{i}]{field}"), problem);
+    let scale = ScaleInfo::parse(scale, invalid)?;
+    let invalid = |field: &str, problem| invalid(&format!(".{field}"), problem);
     let meta = VolumeMeta {
         data_type,
         channels,
         resolution,
-        grid: scale.grid(bad)?,
+        grid: scale.grid(invalid)?,
         fill_value: Scalar::ZERO,
     };
-    check_block(&meta, bad)?;
+    check_block(&meta, invalid)?;
     Ok(Scale {
-        location: scale.location(&found.location, bad)?,
-        encoding: scale.encoding(data_type, channels, bad)?,
-        sharding: scale.sharding(&meta.grid, bad)?,
+        location: scale.location(&found.location, invalid)?,
+        encoding: scale.encoding(data_type, channels, invalid)?,
+        sharding: scale.sharding(&meta.grid, invalid)?,
         digest: digest(value, i, found.is_redirected.then_some(&found.location)),
         redirected_to: found.is_redirected.then_some(found.location),
         meta,
@@ -113,18 +117,21 @@ pub(super) fn first_scale(
     storage: &Storage,
 ) -> Result<(Resolution, i64), VolumeError> {
     let found = document(location, storage)?;
-    let bad = |path: &str, problem: String| VolumeError::InvalidMetadata {
+    let invalid = |path: &str, problem: String| VolumeError::InvalidMetadata {
         object: found.object.clone(),
         path: path.into(),
         problem,
     };
-    check_kind(&found.value).map_err(|(path, problem)| bad(path, problem))?;
+    check_kind(&found.value).map_err(|(path, problem)| invalid(path, problem))?;
     let first = found.value.get("scales").and_then(|scales| scales.get(0));
     let resolution = first.and_then(resolution).ok_or_else(|| {
         let problem = "found none, expected three numbers greater than 0, in nm: the viewer state scales the layer by them";
-        bad("scales[0].resolution", problem.into())
+        invalid("scales[0].resolution", problem.into())
     })?;
-    let channels = found.value.get("num_channels").and_then(JsonInteger::of);
+    let channels = found
+        .value
+        .get("num_channels")
+        .and_then(JsonInteger::from_value);
     Ok((resolution, channels.unwrap_or(1)))
 }
 
@@ -192,7 +199,7 @@ fn no_scale(object: &str, scales: &[Value], wanted: &Resolution) -> VolumeError 
 /// Checks that a block is not too large.
 fn check_block(
     meta: &VolumeMeta,
-    bad: impl Fn(&str, String) -> VolumeError,
+    invalid: impl Fn(&str, String) -> VolumeError,
 ) -> Result<(), VolumeError> {
     // A chunk may be larger than the volume, but its stored part never is.
     let block: [u64; 3] = std::array::from_fn(|d| {
@@ -204,7 +211,7 @@ fn check_block(
         .chain([u64::from(meta.channels), value_bytes])
         .try_fold(1u64, u64::checked_mul);
     if block_bytes.is_none_or(|n| n > MAX_BLOCK_BYTES) {
-        return Err(bad(
+        return Err(invalid(
             "chunk_sizes",
             format!(
                 "found a chunk of {block:?} voxels, which is larger than the limit of {MAX_BLOCK_BYTES} bytes"

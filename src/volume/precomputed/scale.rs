@@ -56,39 +56,39 @@ impl ScaleInfo {
     /// Parses `scale`. `bad` gets the path inside the scale, which is empty or starts with `.`.
     pub(super) fn parse(
         scale: &Value,
-        bad: impl Fn(&str, String) -> VolumeError,
+        invalid: impl Fn(&str, String) -> VolumeError,
     ) -> Result<Self, VolumeError> {
         serde_path_to_error::deserialize(scale).map_err(|e| {
             let path = match e.path().to_string().as_str() {
                 "." => String::new(),
                 path => format!(".{path}"),
             };
-            bad(&path, e.into_inner().to_string())
+            invalid(&path, e.into_inner().to_string())
         })
     }
 
     /// The grid of chunks.
     pub(super) fn grid(
         &self,
-        bad: impl Fn(&str, String) -> VolumeError,
+        invalid: impl Fn(&str, String) -> VolumeError,
     ) -> Result<BlockGrid, VolumeError> {
         let size = self.size.map(|n| n.0);
         let offset = self.voxel_offset.unwrap_or_default().map(|v| v.0);
         if !size.iter().all(|n| (1..=MAX_VOXEL).contains(n)) {
-            return Err(bad(
+            return Err(invalid(
                 "size",
                 format!("found {size:?}, expected whole numbers from 1"),
             ));
         }
         if !offset.iter().all(|v| (-MAX_VOXEL..=MAX_VOXEL).contains(v)) {
-            return Err(bad(
+            return Err(invalid(
                 "voxel_offset",
                 format!("found {offset:?}, which is out of range"),
             ));
         }
-        let chunk = self.chunk_shape(&bad)?;
+        let chunk = self.chunk_shape(&invalid)?;
         if !chunk.iter().all(|n| (1..=i64::from(u32::MAX)).contains(n)) {
-            return Err(bad(
+            return Err(invalid(
                 "chunk_sizes",
                 format!("found {chunk:?}, expected whole numbers from 1"),
             ));
@@ -101,19 +101,19 @@ impl ScaleInfo {
             let problem = format!(
                 "found {size:?} in chunks of {chunk:?}, which is more than 2^64 chunks: the file is damaged"
             );
-            bad("size", problem)
+            invalid("size", problem)
         })
     }
 
     /// The shape of chunks.
     fn chunk_shape(
         &self,
-        bad: impl Fn(&str, String) -> VolumeError,
+        invalid: impl Fn(&str, String) -> VolumeError,
     ) -> Result<[i64; 3], VolumeError> {
         match (&self.chunk_sizes, &self.chunk_size) {
             (Some(ChunkSizes(Some(shape))), _) => Ok(shape.map(|n| n.0)),
-            (None, Some(shape)) => three_whole(shape).map_err(|e| bad("chunk_size", e)),
-            (Some(ChunkSizes(None)), _) | (None, None) => Err(bad(
+            (None, Some(shape)) => three_whole(shape).map_err(|e| invalid("chunk_size", e)),
+            (Some(ChunkSizes(None)), _) | (None, None) => Err(invalid(
                 "chunk_sizes",
                 "found no chunk size, expected one, such as [[64, 64, 64]]".into(),
             )),
@@ -125,13 +125,13 @@ impl ScaleInfo {
         &self,
         data_type: DataType,
         channels: u32,
-        bad: impl Fn(&str, String) -> VolumeError,
+        invalid: impl Fn(&str, String) -> VolumeError,
     ) -> Result<Encoding, VolumeError> {
         match self.encoding.to_ascii_lowercase().as_str() {
             "raw" => Ok(Encoding::Raw),
             "compressed_segmentation" => {
                 if !matches!(data_type, DataType::UInt32 | DataType::UInt64) {
-                    return Err(bad(
+                    return Err(invalid(
                         "encoding",
                         format!(
                             "found compressed_segmentation of {data_type}, expected uint32 or uint64"
@@ -140,14 +140,14 @@ impl ScaleInfo {
                 }
                 let field = "compressed_segmentation_block_size";
                 let block = match &self.compressed_segmentation_block_size {
-                    Some(block) => three_whole(block).map_err(|e| bad(field, e))?,
+                    Some(block) => three_whole(block).map_err(|e| invalid(field, e))?,
                     None => {
                         let problem = "it is missing, expected three whole numbers";
-                        return Err(bad(field, problem.into()));
+                        return Err(invalid(field, problem.into()));
                     }
                 };
                 if !block.iter().all(|n| (1..=1024).contains(n)) {
-                    return Err(bad(
+                    return Err(invalid(
                         field,
                         format!("found {block:?}, expected whole numbers from 1 to 1024"),
                     ));
@@ -162,11 +162,11 @@ impl ScaleInfo {
                         "found {other:?}, which is not supported; expected raw, compressed_segmentation, jpeg, png or jxl: \
                          convert the layer to one of them, for example with CloudVolume"
                     );
-                    bad("encoding", problem)
+                    invalid("encoding", problem)
                 })?;
                 match format.unsupported(data_type, channels) {
                     None => Ok(Encoding::Picture(format)),
-                    Some(expected) => Err(bad(
+                    Some(expected) => Err(invalid(
                         "encoding",
                         format!(
                             "found {other} of {data_type} with {channels} channel(s), expected {expected}"
@@ -181,19 +181,19 @@ impl ScaleInfo {
     pub(super) fn sharding(
         &self,
         grid: &BlockGrid,
-        bad: impl Fn(&str, String) -> VolumeError,
+        invalid: impl Fn(&str, String) -> VolumeError,
     ) -> Result<Option<(ShardingSpec, MortonGrid)>, VolumeError> {
         let Some(value) = self.sharding.as_ref().filter(|v| !v.is_null()) else {
             return Ok(None);
         };
         let spec = ShardingSpec::parse(value).map_err(|wrong| {
-            bad(
+            invalid(
                 &format!("sharding.{}", wrong.field),
                 format!("found {}, expected {}", wrong.found, wrong.expected),
             )
         })?;
         let ids = MortonGrid::new(&grid.shape())
-            .map_err(|e| bad("chunk_sizes", format!("the chunks form {e}")))?;
+            .map_err(|e| invalid("chunk_sizes", format!("the chunks form {e}")))?;
         Ok(Some((spec, ids)))
     }
 
@@ -201,11 +201,11 @@ impl ScaleInfo {
     pub(super) fn location(
         &self,
         volume: &Location,
-        bad: impl Fn(&str, String) -> VolumeError,
+        invalid: impl Fn(&str, String) -> VolumeError,
     ) -> Result<Location, VolumeError> {
         let key = &self.key;
         if key.is_empty() || key.contains("://") || Path::new(key).is_absolute() {
-            return Err(bad(
+            return Err(invalid(
                 "key",
                 format!("found {key:?}, expected a relative path"),
             ));

@@ -47,7 +47,7 @@ impl SpatialArray<'_> {
     }
 
     /// The items of `list` for x, y, z. The list has an item for each dimension, or only for x, y, z.
-    pub(super) fn pick<T: Clone>(&self, list: &[T], axes: &ArrayAxes) -> Option<[T; 3]> {
+    pub(super) fn xyz_of<T: Clone>(&self, list: &[T], axes: &ArrayAxes) -> Option<[T; 3]> {
         if list.len() == self.shape.len() {
             return Some(axes.xyz.map(|d| list[d].clone()));
         }

@@ -14,7 +14,7 @@ pub(in crate::volume) struct AttributesDocument<'a> {
 }
 
 impl<'a> AttributesDocument<'a> {
-    pub(super) fn bad(&self, path: &str, problem: String) -> VolumeError {
+    pub(super) fn invalid(&self, path: &str, problem: String) -> VolumeError {
         VolumeError::InvalidMetadata {
             object: self.object.to_owned(),
             path: path.to_owned(),
@@ -36,7 +36,8 @@ impl<'a> AttributesDocument<'a> {
     pub(super) fn as_numbers(&self, path: &str, value: &Value) -> Result<Vec<f64>, VolumeError> {
         let list = value.as_array();
         let numbers = list.and_then(|l| l.iter().map(Value::as_f64).collect());
-        numbers.ok_or_else(|| self.bad(path, format!("found {value}, expected a list of numbers")))
+        numbers
+            .ok_or_else(|| self.invalid(path, format!("found {value}, expected a list of numbers")))
     }
 
     /// The units in the member `key`: one for all, or a list.
@@ -60,7 +61,7 @@ impl<'a> AttributesDocument<'a> {
             _ => None,
         };
         let units = units.ok_or_else(|| {
-            self.bad(
+            self.invalid(
                 key,
                 format!("found {value}, expected a unit or a list of units"),
             )

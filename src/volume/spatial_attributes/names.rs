@@ -16,14 +16,14 @@ pub(in crate::volume) struct DimensionNames {
 
 /// The names of the dimensions, or `None` if nothing defines them. The config may define names that the file does not
 /// define. If both define them, they must agree.
-pub(in crate::volume) fn names(
+pub(in crate::volume) fn dimension_names(
     array: &SpatialArray<'_>,
     layer: &LayerConfig,
     mut named: Vec<DimensionNames>,
 ) -> Result<Option<Vec<String>>, VolumeError> {
     for document in array.documents() {
-        named.extend(of_attributes(&document, array.order));
-        if let Some(names) = of_transform(&document, array.order) {
+        named.extend(names_in_attributes(&document, array.order));
+        if let Some(names) = names_in_transform(&document, array.order) {
             named.push(names);
         }
     }
@@ -34,9 +34,9 @@ pub(in crate::volume) fn names(
         return Ok(config);
     };
     let Some(config) = config else {
-        return match named.iter().find(|other| !agree(&first.names, &other.names)) {
+        return match named.iter().find(|other| !names_agree(&first.names, &other.names)) {
             None => Ok(Some(first.names.clone())),
-            Some(other) => Err(array.own.bad(
+            Some(other) => Err(array.own.invalid(
                 &first.path,
                 format!(
                     "it names the dimensions {:?}, but `{}` names them {:?}: set the right names as `axes` in the config's `layers`",
@@ -45,14 +45,14 @@ pub(in crate::volume) fn names(
             )),
         };
     };
-    if config.len() != array.shape.len() || named.iter().any(|n| agree(&n.names, &config)) {
+    if config.len() != array.shape.len() || named.iter().any(|n| names_agree(&n.names, &config)) {
         return Ok(Some(config));
     }
     let order = match array.order {
         DimensionOrder::C => "in the order of `shape`",
         DimensionOrder::F => "in the order of `dimensions`",
     };
-    Err(array.own.bad(
+    Err(array.own.invalid(
         &first.path,
         format!(
             "the file names the dimensions {:?}, but `axes` in the config's `layers` names them {:?} ({order}): remove `axes` there, or correct it",
@@ -63,10 +63,13 @@ pub(in crate::volume) fn names(
 }
 
 /// The lists of names in the attributes: Neuroglancer's and CellMap's `axes`, funlib's `axis_names`, xarray's.
-fn of_attributes(document: &AttributesDocument<'_>, order: DimensionOrder) -> Vec<DimensionNames> {
+fn names_in_attributes(
+    document: &AttributesDocument<'_>,
+    order: DimensionOrder,
+) -> Vec<DimensionNames> {
     let mut found = Vec::new();
     for key in ["axes", "_ARRAY_DIMENSIONS", "axis_names"] {
-        let Some(mut names) = document.get(key).and_then(texts) else {
+        let Some(mut names) = document.get(key).and_then(strings) else {
             continue;
         };
         // Python tools write the slowest dimension first, in N5 too.
@@ -82,12 +85,12 @@ fn of_attributes(document: &AttributesDocument<'_>, order: DimensionOrder) -> Ve
 }
 
 /// The names in `transform`. They are listed from the slowest dimension unless `order` is `F`.
-fn of_transform(
+fn names_in_transform(
     document: &AttributesDocument<'_>,
     order: DimensionOrder,
 ) -> Option<DimensionNames> {
     let transform = document.get("transform")?;
-    let mut names = texts(transform.get("axes")?)?;
+    let mut names = strings(transform.get("axes")?)?;
     let fastest_first = transform.get("order").and_then(Value::as_str) == Some("F");
     if fastest_first != (order == DimensionOrder::F) {
         names.reverse();
@@ -98,7 +101,7 @@ fn of_transform(
     })
 }
 
-fn texts(value: &Value) -> Option<Vec<String>> {
+fn strings(value: &Value) -> Option<Vec<String>> {
     let list = value.as_array()?;
     list.iter().map(|v| v.as_str().map(str::to_owned)).collect()
 }
@@ -119,7 +122,7 @@ fn is_axis(name: &str) -> bool {
 }
 
 /// Whether two lists of names can both be right. Generic names such as `dim_0` agree with any name.
-fn agree(a: &[String], b: &[String]) -> bool {
+fn names_agree(a: &[String], b: &[String]) -> bool {
     let meaning = |name: &String| match name.to_lowercase().as_str() {
         "x" => Some('x'),
         "y" => Some('y'),

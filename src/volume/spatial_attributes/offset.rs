@@ -3,7 +3,7 @@
 use super::array::SpatialArray;
 use super::document::AttributesDocument;
 use super::scale;
-use super::units::{Units, in_nm, nm};
+use super::units::{Units, format_nm, length_in_nm};
 use crate::config::LayerConfig;
 use crate::geometry::{AXES, MAX_VOXEL, Resolution};
 use crate::volume::VolumeError;
@@ -36,13 +36,13 @@ pub(super) fn first_voxel(
             .flatten()
             .find(|(_, nm)| nm != &[0.0; 3])
     {
-        return Err(document.bad(
+        return Err(document.invalid(
             "offset",
             format!(
                 "found an offset of {} and voxels of {}, but `resolution` in the config's `layers` is {}: set `voxel_offset` there too",
-                in_nm(nm),
-                in_nm(&stated.nm()),
-                in_nm(&config.nm())
+                format_nm(nm),
+                format_nm(&stated.nm()),
+                format_nm(&config.nm())
             ),
         ));
     }
@@ -54,11 +54,11 @@ pub(super) fn first_voxel(
         Some((document, nm)) => {
             let voxel = first_voxel_of_center(*nm, &resolution);
             let far = || {
-                document.bad(
+                document.invalid(
                     "transform",
                     format!(
                         "found the first voxel at {}, which is out of range",
-                        in_nm(nm)
+                        format_nm(nm)
                     ),
                 )
             };
@@ -66,7 +66,7 @@ pub(super) fn first_voxel(
         }
     };
     match (of_corner, of_center) {
-        (Some(corner), Some(center)) if corner != center => Err(array.own.bad(
+        (Some(corner), Some(center)) if corner != center => Err(array.own.invalid(
             "offset",
             format!(
                 "the first voxel is {corner:?} (x y z), but `transform` says {center:?}: set the right one as `voxel_offset` in the config's `layers`"
@@ -90,17 +90,18 @@ fn corner_nm<'a>(
         if reversed {
             list.reverse();
         }
-        let values = array.pick(&list, axes).ok_or_else(|| {
+        let values = array.xyz_of(&list, axes).ok_or_else(|| {
             let problem = format!(
                 "found {list:?} for the dimensions {:?}, expected one number for each, or for x, y, z",
                 array.shape
             );
-            document.bad("offset", problem)
+            document.invalid("offset", problem)
         })?;
         let units = offset_units(array, &document, axes, reversed, values != [0.0; 3])?;
         let mut corner = [0.0; 3];
         for d in 0..3 {
-            corner[d] = nm(values[d], &units[d]).map_err(|e| document.bad("offset_unit", e))?;
+            corner[d] = length_in_nm(values[d], &units[d])
+                .map_err(|e| document.invalid("offset_unit", e))?;
         }
         return Ok(Some((document, corner)));
     }
@@ -124,9 +125,9 @@ fn offset_units(
                     list.reverse();
                 }
                 let problem = || {
-                    document.bad(key, format!("found {list:?} for the dimensions {:?}, expected a unit for each, or for x, y, z", array.shape))
+                    document.invalid(key, format!("found {list:?} for the dimensions {:?}, expected a unit for each, or for x, y, z", array.shape))
                 };
-                return array.pick(&list, axes).ok_or_else(problem);
+                return array.xyz_of(&list, axes).ok_or_else(problem);
             }
         }
     }
@@ -134,9 +135,9 @@ fn offset_units(
         .get("pixelResolution")
         .and_then(|p| p.get("unit"))
         .and_then(|u| u.as_str());
-    match other.filter(|unit| needed && nm(1.0, unit).ok() != Some(1.0)) {
+    match other.filter(|unit| needed && length_in_nm(1.0, unit).ok() != Some(1.0)) {
         None => Ok(Default::default()),
-        Some(unit) => Err(document.bad(
+        Some(unit) => Err(document.invalid(
             "offset",
             format!("it has no unit, but `pixelResolution` has {unit:?}: set the position of the array as `voxel_offset` in the config's `layers`"),
         )),
@@ -154,12 +155,12 @@ fn whole_voxel(
         let (corner, size) = (corner_nm[d], resolution.nm()[d]);
         let voxels = corner / size;
         if voxels.is_nan() || voxels.abs() > MAX_VOXEL as f64 {
-            let problem = format!("found {}, which is out of range", in_nm(&corner_nm));
-            return Err(document.bad("offset", problem));
+            let problem = format!("found {}, which is out of range", format_nm(&corner_nm));
+            return Err(document.invalid("offset", problem));
         }
         if (voxels - voxels.round()).abs() > TOLERANCE_VOXELS {
             let axis = AXES[d];
-            return Err(document.bad(
+            return Err(document.invalid(
                 "offset",
                 format!(
                     "found {corner} nm along {axis}, which is {voxels} voxels of {size} nm, expected whole voxels: windows are cut on whole voxels. Set the first voxel as `voxel_offset` in the config's `layers`"

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::array::{DimensionOrder, SpatialArray};
 use super::document::AttributesDocument;
-use super::units::{Units, in_nm, nm};
+use super::units::{Units, format_nm, length_in_nm};
 use crate::geometry::{AXES, Resolution};
 use crate::volume::VolumeError;
 use crate::volume::axes::ArrayAxes;
@@ -38,7 +38,7 @@ pub(super) fn resolution(
     }
     for key in SIZE_KEYS {
         if let Some(size) = size_nm(array, &array.own, axes, key)? {
-            let nm = of_level(array, axes, key, size, stated.first())?;
+            let nm = size_at_level(array, axes, key, size, stated.first())?;
             stated.push(StatedSize {
                 path: key.to_owned(),
                 nm,
@@ -46,27 +46,30 @@ pub(super) fn resolution(
         }
     }
     if stated.is_empty() {
-        stated.extend(of_group(array, axes)?);
+        stated.extend(size_from_group(array, axes)?);
     }
     let Some(first) = stated.first() else {
         return Ok(None);
     };
     let size = |s: &StatedSize| {
         Resolution::new(s.nm).ok_or_else(|| {
-            let problem = format!("found {}, expected numbers greater than 0", in_nm(&s.nm));
-            array.own.bad(&s.path, problem)
+            let problem = format!(
+                "found {}, expected numbers greater than 0",
+                format_nm(&s.nm)
+            );
+            array.own.invalid(&s.path, problem)
         })
     };
     let resolution = size(first)?;
     for other in &stated[1..] {
         if !size(other)?.matches(&resolution) {
-            return Err(array.own.bad(
+            return Err(array.own.invalid(
                 &first.path,
                 format!(
                     "it defines voxels of {}, but `{}` defines {}: set the right size as `resolution` in the config's `layers`",
-                    in_nm(&first.nm),
+                    format_nm(&first.nm),
                     other.path,
-                    in_nm(&other.nm)
+                    format_nm(&other.nm)
                 ),
             ));
         }
@@ -75,7 +78,7 @@ pub(super) fn resolution(
 }
 
 /// The voxel size of `array` if its attribute `key` is `size`: that size, or that size times the downsampling factors.
-fn of_level(
+fn size_at_level(
     array: &SpatialArray<'_>,
     axes: &ArrayAxes,
     key: &str,
@@ -93,17 +96,17 @@ fn of_level(
     let times = |size: [f64; 3]| std::array::from_fn(|d| size[d] * factors[d]);
     let product: [f64; 3] = times(size);
     if let Some(transform) = transform {
-        return Ok(if close(&transform.nm, &product) {
+        return Ok(if sizes_match(&transform.nm, &product) {
             product
         } else {
             size
         });
     }
     let base = base_size(array, axes)?;
-    if base.is_some_and(|base| close(&base, &size)) {
+    if base.is_some_and(|base| sizes_match(&base, &size)) {
         return Ok(product);
     }
-    if base.is_some_and(|base| close(&times(base), &size)) {
+    if base.is_some_and(|base| sizes_match(&times(base), &size)) {
         return Ok(size);
     }
     match (key, own.is_some()) {
@@ -111,12 +114,12 @@ fn of_level(
         ("pixelResolution", true) if base.is_none() => Ok(product),
         // CellMap writes each level's own size, and the factors into the group.
         (_, false) if base.is_none() => Ok(size),
-        _ => Err(array.own.bad(
+        _ => Err(array.own.invalid(
             key,
             format!(
                 "found {} and downsampling factors {factors:?}: the voxels of this level have this size or, multiplied, {}. Set the right size as `resolution` in the config's `layers`",
-                in_nm(&size),
-                in_nm(&product)
+                format_nm(&size),
+                format_nm(&product)
             ),
         )),
     }
@@ -138,7 +141,10 @@ fn base_size(array: &SpatialArray<'_>, axes: &ArrayAxes) -> Result<Option<[f64; 
 }
 
 /// The voxel size from the group: the size at level 0 times the factors of this level.
-fn of_group(array: &SpatialArray<'_>, axes: &ArrayAxes) -> Result<Option<StatedSize>, VolumeError> {
+fn size_from_group(
+    array: &SpatialArray<'_>,
+    axes: &ArrayAxes,
+) -> Result<Option<StatedSize>, VolumeError> {
     let Some(parent) = &array.parent else {
         return Ok(None);
     };
@@ -159,7 +165,7 @@ fn of_group(array: &SpatialArray<'_>, axes: &ArrayAxes) -> Result<Option<StatedS
                     "the group defines a resolution, but neither it nor {} defines the downsamplingFactors of its level s{level}",
                     array.own.object
                 );
-                return Err(parent.document.bad(key, problem));
+                return Err(parent.document.invalid(key, problem));
             }
         };
         return Ok(Some(StatedSize {
@@ -194,14 +200,15 @@ fn factors(
         let list = parent.document.as_numbers(key, value)?;
         (parent.document, key, list)
     };
-    let wrong = |expected: &str| document.bad(key, format!("found {list:?}, expected {expected}"));
+    let wrong =
+        |expected: &str| document.invalid(key, format!("found {list:?}, expected {expected}"));
     let list = if is_reversed(array, &document, "pixelResolution", &list)? {
         list.iter().rev().copied().collect()
     } else {
         list.clone()
     };
     let factors = array
-        .pick(&list, axes)
+        .xyz_of(&list, axes)
         .ok_or_else(|| wrong("a factor for each dimension, or for x, y, z"))?;
     if !factors.iter().all(|f| f.is_finite() && *f > 0.0) {
         return Err(wrong("numbers greater than 0"));
@@ -235,10 +242,10 @@ fn size_nm(
         let problem = format!(
             "found {found} for the dimensions {shape:?}, expected one for each, or for x, y, z"
         );
-        document.bad(path, problem)
+        document.invalid(path, problem)
     };
     let values = array
-        .pick(&list, axes)
+        .xyz_of(&list, axes)
         .ok_or_else(|| wrong(key, format!("{list:?}")))?;
     let units = units_of_size(document, key, own_unit)?;
     let (at, units) = match units {
@@ -248,13 +255,13 @@ fn size_nm(
             if reversed {
                 units.reverse();
             }
-            let picked = array.pick(&units, axes);
+            let picked = array.xyz_of(&units, axes);
             (at, picked.ok_or_else(|| wrong(at, format!("{units:?}")))?)
         }
     };
     let mut size = [0.0; 3];
     for d in 0..3 {
-        size[d] = nm(values[d], &units[d]).map_err(|e| document.bad(at, e))?;
+        size[d] = length_in_nm(values[d], &units[d]).map_err(|e| document.invalid(at, e))?;
     }
     Ok(Some(size))
 }
@@ -298,7 +305,7 @@ pub(super) fn is_reversed(
     if sure || symmetric || has("transform") {
         return Ok(reversed);
     }
-    Err(document.bad(
+    Err(document.invalid(
         key,
         format!(
             "found {list:?}, which some tools write in the order of the array's dimensions and others in the reverse order: set `resolution` and `voxel_offset` (x y z) in the config's `layers`"
@@ -311,7 +318,7 @@ pub(super) fn transform<'a>(
     array: &SpatialArray<'a>,
 ) -> Result<Option<(AttributesDocument<'a>, CellMapTransform)>, VolumeError> {
     if let Some(value) = array.own.get("transform") {
-        let transform = parse(value).map_err(|e| array.own.bad("transform", e))?;
+        let transform = parse_transform(value).map_err(|e| array.own.invalid("transform", e))?;
         return Ok(Some((array.own, transform)));
     }
     let Some(parent) = array.parent else {
@@ -323,12 +330,16 @@ pub(super) fn transform<'a>(
     let listed = datasets.and_then(|d| d.iter().find(of_array)?.get("transform"));
     let transform = listed.map(|value| {
         let path = "multiscales[0].datasets";
-        parse(value).map_err(|e| parent.document.bad(path, format!("{}: {e}", parent.name)))
+        parse_transform(value).map_err(|e| {
+            parent
+                .document
+                .invalid(path, format!("{}: {e}", parent.name))
+        })
     });
     Ok(transform.transpose()?.map(|t| (parent.document, t)))
 }
 
-fn parse(value: &Value) -> Result<CellMapTransform, String> {
+fn parse_transform(value: &Value) -> Result<CellMapTransform, String> {
     let list = |key: &str| {
         let list = value.get(key).and_then(Value::as_array);
         list.ok_or_else(|| {
@@ -356,7 +367,7 @@ fn parse(value: &Value) -> Result<CellMapTransform, String> {
             let number = of
                 .as_f64()
                 .ok_or_else(|| format!("found {of}, expected a number"))?;
-            nm(number, unit)
+            length_in_nm(number, unit)
         };
         transform.scale_nm[d] = length(&scale[axis])?;
         transform.center_nm[d] = length(&translate[axis])?;
@@ -365,7 +376,7 @@ fn parse(value: &Value) -> Result<CellMapTransform, String> {
 }
 
 /// Whether two sizes are equal except for rounding errors of decimal numbers.
-fn close(a: &[f64; 3], b: &[f64; 3]) -> bool {
+fn sizes_match(a: &[f64; 3], b: &[f64; 3]) -> bool {
     match (Resolution::new(*a), Resolution::new(*b)) {
         (Some(a), Some(b)) => a.matches(&b),
         _ => false,

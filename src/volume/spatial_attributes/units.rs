@@ -11,7 +11,7 @@ pub(super) enum Units {
 }
 
 /// A length in nm. The default unit is nm.
-pub(super) fn nm(value: f64, unit: &str) -> Result<f64, String> {
+pub(super) fn length_in_nm(value: f64, unit: &str) -> Result<f64, String> {
     let symbol = match unit.trim() {
         "" => "nm",
         unit => unit_symbol(unit),
@@ -22,6 +22,6 @@ pub(super) fn nm(value: f64, unit: &str) -> Result<f64, String> {
 }
 
 /// Formats lengths along x, y, z: `[4.0, 4.0, 40.0] nm (x y z)`.
-pub(super) fn in_nm(lengths: &[f64; 3]) -> String {
+pub(super) fn format_nm(lengths: &[f64; 3]) -> String {
     format!("{lengths:?} nm (x y z)")
 }

@@ -1,4 +1,4 @@
-//! One crop in many encodings, each read equal to what cloud-volume and tensorstore read.
+//! A crop in many encodings, compared with the values that cloud-volume and tensorstore read.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 #[test]
-fn every_encoding_is_read_equal() {
+fn every_encoding_decodes_to_the_reference_values() {
     let Some(data) = shared_data() else { return };
     let folder = data.join("encodings");
     let mut read = 0;
@@ -31,7 +31,7 @@ fn every_encoding_is_read_equal() {
 }
 
 #[test]
-fn a_shard_that_is_shorter_than_its_index_is_an_error_that_names_it() {
+fn a_shard_shorter_than_its_index_is_an_error_that_names_it() {
     let Some(data) = shared_data() else { return };
     let url = format!(
         "precomputed://file://{}",
@@ -59,7 +59,7 @@ fn a_shard_that_is_shorter_than_its_index_is_an_error_that_names_it() {
     }
 }
 
-/// Opens a case; an OME-Zarr level by the folder of its image and the level's own resolution.
+/// Opens a case. Opens an OME-Zarr level through the folder of its image, with the level's resolution.
 fn open(
     folder: &Path,
     name: &str,
@@ -93,13 +93,13 @@ fn open(
     )
 }
 
-/// The whole volume in the order that the index states, last axis fastest.
+/// All values in the order of the axes in the index, the last axis fastest.
 fn values(volume: &dyn Volume, case: &Value) -> Vec<u8> {
     let meta = volume.meta();
     let bounds = *meta.grid.bounds();
     let offset: [i64; 3] = serde_json::from_value(case["voxel_offset"].clone()).unwrap();
     let expected = match meta.resolution.nm()[0] {
-        // The index states the offset of the image; its level s1 has every second voxel.
+        // The index has the offset of the image. Its level s1 has every second voxel.
         9.2 => [offset[0] / 2, offset[1] / 2, offset[2]],
         _ => offset,
     };
@@ -145,7 +145,7 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
-/// Lossy: as libjpeg-turbo decodes it, but for the rounding of another decoder.
+/// Compares lossy values with those of libjpeg-turbo, which rounds differently.
 fn assert_close(found: &[u8], expected: &[u8], name: &str) {
     assert_eq!(found.len(), expected.len(), "{name}");
     let differences = found.iter().zip(expected).map(|(a, b)| a.abs_diff(*b));
@@ -154,7 +154,7 @@ fn assert_close(found: &[u8], expected: &[u8], name: &str) {
     assert!(differing * 20 < found.len(), "{name}: {differing} differ");
 }
 
-/// The bytes of the one array, of uint8 in C order, in an npz file as numpy writes it.
+/// The bytes of the single uint8 array in an npz file from numpy.
 fn npz_values(path: &Path) -> Vec<u8> {
     let zip = std::fs::read(path).unwrap();
     let u16_at = |bytes: &[u8], i: usize| usize::from(u16::from_le_bytes([bytes[i], bytes[i + 1]]));

@@ -36,52 +36,53 @@ pub(super) struct ZarrArray {
 impl ZarrArray {
     /// Interprets the metadata in `node` of the array in the folder `path`.
     pub(super) fn new(path: &str, node: &Node) -> Result<Self, VolumeError> {
-        let panicked = |problem| node.bad(".".into(), problem);
+        let panicked = |problem| node.invalid(".".into(), problem);
         catch_zarrs_panic(|| Self::build(path, node), panicked)
     }
 
     fn build(path: &str, node: &Node) -> Result<Self, VolumeError> {
         let NodeKind::Array(metadata) = &node.kind else {
-            return Err(node.bad(".".into(), "found a group, expected an array".into()));
+            return Err(node.invalid(".".into(), "found a group, expected an array".into()));
         };
-        let bad = |path: &str, problem: String| node.bad(path.into(), problem);
-        let shape = check_shape(metadata).map_err(|e| bad("shape", e))?;
+        let invalid = |path: &str, problem: String| node.invalid(path.into(), problem);
+        let shape = check_shape(metadata).map_err(|e| invalid("shape", e))?;
         let storage = Arc::new(MemoryStore::new());
         let array = Array::new_with_metadata(storage, "/", metadata.as_ref().clone())
-            .map_err(|e| bad(".", e.to_string()))?;
+            .map_err(|e| invalid(".", e.to_string()))?;
         let value_type = array.data_type().clone();
-        let data_type = data_type(&value_type).map_err(|e| bad("data_type", e))?;
+        let data_type = data_type(&value_type).map_err(|e| invalid("data_type", e))?;
         let chunk_shape = array
             .chunk_grid()
             .chunk_shape(&vec![0; shape.len()])
-            .map_err(|e| bad("chunk_grid", e.to_string()))?
-            .ok_or_else(|| bad("chunk_grid", "found no chunk shape".into()))?;
+            .map_err(|e| invalid("chunk_grid", e.to_string()))?
+            .ok_or_else(|| invalid("chunk_grid", "found no chunk shape".into()))?;
         let fill_value =
             Scalar::from_le_bytes(array.fill_value().as_ne_bytes()).ok_or_else(|| {
-                bad(
+                invalid(
                     "fill_value",
                     "found more bytes than a voxel's value has".into(),
                 )
             })?;
         let (codecs, block_shape, shards) = match sharding(metadata) {
             Some(sharding) => {
-                let sharding = sharding.map_err(|e| bad("codecs[0]", e))?;
-                let shards =
-                    ShardIndexes::new(&sharding, &chunk_shape).map_err(|e| bad("codecs[0]", e))?;
+                let sharding = sharding.map_err(|e| invalid("codecs[0]", e))?;
+                let shards = ShardIndexes::new(&sharding, &chunk_shape)
+                    .map_err(|e| invalid("codecs[0]", e))?;
                 let chain = CodecChain::from_metadata(&sharding.codecs)
-                    .map_err(|e| bad("codecs[0].configuration.codecs", e.to_string()))?;
+                    .map_err(|e| invalid("codecs[0].configuration.codecs", e.to_string()))?;
                 (Arc::new(chain), sharding.chunk_shape, Some(shards))
             }
             None => (array.codecs(), chunk_shape, None),
         };
-        decoded_bytes(&block_shape, data_type.size_bytes()).map_err(|e| bad("chunk_grid", e))?;
+        decoded_bytes(&block_shape, data_type.size_bytes())
+            .map_err(|e| invalid("chunk_grid", e))?;
         let codecs = Codecs::new(
             &codecs,
             block_shape.clone(),
             value_type,
             array.fill_value().clone(),
         )
-        .map_err(|e| bad("codecs", e))?;
+        .map_err(|e| invalid("codecs", e))?;
         Ok(Self {
             path: path.to_owned(),
             keys: array,

@@ -37,14 +37,14 @@ impl ChunkNameCheck {
     }
 
     /// Stops the check, because a chunk was found under its name.
-    pub(super) fn found(&self) {
+    pub(super) fn record_found(&self) {
         if self.tries_left.load(Ordering::Relaxed) > 0 {
             self.tries_left.store(0, Ordering::Relaxed);
         }
     }
 
     /// Looks up a missing block under the other names. Fails if it exists under one of them.
-    pub(super) fn missing(
+    pub(super) fn check_missing(
         &self,
         store: &dyn Store,
         array: &ZarrArray,
@@ -65,7 +65,11 @@ impl ChunkNameCheck {
         let most = if store.is_remote() { 1 } else { usize::MAX };
         for (naming, key) in others.take(most) {
             if store.size(&key)?.is_some() {
-                return Err(self.misnamed(naming, &store.describe(&stated), &store.describe(&key)));
+                return Err(self.name_error(
+                    naming,
+                    &store.describe(&stated),
+                    &store.describe(&key),
+                ));
             }
         }
         Ok(())
@@ -78,7 +82,7 @@ impl ChunkNameCheck {
         }
     }
 
-    fn misnamed(&self, (encoding, separator): Naming, stated: &str, stored: &str) -> VolumeError {
+    fn name_error(&self, (encoding, separator): Naming, stated: &str, stored: &str) -> VolumeError {
         let (path, setting) = match self.version {
             ZarrVersion::V2 => (
                 "dimension_separator",

@@ -152,14 +152,14 @@ impl Codecs {
             )
             .and_then(|values| Ok(values.into_fixed()?))
             .map_err(|e| format!("{e} ({found} bytes after decompression)"))?;
-        match values.len() == self.decoded_bytes {
-            true => Ok(values),
-            false => Err(format!(
+        if values.len() != self.decoded_bytes {
+            return Err(format!(
                 "found {} bytes, expected {}",
                 values.len(),
                 self.decoded_bytes
-            )),
+            ));
         }
+        Ok(values)
     }
 }
 

@@ -3,7 +3,7 @@
 use super::array::ZarrArray;
 use super::node::{self, NodeKind};
 use super::ome;
-use super::position::array_of;
+use super::position::spatial_array;
 use super::version::ZarrVersion;
 use crate::config::LayerConfig;
 use crate::storage::{Location, Storage};
@@ -30,7 +30,7 @@ pub(in crate::volume) fn model_space(
                     names,
                 });
             let named = named.into_iter().collect();
-            match spatial_attributes::names(&array_of(&node, shape), layer, named)? {
+            match spatial_attributes::dimension_names(&spatial_array(&node, shape), layer, named)? {
                 Some(names) => (names, true),
                 None => {
                     let prefix = match node.version {

@@ -33,7 +33,7 @@ pub(super) enum NodeKind {
 
 impl Node {
     /// An error about the member at `path`.
-    pub(super) fn bad(&self, path: String, problem: String) -> VolumeError {
+    pub(super) fn invalid(&self, path: String, problem: String) -> VolumeError {
         VolumeError::InvalidMetadata {
             object: self.object.clone(),
             path,
@@ -169,15 +169,15 @@ fn parse<T: DeserializeOwned>(
     object: &str,
     value: Result<Value, MetadataFlaw>,
 ) -> Result<T, VolumeError> {
-    let bad = |path, problem| VolumeError::InvalidMetadata {
+    let invalid = |path, problem| VolumeError::InvalidMetadata {
         object: object.to_owned(),
         path,
         problem,
     };
-    let value = value.map_err(|flaw| bad(flaw.path, flaw.problem))?;
+    let value = value.map_err(|flaw| invalid(flaw.path, flaw.problem))?;
     serde_path_to_error::deserialize(&value).map_err(|e| {
         let problem = format!("{}: this is not {EXPECTED}", e.inner());
-        bad(e.path().to_string(), problem)
+        invalid(e.path().to_string(), problem)
     })
 }
 

@@ -23,7 +23,7 @@ pub(super) fn v2_array(document: &Value) -> Result<Value, MetadataFlaw> {
     let shape = lengths(object.get("shape"), "shape", 0)?;
     let chunks = lengths(object.get("chunks"), "chunks", 1)?;
     same_rank(object.get("chunks"), "chunks", chunks.len(), shape.len())?;
-    let (scalar, dtype) = ScalarType::of_dtype(object.get("dtype"))?;
+    let (scalar, dtype) = ScalarType::from_dtype(object.get("dtype"))?;
     let fill_value = scalar.fill_value(object.get("fill_value"))?;
     let values = codec::ChunkValues {
         bytes: scalar.bytes(),
@@ -100,7 +100,7 @@ pub(super) fn v3_array(document: &Value) -> Result<Value, MetadataFlaw> {
         ));
     }
     let shape = lengths(object.get("shape"), "shape", 0)?;
-    let (scalar, data_type) = ScalarType::of_data_type(object.get("data_type"))?;
+    let (scalar, data_type) = ScalarType::from_data_type(object.get("data_type"))?;
     let values = codec::ChunkValues {
         bytes: scalar.bytes(),
         rank: shape.len(),

@@ -61,13 +61,13 @@ pub(super) fn level(node: &Node, wanted: &Resolution) -> Result<OmeLevel, Volume
     let (at, multiscale) = multiscale(node)?;
     let mut available = Vec::new();
     for (i, dataset) in multiscale.datasets.iter().enumerate() {
-        let bad = |problem| node.bad(format!("{at}.datasets[{i}]"), problem);
-        let placed = place(&multiscale, dataset).map_err(bad)?;
+        let invalid = |problem| node.invalid(format!("{at}.datasets[{i}]"), problem);
+        let placed = level_position(&multiscale, dataset).map_err(invalid)?;
         if placed.resolution.matches(wanted) {
             let voxel = first_voxel_of_center(placed.center_nm, &placed.resolution);
             let first_voxel = voxel.ok_or_else(|| {
                 let nm = placed.center_nm;
-                bad(format!(
+                invalid(format!(
                     "found the first voxel at {nm:?} nm, which is out of range"
                 ))
             })?;
@@ -103,14 +103,14 @@ fn multiscale(node: &Node) -> Result<(String, Multiscale), VolumeError> {
     let images = match list {
         Some(Value::Array(images)) => images.as_slice(),
         Some(found) => {
-            return Err(node.bad(
+            return Err(node.invalid(
                 at.into(),
                 format!("found {found}, expected a list of images"),
             ));
         }
         None => {
             let problem = "this Zarr group is not an OME-Zarr image, expected `multiscales` metadata: use an array inside it, or the folder of the image, as the source";
-            return Err(node.bad(".".into(), problem.into()));
+            return Err(node.invalid(".".into(), problem.into()));
         }
     };
     let [image] = images else {
@@ -118,14 +118,14 @@ fn multiscale(node: &Node) -> Result<(String, Multiscale), VolumeError> {
             "found {} images, expected one: use the array of one level as the source, and set `resolution` and `voxel_offset` in the config's `layers`",
             images.len()
         );
-        return Err(node.bad(at.into(), problem));
+        return Err(node.invalid(at.into(), problem));
     };
     let at = format!("{at}[0]");
     let cosem = cosem_as_ome(image);
     let multiscale = serde_path_to_error::deserialize(cosem.as_ref().unwrap_or(image)).map_err(|e| {
         let version = image.get("version").and_then(Value::as_str);
         let version = version.map_or(String::new(), |v| format!(" (this says {v})"));
-        node.bad(
+        node.invalid(
             format!("{at}.{}", e.path()),
             format!("{}; expected an image of OME-Zarr 0.4 or 0.5{version} with scales and translations", e.inner()),
         )
@@ -176,7 +176,7 @@ struct LevelPosition {
     center_nm: [f64; 3],
 }
 
-fn place(multiscale: &Multiscale, dataset: &OmeDataset) -> Result<LevelPosition, String> {
+fn level_position(multiscale: &Multiscale, dataset: &OmeDataset) -> Result<LevelPosition, String> {
     let rank = multiscale.axes.len();
     let (mut scale, mut translation) = (vec![1.0; rank], vec![0.0; rank]);
     for transformation in dataset

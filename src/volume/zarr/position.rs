@@ -17,8 +17,8 @@ pub(super) fn position_of_level(
     level: &ome::OmeLevel,
     layer: &LayerConfig,
 ) -> Result<(ArrayAxes, Resolution, [i64; 3]), VolumeError> {
-    let names = spatial_attributes::names(
-        &array_of(node, shape),
+    let names = spatial_attributes::dimension_names(
+        &spatial_array(node, shape),
         layer,
         vec![DimensionNames {
             path: "multiscales[0].axes".to_owned(),
@@ -26,7 +26,7 @@ pub(super) fn position_of_level(
         }],
     )?;
     let names = names.unwrap_or_else(|| level.axes.clone());
-    let axes = ArrayAxes::find(&names, shape).map_err(|e| node.bad("shape".into(), e))?;
+    let axes = ArrayAxes::find(&names, shape).map_err(|e| node.invalid("shape".into(), e))?;
     let first_voxel = layer.voxel_offset.unwrap_or(level.first_voxel);
     Ok((axes, level.resolution, first_voxel))
 }
@@ -42,10 +42,10 @@ pub(super) fn position_of_array(
         path: "dimension_names".to_owned(),
         names,
     });
-    let position = array_of(node, shape).place(layer, named.into_iter().collect(), None)?;
+    let position = spatial_array(node, shape).position(layer, named.into_iter().collect(), None)?;
     let resolution = position.resolution.ok_or_else(|| VolumeError::Incomplete {
         object: node.object.clone(),
-        lacks: "has no voxel size and no offset in its metadata".into(),
+        missing: "has no voxel size and no offset in its metadata".into(),
         example: "{ \"resolution\": [4, 4, 40], \"voxel_offset\": [0, 0, 0] }",
     })?;
     match wanted {
@@ -59,7 +59,7 @@ pub(super) fn position_of_array(
 }
 
 /// The array in `node`, with the attributes that may define its position.
-pub(super) fn array_of<'a>(node: &'a Node, shape: &'a [u64]) -> SpatialArray<'a> {
+pub(super) fn spatial_array<'a>(node: &'a Node, shape: &'a [u64]) -> SpatialArray<'a> {
     SpatialArray {
         own: AttributesDocument {
             object: &node.attributes_object,

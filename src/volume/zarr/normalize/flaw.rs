@@ -11,7 +11,7 @@ pub(in crate::volume::zarr) struct MetadataFlaw {
 
 impl MetadataFlaw {
     pub(super) fn new(path: impl Into<String>, found: Option<&Value>, expected: &str) -> Self {
-        let found = found.map_or("nothing".to_owned(), shown);
+        let found = found.map_or("nothing".to_owned(), shortened_json);
         Self {
             path: path.into(),
             problem: format!("found {found}, expected {expected}"),
@@ -20,7 +20,7 @@ impl MetadataFlaw {
 }
 
 /// The value as JSON, truncated.
-fn shown(value: &Value) -> String {
+fn shortened_json(value: &Value) -> String {
     const LONGEST: usize = 80;
     let text = value.to_string();
     if text.chars().count() <= LONGEST {

@@ -15,7 +15,7 @@ pub(super) enum ScalarType {
 
 impl ScalarType {
     /// The type of a v2 array, and its `dtype` in the form that zarrs accepts. Types of one byte have no byte order.
-    pub(super) fn of_dtype(found: Option<&Value>) -> Result<(Self, String), MetadataFlaw> {
+    pub(super) fn from_dtype(found: Option<&Value>) -> Result<(Self, String), MetadataFlaw> {
         let unknown = || {
             let expected = "a boolean \"|b1\", a whole number \"|u1\", \"|i1\", \"<u2\" to \"<u8\", \"<i2\" to \"<i8\", or \"<f4\", \"<f8\" (\">\" for big-endian)";
             MetadataFlaw::new("dtype", found, expected)
@@ -47,7 +47,7 @@ impl ScalarType {
     }
 
     /// The type of a v3 array, and its name.
-    pub(super) fn of_data_type(found: Option<&Value>) -> Result<(Self, String), MetadataFlaw> {
+    pub(super) fn from_data_type(found: Option<&Value>) -> Result<(Self, String), MetadataFlaw> {
         let names = DataType::ALL.map(|t| t.name()).join(", ");
         let expected = format!("bool or one of {names}");
         let (name, _) = extension(found, "data_type", &expected)?;
@@ -75,21 +75,21 @@ impl ScalarType {
             Some(value) => value,
         };
         let (value, expected) = match self {
-            Self::Bool => (truth(stated), "true or false".to_owned()),
+            Self::Bool => (parse_bool(stated), "true or false".to_owned()),
             Self::Number(DataType::Float32 | DataType::Float64) => (
-                float(stated),
+                parse_float(stated),
                 "a number, \"NaN\", \"Infinity\" or \"-Infinity\"".to_owned(),
             ),
             Self::Number(data_type) => {
                 let (least, most) = range(data_type);
                 let value = whole_number(stated).or_else(|| match stated {
                     Value::Bool(truth) => Some(i128::from(*truth)),
-                    Value::String(text) => text_number(text),
+                    Value::String(text) => parse_integer(text),
                     _ => None,
                 });
                 let value = value
                     .filter(|n| (least..=most).contains(n))
-                    .and_then(number);
+                    .and_then(to_json);
                 let name = data_type.name();
                 let expected =
                     format!("a whole number from {least} to {most}, the range of {name}");
@@ -100,13 +100,13 @@ impl ScalarType {
     }
 }
 
-fn text_number(text: &str) -> Option<i128> {
+fn parse_integer(text: &str) -> Option<i128> {
     let text = text.trim();
     let float = || whole_number(&Value::Number(Number::from_f64(text.parse().ok()?)?));
     text.parse().ok().or_else(float)
 }
 
-fn number(n: i128) -> Option<Value> {
+fn to_json(n: i128) -> Option<Value> {
     let unsigned = u64::try_from(n).map(Value::from);
     unsigned.or_else(|_| i64::try_from(n).map(Value::from)).ok()
 }
@@ -120,18 +120,18 @@ fn range(data_type: DataType) -> (i128, i128) {
     (0, (1 << bits) - 1)
 }
 
-fn truth(value: &Value) -> Option<Value> {
+fn parse_bool(value: &Value) -> Option<Value> {
     let truth = match value {
         Value::Bool(truth) => Some(*truth),
         Value::String(text) if text.eq_ignore_ascii_case("true") => Some(true),
         Value::String(text) if text.eq_ignore_ascii_case("false") => Some(false),
-        Value::String(text) => bit(text_number(text)?),
-        value => bit(whole_number(value)?),
+        Value::String(text) => parse_bit(parse_integer(text)?),
+        value => parse_bit(whole_number(value)?),
     };
     truth.map(Value::Bool)
 }
 
-fn bit(n: i128) -> Option<bool> {
+fn parse_bit(n: i128) -> Option<bool> {
     match n {
         0 => Some(false),
         1 => Some(true),
@@ -139,7 +139,7 @@ fn bit(n: i128) -> Option<bool> {
     }
 }
 
-fn float(value: &Value) -> Option<Value> {
+fn parse_float(value: &Value) -> Option<Value> {
     match value {
         Value::Number(_) => Some(value.clone()),
         Value::Bool(truth) => Some(Value::from(u8::from(*truth))),
