@@ -1,8 +1,8 @@
 //! Detects the format of a volume, from its URL or from the documents in its folder.
 
-use super::VolumeError;
+use super::error::VolumeError;
 use super::zarr::ZarrVersion;
-use crate::storage::{Location, MAX_METADATA_BYTES, Storage};
+use crate::storage::{Location, MAX_METADATA_BYTES, SourceUrl, Storage};
 
 /// A supported format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +28,7 @@ const DOCUMENTS: [(&str, VolumeFormat); 7] = [
 
 impl VolumeFormat {
     /// The format called `name` in a URL.
-    pub(super) fn from_name(name: &str) -> Option<Self> {
+    fn from_name(name: &str) -> Option<Self> {
         Some(match name {
             "precomputed" | "neuroglancer-precomputed" => Self::Precomputed,
             "zarr" => Self::Zarr(None),
@@ -39,8 +39,16 @@ impl VolumeFormat {
         })
     }
 
+    /// The format of `source`: the one in its URL, or the one of its documents.
+    pub(super) fn of_source(source: &SourceUrl, storage: &Storage) -> Result<Self, VolumeError> {
+        match source.format.as_deref() {
+            Some(name) => Self::from_name(name).ok_or_else(|| unknown_format(source)),
+            None => Self::detect(&source.location, storage),
+        }
+    }
+
     /// Detects the format of the volume at `location`.
-    pub(super) fn detect(location: &Location, storage: &Storage) -> Result<Self, VolumeError> {
+    fn detect(location: &Location, storage: &Storage) -> Result<Self, VolumeError> {
         let store = storage.open(location);
         let mut bytes = Vec::new();
         for (document, format) in DOCUMENTS {
@@ -51,6 +59,17 @@ impl VolumeFormat {
         Err(VolumeError::NoVolume {
             location: location.to_string(),
         })
+    }
+}
+
+fn unknown_format(source: &SourceUrl) -> VolumeError {
+    let location = source.location.to_string();
+    match source.format.as_deref() {
+        Some("neuroglancer-state") => VolumeError::Annotations { location },
+        format => VolumeError::Format {
+            location,
+            format: format.unwrap_or_default().to_owned(),
+        },
     }
 }
 

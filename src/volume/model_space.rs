@@ -4,8 +4,9 @@
 //! Zarr array in its own order, or `d0`, `d1`, ... (v3: `dim_0`, ...) if it has none; the names of N5 dimensions.
 //! Offsets that only other tools write (plain Zarr arrays, N5) are not part of it: such an array starts at 0.
 
+use super::error::VolumeError;
 use super::format::VolumeFormat;
-use super::{VolumeError, n5, precomputed, zarr};
+use super::{n5, precomputed, zarr};
 use crate::config::LayerConfig;
 use crate::geometry::{AXES, Resolution, SourceDimension};
 use crate::storage::{SourceUrl, Storage};
@@ -29,20 +30,15 @@ pub(super) fn read(
     storage: &Storage,
 ) -> Result<ModelSpace, VolumeError> {
     let location = &source.location;
-    let format = match source.format.as_deref() {
-        Some(name) => VolumeFormat::from_name(name),
-        None => Some(VolumeFormat::detect(location, storage)?),
-    };
-    let (named, base) = match format {
-        Some(VolumeFormat::Precomputed) => {
+    let (named, base) = match VolumeFormat::of_source(source, storage)? {
+        VolumeFormat::Precomputed => {
             let (named, base) = precomputed::model_space(location, storage)?;
             (named, Some(base))
         }
-        Some(VolumeFormat::Zarr(version)) => {
+        VolumeFormat::Zarr(version) => {
             (zarr::model_space(location, version, layer, storage)?, None)
         }
-        Some(VolumeFormat::N5) => (n5::model_space(location, layer, storage)?, None),
-        None => return Err(super::unknown_format(source)),
+        VolumeFormat::N5 => (n5::model_space(location, layer, storage)?, None),
     };
     let (base, unscaled) = match base {
         Some(base) => (Some(base), None),

@@ -12,8 +12,9 @@ use std::sync::Arc;
 
 use super::array_description::ArrayDescription;
 use super::axes::ArrayAxes;
+use super::chunk_store::chunk_store;
 use super::strided::{Strided, c_strides, copy_strided};
-use super::{BlockIndex, EncodedBlock, Volume, VolumeError, VolumeMeta, chunk_store};
+use super::{BlockIndex, EncodedBlock, Volume, VolumeError, VolumeMeta};
 use crate::config::LayerConfig;
 use crate::data_type::Scalar;
 use crate::geometry::Resolution;

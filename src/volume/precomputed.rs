@@ -10,8 +10,9 @@ mod info;
 mod picture;
 mod scale;
 
+use super::chunk_store::chunk_store;
 use super::format_dimensions::FormatDimensions;
-use super::{BlockIndex, ChunkGroups, EncodedBlock, Volume, VolumeError, VolumeMeta, chunk_store};
+use super::{BlockIndex, ChunkGroups, EncodedBlock, Volume, VolumeError, VolumeMeta};
 use crate::config::LayerConfig;
 use crate::geometry::{AXES, Resolution};
 use crate::storage::{Compression, Location, Storage, looks_like_gzip};

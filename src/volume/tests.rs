@@ -5,9 +5,12 @@ mod encodings;
 
 use std::path::{Path, PathBuf};
 
+use std::sync::Arc;
+
 use super::*;
+use crate::config::LayerConfig;
 use crate::storage::witness::{self, Seen};
-use crate::storage::{Location, Storage};
+use crate::storage::{Location, SourceUrl, Storage};
 
 /// Chunks in files with and without compression suffixes, in shards of both formats, in arrays, and a missing chunk.
 const FOLDERS: [&str; 7] = [

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use super::model_space::{self, ModelSpace};
+use super::open_format::{list_resolutions, open_untransformed};
 use super::strided::{Strided, copy_strided};
 use super::{BlockGrid, BlockIndex, ChunkGroups, EncodedBlock, Volume, VolumeError, VolumeMeta};
 use crate::config::LayerConfig;
@@ -48,7 +49,9 @@ pub(super) fn open(
         transform: None,
         ..source.clone()
     };
-    let resolutions = |layer: &LayerConfig| super::resolutions(&unmoved, layer, storage);
+    let resolutions = |layer: &LayerConfig| {
+        list_resolutions(|none| open_untransformed(&unmoved, none, layer, storage))
+    };
     let mut space = model_space::read(&unmoved, layer, resolutions, storage)?;
     let placed = match (transform.place(&space.dimensions), space.unscaled.take()) {
         (Ok(placed), _) => placed,
@@ -56,7 +59,7 @@ pub(super) fn open(
         (Err(e), None) => return Err(e.into()),
     };
     if is_unmoved(&placed, &space.dimensions) {
-        return super::open_untransformed(&unmoved, wanted, layer, storage);
+        return open_untransformed(&unmoved, wanted, layer, storage);
     }
     if layer.voxel_offset.is_some() {
         let found = "set, and the config's `layers` also sets `voxel_offset` for the layer";
@@ -71,7 +74,7 @@ pub(super) fn open(
     }
     let layer = layer_for_source(&space, &placed, layer, &axes);
     let wanted_of_source = axes.to_source(wanted);
-    let inner = super::open_untransformed(&unmoved, &wanted_of_source, &layer, storage)
+    let inner = open_untransformed(&unmoved, &wanted_of_source, &layer, storage)
         .map_err(|e| axes.convert_error(e, transform, wanted))?;
     TransformedVolume::new(inner, &axes, space.begins_at_zero, transform)
         .map(|v| Arc::new(v) as Arc<dyn Volume>)

@@ -21,8 +21,9 @@ use std::sync::Arc;
 
 use super::array_description::ArrayDescription;
 use super::axes::ArrayAxes;
+use super::chunk_store::chunk_store;
 use super::strided::{Strided, c_strides, copy_strided};
-use super::{BlockIndex, ChunkGroups, EncodedBlock, Volume, VolumeError, VolumeMeta, chunk_store};
+use super::{BlockIndex, ChunkGroups, EncodedBlock, Volume, VolumeError, VolumeMeta};
 use crate::config::LayerConfig;
 use crate::geometry::Resolution;
 use crate::storage::{Location, Storage, Store, gzip_note, runs};
