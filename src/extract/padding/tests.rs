@@ -194,7 +194,7 @@ fn a_layer_that_one_group_touches_and_another_does_not_is_an_error() {
         message.contains("/other") && message.contains("box \"b1\""),
         "{message}"
     );
-    assert_eq!(message.matches("touches it").count(), 1, "{message}");
+    assert_eq!(message.matches("overlaps it").count(), 1, "{message}");
     // A group without samples need not touch its layers.
     assert!(job(&points[..1], [START, [0; 3]], |_| {}).is_ok());
 }
