@@ -4,6 +4,7 @@
 //! out come the object's bytes, or the fact that it is not stored. Keys cannot leave their root, and no
 //! object larger than the caller's limit is read. A server's Content-Encoding is undone on the way.
 
+mod atomic;
 mod budget;
 mod compression;
 mod context;
@@ -30,6 +31,7 @@ use std::fmt;
 use std::ops::Range;
 
 use crate::fault::{Fault, FaultKind};
+pub(crate) use atomic::{AtomicFile, Existing, write_atomic};
 pub(crate) use budget::{BASE_BYTES, Keeper, Lease, ReadError};
 pub use budget::{MemoryBudget, OverBudget};
 pub use compression::Compression;

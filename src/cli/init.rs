@@ -1,12 +1,12 @@
 //! `pointshard init`: drafts a config and prints what to check in it.
 
-use std::io::{ErrorKind, Write};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use crate::fault::FaultKind;
 use crate::init::{self, Draft, Target};
-use crate::storage::redacted;
+use crate::storage::{Existing, redacted, write_atomic};
 use clap::Args;
 
 use super::failure::Failure;
@@ -64,25 +64,20 @@ impl Init {
 
 /// Writes the config to `out` atomically.
 fn write(out: &Path, text: &str, force: bool) -> Result<(), Failure> {
-    let failed = |e: std::io::Error| {
-        let error = anyhow::Error::new(e);
-        Failure::new(
-            FaultKind::Environment,
-            error.context(format!("cannot write {}", out.display())),
-        )
-    };
-    let folder = out.parent().unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
-    writeln!(file, "{}", redacted(text)).map_err(failed)?;
-    let written = if force {
-        file.persist(out)
+    let existing = if force {
+        Existing::Replace
     } else {
-        file.persist_noclobber(out)
+        Existing::Keep
     };
-    match written {
-        Err(e) if e.error.kind() == ErrorKind::AlreadyExists => Err(exists(out)),
-        Err(e) => Err(failed(e.error)),
-        Ok(_) => Ok(()),
+    let text = format!("{}\n", redacted(text));
+    match write_atomic(out, ".config-", text.as_bytes(), existing) {
+        Err(e) if e.kind() == ErrorKind::AlreadyExists => Err(exists(out)),
+        Err(e) => {
+            let (kind, error) = (FaultKind::of_write(&e), anyhow::Error::new(e));
+            let error = error.context(format!("cannot write {}", out.display()));
+            Err(Failure::new(kind, error))
+        }
+        Ok(()) => Ok(()),
     }
 }
 

@@ -15,10 +15,9 @@ use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use tempfile::NamedTempFile;
 
 use super::{DatasetError, Layout, MANIFEST, SCHEMA_VERSION, layout::group_path};
-use crate::storage::{MAX_DOCUMENT_BYTES, open_regular, read_regular};
+use crate::storage::{AtomicFile, MAX_DOCUMENT_BYTES, open_regular, read_regular};
 use clearing::Clearing;
 
 pub(super) const PRIVATE: &str = ".pointshard";
@@ -220,7 +219,7 @@ impl Output {
         Ok(bytes)
     }
 
-    fn written(&self, path: &str, bytes: &[u8]) -> Result<NamedTempFile, DatasetError> {
+    fn written(&self, path: &str, bytes: &[u8]) -> Result<AtomicFile, DatasetError> {
         let mut file = self.begin(path)?;
         file.as_file_mut()
             .write_all(bytes)
@@ -229,37 +228,24 @@ impl Output {
     }
 
     /// A temporary file that will become `path`.
-    pub(super) fn begin(&self, path: &str) -> Result<NamedTempFile, DatasetError> {
+    pub(super) fn begin(&self, path: &str) -> Result<AtomicFile, DatasetError> {
         let full = self.root.join(path);
         let folder = full.parent().unwrap_or(&self.root);
         fs::create_dir_all(folder).map_err(DatasetError::io("create the folder", folder))?;
-        let mut builder = tempfile::Builder::new();
-        builder.prefix(TEMPORARY);
-        // Temporary files are private to their owner; a dataset is for whomever the umask lets read it.
-        #[cfg(unix)]
-        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-        let file = builder
-            .tempfile_in(folder)
-            .map_err(DatasetError::io("create a file in", folder))?;
-        // Where the file system has no locks, a dead writer's file stays; it harms nobody.
-        let _ = file.as_file().try_lock();
-        Ok(file)
+        AtomicFile::create(folder, TEMPORARY).map_err(DatasetError::io("create a file in", folder))
     }
 
     /// Flushes the temporary file to the disk and gives it its name.
-    pub(super) fn finish(&self, file: NamedTempFile, path: &str) -> Result<(), DatasetError> {
+    pub(super) fn finish(&self, file: AtomicFile, path: &str) -> Result<(), DatasetError> {
         let full = self.root.join(path);
-        file.as_file()
-            .sync_data()
+        file.flush_to_disk()
             .map_err(DatasetError::io("flush", full))?;
         self.rename(file, path)
     }
 
-    fn rename(&self, file: NamedTempFile, path: &str) -> Result<(), DatasetError> {
+    fn rename(&self, file: AtomicFile, path: &str) -> Result<(), DatasetError> {
         let full = self.root.join(path);
-        file.persist(&full)
-            .map_err(|e| DatasetError::io("write", &full)(e.error))?;
-        Ok(())
+        file.rename(&full).map_err(DatasetError::io("write", full))
     }
 
     /// Removes the manifest: from here on the dataset does not count as complete.

@@ -12,9 +12,7 @@ use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use tempfile::NamedTempFile;
-
-use crate::storage::open_regular;
+use crate::storage::{AtomicFile, open_regular};
 
 use super::encoder::{Encoded, Encoding};
 use super::{DatasetError, Layout, Output, SampleEncoder, ShardId};
@@ -24,7 +22,7 @@ use super::{DatasetError, Layout, Output, SampleEncoder, ShardId};
 pub struct ShardWriter<'o> {
     output: &'o Output,
     path: String,
-    file: NamedTempFile,
+    file: AtomicFile,
     encoding: Encoding,
     hasher: blake3::Hasher,
     index: Vec<[u64; 2]>,
@@ -112,7 +110,7 @@ impl<'o> ShardWriter<'o> {
 pub struct WrittenShard<'o> {
     output: &'o Output,
     path: String,
-    file: NamedTempFile,
+    file: AtomicFile,
     /// Size of the file.
     pub bytes: u64,
     /// Digest of the file.

@@ -2,31 +2,21 @@
 //! temporary name and are locked by their writer. If a temporary file can be locked, its writer has died.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use tempfile::TempDir;
 
 use super::error::TrainError;
+use crate::storage::{self, Existing};
 
 pub(super) const PREFIX: &str = ".part-";
 
 /// Writes the file `path` atomically.
 pub(super) fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), TrainError> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let failed = || TrainError::io("write", path);
-    let mut file = tempfile::Builder::new()
-        .prefix(PREFIX)
-        .permissions(PermissionsExt::from_mode(0o666))
-        .tempfile_in(folder)
-        .map_err(failed())?;
-    // On a file system without locks, the file of a dead writer remains. It does no harm.
-    let _ = file.as_file().try_lock();
-    file.write_all(bytes).map_err(failed())?;
-    file.as_file().sync_all().map_err(failed())?;
-    file.persist(path).map_err(|e| failed()(e.error))?;
-    Ok(())
+    let written = storage::write_atomic(path, PREFIX, bytes, Existing::Replace);
+    written.map_err(TrainError::io("write", path))
 }
 
 /// A folder that is being written. It is deleted on drop.
