@@ -164,7 +164,7 @@ pub enum StorageError {
         source: std::io::Error,
     },
     /// The object is larger than what can be right.
-    #[error("{object} has {found_bytes} bytes, more than the {limit_bytes} that it may have")]
+    #[error("{object} has {found_bytes} bytes, more than the limit of {limit_bytes}")]
     TooLarge {
         /// Path or URL.
         object: String,
@@ -199,8 +199,8 @@ pub enum StorageError {
     },
     /// A page for people came.
     #[error(
-        "{object} is an HTML page: the server answered with an HTML page where data was expected; check the URL: is it behind a \
-         login, or does a proxy or captive portal answer in its place?"
+        "{object} is an HTML page: the server answered with an HTML page where data was expected; check the URL: it may be behind a \
+         login, or a proxy or captive portal may answer in its place"
     )]
     Html {
         /// The object's URL.
@@ -215,7 +215,7 @@ pub enum StorageError {
     /// The object ends before the bytes that are needed do.
     #[error(
         "{object} has {found_bytes} bytes, but its bytes {start} to {end} are needed, so {end} expected: it is \
-         truncated, or what points into it is damaged"
+         truncated, or the index that refers to it is damaged"
     )]
     TooShort {
         /// Path or URL.

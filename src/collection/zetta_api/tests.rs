@@ -300,7 +300,7 @@ fn an_answer_without_rows_is_an_error() {
         "{e}"
     );
     let e = with(Answer::Json(json!(vec!["x"; 2000])));
-    assert!(e.contains("more than the 4000 that it may have"), "{e}");
+    assert!(e.contains("more than the limit of 4000"), "{e}");
 }
 
 #[test]

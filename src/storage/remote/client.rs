@@ -98,7 +98,7 @@ impl Client {
         let store = store.map_err(|e| match &access {
             Access::Http => whole(&e),
             Access::Google(choice) | Access::Amazon(choice) => {
-                format!("it cannot be asked {}: {}", choice.words, whole(&e))
+                format!("it cannot be accessed {}: {}", choice.words, whole(&e))
             }
         })?;
         Ok(Self {
@@ -111,32 +111,32 @@ impl Client {
     /// What to do about an answer of 401 or 403.
     pub(super) fn access_advice(&self, status: StatusCode) -> String {
         let advice = match &self.access {
-            Access::Http => "credentials are not sent over http(s): check the URL, or give one that needs none, or of a \
+            Access::Http => "http(s) requests send no credentials: check the URL, use one that needs none, or the URL of a \
                  bucket (gs://, s3://)"
                 .to_owned(),
             Access::Google(choice) => format!(
-                "it was asked {}: {}",
+                "it was accessed {}: {}",
                 choice.words,
                 match choice.anonymous {
-                    true => "give some (GOOGLE_APPLICATION_CREDENTIALS, gcloud auth application-default login, \
+                    true => "provide some (GOOGLE_APPLICATION_CREDENTIALS, gcloud auth application-default login, \
                          ~/.cloudvolume/secrets)",
-                    false => "check that they may read the bucket; GOOGLE_SKIP_SIGNATURE=true asks without, \
-                         GOOGLE_CLOUD_QUOTA_PROJECT says which project pays",
+                    false => "check that they can read the bucket; GOOGLE_SKIP_SIGNATURE=true gives anonymous access, \
+                         GOOGLE_CLOUD_QUOTA_PROJECT sets the project that pays",
                 }
             ),
             Access::Amazon(choice) => format!(
-                "it was asked {}: {}",
+                "it was accessed {}: {}",
                 choice.words,
                 match choice.anonymous {
-                    true => "give some (AWS_ACCESS_KEY_ID, AWS_PROFILE, ~/.cloudvolume/secrets)",
-                    false => "check that they may read the bucket; AWS_SKIP_SIGNATURE=true asks without, \
+                    true => "provide some (AWS_ACCESS_KEY_ID, AWS_PROFILE, ~/.cloudvolume/secrets)",
+                    false => "check that they can read the bucket; AWS_SKIP_SIGNATURE=true gives anonymous access, \
                          AWS_REQUEST_PAYER=true agrees to pay",
                 }
             ),
         };
         match status {
             StatusCode::FORBIDDEN => format!(
-                "{advice}; where servers say so of chunks that are not stored, `forbidden` in the config's `layers`"
+                "{advice}; if the server answers 403 for missing chunks, set `forbidden` in the config's `layers`"
             ),
             _ => advice,
         }
@@ -147,11 +147,11 @@ impl Client {
         match &self.access {
             Access::Http => "check the URL".to_owned(),
             Access::Google(choice) => format!(
-                "it was to be asked {}; GOOGLE_SKIP_SIGNATURE=true asks a public bucket without",
+                "it should be accessed {}; for anonymous access to a public bucket, set GOOGLE_SKIP_SIGNATURE=true",
                 choice.words
             ),
             Access::Amazon(choice) => format!(
-                "it was to be asked {}; AWS_SKIP_SIGNATURE=true asks a public bucket without",
+                "it should be accessed {}; for anonymous access to a public bucket, set AWS_SKIP_SIGNATURE=true",
                 choice.words
             ),
         }

@@ -28,11 +28,11 @@ impl Failure {
     /// Continues "server HOST ..." while it is waited for.
     pub(super) fn in_short(&self) -> &'static str {
         match self {
-            Self::Silent => "sends nothing",
+            Self::Silent => "sends no data",
             Self::Unreachable => "cannot be reached",
-            Self::UnknownHost => "is not known by name",
+            Self::UnknownHost => "has an unknown name",
             Self::Refused => "refuses connections",
-            Self::Tls(_) => "makes no secure connection",
+            Self::Tls(_) => "makes no TLS connection",
             Self::Slow(_) => "sends too slowly",
             Self::Other(_) => "breaks connections",
         }

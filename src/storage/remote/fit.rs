@@ -29,7 +29,7 @@ impl Answer<'_> {
     pub(super) fn be_whole(self, wire: &Wire) -> Result<(), HttpError> {
         if *self.status == StatusCode::PARTIAL_CONTENT {
             return Err(wire.unfit(Outcome::Wrong(
-                "the server sends a part where the whole was asked for".into(),
+                "the server sent a part, but the whole object was requested".into(),
             )));
         }
         if self.length(wire)?.is_none() {
@@ -51,7 +51,7 @@ impl Answer<'_> {
         let known = self.length(wire)?;
         if asked.start > MAX_SKIPPED_BYTES {
             return Err(wire.unfit(Outcome::Unusable(format!(
-                "the server ignores ranges, and byte {} lies behind more than the {} MiB that are read to reach it",
+                "the server ignores ranges, and byte {} is more than {} MiB after the start",
                 asked.start,
                 MAX_SKIPPED_BYTES >> 20
             ))));
@@ -91,7 +91,7 @@ impl Answer<'_> {
         match known.is_some() || ends_by_itself {
             true => Ok(known),
             false => Err(wire.unfit(Outcome::Unusable(
-                "the server does not say how long its answer is, so that one cut short could not be told".into(),
+                "the response has no length, so a truncated response could not be detected".into(),
             ))),
         }
     }
@@ -124,7 +124,7 @@ pub(super) fn content_range(headers: &HeaderMap) -> Option<(Option<Range<u64>>, 
 fn check_part(asked: &Range<u64>, headers: &HeaderMap) -> Result<(), String> {
     let wrong = |found: &str| {
         format!(
-            "the server sends {found} where bytes {} to {} were asked for",
+            "the server sent {found}, but bytes {} to {} were requested",
             asked.start, asked.end
         )
     };
@@ -136,7 +136,7 @@ fn check_part(asked: &Range<u64>, headers: &HeaderMap) -> Result<(), String> {
                 false => Err(wrong(&format!("bytes {} to {}", part.start, part.end))),
             }
         }
-        _ => Err(wrong("a part that it does not place (no Content-Range)")),
+        _ => Err(wrong("a part without Content-Range")),
     }
 }
 

@@ -185,7 +185,7 @@ impl Question<'_> {
         let problem = match &log.last {
             Some(Outcome::Status { status, .. }) => format!("answers {}", status.as_u16()),
             Some(Outcome::Failed(failure)) => failure.in_short().to_owned(),
-            _ => "sends what was not requested".to_owned(),
+            _ => "sends unexpected data".to_owned(),
         };
         let waits = &self.store.connections.waits;
         waits.report(&log.server, &problem, failing, remaining);
@@ -294,7 +294,7 @@ impl Question<'_> {
             }
             if let Some(name) = codings(&encoding).next() {
                 return Err(Failed::Encoded(format!(
-                    "the object is sent with Content-Encoding {name}, of which no range can be undone"
+                    "the object is sent with Content-Encoding {name}, which cannot be decoded from a range"
                 )));
             }
         }
@@ -316,7 +316,7 @@ impl Question<'_> {
                 true if found > self.limit_bytes => return Err(Failed::TooLarge(found)),
                 false if found > announced => {
                     return Err(Failed::Broken(format!(
-                        "more than the {announced} bytes announced came"
+                        "more than the announced {announced} bytes were received"
                     )));
                 }
                 _ => into.extend_from_slice(&piece),
@@ -328,12 +328,15 @@ impl Question<'_> {
                 return Err(Failed::Short(range.start + found));
             }
             _ if !no_length && found != announced => {
-                return Err(Failed::Broken(format!("{found} of {announced} bytes came")));
+                return Err(Failed::Broken(format!(
+                    "{found} of {announced} bytes were received"
+                )));
             }
             _ => {}
         }
         let known = |name| {
-            let unknown = || Failed::Encoded(format!("its Content-Encoding {name} is not known"));
+            let unknown =
+                || Failed::Encoded(format!("its Content-Encoding {name} is not supported"));
             Compression::from_content_encoding(name).ok_or_else(unknown)
         };
         let compressions = codings(&encoding).map(known).collect::<Result<_, _>>()?;

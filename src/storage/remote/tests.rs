@@ -110,7 +110,7 @@ fn another_range_than_asked_for_is_never_taken() {
                 let server = serve(move |_, _| reply("206 Partial Content", place, b"hello"));
                 let e = server.read_range(3..8).unwrap_err();
                 assert!(
-                    e.contains("bytes 3 to 8 were asked for") && e.contains("4 tries"),
+                    e.contains("bytes 3 to 8 were requested") && e.contains("4 tries"),
                     "{e}"
                 );
             });
@@ -181,7 +181,10 @@ fn what_was_compressed_for_the_way_is_undone() {
     assert!(e.contains("10"), "{e}");
     let unknown = |_: usize, _: &Request| reply("200 OK", "Content-Encoding: compress\r\n", HELLO);
     let e = serve(unknown).read(100).unwrap_err();
-    assert!(e.contains("Content-Encoding compress is not known"), "{e}");
+    assert!(
+        e.contains("Content-Encoding compress is not supported"),
+        "{e}"
+    );
 }
 
 #[test]
@@ -193,7 +196,7 @@ fn a_range_of_what_is_compressed_for_the_way_is_refused() {
     });
     let e = server.read_range(3..8).unwrap_err();
     assert!(
-        e.contains("Content-Encoding gzip") && e.contains("no range can be undone"),
+        e.contains("Content-Encoding gzip") && e.contains("cannot be decoded from a range"),
         "{e}"
     );
     assert_eq!(server.requests(), 1);
@@ -216,7 +219,7 @@ fn a_length_that_is_not_told_is_found_out_or_refused() {
     assert!(server.read(11).unwrap_err().contains("broke off"));
     let server = serve(|_, _| reply_without_length("200 OK", "", HELLO));
     let e = server.read(11).unwrap_err();
-    assert!(e.contains("does not say how long"), "{e}");
+    assert!(e.contains("has no length"), "{e}");
 }
 
 #[test]
@@ -330,7 +333,7 @@ fn a_silent_server_is_given_up_after_a_few_tries() {
         let clock = Instant::now();
         let e = server.read(11).unwrap_err();
         assert!(
-            e.contains(" tries, ") && e.contains("127.0.0.1 said nothing for 0.3 s"),
+            e.contains(" tries, ") && e.contains("127.0.0.1 sent no data for 0.3 s"),
             "{e}"
         );
         assert!(e.contains("--idle-timeout"), "{e}");
@@ -397,12 +400,12 @@ fn a_server_that_cannot_be_reached_is_told_by_its_trouble() {
     assert!(e.contains("(4 tries, ") && e.contains("refused"), "{e}");
     let e = read("http://pointshard.invalid");
     assert!(
-        e.contains("the name of the host pointshard.invalid is not known"),
+        e.contains("the host name pointshard.invalid cannot be resolved"),
         "{e}"
     );
     let server = serve(|_, _| reply("200 OK", "", HELLO));
     let e = read(&server.url.replace("http:", "https:"));
-    assert!(e.contains("no secure connection to 127.0.0.1"), "{e}");
+    assert!(e.contains("no TLS connection to 127.0.0.1"), "{e}");
 }
 
 #[test]

@@ -76,19 +76,19 @@ impl Question<'_> {
                 };
             }
             Failed::Encoded(problem) => (None, problem, match self.range {
-                Some(_) => "store it without, or where the server undoes it: shards are compressed within",
+                Some(_) => "store it without, or use a server that decodes it: shards are compressed inside",
                 None => "store it without, or with gzip, br, zstd or deflate",
             }
             .to_owned()),
             Failed::Damaged(problem) => (
                 None,
                 problem,
-                "check what is stored there, and how the server sends it".to_owned(),
+                "check the stored object, and how the server sends it".to_owned(),
             ),
             Failed::NoLength => (
                 None,
-                "the server does not say how long the object is".to_owned(),
-                "serve it with a server that does".to_owned(),
+                "the response has no length".to_owned(),
+                "use a server that sends Content-Length".to_owned(),
             ),
             Failed::Stopped => {
                 return StorageError::Stopped {
@@ -101,8 +101,8 @@ impl Question<'_> {
                 }
                 _ => (
                     None,
-                    format!("the answer broke off: {}", shortened(&self.wire.shown(&problem))),
-                    "run again to resume: what is done is kept".to_owned(),
+                    format!("the response broke off: {}", shortened(&self.wire.shown(&problem))),
+                    "rerun to resume: finished shards are kept".to_owned(),
                 ),
             },
             Failed::Request(e) => match &log.last {
@@ -111,17 +111,17 @@ impl Question<'_> {
                 Some(Outcome::Redirect(why)) => (
                     None,
                     format!("the server redirects {}, which is not followed", shortened(why)),
-                    "check the URL; give that of the place itself".to_owned(),
+                    "check the URL; use the final URL".to_owned(),
                 ),
                 Some(Outcome::Unusable(problem)) => (
                     None,
                     problem.clone(),
-                    "copy it to a server or folder that can, or serve it with one (nginx, rclone)".into(),
+                    "copy the data to a local folder, or use another server (nginx, rclone)".into(),
                 ),
                 Some(Outcome::Wrong(problem)) => (
                     None,
                     problem.clone(),
-                    "check the server, and what stands between (a proxy, a cache)".into(),
+                    "check the server, and any proxy or cache in between".into(),
                 ),
                 Some(Outcome::Html) | None => self.unasked(&e),
             },
@@ -144,8 +144,8 @@ impl Question<'_> {
     fn refusal(&self, status: StatusCode, said: &str) -> (Option<StatusCode>, String, String) {
         let said = shortened(said);
         let what = match said.is_empty() {
-            true => format!("the server answers {status}"),
-            false => format!("the server answers {status}: {said}"),
+            true => format!("the server answered {status}"),
+            false => format!("the server answered {status}: {said}"),
         };
         let advice = match status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => self.client.access_advice(status),
@@ -153,11 +153,11 @@ impl Question<'_> {
             StatusCode::MOVED_PERMANENTLY | StatusCode::TEMPORARY_REDIRECT
                 if self.url.starts_with("s3://") =>
             {
-                "the bucket lies in another region: set AWS_REGION".to_owned()
+                "the bucket is in another region: set AWS_REGION".to_owned()
             }
             s if s == StatusCode::TOO_MANY_REQUESTS || s.is_server_error() => {
-                "the server is overloaded or out of order: run again later to resume, with fewer --requests if it was \
-                 overloaded; --retry-for waits longer"
+                "the server is overloaded or failing: rerun later to resume, with fewer --requests if it was overloaded; a longer \
+                 --retry-for waits longer"
                     .to_owned()
             }
             _ => "check the URL and the server".to_owned(),
@@ -170,35 +170,35 @@ impl Question<'_> {
         let idle = self.client.network.idle_timeout.as_secs_f64();
         let (what, advice) = match failure {
             Failure::Silent => (
-                format!("{host} said nothing for {idle} s, time after time"),
-                "run again to resume; --idle-timeout and --retry-for give it longer, fewer --requests ask less of it",
+                format!("{host} sent no data for {idle} s"),
+                "rerun to resume; a longer --idle-timeout or --retry-for waits longer, fewer --requests reduce the load",
             ),
             Failure::Unreachable => (
-                format!("no connection to {host} came about in time"),
-                "check host and port, and whether a firewall or proxy stands between",
+                format!("connecting to {host} timed out"),
+                "check host, port, firewall and proxy",
             ),
             Failure::UnknownHost => (
-                format!("the name of the host {host} is not known"),
-                "check the URL, and the name service of this machine",
+                format!("the host name {host} cannot be resolved"),
+                "check the URL and the DNS settings of this machine",
             ),
             Failure::Refused => (
-                format!("{host} refused the connection: nothing listens there"),
-                "check host and port, and that the server runs",
+                format!("{host} refused the connection: no server listens on this port"),
+                "check host and port, and that the server is running",
             ),
             Failure::Tls(why) => (
-                format!("no secure connection to {host}: {}", shortened(why)),
-                "check that the host is meant and speaks https; SSL_CERT_FILE names a certificate authority of your own",
+                format!("no TLS connection to {host}: {}", shortened(why)),
+                "check that the host is right and supports https; set SSL_CERT_FILE to trust your own certificate authority",
             ),
             Failure::Slow(bytes_per_s) => (
                 format!(
                     "{host} sent {bytes_per_s:.0} bytes/s over {idle} s, fewer than the {} bytes/s of --min-rate",
                     self.client.network.min_bytes_per_s
                 ),
-                "run again to resume; a smaller --min-rate waits, fewer --requests ask less of it",
+                "rerun to resume; a smaller --min-rate accepts slower servers, fewer --requests reduce the load",
             ),
             Failure::Other(why) => (
                 shortened(&self.wire.shown(why)),
-                "check the network, and run again to resume",
+                "check the network, then rerun to resume",
             ),
         };
         (None, what, advice.to_owned())

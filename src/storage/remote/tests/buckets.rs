@@ -113,7 +113,7 @@ fn a_refusal_says_with_what_was_asked() {
         "{e}"
     );
     assert!(
-        e.contains("without credentials (none were found): give some (GOOGLE_"),
+        e.contains("without credentials (none were found): provide some (GOOGLE_"),
         "{e}"
     );
     let vars = [
