@@ -22,7 +22,7 @@ mod table;
 mod tests;
 
 pub(crate) use displaced::{CenteredWindow, WindowsOfLayer};
-pub use displaced::{Displaced, DisplacedLayers};
+pub use displaced::{DisplacedLayer, DisplacedLayers};
 pub use drop_reason::DropReason;
 pub use error::PlanError;
 pub use read_plan::{LayerPoints, ReadPlan};

@@ -11,7 +11,7 @@ use rayon::prelude::*;
 
 use super::sources::Sources;
 use crate::geometry::VoxelBox;
-use crate::plan::{CenteredWindow, Displaced, DisplacedLayers, Plan, Sample, WindowsOfLayer};
+use crate::plan::{CenteredWindow, DisplacedLayer, DisplacedLayers, Plan, Sample, WindowsOfLayer};
 use crate::volume;
 use crate::voxels::centres_inside;
 
@@ -185,7 +185,7 @@ fn displaced(
     group: usize,
     source: usize,
     overlap_others: bool,
-) -> Option<Displaced> {
+) -> Option<DisplacedLayer> {
     const MOST_WINDOWS: usize = 10_000;
     let arrays =
         (0..plan.arrays.len()).filter(|a| plan.arrays[*a].source_of_group[group] == source);
@@ -216,7 +216,7 @@ fn displaced(
     // The other scales only help to guess the cause: without them the layer is displaced all the same.
     let scales =
         volume::resolutions(&of_plan.url, &of_plan.layer, sources.storage()).unwrap_or_default();
-    Displaced::new(
+    DisplacedLayer::new(
         &plan.config,
         (plan.layer_of_source(source), of_plan),
         (

@@ -22,7 +22,7 @@ pub(crate) use self::mistake::CenteredWindow;
 
 /// A layer that overlaps none of the windows that are cut from it.
 #[derive(Clone, Debug)]
-pub struct Displaced {
+pub struct DisplacedLayer {
     layer: String,
     location: String,
     bounds: PrintedBox,
@@ -34,7 +34,7 @@ pub struct Displaced {
 
 /// Layers that overlap none of their windows: at least one.
 #[derive(Clone, Debug)]
-pub struct DisplacedLayers(pub Vec<Displaced>);
+pub struct DisplacedLayers(pub Vec<DisplacedLayer>);
 
 /// The windows that are cut from a layer.
 #[derive(Debug)]
@@ -57,7 +57,7 @@ struct PrintedBox {
     resolution: Resolution,
 }
 
-impl Displaced {
+impl DisplacedLayer {
     /// `source` is named `layer` in the config and has the voxels `bounds` at `resolution`. `scales` are further
     /// resolutions that the author may have meant. `None` if there is no window or if coordinates are not finite.
     pub(crate) fn new(
@@ -97,7 +97,7 @@ impl Displaced {
     }
 }
 
-impl fmt::Display for Displaced {
+impl fmt::Display for DisplacedLayer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,

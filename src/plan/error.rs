@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::leaks::LeakReport;
+use super::leaks::report::LeakReport;
 use crate::collection::LayerError;
 use crate::fault::{Fault, FaultKind};
 use crate::storage::LocationError;

@@ -6,18 +6,17 @@
 //! counts once, however many layers it shares.
 
 mod layers;
-mod report;
+pub(super) mod report;
 mod windows;
 
 use rayon::prelude::*;
 
+use self::report::{Leak, LeakExample, LeakReport, LeakSample};
 use self::windows::WindowIndex;
 use super::drop_reason::DropReason;
 use super::error::PlanError;
 use super::table::Plan;
 use crate::config::Leaks;
-
-pub use self::report::{Leak, LeakExample, LeakReport, LeakSample};
 
 /// Windows that are looked up before the number of pairs is compared with the limit.
 const BLOCK_WINDOWS: usize = 256;
@@ -61,13 +60,11 @@ pub(super) fn apply_policy(plan: &mut Plan) -> Result<(), PlanError> {
 /// The pairs of windows of different splits that share voxels of a layer; `None` if there are none.
 pub(super) fn find_leaks(plan: &Plan) -> Option<LeakReport> {
     let all: Vec<usize> = (0..plan.splits.len()).collect();
-    let [_, looked_up @ ..] = &all[..] else {
-        return None;
-    };
-    if looked_up.is_empty() {
+    if all.len() < 2 {
         return None;
     }
-    let index = WindowIndex::new(plan, looked_up);
+    // The windows of the first split are never looked up, so that they need no index.
+    let index = WindowIndex::new(plan, &all[1..]);
     find_among(plan, &index, &all)
 }
 

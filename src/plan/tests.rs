@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use std::path::Path;
 
 /// A box in nm: id, lower corner, upper corner, tags, layer group.
-struct Boxed(
+struct TestBox(
     &'static str,
     [f64; 3],
     [f64; 3],
@@ -37,10 +37,10 @@ fn config(change: impl FnOnce(&mut Value)) -> ConfigFile {
     }
 }
 
-fn collection(boxes: &[Boxed]) -> Collection {
+fn collection(boxes: &[TestBox]) -> Collection {
     let rows: Vec<_> = boxes
         .iter()
-        .map(|Boxed(id, a, b, tags, group)| {
+        .map(|TestBox(id, a, b, tags, group)| {
             json!({"type": "axis_aligned_bounding_box", "id": id, "pointA": a, "pointB": b, "tags": tags, "layer_group": group})
         })
         .collect();
@@ -106,9 +106,9 @@ fn plan(
 #[test]
 fn tags_choose_the_split_and_a_box_in_no_split_is_recorded() {
     let c = collection(&[
-        Boxed("a", [0.0; 3], [10.0; 3], vec!["train", "x"], "g"),
-        Boxed("b", [0.0; 3], [10.0; 3], vec!["other"], "empty"),
-        Boxed("c", [50.0; 3], [60.0; 3], vec!["val"], "h"),
+        TestBox("a", [0.0; 3], [10.0; 3], vec!["train", "x"], "g"),
+        TestBox("b", [0.0; 3], [10.0; 3], vec!["other"], "empty"),
+        TestBox("c", [50.0; 3], [60.0; 3], vec!["val"], "h"),
     ]);
     let p = plan(
         &config(|_| {}),
@@ -135,8 +135,8 @@ fn tags_choose_the_split_and_a_box_in_no_split_is_recorded() {
 #[test]
 fn a_box_needs_all_tags_of_a_split() {
     let c = collection(&[
-        Boxed("a", [0.0; 3], [10.0; 3], vec!["train"], "g"),
-        Boxed("b", [0.0; 3], [10.0; 3], vec!["proofread", "train"], "g"),
+        TestBox("a", [0.0; 3], [10.0; 3], vec!["train"], "g"),
+        TestBox("b", [0.0; 3], [10.0; 3], vec!["proofread", "train"], "g"),
     ]);
     let file = config(|v| v["splits"] = json!({"train": ["train", "proofread"]}));
     let p = plan(&file, &c, &[vec![]]).unwrap();
@@ -148,7 +148,7 @@ fn a_box_needs_all_tags_of_a_split() {
 
 #[test]
 fn a_split_may_require_any_or_none_of_some_tags() {
-    let at = |x: f64, id, tags| Boxed(id, [x, 0.0, 0.0], [x + 10.0, 10.0, 10.0], tags, "g");
+    let at = |x: f64, id, tags| TestBox(id, [x, 0.0, 0.0], [x + 10.0, 10.0, 10.0], tags, "g");
     let c = collection(&[
         at(0.0, "a", vec!["cortex", "proofread"]),
         at(50.0, "b", vec!["cortex", "proofread", "val"]),
@@ -191,7 +191,7 @@ fn a_split_may_require_any_or_none_of_some_tags() {
 
 #[test]
 fn a_box_in_two_splits_and_a_collection_without_a_split_are_errors() {
-    let c = collection(&[Boxed(
+    let c = collection(&[TestBox(
         "both",
         [0.0; 3],
         [10.0; 3],
@@ -210,7 +210,7 @@ fn a_box_in_two_splits_and_a_collection_without_a_split_are_errors() {
 
 #[test]
 fn a_missing_layer_is_reported_with_its_config_key() {
-    let c = collection(&[Boxed("a", [0.0; 3], [10.0; 3], vec!["train"], "g")]);
+    let c = collection(&[TestBox("a", [0.0; 3], [10.0; 3], vec!["train"], "g")]);
     let file = config(|v| v["arrays"] = json!({"target": {"layer": "imgg"}}));
     let e = plan(&file, &c, &[]).unwrap_err();
     assert!(e.to_string().contains("`arrays.target.layer`"), "{e}");
@@ -220,7 +220,7 @@ fn a_missing_layer_is_reported_with_its_config_key() {
 
 #[test]
 fn a_window_out_of_range_is_dropped_and_counted() {
-    let c = collection(&[Boxed("a", [0.0; 3], [1e300; 3], vec!["train"], "g")]);
+    let c = collection(&[TestBox("a", [0.0; 3], [1e300; 3], vec!["train"], "g")]);
     let p = plan(&config(|_| {}), &c, &[vec![(1, [5.0; 3]), (2, [1e200; 3])]]).unwrap();
     assert_eq!((p.boxes[0].annotations, p.boxes[0].samples), (2, 1));
     assert_eq!(p.boxes[0].dropped[&DropReason::WindowOutOfRange], 1);
@@ -229,8 +229,8 @@ fn a_window_out_of_range_is_dropped_and_counted() {
 #[test]
 fn samples_are_ordered_by_box_then_by_position_then_by_id() {
     let c = collection(&[
-        Boxed("b", [100.0; 3], [200.0; 3], vec!["train"], "g"),
-        Boxed("a", [0.0; 3], [100.0; 3], vec!["train"], "g"),
+        TestBox("b", [100.0; 3], [200.0; 3], vec!["train"], "g"),
+        TestBox("a", [0.0; 3], [100.0; 3], vec!["train"], "g"),
     ]);
     let near = |d: f64| [110.0 + d, 110.0, 110.0];
     let points = [
@@ -248,7 +248,7 @@ fn samples_are_ordered_by_box_then_by_position_then_by_id() {
 
 #[test]
 fn the_digest_changes_with_everything_that_changes_a_sample() {
-    let boxes = |max| [Boxed("a", [0.0; 3], [max; 3], vec!["train"], "g")];
+    let boxes = |max| [TestBox("a", [0.0; 3], [max; 3], vec!["train"], "g")];
     let digest = |file: &ConfigFile, max, p| {
         plan(file, &collection(&boxes(max)), &[vec![(1, [p; 3])]])
             .unwrap()
@@ -300,7 +300,7 @@ fn a_property_gets_a_column_only_if_every_layer_has_it_with_the_same_type() {
 
 #[test]
 fn a_split_without_boxes_is_an_error_with_the_available_tags() {
-    let c = collection(&[Boxed("a", [0.0; 3], [10.0; 3], vec!["train"], "g")]);
+    let c = collection(&[TestBox("a", [0.0; 3], [10.0; 3], vec!["train"], "g")]);
     let e = ReadPlan::new(&config(|_| {}), &c, |_, _| Ok(Vec::new())).unwrap_err();
     let e = e.to_string();
     assert!(
@@ -312,8 +312,8 @@ fn a_split_without_boxes_is_an_error_with_the_available_tags() {
 #[test]
 fn a_split_without_samples_is_a_warning_and_a_plan_without_samples_has_a_reason() {
     let c = collection(&[
-        Boxed("a", [0.0; 3], [10.0; 3], vec!["train"], "g"),
-        Boxed("b", [0.0; 3], [10.0; 3], vec!["val"], "g"),
+        TestBox("a", [0.0; 3], [10.0; 3], vec!["train"], "g"),
+        TestBox("b", [0.0; 3], [10.0; 3], vec!["val"], "g"),
     ]);
     let two = plan(&config(|_| {}), &c, &[vec![(7, [5.0; 3])], vec![]]).unwrap();
     assert!(two.why_no_samples().is_none());

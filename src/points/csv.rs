@@ -16,9 +16,9 @@ use ::csv::StringRecord;
 use self::columns::{CsvColumns, RowFields};
 use self::ids::{IdCounts, NOT_FINITE, TableIds, digest};
 pub(crate) use self::records::{TableError, TableRecords, table_delimiter};
-use super::annotation::{Anchor, Annotation};
+use super::annotation::Anchor;
 use super::error::PointsError;
-use super::merge::{AnnotationBatch, BoxIndex, BoxedAnnotation, merge_batches};
+use super::merge::{AnnotationBatch, BoxIndex, merge_batches};
 use super::position::{AnnotationPosition, PointBounds};
 use super::property::{PropertySpec, describe_all, lay_out};
 use super::report::{NotFinite, PointsInBoxes, PointsReport};
@@ -75,14 +75,6 @@ impl CsvLayer {
         storage: &Storage,
     ) -> Result<Self, PointsError> {
         let document = StreamedDocument::open(file, EXPECTED, storage)?;
-        Self::new(document, config, storage.budget())
-    }
-
-    fn new(
-        document: StreamedDocument,
-        config: &CsvConfig,
-        budget: &MemoryBudget,
-    ) -> Result<Self, PointsError> {
         let object = document.object();
         let delimiter = table_delimiter(config.delimiter, object);
         let records = TableRecords::open(&document, delimiter)?;
@@ -93,7 +85,7 @@ impl CsvLayer {
         Ok(Self {
             property_bytes: lay_out(&mut properties),
             document,
-            budget: budget.clone(),
+            budget: storage.budget().clone(),
             delimiter,
             columns,
             properties,
@@ -140,20 +132,9 @@ impl CsvLayer {
                 }
                 return Ok(());
             };
-            let mut inside = index.containing(&position.anchor);
-            if let Some(first_box) = inside.next() {
-                let hit = BoxedAnnotation {
-                    annotation: Annotation {
-                        id: row.id,
-                        anchor: position.anchor,
-                        ends: position.ends,
-                        properties: row.properties.into(),
-                    },
-                    first_box,
-                    more_boxes: inside.collect(),
-                };
-                self.budget.keep(hit.memory_bytes()).map_err(too_large)?;
-                batch.hits.push(hit);
+            if let Some(boxed) = index.place(row.id, &position, row.properties) {
+                self.budget.keep(boxed.memory_bytes()).map_err(too_large)?;
+                batch.in_boxes.push(boxed);
             }
             Ok(())
         })?;
@@ -185,10 +166,7 @@ impl CsvLayer {
         rounded: RoundedIds,
     ) -> Result<PointsInBoxes, PointsError> {
         let merged = merge_batches(vec![batch], box_count).unwrap_or_default();
-        let mut warnings = rounded
-            .warning(self.object())
-            .into_iter()
-            .collect::<Vec<_>>();
+        let mut warnings: Vec<String> = rounded.warning(self.object()).into_iter().collect();
         if let [id, ..] = merged.differing_properties[..] {
             warnings.push(format!(
                 "{}: {} annotation(s) have rows with different properties, for example id {id}; the first row is used",
@@ -226,8 +204,8 @@ impl CsvLayer {
         batch: &AnnotationBatch,
         anchor: Anchor,
     ) -> Result<(), PointsError> {
-        let of_hits = batch.hits.iter().map(|hit| hit.annotation.id);
-        let mut ids: Vec<(u64, Option<u64>)> = of_hits.map(|id| (id, None)).collect();
+        let in_boxes = batch.in_boxes.iter().map(|boxed| boxed.annotation.id);
+        let mut ids: Vec<(u64, Option<u64>)> = in_boxes.map(|id| (id, None)).collect();
         ids.sort_unstable();
         ids.dedup();
         let mut lowest: Option<u64> = None;
@@ -301,14 +279,7 @@ impl CsvLayer {
                     id.value
                 }
             };
-            let first = fields.point(&columns.start, columns.unit_nm)?;
-            let (kind, points) = match &columns.end {
-                None => (GeometryKind::Point, [first; 2]),
-                Some(end) => (
-                    GeometryKind::Line,
-                    [first, fields.point(end, columns.unit_nm)?],
-                ),
-            };
+            let (kind, points) = fields.geometry(columns)?;
             for ((column, _), spec) in columns.properties.iter().zip(&self.properties) {
                 let written = spec.write(fields.text(column), &mut properties);
                 written.map_err(|expected| fields.wrong(column, expected))?;

@@ -7,9 +7,9 @@ use std::collections::HashSet;
 
 use rayon::prelude::*;
 
-use super::annotation::{Anchor, Annotation};
+use super::annotation::Anchor;
 use super::error::PointsError;
-use super::merge::{AnnotationBatch, BoxIndex, BoxedAnnotation, RecordKey, merge_batches};
+use super::merge::{AnnotationBatch, BoxIndex, RecordKey, merge_batches};
 use super::position::{AnnotationPosition, PointBounds};
 use super::property::{PropertySpec, describe_all, lay_out};
 use super::report::{NotFinite, PointsInBoxes, PointsReport};
@@ -301,20 +301,9 @@ impl InMemoryLayer {
                 id: row.id,
                 geometry: 0,
             });
-            let mut boxes = index.containing(&position.anchor);
-            if let Some(first_box) = boxes.next() {
-                let properties = i * self.property_bytes..(i + 1) * self.property_bytes;
-                batch.hits.push(BoxedAnnotation {
-                    annotation: Annotation {
-                        id: row.id,
-                        anchor: position.anchor,
-                        ends: position.ends,
-                        properties: self.values[properties].into(),
-                    },
-                    first_box,
-                    more_boxes: boxes.collect(),
-                });
-            }
+            let properties = i * self.property_bytes..(i + 1) * self.property_bytes;
+            let boxed = index.place(row.id, &position, &self.values[properties]);
+            batch.in_boxes.extend(boxed);
         }
         batch
     }

@@ -10,6 +10,7 @@ use rstar::RTree;
 use rstar::primitives::{GeomWithData, Rectangle};
 
 use super::annotation::Annotation;
+use super::position::AnnotationPosition;
 use crate::geometry::{BoxNm, PointNm};
 
 /// An index that finds the boxes around a point.
@@ -36,11 +37,32 @@ impl<'a> BoxIndex<'a> {
     }
 
     /// The boxes that contain `point`, in no particular order. The tree includes upper faces, which boxes do not.
-    pub(super) fn containing(&self, point: &PointNm) -> impl Iterator<Item = usize> {
+    fn containing(&self, point: &PointNm) -> impl Iterator<Item = usize> {
         self.tree
             .locate_all_at_point(point.0)
             .map(|entry| entry.data)
             .filter(|i| self.boxes[*i].contains(point))
+    }
+
+    /// The annotation with the boxes that contain it; `None` if there are none.
+    pub(super) fn place(
+        &self,
+        id: u64,
+        position: &AnnotationPosition,
+        properties: &[u8],
+    ) -> Option<BoxedAnnotation> {
+        let mut boxes = self.containing(&position.anchor);
+        let first_box = boxes.next()?;
+        Some(BoxedAnnotation {
+            annotation: Annotation {
+                id,
+                anchor: position.anchor,
+                ends: position.ends,
+                properties: properties.into(),
+            },
+            first_box,
+            more_boxes: boxes.collect(),
+        })
     }
 }
 
@@ -49,8 +71,8 @@ impl<'a> BoxIndex<'a> {
 pub(super) struct AnnotationBatch {
     /// Every record with a finite position.
     pub(super) seen: Vec<RecordKey>,
-    /// The records that are in a box.
-    pub(super) hits: Vec<BoxedAnnotation>,
+    /// The annotations that are in a box.
+    pub(super) in_boxes: Vec<BoxedAnnotation>,
     /// Ids of records without a finite position.
     pub(super) not_finite: Vec<u64>,
 }
@@ -120,34 +142,34 @@ pub(super) fn merge_batches(
     }
     // Annotations are large, so their positions are sorted instead. The first record of an id comes first.
     let mut order: Vec<(u64, usize, usize)> =
-        Vec::with_capacity(batches.iter().map(|batch| batch.hits.len()).sum());
+        Vec::with_capacity(batches.iter().map(|batch| batch.in_boxes.len()).sum());
     for (i, batch) in batches.iter().enumerate() {
-        let hits = batch.hits.iter().enumerate();
-        order.extend(hits.map(|(j, hit)| (hit.annotation.id, i, j)));
+        let annotations = batch.in_boxes.iter().enumerate();
+        order.extend(annotations.map(|(j, boxed)| (boxed.annotation.id, i, j)));
     }
     order.par_sort_unstable();
     let same_id = |a: &(u64, usize, usize), b: &(u64, usize, usize)| a.0 == b.0;
-    let first_hits = order
+    let first_records = order
         .chunk_by(same_id)
-        .map(|records| &batches[records[0].1].hits[records[0].2]);
-    merged.per_box = empty_lists(first_hits, box_count);
+        .map(|records| &batches[records[0].1].in_boxes[records[0].2]);
+    merged.per_box = empty_lists(first_records, box_count);
     for records in order.chunk_by(same_id) {
         let (id, i, j) = records[0];
         let properties =
-            |(_, i, j): &(u64, usize, usize)| &batches[*i].hits[*j].annotation.properties;
+            |(_, i, j): &(u64, usize, usize)| &batches[*i].in_boxes[*j].annotation.properties;
         if records
             .iter()
             .any(|r| properties(r) != properties(&records[0]))
         {
             merged.differing_properties.push(id);
         }
-        let hit = &mut batches[i].hits[j];
-        for b in &hit.more_boxes {
-            merged.per_box[*b].push(hit.annotation.clone());
+        let boxed = &mut batches[i].in_boxes[j];
+        for b in &boxed.more_boxes {
+            merged.per_box[*b].push(boxed.annotation.clone());
         }
-        merged.per_box[hit.first_box].push(Annotation {
-            properties: std::mem::take(&mut hit.annotation.properties),
-            ..hit.annotation
+        merged.per_box[boxed.first_box].push(Annotation {
+            properties: std::mem::take(&mut boxed.annotation.properties),
+            ..boxed.annotation
         });
     }
     Ok(merged)
@@ -155,13 +177,13 @@ pub(super) fn merge_batches(
 
 /// An empty list per box, with the capacity for its annotations.
 fn empty_lists<'a>(
-    hits: impl Iterator<Item = &'a BoxedAnnotation>,
+    annotations: impl Iterator<Item = &'a BoxedAnnotation>,
     box_count: usize,
 ) -> Vec<Vec<Annotation>> {
     let mut counts = vec![0; box_count];
-    for hit in hits {
-        counts[hit.first_box] += 1;
-        for b in &hit.more_boxes {
+    for boxed in annotations {
+        counts[boxed.first_box] += 1;
+        for b in &boxed.more_boxes {
             counts[*b] += 1;
         }
     }
@@ -211,7 +233,7 @@ mod tests {
         BoxNm::from_corners(PointNm(min), PointNm(max)).unwrap()
     }
 
-    fn hit(id: u64, boxes: &[usize], properties: &[u8]) -> BoxedAnnotation {
+    fn boxed(id: u64, boxes: &[usize], properties: &[u8]) -> BoxedAnnotation {
         let p = PointNm([0.0; 3]);
         BoxedAnnotation {
             annotation: Annotation {
@@ -225,14 +247,14 @@ mod tests {
         }
     }
 
-    fn batch(hits: Vec<BoxedAnnotation>) -> AnnotationBatch {
-        let seen = hits.iter().map(|h| RecordKey {
-            id: h.annotation.id,
+    fn batch(in_boxes: Vec<BoxedAnnotation>) -> AnnotationBatch {
+        let seen = in_boxes.iter().map(|boxed| RecordKey {
+            id: boxed.annotation.id,
             geometry: 7,
         });
         AnnotationBatch {
             seen: seen.collect(),
-            hits,
+            in_boxes,
             not_finite: Vec::new(),
         }
     }
@@ -240,8 +262,8 @@ mod tests {
     #[test]
     fn each_id_is_kept_once_per_box_in_order_of_ids() {
         let batches = vec![
-            batch(vec![hit(u64::MAX, &[0], &[]), hit(5, &[0, 2], &[1])]),
-            batch(vec![hit(5, &[0, 2], &[1]), hit(3, &[0], &[])]),
+            batch(vec![boxed(u64::MAX, &[0], &[]), boxed(5, &[0, 2], &[1])]),
+            batch(vec![boxed(5, &[0, 2], &[1]), boxed(3, &[0], &[])]),
         ];
         let merged = merge_batches(batches, 3).unwrap();
         let ids = |i: usize| merged.per_box[i].iter().map(|a| a.id).collect::<Vec<_>>();
@@ -256,8 +278,8 @@ mod tests {
     #[test]
     fn an_id_with_different_properties_is_reported() {
         let batches = vec![
-            batch(vec![hit(5, &[0], &[1])]),
-            batch(vec![hit(5, &[0], &[2])]),
+            batch(vec![boxed(5, &[0], &[1])]),
+            batch(vec![boxed(5, &[0], &[2])]),
         ];
         let merged = merge_batches(batches, 1).unwrap();
         assert_eq!(merged.differing_properties, [5]);
@@ -266,7 +288,11 @@ mod tests {
 
     #[test]
     fn two_geometries_with_one_id_are_a_conflict_even_outside_all_boxes() {
-        let mut batches = vec![batch(vec![]), batch(vec![hit(5, &[0], &[])]), batch(vec![])];
+        let mut batches = vec![
+            batch(vec![]),
+            batch(vec![boxed(5, &[0], &[])]),
+            batch(vec![]),
+        ];
         batches[2].seen.push(RecordKey { id: 5, geometry: 8 });
         let conflict = merge_batches(batches, 1).unwrap_err();
         assert_eq!(

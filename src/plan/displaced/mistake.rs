@@ -93,19 +93,22 @@ impl Correction {
         }
     }
 
+    fn has_effect(&self) -> bool {
+        self.order != IN_PLACE || self.factor.iter().any(|f| (f - 1.0).abs() > 1e-5)
+    }
+
     fn apply(&self, p: PointNm) -> PointNm {
         PointNm(std::array::from_fn(|d| p.0[self.order[d]] * self.factor[d]))
     }
 
     /// Whether it shrinks `positions` to such a small part of `target` that they would be inside from anywhere.
     fn collapses(&self, positions: &BoxNm, target: &BoxNm) -> bool {
-        const LEAST_SHARE: f64 = 1.0 / 200.0;
-        let extent = |b: &BoxNm, d: usize| b.max()[d] - b.min()[d];
+        const MIN_SHARE: f64 = 1.0 / 200.0;
         let shrinks = self.factor.iter().all(|f| *f <= 1.0) && self.factor.iter().any(|f| *f < 1.0);
         let are_apart = (0..3).any(|d| extent(positions, d) > 0.0);
         let moved = self.apply_to_box(positions);
         let is_small =
-            |moved: BoxNm| (0..3).all(|d| extent(&moved, d) < LEAST_SHARE * extent(target, d));
+            |moved: BoxNm| (0..3).all(|d| extent(&moved, d) < MIN_SHARE * extent(target, d));
         shrinks && are_apart && moved.is_some_and(is_small)
     }
 
@@ -147,9 +150,7 @@ fn corrections(resolutions: &[Resolution]) -> Vec<(Mistake, Correction, f64)> {
             all.push((Mistake::Axes(order), Correction { order, factor }, weight));
         }
     }
-    let changes =
-        |m: &Correction| m.order != IN_PLACE || m.factor.iter().any(|f| (f - 1.0).abs() > 1e-5);
-    all.retain(|(_, m, _)| changes(m));
+    all.retain(|(_, correction, _)| correction.has_effect());
     all
 }
 
@@ -182,17 +183,15 @@ pub(super) fn of_windows(
     for (mistake, layer, weight) in corrected_layers(layer_box, resolutions) {
         best.offer(mistake, fit(windows, &layer), weight);
     }
-    if layer_box.start == [0; 3] {
-        let extent = |b: &BoxNm, d: usize| b.max()[d] - b.min()[d];
-        // Windows may extend past the layer.
-        if (0..3).all(|d| extent(&centers, d) <= extent(&layer, d)) {
-            let all = bounds_of(windows)?;
-            let shares: f64 = (0..3)
-                .map(|d| (extent(&all, d) / extent(&layer, d)).min(1.0))
-                .product();
-            // The weight is low, because no position supports it: any supported mistake is weight.
-            best.offer(Mistake::OffsetMissing, Some(shares.cbrt()), 0.2);
-        }
+    // Windows may extend past the layer, but not their centres.
+    let fits = (0..3).all(|d| extent(&centers, d) <= extent(&layer, d));
+    if layer_box.start == [0; 3] && fits {
+        let all = bounds_of(windows)?;
+        let shares: f64 = (0..3)
+            .map(|d| (extent(&all, d) / extent(&layer, d)).min(1.0))
+            .product();
+        // The weight is low, because no position supports it: any supported mistake is preferred.
+        best.offer(Mistake::OffsetMissing, Some(shares.cbrt()), 0.2);
     }
     best.mistake
 }
@@ -316,8 +315,8 @@ fn fit(windows: &[BoxNm], layer: &BoxNm) -> Option<f64> {
 
 /// How well annotations within `extent` and boxes overlap; `None` unless most boxes may contain annotations.
 fn fit_extent(extent: &BoxNm, boxes: &[BoxNm]) -> Option<f64> {
-    let meets = |b: &&BoxNm| extent.contains(&center(b)) || b.contains(&center(extent));
-    if 2 * boxes.iter().filter(meets).count() <= boxes.len() {
+    let may_contain = |b: &&BoxNm| extent.contains(&center(b)) || b.contains(&center(extent));
+    if 2 * boxes.iter().filter(may_contain).count() <= boxes.len() {
         return None;
     }
     let all = bounds_of(boxes)?;
@@ -328,10 +327,7 @@ fn fit_extent(extent: &BoxNm, boxes: &[BoxNm]) -> Option<f64> {
 /// so that this supports no mistake.
 fn is_at_corner(positions: &BoxNm, target: &BoxNm) -> bool {
     const CORNER: f64 = 0.02;
-    (0..3).all(|d| {
-        let extent = target.max()[d] - target.min()[d];
-        positions.max()[d] - target.min()[d] < CORNER * extent
-    })
+    (0..3).all(|d| positions.max()[d] - target.min()[d] < CORNER * extent(target, d))
 }
 
 /// How much two boxes overlap: the edge length of their intersection relative to that of their common hull. 1 if equal.
@@ -348,6 +344,11 @@ fn overlap(a: &BoxNm, b: &BoxNm) -> f64 {
         }
     };
     (along(0) * along(1) * along(2)).cbrt()
+}
+
+/// The length of a box along an axis.
+fn extent(b: &BoxNm, d: usize) -> f64 {
+    b.max()[d] - b.min()[d]
 }
 
 fn center(b: &BoxNm) -> PointNm {

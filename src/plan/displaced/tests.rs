@@ -46,7 +46,7 @@ fn message_of(config: &Config, source: &str, start: [i64; 3], windows: Vec<BoxNm
         boxes: vec!["b0", "b1", "b2", "b3"],
         overlap_others: false,
     };
-    let displaced = Displaced::new(
+    let displaced = DisplacedLayer::new(
         config,
         ("img", &source),
         (&bounds, &resolution),
@@ -126,7 +126,7 @@ fn without_a_matching_mistake_no_cause_is_suggested() {
 
 #[test]
 fn every_displaced_layer_has_its_own_lines() {
-    let of = |name: &str| Displaced {
+    let of = |name: &str| DisplacedLayer {
         layer: name.to_owned(),
         location: "/data".into(),
         bounds: PrintedBox::new(

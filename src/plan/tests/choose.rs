@@ -31,9 +31,9 @@ fn choosing(choose: Value) -> ConfigFile {
 
 fn two_boxes() -> Collection {
     collection(&[
-        Boxed("a", [0.0; 3], [100.0; 3], vec!["train"], "g"),
-        Boxed("b", [0.0; 3], [100.0; 3], vec!["train"], "g"),
-        Boxed("c", [0.0; 3], [100.0; 3], vec!["val"], "g"),
+        TestBox("a", [0.0; 3], [100.0; 3], vec!["train"], "g"),
+        TestBox("b", [0.0; 3], [100.0; 3], vec!["train"], "g"),
+        TestBox("c", [0.0; 3], [100.0; 3], vec!["val"], "g"),
     ])
 }
 
@@ -43,7 +43,7 @@ fn filters_keep_annotations_by_value_and_drops_are_counted() {
     kind.enum_values = vec![1.0, 2.0];
     kind.enum_labels = vec!["small".to_owned(), "large".to_owned()];
     let specs = [kind];
-    let c = collection(&[Boxed("a", [0.0; 3], [100.0; 3], vec!["train"], "g")]);
+    let c = collection(&[TestBox("a", [0.0; 3], [100.0; 3], vec!["train"], "g")]);
     let build = |choose: Value| {
         let file = choosing(choose);
         let read_plan = read_plan_of(&file, &c)?;
@@ -78,7 +78,7 @@ fn filters_keep_annotations_by_value_and_drops_are_counted() {
 #[test]
 fn only_related_annotations_are_kept() {
     let file = choosing(json!({"related": {"pre": [7]}}));
-    let c = collection(&[Boxed("a", [0.0; 3], [100.0; 3], vec!["train"], "g")]);
+    let c = collection(&[TestBox("a", [0.0; 3], [100.0; 3], vec!["train"], "g")]);
     let read_plan = read_plan_of(&file, &c).unwrap();
     let mut layer = layer(vec![vec![annotation(1, [5.0; 3]), annotation(2, [5.0; 3])]]);
     layer.related = Some([2, 9].into());
@@ -111,7 +111,7 @@ fn an_annotation_in_several_boxes_of_a_split_can_be_limited_to_one_sample() {
 
 #[test]
 fn an_annotation_without_a_window_does_not_suppress_close_ones() {
-    let c = collection(&[Boxed("a", [-1e300; 3], [1e300; 3], vec!["train"], "g")]);
+    let c = collection(&[TestBox("a", [-1e300; 3], [1e300; 3], vec!["train"], "g")]);
     let far = 1e200;
     let points = [vec![(1, [far; 3]), (2, [0.0; 3]), (3, [1.0; 3])]];
     let p = plan(&choosing(json!({"min_distance_nm": 2})), &c, &points).unwrap();
@@ -160,7 +160,7 @@ fn max_per_box_samples_by_the_hash_of_seed_box_and_id() {
 
 #[test]
 fn snapping_boxes_changes_their_annotations_but_not_the_recorded_corners() {
-    let c = collection(&[Boxed(
+    let c = collection(&[TestBox(
         "a",
         [0.5, 0.0, 0.0],
         [15.9, 9.0, 9.0],

@@ -7,9 +7,9 @@ use proptest::prelude::*;
 /// Train box a and val boxes b (same group) and c (another group), with one annotation each.
 fn three_boxes(leaks: Value, val: f64) -> Result<Plan, PlanError> {
     let c = collection(&[
-        Boxed("a", [0.0; 3], [10.0; 3], vec!["train"], "g"),
-        Boxed("b", [0.0; 3], [10.0; 3], vec!["val"], "g"),
-        Boxed("c", [0.0; 3], [10.0; 3], vec!["val"], "h"),
+        TestBox("a", [0.0; 3], [10.0; 3], vec!["train"], "g"),
+        TestBox("b", [0.0; 3], [10.0; 3], vec!["val"], "g"),
+        TestBox("c", [0.0; 3], [10.0; 3], vec!["val"], "h"),
     ]);
     let points = [
         vec![(1, [5.0; 3])],
@@ -20,8 +20,8 @@ fn three_boxes(leaks: Value, val: f64) -> Result<Plan, PlanError> {
 }
 
 #[test]
-fn leaks_stop_the_plan_unless_they_are_allowed() {
-    // Windows are 4 wide: 5 and 8 share one voxel, 5 and 9 only touch. Group h has other layers.
+fn leaks_are_an_error_unless_the_config_allows_them() {
+    // Windows are 4 voxels wide: 5 and 8 share one voxel, 5 and 9 only touch. Group h has other layers.
     let e = three_boxes(json!("error"), 8.0).unwrap_err().to_string();
     for part in [
         "`train` and `val`: 1 pair, on average 1.6 % of the smaller window, at most 1.6 %",
@@ -40,7 +40,7 @@ fn leaks_stop_the_plan_unless_they_are_allowed() {
 }
 
 #[test]
-fn leaking_samples_of_one_split_may_be_dropped_and_are_counted() {
+fn leaking_samples_of_one_split_can_be_dropped_and_are_counted() {
     let p = three_boxes(json!({"drop_from": "val"}), 8.0).unwrap();
     assert_eq!(
         (p.splits[0].samples.len(), p.splits[1].samples.len()),
@@ -57,8 +57,8 @@ fn leaking_samples_of_one_split_may_be_dropped_and_are_counted() {
 }
 
 #[test]
-fn dropping_from_one_split_does_not_excuse_the_others() {
-    let boxed = |id, tag| Boxed(id, [0.0; 3], [10.0; 3], vec![tag], "g");
+fn dropping_from_one_split_does_not_allow_leaks_between_others() {
+    let boxed = |id, tag| TestBox(id, [0.0; 3], [10.0; 3], vec![tag], "g");
     let c = collection(&[boxed("a", "train"), boxed("b", "val"), boxed("c", "test")]);
     let of = |from: &str| {
         let file = config(|v| {
@@ -84,10 +84,10 @@ fn dropping_from_one_split_does_not_excuse_the_others() {
 }
 
 #[test]
-fn samples_beyond_max_per_box_leak_nothing() {
+fn samples_over_max_per_box_do_not_leak() {
     let c = collection(&[
-        Boxed("a", [0.0; 3], [100.0; 3], vec!["train"], "g"),
-        Boxed("b", [0.0; 3], [100.0; 3], vec!["val"], "g"),
+        TestBox("a", [0.0; 3], [100.0; 3], vec!["train"], "g"),
+        TestBox("b", [0.0; 3], [100.0; 3], vec!["val"], "g"),
     ]);
     let many: Vec<_> = (0..20u64)
         .map(|i| (i, [5.0 * i as f64, 0.0, 0.0]))
@@ -97,14 +97,14 @@ fn samples_beyond_max_per_box_leak_nothing() {
     assert_eq!(p.samples(), 2);
 }
 
-/// A plan of any samples: (split, group, position), with two layers and two groups.
+/// A plan for samples given as (split, group, position), with two layers and two groups.
 fn any_plan(
     arrays: Value,
     resolutions: [f64; 2],
     same: bool,
     samples: &[(usize, usize, [f64; 3])],
 ) -> Plan {
-    let boxed = |id, tag, group| Boxed(id, [0.0; 3], [99.0; 3], vec![tag], group);
+    let boxed = |id, tag, group| TestBox(id, [0.0; 3], [99.0; 3], vec![tag], group);
     let c = collection(&[
         boxed("0", "s0", "g"),
         boxed("1", "s0", "h"),
@@ -123,7 +123,7 @@ fn any_plan(
         points[2 * split + group].push((i as u64, *at));
     }
     let mut p = plan(&file, &c, &points).unwrap();
-    // What `flexible_z` would do, and a source that is written in two ways.
+    // Resolutions as `flexible_z` would set them.
     for (group, nm) in resolutions.iter().enumerate() {
         p.groups[group].resolution = Resolution::new([1.0, 1.0, *nm]).unwrap();
     }
@@ -140,6 +140,7 @@ fn any_plan(
             .start_around(&sample.center_nm, resolution)
             .unwrap();
     }
+    // One location under two URLs.
     if same {
         let location = p.sources[0].url.location.clone();
         let last = p.sources.len() - 1;
@@ -149,7 +150,7 @@ fn any_plan(
     p
 }
 
-/// The voxels that a sample reads of each place: boxes in nm. Numbers are whole, so that they are exact.
+/// The voxels that a sample reads of each location: boxes in nm. The numbers are whole, so that they are exact.
 fn reads(p: &Plan, sample: &Sample) -> Vec<(String, [[f64; 2]; 3])> {
     let boxes = (0..p.arrays.len()).map(|a| {
         let window = p.window_of(a, sample);
@@ -172,8 +173,8 @@ fn reads(p: &Plan, sample: &Sample) -> Vec<(String, [[f64; 2]; 3])> {
 
 fn share(a: &[(String, [[f64; 2]; 3])], b: &[(String, [[f64; 2]; 3])]) -> f64 {
     let mut most: f64 = 0.0;
-    for (place_a, box_a) in a {
-        for (_, box_b) in b.iter().filter(|(place_b, _)| place_a == place_b) {
+    for (location_a, box_a) in a {
+        for (_, box_b) in b.iter().filter(|(location_b, _)| location_a == location_b) {
             let volume = |b: &[[f64; 2]; 3]| b.iter().map(|[s, e]| e - s).product::<f64>();
             let common = [0, 1, 2]
                 .map(|d| (box_a[d][1].min(box_b[d][1]) - box_a[d][0].max(box_b[d][0])).max(0.0));
@@ -185,7 +186,7 @@ fn share(a: &[(String, [[f64; 2]; 3])], b: &[(String, [[f64; 2]; 3])]) -> f64 {
 
 proptest! {
     #[test]
-    fn leaks_are_the_pairs_that_a_search_of_all_pairs_finds(
+    fn leaks_are_the_same_pairs_as_in_a_search_of_all_pairs(
         samples in prop::collection::vec((0usize..3, 0usize..2, prop::array::uniform3(0u8..30)), 0..50),
         own in prop::array::uniform3(1u32..9),
         data in prop::sample::select(vec![[1.0, 1.0, 1.0], [2.0, 2.0, 1.0], [4.0, 2.0, 3.0]]),
@@ -226,7 +227,7 @@ proptest! {
                 }
             }
         }
-        // Dropping from one split leaves what leaks nowhere.
+        // Dropping from one split keeps the samples that do not leak.
         p.config.leaks = crate::config::Leaks::DropFrom("a".to_owned());
         let others_leak = between.iter().any(|l| l.splits[0] == "b");
         let before = p.clone();
@@ -268,75 +269,72 @@ fn random(i: u64, k: u32, below: u64) -> f64 {
     ((mixed >> k) % below) as f64
 }
 
+const MANY: u64 = if cfg!(debug_assertions) {
+    100_000
+} else {
+    1_000_000
+};
+
+/// Looks for leaks among [`MANY`] windows. Returns the number of pairs.
+fn count_leaks(what: &str, plan: &Plan) -> u64 {
+    let clock = std::time::Instant::now();
+    let pairs = find_leaks(plan).map_or(0, |r| r.between[0].pairs);
+    println!(
+        "{MANY} windows {what}: {pairs} pairs in {:?}",
+        clock.elapsed()
+    );
+    pairs
+}
+
 #[test]
-fn a_million_windows_are_compared_at_once() {
-    let n = if cfg!(debug_assertions) {
-        100_000
-    } else {
-        1_000_000
-    };
-    let time = |what: &str, p: &Plan| {
-        let clock = std::time::Instant::now();
-        let pairs = find_leaks(p).map_or(0, |r| r.between[0].pairs);
-        println!("{n} windows {what}: {pairs} pairs in {:?}", clock.elapsed());
-        pairs
-    };
-    // MinDistanceIndex over two halves that touch, but for one.
-    let halves = many(n, |i| {
+fn a_million_windows_that_hardly_leak_are_compared_quickly() {
+    // Two halves that touch, except for one window.
+    let halves = many(MANY, |i| {
         let split = (i % 2) as usize;
         let x = random(i, 0, 4000) + 4004.0 * split as f64;
-        (
-            split,
-            [
-                if i == 0 { 4010.0 } else { x },
-                random(i, 11, 4000),
-                random(i, 23, 4000),
-            ],
-        )
+        let x = if i == 0 { 4010.0 } else { x };
+        (split, [x, random(i, 11, 4000), random(i, 23, 4000)])
     });
-    time("in two halves", &halves);
-    // All over each other.
-    let mixed = many(n, |i| {
+    count_leaks("in two halves", &halves);
+    // Everywhere.
+    let mixed = many(MANY, |i| {
         ((i % 2) as usize, [0, 11, 23].map(|k| random(i, k, 1000)))
     });
-    assert!(time("mixed", &mixed) > 0);
-    // All in one place, and none leaks.
-    let layers = many(n, |i| ((i % 2) as usize, [4.0 * (i % 2) as f64, 0.0, 0.0]));
-    assert_eq!(time("in two places that touch", &layers), 0);
-    let near = many(n, |i| {
-        let split = (i % 2) as usize;
-        (
-            split,
-            [
-                24.0 * split as f64 + random(i, 0, 20),
-                random(i, 11, 20),
-                random(i, 23, 20),
-            ],
-        )
+    assert!(count_leaks("mixed", &mixed) > 0);
+    // At two positions that touch.
+    let layers = many(MANY, |i| {
+        ((i % 2) as usize, [4.0 * (i % 2) as f64, 0.0, 0.0])
     });
-    assert_eq!(time("crowded on either side of a plane", &near), 0);
-    // A chequerboard of crowds.
-    let board = many(n, |i| {
+    assert_eq!(count_leaks("at two positions that touch", &layers), 0);
+    let near = many(MANY, |i| {
+        let split = (i % 2) as usize;
+        let x = 24.0 * split as f64 + random(i, 0, 20);
+        (split, [x, random(i, 11, 20), random(i, 23, 20)])
+    });
+    assert_eq!(count_leaks("crowded on either side of a plane", &near), 0);
+    let board = many(MANY, |i| {
         let cell = [0, 9, 17].map(|k| random(i / 2, k, 20));
         let split = (cell.iter().sum::<f64>() as usize) % 2;
         (split, cell.map(|c| 4.0 * c))
     });
-    assert_eq!(time("in a chequerboard", &board), 0);
-    // All in one place, and all leak: what is counted is bounded.
-    let crowd = many(n, |i| {
+    assert_eq!(count_leaks("in a chequerboard", &board), 0);
+}
+
+#[test]
+fn counting_stops_at_a_limit_if_a_million_windows_all_leak() {
+    let mut crowd = many(MANY, |i| {
         ((i % 2) as usize, [0, 11, 23].map(|k| random(i, k, 30)))
     });
-    assert!(time("in one crowd", &crowd) > 10_000_000);
+    assert!(count_leaks("in one crowd", &crowd) > 10_000_000);
     let clock = std::time::Instant::now();
-    let mut crowd = crowd;
     crowd.config.leaks = crate::config::Leaks::DropFrom("train".to_owned());
-    crowd.boxes[0].samples = n / 2;
+    crowd.boxes[0].samples = MANY / 2;
     assert!(crowd.finish().unwrap().splits[0].samples.len() < 1000);
     println!("dropped in {:?}", clock.elapsed());
 }
 
 #[test]
-fn layers_of_the_same_groups_are_looked_through_once() {
+fn layers_of_the_same_groups_are_searched_once() {
     let arrays = json!({"img": {"layer": "img"}, "label": {"layer": "points"}});
     let p = any_plan(
         arrays,
@@ -344,6 +342,6 @@ fn layers_of_the_same_groups_are_looked_through_once() {
         false,
         &[(0, 0, [5.0; 3]), (1, 0, [5.0; 3]), (1, 1, [5.0; 3])],
     );
-    // Both groups share the layer `points`: the pair of one group counts once all the same.
+    // Both groups share the layer `points`; the pair of one group still counts only once.
     assert_eq!(find_leaks(&p).unwrap().between[0].pairs, 2);
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::fault::{Fault, FaultKind};
 use crate::job::JobError;
-use crate::plan::leaks::LeakReport;
+use crate::plan::leaks::report::LeakReport;
 use crate::plan::{DropReason, Plan, PlanError};
 use crate::support::{prepare, read_json, shared_data, vnc_config};
 use serde_json::{Value, json};
@@ -48,6 +48,22 @@ fn filters_by_value_and_by_label_keep_the_matching_rows() {
     assert_eq!(dropped as usize, all.len() - expected.len());
 }
 
+/// Plans a job on the annotation layer `layer` with the objects `related`. Writes its collection to `folder`.
+fn plan_related(data: &Path, folder: &Path, layer: &str, related: Value) -> Result<Plan, JobError> {
+    let mut config = choosing(data, json!({ "related": related }));
+    let mut collection = collection(data);
+    for row in collection["layers"].as_array_mut().unwrap() {
+        if row["name"] == "points" {
+            let source = format!("precomputed://file://{}", data.join(layer).display());
+            row["source"] = json!(source);
+        }
+    }
+    let file = folder.join("collection.json");
+    std::fs::write(&file, collection.to_string()).unwrap();
+    config["collection"] = json!(file);
+    prepare(&config).map(|job| job.plan)
+}
+
 #[test]
 fn related_objects_keep_the_matching_rows_with_the_index_of_any_writer() {
     let Some(data) = shared_data() else { return };
@@ -61,55 +77,32 @@ fn related_objects_keep_the_matching_rows_with_the_index_of_any_writer() {
     let is_related = |row: &Value, name: &str, cells: &[u64]| {
         objects(row, name).iter().any(|o| cells.contains(o))
     };
-    for (layer, names) in [
-        ("vnc/points", ["presyn_cell", "postsyn_cell"]),
-        ("vnc/lines", ["presyn_cell", "postsyn_cell"]),
-        (
-            "annotations/points_sharded_raw",
-            ["presyn_cell", "postsyn_cell"],
-        ),
-        (
-            "annotations/lines_multilevel",
-            ["presyn_cell", "postsyn_cell"],
-        ),
+    let usual = ["presyn_cell", "postsyn_cell"];
+    for (layer, [pre_name, post_name]) in [
+        ("vnc/points", usual),
+        ("vnc/lines", usual),
+        ("annotations/points_sharded_raw", usual),
+        ("annotations/lines_multilevel", usual),
         (
             "annotations/zetta_points_multilevel",
             ["Presyn Cell", "Postsyn Cell"],
         ),
     ] {
         let folder = tempfile::tempdir().unwrap();
-        let plan = |related: Value| {
-            let mut config = choosing(&data, json!({ "related": related }));
-            let mut collection = collection(&data);
-            for row in collection["layers"].as_array_mut().unwrap() {
-                if row["name"] == "points" {
-                    row["source"] = json!(format!(
-                        "precomputed://file://{}",
-                        data.join(layer).display()
-                    ));
-                }
-            }
-            let file = folder.path().join("collection.json");
-            std::fs::write(&file, collection.to_string()).unwrap();
-            config["collection"] = json!(file);
-            prepare(&config).map(|job| job.plan)
-        };
+        let plan = |related: Value| plan_related(&data, folder.path(), layer, related);
         let all = ids(&plan(json!({})).unwrap());
-        let [pre_name, post_name] = names;
-        let found = ids(&plan(json!({ pre_name: pre })).unwrap());
-        let expected = |fits: &dyn Fn(&Value) -> bool| -> BTreeSet<_> {
-            all.iter()
-                .filter(|(_, id)| fits(&rows[id]))
-                .copied()
-                .collect()
+        let matching = |fits: &dyn Fn(&Value) -> bool| -> BTreeSet<_> {
+            let ids = all.iter().filter(|(_, id)| fits(&rows[id]));
+            ids.copied().collect()
         };
-        let of_pre = expected(&|row| is_related(row, "presyn_cell", &pre));
+        let of_pre = matching(&|row| is_related(row, "presyn_cell", &pre));
         assert!(!of_pre.is_empty() && of_pre.len() < all.len(), "{layer}");
+        let found = ids(&plan(json!({ pre_name: pre })).unwrap());
         assert_eq!(found, of_pre, "{layer}");
-        let found = ids(&plan(json!({ pre_name: pre, post_name: post })).unwrap());
-        let of_both = expected(&|row| {
+        let of_both = matching(&|row| {
             is_related(row, "presyn_cell", &pre) && is_related(row, "postsyn_cell", &post)
         });
+        let found = ids(&plan(json!({ pre_name: pre, post_name: post })).unwrap());
         assert_eq!(found, of_both, "{layer}");
         let e = plan(json!({"cell": [1]})).unwrap_err();
         assert_eq!(e.kind(), FaultKind::Usage);
@@ -148,35 +141,46 @@ fn collection(data: &Path) -> Value {
     collection
 }
 
-#[test]
-fn overlapping_boxes_of_two_splits_leak_exactly_the_pairs_that_share_voxels() {
-    let Some(data) = shared_data() else { return };
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("collection.json");
-    let mut moved = collection(&data);
-    // The val box 4 is moved onto the west box and the middle box.
+/// A config with the val box 4 moved onto the west box and the middle box. Writes its collection to `folder`.
+fn config_with_overlapping_boxes(data: &Path, folder: &Path) -> Value {
+    let file = folder.join("collection.json");
+    let mut moved = collection(data);
     moved["annotations"][4]["pointA"] = json!([14000.0, 10500.0, 4500.0]);
     moved["annotations"][4]["pointB"] = json!([15300.0, 12500.0, 5200.0]);
     std::fs::write(&file, moved.to_string()).unwrap();
-    let mut config = vnc_config(&data);
+    let mut config = vnc_config(data);
     config["collection"] = json!(file);
     config["arrays"]["label0"]["window"] = json!([40, 20, 4]);
-    let planned = |leaks: Value| {
-        let mut config = config.clone();
-        config["leaks"] = leaks;
-        prepare(&config).map(|job| job.plan)
-    };
-    let allowed = planned(json!("allow")).unwrap();
+    config
+}
+
+/// The ids of all pairs of samples of the first two splits whose windows share voxels.
+fn sharing_pairs(plan: &Plan) -> Vec<(u64, u64)> {
     let mut pairs = Vec::new();
-    for a in &allowed.splits[0].samples {
-        for b in &allowed.splits[1].samples {
-            let window = |i, s| allowed.window_of(i, s);
+    for a in &plan.splits[0].samples {
+        for b in &plan.splits[1].samples {
+            let window = |i, s| plan.window_of(i, s);
             let shared = |i| window(i, a).intersection(&window(i, b)).is_some();
             if (0..3).any(shared) {
                 pairs.push((a.annotation_id, b.annotation_id));
             }
         }
     }
+    pairs
+}
+
+#[test]
+fn overlapping_boxes_of_two_splits_leak_exactly_the_pairs_that_share_voxels() {
+    let Some(data) = shared_data() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let config = config_with_overlapping_boxes(&data, folder.path());
+    let planned = |leaks: Value| {
+        let mut config = config.clone();
+        config["leaks"] = leaks;
+        prepare(&config).map(|job| job.plan)
+    };
+    let allowed = planned(json!("allow")).unwrap();
+    let pairs = sharing_pairs(&allowed);
     assert!(pairs.len() > 3, "{pairs:?}");
     let all = allowed.splits[0].samples.len() * allowed.splits[1].samples.len();
     assert!(pairs.len() < all);
@@ -201,11 +205,8 @@ fn overlapping_boxes_of_two_splits_leak_exactly_the_pairs_that_share_voxels() {
     let dropped = planned(json!({"drop_from": "train"})).unwrap();
     let leaking: BTreeSet<u64> = pairs.iter().map(|(a, _)| *a).collect();
     let of_train = |plan: &Plan| -> Vec<u64> {
-        plan.splits[0]
-            .samples
-            .iter()
-            .map(|s| s.annotation_id)
-            .collect()
+        let samples = plan.splits[0].samples.iter();
+        samples.map(|s| s.annotation_id).collect()
     };
     let mut kept = of_train(&allowed);
     kept.retain(|id| !leaking.contains(id));

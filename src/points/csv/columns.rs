@@ -5,14 +5,42 @@ use ::csv::StringRecord;
 use super::id::{WholeNumber, whole_number};
 use crate::config::{CsvConfig, nearest};
 use crate::geometry::PointNm;
+use crate::neuroglancer::GeometryKind;
 use crate::points::error::PointsError;
 use crate::points::property::PropertySpec;
+
+/// Columns that a message names.
+const NAMED_COLUMNS: usize = 50;
 
 /// A column: its name and its position.
 #[derive(Debug)]
 pub(super) struct CsvColumn {
     name: String,
     position: usize,
+}
+
+impl CsvColumn {
+    /// The only column with this name. The error describes the problem.
+    fn find(name: &str, header: &StringRecord) -> Result<Self, String> {
+        let mut matching = (0..).zip(header).filter(|(_, column)| *column == name);
+        match (matching.next(), matching.next()) {
+            (Some((position, _)), None) => Ok(Self {
+                name: name.to_owned(),
+                position,
+            }),
+            (Some(_), Some(_)) => Err(format!("it has two columns `{name}`, expected one")),
+            (None, _) => {
+                let hint = nearest(name, header.iter())
+                    .map(|hint| format!("; did you mean `{hint}`?"))
+                    .unwrap_or_default();
+                let known: Vec<&str> = header.iter().take(NAMED_COLUMNS).collect();
+                let known = known.join(", ");
+                Err(format!(
+                    "it has no column `{name}`; its columns are {known}{hint}"
+                ))
+            }
+        }
+    }
 }
 
 /// The columns in the config.
@@ -37,28 +65,7 @@ impl CsvColumns {
             object: object.to_owned(),
             problem,
         };
-        let column = |name: &String| {
-            let mut matching = (0..).zip(header).filter(|(_, column)| column == name);
-            match (matching.next(), matching.next()) {
-                (Some((position, _)), None) => Ok(CsvColumn {
-                    name: name.clone(),
-                    position,
-                }),
-                (Some(_), Some(_)) => Err(wrong(format!(
-                    "two columns have the name `{name}`; expected one"
-                ))),
-                (None, _) => {
-                    let hint = nearest(name, header.iter())
-                        .map(|hint| format!("; did you mean `{hint}`?"))
-                        .unwrap_or_default();
-                    let known: Vec<&str> = header.iter().take(50).collect();
-                    Err(wrong(format!(
-                        "it has no column `{name}`; its columns are {}{hint}",
-                        known.join(", ")
-                    )))
-                }
-            }
-        };
+        let column = |name: &String| CsvColumn::find(name, header).map_err(wrong);
         let three = |names: &[String; 3]| -> Result<[CsvColumn; 3], PointsError> {
             let [x, y, z] = names;
             Ok([column(x)?, column(y)?, column(z)?])
@@ -106,11 +113,22 @@ impl RowFields<'_> {
         })
     }
 
-    pub(super) fn point(
+    /// The kind of annotation, and its ends; both ends of a point are the same.
+    pub(super) fn geometry(
         &self,
-        columns: &[CsvColumn; 3],
-        unit_nm: [f64; 3],
-    ) -> Result<PointNm, PointsError> {
+        columns: &CsvColumns,
+    ) -> Result<(GeometryKind, [PointNm; 2]), PointsError> {
+        let first = self.point(&columns.start, columns.unit_nm)?;
+        match &columns.end {
+            None => Ok((GeometryKind::Point, [first; 2])),
+            Some(end) => {
+                let last = self.point(end, columns.unit_nm)?;
+                Ok((GeometryKind::Line, [first, last]))
+            }
+        }
+    }
+
+    fn point(&self, columns: &[CsvColumn; 3], unit_nm: [f64; 3]) -> Result<PointNm, PointsError> {
         let mut point = [0.0; 3];
         for (d, column) in columns.iter().enumerate() {
             let number: f64 = self

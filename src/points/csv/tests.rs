@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::geometry::BoxNm;
-use crate::points::{Anchor, PointsInBoxes};
+use crate::points::merge::BoxedAnnotation;
+use crate::points::{Anchor, Annotation, PointsInBoxes};
 
 fn config(change: impl FnOnce(&mut Value)) -> CsvConfig {
     let mut config = json!({"file": "t.csv", "unit": "nm", "point": ["x", "y", "z"], "id": "id"});
@@ -142,7 +143,7 @@ fn an_error_names_the_file_the_line_and_the_column() {
     let e = error_of("id,X,y,z\n", &c);
     assert!(e.contains("`x`") && e.contains("id, X, y, z"), "{e}");
     let e = error_of("id,x,x,y,z\n", &c);
-    assert!(e.contains("two columns have the name `x`"), "{e}");
+    assert!(e.contains("two columns `x`"), "{e}");
     let e = error_of("id,x,y,z\n1,2,3\n", &c);
     assert!(
         e.contains("t.csv") && e.contains("line 2: the row has 3 fields, expected 4"),
@@ -220,7 +221,7 @@ fn a_conflict_with_a_row_outside_all_boxes_is_an_error() {
     );
     // The same error results if there is no memory for the ids of all rows.
     let batch = AnnotationBatch {
-        hits: vec![BoxedAnnotation {
+        in_boxes: vec![BoxedAnnotation {
             annotation: Annotation {
                 id: 7,
                 anchor: PointNm([0.0; 3]),

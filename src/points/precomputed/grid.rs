@@ -57,34 +57,19 @@ impl CellGrid {
         chunk: &[f64],
         declared: &[f64],
     ) -> Result<(Self, bool), WrongChunkSize> {
-        let mut corrected = false;
-        let mut axes = Vec::with_capacity(lower.len());
-        for d in 0..lower.len() {
+        let axes = (0..lower.len()).map(|d| {
             let extent = (upper[d] - lower[d]).max(0.0);
-            // If all annotations are on one section, the extent and the cell size may be 0.
-            let one_cell = chunk[d] <= 0.0 && extent == 0.0;
-            let chunk_size = if one_cell { f64::INFINITY } else { chunk[d] };
-            let covered = extent / chunk_size;
-            if chunk_size <= 0.0 || covered > MAX_CELLS {
-                return Err(WrongChunkSize {
-                    found: format!("{chunk:?}"),
-                    expected: format!(
-                        "sizes greater than 0 that divide an extent of {extent} into at most 2^40 cells"
-                    ),
-                });
-            }
-            // `chunk_size` is often the extent divided by the number of cells, rounded.
-            let fitting = (covered * (1.0 - 1e-6)).ceil().max(1.0);
-            corrected |= declared[d] != fitting;
-            // One more cell may contain annotations exactly on the upper bound.
-            let count = declared[d].clamp(fitting, fitting + 1.0);
-            axes.push(GridAxis {
-                lower: lower[d],
-                chunk: chunk_size,
-                count: count as u64,
-                earliest_last: declared[d].clamp(1.0, fitting) as u64 - 1,
-            });
-        }
+            let axis = GridAxis::new(lower[d], extent, chunk[d], declared[d]);
+            axis.ok_or_else(|| WrongChunkSize {
+                found: format!("{chunk:?}"),
+                expected: format!(
+                    "sizes greater than 0 that divide an extent of {extent} into at most 2^40 cells"
+                ),
+            })
+        });
+        let axes: Vec<(GridAxis, bool)> = axes.collect::<Result<_, _>>()?;
+        let corrected = axes.iter().any(|(_, corrected)| *corrected);
+        let axes: Vec<GridAxis> = axes.into_iter().map(|(axis, _)| axis).collect();
         // Cells are numbered in u64.
         let cells = axes
             .iter()
@@ -134,6 +119,28 @@ impl CellGrid {
 }
 
 impl GridAxis {
+    /// The cells along a dimension, and whether `declared` had to be corrected. `None` if the chunk size is invalid.
+    fn new(lower: f64, extent: f64, chunk: f64, declared: f64) -> Option<(Self, bool)> {
+        // If all annotations are on one section, the extent and the cell size may be 0.
+        let one_cell = chunk <= 0.0 && extent == 0.0;
+        let chunk = if one_cell { f64::INFINITY } else { chunk };
+        let covered = extent / chunk;
+        if chunk <= 0.0 || covered > MAX_CELLS {
+            return None;
+        }
+        // `chunk_size` is often the extent divided by the number of cells, rounded.
+        let fitting = (covered * (1.0 - 1e-6)).ceil().max(1.0);
+        // One more cell may contain annotations exactly on the upper bound.
+        let count = declared.clamp(fitting, fitting + 1.0);
+        let axis = Self {
+            lower,
+            chunk,
+            count: count as u64,
+            earliest_last: declared.clamp(1.0, fitting) as u64 - 1,
+        };
+        Some((axis, declared != fitting))
+    }
+
     fn cells_of(&self, span: DimensionRange, with_neighbours: bool) -> RangeInclusive<u64> {
         // Positions are float32, and some writers compute cells in float32: an annotation next to the border of two
         // cells may be in either.

@@ -11,10 +11,10 @@ use super::record::{RecordLayout, geometry_digest};
 use super::related;
 use crate::geometry::{BoxNm, PointNm, SourceTransform};
 use crate::neuroglancer::{GeometryKind, InfoError, read_info};
-use crate::points::annotation::{Anchor, Annotation};
+use crate::points::annotation::Anchor;
 use crate::points::error::PointsError;
 use crate::points::merge::{
-    AnnotationBatch, BoxIndex, BoxedAnnotation, GeometryConflict, RECORD_BYTES, RecordKey,
+    AnnotationBatch, BoxIndex, GeometryConflict, MergedBatches, RECORD_BYTES, RecordKey,
     merge_batches,
 };
 use crate::points::property::{PropertySpec, describe_all};
@@ -118,40 +118,49 @@ impl PrecomputedLayer {
         let (stored, batches): (Vec<CellTask>, Vec<AnnotationBatch>) = read.into_iter().unzip();
         let merged = merge_batches(batches, boxes.len())
             .map_err(|conflict| self.conflict(&stored, conflict))?;
-        let cells_empty = (cell_tasks.len() - stored.len()) as u64;
-        let mut report = PointsReport {
+        let report = self.report(&merged, &cell_tasks, &stored);
+        Ok(PointsInBoxes {
+            per_box: merged.per_box,
+            report,
+        })
+    }
+
+    /// The report on the cells `all`, of which only some are `stored`.
+    fn report(
+        &self,
+        merged: &MergedBatches,
+        all: &[CellTask],
+        stored: &[CellTask],
+    ) -> PointsReport {
+        let cells_empty = (all.len() - stored.len()) as u64;
+        let mut warnings = self.info.warnings.clone();
+        if let ([example, ..], []) = (all, stored) {
+            warnings.push(format!(
+                "{}: none of the {cells_empty} cells that the boxes overlap is stored, for example {}: \
+                 check that boxes and layer have the same coordinates, and that the layer is complete",
+                self.object,
+                example.object(),
+            ));
+        }
+        if let [id, ..] = merged.differing_properties[..] {
+            warnings.push(format!(
+                "{}: {} annotation(s) have records with different properties, for example id {id}; the first record is used",
+                self.object,
+                merged.differing_properties.len(),
+            ));
+        }
+        let not_finite = merged.not_finite.first_key_value();
+        PointsReport {
             cells_read: stored.len() as u64,
             cells_empty,
             annotations_read: merged.distinct,
             repeated_records: merged.repeated,
             not_finite: NotFinite {
                 annotations: merged.not_finite.len() as u64,
-                example: merged
-                    .not_finite
-                    .first_key_value()
-                    .map(|(id, i)| (*id, stored[*i].object())),
+                example: not_finite.map(|(id, batch)| (*id, stored[*batch].object())),
             },
-            warnings: self.info.warnings.clone(),
-        };
-        if report.cells_read == 0 && cells_empty > 0 {
-            report.warnings.push(format!(
-                "{}: none of the {cells_empty} cells that the boxes overlap is stored, for example {}: \
-                 check that boxes and layer have the same coordinates, and that the layer is complete",
-                self.object,
-                cell_tasks[0].object(),
-            ));
+            warnings,
         }
-        if let [id, ..] = merged.differing_properties[..] {
-            report.warnings.push(format!(
-                "{}: {} annotation(s) have records with different properties, for example id {id}; the first record is used",
-                self.object,
-                merged.differing_properties.len(),
-            ));
-        }
-        Ok(PointsInBoxes {
-            per_box: merged.per_box,
-            report,
-        })
     }
 
     /// The names of the layer's relationships.
@@ -206,20 +215,9 @@ impl PrecomputedLayer {
                 id: record.id,
                 geometry: geometry_digest(record.geometry),
             });
-            let mut boxes = index.containing(&position.anchor);
-            if let Some(first_box) = boxes.next() {
-                let hit = BoxedAnnotation {
-                    annotation: Annotation {
-                        id: record.id,
-                        anchor: position.anchor,
-                        ends: position.ends,
-                        properties: record.properties.into(),
-                    },
-                    first_box,
-                    more_boxes: boxes.collect(),
-                };
-                keeper.keep(hit.memory_bytes());
-                batch.hits.push(hit);
+            if let Some(boxed) = index.place(record.id, &position, record.properties) {
+                keeper.keep(boxed.memory_bytes());
+                batch.in_boxes.push(boxed);
             }
         });
         free_if_large(buffer);

@@ -57,30 +57,11 @@ impl RecordLayout {
             });
         };
         let count = u64::from_le_bytes(*count);
-        let padded_bytes = self.property_bytes.next_multiple_of(4);
-        // The minimum for records of variable length.
-        let record_bytes = match self.kind.vectors() {
-            Some(vectors) => self.vector_bytes() * vectors + padded_bytes,
-            None => 4 + self.vector_bytes() + padded_bytes,
-        };
-        let expected = u128::from(count) * (record_bytes + ID_BYTES) as u128;
-        let fits = match self.kind.vectors() {
-            Some(_) => body.len() as u128 == expected,
-            None => body.len() as u128 >= expected,
-        };
-        if !fits {
-            return Err(PointsError::CellLength {
-                object: object(),
-                found_bytes: bytes.len(),
-                expected_bytes: expected + COUNT_BYTES as u128,
-                count,
-                record_bytes,
-            });
-        }
+        self.check_length(count, body.len(), object)?;
         // Now the count is known to be less than the length of the file.
         let (mut records, ids) = body.split_at(body.len() - count as usize * ID_BYTES);
         for (i, id) in ids.as_chunks::<ID_BYTES>().0.iter().enumerate() {
-            let record = self.split_record(&mut records, padded_bytes);
+            let record = self.split_record(&mut records);
             let (geometry, properties) = record.map_err(|found| PointsError::Cell {
                 object: object(),
                 found: format!("record {i} of {count} with {found}"),
@@ -104,16 +85,47 @@ impl RecordLayout {
         }
     }
 
+    /// Checks that `count` annotations have the length `body_bytes`, or may have it.
+    fn check_length(
+        &self,
+        count: u64,
+        body_bytes: usize,
+        object: &dyn Fn() -> String,
+    ) -> Result<(), PointsError> {
+        let vectors = self.kind.vectors();
+        // The minimum for records of variable length.
+        let record_bytes = match vectors {
+            Some(vectors) => self.vector_bytes() * vectors + self.padded_bytes(),
+            None => 4 + self.vector_bytes() + self.padded_bytes(),
+        };
+        let expected = u128::from(count) * (record_bytes + ID_BYTES) as u128;
+        let fits = match vectors {
+            Some(_) => body_bytes as u128 == expected,
+            None => body_bytes as u128 >= expected,
+        };
+        if fits {
+            return Ok(());
+        }
+        Err(PointsError::CellLength {
+            object: object(),
+            found_bytes: COUNT_BYTES + body_bytes,
+            expected_bytes: expected + COUNT_BYTES as u128,
+            count,
+            record_bytes,
+        })
+    }
+
     fn vector_bytes(&self) -> usize {
         self.rank * 4
     }
 
+    /// Bytes of the properties of a record, padded to whole words.
+    fn padded_bytes(&self) -> usize {
+        self.property_bytes.next_multiple_of(4)
+    }
+
     /// Takes geometry and properties from the front of `records`. The error describes what was found.
-    fn split_record<'a>(
-        &self,
-        records: &mut &'a [u8],
-        padded_bytes: usize,
-    ) -> Result<(&'a [u8], &'a [u8]), String> {
+    fn split_record<'a>(&self, records: &mut &'a [u8]) -> Result<(&'a [u8], &'a [u8]), String> {
         let mut take = |n: usize| {
             let (front, rest) = records.split_at_checked(n)?;
             *records = rest;
@@ -128,7 +140,7 @@ impl RecordLayout {
             },
         };
         let geometry = vectors.checked_mul(self.vector_bytes()).and_then(&mut take);
-        let properties = take(padded_bytes);
+        let properties = take(self.padded_bytes());
         match (geometry, properties) {
             (Some(geometry), Some(properties)) => {
                 Ok((geometry, &properties[..self.property_bytes]))
