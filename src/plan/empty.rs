@@ -11,12 +11,15 @@ impl Plan {
         for (i, split) in self.splits.iter().enumerate() {
             if split.samples.is_empty() {
                 let boxes = || self.boxes.iter().filter(|b| b.split == Some(i));
+                let annotations = boxes().map(|b| b.annotations).sum::<u64>();
+                let dropped = match annotations {
+                    0 => String::new(),
+                    _ => format!(", dropped: {}", list_drops(boxes())),
+                };
                 self.warnings.push(format!(
-                    "the split `{}` has no samples: its {} box(es) have {} annotation(s){}",
+                    "the split `{}` has no samples: its {} box(es) have {annotations} annotation(s){dropped}",
                     split.name,
                     boxes().count(),
-                    boxes().map(|b| b.annotations).sum::<u64>(),
-                    describe_drops(boxes())
                 ));
             }
         }
@@ -38,24 +41,21 @@ impl Plan {
             .trim_end()
             .to_owned(),
             n => format!(
-                "all of the {n} annotation(s) in the {count} box(es) of the splits were dropped{}; change the config keys that cause these drops",
-                describe_drops(boxes())
+                "all of the {n} annotation(s) in the {count} box(es) of the splits were dropped: {}; change the config keys that drop them",
+                list_drops(boxes())
             ),
         })
     }
 }
 
-/// How many annotations of the boxes were dropped, most common reason first. Empty if none were.
-fn describe_drops<'b>(boxes: impl Iterator<Item = &'b PlannedBox>) -> String {
+/// How many annotations of the boxes were dropped, most common reason first.
+fn list_drops<'b>(boxes: impl Iterator<Item = &'b PlannedBox>) -> String {
     let mut reasons: BTreeMap<DropReason, u64> = BTreeMap::new();
     for (reason, n) in boxes.flat_map(|b| &b.dropped) {
         *reasons.entry(*reason).or_insert(0) += n;
     }
     let mut reasons: Vec<_> = reasons.into_iter().collect();
     reasons.sort_by_key(|(_, n)| std::cmp::Reverse(*n));
-    if reasons.is_empty() {
-        return String::new();
-    }
     let texts = reasons.iter().map(|(r, n)| format!("{n} `{}`", r.name()));
-    format!(", dropped: {}", texts.collect::<Vec<_>>().join(", "))
+    texts.collect::<Vec<_>>().join(", ")
 }

@@ -53,14 +53,14 @@ impl PropertyKind {
     }
 
     /// The type with this name, ignoring case.
-    pub(super) fn from_name(name: &str) -> Option<Self> {
+    fn from_name(name: &str) -> Option<Self> {
         Self::ALL
             .into_iter()
             .find(|kind| kind.name().eq_ignore_ascii_case(name))
     }
 
     /// The names of all types, for messages.
-    pub(super) fn names() -> String {
+    fn names() -> String {
         Self::ALL.map(Self::name).join(", ")
     }
 
@@ -152,6 +152,55 @@ pub struct PropertySpec {
     /// Offset of the value in [`Annotation::properties`](super::Annotation::properties).
     #[serde(skip)]
     offset: usize,
+}
+
+/// A property as an info or a viewer state declares it.
+#[derive(Deserialize)]
+pub(super) struct RawProperty {
+    id: String,
+    #[serde(rename = "type")]
+    kind: String,
+    description: Option<String>,
+    #[serde(default)]
+    enum_values: Vec<f64>,
+    #[serde(default)]
+    enum_labels: Vec<String>,
+}
+
+/// Why a declared property is invalid.
+pub(super) struct InvalidProperty {
+    /// The name of the wrong member.
+    pub(super) member: &'static str,
+    pub(super) found: String,
+    pub(super) expected: String,
+}
+
+impl RawProperty {
+    /// Checks the property, which is declared after `earlier`.
+    pub(super) fn check(self, earlier: &[PropertySpec]) -> Result<PropertySpec, InvalidProperty> {
+        let invalid = |member, found, expected: &str| InvalidProperty {
+            member,
+            found,
+            expected: expected.to_owned(),
+        };
+        if let Some(expected) = PropertySpec::wrong_id(&self.id) {
+            return Err(invalid("id", format!("{:?}", self.id), expected));
+        }
+        if earlier.iter().any(|other| other.id == self.id) {
+            let found = format!("{:?} for the second time", self.id);
+            return Err(invalid("id", found, "each id once"));
+        }
+        let kind = PropertyKind::from_name(&self.kind)
+            .ok_or_else(|| invalid("type", format!("{:?}", self.kind), &PropertyKind::names()))?;
+        Ok(PropertySpec {
+            id: self.id,
+            kind,
+            description: self.description,
+            enum_values: self.enum_values,
+            enum_labels: self.enum_labels,
+            offset: 0,
+        })
+    }
 }
 
 impl PropertySpec {

@@ -10,25 +10,10 @@ use serde_json::Value;
 
 use super::error::PointsError;
 use super::in_memory::{InMemoryLayer, RowProblem};
-use super::property::{PropertyKind, PropertySpec};
+use super::property::{PropertySpec, RawProperty};
 use crate::neuroglancer::GeometryKind;
 use crate::neuroglancer::viewer_state::{StateAnnotation, ViewerState};
 use crate::storage::{Location, Storage};
-
-/// An entry of `annotationProperties`.
-#[derive(Deserialize)]
-struct RawProperty {
-    id: String,
-    #[serde(rename = "type")]
-    kind: String,
-    description: Option<String>,
-    #[serde(default)]
-    enum_values: Vec<f64>,
-    #[serde(default)]
-    enum_labels: Vec<String>,
-    #[serde(default)]
-    default: Value,
-}
 
 /// Reads the local annotations of `layer`, or of the only layer with local annotations.
 pub(super) fn read(
@@ -146,37 +131,23 @@ fn properties(raw: &[Value], object: &str) -> Result<(Vec<PropertySpec>, Vec<Val
     let mut specs: Vec<PropertySpec> = Vec::with_capacity(raw.len());
     let mut defaults = Vec::with_capacity(raw.len());
     for (i, value) in raw.iter().enumerate() {
-        let wrong = |member: &str, found: String, expected: &str| PointsError::Row {
+        let wrong = |field: String, found: String, expected: String| PointsError::Row {
             object: object.to_owned(),
-            field: format!("annotationProperties[{i}]{member}"),
+            field,
             found,
-            expected: expected.to_owned(),
+            expected,
         };
         let raw = RawProperty::deserialize(value).map_err(|e| {
-            wrong(
-                "",
-                format!("not a property: {e}"),
-                "an object with `id` and `type`",
-            )
+            let field = format!("annotationProperties[{i}]");
+            let expected = "an object with `id` and `type`".to_owned();
+            wrong(field, format!("not a property: {e}"), expected)
         })?;
-        if let Some(expected) = PropertySpec::wrong_id(&raw.id) {
-            return Err(wrong(".id", format!("{:?}", raw.id), expected));
-        }
-        if specs.iter().any(|other| other.id == raw.id) {
-            return Err(wrong(
-                ".id",
-                format!("{:?} for the second time", raw.id),
-                "each id once",
-            ));
-        }
-        let kind = PropertyKind::from_name(&raw.kind)
-            .ok_or_else(|| wrong(".type", format!("{:?}", raw.kind), &PropertyKind::names()))?;
-        let mut spec = PropertySpec::new(raw.id, kind);
-        spec.description = raw.description;
-        spec.enum_values = raw.enum_values;
-        spec.enum_labels = raw.enum_labels;
+        let spec = raw.check(&specs).map_err(|e| {
+            let field = format!("annotationProperties[{i}].{}", e.member);
+            wrong(field, e.found, e.expected)
+        })?;
         specs.push(spec);
-        defaults.push(raw.default);
+        defaults.push(value.get("default").cloned().unwrap_or_default());
     }
     Ok((specs, defaults))
 }

@@ -169,7 +169,7 @@ def test_names_in_the_config_that_do_not_exist_are_a_configuration_error(shared,
 
 NOTHING = {
     "no annotation in any box": (["1e9,1e9,1e9"], {}, ["no annotation is in any"]),
-    "all dropped": (["14500,12100,4600"] * 2, {"filter": {"score": {"min": 5}}}, ["none of the", "`filter`"]),
+    "all dropped": (["14500,12100,4600"] * 2, {"filter": {"score": {"min": 5}}}, ["all of the 2 annotation(s)", "2 `filter`"]),
 }
 
 

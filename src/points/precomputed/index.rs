@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 
 use super::cells::{CellStore, cell_store, read_list};
 use super::grid::{CellGrid, DimensionRange};
-use super::info::Info;
+use super::info::AnnotationInfo;
 use crate::geometry::{BoxNm, Placement};
 use crate::neuroglancer::GeometryKind;
 use crate::points::error::PointsError;
@@ -66,7 +66,7 @@ impl CellTask<'_> {
 impl SpatialIndex {
     /// The index of the layer in the folder `location`. Moves the levels out of `info`, the contents of `object`.
     pub(super) fn new(
-        info: &mut Info,
+        info: &mut AnnotationInfo,
         object: &str,
         location: &Location,
         storage: &Storage,

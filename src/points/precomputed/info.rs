@@ -9,7 +9,7 @@ use crate::geometry::{
 };
 use crate::neuroglancer::{ANNOTATIONS, GeometryKind, MortonGrid, ShardingSpec, info_kind};
 use crate::points::error::PointsError;
-use crate::points::property::{PropertyKind, PropertySpec, lay_out};
+use crate::points::property::{PropertySpec, RawProperty, lay_out};
 use crate::storage::DocumentError;
 
 pub(super) const EXPECTED: &str = "the info of a precomputed annotation layer";
@@ -17,7 +17,7 @@ const TYPE: &str = "neuroglancer_annotations_v1";
 
 /// A checked info.
 #[derive(Debug)]
-pub(super) struct Info {
+pub(super) struct AnnotationInfo {
     pub(super) kind: GeometryKind,
     /// Number of dimensions.
     pub(super) rank: usize,
@@ -60,18 +60,6 @@ struct RawInfo {
 }
 
 #[derive(Deserialize)]
-struct RawProperty {
-    id: String,
-    #[serde(rename = "type")]
-    kind: String,
-    description: Option<String>,
-    #[serde(default)]
-    enum_values: Vec<f64>,
-    #[serde(default)]
-    enum_labels: Vec<String>,
-}
-
-#[derive(Deserialize)]
 struct RawLevel {
     key: String,
     /// Any numbers: wrong ones are corrected and reported.
@@ -110,7 +98,7 @@ impl InfoFile<'_> {
     }
 }
 
-impl Info {
+impl AnnotationInfo {
     /// Parses `value`, the contents of the file `object`, with the `transform` of the layer.
     pub(super) fn parse(
         value: &Value,
@@ -298,28 +286,10 @@ fn properties(
 ) -> Result<Vec<PropertySpec>, PointsError> {
     let mut properties: Vec<PropertySpec> = Vec::with_capacity(raw.len());
     for (i, raw) in raw.into_iter().enumerate() {
-        let field = |member| format!("properties[{i}].{member}");
-        if let Some(expected) = PropertySpec::wrong_id(&raw.id) {
-            return Err(info_file.wrong(field("id"), format!("{:?}", raw.id), expected));
-        }
-        if properties.iter().any(|other| other.id == raw.id) {
-            return Err(info_file.wrong(
-                field("id"),
-                format!("{:?} again", raw.id),
-                "each id once",
-            ));
-        }
-        let kind = PropertyKind::from_name(&raw.kind).ok_or_else(|| {
-            info_file.wrong(
-                field("type"),
-                format!("{:?}", raw.kind),
-                PropertyKind::names(),
-            )
+        let property = raw.check(&properties).map_err(|e| {
+            let field = format!("properties[{i}].{}", e.member);
+            info_file.wrong(field, e.found, e.expected)
         })?;
-        let mut property = PropertySpec::new(raw.id, kind);
-        property.description = raw.description;
-        property.enum_values = raw.enum_values;
-        property.enum_labels = raw.enum_labels;
         properties.push(property);
     }
     Ok(properties)

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use super::cells::free_if_large;
 use super::index::{CellTask, SpatialIndex};
-use super::info::{self, Info};
+use super::info::{self, AnnotationInfo};
 use super::record::{RecordLayout, geometry_digest};
 use super::related;
 use crate::geometry::{BoxNm, PointNm, SourceTransform};
@@ -33,9 +33,8 @@ pub(in crate::points) struct PrecomputedLayer {
     location: Location,
     /// The info file, for messages.
     pub(super) object: String,
-    /// The memory limit for annotations.
     pub(super) storage: Storage,
-    pub(super) info: Info,
+    pub(super) info: AnnotationInfo,
     pub(super) layout: RecordLayout,
     index: SpatialIndex,
 }
@@ -56,7 +55,7 @@ impl PrecomputedLayer {
                 }
             })?;
         let (location, object) = (found.location, found.object);
-        let mut info = Info::parse(&found.value, &object, transform)?;
+        let mut info = AnnotationInfo::parse(&found.value, &object, transform)?;
         let index = SpatialIndex::new(&mut info, &object, &location, storage);
         Ok(Self {
             location,

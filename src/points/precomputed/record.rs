@@ -3,7 +3,7 @@
 //! The count is compared with the length of the file before the records are read. Positions are float32 in the layer's
 //! units and are converted to `f64` before any computation.
 
-use super::info::Info;
+use super::info::AnnotationInfo;
 use crate::geometry::{Placement, PointNm};
 use crate::neuroglancer::GeometryKind;
 use crate::points::annotation::Anchor;
@@ -21,7 +21,7 @@ pub(super) struct RecordLayout {
 
 /// One record of a cell.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Record<'a> {
+pub(super) struct AnnotationRecord<'a> {
     pub(super) id: u64,
     /// The vectors as stored.
     pub(super) geometry: &'a [u8],
@@ -33,7 +33,7 @@ const COUNT_BYTES: usize = 8;
 const ID_BYTES: usize = 8;
 
 impl RecordLayout {
-    pub(super) fn new(info: &Info) -> Self {
+    pub(super) fn new(info: &AnnotationInfo) -> Self {
         Self {
             kind: info.kind,
             rank: info.rank,
@@ -47,7 +47,7 @@ impl RecordLayout {
         &self,
         bytes: &[u8],
         object: &dyn Fn() -> String,
-        mut visit: impl FnMut(Record),
+        mut visit: impl FnMut(AnnotationRecord),
     ) -> Result<(), PointsError> {
         let Some((count, body)) = bytes.split_first_chunk::<COUNT_BYTES>() else {
             return Err(PointsError::Cell {
@@ -67,7 +67,7 @@ impl RecordLayout {
                 found: format!("record {i} of {count} with {found}"),
                 expected: "a polyline of at least one point that ends before the ids".to_owned(),
             })?;
-            visit(Record {
+            visit(AnnotationRecord {
                 id: u64::from_le_bytes(*id),
                 geometry,
                 properties,

@@ -2,7 +2,7 @@ use serde_json::json;
 
 use super::*;
 
-fn info(change: impl FnOnce(&mut Value)) -> Result<Info, String> {
+fn info(change: impl FnOnce(&mut Value)) -> Result<AnnotationInfo, String> {
     let mut info = json!({
         "@type": TYPE,
         "dimensions": {"x": [4.6e-09, "m"], "y": [4.6e-09, "m"], "z": [4.5e-08, "m"]},
@@ -12,10 +12,10 @@ fn info(change: impl FnOnce(&mut Value)) -> Result<Info, String> {
         "spatial": [{"key": "s0", "grid_shape": [1, 1, 1], "chunk_size": [100, 100, 20], "limit": 1}],
     });
     change(&mut info);
-    Info::parse(&info, "layer/info", None).map_err(|e| e.to_string())
+    AnnotationInfo::parse(&info, "layer/info", None).map_err(|e| e.to_string())
 }
 
-fn axes_and_units(info: &Info) -> ([usize; 3], [f64; 3]) {
+fn axes_and_units(info: &AnnotationInfo) -> ([usize; 3], [f64; 3]) {
     (
         info.placed.map(|a| a.dimension),
         info.placed.map(|a| a.unit_nm),
@@ -27,7 +27,7 @@ fn dimensions_keep_the_order_of_the_file_and_are_found_by_name() {
     let text = r#"{"dimensions": {"z": [45, "nm"], "y": [0.0046, "um"], "x": [4.6e-9, "m"]},
         "lower_bound": [0, 0, 0], "upper_bound": [9, 9, 9], "annotation_type": "LINE",
         "spatial": [{"key": "s0", "grid_shape": [1, 1, 1], "chunk_size": [9, 9, 9]}]}"#;
-    let info = Info::parse(&serde_json::from_str(text).unwrap(), "info", None).unwrap();
+    let info = AnnotationInfo::parse(&serde_json::from_str(text).unwrap(), "info", None).unwrap();
     assert_eq!(axes_and_units(&info), ([2, 1, 0], [4.6, 4.6, 45.0]));
 }
 
@@ -112,7 +112,7 @@ fn another_kind_of_info_is_an_error_that_names_it() {
 #[test]
 fn the_info_of_a_volume_without_a_type_is_an_error_too() {
     let volume = json!({"type": "image", "data_type": "uint8", "num_channels": 1, "scales": []});
-    let e = Info::parse(&volume, "layer/info", None)
+    let e = AnnotationInfo::parse(&volume, "layer/info", None)
         .unwrap_err()
         .to_string();
     for words in ["layer/info", "a volume", "`points.layer`", TYPE] {
