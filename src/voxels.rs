@@ -1,7 +1,7 @@
 //! Pure kernels over voxel values: copy, cast, convert, resample, statistics.
 //!
-//! Little-endian values come in, little-endian values go out, in C order `[channel, z, y, x]`. Nothing here reads a file or
-//! knows a plan. The loops have no branches where that lets them become vector instructions.
+//! Little-endian values come in, and little-endian values go out, in C order `[channel, z, y, x]`. Nothing here reads a file
+//! or a plan. Loops have no branches where that lets the compiler use vector instructions.
 
 mod cast;
 mod convert;

@@ -1,25 +1,25 @@
-//! From one type of value to another, and whether the value fits.
+//! Casts from one type of value to another, and whether the value fits.
 //!
-//! Everything here is free of branches, so that loops over it become vector instructions.
+//! Nothing here branches, so that the compiler uses vector instructions for loops over it.
 
 /// A value that can become a `U`.
 pub(crate) trait Cast<U> {
-    /// The value as a `U`, and whether it fits; where it does not, the `U` means nothing. Whole numbers stay what
-    /// they are, others go to the nearest value, half to even. A finite number that becomes infinite does not fit.
+    /// The value as a `U`, and whether it fits; if it does not, the `U` is unspecified. Integers keep their value, other
+    /// numbers are rounded half to even. A finite number that becomes infinite does not fit.
     fn cast(self) -> (U, bool);
 }
 
-/// A number that `f64` arithmetic has made out of another.
+/// The result of `f64` arithmetic on a number.
 pub(crate) struct Computed {
-    /// What came out.
+    /// The result.
     pub value: f64,
-    /// What it was made of.
+    /// The number that it was computed from.
     pub of: f64,
 }
 
-macro_rules! whole {
+macro_rules! integer {
     ($($from:ident)*) => {
-        $(whole!(@to $from, u8 u16 u32 u64 i8 i16 i32 i64);)*
+        $(integer!(@to $from, u8 u16 u32 u64 i8 i16 i32 i64);)*
     };
     (@to $from:ident, $($to:ident)*) => {
         $(impl Cast<$to> for $from {
@@ -39,21 +39,21 @@ macro_rules! whole {
         }
     };
 }
-whole!(u8 u16 u32 u64 i8 i16 i32 i64);
+integer!(u8 u16 u32 u64 i8 i16 i32 i64);
 
-/// 1.5 * 2^52: between 2^52 and 2^53 neighbouring numbers differ by 1, so that adding this rounds to a whole number,
-/// half to even, and leaves that number, as two's complement, in the low bits.
-const TO_WHOLE: f64 = 6_755_399_441_055_744.0;
+/// 1.5 * 2^52. Between 2^52 and 2^53 neighbouring numbers differ by 1: adding this rounds to an integer, half to even, and
+/// leaves that integer, in two's complement, in the low bits.
+const TO_INTEGER: f64 = 6_755_399_441_055_744.0;
 
 macro_rules! rounded {
     ($($to:ident)*) => {
         $(impl Cast<$to> for f64 {
             fn cast(self) -> ($to, bool) {
                 // `round_ties_even` would be a call per value on processors without an instruction for it.
-                let shifted = self + TO_WHOLE;
-                let whole = shifted - TO_WHOLE;
-                // `&`, not `&&`: no branch. Not a number is in no range.
-                let fits = (whole >= f64::from($to::MIN)) & (whole <= f64::from($to::MAX));
+                let shifted = self + TO_INTEGER;
+                let integer = shifted - TO_INTEGER;
+                // `&`, not `&&`, to avoid a branch. NaN is in no range.
+                let fits = (integer >= f64::from($to::MIN)) & (integer <= f64::from($to::MAX));
                 (shifted.to_bits() as $to, fits)
             }
         })*
@@ -63,16 +63,16 @@ rounded!(u8 u16 u32 i8 i16 i32);
 
 impl Cast<u64> for f64 {
     fn cast(self) -> (u64, bool) {
-        let whole = self.round_ties_even();
-        (whole as u64, (0.0..TWO_TO_64).contains(&whole))
+        let integer = self.round_ties_even();
+        (integer as u64, (0.0..TWO_TO_64).contains(&integer))
     }
 }
 
 impl Cast<i64> for f64 {
     fn cast(self) -> (i64, bool) {
-        let whole = self.round_ties_even();
+        let integer = self.round_ties_even();
         let half = TWO_TO_64 / 2.0;
-        (whole as i64, (-half..half).contains(&whole))
+        (integer as i64, (-half..half).contains(&integer))
     }
 }
 

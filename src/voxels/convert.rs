@@ -1,7 +1,7 @@
-//! What is done to an array's values on the way from the layer to the window, a row at a time.
+//! Converting the values of a layer to those of an array, a row at a time.
 //!
-//! Little-endian values of the layer's type come in, as many of the array's type go out. Every value goes its own
-//! way: no neighbours, no coordinates. A value that the array's type cannot hold is an error, never another value.
+//! Little-endian values of the layer's type come in, and as many of the array's type go out. Every value is converted on its
+//! own, without its neighbours or coordinates. A value that the array's type cannot hold is an error, never another value.
 
 #[cfg(test)]
 mod tests;
@@ -10,17 +10,17 @@ use super::cast::{Cast, Computed};
 use crate::config::Transform;
 use crate::data_type::{DataType, with_type};
 
-/// How values of one type become values of another.
+/// How values of one type are converted to another.
 #[derive(Clone, Debug)]
 pub(crate) struct Conversion {
     from: DataType,
     to: DataType,
-    kind: Kind,
+    kind: Operation,
 }
 
-/// What is done, with all that can be known before the first value. Whole numbers are compared by their bits.
+/// The operation, with everything that can be computed before the first value. Integers are compared by their bits.
 #[derive(Clone, Debug)]
-enum Kind {
+enum Operation {
     Copy,
     Cast,
     Scale {
@@ -28,21 +28,21 @@ enum Kind {
         add: f64,
     },
     /// The same for every value.
-    All(bool),
+    Constant(bool),
     Nonzero,
     Equals(u64),
     /// 2 to [`FEW`] values, the last one repeated.
-    InFew([u64; FEW]),
+    IsInFew([u64; FEW]),
     /// More values, ascending.
-    InMany(Vec<u64>),
-    /// Of a layer of whole numbers: this or more.
-    FromWhole(i128),
-    /// Of a layer of floating point numbers: this or more.
-    FromReal(f64),
+    IsInMany(Vec<u64>),
+    /// For integers: this or more.
+    AtLeastInteger(i128),
+    /// For floating point numbers: this or more.
+    AtLeastFloat(f64),
     ObjectAt,
 }
 
-/// So many values are compared with each voxel one by one.
+/// Up to this many values are compared with each voxel one by one.
 const FEW: usize = 8;
 
 /// A value that does not fit in the array's type.
@@ -53,7 +53,7 @@ pub(crate) struct ValueDoesNotFit {
     pub value: String,
     /// The layer's type.
     pub from: DataType,
-    /// What `scale` makes of it.
+    /// The value after `scale`.
     pub scaled: Option<f64>,
     /// The array's type.
     pub to: DataType,
@@ -64,11 +64,11 @@ fn becomes(scaled: &Option<f64>) -> String {
 }
 
 impl Conversion {
-    /// How `transform` makes values of the type `dtype` out of values of the type `from`. Without `dtype`: `uint8` for
-    /// masks, `float32` for `scale`, else `from`.
+    /// The conversion of `transform` from values of the type `from` to the type `dtype`. Without `dtype`: to `uint8` for masks,
+    /// to `float32` for `scale`, else to `from`.
     ///
     /// # Errors
-    /// What was found and expected, where the transform is not one for layers of this type.
+    /// The transform does not work for layers of this type: what was found and expected.
     pub fn new(
         transform: &Transform,
         from: DataType,
@@ -79,56 +79,56 @@ impl Conversion {
             Transform::Scale(_) => DataType::Float32,
             _ => DataType::UInt8,
         });
-        let whole_only = match transform {
+        let for_integers = match transform {
             Transform::Equals(_) => Some("equals"),
             Transform::In(_) => Some("in"),
             Transform::ObjectAt(_) => Some("object_at"),
             _ => None,
         };
-        if let Some(name) = whole_only.filter(|_| from.is_float()) {
+        if let Some(name) = for_integers.filter(|_| from.is_float()) {
             return Err(format!(
                 "`{name}` compares whole numbers, found a {from} layer, expected one of an integer type"
             ));
         }
         let kind = match transform {
-            Transform::None if from == to => Kind::Copy,
-            Transform::None => Kind::Cast,
-            Transform::Scale(scale) => Kind::Scale {
+            Transform::None if from == to => Operation::Copy,
+            Transform::None => Operation::Cast,
+            Transform::Scale(scale) => Operation::Scale {
                 multiply: scale.multiply,
                 add: scale.add,
             },
-            Transform::Nonzero => Kind::Nonzero,
+            Transform::Nonzero => Operation::Nonzero,
             Transform::Equals(value) => one_of(from, &[*value]),
             Transform::In(values) => one_of(from, values),
             Transform::Threshold(least) => from_least(from, *least),
-            Transform::ObjectAt(_) => Kind::ObjectAt,
-            Transform::Inside => Kind::All(true),
+            Transform::ObjectAt(_) => Operation::ObjectAt,
+            Transform::Inside => Operation::Constant(true),
         };
         Ok(Self { from, to, kind })
     }
 
-    /// Type of the values that come out.
+    /// Type of the converted values.
     pub fn to(&self) -> DataType {
         self.to
     }
 
-    /// Whether values come out as they are.
+    /// Whether values do not change.
     pub fn is_identity(&self) -> bool {
-        matches!(self.kind, Kind::Copy)
+        matches!(self.kind, Operation::Copy)
     }
 
-    /// Whether [`Conversion::convert`] needs to know an object.
+    /// Whether [`Conversion::convert`] needs an object.
     pub fn needs_object(&self) -> bool {
-        matches!(self.kind, Kind::ObjectAt)
+        matches!(self.kind, Operation::ObjectAt)
     }
 
-    /// Whether no value of the layer's type is one that does not fit.
+    /// Whether every value of the layer's type fits.
     pub fn fits_all(&self) -> bool {
-        // What fits is a range without holes, but for what is no finite number.
+        // Values that fit are a range without holes, except for those that are not finite.
         with_type!(self.from, T => {
-            let no_numbers = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY].map(|v| Cast::<T>::cast(v).0);
-            let no_numbers = no_numbers.into_iter().filter(|_| self.from.is_float());
-            no_numbers.chain([T::MIN, T::MAX]).all(|value| {
+            let not_finite = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY].map(|v| Cast::<T>::cast(v).0);
+            let not_finite = not_finite.into_iter().filter(|_| self.from.is_float());
+            not_finite.chain([T::MIN, T::MAX]).all(|value| {
                 let mut out = [0; 8];
                 let out = &mut out[..self.to.size_bytes()];
                 self.convert(&value.to_le_bytes(), out, 0).is_ok()
@@ -145,24 +145,24 @@ impl Conversion {
         })
     }
 
-    /// Makes each value of `from` one of `to`, both little-endian and of the same number of values. `object` is what
-    /// [`Conversion::object_of`] gave for the sample, where [`Conversion::needs_object`]; for object 0 all is 0.
-    /// For `inside` all is 1: what is asked for here was read from the volume.
+    /// Converts each value of `from` to one of `to`; both are little-endian and have equally many values. `object` is the
+    /// result of [`Conversion::object_of`] for the sample, if [`Conversion::needs_object`]; for object 0 every result is 0.
+    /// For `inside` every result is 1, because these values were read from the volume.
     ///
     /// # Errors
-    /// The first value that does not fit; `to` means nothing then.
+    /// The first value that does not fit; `to` is unspecified then.
     pub fn convert(&self, from: &[u8], to: &mut [u8], object: u64) -> Result<(), ValueDoesNotFit> {
         debug_assert_eq!(
             from.len() / self.from.size_bytes(),
             to.len() / self.to.size_bytes()
         );
         match &self.kind {
-            Kind::Copy => to.copy_from_slice(from),
-            Kind::Cast => return self.cast(from, to),
-            Kind::Scale { multiply, add } => return self.scale(from, to, *multiply, *add),
-            Kind::ObjectAt => match bits_of_object(self.from, object) {
-                Some(bits) => self.mask(&Kind::Equals(bits), from, to),
-                None => self.mask(&Kind::All(false), from, to),
+            Operation::Copy => to.copy_from_slice(from),
+            Operation::Cast => return self.cast(from, to),
+            Operation::Scale { multiply, add } => return self.scale(from, to, *multiply, *add),
+            Operation::ObjectAt => match bits_of_object(self.from, object) {
+                Some(bits) => self.mask(&Operation::Equals(bits), from, to),
+                None => self.mask(&Operation::Constant(false), from, to),
             },
             mask => self.mask(mask, from, to),
         }
@@ -225,9 +225,9 @@ impl Conversion {
         }
     }
 
-    /// Makes a mask of 0 and 1 of the type `self.to`. The width of the result is all that matters of its type to the
-    /// loops, and of the layer's type, where values are tested for equality.
-    fn mask(&self, kind: &Kind, from: &[u8], to: &mut [u8]) {
+    /// Writes a mask of 0 and 1 in the type `self.to`. The loops depend only on the width of that type, and on the width of the
+    /// layer's type where values are tested for equality.
+    fn mask(&self, kind: &Operation, from: &[u8], to: &mut [u8]) {
         let one = with_type!(self.to, U => {
             let mut one = [0; 8];
             one[..size_of::<U>()].copy_from_slice(&(1 as U).to_le_bytes());
@@ -242,24 +242,24 @@ impl Conversion {
     }
 }
 
-/// Which mask is 1 where the value is one of `wanted`. What the type cannot hold is never equal.
-fn one_of(from: DataType, wanted: &[u64]) -> Kind {
+/// The mask that is 1 where the value is one of `wanted`. A value that the type cannot hold is never equal.
+fn one_of(from: DataType, wanted: &[u64]) -> Operation {
     let holds = |v: &u64| with_type!(from, T => (*v as u128) <= T::MAX as u128);
     let mut wanted: Vec<u64> = wanted.iter().copied().filter(holds).collect();
     wanted.sort_unstable();
     wanted.dedup();
     match wanted[..] {
-        [] => Kind::All(false),
-        [one] => Kind::Equals(one),
-        [.., last] if wanted.len() <= FEW => Kind::InFew(std::array::from_fn(|i| {
+        [] => Operation::Constant(false),
+        [one] => Operation::Equals(one),
+        [.., last] if wanted.len() <= FEW => Operation::IsInFew(std::array::from_fn(|i| {
             wanted.get(i).copied().unwrap_or(last)
         })),
-        _ => Kind::InMany(wanted),
+        _ => Operation::IsInMany(wanted),
     }
 }
 
-/// What is wrong with the values that `transform` looks for in a layer of whole numbers of the type `from`, if anything:
-/// one that no voxel can have is a slip, or the wrong layer.
+/// What is wrong with the values that `transform` tests for in a layer of integers of the type `from`, if anything: a value
+/// that no voxel can have is probably a mistake, or the layer is wrong.
 pub(crate) fn unreachable_value(transform: &Transform, from: DataType) -> Option<String> {
     let (name, values) = match transform {
         Transform::Equals(value) => ("equals", std::slice::from_ref(value)),
@@ -269,26 +269,26 @@ pub(crate) fn unreachable_value(transform: &Transform, from: DataType) -> Option
     let largest = with_type!(from, T => T::MAX as u128);
     let value = values.iter().find(|v| u128::from(**v) > largest)?;
     Some(format!(
-        "`{name}` looks for {value}, found a {from} layer, expected values up to {largest}"
+        "`{name}` tests for {value}, found a {from} layer, expected values up to {largest}"
     ))
 }
 
-/// Which mask is 1 from `least` on.
-fn from_least(from: DataType, least: f64) -> Kind {
+/// The mask that is 1 for values of `least` or more.
+fn from_least(from: DataType, least: f64) -> Operation {
     if from.is_float() {
-        return Kind::FromReal(least);
+        return Operation::AtLeastFloat(least);
     }
-    // Whole numbers are compared as such: above 2^53 not every one is an `f64`.
+    // Integers are compared as integers: above 2^53 not every integer is an `f64`.
     let least = least.ceil();
     let (min, max) = with_type!(from, T => (T::MIN as i128, T::MAX as i128));
     match least as i128 {
-        least if least <= min => Kind::All(true),
-        least if least > max => Kind::All(false),
-        least => Kind::FromWhole(least),
+        least if least <= min => Operation::Constant(true),
+        least if least > max => Operation::Constant(false),
+        least => Operation::AtLeastInteger(least),
     }
 }
 
-/// The bits of the object's value in a layer of this type; `None` where no voxel is of the object.
+/// The bits of the object's value in a layer of this type; `None` where no voxel can have it.
 fn bits_of_object(from: DataType, object: u64) -> Option<u64> {
     let bits = with_type!(from, T => object as T as i128 as u64);
     (object != 0 && bits == object).then_some(bits)
@@ -305,7 +305,7 @@ fn values<const N: usize, T>(
         .map(move |v| from_le_bytes(*v))
 }
 
-/// Maps each value; whether all fitted.
+/// Maps each value. Returns whether all fit.
 fn map_checked<const N: usize, const M: usize>(
     from: &[u8],
     to: &mut [u8],
@@ -321,10 +321,10 @@ fn map_checked<const N: usize, const M: usize>(
     all_fit
 }
 
-/// `one` where `kind` says so, else 0: `O` is the whole number as wide as the mask's type.
+/// Writes `one` where the mask is set, else 0. `O` is the integer with the width of the mask's type.
 fn mask<const M: usize, O: Copy + Default>(
     data_type: DataType,
-    kind: &Kind,
+    kind: &Operation,
     from: &[u8],
     to: &mut [u8],
     one: O,
@@ -333,21 +333,23 @@ fn mask<const M: usize, O: Copy + Default>(
     let zero = O::default();
     let bytes = |set: bool| to_le_bytes(if set { one } else { zero });
     match (kind, data_type) {
-        (Kind::All(set), _) => to.as_chunks_mut().0.fill(bytes(*set)),
-        (Kind::FromWhole(least), _) => with_type!(data_type, T => {
+        (Operation::Constant(set), _) => to.as_chunks_mut().0.fill(bytes(*set)),
+        (Operation::AtLeastInteger(least), _) => with_type!(data_type, T => {
             let least = *least as T;
             map(from, to, |v| bytes(T::from_le_bytes(v) >= least));
         }),
-        (Kind::FromReal(least), DataType::Float32) => {
+        (Operation::AtLeastFloat(least), DataType::Float32) => {
             map(from, to, |v| {
                 bytes(f64::from(f32::from_le_bytes(v)) >= *least)
             });
         }
-        (Kind::FromReal(least), _) => map(from, to, |v| bytes(f64::from_le_bytes(v) >= *least)),
-        (Kind::Nonzero, DataType::Float32) => {
+        (Operation::AtLeastFloat(least), _) => {
+            map(from, to, |v| bytes(f64::from_le_bytes(v) >= *least))
+        }
+        (Operation::Nonzero, DataType::Float32) => {
             map(from, to, |v| bytes(f32::from_le_bytes(v) != 0.0));
         }
-        (Kind::Nonzero, DataType::Float64) => {
+        (Operation::Nonzero, DataType::Float64) => {
             map(from, to, |v| bytes(f64::from_le_bytes(v) != 0.0));
         }
         _ => match data_type.size_bytes() {
@@ -359,9 +361,9 @@ fn mask<const M: usize, O: Copy + Default>(
     }
 }
 
-/// The masks that test values for equality, by their bits: `W` is the whole number as wide as they are.
+/// The masks that test values for equality, by their bits. `W` is the integer with the width of the values.
 fn equal<const N: usize, const M: usize, W: Copy + Default + PartialEq + Into<u64>>(
-    kind: &Kind,
+    kind: &Operation,
     from: &[u8],
     to: &mut [u8],
     from_le_bytes: impl Fn([u8; N]) -> W,
@@ -369,20 +371,20 @@ fn equal<const N: usize, const M: usize, W: Copy + Default + PartialEq + Into<u6
     bytes: impl Fn(bool) -> [u8; M],
 ) {
     match kind {
-        Kind::Equals(wanted) => {
+        Operation::Equals(wanted) => {
             let wanted = narrow(*wanted);
             map(from, to, |v| bytes(from_le_bytes(v) == wanted));
         }
-        Kind::InFew(wanted) => {
+        Operation::IsInFew(wanted) => {
             let wanted = wanted.map(narrow);
             map(from, to, |v| {
                 let value = from_le_bytes(v);
                 bytes(wanted.iter().fold(false, |any, w| any | (value == *w)))
             });
         }
-        Kind::InMany(wanted) => {
+        Operation::IsInMany(wanted) => {
             let contains = |value: W| wanted.binary_search(&value.into()).is_ok();
-            // Labels come in runs: most values are their neighbour's.
+            // Labels come in runs: most values are equal to their neighbour.
             let mut last = W::default();
             let mut is_in = contains(last);
             let ((from, _), (to, _)) = (from.as_chunks(), to.as_chunks_mut());

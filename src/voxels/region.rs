@@ -1,4 +1,4 @@
-//! Copying and converting the common voxels of a block and a window, row by row.
+//! Copying and converting the voxels that a block and a window share, row by row.
 
 use crate::data_type::Scalar;
 use crate::geometry::VoxelBox;
@@ -38,8 +38,8 @@ impl Region<'_> {
     }
 }
 
-/// Copies the voxels that `block` and `window` share from `values` to `out`. Both are arrays as [`Region`] says, with
-/// values of the same size.
+/// Copies the voxels that `block` and `window` share from `values` to `out`. Both are arrays as described by
+/// [`Region`], with values of the same size.
 pub(crate) fn copy(values: &[u8], block: &Region<'_>, out: &mut [u8], window: &Region<'_>) {
     for_planes(block, window, |rows| {
         let (values, out) = (&values[rows.from..], &mut out[rows.to..]);
@@ -55,8 +55,8 @@ pub(crate) fn copy(values: &[u8], block: &Region<'_>, out: &mut [u8], window: &R
     });
 }
 
-/// Copies a row of `N` to `2 * N` bytes: the first `N`, then the last `N`, which may be some of the same. Windows are
-/// made of short rows: a call of `memcpy` for each, which has to find out how long it is, takes three times as long.
+/// Copies a row of `N` to `2 * N` bytes: the first `N`, then the last `N`, which may overlap. Windows have short rows: a call
+/// of `memcpy` for each, which tests the length first, takes three times as long.
 #[inline(always)]
 fn copy_ends<const N: usize>(from: &[u8], to: &mut [u8]) {
     let (Some(first), Some(last)) = (from.first_chunk::<N>(), from.last_chunk::<N>()) else {
@@ -70,8 +70,8 @@ fn copy_ends<const N: usize>(from: &[u8], to: &mut [u8]) {
     }
 }
 
-/// Writes what `row` makes of the voxels that `block` and `window` share from `values` to `out`. It is given rows of
-/// values, and as many values as it has to make. `out` and `values` are arrays as [`Region`] says.
+/// Converts the voxels that `block` and `window` share from `values` to `out`. Calls `row` with each row of values, and with
+/// the values to write. `values` and `out` are arrays as described by [`Region`].
 pub(crate) fn convert<E>(
     values: &[u8],
     block: &Region<'_>,
@@ -94,8 +94,9 @@ pub(crate) fn convert<E>(
 /// The rows along x of one plane that a block and a window share, in bytes.
 struct Rows {
     count: usize,
-    /// Where the first one begins in the block's array and in the window's.
+    /// Byte at which the first one begins in the block's array.
     from: usize,
+    /// Byte at which the first one begins in the window's array.
     to: usize,
     /// Bytes of a row.
     from_bytes: usize,
@@ -136,7 +137,7 @@ fn for_planes(block: &Region<'_>, window: &Region<'_>, mut plane: impl FnMut(Row
     }
 }
 
-/// Fills the voxels of `out` that lie in `covers`.
+/// Fills the voxels of `out` that are in `covers`.
 pub(crate) fn fill(fill_value: Scalar, covers: &VoxelBox, out: &mut [u8], window: &Region<'_>) {
     let Some(common) = covers.intersection(window.covers) else {
         return;
@@ -152,7 +153,7 @@ pub(crate) fn fill(fill_value: Scalar, covers: &VoxelBox, out: &mut [u8], window
     }
 }
 
-/// Fills what of `out.covers` is not in `kept`.
+/// Fills the voxels of `out.covers` that are not in `kept`.
 pub(crate) fn fill_around(
     fill_value: Scalar,
     kept: &VoxelBox,
@@ -192,7 +193,7 @@ mod tests {
         }
     }
 
-    /// Along x from `long`, so that rows of every length occur, else from `short`.
+    /// Along x also from `long`, so that rows of every length occur; else from `short`.
     fn lengths(short: Range<i64>, long: Range<i64>) -> impl Strategy<Value = [i64; 3]> {
         let short_or_long = prop_oneof![short.clone(), long];
         (short_or_long, short.clone(), short).prop_map(|(x, y, z)| [x, y, z])
@@ -200,7 +201,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_copy_moves_each_common_voxel_and_no_other(
+        fn a_copy_writes_each_shared_voxel_and_no_other(
             at in lengths(-6..6, -100..100), size in lengths(1..7, 1..300),
             w_at in lengths(-6..6, -100..100), w_size in lengths(1..7, 1..300),
             channels in 1usize..3, value_bytes in prop::sample::select(vec![1usize, 2, 4, 8]), stored: bool, convert: bool,

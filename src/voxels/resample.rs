@@ -1,17 +1,17 @@
-//! Windows at one resolution out of voxels at another.
+//! Resampling: windows at one resolution from voxels at another.
 //!
-//! Voxel `i` at resolution `r` covers `[i * r, (i + 1) * r)` nm along each axis, in both grids. What a voxel of the
-//! window is made of is a product of what it is made of along x, y and z. Voxels outside of the volume are left out,
-//! and the others' weights make up for them; a voxel of the window with none inside has no support.
+//! Voxel `i` at resolution `r` covers `[i * r, (i + 1) * r)` nm along each axis, in both grids. The weights of a voxel of the
+//! window are products of weights along x, y and z. Voxels outside of the volume are left out, and the weights of the others
+//! are scaled up. A voxel of the window without any voxel inside has no support.
 //!
-//! - nearest: the voxel of the data that holds the centre; between two, the lower one, so that half the resolution is
-//!   every second voxel.
-//! - area: the mean of what the voxel covers, by volume.
-//! - linear: between the two centres of the data's voxels around the centre, along each axis.
-//! - any: 1 where any voxel that is covered, even in part, is greater than 0.
-//! - majority: the value of most of what the voxel covers, see [`majority`].
+//! - nearest: the voxel of the data that holds the centre; between two voxels, the lower one, so that half the resolution
+//!   takes every second voxel.
+//! - area: the mean of the covered voxels, by volume.
+//! - linear: interpolated between the two nearest centres of the data's voxels, along each axis.
+//! - any: 1 where any covered voxel, even if covered in part, is greater than 0.
+//! - majority: the most frequent value of the covered voxels, see [`majority`].
 //!
-//! Means of whole numbers are rounded half to even, or their fractions are cut off.
+//! Means of integers are rounded half to even or truncated.
 
 mod any;
 mod axis;
@@ -32,43 +32,43 @@ use axis::Cover;
 use ratio::Ratio;
 use stage::{Kernel, Stage, StageRule, Vote};
 
-/// How the windows of an array are made of a layer at another resolution.
+/// How the windows of an array are resampled from a layer at another resolution.
 #[derive(Clone, Debug)]
 pub(crate) struct Resampler {
     ratios: [Ratio; 3],
     data_type: DataType,
-    /// From the data to the window; one for all but some majorities.
+    /// From the data to the window. Only some majorities have more than one.
     rules: Vec<StageRule>,
 }
 
-/// One window, and the voxels that it is made of.
+/// How one window is resampled.
 #[derive(Clone, Debug)]
 pub(crate) struct WindowResampler {
     data_type: DataType,
-    /// Out of the data, and out of what the one before has made.
+    /// From the data. Each of the others starts from the result of the one before.
     first: Stage,
     others: Vec<Stage>,
 }
 
 impl Resampler {
-    /// How voxels of `data_resolution` become voxels of `resolution`, both of type `data_type`.
+    /// Resamples voxels of `data_resolution` to voxels of `resolution`, both of type `data_type`.
     ///
     /// # Errors
-    /// What was found and expected: for means of 64-bit whole numbers, which are labels, and for resolutions that are
-    /// worlds apart.
+    /// What was found and expected, for means of 64-bit integers, which are labels, and for resolutions that differ by more
+    /// than [`Ratio::MAX`].
     pub fn new(
         resolution: Resolution,
         data_resolution: Resolution,
         interpolation: Interpolation,
         data_type: DataType,
     ) -> Result<Self, String> {
-        let of_means = matches!(
+        let is_mean = matches!(
             interpolation,
             Interpolation::Area(_) | Interpolation::Linear(_)
         );
-        if of_means && !data_type.is_float() && data_type.size_bytes() == 8 {
+        if is_mean && !data_type.is_float() && data_type.size_bytes() == 8 {
             return Err(format!(
-                "means of {data_type} values are not exact, and mean nothing for labels: expected `nearest` or `majority`, or a layer of another type"
+                "means of {data_type} values are not exact and make no sense for labels: expected `nearest` or `majority`, or a layer of another type"
             ));
         }
         let mut ratios = [Ratio { voxels: 1, per: 1 }; 3];
@@ -103,41 +103,41 @@ impl Resampler {
         })
     }
 
-    /// Whether windows are made of the voxels as they are.
+    /// Whether windows are equal to the voxels of the data.
     pub fn is_identity(&self) -> bool {
-        self.ratios.iter().all(Ratio::is_one) && !self.makes(Kernel::Any)
+        self.ratios.iter().all(Ratio::is_one) && !self.uses(Kernel::Any)
     }
 
-    /// What a voxel becomes that is made of nothing but voxels of this value.
+    /// The value of a voxel whose covered voxels all have this value.
     pub fn of_value(&self, value: Scalar) -> Scalar {
-        if self.makes(Kernel::Any) {
+        if self.uses(Kernel::Any) {
             any::of_value(value, self.data_type)
         } else {
             value
         }
     }
 
-    fn makes(&self, kernel: Kernel) -> bool {
+    fn uses(&self, kernel: Kernel) -> bool {
         self.rules.iter().any(|rule| rule.kernel == kernel)
     }
 
-    /// Most voxels that a window of this size is made of.
+    /// Most voxels that a window of this size is resampled from.
     pub fn source_voxels(&self, window: &WindowSize) -> u64 {
         let along = |d: usize| {
             let (ratio, n) = (self.ratios[d], i128::from(window.voxels()[d]));
-            // One more at either end, and for the neighbours of centres.
+            // One more at each end, and one for the neighbours of centres.
             (n * ratio.voxels / ratio.per) as u64 + 3
         };
         (0..3).map(along).fold(1, u64::saturating_mul)
     }
 
-    /// Most bytes that making a window of this size takes, beside the voxels that it is made of and itself.
+    /// Most bytes that resampling a window of this size takes, beside the window and the voxels that it is resampled from.
     pub fn working_bytes(&self, window: &WindowSize, channels: u32) -> u64 {
         let value_bytes = self.data_type.size_bytes() as u64;
-        // What a step makes has a quarter of the voxels that it is made of, or fewer; two steps' are held at once.
+        // The result of a step has at most a quarter of the voxels of its input; the results of two steps are held at once.
         let of_steps =
             || (self.source_voxels(window) / 2).saturating_mul(u64::from(channels) * value_bytes);
-        // Each voxel's value, its share, and its place among the others.
+        // The value of each voxel, its weight, and its position among the others.
         let of_tally = || {
             let along = self.ratios.iter().map(|r| (r.voxels / r.per) as u64 + 2);
             along.fold(80, u64::saturating_mul)
@@ -149,17 +149,17 @@ impl Resampler {
         }
     }
 
-    /// How to make `window`, a box at the window's resolution, of those of the data's voxels that lie within
-    /// `bounds`, the volume's at the data's resolution. `None` where no voxel of the window has any.
+    /// How to resample `window`, a box at the window's resolution. `bounds` are those of the volume at the data's resolution.
+    /// `None` where no voxel of the window has support.
     pub fn window(&self, window: &VoxelBox, bounds: &VoxelBox) -> Option<WindowResampler> {
         let made = self.rules.iter().scan(*bounds, |made, rule| {
-            *made = rule.made_of(made);
+            *made = rule.covered_box(made);
             Some(*made)
         });
-        // The last one makes the window.
+        // The result of the last one is the window.
         let made = made.take(self.rules.len() - 1);
         let bounds_of_rules: Vec<_> = std::iter::once(*bounds).chain(made).collect();
-        // What the last one needs is what the one before makes.
+        // The voxels that the last stage needs are those that the stage before it computes.
         let mut stages = Vec::with_capacity(self.rules.len());
         let mut wanted = *window;
         for (rule, bounds) in self.rules.iter().zip(&bounds_of_rules).rev() {
@@ -178,25 +178,25 @@ impl Resampler {
 }
 
 impl WindowResampler {
-    /// The voxels that are needed, at the data's resolution; all of them lie within the volume.
+    /// The voxels that are needed, at the data's resolution; all of them are inside of the volume.
     pub fn source_box(&self) -> VoxelBox {
         self.first.source_box()
     }
 
-    /// The voxels that are made, counted from the window's start; others have no voxel within the volume.
+    /// The voxels with support, counted from the window's start.
     pub fn support(&self) -> VoxelBox {
         self.last().support()
     }
 
-    /// Whether every voxel of the window is made.
+    /// Whether every voxel of the window has support.
     pub fn is_supported(&self) -> bool {
         let Stage { shape, axes, .. } = self.last();
         (0..3).all(|d| axes[d].support == (0..shape[d]))
     }
 
-    /// Makes the window. `source` and `out` are little-endian values in C order `[channel, z, y, x]` over
-    /// [`WindowResampler::source_box`] and over the window; voxels out of [`WindowResampler::support`] are left as
-    /// they are.
+    /// Resamples the window. `source` and `out` are little-endian values in C order `[channel, z, y, x]` over
+    /// [`WindowResampler::source_box`] and over the window; voxels outside of [`WindowResampler::support`] do
+    /// not change.
     pub fn apply(&self, channels: usize, source: &[u8], out: &mut [u8]) {
         let mut before: Option<Vec<u8>> = None;
         let mut stage = &self.first;
@@ -204,11 +204,11 @@ impl WindowResampler {
             let values = stage.shape.iter().product::<usize>() * channels;
             let mut made = vec![0; values * self.data_type.size_bytes()];
             let from = before.as_deref().unwrap_or(source);
-            make(stage, self.data_type, channels, from, &mut made);
+            run_stage(stage, self.data_type, channels, from, &mut made);
             (before, stage) = (Some(made), next);
         }
         let from = before.as_deref().unwrap_or(source);
-        make(stage, self.data_type, channels, from, out);
+        run_stage(stage, self.data_type, channels, from, out);
     }
 
     fn last(&self) -> &Stage {
@@ -216,30 +216,28 @@ impl WindowResampler {
     }
 }
 
-/// Makes the voxels of a stage.
-fn make(stage: &Stage, data_type: DataType, channels: usize, source: &[u8], out: &mut [u8]) {
+/// Computes the voxels of a stage.
+fn run_stage(stage: &Stage, data_type: DataType, channels: usize, source: &[u8], out: &mut [u8]) {
     match (stage.kernel, data_type.size_bytes()) {
-        (Kernel::Mean(rounding), _) => {
-            mean::make(stage, rounding, data_type, channels, source, out)
-        }
-        (Kernel::Any, _) => any::make(stage, data_type, channels, source, out),
-        (Kernel::Nearest, 1) => nearest::make::<1>(stage, channels, source, out),
-        (Kernel::Nearest, 2) => nearest::make::<2>(stage, channels, source, out),
-        (Kernel::Nearest, 4) => nearest::make::<4>(stage, channels, source, out),
-        (Kernel::Nearest, _) => nearest::make::<8>(stage, channels, source, out),
-        (Kernel::Majority(vote), 1) => majority::make::<1>(stage, vote, channels, source, out),
-        (Kernel::Majority(vote), 2) => majority::make::<2>(stage, vote, channels, source, out),
-        (Kernel::Majority(vote), 4) => majority::make::<4>(stage, vote, channels, source, out),
-        (Kernel::Majority(vote), _) => majority::make::<8>(stage, vote, channels, source, out),
+        (Kernel::Mean(rounding), _) => mean::run(stage, rounding, data_type, channels, source, out),
+        (Kernel::Any, _) => any::run(stage, data_type, channels, source, out),
+        (Kernel::Nearest, 1) => nearest::run::<1>(stage, channels, source, out),
+        (Kernel::Nearest, 2) => nearest::run::<2>(stage, channels, source, out),
+        (Kernel::Nearest, 4) => nearest::run::<4>(stage, channels, source, out),
+        (Kernel::Nearest, _) => nearest::run::<8>(stage, channels, source, out),
+        (Kernel::Majority(vote), 1) => majority::run::<1>(stage, vote, channels, source, out),
+        (Kernel::Majority(vote), 2) => majority::run::<2>(stage, vote, channels, source, out),
+        (Kernel::Majority(vote), 4) => majority::run::<4>(stage, vote, channels, source, out),
+        (Kernel::Majority(vote), _) => majority::run::<8>(stage, vote, channels, source, out),
     }
 }
 
-/// Says of voxels of `nm` whether their centres lie in those of `data_nm` in `data`, along one axis.
+/// Whether the centre of a voxel of `nm` is in the voxels of `data_nm` in `data`, along one axis.
 pub(crate) fn centres_inside(nm: f64, data_nm: f64, data: Range<i64>) -> impl Fn(i64) -> bool {
     let ratio = Ratio::new(nm, data_nm);
     move |voxel| match ratio {
         Some(ratio) => ratio.centre_is_in(voxel, &data),
-        // Worlds apart.
+        // The resolutions differ too much for a ratio.
         None => {
             let centre = (voxel as f64 + 0.5) * nm / data_nm;
             data.start as f64 <= centre && centre < data.end as f64

@@ -1,9 +1,9 @@
-//! Statistics of an array's values: gathered sample by sample while a shard is made, merged shard by shard.
+//! Statistics of an array's values: gathered sample by sample while a shard is written, merged shard by shard.
 //!
-//! Little-endian values of a sample come in; counts, sums and a histogram are kept. Everything but the histogram is of
-//! every value. Sums of whole numbers are exact, so that they don't depend on who gathered what. Sums of floating
-//! point numbers are `f64`, added up in the order of samples within a shard and of shards after that, in a fixed
-//! number of partial sums per sample: the same for any number of threads.
+//! Little-endian values of a sample come in; counts, sums and a histogram are kept. All but the histogram cover every value.
+//! Sums of integers are exact, so they do not depend on how values were grouped. Sums of floating point numbers are `f64`,
+//! added in the order of samples within a shard and then of shards, in a fixed number of partial sums per sample: they are
+//! equal for any number of threads.
 
 mod histogram;
 mod sums;
@@ -17,43 +17,43 @@ pub(crate) use histogram::Bin;
 use histogram::Histogram;
 use sums::{Moments, moments};
 
-/// What is known about the values of some samples of one array.
+/// Statistics of the values of some samples of one array.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Statistics {
     data_type: DataType,
     /// Number of samples.
     samples: u64,
-    /// Those of whose values none is other than 0.
+    /// Samples whose values are all 0.
     empty_samples: u64,
     /// Number of values.
     count: u64,
-    /// Those that are not equal to 0: NaN counts.
+    /// Values not equal to 0; NaN counts.
     nonzero: u64,
-    /// Of floating point numbers: those that are not a number.
+    /// NaN values.
     nan: u64,
-    /// Of floating point numbers: those that are infinite.
+    /// Infinite values.
     infinite: u64,
-    /// Those greater than 0.
+    /// Values greater than 0.
     positive: u64,
     moments: Moments,
     histogram: Histogram,
 }
 
-/// What a reader wants to know about an array's values. Numbers that are none (of no values, or out of range) are
-/// left out.
+/// The statistics of an array's values as the manifest has them. Numbers that do not exist (without values, or out of range)
+/// are left out.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct Summary {
     /// Number of samples.
     pub samples: u64,
-    /// Those of whose values none is other than 0.
+    /// Samples whose values are all 0.
     pub empty_samples: u64,
     /// Number of values.
     pub count: u64,
-    /// Those that are not equal to 0.
+    /// Values not equal to 0.
     pub nonzero: u64,
-    /// Those that are not a number.
+    /// NaN values.
     pub nan: u64,
-    /// Those that are infinite. All below but the histogram is of the others alone.
+    /// Infinite values. Everything below except the histogram covers only finite values.
     pub infinite: u64,
     /// Smallest value.
     pub min: Option<f64>,
@@ -61,9 +61,9 @@ pub(crate) struct Summary {
     pub max: Option<f64>,
     /// Mean of the values.
     pub mean: Option<f64>,
-    /// Standard deviation of the values, of which these are all there are.
+    /// Population standard deviation of the values.
     pub std: Option<f64>,
-    /// Share of all values that are greater than 0.
+    /// Fraction of all values that are greater than 0.
     pub positive_fraction: Option<f64>,
     /// How the values of the histogram were chosen.
     pub histogram_of: &'static str,
@@ -72,7 +72,7 @@ pub(crate) struct Summary {
 }
 
 impl Statistics {
-    /// Of no values yet.
+    /// Statistics without values.
     pub fn new(data_type: DataType) -> Self {
         Self {
             data_type,
@@ -88,8 +88,8 @@ impl Statistics {
         }
     }
 
-    /// Adds a sample: all its `values`, little-endian, in C order. `nonzero` is how many of them are not equal to 0,
-    /// where that is known.
+    /// Adds a sample: all its `values`, little-endian, in C order. `nonzero` is the number of values not equal to
+    /// 0, if it is known.
     pub fn observe(&mut self, values: &[u8], nonzero: Option<u64>) {
         let count = (values.len() / self.data_type.size_bytes()) as u64;
         let nonzero = nonzero.unwrap_or_else(|| self.data_type.count_nonzero(values));
@@ -134,10 +134,10 @@ impl Statistics {
         self.histogram.observe_zeros(self.data_type, count);
     }
 
-    /// Adds what was gathered after this, of values of the same type.
+    /// Adds statistics of later samples of the same array.
     pub fn merge(&mut self, later: &Self) {
         debug_assert_eq!(self.data_type, later.data_type);
-        // Far from overflow but for receipts that were made up.
+        // Only forged receipts come near an overflow.
         let add = |count: &mut u64, later: u64| *count = count.saturating_add(later);
         add(&mut self.samples, later.samples);
         add(&mut self.empty_samples, later.empty_samples);
@@ -150,7 +150,7 @@ impl Statistics {
         self.histogram.merge(&later.histogram);
     }
 
-    /// What a reader wants to know.
+    /// The summary for the manifest.
     pub(crate) fn finish(&self) -> Summary {
         let finite = self
             .count
@@ -175,10 +175,10 @@ impl Statistics {
     }
 }
 
-/// Whether all values are 0 or 1, given how many are not 0: most arrays are masks, and of a mask everything follows from
-/// how many are 1.
+/// Whether all values are 0 or 1, given the number of values that are not 0. Most arrays are masks, and the statistics of a
+/// mask follow from the number of ones.
 fn is_mask(values: &[u8], nonzero: u64) -> bool {
-    // Few values tell an image.
-    let begins_so = values.iter().take(64).all(|v| *v <= 1);
-    begins_so && bytecount::count(values, 1) as u64 == nonzero
+    // A few values are enough to recognize an image.
+    let starts_as_mask = values.iter().take(64).all(|v| *v <= 1);
+    starts_as_mask && bytecount::count(values, 1) as u64 == nonzero
 }

@@ -1,4 +1,4 @@
-//! Rows against a reference that looks at one value at a time.
+//! Converted rows, compared with a reference that converts one value at a time.
 
 use super::*;
 use crate::config::{MissingObject, ObjectAt, ObjectPoint, Scale};
@@ -7,8 +7,8 @@ use proptest::prelude::*;
 /// A value, exactly.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Exact {
-    Whole(i128),
-    Real(f64),
+    Integer(i128),
+    Float(f64),
 }
 
 fn read(t: DataType, v: &[u8]) -> Exact {
@@ -16,16 +16,16 @@ fn read(t: DataType, v: &[u8]) -> Exact {
         v.try_into().unwrap()
     }
     match t {
-        DataType::UInt8 => Exact::Whole(u8::from_le_bytes(le(v)).into()),
-        DataType::UInt16 => Exact::Whole(u16::from_le_bytes(le(v)).into()),
-        DataType::UInt32 => Exact::Whole(u32::from_le_bytes(le(v)).into()),
-        DataType::UInt64 => Exact::Whole(u64::from_le_bytes(le(v)).into()),
-        DataType::Int8 => Exact::Whole(i8::from_le_bytes(le(v)).into()),
-        DataType::Int16 => Exact::Whole(i16::from_le_bytes(le(v)).into()),
-        DataType::Int32 => Exact::Whole(i32::from_le_bytes(le(v)).into()),
-        DataType::Int64 => Exact::Whole(i64::from_le_bytes(le(v)).into()),
-        DataType::Float32 => Exact::Real(f32::from_le_bytes(le(v)).into()),
-        DataType::Float64 => Exact::Real(f64::from_le_bytes(le(v))),
+        DataType::UInt8 => Exact::Integer(u8::from_le_bytes(le(v)).into()),
+        DataType::UInt16 => Exact::Integer(u16::from_le_bytes(le(v)).into()),
+        DataType::UInt32 => Exact::Integer(u32::from_le_bytes(le(v)).into()),
+        DataType::UInt64 => Exact::Integer(u64::from_le_bytes(le(v)).into()),
+        DataType::Int8 => Exact::Integer(i8::from_le_bytes(le(v)).into()),
+        DataType::Int16 => Exact::Integer(i16::from_le_bytes(le(v)).into()),
+        DataType::Int32 => Exact::Integer(i32::from_le_bytes(le(v)).into()),
+        DataType::Int64 => Exact::Integer(i64::from_le_bytes(le(v)).into()),
+        DataType::Float32 => Exact::Float(f32::from_le_bytes(le(v)).into()),
+        DataType::Float64 => Exact::Float(f64::from_le_bytes(le(v))),
     }
 }
 
@@ -40,19 +40,19 @@ fn range(t: DataType) -> (i128, i128) {
 /// What the value is as a `t`, if it fits.
 fn write(value: Exact, t: DataType) -> Option<Vec<u8>> {
     let bytes = match (t, value) {
-        (DataType::Float32, Exact::Whole(v)) => (v as f32).to_le_bytes().to_vec(),
-        (DataType::Float64, Exact::Whole(v)) => (v as f64).to_le_bytes().to_vec(),
-        (DataType::Float32, Exact::Real(v)) => {
+        (DataType::Float32, Exact::Integer(v)) => (v as f32).to_le_bytes().to_vec(),
+        (DataType::Float64, Exact::Integer(v)) => (v as f64).to_le_bytes().to_vec(),
+        (DataType::Float32, Exact::Float(v)) => {
             if v.is_finite() && (v as f32).is_infinite() {
                 return None;
             }
             (v as f32).to_le_bytes().to_vec()
         }
-        (DataType::Float64, Exact::Real(v)) => v.to_le_bytes().to_vec(),
-        (_, Exact::Real(v)) if v.is_nan() => return None,
+        (DataType::Float64, Exact::Float(v)) => v.to_le_bytes().to_vec(),
+        (_, Exact::Float(v)) if v.is_nan() => return None,
         // Saturates far beyond every type.
-        (_, Exact::Real(v)) => return write(Exact::Whole(v.round_ties_even() as i128), t),
-        (_, Exact::Whole(v)) => {
+        (_, Exact::Float(v)) => return write(Exact::Integer(v.round_ties_even() as i128), t),
+        (_, Exact::Integer(v)) => {
             let (min, max) = range(t);
             if !(min..=max).contains(&v) {
                 return None;
@@ -65,36 +65,36 @@ fn write(value: Exact, t: DataType) -> Option<Vec<u8>> {
 
 /// What becomes of one value.
 fn expected(transform: &Transform, value: Exact, to: DataType, object: u64) -> Option<Vec<u8>> {
-    let is = |wanted: u64| value == Exact::Whole(wanted.into());
+    let is = |wanted: u64| value == Exact::Integer(wanted.into());
     let set = match (transform, value) {
         (Transform::None, _) => return write(value, to),
         (Transform::Scale(s), _) => {
             let value = match value {
-                Exact::Whole(v) => v as f64,
-                Exact::Real(v) => v,
+                Exact::Integer(v) => v as f64,
+                Exact::Float(v) => v,
             };
             let scaled = value * s.multiply + s.add;
             let became_infinite = to.is_float() && scaled.is_infinite() && !value.is_infinite();
             return (!became_infinite)
-                .then(|| write(Exact::Real(scaled), to))
+                .then(|| write(Exact::Float(scaled), to))
                 .flatten();
         }
-        (Transform::Nonzero, Exact::Whole(v)) => v != 0,
-        (Transform::Nonzero, Exact::Real(v)) => v != 0.0,
+        (Transform::Nonzero, Exact::Integer(v)) => v != 0,
+        (Transform::Nonzero, Exact::Float(v)) => v != 0.0,
         (Transform::Equals(wanted), _) => is(*wanted),
         (Transform::In(wanted), _) => wanted.iter().any(|w| is(*w)),
-        (Transform::Threshold(t), Exact::Whole(v)) => {
+        (Transform::Threshold(t), Exact::Integer(v)) => {
             // Both are whole from here on: `t as i128` is exact or far out of range.
             v >= t.ceil() as i128
         }
-        (Transform::Threshold(t), Exact::Real(v)) => v >= *t,
+        (Transform::Threshold(t), Exact::Float(v)) => v >= *t,
         (Transform::ObjectAt(_), _) => {
             object != 0
-                && matches!(value, Exact::Whole(v) if v == object.into() || (v < 0 && v == (object as i64).into()))
+                && matches!(value, Exact::Integer(v) if v == object.into() || (v < 0 && v == (object as i64).into()))
         }
         (Transform::Inside, _) => true,
     };
-    write(Exact::Whole(set.into()), to)
+    write(Exact::Integer(set.into()), to)
 }
 
 fn object_at() -> Transform {
@@ -171,7 +171,7 @@ fn transform() -> impl Strategy<Value = Transform> {
     ]
 }
 
-/// The row's result must be that of each value; the first that does not fit must be named.
+/// The result of the row must be equal to that of each value; the first value that does not fit must be named.
 fn agrees(
     transform: &Transform,
     from: DataType,
@@ -179,8 +179,8 @@ fn agrees(
     row: &[u8],
     object: u64,
 ) -> Result<(), TestCaseError> {
-    let convert = match Conversion::new(transform, from, Some(to)) {
-        Ok(convert) => convert,
+    let conversion = match Conversion::new(transform, from, Some(to)) {
+        Ok(conversion) => conversion,
         Err(problem) => {
             let named = ["`equals`", "`in`", "`object_at`"]
                 .iter()
@@ -191,7 +191,7 @@ fn agrees(
     };
     let values = row.chunks_exact(from.size_bytes());
     let mut out = vec![77; values.len() * to.size_bytes()];
-    let result = convert.convert(row, &mut out, object);
+    let result = conversion.convert(row, &mut out, object);
     let mut wanted = Vec::new();
     for v in values {
         match expected(transform, read(from, v), to, object) {
@@ -199,9 +199,9 @@ fn agrees(
             None => {
                 let error = result.unwrap_err();
                 let named = match read(from, v) {
-                    Exact::Whole(v) => v.to_string(),
-                    Exact::Real(v) if from == DataType::Float32 => (v as f32).to_string(),
-                    Exact::Real(v) => v.to_string(),
+                    Exact::Integer(v) => v.to_string(),
+                    Exact::Float(v) if from == DataType::Float32 => (v as f32).to_string(),
+                    Exact::Float(v) => v.to_string(),
                 };
                 prop_assert_eq!((error.value, error.from, error.to), (named, from, to));
                 return Ok(());
@@ -211,7 +211,7 @@ fn agrees(
     prop_assert_eq!(result, Ok(()));
     for (i, (out, wanted)) in out.chunks_exact(to.size_bytes()).zip(&wanted).enumerate() {
         let same_nan = matches!((read(to, out), read(to, wanted)),
-            (Exact::Real(a), Exact::Real(b)) if a.is_nan() && b.is_nan());
+            (Exact::Float(a), Exact::Float(b)) if a.is_nan() && b.is_nan());
         prop_assert!(
             same_nan || out == wanted,
             "value {} of {}: {:?}",
@@ -227,7 +227,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(1500))]
 
     #[test]
-    fn a_row_becomes_what_each_of_its_values_becomes(
+    fn a_row_is_converted_like_each_of_its_values(
         (from, row) in typed_row(), transform in transform(), object in prop_oneof![0u64..5, any::<u64>()],
     ) {
         for to in DataType::ALL {
@@ -239,10 +239,10 @@ proptest! {
     fn the_object_of_a_voxel_is_found_in_its_row((from, row) in typed_row(), at in any::<prop::sample::Index>()) {
         prop_assume!(!row.is_empty() && !from.is_float());
         let values: Vec<_> = row.chunks_exact(from.size_bytes()).collect();
-        let convert = Conversion::new(&object_at(), from, None).unwrap();
-        let object = convert.object_of(values[at.index(values.len())]);
+        let conversion = Conversion::new(&object_at(), from, None).unwrap();
+        let object = conversion.object_of(values[at.index(values.len())]);
         let mut out = vec![9; values.len()];
-        convert.convert(&row, &mut out, object).unwrap();
+        conversion.convert(&row, &mut out, object).unwrap();
         let wanted = values[at.index(values.len())];
         for (v, set) in values.iter().zip(out) {
             prop_assert_eq!(set == 1, object != 0 && *v == wanted);
@@ -251,11 +251,11 @@ proptest! {
 }
 
 #[test]
-fn small_whole_numbers_become_every_type_and_each_edge_is_an_error() {
+fn small_integers_fit_every_type_and_numbers_beyond_its_range_are_errors() {
     for from in DataType::ALL {
         for to in DataType::ALL {
             let row: Vec<u8> = (0..100)
-                .flat_map(|v| write(Exact::Whole(v), from).unwrap())
+                .flat_map(|v| write(Exact::Integer(v), from).unwrap())
                 .collect();
             agrees(&Transform::None, from, to, &row, 0).unwrap();
             if to.is_float() {
@@ -263,7 +263,7 @@ fn small_whole_numbers_become_every_type_and_each_edge_is_an_error() {
             }
             let (min, max) = range(to);
             for v in [min - 1, min, max, max + 1] {
-                if let Some(row) = write(Exact::Whole(v), from) {
+                if let Some(row) = write(Exact::Integer(v), from) {
                     agrees(&Transform::None, from, to, &row, 0).unwrap();
                 }
             }
@@ -273,10 +273,10 @@ fn small_whole_numbers_become_every_type_and_each_edge_is_an_error() {
 
 #[test]
 fn a_value_that_does_not_fit_is_named() {
-    let convert =
+    let conversion =
         Conversion::new(&Transform::None, DataType::UInt32, Some(DataType::UInt16)).unwrap();
     let row = [7u32, 70_000, 80_000].map(u32::to_le_bytes).concat();
-    let error = convert.convert(&row, &mut [0; 6], 0).unwrap_err();
+    let error = conversion.convert(&row, &mut [0; 6], 0).unwrap_err();
     assert_eq!(
         error.to_string(),
         "the value 70000 of a uint32 layer does not fit in uint16"
@@ -285,8 +285,8 @@ fn a_value_that_does_not_fit_is_named() {
         multiply: 2.0,
         add: 0.5,
     });
-    let convert = Conversion::new(&scale, DataType::UInt8, Some(DataType::UInt8)).unwrap();
-    let error = convert.convert(&[9, 200], &mut [0; 2], 0).unwrap_err();
+    let conversion = Conversion::new(&scale, DataType::UInt8, Some(DataType::UInt8)).unwrap();
+    let error = conversion.convert(&[9, 200], &mut [0; 2], 0).unwrap_err();
     assert_eq!(
         error.to_string(),
         "the value 200 of a uint8 layer becomes 400.5, which does not fit in uint8"
@@ -300,17 +300,17 @@ fn thresholds_and_labels_beyond_2_to_53_are_exact() {
         .concat();
     let mut out = [9; 3];
     let equals = Transform::Equals((1 << 53) + 1);
-    let convert = Conversion::new(&equals, DataType::UInt64, None).unwrap();
-    convert.convert(&row, &mut out, 0).unwrap();
+    let conversion = Conversion::new(&equals, DataType::UInt64, None).unwrap();
+    conversion.convert(&row, &mut out, 0).unwrap();
     assert_eq!(out, [0, 1, 0]);
     let threshold = Transform::Threshold(9_007_199_254_740_994.0);
-    let convert = Conversion::new(&threshold, DataType::UInt64, None).unwrap();
-    convert.convert(&row, &mut out, 0).unwrap();
+    let conversion = Conversion::new(&threshold, DataType::UInt64, None).unwrap();
+    conversion.convert(&row, &mut out, 0).unwrap();
     assert_eq!(out, [0, 0, 1]);
 }
 
 #[test]
-fn types_come_from_the_transform_where_none_is_asked_for() {
+fn without_a_dtype_the_type_follows_from_the_transform() {
     let to = |t: &Transform| Conversion::new(t, DataType::UInt32, None).unwrap().to();
     let scale = Transform::Scale(Scale {
         multiply: 1.0,
@@ -335,12 +335,12 @@ fn types_come_from_the_transform_where_none_is_asked_for() {
 }
 
 #[test]
-fn it_is_known_whether_every_value_fits() {
+fn whether_every_value_fits_is_known_before_conversion() {
     use DataType::{Float32, Float64, Int8, Int16, UInt8, UInt16, UInt64};
     let scale = |multiply, add| Transform::Scale(Scale { multiply, add });
     let fits = |transform: &Transform, from, to| {
-        let convert = Conversion::new(transform, from, Some(to)).unwrap();
-        convert.fits_all()
+        let conversion = Conversion::new(transform, from, Some(to)).unwrap();
+        conversion.fits_all()
     };
     for (from, to, all) in [
         (UInt8, Int16, true),

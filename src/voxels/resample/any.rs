@@ -4,8 +4,8 @@ use super::stage::Stage;
 use crate::data_type::{DataType, Scalar, with_type};
 use crate::voxels::cast::Cast;
 
-/// Makes the voxels of `stage`, as [`Stage`] lays them out.
-pub(crate) fn make(
+/// Computes the voxels of `stage`, in the layout of [`Stage`].
+pub(crate) fn run(
     stage: &Stage,
     data_type: DataType,
     channels: usize,
@@ -46,7 +46,7 @@ fn any_in<const N: usize>(
     }
 }
 
-/// What `any` makes of a value of this type.
+/// The result of `any` for a value of this type.
 pub(crate) fn of_value(value: Scalar, data_type: DataType) -> Scalar {
     let bytes = value.bytes(data_type.size_bytes());
     let one = with_type!(data_type, T => {

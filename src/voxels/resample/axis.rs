@@ -1,47 +1,46 @@
-//! One axis of a window: which voxels of the data make each of its voxels, and with which weights.
+//! One axis of a window: which voxels of the data each of its voxels covers, and with which weights.
 
 use std::ops::Range;
 
 use super::ratio::Ratio;
 
-/// Which voxels of the data make a voxel of the window, along one axis.
+/// Which voxels of the data have a weight in a voxel of the window, along one axis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cover {
-    /// The one that holds its centre; between two, the lower one.
+    /// The voxel that holds its centre; between two voxels, the lower one.
     Nearest,
-    /// All that share some of its length, which is their weight.
+    /// All that overlap it; the length of the overlap is their weight.
     Overlap,
-    /// The two whose centres are around its own, the nearer one with the larger weight.
+    /// The two with the nearest centres on either side, the nearer one with the larger weight.
     Linear,
 }
 
-/// The voxels of the data that make the voxels of a window, along one axis.
+/// The voxels of the data that have a weight in the voxels of a window, along one axis.
 #[derive(Clone, Debug)]
 pub(crate) struct WeightedAxis {
-    /// Voxels of the window, counted from its start, that have any voxel of the data.
+    /// Voxels of the window, counted from its start, that have a voxel of the data.
     pub support: Range<usize>,
     /// The data's voxels that are needed.
     pub source: Range<i64>,
     /// One per voxel of `support`.
     pub spans: Vec<Span>,
-    /// Of all spans, one after the other. Whole numbers, so that sums of products with whole numbers are exact.
+    /// The weights of all spans, one after the other. They are integers, so that sums of products with integers are exact.
     pub weights: Vec<f64>,
 }
 
-/// The voxels of the data that make one voxel.
+/// The voxels of the data that have a weight in one voxel.
 #[derive(Clone, Debug)]
 pub(crate) struct Span {
     /// Counted from the start of the axis' `source`.
     pub first: usize,
-    /// Where in the axis' weights those of the voxels from `first` on are.
+    /// Range of their weights in those of the axis; the first belongs to the voxel `first`.
     pub weights: Range<usize>,
     /// Sum of the weights.
     pub total: f64,
 }
 
 impl WeightedAxis {
-    /// The axis of a window over `window`, made of those voxels of the data that lie within `bounds`; `None` where
-    /// there are none.
+    /// The axis of a window over `window`, with the voxels of the data that are within `bounds`; `None` where there are none.
     pub fn new(window: Range<i64>, ratio: Ratio, cover: Cover, bounds: Range<i64>) -> Option<Self> {
         let bounds = i128::from(bounds.start)..i128::from(bounds.end);
         let mut weights = Vec::new();
@@ -58,7 +57,7 @@ impl WeightedAxis {
                 weights.push(weight(of, voxel.into(), ratio, cover));
             }
             if let [only] = &mut weights[begin..] {
-                // Its value comes out as it is.
+                // A single voxel keeps its value exactly.
                 *only = 1.0;
             }
             let span = Span {
@@ -88,8 +87,8 @@ impl WeightedAxis {
         })
     }
 
-    /// The voxels, counted from the start of `source`, that make a voxel, and where in `weights` theirs are.
-    pub fn taps(&self, span: usize) -> impl Iterator<Item = (usize, usize)> {
+    /// The voxels of a span, counted from the start of `source`, and the positions of their weights.
+    pub fn voxels_of(&self, span: usize) -> impl Iterator<Item = (usize, usize)> {
         let span = &self.spans[span];
         (span.first..).zip(span.weights.clone())
     }
@@ -100,8 +99,7 @@ impl WeightedAxis {
     }
 }
 
-/// The voxels of the data that have a weight in `voxel`. It covers those from `voxel * voxels / per` on, as [`Ratio`]
-/// names these.
+/// The voxels of the data that have a weight in `voxel`, which begins at `voxel * voxels / per`, with the terms of [`Ratio`].
 fn covered(voxel: i128, ratio: Ratio, cover: Cover) -> Range<i128> {
     let Ratio { voxels, per } = ratio;
     match cover {
@@ -119,7 +117,7 @@ fn covered(voxel: i128, ratio: Ratio, cover: Cover) -> Range<i128> {
     }
 }
 
-/// The weight of a voxel `of` the data in `voxel`, one of those that it covers; a whole number.
+/// The weight of a voxel `of` the data in `voxel`, which must be covered by it; an integer.
 fn weight(of: i128, voxel: i128, ratio: Ratio, cover: Cover) -> f64 {
     let Ratio { voxels, per } = ratio;
     let weight = match cover {

@@ -1,9 +1,9 @@
-//! Labels: the value that most of what a voxel covers has.
+//! Majority, for labels: the most frequent value of the covered voxels.
 //!
-//! Where the resolutions differ by powers of two, and by the same one along two or three axes, the values are those of
-//! tinybrain's `downsample_segmentation`, which mips of segmentations are made by: halves of halves, each step with the
-//! rule for ties of the function that tinybrain calls for it. All other values are the majority by volume, the first in
-//! z, y, x of several. Labels are compared as they are stored, so that no bit of an id is lost.
+//! Where the resolutions differ by powers of two, and by the same one along two or three axes, the values are equal to those
+//! of tinybrain's `downsample_segmentation`, which computes the mips of segmentations: repeated halving, each step with the
+//! tie rule of the function that tinybrain calls for it. All other values are the majority by volume; of several, the first
+//! in z, y, x. Labels are compared as stored bytes, so that no bit of an id is lost.
 
 use std::collections::HashMap;
 
@@ -11,7 +11,7 @@ use super::axis::{Cover, WeightedAxis};
 use super::ratio::Ratio;
 use super::stage::{Kernel, Stage, StageRule, Vote};
 
-/// The steps that make voxels which are so many times as long as those of the data: from the data on.
+/// The steps from the data to voxels that are longer by these ratios.
 pub(crate) fn steps(ratios: [Ratio; 3]) -> Vec<StageRule> {
     let halves = ratios.map(|r| r.power_of_two());
     let halves = match halves {
@@ -36,7 +36,7 @@ pub(crate) fn steps(ratios: [Ratio; 3]) -> Vec<StageRule> {
     }
 }
 
-/// The steps by which tinybrain makes voxels that are so many times as long, powers of two; `None` where it does not.
+/// The steps of tinybrain for voxels that are longer by these factors, powers of two; `None` where it has none.
 fn halving(mut factors: [u64; 3]) -> Option<Vec<([u64; 3], Vote)>> {
     if factors == [2; 3] {
         return Some(vec![(factors, Vote::Cube)]);
@@ -57,8 +57,8 @@ fn halving(mut factors: [u64; 3]) -> Option<Vec<([u64; 3], Vote)>> {
     Some(steps)
 }
 
-/// Makes the voxels of `stage`, as [`Stage`] lays them out.
-pub(crate) fn make<const N: usize>(
+/// Computes the voxels of `stage`, in the layout of [`Stage`].
+pub(crate) fn run<const N: usize>(
     stage: &Stage,
     vote: Vote,
     channels: usize,
@@ -82,7 +82,7 @@ pub(crate) fn make<const N: usize>(
     }
 }
 
-/// Of at most eight voxels each: `vote` is given their values, x first, then y, then z.
+/// For at most eight covered voxels: calls `vote` with their values, x first, then y, then z.
 fn vote_of_few<const N: usize>(
     stage: &Stage,
     channels: usize,
@@ -134,8 +134,8 @@ fn vote_by_volume<const N: usize>(
     }
 }
 
-/// COUNTLESS: the value of two neighbours, else that of the fourth. Where the first has that of one neighbour and the
-/// other two are alike, too, the first's.
+/// COUNTLESS: a value that two neighbours share, else the fourth value. If the first equals a neighbour and the other two are
+/// equal as well, the first value.
 fn square<T: Copy + PartialEq>(a: T, b: T, c: T, d: T) -> T {
     if a == b || a == c {
         a
@@ -146,7 +146,7 @@ fn square<T: Copy + PartialEq>(a: T, b: T, c: T, d: T) -> T {
     }
 }
 
-/// The first of those values that occur most often.
+/// The most frequent value; of several, the first.
 fn most_frequent<const N: usize>(values: &[[u8; N]]) -> [u8; N] {
     let first = values.first().copied().unwrap_or([0; N]);
     if values.iter().all(|v| *v == first) {
@@ -162,8 +162,8 @@ fn most_frequent<const N: usize>(values: &[[u8; N]]) -> [u8; N] {
     most.1
 }
 
-/// COUNTLESS in three dimensions: the first, z before y before x, of those that occur four times or more, else three
-/// times, else twice; the last voxel makes no pair, but is taken where no two others are alike.
+/// COUNTLESS in three dimensions: the first value, z before y before x, that occurs four times or more, else three times, else
+/// twice. The last voxel does not count as one of a pair, but is chosen if no two others are equal.
 fn cube_step<const N: usize>(x_first: &[[u8; N]; 8]) -> [u8; N] {
     let values = [0, 4, 2, 6, 1, 5, 3, 7].map(|i: usize| x_first[i]);
     let mut most = (1, values[7]);
@@ -180,8 +180,8 @@ fn cube_step<const N: usize>(x_first: &[[u8; N]; 8]) -> [u8; N] {
     most.1
 }
 
-/// The axis' weights as whole numbers whose sum is about a million at most for any voxel, so that products of three
-/// are exact; none is 0.
+/// The axis' weights as integers whose sum is about a million at most for any voxel, so that products of three are exact.
+/// None is 0.
 fn whole_weights(axis: &WeightedAxis) -> Vec<u64> {
     const LARGEST: f64 = (1 << 20) as f64;
     let by = (LARGEST / axis.largest_total()).min(1.0);
@@ -189,49 +189,49 @@ fn whole_weights(axis: &WeightedAxis) -> Vec<u64> {
     axis.weights.iter().map(whole).collect()
 }
 
-/// How much of a voxel each value takes up.
+/// The weight of each value in a voxel.
 #[derive(Default)]
 struct Tally<const N: usize> {
     /// In the order of their first voxels.
     values: Vec<([u8; N], u64)>,
-    /// Where in `values` each is, once there are many.
-    places: HashMap<[u8; N], usize>,
+    /// Position of each in `values`, once there are many.
+    positions: HashMap<[u8; N], usize>,
 }
 
-/// So many values are looked through one by one.
+/// Up to this many values are searched one by one.
 const FEW: usize = 32;
 
 impl<const N: usize> Tally<N> {
     fn clear(&mut self) {
         self.values.clear();
-        self.places.clear();
+        self.positions.clear();
     }
 
     fn add(&mut self, value: [u8; N], weight: u64) {
-        let place = if self.places.is_empty() {
+        let position = if self.positions.is_empty() {
             self.values.iter().position(|(v, _)| *v == value)
         } else {
-            self.places.get(&value).copied()
+            self.positions.get(&value).copied()
         };
-        if let Some(place) = place {
-            self.values[place].1 += weight;
+        if let Some(position) = position {
+            self.values[position].1 += weight;
             return;
         }
         self.values.push((value, weight));
         if self.values.len() == FEW {
-            let places = self.values.iter().enumerate();
-            self.places = places.map(|(i, (v, _))| (*v, i)).collect();
+            let positions = self.values.iter().enumerate();
+            self.positions = positions.map(|(i, (v, _))| (*v, i)).collect();
         } else if self.values.len() > FEW {
-            self.places.insert(value, self.values.len() - 1);
+            self.positions.insert(value, self.values.len() - 1);
         }
     }
 
-    /// The value with the largest share, the first of several.
+    /// The value with the largest weight; of several, the first.
     fn largest(&self) -> [u8; N] {
         let mut most = (0, [0; N]);
-        for (value, share) in &self.values {
-            if *share > most.0 {
-                most = (*share, *value);
+        for (value, weight) in &self.values {
+            if *weight > most.0 {
+                most = (*weight, *value);
             }
         }
         most.1

@@ -8,15 +8,15 @@ use crate::config::Rounding;
 use crate::data_type::{DataType, with_type};
 use crate::voxels::cast::Cast;
 
-/// Sums of whole numbers up to this are exact in `f64`; and no quotient of two of them that is no whole number is
-/// rounded to one.
+/// Sums of integers up to this are exact in `f64`, and a quotient of two of them that is not an integer is not rounded to
+/// one.
 const EXACT: f64 = (1u64 << 53) as f64;
 
-/// Where sums are not exact, a mean this near to a whole number (as a share) is that number.
+/// Where sums are not exact, a mean whose relative distance to an integer is at most this is that integer.
 const NEAR: f64 = 1.0 / (1u64 << 38) as f64;
 
-/// Makes the voxels of `stage`, as [`Stage`] lays them out.
-pub(crate) fn make(
+/// Computes the voxels of `stage`, in the layout of [`Stage`].
+pub(crate) fn run(
     stage: &Stage,
     rounding: Rounding,
     data_type: DataType,
@@ -27,7 +27,7 @@ pub(crate) fn make(
     let largest_total: f64 = stage.axes.iter().map(WeightedAxis::largest_total).product();
     let largest_sum = largest_total * 2f64.powi(8 * data_type.size_bytes() as i32);
     let truncate = rounding == Rounding::Truncate && !data_type.is_float();
-    // Sums of whole numbers that `f32` holds exactly, of which a vector has twice as many.
+    // Sums of integers that `f32` holds exactly: a vector has twice as many of them.
     let fits_f32 = !data_type.is_float() && largest_sum <= 2f64.powi(24);
     with_type!(data_type, T => {
         let from_mean = |mean: f64| {
@@ -84,9 +84,9 @@ fn mean_in<const N: usize, A>(
     }
 }
 
-/// The mean of whole numbers of at most 32 bits without its fraction.
+/// The truncated mean of integers of at most 32 bits.
 fn truncated(mean: f64, exact: bool) -> i64 {
-    // A conversion is one instruction, `trunc` a call on processors without an instruction for it.
+    // A conversion is one instruction; `trunc` is a call on processors without an instruction for it.
     let whole = mean as i64;
     if exact {
         return whole;

@@ -1,9 +1,9 @@
-//! The voxel that holds the centre.
+//! Nearest: the value of the voxel that holds the centre.
 
 use super::stage::Stage;
 
-/// Makes the voxels of `stage`, as [`Stage`] lays them out.
-pub(crate) fn make<const N: usize>(stage: &Stage, channels: usize, source: &[u8], out: &mut [u8]) {
+/// Computes the voxels of `stage`, in the layout of [`Stage`].
+pub(crate) fn run<const N: usize>(stage: &Stage, channels: usize, source: &[u8], out: &mut [u8]) {
     let ((source, _), (out, _)) = (source.as_chunks::<N>(), out.as_chunks_mut::<N>());
     let x = &stage.axes[0];
     for row in stage.rows(channels) {

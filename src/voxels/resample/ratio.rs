@@ -1,7 +1,7 @@
-//! How many voxels of one grid a voxel of another covers, as a ratio of whole numbers.
+//! How many voxels of one grid a voxel of another covers, as a ratio of integers.
 //!
-//! Resolutions are decimals such as 4.6 and 9.2, some of them rounded to float32 on their way; in floating point the
-//! edges of their voxels never meet. As whole numbers they do, and "exactly between two voxels" means something.
+//! Resolutions are decimals such as 4.6 and 9.2, some of them rounded to float32 by other programs. In floating point the
+//! edges of their voxels never coincide. With integers they do, and "exactly between two voxels" is well defined.
 
 use std::ops::Range;
 
@@ -12,17 +12,17 @@ pub(crate) struct Ratio {
     pub per: i128,
 }
 
-/// Ratios are taken for a nearby one of whole numbers up to the first column where they differ by no more than the
-/// second, as a share. Small numbers: as [`Resolution::matches`](crate::geometry::Resolution::matches), which takes
-/// such resolutions for the same. Medium: what rounding two resolutions to float32 leaves. Large: what computing in
-/// `f64` leaves.
+/// A ratio is replaced by a nearby one of integers up to the first column if their relative difference is at most the second
+/// column. Small numbers: as [`Resolution::matches`](crate::geometry::Resolution::matches), which treats
+/// such resolutions as equal. Medium: the error of rounding two resolutions to float32. Large: the error of
+/// computing in `f64`.
 const SNAP: [(f64, f64); 3] = [(16.0, 1e-5), (300.0, 2e-7), (1e6, 1e-12)];
 
-/// All others are multiples of one part in this many.
+/// All other ratios are multiples of 1 / this.
 const UNSNAPPED_PER: f64 = (1u64 << 40) as f64;
 
 impl Ratio {
-    /// Voxels of the one grid may be so many times as long as those of the other.
+    /// Most that voxels of one grid may be longer than those of the other, as a factor.
     pub const MAX: f64 = 4096.0;
 
     /// The ratio of two voxels' lengths in nm; `None` beyond [`Ratio::MAX`].
@@ -47,21 +47,20 @@ impl Ratio {
         self.voxels == self.per
     }
 
-    /// Whether the centre of `voxel` lies in those voxels of the other grid: on their lower edge it does, on the upper one
-    /// not.
+    /// Whether the centre of `voxel` is in these voxels of the other grid: their lower edge is included, the upper one is not.
     pub fn centre_is_in(&self, voxel: i64, data: &Range<i64>) -> bool {
         let centre = (2 * i128::from(voxel) + 1) * self.voxels;
         let edge = |v: i64| 2 * i128::from(v) * self.per;
         edge(data.start) <= centre && centre < edge(data.end)
     }
 
-    /// The power of two that a voxel of the one grid is as long as, in voxels of the other, if it is one.
+    /// The length of a voxel of the one grid in voxels of the other, if it is a power of two.
     pub fn power_of_two(&self) -> Option<u64> {
         let voxels = u64::try_from(self.voxels).ok()?;
         (self.per == 1 && voxels.is_power_of_two()).then_some(voxels)
     }
 
-    /// The voxels of the one grid that share some of their length with those of the other in `data`.
+    /// The voxels of the one grid that overlap those of the other in `data`.
     pub fn covering(&self, data: Range<i64>) -> Range<i64> {
         let Self { voxels, per } = *self;
         let start = (i128::from(data.start) * per).div_euclid(voxels);
@@ -70,8 +69,7 @@ impl Ratio {
     }
 }
 
-/// The first continued fraction of `ratio` that is within `error` of it (as a share), if it is made of whole numbers
-/// up to `largest`.
+/// The first continued fraction of `ratio` whose relative error is at most `error`, if its integers are at most `largest`.
 fn simplest(ratio: f64, largest: f64, error: f64) -> Option<(f64, f64)> {
     let (mut before, mut last) = ((0.0, 1.0), (1.0, 0.0));
     let mut rest = ratio;
@@ -101,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn resolutions_of_the_field_make_small_ratios_through_float_noise() {
+    fn common_resolutions_have_small_ratios_despite_rounding() {
         assert_eq!(ratio(9.2, 4.6), (2, 1));
         assert_eq!(ratio(4.6, 9.2), (1, 2));
         assert_eq!(ratio(9.2, 4.599999904632568), (2, 1));

@@ -1,4 +1,4 @@
-//! Voxels of one grid made of those of another in one go; most windows are made in a single stage.
+//! One stage of resampling, from one grid to another. Most windows need a single stage.
 
 use std::ops::Range;
 
@@ -7,33 +7,33 @@ use super::ratio::Ratio;
 use crate::config::Rounding;
 use crate::geometry::VoxelBox;
 
-/// How a voxel is made of those that it covers.
+/// How the value of a voxel follows from the voxels that it covers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kernel {
-    /// There is one, whose value it has.
+    /// The value of the only one.
     Nearest,
     /// Their weighted mean.
     Mean(Rounding),
     /// 1 where any of them is greater than 0.
     Any,
-    /// The value that most of them have.
+    /// Their most frequent value.
     Majority(Vote),
 }
 
-/// Which value of several stands for all of them.
+/// How the most frequent value is chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Vote {
     /// Of two by two along two axes: tinybrain's `mode_pooling_2x2` and `countless2d`.
     Square,
-    /// Of two by two by two where this is all: tinybrain's `mode_pooling_2x2x2`.
+    /// Of two by two by two in a single stage: tinybrain's `mode_pooling_2x2x2`.
     Cube,
-    /// Of two by two by two as a step of several: tinybrain's `countless3d`.
+    /// Of two by two by two in one of several stages: tinybrain's `countless3d`.
     CubeStep,
-    /// Of any number of voxels, by the volume that they share with the new one.
+    /// Of any number of voxels, by the volume of their overlap.
     Volume,
 }
 
-/// How voxels of one grid are made of those of another.
+/// How voxels of one grid are resampled to another.
 #[derive(Clone, Debug)]
 pub(crate) struct StageRule {
     pub kernel: Kernel,
@@ -41,9 +41,9 @@ pub(crate) struct StageRule {
     pub cover: Cover,
 }
 
-/// The voxels of a box, and those that they are made of. Kernels are given little-endian values in C order
-/// `[channel, z, y, x]`, those of the source over [`Stage::source_box`], and those to write over the box; voxels out of
-/// [`Stage::support`] they leave as they are.
+/// A box of voxels, and the voxels that they cover. Kernels get little-endian values in C order `[channel, z, y, x]`: those
+/// of the source over [`Stage::source_box`], and those to write over the box. They do not change voxels outside of
+/// [`Stage::support`].
 #[derive(Clone, Debug)]
 pub(crate) struct Stage {
     pub kernel: Kernel,
@@ -55,15 +55,16 @@ pub(crate) struct Stage {
 /// A row of a stage's voxels along x.
 pub(crate) struct Row {
     channel: usize,
-    /// Which of the axis' spans the row is made of.
+    /// Position of its span on the y axis.
     pub y: usize,
+    /// Position of its span on the z axis.
     pub z: usize,
-    /// Where its voxels with support are among the values of the box.
+    /// Range of its voxels with support among the values of the box.
     pub out: Range<usize>,
 }
 
 impl StageRule {
-    /// How the voxels of `window` are made of those within `bounds`. `None` where none of them has any.
+    /// The stage that computes the voxels of `window` from those within `bounds`. `None` where none of them has support.
     pub fn stage(&self, window: &VoxelBox, bounds: &VoxelBox) -> Option<Stage> {
         let axis = |d: usize| {
             WeightedAxis::new(
@@ -80,8 +81,8 @@ impl StageRule {
         })
     }
 
-    /// The voxels that are made, at least in part, of some within `bounds`.
-    pub fn made_of(&self, bounds: &VoxelBox) -> VoxelBox {
+    /// The voxels that cover any voxel within `bounds`.
+    pub fn covered_box(&self, bounds: &VoxelBox) -> VoxelBox {
         let along = |d: usize| self.ratios[d].covering(bounds.start[d]..bounds.end[d]);
         let [x, y, z] = [along(0), along(1), along(2)];
         VoxelBox {
@@ -100,7 +101,7 @@ impl Stage {
         }
     }
 
-    /// The voxels that are made, counted from the start of the box.
+    /// The voxels with support, counted from the start of the box.
     pub fn support(&self) -> VoxelBox {
         VoxelBox {
             start: std::array::from_fn(|d| self.axes[d].support.start as i64),
@@ -130,18 +131,18 @@ impl Stage {
             .flat_map(move |(channel, at_z)| of_plane(channel, at_z))
     }
 
-    /// The rows of the source that a row is made of, y first: where each has its values among the source's, and its
-    /// weights among those of the y axis and of the z axis.
+    /// The rows of the source that a row covers, y first: the range of each among the source's values, and the positions of its
+    /// weights on the y axis and on the z axis.
     pub fn source_rows(&self, row: &Row) -> impl Iterator<Item = (Range<usize>, [usize; 2])> {
         let [_, y, z] = &self.axes;
-        z.taps(row.z).flat_map(move |(at_z, z_weight)| {
-            y.taps(row.y).map(move |(at_y, y_weight)| {
+        z.voxels_of(row.z).flat_map(move |(at_z, z_weight)| {
+            y.voxels_of(row.y).map(move |(at_y, y_weight)| {
                 (self.source_row(row, at_y, at_z), [y_weight, z_weight])
             })
         })
     }
 
-    /// Where the source's values are of a row's channel at y and z, counted from the source's start.
+    /// Range of the source's values in a row's channel at y and z, counted from the source's start.
     fn source_row(&self, row: &Row, y: usize, z: usize) -> Range<usize> {
         let [nx, ny, nz] = self
             .axes

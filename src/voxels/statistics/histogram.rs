@@ -1,31 +1,31 @@
-//! A histogram whose bins are known before the first value.
+//! A histogram with fixed bins.
 
 use serde::{Deserialize, Serialize};
 
 use crate::data_type::DataType;
 
-/// One value out of so many is counted: the first of each sample, and every 8th after it.
+/// One value out of this many is counted: the first of each sample, and every 8th after it.
 const EVERY: usize = 8;
 
-/// Bins of 8-bit types: one per value, ascending. Of others: [`ZERO_SLOT`] is that of 0. Those above it are of the
-/// numbers from 2^k on and below 2^(k+1), k from -127 to 127; the first and the last of them also hold what is closer
-/// to 0 or further from it. Those below it are the same for negative numbers. NaN is in none.
+/// Number of bins. 8-bit types have one per value, ascending. For other types, [`ZERO_SLOT`] is the bin of 0. The bins above it
+/// hold numbers from 2^k to below 2^(k+1), k from -127 to 127; the first and the last of them also hold numbers closer to 0
+/// or further from it. The bins below it hold negative numbers in the same way. NaN is in no bin.
 const SLOTS: usize = 512;
 
 const ZERO_SLOT: usize = 256;
 
-/// How many values are in each bin; no bins where there are no values.
+/// The number of values in each bin; no bins where there are no values.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(into = "Vec<(usize, u64)>", try_from = "Vec<(usize, u64)>")]
 pub(crate) struct Histogram {
     counts: Vec<u64>,
 }
 
-/// A bin of a histogram: the values from one edge on and below the other; of negative numbers, unless they have 8
-/// bits, those above the one edge and up to the other. The outermost ones hold all that is beyond them.
+/// A bin of a histogram. It includes its lower edge and excludes its upper one; for negative numbers of more than 8 bits it is
+/// the other way round. The outermost bins also hold all numbers beyond them.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub(crate) struct Bin {
-    /// Lower edge; the same as the upper one for the bin of 0 alone.
+    /// Lower edge; equal to the upper one only for the bin of 0.
     pub from: f64,
     /// Upper edge.
     pub to: f64,
@@ -103,7 +103,7 @@ impl Histogram {
 
     fn observe_bytes(&mut self, values: &[u8], flip: u8) {
         self.counts.resize(SLOTS, 0);
-        // Several tables: a count that was just written takes a while to be read again.
+        // Several tables, because a count that was just written takes a while to be read again.
         let mut tables = [[0u64; 256]; 4];
         let mut rest = values.chunks_exact(4 * EVERY);
         for some in rest.by_ref() {

@@ -1,4 +1,4 @@
-//! Smallest and largest value, sum, and sum of squares, in loops that become vector instructions.
+//! Smallest and largest value, sum, and sum of squares, in loops that the compiler turns into vector instructions.
 
 use std::fmt::Display;
 use std::str::FromStr;
@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::data_type::DataType;
 
-/// Extremes and sums of finite values. Numbers are kept as text: JSON's own are at most 64 bits wide for most readers.
+/// Extremes and sums of finite values. In JSON the numbers are text, because most readers support at most 64 bits.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Moments {
@@ -21,7 +21,7 @@ pub(crate) enum Moments {
         max: i128,
         #[serde(with = "text")]
         sum: i128,
-        /// Sum of the lower 64 bits of each square; of values up to 32 bits that is all.
+        /// Sum of the lower 64 bits of each square; the whole sum for values up to 32 bits.
         #[serde(with = "text")]
         squares_low: u128,
         /// Sum of the upper 64 bits of each square.
@@ -40,7 +40,7 @@ pub(crate) enum Moments {
     },
 }
 
-/// What is found in one sample.
+/// The moments and counts of one sample.
 #[derive(Default)]
 pub(crate) struct SampleMoments {
     pub nan: u64,
@@ -50,7 +50,7 @@ pub(crate) struct SampleMoments {
 }
 
 impl Moments {
-    /// Those of some zeros.
+    /// Moments of zeros.
     pub fn zeros(data_type: DataType) -> Self {
         match data_type.is_float() {
             true => Self::Real {
@@ -69,7 +69,7 @@ impl Moments {
         }
     }
 
-    /// Those of a mask of `count` values, of which `ones` are 1 and the others 0.
+    /// Moments of a mask of `count` values, of which `ones` are 1 and the others 0.
     pub fn of_mask(count: u64, ones: u64) -> Self {
         Self::Whole {
             min: (ones == count).into(),
@@ -80,7 +80,7 @@ impl Moments {
         }
     }
 
-    /// Adds those of values of the same type that came later.
+    /// Adds the moments of later values of the same type.
     pub fn merge(&mut self, later: &Self) {
         match (&mut *self, later) {
             (Self::None, later) => *self = later.clone(),
@@ -102,7 +102,7 @@ impl Moments {
             ) => {
                 *min = (*min).min(*later_min);
                 *max = (*max).max(*later_max);
-                // Far from overflow but for receipts that were made up.
+                // Only forged receipts come near an overflow.
                 *sum = sum.saturating_add(*later_sum);
                 *squares_low = squares_low.saturating_add(*later_low);
                 *squares_high = squares_high.saturating_add(*later_high);
@@ -139,9 +139,9 @@ impl Moments {
         }
     }
 
-    /// Mean and population standard deviation of `count` values. Of whole numbers as good as `f64` can tell, but for
-    /// 64-bit ones whose squares add up to 2^127 or more; of these, and of floating point numbers, the deviation is
-    /// good to about 1e-8 of the largest value.
+    /// Mean and population standard deviation of `count` values. For integers they are as exact as `f64`, except for 64-bit
+    /// integers whose squares add up to 2^127 or more; for these, and for floating point numbers, the error of the deviation
+    /// is about 1e-8 of the largest value.
     pub fn mean_and_std(&self, count: u64) -> Option<(f64, f64)> {
         if count == 0 {
             return None;
@@ -151,7 +151,7 @@ impl Moments {
             let mean = sum / n;
             let variance = match squares.is_finite() {
                 true => (squares / n - mean * mean).max(0.0),
-                // Out of range, and a difference of such numbers would look like 0.
+                // Out of range: the difference of such numbers would look like 0.
                 false => f64::INFINITY,
             };
             Some((mean, variance.sqrt()))
@@ -174,8 +174,8 @@ impl Moments {
     }
 }
 
-/// Mean and deviation by way of the squares' sum around the whole number below the mean, which is exact; `None` where
-/// 128 bits are too few.
+/// Mean and deviation, computed from the sum of squares around the integer below the mean, which is exact; `None` where 128
+/// bits are not enough.
 fn about_whole_mean(n: i128, sum: i128, low: u128, high: u128) -> Option<(f64, f64)> {
     let high = high.checked_mul(1 << 64)?;
     let squares = i128::try_from(low.checked_add(high)?).ok()?;
@@ -188,7 +188,7 @@ fn about_whole_mean(n: i128, sum: i128, low: u128, high: u128) -> Option<(f64, f
     Some((whole as f64 + rest, variance.max(0.0).sqrt()))
 }
 
-/// What is found in a sample of `values`, of which `nonzero` are not 0.
+/// The moments and counts of a sample of `values`, of which `nonzero` are not 0.
 pub(crate) fn moments(data_type: DataType, values: &[u8], nonzero: u64) -> SampleMoments {
     match data_type {
         DataType::UInt8 => whole(values, u8::from_le_bytes, Some(nonzero)),
@@ -204,22 +204,21 @@ pub(crate) fn moments(data_type: DataType, values: &[u8], nonzero: u64) -> Sampl
     }
 }
 
-/// A whole number of which many are added up at a time.
-trait Whole: Copy + Ord + Into<i128> {
+/// An integer of which many are added at a time.
+trait Integer: Copy + Ord + Into<i128> {
     /// 0.
     const ZERO: Self;
-    /// Their sum, and the sum of their squares: of the lower and of the upper 64 bits of each. At most [`BLOCK`]
-    /// values.
+    /// The sum of at most [`BLOCK`] values, and the sums of the lower and of the upper 64 bits of their squares.
     fn sums(values: &[Self]) -> (i128, u128, u128);
 }
 
-/// Values whose sums are kept in narrow numbers, of which a vector has many: so many 16-bit values, and the squares of
-/// so many 8-bit ones, add up to less than 2^31. They also stay in the processor's nearest cache.
+/// Values that are added in narrow numbers, because a vector has many of these: this many 16-bit values, and the squares of
+/// this many 8-bit values, add up to less than 2^31. They also stay in the processor's nearest cache.
 const BLOCK: usize = 1 << 11;
 
 macro_rules! whole {
     ($($type:ident)*, |$values:ident| $sums:block) => {
-        $(impl Whole for $type {
+        $(impl Integer for $type {
             const ZERO: Self = 0;
 
             fn sums($values: &[Self]) -> (i128, u128, u128) $sums
@@ -229,7 +228,7 @@ macro_rules! whole {
 
 whole!(u8 i8, |values| {
     let (mut sum, mut squares) = (0i32, 0i32);
-    // So many that the sum of every 8th stays below 2^15.
+    // The sum of every 8th of these values stays below 2^15.
     for some in values.chunks(1024) {
         let (pairs, rest) = some.as_chunks::<16>();
         let mut sums = [0i16; 8];
@@ -286,8 +285,8 @@ whole!(u64 i64, |values| {
     (sum, low, high)
 });
 
-/// `nonzero` where all values other than 0 are positive.
-fn whole<const N: usize, T: Whole>(
+/// `nonzero` is given where all values other than 0 are positive.
+fn whole<const N: usize, T: Integer>(
     values: &[u8],
     from_le_bytes: impl Fn([u8; N]) -> T + Copy,
     nonzero: Option<u64>,
@@ -304,7 +303,7 @@ fn whole<const N: usize, T: Whole>(
         for (v, bytes) in block.iter_mut().zip(values) {
             *v = from_le_bytes(*bytes);
         }
-        // One loop each: a vector has more values than it has sums.
+        // One loop each, because a vector has more values than sums.
         least = block.iter().copied().fold(least, T::min);
         most = block.iter().copied().fold(most, T::max);
         let (block_sum, low, high) = T::sums(block);
@@ -328,14 +327,14 @@ fn whole<const N: usize, T: Whole>(
     }
 }
 
-fn count_positive<T: Whole>(values: &[T]) -> u64 {
-    // So many that a byte holds their number.
+fn count_positive<T: Integer>(values: &[T]) -> u64 {
+    // A byte holds the number of these values.
     let some = values.chunks(usize::from(u8::MAX));
     some.map(|some| u64::from(some.iter().map(|v| u8::from(*v > T::ZERO)).sum::<u8>()))
         .sum()
 }
 
-/// Partial sums of a sample, each of every 8th value: a fixed number, so that sums are the same on every machine.
+/// Partial sums of a sample, each over every 8th value. The number is fixed, so that sums are equal on every machine.
 const LANES: usize = 8;
 
 fn real<const N: usize>(values: &[u8], from_le_bytes: impl Fn([u8; N]) -> f64) -> SampleMoments {
@@ -367,7 +366,7 @@ fn real<const N: usize>(values: &[u8], from_le_bytes: impl Fn([u8; N]) -> f64) -
     let [nan, infinite, positive] = [nan, infinite, positive].map(|lanes| lanes.iter().sum());
     let any_finite = nan + infinite < values.len() as u64;
     let moments = Moments::Real {
-        // `+ 0.0` makes 0 of -0.
+        // `+ 0.0` turns -0 into 0.
         min: least.into_iter().fold(f64::INFINITY, f64::min) + 0.0,
         max: most.into_iter().fold(f64::NEG_INFINITY, f64::max) + 0.0,
         sum: sums.iter().sum(),
@@ -381,7 +380,7 @@ fn real<const N: usize>(values: &[u8], from_le_bytes: impl Fn([u8; N]) -> f64) -
     }
 }
 
-/// Numbers as text, in which none is too large.
+/// Numbers as text, which has no limit.
 mod text {
     use std::borrow::Cow;
 

@@ -104,7 +104,7 @@ proptest! {
     ) {
         let grids = [lengths, data_lengths];
         let resample = of(Majority, grids, DataType::UInt64);
-        prop_assume!(resample.rules.len() == 1 && resample.makes(Kernel::Majority(Vote::Volume)));
+        prop_assume!(resample.rules.len() == 1 && resample.uses(Kernel::Majority(Vote::Volume)));
         let (window, bounds) = (boxed(at, size), boxed(low, data_size));
         let value = |c: usize, v: [i64; 3]| (u64::MAX - noise(c, v) % labels).to_le_bytes();
         let out = cut(&resample, &window, &bounds, channels, value, [9; 8]);
