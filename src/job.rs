@@ -1,33 +1,33 @@
-//! The whole way: a config file in, a sealed dataset out.
+//! A whole job: a config file comes in, a sealed dataset goes out.
 //!
-//! [`Job::prepare`] reads what the plan depends on and makes it; [`Job::run`] claims the output, makes the
-//! shards that are missing, and seals. Run again, it does only what is missing.
+//! [`Job::prepare`] drafts the plan, selects its samples and finishes it. [`Job::run`] claims the output folder, writes the
+//! shards that are missing, and seals. A rerun does only what is missing.
 
-mod differs;
-mod index;
+mod difference;
+mod draft;
+mod error;
+mod index_columns;
+mod provenance;
 mod record;
+mod stages;
+#[cfg(test)]
+mod tests;
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use rayon::prelude::*;
-
-use crate::collection::{Collection, CollectionError};
-use crate::config::{Config, ConfigError, ConfigFile, Empty, PointsConfig};
-use crate::dataset::{
-    ArrayProvenance, BoxEntry, DatasetError, Layout, Manifest, Output, Provenance, Receipt,
-    SourceEntry, seal,
-};
-use crate::extract::{self, Estimate, ExtractError, ExtractReport, Padding, Progress, Sources};
-use crate::fault::{Fault, FaultKind};
-use crate::plan::{DisplacedLayers, LayerPoints, Plan, PlanError, ReadPlan};
-use crate::points::PointsError;
+use crate::collection::Collection;
+use crate::config::{Config, ConfigFile};
+use crate::dataset::{BoxEntry, Layout, Manifest, Output, Receipt, seal};
+use crate::extract::{self, Estimate, ExtractReport, Padding, Progress, Sources};
+use crate::plan::Plan;
 use crate::select;
-use crate::storage::{Location, ParallelTasks, Storage, redacted};
-use crate::volume;
+use crate::storage::{Location, Storage};
+pub use error::JobError;
 use record::PlanRecord;
+use stages::Stages;
 
-/// A job whose plan is made.
+/// A job with a finished plan.
 #[derive(Debug)]
 pub struct Job {
     /// Where the collection was read from.
@@ -36,8 +36,8 @@ pub struct Job {
     pub(crate) plan: Plan,
     /// The volumes, opened.
     pub(crate) sources: Sources,
-    /// Splits, arrays and shards of the output. How arrays with the codec `auto` are compressed is chosen when the job
-    /// is run, because voxels are read for it.
+    /// Splits, arrays and shards of the output. Arrays with the codec `auto` get their codec when the job runs, because that
+    /// needs voxels.
     pub(crate) layout: Layout,
     /// How many windows are padded.
     pub(crate) padding: Padding,
@@ -50,76 +50,28 @@ pub struct Job {
 pub struct Outcome {
     /// The manifest of the finished dataset.
     pub manifest: Manifest,
-    /// What was read and made.
+    /// What was read and written.
     pub extracted: ExtractReport,
-    /// How long each stage took, those of [`Job::prepare`] included.
+    /// How long each stage took, including those of [`Job::prepare`].
     pub stages: Vec<(&'static str, Duration)>,
 }
 
-/// How to run a job; none of it changes what comes out.
+/// How to run a job. None of this changes the bytes of the dataset.
 #[derive(Clone, Copy, Debug)]
 pub struct RunOptions {
     /// Most memory that the program may take, in bytes.
     pub memory_bytes: u64,
-    /// Delete what output the folder holds, be it of another plan or of this one, and begin anew.
+    /// Overwrite existing pointshard output in the folder, whether of this plan or of another one.
     pub force: bool,
 }
 
-/// Why a job failed.
-#[derive(Debug, thiserror::Error)]
-pub enum JobError {
-    /// The config cannot be used.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// The collection cannot be used.
-    #[error(transparent)]
-    Collection(#[from] CollectionError),
-    /// There can be no plan.
-    #[error(transparent)]
-    Plan(#[from] PlanError),
-    /// The annotations cannot be read.
-    #[error("cannot read the annotation layer `{layer}`")]
-    Points {
-        /// Its name in the config.
-        layer: String,
-        /// Why.
-        source: PointsError,
-    },
-    /// There would be nothing in the dataset.
-    #[error("the job has no sample: {why}")]
-    NoSample {
-        /// What became of all annotations.
-        why: String,
-    },
-    /// No window touches a layer.
-    #[error(transparent)]
-    Displaced(#[from] DisplacedLayers),
-    /// Shards could not be made.
-    #[error(transparent)]
-    Extract(#[from] ExtractError),
-    /// The output cannot be written.
-    #[error(transparent)]
-    Dataset(#[from] DatasetError),
-}
-
-impl Fault for JobError {
-    fn kind(&self) -> FaultKind {
-        match self {
-            Self::Config(e) => e.kind(),
-            Self::Collection(e) => e.kind(),
-            Self::Plan(e) => e.kind(),
-            Self::Points { source, .. } => source.kind(),
-            Self::Displaced(e) => e.kind(),
-            Self::Extract(e) => e.kind(),
-            Self::Dataset(e) => e.kind(),
-            Self::NoSample { .. } => FaultKind::Data,
-        }
-    }
-}
-
 impl Job {
-    /// Reads config, collection and annotations, opens the volumes, and makes the plan. Documents, annotations and
-    /// voxels that are read for it take `memory_bytes` at most.
+    /// Reads config, collection and annotations through `storage`, opens the volumes, and makes the plan. What is read for it
+    /// takes `memory_bytes` at most.
+    ///
+    /// # Errors
+    /// The config is not valid, something that it names cannot be read, or no window touches a layer. A job without samples
+    /// is no error: see [`Job::require_samples`].
     pub fn prepare(config: &Path, memory_bytes: u64, storage: &Storage) -> Result<Self, JobError> {
         let path = std::path::absolute(config).unwrap_or_else(|_| config.to_owned());
         let config = Config::read(&path)?;
@@ -133,77 +85,25 @@ impl Job {
         storage: &Storage,
     ) -> Result<Self, JobError> {
         let storage = &storage.for_job(memory_bytes);
-        let mut stages = Vec::new();
-        let mut clock = Instant::now();
-        let mut stage = |name| {
-            stages.push((
-                name,
-                std::mem::replace(&mut clock, Instant::now()).elapsed(),
-            ))
-        };
+        let mut stages = Stages::begin(Vec::new());
         let folder = Location::folder_of(&config.path);
         let collection = Collection::open(&config.config.collection, &folder, storage)?;
-        stage("read config and collection");
-        let read_plan = ReadPlan::new(&config, &collection, |source, layer| {
-            volume::resolutions(source, layer, storage)
-        })?;
-        let points = |source| PointsErrorOf(config.config.points.name(), source);
-        let tasks = ParallelTasks::<JobError>::new(storage);
-        let layers = read_plan
-            .point_sources()
-            .iter()
-            .map(|source| source.open(storage).map_err(|e| points(e).into()))
-            .collect::<Result<Vec<_>, JobError>>()?;
-        let annotations = layers
-            .par_iter()
-            .enumerate()
-            .map(|(i, layer)| {
-                let PointsConfig { anchor, choose, .. } = &config.config.points;
-                tasks.run(|| {
-                    let related = match choose.related.is_empty() {
-                        true => None,
-                        false => Some(layer.related(&choose.related).map_err(points)?),
-                    };
-                    let inside = layer.read_boxes(&read_plan.boxes_of_point_source(i), *anchor);
-                    let inside = inside.map_err(points)?;
-                    let extent = match inside.per_box.iter().all(Vec::is_empty) {
-                        true => layer.extent(*anchor).map_err(points)?,
-                        false => None,
-                    };
-                    Ok(LayerPoints {
-                        extent,
-                        points: inside,
-                        properties: layer.properties(),
-                        related,
-                    })
-                })
-            })
-            .collect::<Result<Vec<_>, _>>();
-        let annotations = tasks.finish(annotations)?;
-        stage("read annotations");
-        let mut plan = Plan::build(&read_plan, annotations)?;
-        stage("plan");
-        let sources = Sources::open(&plan, storage)?;
-        extract::require_touched(&plan, &sources)?;
-        stage("open layers");
-        select::filter_by_voxels(&mut plan, &sources, memory_bytes)?;
-        stage("ask the layers");
-        let mut plan = plan.finish()?;
-        let padding = Padding::count(&plan, &sources);
-        plan.warnings.extend(padding.warnings(&plan));
-        stage("finish the plan");
-        let layout = sources.layout(&plan);
+        stages.end("read config and collection");
+        let draft = draft::draft(&config, &collection, storage, &mut stages)?;
+        let (plan, sources) = select_samples(draft, memory_bytes, storage, &mut stages)?;
+        let (plan, padding) = finish_plan(plan, &sources)?;
+        stages.end("finish the plan");
         Ok(Self {
             collection: collection.source,
+            layout: sources.layout(&plan),
             plan,
             sources,
-            layout,
             padding,
-            stages,
+            stages: stages.finished(),
         })
     }
 
-    /// That there is something to make.
+    /// Fails where the job has no sample, and says why.
     pub fn require_samples(&self) -> Result<(), JobError> {
         match self.plan.why_no_samples() {
             None => Ok(()),
@@ -211,18 +111,21 @@ impl Job {
         }
     }
 
-    /// Every box of the collection, and what became of its annotations.
+    /// Every box of the collection, with the numbers of its annotations, samples and dropped annotations.
     pub fn boxes(&self) -> Vec<BoxEntry> {
-        boxes(&self.plan)
+        provenance::boxes(&self.plan)
     }
 
-    /// What a run from the beginning would read and write.
+    /// What a run into a new folder reads and writes.
     pub fn estimate(&self) -> Estimate {
         extract::estimate(&self.plan, &self.sources, &self.layout)
     }
 
-    /// How many shards stand in the folder `out`, of which nothing is changed. Fails where a run would fail before it
-    /// begins. Where the folder is in use, codecs are chosen first: they are part of what it belongs to.
+    /// How many shards are already present in the folder `out`, which is not changed. Where the folder is in use, this
+    /// chooses codecs first, because the digest of the plan depends on them.
+    ///
+    /// # Errors
+    /// Those of [`Job::run`] that occur before it writes anything.
     pub fn finished_shards(&mut self, out: &Path, options: RunOptions) -> Result<u64, JobError> {
         extract::cache_budget(&self.plan, &self.sources, options.memory_bytes)?;
         if Output::exists_in(out) && !options.force {
@@ -232,7 +135,7 @@ impl Job {
         let digest = self.sources.digest(&self.plan);
         let record = || PlanRecord::of(&self.plan, &self.sources, digest);
         let found = Output::find(out, digest, options.force);
-        let Some(output) = found.map_err(|e| differs::explain(e, out, record))? else {
+        let Some(output) = found.map_err(|e| difference::explain(e, out, record))? else {
             return Ok(0);
         };
         let mut shards = 0;
@@ -242,7 +145,11 @@ impl Job {
         Ok(shards)
     }
 
-    /// Makes what is missing in the folder `out`, and seals it.
+    /// Writes what is missing in the folder `out`, and seals the dataset.
+    ///
+    /// # Errors
+    /// The job has no sample, the folder holds the output of another job or files of others, a source cannot be read, or the
+    /// output cannot be written. A rerun continues where this one stopped.
     pub fn run(
         self,
         out: &Path,
@@ -255,136 +162,66 @@ impl Job {
             mut sources,
             layout: _,
             padding,
-            mut stages,
+            stages,
             collection,
         } = self;
-        let clock = Instant::now();
-        select::choose_codecs(&plan, &mut sources, options.memory_bytes)?;
-        stages.push(("choose codecs", clock.elapsed()));
+        let memory_bytes = options.memory_bytes;
+        let mut stages = Stages::begin(stages);
+        select::choose_codecs(&plan, &mut sources, memory_bytes)?;
+        stages.end("choose codecs");
         let layout = &sources.layout(&plan);
-        let digest = sources.digest(&plan);
-        // A job that is refused for its memory leaves the folder as it was.
-        extract::cache_budget(&plan, &sources, options.memory_bytes)?;
-        let record = || PlanRecord::of(&plan, &sources, digest);
-        let output = Output::claim(out, digest, layout, options.force)
-            .map_err(|e| differs::explain(e, out, record))?;
-        differs::keep(&output, record);
-        let clock = Instant::now();
-        let extracted = extract::run(
-            &plan,
-            &sources,
-            layout,
-            &output,
-            options.memory_bytes,
-            progress,
-        )?;
-        stages.push(("extract", clock.elapsed()));
-        let clock = Instant::now();
-        let index = (0..plan.splits.len()).map(|s| index::of_split(&plan, &sources, s));
-        let about = about(&plan, &sources, &padding, collection);
-        let manifest = seal(&output, layout, about, index.collect())?;
-        stages.push(("seal", clock.elapsed()));
+        // A job that needs more memory fails before it changes the folder.
+        extract::cache_budget(&plan, &sources, memory_bytes)?;
+        let output = claim(out, &plan, &sources, layout, options.force)?;
+        let extracted = extract::run(&plan, &sources, layout, &output, memory_bytes, progress)?;
+        stages.end("extract");
+        let index = (0..plan.splits.len()).map(|s| index_columns::of_split(&plan, &sources, s));
+        let provenance = provenance::provenance(&plan, &sources, &padding, &collection);
+        let manifest = seal(&output, layout, provenance, index.collect())?;
+        stages.end("seal");
         Ok(Outcome {
             manifest,
             extracted,
-            stages,
+            stages: stages.finished(),
         })
     }
 }
 
-/// An error of the annotation layer of that name.
-struct PointsErrorOf<'l>(&'l str, PointsError);
-
-impl From<PointsErrorOf<'_>> for JobError {
-    fn from(PointsErrorOf(layer, source): PointsErrorOf<'_>) -> Self {
-        Self::Points {
-            layer: layer.to_owned(),
-            source,
-        }
-    }
+/// Opens the volumes, and drops the samples that the config does not want.
+fn select_samples(
+    mut plan: Plan,
+    memory_bytes: u64,
+    storage: &Storage,
+    stages: &mut Stages,
+) -> Result<(Plan, Sources), JobError> {
+    let sources = Sources::open(&plan, storage)?;
+    extract::require_touched(&plan, &sources)?;
+    stages.end("open layers");
+    select::filter_by_voxels(&mut plan, &sources, memory_bytes)?;
+    stages.end("select samples");
+    Ok((plan, sources))
 }
 
-/// nm per voxel of the windows, where it is the same for all.
-fn shared_resolution(plan: &Plan) -> Option<[f64; 3]> {
-    let mut all = plan.groups.iter().map(|g| g.resolution);
-    let first = all.next()?;
-    all.all(|r| r == first).then(|| first.nm())
+/// Finishes the plan, and counts the padded windows.
+fn finish_plan(plan: Plan, sources: &Sources) -> Result<(Plan, Padding), JobError> {
+    let mut plan = plan.finish()?;
+    let padding = Padding::count(&plan, sources);
+    plan.warnings.extend(padding.warnings(&plan));
+    Ok((plan, padding))
 }
 
-/// Every box of the collection, and what became of its annotations.
-fn boxes(plan: &Plan) -> Vec<BoxEntry> {
-    let split_name = |s: usize| plan.splits[s].name.clone();
-    let boxes = plan.boxes.iter().map(|b| BoxEntry {
-        id: b.id.clone(),
-        tags: b.tags.clone(),
-        split: b.split.map(split_name),
-        min_nm: b.min_nm,
-        max_nm: b.max_nm,
-        annotations: b.annotations,
-        samples: b.samples,
-        dropped: b
-            .dropped
-            .iter()
-            .map(|(reason, n)| (reason.name().to_owned(), *n))
-            .collect(),
-    });
-    boxes.collect()
+/// Claims the folder `out` for the plan, and keeps the record of the plan in it.
+fn claim(
+    out: &Path,
+    plan: &Plan,
+    sources: &Sources,
+    layout: &Layout,
+    force: bool,
+) -> Result<Output, JobError> {
+    let digest = sources.digest(plan);
+    let record = || PlanRecord::of(plan, sources, digest);
+    let output = Output::claim(out, digest, layout, force)
+        .map_err(|e| difference::explain(e, out, record))?;
+    difference::keep_record(&output, record);
+    Ok(output)
 }
-
-/// What the manifest says about where the dataset comes from.
-fn about(plan: &Plan, sources: &Sources, padding: &Padding, collection: String) -> Provenance {
-    let entries =
-        plan.sources
-            .iter()
-            .zip(&sources.volumes)
-            .enumerate()
-            .map(|(i, (source, volume))| SourceEntry {
-                layer: plan.layer_of_source(i).to_owned(),
-                format: source.url.format.clone(),
-                location: source.url.location.to_string(),
-                redirected_to: volume.redirected_to(),
-                info_digest: volume.digest().to_string(),
-                resolution_nm: volume.meta().resolution.nm(),
-                chunks_touched: 0,
-                chunks_missing: 0,
-            });
-    let padded = |array: usize| {
-        let of_splits = plan.splits.iter().enumerate();
-        of_splits
-            .map(|(i, split)| (split.name.clone(), padding.windows(i, array)))
-            .collect()
-    };
-    let arrays = plan.config.arrays.values().enumerate();
-    let arrays = arrays.map(|(i, a)| ArrayProvenance {
-        layer: a.layer.clone(),
-        role: a.role.map(|role| role.name().to_owned()),
-        transform: serde_json::json!(a.transform),
-        padded_windows: padded(i),
-    });
-    Provenance {
-        config: plan.config.published(),
-        collection: redacted(&collection).into_owned(),
-        sources: entries.collect(),
-        may_be_empty: plan
-            .sources
-            .iter()
-            .map(|s| s.layer.empty == Empty::Allow)
-            .collect(),
-        boxes: boxes(plan),
-        arrays: arrays.collect(),
-        window_voxels: plan.config.window.voxels(),
-        resolution_nm: shared_resolution(plan),
-        warnings: shown(&plan.warnings),
-    }
-}
-
-/// The warnings as they may be published.
-fn shown(warnings: &[String]) -> Vec<String> {
-    let shown = warnings
-        .iter()
-        .map(|warning| redacted(warning).into_owned());
-    shown.collect()
-}
-
-#[cfg(test)]
-mod tests;

@@ -1,6 +1,6 @@
-//! What a plan consists of, part by part: small enough for any collection, and without secrets.
+//! The record of a plan, part by part: small enough for any collection, and without secrets.
 //!
-//! It lies beside the output, so that a run of another plan can say what differs. Nothing else reads it.
+//! It is stored beside the output, so that a run of another plan can list the differences. Nothing else reads it.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -10,34 +10,34 @@ use crate::extract::Sources;
 use crate::plan::{Plan, PlannedBox, PlannedGroup, PlannedSplit};
 use crate::storage::redacted_source;
 
-/// The form that is written here. A record of another form is not compared.
+/// The version of the record. A record of another version is not compared.
 const FORM: u32 = 1;
 
-/// Most boxes that are recorded each for itself.
+/// Most boxes that are recorded one by one.
 const MAX_BOXES: usize = 200_000;
 
-/// Longest text, in bytes, that is recorded as it is.
+/// Longest text, in bytes, that is not shortened.
 const MAX_TEXT_BYTES: usize = 160;
 
-/// What a plan consists of.
+/// The parts of a plan.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct PlanRecord {
-    /// The whole plan's. It comes first: [`super::differs::keep`] looks for it there.
+    /// Digest of the whole plan. It comes first: [`super::difference::keep_record`] looks for it there.
     pub(super) plan_digest: String,
     form: u32,
     /// Version of the program that made the plan.
     pub(super) program: String,
-    /// JSON path, then the value, or the digest of one that is long.
+    /// JSON path, then the value; a long value is shortened and has a digest.
     pub(super) config: Vec<(String, String)>,
     pub(super) sources: Vec<SourceRecord>,
-    /// Array, then its codec.
+    /// Array name, then its codec.
     pub(super) codecs: Vec<(String, String)>,
     /// Annotation properties that are columns.
     pub(super) properties: Vec<String>,
-    /// What the annotation layer is called.
+    /// Name of the annotation layer.
     pub(super) points: String,
     pub(super) splits: Vec<SplitRecord>,
-    /// None where there are very many.
+    /// `None` where there are very many.
     pub(super) boxes: Option<Vec<BoxRecord>>,
     pub(super) boxes_digest: String,
 }
@@ -67,7 +67,7 @@ pub(super) struct BoxRecord {
     pub(super) bounds: String,
     pub(super) tags: String,
     pub(super) split: Option<usize>,
-    /// Of its layers and the resolution of its windows.
+    /// Digest of its layers and of the resolution of its windows.
     pub(super) group: String,
     pub(super) annotations: u64,
     pub(super) annotations_digest: String,
@@ -126,14 +126,14 @@ impl PlanRecord {
         }
     }
 
-    /// The record in `bytes`, if it can be understood.
+    /// The record in `bytes`, if it is valid and of this version.
     pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
         let record: Self = serde_json::from_slice(bytes).ok()?;
         (record.form == FORM).then_some(record)
     }
 }
 
-/// The members of the config that are no objects, each with its path.
+/// The values of the config that are not objects, each with its path.
 fn flat(config: &Value) -> Vec<(String, String)> {
     fn add(path: &str, value: &Value, into: &mut Vec<(String, String)>) {
         match value {
@@ -154,7 +154,7 @@ fn flat(config: &Value) -> Vec<(String, String)> {
     members
 }
 
-/// `text`, or where it is long its beginning and the digest of all of it.
+/// `text`. A long text is replaced by its beginning and a digest.
 fn short(text: &str) -> String {
     if text.len() <= MAX_TEXT_BYTES {
         return text.to_owned();
@@ -210,7 +210,7 @@ fn split_records(plan: &Plan) -> Vec<SplitRecord> {
     plan.splits.iter().map(record).collect()
 }
 
-/// For each layer group what its windows are cut out of, and at which resolution.
+/// For each layer group a digest of its sources and of the resolution of its windows.
 fn group_digests(plan: &Plan) -> Vec<String> {
     let group = |(number, group): (usize, &PlannedGroup)| {
         let sources = plan.arrays.iter().map(|array| {
@@ -243,7 +243,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn members_have_their_paths_and_long_ones_their_digests() {
+    fn values_have_their_paths_and_long_values_have_digests() {
         let flat_of = |list: Vec<u32>| flat(&json!({"a": {"b": [1, 2], "c": {}}, "list": list}));
         let [ab, ac, list] = &flat_of((0..1000).collect())[..] else {
             panic!("three members")
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_of_another_form_is_not_understood() {
+    fn a_record_of_another_version_is_not_read() {
         let record = PlanRecord {
             plan_digest: "d".into(),
             form: FORM,

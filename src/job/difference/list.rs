@@ -1,8 +1,8 @@
-//! A list of differences that a person can read: the first few, and how many more there are.
+//! A short list of differences: the first few, and the number of the others.
 
 use std::fmt;
 
-/// Differences that are shown.
+/// Most differences that are shown.
 const SHOWN: usize = 10;
 
 #[derive(Debug, Default)]

@@ -14,8 +14,9 @@ pub(super) fn compare(
 ) {
     let (Some(old), Some(new)) = (&was.boxes, &now.boxes) else {
         if was.boxes_digest != now.boxes_digest {
-            differences
-                .add(|| "boxes or their annotations; there are too many to say which".to_owned());
+            differences.add(|| {
+                "boxes or their annotations; there are too many boxes to say which".to_owned()
+            });
         }
         return;
     };
@@ -31,24 +32,24 @@ pub(super) fn compare(
         .map(|b| &*b.id)
         .filter(|id| !after.contains(id))
         .collect();
-    of_ids(&added, "added", differences);
-    of_ids(&removed, "removed", differences);
-    let of_ids = |boxes: &[BoxRecord]| boxes.iter().map(|b| b.id.clone()).collect::<Vec<_>>();
-    if added.is_empty() && removed.is_empty() && of_ids(old) != of_ids(new) {
+    add_ids(&added, "added", differences);
+    add_ids(&removed, "removed", differences);
+    let ids = |boxes: &[BoxRecord]| boxes.iter().map(|b| b.id.clone()).collect::<Vec<_>>();
+    if added.is_empty() && removed.is_empty() && ids(old) != ids(new) {
         differences.add(|| "the boxes are in another order".to_owned());
     }
-    let compared = Compared { was, now, config };
-    // What follows from a difference that is listed is not one of its own.
+    let comparison = BoxComparison { was, now, config };
+    // A consequence of a listed difference is not listed itself.
     let other_sources = was.sources != now.sources;
     for (number, b) in new.iter().enumerate() {
         if let Some(old) = before.get(&*b.id) {
-            compared.of_box(number, old, b, other_sources, differences);
+            comparison.compare(number, old, b, other_sources, differences);
         }
     }
 }
 
-/// `ids` were added or removed.
-fn of_ids(ids: &[&str], how: &str, differences: &mut Differences) {
+/// Adds the boxes that were added or removed.
+fn add_ids(ids: &[&str], how: &str, differences: &mut Differences) {
     const NAMED: usize = 3;
     if ids.is_empty() {
         return;
@@ -67,14 +68,14 @@ fn of_ids(ids: &[&str], how: &str, differences: &mut Differences) {
     });
 }
 
-struct Compared<'a> {
+struct BoxComparison<'a> {
     was: &'a PlanRecord,
     now: &'a PlanRecord,
     config: &'a Changed,
 }
 
-impl Compared<'_> {
-    fn of_box(
+impl BoxComparison<'_> {
+    fn compare(
         &self,
         number: usize,
         was: &BoxRecord,
@@ -93,15 +94,15 @@ impl Compared<'_> {
         }
         let other_split = old_split != new_split;
         if other_split && !self.config.any(&["splits"]) {
-            let called = |split: Option<&str>| {
+            let describe = |split: Option<&str>| {
                 split.map_or("no split".to_owned(), |s| format!("the split `{s}`"))
             };
             differences.add(|| {
                 format!(
                     "{} was in {}, is in {} now",
                     name(),
-                    called(old_split),
-                    called(new_split)
+                    describe(old_split),
+                    describe(new_split)
                 )
             });
         }
@@ -109,16 +110,16 @@ impl Compared<'_> {
         if was.group != now.group && !other_split && !other_sources && same_config {
             differences.add(|| format!("{} has another layer group", name()));
         }
-        let consequence = moved
+        let is_consequence = moved
             || old_split.is_some() != new_split.is_some()
             || self.config.any(&["points", "snap"])
             || self.config.any_resolution();
-        if !consequence {
-            self.of_annotations(&name(), was, now, differences);
+        if !is_consequence {
+            self.compare_annotations(&name(), was, now, differences);
         }
     }
 
-    fn of_annotations(
+    fn compare_annotations(
         &self,
         name: &str,
         was: &BoxRecord,

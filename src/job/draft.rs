@@ -1,0 +1,67 @@
+//! The first draft of a plan: the annotations of all boxes are read, and become samples that nothing has checked against
+//! voxels yet.
+
+use rayon::prelude::*;
+
+use super::error::JobError;
+use super::stages::Stages;
+use crate::collection::Collection;
+use crate::config::{ConfigFile, PointsConfig};
+use crate::plan::{LayerPoints, Plan, ReadPlan};
+use crate::points::PointsError;
+use crate::storage::{ParallelTasks, Storage};
+use crate::volume;
+
+/// Reads the annotations and drafts the plan.
+pub(super) fn draft(
+    config: &ConfigFile,
+    collection: &Collection,
+    storage: &Storage,
+    stages: &mut Stages,
+) -> Result<Plan, JobError> {
+    let read_plan = ReadPlan::new(config, collection, |source, layer| {
+        volume::resolutions(source, layer, storage)
+    })?;
+    let PointsConfig { anchor, choose, .. } = &config.config.points;
+    let failed = |source: PointsError| JobError::Points {
+        layer: config.config.points.name().to_owned(),
+        source,
+    };
+    let layers = read_plan
+        .point_sources()
+        .iter()
+        .map(|source| source.open(storage).map_err(failed))
+        .collect::<Result<Vec<_>, _>>()?;
+    let tasks = ParallelTasks::<JobError>::new(storage);
+    let annotations = layers
+        .par_iter()
+        .enumerate()
+        .map(|(i, layer)| {
+            let read = || {
+                let related = if choose.related.is_empty() {
+                    None
+                } else {
+                    Some(layer.related(&choose.related)?)
+                };
+                let points = layer.read_boxes(&read_plan.boxes_of_point_source(i), *anchor)?;
+                let extent = if points.per_box.iter().all(Vec::is_empty) {
+                    layer.extent(*anchor)?
+                } else {
+                    None
+                };
+                Ok(LayerPoints {
+                    extent,
+                    points,
+                    properties: layer.properties(),
+                    related,
+                })
+            };
+            tasks.run(|| read().map_err(failed))
+        })
+        .collect::<Result<Vec<_>, _>>();
+    let annotations = tasks.finish(annotations)?;
+    stages.end("read annotations");
+    let plan = Plan::build(&read_plan, annotations)?;
+    stages.end("plan");
+    Ok(plan)
+}
