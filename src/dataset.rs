@@ -1,20 +1,21 @@
 //! The output: Zarr v3 groups of shards, index columns, receipts, and the manifest.
 //!
 //! ```text
-//! OUT/manifest.json            written last: where it stands, the dataset is complete
-//! OUT/<split>.zarr/            a Zarr v3 group, consolidated metadata; written when all shards are there
-//!     <array>/c/<shard>/0/0/0/0     shards, each written whole under a temporary name, then renamed
+//! OUT/manifest.json            written last: where it exists, the dataset is complete
+//! OUT/<split>.zarr/            a Zarr v3 group, consolidated metadata; written when all shards are present
+//!     <array>/c/<shard>/0/0/0/0     shards, each written under a temporary name, then renamed
 //!     annotation_id, box, center_nm, ...    index columns over `sample`
 //! OUT/.pointshard/plan.json    which plan the output belongs to; written first
 //! OUT/.pointshard/receipts/<split>/<array>/<shard>.json   written after its shard
 //! ```
-//! This is the one writer and the one reader of that. Nothing here knows where samples come from.
+//! This is the only writer and the only reader of this format. Nothing here knows where samples come from.
 
 mod codec;
 mod columns;
 mod decode;
 mod encoder;
 mod error;
+mod group;
 mod layout;
 mod manifest;
 mod metadata;
@@ -37,7 +38,8 @@ pub use encoder::SampleEncoder;
 pub use error::DatasetError;
 pub use layout::{ArrayLayout, Layout, ShardId};
 pub use manifest::{
-    ArrayEntry, BoxEntry, FileEntry, Manifest, SCHEMA_VERSION, ShardEntry, SourceEntry, SplitEntry,
+    ArrayEntry, BoxEntry, FileEntry, MANIFEST, Manifest, SCHEMA_VERSION, ShardEntry, SourceEntry,
+    SplitEntry,
 };
 #[cfg(feature = "tch")]
 pub(crate) use metadata::group_metadata;
@@ -48,6 +50,3 @@ pub use samples::{SampleDecoder, SampleReader, ShardFiles};
 pub use seal::{ArrayProvenance, Provenance, seal};
 pub use shard::{ShardReader, ShardWriter, WrittenShard};
 pub(crate) use stored::MAX_METADATA_BYTES;
-
-/// The manifest's name in the output folder.
-pub const MANIFEST: &str = "manifest.json";

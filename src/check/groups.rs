@@ -1,19 +1,19 @@
-//! The metadata of groups: readers take arrays from the copy of their metadata in it (`consolidated_metadata`), which must
-//! be what the arrays' own files say.
+//! The metadata of groups. It holds a copy of the arrays' metadata (`consolidated_metadata`), from which readers open them:
+//! the copy must be equal to the arrays' own files.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
 use serde_json::Value;
 
-use super::{Finding, FindingKind};
+use super::report::{Finding, FindingKind};
 use crate::dataset::{Dataset, MAX_METADATA_BYTES, SplitEntry};
 use crate::storage::read_regular;
 
 pub(super) fn check(dataset: &Dataset) -> Vec<Finding> {
     let splits = dataset.manifest().splits.iter();
     let finding = |(name, split): (&String, &SplitEntry)| {
-        let message = wrong(dataset, split)?;
+        let message = problem(dataset, split)?;
         Some(Finding {
             kind: FindingKind::Structure,
             file: format!("{}/zarr.json", split.path),
@@ -25,8 +25,8 @@ pub(super) fn check(dataset: &Dataset) -> Vec<Finding> {
     splits.filter_map(finding).collect()
 }
 
-/// What is wrong with the group's metadata, if anything. Of a file that cannot be read `files` has said so.
-fn wrong(dataset: &Dataset, split: &SplitEntry) -> Option<String> {
+/// What is wrong with the group's metadata, if anything. A file that cannot be read is a finding of `files`.
+fn problem(dataset: &Dataset, split: &SplitEntry) -> Option<String> {
     let folder = dataset.root().join(&split.path);
     let group = match read(&folder.join("zarr.json"))? {
         Ok(group) => group,
@@ -42,7 +42,7 @@ fn wrong(dataset: &Dataset, split: &SplitEntry) -> Option<String> {
     let found: BTreeSet<_> = consolidated.keys().map(String::as_str).collect();
     if let Some(name) = found.symmetric_difference(&listed).next() {
         return Some(format!(
-            "its consolidated_metadata and the manifest do not list the same members: {name:?} is in one of them only"
+            "its consolidated_metadata and the manifest do not list the same members: {name:?} is in only one of them"
         ));
     }
     let differs = |name: &&&str| {
@@ -51,7 +51,7 @@ fn wrong(dataset: &Dataset, split: &SplitEntry) -> Option<String> {
     };
     let name = listed.iter().find(differs)?;
     Some(format!(
-        "its consolidated_metadata of {name:?} is not what {}/{name}/zarr.json says",
+        "its consolidated_metadata of {name:?} is not equal to {}/{name}/zarr.json",
         split.path
     ))
 }

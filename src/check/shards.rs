@@ -1,11 +1,11 @@
-//! Shards: whole, in the layout that the manifest says, and decodable sample by sample.
+//! Shards: complete, in the layout of the manifest, and every sample can be decoded.
 
 use std::collections::HashMap;
 
 use rayon::prelude::*;
 
-use super::files::Folder;
-use super::{Finding, FindingKind, told};
+use super::folder::DatasetFolder;
+use super::report::{Finding, FindingKind, describe};
 use crate::data_type::DataType;
 use crate::dataset::{Codec, Dataset, DatasetError, SampleArray, ShardEntry};
 
@@ -15,14 +15,14 @@ pub(super) fn check(dataset: &Dataset) -> Vec<Finding> {
     let mut arrays = HashMap::new();
     for split in manifest.splits.keys() {
         for array in manifest.arrays.keys() {
-            let opened = Opened::open(dataset, split, array);
+            let opened = OpenArray::open(dataset, split, array);
             findings.extend(structure(dataset, split, array, &opened));
             if let Ok(opened) = opened {
                 arrays.insert((split.as_str(), array.as_str()), opened);
             }
         }
     }
-    let folder = Folder::of(dataset);
+    let folder = DatasetFolder::of(dataset);
     let of_shards: Vec<_> = manifest
         .shards
         .par_iter()
@@ -35,26 +35,26 @@ pub(super) fn check(dataset: &Dataset) -> Vec<Finding> {
     findings
 }
 
-/// What is wrong with the shards as files, whatever is in them.
+/// Checks sizes and digests of the shards, not what is in them.
 pub(super) fn check_bytes(dataset: &Dataset) -> Vec<Finding> {
-    let folder = Folder::of(dataset);
+    let folder = DatasetFolder::of(dataset);
     let shards = dataset.manifest().shards.par_iter();
-    let wrong = |shard: &ShardEntry| {
-        let (kind, message) = folder.wrong(&shard.path, shard.bytes, &shard.blake3)?;
-        Some(about(shard, kind, Vec::new(), message))
+    let problem = |shard: &ShardEntry| {
+        let (kind, message) = folder.problem(&shard.path, shard.bytes, &shard.blake3)?;
+        Some(finding(shard, kind, Vec::new(), message))
     };
-    shards.filter_map(wrong).collect()
+    shards.filter_map(problem).collect()
 }
 
-/// An array of a split, and what its column says of each sample.
-struct Opened {
+/// An array of a split, with its column of nonzero fractions.
+struct OpenArray {
     array: SampleArray,
     data_type: DataType,
     column: String,
     nonzero_fractions: Vec<f32>,
 }
 
-impl Opened {
+impl OpenArray {
     fn open(dataset: &Dataset, split: &str, name: &str) -> Result<Self, DatasetError> {
         let reader = dataset.split(split)?;
         let array = reader.samples(name)?;
@@ -69,22 +69,22 @@ impl Opened {
     }
 }
 
-/// Whether the array's metadata says what the manifest says.
+/// Whether the array's metadata agrees with the manifest.
 fn structure(
     dataset: &Dataset,
     split: &str,
     array: &str,
-    opened: &Result<Opened, DatasetError>,
+    opened: &Result<OpenArray, DatasetError>,
 ) -> Option<Finding> {
     let manifest = dataset.manifest();
     let message = match opened {
-        Err(e) => told(e),
+        Err(e) => describe(e),
         Ok(opened) => {
-            // Version 1 knew but one.
+            // Manifests of version 1 know only one codec.
             let codec = manifest.arrays.get(array)?.codec;
             let codec = codec.map_or_else(Codec::default, |c| c.codec);
-            let wrong = opened.array.wrong_codec(codec);
-            wrong.unwrap_or_else(|e| Some(e.to_string()))?
+            let problem = opened.array.codec_problem(codec);
+            problem.unwrap_or_else(|e| Some(e.to_string()))?
         }
     };
     Some(Finding {
@@ -96,33 +96,37 @@ fn structure(
     })
 }
 
-fn check_shard(folder: &Folder<'_>, shard: &ShardEntry, opened: Option<&Opened>) -> Vec<Finding> {
-    // Where the array cannot be opened, its samples may be more than there is memory for.
-    let all = || match opened {
-        Some(_) => (shard.first_sample..shard.first_sample + shard.samples).collect(),
-        None => Vec::new(),
+fn check_shard(
+    folder: &DatasetFolder<'_>,
+    shard: &ShardEntry,
+    opened: Option<&OpenArray>,
+) -> Vec<Finding> {
+    // Without an open array, the number of samples is not checked: listing them may need too much memory.
+    let all = || {
+        let samples = opened.map(|_| shard.first_sample..shard.first_sample + shard.samples);
+        samples.into_iter().flatten().collect()
     };
     let decoded = || opened.map_or_else(Vec::new, |opened| decode(shard, opened));
-    match folder.wrong(&shard.path, shard.bytes, &shard.blake3) {
+    match folder.problem(&shard.path, shard.bytes, &shard.blake3) {
         None => decoded(),
         Some((kind @ FindingKind::Digest, message)) => {
-            // Which samples of the file are hit is what a person wants to know next.
+            // Readers want to know next which samples are damaged.
             let damaged = decoded().into_iter().flat_map(|f| f.samples).collect();
-            vec![about(shard, kind, damaged, message)]
+            vec![finding(shard, kind, damaged, message)]
         }
-        Some((kind, message)) => vec![about(shard, kind, all(), message)],
+        Some((kind, message)) => vec![finding(shard, kind, all(), message)],
     }
 }
 
 /// Decodes every sample of the shard and counts its nonzero values.
-fn decode(shard: &ShardEntry, opened: &Opened) -> Vec<Finding> {
+fn decode(shard: &ShardEntry, opened: &OpenArray) -> Vec<Finding> {
     let samples = shard.first_sample..shard.first_sample + shard.samples;
-    let Opened { array, column, .. } = opened;
+    let OpenArray { array, column, .. } = opened;
     let file = match array.open_shard_of(shard.first_sample) {
         Ok(file) => file,
         Err(e) => {
-            let message = told(&e);
-            return vec![about(
+            let message = describe(&e);
+            return vec![finding(
                 shard,
                 FindingKind::Decode,
                 samples.collect(),
@@ -136,15 +140,15 @@ fn decode(shard: &ShardEntry, opened: &Opened) -> Vec<Finding> {
             Ok(Some(values)) => nonzero_fraction(opened.data_type, &values),
             Ok(None) => nonzero_fraction(opened.data_type, array.fill_value()),
             Err(e) => {
-                findings.push(about(shard, FindingKind::Decode, vec![i], told(&e)));
+                findings.push(finding(shard, FindingKind::Decode, vec![i], describe(&e)));
                 continue;
             }
         };
         match opened.nonzero_fractions.get(i as usize) {
             Some(expected) if *expected != found => {
                 let message =
-                    format!("{column} is {expected}, but {found} of the sample's values are not 0");
-                findings.push(about(shard, FindingKind::Column, vec![i], message));
+                    format!("{column} is {expected}, but the sample's fraction is {found}");
+                findings.push(finding(shard, FindingKind::Column, vec![i], message));
             }
             _ => {}
         }
@@ -157,7 +161,7 @@ fn nonzero_fraction(data_type: DataType, values: &[u8]) -> f32 {
     (data_type.count_nonzero(values) as f64 / n as f64) as f32
 }
 
-fn about(shard: &ShardEntry, kind: FindingKind, samples: Vec<u64>, message: String) -> Finding {
+fn finding(shard: &ShardEntry, kind: FindingKind, samples: Vec<u64>, message: String) -> Finding {
     Finding {
         kind,
         file: shard.path.clone(),
@@ -178,7 +182,12 @@ mod tests {
     use crate::geometry::AxisOrder;
 
     fn structure(dataset: &Dataset, split: &str, array: &str) -> Option<Finding> {
-        super::structure(dataset, split, array, &Opened::open(dataset, split, array))
+        super::structure(
+            dataset,
+            split,
+            array,
+            &OpenArray::open(dataset, split, array),
+        )
     }
 
     fn dataset(folder: &Path, order: AxisOrder, codec: Codec) -> Dataset {
@@ -195,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn an_array_whose_metadata_names_another_codec_is_found() {
+    fn metadata_with_another_codec_is_a_finding() {
         for order in [AxisOrder::Czyx, AxisOrder::Cxyz] {
             let dir = tempfile::tempdir().unwrap();
             let dataset = dataset(dir.path(), order, Codec::default());
@@ -217,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn a_manifest_of_version_1_means_zstd() {
+    fn arrays_of_a_manifest_of_version_1_are_compressed_by_zstd() {
         for codec in [Codec::default(), Codec::None] {
             let dir = tempfile::tempdir().unwrap();
             let mut manifest = dataset(dir.path(), AxisOrder::Czyx, codec)

@@ -1,4 +1,4 @@
-//! How samples are compressed: what the manifest says of it, and what that is in Zarr.
+//! How samples are compressed: the codec in the manifest, and the same codec in Zarr.
 
 use std::sync::Arc;
 
@@ -13,33 +13,33 @@ use super::DatasetError;
 use super::metadata::zarr_error;
 use crate::config::{CodecConfig, Shuffle};
 
-/// Level of zstd that most is compressed with: more takes longer than it saves.
+/// Default level of zstd. Higher levels take more time than they save.
 pub(super) const ZSTD_LEVEL: i32 = 1;
 
-/// How the samples of an array are compressed. Behind every one of these stands `crc32c`. Names and options are those
-/// of the Zarr codecs.
+/// How the samples of an array are compressed. Each of these is followed by `crc32c`. Names and options are those of the Zarr
+/// codecs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "name", rename_all = "lowercase")]
 pub enum Codec {
-    /// Not at all.
+    /// Not compressed.
     None,
     /// By the Zarr codec `zstd`.
     Zstd {
-        /// How hard it tries, from 1 to 19.
+        /// Compression level, from 1 to 19.
         level: i32,
     },
     /// By the Zarr codec `blosc`.
     Blosc {
-        /// What compresses inside of the frame.
+        /// The compressor inside of the frame.
         cname: BloscName,
-        /// How hard it tries, from 1 to 9.
+        /// Compression level, from 1 to 9.
         clevel: u8,
-        /// What is sorted before.
+        /// How values are shuffled before.
         shuffle: BloscShuffle,
     },
 }
 
-/// What compresses inside of a Blosc frame.
+/// The compressor inside of a Blosc frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[allow(missing_docs, reason = "the names say it")]
@@ -58,37 +58,37 @@ impl BloscName {
     }
 }
 
-/// What Blosc sorts before it compresses.
+/// How Blosc shuffles values before it compresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum BloscShuffle {
-    /// Nothing.
+    /// Not at all.
     NoShuffle,
-    /// Bytes, by their place in the value.
+    /// By bytes.
     Shuffle,
-    /// Bits, by their place in the value.
+    /// By bits.
     BitShuffle,
 }
 
-/// A codec, and how it came to be chosen.
+/// A codec, and how it was chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CodecChoice {
     /// The codec.
     #[serde(flatten)]
     pub codec: Codec,
-    /// What `auto` found; `None` where the config states the codec.
+    /// The trial of `auto`; `None` where the config states the codec.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auto: Option<CodecTrial>,
 }
 
-/// What became of some windows of an array under zstd, level 1.
+/// Sizes of some windows of an array before and after zstd, level 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CodecTrial {
     /// Number of windows.
     pub windows: u64,
     /// Their bytes.
     pub bytes: u64,
-    /// Their bytes when each is compressed.
+    /// Their compressed bytes.
     pub compressed_bytes: u64,
 }
 
@@ -123,13 +123,13 @@ impl CodecTrial {
         self.compressed_bytes += other.compressed_bytes;
     }
 
-    /// The codec for values like these: zstd where they shrink to two thirds or less, else none. What shrinks by less,
-    /// such as most EM, takes longer to decompress than the bytes that it saves take to be read. Without any window,
-    /// zstd.
+    /// The codec for values like these: zstd where they shrink to two thirds or less, else none. Values that shrink less, such
+    /// as most EM, take longer to decompress than reading the saved bytes takes. Without any window, zstd.
     pub fn codec(&self) -> Codec {
-        match 3 * u128::from(self.compressed_bytes) <= 2 * u128::from(self.bytes) {
-            true => Codec::default(),
-            false => Codec::None,
+        if 3 * u128::from(self.compressed_bytes) <= 2 * u128::from(self.bytes) {
+            Codec::default()
+        } else {
+            Codec::None
         }
     }
 }
@@ -140,7 +140,7 @@ impl Codec {
         Some(match config {
             CodecConfig::Auto => return None,
             CodecConfig::None => Self::None,
-            // Reading the config checked the ranges of levels.
+            // The ranges of levels were checked when the config was read.
             CodecConfig::Zstd(zstd) => Self::Zstd {
                 level: zstd.level as i32,
             },
@@ -178,7 +178,7 @@ impl Codec {
         })
     }
 
-    /// What an array's metadata must say after `bytes`.
+    /// The codecs that an array's metadata must have after `bytes`.
     pub(super) fn metadata(self, value_bytes: usize) -> Result<Vec<MetadataV3>, DatasetError> {
         let options = CodecMetadataOptions::default();
         let codecs = self.zarr(value_bytes)?.into_iter();
@@ -192,7 +192,7 @@ impl Codec {
     }
 }
 
-/// The Zarr codec `blosc`. Its blocks are as large as Blosc likes.
+/// The Zarr codec `blosc`, with the block size that Blosc chooses.
 pub(super) fn blosc(
     cname: BloscName,
     clevel: u8,
@@ -247,7 +247,7 @@ pub(super) mod tests {
     ];
 
     #[test]
-    fn two_thirds_are_worth_it_and_a_byte_more_is_not() {
+    fn values_are_compressed_if_they_shrink_to_two_thirds() {
         let trial = |bytes, compressed_bytes| CodecTrial {
             windows: 8,
             bytes,
@@ -281,7 +281,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn the_manifest_reads_what_it_wrote() {
+    fn a_codec_choice_is_the_same_after_a_round_trip_through_json() {
         let auto = Some(CodecTrial {
             windows: 8,
             bytes: 100,
@@ -309,7 +309,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_checksum_is_the_last_codec_of_all() {
+    fn the_last_codec_is_always_a_checksum() {
         for codec in ALL {
             let metadata = codec.metadata(2).unwrap();
             let last = metadata.last().unwrap();

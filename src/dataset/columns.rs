@@ -1,4 +1,4 @@
-//! Index columns: small arrays over `sample` that say which annotation, box and place each sample is.
+//! Index columns: small arrays over `sample` with the annotation, box and position of each sample.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use zarrs::storage::{ListableStorageTraits, ReadableStorageTraits};
 use super::DatasetError;
 use super::metadata::zarr_error;
 
-/// What is known about the samples of a split before any of them is cut, in the order of the samples.
+/// The columns of a split that are known before any window is cut, in the order of the samples.
 #[derive(Clone, Debug, Default)]
 pub struct SampleIndex {
     /// The columns, by name.
@@ -24,9 +24,9 @@ pub struct SampleIndex {
 pub struct Column {
     /// The values, `width` per sample.
     pub values: ColumnValues,
-    /// `None`: one value per sample. Otherwise the name of the second dimension and its length.
+    /// Name and length of the second dimension; `None` for one value per sample.
     pub second: Option<(&'static str, u64)>,
-    /// Attributes for people and for xarray: units, meaning, labels.
+    /// Attributes for readers and for xarray: units, description, labels.
     pub attributes: Map<String, Value>,
 }
 
@@ -109,9 +109,10 @@ impl Column {
             dimensions.push(dimension);
         }
         let data_type = self.values.data_type;
-        let mut builder = match data_type.starts_with("float") {
-            true => ArrayBuilder::new(shape, chunk, data_type, 0.0f64),
-            false => ArrayBuilder::new(shape, chunk, data_type, 0u8),
+        let mut builder = if data_type.starts_with("float") {
+            ArrayBuilder::new(shape, chunk, data_type, 0.0f64)
+        } else {
+            ArrayBuilder::new(shape, chunk, data_type, 0u8)
         };
         let array = builder
             .bytes_to_bytes_codecs(vec![

@@ -1,8 +1,8 @@
-//! Chunks back to values, however much they claim to hold.
+//! Decoding chunks within a bound, whatever size they claim.
 //!
-//! zarrs allocates what a compressed frame says that it holds, and a frame of a few bytes can say 2^63. So codecs that
-//! compress are undone here, into no more memory than the chunk's values take, and zarrs does the rest: the bytes'
-//! order, the axes' order, and `blosc`, whose header is compared first. Other codecs are errors.
+//! zarrs allocates the size that a compressed frame states, and a frame of a few bytes can state 2^63. So codecs that
+//! compress are decoded here, into no more memory than the chunk's values take. zarrs does the rest: the order of bytes and
+//! axes, and `blosc`, whose header is checked first. Other codecs are errors.
 
 use std::borrow::Cow;
 use std::num::NonZeroU64;
@@ -16,22 +16,22 @@ use zarrs::metadata::v3::MetadataV3;
 #[derive(Debug)]
 pub(super) struct ChunkDecoder {
     /// Codecs after `inner`, in the order in which they encode.
-    outer: Vec<Outer>,
+    outer: Vec<OuterCodec>,
     /// The codec `bytes`, what comes before it, and `blosc` right behind it.
     inner: CodecChain,
     is_blosc: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Outer {
+enum OuterCodec {
     Crc32c,
     Gzip,
     Zstd,
 }
 
-/// What a chunk must become.
+/// The values that a chunk must decode to.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Chunk<'a> {
+pub(super) struct ChunkSpec<'a> {
     pub shape: &'a [NonZeroU64],
     pub data_type: &'a ZarrType,
     pub fill_value: &'a FillValue,
@@ -39,16 +39,19 @@ pub(super) struct Chunk<'a> {
     pub bytes: usize,
 }
 
-/// Bytes that a chunk of `bytes` may have when it is encoded: no codec makes one much larger.
-pub(super) fn most_encoded_bytes(bytes: u64) -> u64 {
+/// Most bytes that an encoded chunk of `bytes` may have: no codec makes a chunk much larger.
+pub(super) fn max_encoded_bytes(bytes: u64) -> u64 {
     bytes.saturating_add(bytes / 2).saturating_add(4096)
 }
 
-/// Most that any of the codecs shrinks values by.
+/// Largest factor by which any of the codecs shrinks values.
 const MAX_RATIO: u64 = 1 << 16;
 
 impl ChunkDecoder {
-    /// Fails with what is wrong, or not supported.
+    /// A decoder for these codecs.
+    ///
+    /// # Errors
+    /// What is wrong with the codecs, or not supported.
     pub fn new(codecs: &[MetadataV3]) -> Result<Self, String> {
         let bytes = codecs.iter().position(|c| c.name() == "bytes");
         let bytes = bytes.ok_or("its codecs have no `bytes`")?;
@@ -58,9 +61,9 @@ impl ChunkDecoder {
             return Err(unsupported(other.name()));
         }
         let outer = outer.iter().map(|codec| match codec.name() {
-            "crc32c" => Ok(Outer::Crc32c),
-            "gzip" => Ok(Outer::Gzip),
-            "zstd" => Ok(Outer::Zstd),
+            "crc32c" => Ok(OuterCodec::Crc32c),
+            "gzip" => Ok(OuterCodec::Gzip),
+            "zstd" => Ok(OuterCodec::Zstd),
             other => Err(unsupported(other)),
         });
         Ok(Self {
@@ -70,8 +73,8 @@ impl ChunkDecoder {
         })
     }
 
-    /// The values of the chunk, in C order, little-endian on machines that are.
-    pub fn decode(&self, encoded: Vec<u8>, chunk: Chunk<'_>) -> Result<Vec<u8>, String> {
+    /// The values of the chunk, in C order, in the byte order of the machine.
+    pub fn decode(&self, encoded: Vec<u8>, chunk: ChunkSpec<'_>) -> Result<Vec<u8>, String> {
         let room = (encoded.len() as u64 + 64).saturating_mul(MAX_RATIO);
         if chunk.bytes as u64 > room {
             let found = encoded.len();
@@ -82,14 +85,16 @@ impl ChunkDecoder {
         }
         let mut bytes = encoded;
         for (i, codec) in self.outer.iter().enumerate().rev() {
-            // Only what is undone last has a size that is known.
-            let known = !self.is_blosc && self.outer[..i].iter().all(|c| *c == Outer::Crc32c);
+            // Only the result of the last decoding step has a known size.
+            let is_known =
+                !self.is_blosc && self.outer[..i].iter().all(|c| *c == OuterCodec::Crc32c);
             let checksums = 4 * i;
-            let most = match known {
-                true => chunk.bytes.saturating_add(checksums),
-                false => most_encoded_bytes(chunk.bytes as u64) as usize,
+            let max = if is_known {
+                chunk.bytes.saturating_add(checksums)
+            } else {
+                max_encoded_bytes(chunk.bytes as u64) as usize
             };
-            bytes = codec.undo(bytes, most)?;
+            bytes = codec.decode(bytes, max)?;
         }
         if self.is_blosc {
             check_blosc(&bytes, chunk.bytes)?;
@@ -107,20 +112,18 @@ impl ChunkDecoder {
         );
         let values = decoded.and_then(|values| Ok(values.into_fixed()?.into_owned()));
         let values = values.map_err(|e| e.to_string())?;
-        match values.len() == chunk.bytes {
-            true => Ok(values),
-            false => Err(format!(
-                "it has {} bytes, expected {}",
-                values.len(),
-                chunk.bytes
-            )),
+        let found = values.len();
+        if found == chunk.bytes {
+            Ok(values)
+        } else {
+            Err(format!("it has {found} bytes, expected {}", chunk.bytes))
         }
     }
 }
 
-impl Outer {
-    /// What `bytes` were before this codec, which must be `most` bytes at most.
-    fn undo(self, mut bytes: Vec<u8>, most: usize) -> Result<Vec<u8>, String> {
+impl OuterCodec {
+    /// What `bytes` were before this codec: at most `max` bytes.
+    fn decode(self, mut bytes: Vec<u8>, max: usize) -> Result<Vec<u8>, String> {
         match self {
             Self::Crc32c => match bytes.split_last_chunk::<4>() {
                 Some((values, crc)) if *crc == crc32c::crc32c(values).to_le_bytes() => {
@@ -130,18 +133,18 @@ impl Outer {
                 _ => Err("its CRC-32C is wrong".to_owned()),
             },
             Self::Gzip => {
-                let mut values = zeros(most)?;
+                let mut values = zeros(max)?;
                 let found = libdeflater::Decompressor::new().gzip_decompress(&bytes, &mut values);
                 let found =
-                    found.map_err(|e| format!("gzip: {e}; at most {most} bytes expected"))?;
+                    found.map_err(|e| format!("gzip: {e}; at most {max} bytes expected"))?;
                 values.truncate(found);
                 Ok(values)
             }
             Self::Zstd => {
-                let mut values = zeros(most)?;
+                let mut values = zeros(max)?;
                 let found = zstd::bulk::decompress_to_buffer(&bytes, &mut values[..]);
                 let found =
-                    found.map_err(|e| format!("zstd: {e}; at most {most} bytes expected"))?;
+                    found.map_err(|e| format!("zstd: {e}; at most {max} bytes expected"))?;
                 values.truncate(found);
                 Ok(values)
             }
@@ -149,7 +152,7 @@ impl Outer {
     }
 }
 
-/// So many zeros, where there is memory for them.
+/// This many zeros, or an error where there is no memory for them.
 pub(super) fn zeros(bytes: usize) -> Result<Vec<u8>, String> {
     let mut values = Vec::new();
     let reserved = values.try_reserve_exact(bytes);
@@ -158,24 +161,25 @@ pub(super) fn zeros(bytes: usize) -> Result<Vec<u8>, String> {
     Ok(values)
 }
 
-/// Whether the header of a Blosc frame says what is so. zarrs allocates what it says.
+/// Checks the sizes in the header of a Blosc frame, because zarrs allocates them.
 fn check_blosc(frame: &[u8], expected_bytes: usize) -> Result<(), String> {
     let word = |at: usize| {
         let word = frame.get(at..at + 4)?.first_chunk::<4>()?;
         Some(u32::from_le_bytes(*word) as usize)
     };
     let found = (word(4), word(12));
-    match found == (Some(expected_bytes), Some(frame.len())) {
-        true => Ok(()),
-        false => Err(format!(
-            "its Blosc header does not say {expected_bytes} bytes in a frame of {}",
+    if found == (Some(expected_bytes), Some(frame.len())) {
+        Ok(())
+    } else {
+        Err(format!(
+            "its Blosc header does not state {expected_bytes} bytes in a frame of {}",
             frame.len()
-        )),
+        ))
     }
 }
 
 fn unsupported(codec: &str) -> String {
-    format!("its codec `{codec}` is none that a dataset of pointshard has")
+    format!("its codec `{codec}` is not one that pointshard writes")
 }
 
 #[cfg(test)]
@@ -191,7 +195,7 @@ mod tests {
     }
 
     fn decode(codecs: serde_json::Value, encoded: Vec<u8>) -> Result<Vec<u8>, String> {
-        let chunk = Chunk {
+        let chunk = ChunkSpec {
             shape: &[NonZeroU64::new(8).unwrap()],
             data_type: &data_type::uint8(),
             fill_value: &FillValue::from(0u8),
@@ -206,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bomb_is_an_error_and_takes_no_memory() {
+    fn a_decompression_bomb_is_an_error_and_takes_no_memory() {
         let codecs = |name: &str, level: u8| {
             let options = match name {
                 "zstd" => json!({"level": level, "checksum": false}),
@@ -221,7 +225,7 @@ mod tests {
             let error = decode(codecs("zstd", 1), zstd(&vec![0; bytes])).unwrap_err();
             assert!(error.contains("expected"), "{error}");
         }
-        // A frame that says that it holds 2^62 bytes: magic number, a content size of 8 bytes, an empty last block.
+        // A frame that states 2^62 bytes: magic number, a content size of 8 bytes, an empty last block.
         let mut frame = vec![0x28, 0xb5, 0x2f, 0xfd, 0b1110_0000];
         frame.extend((1u64 << 62).to_le_bytes());
         frame.extend([1, 0, 0]);
@@ -241,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn a_blosc_header_that_lies_is_an_error() {
+    fn a_blosc_header_with_wrong_sizes_is_an_error() {
         let blosc = json!({"name": "blosc", "configuration":
             {"cname": "lz4", "clevel": 1, "shuffle": "noshuffle", "typesize": 1, "blocksize": 0}});
         let codecs = json!([{"name": "bytes"}, blosc, {"name": "crc32c"}]);
@@ -259,8 +263,8 @@ mod tests {
     }
 
     #[test]
-    fn values_that_the_bytes_cannot_hold_are_not_allocated() {
-        let chunk = Chunk {
+    fn no_memory_is_allocated_for_values_that_the_bytes_cannot_hold() {
+        let chunk = ChunkSpec {
             shape: &[NonZeroU64::new(1 << 62).unwrap()],
             data_type: &data_type::uint8(),
             fill_value: &FillValue::from(0u8),
@@ -272,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn codecs_that_no_dataset_has_are_errors() {
+    fn codecs_that_pointshard_does_not_write_are_errors() {
         let pcodec = json!([{"name": "bytes"}, {"name": "pcodec"}]);
         for codecs in [
             json!([]),

@@ -1,4 +1,4 @@
-//! Encoding: a sample's values in, the bytes of its inner chunk out.
+//! Encoding: a sample's values come in, the bytes of its inner chunk go out.
 
 use std::borrow::Cow;
 
@@ -11,7 +11,7 @@ use super::{Codec, DatasetError};
 
 /// Encodes samples of any number of arrays; one per thread, reused from sample to sample.
 pub struct SampleEncoder {
-    /// By level: a context is large, and most programs need one level.
+    /// A context per level, because a context is large and most programs need one level.
     zstd: Vec<(i32, zstd::bulk::Compressor<'static>)>,
     compressed: Vec<u8>,
 }
@@ -25,15 +25,15 @@ pub(super) enum Encoding {
 }
 
 /// An inner chunk.
-pub(super) struct Encoded<'e> {
-    /// The values, compressed or as they are,
+pub(super) struct InnerChunk<'e> {
+    /// The values, compressed or not.
     pub bytes: &'e [u8],
-    /// and the CRC-32C of that, which comes behind it.
+    /// The CRC-32C of `bytes`, which comes after them.
     pub crc: [u8; 4],
 }
 
 impl Encoding {
-    /// Encoding by `codec` of values of `value_bytes` each.
+    /// Encodes values of `value_bytes` each with `codec`.
     pub(super) fn new(codec: Codec, value_bytes: usize) -> Result<Self, DatasetError> {
         Ok(match codec {
             Codec::None => Self::None,
@@ -48,7 +48,7 @@ impl Encoding {
 }
 
 impl SampleEncoder {
-    /// An encoder that is ready for zstd, level 1. What else is needed is made when it first is.
+    /// An encoder with a context for zstd, level 1. Other contexts are created at first use.
     pub fn new() -> Result<Self, DatasetError> {
         let mut encoder = Self {
             zstd: Vec::new(),
@@ -58,12 +58,12 @@ impl SampleEncoder {
         Ok(encoder)
     }
 
-    /// The inner chunk that holds `values`, which it borrows where they are not compressed.
+    /// The inner chunk of `values`, which it borrows where they are not compressed.
     pub(super) fn encode<'e>(
         &'e mut self,
         encoding: &Encoding,
         values: &'e [u8],
-    ) -> Result<Encoded<'e>, DatasetError> {
+    ) -> Result<InnerChunk<'e>, DatasetError> {
         let bytes = match encoding {
             Encoding::None => values,
             Encoding::Zstd(level) => {
@@ -86,7 +86,7 @@ impl SampleEncoder {
             }
         };
         let crc = crc32c::crc32c(bytes).to_le_bytes();
-        Ok(Encoded { bytes, crc })
+        Ok(InnerChunk { bytes, crc })
     }
 
     fn compressor(
@@ -96,9 +96,9 @@ impl SampleEncoder {
         let at = match self.zstd.iter().position(|(of, _)| *of == level) {
             Some(at) => at,
             None => {
-                let made = zstd::bulk::Compressor::new(level)
+                let compressor = zstd::bulk::Compressor::new(level)
                     .map_err(|e| zarr_error("the encoder", format!("zstd: {e}")))?;
-                self.zstd.push((level, made));
+                self.zstd.push((level, compressor));
                 self.zstd.len() - 1
             }
         };
@@ -112,7 +112,7 @@ mod tests {
     use crate::dataset::codec::tests::ALL;
 
     #[test]
-    fn an_encoder_that_changes_codecs_gives_what_a_fresh_one_gives() {
+    fn an_encoder_that_changes_codecs_encodes_as_a_new_one() {
         let mut shared = SampleEncoder::new().unwrap();
         let samples = [vec![7; 5000], (0..=255).cycle().take(3000).collect()];
         for round in 0..3 {

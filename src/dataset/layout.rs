@@ -1,4 +1,4 @@
-//! What the arrays look like and how their samples are dealt out to shards.
+//! The arrays of a dataset, and how their samples are distributed over shards.
 
 use std::ops::Range;
 
@@ -6,7 +6,7 @@ use super::CodecChoice;
 use crate::data_type::{DataType, Scalar};
 use crate::geometry::{AxisOrder, WindowSize};
 
-/// Size of the largest array's shard that is aimed at, in bytes before compression.
+/// Intended size of the largest array's shards, in bytes before compression.
 const SHARD_BYTES: u64 = 128 << 20;
 
 /// Splits, arrays and shards of a dataset.
@@ -42,7 +42,7 @@ pub struct ArrayLayout {
     pub channels: u32,
     /// Voxels of a sample, x y z.
     pub window: WindowSize,
-    /// What voxels hold that are not stored: a sample that holds nothing else has no bytes.
+    /// Value of voxels that are not stored. A sample that holds nothing else takes no bytes.
     pub fill_value: Scalar,
     /// How samples are compressed.
     pub codec: CodecChoice,
@@ -60,8 +60,8 @@ pub struct ShardId {
 }
 
 impl Layout {
-    /// Deals `samples` per split out to shards: `shard_samples` each, or as many as make the largest
-    /// array's shard about 128 MiB, but never more than the split has.
+    /// Distributes the samples of each split over shards: `shard_samples` each, or as many as make the largest array's shard
+    /// about 128 MiB, but never more than the split has.
     pub fn new(
         axis_order: AxisOrder,
         splits: Vec<(String, u64)>,
@@ -101,7 +101,7 @@ impl Layout {
         }
     }
 
-    /// Names of an array's dimensions. Those that are not as long as the first array's bear the array's name, too:
+    /// Names of an array's dimensions. A dimension that is not as long as the first array's also has the array's name, because
     /// for xarray a name has one length in a group.
     pub fn dimensions(&self, array: usize) -> [String; 5] {
         let axes = match self.axis_order {
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn the_largest_array_decides_the_shard_size() {
+    fn the_largest_array_determines_the_shard_size() {
         let l = layout(1000, None);
         assert_eq!(l.splits[0].shard_samples, 64); // 64 * 64^3 * 8 bytes = 128 MiB
         assert_eq!(l.shards(0), 16);

@@ -1,5 +1,5 @@
-//! The manifest: what a complete dataset consists of. Nothing in it depends on when, where or by how many
-//! threads it was made.
+//! The manifest: the contents of a complete dataset. Nothing in it depends on when, where or by how many threads the dataset
+//! was written.
 
 mod problems;
 
@@ -12,10 +12,15 @@ use serde_json::Value;
 use super::CodecChoice;
 use crate::data_type::DataType;
 use crate::storage::UniqueKeys;
-pub(super) use problems::MAX_SAMPLE_BYTES;
 
-/// Version of the output's form: of the files, their names and this manifest. Version 1 is read as well: its manifest
-/// does not say [`ArrayEntry::codec`].
+/// The manifest's name in the output folder.
+pub const MANIFEST: &str = "manifest.json";
+
+/// Largest sample that is read, in bytes.
+pub(super) const MAX_SAMPLE_BYTES: u64 = 1 << 32;
+
+/// Version of the output: of its files, their names and this manifest. Version 1 is read as well: its manifest has no
+/// [`ArrayEntry::codec`].
 pub const SCHEMA_VERSION: u32 = 2;
 
 /// The contents of `manifest.json`.
@@ -23,27 +28,27 @@ pub const SCHEMA_VERSION: u32 = 2;
 pub struct Manifest {
     /// [`SCHEMA_VERSION`].
     pub schema_version: u32,
-    /// Digest of the plan: same digest, same samples out of the same sources.
+    /// Digest of the plan. Equal digests mean equal samples from equal sources.
     pub plan_digest: String,
     /// The config with all defaults filled in.
     pub config: Value,
     /// The collection that was read.
     pub collection: String,
-    /// Voxels, x y z, of the windows that the column `start_voxel` speaks of.
+    /// Voxels, x y z, of the windows that begin at the column `start_voxel`.
     pub window_voxels: [u32; 3],
     /// The volumes that windows were cut out of.
     pub sources: Vec<SourceEntry>,
-    /// Every box of the collection, in its order; the column `box` counts these.
+    /// Every box of the collection, in its order; the column `box` holds positions in this list.
     pub boxes: Vec<BoxEntry>,
-    /// Split name, then its group.
+    /// Split name, then the split.
     pub splits: IndexMap<String, SplitEntry>,
-    /// Array name, then what it holds.
+    /// Array name, then the array.
     pub arrays: IndexMap<String, ArrayEntry>,
     /// Every shard file.
     pub shards: Vec<ShardEntry>,
     /// Every other file of the groups: metadata and index columns.
     pub files: Vec<FileEntry>,
-    /// What a person should know, though it is no error.
+    /// Warnings.
     pub warnings: Vec<String>,
     /// blake3, hexadecimal, of this manifest as compact JSON with an empty digest.
     pub digest: String,
@@ -59,7 +64,7 @@ impl Manifest {
         bare.digest_of_all()
     }
 
-    /// Digest of the manifest with what its own digest is now.
+    /// Digest of the manifest, including its own `digest` as it is now.
     fn digest_of_all(&self) -> String {
         let mut hasher = blake3::Hasher::new();
         match serde_json::to_writer(&mut hasher, self) {
@@ -68,7 +73,7 @@ impl Manifest {
         }
     }
 
-    /// The manifest that `json` is, in which no name may occur twice, and the digest that it must have.
+    /// The manifest in `json`, and the digest that it must have. No key may occur twice.
     pub(super) fn parse(json: &[u8]) -> Result<(Self, String), serde_json::Error> {
         serde_json::from_slice::<UniqueKeys>(json)?;
         let mut manifest: Self = serde_json::from_slice(json)?;
@@ -84,20 +89,20 @@ impl Manifest {
 pub struct SourceEntry {
     /// Name of the layer in the config.
     pub layer: String,
-    /// Format that its URL names, if any.
+    /// Format in its URL, if any.
     pub format: Option<String>,
-    /// Where it lies.
+    /// Where it is stored, by its URL.
     pub location: String,
-    /// Where it is stored, if the info at `location` redirects to another place.
+    /// Where the info at `location` redirects to, if it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub redirected_to: Option<String>,
-    /// Digest of what it says about itself.
+    /// Digest of its metadata.
     pub info_digest: String,
-    /// nm per voxel, x y z, as it says.
+    /// nm per voxel, x y z, by its metadata.
     pub resolution_nm: [f64; 3],
     /// Chunks that windows touch, counted per shard.
     pub chunks_touched: u64,
-    /// Those of them that are not stored and read as 0.
+    /// Missing chunks among them. They read as the fill value.
     pub chunks_missing: u64,
 }
 
@@ -108,17 +113,17 @@ pub struct BoxEntry {
     pub id: String,
     /// Its tags.
     pub tags: Vec<String>,
-    /// Its split; null where its tags fit none.
+    /// Its split; null where its tags match none.
     pub split: Option<String>,
     /// Lower corner, nm, included.
     pub min_nm: [f64; 3],
     /// Upper corner, nm, not included.
     pub max_nm: [f64; 3],
-    /// Annotations whose anchor lies inside; 0 where the box has no split, because none was read.
+    /// Annotations whose anchor is inside; 0 where the box has no split, because none was read.
     pub annotations: u64,
-    /// Those that are samples.
+    /// Annotations that are samples.
     pub samples: u64,
-    /// Those that are not, by reason.
+    /// Annotations that are not samples, by reason.
     pub dropped: BTreeMap<String, u64>,
 }
 
@@ -136,13 +141,13 @@ pub struct SplitEntry {
 /// An array.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ArrayEntry {
-    /// The layer that it was cut out of.
+    /// The layer that its windows are cut out of.
     pub layer: String,
     /// Type of a voxel's value.
     pub data_type: DataType,
-    /// What it is for: `image`, `target`, `mask`.
+    /// Its role: `image`, `target`, `mask`.
     pub role: Option<String>,
-    /// What was done to the layer's values.
+    /// How the layer's values were converted.
     pub transform: Value,
     /// Names of its dimensions.
     pub dimensions: Vec<String>,
@@ -150,14 +155,14 @@ pub struct ArrayEntry {
     pub sample_shape: [u64; 4],
     /// Voxels of a window, x y z.
     pub window_voxels: [u32; 3],
-    /// How samples are compressed, and how that was chosen. `None` in version 1: all are compressed by zstd, level 1.
+    /// How samples are compressed, and how the codec was chosen. `None` in version 1: all are compressed by zstd, level 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub codec: Option<CodecChoice>,
-    /// For each split the number of windows that extend past the volume. Empty where it was not counted, as in older
+    /// For each split the number of windows that extend past the volume. Empty where they were not counted, as in older
     /// datasets.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     pub padded_windows: IndexMap<String, u64>,
-    /// For each split what is known of the values: extremes, mean, standard deviation, histogram.
+    /// For each split the statistics of the values: extremes, mean, standard deviation, histogram.
     pub statistics: IndexMap<String, Value>,
 }
 
@@ -180,7 +185,7 @@ pub struct ShardEntry {
     pub samples: u64,
 }
 
-/// A file of a group that is no shard.
+/// A file of a group that is not a shard.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FileEntry {
     /// Relative to the manifest.

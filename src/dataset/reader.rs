@@ -1,5 +1,5 @@
-//! Reading a finished dataset: an independent path from the one that wrote the shards. Nothing in the dataset is believed
-//! that the manifest does not say, and of the manifest nothing that cannot be.
+//! Reading a finished dataset, independently of the code that writes shards. Everything in the dataset is checked against the
+//! manifest, and the manifest is checked first.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -8,18 +8,19 @@ use std::sync::Arc;
 use zarrs::array::{ArrayBytes, ElementOwned};
 use zarrs::metadata::v3::MetadataV3;
 
-use super::decode::{most_encoded_bytes, zeros};
+use super::decode::{max_encoded_bytes, zeros};
 use super::metadata::zarr_error;
 use super::output::PRIVATE;
 use super::samples::{SampleReader, ShardFiles};
-use super::stored::{StoredArray, plain};
+use super::stored::{StoredArray, comparable};
 use super::{
     ArrayEntry, Codec, DatasetError, MANIFEST, Manifest, SCHEMA_VERSION, ShardReader, SplitEntry,
 };
 use crate::data_type::DataType;
 use crate::storage::{MAX_DOCUMENT_BYTES, read_regular};
 
-/// A finished dataset.
+/// A finished dataset in a folder. Its splits hold arrays of samples, `[sample, channel, z, y, x]` (or `[sample, channel, x,
+/// y, z]`, by the config), and index columns; positions are in nm or voxels, in the order x, y, z.
 #[derive(Clone, Debug)]
 pub struct Dataset {
     root: PathBuf,
@@ -44,11 +45,14 @@ pub struct SampleArray {
     shard_samples: u64,
 }
 
-/// Samples of a split that are believed without a look at the sizes of its shards.
-const BELIEVED_SAMPLES: u64 = 1 << 22;
+/// Samples of a split that are accepted without a look at the sizes of its shards.
+const UNCHECKED_SAMPLES: u64 = 1 << 22;
 
 impl Dataset {
-    /// Opens the dataset in the folder `root`, which must have a manifest that can be right.
+    /// Opens the dataset in the folder `root`.
+    ///
+    /// # Errors
+    /// The folder is not a dataset, is not finished, or its manifest is damaged or not possible.
     pub fn open(root: &Path) -> Result<Self, DatasetError> {
         let dataset = Self::open_to_check(root)?;
         match dataset.manifest.problems().first() {
@@ -60,13 +64,12 @@ impl Dataset {
         }
     }
 
-    /// As [`Dataset::open`], whatever the manifest's paths and numbers are. Before anything but files is read,
-    /// [`Manifest::problems`] must be none.
+    /// As [`Dataset::open`], but without a look at [`Manifest::problems`]. Read only files before there are none.
     pub(crate) fn open_to_check(root: &Path) -> Result<Self, DatasetError> {
         let path = root.join(MANIFEST);
         let bytes = match read_regular(&path, MAX_DOCUMENT_BYTES) {
             Ok(bytes) => bytes,
-            Err(e) if e.kind() == ErrorKind::NotFound && is_ours(root) => {
+            Err(e) if e.kind() == ErrorKind::NotFound && has_output(root) => {
                 return Err(DatasetError::NotSealed {
                     folder: root.to_owned(),
                 });
@@ -77,7 +80,7 @@ impl Dataset {
                     (false, true) => "it is a file, expected a folder",
                     (false, false) => "there is no such folder",
                 };
-                return Err(no_dataset(root, problem.to_owned()));
+                return Err(not_a_dataset(root, problem.to_owned()));
             }
             Err(e) => return Err(DatasetError::io("read", path)(e)),
         };
@@ -85,10 +88,10 @@ impl Dataset {
             path: path.clone(),
             problem,
         };
-        let again = "`pointshard preprocess` again writes it anew";
-        let (manifest, expected) = Manifest::parse(&bytes).map_err(|e| match is_ours(root) {
+        let again = "run `pointshard preprocess` again to rewrite it";
+        let (manifest, expected) = Manifest::parse(&bytes).map_err(|e| match has_output(root) {
             true => damaged(format!("{e}; {again}")),
-            false => no_dataset(
+            false => not_a_dataset(
                 root,
                 format!("its manifest.json is not one of pointshard's: {e}"),
             ),
@@ -101,7 +104,7 @@ impl Dataset {
         }
         if manifest.digest != expected {
             return Err(damaged(format!(
-                "its digest is {:?}, its contents make {expected:?}: something in it has changed; {again}",
+                "its digest is {:?}, but the digest of its contents is {expected:?}: something in it has changed; {again}",
                 manifest.digest
             )));
         }
@@ -116,7 +119,7 @@ impl Dataset {
         &self.root
     }
 
-    /// What the dataset consists of.
+    /// The contents of the dataset.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
     }
@@ -127,11 +130,11 @@ impl Dataset {
         let entry = entry
             .ok_or_else(|| zarr_error(name, "the manifest lists no such split".into()))?
             .clone();
-        if entry.samples > self.believed_samples(name, entry.samples) {
+        if entry.samples > self.possible_samples(name, entry.samples) {
             return Err(DatasetError::Damaged {
                 path: self.root.join(MANIFEST),
                 problem: format!(
-                    "at `splits.{name}.samples`: found {}, more than the shards that are there have places for",
+                    "at `splits.{name}.samples`: found {}, more than the existing shards can hold",
                     entry.samples
                 ),
             });
@@ -143,35 +146,35 @@ impl Dataset {
         })
     }
 
-    /// How many of the `claimed` samples the split can have at most: each has 16 bytes in the index of a shard.
-    fn believed_samples(&self, split: &str, claimed: u64) -> u64 {
-        let mut believed = BELIEVED_SAMPLES;
+    /// How many of the `claimed` samples the split can have: each takes 16 bytes in the index of a shard.
+    fn possible_samples(&self, split: &str, claimed: u64) -> u64 {
+        let mut possible = UNCHECKED_SAMPLES;
         let mut shards = self.manifest.shards.iter().filter(|s| s.split == split);
-        while believed < claimed
+        while possible < claimed
             && let Some(shard) = shards.next()
         {
             let size = std::fs::metadata(self.root.join(&shard.path)).map_or(0, |m| m.len());
-            believed = believed.saturating_add(size / 16);
+            possible = possible.saturating_add(size / 16);
         }
-        believed
+        possible
     }
 }
 
 /// Whether pointshard began an output in the folder.
-fn is_ours(root: &Path) -> bool {
+fn has_output(root: &Path) -> bool {
     root.join(PRIVATE).is_dir()
 }
 
-/// What to say of a folder that pointshard did not write, with the dataset above or below it, if there is one.
-fn no_dataset(root: &Path, problem: String) -> DatasetError {
+/// The error for a folder that pointshard did not write, with the dataset above or below it, if there is one.
+fn not_a_dataset(root: &Path, problem: String) -> DatasetError {
     let above = std::path::absolute(root).unwrap_or_else(|_| root.to_owned());
-    let above = above.ancestors().skip(1).take(2).find(|a| is_ours(a));
+    let above = above.ancestors().skip(1).take(2).find(|a| has_output(a));
     let below = || {
         let entries = std::fs::read_dir(root).ok()?;
         let mut ours: Vec<_> = entries
             .flatten()
             .map(|e| e.path())
-            .filter(|p| is_ours(p))
+            .filter(|p| has_output(p))
             .collect();
         ours.sort();
         ours.into_iter().next()
@@ -202,7 +205,7 @@ impl SplitReader {
         })
     }
 
-    /// The array of samples `name`, to be read fast; its shards are opened among `files`.
+    /// A fast reader of the array of samples `name`; `files` keeps its shards open.
     pub fn reader(
         &self,
         name: &str,
@@ -222,7 +225,7 @@ impl SplitReader {
         })
     }
 
-    /// Whether the column `name` can be read: what is wrong, if anything.
+    /// Checks that the column `name` can be read.
     pub(crate) fn check_column(&self, name: &str) -> Result<(), DatasetError> {
         let folder = self.folder.join(name);
         let stored = StoredArray::column(&folder, self.entry.samples)?;
@@ -231,7 +234,7 @@ impl SplitReader {
 }
 
 impl SampleArray {
-    /// Shape: sample, channel, z, y, x.
+    /// Shape: sample, channel, z, y, x (or x, y, z).
     pub fn shape(&self) -> &[u64] {
         &self.stored.metadata.shape
     }
@@ -251,35 +254,34 @@ impl SampleArray {
         &self.name
     }
 
-    /// Names of the dimensions, as far as the metadata says.
+    /// Names of the dimensions in the metadata.
     pub(super) fn dimensions(&self) -> &[Option<String>] {
         let names = self.stored.metadata.dimension_names.as_deref();
         names.unwrap_or_default()
     }
 
-    /// The codecs of an inner chunk, as the metadata says.
+    /// The codecs of an inner chunk in the metadata.
     pub(super) fn inner_codecs(&self) -> &[MetadataV3] {
         &self.stored.codecs
     }
 
-    /// Whether the metadata says that samples are compressed by `codec`, and nothing else is done to them but what every
-    /// array's are: what it says, and what it should say, where it does not.
-    pub(crate) fn wrong_codec(&self, codec: Codec) -> Result<Option<String>, DatasetError> {
+    /// What is wrong with the codecs in the metadata, if anything: samples must be compressed with `codec` only.
+    pub(crate) fn codec_problem(&self, codec: Codec) -> Result<Option<String>, DatasetError> {
         let codecs = &self.stored.codecs;
         let bytes = codecs.iter().position(|c| c.name() == "bytes");
         let found = bytes.map_or(codecs.as_slice(), |at| &codecs[at + 1..]);
         let expected = codec.metadata(self.data_type.size_bytes())?;
-        let [found, expected] = [plain(found), plain(&expected)];
-        let told = || format!("its codecs after `bytes` are {found}, expected {expected}");
-        Ok((found != expected).then(told))
+        let [found, expected] = [comparable(found), comparable(&expected)];
+        let problem = || format!("its codecs after `bytes` are {found}, expected {expected}");
+        Ok((found != expected).then(problem))
     }
 
-    /// A value that is not stored, little-endian.
+    /// The fill value, little-endian.
     pub(crate) fn fill_value(&self) -> &[u8] {
         self.stored.array.fill_value().as_ne_bytes()
     }
 
-    /// Places for samples in a shard.
+    /// Most samples in a shard.
     pub(super) fn shard_samples(&self) -> u64 {
         self.shard_samples
     }
@@ -295,8 +297,10 @@ impl SampleArray {
         ShardReader::open(&self.shard_path(shard), self.shard_samples as usize)
     }
 
-    /// The values of the sample `i` out of its shard, in C order `[channel, z, y, x]`, little-endian. Fails
-    /// where the sample's checksum, compression or size is wrong.
+    /// The values of the sample `i` from its shard, in C order `[channel, z, y, x]`, little-endian.
+    ///
+    /// # Errors
+    /// The sample's checksum, compression or size is wrong.
     pub fn read_from(&self, shard: &ShardReader, i: u64) -> Result<Vec<u8>, DatasetError> {
         if let Some(values) = self.stored_values(shard, i)? {
             return Ok(values);
@@ -316,7 +320,7 @@ impl SampleArray {
         i: u64,
     ) -> Result<Option<Vec<u8>>, DatasetError> {
         let place = (i % self.shard_samples) as usize;
-        let most = most_encoded_bytes(self.stored.chunk_bytes as u64);
+        let most = max_encoded_bytes(self.stored.chunk_bytes as u64);
         match shard.encoded(place, most) {
             Err(e) => Err(self.sample_error(i, e.to_string())),
             Ok(Some(encoded)) => self.decode(encoded, i).map(Some),
@@ -324,7 +328,7 @@ impl SampleArray {
         }
     }
 
-    /// The values of the sample `i` out of its inner chunk.
+    /// The values of the sample `i` from its inner chunk.
     pub(super) fn decode(&self, encoded: Vec<u8>, i: u64) -> Result<Vec<u8>, DatasetError> {
         let values = self.stored.decode(encoded);
         values.map_err(|problem| self.sample_error(i, problem))
@@ -335,7 +339,7 @@ impl SampleArray {
         zarr_error(&format!("{} sample {i}", self.name), problem)
     }
 
-    /// The values of the sample `i`, as [`SampleArray::read_from`] gives them.
+    /// The values of the sample `i`, as [`SampleArray::read_from`] returns them.
     pub fn read(&self, i: u64) -> Result<Vec<u8>, DatasetError> {
         self.read_from(&self.open_shard_of(i)?, i)
     }

@@ -1,11 +1,11 @@
-//! Receipts: what is known about a finished shard, so that nothing has to be read again.
+//! Receipts: facts about a finished shard, so that nothing is read again for the manifest.
 
 use serde::{Deserialize, Serialize};
 
 use super::{DatasetError, Layout, Output, ShardId};
 use crate::voxels::Statistics;
 
-/// What became of one shard. Written after it.
+/// The facts about one shard. Written after it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Receipt {
     /// Digest of the plan that the shard belongs to.
@@ -16,9 +16,9 @@ pub struct Receipt {
     pub blake3: String,
     /// For each sample the number of values that are not 0.
     pub nonzero: Vec<u64>,
-    /// What is known of the samples' values.
+    /// Statistics of the samples' values.
     pub statistics: Statistics,
-    /// For each source that its windows are cut out of: the chunks that they touch.
+    /// For each source of its windows, the chunks that they touch.
     pub sources: Vec<SourceUse>,
 }
 
@@ -29,19 +29,19 @@ pub struct SourceUse {
     pub source: usize,
     /// Different chunks that the windows touch.
     pub touched: u64,
-    /// Those that are not stored.
+    /// Missing chunks among them.
     pub missing: u64,
 }
 
 impl Receipt {
-    /// Writes the receipt of a shard that stands. It is not flushed: the shard was, and a receipt that a crash of
-    /// the machine takes away or garbles is no receipt, so that its shard is made again.
+    /// Writes the receipt of a published shard. It is not flushed, unlike the shard: if the machine crashes and the receipt
+    /// is lost or damaged, the shard is written again.
     pub fn write(&self, output: &Output, layout: &Layout, id: ShardId) -> Result<(), DatasetError> {
         output.write_json_unflushed(&layout.receipt_path(id), self)
     }
 
-    /// The shard's receipt, if there is one of this plan and the shard file stands with the size that it
-    /// names. Whether the bytes are still right is for `check` to say.
+    /// The shard's receipt, if there is one of this plan and the shard file has the size in it. The bytes of the file are not
+    /// checked here, but by `check`.
     pub fn find(
         output: &Output,
         layout: &Layout,

@@ -1,4 +1,4 @@
-//! The record of what an output's plan consists of. It is stored beside the output, and never needed to make it.
+//! The record of an output's plan. It is stored beside the output, which does not need it.
 
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
@@ -14,7 +14,7 @@ const MAX_RECORD_BYTES: u64 = 256 << 20;
 const RECORD: &str = ".pointshard/record.json";
 
 impl Output {
-    /// Writes the record, whole or not at all.
+    /// Writes the record; the write is atomic.
     pub(crate) fn write_record<T: Serialize>(&self, record: &T) -> Result<(), DatasetError> {
         let bytes = serde_json::to_vec(record)
             .map_err(|e| DatasetError::io("write", self.root().join(RECORD))(e.into()))?;
@@ -26,7 +26,7 @@ impl Output {
         read(root, MAX_RECORD_BYTES)
     }
 
-    /// Whether the record of the output in `root` starts so, and has an end.
+    /// Whether the record of the output in `root` begins with `start` and is complete.
     pub(crate) fn has_record(root: &Path, start: &[u8]) -> bool {
         let ends = || {
             let mut last = [0];

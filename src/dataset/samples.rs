@@ -1,11 +1,10 @@
-//! Reading samples fast: what a trainer does all day.
+//! Reading samples fast, for trainers.
 //!
-//! In goes the number of a sample, out come its values `[channel, z, y, x]` in C order, little-endian, whatever the
-//! axis order of the array. Nothing is allocated per sample: bytes are read at their place into a buffer, their CRC-32C
-//! is checked, and they are decompressed into another, both kept from sample to sample; values that are not compressed
-//! are read straight to where they are wanted. That is so for codecs that [`InnerCodec`] knows, `zstd` and none; all
-//! others, such as `blosc`, are left to zarrs. [`SampleArray`] goes through zarrs
-//! always: an independent path, by which `check` proves the shards.
+//! The number of a sample comes in; its values go out, `[channel, z, y, x]` in C order, little-endian, for every axis order of
+//! the array. Nothing is allocated per sample: bytes are read into a buffer, their CRC-32C is checked, and they are
+//! decompressed into another buffer; both are reused. Values that are not compressed are read directly into the caller's
+//! buffer. This holds for the codecs that [`InnerCodec`] knows, `zstd` and none. zarrs decodes all others, such as `blosc`.
+//! [`SampleArray`] always uses zarrs: `check` checks the shards with that independent code.
 
 mod codec;
 mod files;
@@ -16,7 +15,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-use super::decode::most_encoded_bytes;
+use super::decode::max_encoded_bytes;
 use super::manifest::MAX_SAMPLE_BYTES;
 use super::{DatasetError, SampleArray};
 use crate::data_type::{DataType, Scalar};
@@ -29,7 +28,7 @@ pub use files::ShardFiles;
 pub struct SampleReader {
     array: SampleArray,
     files: Arc<ShardFiles>,
-    /// What the array is called among `files`.
+    /// The number of the array in `files`.
     id: u32,
     codec: InnerCodec,
     axis_order: AxisOrder,
@@ -53,7 +52,7 @@ impl std::fmt::Debug for SampleDecoder {
 }
 
 impl SampleDecoder {
-    /// A decoder without memory yet.
+    /// A decoder without buffers.
     pub fn new() -> Result<Self, DatasetError> {
         let zstd = zstd::bulk::Decompressor::new().map_err(|e| DatasetError::Zarr {
             object: "a decoder of samples".into(),
@@ -69,7 +68,7 @@ impl SampleDecoder {
 
 impl SampleReader {
     pub(super) fn new(array: SampleArray, files: Arc<ShardFiles>) -> Result<Self, DatasetError> {
-        let odd = |problem: String| super::metadata::zarr_error(array.path(), problem);
+        let failed = |problem: String| super::metadata::zarr_error(array.path(), problem);
         let data_type = array.data_type();
         let chunk = array.inner_chunk();
         let axis_order = match array.dimensions().get(2) {
@@ -92,12 +91,12 @@ impl SampleReader {
             Some(([c, z, y, x].map(|n| n as usize), bytes))
         };
         let (shape, sample_bytes) = sample().ok_or_else(|| {
-            odd(format!(
+            failed(format!(
                 "its inner chunk is {chunk:?}, expected [1, channels, z, y, x] of at most {MAX_SAMPLE_BYTES} bytes"
             ))
         })?;
         let fill_value = Scalar::from_le_bytes(array.fill_value())
-            .ok_or_else(|| odd("its fill value has more than 8 bytes".into()))?;
+            .ok_or_else(|| failed("its fill value has more than 8 bytes".into()))?;
         Ok(Self {
             id: files.register(),
             files,
@@ -126,22 +125,24 @@ impl SampleReader {
         self.data_type
     }
 
-    /// The values of the sample `i`, in C order of [`SampleReader::shape`], little-endian. Fails where the sample's
-    /// checksum, compression or size is wrong.
+    /// The values of the sample `i`, in C order of [`SampleReader::shape`], little-endian.
+    ///
+    /// # Errors
+    /// The sample's checksum, compression or size is wrong.
     pub fn read<'d>(
         &self,
         i: u64,
         decoder: &'d mut SampleDecoder,
     ) -> Result<&'d [u8], DatasetError> {
-        // Taken out, so that the decoder's other buffers can be lent beside it.
+        // Taken out, because the decoder is borrowed as well.
         let mut values = std::mem::take(&mut decoder.values);
         let read = self.read_into(i, decoder, buffer(&mut values, self.sample_bytes));
         decoder.values = values;
         read.map(|()| &decoder.values[..self.sample_bytes])
     }
 
-    /// As [`SampleReader::read`], straight into `values`, which must be as long as a sample. After an error they
-    /// are anything.
+    /// As [`SampleReader::read`], directly into `values`, which must be as long as a sample. After an error, their contents are
+    /// unspecified.
     pub fn read_into(
         &self,
         i: u64,
@@ -150,8 +151,11 @@ impl SampleReader {
     ) -> Result<(), DatasetError> {
         let SampleDecoder { zstd, encoded, .. } = decoder;
         if values.len() != self.sample_bytes {
-            let room = values.len();
-            let problem = format!("it has {} bytes, room is for {room}", self.sample_bytes);
+            let found = values.len();
+            let problem = format!(
+                "it has {} bytes, but the buffer has {found}",
+                self.sample_bytes
+            );
             return Err(self.array.sample_error(i, problem));
         }
         let Some((file, offset, n)) = self.place(i)? else {
@@ -201,9 +205,9 @@ impl SampleReader {
         let Some([offset, n]) = index.place((i % capacity) as usize) else {
             return Ok(None);
         };
-        let most = most_encoded_bytes(self.sample_bytes as u64);
-        if n > most {
-            let problem = format!("its inner chunk has {n} bytes, expected {most} at most");
+        let max = max_encoded_bytes(self.sample_bytes as u64);
+        if n > max {
+            let problem = format!("its inner chunk has {n} bytes, expected {max} at most");
             return Err(self.array.sample_error(i, problem));
         }
         Ok(Some((file, offset, n)))
@@ -227,7 +231,7 @@ impl SampleReader {
         Ok(())
     }
 
-    /// What comes before the CRC-32C at the end of an inner chunk, which must be right.
+    /// The bytes before the CRC-32C at the end of an inner chunk, which is checked.
     fn checked<'b>(&self, i: u64, encoded: &'b [u8]) -> Result<&'b [u8], DatasetError> {
         match encoded.split_last_chunk::<4>() {
             Some((bytes, crc)) => self.check(i, bytes, *crc).map(|()| bytes),
@@ -235,11 +239,12 @@ impl SampleReader {
         }
     }
 
-    /// Whether `crc` is the CRC-32C of `bytes`.
+    /// Fails unless `crc` is the CRC-32C of `bytes`.
     fn check(&self, i: u64, bytes: &[u8], crc: [u8; 4]) -> Result<(), DatasetError> {
-        match crc == crc32c::crc32c(bytes).to_le_bytes() {
-            true => Ok(()),
-            false => Err(self.wrong_crc(i)),
+        if crc == crc32c::crc32c(bytes).to_le_bytes() {
+            Ok(())
+        } else {
+            Err(self.wrong_crc(i))
         }
     }
 
@@ -260,13 +265,13 @@ impl SampleReader {
         }
         match self.axis_order {
             AxisOrder::Czyx => values.copy_from_slice(&decoded),
-            AxisOrder::Cxyz => turn(self.shape, self.data_type.size_bytes(), &decoded, values),
+            AxisOrder::Cxyz => transpose(self.shape, self.data_type.size_bytes(), &decoded, values),
         }
         Ok(())
     }
 }
 
-/// The first `n` bytes of `bytes`, which grows where it is too short.
+/// The first `n` bytes of `bytes`, which grows if it is too short.
 fn buffer(bytes: &mut Vec<u8>, n: usize) -> &mut [u8] {
     if bytes.len() < n {
         bytes.resize(n, 0);
@@ -275,7 +280,7 @@ fn buffer(bytes: &mut Vec<u8>, n: usize) -> &mut [u8] {
 }
 
 /// Copies values `[c, x, y, z]` to `[c, z, y, x]`.
-fn turn([c, z, y, x]: [usize; 4], value_bytes: usize, from: &[u8], to: &mut [u8]) {
+fn transpose([c, z, y, x]: [usize; 4], value_bytes: usize, from: &[u8], to: &mut [u8]) {
     let mut to = to.chunks_exact_mut(value_bytes);
     for c in 0..c {
         for z_ in 0..z {

@@ -1,7 +1,6 @@
 //! Shards: files of the Zarr v3 codec `sharding_indexed`, one inner chunk per sample.
 //!
-//! A shard is streamed to its file sample by sample, so that it costs the memory of one sample, not of a
-//! shard. Format (Zarr v3 codec `sharding_indexed` 1.0): the encoded inner chunks one after the other, then the
+//! A shard is streamed to its file sample by sample, so it takes the memory of one sample. Format (Zarr v3 codec `sharding_indexed` 1.0): the encoded inner chunks one after the other, then the
 //! index, two little-endian u64 (offset, length) per inner chunk in C order, both `u64::MAX` where the chunk is
 //! all fill value, then the CRC-32C of the index. An inner chunk is `bytes` (little-endian), the array's codec,
 //! `crc32c`: its values in C order, compressed where the codec says so, then the CRC-32C of that, little-endian. The
@@ -14,7 +13,7 @@ use std::path::Path;
 
 use crate::storage::{AtomicFile, open_regular};
 
-use super::encoder::{Encoded, Encoding};
+use super::encoder::{Encoding, InnerChunk};
 use super::{DatasetError, Layout, Output, SampleEncoder, ShardId};
 
 /// A shard that is being written.
@@ -64,14 +63,14 @@ impl<'o> ShardWriter<'o> {
             self.index.push(EMPTY);
             return Ok(());
         };
-        let Encoded { bytes, crc } = encoder.encode(&self.encoding, values)?;
+        let InnerChunk { bytes, crc } = encoder.encode(&self.encoding, values)?;
         let length = bytes.len() + crc.len();
         self.index.push([self.written_bytes, length as u64]);
         self.write(bytes)?;
         self.write(&crc)
     }
 
-    /// Writes the index. What is left to do takes no computing: see [`WrittenShard::publish`].
+    /// Writes the index. [`WrittenShard::publish`] does the rest, which takes no computing.
     pub fn finish(mut self) -> Result<WrittenShard<'o>, DatasetError> {
         self.index.resize(self.capacity, EMPTY);
         let mut index: Vec<u8> = self
@@ -105,7 +104,7 @@ impl<'o> ShardWriter<'o> {
     }
 }
 
-/// A shard whose bytes are all written, but that has no name yet.
+/// A shard whose bytes are all written, under a temporary name.
 #[derive(Debug)]
 pub struct WrittenShard<'o> {
     output: &'o Output,
@@ -118,8 +117,7 @@ pub struct WrittenShard<'o> {
 }
 
 impl WrittenShard<'_> {
-    /// Flushes the file to the disk and gives it its name. Waits for the disk, so it is best called by a
-    /// thread that does nothing else.
+    /// Flushes the file to the disk and renames it. Waits for the disk, so call it in a thread that does nothing else.
     pub fn publish(self) -> Result<(), DatasetError> {
         self.output.finish(self.file, &self.path)
     }
@@ -156,7 +154,7 @@ impl ShardReader {
     }
 }
 
-/// Where the inner chunks of a shard lie in its file.
+/// Where the inner chunks of a shard are in its file.
 #[derive(Debug)]
 pub(super) struct ShardIndex {
     entries: Vec<[u64; 2]>,
@@ -176,7 +174,7 @@ impl ShardIndex {
         let index_bytes = capacity.saturating_mul(16).saturating_add(4);
         let Some(index_start) = size.checked_sub(index_bytes as u64) else {
             return Err(damaged(format!(
-                "it has {size} bytes, less than the {index_bytes} of its index"
+                "it has {size} bytes, less than the {index_bytes} bytes of its index"
             )));
         };
         let mut bytes = vec![0; index_bytes];
@@ -197,7 +195,7 @@ impl ShardIndex {
             |[offset, n]: &[u64; 2]| offset.checked_add(*n).is_some_and(|end| end <= index_start);
         if let Some(i) = entries.iter().position(|e| *e != EMPTY && !fits(e)) {
             return Err(damaged(format!(
-                "its index places sample {i} outside of the file"
+                "its index has sample {i} outside of the file"
             )));
         }
         Ok(Self { entries })
@@ -209,7 +207,7 @@ impl ShardIndex {
         self.entries.get(i).copied().filter(|e| *e != EMPTY)
     }
 
-    /// Memory that it takes.
+    /// Memory that it takes, in bytes.
     pub(super) fn memory_bytes(&self) -> u64 {
         size_of_val(self.entries.as_slice()) as u64
     }

@@ -1,7 +1,7 @@
 //! The `zarr.json` of arrays and columns: read within limits, and compared with the manifest before zarrs opens it.
 //!
-//! zarrs believes what metadata says: a shape of 2^62 is allocated, a chunk that does not fit in memory overflows. What
-//! comes out of here has the shapes, the type and the grid that the manifest says, and codecs that are bounded.
+//! zarrs does not check metadata: it allocates a shape of 2^62, and a chunk that does not fit in memory overflows. What
+//! comes out of here has the shapes, the type and the grid of the manifest, and codecs that are bounded.
 
 use std::fmt::Debug;
 use std::num::NonZeroU64;
@@ -14,7 +14,7 @@ use zarrs::array::{Array, ArrayMetadata};
 use zarrs::metadata::v3::{ArrayMetadataV3, MetadataV3};
 use zarrs::storage::store::MemoryStore;
 
-use super::decode::{Chunk, ChunkDecoder, most_encoded_bytes};
+use super::decode::{ChunkDecoder, ChunkSpec, max_encoded_bytes};
 use super::{ArrayEntry, DatasetError, SplitEntry};
 use crate::data_type::DataType;
 use crate::storage::read_regular;
@@ -28,16 +28,16 @@ const MAX_COLUMN_WIDTH: u64 = 16;
 /// Most rows of a column that are one chunk.
 const MAX_CHUNK_ROWS: u64 = 1 << 24;
 
-/// An array or column whose metadata can be right.
+/// An array or column with checked metadata.
 #[derive(Debug)]
 pub(super) struct StoredArray {
-    /// For what zarrs makes of the metadata. It reads nothing: its store is empty.
+    /// The parsed metadata. It reads nothing: its store is empty.
     pub array: Array<MemoryStore>,
     pub metadata: ArrayMetadataV3,
-    /// Codecs of what is decoded at once: a column's chunk, a sample of an array.
+    /// Codecs of one decoded unit: a chunk of a column, or a sample of an array.
     pub codecs: Vec<MetadataV3>,
     pub decoder: ChunkDecoder,
-    /// Shape of what is decoded at once.
+    /// Shape of one decoded unit.
     pub chunk: Vec<NonZeroU64>,
     /// Its size in bytes.
     pub chunk_bytes: usize,
@@ -138,7 +138,7 @@ impl StoredArray {
 
     /// The values of a chunk.
     pub fn decode(&self, encoded: Vec<u8>) -> Result<Vec<u8>, String> {
-        let chunk = Chunk {
+        let chunk = ChunkSpec {
             shape: &self.chunk,
             data_type: self.array.data_type(),
             fill_value: self.array.fill_value(),
@@ -156,11 +156,11 @@ impl StoredArray {
         let mut values = Vec::new();
         for chunk in 0..samples.div_ceil(rows) {
             let path = folder.join(format!("c/{chunk}{zeros}"));
-            let limit = most_encoded_bytes(self.chunk_bytes as u64);
+            let limit = max_encoded_bytes(self.chunk_bytes as u64);
             let encoded = read_regular(&path, limit).map_err(DatasetError::io("read", &path))?;
             values.extend(self.decode(encoded).map_err(damaged(&path))?);
         }
-        // The last chunk is whole, beyond the last sample, too.
+        // The last chunk also covers rows after the last sample.
         values.truncate((samples * row_bytes) as usize);
         Ok(values)
     }
@@ -179,11 +179,12 @@ fn read(path: &Path) -> Result<ArrayMetadataV3, DatasetError> {
 }
 
 fn equal<T: PartialEq + Debug + ?Sized>(what: &str, found: &T, expected: &T) -> Result<(), String> {
-    match found == expected {
-        true => Ok(()),
-        false => Err(format!(
-            "its {what} is {found:?}, expected {expected:?}, as the manifest says"
-        )),
+    if found == expected {
+        Ok(())
+    } else {
+        Err(format!(
+            "its {what} is {found:?}, expected {expected:?} from the manifest"
+        ))
     }
 }
 
@@ -197,10 +198,10 @@ fn grid(metadata: &ArrayMetadataV3) -> Result<Vec<u64>, String> {
         .ok_or_else(|| "its chunk_grid is not `regular`, with whole numbers".to_owned())
 }
 
-/// The codecs of samples: inner chunks of the shape `sample` in shards whose index is ours.
+/// The codecs of samples: inner chunks of the shape `sample` in shards with the index that pointshard writes.
 fn inner_codecs(metadata: &ArrayMetadataV3, sample: &Vec<u64>) -> Result<Vec<MetadataV3>, String> {
     let [sharding] = metadata.codecs.as_slice() else {
-        return Err("its codecs are not `sharding_indexed` alone".to_owned());
+        return Err("its codecs are not just `sharding_indexed`".to_owned());
     };
     let configuration = sharding
         .configuration()
@@ -216,15 +217,15 @@ fn inner_codecs(metadata: &ArrayMetadataV3, sample: &Vec<u64>) -> Result<Vec<Met
         let codecs = option(name).and_then(|list| Vec::deserialize(list).ok());
         codecs.ok_or_else(|| format!("its sharding_indexed has no `{name}`"))
     };
-    let index = plain(&codecs("index_codecs")?);
+    let index = comparable(&codecs("index_codecs")?);
     let expected = json!([["bytes", {"endian": "little"}], ["crc32c", {}]]);
     equal("index_codecs", &index, &expected)?;
     codecs("codecs")
 }
 
-/// The codecs for comparison: one without options may be written as its name alone.
-pub(super) fn plain(codecs: &[MetadataV3]) -> Value {
+/// The codecs as comparable JSON: a codec without options may be written as just its name.
+pub(super) fn comparable(codecs: &[MetadataV3]) -> Value {
     let options = |c: &MetadataV3| json!(c.configuration()).as_object().cloned();
-    let plain = |c: &MetadataV3| json!([c.name(), options(c).unwrap_or_default()]);
-    codecs.iter().map(plain).collect()
+    let comparable = |c: &MetadataV3| json!([c.name(), options(c).unwrap_or_default()]);
+    codecs.iter().map(comparable).collect()
 }

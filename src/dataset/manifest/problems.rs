@@ -1,23 +1,20 @@
-//! What a manifest says that cannot be: paths that leave the dataset, numbers that do not go together.
+//! Problems of a manifest: paths that lead out of the dataset, numbers that contradict each other.
 //!
-//! Everything that is allocated for a dataset is sized by its manifest, so that this comes before anything else. A digest
-//! proves nothing here: whoever forges a manifest makes its digest, too.
+//! Everything that is allocated for a dataset is sized by its manifest, so the manifest is checked first. Its digest proves
+//! nothing: whoever forges a manifest also computes the digest.
 
 use std::collections::HashMap;
 
-use super::{ArrayEntry, Manifest, ShardEntry};
+use super::{ArrayEntry, MAX_SAMPLE_BYTES, Manifest, ShardEntry};
 use crate::geometry::WindowSize;
 
-/// Most samples per shard that are believed.
+/// Most samples per shard that are accepted.
 const MAX_SHARD_SAMPLES: u64 = 1 << 28;
-
-/// Largest sample that is read, in bytes.
-pub(in crate::dataset) const MAX_SAMPLE_BYTES: u64 = 1 << 32;
 
 /// Most problems that are listed.
 const MAX_LISTED: usize = 20;
 
-/// Something that a manifest says and that cannot be.
+/// A value of a manifest that is not possible.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Problem {
     /// JSON path of the value.
@@ -33,10 +30,16 @@ impl std::fmt::Display for Problem {
 }
 
 impl Manifest {
-    /// What in it cannot be; nothing for a manifest that pointshard wrote. Not more than a person would read.
+    /// The first problems; none for a manifest that pointshard wrote.
     pub(crate) fn problems(&self) -> Vec<Problem> {
-        let splits = self.splits.keys().flat_map(|name| self.of_split(name));
-        let arrays = self.arrays.iter().flat_map(|(name, a)| of_array(name, a));
+        let splits = self
+            .splits
+            .keys()
+            .flat_map(|name| self.split_problems(name));
+        let arrays = self
+            .arrays
+            .iter()
+            .flat_map(|(name, a)| array_problems(name, a));
         let files = self.files.iter().enumerate().filter_map(|(i, file)| {
             let inside = self.splits.values().any(|s| is_below(&file.path, &s.path));
             let problem = bad_path(&file.path).or_else(|| {
@@ -50,11 +53,11 @@ impl Manifest {
             Problem::at("window_voxels", found)
         });
         let all = splits.chain(arrays).chain(window).chain(files);
-        let all = all.chain(self.of_shards()).chain(self.of_sums());
+        let all = all.chain(self.shard_problems()).chain(self.sum_problems());
         all.take(MAX_LISTED).collect()
     }
 
-    fn of_split(&self, name: &str) -> Vec<Problem> {
+    fn split_problems(&self, name: &str) -> Vec<Problem> {
         let split = &self.splits[name];
         let at = |key: &str| format!("splits.{name}{key}");
         let name = bad_name(name).map(|problem| Problem::at(at(""), problem));
@@ -68,13 +71,13 @@ impl Manifest {
         parts.into_iter().flatten().collect()
     }
 
-    /// Whether every shard is where and what it must be, one after the other, up to the last sample of its split.
-    fn of_shards(&self) -> Vec<Problem> {
+    /// Problems of shards: each must be in its place and hold the next samples, up to the last sample of its split.
+    fn shard_problems(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
         let mut next: HashMap<(&str, &str), u64> = HashMap::new();
         for (i, shard) in self.shards.iter().enumerate() {
             let first = next.entry((&shard.split, &shard.array)).or_default();
-            match self.wrong_shard(shard, *first) {
+            match self.shard_problem(shard, *first) {
                 Some((key, problem)) => {
                     problems.push(Problem::at(format!("shards[{i}].{key}"), problem));
                     if problems.len() >= MAX_LISTED {
@@ -101,8 +104,8 @@ impl Manifest {
         problems
     }
 
-    /// What is wrong with the shard, which must begin with the sample `first`.
-    fn wrong_shard(&self, shard: &ShardEntry, first: u64) -> Option<(&'static str, String)> {
+    /// What is wrong with the shard, whose first sample must be `first`: the key, and a message.
+    fn shard_problem(&self, shard: &ShardEntry, first: u64) -> Option<(&'static str, String)> {
         let (Some(split), true) = (
             self.splits.get(&shard.split),
             self.arrays.contains_key(&shard.array),
@@ -131,13 +134,14 @@ impl Manifest {
         let index_bytes = split.shard_samples.checked_mul(16)?.checked_add(4)?;
         (shard.bytes < index_bytes).then(|| {
             let found = shard.bytes;
-            let problem = format!("found {found}, less than the {index_bytes} of a shard's index");
+            let problem =
+                format!("found {found}, less than the {index_bytes} bytes of a shard's index");
             ("bytes", problem)
         })
     }
 
-    /// Sums that no program could hold.
-    fn of_sums(&self) -> Vec<Problem> {
+    /// Sums that do not fit in 64 bits.
+    fn sum_problems(&self) -> Vec<Problem> {
         let shards = || self.shards.iter();
         let files = self.files.iter().map(|f| f.bytes);
         let boxes = || self.boxes.iter();
@@ -172,13 +176,13 @@ fn sum(mut values: impl Iterator<Item = u64>) -> Option<u64> {
     values.try_fold(0, u64::checked_add)
 }
 
-fn of_array(name: &str, array: &ArrayEntry) -> Vec<Problem> {
+fn array_problems(name: &str, array: &ArrayEntry) -> Vec<Problem> {
     let at = |key: &str| format!("arrays.{name}{key}");
     let mut problems = Vec::new();
     problems.extend(bad_name(name).map(|problem| Problem::at(at(""), problem)));
     if sample_bytes(array).is_none() {
         let problem = format!(
-            "found {:?}, expected four numbers from 1 that make {MAX_SAMPLE_BYTES} bytes at most",
+            "found {:?}, expected four numbers, each at least 1, for a sample of at most {MAX_SAMPLE_BYTES} bytes",
             array.sample_shape
         );
         problems.push(Problem::at(at(".sample_shape"), problem));
@@ -190,7 +194,7 @@ fn of_array(name: &str, array: &ArrayEntry) -> Vec<Problem> {
     problems
 }
 
-/// Bytes of a sample of the array; `None` where that is 0, or more than can be right.
+/// Bytes of a sample of the array; `None` where that is 0 or more than [`MAX_SAMPLE_BYTES`].
 fn sample_bytes(array: &ArrayEntry) -> Option<u64> {
     let bytes = array.data_type.size_bytes() as u64;
     let mut shape = array.sample_shape.iter();
@@ -210,7 +214,7 @@ fn bad_path(path: &str) -> Option<String> {
 /// What is wrong with `name` as that of a split or an array, which is the name of a folder.
 fn bad_name(name: &str) -> Option<String> {
     let plain = name.len() <= 255 && is_plain(name);
-    (!plain).then(|| "found a name that no folder of a dataset has".to_owned())
+    (!plain).then(|| "found a name that no folder of a dataset can have".to_owned())
 }
 
 fn is_plain(part: &str) -> bool {

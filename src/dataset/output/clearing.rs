@@ -1,7 +1,7 @@
 //! What `--force` deletes: the files that pointshard wrote, and nothing else.
 //!
-//! Every file below a group and among the receipts is looked at before the first one is deleted. A file is pointshard's
-//! where its name is one that pointshard gives, in an array or column that it wrote. Any other file stops the run.
+//! Every file below a group and among the receipts is examined before the first one is deleted. A file is pointshard's if its
+//! name is one that pointshard uses, in an array or column that it wrote. Any other file stops the run.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -21,8 +21,8 @@ pub(super) struct Clearing {
     foreign: Vec<PathBuf>,
 }
 
-/// Arrays and columns in the folder `root` that pointshard wrote: of those that an earlier state names, what manifest and
-/// receipts say.
+/// Arrays and columns in the folder `root` that pointshard wrote: those of an earlier state, of the manifest and of the
+/// receipts.
 pub(super) fn members(root: &Path, of_state: Vec<String>) -> Vec<String> {
     let mut all: BTreeSet<String> = of_state.into_iter().collect();
     let manifest = read_regular(&root.join(MANIFEST), MAX_DOCUMENT_BYTES).ok();
@@ -45,19 +45,21 @@ pub(super) fn members(root: &Path, of_state: Vec<String>) -> Vec<String> {
 }
 
 impl Clearing {
-    /// What is to be deleted in the folder `root`: of the `groups` with these `members`, and the receipts. Fails where a
-    /// file is among it that pointshard did not write.
+    /// What is to be deleted in the folder `root`: the `groups` with these `members`, and the receipts.
+    ///
+    /// # Errors
+    /// A file that pointshard did not write is among it.
     pub fn of(root: &Path, groups: &[String], members: &[String]) -> Result<Self, DatasetError> {
         let mut clearing = Self::default();
         for group in groups {
             let is_plain = Path::new(group).components().count() == 1 && group.ends_with(".zarr");
             if is_plain {
-                clearing.look(&root.join(group), &mut Vec::new(), &|path| {
+                clearing.examine(&root.join(group), &mut Vec::new(), &|path| {
                     in_group(path, members)
                 })?;
             }
         }
-        clearing.look(&root.join(RECEIPTS), &mut Vec::new(), &in_receipts)?;
+        clearing.examine(&root.join(RECEIPTS), &mut Vec::new(), &in_receipts)?;
         clearing.foreign.sort();
         match clearing.foreign.split_first() {
             None => Ok(clearing),
@@ -69,8 +71,8 @@ impl Clearing {
         }
     }
 
-    /// Looks at all that is below `at`, of which `below` are the names under the folder that was begun with.
-    fn look(
+    /// Examines everything below `at`. `below` are the names from the first folder down to `at`.
+    fn examine(
         &mut self,
         at: &Path,
         below: &mut Vec<String>,
@@ -83,23 +85,25 @@ impl Clearing {
             Err(e) => return Err(failed(e)),
         };
         if !found.is_dir() {
-            match found.is_file() && is_ours(below) {
-                true => self.files.push(at.to_owned()),
-                false => self.foreign.push(at.to_owned()),
-            }
+            let files = if found.is_file() && is_ours(below) {
+                &mut self.files
+            } else {
+                &mut self.foreign
+            };
+            files.push(at.to_owned());
             return Ok(());
         }
         self.folders.push(at.to_owned());
         for entry in fs::read_dir(at).map_err(failed)? {
             let entry = entry.map_err(failed)?;
             below.push(entry.file_name().to_string_lossy().into_owned());
-            self.look(&entry.path(), below, is_ours)?;
+            self.examine(&entry.path(), below, is_ours)?;
             below.pop();
         }
         Ok(())
     }
 
-    /// Deletes the files, and the folders that are empty then.
+    /// Deletes the files, and the folders that are then empty.
     pub fn delete(self) -> Result<(), DatasetError> {
         for file in self.files {
             match fs::remove_file(&file) {
@@ -111,7 +115,7 @@ impl Clearing {
         }
         for folder in self.folders.into_iter().rev() {
             match fs::remove_dir(&folder) {
-                // Something came into it since.
+                // Another program put something into it.
                 Err(e) if e.kind() == ErrorKind::DirectoryNotEmpty => {}
                 Err(e) if e.kind() != ErrorKind::NotFound => {
                     return Err(DatasetError::io("remove", folder)(e));
@@ -123,7 +127,7 @@ impl Clearing {
     }
 }
 
-/// Whether a file in a group, by the names that lead to it, is one that pointshard writes.
+/// Whether pointshard writes a file with this path in a group.
 fn in_group(path: &[String], members: &[String]) -> bool {
     let path: Vec<_> = path.iter().map(String::as_str).collect();
     match path.as_slice() {
@@ -140,7 +144,7 @@ fn in_group(path: &[String], members: &[String]) -> bool {
     }
 }
 
-/// Whether the name is one that only columns of pointshard have: the config refuses it for arrays.
+/// Whether only columns of pointshard have this name: the config does not accept it for arrays.
 fn is_column(name: &str) -> bool {
     let names = [
         "annotation_id",
@@ -160,7 +164,7 @@ fn is_column(name: &str) -> bool {
         || ends.iter().any(|end| name.ends_with(end))
 }
 
-/// Whether a file among the receipts is one: of a split, an array and a number.
+/// Whether a file among the receipts is one of a split, an array and a number.
 fn in_receipts(path: &[String]) -> bool {
     let number = |name: &str| name.strip_suffix(".json").is_some_and(is_number);
     match path {
@@ -179,7 +183,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_pointshard_writes_is_told_from_what_others_put_there() {
+    fn files_of_pointshard_are_distinguished_from_files_of_others() {
         let members = ["img".to_owned()];
         let ours = |path: &str| {
             let path: Vec<_> = path.split('/').map(str::to_owned).collect();

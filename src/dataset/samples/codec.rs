@@ -1,4 +1,4 @@
-//! Which codecs an array's inner chunks have, out of its metadata.
+//! Which codecs an array's inner chunks have, by its metadata.
 
 use serde_json::{Value, json};
 use zarrs::metadata::v3::MetadataV3;
@@ -6,26 +6,26 @@ use zarrs::metadata::v3::MetadataV3;
 use crate::data_type::DataType;
 use crate::geometry::AxisOrder;
 
-/// How an inner chunk becomes values `[channel, z, y, x]`, little-endian.
+/// How an inner chunk is decoded to values `[channel, z, y, x]`, little-endian.
 ///
-/// A codec that the writer learns gets a variant here, what tells it in [`InnerCodec::of`], and an arm in
-/// `SampleReader::read`. Until then it is read all the same, by zarrs.
+/// A new codec of the writer needs a variant here, a case in [`InnerCodec::of`], and an arm in `SampleReader::read_into`.
+/// Without them zarrs decodes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum InnerCodec {
     /// `bytes` (little-endian), `zstd`, `crc32c`.
     Zstd,
     /// `bytes` (little-endian), `crc32c`.
     None,
-    /// Anything else: zarrs decodes it, into the array's axis order.
+    /// Any other: zarrs decodes it, to the array's axis order.
     Other,
 }
 
 impl InnerCodec {
     pub(super) fn of(codecs: &[MetadataV3], data_type: DataType, order: AxisOrder) -> Self {
-        // What is behind the codec `transpose` lies in the file as `[channel, z, y, x]`.
+        // After the codec `transpose`, values are stored as `[channel, z, y, x]`.
         let stored = match (order, codecs) {
             (AxisOrder::Czyx, codecs) => codecs,
-            (AxisOrder::Cxyz, [first, rest @ ..]) if is_turn(first) => rest,
+            (AxisOrder::Cxyz, [first, rest @ ..]) if is_xyz_transpose(first) => rest,
             (AxisOrder::Cxyz, _) => return Self::Other,
         };
         let [bytes, rest @ ..] = stored else {
@@ -41,7 +41,7 @@ impl InnerCodec {
     }
 }
 
-fn is_turn(codec: &MetadataV3) -> bool {
+fn is_xyz_transpose(codec: &MetadataV3) -> bool {
     codec.name() == "transpose" && option(codec, "order") == Some(&json!([0, 1, 4, 3, 2]))
 }
 
@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn only_codecs_in_the_order_that_the_writer_writes_are_known() {
+    fn only_codecs_in_the_order_of_the_writer_are_known() {
         let bytes = json!({"name": "bytes", "configuration": {"endian": "little"}});
         let big = json!({"name": "bytes", "configuration": {"endian": "big"}});
         let zstd = json!({"name": "zstd", "configuration": {"level": 1, "checksum": false}});

@@ -1,7 +1,7 @@
-//! Shard files that are kept open, and their indices: a bounded number of the former, a bounded size of the latter.
+//! Open shard files and their indices: a bounded number of files, a bounded size of indices.
 //!
-//! Samples are read in any order out of any number of shards. A system lets a program open about a thousand files, so
-//! the least used are closed; an index stays when its file is closed, because it is small and takes longer to read.
+//! Samples are read in any order from any number of shards. A system lets a program open about a thousand files, so the least
+//! used files are closed. An index stays when its file is closed, because it is small and takes longer to read.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use crate::dataset::DatasetError;
 use crate::dataset::shard::ShardIndex;
 use crate::storage::open_regular;
 
-/// Files kept open, unless told otherwise.
+/// Files kept open by default.
 const OPEN_FILES: usize = 128;
 
 /// Memory for indices: of 8 million inner chunks.
@@ -48,7 +48,7 @@ impl Default for ShardFiles {
 }
 
 impl ShardFiles {
-    /// None yet; about `open` files are kept open.
+    /// No files yet; about `open` files are kept open.
     pub fn new(open: usize) -> Self {
         Self {
             files: Cache::new(open),
@@ -62,7 +62,7 @@ impl ShardFiles {
         self.arrays.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// The shard `key`, which has places for `capacity` samples, and its index. `path` says where it lies.
+    /// The file of the shard `key`, which has places for `capacity` samples, and its index. `path` returns its path.
     pub(super) fn open(
         &self,
         key: Key,

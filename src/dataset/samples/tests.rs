@@ -14,8 +14,8 @@ use crate::extract::Progress;
 use crate::job::{Job, RunOptions};
 use crate::storage::Storage;
 
-/// Holds every sample of every array against what zarrs reads.
-fn equals_zarrs(dataset: &Dataset) -> u64 {
+/// Compares every sample of every array with what zarrs reads. Returns the number of samples.
+fn compare_with_zarrs(dataset: &Dataset) -> u64 {
     let mut windows = 0;
     let mut decoder = SampleDecoder::new().unwrap();
     let manifest = dataset.manifest();
@@ -38,7 +38,7 @@ fn equals_zarrs(dataset: &Dataset) -> u64 {
                 if fast.axis_order == AxisOrder::Cxyz {
                     let stored = std::mem::take(&mut expected);
                     expected.resize(stored.len(), 0);
-                    turn(
+                    transpose(
                         fast.shape(),
                         fast.data_type().size_bytes(),
                         &stored,
@@ -83,35 +83,35 @@ fn noise(seed: u64, bytes: usize) -> Vec<u8> {
 }
 
 fn demo(dir: &Path, axis_order: &str) -> Dataset {
-    let made = crate::demo::write_collection(&dir.join("source")).unwrap();
+    let demo = crate::demo::write_collection(&dir.join("source")).unwrap();
     let mut config: serde_json::Value =
-        serde_json::from_slice(&std::fs::read(&made.config).unwrap()).unwrap();
+        serde_json::from_slice(&std::fs::read(&demo.config).unwrap()).unwrap();
     config["axis_order"] = json!(axis_order);
     config["shard_samples"] = json!(5);
     config["arrays"]["cell"] = json!({"layer": "seg", "window": [32, 24, 8]});
-    std::fs::write(&made.config, config.to_string()).unwrap();
+    std::fs::write(&demo.config, config.to_string()).unwrap();
     let options = RunOptions {
         memory_bytes: 1 << 30,
         force: false,
     };
-    let job = Job::prepare(&made.config, 1 << 30, &Storage::default()).unwrap();
+    let job = Job::prepare(&demo.config, 1 << 30, &Storage::default()).unwrap();
     job.run(&dir.join("out"), options, &Progress::default())
         .unwrap();
     Dataset::open(&dir.join("out")).unwrap()
 }
 
 #[test]
-fn every_sample_of_the_demo_is_read_as_zarrs_reads_it() {
+fn every_sample_of_the_demo_is_equal_to_what_zarrs_reads() {
     for order in ["czyx", "cxyz"] {
         let dir = tempfile::tempdir().unwrap();
-        assert!(equals_zarrs(&demo(dir.path(), order)) > 100);
+        assert!(compare_with_zarrs(&demo(dir.path(), order)) > 100);
     }
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(90))]
     #[test]
-    fn samples_of_every_kind_are_read_as_zarrs_reads_them(
+    fn samples_of_every_kind_are_equal_to_what_zarrs_reads(
         data_type in prop::sample::select(DataType::ALL.to_vec()), channels in 1u32..3,
         window in prop::array::uniform3(1u32..7), fill in 0u8..2, shard_samples in 1u32..5, cxyz: bool,
         codec in prop::sample::select(ALL.to_vec()), empty in prop::collection::vec(any::<bool>(), 1..9),
@@ -128,7 +128,7 @@ proptest! {
             ..array("a", data_type, window, 0)
         };
         let dataset = write(dir.path(), order, &[a], shard_samples);
-        prop_assert_eq!(equals_zarrs(&dataset), empty.len() as u64);
+        prop_assert_eq!(compare_with_zarrs(&dataset), empty.len() as u64);
     }
 }
 
@@ -185,7 +185,7 @@ fn values_of_another_size_than_the_sample_are_an_error() {
     let split = dataset.split("train").unwrap();
     let path = dir.path().join("train.zarr/a/c/0/0/0/0/0");
     for bytes in [0u64, 7, 9] {
-        // A shard whose every checksum is right.
+        // A shard with correct checksums.
         let mut shard = noise(1, bytes as usize);
         shard.extend(crc32c::crc32c(&shard).to_le_bytes());
         let index: Vec<u8> = [0, bytes + 4]
@@ -233,7 +233,7 @@ fn a_frame_of_another_size_than_the_sample_is_an_error() {
 }
 
 #[test]
-fn room_of_another_size_than_the_sample_is_an_error() {
+fn a_buffer_of_another_size_than_the_sample_is_an_error() {
     let dir = tempfile::tempdir().unwrap();
     let a = array("a", DataType::UInt8, [2, 2, 2], 1);
     let dataset = write(dir.path(), AxisOrder::Czyx, &[a], 1);
@@ -244,7 +244,7 @@ fn room_of_another_size_than_the_sample_is_an_error() {
         let error = reader.read_into(0, &mut decoder, &mut vec![0; n]);
         assert_eq!(
             error.unwrap_err().to_string(),
-            format!("train.zarr/a sample 0: it has 8 bytes, room is for {n}")
+            format!("train.zarr/a sample 0: it has 8 bytes, but the buffer has {n}")
         );
     }
 }
@@ -268,7 +268,7 @@ fn many_shards_are_read_with_few_files_open() {
 }
 
 #[test]
-fn codecs_that_are_not_known_here_are_left_to_zarrs() {
+fn zarrs_decodes_codecs_that_the_fast_reader_does_not_know() {
     for order in [AxisOrder::Czyx, AxisOrder::Cxyz] {
         let dir = tempfile::tempdir().unwrap();
         let a = array("a", DataType::UInt16, [3, 4, 5], 4);

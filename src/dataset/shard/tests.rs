@@ -84,7 +84,7 @@ proptest! {
 }
 
 #[test]
-fn a_shard_of_fill_value_alone_is_a_file_of_its_index() {
+fn a_shard_of_nothing_but_fill_value_holds_only_its_index() {
     for codec in ALL {
         let layout = layout(DataType::UInt8, 1, [4, 4, 4], 3, 3, codec);
         assert_eq!(through_zarrs(&layout, &[None, None, None]), vec![0; 3 * 64]);
@@ -101,7 +101,7 @@ fn a_shard_of_fill_value_alone_is_a_file_of_its_index() {
 }
 
 #[test]
-fn every_flipped_bit_of_an_index_and_every_cut_is_an_error() {
+fn every_flipped_bit_of_an_index_and_every_truncation_is_an_error() {
     let dir = tempfile::tempdir().unwrap();
     let layout = layout(DataType::UInt8, 1, [2, 2, 2], 2, 2, Codec::default());
     let output = Output::claim(dir.path(), blake3::hash(b""), &layout, false).unwrap();

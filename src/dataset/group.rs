@@ -1,0 +1,126 @@
+//! The files of a split's Zarr group that are not shards: metadata and index columns.
+
+use indexmap::IndexMap;
+use serde_json::{Map, Value, json};
+
+use super::layout::group_path;
+use super::metadata::{array_metadata, group_metadata, zarr_error};
+use super::{Column, ColumnValues, DatasetError, Layout, Manifest, Receipt, SampleIndex};
+
+/// Makes the files of groups.
+pub(super) struct GroupWriter<'a> {
+    pub layout: &'a Layout,
+    /// In the order of [`Layout::all_shards`].
+    pub receipts: &'a [Receipt],
+    /// nm per voxel of every window, x y z; `None` where the resolution depends on the sample.
+    pub resolution_nm: Option<[f64; 3]>,
+}
+
+/// Files of a group, and the metadata that its own metadata repeats.
+#[derive(Default)]
+struct GroupFiles {
+    files: Vec<(String, Vec<u8>)>,
+    consolidated: Map<String, Value>,
+}
+
+impl GroupFiles {
+    /// Adds the metadata of the member `name`.
+    fn add_metadata(&mut self, name: &str, metadata: Vec<u8>) -> Result<(), DatasetError> {
+        let value =
+            serde_json::from_slice(&metadata).map_err(|e| zarr_error(name, e.to_string()))?;
+        self.consolidated.insert(name.to_owned(), value);
+        self.files.push((format!("{name}/zarr.json"), metadata));
+        Ok(())
+    }
+}
+
+impl GroupWriter<'_> {
+    /// Metadata and columns of one split's group: paths relative to the output folder, and bytes.
+    pub fn files(
+        &self,
+        manifest: &Manifest,
+        split: usize,
+        index: SampleIndex,
+    ) -> Result<Vec<(String, Vec<u8>)>, DatasetError> {
+        let mut columns = index.columns;
+        for array in 0..self.layout.arrays.len() {
+            let name = format!("{}_nonzero_fraction", self.layout.arrays[array].name);
+            columns.insert(name, self.nonzero_fractions(split, array));
+        }
+        let mut group = GroupFiles::default();
+        for (array, a) in self.layout.arrays.iter().enumerate() {
+            let attributes = self.array_attributes(manifest, &a.name);
+            let metadata = array_metadata(self.layout, split, array, attributes)?;
+            group.add_metadata(&a.name, metadata)?;
+        }
+        for (name, column) in &columns {
+            let samples = self.layout.splits[split].samples;
+            let mut of_column = column.files(name, samples)?.into_iter();
+            if let Some((_, metadata)) = of_column.next() {
+                group.add_metadata(name, metadata)?;
+            }
+            group.files.extend(of_column);
+        }
+        let attributes = self.group_attributes(manifest, split, &columns);
+        let metadata = group_metadata(attributes, group.consolidated)?;
+        group.files.push(("zarr.json".into(), metadata));
+        let folder = group_path(&self.layout.splits[split].name);
+        let files = group.files.into_iter();
+        Ok(files
+            .map(|(path, bytes)| (format!("{folder}/{path}"), bytes))
+            .collect())
+    }
+
+    /// The column with the fraction of each sample's values that are not 0.
+    fn nonzero_fractions(&self, split: usize, array: usize) -> Column {
+        let values = self.layout.sample_shape(array).iter().product::<u64>() as f64;
+        let of_array = self
+            .layout
+            .all_shards()
+            .zip(self.receipts)
+            .filter(|(id, _)| id.split == split && id.array == array);
+        let fractions =
+            of_array.flat_map(|(_, r)| r.nonzero.iter().map(|n| (*n as f64 / values) as f32));
+        Column::new(
+            ColumnValues::f32(fractions),
+            "share of the sample's values that are not 0",
+        )
+    }
+
+    fn array_attributes(&self, manifest: &Manifest, array: &str) -> Map<String, Value> {
+        let entry = &manifest.arrays[array];
+        let mut attributes = Map::new();
+        attributes.insert("layer".into(), json!(entry.layer));
+        attributes.insert("role".into(), json!(entry.role));
+        attributes.insert("transform".into(), json!(entry.transform));
+        attributes.insert("resolution_nm".into(), json!(self.resolution_nm));
+        attributes
+    }
+
+    /// What a trainer needs to know about a split. `coordinates` follows the CF convention: xarray uses the index columns as
+    /// coordinates of the arrays.
+    fn group_attributes(
+        &self,
+        manifest: &Manifest,
+        split: usize,
+        columns: &IndexMap<String, Column>,
+    ) -> Map<String, Value> {
+        let coordinates: Vec<_> = columns.keys().map(String::as_str).collect();
+        let mut attributes = Map::new();
+        attributes.insert("coordinates".into(), json!(coordinates.join(" ")));
+        attributes.insert(
+            "pointshard".into(),
+            json!({
+                "schema_version": manifest.schema_version,
+                "plan_digest": manifest.plan_digest,
+                "split": self.layout.splits[split].name,
+                "samples": self.layout.splits[split].samples,
+                "window_voxels": manifest.window_voxels,
+                "resolution_nm": self.resolution_nm,
+                "axis_order_of_triples": "xyz",
+                "arrays": manifest.arrays,
+            }),
+        );
+        attributes
+    }
+}
