@@ -82,7 +82,7 @@ def test_a_missing_chunk_is_zeros_or_an_error_as_the_config_says(shared, tmp_pat
     if missing == "zeros":
         done = pointshard("preprocess", config, "--out", tmp_path / "out")
         assert ", 1 missing" in done.stdout
-        (warning,) = [line for line in done.stderr.splitlines() if "not stored" in line]
+        (warning,) = [line for line in done.stderr.splitlines() if "are missing in" in line]
         assert warning.startswith("warning: the layer `img`: 1 of ") and str(layer) in warning, warning
         assert warning == f"warning: {manifest(tmp_path / 'out')['warnings'][-1]}"
         before = file_digests(tmp_path / "out")
@@ -124,7 +124,7 @@ def test_a_path_that_is_not_a_dataset_is_an_error_that_suggests_one_nearby(vnc_c
     }  # fmt: skip
     for name, output in cases.items():
         message = error_message("check", tmp_path / name)
-        assert "no pointshard dataset" in message and output in message, message
+        assert "not a pointshard dataset" in message and output in message, message
     (out / "manifest.json").unlink()
     assert "preprocess` again" in pointshard("check", out, code=1).stdout
 

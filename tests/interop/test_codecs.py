@@ -212,7 +212,7 @@ def test_plan_and_dry_run_read_no_voxels_for_the_codec(tmp_path):
     pointshard("plan", config)
     pointshard("preprocess", config, "--out", tmp_path / "out", "--dry-run")
     message = error_message("preprocess", config, "--out", tmp_path / "out", code=1)
-    assert "`img`" in message and "not stored" in message
+    assert "`img`" in message and "is missing" in message
 
 
 @pytest.mark.parametrize(

@@ -170,7 +170,7 @@ def test_points_in_missing_chunks_are_counted_separately_from_background(shared,
         (empty,) = [w for w in warnings if "have no object in `pre`" in w]
         lost = int(empty.split()[0])
     assert lost > 0
-    (output,) = [w for w in warnings if "not stored, for example" in w]
+    (output,) = [w for w in warnings if "is missing, for example" in w]
     assert output.startswith(f"{lost} sample(s)") and "the layer `seg`" in output and "`pre`" in output
     chunk = output.split("for example ")[1].split(": ")[0]
     assert Path(chunk).parent.parent == tmp_path / "seg" and Path(chunk).name in removed
