@@ -1,4 +1,5 @@
-//! Damaged and forged datasets: `check` reports them, and neither panics, nor aborts, nor takes memory that they claim.
+//! Damaged and forged datasets: `check` reports them. It does not panic or abort, and does not allocate the sizes that they
+//! claim.
 //!
 //! A small dataset is made, and its files are mutated one at a time, by a seed: JSON by structure, other files by bytes.
 //! Each mutant is checked as it is, and once more with a manifest that is forged to agree with it.
@@ -102,7 +103,7 @@ fn pointers(value: &Value, at: String, all: &mut Vec<String>) {
     }
 }
 
-/// What values become: numbers at and beyond every edge, strings that lead elsewhere, other types.
+/// Replacements for values: numbers at and beyond every limit, paths that lead out of the folder, other types.
 fn replacements() -> Vec<Value> {
     let nested = (0..100).fold(json!(1), |inner, _| json!([inner]));
     vec![
@@ -137,7 +138,7 @@ fn replacements() -> Vec<Value> {
     ]
 }
 
-/// The JSON `text`, changed in one place; `None` where the change changes nothing.
+/// The JSON `text`, changed in one place; `None` where the result is equal.
 fn mutate_json(text: &[u8], chance: &mut Chance) -> Option<Vec<u8>> {
     let mut value: Value = serde_json::from_slice(text).unwrap();
     let good = value.clone();
@@ -192,7 +193,7 @@ fn mutate_bytes(good: &[u8], chance: &mut Chance) -> Vec<u8> {
     bytes
 }
 
-/// Makes the manifest say that the file at `path` is as it is.
+/// Changes the manifest so that it agrees with the file at `path`.
 fn forge(out: &Path, path: &str) {
     let file = out.join("manifest.json");
     let Ok(mut manifest) = serde_json::from_slice::<Manifest>(&fs::read(&file).unwrap()) else {
@@ -222,7 +223,7 @@ fn load(out: &Path) -> Option<()> {
     loader.epoch(0, 0).next()?.ok().map(|_| ())
 }
 
-/// The most memory that this process has taken so far: addresses, and what of them is in use, in bytes.
+/// Peak memory of this process in bytes: address space, and resident memory.
 fn peak_bytes() -> [u64; 2] {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     ["VmPeak:", "VmHWM:"].map(|key| {
@@ -257,8 +258,8 @@ fn is_alone(name: &str) -> bool {
 }
 
 #[test]
-fn every_mutant_of_a_dataset_is_a_finding_that_names_the_file() {
-    if !is_alone("every_mutant_of_a_dataset_is_a_finding_that_names_the_file") {
+fn every_change_of_a_file_is_a_finding_that_names_it() {
+    if !is_alone("every_change_of_a_file_is_a_finding_that_names_it") {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
@@ -315,7 +316,7 @@ fn every_mutant_of_a_dataset_is_a_finding_that_names_the_file() {
 }
 
 #[test]
-fn a_number_of_samples_that_cannot_be_is_a_finding_and_takes_no_memory() {
+fn an_impossible_number_of_samples_is_a_finding_and_takes_no_memory() {
     let dir = tempfile::tempdir().unwrap();
     let out = dataset(dir.path());
     let file = out.join("manifest.json");
@@ -369,7 +370,7 @@ fn a_number_of_samples_that_cannot_be_is_a_finding_and_takes_no_memory() {
 }
 
 #[test]
-fn what_is_no_regular_file_of_the_dataset_is_a_finding_beside_all_others() {
+fn a_file_that_is_not_regular_is_a_finding_and_hides_no_other() {
     let dir = tempfile::tempdir().unwrap();
     let out = dataset(dir.path());
     let outside = dir.path().join("outside");
@@ -432,7 +433,7 @@ fn what_is_no_regular_file_of_the_dataset_is_a_finding_beside_all_others() {
 }
 
 #[test]
-fn every_column_and_array_that_cannot_be_read_is_found_at_once() {
+fn one_check_finds_every_column_and_array_that_cannot_be_read() {
     let dir = tempfile::tempdir().unwrap();
     let out = dataset(dir.path());
     let mut expected = Vec::new();
@@ -463,7 +464,7 @@ fn every_column_and_array_that_cannot_be_read_is_found_at_once() {
 }
 
 #[test]
-fn inputs_that_brought_check_down_are_findings() {
+fn inputs_that_crashed_check_before_are_findings() {
     let Some(data) = crate::support::shared_data() else {
         return;
     };
@@ -479,7 +480,7 @@ fn inputs_that_brought_check_down_are_findings() {
 }
 
 #[test]
-fn names_that_occur_twice_in_the_manifest_are_an_error() {
+fn duplicate_keys_in_the_manifest_are_an_error() {
     let dir = tempfile::tempdir().unwrap();
     let out = dataset(dir.path());
     let file = out.join("manifest.json");

@@ -59,7 +59,7 @@ fn every_touched_chunk_is_read_once_and_no_other() {
 }
 
 #[test]
-fn running_again_makes_only_what_is_missing() {
+fn a_rerun_writes_only_what_is_missing() {
     let Some(config) = small_shards() else { return };
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("out");
@@ -86,7 +86,7 @@ fn running_again_makes_only_what_is_missing() {
 }
 
 #[test]
-fn output_of_another_job_is_refused() {
+fn the_output_of_another_job_is_an_error() {
     let Some(mut config) = small_shards() else {
         return;
     };
@@ -105,7 +105,7 @@ fn output_of_another_job_is_refused() {
 }
 
 #[test]
-fn too_little_memory_is_said_beforehand() {
+fn too_little_memory_is_an_error_before_anything_is_written() {
     let Some(config) = small_shards() else { return };
     let dir = tempfile::tempdir().unwrap();
     let e = run(&config, &dir.path().join("out"), 2, 1 << 20).unwrap_err();
@@ -139,7 +139,7 @@ fn with_image(data: &Path, folder: &Path, source: &Path) -> Value {
 }
 
 #[test]
-fn a_missing_chunk_is_counted_or_refused() {
+fn a_missing_chunk_is_counted_or_an_error() {
     let Some(data) = shared_data() else { return };
     let dir = tempfile::tempdir().unwrap();
     let mut config = with_image(&data, dir.path(), &data.join("encodings/missing_chunk"));
@@ -160,7 +160,7 @@ fn a_missing_chunk_is_counted_or_refused() {
 }
 
 #[test]
-fn a_layer_without_any_chunk_is_a_wrong_path() {
+fn a_layer_without_any_stored_chunk_is_an_error() {
     let Some(data) = shared_data() else { return };
     let dir = tempfile::tempdir().unwrap();
     let empty = dir.path().join("empty");
@@ -181,7 +181,7 @@ fn a_layer_without_any_chunk_is_a_wrong_path() {
 }
 
 #[test]
-fn check_names_what_is_damaged() {
+fn check_names_damaged_files_and_samples() {
     let Some(config) = small_shards() else { return };
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("out");
@@ -230,12 +230,12 @@ fn check_names_what_is_damaged() {
 }
 
 #[test]
-fn a_window_of_which_nothing_is_stored_is_the_fill_value_at_any_resolution() {
+fn a_window_without_stored_chunks_is_the_fill_value_at_any_resolution() {
     let Some(data) = shared_data() else { return };
     let dir = tempfile::tempdir().unwrap();
     let img = dir.path().join("img");
     for (name, bytes) in tree(&data.join("vnc/img")) {
-        // What lies further west is not stored.
+        // Chunks further west are missing.
         let file = name.rsplit('/').next().unwrap();
         let east = file.split('-').next().and_then(|x| x.parse().ok());
         if name == "info" || east.is_some_and(|x: u32| x >= 3128) {
@@ -276,13 +276,13 @@ fn a_window_of_which_nothing_is_stored_is_the_fill_value_at_any_resolution() {
     let unstored = windows.iter().filter(|w| w.iter().all(|v| *v == 7)).count();
     assert!((1..windows.len()).contains(&unstored), "{unstored}");
     // What was counted is what was written.
-    let told = &manifest.arrays["img"].statistics["train"];
+    let statistics = &manifest.arrays["img"].statistics["train"];
     let values = windows.concat();
     let mean = values.iter().map(|v| f64::from(*v)).sum::<f64>() / values.len() as f64;
     assert!(
-        (told["mean"].as_f64().unwrap() - mean).abs() < 1e-9,
-        "{told}, not {mean}"
+        (statistics["mean"].as_f64().unwrap() - mean).abs() < 1e-9,
+        "{statistics}, not {mean}"
     );
     let nonzero = values.iter().filter(|v| **v != 0).count();
-    assert_eq!(told["nonzero"], json!(nonzero));
+    assert_eq!(statistics["nonzero"], json!(nonzero));
 }

@@ -1,4 +1,4 @@
-//! Windows against what the definitions say, voxel by voxel, in whole numbers.
+//! Resampled windows, compared with the definitions voxel by voxel, in integers.
 
 mod labels;
 
@@ -44,7 +44,7 @@ fn weight(how: Interpolation, voxel: i64, length: i64, of: i64, data_length: i64
     }
 }
 
-/// Weighted sum and sum of weights of what makes a voxel.
+/// Weighted sum, and sum of weights, of the voxels that a voxel covers.
 fn reference(
     how: Interpolation,
     voxel: [i64; 3],
@@ -68,10 +68,10 @@ fn reference(
 const AREA: Interpolation = Area(Rounding::HalfEven);
 const LINEAR: Interpolation = Linear(Rounding::HalfEven);
 
-/// Those that are weighted sums.
+/// Interpolations that are weighted sums.
 const ALL: [Interpolation; 3] = [Nearest, AREA, LINEAR];
 
-/// Cuts `window` out of the volume whose value at a voxel `value` gives; untouched values are `fill`.
+/// Resamples `window` from a volume; `value` returns the value of a voxel. Values that are not written are `fill`.
 fn cut<const N: usize>(
     resample: &Resampler,
     window: &VoxelBox,
@@ -97,7 +97,7 @@ fn cut<const N: usize>(
     out
 }
 
-/// Some value for each voxel, alike on every run.
+/// A value for each voxel, equal on every run.
 fn noise(c: usize, v: [i64; 3]) -> u64 {
     let n = (v[0] * 73_856_093) ^ (v[1] * 19_349_663) ^ (v[2] * 83_492_791) ^ c as i64;
     (n as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20
@@ -113,7 +113,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
-    fn every_voxel_is_made_as_the_definition_says(
+    fn every_voxel_follows_the_definition(
         lengths in lengths(), data_lengths in lengths(), how in prop::sample::select(&ALL[..]),
         at in prop::array::uniform3(-5i64..5), size in prop::array::uniform3(1i64..5),
         low in prop::array::uniform3(-8i64..4), data_size in prop::array::uniform3(1i64..9),
@@ -150,7 +150,7 @@ proptest! {
     }
 
     #[test]
-    fn means_without_their_fraction_are_those_of_whole_numbers(
+    fn truncated_means_are_equal_to_integer_division(
         lengths in lengths(), data_lengths in lengths(), linear: bool,
         at in prop::array::uniform3(-5i64..5), size in prop::array::uniform3(1i64..5),
         low in prop::array::uniform3(-8i64..4), data_size in prop::array::uniform3(1i64..9),
@@ -166,7 +166,7 @@ proptest! {
             let along = |of: [i64; 3], d| i128::from(weight(how, v[d], lengths[d], of[d], data_lengths[d]));
             let covered = voxels(&bounds).map(|of| (noise(0, of), along(of, 0) * along(of, 1) * along(of, 2)));
             let covered: Vec<_> = covered.filter(|(_, by)| *by > 0).collect();
-            // Division of whole numbers goes towards 0.
+            // Integer division rounds towards 0.
             let mean = |value: &dyn Fn(u64) -> i128| {
                 let sum = covered.iter().map(|(n, by)| by * value(*n)).sum::<i128>();
                 let total = covered.iter().map(|(_, by)| by).sum::<i128>();
@@ -187,7 +187,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_the_same_everywhere_stays_what_it_is_at_any_ratio(
+    fn a_uniform_volume_stays_uniform_at_any_ratio(
         nm in 1f64..900.0, data_nm in 1f64..900.0, value: u32, linear: bool,
     ) {
         prop_assume!((0.1..10.0).contains(&(nm / data_nm)));
@@ -200,7 +200,7 @@ proptest! {
     }
 
     #[test]
-    fn windows_far_from_the_origin_are_made_as_those_near_it(
+    fn windows_far_from_the_origin_are_equal_to_those_near_it(
         lengths in lengths(), data_lengths in lengths(),
         how in prop::sample::select(vec![Nearest, AREA, Area(Rounding::Truncate), LINEAR, Linear(Rounding::Truncate), Any, Majority]),
         at in prop::array::uniform3(-5i64..5), size in prop::array::uniform3(1i64..5),
@@ -240,7 +240,7 @@ proptest! {
     }
 
     #[test]
-    fn half_the_resolution_is_every_second_voxel_or_the_mean_of_eight(
+    fn half_the_resolution_takes_every_second_voxel_or_the_mean_of_eight(
         at in prop::array::uniform3(-300_000i64..300_000), length in prop::sample::select(vec![4.6, 4.0, 7.3, 0.1, 33.3]),
     ) {
         let nm = |factor: f64| Resolution::new([length * factor; 3]).unwrap();
@@ -291,7 +291,7 @@ proptest! {
 }
 
 #[test]
-fn labels_are_not_averaged_and_worlds_apart_is_an_error() {
+fn means_of_labels_and_very_different_resolutions_are_errors() {
     let of = |how, data_type, nm| {
         let nm = Resolution::new([4.0, 4.0, nm]).unwrap();
         Resampler::new(nm, resolution([40; 3]), how, data_type)
@@ -305,7 +305,7 @@ fn labels_are_not_averaged_and_worlds_apart_is_an_error() {
 }
 
 #[test]
-fn a_window_out_of_the_volume_has_no_support() {
+fn a_window_outside_of_the_volume_has_no_support() {
     let resample = Resampler::new(
         resolution([80; 3]),
         resolution([40; 3]),

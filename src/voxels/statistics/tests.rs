@@ -1,4 +1,4 @@
-//! Statistics against plain loops over all values at once.
+//! Statistics, compared with plain loops over all values.
 
 use super::*;
 use crate::data_type::with_type;
@@ -53,7 +53,7 @@ fn close(found: Option<f64>, expected: f64, scale: f64) -> bool {
 
 proptest! {
     #[test]
-    fn statistics_are_those_of_all_values((t, samples) in samples()) {
+    fn statistics_are_equal_to_a_plain_loop_over_all_values((t, samples) in samples()) {
         let all: Vec<_> = samples.iter().flat_map(|s| numbers(t, s)).collect();
         let finite: Vec<_> = all.iter().copied().filter(|(v, _)| v.is_finite()).collect();
         let summary = gather(t, &samples).finish();
@@ -86,7 +86,7 @@ proptest! {
     }
 
     #[test]
-    fn the_histogram_is_of_every_8th_value((t, samples) in samples()) {
+    fn the_histogram_counts_every_8th_value((t, samples) in samples()) {
         let bins = gather(t, &samples).finish().histogram;
         let counted = samples.iter().flat_map(|s| numbers(t, s).into_iter().step_by(8));
         let mut counted: Vec<_> = counted.filter(|(v, _)| !v.is_nan()).collect();
@@ -113,7 +113,7 @@ proptest! {
     }
 
     #[test]
-    fn merged_parts_are_the_whole_through_json((t, samples) in samples(), a: prop::sample::Index, b: prop::sample::Index) {
+    fn merged_parts_are_equal_to_the_whole_after_a_round_trip_through_json((t, samples) in samples(), a: prop::sample::Index, b: prop::sample::Index) {
         let n = samples.len() + 1;
         let (a, b) = (a.index(n), b.index(n));
         let (a, b) = (a.min(b), a.max(b));
@@ -142,7 +142,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_known_beforehand_changes_nothing((t, samples) in samples()) {
+    fn a_known_count_of_nonzero_values_does_not_change_the_statistics((t, samples) in samples()) {
         let mut told = Statistics::new(t);
         for sample in &samples {
             match t.count_nonzero(sample) {
@@ -186,7 +186,7 @@ fn the_largest_values_of_each_type_add_up_exactly() {
 }
 
 #[test]
-fn a_small_spread_far_from_zero_is_not_lost() {
+fn a_small_deviation_far_from_zero_is_not_lost() {
     let values = [4_000_000_000u32, 4_000_000_001]
         .map(u32::to_le_bytes)
         .concat();
@@ -196,7 +196,7 @@ fn a_small_spread_far_from_zero_is_not_lost() {
 }
 
 #[test]
-fn made_up_receipts_are_errors_or_harmless() {
+fn forged_receipts_are_errors_or_harmless() {
     let mut statistics = Statistics::new(DataType::UInt64);
     statistics.observe(&u64::MAX.to_le_bytes(), None);
     let json = serde_json::to_value(&statistics).unwrap();
@@ -217,7 +217,7 @@ fn made_up_receipts_are_errors_or_harmless() {
 
 proptest! {
     #[test]
-    fn a_mask_has_the_statistics_of_its_values(
+    fn the_statistics_of_a_mask_are_those_of_its_values(
         samples in prop::collection::vec(prop::collection::vec(0u8..2, 0..5000), 0..4), odd in 0usize..5000, value in 0u8..3,
     ) {
         // Of which one value may make it no mask.

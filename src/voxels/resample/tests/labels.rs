@@ -2,12 +2,12 @@
 
 use super::*;
 
-/// Few labels, so that there are ties, which differ in the last bits only.
+/// Few labels, so that there are ties; they differ only in the last bits.
 fn label(c: usize, v: [i64; 3]) -> [u8; 8] {
     (u64::MAX - noise(c, v) % 3).to_le_bytes()
 }
 
-/// How the values of `v` are made of those of the data that it covers: value and weight, z before y before x.
+/// The values of the data that `v` covers, with their weights, z before y before x.
 fn covered<const N: usize>(
     v: [i64; 3],
     [lengths, data_lengths]: [[i64; 3]; 2],
@@ -22,7 +22,7 @@ fn covered<const N: usize>(
     of.filter(|(_, weight)| *weight > 0).collect()
 }
 
-/// The value with the largest share, the first of several.
+/// The value with the largest weight; of several, the first.
 fn majority<const N: usize>(covered: &[([u8; N], i64)]) -> [u8; N] {
     let share = |value: &[u8; N]| -> i64 {
         let same = covered.iter().filter(|(v, _)| v == value);
@@ -35,8 +35,8 @@ fn majority<const N: usize>(covered: &[([u8; N], i64)]) -> [u8; N] {
 /// Twice as long along x and y, along all axes, or four times and twice.
 const FACTORS: [[i64; 3]; 3] = [[2, 2, 1], [2, 2, 2], [4, 4, 2]];
 
-/// Where the voxel is among those of a box.
-fn place(b: &VoxelBox, v: [i64; 3]) -> Option<usize> {
+/// The position of the voxel among those of a box.
+fn position_in(b: &VoxelBox, v: [i64; 3]) -> Option<usize> {
     let inside = (0..3).all(|d| (b.start[d]..b.end[d]).contains(&v[d]));
     let [nx, ny, _] = b.shape().map(|n| n as i64);
     let [x, y, z]: [i64; 3] = std::array::from_fn(|d| v[d] - b.start[d]);
@@ -65,7 +65,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
-    fn any_is_1_where_a_voxel_that_is_covered_is_greater_than_0(
+    fn any_is_1_where_a_covered_voxel_is_greater_than_0(
         lengths in lengths(), data_lengths in lengths(),
         at in prop::array::uniform3(-5i64..5), size in prop::array::uniform3(1i64..5),
         low in prop::array::uniform3(-8i64..4), data_size in prop::array::uniform3(1i64..9),
@@ -96,7 +96,7 @@ proptest! {
     }
 
     #[test]
-    fn a_majority_is_by_volume_where_factors_are_no_powers_of_two(
+    fn a_majority_is_by_volume_where_factors_are_not_powers_of_two(
         lengths in lengths(), data_lengths in lengths(),
         at in prop::array::uniform3(-5i64..5), size in prop::array::uniform3(1i64..5),
         low in prop::array::uniform3(-8i64..4), data_size in prop::array::uniform3(1i64..9),
@@ -118,7 +118,7 @@ proptest! {
     }
 
     #[test]
-    fn a_majority_of_halves_is_countless_inside_and_the_most_frequent_at_the_edge(
+    fn halving_uses_countless_inside_and_the_most_frequent_value_at_the_edge(
         data_lengths in lengths(), flat in prop::sample::select(vec![[1, 2, 2], [2, 1, 2], [2, 2, 1], [2, 2, 2]]),
         at in prop::array::uniform3(-5i64..5), size in prop::array::uniform3(1i64..5),
         low in prop::array::uniform3(-8i64..4), data_size in prop::array::uniform3(1i64..9), channels in 1usize..3,
@@ -143,7 +143,7 @@ proptest! {
     }
 
     #[test]
-    fn four_times_as_long_is_twice_twice_as_long(
+    fn a_factor_of_four_is_equal_to_two_factors_of_two(
         at in prop::array::uniform3(-5i64..5), size in prop::array::uniform3(1i64..5),
         low in prop::array::uniform3(-20i64..10), data_size in prop::array::uniform3(1i64..19), times in 2u32..5,
     ) {
@@ -156,20 +156,20 @@ proptest! {
             let covering = |d: usize| bounds.start[d].div_euclid(if d < 2 { 2 } else { 1 });
             let end = |d: usize| -(-bounds.end[d]).div_euclid(if d < 2 { 2 } else { 1 });
             let next = VoxelBox { start: [0, 1, 2].map(covering), end: [0, 1, 2].map(end) };
-            let at = |v: [i64; 3]| values[place(bounds, v).unwrap()];
+            let at = |v: [i64; 3]| values[position_in(bounds, v).unwrap()];
             let made = cut(&half, &next, bounds, 1, |_, v| at(v), [9; 8]);
             levels.push((next, made));
         }
         let (last, values) = levels.last().unwrap();
         let out = cut(&whole, &window, &bounds, 1, label, [9; 8]);
         for (v, out) in voxels(&window).zip(out) {
-            let expected = place(last, v).map_or([9; 8], |i| values[i]);
+            let expected = position_in(last, v).map_or([9; 8], |i| values[i]);
             prop_assert_eq!(out, expected);
         }
     }
 
     #[test]
-    fn smaller_voxels_have_the_value_of_the_one_that_holds_them(
+    fn smaller_voxels_have_the_value_of_the_voxel_that_holds_them(
         at in prop::array::uniform3(-30i64..30), factors in prop::array::uniform3(1i64..5), far: bool,
     ) {
         let data_lengths = longer([10; 3], factors);
@@ -187,7 +187,7 @@ proptest! {
 }
 
 #[test]
-fn the_last_of_eight_makes_no_pair_in_a_step_of_several() {
+fn the_last_of_eight_voxels_does_not_count_as_one_of_a_pair() {
     // Four times as long: the first step has a cube of eight for each voxel of the second.
     let resample = of(Majority, [[40; 3], [10; 3]], DataType::UInt8);
     let (window, bounds) = (boxed([0; 3], [1; 3]), boxed([0; 3], [4; 3]));
@@ -217,7 +217,7 @@ fn the_last_of_eight_makes_no_pair_in_a_step_of_several() {
 }
 
 #[test]
-fn masks_are_made_of_voxels_of_the_same_size_too() {
+fn any_also_works_for_voxels_of_equal_size() {
     let lengths = [40, 40, 400];
     assert!(of(Majority, [lengths; 2], DataType::UInt64).is_identity());
     let any = of(Any, [lengths; 2], DataType::UInt16);
@@ -231,7 +231,7 @@ fn masks_are_made_of_voxels_of_the_same_size_too() {
 }
 
 #[test]
-fn memory_for_the_steps_of_a_majority_and_for_many_labels_is_counted() {
+fn the_memory_of_majority_steps_and_of_many_labels_is_counted() {
     let window = WindowSize::new([64, 64, 16]).unwrap();
     let working =
         |lengths, how| of(how, [lengths, [10; 3]], DataType::UInt64).working_bytes(&window, 1);
