@@ -1,12 +1,11 @@
-//! The output folder: whose it is, and how files come to be in it.
+//! The output folder: which plan it belongs to, and how files are written to it.
 //!
-//! Protocol. (1) `.pointshard/plan.json` is written first and says which plan the folder belongs to. (2) A file
-//! is written under a temporary name beside its place, flushed to the disk, and renamed: it stands whole or
-//! not at all. While it is written, its writer holds a lock on it: a temporary file that can be locked is a
-//! dead writer's, and is swept. (3) Receipts after their shards, the manifest last; it is removed before
-//! anything that it vouches for is made again. (4) Where a folder is started anew, its state says so, and whose it is
-//! now, before anything else is deleted, and is never missing: a run that is killed there leaves a folder that the next
-//! one goes on to clear.
+//! Protocol. (1) `.pointshard/plan.json` is written first and names the plan that the folder belongs to. (2) A file is
+//! written under a temporary name in its folder, flushed to the disk, and renamed: writes are atomic. Its writer holds a lock
+//! on the temporary file. A temporary file that can be locked belongs to a dead writer, and is removed. (3) Receipts are
+//! written after their shards, the manifest last. The manifest is removed before anything that it lists is written again.
+//! (4) With `--force`, the state of the folder first names the new plan and what is to be deleted, and it always exists: if a
+//! run is killed while it deletes, the next run continues.
 
 mod clearing;
 
@@ -37,16 +36,16 @@ struct State {
     schema_version: u32,
     plan_digest: String,
     groups: Vec<String>,
-    /// Arrays of the groups, with arrays and columns of an earlier output while that is being deleted.
+    /// Arrays of the groups; also arrays and columns of an earlier output while that is being deleted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     members: Vec<String>,
-    /// Groups of an earlier output that is being deleted, with its receipts.
+    /// Groups of an earlier output that is being deleted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     clearing: Vec<String>,
 }
 
 impl State {
-    /// What of this output in the folder `root`, and of those before it, is to be deleted for another one.
+    /// What is to be deleted in the folder `root` for another output: files of this output and of earlier ones.
     fn clearing(&self, root: &Path) -> Result<Clearing, DatasetError> {
         let groups = [&self.groups[..], &self.clearing].concat();
         Clearing::of(
@@ -58,9 +57,11 @@ impl State {
 }
 
 impl Output {
-    /// Takes `root` for the plan with `plan_digest`: a new or empty folder, or one that holds output of
-    /// the same plan. Output of another plan is refused. With `force` whatever output it holds is
-    /// deleted, unless there are files in it that pointshard did not write.
+    /// Claims `root` for the plan with `plan_digest`: a new or empty folder, or one with output of the same plan. With `force`,
+    /// existing output is deleted.
+    ///
+    /// # Errors
+    /// The folder holds output of another plan, or files that pointshard did not write.
     pub fn claim(
         root: &Path,
         plan_digest: blake3::Hash,
@@ -108,13 +109,16 @@ impl Output {
         Ok(output)
     }
 
-    /// Whether something that pointshard wrote is in the folder.
+    /// Whether the folder holds output of pointshard.
     pub fn exists_in(root: &Path) -> bool {
         root.join(STATE).is_file()
     }
 
-    /// The output of the plan with `plan_digest` in `root`, as it is; `None` where [`Output::claim`] would begin anew.
-    /// Fails where that would refuse. Nothing is written.
+    /// The output of the plan with `plan_digest` in `root`; `None` where [`Output::claim`] would begin a new one. Writes
+    /// nothing.
+    ///
+    /// # Errors
+    /// Those of [`Output::claim`].
     pub fn find(
         root: &Path,
         plan_digest: blake3::Hash,
@@ -137,21 +141,21 @@ impl Output {
         }
     }
 
-    /// Fails where the folder's state is that of another plan.
+    /// Fails if the folder belongs to another plan.
     fn check_plan(&self, state: &State) -> Result<(), DatasetError> {
         let found = match state.schema_version {
             SCHEMA_VERSION => state.plan_digest.clone(),
             other => format!("{} (output version {other})", state.plan_digest),
         };
-        match found == self.plan_digest {
-            true => Ok(()),
-            false => Err(DatasetError::OtherPlan {
-                folder: self.root.clone(),
-                what: format!("its plan is {found}, this one is {}", self.plan_digest),
-                found,
-                expected: self.plan_digest.clone(),
-            }),
+        if found == self.plan_digest {
+            return Ok(());
         }
+        Err(DatasetError::OtherPlan {
+            folder: self.root.clone(),
+            what: format!("its plan is {found}, this one is {}", self.plan_digest),
+            found,
+            expected: self.plan_digest.clone(),
+        })
     }
 
     /// The folder.
@@ -174,8 +178,7 @@ impl Output {
         }
     }
 
-    /// The JSON file at `path`; `None` where there is none or it is not what it should be, in which case it
-    /// is made again.
+    /// The JSON file at `path`; `None` where there is none, or it is not valid and must be written again.
     pub(super) fn read_json<T: DeserializeOwned>(
         &self,
         path: &str,
@@ -188,7 +191,7 @@ impl Output {
         }
     }
 
-    /// Writes `value` as JSON to `path`, whole or not at all.
+    /// Writes `value` as JSON to `path`. The write is atomic.
     pub(super) fn write_json<T: Serialize>(
         &self,
         path: &str,
@@ -197,7 +200,7 @@ impl Output {
         self.write(path, &self.to_json(path, value)?)
     }
 
-    /// Writes `value` as JSON to `path`, whole or not at all unless the machine crashes.
+    /// Writes `value` as JSON to `path`. The write is atomic unless the machine crashes.
     pub(super) fn write_json_unflushed<T: Serialize>(
         &self,
         path: &str,
@@ -207,7 +210,7 @@ impl Output {
         self.rename(file, path)
     }
 
-    /// Writes `bytes` to `path`, whole or not at all.
+    /// Writes `bytes` to `path`. The write is atomic.
     pub(super) fn write(&self, path: &str, bytes: &[u8]) -> Result<(), DatasetError> {
         self.finish(self.written(path, bytes)?, path)
     }
@@ -248,7 +251,7 @@ impl Output {
         file.rename(&full).map_err(DatasetError::io("write", full))
     }
 
-    /// Removes the manifest: from here on the dataset does not count as complete.
+    /// Removes the manifest: the dataset is no longer complete.
     pub fn unseal(&self) -> Result<(), DatasetError> {
         self.remove(MANIFEST)
     }
@@ -269,7 +272,7 @@ impl Output {
                     .map(Some)
                     .map_err(|e| DatasetError::Damaged {
                         problem: format!(
-                            "{e}; delete the folder {} to start anew",
+                            "{e}; delete the folder {} to start again",
                             self.root.display()
                         ),
                         path,
@@ -306,7 +309,7 @@ impl Output {
     }
 }
 
-/// Removes the dead temporary files right in `folder`. One that another process removes first is no error.
+/// Removes temporary files of dead writers directly in `folder`. It is no error if another process removes one first.
 fn sweep_files(folder: &Path) {
     let Ok(entries) = fs::read_dir(folder) else {
         return;
@@ -319,8 +322,8 @@ fn sweep_files(folder: &Path) {
     }
 }
 
-/// Whether the folder does not exist or holds nothing but what a run leaves that ends before its plan is written: a
-/// private folder with nothing but temporary files.
+/// Whether the folder does not exist, or holds nothing but a private folder with temporary files: that is what a run leaves
+/// that ends before its plan is written.
 fn is_empty(root: &Path) -> Result<bool, DatasetError> {
     let private = root.join(PRIVATE);
     let begun = |path: &Path| path == private && path.is_dir();
@@ -341,7 +344,7 @@ fn holds_only(folder: &Path, expected: impl Fn(&Path) -> bool) -> Result<bool, D
     .map_err(DatasetError::io("list", folder))
 }
 
-/// Whether `expected` holds for all entries. A folder of which some cannot be listed is not taken for empty.
+/// Whether `expected` holds for all entries. If an entry cannot be listed, that is an error, not an empty folder.
 fn all_are(
     mut entries: impl Iterator<Item = std::io::Result<PathBuf>>,
     expected: impl Fn(&Path) -> bool,

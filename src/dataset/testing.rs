@@ -1,4 +1,4 @@
-//! Datasets made up for tests: written by the writer, of values that the test says.
+//! Datasets for tests: written by the writer, from the values of the test.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{
     ArrayLayout, ArrayProvenance, Codec, Dataset, Layout, Output, Provenance, Receipt,
-    SampleEncoder, SampleIndex, ShardWriter, seal,
+    SampleEncoder, SampleIndex, ShardId, ShardWriter, seal,
 };
 use crate::data_type::{DataType, Scalar};
 use crate::geometry::{AxisOrder, WindowSize};
@@ -45,35 +45,46 @@ pub(crate) fn write(
     let output = Output::claim(root, blake3::hash(b"test"), &layout, false).unwrap();
     let mut encoder = SampleEncoder::new().unwrap();
     for id in layout.all_shards() {
-        let TestArray {
-            data_type, samples, ..
-        } = &arrays[id.array];
-        let mut shard = ShardWriter::begin(&output, &layout, id).unwrap();
-        let mut statistics = Statistics::new(*data_type);
-        for i in layout.samples(id) {
-            let mut fill = vec![0; layout.sample_bytes(id.array) as usize];
-            let value_bytes = data_type.size_bytes();
-            layout.arrays[id.array]
-                .fill_value
-                .fill(value_bytes, &mut fill);
-            statistics.observe(samples[i as usize].as_ref().unwrap_or(&fill), None);
-            shard
-                .push(samples[i as usize].as_deref(), &mut encoder)
-                .unwrap();
-        }
-        let written = shard.finish().unwrap();
-        let receipt = Receipt {
-            plan_digest: output.plan_digest().to_owned(),
-            bytes: written.bytes,
-            blake3: written.blake3.to_string(),
-            nonzero: layout.samples(id).map(|_| 0).collect(),
-            statistics,
-            sources: Vec::new(),
-        };
-        written.publish().unwrap();
-        receipt.write(&output, &layout, id).unwrap();
+        write_shard(&output, &layout, id, &arrays[id.array], &mut encoder);
     }
-    let about = Provenance {
+    let provenance = provenance(arrays);
+    seal(&output, &layout, provenance, vec![SampleIndex::default()]).unwrap();
+    Dataset::open(root).unwrap()
+}
+
+/// Writes a shard and its receipt.
+fn write_shard(
+    output: &Output,
+    layout: &Layout,
+    id: ShardId,
+    array: &TestArray,
+    encoder: &mut SampleEncoder,
+) {
+    let mut shard = ShardWriter::begin(output, layout, id).unwrap();
+    let mut statistics = Statistics::new(array.data_type);
+    let mut fill = vec![0; layout.sample_bytes(id.array) as usize];
+    let value_bytes = array.data_type.size_bytes();
+    array.fill_value.fill(value_bytes, &mut fill);
+    for i in layout.samples(id) {
+        let sample = array.samples[i as usize].as_deref();
+        statistics.observe(sample.unwrap_or(&fill), None);
+        shard.push(sample, encoder).unwrap();
+    }
+    let written = shard.finish().unwrap();
+    let receipt = Receipt {
+        plan_digest: output.plan_digest().to_owned(),
+        bytes: written.bytes,
+        blake3: written.blake3.to_string(),
+        nonzero: layout.samples(id).map(|_| 0).collect(),
+        statistics,
+        sources: Vec::new(),
+    };
+    written.publish().unwrap();
+    receipt.write(output, layout, id).unwrap();
+}
+
+fn provenance(arrays: &[TestArray]) -> Provenance {
+    Provenance {
         config: Value::Null,
         collection: String::new(),
         sources: Vec::new(),
@@ -91,7 +102,5 @@ pub(crate) fn write(
         window_voxels: arrays[0].window,
         resolution_nm: None,
         warnings: Vec::new(),
-    };
-    seal(&output, &layout, about, vec![SampleIndex::default()]).unwrap();
-    Dataset::open(root).unwrap()
+    }
 }

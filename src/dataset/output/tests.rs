@@ -10,7 +10,7 @@ fn claim(root: &Path, plan: &str, force: bool) -> Result<Output, DatasetError> {
 }
 
 #[test]
-fn an_output_of_another_plan_is_refused_and_force_starts_anew() {
+fn the_output_of_another_plan_is_an_error_and_force_overwrites_it() {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path().join("new/out");
     let output = claim(&root, "a", false).unwrap();
@@ -55,8 +55,8 @@ const OLD: [&str; 4] = [
 ];
 
 #[test]
-fn a_folder_that_was_being_cleared_is_cleared_by_the_next_run() {
-    // Deleting comes to an end before each of them in turn, as if the program were killed there.
+fn a_run_continues_to_delete_what_a_killed_run_began_to_delete() {
+    // Deleting stops before each of them in turn, as if the program were killed there.
     for killed_at in 0..=OLD.len() {
         for force in [false, true] {
             let dir = tempfile::tempdir().unwrap();
@@ -82,7 +82,7 @@ fn a_folder_that_was_being_cleared_is_cleared_by_the_next_run() {
                     claim_with(root, "a", &["train", "val"], false),
                     Err(DatasetError::OtherPlan { .. })
                 ),
-                "it is b's now"
+                "it belongs to b now"
             );
             claim_with(root, "b", &["train"], force).unwrap();
             for path in OLD {
@@ -99,7 +99,7 @@ fn a_folder_that_was_being_cleared_is_cleared_by_the_next_run() {
 }
 
 #[test]
-fn force_deletes_nothing_where_a_file_is_not_ours() {
+fn force_deletes_nothing_if_there_is_a_file_of_others() {
     for mine in [
         "train.zarr/notes.txt",
         "train.zarr/img/c/0/0/0/0/mine.npy",
@@ -130,7 +130,7 @@ fn force_deletes_nothing_where_a_file_is_not_ours() {
         claim_with(root, "b", &["train"], true).unwrap();
         assert!(!root.join(OLD[0]).exists());
     }
-    // What is beside the groups is nobody's to delete, and a group that is a link is not pointshard's.
+    // Files beside the groups are never deleted, and a group that is a link is not pointshard's.
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path();
     claim_with(root, "a", &["train"], false).unwrap();
@@ -166,7 +166,7 @@ fn files_have_the_permissions_that_the_umask_leaves() {
     let dir = tempfile::tempdir().unwrap();
     let output = claim(dir.path(), "a", false).unwrap();
     output.write("train.zarr/x", b"x").unwrap();
-    // An ordinary file of this process says what the umask is.
+    // An ordinary file of this process shows the umask.
     let plain = dir.path().join("plain");
     fs::write(&plain, b"x").unwrap();
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode();
@@ -174,7 +174,7 @@ fn files_have_the_permissions_that_the_umask_leaves() {
 }
 
 #[test]
-fn a_folder_that_is_not_ours_is_left_alone() {
+fn a_folder_of_others_is_not_changed() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("thesis.tex"), "x").unwrap();
     for force in [false, true] {
@@ -187,7 +187,7 @@ fn a_folder_that_is_not_ours_is_left_alone() {
 }
 
 #[test]
-fn a_folder_whose_run_was_killed_before_its_plan_stood_is_taken() {
+fn a_folder_whose_run_was_killed_before_it_wrote_its_plan_can_be_claimed() {
     let dir = tempfile::tempdir().unwrap();
     let begun = dir.path().join(PRIVATE);
     fs::create_dir(&begun).unwrap();
@@ -203,7 +203,7 @@ fn a_folder_whose_run_was_killed_before_its_plan_stood_is_taken() {
 }
 
 #[test]
-fn a_dead_writers_file_is_swept_and_a_living_one_is_not() {
+fn the_temporary_file_of_a_dead_writer_is_removed_and_that_of_a_living_one_is_not() {
     let dir = tempfile::tempdir().unwrap();
     let output = claim(dir.path(), "a", false).unwrap();
     let alive = output.begin("train.zarr/img/c/1").unwrap();

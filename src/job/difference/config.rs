@@ -9,7 +9,7 @@ use super::list::Differences;
 pub(super) struct Changed(Vec<String>);
 
 impl Changed {
-    /// Whether anything at or below one of these keys differs.
+    /// Whether a value at or below one of these keys differs.
     pub(super) fn any(&self, keys: &[&str]) -> bool {
         self.0.iter().any(|path| {
             let below = |key: &&str| {
@@ -27,7 +27,7 @@ impl Changed {
     }
 }
 
-/// Adds what differs between two lists of paths with their values.
+/// Adds the differences between two lists of paths with values.
 pub(super) fn compare(
     was: &[(String, String)],
     now: &[(String, String)],
