@@ -238,7 +238,7 @@ impl Output {
         AtomicFile::create(folder, TEMPORARY).map_err(DatasetError::io("create a file in", folder))
     }
 
-    /// Flushes the temporary file to the disk and gives it its name.
+    /// Flushes the temporary file to the disk and renames it.
     pub(super) fn finish(&self, file: AtomicFile, path: &str) -> Result<(), DatasetError> {
         let full = self.root.join(path);
         file.flush_to_disk()
