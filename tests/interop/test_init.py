@@ -1,4 +1,4 @@
-"""`pointshard init` drafts configs that `plan` accepts, from whatever a person has."""
+"""`pointshard init` drafts configs that `plan` accepts."""
 
 import json
 import shutil
@@ -16,7 +16,7 @@ SHAPE, ORIGIN = (200, 96, 40), (10, 20, 5)
 
 
 def init(*arguments, out, **options):
-    """The drafted config, and what is to be checked in it."""
+    """The drafted config, and the list of checks."""
     done = pointshard("init", *arguments, "--out", out, **options)
     assert done.stdout == ""
     return json.loads(out.read_text()), done.stderr
@@ -35,7 +35,7 @@ def numbers(stderr):
 
 
 def write_volumes(folder, resolution=FLAT):
-    """An image and a segmentation, as many objects as a slab of 20 voxels holds one."""
+    """An image and a segmentation with one object per slab of 20 voxels."""
     rng = np.random.default_rng(3)
     write_precomputed(folder / "em", rng.integers(1, 255, SHAPE, "uint8"), resolution, ORIGIN)
     ids = np.broadcast_to(1 + np.arange(SHAPE[0])[:, None, None] // 20, SHAPE).astype("uint64")
@@ -81,7 +81,7 @@ def test_a_folder_of_layers_becomes_a_config_that_plan_accepts(tmp_path, resolut
     assert sum(map(len, samples.values())) > 20
 
 
-def test_what_plan_accepts_is_cut_as_it_says(tmp_path):
+def test_a_drafted_config_cuts_the_expected_windows(tmp_path):
     write_volumes(tmp_path)
     write_lines(tmp_path / "synapses.csv", positions(FLAT))
     init(tmp_path, out=tmp_path / "config.json")
@@ -90,12 +90,12 @@ def test_what_plan_accepts_is_cut_as_it_says(tmp_path):
     group = zarr.open_group(str(tmp_path / "out/train.zarr"), mode="r")
     for center, pre, post in zip(group["center_nm"][:], group["target_pre_object_id"][:], group["target_post_object_id"][:]):
         expected = [1 + int((center[0] + side) / FLAT[0] - ORIGIN[0]) // 20 for side in (-30, 30)]
-        # Ends outside of the volume have the nearest object, or none.
+        # Ends outside the volume get the nearest object, or none.
         assert (pre, post) == tuple(np.clip(expected, 1, 10)) or 0 in (pre, post)
 
 
 @pytest.mark.parametrize(("unit", "scale"), [("nm", 1), ("voxel", FLAT), ("um", 1000)])
-def test_the_unit_of_a_table_is_the_one_in_which_it_lies_in_the_volume(tmp_path, unit, scale):
+def test_the_unit_of_a_table_is_found_by_its_position_in_the_volume(tmp_path, unit, scale):
     write_volumes(tmp_path)
     write_points(tmp_path / "points.csv", positions(FLAT), "name,x,y,z", scale)
     text = (tmp_path / "points.csv").read_text().replace("name", "id", 1)
@@ -107,7 +107,7 @@ def test_the_unit_of_a_table_is_the_one_in_which_it_lies_in_the_volume(tmp_path,
     assert len(planned(tmp_path / "config.json")["train"]) > 5
 
 
-def test_ids_that_are_no_numbers_are_left_out(tmp_path):
+def test_ids_that_are_not_numbers_are_omitted(tmp_path):
     write_volumes(tmp_path)
     write_points(tmp_path / "points.csv", positions(FLAT))
     rows = (tmp_path / "points.csv").read_text().splitlines()
@@ -156,7 +156,7 @@ def test_layers_that_share_no_resolution_are_resampled(tmp_path):
     assert planned(tmp_path / "config.json")
 
 
-def test_a_layer_that_cannot_be_opened_is_named_with_its_reason(tmp_path):
+def test_an_unreadable_layer_is_reported_with_the_reason(tmp_path):
     write_volumes(tmp_path)
     write_points(tmp_path / "points.csv", positions(FLAT))
     (tmp_path / "broken").mkdir()
@@ -173,7 +173,7 @@ def test_a_layer_that_cannot_be_opened_is_named_with_its_reason(tmp_path):
     assert planned(tmp_path / "config.json")
 
 
-def test_without_annotations_a_placeholder_stands_in_the_config(tmp_path):
+def test_without_annotations_the_config_has_a_placeholder(tmp_path):
     write_volumes(tmp_path)
     config, output = init(tmp_path, out=tmp_path / "config.json")
     placeholder = "NAME_OF_THE_ANNOTATION_LAYER"
@@ -300,7 +300,7 @@ def test_standard_output_is_the_config_and_has_absolute_paths(tmp_path):
     ("ftp://host/a", 2, ["`ftp`"]),
     ("meshes", 1, ["none of the layers", "it holds meshes"]),
 ])  # fmt: skip
-def test_what_holds_nothing_is_an_error_that_says_what_is_expected(tmp_path, source, code, words):
+def test_a_source_without_layers_is_an_error_that_says_what_is_expected(tmp_path, source, code, words):
     (tmp_path / "empty").mkdir()
     (tmp_path / "meshes").mkdir()
     (tmp_path / "meshes/info").write_text('{"@type": "neuroglancer_multilod_draco"}')
@@ -330,7 +330,7 @@ def test_secrets_of_urls_are_not_written(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["local", "s3", "gcs"])
-def test_a_folder_in_a_bucket_is_listed_as_a_local_one_is(request, tmp_path, name):
+def test_a_folder_in_a_bucket_is_listed_like_a_local_one(request, tmp_path, name):
     place, local = request.getfixturevalue(name), request.getfixturevalue("local")
     config, output = init(f"{place.root}/encodings", out=tmp_path / "config.json", env=place.env)
     layers = config["collection"]["boxes"]["layers"]
