@@ -208,7 +208,7 @@ impl Painter<'_> {
     }
 }
 
-/// How far `z` nm lies from the slab of section `section`, nm.
+/// Distance of `z` nm from the slab of section `section`, nm.
 fn off_section(section: usize, z: f32) -> f32 {
     let middle = (section as f32 + 0.5) * VOXEL_NM[2];
     ((z - middle).abs() - SLAB_NM).max(0.0)

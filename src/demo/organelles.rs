@@ -146,6 +146,67 @@ pub(super) fn place_synapses(
     placed
 }
 
+/// A contact of two cells with space for a synapse.
+struct Contact {
+    /// Index of the presynaptic cell.
+    pre: u8,
+    /// Index of the postsynaptic cell.
+    post: u8,
+    /// Direction from pre to post.
+    normal: Vec3,
+}
+
+impl Contact {
+    /// The contact at `center`, if it is suitable.
+    fn find(tissue: &Tissue, center: Vec3) -> Option<Self> {
+        let here = tissue.neuropil.owner_at(center)?;
+        // The section cuts the contact nearly at a right angle.
+        if here.normal[2].abs() > 0.4 {
+            return None;
+        }
+        // The presynaptic side is the thicker one, because vesicles need space.
+        let depth_in = |cell: u8, distance: f32| {
+            let index = tissue.index_at(along(center, here.normal, distance))?;
+            (tissue.cell(index) == Some(cell)).then(|| tissue.depth(index))
+        };
+        let room_here = depth_in(here.cell, -130.0).unwrap_or(0.0);
+        let room_there = depth_in(here.other, 130.0).unwrap_or(0.0);
+        if room_here.max(room_there) < 30.0 {
+            return None;
+        }
+        let (pre, post, sign) = if room_here >= room_there {
+            (here.cell, here.other, 1.0)
+        } else {
+            (here.other, here.cell, -1.0)
+        };
+        Some(Self {
+            pre,
+            post,
+            normal: here.normal.map(|v| v * sign),
+        })
+    }
+
+    /// Positions of `center`, of an end in the presynaptic cell and of an end in the postsynaptic cell. Both ends have the
+    /// same distance, so that the midpoint of the line is the center.
+    fn positions(&self, tissue: &Tissue, center: Vec3) -> Option<[Vec3; 3]> {
+        let end_in = |cell: u8, distance: f32| {
+            let place = along(center, self.normal, distance);
+            let index = tissue.index_at(place)?;
+            (tissue.cell(index) == Some(cell)).then_some(place)
+        };
+        let distances = [60.0, 50.0, 70.0, 40.0, 32.0, 26.0];
+        let mut ends = distances
+            .into_iter()
+            .filter_map(|distance| end_in(self.pre, -distance).zip(end_in(self.post, distance)));
+        let (pre_end, post_end) = ends.next()?;
+        let mut positions = [[0.0; 3]; 3];
+        for (position, place) in positions.iter_mut().zip([center, pre_end, post_end]) {
+            *position = tissue.position(place)?;
+        }
+        Some(positions)
+    }
+}
+
 /// The synapse at a voxel, if there is a suitable contact of two cells.
 fn synapse_at(
     tissue: &Tissue,
@@ -154,75 +215,39 @@ fn synapse_at(
     placed: &[Synapse],
     voxel: [usize; 3],
 ) -> Option<Synapse> {
-    let mut center = tissue.place(voxel);
-    if tissue.depth(tissue.index_at(center)?) > 7.0 {
+    let voxel_center = tissue.place(voxel);
+    if tissue.depth(tissue.index_at(voxel_center)?) > 7.0 {
         return None;
     }
-    let apart = |s: &Synapse| length(minus(s.center, center)) >= BETWEEN_SYNAPSES_NM;
-    if !placed.iter().all(apart) {
+    let is_apart = |s: &Synapse| length(minus(s.center, voxel_center)) >= BETWEEN_SYNAPSES_NM;
+    if !placed.iter().all(is_apart) {
         return None;
     }
-    // The section cuts the contact nearly at a right angle.
-    let here = tissue.neuropil.owner_at(center)?;
-    if here.normal[2].abs() > 0.4 {
-        return None;
-    }
-    // The presynaptic side is the thicker one, because vesicles need space.
-    let in_cell = |cell: u8, way: f32| {
-        let index = tissue.index_at(along(center, here.normal, way))?;
-        (tissue.cell(index) == Some(cell)).then(|| tissue.depth(index))
-    };
-    let room_here = in_cell(here.cell, -130.0).unwrap_or(0.0);
-    let room_there = in_cell(here.other, 130.0).unwrap_or(0.0);
-    if room_here.max(room_there) < 30.0 {
-        return None;
-    }
-    let (pre, post, sign) = if room_here >= room_there {
-        (here.cell, here.other, 1.0)
-    } else {
-        (here.other, here.cell, -1.0)
-    };
-    let normal = here.normal.map(|v| v * sign);
+    let contact = Contact::find(tissue, voxel_center)?;
     // Anchors are not at centers of voxels.
-    center = along(
-        center,
-        [
-            rng.range(-3.0, 3.0),
-            rng.range(-3.0, 3.0),
-            rng.range(-12.0, 12.0),
-        ],
-        1.0,
-    );
-    // Both ends have the same distance, so that the midpoint of the line is the center.
-    let end_in = |cell: u8, way: f32| {
-        let place = along(center, normal, way);
-        let index = tissue.index_at(place)?;
-        (tissue.cell(index) == Some(cell)).then_some(place)
-    };
-    let ways = [60.0, 50.0, 70.0, 40.0, 32.0, 26.0];
-    let ends = ways.map(|way| end_in(pre, -way).zip(end_in(post, way)));
-    let (pre_end, post_end) = ends.into_iter().flatten().next()?;
-    let places = [center, pre_end, post_end];
-    let mut positions = [[0.0; 3]; 3];
-    for (position, place) in positions.iter_mut().zip(places) {
-        *position = tissue.position(place)?;
-    }
-    let blocked = |p: Vec3, room: f32| mitochondria.iter().any(|m| m.distance(p) < room);
-    if blocked(along(center, normal, -60.0), 70.0) {
+    let offset = [
+        rng.range(-3.0, 3.0),
+        rng.range(-3.0, 3.0),
+        rng.range(-12.0, 12.0),
+    ];
+    let center = along(voxel_center, offset, 1.0);
+    let positions = contact.positions(tissue, center)?;
+    let is_blocked = |p: Vec3, room: f32| mitochondria.iter().any(|m| m.distance(p) < room);
+    if is_blocked(along(center, contact.normal, -60.0), 70.0) {
         return None;
     }
     let mut synapse = Synapse {
         id: rng.bits() >> rng.index(20) | 1,
-        pre,
-        post,
+        pre: contact.pre,
+        post: contact.post,
         center,
-        normal,
+        normal: contact.normal,
         radius: rng.range(75.0, 165.0),
         positions,
         vesicles: Vec::new(),
         confidence: (rng.range(0.55, 1.0) * 1000.0).round() / 1000.0,
     };
-    fill_with_vesicles(tissue, rng, &mut synapse, |p| blocked(p, 24.0));
+    fill_with_vesicles(tissue, rng, &mut synapse, |p| is_blocked(p, 24.0));
     Some(synapse)
 }
 

@@ -104,12 +104,12 @@ fn check_job(report: &DemoReport) {
         assert_eq!(read.report.cells_empty, 0);
         if name == "points" {
             let counts: Vec<_> = read.per_box.iter().map(Vec::len).collect();
-            let told: Vec<_> = report.boxes.iter().map(|b| b.synapses).collect();
-            assert_eq!(counts, told);
+            let reported: Vec<_> = report.boxes.iter().map(|b| b.synapses).collect();
+            assert_eq!(counts, reported);
         }
     }
-    for (found, told) in collection.boxes.iter().zip(&report.boxes) {
-        assert_eq!(found.tags, [told.split]);
+    for (found, reported) in collection.boxes.iter().zip(&report.boxes) {
+        assert_eq!(found.tags, [reported.split]);
     }
 }
 

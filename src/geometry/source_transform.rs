@@ -118,18 +118,8 @@ impl SourceTransform {
             let expected = format!("{rank}, as many as `outputDimensions` has");
             return Err(origin.wrong("inputDimensions", found, expected));
         }
-        for (member, space) in [("inputDimensions", &input), ("outputDimensions", &output)] {
-            for (name, (scale, unit)) in space.iter().flatten() {
-                if !(scale.is_finite() && *scale > 0.0) {
-                    let found = format!("[{scale:?}, {unit:?}]");
-                    return Err(origin.wrong(
-                        &format!("{member}.{name}"),
-                        found,
-                        "a scale greater than 0",
-                    ));
-                }
-            }
-        }
+        origin.check_scales("inputDimensions", input.as_ref())?;
+        origin.check_scales("outputDimensions", output.as_ref())?;
         if let Some(rows) = &matrix
             && (rows.len() != rank || rows.iter().any(|row| row.len() != rank + 1))
         {
@@ -305,6 +295,20 @@ pub(crate) fn is_unmoved(placed: &Placement, source: &[SourceDimension]) -> bool
 }
 
 impl TransformOrigin {
+    /// Checks that the scales of a space, the member `member`, are greater than 0.
+    fn check_scales(&self, member: &str, space: Option<&Dimensions>) -> Result<(), TransformError> {
+        let is_valid = |scale: f64| scale.is_finite() && scale > 0.0;
+        let mut all = space.into_iter().flatten();
+        match all.find(|(_, (scale, _))| !is_valid(*scale)) {
+            None => Ok(()),
+            Some((name, (scale, unit))) => Err(self.wrong(
+                &format!("{member}.{name}"),
+                format!("[{scale:?}, {unit:?}]"),
+                "a scale greater than 0",
+            )),
+        }
+    }
+
     /// An error about a member, or about the whole transform.
     pub(crate) fn wrong(
         &self,

@@ -1,4 +1,4 @@
-//! The boxes of a draft: those of a collection, a table or a layer, or one that is made up around the annotations.
+//! The boxes of a draft: from a collection, a table or a layer, or an invented box around the annotations.
 
 use indexmap::IndexMap;
 use serde_json::{Value, json};
@@ -18,13 +18,13 @@ use crate::neuroglancer::GeometryKind;
 use crate::points::PointSource;
 use crate::storage::{Location, Storage, redacted_source};
 
-/// Most windows along an edge of a box that is made up.
+/// Maximum number of windows along an edge of an invented box.
 const MOST_WINDOWS: f64 = 64.0;
 
-/// A box that is made up is split in two where it is at least this many windows long.
+/// An invented box is split in two if it is at least this many windows long.
 const LEAST_WINDOWS: f64 = 8.0;
 
-/// The part of a box that is made up which is for training.
+/// The part of an invented box that is for training.
 const TRAINING_PART: f64 = 0.8;
 
 /// The collection and the splits of a config.
@@ -44,7 +44,7 @@ struct Boxes {
     layer: Option<String>,
 }
 
-/// Reads the boxes that there are, or makes one up, and decides on splits.
+/// Reads the boxes, or invents one, and decides on splits.
 pub(super) fn choose(
     found: &Found,
     layers: &[OpenedLayer],
@@ -54,7 +54,7 @@ pub(super) fn choose(
 ) -> Result<DraftedBoxes, InitError> {
     let (shared, mut checks) = layer_sources(found, layers, target);
     let Some(read) = read(found, layers, grid, &shared, target, storage)? else {
-        return made_up(layers, grid, shared, checks);
+        return invented(layers, grid, shared, checks);
     };
     let count = read.boxes.len();
     let mut drafted = DraftedBoxes {
@@ -129,7 +129,7 @@ fn splits(has_validation: bool) -> IndexMap<String, Value> {
         .collect()
 }
 
-/// The boxes that there are, in the form in which the config names them.
+/// The boxes of the source, in the form in which the config names them.
 fn read(
     found: &Found,
     layers: &[OpenedLayer],
@@ -177,7 +177,7 @@ fn reference(name: &CollectionRef, target: &Target) -> Value {
     }
 }
 
-/// The boxes of a table, in the unit in which they lie in `bounds`.
+/// The boxes of a table, in the unit in which they are inside `bounds`.
 fn of_table(
     location: &Location,
     bounds: Option<BoxNm>,
@@ -316,8 +316,8 @@ fn source_text(found: &Found, layer: &OpenedLayer, target: &Target) -> Option<St
     Some(text::of_layer(source, target.folder()))
 }
 
-/// One box around the annotations, as far as there are voxels, split into a part for training and one for validation.
-fn made_up(
+/// One box around the annotations, split into a part for training and a part for validation.
+fn invented(
     layers: &[OpenedLayer],
     grid: &Grid,
     shared: IndexMap<String, Value>,
@@ -354,7 +354,7 @@ fn corner(nm: [f64; 3]) -> String {
     format!("({})", nm.map(|v| format!("{v}")).join(", "))
 }
 
-/// The box of all voxels that every volume has, around the annotations where those lie in it, and not too large.
+/// The box of all voxels that every volume has and the annotations cover, limited in size.
 fn around(layers: &[OpenedLayer], grid: &Grid) -> Option<BoxNm> {
     let volumes: Vec<BoxNm> = layers
         .iter()

@@ -12,10 +12,10 @@ use super::{Draft, Target};
 use crate::config::is_reserved_array_name;
 use crate::neuroglancer::GeometryKind;
 
-/// Where the end of a line lies on background, the object within this distance is the one that is meant.
+/// If the end of a line is on background, the nearest object within this distance is used.
 const RADIUS_NM: f64 = 50.0;
 
-/// What stands where a person has to write something.
+/// The placeholder for a name that a person has to write.
 pub(super) const PLACEHOLDER: &str = "NAME_OF_THE_ANNOTATION_LAYER";
 
 /// The annotations that are samples.

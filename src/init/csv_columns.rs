@@ -11,10 +11,13 @@ use crate::storage::{Location, Storage, StreamedDocument};
 
 const EXPECTED: &str = "a table (CSV)";
 
+/// Columns that are named in a message.
+const NAMED_COLUMNS: usize = 50;
+
 /// The columns of a position.
 type Triple = [String; 3];
 
-/// What a header says of its table.
+/// The kind of table that a header belongs to.
 #[derive(Debug, PartialEq)]
 enum Columns {
     Boxes,
@@ -23,7 +26,8 @@ enum Columns {
     Unknown,
 }
 
-/// What the table at `location` holds. Its unit is the one in which its annotations lie in `bounds`.
+/// The contents of the table at `location`. The unit is the one in which the annotations are inside `bounds`, which has
+/// voxels of the given resolution.
 pub(super) fn open(
     location: &Location,
     bounds: Option<(BoxNm, Resolution)>,
@@ -37,67 +41,60 @@ pub(super) fn open(
         Columns::Boxes => return Content::BoxTable(location.clone()),
         Columns::Points(point) => (Some(point), None, None, GeometryKind::Point),
         Columns::Lines { start, end } => (None, Some(start), Some(end), GeometryKind::Line),
-        Columns::Unknown => {
-            let names: Vec<&str> = header.iter().take(50).collect();
-            return Content::Unusable(format!(
-                "its columns ({}) name no positions, such as x, y, z",
-                names.join(", ")
-            ));
-        }
+        Columns::Unknown => return Content::Unusable(no_positions(&header)),
     };
     let id = header.iter().find(|name| name.eq_ignore_ascii_case("id"));
-    let table = |unit, resolution, id: Option<&str>| CsvConfig {
+    let mut config = CsvConfig {
         file: String::new(),
-        unit,
-        resolution,
-        point: point.clone(),
-        start: start.clone(),
-        end: end.clone(),
+        unit: LengthUnit::Nm,
+        resolution: None,
+        point,
+        start,
+        end,
         id: id.map(str::to_owned),
         properties: Default::default(),
         delimiter: None,
     };
-    let finest = bounds.map(|(_, resolution)| resolution);
-    let units = [
-        (LengthUnit::Nm, None),
-        (LengthUnit::Voxel, finest),
-        (LengthUnit::Um, None),
-    ];
-    for (unit, resolution) in units {
-        if unit == LengthUnit::Voxel && resolution.is_none() {
-            continue;
-        }
-        let columns = table(unit, resolution, id);
-        match (extent(location, &columns, storage), bounds) {
-            (Ok(Some(extent)), Some((bounds, _))) if middle_is_inside(&extent, &bounds) => {
-                return Content::Table(columns, kind);
-            }
-            (Ok(_), Some(_)) => {}
-            (Ok(_), None) => return Content::Table(columns, kind),
-            // Ids that are no numbers keep the table from being read.
-            (Err(_), _) if id.is_some() => {
-                let columns = table(unit, resolution, None);
-                if let Ok(Some(extent)) = extent_inside(location, &columns, bounds, storage)
-                    && extent
-                {
-                    return Content::Table(columns, kind);
-                }
-            }
-            (Err(e), _) => return Content::Unusable(e),
+    let mut read = extent(location, &config, storage);
+    if read.is_err() && id.is_some() {
+        // Ids that are not numbers are an error.
+        config.id = None;
+        read = extent(location, &config, storage);
+    }
+    match read {
+        Err(e) => Content::Unusable(e),
+        Ok(extent) => {
+            (config.unit, config.resolution) = unit(extent, bounds);
+            Content::Table(config, kind)
         }
     }
-    Content::Table(table(LengthUnit::Nm, None, id), kind)
 }
 
-fn extent_inside(
-    location: &Location,
-    columns: &CsvConfig,
+fn no_positions(header: &StringRecord) -> String {
+    let names: Vec<&str> = header.iter().take(NAMED_COLUMNS).collect();
+    format!(
+        "its columns ({}) name no positions, such as x, y, z",
+        names.join(", ")
+    )
+}
+
+/// The unit in which numbers with this extent are inside `bounds`; nm if that is unknown.
+fn unit(
+    extent: Option<BoxNm>,
     bounds: Option<(BoxNm, Resolution)>,
-    storage: &Storage,
-) -> Result<Option<bool>, String> {
-    let extent = extent(location, columns, storage)?;
-    let is_inside = |extent| bounds.is_none_or(|(bounds, _)| middle_is_inside(&extent, &bounds));
-    Ok(extent.map(is_inside))
+) -> (LengthUnit, Option<Resolution>) {
+    let Some((extent, (bounds, resolution))) = extent.zip(bounds) else {
+        return (LengthUnit::Nm, None);
+    };
+    let units = [
+        (LengthUnit::Nm, None),
+        (LengthUnit::Voxel, Some(resolution)),
+        (LengthUnit::Um, None),
+    ];
+    let fits = |(unit, resolution): &(LengthUnit, Option<Resolution>)| {
+        middle_is_inside(&extent, unit.nm(*resolution), &bounds)
+    };
+    units.into_iter().find(fits).unwrap_or_default()
 }
 
 fn header(location: &Location, storage: &Storage) -> Result<StringRecord, String> {
@@ -122,15 +119,15 @@ fn extent(
     layer.extent(Anchor::Midpoint).map_err(|e| e.to_string())
 }
 
-/// Whether the middle of `extent` lies in `bounds`.
-fn middle_is_inside(extent: &BoxNm, bounds: &BoxNm) -> bool {
+/// Whether the middle of `extent`, in units of `unit_nm`, is inside `bounds`.
+fn middle_is_inside(extent: &BoxNm, unit_nm: [f64; 3], bounds: &BoxNm) -> bool {
     (0..3).all(|d| {
-        let middle = (extent.min()[d] + extent.max()[d]) / 2.0;
+        let middle = (extent.min()[d] + extent.max()[d]) / 2.0 * unit_nm[d];
         bounds.min()[d] <= middle && middle <= bounds.max()[d]
     })
 }
 
-/// What a header says of its table.
+/// The kind of table that a header belongs to.
 fn columns(header: &StringRecord) -> Columns {
     let has = |name: &str| header.iter().any(|column| column == name);
     if ["min", "max"].iter().all(|name| has(name))

@@ -58,7 +58,7 @@ pub enum InitError {
     },
     /// The bounds of the volumes are not numbers.
     #[error(
-        "no boxes were found, and the volumes have no finite bounds to make one up from; give a collection"
+        "no boxes were found, and the volumes have no finite bounds to invent one; give a collection"
     )]
     NoExtent,
     /// No layer is a volume.

@@ -1,4 +1,4 @@
-//! What the layers hold: each is opened once, and nothing but its description is read.
+//! The contents of layers: each is opened once, and only its metadata are read.
 
 use rayon::prelude::*;
 
@@ -17,13 +17,12 @@ use crate::volume;
 #[derive(Debug)]
 pub(super) struct OpenedLayer {
     pub(super) name: String,
-    /// Where it is, as its document says; `None` for annotations that a viewer state holds, and for tables.
+    /// Its source; `None` for tables.
     pub(super) source: Option<SourceUrl>,
-    /// What [`LayerGroup`] parses, where `source` says too little.
     pub(super) content: Content,
 }
 
-/// What a layer holds.
+/// The contents of a layer.
 #[derive(Debug)]
 pub(super) enum Content {
     /// Voxels.
@@ -52,14 +51,14 @@ pub(super) struct VolumeFacts {
 /// What is known of annotations.
 #[derive(Clone, Debug)]
 pub(super) struct AnnotationFacts {
-    /// What they are; `None` where a state mixes kinds.
+    /// Their kind; `None` if a viewer state has several.
     pub(super) kind: Option<GeometryKind>,
     pub(super) extent: Option<BoxNm>,
     /// A property whose values have labels.
     pub(super) labelled_property: Option<String>,
 }
 
-/// Parts of names that stand for labels, where a volume's metadata do not say what it holds.
+/// Parts of names of label volumes, for volumes whose metadata do not tell images from labels.
 const LABEL_WORDS: [&str; 11] = [
     "seg",
     "label",
@@ -98,7 +97,7 @@ pub(super) fn open_all(found: &Found, storage: &Storage) -> Vec<OpenedLayer> {
     opened
 }
 
-/// The layer `name` of `group`; `kind` is what a viewer state says that it is.
+/// The layer `name` of `group`; `kind` is its type in a viewer state.
 fn open(group: &LayerGroup, name: &str, kind: Option<&str>, storage: &Storage) -> Content {
     let source = match group.source(name) {
         Ok(source) => source,

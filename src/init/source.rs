@@ -1,5 +1,5 @@
-//! What the sources that a person typed are: a state, a collection, a folder, or layers. Nothing is opened but the
-//! document or the folder that is named.
+//! The kind of the sources on the command line: a state, a collection, a folder, or layers. Only the document or folder
+//! itself is read here, not the layers.
 
 use std::collections::HashMap;
 use std::path::Path;
