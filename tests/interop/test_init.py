@@ -188,10 +188,11 @@ def test_a_folder_of_the_demo_becomes_its_config(tmp_path):
     config, output = init(source, out=source / "first.json")
     demo = json.loads((source / "config.json").read_text())
     assert config["collection"] == "./collection.json"
-    for key in ["resolution", "points", "splits", "leaks"]:
+    for key in ["resolution", "window", "splits", "leaks"]:
         assert config[key] == demo[key], key
-    assert {a["layer"] for a in config["arrays"].values()} == {"img", "label0", "label1"}
-    assert [a["role"] for a in config["arrays"].values()] == ["image", "target", "target"]
+    assert config["points"] == {"layer": "lines"} and "other annotations: `points`" in output
+    assert list(config["arrays"]) == ["img", "target_pre", "target_post", "target_label0", "target_label1"]
+    assert [a["layer"] for a in config["arrays"].values()] == ["img", "seg", "seg", "label0", "label1"]
     assert all(len(s) > 10 for s in planned(source / "first.json").values()), output
 
 
