@@ -138,7 +138,7 @@ impl AxisMapping {
     }
 
     /// The resolution after the transform for a `resolution` of the source.
-    fn from_source(&self, resolution: &Resolution) -> Option<Resolution> {
+    fn transformed_resolution(&self, resolution: &Resolution) -> Option<Resolution> {
         let nm = resolution.nm();
         Resolution::new(std::array::from_fn(|i| nm[self.inner[i]] * self.factor[i]))
     }
@@ -158,7 +158,7 @@ impl AxisMapping {
                 wanted: *wanted,
                 available: available
                     .iter()
-                    .filter_map(|r| self.from_source(r))
+                    .filter_map(|r| self.transformed_resolution(r))
                     .collect(),
             },
             other => other,
@@ -181,7 +181,9 @@ impl TransformedVolume {
                 "smaller numbers",
             )
         };
-        let resolution = axes.from_source(&own.resolution).ok_or_else(out_of_range)?;
+        let resolution = axes
+            .transformed_resolution(&own.resolution)
+            .ok_or_else(out_of_range)?;
         let (bounds, shape) = (own.grid.bounds(), own.grid.bounds().shape());
         let mut start = [0; 3];
         for (i, inner) in axes.inner.into_iter().enumerate() {
@@ -241,7 +243,7 @@ impl TransformedVolume {
     }
 
     /// The block for `block` of the source.
-    fn from_source(&self, block: BlockIndex) -> BlockIndex {
+    fn transformed_block(&self, block: BlockIndex) -> BlockIndex {
         self.axes.map(|inner| block[inner])
     }
 }
@@ -354,7 +356,7 @@ impl ChunkGroups for TransformedGroups<'_> {
         let runs = self.inner.runs(&of_source).into_iter();
         let here = |run: Vec<BlockIndex>| {
             run.into_iter()
-                .map(|b| self.volume.from_source(b))
+                .map(|b| self.volume.transformed_block(b))
                 .collect()
         };
         runs.map(here).collect()
