@@ -31,22 +31,22 @@ impl Demo {
             source.display()
         ));
         let pool = self.run.pool()?;
-        let made = pool.install(|| demo::write_collection(&source))?;
-        let [x, y, z] = made.volume_voxels;
-        let [rx, ry, rz] = made.resolution_nm;
+        let collection = pool.install(|| demo::write_collection(&source))?;
+        let [x, y, z] = collection.volume_voxels;
+        let [rx, ry, rz] = collection.resolution_nm;
         printer.result(format!(
             "volume   {}: {x} x {y} x {z} voxels of {rx} x {ry} x {rz} nm, {} cells, {} synapses",
             source.display(),
-            made.cells,
-            made.synapses
+            collection.cells,
+            collection.synapses
         ));
-        for layer in &made.layers {
+        for layer in &collection.layers {
             printer.result(format!(
                 "layer    {}: {} ({})",
                 layer.name, layer.what, layer.encoding
             ));
         }
-        for b in &made.boxes {
+        for b in &collection.boxes {
             printer.result(format!(
                 "box      {}: {}, {} synapses",
                 b.split, b.what, b.synapses
@@ -54,12 +54,12 @@ impl Demo {
         }
         printer.lines(format!(
             "\n$ pointshard preprocess {} --out {}",
-            made.config.display(),
+            collection.config.display(),
             out.display()
         ));
         let storage = Storage::default();
         self.run
-            .run_job(printer, &storage, &made.config, &out, false)?;
+            .run_job(printer, &storage, &collection.config, &out, false)?;
         printer.lines(format!("\n$ pointshard check {}", out.display()));
         let report = pool.install(|| check::check(&out));
         super::check::print(printer, &report);

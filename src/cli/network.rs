@@ -7,21 +7,22 @@ use clap::Args;
 
 use super::printer::Printer;
 
+const NETWORK_OPTIONS: &str = "Network options";
+
 /// Network options. They don't change the output.
 #[derive(Clone, Copy, Debug, Args)]
-#[command(next_help_heading = "Network options")]
 pub(super) struct NetworkArgs {
     /// Retry after this many seconds without data
-    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    #[arg(long, help_heading = NETWORK_OPTIONS, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
     idle_timeout: u64,
     /// Maximum number of concurrent requests
-    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(long, help_heading = NETWORK_OPTIONS, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=1024))]
     requests: u16,
     /// Keep retrying a failing read for this many seconds (status 429 or 5xx, no connection)
-    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(0..=86400))]
+    #[arg(long, help_heading = NETWORK_OPTIONS, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(0..=86400))]
     retry_for: u64,
     /// Retry if a response is slower than this many bytes per second over --idle-timeout; 0 accepts any rate
-    #[arg(long, value_name = "BYTES", default_value_t = 256)]
+    #[arg(long, help_heading = NETWORK_OPTIONS, value_name = "BYTES", default_value_t = 256)]
     min_rate: u64,
 }
 

@@ -31,7 +31,7 @@ pub(super) fn with_progress<T>(
         return work();
     }
     std::thread::scope(|scope| {
-        let (done, wait) = mpsc::channel::<()>();
+        let (finished, wait) = mpsc::channel::<()>();
         scope.spawn(move || {
             if printer.draws_bars() {
                 draw_bar(printer, unit, status, &wait);
@@ -40,7 +40,7 @@ pub(super) fn with_progress<T>(
             }
         });
         let result = work();
-        drop(done);
+        drop(finished);
         result
     })
 }
