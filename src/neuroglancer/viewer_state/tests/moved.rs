@@ -169,7 +169,7 @@ fn local_annotations_have_the_units_of_the_input_dimensions() {
         ),
         (
             json!([[0, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0]]),
-            "nothing along x",
+            "no input for x",
         ),
     ] {
         let e = local(json!({"outputDimensions": out, "matrix": matrix})).unwrap_err();
