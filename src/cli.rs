@@ -1,6 +1,7 @@
 //! The command line: one file per subcommand, with its arguments and what it prints. The library does the work.
 
 mod check;
+mod completions;
 mod control_chars;
 mod demo;
 mod failure;
@@ -58,6 +59,8 @@ enum Command {
     #[command(hide = true, alias = "infer")]
     Train(trainer_unavailable::TrainerUnavailable),
     Schema(schema::Schema),
+    Completions(completions::Completions),
+    Man(completions::Man),
 }
 
 /// Heading of the options of every command.
@@ -111,6 +114,8 @@ impl Cli {
             #[cfg(not(feature = "tch"))]
             Command::Train(command) => command.run(),
             Command::Schema(command) => command.run(&printer),
+            Command::Completions(command) => command.run(&printer),
+            Command::Man(command) => command.run(&printer),
         }?;
         match printer.stdout_error() {
             None => Ok(code),

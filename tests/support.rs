@@ -1,6 +1,6 @@
-//! What the integration tests share: where the data lie, and how a job is run.
+//! Shared by the integration tests and tests in the library: the folder of test data, configs, and runs of jobs.
 
-#![allow(dead_code, reason = "each test binary uses its part")]
+#![allow(dead_code, reason = "each test binary uses a part")]
 
 use std::path::{Path, PathBuf};
 
@@ -8,7 +8,7 @@ use pointshard::Progress;
 use pointshard::{Job, JobError, Outcome, RunOptions, Storage};
 use serde_json::{Value, json};
 
-/// The folder of the shared data, or `None` where the checkout stands alone, which is not allowed in CI.
+/// The folder of the shared data, or `None` if it is missing. In CI, it must not be missing.
 pub fn shared_data() -> Option<PathBuf> {
     let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
     if data.is_dir() {
@@ -19,7 +19,7 @@ pub fn shared_data() -> Option<PathBuf> {
         "{} is missing",
         data.display()
     );
-    eprintln!("skipped: {} is not there", data.display());
+    eprintln!("skipped: {} is missing", data.display());
     None
 }
 
@@ -43,7 +43,7 @@ pub fn vnc_config(data: &Path) -> Value {
     })
 }
 
-/// Runs a job as the command line does.
+/// Runs a job as the program does.
 pub fn run(
     config: &Value,
     out: &Path,
@@ -70,7 +70,7 @@ pub fn run(
     })
 }
 
-/// The job of a config, planned and not run.
+/// Plans the job of a config, without running it.
 pub fn prepare(config: &Value) -> Result<Job, JobError> {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("config.json");
@@ -78,7 +78,7 @@ pub fn prepare(config: &Value) -> Result<Job, JobError> {
     Job::prepare(&file, 1 << 30, &Storage::default())
 }
 
-/// Every file below `folder` with its bytes, by path.
+/// The bytes of all files below `folder`, by path.
 pub fn tree(folder: &Path) -> std::collections::BTreeMap<String, Vec<u8>> {
     let mut files = std::collections::BTreeMap::new();
     let mut folders = vec![folder.to_owned()];

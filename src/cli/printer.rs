@@ -71,6 +71,11 @@ impl Printer {
         self.write_result(&control_chars::escape_json(&redacted(text)));
     }
 
+    /// Prints a script or a page: the program's own text, in which tabs are significant.
+    pub(super) fn script(&self, text: &str) {
+        self.write_result(text);
+    }
+
     /// The first error of writing to stdout, if any.
     pub(super) fn stdout_error(&self) -> Option<&std::io::Error> {
         self.0.stdout_error.get()

@@ -1,4 +1,4 @@
-"""The chunks of a layer that windows touch, as they are stored: whole files, or pieces of sharded ones."""
+"""The stored chunks of a layer that windows need: whole files, or parts of shards."""
 
 import gzip
 import json
@@ -11,11 +11,11 @@ import layers
 
 @dataclass
 class Chunks:
-    """Stored bytes by chunk, and what they are."""
+    """The needed chunks and their encoding."""
 
-    # (file, first byte, bytes) of every chunk that is touched.
+    # (file, first byte, number of bytes) of each needed chunk.
     places: list
-    # Voxels of each.
+    # Size of a chunk in voxels.
     voxels: np.ndarray
     gzip: bool
     encoding: str
@@ -32,7 +32,7 @@ class Chunks:
         return int(self.voxels.sum()) * self.voxel_bytes
 
     def sample(self, folder, most=200):
-        """Writes some of the whole chunks to files of a folder: those at the volume's end may be smaller."""
+        """Writes some chunks to files in a folder, but no chunks at the end of the volume, which may be smaller."""
         folder.mkdir(parents=True)
         whole = [place for place, n in zip(self.places, self.voxels) if n == np.prod(self.shape)]
         step = max(1, len(whole) // most)
@@ -43,11 +43,11 @@ class Chunks:
 
 
 def touched(volume, layer, starts, window):
-    """Chunks that windows with these first voxels touch."""
+    """The chunks that windows with these first voxels need."""
     scale = layers.scale(volume.folder / layer)
     (chunk,) = scale["chunk_sizes"]
     size = np.array(scale["size"])
-    # Two windows that touch the same chunks count once.
+    # Windows that need the same chunks count once.
     first, last = starts // chunk, (starts + np.array(window) - 1) // chunk
     ranges = np.unique(np.concatenate([first, last], 1), axis=0)
     cells = {
@@ -79,7 +79,7 @@ def files(folder, cells, chunk, size):
 
 
 def sharded(folder, spec, cells, grid):
-    """By the indexes of the shards (neuroglancer_uint64_sharded_v1, hash identity)."""
+    """Finds the chunks with the indexes of the shards (neuroglancer_uint64_sharded_v1, hash identity)."""
     ids = morton(cells, grid) >> spec["preshift_bits"]
     minishard = ids & ((1 << spec["minishard_bits"]) - 1)
     shard = (ids >> spec["minishard_bits"]) & ((1 << spec["shard_bits"]) - 1)
@@ -93,7 +93,7 @@ def sharded(folder, spec, cells, grid):
 
 
 def minishard_index(path: Path, minishard, spec):
-    """{chunk: (first byte, bytes)}."""
+    """Returns {chunk: (first byte, number of bytes)}."""
     base = 16 << spec["minishard_bits"]
     with open(path, "rb") as file:
         file.seek(16 * minishard)
@@ -103,13 +103,13 @@ def minishard_index(path: Path, minishard, spec):
     if spec["minishard_index_encoding"] == "gzip":
         data = gzip.decompress(data)
     ids, gaps, sizes = np.frombuffer(data, "<u8").reshape(3, -1)
-    # A chunk begins where the one before it ends, plus the gap.
+    # A chunk starts at the end of the previous one, plus the gap.
     begins = base + np.cumsum(gaps) + np.cumsum(sizes) - sizes
     return dict(zip(np.cumsum(ids).tolist(), zip(begins.tolist(), sizes.tolist())))
 
 
 def morton(cells, grid):
-    """Compressed Morton codes: bit by bit of x, y, z, as far as the grid needs them."""
+    """Compressed Morton codes: interleaved bits of x, y, z, as many as the grid needs."""
     codes, bit = np.zeros(len(cells), np.int64), 0
     for level in range(max(int(n - 1).bit_length() for n in grid)):
         for axis in range(3):

@@ -1,6 +1,6 @@
-"""Runs pointshard and peers in turn, round by round; verifies what they wrote; prints medians, ratios and a floor.
+"""Runs pointshard and other tools in rounds, verifies their output, and prints medians, ratios and a floor.
 
-A round is the program, then every peer, then the program with one thread. The first round does not count, it warms caches.
+A round runs pointshard, each other tool, and pointshard with one thread. The first round warms up caches and does not count.
 """
 
 import argparse
@@ -26,22 +26,22 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 def arguments():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--binary", type=Path, required=True, help="the program")
-    p.add_argument("--rates", type=Path, help="the executable of the bench `rates`; the floor takes it")
+    p.add_argument("--rates", type=Path, help="the executable of the benchmark `rates`, for the floor")
     p.add_argument("--no-floor", action="store_true")
-    p.add_argument("--shared", type=Path, default=REPOSITORY.parent / "shared", help="has the peers and real data")
-    p.add_argument("--bench", type=Path, default=REPOSITORY / "target/bench", help="where volumes are made, and kept")
-    p.add_argument("--out", type=Path, help="a folder to write to, deleted first and at the end; default: out, below --bench")
-    p.add_argument("--keep", action="store_true", help="do not delete what the programs wrote")
-    p.add_argument("--json", type=Path, help="write all figures to this file, too")
+    p.add_argument("--shared", type=Path, default=REPOSITORY.parent / "shared", help="the folder with the other tools and real data")
+    p.add_argument("--bench", type=Path, default=REPOSITORY / "target/bench", help="the folder for generated volumes, which are kept")
+    p.add_argument("--out", type=Path, help="the output folder, deleted before and after; default: out, below --bench")
+    p.add_argument("--keep", action="store_true", help="keep the output")
+    p.add_argument("--json", type=Path, help="also write all figures to this file")
     p.add_argument("--markdown", action="store_true", help="print the table as Markdown")
 
     g = p.add_argument_group("the volume")
     xyz = {"type": int, "nargs": 3, "metavar": ("X", "Y", "Z")}
     g.add_argument("--layout", choices=("plain", "sharded", "gz-files"), default="plain")
-    g.add_argument("--encoding", choices=("raw", "jpeg", "png"), default="raw", help="of the image")
-    g.add_argument("--contrast", type=float, default=1.0, help="0.5 makes an image that compresses better")
+    g.add_argument("--encoding", choices=("raw", "jpeg", "png"), default="raw", help="encoding of the image")
+    g.add_argument("--contrast", type=float, default=1.0, help="0.5: an image that compresses better")
     g.add_argument("--size", **xyz, default=layers.SIZE)
-    g.add_argument("--data", type=Path, help="a folder with a volume, in place of all this")
+    g.add_argument("--data", type=Path, help="a folder with a volume, instead of a generated one")
 
     g = p.add_argument_group("the job")
     g.add_argument("--window", **xyz, default=(64, 64, 64))
@@ -50,16 +50,16 @@ def arguments():
     g.add_argument("--box-size", **xyz)
     kind = g.add_mutually_exclusive_group()
     kind.add_argument("--sparse", action="store_true", help="one box as large as the volume, 60 points")
-    kind.add_argument("--small-boxes", action="store_true", help="500 boxes of 4 points; boxes share chunks")
-    g.add_argument("--labels", action="store_true", help="image and uint64 labels, made a mask, in place of image and masks")
-    g.add_argument("--shard", type=int, default=jobs.SHARD, help="samples per shard, of all programs")
-    g.add_argument("--codec", help="the program's codec: auto, none, zstd, lz4, blosc, or JSON; none: peers do without, too")
+    kind.add_argument("--small-boxes", action="store_true", help="500 boxes of 4 points, which share chunks")
+    g.add_argument("--labels", action="store_true", help="an image and uint64 labels, converted to a mask, instead of an image and masks")
+    g.add_argument("--shard", type=int, default=jobs.SHARD, help="samples per shard, for all programs")
+    g.add_argument("--codec", help="the program's codec: auto, none, zstd, lz4, blosc, or JSON; with none, the other tools do not compress either")
 
     g = p.add_argument_group("the runs")
-    g.add_argument("--peers", nargs="+", choices=jobs.PEERS, help="default: tensorstore, of gz-files cloudvolume")
+    g.add_argument("--peers", nargs="+", choices=jobs.PEERS, help="default: tensorstore; cloudvolume for gz-files")
     g.add_argument("--pairs", type=int, default=7, help="rounds that count")
     g.add_argument("--threads", type=int, default=2)
-    g.add_argument("--cold", action="store_true", help="source files are not in memory, output is flushed")
+    g.add_argument("--cold", action="store_true", help="drop source files from memory first, and flush the output")
     a = p.parse_args()
     if not a.no_floor and not a.rates:
         p.error("--rates or --no-floor is needed")
@@ -85,10 +85,10 @@ def programs(a, job):
 
 
 def rounds(a, job, runs):
-    """All figures, by program."""
+    """Returns all figures by program."""
     sources = [*job.volume.files(job.arrays), *job.folder.rglob("*.json"), *job.folder.rglob("0_0_0")]
     figures = {name: [] for name in runs}
-    # A volume just made is still being written.
+    # The kernel may still be writing a new volume.
     os.sync()
     for number in range(a.pairs + 1):
         for name, program in runs.items():

@@ -1,11 +1,11 @@
-"""The least that the job can cost, from rates that rates.rs measures on this machine in the same run:
+"""A lower bound of the cost of a job, from rates that rates.rs measures on this machine in the same run:
 
-    stored bytes of touched chunks / read rate              each chunk once, out of the page cache
-  + what they inflate to / inflate rate                     where they are gzip'd
-  + their values' bytes / decode rate                       where they are jpeg, png or compressed_segmentation
+    stored bytes of touched chunks / read rate              each chunk once, from the page cache
+  + their decompressed bytes / inflate rate                 for gzip
+  + their decoded bytes / decode rate                       for jpeg, png and compressed_segmentation
   + window bytes / cut rate                                 row by row
-  + window bytes of each array / its zstd-1 encode rate     where the output is zstd'd
-  + output bytes / write rate                               into the page cache, in the output's folder
+  + window bytes of each array / its zstd-1 encode rate     if the output is compressed with zstd
+  + output bytes / write rate                               to the page cache, in the output folder
 
 CPU floor: the sum. Wall floor: the sum / threads. Checksums, hashes, statistics, labels made masks and flushing are not in it.
 """
@@ -23,7 +23,7 @@ import numpy as np
 class Term:
     what: str
     bytes: int
-    # Bytes per second and core.
+    # Bytes per second per core.
     rate: float
 
     @property
@@ -32,7 +32,7 @@ class Term:
 
 
 def measure(binary, job, dataset, scratch):
-    """Runs rates.rs on the job's own chunks and windows; returns its rates and the floor's terms."""
+    """Runs rates.rs on the chunks and windows of the job, and returns its rates and the terms of the floor."""
     touched = {layer: chunks.touched(job.volume, layer, job.starts, job.window) for layer in job.arrays}
     sources = {}
     for layer, of_layer in touched.items():
@@ -67,14 +67,14 @@ def terms(job, dataset, touched, rates):
 
 
 def zstd(dataset, array):
-    """Whether the windows of an array are zstd'd."""
+    """Whether the windows of an array are compressed with zstd."""
     group = next(iter(sorted(dataset.glob("*.zarr"))))
     (sharding,) = json.loads((group / array / "zarr.json").read_text())["codecs"]
     return any(codec["name"] == "zstd" for codec in sharding["configuration"]["codecs"])
 
 
 def report(found, rates, threads, medians):
-    """Lines of text, and the sums."""
+    """Returns lines of text, and the sums."""
     lines = [f"{'the floor, on one core':<28} {'MB':>9} {'MB/s':>9} {'s':>7}"]
     lines += [f"  {t.what:<26} {t.bytes / 1e6:9.0f} {t.rate / 1e6:9.0f} {t.seconds:7.3f}" for t in found]
     cpu = sum(t.seconds for t in found)

@@ -1,7 +1,7 @@
-"""The same samples in every format: how each is written, and how its users read it at random.
+"""Writers and random readers of the same samples in several formats.
 
-A reader has `batch(rows)`, {array: [row, channel, z, y, x]}; webdataset, which knows no rows, has `stream(seed)`. They are
-made in the process that reads.
+A reader has `batch(rows)`, which returns {array: [row, channel, z, y, x]}. webdataset has no random access, so its reader has
+`stream(seed)`. Readers are created in the process that reads.
 """
 
 import io
@@ -35,7 +35,7 @@ def unzstd(data, shape):
 
 
 class Npy:
-    """A memory map of raw arrays: what reading costs without a codec. The other formats are made of it."""
+    """A memory map of raw arrays: the cost of reading without a codec. The other formats are written from it."""
 
     @staticmethod
     def write(folder, samples):
@@ -50,11 +50,11 @@ class Npy:
 
 
 class Shards:
-    """The documented class on shards of the program, or on shards of another make (see `write`)."""
+    """The documented class, on shards of pointshard or on shards with another layout (see `write`)."""
 
     @staticmethod
     def write(folder, samples, codecs=None, index="end", shard=SHARD):
-        """Zarr shards as the program's but for one choice."""
+        """Writes Zarr shards like those of pointshard, with one difference."""
         zstd_1 = {"name": "zstd", "configuration": {"level": 1}}
         inner = [{"name": "bytes"}, *([zstd_1, {"name": "crc32c"}] if codecs is None else codecs)]
         for name in ARRAYS:
@@ -90,7 +90,7 @@ class ShardsOneByOne(Shards):
 
 
 class ZarrPython:
-    """zarr-python, with its own pipeline or that of zarrs."""
+    """zarr-python, with its own codec pipeline or that of zarrs."""
 
     def __init__(self, folder, pipeline, threads=1):
         import zarr
@@ -108,7 +108,7 @@ class ZarrPython:
 
 
 class Hdf5:
-    """h5py, a chunk per sample."""
+    """h5py, with one chunk per sample."""
 
     @staticmethod
     def write(folder, samples, packed):
@@ -122,7 +122,7 @@ class Hdf5:
 
     def __init__(self, folder):
         import h5py
-        import hdf5plugin  # noqa: F401, it registers the codec
+        import hdf5plugin  # noqa: F401, registers the codec
 
         self.file = h5py.File(Path(folder) / "samples.h5")
 
@@ -131,7 +131,7 @@ class Hdf5:
 
 
 class WebDataset:
-    """Tar files of zstd'd members. Shards are shuffled, and samples within a buffer: there are no rows to ask for."""
+    """Tar files with zstd members. The order of shards is shuffled, and samples are shuffled in a buffer. No random access."""
 
     @staticmethod
     def write(folder, samples):
@@ -150,7 +150,7 @@ class WebDataset:
         self.shape = json.loads((Path(folder) / "shape.json").read_text())
 
     def stream(self, seed, part=0, parts=1):
-        """(row, sample) of every sample of this part of the shards."""
+        """Yields (row, sample) of each sample in this part of the shards."""
         import webdataset
 
         tars = self.tars[part::parts]
@@ -160,7 +160,7 @@ class WebDataset:
 
 
 class Mosaic:
-    """MosaicML streaming. `packed`: None, "sample" (each array by zstd), or "shard": zstd'd shards, its own way.
+    """MosaicML streaming. `packed`: None, "sample" (each array compressed with zstd) or "shard" (shards compressed by the library).
 
     It unpacks such a shard into a local file when a sample of it is first touched, and reads that file ever after. With
     "shard" there is no such file yet; afterwards it is as fast as None.
@@ -198,7 +198,7 @@ class Mosaic:
 
 
 class CloudVolumeCutouts:
-    """A cutout per sample and layer out of the volumes, whose chunks are zstd'd; `lru_mb` of decoded chunks are kept."""
+    """Cuts each sample out of the volumes, whose chunks are zstd. Caches `lru_mb` of decoded chunks."""
 
     @staticmethod
     def write(folder, data, starts):

@@ -1,4 +1,4 @@
-"""The job and what runs it: the program's config, and the command line of every program."""
+"""The job: the config of pointshard, and the command line of each program."""
 
 import json
 import shutil
@@ -11,9 +11,9 @@ import points
 from layers import Volume
 
 SHARD = 64
-# The field `codec` of every array in the program's config; None: no such field. `--codec` says otherwise.
+# The key `codec` of each array in the config, unless `--codec` is given. None: no key.
 CODEC = "zstd"
-# The least room that readers that go box by box need, in chunks of 64: that of boxes of this size about windows of 64.
+# Minimum cache of readers that read box by box, in chunks of 64: for boxes of this size around windows of 64.
 BOX, WINDOW = (256, 256, 96), (64, 64, 64)
 OURS, ONE_THREAD = "pointshard", "pointshard, 1 thread"
 PEERS = ("tensorstore", "cloudvolume", "per-sample", "per-sample-shuffled")
@@ -23,14 +23,14 @@ PEERS = ("tensorstore", "cloudvolume", "per-sample", "per-sample-shuffled")
 class Job:
     volume: Volume
     folder: Path
-    # Layer, then what is done to its values, if anything.
+    # The layer, and the transform of its values, if any.
     arrays: dict
     window: tuple
     boxes: int
     points: int
-    # First voxel of every window, [point, xyz].
+    # First voxel of each window, [point, xyz].
     starts: np.ndarray
-    # Windows of one box share chunks with those of others.
+    # Whether windows of different boxes share chunks.
     share_chunks: bool
     codec: object
     # Samples per shard.
@@ -48,7 +48,7 @@ class Job:
 @dataclass
 class Program:
     command: list
-    # Where it writes, if it does.
+    # The output, if any.
     out: Path | None
 
 
@@ -60,7 +60,7 @@ def parse_codec(text):
 
 
 def shape(size, window, box=None, boxes=None, count=None, sparse=False, small_boxes=False):
-    """Box size, number of boxes and of points, where they are not given."""
+    """Defaults of the box size, the number of boxes and the number of points."""
     # As many voxels as 2,000 windows of 64 x 64 x 64 have, within limits.
     usual = min(2000 * 64**3 // int(np.prod(window)), 20000)
     if sparse:
@@ -76,11 +76,11 @@ def shape(size, window, box=None, boxes=None, count=None, sparse=False, small_bo
 
 
 def write(folder, volume, arrays, window, box, boxes, count, share_chunks=False, codec=CODEC, shard=SHARD):
-    """Writes points and config of a job to `folder`."""
+    """Writes the points and the config of a job to `folder`."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     starts = points.write(folder, volume, arrays, window, boxes, box, count, share_chunks)
-    # The peers' script that verifies wants a whole shard.
+    # The script that verifies other tools needs a whole shard.
     shard = min(shard, count)
     job = Job(volume, folder, arrays, tuple(window), boxes, count, starts, share_chunks, codec, shard)
     entries = {}
@@ -116,13 +116,13 @@ def peer_arguments(job):
 
 
 def peer(name, scripts, job, out, threads, cold):
-    """The peer's program; says what is wrong where it cannot read the volume."""
+    """The command of another tool. Exits with a message if the tool cannot read the volume."""
     arguments = [*peer_arguments(job), "--threads", threads]
     if name == "tensorstore":
         if job.volume.about["layout"] == "gz-files":
             raise SystemExit("tensorstore takes NAME.gz files for missing: --peers cloudvolume")
         command = [scripts / "peer_tensorstore.py", *arguments, "--out", out, "--in-flight", 8]
-        # Whatever chunks two boxes share it has decoded once.
+        # Its cache holds all chunks that two boxes share.
         command += ["--cache-mb", 4096] if job.share_chunks else []
         return Program([sys.executable, *command, *(["--sync"] if cold else [])], out)
     arguments += ["--workers", threads]

@@ -1,8 +1,8 @@
-"""Runs jobs from local files and from a server that lets every request wait, in turn; prints times, requests, bytes.
+"""Runs jobs in turn from local files and from a server that delays each response. Prints times, requests and bytes.
 
-The server is nginx. Before each response it sends a request to another server, which answers after the delay;
-requests wait side by side. Needs nginx and the Python packages of tests/interop: run it with their environment, as
-`target/venv/bin/python tests/bench/latency.py --bench target/bench/plain` (tests/run makes it, tests/bench/run the data).
+The server is nginx. Before each response, it sends a request to another server, which responds after the delay. Requests
+wait concurrently. Needs nginx and the virtual environment of tests/run, and data of tests/bench/run:
+`target/venv/bin/python tests/bench/latency.py --bench target/bench/plain`
 """
 
 import argparse
@@ -33,7 +33,7 @@ VNC_JOB = {
 
 def arguments():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--bench", type=Path, help="also the job in this folder, which tests/bench/run made")
+    p.add_argument("--bench", type=Path, help="also run the job in this folder of tests/bench/run")
     p.add_argument("--delay-ms", type=float, default=50)
     p.add_argument("--threads", type=int, default=2)
     p.add_argument("--runs", type=int, default=3)
@@ -41,7 +41,7 @@ def arguments():
 
 
 def write_job(folder, job, data, root):
-    """Writes the job with its layers at `root`, the place of the folder `data`."""
+    """Writes the job with layers at `root`, the URL of the folder `data`."""
     rows = json.loads((data / "collection.json").read_text())
     for layer in rows["layers"]:
         layer["source"] = f"precomputed://{root}/{layer['name']}"
@@ -51,7 +51,7 @@ def write_job(folder, job, data, root):
 
 
 def run(config, out, threads):
-    """Seconds of a whole run into an empty folder."""
+    """Seconds of a run into an empty folder."""
     shutil.rmtree(out, ignore_errors=True)
     os.sync()
     command = [binary(), "preprocess", config, "--out", out, "--threads", threads, "--quiet"]
@@ -62,7 +62,7 @@ def run(config, out, threads):
 
 
 def shards(out):
-    """The digests of all that is in the splits; the manifest beside them holds the places of layers."""
+    """Digests of all files of the splits. The manifest differs, because it contains the URLs of layers."""
     return {name: digest for name, digest in file_digests(out).items() if ".zarr/" in name and "/c/" in name}
 
 
@@ -84,7 +84,7 @@ def measure(a, name, job, data, folder):
         nginx.stop()
         delay_server.stop()
     if shards(folder / "local/out") != shards(folder / "delayed/out"):
-        sys.exit(f"{name}: what came from the server is not what came from local files")
+        sys.exit(f"{name}: the output from the server differs from the output from local files")
     check = [str(binary()), "check", str(folder / "delayed/out"), "--quiet"]
     subprocess.run(check, check=True, stdout=subprocess.DEVNULL)
     count, size = len(requests) / a.runs, sum(r.body_bytes for r in requests) / a.runs
@@ -99,7 +99,7 @@ def main():
     jobs = {"vnc": (VNC_JOB, VNC)}
     if a.bench:
         jobs["bench"] = (json.loads((a.bench / "config.json").read_text()), a.bench.resolve())
-    print(f"each request waits {a.delay_ms:g} ms; {a.threads} threads; medians of {a.runs} runs; windows equal")
+    print(f"each response is delayed by {a.delay_ms:g} ms; {a.threads} threads; medians of {a.runs} runs; windows equal")
     print(f"{'job':<6} {'local s':>9} {'delayed s':>11} {'ratio':>6} {'requests':>9} {'MiB':>8}")
     for name, (job, data) in jobs.items():
         with tempfile.TemporaryDirectory(prefix="latency-") as folder:

@@ -1,7 +1,7 @@
-"""The layers that windows are cut out of: Neuroglancer precomputed layers, made once and kept.
+"""The layers of the benchmark: Neuroglancer precomputed layers, generated once and kept.
 
-`make` has make_bench_data.py of the shared folder tile real electron microscopy, masks and labels. `write_raw` writes any
-arrays, one plain file per chunk.
+`make` runs make_bench_data.py of the shared folder, which tiles real electron microscopy, masks and labels. `write_raw`
+writes arrays with one uncompressed file per chunk.
 """
 
 import json
@@ -30,18 +30,18 @@ class Volume:
         return cls(folder, tuple(about["size"]), tuple(about["chunk"]), tuple(resolution), about)
 
     def files(self, layers):
-        """Every file of some layers."""
+        """All files of some layers."""
         return [path for layer in layers for path in (self.folder / layer).rglob("*") if path.is_file()]
 
 
 def scale(layer):
-    """What a layer says about its one scale."""
+    """The metadata of the only scale of a layer."""
     (only,) = json.loads((layer / "info").read_text())["scales"]
     return only
 
 
 def make(shared, bench, layout="plain", encoding="raw", contrast=1.0, size=SIZE):
-    """The volume of this kind below `bench`."""
+    """The volume of this kind below `bench`, generated if it is missing."""
     name = layout
     name += f"-{encoding}" if encoding != "raw" else ""
     name += f"-contrast{contrast:g}" if contrast != 1 else ""
@@ -49,12 +49,12 @@ def make(shared, bench, layout="plain", encoding="raw", contrast=1.0, size=SIZE)
     folder = bench / name
     # Written last.
     if not (folder / "dataset.json").exists():
-        print(f"making the volume {folder}", flush=True)
+        print(f"generating the volume {folder}", flush=True)
         stack = shared / "data/stack"
         command = [sys.executable, shared / "peers/make_bench_data.py", "--out", folder, "--layout", layout]
         command += ["--image-encoding", encoding, "--contrast", contrast, "--size", *size, "--em", stack / "raw"]
         command += ["--mask-a", stack / "synapses", "--mask-b", stack / "mitochondria", "--cells", stack / "membranes"]
-        # The job that comes with it is not ours, which points.py makes for any window; latency.py runs it.
+        # It includes a job, which latency.py runs. For other windows, points.py writes a job.
         one = ["--boxes", 1, "--points", 1, "--margin", 0, "--box-size", 1, 1, 1]
         command += ["--box-size", 256, 256, 96] if tuple(size) == SIZE else one
         subprocess.run(list(map(str, command)), check=True)
@@ -62,7 +62,7 @@ def make(shared, bench, layout="plain", encoding="raw", contrast=1.0, size=SIZE)
 
 
 def write_raw(folder, layers, chunk=(64, 64, 64), resolution=(8, 8, 40)):
-    """Writes a volume of arrays [z, y, x], by layer name; sizes are multiples of `chunk`."""
+    """Writes a volume of arrays [z, y, x] by layer name. Sizes must be multiples of `chunk`."""
     for name, array in layers.items():
         size = array.shape[::-1]
         key = "_".join(map(str, resolution))

@@ -1,7 +1,8 @@
-//! Samples per second of the loader beside what zstd alone allows on the same cores.
+//! Samples per second of the loader, compared with zstd alone on the same cores.
 //!
-//! `cargo bench --features bench --bench loader -- [DATASET] [--threads N] [--rounds N] [--batch N]`; without a dataset one is made up in a
-//! temporary folder. What is compared takes turns, so that whatever else the machine does hits all alike; medians count.
+//! `cargo bench --features bench --bench loader -- [DATASET] [--threads N] [--rounds N] [--batch N]`. Without a dataset, it
+//! generates one in a temporary folder. The candidates run in turn, so that other load on the machine affects all of them.
+//! Figures are medians.
 
 mod made_up;
 
@@ -69,7 +70,7 @@ fn main() -> Result<(), Failure> {
     bench.compare(rounds)
 }
 
-/// Batches that are ready or being made.
+/// Batches that are ready or in preparation.
 const PREFETCH: usize = 4;
 
 struct Bench {
@@ -79,10 +80,10 @@ struct Bench {
     threads: usize,
     batch: usize,
     samples: u64,
-    /// The arrays that are read, each once.
+    /// The arrays to read, without duplicates.
     names: Vec<String>,
     sample_bytes: Vec<usize>,
-    /// For each sample and array the zstd frame, empty where nothing is stored.
+    /// The zstd frame of each sample and array, empty for missing chunks.
     encoded: Vec<Vec<Vec<u8>>>,
 }
 
@@ -192,7 +193,7 @@ impl Bench {
             ),
         ];
         let mut seconds = vec![Vec::new(); passes.len()];
-        // The first round warms caches up and does not count.
+        // The first round warms up caches and does not count.
         for round in 0..=rounds {
             for ((_, pass), seconds) in passes.iter().zip(&mut seconds) {
                 let clock = Instant::now();
@@ -234,8 +235,8 @@ impl Bench {
         )?)
     }
 
-    /// Decompresses every sample, and does nothing else. Every thread has `places` samples to decompress to, in turn: with
-    /// one they stay in its cache, which no sample does that is handed on.
+    /// Only decompresses each sample. Each thread uses `places` buffers in turn. A single buffer would stay in the cache of
+    /// the core, unlike the samples of a real batch.
     fn decode(&self, places: usize) -> Result<(), Failure> {
         self.each_sample(|next| {
             let mut zstd = zstd::bulk::Decompressor::new().map_err(|e| e.to_string())?;
@@ -245,7 +246,7 @@ impl Bench {
             while let (Some(sample), Some(place)) = (next(), taken.next()) {
                 for (frame, values) in self.encoded[sample].iter().zip(&mut places[place]) {
                     if frame.len() == values.len() && !frame.starts_with(&ZSTD_MAGIC) {
-                        // Not compressed: the codec's work is to copy.
+                        // Not compressed: the codec only copies.
                         values.copy_from_slice(frame);
                     } else if !frame.is_empty() {
                         let n = zstd.decompress_to_buffer(frame, values.as_mut_slice());
@@ -258,7 +259,7 @@ impl Bench {
         })
     }
 
-    /// Reads every sample, and makes no batches.
+    /// Reads each sample without building batches.
     fn read(&self) -> Result<(), Failure> {
         let split = self.dataset.split(&self.split)?;
         let files = Arc::new(ShardFiles::default());
@@ -293,7 +294,7 @@ impl Bench {
         })
     }
 
-    /// Runs `work` in every thread, which asks for one sample after the other.
+    /// Runs `work` on all threads. Each takes the next sample when it is done with one.
     fn each_sample(
         &self,
         work: impl Fn(&dyn Fn() -> Option<usize>) -> Result<(), String> + Sync,
@@ -316,7 +317,7 @@ impl Bench {
     }
 }
 
-/// One epoch.
+/// Reads one epoch.
 fn run(loader: &Loader, epoch: u64, give_back: bool) -> Result<(), Failure> {
     for batch in loader.epoch(epoch, 0) {
         let batch = black_box(batch?);
@@ -333,7 +334,7 @@ fn median(values: impl Iterator<Item = f64>) -> f64 {
     values[values.len() / 2]
 }
 
-/// By role where the manifest says it, else the first array is the image and all others are targets.
+/// Chooses arrays by their roles in the manifest. Without roles, the first array is the image and all others are targets.
 fn choose(dataset: &Dataset) -> Result<ArrayNames, Failure> {
     let arrays = &dataset.manifest().arrays;
     let roles: BTreeMap<_, _> = arrays.iter().map(|(n, a)| (n, a.role.as_deref())).collect();
@@ -346,7 +347,7 @@ fn choose(dataset: &Dataset) -> Result<ArrayNames, Failure> {
     Ok(ArrayNames::with_masks(dataset, image, &targets))
 }
 
-/// The zstd frames of a shard file with that many places.
+/// The zstd frames of a shard file with `places` samples.
 fn frames(path: &Path, places: usize) -> Result<Vec<Vec<u8>>, Failure> {
     let bytes = std::fs::read(path)?;
     let index = bytes

@@ -1,4 +1,5 @@
-//! A dataset for benchmarks: noise like that of electron microscopy, which hardly compresses, and masks, which do.
+//! Generates a dataset for benchmarks: an image with noise as in electron microscopy, which hardly compresses, and masks,
+//! which compress well.
 
 use std::path::Path;
 
@@ -12,7 +13,7 @@ use super::Failure;
 const SAMPLES: u64 = 256;
 const EDGE: usize = 64;
 
-/// A dataset of an image, two targets, each of a few balls, and a mask for each.
+/// Writes a dataset with an image, two targets of a few balls each, and a mask for each target.
 pub fn make_dataset(root: &Path) -> Result<(), Failure> {
     let names = [
         "img",
@@ -92,7 +93,7 @@ pub fn make_dataset(root: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Membranes, more or less, and the noise of a microscope.
+/// An image with membranes and the noise of a microscope.
 fn image(seed: u64) -> Vec<u8> {
     let mut random = Random(seed + 1);
     let phase = [0; 3].map(|_| random.next() * 6.0);
@@ -124,7 +125,7 @@ fn voxels(mut value: impl FnMut(f32, f32, f32) -> u8) -> Vec<u8> {
         .collect()
 }
 
-/// xorshift64: numbers between 0 and 1.
+/// Random numbers between 0 and 1 (xorshift64).
 struct Random(u64);
 
 impl Random {

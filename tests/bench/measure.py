@@ -1,4 +1,4 @@
-"""Runs one program and takes down what it used, by the kernel's account."""
+"""Runs a program and measures its resource usage, as the kernel counts it."""
 
 import json
 import os
@@ -15,14 +15,14 @@ ACCOUNT = Path(__file__).with_name("account.py")
 @dataclass
 class Figures:
     wall_s: float
-    # User and system time, of its processes, too.
+    # User and system time, including child processes.
     cpu_s: float
-    # Of the largest process.
+    # Peak of the largest process.
     peak_mib: float
 
 
 def forget(files):
-    """Drops files from the page cache; those not flushed would stay in it."""
+    """Drops files from the page cache. Files that are not flushed would remain there."""
     for path in files:
         with open(path, "rb") as file:
             os.fsync(file)
@@ -30,7 +30,7 @@ def forget(files):
 
 
 def flush(folder):
-    """Waits until all files of a folder are on the disk."""
+    """Waits until all files of a folder are on disk."""
     for path in folder.rglob("*"):
         if path.is_file():
             with open(path, "rb") as file:
@@ -38,7 +38,7 @@ def flush(folder):
 
 
 def measure(program, scratch, flushed=False):
-    """Runs a program; with `flushed` its time ends when what it wrote is on the disk.
+    """Runs a program. With `flushed`, its time includes writing its output to disk.
 
     It is on the disk afterwards in any case, so that the next program does not wait for it.
     """

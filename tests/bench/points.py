@@ -1,6 +1,6 @@
-"""Where windows lie: boxes in a volume and points in boxes, as the peers read them (points.json) and as the program does.
+"""Boxes in a volume and points in boxes, in the format of the other tools (points.json) and in that of pointshard.
 
-No window leaves its volume: some peers refuse those that do. The boxes are disjoint, so that no point is in two of them.
+No window extends past the volume, because some tools do not support that. Boxes are disjoint, so that each point is in one box.
 """
 
 import json
@@ -10,7 +10,7 @@ import numpy as np
 
 
 def apart(rng, volume, window, boxes, box):
-    """Lower corners of boxes whose windows share no chunk: readers that go box by box decode nothing twice."""
+    """Lower corners of boxes whose windows share no chunk, so that readers that read box by box decode each chunk once."""
     low, high = room(volume, window, box)
     for _ in range(300):
         taken, corners = [], []
@@ -27,7 +27,7 @@ def apart(rng, volume, window, boxes, box):
 
 
 def scattered(rng, volume, window, boxes, box):
-    """Lower corners of disjoint boxes, whose windows may share chunks and voxels."""
+    """Lower corners of disjoint boxes. Their windows may share chunks and voxels."""
     low, high = room(volume, window, box)
     grid = (high - low) // box + 1
     if boxes > np.prod(grid):
@@ -37,7 +37,7 @@ def scattered(rng, volume, window, boxes, box):
 
 
 def room(volume, window, box):
-    """The lowest and the highest lower corner that a box can have."""
+    """Lowest and highest lower corner that a box can have."""
     margin = (np.array(window) + 1) // 2
     high = np.array(volume.size) - margin - box
     if (high < margin).any():
@@ -46,7 +46,7 @@ def room(volume, window, box):
 
 
 def write(folder, volume, layers, window, boxes, box, points, share_chunks=False, seed=1):
-    """Writes the points of a job; returns the first voxel of every window, [point, xyz]."""
+    """Writes the points of a job, and returns the first voxel of each window, [point, xyz]."""
     rng = np.random.default_rng(seed)
     corners = (scattered if share_chunks else apart)(rng, volume, window, boxes, np.array(box))
     share = [points // boxes + (i < points % boxes) for i in range(boxes)]
@@ -62,7 +62,7 @@ def write(folder, volume, layers, window, boxes, box, points, share_chunks=False
 
 
 def annotations(folder, volume, voxels):
-    """A Neuroglancer precomputed layer of points; their ids count from 1."""
+    """Writes a Neuroglancer precomputed layer of points. Ids start at 1."""
     (folder / "spatial0").mkdir(parents=True)
     body = voxels.astype("<f4").tobytes() + np.arange(1, len(voxels) + 1).astype("<u8").tobytes()
     (folder / "spatial0/0_0_0").write_bytes(struct.pack("<Q", len(voxels)) + body)
@@ -83,7 +83,7 @@ def annotations(folder, volume, voxels):
 
 
 def collection(folder, volume, layers, boxes):
-    """The boxes as zetta_utils' web API returns them, all for training but the last."""
+    """The boxes as the web API of zetta_utils returns them. All but the last are for training."""
     places = {layer: volume.folder.resolve() / layer for layer in layers} | {"annotations": "./annotations"}
     rows = []
     for i, box in enumerate(boxes):

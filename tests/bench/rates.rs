@@ -1,7 +1,7 @@
-//! Bytes a second that one core makes of the steps that no program can do without: what a floor is computed from.
+//! Bytes per second of one core in steps that every program needs. `floor.py` computes a lower bound from these rates.
 //!
-//! `cargo bench --features bench --bench rates -- JOB.json`; what a job says, see [`Job`]. Prints JSON, see [`Rates`]. The codecs are those
-//! of the program, its buffers are warm and used again. Every rate is a median of passes, of which the first does not count.
+//! `cargo bench --features bench --bench rates -- JOB.json` reads a [`Job`] and prints [`Rates`] as JSON. It uses the codecs
+//! of the program, with warm buffers that are reused. Each rate is a median of passes; the first pass does not count.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -20,25 +20,25 @@ use zune_jpeg::JpegDecoder;
 
 type Failure = Box<dyn std::error::Error>;
 
-/// Every rate is of so many passes, or of more that take so long together.
+/// Minimum number of passes, and minimum time of all passes.
 const PASSES: usize = 5;
 const LEAST: Duration = Duration::from_millis(400);
-/// What a pass deals with, about.
+/// Approximate size of a pass.
 const PASS_BYTES: u64 = 64 << 20;
 
-/// What is measured on.
+/// The data to measure with.
 #[derive(Deserialize)]
 struct Job {
-    /// A dataset of the program: its windows are encoded, files of its shards' sizes are written.
+    /// A dataset of pointshard. Its windows are encoded, and files of the sizes of its shards are written.
     dataset: PathBuf,
-    /// A folder to write files to.
+    /// The folder to write files to.
     scratch: PathBuf,
-    /// Voxels of a window, x y z.
+    /// Size of a window in voxels: x, y, z.
     window: [usize; 3],
     sources: BTreeMap<String, Source>,
 }
 
-/// A folder of chunks of one shape, each a file, as they are stored.
+/// A folder of stored chunks: one file per chunk, all of the same shape.
 #[derive(Deserialize)]
 struct Source {
     folder: PathBuf,
@@ -49,16 +49,16 @@ struct Source {
     voxel_bytes: usize,
 }
 
-/// Bytes a second.
+/// Bytes per second.
 #[derive(Serialize)]
 struct Rates {
-    /// A window's bytes in one piece, within the cache.
+    /// Copies the bytes of a window in one piece, within the cache.
     memcpy: f64,
-    /// A window row by row, within the cache.
+    /// Copies a window row by row, within the cache.
     cut: f64,
-    /// Files written and left to the page cache.
+    /// Writes files without flushing them.
     write: f64,
-    /// Files written and flushed, one after the other.
+    /// Writes files and flushes each.
     write_synced: f64,
     sources: BTreeMap<String, SourceRates>,
     arrays: BTreeMap<String, ArrayRates>,
@@ -66,21 +66,21 @@ struct Rates {
 
 #[derive(Serialize)]
 struct SourceRates {
-    /// Stored bytes, out of the page cache into one buffer.
+    /// Stored bytes, read from the page cache into one buffer.
     read: f64,
-    /// Bytes that come out of gzip.
+    /// Decompressed bytes of gzip.
     inflate: Option<f64>,
-    /// How many bytes come out of a stored one.
+    /// Decompressed bytes per stored byte.
     inflates_to: f64,
-    /// Bytes of values that come out of a picture or of labels.
+    /// Decoded bytes of images or labels.
     decode: Option<f64>,
 }
 
 #[derive(Serialize)]
 struct ArrayRates {
-    /// Bytes of windows that go into zstd, level 1.
+    /// Uncompressed bytes of windows, compressed with zstd level 1.
     encode: f64,
-    /// Bytes of windows that come out of it.
+    /// Uncompressed bytes of windows, decompressed with zstd.
     decode: f64,
 }
 
@@ -108,7 +108,8 @@ fn main() -> Result<(), Failure> {
     Ok(())
 }
 
-/// Median of bytes a second; `pass` returns how many bytes it dealt with, `before` each it does what does not count.
+/// Median of bytes per second. `pass` returns the number of bytes that it processed. `before` runs before each pass and is
+/// not measured.
 fn rate(
     mut before: impl FnMut() -> Result<(), Failure>,
     mut pass: impl FnMut() -> Result<usize, Failure>,
@@ -132,7 +133,7 @@ fn nothing() -> Result<(), Failure> {
     Ok(())
 }
 
-/// Windows from a box of eight, which stays in the cache, as chunks do that one window after the other is cut out of.
+/// Copies one of eight windows in turn. They stay in the cache, as chunks do from which several windows are cut.
 fn memcpy(bytes: usize) -> Result<f64, Failure> {
     let from = vec![1u8; 8 * bytes];
     let mut to = vec![0u8; bytes];
@@ -147,7 +148,7 @@ fn memcpy(bytes: usize) -> Result<f64, Failure> {
     })
 }
 
-/// The same, row by row.
+/// As `memcpy`, but row by row.
 fn cut([x, y, z]: [usize; 3]) -> Result<f64, Failure> {
     let (wide, high) = (2 * x, 2 * y);
     let from = vec![1u8; 8 * x * y * z];
@@ -245,18 +246,18 @@ impl Source {
                 compressed_segmentation::decode(chunk, shape, 1, block, self.voxel_bytes, values)?;
                 Ok(())
             }
-            other => Err(format!("no decoder for {other} in here").into()),
+            other => Err(format!("this benchmark has no decoder for {other}").into()),
         }
     }
 }
 
-/// How long a gzip stream of one member says it is.
+/// Uncompressed size of a gzip stream with one member.
 fn inflated(gzip: &[u8]) -> usize {
     gzip.last_chunk::<4>()
         .map_or(0, |n| u32::from_le_bytes(*n) as usize)
 }
 
-/// zstd on windows from all over the largest split.
+/// Rates of zstd on windows of the largest split.
 fn array(dataset: &Dataset, name: &str) -> Result<ArrayRates, Failure> {
     let splits = &dataset.manifest().splits;
     let (split, entry) = splits
@@ -292,7 +293,7 @@ fn array(dataset: &Dataset, name: &str) -> Result<ArrayRates, Failure> {
     Ok(ArrayRates { encode, decode })
 }
 
-/// New files of the sizes that the dataset's shards have: left to the page cache, then flushed.
+/// Rates of writing files of the sizes of the shards: without and with a flush.
 fn write(dataset: &Dataset, scratch: &Path) -> Result<(f64, f64), Failure> {
     let mut left = PASS_BYTES;
     let sizes = dataset.manifest().shards.iter().map(|s| s.bytes);

@@ -1,8 +1,9 @@
-"""Random samples per second of the loader of docs/trainers.md, and of what else a trainer could read, on the same samples.
+"""Random samples per second of the loader of docs/trainers.md, compared with other formats and readers of the same samples.
 
-Makes every format out of one dataset of the program, holds what every reader reads against it, then measures them round by
-round, in another order each, so that whatever else the machine does meets all alike. Warm page cache; every process reads a few rows
-before the clock starts. Two processes read half of the rows each. Figures are medians over the rounds; ratios are to the documented loader, round by round.
+Writes all formats from one dataset of pointshard, verifies that all readers return the same samples, and measures them in
+rounds. Each round has another order, so that other load on the machine affects all readers. The page cache is warm, and each
+process reads a few rows before the measurement starts. Two processes read half of the rows each. Figures are medians over the
+rounds. Ratios compare with the documented loader in the same round.
 
     python -m venv VENV
     VENV/bin/pip install --no-deps -r tests/bench/requirements.txt -r tests/bench/requirements-readers.txt
@@ -32,7 +33,7 @@ ZARRS, PYTHON = "zarrs.ZarrsCodecPipeline", "zarr.core.codec_pipeline.BatchedCod
 BARE, CRC = {"name": "bytes"}, {"name": "crc32c"}
 ZSTD = {"name": "zstd", "configuration": {"level": 1}}
 
-# Title, then folder, writer and reader of every row, by table. `None`: the folder of another row.
+# Title, folder, writer and reader of each row, by table. `None`: the folder of another row.
 COMPRESSED = {
     OURS: ("samples", None, Shards),
     "pointshard, the same with 2 threads": ("samples", None, partial(Shards, threads=2)),
@@ -66,13 +67,13 @@ TABLES = {"compressed": COMPRESSED, "not compressed": PLAIN, "our format, one ch
 
 def arguments():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--samples", type=Path, required=True, help="a dataset of the bench data, as the program wrote it")
-    p.add_argument("--data", type=Path, required=True, help="the bench data it was cut out of")
-    p.add_argument("--out", type=Path, required=True, help="a folder for the other formats; what is there is not made again")
-    p.add_argument("--count", type=int, default=1024, help="how many samples")
-    p.add_argument("--draws", type=int, default=512, help="how many of them are read in a round; streams read all")
+    p.add_argument("--samples", type=Path, required=True, help="a dataset of pointshard from the benchmark data")
+    p.add_argument("--data", type=Path, required=True, help="the benchmark data of this dataset")
+    p.add_argument("--out", type=Path, required=True, help="a folder for the other formats; existing ones are reused")
+    p.add_argument("--count", type=int, default=1024, help="number of samples")
+    p.add_argument("--draws", type=int, default=512, help="number of samples read in a round; streams read all")
     p.add_argument("--rounds", type=int, default=5)
-    p.add_argument("--only", help="rows whose title has this in it, and the documented loader")
+    p.add_argument("--only", help="only rows with this text in their title, and the documented loader")
     return p.parse_args()
 
 
@@ -86,7 +87,7 @@ def make(a, samples, starts):
             continue
         shutil.rmtree(a.out / folder, ignore_errors=True)
         (a.out / folder).mkdir()
-        print(f"making {folder}", flush=True)
+        print(f"writing {folder}", flush=True)
         if write == "volumes":
             CloudVolumeCutouts.write(a.out / folder, a.data, starts)
         else:
@@ -95,7 +96,7 @@ def make(a, samples, starts):
 
 
 def documented(folder):
-    """Puts the modules of docs/trainers.md where every process finds them."""
+    """Writes the modules of docs/trainers.md to a folder that all processes import from."""
     sys.path.insert(0, str(REPOSITORY / "tests/interop"))
     from document_blocks import blocks
 
@@ -106,7 +107,7 @@ def documented(folder):
 
 
 def read(reader, order, seed, part, parts, use=lambda rows, batch: None):
-    """Reads this part of `order`, or all that a stream has; returns how many samples that were."""
+    """Reads this part of `order`, or a whole stream, and returns the number of samples."""
     if hasattr(reader, "stream"):
         n = 0
         for row, sample in reader.stream(seed, part, parts):
@@ -131,11 +132,11 @@ def verify(title, reader, count, draws, samples):
     expected = count if hasattr(reader, "stream") else draws
     read(reader, np.random.default_rng(99).permutation(count)[:draws], 99, 0, 1, compare)
     if len(set(map(int, seen))) != expected or len(seen) != expected:
-        sys.exit(f"{title}: {len(seen)} samples were read in place of {expected}, or some twice")
+        sys.exit(f"{title}: {len(seen)} samples were read instead of {expected}, or some were read twice")
 
 
 def serve(pipe, title, folder, part, parts, count, draws):
-    """A process that reads with one reader: for every seed that comes it sends samples, and CPU seconds."""
+    """A process with one reader. It receives seeds, and sends the number of samples and CPU seconds for each."""
     reader = rows()[title][2](folder)
     unpacks = "first epoch" in title
     if not unpacks:
@@ -154,7 +155,7 @@ def serve(pipe, title, folder, part, parts, count, draws):
 
 
 class Readers:
-    """Processes that read at once, each its part of the rows."""
+    """Processes that read concurrently, each a part of the rows."""
 
     def __init__(self, title, folder, parts, count, draws):
         clean = multiprocessing.get_context("forkserver")
@@ -195,16 +196,16 @@ def main():
     chosen = {t: row for t, row in rows().items() if not a.only or t == OURS or a.only in t}
     for title, (_, _, reader) in chosen.items():
         verify(title, reader(folders[title]), a.count, a.draws, samples)
-    print(f"all {len(chosen)} readers read {a.draws} random samples (streams: all) x {len(ARRAYS)} arrays alike", flush=True)
+    print(f"all {len(chosen)} readers read {a.draws} random samples (streams: all) x {len(ARRAYS)} arrays equally", flush=True)
 
     measured = {}
     for title in chosen:
-        # Two processes that unpack would share one local folder; the choices differ in what one process does.
+        # Two processes that decompress would share a local folder. One process is enough to compare the options.
         for parts in (1,) if title in CHOICES or "first epoch" in title else (1, 2):
             measured[title, parts] = Readers(title, folders[title], parts, a.count, a.draws)
     figures = {title: {1: [], 2: []} for title in chosen}
     for seed in range(1, a.rounds + 1):
-        # In another order every round: what runs before a row must not always be the same.
+        # Another order in each round, so that a row does not always follow the same row.
         for (title, parts), readers in random.Random(seed).sample(list(measured.items()), len(measured)):
             figures[title][parts].append(readers.measure(seed))
         print(f"round {seed} of {a.rounds}", flush=True)
@@ -216,7 +217,7 @@ def main():
 
 
 def show(name, table, ours):
-    print(f"\n| {name} | 1 process | lowest to highest | CPU ms a sample | 2 processes | share of ours, 1 process |")
+    print(f"\n| {name} | 1 process | lowest to highest | CPU ms per sample | 2 processes | ratio to ours, 1 process |")
     print("|---|---|---|---|---|---|")
     for title, figures in table.items():
         one, two = ([rate for rate, _ in figures[parts]] for parts in (1, 2))

@@ -1,4 +1,4 @@
-"""Figures as tables: medians, and ratios pair by pair."""
+"""Tables of figures: medians, and ratios in each round."""
 
 import dataclasses
 import statistics
@@ -10,7 +10,7 @@ HEAD = ("program", "wall s", "CPU s", "peak MiB", "windows/s", "wall / ours", "C
 
 
 def medians(figures):
-    """The median of every figure, by program."""
+    """The median of each figure, by program."""
     return {name: median(all_of) for name, all_of in figures.items()}
 
 
@@ -19,7 +19,7 @@ def median(figures):
 
 
 def ratios(figures):
-    """For every other program what it took of a figure / what ours took in the same round."""
+    """For each other program, the ratio of a figure to that of pointshard in the same round."""
     found = {}
     for name, theirs in figures.items():
         if name != jobs.OURS:
@@ -57,7 +57,7 @@ def markdown(head, lines):
 
 
 def pairwise(figures):
-    """Every ratio; that of one thread is the speed-up by all of them."""
+    """All ratios. The ratio of one thread is the speed-up of several threads."""
     for name, of_pairs in ratios(figures).items():
         for key, what in (("wall_s", "wall"), ("cpu_s", "CPU")):
             pairs = ", ".join(f"{r:.2f}" for r in of_pairs[key])

@@ -1,10 +1,10 @@
 """Wall time and memory of pointshard for more points, larger volumes, many boxes and many small files.
 
-    tests/bench/run --no-floor                  (makes the volume, the program and the virtual environment)
+    tests/bench/run --no-floor                  (creates the volume, the program and the virtual environment)
     target/bench/venv/bin/python tests/bench/scaling.py --binary target/release/pointshard --data target/bench/plain
 
-Every row is a median of some runs with a warm page cache. Prints a table, writes JSON, draws a plot. Takes 3 GB of disk,
-which are given back.
+Each row is a median of several runs with a warm page cache. Prints a table, writes JSON and draws a plot. Needs 3 GB of
+temporary disk space.
 """
 
 import argparse
@@ -51,27 +51,27 @@ def arguments():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--binary", type=Path, required=True)
     p.add_argument("--data", type=Path, required=True, help="a volume with the layer `image`")
-    p.add_argument("--out", type=Path, default=REPOSITORY / "target/bench/scaling", help="deleted first and at the end")
-    p.add_argument("--points", type=int, default=500, help="of the smallest job; the largest has 16 times as many")
+    p.add_argument("--out", type=Path, default=REPOSITORY / "target/bench/scaling", help="the output folder, deleted before and after")
+    p.add_argument("--points", type=int, default=500, help="points of the smallest job; the largest has 16 times as many")
     p.add_argument("--window", type=int, nargs=3, default=(64, 64, 64), metavar=("X", "Y", "Z"))
-    p.add_argument("--boxes", type=int, default=10000, help="tiny ones, of 3 points")
-    p.add_argument("--files", type=int, default=100000, help="chunks of 8 x 8 x 8, touched by 200 windows")
-    p.add_argument("--most", type=int, default=16, choices=(1, 4, 16), help="times the points, the volume")
-    p.add_argument("--runs", type=int, default=5, help="of every job; one before them does not count")
+    p.add_argument("--boxes", type=int, default=10000, help="number of tiny boxes with 3 points each")
+    p.add_argument("--files", type=int, default=100000, help="number of files with chunks of 8 x 8 x 8; 200 windows need some of them")
+    p.add_argument("--most", type=int, default=16, choices=(1, 4, 16), help="largest factor of points and volume")
+    p.add_argument("--runs", type=int, default=5, help="runs of each job, after one that does not count")
     p.add_argument("--threads", type=int, default=2)
     p.add_argument("--only", nargs="+", choices=("points", "volume", "boxes", "files"))
-    p.add_argument("--json", type=Path, help="default: scaling.json, beside --out")
+    p.add_argument("--json", type=Path, help="default: scaling.json, next to --out")
     p.add_argument("--plot", type=Path, default=REPOSITORY / "docs/images/performance-scaling.svg")
-    p.add_argument("--keep", action="store_true", help="do not delete the last output")
+    p.add_argument("--keep", action="store_true", help="keep the last output")
     p.add_argument("--markdown", action="store_true", help="print the table as Markdown")
     return p.parse_args()
 
 
 def row(a, what, times, volume, window, box, boxes, points):
-    """Measures one job; its boxes may share chunks."""
+    """Measures one job. Its boxes may share chunks."""
     job = jobs.write(a.out / "job", volume, {"image": None}, window, box, boxes, points, share_chunks=True)
     program = jobs.ours(a.binary, job, a.out / "pointshard", a.threads)
-    # A volume just made is still being written.
+    # The kernel may still be writing a new volume.
     os.sync()
     figures = [measure.measure(program, a.out) for _ in range(a.runs + 1)][1:]
     measured = Row(what, times, points, int(np.prod(volume.size)), len(volume.files(["image"])) - 1, figures)
@@ -80,7 +80,7 @@ def row(a, what, times, volume, window, box, boxes, points):
 
 
 def whole(volume, window):
-    """The largest box that windows leave room for."""
+    """The largest box for which no window extends past the volume."""
     return tuple(n - 2 * ((w + 1) // 2) for n, w in zip(volume.size, window))
 
 
@@ -90,7 +90,7 @@ def more_points(a, volume):
 
 
 def larger_volume(a, volume):
-    """The same number of windows in 1, 4 and 16 times the volume: its quarter, itself, and four of it side by side."""
+    """The same number of windows in 1, 4 and 16 times the volume: a quarter of it, all of it, and four copies of it."""
     image = read(volume)
     half = [n // 2 // c * c for n, c in zip(image.shape[1:], volume.chunk[1::-1])]
     shapes = {1: image[:, : half[0], : half[1]], 4: image, 16: None}
@@ -106,7 +106,7 @@ def tiny_boxes(a, volume):
 
 
 def small_files(a, volume):
-    """A layer of very many files, few of them touched."""
+    """A layer of very many files, of which windows need few."""
     side = round(a.files ** (1 / 3))
     shape = (-(-a.files // side**2) * 8, side * 8, side * 8)
     values = np.resize(read(volume)[:8, :8, :8], shape)
@@ -150,7 +150,7 @@ def plot(path, rows):
     memory.set_ylim(0, 1.3 * max(drawn, default=1))
     wall.legend(frameon=False)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Without a date the same figures make the same file.
+    # Without a date, the same figures give the same file.
     figure.savefig(path, metadata={"Date": None})
 
 
@@ -164,7 +164,7 @@ def main():
 
     cells = [r.cells() for r in rows]
     print(f"\n{a.threads} threads, medians of {a.runs} runs, warm page cache; windows of the image of")
-    print(f"{' x '.join(map(str, a.window))} for more points and larger volumes, else of 16 x 16 x 16\n")
+    print(f"{' x '.join(map(str, a.window))} for more points and larger volumes, otherwise of 16 x 16 x 16\n")
     print((report.markdown if a.markdown else report.text)(HEAD, cells))
     told = [{**dataclasses.asdict(r), "median": dataclasses.asdict(r.median)} for r in rows]
     (a.json or a.out.with_suffix(".json")).write_text(json.dumps(told, indent=1) + "\n")

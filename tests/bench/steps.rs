@@ -1,8 +1,7 @@
-//! What one core makes of each step of the job alone: decoding blocks, reading them and cutting windows, encoding and
-//! writing shards.
+//! Speed of each step of a job on one core: decode blocks, read blocks and cut windows, encode and write shards.
 //!
-//! `cargo bench --features bench --bench steps -- [FILTER]`. The data is the demo's, and where `../shared/data` is there, what other tools
-//! wrote in many encodings; folders there that cannot be opened as volumes are named. Rates are of decoded values.
+//! `cargo bench --features bench --bench steps -- [FILTER]`. The data are those of the demo and, if `../shared/data` exists,
+//! volumes in many encodings that other tools wrote. Folders that are not volumes are skipped. Rates count decoded values.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -26,14 +25,14 @@ type Failure = Box<dyn std::error::Error>;
 
 const MEMORY_BYTES: u64 = 1 << 30;
 
-/// The demo's collection.
+/// The collection of the demo.
 static DEMO: LazyLock<tempfile::TempDir> = LazyLock::new(|| {
     let dir = tempfile::tempdir().expect("a temporary folder");
     write_collection(dir.path()).expect("the demo's collection");
     dir
 });
 
-/// Layers to decode, by name.
+/// Layers to decode by name.
 static LAYERS: LazyLock<BTreeMap<String, Arc<dyn Volume>>> = LazyLock::new(|| {
     let mut layers = BTreeMap::new();
     let shared = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/encodings");
@@ -44,7 +43,7 @@ static LAYERS: LazyLock<BTreeMap<String, Arc<dyn Volume>>> = LazyLock::new(|| {
                 Ok(volume) => {
                     layers.insert(name, volume);
                 }
-                // Point layers and files are there, too.
+                // The folders also contain point layers and files.
                 Err(e) => eprintln!("skipped {name}: {e}"),
             }
         }
@@ -55,7 +54,7 @@ static LAYERS: LazyLock<BTreeMap<String, Arc<dyn Volume>>> = LazyLock::new(|| {
 fn open(folder: &Path) -> Result<Arc<dyn Volume>, Failure> {
     let base = Location::folder_of(folder);
     let url = SourceUrl::parse(&format!("file://{}", folder.display()), &base)?;
-    // Some arrays do not say how large their voxels are, nor which axis is which.
+    // Some arrays do not have a resolution or axis names.
     let bare = LayerConfig {
         resolution: Resolution::new([4.6, 4.6, 45.0]),
         axes: Some("zyx".into()),
@@ -74,7 +73,7 @@ fn layers() -> Vec<&'static str> {
     LAYERS.keys().map(String::as_str).collect()
 }
 
-/// All blocks of a layer that are stored, out of memory.
+/// Decodes all stored blocks of a layer from memory.
 #[divan::bench(args = layers())]
 fn decode(bencher: Bencher, layer: &str) {
     let volume = &LAYERS[layer];
@@ -105,7 +104,7 @@ fn decode(bencher: Bencher, layer: &str) {
         });
 }
 
-/// The demo's job with windows of another size, of the image alone or of one label.
+/// The job of the demo with another window size and only one layer.
 fn job(window: [u32; 3], layer: &str) -> Result<Job, Failure> {
     let path = DEMO.path().join("config.json");
     let mut config: Value = serde_json::from_slice(&std::fs::read(&path)?)?;
@@ -119,13 +118,13 @@ fn job(window: [u32; 3], layer: &str) -> Result<Job, Failure> {
 
 const WINDOWS: [[u32; 3]; 4] = [[64, 64, 16], [33, 33, 5], [128, 128, 32], [256, 256, 16]];
 
-/// All windows around the demo's points; every block that they touch is read from the page cache and decoded once.
+/// Cuts all windows around the points of the demo. Each needed block is read from the page cache and decoded once.
 #[divan::bench(args = WINDOWS)]
 fn read_and_cut_image(bencher: Bencher, window: [u32; 3]) {
     read_and_cut(bencher, window, "img");
 }
 
-/// As above, out of a mask that is empty in most places.
+/// As above, with a mask that is mostly empty.
 #[divan::bench(args = WINDOWS)]
 fn read_and_cut_mask(bencher: Bencher, window: [u32; 3]) {
     read_and_cut(bencher, window, "label0");
@@ -141,8 +140,8 @@ fn read_and_cut(bencher: Bencher, window: [u32; 3], layer: &str) {
         .counter(BytesCount::new(bytes))
         .counter(ItemsCount::new(plan.samples()))
         .bench_local(|| {
-            let ask = |window: &[u8]| window.len();
-            one.install(|| map_windows(plan, sources, MEMORY_BYTES, 0, ask))
+            let use_window = |window: &[u8]| window.len();
+            one.install(|| map_windows(plan, sources, MEMORY_BYTES, 0, use_window))
                 .expect("windows")
         });
 }
@@ -166,14 +165,14 @@ fn codecs() -> impl Iterator<Item = &'static str> {
     CODECS.iter().map(|(name, _)| *name)
 }
 
-/// Encodes the demo's image windows and writes them to a shard that is not flushed: `none` is checksums and writing
-/// alone.
+/// Encodes image windows of the demo and writes them to a shard without flushing it. `none` measures only checksums and
+/// writing.
 #[divan::bench(args = codecs())]
 fn encode_and_write_image(bencher: Bencher, codec: &str) {
     encode_and_write(bencher, codec, "img");
 }
 
-/// As above, with a mask's windows.
+/// As above, with windows of a mask.
 #[divan::bench(args = codecs())]
 fn encode_and_write_mask(bencher: Bencher, codec: &str) {
     encode_and_write(bencher, codec, "label0");
@@ -187,7 +186,7 @@ fn encode_and_write(bencher: Bencher, codec: &str, layer: &str) {
         .bench_local(|| shards.write(&mut encoder).expect("a shard").bytes);
 }
 
-/// Flushes such a shard to the disk and gives it its name.
+/// Flushes a shard to the disk and renames it.
 #[divan::bench(sample_count = 20, sample_size = 1)]
 fn publish(bencher: Bencher) {
     let shards = Shards::new("none", "img").expect("windows");
@@ -198,7 +197,7 @@ fn publish(bencher: Bencher) {
         .bench_local_values(|shard| shard.publish().expect("a disk"));
 }
 
-/// Windows, and a folder to write shards of them to.
+/// Windows, and a folder for their shards.
 struct Shards {
     windows: Vec<Vec<u8>>,
     layout: Layout,
@@ -211,8 +210,8 @@ impl Shards {
         let window = [64, 64, 16];
         let job = job(window, layer)?;
         let (plan, sources, of_job) = parts(&job);
-        let ask = |window: &[u8]| window.to_vec();
-        let windows = map_windows(plan, sources, MEMORY_BYTES, 0, ask)?;
+        let use_window = |window: &[u8]| window.to_vec();
+        let windows = map_windows(plan, sources, MEMORY_BYTES, 0, use_window)?;
         let windows = windows.concat();
         let (_, codec) = CODECS
             .iter()
@@ -229,7 +228,7 @@ impl Shards {
         let samples = windows.len() as u64;
         let splits = vec![("train".into(), samples)];
         let layout = Layout::new(of_job.axis_order, splits, vec![array], None);
-        // On the disk that outputs go to, not in memory.
+        // On the disk that datasets are written to, not in memory.
         let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
         let output = Output::claim(folder.path(), blake3::hash(b"bench"), &layout, false)?;
         Ok(Self {

@@ -1,4 +1,4 @@
-"""Holds what the programs wrote against each other, window by window, and against the source."""
+"""Compares the outputs of the programs with each other, window by window, and with the source."""
 
 import importlib.util
 import subprocess
@@ -16,12 +16,12 @@ def read(path):
 
 
 def verify(binary, scripts, job, programs):
-    """Ends the process where an output is not what it should be; returns the number of windows."""
+    """Exits with a message if an output is wrong. Returns the number of windows."""
     ours = programs[jobs.OURS].out
     subprocess.run([binary, "check", ours, "--quiet"], check=True)
     manifest = (ours / "manifest.json").read_bytes()
     if (programs[jobs.ONE_THREAD].out / "manifest.json").read_bytes() != manifest:
-        sys.exit("one thread made another dataset than several")
+        sys.exit("one thread wrote another dataset than several threads")
     peers = {name: p.out for name, p in programs.items() if name not in (jobs.OURS, jobs.ONE_THREAD)}
     for name, out in peers.items():
         if out is None:
@@ -30,16 +30,16 @@ def verify(binary, scripts, job, programs):
         against_source(scripts, job, name, out)
         windows = equal(job, ours, name, out)
         if windows != job.points:
-            sys.exit(f"{windows} windows were made of {job.points} points")
+            sys.exit(f"{windows} windows were written for {job.points} points")
     return job.points
 
 
 def against_source(scripts, job, name, out):
-    """Some windows of a peer against the source, by the peers' own script."""
+    """Compares some windows of another tool with the source, with the script of these tools."""
     if not importlib.util.find_spec("cloudvolume"):
-        print(f"{name}: not held against the source, which takes cloud-volume")
+        print(f"{name}: not compared with the source, because that needs cloud-volume")
         return
-    # Of small windows more: it gives up where all that it looks at are 0.
+    # More windows if they are small, because the script fails if all that it compares are 0.
     some = 60 if np.prod(job.window) >= 64**2 * 32 else 500
     command = [sys.executable, scripts / "verify_output.py", *jobs.peer_arguments(job), "--out", out, "--check", some]
     done = subprocess.run(list(map(str, command)), text=True, capture_output=True)
@@ -49,13 +49,13 @@ def against_source(scripts, job, name, out):
 
 
 def equal(job, ours, name, peer):
-    """Every window of every array."""
+    """Compares all windows of all arrays."""
     windows, farthest = 0, 0
     for group in sorted(ours.glob("*.zarr")):
         rows = read(group / "annotation_id").read().result().astype(np.int64) - 1
         windows += len(rows)
         for array in job.arrays:
-            # Decoders of jpeg may differ by one grey level.
+            # JPEG decoders may differ by one grey level.
             allowed = 1 if array == "image" and job.volume.about["image_encoding"] == "jpeg" else 0
             mine, theirs = read(group / array), read(peer / array)
             for i in range(0, len(rows), AT_ONCE):

@@ -1,4 +1,4 @@
-//! Windows that other tools computed, against what our reader reads back from our shards.
+//! Samples read back from shards equal windows that other tools computed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -9,22 +9,22 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 #[test]
-fn every_expected_window_of_points_is_there_byte_for_byte() {
+fn windows_around_points_equal_the_expected_bytes() {
     check("a_points_32x32x8");
 }
 
 #[test]
-fn windows_with_odd_edges_start_where_the_rule_says() {
+fn windows_with_odd_sizes_equal_the_expected_bytes() {
     check("a_points_33x33x5");
 }
 
 #[test]
-fn lines_are_centred_on_their_midpoints() {
+fn windows_around_lines_are_centred_on_midpoints() {
     check("a_lines_mid_32x32x8");
 }
 
 #[test]
-fn a_box_snapped_as_zetta_does_holds_what_zetta_says() {
+fn boxes_snapped_as_zetta_utils_does_contain_the_same_annotations() {
     let Some(data) = shared_data() else { return };
     for name in [
         "a_points_32x32x8",
@@ -40,7 +40,7 @@ fn a_box_snapped_as_zetta_does_holds_what_zetta_says() {
         let out = out.path().join("out");
         run(&config, &out, 2, 1 << 30).unwrap();
         let dataset = Dataset::open(&out).unwrap();
-        // (box, annotation): what is here by the plain rule, but where zetta decides otherwise.
+        // Pairs of box and annotation by the plain rule, changed where zetta_utils differs.
         let mut expected: BTreeSet<(u64, u64)> = rows(&golden["samples"]).collect();
         for (key, differs) in
             rows(&golden["zetta_differs"]).zip(golden["zetta_differs"].as_array().unwrap())
@@ -63,7 +63,7 @@ fn a_box_snapped_as_zetta_does_holds_what_zetta_says() {
     }
 }
 
-/// (box, annotation) of each.
+/// The box and the annotation of each row.
 fn rows(list: &Value) -> impl Iterator<Item = (u64, u64)> {
     let id = |row: &Value| row["annotation_id"].as_str().unwrap().parse().unwrap();
     let rows = list.as_array().unwrap().iter();
@@ -86,11 +86,11 @@ fn check(name: &str) {
         .map(|split| check_split(&dataset, split, expected))
         .sum();
     assert_eq!(found, expected.len());
-    assert!(found > 20, "the file expects hardly anything");
+    assert!(found > 20, "the golden file has too few samples");
     check_boxes(&dataset, &golden);
 }
 
-/// Compares every sample of the split; returns how many there are.
+/// Compares all samples of the split, and returns their number.
 fn check_split(dataset: &Dataset, split: &str, expected: &[Value]) -> usize {
     let of_split = expected.iter().filter(|s| s["split"] == split);
     let expected: BTreeMap<(u64, &str), &Value> = of_split

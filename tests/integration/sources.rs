@@ -1,4 +1,4 @@
-//! Boxes and points from every kind of source give the samples that the collection file gives.
+//! Boxes and points from every kind of source give the same samples as the collection file.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -8,13 +8,13 @@ use crate::support::{read_json, run, shared_data, vnc_config};
 use pointshard::Dataset;
 use serde_json::{Value, json};
 
-/// What a dataset holds, told without the names of its boxes.
+/// The contents of a dataset, without the names of its boxes.
 #[derive(Debug, PartialEq)]
 struct Samples {
     shards: Value,
-    /// Split, annotations and samples of every box.
+    /// Split, number of annotations and number of samples of each box.
     boxes: Vec<(Option<String>, u64, u64)>,
-    /// Of every split: ids, positions of boxes, first voxels, centres.
+    /// Ids, box indices, first voxels and centres of each split.
     columns: BTreeMap<String, Columns>,
 }
 
@@ -83,7 +83,7 @@ fn a_pasted_url_gives_the_samples_of_the_state_in_it() {
     assert_eq!(samples(&with(&data, "collection", json!(url))), expected);
 }
 
-/// As browsers copy it.
+/// Percent-encodes a state as browsers do.
 fn percent(text: &str) -> String {
     text.bytes().fold(String::new(), |mut url, b| {
         match b {
@@ -151,7 +151,7 @@ fn points_in_a_viewer_state_give_the_samples_of_the_layer() {
         expected.columns
     );
 
-    // The same annotations as a layer of the state that holds the boxes.
+    // The same annotations as a layer in the state with the boxes.
     let mut whole = read_json(&data.join("vnc/ng_state.json"));
     let vnc = std::fs::canonicalize(data.join("vnc")).unwrap();
     let mut layer = state["layers"][0].clone();
@@ -171,7 +171,7 @@ fn points_in_a_viewer_state_give_the_samples_of_the_layer() {
     assert_eq!(samples(&config).columns, expected.columns);
 }
 
-/// Serves the answers of the web API that lie in `vnc/api`, until the test ends.
+/// Serves the responses of the web API in `folder` until the test ends.
 fn serve(folder: std::path::PathBuf) -> String {
     use std::io::{BufRead, BufReader, Write};
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -202,7 +202,7 @@ fn serve(folder: std::path::PathBuf) -> String {
 fn the_web_api_gives_the_samples_of_the_collection_file() {
     let Some(data) = shared_data() else { return };
     let vnc = std::fs::canonicalize(data.join("vnc")).unwrap();
-    // Relative sources would count from the config's folder.
+    // Make sources absolute, because relative ones start at the folder of the config.
     let api = tempfile::tempdir().unwrap();
     for file in std::fs::read_dir(vnc.join("api")).unwrap() {
         let file = file.unwrap();
@@ -237,7 +237,7 @@ fn a_layer_of_precomputed_boxes_is_a_collection() {
     let out = tempfile::tempdir().unwrap();
     let root = out.path().join("out");
     let manifest = run(&config, &root, 2, 1 << 30).unwrap().manifest;
-    // Box, tags and corners as they were written.
+    // Boxes have the tags and corners that were written.
     let rows = read_json(&data.join("annotations/rows.json"));
     let rows = rows["rows"].as_array().unwrap();
     assert_eq!(manifest.boxes.len(), rows.len());
@@ -265,7 +265,7 @@ fn a_layer_of_precomputed_boxes_is_a_collection() {
     assert!(train > 0 && val > 0, "{train} {val}");
     assert!(manifest.boxes.iter().any(|b| b.samples > 0));
 
-    // What cannot be is said.
+    // Wrong configs are errors.
     let error = |change: fn(&mut Value)| {
         let mut config = config.clone();
         change(&mut config["collection"]["boxes"]);

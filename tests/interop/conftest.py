@@ -19,7 +19,8 @@ def pytest_sessionstart(session):
 def pytest_sessionfinish(session, exitstatus):
     """If `CI` is set, skipped tests are a failure."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
-    if os.environ.get("CI") and reporter.stats.get("skipped"):
+    # Worker processes have no reporter: the process that started them counts for all.
+    if reporter and os.environ.get("CI") and reporter.stats.get("skipped"):
         reporter.write_line("tests were skipped although CI is set", red=True)
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
