@@ -239,7 +239,7 @@ def test_a_summed_loss_does_not_depend_on_the_batch_size(dataset, tmp_path):
         ({"targets": [TARGETS[0]] * 2}, "`targets`: found `target_label0` twice"),
         ({"loss": {"crop_pad": [16, 0, 0]}}, "`loss.crop_pad`: found [16, 0, 0], expected less than half"),
         ({"model": {**MODEL, "feature_maps": [4, 8, 8]}}, "`model.strides`: the window is 32 x 32 x 8 voxels"),
-        ({"crop": {"window": [2, 2, 1]}, "loss": {}}, "`model.norm`: `instance` makes 0 of a single voxel"),
+        ({"crop": {"window": [2, 2, 1]}, "loss": {}}, "`model.norm`: `instance` turns a single voxel into 0"),
         ({"targets": ["nowhere", TARGETS[0]]}, "no array `nowhere`"),
     ],
 )
