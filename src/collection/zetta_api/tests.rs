@@ -212,7 +212,7 @@ fn a_server_that_keeps_failing_is_an_error_with_url_attempts_and_time() {
     );
     assert!(e.contains(" tries, 1."), "{e}");
     assert!(
-        e.contains("503 Service Unavailable: busy") && e.contains("run again later"),
+        e.contains("503 Service Unavailable: busy") && e.contains("rerun later to resume"),
         "{e}"
     );
     let mut lists = good();
