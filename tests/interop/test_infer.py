@@ -236,8 +236,8 @@ def test_a_file_that_is_not_a_network_is_an_error_that_names_it(dataset, trained
         "noise.pt": "TorchScript",
         "noise.safetensors": "pointshard train",
         "wrong.pt": "TorchScript",
-        "three_inputs.pt": "does not take a window of 1 x 8 x 32 x 32",
-        "smaller.pt": "of the window's size",
+        "three_inputs.pt": "does not accept a window of 1 x 8 x 32 x 32",
+        "smaller.pt": "with the size of the window",
     }.items():
         model = tmp_path / name
         message = run("infer", dataset, "--model", model, "--out", tmp_path / "p", "--quiet", code=1).stderr
