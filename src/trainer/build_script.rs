@@ -2,7 +2,7 @@
 //! `LD_LIBRARY_PATH`.
 
 fn main() {
-    println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rerun-if-changed=src/trainer/build_script.rs");
     // Set by torch-sys for its direct dependents.
     println!("cargo:rerun-if-env-changed=DEP_TCH_LIBTORCH_LIB");
     let Ok(lib) = std::env::var("DEP_TCH_LIBTORCH_LIB") else {
