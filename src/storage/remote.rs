@@ -1,23 +1,28 @@
 //! Objects on http(s) servers, Google Cloud Storage and S3, through `object_store`.
 //!
-//! `object_store` signs requests and keeps connections alive. What fails is tried again here ([`get`]), as one policy
-//! for all servers says. What it hides of answers, and what it takes amiss, is seen to below it ([`wire`]). Every error
-//! says method, URL, tries and elapsed time, what the server said, and what to do ([`trouble`]); none has a secret.
+//! `object_store` signs requests and keeps connections alive. [`read`] retries failed requests by one policy for all
+//! servers. [`http_adapter`] works below `object_store`, and adapts requests and responses. Every error has the method,
+//! URL, tries, elapsed time, the server's explanation and what to do ([`request_error`]), but no secret.
 
-mod body;
+mod attempt;
 mod client;
-mod connection;
+mod connection_failure;
 mod connections;
 mod credentials;
-mod failure;
-mod fit;
-mod get;
+mod error_text;
+mod http_adapter;
+mod http_client;
 mod list;
 mod location;
+mod read;
+mod read_request;
 mod redirect;
+mod request_error;
+mod request_log;
+mod request_runtime;
+mod response;
+mod response_body;
 mod tls;
-mod trouble;
-mod wire;
 
 use std::fmt;
 use std::ops::Range;
@@ -32,9 +37,9 @@ pub(super) use connections::Connections;
 pub(super) use location::BadPlace;
 pub use location::RemoteLocation;
 
-/// The objects below a place on a server.
+/// The objects below a location on a server.
 pub(super) struct RemoteStore {
-    /// Or why there can be no client: told when something is read.
+    /// The client, or the reason why it could not be created. Every read returns that reason.
     client: Result<Arc<Client>, String>,
     location: RemoteLocation,
     connections: Arc<Connections>,
@@ -56,7 +61,7 @@ impl RemoteStore {
         }
     }
 
-    /// The objects below `location`, requested by a client of its own that sends `token` with every request.
+    /// As [`RemoteStore::open`], with a separate client that sends `token` with every request.
     pub(super) fn with_token(
         location: &RemoteLocation,
         token: Option<&str>,
@@ -66,14 +71,17 @@ impl RemoteStore {
     ) -> Result<Self, String> {
         let bearer = |token| {
             let value = HeaderValue::from_str(&format!("Bearer {token}"));
-            let mut value = value.map_err(|_| "the token cannot be sent".to_owned())?;
+            let mut value = value.map_err(|_| {
+                "the token has characters that an HTTP header cannot contain".to_owned()
+            })?;
             value.set_sensitive(true);
             Ok::<_, String>((AUTHORIZATION, value))
         };
         let header = token.map(bearer).transpose()?;
         let environment = credentials::Environment::default();
         let root = &location.root;
-        let client = Client::with_header(root, network, &environment, header, connections)?;
+        let runtime = &connections.runtime;
+        let client = Client::with_header(root, network, &environment, header, runtime)?;
         Ok(Self {
             client: Ok(Arc::new(client)),
             location: location.clone(),
@@ -85,7 +93,7 @@ impl RemoteStore {
     fn client(&self, url: &str) -> Result<&Client, StorageError> {
         let client = self.client.as_ref();
         client.map(Arc::as_ref).map_err(|problem| {
-            trouble::not_asked(
+            request_error::not_sent(
                 url,
                 problem,
                 "check the URL, and the credentials in environment and files",
@@ -96,7 +104,7 @@ impl RemoteStore {
 
 impl Store for RemoteStore {
     fn read(&self, key: &str, limit_bytes: u64, into: &mut Vec<u8>) -> Result<bool, StorageError> {
-        self.get(key, None, limit_bytes, into)
+        self.read_decoded(key, None, limit_bytes, into)
     }
 
     fn read_encoded(
@@ -105,7 +113,7 @@ impl Store for RemoteStore {
         limit_bytes: u64,
         into: &mut Vec<u8>,
     ) -> Result<Option<Vec<Compression>>, StorageError> {
-        self.fetch(key, None, limit_bytes, into, get::keep)
+        self.read_with(key, None, limit_bytes, into, attempt::keep_compressed)
     }
 
     fn read_range(
@@ -119,11 +127,11 @@ impl Store for RemoteStore {
             return Ok(self.size(key)?.is_some());
         }
         let length = range.end - range.start;
-        self.get(key, Some(range), length, into)
+        self.read_decoded(key, Some(range), length, into)
     }
 
     fn size(&self, key: &str) -> Result<Option<u64>, StorageError> {
-        self.head(key)
+        self.object_size(key)
     }
 
     fn is_remote(&self) -> bool {

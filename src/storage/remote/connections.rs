@@ -1,37 +1,24 @@
-//! The connections of a program: a client for each server or bucket, and the threads that drive requests.
+//! The connections of a program: one client for each server or bucket, and the threads that drive requests.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use tokio::runtime::Runtime;
-
 use super::client::Client;
 use super::credentials::Environment;
+use super::request_runtime::RequestRuntime;
 use crate::storage::Network;
 use crate::storage::wait_reporter::WaitReporter;
 
-/// A client that is made once; other threads that need it wait for that, but hold no lock.
+/// A client that is created once. Other threads that need it wait without holding the lock of the map.
 type ClientCell = Arc<OnceLock<Result<Arc<Client>, String>>>;
 
-/// Everything that reads of one program share.
+/// State shared by all remote reads of a program.
 #[derive(Debug)]
 pub(in crate::storage) struct Connections {
     network: Network,
     pub(super) waits: WaitReporter,
-    runtime: OnceLock<Option<OwnRuntime>>,
+    pub(super) runtime: RequestRuntime,
     clients: Mutex<HashMap<String, ClientCell>>,
-}
-
-/// A runtime that does not wait for its threads at the end: one of them may be looking up a host's name.
-#[derive(Debug)]
-struct OwnRuntime(Option<Runtime>);
-
-impl Drop for OwnRuntime {
-    fn drop(&mut self) {
-        if let Some(runtime) = self.0.take() {
-            runtime.shutdown_background();
-        }
-    }
 }
 
 impl Connections {
@@ -39,7 +26,7 @@ impl Connections {
         Self {
             network,
             waits,
-            runtime: OnceLock::new(),
+            runtime: RequestRuntime::default(),
             clients: Mutex::default(),
         }
     }
@@ -48,27 +35,15 @@ impl Connections {
         self.network
     }
 
-    /// Drives requests with two threads of its own; the threads that read wait for them.
-    pub(super) fn runtime(&self) -> Result<&Runtime, String> {
-        let start = || {
-            let mut builder = tokio::runtime::Builder::new_multi_thread();
-            let runtime = builder.worker_threads(2).enable_all().build().ok()?;
-            Some(OwnRuntime(Some(runtime)))
-        };
-        let runtime = self.runtime.get_or_init(start).as_ref();
-        runtime
-            .and_then(|own| own.0.as_ref())
-            .ok_or_else(|| "no threads could be started for requests".to_owned())
-    }
-
-    /// The client for `root`, a server or bucket, or why there can be none. Its first user makes it, which may take a
-    /// request; a failure is not kept.
+    /// The client for `root`, a server or bucket. The first caller creates it, which may send a request. An error is
+    /// not kept.
     pub(super) fn client(&self, root: &str) -> Result<Arc<Client>, String> {
         let cell = Arc::clone(self.clients().entry(root.to_owned()).or_default());
-        let made = cell.get_or_init(|| {
-            Client::new(root, self.network, &Environment::of_process(), self).map(Arc::new)
+        let client = cell.get_or_init(|| {
+            let env = Environment::of_process();
+            Client::new(root, self.network, &env, &self.runtime).map(Arc::new)
         });
-        if made.is_err() {
+        if client.is_err() {
             let mut clients = self.clients();
             if clients
                 .get(root)
@@ -77,7 +52,7 @@ impl Connections {
                 clients.remove(root);
             }
         }
-        made.clone()
+        client.clone()
     }
 
     fn clients(&self) -> MutexGuard<'_, HashMap<String, ClientCell>> {

@@ -1,9 +1,9 @@
-//! With which credentials a bucket is asked, and where they come from.
+//! Selects the credentials for a bucket.
 //!
-//! The most particular wins: the environment's word to ask without any, CloudVolume's secret for the bucket, the
-//! environment, CloudVolume's secret for the cloud, the files of the cloud's own tools, the identity of a machine
-//! that is in that cloud. Where there is none of them the bucket is asked without: public ones just work. What was
-//! chosen can be told in messages; it holds no secret.
+//! The most specific source wins: an environment variable for anonymous access, CloudVolume's secret for the bucket, the
+//! environment, CloudVolume's secret for the cloud, the files of the cloud's own tools, the identity of a machine in
+//! that cloud. Without any of them, access is anonymous, which is enough for public buckets. Messages name the choice,
+//! which has no secret.
 
 pub(super) mod amazon;
 pub(super) mod google;
@@ -14,25 +14,24 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-/// What credentials are looked for in.
+/// Where credentials are looked up.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Environment {
-    /// The environment's variables.
     vars: HashMap<String, String>,
-    /// The user's folder.
+    /// The user's home folder.
     home: Option<PathBuf>,
-    /// The cloud that this machine is in.
+    /// The cloud in which this machine runs.
     machine: Option<Cloud>,
 }
 
-/// Where a machine may be.
+/// A cloud provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Cloud {
     Google,
     Amazon,
 }
 
-/// What a bucket is asked with: settings of `object_store`'s builder, and the choice in words.
+/// The credentials for a bucket: settings of `object_store`'s builder, and the choice as text.
 #[derive(Debug)]
 pub(super) struct Credentials<K> {
     pub settings: Vec<(K, String)>,
@@ -43,7 +42,7 @@ pub(super) struct Credentials<K> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Choice {
     pub anonymous: bool,
-    /// After "it was asked": "with the keys in ...".
+    /// Continues "it was accessed ...", for example "with the keys in ...".
     pub words: String,
 }
 
@@ -55,16 +54,16 @@ impl Choice {
         }
     }
 
-    fn anonymous(why: impl std::fmt::Display) -> Self {
+    fn anonymous(reason: impl std::fmt::Display) -> Self {
         Self {
             anonymous: true,
-            words: format!("without credentials ({why})"),
+            words: format!("without credentials ({reason})"),
         }
     }
 }
 
 impl Environment {
-    /// That of the process and the machine.
+    /// The environment of the process and the machine.
     pub(super) fn of_process() -> Self {
         let text = |os: std::ffi::OsString| os.into_string().ok();
         Self {
@@ -87,24 +86,24 @@ impl Environment {
         names.iter().any(|name| self.get(name).is_some())
     }
 
-    /// Whether a variable says yes.
-    pub(super) fn says_yes(&self, name: &str) -> bool {
+    /// Whether a variable has a true value.
+    pub(super) fn is_true(&self, name: &str) -> bool {
         let value = self.get(name).unwrap_or_default().to_ascii_lowercase();
         matches!(value.as_str(), "1" | "true" | "on" | "yes" | "y")
     }
 
-    /// The variables that begin with `prefix` and are settings of a builder.
+    /// The variables that start with `prefix` and are settings of a builder.
     fn settings<K: std::str::FromStr>(&self, prefix: &str) -> Vec<(K, String)> {
-        let mut named: Vec<_> = self.vars.iter().collect();
-        named.sort();
-        let settings = named.into_iter().filter_map(|(name, value)| {
+        let mut vars: Vec<_> = self.vars.iter().collect();
+        vars.sort();
+        let settings = vars.into_iter().filter_map(|(name, value)| {
             name.starts_with(prefix).then_some(())?;
             Some((name.to_ascii_lowercase().parse().ok()?, value.clone()))
         });
         settings.collect()
     }
 
-    /// The file that a variable names, or one below the user's folder.
+    /// The path in `variable`, or `below_home` in the home folder.
     fn file(&self, variable: &str, below_home: &str) -> Option<PathBuf> {
         match self.get(variable) {
             Some(path) => Some(PathBuf::from(path)),
@@ -112,13 +111,13 @@ impl Environment {
         }
     }
 
-    /// CloudVolume's secret called `name`, in the folders that it looks through.
+    /// The file of CloudVolume's secret `name`, from the first of its folders that has it.
     fn secret(&self, name: &str) -> Option<PathBuf> {
-        let own = self.get("CLOUD_VOLUME_DIR").map(Path::new);
+        let cloud_volume = self.get("CLOUD_VOLUME_DIR").map(Path::new);
         let below = |base: Option<&Path>, folder: &str| Some(base?.join(folder).join(name));
         let files = [
-            below(own, ".cloudvolume/secrets"),
-            below(own, "secrets"),
+            below(cloud_volume, ".cloudvolume/secrets"),
+            below(cloud_volume, "secrets"),
             below(self.home.as_deref(), ".cloudvolume/secrets"),
             below(self.home.as_deref(), ".cloudfiles/secrets"),
         ];
@@ -127,15 +126,15 @@ impl Environment {
 }
 
 impl Cloud {
-    /// The cloud that the firmware's tables in `folder` name.
+    /// The cloud named in the firmware tables in `folder`.
     fn of_machine(folder: &Path) -> Option<Self> {
-        let says = |file: &str, who: &str| {
+        let starts_with = |file: &str, name: &str| {
             let text = std::fs::read_to_string(folder.join(file));
-            text.is_ok_and(|text| text.trim_start().starts_with(who))
+            text.is_ok_and(|text| text.trim_start().starts_with(name))
         };
-        if says("product_name", "Google") {
+        if starts_with("product_name", "Google") {
             Some(Self::Google)
-        } else if says("sys_vendor", "Amazon EC2") {
+        } else if starts_with("sys_vendor", "Amazon EC2") {
             Some(Self::Amazon)
         } else {
             None
@@ -145,19 +144,19 @@ impl Cloud {
 
 /// The object in the JSON file.
 fn read_json(file: &Path) -> Result<serde_json::Map<String, Value>, String> {
-    let wrong = |e: &dyn std::fmt::Display| {
+    let unreadable = |e: &dyn std::fmt::Display| {
         format!("the credentials in {} cannot be read: {e}", file.display())
     };
-    let bytes = std::fs::read(file).map_err(|e| wrong(&e))?;
-    // Serde's message would tell the place of a mistake, never a value.
-    serde_json::from_slice(&bytes).map_err(|e| wrong(&e))
+    let bytes = std::fs::read(file).map_err(|e| unreadable(&e))?;
+    // Serde's message has the position of an error, but no value.
+    serde_json::from_slice(&bytes).map_err(|e| unreadable(&e))
 }
 
 #[cfg(test)]
 pub(super) mod testing {
     use super::*;
 
-    /// A user's folder with these files.
+    /// A home folder with these files.
     pub fn home(files: &[(&str, &str)]) -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();
         for (name, text) in files {
@@ -168,7 +167,7 @@ pub(super) mod testing {
         dir
     }
 
-    /// An environment of these variables.
+    /// An environment with these variables.
     pub fn environment(home: &Path, vars: &[(&str, &str)]) -> Environment {
         let vars = vars.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned()));
         Environment {
@@ -189,7 +188,7 @@ pub(super) mod testing {
     }
 
     #[test]
-    fn a_machine_says_which_cloud_it_is_in() {
+    fn the_cloud_is_detected_from_firmware_tables() {
         let google = home(&[("product_name", "Google Compute Engine\n")]);
         assert_eq!(Cloud::of_machine(google.path()), Some(Cloud::Google));
         let amazon = home(&[("sys_vendor", "Amazon EC2\n"), ("product_name", "m7i\n")]);

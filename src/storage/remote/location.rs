@@ -1,4 +1,4 @@
-//! Places on servers, as configs and collections write them.
+//! Locations on servers, as configs and collections write them.
 
 use std::fmt;
 
@@ -8,32 +8,33 @@ use reqwest::Url;
 
 use crate::storage::redact::REDACTED;
 
-/// A place on a server: `root` is `https://HOST[:PORT]`, `gs://BUCKET` or `s3://BUCKET`, `path` is relative to it.
+/// A location on a server: `root` is `https://HOST[:PORT]`, `gs://BUCKET` or `s3://BUCKET`, `path` is relative to it.
 ///
-/// The query of a URL of http(s) goes with every object below the place, as in TensorStore: `https://HOST/img?sig=...`
-/// is a folder whose info is `https://HOST/img/info?sig=...`. It may be a secret, and is never shown.
+/// The query of an http(s) URL is sent with every object below the location, as in TensorStore:
+/// `https://HOST/img?sig=...` is a folder whose info is `https://HOST/img/info?sig=...`. It may be a secret, so messages
+/// never show it.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RemoteLocation {
     pub(super) root: String,
     path: String,
-    /// What stands behind the `?`; of http(s) only.
+    /// The query without the `?`; for http(s) only.
     query: Option<String>,
 }
 
-/// Why a place on a server cannot be.
+/// Why a location is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::storage) enum BadPlace {
-    /// It names no host or bucket.
+    /// It has no host or bucket.
     NoHost,
-    /// Something else, in words.
+    /// Another reason, as text.
     Because(&'static str),
 }
 
 impl RemoteLocation {
-    /// Schemes that are read.
+    /// The supported schemes.
     pub(in crate::storage) const SCHEMES: [&str; 4] = ["http", "https", "gs", "s3"];
 
-    /// The place `scheme://rest`, without a name and password.
+    /// The location `scheme://rest`. It must not have a user name and password.
     pub(in crate::storage) fn new(scheme: &str, rest: &str) -> Result<Self, BadPlace> {
         let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
         if authority.is_empty() {
@@ -42,10 +43,10 @@ impl RemoteLocation {
         let root = format!("{scheme}://{authority}");
         let (path, query) = split_query(path);
         if scheme.starts_with("http") {
-            // Programs that take a URL apart in different ways would connect to different hosts.
-            let odd = |c: char| c.is_whitespace() || c.is_control() || "\\%<>\"".contains(c);
+            // URL parsers differ in how they treat these characters, and may find different hosts.
+            let ambiguous = |c: char| c.is_whitespace() || c.is_control() || "\\%<>\"".contains(c);
             let is_url = Url::parse(&root).is_ok_and(|url| url.has_host());
-            if !is_url || authority.contains(odd) {
+            if !is_url || authority.contains(ambiguous) {
                 return Err(BadPlace::Because("it has no valid host and port"));
             }
         } else if query.is_some() {
@@ -56,20 +57,21 @@ impl RemoteLocation {
         }
         Ok(Self {
             root,
-            path: normal(path),
+            path: normalized(path),
             query,
         })
     }
 
-    /// The place that `path`, found in a document in this folder, means. A query of its own replaces the folder's.
+    /// Resolves `path`, found in a document in this folder. A query in `path` replaces the folder's.
     pub(in crate::storage) fn join(&self, path: &str) -> Self {
-        let (path, query) = match self.is_http() {
-            true => split_query(path),
-            false => (path, None),
+        let (path, query) = if self.is_http() {
+            split_query(path)
+        } else {
+            (path, None)
         };
         let joined = match path.strip_prefix('/') {
-            Some(absolute) => normal(absolute),
-            None => normal(&format!("{}/{path}", self.path)),
+            Some(absolute) => normalized(absolute),
+            None => normalized(&format!("{}/{path}", self.path)),
         };
         Self {
             root: self.root.clone(),
@@ -78,8 +80,7 @@ impl RemoteLocation {
         }
     }
 
-    /// The folder that this document is in, and its name with its query. The query names the document: it does not go
-    /// with others in the folder.
+    /// The folder of this document, and its name with its query. The query belongs to the document, not to the folder.
     pub(in crate::storage) fn split(&self) -> (Self, String) {
         let name_at = self.path.rfind('/').map_or(0, |at| at + 1);
         let (folder, name) = self.path.split_at(name_at);
@@ -95,7 +96,7 @@ impl RemoteLocation {
         (folder, name)
     }
 
-    /// All of it, secrets as well: to tell one place from another, never to be shown.
+    /// The whole location with its secrets, to compare locations. It must not be shown.
     pub(in crate::storage) fn identity(&self) -> String {
         format!("{self} {}", self.query.as_deref().unwrap_or_default())
     }
@@ -104,23 +105,24 @@ impl RemoteLocation {
         self.root.starts_with("http")
     }
 
-    /// What stands behind the `?` of the object's URL.
+    /// The query of the object's URL, without the `?`.
     pub(super) fn query(&self) -> Option<&str> {
         self.query.as_deref()
     }
 
-    /// The path as `object_store` takes it. URLs of http(s) are percent-encoded, which it does itself; keys in
-    /// buckets are not.
+    /// The path for `object_store`, which applies percent-encoding itself. Paths of http(s) URLs are encoded and
+    /// decoded here; keys in buckets are not.
     pub(super) fn object_path(&self) -> Result<Path, String> {
-        let path = match self.is_http() {
-            true => percent_decode_str(&self.path).decode_utf8_lossy(),
-            false => self.path.as_str().into(),
+        let path = if self.is_http() {
+            percent_decode_str(&self.path).decode_utf8_lossy()
+        } else {
+            self.path.as_str().into()
         };
         Path::parse(path).map_err(|e| e.to_string())
     }
 }
 
-/// The path, and the query behind it if there is one.
+/// The path and the query after it, if there is one.
 fn split_query(path: &str) -> (&str, Option<String>) {
     match path.split_once('?') {
         Some((path, "")) => (path, None),
@@ -129,8 +131,8 @@ fn split_query(path: &str) -> (&str, Option<String>) {
     }
 }
 
-/// The path without empty, `.` and `..` steps, of which none leads above the root.
-fn normal(path: &str) -> String {
+/// The path without empty, `.` and `..` steps. `..` at the root is ignored.
+fn normalized(path: &str) -> String {
     let mut steps = Vec::new();
     for step in path.split('/') {
         match step {
@@ -144,7 +146,7 @@ fn normal(path: &str) -> String {
     steps.join("/")
 }
 
-/// The URL without its query: `?<redacted>` stands in its place.
+/// The URL with `?<redacted>` instead of its query.
 impl fmt::Display for RemoteLocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.root)?;

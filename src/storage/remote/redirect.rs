@@ -1,40 +1,43 @@
-//! Redirects, followed one by one: no credential goes along to another place, or without encryption.
+//! Follows redirects. Credentials are not sent to another server, and not without encryption.
 
 use object_store::client::{HttpClient, HttpError, HttpRequest, HttpResponse};
 use reqwest::header::{
-    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, COOKIE, HeaderMap, HeaderName, HeaderValue, LOCATION,
-    RANGE, USER_AGENT,
+    ACCEPT, ACCEPT_ENCODING, HeaderMap, HeaderName, HeaderValue, LOCATION, RANGE, USER_AGENT,
 };
 use reqwest::{StatusCode, Url};
 
-use super::wire::{Outcome, Wire};
+use super::request_log::{RequestLog, RequestOutcome, secret_headers};
 
-/// Most redirects that are followed one after the other.
+/// Most redirects that are followed for one request.
 const MAX_REDIRECTS: usize = 10;
 
-/// Headers that say what is wanted, not who asks: these alone go along to another place.
-const ANYBODYS: [HeaderName; 4] = [ACCEPT, ACCEPT_ENCODING, RANGE, USER_AGENT];
+/// Headers without credentials. Only these are sent to another server.
+const PUBLIC_HEADERS: [HeaderName; 4] = [ACCEPT, ACCEPT_ENCODING, RANGE, USER_AGENT];
 
-/// The answer to `request` where redirects lead to. One without a place to go to is an answer.
+/// Sends `request` and follows redirects. A redirect without a target is returned as it is.
 pub(super) async fn execute(
     client: &HttpClient,
     mut request: HttpRequest,
-    wire: &Wire,
+    log: &RequestLog,
 ) -> Result<HttpResponse, HttpError> {
     for _ in 0..=MAX_REDIRECTS {
-        let first = request.clone();
-        let response = client.execute(request).await.map_err(|e| wire.failed(e))?;
-        let Some(place) = place(&response) else {
+        let original = request.clone();
+        let response = client
+            .execute(request)
+            .await
+            .map_err(|e| log.record_failure(e))?;
+        let Some(target) = target(&response) else {
             return Ok(response);
         };
-        request = next(first, place, wire).map_err(|why| wire.unfit(Outcome::Redirect(why)))?;
+        request = redirected(original, target, log)
+            .map_err(|reason| log.reject(RequestOutcome::Redirect(reason)))?;
     }
-    let why = format!("more than {MAX_REDIRECTS} times");
-    Err(wire.unfit(Outcome::Redirect(why)))
+    let reason = format!("more than {MAX_REDIRECTS} times");
+    Err(log.reject(RequestOutcome::Redirect(reason)))
 }
 
-/// Where the response leads to, if it does.
-fn place(response: &HttpResponse) -> Option<&HeaderValue> {
+/// The target of a redirect.
+fn target(response: &HttpResponse) -> Option<&HeaderValue> {
     let followed = matches!(
         response.status(),
         StatusCode::MOVED_PERMANENTLY
@@ -46,13 +49,17 @@ fn place(response: &HttpResponse) -> Option<&HeaderValue> {
     response.headers().get(LOCATION).filter(|_| followed)
 }
 
-/// The request that `place` asks for instead, or why it is not made, after "the server redirects".
-fn next(mut request: HttpRequest, place: &HeaderValue, wire: &Wire) -> Result<HttpRequest, String> {
-    let shown = |url: &dyn ToString| wire.shown(&url.to_string());
-    let not_url = || "to what is no URL".to_owned();
+/// `request` for `target`, or the reason why the redirect is not followed, which continues "the server redirects ...".
+fn redirected(
+    mut request: HttpRequest,
+    target: &HeaderValue,
+    log: &RequestLog,
+) -> Result<HttpRequest, String> {
+    let shown = |url: &dyn ToString| log.without_secrets(&url.to_string());
+    let not_url = || "to an invalid URL".to_owned();
     let from: Url = request.uri().to_string().parse().map_err(|_| not_url())?;
-    let place = place.to_str().map_err(|_| not_url())?;
-    let mut to = from.join(place).map_err(|_| not_url())?;
+    let target = target.to_str().map_err(|_| not_url())?;
+    let mut to = from.join(target).map_err(|_| not_url())?;
     to.set_fragment(None);
     if !matches!(to.scheme(), "http" | "https") {
         return Err(format!("to {}, which is not http(s)", shown(&to)));
@@ -60,20 +67,20 @@ fn next(mut request: HttpRequest, place: &HeaderValue, wire: &Wire) -> Result<Ht
     if !to.username().is_empty() || to.password().is_some() {
         return Err(format!("to {}, a URL with a name and password", shown(&to)));
     }
-    let signed = wire.has_query() && to.query().is_some();
+    let signed = log.query.is_some() && to.query().is_some();
     if from.scheme() == "https"
         && to.scheme() == "http"
         && (has_credentials(request.headers()) || signed)
     {
         return Err(format!(
-            "from https to {}, where credentials would go over the network unencrypted",
+            "from https to {}, where credentials would be sent unencrypted",
             shown(&to)
         ));
     }
     if from.origin() != to.origin() {
         let headers = request.headers_mut();
         let all: Vec<HeaderName> = headers.keys().cloned().collect();
-        for name in all.iter().filter(|name| !ANYBODYS.contains(name)) {
+        for name in all.iter().filter(|name| !PUBLIC_HEADERS.contains(name)) {
             headers.remove(name);
         }
     }
@@ -81,17 +88,9 @@ fn next(mut request: HttpRequest, place: &HeaderValue, wire: &Wire) -> Result<Ht
     Ok(request)
 }
 
-/// Whether the request says who asks.
+/// Whether the request has credentials.
 fn has_credentials(headers: &HeaderMap) -> bool {
     secret_headers(headers).next().is_some()
-}
-
-/// The values of headers that say who asks.
-pub(super) fn secret_headers(headers: &HeaderMap) -> impl Iterator<Item = &str> {
-    let named = headers.iter().filter(|(name, _)| {
-        **name == AUTHORIZATION || **name == COOKIE || name.as_str() == "x-amz-security-token"
-    });
-    named.filter_map(|(_, value)| value.to_str().ok())
 }
 
 #[cfg(test)]
@@ -100,8 +99,8 @@ mod tests {
 
     use super::*;
 
-    /// What comes of a redirect from `from` to `to`, of a request with these headers.
-    fn redirected(
+    /// The result of a redirect from `from` to `to` for a request with these headers.
+    fn follow(
         from: &str,
         to: &'static str,
         headers: &[&'static str],
@@ -115,27 +114,27 @@ mod tests {
                 .insert(name, HeaderValue::from_static("hidden"));
         }
         let query = from.split_once('?').map(|(_, query)| query);
-        next(
+        redirected(
             request,
             &HeaderValue::from_static(to),
-            &Wire::new(true, query),
+            &RequestLog::new(true, query),
         )
     }
 
     #[test]
-    fn nothing_secret_goes_from_https_to_http() {
+    fn credentials_are_not_sent_from_https_to_http() {
         for header in ["authorization", "cookie", "x-amz-security-token"] {
-            let e = redirected("https://h/a", "http://h/a?hidden", &[header]).unwrap_err();
+            let e = follow("https://h/a", "http://h/a?hidden", &[header]).unwrap_err();
             assert!(e.contains("unencrypted") && !e.contains("hidden"), "{e}");
         }
-        assert!(redirected("https://h/a?hidden", "http://h/a?hidden", &[]).is_err());
-        let followed = redirected("https://h/a?hidden", "http://h/b", &["range"]).unwrap();
+        assert!(follow("https://h/a?hidden", "http://h/a?hidden", &[]).is_err());
+        let followed = follow("https://h/a?hidden", "http://h/b", &["range"]).unwrap();
         assert_eq!(followed.uri().to_string(), "http://h/b");
         assert!(followed.headers().contains_key(RANGE));
     }
 
     #[test]
-    fn another_host_port_or_scheme_gets_what_anybody_may_know() {
+    fn another_host_port_or_scheme_gets_public_headers_only() {
         let all = [
             "authorization",
             "cookie",
@@ -151,17 +150,18 @@ mod tests {
             "http://h.evil/a",
             "http://h:80\\@evil/a",
         ] {
-            let followed = redirected("http://h/a", to, &all).unwrap();
+            let followed = follow("http://h/a", to, &all).unwrap();
             let names: Vec<_> = followed.headers().keys().map(HeaderName::as_str).collect();
-            let expected: &[&str] = match to.starts_with("http://h:80") {
-                // A backslash is a slash here: it is the same host.
-                true => &all,
-                false => &["range"],
+            // URLs treat a backslash as a slash, so this is the same host.
+            let expected: &[&str] = if to.starts_with("http://h:80") {
+                &all
+            } else {
+                &["range"]
             };
             assert_eq!(names, expected, "{to}");
         }
         for to in ["/b", "http://H:80/b#c", "?x=1"] {
-            let followed = redirected("http://h/a", to, &all).unwrap();
+            let followed = follow("http://h/a", to, &all).unwrap();
             assert_eq!(followed.headers().len(), all.len(), "{to}");
             assert_eq!(followed.uri().host(), Some("h"));
         }

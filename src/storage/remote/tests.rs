@@ -15,8 +15,8 @@ fn found(bytes: &[u8]) -> Result<Option<Vec<u8>>, String> {
     Ok(Some(bytes.to_vec()))
 }
 
-/// A server that knows ranges.
-fn part_of(body: &[u8], request: &Request) -> Vec<u8> {
+/// The response of a server that supports ranges.
+fn range_response(body: &[u8], request: &Request) -> Vec<u8> {
     let Some(range) = request.range() else {
         return reply("200 OK", "", body);
     };
@@ -31,12 +31,12 @@ fn part_of(body: &[u8], request: &Request) -> Vec<u8> {
         return reply("416 Range Not Satisfiable", &size, b"");
     }
     let last = last.min(body.len() - 1);
-    let place = format!("Content-Range: bytes {first}-{last}/{}\r\n", body.len());
-    reply("206 Partial Content", &place, &body[first..=last])
+    let header = format!("Content-Range: bytes {first}-{last}/{}\r\n", body.len());
+    reply("206 Partial Content", &header, &body[first..=last])
 }
 
 #[test]
-fn an_object_is_read_and_a_missing_one_is_no_error() {
+fn a_missing_object_is_not_an_error() {
     let server = serve(|_, request| match request.first.as_str() {
         "GET /layer/a/info HTTP/1.1" => reply("200 OK", "", HELLO),
         other => panic!("{other}"),
@@ -51,8 +51,8 @@ fn an_object_is_read_and_a_missing_one_is_no_error() {
 }
 
 #[test]
-fn a_range_is_read_whole_or_is_an_error() {
-    let server = serve(|_, request| part_of(HELLO, request));
+fn a_range_past_the_end_of_the_object_is_an_error() {
+    let server = serve(|_, request| range_response(HELLO, request));
     assert_eq!(server.read_range(3..8), found(b"lo wo"));
     assert_eq!(server.read_range(0..11), found(HELLO));
     for range in [3..12, 11..12, 100..200] {
@@ -63,17 +63,17 @@ fn a_range_is_read_whole_or_is_an_error() {
 }
 
 #[test]
-fn of_a_server_that_ignores_ranges_the_range_is_cut_out() {
+fn the_range_is_cut_out_if_the_server_ignores_ranges() {
     let server = serve(|_, _| reply("200 OK", "", HELLO));
     assert_eq!(server.read_range(3..8), found(b"lo wo"));
-    assert_eq!(server.requests(), 1, "it is asked once");
+    assert_eq!(server.requests(), 1, "one request is sent");
     assert_eq!(server.read_range(0..11), found(HELLO));
     for range in [3..12, 11..12] {
         let e = server.read_range(range).unwrap_err();
         assert!(e.contains("has 11 bytes") && e.contains("truncated"), "{e}");
     }
-    let far = (257 << 20)..(257 << 20) + 5;
-    let e = server.read_range(far).unwrap_err();
+    let distant = (257 << 20)..(257 << 20) + 5;
+    let e = server.read_range(distant).unwrap_err();
     assert!(e.contains("ignores ranges") && e.contains("256 MiB"), "{e}");
     let chunked = |_: usize, _: &Request| {
         let body = b"4\r\nhell\r\n7\r\no world\r\n0\r\n\r\n";
@@ -85,7 +85,7 @@ fn of_a_server_that_ignores_ranges_the_range_is_cut_out() {
 }
 
 #[test]
-fn what_lies_behind_a_range_is_not_waited_for() {
+fn bytes_after_the_range_are_not_read() {
     let server = serve_by(|_, _, stream| {
         let _ = stream.write_all(&cut(reply("200 OK", "", HELLO), 3));
         std::thread::sleep(SILENCE);
@@ -95,8 +95,8 @@ fn what_lies_behind_a_range_is_not_waited_for() {
 }
 
 #[test]
-fn another_range_than_asked_for_is_never_taken() {
-    let places = [
+fn a_range_other_than_the_requested_one_is_rejected() {
+    let headers = [
         "Content-Range: bytes 0-4/11\r\n",
         "Content-Range: bytes 3-8/11\r\n",
         "Content-Range: bytes 3-6/11\r\n",
@@ -105,9 +105,9 @@ fn another_range_than_asked_for_is_never_taken() {
         "",
     ];
     std::thread::scope(|scope| {
-        for place in places {
+        for header in headers {
             scope.spawn(move || {
-                let server = serve(move |_, _| reply("206 Partial Content", place, b"hello"));
+                let server = serve(move |_, _| reply("206 Partial Content", header, b"hello"));
                 let e = server.read_range(3..8).unwrap_err();
                 assert!(
                     e.contains("bytes 3 to 8 were requested") && e.contains("4 tries"),
@@ -122,7 +122,7 @@ fn another_range_than_asked_for_is_never_taken() {
             "Content-Range: bytes 0-4/11\r\n",
             b"hello",
         ),
-        _ => part_of(HELLO, request),
+        _ => range_response(HELLO, request),
     });
     assert_eq!(server.read_range(3..8), found(b"lo wo"));
     let part = |_: usize, _: &Request| {
@@ -140,21 +140,22 @@ fn another_range_than_asked_for_is_never_taken() {
 }
 
 #[test]
-fn what_was_compressed_for_the_way_is_undone() {
-    let mut packer = libdeflater::Compressor::new(libdeflater::CompressionLvl::default());
-    let mut pack = |zlib: bool| {
-        let mut packed = vec![0; 100];
-        let n = match zlib {
-            true => packer.zlib_compress(HELLO, &mut packed),
-            false => packer.gzip_compress(HELLO, &mut packed),
+fn content_encodings_are_decoded() {
+    let mut compressor = libdeflater::Compressor::new(libdeflater::CompressionLvl::default());
+    let mut compress = |zlib: bool| {
+        let mut compressed = vec![0; 100];
+        let n = if zlib {
+            compressor.zlib_compress(HELLO, &mut compressed)
+        } else {
+            compressor.gzip_compress(HELLO, &mut compressed)
         };
-        packed.truncate(n.unwrap());
-        packed
+        compressed.truncate(n.unwrap());
+        compressed
     };
     let zstd = zstd::encode_all(HELLO, 3).unwrap();
-    // What `brotli` makes of it.
+    // The output of `brotli`.
     let brotli = b"\x0b\x05\x80hello world\x03".to_vec();
-    let (gzip, deflate) = (pack(false), pack(true));
+    let (gzip, deflate) = (compress(false), compress(true));
     for (name, body) in [
         ("gzip", gzip.clone()),
         ("X-Gzip", gzip.clone()),
@@ -170,7 +171,7 @@ fn what_was_compressed_for_the_way_is_undone() {
         let server = serve(move |_, _| reply("200 OK", &headers, &body));
         assert_eq!(server.read(100), found(HELLO), "{name}");
     }
-    // Made on the way, a length is not known beforehand.
+    // A server that compresses while it sends does not know the length.
     let server = serve(move |_, request| {
         assert_eq!(request.header("accept-encoding"), Some("gzip"));
         let mut body = format!("{:x}\r\n", gzip.len()).into_bytes();
@@ -191,11 +192,11 @@ fn what_was_compressed_for_the_way_is_undone() {
 }
 
 #[test]
-fn a_range_of_what_is_compressed_for_the_way_is_refused() {
+fn a_range_with_a_content_encoding_is_rejected() {
     let server = serve(|_, request| {
         assert_eq!(request.header("accept-encoding"), Some("identity"));
-        let place = "Content-Range: bytes 3-7/11\r\nContent-Encoding: gzip\r\n";
-        reply("206 Partial Content", place, b"lo wo")
+        let headers = "Content-Range: bytes 3-7/11\r\nContent-Encoding: gzip\r\n";
+        reply("206 Partial Content", headers, b"lo wo")
     });
     let e = server.read_range(3..8).unwrap_err();
     assert!(
@@ -209,7 +210,7 @@ fn a_range_of_what_is_compressed_for_the_way_is_refused() {
 }
 
 #[test]
-fn a_length_that_is_not_told_is_found_out_or_refused() {
+fn a_missing_length_is_accepted_only_if_the_end_is_marked() {
     let chunked = "Transfer-Encoding: chunked\r\n";
     let server = serve(move |_, _| {
         reply_without_length("200 OK", chunked, b"b\r\nhello world\r\n0\r\n\r\n")
@@ -217,7 +218,7 @@ fn a_length_that_is_not_told_is_found_out_or_refused() {
     assert_eq!(server.read(11), found(HELLO));
     let e = server.read(10).unwrap_err();
     assert!(e.contains("11 bytes") && e.contains("10"), "{e}");
-    // Cut off before the last, empty chunk.
+    // Truncated before the last, empty chunk.
     let server = serve(move |_, _| reply_without_length("200 OK", chunked, b"5\r\nhello\r\n"));
     assert!(server.read(11).unwrap_err().contains("broke off"));
     let server = serve(|_, _| reply_without_length("200 OK", "", HELLO));
@@ -226,18 +227,24 @@ fn a_length_that_is_not_told_is_found_out_or_refused() {
 }
 
 #[test]
-fn a_size_is_had_from_a_server_that_knows_no_head() {
-    let server = serve(|_, request| match request.first.starts_with("HEAD") {
-        true => reply("405 Method Not Allowed", "", b""),
-        false => part_of(HELLO, request),
+fn the_size_is_read_from_a_server_without_head_requests() {
+    let server = serve(|_, request| {
+        if request.first.starts_with("HEAD") {
+            reply("405 Method Not Allowed", "", b"")
+        } else {
+            range_response(HELLO, request)
+        }
     });
     assert_eq!(server.store().size("a/info").unwrap(), Some(11));
-    let server = serve(|_, request| match request.first.starts_with("HEAD") {
-        true => reply_without_length("200 OK", "", b""),
-        false => part_of(b"", request),
+    let server = serve(|_, request| {
+        if request.first.starts_with("HEAD") {
+            reply_without_length("200 OK", "", b"")
+        } else {
+            range_response(b"", request)
+        }
     });
     assert_eq!(server.store().size("a/info").unwrap(), Some(0));
-    // `object_store` takes 405 for "not there": zeros would be read.
+    // `object_store` reports 405 as a missing object, which would be read as zeros.
     let server = serve(|_, _| reply("405 Method Not Allowed", "", b""));
     let e = server.store().size("a/info").unwrap_err().to_string();
     assert!(e.contains("405"), "{e}");
@@ -245,7 +252,7 @@ fn a_size_is_had_from_a_server_that_knows_no_head() {
 }
 
 #[test]
-fn a_server_that_is_busy_for_a_moment_is_asked_again() {
+fn a_busy_server_is_retried() {
     let server = serve(|n, _| match n {
         0 => reply("503 Service Unavailable", "", b""),
         1 => reply("429 Too Many Requests", "", b""),
@@ -256,7 +263,7 @@ fn a_server_that_is_busy_for_a_moment_is_asked_again() {
 }
 
 #[test]
-fn a_body_that_breaks_off_is_asked_for_again_and_never_taken_for_whole() {
+fn a_truncated_body_is_retried_and_never_accepted() {
     let etag = "ETag: \"1\"\r\n";
     for headers in ["", etag] {
         let server =
@@ -271,28 +278,28 @@ fn a_body_that_breaks_off_is_asked_for_again_and_never_taken_for_whole() {
             "{e}"
         );
         let server =
-            serve(move |n, request| cut(part_of(HELLO, request), if n < 1 { 2 } else { 0 }));
+            serve(move |n, request| cut(range_response(HELLO, request), if n < 1 { 2 } else { 0 }));
         assert_eq!(server.read_range(3..8), found(b"lo wo"));
-        let server = serve(move |_, request| cut(part_of(HELLO, request), 2));
+        let server = serve(move |_, request| cut(range_response(HELLO, request), 2));
         let e = server.read_range(3..8).unwrap_err();
         assert!(e.contains(" tries, 1.") && e.contains("broke off"), "{e}");
     }
 }
 
 #[test]
-fn the_rest_of_a_range_is_asked_for_where_the_object_is_known_to_be_the_same() {
+fn the_rest_of_a_range_is_requested_if_the_object_is_unchanged() {
     let server = serve(|n, request| {
-        let mut answer = part_of(HELLO, request);
-        let at = answer.iter().position(|b| *b == b'\n').unwrap() + 1;
-        answer.splice(
+        let mut response = range_response(HELLO, request);
+        let at = response.iter().position(|b| *b == b'\n').unwrap() + 1;
+        response.splice(
             at..at,
             *b"ETag: \"1\"\r\nLast-Modified: Wed, 21 Oct 2015 07:28:00 GMT\r\n",
         );
         match n {
-            0 => cut(answer, 2),
+            0 => cut(response, 2),
             _ => {
                 assert_eq!(request.range(), Some("bytes=6-7"));
-                answer
+                response
             }
         }
     });
@@ -301,8 +308,8 @@ fn the_rest_of_a_range_is_asked_for_where_the_object_is_known_to_be_the_same() {
 }
 
 #[test]
-fn a_connection_reset_in_a_body_is_a_body_that_breaks_off() {
-    // Closed with bytes of the request unread, a connection is reset.
+fn a_connection_reset_in_the_body_is_retried() {
+    // Closing with unread bytes of the request resets the connection.
     let server = serve_by(|n, _, stream| match n {
         0 => {
             let _ = stream.write_all(&cut(reply("200 OK", "", &[7; 100_000]), 1));
@@ -315,7 +322,7 @@ fn a_connection_reset_in_a_body_is_a_body_that_breaks_off() {
 }
 
 #[test]
-fn a_silent_server_is_given_up_after_a_few_tries() {
+fn an_idle_server_is_an_error_after_several_tries() {
     for start in [
         &b""[..],
         b"HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\nhello",
@@ -346,10 +353,10 @@ fn a_silent_server_is_given_up_after_a_few_tries() {
 }
 
 #[test]
-fn a_slow_server_that_keeps_talking_is_waited_for() {
+fn a_slow_server_that_keeps_sending_does_not_time_out() {
     let server = serve_by(|_, _, stream| {
-        let answer = reply("200 OK", "", &[7; 12]);
-        let (headers, body) = answer.split_at(answer.len() - 12);
+        let response = reply("200 OK", "", &[7; 12]);
+        let (headers, body) = response.split_at(response.len() - 12);
         let _ = stream.write_all(headers);
         for piece in body.chunks(2) {
             std::thread::sleep(SILENCE / 12);
@@ -361,7 +368,7 @@ fn a_slow_server_that_keeps_talking_is_waited_for() {
 }
 
 #[test]
-fn a_refusal_says_what_to_do_and_is_not_retried() {
+fn a_denied_request_is_not_retried_and_its_error_has_advice() {
     for status in ["401 Unauthorized", "403 Forbidden"] {
         let server = serve(move |_, _| reply(status, "", b"who are\nyou"));
         let e = server.read(11).unwrap_err();
@@ -378,7 +385,7 @@ fn a_refusal_says_what_to_do_and_is_not_retried() {
 }
 
 #[test]
-fn a_403_means_missing_where_that_is_said() {
+fn status_403_means_missing_if_configured() {
     let server = serve(|_, _| reply("403 Forbidden", "", b""));
     let store = forbidden_is_missing(Arc::new(server.store()));
     let mut bytes = Vec::new();
@@ -391,7 +398,7 @@ fn a_403_means_missing_where_that_is_said() {
 }
 
 #[test]
-fn a_server_that_cannot_be_reached_is_told_by_its_trouble() {
+fn the_error_for_an_unreachable_server_has_the_reason() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
@@ -413,7 +420,7 @@ fn a_server_that_cannot_be_reached_is_told_by_its_trouble() {
 
 #[test]
 fn a_redirect_is_followed_with_its_range() {
-    let target = serve(|_, request| part_of(HELLO, request));
+    let target = serve(|_, request| range_response(HELLO, request));
     let to = format!("Location: {}/elsewhere\r\n", target.url);
     let server = serve(move |_, _| reply("302 Found", &to, b""));
     assert_eq!(server.read(11), found(HELLO));
@@ -423,22 +430,22 @@ fn a_redirect_is_followed_with_its_range() {
 }
 
 #[test]
-fn an_object_over_the_limit_is_not_read() {
+fn an_object_over_the_limit_is_an_error() {
     let server = serve(|_, _| reply("200 OK", "", &[0; 1000]));
     let e = server.read(999).unwrap_err();
     assert!(e.contains("1000 bytes") && e.contains("999"), "{e}");
 }
 
 #[test]
-fn a_url_is_asked_for_as_it_is_written() {
+fn the_path_of_a_url_is_sent_unchanged() {
     let server = serve(|_, request| reply("200 OK", "", request.first.as_bytes()));
     let mut bytes = Vec::new();
-    let place = store(&format!("{}/~me/a%20b/x+y", server.url));
-    assert!(place.read("c", 100, &mut bytes).unwrap());
+    let folder_store = store(&format!("{}/~me/a%20b/x+y", server.url));
+    assert!(folder_store.read("c", 100, &mut bytes).unwrap());
     assert_eq!(bytes, b"GET /~me/a%20b/x+y/c HTTP/1.1");
     let url = format!("{}//v1/../v2/state?url=https://x/../y%20z", server.url);
-    let here = crate::storage::Location::Local("".into());
-    let (folder, name) = here.resolve(&url).unwrap().split_file().unwrap();
+    let base = crate::storage::Location::Local("".into());
+    let (folder, name) = base.resolve(&url).unwrap().split_file().unwrap();
     assert!(
         Storage::default()
             .open(&folder)
@@ -446,7 +453,7 @@ fn a_url_is_asked_for_as_it_is_written() {
             .unwrap()
     );
     assert_eq!(bytes, b"GET /v2/state?url=https://x/../y%20z HTTP/1.1");
-    let e = here
+    let e = base
         .resolve("https://me:hidden@host/x")
         .unwrap_err()
         .to_string();

@@ -1,5 +1,5 @@
-//! TLS of connections: the `ring` provider and the certificates that the system trusts, for each client alone. A
-//! provider for the whole process would also apply to other libraries in it.
+//! TLS for connections: the `ring` provider and the certificates that the system trusts. Each client has its own
+//! configuration, because a provider for the whole process would also apply to other libraries in it.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 use rustls_platform_verifier::BuilderVerifierExt;
 
-/// The configuration of a client. Without `verify` any certificate is accepted.
+/// The TLS configuration of a client. Without `verify`, any certificate is accepted.
 pub(super) fn config(verify: bool, http1_only: bool) -> Result<ClientConfig, Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
@@ -32,7 +32,7 @@ pub(super) fn config(verify: bool, http1_only: bool) -> Result<ClientConfig, Err
     Ok(config)
 }
 
-/// For servers whose certificates the user chose not to verify.
+/// Accepts every certificate, for servers that the user chose not to verify.
 #[derive(Debug)]
 struct AcceptAnyCertificate(Arc<CryptoProvider>);
 

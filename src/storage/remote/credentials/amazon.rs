@@ -9,14 +9,14 @@ const ID: &str = "AWS_ACCESS_KEY_ID";
 const SECRET: &str = "AWS_SECRET_ACCESS_KEY";
 const TOKEN: &str = "AWS_SESSION_TOKEN";
 
-/// What the bucket is asked with.
-pub(in super::super) struct Amazon {
+/// The credentials for a bucket.
+pub(in super::super) struct AmazonCredentials {
     pub credentials: Credentials<Key>,
-    /// Whether nothing says for certain in which region the bucket lies.
+    /// Whether the bucket's region must be looked up.
     pub region_unknown: bool,
 }
 
-/// Where keys come from.
+/// Keys from a file.
 struct Keys {
     id: String,
     secret: String,
@@ -26,21 +26,28 @@ struct Keys {
     words: String,
 }
 
-/// Finds what `bucket` is asked with.
-pub(in super::super) fn find(bucket: &str, env: &Environment) -> Result<Amazon, String> {
+impl Keys {
+    fn into_choice(self) -> (Option<Self>, Choice) {
+        let choice = Choice::with(&self.words);
+        (Some(self), choice)
+    }
+}
+
+/// Finds the credentials for `bucket`.
+pub(in super::super) fn find(bucket: &str, env: &Environment) -> Result<AmazonCredentials, String> {
     let profile = Profile::find(env)?;
-    let (keys, choice) = choose(bucket, env, profile.as_ref())?;
+    let (keys, choice) = select(bucket, env, profile.as_ref())?;
     let mut settings: Vec<(Key, String)> = env.settings("AWS_");
     let has_region = env.has_any(&["AWS_REGION", "AWS_DEFAULT_REGION"]);
     let has_endpoint = env.has_any(&["AWS_ENDPOINT", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"]);
-    let of_profile = |field: fn(&Profile) -> &Option<String>| {
+    let from_profile = |field: fn(&Profile) -> &Option<String>| {
         let profile = profile.as_ref()?;
         field(profile).clone()
     };
-    let mut region = of_profile(|p| &p.region);
-    let mut endpoint = of_profile(|p| &p.endpoint);
+    let mut region = from_profile(|p| &p.region);
+    let mut endpoint = from_profile(|p| &p.endpoint);
     if let Some(keys) = keys {
-        // A token of the environment does not go with the keys of a file.
+        // A token in the environment does not belong to the keys of a file.
         settings.retain(|(key, _)| {
             !matches!(key, Key::AccessKeyId | Key::SecretAccessKey | Key::Token)
         });
@@ -58,28 +65,24 @@ pub(in super::super) fn find(bucket: &str, env: &Environment) -> Result<Amazon, 
     let region_unknown = !has_region && !has_endpoint && endpoint.is_none();
     settings.extend(endpoint.map(|endpoint| (Key::Endpoint, endpoint)));
     settings.extend(region.map(|region| (Key::Region, region)));
-    Ok(Amazon {
+    Ok(AmazonCredentials {
         credentials: Credentials { settings, choice },
         region_unknown,
     })
 }
 
-/// The keys that a file holds, if they come from one, and what is chosen.
-fn choose(
+/// The selected credentials, with the keys if they come from a file.
+fn select(
     bucket: &str,
     env: &Environment,
     profile: Option<&Profile>,
 ) -> Result<(Option<Keys>, Choice), String> {
-    if env.says_yes("AWS_SKIP_SIGNATURE") {
-        let choice = Choice::anonymous("AWS_SKIP_SIGNATURE asks for it");
+    if env.is_true("AWS_SKIP_SIGNATURE") {
+        let choice = Choice::anonymous("AWS_SKIP_SIGNATURE is set");
         return Ok((None, choice));
     }
-    let found = |keys: Keys| {
-        let choice = Choice::with(&keys.words);
-        Ok((Some(keys), choice))
-    };
     if let Some(keys) = secret(&format!("{bucket}-aws-secret.json"), env)? {
-        return found(keys);
+        return Ok(keys.into_choice());
     }
     if env.has_any(&[ID, SECRET]) {
         let words = "with the keys in the environment (AWS_ACCESS_KEY_ID)";
@@ -89,51 +92,60 @@ fn choose(
         let words = "with the role in the environment (AWS_ROLE_ARN)";
         return Ok((None, Choice::with(words)));
     }
-    let of_profile = || profile.and_then(of_profile);
-    // A profile that is asked for goes before a secret that lies about.
+    // A profile named in the environment precedes a general secret.
     if env.has_any(&["AWS_PROFILE", "AWS_DEFAULT_PROFILE"]) {
-        return match (of_profile(), profile.and_then(|p| p.other_way)) {
-            (Some(keys), _) => found(keys),
-            (None, way) => Err(format!(
-                "the profile `{}` that AWS_PROFILE names holds no keys{}: `aws configure export-credentials --format env` \
-                 puts keys into the environment",
-                profile.map_or("", |p| &p.name),
-                way.map_or(String::new(), |way| format!(
-                    ", but `{way}`, which is not followed"
-                ))
-            )),
-        };
+        let keys = profile.and_then(profile_keys);
+        return keys
+            .map(Keys::into_choice)
+            .ok_or_else(|| profile_without_keys(profile));
     }
     if let Some(keys) = secret("aws-secret.json", env)? {
-        return found(keys);
+        return Ok(keys.into_choice());
     }
-    if let Some(keys) = of_profile() {
-        return found(keys);
+    if let Some(keys) = profile.and_then(profile_keys) {
+        return Ok(keys.into_choice());
     }
-    let full = env.get("AWS_CONTAINER_CREDENTIALS_FULL_URI").is_some()
-        && env.get("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE").is_some();
-    if full || env.get("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI").is_some() {
-        let words = "with the role of this container (AWS_CONTAINER_CREDENTIALS_...)";
-        return Ok((None, Choice::with(words)));
-    }
-    let asked = env.has_any(&["AWS_METADATA_ENDPOINT"]) || env.machine == Some(Cloud::Amazon);
-    if asked && !env.says_yes("AWS_EC2_METADATA_DISABLED") {
-        return Ok((
-            None,
-            Choice::with("with the role of this machine (EC2 metadata)"),
-        ));
-    }
-    let choice = match profile.and_then(|p| p.other_way) {
-        Some(way) => Choice::anonymous(format!(
-            "none were found; the profile `default` has `{way}`, which is not followed: see `aws configure \
-             export-credentials`"
-        )),
-        None => Choice::anonymous("none were found"),
-    };
+    let choice = platform_role(env).map_or_else(|| no_credentials(profile), Choice::with);
     Ok((None, choice))
 }
 
-fn of_profile(profile: &Profile) -> Option<Keys> {
+/// The role of the container or machine, as text.
+fn platform_role(env: &Environment) -> Option<&'static str> {
+    let full = env.get("AWS_CONTAINER_CREDENTIALS_FULL_URI").is_some()
+        && env.get("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE").is_some();
+    if full || env.get("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI").is_some() {
+        return Some("with the role of this container (AWS_CONTAINER_CREDENTIALS_...)");
+    }
+    let has_metadata =
+        env.has_any(&["AWS_METADATA_ENDPOINT"]) || env.machine == Some(Cloud::Amazon);
+    (has_metadata && !env.is_true("AWS_EC2_METADATA_DISABLED"))
+        .then_some("with the role of this machine (EC2 metadata)")
+}
+
+fn no_credentials(profile: Option<&Profile>) -> Choice {
+    match profile.and_then(|p| p.unsupported) {
+        Some(setting) => Choice::anonymous(format!(
+            "none were found; the profile `default` has `{setting}`, which is not supported: see `aws configure \
+             export-credentials`"
+        )),
+        None => Choice::anonymous("none were found"),
+    }
+}
+
+/// The error for a profile in AWS_PROFILE without keys.
+fn profile_without_keys(profile: Option<&Profile>) -> String {
+    let unsupported = profile.and_then(|p| p.unsupported);
+    let unsupported = unsupported.map_or(String::new(), |setting| {
+        format!(", but `{setting}`, which is not supported")
+    });
+    format!(
+        "the profile `{}` in AWS_PROFILE has no keys{unsupported}: `aws configure export-credentials --format env` \
+         prints keys as environment variables",
+        profile.map_or("", |p| &p.name)
+    )
+}
+
+fn profile_keys(profile: &Profile) -> Option<Keys> {
     let (id, secret, file) = profile.keys.clone()?;
     Some(Keys {
         id,
@@ -141,11 +153,11 @@ fn of_profile(profile: &Profile) -> Option<Keys> {
         token: profile.token.clone(),
         region: profile.region.clone(),
         endpoint: profile.endpoint.clone(),
-        words: format!("with the profile `{}` of {}", profile.name, file.display()),
+        words: format!("with the profile `{}` in {}", profile.name, file.display()),
     })
 }
 
-/// The keys in CloudVolume's secret called `name`.
+/// The keys in CloudVolume's secret `name`.
 fn secret(name: &str, env: &Environment) -> Result<Option<Keys>, String> {
     let Some(file) = env.secret(name) else {
         return Ok(None);
@@ -176,13 +188,13 @@ mod tests {
     use super::super::testing::{environment, home, in_amazon};
     use super::*;
 
-    /// The choice and the settings, by name.
+    /// The choice, and the settings with their names.
     fn found(env: &Environment) -> (Choice, Vec<(String, String)>) {
         let found = find("vnc", env).unwrap().credentials;
-        let named = |(key, value): (Key, String)| (key.as_ref().to_owned(), value);
+        let with_name = |(key, value): (Key, String)| (key.as_ref().to_owned(), value);
         (
             found.choice,
-            found.settings.into_iter().map(named).collect(),
+            found.settings.into_iter().map(with_name).collect(),
         )
     }
 
@@ -202,7 +214,7 @@ mod tests {
         [profile lab]\nregion=eu-central-1\nendpoint_url = http://host:9000\n[profile sso]\nsso_session = x\n";
 
     #[test]
-    fn without_any_a_bucket_is_asked_without() {
+    fn access_is_anonymous_without_credentials() {
         let home = home(&[]);
         let env = environment(home.path(), &[]);
         let (choice, settings) = found(&env);
@@ -223,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn the_more_particular_goes_first() {
+    fn the_most_specific_credentials_are_used() {
         let secret = r#"{"AWS_ACCESS_KEY_ID": "S", "AWS_SECRET_ACCESS_KEY": "s", "AWS_DEFAULT_REGION": "r"}"#;
         let of_bucket = r#"{"AWS_ACCESS_KEY_ID": "B", "AWS_SECRET_ACCESS_KEY": "b"}"#;
         let mut files = vec![(".aws/credentials", SHARED), (".aws/config", CONFIG)];
@@ -242,15 +254,15 @@ mod tests {
         assert_eq!(id(&environment(general.path(), &keys)), "E");
         files.push((".cloudvolume/secrets/vnc-aws-secret.json", of_bucket));
         files.push((".cloudvolume/secrets/other-aws-secret.json", secret));
-        let particular = home(&files);
-        let env = environment(particular.path(), &keys);
+        let specific = home(&files);
+        let env = environment(specific.path(), &keys);
         assert_eq!(id(&env), "B");
         let (choice, settings) = found(&env);
         assert!(choice.words.contains("vnc-aws-secret.json"), "{choice:?}");
         let names: Vec<&str> = settings.iter().map(|(k, _)| k.as_str()).collect();
         assert!(!names.contains(&"aws_session_token"), "{names:?}");
         let skip = [("AWS_SKIP_SIGNATURE", "TRUE")];
-        assert!(found(&environment(particular.path(), &skip)).0.anonymous);
+        assert!(found(&environment(specific.path(), &skip)).0.anonymous);
     }
 
     #[test]
@@ -280,7 +292,7 @@ mod tests {
         assert_eq!(
             regions.len(),
             1,
-            "the environment's goes first: {regions:?}"
+            "the environment precedes the profile: {regions:?}"
         );
         let moved = [
             (
@@ -296,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn a_profile_without_keys_is_told() {
+    fn a_profile_without_keys_is_an_error() {
         let home = home(&[(".aws/credentials", SHARED), (".aws/config", CONFIG)]);
         let error = |profile| {
             let env = environment(home.path(), &[("AWS_PROFILE", profile)]);
@@ -307,7 +319,11 @@ mod tests {
             e.contains("`sso_session`") && e.contains("export-credentials"),
             "{e}"
         );
-        assert!(error("none").contains("which neither"), "{}", error("none"));
+        assert!(
+            error("none").contains("neither ~/.aws/credentials nor"),
+            "{}",
+            error("none")
+        );
     }
 
     #[test]
@@ -334,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_secret_is_named_and_not_told() {
+    fn the_error_for_a_malformed_secret_has_its_file_but_not_its_content() {
         for text in [
             "{\"AWS_ACCESS_KEY_ID\": \"hidden\"",
             r#"{"AWS_SECRET_ACCESS_KEY": "hidden"}"#,

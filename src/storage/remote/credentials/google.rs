@@ -6,42 +6,34 @@ use object_store::gcp::GoogleConfigKey as Key;
 
 use super::{Choice, Cloud, Credentials, Environment, read_json};
 
-/// Kinds of credential files that are read.
-const KINDS: [&str; 2] = ["service_account", "authorized_user"];
+/// The supported types of credential files.
+const SUPPORTED_TYPES: [&str; 2] = ["service_account", "authorized_user"];
 
-/// Finds what `bucket` is asked with.
+/// Finds the credentials for `bucket`.
 pub(in super::super) fn find(bucket: &str, env: &Environment) -> Result<Credentials<Key>, String> {
     let mut settings: Vec<(Key, String)> = env.settings("GOOGLE_");
     let has_base = env.has_any(&["GOOGLE_BASE_URL"]);
     let emulator = env.get("STORAGE_EMULATOR_HOST").filter(|_| !has_base);
     if let Some(host) = emulator {
-        let url = match host.contains("://") {
-            true => host.to_owned(),
-            false => format!("http://{host}"),
+        let url = if host.contains("://") {
+            host.to_owned()
+        } else {
+            format!("http://{host}")
         };
         settings.push((Key::BaseUrl, url.trim_end_matches('/').to_owned()));
     }
     let mut from_file = |file: &Path| {
-        let explicit = |key: &Key| {
-            matches!(
-                key,
-                Key::ServiceAccount
-                    | Key::ServiceAccountKey
-                    | Key::ApplicationCredentials
-                    | Key::BearerToken
-            )
-        };
-        settings.retain(|(key, _)| !explicit(key));
+        settings.retain(|(key, _)| !is_credential(*key));
         let path = file.display().to_string();
         settings.push((Key::ApplicationCredentials, path));
         Choice::with(format!("with the credentials in {}", file.display()))
     };
-    let choice = if env.says_yes("GOOGLE_SKIP_SIGNATURE") {
-        Choice::anonymous("GOOGLE_SKIP_SIGNATURE asks for it")
+    let choice = if env.is_true("GOOGLE_SKIP_SIGNATURE") {
+        Choice::anonymous("GOOGLE_SKIP_SIGNATURE is set")
     } else if let Some(file) = env.secret(&format!("{bucket}-google-secret.json")) {
         check(&file)?;
         from_file(&file)
-    } else if let Some(words) = explicit(env)? {
+    } else if let Some(words) = from_environment(env)? {
         Choice::with(words)
     } else if let Some(file) = env.secret("google-secret.json") {
         check(&file)?;
@@ -66,13 +58,24 @@ pub(in super::super) fn find(bucket: &str, env: &Environment) -> Result<Credenti
     Ok(Credentials { settings, choice })
 }
 
-/// The project that pays for what is read, where the environment names one.
-pub(in super::super) fn who_pays(env: &Environment) -> Option<&str> {
+/// The project that pays for requests, from the environment.
+pub(in super::super) fn billing_project(env: &Environment) -> Option<&str> {
     env.get("GOOGLE_CLOUD_QUOTA_PROJECT")
 }
 
-/// Credentials that the environment names.
-fn explicit(env: &Environment) -> Result<Option<String>, String> {
+/// Whether the setting has credentials.
+fn is_credential(key: Key) -> bool {
+    matches!(
+        key,
+        Key::ServiceAccount
+            | Key::ServiceAccountKey
+            | Key::ApplicationCredentials
+            | Key::BearerToken
+    )
+}
+
+/// The description of the credentials in environment variables, if there are any.
+fn from_environment(env: &Environment) -> Result<Option<String>, String> {
     const NAMES: [&str; 5] = [
         "GOOGLE_SERVICE_ACCOUNT",
         "GOOGLE_SERVICE_ACCOUNT_PATH",
@@ -93,31 +96,31 @@ fn explicit(env: &Environment) -> Result<Option<String>, String> {
     }))
 }
 
-/// Whether the file's credentials are of a kind that is read.
+/// Checks that the file's credentials have a supported type.
 fn check(file: &Path) -> Result<(), String> {
     let json = read_json(file)?;
     match json.get("type").and_then(|kind| kind.as_str()) {
-        Some(kind) if KINDS.contains(&kind) => Ok(()),
+        Some(kind) if SUPPORTED_TYPES.contains(&kind) => Ok(()),
         kind => Err(format!(
-            "{} holds credentials of type `{}`, and only {} are read",
+            "{} has credentials of type `{}`; supported types: {}",
             file.display(),
             kind.unwrap_or_default(),
-            KINDS.join(" and ")
+            SUPPORTED_TYPES.join(", ")
         )),
     }
 }
 
-/// Whether the machine has an account that its cloud knows, as far as can be said without asking.
+/// Whether the machine probably has an account in its cloud. Sends no request.
 fn has_identity(env: &Environment) -> bool {
-    const TOLD: [&str; 4] = [
+    const VARIABLES: [&str; 4] = [
         "GCE_METADATA_HOST",
         "GCE_METADATA_ROOT",
         "GCE_METADATA_IP",
         // Cloud Run.
         "K_SERVICE",
     ];
-    let there = env.has_any(&TOLD) || env.machine == Some(Cloud::Google);
-    there && !env.says_yes("NO_GCE_CHECK")
+    let in_cloud = env.has_any(&VARIABLES) || env.machine == Some(Cloud::Google);
+    in_cloud && !env.is_true("NO_GCE_CHECK")
 }
 
 #[cfg(test)]
@@ -137,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn without_any_a_bucket_is_asked_without() {
+    fn access_is_anonymous_without_credentials() {
         let home = home(&[]);
         let env = environment(home.path(), &[]);
         let found = find("vnc", &env).unwrap();
@@ -151,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn the_more_particular_goes_first() {
+    fn the_most_specific_credentials_are_used() {
         let mut files = vec![(DEFAULT, USER)];
         let home_1 = home(&files);
         assert!(choice(home_1.path(), &[]).contains("application_default"));
@@ -169,11 +172,11 @@ mod tests {
         let files: Vec<_> = found.settings.iter().map(|(k, _)| *k).collect();
         assert_eq!(files, [Key::ApplicationCredentials]);
         let skip = [("GOOGLE_SKIP_SIGNATURE", "true")];
-        assert!(choice(home_3.path(), &skip).contains("asks for it"));
+        assert!(choice(home_3.path(), &skip).contains("GOOGLE_SKIP_SIGNATURE is set"));
     }
 
     #[test]
-    fn credentials_of_another_kind_are_an_error_where_they_are_asked_for() {
+    fn an_unsupported_credential_type_is_an_error_if_requested_explicitly() {
         let home = home(&[(DEFAULT, FEDERATED)]);
         let words = choice(home.path(), &[]);
         assert!(
@@ -190,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn an_emulator_is_asked_where_the_environment_names_one() {
+    fn the_emulator_in_the_environment_is_used() {
         let vars = [("STORAGE_EMULATOR_HOST", "localhost:4443")];
         let found = find("vnc", &environment("/none".as_ref(), &vars)).unwrap();
         let base = (Key::BaseUrl, "http://localhost:4443".to_owned());

@@ -1,4 +1,4 @@
-//! Buckets of Google and Amazon, played by the loopback server.
+//! Buckets of Google and Amazon, simulated by the loopback server.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -11,20 +11,20 @@ use crate::storage::remote::{RemoteLocation, RemoteStore};
 use crate::storage::stop_group::StopGroup;
 use crate::storage::{Network, Store};
 
-/// What buckets say of every object.
+/// Headers that buckets send with every object.
 const META: &str = "ETag: \"1\"\r\nLast-Modified: Wed, 21 Oct 2015 07:28:00 GMT\r\n";
 
 fn env(vars: &[(&str, &str)]) -> Environment {
     environment(Path::new("/none"), vars)
 }
 
-/// What lies at `scheme://vnc/img`.
+/// The objects below `scheme://vnc/img`.
 fn bucket(scheme: &str, env: &Environment) -> RemoteStore {
     let location = RemoteLocation::new(scheme, "vnc/img").unwrap();
     let root = format!("{scheme}://vnc");
     let connections = connections(Network::default());
     RemoteStore {
-        client: Client::new(&root, Network::default(), env, &connections).map(Arc::new),
+        client: Client::new(&root, Network::default(), env, &connections.runtime).map(Arc::new),
         location,
         connections,
         stop_group: StopGroup::default(),
@@ -40,51 +40,51 @@ fn read(store: &RemoteStore) -> Result<Vec<u8>, String> {
     }
 }
 
-/// Says what it was asked.
-fn echo() -> Server {
+/// A server that returns the request line and headers.
+fn echo_server() -> Server {
     serve(|_, request| {
-        let said = |name| format!("{name}={} ", request.header(name).unwrap_or("-"));
+        let header = |name| format!("{name}={} ", request.header(name).unwrap_or("-"));
         let names = [
             "authorization",
             "x-goog-user-project",
             "x-amz-request-payer",
         ];
-        let headers: String = names.into_iter().map(said).collect();
+        let headers: String = names.into_iter().map(header).collect();
         let body = format!("{} {headers}", request.first);
         reply("200 OK", META, body.as_bytes())
     })
 }
 
 #[test]
-fn a_google_bucket_is_asked_without_credentials_or_with() {
-    let server = echo();
+fn a_google_bucket_is_read_with_and_without_credentials() {
+    let server = echo_server();
     let host = ("STORAGE_EMULATOR_HOST", server.url.as_str());
-    let said = read(&bucket("gs", &env(&[host]))).unwrap();
-    let said = String::from_utf8(said).unwrap();
+    let request = read(&bucket("gs", &env(&[host]))).unwrap();
+    let request = String::from_utf8(request).unwrap();
     assert!(
-        said.starts_with("GET /vnc/img%2Fa%20b%7E%2Finfo HTTP/1.1 authorization=- "),
-        "{said}"
+        request.starts_with("GET /vnc/img%2Fa%20b%7E%2Finfo HTTP/1.1 authorization=- "),
+        "{request}"
     );
     let vars = [
         host,
         ("GOOGLE_BEARER_TOKEN", "token"),
         ("GOOGLE_CLOUD_QUOTA_PROJECT", "payer"),
     ];
-    let said = String::from_utf8(read(&bucket("gs", &env(&vars))).unwrap()).unwrap();
+    let request = String::from_utf8(read(&bucket("gs", &env(&vars))).unwrap()).unwrap();
     assert!(
-        said.contains("=bearer token x-goog-user-project=payer"),
-        "{said}"
+        request.contains("=bearer token x-goog-user-project=payer"),
+        "{request}"
     );
 }
 
 #[test]
-fn an_amazon_bucket_is_asked_without_credentials_or_with() {
-    let server = echo();
+fn an_amazon_bucket_is_read_with_and_without_credentials() {
+    let server = echo_server();
     let host = ("AWS_ENDPOINT_URL", server.url.as_str());
-    let said = String::from_utf8(read(&bucket("s3", &env(&[host]))).unwrap()).unwrap();
+    let request = String::from_utf8(read(&bucket("s3", &env(&[host]))).unwrap()).unwrap();
     assert!(
-        said.starts_with("GET /vnc/img/a%20b~/info HTTP/1.1 authorization=- "),
-        "{said}"
+        request.starts_with("GET /vnc/img/a%20b~/info HTTP/1.1 authorization=- "),
+        "{request}"
     );
     let vars = [
         host,
@@ -93,16 +93,19 @@ fn an_amazon_bucket_is_asked_without_credentials_or_with() {
         ("AWS_REQUEST_PAYER", "true"),
     ];
     let signed = bucket("s3", &env(&vars));
-    let said = String::from_utf8(read(&signed).unwrap()).unwrap();
+    let request = String::from_utf8(read(&signed).unwrap()).unwrap();
     assert!(
-        said.contains("authorization=aws4-hmac-sha256 credential=id/"),
-        "{said}"
+        request.contains("authorization=aws4-hmac-sha256 credential=id/"),
+        "{request}"
     );
-    assert!(said.contains("x-amz-request-payer=requester"), "{said}");
+    assert!(
+        request.contains("x-amz-request-payer=requester"),
+        "{request}"
+    );
 }
 
 #[test]
-fn a_refusal_says_with_what_was_asked() {
+fn the_error_for_denied_access_names_the_credentials() {
     let xml = b"<Error><Code>AccessDenied</Code><Message>Access Denied.</Message></Error>";
     let server = serve(|_, _| reply("403 Forbidden", "", xml));
     let url = server.url.as_str();
@@ -113,7 +116,7 @@ fn a_refusal_says_with_what_was_asked() {
         "{e}"
     );
     assert!(
-        e.contains("without credentials (none were found): provide some (GOOGLE_"),
+        e.contains("without credentials (none were found): provide credentials (GOOGLE_"),
         "{e}"
     );
     let vars = [
@@ -133,7 +136,7 @@ fn a_refusal_says_with_what_was_asked() {
 }
 
 #[test]
-fn credentials_that_cannot_be_used_are_told_at_the_first_read() {
+fn the_first_read_reports_unusable_credentials() {
     let vars = [("AWS_PROFILE", "lab")];
     let e = read(&bucket("s3", &env(&vars))).unwrap_err();
     assert!(

@@ -1,4 +1,4 @@
-//! Signed URLs, tokens, and servers that send them elsewhere or back.
+//! Signed URLs, tokens, and servers that redirect or echo them.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -19,21 +19,21 @@ fn signed(server: &Server) -> Location {
         .location
 }
 
-/// Serves `answer`, and takes down the headers that it was asked with.
-fn watched(
-    answer: impl Fn(&Request) -> Vec<u8> + Send + Sync + 'static,
+/// A server with `response`, and the headers of its requests.
+fn recording_server(
+    response: impl Fn(&Request) -> Vec<u8> + Send + Sync + 'static,
 ) -> (Server, Arc<Mutex<Vec<String>>>) {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let headers = Arc::clone(&seen);
     let server = serve(move |_, request| {
         headers.lock().unwrap().extend(request.headers.clone());
-        answer(request)
+        response(request)
     });
     (server, seen)
 }
 
 #[test]
-fn the_query_of_a_folder_goes_with_every_object_and_is_never_shown() {
+fn the_query_of_a_folder_is_sent_with_every_object_and_never_shown() {
     let server = serve(|_, request| reply("200 OK", "", request.first.as_bytes()));
     let folder = signed(&server);
     let mut bytes = Vec::new();
@@ -62,7 +62,7 @@ fn the_query_of_a_folder_goes_with_every_object_and_is_never_shown() {
         shown.contains("/img/info?<redacted>") && !shown.contains("hidden"),
         "{shown}"
     );
-    // That of a document names the document.
+    // The query of a document belongs to the document.
     let document = folder.join("state.json?id=7");
     let (folder, name) = document.split_file().unwrap();
     assert_eq!(name, "state.json?id=7");
@@ -75,7 +75,7 @@ fn the_query_of_a_folder_goes_with_every_object_and_is_never_shown() {
 }
 
 #[test]
-fn what_a_server_echoes_is_shown_without_secrets_and_control_characters() {
+fn errors_show_echoed_text_without_secrets_and_control_characters() {
     let echo =
         "\x1b[2Jdenied\u{202e} hidden/hidden= https://host/y?key=other for HIDDEN%2fhidden%3D";
     for status in ["403 Forbidden", "400 Bad Request", "404 Not Found"] {
@@ -100,7 +100,7 @@ fn what_a_server_echoes_is_shown_without_secrets_and_control_characters() {
     }
 }
 
-/// The bucket at `server`, asked with keys.
+/// The bucket at `server`, accessed with keys.
 fn bucket(server: &Server) -> RemoteStore {
     let vars = [
         ("AWS_ENDPOINT_URL", server.url.as_str()),
@@ -112,7 +112,7 @@ fn bucket(server: &Server) -> RemoteStore {
     let env = environment(Path::new("/none"), &vars);
     let connections = connections(network());
     RemoteStore {
-        client: Client::new("s3://vnc", network(), &env, &connections).map(Arc::new),
+        client: Client::new("s3://vnc", network(), &env, &connections.runtime).map(Arc::new),
         location: RemoteLocation::new("s3", "vnc/img").unwrap(),
         connections,
         stop_group: StopGroup::default(),
@@ -120,11 +120,11 @@ fn bucket(server: &Server) -> RemoteStore {
 }
 
 #[test]
-fn no_credential_goes_along_to_another_place() {
+fn credentials_are_not_sent_to_another_server() {
     let meta = "ETag: \"1\"\r\nLast-Modified: Wed, 21 Oct 2015 07:28:00 GMT\r\n";
-    let (other, seen) = watched(move |_| reply("200 OK", meta, b"12345"));
+    let (other, seen) = recording_server(move |_| reply("200 OK", meta, b"12345"));
     let to = format!("Location: {}/elsewhere\r\n", other.url);
-    let (server, first) = watched(move |_| reply("307 Temporary Redirect", &to, b""));
+    let (server, first) = recording_server(move |_| reply("307 Temporary Redirect", &to, b""));
     let mut bytes = Vec::new();
     assert!(bucket(&server).read("info", 100, &mut bytes).unwrap());
     assert!(
@@ -144,10 +144,13 @@ fn no_credential_goes_along_to_another_place() {
     for header in ["authorization", "x-amz-", "cookie", "hidden"] {
         assert!(!seen.contains(header), "{seen}");
     }
-    // To another path of the same place it does.
-    let (server, seen) = watched(move |request| match request.first.contains("/again") {
-        true => reply("200 OK", meta, b"12345"),
-        false => reply("302 Found", "Location: /again\r\n", b""),
+    // They are sent to another path on the same server.
+    let (server, seen) = recording_server(move |request| {
+        if request.first.contains("/again") {
+            reply("200 OK", meta, b"12345")
+        } else {
+            reply("302 Found", "Location: /again\r\n", b"")
+        }
     });
     assert!(bucket(&server).read("info", 100, &mut bytes).unwrap());
     let seen = seen.lock().unwrap();
@@ -156,10 +159,10 @@ fn no_credential_goes_along_to_another_place() {
 }
 
 #[test]
-fn a_bearer_token_stays_with_its_server() {
-    let (other, seen) = watched(|_| reply("200 OK", "", b"12345"));
+fn a_bearer_token_is_not_sent_to_another_server() {
+    let (other, seen) = recording_server(|_| reply("200 OK", "", b"12345"));
     let to = format!("Location: {}/elsewhere?hidden\r\n", other.url);
-    let (server, first) = watched(move |_| reply("302 Found", &to, b""));
+    let (server, first) = recording_server(move |_| reply("302 Found", &to, b""));
     let store = Storage::default().open_with_token(&server.url, Some("hidden-token"), network());
     let store = store.unwrap();
     assert!(store.read("a", 100, &mut Vec::new()).unwrap());
@@ -180,19 +183,19 @@ fn a_bearer_token_stays_with_its_server() {
 }
 
 #[test]
-fn redirects_that_are_not_followed_are_named_without_secrets() {
-    for (to, named) in [
+fn errors_about_rejected_redirects_have_no_secrets() {
+    for (to, expected) in [
         (
             "ftp://host/x?hidden",
             "to ftp://host/x?<redacted>, which is not http(s)",
         ),
         ("http://me:hidden@host/x", "a URL with a name and password"),
-        ("http://[hidden/", "to what is no URL"),
+        ("http://[hidden/", "to an invalid URL"),
         ("/layer/a/info", "more than 10 times"),
     ] {
         let server = serve(move |_, _| reply("302 Found", &format!("Location: {to}\r\n"), b""));
         let e = server.read(100).unwrap_err();
-        assert!(e.contains(named) && !e.contains("hidden"), "{e}");
+        assert!(e.contains(expected) && !e.contains("hidden"), "{e}");
         assert!(e.contains("1 try"), "{e}");
     }
 }

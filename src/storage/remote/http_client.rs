@@ -1,4 +1,4 @@
-//! Connections to servers.
+//! The HTTP client that sends requests, and the lookup of an S3 bucket's region.
 
 use std::time::Duration;
 
@@ -9,23 +9,23 @@ use reqwest::{Client, NoProxy, Proxy, StatusCode};
 use super::tls;
 use crate::storage::Network;
 
-/// Longest that a connection may take to come about.
-const CONNECT_WITHIN: Duration = Duration::from_secs(10);
+/// Longest time for connecting.
+const MAX_CONNECT_TIME: Duration = Duration::from_secs(10);
 
-/// Connections as `object_store` would make them with `options`, but for redirects, which are followed above them.
-pub(super) fn client(options: &ClientOptions, network: &Network) -> object_store::Result<Client> {
-    let generic = |e: reqwest::Error| problem(e.without_url());
+/// A client as `object_store` would build it from `options`, except that redirects are followed by the caller.
+pub(super) fn build(options: &ClientOptions, network: &Network) -> object_store::Result<Client> {
+    let generic = |e: reqwest::Error| generic_error(e.without_url());
     let text = |key| options.get_config_value(&key);
     let is_set = |key| text(key).is_some_and(|value| value == "true");
     let http1_only = is_set(ClientConfigKey::Http1Only);
     let verify = !is_set(ClientConfigKey::AllowInvalidCertificates);
     let mut builder = Client::builder()
-        .tls_backend_preconfigured(tls::config(verify, http1_only).map_err(problem)?)
+        .tls_backend_preconfigured(tls::config(verify, http1_only).map_err(generic_error)?)
         .user_agent(concat!("pointshard/", env!("CARGO_PKG_VERSION")))
         .redirect(Policy::none())
-        .connect_timeout(CONNECT_WITHIN.min(network.idle_timeout))
+        .connect_timeout(MAX_CONNECT_TIME.min(network.idle_timeout))
         .read_timeout(network.idle_timeout)
-        // What is compressed on the way is undone where its length and its limit are known.
+        // The reader decodes Content-Encoding, because it knows the length and the limit.
         .no_gzip();
     if let Some(url) = text(ClientConfigKey::ProxyUrl) {
         let proxy = Proxy::all(url).map_err(generic)?;
@@ -39,7 +39,7 @@ pub(super) fn client(options: &ClientOptions, network: &Network) -> object_store
     builder.build().map_err(generic)
 }
 
-/// The region of an S3 bucket, as Amazon says to anyone; `None` where it does not.
+/// The region of an S3 bucket, which Amazon publishes; `None` if the lookup fails.
 pub(super) async fn region_of(
     bucket: &str,
     options: &ClientOptions,
@@ -51,7 +51,7 @@ pub(super) async fn region_of(
     } else {
         format!("https://{bucket}.s3.amazonaws.com")
     };
-    let request = client(options, network).ok()?.head(url);
+    let request = build(options, network).ok()?.head(url);
     let response = request.send().await.ok()?;
     if response.status() == StatusCode::NOT_FOUND {
         return None;
@@ -60,7 +60,7 @@ pub(super) async fn region_of(
     Some(region.to_str().ok()?.to_owned())
 }
 
-fn problem(e: impl std::error::Error + Send + Sync + 'static) -> object_store::Error {
+fn generic_error(e: impl std::error::Error + Send + Sync + 'static) -> object_store::Error {
     object_store::Error::Generic {
         store: "HTTP",
         source: Box::new(e),

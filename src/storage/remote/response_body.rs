@@ -1,4 +1,4 @@
-//! The body of an answer, watched while it comes.
+//! The body of a response, monitored while it arrives.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -8,37 +8,39 @@ use bytes::{Buf, Bytes};
 use http_body::{Body, Frame};
 use object_store::client::{HttpError, HttpResponseBody};
 
-use super::failure::Failure;
-use super::wire::{Outcome, Wire};
+use super::connection_failure::ConnectionFailure;
+use super::request_log::{RequestLog, RequestOutcome};
 use crate::storage::looks_like_html;
 use crate::storage::retry::Rate;
 
-/// A body whose failures are noted, from which a part may be cut. It ends with an error where it comes too slowly, or
-/// is a page for people.
-pub(super) struct WatchedBody {
+/// A body, or a range of it. Failures are recorded in the log. The body ends with an error if it arrives too slowly
+/// or is an HTML page.
+pub(super) struct MonitoredBody {
     pub(super) inner: HttpResponseBody,
-    pub(super) wire: Arc<Wire>,
-    /// Bytes to throw away first.
+    pub(super) log: Arc<RequestLog>,
+    /// Bytes to discard first.
     pub(super) skip: u64,
-    /// Bytes to let pass then; all where `None`. The connection is not read further.
-    pub(super) left: Option<u64>,
+    /// Bytes to return after those; all if `None`. The rest of the body is not read.
+    pub(super) remaining: Option<u64>,
     pub(super) rate: Rate,
     /// Whether the next bytes are the first of an object.
-    pub(super) at_start: bool,
+    pub(super) at_object_start: bool,
 }
 
-impl WatchedBody {
-    /// What is wrong with the bytes that came, if anything is.
-    fn problem(&mut self, bytes: &[u8]) -> Option<Outcome> {
-        if std::mem::take(&mut self.at_start) && looks_like_html(bytes) {
-            return Some(Outcome::Html);
+impl MonitoredBody {
+    /// The problem with the bytes that arrived, if there is one.
+    fn problem(&mut self, bytes: &[u8]) -> Option<RequestOutcome> {
+        if std::mem::take(&mut self.at_object_start) && looks_like_html(bytes) {
+            return Some(RequestOutcome::Html);
         }
-        let slow = self.rate.came(bytes.len() as u64, self.wire.elapsed())?;
-        Some(Outcome::Failed(Failure::Slow(slow)))
+        let bytes_per_s = self.rate.came(bytes.len() as u64, self.log.elapsed())?;
+        Some(RequestOutcome::Failed(ConnectionFailure::TooSlow(
+            bytes_per_s,
+        )))
     }
 }
 
-impl Body for WatchedBody {
+impl Body for MonitoredBody {
     type Data = Bytes;
     type Error = HttpError;
 
@@ -46,11 +48,11 @@ impl Body for WatchedBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, HttpError>>> {
-        while self.left != Some(0) {
+        while self.remaining != Some(0) {
             let mut bytes = match ready!(Pin::new(&mut self.inner).poll_frame(cx)) {
                 None => return Poll::Ready(None),
                 Some(Err(e)) => {
-                    let e = self.wire.failed(e);
+                    let e = self.log.record_failure(e);
                     return Poll::Ready(Some(Err(e)));
                 }
                 Some(Ok(frame)) => match frame.into_data() {
@@ -59,15 +61,15 @@ impl Body for WatchedBody {
                 },
             };
             if let Some(problem) = self.problem(&bytes) {
-                let e = self.wire.unfit(problem);
+                let e = self.log.reject(problem);
                 return Poll::Ready(Some(Err(e)));
             }
             let skipped = self.skip.min(bytes.len() as u64);
             bytes.advance(skipped as usize);
             self.skip -= skipped;
-            if let Some(left) = &mut self.left {
-                bytes.truncate((*left).min(bytes.len() as u64) as usize);
-                *left -= bytes.len() as u64;
+            if let Some(remaining) = &mut self.remaining {
+                bytes.truncate((*remaining).min(bytes.len() as u64) as usize);
+                *remaining -= bytes.len() as u64;
             }
             if !bytes.is_empty() {
                 return Poll::Ready(Some(Ok(Frame::data(bytes))));
