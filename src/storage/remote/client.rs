@@ -97,8 +97,8 @@ impl Client {
         let store = store.map_err(|e| match &access {
             Access::Http => with_causes(&e),
             Access::Google(choice) | Access::Amazon(choice) => {
-                let words = &choice.words;
-                format!("it cannot be accessed {words}: {}", with_causes(&e))
+                let description = &choice.description;
+                format!("it cannot be accessed {description}: {}", with_causes(&e))
             }
         })?;
         Ok(Self {
@@ -116,7 +116,7 @@ impl Client {
                 .to_owned(),
             Access::Google(choice) => format!(
                 "it was accessed {}: {}",
-                choice.words,
+                choice.description,
                 if choice.anonymous {
                     "provide credentials (GOOGLE_APPLICATION_CREDENTIALS, gcloud auth application-default login, \
                      ~/.cloudvolume/secrets)"
@@ -127,7 +127,7 @@ impl Client {
             ),
             Access::Amazon(choice) => format!(
                 "it was accessed {}: {}",
-                choice.words,
+                choice.description,
                 if choice.anonymous {
                     "provide credentials (AWS_ACCESS_KEY_ID, AWS_PROFILE, ~/.cloudvolume/secrets)"
                 } else {
@@ -150,11 +150,11 @@ impl Client {
             Access::Http => "check the URL".to_owned(),
             Access::Google(choice) => format!(
                 "it should be accessed {}; for anonymous access to a public bucket, set GOOGLE_SKIP_SIGNATURE=true",
-                choice.words
+                choice.description
             ),
             Access::Amazon(choice) => format!(
                 "it should be accessed {}; for anonymous access to a public bucket, set AWS_SKIP_SIGNATURE=true",
-                choice.words
+                choice.description
             ),
         }
     }

@@ -43,21 +43,21 @@ pub(super) struct Credentials<K> {
 pub(super) struct Choice {
     pub anonymous: bool,
     /// Continues "it was accessed ...", for example "with the keys in ...".
-    pub words: String,
+    pub description: String,
 }
 
 impl Choice {
-    fn with(words: impl Into<String>) -> Self {
+    fn with(description: impl Into<String>) -> Self {
         Self {
             anonymous: false,
-            words: words.into(),
+            description: description.into(),
         }
     }
 
     fn anonymous(reason: impl std::fmt::Display) -> Self {
         Self {
             anonymous: true,
-            words: format!("without credentials ({reason})"),
+            description: format!("without credentials ({reason})"),
         }
     }
 }

@@ -13,11 +13,10 @@ use object_store::ClientOptions;
 use object_store::client::{
     HttpClient, HttpConnector, HttpError, HttpRequest, HttpResponse, HttpResponseBody, HttpService,
 };
-use reqwest::Method;
-use reqwest::StatusCode;
 use reqwest::header::{
     ACCEPT_ENCODING, HeaderMap, HeaderName, HeaderValue, LOCATION, RANGE, RETRY_AFTER,
 };
+use reqwest::{Method, StatusCode};
 
 use super::http_client;
 use super::redirect;

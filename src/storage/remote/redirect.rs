@@ -1,4 +1,4 @@
-//! Follows redirects. Credentials are not sent to another server, and not without encryption.
+//! Follows redirects. Credentials are never sent to another server, or without encryption.
 
 use object_store::client::{HttpClient, HttpError, HttpRequest, HttpResponse};
 use reqwest::header::{

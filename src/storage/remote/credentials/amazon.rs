@@ -23,12 +23,12 @@ struct Keys {
     token: Option<String>,
     region: Option<String>,
     endpoint: Option<String>,
-    words: String,
+    description: String,
 }
 
 impl Keys {
     fn into_choice(self) -> (Option<Self>, Choice) {
-        let choice = Choice::with(&self.words);
+        let choice = Choice::with(&self.description);
         (Some(self), choice)
     }
 }
@@ -85,12 +85,12 @@ fn select(
         return Ok(keys.into_choice());
     }
     if env.has_any(&[ID, SECRET]) {
-        let words = "with the keys in the environment (AWS_ACCESS_KEY_ID)";
-        return Ok((None, Choice::with(words)));
+        let description = "with the keys in the environment (AWS_ACCESS_KEY_ID)";
+        return Ok((None, Choice::with(description)));
     }
     if env.get("AWS_ROLE_ARN").is_some() && env.get("AWS_WEB_IDENTITY_TOKEN_FILE").is_some() {
-        let words = "with the role in the environment (AWS_ROLE_ARN)";
-        return Ok((None, Choice::with(words)));
+        let description = "with the role in the environment (AWS_ROLE_ARN)";
+        return Ok((None, Choice::with(description)));
     }
     // A profile named in the environment precedes a general secret.
     if env.has_any(&["AWS_PROFILE", "AWS_DEFAULT_PROFILE"]) {
@@ -153,7 +153,7 @@ fn profile_keys(profile: &Profile) -> Option<Keys> {
         token: profile.token.clone(),
         region: profile.region.clone(),
         endpoint: profile.endpoint.clone(),
-        words: format!("with the profile `{}` in {}", profile.name, file.display()),
+        description: format!("with the profile `{}` in {}", profile.name, file.display()),
     })
 }
 
@@ -179,7 +179,7 @@ fn secret(name: &str, env: &Environment) -> Result<Option<Keys>, String> {
         token: get(TOKEN),
         region: get("AWS_REGION").or(get("AWS_DEFAULT_REGION")),
         endpoint: get("AWS_ENDPOINT_URL"),
-        words: format!("with the keys in {}", file.display()),
+        description: format!("with the keys in {}", file.display()),
     }))
 }
 
@@ -258,7 +258,10 @@ mod tests {
         let env = environment(specific.path(), &keys);
         assert_eq!(id(&env), "B");
         let (choice, settings) = found(&env);
-        assert!(choice.words.contains("vnc-aws-secret.json"), "{choice:?}");
+        assert!(
+            choice.description.contains("vnc-aws-secret.json"),
+            "{choice:?}"
+        );
         let names: Vec<&str> = settings.iter().map(|(k, _)| k.as_str()).collect();
         assert!(!names.contains(&"aws_session_token"), "{names:?}");
         let skip = [("AWS_SKIP_SIGNATURE", "TRUE")];
@@ -283,7 +286,7 @@ mod tests {
         let expected = expected.map(|(k, v)| (k.to_owned(), v.to_owned()));
         assert_eq!(settings, expected);
         assert!(
-            choice.words.contains("profile `lab`") && !choice.words.contains("l;#x"),
+            choice.description.contains("profile `lab`") && !choice.description.contains("l;#x"),
             "{choice:?}"
         );
         assert!(!find("vnc", &env).unwrap().region_unknown);

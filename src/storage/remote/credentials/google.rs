@@ -33,8 +33,8 @@ pub(in super::super) fn find(bucket: &str, env: &Environment) -> Result<Credenti
     } else if let Some(file) = env.secret(&format!("{bucket}-google-secret.json")) {
         check(&file)?;
         from_file(&file)
-    } else if let Some(words) = from_environment(env)? {
-        Choice::with(words)
+    } else if let Some(description) = from_environment(env)? {
+        Choice::with(description)
     } else if let Some(file) = env.secret("google-secret.json") {
         check(&file)?;
         from_file(&file)
@@ -135,8 +135,8 @@ mod tests {
 
     fn choice(home: &Path, vars: &[(&str, &str)]) -> String {
         let found = find("vnc", &environment(home, vars)).unwrap();
-        assert!(!found.choice.words.contains("hidden"));
-        found.choice.words
+        assert!(!found.choice.description.contains("hidden"));
+        found.choice.description
     }
 
     #[test]
@@ -168,7 +168,7 @@ mod tests {
         files.push((".cloudvolume/secrets/vnc-google-secret.json", ACCOUNT));
         let home_3 = home(&files);
         let found = find("vnc", &environment(home_3.path(), &vars)).unwrap();
-        assert!(found.choice.words.contains("vnc-google-secret.json"));
+        assert!(found.choice.description.contains("vnc-google-secret.json"));
         let files: Vec<_> = found.settings.iter().map(|(k, _)| *k).collect();
         assert_eq!(files, [Key::ApplicationCredentials]);
         let skip = [("GOOGLE_SKIP_SIGNATURE", "true")];
@@ -178,10 +178,11 @@ mod tests {
     #[test]
     fn an_unsupported_credential_type_is_an_error_if_requested_explicitly() {
         let home = home(&[(DEFAULT, FEDERATED)]);
-        let words = choice(home.path(), &[]);
+        let description = choice(home.path(), &[]);
         assert!(
-            words.contains("without credentials") && words.contains("`external_account`"),
-            "{words}"
+            description.contains("without credentials")
+                && description.contains("`external_account`"),
+            "{description}"
         );
         let file = home.path().join(DEFAULT);
         let vars = [("GOOGLE_APPLICATION_CREDENTIALS", file.to_str().unwrap())];
