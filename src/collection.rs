@@ -12,6 +12,7 @@ mod error;
 mod layer_group;
 mod lists;
 mod rows;
+mod shared_box;
 mod state;
 mod tagged_box;
 mod zetta_api;

@@ -7,9 +7,11 @@
 mod boxes;
 mod compose;
 mod config_text;
+mod content;
 mod csv_columns;
 mod drafted;
 mod error;
+mod error_chain;
 mod grid;
 mod layer;
 mod source;

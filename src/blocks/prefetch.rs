@@ -2,7 +2,7 @@
 //! unit that begins next.
 //!
 //! Blocks of remote volumes are fetched by threads that do nothing else while others compute; blocks that lie side by side
-//! in a shard file are read with one request. Where all volumes are local, the disk is told to begin reading: the thread
+//! in a shard file are read with one request. Where all volumes are local, the system gets a hint to begin reading: the thread
 //! that needs a block then finds it in memory, or at least on its way.
 
 use std::collections::HashSet;
@@ -128,7 +128,7 @@ impl<'scope> Prefetcher<'scope> {
         }
     }
 
-    /// Prefetches the first blocks of the next unit that nobody has begun, so that they are there when it begins.
+    /// Prefetches the first blocks of the next unit that no thread has begun, so that they are there when it begins.
     /// `windows` gives the blocks of each of a unit's windows, and nothing for a unit after the last one.
     pub(crate) fn prefetch_next_unit<W, B>(
         &self,

@@ -1,7 +1,6 @@
-//! Damaged and forged datasets: `check` reports them. It does not panic or abort, and does not allocate the sizes that they
-//! claim.
+//! `check` reports damaged and forged datasets. It does not panic, and does not allocate the sizes that they claim.
 //!
-//! A small dataset is made, and its files are mutated one at a time, by a seed: JSON by structure, other files by bytes.
+//! The tests mutate one file of a small dataset at a time, from a seed: JSON by structure, other files by bytes.
 //! Each mutant is checked as it is, and once more with a manifest that is forged to agree with it.
 //! `POINTSHARD_MUTANTS=5000 cargo test --lib check::tests` runs a longer campaign.
 

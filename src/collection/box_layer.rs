@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use super::boxes::with_shared;
+use super::shared_box::with_shared;
 use super::{CollectionError, LayerGroup, TaggedBox};
 use crate::config::{BoxLayerConfig, nearest};
 use crate::geometry::BoxNm;

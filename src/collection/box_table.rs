@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use ::csv::StringRecord;
 
-use super::boxes::{bounds, with_shared};
+use super::shared_box::{bounds, with_shared};
 use super::{CollectionError, LayerGroup, TaggedBox};
 use crate::config::{BoxTableConfig, nearest, no_volume};
 use crate::points::{TableError, TableRecords, table_delimiter};

@@ -138,7 +138,7 @@ impl WindowCutter<'_> {
             match self.cache.wait(key) {
                 Lookup::Ready(block) => add(&block, key)?,
                 Lookup::Claimed(claim) => add(&*claim.load(encoded)?, key)?,
-                Lookup::Busy => unreachable!("wait returns when nobody is loading the block"),
+                Lookup::Busy => unreachable!("wait returns when no thread is loading the block"),
             }
         }
         Ok(assembler.finish())

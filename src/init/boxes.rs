@@ -3,8 +3,8 @@
 use indexmap::IndexMap;
 use serde_json::{Value, json};
 
+use super::content::{Content, OpenedLayer};
 use super::grid::Grid;
-use super::layer::{Content, OpenedLayer};
 use super::source::{CollectionRef, Found, quoted};
 use super::split::{TagSplits, chosen_for_validation, of_tags};
 use super::{InitError, Target, text};

@@ -4,8 +4,8 @@ use indexmap::IndexMap;
 use serde_json::{Map, Value, json};
 
 use super::boxes::DraftedBoxes;
+use super::content::{Content, OpenedLayer, VolumeFacts};
 use super::grid::Grid;
-use super::layer::{Content, OpenedLayer, VolumeFacts};
 use super::source::{Found, quoted};
 use super::text::{array_name, of_location, triple};
 use super::{Draft, Target};

@@ -2,7 +2,7 @@
 
 use csv::StringRecord;
 
-use super::layer::Content;
+use super::content::Content;
 use crate::config::{CsvConfig, LengthUnit};
 use crate::geometry::{BoxNm, Resolution};
 use crate::neuroglancer::GeometryKind;
@@ -55,19 +55,27 @@ pub(super) fn open(
         properties: Default::default(),
         delimiter: None,
     };
-    let mut read = extent(location, &config, storage);
-    if read.is_err() && id.is_some() {
-        // Ids that are not numbers are an error.
-        config.id = None;
-        read = extent(location, &config, storage);
-    }
-    match read {
+    match extent_of(location, &mut config, storage) {
         Err(e) => Content::Unusable(e),
         Ok(extent) => {
             (config.unit, config.resolution) = unit(extent, bounds);
             Content::Table(config, kind)
         }
     }
+}
+
+/// The extent of the table's annotations. Ids that are not numbers are an error: the config then goes without them.
+fn extent_of(
+    location: &Location,
+    config: &mut CsvConfig,
+    storage: &Storage,
+) -> Result<Option<BoxNm>, String> {
+    let read = extent(location, config, storage);
+    if read.is_err() && config.id.is_some() {
+        config.id = None;
+        return extent(location, config, storage);
+    }
+    read
 }
 
 fn no_positions(header: &StringRecord) -> String {

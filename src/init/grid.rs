@@ -1,6 +1,6 @@
 //! The resolution and the size of windows, chosen from the scales that volumes have.
 
-use super::layer::{OpenedLayer, VolumeFacts};
+use super::content::{OpenedLayer, VolumeFacts};
 use crate::geometry::Resolution;
 
 /// Windows of anisotropic volumes, x y z, in voxels.

@@ -2,61 +2,18 @@
 
 use rayon::prelude::*;
 
+use super::content::{AnnotationFacts, Content, OpenedLayer, VolumeFacts};
+use super::error_chain::chain;
 use super::source::Found;
 use super::{InitError, csv_columns};
 use crate::collection::LayerGroup;
-use crate::config::{CsvConfig, LayerConfig};
+use crate::config::LayerConfig;
 use crate::data_type::DataType;
-use crate::geometry::{BoxNm, Resolution};
-use crate::neuroglancer::{ANNOTATIONS, GeometryKind, VOLUME, info_kind, read_info};
+use crate::geometry::Resolution;
+use crate::neuroglancer::{ANNOTATIONS, VOLUME, info_kind, read_info};
 use crate::points::{Anchor, PointLayer, PropertySpec};
-use crate::storage::{Location, SourceUrl, Storage};
+use crate::storage::{SourceUrl, Storage};
 use crate::volume;
-
-/// A layer, opened.
-#[derive(Debug)]
-pub(super) struct OpenedLayer {
-    pub(super) name: String,
-    /// Its source; `None` for tables.
-    pub(super) source: Option<SourceUrl>,
-    pub(super) content: Content,
-}
-
-/// The contents of a layer.
-#[derive(Debug)]
-pub(super) enum Content {
-    /// Voxels.
-    Volume(VolumeFacts),
-    /// Annotations.
-    Annotations(AnnotationFacts),
-    /// A table of annotations.
-    Table(CsvConfig, GeometryKind),
-    /// A table of boxes.
-    BoxTable(Location),
-    /// It cannot be used; says why.
-    Unusable(String),
-}
-
-/// What is known of a volume.
-#[derive(Clone, Debug)]
-pub(super) struct VolumeFacts {
-    /// nm per voxel of each scale, finest first.
-    pub(super) scales: Vec<Resolution>,
-    /// Where its voxels are.
-    pub(super) bounds: BoxNm,
-    pub(super) data_type: DataType,
-    pub(super) is_labels: bool,
-}
-
-/// What is known of annotations.
-#[derive(Clone, Debug)]
-pub(super) struct AnnotationFacts {
-    /// Their kind; `None` if a viewer state has several.
-    pub(super) kind: Option<GeometryKind>,
-    pub(super) extent: Option<BoxNm>,
-    /// A property whose values have labels.
-    pub(super) labelled_property: Option<String>,
-}
 
 /// Parts of names of label volumes, for volumes whose metadata do not tell images from labels.
 const LABEL_WORDS: [&str; 11] = [
@@ -196,47 +153,5 @@ pub(super) fn no_volume(found: &Found, layers: &[OpenedLayer]) -> InitError {
     InitError::NoVolume {
         source_name: found.name.clone(),
         problems: problems.collect(),
-    }
-}
-
-/// The error and what caused it, in one line.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let more = error.to_string();
-        if !text.ends_with(&more) {
-            text = format!("{text}: {more}");
-        }
-        cause = error.source();
-    }
-    text
-}
-
-impl OpenedLayer {
-    pub(super) fn volume(&self) -> Option<&VolumeFacts> {
-        match &self.content {
-            Content::Volume(facts) => Some(facts),
-            _ => None,
-        }
-    }
-
-    pub(super) fn annotations(&self) -> Option<&AnnotationFacts> {
-        match &self.content {
-            Content::Annotations(facts) => Some(facts),
-            _ => None,
-        }
-    }
-}
-
-impl VolumeFacts {
-    /// The scale of this resolution, if there is one.
-    pub(super) fn has(&self, resolution: &Resolution) -> bool {
-        self.scales.iter().any(|scale| scale.matches(resolution))
-    }
-
-    /// Whether its labels are ids of many objects, and not a few classes.
-    pub(super) fn holds_ids(&self) -> bool {
-        self.is_labels && self.data_type.size_bytes() >= 4 && !self.data_type.is_float()
     }
 }

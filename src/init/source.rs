@@ -8,7 +8,7 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 
 use super::InitError;
-use super::layer::chain;
+use super::error_chain::chain;
 use crate::collection::{Collection, LayerGroup, layers_of_state};
 use crate::config::{CollectionConfig, CollectionSource, LayerConfig, StateBoxesConfig};
 use crate::neuroglancer::GeometryKind;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use super::compose::PLACEHOLDER;
-use super::layer::chain;
+use super::error_chain::chain;
 use super::{Draft, Target};
 use crate::config::{Config, ConfigFile};
 use crate::job::{Job, JobError};

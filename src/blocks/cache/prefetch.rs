@@ -123,7 +123,7 @@ impl BlockCache<'_> {
         }
     }
 
-    /// Takes an error of prefetching that nobody got: the position of its volume, and the error.
+    /// Takes an error of prefetching that no thread received: the position of its volume, and the error.
     pub fn take_prefetch_failure(&self) -> Option<(usize, VolumeError)> {
         let mut state = self.lock();
         let failed = |slot: &Slot| matches!(slot, Slot::Prefetched(Err(e)) if !e.is_stopped());

@@ -71,7 +71,7 @@ pub(super) enum Slot {
 pub(super) type Prefetched = Result<Option<EncodedBlock>, VolumeError>;
 
 impl CacheState {
-    /// Removes the block, and keeps its buffer for another one where nobody reads it.
+    /// Removes the block, and keeps its buffer for another block if no thread reads it.
     pub fn remove(&mut self, key: BlockKey) {
         let Some(entry) = self.entries.remove(&key) else {
             return;
@@ -103,7 +103,7 @@ impl CacheState {
         buffer
     }
 
-    /// Makes room for `bytes` more, as far as blocks that nobody is reading allow.
+    /// Makes room for `bytes` more, as far as blocks that no thread reads allow.
     ///
     /// To find a victim, every block is looked at, while all threads wait. That is why this frees up to a sixteenth of the
     /// budget more than it needs now: the next blocks find room without another search.

@@ -18,7 +18,7 @@ pub(super) fn short(value: f64) -> String {
     }
 }
 
-/// Whether a cell of a table is a number or stands for one.
+/// Whether a cell of a table is a number or a dash in place of one.
 pub(super) fn is_number(cell: &str) -> bool {
     let digits = cell.trim().trim_end_matches('%').trim_end();
     let digits = digits.replace([',', '\u{2009}', '\u{202f}'], "");

@@ -143,14 +143,14 @@ proptest! {
 
     #[test]
     fn a_known_count_of_nonzero_values_does_not_change_the_statistics((t, samples) in samples()) {
-        let mut told = Statistics::new(t);
+        let mut with_counts = Statistics::new(t);
         for sample in &samples {
             match t.count_nonzero(sample) {
-                0 => told.observe_zeros((sample.len() / t.size_bytes()) as u64),
-                nonzero => told.observe(sample, Some(nonzero)),
+                0 => with_counts.observe_zeros((sample.len() / t.size_bytes()) as u64),
+                nonzero => with_counts.observe(sample, Some(nonzero)),
             }
         }
-        prop_assert_eq!(told, gather(t, &samples));
+        prop_assert_eq!(with_counts, gather(t, &samples));
     }
 }
 
