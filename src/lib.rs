@@ -67,7 +67,7 @@
 //! storage ─► volume ─► blocks ─► voxels ───────┴─────────┘
 //! ```
 //! `storage` reads bytes, `volume` decodes blocks of a layer, `blocks` caches them, `voxels` copies, converts and
-//! resamples values. `plan` is the table of samples, `select` reads from the volumes what the plan needs to know, `extract` cuts
+//! resamples values. `plan` is the table of samples, `select` reads from the volumes what the plan depends on, `extract` cuts
 //! windows and writes shards. `dataset` is the output's one writer and one reader. `geometry` is the only place that
 //! rounds a coordinate. `loader` makes training batches of shards; `trainer` (feature `tch`) learns from them; `preview`
 //! draws pictures and pages; `init` drafts a first config; `demo` generates data.

@@ -4,13 +4,13 @@
 //! out come the object's bytes, or the fact that it is not stored. Keys cannot leave their root, and no
 //! object larger than the caller's limit is read. A server's Content-Encoding is undone on the way.
 
+mod access_denied;
 mod atomic;
 mod budget;
 mod compression;
 mod context;
 mod document;
-mod extents;
-mod forbidden;
+mod extent;
 mod listing;
 mod local;
 #[cfg(test)]
@@ -18,12 +18,12 @@ pub(crate) mod loopback;
 mod network;
 mod parallel_tasks;
 mod redact;
-mod regular;
+mod regular_file;
 mod remote;
-mod repeats;
 mod retry;
 mod stop_group;
 mod streamed;
+mod unique_keys;
 mod url;
 mod wait_reporter;
 
@@ -31,6 +31,7 @@ use std::fmt;
 use std::ops::Range;
 
 use crate::fault::{Fault, FaultKind};
+pub(crate) use access_denied::access_denied_is_missing;
 pub(crate) use atomic::{AtomicFile, Existing, write_atomic};
 pub(crate) use budget::{BASE_BYTES, Keeper, Lease, ReadError};
 pub use budget::{MemoryBudget, OverBudget};
@@ -39,8 +40,7 @@ pub(crate) use compression::{InflateError, gzip_note, looks_like_gzip};
 pub use context::Storage;
 pub use document::{DocumentError, DocumentLimit, parse_document};
 pub(crate) use document::{looks_like_html, parse_within, read_text};
-pub(crate) use extents::{Extent, read_run, runs};
-pub(crate) use forbidden::forbidden_is_missing;
+pub(crate) use extent::{Extent, read_run, runs};
 #[cfg(test)]
 pub(crate) use local::LocalStore;
 #[cfg(all(test, target_os = "linux"))]
@@ -49,12 +49,12 @@ pub use network::Network;
 pub(crate) use parallel_tasks::ParallelTasks;
 pub use redact::redacted;
 pub(crate) use redact::{has_userinfo, redact_json, redacted_source};
-pub(crate) use regular::{open_regular, read_all, read_regular, refusal};
+pub(crate) use regular_file::{open_regular, read_all, read_regular, refusal};
 pub use remote::RemoteLocation;
-pub(crate) use repeats::UniqueKeys;
 pub use retry::RetryPolicy;
 pub(crate) use stop_group::StoppableWork;
 pub(crate) use streamed::{StreamedDocument, parse_stream};
+pub(crate) use unique_keys::UniqueKeys;
 pub(crate) use url::PASSWORD;
 pub use url::{Location, LocationError, SourceUrl};
 
@@ -83,7 +83,7 @@ pub trait Store: Send + Sync + fmt::Debug {
         Ok(self.read(key, limit_bytes, into)?.then(Vec::new))
     }
 
-    /// Whether asking takes long compared with computing, so that it pays to ask ahead.
+    /// Whether reads are slow compared with computing, so that it pays to prefetch.
     fn is_remote(&self) -> bool;
 
     /// Whether its objects may be files as they lie on a disk, whose names say how they are compressed: not in buckets.
@@ -102,9 +102,9 @@ pub trait Store: Send + Sync + fmt::Debug {
         into: &mut Vec<u8>,
     ) -> Result<bool, StorageError>;
 
-    /// Says that the bytes `range` of the object at `key`, or all of it, will be read soon, so that a disk can begin
-    /// to read. Does not wait. `false` where no such object is known to be stored.
-    fn will_read(&self, _key: &str, _range: Option<Range<u64>>) -> bool {
+    /// Starts to read the bytes `range` of the object at `key`, or all of it, into the disk cache. Does not wait.
+    /// `false` if no such object is known to exist.
+    fn prefetch(&self, _key: &str, _range: Option<Range<u64>>) -> bool {
         false
     }
 
@@ -183,7 +183,7 @@ pub enum StorageError {
         /// The caller's limit.
         limit_bytes: u64,
     },
-    /// A server could not be asked, or did not answer well.
+    /// A request to a server failed, or its answer was not usable.
     #[error("cannot read {url}: {problem}; {advice}")]
     Remote {
         /// The object's URL.

@@ -2,7 +2,7 @@
 //! dropped after its last use, within a budget of bytes.
 //!
 //! [`BlockUses`] lists beforehand which units of work use which block. A unit gets a block with [`BlockCache::lookup`]. A
-//! block that no thread has loaded is the caller's to load, outside of any lock. A block that another thread is loading is
+//! block that no thread has loaded is loaded by the caller, outside of any lock. A block that another thread is loading is
 //! `Busy`, so that the caller can copy other blocks first. Where the budget is too small, the block whose next use is
 //! farthest away is evicted, and loaded again later.
 

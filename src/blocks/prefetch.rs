@@ -2,7 +2,7 @@
 //! unit that begins next.
 //!
 //! Blocks of remote volumes are fetched by threads that do nothing else while others compute; blocks that lie side by side
-//! in a shard file are read with one request. Where all volumes are local, the system gets a hint to begin reading: the thread
+//! in a shard file are read with one request. Where all volumes are local, the disk starts to read: the thread
 //! that needs a block then finds it in memory, or at least on its way.
 
 use std::collections::HashSet;

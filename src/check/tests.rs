@@ -1,6 +1,6 @@
 //! `check` reports damaged and forged datasets. It does not panic, and does not allocate the sizes that they claim.
 //!
-//! The tests mutate one file of a small dataset at a time, from a seed: JSON by structure, other files by bytes.
+//! A small dataset is written, and its files are mutated one at a time, by a seed: JSON by structure, other files by bytes.
 //! Each mutant is checked as it is, and once more with a manifest that is forged to agree with it.
 //! `POINTSHARD_MUTANTS=5000 cargo test --lib check::tests` runs a longer campaign.
 
@@ -14,6 +14,8 @@ use crate::dataset::{Dataset, Manifest};
 use crate::loader::{ArrayNames, Loader, LoaderOptions};
 use crate::support::{read_json, run};
 use serde_json::{Value, json};
+
+mod duplicate_keys;
 
 /// A finished dataset of a volume of 40 x 40 x 20 voxels and 12 points, in `folder`.
 fn dataset(folder: &Path) -> PathBuf {
@@ -279,9 +281,10 @@ fn every_change_of_a_file_is_a_finding_that_names_it() {
             _ => chance.of(&paths).as_str(),
         };
         let bytes = &good[path];
-        let mutant = match path.ends_with(".json") && chance.below(8) > 0 {
-            true => mutate_json(bytes, &mut chance),
-            false => Some(mutate_bytes(bytes, &mut chance)),
+        let mutant = if path.ends_with(".json") && chance.below(8) > 0 {
+            mutate_json(bytes, &mut chance)
+        } else {
+            Some(mutate_bytes(bytes, &mut chance))
         };
         let Some(mutant) = mutant.filter(|m| m != bytes) else {
             continue;
@@ -352,9 +355,10 @@ fn an_impossible_number_of_samples_is_a_finding_and_takes_no_memory() {
         fs::write(&file, serde_json::to_string(&manifest).unwrap()).unwrap();
         let error = Dataset::open(&out).map(|_| ()).unwrap_err().to_string();
         // Sizes are wrong by what they add up to.
-        let key = match pointer.ends_with("/bytes") {
-            true => "files",
-            false => pointer.split('/').nth(1).unwrap(),
+        let key = if pointer.ends_with("/bytes") {
+            "files"
+        } else {
+            pointer.split('/').nth(1).unwrap()
         };
         assert!(error.contains(&format!("at `{key}")), "{pointer}: {error}");
         // What else is damaged is found all the same.
@@ -476,25 +480,4 @@ fn inputs_that_crashed_check_before_are_findings() {
         forge(&out, "val.zarr/start_voxel/zarr.json");
         assert!(names(&check::check(&out), "val.zarr/start_voxel"));
     }
-}
-
-#[test]
-fn duplicate_keys_in_the_manifest_are_an_error() {
-    let dir = tempfile::tempdir().unwrap();
-    let out = dataset(dir.path());
-    let file = out.join("manifest.json");
-    let text = fs::read_to_string(&file).unwrap();
-    let twice = text.replacen(
-        "\"splits\": {",
-        "\"splits\": {\"val\": {\"path\": \"x\", \"samples\": 0, \"shard_samples\": 1},",
-        1,
-    );
-    assert_ne!(twice, text);
-    fs::write(&file, twice).unwrap();
-    let report = check::check(&out);
-    assert!(
-        report.findings[0].message.contains("occurs twice"),
-        "{:?}",
-        report.findings
-    );
 }

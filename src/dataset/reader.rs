@@ -89,12 +89,15 @@ impl Dataset {
             problem,
         };
         let again = "run `pointshard preprocess` again to rewrite it";
-        let (manifest, expected) = Manifest::parse(&bytes).map_err(|e| match has_output(root) {
-            true => damaged(format!("{e}; {again}")),
-            false => not_a_dataset(
-                root,
-                format!("its manifest.json is not one of pointshard's: {e}"),
-            ),
+        let (manifest, expected) = Manifest::parse(&bytes).map_err(|e| {
+            if has_output(root) {
+                damaged(format!("{e}; {again}"))
+            } else {
+                not_a_dataset(
+                    root,
+                    format!("its manifest.json is not one of pointshard's: {e}"),
+                )
+            }
         })?;
         if !(1..=SCHEMA_VERSION).contains(&manifest.schema_version) {
             return Err(damaged(format!(

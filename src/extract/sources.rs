@@ -20,7 +20,7 @@ use crate::voxels::{Conversion, Resampler, WindowResampler};
 /// The volumes of a plan, opened, and how each array's windows come out of them.
 #[derive(Clone, Debug)]
 pub struct Sources {
-    /// One volume per [`Plan::sources`]. Where all arrays that are cut out of a volume convert its values alike, its blocks
+    /// One volume per [`Plan::sources`]. Where all arrays that are cut out of a volume convert its values in the same way, its blocks
     /// hold converted values.
     pub volumes: Vec<Arc<dyn Volume>>,
     /// For each volume whether its blocks hold converted values.
@@ -246,7 +246,7 @@ fn bytes_around(radius_nm: f64, meta: &VolumeMeta) -> u64 {
 }
 
 /// The conversion of the blocks of `source`, with the converted fill value: where all arrays that are cut out of it convert
-/// its blocks, and alike.
+/// its blocks, and in the same way.
 fn shared_conversion(
     plan: &Plan,
     recipes: &[ArrayRecipe],

@@ -91,9 +91,10 @@ fn one(source: &str, here: &Location, storage: &Storage) -> Result<Found, InitEr
         },
         Location::Remote(_) => without_query(&place.to_string()).ends_with(".json"),
     };
-    match is_document {
-        true => of_document(source, &place, here, storage),
-        false => of_folder(source, &place, here, storage),
+    if is_document {
+        of_document(source, &place, here, storage)
+    } else {
+        of_folder(source, &place, here, storage)
     }
 }
 
@@ -202,9 +203,10 @@ fn of_folder(
     let has = |key: &str| store.size(key).map(|size| size.is_some());
     for document in LAYER_DOCUMENTS {
         if has(document)? {
-            return match is_group_of_layers(place, storage) {
-                true => of_listed(place, storage),
-                false => of_layers(&[source.to_owned()], here),
+            return if is_group_of_layers(place, storage) {
+                of_listed(place, storage)
+            } else {
+                of_layers(&[source.to_owned()], here)
             };
         }
     }

@@ -47,12 +47,13 @@ pub(super) fn of_tags<'t>(tags: impl Iterator<Item = &'t String>) -> TagSplits {
         return TagSplits::Named(splits);
     }
     let tags: Vec<&str> = tags.into_iter().take(MAX_TAGS).collect();
-    match tags.is_empty() {
-        true => TagSplits::None,
-        false => TagSplits::Other(IndexMap::from([(
+    if tags.is_empty() {
+        TagSplits::None
+    } else {
+        TagSplits::Other(IndexMap::from([(
             "train".to_owned(),
             json!({ "any": tags }),
-        )])),
+        )]))
     }
 }
 

@@ -31,14 +31,18 @@ pub(super) fn of_location(location: &Location, folder: Option<&Path>) -> String 
 
 /// A name for an array in the output that begins as `name`, made of the characters that such names may have.
 pub(super) fn array_name(name: &str) -> String {
-    let plain = |c: char| match c.is_ascii_alphanumeric() || "_-.".contains(c) {
-        true => c,
-        false => '_',
+    let plain = |c: char| {
+        if c.is_ascii_alphanumeric() || "_-.".contains(c) {
+            c
+        } else {
+            '_'
+        }
     };
     let name: String = name.chars().take(40).map(plain).collect();
-    match name.starts_with(|c: char| c.is_ascii_alphanumeric()) {
-        true => name,
-        false => format!("layer{name}"),
+    if name.starts_with(|c: char| c.is_ascii_alphanumeric()) {
+        name
+    } else {
+        format!("layer{name}")
     }
 }
 

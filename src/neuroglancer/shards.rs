@@ -132,7 +132,7 @@ impl Shards {
     /// Prefetches chunk `id`. Reads its index; errors are left to the read of the chunk.
     pub(crate) fn prefetch(&self, id: u64) {
         if let Ok(Some(extent)) = self.find(id) {
-            self.store.will_read(&extent.key, Some(extent.bytes));
+            self.store.prefetch(&extent.key, Some(extent.bytes));
         }
     }
 

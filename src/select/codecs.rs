@@ -211,10 +211,10 @@ mod tests {
     fn remove_chunks(folder: &Path) {
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
-            match path.is_dir() {
-                true => remove_chunks(&path),
-                false if path.ends_with("info") => {}
-                false => std::fs::remove_file(&path).unwrap(),
+            if path.is_dir() {
+                remove_chunks(&path);
+            } else if !path.ends_with("info") {
+                std::fs::remove_file(&path).unwrap();
             }
         }
     }

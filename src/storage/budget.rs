@@ -108,7 +108,7 @@ impl MemoryBudget {
     }
 
     /// Leases `bytes`, after waiting until other threads have returned enough. A thread that holds a lease must
-    /// not ask for another one.
+    /// not request another one.
     pub(crate) fn lease(&self, bytes: u64) -> Result<Lease, OverBudget> {
         if bytes > self.half_bytes {
             return Err(self.over());
@@ -289,9 +289,10 @@ mod tests {
                 2,
                 |limit| {
                     limits.push(limit >> 20);
-                    match limit < size {
-                        true => Err(if known { size } else { limit + 1 }),
-                        false => Ok(true),
+                    if limit < size {
+                        Err(if known { size } else { limit + 1 })
+                    } else {
+                        Ok(true)
                     }
                 },
                 |found| Some(*found),

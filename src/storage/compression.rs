@@ -50,7 +50,7 @@ impl From<InflateError> for String {
 /// deflate makes at most 1,032 bytes of one.
 const MAX_DEFLATE_RATIO: usize = 1032;
 
-/// Most memory that an xz stream may ask for; its strongest preset asks for 64 MiB.
+/// Most memory that an xz stream may need; its strongest preset needs 64 MiB.
 const MAX_XZ_MEMORY_KIB: u32 = 128 << 10;
 
 thread_local! {
@@ -65,12 +65,11 @@ pub(crate) fn looks_like_gzip(bytes: &[u8]) -> bool {
 
 /// Continues the error about bytes that cannot be decoded where they begin as a gzip stream.
 pub(crate) fn gzip_note(bytes: &[u8]) -> &'static str {
-    match looks_like_gzip(bytes) {
-        true => {
-            "; it begins as a gzip stream: unless its metadata say so, it is stored compressed and its server leaves out \
+    if looks_like_gzip(bytes) {
+        "; it begins as a gzip stream: unless its metadata say so, it is stored compressed and its server leaves out \
              `Content-Encoding: gzip`"
-        }
-        false => "",
+    } else {
+        ""
     }
 }
 

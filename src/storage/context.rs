@@ -13,7 +13,7 @@ use super::url::Location;
 use super::wait_reporter::WaitReporter;
 use super::{MemoryBudget, StorageError, Store};
 
-/// Memory for documents where nobody sets a limit: what `--memory` is by default.
+/// Memory for documents if no limit is set: the default of `--memory`.
 const DEFAULT_MEMORY_BYTES: u64 = 2 << 30;
 
 /// Access to local and remote sources. Clones share connections, memory and the way to stop.

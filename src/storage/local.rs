@@ -120,7 +120,7 @@ impl Store for LocalStore {
 
     /// Advice: a file that cannot be opened is an error when it is read.
     #[cfg(target_os = "linux")]
-    fn will_read(&self, key: &str, range: Option<Range<u64>>) -> bool {
+    fn prefetch(&self, key: &str, range: Option<Range<u64>>) -> bool {
         let opened = self
             .path(key)
             .ok()
@@ -203,12 +203,12 @@ mod tests {
     #[cfg(target_os = "linux")]
     fn what_will_be_read_must_be_there() {
         let (_dir, store) = store();
-        assert!(store.will_read("a/b", None) && store.will_read("a/b", Some(1..3)));
-        assert!(!store.will_read("a/c", None) && !store.will_read("../b", None));
+        assert!(store.prefetch("a/b", None) && store.prefetch("a/b", Some(1..3)));
+        assert!(!store.prefetch("a/c", None) && !store.prefetch("../b", None));
         // Advice does no harm where it makes no sense.
-        assert!(store.will_read("a/b", Some(9..u64::MAX)));
+        assert!(store.prefetch("a/b", Some(9..u64::MAX)));
         let (end, start) = (3, 9);
-        assert!(store.will_read("a/b", Some(start..end)));
+        assert!(store.prefetch("a/b", Some(start..end)));
     }
 
     #[test]

@@ -22,7 +22,7 @@ pub(crate) struct Server {
     connections: Arc<Connections>,
 }
 
-/// What is asked.
+/// A request that the server received.
 pub(crate) struct Request {
     /// `GET /path HTTP/1.1`.
     pub first: String,
@@ -145,7 +145,7 @@ pub(super) fn connections(network: Network) -> Arc<Connections> {
     Arc::new(Connections::new(network, WaitReporter::default()))
 }
 
-/// How servers are asked in tests: as always, but faster.
+/// The network settings of tests: the usual ones with shorter times.
 pub(crate) fn network() -> Network {
     let ms = Duration::from_millis;
     Network {
@@ -154,7 +154,7 @@ pub(crate) fn network() -> Network {
             retry_for: ms(1000),
             first_pause: ms(10),
             longest_pause: ms(100),
-            longest_asked_pause: ms(500),
+            longest_retry_after: ms(500),
         },
         min_bytes_per_s: 5,
         ..Network::default()

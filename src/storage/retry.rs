@@ -11,8 +11,8 @@ pub struct RetryPolicy {
     pub first_pause: Duration,
     /// Longest pause that the program chooses itself.
     pub longest_pause: Duration,
-    /// Longest pause that a server can ask for (`Retry-After`).
-    pub longest_asked_pause: Duration,
+    /// Longest pause that a server can request (`Retry-After`).
+    pub longest_retry_after: Duration,
 }
 
 impl Default for RetryPolicy {
@@ -21,7 +21,7 @@ impl Default for RetryPolicy {
             retry_for: Duration::from_secs(60),
             first_pause: Duration::from_millis(200),
             longest_pause: Duration::from_secs(5),
-            longest_asked_pause: Duration::from_secs(30),
+            longest_retry_after: Duration::from_secs(30),
         }
     }
 }
@@ -67,12 +67,12 @@ impl Retries {
     }
 
     /// A try failed at `now`, counted from any fixed time: how long to pause before the next one; `None` to give up.
-    /// `asked` is the server's `Retry-After`, `chance` a random number from 0 to 1.
+    /// `retry_after` is the server's `Retry-After`, `chance` a random number from 0 to 1.
     pub(super) fn after(
         &mut self,
         failure: Transient,
         now: Duration,
-        asked: Option<Duration>,
+        retry_after: Option<Duration>,
         chance: f64,
     ) -> Option<Duration> {
         self.first_failure.get_or_insert(now);
@@ -90,18 +90,18 @@ impl Retries {
         let RetryPolicy {
             first_pause,
             longest_pause,
-            longest_asked_pause,
+            longest_retry_after,
             ..
         } = self.policy;
         let longest = first_pause
             .saturating_mul(1 << (self.failures - 1).min(16))
             .min(longest_pause);
         let own = longest.mul_f64(0.5 + chance / 2.0);
-        let asked = asked.map(|asked| asked.min(longest_asked_pause));
-        // Those who were told the same time do not return at the same moment.
-        let asked = asked.map(|asked| asked + first_pause.mul_f64(chance));
+        let retry_after = retry_after.map(|retry_after| retry_after.min(longest_retry_after));
+        // Clients that got the same `Retry-After` must not retry at the same moment.
+        let retry_after = retry_after.map(|retry_after| retry_after + first_pause.mul_f64(chance));
         // The last try is made when the time is over, not before.
-        Some(own.max(asked.unwrap_or_default()).min(remaining))
+        Some(own.max(retry_after.unwrap_or_default()).min(remaining))
     }
 
     /// How long ago the first failure was.
@@ -109,7 +109,7 @@ impl Retries {
         now.saturating_sub(self.first_failure.unwrap_or(now))
     }
 
-    /// How long it goes on, at most.
+    /// The longest time that retries can still take.
     pub(super) fn remaining(&self, now: Duration) -> Duration {
         self.policy.retry_for.saturating_sub(self.failing(now))
     }
@@ -148,7 +148,7 @@ impl Rate {
     }
 }
 
-/// What a `Retry-After` header asks for: seconds, or a date, which `now` is subtracted from.
+/// The pause in a `Retry-After` header: seconds, or a date, which `now` is subtracted from.
 pub(super) fn retry_after(header: &str, now: SystemTime) -> Option<Duration> {
     let header = header.trim();
     if let Ok(seconds) = header.parse() {
@@ -202,14 +202,14 @@ mod tests {
     fn tries(
         policy: RetryPolicy,
         failure: Transient,
-        asked: Option<Duration>,
+        retry_after: Option<Duration>,
         chance: f64,
     ) -> Vec<Duration> {
         let mut retries = Retries::new(policy);
         let (mut now, mut all) = (100 * S, Vec::new());
         loop {
             all.push(now - 100 * S);
-            match retries.after(failure, now, asked, chance) {
+            match retries.after(failure, now, retry_after, chance) {
                 Some(pause) => now += pause,
                 None => return all,
             }
@@ -244,10 +244,11 @@ mod tests {
     #[test]
     fn a_server_that_asks_for_time_gets_it_within_bounds() {
         let policy = RetryPolicy::default();
-        let first = |asked: Duration| tries(policy, Transient::Outage, Some(asked), 0.0)[1];
+        let first =
+            |retry_after: Duration| tries(policy, Transient::Outage, Some(retry_after), 0.0)[1];
         assert_eq!(first(7 * S), 7 * S);
         assert_eq!(first(Duration::ZERO), Duration::from_millis(100));
-        assert_eq!(first(3600 * S), policy.longest_asked_pause);
+        assert_eq!(first(3600 * S), policy.longest_retry_after);
         let spread = tries(policy, Transient::Outage, Some(7 * S), 1.0)[1];
         assert!(spread > 7 * S && spread < 8 * S);
     }

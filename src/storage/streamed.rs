@@ -126,13 +126,13 @@ impl StreamedDocument {
         }
         let mut reader = BufReader::with_capacity(1 << 16, reader);
         let start = reader.fill_buf();
-        match looks_like_html(start.map_err(|e| self.document_error(e))?) {
-            true => Err(DocumentError::Html {
+        if looks_like_html(start.map_err(|e| self.document_error(e))?) {
+            return Err(DocumentError::Html {
                 object: self.object.clone(),
                 expected: self.expected,
-            }),
-            false => Ok(Box::new(reader)),
+            });
         }
+        Ok(Box::new(reader))
     }
 
     /// Parses it as JSON by `seed`, which says what is kept of it.
@@ -296,13 +296,13 @@ impl<'d> Pieces<'d> {
         self.lease = Some(budget.lease(length).map_err(over)?);
         let range = self.next..self.next + length;
         self.next = range.end;
-        match store.read_range(key, range, &mut self.piece)? {
-            true => Ok(()),
-            false => Err(DocumentError::Missing {
+        if !store.read_range(key, range, &mut self.piece)? {
+            return Err(DocumentError::Missing {
                 object: self.document.object.clone(),
                 expected: self.document.expected,
-            }),
+            });
         }
+        Ok(())
     }
 }
 

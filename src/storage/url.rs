@@ -113,9 +113,10 @@ impl SourceUrl {
             },
         };
         let place = base.parse(place).map_err(|problem| problem.of(text))?;
-        let location = match inner_path.is_empty() {
-            true => place,
-            false => place.join(inner_path),
+        let location = if inner_path.is_empty() {
+            place
+        } else {
+            place.join(inner_path)
         };
         Ok(Self {
             format,
@@ -174,9 +175,10 @@ impl Location {
             }),
             Some((scheme, rest)) => {
                 let lower = scheme.to_ascii_lowercase();
-                match RemoteLocation::SCHEMES.contains(&lower.as_str()) {
-                    true => Ok(Location::Remote(RemoteLocation::new(&lower, rest)?)),
-                    false => Err(Problem::Scheme(scheme.to_owned())),
+                if RemoteLocation::SCHEMES.contains(&lower.as_str()) {
+                    Ok(Location::Remote(RemoteLocation::new(&lower, rest)?))
+                } else {
+                    Err(Problem::Scheme(scheme.to_owned()))
                 }
             }
             None if place.is_empty() => Err(Problem::Empty),

@@ -49,7 +49,7 @@ impl WaitReporter {
         }
     }
 
-    /// Whether a line about `server` is due; then none is for a while, whichever thread asks.
+    /// Whether a line about `server` is due; then none is due for a while, for any thread.
     fn is_due(&self, server: &str, now: Instant) -> bool {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let due = last

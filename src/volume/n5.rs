@@ -113,7 +113,7 @@ impl Volume for N5Volume {
 
     fn prefetch(&self, block: BlockIndex) {
         for part in 0..self.parts() {
-            self.store.will_read(&self.key(block, part), None);
+            self.store.prefetch(&self.key(block, part), None);
         }
     }
 

@@ -45,8 +45,8 @@ def measure(program, scratch, flushed=False):
     if program.out:
         shutil.rmtree(program.out, ignore_errors=True)
     command, used, log = list(map(str, program.command)), scratch / "used.json", scratch / "log"
-    with open(log, "wb") as told:
-        done = subprocess.run([sys.executable, "-I", "-S", ACCOUNT, used, *command], stdout=told, stderr=told)
+    with open(log, "wb") as output:
+        done = subprocess.run([sys.executable, "-I", "-S", ACCOUNT, used, *command], stdout=output, stderr=output)
     if done.returncode:
         sys.exit(f"$ {' '.join(command)}\nfailed\n{log.read_text()}")
     figures = Figures(**json.loads(used.read_text()))

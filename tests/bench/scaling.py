@@ -166,8 +166,8 @@ def main():
     print(f"\n{a.threads} threads, medians of {a.runs} runs, warm page cache; windows of the image of")
     print(f"{' x '.join(map(str, a.window))} for more points and larger volumes, otherwise of 16 x 16 x 16\n")
     print((report.markdown if a.markdown else report.text)(HEAD, cells))
-    told = [{**dataclasses.asdict(r), "median": dataclasses.asdict(r.median)} for r in rows]
-    (a.json or a.out.with_suffix(".json")).write_text(json.dumps(told, indent=1) + "\n")
+    rows_as_json = [{**dataclasses.asdict(r), "median": dataclasses.asdict(r.median)} for r in rows]
+    (a.json or a.out.with_suffix(".json")).write_text(json.dumps(rows_as_json, indent=1) + "\n")
     if any(r.what in (MORE_POINTS, LARGER) for r in rows):
         plot(a.plot, rows)
     if not a.keep:

@@ -45,9 +45,10 @@ fn boxes_snapped_as_zetta_utils_does_contain_the_same_annotations() {
         for (key, differs) in
             rows(&golden["zetta_differs"]).zip(golden["zetta_differs"].as_array().unwrap())
         {
-            match differs["here"].as_bool().unwrap() {
-                true => assert!(expected.remove(&key), "{name} {key:?}"),
-                false => assert!(expected.insert(key), "{name} {key:?}"),
+            if differs["here"].as_bool().unwrap() {
+                assert!(expected.remove(&key), "{name} {key:?}")
+            } else {
+                assert!(expected.insert(key), "{name} {key:?}")
             }
         }
         let keys = |split: &str| {

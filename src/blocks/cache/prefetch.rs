@@ -67,8 +67,8 @@ impl BlockCache<'_> {
         runs.map(|run| run.into_iter().map(key).collect()).collect()
     }
 
-    /// Fetches the queued blocks of a run, except those that a thread needed first. `false` where that failed: whoever
-    /// looks the run's first block up gets the error.
+    /// Fetches the queued blocks of a run, except those that a thread needed first. `false` if that failed: the
+    /// thread that looks up the run's first block gets the error.
     pub fn prefetch_run(&self, run: &[BlockKey]) -> bool {
         let mut fetch = self.begin_fetch(run);
         let Some((first, _)) = fetch.blocks.first() else {
@@ -123,7 +123,7 @@ impl BlockCache<'_> {
         }
     }
 
-    /// Takes an error of prefetching that no thread received: the position of its volume, and the error.
+    /// Takes an error of prefetching that no thread got: the position of its volume, and the error.
     pub fn take_prefetch_failure(&self) -> Option<(usize, VolumeError)> {
         let mut state = self.lock();
         let failed = |slot: &Slot| matches!(slot, Slot::Prefetched(Err(e)) if !e.is_stopped());

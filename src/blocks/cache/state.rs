@@ -71,7 +71,7 @@ pub(super) enum Slot {
 pub(super) type Prefetched = Result<Option<EncodedBlock>, VolumeError>;
 
 impl CacheState {
-    /// Removes the block, and keeps its buffer for another block if no thread reads it.
+    /// Removes the block, and keeps its buffer for another one if no thread reads it.
     pub fn remove(&mut self, key: BlockKey) {
         let Some(entry) = self.entries.remove(&key) else {
             return;

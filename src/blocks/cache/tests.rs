@@ -261,7 +261,7 @@ fn a_prefetched_block_is_not_fetched_again() {
     cache.release(key(1));
     cache.release(key(10));
     assert_empty(&cache);
-    // A run of blocks that are no longer needed is not fetched.
+    // A run whose blocks no unit needs any more is not fetched.
     cache.prefetch_run(&[key(1)]);
     assert_eq!(volume.fetches.load(Ordering::Relaxed), 2);
 }

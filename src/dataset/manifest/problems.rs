@@ -1,7 +1,7 @@
 //! Problems of a manifest: paths that lead out of the dataset, numbers that contradict each other.
 //!
 //! Everything that is allocated for a dataset is sized by its manifest, so the manifest is checked first. Its digest proves
-//! nothing: a person who forges a manifest also computes the digest.
+//! nothing: an attacker who forges a manifest also computes the digest.
 
 use std::collections::HashMap;
 

@@ -145,7 +145,7 @@ impl Fault for StateError {
         match self {
             Self::Document(e) => e.kind(),
             Self::Transform(e) => e.kind(),
-            // The state is valid, but the config needs something that it does not contain.
+            // The state is valid, but the config names something that it does not contain.
             Self::NoLayer { .. }
             | Self::NotLocal { .. }
             | Self::NoAnnotations { .. }

@@ -109,9 +109,10 @@ impl<R: Read> Read for Bounded<R> {
             }
         }
         let most = self.most_bytes;
-        match self.read_bytes > most {
-            true => Err(std::io::Error::other(TooLong::All { most })),
-            false => Ok(n),
+        if self.read_bytes > most {
+            Err(std::io::Error::other(TooLong::All { most }))
+        } else {
+            Ok(n)
         }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use super::*;
 use crate::storage::loopback::*;
-use crate::storage::{Storage, forbidden_is_missing};
+use crate::storage::{Storage, access_denied_is_missing};
 
 const HELLO: &[u8] = b"hello world";
 
@@ -387,13 +387,13 @@ fn a_denied_request_is_not_retried_and_its_error_has_advice() {
 #[test]
 fn status_403_means_missing_if_configured() {
     let server = serve(|_, _| reply("403 Forbidden", "", b""));
-    let store = forbidden_is_missing(Arc::new(server.store()));
+    let store = access_denied_is_missing(Arc::new(server.store()));
     let mut bytes = Vec::new();
     assert!(!store.read("a", 5, &mut bytes).unwrap());
     assert!(!store.read_range("a", 0..5, &mut bytes).unwrap());
     assert_eq!(store.size("a").unwrap(), None);
     let server = serve(|_, _| reply("401 Unauthorized", "", b""));
-    let store = forbidden_is_missing(Arc::new(server.store()));
+    let store = access_denied_is_missing(Arc::new(server.store()));
     assert!(store.read("a", 5, &mut bytes).is_err());
 }
 

@@ -41,7 +41,7 @@ impl ChunkFiles {
     /// Prefetches the chunk called `name`.
     pub(super) fn prefetch(&self, name: &str) {
         let mut keys = self.names().iter().map(|c| key(name, *c));
-        keys.any(|key| self.store.will_read(&key, None));
+        keys.any(|key| self.store.prefetch(&key, None));
     }
 
     /// Reads the stored bytes of the chunk called `name`. Returns `false` if it is missing.

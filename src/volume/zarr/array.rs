@@ -130,9 +130,9 @@ impl ZarrArray {
     /// Prefetches a block. For a block in a shard, reads the shard's index; errors are left to the read of the block.
     pub(super) fn prefetch(&self, store: &dyn Store, block: &[u64]) {
         if self.shards.is_none() {
-            store.will_read(&self.key(block), None);
+            store.prefetch(&self.key(block), None);
         } else if let Ok(Some(extent)) = self.extent(store, block) {
-            store.will_read(&extent.key, Some(extent.bytes));
+            store.prefetch(&extent.key, Some(extent.bytes));
         }
     }
 

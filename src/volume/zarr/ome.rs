@@ -153,14 +153,14 @@ fn cosem_as_ome(image: &Value) -> Option<Value> {
         list(datasets.first()?, "units")?,
     );
     let level = |dataset: &Value| {
-        let alike = list(dataset, "axes")? == names && list(dataset, "units")? == units;
+        let all_equal = list(dataset, "axes")? == names && list(dataset, "units")? == units;
         let (scale, translation) = (list(dataset, "scale")?, list(dataset, "translate")?);
         let transformations = [
             json!({"type": "scale", "scale": scale}),
             json!({"type": "translation", "translation": translation}),
         ];
         let path = dataset.get("path")?;
-        alike.then(|| json!({"path": path, "coordinateTransformations": transformations}))
+        all_equal.then(|| json!({"path": path, "coordinateTransformations": transformations}))
     };
     let axes = names.iter().zip(&units);
     let axes = axes.map(|(name, unit)| json!({"name": name, "unit": unit}));

@@ -31,9 +31,10 @@ fn read(t: DataType, v: &[u8]) -> Exact {
 
 fn range(t: DataType) -> (i128, i128) {
     let bits = t.size_bytes() * 8;
-    match t.name().starts_with('u') {
-        true => (0, (1 << bits) - 1),
-        false => (-(1 << (bits - 1)), (1 << (bits - 1)) - 1),
+    if t.name().starts_with('u') {
+        (0, (1 << bits) - 1)
+    } else {
+        (-(1 << (bits - 1)), (1 << (bits - 1)) - 1)
     }
 }
 

@@ -168,10 +168,10 @@ fn cube_step<const N: usize>(x_first: &[[u8; N]; 8]) -> [u8; N] {
     let values = [0, 4, 2, 6, 1, 5, 3, 7].map(|i: usize| x_first[i]);
     let mut most = (1, values[7]);
     for value in &values[..7] {
-        let alike = |of: &[[u8; N]]| of.iter().filter(|v| *v == value).count();
-        let mut count = alike(&values).min(4);
+        let equal_to = |of: &[[u8; N]]| of.iter().filter(|v| *v == value).count();
+        let mut count = equal_to(&values).min(4);
         if count == 2 {
-            count = alike(&values[..7]);
+            count = equal_to(&values[..7]);
         }
         if count > most.0 {
             most = (count, *value);

@@ -153,9 +153,10 @@ fn real(v: f64) -> Option<usize> {
 /// The bin of numbers from 2^k on.
 fn of_power(negative: bool, k: i32) -> usize {
     let from_zero = (k.clamp(-127, 127) + 128) as usize;
-    match negative {
-        true => ZERO_SLOT - from_zero,
-        false => ZERO_SLOT + from_zero,
+    if negative {
+        ZERO_SLOT - from_zero
+    } else {
+        ZERO_SLOT + from_zero
     }
 }
 

@@ -52,20 +52,21 @@ pub(crate) struct SampleMoments {
 impl Moments {
     /// Moments of zeros.
     pub fn zeros(data_type: DataType) -> Self {
-        match data_type.is_float() {
-            true => Self::Real {
+        if data_type.is_float() {
+            Self::Real {
                 min: 0.0,
                 max: 0.0,
                 sum: 0.0,
                 squares: 0.0,
-            },
-            false => Self::Whole {
+            }
+        } else {
+            Self::Whole {
                 min: 0,
                 max: 0,
                 sum: 0,
                 squares_low: 0,
                 squares_high: 0,
-            },
+            }
         }
     }
 
@@ -149,10 +150,11 @@ impl Moments {
         let n = count as f64;
         let plain = |sum: f64, squares: f64| {
             let mean = sum / n;
-            let variance = match squares.is_finite() {
-                true => (squares / n - mean * mean).max(0.0),
+            let variance = if squares.is_finite() {
+                (squares / n - mean * mean).max(0.0)
+            } else {
                 // Out of range: the difference of such numbers would look like 0.
-                false => f64::INFINITY,
+                f64::INFINITY
             };
             Some((mean, variance.sqrt()))
         };

@@ -74,9 +74,10 @@ proptest! {
         } else {
             let n = finite.len() as f64;
             let largest = finite.iter().map(|(v, _)| v.abs()).fold(0.0, f64::max);
-            let mean = match t.is_float() {
-                true => finite.iter().map(|(v, _)| v).sum::<f64>() / n,
-                false => finite.iter().map(|(_, v)| v).sum::<i128>() as f64 / n,
+            let mean = if t.is_float() {
+                finite.iter().map(|(v, _)| v).sum::<f64>() / n
+            } else {
+                finite.iter().map(|(_, v)| v).sum::<i128>() as f64 / n
             };
             let variance = finite.iter().map(|(v, _)| (v - mean) * (v - mean)).sum::<f64>() / n;
             prop_assert!(close(summary.mean, mean, largest), "mean {:?}, not {}", summary.mean, mean);
@@ -91,9 +92,12 @@ proptest! {
         let counted = samples.iter().flat_map(|s| numbers(t, s).into_iter().step_by(8));
         let mut counted: Vec<_> = counted.filter(|(v, _)| !v.is_nan()).collect();
         // Whole numbers as such: not every one is an `f64`.
-        let order = |(real, whole): &(f64, i128), edge: f64| match t.is_float() {
-            true => real.total_cmp(&edge),
-            false => whole.cmp(&(edge as i128)),
+        let order = |(real, whole): &(f64, i128), edge: f64| {
+            if t.is_float() {
+                real.total_cmp(&edge)
+            } else {
+                whole.cmp(&(edge as i128))
+            }
         };
         prop_assert!(bins.is_sorted_by(|a, b| a.to <= b.from));
         for bin in &bins {
@@ -143,14 +147,14 @@ proptest! {
 
     #[test]
     fn a_known_count_of_nonzero_values_does_not_change_the_statistics((t, samples) in samples()) {
-        let mut with_counts = Statistics::new(t);
+        let mut statistics = Statistics::new(t);
         for sample in &samples {
             match t.count_nonzero(sample) {
-                0 => with_counts.observe_zeros((sample.len() / t.size_bytes()) as u64),
-                nonzero => with_counts.observe(sample, Some(nonzero)),
+                0 => statistics.observe_zeros((sample.len() / t.size_bytes()) as u64),
+                nonzero => statistics.observe(sample, Some(nonzero)),
             }
         }
-        prop_assert_eq!(with_counts, gather(t, &samples));
+        prop_assert_eq!(statistics, gather(t, &samples));
     }
 }
 

@@ -97,7 +97,7 @@ fn permanent_failures_are_not_retried() {
 
 #[test]
 fn retry_after_is_respected_up_to_a_limit() {
-    let longest = network().retry.longest_asked_pause;
+    let longest = network().retry.longest_retry_after;
     for (retry_after, least) in [
         ("3600", longest),
         ("Fri, 31 Dec 2100 23:59:59 GMT", longest),

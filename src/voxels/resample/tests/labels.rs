@@ -195,7 +195,7 @@ fn the_last_of_eight_voxels_does_not_count_as_one_of_a_pair() {
     for (values, expected) in [
         // All differ: the last.
         ([1, 2, 3, 4, 5, 6, 7, 8], 8),
-        // The first and the last are alike, and so are two others.
+        // The first and the last are equal, and so are two others.
         ([1, 2, 2, 4, 5, 6, 7, 1], 2),
         // Nothing else is.
         ([1, 2, 3, 4, 5, 6, 7, 1], 1),

@@ -1,4 +1,4 @@
-//! Names that occur twice in one JSON object. Maps would keep the last one and forget the others without a word.
+//! Names that occur twice in one JSON object. Maps would keep the last one and drop the others silently.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -15,8 +15,8 @@ impl<'de> Deserialize<'de> for UniqueKeys {
     }
 }
 
-/// A value, and whether its name occurred before. That is told from inside of the value, so that the error's JSON path
-/// ends with the name.
+/// A value, and whether its name occurred before. The value reports the error, so that the error's JSON path ends with
+/// the name.
 struct Member {
     repeated: bool,
 }
@@ -25,12 +25,12 @@ impl<'de> DeserializeSeed<'de> for Member {
     type Value = UniqueKeys;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<UniqueKeys, D::Error> {
-        match self.repeated {
-            false => deserializer.deserialize_any(self),
-            true => Err(D::Error::custom(
+        if self.repeated {
+            return Err(D::Error::custom(
                 "the name occurs twice in one object, expected it once",
-            )),
+            ));
         }
+        deserializer.deserialize_any(self)
     }
 }
 

@@ -40,9 +40,10 @@ pub(crate) fn read_all(reader: impl Read, limit_bytes: u64) -> Result<Vec<u8>> {
     reader
         .take(limit_bytes.saturating_add(1))
         .read_to_end(&mut bytes)?;
-    match bytes.len() as u64 > limit_bytes {
-        true => Err(too_large(bytes.len() as u64, limit_bytes)),
-        false => Ok(bytes),
+    if bytes.len() as u64 > limit_bytes {
+        Err(too_large(bytes.len() as u64, limit_bytes))
+    } else {
+        Ok(bytes)
     }
 }
 

@@ -1,27 +1,27 @@
-//! Reading pieces of one object that lie side by side with one request.
+//! Reads neighboring byte ranges of one object with one request.
 
 use std::ops::Range;
 
 use super::{StorageError, Store};
 
-/// Widest gap between two pieces over which one request is cheaper than two: what a stream brings in about a
-/// millisecond, where a request waits for tens of them.
+/// Widest gap between two ranges for which one request is cheaper than two: a connection transfers this many bytes in
+/// about a millisecond, and a request takes tens of milliseconds.
 const GAP_BYTES: u64 = 64 << 10;
 
 /// Most bytes that are read with one request, so that many requests share the work.
 const RUN_BYTES: u64 = 4 << 20;
 
-/// Bytes of an object.
+/// A byte range of an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Extent {
-    /// The object.
+    /// The key of the object.
     pub(crate) key: String,
-    /// Its bytes.
+    /// The range of bytes.
     pub(crate) bytes: Range<u64>,
 }
 
-/// Splits what is wanted into runs that lie close enough together to be read with one request each. What
-/// has no extent is a run of its own. The order is that of the extents.
+/// Splits `wanted` into runs, each close enough together to be read with one request. An item without an extent is a
+/// run of its own. Runs are sorted by extent.
 pub(crate) fn runs<T>(wanted: Vec<(T, Option<Extent>)>) -> Vec<Vec<T>> {
     let (mut placed, mut runs) = (Vec::new(), Vec::new());
     for (item, extent) in wanted {
@@ -45,7 +45,7 @@ pub(crate) fn runs<T>(wanted: Vec<(T, Option<Extent>)>) -> Vec<Vec<T>> {
     runs
 }
 
-/// Whether `next`, which does not begin before `run`, is to be read with it.
+/// Whether `next`, which does not begin before `run`, should be read in the same request.
 fn joins(run: &Extent, next: &Extent) -> bool {
     let end = run.bytes.end.max(next.bytes.end);
     run.key == next.key

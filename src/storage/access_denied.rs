@@ -1,0 +1,74 @@
+//! Buckets that do not allow listing answer 403 for missing objects. If the config sets `forbidden` to `missing` for a
+//! layer, the layer's chunks are read through this store.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::{StorageError, Store};
+
+/// A store that treats 403 as a missing object.
+#[derive(Debug)]
+struct AccessDeniedIsMissing(Arc<dyn Store>);
+
+/// Wraps `store` so that an answer of 403 counts as a missing object.
+pub(crate) fn access_denied_is_missing(store: Arc<dyn Store>) -> Arc<dyn Store> {
+    Arc::new(AccessDeniedIsMissing(store))
+}
+
+/// `found`, or `missing` if the server answered 403.
+fn missing_if_denied<T>(found: Result<T, StorageError>, missing: T) -> Result<T, StorageError> {
+    match found {
+        Err(e) if e.status() == Some(403) => Ok(missing),
+        found => found,
+    }
+}
+
+impl Store for AccessDeniedIsMissing {
+    fn read(&self, key: &str, limit_bytes: u64, into: &mut Vec<u8>) -> Result<bool, StorageError> {
+        missing_if_denied(self.0.read(key, limit_bytes, into), false)
+    }
+
+    fn read_range(
+        &self,
+        key: &str,
+        range: Range<u64>,
+        into: &mut Vec<u8>,
+    ) -> Result<bool, StorageError> {
+        missing_if_denied(self.0.read_range(key, range, into), false)
+    }
+
+    fn prefetch(&self, key: &str, range: Option<Range<u64>>) -> bool {
+        self.0.prefetch(key, range)
+    }
+
+    fn size(&self, key: &str) -> Result<Option<u64>, StorageError> {
+        missing_if_denied(self.0.size(key), None)
+    }
+
+    fn is_remote(&self) -> bool {
+        self.0.is_remote()
+    }
+
+    fn has_files(&self) -> bool {
+        self.0.has_files()
+    }
+
+    fn describe(&self, key: &str) -> String {
+        self.0.describe(key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::LocalStore;
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn prefetch_is_passed_on_to_the_store() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("a"), "1").unwrap();
+        let store = access_denied_is_missing(Arc::new(LocalStore::new(dir.path().to_owned())));
+        assert!(store.prefetch("a", None) && !store.prefetch("b", None));
+    }
+}
