@@ -1,8 +1,8 @@
-//! Bytes by URL: where a layer or a document lies, and how its objects are read.
+//! Read access to local and remote files.
 //!
-//! In goes a [`Location`] (a folder, parsed from what a config or a collection says) and a key below it;
-//! out come the object's bytes, or the fact that it is not stored. Keys cannot leave their root, and no
-//! object larger than the caller's limit is read. A server's Content-Encoding is undone on the way.
+//! The input is a [`Location`] (a folder, parsed from a URL or path in a config or collection) and a key relative to
+//! it. The output is the object's bytes, or the fact that the object is missing. A key cannot point outside its root,
+//! and an object larger than the caller's limit is not read. A server's Content-Encoding is decoded.
 
 mod access_denied;
 mod atomic;
@@ -58,22 +58,21 @@ pub(crate) use unique_keys::UniqueKeys;
 pub(crate) use url::PASSWORD;
 pub use url::{Location, LocationError, SourceUrl};
 
-/// Largest document that describes a layer (info, Zarr metadata, N5 attributes) that is read, in bytes: 16 MiB.
+/// Maximum size of layer metadata (info, Zarr metadata, N5 attributes) in bytes: 16 MiB.
 pub const MAX_METADATA_BYTES: u64 = 16 << 20;
 
-/// Largest collection that is read, in bytes of text. It is never in memory as a whole.
+/// Maximum size of a collection's text in bytes. A collection is streamed, so it is never in memory as a whole.
 pub(crate) const MAX_DOCUMENT_BYTES: u64 = 1 << 30;
 
 /// Read access to the objects below one [`Location`].
 pub trait Store: Send + Sync + fmt::Debug {
     /// Replaces the contents of `into` by the whole object at `key`, a relative path with `/`.
     ///
-    /// Returns `false`, with `into` empty, where no such object is stored. An object of more than
-    /// `limit_bytes` is an error.
+    /// Returns `false`, with `into` empty, if the object is missing. An object of more than `limit_bytes` is an error.
     fn read(&self, key: &str, limit_bytes: u64, into: &mut Vec<u8>) -> Result<bool, StorageError>;
 
-    /// As [`Store::read`], but leaves what a server's Content-Encoding says to be undone by the caller: the
-    /// compressions, the one done first at the front. `limit_bytes` counts the bytes that come.
+    /// Like [`Store::read`], but does not decode a server's Content-Encoding. Returns the compressions for the caller to
+    /// decode, in the order in which they were applied. `limit_bytes` counts the compressed bytes.
     fn read_encoded(
         &self,
         key: &str,
@@ -86,15 +85,16 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Whether reads are slow compared with computing, so that it pays to prefetch.
     fn is_remote(&self) -> bool;
 
-    /// Whether its objects may be files as they lie on a disk, whose names say how they are compressed: not in buckets.
+    /// Whether file names may have a suffix for their compression, as CloudVolume writes them on disks. Buckets use
+    /// Content-Encoding instead.
     fn has_files(&self) -> bool {
         true
     }
 
     /// Replaces the contents of `into` by the bytes `range` of the object at `key`.
     ///
-    /// Returns `false`, with `into` empty, where no such object is stored. An object that ends before the
-    /// range does is an error. The caller has checked the range's length against a limit.
+    /// Returns `false`, with `into` empty, if the object is missing. An object that ends before the range does is an
+    /// error. The caller has checked the range's length against a limit.
     fn read_range(
         &self,
         key: &str,
@@ -102,21 +102,21 @@ pub trait Store: Send + Sync + fmt::Debug {
         into: &mut Vec<u8>,
     ) -> Result<bool, StorageError>;
 
-    /// Starts to read the bytes `range` of the object at `key`, or all of it, into the disk cache. Does not wait.
-    /// `false` if no such object is known to exist.
+    /// Prefetches the bytes `range` of the object at `key`, or the whole object, without waiting. Returns `false` if
+    /// nothing was prefetched, for example because the object is missing.
     fn prefetch(&self, _key: &str, _range: Option<Range<u64>>) -> bool {
         false
     }
 
-    /// Size in bytes of the object at `key`; `None` where no such object is stored.
+    /// Size in bytes of the object at `key`; `None` if it is missing.
     fn size(&self, key: &str) -> Result<Option<u64>, StorageError>;
 
-    /// The object's name for messages: a path or URL that a person can open.
+    /// The object's name for messages: its path or URL.
     fn describe(&self, key: &str) -> String;
 }
 
 impl StorageError {
-    /// The HTTP status of an answer that is an error.
+    /// The HTTP status of an error response.
     pub(crate) fn status(&self) -> Option<u16> {
         match self {
             Self::Remote { status, .. } => *status,
@@ -124,7 +124,7 @@ impl StorageError {
         }
     }
 
-    /// The same error, with other advice where it is an error of a server.
+    /// The same error, with its advice replaced if it is the error of a server.
     pub(crate) fn with_advice(mut self, new: impl Into<String>) -> Self {
         if let Self::Remote { advice, .. } = &mut self {
             *advice = new.into();
@@ -132,17 +132,17 @@ impl StorageError {
         self
     }
 
-    /// Whether the object ends before the bytes that are needed do.
+    /// Whether the object ends before the requested range does.
     pub(crate) fn is_too_short(&self) -> bool {
         matches!(self, Self::TooShort { .. })
     }
 
-    /// Whether the read was given up because another part of the work failed.
+    /// Whether the read was stopped because another part of the job failed.
     pub(crate) fn is_stopped(&self) -> bool {
         matches!(self, Self::Stopped { .. })
     }
 
-    /// The least bytes that an object has which was refused because of its size.
+    /// The minimum size of an object that exceeds its limit, in bytes; `None` for other errors.
     pub(crate) fn too_large(&self) -> Option<u64> {
         match self {
             Self::TooLarge { found_bytes, .. } => Some(*found_bytes),
@@ -155,15 +155,15 @@ impl StorageError {
 /// Why an object could not be read. Every message names the object.
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {
-    /// The operating system or the server said no.
+    /// The operating system returned an error.
     #[error("cannot read {object}")]
     Read {
         /// Path or URL.
         object: String,
-        /// What it said.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// The object is larger than what can be right.
+    /// The object is larger than the limit.
     #[error("{object} has {found_bytes} bytes, more than the limit of {limit_bytes}")]
     TooLarge {
         /// Path or URL.
@@ -173,48 +173,48 @@ pub enum StorageError {
         /// The caller's limit.
         limit_bytes: u64,
     },
-    /// The object is sent compressed, and is larger than what can be right.
+    /// The server sent the object compressed, and it inflates to more than the limit.
     #[error("{object} is too large: {problem}")]
     Inflates {
         /// Path or URL.
         object: String,
-        /// How it is compressed.
+        /// Its compression and the limit.
         problem: String,
         /// The caller's limit.
         limit_bytes: u64,
     },
-    /// A request to a server failed, or its answer was not usable.
+    /// The request failed, or the response is an error.
     #[error("cannot read {url}: {problem}; {advice}")]
     Remote {
         /// The object's URL.
         url: String,
-        /// The HTTP status, where the server answered with an error.
+        /// The HTTP status, if the response is an error.
         status: Option<u16>,
-        /// What was tried and what came of it.
+        /// What failed.
         problem: String,
         /// What to do.
         advice: String,
-        /// Whether the server or the network is at fault, or what is stored there.
+        /// Whether the cause is the environment (server, network) or the data.
         kind: FaultKind,
     },
-    /// A page for people came.
+    /// The response is an HTML page.
     #[error(
-        "{object} is an HTML page: the server answered with an HTML page where data was expected; check the URL: it may be behind a \
-         login, or a proxy or captive portal may answer in its place"
+        "{object} is an HTML page: the server answered with an HTML page where data was expected; check the URL: it may require a \
+         login, or a proxy or captive portal may have answered instead"
     )]
     Html {
         /// The object's URL.
         object: String,
     },
-    /// It was not waited for any longer, because another part of the work failed: its error is the one to tell.
+    /// The read was stopped because another part of the job failed. The error of that part is reported.
     #[error("{object} was not read, because another part of the job failed")]
     Stopped {
         /// The object's URL.
         object: String,
     },
-    /// The object ends before the bytes that are needed do.
+    /// The object ends before the requested range does.
     #[error(
-        "{object} has {found_bytes} bytes, but its bytes {start} to {end} are needed, so {end} expected: it is \
+        "{object} has {found_bytes} bytes, but its bytes {start} to {end} are needed, so expected {end}: it is \
          truncated, or the index that refers to it is damaged"
     )]
     TooShort {
@@ -222,13 +222,13 @@ pub enum StorageError {
         object: String,
         /// Its size.
         found_bytes: u64,
-        /// First byte that is needed.
+        /// First byte of the range.
         start: u64,
-        /// Byte after the last that is needed.
+        /// Byte after the last of the range.
         end: u64,
     },
-    /// The key would leave the folder that it is relative to.
-    #[error("the key {key:?} leaves {root}: a key is a relative path without `..`")]
+    /// The key points outside the folder that it is relative to.
+    #[error("the key {key:?} points outside {root}; expected a relative path without `..`")]
     KeyLeavesRoot {
         /// The key as found.
         key: String,

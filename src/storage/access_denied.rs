@@ -1,4 +1,4 @@
-//! Buckets that do not allow listing answer 403 for missing objects. If the config sets `forbidden` to `missing` for a
+//! Buckets that do not allow listing respond with 403 to requests for missing objects. If the config sets `forbidden` to `missing` for a
 //! layer, the layer's chunks are read through this store.
 
 use std::ops::Range;
@@ -10,16 +10,16 @@ use super::{StorageError, Store};
 #[derive(Debug)]
 struct AccessDeniedIsMissing(Arc<dyn Store>);
 
-/// Wraps `store` so that an answer of 403 counts as a missing object.
+/// Wraps `store` so that a response with status 403 means that the object is missing.
 pub(crate) fn access_denied_is_missing(store: Arc<dyn Store>) -> Arc<dyn Store> {
     Arc::new(AccessDeniedIsMissing(store))
 }
 
-/// `found`, or `missing` if the server answered 403.
-fn missing_if_denied<T>(found: Result<T, StorageError>, missing: T) -> Result<T, StorageError> {
-    match found {
+/// The result of a read; `missing` if it failed with status 403.
+fn missing_if_denied<T>(result: Result<T, StorageError>, missing: T) -> Result<T, StorageError> {
+    match result {
         Err(e) if e.status() == Some(403) => Ok(missing),
-        found => found,
+        result => result,
     }
 }
 

@@ -1,7 +1,7 @@
-//! Atomic writes to local files: a file appears under its name with all its bytes, or not at all.
+//! Atomic writes to local files: a file appears under its name only with all its bytes.
 //!
-//! An [`AtomicFile`] is written under a temporary name beside its place, flushed to the disk, and renamed. Its writer
-//! holds a lock on it: a temporary file that can be locked was left by a writer that died, and can be removed.
+//! An [`AtomicFile`] is written under a temporary name in the same folder, flushed to the disk, and renamed. Its writer
+//! holds a lock on it. A temporary file that can be locked was left by a dead process, and can be removed.
 
 use std::fs::File;
 use std::io::{Result, Write};
@@ -49,7 +49,7 @@ impl AtomicFile {
         Ok(())
     }
 
-    /// As [`AtomicFile::rename`], but fails if `path` exists.
+    /// Like [`AtomicFile::rename`], but fails if `path` exists.
     pub(crate) fn rename_to_new(self, path: &Path) -> Result<()> {
         self.0.persist_noclobber(path).map_err(|e| e.error)?;
         Ok(())

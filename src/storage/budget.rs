@@ -1,32 +1,32 @@
-//! How much memory documents, and what is kept of them, may take.
+//! The memory limit for documents.
 //!
-//! One [`MemoryBudget`] comes from `--memory` and is handed to every reader of collections, viewer states,
-//! annotations and tables. One half is for what is needed for a moment (a cell, a parsed document): a thread
-//! leases it and waits while others hold too much. The other half is for what is kept until the plan is made.
-//! Nothing is allocated before it fits.
+//! One [`MemoryBudget`] comes from `--memory` and is passed to every reader of collections, viewer states, annotations
+//! and tables. One half is for temporary data (a cell, a parsed document): a thread leases it, and waits until it is
+//! available. The other half is for data that is kept until the plan is complete. Memory is counted before it is
+//! allocated.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-/// What the program takes beside data: its code, threads, connections.
+/// Memory of the program without data: code, threads, connections.
 pub(crate) const BASE_BYTES: u64 = 48 << 20;
 
-/// What documents may take however small `--memory` is, so that a job can say that it needs more.
+/// Minimum memory for documents, even if `--memory` is smaller, so that a job can read enough to report the problem.
 const LEAST_BYTES: u64 = 32 << 20;
 
-/// What is read of an object before its size is known to be larger.
+/// First limit for an object of unknown size.
 const FIRST_BYTES: u64 = 4 << 20;
 
-/// What is counted at a time of what is kept.
+/// A [`Keeper`] counts kept memory in steps of this size.
 const KEEP_STEP_BYTES: u64 = 256 << 10;
 
-/// By how much the next try may be larger, where a size is not known in advance.
+/// Factor between the limits of two attempts, for an object of unknown size.
 const GROWTH: u64 = 8;
 
-/// Memory for documents. Clones share one budget.
+/// A memory limit for documents. Clones share one budget.
 #[derive(Clone, Debug)]
 pub struct MemoryBudget {
     memory_bytes: u64,
-    /// Each half.
+    /// Size of each half.
     half_bytes: u64,
     shared: Arc<Shared>,
 }
@@ -43,17 +43,17 @@ struct Used {
     kept_bytes: u64,
 }
 
-/// Memory that is in use until this is dropped.
+/// Leased memory, until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Lease {
     bytes: u64,
     shared: Arc<Shared>,
 }
 
-/// Something does not fit into the budget.
+/// The budget is exceeded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OverBudget {
-    /// The most bytes that it may take.
+    /// The exceeded limit.
     pub limit_bytes: u64,
     /// `--memory`.
     pub memory_bytes: u64,
@@ -64,7 +64,7 @@ impl std::fmt::Display for OverBudget {
         let size = |bytes| bytesize::ByteSize(bytes).display().iec();
         write!(
             f,
-            "the {} that documents may take of --memory {}",
+            "the {} for documents within --memory {}",
             size(self.limit_bytes),
             size(self.memory_bytes)
         )
@@ -87,7 +87,7 @@ impl Shared {
 }
 
 impl MemoryBudget {
-    /// The budget of a program that may take `memory_bytes`.
+    /// The budget of a program with the memory limit `memory_bytes`.
     pub fn new(memory_bytes: u64) -> Self {
         let free = memory_bytes.saturating_sub(BASE_BYTES).max(LEAST_BYTES);
         Self {
@@ -97,12 +97,12 @@ impl MemoryBudget {
         }
     }
 
-    /// Most bytes that can be leased at a time.
+    /// Maximum number of leased bytes.
     pub(crate) fn lease_limit_bytes(&self) -> u64 {
         self.half_bytes
     }
 
-    /// Most bytes that can be kept.
+    /// Maximum number of kept bytes.
     pub(crate) fn keep_limit_bytes(&self) -> u64 {
         self.half_bytes
     }
@@ -125,7 +125,7 @@ impl MemoryBudget {
         })
     }
 
-    /// Counts `bytes` that are kept until the plan is made.
+    /// Counts `bytes` that are kept until the plan is complete.
     pub(crate) fn keep(&self, bytes: u64) -> Result<(), OverBudget> {
         let mut used = self.shared.used();
         let kept = used.kept_bytes.saturating_add(bytes);
@@ -136,13 +136,13 @@ impl MemoryBudget {
         Ok(())
     }
 
-    /// Takes back what was counted by [`MemoryBudget::keep`] and is not kept any more.
+    /// Returns `bytes` that were counted by [`MemoryBudget::keep`] and are no longer kept.
     pub(crate) fn give_back(&self, bytes: u64) {
         let mut used = self.shared.used();
         used.kept_bytes = used.kept_bytes.saturating_sub(bytes);
     }
 
-    /// The error of what does not fit.
+    /// The error if the budget is exceeded.
     pub(crate) fn over(&self) -> OverBudget {
         OverBudget {
             limit_bytes: self.half_bytes,
@@ -150,9 +150,9 @@ impl MemoryBudget {
         }
     }
 
-    /// Reads an object of unknown size: calls `read` with the most bytes that the object may have, first a little,
-    /// then more. A byte of the object takes `bytes_of_memory`. `too_large` knows the error of an object over that
-    /// limit, and what it says of the object's size.
+    /// Reads an object of unknown size: calls `read` with a size limit that grows with each attempt. Each byte of the
+    /// object needs `bytes_of_memory`. `too_large` returns the object's minimum size if the error says that the object
+    /// exceeds the limit.
     pub(crate) fn read_growing<E>(
         &self,
         bytes_of_memory: u64,
@@ -179,8 +179,8 @@ impl MemoryBudget {
     }
 }
 
-/// Counts what is kept of one object while it is read, in steps. Where there is no more room, nothing more may be kept
-/// of it; that is an error at the end.
+/// Counts the memory that is kept for one object while the object is read. If the budget is exceeded, the caller keeps
+/// nothing more, and [`Keeper::finish`] fails.
 #[derive(Debug)]
 pub(crate) struct Keeper<'b> {
     budget: &'b MemoryBudget,
@@ -197,7 +197,7 @@ impl<'b> Keeper<'b> {
         }
     }
 
-    /// Whether there is room for `bytes` more.
+    /// Counts `bytes`; `false` if the budget is exceeded.
     pub(crate) fn keep(&mut self, bytes: u64) -> bool {
         self.pending_bytes += bytes;
         if self.pending_bytes >= KEEP_STEP_BYTES && self.over.is_none() {
@@ -210,7 +210,7 @@ impl<'b> Keeper<'b> {
         self.budget.keep(std::mem::take(&mut self.pending_bytes))
     }
 
-    /// That there was room for all.
+    /// Fails if the budget was exceeded.
     pub(crate) fn finish(mut self) -> Result<(), OverBudget> {
         match self.over {
             Some(over) => Err(over),
@@ -222,9 +222,9 @@ impl<'b> Keeper<'b> {
 /// Why an object was not read within a budget.
 #[derive(Debug)]
 pub(crate) enum ReadError<E> {
-    /// It does not fit.
+    /// It exceeds the budget.
     Over(OverBudget),
-    /// Something else.
+    /// Another error.
     Other(E),
 }
 
@@ -233,24 +233,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_kept_is_counted_until_it_is_given_back() {
+    fn kept_memory_is_counted_until_it_is_returned() {
         let budget = MemoryBudget::new(BASE_BYTES + (64 << 20));
         let clone = budget.clone();
         budget.keep(20 << 20).unwrap();
         clone.keep(12 << 20).unwrap();
         let e = budget.keep(1).unwrap_err().to_string();
-        assert_eq!(
-            e,
-            "the 32.0 MiB that documents may take of --memory 112.0 MiB"
-        );
+        assert_eq!(e, "the 32.0 MiB for documents within --memory 112.0 MiB");
         budget.give_back(1);
         budget.keep(1).unwrap();
-        // What is leased is counted apart.
+        // Leased memory is counted separately.
         budget.lease(32 << 20).unwrap();
     }
 
     #[test]
-    fn what_is_kept_of_an_object_is_counted_while_it_is_read() {
+    fn kept_memory_of_an_object_is_counted_while_the_object_is_read() {
         let budget = MemoryBudget::new(0);
         let mut keeper = Keeper::new(&budget);
         let kept = (0..1_000_000).take_while(|_| keeper.keep(100)).count() as u64;
@@ -265,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lease_waits_for_those_of_other_threads_and_one_that_never_fits_is_refused() {
+    fn a_lease_waits_for_other_threads_and_a_lease_over_the_limit_fails() {
         let budget = MemoryBudget::new(0);
         assert!(budget.lease(budget.lease_limit_bytes() + 1).is_err());
         let first = budget.lease(budget.lease_limit_bytes()).unwrap();

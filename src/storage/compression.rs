@@ -1,7 +1,7 @@
-//! Compression of whole stored objects, beneath the object's own encoding.
+//! Compression of whole stored objects, outside the object's own encoding.
 //!
-//! In go the stored bytes and the most that they may inflate to; out come the bytes that were compressed.
-//! Nothing grows beyond the limit, whatever the stream claims, and a stream that ends early is an error.
+//! The input is the stored bytes and a size limit; the output is the inflated bytes. The output never exceeds the
+//! limit, whatever size the stream claims. A truncated stream is an error.
 
 mod stream;
 
@@ -26,17 +26,17 @@ pub enum Compression {
     Xz,
     /// bzip2.
     Bzip2,
-    /// zlib; inside of Zarr and N5 chunks only, no file's name tells it.
+    /// zlib, which occurs only inside Zarr and N5 chunks and has no file suffix.
     Zlib,
 }
 
-/// Why compressed bytes could not be inflated, in words.
+/// Why compressed bytes could not be inflated.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum InflateError {
-    /// They hold more than they may.
+    /// They inflate to more than the limit.
     #[error("{0}")]
     TooLong(String),
-    /// They are damaged or end early.
+    /// They are damaged or truncated.
     #[error("{0}")]
     Damaged(String),
 }
@@ -47,34 +47,34 @@ impl From<InflateError> for String {
     }
 }
 
-/// deflate makes at most 1,032 bytes of one.
+/// One byte of a deflate stream inflates to at most 1,032 bytes.
 const MAX_DEFLATE_RATIO: usize = 1032;
 
-/// Most memory that an xz stream may need; its strongest preset needs 64 MiB.
+/// Memory limit of the xz decoder. The strongest preset needs 64 MiB.
 const MAX_XZ_MEMORY_KIB: u32 = 128 << 10;
 
 thread_local! {
     static DECOMPRESSOR: RefCell<Decompressor> = RefCell::new(Decompressor::new());
 }
 
-/// Whether `bytes` begin as a gzip stream does: copies of buckets often hold what was served with
-/// `Content-Encoding: gzip` under the plain name.
+/// Whether `bytes` begin like a gzip stream. Copies of buckets often contain objects that were served with
+/// `Content-Encoding: gzip`, still compressed and without a suffix.
 pub(crate) fn looks_like_gzip(bytes: &[u8]) -> bool {
     bytes.starts_with(&[0x1f, 0x8b, 0x08])
 }
 
-/// Continues the error about bytes that cannot be decoded where they begin as a gzip stream.
+/// The hint for an error about bytes that cannot be decoded, if they begin like a gzip stream.
 pub(crate) fn gzip_note(bytes: &[u8]) -> &'static str {
     if looks_like_gzip(bytes) {
-        "; it begins as a gzip stream: unless its metadata say so, it is stored compressed and its server leaves out \
-             `Content-Encoding: gzip`"
+        "; it begins as a gzip stream: unless its metadata names gzip, it is stored compressed and its server does not send \
+         `Content-Encoding: gzip`"
     } else {
         ""
     }
 }
 
 impl Compression {
-    /// Every one that a file's name can tell, in the order in which names are tried.
+    /// All compressions that have a file suffix, in the order in which the suffixes are tried.
     pub const ALL: [Self; 6] = [
         Self::None,
         Self::Gzip,
@@ -84,7 +84,7 @@ impl Compression {
         Self::Bzip2,
     ];
 
-    /// What CloudVolume appends to a file's name; nothing for what is no file's.
+    /// The suffix that CloudVolume appends to a file's name; empty if there is none.
     pub fn suffix(self) -> &'static str {
         match self {
             Self::None | Self::Zlib => "",
@@ -96,7 +96,7 @@ impl Compression {
         }
     }
 
-    /// What an HTTP server calls it in `Content-Encoding`.
+    /// The compression with this name in `Content-Encoding`.
     pub(super) fn from_content_encoding(name: &str) -> Option<Self> {
         match name {
             "gzip" | "x-gzip" => Some(Self::Gzip),
@@ -119,9 +119,8 @@ impl Compression {
         }
     }
 
-    /// Undoes the compression of `bytes` into `out`, which is replaced and never grows beyond
-    /// `limit_bytes`. Where nothing is to be undone, the two are swapped. Says what is wrong where the
-    /// stream is damaged or holds more.
+    /// Replaces the contents of `out` by the inflated `bytes`, at most `limit_bytes`. Uncompressed bytes are swapped into
+    /// `out`, so that they are not copied.
     pub(crate) fn undo(
         self,
         bytes: &mut Vec<u8>,
@@ -137,7 +136,7 @@ impl Compression {
         }
     }
 
-    /// As [`Compression::undo`], for bytes that somebody else keeps. Uncompressed ones are copied.
+    /// Like [`Compression::undo`], for borrowed bytes. Uncompressed bytes are copied.
     pub(crate) fn inflate(
         self,
         bytes: &[u8],
@@ -173,14 +172,14 @@ impl Compression {
         out: &mut Vec<u8>,
     ) -> Result<(), InflateError> {
         let possible = limit_bytes.min(bytes.len().saturating_mul(MAX_DEFLATE_RATIO));
-        // A gzip stream's last four bytes claim its length; a wrong claim costs a second try, no more.
+        // The last four bytes of a gzip stream claim its inflated size. If they are wrong, a second attempt is made.
         let claimed = match (self, bytes.last_chunk::<4>()) {
             (Self::Gzip, Some(n)) => u32::from_le_bytes(*n) as usize,
             _ => possible,
         };
         let mut size = claimed.min(possible);
         loop {
-            // Grows only: what is kept from the last block needs no zeroing.
+            // Only new bytes are zeroed; those from the previous block are overwritten.
             out.resize(size, 0);
             let result = DECOMPRESSOR.with_borrow_mut(|d| match self {
                 Self::Gzip => d.gzip_decompress(bytes, out),
@@ -200,7 +199,7 @@ impl Compression {
         }
     }
 
-    /// Reads a decoder's output to its end.
+    /// Reads the whole output of a decoder.
     fn drain(
         self,
         stream: impl Read,
@@ -220,14 +219,14 @@ impl Compression {
     fn too_long(self, limit_bytes: usize) -> InflateError {
         let name = self.name();
         InflateError::TooLong(format!(
-            "its {name} stream inflates to more than {limit_bytes} bytes, the most that it can have"
+            "its {name} stream inflates to more than {limit_bytes} bytes, its maximum size"
         ))
     }
 
     fn damaged(self, stored_bytes: usize, why: &dyn std::fmt::Display) -> InflateError {
         let name = self.name();
         InflateError::Damaged(format!(
-            "its {name} stream of {stored_bytes} bytes is damaged or cut off ({why})"
+            "its {name} stream of {stored_bytes} bytes is damaged or truncated ({why})"
         ))
     }
 }
@@ -247,7 +246,7 @@ mod tests {
         out
     }
 
-    /// `0..=255`, 40 times, as Python's brotli 1.1 packs it.
+    /// `0..=255`, 40 times, compressed by Python's brotli 1.1.
     const BROTLI: &str = "1bff27e82f0eec58195843aa078e1a366eed400c6cdbde64b50ece0bb9ef1407e7959c471c840ac70879af2c431e4da4\
         2026d8c4b17b7f47d70300408409655c48a58d753ec4944b6d7dccb5cf7d1f00211841319c20299a61395e1025595135\
         dd302ddb713d3f08a33849b3bc28abba69bb7e18a77959b7fd38affb79bfdf1f4030826238415234c372bc204ab2a26a\
@@ -300,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn every_cut_of_a_stream_is_an_error() {
+    fn a_stream_truncated_at_any_byte_is_an_error() {
         let data = sample();
         for (compression, packed) in streams() {
             for n in 0..packed.len() {
@@ -308,24 +307,24 @@ mod tests {
                 let result = compression.undo(&mut packed[..n].to_vec(), data.len(), &mut out);
                 assert!(
                     result.is_err() || out != data && out.is_empty() && n == 0,
-                    "{compression:?} cut to {n} bytes"
+                    "{compression:?} truncated to {n} bytes"
                 );
             }
         }
     }
 
     #[test]
-    fn a_wrong_length_claim_is_survived() {
+    fn a_wrong_claimed_size_is_an_error() {
         let mut packed = gzip(&[1; 1000]);
         let n = packed.len();
         packed[n - 4..].copy_from_slice(&3u32.to_le_bytes());
-        // libdeflate checks the claim too: the stream is damaged, and says so without a panic.
+        // libdeflate checks the claimed size, too.
         let result = Compression::Gzip.undo(&mut packed, 1000, &mut Vec::new());
         assert!(result.is_err());
     }
 
     #[test]
-    fn a_claim_of_gigabytes_allocates_no_more_than_the_stream_can_hold() {
+    fn a_claimed_size_of_gigabytes_allocates_only_what_the_stream_can_inflate_to() {
         let mut packed = gzip(b"little");
         let n = packed.len();
         packed[n - 4..].copy_from_slice(&u32::MAX.to_le_bytes());

@@ -1,5 +1,5 @@
-//! Everything that reading needs: settings, connections, memory, and the way to stop. There is no global state: the
-//! program makes one [`Storage`] and passes it down.
+//! The context of all reads: settings, connections, memory budget and stop group. There is no global state: the program
+//! creates one [`Storage`] and passes it to its parts.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,10 +13,10 @@ use super::url::Location;
 use super::wait_reporter::WaitReporter;
 use super::{MemoryBudget, StorageError, Store};
 
-/// Memory for documents if no limit is set: the default of `--memory`.
+/// Memory limit if none is set. Equal to the default of `--memory`.
 const DEFAULT_MEMORY_BYTES: u64 = 2 << 30;
 
-/// Access to local and remote sources. Clones share connections, memory and the way to stop.
+/// Access to local and remote sources. Clones share connections, memory budget and stop group.
 #[derive(Clone, Debug)]
 pub struct Storage {
     connections: Arc<Connections>,
@@ -25,13 +25,13 @@ pub struct Storage {
 }
 
 impl Storage {
-    /// Access with these settings of requests.
+    /// Access with these network settings.
     pub fn new(network: Network) -> Self {
         Self::with(network, WaitReporter::default())
     }
 
-    /// As [`Storage::new`]. While a server fails, `report` is called now and then with a line that says which server the
-    /// program waits for, and why.
+    /// Like [`Storage::new`]. While a server fails, `report` is called from time to time with a line that names the server
+    /// and the problem.
     pub fn with_wait_report(
         network: Network,
         report: impl Fn(&str) + Send + Sync + 'static,
@@ -47,8 +47,8 @@ impl Storage {
         }
     }
 
-    /// Access for one job: it shares the connections, has its own memory for documents, part of `memory_bytes`, and is
-    /// stopped on its own.
+    /// Access for one job. It shares the connections, but has its own stop group and its own memory budget for documents,
+    /// which is part of `memory_bytes`.
     pub fn for_job(&self, memory_bytes: u64) -> Self {
         Self {
             connections: Arc::clone(&self.connections),
@@ -57,12 +57,12 @@ impl Storage {
         }
     }
 
-    /// The settings of requests.
+    /// The network settings.
     pub fn network(&self) -> Network {
         self.connections.network()
     }
 
-    /// Memory for documents.
+    /// The memory budget for documents.
     pub(crate) fn budget(&self) -> &MemoryBudget {
         &self.budget
     }
@@ -78,7 +78,7 @@ impl Storage {
         }
     }
 
-    /// What is directly below `location`.
+    /// Lists the folders and files directly in `location`.
     pub(crate) fn list(&self, location: &Location) -> Result<Listing, StorageError> {
         let listing = match location {
             Location::Local(path) => Listing::of_folder(path)?,
@@ -89,8 +89,8 @@ impl Storage {
         Ok(listing.sorted())
     }
 
-    /// The objects below the http(s) URL `url`, requested with a bearer token and with settings of their own. No
-    /// redirect to another server gets the token.
+    /// Opens the http(s) URL `url` with a bearer token and separate network settings. Redirects to other servers do not
+    /// get the token.
     pub(crate) fn open_with_token(
         &self,
         url: &str,
@@ -104,11 +104,11 @@ impl Storage {
                 let store = RemoteStore::with_token(&location, token, network, connections, group)?;
                 Ok(Arc::new(store))
             }
-            Location::Local(_) => Err("it is no URL".to_owned()),
+            Location::Local(_) => Err("it is not a URL".to_owned()),
         }
     }
 
-    /// Begins some work. When it is stopped, all reads end that were opened here.
+    /// Begins some work. When it is stopped, all reads through this storage end.
     pub(crate) fn begin_work(&self) -> StoppableWork {
         self.stop_group.begin_work()
     }

@@ -1,8 +1,7 @@
-//! JSON documents: read whole, parsed into a type, errors with the path of the field.
+//! Reads and parses JSON documents, with errors that contain the path of the field.
 //!
-//! How large a document may be is said by a [`DocumentLimit`]: one for what describes a layer, and one that
-//! comes from `--memory`. It counts the text and what the text becomes when it is parsed, which can be fifty
-//! times as large; that is estimated before anything is parsed.
+//! A [`DocumentLimit`] limits the size: one is for layer metadata, others come from `--memory`. It limits the text and
+//! the estimated memory of the parsed document, which can be fifty times as large as the text.
 
 pub(crate) mod json_size;
 
@@ -12,23 +11,23 @@ use super::{MAX_METADATA_BYTES, MemoryBudget, StorageError, Store};
 use crate::fault::{Fault, FaultKind};
 use json_size::parsed_bytes;
 
-/// Why a JSON document could not be had.
+/// Why a JSON document could not be read or parsed.
 #[derive(Debug, thiserror::Error)]
 pub enum DocumentError {
-    /// There is none.
+    /// It does not exist.
     #[error("{object} does not exist; expected {expected}: check the path")]
     Missing {
         /// Path or URL.
         object: String,
-        /// What should be there.
+        /// The expected kind of document.
         expected: &'static str,
     },
     /// It could not be read.
     #[error(transparent)]
     Storage(#[from] StorageError),
-    /// A page for people came.
+    /// It is an HTML page.
     #[error(
-        "{object} is an HTML page, not {expected}: check the URL; is it behind a login, or a page about the file?"
+        "{object} is an HTML page, not {expected}: check the URL; it may require a login, or be a page about the file"
     )]
     Html {
         /// Path or URL.
@@ -43,49 +42,49 @@ pub enum DocumentError {
         object: String,
         /// What it should be.
         expected: &'static str,
-        /// What is known of its size, and the limit.
+        /// The size and the limit.
         problem: String,
         /// What to do.
         advice: &'static str,
     },
-    /// Its compression cannot be undone.
-    #[error("{object}: its {compression} stream is damaged or cut off ({problem})")]
+    /// It cannot be inflated.
+    #[error("{object}: its {compression} stream is damaged or truncated ({problem})")]
     Damaged {
         /// Path or URL.
         object: String,
-        /// How it is compressed.
+        /// Its compression.
         compression: &'static str,
         /// What is wrong.
         problem: String,
     },
-    /// It is not the JSON that it should be.
+    /// It is not valid JSON of the expected kind.
     #[error("{object} is not {expected}: at `{path}`: {}{note}", super::redacted(&source.to_string()))]
     Parse {
         /// Path or URL.
         object: String,
         /// What it should be.
         expected: &'static str,
-        /// Where in the document; `.` is the whole.
+        /// Path of the field; `.` is the whole document.
         path: String,
         /// What is wrong.
         source: serde_json::Error,
-        /// What may be the cause.
+        /// A hint about the cause, or nothing.
         note: &'static str,
     },
 }
 
 impl DocumentError {
-    /// Whether there is no document.
+    /// Whether the document does not exist.
     pub(crate) fn is_missing(&self) -> bool {
         matches!(self, Self::Missing { .. })
     }
 
-    /// Whether it was read, but is not the JSON that was expected.
+    /// Whether the document was read, but is not the expected JSON.
     pub(crate) fn is_not_json(&self) -> bool {
         matches!(self, Self::Parse { .. })
     }
 
-    /// Whether a document was read, so that it may be one of another kind.
+    /// Whether the document was read, so that it may be a document of another kind.
     pub(crate) fn is_about_contents(&self) -> bool {
         !matches!(
             self,
@@ -93,13 +92,13 @@ impl DocumentError {
         )
     }
 
-    /// Whether the read was given up because another part of the work failed.
+    /// Whether the read was stopped because another part of the job failed.
     pub(crate) fn is_stopped(&self) -> bool {
         matches!(self, Self::Storage(e) if e.is_stopped())
     }
 }
 
-/// How large a JSON document may be that is in memory as a whole.
+/// Size limit of a JSON document.
 #[derive(Clone, Copy, Debug)]
 pub struct DocumentLimit {
     text_bytes: u64,
@@ -108,15 +107,14 @@ pub struct DocumentLimit {
 }
 
 impl DocumentLimit {
-    /// For what describes a layer: an info, Zarr metadata, N5 attributes.
+    /// The limit of layer metadata: info, Zarr metadata, N5 attributes.
     pub const METADATA: Self = Self {
         text_bytes: MAX_METADATA_BYTES,
         parsed_bytes: 8 * MAX_METADATA_BYTES,
         advice: "check that it describes a layer",
     };
 
-    /// For a document that may take the share of `budget` that is returned; `advice` says what to do where it does
-    /// not suffice.
+    /// The limit of a document that uses the lease half of `budget`. `advice` is the remedy for larger documents.
     pub(crate) fn of(budget: &MemoryBudget, advice: &'static str) -> Self {
         // The text is in memory while it is parsed.
         let text_bytes = budget.lease_limit_bytes() / 4;
@@ -137,7 +135,7 @@ impl DocumentLimit {
     }
 }
 
-/// The text of the document at `key` of `store`; `None` where there is none.
+/// Reads the text of the document at `key` of `store`; `None` if it is missing.
 pub(crate) fn read_text(
     store: &dyn Store,
     key: &str,
@@ -151,14 +149,14 @@ pub(crate) fn read_text(
             None => e.into(),
             Some(found) => {
                 let most = limit.text_bytes;
-                let problem = format!("it has at least {found} bytes, at most {most} are read");
+                let problem = format!("it has at least {found} bytes, expected at most {most}");
                 limit.too_large(store.describe(key), expected, problem)
             }
         }),
     }
 }
 
-/// Parses `bytes`, the contents of `object`, which describes a layer.
+/// Parses `bytes`, the contents of the layer metadata `object`.
 pub fn parse_document<T: DeserializeOwned>(
     bytes: &[u8],
     object: &str,
@@ -167,7 +165,7 @@ pub fn parse_document<T: DeserializeOwned>(
     parse_within(bytes, object, expected, &DocumentLimit::METADATA)
 }
 
-/// Parses `bytes`, the contents of `object`, if what becomes of them is within `limit`.
+/// Parses `bytes`, the contents of `object`, if the parsed document is within `limit`.
 pub(crate) fn parse_within<T: DeserializeOwned>(
     bytes: &[u8],
     object: &str,
@@ -183,7 +181,7 @@ pub(crate) fn parse_within<T: DeserializeOwned>(
     let needed = parsed_bytes(bytes);
     if needed > limit.parsed_bytes {
         let problem = format!(
-            "its {} bytes of text take about {needed} bytes of memory, at most {} are used",
+            "its {} bytes of text need about {needed} bytes of memory, expected at most {}",
             bytes.len(),
             limit.parsed_bytes
         );
@@ -205,11 +203,11 @@ pub(crate) fn parse_within<T: DeserializeOwned>(
         })
 }
 
-/// Most bytes of a page's beginning that are looked at.
+/// Number of bytes that are searched for the start of an HTML page.
 const HTML_HEAD_BYTES: usize = 256;
 
-/// Whether `bytes` begin as a page does, which servers send in place of what is behind a login. Voxels that begin so by
-/// chance do not go on as text.
+/// Whether `bytes` begin like an HTML page, which servers send instead of data that requires a login. Voxels may begin
+/// like one by chance, but contain other bytes than text soon after.
 pub(crate) fn looks_like_html(bytes: &[u8]) -> bool {
     let head = &bytes[..bytes.len().min(HTML_HEAD_BYTES)];
     let is_text = |b: &u8| !b.is_ascii_control() || b.is_ascii_whitespace();

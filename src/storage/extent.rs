@@ -8,7 +8,7 @@ use super::{StorageError, Store};
 /// about a millisecond, and a request takes tens of milliseconds.
 const GAP_BYTES: u64 = 64 << 10;
 
-/// Most bytes that are read with one request, so that many requests share the work.
+/// Largest request, so that the work is split into many requests.
 const RUN_BYTES: u64 = 4 << 20;
 
 /// A byte range of an object.
@@ -20,11 +20,11 @@ pub(crate) struct Extent {
     pub(crate) bytes: Range<u64>,
 }
 
-/// Splits `wanted` into runs, each close enough together to be read with one request. An item without an extent is a
-/// run of its own. Runs are sorted by extent.
-pub(crate) fn runs<T>(wanted: Vec<(T, Option<Extent>)>) -> Vec<Vec<T>> {
+/// Splits `items` into runs. The extents of a run are close enough to be read with one request. An item without an
+/// extent is a separate run. Runs are sorted by extent.
+pub(crate) fn runs<T>(items: Vec<(T, Option<Extent>)>) -> Vec<Vec<T>> {
     let (mut placed, mut runs) = (Vec::new(), Vec::new());
-    for (item, extent) in wanted {
+    for (item, extent) in items {
         match extent {
             Some(extent) => placed.push((item, extent)),
             None => runs.push(vec![item]),
@@ -53,8 +53,8 @@ fn joins(run: &Extent, next: &Extent) -> bool {
         && end - run.bytes.start <= RUN_BYTES
 }
 
-/// Reads all `extents`, of one object, with one request, each into its place of `into`. `false` where there
-/// is no such object.
+/// Reads all `extents`, which are in one object, with one request, each into the buffer of the same index. Returns `false`
+/// if the object is missing.
 pub(crate) fn read_run(
     store: &dyn Store,
     extents: &[Extent],
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn neighbours_join_and_others_do_not() {
+    fn only_extents_that_are_close_together_share_a_run() {
         let mb = 1 << 20;
         let side_by_side = [extent("a", 100, 50), extent("a", 0, 100)];
         assert_eq!(runs_of(&side_by_side.map(Some)), [[1, 0]]);
@@ -117,7 +117,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_run_reads_what_single_reads_read(
+        fn reading_runs_returns_the_same_bytes_as_single_reads(
             places in prop::collection::vec((0u64..2000, 0u64..300), 1..12), files in 1usize..3,
         ) {
             let dir = tempfile::tempdir().unwrap();
@@ -131,9 +131,9 @@ mod tests {
                 .enumerate()
                 .map(|(i, (start, length))| extent(&(i % files).to_string(), *start, *length))
                 .collect();
-            let wanted = extents.iter().cloned().enumerate().map(|(i, e)| (i, Some(e))).collect();
+            let items = extents.iter().cloned().enumerate().map(|(i, e)| (i, Some(e))).collect();
             let mut seen = vec![0; extents.len()];
-            for run in runs(wanted) {
+            for run in runs(items) {
                 let of_run: Vec<_> = run.iter().map(|i| extents[*i].clone()).collect();
                 let mut found = vec![vec![7; 5]; run.len()];
                 let mut into: Vec<_> = found.iter_mut().collect();

@@ -1,10 +1,10 @@
-//! The folders and files directly below a place: of a local folder, or of one in a bucket.
+//! Listings of local folders and of folders in buckets.
 
 use std::path::Path;
 
 use super::{Location, StorageError};
 
-/// Names directly below a place, each in ascending order.
+/// The names of the folders and files directly in a folder.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Listing {
     pub(crate) folders: Vec<String>,
@@ -12,7 +12,7 @@ pub(crate) struct Listing {
 }
 
 impl Location {
-    /// Whether [`super::Storage::list`] can list it: http(s) servers have no common way to list folders.
+    /// Whether [`super::Storage::list`] can list this folder. HTTP has no standard way to list folders.
     pub(crate) fn can_be_listed(&self) -> bool {
         match self {
             Self::Local(_) => true,
@@ -22,7 +22,7 @@ impl Location {
 }
 
 impl Listing {
-    /// What is in the local folder `path`.
+    /// Lists the local folder `path`.
     pub(super) fn of_folder(path: &Path) -> Result<Self, StorageError> {
         local(path).map_err(|source| StorageError::Read {
             object: path.display().to_string(),
@@ -30,7 +30,7 @@ impl Listing {
         })
     }
 
-    /// With names in ascending order.
+    /// Sorts the names in ascending order.
     pub(super) fn sorted(mut self) -> Self {
         self.folders.sort();
         self.files.sort();
@@ -48,11 +48,11 @@ fn local(path: &Path) -> std::io::Result<Listing> {
     let mut listing = Listing::default();
     for entry in std::fs::read_dir(path)? {
         let entry = entry?;
-        // Names that are not UTF-8 cannot be written in a config.
+        // A config is UTF-8, so it cannot refer to other names.
         let Ok(name) = entry.file_name().into_string() else {
             continue;
         };
-        // Links count as what they lead to.
+        // Links are followed.
         match std::fs::metadata(entry.path()) {
             Ok(found) if found.is_dir() => listing.folders.push(name),
             Ok(found) if found.is_file() => listing.files.push(name),

@@ -1,4 +1,4 @@
-//! Objects as files below a folder of the local file system.
+//! Access to the files below a local folder.
 
 use std::fs::File;
 use std::io::ErrorKind;
@@ -15,7 +15,7 @@ pub struct LocalStore {
 }
 
 impl LocalStore {
-    /// The files below `root`, which need not exist yet.
+    /// The files below `root`, which may not exist yet.
     pub fn new(root: PathBuf) -> Self {
         Self { root }
     }
@@ -33,12 +33,12 @@ impl LocalStore {
         Ok(self.root.join(key))
     }
 
-    /// The file, its path and its size; `None` where there is none.
+    /// Opens a file. Returns the file, its path and its size; `None` if it is missing.
     fn open(&self, key: &str) -> Result<Option<(File, PathBuf, u64)>, StorageError> {
         let path = self.path(key)?;
         match open_regular(&path) {
             Ok((file, size)) => Ok(Some((file, path, size))),
-            // Below a file (`a/b` where `a` is one) there is none either.
+            // `a/b` is also missing if `a` is a file.
             Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
                 Ok(None)
             }
@@ -54,18 +54,18 @@ fn read_error(path: &Path) -> impl Fn(std::io::Error) -> StorageError {
     }
 }
 
-/// Replaces the contents of `into` by the `length` bytes of the file from `start` on. What `into` held is written over,
-/// so that a buffer in use is not filled with zeros first.
+/// Replaces the contents of `into` by the `length` bytes of the file from `start` on. Old contents are overwritten
+/// without zeroing them first.
 fn read_at(file: &File, start: u64, length: u64, into: &mut Vec<u8>) -> std::io::Result<()> {
     into.resize(length as usize, 0);
     file.read_exact_at(into, start)
 }
 
-/// Of one piece of advice Linux follows no more than it reads ahead at once: of the least that disks are set to, this.
+/// Linux prefetches at most the read-ahead size of the disk per call. This is the smallest common setting.
 #[cfg(target_os = "linux")]
 const ADVICE_BYTES: u64 = 128 << 10;
 
-/// `range` in steps that Linux takes advice for.
+/// Splits `range` into steps that Linux prefetches completely.
 #[cfg(target_os = "linux")]
 fn steps(range: Range<u64>) -> impl Iterator<Item = Range<u64>> {
     let Range { start, end } = range;
@@ -86,7 +86,7 @@ impl Store for LocalStore {
                 limit_bytes,
             });
         }
-        // The size is the file system's own word, not the file's, and it is within the limit.
+        // The size comes from the file system, and is within the limit.
         read_at(&file, 0, size, into).map_err(read_error(&path))?;
         #[cfg(test)]
         witness::see(witness::Seen::Read(path, None));
@@ -118,7 +118,7 @@ impl Store for LocalStore {
         Ok(true)
     }
 
-    /// Advice: a file that cannot be opened is an error when it is read.
+    /// Ignores errors: they are reported when the file is read.
     #[cfg(target_os = "linux")]
     fn prefetch(&self, key: &str, range: Option<Range<u64>>) -> bool {
         let opened = self
@@ -134,7 +134,7 @@ impl Store for LocalStore {
             let _ = rustix::fs::fadvise(&file, step.start, length, rustix::fs::Advice::WillNeed);
         }
         #[cfg(test)]
-        witness::see(witness::Seen::Told(self.root.join(key), range));
+        witness::see(witness::Seen::Prefetched(self.root.join(key), range));
         true
     }
 
@@ -151,7 +151,7 @@ impl Store for LocalStore {
     }
 }
 
-/// What this thread did, for tests that hold what is read against what was announced.
+/// Records prefetches and reads of this thread, for tests.
 #[cfg(test)]
 pub(crate) mod witness {
     use super::*;
@@ -159,7 +159,7 @@ pub(crate) mod witness {
 
     #[derive(Clone, Debug, PartialEq)]
     pub(crate) enum Seen {
-        Told(PathBuf, Option<Range<u64>>),
+        Prefetched(PathBuf, Option<Range<u64>>),
         Read(PathBuf, Option<Range<u64>>),
     }
 
@@ -171,7 +171,7 @@ pub(crate) mod witness {
         ALL.with_borrow_mut(|all| all.push(seen));
     }
 
-    /// What was seen since the last call.
+    /// The events since the last call.
     pub(crate) fn take() -> Vec<Seen> {
         ALL.take()
     }
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_a_whole_object_or_says_that_there_is_none() {
+    fn reads_a_whole_object_or_returns_false_if_it_is_missing() {
         let (_dir, store) = store();
         let mut bytes = vec![9; 100];
         assert!(store.read("a/b", 5, &mut bytes).unwrap());
@@ -201,11 +201,11 @@ mod tests {
 
     #[test]
     #[cfg(target_os = "linux")]
-    fn what_will_be_read_must_be_there() {
+    fn only_existing_files_are_prefetched() {
         let (_dir, store) = store();
         assert!(store.prefetch("a/b", None) && store.prefetch("a/b", Some(1..3)));
         assert!(!store.prefetch("a/c", None) && !store.prefetch("../b", None));
-        // Advice does no harm where it makes no sense.
+        // Invalid ranges are harmless.
         assert!(store.prefetch("a/b", Some(9..u64::MAX)));
         let (end, start) = (3, 9);
         assert!(store.prefetch("a/b", Some(start..end)));
@@ -213,7 +213,7 @@ mod tests {
 
     #[test]
     #[cfg(target_os = "linux")]
-    fn advice_covers_all_of_a_range_in_steps() {
+    fn prefetch_steps_cover_the_whole_range() {
         let all: Vec<_> = steps(3..300_000).collect();
         assert_eq!(all, [3..131_075, 131_075..262_147, 262_147..300_000]);
         assert_eq!(steps(0..ADVICE_BYTES).count(), 1);
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn an_object_over_the_limit_is_refused() {
+    fn an_object_over_the_limit_is_an_error() {
         let (_dir, store) = store();
         let e = store.read("a/b", 4, &mut Vec::new()).unwrap_err();
         assert!(
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn a_range_is_read_whole_or_is_an_error() {
+    fn a_range_is_read_completely_or_is_an_error() {
         let (_dir, store) = store();
         let mut bytes = vec![9; 100];
         assert!(store.read_range("a/b", 1..4, &mut bytes).unwrap());
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_cannot_leave_its_root() {
+    fn a_key_outside_its_root_is_an_error() {
         let (_dir, store) = store();
         for key in ["../a/b", "a/../../x", "/etc/passwd", ""] {
             let e = store.read(key, 5, &mut Vec::new()).unwrap_err();

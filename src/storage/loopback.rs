@@ -1,4 +1,4 @@
-//! A server on loopback that does what a test tells it to.
+//! An HTTP server on loopback, scripted by tests.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
@@ -11,14 +11,14 @@ use super::stop_group::StopGroup;
 use super::wait_reporter::WaitReporter;
 use super::{Network, RemoteLocation, RetryPolicy, StorageError, Store};
 
-/// How long the server may be silent in tests; it is silent for longer.
+/// The idle timeout in tests, and a longer silence of the server.
 const IDLE: Duration = Duration::from_millis(300);
 pub(crate) const SILENCE: Duration = Duration::from_millis(1200);
 
 pub(crate) struct Server {
     pub url: String,
     requests: Arc<AtomicUsize>,
-    /// Those of the program under test.
+    /// The client's connections.
     connections: Arc<Connections>,
 }
 
@@ -26,7 +26,7 @@ pub(crate) struct Server {
 pub(crate) struct Request {
     /// `GET /path HTTP/1.1`.
     pub first: String,
-    /// The headers, in small letters.
+    /// The headers, in lower case.
     pub headers: Vec<String>,
 }
 
@@ -44,14 +44,14 @@ impl Request {
     }
 }
 
-/// Serves `answer(n, the n-th request)`, each on a connection of its own.
+/// Responds to the n-th request with `answer(n, request)`. Each request has its own connection.
 pub(crate) fn serve(answer: impl Fn(usize, &Request) -> Vec<u8> + Send + Sync + 'static) -> Server {
     serve_by(move |n, request, stream| {
         let _ = stream.write_all(&answer(n, request));
     })
 }
 
-/// Serves what `answer` writes to the stream.
+/// Like [`serve`], but `answer` writes to the stream itself.
 pub(crate) fn serve_by(
     answer: impl Fn(usize, &Request, &mut TcpStream) + Send + Sync + 'static,
 ) -> Server {
@@ -84,7 +84,7 @@ pub(crate) fn serve_by(
     }
 }
 
-/// An answer with its Content-Length.
+/// A response with a Content-Length.
 pub(crate) fn reply(status: &str, headers: &str, body: &[u8]) -> Vec<u8> {
     let length = format!("Content-Length: {}\r\n{headers}", body.len());
     reply_without_length(status, &length, body)
@@ -104,32 +104,32 @@ pub(crate) fn cut(mut bytes: Vec<u8>, n: usize) -> Vec<u8> {
 }
 
 impl Server {
-    /// Requests so far.
+    /// The number of requests so far.
     pub fn requests(&self) -> usize {
         self.requests.load(Ordering::SeqCst)
     }
 
-    /// What lies below `/layer`.
+    /// The store at `/layer`.
     pub(super) fn store(&self) -> RemoteStore {
         store_with(&format!("{}/layer", self.url), &self.connections)
     }
 
-    /// The object `a/info`, and what is wrong.
+    /// Reads the object `a/info`.
     pub fn read(&self, limit: u64) -> Result<Option<Vec<u8>>, String> {
         let mut bytes = vec![1; 3];
         let found = self.store().read("a/info", limit, &mut bytes);
-        said(found, bytes)
+        contents_or_message(found, bytes)
     }
 
-    /// A range of it.
+    /// Reads a range of `a/info`.
     pub fn read_range(&self, range: std::ops::Range<u64>) -> Result<Option<Vec<u8>>, String> {
         let mut bytes = vec![1; 3];
         let found = self.store().read_range("a/info", range, &mut bytes);
-        said(found, bytes)
+        contents_or_message(found, bytes)
     }
 }
 
-/// What lies at `url`.
+/// The store at `url`.
 pub(super) fn store(url: &str) -> RemoteStore {
     store_with(url, &connections(network()))
 }
@@ -140,7 +140,7 @@ fn store_with(url: &str, connections: &Arc<Connections>) -> RemoteStore {
     RemoteStore::open(&location, connections, &StopGroup::default())
 }
 
-/// Connections of their own.
+/// New connections.
 pub(super) fn connections(network: Network) -> Arc<Connections> {
     Arc::new(Connections::new(network, WaitReporter::default()))
 }
@@ -161,11 +161,14 @@ pub(crate) fn network() -> Network {
     }
 }
 
-fn said(found: Result<bool, StorageError>, bytes: Vec<u8>) -> Result<Option<Vec<u8>>, String> {
+fn contents_or_message(
+    found: Result<bool, StorageError>,
+    bytes: Vec<u8>,
+) -> Result<Option<Vec<u8>>, String> {
     match found {
         Ok(found) => Ok(found.then_some(bytes)),
         Err(e) => {
-            assert!(bytes.is_empty(), "nothing is left of a failed read");
+            assert!(bytes.is_empty(), "a failed read leaves no bytes");
             Err(e.to_string())
         }
     }

@@ -1,19 +1,19 @@
-//! Settings of requests to servers.
+//! Network settings.
 
 use std::time::Duration;
 
 use super::RetryPolicy;
 
-/// Settings of requests to servers. None of them changes the output.
+/// Network settings. They do not affect the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Network {
-    /// How long a server may send no data, before or within a response, until the request is retried.
+    /// A request is retried if the server sends no data for this time.
     pub idle_timeout: Duration,
-    /// Requests in progress at once.
+    /// Maximum number of requests in progress.
     pub requests: usize,
     /// How failed requests are retried.
     pub retry: RetryPolicy,
-    /// A response that brings fewer bytes per second than this, over `idle_timeout`, is given up. 0 accepts any rate.
+    /// Minimum rate of a response, measured over `idle_timeout`. A slower response is an error. 0 accepts any rate.
     pub min_bytes_per_s: u64,
 }
 

@@ -1,4 +1,4 @@
-//! Tasks of several threads that succeed or fail together.
+//! Tasks of several threads. The first failure stops them all.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -46,7 +46,7 @@ impl<E> ParallelTasks<E> {
         self.finish_with_cause(|_| false, done)
     }
 
-    /// As [`ParallelTasks::finish`], but reports the first failure that is not a consequence of another one, if there is
+    /// Like [`ParallelTasks::finish`], but reports the first failure that is not a consequence of another one, if there is
     /// one.
     pub(crate) fn finish_with_cause<T: Default>(
         self,
@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_failure_that_is_no_consequence_is_reported_and_stops_the_others() {
+    fn the_first_failure_stops_the_others_and_the_first_cause_is_reported() {
         let storage = Storage::default();
         let outer = storage.begin_work();
         let tasks = ParallelTasks::new(&storage);
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_failure_the_result_is_that_of_the_tasks() {
+    fn without_a_failure_the_result_of_the_tasks_is_returned() {
         let tasks = ParallelTasks::<()>::new(&Storage::default());
         let done = (0..3).map(|i| tasks.run(|| Ok(i))).collect();
         assert_eq!(tasks.finish::<Vec<i32>>(done), Ok(vec![0, 1, 2]));

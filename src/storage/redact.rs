@@ -1,17 +1,17 @@
-//! Text without secrets: what may stand in messages, manifests and digests.
+//! Removal of secrets from messages, manifests and digests.
 //!
-//! The query of a URL may be a signature or a token, and so may what a server echoes. A dataset is published, and
-//! messages are pasted into issues: queries, names and passwords of URLs are replaced wherever text leaves the program.
+//! The query of a URL may contain a signature or a token, and a server may echo it. Datasets are published, and messages
+//! are pasted into issues, so all output has the queries, names and passwords of URLs replaced.
 
 use std::borrow::Cow;
 
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
-/// What stands in place of a secret.
+/// The replacement of a secret.
 pub(crate) const REDACTED: &str = "<redacted>";
 
-/// Least bytes of a value that is taken for a secret where a server echoes it: shorter ones occur in any text.
+/// Minimum length of a secret that is searched for in a server's response. Shorter values occur in any text.
 const MIN_SECRET_BYTES: usize = 4;
 
 /// `text` with `<redacted>` in place of the query, and of the name and password, of every URL in it.
@@ -32,7 +32,7 @@ pub fn redacted(text: &str) -> Cow<'_, str> {
             copied = start + name_end;
             from = copied;
         }
-        // The query is searched behind the name, which may have a question mark.
+        // The name or password may contain a question mark, so the query is searched after it.
         let url = url[name_end..].split('|').next().unwrap_or_default();
         let end = start + name_end + url.len();
         let Some((place, query)) = url.split_once('?') else {
@@ -51,9 +51,8 @@ pub fn redacted(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// `source`, a path or URL as a config or collection writes it, as [`redacted`] makes it. The query of a URL that is
-/// the whole text ends at nothing but the `|` of a pipeline, and what a pasted Neuroglancer URL holds is decoded where
-/// that is the only way to see what is secret in it.
+/// Like [`redacted`], for a `source`, which is a path or URL from a config or collection. A URL that is the whole text
+/// ends only at the `|` of a pipeline. The state in a Neuroglancer URL is decoded if it contains secrets.
 pub(crate) fn redacted_source(source: &str) -> Cow<'_, str> {
     if !source.contains("://") && !source.to_ascii_lowercase().contains("%3a%2f%2f") {
         return Cow::Borrowed(source);
@@ -61,7 +60,7 @@ pub(crate) fn redacted_source(source: &str) -> Cow<'_, str> {
     if let Some((site, state)) = source.split_once("#!") {
         let decoded = percent_decode_str(state).decode_utf8();
         let state = match decoded.as_deref().map(redacted) {
-            // Nothing in it is secret: it stays as it is.
+            // A state without secrets is unchanged.
             Ok(Cow::Borrowed(_)) => Cow::Borrowed(state),
             Ok(Cow::Owned(state)) => Cow::Owned(state),
             Err(_) => redacted(state),
@@ -95,7 +94,7 @@ pub(crate) fn redacted_source(source: &str) -> Cow<'_, str> {
     };
     match pipeline {
         None => place,
-        // No query is read there, but one may stand there.
+        // A query is not supported here, but may still be present.
         Some(pipeline) => match pipeline.split_once('?') {
             Some((steps, query)) if is_url && !query.is_empty() => {
                 Cow::Owned(format!("{place}|{steps}?{REDACTED}"))
@@ -105,7 +104,7 @@ pub(crate) fn redacted_source(source: &str) -> Cow<'_, str> {
     }
 }
 
-/// Replaces every text in `value` by what [`redacted_source`] makes of it.
+/// Applies [`redacted_source`] to all strings in `value`.
 pub(crate) fn redact_json(value: &mut Value) {
     match value {
         Value::String(text) => {
@@ -119,7 +118,7 @@ pub(crate) fn redact_json(value: &mut Value) {
     }
 }
 
-/// Whether a URL in `source`, a path or URL as a config or collection writes it, has a name or password before its host.
+/// Whether a URL in `source`, which is a path or URL from a config or collection, has a name or password before its host.
 pub(crate) fn has_userinfo(source: &str) -> bool {
     let found = |text: &str| {
         let places = text.match_indices("://");
@@ -133,10 +132,11 @@ pub(crate) fn has_userinfo(source: &str) -> bool {
     found(site) || state.split(ends_text).any(found)
 }
 
-/// Bytes of `url`, which follows `scheme://`, that are a name and password, the `@` included; 0 where there is none.
+/// Length of the name and password at the start of `url`, which follows `scheme://`, including the `@`; 0 if there are
+/// none.
 ///
-/// A password may have characters that end a host. What stands before such a one and is no host with a port is taken
-/// for the beginning of a name and password.
+/// A password may contain characters that end a host. If the text before such a character is not a host with a port,
+/// it is treated as the beginning of a name and password.
 fn userinfo_bytes(scheme: &str, url: &str) -> usize {
     let authority = &url[..url.find(['/', '?', '#']).unwrap_or(url.len())];
     let last_at = |text: &str| {
@@ -160,23 +160,23 @@ fn userinfo_bytes(scheme: &str, url: &str) -> usize {
     }
 }
 
-/// The scheme that `text` ends with.
+/// The scheme at the end of `text`.
 fn scheme_before(text: &str) -> &str {
     let is_scheme = |c: char| c.is_ascii_alphanumeric() || "+-.".contains(c);
     &text[text.trim_end_matches(is_scheme).len()..]
 }
 
-/// Whether a URL within a longer text ends before `c`. (The `|` of a pipeline ends a place, not the whole.)
+/// Whether `c` ends a URL within a longer text. The `|` of a pipeline does not.
 fn ends_text(c: char) -> bool {
     c.is_whitespace() || c.is_control() || "\"'`<>{}".contains(c)
 }
 
-/// Secrets of one request, which a server may echo.
+/// Secrets of one request. A server may echo them.
 #[derive(Clone, Default)]
 pub(crate) struct Secrets(Vec<String>);
 
 impl Secrets {
-    /// Learns the values in the query of a URL, as they are written and decoded.
+    /// Adds the values in the query of a URL, as written and decoded.
     pub(crate) fn add_query(&mut self, query: &str) {
         self.add(query);
         for part in query.split(['&', ';']) {
@@ -184,7 +184,7 @@ impl Secrets {
         }
     }
 
-    /// Learns one secret.
+    /// Adds one secret, as written and decoded.
     pub(crate) fn add(&mut self, secret: &str) {
         let decoded = percent_decode_str(secret).decode_utf8_lossy();
         for text in [secret, &decoded] {
@@ -192,19 +192,19 @@ impl Secrets {
                 self.0.push(text.to_owned());
             }
         }
-        // The longest goes first: it may hold another.
+        // The longest is replaced first, because it may contain another one.
         self.0.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
     }
 
-    /// `text` without them, in whichever case they are written, and without queries of URLs.
+    /// Removes the secrets, regardless of case, and all queries of URLs from `text`.
     pub(crate) fn hide(&self, text: &str) -> String {
         let mut text = text.to_owned();
         for secret in &self.0 {
-            let wanted = secret.to_ascii_lowercase();
+            let secret = secret.to_ascii_lowercase();
             let mut from = 0;
-            while let Some(at) = text[from..].to_ascii_lowercase().find(&wanted) {
+            while let Some(at) = text[from..].to_ascii_lowercase().find(&secret) {
                 let start = from + at;
-                text.replace_range(start..start + wanted.len(), REDACTED);
+                text.replace_range(start..start + secret.len(), REDACTED);
                 from = start + REDACTED.len();
             }
         }

@@ -1,7 +1,7 @@
-//! Regular files: opened without waiting, and read within a limit.
+//! Opens regular files without blocking, and reads them within a size limit.
 //!
-//! A named pipe without a writer would keep a program waiting forever, and a device such as `/dev/zero` never ends.
-//! Both are errors here, whatever path leads to them.
+//! Opening a named pipe without a writer would block forever, and a device such as `/dev/zero` is infinite. Both are
+//! errors.
 
 use std::fs::{File, FileType, OpenOptions};
 use std::io::{Error, ErrorKind, Read, Result};
@@ -12,7 +12,7 @@ use std::path::Path;
 pub(crate) fn open_regular(path: &Path) -> Result<(File, u64)> {
     let file = match open_without_waiting(path) {
         Ok(file) => file,
-        // A socket, for one, cannot be opened at all: its kind says more than the system's error.
+        // A socket cannot be opened. Its file type is a clearer error than that of the system.
         Err(error) => {
             let found = std::fs::metadata(path).map(|m| m.file_type());
             return Err(found.ok().and_then(refusal).unwrap_or(error));
@@ -25,7 +25,7 @@ pub(crate) fn open_regular(path: &Path) -> Result<(File, u64)> {
     }
 }
 
-/// The contents of the regular file at `path`, which may have `limit_bytes` at most.
+/// Reads the regular file at `path`, which may have at most `limit_bytes`.
 pub(crate) fn read_regular(path: &Path, limit_bytes: u64) -> Result<Vec<u8>> {
     let (file, size) = open_regular(path)?;
     if size > limit_bytes {
@@ -34,7 +34,7 @@ pub(crate) fn read_regular(path: &Path, limit_bytes: u64) -> Result<Vec<u8>> {
     read_all(file, limit_bytes)
 }
 
-/// Everything that `reader` holds, `limit_bytes` at most.
+/// Reads all of `reader`, at most `limit_bytes`.
 pub(crate) fn read_all(reader: impl Read, limit_bytes: u64) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     reader
@@ -49,11 +49,11 @@ pub(crate) fn read_all(reader: impl Read, limit_bytes: u64) -> Result<Vec<u8>> {
 
 fn too_large(found_bytes: u64, limit_bytes: u64) -> Error {
     let problem =
-        format!("it has {found_bytes} bytes or more, expected {limit_bytes} bytes at most");
+        format!("it has at least {found_bytes} bytes, expected at most {limit_bytes} bytes");
     Error::new(ErrorKind::FileTooLarge, problem)
 }
 
-/// Why a file of this type is not read; `None` where it is regular.
+/// The error for a file of this type; `None` for a regular file.
 pub(crate) fn refusal(found: FileType) -> Option<Error> {
     let kind = match found {
         t if t.is_file() => return None,
@@ -62,7 +62,7 @@ pub(crate) fn refusal(found: FileType) -> Option<Error> {
         t if t.is_char_device() => "a character device",
         t if t.is_block_device() => "a block device",
         t if t.is_socket() => "a socket",
-        _ => "neither file nor folder",
+        _ => "neither a file nor a folder",
     };
     let problem = format!("it is {kind}, expected a regular file: copy its contents to one");
     Some(Error::new(ErrorKind::InvalidInput, problem))
@@ -89,16 +89,16 @@ fn open_without_waiting(path: &Path) -> Result<File> {
 mod tests {
     use super::*;
 
-    /// A named pipe in the folder.
+    /// Creates a named pipe in the folder.
     fn pipe(folder: &Path) -> std::path::PathBuf {
         let path = folder.join("pipe");
-        let made = std::process::Command::new("mkfifo").arg(&path).status();
-        assert!(made.unwrap().success());
+        let status = std::process::Command::new("mkfifo").arg(&path).status();
+        assert!(status.unwrap().success());
         path
     }
 
     #[test]
-    fn pipes_devices_sockets_and_folders_are_errors_that_say_so() {
+    fn pipes_devices_sockets_and_folders_are_errors_that_name_the_type() {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("socket");
         let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
@@ -129,7 +129,7 @@ mod tests {
         assert_eq!(open_regular(&path).unwrap().1, 5);
         let error = read_regular(&path, 4).unwrap_err();
         assert!(error.to_string().contains("5 bytes"), "{error}");
-        // A file whose size the system does not say.
+        // A reader of unknown size.
         assert!(read_all(std::io::repeat(0), 1000).is_err());
         assert_eq!(read_all(&b"12"[..], 2).unwrap(), b"12");
     }

@@ -1,17 +1,18 @@
-//! When a failed request is made again: one policy for the whole program. Pure: time comes in, pauses come out.
+//! The retry policy of all requests. It uses no clock: the caller passes the time, and gets the pause before the next
+//! attempt.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// How a server that fails for a while is waited for.
+/// How long and how often a failed read is retried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RetryPolicy {
     /// How long a read is retried, counted from its first failure.
     pub retry_for: Duration,
-    /// Longest first pause; each further one is up to twice as long.
+    /// Upper bound of the first pause. It doubles with each further pause.
     pub first_pause: Duration,
-    /// Longest pause that the program chooses itself.
+    /// Longest pause without a `Retry-After`.
     pub longest_pause: Duration,
-    /// Longest pause that a server can request (`Retry-After`).
+    /// Longest accepted `Retry-After`.
     pub longest_retry_after: Duration,
 }
 
@@ -26,22 +27,22 @@ impl Default for RetryPolicy {
     }
 }
 
-/// Tries of a read where waiting does not help: no server was ever there, or what it sends is wrong.
-const FEW_TRIES: u32 = 4;
+/// Maximum attempts of a read if waiting is unlikely to help: the server never responded, or its response is wrong.
+const FEW_ATTEMPTS: u32 = 4;
 
-/// Tries of a read whose answer comes too slowly.
-const SLOW_TRIES: u32 = 2;
+/// Maximum attempts of a read whose response is too slow.
+const SLOW_ATTEMPTS: u32 = 2;
 
-/// A failure that another try may mend.
+/// A failure that may not happen again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Transient {
-    /// The server, or the way to it, is out of order.
+    /// The server or the network fails.
     Outage,
-    /// The same, of a server that has not answered once since the program began: it may not exist.
+    /// An outage of a server that has not responded since the program started. It may not exist.
     NeverAnswered,
-    /// It answered, but not with what was requested.
+    /// The response does not match the request.
     Wrong,
-    /// Its answer comes too slowly.
+    /// The response is too slow.
     Slow,
 }
 
@@ -66,8 +67,8 @@ impl Retries {
         }
     }
 
-    /// A try failed at `now`, counted from any fixed time: how long to pause before the next one; `None` to give up.
-    /// `retry_after` is the server's `Retry-After`, `chance` a random number from 0 to 1.
+    /// Records an attempt that failed at `now`, counted from any fixed time. Returns the pause before the next attempt, or
+    /// `None` to give up. `retry_after` comes from the server, `chance` is a random number from 0 to 1.
     pub(super) fn after(
         &mut self,
         failure: Transient,
@@ -80,9 +81,9 @@ impl Retries {
         self.wrong += u32::from(failure == Transient::Wrong);
         self.slow += u32::from(failure == Transient::Slow);
         let remaining = self.remaining(now);
-        let give_up = self.wrong >= FEW_TRIES
-            || self.slow >= SLOW_TRIES
-            || (failure == Transient::NeverAnswered && self.failures >= FEW_TRIES)
+        let give_up = self.wrong >= FEW_ATTEMPTS
+            || self.slow >= SLOW_ATTEMPTS
+            || (failure == Transient::NeverAnswered && self.failures >= FEW_ATTEMPTS)
             || remaining.is_zero();
         if give_up {
             return None;
@@ -100,55 +101,56 @@ impl Retries {
         let retry_after = retry_after.map(|retry_after| retry_after.min(longest_retry_after));
         // Clients that got the same `Retry-After` must not retry at the same moment.
         let retry_after = retry_after.map(|retry_after| retry_after + first_pause.mul_f64(chance));
-        // The last try is made when the time is over, not before.
+        // The last attempt starts at the end of `retry_for`.
         Some(own.max(retry_after.unwrap_or_default()).min(remaining))
     }
 
-    /// How long ago the first failure was.
+    /// Time since the first failure.
     pub(super) fn failing(&self, now: Duration) -> Duration {
         now.saturating_sub(self.first_failure.unwrap_or(now))
     }
 
-    /// The longest time that retries can still take.
+    /// Time for which the read is still retried.
     pub(super) fn remaining(&self, now: Duration) -> Duration {
         self.policy.retry_for.saturating_sub(self.failing(now))
     }
 }
 
-/// Bytes that came, watched for a rate that is too low to go on.
+/// Detects responses that are too slow.
 #[derive(Debug)]
 pub(super) struct Rate {
-    least_bytes_per_s: u64,
-    /// Over how long the rate is measured.
+    min_bytes_per_s: u64,
+    /// Length of one measurement.
     span: Duration,
-    begun: Duration,
+    /// Start of the current measurement.
+    start: Duration,
     bytes: u64,
 }
 
 impl Rate {
-    pub(super) fn new(least_bytes_per_s: u64, span: Duration, now: Duration) -> Self {
+    pub(super) fn new(min_bytes_per_s: u64, span: Duration, now: Duration) -> Self {
         Self {
-            least_bytes_per_s,
+            min_bytes_per_s,
             span,
-            begun: now,
+            start: now,
             bytes: 0,
         }
     }
 
-    /// So many bytes came at `now`: their rate over the last span, in bytes per second, where that is too low.
-    pub(super) fn came(&mut self, bytes: u64, now: Duration) -> Option<f64> {
+    /// Records `bytes` received at `now`. Returns the rate in bytes per second if it was too low over the last span.
+    pub(super) fn received(&mut self, bytes: u64, now: Duration) -> Option<f64> {
         self.bytes += bytes;
-        let elapsed = now.saturating_sub(self.begun);
+        let elapsed = now.saturating_sub(self.start);
         if elapsed < self.span || elapsed.is_zero() {
             return None;
         }
         let rate = self.bytes as f64 / elapsed.as_secs_f64();
-        (self.begun, self.bytes) = (now, 0);
-        (rate < self.least_bytes_per_s as f64).then_some(rate)
+        (self.start, self.bytes) = (now, 0);
+        (rate < self.min_bytes_per_s as f64).then_some(rate)
     }
 }
 
-/// The pause in a `Retry-After` header: seconds, or a date, which `now` is subtracted from.
+/// Parses a `Retry-After` header: seconds, or a date, which is converted to the time from `now`.
 pub(super) fn retry_after(header: &str, now: SystemTime) -> Option<Duration> {
     let header = header.trim();
     if let Ok(seconds) = header.parse() {
@@ -181,7 +183,7 @@ fn http_date(text: &str) -> Option<u64> {
     if !fits || hour > 23 || minute > 59 || second > 60 {
         return None;
     }
-    // Years from March on, so that the leap day is the last of one.
+    // Years start in March, so that a leap day is the last day of its year.
     let (year, month) = match month {
         0 | 1 => (year - 1, month + 10),
         _ => (year, month - 2),
@@ -198,8 +200,8 @@ mod tests {
 
     const S: Duration = Duration::from_secs(1);
 
-    /// When the tries of a read are made whose server fails so: a virtual clock.
-    fn tries(
+    /// The times of all attempts of a read whose server always fails with `failure`, by a virtual clock.
+    fn attempts(
         policy: RetryPolicy,
         failure: Transient,
         retry_after: Option<Duration>,
@@ -217,60 +219,64 @@ mod tests {
     }
 
     #[test]
-    fn an_outage_is_outlasted_until_the_time_is_over() {
+    fn an_outage_is_retried_until_the_time_is_over() {
         let policy = RetryPolicy::default();
         assert!(policy.retry_for >= 60 * S);
         for chance in [0.0, 0.5, 1.0] {
-            let tries = tries(policy, Transient::Outage, None, chance);
-            assert_eq!(*tries.last().unwrap(), policy.retry_for, "the last try");
-            let pauses: Vec<_> = tries.windows(2).map(|w| w[1] - w[0]).collect();
+            let attempts = attempts(policy, Transient::Outage, None, chance);
+            let last = *attempts.last().unwrap();
+            assert_eq!(last, policy.retry_for, "the last attempt");
+            let pauses: Vec<_> = attempts.windows(2).map(|w| w[1] - w[0]).collect();
             let (_, before) = pauses.split_last().unwrap();
             assert!(before.windows(2).all(|w| w[0] <= w[1]), "{pauses:?}");
             assert!(
                 pauses.iter().all(|p| *p <= policy.longest_pause),
                 "{pauses:?}"
             );
-            assert!(tries.len() < 40, "{}", tries.len());
-            // Any outage of 30 s ends before some try.
-            assert!(tries.iter().any(|t| *t > 30 * S && *t < 36 * S));
+            assert!(attempts.len() < 40, "{}", attempts.len());
+            // After any outage of 30 s there is another attempt.
+            assert!(attempts.iter().any(|t| *t > 30 * S && *t < 36 * S));
         }
         let none = RetryPolicy {
             retry_for: Duration::ZERO,
             ..policy
         };
-        assert_eq!(tries(none, Transient::Outage, None, 0.5).len(), 1);
+        assert_eq!(attempts(none, Transient::Outage, None, 0.5).len(), 1);
     }
 
     #[test]
-    fn a_server_that_asks_for_time_gets_it_within_bounds() {
+    fn retry_after_is_respected_up_to_the_limit() {
         let policy = RetryPolicy::default();
         let first =
-            |retry_after: Duration| tries(policy, Transient::Outage, Some(retry_after), 0.0)[1];
+            |retry_after: Duration| attempts(policy, Transient::Outage, Some(retry_after), 0.0)[1];
         assert_eq!(first(7 * S), 7 * S);
         assert_eq!(first(Duration::ZERO), Duration::from_millis(100));
         assert_eq!(first(3600 * S), policy.longest_retry_after);
-        let spread = tries(policy, Transient::Outage, Some(7 * S), 1.0)[1];
+        let spread = attempts(policy, Transient::Outage, Some(7 * S), 1.0)[1];
         assert!(spread > 7 * S && spread < 8 * S);
     }
 
     #[test]
-    fn where_waiting_does_not_help_tries_are_few() {
+    fn failures_that_waiting_does_not_fix_are_retried_a_few_times() {
         let policy = RetryPolicy::default();
-        assert_eq!(tries(policy, Transient::NeverAnswered, None, 0.5).len(), 4);
-        assert_eq!(tries(policy, Transient::Wrong, None, 0.5).len(), 4);
-        assert_eq!(tries(policy, Transient::Slow, None, 0.5).len(), 2);
+        let count = |failure| attempts(policy, failure, None, 0.5).len();
+        assert_eq!(count(Transient::NeverAnswered), 4);
+        assert_eq!(count(Transient::Wrong), 4);
+        assert_eq!(count(Transient::Slow), 2);
     }
 
     #[test]
-    fn a_drip_is_told_from_a_slow_stream_and_a_late_one() {
+    fn only_a_rate_below_the_minimum_over_the_whole_span_is_too_slow() {
         let mut drip = Rate::new(256, 30 * S, Duration::ZERO);
-        let found: Vec<_> = (1..=30u32).filter_map(|s| drip.came(1, s * S)).collect();
+        let found: Vec<_> = (1..=30u32)
+            .filter_map(|s| drip.received(1, s * S))
+            .collect();
         assert_eq!(found, [1.0]);
         let mut slow = Rate::new(256, 30 * S, Duration::ZERO);
-        assert!((1..=300u32).all(|s| slow.came(300, s * S).is_none()));
+        assert!((1..=300u32).all(|s| slow.received(300, s * S).is_none()));
         let mut short = Rate::new(256, 30 * S, Duration::ZERO);
-        assert_eq!(short.came(5, 29 * S), None);
-        assert_eq!(Rate::new(0, S, Duration::ZERO).came(0, 9 * S), None);
+        assert_eq!(short.received(5, 29 * S), None);
+        assert_eq!(Rate::new(0, S, Duration::ZERO).received(0, 9 * S), None);
     }
 
     #[test]

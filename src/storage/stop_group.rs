@@ -1,4 +1,4 @@
-//! Threads that work on one job stop waiting for servers when one of them fails.
+//! Stops all remote reads of a job when one of its threads fails.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -7,8 +7,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-/// The reads of one job. While some work is in progress, its failure ends all of them: in the middle of a request as
-/// well as between two attempts.
+/// The reads of one job. Stopping work of the group ends all of them, both during a request and between two attempts.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct StopGroup(Arc<Shared>);
 
@@ -21,9 +20,9 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     stopped: bool,
-    /// Work in progress. When there is none left, nothing is stopped any more.
+    /// Amount of work in progress. When it becomes 0, the group is no longer stopped.
     works: usize,
-    /// Requests in progress, each with a number of its own.
+    /// Requests in progress, each with a unique number.
     requests: HashMap<u64, Waker>,
     next_request: u64,
 }
@@ -33,13 +32,13 @@ struct State {
 pub(crate) struct StoppableWork(StopGroup);
 
 impl StopGroup {
-    /// Begins some work, which is part of other work in progress if there is any.
+    /// Begins some work. Work can be nested.
     pub(crate) fn begin_work(&self) -> StoppableWork {
         self.lock().works += 1;
         StoppableWork(self.clone())
     }
 
-    /// Waits for `duration`; `false` if the group is stopped before.
+    /// Waits for `duration`; `false` if the group is stopped earlier.
     pub(super) fn pause(&self, duration: Duration) -> bool {
         let waited = self
             .0
@@ -48,7 +47,7 @@ impl StopGroup {
         !waited.unwrap_or_else(PoisonError::into_inner).0.stopped
     }
 
-    /// The output of `request`; `None` if the group is stopped before.
+    /// The output of `request`; `None` if the group is stopped earlier.
     pub(super) async fn unless_stopped<T>(&self, request: impl Future<Output = T>) -> Option<T> {
         let mut request = pin!(request);
         let mut registration = Registration {
@@ -69,13 +68,13 @@ impl StopGroup {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Every change below the lock is complete.
+        // The state is valid even if a thread panicked, because no change is partial.
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl StoppableWork {
-    /// Ends every read of the group that waits.
+    /// Ends all waiting reads of the group.
     pub(crate) fn stop(&self) {
         let mut state = self.0.lock();
         state.stopped = true;
@@ -99,7 +98,7 @@ impl Drop for StoppableWork {
     }
 }
 
-/// A request's place among those that are woken when the group is stopped.
+/// Registers a request, to be woken when the group is stopped.
 struct Registration<'g> {
     group: &'g StopGroup,
     number: Option<u64>,
@@ -152,7 +151,7 @@ mod tests {
             assert!(!paused.join().unwrap());
             assert_eq!(requesting.join().unwrap(), None);
         });
-        assert!(!group.pause(LONG), "later reads end, too");
+        assert!(!group.pause(LONG), "later reads end as well");
         assert!(group.lock().requests.is_empty());
         assert!(StopGroup::default().pause(Duration::ZERO));
     }

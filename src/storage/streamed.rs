@@ -1,8 +1,8 @@
-//! Documents that are read as streams, any number of times: tables and collections, which may be larger than memory.
+//! Documents that are streamed, any number of times: tables and collections, which may be larger than memory.
 //!
-//! A small document is kept as it was stored. Of a larger one the beginning is kept, and the rest is read in pieces
-//! each time. Where a server sends no ranges, or compresses what it sends, all that it sends is kept, if the budget
-//! has room for it. Compression is undone while reading.
+//! A small document is kept in memory as stored. For a larger one, only the beginning is kept, and each pass reads the
+//! rest in pieces. If a server does not support ranges, or compresses its responses, the whole response is kept, if it
+//! fits into the memory budget. Documents are inflated while they are read.
 
 use std::io::{BufRead, BufReader, Read};
 use std::sync::Arc;
@@ -15,16 +15,16 @@ use super::{
     Storage, StorageError, Store, gzip_note, looks_like_gzip, looks_like_html,
 };
 
-/// Bytes of a document's beginning that are kept, and the least that are read at a time.
+/// Size of the beginning that is kept, and the smallest piece that is read.
 const PIECE_BYTES: u64 = 1 << 20;
 
-/// Most bytes that are read at a time. Servers that ignore ranges send all that stands before, too: the farther in
-/// the document, the more is read at a time.
+/// Largest piece that is read. Servers that ignore ranges also send everything before the piece, so the pieces grow
+/// with their offset.
 const MAX_PIECE_BYTES: u64 = 64 << 20;
 
 const ADVICE: &str = "allow more with --memory, or split it";
 
-/// A stored document that is read as a stream.
+/// A stored document that is streamed.
 #[derive(Debug)]
 pub(crate) struct StreamedDocument {
     store: Arc<dyn Store>,
@@ -33,23 +33,23 @@ pub(crate) struct StreamedDocument {
     expected: &'static str,
     budget: MemoryBudget,
     held: Held,
-    /// How it is compressed: what was done first comes first.
+    /// Its compressions, in the order in which they were applied.
     compressions: Vec<Compression>,
 }
 
 #[derive(Debug)]
 enum Held {
-    /// All of it.
+    /// The whole document.
     Whole {
         stored: Vec<u8>,
         _lease: Option<Lease>,
     },
-    /// Its beginning.
+    /// The beginning of a document of `size` bytes.
     Beginning { stored: Vec<u8>, size: u64 },
 }
 
 impl StreamedDocument {
-    /// The document at `location`; `expected` says what it should be, with an article.
+    /// Opens the document at `location`. `expected` describes its kind for messages, with an article.
     pub(crate) fn open(
         location: &Location,
         expected: &'static str,
@@ -63,7 +63,7 @@ impl StreamedDocument {
         Self::open_key(storage.open(&folder), &key, expected, storage.budget())
     }
 
-    /// The document at `key` of `store`.
+    /// Opens the document at `key` of `store`.
     pub(crate) fn open_key(
         store: Arc<dyn Store>,
         key: &str,
@@ -87,7 +87,7 @@ impl StreamedDocument {
             expected,
         })?;
         let (Held::Whole { stored, .. } | Held::Beginning { stored, .. }) = &held;
-        // Copies of buckets often hold what was served with `Content-Encoding: gzip` under the plain name.
+        // Copies of buckets often contain objects that were served with `Content-Encoding: gzip`, still compressed.
         if compressions.is_empty() && looks_like_gzip(stored) {
             compressions.push(Compression::Gzip);
         }
@@ -107,7 +107,7 @@ impl StreamedDocument {
         &self.object
     }
 
-    /// Its bytes from the beginning. The errors of reading are [`DocumentError`]s: see [`document_error`].
+    /// Reads the document from the beginning. Errors of the reader contain a [`DocumentError`]: see [`document_error`].
     pub(crate) fn reader(&self) -> Result<Box<dyn BufRead + Send + '_>, DocumentError> {
         let mut reader: Box<dyn Read + Send + '_> = match &self.held {
             Held::Whole { stored, .. } => Box::new(&stored[..]),
@@ -135,7 +135,7 @@ impl StreamedDocument {
         Ok(Box::new(reader))
     }
 
-    /// Parses it as JSON by `seed`, which says what is kept of it.
+    /// Parses the document as JSON. `seed` selects the parts to keep.
     pub(crate) fn parse<S: for<'de> DeserializeSeed<'de, Value = T>, T>(
         &self,
         seed: S,
@@ -143,12 +143,12 @@ impl StreamedDocument {
         parse_stream(self.reader()?, &self.object, self.expected, seed)
     }
 
-    /// What an error of its reader says.
+    /// Converts an error of the reader.
     pub(crate) fn document_error(&self, error: std::io::Error) -> DocumentError {
         document_error(error, &self.object, self.expected)
     }
 
-    /// The error of a document of which too much has to be kept.
+    /// The error of a document that needs too much memory.
     pub(crate) fn too_large(&self, problem: String, advice: &'static str) -> DocumentError {
         DocumentError::TooLarge {
             object: self.object.clone(),
@@ -159,7 +159,7 @@ impl StreamedDocument {
     }
 }
 
-/// Parses the JSON that `reader` gives, the contents of `object`, by `seed`, which says what is kept of it.
+/// Parses the JSON of `object` from `reader`. `seed` selects the parts to keep.
 pub(crate) fn parse_stream<S: for<'de> DeserializeSeed<'de, Value = T>, T>(
     mut reader: impl BufRead,
     object: &str,
@@ -184,19 +184,21 @@ pub(crate) fn parse_stream<S: for<'de> DeserializeSeed<'de, Value = T>, T>(
         let end = json.end().map(|()| value);
         end.map_err(|e| (serde_path_to_error::Track::new().path(), e))
     });
-    whole.map_err(|(path, source)| match source.is_io() {
-        true => document_error(source.into(), object, expected),
-        false => DocumentError::Parse {
+    whole.map_err(|(path, source)| {
+        if source.is_io() {
+            return document_error(source.into(), object, expected);
+        }
+        DocumentError::Parse {
             object: object.to_owned(),
             expected,
             path: path.to_string(),
             note,
             source,
-        },
+        }
     })
 }
 
-/// What an error of reading the document `object` says.
+/// Converts an error of the reader of the document `object`.
 fn document_error(error: std::io::Error, object: &str, expected: &'static str) -> DocumentError {
     let error = match error.downcast::<DocumentError>() {
         Ok(error) => return error,
@@ -207,7 +209,7 @@ fn document_error(error: std::io::Error, object: &str, expected: &'static str) -
             object: object.to_owned(),
             expected,
             problem: too_long.to_string(),
-            advice: "check that it is what it should be",
+            advice: "check the path",
         },
         Err(source) => StorageError::Read {
             object: object.to_owned(),
@@ -217,7 +219,8 @@ fn document_error(error: std::io::Error, object: &str, expected: &'static str) -
     }
 }
 
-type Found = Option<(Held, Vec<Compression>)>;
+/// The bytes in memory and their compressions; `None` if the document is missing.
+type Opened = Option<(Held, Vec<Compression>)>;
 
 /// Opens a document of more than [`PIECE_BYTES`].
 fn read_large(
@@ -226,7 +229,7 @@ fn read_large(
     object: &str,
     expected: &'static str,
     budget: &MemoryBudget,
-) -> Result<Found, DocumentError> {
+) -> Result<Opened, DocumentError> {
     let mut stored = Vec::new();
     let beginning = || -> Result<Option<u64>, StorageError> {
         let Some(size) = store.size(key)? else {
@@ -252,19 +255,21 @@ fn read_large(
         Err(ReadError::Over(over)) => Err(DocumentError::TooLarge {
             object: object.to_owned(),
             expected,
-            problem: format!("it cannot be read in pieces ({no_ranges}), and has more than {over}"),
+            problem: format!(
+                "it cannot be read in pieces ({no_ranges}), and does not fit into {over}"
+            ),
             advice: ADVICE,
         }),
     }
 }
 
-/// The rest of a document, piece by piece.
+/// Reads the rest of a document in pieces.
 struct Pieces<'d> {
     document: &'d StreamedDocument,
     piece: Vec<u8>,
-    /// Bytes of the piece that were taken.
+    /// Bytes of the piece that were already returned.
     taken: usize,
-    /// Where the next piece begins.
+    /// Offset of the next piece.
     next: u64,
     size: u64,
     lease: Option<Lease>,
@@ -317,7 +322,7 @@ impl Read for Pieces<'_> {
     }
 }
 
-/// What was compressed, with errors that name the document.
+/// A decoder whose errors name the document.
 struct Inflated<'d> {
     inner: Box<dyn Read + Send + 'd>,
     object: &'d str,

@@ -1,4 +1,4 @@
-//! Names that occur twice in one JSON object. Maps would keep the last one and drop the others silently.
+//! Detection of names that occur twice in one JSON object. A map would silently keep only the last value.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -6,7 +6,7 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-/// Any JSON value in which no object has a name twice.
+/// Any JSON value whose objects have no duplicate keys.
 pub(crate) struct UniqueKeys;
 
 impl<'de> Deserialize<'de> for UniqueKeys {

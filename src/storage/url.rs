@@ -1,8 +1,8 @@
-//! What configs and collections write where a layer lies, and the folder that it means.
+//! Parsing of the sources in configs and collections into locations.
 //!
-//! Forms: `precomputed://file:///a/b` and `precomputed://./b` (CloudVolume, Neuroglancer),
+//! Supported forms: `precomputed://file:///a/b` and `precomputed://./b` (CloudVolume, Neuroglancer),
 //! `file:///a/b/|neuroglancer-precomputed:` (Neuroglancer's newer pipeline form), `file://./b`, and a
-//! plain path. Relative paths count from the folder of the document that holds them.
+//! plain path. A relative path is resolved against the folder of the document that contains it.
 
 use std::fmt;
 use std::path::{Component, Path, PathBuf};
@@ -14,18 +14,18 @@ use super::remote::BadPlace;
 use crate::fault::{Fault, FaultKind};
 use crate::geometry::SourceTransform;
 
-/// A layer's source as written: which format it claims, and where it lies.
+/// A layer's source: its location, and the format that its URL names.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SourceUrl {
     /// The format that the URL names (`precomputed`, `neuroglancer-precomputed`, `zarr`, ...), if any.
     pub format: Option<String>,
-    /// Where it lies.
+    /// The layer's folder or file.
     pub location: Location,
-    /// What a viewer state does to it, if one names it.
+    /// The transform in a viewer state, if the source comes from one.
     pub transform: Option<Arc<SourceTransform>>,
 }
 
-/// Where something lies.
+/// A local or remote folder or file.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Location {
     /// An absolute or working-directory-relative path, without `.` and resolvable `..` steps.
@@ -34,13 +34,13 @@ pub enum Location {
     Remote(RemoteLocation),
 }
 
-/// Why a source could not be understood.
+/// Why a source could not be parsed.
 #[derive(Debug, thiserror::Error)]
 pub enum LocationError {
-    /// A scheme that is not read.
+    /// A scheme that is not supported.
     #[error(
-        "the source {source_url:?} has the scheme `{scheme}`, which is not read; expected file, http, https, gs, s3, or a plain path{}",
-        if scheme.starts_with("middleauth") { ": what is behind a login (middleauth) must be downloaded" } else { "" }
+        "the source {source_url:?} has the scheme `{scheme}`, which is not supported; expected file, http, https, gs, s3, or a plain path{}",
+        if scheme.starts_with("middleauth") { ": download data that requires a login (middleauth) first" } else { "" }
     )]
     Scheme {
         /// As written.
@@ -50,14 +50,14 @@ pub enum LocationError {
     },
     /// Nothing after the scheme.
     #[error(
-        "the source {source_url:?} names no path; expected `precomputed://file://PATH` or a plain path"
+        "the source {source_url:?} has no path; expected `precomputed://file://PATH` or a plain path"
     )]
     Empty {
         /// As written.
         source_url: String,
     },
     /// More than one step after the `|`, or `file://HOST/`.
-    #[error("the source {source_url:?} is not understood: {why}")]
+    #[error("cannot parse the source {source_url:?}: {why}")]
     Malformed {
         /// As written.
         source_url: String,
@@ -66,11 +66,11 @@ pub enum LocationError {
     },
 }
 
-/// What is wrong with a URL with a name and password.
-pub(crate) const PASSWORD: &str = "a name and password in a URL are not read, and must not stand in files that are shared: remove what is before the \
-     `@`, and give credentials in the environment";
+/// The problem with a URL that contains a name and password.
+pub(crate) const PASSWORD: &str = "a name and password in a URL are not supported, because configs and datasets are shared: remove the part before the \
+     `@`, and set credentials in the environment";
 
-/// Prefixes that name a format, not a place.
+/// Prefixes that name a format, not a scheme.
 const FORMATS: [&str; 9] = [
     "precomputed",
     "graphene",
@@ -84,39 +84,39 @@ const FORMATS: [&str; 9] = [
 ];
 
 impl SourceUrl {
-    /// Understands `text`; relative paths count from `base`.
+    /// Parses `text`. A relative path is resolved against `base`.
     pub fn parse(text: &str, base: &Location) -> Result<Self, LocationError> {
         let trimmed = text.trim();
         if has_userinfo(trimmed) {
             return Err(Problem::Because(PASSWORD).of(trimmed));
         }
         let mut inner_path = "";
-        let (place, format) = match trimmed.split_once('|') {
-            Some((place, pipeline)) => {
+        let (location, format) = match trimmed.split_once('|') {
+            Some((location, pipeline)) => {
                 let mut steps = pipeline.split('|');
                 let format = steps.next().unwrap_or_default().trim_end_matches('/');
                 if steps.next().is_some() {
                     return Err(LocationError::Malformed {
                         source_url: text.to_owned(),
-                        why: "it has several `|` steps; only `PLACE|FORMAT:` is read",
+                        why: "it has several `|` steps; expected `LOCATION|FORMAT:`",
                     });
                 }
                 let (format, path) = format.split_once(':').unwrap_or((format, ""));
                 inner_path = path.trim_start_matches('/');
-                (place, Some(format.to_owned()))
+                (location, Some(format.to_owned()))
             }
             None => match trimmed.split_once("://") {
-                Some((format, place)) if FORMATS.contains(&format) => {
-                    (place, Some(format.to_owned()))
+                Some((format, location)) if FORMATS.contains(&format) => {
+                    (location, Some(format.to_owned()))
                 }
                 _ => (trimmed, None),
             },
         };
-        let place = base.parse(place).map_err(|problem| problem.of(text))?;
+        let outer = base.parse(location).map_err(|problem| problem.of(text))?;
         let location = if inner_path.is_empty() {
-            place
+            outer
         } else {
-            place.join(inner_path)
+            outer.join(inner_path)
         };
         Ok(Self {
             format,
@@ -126,7 +126,7 @@ impl SourceUrl {
     }
 }
 
-/// Why a place is not understood; the whole source is not known yet.
+/// Why a location could not be parsed, without the source that contains it.
 enum Problem {
     Scheme(String),
     Empty,
@@ -134,7 +134,7 @@ enum Problem {
 }
 
 impl Problem {
-    /// The error for `source_url`, which is shown without its secrets.
+    /// The error for `source_url`, which is shown without secrets.
     fn of(self, source_url: &str) -> LocationError {
         let source_url = redacted_source(source_url).into_owned();
         match self {
@@ -155,18 +155,18 @@ impl From<BadPlace> for Problem {
 }
 
 impl Location {
-    /// The place that `text` (a path, or a URL of a scheme that is read) means in a document in this folder.
+    /// Resolves `text`, a path or a URL, against this folder.
     pub fn resolve(&self, text: &str) -> Result<Location, LocationError> {
         self.parse(text).map_err(|problem| problem.of(text))
     }
 
-    fn parse(&self, place: &str) -> Result<Location, Problem> {
-        if has_userinfo(place) {
+    fn parse(&self, text: &str) -> Result<Location, Problem> {
+        if has_userinfo(text) {
             return Err(Problem::Because(PASSWORD));
         }
-        match place.split_once("://") {
+        match text.split_once("://") {
             Some(("file", "")) => Err(Problem::Empty),
-            // What is relative counts from the document, on a server, too; never from where the program runs.
+            // A relative path is resolved against the document, even a remote one, and never against the working directory.
             Some(("file", path)) => Ok(match self {
                 Location::Remote(_) if path.starts_with('/') => {
                     Location::Local(PathBuf::new()).join(path)
@@ -181,13 +181,13 @@ impl Location {
                     Err(Problem::Scheme(scheme.to_owned()))
                 }
             }
-            None if place.is_empty() => Err(Problem::Empty),
-            None => Ok(self.join(place)),
+            None if text.is_empty() => Err(Problem::Empty),
+            None => Ok(self.join(text)),
         }
     }
 
-    /// The location that `path` means when it is written in a document in this folder. An absolute
-    /// path stands for itself; `.` and `..` are resolved by name, without asking the file system.
+    /// Resolves `path` against this folder. An absolute path is returned as it is; `.` and `..` are resolved without
+    /// access to the file system.
     pub fn join(&self, path: &str) -> Location {
         let base = match self {
             Location::Local(base) => base,
@@ -210,12 +210,12 @@ impl Location {
         Location::Local(joined)
     }
 
-    /// The folder that holds the local file `path`.
+    /// The folder of the local file `path`.
     pub fn folder_of(path: &Path) -> Location {
         Location::Local(path.parent().map(Path::to_owned).unwrap_or_default())
     }
 
-    /// The folder that holds the file here, and its name in it; `None` where no file can be.
+    /// The folder of this file, and the file's name; `None` if the location has no file name.
     pub fn split_file(&self) -> Option<(Location, String)> {
         match self {
             Location::Local(path) => {
@@ -229,7 +229,7 @@ impl Location {
         }
     }
 
-    /// All of it, secrets as well: to tell one place from another, never to be shown.
+    /// The location with its secrets. Use it to compare locations, never in output.
     pub(crate) fn identity(&self) -> String {
         match self {
             Location::Local(path) => format!("{path:?}"),
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn every_way_to_write_a_local_layer_means_the_same_folder() {
+    fn all_forms_of_a_local_source_resolve_to_the_same_folder() {
         let img = "/data/vnc/img".to_owned();
         let precomputed = Some("precomputed".to_owned());
         assert_eq!(
@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_after_the_format_is_a_folder_inside() {
+    fn a_path_after_the_format_is_resolved_inside_the_folder() {
         let inside = (Some("zarr2".to_owned()), "/data/vnc/img/s1".to_owned());
         assert_eq!(parse("file://./img|zarr2:s1/"), inside);
         assert_eq!(parse("file:///data/vnc/img/|zarr2:/s1"), inside);
@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn places_on_servers_are_joined_within_their_root() {
+    fn remote_locations_are_joined_within_their_root() {
         let precomputed = Some("precomputed".to_owned());
         assert_eq!(
             parse("precomputed://gs://bucket/a/./img/"),
@@ -334,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_scheme_is_named() {
+    fn an_unknown_scheme_is_an_error_that_names_it() {
         let e =
             SourceUrl::parse("carrierpigeon://loft/img", &Location::Local("".into())).unwrap_err();
         assert!(e.to_string().contains("`carrierpigeon`"), "{e}");

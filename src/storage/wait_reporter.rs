@@ -1,23 +1,23 @@
-//! Lines for the user that say which server the program waits for, and why.
+//! Messages about servers that the program waits for.
 
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Shortest time between two lines about one server.
+/// Minimum time between two lines about one server.
 const LINE_EVERY: Duration = Duration::from_secs(10);
 
-/// A pause that ends sooner after the first failure than this is not reported.
+/// A pause is not reported if it ends within this time after the first failure.
 const MIN_FAILING: Duration = Duration::from_secs(1);
 
 type Report = Box<dyn Fn(&str) + Send + Sync>;
 
-/// Reports waits, each server at most once in ten seconds. Without a function to call, it reports nothing.
+/// Reports waits, at most one line per server in ten seconds. Without a report function, it does nothing.
 #[derive(Default)]
 pub(super) struct WaitReporter {
     report: Option<Report>,
-    /// When a line about each server was last due.
+    /// When each server was last reported.
     last: Mutex<HashMap<String, Instant>>,
 }
 

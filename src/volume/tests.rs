@@ -71,7 +71,7 @@ fn a_block_is_read_from_the_byte_range_that_was_prefetched() {
             let prefetched: Vec<(PathBuf, _)> = witness::take()
                 .into_iter()
                 .map(|seen| match seen {
-                    Seen::Told(path, range) => (path, range),
+                    Seen::Prefetched(path, range) => (path, range),
                     Seen::Read(..) => panic!("{name}: {block:?} is read"),
                 })
                 .collect();
@@ -80,7 +80,7 @@ fn a_block_is_read_from_the_byte_range_that_was_prefetched() {
                 .into_iter()
                 .filter_map(|seen| match seen {
                     Seen::Read(path, range) => Some((path, range)),
-                    Seen::Told(..) => None,
+                    Seen::Prefetched(..) => None,
                 })
                 .collect();
             assert_eq!(prefetched, read, "{name}: {block:?}");

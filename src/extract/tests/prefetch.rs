@@ -48,7 +48,7 @@ fn every_chunk_of_a_shard_and_the_first_ones_of_the_next_shard_are_prefetched_be
     let is_of = |path: &Path, chunk: &str| path.to_string_lossy().starts_with(chunk);
     let prefetched = |chunk: &str| {
         let mut seen = seen.iter();
-        seen.position(|s| matches!(s, Seen::Told(path, _) if is_of(path, chunk)))
+        seen.position(|s| matches!(s, Seen::Prefetched(path, _) if is_of(path, chunk)))
     };
     let read = |chunk: &str| {
         let mut seen = seen.iter();

@@ -105,7 +105,7 @@ fn a_redirect_to_something_else_is_an_error_that_names_it() {
         (json!("zarr://file:///x"), vec!["`zarr`", "/x"]),
         (json!("graphene://https://host/x"), vec!["`graphene`"]),
         (json!("carrierpigeon://x"), vec!["`carrierpigeon`"]),
-        (json!("precomputed://"), vec!["names no path"]),
+        (json!("precomputed://"), vec!["has no path"]),
         (
             json!("../none"),
             vec!["none/info", "redirected from", "does not exist"],

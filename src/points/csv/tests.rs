@@ -251,7 +251,7 @@ fn a_compressed_table_is_read_and_a_damaged_one_is_an_error() {
         .unwrap_err()
         .to_string();
     assert!(
-        e.contains("t.csv.gz: its gzip stream is damaged or cut off"),
+        e.contains("t.csv.gz: its gzip stream is damaged or truncated"),
         "{e}"
     );
 }

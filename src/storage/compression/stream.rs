@@ -1,14 +1,14 @@
-//! Compressed bytes undone piece by piece, for documents that are never in memory as a whole.
+//! Streaming decompression, for documents that do not fit into memory.
 
 use std::io::{BufReader, Read};
 
 use super::{Compression, MAX_XZ_MEMORY_KIB};
 
-/// Bytes that a decoder takes or gives at a time.
+/// Buffer size of a decoder in bytes.
 const BUFFER_BYTES: usize = 1 << 16;
 
 impl Compression {
-    /// The bytes that were compressed to those of `stored`, as they are read. Memory does not grow with their number.
+    /// Inflates `stored` while it is read. Memory use does not depend on the size.
     pub(crate) fn reader<'r>(
         self,
         stored: Box<dyn Read + Send + 'r>,
@@ -35,7 +35,7 @@ mod tests {
     use super::super::tests::{sample, streams};
     use super::*;
 
-    /// Gives a byte or two at a time, as a network may.
+    /// Returns one or two bytes per read, as a network may.
     struct Slow(Vec<u8>, usize);
 
     impl Read for Slow {
@@ -57,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn every_compression_is_undone_piece_by_piece() {
+    fn every_compression_is_inflated_as_a_stream() {
         for (compression, packed) in streams() {
             assert!(
                 read(compression, &packed).unwrap() == sample(),
@@ -70,11 +70,11 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_that_is_cut_off_is_an_error() {
+    fn a_truncated_stream_is_an_error() {
         for (compression, packed) in streams() {
             for n in 1..packed.len() {
                 let found = read(compression, &packed[..n]);
-                assert!(found.is_err(), "{compression:?} cut to {n} bytes");
+                assert!(found.is_err(), "{compression:?} truncated to {n} bytes");
             }
         }
     }

@@ -1,42 +1,42 @@
-//! How large JSON is: what a text takes when it is parsed, and how long its parts are, known before any of it is
-//! parsed.
+//! Size limits of JSON before it is parsed: an estimate of the parsed document's memory, and the maximum length of
+//! strings and numbers.
 
 use std::io::Read;
 
-/// Memory of one element or member in a parsed document, the growth of lists included.
+/// Memory of one element or member in a parsed document, including the spare capacity of lists.
 const VALUE_BYTES: u64 = 112;
 
-/// What a member takes beside its value: its name, and its place in a table.
+/// Memory of a member in addition to its value: its name and its entry in a map.
 const MEMBER_BYTES: u64 = 160;
 
-/// Longest text or number in a document that is read as a stream, in bytes.
+/// Longest string or number in a streamed document, in bytes.
 const MAX_TOKEN_BYTES: usize = 1 << 20;
 
-/// Where in a JSON text a byte is: enough to tell texts from structure.
+/// Scanner that distinguishes JSON strings from structure.
 #[derive(Clone, Copy, Debug, Default)]
 struct Scan {
-    in_text: bool,
+    in_string: bool,
     escaped: bool,
 }
 
 impl Scan {
-    /// Goes on by `byte`; whether it is structure: neither part of a text nor of a number or word, nor blank.
+    /// Advances by `byte`. Returns whether it is a structural character, such as a comma or bracket.
     fn step(&mut self, byte: u8) -> bool {
-        if self.in_text {
+        if self.in_string {
             match byte {
                 _ if self.escaped => self.escaped = false,
                 b'\\' => self.escaped = true,
-                b'"' => self.in_text = false,
+                b'"' => self.in_string = false,
                 _ => {}
             }
             return false;
         }
-        self.in_text = byte == b'"';
+        self.in_string = byte == b'"';
         matches!(byte, b',' | b':' | b'[' | b'{' | b']' | b'}')
     }
 }
 
-/// About how much memory the JSON in `text` takes once it is parsed; rather too much than too little.
+/// Estimates the memory of the JSON in `text` once it is parsed. The estimate is rather too high than too low.
 pub(super) fn parsed_bytes(text: &[u8]) -> u64 {
     let mut scan = Scan::default();
     let mut bytes = text.len() as u64;
@@ -52,38 +52,38 @@ pub(super) fn parsed_bytes(text: &[u8]) -> u64 {
     bytes
 }
 
-/// A text of which parts are longer than a parser should keep.
+/// JSON that exceeds a size limit.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 pub(crate) enum TooLong {
-    /// One text or number.
+    /// A string or number is too long.
     #[error(
-        "it has a text or number of more than {MAX_TOKEN_BYTES} bytes, up to byte {at}, and no more are read"
+        "it has a string or number up to byte {at} of more than {MAX_TOKEN_BYTES} bytes, the maximum length"
     )]
     Token {
         /// Its last byte that was read.
         at: u64,
     },
-    /// All.
-    #[error("it has more than {most} bytes, the most that are read")]
+    /// The document is too long.
+    #[error("it has more than {most} bytes, the maximum size")]
     All {
         /// The limit.
         most: u64,
     },
 }
 
-/// JSON that is passed on as it is read, as long as no text or number in it, nor all of it, is too long.
+/// A reader of JSON that fails if a string, a number or the whole document is too long.
 #[derive(Debug)]
 pub(crate) struct Bounded<R> {
     inner: R,
     scan: Scan,
-    /// Bytes of the text or number that is being read.
+    /// Bytes of the current string or number.
     token_bytes: usize,
     read_bytes: u64,
     most_bytes: u64,
 }
 
 impl<R: Read> Bounded<R> {
-    /// What `inner` holds, up to `most_bytes`.
+    /// Reads `inner`, at most `most_bytes`.
     pub(crate) fn new(inner: R, most_bytes: u64) -> Self {
         Self {
             inner,
@@ -100,7 +100,7 @@ impl<R: Read> Read for Bounded<R> {
         let n = self.inner.read(into)?;
         for byte in &into[..n] {
             let is_structure = self.scan.step(*byte);
-            let ends = !self.scan.in_text && (is_structure || byte.is_ascii_whitespace());
+            let ends = !self.scan.in_string && (is_structure || byte.is_ascii_whitespace());
             self.token_bytes = if ends { 0 } else { self.token_bytes + 1 };
             self.read_bytes += 1;
             if self.token_bytes > MAX_TOKEN_BYTES {
@@ -128,14 +128,14 @@ mod tests {
     }
 
     #[test]
-    fn structure_in_texts_is_no_structure() {
+    fn structural_characters_in_strings_are_ignored() {
         let plain = parsed_bytes(br#"{"a": "xxxxxxxx"}"#);
         assert_eq!(parsed_bytes(br#"{"a": "[,{:\"[["}"#), plain);
         assert_eq!(plain, 17 + VALUE_BYTES + MEMBER_BYTES);
     }
 
     #[test]
-    fn a_long_text_or_number_or_document_is_refused() {
+    fn a_string_number_or_document_over_its_limit_is_an_error() {
         let long = "a".repeat(MAX_TOKEN_BYTES + 1);
         let most = u64::MAX;
         for text in [
@@ -146,7 +146,7 @@ mod tests {
         ] {
             let e = read(&text, most).unwrap_err();
             assert!(
-                e.contains("text or number of more than 1048576 bytes"),
+                e.contains("string or number") && e.contains("of more than 1048576 bytes"),
                 "{e}"
             );
         }

@@ -1,4 +1,4 @@
-//! What leaves the program, and what does not.
+//! Tests of the removal of secrets.
 
 use proptest::prelude::*;
 use serde_json::json;
@@ -47,7 +47,7 @@ fn queries_and_passwords_of_urls_in_any_text_are_replaced() {
 }
 
 #[test]
-fn of_a_source_the_whole_query_goes() {
+fn the_whole_query_of_a_source_is_replaced() {
     for (source, expected) in [
         ("a/b?c@d", "a/b?c@d"),
         (
@@ -80,7 +80,7 @@ fn of_a_source_the_whole_query_goes() {
 }
 
 #[test]
-fn a_name_before_a_host_is_found_wherever_it_stands() {
+fn a_name_before_any_host_in_a_source_is_found() {
     for text in [
         "https://me@h/x",
         "https://me:S@h",
@@ -109,7 +109,7 @@ fn a_name_before_a_host_is_found_wherever_it_stands() {
 }
 
 #[test]
-fn what_a_server_echoes_is_hidden_as_written_and_decoded() {
+fn echoed_secrets_are_hidden_as_written_and_decoded() {
     let mut secrets = Secrets::default();
     secrets.add_query("v=1&X-Amz-Signature=aBc%2Fd%2b%3D&flag");
     let echo = "got aBc%2fd%2B%3d and aBc/d+= at https://h/y?z=1 (v=1)";
@@ -122,7 +122,7 @@ fn what_a_server_echoes_is_hidden_as_written_and_decoded() {
 
 proptest! {
     #[test]
-    fn no_text_breaks_it(text in "[a-zA-Z0-9:/?@%#|\"' \\[\\]é.]{0,40}") {
+    fn no_text_causes_a_panic(text in "[a-zA-Z0-9:/?@%#|\"' \\[\\]é.]{0,40}") {
         let _ = (redacted(&text).len(), redacted_source(&text).len(), has_userinfo(&text));
         let mut secrets = Secrets::default();
         secrets.add_query(&text);
@@ -130,7 +130,7 @@ proptest! {
     }
 
     #[test]
-    fn a_secret_in_a_query_never_comes_out(
+    fn a_secret_in_a_query_is_always_replaced(
         before in "[a-z ]{0,8}", path in "[a-z/]{0,8}", key in "[a-zA-Z-]{0,8}", after in "[ \"'|].{0,8}",
     ) {
         let text = format!("{before}https://host/{path}?{key}=SECRET&x=SECRET{after}");

@@ -33,7 +33,7 @@ impl MonitoredBody {
         if std::mem::take(&mut self.at_object_start) && looks_like_html(bytes) {
             return Some(RequestOutcome::Html);
         }
-        let bytes_per_s = self.rate.came(bytes.len() as u64, self.log.elapsed())?;
+        let bytes_per_s = self.rate.received(bytes.len() as u64, self.log.elapsed())?;
         Some(RequestOutcome::Failed(ConnectionFailure::TooSlow(
             bytes_per_s,
         )))
