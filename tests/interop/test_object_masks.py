@@ -180,7 +180,7 @@ def test_a_layer_without_a_stored_chunk_at_any_point_is_an_error(shared, tmp_pat
     collection, removed = without_chunks(tmp_path, lambda name: True)
     config = vnc_config(tmp_path, collection=collection, points={"layer": "lines"}, arrays=PRE_POST)
     message = error_message("preprocess", config, "--out", tmp_path / "out", code=1)
-    for part in ("`seg`", "`arrays.pre.transform.object_at`", "is stored", str(tmp_path / "seg")):
+    for part in ("`seg`", "`arrays.pre.transform.object_at`", "all chunks at their points are missing", str(tmp_path / "seg")):
         assert part in message, message
     assert any(name in message for name in removed), message
     assert not (tmp_path / "out").exists()
