@@ -78,7 +78,7 @@ fn a_shard_file_shorter_than_its_index_is_an_error_with_both_lengths() {
     std::fs::write(dir.path().join("0.shard"), [0; 27]).unwrap();
     let e = message(read(&open(dir.path(), &sharding(0, "identity", 1, 0)), 0).unwrap_err());
     assert!(
-        e.contains("0.shard has 27 bytes") && e.contains("32 expected"),
+        e.contains("0.shard has 27 bytes") && e.contains("so expected 32"),
         "{e}"
     );
 }
