@@ -26,7 +26,7 @@ pub const SCHEMA_VERSION: u32 = 2;
 /// The contents of `manifest.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
-    /// [`SCHEMA_VERSION`].
+    /// Version of the manifest format: 2.
     pub schema_version: u32,
     /// Digest of the plan. Equal digests mean equal samples from equal sources.
     pub plan_digest: String,
