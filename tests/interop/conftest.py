@@ -29,7 +29,7 @@ def pytest_sessionfinish(session, exitstatus):
 def shared():
     """The folder of real data next to the repository."""
     if not (SHARED / "data").is_dir():
-        message = f"{SHARED} has no data: these tests require_tool it"
+        message = f"{SHARED} has no data: these tests require it"
         if os.environ.get("CI"):
             pytest.fail(message)
         pytest.skip(message)
