@@ -187,11 +187,14 @@ impl TryFrom<WrittenBoxes> for BoxesConfig {
     fn try_from(written: WrittenBoxes) -> Result<Self, String> {
         let unit = written.unit.unwrap_or_default();
         let resolution = written.resolution;
-        let not_here = |given: bool, key: &str, only: &str| match given {
-            true => Err(format!(
-                "found `{key}`, which only boxes in {only} can have; remove it"
-            )),
-            false => Ok(()),
+        let not_here = |given: bool, key: &str, only: &str| {
+            if given {
+                Err(format!(
+                    "found `{key}`, which only boxes in {only} can have; remove it"
+                ))
+            } else {
+                Ok(())
+            }
         };
         if let Some(problem) = unit.problem(resolution) {
             return Err(format!("it {problem}"));

@@ -46,12 +46,11 @@ impl Scalar {
 
     /// Fills `out`, an array of values of `value_bytes` (at most 8) bytes each.
     pub fn fill(&self, value_bytes: usize, out: &mut [u8]) {
-        match self.is_zero() {
-            true => out.fill(0),
-            false => {
-                for value in out.chunks_exact_mut(value_bytes) {
-                    value.copy_from_slice(&self.0[..value_bytes]);
-                }
+        if self.is_zero() {
+            out.fill(0);
+        } else {
+            for value in out.chunks_exact_mut(value_bytes) {
+                value.copy_from_slice(&self.0[..value_bytes]);
             }
         }
     }

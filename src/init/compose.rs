@@ -170,25 +170,24 @@ fn of_resolution(layers: &[OpenedLayer], grid: &Grid) -> String {
     let volumes = layers
         .iter()
         .filter_map(|layer| Some((layer, layer.volume()?)));
-    match grid.is_shared {
-        true => format!(
+    if grid.is_shared {
+        format!(
             "resolution: {nm} nm, the finest that all volumes have; a coarser one makes a smaller dataset"
-        ),
-        false => {
-            let others = volumes.filter_map(|(layer, volume)| {
-                let (scale, how) = grid.resampled(volume)?;
-                Some(format!(
-                    "`{}` from {} nm (`{how}`)",
-                    layer.name,
-                    triple(scale.nm())
-                ))
-            });
-            let others: Vec<_> = others.collect();
-            format!(
-                "resolution: {nm} nm, the finest that most volumes have; resampled: {}",
-                others.join(", ")
-            )
-        }
+        )
+    } else {
+        let others = volumes.filter_map(|(layer, volume)| {
+            let (scale, how) = grid.resampled(volume)?;
+            Some(format!(
+                "`{}` from {} nm (`{how}`)",
+                layer.name,
+                triple(scale.nm())
+            ))
+        });
+        let others: Vec<_> = others.collect();
+        format!(
+            "resolution: {nm} nm, the finest that most volumes have; resampled: {}",
+            others.join(", ")
+        )
     }
 }
 

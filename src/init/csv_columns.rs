@@ -171,16 +171,15 @@ fn columns(header: &StringRecord) -> Columns {
 fn triple(name: &str, header: &StringRecord) -> Option<Triple> {
     let parts: Vec<&str> = name.split(['_', ' ', '.']).collect();
     let is_separate = parts.iter().any(|part| part.eq_ignore_ascii_case("x"));
-    let at = match is_separate {
-        true => {
-            let mut start = 0;
-            parts.iter().find_map(|part| {
-                let found = part.eq_ignore_ascii_case("x").then_some(start);
-                start += part.len() + 1;
-                found
-            })?
-        }
-        false => name.to_ascii_lowercase().strip_suffix('x')?.len(),
+    let at = if is_separate {
+        let mut start = 0;
+        parts.iter().find_map(|part| {
+            let found = part.eq_ignore_ascii_case("x").then_some(start);
+            start += part.len() + 1;
+            found
+        })?
+    } else {
+        name.to_ascii_lowercase().strip_suffix('x')?.len()
     };
     let with = |axis: char| {
         let is_large = name[at..].starts_with('X');

@@ -133,16 +133,16 @@ fn row(t: DataType) -> impl Strategy<Value = Vec<u8>> {
         (0u32..64, -2i128..3).prop_map(move |(k, d)| ((1i128 << k) + d).clamp(min, max)),
         min..=max,
     ];
-    let value = match t.is_float() {
-        true => real
-            .prop_map(move |v| match t {
-                DataType::Float32 => (v as f32).to_le_bytes().to_vec(),
-                _ => v.to_le_bytes().to_vec(),
-            })
-            .boxed(),
-        false => whole
+    let value = if t.is_float() {
+        real.prop_map(move |v| match t {
+            DataType::Float32 => (v as f32).to_le_bytes().to_vec(),
+            _ => v.to_le_bytes().to_vec(),
+        })
+        .boxed()
+    } else {
+        whole
             .prop_map(move |v| v.to_le_bytes()[..t.size_bytes()].to_vec())
-            .boxed(),
+            .boxed()
     };
     prop::collection::vec(value, 0..600).prop_map(|values| values.concat())
 }
