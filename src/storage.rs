@@ -1,4 +1,4 @@
-//! Read access to local and remote files.
+//! Access to local and remote files: [`Store`] reads, [`Sink`] writes.
 //!
 //! The input is a [`Location`] (a folder, parsed from a URL or path in a config or collection) and a key relative to
 //! it. The output is the object's bytes, or the fact that the object is missing. A key cannot point outside its root,
@@ -13,6 +13,8 @@ mod document;
 mod extent;
 mod listing;
 mod local;
+#[allow(dead_code, reason = "the output is written through it next")]
+mod local_sink;
 #[cfg(test)]
 pub(crate) mod loopback;
 mod network;
@@ -21,6 +23,8 @@ mod redact;
 mod regular_file;
 mod remote;
 mod retry;
+#[allow(dead_code, reason = "the output is written through it next")]
+mod sink;
 mod stop_group;
 mod streamed;
 mod unique_keys;
@@ -28,7 +32,7 @@ mod url;
 mod wait_reporter;
 
 use std::fmt;
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 
 use crate::fault::{Fault, FaultKind};
 pub(crate) use access_denied::access_denied_is_missing;
@@ -52,6 +56,8 @@ pub(crate) use redact::{has_userinfo, redact_json, redacted_source};
 pub(crate) use regular_file::{open_regular, read_all, read_regular, refusal};
 pub use remote::RemoteLocation;
 pub use retry::RetryPolicy;
+#[allow(unused_imports, reason = "the output is written through it next")]
+pub(crate) use sink::{PendingObject, Sink, WriterAccess, WriterGuard};
 pub(crate) use stop_group::StoppableWork;
 pub(crate) use streamed::{StreamedDocument, parse_stream};
 pub(crate) use unique_keys::UniqueKeys;
@@ -111,8 +117,40 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Size in bytes of the object at `key`; `None` if it is missing.
     fn size(&self, key: &str) -> Result<Option<u64>, StorageError>;
 
+    /// Opens the object at `key` for many reads; `None` if it is missing.
+    fn open_object(&self, key: &str) -> Result<Option<Box<dyn OpenObject>>, StorageError>;
+
+    /// Calls `each` for every object below `folder` and the folders in it, in any order, until `each` breaks. `folder` is a
+    /// relative path, empty for everything. Nothing is listed if the folder does not exist.
+    ///
+    /// # Errors
+    /// A folder cannot be listed, or the server has no listings (http).
+    fn list(
+        &self,
+        folder: &str,
+        each: &mut dyn FnMut(ListedObject) -> ControlFlow<()>,
+    ) -> Result<(), StorageError>;
+
     /// The object's name for messages: its path or URL.
     fn describe(&self, key: &str) -> String;
+}
+
+/// An object that is open for reading.
+pub trait OpenObject: Send + Sync + fmt::Debug {
+    /// Its size in bytes, when it was opened.
+    fn size_bytes(&self) -> u64;
+
+    /// Fills `into` with the bytes from `offset` on. An object that ends before is an error.
+    fn read_at(&self, offset: u64, into: &mut [u8]) -> Result<(), StorageError>;
+}
+
+/// An object in a listing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedObject {
+    /// Its key, relative to the store.
+    pub key: String,
+    /// Its size; `None` for what is neither a regular file nor a folder, such as a symbolic link or a pipe.
+    pub size_bytes: Option<u64>,
 }
 
 impl StorageError {
@@ -162,6 +200,32 @@ pub enum StorageError {
         object: String,
         /// The system's error.
         source: std::io::Error,
+    },
+    /// A folder cannot be listed.
+    #[error("cannot list {folder}")]
+    List {
+        /// The folder.
+        folder: String,
+        /// The system's error.
+        source: std::io::Error,
+    },
+    /// The operating system returned an error while something was written.
+    #[error("cannot {action} {object}")]
+    Write {
+        /// What was tried: `write`, `delete`, ...
+        action: &'static str,
+        /// Path or URL.
+        object: String,
+        /// The system's error.
+        source: std::io::Error,
+    },
+    /// The folder that is written to does not exist any more.
+    #[error(
+        "the folder {root} was removed or renamed while pointshard wrote to it; run the same command again to write the missing files"
+    )]
+    RootRemoved {
+        /// The folder.
+        root: String,
     },
     /// The object is larger than the limit.
     #[error("{object} has {found_bytes} bytes, more than the limit of {limit_bytes}")]
@@ -240,9 +304,10 @@ pub enum StorageError {
 impl Fault for StorageError {
     fn kind(&self) -> FaultKind {
         match self {
-            Self::Read { source, .. } => FaultKind::of_read(source),
+            Self::Read { source, .. } | Self::List { source, .. } => FaultKind::of_read(source),
+            Self::Write { source, .. } => FaultKind::of_write(source),
             Self::Remote { kind, .. } => *kind,
-            Self::Stopped { .. } => FaultKind::Environment,
+            Self::RootRemoved { .. } | Self::Stopped { .. } => FaultKind::Environment,
             Self::TooLarge { .. }
             | Self::Inflates { .. }
             | Self::Html { .. }

@@ -1,10 +1,10 @@
 //! Buckets that do not allow listing respond with 403 to requests for missing objects. If the config sets `forbidden` to `missing` for a
 //! layer, the layer's chunks are read through this store.
 
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
-use super::{StorageError, Store};
+use super::{ListedObject, OpenObject, StorageError, Store};
 
 /// A store that treats 403 as a missing object.
 #[derive(Debug)]
@@ -43,6 +43,18 @@ impl Store for AccessDeniedIsMissing {
 
     fn size(&self, key: &str) -> Result<Option<u64>, StorageError> {
         missing_if_denied(self.0.size(key), None)
+    }
+
+    fn open_object(&self, key: &str) -> Result<Option<Box<dyn OpenObject>>, StorageError> {
+        missing_if_denied(self.0.open_object(key), None)
+    }
+
+    fn list(
+        &self,
+        folder: &str,
+        each: &mut dyn FnMut(ListedObject) -> ControlFlow<()>,
+    ) -> Result<(), StorageError> {
+        self.0.list(folder, each)
     }
 
     fn is_remote(&self) -> bool {

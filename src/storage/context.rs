@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use super::listing::Listing;
 use super::local::LocalStore;
+use super::local_sink::LocalSink;
 use super::network::Network;
 use super::remote::{Connections, RemoteStore};
 use super::stop_group::{StopGroup, StoppableWork};
 use super::url::Location;
 use super::wait_reporter::WaitReporter;
-use super::{MemoryBudget, StorageError, Store};
+use super::{MemoryBudget, Sink, StorageError, Store};
 
 /// Memory limit if none is set. Equal to the default of `--memory`.
 const DEFAULT_MEMORY_BYTES: u64 = 2 << 30;
@@ -78,12 +79,27 @@ impl Storage {
         }
     }
 
+    /// Write access to the objects below `location`.
+    ///
+    /// # Errors
+    /// Nothing can be written there.
+    #[allow(dead_code, reason = "the output is written through it next")]
+    pub(crate) fn open_sink(&self, location: &Location) -> Result<Arc<dyn Sink>, StorageError> {
+        match location {
+            Location::Local(path) => Ok(Arc::new(LocalSink::new(path.clone()))),
+            Location::Remote(remote) => {
+                let store = RemoteStore::open(remote, &self.connections, &self.stop_group);
+                Ok(store.into_sink()?)
+            }
+        }
+    }
+
     /// Lists the folders and files directly in `location`.
     pub(crate) fn list(&self, location: &Location) -> Result<Listing, StorageError> {
         let listing = match location {
             Location::Local(path) => Listing::of_folder(path)?,
             Location::Remote(remote) => {
-                RemoteStore::open(remote, &self.connections, &self.stop_group).list()?
+                RemoteStore::open(remote, &self.connections, &self.stop_group).list_folder()?
             }
         };
         Ok(listing.sorted())

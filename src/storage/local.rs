@@ -2,11 +2,11 @@
 
 use std::fs::File;
 use std::io::ErrorKind;
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 use std::os::unix::fs::FileExt;
 use std::path::{Component, Path, PathBuf};
 
-use super::{StorageError, Store, open_regular};
+use super::{ListedObject, OpenObject, StorageError, Store, open_regular};
 
 /// The files below one folder.
 #[derive(Debug)]
@@ -21,16 +21,50 @@ impl LocalStore {
     }
 
     fn path(&self, key: &str) -> Result<PathBuf, StorageError> {
-        let inside = Path::new(key)
-            .components()
-            .all(|part| matches!(part, Component::Normal(_)));
-        if !inside || key.is_empty() {
-            return Err(StorageError::KeyLeavesRoot {
-                key: key.to_owned(),
-                root: self.root.display().to_string(),
-            });
+        path_below(&self.root, key)
+    }
+
+    /// Lists one folder. The folders in it are added to `folders`.
+    fn list_folder(
+        &self,
+        folder: &str,
+        folders: &mut Vec<String>,
+        each: &mut dyn FnMut(ListedObject) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>, StorageError> {
+        let path = if folder.is_empty() {
+            self.root.clone()
+        } else {
+            self.path(folder)?
+        };
+        let entries = match std::fs::read_dir(&path) {
+            Ok(entries) => entries,
+            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(ControlFlow::Continue(())),
+            Err(e) => return Err(list_error(&path)(e)),
+        };
+        for entry in entries {
+            let entry = entry.map_err(list_error(&path))?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let key = match folder {
+                "" => name,
+                folder => format!("{folder}/{name}"),
+            };
+            // Links are not followed: they may lead out of the root.
+            let found = match entry.metadata() {
+                Ok(found) => found,
+                // Another process removed it.
+                Err(e) if e.kind() == ErrorKind::NotFound => continue,
+                Err(e) => return Err(list_error(&entry.path())(e)),
+            };
+            if found.is_dir() {
+                folders.push(key);
+            } else {
+                let size_bytes = found.is_file().then_some(found.len());
+                if each(ListedObject { key, size_bytes }).is_break() {
+                    return Ok(ControlFlow::Break(()));
+                }
+            }
         }
-        Ok(self.root.join(key))
+        Ok(ControlFlow::Continue(()))
     }
 
     /// Opens a file. Returns the file, its path and its size; `None` if it is missing.
@@ -47,9 +81,50 @@ impl LocalStore {
     }
 }
 
+/// A file that is open for reading.
+#[derive(Debug)]
+struct OpenFile {
+    file: File,
+    path: PathBuf,
+    size_bytes: u64,
+}
+
+impl OpenObject for OpenFile {
+    fn size_bytes(&self) -> u64 {
+        self.size_bytes
+    }
+
+    fn read_at(&self, offset: u64, into: &mut [u8]) -> Result<(), StorageError> {
+        let read = self.file.read_exact_at(into, offset);
+        read.map_err(read_error(&self.path))
+    }
+}
+
+/// The path of `key` below `root`.
+pub(super) fn path_below(root: &Path, key: &str) -> Result<PathBuf, StorageError> {
+    let inside = Path::new(key)
+        .components()
+        .all(|part| matches!(part, Component::Normal(_)));
+    if inside && !key.is_empty() {
+        Ok(root.join(key))
+    } else {
+        Err(StorageError::KeyLeavesRoot {
+            key: key.to_owned(),
+            root: root.display().to_string(),
+        })
+    }
+}
+
 fn read_error(path: &Path) -> impl Fn(std::io::Error) -> StorageError {
     move |source| StorageError::Read {
         object: path.display().to_string(),
+        source,
+    }
+}
+
+fn list_error(path: &Path) -> impl Fn(std::io::Error) -> StorageError {
+    move |source| StorageError::List {
+        folder: path.display().to_string(),
         source,
     }
 }
@@ -140,6 +215,32 @@ impl Store for LocalStore {
 
     fn size(&self, key: &str) -> Result<Option<u64>, StorageError> {
         Ok(self.open(key)?.map(|(_, _, size)| size))
+    }
+
+    fn open_object(&self, key: &str) -> Result<Option<Box<dyn OpenObject>>, StorageError> {
+        let opened = self.open(key)?;
+        Ok(opened.map(|(file, path, size_bytes)| {
+            let open: Box<dyn OpenObject> = Box::new(OpenFile {
+                file,
+                path,
+                size_bytes,
+            });
+            open
+        }))
+    }
+
+    fn list(
+        &self,
+        folder: &str,
+        each: &mut dyn FnMut(ListedObject) -> ControlFlow<()>,
+    ) -> Result<(), StorageError> {
+        let mut folders = vec![folder.to_owned()];
+        while let Some(folder) = folders.pop() {
+            if self.list_folder(&folder, &mut folders, each)?.is_break() {
+                break;
+            }
+        }
+        Ok(())
     }
 
     fn is_remote(&self) -> bool {

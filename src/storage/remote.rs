@@ -22,22 +22,24 @@ mod request_log;
 mod request_runtime;
 mod response;
 mod response_body;
+mod sink;
 mod tls;
 
 use std::fmt;
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
 use reqwest::header::{AUTHORIZATION, HeaderValue};
 
 use super::stop_group::StopGroup;
-use super::{Compression, Network, StorageError, Store};
+use super::{Compression, ListedObject, Network, OpenObject, StorageError, Store};
 use client::Client;
 pub(super) use connections::Connections;
 pub(super) use location::BadPlace;
 pub use location::RemoteLocation;
 
 /// The objects below a location on a server.
+#[derive(Clone)]
 pub(super) struct RemoteStore {
     /// The client, or the reason why it could not be created. Every read returns that reason.
     client: Result<Arc<Client>, String>,
@@ -134,6 +136,25 @@ impl Store for RemoteStore {
         self.object_size(key)
     }
 
+    fn open_object(&self, key: &str) -> Result<Option<Box<dyn OpenObject>>, StorageError> {
+        Ok(self.object_size(key)?.map(|size_bytes| {
+            let object: Box<dyn OpenObject> = Box::new(RemoteObject {
+                store: self.clone(),
+                key: key.to_owned(),
+                size_bytes,
+            });
+            object
+        }))
+    }
+
+    fn list(
+        &self,
+        folder: &str,
+        each: &mut dyn FnMut(ListedObject) -> ControlFlow<()>,
+    ) -> Result<(), StorageError> {
+        self.list_all(folder, each)
+    }
+
     fn is_remote(&self) -> bool {
         true
     }
@@ -144,6 +165,33 @@ impl Store for RemoteStore {
 
     fn describe(&self, key: &str) -> String {
         self.location.join(key).to_string()
+    }
+}
+
+/// An object that is read by ranges.
+#[derive(Debug)]
+struct RemoteObject {
+    store: RemoteStore,
+    key: String,
+    size_bytes: u64,
+}
+
+impl OpenObject for RemoteObject {
+    fn size_bytes(&self) -> u64 {
+        self.size_bytes
+    }
+
+    fn read_at(&self, offset: u64, into: &mut [u8]) -> Result<(), StorageError> {
+        let end = offset + into.len() as u64;
+        let mut bytes = Vec::new();
+        if !self.store.read_range(&self.key, offset..end, &mut bytes)? {
+            return Err(StorageError::Read {
+                object: self.store.describe(&self.key),
+                source: std::io::ErrorKind::NotFound.into(),
+            });
+        }
+        into.copy_from_slice(&bytes);
+        Ok(())
     }
 }
 

@@ -1,6 +1,7 @@
 //! Tests with shards in a local folder.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -10,7 +11,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::neuroglancer::minishard;
 use crate::neuroglancer::testing::{gzip, write_shards as write};
-use crate::storage::{LocalStore, StorageError};
+use crate::storage::{ListedObject, LocalStore, OpenObject, StorageError};
 
 fn sharding(preshift: u32, hash: &str, minishard: u32, shard: u32) -> Value {
     json!({
@@ -189,6 +190,18 @@ impl Store for Counting {
 
     fn size(&self, key: &str) -> Result<Option<u64>, StorageError> {
         self.0.size(key)
+    }
+
+    fn open_object(&self, key: &str) -> Result<Option<Box<dyn OpenObject>>, StorageError> {
+        self.0.open_object(key)
+    }
+
+    fn list(
+        &self,
+        folder: &str,
+        each: &mut dyn FnMut(ListedObject) -> ControlFlow<()>,
+    ) -> Result<(), StorageError> {
+        self.0.list(folder, each)
     }
 
     fn is_remote(&self) -> bool {

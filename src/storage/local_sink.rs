@@ -1,0 +1,284 @@
+//! Write access to a local folder.
+//!
+//! A file is written under a temporary name in its folder, flushed to the disk, and renamed. Its writer holds a lock on it:
+//! a temporary file that can be locked was left by a dead process.
+
+use std::fs::{self, File};
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+use super::local::path_below;
+use super::sink::{PendingObject, Sink, WriterAccess, WriterGuard};
+use super::{AtomicFile, StorageError, open_regular};
+
+/// The beginning of the names of temporary files.
+const TEMPORARY: &str = ".writing-";
+
+/// The files below one folder.
+#[derive(Debug)]
+pub(super) struct LocalSink {
+    root: PathBuf,
+}
+
+impl LocalSink {
+    /// The files below `root`, which may not exist yet.
+    pub(super) fn new(root: PathBuf) -> Self {
+        Self { root }
+    }
+
+    fn path(&self, key: &str) -> Result<PathBuf, StorageError> {
+        path_below(&self.root, key)
+    }
+
+    /// The folder `folder`, relative to the root, which may be empty.
+    fn folder(&self, folder: &str) -> Result<PathBuf, StorageError> {
+        if folder.is_empty() {
+            Ok(self.root.clone())
+        } else {
+            self.path(folder)
+        }
+    }
+
+    /// A temporary file that will become `path`.
+    fn create(&self, path: &Path) -> Result<AtomicFile, StorageError> {
+        let folder = path.parent().unwrap_or(&self.root);
+        match AtomicFile::create(folder, TEMPORARY) {
+            Err(e) if e.kind() == ErrorKind::NotFound => {
+                self.create_folders(folder)?;
+                AtomicFile::create(folder, TEMPORARY).map_err(failed("create a file in", folder))
+            }
+            created => created.map_err(failed("create a file in", folder)),
+        }
+    }
+
+    /// Creates `folder` and those above it, up to the root, which must exist.
+    fn create_folders(&self, folder: &Path) -> Result<(), StorageError> {
+        if !self.root.is_dir() {
+            return Err(StorageError::RootRemoved {
+                root: self.root.display().to_string(),
+            });
+        }
+        let below = folder.strip_prefix(&self.root).unwrap_or(folder);
+        let mut path = self.root.clone();
+        for part in below.components() {
+            path.push(part);
+            match fs::create_dir(&path) {
+                Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
+                created => created.map_err(failed("create the folder", &path))?,
+            }
+        }
+        Ok(())
+    }
+
+    fn written(&self, key: &str, bytes: &[u8]) -> Result<(PathBuf, AtomicFile), StorageError> {
+        let path = self.path(key)?;
+        let mut file = self.create(&path)?;
+        file.as_file_mut()
+            .write_all(bytes)
+            .map_err(failed("write", &path))?;
+        file.flush_to_disk().map_err(failed("write", &path))?;
+        Ok((path, file))
+    }
+}
+
+impl Sink for LocalSink {
+    fn create_root(&self) -> Result<(), StorageError> {
+        let created = fs::create_dir_all(&self.root);
+        created.map_err(failed("create the folder", &self.root))
+    }
+
+    fn put(&self, key: &str, bytes: &[u8]) -> Result<(), StorageError> {
+        let (path, file) = self.written(key, bytes)?;
+        file.rename(&path).map_err(failed("write", &path))
+    }
+
+    fn create_new(&self, key: &str, bytes: &[u8]) -> Result<bool, StorageError> {
+        let (path, file) = self.written(key, bytes)?;
+        match file.rename_to_new(&path) {
+            Err(e) if e.kind() == ErrorKind::AlreadyExists => Ok(false),
+            renamed => renamed.map_err(failed("write", &path)).map(|()| true),
+        }
+    }
+
+    fn begin(&self, key: &str) -> Result<Box<dyn PendingObject>, StorageError> {
+        let path = self.path(key)?;
+        let file = self.create(&path)?;
+        Ok(Box::new(PendingFile { path, file }))
+    }
+
+    fn delete(&self, key: &str) -> Result<(), StorageError> {
+        let path = self.path(key)?;
+        match fs::remove_file(&path) {
+            Err(e) if !is_missing(&e) => return Err(failed("delete", &path)(e)),
+            _ => {}
+        }
+        let folders = path.ancestors().skip(1);
+        for folder in folders.take_while(|folder| *folder != self.root) {
+            match fs::remove_dir(folder) {
+                Ok(()) => {}
+                // Files of others are in it.
+                Err(e) if e.kind() == ErrorKind::DirectoryNotEmpty => break,
+                Err(e) if is_missing(&e) => {}
+                Err(e) => return Err(failed("delete", folder)(e)),
+            }
+        }
+        Ok(())
+    }
+
+    fn flush_folders(&self, folders: &mut dyn Iterator<Item = &str>) -> Result<(), StorageError> {
+        for folder in folders {
+            let path = self.folder(folder)?;
+            let flushed = File::open(&path).and_then(|f| f.sync_all());
+            flushed.map_err(failed("flush the folder", &path))?;
+        }
+        Ok(())
+    }
+
+    fn remove_abandoned(&self, folder: &str) -> Result<(), StorageError> {
+        let mut folders = vec![self.folder(folder)?];
+        while let Some(folder) = folders.pop() {
+            let listed = failed("list", &folder);
+            let entries = match fs::read_dir(&folder) {
+                Ok(entries) => entries,
+                Err(e) if is_missing(&e) => continue,
+                Err(e) => return Err(listed(e)),
+            };
+            for entry in entries {
+                let entry = entry.map_err(failed("list", &folder))?;
+                if entry.file_type().is_ok_and(|t| t.is_dir()) {
+                    folders.push(entry.path());
+                } else if entry.file_name().to_string_lossy().starts_with(TEMPORARY) {
+                    remove_if_abandoned(&entry.path());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn register_writer(
+        &self,
+        key: &str,
+        access: WriterAccess,
+    ) -> Result<Option<WriterGuard>, StorageError> {
+        let path = self.path(key)?;
+        self.create_folders(path.parent().unwrap_or(&self.root))?;
+        let opened = File::options()
+            .create(true)
+            .append(true)
+            .open(&path)
+            .map_err(failed("open", &path))?;
+        let locked = match access {
+            WriterAccess::Shared => opened.try_lock_shared(),
+            WriterAccess::Exclusive => opened.try_lock(),
+        };
+        match locked {
+            Err(fs::TryLockError::WouldBlock) => Ok(None),
+            // The file system has no locks: the writer works without them.
+            Err(fs::TryLockError::Error(_)) | Ok(()) => Ok(Some(WriterGuard::new(opened))),
+        }
+    }
+}
+
+/// A file under its temporary name.
+#[derive(Debug)]
+struct PendingFile {
+    path: PathBuf,
+    file: AtomicFile,
+}
+
+impl PendingObject for PendingFile {
+    fn write(&mut self, bytes: &[u8]) -> Result<(), StorageError> {
+        let written = self.file.as_file_mut().write_all(bytes);
+        written.map_err(failed("write", &self.path))
+    }
+
+    fn commit(self: Box<Self>) -> Result<(), StorageError> {
+        let flushed = self.file.flush_to_disk();
+        flushed.map_err(failed("write", &self.path))?;
+        let renamed = self.file.rename(&self.path);
+        renamed.map_err(failed("write", &self.path))
+    }
+}
+
+/// Whether a temporary file has this name.
+pub(super) fn is_temporary(name: &str) -> bool {
+    name.starts_with(TEMPORARY)
+}
+
+/// Removes the temporary file unless its writer lives. It is no error if another process removes it first.
+fn remove_if_abandoned(path: &Path) {
+    if open_regular(path).is_ok_and(|(f, _)| f.try_lock().is_ok()) {
+        let _ = fs::remove_file(path);
+    }
+}
+
+/// `a/b` is also missing if `a` is a file.
+fn is_missing(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
+}
+
+fn failed(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> StorageError {
+    let object = path.display().to_string();
+    move |source| StorageError::Write {
+        action,
+        object,
+        source,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_that_was_removed_is_not_created_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let sink = LocalSink::new(dir.path().join("out"));
+        assert!(matches!(
+            sink.put("a/b", b"1"),
+            Err(StorageError::RootRemoved { .. })
+        ));
+        sink.create_root().unwrap();
+        sink.put("a/b", b"1").unwrap();
+        fs::remove_dir_all(dir.path().join("out")).unwrap();
+        assert!(matches!(
+            sink.put("a/b", b"1"),
+            Err(StorageError::RootRemoved { .. })
+        ));
+        assert!(!dir.path().join("out").exists());
+    }
+
+    #[test]
+    fn keys_stay_below_the_root() {
+        let dir = tempfile::tempdir().unwrap();
+        let sink = LocalSink::new(dir.path().join("out"));
+        sink.create_root().unwrap();
+        for key in ["../a", "/a", "", "a/../../b"] {
+            assert!(matches!(
+                sink.put(key, b"1"),
+                Err(StorageError::KeyLeavesRoot { .. })
+            ));
+            assert!(sink.delete(key).is_err() && sink.begin(key).is_err());
+        }
+    }
+
+    #[test]
+    fn only_files_of_dead_writers_are_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let sink = LocalSink::new(dir.path().to_owned());
+        sink.put("a/kept", b"1").unwrap();
+        let mut alive = sink.begin("a/b/alive").unwrap();
+        alive.write(b"1").unwrap();
+        fs::write(dir.path().join("a/.writing-dead"), "1").unwrap();
+        sink.remove_abandoned("a").unwrap();
+        let names = |folder: &str| -> Vec<String> {
+            let entries = fs::read_dir(dir.path().join(folder)).unwrap();
+            let names = entries.map(|e| e.unwrap().file_name().into_string().unwrap());
+            names.filter(|n| is_temporary(n)).collect()
+        };
+        assert_eq!(names("a"), Vec::<String>::new());
+        assert_eq!(names("a/b").len(), 1);
+        alive.commit().unwrap();
+        assert_eq!(fs::read(dir.path().join("a/b/alive")).unwrap(), b"1");
+    }
+}
