@@ -123,7 +123,7 @@ pub use dataset::{Dataset, DatasetError, Manifest, SampleArray, SplitReader};
 pub use extract::Progress;
 pub use fault::{Fault, FaultKind};
 pub use job::{Job, JobError, Outcome, RunOptions};
-pub use storage::{Network, RetryPolicy, Storage};
+pub use storage::{Location, LocationError, Network, RemoteLocation, RetryPolicy, Storage};
 
 // The integration tests share this module, which knows the library by its name.
 #[cfg(test)]

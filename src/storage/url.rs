@@ -4,6 +4,7 @@
 //! `file:///a/b/|neuroglancer-precomputed:` (Neuroglancer's newer pipeline form), `file://./b`, and a
 //! plain path. A relative path is resolved against the folder of the document that contains it.
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
@@ -112,7 +113,9 @@ impl SourceUrl {
                 _ => (trimmed, None),
             },
         };
-        let outer = base.parse(location).map_err(|problem| problem.of(text))?;
+        let outer = base
+            .resolve_unnamed(location)
+            .map_err(|problem| problem.of(text))?;
         let location = if inner_path.is_empty() {
             outer
         } else {
@@ -155,12 +158,28 @@ impl From<BadPlace> for Problem {
 }
 
 impl Location {
-    /// Resolves `text`, a path or a URL, against this folder.
-    pub fn resolve(&self, text: &str) -> Result<Location, LocationError> {
-        self.parse(text).map_err(|problem| problem.of(text))
+    /// Parses an argument of a command line: a path, which is relative to the working directory, or a URL (`s3://`, `gs://`,
+    /// `http://`, `https://`, `file://`).
+    pub fn parse(text: impl AsRef<OsStr>) -> Result<Self, LocationError> {
+        let text = text.as_ref();
+        match text.to_str() {
+            Some(url) if url.contains("://") || url.is_empty() => match url.strip_prefix("file://")
+            {
+                // `join` would resolve `..` without following links, unlike the system.
+                Some(path) if !path.is_empty() => Ok(Self::from(Path::new(path))),
+                _ => Self::Local(PathBuf::new()).resolve(url),
+            },
+            _ => Ok(Self::from(Path::new(text))),
+        }
     }
 
-    fn parse(&self, text: &str) -> Result<Location, Problem> {
+    /// Resolves `text`, a path or a URL, against this folder.
+    pub fn resolve(&self, text: &str) -> Result<Location, LocationError> {
+        self.resolve_unnamed(text)
+            .map_err(|problem| problem.of(text))
+    }
+
+    fn resolve_unnamed(&self, text: &str) -> Result<Location, Problem> {
         if has_userinfo(text) {
             return Err(Problem::Because(PASSWORD));
         }
@@ -235,6 +254,18 @@ impl Location {
             Location::Local(path) => format!("{path:?}"),
             Location::Remote(remote) => remote.identity(),
         }
+    }
+}
+
+impl From<PathBuf> for Location {
+    fn from(path: PathBuf) -> Self {
+        Self::Local(path)
+    }
+}
+
+impl From<&Path> for Location {
+    fn from(path: &Path) -> Self {
+        Self::Local(path.to_owned())
     }
 }
 
@@ -331,6 +362,40 @@ mod tests {
             (folder.to_string().as_str(), name.as_str()),
             ("https://host:8080/data", "vnc")
         );
+    }
+
+    #[test]
+    fn an_argument_is_a_path_as_it_is_or_a_url() {
+        let local = |path: &str| Location::Local(path.into());
+        for (text, expected) in [
+            ("out", local("out")),
+            ("a/../b/", local("a/../b/")),
+            ("/a", local("/a")),
+            ("file:///a/../b", local("/a/../b")),
+            ("file://a", local("a")),
+        ] {
+            assert_eq!(Location::parse(text).unwrap(), expected, "{text}");
+        }
+        assert_eq!(
+            Location::parse("s3://bucket/a/../b/").unwrap().to_string(),
+            "s3://bucket/b"
+        );
+        let odd = <OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(b"a\xff");
+        assert_eq!(
+            Location::parse(odd).unwrap(),
+            Location::from(Path::new(odd))
+        );
+        for text in [
+            "",
+            "file://",
+            "s3://",
+            "ftp://a/b",
+            "s3://me:hidden@bucket/a",
+        ] {
+            let e = Location::parse(text).unwrap_err();
+            assert_eq!(e.kind(), FaultKind::Usage);
+            assert!(!e.to_string().contains("hidden"), "{e}");
+        }
     }
 
     #[test]
