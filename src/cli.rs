@@ -9,6 +9,7 @@ mod failure;
 mod infer;
 mod init;
 mod local_path;
+mod location;
 mod network;
 mod plan;
 mod preprocess;

@@ -5,7 +5,8 @@
 //! OUT/<split>.zarr/            a Zarr v3 group, consolidated metadata; written when all shards are present
 //!     <array>/c/<shard>/0/0/0/0     shards, each written under a temporary name, then renamed
 //!     annotation_id, box, center_nm, ...    index columns over `sample`
-//! OUT/.pointshard/plan.json    which plan the output belongs to; written first
+//! OUT/.pointshard/claim.json   which job the output belongs to; written first
+//! OUT/.pointshard/plan.json    the plan, with its columns in `plan/`; written before the first shard
 //! OUT/.pointshard/receipts/<split>/<array>/<shard>.json   written after its shard
 //! ```
 //! This is the only writer and the only reader of this format. Nothing here knows where samples come from.
@@ -24,7 +25,6 @@ mod metadata;
 mod output;
 mod reader;
 mod receipt;
-mod record;
 mod samples;
 mod seal;
 mod shard;
@@ -32,6 +32,7 @@ mod stored;
 #[cfg(test)]
 pub(crate) mod testing;
 
+pub(crate) use checksummed::{from_checksummed, to_checksummed};
 #[cfg(feature = "bench")]
 pub use codec::{BloscName, BloscShuffle};
 pub use codec::{Codec, CodecChoice, CodecTrial};
@@ -45,10 +46,10 @@ pub use manifest::{
 };
 #[cfg(feature = "tch")]
 pub(crate) use metadata::group_metadata;
-pub use output::Output;
+pub use output::{Claim, ClaimState, Output};
 pub use reader::{Dataset, SampleArray, SplitReader};
-pub use receipt::{Receipt, SourceUse};
+pub use receipt::{PresentShards, Receipt, SourceUse, Trust};
 pub use samples::{SampleDecoder, SampleReader, ShardFiles};
-pub use seal::{ArrayProvenance, Provenance, seal};
+pub use seal::{ArrayProvenance, Provenance, Unsealed};
 pub use shard::{ShardReader, ShardWriter, WrittenShard};
 pub(crate) use stored::MAX_METADATA_BYTES;

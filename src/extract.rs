@@ -16,6 +16,7 @@ mod run_state;
 mod schedule;
 mod shard;
 mod sources;
+mod target;
 mod unit_chunks;
 mod window;
 mod window_assembler;
@@ -27,7 +28,7 @@ use std::thread::Builder;
 use rayon::prelude::*;
 
 use crate::blocks::{BlockCache, CacheStats, with_prefetcher};
-use crate::dataset::{Layout, Output, Receipt, ShardId};
+use crate::dataset::ShardId;
 use crate::plan::Plan;
 use run_state::RunState;
 use shard::PendingShard;
@@ -40,6 +41,7 @@ pub(crate) use padding::{inside_fraction, require_touched};
 pub use progress::Progress;
 pub(crate) use schedule::blocks_of;
 pub use sources::Sources;
+pub(crate) use target::Target;
 pub(crate) use unit_chunks::UnitChunks;
 pub(crate) use window::{CutScratch, WindowCutter, WindowRequest};
 pub(crate) use window_assembler::BoxRequest;
@@ -67,22 +69,26 @@ pub struct ExtractReport {
 ///
 /// # Errors
 /// The first error of a thread; the other threads stop then.
-pub fn run(
+pub(crate) fn run(
     plan: &Plan,
     sources: &Sources,
-    layout: &Layout,
-    output: &Output,
+    target: Target<'_>,
     memory_bytes: u64,
     progress: &Progress,
 ) -> Result<ExtractReport, ExtractError> {
     let budget_bytes = cache_budget(plan, sources, memory_bytes)?;
     let mut report = ExtractReport::default();
-    let shards = schedule::work_order(plan, layout);
-    let todo = missing_shards(shards, layout, output, progress, &mut report)?;
+    let layout = target.layout;
+    let todo = missing_shards(
+        schedule::work_order(plan, layout),
+        target,
+        progress,
+        &mut report,
+    );
     if todo.is_empty() {
         return Ok(report);
     }
-    output.unseal()?;
+    target.output.unseal()?;
     let uses = schedule::block_uses(plan, sources, layout, &todo);
     report.chunks_touched = uses.blocks() as u64;
     let run = RunState {
@@ -91,8 +97,7 @@ pub fn run(
             sources,
             cache: BlockCache::new(&sources.volumes, uses, budget_bytes),
         },
-        layout,
-        output,
+        target,
         todo: &todo,
         progress,
         failure: OnceLock::new(),
@@ -112,17 +117,16 @@ pub fn run(
 /// The shards that are not present yet. Counts all of them, and the present ones as done.
 fn missing_shards(
     shards: Vec<ShardId>,
-    layout: &Layout,
-    output: &Output,
+    target: Target<'_>,
     progress: &Progress,
     report: &mut ExtractReport,
-) -> Result<Vec<ShardId>, ExtractError> {
+) -> Vec<ShardId> {
     let mut todo = Vec::new();
     for id in shards {
-        let range = layout.samples(id);
+        let range = target.layout.samples(id);
         let windows = range.end - range.start;
         progress.windows_total.fetch_add(windows, Ordering::Relaxed);
-        if Receipt::find(output, layout, id)?.is_some() {
+        if target.present.contains(id) {
             report.shards_already_present += 1;
             progress.windows_done.fetch_add(windows, Ordering::Relaxed);
         } else {
@@ -131,7 +135,7 @@ fn missing_shards(
             todo.push(id);
         }
     }
-    Ok(todo)
+    todo
 }
 
 /// Threads that only wait for the disk, and shards that may wait for these threads.

@@ -18,8 +18,10 @@ use std::time::Duration;
 
 use crate::collection::Collection;
 use crate::config::{Config, ConfigFile};
-use crate::dataset::{BoxEntry, Layout, Manifest, Output, Receipt, seal};
-use crate::extract::{self, Estimate, ExtractReport, Padding, Progress, Sources};
+use crate::dataset::{
+    BoxEntry, Claim, ClaimState, Layout, Manifest, Output, PresentShards, Trust, Unsealed,
+};
+use crate::extract::{self, Estimate, ExtractReport, Padding, Progress, Sources, Target};
 use crate::plan::Plan;
 use crate::select;
 use crate::storage::{Location, Storage};
@@ -57,12 +59,14 @@ pub struct Outcome {
 }
 
 /// How to run a job. None of this changes the bytes of the dataset.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct RunOptions {
     /// Most memory that the program may take, in bytes.
     pub memory_bytes: u64,
-    /// Overwrite existing pointshard output in the folder, whether of this plan or of another one.
+    /// Overwrite existing pointshard output, whether of this plan or of another one.
     pub force: bool,
+    /// Compare the bytes of shards that are present with the digests in their receipts, not only their sizes.
+    pub verify: bool,
 }
 
 impl Job {
@@ -121,69 +125,145 @@ impl Job {
         extract::estimate(&self.plan, &self.sources, &self.layout)
     }
 
-    /// How many shards are already present in the folder `out`, which is not changed. Where the folder is in use, this
-    /// chooses codecs first, because the digest of the plan depends on them.
+    /// How many shards are already present in `out`, which is not changed. Where the output is in use, this chooses codecs
+    /// first, because the digest of the plan depends on them.
     ///
     /// # Errors
     /// Those of [`Job::run`] that occur before it writes anything.
-    pub fn finished_shards(&mut self, out: &Path, options: RunOptions) -> Result<u64, JobError> {
+    pub fn finished_shards(
+        &mut self,
+        out: &Location,
+        options: RunOptions,
+    ) -> Result<u64, JobError> {
         extract::cache_budget(&self.plan, &self.sources, options.memory_bytes)?;
-        if Output::exists_in(out) && !options.force {
-            select::choose_codecs(&self.plan, &mut self.sources, options.memory_bytes)?;
-            self.layout = self.sources.layout(&self.plan);
+        let output = Output::at(out, self.sources.storage())?;
+        match output.state()? {
+            ClaimState::New => return Ok(0),
+            _ if options.force => return Ok(output.check_clearing().map(|()| 0)?),
+            ClaimState::Claimed(_) => {}
+            ClaimState::Earlier { .. } => {
+                output.claim(&self.claim(), false)?;
+                return Ok(0);
+            }
         }
+        select::choose_codecs(&self.plan, &mut self.sources, options.memory_bytes)?;
+        self.layout = self.sources.layout(&self.plan);
         let digest = self.sources.digest(&self.plan);
         let record = || PlanRecord::of(&self.plan, &self.sources, digest);
-        let found = Output::find(out, digest, options.force);
-        let Some(output) = found.map_err(|e| difference::explain(e, out, record))? else {
+        if !difference::has_plan(&output, &self.claim(), record)? {
             return Ok(0);
-        };
-        let mut shards = 0;
-        for id in self.layout.all_shards() {
-            shards += u64::from(Receipt::find(&output, &self.layout, id)?.is_some());
         }
-        Ok(shards)
+        let digest = digest.to_string();
+        let present = PresentShards::find(&output, &self.layout, &digest, Trust::Size)?;
+        Ok(present.count())
     }
 
-    /// Writes what is missing in the folder `out`, and seals the dataset.
+    /// Writes what is missing in `out`, and seals the dataset.
     ///
     /// # Errors
-    /// The job has no sample, the folder holds the output of another job or files of others, a source cannot be read, or the
+    /// The job has no sample, `out` holds the output of another job or files of others, a source cannot be read, or the
     /// output cannot be written. A rerun continues where this one stopped.
     pub fn run(
-        self,
-        out: &Path,
+        mut self,
+        out: impl Into<Location>,
         options: RunOptions,
         progress: &Progress,
     ) -> Result<Outcome, JobError> {
         self.require_samples()?;
-        let Self {
-            plan,
-            mut sources,
-            layout: _,
-            padding,
-            stages,
-            collection,
-        } = self;
-        let memory_bytes = options.memory_bytes;
-        let mut stages = Stages::begin(stages);
-        select::choose_codecs(&plan, &mut sources, memory_bytes)?;
+        let mut stages = Stages::begin(std::mem::take(&mut self.stages));
+        select::choose_codecs(&self.plan, &mut self.sources, options.memory_bytes)?;
         stages.end("choose codecs");
-        let layout = &sources.layout(&plan);
-        // A job that needs more memory fails before it changes the folder.
-        extract::cache_budget(&plan, &sources, memory_bytes)?;
-        let output = claim(out, &plan, &sources, layout, options.force)?;
-        let extracted = extract::run(&plan, &sources, layout, &output, memory_bytes, progress)?;
+        let Self { plan, sources, .. } = &self;
+        let layout = &sources.layout(plan);
+        // A job that needs more memory fails before it changes the output.
+        extract::cache_budget(plan, sources, options.memory_bytes)?;
+        let digest = sources.digest(plan);
+        let record = || PlanRecord::of(plan, sources, digest);
+        let output = Output::at(&out.into(), sources.storage())?;
+        let dataset = UnfinishedDataset {
+            layout,
+            plan_digest: &digest.to_string(),
+            trust: match options.verify {
+                true => Trust::Digest,
+                false => Trust::Size,
+            },
+        };
+        if !options.force
+            && difference::has_plan(&output, &self.claim(), record)?
+            && let Some((manifest, shards)) = dataset.finished(&output)?
+        {
+            stages.end("compare with the output");
+            return Ok(Outcome {
+                manifest,
+                extracted: ExtractReport {
+                    shards_already_present: shards,
+                    ..ExtractReport::default()
+                },
+                stages: stages.finished(),
+            });
+        }
+        let output = difference::claim(output, &self.claim(), options.force, record)?;
+        let present = dataset.find_shards(&output)?;
+        let target = Target {
+            output: &output,
+            layout,
+            plan_digest: dataset.plan_digest,
+            present: &present,
+        };
+        let extracted = extract::run(plan, sources, target, options.memory_bytes, progress)?;
         stages.end("extract");
-        let index = (0..plan.splits.len()).map(|s| index_columns::of_split(&plan, &sources, s));
-        let provenance = provenance::provenance(&plan, &sources, &padding, &collection);
-        let manifest = seal(&output, layout, provenance, index.collect())?;
+        let splits = 0..plan.splits.len();
+        let index = splits.map(|s| index_columns::of_split(plan, sources, s));
+        let provenance = provenance::provenance(plan, sources, &self.padding, &self.collection);
+        let unsealed = dataset.unsealed(&output, dataset.find_shards(&output)?);
+        let manifest = unsealed.seal(provenance, index)?;
         stages.end("seal");
         Ok(Outcome {
             manifest,
             extracted,
             stages: stages.finished(),
         })
+    }
+
+    /// The claim of this job on an output.
+    fn claim(&self) -> Claim {
+        let config = self.plan.config.published().to_string();
+        Claim::new(
+            blake3::hash(config.as_bytes()),
+            self.plan.splits.iter().map(|s| s.name.as_str()),
+            self.plan.arrays.iter().map(|a| a.name.as_str()),
+        )
+    }
+}
+
+/// What of a dataset does not depend on how much of it is written.
+struct UnfinishedDataset<'a> {
+    layout: &'a Layout,
+    plan_digest: &'a str,
+    trust: Trust,
+}
+
+impl<'a> UnfinishedDataset<'a> {
+    fn find_shards(&self, output: &Output) -> Result<PresentShards, JobError> {
+        let found = PresentShards::find(output, self.layout, self.plan_digest, self.trust);
+        Ok(found?)
+    }
+
+    fn unsealed(&self, output: &'a Output, present: PresentShards) -> Unsealed<'a> {
+        Unsealed {
+            output,
+            layout: self.layout,
+            plan_digest: self.plan_digest,
+            present,
+        }
+    }
+
+    /// The manifest of the output, if nothing of it is missing, and the number of its shards.
+    fn finished(&self, output: &'a Output) -> Result<Option<(Manifest, u64)>, JobError> {
+        let present = self.find_shards(output)?;
+        let shards = present.count();
+        let manifest = self.unsealed(output, present).finished()?;
+        Ok(manifest.map(|manifest| (manifest, shards)))
     }
 }
 
@@ -208,20 +288,4 @@ fn finish_plan(plan: Plan, sources: &Sources) -> Result<(Plan, Padding), JobErro
     let padding = Padding::count(&plan, sources);
     plan.warnings.extend(padding.warnings(&plan));
     Ok((plan, padding))
-}
-
-/// Claims the folder `out` for the plan, and keeps the record of the plan in it.
-fn claim(
-    out: &Path,
-    plan: &Plan,
-    sources: &Sources,
-    layout: &Layout,
-    force: bool,
-) -> Result<Output, JobError> {
-    let digest = sources.digest(plan);
-    let record = || PlanRecord::of(plan, sources, digest);
-    let output = Output::claim(out, digest, layout, force)
-        .map_err(|e| difference::explain(e, out, record))?;
-    difference::keep_record(&output, record);
-    Ok(output)
 }

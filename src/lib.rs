@@ -44,9 +44,9 @@
 //!
 //! // Plan the job, write the dataset, and check it.
 //! let (out, storage) = (dir.join("windows"), Storage::default());
-//! let options = RunOptions { memory_bytes: 1 << 30, force: false };
+//! let options = RunOptions { memory_bytes: 1 << 30, ..RunOptions::default() };
 //! let job = Job::prepare(&dir.join("job.json"), options.memory_bytes, &storage)?;
-//! job.run(&out, options, &Progress::default())?;
+//! job.run(out.as_path(), options, &Progress::default())?;
 //! assert!(check(&out).ok);
 //!
 //! // A sample is little-endian bytes, shape [channel, z, y, x].

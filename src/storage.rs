@@ -13,7 +13,6 @@ mod document;
 mod extent;
 mod listing;
 mod local;
-#[allow(dead_code, reason = "the output is written through it next")]
 mod local_sink;
 #[cfg(test)]
 pub(crate) mod loopback;
@@ -23,7 +22,6 @@ mod redact;
 mod regular_file;
 mod remote;
 mod retry;
-#[allow(dead_code, reason = "the output is written through it next")]
 mod sink;
 mod stop_group;
 mod streamed;
@@ -49,6 +47,7 @@ pub(crate) use extent::{Extent, read_run, runs};
 pub(crate) use local::LocalStore;
 #[cfg(all(test, target_os = "linux"))]
 pub(crate) use local::witness;
+pub(crate) use local_sink::is_temporary_name;
 pub use network::Network;
 pub(crate) use parallel_tasks::ParallelTasks;
 pub use redact::redacted;
@@ -56,7 +55,6 @@ pub(crate) use redact::{has_userinfo, redact_json, redacted_source};
 pub(crate) use regular_file::{open_regular, read_all, read_regular, refusal};
 pub use remote::RemoteLocation;
 pub use retry::RetryPolicy;
-#[allow(unused_imports, reason = "the output is written through it next")]
 pub(crate) use sink::{PendingObject, Sink, WriterAccess, WriterGuard};
 pub(crate) use stop_group::StoppableWork;
 pub(crate) use streamed::{StreamedDocument, parse_stream};

@@ -59,7 +59,7 @@ pub fn run(
         .unwrap();
     let options = RunOptions {
         memory_bytes,
-        force: false,
+        ..RunOptions::default()
     };
     pool.install(|| {
         Job::prepare(&file, memory_bytes, &Storage::default())?.run(

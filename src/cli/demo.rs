@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use crate::job::RunOptions;
 use crate::storage::Storage;
 use crate::{check, demo};
 use clap::Args;
@@ -58,8 +59,17 @@ impl Demo {
             out.display()
         ));
         let storage = Storage::default();
-        self.run
-            .run_job(printer, &storage, &collection.config, &out, false)?;
+        let options = RunOptions {
+            memory_bytes: self.run.memory_bytes(),
+            ..RunOptions::default()
+        };
+        self.run.run_job(
+            printer,
+            &storage,
+            &collection.config,
+            &out.as_path().into(),
+            options,
+        )?;
         printer.lines(format!("\n$ pointshard check {}", out.display()));
         let report = pool.install(|| check::check(&out));
         super::check::print(printer, &report);

@@ -3,13 +3,16 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use crate::job::RunOptions;
+use crate::storage::Location;
+
 use clap::Args;
 
 use super::failure::Failure;
-use super::local_path;
 use super::network::NetworkArgs;
 use super::printer::Printer;
 use super::run::RunArgs;
+use super::{local_path, location};
 
 /// Cut windows and write shards; rerun to resume
 #[derive(Debug, Args)]
@@ -17,12 +20,15 @@ pub(super) struct Preprocess {
     /// Config file of the job (JSON; `pointshard schema` prints its schema)
     #[arg(value_parser = local_path::input())]
     config: PathBuf,
-    /// Output folder
-    #[arg(long, value_name = "DIR", value_parser = local_path::output())]
-    out: PathBuf,
+    /// Output: a folder, or a URL of one in a bucket (s3://, gs://)
+    #[arg(long, value_name = "OUT", value_parser = location::output())]
+    out: Location,
     /// Overwrite existing pointshard output
     #[arg(long)]
     force: bool,
+    /// Read shards that are present and compare them with their digests, not only their sizes
+    #[arg(long)]
+    verify: bool,
     /// Print what would be read and written, and stop
     #[arg(long)]
     dry_run: bool,
@@ -35,12 +41,17 @@ pub(super) struct Preprocess {
 impl Preprocess {
     pub(super) fn run(self, printer: &Printer) -> Result<ExitCode, Failure> {
         let storage = &self.network.storage(printer);
+        let options = RunOptions {
+            memory_bytes: self.run.memory_bytes(),
+            force: self.force,
+            verify: self.verify,
+        };
         if self.dry_run {
             self.run
-                .dry_run(printer, storage, &self.config, &self.out, self.force)?;
+                .dry_run(printer, storage, &self.config, &self.out, options)?;
         } else {
             self.run
-                .run_job(printer, storage, &self.config, &self.out, self.force)?;
+                .run_job(printer, storage, &self.config, &self.out, options)?;
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use crate::extract::Progress;
 use crate::fault::FaultKind;
 use crate::job::{Job, Outcome, RunOptions};
-use crate::storage::Storage;
+use crate::storage::{Location, Storage};
 use anyhow::Context;
 use clap::Args;
 
@@ -48,8 +48,8 @@ impl RunArgs {
         printer: &Printer,
         storage: &Storage,
         config: &Path,
-        out: &Path,
-        force: bool,
+        out: &Location,
+        options: RunOptions,
     ) -> Result<Outcome, Failure> {
         let pool = self.pool()?;
         let outcome = pool.install(|| -> Result<Outcome, Failure> {
@@ -60,14 +60,10 @@ impl RunArgs {
                 counted(job.plan.samples(), "sample", "samples"),
                 counted(job.plan.boxes.len(), "box", "boxes"),
                 counted(job.plan.arrays.len(), "array", "arrays"),
-                out.display()
+                out
             ));
-            let options = RunOptions {
-                memory_bytes: self.memory_bytes(),
-                force,
-            };
             let progress = Progress::default();
-            let run = || job.run(out, options, &progress);
+            let run = || job.run(out.clone(), options, &progress);
             Ok(with_progress(
                 printer,
                 "windows",
@@ -90,17 +86,13 @@ impl RunArgs {
         printer: &Printer,
         storage: &Storage,
         config: &Path,
-        out: &Path,
-        force: bool,
+        out: &Location,
+        options: RunOptions,
     ) -> Result<(), Failure> {
         self.pool()?.install(|| {
             let mut job = Job::prepare(config, self.memory_bytes(), storage)?;
             summary::print_plan(printer, &job);
             job.require_samples()?;
-            let options = RunOptions {
-                memory_bytes: self.memory_bytes(),
-                force,
-            };
             let present = job.finished_shards(out, options)?;
             summary::print_estimate(printer, &job.estimate(), present, out);
             Ok(())

@@ -1,11 +1,11 @@
 //! The summaries of runs, dry runs and plans.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use crate::dataset::{ArrayEntry, BoxEntry, Codec, Manifest};
 use crate::extract::{Estimate, ExtractReport};
 use crate::job::{Job, Outcome};
+use crate::storage::Location;
 use bytesize::ByteSize;
 use indexmap::IndexMap;
 use indicatif::HumanCount;
@@ -14,7 +14,7 @@ use super::printer::Printer;
 use super::rows::Rows;
 
 /// Prints the summary of a successful run.
-pub(super) fn print(printer: &Printer, out: &Path, outcome: &Outcome) {
+pub(super) fn print(printer: &Printer, out: &Location, outcome: &Outcome) {
     let manifest = &outcome.manifest;
     for warning in &manifest.warnings {
         printer.warn(warning);
@@ -45,7 +45,7 @@ pub(super) fn print(printer: &Printer, out: &Path, outcome: &Outcome) {
     printer.result(format!("seconds  {:.2}: {}", seconds, stages.join(", ")));
     let bytes = manifest.shards.iter().map(|s| s.bytes).sum::<u64>()
         + manifest.files.iter().map(|f| f.bytes).sum::<u64>();
-    printer.result(format!("output   {} ({})", out.display(), ByteSize(bytes)));
+    printer.result(format!("output   {} ({})", out, ByteSize(bytes)));
 }
 
 /// Prints what was read and written.
@@ -216,7 +216,7 @@ fn codecs(manifest: &Manifest) -> String {
 }
 
 /// Prints what a run would read and write. `present` shards are already in the folder `out`.
-pub(super) fn print_estimate(printer: &Printer, estimate: &Estimate, present: u64, out: &Path) {
+pub(super) fn print_estimate(printer: &Printer, estimate: &Estimate, present: u64, out: &Location) {
     let mut table = Rows::new(["would read", "chunks", "decoded", "source"]);
     for source in &estimate.sources {
         table.add_row([
@@ -239,7 +239,7 @@ pub(super) fn print_estimate(printer: &Printer, estimate: &Estimate, present: u6
             "{} of {} shards are already present in {} and would be kept",
             HumanCount(present),
             HumanCount(estimate.shards),
-            out.display()
+            out
         ));
     }
 }

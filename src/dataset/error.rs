@@ -1,6 +1,7 @@
 //! Why an output cannot be written or read.
 
 use crate::fault::{Fault, FaultKind};
+use crate::storage::StorageError;
 use std::io::ErrorKind;
 use std::path::PathBuf;
 
@@ -17,39 +18,74 @@ pub enum DatasetError {
         /// The error of the operating system.
         source: std::io::Error,
     },
-    /// The output belongs to another plan.
-    #[error("{} holds the output of another job: choose another folder, start again with --force, or undo the differences: {what}", folder.display())]
+    /// An object cannot be read or written.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The output belongs to another job.
+    #[error(
+        "{output} holds the output of another job: choose another folder, start again with --force, or undo the differences: {what}"
+    )]
     OtherPlan {
-        /// The output folder.
-        folder: PathBuf,
-        /// Digest of the plan that it belongs to.
-        found: String,
-        /// Digest of this plan.
-        expected: String,
+        /// The output.
+        output: String,
         /// What differs.
         what: String,
     },
+    /// Another process writes to the output, and this one cannot work beside it.
+    #[error(
+        "another pointshard process writes to {output}: wait until it ends, or stop it, then run the same command again"
+    )]
+    Busy {
+        /// The output.
+        output: String,
+    },
+    /// Another process overwrote the output with `--force`, or it was replaced.
+    #[error(
+        "{output} belongs to another job now: while this process wrote to it, another one overwrote it; use a separate folder for each job"
+    )]
+    Overwritten {
+        /// The output.
+        output: String,
+    },
+    /// The output was deleted while a process wrote to it.
+    #[error(
+        "{output} was deleted or moved while pointshard wrote to it (.pointshard/claim.json is missing); run the same command again to start anew"
+    )]
+    OutputRemoved {
+        /// The output.
+        output: String,
+    },
     /// The folder is not empty, and pointshard did not write what is in it.
-    #[error("{} is not empty and was not written by pointshard (it has no .pointshard/plan.json): choose another folder. --force does not change anything in it either", folder.display())]
+    #[error(
+        "{output} is not empty and was not written by pointshard (it has no .pointshard/claim.json): choose another folder. --force does not change anything in it either"
+    )]
     NotAnOutput {
-        /// The output folder.
-        folder: PathBuf,
+        /// The output.
+        output: String,
+    },
+    /// The output has no plan yet.
+    #[error(
+        "{output} has no plan (.pointshard/plan.json); run `pointshard plan CONFIG --out {output}` or `pointshard preprocess CONFIG --out {output}`"
+    )]
+    NoPlan {
+        /// The output.
+        output: String,
     },
     /// The folders of an earlier output hold files that pointshard did not write.
-    #[error("{} holds {}{}, which pointshard did not write: --force deletes only files that pointshard wrote, and nothing was deleted. Move your files elsewhere and run again with --force, or choose another folder", folder.display(), file.display(), match others { 0 => String::new(), n => format!(" and {n} more") })]
+    #[error("{output} holds {file}{}, which pointshard did not write: --force deletes only files that pointshard wrote, and nothing was deleted. Move your files elsewhere and run again with --force, or choose another folder", match others { 0 => String::new(), n => format!(" and {n} more") })]
     ForeignFiles {
-        /// The output folder.
-        folder: PathBuf,
+        /// The output.
+        output: String,
         /// The first of the files.
-        file: PathBuf,
+        file: String,
         /// How many more there are.
         others: usize,
     },
     /// A file is where a folder should be.
-    #[error("{} is a file, or a path below one; expected a folder, or the name of a new one", folder.display())]
+    #[error("{folder} is a file, or a path below one; expected a folder, or the name of a new one")]
     NotAFolder {
         /// What should be a folder.
-        folder: PathBuf,
+        folder: String,
     },
     /// The folder is not a dataset of pointshard.
     #[error("{} is not a pointshard dataset: {problem}{}", folder.display(), hint.as_ref().map(|h| format!("; did you mean {}?", h.display())).unwrap_or_default())]
@@ -68,10 +104,10 @@ pub enum DatasetError {
         folder: PathBuf,
     },
     /// A file does not hold what it should.
-    #[error("{} is damaged: {problem}", path.display())]
+    #[error("{path} is damaged: {problem}")]
     Damaged {
-        /// The file.
-        path: PathBuf,
+        /// The file's path or URL.
+        path: String,
         /// What was found, what was expected.
         problem: String,
     },
@@ -110,15 +146,6 @@ pub enum DatasetError {
 }
 
 impl DatasetError {
-    /// The error. Where the output belongs to another plan, `difference` gets the digest of that plan and describes the
-    /// differences.
-    pub(crate) fn with_difference(mut self, difference: impl FnOnce(&str) -> String) -> Self {
-        if let Self::OtherPlan { found, what, .. } = &mut self {
-            *what = difference(found);
-        }
-        self
-    }
-
     pub(super) fn io(
         action: &'static str,
         path: impl Into<PathBuf>,
@@ -145,7 +172,11 @@ impl Fault for DatasetError {
                 ..
             } => FaultKind::of_read(source),
             Self::Io { source, .. } => FaultKind::of_write(source),
+            Self::Storage(e) => e.kind(),
+            Self::Busy { .. } | Self::OutputRemoved { .. } => FaultKind::Environment,
             Self::OtherPlan { .. }
+            | Self::NoPlan { .. }
+            | Self::Overwritten { .. }
             | Self::NotAnOutput { .. }
             | Self::ForeignFiles { .. }
             | Self::NotAFolder { .. }

@@ -147,6 +147,11 @@ impl Layout {
         format!(".pointshard/receipts/{split}/{array}/{}.json", id.shard)
     }
 
+    /// The groups of the splits, relative to the output folder.
+    pub(super) fn groups(&self) -> impl Iterator<Item = String> + '_ {
+        self.splits.iter().map(|split| group_path(&split.name))
+    }
+
     /// Every shard, by split, array and number.
     pub fn all_shards(&self) -> impl Iterator<Item = ShardId> + '_ {
         (0..self.splits.len()).flat_map(move |split| {

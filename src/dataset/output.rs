@@ -1,359 +1,217 @@
-//! The output folder: which plan it belongs to, and how files are written to it.
+//! The output's protocol: which job an output belongs to, and in which order its files are written.
 //!
-//! Protocol. (1) `.pointshard/plan.json` is written first and names the plan that the folder belongs to. (2) A file is
-//! written under a temporary name in its folder, flushed to the disk, and renamed: writes are atomic. Its writer holds a lock
-//! on the temporary file. A temporary file that can be locked belongs to a dead writer, and is removed. (3) Receipts are
-//! written after their shards, the manifest last. The manifest is removed before anything that it lists is written again.
-//! (4) With `--force`, the state of the folder first names the new plan and what is to be deleted, and it always exists: if a
-//! run is killed while it deletes, the next run continues.
+//! 1. A writer registers at `.pointshard/writers`. `--force` registers alone: it fails while another writer works.
+//! 2. `.pointshard/claim.json` is written by create-new. It holds the digest of the config, so it is known before anything is
+//!    read. Of two different jobs that start at the same moment, one fails. A claim without a plan ends with its writers.
+//! 3. The columns of the plan are written, then `.pointshard/plan.json` by create-new: from here on the output belongs to this
+//!    plan. Whoever comes second continues with the plan that is there, or fails because its own differs.
+//! 4. Shards are written, each followed by its receipt. Before a shard is published, its writer reads the claim again.
+//! 5. When every shard has a receipt and the size in it, metadata and columns are written, then the manifest. The manifest is
+//!    deleted before anything that it lists is written again.
+//! 6. `--force` first writes a claim that lists what is to be deleted, then deletes: the manifest first, the plan next. A run
+//!    after a crash continues to delete.
+//!
+//! All files are written atomically. Claim, plan and receipts carry a digest of their contents.
 
+mod claim;
 mod clearing;
+mod plan;
+#[cfg(test)]
+mod tests;
 
-use std::fs;
-use std::io::{ErrorKind, Write};
-use std::path::{Path, PathBuf};
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use super::{DatasetError, Layout, MANIFEST};
+use crate::storage::{ListedObject, Location, PendingObject, Sink, Storage, Store, WriterGuard};
+pub use claim::{Claim, ClaimState};
 
-use super::{DatasetError, Layout, MANIFEST, SCHEMA_VERSION, layout::group_path};
-use crate::storage::{AtomicFile, MAX_DOCUMENT_BYTES, open_regular, read_regular};
-use clearing::Clearing;
-
+/// The folder of everything that is not part of the dataset.
 pub(super) const PRIVATE: &str = ".pointshard";
-const STATE: &str = ".pointshard/plan.json";
+const CLAIM: &str = ".pointshard/claim.json";
+const PLAN: &str = ".pointshard/plan.json";
+const PLAN_COLUMNS: &str = ".pointshard/plan";
 const RECEIPTS: &str = ".pointshard/receipts";
-const TEMPORARY: &str = ".writing-";
+const WRITERS: &str = ".pointshard/writers";
 
-/// An output folder that belongs to one plan.
+/// In a bucket, the claim is read again if the last time is longer ago.
+const CLAIM_INTERVAL: Duration = Duration::from_secs(10);
+
+/// The location of an output. It may be claimed by a job.
 #[derive(Clone, Debug)]
 pub struct Output {
-    root: PathBuf,
-    plan_digest: String,
+    location: Location,
+    store: Arc<dyn Store>,
+    sink: Arc<dyn Sink>,
+    writer: Option<Arc<Writer>>,
 }
 
-#[derive(Serialize, Deserialize)]
-struct State {
-    schema_version: u32,
-    plan_digest: String,
-    groups: Vec<String>,
-    /// Arrays of the groups; also arrays and columns of an earlier output while that is being deleted.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    members: Vec<String>,
-    /// Groups of an earlier output that is being deleted.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    clearing: Vec<String>,
-}
-
-impl State {
-    /// What is to be deleted in the folder `root` for another output: files of this output and of earlier ones.
-    fn clearing(&self, root: &Path) -> Result<Clearing, DatasetError> {
-        let groups = [&self.groups[..], &self.clearing].concat();
-        Clearing::of(
-            root,
-            &groups,
-            &clearing::members(root, self.members.clone()),
-        )
-    }
+/// The claim that this process works under.
+#[derive(Debug)]
+struct Writer {
+    claim: Vec<u8>,
+    checked: Mutex<Instant>,
+    #[expect(dead_code, reason = "its drop ends the registration")]
+    guard: WriterGuard,
 }
 
 impl Output {
-    /// Claims `root` for the plan with `plan_digest`: a new or empty folder, or one with output of the same plan. With `force`,
-    /// existing output is deleted.
+    /// The output at `location`, which may not exist yet. Nothing is read or written.
     ///
     /// # Errors
-    /// The folder holds output of another plan, or files that pointshard did not write.
-    pub fn claim(
-        root: &Path,
-        plan_digest: blake3::Hash,
-        layout: &Layout,
-        force: bool,
-    ) -> Result<Self, DatasetError> {
-        let output = Self {
-            root: root.to_owned(),
-            plan_digest: plan_digest.to_string(),
-        };
-        let mut state = State {
-            schema_version: SCHEMA_VERSION,
-            plan_digest: output.plan_digest.clone(),
-            groups: layout.splits.iter().map(|s| group_path(&s.name)).collect(),
-            members: layout.arrays.iter().map(|a| a.name.clone()).collect(),
-            clearing: Vec::new(),
-        };
-        let new_members = state.members.clone();
-        match output.state()? {
-            None if is_empty(root)? => {}
-            None => {
-                return Err(DatasetError::NotAnOutput {
-                    folder: root.to_owned(),
-                });
-            }
-            Some(found) => {
-                if !force {
-                    output.check_plan(&found)?;
-                    if found.clearing.is_empty() {
-                        output.sweep(layout)?;
-                        return Ok(output);
-                    }
+    /// Nothing can be written there.
+    pub fn at(location: &Location, storage: &Storage) -> Result<Self, DatasetError> {
+        Ok(Self::with(
+            location,
+            storage.open(location),
+            storage.open_sink(location)?,
+        ))
+    }
+
+    /// The output at `location`, read through `store` and written through `sink`.
+    pub(crate) fn with(location: &Location, store: Arc<dyn Store>, sink: Arc<dyn Sink>) -> Self {
+        Self {
+            location: location.clone(),
+            store,
+            sink,
+            writer: None,
+        }
+    }
+
+    /// Where it is.
+    pub fn location(&self) -> &Location {
+        &self.location
+    }
+
+    /// Its path or URL, for messages.
+    pub(super) fn name(&self) -> String {
+        self.location.to_string()
+    }
+
+    /// Read access.
+    pub(super) fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    /// Size of the object at `key`; `None` if it is missing.
+    pub fn size_bytes(&self, key: &str) -> Result<Option<u64>, DatasetError> {
+        Ok(self.store.size(key)?)
+    }
+
+    /// The object at `key`, which may have at most `limit_bytes`; `None` if it is missing.
+    pub(super) fn read(
+        &self,
+        key: &str,
+        limit_bytes: u64,
+    ) -> Result<Option<Vec<u8>>, DatasetError> {
+        let mut bytes = Vec::new();
+        let found = self.store.read(key, limit_bytes, &mut bytes)?;
+        Ok(found.then_some(bytes))
+    }
+
+    /// The sizes of all objects below these folders, by key. Links and other special files are not listed.
+    pub(super) fn sizes<'f>(
+        &self,
+        folders: impl Iterator<Item = &'f str>,
+    ) -> Result<HashMap<String, u64>, DatasetError> {
+        let mut sizes = HashMap::new();
+        for folder in folders {
+            self.store.list(folder, &mut |object: ListedObject| {
+                if let Some(size_bytes) = object.size_bytes {
+                    sizes.insert(object.key, size_bytes);
                 }
-                let clearing = found.clearing(root)?;
-                state.clearing = [found.groups, found.clearing].concat();
-                state.members.extend(clearing::members(root, found.members));
-                output.unseal()?;
-                output.write_json(STATE, &state)?;
-                clearing.delete()?;
-                state.clearing.clear();
-                state.members = new_members;
-            }
+                ControlFlow::Continue(())
+            })?;
         }
-        output.write_json(STATE, &state)?;
-        Ok(output)
+        Ok(sizes)
     }
 
-    /// Whether the folder holds output of pointshard.
-    pub fn exists_in(root: &Path) -> bool {
-        root.join(STATE).is_file()
+    /// The sizes of the files in the groups of the layout, and of the receipts.
+    pub(super) fn shard_sizes(
+        &self,
+        layout: &Layout,
+    ) -> Result<HashMap<String, u64>, DatasetError> {
+        let groups: Vec<String> = layout.groups().collect();
+        self.sizes(groups.iter().map(String::as_str).chain([RECEIPTS]))
     }
 
-    /// The output of the plan with `plan_digest` in `root`; `None` where [`Output::claim`] would begin a new one. Writes
-    /// nothing.
-    ///
-    /// # Errors
-    /// Those of [`Output::claim`].
-    pub fn find(
-        root: &Path,
-        plan_digest: blake3::Hash,
-        force: bool,
-    ) -> Result<Option<Self>, DatasetError> {
-        let output = Self {
-            root: root.to_owned(),
-            plan_digest: plan_digest.to_string(),
-        };
-        match output.state()? {
-            None if is_empty(root)? => Ok(None),
-            None => Err(DatasetError::NotAnOutput {
-                folder: root.to_owned(),
-            }),
-            Some(state) if force => state.clearing(root).map(|_| None),
-            Some(state) => {
-                output.check_plan(&state)?;
-                Ok(state.clearing.is_empty().then_some(output))
-            }
+    /// The error for an object with wrong contents.
+    pub(super) fn damaged(&self, key: &str, problem: String) -> DatasetError {
+        DatasetError::Damaged {
+            path: self.store.describe(key),
+            problem,
         }
     }
 
-    /// Fails if the folder belongs to another plan.
-    fn check_plan(&self, state: &State) -> Result<(), DatasetError> {
-        let found = match state.schema_version {
-            SCHEMA_VERSION => state.plan_digest.clone(),
-            other => format!("{} (output version {other})", state.plan_digest),
+    /// Writes `bytes` to `key`.
+    pub(super) fn write(&self, key: &str, bytes: &[u8]) -> Result<(), DatasetError> {
+        Ok(self.sink.put(key, bytes)?)
+    }
+
+    /// Writes `bytes` to `key`. After a crash of the machine, the object may be damaged or missing.
+    pub(super) fn write_unflushed(&self, key: &str, bytes: &[u8]) -> Result<(), DatasetError> {
+        Ok(self.sink.put_unflushed(key, bytes)?)
+    }
+
+    /// Begins an object that is written piece by piece.
+    pub(super) fn begin(&self, key: &str) -> Result<Box<dyn PendingObject>, DatasetError> {
+        Ok(self.sink.begin(key)?)
+    }
+
+    pub(super) fn delete(&self, key: &str) -> Result<(), DatasetError> {
+        Ok(self.sink.delete(key)?)
+    }
+
+    /// Deletes the manifest: the dataset is not complete any more.
+    pub fn unseal(&self) -> Result<(), DatasetError> {
+        self.delete(MANIFEST)
+    }
+
+    /// Makes the names of these objects durable, with the folders that they are in.
+    pub(super) fn flush_folders_of<'k>(
+        &self,
+        keys: impl Iterator<Item = &'k str>,
+    ) -> Result<(), DatasetError> {
+        let above = |key: &'k str| key.match_indices('/').map(move |(end, _)| &key[..end]);
+        let mut folders: Vec<&str> = keys.flat_map(above).chain([""]).collect();
+        folders.sort_unstable();
+        folders.dedup();
+        // A folder comes after those in it, because its name is in the folder above.
+        Ok(self.sink.flush_folders(&mut folders.into_iter().rev())?)
+    }
+
+    /// Removes what dead writers left in the groups of the layout and in the private folder.
+    pub(super) fn remove_abandoned(&self, layout: &Layout) -> Result<(), DatasetError> {
+        for group in layout.groups() {
+            self.sink.remove_abandoned(&group)?;
+        }
+        Ok(self.sink.remove_abandoned(PRIVATE)?)
+    }
+
+    /// Fails if the output does not belong to this process's job any more: it was deleted, or overwritten by another job.
+    pub(super) fn require_own(&self) -> Result<(), DatasetError> {
+        let Some(writer) = &self.writer else {
+            return Ok(());
         };
-        if found == self.plan_digest {
+        let mut checked = writer
+            .checked
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if self.store.is_remote() && checked.elapsed() < CLAIM_INTERVAL {
             return Ok(());
         }
-        Err(DatasetError::OtherPlan {
-            folder: self.root.clone(),
-            what: format!("its plan is {found}, this one is {}", self.plan_digest),
-            found,
-            expected: self.plan_digest.clone(),
-        })
-    }
-
-    /// The folder.
-    pub fn root(&self) -> &Path {
-        &self.root
-    }
-
-    /// Digest of the plan that the folder belongs to.
-    pub fn plan_digest(&self) -> &str {
-        &self.plan_digest
-    }
-
-    /// Size of the file at `path`, relative to the folder; `None` where there is none.
-    pub fn size_bytes(&self, path: &str) -> Result<Option<u64>, DatasetError> {
-        let full = self.root.join(path);
-        match fs::metadata(&full) {
-            Ok(m) => Ok(Some(m.len())),
-            Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
-            Err(e) => Err(DatasetError::io("read", full)(e)),
-        }
-    }
-
-    /// The JSON file at `path`; `None` where there is none, or it is not valid and must be written again.
-    pub(super) fn read_json<T: DeserializeOwned>(
-        &self,
-        path: &str,
-    ) -> Result<Option<T>, DatasetError> {
-        let full = self.root.join(path);
-        match read_regular(&full, MAX_DOCUMENT_BYTES) {
-            Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
-            Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
-            Err(e) => Err(DatasetError::io("read", full)(e)),
-        }
-    }
-
-    /// Writes `value` as JSON to `path`. The write is atomic.
-    pub(super) fn write_json<T: Serialize>(
-        &self,
-        path: &str,
-        value: &T,
-    ) -> Result<(), DatasetError> {
-        self.write(path, &self.to_json(path, value)?)
-    }
-
-    /// Writes `value` as JSON to `path`. The write is atomic unless the machine crashes.
-    pub(super) fn write_json_unflushed<T: Serialize>(
-        &self,
-        path: &str,
-        value: &T,
-    ) -> Result<(), DatasetError> {
-        let file = self.written(path, &self.to_json(path, value)?)?;
-        self.rename(file, path)
-    }
-
-    /// Writes `bytes` to `path`. The write is atomic.
-    pub(super) fn write(&self, path: &str, bytes: &[u8]) -> Result<(), DatasetError> {
-        self.finish(self.written(path, bytes)?, path)
-    }
-
-    fn to_json<T: Serialize>(&self, path: &str, value: &T) -> Result<Vec<u8>, DatasetError> {
-        let mut bytes = serde_json::to_vec_pretty(value)
-            .map_err(|e| DatasetError::io("write", self.root.join(path))(e.into()))?;
-        bytes.push(b'\n');
-        Ok(bytes)
-    }
-
-    fn written(&self, path: &str, bytes: &[u8]) -> Result<AtomicFile, DatasetError> {
-        let mut file = self.begin(path)?;
-        file.as_file_mut()
-            .write_all(bytes)
-            .map_err(DatasetError::io("write", self.root.join(path)))?;
-        Ok(file)
-    }
-
-    /// A temporary file that will become `path`.
-    pub(super) fn begin(&self, path: &str) -> Result<AtomicFile, DatasetError> {
-        let full = self.root.join(path);
-        let folder = full.parent().unwrap_or(&self.root);
-        fs::create_dir_all(folder).map_err(DatasetError::io("create the folder", folder))?;
-        AtomicFile::create(folder, TEMPORARY).map_err(DatasetError::io("create a file in", folder))
-    }
-
-    /// Flushes the temporary file to the disk and renames it.
-    pub(super) fn finish(&self, file: AtomicFile, path: &str) -> Result<(), DatasetError> {
-        let full = self.root.join(path);
-        file.flush_to_disk()
-            .map_err(DatasetError::io("flush", full))?;
-        self.rename(file, path)
-    }
-
-    fn rename(&self, file: AtomicFile, path: &str) -> Result<(), DatasetError> {
-        let full = self.root.join(path);
-        file.rename(&full).map_err(DatasetError::io("write", full))
-    }
-
-    /// Removes the manifest: the dataset is no longer complete.
-    pub fn unseal(&self) -> Result<(), DatasetError> {
-        self.remove(MANIFEST)
-    }
-
-    pub(super) fn remove(&self, path: &str) -> Result<(), DatasetError> {
-        let full = self.root.join(path);
-        match fs::remove_file(&full) {
-            Err(e) if e.kind() != ErrorKind::NotFound => Err(DatasetError::io("remove", full)(e)),
-            _ => Ok(()),
-        }
-    }
-
-    fn state(&self) -> Result<Option<State>, DatasetError> {
-        let path = self.root.join(STATE);
-        match read_regular(&path, MAX_DOCUMENT_BYTES) {
-            Ok(bytes) => {
-                serde_json::from_slice(&bytes)
-                    .map(Some)
-                    .map_err(|e| DatasetError::Damaged {
-                        problem: format!(
-                            "{e}; delete the folder {} to start again",
-                            self.root.display()
-                        ),
-                        path,
-                    })
-            }
-            Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
-            Err(e) if e.kind() == ErrorKind::NotADirectory => Err(DatasetError::NotAFolder {
-                folder: self.root.clone(),
+        *checked = Instant::now();
+        drop(checked);
+        match self.read(CLAIM, claim::MAX_BYTES)? {
+            Some(found) if found == writer.claim => Ok(()),
+            Some(_) => Err(DatasetError::Overwritten {
+                output: self.name(),
             }),
-            Err(e) => Err(DatasetError::io("read", path)(e)),
-        }
-    }
-
-    /// Removes temporary files whose writers are dead.
-    pub(super) fn sweep(&self, layout: &Layout) -> Result<(), DatasetError> {
-        let groups = layout
-            .splits
-            .iter()
-            .map(|s| self.root.join(group_path(&s.name)));
-        let mut folders: Vec<PathBuf> = groups.collect();
-        folders.push(self.root.join(PRIVATE));
-        sweep_files(&self.root);
-        while let Some(folder) = folders.pop() {
-            sweep_files(&folder);
-            let Ok(entries) = fs::read_dir(&folder) else {
-                continue;
-            };
-            let inner = entries
-                .flatten()
-                .filter(|e| e.file_type().is_ok_and(|t| t.is_dir()));
-            folders.extend(inner.map(|e| e.path()));
-        }
-        Ok(())
-    }
-}
-
-/// Removes temporary files of dead writers directly in `folder`. It is no error if another process removes one first.
-fn sweep_files(folder: &Path) {
-    let Ok(entries) = fs::read_dir(folder) else {
-        return;
-    };
-    for entry in entries.flatten() {
-        let temporary = entry.file_name().to_string_lossy().starts_with(TEMPORARY);
-        if temporary && open_regular(&entry.path()).is_ok_and(|(f, _)| f.try_lock().is_ok()) {
-            let _ = fs::remove_file(entry.path());
+            None => Err(DatasetError::OutputRemoved {
+                output: self.name(),
+            }),
         }
     }
 }
-
-/// Whether the folder does not exist, or holds nothing but a private folder with temporary files: that is what a run leaves
-/// that ends before its plan is written.
-fn is_empty(root: &Path) -> Result<bool, DatasetError> {
-    let private = root.join(PRIVATE);
-    let begun = |path: &Path| path == private && path.is_dir();
-    let temporary = |path: &Path| {
-        let name = path.file_name().unwrap_or_default();
-        name.to_string_lossy().starts_with(TEMPORARY)
-    };
-    Ok(holds_only(root, begun)? && holds_only(&private, temporary)?)
-}
-
-/// Whether `expected` holds for every entry of the folder, if there is one.
-fn holds_only(folder: &Path, expected: impl Fn(&Path) -> bool) -> Result<bool, DatasetError> {
-    match fs::read_dir(folder) {
-        Ok(entries) => all_are(entries.map(|e| e.map(|e| e.path())), expected),
-        Err(e) if e.kind() == ErrorKind::NotFound => Ok(true),
-        Err(e) => Err(e),
-    }
-    .map_err(DatasetError::io("list", folder))
-}
-
-/// Whether `expected` holds for all entries. If an entry cannot be listed, that is an error, not an empty folder.
-fn all_are(
-    mut entries: impl Iterator<Item = std::io::Result<PathBuf>>,
-    expected: impl Fn(&Path) -> bool,
-) -> std::io::Result<bool> {
-    entries.try_fold(true, |all, entry| {
-        let path = entry?;
-        Ok(all && expected(&path))
-    })
-}
-
-#[cfg(test)]
-mod tests;

@@ -58,7 +58,7 @@ impl Dataset {
         match dataset.manifest.problems().first() {
             None => Ok(dataset),
             Some(problem) => Err(DatasetError::Damaged {
-                path: root.join(MANIFEST),
+                path: root.join(MANIFEST).display().to_string(),
                 problem: problem.to_string(),
             }),
         }
@@ -85,7 +85,7 @@ impl Dataset {
             Err(e) => return Err(DatasetError::io("read", path)(e)),
         };
         let damaged = |problem| DatasetError::Damaged {
-            path: path.clone(),
+            path: path.display().to_string(),
             problem,
         };
         let again = "run `pointshard preprocess` again to rewrite it";
@@ -135,7 +135,7 @@ impl Dataset {
             .clone();
         if entry.samples > self.possible_samples(name, entry.samples) {
             return Err(DatasetError::Damaged {
-                path: self.root.join(MANIFEST),
+                path: self.root.join(MANIFEST).display().to_string(),
                 problem: format!(
                     "at `splits.{name}.samples`: found {}, more than the existing shards can hold",
                     entry.samples

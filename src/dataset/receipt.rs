@@ -1,9 +1,17 @@
 //! Receipts: facts about a finished shard, so that nothing is read again for the manifest.
 
+use std::collections::HashMap;
+
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::{DatasetError, Layout, Output, ShardId};
+use super::checksummed::{from_checksummed, to_checksummed};
+use super::{DatasetError, Layout, Manifest, Output, ShardEntry, ShardId};
+use crate::storage::MAX_DOCUMENT_BYTES;
 use crate::voxels::Statistics;
+
+/// Bytes of a shard that are read at once to compute its digest.
+const PIECE_BYTES: u64 = 8 << 20;
 
 /// The facts about one shard. Written after it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -33,29 +41,140 @@ pub struct SourceUse {
     pub missing: u64,
 }
 
+/// How a shard that is present is examined before it is trusted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Trust {
+    /// Its receipt is whole and of this plan, and its size is the one in the receipt.
+    #[default]
+    Size,
+    /// Its bytes have the digest in the receipt, too.
+    Digest,
+}
+
+/// The shards of an output that are present.
+#[derive(Clone, Debug)]
+pub struct PresentShards {
+    /// In the order of [`Layout::all_shards`].
+    receipts: Vec<(ShardId, Option<Receipt>)>,
+}
+
 impl Receipt {
-    /// Writes the receipt of a published shard. It is not flushed, unlike the shard: if the machine crashes and the receipt
-    /// is lost or damaged, the shard is written again.
+    /// Writes the receipt of a published shard. It is not flushed, unlike the shard: if the machine crashes and the receipt is
+    /// lost or damaged, its digest shows that, and the shard is written again.
     pub fn write(&self, output: &Output, layout: &Layout, id: ShardId) -> Result<(), DatasetError> {
-        output.write_json_unflushed(&layout.receipt_path(id), self)
+        let key = layout.receipt_path(id);
+        let bytes = to_checksummed(self).map_err(|e| output.damaged(&key, e.to_string()))?;
+        output.write_unflushed(&key, &bytes)
     }
 
-    /// The shard's receipt, if there is one of this plan and the shard file has the size in it. The bytes of the file are not
-    /// checked here, but by `check`.
+    /// The shard's receipt if the shard can be trusted: if receipt, size of the shard and plan agree.
+    fn find(
+        output: &Output,
+        layout: &Layout,
+        plan_digest: &str,
+        id: ShardId,
+        sizes: &HashMap<String, u64>,
+    ) -> Result<Option<Self>, DatasetError> {
+        let (key, shard) = (layout.receipt_path(id), layout.shard_path(id));
+        if !sizes.contains_key(&key) {
+            return Ok(None);
+        }
+        let bytes = output.read(&key, MAX_DOCUMENT_BYTES)?;
+        // A receipt that is damaged is written again, with its shard.
+        let receipt: Option<Self> = bytes.and_then(|bytes| from_checksummed(&bytes).ok());
+        let samples = layout.samples(id);
+        Ok(receipt.filter(|receipt| {
+            receipt.plan_digest == plan_digest
+                && sizes.get(&shard) == Some(&receipt.bytes)
+                && receipt.nonzero.len() as u64 == samples.end - samples.start
+        }))
+    }
+
+    /// Whether the bytes of the shard have the digest in the receipt.
+    fn has_digest(&self, output: &Output, shard: &str) -> Result<bool, DatasetError> {
+        let Some(object) = output.store().open_object(shard)? else {
+            return Ok(false);
+        };
+        let mut hasher = blake3::Hasher::new();
+        let mut piece = Vec::new();
+        let size_bytes = object.size_bytes();
+        for start in (0..size_bytes).step_by(PIECE_BYTES as usize) {
+            piece.resize(PIECE_BYTES.min(size_bytes - start) as usize, 0);
+            object.read_at(start, &mut piece)?;
+            hasher.update(&piece);
+        }
+        Ok(hasher.finalize().to_string() == self.blake3)
+    }
+}
+
+impl PresentShards {
+    /// Looks for the shards of the plan with `plan_digest`, with the threads of the current rayon pool.
     pub fn find(
         output: &Output,
         layout: &Layout,
-        id: ShardId,
-    ) -> Result<Option<Self>, DatasetError> {
-        let receipt: Option<Self> = output.read_json(&layout.receipt_path(id))?;
-        let Some(receipt) = receipt else {
-            return Ok(None);
+        plan_digest: &str,
+        trust: Trust,
+    ) -> Result<Self, DatasetError> {
+        let sizes = output.shard_sizes(layout)?;
+        let ids: Vec<ShardId> = layout.all_shards().collect();
+        let receipts = ids.into_par_iter().map(|id| {
+            let receipt = Receipt::find(output, layout, plan_digest, id, &sizes)?;
+            let trusted = match (&receipt, trust) {
+                (Some(receipt), Trust::Digest) => {
+                    receipt.has_digest(output, &layout.shard_path(id))?
+                }
+                _ => true,
+            };
+            Ok((id, receipt.filter(|_| trusted)))
+        });
+        Ok(Self {
+            receipts: receipts.collect::<Result<_, DatasetError>>()?,
+        })
+    }
+
+    /// Whether the shard is present.
+    pub fn contains(&self, id: ShardId) -> bool {
+        let position = self.receipts.binary_search_by_key(&id, |(id, _)| *id);
+        position.is_ok_and(|i| self.receipts[i].1.is_some())
+    }
+
+    /// Number of shards that are present.
+    pub fn count(&self) -> u64 {
+        let present = self.receipts.iter().filter(|(_, r)| r.is_some());
+        present.count() as u64
+    }
+
+    /// The shards that are missing.
+    pub fn missing(&self) -> impl Iterator<Item = ShardId> + '_ {
+        let missing = self.receipts.iter().filter(|(_, r)| r.is_none());
+        missing.map(|(id, _)| *id)
+    }
+
+    /// Whether the manifest lists exactly these shards, with the sizes and digests of their receipts.
+    pub(super) fn are_listed_in(&self, manifest: &Manifest, layout: &Layout) -> bool {
+        let is_entry_of = |(entry, (id, receipt)): (&ShardEntry, &(ShardId, Option<Receipt>))| {
+            receipt.as_ref().is_some_and(|receipt| {
+                entry.path == layout.shard_path(*id)
+                    && (entry.bytes, &entry.blake3) == (receipt.bytes, &receipt.blake3)
+            })
         };
-        let size = output.size_bytes(&layout.shard_path(id))?;
-        let samples = layout.samples(id);
-        let valid = receipt.plan_digest == output.plan_digest()
-            && size == Some(receipt.bytes)
-            && receipt.nonzero.len() as u64 == samples.end - samples.start;
-        Ok(valid.then_some(receipt))
+        manifest.shards.len() == self.receipts.len()
+            && manifest.shards.iter().zip(&self.receipts).all(is_entry_of)
+    }
+
+    /// The receipts of all shards.
+    ///
+    /// # Errors
+    /// Shards are missing.
+    pub(super) fn complete(self, layout: &Layout) -> Result<Vec<Receipt>, DatasetError> {
+        let expected = self.receipts.len();
+        if let Some(first) = self.missing().next() {
+            return Err(DatasetError::Incomplete {
+                missing: self.missing().count(),
+                expected,
+                first: layout.shard_path(first),
+            });
+        }
+        Ok(self.receipts.into_iter().filter_map(|(_, r)| r).collect())
     }
 }

@@ -6,9 +6,10 @@ use serde_json::{Value, json};
 use super::group::GroupWriter;
 use super::layout::group_path;
 use super::{
-    ArrayEntry, BoxEntry, DatasetError, FileEntry, Layout, MANIFEST, Manifest, Output, Receipt,
-    SCHEMA_VERSION, SampleIndex, ShardEntry, SourceEntry, SplitEntry,
+    ArrayEntry, BoxEntry, DatasetError, FileEntry, Layout, MANIFEST, Manifest, Output,
+    PresentShards, Receipt, SCHEMA_VERSION, SampleIndex, ShardEntry, SourceEntry, SplitEntry,
 };
+use crate::storage::MAX_DOCUMENT_BYTES;
 use crate::voxels::Statistics;
 
 /// Where a dataset comes from: what is in the manifest but not in the layout or in receipts.
@@ -47,53 +48,107 @@ pub struct ArrayProvenance {
     pub padded_windows: IndexMap<String, u64>,
 }
 
-/// A file of the dataset that is not a shard: its path relative to the output folder, and its bytes.
-pub(super) type DatasetFile = (String, Vec<u8>);
+/// What is sealed.
+pub struct Unsealed<'a> {
+    /// Where the shards are.
+    pub output: &'a Output,
+    /// The shards.
+    pub layout: &'a Layout,
+    /// Digest of the plan.
+    pub plan_digest: &'a str,
+    /// The shards that are present.
+    pub present: PresentShards,
+}
 
-/// Checks that every shard is present, writes the files beside them, and writes the manifest last.
-///
-/// `index` has the columns of each split. Where all files are present with the right size, nothing is written.
-///
-/// # Errors
-/// Shards are missing, a source has no stored chunk although it must, or a file cannot be written.
-pub fn seal(
-    output: &Output,
-    layout: &Layout,
-    provenance: Provenance,
-    index: Vec<SampleIndex>,
-) -> Result<Manifest, DatasetError> {
-    let receipts = collect_receipts(output, layout)?;
-    let resolution_nm = provenance.resolution_nm;
-    let may_be_empty = provenance.may_be_empty.clone();
-    let mut manifest = begin_manifest(output, layout, provenance, &receipts);
-    add_receipts(&mut manifest, layout, &receipts);
-    check_sources(&manifest, &may_be_empty)?;
-    let warnings = manifest.sources.iter().filter_map(missing_chunks_warning);
-    let warnings: Vec<_> = warnings.collect();
-    manifest.warnings.extend(warnings);
-    let group = GroupWriter {
-        layout,
-        receipts: &receipts,
-        resolution_nm,
-    };
-    let mut files = Vec::new();
-    for (split, index) in index.into_iter().enumerate() {
-        files.extend(group.files(&manifest, split, index)?);
+impl Unsealed<'_> {
+    /// The manifest of a dataset that is finished: it is whole, belongs to the plan, lists the shards of the receipts, and
+    /// every other file has the size in it. `None` if something is to be written.
+    pub fn finished(&self) -> Result<Option<Manifest>, DatasetError> {
+        let Some(bytes) = self.output.read(MANIFEST, MAX_DOCUMENT_BYTES)? else {
+            return Ok(None);
+        };
+        let Some((manifest, expected)) = Manifest::parse(&bytes).ok() else {
+            return Ok(None);
+        };
+        let is_of_plan = manifest.digest == expected
+            && manifest.plan_digest == self.plan_digest
+            && manifest.schema_version == SCHEMA_VERSION;
+        if !is_of_plan || !self.present.are_listed_in(&manifest, self.layout) {
+            return Ok(None);
+        }
+        let sizes = self.output.shard_sizes(self.layout)?;
+        let mut files = manifest.files.iter();
+        let is_complete = files.all(|f| sizes.get(&f.path) == Some(&f.bytes));
+        Ok(is_complete.then_some(manifest))
     }
-    let entries = files.iter().map(|(path, bytes)| FileEntry {
-        path: path.clone(),
-        bytes: bytes.len() as u64,
-        blake3: blake3::hash(bytes).to_string(),
-    });
-    manifest.files.extend(entries);
-    manifest.digest = manifest.expected_digest();
-    write_files(output, layout, &manifest, &files)?;
-    Ok(manifest)
+
+    /// Checks that every shard is present, writes the files beside them, and writes the manifest last. `index` has the columns
+    /// of each split.
+    ///
+    /// # Errors
+    /// Shards are missing, a source has no stored chunk although it must, or a file cannot be written.
+    pub fn seal(
+        self,
+        provenance: Provenance,
+        index: impl Iterator<Item = SampleIndex>,
+    ) -> Result<Manifest, DatasetError> {
+        let Self {
+            output,
+            layout,
+            plan_digest,
+            present,
+        } = self;
+        let receipts = present.complete(layout)?;
+        let resolution_nm = provenance.resolution_nm;
+        let may_be_empty = provenance.may_be_empty.clone();
+        let mut manifest = begin_manifest(plan_digest, layout, provenance, &receipts);
+        add_receipts(&mut manifest, layout, &receipts);
+        check_sources(&manifest, &may_be_empty)?;
+        let warnings = manifest.sources.iter().filter_map(missing_chunks_warning);
+        let warnings: Vec<_> = warnings.collect();
+        manifest.warnings.extend(warnings);
+        let group = GroupWriter {
+            layout,
+            receipts: &receipts,
+            resolution_nm,
+        };
+        output.require_own()?;
+        output.remove_abandoned(layout)?;
+        output.unseal()?;
+        let mut entries = Vec::new();
+        for (split, index) in index.enumerate() {
+            for (path, bytes) in group.files(&manifest, split, index)? {
+                output.write(&path, &bytes)?;
+                entries.push(FileEntry {
+                    path,
+                    bytes: bytes.len() as u64,
+                    blake3: blake3::hash(&bytes).to_string(),
+                });
+            }
+        }
+        manifest.files = entries;
+        manifest.digest = manifest.expected_digest();
+        publish(output, &manifest)?;
+        Ok(manifest)
+    }
+}
+
+/// Writes the manifest, when all that it lists is durable.
+fn publish(output: &Output, manifest: &Manifest) -> Result<(), DatasetError> {
+    let files = manifest.files.iter().map(|f| f.path.as_str());
+    let shards = manifest.shards.iter().map(|s| s.path.as_str());
+    output.flush_folders_of(files.chain(shards))?;
+    output.require_own()?;
+    let mut bytes =
+        serde_json::to_vec_pretty(manifest).map_err(|e| output.damaged(MANIFEST, e.to_string()))?;
+    bytes.push(b'\n');
+    output.write(MANIFEST, &bytes)?;
+    output.flush_folders_of([MANIFEST].into_iter())
 }
 
 /// The manifest without shards and files.
 fn begin_manifest(
-    output: &Output,
+    plan_digest: &str,
     layout: &Layout,
     provenance: Provenance,
     receipts: &[Receipt],
@@ -124,7 +179,7 @@ fn begin_manifest(
     });
     Manifest {
         schema_version: SCHEMA_VERSION,
-        plan_digest: output.plan_digest().to_owned(),
+        plan_digest: plan_digest.to_owned(),
         config: provenance.config,
         collection: provenance.collection,
         window_voxels: provenance.window_voxels,
@@ -136,48 +191,6 @@ fn begin_manifest(
         files: Vec::new(),
         warnings: provenance.warnings,
         digest: String::new(),
-    }
-}
-
-/// Writes the files and the manifest, unless all are present with the right size.
-fn write_files(
-    output: &Output,
-    layout: &Layout,
-    manifest: &Manifest,
-    files: &[DatasetFile],
-) -> Result<(), DatasetError> {
-    output.sweep(layout)?;
-    let mut is_complete = output.read_json::<Manifest>(MANIFEST)?.as_ref() == Some(manifest);
-    for (path, bytes) in files {
-        is_complete &= output.size_bytes(path)? == Some(bytes.len() as u64);
-    }
-    if is_complete {
-        return Ok(());
-    }
-    output.unseal()?;
-    for (path, bytes) in files {
-        output.write(path, bytes)?;
-    }
-    output.write_json(MANIFEST, manifest)
-}
-
-/// The receipt of every shard, in the order of [`Layout::all_shards`].
-fn collect_receipts(output: &Output, layout: &Layout) -> Result<Vec<Receipt>, DatasetError> {
-    let mut receipts = Vec::new();
-    let mut missing = Vec::new();
-    for id in layout.all_shards() {
-        match Receipt::find(output, layout, id)? {
-            Some(receipt) => receipts.push(receipt),
-            None => missing.push(layout.shard_path(id)),
-        }
-    }
-    match missing.first() {
-        None => Ok(receipts),
-        Some(first) => Err(DatasetError::Incomplete {
-            missing: missing.len(),
-            expected: missing.len() + receipts.len(),
-            first: first.clone(),
-        }),
     }
 }
 

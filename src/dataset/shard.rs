@@ -7,11 +7,10 @@
 //! metadata that says so is made by zarrs in `metadata`, and inner chunks are decoded by zarrs in `reader`.
 
 use std::fs::File;
-use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use crate::storage::{AtomicFile, open_regular};
+use crate::storage::{PendingObject, open_regular};
 
 use super::encoder::{Encoding, InnerChunk};
 use super::{DatasetError, Layout, Output, SampleEncoder, ShardId};
@@ -20,8 +19,7 @@ use super::{DatasetError, Layout, Output, SampleEncoder, ShardId};
 #[derive(Debug)]
 pub struct ShardWriter<'o> {
     output: &'o Output,
-    path: String,
-    file: AtomicFile,
+    file: Box<dyn PendingObject>,
     encoding: Encoding,
     hasher: blake3::Hasher,
     index: Vec<[u64; 2]>,
@@ -40,7 +38,6 @@ impl<'o> ShardWriter<'o> {
         Ok(Self {
             output,
             file: output.begin(&path)?,
-            path,
             encoding: Encoding::new(array.codec.codec, array.data_type.size_bytes())?,
             hasher: blake3::Hasher::new(),
             index: Vec::new(),
@@ -83,7 +80,6 @@ impl<'o> ShardWriter<'o> {
         self.write(&index)?;
         Ok(WrittenShard {
             output: self.output,
-            path: self.path,
             file: self.file,
             bytes: self.written_bytes,
             blake3: self.hasher.finalize(),
@@ -92,13 +88,7 @@ impl<'o> ShardWriter<'o> {
 
     fn write(&mut self, bytes: &[u8]) -> Result<(), DatasetError> {
         self.hasher.update(bytes);
-        self.file
-            .as_file_mut()
-            .write_all(bytes)
-            .map_err(DatasetError::io(
-                "write",
-                self.output.root().join(&self.path),
-            ))?;
+        self.file.write(bytes)?;
         self.written_bytes += bytes.len() as u64;
         Ok(())
     }
@@ -108,8 +98,7 @@ impl<'o> ShardWriter<'o> {
 #[derive(Debug)]
 pub struct WrittenShard<'o> {
     output: &'o Output,
-    path: String,
-    file: AtomicFile,
+    file: Box<dyn PendingObject>,
     /// Size of the file.
     pub bytes: u64,
     /// Digest of the file.
@@ -117,9 +106,11 @@ pub struct WrittenShard<'o> {
 }
 
 impl WrittenShard<'_> {
-    /// Flushes the file to the disk and renames it. Waits for the disk, so call it in a thread that does nothing else.
+    /// Gives the shard its name, when its bytes are durable. Waits for the disk or the server, so call it in a thread that
+    /// does nothing else.
     pub fn publish(self) -> Result<(), DatasetError> {
-        self.output.finish(self.file, &self.path)
+        self.output.require_own()?;
+        Ok(self.file.commit()?)
     }
 }
 
@@ -168,7 +159,7 @@ impl ShardIndex {
             .map_err(DatasetError::io("read", path))?
             .len();
         let damaged = |problem| DatasetError::Damaged {
-            path: path.to_owned(),
+            path: path.display().to_string(),
             problem,
         };
         let index_bytes = capacity.saturating_mul(16).saturating_add(4);

@@ -168,7 +168,7 @@ impl StoredArray {
 
 fn damaged(path: &Path) -> impl Fn(String) -> DatasetError {
     move |problem| DatasetError::Damaged {
-        path: path.to_owned(),
+        path: path.display().to_string(),
         problem,
     }
 }

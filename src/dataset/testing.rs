@@ -5,11 +5,12 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::{
-    ArrayLayout, ArrayProvenance, Codec, Dataset, Layout, Output, Provenance, Receipt,
-    SampleEncoder, SampleIndex, ShardId, ShardWriter, seal,
+    ArrayLayout, ArrayProvenance, Claim, Codec, Dataset, Layout, Output, PresentShards, Provenance,
+    Receipt, SampleEncoder, SampleIndex, ShardId, ShardWriter, Trust, Unsealed,
 };
 use crate::data_type::{DataType, Scalar};
 use crate::geometry::{AxisOrder, WindowSize};
+use crate::storage::{Location, Storage};
 use crate::voxels::Statistics;
 
 /// An array, and its samples: values `[channel, z, y, x]`, little-endian, or `None` where all are `fill_value`.
@@ -42,14 +43,35 @@ pub(crate) fn write(
     });
     let splits = vec![("train".to_owned(), samples)];
     let layout = Layout::new(axis_order, splits, layouts.collect(), Some(shard_samples));
-    let output = Output::claim(root, blake3::hash(b"test"), &layout, false).unwrap();
+    let output = claim(root, &layout);
     let mut encoder = SampleEncoder::new().unwrap();
     for id in layout.all_shards() {
         write_shard(&output, &layout, id, &arrays[id.array], &mut encoder);
     }
     let provenance = provenance(arrays);
-    seal(&output, &layout, provenance, vec![SampleIndex::default()]).unwrap();
+    let present = PresentShards::find(&output, &layout, PLAN_DIGEST, Trust::Size).unwrap();
+    let unsealed = Unsealed {
+        output: &output,
+        layout: &layout,
+        plan_digest: PLAN_DIGEST,
+        present,
+    };
+    let index = [SampleIndex::default()];
+    unsealed.seal(provenance, index.into_iter()).unwrap();
     Dataset::open(root).unwrap()
+}
+
+/// The digest of the plan of test datasets.
+const PLAN_DIGEST: &str = "test";
+
+/// Claims the local folder `root` for a dataset with this layout.
+pub(crate) fn claim(root: &Path, layout: &Layout) -> Output {
+    let location = Location::Local(root.to_owned());
+    let output = Output::at(&location, &Storage::default()).unwrap();
+    let splits = layout.splits.iter().map(|s| s.name.as_str());
+    let arrays = layout.arrays.iter().map(|a| a.name.as_str());
+    let claim = Claim::new(blake3::hash(b"test"), splits, arrays);
+    output.claim(&claim, false).unwrap()
 }
 
 /// Writes a shard and its receipt.
@@ -72,7 +94,7 @@ fn write_shard(
     }
     let written = shard.finish().unwrap();
     let receipt = Receipt {
-        plan_digest: output.plan_digest().to_owned(),
+        plan_digest: PLAN_DIGEST.to_owned(),
         bytes: written.bytes,
         blake3: written.blake3.to_string(),
         nonzero: layout.samples(id).map(|_| 0).collect(),

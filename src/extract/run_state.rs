@@ -4,15 +4,15 @@ use std::sync::OnceLock;
 
 use super::error::ExtractError;
 use super::progress::Progress;
+use super::target::Target;
 use super::window::WindowCutter;
-use crate::dataset::{Layout, Output, ShardId};
+use crate::dataset::ShardId;
 use crate::storage::StoppableWork;
 
 /// What all threads share.
 pub(super) struct RunState<'a> {
     pub cutter: WindowCutter<'a>,
-    pub layout: &'a Layout,
-    pub output: &'a Output,
+    pub target: Target<'a>,
     /// The shards of this run, in the order in which work on them begins.
     pub todo: &'a [ShardId],
     pub progress: &'a Progress,

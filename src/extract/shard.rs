@@ -38,7 +38,8 @@ impl PendingShard<'_> {
     /// Flushes the shard to the disk, gives it its name and writes its receipt. Returns its size in bytes.
     pub(super) fn publish(self, run: &RunState<'_>) -> Result<u64, ExtractError> {
         self.shard.publish()?;
-        self.receipt.write(run.output, run.layout, self.id)?;
+        let target = run.target;
+        self.receipt.write(target.output, target.layout, self.id)?;
         Ok(self.receipt.bytes)
     }
 }
@@ -59,7 +60,7 @@ pub(super) fn cut_shard<'a>(
         problem: e.to_string(),
     })?;
     let mut shard = ShardInProgress::begin(run, prefetcher, number, id)?;
-    let samples = schedule::samples(run.cutter.plan, run.layout, id);
+    let samples = schedule::samples(run.cutter.plan, run.target.layout, id);
     for (position, sample) in samples.iter().enumerate() {
         if run.has_failed() {
             return Ok(None);
@@ -94,7 +95,7 @@ impl<'r, 'a> ShardInProgress<'r, 'a> {
         number: usize,
         id: ShardId,
     ) -> Result<Self, ExtractError> {
-        let (layout, cutter) = (run.layout, &run.cutter);
+        let (layout, cutter) = (run.target.layout, &run.cutter);
         let samples = schedule::samples(cutter.plan, layout, id);
         cutter.cache.begin_unit(number as u32);
         let chunks = UnitChunks::of(samples.iter().map(|s| blocks(run, id.array, s)));
@@ -113,7 +114,7 @@ impl<'r, 'a> ShardInProgress<'r, 'a> {
             chunks,
             prefetch,
             used: 0,
-            writer: ShardWriter::begin(run.output, layout, id)?,
+            writer: ShardWriter::begin(run.target.output, layout, id)?,
             nonzero: Vec::with_capacity(samples.len()),
             statistics: Statistics::new(layout.arrays[id.array].data_type),
         })
@@ -135,7 +136,10 @@ impl<'r, 'a> ShardInProgress<'r, 'a> {
         sample: &Sample,
         scratch: &mut ShardScratch,
     ) -> Result<(), ExtractError> {
-        let (cutter, array) = (&self.run.cutter, &self.run.layout.arrays[self.id.array]);
+        let (cutter, array) = (
+            &self.run.cutter,
+            &self.run.target.layout.arrays[self.id.array],
+        );
         let objects = &cutter.plan.splits[self.id.split].objects[self.id.array];
         let request = WindowRequest {
             array: self.id.array,
@@ -189,7 +193,7 @@ impl<'r, 'a> ShardInProgress<'r, 'a> {
     fn finish(self) -> Result<PendingShard<'a>, ExtractError> {
         let shard = self.writer.finish()?;
         let receipt = Receipt {
-            plan_digest: self.run.output.plan_digest().to_owned(),
+            plan_digest: self.run.target.plan_digest.to_owned(),
             bytes: shard.bytes,
             blake3: shard.blake3.to_string(),
             nonzero: self.nonzero,

@@ -9,6 +9,8 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::dataset::testing::claim;
+use crate::dataset::{PresentShards, Trust};
 use crate::demo;
 use crate::job::Job;
 use crate::storage::{BASE_BYTES, Storage};
@@ -35,7 +37,7 @@ fn after_a_shard_cannot_be_published_no_other_begins_and_the_first_error_is_retu
         ..
     } = job(dir.path(), |config| config["shard_samples"] = json!(1));
     let out = dir.path().join("out");
-    let output = Output::claim(&out, sources.digest(&plan), &layout, false).unwrap();
+    let output = claim(&out, &layout);
     let todo = schedule::work_order(&plan, &layout);
     // More shards than are cut before the first one fails to be published: those with the publishers, those that wait for
     // them, and two per thread. A folder in its place lets a file be written, but not renamed.
@@ -47,7 +49,13 @@ fn after_a_shard_cannot_be_published_no_other_begins_and_the_first_error_is_retu
     let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build();
     let failure = pool.unwrap().install(|| {
         let progress = Progress::default();
-        run(&plan, &sources, &layout, &output, MEMORY_BYTES, &progress).unwrap_err()
+        let target = Target {
+            output: &output,
+            layout: &layout,
+            plan_digest: "plan",
+            present: &PresentShards::find(&output, &layout, "plan", Trust::Size).unwrap(),
+        };
+        run(&plan, &sources, target, MEMORY_BYTES, &progress).unwrap_err()
     });
     let message = failure.to_string();
     assert!(

@@ -1,9 +1,7 @@
 //! The differences between the plan that an output belongs to and another plan.
 
-use std::path::Path;
-
 use super::record::PlanRecord;
-use crate::dataset::{DatasetError, Output};
+use crate::dataset::{Claim, ClaimState, DatasetError, Output, from_checksummed, to_checksummed};
 
 mod boxes;
 mod config;
@@ -12,40 +10,62 @@ mod sources;
 
 use list::Differences;
 
-/// Writes the record of the output's plan beside it, if it has none.
-pub(super) fn keep_record(output: &Output, record: impl FnOnce() -> PlanRecord) {
-    // The digest comes first in a record.
-    let start = format!("{{\"plan_digest\":\"{}\"", output.plan_digest());
-    if !Output::has_record(output.root(), start.as_bytes()) {
-        // The dataset does not need it, and a finished one may be in a folder that cannot be written.
-        let _ = output.write_record(&record());
+/// Claims the output for the plan of `record`, and writes the record as its plan.
+///
+/// # Errors
+/// The output belongs to another job or plan: the error lists the differences.
+pub(super) fn claim(
+    output: Output,
+    claim: &Claim,
+    force: bool,
+    record: impl Fn() -> PlanRecord,
+) -> Result<Output, DatasetError> {
+    let before = output.clone();
+    let output = match output.claim(claim, force) {
+        Err(DatasetError::OtherPlan { output, what }) => {
+            let what = explain(&before, &record()).unwrap_or(what);
+            return Err(DatasetError::OtherPlan { output, what });
+        }
+        claimed => claimed?,
+    };
+    let bytes = to_checksummed(&record()).map_err(|e| output.damaged_plan(e.to_string()))?;
+    if !output.create_plan(&bytes)? {
+        has_plan(&output, claim, record)?;
     }
+    Ok(output)
 }
 
-/// The error. Where the folder `out` holds the output of another plan, it lists the differences.
-pub(super) fn explain(
-    error: DatasetError,
-    out: &Path,
-    record: impl FnOnce() -> PlanRecord,
-) -> DatasetError {
-    error.with_difference(|found| match Output::read_record(out) {
-        None => unknown("it was written by an older version, which kept no record of its plan"),
-        Some(bytes) => match PlanRecord::parse(&bytes) {
-            None => unknown(
-                "the record of its plan, .pointshard/record.json, is damaged or of another version",
-            ),
-            Some(was) if was.plan_digest != found => {
-                unknown("the record of its plan, .pointshard/record.json, is that of another run")
-            }
-            Some(was) => describe(&was, &record()),
-        },
+/// Whether the output has the plan of `record`; `false` if it has no plan yet.
+///
+/// # Errors
+/// It belongs to another job, or has another plan: the error lists the differences.
+pub(super) fn has_plan(
+    output: &Output,
+    claim: &Claim,
+    record: impl Fn() -> PlanRecord,
+) -> Result<bool, DatasetError> {
+    let ClaimState::Claimed(found) = output.state()? else {
+        return Ok(false);
+    };
+    let Some(bytes) = output.read_plan()? else {
+        return Ok(false);
+    };
+    let now = record();
+    let was: PlanRecord = from_checksummed(&bytes).map_err(|e| output.damaged_plan(e))?;
+    if found.is_same_job(claim) && was.plan_digest == now.plan_digest {
+        return Ok(found.clearing.is_none());
+    }
+    Err(DatasetError::OtherPlan {
+        output: output.location().to_string(),
+        what: describe(&was, &now),
     })
 }
 
-fn unknown(why: &str) -> String {
-    format!(
-        "the config, the collection, the annotations or a source; it is not known which of them: {why}"
-    )
+/// The differences between the plan of the output and this one, if it has a plan that can be read.
+fn explain(output: &Output, now: &PlanRecord) -> Option<String> {
+    let bytes = output.read_plan().ok()??;
+    let was: PlanRecord = from_checksummed(&bytes).ok()?;
+    Some(describe(&was, now))
 }
 
 /// The differences, one line each.

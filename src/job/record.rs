@@ -1,6 +1,6 @@
 //! The record of a plan, part by part: small enough for any collection, and without secrets.
 //!
-//! It is stored beside the output, so that a run of another plan can list the differences. Nothing else reads it.
+//! It is stored in the output, so that a run of another plan can list the differences.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -9,9 +9,6 @@ use crate::dataset::{ArrayLayout, Layout};
 use crate::extract::Sources;
 use crate::plan::{Plan, PlannedBox, PlannedGroup, PlannedSplit};
 use crate::storage::redacted_source;
-
-/// The version of the record. A record of another version is not compared.
-const FORM: u32 = 1;
 
 /// Most boxes that are recorded one by one.
 const MAX_BOXES: usize = 200_000;
@@ -22,9 +19,8 @@ const MAX_TEXT_BYTES: usize = 160;
 /// The parts of a plan.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct PlanRecord {
-    /// Digest of the whole plan. It comes first: [`super::difference::keep_record`] looks for it there.
+    /// Digest of the whole plan.
     pub(super) plan_digest: String,
-    form: u32,
     /// Version of the program that made the plan.
     pub(super) program: String,
     /// JSON path, then the value; a long value is shortened and has a digest.
@@ -113,7 +109,6 @@ impl PlanRecord {
         let layout = sources.layout(plan);
         Self {
             plan_digest: digest.to_string(),
-            form: FORM,
             program: env!("CARGO_PKG_VERSION").to_owned(),
             config: flat(&plan.config.published()),
             sources: source_records(plan, sources),
@@ -124,12 +119,6 @@ impl PlanRecord {
             boxes_digest: digest_of(&serde_json::json!(boxes)),
             boxes: (boxes.len() <= MAX_BOXES).then_some(boxes),
         }
-    }
-
-    /// The record in `bytes`, if it is valid and of this version.
-    pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
-        let record: Self = serde_json::from_slice(bytes).ok()?;
-        (record.form == FORM).then_some(record)
     }
 }
 
@@ -256,34 +245,5 @@ mod tests {
         );
         let other = &flat_of((0..1000).map(|n| n + n / 999).collect())[2];
         assert_ne!(list.1, other.1);
-    }
-
-    #[test]
-    fn a_record_of_another_version_is_not_read() {
-        let record = PlanRecord {
-            plan_digest: "d".into(),
-            form: FORM,
-            program: "0".into(),
-            config: flat(&json!({"window": [1, 2, 3]})),
-            sources: Vec::new(),
-            codecs: Vec::new(),
-            properties: Vec::new(),
-            points: "points".into(),
-            splits: Vec::new(),
-            boxes: None,
-            boxes_digest: String::new(),
-        };
-        let bytes = serde_json::to_vec(&record).unwrap();
-        assert!(bytes.starts_with(b"{\"plan_digest\":\"d\""));
-        assert_eq!(PlanRecord::parse(&bytes), Some(record.clone()));
-        let other = PlanRecord {
-            form: FORM + 1,
-            ..record
-        };
-        assert_eq!(
-            PlanRecord::parse(&serde_json::to_vec(&other).unwrap()),
-            None
-        );
-        assert_eq!(PlanRecord::parse(&bytes[..20]), None);
     }
 }

@@ -83,7 +83,6 @@ impl Storage {
     ///
     /// # Errors
     /// Nothing can be written there.
-    #[allow(dead_code, reason = "the output is written through it next")]
     pub(crate) fn open_sink(&self, location: &Location) -> Result<Arc<dyn Sink>, StorageError> {
         match location {
             Location::Local(path) => Ok(Arc::new(LocalSink::new(path.clone()))),

@@ -234,6 +234,18 @@ impl Store for LocalStore {
         folder: &str,
         each: &mut dyn FnMut(ListedObject) -> ControlFlow<()>,
     ) -> Result<(), StorageError> {
+        if !folder.is_empty() {
+            let found = std::fs::symlink_metadata(self.path(folder)?);
+            if found.is_ok_and(|found| !found.is_dir()) {
+                // A link to a folder is not followed.
+                let key = folder.to_owned();
+                let _ = each(ListedObject {
+                    key,
+                    size_bytes: None,
+                });
+                return Ok(());
+            }
+        }
         let mut folders = vec![folder.to_owned()];
         while let Some(folder) = folders.pop() {
             if self.list_folder(&folder, &mut folders, each)?.is_break() {

@@ -71,12 +71,20 @@ impl LocalSink {
     }
 
     fn written(&self, key: &str, bytes: &[u8]) -> Result<(PathBuf, AtomicFile), StorageError> {
+        let (path, file) = self.written_unflushed(key, bytes)?;
+        file.flush_to_disk().map_err(failed("write", &path))?;
+        Ok((path, file))
+    }
+
+    fn written_unflushed(
+        &self,
+        key: &str,
+        bytes: &[u8],
+    ) -> Result<(PathBuf, AtomicFile), StorageError> {
         let path = self.path(key)?;
         let mut file = self.create(&path)?;
-        file.as_file_mut()
-            .write_all(bytes)
-            .map_err(failed("write", &path))?;
-        file.flush_to_disk().map_err(failed("write", &path))?;
+        let written = file.as_file_mut().write_all(bytes);
+        written.map_err(failed("write", &path))?;
         Ok((path, file))
     }
 }
@@ -89,6 +97,11 @@ impl Sink for LocalSink {
 
     fn put(&self, key: &str, bytes: &[u8]) -> Result<(), StorageError> {
         let (path, file) = self.written(key, bytes)?;
+        file.rename(&path).map_err(failed("write", &path))
+    }
+
+    fn put_unflushed(&self, key: &str, bytes: &[u8]) -> Result<(), StorageError> {
+        let (path, file) = self.written_unflushed(key, bytes)?;
         file.rename(&path).map_err(failed("write", &path))
     }
 
@@ -201,7 +214,7 @@ impl PendingObject for PendingFile {
 }
 
 /// Whether a temporary file has this name.
-pub(super) fn is_temporary(name: &str) -> bool {
+pub(crate) fn is_temporary_name(name: &str) -> bool {
     name.starts_with(TEMPORARY)
 }
 
@@ -274,7 +287,7 @@ mod tests {
         let names = |folder: &str| -> Vec<String> {
             let entries = fs::read_dir(dir.path().join(folder)).unwrap();
             let names = entries.map(|e| e.unwrap().file_name().into_string().unwrap());
-            names.filter(|n| is_temporary(n)).collect()
+            names.filter(|n| is_temporary_name(n)).collect()
         };
         assert_eq!(names("a"), Vec::<String>::new());
         assert_eq!(names("a/b").len(), 1);

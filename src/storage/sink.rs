@@ -21,6 +21,11 @@ pub(crate) trait Sink: Send + Sync + fmt::Debug {
     /// Writes an object, and replaces an existing one.
     fn put(&self, key: &str, bytes: &[u8]) -> Result<(), StorageError>;
 
+    /// As [`Sink::put`], but a crash of the machine may lose or damage the object, if that is faster.
+    fn put_unflushed(&self, key: &str, bytes: &[u8]) -> Result<(), StorageError> {
+        self.put(key, bytes)
+    }
+
     /// Writes an object unless it exists. Returns whether it was written. Of several writers at the same time, one is told
     /// `true`.
     fn create_new(&self, key: &str, bytes: &[u8]) -> Result<bool, StorageError>;

@@ -1,137 +1,129 @@
-//! What `--force` deletes: the files that pointshard wrote, and nothing else.
+//! What `--force` deletes: the objects that pointshard wrote, and nothing else.
 //!
-//! Every file below a group and among the receipts is examined before the first one is deleted. A file is pointshard's if its
-//! name is one that pointshard uses, in an array or column that it wrote. Any other file stops the run.
+//! Every object in a group, among the receipts and among the plan's columns is examined before the first one is deleted. An
+//! object is pointshard's if its name is one that pointshard uses, in an array or column that it wrote. Any other object stops
+//! the run.
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::ops::ControlFlow;
 
-use super::{RECEIPTS, TEMPORARY};
+use rayon::prelude::*;
+
+use super::claim::EarlierOutput;
+use super::{Output, PLAN, PLAN_COLUMNS, RECEIPTS};
 use crate::dataset::{DatasetError, MANIFEST, Manifest};
-use crate::storage::{MAX_DOCUMENT_BYTES, read_regular};
+use crate::storage::{MAX_DOCUMENT_BYTES, is_temporary_name};
 
-/// The files and folders of an earlier output.
+/// The record of the plan that schema version 2 kept.
+const EARLIER_RECORD: &str = ".pointshard/record.json";
+
+/// The objects of an earlier output.
 #[derive(Debug, Default)]
 pub(super) struct Clearing {
-    files: Vec<PathBuf>,
-    /// Each after the folder that it is in.
-    folders: Vec<PathBuf>,
-    foreign: Vec<PathBuf>,
-}
-
-/// Arrays and columns in the folder `root` that pointshard wrote: those of an earlier state, of the manifest and of the
-/// receipts.
-pub(super) fn members(root: &Path, of_state: Vec<String>) -> Vec<String> {
-    let mut all: BTreeSet<String> = of_state.into_iter().collect();
-    let manifest = read_regular(&root.join(MANIFEST), MAX_DOCUMENT_BYTES).ok();
-    if let Some((manifest, _)) = manifest.and_then(|json| Manifest::parse(&json).ok()) {
-        let listed = manifest.files.iter().filter_map(|file| {
-            let (folder, _) = file.path.strip_suffix("/zarr.json")?.split_once('/')?;
-            file.path
-                .get(folder.len() + 1..)?
-                .strip_suffix("/zarr.json")
-        });
-        all.extend(listed.map(str::to_owned));
-        all.extend(manifest.arrays.into_keys());
-    }
-    let folders = |path: PathBuf| fs::read_dir(path).into_iter().flatten().flatten();
-    for split in folders(root.join(RECEIPTS)) {
-        let arrays = folders(split.path()).filter_map(|array| array.file_name().into_string().ok());
-        all.extend(arrays);
-    }
-    all.into_iter().collect()
+    earlier: EarlierOutput,
+    keys: Vec<String>,
+    foreign: Vec<String>,
 }
 
 impl Clearing {
-    /// What is to be deleted in the folder `root`: the `groups` with these `members`, and the receipts.
+    /// What is to be deleted of `everything` that the output may hold.
     ///
     /// # Errors
-    /// A file that pointshard did not write is among it.
-    pub fn of(root: &Path, groups: &[String], members: &[String]) -> Result<Self, DatasetError> {
-        let mut clearing = Self::default();
-        for group in groups {
-            let is_plain = Path::new(group).components().count() == 1 && group.ends_with(".zarr");
-            if is_plain {
-                clearing.examine(&root.join(group), &mut Vec::new(), &|path| {
-                    in_group(path, members)
-                })?;
+    /// An object that pointshard did not write is among it.
+    pub fn of(output: &Output, everything: &EarlierOutput) -> Result<Self, DatasetError> {
+        let earlier = EarlierOutput {
+            groups: everything.groups.clone(),
+            members: members(output, &everything.members)?,
+        };
+        let mut clearing = Self {
+            earlier,
+            ..Self::default()
+        };
+        let members = clearing.earlier.members.clone();
+        for group in clearing.earlier.groups.clone() {
+            if !group.contains('/') && group.ends_with(".zarr") {
+                clearing.examine(output, &group, |path| in_group(path, &members))?;
             }
         }
-        clearing.examine(&root.join(RECEIPTS), &mut Vec::new(), &in_receipts)?;
+        clearing.examine(output, RECEIPTS, in_receipts)?;
+        clearing.examine(output, PLAN_COLUMNS, |path| in_plan(path, &members))?;
         clearing.foreign.sort();
         match clearing.foreign.split_first() {
             None => Ok(clearing),
             Some((first, others)) => Err(DatasetError::ForeignFiles {
-                folder: root.to_owned(),
-                file: first.clone(),
+                output: output.name(),
+                file: output.store().describe(first),
                 others: others.len(),
             }),
         }
     }
 
-    /// Examines everything below `at`. `below` are the names from the first folder down to `at`.
+    /// What the claim lists while this is deleted.
+    pub fn listed(&self) -> EarlierOutput {
+        self.earlier.clone()
+    }
+
+    /// Examines every object below `folder`. `is_ours` gets the names below the folder.
     fn examine(
         &mut self,
-        at: &Path,
-        below: &mut Vec<String>,
-        is_ours: &dyn Fn(&[String]) -> bool,
+        output: &Output,
+        folder: &str,
+        is_ours: impl Fn(&[&str]) -> bool,
     ) -> Result<(), DatasetError> {
-        let failed = |e| DatasetError::io("read", at)(e);
-        let found = match fs::symlink_metadata(at) {
-            Ok(found) => found,
-            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(()),
-            Err(e) => return Err(failed(e)),
+        let below = |key: &'_ str| -> Vec<String> {
+            let rest = key.strip_prefix(folder).unwrap_or(key);
+            let names = rest.split('/').filter(|name| !name.is_empty());
+            names.map(str::to_owned).collect()
         };
-        if !found.is_dir() {
-            let files = if found.is_file() && is_ours(below) {
-                &mut self.files
+        output.store().list(folder, &mut |object| {
+            let names = below(&object.key);
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            let is_file = object.size_bytes.is_some();
+            if is_file && is_ours(&names) {
+                self.keys.push(object.key);
             } else {
-                &mut self.foreign
-            };
-            files.push(at.to_owned());
-            return Ok(());
-        }
-        self.folders.push(at.to_owned());
-        for entry in fs::read_dir(at).map_err(failed)? {
-            let entry = entry.map_err(failed)?;
-            below.push(entry.file_name().to_string_lossy().into_owned());
-            self.examine(&entry.path(), below, is_ours)?;
-            below.pop();
-        }
+                self.foreign.push(object.key);
+            }
+            ControlFlow::Continue(())
+        })?;
         Ok(())
     }
 
-    /// Deletes the files, and the folders that are then empty.
-    pub fn delete(self) -> Result<(), DatasetError> {
-        for file in self.files {
-            match fs::remove_file(&file) {
-                Err(e) if e.kind() != ErrorKind::NotFound => {
-                    return Err(DatasetError::io("remove", file)(e));
-                }
-                _ => {}
-            }
-        }
-        for folder in self.folders.into_iter().rev() {
-            match fs::remove_dir(&folder) {
-                // Another program put something into it.
-                Err(e) if e.kind() == ErrorKind::DirectoryNotEmpty => {}
-                Err(e) if e.kind() != ErrorKind::NotFound => {
-                    return Err(DatasetError::io("remove", folder)(e));
-                }
-                _ => {}
-            }
-        }
-        Ok(())
+    /// Deletes the objects, the plan first.
+    pub fn delete(self, output: &Output) -> Result<(), DatasetError> {
+        output.delete(PLAN)?;
+        output.delete(EARLIER_RECORD)?;
+        self.keys.par_iter().try_for_each(|key| output.delete(key))
     }
 }
 
+/// Arrays and columns that pointshard wrote: the `known` ones, those of the manifest and those of the receipts.
+fn members(output: &Output, known: &[String]) -> Result<Vec<String>, DatasetError> {
+    let mut all: BTreeSet<String> = known.iter().cloned().collect();
+    let manifest = output.read(MANIFEST, MAX_DOCUMENT_BYTES)?;
+    if let Some((manifest, _)) = manifest.and_then(|json| Manifest::parse(&json).ok()) {
+        let listed = manifest.files.iter().filter_map(|file| {
+            let (_, below) = file.path.strip_suffix("/zarr.json")?.split_once('/')?;
+            Some(below.to_owned())
+        });
+        all.extend(listed);
+        all.extend(manifest.arrays.into_keys());
+    }
+    output.store().list(RECEIPTS, &mut |object| {
+        let below = object.key.strip_prefix(RECEIPTS);
+        if let Some(["", _, array, _]) = below.map(|b| b.split('/').collect::<Vec<_>>()).as_deref()
+        {
+            all.insert((*array).to_owned());
+        }
+        ControlFlow::Continue(())
+    })?;
+    Ok(all.into_iter().collect())
+}
+
 /// Whether pointshard writes a file with this path in a group.
-fn in_group(path: &[String], members: &[String]) -> bool {
-    let path: Vec<_> = path.iter().map(String::as_str).collect();
-    match path.as_slice() {
-        [.., last] if last.starts_with(TEMPORARY) => true,
+fn in_group(path: &[&str], members: &[String]) -> bool {
+    match path {
+        [.., last] if is_temporary_name(last) => true,
         ["zarr.json"] => true,
         [name, rest @ ..] if is_column(name) || members.iter().any(|m| m == name) => match rest {
             ["zarr.json"] => true,
@@ -165,12 +157,20 @@ fn is_column(name: &str) -> bool {
 }
 
 /// Whether a file among the receipts is one of a split, an array and a number.
-fn in_receipts(path: &[String]) -> bool {
+fn in_receipts(path: &[&str]) -> bool {
     let number = |name: &str| name.strip_suffix(".json").is_some_and(is_number);
     match path {
-        [.., last] if last.starts_with(TEMPORARY) => true,
+        [.., last] if is_temporary_name(last) => true,
         [_, _, last] => number(last),
         _ => false,
+    }
+}
+
+/// Whether a file among the plan's columns is one of a split and a column.
+fn in_plan(path: &[&str], members: &[String]) -> bool {
+    match path {
+        [_split, below @ ..] => in_group(below, members),
+        [] => false,
     }
 }
 
@@ -186,7 +186,7 @@ mod tests {
     fn files_of_pointshard_are_distinguished_from_files_of_others() {
         let members = ["img".to_owned()];
         let ours = |path: &str| {
-            let path: Vec<_> = path.split('/').map(str::to_owned).collect();
+            let path: Vec<_> = path.split('/').collect();
             in_group(&path, &members)
         };
         for path in [
@@ -215,7 +215,7 @@ mod tests {
             assert!(!ours(path), "{path}");
         }
         let receipt = |path: &str| {
-            let path: Vec<_> = path.split('/').map(str::to_owned).collect();
+            let path: Vec<_> = path.split('/').collect();
             in_receipts(&path)
         };
         assert!(receipt("train/img/0.json") && receipt("train/img/.writing-x"));

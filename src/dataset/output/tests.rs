@@ -1,21 +1,49 @@
-use super::*;
-use crate::geometry::AxisOrder;
+use std::fs;
+use std::path::{Path, PathBuf};
 
-fn layout() -> Layout {
-    Layout::new(AxisOrder::Czyx, vec![("train".into(), 1)], vec![], None)
+use super::claim::EarlierOutput;
+use super::*;
+use crate::dataset::checksummed::to_checksummed;
+use crate::storage::WriterAccess;
+
+fn output(root: &Path) -> Output {
+    Output::at(&Location::Local(root.to_owned()), &Storage::default()).unwrap()
 }
 
-fn claim(root: &Path, plan: &str, force: bool) -> Result<Output, DatasetError> {
-    Output::claim(root, blake3::hash(plan.as_bytes()), &layout(), force)
+/// The claim of a job with one array, `img`, and these splits.
+fn claim_of(config: &str, splits: &[&str]) -> Claim {
+    let digest = blake3::hash(config.as_bytes());
+    Claim::new(digest, splits.iter().copied(), ["img"].into_iter())
+}
+
+fn claim_with(
+    root: &Path,
+    config: &str,
+    splits: &[&str],
+    force: bool,
+) -> Result<Output, DatasetError> {
+    output(root).claim(&claim_of(config, splits), force)
+}
+
+fn claim(root: &Path, config: &str, force: bool) -> Result<Output, DatasetError> {
+    claim_with(root, config, &["train"], force)
+}
+
+/// Claims the output and writes its plan, which is not read here.
+fn plan(root: &Path, config: &str, splits: &[&str]) -> Output {
+    let output = claim_with(root, config, splits, false).unwrap();
+    output.create_plan(b"{}").unwrap();
+    output
 }
 
 #[test]
-fn the_output_of_another_plan_is_an_error_and_force_overwrites_it() {
+fn the_output_of_another_job_is_an_error_and_force_overwrites_it() {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path().join("new/out");
-    let output = claim(&root, "a", false).unwrap();
-    output.write("train.zarr/box/c/0", b"x").unwrap();
-    output.write(MANIFEST, b"{}").unwrap();
+    let first = plan(&root, "a", &["train"]);
+    first.write("train.zarr/box/c/0", b"x").unwrap();
+    first.write(MANIFEST, b"{}").unwrap();
+    drop(first);
     claim(&root, "a", false).unwrap();
     assert!(root.join("train.zarr/box/c/0").exists());
     assert!(matches!(
@@ -25,33 +53,83 @@ fn the_output_of_another_plan_is_an_error_and_force_overwrites_it() {
     assert!(root.join(MANIFEST).exists());
     claim(&root, "b", true).unwrap();
     assert!(!root.join("train.zarr").exists() && !root.join(MANIFEST).exists());
+    assert!(!root.join(PLAN).exists() && root.join(CLAIM).exists());
 }
 
-/// Claims the folder for a plan with one array, `img`, and these splits.
-fn claim_with(
-    root: &Path,
-    plan: &str,
-    splits: &[&str],
-    force: bool,
-) -> Result<Output, DatasetError> {
-    let splits = splits.iter().map(|s| (s.to_string(), 1)).collect();
-    let array = crate::dataset::ArrayLayout {
-        name: "img".into(),
-        data_type: crate::data_type::DataType::UInt8,
-        channels: 1,
-        window: crate::geometry::WindowSize::new([1, 1, 1]).unwrap(),
-        fill_value: crate::data_type::Scalar::ZERO,
-        codec: crate::dataset::Codec::None.into(),
-    };
-    let layout = Layout::new(AxisOrder::Czyx, splits, vec![array], None);
-    Output::claim(root, blake3::hash(plan.as_bytes()), &layout, force)
+#[test]
+fn of_two_jobs_at_the_same_moment_one_fails() {
+    for _ in 0..20 {
+        let dir = tempfile::tempdir().unwrap();
+        let root = &dir.path().join("out");
+        let outcomes: Vec<_> = std::thread::scope(|scope| {
+            let start = |config: &'static str| scope.spawn(move || claim(root, config, false));
+            let jobs = ["a", "b"].map(start);
+            jobs.map(|job| job.join().unwrap()).into_iter().collect()
+        });
+        let winners = outcomes.iter().filter(|o| o.is_ok()).count();
+        assert_eq!(winners, 1, "{outcomes:?}");
+        assert!(
+            outcomes
+                .iter()
+                .any(|o| matches!(o, Err(DatasetError::OtherPlan { .. })))
+        );
+    }
 }
 
-const OLD: [&str; 4] = [
+#[test]
+fn a_claim_without_a_plan_ends_with_its_writers() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = claim(dir.path(), "a", false).unwrap();
+    let error = claim(dir.path(), "b", false).unwrap_err();
+    assert!(error.to_string().contains("still at work"), "{error}");
+    drop(first);
+    let second = claim(dir.path(), "b", false).unwrap();
+    second.create_plan(b"{}").unwrap();
+    drop(second);
+    assert!(claim(dir.path(), "a", false).is_err());
+}
+
+#[test]
+fn force_fails_beside_a_running_job() {
+    let dir = tempfile::tempdir().unwrap();
+    let running = plan(dir.path(), "a", &["train"]);
+    running.write("train.zarr/img/c/0/0/0/0/0", b"x").unwrap();
+    for config in ["a", "b"] {
+        let error = claim(dir.path(), config, true).unwrap_err();
+        assert!(matches!(error, DatasetError::Busy { .. }), "{error}");
+    }
+    assert!(dir.path().join("train.zarr/img/c/0/0/0/0/0").exists());
+    running.require_own().unwrap();
+    // Tasks of the same job work side by side.
+    claim(dir.path(), "a", false).unwrap();
+    drop(running);
+    claim(dir.path(), "b", true).unwrap();
+}
+
+#[test]
+fn a_writer_notices_that_its_output_was_deleted_or_replaced() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("out");
+    let running = plan(&root, "a", &["train"]);
+    fs::remove_dir_all(&root).unwrap();
+    assert!(matches!(
+        running.require_own(),
+        Err(DatasetError::OutputRemoved { .. })
+    ));
+    assert!(running.write("train.zarr/x", b"x").is_err() && !root.exists());
+    claim(&root, "b", false).unwrap();
+    assert!(matches!(
+        running.require_own(),
+        Err(DatasetError::Overwritten { .. })
+    ));
+}
+
+const OLD: [&str; 5] = [
     "train.zarr/img/c/0/0/0/0/0",
     "train.zarr/box/c/0",
     "val.zarr/zarr.json",
     ".pointshard/receipts/val/img/0.json",
+    ".pointshard/plan/val/property_size/zarr.json",
 ];
 
 #[test]
@@ -61,19 +139,21 @@ fn a_run_continues_to_delete_what_a_killed_run_began_to_delete() {
         for force in [false, true] {
             let dir = tempfile::tempdir().unwrap();
             let root = dir.path();
-            let old = claim_with(root, "a", &["train", "val"], false).unwrap();
+            let old = plan(root, "a", &["train", "val"]);
             for path in OLD {
                 old.write(path, b"x").unwrap();
             }
             old.write("training/checkpoint", b"x").unwrap();
-            let state = State {
-                schema_version: SCHEMA_VERSION,
-                plan_digest: blake3::hash(b"b").to_string(),
-                groups: vec!["train.zarr".into()],
-                members: vec!["img".into()],
-                clearing: vec!["train.zarr".into(), "val.zarr".into()],
+            let deleting = Claim {
+                clearing: Some(EarlierOutput {
+                    groups: vec!["train.zarr".into(), "val.zarr".into()],
+                    members: vec!["img".into()],
+                }),
+                ..claim_of("b", &["train"])
             };
-            old.write_json(STATE, &state).unwrap();
+            old.write(CLAIM, &to_checksummed(&deleting).unwrap())
+                .unwrap();
+            drop(old);
             for path in &OLD[..killed_at] {
                 fs::remove_file(root.join(path)).unwrap();
             }
@@ -85,7 +165,7 @@ fn a_run_continues_to_delete_what_a_killed_run_began_to_delete() {
                 "it belongs to b now"
             );
             claim_with(root, "b", &["train"], force).unwrap();
-            for path in OLD {
+            for path in OLD.into_iter().chain([PLAN]) {
                 assert!(!root.join(path).exists(), "{path}");
             }
             assert!(root.join("training/checkpoint").exists());
@@ -105,22 +185,24 @@ fn force_deletes_nothing_if_there_is_a_file_of_others() {
         "train.zarr/img/c/0/0/0/0/mine.npy",
         "train.zarr/mine/zarr.json",
         ".pointshard/receipts/notes.txt",
+        ".pointshard/plan/train/notes.txt",
     ] {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path();
-        let old = claim_with(root, "a", &["train", "val"], false).unwrap();
+        let old = plan(root, "a", &["train", "val"]);
         for path in OLD.iter().chain([&MANIFEST]) {
             old.write(path, b"x").unwrap();
         }
+        drop(old);
         fs::create_dir_all(root.join(mine).parent().unwrap()).unwrap();
         fs::write(root.join(mine), "mine").unwrap();
-        let find = Output::find(root, blake3::hash(b"b"), true).unwrap_err();
+        let find = output(root).check_clearing().unwrap_err();
         let claim = claim_with(root, "b", &["train"], true).unwrap_err();
         for error in [find, claim] {
             let DatasetError::ForeignFiles { file, others, .. } = &error else {
                 panic!("{mine}: {error}");
             };
-            assert_eq!((file, *others), (&root.join(mine), 0));
+            assert_eq!((Path::new(file), *others), (root.join(mine).as_path(), 0));
         }
         for path in OLD.iter().chain([&MANIFEST]) {
             assert!(root.join(path).exists(), "{mine}: {path}");
@@ -130,12 +212,15 @@ fn force_deletes_nothing_if_there_is_a_file_of_others() {
         claim_with(root, "b", &["train"], true).unwrap();
         assert!(!root.join(OLD[0]).exists());
     }
-    // Files beside the groups are never deleted, and a group that is a link is not pointshard's.
+}
+
+#[test]
+fn force_leaves_files_beside_the_groups_and_does_not_follow_links() {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path();
-    claim_with(root, "a", &["train"], false).unwrap();
+    drop(plan(root, "a", &["train"]));
     fs::write(root.join("notes.txt"), "mine").unwrap();
-    claim_with(root, "b", &["train"], true).unwrap();
+    drop(claim_with(root, "b", &["train"], true).unwrap());
     assert!(root.join("notes.txt").exists());
     let elsewhere = tempfile::tempdir().unwrap();
     fs::write(elsewhere.path().join("zarr.json"), "mine").unwrap();
@@ -149,15 +234,46 @@ fn force_deletes_nothing_if_there_is_a_file_of_others() {
 }
 
 #[test]
-fn a_folder_that_cannot_be_listed_is_not_empty() {
-    let entries = |broken: bool| {
-        let failed = broken.then(|| Err(std::io::Error::other("input/output error")));
-        [Ok(PathBuf::from("a"))].into_iter().chain(failed)
+fn an_output_of_an_earlier_version_is_an_error_and_force_overwrites_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path();
+    let write = |path: &str, bytes: &str| {
+        let path = root.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
     };
-    assert!(all_are(entries(false), |_| true).unwrap());
-    assert!(!all_are(entries(false), |_| false).unwrap());
-    assert!(all_are(entries(true), |_| true).is_err());
-    assert!(all_are(entries(true), |_| false).is_err());
+    let state =
+        r#"{"schema_version": 2, "plan_digest": "d", "groups": ["val.zarr"], "members": ["mask"]}"#;
+    write(PLAN, state);
+    write(".pointshard/record.json", "{}");
+    write(".pointshard/receipts/val/mask/0.json", "{}");
+    write("val.zarr/mask/c/0/0/0/0/0", "x");
+    write(MANIFEST, "{}");
+    let error = claim(root, "a", false).unwrap_err();
+    assert!(error.to_string().contains("output version 2"), "{error}");
+    claim(root, "a", true).unwrap();
+    for path in [PLAN, ".pointshard/record.json", "val.zarr", MANIFEST] {
+        assert!(!root.join(path).exists(), "{path}");
+    }
+}
+
+#[test]
+fn a_damaged_claim_is_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(plan(dir.path(), "a", &["train"]));
+    let path = dir.path().join(CLAIM);
+    let mut bytes = fs::read(&path).unwrap();
+    let at = bytes.len() - 10;
+    bytes[at] ^= 1;
+    fs::write(&path, bytes).unwrap();
+    for force in [false, true] {
+        let error = claim(dir.path(), "a", force).unwrap_err();
+        assert!(
+            matches!(error, DatasetError::Damaged { .. })
+                && error.to_string().contains("claim.json"),
+            "{error}"
+        );
+    }
 }
 
 #[test]
@@ -169,8 +285,8 @@ fn files_have_the_permissions_that_the_umask_leaves() {
     // An ordinary file of this process shows the umask.
     let plain = dir.path().join("plain");
     fs::write(&plain, b"x").unwrap();
-    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode();
-    assert_eq!(mode(&dir.path().join("train.zarr/x")), mode(&plain));
+    let mode = |path: PathBuf| fs::metadata(path).unwrap().permissions().mode();
+    assert_eq!(mode(dir.path().join("train.zarr/x")), mode(plain));
 }
 
 #[test]
@@ -183,15 +299,30 @@ fn a_folder_of_others_is_not_changed() {
             Err(DatasetError::NotAnOutput { .. })
         ));
     }
-    assert!(dir.path().join("thesis.tex").exists());
+    let names = fs::read_dir(dir.path()).unwrap();
+    let names: Vec<_> = names.map(|e| e.unwrap().file_name()).collect();
+    assert_eq!(names, ["thesis.tex"]);
 }
 
 #[test]
-fn a_folder_whose_run_was_killed_before_it_wrote_its_plan_can_be_claimed() {
+fn a_file_in_the_place_of_the_folder_is_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("out");
+    fs::write(&file, "mine").unwrap();
+    for root in [file.clone(), file.join("below")] {
+        let error = claim(&root, "a", false).unwrap_err();
+        assert!(matches!(error, DatasetError::NotAFolder { .. }), "{error}");
+    }
+    assert_eq!(fs::read(&file).unwrap(), b"mine");
+}
+
+#[test]
+fn a_folder_whose_run_was_killed_before_it_wrote_its_claim_can_be_claimed() {
     let dir = tempfile::tempdir().unwrap();
     let begun = dir.path().join(PRIVATE);
     fs::create_dir(&begun).unwrap();
     fs::write(begun.join(".writing-dead"), "half").unwrap();
+    fs::write(begun.join("writers"), "").unwrap();
     fs::write(begun.join("plan.txt"), "not ours").unwrap();
     assert!(matches!(
         claim(dir.path(), "a", false),
@@ -199,18 +330,19 @@ fn a_folder_whose_run_was_killed_before_it_wrote_its_plan_can_be_claimed() {
     ));
     fs::remove_file(begun.join("plan.txt")).unwrap();
     claim(dir.path(), "a", false).unwrap();
-    assert!(begun.join("plan.json").exists());
+    assert!(begun.join("claim.json").exists());
 }
 
 #[test]
-fn the_temporary_file_of_a_dead_writer_is_removed_and_that_of_a_living_one_is_not() {
+fn a_writer_that_is_registered_alone_excludes_others() {
     let dir = tempfile::tempdir().unwrap();
-    let output = claim(dir.path(), "a", false).unwrap();
-    let alive = output.begin("train.zarr/img/c/1").unwrap();
-    let dead = dir.path().join("train.zarr/img/c/.writing-dead");
-    fs::write(&dead, "half").unwrap();
+    let first = output(dir.path());
+    let guard = first.sink.register_writer(WRITERS, WriterAccess::Exclusive);
+    let guard = guard.unwrap().unwrap();
+    assert!(matches!(
+        claim(dir.path(), "a", false),
+        Err(DatasetError::Busy { .. })
+    ));
+    drop(guard);
     claim(dir.path(), "a", false).unwrap();
-    assert!(!dead.exists() && alive.path().exists());
-    output.finish(alive, "train.zarr/img/c/1").unwrap();
-    assert_eq!(output.size_bytes("train.zarr/img/c/1").unwrap(), Some(0));
 }

@@ -92,10 +92,10 @@ fn demo(dir: &Path, axis_order: &str) -> Dataset {
     std::fs::write(&demo.config, config.to_string()).unwrap();
     let options = RunOptions {
         memory_bytes: 1 << 30,
-        force: false,
+        ..RunOptions::default()
     };
     let job = Job::prepare(&demo.config, 1 << 30, &Storage::default()).unwrap();
-    job.run(&dir.join("out"), options, &Progress::default())
+    job.run(dir.join("out"), options, &Progress::default())
         .unwrap();
     Dataset::open(&dir.join("out")).unwrap()
 }

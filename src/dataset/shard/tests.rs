@@ -4,6 +4,7 @@ use super::*;
 use crate::data_type::{DataType, Scalar};
 use crate::dataset::codec::tests::ALL;
 use crate::dataset::metadata::array_metadata;
+use crate::dataset::testing::claim;
 use crate::dataset::{ArrayLayout, Codec};
 use crate::geometry::{AxisOrder, WindowSize};
 use proptest::prelude::*;
@@ -37,7 +38,7 @@ fn layout(
 /// Writes the samples (`None`: all fill value) and reads all of them back with zarrs alone.
 fn through_zarrs(layout: &Layout, samples: &[Option<Vec<u8>>]) -> Vec<u8> {
     let dir = tempfile::tempdir().unwrap();
-    let output = Output::claim(dir.path(), blake3::hash(b""), layout, false).unwrap();
+    let output = claim(dir.path(), layout);
     let mut encoder = SampleEncoder::new().unwrap();
     for id in layout.all_shards() {
         let mut shard = ShardWriter::begin(&output, layout, id).unwrap();
@@ -89,7 +90,7 @@ fn a_shard_of_nothing_but_fill_value_holds_only_its_index() {
         let layout = layout(DataType::UInt8, 1, [4, 4, 4], 3, 3, codec);
         assert_eq!(through_zarrs(&layout, &[None, None, None]), vec![0; 3 * 64]);
         let dir = tempfile::tempdir().unwrap();
-        let output = Output::claim(dir.path(), blake3::hash(b""), &layout, false).unwrap();
+        let output = claim(dir.path(), &layout);
         let id = layout.all_shards().next().unwrap();
         let mut shard = ShardWriter::begin(&output, &layout, id).unwrap();
         let mut encoder = SampleEncoder::new().unwrap();
@@ -104,7 +105,7 @@ fn a_shard_of_nothing_but_fill_value_holds_only_its_index() {
 fn every_flipped_bit_of_an_index_and_every_truncation_is_an_error() {
     let dir = tempfile::tempdir().unwrap();
     let layout = layout(DataType::UInt8, 1, [2, 2, 2], 2, 2, Codec::default());
-    let output = Output::claim(dir.path(), blake3::hash(b""), &layout, false).unwrap();
+    let output = claim(dir.path(), &layout);
     let id = layout.all_shards().next().unwrap();
     let mut shard = ShardWriter::begin(&output, &layout, id).unwrap();
     let mut encoder = SampleEncoder::new().unwrap();

@@ -20,7 +20,8 @@ fn every_chunk_of_a_shard_and_the_first_ones_of_the_next_shard_are_prefetched_be
         config["arrays"] = json!({"img": {"layer": "img"}});
     });
     let out = dir.path().join("out");
-    let output = Output::claim(&out, sources.digest(&plan), &layout, false).unwrap();
+    let output = claim(&out, &layout);
+    let present = PresentShards::find(&output, &layout, "plan", Trust::Size).unwrap();
     let todo = schedule::work_order(&plan, &layout);
     let uses = schedule::block_uses(&plan, &sources, &layout, &todo);
     let run = RunState {
@@ -29,8 +30,12 @@ fn every_chunk_of_a_shard_and_the_first_ones_of_the_next_shard_are_prefetched_be
             sources: &sources,
             cache: BlockCache::new(&sources.volumes, uses, 1 << 28),
         },
-        layout: &layout,
-        output: &output,
+        target: Target {
+            output: &output,
+            layout: &layout,
+            plan_digest: "plan",
+            present: &present,
+        },
         todo: &todo,
         progress: &Progress::default(),
         failure: OnceLock::new(),

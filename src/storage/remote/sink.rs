@@ -8,7 +8,6 @@ use crate::storage::{Sink, StorageError};
 
 impl RemoteStore {
     /// Write access to the objects below the location.
-    #[allow(dead_code, reason = "the output is written through it next")]
     pub(in crate::storage) fn into_sink(self) -> Result<Arc<dyn Sink>, StorageError> {
         let url = self.location.to_string();
         Err(not_sent(
