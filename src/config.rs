@@ -15,6 +15,7 @@ mod layer;
 mod names;
 mod nearest;
 mod object_id;
+mod places;
 mod points;
 mod policy;
 mod read;

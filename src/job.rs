@@ -21,8 +21,8 @@ use crate::config::{Config, ConfigFile};
 use crate::dataset::{
     BoxEntry, Claim, ClaimState, Layout, Manifest, Output, PresentShards, Trust, Unsealed,
 };
-use crate::extract::{self, Estimate, ExtractReport, Padding, Progress, Sources, Target};
-use crate::plan::Plan;
+use crate::extract::{self, Estimate, ExtractReport, Progress, Sources, Target};
+use crate::plan::{FinishedPlan, Padding, Plan, SourceFacts};
 use crate::select;
 use crate::storage::{Location, Storage};
 pub use error::JobError;
@@ -41,7 +41,7 @@ pub struct Job {
     /// Splits, arrays and shards of the output. Arrays with the codec `auto` get their codec when the job runs, because that
     /// needs voxels.
     pub(crate) layout: Layout,
-    /// How many windows are padded.
+    /// How much of each window is inside of its volume.
     pub(crate) padding: Padding,
     /// How long each stage took.
     pub(crate) stages: Vec<(&'static str, Duration)>,
@@ -212,9 +212,17 @@ impl Job {
         };
         let extracted = extract::run(plan, sources, target, options.memory_bytes, progress)?;
         stages.end("extract");
-        let splits = 0..plan.splits.len();
-        let index = splits.map(|s| index_columns::of_split(plan, sources, s));
-        let provenance = provenance::provenance(plan, sources, &self.padding, &self.collection);
+        let facts = SourceFacts::of_all(&self.sources.volumes);
+        let plan = FinishedPlan::new(
+            self.plan,
+            facts,
+            self.padding,
+            layout.clone(),
+            &self.collection,
+        )?;
+        let splits = 0..plan.table.splits.len();
+        let index = splits.map(|s| index_columns::of_split(&plan, s));
+        let provenance = provenance::provenance(&plan);
         let unsealed = dataset.unsealed(&output, dataset.find_shards(&output)?);
         let manifest = unsealed.seal(provenance, index)?;
         stages.end("seal");
@@ -227,9 +235,8 @@ impl Job {
 
     /// The claim of this job on an output.
     fn claim(&self) -> Claim {
-        let config = self.plan.config.published().to_string();
         Claim::new(
-            blake3::hash(config.as_bytes()),
+            self.plan.config.digest(),
             self.plan.splits.iter().map(|s| s.name.as_str()),
             self.plan.arrays.iter().map(|a| a.name.as_str()),
         )
@@ -285,7 +292,7 @@ fn select_samples(
 /// Finishes the plan, and counts the padded windows.
 fn finish_plan(plan: Plan, sources: &Sources) -> Result<(Plan, Padding), JobError> {
     let mut plan = plan.finish()?;
-    let padding = Padding::count(&plan, sources);
+    let padding = extract::measure_padding(&plan, sources);
     plan.warnings.extend(padding.warnings(&plan));
     Ok((plan, padding))
 }

@@ -24,6 +24,7 @@ mod remote;
 mod retry;
 mod sink;
 mod stop_group;
+mod stored_location;
 mod streamed;
 mod unique_keys;
 mod url;

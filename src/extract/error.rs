@@ -16,6 +16,16 @@ pub enum ExtractError {
         /// Why.
         source: VolumeError,
     },
+    /// The URL of a layer was stored without its query.
+    #[error(
+        "the layer `{layer}`: its URL {location} has a query, which may be a secret, so that the stored plan does not have it: give the config again (`pointshard preprocess CONFIG --out OUT`)"
+    )]
+    RedactedSource {
+        /// Its name in the config.
+        layer: String,
+        /// The URL as it is stored.
+        location: String,
+    },
     /// A layer has no scale of the config's resolution.
     #[error("at `{path}` of the config: the layer `{layer}` has no scale of {wanted}: {remedy}")]
     NoScale {
@@ -124,7 +134,10 @@ impl Fault for ExtractError {
         match self {
             Self::Layer { source, .. } => source.kind(),
             Self::Dataset(e) => e.kind(),
-            Self::NoScale { .. } | Self::Transform { .. } | Self::Memory { .. } => FaultKind::Usage,
+            Self::NoScale { .. }
+            | Self::RedactedSource { .. }
+            | Self::Transform { .. }
+            | Self::Memory { .. } => FaultKind::Usage,
             Self::Thread(_) => FaultKind::Environment,
             Self::MixedTypes { .. }
             | Self::Value { .. }

@@ -6,75 +6,26 @@
 use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
 
-use indexmap::IndexMap;
 use rayon::prelude::*;
 
 use super::sources::Sources;
 use crate::geometry::VoxelBox;
-use crate::plan::{CenteredWindow, DisplacedLayer, DisplacedLayers, Plan, Sample, WindowsOfLayer};
+use crate::plan::{
+    CenteredWindow, DisplacedLayer, DisplacedLayers, Padding, Plan, Sample, WindowsOfLayer,
+};
 use crate::volume;
 use crate::voxels::centres_inside;
 
-/// How many windows of each array and split are padded.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Padding {
-    /// For each split, in the order of the plan, a number per array.
-    of_splits: Vec<Vec<u64>>,
-}
-
-/// More padded windows than this fraction give a warning.
-const WARNING_FRACTION: f64 = 0.1;
-
-impl Padding {
-    /// Counts the padded windows of all samples.
-    pub(crate) fn count(plan: &Plan, sources: &Sources) -> Self {
-        let padded = |split: usize, array: usize| {
-            let is_padded = |s: &&Sample| {
-                let window = plan.window_of(array, s);
-                inside(plan, sources, array, s) != Some(window)
-            };
-            plan.splits[split]
-                .samples
-                .par_iter()
-                .filter(is_padded)
-                .count() as u64
-        };
-        let of_split = |split| (0..plan.arrays.len()).map(|a| padded(split, a)).collect();
-        Self {
-            of_splits: (0..plan.splits.len()).map(of_split).collect(),
-        }
-    }
-
-    /// Number of padded windows of the array in the split, both given by their position in the plan.
-    pub fn windows(&self, split: usize, array: usize) -> u64 {
-        let of_split = self.of_splits.get(split);
-        of_split.and_then(|s| s.get(array)).copied().unwrap_or(0)
-    }
-
-    /// Warnings about arrays of which many windows of a split are padded. Arrays with equally many padded windows share a
-    /// warning, because their layers usually end in the same place.
-    pub(crate) fn warnings(&self, plan: &Plan) -> Vec<String> {
-        let mut warnings = Vec::new();
-        for (number, split) in plan.splits.iter().enumerate() {
-            let all = split.samples.len() as u64;
-            let mut arrays: IndexMap<u64, Vec<String>> = IndexMap::new();
-            for (array, (name, config)) in plan.config.arrays.iter().enumerate() {
-                let padded = self.windows(number, array);
-                if padded as f64 > WARNING_FRACTION * all as f64 {
-                    let named = format!("`{name}` (layer `{}`)", config.layer);
-                    arrays.entry(padded).or_default().push(named);
-                }
-            }
-            warnings.extend(arrays.into_iter().map(|(padded, arrays)| {
-                format!(
-                    "{padded} of the {all} windows in the split `{}` extend past the layer's volume and are padded. Arrays: {}. The columns `ARRAY_inside_fraction` say how much of each window is inside. \"outside\": \"drop\" in the config drops such samples",
-                    split.name,
-                    arrays.join(", ")
-                )
-            }));
-        }
-        warnings
-    }
+/// How much of each window of all samples is inside of its volume.
+pub(crate) fn measure_padding(plan: &Plan, sources: &Sources) -> Padding {
+    let of_array = |split: usize, array: usize| -> Vec<f32> {
+        let samples = plan.splits[split].samples.par_iter();
+        samples
+            .map(|s| inside_fraction(plan, sources, array, s))
+            .collect()
+    };
+    let of_split = |split| (0..plan.arrays.len()).map(|a| of_array(split, a)).collect();
+    Padding::new((0..plan.splits.len()).map(of_split).collect())
 }
 
 /// The voxels of the sample's window of `array` whose centres are inside of the volume; `None` where there is none.
@@ -120,12 +71,7 @@ fn first_where(voxels: Range<i64>, holds: impl Fn(i64) -> bool) -> i64 {
 }
 
 /// The fraction of the window's voxels that are inside of the volume. It is 1 exactly where the window is not padded.
-pub(crate) fn inside_fraction(
-    plan: &Plan,
-    sources: &Sources,
-    array: usize,
-    sample: &Sample,
-) -> f32 {
+fn inside_fraction(plan: &Plan, sources: &Sources, array: usize, sample: &Sample) -> f32 {
     let voxels = |b: VoxelBox| b.shape().iter().product::<u64>();
     let all = voxels(plan.window_of(array, sample));
     let inside = inside(plan, sources, array, sample).map_or(0, voxels);

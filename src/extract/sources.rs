@@ -39,6 +39,12 @@ impl Sources {
     /// A layer cannot be read, has no scale of the resolution, or does not fit the config of an array.
     pub fn open(plan: &Plan, storage: &Storage) -> Result<Self, ExtractError> {
         let open = |(i, source): (usize, &VolumeSource)| {
+            if source.url.location.is_redacted() {
+                return Err(ExtractError::RedactedSource {
+                    layer: plan.layer_of_source(i).to_owned(),
+                    location: source.url.location.to_string(),
+                });
+            }
             volume::open_layer(&source.url, &source.resolution, &source.layer, storage)
                 .map_err(|e| opening_error(plan, i, e))
         };

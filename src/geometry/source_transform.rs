@@ -12,6 +12,7 @@
 //! errors that name the reason.
 
 mod space;
+mod stored;
 
 use super::AXES;
 use super::dimensions::{Dimensions, spatial_axes};

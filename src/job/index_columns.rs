@@ -1,100 +1,135 @@
-//! The index columns that follow from the plan and the bounds of its volumes.
+//! The index columns that follow from the plan: the same ones when the plan is stored, and when the dataset is sealed.
 
 use serde_json::json;
 
 use crate::config::Transform;
 use crate::dataset::{Column, ColumnValues, SampleIndex};
-use crate::extract::{Sources, inside_fraction};
-use crate::plan::Plan;
+use crate::plan::FinishedPlan;
 use crate::points::PropertySpec;
 
+/// An index column. Arrays and properties are given by their position in the plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum IndexColumn {
+    AnnotationId,
+    Box,
+    CenterNm,
+    StartVoxel,
+    ResolutionNm,
+    /// The first voxel of the array's own windows.
+    OwnStartVoxel(usize),
+    ObjectId(usize),
+    InsideFraction(usize),
+    Property(usize),
+}
+
+impl IndexColumn {
+    /// Every column of the plan's splits, in the order in which the dataset has them.
+    pub(super) fn all(plan: &FinishedPlan) -> Vec<Self> {
+        let table = &plan.table;
+        let mut all = vec![
+            Self::AnnotationId,
+            Self::Box,
+            Self::CenterNm,
+            Self::StartVoxel,
+            Self::ResolutionNm,
+        ];
+        let configs = table.config.arrays.values();
+        for (i, (array, config)) in table.arrays.iter().zip(configs).enumerate() {
+            if array.window != table.config.window {
+                all.push(Self::OwnStartVoxel(i));
+            }
+            if matches!(config.transform, Transform::ObjectAt(_)) {
+                all.push(Self::ObjectId(i));
+            }
+            all.push(Self::InsideFraction(i));
+        }
+        all.extend((0..table.properties.len()).map(Self::Property));
+        all
+    }
+
+    /// Its name in the group of a split.
+    pub(super) fn name(self, plan: &FinishedPlan) -> String {
+        let of_array = |i: usize, what: &str| format!("{}_{what}", plan.table.arrays[i].name);
+        match self {
+            Self::AnnotationId => "annotation_id".to_owned(),
+            Self::Box => "box".to_owned(),
+            Self::CenterNm => "center_nm".to_owned(),
+            Self::StartVoxel => "start_voxel".to_owned(),
+            Self::ResolutionNm => "resolution_nm".to_owned(),
+            Self::OwnStartVoxel(array) => of_array(array, "start_voxel"),
+            Self::ObjectId(array) => of_array(array, "object_id"),
+            Self::InsideFraction(array) => of_array(array, "inside_fraction"),
+            Self::Property(i) => format!("property_{}", plan.table.properties[i].id),
+        }
+    }
+
+    /// The column of the split at position `split`.
+    pub(super) fn column(self, plan: &FinishedPlan, split: usize) -> Column {
+        let table = &plan.table;
+        let of_split = &table.splits[split];
+        let samples = &of_split.samples;
+        match self {
+            Self::AnnotationId => Column::new(
+                ColumnValues::u64(samples.iter().map(|s| s.annotation_id)),
+                "id of the annotation that the window is centred on",
+            ),
+            Self::Box => Column::new(
+                ColumnValues::u32(samples.iter().map(|s| s.box_index)),
+                "position of the sample's box in `boxes` of manifest.json",
+            ),
+            Self::CenterNm => in_nm(Column::new(
+                ColumnValues::f64(samples.iter().flat_map(|s| s.center_nm.0)),
+                "the annotation's anchor: x, y, z",
+            )),
+            Self::StartVoxel => xyz(Column::new(
+                ColumnValues::i64(samples.iter().flat_map(|s| s.start_voxel)),
+                "the window's first voxel: x, y, z",
+            )),
+            Self::ResolutionNm => in_nm(Column::new(
+                ColumnValues::f64(samples.iter().flat_map(|s| table.resolution_of(s).nm())),
+                "size of the window's voxels: x, y, z",
+            )),
+            Self::OwnStartVoxel(array) => {
+                let starts = samples.iter().flat_map(|s| table.window_of(array, s).start);
+                xyz(Column::new(
+                    ColumnValues::i64(starts),
+                    "the first voxel of this array's own window: x, y, z",
+                ))
+            }
+            Self::ObjectId(array) => Column::new(
+                ColumnValues::u64(of_split.objects[array].iter().copied()),
+                "id of the object that the mask shows; 0 where there is none",
+            ),
+            Self::InsideFraction(array) => {
+                let inside = plan.padding.inside_fractions(split, array).iter().copied();
+                Column::new(
+                    ColumnValues::f32(inside),
+                    "share of the window's voxels that lie inside of the volume; the others are padding",
+                )
+            }
+            Self::Property(i) => property(&table.properties[i], of_split.properties[i].clone()),
+        }
+    }
+}
+
 /// The columns of the split at position `split`.
-pub(super) fn of_split(plan: &Plan, sources: &Sources, split: usize) -> SampleIndex {
-    let mut index = SampleIndex::default();
-    let columns = sample_columns(plan, split)
-        .into_iter()
-        .chain((0..plan.arrays.len()).flat_map(|a| array_columns(plan, sources, split, a)))
-        .chain(property_columns(plan, split));
-    index.columns.extend(columns);
-    index
+pub(super) fn of_split(plan: &FinishedPlan, split: usize) -> SampleIndex {
+    let columns = IndexColumn::all(plan).into_iter();
+    SampleIndex {
+        columns: columns
+            .map(|c| (c.name(plan), c.column(plan, split)))
+            .collect(),
+    }
 }
 
-/// The columns that every dataset has.
-fn sample_columns(plan: &Plan, split: usize) -> Vec<(String, Column)> {
-    let samples = &plan.splits[split].samples;
-    let annotation_id = Column::new(
-        ColumnValues::u64(samples.iter().map(|s| s.annotation_id)),
-        "id of the annotation that the window is centred on",
-    );
-    let box_index = Column::new(
-        ColumnValues::u32(samples.iter().map(|s| s.box_index)),
-        "position of the sample's box in `boxes` of manifest.json",
-    );
-    let center = Column::new(
-        ColumnValues::f64(samples.iter().flat_map(|s| s.center_nm.0)),
-        "the annotation's anchor: x, y, z",
-    );
-    let start = Column::new(
-        ColumnValues::i64(samples.iter().flat_map(|s| s.start_voxel)),
-        "the window's first voxel: x, y, z",
-    );
-    let resolution = Column::new(
-        ColumnValues::f64(samples.iter().flat_map(|s| plan.resolution_of(s).nm())),
-        "size of the window's voxels: x, y, z",
-    );
-    vec![
-        ("annotation_id".into(), annotation_id),
-        ("box".into(), box_index),
-        ("center_nm".into(), in_nm(center.rows("xyz", 3))),
-        ("start_voxel".into(), start.rows("xyz", 3)),
-        ("resolution_nm".into(), in_nm(resolution.rows("xyz", 3))),
-    ]
+fn xyz(column: Column) -> Column {
+    column.rows("xyz", 3)
 }
 
-fn in_nm(mut column: Column) -> Column {
+fn in_nm(column: Column) -> Column {
+    let mut column = xyz(column);
     column.attributes.insert("units".into(), json!("nm"));
     column
-}
-
-/// The columns of the array at position `array`.
-fn array_columns(
-    plan: &Plan,
-    sources: &Sources,
-    split: usize,
-    array: usize,
-) -> Vec<(String, Column)> {
-    let samples = &plan.splits[split].samples;
-    let planned = &plan.arrays[array];
-    let mut columns = Vec::new();
-    if planned.window != plan.config.window {
-        let starts = samples.iter().flat_map(|s| plan.window_of(array, s).start);
-        let description = "the first voxel of this array's own window: x, y, z";
-        let column = Column::new(ColumnValues::i64(starts), description).rows("xyz", 3);
-        columns.push((format!("{}_start_voxel", planned.name), column));
-    }
-    if matches!(plan.config.arrays[array].transform, Transform::ObjectAt(_)) {
-        let ids = plan.splits[split].objects[array].iter().copied();
-        let description = "id of the object that the mask shows; 0 where there is none";
-        let column = Column::new(ColumnValues::u64(ids), description);
-        columns.push((format!("{}_object_id", planned.name), column));
-    }
-    let inside = samples
-        .iter()
-        .map(|s| inside_fraction(plan, sources, array, s));
-    let description =
-        "share of the window's voxels that lie inside of the volume; the others are padding";
-    let column = Column::new(ColumnValues::f32(inside), description);
-    columns.push((format!("{}_inside_fraction", planned.name), column));
-    columns
-}
-
-/// One column per annotation property.
-fn property_columns(plan: &Plan, split: usize) -> impl Iterator<Item = (String, Column)> {
-    let properties = plan.properties.iter().zip(&plan.splits[split].properties);
-    properties.map(|(spec, values)| {
-        let column = property(spec, values.clone());
-        (format!("property_{}", spec.id), column)
-    })
 }
 
 /// A property's column. The labels of enumerated values are attributes, following the CF conventions.

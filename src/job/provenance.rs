@@ -2,16 +2,7 @@
 
 use crate::config::Empty;
 use crate::dataset::{ArrayProvenance, BoxEntry, Provenance, SourceEntry};
-use crate::extract::{Padding, Sources};
-use crate::plan::Plan;
-use crate::storage::redacted;
-
-/// nm per voxel of the windows, if it is the same for all.
-fn shared_resolution(plan: &Plan) -> Option<[f64; 3]> {
-    let mut all = plan.groups.iter().map(|g| g.resolution);
-    let first = all.next()?;
-    all.all(|r| r == first).then(|| first.nm())
-}
+use crate::plan::{FinishedPlan, Plan};
 
 /// Every box of the collection, with the numbers of its annotations, samples and dropped annotations.
 pub(super) fn boxes(plan: &Plan) -> Vec<BoxEntry> {
@@ -33,20 +24,16 @@ pub(super) fn boxes(plan: &Plan) -> Vec<BoxEntry> {
     boxes.collect()
 }
 
-/// The provenance of a dataset; `collection` is where the collection was read from.
-pub(super) fn provenance(
-    plan: &Plan,
-    sources: &Sources,
-    padding: &Padding,
-    collection: &str,
-) -> Provenance {
+/// The provenance of the plan's dataset.
+pub(super) fn provenance(plan: &FinishedPlan) -> Provenance {
+    let table = &plan.table;
     let padded = |array: usize| {
-        let of_splits = plan.splits.iter().enumerate();
+        let of_splits = table.splits.iter().enumerate();
         of_splits
-            .map(|(i, split)| (split.name.clone(), padding.windows(i, array)))
+            .map(|(i, split)| (split.name.clone(), plan.padding.windows(i, array)))
             .collect()
     };
-    let arrays = plan.config.arrays.values().enumerate();
+    let arrays = table.config.arrays.values().enumerate();
     let arrays = arrays.map(|(i, a)| ArrayProvenance {
         layer: a.layer.clone(),
         role: a.role.map(|role| role.name().to_owned()),
@@ -54,39 +41,32 @@ pub(super) fn provenance(
         padded_windows: padded(i),
     });
     Provenance {
-        config: plan.config.published(),
-        collection: redacted(collection).into_owned(),
-        sources: source_entries(plan, sources),
-        may_be_empty: plan
+        config: table.config.published(),
+        collection: plan.collection.clone(),
+        sources: source_entries(plan),
+        may_be_empty: table
             .sources
             .iter()
             .map(|s| s.layer.empty == Empty::Allow)
             .collect(),
-        boxes: boxes(plan),
+        boxes: boxes(table),
         arrays: arrays.collect(),
-        window_voxels: plan.config.window.voxels(),
-        resolution_nm: shared_resolution(plan),
-        warnings: without_secrets(&plan.warnings),
+        window_voxels: table.config.window.voxels(),
+        resolution_nm: plan.shared_resolution(),
+        warnings: table.warnings.clone(),
     }
 }
 
-fn without_secrets(warnings: &[String]) -> Vec<String> {
-    let redacted = warnings
-        .iter()
-        .map(|warning| redacted(warning).into_owned());
-    redacted.collect()
-}
-
 /// The sources, without the counts of their chunks.
-fn source_entries(plan: &Plan, sources: &Sources) -> Vec<SourceEntry> {
-    let with_volumes = plan.sources.iter().zip(&sources.volumes).enumerate();
-    let entries = with_volumes.map(|(i, (source, volume))| SourceEntry {
-        layer: plan.layer_of_source(i).to_owned(),
+fn source_entries(plan: &FinishedPlan) -> Vec<SourceEntry> {
+    let with_facts = plan.table.sources.iter().zip(&plan.sources).enumerate();
+    let entries = with_facts.map(|(i, (source, facts))| SourceEntry {
+        layer: plan.table.layer_of_source(i).to_owned(),
         format: source.url.format.clone(),
         location: source.url.location.to_string(),
-        redirected_to: volume.redirected_to(),
-        info_digest: volume.digest().to_string(),
-        resolution_nm: volume.meta().resolution.nm(),
+        redirected_to: facts.redirected_to.clone(),
+        info_digest: facts.metadata_digest.to_string(),
+        resolution_nm: facts.resolution.nm(),
         chunks_touched: 0,
         chunks_missing: 0,
     });

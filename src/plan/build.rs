@@ -54,9 +54,9 @@ impl Plan {
         }
         let properties = columns
             .iter()
-            .map(|c| properties[0][c[0]].clone())
+            .map(|c| properties[0][c[0]].clone().of_column())
             .collect();
-        Ok(Plan {
+        let draft = Plan {
             config: config.clone(),
             boxes,
             splits,
@@ -66,6 +66,11 @@ impl Plan {
             properties,
             layers_outside_boxes,
             warnings,
+            draft_digest: blake3::Hash::from_bytes([0; 32]),
+        };
+        Ok(Plan {
+            draft_digest: draft.digest(),
+            ..draft
         })
     }
 

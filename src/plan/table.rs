@@ -9,7 +9,7 @@ use crate::points::PropertySpec;
 use crate::storage::SourceUrl;
 
 /// Every sample of every split, and the volumes that its windows are cut from.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
     /// The config that the plan was built for.
     pub config: Config,
@@ -29,6 +29,8 @@ pub struct Plan {
     pub layers_outside_boxes: Vec<String>,
     /// What the user should know although it is not an error.
     pub warnings: Vec<String>,
+    /// Digest of the table before any voxel was read. Places of sources do not change it.
+    pub draft_digest: blake3::Hash,
 }
 
 /// A volume: its URL, its entry in the config, and the resolution at which it is read. If the config has different
@@ -51,7 +53,7 @@ pub struct PlannedGroup {
 }
 
 /// A box, and how many of its annotations are samples.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct PlannedBox {
     /// Its id in the collection.
     pub id: String,
@@ -76,7 +78,7 @@ pub struct PlannedBox {
 }
 
 /// One split's samples, in the order in which they are stored.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct PlannedSplit {
     /// Its name.
     pub name: String,
@@ -85,7 +87,8 @@ pub struct PlannedSplit {
     /// For each of [`Plan::arrays`] that shows one object: the object of each sample, or 0 if none was found. Empty for
     /// other arrays.
     pub objects: Vec<Vec<u64>>,
-    /// The first and last end of each sample's annotation, if an array shows the object at an end. Otherwise empty.
+    /// The first and last end of each sample's annotation, if an array shows the object at an end. Otherwise, and in a
+    /// finished plan, empty.
     pub ends: Vec<[PointNm; 2]>,
     /// For each of [`Plan::properties`] the values of all samples, little-endian, concatenated.
     pub properties: Vec<Vec<u8>>,
@@ -105,7 +108,7 @@ pub struct Sample {
 }
 
 /// One array to write.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct PlannedArray {
     /// Its name in the output.
     pub name: String,

@@ -137,7 +137,7 @@ fn colour(text: &str, components: usize) -> Option<Vec<u8>> {
 }
 
 /// A property of every annotation of a layer.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PropertySpec {
     /// Its name in the layer.
     pub id: String,
@@ -210,6 +210,11 @@ impl PropertySpec {
         Self::new(id.to_owned(), kind)
     }
 
+    /// The property for a column of its values: without an offset in records.
+    pub(crate) fn of_column(self) -> Self {
+        Self { offset: 0, ..self }
+    }
+
     /// A property without an offset, which [`lay_out`] sets.
     pub(super) fn new(id: String, kind: PropertyKind) -> Self {
         Self {
@@ -223,7 +228,7 @@ impl PropertySpec {
     }
 
     /// What is expected of a property's id if `id` is invalid. The id becomes the name of an array in the output.
-    pub(super) fn wrong_id(id: &str) -> Option<&'static str> {
+    pub(crate) fn wrong_id(id: &str) -> Option<&'static str> {
         let forbidden = |c: char| c.is_control() || c == '/' || c == '\\';
         (id.is_empty() || id.starts_with('.') || id.contains(forbidden))
             .then_some("a letter, then letters, digits and `_`")

@@ -6,7 +6,7 @@ use object_store::path::Path;
 use percent_encoding::percent_decode_str;
 use reqwest::Url;
 
-use crate::storage::redact::REDACTED;
+use crate::storage::redact::{REDACTED, has_userinfo};
 
 /// A location on a server: `root` is `https://HOST[:PORT]`, `gs://BUCKET` or `s3://BUCKET`, `path` is relative to it.
 ///
@@ -99,6 +99,45 @@ impl RemoteLocation {
     /// The whole location with its secrets, to compare locations. It must not be shown.
     pub(in crate::storage) fn identity(&self) -> String {
         format!("{self} {}", self.query.as_deref().unwrap_or_default())
+    }
+
+    /// The location with its query replaced.
+    pub(in crate::storage) fn without_secrets(&self) -> Self {
+        Self {
+            query: self.query.as_ref().map(|_| REDACTED.to_owned()),
+            ..self.clone()
+        }
+    }
+
+    /// Whether its query was replaced.
+    pub(in crate::storage) fn is_redacted(&self) -> bool {
+        self.query.as_deref() == Some(REDACTED)
+    }
+
+    /// Root, path and query; the query is empty if there is none.
+    pub(in crate::storage) fn parts(&self) -> [&str; 3] {
+        let query = self.query.as_deref().unwrap_or_default();
+        [&self.root, &self.path, query]
+    }
+
+    /// The location of these parts; `None` if they are not those of a location without secrets.
+    pub(in crate::storage) fn from_parts(
+        root: &str,
+        path: &str,
+        query: Option<&str>,
+    ) -> Option<Self> {
+        let (scheme, authority) = root.split_once("://")?;
+        let known = Self::SCHEMES.contains(&scheme) && !has_userinfo(root);
+        let root = Self::new(scheme, authority).ok().filter(|_| known)?;
+        let location = Self {
+            path: path.to_owned(),
+            query: query.map(str::to_owned),
+            ..root.clone()
+        };
+        let has_query = root.query.is_some() || location.is_http() && path.contains('?');
+        let is_query = |query: &str| query == REDACTED && location.is_http();
+        let is_whole = root.path.is_empty() && !has_query && normalized(path) == path;
+        (is_whole && query.is_none_or(is_query)).then_some(location)
     }
 
     pub(super) fn is_http(&self) -> bool {
