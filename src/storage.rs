@@ -174,7 +174,7 @@ impl StorageError {
         matches!(self, Self::TooShort { .. })
     }
 
-    /// Whether the read was stopped because another part of the job failed.
+    /// Whether a request was stopped because another part of the job failed.
     pub(crate) fn is_stopped(&self) -> bool {
         matches!(self, Self::Stopped { .. })
     }
@@ -189,7 +189,7 @@ impl StorageError {
     }
 }
 
-/// Why an object could not be read. Every message names the object.
+/// Why an object could not be read or written. Every message names the object.
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {
     /// The operating system returned an error.
@@ -247,8 +247,10 @@ pub enum StorageError {
         limit_bytes: u64,
     },
     /// The request failed, or the response is an error.
-    #[error("cannot read {url}: {problem}; {advice}")]
+    #[error("cannot {action} {url}: {problem}; {advice}")]
     Remote {
+        /// What was tried: `read`, `list`, `write` or `delete`.
+        action: &'static str,
         /// The object's URL.
         url: String,
         /// The HTTP status, if the response is an error.
@@ -269,8 +271,8 @@ pub enum StorageError {
         /// The object's URL.
         object: String,
     },
-    /// The read was stopped because another part of the job failed. The error of that part is reported.
-    #[error("{object} was not read, because another part of the job failed")]
+    /// The request was stopped because another part of the job failed. The error of that part is reported.
+    #[error("the request for {object} was stopped, because another part of the job failed")]
     Stopped {
         /// The object's URL.
         object: String,

@@ -1,6 +1,6 @@
 //! Objects on http(s) servers, Google Cloud Storage and S3, through `object_store`.
 //!
-//! `object_store` signs requests and keeps connections alive. [`read`] retries failed requests by one policy for all
+//! `object_store` signs requests and keeps connections alive. [`retried`] retries failed operations by one policy for all
 //! servers. [`http_adapter`] works below `object_store`, and adapts requests and responses. Every error has the method,
 //! URL, tries, elapsed time, the server's explanation and what to do ([`request_error`]), but no secret.
 
@@ -14,16 +14,19 @@ mod http_adapter;
 mod http_client;
 mod list;
 mod location;
+mod object_request;
 mod read;
-mod read_request;
 mod redirect;
 mod request_error;
 mod request_log;
 mod request_runtime;
 mod response;
 mod response_body;
+mod retried;
 mod sink;
 mod tls;
+mod upload_client;
+mod write;
 
 use std::fmt;
 use std::ops::{ControlFlow, Range};
@@ -32,11 +35,12 @@ use std::sync::Arc;
 use reqwest::header::{AUTHORIZATION, HeaderValue};
 
 use super::stop_group::StopGroup;
-use super::{Compression, ListedObject, Network, OpenObject, StorageError, Store};
+use super::{Compression, ListedObject, Network, OpenObject, RetryPolicy, StorageError, Store};
 use client::Client;
 pub(super) use connections::Connections;
 pub(super) use location::BadPlace;
 pub use location::RemoteLocation;
+use object_request::Action;
 
 /// The objects below a location on a server.
 #[derive(Clone)]
@@ -46,6 +50,8 @@ pub(super) struct RemoteStore {
     location: RemoteLocation,
     connections: Arc<Connections>,
     stop_group: StopGroup,
+    /// Replaces the policy of the network settings.
+    retry_policy: Option<RetryPolicy>,
 }
 
 impl RemoteStore {
@@ -60,6 +66,7 @@ impl RemoteStore {
             location: location.clone(),
             connections: Arc::clone(connections),
             stop_group: stop_group.clone(),
+            retry_policy: None,
         }
     }
 
@@ -89,13 +96,15 @@ impl RemoteStore {
             location: location.clone(),
             connections: Arc::clone(connections),
             stop_group: stop_group.clone(),
+            retry_policy: None,
         })
     }
 
-    fn client(&self, url: &str) -> Result<&Client, StorageError> {
+    fn client(&self, action: Action, url: &str) -> Result<&Client, StorageError> {
         let client = self.client.as_ref();
         client.map(Arc::as_ref).map_err(|problem| {
             request_error::not_sent(
+                action,
                 url,
                 problem,
                 "check the URL, and the credentials in environment and files",

@@ -87,3 +87,6 @@ pub(crate) trait PendingObject: Send + fmt::Debug {
     /// Makes the bytes durable, and gives the object its key. Waits for the disk or the server.
     fn commit(self: Box<Self>) -> Result<(), StorageError>;
 }
+
+#[cfg(test)]
+pub(super) mod contract;

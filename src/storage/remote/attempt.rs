@@ -9,16 +9,16 @@ use object_store::{Attribute, Error, GetOptions, GetRange, GetResult};
 use reqwest::StatusCode;
 
 use super::error_text::with_causes;
-use super::read_request::{ReadFailure, ReadRequest};
+use super::object_request::{ObjectRequest, RequestFailure};
 use super::request_log::RequestOutcome;
 use crate::storage::{Compression, InflateError};
 
 /// Decodes the bytes of a response in place. Gets the compressions of its Content-Encoding and the limit of bytes,
 /// and returns the compressions that remain.
 pub(super) type Decode =
-    fn(Vec<Compression>, u64, &mut Vec<u8>) -> Result<Vec<Compression>, ReadFailure>;
+    fn(Vec<Compression>, u64, &mut Vec<u8>) -> Result<Vec<Compression>, RequestFailure>;
 
-impl ReadRequest<'_> {
+impl ObjectRequest<'_> {
     /// Reads the object or its range once. Returns the compressions that `decode` left; `None` if the object does not
     /// exist.
     pub(super) async fn attempt(
@@ -26,7 +26,7 @@ impl ReadRequest<'_> {
         path: &Path,
         into: &mut Vec<u8>,
         decode: Decode,
-    ) -> Result<Option<Vec<Compression>>, ReadFailure> {
+    ) -> Result<Option<Vec<Compression>>, RequestFailure> {
         into.clear();
         let range = self.range.clone().map(GetRange::Bounded);
         let response = match self.send(path, GetOptions::new().with_range(range)).await {
@@ -42,7 +42,7 @@ impl ReadRequest<'_> {
         self.receive(response, into).await?;
         let compression = |name| {
             let unsupported = || {
-                ReadFailure::UnsupportedEncoding(format!(
+                RequestFailure::UnsupportedEncoding(format!(
                     "its Content-Encoding {name} is not supported"
                 ))
             };
@@ -58,7 +58,7 @@ impl ReadRequest<'_> {
     pub(super) async fn size_by_head(
         &self,
         path: &Path,
-    ) -> Result<Option<Option<u64>>, ReadFailure> {
+    ) -> Result<Option<Option<u64>>, RequestFailure> {
         let head = GetOptions::new().with_head(true);
         match self.send(path, head).await {
             Ok(response) => Ok(Some(response.map(|response| response.meta.size))),
@@ -75,16 +75,16 @@ impl ReadRequest<'_> {
                 {
                     Ok(None)
                 }
-                Some(_) => Err(ReadFailure::Request(e)),
+                Some(_) => Err(RequestFailure::Request(e)),
             },
         }
     }
 
     /// The object's size, from the response to a range of one byte.
-    pub(super) async fn size_by_range(&self, path: &Path) -> Result<Option<u64>, ReadFailure> {
+    pub(super) async fn size_by_range(&self, path: &Path) -> Result<Option<u64>, RequestFailure> {
         let first_byte = GetOptions::new().with_range(Some(GetRange::Bounded(0..1)));
         match self.send(path, first_byte).await {
-            Ok(Some(_)) if self.log.has_no_length() => Err(ReadFailure::NoLength),
+            Ok(Some(_)) if self.log.has_no_length() => Err(RequestFailure::NoLength),
             Ok(response) => Ok(response.map(|response| response.meta.size)),
             Err(e) => match self.log.entries().last {
                 Some(RequestOutcome::Status {
@@ -92,7 +92,7 @@ impl ReadRequest<'_> {
                     size: Some(size),
                     ..
                 }) => Ok(Some(size)),
-                _ => Err(ReadFailure::Request(e)),
+                _ => Err(RequestFailure::Request(e)),
             },
         }
     }
@@ -117,7 +117,7 @@ impl ReadRequest<'_> {
     }
 
     /// The failure behind an error of `object_store`.
-    fn failure(&self, error: Error) -> ReadFailure {
+    fn failure(&self, error: Error) -> RequestFailure {
         match (&self.range, self.log.entries().last) {
             (
                 Some(range),
@@ -126,13 +126,13 @@ impl ReadRequest<'_> {
                     size,
                     ..
                 }),
-            ) => ReadFailure::TooShort(size.unwrap_or(range.start).min(range.start)),
-            _ => ReadFailure::Request(error),
+            ) => RequestFailure::TooShort(size.unwrap_or(range.start).min(range.start)),
+            _ => RequestFailure::Request(error),
         }
     }
 
     /// Reads the body into `into`, and checks its length.
-    async fn receive(&self, response: GetResult, into: &mut Vec<u8>) -> Result<(), ReadFailure> {
+    async fn receive(&self, response: GetResult, into: &mut Vec<u8>) -> Result<(), RequestFailure> {
         let no_length = self.log.has_no_length();
         let announced = if no_length {
             0
@@ -140,19 +140,19 @@ impl ReadRequest<'_> {
             response.range.end - response.range.start
         };
         if announced > self.limit_bytes {
-            return Err(ReadFailure::TooLarge(announced));
+            return Err(RequestFailure::TooLarge(announced));
         }
         // The announced size is within the limit, so memory for it can be reserved.
         into.reserve(announced as usize);
         let mut body = response.into_stream();
         while let Some(piece) = poll_fn(|cx| body.as_mut().poll_next(cx)).await {
-            let piece = piece.map_err(|e| ReadFailure::BrokenResponse(with_causes(&e)))?;
+            let piece = piece.map_err(|e| RequestFailure::BrokenResponse(with_causes(&e)))?;
             let received = (into.len() + piece.len()) as u64;
             if no_length && received > self.limit_bytes {
-                return Err(ReadFailure::TooLarge(received));
+                return Err(RequestFailure::TooLarge(received));
             }
             if !no_length && received > announced {
-                return Err(ReadFailure::BrokenResponse(format!(
+                return Err(RequestFailure::BrokenResponse(format!(
                     "more than the announced {announced} bytes were received"
                 )));
             }
@@ -161,11 +161,11 @@ impl ReadRequest<'_> {
         let received = into.len() as u64;
         match &self.range {
             Some(range) if no_length && received < range.end - range.start => {
-                Err(ReadFailure::TooShort(range.start + received))
+                Err(RequestFailure::TooShort(range.start + received))
             }
-            _ if !no_length && received != announced => Err(ReadFailure::BrokenResponse(format!(
-                "{received} of {announced} bytes were received"
-            ))),
+            _ if !no_length && received != announced => Err(RequestFailure::BrokenResponse(
+                format!("{received} of {announced} bytes were received"),
+            )),
             _ => Ok(()),
         }
     }
@@ -176,12 +176,12 @@ fn check_range(
     range: &Range<u64>,
     response: &GetResult,
     encoding: &str,
-) -> Result<(), ReadFailure> {
+) -> Result<(), RequestFailure> {
     if response.range != *range {
-        return Err(ReadFailure::TooShort(response.meta.size));
+        return Err(RequestFailure::TooShort(response.meta.size));
     }
     match codings(encoding).next() {
-        Some(name) => Err(ReadFailure::UnsupportedEncoding(format!(
+        Some(name) => Err(RequestFailure::UnsupportedEncoding(format!(
             "the object is sent with Content-Encoding {name}, which cannot be decoded from a range"
         ))),
         None => Ok(()),
@@ -193,7 +193,7 @@ pub(super) fn decompress(
     compressions: Vec<Compression>,
     limit_bytes: u64,
     into: &mut Vec<u8>,
-) -> Result<Vec<Compression>, ReadFailure> {
+) -> Result<Vec<Compression>, RequestFailure> {
     for compression in compressions.into_iter().rev() {
         let mut inflated = Vec::new();
         compression
@@ -201,8 +201,8 @@ pub(super) fn decompress(
             .map_err(|e| {
                 let problem = format!("its Content-Encoding {}: {e}", compression.name());
                 match e {
-                    InflateError::TooLong(_) => ReadFailure::InflatesTooLarge(problem),
-                    InflateError::Damaged(_) => ReadFailure::CorruptEncoding(problem),
+                    InflateError::TooLong(_) => RequestFailure::InflatesTooLarge(problem),
+                    InflateError::Damaged(_) => RequestFailure::CorruptEncoding(problem),
                 }
             })?;
         *into = inflated;
@@ -215,7 +215,7 @@ pub(super) fn keep_compressed(
     compressions: Vec<Compression>,
     _limit_bytes: u64,
     _into: &mut Vec<u8>,
-) -> Result<Vec<Compression>, ReadFailure> {
+) -> Result<Vec<Compression>, RequestFailure> {
     Ok(compressions)
 }
 

@@ -1,5 +1,6 @@
 //! The client of one server or bucket: its credentials, and advice if the server denies access.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,6 +8,8 @@ use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::client::StaticCredentialProvider;
 use object_store::gcp::{GcpCredential, GoogleCloudStorageBuilder};
 use object_store::http::HttpBuilder;
+use object_store::list::PaginatedListStore;
+use object_store::multipart::MultipartStore;
 use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
 use reqwest::StatusCode;
 use reqwest::header::{HeaderName, HeaderValue};
@@ -16,17 +19,54 @@ use super::credentials::{Choice, Environment, amazon, google};
 use super::error_text::with_causes;
 use super::http_adapter::HttpAdapterConnector;
 use super::http_client::region_of;
+use super::object_request::Action;
 use super::request_runtime::RequestRuntime;
 
 /// Longest pause between two requests for credentials.
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
+/// Settings for access to Google's buckets, for messages.
+const GOOGLE_OPTIONS: &str = "GOOGLE_SKIP_SIGNATURE=true gives anonymous access, GOOGLE_CLOUD_QUOTA_PROJECT sets the \
+                              project that pays";
+
+/// Settings for access to Amazon's buckets, for messages.
+const AMAZON_OPTIONS: &str =
+    "AWS_SKIP_SIGNATURE=true gives anonymous access, AWS_REQUEST_PAYER=true agrees to pay";
+
 /// Sends requests to one server or bucket.
 #[derive(Debug)]
 pub(super) struct Client {
     pub store: Arc<dyn ObjectStore>,
+    /// Multipart uploads and pages of listings, which only buckets have.
+    pub bucket: Option<Bucket>,
     pub network: Network,
     access: Access,
+}
+
+/// What a bucket can do besides [`ObjectStore`].
+#[derive(Clone)]
+pub(super) struct Bucket {
+    pub uploads: Arc<dyn MultipartStore>,
+    pub pages: Arc<dyn PaginatedListStore>,
+}
+
+impl fmt::Debug for Bucket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Bucket")
+    }
+}
+
+/// The three views of one store.
+fn views<S>(store: S) -> (Arc<dyn ObjectStore>, Option<Bucket>)
+where
+    S: ObjectStore + MultipartStore + PaginatedListStore,
+{
+    let store = Arc::new(store);
+    let bucket = Bucket {
+        uploads: Arc::clone(&store) as _,
+        pages: Arc::clone(&store) as _,
+    };
+    (store, Some(bucket))
 }
 
 /// The credentials of a client.
@@ -71,17 +111,17 @@ impl Client {
             max_retries: 10,
             retry_timeout: network.retry.retry_for,
         };
-        let (store, access): (object_store::Result<Arc<dyn ObjectStore>>, _) =
+        let (built, access): (object_store::Result<(Arc<dyn ObjectStore>, _)>, _) =
             match root.split_once("://") {
                 Some(("gs", bucket)) => {
                     let (builder, choice) = google_builder(bucket, options, env, network)?;
                     let store = builder.with_url(root).with_retry(retry).build();
-                    (store.map(|s| Arc::new(s) as _), Access::Google(choice))
+                    (store.map(views), Access::Google(choice))
                 }
                 Some(("s3", bucket)) => {
                     let (builder, choice) = amazon_builder(bucket, options, env, network, runtime)?;
                     let store = builder.with_url(root).with_retry(retry).build();
-                    (store.map(|s| Arc::new(s) as _), Access::Amazon(choice))
+                    (store.map(views), Access::Amazon(choice))
                 }
                 _ => {
                     // By default object_store uses HTTP/1.1 only. With TLS the server chooses.
@@ -91,10 +131,10 @@ impl Client {
                         .with_retry(retry)
                         .with_http_connector(HttpAdapterConnector { network, header })
                         .build();
-                    (store.map(|s| Arc::new(s) as _), Access::Http)
+                    (store.map(|s| (Arc::new(s) as _, None)), Access::Http)
                 }
             };
-        let store = store.map_err(|e| match &access {
+        let (store, bucket) = built.map_err(|e| match &access {
             Access::Http => with_causes(&e),
             Access::Google(choice) | Access::Amazon(choice) => {
                 let description = &choice.description;
@@ -103,13 +143,20 @@ impl Client {
         })?;
         Ok(Self {
             store,
+            bucket,
             network,
             access,
         })
     }
 
     /// What to do about status 401 or 403.
-    pub(super) fn access_advice(&self, status: StatusCode) -> String {
+    pub(super) fn access_advice(&self, action: Action, status: StatusCode) -> String {
+        let access = match action {
+            Action::Read => "read",
+            Action::List => "list",
+            Action::Write => "write to",
+            Action::Delete => "delete objects in",
+        };
         let advice = match &self.access {
             Access::Http => "http(s) requests send no credentials: check the URL, use one without access control, or the URL of a \
                  bucket (gs://, s3://)"
@@ -120,9 +167,9 @@ impl Client {
                 if choice.anonymous {
                     "provide credentials (GOOGLE_APPLICATION_CREDENTIALS, gcloud auth application-default login, \
                      ~/.cloudvolume/secrets)"
+                        .to_owned()
                 } else {
-                    "check that they can read the bucket; GOOGLE_SKIP_SIGNATURE=true gives anonymous access, \
-                     GOOGLE_CLOUD_QUOTA_PROJECT sets the project that pays"
+                    format!("check that they can {access} the bucket; {GOOGLE_OPTIONS}")
                 }
             ),
             Access::Amazon(choice) => format!(
@@ -130,14 +177,14 @@ impl Client {
                 choice.description,
                 if choice.anonymous {
                     "provide credentials (AWS_ACCESS_KEY_ID, AWS_PROFILE, ~/.cloudvolume/secrets)"
+                        .to_owned()
                 } else {
-                    "check that they can read the bucket; AWS_SKIP_SIGNATURE=true gives anonymous access, \
-                     AWS_REQUEST_PAYER=true agrees to pay"
+                    format!("check that they can {access} the bucket; {AMAZON_OPTIONS}")
                 }
             ),
         };
         match status {
-            StatusCode::FORBIDDEN => format!(
+            StatusCode::FORBIDDEN if action == Action::Read => format!(
                 "{advice}; if the server answers 403 for missing chunks, set `forbidden` in the config's `layers`"
             ),
             _ => advice,
@@ -204,6 +251,8 @@ fn amazon_builder(
     };
     let mut builder = AmazonS3Builder::new()
         .with_client_options(options)
+        // Not all S3 servers can delete several objects in one request.
+        .with_disable_bulk_delete(true)
         .with_http_connector(HttpAdapterConnector {
             network,
             header: None,

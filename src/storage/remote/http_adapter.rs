@@ -1,8 +1,8 @@
 //! The HTTP client below `object_store`.
 //!
 //! `object_store` treats status 405 as a missing object, requires a length in every response, and rejects servers that
-//! ignore ranges. [`HttpAdapter`] records every request in the read's [`RequestLog`], follows redirects, cuts a range
-//! out of a response with the whole object, and rejects a range other than the requested one. It does not retry.
+//! ignore ranges. [`HttpAdapter`] records every request in the operation's [`RequestLog`], follows redirects of reads, cuts
+//! a range out of a response with the whole object, and rejects a range other than the requested one. It does not retry.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,6 +23,7 @@ use super::redirect;
 use super::request_log::{RequestLog, RequestOutcome, is_transient, unusable_response};
 use super::response::{SuccessResponse, content_range, requested_range};
 use super::response_body::MonitoredBody;
+use super::upload_client::UploadClient;
 use crate::storage::Network;
 use crate::storage::retry::{Rate, retry_after};
 
@@ -40,7 +41,12 @@ pub(super) struct HttpAdapterConnector {
 impl HttpConnector for HttpAdapterConnector {
     fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
         Ok(HttpClient::new(HttpAdapter {
-            inner: HttpClient::new(http_client::build(options, &self.network)?),
+            inner: HttpClient::new(http_client::build(
+                options,
+                &self.network,
+                Some(self.network.idle_timeout),
+            )?),
+            uploads: UploadClient::new(options, self.network),
             network: self.network,
             header: self.header.clone(),
             has_responded: AtomicBool::new(false),
@@ -52,6 +58,7 @@ impl HttpConnector for HttpAdapterConnector {
 #[derive(Debug)]
 struct HttpAdapter {
     inner: HttpClient,
+    uploads: UploadClient,
     network: Network,
     header: Option<(HeaderName, HeaderValue)>,
     /// Whether the server has ever responded. The retry policy waits longer for such a server.
@@ -61,9 +68,12 @@ struct HttpAdapter {
 #[async_trait]
 impl HttpService for HttpAdapter {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
-        let Some(log) = request.extensions().get::<Arc<RequestLog>>().cloned() else {
+        let Some(log) = RequestLog::of(&request) else {
             return self.inner.execute(request).await;
         };
+        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+            return self.change(request, &log).await;
+        }
         let range = request.headers().get(RANGE).map(requested_range);
         if log.whole_object && range.is_some() {
             // `object_store` would continue an interrupted body. It may have been compressed by the server, and the
@@ -76,8 +86,7 @@ impl HttpService for HttpAdapter {
             return Err(unusable_response());
         }
         let response = redirect::execute(&self.inner, request, &log).await?;
-        self.has_responded.store(true, Ordering::Relaxed);
-        log.update(|entries| entries.has_responded = true);
+        self.responded(&log);
         if !response.status().is_success() {
             return self.error_response(response, &log).await;
         }
@@ -99,6 +108,41 @@ impl HttpService for HttpAdapter {
 }
 
 impl HttpAdapter {
+    /// Sends a request that changes something. Its redirects are not followed.
+    async fn change(
+        &self,
+        request: HttpRequest,
+        log: &Arc<RequestLog>,
+    ) -> Result<HttpResponse, HttpError> {
+        let completes_upload = request.method() == Method::POST;
+        let request = self.prepare(request, log)?;
+        if !log.begin_request(&request, self.has_responded.load(Ordering::Relaxed)) {
+            return Err(unusable_response());
+        }
+        let response = self.uploads.execute(request).await;
+        let response = response.map_err(|e| log.record_failure(e))?;
+        self.responded(log);
+        if !response.status().is_success() {
+            return self.error_response(response, log).await;
+        }
+        let (parts, body) = response.into_parts();
+        let body = body.bytes().await.map_err(|e| log.record_failure(e))?;
+        // S3 responds before it has joined the parts, and reports a failure in the body.
+        if completes_upload && body.windows(7).any(|text| text == b"<Error>") {
+            return Err(log.reject(RequestOutcome::Status {
+                status: StatusCode::INTERNAL_SERVER_ERROR,
+                explanation: log.without_secrets(&String::from_utf8_lossy(&body)),
+                size: None,
+            }));
+        }
+        Ok(HttpResponse::from_parts(parts, body.into()))
+    }
+
+    fn responded(&self, log: &RequestLog) {
+        self.has_responded.store(true, Ordering::Relaxed);
+        log.update(|entries| entries.has_responded = true);
+    }
+
     /// Adds headers and the query of the URL.
     fn prepare(
         &self,

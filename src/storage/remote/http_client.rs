@@ -12,8 +12,13 @@ use crate::storage::Network;
 /// Longest time for connecting.
 const MAX_CONNECT_TIME: Duration = Duration::from_secs(10);
 
-/// A client as `object_store` would build it from `options`, except that redirects are followed by the caller.
-pub(super) fn build(options: &ClientOptions, network: &Network) -> object_store::Result<Client> {
+/// A client as `object_store` would build it from `options`, except that redirects are followed by the caller. It fails
+/// after `read_timeout` without data from the server.
+pub(super) fn build(
+    options: &ClientOptions,
+    network: &Network,
+    read_timeout: Option<Duration>,
+) -> object_store::Result<Client> {
     let generic = |e: reqwest::Error| generic_error(e.without_url());
     let text = |key| options.get_config_value(&key);
     let is_set = |key| text(key).is_some_and(|value| value == "true");
@@ -24,9 +29,11 @@ pub(super) fn build(options: &ClientOptions, network: &Network) -> object_store:
         .user_agent(concat!("pointshard/", env!("CARGO_PKG_VERSION")))
         .redirect(Policy::none())
         .connect_timeout(MAX_CONNECT_TIME.min(network.idle_timeout))
-        .read_timeout(network.idle_timeout)
         // The reader decodes Content-Encoding, because it knows the length and the limit.
         .no_gzip();
+    if let Some(read_timeout) = read_timeout {
+        builder = builder.read_timeout(read_timeout);
+    }
     if let Some(url) = text(ClientConfigKey::ProxyUrl) {
         let proxy = Proxy::all(url).map_err(generic)?;
         let excluded = text(ClientConfigKey::ProxyExcludes);
@@ -51,7 +58,9 @@ pub(super) async fn region_of(
     } else {
         format!("https://{bucket}.s3.amazonaws.com")
     };
-    let request = build(options, network).ok()?.head(url);
+    let request = build(options, network, Some(network.idle_timeout))
+        .ok()?
+        .head(url);
     let response = request.send().await.ok()?;
     if response.status() == StatusCode::NOT_FOUND {
         return None;

@@ -5,7 +5,7 @@ use reqwest::StatusCode;
 
 use super::connection_failure::ConnectionFailure;
 use super::error_text::{one_line, with_causes};
-use super::read_request::{ReadFailure, ReadRequest};
+use super::object_request::{Action, ObjectRequest, RequestFailure};
 use super::request_log::{LogEntries, RequestOutcome, is_transient};
 use crate::fault::FaultKind;
 use crate::storage::StorageError;
@@ -28,8 +28,9 @@ impl Explanation {
 }
 
 /// The error for a request that could not be sent.
-pub(super) fn not_sent(url: &str, problem: &str, advice: &str) -> StorageError {
+pub(super) fn not_sent(action: Action, url: &str, problem: &str, advice: &str) -> StorageError {
     StorageError::Remote {
+        action: action.verb(),
         url: url.to_owned(),
         status: None,
         problem: problem.to_owned(),
@@ -38,33 +39,33 @@ pub(super) fn not_sent(url: &str, problem: &str, advice: &str) -> StorageError {
     }
 }
 
-impl ReadRequest<'_> {
-    /// The error for a read that failed with `failure` in its last attempt.
-    pub(super) fn error(&self, failure: ReadFailure) -> StorageError {
+impl ObjectRequest<'_> {
+    /// The error for an operation that failed with `failure` in its last attempt.
+    pub(super) fn error(&self, failure: RequestFailure) -> StorageError {
         let log = self.log.entries();
-        let kind = fault_kind(&failure, log.last.as_ref());
+        let kind = fault_kind(self.action, &failure, log.last.as_ref());
         let object = self.url.clone();
         let explanation = match failure {
-            ReadFailure::Request(_) | ReadFailure::BrokenResponse(_)
+            RequestFailure::Request(_) | RequestFailure::BrokenResponse(_)
                 if matches!(log.last, Some(RequestOutcome::Html)) =>
             {
                 return StorageError::Html { object };
             }
-            ReadFailure::TooLarge(found_bytes) => {
+            RequestFailure::TooLarge(found_bytes) => {
                 return StorageError::TooLarge {
                     object,
                     found_bytes,
                     limit_bytes: self.limit_bytes,
                 };
             }
-            ReadFailure::InflatesTooLarge(problem) => {
+            RequestFailure::InflatesTooLarge(problem) => {
                 return StorageError::Inflates {
                     object,
                     problem,
                     limit_bytes: self.limit_bytes,
                 };
             }
-            ReadFailure::TooShort(found_bytes) => {
+            RequestFailure::TooShort(found_bytes) => {
                 let range = self.range.clone().unwrap_or_default();
                 return StorageError::TooShort {
                     object,
@@ -73,20 +74,20 @@ impl ReadRequest<'_> {
                     end: range.end,
                 };
             }
-            ReadFailure::Stopped => return StorageError::Stopped { object },
-            ReadFailure::UnsupportedEncoding(problem) => {
+            RequestFailure::Stopped => return StorageError::Stopped { object },
+            RequestFailure::UnsupportedEncoding(problem) => {
                 Explanation::new(problem, self.encoding_advice())
             }
-            ReadFailure::CorruptEncoding(problem) => Explanation::new(
+            RequestFailure::CorruptEncoding(problem) => Explanation::new(
                 problem,
                 "check the stored object, and how the server sends it",
             ),
-            ReadFailure::NoLength => Explanation::new(
+            RequestFailure::NoLength => Explanation::new(
                 "the response has no length",
                 "use a server that sends Content-Length",
             ),
-            ReadFailure::BrokenResponse(problem) => self.explain_broken_response(&problem, &log),
-            ReadFailure::Request(e) => self.explain_request_error(&e, &log),
+            RequestFailure::BrokenResponse(problem) => self.explain_broken_response(&problem, &log),
+            RequestFailure::Request(e) => self.explain_request_error(&e, &log),
         };
         self.remote_error(explanation, log.tries, kind)
     }
@@ -99,6 +100,7 @@ impl ReadRequest<'_> {
         let elapsed = self.log.elapsed().as_secs_f64();
         let problem = explanation.problem;
         StorageError::Remote {
+            action: self.action.verb(),
             url: self.url.clone(),
             status: explanation.status.map(|status| status.as_u16()),
             problem: format!("{} ({tries}, {elapsed:.1} s): {problem}", self.method),
@@ -155,6 +157,11 @@ impl ReadRequest<'_> {
                 problem,
                 "check the server, and any proxy or cache in between",
             ),
+            // `object_store` cannot interpret a response.
+            None if log.requests > 0 => Explanation::new(
+                one_line(&self.log.without_secrets(&with_causes(error))),
+                "check the URL and the server",
+            ),
             // Failed before a request for the object, usually while getting credentials.
             Some(RequestOutcome::Html) | None => Explanation::new(
                 one_line(&self.log.without_secrets(&with_causes(error))),
@@ -170,8 +177,16 @@ impl ReadRequest<'_> {
             problem = format!("{problem}: {explanation}");
         }
         let advice = match status {
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => self.client.access_advice(status),
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                self.client.access_advice(self.action, status)
+            }
+            StatusCode::NOT_FOUND if self.action == Action::Write => {
+                "check the name of the bucket, and create it if it does not exist".to_owned()
+            }
             StatusCode::NOT_FOUND => "check the URL".to_owned(),
+            StatusCode::NOT_IMPLEMENTED if self.action == Action::Write => {
+                "use a server with conditional writes (`If-None-Match: *`) and multipart uploads".to_owned()
+            }
             StatusCode::MOVED_PERMANENTLY | StatusCode::TEMPORARY_REDIRECT
                 if self.url.starts_with("s3://") =>
             {
@@ -230,16 +245,28 @@ impl ReadRequest<'_> {
     }
 }
 
-/// Whether the data or the environment is at fault. `last` is the outcome of the last request.
-fn fault_kind(failure: &ReadFailure, last: Option<&RequestOutcome>) -> FaultKind {
+/// What is at fault. `last` is the outcome of the last request.
+fn fault_kind(
+    action: Action,
+    failure: &RequestFailure,
+    last: Option<&RequestOutcome>,
+) -> FaultKind {
     match (failure, last) {
-        (ReadFailure::BrokenResponse(_) | ReadFailure::Stopped, _)
-        | (ReadFailure::Request(_), Some(RequestOutcome::Failed(_))) => FaultKind::Environment,
-        (ReadFailure::Request(_), Some(RequestOutcome::Status { status, .. }))
+        (RequestFailure::BrokenResponse(_) | RequestFailure::Stopped, _)
+        | (RequestFailure::Request(_), Some(RequestOutcome::Failed(_))) => FaultKind::Environment,
+        (RequestFailure::Request(_), Some(RequestOutcome::Status { status, .. }))
             if is_transient(*status) =>
         {
             FaultKind::Environment
         }
+        // The bucket does not exist, or the server cannot do what outputs need.
+        (_, Some(RequestOutcome::Status { status, .. }))
+            if action == Action::Write
+                && matches!(*status, StatusCode::NOT_FOUND | StatusCode::NOT_IMPLEMENTED) =>
+        {
+            FaultKind::Usage
+        }
+        _ if action.is_change() => FaultKind::Environment,
         _ => FaultKind::Data,
     }
 }

@@ -1,23 +1,28 @@
-//! The log of one read: its requests, the result of the last one, and the secrets that messages must not show.
+//! The log of one operation: its requests, the result of the last one, and the secrets that messages must not show.
 //!
 //! `object_store` hides its requests and the server's responses behind its own errors. Each request carries the log
-//! of its read as an extension, and [`super::http_adapter`] records what happened.
+//! of its operation as an extension, and [`super::http_adapter`] records what happened.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use object_store::client::{HttpError, HttpErrorKind, HttpRequest};
-use reqwest::StatusCode;
 use reqwest::header::{AUTHORIZATION, COOKIE, HeaderMap};
+use reqwest::{Method, StatusCode};
 
 use super::connection_failure::ConnectionFailure;
 use crate::storage::redact::Secrets;
 
-/// How often `object_store` may continue an interrupted body before the whole read is retried.
+tokio::task_local! {
+    /// The log of the operation that this task works on.
+    static TASK_LOG: Arc<RequestLog>;
+}
+
+/// How often `object_store` may continue an interrupted body before the whole operation is retried.
 const MAX_CONTINUATIONS: u32 = 4;
 
-/// The log of one read, shared by all its requests.
+/// The log of one operation, shared by all its requests.
 pub(super) struct RequestLog {
     /// Whether the whole object is requested. The server may compress it then.
     pub(super) whole_object: bool,
@@ -36,7 +41,7 @@ pub(super) struct LogEntries {
     /// Requests so far.
     pub tries: u32,
     /// Requests of this attempt. All but the first continue an interrupted body.
-    requests: u32,
+    pub requests: u32,
     /// The result of the last request, unless it was a usable response.
     pub last: Option<RequestOutcome>,
     /// Whether the server has responded to any request since the program started.
@@ -85,11 +90,30 @@ impl RequestLog {
         })
     }
 
+    /// `work`, with `log` as the log of its requests.
+    pub(super) fn in_task<F: Future>(log: &Arc<Self>, work: F) -> impl Future<Output = F::Output> {
+        TASK_LOG.scope(Arc::clone(log), work)
+    }
+
+    /// The log of the operation to which `request` belongs; `None` if it is a request for credentials.
+    pub(super) fn of(request: &HttpRequest) -> Option<Arc<Self>> {
+        let passed = request.extensions().get::<Arc<Self>>().cloned();
+        // `object_store` passes no extensions with these. Requests for credentials look different.
+        let query = request.uri().query().unwrap_or_default();
+        let has_upload = query.split('&').any(|part| part.starts_with("uploadId="));
+        let is_change = request.method() == Method::DELETE || has_upload;
+        passed.or_else(|| {
+            is_change
+                .then(|| TASK_LOG.try_with(Arc::clone).ok())
+                .flatten()
+        })
+    }
+
     pub(super) fn entries(&self) -> LogEntries {
         self.update(|entries| entries.clone())
     }
 
-    /// The time since the read started.
+    /// The time since the operation started.
     pub(super) fn elapsed(&self) -> Duration {
         self.start.elapsed()
     }

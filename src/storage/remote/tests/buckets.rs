@@ -28,6 +28,7 @@ fn bucket(scheme: &str, env: &Environment) -> RemoteStore {
         location,
         connections,
         stop_group: StopGroup::default(),
+        retry_policy: None,
     }
 }
 

@@ -116,6 +116,7 @@ fn bucket(server: &Server) -> RemoteStore {
         location: RemoteLocation::new("s3", "vnc/img").unwrap(),
         connections,
         stop_group: StopGroup::default(),
+        retry_policy: None,
     }
 }
 
