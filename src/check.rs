@@ -1,49 +1,92 @@
 //! Checking a dataset: every file is complete, every sample can be decoded, columns and arrays agree.
 //!
-//! An output folder comes in; a [`Report`] with one [`Finding`] per problem goes out. A dataset may be damaged or forged: no
-//! claim of it is followed, and no memory allocated for it, before it is compared with the manifest and with the files on
-//! disk. A file that cannot be read does not hide problems of others. Nothing upstream of `dataset` is needed.
+//! A location comes in; a [`Report`] with one [`Finding`] per problem goes out. A dataset may be damaged or forged: no claim
+//! of it is followed, and no memory allocated for it, before it is compared with the manifest and with the files that
+//! exist. A file that cannot be read does not hide problems of others. Nothing upstream of `dataset` is needed.
 
 mod columns;
 mod files;
-mod folder;
 mod groups;
+mod objects;
 mod padding;
 mod report;
 mod shards;
+mod streamed;
 #[cfg(test)]
 mod tests;
+mod watched;
 
-use std::path::Path;
+use std::sync::Arc;
 
-use crate::dataset::{Dataset, MANIFEST, Manifest};
+use crate::dataset::{Dataset, DatasetError, MANIFEST, Manifest};
+use crate::fault::{Fault, FaultKind};
+use crate::storage::{Location, Storage, Store};
+use objects::DatasetObjects;
 pub use report::{Checked, Finding, FindingKind, Report};
+use watched::WatchedStore;
 
-/// Checks the dataset in the folder `root`, with the threads of the current rayon pool. Errors become findings.
-pub fn check(root: &Path) -> Report {
+/// Most requests in progress at the same time, beside those of the threads that compute.
+const REQUESTS: usize = 16;
+
+/// Checks the dataset at `location`, a local folder or a folder on a server, with the threads of the current rayon pool.
+///
+/// # Errors
+/// The location is not a dataset, or a server fails. Every other problem is a finding.
+pub fn check(location: impl Into<Location>, storage: &Storage) -> Result<Report, DatasetError> {
+    let location = location.into();
+    let store = Arc::new(WatchedStore::open(&location, storage));
+    let checked = if store.is_remote() {
+        let threads = REQUESTS.min(storage.network().requests);
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads.max(rayon::current_num_threads()))
+            .build();
+        match pool {
+            Ok(pool) => pool.install(|| report(&location, &store, storage)),
+            Err(_) => report(&location, &store, storage),
+        }
+    } else {
+        report(&location, &store, storage)
+    };
+    match store.take_failure() {
+        Some(failure) => Err(failure.into()),
+        None => checked,
+    }
+}
+
+fn report(
+    location: &Location,
+    store: &Arc<WatchedStore>,
+    storage: &Storage,
+) -> Result<Report, DatasetError> {
     let mut report = Report::default();
-    match Dataset::open_to_check(root) {
+    let store: Arc<dyn Store> = store.clone();
+    match Dataset::open_unchecked(location.clone(), store, storage) {
+        Err(e) if e.kind() == FaultKind::Usage => return Err(e),
         Err(e) => report.findings.push(of_manifest(report::describe(&e))),
         Ok(dataset) => check_dataset(&dataset, &mut report),
     }
     report.ok = report.findings.is_empty();
-    report
+    Ok(report)
 }
 
 fn check_dataset(dataset: &Dataset, report: &mut Report) {
     let manifest = dataset.manifest();
-    report.checked = contents(manifest);
+    let objects = DatasetObjects::list(dataset, files::group_paths(dataset).into_iter());
+    report.checked = Checked {
+        unexpected_files: objects.can_be_listed(),
+        ..contents(manifest)
+    };
     let problems = manifest.problems();
     let findings = &mut report.findings;
     findings.extend(problems.iter().map(|p| of_manifest(p.to_string())));
-    findings.extend(files::check(dataset));
+    findings.extend(files::check(dataset, &objects));
     if problems.is_empty() {
         findings.extend(groups::check(dataset));
         findings.extend(columns::check(dataset));
-        findings.extend(shards::check(dataset));
+        findings.extend(shards::check(dataset, &objects));
     } else {
         // What a wrong manifest says about samples means nothing, but its file sizes and digests may be right.
-        findings.extend(shards::check_bytes(dataset));
+        findings.extend(shards::check_bytes(dataset, &objects));
     }
 }
 
@@ -58,6 +101,7 @@ fn contents(manifest: &Manifest) -> Checked {
         samples: sum(samples),
         windows: sum(shards.clone().map(|s| s.samples)),
         bytes: sum(files.chain(shards.map(|s| s.bytes))),
+        unexpected_files: false,
     }
 }
 

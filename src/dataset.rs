@@ -11,7 +11,6 @@
 //! ```
 //! This is the only writer and the only reader of this format. Nothing here knows where samples come from.
 
-#[cfg_attr(not(test), allow(dead_code))]
 mod checksummed;
 mod codec;
 mod columns;
@@ -22,6 +21,8 @@ mod group;
 mod layout;
 mod manifest;
 mod metadata;
+mod not_a_dataset;
+mod object;
 mod output;
 mod reader;
 mod receipt;
@@ -41,8 +42,8 @@ pub use encoder::SampleEncoder;
 pub use error::DatasetError;
 pub use layout::{ArrayLayout, Layout, ShardId};
 pub use manifest::{
-    ArrayEntry, BoxEntry, FileEntry, MANIFEST, Manifest, SCHEMA_VERSION, ShardEntry, SourceEntry,
-    SplitEntry,
+    ArrayEntry, BoxEntry, FileEntry, GroupEntry, MANIFEST, Manifest, SCHEMA_VERSION, ShardEntry,
+    SourceEntry, SplitEntry,
 };
 #[cfg(feature = "tch")]
 pub(crate) use metadata::group_metadata;

@@ -47,10 +47,10 @@
 //! let options = RunOptions { memory_bytes: 1 << 30, ..RunOptions::default() };
 //! let job = Job::prepare(&dir.join("job.json"), options.memory_bytes, &storage)?;
 //! job.run(out.as_path(), options, &Progress::default())?;
-//! assert!(check(&out).ok);
+//! assert!(check(&out, &storage)?.ok);
 //!
 //! // A sample is little-endian bytes, shape [channel, z, y, x].
-//! let dataset = Dataset::open(&out)?;
+//! let dataset = Dataset::open(&out, &storage)?;
 //! let samples = dataset.split("train")?.samples("img")?;
 //! assert_eq!(samples.shape(), [2, 1, 32, 32, 32]);
 //! assert_eq!(samples.read(0)?, [7; 32 * 32 * 32]);

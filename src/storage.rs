@@ -292,6 +292,16 @@ pub enum StorageError {
         /// Byte after the last of the range.
         end: u64,
     },
+    /// A symbolic link leads out of the folder that is read.
+    #[error(
+        "a symbolic link leads from {object} to {target}, which is outside of the folder: replace it with the file itself"
+    )]
+    LinkLeavesRoot {
+        /// The path.
+        object: String,
+        /// Where it leads.
+        target: String,
+    },
     /// The key points outside the folder that it is relative to.
     #[error("the key {key:?} points outside {root}; expected a relative path without `..`")]
     KeyLeavesRoot {
@@ -313,6 +323,7 @@ impl Fault for StorageError {
             | Self::Inflates { .. }
             | Self::Html { .. }
             | Self::TooShort { .. }
+            | Self::LinkLeavesRoot { .. }
             | Self::KeyLeavesRoot { .. } => FaultKind::Data,
         }
     }

@@ -94,6 +94,7 @@ impl Columns {
                 self.foreign_boxes(manifest, split),
                 self.outside_of_box(manifest),
                 self.misplaced(manifest),
+                self.wrong_resolutions(manifest),
                 self.repeated(),
             ]
             .into_iter()
@@ -174,6 +175,18 @@ impl Columns {
         });
         let message = "the window does not start at the voxel that follows from centre, resolution and window size";
         ("start_voxel", samples, message.to_owned())
+    }
+
+    /// Samples whose resolution is not that of their box's layer group.
+    fn wrong_resolutions(&self, manifest: &Manifest) -> ColumnProblem {
+        let samples = self.samples_where(|i| {
+            let b = manifest.boxes.get(self.box_index[i] as usize);
+            let group = b.and_then(|b| manifest.groups.get(b.group?));
+            group.is_some_and(|g| g.resolution_nm != self.resolution_nm[i])
+        });
+        let message =
+            "the sample's resolution is not that of its box's layer group in the manifest";
+        ("resolution_nm", samples, message.to_owned())
     }
 
     /// Samples whose annotation occurs before in the same box.

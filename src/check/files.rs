@@ -2,45 +2,54 @@
 
 use std::collections::HashSet;
 
-use super::folder::{DatasetFolder, Listing, is_inside};
+use rayon::prelude::*;
+
+use super::objects::{DatasetObjects, ObjectProblem};
 use super::report::{Finding, FindingKind};
-use crate::dataset::Dataset;
+use crate::dataset::{Dataset, FileEntry};
 
-pub(super) fn check(dataset: &Dataset) -> Vec<Finding> {
-    let folder = DatasetFolder::of(dataset);
-    let listed = dataset.manifest().files.iter();
-    let wrong = listed.filter_map(|f| {
-        let problem = folder.problem(&f.path, f.bytes, &f.blake3)?;
-        Some(finding(&f.path, problem))
-    });
-    wrong.chain(unlisted(dataset, &folder)).collect()
-}
-
-/// Files of the groups that the manifest does not list, and folders that cannot be listed.
-fn unlisted(dataset: &Dataset, folder: &DatasetFolder<'_>) -> Vec<Finding> {
-    let manifest = dataset.manifest();
-    let files = manifest.files.iter().map(|f| &f.path);
-    let known: HashSet<_> = files
-        .chain(manifest.shards.iter().map(|s| &s.path))
-        .collect();
-    let groups: HashSet<_> = manifest.splits.values().map(|s| &s.path).collect();
-    let mut groups: Vec<_> = groups.into_iter().filter(|g| is_inside(g)).collect();
-    groups.sort();
-    let mut findings = Vec::new();
-    for group in groups {
-        let Listing { files, unreadable } = folder.list(group);
-        for (path, message) in unreadable {
-            findings.push(finding(&path, (FindingKind::Unreadable, message)));
-        }
-        for path in files.iter().filter(|path| !known.contains(path)) {
-            let message = "the manifest does not list it, and a reader of the group may take it for data: delete it";
-            findings.push(finding(path, (FindingKind::UnexpectedFile, message.into())));
-        }
-    }
+pub(super) fn check(dataset: &Dataset, objects: &DatasetObjects<'_>) -> Vec<Finding> {
+    let listed = dataset.manifest().files.par_iter();
+    let wrong = |file: &FileEntry| {
+        let problem = objects.problem(&file.path, file.bytes, &file.blake3)?;
+        Some(finding(&file.path, problem))
+    };
+    let mut findings: Vec<_> = listed.filter_map(wrong).collect();
+    findings.extend(unlisted(dataset, objects));
     findings
 }
 
-fn finding(file: &str, (kind, message): (FindingKind, String)) -> Finding {
+/// Files of the groups that the manifest does not list, and folders that cannot be listed.
+fn unlisted(dataset: &Dataset, objects: &DatasetObjects<'_>) -> Vec<Finding> {
+    let manifest = dataset.manifest();
+    let files = manifest.files.iter().map(|f| f.path.as_str());
+    let known: HashSet<_> = files
+        .chain(manifest.shards.iter().map(|s| s.path.as_str()))
+        .collect();
+    let unreadable = objects
+        .unlisted()
+        .iter()
+        .map(|(folder, message)| finding(folder, (FindingKind::Unreadable, message.clone())));
+    let unexpected = group_paths(dataset).into_iter().flat_map(|group| {
+        let unknown = objects.below(group).filter(|key| !known.contains(key));
+        unknown.map(|key| {
+            let message = "the manifest does not list it, and a reader of the group may take it for data: delete it";
+            finding(key, (FindingKind::UnexpectedFile, message.into()))
+        })
+    });
+    unreadable.chain(unexpected).collect()
+}
+
+/// The paths of the splits' groups, each once, in order.
+pub(super) fn group_paths(dataset: &Dataset) -> Vec<&str> {
+    let splits = dataset.manifest().splits.values();
+    let mut groups: Vec<_> = splits.map(|s| s.path.as_str()).collect();
+    groups.sort_unstable();
+    groups.dedup();
+    groups
+}
+
+fn finding(file: &str, (kind, message): ObjectProblem) -> Finding {
     Finding {
         kind,
         file: file.to_owned(),

@@ -2,13 +2,11 @@
 //! the copy must be equal to the arrays' own files.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 
 use serde_json::Value;
 
 use super::report::{Finding, FindingKind};
 use crate::dataset::{Dataset, MAX_METADATA_BYTES, SplitEntry};
-use crate::storage::read_regular;
 
 pub(super) fn check(dataset: &Dataset) -> Vec<Finding> {
     let splits = dataset.manifest().splits.iter();
@@ -27,8 +25,8 @@ pub(super) fn check(dataset: &Dataset) -> Vec<Finding> {
 
 /// What is wrong with the group's metadata, if anything. A file that cannot be read is a finding of `files`.
 fn problem(dataset: &Dataset, split: &SplitEntry) -> Option<String> {
-    let folder = dataset.root().join(&split.path);
-    let group = match read(&folder.join("zarr.json"))? {
+    let read = |folder: &str| read(dataset, &format!("{folder}/zarr.json"));
+    let group = match read(&split.path)? {
         Ok(group) => group,
         Err(problem) => return Some(problem),
     };
@@ -46,7 +44,7 @@ fn problem(dataset: &Dataset, split: &SplitEntry) -> Option<String> {
         ));
     }
     let differs = |name: &&&str| {
-        let own = read(&folder.join(name).join("zarr.json"));
+        let own = read(&format!("{}/{name}", split.path));
         own.is_some_and(|own| own.as_ref() != Ok(&consolidated[**name]))
     };
     let name = listed.iter().find(differs)?;
@@ -67,8 +65,10 @@ pub(super) fn members<'d>(dataset: &'d Dataset, split: &SplitEntry) -> BTreeSet<
     name.collect()
 }
 
-/// The JSON in the file at `path`, or what is wrong with it; `None` where it cannot be read.
-fn read(path: &Path) -> Option<Result<Value, String>> {
-    let bytes = read_regular(path, MAX_METADATA_BYTES).ok()?;
-    Some(serde_json::from_slice(&bytes).map_err(|e| e.to_string()))
+/// The JSON in the file at `key`, or what is wrong with it; `None` where it cannot be read.
+fn read(dataset: &Dataset, key: &str) -> Option<Result<Value, String>> {
+    let mut bytes = Vec::new();
+    let read = dataset.store().read(key, MAX_METADATA_BYTES, &mut bytes);
+    let is_read = matches!(read, Ok(true));
+    is_read.then(|| serde_json::from_slice(&bytes).map_err(|e| e.to_string()))
 }

@@ -1,5 +1,8 @@
 //! What a check finds.
 
+use std::error::Error;
+use std::fmt::Write;
+
 use serde::Serialize;
 
 use crate::dataset::DatasetError;
@@ -28,6 +31,8 @@ pub struct Checked {
     pub windows: u64,
     /// Bytes of all files.
     pub bytes: u64,
+    /// Whether files that the manifest does not list were looked for. http(s) servers have no listings.
+    pub unexpected_files: bool,
 }
 
 /// One thing that is wrong.
@@ -86,10 +91,13 @@ impl FindingKind {
     }
 }
 
-/// The error, with the error of the operating system that caused it.
+/// The error, with the errors that caused it.
 pub(super) fn describe(error: &DatasetError) -> String {
-    match error {
-        DatasetError::Io { source, .. } => format!("{error}: {source}"),
-        error => error.to_string(),
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(e) = cause {
+        let _ = write!(text, ": {e}");
+        cause = e.source();
     }
+    text
 }

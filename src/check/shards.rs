@@ -1,15 +1,17 @@
 //! Shards: complete, in the layout of the manifest, and every sample can be decoded.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use super::folder::DatasetFolder;
+use super::objects::{DatasetObjects, digest_problem};
 use super::report::{Finding, FindingKind, describe};
+use super::streamed::StreamedObject;
 use crate::data_type::DataType;
 use crate::dataset::{Codec, Dataset, DatasetError, SampleArray, ShardEntry};
 
-pub(super) fn check(dataset: &Dataset) -> Vec<Finding> {
+pub(super) fn check(dataset: &Dataset, objects: &DatasetObjects<'_>) -> Vec<Finding> {
     let manifest = dataset.manifest();
     let mut findings = Vec::new();
     let mut arrays = HashMap::new();
@@ -22,25 +24,21 @@ pub(super) fn check(dataset: &Dataset) -> Vec<Finding> {
             }
         }
     }
-    let folder = DatasetFolder::of(dataset);
-    let of_shards: Vec<_> = manifest
-        .shards
-        .par_iter()
-        .flat_map_iter(|shard| {
-            let opened = arrays.get(&(shard.split.as_str(), shard.array.as_str()));
-            check_shard(&folder, shard, opened)
-        })
-        .collect();
-    findings.extend(of_shards);
+    // One by one: they are large.
+    let shards = manifest.shards.par_iter().with_max_len(1);
+    let of_shards = shards.flat_map_iter(|shard| {
+        let opened = arrays.get(&(shard.split.as_str(), shard.array.as_str()));
+        check_shard(objects, shard, opened)
+    });
+    findings.extend(of_shards.collect::<Vec<_>>());
     findings
 }
 
 /// Checks sizes and digests of the shards, not what is in them.
-pub(super) fn check_bytes(dataset: &Dataset) -> Vec<Finding> {
-    let folder = DatasetFolder::of(dataset);
+pub(super) fn check_bytes(dataset: &Dataset, objects: &DatasetObjects<'_>) -> Vec<Finding> {
     let shards = dataset.manifest().shards.par_iter();
     let problem = |shard: &ShardEntry| {
-        let (kind, message) = folder.problem(&shard.path, shard.bytes, &shard.blake3)?;
+        let (kind, message) = objects.problem(&shard.path, shard.bytes, &shard.blake3)?;
         Some(finding(shard, kind, Vec::new(), message))
     };
     shards.filter_map(problem).collect()
@@ -97,7 +95,7 @@ fn structure(
 }
 
 fn check_shard(
-    folder: &DatasetFolder<'_>,
+    objects: &DatasetObjects<'_>,
     shard: &ShardEntry,
     opened: Option<&OpenArray>,
 ) -> Vec<Finding> {
@@ -106,23 +104,28 @@ fn check_shard(
         let samples = opened.map(|_| shard.first_sample..shard.first_sample + shard.samples);
         samples.into_iter().flatten().collect()
     };
-    let decoded = || opened.map_or_else(Vec::new, |opened| decode(shard, opened));
-    match folder.problem(&shard.path, shard.bytes, &shard.blake3) {
-        None => decoded(),
+    if let Some((kind, message)) = objects.size_problem(&shard.path, shard.bytes) {
+        return vec![finding(shard, kind, all(), message)];
+    }
+    let object = StreamedObject::new(objects.store(), &shard.path, shard.bytes);
+    let object = Arc::new(object);
+    let decoded = opened.map_or_else(Vec::new, |opened| decode(shard, opened, &object));
+    match digest_problem(&object.digest().map(Some), &shard.blake3) {
+        None => decoded,
         Some((kind @ FindingKind::Digest, message)) => {
             // Readers want to know next which samples are damaged.
-            let damaged = decoded().into_iter().flat_map(|f| f.samples).collect();
+            let damaged = decoded.into_iter().flat_map(|f| f.samples).collect();
             vec![finding(shard, kind, damaged, message)]
         }
         Some((kind, message)) => vec![finding(shard, kind, all(), message)],
     }
 }
 
-/// Decodes every sample of the shard and counts its nonzero values.
-fn decode(shard: &ShardEntry, opened: &OpenArray) -> Vec<Finding> {
+/// Decodes every sample of the shard, which is `object`, and counts its nonzero values.
+fn decode(shard: &ShardEntry, opened: &OpenArray, object: &Arc<StreamedObject>) -> Vec<Finding> {
     let samples = shard.first_sample..shard.first_sample + shard.samples;
     let OpenArray { array, column, .. } = opened;
-    let file = match array.open_shard_of(shard.first_sample) {
+    let file = match array.read_shard(object.clone(), &shard.path) {
         Ok(file) => file,
         Err(e) => {
             let message = describe(&e);
@@ -141,6 +144,9 @@ fn decode(shard: &ShardEntry, opened: &OpenArray) -> Vec<Finding> {
             Ok(None) => nonzero_fraction(opened.data_type, array.fill_value()),
             Err(e) => {
                 findings.push(finding(shard, FindingKind::Decode, vec![i], describe(&e)));
+                if object.has_failed() {
+                    break;
+                }
                 continue;
             }
         };
@@ -180,6 +186,7 @@ mod tests {
     use crate::dataset::MANIFEST;
     use crate::dataset::testing::{TestArray, write};
     use crate::geometry::AxisOrder;
+    use crate::storage::Storage;
 
     fn structure(dataset: &Dataset, split: &str, array: &str) -> Option<Finding> {
         super::structure(
@@ -238,7 +245,7 @@ mod tests {
             let text = serde_json::to_string(&manifest).unwrap();
             assert!(!text.contains("codec"), "{text}");
             std::fs::write(dir.path().join(MANIFEST), text).unwrap();
-            let dataset = Dataset::open(dir.path()).unwrap();
+            let dataset = Dataset::open(dir.path(), &Storage::default()).unwrap();
             let wrong = structure(&dataset, "train", "a");
             assert_eq!(wrong.is_none(), codec == Codec::default(), "{wrong:?}");
         }

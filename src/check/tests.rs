@@ -9,9 +9,10 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::check::{self, FindingKind, Report};
+use crate::check::{FindingKind, Report};
 use crate::dataset::{Dataset, Manifest};
 use crate::loader::{ArrayNames, Loader, LoaderOptions};
+use crate::storage::Storage;
 use crate::support::{read_json, run};
 use serde_json::{Value, json};
 
@@ -64,8 +65,12 @@ fn dataset(folder: &Path) -> PathBuf {
     });
     let out = folder.join("dataset");
     run(&config, &out, 1, 1 << 30).unwrap();
-    assert!(check::check(&out).ok, "{:?}", check::check(&out).findings);
+    assert!(check(&out).ok, "{:?}", check(&out).findings);
     out
+}
+
+fn check(out: &Path) -> Report {
+    super::check(out, &Storage::default()).unwrap()
 }
 
 /// Numbers that follow from a seed.
@@ -214,7 +219,7 @@ fn forge(out: &Path, path: &str) {
 
 /// Opens the dataset as a trainer does, and reads a batch of it.
 fn load(out: &Path) -> Option<()> {
-    let dataset = Dataset::open(out).ok()?;
+    let dataset = Dataset::open(out, &Storage::default()).ok()?;
     let arrays = ArrayNames {
         image: "img".to_owned(),
         targets: vec!["other".to_owned()],
@@ -293,7 +298,7 @@ fn every_change_of_a_file_is_a_finding_that_names_it() {
         fs::write(out.join(path), &mutant).unwrap();
         let start = &mutant[..mutant.len().min(300)];
         let start = String::from_utf8_lossy(start);
-        let report = check::check(&out);
+        let report = check(&out);
         assert!(
             names(&report, path),
             "{path}: {start}: {:?}",
@@ -301,7 +306,7 @@ fn every_change_of_a_file_is_a_finding_that_names_it() {
         );
         load(&out);
         forge(&out, path);
-        let report = check::check(&out);
+        let report = check(&out);
         // The group's metadata hold a copy of each array's.
         let is_array = path.ends_with("/zarr.json") && path.matches('/').count() == 2;
         assert!(!is_array || !report.ok, "forged {path}: {start}");
@@ -310,7 +315,7 @@ fn every_change_of_a_file_is_a_finding_that_names_it() {
             fs::write(out.join(path), &good[path]).unwrap();
         }
     }
-    assert!(check::check(&out).ok);
+    assert!(check(&out).ok);
     for (before, after) in before.into_iter().zip(peak_bytes()) {
         let taken = after.saturating_sub(before);
         assert!(taken < 1 << 30, "{taken} bytes more were taken");
@@ -353,7 +358,10 @@ fn an_impossible_number_of_samples_is_a_finding_and_takes_no_memory() {
         let mut manifest: Manifest = serde_json::from_value(manifest).unwrap();
         manifest.digest = manifest.expected_digest();
         fs::write(&file, serde_json::to_string(&manifest).unwrap()).unwrap();
-        let error = Dataset::open(&out).map(|_| ()).unwrap_err().to_string();
+        let error = Dataset::open(&out, &Storage::default())
+            .map(|_| ())
+            .unwrap_err()
+            .to_string();
         // Sizes are wrong by what they add up to.
         let key = if pointer.ends_with("/bytes") {
             "files"
@@ -365,7 +373,7 @@ fn an_impossible_number_of_samples_is_a_finding_and_takes_no_memory() {
         let other = out.join("train.zarr/box/c/0");
         let box_index = fs::read(&other).unwrap();
         fs::write(&other, b"damaged").unwrap();
-        let report = check::check(&out);
+        let report = check(&out);
         assert!(names(&report, "manifest.json"), "{pointer} {value}");
         assert!(names(&report, "train.zarr/box/c/0"), "{pointer} {value}");
         fs::write(&other, box_index).unwrap();
@@ -409,7 +417,7 @@ fn a_file_that_is_not_regular_is_a_finding_and_hides_no_other() {
         for (i, replace) in replace.iter().enumerate() {
             fs::remove_file(&file).unwrap();
             replace();
-            let report = check::check(&out);
+            let report = check(&out);
             for path in [path, damaged] {
                 assert!(names(&report, path), "{i} {path}: {:?}", report.findings);
             }
@@ -427,7 +435,7 @@ fn a_file_that_is_not_regular_is_a_finding_and_hides_no_other() {
     let group = out.join("train.zarr");
     fs::rename(&group, dir.path().join("moved")).unwrap();
     symlink(dir.path().join("moved"), &group).unwrap();
-    let report = check::check(&out);
+    let report = check(&out);
     assert!(
         names(&report, "train.zarr/img/c/0/0/0/0/0"),
         "{:?}",
@@ -455,7 +463,7 @@ fn one_check_finds_every_column_and_array_that_cannot_be_read() {
         forge(&out, &path);
         expected.push(name);
     }
-    let report = check::check(&out);
+    let report = check(&out);
     for name in expected {
         let file = format!("val.zarr/{name}");
         let said = report
@@ -476,8 +484,8 @@ fn inputs_that_crashed_check_before_are_findings() {
     let file = out.join("val.zarr/start_voxel/zarr.json");
     for entry in fs::read_dir(data.join("abuse")).unwrap() {
         fs::copy(entry.unwrap().path().join("input"), &file).unwrap();
-        assert!(names(&check::check(&out), "val.zarr/start_voxel/zarr.json"));
+        assert!(names(&check(&out), "val.zarr/start_voxel/zarr.json"));
         forge(&out, "val.zarr/start_voxel/zarr.json");
-        assert!(names(&check::check(&out), "val.zarr/start_voxel"));
+        assert!(names(&check(&out), "val.zarr/start_voxel"));
     }
 }

@@ -1,17 +1,17 @@
 //! `pointshard check`: verifies a dataset and prints its findings as a table or as JSON.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use crate::check::{self, Finding, Report};
 use crate::dataset::Dataset;
-use crate::fault::{Fault, FaultKind};
+use crate::storage::{Location, Storage};
 use bytesize::ByteSize;
 use clap::Args;
 use indicatif::HumanCount;
 
 use super::failure::Failure;
-use super::local_path;
+use super::location;
+use super::network::NetworkArgs;
 use super::printer::Printer;
 use super::rows::Rows;
 use super::run::Threads;
@@ -20,35 +20,41 @@ use super::summary::{boxes_table, counted, print_sources};
 /// Verify a dataset: files, checksums and values; the exit code is 1 if anything is wrong
 #[derive(Debug, Args)]
 pub(super) struct Check {
-    /// Dataset folder
-    #[arg(value_name = "DATASET", value_parser = local_path::input())]
-    out: PathBuf,
+    /// Dataset folder: a local path or a URL (s3://, gs://, http://, https://)
+    #[arg(value_name = "DATASET", value_parser = location::output())]
+    out: Location,
     /// Print the report as JSON
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    network: NetworkArgs,
     #[command(flatten)]
     threads: Threads,
 }
 
 impl Check {
     pub(super) fn run(self, printer: &Printer) -> Result<ExitCode, Failure> {
-        let dataset = match Dataset::open(&self.out) {
-            Err(e) if e.kind() == FaultKind::Usage => return Err(e.into()),
-            // Any other problem with the manifest becomes a finding of the report.
-            opened => opened.ok(),
-        };
-        printer.note(format!("checking {}", self.out.display()));
-        if let Some(dataset) = dataset.filter(|_| printer.is_verbose() && !self.json) {
-            printer.rows(&boxes_table(&dataset.manifest().boxes));
-            print_sources(printer, dataset.manifest());
+        let storage = &self.network.storage(printer);
+        printer.note(format!("checking {}", self.out));
+        if printer.is_verbose() && !self.json {
+            self.print_contents(printer, storage);
         }
-        let report = self.threads.pool()?.install(|| check::check(&self.out));
+        let pool = self.threads.pool()?;
+        let report = pool.install(|| check::check(&self.out, storage))?;
         if self.json {
             printer.json(&report)?;
         } else {
             print(printer, &report);
         }
         Ok(exit_code(&report))
+    }
+
+    /// Prints the boxes and sources of the dataset. Problems with its manifest are findings of the report.
+    fn print_contents(&self, printer: &Printer, storage: &Storage) {
+        if let Ok(dataset) = Dataset::open(&self.out, storage) {
+            printer.rows(&boxes_table(&dataset.manifest().boxes));
+            print_sources(printer, dataset.manifest());
+        }
     }
 }
 
@@ -81,6 +87,11 @@ pub(super) fn print(printer: &Printer, report: &Report) {
         HumanCount(checked.windows),
         counted(report.findings.len(), "finding", "findings")
     ));
+    if checked.files > 0 && !checked.unexpected_files {
+        printer.result(
+            "files that the manifest does not list were not looked for, because http(s) servers have no listings",
+        );
+    }
 }
 
 /// The samples of a finding as ranges: `0-3, 7`.

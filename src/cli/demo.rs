@@ -71,7 +71,7 @@ impl Demo {
             options,
         )?;
         printer.lines(format!("\n$ pointshard check {}", out.display()));
-        let report = pool.install(|| check::check(&out));
+        let report = pool.install(|| check::check(&out, &storage))?;
         super::check::print(printer, &report);
         let out = std::path::absolute(&out).unwrap_or(out);
         printer.lines(format!("\n{}", snippet(&out.display().to_string())));

@@ -5,22 +5,24 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::dataset::Dataset;
+use crate::storage::Location;
 use crate::trainer::{InferOptions, ProbabilityType, TrainConfig, TrainError, infer};
 use clap::Args;
 use indicatif::HumanCount;
 
 use super::failure::Failure;
-use super::local_path;
+use super::network::NetworkArgs;
 use super::printer::Printer;
 use super::progress::{Status, with_progress};
-use super::train::{scores, set_threads, warn_of_excluded_samples};
+use super::train::{output_folder, scores, set_threads, warn_of_excluded_samples};
+use super::{local_path, location};
 
 /// Predict a split with a trained network and evaluate the predictions
 #[derive(Debug, Args)]
 pub(super) struct Infer {
-    /// Dataset folder
-    #[arg(value_parser = local_path::input())]
-    dataset: PathBuf,
+    /// Dataset folder: a local path or a URL (s3://, gs://, http://, https://)
+    #[arg(value_parser = location::output())]
+    dataset: Location,
     /// Weights saved by `train` (.safetensors), or any TorchScript module
     #[arg(long, value_name = "FILE", value_parser = local_path::input())]
     model: PathBuf,
@@ -36,7 +38,7 @@ pub(super) struct Infer {
     /// Target arrays to evaluate against, one per channel, separated by commas
     #[arg(long, value_name = "ARRAYS", value_delimiter = ',')]
     targets: Option<Vec<String>>,
-    /// Output folder [default: predictions/MODEL_NAME in the dataset folder]
+    /// Output folder [default: predictions/MODEL_NAME in the dataset folder, if that is local]
     #[arg(long, value_name = "DIR", value_parser = local_path::output())]
     out: Option<PathBuf>,
     /// Overwrite predictions in the output folder
@@ -60,15 +62,17 @@ pub(super) struct Infer {
     /// Number of libtorch threads [default: all cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     threads: Option<u16>,
+    #[command(flatten)]
+    network: NetworkArgs,
 }
 
 impl Infer {
     pub(super) fn run(self, printer: &Printer) -> Result<ExitCode, Failure> {
         set_threads(self.threads);
-        let dataset = Dataset::open(&self.dataset).map_err(TrainError::from)?;
-        let folder = self
-            .out
-            .unwrap_or_else(|| self.dataset.join("predictions").join(name(&self.model)));
+        let default = Path::new("predictions").join(name(&self.model));
+        let folder = output_folder(self.out, &self.dataset, &default)?;
+        let storage = self.network.storage(printer);
+        let dataset = Dataset::open(&self.dataset, &storage).map_err(TrainError::from)?;
         let options = InferOptions {
             model: self.model,
             training: self.config.as_deref().map(TrainConfig::read).transpose()?,
@@ -87,7 +91,7 @@ impl Infer {
         printer.note(format!(
             "predicting {} of {} with {}",
             options.split,
-            self.dataset.display(),
+            self.dataset,
             options.model.display()
         ));
         let done = AtomicU64::new(0);

@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::config::ConfigError;
 use crate::dataset::Dataset;
+use crate::fault::FaultKind;
+use crate::storage::Location;
 use crate::trainer::{
     Evaluation, TrainConfig, TrainError, TrainOptions, TrainOutcome, TrainProgress, train,
 };
@@ -13,21 +15,22 @@ use clap::Args;
 use indicatif::HumanCount;
 
 use super::failure::Failure;
-use super::local_path;
+use super::network::NetworkArgs;
 use super::printer::Printer;
 use super::progress::{Status, with_progress};
 use super::rows::Rows;
+use super::{local_path, location};
 
 /// Train a network on a dataset, to show that it can be learned from; rerun to resume
 #[derive(Debug, Args)]
 pub(super) struct Train {
-    /// Dataset folder
-    #[arg(value_parser = local_path::input())]
-    dataset: PathBuf,
+    /// Dataset folder: a local path or a URL (s3://, gs://, http://, https://)
+    #[arg(value_parser = location::output())]
+    dataset: Location,
     /// Config file of the training (JSON; `pointshard schema --train` prints its schema)
     #[arg(long, value_name = "FILE", value_parser = local_path::input())]
     config: PathBuf,
-    /// Output folder [default: training/CONFIG_NAME in the dataset folder]
+    /// Output folder [default: training/CONFIG_NAME in the dataset folder, if that is local]
     #[arg(long, value_name = "DIR", value_parser = local_path::output())]
     out: Option<PathBuf>,
     /// Device to compute on: cpu, cuda or cuda:N [default: the config's]
@@ -45,6 +48,8 @@ pub(super) struct Train {
     /// Save inputs, outputs and gradients of the first N steps to steps/ in the output folder
     #[arg(long, value_name = "N", default_value_t = 0)]
     record: u64,
+    #[command(flatten)]
+    network: NetworkArgs,
 }
 
 impl Train {
@@ -55,14 +60,13 @@ impl Train {
         }
         config.steps = self.steps.unwrap_or(config.steps);
         set_threads(self.threads);
-        let dataset = Dataset::open(&self.dataset).map_err(TrainError::from)?;
-        let folder = self.out.unwrap_or_else(|| {
-            let name = self.config.file_stem().unwrap_or("run".as_ref());
-            self.dataset.join("training").join(name)
-        });
+        let name = self.config.file_stem().unwrap_or("run".as_ref());
+        let folder = output_folder(self.out, &self.dataset, &Path::new("training").join(name))?;
+        let storage = self.network.storage(printer);
+        let dataset = Dataset::open(&self.dataset, &storage).map_err(TrainError::from)?;
         printer.note(format!(
             "training on {} for {} steps into {}",
-            self.dataset.display(),
+            self.dataset,
             HumanCount(config.steps),
             folder.display()
         ));
@@ -114,6 +118,24 @@ fn print(printer: &Printer, trained: &TrainOutcome, folder: &Path) {
     let report = folder.join("report.html");
     printer.result(format!("report   {}", report.display()));
     printer.result(format!("module   {}", folder.join("model.pt").display()));
+}
+
+/// The folder to write to: `out`, or `default` in the folder of a local dataset.
+pub(super) fn output_folder(
+    out: Option<PathBuf>,
+    dataset: &Location,
+    default: &Path,
+) -> Result<PathBuf, Failure> {
+    match (out, dataset) {
+        (Some(out), _) => Ok(out),
+        (None, Location::Local(folder)) => Ok(folder.join(default)),
+        (None, Location::Remote(_)) => Err(Failure::new(
+            FaultKind::Usage,
+            anyhow::anyhow!(
+                "{dataset} is not a local folder, so nothing is written to it: give a local output folder with --out"
+            ),
+        )),
+    }
 }
 
 /// Sets the number of libtorch threads.

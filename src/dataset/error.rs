@@ -2,25 +2,27 @@
 
 use crate::fault::{Fault, FaultKind};
 use crate::storage::StorageError;
-use std::io::ErrorKind;
-use std::path::PathBuf;
 
 /// Why a dataset cannot be written or read. Every message names the file.
 #[derive(Debug, thiserror::Error)]
 pub enum DatasetError {
-    /// The operating system reports an error.
-    #[error("cannot {action} {}", path.display())]
-    Io {
-        /// What was tried: `read`, `write`, ...
-        action: &'static str,
-        /// The file or folder.
-        path: PathBuf,
-        /// The error of the operating system.
-        source: std::io::Error,
-    },
     /// An object cannot be read or written.
     #[error(transparent)]
     Storage(#[from] StorageError),
+    /// A file or object is missing.
+    #[error("cannot read {object}: it is missing")]
+    Missing {
+        /// Its path or URL.
+        object: String,
+    },
+    /// The bytes of a sample cannot be read.
+    #[error("{sample}: cannot read it")]
+    Sample {
+        /// The array and the sample.
+        sample: String,
+        /// The cause.
+        source: StorageError,
+    },
     /// The output belongs to another job.
     #[error(
         "{output} holds the output of another job: choose another folder, start again with --force, or undo the differences: {what}"
@@ -88,20 +90,22 @@ pub enum DatasetError {
         folder: String,
     },
     /// The folder is not a dataset of pointshard.
-    #[error("{} is not a pointshard dataset: {problem}{}", folder.display(), hint.as_ref().map(|h| format!("; did you mean {}?", h.display())).unwrap_or_default())]
+    #[error("{folder} is not a pointshard dataset: {problem}{}", hint.as_ref().map(|h| format!("; did you mean {h}?")).unwrap_or_default())]
     NotADataset {
         /// What should be a dataset.
-        folder: PathBuf,
+        folder: String,
         /// What was found.
         problem: String,
         /// A dataset above or below it.
-        hint: Option<PathBuf>,
+        hint: Option<String>,
     },
     /// There is no manifest.
-    #[error("{} has no manifest.json, so the dataset is not complete; run `pointshard preprocess` again to finish it", folder.display())]
+    #[error(
+        "{folder} has no manifest.json, so the dataset is not complete; run `pointshard preprocess` again to finish it"
+    )]
     NotSealed {
         /// The output folder.
-        folder: PathBuf,
+        folder: String,
     },
     /// A file does not hold what it should.
     #[error("{path} is damaged: {problem}")]
@@ -145,34 +149,10 @@ pub enum DatasetError {
     },
 }
 
-impl DatasetError {
-    pub(super) fn io(
-        action: &'static str,
-        path: impl Into<PathBuf>,
-    ) -> impl FnOnce(std::io::Error) -> Self {
-        let path = path.into();
-        move |source| Self::Io {
-            action,
-            path,
-            source,
-        }
-    }
-}
-
 impl Fault for DatasetError {
     fn kind(&self) -> FaultKind {
         match self {
-            // The user chose the folder's name.
-            Self::Io { source, .. } if source.kind() == ErrorKind::InvalidFilename => {
-                FaultKind::Usage
-            }
-            Self::Io {
-                action: "read",
-                source,
-                ..
-            } => FaultKind::of_read(source),
-            Self::Io { source, .. } => FaultKind::of_write(source),
-            Self::Storage(e) => e.kind(),
+            Self::Storage(e) | Self::Sample { source: e, .. } => e.kind(),
             Self::Busy { .. } | Self::OutputRemoved { .. } => FaultKind::Environment,
             Self::OtherPlan { .. }
             | Self::NoPlan { .. }
@@ -182,6 +162,7 @@ impl Fault for DatasetError {
             | Self::NotAFolder { .. }
             | Self::NotADataset { .. } => FaultKind::Usage,
             Self::NotSealed { .. }
+            | Self::Missing { .. }
             | Self::Damaged { .. }
             | Self::Zarr { .. }
             | Self::Incomplete { .. }

@@ -97,7 +97,7 @@ impl GroupWriter<'_> {
         attributes
     }
 
-    /// What a trainer needs to know about a split. `coordinates` follows the CF convention: xarray uses the index columns as
+    /// What a trainer and a viewer need to know about a split. `coordinates` follows the CF convention: xarray uses the index columns as
     /// coordinates of the arrays.
     fn group_attributes(
         &self,
@@ -119,8 +119,36 @@ impl GroupWriter<'_> {
                 "resolution_nm": self.resolution_nm,
                 "axis_order_of_triples": "xyz",
                 "arrays": manifest.arrays,
+                "boxes": split_boxes(manifest, &self.layout.splits[split].name),
+                "groups": manifest.groups,
+                "sources": sources(manifest),
             }),
         );
         attributes
     }
+}
+
+/// The boxes of the split, by their position in the column `box`.
+fn split_boxes(manifest: &Manifest, split: &str) -> Map<String, Value> {
+    let boxes = manifest.boxes.iter().enumerate();
+    let of_split = boxes.filter(|(_, b)| b.split.as_deref() == Some(split));
+    of_split
+        .map(|(i, b)| {
+            let about = json!({"id": b.id, "tags": b.tags, "group": b.group});
+            (i.to_string(), about)
+        })
+        .collect()
+}
+
+/// The volumes, without the numbers of their chunks: those are of all splits.
+fn sources(manifest: &Manifest) -> Vec<Value> {
+    let sources = manifest.sources.iter().map(|source| {
+        json!({
+            "layer": source.layer,
+            "format": source.format,
+            "location": source.location,
+            "resolution_nm": source.resolution_nm,
+        })
+    });
+    sources.collect()
 }

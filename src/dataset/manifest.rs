@@ -19,14 +19,17 @@ pub const MANIFEST: &str = "manifest.json";
 /// Largest sample that is read, in bytes.
 pub(super) const MAX_SAMPLE_BYTES: u64 = 1 << 32;
 
-/// Version of the output: of its files, their names and this manifest. Version 1 is read as well: its manifest has no
-/// [`ArrayEntry::codec`].
-pub const SCHEMA_VERSION: u32 = 2;
+/// Version of the output: of its files, their names and this manifest. Older versions are read as well: manifests before
+/// version 3 have no [`Manifest::groups`], and those of version 1 no [`ArrayEntry::codec`].
+pub const SCHEMA_VERSION: u32 = 3;
+
+/// The first version with [`Manifest::groups`] and checksums in the plan and the receipts.
+pub(crate) const GROUPS_VERSION: u32 = 3;
 
 /// The contents of `manifest.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
-    /// Version of the manifest format: 2.
+    /// Version of the manifest format: 3.
     pub schema_version: u32,
     /// Digest of the plan. Equal digests mean equal samples from equal sources.
     pub plan_digest: String,
@@ -40,6 +43,9 @@ pub struct Manifest {
     pub sources: Vec<SourceEntry>,
     /// Every box of the collection, in its order; the column `box` holds positions in this list.
     pub boxes: Vec<BoxEntry>,
+    /// The layer groups of the boxes that belong to a split. Empty before version 3.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<GroupEntry>,
     /// Split name, then the split.
     pub splits: IndexMap<String, SplitEntry>,
     /// Array name, then the array.
@@ -115,6 +121,9 @@ pub struct BoxEntry {
     pub tags: Vec<String>,
     /// Its split; null where its tags match none.
     pub split: Option<String>,
+    /// Position of its layer group in [`Manifest::groups`], if it belongs to a split. `None` before version 3.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<usize>,
     /// Lower corner, nm, included.
     pub min_nm: [f64; 3],
     /// Upper corner, nm, not included.
@@ -125,6 +134,15 @@ pub struct BoxEntry {
     pub samples: u64,
     /// Annotations that are not samples, by reason.
     pub dropped: BTreeMap<String, u64>,
+}
+
+/// A layer group: the volumes that the windows in its boxes were cut out of.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct GroupEntry {
+    /// nm per voxel of the windows, x y z.
+    pub resolution_nm: [f64; 3],
+    /// Array name, then the position of its volume in [`Manifest::sources`].
+    pub sources: IndexMap<String, usize>,
 }
 
 /// A split.

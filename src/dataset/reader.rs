@@ -1,8 +1,6 @@
 //! Reading a finished dataset, independently of the code that writes shards. Everything in the dataset is checked against the
 //! manifest, and the manifest is checked first.
 
-use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use zarrs::array::{ArrayBytes, ElementOwned};
@@ -10,37 +8,41 @@ use zarrs::metadata::v3::MetadataV3;
 
 use super::decode::{max_encoded_bytes, zeros};
 use super::metadata::zarr_error;
-use super::output::PRIVATE;
+use super::not_a_dataset::{has_output, no_manifest, not_a_dataset, not_a_path};
+use super::object::{damaged, open_object};
 use super::samples::{SampleReader, ShardFiles};
+use super::shard::EncodedError;
 use super::stored::{StoredArray, comparable};
 use super::{
     ArrayEntry, Codec, DatasetError, MANIFEST, Manifest, SCHEMA_VERSION, ShardReader, SplitEntry,
 };
 use crate::data_type::DataType;
-use crate::storage::{MAX_DOCUMENT_BYTES, read_regular};
+use crate::storage::{Location, MAX_DOCUMENT_BYTES, OpenObject, Storage, StorageError, Store};
 
-/// A finished dataset in a folder. Its splits hold arrays of samples, `[sample, channel, z, y, x]` (or `[sample, channel, x,
-/// y, z]`, by the config), and index columns; positions are in nm or voxels, in the order x, y, z.
+/// A finished dataset in a local folder or on a server. Its splits hold arrays of samples, `[sample, channel, z, y, x]` (or
+/// `[sample, channel, x, y, z]`, by the config), and index columns; positions are in nm or voxels, in the order x, y, z.
 #[derive(Clone, Debug)]
 pub struct Dataset {
-    root: PathBuf,
+    location: Location,
+    store: Arc<dyn Store>,
     manifest: Arc<Manifest>,
 }
 
 /// The arrays and columns of one split.
 #[derive(Clone, Debug)]
 pub struct SplitReader {
+    store: Arc<dyn Store>,
     manifest: Arc<Manifest>,
     entry: SplitEntry,
-    folder: PathBuf,
 }
 
 /// One array of samples.
 #[derive(Debug)]
 pub struct SampleArray {
+    store: Arc<dyn Store>,
     stored: StoredArray,
-    folder: PathBuf,
-    name: String,
+    /// Its path, relative to the dataset.
+    path: String,
     data_type: DataType,
     shard_samples: u64,
 }
@@ -49,54 +51,46 @@ pub struct SampleArray {
 const UNCHECKED_SAMPLES: u64 = 1 << 22;
 
 impl Dataset {
-    /// Opens the dataset in the folder `root`.
+    /// Opens the dataset at `location`, a folder: a path, or a location that [`Location::parse`] returns for a URL.
     ///
     /// # Errors
     /// The folder is not a dataset, is not finished, or its manifest is damaged or not possible.
-    pub fn open(root: &Path) -> Result<Self, DatasetError> {
-        let dataset = Self::open_to_check(root)?;
+    pub fn open(location: impl Into<Location>, storage: &Storage) -> Result<Self, DatasetError> {
+        let location = location.into();
+        let store = storage.open(&location);
+        let dataset = Self::open_unchecked(location, store, storage)?;
         match dataset.manifest.problems().first() {
             None => Ok(dataset),
-            Some(problem) => Err(DatasetError::Damaged {
-                path: root.join(MANIFEST).display().to_string(),
-                problem: problem.to_string(),
-            }),
+            Some(problem) => Err(damaged(&*dataset.store, MANIFEST)(problem.to_string())),
         }
     }
 
-    /// As [`Dataset::open`], but without a look at [`Manifest::problems`]. Read only files before there are none.
-    pub(crate) fn open_to_check(root: &Path) -> Result<Self, DatasetError> {
-        let path = root.join(MANIFEST);
-        let bytes = match read_regular(&path, MAX_DOCUMENT_BYTES) {
-            Ok(bytes) => bytes,
-            Err(e) if e.kind() == ErrorKind::NotFound && has_output(root) => {
-                return Err(DatasetError::NotSealed {
-                    folder: root.to_owned(),
-                });
-            }
-            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
-                let problem = match (root.is_dir(), root.exists()) {
-                    (true, _) => "it has no manifest.json",
-                    (false, true) => "it is a file, expected a folder",
-                    (false, false) => "there is no such folder",
-                };
-                return Err(not_a_dataset(root, problem.to_owned()));
-            }
-            Err(e) => return Err(DatasetError::io("read", path)(e)),
-        };
-        let damaged = |problem| DatasetError::Damaged {
-            path: path.display().to_string(),
-            problem,
-        };
+    /// As [`Dataset::open`], through the given store of the location, and without a look at [`Manifest::problems`]. Read only
+    /// files before there are none.
+    pub(crate) fn open_unchecked(
+        location: Location,
+        store: Arc<dyn Store>,
+        storage: &Storage,
+    ) -> Result<Self, DatasetError> {
+        let mut bytes = Vec::new();
+        let read = store.read(MANIFEST, MAX_DOCUMENT_BYTES, &mut bytes);
+        let is_read = read.map_err(|e| not_a_path(&location, storage, e))?;
+        if !is_read {
+            let folder = location.to_string();
+            return Err(if has_output(&*store) {
+                DatasetError::NotSealed { folder }
+            } else {
+                no_manifest(&location, storage)
+            });
+        }
+        let damaged = damaged(&*store, MANIFEST);
         let again = "run `pointshard preprocess` again to rewrite it";
         let (manifest, expected) = Manifest::parse(&bytes).map_err(|e| {
-            if has_output(root) {
+            if has_output(&*store) {
                 damaged(format!("{e}; {again}"))
             } else {
-                not_a_dataset(
-                    root,
-                    format!("its manifest.json is not one of pointshard's: {e}"),
-                )
+                let problem = format!("its manifest.json is not one of pointshard's: {e}");
+                not_a_dataset(&location, storage, problem)
             }
         })?;
         if !(1..=SCHEMA_VERSION).contains(&manifest.schema_version) {
@@ -112,14 +106,20 @@ impl Dataset {
             )));
         }
         Ok(Self {
-            root: root.to_owned(),
+            location,
+            store,
             manifest: Arc::new(manifest),
         })
     }
 
-    /// The folder.
-    pub fn root(&self) -> &Path {
-        &self.root
+    /// Where it is.
+    pub fn location(&self) -> &Location {
+        &self.location
+    }
+
+    /// Its objects.
+    pub(crate) fn store(&self) -> &Arc<dyn Store> {
+        &self.store
     }
 
     /// The contents of the dataset.
@@ -134,17 +134,14 @@ impl Dataset {
             .ok_or_else(|| zarr_error(name, "the manifest lists no such split".into()))?
             .clone();
         if entry.samples > self.possible_samples(name, entry.samples) {
-            return Err(DatasetError::Damaged {
-                path: self.root.join(MANIFEST).display().to_string(),
-                problem: format!(
-                    "at `splits.{name}.samples`: found {}, more than the existing shards can hold",
-                    entry.samples
-                ),
-            });
+            return Err(damaged(&*self.store, MANIFEST)(format!(
+                "at `splits.{name}.samples`: found {}, more than the existing shards can hold",
+                entry.samples
+            )));
         }
         Ok(SplitReader {
+            store: Arc::clone(&self.store),
             manifest: Arc::clone(&self.manifest),
-            folder: self.root.join(&entry.path),
             entry,
         })
     }
@@ -156,36 +153,10 @@ impl Dataset {
         while possible < claimed
             && let Some(shard) = shards.next()
         {
-            let size = std::fs::metadata(self.root.join(&shard.path)).map_or(0, |m| m.len());
-            possible = possible.saturating_add(size / 16);
+            let size = self.store.size(&shard.path).ok().flatten();
+            possible = possible.saturating_add(size.unwrap_or(0) / 16);
         }
         possible
-    }
-}
-
-/// Whether pointshard began an output in the folder.
-fn has_output(root: &Path) -> bool {
-    root.join(PRIVATE).is_dir()
-}
-
-/// The error for a folder that pointshard did not write, with the dataset above or below it, if there is one.
-fn not_a_dataset(root: &Path, problem: String) -> DatasetError {
-    let above = std::path::absolute(root).unwrap_or_else(|_| root.to_owned());
-    let above = above.ancestors().skip(1).take(2).find(|a| has_output(a));
-    let below = || {
-        let entries = std::fs::read_dir(root).ok()?;
-        let mut ours: Vec<_> = entries
-            .flatten()
-            .map(|e| e.path())
-            .filter(|p| has_output(p))
-            .collect();
-        ours.sort();
-        ours.into_iter().next()
-    };
-    DatasetError::NotADataset {
-        folder: root.to_owned(),
-        problem,
-        hint: above.map(Path::to_owned).or_else(below),
     }
 }
 
@@ -198,11 +169,10 @@ impl SplitReader {
             .arrays
             .get(name)
             .ok_or_else(|| zarr_error(&path, "the manifest lists no such array".into()))?;
-        let folder = self.folder.join(name);
         Ok(SampleArray {
-            stored: StoredArray::samples(&folder, &self.entry, entry)?,
-            folder,
-            name: path,
+            stored: StoredArray::samples(&*self.store, &path, &self.entry, entry)?,
+            store: Arc::clone(&self.store),
+            path,
             data_type: entry.data_type,
             shard_samples: self.entry.shard_samples,
         })
@@ -219,20 +189,18 @@ impl SplitReader {
 
     /// All values of the column `name`, rows one after the other.
     pub fn column<T: ElementOwned>(&self, name: &str) -> Result<Vec<T>, DatasetError> {
-        let folder = self.folder.join(name);
-        let stored = StoredArray::column(&folder, self.entry.samples)?;
-        let values = ArrayBytes::new_flen(stored.column_values(&folder)?);
-        T::from_array_bytes(stored.array.data_type(), values).map_err(|e| {
-            let problem = format!("{e}: expected another data_type");
-            zarr_error(&format!("{}/{name}", self.entry.path), problem)
-        })
+        let folder = format!("{}/{name}", self.entry.path);
+        let stored = StoredArray::column(&*self.store, &folder, self.entry.samples)?;
+        let values = ArrayBytes::new_flen(stored.column_values(&*self.store, &folder)?);
+        T::from_array_bytes(stored.array.data_type(), values)
+            .map_err(|e| zarr_error(&folder, format!("{e}: expected another data_type")))
     }
 
     /// Checks that the column `name` can be read.
     pub(crate) fn check_column(&self, name: &str) -> Result<(), DatasetError> {
-        let folder = self.folder.join(name);
-        let stored = StoredArray::column(&folder, self.entry.samples)?;
-        stored.column_values(&folder).map(|_| ())
+        let folder = format!("{}/{name}", self.entry.path);
+        let stored = StoredArray::column(&*self.store, &folder, self.entry.samples)?;
+        stored.column_values(&*self.store, &folder).map(|_| ())
     }
 }
 
@@ -254,7 +222,7 @@ impl SampleArray {
 
     /// Path of the array, relative to the dataset.
     pub(super) fn path(&self) -> &str {
-        &self.name
+        &self.path
     }
 
     /// Names of the dimensions in the metadata.
@@ -289,15 +257,31 @@ impl SampleArray {
         self.shard_samples
     }
 
-    /// The file of the shard.
-    pub(super) fn shard_path(&self, shard: u64) -> PathBuf {
-        self.folder.join(format!("c/{shard}/0/0/0/0"))
+    /// The key of the shard.
+    pub(super) fn shard_key(&self, shard: u64) -> String {
+        format!("{}/c/{shard}/0/0/0/0", self.path)
+    }
+
+    /// The objects of the dataset.
+    pub(super) fn store(&self) -> &dyn Store {
+        &*self.store
     }
 
     /// Opens the shard that holds the sample `i`.
     pub fn open_shard_of(&self, i: u64) -> Result<ShardReader, DatasetError> {
-        let shard = i / self.shard_samples;
-        ShardReader::open(&self.shard_path(shard), self.shard_samples as usize)
+        let key = self.shard_key(i / self.shard_samples);
+        let object = open_object(&*self.store, &key)?;
+        self.read_shard(object, &key)
+    }
+
+    /// The shard in the open object `object`, whose key is `key`.
+    pub(crate) fn read_shard(
+        &self,
+        object: Arc<dyn OpenObject>,
+        key: &str,
+    ) -> Result<ShardReader, DatasetError> {
+        let describe = || self.store.describe(key);
+        ShardReader::open(object, describe, self.shard_samples as usize)
     }
 
     /// The values of the sample `i` from its shard, in C order `[channel, z, y, x]`, little-endian.
@@ -325,7 +309,8 @@ impl SampleArray {
         let place = (i % self.shard_samples) as usize;
         let most = max_encoded_bytes(self.stored.chunk_bytes as u64);
         match shard.encoded(place, most) {
-            Err(e) => Err(self.sample_error(i, e.to_string())),
+            Err(EncodedError::Size(problem)) => Err(self.sample_error(i, problem)),
+            Err(EncodedError::Read(e)) => Err(self.read_error(i, e)),
             Ok(Some(encoded)) => self.decode(encoded, i).map(Some),
             Ok(None) => Ok(None),
         }
@@ -339,7 +324,15 @@ impl SampleArray {
 
     /// What is wrong with the sample `i`.
     pub(super) fn sample_error(&self, i: u64, problem: String) -> DatasetError {
-        zarr_error(&format!("{} sample {i}", self.name), problem)
+        zarr_error(&format!("{} sample {i}", self.path), problem)
+    }
+
+    /// The error if the bytes of the sample `i` cannot be read.
+    pub(super) fn read_error(&self, i: u64, source: StorageError) -> DatasetError {
+        DatasetError::Sample {
+            sample: format!("{} sample {i}", self.path),
+            source,
+        }
     }
 
     /// The values of the sample `i`, as [`SampleArray::read_from`] returns them.

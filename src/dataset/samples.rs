@@ -11,8 +11,6 @@ mod files;
 #[cfg(test)]
 mod tests;
 
-use std::fs::File;
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use super::decode::max_encoded_bytes;
@@ -20,6 +18,7 @@ use super::manifest::MAX_SAMPLE_BYTES;
 use super::{DatasetError, SampleArray};
 use crate::data_type::{DataType, Scalar};
 use crate::geometry::AxisOrder;
+use crate::storage::OpenObject;
 use codec::InnerCodec;
 pub use files::ShardFiles;
 
@@ -36,7 +35,12 @@ pub struct SampleReader {
     data_type: DataType,
     fill_value: Scalar,
     sample_bytes: usize,
+    /// Whether one read costs more than a copy of the values.
+    is_remote: bool,
 }
+
+/// The shard of an inner chunk, and the chunk's offset and length in it.
+type ChunkPlace = (Arc<dyn OpenObject>, u64, u64);
 
 /// A thread's buffers, reused from sample to sample.
 pub struct SampleDecoder {
@@ -106,6 +110,7 @@ impl SampleReader {
             data_type,
             fill_value,
             sample_bytes,
+            is_remote: array.store().is_remote(),
             array,
         })
     }
@@ -158,13 +163,13 @@ impl SampleReader {
             );
             return Err(self.array.sample_error(i, problem));
         }
-        let Some((file, offset, n)) = self.place(i)? else {
+        let Some((object, offset, n)) = self.place(i)? else {
             self.fill_value.fill(self.data_type.size_bytes(), values);
             return Ok(());
         };
         let read = |bytes: &mut [u8], offset| {
-            file.read_exact_at(bytes, offset)
-                .map_err(|e| self.array.sample_error(i, format!("cannot read it: {e}")))
+            let read = object.read_at(offset, bytes);
+            read.map_err(|e| self.array.read_error(i, e))
         };
         match self.codec {
             InnerCodec::None => {
@@ -173,6 +178,12 @@ impl SampleReader {
                 if n != expected {
                     let problem = format!("its inner chunk has {n} bytes, expected {expected}");
                     return Err(self.array.sample_error(i, problem));
+                }
+                if self.is_remote {
+                    let encoded = buffer(encoded, n as usize);
+                    read(encoded, offset)?;
+                    values.copy_from_slice(self.checked(i, encoded)?);
+                    return Ok(());
                 }
                 read(values, offset)?;
                 read(&mut crc, offset + values.len() as u64)?;
@@ -191,17 +202,19 @@ impl SampleReader {
         }
     }
 
-    /// File, offset and length of the inner chunk of the sample `i`; `None` where all of it is the fill value.
-    fn place(&self, i: u64) -> Result<Option<(Arc<File>, u64, u64)>, DatasetError> {
+    /// Shard, offset and length of the inner chunk of the sample `i`; `None` where all of it is the fill value.
+    fn place(&self, i: u64) -> Result<Option<ChunkPlace>, DatasetError> {
         if i >= self.samples() {
             let problem = format!("there are {} samples", self.samples());
             return Err(self.array.sample_error(i, problem));
         }
         let capacity = self.array.shard_samples();
         let shard = i / capacity;
-        let (file, index) = self.files.open((self.id, shard), capacity as usize, || {
-            self.array.shard_path(shard)
-        })?;
+        let path = || self.array.shard_key(shard);
+        let key = (self.id, shard);
+        let (object, index) = self
+            .files
+            .open(key, capacity as usize, self.array.store(), path)?;
         let Some([offset, n]) = index.place((i % capacity) as usize) else {
             return Ok(None);
         };
@@ -210,7 +223,7 @@ impl SampleReader {
             let problem = format!("its inner chunk has {n} bytes, expected {max} at most");
             return Err(self.array.sample_error(i, problem));
         }
-        Ok(Some((file, offset, n)))
+        Ok(Some((object, offset, n)))
     }
 
     fn decode_zstd(

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::group::GroupWriter;
 use super::layout::group_path;
 use super::{
-    ArrayEntry, BoxEntry, DatasetError, FileEntry, Layout, MANIFEST, Manifest, Output,
+    ArrayEntry, BoxEntry, DatasetError, FileEntry, GroupEntry, Layout, MANIFEST, Manifest, Output,
     PresentShards, Receipt, SCHEMA_VERSION, SampleIndex, ShardEntry, SourceEntry, SplitEntry,
 };
 use crate::storage::MAX_DOCUMENT_BYTES;
@@ -25,6 +25,8 @@ pub struct Provenance {
     pub may_be_empty: Vec<bool>,
     /// Every box of the collection.
     pub boxes: Vec<BoxEntry>,
+    /// The layer groups of the boxes that belong to a split.
+    pub groups: Vec<GroupEntry>,
     /// For each array where it comes from.
     pub arrays: Vec<ArrayProvenance>,
     /// Voxels, x y z, of the windows that begin at the column `start_voxel`.
@@ -185,6 +187,7 @@ fn begin_manifest(
         window_voxels: provenance.window_voxels,
         sources: provenance.sources,
         boxes: provenance.boxes,
+        groups: provenance.groups,
         splits: splits.collect(),
         arrays: arrays.collect(),
         shards: Vec::new(),

@@ -6,11 +6,9 @@
 //! `crc32c`: its values in C order, compressed where the codec says so, then the CRC-32C of that, little-endian. The
 //! metadata that says so is made by zarrs in `metadata`, and inner chunks are decoded by zarrs in `reader`.
 
-use std::fs::File;
-use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::sync::Arc;
 
-use crate::storage::{PendingObject, open_regular};
+use crate::storage::{OpenObject, PendingObject, StorageError};
 
 use super::encoder::{Encoding, InnerChunk};
 use super::{DatasetError, Layout, Output, SampleEncoder, ShardId};
@@ -114,33 +112,46 @@ impl WrittenShard<'_> {
     }
 }
 
-/// A shard file, its index read and checked.
+/// A shard that is open for reading, its index read and checked.
 #[derive(Debug)]
 pub struct ShardReader {
-    file: File,
+    object: Arc<dyn OpenObject>,
     index: ShardIndex,
 }
 
+/// Why an inner chunk cannot be read.
+#[derive(Debug)]
+pub(super) enum EncodedError {
+    /// Its size in the index is not possible.
+    Size(String),
+    /// The storage reports an error.
+    Read(StorageError),
+}
+
 impl ShardReader {
-    /// Opens the shard file at `path`, which has places for `capacity` samples.
-    pub(super) fn open(path: &Path, capacity: usize) -> Result<Self, DatasetError> {
-        let (file, _) = open_regular(path).map_err(DatasetError::io("read", path))?;
-        let index = ShardIndex::read(&file, path, capacity)?;
-        Ok(Self { file, index })
+    /// Reads the index of the shard, which has places for `capacity` samples. `describe` returns the object's name.
+    pub(super) fn open(
+        object: Arc<dyn OpenObject>,
+        describe: impl Fn() -> String,
+        capacity: usize,
+    ) -> Result<Self, DatasetError> {
+        let index = ShardIndex::read(&*object, describe, capacity)?;
+        Ok(Self { object, index })
     }
 
     /// The encoded inner chunk of the `i`th sample of the shard, which may have `most` bytes; `None` where all of it is
     /// the fill value.
-    pub(super) fn encoded(&self, i: usize, most: u64) -> Result<Option<Vec<u8>>, std::io::Error> {
+    pub(super) fn encoded(&self, i: usize, most: u64) -> Result<Option<Vec<u8>>, EncodedError> {
         let Some([offset, n]) = self.index.place(i) else {
             return Ok(None);
         };
         if n > most {
             let problem = format!("its inner chunk has {n} bytes, expected {most} at most");
-            return Err(std::io::Error::other(problem));
+            return Err(EncodedError::Size(problem));
         }
         let mut bytes = vec![0; n as usize];
-        self.file.read_exact_at(&mut bytes, offset)?;
+        let read = self.object.read_at(offset, &mut bytes);
+        read.map_err(EncodedError::Read)?;
         Ok(Some(bytes))
     }
 }
@@ -152,14 +163,16 @@ pub(super) struct ShardIndex {
 }
 
 impl ShardIndex {
-    /// Reads and checks the index of the shard `file`, opened at `path`, which has places for `capacity` samples.
-    pub(super) fn read(file: &File, path: &Path, capacity: usize) -> Result<Self, DatasetError> {
-        let size = file
-            .metadata()
-            .map_err(DatasetError::io("read", path))?
-            .len();
+    /// Reads and checks the index of the shard `object`, which has places for `capacity` samples. `describe` returns the
+    /// object's name.
+    pub(super) fn read(
+        object: &dyn OpenObject,
+        describe: impl Fn() -> String,
+        capacity: usize,
+    ) -> Result<Self, DatasetError> {
+        let size = object.size_bytes();
         let damaged = |problem| DatasetError::Damaged {
-            path: path.display().to_string(),
+            path: describe(),
             problem,
         };
         let index_bytes = capacity.saturating_mul(16).saturating_add(4);
@@ -169,8 +182,7 @@ impl ShardIndex {
             )));
         };
         let mut bytes = vec![0; index_bytes];
-        file.read_exact_at(&mut bytes, index_start)
-            .map_err(DatasetError::io("read", path))?;
+        object.read_at(index_start, &mut bytes)?;
         let (entries, crc) = bytes.split_at(capacity * 16);
         if crc != crc32c::crc32c(entries).to_le_bytes() {
             return Err(damaged("the CRC-32C of its index is wrong".into()));

@@ -5,7 +5,6 @@
 
 use std::fmt::Debug;
 use std::num::NonZeroU64;
-use std::path::Path;
 use std::sync::Arc;
 
 use serde::Deserialize;
@@ -15,9 +14,10 @@ use zarrs::metadata::v3::{ArrayMetadataV3, MetadataV3};
 use zarrs::storage::store::MemoryStore;
 
 use super::decode::{ChunkDecoder, ChunkSpec, max_encoded_bytes};
+use super::object::{damaged, read_object};
 use super::{ArrayEntry, DatasetError, SplitEntry};
 use crate::data_type::DataType;
-use crate::storage::read_regular;
+use crate::storage::Store;
 
 /// Largest `zarr.json` that is read, in bytes.
 pub(crate) const MAX_METADATA_BYTES: u64 = 64 << 20;
@@ -46,11 +46,11 @@ pub(super) struct StoredArray {
 impl StoredArray {
     /// The array of samples in `folder`, which is `entry` of the split.
     pub fn samples(
-        folder: &Path,
+        store: &dyn Store,
+        folder: &str,
         split: &SplitEntry,
         entry: &ArrayEntry,
     ) -> Result<Self, DatasetError> {
-        let path = folder.join("zarr.json");
         let open = |metadata: ArrayMetadataV3| {
             let with = |n: u64| [&[n][..], &entry.sample_shape].concat();
             equal("shape", &metadata.shape, &with(split.samples))?;
@@ -72,12 +72,11 @@ impl StoredArray {
             let codecs = inner_codecs(&metadata, &with(1))?;
             Self::open(metadata, codecs, &with(1), entry.data_type)
         };
-        read(&path).and_then(|metadata| open(metadata).map_err(damaged(&path)))
+        read(store, folder, open)
     }
 
     /// The column in `folder`, which has a row per sample.
-    pub fn column(folder: &Path, samples: u64) -> Result<Self, DatasetError> {
-        let path = folder.join("zarr.json");
+    pub fn column(store: &dyn Store, folder: &str, samples: u64) -> Result<Self, DatasetError> {
         let open = |metadata: ArrayMetadataV3| {
             let width = metadata.shape.get(1).copied();
             if width.is_some_and(|n| !(1..=MAX_COLUMN_WIDTH).contains(&n)) {
@@ -101,7 +100,7 @@ impl StoredArray {
             let codecs = metadata.codecs.clone();
             Self::open(metadata, codecs, &with(rows), data_type)
         };
-        read(&path).and_then(|metadata| open(metadata).map_err(damaged(&path)))
+        read(store, folder, open)
     }
 
     fn open(
@@ -148,17 +147,17 @@ impl StoredArray {
     }
 
     /// All values of the column in `folder`, row by row.
-    pub fn column_values(&self, folder: &Path) -> Result<Vec<u8>, DatasetError> {
+    pub fn column_values(&self, store: &dyn Store, folder: &str) -> Result<Vec<u8>, DatasetError> {
         let samples = self.metadata.shape.first().copied().unwrap_or(0);
         let rows = self.chunk.first().map_or(1, |n| n.get());
         let zeros = "/0".repeat(self.chunk.len().saturating_sub(1));
         let row_bytes = self.chunk_bytes as u64 / rows;
         let mut values = Vec::new();
         for chunk in 0..samples.div_ceil(rows) {
-            let path = folder.join(format!("c/{chunk}{zeros}"));
+            let key = format!("{folder}/c/{chunk}{zeros}");
             let limit = max_encoded_bytes(self.chunk_bytes as u64);
-            let encoded = read_regular(&path, limit).map_err(DatasetError::io("read", &path))?;
-            values.extend(self.decode(encoded).map_err(damaged(&path))?);
+            let encoded = read_object(store, &key, limit)?;
+            values.extend(self.decode(encoded).map_err(damaged(store, &key))?);
         }
         // The last chunk also covers rows after the last sample.
         values.truncate((samples * row_bytes) as usize);
@@ -166,16 +165,16 @@ impl StoredArray {
     }
 }
 
-fn damaged(path: &Path) -> impl Fn(String) -> DatasetError {
-    move |problem| DatasetError::Damaged {
-        path: path.display().to_string(),
-        problem,
-    }
-}
-
-fn read(path: &Path) -> Result<ArrayMetadataV3, DatasetError> {
-    let bytes = read_regular(path, MAX_METADATA_BYTES).map_err(DatasetError::io("read", path))?;
-    serde_json::from_slice(&bytes).map_err(|e| damaged(path)(e.to_string()))
+/// Reads the metadata of the array or column in `folder`, and opens it with `open`.
+fn read(
+    store: &dyn Store,
+    folder: &str,
+    open: impl FnOnce(ArrayMetadataV3) -> Result<StoredArray, String>,
+) -> Result<StoredArray, DatasetError> {
+    let key = format!("{folder}/zarr.json");
+    let bytes = read_object(store, &key, MAX_METADATA_BYTES)?;
+    let metadata = serde_json::from_slice(&bytes).map_err(|e| e.to_string());
+    metadata.and_then(open).map_err(damaged(store, &key))
 }
 
 fn equal<T: PartialEq + Debug + ?Sized>(what: &str, found: &T, expected: &T) -> Result<(), String> {

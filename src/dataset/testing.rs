@@ -58,7 +58,7 @@ pub(crate) fn write(
     };
     let index = [SampleIndex::default()];
     unsealed.seal(provenance, index.into_iter()).unwrap();
-    Dataset::open(root).unwrap()
+    Dataset::open(root, &Storage::default()).unwrap()
 }
 
 /// The digest of the plan of test datasets.
@@ -112,6 +112,7 @@ fn provenance(arrays: &[TestArray]) -> Provenance {
         sources: Vec::new(),
         may_be_empty: Vec::new(),
         boxes: Vec::new(),
+        groups: Vec::new(),
         arrays: arrays
             .iter()
             .map(|_| ArrayProvenance {

@@ -1,8 +1,8 @@
 //! Where a dataset comes from: config, collection, sources, boxes and arrays, for the manifest.
 
 use crate::config::Empty;
-use crate::dataset::{ArrayProvenance, BoxEntry, Provenance, SourceEntry};
-use crate::plan::{FinishedPlan, Plan};
+use crate::dataset::{ArrayProvenance, BoxEntry, GroupEntry, Provenance, SourceEntry};
+use crate::plan::{FinishedPlan, Plan, PlannedArray};
 
 /// Every box of the collection, with the numbers of its annotations, samples and dropped annotations.
 pub(super) fn boxes(plan: &Plan) -> Vec<BoxEntry> {
@@ -11,6 +11,7 @@ pub(super) fn boxes(plan: &Plan) -> Vec<BoxEntry> {
         id: b.id.clone(),
         tags: b.tags.clone(),
         split: b.split.map(split_name),
+        group: b.split.map(|_| b.group),
         min_nm: b.min_nm,
         max_nm: b.max_nm,
         annotations: b.annotations,
@@ -22,6 +23,18 @@ pub(super) fn boxes(plan: &Plan) -> Vec<BoxEntry> {
             .collect(),
     });
     boxes.collect()
+}
+
+/// The layer groups, with the source of each array.
+fn groups(plan: &Plan) -> Vec<GroupEntry> {
+    let groups = plan.groups.iter().enumerate().map(|(number, group)| {
+        let source = |a: &PlannedArray| (a.name.clone(), a.source_of_group[number]);
+        GroupEntry {
+            resolution_nm: group.resolution.nm(),
+            sources: plan.arrays.iter().map(source).collect(),
+        }
+    });
+    groups.collect()
 }
 
 /// The provenance of the plan's dataset.
@@ -50,6 +63,7 @@ pub(super) fn provenance(plan: &FinishedPlan) -> Provenance {
             .map(|s| s.layer.empty == Empty::Allow)
             .collect(),
         boxes: boxes(table),
+        groups: groups(table),
         arrays: arrays.collect(),
         window_voxels: table.config.window.voxels(),
         resolution_nm: plan.shared_resolution(),

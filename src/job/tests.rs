@@ -8,6 +8,7 @@ use crate::dataset::{Dataset, DatasetError};
 use crate::extract::ExtractError;
 use crate::fault::{Fault, FaultKind};
 use crate::job::JobError;
+use crate::storage::Storage;
 use crate::support::{read_json, run, shared_data, tree, vnc_config};
 use serde_json::{Value, json};
 
@@ -186,7 +187,7 @@ fn check_names_damaged_files_and_samples() {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("out");
     run(&config, &out, 2, GIB).unwrap();
-    assert!(check::check(&out).ok);
+    assert!(check::check(&out, &Storage::default()).unwrap().ok);
     let shard = "train.zarr/img/c/1/0/0/0/0";
     for (path, at, kind) in [
         (shard, 100, FindingKind::Digest),
@@ -198,7 +199,7 @@ fn check_names_damaged_files_and_samples() {
         let mut bad = good.clone();
         bad[at] ^= 1;
         fs::write(out.join(path), bad).unwrap();
-        let report = check::check(&out);
+        let report = check::check(&out, &Storage::default()).unwrap();
         let finding = report
             .findings
             .iter()
@@ -218,11 +219,11 @@ fn check_names_damaged_files_and_samples() {
         fs::write(out.join(path), good).unwrap();
     }
     fs::write(out.join("val.zarr/notes.txt"), "x").unwrap();
-    let report = check::check(&out);
+    let report = check::check(&out, &Storage::default()).unwrap();
     assert_eq!(report.findings[0].kind, FindingKind::UnexpectedFile);
     fs::remove_file(out.join("val.zarr/notes.txt")).unwrap();
     fs::remove_file(out.join(shard)).unwrap();
-    let report = check::check(&out);
+    let report = check::check(&out, &Storage::default()).unwrap();
     assert_eq!(
         (report.findings[0].kind, &report.findings[0].samples[..]),
         (FindingKind::MissingFile, &[2, 3][..])
@@ -265,7 +266,7 @@ fn a_window_without_stored_chunks_is_the_fill_value_at_any_resolution() {
     }});
     let out = dir.path().join("out");
     let manifest = run(&config, &out, 1, 1 << 30).unwrap().manifest;
-    let img = Dataset::open(&out)
+    let img = Dataset::open(&out, &Storage::default())
         .unwrap()
         .split("train")
         .unwrap()

@@ -12,6 +12,7 @@ use crate::data_type::{DataType, Scalar};
 use crate::dataset::Codec;
 use crate::dataset::testing::{TestArray, write};
 use crate::geometry::AxisOrder;
+use crate::storage::Storage;
 
 /// Options without crop and augmentation.
 pub(super) fn options() -> LoaderOptions {
@@ -109,7 +110,7 @@ fn arrays(targets: &[&str], masks: &[Option<&str>]) -> ArrayNames {
 }
 
 fn open(root: &Path, order: AxisOrder, samples: u64, options: LoaderOptions) -> Loader {
-    let dataset = match Dataset::open(root) {
+    let dataset = match Dataset::open(root, &Storage::default()) {
         Ok(dataset) => dataset,
         Err(_) => write(root, order, &indexed_arrays(samples), 4),
     };

@@ -79,6 +79,14 @@ impl Storage {
         }
     }
 
+    /// As [`Storage::open`], but it is an error to read a file through a symbolic link that leads out of a local folder.
+    pub(crate) fn open_confined(&self, location: &Location) -> Arc<dyn Store> {
+        match location {
+            Location::Local(path) => Arc::new(LocalStore::confined(path.clone())),
+            Location::Remote(_) => self.open(location),
+        }
+    }
+
     /// Write access to the objects below `location`.
     ///
     /// # Errors

@@ -12,12 +12,26 @@ use super::{ListedObject, OpenObject, StorageError, Store, open_regular};
 #[derive(Debug)]
 pub struct LocalStore {
     root: PathBuf,
+    /// The folder without symbolic links, if no link may lead out of it.
+    confined_to: Option<PathBuf>,
 }
 
 impl LocalStore {
     /// The files below `root`, which may not exist yet.
     pub fn new(root: PathBuf) -> Self {
-        Self { root }
+        Self {
+            root,
+            confined_to: None,
+        }
+    }
+
+    /// The files below `root`. It is an error to open a file through a symbolic link that leads out of it.
+    pub(super) fn confined(root: PathBuf) -> Self {
+        let real = std::fs::canonicalize(&root);
+        Self {
+            confined_to: Some(real.unwrap_or_else(|_| root.clone())),
+            root,
+        }
     }
 
     fn path(&self, key: &str) -> Result<PathBuf, StorageError> {
@@ -70,12 +84,22 @@ impl LocalStore {
     /// Opens a file. Returns the file, its path and its size; `None` if it is missing.
     fn open(&self, key: &str) -> Result<Option<(File, PathBuf, u64)>, StorageError> {
         let path = self.path(key)?;
+        if let Some(root) = &self.confined_to {
+            match std::fs::canonicalize(&path) {
+                Ok(target) if !target.starts_with(root) => {
+                    return Err(StorageError::LinkLeavesRoot {
+                        object: path.display().to_string(),
+                        target: target.display().to_string(),
+                    });
+                }
+                Ok(_) => {}
+                Err(e) if is_missing(&e) => return Ok(None),
+                Err(e) => return Err(read_error(&path)(e)),
+            }
+        }
         match open_regular(&path) {
             Ok((file, size)) => Ok(Some((file, path, size))),
-            // `a/b` is also missing if `a` is a file.
-            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
-                Ok(None)
-            }
+            Err(e) if is_missing(&e) => Ok(None),
             Err(e) => Err(read_error(&path)(e)),
         }
     }
@@ -113,6 +137,11 @@ pub(super) fn path_below(root: &Path, key: &str) -> Result<PathBuf, StorageError
             root: root.display().to_string(),
         })
     }
+}
+
+/// `a/b` is also missing if `a` is a file.
+fn is_missing(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
 }
 
 fn read_error(path: &Path) -> impl Fn(std::io::Error) -> StorageError {
@@ -377,6 +406,43 @@ mod tests {
                 "{key}: {e}"
             );
         }
+    }
+
+    #[test]
+    fn a_confined_store_follows_only_links_that_stay_below_its_root() {
+        let (dir, plain) = store();
+        let outside = tempfile::tempdir().unwrap();
+        std::fs::write(outside.path().join("b"), b"123").unwrap();
+        let link = |target: &Path, name: &str| {
+            std::os::unix::fs::symlink(target, dir.path().join(name)).unwrap();
+        };
+        link(&outside.path().join("b"), "file");
+        link(outside.path(), "folder");
+        link(&dir.path().join("a"), "inside");
+        link(&dir.path().join("none"), "dangling");
+        link(&dir.path().join("loop"), "loop");
+        // The root may be a link.
+        let root = outside.path().join("root");
+        std::os::unix::fs::symlink(dir.path(), &root).unwrap();
+        let confined = LocalStore::confined(root);
+        let mut bytes = Vec::new();
+        for key in ["file", "folder/b"] {
+            assert!(plain.read(key, 9, &mut bytes).unwrap());
+            let errors = [
+                confined.read(key, 9, &mut bytes).unwrap_err(),
+                confined.read_range(key, 0..1, &mut bytes).unwrap_err(),
+                confined.size(key).unwrap_err(),
+                confined.open_object(key).unwrap_err(),
+            ];
+            for e in errors {
+                assert!(matches!(e, StorageError::LinkLeavesRoot { .. }), "{e}");
+            }
+        }
+        for key in ["a/b", "inside/b"] {
+            assert_eq!(confined.size(key).unwrap(), Some(5));
+        }
+        assert_eq!(confined.size("dangling").unwrap(), None);
+        assert!(confined.size("loop").is_err());
     }
 
     #[test]

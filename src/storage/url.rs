@@ -229,6 +229,20 @@ impl Location {
         Location::Local(joined)
     }
 
+    /// The folder that this folder or file is in; `None` at the root.
+    pub(crate) fn parent(&self) -> Option<Location> {
+        match self {
+            Location::Local(path) => {
+                let path = std::path::absolute(path).ok()?;
+                path.parent().map(Location::from)
+            }
+            Location::Remote(remote) => {
+                let above = remote.join("..");
+                (above != *remote).then_some(Location::Remote(above))
+            }
+        }
+    }
+
     /// The folder of the local file `path`.
     pub fn folder_of(path: &Path) -> Location {
         Location::Local(path.parent().map(Path::to_owned).unwrap_or_default())
@@ -260,6 +274,18 @@ impl Location {
 impl From<PathBuf> for Location {
     fn from(path: PathBuf) -> Self {
         Self::Local(path)
+    }
+}
+
+impl From<&PathBuf> for Location {
+    fn from(path: &PathBuf) -> Self {
+        Self::Local(path.clone())
+    }
+}
+
+impl From<&Location> for Location {
+    fn from(location: &Location) -> Self {
+        location.clone()
     }
 }
 
@@ -396,6 +422,19 @@ mod tests {
             assert_eq!(e.kind(), FaultKind::Usage);
             assert!(!e.to_string().contains("hidden"), "{e}");
         }
+    }
+
+    #[test]
+    fn parents_end_at_the_root() {
+        let parents = |text: &str| {
+            let location = Location::parse(text).unwrap();
+            let all = std::iter::successors(location.parent(), Location::parent);
+            all.map(|l| l.to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(parents("/a/b"), ["/a", "/"]);
+        assert_eq!(parents("s3://bucket/a/b"), ["s3://bucket/a", "s3://bucket"]);
+        let here = std::env::current_dir().unwrap().display().to_string();
+        assert_eq!(parents("out")[0], here);
     }
 
     #[test]

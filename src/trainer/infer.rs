@@ -351,7 +351,7 @@ fn page(
     Report {
         title: format!("PredictionWriter of {}", options.split),
         facts: vec![
-            fact("dataset", dataset.root().display().to_string()),
+            fact("dataset", dataset.location().to_string()),
             fact("network", options.model.display().to_string()),
             fact("samples", evaluation.samples.to_string()),
         ],

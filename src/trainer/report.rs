@@ -32,7 +32,7 @@ pub(super) fn report(
     };
     let fact = |name: &str, value: String| (name.to_owned(), value);
     let facts = vec![
-        fact("dataset", training.dataset.root().display().to_string()),
+        fact("dataset", training.dataset.location().to_string()),
         fact("training samples", samples(&config.splits.train)),
         fact("validation samples", samples(&config.splits.val)),
         fact("weights", training.weights.to_string()),

@@ -13,10 +13,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use pointshard::Dataset;
 use pointshard::bench::{
     ArrayNames, Augmentation, Flip, Loader, LoaderOptions, SampleDecoder, ShardFiles,
 };
+use pointshard::{Dataset, Storage};
 
 /// The first bytes of a zstd frame (RFC 8878, section 3.1.1).
 const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
@@ -89,7 +89,7 @@ struct Bench {
 
 impl Bench {
     fn open(folder: &Path, threads: usize, batch: usize) -> Result<Self, Failure> {
-        let dataset = Dataset::open(folder)?;
+        let dataset = Dataset::open(folder, &Storage::default())?;
         let manifest = dataset.manifest();
         let largest = manifest.splits.iter().max_by_key(|(_, s)| s.samples);
         let (split, entry) = largest.ok_or("the dataset has no split")?;

@@ -84,6 +84,7 @@ pub fn make_dataset(root: &Path) -> Result<(), Failure> {
         sources: Vec::new(),
         may_be_empty: Vec::new(),
         boxes: Vec::new(),
+        groups: Vec::new(),
         arrays: names.into_iter().map(about).collect(),
         window_voxels: [EDGE as u32; 3],
         resolution_nm: None,

@@ -10,8 +10,8 @@ use std::io::{Cursor, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use pointshard::Dataset;
 use pointshard::bench::compressed_segmentation;
+use pointshard::{Dataset, Storage};
 use serde::{Deserialize, Serialize};
 use zune_core::bytestream::ZCursor;
 use zune_core::colorspace::ColorSpace;
@@ -88,7 +88,7 @@ fn main() -> Result<(), Failure> {
     let path = std::env::args().skip(1).find(|a| a != "--bench");
     let path = path.ok_or("usage: rates JOB.json")?;
     let job: Job = serde_json::from_slice(&std::fs::read(path)?)?;
-    let dataset = Dataset::open(&job.dataset)?;
+    let dataset = Dataset::open(&job.dataset, &Storage::default())?;
     let (write, write_synced) = write(&dataset, &job.scratch)?;
     let sources = job.sources.iter();
     let names = dataset.manifest().arrays.keys();

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use crate::support::{read_json, run, shared_data, vnc_config};
-use pointshard::Dataset;
+use pointshard::{Dataset, Storage};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -39,7 +39,7 @@ fn boxes_snapped_as_zetta_utils_does_contain_the_same_annotations() {
         let out = tempfile::tempdir().unwrap();
         let out = out.path().join("out");
         run(&config, &out, 2, 1 << 30).unwrap();
-        let dataset = Dataset::open(&out).unwrap();
+        let dataset = Dataset::open(&out, &Storage::default()).unwrap();
         // Pairs of box and annotation by the plain rule, changed where zetta_utils differs.
         let mut expected: BTreeSet<(u64, u64)> = rows(&golden["samples"]).collect();
         for (key, differs) in
@@ -80,7 +80,7 @@ fn check(name: &str) {
     config["shard_samples"] = json!(4);
     let out = tempfile::tempdir().unwrap();
     run(&config, &out.path().join("out"), 2, 1 << 30).unwrap();
-    let dataset = Dataset::open(&out.path().join("out")).unwrap();
+    let dataset = Dataset::open(out.path().join("out"), &Storage::default()).unwrap();
     let expected = golden["samples"].as_array().unwrap();
     let found: usize = ["train", "val"]
         .iter()

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 use crate::support::{read_json, run, shared_data, vnc_config};
-use pointshard::Dataset;
+use pointshard::{Dataset, Storage};
 use serde_json::{Value, json};
 
 /// The contents of a dataset, without the names of its boxes.
@@ -24,7 +24,7 @@ fn samples(config: &Value) -> Samples {
     let out = tempfile::tempdir().unwrap();
     let root = out.path().join("out");
     run(config, &root, 2, 1 << 30).unwrap();
-    let dataset = Dataset::open(&root).unwrap();
+    let dataset = Dataset::open(&root, &Storage::default()).unwrap();
     let manifest = dataset.manifest();
     let columns = |split: &str| {
         let reader = dataset.split(split).unwrap();

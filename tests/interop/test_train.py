@@ -254,9 +254,10 @@ def test_an_untrainable_config_is_an_error_with_the_key(dataset, tmp_path, chang
 
 def test_a_url_is_never_used_as_a_local_path(dataset, tmp_path):
     config = train_config(tmp_path)
-    train = ["train", dataset, "--config", config, "--out"]
-    for command in ([*train, "s3://b/run"], ["train", "s3://b/out", "--config", config], ["infer", dataset, "--model", "gs://b/m.pt"]):
+    for command in (["train", dataset, "--config", config, "--out", "s3://b/run"], ["infer", dataset, "--model", "gs://b/m.pt"]):
         assert "only local" in run(*command, code=2).stderr
+    for command in (["train", "s3://b/out", "--config", config], ["infer", "s3://b/out", "--model", "m.pt"]):
+        assert "give a local output folder with --out" in run(*command, code=2).stderr
     assert [p.name for p in tmp_path.iterdir()] == ["train.json"]
 
 

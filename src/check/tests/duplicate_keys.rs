@@ -13,7 +13,7 @@ fn duplicate_keys_in_the_manifest_are_an_error() {
     );
     assert_ne!(twice, text);
     fs::write(&file, twice).unwrap();
-    let report = check::check(&out);
+    let report = check(&out);
     assert!(
         report.findings[0].message.contains("occurs twice"),
         "{:?}",

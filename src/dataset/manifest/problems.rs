@@ -5,8 +5,10 @@
 
 use std::collections::HashMap;
 
-use super::{ArrayEntry, MAX_SAMPLE_BYTES, Manifest, ShardEntry};
-use crate::geometry::WindowSize;
+use super::{
+    ArrayEntry, BoxEntry, GROUPS_VERSION, GroupEntry, MAX_SAMPLE_BYTES, Manifest, ShardEntry,
+};
+use crate::geometry::{Resolution, WindowSize};
 
 /// Most samples per shard that are accepted.
 const MAX_SHARD_SAMPLES: u64 = 1 << 28;
@@ -52,7 +54,12 @@ impl Manifest {
             let found = format!("found {:?}, expected voxels", self.window_voxels);
             Problem::at("window_voxels", found)
         });
-        let all = splits.chain(arrays).chain(window).chain(files);
+        let groups = (0..).zip(&self.groups);
+        let groups = groups.flat_map(|(i, group)| self.group_problems(i, group));
+        let boxes = (0..).zip(&self.boxes);
+        let boxes = boxes.filter_map(|(i, b)| self.box_problem(i, b));
+        let all = splits.chain(arrays).chain(window).chain(groups);
+        let all = all.chain(boxes).chain(files);
         let all = all.chain(self.shard_problems()).chain(self.sum_problems());
         all.take(MAX_LISTED).collect()
     }
@@ -69,6 +76,48 @@ impl Manifest {
         });
         let parts = [name, path, shard_samples];
         parts.into_iter().flatten().collect()
+    }
+
+    /// Problems of a layer group: it has a source for each array, and no other.
+    fn group_problems(&self, number: usize, group: &GroupEntry) -> Vec<Problem> {
+        let at = |key: &str| format!("groups[{number}].{key}");
+        let mut problems = Vec::new();
+        if Resolution::new(group.resolution_nm).is_none() {
+            let problem = format!("found {:?}, expected nm per voxel", group.resolution_nm);
+            problems.push(Problem::at(at("resolution_nm"), problem));
+        }
+        for (array, source) in &group.sources {
+            let problem = if !self.arrays.contains_key(array) {
+                format!("there is no array {array:?}")
+            } else if *source >= self.sources.len() {
+                let sources = self.sources.len();
+                format!("found {source}, but the manifest lists {sources} sources")
+            } else {
+                continue;
+            };
+            problems.push(Problem::at(at("sources"), problem));
+        }
+        let missing = self.arrays.keys().find(|a| !group.sources.contains_key(*a));
+        problems.extend(
+            missing.map(|array| {
+                Problem::at(at("sources"), format!("the array `{array}` has no source"))
+            }),
+        );
+        problems
+    }
+
+    /// What is wrong with the box, if anything: a box of a split has a layer group.
+    fn box_problem(&self, number: usize, b: &BoxEntry) -> Option<Problem> {
+        let expected = self.schema_version >= GROUPS_VERSION && b.split.is_some();
+        let problem = match b.group {
+            Some(group) if group >= self.groups.len() => {
+                let groups = self.groups.len();
+                format!("found {group}, but the manifest lists {groups} layer groups")
+            }
+            None if expected => "the box belongs to a split, but to no layer group".to_owned(),
+            _ => return None,
+        };
+        Some(Problem::at(format!("boxes[{number}].group"), problem))
     }
 
     /// Problems of shards: each must be in its place and hold the next samples, up to the last sample of its split.

@@ -3,8 +3,6 @@
 //! Samples are read in any order from any number of shards. A system lets a program open about a thousand files, so the least
 //! used files are closed. An index stays when its file is closed, because it is small and takes longer to read.
 
-use std::fs::File;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -12,11 +10,15 @@ use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
 use crate::dataset::DatasetError;
+use crate::dataset::object::open_object;
 use crate::dataset::shard::ShardIndex;
-use crate::storage::open_regular;
+use crate::storage::{OpenObject, Store};
 
-/// Files kept open by default.
+/// Local files kept open by default.
 const OPEN_FILES: usize = 128;
+
+/// Objects on servers for which one local file is kept open less: they take some memory, and no open file of the system.
+const OBJECTS_PER_FILE: u64 = 256;
 
 /// Memory for indices: of 8 million inner chunks.
 const INDEX_BYTES: u64 = 128 << 20;
@@ -27,9 +29,25 @@ type Key = (u32, u64);
 /// The open shards of any number of arrays. Threads share it.
 #[derive(Debug)]
 pub struct ShardFiles {
-    files: Cache<Key, Arc<File>>,
+    files: Cache<Key, OpenShard, OpenFiles>,
     indices: Cache<Key, Arc<ShardIndex>, IndexBytes>,
     arrays: AtomicU32,
+}
+
+/// A shard that is open.
+#[derive(Clone, Debug)]
+struct OpenShard {
+    object: Arc<dyn OpenObject>,
+    is_remote: bool,
+}
+
+#[derive(Clone, Debug)]
+struct OpenFiles;
+
+impl Weighter<Key, OpenShard> for OpenFiles {
+    fn weight(&self, _: &Key, shard: &OpenShard) -> u64 {
+        if shard.is_remote { 1 } else { OBJECTS_PER_FILE }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -48,10 +66,11 @@ impl Default for ShardFiles {
 }
 
 impl ShardFiles {
-    /// No files yet; about `open` files are kept open.
+    /// No files yet; about `open` local files are kept open.
     pub fn new(open: usize) -> Self {
+        let weight = OBJECTS_PER_FILE.saturating_mul(open as u64);
         Self {
-            files: Cache::new(open),
+            files: Cache::with_weighter(open, weight, OpenFiles),
             indices: Cache::with_weighter(1024, INDEX_BYTES, IndexBytes),
             arrays: AtomicU32::new(0),
         }
@@ -62,20 +81,27 @@ impl ShardFiles {
         self.arrays.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// The file of the shard `key`, which has places for `capacity` samples, and its index. `path` returns its path.
+    /// The shard `key` of an array in `store`, which has places for `capacity` samples, and its index. `path` returns its key
+    /// in the store.
     pub(super) fn open(
         &self,
         key: Key,
         capacity: usize,
-        path: impl Fn() -> PathBuf,
-    ) -> Result<(Arc<File>, Arc<ShardIndex>), DatasetError> {
-        let file = self
-            .files
-            .get_or_insert_with(&key, || open(&path()).map(Arc::new))?;
+        store: &dyn Store,
+        path: impl Fn() -> String,
+    ) -> Result<(Arc<dyn OpenObject>, Arc<ShardIndex>), DatasetError> {
+        let open = || {
+            Ok::<_, DatasetError>(OpenShard {
+                object: open_object(store, &path())?,
+                is_remote: store.is_remote(),
+            })
+        };
+        let OpenShard { object, .. } = self.files.get_or_insert_with(&key, open)?;
         let index = self.indices.get_or_insert_with(&key, || {
-            ShardIndex::read(&file, &path(), capacity).map(Arc::new)
+            let describe = || store.describe(&path());
+            ShardIndex::read(&*object, describe, capacity).map(Arc::new)
         })?;
-        Ok((file, index))
+        Ok((object, index))
     }
 
     /// Number of files that are open now.
@@ -83,9 +109,4 @@ impl ShardFiles {
     pub(super) fn len(&self) -> usize {
         self.files.len()
     }
-}
-
-fn open(path: &Path) -> Result<File, DatasetError> {
-    let (file, _) = open_regular(path).map_err(DatasetError::io("read", path))?;
-    Ok(file)
 }

@@ -97,7 +97,7 @@ fn demo(dir: &Path, axis_order: &str) -> Dataset {
     let job = Job::prepare(&demo.config, 1 << 30, &Storage::default()).unwrap();
     job.run(dir.join("out"), options, &Progress::default())
         .unwrap();
-    Dataset::open(&dir.join("out")).unwrap()
+    Dataset::open(dir.join("out"), &Storage::default()).unwrap()
 }
 
 #[test]

@@ -86,7 +86,10 @@ fn a_fill_value_fills_missing_blocks_and_voxels_outside_the_volume() {
     let offset = [start[0] - 3, start[1] + 2, start[2] - 2];
     let out = dir.path().join("out");
     crate::support::run(&config(offset), &out, 2, 1 << 30).unwrap();
-    let split = Dataset::open(&out).unwrap().split("train").unwrap();
+    let split = Dataset::open(&out, &Storage::default())
+        .unwrap()
+        .split("train")
+        .unwrap();
     let starts = split.column::<i64>("start_voxel").unwrap();
     let samples = split.samples("img").unwrap();
     let (mut holes, mut filled) = (0, 0);
