@@ -349,6 +349,16 @@ fn an_impossible_number_of_samples_is_a_finding_and_takes_no_memory() {
         ),
         ("/arrays/img/sample_shape", json!([1, 0, 5, 6])),
         ("/boxes/0/annotations", json!(u64::MAX)),
+        ("/boxes/0/group", json!(1)),
+        ("/boxes/0/group", Value::Null),
+        ("/groups/0/sources/img", json!(1)),
+        ("/groups/0/sources/img", json!(u64::MAX)),
+        ("/groups/0/sources", json!({"img": 0})),
+        (
+            "/groups/0/sources",
+            json!({"img": 0, "other": 0, "third": 0}),
+        ),
+        ("/groups/0/resolution_nm", json!([8, 8, 0])),
     ] {
         let mut manifest: Value = serde_json::from_slice(&good).unwrap();
         *manifest.pointer_mut(pointer).unwrap() = value.clone();

@@ -6,3 +6,4 @@ mod goldens;
 mod sources;
 #[path = "../support.rs"]
 mod support;
+mod versions;
