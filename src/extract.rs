@@ -33,7 +33,7 @@ use crate::plan::Plan;
 use run_state::RunState;
 use shard::PendingShard;
 
-pub(crate) use budget::cache_budget;
+pub(crate) use budget::{cache_budget, cache_budget_beside};
 pub use error::ExtractError;
 pub use estimate::{Estimate, estimate};
 pub(crate) use padding::{measure_padding, require_touched};
@@ -41,7 +41,6 @@ pub use progress::Progress;
 pub(crate) use schedule::blocks_of;
 pub use sources::Sources;
 pub(crate) use target::Target;
-pub(crate) use unit_chunks::UnitChunks;
 pub(crate) use window::{CutScratch, WindowCutter, WindowRequest};
 pub(crate) use window_assembler::BoxRequest;
 

@@ -23,7 +23,7 @@ use crate::dataset::{
 };
 use crate::extract::{self, Estimate, ExtractReport, Progress, Sources, Target};
 use crate::plan::{FinishedPlan, Padding, Plan, SourceFacts};
-use crate::select;
+use crate::select::{self, SelectReport, Selected};
 use crate::storage::{Location, Storage};
 pub use error::JobError;
 use record::PlanRecord;
@@ -38,11 +38,12 @@ pub struct Job {
     pub(crate) plan: Plan,
     /// The volumes, opened.
     pub(crate) sources: Sources,
-    /// Splits, arrays and shards of the output. Arrays with the codec `auto` get their codec when the job runs, because that
-    /// needs voxels.
+    /// Splits, arrays and shards of the output.
     pub(crate) layout: Layout,
     /// How much of each window is inside of its volume.
     pub(crate) padding: Padding,
+    /// What was read before the plan was final.
+    pub(crate) selected: SelectReport,
     /// How long each stage took.
     pub(crate) stages: Vec<(&'static str, Duration)>,
 }
@@ -52,6 +53,8 @@ pub struct Job {
 pub struct Outcome {
     /// The manifest of the finished dataset.
     pub manifest: Manifest,
+    /// What was read before the plan was final.
+    pub selected: SelectReport,
     /// What was read and written.
     pub extracted: ExtractReport,
     /// How long each stage took, including those of [`Job::prepare`].
@@ -70,8 +73,8 @@ pub struct RunOptions {
 }
 
 impl Job {
-    /// Reads config, collection and annotations through `storage`, opens the volumes, and makes the plan. What is read for it
-    /// takes `memory_bytes` at most.
+    /// Reads config, collection and annotations through `storage`, opens the volumes, and makes the plan: samples, objects and
+    /// codecs. What is read for it takes `memory_bytes` at most.
     ///
     /// # Errors
     /// The config is not valid, something that it names cannot be read, or no window touches a layer. A job without samples
@@ -94,15 +97,20 @@ impl Job {
         let collection = Collection::open(&config.config.collection, &folder, storage)?;
         stages.end("read config and collection");
         let draft = draft::draft(&config, &collection, storage, &mut stages)?;
-        let (plan, sources) = select_samples(draft, memory_bytes, storage, &mut stages)?;
-        let (plan, padding) = finish_plan(plan, &sources)?;
-        stages.end("finish the plan");
+        let mut sources = Sources::open(&draft, storage)?;
+        extract::require_touched(&draft, &sources)?;
+        stages.end("open layers");
+        let Selected { mut plan, report } = select::select(draft, &mut sources, memory_bytes)?;
+        let padding = extract::measure_padding(&plan, &sources);
+        plan.warnings.extend(padding.warnings(&plan));
+        stages.end("select");
         Ok(Self {
             collection: collection.source,
             layout: sources.layout(&plan),
             plan,
             sources,
             padding,
+            selected: report,
             stages: stages.finished(),
         })
     }
@@ -125,16 +133,11 @@ impl Job {
         extract::estimate(&self.plan, &self.sources, &self.layout)
     }
 
-    /// How many shards are already present in `out`, which is not changed. Where the output is in use, this chooses codecs
-    /// first, because the digest of the plan depends on them.
+    /// How many shards are already present in `out`, which is not changed.
     ///
     /// # Errors
     /// Those of [`Job::run`] that occur before it writes anything.
-    pub fn finished_shards(
-        &mut self,
-        out: &Location,
-        options: RunOptions,
-    ) -> Result<u64, JobError> {
+    pub fn finished_shards(&self, out: &Location, options: RunOptions) -> Result<u64, JobError> {
         extract::cache_budget(&self.plan, &self.sources, options.memory_bytes)?;
         let output = Output::at(out, self.sources.storage())?;
         match output.state()? {
@@ -146,8 +149,6 @@ impl Job {
                 return Ok(0);
             }
         }
-        select::choose_codecs(&self.plan, &mut self.sources, options.memory_bytes)?;
-        self.layout = self.sources.layout(&self.plan);
         let digest = self.sources.digest(&self.plan);
         let record = || PlanRecord::of(&self.plan, &self.sources, digest);
         if !difference::has_plan(&output, &self.claim(), record)? {
@@ -171,10 +172,8 @@ impl Job {
     ) -> Result<Outcome, JobError> {
         self.require_samples()?;
         let mut stages = Stages::begin(std::mem::take(&mut self.stages));
-        select::choose_codecs(&self.plan, &mut self.sources, options.memory_bytes)?;
-        stages.end("choose codecs");
         let Self { plan, sources, .. } = &self;
-        let layout = &sources.layout(plan);
+        let layout = &self.layout.clone();
         // A job that needs more memory fails before it changes the output.
         extract::cache_budget(plan, sources, options.memory_bytes)?;
         let digest = sources.digest(plan);
@@ -195,6 +194,7 @@ impl Job {
             stages.end("compare with the output");
             return Ok(Outcome {
                 manifest,
+                selected: self.selected,
                 extracted: ExtractReport {
                     shards_already_present: shards,
                     ..ExtractReport::default()
@@ -228,6 +228,7 @@ impl Job {
         stages.end("seal");
         Ok(Outcome {
             manifest,
+            selected: self.selected,
             extracted,
             stages: stages.finished(),
         })
@@ -272,27 +273,4 @@ impl<'a> UnfinishedDataset<'a> {
         let manifest = self.unsealed(output, present).finished()?;
         Ok(manifest.map(|manifest| (manifest, shards)))
     }
-}
-
-/// Opens the volumes, and drops the samples that the config does not want.
-fn select_samples(
-    mut plan: Plan,
-    memory_bytes: u64,
-    storage: &Storage,
-    stages: &mut Stages,
-) -> Result<(Plan, Sources), JobError> {
-    let sources = Sources::open(&plan, storage)?;
-    extract::require_touched(&plan, &sources)?;
-    stages.end("open layers");
-    select::filter_by_voxels(&mut plan, &sources, memory_bytes)?;
-    stages.end("select samples");
-    Ok((plan, sources))
-}
-
-/// Finishes the plan, and counts the padded windows.
-fn finish_plan(plan: Plan, sources: &Sources) -> Result<(Plan, Padding), JobError> {
-    let mut plan = plan.finish()?;
-    let padding = extract::measure_padding(&plan, sources);
-    plan.warnings.extend(padding.warnings(&plan));
-    Ok((plan, padding))
 }

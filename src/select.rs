@@ -1,17 +1,86 @@
 //! Everything that needs voxels before the plan is final: which object is at a point, how much of a window is nonzero,
 //! whether a window extends past its volume, which codec suits an array.
 //!
-//! A plan and its volumes come in. The plan goes out with fewer samples, and the volumes with a codec for each array.
+//! A draft and its volumes come in. The finished plan goes out with fewer samples, and the volumes with a codec for each
+//! array. The volumes are read in one pass, through one block cache.
 
+mod answers;
+mod candidates;
 mod codecs;
-mod filter;
+mod error;
+#[cfg(any(test, feature = "bench"))]
+mod every_window;
 mod object_chunks;
-mod objects;
+mod outside;
 mod pass;
+mod queries;
+mod report;
+mod search;
 #[cfg(test)]
 mod tests;
+mod unit_blocks;
+mod window;
 
-pub(crate) use codecs::choose_codecs;
-pub(crate) use filter::filter_by_voxels;
+use crate::extract::{ExtractError, Sources};
+use crate::plan::Plan;
+use answers::Trials;
+use candidates::Candidates;
+pub use error::SelectError;
 #[cfg(any(test, feature = "bench"))]
-pub use pass::map_windows;
+pub use every_window::map_windows;
+use pass::VoxelPass;
+use queries::SampleQueries;
+pub use report::SelectReport;
+
+/// A finished plan.
+#[derive(Debug)]
+pub(crate) struct Selected {
+    pub plan: Plan,
+    /// What was read for it.
+    pub report: SelectReport,
+}
+
+/// Drops the samples that the config does not want, finds the objects of the others, finishes the plan, and chooses the codec
+/// of each array. Takes `memory_bytes` at most.
+///
+/// # Errors
+/// A volume cannot be read, a window cannot be cut, or splits leak.
+pub(crate) fn select(
+    draft: Plan,
+    sources: &mut Sources,
+    memory_bytes: u64,
+) -> Result<Selected, SelectError> {
+    let mut plan = draft;
+    outside::drop_outside(&mut plan, sources);
+    let open = codecs::open_arrays(&plan);
+    if !queries::read_voxels(&plan, sources) {
+        // The windows of the finished plan are known before a voxel is read.
+        filter(&mut plan, sources, memory_bytes, &Candidates::default())?;
+        let plan = plan.finish()?;
+        let report = codecs::choose_by_windows(&plan, sources, memory_bytes, &open)?;
+        return Ok(Selected { plan, report });
+    }
+    let candidates = Candidates::of(&plan, &open);
+    let (trials, report) = filter(&mut plan, sources, memory_bytes, &candidates)?;
+    let plan = plan.finish()?;
+    codecs::choose(sources, &open, &trials.in_plan(&candidates, &plan)?);
+    Ok(Selected { plan, report })
+}
+
+/// Drops the samples that the config does not want, and finds the objects of the others. Tries the windows of candidates.
+fn filter(
+    plan: &mut Plan,
+    sources: &Sources,
+    memory_bytes: u64,
+    candidates: &Candidates,
+) -> Result<(Trials, SelectReport), ExtractError> {
+    let queries = SampleQueries::new(plan, sources, candidates);
+    let pass = VoxelPass {
+        plan,
+        sources,
+        memory_bytes,
+    };
+    let (answers, report) = pass.run(&queries)?;
+    let conclusion = queries.conclude(answers)?;
+    Ok((conclusion.apply(plan), report))
+}

@@ -120,7 +120,10 @@ impl<'a> BlockCache<'a> {
         });
         entry.touched = touched;
         match &entry.slot {
-            Slot::Ready(block) => return Lookup::Ready(Arc::clone(block)),
+            Slot::Ready(block) => {
+                state.stats.reused += 1;
+                return Lookup::Ready(Arc::clone(block));
+            }
             Slot::Prefetching | Slot::Loading => return Lookup::Busy,
             Slot::Queued | Slot::Prefetched(_) => {}
         }

@@ -28,8 +28,10 @@ pub(crate) struct Prefetcher<'scope> {
 
 /// How far one unit has prefetched its blocks.
 pub(crate) struct UnitPrefetch {
-    /// Every block of the unit, in the order of first use.
+    /// The blocks of the unit, in the order of first use.
     blocks: Vec<BlockKey>,
+    /// How many of them there were when they were settled.
+    settled: usize,
     /// How many of them are prefetched.
     prefetched: usize,
 }
@@ -38,6 +40,17 @@ impl UnitPrefetch {
     /// Whether every block is prefetched.
     pub(crate) fn is_complete(&self) -> bool {
         self.prefetched == self.blocks.len()
+    }
+
+    /// Adds blocks that are used after all others. More may follow until [`UnitPrefetch::settle`]: then several are
+    /// prefetched together.
+    pub(crate) fn extend(&mut self, blocks: Vec<BlockKey>) {
+        self.blocks.extend(blocks);
+    }
+
+    /// Notes that no more blocks follow, for now.
+    pub(crate) fn settle(&mut self) {
+        self.settled = self.blocks.len();
     }
 }
 
@@ -111,6 +124,7 @@ impl<'scope> Prefetcher<'scope> {
     pub(crate) fn begin_unit(&self, number: usize, blocks: Vec<BlockKey>) -> UnitPrefetch {
         self.next_unit.fetch_max(number + 1, Ordering::Relaxed);
         UnitPrefetch {
+            settled: blocks.len(),
             blocks,
             prefetched: 0,
         }
@@ -119,10 +133,10 @@ impl<'scope> Prefetcher<'scope> {
     /// Prefetches what comes next after `used` different blocks of the unit were used. Several blocks go at a time, so that
     /// neighbours are fetched together.
     pub(crate) fn advance(&self, cache: &BlockCache<'_>, unit: &mut UnitPrefetch, used: usize) {
-        let end = unit.blocks.len();
-        let until = (used + self.depth).min(end);
+        let until = (used + self.depth).min(unit.blocks.len());
         let start = unit.prefetched.min(until);
-        if until == end || until - start > self.depth / 2 {
+        let is_rest = start < unit.settled && unit.settled <= until;
+        if is_rest || until - start > self.depth / 2 {
             self.prefetch(cache, unit.blocks[start..until].iter().copied());
             unit.prefetched = unit.prefetched.max(until);
         }

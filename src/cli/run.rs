@@ -90,7 +90,7 @@ impl RunArgs {
         options: RunOptions,
     ) -> Result<(), Failure> {
         self.pool()?.install(|| {
-            let mut job = Job::prepare(config, self.memory_bytes(), storage)?;
+            let job = Job::prepare(config, self.memory_bytes(), storage)?;
             summary::print_plan(printer, &job);
             job.require_samples()?;
             let present = job.finished_shards(out, options)?;

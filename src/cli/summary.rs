@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::dataset::{ArrayEntry, BoxEntry, Codec, Manifest};
 use crate::extract::{Estimate, ExtractReport};
 use crate::job::{Job, Outcome};
+use crate::select::SelectReport;
 use crate::storage::Location;
 use bytesize::ByteSize;
 use indexmap::IndexMap;
@@ -34,6 +35,7 @@ pub(super) fn print(printer: &Printer, out: &Location, outcome: &Outcome) {
         print_sources(printer, manifest);
     }
     let seconds: f64 = outcome.stages.iter().map(|(_, d)| d.as_secs_f64()).sum();
+    print_selected(printer, &outcome.selected);
     print_extracted(printer, &outcome.extracted, seconds);
     printer.result(format!("padded   {}", padded(manifest)));
     printer.result(format!("codecs   {}", codecs(manifest)));
@@ -46,6 +48,21 @@ pub(super) fn print(printer: &Printer, out: &Location, outcome: &Outcome) {
     let bytes = manifest.shards.iter().map(|s| s.bytes).sum::<u64>()
         + manifest.files.iter().map(|f| f.bytes).sum::<u64>();
     printer.result(format!("output   {} ({})", out, ByteSize(bytes)));
+}
+
+/// Prints what was read before the plan was final, if anything was.
+fn print_selected(printer: &Printer, selected: &SelectReport) {
+    if selected.chunks_touched > 0 {
+        let cache = &selected.cache;
+        printer.result(format!(
+            "select   {} touched, {} fetched, {} missing, {} re-read (--memory limit); {} lookups of chunks in memory",
+            counted(selected.chunks_touched, "chunk", "chunks"),
+            HumanCount(cache.fetched),
+            HumanCount(cache.missing),
+            HumanCount(cache.repeated),
+            HumanCount(cache.reused)
+        ));
+    }
 }
 
 /// Prints what was read and written.
@@ -93,6 +110,7 @@ pub(super) fn print_plan(printer: &Printer, job: &Job) {
     });
     print_boxes(printer, &job.boxes(), splits);
     printer.result(format!("padded   {}", padded_of_plan(job)));
+    print_selected(printer, &job.selected);
 }
 
 /// Prints a line per split, the boxes that belong to no split and, if verbose, a line per box. `splits` holds name,

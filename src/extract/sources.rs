@@ -8,13 +8,13 @@ use super::array_recipe::ArrayRecipe;
 use super::converted::ConvertedVolume;
 use super::error::ExtractError;
 use super::no_scale;
-use crate::config::{ArrayConfig, Transform};
+use crate::config::ArrayConfig;
 use crate::data_type::Scalar;
 use crate::dataset::{CodecChoice, Layout};
 use crate::geometry::VoxelBox;
 use crate::plan::{Plan, Sample, VolumeSource};
 use crate::storage::{ParallelTasks, Storage};
-use crate::volume::{self, Volume, VolumeError, VolumeMeta};
+use crate::volume::{self, Volume, VolumeError};
 use crate::voxels::{Conversion, Resampler, WindowResampler};
 
 /// The volumes of a plan, opened, and how each array's windows come out of them.
@@ -169,20 +169,13 @@ impl Sources {
         forms * self.unconverted_block_bytes
     }
 
-    /// Most bytes that a thread needs for a window, with the voxels that it is made from, or for the voxels around a point
-    /// where an object is looked up.
+    /// Most bytes that a thread needs for a window, with the voxels that it is made from.
     pub(crate) fn window_bytes(&self, plan: &Plan) -> u64 {
         let layout = self.layout(plan);
         let of_array = |array: usize| {
-            let window = layout
+            layout
                 .sample_bytes(array)
-                .saturating_add(self.resampling_bytes(plan, array));
-            let Transform::ObjectAt(at) = &plan.config.arrays[array].transform else {
-                return window;
-            };
-            let sources = plan.arrays[array].source_of_group.iter();
-            let around = sources.map(|s| bytes_around(at.radius_nm, self.volumes[*s].meta()));
-            around.max().unwrap_or(0).max(window)
+                .saturating_add(self.resampling_bytes(plan, array))
         };
         (0..self.recipes.len()).map(of_array).max().unwrap_or(0)
     }
@@ -240,15 +233,6 @@ fn largest_block_bytes(volumes: &[Arc<dyn Volume>]) -> u64 {
     let first =
         |v: &Arc<dyn Volume>| v.meta().block_bytes(&v.meta().grid.block_box([0, 0, 0])) as u64;
     volumes.iter().map(first).max().unwrap_or(0)
-}
-
-/// Most bytes of the voxels within `radius_nm` of a point: more than any memory has for a radius that is large.
-fn bytes_around(radius_nm: f64, meta: &VolumeMeta) -> u64 {
-    // The voxel that holds the point, those on either side, and one for rounding.
-    let along = |nm: f64| (2.0 * radius_nm / nm) as u64 + 2;
-    let value = u64::from(meta.channels) * meta.data_type.size_bytes() as u64;
-    let voxels = meta.resolution.nm().into_iter().map(along);
-    voxels.fold(value, u64::saturating_mul)
 }
 
 /// The conversion of the blocks of `source`, with the converted fill value: where all arrays that are cut out of it convert

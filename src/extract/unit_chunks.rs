@@ -6,7 +6,7 @@ use crate::blocks::BlockKey;
 use crate::dataset::SourceUse;
 
 /// Chunks in the order of first use.
-pub(crate) struct UnitChunks(IndexMap<BlockKey, ChunkUse>);
+pub(super) struct UnitChunks(IndexMap<BlockKey, ChunkUse>);
 
 struct ChunkUse {
     /// The last window that touches it.

@@ -83,21 +83,6 @@ impl WindowCutter<'_> {
         is_written
     }
 
-    /// As [`WindowCutter::cut`], but the window is always written.
-    pub(crate) fn cut_whole<'s>(
-        &self,
-        request: WindowRequest<'_>,
-        scratch: &'s mut CutScratch,
-    ) -> Result<&'s [u8], ExtractError> {
-        if !self.cut(request, scratch, &mut |_| {})? {
-            let recipe = self.sources.recipe(request.array);
-            recipe
-                .fill_value(self.plan.group_of(request.sample))
-                .fill(recipe.data_type().size_bytes(), &mut scratch.window);
-        }
-        Ok(&scratch.window)
-    }
-
     /// Reads a box of voxels of a source into `buffer`. Where all of it would be the fill value, nothing is written. Calls
     /// `missing` with each missing chunk.
     pub(crate) fn read_box(

@@ -7,6 +7,7 @@ use crate::extract::ExtractError;
 use crate::fault::{Fault, FaultKind};
 use crate::plan::{DisplacedLayers, PlanError};
 use crate::points::PointsError;
+use crate::select::SelectError;
 
 /// Why a job failed.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +44,15 @@ pub enum JobError {
     /// The output cannot be written.
     #[error(transparent)]
     Dataset(#[from] DatasetError),
+}
+
+impl From<SelectError> for JobError {
+    fn from(error: SelectError) -> Self {
+        match error {
+            SelectError::Extract(e) => Self::Extract(e),
+            SelectError::Plan(e) => Self::Plan(e),
+        }
+    }
 }
 
 impl Fault for JobError {

@@ -113,38 +113,43 @@ impl<'c> Chooser<'c> {
 
 /// Limits each box to `max_per_box` samples: keeps those with the lowest hashes of seed, box and annotation.
 pub(super) fn apply_max_per_box(plan: &mut Plan) {
-    let ChoiceConfig {
-        max_per_box: Some(max),
-        seed,
-        ..
-    } = plan.config.points.choose
-    else {
-        return;
-    };
-    let max = usize::try_from(max).unwrap_or(usize::MAX);
-    let mut hashes: HashMap<u32, Vec<([u8; 32], usize)>> = HashMap::new();
-    let mut kept: Vec<Vec<bool>> = Vec::new();
-    for split in &plan.splits {
-        let mut keep = vec![true; split.samples.len()];
-        hashes.clear();
-        for (i, sample) in split.samples.iter().enumerate() {
-            let of_box = &plan.boxes[sample.box_index as usize];
-            if of_box.samples > max as u64 {
-                let sample_hash = sample_hash(seed, &of_box.id, sample.annotation_id);
-                hashes
-                    .entry(sample.box_index)
-                    .or_default()
-                    .push((sample_hash, i));
-            }
-        }
-        for of_box in hashes.values_mut().filter(|of_box| of_box.len() > max) {
-            of_box.select_nth_unstable(max);
-            let (_sampled, others) = of_box.split_at(max);
-            others.iter().for_each(|(_, i)| keep[*i] = false);
-        }
-        kept.push(keep);
+    if let Some(kept) = plan.kept_by_max_per_box() {
+        plan.retain(DropReason::OverMaxPerBox, |split, i, _| kept[split][i]);
     }
-    plan.retain(DropReason::OverMaxPerBox, |split, i, _| kept[split][i]);
+}
+
+impl Plan {
+    /// For each split and sample whether `max_per_box` keeps it; `None` without a limit. A sample that is kept now is also
+    /// kept when others were dropped.
+    pub(crate) fn kept_by_max_per_box(&self) -> Option<Vec<Vec<bool>>> {
+        let ChoiceConfig {
+            max_per_box, seed, ..
+        } = self.config.points.choose;
+        let max = usize::try_from(max_per_box?).unwrap_or(usize::MAX);
+        let mut hashes: HashMap<u32, Vec<([u8; 32], usize)>> = HashMap::new();
+        let mut kept: Vec<Vec<bool>> = Vec::new();
+        for split in &self.splits {
+            let mut keep = vec![true; split.samples.len()];
+            hashes.clear();
+            for (i, sample) in split.samples.iter().enumerate() {
+                let of_box = &self.boxes[sample.box_index as usize];
+                if of_box.samples > max as u64 {
+                    let sample_hash = sample_hash(seed, &of_box.id, sample.annotation_id);
+                    hashes
+                        .entry(sample.box_index)
+                        .or_default()
+                        .push((sample_hash, i));
+                }
+            }
+            for of_box in hashes.values_mut().filter(|of_box| of_box.len() > max) {
+                of_box.select_nth_unstable(max);
+                let (_sampled, others) = of_box.split_at(max);
+                others.iter().for_each(|(_, i)| keep[*i] = false);
+            }
+            kept.push(keep);
+        }
+        Some(kept)
+    }
 }
 
 fn sample_hash(seed: u64, box_id: &str, annotation_id: u64) -> [u8; 32] {

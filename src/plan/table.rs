@@ -125,17 +125,24 @@ impl Plan {
         reason: DropReason,
         keep: impl Fn(usize, usize, &Sample) -> bool,
     ) {
+        self.drop_samples(|split, i, sample| (!keep(split, i, sample)).then_some(reason));
+    }
+
+    /// Drops the samples for which `reason`, given split, position and sample, has one. Counts them under it.
+    pub(crate) fn drop_samples(
+        &mut self,
+        reason: impl Fn(usize, usize, &Sample) -> Option<DropReason>,
+    ) {
         for (split_index, split) in self.splits.iter_mut().enumerate() {
-            let kept: Vec<bool> = split
-                .samples
-                .iter()
-                .enumerate()
-                .map(|(i, sample)| keep(split_index, i, sample))
-                .collect();
-            for (sample, _) in split.samples.iter().zip(&kept).filter(|(_, kept)| !**kept) {
-                let of_box = &mut self.boxes[sample.box_index as usize];
-                of_box.samples -= 1;
-                *of_box.dropped.entry(reason).or_insert(0) += 1;
+            let mut kept = Vec::with_capacity(split.samples.len());
+            for (i, sample) in split.samples.iter().enumerate() {
+                let reason = reason(split_index, i, sample);
+                if let Some(reason) = reason {
+                    let of_box = &mut self.boxes[sample.box_index as usize];
+                    of_box.samples -= 1;
+                    *of_box.dropped.entry(reason).or_insert(0) += 1;
+                }
+                kept.push(reason.is_none());
             }
             split.retain(&kept, &self.properties);
         }

@@ -1,115 +1,114 @@
 //! Choosing the codec of each array that the config leaves open: a few windows are cut, exactly as the job will cut them,
 //! and compressed.
-//!
-//! The windows are those of a few samples out of all splits, the same for every array, chosen with the seed of the config.
-//! So the choice follows from the plan and the sources alone, however often it is made.
 
-use std::collections::BinaryHeap;
+use std::ops::Range;
 
-use super::pass::{QueryUnits, VoxelPass, window_request};
+use super::candidates::{CHOSEN, SamplePosition, lowest_samples};
+use super::pass::{Queries, QueryBox, VoxelPass};
+use super::report::SelectReport;
+use super::window::{cut_whole, window_box, window_request};
 use crate::dataset::{Codec, CodecChoice, CodecTrial};
-use crate::extract::{ExtractError, Sources};
+use crate::extract::{CutScratch, ExtractError, Sources, WindowCutter};
 use crate::plan::Plan;
 
-/// Most windows of an array that are compressed.
-const WINDOWS: usize = 8;
-
-/// Chooses the codec of every array whose codec the config does not state. Reads nothing for the others. Takes
-/// `memory_bytes` at most.
-///
-/// # Errors
-/// A window cannot be cut.
-pub(crate) fn choose_codecs(
-    plan: &Plan,
-    sources: &mut Sources,
-    memory_bytes: u64,
-) -> Result<(), ExtractError> {
+/// The arrays whose codec the config does not state.
+pub(super) fn open_arrays(plan: &Plan) -> Vec<usize> {
     let configs = plan.config.arrays.values().enumerate();
     let open = configs.filter(|(_, config)| Codec::stated(&config.codec).is_none());
-    let open: Vec<usize> = open.map(|(array, _)| array).collect();
-    if open.is_empty() {
-        return Ok(());
-    }
-    // Sample by sample, so that arrays of one layer find its chunks in the cache.
-    let windows: Vec<(usize, SamplePosition)> = lowest_samples(plan, WINDOWS)
-        .into_iter()
-        .flat_map(|at| open.iter().map(move |array| (*array, at)))
-        .collect();
-    let pass = VoxelPass {
-        plan,
-        sources,
-        memory_bytes,
-    };
-    let units = QueryUnits {
-        count: windows.len(),
-        per_unit: 1,
-    };
-    let trials = pass.map_queries(
-        units,
-        |n| {
-            let (array, at) = windows[n];
-            pass.window_box(array, &plan.splits[at.split], at.sample)
-        },
-        |cutter, n, scratch| {
-            let (array, at) = windows[n];
-            let request = window_request(array, &plan.splits[at.split], at.sample);
-            Ok(CodecTrial::of(cutter.cut_whole(request, scratch)?)?)
-        },
-    )?;
+    open.map(|(array, _)| array).collect()
+}
+
+/// Chooses the codec of each array of `open`. `trials` has the array and the trial of each window that decides.
+pub(super) fn choose(sources: &mut Sources, open: &[usize], trials: &[(usize, CodecTrial)]) {
     for array in open {
         let mut trial = CodecTrial::default();
-        let of_array = windows
-            .iter()
-            .zip(&trials)
-            .filter(|((a, _), _)| *a == array);
+        let of_array = trials.iter().filter(|(a, _)| a == array);
         of_array.for_each(|(_, window)| trial.add(window));
         let choice = CodecChoice {
             codec: trial.codec(),
             auto: Some(trial),
         };
-        sources.choose_codec(array, choice);
+        sources.choose_codec(*array, choice);
     }
-    Ok(())
 }
 
-/// A sample, by its split and its position there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct SamplePosition {
-    split: usize,
-    sample: usize,
+/// Chooses the codec of each array of `open` by windows of the finished plan. Takes `memory_bytes` at most.
+///
+/// # Errors
+/// A window cannot be cut.
+pub(super) fn choose_by_windows(
+    plan: &Plan,
+    sources: &mut Sources,
+    memory_bytes: u64,
+    open: &[usize],
+) -> Result<SelectReport, ExtractError> {
+    // Sample by sample, so that arrays of one layer find its chunks in the cache.
+    let windows = lowest_samples(plan, CHOSEN, |_| true)
+        .into_iter()
+        .flat_map(|at| open.iter().map(move |array| (*array, at)));
+    let pass = VoxelPass {
+        plan,
+        sources,
+        memory_bytes,
+    };
+    let (trials, report) = pass.run(&WindowTrials {
+        plan,
+        sources,
+        windows: windows.collect(),
+    })?;
+    let trials: Vec<_> = trials.into_iter().flatten().collect();
+    choose(sources, open, &trials);
+    Ok(report)
 }
 
-/// The `n` samples (or all, where there are fewer) with the lowest hashes of seed, box and annotation, in the order of the
-/// hashes.
-fn lowest_samples(plan: &Plan, n: usize) -> Vec<SamplePosition> {
-    let seed = plan.config.points.choose.seed;
-    let mut lowest = BinaryHeap::new();
-    for (number, split) in plan.splits.iter().enumerate() {
-        for (i, sample) in split.samples.iter().enumerate() {
-            let box_id = &plan.boxes[sample.box_index as usize].id;
-            let at = SamplePosition {
-                split: number,
-                sample: i,
-            };
-            lowest.push((sample_hash(seed, box_id, sample.annotation_id), at));
-            if lowest.len() > n {
-                lowest.pop();
-            }
-        }
+/// One query about each of some windows: how it compresses.
+struct WindowTrials<'p> {
+    plan: &'p Plan,
+    sources: &'p Sources,
+    windows: Vec<(usize, SamplePosition)>,
+}
+
+impl Queries for WindowTrials<'_> {
+    type Answers = Vec<(usize, CodecTrial)>;
+
+    fn samples(&self) -> usize {
+        self.windows.len()
     }
-    let lowest = lowest.into_sorted_vec().into_iter();
-    lowest.map(|(_, at)| at).collect()
-}
 
-/// Other hashes than those of `max_per_box`, which keeps the lowest of each box.
-fn sample_hash(seed: u64, box_id: &str, annotation_id: u64) -> [u8; 32] {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(b"codec");
-    hasher.update(&seed.to_le_bytes());
-    hasher.update(&(box_id.len() as u64).to_le_bytes());
-    hasher.update(box_id.as_bytes());
-    hasher.update(&annotation_id.to_le_bytes());
-    hasher.finalize().into()
+    fn per_sample(&self) -> usize {
+        1
+    }
+
+    fn per_unit(&self) -> usize {
+        1
+    }
+
+    fn reads(&self, window: usize, _: usize) -> QueryBox {
+        let (array, at) = self.windows[window];
+        let split = &self.plan.splits[at.split];
+        window_box(self.plan, self.sources, array, split, at.sample)
+    }
+
+    fn begin_unit(&self, _: Range<usize>) -> Self::Answers {
+        Vec::new()
+    }
+
+    fn answer(
+        &self,
+        cutter: &WindowCutter<'_>,
+        window: usize,
+        _: usize,
+        answers: &mut Self::Answers,
+        scratch: &mut CutScratch,
+    ) -> Result<bool, ExtractError> {
+        let (array, at) = self.windows[window];
+        let split = &self.plan.splits[at.split];
+        let object = split.objects[array].get(at.sample).copied().unwrap_or(0);
+        let request = window_request(array, split, at.sample, object);
+        let values = cut_whole(cutter, request, scratch)?;
+        answers.push((array, CodecTrial::of(values)?));
+        Ok(true)
+    }
 }
 
 #[cfg(test)]
@@ -119,7 +118,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::job::Job;
+    use crate::job::{Job, JobError};
     use crate::storage::Storage;
 
     const MEMORY_BYTES: u64 = 1 << 30;
@@ -133,10 +132,15 @@ mod tests {
         demo.config
     }
 
+    fn choose_again(job: &mut Job) -> Result<SelectReport, ExtractError> {
+        let open = open_arrays(&job.plan);
+        choose_by_windows(&job.plan, &mut job.sources, MEMORY_BYTES, &open)
+    }
+
     fn chosen(config: &Path, change: impl Fn(&mut Job)) -> Vec<CodecChoice> {
         let mut job = Job::prepare(config, MEMORY_BYTES, &Storage::default()).unwrap();
         change(&mut job);
-        choose_codecs(&job.plan, &mut job.sources, MEMORY_BYTES).unwrap();
+        choose_again(&mut job).unwrap();
         let layout = job.sources.layout(&job.plan);
         layout.arrays.iter().map(|a| a.codec).collect()
     }
@@ -180,63 +184,32 @@ mod tests {
     #[test]
     fn nothing_is_read_where_the_config_states_the_codec() {
         let dir = tempfile::tempdir().unwrap();
-        let state = |codec: Value| {
-            move |config: &mut Value| {
+        for codec in ["auto", "none", "zstd", "lz4", "blosc"] {
+            let folder = dir.path().join(codec);
+            let config = demo(&folder, |config| {
                 for array in config["arrays"].as_object_mut().unwrap().values_mut() {
-                    array["codec"] = codec.clone();
+                    array["codec"] = json!(codec);
                 }
                 // So that reading is an error.
                 config["missing"] = json!("error");
+            });
+            for layer in ["img", "label0", "label1"] {
+                std::fs::remove_dir_all(folder.join(layer).join("8_8_40")).unwrap();
             }
-        };
-        for (i, codec) in ["auto", "none", "zstd", "lz4", "blosc"]
-            .into_iter()
-            .enumerate()
-        {
-            let folder = dir.path().join(i.to_string());
-            let config = demo(&folder, state(json!(codec)));
-            let mut job = Job::prepare(&config, MEMORY_BYTES, &Storage::default()).unwrap();
-            remove_chunks(&folder);
-            let choice = choose_codecs(&job.plan, &mut job.sources, MEMORY_BYTES);
-            match codec {
-                "auto" => assert!(matches!(choice, Err(ExtractError::MissingChunk { .. }))),
-                _ => choice.unwrap(),
-            }
-            let layout = job.sources.layout(&job.plan);
-            assert!(layout.arrays.iter().all(|a| a.codec.auto.is_none()));
-        }
-    }
-
-    /// Removes every file below `folder` but metadata.
-    fn remove_chunks(folder: &Path) {
-        for entry in std::fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                remove_chunks(&path);
-            } else if !path.ends_with("info") {
-                std::fs::remove_file(&path).unwrap();
+            let job = Job::prepare(&config, MEMORY_BYTES, &Storage::default());
+            if codec == "auto" {
+                let e = job.unwrap_err();
+                assert!(
+                    matches!(e, JobError::Extract(ExtractError::MissingChunk { .. })),
+                    "{e}"
+                );
+            } else {
+                let job = job.unwrap();
+                assert_eq!(job.selected, SelectReport::default());
+                let codecs = job.layout.arrays.iter().map(|a| a.codec);
+                assert!(codecs.into_iter().all(|codec| codec.auto.is_none()));
             }
         }
-    }
-
-    #[test]
-    fn another_seed_chooses_other_samples_and_each_once() {
-        let dir = tempfile::tempdir().unwrap();
-        let config = demo(dir.path(), |_| {});
-        let mut plan = Job::prepare(&config, MEMORY_BYTES, &Storage::default())
-            .unwrap()
-            .plan;
-        let first = lowest_samples(&plan, 8);
-        assert_eq!(lowest_samples(&plan, 8), first);
-        assert_eq!(lowest_samples(&plan, 4), first[..4]);
-        let all = lowest_samples(&plan, usize::MAX >> 1);
-        assert_eq!(all.len() as u64, plan.samples());
-        let mut sorted = all.clone();
-        sorted.sort_unstable();
-        sorted.dedup();
-        assert_eq!(sorted.len(), all.len());
-        plan.config.points.choose.seed = 1;
-        assert_ne!(lowest_samples(&plan, 8), first);
     }
 
     #[test]

@@ -1,22 +1,63 @@
-//! The pass over the volumes before any shard is written. Queries about samples are answered in parallel, through a block
-//! cache of their own.
+//! A pass over the volumes before the plan is final: queries about samples are answered in parallel, through a block cache
+//! of their own.
+//!
+//! A unit of work is a few samples. The first query about each of its samples comes before the second query about any of
+//! them, and so on. So a query that is not needed, because an earlier answer decides about its sample, is known before what
+//! it reads is prefetched, and the queries that are needed are prefetched many at a time.
+
+use std::ops::Range;
 
 use rayon::prelude::*;
 
+use super::report::SelectReport;
+use super::search;
+use super::unit_blocks::UnitBlocks;
 use crate::blocks::{BlockCache, BlockKey, BlockUses, Prefetcher, with_prefetcher};
 use crate::extract::{
-    CutScratch, ExtractError, Sources, UnitChunks, WindowCutter, WindowRequest, blocks_of,
-    cache_budget,
+    CutScratch, ExtractError, Sources, WindowCutter, blocks_of, cache_budget_beside,
 };
 use crate::geometry::VoxelBox;
 use crate::plan::{Plan, PlannedSplit};
 use crate::storage::ParallelTasks;
 
-/// Samples that are one unit of work.
+/// Most samples that are one unit of work.
 const UNIT_SAMPLES: usize = 64;
 
 /// A volume, by its position in the plan, and the voxels of it that a query reads.
 pub(super) type QueryBox = (usize, Option<VoxelBox>);
+
+/// Queries about samples. Samples are numbered.
+pub(super) trait Queries: Sync {
+    /// The answers to the queries about the samples of a unit.
+    type Answers: Send;
+
+    /// Number of samples.
+    fn samples(&self) -> usize;
+
+    /// Number of queries about each sample.
+    fn per_sample(&self) -> usize;
+
+    /// Most samples of a unit.
+    fn per_unit(&self) -> usize {
+        UNIT_SAMPLES
+    }
+
+    /// What the query about the sample reads.
+    fn reads(&self, sample: usize, query: usize) -> QueryBox;
+
+    /// No answer yet.
+    fn begin_unit(&self, samples: Range<usize>) -> Self::Answers;
+
+    /// Answers the query about the sample. Returns whether later queries about the sample are needed.
+    fn answer(
+        &self,
+        cutter: &WindowCutter<'_>,
+        sample: usize,
+        query: usize,
+        answers: &mut Self::Answers,
+        scratch: &mut CutScratch,
+    ) -> Result<bool, ExtractError>;
+}
 
 /// A pass over the volumes of a plan.
 #[derive(Clone, Copy)]
@@ -27,166 +68,39 @@ pub(super) struct VoxelPass<'a> {
     pub memory_bytes: u64,
 }
 
-/// How many queries there are, and how many of them are one unit of work.
-#[derive(Clone, Copy)]
-pub(super) struct QueryUnits {
-    pub count: usize,
-    pub per_unit: usize,
-}
-
-impl QueryUnits {
-    fn units(&self) -> usize {
-        self.count.div_ceil(self.per_unit)
-    }
-
-    /// The queries of a unit; none for a unit after the last one.
-    fn queries(&self, unit: usize) -> std::ops::Range<usize> {
-        let start = |unit: usize| (unit * self.per_unit).min(self.count);
-        start(unit)..start(unit + 1)
-    }
-}
-
-/// Cuts every window of the array at position `array` and calls `map` with its values, in parallel. Returns the results by
-/// split. Values are little-endian, `[channel, z, y, x]`.
-#[cfg(any(test, feature = "bench"))]
-pub fn map_windows<T: Send>(
-    plan: &Plan,
-    sources: &Sources,
-    memory_bytes: u64,
-    array: usize,
-    map: impl Fn(&[u8]) -> T + Sync,
-) -> Result<Vec<Vec<T>>, ExtractError> {
-    let pass = VoxelPass {
-        plan,
-        sources,
-        memory_bytes,
-    };
-    pass.map_windows(array, map)
-}
-
 impl VoxelPass<'_> {
-    /// As [`map_windows`].
-    pub fn map_windows<T: Send>(
+    /// Answers the queries. Returns the answers of each unit, in the order of the samples.
+    pub fn run<Q: Queries>(
         self,
-        array: usize,
-        map: impl Fn(&[u8]) -> T + Sync,
-    ) -> Result<Vec<Vec<T>>, ExtractError> {
-        self.map_samples(
-            |split, i| self.window_box(array, split, i),
-            |cutter, split, i, scratch| {
-                let window = cutter.cut_whole(window_request(array, split, i), scratch)?;
-                Ok(map(window))
-            },
-        )
-    }
-
-    /// Calls `query` for every sample, in parallel. It may read what `query_box` returns for the sample. Returns the results
-    /// by split.
-    pub fn map_samples<T: Send>(
-        self,
-        query_box: impl Fn(&PlannedSplit, usize) -> QueryBox + Sync,
-        query: impl Fn(
-            &WindowCutter<'_>,
-            &PlannedSplit,
-            usize,
-            &mut CutScratch,
-        ) -> Result<T, ExtractError>
-        + Sync,
-    ) -> Result<Vec<Vec<T>>, ExtractError> {
-        let units = QueryUnits {
-            count: self.plan.samples() as usize,
-            per_unit: UNIT_SAMPLES,
-        };
-        let results = self.map_queries(
-            units,
-            |n| {
-                let (split, i) = nth_sample(self.plan, n);
-                query_box(split, i)
-            },
-            |cutter, n, scratch| {
-                let (split, i) = nth_sample(self.plan, n);
-                query(cutter, split, i, scratch)
-            },
-        )?;
-        let mut results = results.into_iter();
-        let splits = self.plan.splits.iter();
-        Ok(splits
-            .map(|s| results.by_ref().take(s.samples.len()).collect())
-            .collect())
-    }
-
-    /// Calls `query` with the number of each query, in parallel. It may read what `query_box` returns for the query. Returns
-    /// the results in the order of the queries.
-    pub fn map_queries<T: Send>(
-        self,
-        units: QueryUnits,
-        query_box: impl Fn(usize) -> QueryBox + Sync,
-        query: impl Fn(&WindowCutter<'_>, usize, &mut CutScratch) -> Result<T, ExtractError> + Sync,
-    ) -> Result<Vec<T>, ExtractError> {
-        let volumes = &self.sources.volumes;
-        let blocks = |n| {
-            let (source, touched) = query_box(n);
-            let blocks = touched.map(|t| blocks_of(volumes, source, &t));
-            blocks.into_iter().flatten()
-        };
-        let budget_bytes = cache_budget(self.plan, self.sources, self.memory_bytes)?;
-        let uses = block_uses(units, &blocks);
+        queries: &Q,
+    ) -> Result<(Vec<Q::Answers>, SelectReport), ExtractError> {
+        if queries.samples() == 0 || queries.per_sample() == 0 {
+            return Ok(Default::default());
+        }
+        let Self { plan, sources, .. } = self;
+        let buffer_bytes = sources
+            .window_bytes(plan)
+            .max(search::search_bytes(plan, sources));
+        let budget_bytes = cache_budget_beside(buffer_bytes, sources, self.memory_bytes)?;
         let pass = RunningPass {
             cutter: WindowCutter {
-                plan: self.plan,
-                sources: self.sources,
-                cache: BlockCache::new(volumes, uses, budget_bytes),
+                plan,
+                sources,
+                cache: BlockCache::new(
+                    &sources.volumes,
+                    block_uses(sources, queries),
+                    budget_bytes,
+                ),
             },
-            units,
-            blocks,
+            queries,
         };
-        let tasks = ParallelTasks::<ExtractError>::new(self.sources.storage());
-        let results = with_prefetcher(
-            &pass.cutter.cache,
-            self.sources.block_bytes(),
-            budget_bytes,
-            self.sources.storage().network().requests,
-            tasks.work(),
-            |prefetcher| {
-                // A bridge hands units out one by one, in order.
-                (0..units.units())
-                    .par_bridge()
-                    .map_init(CutScratch::default, |scratch, unit| {
-                        let run = || pass.run_unit(prefetcher, unit, scratch, &query);
-                        tasks.run(run).map(|results| (unit, results))
-                    })
-                    .collect::<Result<Vec<_>, _>>()
-            },
-        );
-        let mut results = tasks
-            .finish_with_cause(ExtractError::is_stopped, results)
-            .map_err(|e| {
-                let cause = e.is_stopped().then(|| pass.cutter.prefetch_failure());
-                cause.flatten().unwrap_or(e)
-            })?;
-        results.sort_unstable_by_key(|(unit, _)| *unit);
-        Ok(results.into_iter().flat_map(|(_, r)| r).collect())
-    }
-
-    /// The voxels that the window of a sample is made from.
-    pub fn window_box(self, array: usize, split: &PlannedSplit, i: usize) -> QueryBox {
-        let sample = &split.samples[i];
-        let touched = self.sources.source_box(self.plan, array, sample);
-        (self.plan.source_of(array, sample), touched)
-    }
-}
-
-/// The window of the `i`th sample of a split.
-pub(super) fn window_request(array: usize, split: &PlannedSplit, i: usize) -> WindowRequest<'_> {
-    WindowRequest {
-        array,
-        sample: &split.samples[i],
-        object: split.objects[array].get(i).copied().unwrap_or(0),
+        let answers = pass.run_units(budget_bytes)?;
+        Ok((answers, SelectReport::of(pass.cutter.cache.stats())))
     }
 }
 
 /// The `n`th sample, counted through all splits: its split, and its position there.
-fn nth_sample(plan: &Plan, mut n: usize) -> (&PlannedSplit, usize) {
+pub(super) fn nth_sample(plan: &Plan, mut n: usize) -> (&PlannedSplit, usize) {
     for split in &plan.splits {
         match n.checked_sub(split.samples.len()) {
             None => return (split, n),
@@ -196,13 +110,37 @@ fn nth_sample(plan: &Plan, mut n: usize) -> (&PlannedSplit, usize) {
     unreachable!("there are not more queries than samples")
 }
 
-/// Which unit uses which block.
-fn block_uses<I: Iterator<Item = BlockKey>>(
-    units: QueryUnits,
-    blocks: &(impl Fn(usize) -> I + Sync),
-) -> BlockUses {
-    let uses = (0..units.units()).into_par_iter().flat_map_iter(|unit| {
-        let mut keys: Vec<_> = units.queries(unit).flat_map(blocks).collect();
+/// Number of units.
+fn units<Q: Queries>(queries: &Q) -> usize {
+    queries.samples().div_ceil(queries.per_unit())
+}
+
+/// The samples of a unit; none for a unit after the last one.
+fn samples_of<Q: Queries>(queries: &Q, unit: usize) -> Range<usize> {
+    let start = |unit: usize| (unit * queries.per_unit()).min(queries.samples());
+    start(unit)..start(unit + 1)
+}
+
+/// The blocks that a query reads.
+fn blocks<Q: Queries>(
+    sources: &Sources,
+    queries: &Q,
+    sample: usize,
+    query: usize,
+) -> impl Iterator<Item = BlockKey> + use<Q> {
+    let (source, touched) = queries.reads(sample, query);
+    let blocks = touched.map(|touched| blocks_of(&sources.volumes, source, &touched));
+    blocks.into_iter().flatten()
+}
+
+/// Which unit may use which block.
+fn block_uses<Q: Queries>(sources: &Sources, queries: &Q) -> BlockUses {
+    let uses = (0..units(queries)).into_par_iter().flat_map_iter(|unit| {
+        let of_sample = |sample| {
+            let of_query = move |query| blocks(sources, queries, sample, query);
+            (0..queries.per_sample()).flat_map(of_query)
+        };
+        let mut keys: Vec<_> = samples_of(queries, unit).flat_map(of_sample).collect();
         keys.sort_unstable();
         keys.dedup();
         keys.into_iter().map(move |key| (key, unit as u32))
@@ -210,43 +148,86 @@ fn block_uses<I: Iterator<Item = BlockKey>>(
     BlockUses::new(uses.collect())
 }
 
-/// A pass whose cache is ready; `blocks` lists the blocks that a query reads.
-struct RunningPass<'p, B> {
+/// A pass whose cache is ready.
+struct RunningPass<'p, Q> {
     cutter: WindowCutter<'p>,
-    units: QueryUnits,
-    blocks: B,
+    queries: &'p Q,
 }
 
-impl<B, I> RunningPass<'_, B>
-where
-    B: Fn(usize) -> I,
-    I: Iterator<Item = BlockKey>,
-{
-    /// The results of a unit's queries.
-    fn run_unit<T>(
+impl<Q: Queries> RunningPass<'_, Q> {
+    /// Answers the queries of all units.
+    fn run_units(&self, budget_bytes: u64) -> Result<Vec<Q::Answers>, ExtractError> {
+        let sources = self.cutter.sources;
+        let tasks = ParallelTasks::<ExtractError>::new(sources.storage());
+        let answers = with_prefetcher(
+            &self.cutter.cache,
+            sources.block_bytes(),
+            budget_bytes,
+            sources.storage().network().requests,
+            tasks.work(),
+            |prefetcher| {
+                // A bridge hands units out one by one, in order.
+                (0..units(self.queries))
+                    .par_bridge()
+                    .map_init(CutScratch::default, |scratch, unit| {
+                        let run = || self.run_unit(prefetcher, unit, scratch);
+                        tasks.run(run).map(|answers| (unit, answers))
+                    })
+                    .collect::<Result<Vec<_>, _>>()
+            },
+        );
+        let mut answers = tasks
+            .finish_with_cause(ExtractError::is_stopped, answers)
+            .map_err(|e| {
+                let cause = e.is_stopped().then(|| self.cutter.prefetch_failure());
+                cause.flatten().unwrap_or(e)
+            })?;
+        answers.sort_unstable_by_key(|(unit, _)| *unit);
+        Ok(answers.into_iter().map(|(_, answers)| answers).collect())
+    }
+
+    /// Answers the queries of a unit.
+    fn run_unit(
         &self,
         prefetcher: &Prefetcher<'_>,
         unit: usize,
         scratch: &mut CutScratch,
-        query: &impl Fn(&WindowCutter<'_>, usize, &mut CutScratch) -> Result<T, ExtractError>,
-    ) -> Result<Vec<T>, ExtractError> {
-        let (cache, blocks) = (&self.cutter.cache, &self.blocks);
+    ) -> Result<Q::Answers, ExtractError> {
+        let (cache, queries) = (&self.cutter.cache, self.queries);
+        let samples = samples_of(queries, unit);
+        let per_sample = queries.per_sample();
         cache.begin_unit(unit as u32);
-        let chunks = UnitChunks::of(self.units.queries(unit).map(blocks));
-        let mut prefetch = prefetcher.begin_unit(unit, chunks.in_order_of_use());
-        prefetcher.prefetch_next_unit(cache, |next| self.units.queries(next).map(blocks));
-        let mut used = 0;
-        let mut results = Vec::with_capacity(self.units.per_unit);
-        for (i, n) in self.units.queries(unit).enumerate() {
-            if !prefetch.is_complete() {
-                used = chunks.used_with(blocks(n)).max(used);
-                prefetcher.advance(cache, &mut prefetch, used);
+        let mut blocks = UnitBlocks::of(samples.len(), per_sample, |sample, query| {
+            self.blocks(samples.start + sample, query)
+        });
+        let mut wanted: Vec<usize> = (0..samples.len()).collect();
+        let first = wanted.iter().flat_map(|sample| blocks.list(*sample, 0));
+        let mut prefetch = prefetcher.begin_unit(unit, first.collect());
+        prefetcher.prefetch_next_unit(cache, |next| {
+            samples_of(queries, next).map(|sample| self.blocks(sample, 0))
+        });
+        let mut answers = queries.begin_unit(samples.clone());
+        for query in 0..per_sample {
+            let mut still_wanted = Vec::with_capacity(wanted.len());
+            for sample in wanted {
+                prefetcher.advance(cache, &mut prefetch, blocks.listed_with(sample));
+                let n = samples.start + sample;
+                let is_wanted = queries.answer(&self.cutter, n, query, &mut answers, scratch)?;
+                blocks.finish(sample, query..query + 1, |key| cache.release(key));
+                if !is_wanted {
+                    blocks.finish(sample, query + 1..per_sample, |key| cache.release(key));
+                } else if query + 1 < per_sample {
+                    prefetch.extend(blocks.list(sample, query + 1));
+                    still_wanted.push(sample);
+                }
             }
-            results.push(query(&self.cutter, n, scratch)?);
-            for key in blocks(n).filter(|key| chunks.is_last_use(i, *key)) {
-                cache.release(key);
-            }
+            prefetch.settle();
+            wanted = still_wanted;
         }
-        Ok(results)
+        Ok(answers)
+    }
+
+    fn blocks(&self, sample: usize, query: usize) -> impl Iterator<Item = BlockKey> + use<Q> {
+        blocks(self.cutter.sources, self.queries, sample, query)
     }
 }

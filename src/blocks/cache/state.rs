@@ -22,6 +22,8 @@ pub struct CacheStats {
     pub missing: u64,
     /// Blocks among the fetched ones that were read before, and evicted because memory was short.
     pub repeated: u64,
+    /// Lookups of blocks that were decoded before.
+    pub reused: u64,
     /// Stored bytes that were read.
     pub read_bytes: u64,
     /// Most bytes of decoded blocks that were held at once.

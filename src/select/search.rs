@@ -1,98 +1,61 @@
-//! Finding the object of each sample: the id at a point, or near it.
+//! Finding the object of a sample: the id at a point, or near it.
 
 use super::object_chunks::ChunksAtPoints;
-use super::pass::{VoxelPass, window_request};
-use crate::config::{MissingObject, ObjectAt, ObjectPoint};
+use super::window::window_request;
+use crate::config::{ArrayConfig, ObjectAt, ObjectPoint, Transform};
 use crate::data_type::Scalar;
 use crate::extract::{BoxRequest, CutScratch, ExtractError, Sources, WindowCutter};
 use crate::geometry::{PointNm, Resolution, VoxelBox};
-use crate::plan::{DropReason, Plan, PlannedSplit};
+use crate::plan::{Plan, PlannedSplit};
+use crate::volume::VolumeMeta;
 use crate::voxels::Region;
 
-/// Finds each sample's object of the array, and drops samples without one if the config says so.
-pub(super) fn find_objects(
-    plan: &mut Plan,
-    sources: &Sources,
-    memory_bytes: u64,
-    array: usize,
-    at: &ObjectAt,
-) -> Result<(), ExtractError> {
-    let (found, chunks) = look_up(plan, sources, memory_bytes, array, at)?;
-    let warnings = chunks.warnings(plan, sources, array, at.missing)?;
-    plan.warnings.extend(warnings);
-    let without = found.iter().flatten().filter(|id| **id == 0).count();
-    for (split, found) in plan.splits.iter_mut().zip(&found) {
-        split.objects[array].clone_from(found);
-    }
-    match at.missing {
-        MissingObject::Drop => {
-            plan.retain(DropReason::NoObject, |split, i, _| found[split][i] != 0)
-        }
-        MissingObject::Keep if without > 0 => plan.warnings.push(format!(
-            "{without} sample(s) have no object in `{}`: their masks are empty",
-            plan.arrays[array].name
-        )),
-        MissingObject::Keep => {}
-    }
-    Ok(())
-}
-
-/// The object of each sample by split, 0 for none; and which chunks at the points are stored.
-fn look_up(
-    plan: &Plan,
-    sources: &Sources,
-    memory_bytes: u64,
-    array: usize,
-    at: &ObjectAt,
-) -> Result<(Vec<Vec<u64>>, ChunksAtPoints), ExtractError> {
-    let chunks = ChunksAtPoints::new(sources);
-    let pass = VoxelPass {
-        plan,
-        sources,
-        memory_bytes,
-    };
-    let found = pass.map_samples(
-        |split, i| {
-            let source = plan.source_of(array, &split.samples[i]);
-            let search = Search::new(plan, array, at, split, i);
-            (source, search.voxels())
-        },
-        |cutter, split, i, scratch| {
-            let search = Search::new(plan, array, at, split, i);
-            match search.voxels() {
-                Some(voxels) => search.run(cutter, array, split, i, &voxels, scratch, &chunks),
-                None => Ok(0),
-            }
-        },
-    )?;
-    Ok((found, chunks))
-}
-
 /// Where an object is looked up.
-struct Search {
+pub(super) struct Search<'p> {
+    array: usize,
+    split: &'p PlannedSplit,
+    /// Position of the sample in its split.
+    i: usize,
+    source: usize,
     point: PointNm,
     /// Of the source.
     resolution: Resolution,
     radius_nm: f64,
 }
 
-impl Search {
+impl<'p> Search<'p> {
     /// The search for the object of the `i`th sample of a split.
-    fn new(plan: &Plan, array: usize, at: &ObjectAt, split: &PlannedSplit, i: usize) -> Self {
+    pub fn new(
+        plan: &Plan,
+        array: usize,
+        at: &ObjectAt,
+        split: &'p PlannedSplit,
+        i: usize,
+    ) -> Self {
         let sample = &split.samples[i];
+        let source = plan.source_of(array, sample);
         Self {
+            array,
+            split,
+            i,
+            source,
             point: match at.point {
                 ObjectPoint::Anchor => sample.center_nm,
                 ObjectPoint::Start => split.ends[i][0],
                 ObjectPoint::End => split.ends[i][1],
             },
-            resolution: plan.sources[plan.source_of(array, sample)].resolution,
+            resolution: plan.sources[source].resolution,
             radius_nm: at.radius_nm,
         }
     }
 
+    /// The volume, by its position in the plan.
+    pub fn source(&self) -> usize {
+        self.source
+    }
+
     /// The voxels within the radius, including the one that holds the point; `None` where voxels are out of range.
-    fn voxels(&self) -> Option<VoxelBox> {
+    pub fn voxels(&self) -> Option<VoxelBox> {
         let corner = |sign: f64| {
             let moved = PointNm(self.point.0.map(|v| v + sign * self.radius_nm));
             self.resolution.voxel_of(&moved)
@@ -104,22 +67,20 @@ impl Search {
         })
     }
 
-    /// Reads the voxels and returns the nearest object, 0 for none.
-    #[allow(clippy::too_many_arguments, reason = "the query of a pass has four")]
-    fn run(
+    /// Reads the voxels and returns the nearest object, 0 for none. Notes which chunks are stored.
+    pub fn run(
         &self,
         cutter: &WindowCutter<'_>,
-        array: usize,
-        split: &PlannedSplit,
-        i: usize,
-        voxels: &VoxelBox,
         scratch: &mut CutScratch,
         chunks: &ChunksAtPoints,
     ) -> Result<u64, ExtractError> {
-        let source = cutter.plan.source_of(array, &split.samples[i]);
+        let Some(voxels) = self.voxels() else {
+            return Ok(0);
+        };
+        let (array, source) = (self.array, self.source);
         let meta = cutter.sources.volumes[source].meta();
         let region = Region {
-            covers: voxels,
+            covers: &voxels,
             channels: meta.channels as usize,
             value_bytes: meta.data_type.size_bytes(),
         };
@@ -135,8 +96,8 @@ impl Search {
         let contents = cutter.read_box(&request, &mut values, scratch, &mut |key| {
             missing = missing.into_iter().chain([key]).min();
         });
-        let contents =
-            contents.map_err(|e| cutter.failed(e, window_request(array, split, i), source))?;
+        let of_sample = window_request(array, self.split, self.i, 0);
+        let contents = contents.map_err(|e| cutter.failed(e, of_sample, source))?;
         let nearest = if contents.other_values {
             self.nearest_object(&values, &region, |value| {
                 cutter.sources.object_of(array, value)
@@ -183,4 +144,27 @@ impl Search {
         let squares = [along(0), along(1), along(2)].map(|a| a * a);
         squares.iter().sum::<f64>().sqrt()
     }
+}
+
+/// Most bytes that a thread needs for the voxels around a point where an object is looked up.
+pub(super) fn search_bytes(plan: &Plan, sources: &Sources) -> u64 {
+    let of_array = |(array, config): (usize, &ArrayConfig)| {
+        let Transform::ObjectAt(at) = &config.transform else {
+            return 0;
+        };
+        let searched = plan.arrays[array].source_of_group.iter();
+        let around = searched.map(|s| bytes_around(at.radius_nm, sources.volumes[*s].meta()));
+        around.max().unwrap_or(0)
+    };
+    let arrays = plan.config.arrays.values().enumerate();
+    arrays.map(of_array).max().unwrap_or(0)
+}
+
+/// Most bytes of the voxels within `radius_nm` of a point: more than any memory has for a radius that is large.
+fn bytes_around(radius_nm: f64, meta: &VolumeMeta) -> u64 {
+    // The voxel that holds the point, those on either side, and one for rounding.
+    let along = |nm: f64| (2.0 * radius_nm / nm) as u64 + 2;
+    let value = u64::from(meta.channels) * meta.data_type.size_bytes() as u64;
+    let voxels = meta.resolution.nm().into_iter().map(along);
+    voxels.fold(value, u64::saturating_mul)
 }
