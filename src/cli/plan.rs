@@ -1,4 +1,4 @@
-//! `pointshard plan`: prints the samples of a job without cutting any window.
+//! `pointshard plan`: prints the samples of a job, without writing anything.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -118,11 +118,14 @@ fn as_json(job: &Job) -> Value {
         let of_splits: serde_json::Map<String, Value> = of_splits.collect();
         (planned.name.clone(), of_splits.into())
     });
+    let arrays = job.layout.arrays.iter();
+    let codecs = arrays.map(|array| (array.name.clone(), json!(array.codec)));
     json!({
         "window_voxels": plan.config.window,
         "boxes": boxes,
         "splits": splits.collect::<serde_json::Map<String, Value>>(),
         "padded_windows": padded.collect::<serde_json::Map<String, Value>>(),
+        "codecs": codecs.collect::<serde_json::Map<String, Value>>(),
         "warnings": plan.warnings,
     })
 }

@@ -203,14 +203,26 @@ def test_a_codec_in_the_config_replaces_auto_and_makes_another_job(tmp_path):
     assert "another job" in error_message("preprocess", config, "--out", tmp_path / "out")
 
 
-def test_plan_and_dry_run_read_no_voxels_for_the_codec(tmp_path):
+def test_the_plan_has_the_codecs_of_the_run(chosen):
+    config, out, _ = chosen
+    planned = json.loads(pointshard("plan", config, "--json").stdout)
+    assert planned["codecs"] == {name: array["codec"] for name, array in manifest(out)["arrays"].items()}
+
+
+def test_voxels_are_read_before_the_plan_only_for_codecs_that_the_config_leaves_open(tmp_path):
     empty = tmp_path / "img"
     empty.mkdir()
     (empty / "info").write_bytes((VNC / "img/info").read_bytes())
     collection = str(vnc_collection(tmp_path, img=empty))
-    config = vnc_config(tmp_path, collection=collection, arrays={"img": {"layer": "img"}}, missing="error")
-    pointshard("plan", config)
-    pointshard("preprocess", config, "--out", tmp_path / "out", "--dry-run")
+    for codec, code in (("auto", 1), ("none", 0)):
+        arrays = {"img": {"layer": "img", "codec": codec}}
+        config = vnc_config(tmp_path, collection=collection, arrays=arrays, missing="error")
+        for command in (["plan", config], ["preprocess", config, "--out", tmp_path / "out", "--dry-run"]):
+            if code:
+                message = error_message(*command, code=code)
+                assert "`img`" in message and "is missing" in message
+            else:
+                assert "select " not in pointshard(*command).stdout
     message = error_message("preprocess", config, "--out", tmp_path / "out", code=1)
     assert "`img`" in message and "is missing" in message
 
