@@ -22,6 +22,8 @@ mod organelles;
 mod precomputed;
 mod report;
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;
 mod tissue;
 mod volume_shape;

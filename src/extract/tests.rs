@@ -20,7 +20,7 @@ const MEMORY_BYTES: u64 = 1 << 30;
 
 /// Writes the demo's collection, changes its config, and plans the job.
 fn job(folder: &Path, change: impl Fn(&mut Value)) -> Job {
-    let path = demo::write_collection(folder).unwrap().config;
+    let path = demo::testing::write_collection(folder);
     let mut config = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
     change(&mut config);
     fs::write(&path, config.to_string()).unwrap();

@@ -130,7 +130,7 @@ mod tests {
     #[test]
     fn another_seed_chooses_other_samples_and_each_once() {
         let dir = tempfile::tempdir().unwrap();
-        let config = crate::demo::write_collection(dir.path()).unwrap().config;
+        let config = crate::demo::testing::write_collection(dir.path());
         let job = Job::prepare(&config, 1 << 30, &Storage::default());
         let mut plan = job.unwrap().plan;
         let any = |_: SamplePosition| true;

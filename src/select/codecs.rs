@@ -125,11 +125,11 @@ mod tests {
 
     /// Writes the demo's collection, and changes its config.
     fn demo(folder: &Path, change: impl Fn(&mut Value)) -> PathBuf {
-        let demo = crate::demo::write_collection(folder).unwrap();
-        let mut config = serde_json::from_slice(&std::fs::read(&demo.config).unwrap()).unwrap();
+        let path = crate::demo::testing::write_collection(folder);
+        let mut config = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
         change(&mut config);
-        std::fs::write(&demo.config, config.to_string()).unwrap();
-        demo.config
+        std::fs::write(&path, config.to_string()).unwrap();
+        path
     }
 
     fn choose_again(job: &mut Job) -> Result<SelectReport, ExtractError> {

@@ -83,18 +83,18 @@ fn noise(seed: u64, bytes: usize) -> Vec<u8> {
 }
 
 fn demo(dir: &Path, axis_order: &str) -> Dataset {
-    let demo = crate::demo::write_collection(&dir.join("source")).unwrap();
+    let demo = crate::demo::testing::write_collection(&dir.join("source"));
     let mut config: serde_json::Value =
-        serde_json::from_slice(&std::fs::read(&demo.config).unwrap()).unwrap();
+        serde_json::from_slice(&std::fs::read(&demo).unwrap()).unwrap();
     config["axis_order"] = json!(axis_order);
     config["shard_samples"] = json!(5);
     config["arrays"]["cell"] = json!({"layer": "seg", "window": [32, 24, 8]});
-    std::fs::write(&demo.config, config.to_string()).unwrap();
+    std::fs::write(&demo, config.to_string()).unwrap();
     let options = RunOptions {
         memory_bytes: 1 << 30,
         ..RunOptions::default()
     };
-    let job = Job::prepare(&demo.config, 1 << 30, &Storage::default()).unwrap();
+    let job = Job::prepare(&demo, 1 << 30, &Storage::default()).unwrap();
     job.run(dir.join("out"), options, &Progress::default())
         .unwrap();
     Dataset::open(dir.join("out"), &Storage::default()).unwrap()
