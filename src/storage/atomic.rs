@@ -4,7 +4,7 @@
 //! holds a lock on it. A temporary file that can be locked was left by a dead process, and can be removed.
 
 use std::fs::File;
-use std::io::{Result, Write};
+use std::io::{ErrorKind, Result, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
@@ -51,9 +51,29 @@ impl AtomicFile {
 
     /// Like [`AtomicFile::rename`], but fails if `path` exists.
     pub(crate) fn rename_to_new(self, path: &Path) -> Result<()> {
-        self.0.persist_noclobber(path).map_err(|e| e.error)?;
-        Ok(())
+        match self.0.persist_noclobber(path) {
+            Ok(_) => Ok(()),
+            Err(e) if may_have_no_links(&e.error) => Self(e.file).rename_to_reserved(path),
+            Err(e) => Err(e.error),
+        }
     }
+
+    /// Like [`AtomicFile::rename_to_new`], for file systems that can neither rename without replacing nor make hard links.
+    /// An empty file reserves the name; a reader may see it, and a crash may leave it.
+    fn rename_to_reserved(self, path: &Path) -> Result<()> {
+        File::create_new(path)?;
+        self.rename(path).inspect_err(|_| {
+            let _ = std::fs::remove_file(path);
+        })
+    }
+}
+
+/// Whether a hard link may have failed because the file system has none. Linux reports `EPERM` then.
+fn may_have_no_links(error: &std::io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::PermissionDenied | ErrorKind::Unsupported
+    )
 }
 
 /// Whether a write may replace an existing file.
@@ -87,7 +107,6 @@ pub(crate) fn write_atomic(
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::io::ErrorKind;
 
     use super::*;
 
@@ -120,6 +139,24 @@ mod tests {
         assert_eq!(e.kind(), ErrorKind::AlreadyExists);
         assert_eq!(fs::read(&path).unwrap(), b"mine");
         drop(AtomicFile::create(folder.path(), ".part-").unwrap());
+        assert_eq!(names(folder.path()), ["file"]);
+    }
+
+    #[test]
+    fn a_reserved_name_is_given_to_one_writer() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        let written = |text: &str| {
+            let mut file = AtomicFile::create(folder.path(), ".part-").unwrap();
+            file.as_file_mut().write_all(text.as_bytes()).unwrap();
+            file.rename_to_reserved(&path)
+        };
+        written("first").unwrap();
+        assert_eq!(
+            written("second").unwrap_err().kind(),
+            ErrorKind::AlreadyExists
+        );
+        assert_eq!(fs::read(&path).unwrap(), b"first");
         assert_eq!(names(folder.path()), ["file"]);
     }
 

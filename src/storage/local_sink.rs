@@ -91,8 +91,15 @@ impl LocalSink {
 
 impl Sink for LocalSink {
     fn create_root(&self) -> Result<(), StorageError> {
+        let missing = |folder: &&Path| !folder.as_os_str().is_empty() && !folder.exists();
+        let new: Vec<&Path> = self.root.ancestors().take_while(missing).collect();
         let created = fs::create_dir_all(&self.root);
-        created.map_err(failed("create the folder", &self.root))
+        created.map_err(failed("create the folder", &self.root))?;
+        for folder in new {
+            let parent = folder.parent().unwrap_or(folder);
+            flush_folder(parent).map_err(failed("flush the folder", parent))?;
+        }
+        Ok(())
     }
 
     fn put(&self, key: &str, bytes: &[u8]) -> Result<(), StorageError> {
@@ -141,8 +148,7 @@ impl Sink for LocalSink {
     fn flush_folders(&self, folders: &mut dyn Iterator<Item = &str>) -> Result<(), StorageError> {
         for folder in folders {
             let path = self.folder(folder)?;
-            let flushed = File::open(&path).and_then(|f| f.sync_all());
-            flushed.map_err(failed("flush the folder", &path))?;
+            flush_folder(&path).map_err(failed("flush the folder", &path))?;
         }
         Ok(())
     }
@@ -222,6 +228,21 @@ pub(crate) fn is_temporary_name(name: &str) -> bool {
 fn remove_if_abandoned(path: &Path) {
     if open_regular(path).is_ok_and(|(f, _)| f.try_lock().is_ok()) {
         let _ = fs::remove_file(path);
+    }
+}
+
+/// Makes the names in `folder` durable, where the file system can.
+fn flush_folder(folder: &Path) -> std::io::Result<()> {
+    // The working directory has an empty path.
+    let folder = if folder.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        folder
+    };
+    match File::open(folder)?.sync_all() {
+        // Some network file systems cannot flush folders.
+        Err(e) if matches!(e.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported) => Ok(()),
+        flushed => flushed,
     }
 }
 

@@ -1,6 +1,6 @@
 //! An HTTP server on loopback, scripted by tests.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -28,6 +28,7 @@ pub(crate) struct Request {
     pub first: String,
     /// The headers, in lower case.
     pub headers: Vec<String>,
+    pub body: Vec<u8>,
 }
 
 impl Request {
@@ -63,15 +64,22 @@ pub(crate) fn serve_by(
         for mut stream in listener.incoming().flatten() {
             let (answer, count) = (Arc::clone(&answer), Arc::clone(&count));
             std::thread::spawn(move || {
-                let mut lines = BufReader::new(stream.try_clone().unwrap())
-                    .lines()
-                    .map_while(Result::ok);
+                let mut reader = BufReader::new(stream.try_clone().unwrap());
+                let mut lines = reader.by_ref().lines().map_while(Result::ok);
                 let Some(first) = lines.next() else { return };
                 let headers = lines.take_while(|line| !line.is_empty());
-                let request = Request {
+                let headers = headers.map(|line| line.to_ascii_lowercase()).collect();
+                let mut request = Request {
                     first,
-                    headers: headers.map(|line| line.to_ascii_lowercase()).collect(),
+                    headers,
+                    body: Vec::new(),
                 };
+                if let Some(length) = request.header("content-length") {
+                    request.body = vec![0; length.parse().unwrap()];
+                    if reader.read_exact(&mut request.body).is_err() {
+                        return;
+                    }
+                }
                 answer(count.fetch_add(1, Ordering::SeqCst), &request, &mut stream);
             });
         }

@@ -5,6 +5,7 @@ a thousand requests would take longer than the tests.
 """
 
 import sys
+import threading
 
 from object_tree import all_objects
 from servers import Process
@@ -44,8 +45,22 @@ def fill(root):
             stored.set_metadata({"content-encoding": encoding})
 
 
+def make_puts_atomic():
+    """moto checks conditions of a write, and writes, in two steps, in which another thread can write."""
+    from moto.s3.responses import S3Response
+
+    lock, put_object = threading.Lock(), S3Response.put_object
+
+    def put_object_alone(self):
+        with lock:
+            return put_object(self)
+
+    S3Response.put_object = put_object_alone
+
+
 if __name__ == "__main__":
     from moto.server import main
 
     fill(sys.argv[2])
+    make_puts_atomic()
     main(["-H", "127.0.0.1", "-p", sys.argv[1]])

@@ -175,12 +175,15 @@ def delayed(root, delay_server):
 def cloud_storage(moto_port):
     """Google Cloud Storage's XML API, and the part of its JSON API that reads objects, in front of moto's S3.
 
+    A write on the condition that the object does not exist has another header there.
+
     Like the real service, it decompresses gzip for clients that do not accept it, and then sends no length.
     """
     signed = "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0"
     body = f"""
-        gunzip on;
-        proxy_http_version 1.1; proxy_set_header Authorization "{signed}";
+        gunzip on; client_max_body_size 0;
+        set $if_none_match ""; if ($http_x_goog_if_generation_match = 0) {{ set $if_none_match "*"; }}
+        proxy_http_version 1.1; proxy_set_header Authorization "{signed}"; proxy_set_header If-None-Match $if_none_match;
         location / {{ proxy_pass http://127.0.0.1:{moto_port}; }}
         location ~ ^/storage/v1/b/([^/]+)/o/(.+)$ {{
             add_header x-goog-generation 1; proxy_pass http://127.0.0.1:{moto_port}/$1/$2;

@@ -1,6 +1,7 @@
 mod buckets;
 mod outages;
 mod secrets;
+mod writes;
 
 use std::io::Write;
 use std::time::Instant;

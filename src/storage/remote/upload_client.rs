@@ -43,6 +43,11 @@ pub(super) struct UploadClient {
 #[error("the response has more than {MAX_RESPONSE_BYTES} bytes")]
 struct ResponseTooLong;
 
+/// A connection that took no data, and had no response, for too long.
+#[derive(Debug, thiserror::Error)]
+#[error("the connection is idle")]
+struct Idle;
+
 impl UploadClient {
     pub(super) fn new(options: &ClientOptions, network: Network) -> Self {
         Self {
@@ -58,17 +63,9 @@ impl UploadClient {
         let sending = Duration::from_millis(buffered * 1000 / SLOWEST_BYTES_PER_S);
         let idle = self.network.idle_timeout + sending;
         let taken = Arc::new(AtomicU64::new(0));
-        let mut exchange = pin!(self.exchange(request, &taken));
-        loop {
-            let before = taken.load(Ordering::Relaxed);
-            match tokio::time::timeout(idle, exchange.as_mut()).await {
-                Ok(response) => return response,
-                Err(e) if taken.load(Ordering::Relaxed) == before => {
-                    return Err(HttpError::new(HttpErrorKind::Timeout, e));
-                }
-                Err(_) => {}
-            }
-        }
+        let exchange = self.exchange(request, &taken);
+        let response = unless_idle(idle, &taken, exchange).await;
+        response.unwrap_or_else(|| Err(HttpError::new(HttpErrorKind::Timeout, Idle)))
     }
 
     async fn exchange(
@@ -105,6 +102,23 @@ impl UploadClient {
         let built = http_client::build(&self.options, &self.network, None);
         let built = built.map_err(|e| HttpError::new(HttpErrorKind::Request, e))?;
         Ok(self.client.get_or_init(|| built))
+    }
+}
+
+/// The output of `work`; `None` if it is not done and `progress` does not change for the time `idle`.
+async fn unless_idle<T>(
+    idle: Duration,
+    progress: &AtomicU64,
+    work: impl Future<Output = T>,
+) -> Option<T> {
+    let mut work = pin!(work);
+    loop {
+        let before = progress.load(Ordering::Relaxed);
+        match tokio::time::timeout(idle, work.as_mut()).await {
+            Ok(done) => return Some(done),
+            Err(_) if progress.load(Ordering::Relaxed) == before => return None,
+            Err(_) => {}
+        }
     }
 }
 
@@ -161,5 +175,60 @@ impl Body for CountedBody {
             hint.set_exact(rest + self.piece.len() as u64);
         }
         hint
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_work_without_progress_is_idle() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap();
+        let idle = Duration::from_millis(200);
+        let work = async |progress: &AtomicU64, steps: u64| {
+            for _ in 0..steps {
+                progress.fetch_add(1, Ordering::Relaxed);
+                tokio::time::sleep(idle / 4).await;
+            }
+            tokio::time::sleep(idle / 4).await;
+            steps
+        };
+        runtime.block_on(async {
+            let progress = AtomicU64::new(0);
+            let done = unless_idle(idle, &progress, work(&progress, 12)).await;
+            assert_eq!(done, Some(12));
+            let stuck = unless_idle(idle, &progress, async {
+                work(&progress, 6).await;
+                tokio::time::sleep(idle * 20).await;
+            });
+            assert_eq!(stuck.await, None);
+        });
+    }
+
+    #[test]
+    fn a_body_is_given_in_pieces_that_are_counted() {
+        let all: Vec<u8> = (0..200_000).map(|i| i as u8).collect();
+        let taken = Arc::new(AtomicU64::new(0));
+        let mut body = CountedBody {
+            inner: all.clone().into(),
+            piece: Bytes::new(),
+            taken: Arc::clone(&taken),
+        };
+        let mut context = Context::from_waker(std::task::Waker::noop());
+        let mut received = Vec::new();
+        assert_eq!(body.size_hint().exact(), Some(200_000));
+        while let Poll::Ready(Some(frame)) = Pin::new(&mut body).poll_frame(&mut context) {
+            let bytes = frame.unwrap().into_data().unwrap();
+            assert!(bytes.len() <= PIECE_BYTES);
+            received.extend_from_slice(&bytes);
+            let rest = 200_000 - received.len() as u64;
+            assert_eq!(body.size_hint().exact(), Some(rest));
+            assert_eq!(taken.load(Ordering::Relaxed), received.len() as u64);
+        }
+        assert!(received == all && body.is_end_stream());
     }
 }

@@ -1,6 +1,7 @@
 //! The contract of sinks in buckets, also with faults of the server.
 
 mod faults;
+mod writers;
 
 use std::path::Path;
 use std::sync::{Arc, OnceLock};

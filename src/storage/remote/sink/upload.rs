@@ -46,6 +46,12 @@ impl PendingUpload {
         }
     }
 
+    /// The memory that this holds.
+    #[cfg(test)]
+    pub(super) fn buffered_bytes(&self) -> usize {
+        self.buffer.capacity()
+    }
+
     /// The size of the next part.
     fn part_bytes(&self) -> usize {
         let index = self.upload.as_ref().map_or(0, |upload| upload.parts.len());
@@ -131,6 +137,12 @@ impl PendingObject for PendingUpload {
                 continue;
             }
             let (now, later) = bytes.split_at(bytes.len().min(part_bytes - self.buffer.len()));
+            if self.buffer.len() + now.len() > self.buffer.capacity() {
+                // `Vec` would double its capacity, beyond a part.
+                let doubled = (2 * self.buffer.capacity()).min(part_bytes);
+                let capacity = doubled.max(self.buffer.len() + now.len());
+                self.buffer.reserve_exact(capacity - self.buffer.len());
+            }
             self.buffer.extend_from_slice(now);
             bytes = later;
         }

@@ -14,17 +14,17 @@ use crate::storage::{Network, Store};
 /// Headers that buckets send with every object.
 const META: &str = "ETag: \"1\"\r\nLast-Modified: Wed, 21 Oct 2015 07:28:00 GMT\r\n";
 
-fn env(vars: &[(&str, &str)]) -> Environment {
+pub(super) fn env(vars: &[(&str, &str)]) -> Environment {
     environment(Path::new("/none"), vars)
 }
 
 /// The objects below `scheme://vnc/img`.
-fn bucket(scheme: &str, env: &Environment) -> RemoteStore {
+pub(super) fn bucket(scheme: &str, env: &Environment, network: Network) -> RemoteStore {
     let location = RemoteLocation::new(scheme, "vnc/img").unwrap();
     let root = format!("{scheme}://vnc");
-    let connections = connections(Network::default());
+    let connections = connections(network);
     RemoteStore {
-        client: Client::new(&root, Network::default(), env, &connections.runtime).map(Arc::new),
+        client: Client::new(&root, network, env, &connections.runtime).map(Arc::new),
         location,
         connections,
         stop_group: StopGroup::default(),
@@ -60,7 +60,7 @@ fn echo_server() -> Server {
 fn a_google_bucket_is_read_with_and_without_credentials() {
     let server = echo_server();
     let host = ("STORAGE_EMULATOR_HOST", server.url.as_str());
-    let request = read(&bucket("gs", &env(&[host]))).unwrap();
+    let request = read(&bucket("gs", &env(&[host]), Network::default())).unwrap();
     let request = String::from_utf8(request).unwrap();
     assert!(
         request.starts_with("GET /vnc/img%2Fa%20b%7E%2Finfo HTTP/1.1 authorization=- "),
@@ -71,7 +71,8 @@ fn a_google_bucket_is_read_with_and_without_credentials() {
         ("GOOGLE_BEARER_TOKEN", "token"),
         ("GOOGLE_CLOUD_QUOTA_PROJECT", "payer"),
     ];
-    let request = String::from_utf8(read(&bucket("gs", &env(&vars))).unwrap()).unwrap();
+    let request =
+        String::from_utf8(read(&bucket("gs", &env(&vars), Network::default())).unwrap()).unwrap();
     assert!(
         request.contains("=bearer token x-goog-user-project=payer"),
         "{request}"
@@ -82,7 +83,8 @@ fn a_google_bucket_is_read_with_and_without_credentials() {
 fn an_amazon_bucket_is_read_with_and_without_credentials() {
     let server = echo_server();
     let host = ("AWS_ENDPOINT_URL", server.url.as_str());
-    let request = String::from_utf8(read(&bucket("s3", &env(&[host]))).unwrap()).unwrap();
+    let request =
+        String::from_utf8(read(&bucket("s3", &env(&[host]), Network::default())).unwrap()).unwrap();
     assert!(
         request.starts_with("GET /vnc/img/a%20b~/info HTTP/1.1 authorization=- "),
         "{request}"
@@ -93,7 +95,7 @@ fn an_amazon_bucket_is_read_with_and_without_credentials() {
         ("AWS_SECRET_ACCESS_KEY", "hidden"),
         ("AWS_REQUEST_PAYER", "true"),
     ];
-    let signed = bucket("s3", &env(&vars));
+    let signed = bucket("s3", &env(&vars), Network::default());
     let request = String::from_utf8(read(&signed).unwrap()).unwrap();
     assert!(
         request.contains("authorization=aws4-hmac-sha256 credential=id/"),
@@ -110,7 +112,12 @@ fn the_error_for_denied_access_names_the_credentials() {
     let xml = b"<Error><Code>AccessDenied</Code><Message>Access Denied.</Message></Error>";
     let server = serve(|_, _| reply("403 Forbidden", "", xml));
     let url = server.url.as_str();
-    let e = read(&bucket("gs", &env(&[("STORAGE_EMULATOR_HOST", url)]))).unwrap_err();
+    let e = read(&bucket(
+        "gs",
+        &env(&[("STORAGE_EMULATOR_HOST", url)]),
+        Network::default(),
+    ))
+    .unwrap_err();
     assert!(
         e.contains("gs://vnc/img/a b~/info: GET (1 try, ")
             && e.contains("AccessDenied: Access Denied."),
@@ -125,7 +132,7 @@ fn the_error_for_denied_access_names_the_credentials() {
         ("AWS_ACCESS_KEY_ID", "ID"),
         ("AWS_SECRET_ACCESS_KEY", "hidden"),
     ];
-    let e = read(&bucket("s3", &env(&vars))).unwrap_err();
+    let e = read(&bucket("s3", &env(&vars), Network::default())).unwrap_err();
     assert!(
         e.contains("with the keys in the environment") && e.contains("AWS_REQUEST_PAYER=true"),
         "{e}"
@@ -133,18 +140,21 @@ fn the_error_for_denied_access_names_the_credentials() {
     assert!(!e.contains("hidden"), "{e}");
     let server = serve(|_, _| reply("404 Not Found", "", xml));
     let vars = [("AWS_ENDPOINT_URL", server.url.as_str())];
-    assert_eq!(read(&bucket("s3", &env(&vars))).unwrap_err(), "missing");
+    assert_eq!(
+        read(&bucket("s3", &env(&vars), Network::default())).unwrap_err(),
+        "missing"
+    );
 }
 
 #[test]
 fn the_first_read_reports_unusable_credentials() {
     let vars = [("AWS_PROFILE", "lab")];
-    let e = read(&bucket("s3", &env(&vars))).unwrap_err();
+    let e = read(&bucket("s3", &env(&vars), Network::default())).unwrap_err();
     assert!(
         e.contains("cannot read s3://vnc/img") && e.contains("`lab`"),
         "{e}"
     );
     let vars = [("AWS_ACCESS_KEY_ID", "ID"), ("AWS_REGION", "r")];
-    let e = read(&bucket("s3", &env(&vars))).unwrap_err();
+    let e = read(&bucket("s3", &env(&vars), Network::default())).unwrap_err();
     assert!(e.contains("with the keys in the environment"), "{e}");
 }

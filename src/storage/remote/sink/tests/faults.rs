@@ -187,44 +187,44 @@ fn check_lasting_faults(mut place: TestBucket) {
     for operation in &OPERATIONS {
         let requests = place.requests_of(operation);
         for (first, request) in requests.iter().enumerate() {
-            for fault in FAULTS {
-                let case = format!("{}, {request}: {fault:?}", operation.name);
-                place.reset(operation);
-                let (sink, store) = place.open();
-                let forever = true;
-                place.proxy.set(Some(FaultPlan {
-                    fault,
-                    first,
-                    forever,
-                }));
-                let result = (operation.run)(&*sink, &*store);
-                place.proxy.set(None);
-                // What cleans up has no error.
-                let Err(e) = result else {
-                    assert!(request.starts_with("DELETE"), "{case}");
-                    continue;
-                };
-                assert_eq!(e.kind(), FaultKind::Environment, "{case}: {e}");
-                let text = e.to_string();
-                let begins = operation.verbs.iter().any(|verb| {
-                    let url = format!("{}://{}/out put", place.scheme, place.bucket);
-                    text.starts_with(&format!("cannot {verb} {url}"))
-                });
-                assert!(begins && !text.contains("hidden"), "{case}: {text}");
-                // What could not be cleaned up does not remain forever.
-                place.abandon_all();
-                let (sink, _) = place.open();
-                sink.remove_abandoned("").unwrap();
-                // An upload that is not recorded has no parts.
-                let recorded = request.contains("uploads/") || request.contains("uploads%2F");
-                let lost = recorded || request.contains("?uploads");
-                assert!(
-                    lost || place.unfinished().is_empty(),
-                    "{case}: {:?}",
-                    place.unfinished()
-                );
-                place.abort_all();
-            }
+            // Each takes seconds, so the kinds take turns.
+            let fault = FAULTS[first % FAULTS.len()];
+            let case = format!("{}, {request}: {fault:?}", operation.name);
+            place.reset(operation);
+            let (sink, store) = place.open();
+            let forever = true;
+            place.proxy.set(Some(FaultPlan {
+                fault,
+                first,
+                forever,
+            }));
+            let result = (operation.run)(&*sink, &*store);
+            place.proxy.set(None);
+            // What cleans up has no error.
+            let Err(e) = result else {
+                assert!(request.starts_with("DELETE"), "{case}");
+                continue;
+            };
+            assert_eq!(e.kind(), FaultKind::Environment, "{case}: {e}");
+            let text = e.to_string();
+            let begins = operation.verbs.iter().any(|verb| {
+                let url = format!("{}://{}/out put", place.scheme, place.bucket);
+                text.starts_with(&format!("cannot {verb} {url}"))
+            });
+            assert!(begins && !text.contains("hidden"), "{case}: {text}");
+            // What could not be cleaned up does not remain forever.
+            place.abandon_all();
+            let (sink, _) = place.open();
+            sink.remove_abandoned("").unwrap();
+            // An upload that is not recorded has no parts.
+            let recorded = request.contains("uploads/") || request.contains("uploads%2F");
+            let lost = recorded || request.contains("?uploads");
+            assert!(
+                lost || place.unfinished().is_empty(),
+                "{case}: {:?}",
+                place.unfinished()
+            );
+            place.abort_all();
         }
     }
 }
