@@ -40,7 +40,7 @@ pub use codec::{Codec, CodecChoice, CodecTrial};
 pub use columns::{Column, ColumnValues, SampleIndex};
 pub use encoder::SampleEncoder;
 pub use error::DatasetError;
-pub use layout::{ArrayLayout, Layout, ShardId};
+pub use layout::{ArrayLayout, Layout, ShardId, SplitLayout};
 pub use manifest::{
     ArrayEntry, BoxEntry, FileEntry, GroupEntry, MANIFEST, Manifest, SCHEMA_VERSION, ShardEntry,
     SourceEntry, SplitEntry,
@@ -48,6 +48,7 @@ pub use manifest::{
 #[cfg(feature = "tch")]
 pub(crate) use metadata::group_metadata;
 pub use output::{Claim, ClaimState, Output};
+pub(crate) use output::{PLAN as PLAN_FILE, PLAN_COLUMNS};
 pub use reader::{Dataset, SampleArray, SplitReader};
 pub use receipt::{PresentShards, Receipt, SourceUse, Trust};
 pub use samples::{SampleDecoder, SampleReader, ShardFiles};

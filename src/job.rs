@@ -7,6 +7,11 @@ mod difference;
 mod draft;
 mod error;
 mod index_columns;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "the job does not write its plan yet")
+)]
+mod plan_files;
 mod provenance;
 mod record;
 mod stages;

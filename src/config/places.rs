@@ -5,11 +5,11 @@
 
 use std::path::Path;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{
     BoxesConfig, BoxesSource, CollectionConfig, CollectionSource, Config, ConfigError, PointsFrom,
-    from_json,
+    from_json, validate,
 };
 
 impl Config {
@@ -46,8 +46,12 @@ impl Config {
 
     /// The config in what [`Config::published`] returned.
     pub(crate) fn parse_published(published: &Value) -> Result<Self, ConfigError> {
-        let text = json!(published).to_string();
-        from_json(text.as_bytes(), Path::new("the stored config"))
+        let file = Path::new("the stored config");
+        let config: Self = from_json(published.to_string().as_bytes(), file)?;
+        match validate::problem_of_stored(&config) {
+            None => Ok(config),
+            Some((path, problem)) => Err(ConfigError::invalid(file, path, problem)),
+        }
     }
 }
 
@@ -98,6 +102,8 @@ fn add_different_texts(path: &str, all: &Value, without: &Value, into: &mut Vec<
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn config(collection: Value, points: Value) -> Config {

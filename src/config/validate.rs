@@ -25,6 +25,16 @@ pub(super) fn problem(config: &Config) -> Option<Problem> {
         .or_else(|| shard_samples(config))
 }
 
+/// The first value of a stored config without which the rest of the program cannot rely on it. Texts that were redacted are
+/// not checked.
+pub(super) fn problem_of_stored(config: &Config) -> Option<Problem> {
+    array_names(config)
+        .or_else(|| names_that_differ_only_in_case(config))
+        .or_else(|| arrays(config))
+        .or_else(|| splits(config))
+        .or_else(|| shard_samples(config))
+}
+
 fn password(config: &Config) -> Option<Problem> {
     let path = path_of_password(&serde_json::json!(config))?;
     Some((path, PASSWORD.to_owned()))

@@ -6,11 +6,13 @@ use indexmap::IndexMap;
 use serde_json::{Map, Value, json};
 use zarrs::array::codec::{Crc32cCodec, ZstdCodec};
 use zarrs::array::{ArrayBuilder, ArrayBytes, CodecOptions};
+use zarrs::metadata::v3::ArrayMetadataV3;
 use zarrs::storage::store::MemoryStore;
 use zarrs::storage::{ListableStorageTraits, ReadableStorageTraits};
 
 use super::DatasetError;
 use super::metadata::zarr_error;
+use super::stored::StoredArray;
 
 /// The columns of a split that are known before any window is cut, in the order of the samples.
 #[derive(Clone, Debug, Default)]
@@ -41,6 +43,11 @@ pub struct ColumnValues {
 const CHUNK_ROWS: u64 = 1 << 20;
 
 impl ColumnValues {
+    /// The bytes of the values, little-endian.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// Values given as bytes; `data_type` is a Zarr name.
     pub fn raw(data_type: &'static str, bytes: Vec<u8>) -> Self {
         Self { data_type, bytes }
@@ -93,7 +100,7 @@ impl Column {
     }
 
     /// The column's files below `<name>/` of its group, by key: metadata first, then chunks.
-    pub(super) fn files(
+    pub(crate) fn files(
         &self,
         name: &str,
         samples: u64,
@@ -138,5 +145,103 @@ impl Column {
             }
         }
         Ok(files)
+    }
+    /// The values in the files that [`Column::files`] returns for a column of this one's type with `samples` rows. `read`
+    /// returns the file with a key below the column's folder, and its name for messages.
+    pub(crate) fn read_values(
+        &self,
+        samples: u64,
+        mut read: impl FnMut(&str) -> Result<(Vec<u8>, String), DatasetError>,
+    ) -> Result<Vec<u8>, DatasetError> {
+        let (bytes, path) = read("zarr.json")?;
+        let damaged = |path: String| move |problem| DatasetError::Damaged { path, problem };
+        let metadata = serde_json::from_slice(&bytes).map_err(|e| e.to_string());
+        let column = metadata
+            .and_then(|metadata| self.stored(metadata, samples))
+            .map_err(damaged(path))?;
+        let zeros = if self.second.is_some() { "/0" } else { "" };
+        let mut values = Vec::new();
+        for chunk in 0..samples.div_ceil(CHUNK_ROWS) {
+            let (encoded, path) = read(&format!("c/{chunk}{zeros}"))?;
+            values.extend(column.decode(encoded).map_err(damaged(path))?);
+        }
+        // The last chunk also covers rows after the last sample.
+        let row_bytes = column.chunk_bytes as u64 / samples.clamp(1, CHUNK_ROWS);
+        values.truncate(usize::try_from(samples * row_bytes).unwrap_or(usize::MAX));
+        Ok(values)
+    }
+
+    /// The stored column with this metadata, which must be those that [`Column::files`] writes.
+    fn stored(&self, metadata: ArrayMetadataV3, samples: u64) -> Result<StoredArray, String> {
+        let found = metadata.data_type.name();
+        if found != self.values.data_type {
+            let expected = self.values.data_type;
+            return Err(format!("its data_type is {found:?}, expected {expected:?}"));
+        }
+        let width = self.second.map(|(_, n)| n);
+        if metadata.shape.get(1).copied() != width {
+            let expected = width.unwrap_or(1);
+            let shape = &metadata.shape;
+            return Err(format!(
+                "its shape is {shape:?}, expected {expected} value(s) per sample"
+            ));
+        }
+        let stored = StoredArray::of_column(metadata, samples)?;
+        let rows = stored.chunk.first().map_or(0, |n| n.get());
+        let expected = samples.clamp(1, CHUNK_ROWS);
+        if rows == expected {
+            Ok(stored)
+        } else {
+            Err(format!("its chunks have {rows} rows, expected {expected}"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+
+    /// The values in the files of `column`, read as those of `expected`.
+    fn read_back(column: &Column, samples: u64, expected: &Column) -> Result<Vec<u8>, String> {
+        let files: HashMap<_, _> = column.files("n", samples).unwrap().into_iter().collect();
+        let read = |key: &str| Ok((files[&format!("n/{key}")].clone(), key.to_owned()));
+        expected
+            .read_values(samples, read)
+            .map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn values_are_equal_after_a_round_trip() {
+        for samples in [0, 1, CHUNK_ROWS, 2 * CHUNK_ROWS + 5] {
+            let bytes: Vec<u8> = (0..3 * samples).map(|i| (i % 251) as u8).collect();
+            let column = Column::new(ColumnValues::raw("uint8", bytes), "c").rows("rgb", 3);
+            let read = read_back(&column, samples, &column).unwrap();
+            assert!(read == column.values.bytes, "{samples}");
+        }
+        let values = [f64::NAN, -0.0, 5e-324, f64::INFINITY];
+        let column = Column::new(ColumnValues::f64(values.into_iter()), "c");
+        assert_eq!(read_back(&column, 4, &column).unwrap(), column.values.bytes);
+    }
+
+    #[test]
+    fn a_column_of_another_type_width_or_length_is_an_error() {
+        let column = Column::new(ColumnValues::u64(0..6), "c");
+        let wide = Column::new(ColumnValues::u64(0..6), "c").rows("xyz", 3);
+        let signed = Column::new(ColumnValues::i64(0..6), "c");
+        for (samples, expected, message) in [
+            (6, &wide, "expected 3 value(s)"),
+            (6, &signed, "expected \"int64\""),
+        ] {
+            let error = read_back(&column, samples, expected).unwrap_err();
+            assert!(error.contains(message), "{error}");
+        }
+        let error = read_back(&wide, 2, &column).unwrap_err();
+        assert!(error.contains("expected 1 value(s)"), "{error}");
+        let files: HashMap<_, _> = column.files("n", 6).unwrap().into_iter().collect();
+        let read = |key: &str| Ok((files[&format!("n/{key}")].clone(), key.to_owned()));
+        let error = column.read_values(5, read).unwrap_err().to_string();
+        assert!(error.contains("its shape is [6], expected [5]"), "{error}");
     }
 }

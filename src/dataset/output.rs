@@ -31,8 +31,10 @@ pub use claim::{Claim, ClaimState};
 /// The folder of everything that is not part of the dataset.
 pub(super) const PRIVATE: &str = ".pointshard";
 const CLAIM: &str = ".pointshard/claim.json";
-const PLAN: &str = ".pointshard/plan.json";
-const PLAN_COLUMNS: &str = ".pointshard/plan";
+/// The plan, except its columns.
+pub(crate) const PLAN: &str = ".pointshard/plan.json";
+/// Folder of the plan's columns.
+pub(crate) const PLAN_COLUMNS: &str = ".pointshard/plan";
 const RECEIPTS: &str = ".pointshard/receipts";
 const WRITERS: &str = ".pointshard/writers";
 

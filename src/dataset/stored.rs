@@ -77,30 +77,32 @@ impl StoredArray {
 
     /// The column in `folder`, which has a row per sample.
     pub fn column(store: &dyn Store, folder: &str, samples: u64) -> Result<Self, DatasetError> {
-        let open = |metadata: ArrayMetadataV3| {
-            let width = metadata.shape.get(1).copied();
-            if width.is_some_and(|n| !(1..=MAX_COLUMN_WIDTH).contains(&n)) {
-                return Err(format!(
-                    "its shape is {:?}, expected 1 to {MAX_COLUMN_WIDTH} values per sample",
-                    metadata.shape
-                ));
-            }
-            let with = |n: u64| std::iter::once(n).chain(width).collect::<Vec<_>>();
-            equal("shape", &metadata.shape, &with(samples))?;
-            let name = metadata.data_type.name();
-            let data_type = DataType::ALL.into_iter().find(|t| t.name() == name);
-            let data_type = data_type
-                .ok_or_else(|| format!("its data_type is {name:?}, expected one of numbers"))?;
-            let grid = grid(&metadata)?;
-            let most = samples.clamp(1, MAX_CHUNK_ROWS);
-            let rows = grid.first().copied().filter(|n| (1..=most).contains(n));
-            let rows = rows
-                .ok_or_else(|| format!("its chunk shape is {grid:?}, expected 1 to {most} rows"))?;
-            equal("chunk shape", &grid, &with(rows))?;
-            let codecs = metadata.codecs.clone();
-            Self::open(metadata, codecs, &with(rows), data_type)
-        };
-        read(store, folder, open)
+        read(store, folder, |metadata| Self::of_column(metadata, samples))
+    }
+
+    /// The column with this metadata, which has a row per sample.
+    pub fn of_column(metadata: ArrayMetadataV3, samples: u64) -> Result<Self, String> {
+        let width = metadata.shape.get(1).copied();
+        if width.is_some_and(|n| !(1..=MAX_COLUMN_WIDTH).contains(&n)) {
+            return Err(format!(
+                "its shape is {:?}, expected 1 to {MAX_COLUMN_WIDTH} values per sample",
+                metadata.shape
+            ));
+        }
+        let with = |n: u64| std::iter::once(n).chain(width).collect::<Vec<_>>();
+        equal("shape", &metadata.shape, &with(samples))?;
+        let name = metadata.data_type.name();
+        let data_type = DataType::ALL.into_iter().find(|t| t.name() == name);
+        let data_type = data_type
+            .ok_or_else(|| format!("its data_type is {name:?}, expected one of numbers"))?;
+        let grid = grid(&metadata)?;
+        let most = samples.clamp(1, MAX_CHUNK_ROWS);
+        let rows = grid.first().copied().filter(|n| (1..=most).contains(n));
+        let rows =
+            rows.ok_or_else(|| format!("its chunk shape is {grid:?}, expected 1 to {most} rows"))?;
+        equal("chunk shape", &grid, &with(rows))?;
+        let codecs = metadata.codecs.clone();
+        Self::open(metadata, codecs, &with(rows), data_type)
     }
 
     fn open(

@@ -9,7 +9,7 @@ use crate::points::PropertySpec;
 
 /// An index column. Arrays and properties are given by their position in the plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum IndexColumn {
+pub(in crate::job) enum IndexColumn {
     AnnotationId,
     Box,
     CenterNm,
@@ -24,7 +24,7 @@ pub(super) enum IndexColumn {
 
 impl IndexColumn {
     /// Every column of the plan's splits, in the order in which the dataset has them.
-    pub(super) fn all(plan: &FinishedPlan) -> Vec<Self> {
+    pub(in crate::job) fn all(plan: &FinishedPlan) -> Vec<Self> {
         let table = &plan.table;
         let mut all = vec![
             Self::AnnotationId,
@@ -48,7 +48,7 @@ impl IndexColumn {
     }
 
     /// Its name in the group of a split.
-    pub(super) fn name(self, plan: &FinishedPlan) -> String {
+    pub(in crate::job) fn name(self, plan: &FinishedPlan) -> String {
         let of_array = |i: usize, what: &str| format!("{}_{what}", plan.table.arrays[i].name);
         match self {
             Self::AnnotationId => "annotation_id".to_owned(),
@@ -64,7 +64,7 @@ impl IndexColumn {
     }
 
     /// The column of the split at position `split`.
-    pub(super) fn column(self, plan: &FinishedPlan, split: usize) -> Column {
+    pub(in crate::job) fn column(self, plan: &FinishedPlan, split: usize) -> Column {
         let table = &plan.table;
         let of_split = &table.splits[split];
         let samples = &of_split.samples;

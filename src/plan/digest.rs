@@ -7,10 +7,9 @@ use super::finished::FinishedPlan;
 use super::table::{Plan, PlannedBox, VolumeSource};
 
 impl FinishedPlan {
-    /// Digest of everything that the bytes of the samples depend on: the table, the metadata of the volumes, the layout with
+    /// Digest of everything that the bytes of samples and columns depend on: the table, the metadata of the volumes, the layout with
     /// its codecs. Plans with equal digests have the same samples, in the same order, from equal sources. The number of
     /// tasks is not part of it.
-    #[expect(dead_code, reason = "plans are not stored yet")]
     pub fn digest(&self) -> Hash {
         let mut hasher = Hasher::new();
         self.table.hash_config(&mut hasher);
@@ -69,7 +68,7 @@ impl Plan {
             hash_json(hasher, &json!(group.resolution));
         }
         for property in &self.properties {
-            hash_json(hasher, &json!([property.id, property.kind]));
+            hash_json(hasher, &json!(property));
         }
     }
 

@@ -26,6 +26,24 @@ pub enum DropReason {
 }
 
 impl DropReason {
+    const ALL: [Self; 10] = [
+        Self::WindowOutOfRange,
+        Self::WindowLeavesVolume,
+        Self::NoObject,
+        Self::TooLittleNonzero,
+        Self::Filter,
+        Self::NotRelated,
+        Self::InAnEarlierBox,
+        Self::TooNear,
+        Self::OverMaxPerBox,
+        Self::Leak,
+    ];
+
+    /// The reason with this name.
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.name() == name)
+    }
+
     /// Its name in the manifest and the summary.
     pub fn name(self) -> &'static str {
         match self {

@@ -166,11 +166,12 @@ fn in_receipts(path: &[&str]) -> bool {
     }
 }
 
-/// Whether a file among the plan's columns is one of a split and a column.
+/// Whether a file among the plans' columns is one of a plan, a split and a column.
 fn in_plan(path: &[&str], members: &[String]) -> bool {
     match path {
-        [_split, below @ ..] => in_group(below, members),
-        [] => false,
+        [.., last] if is_temporary_name(last) => true,
+        [_plan, _split, below @ ..] => in_group(below, members),
+        _ => false,
     }
 }
 

@@ -129,7 +129,7 @@ const OLD: [&str; 5] = [
     "train.zarr/box/c/0",
     "val.zarr/zarr.json",
     ".pointshard/receipts/val/img/0.json",
-    ".pointshard/plan/val/property_size/zarr.json",
+    ".pointshard/plan/0123456789abcdef/val/property_size/zarr.json",
 ];
 
 #[test]
@@ -185,7 +185,7 @@ fn force_deletes_nothing_if_there_is_a_file_of_others() {
         "train.zarr/img/c/0/0/0/0/mine.npy",
         "train.zarr/mine/zarr.json",
         ".pointshard/receipts/notes.txt",
-        ".pointshard/plan/train/notes.txt",
+        ".pointshard/plan/0123456789abcdef/train/notes.txt",
     ] {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path();

@@ -1,0 +1,294 @@
+//! `plan.json`: everything of a plan except its columns, with the size and digest of each of their files.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::stored_parts::{StoredArray, StoredBox, StoredSource, StoredSplit, parse_digest};
+use crate::config::Config;
+use crate::dataset::{FileEntry, Layout, SCHEMA_VERSION, from_checksummed};
+use crate::geometry::Resolution;
+use crate::plan::{FinishedPlan, Padding, Plan, PlannedArray, PlannedGroup, PlannedSplit};
+use crate::points::PropertySpec;
+
+/// The contents of `plan.json`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PlanHeader {
+    schema_version: u32,
+    /// Version of the program that made the plan.
+    program: String,
+    plan_digest: String,
+    draft_digest: String,
+    tasks: u32,
+    config: Value,
+    collection: String,
+    groups_nm: Vec<Resolution>,
+    sources: Vec<StoredSource>,
+    arrays: Vec<StoredArray>,
+    splits: Vec<StoredSplit>,
+    properties: Vec<PropertySpec>,
+    boxes: Vec<StoredBox>,
+    layers_outside_boxes: Vec<String>,
+    warnings: Vec<String>,
+    files: Vec<FileEntry>,
+}
+
+/// The part of the contents that every version has.
+#[derive(Deserialize)]
+struct Version {
+    schema_version: u32,
+    program: String,
+}
+
+impl PlanHeader {
+    /// The header in the bytes of `plan.json`.
+    ///
+    /// # Errors
+    /// What was found and expected, for a message that names the file.
+    pub(crate) fn parse(checksummed: &[u8]) -> Result<Self, String> {
+        let Version {
+            schema_version,
+            program,
+        } = from_checksummed(checksummed)?;
+        if schema_version != SCHEMA_VERSION {
+            return Err(format!(
+                "it has the schema version {schema_version} of pointshard {program}, expected {SCHEMA_VERSION}: use that version of pointshard, or start again with --force"
+            ));
+        }
+        from_checksummed(checksummed)
+    }
+
+    /// The header of `plan`, whose digest is `plan_digest` and whose columns are `files`.
+    pub(super) fn of(plan: &FinishedPlan, plan_digest: String, files: Vec<FileEntry>) -> Self {
+        let FinishedPlan {
+            table,
+            sources,
+            padding,
+            layout,
+            ..
+        } = plan;
+        let with_facts = table.sources.iter().zip(sources);
+        let arrays = table.arrays.iter().zip(&layout.arrays).enumerate();
+        let padded = |array| {
+            let splits = 0..table.splits.len();
+            splits.map(|split| padding.windows(split, array)).collect()
+        };
+        Self {
+            schema_version: SCHEMA_VERSION,
+            program: plan.program.clone(),
+            plan_digest,
+            draft_digest: table.draft_digest.to_string(),
+            tasks: plan.tasks,
+            config: table.config.published(),
+            collection: plan.collection.clone(),
+            groups_nm: table.groups.iter().map(|g| g.resolution).collect(),
+            sources: with_facts.map(|(s, f)| StoredSource::of(s, f)).collect(),
+            arrays: arrays
+                .map(|(i, (planned, layout))| StoredArray::of(planned, layout, padded(i)))
+                .collect(),
+            splits: layout.splits.iter().map(StoredSplit::of).collect(),
+            properties: table.properties.clone(),
+            boxes: table.boxes.iter().map(StoredBox::of).collect(),
+            layers_outside_boxes: table.layers_outside_boxes.clone(),
+            warnings: table.warnings.clone(),
+            files,
+        }
+    }
+
+    /// Digest of the plan.
+    pub(crate) fn plan_digest(&self) -> &str {
+        &self.plan_digest
+    }
+
+    /// The number of tasks that the shards are divided into.
+    pub(crate) fn tasks(&self) -> u32 {
+        self.tasks
+    }
+
+    /// Every file of the plan's columns; paths are relative to the output.
+    pub(crate) fn files(&self) -> &[FileEntry] {
+        &self.files
+    }
+
+    pub(super) fn splits(&self) -> impl Iterator<Item = &StoredSplit> {
+        self.splits.iter()
+    }
+
+    /// The layout of the output.
+    ///
+    /// # Errors
+    /// What was found and expected, for a message that names `plan.json`.
+    pub(crate) fn layout(&self) -> Result<Layout, String> {
+        let config = Config::parse_published(&self.config).map_err(|e| e.to_string())?;
+        self.layout_of(&config, &self.arrays_of(&config)?)
+    }
+
+    /// The plan without its samples.
+    pub(super) fn without_samples(&self) -> Result<FinishedPlan, String> {
+        let config = Config::parse_published(&self.config).map_err(|e| e.to_string())?;
+        let arrays = self.arrays_of(&config)?;
+        let layout = self.layout_of(&config, &arrays)?;
+        let sources = self.sources.iter().map(StoredSource::parse);
+        let (sources, facts) = sources.collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
+        let boxes = self.boxes.iter().map(StoredBox::parse);
+        let split = |split: &StoredSplit| PlannedSplit {
+            name: split.name.clone(),
+            samples: Vec::new(),
+            objects: vec![Vec::new(); arrays.len()],
+            ends: Vec::new(),
+            properties: vec![Vec::new(); self.properties.len()],
+        };
+        let groups = self.groups_nm.iter();
+        let table = Plan {
+            boxes: boxes.collect::<Result<_, _>>()?,
+            splits: self.splits.iter().map(split).collect(),
+            sources,
+            groups: groups.map(|nm| PlannedGroup { resolution: *nm }).collect(),
+            properties: self.properties.clone(),
+            layers_outside_boxes: self.layers_outside_boxes.clone(),
+            warnings: self.warnings.clone(),
+            draft_digest: parse_digest(&self.draft_digest)?,
+            config,
+            arrays,
+        };
+        check_table(&table)?;
+        if self.tasks == 0 {
+            return Err("`tasks` is 0, expected at least 1".to_owned());
+        }
+        Ok(FinishedPlan {
+            table,
+            sources: facts,
+            padding: Padding::default(),
+            layout,
+            collection: self.collection.clone(),
+            tasks: self.tasks,
+            program: self.program.clone(),
+        })
+    }
+
+    /// The plan with its samples and the fractions of its windows that are inside, by split, array and sample.
+    pub(super) fn complete(
+        &self,
+        mut plan: FinishedPlan,
+        inside_fractions: Vec<Vec<Vec<f32>>>,
+    ) -> Result<FinishedPlan, String> {
+        plan.padding = Padding::new(inside_fractions);
+        let mut samples = vec![0; plan.table.boxes.len()];
+        for sample in plan.table.splits.iter().flat_map(|s| &s.samples) {
+            samples[sample.box_index as usize] += 1;
+        }
+        let mut boxes = plan.table.boxes.iter().zip(samples);
+        if let Some((b, found)) = boxes.find(|(b, found)| b.samples != *found) {
+            let (id, expected) = (&b.id, b.samples);
+            return Err(format!(
+                "the box {id:?} has {expected} samples, but the columns have {found}"
+            ));
+        }
+        for (i, array) in self.arrays.iter().enumerate() {
+            let splits = 0..plan.table.splits.len();
+            let found: Vec<u64> = splits.map(|split| plan.padding.windows(split, i)).collect();
+            if found != array.padded_windows {
+                return Err(format!(
+                    "the array `{}` has {:?} padded windows, but the columns have {found:?}",
+                    array.name, array.padded_windows
+                ));
+            }
+        }
+        let digest = plan.digest().to_string();
+        if digest == self.plan_digest {
+            Ok(plan)
+        } else {
+            let stated = &self.plan_digest;
+            Err(format!(
+                "the digest of the plan is {digest}, expected {stated}"
+            ))
+        }
+    }
+
+    /// The arrays of the config, with their sources.
+    fn arrays_of(&self, config: &Config) -> Result<Vec<PlannedArray>, String> {
+        require_names(
+            "arrays",
+            self.arrays.iter().map(|array| &array.name),
+            config.arrays.keys(),
+        )?;
+        let arrays = config.arrays.iter().zip(&self.arrays);
+        let arrays = arrays.map(|((name, array), stored)| PlannedArray {
+            name: name.clone(),
+            window: array.window.unwrap_or(config.window),
+            source_of_group: stored.source_of_group.clone(),
+        });
+        Ok(arrays.collect())
+    }
+
+    fn layout_of(&self, config: &Config, arrays: &[PlannedArray]) -> Result<Layout, String> {
+        let splits = self.splits.iter();
+        require_names("splits", splits.map(|s| &s.name), config.splits.keys())?;
+        let arrays = self.arrays.iter().zip(arrays);
+        Ok(Layout {
+            axis_order: config.axis_order,
+            splits: self
+                .splits
+                .iter()
+                .map(StoredSplit::layout)
+                .collect::<Result<_, _>>()?,
+            arrays: arrays
+                .map(|(stored, planned)| stored.layout(planned))
+                .collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+/// Fails unless the names are those in the config, in the same order.
+fn require_names<'a>(
+    what: &str,
+    found: impl Iterator<Item = &'a String>,
+    expected: impl Iterator<Item = &'a String>,
+) -> Result<(), String> {
+    let (found, expected): (Vec<_>, Vec<_>) = (found.collect(), expected.collect());
+    if found == expected {
+        Ok(())
+    } else {
+        Err(format!(
+            "its {what} are {found:?}, expected {expected:?} from its config"
+        ))
+    }
+}
+
+/// Checks every position in another list, and the ids of properties.
+fn check_table(table: &Plan) -> Result<(), String> {
+    let groups = table.groups.len();
+    for array in &table.arrays {
+        let known = |source: &usize| *source < table.sources.len();
+        let sources = &array.source_of_group;
+        if sources.len() != groups || !sources.iter().all(known) {
+            return Err(format!(
+                "the array `{}` has the sources {sources:?}, expected one of the {} sources for each of the {groups} layer groups",
+                array.name,
+                table.sources.len()
+            ));
+        }
+    }
+    for b in &table.boxes {
+        let splits = table.splits.len();
+        let has_group = b.split.is_none() || b.group < groups;
+        if b.split.is_some_and(|split| split >= splits) || !has_group {
+            return Err(format!(
+                "the box {:?} is in the split {:?} with the layer group {}, expected positions below {splits} and {groups}",
+                b.id, b.split, b.group
+            ));
+        }
+    }
+    for (i, property) in table.properties.iter().enumerate() {
+        let is_repeated = table.properties[..i].iter().any(|p| p.id == property.id);
+        if let Some(expected) =
+            PropertySpec::wrong_id(&property.id).or(is_repeated.then_some("each id once"))
+        {
+            return Err(format!(
+                "found the property {:?}, expected {expected}",
+                property.id
+            ));
+        }
+    }
+    Ok(())
+}
