@@ -74,6 +74,9 @@ class Handler(BaseHTTPRequestHandler):
         except (BrokenPipeError, ConnectionResetError):
             self.close_connection = True
 
+    def do_HEAD(self):
+        self.do_GET()
+
     def send_object(self):
         """The response without a fault."""
         if self.range is None:
@@ -94,7 +97,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def answer(self, status, body, start=None):
         self.send_head(status, len(body), start)
-        self.wfile.write(body)
+        if self.command != "HEAD":
+            self.wfile.write(body)
         self.wfile.flush()
 
     def send_half(self):

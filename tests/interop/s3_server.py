@@ -23,12 +23,17 @@ class Moto(Process):
         super().__init__([sys.executable, __file__, str(port), str(root)], folder, [port])
 
 
-def upload_objects(url, prefix, folder):
-    """Uploads the files below `folder` to the bucket of a running server."""
+def bucket_client(url):
+    """A boto3 client of a running server."""
     import boto3
 
     keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": REGION}
-    client = boto3.client("s3", endpoint_url=url, **keys)
+    return boto3.client("s3", endpoint_url=url, **keys)
+
+
+def upload_objects(url, prefix, folder):
+    """Uploads the files below `folder` to the bucket of a running server."""
+    client = bucket_client(url)
     for key, file, _ in all_objects(folder):
         client.put_object(Bucket=BUCKET, Key=f"{prefix}/{key}", Body=file.read_bytes())
 
