@@ -10,6 +10,10 @@ use super::request_log::{LogEntries, RequestOutcome, is_transient};
 use crate::fault::FaultKind;
 use crate::storage::StorageError;
 
+/// What to do if a server lacks what outputs need.
+const CONDITIONAL_WRITES: &str = "use a server with conditional writes (`If-None-Match: *`) and multipart uploads, without \
+                                  AWS_CONDITIONAL_PUT=disabled";
+
 /// What happened and what to do about it.
 struct Explanation {
     status: Option<StatusCode>,
@@ -157,6 +161,9 @@ impl ObjectRequest<'_> {
                 problem,
                 "check the server, and any proxy or cache in between",
             ),
+            None if matches!(error, Error::NotImplemented { .. }) => {
+                Explanation::new(one_line(&with_causes(error)), CONDITIONAL_WRITES)
+            }
             // `object_store` cannot interpret a response.
             None if log.requests > 0 => Explanation::new(
                 one_line(&self.log.without_secrets(&with_causes(error))),
@@ -185,7 +192,7 @@ impl ObjectRequest<'_> {
             }
             StatusCode::NOT_FOUND => "check the URL".to_owned(),
             StatusCode::NOT_IMPLEMENTED if self.action == Action::Write => {
-                "use a server with conditional writes (`If-None-Match: *`) and multipart uploads".to_owned()
+                CONDITIONAL_WRITES.to_owned()
             }
             StatusCode::MOVED_PERMANENTLY | StatusCode::TEMPORARY_REDIRECT
                 if self.url.starts_with("s3://") =>
@@ -266,6 +273,7 @@ fn fault_kind(
         {
             FaultKind::Usage
         }
+        (RequestFailure::Request(Error::NotImplemented { .. }), _) => FaultKind::Usage,
         _ if action.is_change() => FaultKind::Environment,
         _ => FaultKind::Data,
     }

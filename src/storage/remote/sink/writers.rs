@@ -13,6 +13,10 @@ use crate::storage::{StorageError, Store};
 /// Most bytes of an object that this sink keeps.
 pub(super) const MAX_KEPT_BYTES: u64 = 64 << 10;
 
+/// Most shared writers of which a shared writer reads whether they live, to remove their objects. Others are removed when
+/// they are too old.
+const MAX_READ: usize = 8;
+
 /// Begins the names of exclusive and of shared writers.
 const EXCLUSIVE: &str = "exclusive-";
 const SHARED: &str = "shared-";
@@ -32,17 +36,17 @@ impl RemoteSink {
             WriterAccess::Shared => SHARED,
         };
         let (own, now_ms, others) = self.keep_and_list(key, kind, &ProcessIdentity::current())?;
-        for other in others {
+        for (index, other) in others.into_iter().enumerate() {
             let name = other.key.rsplit('/').next().unwrap_or_default();
             let excludes = access == WriterAccess::Exclusive || name.starts_with(EXCLUSIVE);
-            if !self.liveness.may_live(&other, now_ms) {
+            let is_read = excludes || index < MAX_READ;
+            let lives = self.liveness.may_live(&other, now_ms)
+                && (!is_read || self.process_lives(&other.key)?);
+            if !lives {
                 let _ = self.cleaner.delete_object(&other.key);
             } else if excludes {
-                if self.process_lives(&other.key)? {
-                    drop(own);
-                    return Ok(None);
-                }
-                let _ = self.cleaner.delete_object(&other.key);
+                drop(own);
+                return Ok(None);
             }
         }
         Ok(Some(own))

@@ -148,6 +148,22 @@ fn errors_of_the_bucket_say_what_is_wrong_and_what_to_do() {
 }
 
 #[test]
+fn disabled_conditional_writes_are_an_error() {
+    let vars = [
+        ("AWS_ENDPOINT_URL", "http://127.0.0.1:9"),
+        ("AWS_CONDITIONAL_PUT", "disabled"),
+    ];
+    let sink = bucket("s3", &env(&vars), network()).into_sink().unwrap();
+    let e = sink.create_new("a", b"bytes").unwrap_err();
+    assert_eq!(e.kind(), FaultKind::Usage);
+    assert!(
+        e.to_string()
+            .contains("without AWS_CONDITIONAL_PUT=disabled"),
+        "{e}"
+    );
+}
+
+#[test]
 fn http_servers_are_not_written_to() {
     let server = serve(|_, _| reply("200 OK", "", b""));
     let e = server.store().into_sink().unwrap_err();

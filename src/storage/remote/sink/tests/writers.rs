@@ -27,6 +27,10 @@ fn a_writer_of_this_machine_that_ended_is_not_registered() {
     sink.put(&other, ended().as_bytes()).unwrap();
     assert!(sink.register_writer(KEY, Shared).unwrap().is_some());
     assert_eq!(contents(&*store, &other), None, "it is removed");
+    sink.put(&format!("{KEY}/shared-1"), ended().as_bytes())
+        .unwrap();
+    assert!(sink.register_writer(KEY, Shared).unwrap().is_some());
+    assert_eq!(listed(&*store, KEY), [], "so is a shared one");
     // Contents of another version are believed until they are too old.
     sink.put(&other, b"?").unwrap();
     assert!(sink.register_writer(KEY, Shared).unwrap().is_none());
