@@ -25,7 +25,6 @@ impl Config {
         config.published()
     }
 
-    #[cfg_attr(not(test), expect(dead_code, reason = "plans are not stored yet"))]
     /// The places in the config: a name for each, and its path or URL without secrets.
     pub(crate) fn places(&self) -> Vec<(String, String)> {
         let (all, without) = (self.published(), self.without_places());

@@ -12,7 +12,7 @@ mod header;
 mod samples;
 mod stored_parts;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use std::collections::HashMap;
 

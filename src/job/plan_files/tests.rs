@@ -22,7 +22,7 @@ use crate::storage::{Location, SourceUrl, Storage};
 
 /// What the samples of a synthetic plan are made from.
 #[derive(Clone, Debug)]
-struct Row {
+pub(in crate::job) struct Row {
     id: u64,
     center: [u64; 3],
     start: [i64; 3],
@@ -31,9 +31,18 @@ struct Row {
 }
 
 fn config() -> Config {
+    config_of(["boxes.csv", "em", "seg", "points.csv"])
+}
+
+/// The config, with other places.
+pub(in crate::job) fn config_in(place: &str) -> Config {
+    config_of([place; 4])
+}
+
+fn config_of([boxes, em, seg, points]: [&str; 4]) -> Config {
     let value = json!({
-        "collection": {"boxes": {"csv": "boxes.csv", "layers": {"em": "a", "seg": "b"}}},
-        "points": {"csv": {"file": "points.csv", "unit": "um", "start": ["a", "b", "c"], "end": ["d", "e", "f"],
+        "collection": {"boxes": {"csv": boxes, "layers": {"em": em, "seg": seg}}},
+        "points": {"csv": {"file": points, "unit": "um", "start": ["a", "b", "c"], "end": ["d", "e", "f"],
             "properties": {"n": "uint8"}, "delimiter": ";"},
             "choose": {"filter": {"n": {"min": 0.1, "in": [1, "an \"enum\""]}}, "related": {"r": ["18446744073709551615"]},
                 "min_distance_nm": 0.30000000000000004, "max_per_box": 7, "seed": u64::MAX}},
@@ -193,7 +202,7 @@ fn split(name: &str, number: usize, rows: &[Row]) -> PlannedSplit {
 }
 
 /// A plan with everything that a plan can have.
-fn synthetic(train: &[Row], val: &[Row]) -> FinishedPlan {
+pub(in crate::job) fn synthetic(train: &[Row], val: &[Row]) -> FinishedPlan {
     let config = config();
     let sources = [
         "gs://bucket/é a",
@@ -249,7 +258,7 @@ fn synthetic(train: &[Row], val: &[Row]) -> FinishedPlan {
     plan
 }
 
-fn some_rows(n: u64) -> Vec<Row> {
+pub(in crate::job) fn some_rows(n: u64) -> Vec<Row> {
     let row = |i: u64| Row {
         id: u64::MAX - i,
         center: [(-0.0f64).to_bits(), 1 + i, (0.1 * i as f64).to_bits()],
