@@ -294,4 +294,47 @@ mod tests {
                 .eq(0..BLOCKS as u64)
         );
     }
+
+    #[test]
+    fn blocks_that_are_added_are_prefetched_together_and_the_rest_when_they_are_settled() {
+        let bounds = VoxelBox {
+            start: [0; 3],
+            end: [8 * 400, 1, 1],
+        };
+        let meta = VolumeMeta {
+            data_type: DataType::UInt8,
+            channels: 1,
+            resolution: Resolution::new([1.0; 3]).unwrap(),
+            grid: BlockGrid::new(bounds, [8, 1, 1]).unwrap(),
+            fill_value: Scalar::ZERO,
+        };
+        let volume = Arc::new(LocalVolume(meta, Mutex::default()));
+        let volumes: [Arc<dyn Volume>; 1] = [volume.clone()];
+        let keys = |blocks: std::ops::Range<u64>| -> Vec<_> {
+            blocks.map(|block| BlockKey { volume: 0, block }).collect()
+        };
+        let uses = keys(0..400).into_iter().map(|key| (key, 0)).collect();
+        let cache = BlockCache::new(&volumes, BlockUses::new(uses), 1 << 20);
+        let prefetched = || volume.1.lock().unwrap().len() as u64;
+        let prefetcher = Prefetcher::local();
+        let mut unit = prefetcher.begin_unit(0, keys(0..4));
+        prefetcher.advance(&cache, &mut unit, 1);
+        assert_eq!(prefetched(), 4);
+        let half = LOCAL_DEPTH as u64 / 2;
+        for n in 0..=half {
+            assert_eq!(prefetched(), 4);
+            unit.extend(keys(4 + n..5 + n));
+            prefetcher.advance(&cache, &mut unit, 4);
+        }
+        assert_eq!(prefetched(), 5 + half);
+        unit.extend(keys(5 + half..7 + half));
+        prefetcher.advance(&cache, &mut unit, 4);
+        assert_eq!(prefetched(), 5 + half);
+        assert!(!unit.is_complete());
+        unit.settle();
+        prefetcher.advance(&cache, &mut unit, 4);
+        assert_eq!(prefetched(), 7 + half);
+        assert!(unit.is_complete());
+        assert!(volume.1.lock().unwrap().iter().copied().eq(0..7 + half));
+    }
 }

@@ -82,17 +82,20 @@ impl VoxelPass<'_> {
             .window_bytes(plan)
             .max(search::search_bytes(plan, sources));
         let budget_bytes = cache_budget_beside(buffer_bytes, sources, self.memory_bytes)?;
+        let (most, block_bytes) = (queries.per_unit(), sources.block_bytes());
+        let units = Units {
+            samples: queries.samples(),
+            per_unit: unit_samples(most, queries.per_sample(), budget_bytes, block_bytes),
+        };
+        let uses = block_uses(sources, queries, units);
         let pass = RunningPass {
             cutter: WindowCutter {
                 plan,
                 sources,
-                cache: BlockCache::new(
-                    &sources.volumes,
-                    block_uses(sources, queries),
-                    budget_bytes,
-                ),
+                cache: BlockCache::new(&sources.volumes, uses, budget_bytes),
             },
             queries,
+            units,
         };
         let answers = pass.run_units(budget_bytes)?;
         Ok((answers, SelectReport::of(pass.cutter.cache.stats())))
@@ -110,15 +113,36 @@ pub(super) fn nth_sample(plan: &Plan, mut n: usize) -> (&PlannedSplit, usize) {
     unreachable!("there are not more queries than samples")
 }
 
-/// Number of units.
-fn units<Q: Queries>(queries: &Q) -> usize {
-    queries.samples().div_ceil(queries.per_unit())
+/// Most samples of a unit whose blocks the cache holds from one query to the next. `most` may be in a unit.
+fn unit_samples(most: usize, per_sample: usize, budget_bytes: u64, block_bytes: u64) -> usize {
+    if per_sample == 1 {
+        // Nothing is held.
+        return most;
+    }
+    // Half of the budget is for what other units still use, and for what is prefetched.
+    let threads = rayon::current_num_threads() as u64;
+    let blocks = budget_bytes / (2 * threads * block_bytes.max(1));
+    let samples = blocks / per_sample as u64;
+    samples.clamp(1, most as u64) as usize
 }
 
-/// The samples of a unit; none for a unit after the last one.
-fn samples_of<Q: Queries>(queries: &Q, unit: usize) -> Range<usize> {
-    let start = |unit: usize| (unit * queries.per_unit()).min(queries.samples());
-    start(unit)..start(unit + 1)
+/// All samples, in units of work.
+#[derive(Clone, Copy)]
+struct Units {
+    samples: usize,
+    per_unit: usize,
+}
+
+impl Units {
+    fn count(self) -> usize {
+        self.samples.div_ceil(self.per_unit)
+    }
+
+    /// The samples of a unit; none for a unit after the last one.
+    fn samples(self, unit: usize) -> Range<usize> {
+        let start = |unit: usize| (unit * self.per_unit).min(self.samples);
+        start(unit)..start(unit + 1)
+    }
 }
 
 /// The blocks that a query reads.
@@ -134,13 +158,13 @@ fn blocks<Q: Queries>(
 }
 
 /// Which unit may use which block.
-fn block_uses<Q: Queries>(sources: &Sources, queries: &Q) -> BlockUses {
-    let uses = (0..units(queries)).into_par_iter().flat_map_iter(|unit| {
+fn block_uses<Q: Queries>(sources: &Sources, queries: &Q, units: Units) -> BlockUses {
+    let uses = (0..units.count()).into_par_iter().flat_map_iter(|unit| {
         let of_sample = |sample| {
             let of_query = move |query| blocks(sources, queries, sample, query);
             (0..queries.per_sample()).flat_map(of_query)
         };
-        let mut keys: Vec<_> = samples_of(queries, unit).flat_map(of_sample).collect();
+        let mut keys: Vec<_> = units.samples(unit).flat_map(of_sample).collect();
         keys.sort_unstable();
         keys.dedup();
         keys.into_iter().map(move |key| (key, unit as u32))
@@ -152,6 +176,7 @@ fn block_uses<Q: Queries>(sources: &Sources, queries: &Q) -> BlockUses {
 struct RunningPass<'p, Q> {
     cutter: WindowCutter<'p>,
     queries: &'p Q,
+    units: Units,
 }
 
 impl<Q: Queries> RunningPass<'_, Q> {
@@ -167,7 +192,7 @@ impl<Q: Queries> RunningPass<'_, Q> {
             tasks.work(),
             |prefetcher| {
                 // A bridge hands units out one by one, in order.
-                (0..units(self.queries))
+                (0..self.units.count())
                     .par_bridge()
                     .map_init(CutScratch::default, |scratch, unit| {
                         let run = || self.run_unit(prefetcher, unit, scratch);
@@ -194,7 +219,7 @@ impl<Q: Queries> RunningPass<'_, Q> {
         scratch: &mut CutScratch,
     ) -> Result<Q::Answers, ExtractError> {
         let (cache, queries) = (&self.cutter.cache, self.queries);
-        let samples = samples_of(queries, unit);
+        let samples = self.units.samples(unit);
         let per_sample = queries.per_sample();
         cache.begin_unit(unit as u32);
         let mut blocks = UnitBlocks::of(samples.len(), per_sample, |sample, query| {
@@ -204,7 +229,8 @@ impl<Q: Queries> RunningPass<'_, Q> {
         let first = wanted.iter().flat_map(|sample| blocks.list(*sample, 0));
         let mut prefetch = prefetcher.begin_unit(unit, first.collect());
         prefetcher.prefetch_next_unit(cache, |next| {
-            samples_of(queries, next).map(|sample| self.blocks(sample, 0))
+            let samples = self.units.samples(next);
+            samples.map(|sample| self.blocks(sample, 0))
         });
         let mut answers = queries.begin_unit(samples.clone());
         for query in 0..per_sample {
@@ -229,5 +255,28 @@ impl<Q: Queries> RunningPass<'_, Q> {
 
     fn blocks(&self, sample: usize, query: usize) -> impl Iterator<Item = BlockKey> + use<Q> {
         blocks(self.cutter.sources, self.queries, sample, query)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_unit_has_fewer_samples_where_the_cache_cannot_hold_their_blocks() {
+        let one = rayon::ThreadPoolBuilder::new().num_threads(1).build();
+        one.unwrap().install(|| {
+            // Four queries, blocks of 10 bytes: a sample may hold 40 bytes, and half of the budget is for them.
+            let samples = |budget_bytes| unit_samples(64, 4, budget_bytes, 10);
+            assert_eq!([0, 80, 799, 800, 1 << 30].map(samples), [1, 1, 9, 10, 64]);
+            assert_eq!(unit_samples(64, 1, 0, 10), 64);
+        });
+        let units = Units {
+            samples: 10,
+            per_unit: 4,
+        };
+        assert_eq!(units.count(), 3);
+        let samples = [0, 1, 2, 3].map(|unit| units.samples(unit));
+        assert_eq!(samples, [0..4, 4..8, 8..10, 10..10]);
     }
 }

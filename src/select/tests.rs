@@ -1,5 +1,7 @@
 //! Selection in jobs on the demo's collection.
 
+mod codec_candidates;
+mod counted_reads;
 mod slow_server;
 
 use std::fs;
