@@ -18,6 +18,8 @@ mod progress;
 mod rows;
 mod run;
 mod schema;
+mod seal;
+mod status;
 mod summary;
 #[cfg(feature = "tch")]
 mod train;
@@ -51,6 +53,8 @@ enum Command {
     Init(init::Init),
     Preprocess(preprocess::Preprocess),
     Plan(plan::PlanCommand),
+    Seal(seal::Seal),
+    Status(status::StatusCommand),
     Check(check::Check),
     #[cfg(feature = "tch")]
     Train(train::Train),
@@ -107,6 +111,8 @@ impl Cli {
             Command::Init(command) => command.run(&printer),
             Command::Preprocess(command) => command.run(&printer),
             Command::Plan(command) => command.run(&printer),
+            Command::Seal(command) => command.run(&printer),
+            Command::Status(command) => command.run(&printer),
             Command::Check(command) => command.run(&printer),
             #[cfg(feature = "tch")]
             Command::Train(command) => command.run(&printer),

@@ -31,6 +31,7 @@ mod url;
 mod wait_reporter;
 
 use std::fmt;
+use std::io::ErrorKind;
 use std::ops::{ControlFlow, Range};
 
 use crate::fault::{Fault, FaultKind};
@@ -167,6 +168,11 @@ impl StorageError {
             *advice = new.into();
         }
         self
+    }
+
+    /// Whether the system does not accept the name of the object.
+    pub(crate) fn is_invalid_name(&self) -> bool {
+        matches!(self, Self::Read { source, .. } | Self::Write { source, .. } if source.kind() == ErrorKind::InvalidFilename)
     }
 
     /// Whether the object ends before the requested range does.

@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use crate::job::RunOptions;
 use crate::storage::Storage;
 use crate::{check, demo};
 use clap::Args;
@@ -59,17 +58,10 @@ impl Demo {
             out.display()
         ));
         let storage = Storage::default();
-        let options = RunOptions {
-            memory_bytes: self.run.memory_bytes(),
-            ..RunOptions::default()
-        };
-        self.run.run_job(
-            printer,
-            &storage,
-            &collection.config,
-            &out.as_path().into(),
-            options,
-        )?;
+        let options = self.run.options(false, false);
+        let config = Some(collection.config.as_path());
+        self.run
+            .run_job(printer, &storage, config, &out.as_path().into(), options)?;
         printer.lines(format!("\n$ pointshard check {}", out.display()));
         let report = pool.install(|| check::check(&out, &storage))?;
         super::check::print(printer, &report);

@@ -1,27 +1,35 @@
-//! `pointshard plan`: prints the samples of a job, without writing anything.
+//! `pointshard plan`: plans a job without writing any window, and prints its samples. With an output, writes the plan.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use crate::dataset::BoxEntry;
-use crate::job::Job;
+use crate::dataset::{BoxEntry, Layout};
+use crate::job::{self, Job};
+use crate::plan::{Padding, Plan};
+use crate::storage::Location;
 use clap::Args;
 use serde_json::{Value, json};
 
 use super::failure::Failure;
-use super::local_path;
 use super::network::NetworkArgs;
 use super::printer::Printer;
 use super::rows::Rows;
-use super::run::RunArgs;
+use super::run::{RunArgs, planned_output};
 use super::summary::{boxes_table, counted, padded_of_plan};
+use super::{local_path, location};
 
-/// Print the samples of a job, and how many annotations of each box are dropped and why
+/// Plan a job: print its samples, and how many annotations of each box are dropped and why
 #[derive(Debug, Args)]
 pub(super) struct PlanCommand {
     /// Config file of the job (JSON; `pointshard schema` prints its schema)
     #[arg(value_parser = local_path::input())]
     config: PathBuf,
+    /// Write the plan to this output: a folder, or a URL of one in a bucket (s3://, gs://)
+    #[arg(long, value_name = "OUT", value_parser = location::output())]
+    out: Option<Location>,
+    /// Overwrite existing pointshard output
+    #[arg(long, requires = "out")]
+    force: bool,
     /// Print a line per sample
     #[arg(long)]
     samples: bool,
@@ -37,39 +45,66 @@ pub(super) struct PlanCommand {
 impl PlanCommand {
     pub(super) fn run(self, printer: &Printer) -> Result<ExitCode, Failure> {
         let storage = self.network.storage(printer);
-        let prepare = || Job::prepare(&self.config, self.run.memory_bytes(), &storage);
-        let job = self.run.pool()?.install(prepare)?;
-        if self.json {
-            printer.json(&as_json(&job))?;
-        } else {
-            print(printer, &job, self.samples);
-        }
-        job.require_samples()?;
+        let options = self.run.options(self.force, false);
+        self.run.pool()?.install(|| match &self.out {
+            None => {
+                let job = Job::prepare(&self.config, options.memory_bytes, &storage)?;
+                self.print(printer, &job.plan, &job.layout, &job.padding)?;
+                Ok(job.require_samples()?)
+            }
+            Some(out) => {
+                let config = Some(self.config.as_path());
+                let planned = planned_output(printer, &storage, config, out, options)?;
+                let plan = &planned.plan;
+                self.print(printer, &plan.table, &plan.layout, &plan.padding)?;
+                if !self.json {
+                    printer.result(format!(
+                        "plan     in {out}; next: pointshard preprocess --out {out}"
+                    ));
+                }
+                Ok::<_, Failure>(())
+            }
+        })?;
         Ok(ExitCode::SUCCESS)
+    }
+
+    fn print(
+        &self,
+        printer: &Printer,
+        plan: &Plan,
+        layout: &Layout,
+        padding: &Padding,
+    ) -> Result<(), Failure> {
+        if self.json {
+            printer.json(&as_json(plan, layout, padding))?;
+        } else {
+            print(printer, plan, padding, self.samples);
+        }
+        Ok(())
     }
 }
 
 /// Prints warnings, boxes and totals; with `samples`, a line per sample.
-fn print(printer: &Printer, job: &Job, samples: bool) {
-    for warning in &job.plan.warnings {
+fn print(printer: &Printer, plan: &Plan, padding: &Padding, samples: bool) {
+    for warning in &plan.warnings {
         printer.warn(warning);
     }
-    printer.rows(&boxes_table(&job.boxes()));
+    printer.rows(&boxes_table(&job::boxes(plan)));
     if printer.is_verbose() {
-        for (i, source) in job.plan.sources.iter().enumerate() {
-            let layer = job.plan.layer_of_source(i);
+        for (i, source) in plan.sources.iter().enumerate() {
+            let layer = plan.layer_of_source(i);
             printer.result(format!("layer {layer}: {}", source.url.location));
         }
     }
     if samples {
-        printer.rows(&samples_table(job));
+        printer.rows(&samples_table(plan));
     }
-    printer.result(format!("padded   {}", padded_of_plan(job)));
-    let total = job.plan.samples();
+    printer.result(format!("padded   {}", padded_of_plan(plan, padding)));
+    let total = plan.samples();
     printer.result(format!("total    {}", counted(total, "sample", "samples")));
 }
 
-fn samples_table(job: &Job) -> Rows {
+fn samples_table(plan: &Plan) -> Rows {
     let mut table = Rows::new([
         "split",
         "sample",
@@ -78,13 +113,13 @@ fn samples_table(job: &Job) -> Rows {
         "center (nm)",
         "first voxel",
     ]);
-    for split in &job.plan.splits {
+    for split in &plan.splits {
         for (i, s) in split.samples.iter().enumerate() {
             table.add_row([
                 split.name.clone(),
                 i.to_string(),
                 s.annotation_id.to_string(),
-                job.plan.boxes[s.box_index as usize].id.clone(),
+                plan.boxes[s.box_index as usize].id.clone(),
                 s.center_nm.0.map(|v| v.to_string()).join(", "),
                 s.start_voxel.map(|v| v.to_string()).join(", "),
             ]);
@@ -93,9 +128,8 @@ fn samples_table(job: &Job) -> Rows {
     table
 }
 
-fn as_json(job: &Job) -> Value {
-    let plan = &job.plan;
-    let boxes: Vec<BoxEntry> = job.boxes();
+fn as_json(plan: &Plan, layout: &Layout, padding: &Padding) -> Value {
+    let boxes: Vec<BoxEntry> = job::boxes(plan);
     let splits = plan.splits.iter().map(|split| {
         let samples = split.samples.iter().map(|s| {
             json!({
@@ -112,13 +146,13 @@ fn as_json(job: &Job) -> Value {
     let padded = plan.arrays.iter().enumerate().map(|(array, planned)| {
         let of_splits = plan.splits.iter().enumerate();
         let of_splits = of_splits.map(|(i, split)| {
-            let windows = job.padding.windows(i, array);
+            let windows = padding.windows(i, array);
             (split.name.clone(), json!(windows))
         });
         let of_splits: serde_json::Map<String, Value> = of_splits.collect();
         (planned.name.clone(), of_splits.into())
     });
-    let arrays = job.layout.arrays.iter();
+    let arrays = layout.arrays.iter();
     let codecs = arrays.map(|array| (array.name.clone(), json!(array.codec)));
     json!({
         "window_voxels": plan.config.window,

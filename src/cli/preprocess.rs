@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use crate::job::RunOptions;
 use crate::storage::Location;
 
 use clap::Args;
@@ -17,9 +16,9 @@ use super::{local_path, location};
 /// Cut windows and write shards; rerun to resume
 #[derive(Debug, Args)]
 pub(super) struct Preprocess {
-    /// Config file of the job (JSON; `pointshard schema` prints its schema)
-    #[arg(value_parser = local_path::input())]
-    config: PathBuf,
+    /// Config file of the job (JSON; `pointshard schema` prints its schema); without it, the plan in OUT is used
+    #[arg(value_parser = local_path::input(), required_if_eq("force", "true"))]
+    config: Option<PathBuf>,
     /// Output: a folder, or a URL of one in a bucket (s3://, gs://)
     #[arg(long, value_name = "OUT", value_parser = location::output())]
     out: Location,
@@ -41,17 +40,14 @@ pub(super) struct Preprocess {
 impl Preprocess {
     pub(super) fn run(self, printer: &Printer) -> Result<ExitCode, Failure> {
         let storage = &self.network.storage(printer);
-        let options = RunOptions {
-            memory_bytes: self.run.memory_bytes(),
-            force: self.force,
-            verify: self.verify,
-        };
+        let options = self.run.options(self.force, self.verify);
+        let config = self.config.as_deref();
         if self.dry_run {
             self.run
-                .dry_run(printer, storage, &self.config, &self.out, options)?;
+                .dry_run(printer, storage, config, &self.out, options)?;
         } else {
             self.run
-                .run_job(printer, storage, &self.config, &self.out, options)?;
+                .run_job(printer, storage, config, &self.out, options)?;
         }
         Ok(ExitCode::SUCCESS)
     }

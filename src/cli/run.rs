@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use crate::extract::Progress;
 use crate::fault::FaultKind;
-use crate::job::{Job, Outcome, RunOptions};
+use crate::job::{Job, Outcome, PlannedOutput, RunOptions};
 use crate::storage::{Location, Storage};
 use anyhow::Context;
 use clap::Args;
@@ -42,28 +42,27 @@ fn status(progress: &Progress) -> Status {
 }
 
 impl RunArgs {
-    /// Runs the job in the config file and prints its summary.
+    /// Writes what is missing in `out` and prints the summary. Without a config, the plan in the output is used.
     pub(super) fn run_job(
         self,
         printer: &Printer,
         storage: &Storage,
-        config: &Path,
+        config: Option<&Path>,
         out: &Location,
         options: RunOptions,
     ) -> Result<Outcome, Failure> {
         let pool = self.pool()?;
         let outcome = pool.install(|| -> Result<Outcome, Failure> {
-            printer.note(format!("reading {}", config.display()));
-            let job = Job::prepare(config, self.memory_bytes(), storage)?;
+            let planned = planned_output(printer, storage, config, out, options)?;
+            let table = &planned.plan.table;
             printer.note(format!(
-                "{} in {}; writing {} to {}",
-                counted(job.plan.samples(), "sample", "samples"),
-                counted(job.plan.boxes.len(), "box", "boxes"),
-                counted(job.plan.arrays.len(), "array", "arrays"),
-                out
+                "{} in {}; writing {} to {out}",
+                counted(table.samples(), "sample", "samples"),
+                counted(table.boxes.len(), "box", "boxes"),
+                counted(table.arrays.len(), "array", "arrays"),
             ));
             let progress = Progress::default();
-            let run = || job.run(out.clone(), options, &progress);
+            let run = || planned.run(options, &progress);
             Ok(with_progress(
                 printer,
                 "windows",
@@ -75,26 +74,49 @@ impl RunArgs {
         Ok(outcome)
     }
 
+    /// How a job is run.
+    pub(super) fn options(self, force: bool, verify: bool) -> RunOptions {
+        RunOptions {
+            memory_bytes: self.memory_bytes(),
+            force,
+            verify,
+        }
+    }
+
     /// The memory limit in bytes.
     pub(super) fn memory_bytes(self) -> u64 {
         self.memory.as_u64()
     }
 
-    /// Prints what the job in the config file would read and write, without doing it.
+    /// Prints what a run would read and write, without doing it.
     pub(super) fn dry_run(
         self,
         printer: &Printer,
         storage: &Storage,
-        config: &Path,
+        config: Option<&Path>,
         out: &Location,
         options: RunOptions,
     ) -> Result<(), Failure> {
         self.pool()?.install(|| {
-            let job = Job::prepare(config, self.memory_bytes(), storage)?;
-            summary::print_plan(printer, &job);
-            job.require_samples()?;
-            let present = job.finished_shards(out, options)?;
-            summary::print_estimate(printer, &job.estimate(), present, out);
+            let planned = match config {
+                None => Some(PlannedOutput::open(out, storage)?),
+                Some(_) if options.force => None,
+                Some(config) => PlannedOutput::resume(config, out, options, storage)?,
+            };
+            if let Some(mut planned) = planned {
+                note_moved_sources(printer, &planned);
+                let plan = &planned.plan;
+                summary::print_plan(printer, &plan.table, &plan.layout, &plan.padding);
+                let present = planned.shards_present(options)?;
+                let estimate = planned.estimate(options)?;
+                summary::print_estimate(printer, &estimate, present, out);
+            } else if let Some(config) = config {
+                let job = Job::prepare(config, options.memory_bytes, storage)?;
+                summary::print_plan(printer, &job.plan, &job.layout, &job.padding);
+                job.require_samples()?;
+                job.check_output(out, options)?;
+                summary::print_estimate(printer, &job.estimate(), 0, out);
+            }
             Ok(())
         })
     }
@@ -102,6 +124,34 @@ impl RunArgs {
     /// The thread pool that runs the work.
     pub(super) fn pool(self) -> Result<rayon::ThreadPool, Failure> {
         self.threads.pool()
+    }
+}
+
+/// The output with its plan: the plan of the job in the config file or, without one, the plan that is there.
+pub(super) fn planned_output(
+    printer: &Printer,
+    storage: &Storage,
+    config: Option<&Path>,
+    out: &Location,
+    options: RunOptions,
+) -> Result<PlannedOutput, Failure> {
+    let planned = match config {
+        Some(config) => {
+            printer.note(format!("reading {}", config.display()));
+            PlannedOutput::begin(config, out, options, storage)?
+        }
+        None => {
+            printer.note(format!("reading the plan in {out}"));
+            PlannedOutput::open(out, storage)?
+        }
+    };
+    note_moved_sources(printer, &planned);
+    Ok(planned)
+}
+
+fn note_moved_sources(printer: &Printer, planned: &PlannedOutput) {
+    for moved in planned.moved_sources() {
+        printer.warn(moved);
     }
 }
 

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::dataset::{ArrayEntry, BoxEntry, Codec, Manifest};
+use crate::dataset::{ArrayEntry, BoxEntry, Codec, Layout, Manifest};
 use crate::extract::{Estimate, ExtractReport};
-use crate::job::{Job, Outcome};
+use crate::job::{self, Outcome};
+use crate::plan::{Padding, Plan};
 use crate::select::SelectReport;
 use crate::storage::Location;
 use bytesize::ByteSize;
@@ -98,19 +99,18 @@ fn print_extracted(printer: &Printer, extracted: &ExtractReport, seconds: f64) {
     ));
 }
 
-/// Prints the splits, boxes and padding of a planned job, in the same form as [`print`].
-pub(super) fn print_plan(printer: &Printer, job: &Job) {
-    for warning in &job.plan.warnings {
+/// Prints the splits, boxes and padding of a plan, in the same form as [`print`].
+pub(super) fn print_plan(printer: &Printer, plan: &Plan, layout: &Layout, padding: &Padding) {
+    for warning in &plan.warnings {
         printer.warn(warning);
     }
-    let splits = job.layout.splits.iter().enumerate().map(|(i, split)| {
-        let shards = job.layout.shards(i) * job.layout.arrays.len() as u64;
+    let splits = layout.splits.iter().enumerate().map(|(i, split)| {
+        let shards = layout.shards(i) * layout.arrays.len() as u64;
         let samples = split.samples.to_string();
         [split.name.clone(), samples, shards.to_string(), "-".into()]
     });
-    print_boxes(printer, &job.boxes(), splits);
-    printer.result(format!("padded   {}", padded_of_plan(job)));
-    print_selected(printer, &job.selected);
+    print_boxes(printer, &job::boxes(plan), splits);
+    printer.result(format!("padded   {}", padded_of_plan(plan, padding)));
 }
 
 /// Prints a line per split, the boxes that belong to no split and, if verbose, a line per box. `splits` holds name,
@@ -177,11 +177,11 @@ fn padded(manifest: &Manifest) -> String {
 }
 
 /// The padded windows of each array and split of a plan.
-pub(super) fn padded_of_plan(job: &Job) -> String {
-    let windows = job.plan.splits.iter().enumerate().map(|(i, split)| {
-        let arrays = job.plan.arrays.iter().enumerate();
+pub(super) fn padded_of_plan(plan: &Plan, padding: &Padding) -> String {
+    let windows = plan.splits.iter().enumerate().map(|(i, split)| {
+        let arrays = plan.arrays.iter().enumerate();
         let of_array = arrays.map(move |(array, planned)| {
-            let padded = job.padding.windows(i, array);
+            let padded = padding.windows(i, array);
             let windows = split.samples.len() as u64;
             (planned.name.clone(), split.name.clone(), padded, windows)
         });

@@ -152,6 +152,8 @@ pub enum DatasetError {
 impl Fault for DatasetError {
     fn kind(&self) -> FaultKind {
         match self {
+            // The user chose the name of the output.
+            Self::Storage(e) if e.is_invalid_name() => FaultKind::Usage,
             Self::Storage(e) | Self::Sample { source: e, .. } => e.kind(),
             Self::Busy { .. } | Self::OutputRemoved { .. } => FaultKind::Environment,
             Self::OtherPlan { .. }

@@ -93,8 +93,8 @@ impl Output {
     }
 
     /// Read access.
-    pub(super) fn store(&self) -> &Arc<dyn Store> {
-        &self.store
+    pub(crate) fn store(&self) -> &dyn Store {
+        self.store.as_ref()
     }
 
     /// Size of the object at `key`; `None` if it is missing.

@@ -109,11 +109,6 @@ impl ArrayRecipe {
         self.codec = codec;
     }
 
-    /// How samples are compressed.
-    pub(super) fn codec(&self) -> CodecChoice {
-        self.codec
-    }
-
     /// The layout of the array.
     pub(super) fn layout(&self, planned: &PlannedArray) -> ArrayLayout {
         ArrayLayout {

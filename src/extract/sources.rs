@@ -99,20 +99,6 @@ impl Sources {
         )
     }
 
-    /// Digest of the plan, of the metadata of its sources, and of the codecs. The codecs that `auto` chooses follow from
-    /// voxels, which the digest does not cover: so shards of one codec never get beside shards of another.
-    pub fn digest(&self, plan: &Plan) -> blake3::Hash {
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(plan.digest().as_bytes());
-        for volume in &self.volumes {
-            hasher.update(volume.digest().as_bytes());
-        }
-        for recipe in &self.recipes {
-            hasher.update(serde_json::json!(recipe.codec()).to_string().as_bytes());
-        }
-        hasher.finalize()
-    }
-
     /// Compresses the samples of `array` with `codec`.
     pub(crate) fn choose_codec(&mut self, array: usize, codec: CodecChoice) {
         self.recipes[array].choose_codec(codec);

@@ -64,7 +64,7 @@ fn plan(
 
 /// What the plan has.
 fn summary(job: &Job) -> String {
-    let boxes = job.boxes();
+    let boxes = crate::job::boxes(&job.plan);
     let annotations: u64 = boxes.iter().map(|b| b.annotations).sum();
     let splits = job.plan.splits.iter();
     let splits: Vec<_> = splits

@@ -9,11 +9,37 @@ use crate::collection::Collection;
 use crate::config::{ConfigFile, PointsConfig};
 use crate::plan::{LayerPoints, Plan, ReadPlan};
 use crate::points::PointsError;
-use crate::storage::{ParallelTasks, Storage};
+use crate::storage::{Location, ParallelTasks, Storage};
 use crate::volume;
 
+/// A first draft of a plan.
+#[derive(Debug)]
+pub(super) struct Draft {
+    pub plan: Plan,
+    /// Where the collection was read from.
+    pub collection: String,
+}
+
+impl Draft {
+    /// Reads the collection and the annotations, and drafts the plan.
+    pub fn read(
+        config: &ConfigFile,
+        storage: &Storage,
+        stages: &mut Stages,
+    ) -> Result<Self, JobError> {
+        let folder = Location::folder_of(&config.path);
+        let collection = Collection::open(&config.config.collection, &folder, storage)?;
+        stages.end("read config and collection");
+        let plan = draft(config, &collection, storage, stages)?;
+        Ok(Self {
+            plan,
+            collection: collection.source,
+        })
+    }
+}
+
 /// Reads the annotations and drafts the plan.
-pub(super) fn draft(
+fn draft(
     config: &ConfigFile,
     collection: &Collection,
     storage: &Storage,

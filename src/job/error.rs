@@ -38,6 +38,14 @@ pub enum JobError {
     /// No window touches a layer.
     #[error(transparent)]
     Displaced(#[from] DisplacedLayers),
+    /// The metadata of sources are not those that the plan was made with.
+    #[error(
+        "sources have changed since the plan was written: restore them, or start again with --force: {what}"
+    )]
+    SourcesChanged {
+        /// The sources, one line each.
+        what: String,
+    },
     /// Shards cannot be written.
     #[error(transparent)]
     Extract(#[from] ExtractError),
@@ -65,7 +73,7 @@ impl Fault for JobError {
             Self::Displaced(e) => e.kind(),
             Self::Extract(e) => e.kind(),
             Self::Dataset(e) => e.kind(),
-            Self::NoSample { .. } => FaultKind::Data,
+            Self::NoSample { .. } | Self::SourcesChanged { .. } => FaultKind::Data,
         }
     }
 }

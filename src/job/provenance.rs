@@ -5,7 +5,7 @@ use crate::dataset::{ArrayProvenance, BoxEntry, GroupEntry, Provenance, SourceEn
 use crate::plan::{FinishedPlan, Plan, PlannedArray};
 
 /// Every box of the collection, with the numbers of its annotations, samples and dropped annotations.
-pub(super) fn boxes(plan: &Plan) -> Vec<BoxEntry> {
+pub(crate) fn boxes(plan: &Plan) -> Vec<BoxEntry> {
     let split_name = |s: usize| plan.splits[s].name.clone();
     let boxes = plan.boxes.iter().map(|b| BoxEntry {
         id: b.id.clone(),

@@ -5,7 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
-from program import error_message, file_digests, pointshard, write_times
+from program import error_message, manifest, pointshard, write_times
 from volumes import write_precomputed
 
 RESOLUTION = (4, 4, 40)
@@ -182,8 +182,7 @@ def test_the_error_names_each_difference(job, change):
     assert job.error_message("--dry-run")[0] == lines
     pointshard("preprocess", job.write(), "--out", job.out, "--force")
     pointshard("check", job.out)
-    # The record of the new output has the new plan.
-    assert "record.json" in {p.name for p in (job.out / ".pointshard").iterdir()}
+    # The output has the new plan now.
     job.config["axis_order"] = "cxyz"
     assert 'config `axis_order`: was "czyx", is now "cxyz"' in job.error_message()[0]
 
@@ -208,64 +207,28 @@ def test_many_differences_are_counted(job):
     assert len(lines) == 11 and lines[-1] == "and 21 more", message
 
 
-def test_a_codec_chosen_differently_is_named(tmp_path):
+def test_changed_voxels_change_nothing_because_the_answers_are_in_the_plan(tmp_path):
     job = Job(tmp_path)
-    job.config["arrays"]["img"]["codec"] = "auto"
+    job.config["arrays"]["img"] = {"layer": "img", "codec": "auto", "min_nonzero_fraction": 0.5}
     job.run()
-    shutil.rmtree(tmp_path / "img")
-    write_precomputed(tmp_path / "img", np.ones((64, 64, 16), np.uint8), RESOLUTION, (0, 0, 0))
-    (line,), message = job.error_message()
-    assert line.startswith("array `img`: was compressed as") and "chosen from its voxels" in line, message
-
-
-def test_a_different_choice_of_samples_by_voxels_is_named(tmp_path):
-    job = Job(tmp_path)
-    job.config["arrays"]["img"]["min_nonzero_fraction"] = 0.5
-    job.run()
+    before = write_times(job.out)
     shutil.rmtree(tmp_path / "img")
     values = noise(1)
     values[:16] = 0
     write_precomputed(tmp_path / "img", values, RESOLUTION, (0, 0, 0))
-    (line,), message = job.error_message()
-    assert line.startswith("split `train`: had 6 samples, has 4 now") and "min_nonzero_fraction" in line, message
-
-
-def record_of(job):
-    return job.out / ".pointshard/record.json"
-
-
-DAMAGED = {
-    "none": (lambda path: path.unlink(), "older version"),
-    "cut off": (lambda path: path.write_bytes(path.read_bytes()[:300]), "damaged"),
-    "empty": (lambda path: path.write_bytes(b""), "damaged"),
-    "no JSON": (lambda path: path.write_bytes(b"\xff\x00" * 9), "damaged"),
-    "another form": (lambda path: path.write_text(path.read_text().replace('"form":1', '"form":2')), "another version"),
-    "a list": (lambda path: path.write_text("[]"), "damaged"),
-    "that of another plan": (lambda path: path.write_text(path.read_text().replace('{"plan_digest":"', '{"plan_digest":"0')), "another run"),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("damage, expected_text", DAMAGED.values(), ids=DAMAGED.keys())
-def test_a_missing_or_damaged_record_is_reported_and_does_not_stop_the_same_job(job, damage, expected_text):
-    whole, before = record_of(job).read_bytes(), file_digests(job.out)
-    damage(record_of(job))
-    job.config["window"] = [2, 4, 2]
-    lines, message = job.error_message()
-    assert not lines and "not known" in message and expected_text in message, message
-    # A run of the output's own plan writes the record again.
-    job.config["window"] = [4, 4, 2]
     job.run()
-    if expected_text != "another version":
-        assert record_of(job).read_bytes() == whole and file_digests(job.out) == before
+    assert write_times(job.out) == before
+    # A new plan has other samples.
+    pointshard("preprocess", job.write(), "--out", job.out, "--force")
+    assert manifest(job.out)["splits"]["train"]["samples"] == 4
 
 
-def test_the_record_is_small_and_is_not_rewritten(tmp_path):
+def test_the_plan_is_small_and_is_not_rewritten(tmp_path):
     job = Job(tmp_path)
     boxes = job.collection["annotations"]
     boxes += [{**boxes[0], "id": f"{i:036d}", "tags": []} for i in range(5000)]
-    boxes.append({**boxes[0], "id": "x" * 100_000, "tags": ["y" * 100_000]})
     job.run()
-    assert record_of(job).stat().st_size < 5100 * 160
+    assert (job.out / ".pointshard/plan.json").stat().st_size < 5100 * 400
     before = write_times(job.out)
     job.run()
-    assert write_times(job.out)[".pointshard/record.json"] == before[".pointshard/record.json"]
+    assert write_times(job.out) == before

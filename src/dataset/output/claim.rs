@@ -157,9 +157,7 @@ impl Output {
             }
             ClaimState::Claimed(found) if !force => self.join(claim, found),
             ClaimState::Earlier { schema_version, .. } if !force => {
-                Err(self.other_job(format!(
-                    "it was written by another version of pointshard (output version {schema_version}, this version writes {SCHEMA_VERSION})"
-                )))
+                Err(self.earlier_version(schema_version))
             }
             ClaimState::Claimed(found) => self.clear(claim, found.everything()),
             ClaimState::Earlier { output, .. } => self.clear(claim, output),
@@ -247,6 +245,13 @@ impl Output {
             output: self.name(),
             what,
         }
+    }
+
+    /// The error for an output of an earlier version.
+    pub fn earlier_version(&self, schema_version: u32) -> DatasetError {
+        self.other_job(format!(
+            "it was written by another version of pointshard (output version {schema_version}, this version writes {SCHEMA_VERSION})"
+        ))
     }
 
     fn busy(&self) -> DatasetError {

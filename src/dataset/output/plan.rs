@@ -13,6 +13,11 @@ impl Output {
         self.read(PLAN, MAX_BYTES)
     }
 
+    /// Writes a file of the plan. The key is relative to the output.
+    pub(crate) fn write_plan_file(&self, key: &str, bytes: &[u8]) -> Result<(), DatasetError> {
+        self.write(key, bytes)
+    }
+
     /// Writes `plan.json`, when all its files are written. Returns `false` if there is one: another process was faster.
     pub(crate) fn create_plan(&self, bytes: &[u8]) -> Result<bool, DatasetError> {
         self.require_own()?;

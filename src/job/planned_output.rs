@@ -1,0 +1,394 @@
+//! An output with a plan: its shards are written, it is sealed, and its status is looked up. All of this reads the plan in the
+//! output alone; the volumes are opened when a window is to be cut.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::compare::{compare, compare_metadata, moved_sources};
+use super::draft::Draft;
+use super::error::JobError;
+use super::plan_files::{self, PlanHeader};
+use super::stages::Stages;
+use super::status::Status;
+use super::{Job, Outcome, RunOptions, index_columns, provenance};
+use crate::config::{Config, ConfigFile};
+use crate::dataset::{
+    Claim, ClaimState, DatasetError, Layout, Manifest, Output, PresentShards, Trust, Unsealed,
+    to_checksummed,
+};
+use crate::extract::{self, Estimate, ExtractReport, Progress, Sources, Target};
+use crate::plan::{FinishedPlan, SourceFacts};
+use crate::select::SelectReport;
+use crate::storage::{Location, Storage};
+
+/// An output with a plan.
+#[derive(Debug)]
+pub struct PlannedOutput {
+    output: Output,
+    pub(crate) plan: FinishedPlan,
+    plan_digest: String,
+    /// The volumes, where the config was read. Otherwise they are opened from the plan.
+    sources: Option<Sources>,
+    /// Where sources were when the plan was made, and where they are now.
+    moved_sources: Vec<String>,
+    selected: SelectReport,
+    stages: Vec<(&'static str, Duration)>,
+    storage: Storage,
+}
+
+impl PlannedOutput {
+    /// The output at `out`, which has a plan.
+    ///
+    /// # Errors
+    /// There is no plan, or it cannot be read.
+    pub fn open(out: &Location, storage: &Storage) -> Result<Self, JobError> {
+        let output = Output::at(out, storage)?;
+        match stored_plan(&output)? {
+            Some(plan) => Ok(Self::of(output, plan, storage)),
+            None => Err(no_plan(out)),
+        }
+    }
+
+    /// The output at `out`, if it has the plan of the job in the config file; `None` if it has no plan yet. Reads the
+    /// collection and the annotations, but no voxel, and writes nothing.
+    ///
+    /// # Errors
+    /// The output belongs to another job: the error lists the differences.
+    pub fn resume(
+        config: &Path,
+        out: &Location,
+        options: RunOptions,
+        storage: &Storage,
+    ) -> Result<Option<Self>, JobError> {
+        let file = read_config(config)?;
+        Self::resume_job(&file, out, options, storage)
+    }
+
+    /// The output at `out` with the plan of the job in the config file. Claims the output before it reads anything big,
+    /// makes the plan if there is none, and writes it.
+    ///
+    /// # Errors
+    /// Those of [`Job::prepare`] and of [`PlannedOutput::resume`]; the job has no sample; the output cannot be written.
+    pub fn begin(
+        config: &Path,
+        out: &Location,
+        options: RunOptions,
+        storage: &Storage,
+    ) -> Result<Self, JobError> {
+        let file = read_config(config)?;
+        if !options.force
+            && let Some(resumed) = Self::resume_job(&file, out, options, storage)?
+        {
+            return Ok(resumed);
+        }
+        let claim = claim_of(&file.config);
+        let output = Output::at(out, storage)?.claim(&claim, options.force)?;
+        let job = Job::prepare_config(file, options.memory_bytes, storage)?;
+        Self::write_plan(job, output, options)
+    }
+
+    /// As [`PlannedOutput::begin`], for a job that is planned in memory.
+    pub(super) fn create(job: Job, out: &Location, options: RunOptions) -> Result<Self, JobError> {
+        let output = Output::at(out, job.sources.storage())?;
+        let claim = claim_of(&job.plan.config);
+        if !options.force
+            && let Some(stored) = stored_plan(&output)?
+        {
+            let (plan, sources) = (&job.plan, job.sources);
+            let storage = sources.storage().clone();
+            compare(&stored, plan, &SourceFacts::of_all(&sources.volumes))
+                .map_err(|what| other_plan(&output, what))?;
+            return Ok(Self {
+                sources: Some(sources),
+                selected: job.selected,
+                stages: job.stages,
+                ..Self::of(output, stored, &storage)
+            });
+        }
+        job.require_samples()?;
+        let output = output.claim(&claim, options.force)?;
+        Self::write_plan(job, output, options)
+    }
+
+    fn resume_job(
+        file: &ConfigFile,
+        out: &Location,
+        options: RunOptions,
+        storage: &Storage,
+    ) -> Result<Option<Self>, JobError> {
+        let output = Output::at(out, storage)?;
+        let Some(stored) = stored_plan(&output)? else {
+            return Ok(None);
+        };
+        let storage = &storage.for_job(options.memory_bytes);
+        let mut stages = Stages::begin(Vec::new());
+        let draft = Draft::read(file, storage, &mut stages)?.plan;
+        let mut sources = Sources::open(&draft, storage)?;
+        stages.end("open layers");
+        let facts = SourceFacts::of_all(&sources.volumes);
+        compare(&stored, &draft, &facts).map_err(|what| other_plan(&output, what))?;
+        use_codecs(&mut sources, &stored.layout);
+        stages.end("compare with the plan");
+        Ok(Some(Self {
+            sources: Some(sources),
+            moved_sources: moved_sources(&stored, &draft, &facts),
+            stages: stages.finished(),
+            ..Self::of(output, stored, storage)
+        }))
+    }
+
+    /// Writes the plan of the job to the output, which it claimed.
+    fn write_plan(job: Job, output: Output, options: RunOptions) -> Result<Self, JobError> {
+        job.require_samples()?;
+        // A job that needs more memory fails before it is planned in the output.
+        extract::cache_budget(&job.plan, &job.sources, options.memory_bytes)?;
+        let mut stages = Stages::begin(job.stages);
+        let facts = SourceFacts::of_all(&job.sources.volumes);
+        let plan = FinishedPlan::new(job.plan, facts, job.padding, job.layout, &job.collection)?;
+        let header = plan_files::write(&plan, |key, bytes| output.write_plan_file(key, &bytes))?;
+        let header = to_checksummed(&header).map_err(|e| output.damaged_plan(e.to_string()))?;
+        if !output.create_plan(&header)? {
+            let stored = stored_plan(&output)?;
+            if stored.as_ref() != Some(&plan) {
+                let what = "another process wrote its plan at the same moment".to_owned();
+                return Err(other_plan(&output, what));
+            }
+        }
+        stages.end("write the plan");
+        let storage = job.sources.storage().clone();
+        Ok(Self {
+            sources: Some(job.sources),
+            selected: job.selected,
+            stages: stages.finished(),
+            ..Self::of(output, plan, &storage)
+        })
+    }
+
+    fn of(output: Output, plan: FinishedPlan, storage: &Storage) -> Self {
+        Self {
+            output,
+            plan_digest: plan.digest().to_string(),
+            plan,
+            sources: None,
+            moved_sources: Vec::new(),
+            selected: SelectReport::default(),
+            stages: Vec::new(),
+            storage: storage.clone(),
+        }
+    }
+
+    /// For each source that is not where it was when the plan was made: a line with both places.
+    pub fn moved_sources(&self) -> &[String] {
+        &self.moved_sources
+    }
+
+    /// Writes the shards that are missing, and seals the dataset.
+    ///
+    /// # Errors
+    /// A source cannot be read, or the output cannot be written. A rerun continues where this one stopped.
+    pub fn run(mut self, options: RunOptions, progress: &Progress) -> Result<Outcome, JobError> {
+        let mut stages = Stages::begin(std::mem::take(&mut self.stages));
+        if let Some((manifest, shards)) = self.finished(options)? {
+            stages.end("look for shards");
+            let extracted = ExtractReport {
+                shards_already_present: shards,
+                ..ExtractReport::default()
+            };
+            return Ok(self.outcome(manifest, extracted, stages));
+        }
+        self.output = self.output.clone().claim(&self.claim(), false)?;
+        let present = self.find_shards(options)?;
+        stages.end("look for shards");
+        let extracted = if present.missing().next().is_some() {
+            let sources = match self.sources.take() {
+                Some(sources) => sources,
+                None => self.open_sources()?,
+            };
+            stages.end("open layers");
+            let target = Target {
+                output: &self.output,
+                layout: &self.plan.layout,
+                plan_digest: &self.plan_digest,
+                present: &present,
+            };
+            let plan = &self.plan.table;
+            extract::run(plan, &sources, target, options.memory_bytes, progress)?
+        } else {
+            ExtractReport {
+                shards_already_present: present.count(),
+                ..ExtractReport::default()
+            }
+        };
+        stages.end("extract");
+        let manifest = self.write_dataset(options)?;
+        stages.end("seal");
+        Ok(self.outcome(manifest, extracted, stages))
+    }
+
+    /// Seals the dataset: writes metadata, columns and manifest. Reads no volume.
+    ///
+    /// # Errors
+    /// Shards are missing, or the output cannot be written.
+    pub fn seal(mut self, options: RunOptions) -> Result<Manifest, JobError> {
+        if let Some((manifest, _)) = self.finished(options)? {
+            return Ok(manifest);
+        }
+        self.output = self.output.clone().claim(&self.claim(), false)?;
+        self.write_dataset(options)
+    }
+
+    /// Number of shards that are present.
+    pub fn shards_present(&self, options: RunOptions) -> Result<u64, JobError> {
+        Ok(self.find_shards(options)?.count())
+    }
+
+    /// Which shards of the output at `out` are present and which are missing, and whether the dataset is complete.
+    ///
+    /// # Errors
+    /// There is no plan, or it cannot be read.
+    pub fn status(
+        out: &Location,
+        options: RunOptions,
+        storage: &Storage,
+    ) -> Result<Status, JobError> {
+        let output = Output::at(out, storage)?;
+        let header = stored_header(&output)?.ok_or_else(|| no_plan(out))?;
+        let layout = header.layout().map_err(|e| output.damaged_plan(e))?;
+        let digest = header.plan_digest();
+        let present = PresentShards::find(&output, &layout, digest, trust(options))?;
+        let status = Status::new(header.tasks(), &layout, &present);
+        let unsealed = Unsealed {
+            output: &output,
+            layout: &layout,
+            plan_digest: digest,
+            present,
+        };
+        Ok(status.with_manifest(unsealed.finished()?.is_some()))
+    }
+
+    /// What a run into a new output reads and writes.
+    pub fn estimate(&mut self, options: RunOptions) -> Result<Estimate, JobError> {
+        let sources = match self.sources.take() {
+            Some(sources) => sources,
+            None => self.open_sources()?,
+        };
+        let sources = self.sources.insert(sources);
+        let plan = &self.plan.table;
+        extract::cache_budget(plan, sources, options.memory_bytes)?;
+        Ok(extract::estimate(plan, sources, &self.plan.layout))
+    }
+
+    fn outcome(self, manifest: Manifest, extracted: ExtractReport, stages: Stages) -> Outcome {
+        Outcome {
+            manifest,
+            selected: self.selected,
+            extracted,
+            stages: stages.finished(),
+        }
+    }
+
+    /// The manifest, if nothing of the dataset is missing, and the number of its shards.
+    fn finished(&self, options: RunOptions) -> Result<Option<(Manifest, u64)>, JobError> {
+        let present = self.find_shards(options)?;
+        let shards = present.count();
+        let manifest = self.unsealed(present).finished()?;
+        Ok(manifest.map(|manifest| (manifest, shards)))
+    }
+
+    fn write_dataset(&self, options: RunOptions) -> Result<Manifest, JobError> {
+        let plan = &self.plan;
+        let splits = 0..plan.table.splits.len();
+        let index = splits.map(|split| index_columns::of_split(plan, split));
+        let unsealed = self.unsealed(self.find_shards(options)?);
+        Ok(unsealed.seal(provenance::provenance(plan), index)?)
+    }
+
+    fn find_shards(&self, options: RunOptions) -> Result<PresentShards, JobError> {
+        let (layout, digest) = (&self.plan.layout, &self.plan_digest);
+        let found = PresentShards::find(&self.output, layout, digest, trust(options));
+        Ok(found?)
+    }
+
+    fn unsealed(&self, present: PresentShards) -> Unsealed<'_> {
+        Unsealed {
+            output: &self.output,
+            layout: &self.plan.layout,
+            plan_digest: &self.plan_digest,
+            present,
+        }
+    }
+
+    fn claim(&self) -> Claim {
+        claim_of(&self.plan.table.config)
+    }
+
+    /// Opens the volumes where the plan says that they are.
+    fn open_sources(&self) -> Result<Sources, JobError> {
+        let mut sources = Sources::open(&self.plan.table, &self.storage)?;
+        let facts = SourceFacts::of_all(&sources.volumes);
+        compare_metadata(&self.plan, &facts).map_err(|what| JobError::SourcesChanged { what })?;
+        use_codecs(&mut sources, &self.plan.layout);
+        Ok(sources)
+    }
+}
+
+fn read_config(config: &Path) -> Result<ConfigFile, JobError> {
+    let path = std::path::absolute(config).unwrap_or_else(|_| config.to_owned());
+    let config = Config::read(&path)?;
+    Ok(ConfigFile { config, path })
+}
+
+/// The claim of a job on an output.
+fn claim_of(config: &Config) -> Claim {
+    let splits = config.splits.keys().map(String::as_str);
+    let arrays = config.arrays.keys().map(String::as_str);
+    Claim::new(config.digest(), splits, arrays)
+}
+
+/// The plan of the output; `None` if it has none yet.
+fn stored_plan(output: &Output) -> Result<Option<FinishedPlan>, JobError> {
+    match stored_header(output)? {
+        None => Ok(None),
+        Some(header) => Ok(Some(plan_files::read(&header, output.store())?)),
+    }
+}
+
+/// The header of the output's plan; `None` if it has none yet.
+fn stored_header(output: &Output) -> Result<Option<PlanHeader>, JobError> {
+    match output.state()? {
+        ClaimState::Claimed(claim) if claim.clearing.is_none() => {}
+        _ => return Ok(None),
+    }
+    match output.read_plan()? {
+        None => Ok(None),
+        Some(bytes) => {
+            let header = PlanHeader::parse(&bytes).map_err(|e| output.damaged_plan(e));
+            Ok(Some(header?))
+        }
+    }
+}
+
+fn no_plan(out: &Location) -> JobError {
+    let output = out.to_string();
+    DatasetError::NoPlan { output }.into()
+}
+
+fn trust(options: RunOptions) -> Trust {
+    if options.verify {
+        Trust::Digest
+    } else {
+        Trust::Size
+    }
+}
+
+fn other_plan(output: &Output, what: String) -> JobError {
+    let output = output.location().to_string();
+    DatasetError::OtherPlan { output, what }.into()
+}
+
+/// Compresses arrays with the codecs of the layout.
+fn use_codecs(sources: &mut Sources, layout: &Layout) {
+    for (array, of_array) in layout.arrays.iter().enumerate() {
+        sources.choose_codec(array, of_array.codec);
+    }
+}
