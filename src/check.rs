@@ -9,6 +9,7 @@ mod files;
 mod groups;
 mod objects;
 mod padding;
+mod private;
 mod report;
 mod shards;
 mod streamed;
@@ -84,6 +85,7 @@ fn check_dataset(dataset: &Dataset, report: &mut Report) {
         findings.extend(groups::check(dataset));
         findings.extend(columns::check(dataset));
         findings.extend(shards::check(dataset, &objects));
+        findings.extend(private::check(dataset, &objects));
     } else {
         // What a wrong manifest says about samples means nothing, but its file sizes and digests may be right.
         findings.extend(shards::check_bytes(dataset, &objects));

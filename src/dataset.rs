@@ -40,15 +40,17 @@ pub use codec::{Codec, CodecChoice, CodecTrial};
 pub use columns::{Column, ColumnValues, SampleIndex};
 pub use encoder::SampleEncoder;
 pub use error::DatasetError;
+pub(crate) use layout::receipt_key;
 pub use layout::{ArrayLayout, Layout, ShardId, SplitLayout};
+pub(crate) use manifest::GROUPS_VERSION;
 pub use manifest::{
     ArrayEntry, BoxEntry, FileEntry, GroupEntry, MANIFEST, Manifest, SCHEMA_VERSION, ShardEntry,
     SourceEntry, SplitEntry,
 };
 #[cfg(feature = "tch")]
 pub(crate) use metadata::group_metadata;
+pub(crate) use output::{CLAIM as CLAIM_FILE, PLAN as PLAN_FILE, PLAN_COLUMNS};
 pub use output::{Claim, ClaimState, Output};
-pub(crate) use output::{PLAN as PLAN_FILE, PLAN_COLUMNS};
 pub use reader::{Dataset, SampleArray, SplitReader};
 pub use receipt::{PresentShards, Receipt, SourceUse, Trust};
 pub use samples::{SampleDecoder, SampleReader, ShardFiles};

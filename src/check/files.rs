@@ -26,15 +26,15 @@ fn unlisted(dataset: &Dataset, objects: &DatasetObjects<'_>) -> Vec<Finding> {
     let known: HashSet<_> = files
         .chain(manifest.shards.iter().map(|s| s.path.as_str()))
         .collect();
-    let unreadable = objects
-        .unlisted()
-        .iter()
-        .map(|(folder, message)| finding(folder, (FindingKind::Unreadable, message.clone())));
+    let unreadable = objects.unlisted().iter().map(|(folder, message)| {
+        let problem = ObjectProblem::new(FindingKind::Unreadable, message, "");
+        finding(folder, problem)
+    });
     let unexpected = group_paths(dataset).into_iter().flat_map(|group| {
         let unknown = objects.below(group).filter(|key| !known.contains(key));
         unknown.map(|key| {
             let message = "the manifest does not list it, and a reader of the group may take it for data: delete it";
-            finding(key, (FindingKind::UnexpectedFile, message.into()))
+            finding(key, ObjectProblem::new(FindingKind::UnexpectedFile, message, ""))
         })
     });
     unreadable.chain(unexpected).collect()
@@ -49,12 +49,12 @@ pub(super) fn group_paths(dataset: &Dataset) -> Vec<&str> {
     groups
 }
 
-fn finding(file: &str, (kind, message): ObjectProblem) -> Finding {
+fn finding(file: &str, problem: ObjectProblem) -> Finding {
     Finding {
-        kind,
+        kind: problem.kind,
         file: file.to_owned(),
         split: None,
         samples: Vec::new(),
-        message,
+        message: problem.message(),
     }
 }

@@ -22,7 +22,36 @@ pub(super) struct DatasetObjects<'d> {
 }
 
 /// What is wrong with an object.
-pub(super) type ObjectProblem = (FindingKind, String);
+pub(super) struct ObjectProblem {
+    pub kind: FindingKind,
+    /// What was found and what was expected.
+    problem: String,
+    /// What to do; empty if the problem says it.
+    remedy: &'static str,
+}
+
+impl ObjectProblem {
+    pub(super) fn new(kind: FindingKind, problem: impl Into<String>, remedy: &'static str) -> Self {
+        Self {
+            kind,
+            problem: problem.into(),
+            remedy,
+        }
+    }
+
+    /// The same problem with another remedy.
+    pub(super) fn with_remedy(self, remedy: &'static str) -> Self {
+        Self { remedy, ..self }
+    }
+
+    /// The problem and what to do.
+    pub(super) fn message(self) -> String {
+        match self.remedy {
+            "" => self.problem,
+            remedy => format!("{}; {remedy}", self.problem),
+        }
+    }
+}
 
 impl<'d> DatasetObjects<'d> {
     /// The objects of the dataset; those below `folders` are listed.
@@ -83,18 +112,17 @@ impl<'d> DatasetObjects<'d> {
     /// Checks that the object at `key` exists and has `bytes` bytes.
     pub(super) fn size_problem(&self, key: &str, bytes: u64) -> Option<ObjectProblem> {
         if !is_inside(key) {
-            let message = "its path leads out of the dataset, so it is not read".to_owned();
-            return Some((FindingKind::Manifest, message));
+            let problem = "its path leads out of the dataset, so it is not read";
+            return Some(ObjectProblem::new(FindingKind::Manifest, problem, ""));
         }
         match self.size(key) {
             Err(e) => Some(unreadable(&e)),
             Ok(None) => Some(missing()),
-            Ok(Some(found)) if found != bytes => {
-                let message = format!(
-                    "it has {found} bytes, expected {bytes}; run `pointshard preprocess` again to rewrite it"
-                );
-                Some((FindingKind::Size, message))
-            }
+            Ok(Some(found)) if found != bytes => Some(ObjectProblem::new(
+                FindingKind::Size,
+                format!("it has {found} bytes, expected {bytes}"),
+                "run `pointshard preprocess` again to rewrite it",
+            )),
             Ok(Some(_)) => None,
         }
     }
@@ -105,6 +133,16 @@ impl<'d> DatasetObjects<'d> {
         match self.listed.get(key) {
             Some(Some(size)) => Ok(Some(*size)),
             _ => self.store.size(key),
+        }
+    }
+
+    /// The bytes of the object at `key`, at most `limit_bytes`.
+    pub(super) fn read(&self, key: &str, limit_bytes: u64) -> Result<Vec<u8>, ObjectProblem> {
+        let mut bytes = Vec::new();
+        match self.store.read(key, limit_bytes, &mut bytes) {
+            Ok(true) => Ok(bytes),
+            Ok(false) => Err(missing()),
+            Err(e) => Err(unreadable(&e)),
         }
     }
 
@@ -139,8 +177,11 @@ pub(super) fn digest_problem(
         Ok(Some(found)) => {
             let found = found.to_string();
             (found != expected).then(|| {
-                let message = format!("its blake3 is {found}, expected {expected}: its bytes have changed; delete this file and run `pointshard preprocess` again to rewrite it");
-                (FindingKind::Digest, message)
+                ObjectProblem::new(
+                    FindingKind::Digest,
+                    format!("its blake3 is {found}, expected {expected}: its bytes have changed"),
+                    "delete this file and run `pointshard preprocess` again to rewrite it",
+                )
             })
         }
     }
@@ -153,14 +194,12 @@ pub(super) fn is_inside(path: &str) -> bool {
 }
 
 fn missing() -> ObjectProblem {
-    (
-        FindingKind::MissingFile,
-        "the file is missing; run `pointshard preprocess` again to write it".to_owned(),
-    )
+    let remedy = "run `pointshard preprocess` again to write it";
+    ObjectProblem::new(FindingKind::MissingFile, "the file is missing", remedy)
 }
 
 fn unreadable(error: &StorageError) -> ObjectProblem {
-    let message = match error {
+    let problem = match error {
         StorageError::Read { source, .. } if source.kind() == ErrorKind::NotFound => {
             return missing();
         }
@@ -170,5 +209,5 @@ fn unreadable(error: &StorageError) -> ObjectProblem {
         ),
         e => format!("the file cannot be read: {e}"),
     };
-    (FindingKind::Unreadable, message)
+    ObjectProblem::new(FindingKind::Unreadable, problem, "")
 }

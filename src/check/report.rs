@@ -72,6 +72,8 @@ pub enum FindingKind {
     Column,
     /// A file that the manifest does not list.
     UnexpectedFile,
+    /// The claim, the plan or a receipt does not agree with the manifest.
+    Plan,
 }
 
 impl FindingKind {
@@ -87,6 +89,7 @@ impl FindingKind {
             Self::Decode => "decode",
             Self::Column => "column",
             Self::UnexpectedFile => "unexpected_file",
+            Self::Plan => "plan",
         }
     }
 }

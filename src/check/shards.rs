@@ -38,8 +38,8 @@ pub(super) fn check(dataset: &Dataset, objects: &DatasetObjects<'_>) -> Vec<Find
 pub(super) fn check_bytes(dataset: &Dataset, objects: &DatasetObjects<'_>) -> Vec<Finding> {
     let shards = dataset.manifest().shards.par_iter();
     let problem = |shard: &ShardEntry| {
-        let (kind, message) = objects.problem(&shard.path, shard.bytes, &shard.blake3)?;
-        Some(finding(shard, kind, Vec::new(), message))
+        let problem = objects.problem(&shard.path, shard.bytes, &shard.blake3)?;
+        Some(finding(shard, problem.kind, Vec::new(), problem.message()))
     };
     shards.filter_map(problem).collect()
 }
@@ -104,20 +104,22 @@ fn check_shard(
         let samples = opened.map(|_| shard.first_sample..shard.first_sample + shard.samples);
         samples.into_iter().flatten().collect()
     };
-    if let Some((kind, message)) = objects.size_problem(&shard.path, shard.bytes) {
-        return vec![finding(shard, kind, all(), message)];
+    if let Some(problem) = objects.size_problem(&shard.path, shard.bytes) {
+        return vec![finding(shard, problem.kind, all(), problem.message())];
     }
     let object = StreamedObject::new(objects.store(), &shard.path, shard.bytes);
     let object = Arc::new(object);
     let decoded = opened.map_or_else(Vec::new, |opened| decode(shard, opened, &object));
     match digest_problem(&object.digest().map(Some), &shard.blake3) {
         None => decoded,
-        Some((kind @ FindingKind::Digest, message)) => {
-            // Readers want to know next which samples are damaged.
-            let damaged = decoded.into_iter().flat_map(|f| f.samples).collect();
-            vec![finding(shard, kind, damaged, message)]
+        Some(problem) => {
+            let samples = match problem.kind {
+                // Readers want to know next which samples are damaged.
+                FindingKind::Digest => decoded.into_iter().flat_map(|f| f.samples).collect(),
+                _ => all(),
+            };
+            vec![finding(shard, problem.kind, samples, problem.message())]
         }
-        Some((kind, message)) => vec![finding(shard, kind, all(), message)],
     }
 }
 

@@ -144,7 +144,7 @@ impl Layout {
     /// The shard's receipt, relative to the output folder.
     pub fn receipt_path(&self, id: ShardId) -> String {
         let (split, array) = (&self.splits[id.split].name, &self.arrays[id.array].name);
-        format!(".pointshard/receipts/{split}/{array}/{}.json", id.shard)
+        receipt_key(split, array, id.shard)
     }
 
     /// The groups of the splits, relative to the output folder.
@@ -164,6 +164,11 @@ impl Layout {
             })
         })
     }
+}
+
+/// The receipt of a shard, relative to the output folder.
+pub(crate) fn receipt_key(split: &str, array: &str, shard: u64) -> String {
+    format!(".pointshard/receipts/{split}/{array}/{shard}.json")
 }
 
 /// Folder of a split's group, relative to the output folder.

@@ -2,18 +2,15 @@
 
 use std::io::ErrorKind;
 
-use super::DatasetError;
+use super::{CLAIM_FILE, DatasetError, PLAN_FILE};
 use crate::storage::{Location, Storage, StorageError, Store};
-
-/// The first objects of an output, in the order in which they are written. Older outputs have only the second one.
-const FIRST_OBJECTS: [&str; 2] = [".pointshard/claim.json", ".pointshard/plan.json"];
 
 /// Most folders of a bucket in which a dataset is looked for.
 const MAX_FOLDERS: usize = 16;
 
-/// Whether pointshard began an output in the store.
+/// Whether pointshard began an output in the store. Outputs before version 3 have no claim.
 pub(super) fn has_output(store: &dyn Store) -> bool {
-    let mut sizes = FIRST_OBJECTS.iter().map(|key| store.size(key));
+    let mut sizes = [CLAIM_FILE, PLAN_FILE].iter().map(|key| store.size(key));
     sizes.any(|size| matches!(size, Ok(Some(_))))
 }
 

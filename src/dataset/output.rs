@@ -30,7 +30,8 @@ pub use claim::{Claim, ClaimState};
 
 /// The folder of everything that is not part of the dataset.
 pub(super) const PRIVATE: &str = ".pointshard";
-const CLAIM: &str = ".pointshard/claim.json";
+/// The job that the output belongs to.
+pub(crate) const CLAIM: &str = ".pointshard/claim.json";
 /// The plan, except its columns.
 pub(crate) const PLAN: &str = ".pointshard/plan.json";
 /// Folder of the plan's columns.
