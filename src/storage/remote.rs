@@ -4,6 +4,7 @@
 //! servers. [`http_adapter`] works below `object_store`, and adapts requests and responses. Every error has the method,
 //! URL, tries, elapsed time, the server's explanation and what to do ([`request_error`]), but no secret.
 
+mod action;
 mod attempt;
 mod client;
 mod connection_failure;
@@ -14,6 +15,7 @@ mod http_adapter;
 mod http_client;
 mod list;
 mod location;
+mod new_request;
 mod object_request;
 mod read;
 mod redirect;
@@ -36,11 +38,11 @@ use reqwest::header::{AUTHORIZATION, HeaderValue};
 
 use super::stop_group::StopGroup;
 use super::{Compression, ListedObject, Network, OpenObject, RetryPolicy, StorageError, Store};
+use action::Action;
 use client::Client;
 pub(super) use connections::Connections;
 pub(super) use location::BadPlace;
 pub use location::RemoteLocation;
-use object_request::Action;
 
 /// The objects below a location on a server.
 #[derive(Clone)]

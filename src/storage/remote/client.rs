@@ -15,11 +15,11 @@ use reqwest::StatusCode;
 use reqwest::header::{HeaderName, HeaderValue};
 
 use super::Network;
+use super::action::Action;
 use super::credentials::{Choice, Environment, amazon, google};
 use super::error_text::with_causes;
 use super::http_adapter::HttpAdapterConnector;
 use super::http_client::region_of;
-use super::object_request::Action;
 use super::request_runtime::RequestRuntime;
 
 /// Longest pause between two requests for credentials.

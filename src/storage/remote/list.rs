@@ -6,7 +6,8 @@ use object_store::list::PaginatedListOptions;
 use object_store::path::Path;
 use object_store::{ListResult, ObjectMeta};
 
-use super::object_request::{Action, RequestFailure};
+use super::action::Action;
+use super::object_request::RequestFailure;
 use super::request_error::not_sent;
 use super::{RemoteLocation, RemoteStore, StorageError};
 use crate::storage::ListedObject;

@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
+use super::action::Action;
 use super::attempt::{Decode, decompress};
-use super::object_request::Action;
 use super::{RemoteStore, StorageError};
 use crate::storage::Compression;
 

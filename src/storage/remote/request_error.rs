@@ -3,9 +3,10 @@
 use object_store::Error;
 use reqwest::StatusCode;
 
+use super::action::Action;
 use super::connection_failure::ConnectionFailure;
 use super::error_text::{one_line, with_causes};
-use super::object_request::{Action, ObjectRequest, RequestFailure};
+use super::object_request::{ObjectRequest, RequestFailure};
 use super::request_log::{LogEntries, RequestOutcome, is_transient};
 use crate::fault::FaultKind;
 use crate::storage::StorageError;

@@ -6,8 +6,9 @@ use std::time::Duration;
 use reqwest::StatusCode;
 
 use super::StorageError;
+use super::action::Action;
 use super::connection_failure::ConnectionFailure;
-use super::object_request::{Action, ObjectRequest, RequestFailure};
+use super::object_request::{ObjectRequest, RequestFailure};
 use super::request_error::not_sent;
 use super::request_log::{RequestLog, RequestOutcome, is_transient};
 use crate::storage::retry::{Retries, Transient};

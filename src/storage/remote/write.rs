@@ -3,7 +3,8 @@
 use object_store::{Error, ObjectStoreExt, PutMode, PutOptions, PutPayload};
 use reqwest::StatusCode;
 
-use super::object_request::{Action, ObjectRequest, RequestFailure};
+use super::action::Action;
+use super::object_request::{ObjectRequest, RequestFailure};
 use super::{RemoteStore, StorageError};
 use crate::storage::Store;
 

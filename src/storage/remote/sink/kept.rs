@@ -8,8 +8,8 @@ use std::time::Duration;
 use object_store::PutPayload;
 
 use super::super::RemoteStore;
+use super::super::action::Action;
 use super::super::list::BucketObject;
-use super::super::object_request::Action;
 use super::super::request_error::not_sent;
 use crate::storage::StorageError;
 

@@ -6,7 +6,8 @@ use std::fmt;
 use object_store::PutPayload;
 use object_store::multipart::PartId;
 
-use super::super::object_request::{Action, RequestFailure};
+use super::super::action::Action;
+use super::super::object_request::RequestFailure;
 use super::RemoteSink;
 use super::kept::KeptObject;
 use crate::storage::sink::PendingObject;

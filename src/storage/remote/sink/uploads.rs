@@ -9,8 +9,9 @@ use object_store::PutMultipartOptions;
 use serde::{Deserialize, Serialize};
 
 use super::super::RemoteStore;
+use super::super::action::Action;
 use super::super::client::Bucket;
-use super::super::object_request::{Action, RequestFailure};
+use super::super::object_request::RequestFailure;
 use super::super::request_error::not_sent;
 use super::RemoteSink;
 use super::kept::{KeptObject, unique_name};

@@ -102,7 +102,7 @@ fn parts_of_the_usual_size_are_accepted_and_only_one_is_in_memory() {
         place.part_size = PartSize::default();
         let all = bytes(20 << 20);
         let mut pending = PendingUpload::new(place.remote_sink(), "large");
-        for piece in all.chunks(3 << 20) {
+        for piece in all.chunks(700 << 10) {
             pending.write(piece).unwrap();
             assert!(pending.buffered_bytes() <= 8 << 20);
         }
