@@ -6,5 +6,5 @@ use crate::storage::Location;
 
 /// Parses the location of an output.
 pub(super) fn output() -> impl TypedValueParser<Value = Location> {
-    OsStringValueParser::new().try_map(|text| Location::parse(text))
+    OsStringValueParser::new().try_map(Location::parse)
 }
