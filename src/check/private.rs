@@ -29,7 +29,6 @@ const RECEIPT_REMEDY: &str =
 #[derive(Deserialize)]
 struct Plan {
     plan_digest: String,
-    #[serde(default)]
     files: Vec<FileEntry>,
 }
 

@@ -62,6 +62,23 @@ def with_second_group(folder, sources):
 ARRAYS = {"img": {"layer": "img"}, "target_label0": {"layer": "label0", "window": [20, 20, 3]}}
 
 
+def assert_provenance(out, attributes, split, box, resolution, folder):
+    """The manifest and the attributes of the split's group lead from a box to the volume of each array."""
+    described = manifest(out)
+    entry = described["boxes"][box]
+    assert entry["split"] == split
+    assert attributes["boxes"][str(box)] == {key: entry[key] for key in ("id", "tags", "group")}
+    assert {int(i) for i in attributes["boxes"]} == {i for i, b in enumerate(described["boxes"]) if b["split"] == split}
+    for about in (described, attributes):
+        layer_group = about["groups"][entry["group"]]
+        assert tuple(layer_group["resolution_nm"]) == resolution
+        for array, position in layer_group["sources"].items():
+            layer = ARRAYS[array]["layer"]
+            source = about["sources"][position]
+            assert source["layer"] == layer and tuple(source["resolution_nm"]) == resolution
+            assert source["location"] == str((folder if resolution == THICK else VNC) / layer)
+
+
 def test_windows_are_cut_at_the_z_resolution_of_their_group(volume, thick, tmp_path):
     folder, volumes = thick
     collection = with_second_group(tmp_path, {layer: folder / layer for layer in ("img", "label0")})
@@ -77,6 +94,7 @@ def test_windows_are_cut_at_the_z_resolution_of_their_group(volume, thick, tmp_p
         for img, label, (box, center, start, label_start, resolution) in zip(*windows, columns, strict=True):
             expected = THICK if box in THICK_BOXES else FULL
             assert tuple(resolution) == expected
+            assert_provenance(out, group.attrs["pointshard"], split, box, expected, folder)
             of = {n: volumes[n, THICK] if expected == THICK else volume(n) for n in ("img", "label0")}
             assert start == first_voxel(center, expected, WINDOW)
             assert label_start == first_voxel(center, expected, (20, 20, 3))
