@@ -94,10 +94,11 @@ impl PlannedOutput {
         if !options.force
             && let Some(stored) = stored_plan(&output)?
         {
-            let (plan, sources) = (&job.plan, job.sources);
+            let (plan, mut sources) = (&job.plan, job.sources);
             let storage = sources.storage().clone();
             compare(&stored, plan, &SourceFacts::of_all(&sources.volumes))
                 .map_err(|what| other_plan(&output, what))?;
+            use_codecs(&mut sources, &stored.layout);
             return Ok(Self {
                 sources: Some(sources),
                 selected: job.selected,
