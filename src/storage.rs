@@ -11,6 +11,8 @@ mod compression;
 mod context;
 mod document;
 mod extent;
+#[cfg(test)]
+pub(crate) mod fault_points;
 mod listing;
 mod local;
 mod local_sink;

@@ -1,5 +1,7 @@
 //! Promises that hold for every job: the same bytes however it is run, nothing made twice, nothing overwritten.
 
+mod fault_points;
+
 use std::fs;
 use std::path::Path;
 

@@ -23,6 +23,9 @@ pub struct Storage {
     connections: Arc<Connections>,
     budget: MemoryBudget,
     stop_group: StopGroup,
+    /// Through which sinks are opened.
+    #[cfg(test)]
+    fault_points: Option<Arc<super::fault_points::FaultPoints>>,
 }
 
 impl Storage {
@@ -45,6 +48,17 @@ impl Storage {
             connections: Arc::new(Connections::new(network, waits)),
             budget: MemoryBudget::new(DEFAULT_MEMORY_BYTES),
             stop_group: StopGroup::default(),
+            #[cfg(test)]
+            fault_points: None,
+        }
+    }
+
+    /// Counts the operations of sinks that are opened from now on; one of them may fail.
+    #[cfg(test)]
+    pub(crate) fn with_fault_points(self, points: &Arc<super::fault_points::FaultPoints>) -> Self {
+        Self {
+            fault_points: Some(Arc::clone(points)),
+            ..self
         }
     }
 
@@ -55,6 +69,8 @@ impl Storage {
             connections: Arc::clone(&self.connections),
             budget: MemoryBudget::new(memory_bytes),
             stop_group: StopGroup::default(),
+            #[cfg(test)]
+            fault_points: self.fault_points.clone(),
         }
     }
 
@@ -92,13 +108,18 @@ impl Storage {
     /// # Errors
     /// Nothing can be written there.
     pub(crate) fn open_sink(&self, location: &Location) -> Result<Arc<dyn Sink>, StorageError> {
-        match location {
-            Location::Local(path) => Ok(Arc::new(LocalSink::new(path.clone()))),
+        let sink: Arc<dyn Sink> = match location {
+            Location::Local(path) => Arc::new(LocalSink::new(path.clone())),
             Location::Remote(remote) => {
                 let store = RemoteStore::open(remote, &self.connections, &self.stop_group);
-                Ok(store.into_sink()?)
+                store.into_sink()?
             }
+        };
+        #[cfg(test)]
+        if let Some(points) = &self.fault_points {
+            return Ok(points.wrap(sink));
         }
+        Ok(sink)
     }
 
     /// Lists the folders and files directly in `location`.
