@@ -1,4 +1,6 @@
+use std::collections::HashSet;
 use std::path::Path;
+use std::sync::Mutex;
 
 use proptest::prelude::*;
 use serde_json::json;
@@ -12,7 +14,8 @@ use crate::dataset::testing::{TestArray, write};
 use crate::dataset::{Codec, Dataset};
 use crate::extract::Progress;
 use crate::job::{Job, RunOptions};
-use crate::storage::Storage;
+use crate::storage::loopback::{Server, cut, network, reply, serve};
+use crate::storage::{Location, Storage};
 
 /// Compares every sample of every array with what zarrs reads. Returns the number of samples.
 fn compare_with_zarrs(dataset: &Dataset) -> u64 {
@@ -246,6 +249,68 @@ fn a_buffer_of_another_size_than_the_sample_is_an_error() {
             error.unwrap_err().to_string(),
             format!("train.zarr/a sample 0: it has 8 bytes, but the buffer has {n}")
         );
+    }
+}
+
+/// A server of the files below `folder`. It first answers 503 for each object, and sends every third response cut.
+fn flaky_server(folder: &Path) -> Server {
+    let folder = folder.to_owned();
+    let seen = Mutex::new(HashSet::new());
+    serve(move |n, request| {
+        let mut parts = request.first.split(' ');
+        let (method, path) = (parts.next().unwrap(), parts.next().unwrap().to_owned());
+        let Ok(bytes) = std::fs::read(folder.join(&path[1..])) else {
+            return reply("404 Not Found", "", b"");
+        };
+        if seen.lock().unwrap().insert(path) {
+            return reply("503 Service Unavailable", "", b"");
+        }
+        if method == "HEAD" {
+            return cut(reply("200 OK", "", &bytes), bytes.len());
+        }
+        let range = request
+            .range()
+            .and_then(|r| r.strip_prefix("bytes=")?.split_once('-'));
+        let response = match range {
+            None => reply("200 OK", "", &bytes),
+            Some((start, last)) => {
+                let (start, end) = (start.parse().unwrap(), last.parse::<usize>().unwrap() + 1);
+                let header = format!("Content-Range: bytes {start}-{last}/{}\r\n", bytes.len());
+                reply("206 Partial Content", &header, &bytes[start..end])
+            }
+        };
+        if n % 3 == 0 {
+            cut(response, 1)
+        } else {
+            response
+        }
+    })
+}
+
+#[test]
+fn samples_on_a_server_that_fails_from_time_to_time_are_equal_to_local_ones() {
+    let dir = tempfile::tempdir().unwrap();
+    let arrays = ALL
+        .iter()
+        .zip(["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"]);
+    let arrays: Vec<_> = arrays
+        .map(|(codec, name)| TestArray {
+            codec: *codec,
+            ..array(name, DataType::UInt16, [3, 2, 2], 4)
+        })
+        .collect();
+    let local = write(dir.path(), AxisOrder::Cxyz, &arrays, 2);
+    let server = flaky_server(dir.path());
+    let location = Location::parse(&server.url).unwrap();
+    let remote = Dataset::open(location, &Storage::new(network())).unwrap();
+    assert_eq!(remote.manifest(), local.manifest());
+    assert_eq!(compare_with_zarrs(&remote), 4 * arrays.len() as u64);
+    let read = |dataset: &Dataset, name| {
+        let array = dataset.split("train").unwrap().samples(name).unwrap();
+        array.read(3).unwrap()
+    };
+    for a in &arrays {
+        assert_eq!(read(&remote, a.name), read(&local, a.name));
     }
 }
 
