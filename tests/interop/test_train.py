@@ -10,7 +10,9 @@ import time
 
 import numpy as np
 import pytest
+from faulty_server import FaultyServer, status, truncate_body
 from program import REPOSITORY, pointshard
+from s3_server import upload_objects
 from training import MODEL, TARGETS, losses, make_dataset, metrics, run, train_config, trainer
 
 
@@ -250,6 +252,24 @@ def test_an_untrainable_config_is_an_error_with_the_key(dataset, tmp_path, chang
     message = run("train", dataset, "--config", config, "--out", tmp_path / "run", code=2).stderr
     assert words in message
     assert "train.json" in message or "nowhere" in message
+
+
+def test_training_on_a_server_is_equal_to_training_on_local_files(dataset, moto, s3, tmp_path, monkeypatch):
+    config = train_config(tmp_path, steps=1)
+    upload_objects(moto.url, "trained", dataset)
+    for name, value in {**s3.env, "NO_PROXY": "127.0.0.1"}.items():
+        monkeypatch.setenv(name, value)
+    runs = []
+    # Each object fails at first, then its body is cut, then it is sent.
+    faults = [status(503), truncate_body]
+    fault = lambda request: dict(enumerate(faults)).get(request.before)  # noqa: E731
+    with FaultyServer(dataset, fault) as server:
+        for place in (dataset, f"{s3.root}/trained", server.url):
+            out = tmp_path / f"run{len(runs)}"
+            run("train", place, "--config", config, "--out", out)
+            runs.append(losses(out))
+    assert runs[0] and runs[0] == runs[1] == runs[2]
+    assert any(request.before > 1 for request in server.requests)
 
 
 def test_a_url_is_never_used_as_a_local_path(dataset, tmp_path):
