@@ -13,7 +13,7 @@ use pointshard::Job;
 use pointshard::bench::{
     ArrayLayout, BloscName, BloscShuffle, Codec, EncodedBlock, LayerConfig, Layout, Location,
     Output, Resolution, SampleEncoder, Scalar, ShardId, ShardWriter, SourceUrl, Storage, Volume,
-    WindowSize, WrittenShard, map_windows, open_layer, parts, resolutions, write_collection,
+    WindowSize, WrittenShard, claim, map_windows, open_layer, parts, resolutions, write_collection,
 };
 use serde_json::{Value, json};
 
@@ -230,7 +230,7 @@ impl Shards {
         let layout = Layout::new(of_job.axis_order, splits, vec![array], None);
         // On the disk that datasets are written to, not in memory.
         let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
-        let output = Output::claim(folder.path(), blake3::hash(b"bench"), &layout, false)?;
+        let output = claim(folder.path(), &layout)?;
         Ok(Self {
             windows,
             layout,
