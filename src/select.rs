@@ -14,6 +14,7 @@ mod object_chunks;
 mod outside;
 mod pass;
 mod queries;
+mod query_box;
 mod report;
 mod search;
 #[cfg(test)]

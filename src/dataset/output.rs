@@ -15,6 +15,7 @@
 
 mod claim;
 mod clearing;
+mod earlier;
 mod plan;
 #[cfg(test)]
 mod tests;

@@ -12,7 +12,9 @@ mod header;
 mod samples;
 mod stored_parts;
 #[cfg(test)]
-pub(super) mod tests;
+pub(super) mod synthetic;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 

@@ -4,7 +4,8 @@
 use std::ops::Range;
 
 use super::candidates::{CHOSEN, SamplePosition, lowest_samples};
-use super::pass::{Queries, QueryBox, VoxelPass};
+use super::pass::{Queries, VoxelPass};
+use super::query_box::QueryBox;
 use super::report::SelectReport;
 use super::window::{cut_whole, window_box, window_request};
 use crate::dataset::{Codec, CodecChoice, CodecTrial};

@@ -3,7 +3,8 @@
 use std::marker::PhantomData;
 use std::ops::Range;
 
-use super::pass::{Queries, QueryBox, VoxelPass, nth_sample};
+use super::pass::{Queries, VoxelPass, nth_sample};
+use super::query_box::QueryBox;
 use super::window::{cut_whole, window_box, window_request};
 use crate::extract::{CutScratch, ExtractError, Sources, WindowCutter};
 use crate::plan::Plan;

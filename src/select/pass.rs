@@ -9,6 +9,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+use super::query_box::QueryBox;
 use super::report::SelectReport;
 use super::search;
 use super::unit_blocks::UnitBlocks;
@@ -16,15 +17,11 @@ use crate::blocks::{BlockCache, BlockKey, BlockUses, Prefetcher, with_prefetcher
 use crate::extract::{
     CutScratch, ExtractError, Sources, WindowCutter, blocks_of, cache_budget_beside,
 };
-use crate::geometry::VoxelBox;
 use crate::plan::{Plan, PlannedSplit};
 use crate::storage::ParallelTasks;
 
 /// Most samples that are one unit of work.
 const UNIT_SAMPLES: usize = 64;
-
-/// A volume, by its position in the plan, and the voxels of it that a query reads.
-pub(super) type QueryBox = (usize, Option<VoxelBox>);
 
 /// Queries about samples. Samples are numbered.
 pub(super) trait Queries: Sync {

@@ -1,6 +1,6 @@
 //! The window of a sample: which voxels it is made from, and its values.
 
-use super::pass::QueryBox;
+use super::query_box::QueryBox;
 use crate::extract::{CutScratch, ExtractError, Sources, WindowCutter, WindowRequest};
 use crate::plan::{Plan, PlannedSplit};
 

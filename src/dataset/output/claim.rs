@@ -8,6 +8,7 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 
 use super::clearing::Clearing;
+use super::earlier::EarlierOutput;
 use super::{CLAIM, Output, PLAN, PRIVATE, WRITERS, Writer};
 use crate::dataset::checksummed::{from_checksummed, to_checksummed};
 use crate::dataset::{DatasetError, SCHEMA_VERSION, layout::group_path};
@@ -30,15 +31,6 @@ pub struct Claim {
     /// What of an earlier output is still to be deleted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clearing: Option<EarlierOutput>,
-}
-
-/// An earlier output that is being deleted.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct EarlierOutput {
-    /// Its groups.
-    pub groups: Vec<String>,
-    /// Names of its arrays and columns.
-    pub members: Vec<String>,
 }
 
 /// What is at a location.

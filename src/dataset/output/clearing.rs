@@ -9,7 +9,7 @@ use std::ops::ControlFlow;
 
 use rayon::prelude::*;
 
-use super::claim::EarlierOutput;
+use super::earlier::EarlierOutput;
 use super::{Output, PLAN, PLAN_COLUMNS, RECEIPTS};
 use crate::dataset::{DatasetError, MANIFEST, Manifest};
 use crate::storage::{MAX_DOCUMENT_BYTES, is_temporary_name};

@@ -1,7 +1,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::claim::EarlierOutput;
+use super::earlier::EarlierOutput;
 use super::*;
 use crate::dataset::checksummed::to_checksummed;
 use crate::storage::WriterAccess;

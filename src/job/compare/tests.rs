@@ -1,6 +1,6 @@
 use super::*;
 use crate::geometry::Resolution;
-use crate::job::plan_files::tests::{some_rows, synthetic};
+use crate::job::plan_files::synthetic::{some_rows, synthetic};
 use crate::plan::PlannedGroup;
 use crate::storage::Location;
 
@@ -33,7 +33,7 @@ fn a_draft_is_the_same_wherever_its_inputs_are() {
             source.url.location = Location::Local(format!("/elsewhere/{i}").into());
             now[i].described = format!("/elsewhere/{i}/s0");
         }
-        draft.config = crate::job::plan_files::tests::config_in("elsewhere");
+        draft.config = crate::job::plan_files::synthetic::config_in("elsewhere");
     };
     assert_eq!(lines(|_, _| {}), Vec::<String>::new());
     assert_eq!(lines(places), Vec::<String>::new());
