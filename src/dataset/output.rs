@@ -50,6 +50,8 @@ pub struct Output {
     store: Arc<dyn Store>,
     sink: Arc<dyn Sink>,
     writer: Option<Arc<Writer>>,
+    /// Whether this process created the root folder.
+    created_root: bool,
 }
 
 /// The claim that this process works under.
@@ -57,7 +59,6 @@ pub struct Output {
 struct Writer {
     claim: Vec<u8>,
     checked: Mutex<Instant>,
-    #[expect(dead_code, reason = "its drop ends the registration")]
     guard: WriterGuard,
 }
 
@@ -81,6 +82,7 @@ impl Output {
             store,
             sink,
             writer: None,
+            created_root: false,
         }
     }
 

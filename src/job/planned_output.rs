@@ -76,15 +76,19 @@ impl PlannedOutput {
         storage: &Storage,
     ) -> Result<Self, JobError> {
         let file = read_config(config)?;
-        if !options.force
-            && let Some(resumed) = Self::resume_job(&file, out, options, storage)?
-        {
+        if options.force {
+            // A job that fails must not have deleted the output that it overwrites.
+            let job = Job::prepare_config(file, options.memory_bytes, storage)?;
+            return Self::create(job, out, options);
+        }
+        if let Some(resumed) = Self::resume_job(&file, out, options, storage)? {
             return Ok(resumed);
         }
-        let claim = claim_of(&file.config);
-        let output = Output::at(out, storage)?.claim(&claim, options.force)?;
-        let job = Job::prepare_config(file, options.memory_bytes, storage)?;
-        Self::write_plan(job, output, options)
+        let output = Output::at(out, storage)?.claim(&claim_of(&file.config), false)?;
+        Self::plan_or_release(output, |output| {
+            let job = Job::prepare_config(file, options.memory_bytes, storage)?;
+            Self::write_plan(job, output, options)
+        })
     }
 
     /// As [`PlannedOutput::begin`], for a job that is planned in memory.
@@ -108,7 +112,15 @@ impl PlannedOutput {
         }
         job.require_samples()?;
         let output = output.claim(&claim, options.force)?;
-        Self::write_plan(job, output, options)
+        Self::plan_or_release(output, |output| Self::write_plan(job, output, options))
+    }
+
+    /// Plans the output, which is claimed. A job that fails before its plan is written leaves nothing behind.
+    fn plan_or_release(
+        output: Output,
+        plan: impl FnOnce(Output) -> Result<Self, JobError>,
+    ) -> Result<Self, JobError> {
+        plan(output.clone()).inspect_err(|_| output.release())
     }
 
     fn resume_job(

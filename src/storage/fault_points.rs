@@ -92,7 +92,7 @@ impl fmt::Debug for FaultySink {
 }
 
 impl Sink for FaultySink {
-    fn create_root(&self) -> Result<(), StorageError> {
+    fn create_root(&self) -> Result<bool, StorageError> {
         let act = || self.sink.create_root();
         self.points.operation("create", "the root", act)
     }

@@ -5,6 +5,7 @@
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::local::path_below;
@@ -90,16 +91,20 @@ impl LocalSink {
 }
 
 impl Sink for LocalSink {
-    fn create_root(&self) -> Result<(), StorageError> {
+    fn create_root(&self) -> Result<bool, StorageError> {
         let missing = |folder: &&Path| !folder.as_os_str().is_empty() && !folder.exists();
         let new: Vec<&Path> = self.root.ancestors().take_while(missing).collect();
         let created = fs::create_dir_all(&self.root);
         created.map_err(failed("create the folder", &self.root))?;
-        for folder in new {
+        for folder in &new {
             let parent = folder.parent().unwrap_or(folder);
             flush_folder(parent).map_err(failed("flush the folder", parent))?;
         }
-        Ok(())
+        Ok(!new.is_empty())
+    }
+
+    fn remove_empty_root(&self) {
+        let _ = fs::remove_dir(&self.root);
     }
 
     fn put(&self, key: &str, bytes: &[u8]) -> Result<(), StorageError> {
@@ -180,22 +185,34 @@ impl Sink for LocalSink {
         access: WriterAccess,
     ) -> Result<Option<WriterGuard>, StorageError> {
         let path = self.path(key)?;
-        self.create_folders(path.parent().unwrap_or(&self.root))?;
-        let opened = File::options()
-            .create(true)
-            .append(true)
-            .open(&path)
-            .map_err(failed("open", &path))?;
-        let locked = match access {
-            WriterAccess::Shared => opened.try_lock_shared(),
-            WriterAccess::Exclusive => opened.try_lock(),
-        };
-        match locked {
-            Err(fs::TryLockError::WouldBlock) => Ok(None),
-            // The file system has no locks: the writer works without them.
-            Err(fs::TryLockError::Error(_)) | Ok(()) => Ok(Some(WriterGuard::new(opened))),
+        loop {
+            self.create_folders(path.parent().unwrap_or(&self.root))?;
+            let opened = File::options()
+                .create(true)
+                .append(true)
+                .open(&path)
+                .map_err(failed("open", &path))?;
+            let locked = match access {
+                WriterAccess::Shared => opened.try_lock_shared(),
+                WriterAccess::Exclusive => opened.try_lock(),
+            };
+            match locked {
+                Err(fs::TryLockError::WouldBlock) => return Ok(None),
+                // The file system has no locks: the writer works without them.
+                Err(fs::TryLockError::Error(_)) => return Ok(Some(WriterGuard::new(opened))),
+                // A writer that gave up may have deleted the file before it was locked here.
+                Ok(()) if !is_still_at(&opened, &path) => {}
+                Ok(()) => return Ok(Some(WriterGuard::new(opened))),
+            }
         }
     }
+}
+
+/// Whether `path` is still the name of the open file.
+fn is_still_at(opened: &File, path: &Path) -> bool {
+    let place = |found: fs::Metadata| (found.dev(), found.ino());
+    let now = fs::metadata(path).map(place).ok();
+    now.is_some() && opened.metadata().map(place).ok() == now
 }
 
 /// A file under its temporary name.

@@ -16,7 +16,12 @@ use super::StorageError;
 /// Write access to the objects below one location. Keys are relative paths with `/`.
 pub(crate) trait Sink: Send + Sync + fmt::Debug {
     /// Creates the root folder and the folders above it, if they do not exist.
-    fn create_root(&self) -> Result<(), StorageError>;
+    ///
+    /// Returns whether the root was created.
+    fn create_root(&self) -> Result<bool, StorageError>;
+
+    /// Removes the root folder if it is empty. Errors are ignored: an empty folder does no harm.
+    fn remove_empty_root(&self) {}
 
     /// Writes an object, and replaces an existing one.
     fn put(&self, key: &str, bytes: &[u8]) -> Result<(), StorageError>;

@@ -1,5 +1,6 @@
 """Invalid arguments and configs: exit code 2 and one message with the place and the problem."""
 
+import json
 import shutil
 
 import pytest
@@ -130,15 +131,38 @@ def test_a_path_that_is_not_a_dataset_is_an_error_that_suggests_one_nearby(vnc_c
 
 
 @pytest.mark.parametrize("url", ["s3://bucket/out", "gs://bucket/out", "file:///out", "http://host/out"])
-@pytest.mark.parametrize("command", ["preprocess OUT", "preprocess CONFIG", "plan", "check", "demo"])
+@pytest.mark.parametrize("command", ["preprocess CONFIG", "plan", "demo"])
 def test_a_url_is_never_used_as_a_local_path(tmp_path, command, url):
     config = vnc_config(tmp_path)
     name, _, at = command.partition(" ")
-    config, out = (url, "out") if at == "CONFIG" else (config, url)
-    arguments = [name, config, "--out", out] if name == "preprocess" else [name, url]
+    arguments = [name, url if at == "CONFIG" else config, "--out", "out"] if name == "preprocess" else [name, url]
     message = pointshard(*arguments, code=2, cwd=tmp_path).stderr
     assert url in message and ("local" in message or "plain path" in message), message
     assert [p.name for p in tmp_path.iterdir()] == ["config.json"]
+
+
+@pytest.mark.parametrize(
+    "url, code", [("s3://bucket/out", 75), ("gs://bucket/out", 75), ("http://127.0.0.1:1/out", 2), ("ftp://host/out", 2)]
+)
+def test_a_url_of_an_output_is_never_a_local_folder(tmp_path, url, code):
+    config = vnc_config(tmp_path)
+    # A server that cannot be reached.
+    env = {"AWS_ENDPOINT": "http://127.0.0.1:1", "AWS_ALLOW_HTTP": "true", "AWS_SKIP_SIGNATURE": "true"}
+    account = tmp_path.parent / f"{tmp_path.name}.json"
+    unused = dict.fromkeys(["client_email", "private_key", "private_key_id"], "")
+    account.write_text(json.dumps({"gcs_base_url": "http://127.0.0.1:1", "disable_oauth": True, **unused}))
+    env["GOOGLE_SERVICE_ACCOUNT"] = str(account)
+    arguments = ["preprocess", config, "--out", url, "--retry-for", "0"]
+    message = pointshard(*arguments, code=code, cwd=tmp_path, env=env).stderr
+    assert url.partition("://")[0] in message and message.count("error: ") == 1, message
+    assert [p.name for p in tmp_path.iterdir()] == ["config.json"]
+
+
+def test_a_file_url_is_a_local_output(vnc_job, tmp_path):
+    config, out = vnc_job
+    pointshard("preprocess", config, "--out", f"file://{tmp_path}/out", "--threads", 2)
+    assert file_digests(tmp_path / "out") == file_digests(out)
+    pointshard("check", f"file://{tmp_path}/out")
 
 
 def test_a_repeated_array_name_is_an_error(tmp_path):

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::clearing::Clearing;
 use super::earlier::EarlierOutput;
-use super::{CLAIM, Output, PLAN, PRIVATE, WRITERS, Writer};
+use super::{CLAIM, Output, PLAN, PLAN_COLUMNS, PRIVATE, WRITERS, Writer};
 use crate::dataset::checksummed::{from_checksummed, to_checksummed};
 use crate::dataset::{DatasetError, SCHEMA_VERSION, layout::group_path};
 use crate::storage::{ListedObject, StorageError, WriterAccess, WriterGuard, is_temporary_name};
@@ -132,10 +132,10 @@ impl Output {
     ///
     /// # Errors
     /// The location holds the output of another job or files that pointshard did not write, or another process writes to it.
-    pub fn claim(self, claim: &Claim, force: bool) -> Result<Self, DatasetError> {
+    pub fn claim(mut self, claim: &Claim, force: bool) -> Result<Self, DatasetError> {
         let state = self.state()?;
         if matches!(state, ClaimState::New) {
-            self.sink.create_root()?;
+            self.created_root |= self.sink.create_root()?;
         }
         match state {
             ClaimState::New => {
@@ -153,6 +153,35 @@ impl Output {
             }
             ClaimState::Claimed(found) => self.clear(claim, found.everything()),
             ClaimState::Earlier { output, .. } => self.clear(claim, output),
+        }
+    }
+
+    /// Gives up the claim of a job that ended before its plan was written, unless another process works under it: deletes
+    /// what was written, and the folder if this process created it. Errors are ignored: a claim without a plan ends with its
+    /// writers anyhow.
+    pub fn release(mut self) {
+        let Some(writer) = self.writer.take().and_then(Arc::into_inner) else {
+            return;
+        };
+        let Writer { claim, guard, .. } = writer;
+        drop(guard);
+        let alone = self.sink.register_writer(WRITERS, WriterAccess::Exclusive);
+        let Ok(Some(alone)) = alone else { return };
+        let is_unplanned = matches!(self.size_bytes(PLAN), Ok(None));
+        if is_unplanned && matches!(self.read(CLAIM, MAX_BYTES), Ok(Some(found)) if found == claim)
+        {
+            let mut keys = vec![CLAIM.to_owned(), WRITERS.to_owned()];
+            let listed = self.store.list(PLAN_COLUMNS, &mut |object: ListedObject| {
+                keys.push(object.key);
+                ControlFlow::Continue(())
+            });
+            if listed.is_ok() {
+                keys.iter().for_each(|key| drop(self.delete(key)));
+            }
+        }
+        drop(alone);
+        if self.created_root {
+            self.sink.remove_empty_root();
         }
     }
 

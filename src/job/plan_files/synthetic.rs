@@ -1,5 +1,6 @@
 //! Synthetic plans for tests, with all that a plan can hold.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 

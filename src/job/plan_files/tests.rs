@@ -8,11 +8,14 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::synthetic::{Row, config_in, some_rows, synthetic};
+use super::synthetic::{Row, some_rows, synthetic};
 use super::*;
-use crate::dataset::to_checksummed;
+use crate::data_type::Scalar;
+use crate::dataset::{Codec, to_checksummed};
+use crate::geometry::Resolution;
 use crate::job::Job;
-use crate::storage::{Location, Storage};
+use crate::plan::SourceFacts;
+use crate::storage::{Location, SourceUrl, Storage};
 
 /// Writes the plan's columns to a folder, and returns the header.
 fn write_to(folder: &Path, plan: &FinishedPlan) -> PlanHeader {

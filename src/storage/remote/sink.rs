@@ -81,8 +81,8 @@ impl RemoteSink {
 
 impl Sink for RemoteSink {
     /// Does nothing: a bucket has no folders. The first write shows whether the bucket exists.
-    fn create_root(&self) -> Result<(), StorageError> {
-        Ok(())
+    fn create_root(&self) -> Result<bool, StorageError> {
+        Ok(false)
     }
 
     fn put(&self, key: &str, bytes: &[u8]) -> Result<(), StorageError> {
