@@ -3,7 +3,7 @@
 //! An [`AtomicFile`] is written under a temporary name in the same folder, flushed to the disk, and renamed. Its writer
 //! holds a lock on it. A temporary file that can be locked was left by a dead process, and can be removed.
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io::{ErrorKind, Result, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -17,14 +17,20 @@ pub(crate) struct AtomicFile(NamedTempFile);
 impl AtomicFile {
     /// Creates a file in `folder`. Its temporary name begins with `prefix`.
     pub(crate) fn create(folder: &Path, prefix: &str) -> Result<Self> {
-        let file = tempfile::Builder::new()
-            .prefix(prefix)
-            // Temporary files are private by default, but the output has the permissions of the umask.
-            .permissions(PermissionsExt::from_mode(0o666))
-            .tempfile_in(folder)?;
-        // On a file system without locks, the file of a dead writer stays, which is harmless.
-        let _ = file.as_file().try_lock();
-        Ok(Self(file))
+        loop {
+            let file = tempfile::Builder::new()
+                .prefix(prefix)
+                // Temporary files are private by default, but the output has the permissions of the umask.
+                .permissions(PermissionsExt::from_mode(0o666))
+                .tempfile_in(folder)?;
+            match file.as_file().try_lock() {
+                // Until it was locked, another process could take it for the file of a dead writer.
+                Err(TryLockError::WouldBlock) => {}
+                Ok(()) if !file.path().exists() => {}
+                // On a file system without locks, the file of a dead writer stays, which is harmless.
+                Ok(()) | Err(TryLockError::Error(_)) => return Ok(Self(file)),
+            }
+        }
     }
 
     /// The temporary path.

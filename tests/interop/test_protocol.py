@@ -146,7 +146,10 @@ def test_a_damaged_claim_or_plan_is_an_error_and_changes_nothing(one_step, path,
     bytes_[len(bytes_) // 2] ^= 1
     path.write_bytes(bytes_)
     before = write_times(one_step.out)
-    for arguments in (["preprocess", one_step.write(), "--out"], ["preprocess", "--out"], ["seal"], ["status"]):
+    commands = [["preprocess", one_step.write(), "--out"], ["preprocess", "--out"], ["seal"]]
+    # The status needs only the header of the plan.
+    commands += [["status"]] if word != "box" else []
+    for arguments in commands:
         assert word in error_message(*arguments, one_step.out, code=1)
     assert write_times(one_step.out) == before
 

@@ -120,6 +120,9 @@ impl Output {
         }
         if self.is_empty().map_err(|e| self.not_a_folder(e))? {
             Ok(ClaimState::New)
+        } else if self.size_bytes(CLAIM)?.is_some() {
+            // Another process claimed it in between.
+            self.state()
         } else {
             Err(DatasetError::NotAnOutput {
                 output: self.name(),

@@ -1,10 +1,11 @@
 use std::fs;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use super::earlier::EarlierOutput;
 use super::*;
 use crate::dataset::checksummed::to_checksummed;
-use crate::storage::WriterAccess;
+use crate::storage::{OpenObject, StorageError, WriterAccess};
 
 fn output(root: &Path) -> Output {
     Output::at(&Location::Local(root.to_owned()), &Storage::default()).unwrap()
@@ -274,6 +275,84 @@ fn a_damaged_claim_is_an_error() {
             "{error}"
         );
     }
+}
+
+/// A store without objects whose listings fail.
+#[derive(Debug)]
+struct NotListable;
+
+impl Store for NotListable {
+    fn read(&self, _: &str, _: u64, _: &mut Vec<u8>) -> Result<bool, StorageError> {
+        Ok(false)
+    }
+
+    fn read_range(&self, _: &str, _: Range<u64>, _: &mut Vec<u8>) -> Result<bool, StorageError> {
+        Ok(false)
+    }
+
+    fn size(&self, _: &str) -> Result<Option<u64>, StorageError> {
+        Ok(None)
+    }
+
+    fn open_object(&self, _: &str) -> Result<Option<Box<dyn OpenObject>>, StorageError> {
+        Ok(None)
+    }
+
+    fn list(
+        &self,
+        folder: &str,
+        _: &mut dyn FnMut(ListedObject) -> ControlFlow<()>,
+    ) -> Result<(), StorageError> {
+        Err(StorageError::List {
+            folder: folder.to_owned(),
+            source: std::io::Error::other("input/output error"),
+        })
+    }
+
+    fn is_remote(&self) -> bool {
+        false
+    }
+
+    fn describe(&self, key: &str) -> String {
+        key.to_owned()
+    }
+}
+
+#[test]
+fn a_folder_that_cannot_be_listed_is_not_empty() {
+    let dir = tempfile::tempdir().unwrap();
+    let local = output(dir.path());
+    let output = Output::with(
+        &local.location,
+        Arc::new(NotListable),
+        Arc::clone(&local.sink),
+    );
+    for force in [false, true] {
+        let error = output.clone().claim(&claim_of("a", &["train"]), force);
+        assert!(matches!(
+            error,
+            Err(DatasetError::Storage(StorageError::List { .. }))
+        ));
+    }
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_job_that_fails_before_its_plan_is_written_leaves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("out");
+    claim(&root, "a", false).unwrap().release();
+    assert!(!root.exists());
+    // The folder of the user stays, and what another process works on.
+    fs::create_dir(&root).unwrap();
+    claim(&root, "a", false).unwrap().release();
+    assert_eq!(fs::read_dir(&root).unwrap().count(), 0);
+    let first = claim(&root, "a", false).unwrap();
+    claim(&root, "a", false).unwrap().release();
+    assert!(root.join(CLAIM).exists());
+    first.create_plan(b"{}").unwrap();
+    first.release();
+    assert!(root.join(CLAIM).exists() && root.join(PLAN).exists());
 }
 
 #[test]
