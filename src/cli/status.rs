@@ -58,14 +58,19 @@ impl StatusCommand {
         }
         printer.rows(&table);
         let (present, all) = (status.present, status.shards);
-        let out = &self.out;
-        printer.result(if status.complete {
-            format!("complete: {all} of {all} shards, and the manifest")
+        let next = if status.complete {
+            printer.result(format!("complete: {all} of {all} shards, and the manifest"));
+            return;
         } else if present == all {
-            format!("{all} of {all} shards are written, the manifest is not\nnext: pointshard seal {out}")
+            printer.result(format!(
+                "{all} of {all} shards are written, the manifest is not"
+            ));
+            "seal"
         } else {
-            format!("{present} of {all} shards are written\nnext: pointshard preprocess --out {out}")
-        });
+            printer.result(format!("{present} of {all} shards are written"));
+            "preprocess --out"
+        };
+        printer.result(format!("next: pointshard {next} {}", self.out));
     }
 }
 

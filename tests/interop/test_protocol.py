@@ -42,7 +42,8 @@ def test_a_plan_in_the_output_needs_neither_config_nor_collection_nor_annotation
         (job.folder / name).unlink()
     status = json.loads(pointshard("status", out, "--json").stdout)
     assert (status["complete"], status["present"], status["shards"]) == (False, 0, 8)
-    assert "0 of 8 shards" in pointshard("status", out).stdout
+    lines = pointshard("status", out).stdout.splitlines()
+    assert lines[-2:] == ["0 of 8 shards are written", f"next: pointshard preprocess --out {out}"]
     message = error_message("seal", out, code=1)
     assert "8 of 8 shards" in message and "train.zarr/img/c/0" in message
     pointshard("preprocess", "--out", out)
