@@ -59,7 +59,7 @@ pub(crate) use redact::{has_userinfo, redact_json, redacted_source};
 pub(crate) use regular_file::{open_regular, read_all, read_regular, refusal};
 pub use remote::RemoteLocation;
 pub use retry::RetryPolicy;
-pub(crate) use sink::{PendingObject, Sink, WriterAccess, WriterGuard};
+pub(crate) use sink::{Depth, PendingObject, Sink, WriterAccess, WriterGuard};
 pub(crate) use stop_group::StoppableWork;
 pub(crate) use streamed::{StreamedDocument, parse_stream};
 pub(crate) use unique_keys::UniqueKeys;

@@ -26,7 +26,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::{DatasetError, Layout, MANIFEST};
-use crate::storage::{ListedObject, Location, PendingObject, Sink, Storage, Store, WriterGuard};
+use crate::storage::{
+    Depth, ListedObject, Location, PendingObject, Sink, Storage, Store, WriterGuard,
+};
 pub use claim::{Claim, ClaimState};
 
 /// The folder of everything that is not part of the dataset.
@@ -188,12 +190,13 @@ impl Output {
         Ok(self.sink.flush_folders(&mut folders.into_iter().rev())?)
     }
 
-    /// Removes what dead writers left in the groups of the layout and in the private folder.
+    /// Removes what dead writers left. Other folders in the output are not searched: they are the user's.
     pub(super) fn remove_abandoned(&self, layout: &Layout) -> Result<(), DatasetError> {
         for group in layout.groups() {
-            self.sink.remove_abandoned(&group)?;
+            self.sink.remove_abandoned(&group, Depth::All)?;
         }
-        Ok(self.sink.remove_abandoned(PRIVATE)?)
+        self.sink.remove_abandoned(PRIVATE, Depth::All)?;
+        Ok(self.sink.remove_abandoned("", Depth::Folder)?)
     }
 
     /// Fails if the output does not belong to this process's job any more: it was deleted, or overwritten by another job.

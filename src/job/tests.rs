@@ -89,6 +89,29 @@ fn a_rerun_writes_only_what_is_missing() {
 }
 
 #[test]
+fn files_of_killed_writers_are_removed_from_every_folder_of_the_output() {
+    let Some(config) = small_shards() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("out");
+    run(&config, &out, 2, GIB).unwrap();
+    let expected = tree(&out);
+    let mut folders = vec![out.clone()];
+    let files = expected.keys().map(|file| out.join(file));
+    folders.extend(files.filter_map(|file| file.parent().map(Path::to_owned)));
+    for folder in &folders {
+        fs::write(folder.join(".writing-dead"), "half").unwrap();
+    }
+    // A folder of the user.
+    fs::create_dir(out.join("figures")).unwrap();
+    fs::write(out.join("figures/.writing-mine"), "mine").unwrap();
+    fs::remove_file(out.join("manifest.json")).unwrap();
+    run(&config, &out, 2, GIB).unwrap();
+    fs::remove_file(out.join("figures/.writing-mine")).unwrap();
+    fs::remove_dir(out.join("figures")).unwrap();
+    assert!(tree(&out) == expected);
+}
+
+#[test]
 fn the_output_of_another_job_is_an_error() {
     let Some(mut config) = small_shards() else {
         return;

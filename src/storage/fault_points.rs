@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::StorageError;
-use super::sink::{PendingObject, Sink, WriterAccess, WriterGuard};
+use super::sink::{Depth, PendingObject, Sink, WriterAccess, WriterGuard};
 
 /// What happens at which operation.
 #[derive(Clone, Copy, Debug)]
@@ -131,8 +131,8 @@ impl Sink for FaultySink {
         self.points.operation("flush", "folders", || Ok(()))
     }
 
-    fn remove_abandoned(&self, folder: &str) -> Result<(), StorageError> {
-        let act = || self.sink.remove_abandoned(folder);
+    fn remove_abandoned(&self, folder: &str, depth: Depth) -> Result<(), StorageError> {
+        let act = || self.sink.remove_abandoned(folder, depth);
         self.points.operation("clean", folder, act)
     }
 

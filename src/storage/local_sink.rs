@@ -9,7 +9,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::local::path_below;
-use super::sink::{PendingObject, Sink, WriterAccess, WriterGuard};
+use super::sink::{Depth, PendingObject, Sink, WriterAccess, WriterGuard};
 use super::{AtomicFile, StorageError, open_regular};
 
 /// The beginning of the names of temporary files.
@@ -158,7 +158,7 @@ impl Sink for LocalSink {
         Ok(())
     }
 
-    fn remove_abandoned(&self, folder: &str) -> Result<(), StorageError> {
+    fn remove_abandoned(&self, folder: &str, depth: Depth) -> Result<(), StorageError> {
         let mut folders = vec![self.folder(folder)?];
         while let Some(folder) = folders.pop() {
             let listed = failed("list", &folder);
@@ -170,7 +170,9 @@ impl Sink for LocalSink {
             for entry in entries {
                 let entry = entry.map_err(failed("list", &folder))?;
                 if entry.file_type().is_ok_and(|t| t.is_dir()) {
-                    folders.push(entry.path());
+                    if depth == Depth::All {
+                        folders.push(entry.path());
+                    }
                 } else if entry.file_name().to_string_lossy().starts_with(TEMPORARY) {
                     remove_if_abandoned(&entry.path());
                 }

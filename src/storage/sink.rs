@@ -44,9 +44,9 @@ pub(crate) trait Sink: Send + Sync + fmt::Debug {
     /// Makes the names of the objects in these folders durable; a folder is a relative path, the root is empty.
     fn flush_folders(&self, folders: &mut dyn Iterator<Item = &str>) -> Result<(), StorageError>;
 
-    /// Removes what writers that died before they committed left below `folder`. Objects of writers that live are not
-    /// changed.
-    fn remove_abandoned(&self, folder: &str) -> Result<(), StorageError>;
+    /// Removes what writers that died before they committed left of the objects in `folder`; the root is empty. Objects of
+    /// writers that live are not changed.
+    fn remove_abandoned(&self, folder: &str, depth: Depth) -> Result<(), StorageError>;
 
     /// Registers a writer at `key` until the guard is dropped. Returns `None` if `access` excludes another registered
     /// writer. A writer that died is not registered any more, in a bucket after some minutes.
@@ -55,6 +55,15 @@ pub(crate) trait Sink: Send + Sync + fmt::Debug {
         key: &str,
         access: WriterAccess,
     ) -> Result<Option<WriterGuard>, StorageError>;
+}
+
+/// Which objects of a folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Depth {
+    /// Those in the folder itself.
+    Folder,
+    /// Those in folders below it, too.
+    All,
 }
 
 /// Which other writers a writer can work beside.

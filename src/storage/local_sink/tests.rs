@@ -81,7 +81,7 @@ fn a_folder_that_was_removed_is_not_created_again() {
     removed(sink.begin("a/b").map(drop));
     removed(sink.register_writer("a/b", WriterAccess::Shared).map(drop));
     sink.delete("a/b").unwrap();
-    sink.remove_abandoned("").unwrap();
+    sink.remove_abandoned("", Depth::All).unwrap();
     // Renamed while an object is written.
     sink.create_root().unwrap();
     let mut pending = sink.begin("a/b").unwrap();
@@ -148,12 +148,16 @@ fn only_files_of_dead_writers_are_removed() {
     for dead in ["a/.writing-dead", "a/b/.writing-dead", ".writing-dead"] {
         fs::write(dir.root().join(dead), "1").unwrap();
     }
-    sink.remove_abandoned("a").unwrap();
+    sink.remove_abandoned("a", Depth::All).unwrap();
     assert_eq!(temporary_files(&dir.root().join("a")).len(), 1);
     assert!(dir.root().join(".writing-dead").exists());
+    fs::write(dir.root().join("a/.writing-dead"), "1").unwrap();
+    sink.remove_abandoned("", Depth::Folder).unwrap();
+    assert!(!dir.root().join(".writing-dead").exists());
+    assert!(dir.root().join("a/.writing-dead").exists());
     alive.commit().unwrap();
     assert_eq!(fs::read(dir.root().join("a/b/alive")).unwrap(), b"1");
-    sink.remove_abandoned("").unwrap();
+    sink.remove_abandoned("", Depth::All).unwrap();
     assert_eq!(dir.leftovers(), Vec::<String>::new());
     assert_eq!(fs::read(dir.root().join("a/kept")).unwrap(), b"1");
 }

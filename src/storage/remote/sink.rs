@@ -19,7 +19,7 @@ use object_store::PutPayload;
 
 use super::RemoteStore;
 use crate::fault::FaultKind;
-use crate::storage::sink::{PendingObject, Sink, WriterAccess, WriterGuard};
+use crate::storage::sink::{Depth, PendingObject, Sink, WriterAccess, WriterGuard};
 use crate::storage::stop_group::StopGroup;
 use crate::storage::{RetryPolicy, StorageError};
 use kept::{KeptObjects, Liveness};
@@ -109,8 +109,8 @@ impl Sink for RemoteSink {
         Ok(())
     }
 
-    fn remove_abandoned(&self, folder: &str) -> Result<(), StorageError> {
-        self.remove_abandoned_uploads(folder)
+    fn remove_abandoned(&self, folder: &str, depth: Depth) -> Result<(), StorageError> {
+        self.remove_abandoned_uploads(folder, depth)
     }
 
     fn register_writer(

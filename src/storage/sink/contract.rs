@@ -6,7 +6,7 @@ pub(in crate::storage) mod proxy;
 use std::ops::ControlFlow;
 use std::sync::{Arc, Barrier};
 
-use super::{Sink, WriterAccess};
+use super::{Depth, Sink, WriterAccess};
 use crate::storage::{StorageError, Store};
 
 /// Where the tests write. Each has its own empty root.
@@ -325,16 +325,16 @@ pub(in crate::storage) fn objects_of_living_writers_are_not_abandoned(place: &dy
     let (sink, store) = place.open();
     sink.create_root().unwrap();
     let other = place.open().0;
-    other.remove_abandoned("").unwrap();
-    other.remove_abandoned("missing").unwrap();
+    other.remove_abandoned("", Depth::All).unwrap();
+    other.remove_abandoned("missing", Depth::All).unwrap();
     sink.put("a/kept", b"1").unwrap();
     let all = bytes(100_000);
     let mut pending = sink.begin("a/b/alive").unwrap();
     let (before, after) = all.split_at(50_000);
     pending.write(before).unwrap();
     for folder in ["", "a", "a/b", "c"] {
-        other.remove_abandoned(folder).unwrap();
-        sink.remove_abandoned(folder).unwrap();
+        other.remove_abandoned(folder, Depth::All).unwrap();
+        sink.remove_abandoned(folder, Depth::All).unwrap();
     }
     pending.write(after).unwrap();
     pending.commit().unwrap();

@@ -17,7 +17,7 @@ use super::RemoteSink;
 use super::kept::{KeptObject, unique_name};
 use super::process::ProcessIdentity;
 use super::writers::MAX_KEPT_BYTES;
-use crate::storage::{StorageError, Store};
+use crate::storage::{Depth, StorageError, Store};
 
 /// The folder of the records.
 const UPLOADS: &str = ".pointshard/uploads";
@@ -67,8 +67,12 @@ impl RemoteSink {
         request.retry(async || request.gone(bucket.uploads.abort_multipart(&path, &upload).await))
     }
 
-    /// Aborts the recorded uploads of objects below `folder` whose writers are dead.
-    pub(super) fn remove_abandoned_uploads(&self, folder: &str) -> Result<(), StorageError> {
+    /// Aborts the recorded uploads of objects in `folder` whose writers are dead.
+    pub(super) fn remove_abandoned_uploads(
+        &self,
+        folder: &str,
+        depth: Depth,
+    ) -> Result<(), StorageError> {
         let mut has_records = false;
         self.store.list_objects(UPLOADS, &mut |_| {
             has_records = true;
@@ -89,7 +93,7 @@ impl RemoteSink {
             }
             let may_live = self.liveness.may_live(&object, now_ms);
             match serde_json::from_slice::<UploadRecord>(&contents) {
-                Ok(record) if !is_below(&record.key, folder) => {}
+                Ok(record) if !is_in(&record.key, folder, depth) => {}
                 Ok(record) if may_live && !record.writer.has_ended() => {}
                 Ok(record) => {
                     self.abort_upload(&record.key, &record.upload)?;
@@ -119,11 +123,14 @@ impl RemoteStore {
     }
 }
 
-fn is_below(key: &str, folder: &str) -> bool {
-    folder.is_empty()
-        || key
-            .strip_prefix(folder)
-            .is_some_and(|rest| rest.starts_with('/'))
+fn is_in(key: &str, folder: &str, depth: Depth) -> bool {
+    let name = if folder.is_empty() {
+        Some(key)
+    } else {
+        let rest = key.strip_prefix(folder);
+        rest.and_then(|rest| rest.strip_prefix('/'))
+    };
+    name.is_some_and(|name| depth == Depth::All || !name.contains('/'))
 }
 
 #[cfg(test)]
@@ -131,8 +138,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_that_begins_like_the_folder_is_not_below_it() {
-        assert!(is_below("a/b/c", "a/b") && is_below("a/b", "a") && is_below("a", ""));
-        assert!(!is_below("a/bc", "a/b") && !is_below("a", "a/b"));
+    fn a_name_that_begins_like_the_folder_is_not_in_it() {
+        let all = |key, folder| is_in(key, folder, Depth::All);
+        assert!(all("a/b/c", "a/b") && all("a/b", "a") && all("a", "") && all("a/b", ""));
+        assert!(!all("a/bc", "a/b") && !all("a", "a/b"));
+        let one = |key, folder| is_in(key, folder, Depth::Folder);
+        assert!(one("a", "") && one("a/b", "a"));
+        assert!(!one("a/b", "") && !one("a/b/c", "a") && !one("ab", "a"));
     }
 }

@@ -215,7 +215,7 @@ fn check_lasting_faults(mut place: TestBucket) {
             // What could not be cleaned up does not remain forever.
             place.abandon_all();
             let (sink, _) = place.open();
-            sink.remove_abandoned("").unwrap();
+            sink.remove_abandoned("", Depth::All).unwrap();
             // An upload that is not recorded has no parts.
             let recorded = request.contains("uploads/") || request.contains("uploads%2F");
             let lost = recorded || request.contains("?uploads");

@@ -76,21 +76,21 @@ fn uploads_of_dead_writers_are_aborted_in_the_folder_only() {
         let (sink, store) = place.open();
         leave_upload(&place, "a/b/dead");
         leave_upload(&place, "ab/dead");
-        sink.remove_abandoned("").unwrap();
+        sink.remove_abandoned("", Depth::All).unwrap();
         assert_eq!(
             place.unfinished().len(),
             4,
             "this process may still write them"
         );
         place.abandon_all();
-        sink.remove_abandoned("a").unwrap();
+        sink.remove_abandoned("a", Depth::All).unwrap();
         let uploads = bucket_server::uploads(place.address, &place.bucket);
         let keys: Vec<_> = uploads.iter().map(|(key, _)| key.as_str()).collect();
         assert_eq!(keys, ["out put/ab/dead"]);
         // A record whose upload is gone, and one that is damaged, but new.
         place.abort_all();
         sink.put(".pointshard/uploads/damaged", b"{").unwrap();
-        sink.remove_abandoned("").unwrap();
+        sink.remove_abandoned("", Depth::All).unwrap();
         let records = listed(&*store, ".pointshard/uploads");
         assert_eq!(records, [(".pointshard/uploads/damaged".to_owned(), 1)]);
     }
