@@ -186,8 +186,7 @@ impl Output {
         let mut folders: Vec<&str> = keys.flat_map(above).chain([""]).collect();
         folders.sort_unstable();
         folders.dedup();
-        // A folder comes after those in it, because its name is in the folder above.
-        Ok(self.sink.flush_folders(&mut folders.into_iter().rev())?)
+        Ok(self.sink.flush_folders(&mut folders.into_iter())?)
     }
 
     /// Removes what dead writers left. Other folders in the output are not searched: they are the user's.

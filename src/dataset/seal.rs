@@ -1,6 +1,7 @@
 //! Sealing: when every shard is present, metadata and index columns are written, and the manifest last.
 
 use indexmap::IndexMap;
+use rayon::prelude::*;
 use serde_json::{Value, json};
 
 use super::group::GroupWriter;
@@ -119,14 +120,17 @@ impl Unsealed<'_> {
         output.unseal()?;
         let mut entries = Vec::new();
         for (split, index) in index.enumerate() {
-            for (path, bytes) in group.files(&manifest, split, index)? {
-                output.write(&path, &bytes)?;
-                entries.push(FileEntry {
-                    path,
+            let files = group.files(&manifest, split, index)?;
+            // Threads wait for the disk or the server side by side.
+            let written = files.par_iter().map(|(path, bytes)| {
+                output.write(path, bytes)?;
+                Ok(FileEntry {
+                    path: path.clone(),
                     bytes: bytes.len() as u64,
-                    blake3: blake3::hash(&bytes).to_string(),
-                });
-            }
+                    blake3: blake3::hash(bytes).to_string(),
+                })
+            });
+            entries.extend(written.collect::<Result<Vec<_>, DatasetError>>()?);
         }
         manifest.files = entries;
         manifest.digest = manifest.expected_digest();

@@ -4,6 +4,8 @@
 use std::path::Path;
 use std::time::Duration;
 
+use rayon::prelude::*;
+
 use super::compare::{compare, compare_metadata, moved_sources};
 use super::draft::Draft;
 use super::error::JobError;
@@ -158,7 +160,14 @@ impl PlannedOutput {
         let mut stages = Stages::begin(job.stages);
         let facts = SourceFacts::of_all(&job.sources.volumes);
         let plan = FinishedPlan::new(job.plan, facts, job.padding, job.layout, &job.collection)?;
-        let header = plan_files::write(&plan, |key, bytes| output.write_plan_file(key, &bytes))?;
+        let mut files = Vec::new();
+        let header = plan_files::write(&plan, |key, bytes| {
+            files.push((key.to_owned(), bytes));
+            Ok::<_, DatasetError>(())
+        })?;
+        // Threads wait for the disk or the server side by side.
+        let written = files.par_iter();
+        written.try_for_each(|(key, bytes)| output.write_plan_file(key, bytes))?;
         let header = to_checksummed(&header).map_err(|e| output.damaged_plan(e.to_string()))?;
         if !output.create_plan(&header)? {
             let stored = stored_plan(&output)?;

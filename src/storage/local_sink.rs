@@ -8,6 +8,8 @@ use std::io::{ErrorKind, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use rayon::prelude::*;
+
 use super::local::path_below;
 use super::sink::{Depth, PendingObject, Sink, WriterAccess, WriterGuard};
 use super::{AtomicFile, StorageError, open_regular};
@@ -151,11 +153,13 @@ impl Sink for LocalSink {
     }
 
     fn flush_folders(&self, folders: &mut dyn Iterator<Item = &str>) -> Result<(), StorageError> {
-        for folder in folders {
-            let path = self.folder(folder)?;
-            flush_folder(&path).map_err(failed("flush the folder", &path))?;
-        }
-        Ok(())
+        let paths: Vec<PathBuf> = folders
+            .map(|folder| self.folder(folder))
+            .collect::<Result<_, _>>()?;
+        // A disk flushes several folders at once.
+        paths
+            .par_iter()
+            .try_for_each(|path| flush_folder(path).map_err(failed("flush the folder", path)))
     }
 
     fn remove_abandoned(&self, folder: &str, depth: Depth) -> Result<(), StorageError> {
