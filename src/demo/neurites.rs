@@ -47,11 +47,13 @@ impl Segment {
     }
 
     /// Distance from `p` to the segment's surface; negative inside.
+    #[inline]
     fn distance(&self, p: Vec3) -> f32 {
         self.distance_and_offset(p).0
     }
 
     /// The distance, and the vector from the axis to `p`.
+    #[inline]
     fn distance_and_offset(&self, p: Vec3) -> (f32, Vec3) {
         let q = minus(p, self.start);
         let t = (dot(q, self.axis) * self.inverse_square).clamp(0.0, 1.0);

@@ -7,6 +7,7 @@
 pub(super) type Vec3 = [f32; 3];
 
 /// SplitMix64's output function: every bit of the result depends on every bit of `value`.
+#[inline]
 pub(super) fn hash(value: u64) -> u64 {
     let mut z = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -66,6 +67,7 @@ impl Rng {
 }
 
 /// Roughly normal noise of standard deviation 1 for a voxel: the sum of the hash's bytes.
+#[inline]
 pub(super) fn grain(seed: u64, index: u64) -> f32 {
     let bits = hash(seed ^ index.wrapping_mul(0xd6e8_feb8_6659_fd93));
     let sum: u32 = bits.to_le_bytes().iter().map(|b| u32::from(*b)).sum();
@@ -85,6 +87,7 @@ impl Noise {
     }
 
     /// The value at a position given in units of the feature size.
+    #[inline]
     pub(super) fn at(&self, p: Vec3) -> f32 {
         let mut low = [0; 3];
         let mut high = [0; 3];
@@ -111,44 +114,53 @@ impl Noise {
     }
 
     /// The value at `p` nm for features of `size` nm.
+    #[inline]
     pub(super) fn at_nm(&self, p: Vec3, size: f32) -> f32 {
         self.at(scaled(p, 1.0 / size))
     }
 }
 
 /// 1 at 0, falling smoothly to 0 at 1 and beyond.
+#[inline]
 pub(super) fn bump(x: f32) -> f32 {
     let rest = (1.0 - x * x).max(0.0);
     rest * rest
 }
 
 /// 0 up to `low`, 1 from `high` on, smooth between.
+#[inline]
 pub(super) fn smooth_step(low: f32, high: f32, x: f32) -> f32 {
     let t = ((x - low) / (high - low)).clamp(0.0, 1.0);
     t * t * (3.0 - 2.0 * t)
 }
 
 /// Inner product.
+#[inline]
 pub(super) fn dot(a: Vec3, b: Vec3) -> f32 {
     a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
 }
 
 /// Euclidean length.
+#[inline]
 pub(super) fn length(a: Vec3) -> f32 {
     dot(a, a).sqrt()
 }
 
 /// `a * factor`.
+#[inline]
 pub(super) fn scaled(a: Vec3, factor: f32) -> Vec3 {
-    a.map(|v| v * factor)
+    [a[0] * factor, a[1] * factor, a[2] * factor]
 }
 
 /// `a + b * factor`.
+#[inline]
 pub(super) fn along(a: Vec3, b: Vec3, factor: f32) -> Vec3 {
-    std::array::from_fn(|d| a[d] + b[d] * factor)
+    let [x, y, z] = scaled(b, factor);
+    [a[0] + x, a[1] + y, a[2] + z]
 }
 
 /// `a - b`.
+#[inline]
 pub(super) fn minus(a: Vec3, b: Vec3) -> Vec3 {
     along(a, b, -1.0)
 }

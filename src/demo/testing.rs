@@ -9,8 +9,7 @@ type Files = Vec<(PathBuf, Vec<u8>)>;
 
 /// Writes the demo's collection to the folder `dir`, and returns the path of its config.
 pub(crate) fn write_collection(dir: &Path) -> PathBuf {
-    static GENERATED: OnceLock<Files> = OnceLock::new();
-    for (path, bytes) in GENERATED.get_or_init(generate) {
+    for (path, bytes) in files() {
         let path = dir.join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, bytes).unwrap();
@@ -18,9 +17,19 @@ pub(crate) fn write_collection(dir: &Path) -> PathBuf {
     dir.join("config.json")
 }
 
+/// The files of the demo's collection, generated with three threads.
+pub(super) fn files() -> &'static Files {
+    static GENERATED: OnceLock<Files> = OnceLock::new();
+    GENERATED.get_or_init(generate)
+}
+
 fn generate() -> Files {
     let folder = tempfile::tempdir().unwrap();
-    super::write_collection(folder.path()).unwrap();
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build();
+    let written = pool
+        .unwrap()
+        .install(|| super::write_collection(folder.path()));
+    written.unwrap();
     let mut files = Files::new();
     let mut folders = vec![folder.path().to_owned()];
     while let Some(at) = folders.pop() {

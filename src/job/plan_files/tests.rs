@@ -87,7 +87,7 @@ fn plans_without_samples_are_equal_after_a_round_trip() {
 /// The finished plan of the demo's job.
 fn demo_plan() -> FinishedPlan {
     let dir = tempfile::tempdir().unwrap();
-    let config = crate::demo::write_collection(dir.path()).unwrap().config;
+    let config = crate::demo::testing::write_collection(dir.path());
     let job = Job::prepare(&config, 1 << 30, &Storage::default()).unwrap();
     let facts = SourceFacts::of_all(&job.sources.volumes);
     let layout = job.sources.layout(&job.plan);

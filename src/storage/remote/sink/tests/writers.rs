@@ -45,7 +45,8 @@ fn an_object_that_is_not_written_again_is_too_old_by_the_servers_clock() {
     };
     let (sink, store) = place.open();
     let guard = sink.register_writer(KEY, Shared).unwrap().unwrap();
-    let other = format!("{KEY}/shared-1");
+    // It is listed before the guard's object.
+    let other = format!("{KEY}/shared-0");
     sink.put(&other, ELSEWHERE.as_bytes()).unwrap();
     std::thread::sleep(Duration::from_secs(5));
     assert!(
