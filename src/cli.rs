@@ -1,9 +1,11 @@
 //! The command line: one file per subcommand, with its arguments and what it prints. The library does the work.
 
 mod check;
+mod command;
 mod completions;
 mod control_chars;
 mod demo;
+mod engine_task;
 mod failure;
 #[cfg(feature = "tch")]
 mod infer;
@@ -19,8 +21,10 @@ mod rows;
 mod run;
 mod schema;
 mod seal;
+mod signals;
 mod status;
 mod summary;
+mod task;
 #[cfg(feature = "tch")]
 mod train;
 #[cfg(not(feature = "tch"))]

@@ -17,6 +17,7 @@ mod schedule;
 mod shard;
 mod sources;
 mod target;
+mod task_costs;
 mod unit_chunks;
 mod window;
 mod window_assembler;
@@ -41,6 +42,7 @@ pub use progress::Progress;
 pub(crate) use schedule::blocks_of;
 pub use sources::Sources;
 pub(crate) use target::Target;
+pub(crate) use task_costs::divide;
 pub(crate) use window::{CutScratch, WindowCutter, WindowRequest};
 pub(crate) use window_assembler::BoxRequest;
 
@@ -61,7 +63,7 @@ pub struct ExtractReport {
     pub written_bytes: u64,
 }
 
-/// Writes every shard that is not present yet, with the threads of the current rayon pool.
+/// Writes every shard of the target that is not present yet, with the threads of the current rayon pool.
 ///
 /// Decoded chunks are kept within what `memory_bytes` leaves beside the threads' own buffers.
 ///
@@ -77,12 +79,7 @@ pub(crate) fn run(
     let budget_bytes = cache_budget(plan, sources, memory_bytes)?;
     let mut report = ExtractReport::default();
     let layout = target.layout;
-    let todo = missing_shards(
-        schedule::work_order(plan, layout),
-        target,
-        progress,
-        &mut report,
-    );
+    let todo = missing_shards(target, progress, &mut report);
     if todo.is_empty() {
         return Ok(report);
     }
@@ -107,20 +104,21 @@ pub(crate) fn run(
     let failure = run.failure.into_inner();
     let failure = failure.or_else(|| run.cutter.prefetch_failure());
     match failure.or(run.stopped.into_inner()) {
+        // No thread failed, but windows are missing.
+        None if run.work.is_stopped() => Err(ExtractError::Interrupted),
         None => Ok(report),
         Some(e) => Err(e),
     }
 }
 
-/// The shards that are not present yet. Counts all of them, and the present ones as done.
+/// The shards of the target that are not present yet. Counts all of them, and the present ones as done.
 fn missing_shards(
-    shards: Vec<ShardId>,
     target: Target<'_>,
     progress: &Progress,
     report: &mut ExtractReport,
 ) -> Vec<ShardId> {
     let mut todo = Vec::new();
-    for id in shards {
+    for id in target.shards.iter().copied() {
         let range = target.layout.samples(id);
         let windows = range.end - range.start;
         progress.windows_total.fetch_add(windows, Ordering::Relaxed);

@@ -29,7 +29,7 @@ pub use error::JobError;
 pub use planned_output::PlannedOutput;
 pub(crate) use provenance::boxes;
 use stages::Stages;
-pub use status::{ArrayStatus, Status};
+pub use status::{ArrayStatus, Status, TaskStatus, Throughput};
 
 /// A job with a finished plan.
 #[derive(Debug)]
@@ -63,6 +63,19 @@ pub struct Outcome {
     pub stages: Vec<(&'static str, Duration)>,
 }
 
+/// What the run of a task did.
+#[derive(Debug)]
+pub struct TaskOutcome {
+    /// The number of the task, from 0.
+    pub task: u32,
+    /// How many tasks there are.
+    pub tasks: u32,
+    /// What was read and written.
+    pub extracted: ExtractReport,
+    /// How long each stage took.
+    pub stages: Vec<(&'static str, Duration)>,
+}
+
 /// How to run a job. None of this changes the bytes of the dataset.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RunOptions {
@@ -72,6 +85,9 @@ pub struct RunOptions {
     pub force: bool,
     /// Compare the bytes of shards that are present with the digests in their receipts, not only their sizes.
     pub verify: bool,
+    /// Number of tasks that the shards of a new plan are divided into; one if it is not given. A plan that is there must have
+    /// as many.
+    pub tasks: Option<u32>,
 }
 
 impl Job {

@@ -20,6 +20,7 @@ mod properties;
 mod read_plan;
 mod resolution;
 mod table;
+mod tasks;
 #[cfg(test)]
 mod tests;
 
@@ -31,3 +32,5 @@ pub use finished::{FinishedPlan, SourceFacts};
 pub use padding::Padding;
 pub use read_plan::{LayerPoints, ReadPlan};
 pub use table::{Plan, PlannedArray, PlannedBox, PlannedGroup, PlannedSplit, Sample, VolumeSource};
+pub(crate) use tasks::{ShardCost, work_order};
+pub use tasks::{Tasks, list_of_tasks};

@@ -13,6 +13,7 @@ mod document;
 mod extent;
 #[cfg(test)]
 pub(crate) mod fault_points;
+mod interrupt;
 mod listing;
 mod local;
 mod local_sink;
@@ -153,6 +154,8 @@ pub struct ListedObject {
     pub key: String,
     /// Its size; `None` for what is neither a regular file nor a folder, such as a symbolic link or a pipe.
     pub size_bytes: Option<u64>,
+    /// When it was written, in milliseconds since 1970 by the clock of the disk or the server; `None` if unknown.
+    pub modified_ms: Option<i64>,
 }
 
 impl StorageError {

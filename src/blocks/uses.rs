@@ -1,5 +1,7 @@
 //! Which unit of work uses which block.
 
+use std::ops::RangeInclusive;
+
 /// A block of one of several volumes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct BlockKey {
@@ -27,6 +29,12 @@ impl BlockUses {
     /// The different blocks.
     pub fn keys(&self) -> impl Iterator<Item = BlockKey> {
         self.pairs.chunk_by(|a, b| a.0 == b.0).map(|uses| uses[0].0)
+    }
+
+    /// The different blocks, each with the first and the last unit that uses it.
+    pub fn by_block(&self) -> impl Iterator<Item = (BlockKey, RangeInclusive<u32>)> {
+        let blocks = self.pairs.chunk_by(|a, b| a.0 == b.0);
+        blocks.map(|uses| (uses[0].0, uses[0].1..=uses[uses.len() - 1].1))
     }
 
     /// Number of different blocks.

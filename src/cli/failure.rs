@@ -2,26 +2,36 @@
 
 use std::process::ExitCode;
 
+use super::signals::Signal;
 use crate::fault::{Fault, FaultKind};
 
-/// An error and its kind, which determines the exit code.
+/// An error and its exit code.
 #[derive(Debug)]
 pub(super) struct Failure {
     pub error: anyhow::Error,
-    kind: FaultKind,
+    exit_code: u8,
 }
 
 impl Failure {
     pub fn new(kind: FaultKind, error: impl Into<anyhow::Error>) -> Self {
         Self {
             error: error.into(),
-            kind,
+            exit_code: kind.exit_code(),
         }
     }
 
-    /// 1, 2 or 75: see [`FaultKind`].
+    /// Work that ended because of a signal.
+    pub fn of_signal(signal: Signal) -> Self {
+        let advice = "finished shards are kept: run the same command again to continue";
+        Self {
+            error: anyhow::anyhow!("interrupted by {}; {advice}", signal.name()),
+            exit_code: signal.exit_code(),
+        }
+    }
+
+    /// 1, 2 or 75, see [`FaultKind`], or 128 and the number of a signal.
     pub fn exit_code(&self) -> ExitCode {
-        ExitCode::from(self.kind.exit_code())
+        ExitCode::from(self.exit_code)
     }
 }
 

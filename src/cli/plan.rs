@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use crate::dataset::{BoxEntry, Layout};
-use crate::job::{self, Job};
+use crate::job::{self, Job, RunOptions};
 use crate::plan::{Padding, Plan};
 use crate::storage::Location;
 use clap::Args;
@@ -16,7 +16,10 @@ use super::printer::Printer;
 use super::rows::Rows;
 use super::run::{RunArgs, planned_output};
 use super::summary::{boxes_table, counted, padded_of_plan};
-use super::{local_path, location};
+use super::{command, local_path, location};
+
+/// Most tasks: more would each take less than the start of a process.
+const MAX_TASKS: i64 = 1_000_000;
 
 /// Plan a job: print its samples, and how many annotations of each box are dropped and why
 #[derive(Debug, Args)]
@@ -27,6 +30,9 @@ pub(super) struct PlanCommand {
     /// Write the plan to this output: a folder, or a URL of one in a bucket (s3://, gs://)
     #[arg(long, value_name = "OUT", value_parser = location::output())]
     out: Option<Location>,
+    /// Divide the shards into this many tasks, for `pointshard preprocess --task` [default: 1]
+    #[arg(long, value_name = "N", requires = "out", value_parser = clap::value_parser!(u32).range(1..=MAX_TASKS))]
+    tasks: Option<u32>,
     /// Overwrite existing pointshard output
     #[arg(long, requires = "out")]
     force: bool,
@@ -45,7 +51,10 @@ pub(super) struct PlanCommand {
 impl PlanCommand {
     pub(super) fn run(self, printer: &Printer) -> Result<ExitCode, Failure> {
         let storage = self.network.storage(printer);
-        let options = self.run.options(self.force, false);
+        let options = RunOptions {
+            tasks: self.tasks,
+            ..self.run.options(self.force, false)
+        };
         self.run.pool()?.install(|| match &self.out {
             None => {
                 let job = Job::prepare(&self.config, options.memory_bytes, &storage)?;
@@ -58,9 +67,7 @@ impl PlanCommand {
                 let plan = &planned.plan;
                 self.print(printer, &plan.table, &plan.layout, &plan.padding)?;
                 if !self.json {
-                    printer.result(format!(
-                        "plan     in {out}; next: pointshard preprocess --out {out}"
-                    ));
+                    print_next(printer, out, plan.tasks.count());
                 }
                 Ok::<_, Failure>(())
             }
@@ -81,6 +88,22 @@ impl PlanCommand {
             print(printer, plan, padding, self.samples);
         }
         Ok(())
+    }
+}
+
+/// Prints the command that comes next.
+fn print_next(printer: &Printer, out: &Location, tasks: u32) {
+    let next = match tasks {
+        1 => command::preprocess(out),
+        _ => command::preprocess_task(out, 0, tasks),
+    };
+    printer.result(format!("plan     in {out}; next: {next}"));
+    if tasks > 1 {
+        printer.result(format!(
+            "tasks    0 to {}, each with its number; after the last one: {}",
+            tasks - 1,
+            command::seal(out)
+        ));
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use crate::extract::Progress;
 use crate::fault::FaultKind;
-use crate::job::{Job, Outcome, PlannedOutput, RunOptions};
+use crate::job::{Job, PlannedOutput, RunOptions};
 use crate::storage::{Location, Storage};
 use anyhow::Context;
 use clap::Args;
@@ -13,7 +13,9 @@ use clap::Args;
 use super::failure::Failure;
 use super::printer::Printer;
 use super::progress::{Status, with_progress};
+use super::signals::interruptible;
 use super::summary::{self, counted};
+use super::task::{TaskArg, chosen_task};
 
 /// The option `--threads`.
 #[derive(Clone, Copy, Debug, Args)]
@@ -50,28 +52,46 @@ impl RunArgs {
         config: Option<&Path>,
         out: &Location,
         options: RunOptions,
-    ) -> Result<Outcome, Failure> {
-        let pool = self.pool()?;
-        let outcome = pool.install(|| -> Result<Outcome, Failure> {
+    ) -> Result<(), Failure> {
+        self.pool()?.install(|| {
             let planned = planned_output(printer, storage, config, out, options)?;
-            let table = &planned.plan.table;
-            printer.note(format!(
-                "{} in {}; writing {} to {out}",
-                counted(table.samples(), "sample", "samples"),
-                counted(table.boxes.len(), "box", "boxes"),
-                counted(table.arrays.len(), "array", "arrays"),
-            ));
-            let progress = Progress::default();
-            let run = || planned.run(options, &progress);
-            Ok(with_progress(
-                printer,
-                "windows",
-                || status(&progress),
-                run,
-            )?)
-        })?;
-        summary::print(printer, out, &outcome);
-        Ok(outcome)
+            run_all(printer, storage, planned, out, options)
+        })
+    }
+
+    /// Writes what is missing of the task that `task` or the engine names, or of all, and prints the summary. Without a config,
+    /// the plan in the output is used. A job that is not planned yet has no tasks.
+    pub(super) fn run_task(
+        self,
+        printer: &Printer,
+        storage: &Storage,
+        config: Option<&Path>,
+        out: &Location,
+        options: RunOptions,
+        task: Option<TaskArg>,
+    ) -> Result<(), Failure> {
+        self.pool()?.install(|| {
+            let planned = match (config, task) {
+                // A task needs a plan, with which the config is compared.
+                (Some(config), Some(TaskArg::One { .. })) => {
+                    let resumed = PlannedOutput::resume(config, out, options, storage)?;
+                    resumed.map_or_else(|| PlannedOutput::open(out, storage), Ok)?
+                }
+                _ => planned_output(printer, storage, config, out, options)?,
+            };
+            let tasks = planned.plan.tasks.count();
+            // The number in the environment may be that of a config: each has one task.
+            let is_planned_here = config.is_some() && tasks == 1 && task.is_none();
+            let chosen = if is_planned_here {
+                None
+            } else {
+                chosen_task(task, tasks)?
+            };
+            match chosen {
+                None => run_all(printer, storage, planned, out, options),
+                Some(task) => run_one(printer, storage, planned, out, options, task),
+            }
+        })
     }
 
     /// How a job is run.
@@ -80,6 +100,7 @@ impl RunArgs {
             memory_bytes: self.memory_bytes(),
             force,
             verify,
+            tasks: None,
         }
     }
 
@@ -125,6 +146,50 @@ impl RunArgs {
     pub(super) fn pool(self) -> Result<rayon::ThreadPool, Failure> {
         self.threads.pool()
     }
+}
+
+/// Writes all shards that are missing, seals the dataset, and prints the summary.
+fn run_all(
+    printer: &Printer,
+    storage: &Storage,
+    planned: PlannedOutput,
+    out: &Location,
+    options: RunOptions,
+) -> Result<(), Failure> {
+    let table = &planned.plan.table;
+    printer.note(format!(
+        "{} in {}; writing {} to {out}",
+        counted(table.samples(), "sample", "samples"),
+        counted(table.boxes.len(), "box", "boxes"),
+        counted(table.arrays.len(), "array", "arrays"),
+    ));
+    let progress = Progress::default();
+    let run = || Ok(planned.run(options, &progress)?);
+    let run = || interruptible(printer, storage, run);
+    let outcome = with_progress(printer, "windows", || status(&progress), run)?;
+    summary::print(printer, out, &outcome);
+    Ok(())
+}
+
+/// Writes the shards of a task that are missing, and prints the summary.
+fn run_one(
+    printer: &Printer,
+    storage: &Storage,
+    planned: PlannedOutput,
+    out: &Location,
+    options: RunOptions,
+    task: u32,
+) -> Result<(), Failure> {
+    let tasks = planned.plan.tasks.count();
+    printer.note(format!(
+        "writing the shards of task {task} of {tasks} to {out}"
+    ));
+    let progress = Progress::default();
+    let run = || Ok(planned.run_task(task, options, &progress)?);
+    let run = || interruptible(printer, storage, run);
+    let outcome = with_progress(printer, "windows", || status(&progress), run)?;
+    summary::print_task(printer, out, &outcome);
+    Ok(())
 }
 
 /// The output with its plan: the plan of the job in the config file or, without one, the plan that is there.

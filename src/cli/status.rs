@@ -1,16 +1,20 @@
 //! `pointshard status`: which shards of an output are written.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Args;
+use indicatif::{HumanCount, HumanDuration};
+use serde::Serialize;
 
 use super::failure::Failure;
-use super::location;
 use super::network::NetworkArgs;
 use super::printer::Printer;
 use super::rows::Rows;
 use super::run::RunArgs;
-use crate::job::{ArrayStatus, PlannedOutput, Status};
+use super::{command, location};
+use crate::job::{ArrayStatus, PlannedOutput, Status, TaskStatus, Throughput};
+use crate::plan::list_of_tasks;
 use crate::storage::Location;
 
 /// Print which shards of an output are written and which are missing
@@ -38,7 +42,11 @@ impl StatusCommand {
         let look = || PlannedOutput::status(&self.out, options, storage);
         let status = self.run.pool()?.install(look)?;
         if self.json {
-            printer.json(&status)?;
+            let next = self.next(&status);
+            printer.json(&StatusWithNext {
+                status: &status,
+                next,
+            })?;
         } else {
             self.print(printer, &status);
         }
@@ -57,21 +65,84 @@ impl StatusCommand {
             ]);
         }
         printer.rows(&table);
+        print_tasks(printer, &status.tasks);
+        if let Some(throughput) = &status.throughput {
+            print_throughput(printer, throughput);
+        }
         let (present, all) = (status.present, status.shards);
-        let next = if status.complete {
+        if status.complete {
             printer.result(format!("complete: {all} of {all} shards, and the manifest"));
-            return;
         } else if present == all {
             printer.result(format!(
                 "{all} of {all} shards are written, the manifest is not"
             ));
-            "seal"
         } else {
             printer.result(format!("{present} of {all} shards are written"));
-            "preprocess --out"
-        };
-        printer.result(format!("next: pointshard {next} {}", self.out));
+        }
+        if let Some(next) = self.next(status) {
+            printer.result(format!("next: {next}"));
+        }
     }
+
+    /// The command to run next; `None` if the dataset is complete.
+    fn next(&self, status: &Status) -> Option<String> {
+        let out = &self.out;
+        let mut unfinished = status.tasks.iter().filter(|t| t.missing > 0);
+        match (unfinished.next(), status.tasks.len() as u32) {
+            _ if status.complete => None,
+            (None, _) => Some(command::seal(out)),
+            (Some(_), 1) => Some(command::preprocess(out)),
+            (Some(first), tasks) => Some(command::preprocess_task(out, first.task, tasks)),
+        }
+    }
+}
+
+/// The status as JSON.
+#[derive(Serialize)]
+struct StatusWithNext<'a> {
+    #[serde(flatten)]
+    status: &'a Status,
+    /// The command to run next.
+    next: Option<String>,
+}
+
+/// Prints which tasks are unfinished, where there are several.
+fn print_tasks(printer: &Printer, tasks: &[TaskStatus]) {
+    let unfinished = tasks.iter().filter(|t| t.missing > 0).map(|t| t.task);
+    let unfinished: Vec<u32> = unfinished.collect();
+    if tasks.len() < 2 {
+        return;
+    }
+    let done = tasks.len() - unfinished.len();
+    printer.result(format!(
+        "tasks: {done} of {} are done{}",
+        tasks.len(),
+        if unfinished.is_empty() {
+            String::new()
+        } else {
+            format!("; unfinished: {}", list_of_tasks(&unfinished))
+        }
+    ));
+}
+
+fn print_throughput(printer: &Printer, throughput: &Throughput) {
+    let rate = throughput.windows_per_second;
+    let ago = Duration::from_secs_f64(throughput.seconds_since_last_shard);
+    let left = throughput.windows_missing as f64 / rate.max(1e-9);
+    let left = Duration::from_secs_f64(left.min(1e9));
+    let left = match throughput.windows_missing {
+        0 => String::new(),
+        windows => format!(
+            "; {} windows are missing: {} at this rate",
+            HumanCount(windows),
+            HumanDuration(left)
+        ),
+    };
+    printer.result(format!(
+        "rate: {} windows/s until the last shard, {} ago{left}",
+        HumanCount(rate as u64),
+        HumanDuration(ago)
+    ));
 }
 
 /// The first few missing shards.

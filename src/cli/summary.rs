@@ -1,10 +1,11 @@
 //! The summaries of runs, dry runs and plans.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crate::dataset::{ArrayEntry, BoxEntry, Codec, Layout, Manifest};
 use crate::extract::{Estimate, ExtractReport};
-use crate::job::{self, Outcome};
+use crate::job::{self, Outcome, TaskOutcome};
 use crate::plan::{Padding, Plan};
 use crate::select::SelectReport;
 use crate::storage::Location;
@@ -12,6 +13,7 @@ use bytesize::ByteSize;
 use indexmap::IndexMap;
 use indicatif::HumanCount;
 
+use super::command;
 use super::printer::Printer;
 use super::rows::Rows;
 
@@ -40,15 +42,28 @@ pub(super) fn print(printer: &Printer, out: &Location, outcome: &Outcome) {
     print_extracted(printer, &outcome.extracted, seconds);
     printer.result(format!("padded   {}", padded(manifest)));
     printer.result(format!("codecs   {}", codecs(manifest)));
-    let stages: Vec<_> = outcome
-        .stages
-        .iter()
-        .map(|(name, d)| format!("{name} {:.2}", d.as_secs_f64()))
-        .collect();
-    printer.result(format!("seconds  {:.2}: {}", seconds, stages.join(", ")));
+    print_seconds(printer, &outcome.stages);
     let bytes = manifest.shards.iter().map(|s| s.bytes).sum::<u64>()
         + manifest.files.iter().map(|f| f.bytes).sum::<u64>();
     printer.result(format!("output   {} ({})", out, ByteSize(bytes)));
+}
+
+/// Prints the summary of a task.
+pub(super) fn print_task(printer: &Printer, out: &Location, outcome: &TaskOutcome) {
+    let seconds: f64 = outcome.stages.iter().map(|(_, d)| d.as_secs_f64()).sum();
+    printer.result(format!("task     {} of {}", outcome.task, outcome.tasks));
+    print_extracted(printer, &outcome.extracted, seconds);
+    print_seconds(printer, &outcome.stages);
+    printer.result(format!("output   {out}; next: {}", command::status(out)));
+}
+
+/// Prints how long each stage took.
+fn print_seconds(printer: &Printer, stages: &[(&'static str, Duration)]) {
+    let seconds: f64 = stages.iter().map(|(_, d)| d.as_secs_f64()).sum();
+    let stages = stages.iter();
+    let stages = stages.map(|(name, d)| format!("{name} {:.2}", d.as_secs_f64()));
+    let stages: Vec<_> = stages.collect();
+    printer.result(format!("seconds  {seconds:.2}: {}", stages.join(", ")));
 }
 
 /// Prints what was read before the plan was final, if anything was.

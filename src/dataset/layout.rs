@@ -9,6 +9,9 @@ use crate::geometry::{AxisOrder, WindowSize};
 /// Intended size of the largest array's shards, in bytes before compression.
 const SHARD_BYTES: u64 = 128 << 20;
 
+/// Most shards of a dataset. Each has two files.
+const MAX_SHARDS: u64 = 10_000_000;
+
 /// Splits, arrays and shards of a dataset.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Layout {
@@ -126,6 +129,24 @@ impl Layout {
     pub fn shards(&self, split: usize) -> u64 {
         let s = &self.splits[split];
         s.samples.div_ceil(s.shard_samples)
+    }
+
+    /// Fails if there are too many shards to list.
+    ///
+    /// # Errors
+    /// What was found and expected.
+    pub fn check_shards(&self) -> Result<(), String> {
+        let arrays = self.arrays.len() as u64;
+        let shards = (0..self.splits.len())
+            .map(|split| self.shards(split).saturating_mul(arrays))
+            .fold(0, u64::saturating_add);
+        if shards <= MAX_SHARDS {
+            Ok(())
+        } else {
+            Err(format!(
+                "it has {shards} shards, expected at most {MAX_SHARDS}"
+            ))
+        }
     }
 
     /// The samples in the shard.

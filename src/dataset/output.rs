@@ -145,6 +145,18 @@ impl Output {
         self.sizes(groups.iter().map(String::as_str).chain([RECEIPTS]))
     }
 
+    /// When each receipt was written, in milliseconds since 1970, by key.
+    pub(super) fn receipt_times(&self) -> Result<HashMap<String, i64>, DatasetError> {
+        let mut times = HashMap::new();
+        self.store.list(RECEIPTS, &mut |object: ListedObject| {
+            if let Some(modified_ms) = object.modified_ms {
+                times.insert(object.key, modified_ms);
+            }
+            ControlFlow::Continue(())
+        })?;
+        Ok(times)
+    }
+
     /// The error for an object with wrong contents.
     pub(super) fn damaged(&self, key: &str, problem: String) -> DatasetError {
         DatasetError::Damaged {

@@ -51,7 +51,7 @@ pub enum Trust {
     Digest,
 }
 
-/// The shards of an output that are present.
+/// Which shards of an output are present: all shards, or some that were looked for.
 #[derive(Clone, Debug)]
 pub struct PresentShards {
     /// In the order of [`Layout::all_shards`].
@@ -73,21 +73,28 @@ impl Receipt {
         layout: &Layout,
         plan_digest: &str,
         id: ShardId,
-        sizes: &HashMap<String, u64>,
+        sizes: Option<&HashMap<String, u64>>,
     ) -> Result<Option<Self>, DatasetError> {
         let (key, shard) = (layout.receipt_path(id), layout.shard_path(id));
-        if !sizes.contains_key(&key) {
+        if sizes.is_some_and(|sizes| !sizes.contains_key(&key)) {
             return Ok(None);
         }
         let bytes = output.read(&key, MAX_DOCUMENT_BYTES)?;
+        let samples = layout.samples(id);
         // A receipt that is damaged is written again, with its shard.
         let receipt: Option<Self> = bytes.and_then(|bytes| from_checksummed(&bytes).ok());
-        let samples = layout.samples(id);
-        Ok(receipt.filter(|receipt| {
+        let receipt = receipt.filter(|receipt| {
             receipt.plan_digest == plan_digest
-                && sizes.get(&shard) == Some(&receipt.bytes)
                 && receipt.nonzero.len() as u64 == samples.end - samples.start
-        }))
+        });
+        let Some(receipt) = receipt else {
+            return Ok(None);
+        };
+        let size_bytes = match sizes {
+            Some(sizes) => sizes.get(&shard).copied(),
+            None => output.size_bytes(&shard)?,
+        };
+        Ok((size_bytes == Some(receipt.bytes)).then_some(receipt))
     }
 
     /// Whether the bytes of the shard have the digest in the receipt.
@@ -108,7 +115,7 @@ impl Receipt {
 }
 
 impl PresentShards {
-    /// Looks for the shards of the plan with `plan_digest`, with the threads of the current rayon pool.
+    /// Looks for all shards of the plan with `plan_digest`, with the threads of the current rayon pool.
     pub fn find(
         output: &Output,
         layout: &Layout,
@@ -116,9 +123,34 @@ impl PresentShards {
         trust: Trust,
     ) -> Result<Self, DatasetError> {
         let sizes = output.shard_sizes(layout)?;
-        let ids: Vec<ShardId> = layout.all_shards().collect();
+        let ids = layout.all_shards().collect();
+        Self::find_in(output, layout, plan_digest, trust, ids, Some(&sizes))
+    }
+
+    /// As [`PresentShards::find`], for some of the shards. The output is not listed: it may have many others.
+    pub fn find_some(
+        output: &Output,
+        layout: &Layout,
+        plan_digest: &str,
+        trust: Trust,
+        shards: &[ShardId],
+    ) -> Result<Self, DatasetError> {
+        let mut ids = shards.to_vec();
+        ids.sort_unstable();
+        Self::find_in(output, layout, plan_digest, trust, ids, None)
+    }
+
+    /// Looks for the shards `ids`, which are sorted. `sizes` has the sizes of all files, if they were listed.
+    fn find_in(
+        output: &Output,
+        layout: &Layout,
+        plan_digest: &str,
+        trust: Trust,
+        ids: Vec<ShardId>,
+        sizes: Option<&HashMap<String, u64>>,
+    ) -> Result<Self, DatasetError> {
         let receipts = ids.into_par_iter().map(|id| {
-            let receipt = Receipt::find(output, layout, plan_digest, id, &sizes)?;
+            let receipt = Receipt::find(output, layout, plan_digest, id, sizes)?;
             let trusted = match (&receipt, trust) {
                 (Some(receipt), Trust::Digest) => {
                     receipt.has_digest(output, &layout.shard_path(id))?
@@ -148,6 +180,21 @@ impl PresentShards {
     pub fn missing(&self) -> impl Iterator<Item = ShardId> + '_ {
         let missing = self.receipts.iter().filter(|(_, r)| r.is_none());
         missing.map(|(id, _)| *id)
+    }
+
+    /// When each shard that is present was written, in milliseconds since 1970 by the clock of the disk or the server.
+    pub fn times(
+        &self,
+        output: &Output,
+        layout: &Layout,
+    ) -> Result<Vec<(ShardId, i64)>, DatasetError> {
+        let times = output.receipt_times()?;
+        let present = self.receipts.iter().filter(|(_, r)| r.is_some());
+        let with_times = present.filter_map(|(id, _)| {
+            let time = times.get(&layout.receipt_path(*id))?;
+            Some((*id, *time))
+        });
+        Ok(with_times.collect())
     }
 
     /// Whether the manifest lists exactly these shards, with the sizes and digests of their receipts.

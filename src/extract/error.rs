@@ -117,6 +117,11 @@ pub enum ExtractError {
         "the system cannot start another thread: allow more processes (`ulimit -u`), or use fewer --threads"
     )]
     Thread(#[source] std::io::Error),
+    /// The process was asked to end.
+    #[error(
+        "the run was interrupted; finished shards are kept: run the same command again to continue"
+    )]
+    Interrupted,
     /// The output could not be written.
     #[error(transparent)]
     Dataset(#[from] DatasetError),
@@ -138,7 +143,7 @@ impl Fault for ExtractError {
             | Self::RedactedSource { .. }
             | Self::Transform { .. }
             | Self::Memory { .. } => FaultKind::Usage,
-            Self::Thread(_) => FaultKind::Environment,
+            Self::Thread(_) | Self::Interrupted => FaultKind::Environment,
             Self::MixedTypes { .. }
             | Self::Value { .. }
             | Self::MissingChunk { .. }

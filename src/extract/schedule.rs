@@ -11,21 +11,6 @@ use crate::geometry::VoxelBox;
 use crate::plan::{Plan, Sample};
 use crate::volume::Volume;
 
-/// All shards in the order in which work on them begins. Arrays that are cut out of the same volumes go side by side, shard
-/// by shard, so that both find a chunk in the cache. Other arrays go one after the other, so that their chunks do not wait
-/// for each other.
-pub(super) fn work_order(plan: &Plan, layout: &Layout) -> Vec<ShardId> {
-    let first_alike = |array: usize| {
-        let sources = &plan.arrays[array].source_of_group;
-        plan.arrays
-            .iter()
-            .position(|other| other.source_of_group == *sources)
-    };
-    let mut shards: Vec<_> = layout.all_shards().collect();
-    shards.sort_by_key(|id| (first_alike(id.array), id.split, id.shard, id.array));
-    shards
-}
-
 /// The samples of a shard.
 pub(super) fn samples<'p>(plan: &'p Plan, layout: &Layout, id: ShardId) -> &'p [Sample] {
     let range = layout.samples(id);

@@ -1,6 +1,6 @@
 //! Where shards are written to.
 
-use crate::dataset::{Layout, Output, PresentShards};
+use crate::dataset::{Layout, Output, PresentShards, ShardId};
 
 /// Where shards are written to.
 #[derive(Clone, Copy)]
@@ -11,6 +11,8 @@ pub(crate) struct Target<'a> {
     pub layout: &'a Layout,
     /// Digest of the plan.
     pub plan_digest: &'a str,
-    /// The shards that are present.
+    /// The shards to make, in the order in which work on them begins.
+    pub shards: &'a [ShardId],
+    /// Those of them that are present.
     pub present: &'a PresentShards,
 }

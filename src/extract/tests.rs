@@ -13,6 +13,7 @@ use crate::dataset::testing::claim;
 use crate::dataset::{PresentShards, Trust};
 use crate::demo;
 use crate::job::Job;
+use crate::plan::work_order;
 use crate::storage::{BASE_BYTES, Storage};
 use crate::volume::open_layer;
 
@@ -38,7 +39,7 @@ fn after_a_shard_cannot_be_published_no_other_begins_and_the_first_error_is_retu
     } = job(dir.path(), |config| config["shard_samples"] = json!(1));
     let out = dir.path().join("out");
     let output = claim(&out, &layout);
-    let todo = schedule::work_order(&plan, &layout);
+    let todo = work_order(&plan.arrays, &layout);
     // More shards than are cut before the first one fails to be published: those with the publishers, those that wait for
     // them, and two per thread. A folder in its place lets a file be written, but not renamed.
     const BLOCKED: usize = 2 * PUBLISHERS + 4;
@@ -53,6 +54,7 @@ fn after_a_shard_cannot_be_published_no_other_begins_and_the_first_error_is_retu
             output: &output,
             layout: &layout,
             plan_digest: "plan",
+            shards: &todo,
             present: &PresentShards::find(&output, &layout, "plan", Trust::Size).unwrap(),
         };
         run(&plan, &sources, target, MEMORY_BYTES, &progress).unwrap_err()

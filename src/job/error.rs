@@ -46,6 +46,52 @@ pub enum JobError {
         /// The sources, one line each.
         what: String,
     },
+    /// The dataset would have too many files.
+    #[error(
+        "the dataset would be too large to list: {what}; set `shard_samples` higher, or leave it out"
+    )]
+    TooManyShards {
+        /// How many shards it has, and how many are allowed.
+        what: String,
+    },
+    /// The plan has another number of tasks.
+    #[error(
+        "the plan in {output} has {planned} task(s), but --tasks is {wanted}: leave out --tasks, or start again with --force"
+    )]
+    OtherTasks {
+        /// The output.
+        output: String,
+        /// The number of tasks that the plan has.
+        planned: u32,
+        /// The number that was asked for.
+        wanted: u32,
+    },
+    /// The plan has no such task.
+    #[error("there is no task {task}: the plan has {tasks} task(s), and the first is number 0")]
+    NoTask {
+        /// Its number.
+        task: u32,
+        /// The number of tasks.
+        tasks: u32,
+    },
+    /// Shards are missing that several tasks make.
+    #[error(
+        "{missing} of {expected} shards are not written yet, the first of them is {first}. They belong to the task(s) {unfinished} of {tasks}: run `pointshard preprocess --out {output} --task N/{tasks}` for each of these, then `pointshard seal {output}` again"
+    )]
+    TasksUnfinished {
+        /// How many shards are missing.
+        missing: usize,
+        /// How many there should be.
+        expected: usize,
+        /// Path of the first.
+        first: String,
+        /// The numbers of the tasks that make them, as a list with ranges.
+        unfinished: String,
+        /// The number of tasks.
+        tasks: u32,
+        /// The output.
+        output: String,
+    },
     /// Shards cannot be written.
     #[error(transparent)]
     Extract(#[from] ExtractError),
@@ -73,7 +119,12 @@ impl Fault for JobError {
             Self::Displaced(e) => e.kind(),
             Self::Extract(e) => e.kind(),
             Self::Dataset(e) => e.kind(),
-            Self::NoSample { .. } | Self::SourcesChanged { .. } => FaultKind::Data,
+            Self::TooManyShards { .. } | Self::OtherTasks { .. } | Self::NoTask { .. } => {
+                FaultKind::Usage
+            }
+            Self::NoSample { .. } | Self::SourcesChanged { .. } | Self::TasksUnfinished { .. } => {
+                FaultKind::Data
+            }
         }
     }
 }

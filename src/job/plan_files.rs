@@ -2,7 +2,7 @@
 //!
 //! [`write`] gives every column of the samples to a callback, file by file, and returns the [`PlanHeader`]: everything else,
 //! and the size and digest of each file. The caller writes the header last, as checksummed JSON, to `.pointshard/plan.json`.
-//! [`PlanHeader::parse`] reads these bytes; the header alone has layout, digest and number of tasks. [`read`] reads the whole
+//! [`PlanHeader::parse`] reads these bytes; the header alone has layout, digest and tasks. [`read`] reads the whole
 //! plan, which is equal to the one that was written. Damaged files are errors that name the file.
 //!
 //! The columns are the index columns of the dataset, below `.pointshard/plan/<plan digest>/<split>/<column>`: two processes

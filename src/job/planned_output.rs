@@ -1,24 +1,22 @@
-//! An output with a plan: its shards are written, it is sealed, and its status is looked up. All of this reads the plan in the
-//! output alone; the volumes are opened when a window is to be cut.
+//! An output with a plan. Its shards are written, it is sealed, and its status is looked up. All of this reads the plan in
+//! the output alone; the volumes are opened when a window is to be cut.
+
+mod run;
 
 use std::path::Path;
 use std::time::Duration;
 
 use rayon::prelude::*;
 
-use super::compare::{compare, compare_metadata, moved_sources};
+use super::compare::{compare, moved_sources};
 use super::draft::Draft;
 use super::error::JobError;
 use super::plan_files::{self, PlanHeader};
 use super::stages::Stages;
-use super::status::Status;
-use super::{Job, Outcome, RunOptions, index_columns, provenance};
+use super::{Job, RunOptions};
 use crate::config::{Config, ConfigFile};
-use crate::dataset::{
-    Claim, ClaimState, DatasetError, Layout, Manifest, Output, PresentShards, Trust, Unsealed,
-    to_checksummed,
-};
-use crate::extract::{self, Estimate, ExtractReport, Progress, Sources, Target};
+use crate::dataset::{Claim, ClaimState, DatasetError, Layout, Output, Trust, to_checksummed};
+use crate::extract::{self, Sources};
 use crate::plan::{FinishedPlan, SourceFacts};
 use crate::select::SelectReport;
 use crate::storage::{Location, Storage};
@@ -104,6 +102,7 @@ impl PlannedOutput {
             let storage = sources.storage().clone();
             compare(&stored, plan, &SourceFacts::of_all(&sources.volumes))
                 .map_err(|what| other_plan(&output, what))?;
+            require_tasks(&output, &stored, options)?;
             use_codecs(&mut sources, &stored.layout);
             return Ok(Self {
                 sources: Some(sources),
@@ -142,6 +141,7 @@ impl PlannedOutput {
         stages.end("open layers");
         let facts = SourceFacts::of_all(&sources.volumes);
         compare(&stored, &draft, &facts).map_err(|what| other_plan(&output, what))?;
+        require_tasks(&output, &stored, options)?;
         use_codecs(&mut sources, &stored.layout);
         stages.end("compare with the plan");
         Ok(Some(Self {
@@ -155,11 +155,15 @@ impl PlannedOutput {
     /// Writes the plan of the job to the output, which it claimed.
     fn write_plan(job: Job, output: Output, options: RunOptions) -> Result<Self, JobError> {
         job.require_samples()?;
+        let shards = job.layout.check_shards();
+        shards.map_err(|what| JobError::TooManyShards { what })?;
         // A job that needs more memory fails before it is planned in the output.
         extract::cache_budget(&job.plan, &job.sources, options.memory_bytes)?;
         let mut stages = Stages::begin(job.stages);
         let facts = SourceFacts::of_all(&job.sources.volumes);
-        let plan = FinishedPlan::new(job.plan, facts, job.padding, job.layout, &job.collection)?;
+        let (layout, count) = (job.layout, options.tasks.unwrap_or(1));
+        let tasks = extract::divide(&job.plan, &job.sources, &layout, count);
+        let plan = FinishedPlan::new(job.plan, facts, job.padding, layout, tasks, &job.collection)?;
         let mut files = Vec::new();
         let header = plan_files::write(&plan, |key, bytes| {
             files.push((key.to_owned(), bytes));
@@ -203,155 +207,6 @@ impl PlannedOutput {
     pub fn moved_sources(&self) -> &[String] {
         &self.moved_sources
     }
-
-    /// Writes the shards that are missing, and seals the dataset.
-    ///
-    /// # Errors
-    /// A source cannot be read, or the output cannot be written. A rerun continues where this one stopped.
-    pub fn run(mut self, options: RunOptions, progress: &Progress) -> Result<Outcome, JobError> {
-        let mut stages = Stages::begin(std::mem::take(&mut self.stages));
-        if let Some((manifest, shards)) = self.finished(options)? {
-            stages.end("look for shards");
-            let extracted = ExtractReport {
-                shards_already_present: shards,
-                ..ExtractReport::default()
-            };
-            return Ok(self.outcome(manifest, extracted, stages));
-        }
-        self.output = self.output.clone().claim(&self.claim(), false)?;
-        let present = self.find_shards(options)?;
-        stages.end("look for shards");
-        let extracted = if present.missing().next().is_some() {
-            let sources = match self.sources.take() {
-                Some(sources) => sources,
-                None => self.open_sources()?,
-            };
-            stages.end("open layers");
-            let target = Target {
-                output: &self.output,
-                layout: &self.plan.layout,
-                plan_digest: &self.plan_digest,
-                present: &present,
-            };
-            let plan = &self.plan.table;
-            extract::run(plan, &sources, target, options.memory_bytes, progress)?
-        } else {
-            ExtractReport {
-                shards_already_present: present.count(),
-                ..ExtractReport::default()
-            }
-        };
-        stages.end("extract");
-        let manifest = self.write_dataset(options)?;
-        stages.end("seal");
-        Ok(self.outcome(manifest, extracted, stages))
-    }
-
-    /// Seals the dataset: writes metadata, columns and manifest. Reads no volume.
-    ///
-    /// # Errors
-    /// Shards are missing, or the output cannot be written.
-    pub fn seal(mut self, options: RunOptions) -> Result<Manifest, JobError> {
-        if let Some((manifest, _)) = self.finished(options)? {
-            return Ok(manifest);
-        }
-        self.output = self.output.clone().claim(&self.claim(), false)?;
-        self.write_dataset(options)
-    }
-
-    /// Number of shards that are present.
-    pub fn shards_present(&self, options: RunOptions) -> Result<u64, JobError> {
-        Ok(self.find_shards(options)?.count())
-    }
-
-    /// Which shards of the output at `out` are present and which are missing, and whether the dataset is complete.
-    ///
-    /// # Errors
-    /// There is no plan, or it cannot be read.
-    pub fn status(
-        out: &Location,
-        options: RunOptions,
-        storage: &Storage,
-    ) -> Result<Status, JobError> {
-        let output = Output::at(out, storage)?;
-        let header = stored_header(&output)?.ok_or_else(|| no_plan(out))?;
-        let layout = header.layout().map_err(|e| output.damaged_plan(e))?;
-        let digest = header.plan_digest();
-        let present = PresentShards::find(&output, &layout, digest, trust(options))?;
-        let status = Status::new(header.tasks(), &layout, &present);
-        let unsealed = Unsealed {
-            output: &output,
-            layout: &layout,
-            plan_digest: digest,
-            present,
-        };
-        Ok(status.with_manifest(unsealed.finished()?.is_some()))
-    }
-
-    /// What a run into a new output reads and writes.
-    pub fn estimate(&mut self, options: RunOptions) -> Result<Estimate, JobError> {
-        let sources = match self.sources.take() {
-            Some(sources) => sources,
-            None => self.open_sources()?,
-        };
-        let sources = self.sources.insert(sources);
-        let plan = &self.plan.table;
-        extract::cache_budget(plan, sources, options.memory_bytes)?;
-        Ok(extract::estimate(plan, sources, &self.plan.layout))
-    }
-
-    fn outcome(self, manifest: Manifest, extracted: ExtractReport, stages: Stages) -> Outcome {
-        Outcome {
-            manifest,
-            selected: self.selected,
-            extracted,
-            stages: stages.finished(),
-        }
-    }
-
-    /// The manifest, if nothing of the dataset is missing, and the number of its shards.
-    fn finished(&self, options: RunOptions) -> Result<Option<(Manifest, u64)>, JobError> {
-        let present = self.find_shards(options)?;
-        let shards = present.count();
-        let manifest = self.unsealed(present).finished()?;
-        Ok(manifest.map(|manifest| (manifest, shards)))
-    }
-
-    fn write_dataset(&self, options: RunOptions) -> Result<Manifest, JobError> {
-        let plan = &self.plan;
-        let splits = 0..plan.table.splits.len();
-        let index = splits.map(|split| index_columns::of_split(plan, split));
-        let unsealed = self.unsealed(self.find_shards(options)?);
-        Ok(unsealed.seal(provenance::provenance(plan), index)?)
-    }
-
-    fn find_shards(&self, options: RunOptions) -> Result<PresentShards, JobError> {
-        let (layout, digest) = (&self.plan.layout, &self.plan_digest);
-        let found = PresentShards::find(&self.output, layout, digest, trust(options));
-        Ok(found?)
-    }
-
-    fn unsealed(&self, present: PresentShards) -> Unsealed<'_> {
-        Unsealed {
-            output: &self.output,
-            layout: &self.plan.layout,
-            plan_digest: &self.plan_digest,
-            present,
-        }
-    }
-
-    fn claim(&self) -> Claim {
-        claim_of(&self.plan.table.config)
-    }
-
-    /// Opens the volumes where the plan says that they are.
-    fn open_sources(&self) -> Result<Sources, JobError> {
-        let mut sources = Sources::open(&self.plan.table, &self.storage)?;
-        let facts = SourceFacts::of_all(&sources.volumes);
-        compare_metadata(&self.plan, &facts).map_err(|what| JobError::SourcesChanged { what })?;
-        use_codecs(&mut sources, &self.plan.layout);
-        Ok(sources)
-    }
 }
 
 fn read_config(config: &Path) -> Result<ConfigFile, JobError> {
@@ -376,7 +231,7 @@ fn stored_plan(output: &Output) -> Result<Option<FinishedPlan>, JobError> {
 }
 
 /// The header of the output's plan; `None` if it has none yet.
-fn stored_header(output: &Output) -> Result<Option<PlanHeader>, JobError> {
+pub(super) fn stored_header(output: &Output) -> Result<Option<PlanHeader>, JobError> {
     match output.state()? {
         ClaimState::Claimed(claim) if claim.clearing.is_none() => {}
         _ => return Ok(None),
@@ -390,12 +245,12 @@ fn stored_header(output: &Output) -> Result<Option<PlanHeader>, JobError> {
     }
 }
 
-fn no_plan(out: &Location) -> JobError {
+pub(super) fn no_plan(out: &Location) -> JobError {
     let output = out.to_string();
     DatasetError::NoPlan { output }.into()
 }
 
-fn trust(options: RunOptions) -> Trust {
+pub(super) fn trust(options: RunOptions) -> Trust {
     if options.verify {
         Trust::Digest
     } else {
@@ -406,6 +261,23 @@ fn trust(options: RunOptions) -> Trust {
 fn other_plan(output: &Output, what: String) -> JobError {
     let output = output.location().to_string();
     DatasetError::OtherPlan { output, what }.into()
+}
+
+/// Fails if another number of tasks is asked for than the plan has.
+fn require_tasks(
+    output: &Output,
+    stored: &FinishedPlan,
+    options: RunOptions,
+) -> Result<(), JobError> {
+    let planned = stored.tasks.count();
+    match options.tasks {
+        Some(wanted) if wanted != planned => Err(JobError::OtherTasks {
+            output: output.location().to_string(),
+            planned,
+            wanted,
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// Compresses arrays with the codecs of the layout.

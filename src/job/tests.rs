@@ -7,10 +7,10 @@ use std::path::Path;
 
 use crate::check::{self, FindingKind};
 use crate::dataset::{Dataset, DatasetError};
-use crate::extract::ExtractError;
+use crate::extract::{ExtractError, Progress};
 use crate::fault::{Fault, FaultKind};
-use crate::job::JobError;
-use crate::storage::Storage;
+use crate::job::{JobError, PlannedOutput, RunOptions};
+use crate::storage::{Location, Storage};
 use crate::support::{read_json, run, shared_data, tree, vnc_config};
 use serde_json::{Value, json};
 
@@ -109,6 +109,48 @@ fn files_of_killed_writers_are_removed_from_every_folder_of_the_output() {
     fs::remove_file(out.join("figures/.writing-mine")).unwrap();
     fs::remove_dir(out.join("figures")).unwrap();
     assert!(tree(&out) == expected);
+}
+
+#[test]
+fn tasks_share_few_chunks_and_make_the_dataset_of_one_process() {
+    let Some(config) = small_shards() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let whole = dir.path().join("whole");
+    let touched = run(&config, &whole, 2, GIB)
+        .unwrap()
+        .extracted
+        .chunks_touched;
+    let file = dir.path().join("config.json");
+    fs::write(&file, config.to_string()).unwrap();
+    let out: Location = dir.path().join("out").into();
+    let (storage, tasks) = (Storage::default(), 5);
+    let options = RunOptions {
+        memory_bytes: GIB,
+        tasks: Some(tasks),
+        ..RunOptions::default()
+    };
+    PlannedOutput::begin(&file, &out, options, &storage).unwrap();
+    let mut touched_by_tasks = 0;
+    for task in (0..tasks).rev() {
+        let planned = PlannedOutput::open(&out, &storage).unwrap();
+        let done = planned.run_task(task, options, &Progress::default());
+        let extracted = done.unwrap().extracted;
+        assert!(extracted.shards_written > 0);
+        touched_by_tasks += extracted.chunks_touched;
+    }
+    // Each end of a task is in one box, or between two.
+    assert!(
+        touched_by_tasks <= touched + touched / 4,
+        "{touched_by_tasks}, {touched}"
+    );
+    let planned = PlannedOutput::open(&out, &storage).unwrap();
+    planned.seal(options).unwrap();
+    let (mut expected, mut found) = (tree(&whole), tree(&dir.path().join("out")));
+    for files in [&mut expected, &mut found] {
+        // It has the tasks.
+        files.remove(".pointshard/plan.json").unwrap();
+    }
+    assert!(found == expected);
 }
 
 #[test]

@@ -8,8 +8,8 @@ use super::table::{Plan, PlannedBox, VolumeSource};
 
 impl FinishedPlan {
     /// Digest of everything that the bytes of samples and columns depend on: the table, the metadata of the volumes, the layout with
-    /// its codecs. Plans with equal digests have the same samples, in the same order, from equal sources. The number of
-    /// tasks is not part of it.
+    /// its codecs. Plans with equal digests have the same samples, in the same order, from equal sources. The tasks
+    /// are not part of it.
     pub fn digest(&self) -> Hash {
         let mut hasher = Hasher::new();
         self.table.hash_config(&mut hasher);

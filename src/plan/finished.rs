@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::padding::Padding;
 use super::table::{Plan, VolumeSource};
+use super::tasks::Tasks;
 use crate::config::ConfigError;
 use crate::dataset::Layout;
 use crate::geometry::{Resolution, SourceTransform};
@@ -25,8 +26,8 @@ pub struct FinishedPlan {
     pub layout: Layout,
     /// Where the collection was read from.
     pub collection: String,
-    /// The number of tasks that the shards are divided into.
-    pub tasks: u32,
+    /// Which task makes which shards.
+    pub tasks: Tasks,
     /// Version of the program that made the plan.
     pub program: String,
 }
@@ -62,7 +63,7 @@ impl SourceFacts {
 }
 
 impl FinishedPlan {
-    /// The finished plan of `table`, for one task. `collection` is where the collection was read from.
+    /// The finished plan of `table`. `collection` is where the collection was read from.
     ///
     /// # Errors
     /// The config cannot be read without its secrets.
@@ -71,6 +72,7 @@ impl FinishedPlan {
         sources: Vec<SourceFacts>,
         padding: Padding,
         layout: Layout,
+        tasks: Tasks,
         collection: &str,
     ) -> Result<Self, ConfigError> {
         Ok(Self {
@@ -79,7 +81,7 @@ impl FinishedPlan {
             padding,
             layout,
             collection: redacted(collection).into_owned(),
-            tasks: 1,
+            tasks,
             program: env!("CARGO_PKG_VERSION").to_owned(),
         })
     }

@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::interrupt::Interrupt;
 use super::listing::Listing;
 use super::local::LocalStore;
 use super::local_sink::LocalSink;
@@ -22,6 +23,7 @@ const DEFAULT_MEMORY_BYTES: u64 = 2 << 30;
 pub struct Storage {
     connections: Arc<Connections>,
     budget: MemoryBudget,
+    interrupt: Interrupt,
     stop_group: StopGroup,
     /// Through which sinks are opened.
     #[cfg(test)]
@@ -44,10 +46,12 @@ impl Storage {
     }
 
     fn with(network: Network, waits: WaitReporter) -> Self {
+        let interrupt = Interrupt::default();
         Self {
             connections: Arc::new(Connections::new(network, waits)),
             budget: MemoryBudget::new(DEFAULT_MEMORY_BYTES),
-            stop_group: StopGroup::default(),
+            stop_group: interrupt.group(),
+            interrupt,
             #[cfg(test)]
             fault_points: None,
         }
@@ -68,7 +72,8 @@ impl Storage {
         Self {
             connections: Arc::clone(&self.connections),
             budget: MemoryBudget::new(memory_bytes),
-            stop_group: StopGroup::default(),
+            stop_group: self.interrupt.group(),
+            interrupt: self.interrupt.clone(),
             #[cfg(test)]
             fault_points: self.fault_points.clone(),
         }
@@ -150,6 +155,12 @@ impl Storage {
             }
             Location::Local(_) => Err("it is not a URL".to_owned()),
         }
+    }
+
+    /// Ends all work through this storage and those made from it, for good: extraction, and requests to servers. Work that is
+    /// stopped fails, and keeps what is complete.
+    pub fn interrupt(&self) {
+        self.interrupt.set();
     }
 
     /// Begins some work. When it is stopped, all reads through this storage end.

@@ -5,6 +5,7 @@ use std::io::ErrorKind;
 use std::ops::{ControlFlow, Range};
 use std::os::unix::fs::FileExt;
 use std::path::{Component, Path, PathBuf};
+use std::time::UNIX_EPOCH;
 
 use super::{ListedObject, OpenObject, StorageError, Store, open_regular};
 
@@ -73,7 +74,12 @@ impl LocalStore {
                 folders.push(key);
             } else {
                 let size_bytes = found.is_file().then_some(found.len());
-                if each(ListedObject { key, size_bytes }).is_break() {
+                let object = ListedObject {
+                    key,
+                    size_bytes,
+                    modified_ms: modified_ms(&found),
+                };
+                if each(object).is_break() {
                     return Ok(ControlFlow::Break(()));
                 }
             }
@@ -271,6 +277,7 @@ impl Store for LocalStore {
                 let _ = each(ListedObject {
                     key,
                     size_bytes: None,
+                    modified_ms: None,
                 });
                 return Ok(());
             }
@@ -317,6 +324,12 @@ pub(crate) mod witness {
     pub(crate) fn take() -> Vec<Seen> {
         ALL.take()
     }
+}
+
+/// When the file was written, in milliseconds since 1970.
+fn modified_ms(found: &std::fs::Metadata) -> Option<i64> {
+    let since = found.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
+    i64::try_from(since.as_millis()).ok()
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Stops all remote reads of a job when one of its threads fails.
+//! Stops all remote reads of a job when one of its threads fails, or when the process is asked to end.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -20,6 +20,8 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     stopped: bool,
+    /// Whether it remains stopped.
+    for_good: bool,
     /// Amount of work in progress. When it becomes 0, the group is no longer stopped.
     works: usize,
     /// Requests in progress, each with a unique number.
@@ -67,6 +69,24 @@ impl StopGroup {
         .await
     }
 
+    /// Ends all waiting reads of the group, and all later ones.
+    pub(super) fn stop_for_good(&self) {
+        self.lock().for_good = true;
+        self.stop();
+    }
+
+    /// Whether there are other clones of this.
+    pub(super) fn is_used_elsewhere(&self) -> bool {
+        Arc::strong_count(&self.0) > 1
+    }
+
+    fn stop(&self) {
+        let mut state = self.lock();
+        state.stopped = true;
+        state.requests.drain().for_each(|(_, waker)| waker.wake());
+        self.0.changed.notify_all();
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         // The state is valid even if a thread panicked, because no change is partial.
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -76,10 +96,7 @@ impl StopGroup {
 impl StoppableWork {
     /// Ends all waiting reads of the group.
     pub(crate) fn stop(&self) {
-        let mut state = self.0.lock();
-        state.stopped = true;
-        state.requests.drain().for_each(|(_, waker)| waker.wake());
-        self.0.0.changed.notify_all();
+        self.0.stop();
     }
 
     /// Whether the group is stopped.
@@ -93,7 +110,7 @@ impl Drop for StoppableWork {
         let mut state = self.0.lock();
         state.works = state.works.saturating_sub(1);
         if state.works == 0 {
-            state.stopped = false;
+            state.stopped = state.for_good;
         }
     }
 }

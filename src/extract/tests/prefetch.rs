@@ -22,7 +22,7 @@ fn every_chunk_of_a_shard_and_the_first_ones_of_the_next_shard_are_prefetched_be
     let out = dir.path().join("out");
     let output = claim(&out, &layout);
     let present = PresentShards::find(&output, &layout, "plan", Trust::Size).unwrap();
-    let todo = schedule::work_order(&plan, &layout);
+    let todo = work_order(&plan.arrays, &layout);
     let uses = schedule::block_uses(&plan, &sources, &layout, &todo);
     let run = RunState {
         cutter: WindowCutter {
@@ -34,6 +34,7 @@ fn every_chunk_of_a_shard_and_the_first_ones_of_the_next_shard_are_prefetched_be
             output: &output,
             layout: &layout,
             plan_digest: "plan",
+            shards: &todo,
             present: &present,
         },
         todo: &todo,

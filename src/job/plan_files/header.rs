@@ -5,9 +5,11 @@ use serde_json::Value;
 
 use super::stored_parts::{StoredArray, StoredBox, StoredSource, StoredSplit, parse_digest};
 use crate::config::Config;
-use crate::dataset::{FileEntry, Layout, SCHEMA_VERSION, from_checksummed};
+use crate::dataset::{FileEntry, Layout, SCHEMA_VERSION, ShardId, from_checksummed};
 use crate::geometry::Resolution;
-use crate::plan::{FinishedPlan, Padding, Plan, PlannedArray, PlannedGroup, PlannedSplit};
+use crate::plan::{
+    FinishedPlan, Padding, Plan, PlannedArray, PlannedGroup, PlannedSplit, Tasks, work_order,
+};
 use crate::points::PropertySpec;
 
 /// The contents of `plan.json`.
@@ -19,7 +21,8 @@ pub(crate) struct PlanHeader {
     program: String,
     plan_digest: String,
     draft_digest: String,
-    tasks: u32,
+    /// See [`Tasks::from_ends`].
+    task_ends: Vec<u64>,
     config: Value,
     collection: String,
     groups_nm: Vec<Resolution>,
@@ -78,7 +81,7 @@ impl PlanHeader {
             program: plan.program.clone(),
             plan_digest,
             draft_digest: table.draft_digest.to_string(),
-            tasks: plan.tasks,
+            task_ends: plan.tasks.ends().to_vec(),
             config: table.config.published(),
             collection: plan.collection.clone(),
             groups_nm: table.groups.iter().map(|g| g.resolution).collect(),
@@ -100,9 +103,19 @@ impl PlanHeader {
         &self.plan_digest
     }
 
-    /// The number of tasks that the shards are divided into.
-    pub(crate) fn tasks(&self) -> u32 {
-        self.tasks
+    /// The shards, in the order in which work on them begins, and which task makes which.
+    ///
+    /// # Errors
+    /// What was found and expected, for a message that names `plan.json`.
+    pub(crate) fn tasks(&self) -> Result<(Vec<ShardId>, Tasks), String> {
+        let config = Config::parse_published(&self.config).map_err(|e| e.to_string())?;
+        let arrays = self.arrays_of(&config)?;
+        let layout = self.layout_of(&config, &arrays)?;
+        Ok((work_order(&arrays, &layout), self.tasks_of(&layout)?))
+    }
+
+    fn tasks_of(&self, layout: &Layout) -> Result<Tasks, String> {
+        Tasks::from_ends(self.task_ends.clone(), layout.all_shards().count() as u64)
     }
 
     /// Every file of the plan's columns; paths are relative to the output.
@@ -152,16 +165,13 @@ impl PlanHeader {
             arrays,
         };
         check_table(&table)?;
-        if self.tasks == 0 {
-            return Err("`tasks` is 0, expected at least 1".to_owned());
-        }
         Ok(FinishedPlan {
+            tasks: self.tasks_of(&layout)?,
             table,
             sources: facts,
             padding: Padding::default(),
             layout,
             collection: self.collection.clone(),
-            tasks: self.tasks,
             program: self.program.clone(),
         })
     }
@@ -225,7 +235,7 @@ impl PlanHeader {
         let splits = self.splits.iter();
         require_names("splits", splits.map(|s| &s.name), config.splits.keys())?;
         let arrays = self.arrays.iter().zip(arrays);
-        Ok(Layout {
+        let layout = Layout {
             axis_order: config.axis_order,
             splits: self
                 .splits
@@ -235,7 +245,9 @@ impl PlanHeader {
             arrays: arrays
                 .map(|(stored, planned)| stored.layout(planned))
                 .collect::<Result<_, _>>()?,
-        })
+        };
+        layout.check_shards()?;
+        Ok(layout)
     }
 }
 

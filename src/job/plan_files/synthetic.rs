@@ -12,7 +12,7 @@ use crate::dataset::{ArrayLayout, Codec, CodecChoice, CodecTrial, Layout};
 use crate::geometry::{PointNm, Resolution, SourceTransform};
 use crate::plan::{
     DropReason, FinishedPlan, Padding, Plan, PlannedArray, PlannedBox, PlannedGroup, PlannedSplit,
-    Sample, SourceFacts, VolumeSource,
+    Sample, SourceFacts, Tasks, VolumeSource,
 };
 use crate::points::{PropertyKind, PropertySpec};
 use crate::storage::{Location, SourceUrl};
@@ -250,9 +250,9 @@ pub(in crate::job) fn synthetic(train: &[Row], val: &[Row]) -> FinishedPlan {
     let padding = Padding::new(vec![fractions(train), fractions(val)]);
     let layout = layout(&config, [train.len(), val.len()]);
     let collection = "https://host/collection?token=secret";
-    let mut plan = FinishedPlan::new(table, facts, padding, layout, collection).unwrap();
-    plan.tasks = 7;
-    plan
+    let shards = layout.all_shards().count() as u64;
+    let tasks = Tasks::from_ends(vec![0, shards / 2, shards], shards).unwrap();
+    FinishedPlan::new(table, facts, padding, layout, tasks, collection).unwrap()
 }
 
 pub(in crate::job) fn some_rows(n: u64) -> Vec<Row> {

@@ -14,7 +14,7 @@ use crate::data_type::Scalar;
 use crate::dataset::{Codec, to_checksummed};
 use crate::geometry::Resolution;
 use crate::job::Job;
-use crate::plan::SourceFacts;
+use crate::plan::{SourceFacts, Tasks};
 use crate::storage::{Location, SourceUrl, Storage};
 
 /// Writes the plan's columns to a folder, and returns the header.
@@ -45,7 +45,7 @@ fn assert_round_trip(plan: &FinishedPlan) {
     let parsed = PlanHeader::parse(&bytes).unwrap();
     assert_eq!(parsed.layout().unwrap(), plan.layout);
     assert_eq!(parsed.plan_digest(), plan.digest().to_string());
-    assert_eq!(parsed.tasks(), plan.tasks);
+    assert_eq!(parsed.tasks().unwrap().1, plan.tasks);
     let found = read_from(first.path(), &parsed).unwrap();
     let has_nan = |plan: &FinishedPlan| format!("{:?}", plan.table.splits).contains("NaN");
     assert!(found == *plan || has_nan(plan), "{found:?}, not {plan:?}");
@@ -91,7 +91,8 @@ fn demo_plan() -> FinishedPlan {
     let job = Job::prepare(&config, 1 << 30, &Storage::default()).unwrap();
     let facts = SourceFacts::of_all(&job.sources.volumes);
     let layout = job.sources.layout(&job.plan);
-    FinishedPlan::new(job.plan, facts, job.padding, layout, &job.collection).unwrap()
+    let tasks = Tasks::one(&layout);
+    FinishedPlan::new(job.plan, facts, job.padding, layout, tasks, &job.collection).unwrap()
 }
 
 #[test]
@@ -113,10 +114,11 @@ fn secrets_are_not_stored_and_a_redacted_source_cannot_be_opened() {
         sources,
         padding,
         layout,
+        tasks,
         ..
     } = plan;
-    let plan =
-        FinishedPlan::new(table, sources, padding, layout, "https://h/c?sig=secret").unwrap();
+    let collection = "https://h/c?sig=secret";
+    let plan = FinishedPlan::new(table, sources, padding, layout, tasks, collection).unwrap();
     assert_round_trip(&plan);
     let dir = tempfile::tempdir().unwrap();
     let header = write_to(dir.path(), &plan);
@@ -144,7 +146,7 @@ fn the_digest_depends_neither_on_tasks_nor_on_places() {
         plan.digest()
     };
     let same: [fn(&mut FinishedPlan); 5] = [
-        |p| p.tasks = 1,
+        |p| p.tasks = Tasks::one(&p.layout),
         |p| p.collection.clear(),
         |p| p.table.sources[0].url.location = Location::Local("/elsewhere".into()),
         |p| p.sources[0].described.clear(),

@@ -40,6 +40,7 @@ impl RemoteStore {
             each(ListedObject {
                 key: object.key,
                 size_bytes: Some(object.size_bytes),
+                modified_ms: Some(object.modified_ms),
             })
         })
     }

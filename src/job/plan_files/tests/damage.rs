@@ -47,8 +47,8 @@ fn contents_that_disagree_are_errors_that_say_what() {
     type Change = fn(&mut Value);
     let changes: [(Change, &str); 22] = [
         (|v| v["schema_version"] = json!(99), "schema version 99"),
-        (|v| v["tasks"] = json!(0), "`tasks` is 0"),
-        (|v| v["tasks"] = json!(-1), "`-1`"),
+        (|v| v["task_ends"] = json!([]), "`task_ends`"),
+        (|v| v["task_ends"] = json!([-1]), "`-1`"),
         (|v| v["plan_digest"] = json!("ab"), "does not list it"),
         (|v| v["draft_digest"] = json!("ab"), "hexadecimal"),
         (|v| v["config"]["window"] = json!([0, 1, 1]), "window"),
@@ -58,7 +58,7 @@ fn contents_that_disagree_are_errors_that_say_what() {
         ),
         (|v| v["splits"][0]["name"] = json!("test"), "its splits are"),
         (|v| v["splits"][0]["samples"] = json!(6), "shape"),
-        (|v| v["splits"][0]["samples"] = json!(1u64 << 62), "shape"),
+        (|v| v["splits"][0]["samples"] = json!(1u64 << 62), "shards"),
         (|v| v["splits"][0]["shard_samples"] = json!(0), "per shard"),
         (
             |v| v["splits"][0]["shard_samples"] = json!(u64::MAX),

@@ -1,0 +1,114 @@
+//! Signals that ask the process to end.
+
+use std::process;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use anyhow::Context;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use super::failure::Failure;
+use super::printer::Printer;
+use crate::fault::FaultKind;
+use crate::storage::Storage;
+
+/// How long work may take to end. Engines kill a process some seconds after SIGTERM.
+const MAX_WAIT: Duration = Duration::from_secs(4);
+
+/// A signal that ends the work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Signal(i32);
+
+impl Signal {
+    pub(super) fn name(self) -> &'static str {
+        match self.0 {
+            SIGINT => "SIGINT",
+            _ => "SIGTERM",
+        }
+    }
+
+    /// The exit code that shells give to a process that the signal killed.
+    pub(super) fn exit_code(self) -> u8 {
+        u8::try_from(128 + self.0).unwrap_or(u8::MAX)
+    }
+}
+
+/// Runs `work`, which reads and writes through `storage`. SIGINT and SIGTERM end it: shards in progress are dropped. A second
+/// signal, or work that does not end in time, ends the process at once.
+pub(super) fn interruptible<T>(
+    printer: &Printer,
+    storage: &Storage,
+    work: impl FnOnce() -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let watched = [SIGINT, SIGTERM].into_iter().filter(|s| !is_ignored(*s));
+    let mut signals = Signals::new(watched)
+        .context("cannot handle signals")
+        .map_err(|e| Failure::new(FaultKind::Environment, e))?;
+    let handle = signals.handle();
+    let received = OnceLock::new();
+    let done = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for signal in signals.forever() {
+                let signal = Signal(signal);
+                if received.set(signal).is_err() {
+                    give_up(printer, signal);
+                }
+                printer.write_log(&format!("{}: stopping", signal.name()));
+                storage.interrupt();
+                let printer = printer.clone();
+                std::thread::spawn(move || {
+                    std::thread::sleep(MAX_WAIT);
+                    give_up(&printer, signal);
+                });
+            }
+        });
+        let done = work();
+        handle.close();
+        done
+    });
+    // The process ends, so that the thread that waits has nothing to do.
+    match (done, received.get()) {
+        (Err(_), Some(signal)) => Err(Failure::of_signal(*signal)),
+        (done, _) => done,
+    }
+}
+
+fn give_up(printer: &Printer, signal: Signal) -> ! {
+    printer.write_log(&format!(
+        "{}: ended without waiting for work in progress; run the same command again to continue",
+        signal.name()
+    ));
+    process::exit(signal.exit_code().into())
+}
+
+/// Whether the parent process has this signal ignored, as shells do for SIGINT in the background.
+fn is_ignored(signal: i32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    is_ignored_by(&status, signal)
+}
+
+fn is_ignored_by(status: &str, signal: i32) -> bool {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signals_that_the_parent_ignores_are_recognized() {
+        let status = "Name:\tx\nSigIgn:\t0000000000000002\nSigCgt:\t0000000000004000\n";
+        assert!(is_ignored_by(status, SIGINT));
+        assert!(!is_ignored_by(status, SIGTERM));
+        assert!(!is_ignored_by("", SIGINT));
+    }
+
+    #[test]
+    fn exit_codes_are_those_of_shells() {
+        let codes = [SIGINT, SIGTERM].map(|s| Signal(s).exit_code());
+        assert_eq!(codes, [130, 143]);
+    }
+}

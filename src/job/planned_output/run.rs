@@ -1,0 +1,218 @@
+//! Work on an output with a plan: shards are written, and the dataset is sealed.
+
+use super::{PlannedOutput, claim_of, trust, use_codecs};
+use crate::dataset::{Claim, Manifest, PresentShards, ShardId, Unsealed};
+use crate::extract::{self, Estimate, ExtractReport, Progress, Sources, Target};
+use crate::job::compare::compare_metadata;
+use crate::job::stages::Stages;
+use crate::job::{JobError, Outcome, RunOptions, TaskOutcome, index_columns, provenance};
+use crate::plan::{SourceFacts, list_of_tasks, work_order};
+
+impl PlannedOutput {
+    /// Writes the shards that are missing, and seals the dataset.
+    ///
+    /// # Errors
+    /// A source cannot be read, or the output cannot be written. A rerun continues where this one stopped.
+    pub fn run(mut self, options: RunOptions, progress: &Progress) -> Result<Outcome, JobError> {
+        let mut stages = Stages::begin(std::mem::take(&mut self.stages));
+        if let Some((manifest, shards)) = self.finished(options)? {
+            stages.end("look for shards");
+            let extracted = ExtractReport {
+                shards_already_present: shards,
+                ..ExtractReport::default()
+            };
+            return Ok(self.outcome(manifest, extracted, stages));
+        }
+        self.output = self.output.clone().claim(&self.claim(), false)?;
+        let present = self.find_shards(options)?;
+        stages.end("look for shards");
+        let shards = self.work_order();
+        let extracted = self.write_shards(&shards, &present, options, progress, &mut stages)?;
+        let manifest = self.write_dataset(options)?;
+        stages.end("seal");
+        Ok(self.outcome(manifest, extracted, stages))
+    }
+
+    /// Writes the shards of a task that are missing. Other tasks may run at the same time, and so may this one.
+    ///
+    /// # Errors
+    /// There is no such task, a source cannot be read, or the output cannot be written. A rerun continues where this one
+    /// stopped.
+    pub fn run_task(
+        mut self,
+        task: u32,
+        options: RunOptions,
+        progress: &Progress,
+    ) -> Result<TaskOutcome, JobError> {
+        let mut stages = Stages::begin(std::mem::take(&mut self.stages));
+        let tasks = self.plan.tasks.count();
+        let share = self.plan.tasks.share(task);
+        let share = share.ok_or(JobError::NoTask { task, tasks })?;
+        let shards = &self.work_order()[share];
+        let (layout, digest) = (&self.plan.layout, &self.plan_digest);
+        let trust = trust(options);
+        let present = PresentShards::find_some(&self.output, layout, digest, trust, shards)?;
+        stages.end("look for shards");
+        let is_done = present.missing().next().is_none();
+        let extracted = if is_done {
+            ExtractReport {
+                shards_already_present: present.count(),
+                ..ExtractReport::default()
+            }
+        } else {
+            self.output = self.output.clone().claim(&self.claim(), false)?;
+            self.write_shards(shards, &present, options, progress, &mut stages)?
+        };
+        Ok(TaskOutcome {
+            task,
+            tasks,
+            extracted,
+            stages: stages.finished(),
+        })
+    }
+
+    /// Seals the dataset: writes metadata, columns and manifest. Reads no volume.
+    ///
+    /// # Errors
+    /// Shards are missing, or the output cannot be written.
+    pub fn seal(mut self, options: RunOptions) -> Result<Manifest, JobError> {
+        if let Some((manifest, _)) = self.finished(options)? {
+            return Ok(manifest);
+        }
+        self.output = self.output.clone().claim(&self.claim(), false)?;
+        self.write_dataset(options)
+    }
+
+    /// Number of shards that are present.
+    pub fn shards_present(&self, options: RunOptions) -> Result<u64, JobError> {
+        Ok(self.find_shards(options)?.count())
+    }
+
+    /// What a run into a new output reads and writes.
+    pub fn estimate(&mut self, options: RunOptions) -> Result<Estimate, JobError> {
+        let sources = match self.sources.take() {
+            Some(sources) => sources,
+            None => self.open_sources()?,
+        };
+        let sources = self.sources.insert(sources);
+        let plan = &self.plan.table;
+        extract::cache_budget(plan, sources, options.memory_bytes)?;
+        Ok(extract::estimate(plan, sources, &self.plan.layout))
+    }
+
+    /// Writes those of `shards` that are not present.
+    fn write_shards(
+        &mut self,
+        shards: &[ShardId],
+        present: &PresentShards,
+        options: RunOptions,
+        progress: &Progress,
+        stages: &mut Stages,
+    ) -> Result<ExtractReport, JobError> {
+        let extracted = if present.missing().next().is_some() {
+            let sources = match self.sources.take() {
+                Some(sources) => sources,
+                None => self.open_sources()?,
+            };
+            stages.end("open layers");
+            let target = Target {
+                output: &self.output,
+                layout: &self.plan.layout,
+                plan_digest: &self.plan_digest,
+                shards,
+                present,
+            };
+            let plan = &self.plan.table;
+            extract::run(plan, &sources, target, options.memory_bytes, progress)?
+        } else {
+            ExtractReport {
+                shards_already_present: present.count(),
+                ..ExtractReport::default()
+            }
+        };
+        stages.end("extract");
+        Ok(extracted)
+    }
+
+    /// All shards, in the order in which work on them begins.
+    fn work_order(&self) -> Vec<ShardId> {
+        work_order(&self.plan.table.arrays, &self.plan.layout)
+    }
+
+    fn outcome(self, manifest: Manifest, extracted: ExtractReport, stages: Stages) -> Outcome {
+        Outcome {
+            manifest,
+            selected: self.selected,
+            extracted,
+            stages: stages.finished(),
+        }
+    }
+
+    /// The manifest, if nothing of the dataset is missing, and the number of its shards.
+    fn finished(&self, options: RunOptions) -> Result<Option<(Manifest, u64)>, JobError> {
+        let present = self.find_shards(options)?;
+        let shards = present.count();
+        let manifest = self.unsealed(present).finished()?;
+        Ok(manifest.map(|manifest| (manifest, shards)))
+    }
+
+    fn write_dataset(&self, options: RunOptions) -> Result<Manifest, JobError> {
+        let plan = &self.plan;
+        let splits = 0..plan.table.splits.len();
+        let index = splits.map(|split| index_columns::of_split(plan, split));
+        let present = self.find_shards(options)?;
+        self.require_all_tasks(&present)?;
+        let unsealed = self.unsealed(present);
+        Ok(unsealed.seal(provenance::provenance(plan), index)?)
+    }
+
+    /// Fails if shards are missing that several tasks make.
+    fn require_all_tasks(&self, present: &PresentShards) -> Result<(), JobError> {
+        let tasks = &self.plan.tasks;
+        let (Some(first), 2..) = (present.missing().next(), tasks.count()) else {
+            return Ok(());
+        };
+        let order = self.work_order();
+        let is_unfinished = |task: &u32| {
+            let share = tasks.share(*task).unwrap_or_default();
+            order[share].iter().any(|id| !present.contains(*id))
+        };
+        let unfinished: Vec<u32> = (0..tasks.count()).filter(is_unfinished).collect();
+        Err(JobError::TasksUnfinished {
+            missing: present.missing().count(),
+            expected: order.len(),
+            first: self.plan.layout.shard_path(first),
+            unfinished: list_of_tasks(&unfinished),
+            tasks: tasks.count(),
+            output: self.output.location().to_string(),
+        })
+    }
+
+    fn find_shards(&self, options: RunOptions) -> Result<PresentShards, JobError> {
+        let (layout, digest) = (&self.plan.layout, &self.plan_digest);
+        let found = PresentShards::find(&self.output, layout, digest, trust(options));
+        Ok(found?)
+    }
+
+    fn unsealed(&self, present: PresentShards) -> Unsealed<'_> {
+        Unsealed {
+            output: &self.output,
+            layout: &self.plan.layout,
+            plan_digest: &self.plan_digest,
+            present,
+        }
+    }
+
+    fn claim(&self) -> Claim {
+        claim_of(&self.plan.table.config)
+    }
+
+    /// Opens the volumes where the plan says that they are.
+    fn open_sources(&self) -> Result<Sources, JobError> {
+        let mut sources = Sources::open(&self.plan.table, &self.storage)?;
+        let facts = SourceFacts::of_all(&sources.volumes);
+        compare_metadata(&self.plan, &facts).map_err(|what| JobError::SourcesChanged { what })?;
+        use_codecs(&mut sources, &self.plan.layout);
+        Ok(sources)
+    }
+}
