@@ -31,6 +31,7 @@ mod stored_location;
 mod streamed;
 mod unique_keys;
 mod url;
+mod wait_in_parallel;
 mod wait_reporter;
 
 use std::fmt;
@@ -66,6 +67,7 @@ pub(crate) use streamed::{StreamedDocument, parse_stream};
 pub(crate) use unique_keys::UniqueKeys;
 pub(crate) use url::PASSWORD;
 pub use url::{Location, LocationError, SourceUrl};
+pub(crate) use wait_in_parallel::wait_in_parallel;
 
 /// Maximum size of layer metadata (info, Zarr metadata, N5 attributes) in bytes: 16 MiB.
 pub const MAX_METADATA_BYTES: u64 = 16 << 20;

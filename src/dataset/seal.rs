@@ -1,7 +1,6 @@
 //! Sealing: when every shard is present, metadata and index columns are written, and the manifest last.
 
 use indexmap::IndexMap;
-use rayon::prelude::*;
 use serde_json::{Value, json};
 
 use super::group::GroupWriter;
@@ -10,7 +9,7 @@ use super::{
     ArrayEntry, BoxEntry, DatasetError, FileEntry, GroupEntry, Layout, MANIFEST, Manifest, Output,
     PresentShards, Receipt, SCHEMA_VERSION, SampleIndex, ShardEntry, SourceEntry, SplitEntry,
 };
-use crate::storage::MAX_DOCUMENT_BYTES;
+use crate::storage::{MAX_DOCUMENT_BYTES, wait_in_parallel};
 use crate::voxels::Statistics;
 
 /// Where a dataset comes from: what is in the manifest but not in the layout or in receipts.
@@ -121,16 +120,15 @@ impl Unsealed<'_> {
         let mut entries = Vec::new();
         for (split, index) in index.enumerate() {
             let files = group.files(&manifest, split, index)?;
-            // Threads wait for the disk or the server side by side.
-            let written = files.par_iter().map(|(path, bytes)| {
+            let written = wait_in_parallel(&files, |(path, bytes)| {
                 output.write(path, bytes)?;
-                Ok(FileEntry {
+                Ok::<_, DatasetError>(FileEntry {
                     path: path.clone(),
                     bytes: bytes.len() as u64,
                     blake3: blake3::hash(bytes).to_string(),
                 })
             });
-            entries.extend(written.collect::<Result<Vec<_>, DatasetError>>()?);
+            entries.extend(written?);
         }
         manifest.files = entries;
         manifest.digest = manifest.expected_digest();

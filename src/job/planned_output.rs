@@ -6,8 +6,6 @@ mod run;
 use std::path::Path;
 use std::time::Duration;
 
-use rayon::prelude::*;
-
 use super::compare::{compare, moved_sources};
 use super::draft::Draft;
 use super::error::JobError;
@@ -19,7 +17,7 @@ use crate::dataset::{Claim, ClaimState, DatasetError, Layout, Output, Trust, to_
 use crate::extract::{self, Sources};
 use crate::plan::{FinishedPlan, SourceFacts};
 use crate::select::SelectReport;
-use crate::storage::{Location, Storage};
+use crate::storage::{Location, Storage, wait_in_parallel};
 
 /// An output with a plan.
 #[derive(Debug)]
@@ -169,9 +167,7 @@ impl PlannedOutput {
             files.push((key.to_owned(), bytes));
             Ok::<_, DatasetError>(())
         })?;
-        // Threads wait for the disk or the server side by side.
-        let written = files.par_iter();
-        written.try_for_each(|(key, bytes)| output.write_plan_file(key, bytes))?;
+        wait_in_parallel(&files, |(key, bytes)| output.write_plan_file(key, bytes))?;
         let header = to_checksummed(&header).map_err(|e| output.damaged_plan(e.to_string()))?;
         if !output.create_plan(&header)? {
             let stored = stored_plan(&output)?;

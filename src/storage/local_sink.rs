@@ -8,11 +8,9 @@ use std::io::{ErrorKind, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use rayon::prelude::*;
-
 use super::local::path_below;
 use super::sink::{Depth, PendingObject, Sink, WriterAccess, WriterGuard};
-use super::{AtomicFile, StorageError, open_regular};
+use super::{AtomicFile, StorageError, open_regular, wait_in_parallel};
 
 /// The beginning of the names of temporary files.
 const TEMPORARY: &str = ".writing-";
@@ -156,10 +154,8 @@ impl Sink for LocalSink {
         let paths: Vec<PathBuf> = folders
             .map(|folder| self.folder(folder))
             .collect::<Result<_, _>>()?;
-        // A disk flushes several folders at once.
-        paths
-            .par_iter()
-            .try_for_each(|path| flush_folder(path).map_err(failed("flush the folder", path)))
+        let flush = |path: &PathBuf| flush_folder(path).map_err(failed("flush the folder", path));
+        wait_in_parallel(&paths, flush).map(drop)
     }
 
     fn remove_abandoned(&self, folder: &str, depth: Depth) -> Result<(), StorageError> {
