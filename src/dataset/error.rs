@@ -51,7 +51,7 @@ pub enum DatasetError {
     },
     /// The output was deleted while a process wrote to it.
     #[error(
-        "{output} was deleted or moved while pointshard wrote to it (.pointshard/claim.json is missing); run the same command again to start anew"
+        "{output} was deleted or moved while pointshard wrote to it (.pointshard/claim.json is missing); delete what is left of it, then run the same command again to start anew"
     )]
     OutputRemoved {
         /// The output.

@@ -224,6 +224,16 @@ impl Output {
         }
         *checked = Instant::now();
         drop(checked);
+        self.require_claim(writer)
+    }
+
+    /// As [`Output::require_own`], however short ago that was checked.
+    pub(crate) fn require_own_now(&self) -> Result<(), DatasetError> {
+        let writer = self.writer.as_ref();
+        writer.map_or(Ok(()), |writer| self.require_claim(writer))
+    }
+
+    fn require_claim(&self, writer: &Writer) -> Result<(), DatasetError> {
         match self.read(CLAIM, claim::MAX_BYTES)? {
             Some(found) if found == writer.claim => Ok(()),
             Some(_) => Err(DatasetError::Overwritten {

@@ -1,6 +1,8 @@
 """Outputs in buckets: written, resumed, sealed, checked and read by other libraries, equal to a local output."""
 
+import contextlib
 import hashlib
+import os
 import random
 import subprocess
 import time
@@ -10,6 +12,7 @@ import numpy as np
 import pytest
 import tensorstore
 import zarr
+from faulty_server import FaultyServer
 from obstore.store import S3Store
 from program import binary, error_message, pointshard, vnc_config
 from s3_server import AWS_KEYS, BUCKET, REGION
@@ -186,3 +189,42 @@ def test_a_killed_run_into_a_bucket_resumes_to_the_same_bytes(s3, client, local_
         assert bucket.digests() == expected, f"kill {kill}"
         assert not bucket.uploads()
     assert unfinished >= kills / 2 and half_way >= kills / 5, f"{unfinished} unfinished, {half_way} with shards"
+
+
+@pytest.mark.parametrize("lost", ["objects", "bucket"])
+def test_a_bucket_that_is_lost_during_a_run_is_one_error_and_a_rerun_begins_anew(object_root, s3, client, tmp_path, lost):
+    bucket = f"lost-{uuid.uuid4().hex}"
+    client.create_bucket(Bucket=bucket)
+
+    def objects():
+        return [{"Key": item["Key"]} for item in client.list_objects_v2(Bucket=bucket).get("Contents", [])]
+
+    def slowly(request):
+        if request.key.startswith("vnc/img/4.6_"):
+            time.sleep(0.05)
+
+    with FaultyServer(object_root, slowly) as server:
+        arrays = {"img": {"layer": "img", "codec": "zstd"}}
+        config = vnc_config(tmp_path, collection=f"{server.url}/vnc/collection.json", arrays=arrays, shard_samples=1)
+        command = [binary(), "preprocess", config, "--out", f"s3://{bucket}/out", "--quiet", "--threads", "1"]
+        env = {**os.environ, "NO_PROXY": "127.0.0.1", **s3.env}
+        process = subprocess.Popen([str(a) for a in command], stderr=subprocess.PIPE, text=True, env=env)
+        while sum("/receipts/" in item["Key"] for item in objects()) < 2:
+            assert process.poll() is None
+        deleted = False
+        while not deleted:
+            client.delete_objects(Bucket=bucket, Delete={"Objects": objects() or [{"Key": "none"}]})
+            deleted = lost == "objects"
+            if lost == "bucket":
+                with contextlib.suppress(client.exceptions.ClientError):
+                    client.delete_bucket(Bucket=bucket)
+                    deleted = True
+        message = process.communicate(timeout=60)[1]
+        assert process.returncode == 75, message
+        assert message.count("error: ") == 1 and "was deleted or moved while pointshard wrote to it" in message, message
+        if lost == "bucket":
+            client.create_bucket(Bucket=bucket)
+        elif left := objects():
+            client.delete_objects(Bucket=bucket, Delete={"Objects": left})
+        pointshard("preprocess", config, "--out", f"s3://{bucket}/out", env=s3.env)
+        pointshard("check", f"s3://{bucket}/out", env=s3.env)

@@ -3,6 +3,7 @@
 use super::{PlannedOutput, claim_of, trust, use_codecs};
 use crate::dataset::{Claim, Manifest, PresentShards, ShardId, Unsealed};
 use crate::extract::{self, Estimate, ExtractReport, Progress, Sources, Target};
+use crate::fault::{Fault, FaultKind};
 use crate::job::compare::compare_metadata;
 use crate::job::stages::Stages;
 use crate::job::{JobError, Outcome, RunOptions, TaskOutcome, index_columns, provenance};
@@ -27,8 +28,10 @@ impl PlannedOutput {
         let present = self.find_shards(options)?;
         stages.end("look for shards");
         let shards = self.work_order();
-        let extracted = self.write_shards(&shards, &present, options, progress, &mut stages)?;
-        let manifest = self.write_dataset(options)?;
+        let written = self.write_shards(&shards, &present, options, progress, &mut stages);
+        let extracted = written.map_err(|e| self.or_output_lost(e))?;
+        let manifest = self.write_dataset(options);
+        let manifest = manifest.map_err(|e| self.or_output_lost(e))?;
         stages.end("seal");
         Ok(self.outcome(manifest, extracted, stages))
     }
@@ -61,7 +64,8 @@ impl PlannedOutput {
             }
         } else {
             self.output = self.output.clone().claim(&self.claim(), false)?;
-            self.write_shards(shards, &present, options, progress, &mut stages)?
+            let written = self.write_shards(shards, &present, options, progress, &mut stages);
+            written.map_err(|e| self.or_output_lost(e))?
         };
         Ok(TaskOutcome {
             task,
@@ -132,6 +136,14 @@ impl PlannedOutput {
         };
         stages.end("extract");
         Ok(extracted)
+    }
+
+    /// The error, or that the output was deleted or overwritten meanwhile, which is its likely cause.
+    fn or_output_lost(&self, error: JobError) -> JobError {
+        match self.output.require_own_now() {
+            Err(lost) if error.kind() != FaultKind::Environment => lost.into(),
+            _ => error,
+        }
     }
 
     /// All shards, in the order in which work on them begins.
