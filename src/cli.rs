@@ -4,6 +4,7 @@ mod check;
 mod command;
 mod completions;
 mod control_chars;
+mod default_memory;
 mod demo;
 mod engine_task;
 mod failure;

@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 
-use super::signals::Signal;
 use crate::fault::{Fault, FaultKind};
 
 /// An error and its exit code.
@@ -20,13 +19,9 @@ impl Failure {
         }
     }
 
-    /// Work that ended because of a signal.
-    pub fn of_signal(signal: Signal) -> Self {
-        let advice = "finished shards are kept: run the same command again to continue";
-        Self {
-            error: anyhow::anyhow!("interrupted by {}; {advice}", signal.name()),
-            exit_code: signal.exit_code(),
-        }
+    /// An error with an exit code of its own.
+    pub fn with_exit_code(exit_code: u8, error: anyhow::Error) -> Self {
+        Self { error, exit_code }
     }
 
     /// 1, 2 or 75, see [`FaultKind`], or 128 and the number of a signal.

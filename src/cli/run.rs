@@ -10,6 +10,7 @@ use crate::storage::{Location, Storage};
 use anyhow::Context;
 use clap::Args;
 
+use super::default_memory::default_memory_bytes;
 use super::failure::Failure;
 use super::printer::Printer;
 use super::progress::{Status, with_progress};
@@ -30,9 +31,9 @@ pub(super) struct Threads {
 pub(super) struct RunArgs {
     #[command(flatten)]
     threads: Threads,
-    /// Memory limit, for example 4GiB
-    #[arg(long, value_name = "SIZE", default_value = "2GiB")]
-    memory: bytesize::ByteSize,
+    /// Memory limit, for example 4GiB [default: half of the memory of the machine, or of the container or job]
+    #[arg(long, value_name = "SIZE")]
+    memory: Option<bytesize::ByteSize>,
 }
 
 fn status(progress: &Progress) -> Status {
@@ -106,7 +107,8 @@ impl RunArgs {
 
     /// The memory limit in bytes.
     pub(super) fn memory_bytes(self) -> u64 {
-        self.memory.as_u64()
+        self.memory
+            .map_or_else(default_memory_bytes, |m| m.as_u64())
     }
 
     /// Prints what a run would read and write, without doing it.

@@ -1,7 +1,9 @@
 //! Signals that ask the process to end.
 
 use std::process;
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::thread::Builder;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -18,18 +20,25 @@ const MAX_WAIT: Duration = Duration::from_secs(4);
 
 /// A signal that ends the work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Signal(i32);
+struct Signal(i32);
 
 impl Signal {
-    pub(super) fn name(self) -> &'static str {
+    fn name(self) -> &'static str {
         match self.0 {
             SIGINT => "SIGINT",
             _ => "SIGTERM",
         }
     }
 
+    /// The error of work that the signal ended.
+    fn failure(self) -> Failure {
+        let advice = "finished shards are kept: run the same command again to continue";
+        let error = anyhow::anyhow!("interrupted by {}; {advice}", self.name());
+        Failure::with_exit_code(self.exit_code(), error)
+    }
+
     /// The exit code that shells give to a process that the signal killed.
-    pub(super) fn exit_code(self) -> u8 {
+    fn exit_code(self) -> u8 {
         u8::try_from(128 + self.0).unwrap_or(u8::MAX)
     }
 }
@@ -42,35 +51,58 @@ pub(super) fn interruptible<T>(
     work: impl FnOnce() -> Result<T, Failure>,
 ) -> Result<T, Failure> {
     let watched = [SIGINT, SIGTERM].into_iter().filter(|s| !is_ignored(*s));
-    let mut signals = Signals::new(watched)
-        .context("cannot handle signals")
-        .map_err(|e| Failure::new(FaultKind::Environment, e))?;
-    let handle = signals.handle();
-    let received = OnceLock::new();
-    let done = std::thread::scope(|scope| {
-        scope.spawn(|| {
-            for signal in signals.forever() {
-                let signal = Signal(signal);
-                if received.set(signal).is_err() {
-                    give_up(printer, signal);
-                }
-                printer.write_log(&format!("{}: stopping", signal.name()));
-                storage.interrupt();
-                let printer = printer.clone();
-                std::thread::spawn(move || {
-                    std::thread::sleep(MAX_WAIT);
-                    give_up(&printer, signal);
-                });
-            }
-        });
-        let done = work();
-        handle.close();
-        done
-    });
-    // The process ends, so that the thread that waits has nothing to do.
-    match (done, received.get()) {
-        (Err(_), Some(signal)) => Err(Failure::of_signal(*signal)),
+    let failed = |e| Failure::new(FaultKind::Environment, e);
+    let signals = Signals::new(watched).context("cannot handle signals");
+    let signals = signals.map_err(failed)?;
+    let watch = Watch {
+        printer: printer.clone(),
+        storage: storage.clone(),
+        received: Arc::default(),
+        is_done: Arc::default(),
+    };
+    let watcher = watch.clone();
+    let thread = Builder::new().spawn(move || watcher.run(signals));
+    thread.context("cannot start a thread").map_err(failed)?;
+    let done = work();
+    watch.is_done.store(true, Ordering::SeqCst);
+    match (done, watch.received.get()) {
+        (Err(_), Some(signal)) => Err(signal.failure()),
         (done, _) => done,
+    }
+}
+
+/// What the thread that waits for signals knows. It lives as long as the process: from the first time that a signal is
+/// handled, it does not end the process by itself.
+#[derive(Clone)]
+struct Watch {
+    printer: Printer,
+    storage: Storage,
+    received: Arc<OnceLock<Signal>>,
+    is_done: Arc<AtomicBool>,
+}
+
+impl Watch {
+    fn run(self, mut signals: Signals) {
+        for signal in signals.forever() {
+            let signal = Signal(signal);
+            if self.is_done() || self.received.set(signal).is_err() {
+                give_up(&self.printer, signal);
+            }
+            self.printer
+                .write_log(&format!("{}: stopping", signal.name()));
+            self.storage.interrupt();
+            let watch = self.clone();
+            std::thread::spawn(move || {
+                std::thread::sleep(MAX_WAIT);
+                if !watch.is_done() {
+                    give_up(&watch.printer, signal);
+                }
+            });
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        self.is_done.load(Ordering::SeqCst)
     }
 }
 

@@ -340,3 +340,13 @@ def test_a_hundred_thousand_boxes_succeed_or_fail_within_the_memory_limit(tmp_pa
     config = vnc_config(tmp_path, collection="c.json", points=points, splits={"train": ["train"]})
     planned_within(config, tmp_path, memory=256)
     refused_within(config, tmp_path, "c.json is too large", "--memory", memory=80)
+
+
+@pytest.mark.parametrize("limit_kib", [1 << 20, 4 << 20])
+def test_the_default_limit_is_half_of_the_address_space(tmp_path, limit_kib):
+    # The message about a limit that is too low names it: windows of a gigabyte need more.
+    config, out = vnc_config(tmp_path, window=[2048, 2048, 256]), tmp_path / "out"
+    command = f"ulimit -v {limit_kib}; exec '{binary()}' preprocess '{config}' --out '{out}' --threads 1"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60)
+    expected = {1 << 20: "512.0 MiB", 4 << 20: "2.0 GiB"}[limit_kib]
+    assert f"--memory {expected} is too low" in done.stderr and done.returncode == 2, done.stderr

@@ -3,11 +3,11 @@
 import random
 import signal
 import subprocess
-import threading
 import time
 
 import pytest
 from faulty_server import FaultyServer
+from gate import Gate
 from program import LAYERS, binary, file_digests, pointshard, vnc_config
 
 IMAGE = "vnc/img/4.6_"
@@ -38,23 +38,26 @@ def served_config(folder, server):
 
 
 @pytest.fixture
-def slow(object_root, tmp_path):
-    """A config whose image is on a server that gives 50 chunks per second."""
-    lock = threading.Lock()
+def gate():
+    """Open, until a test closes it. Then some shards can be written, but not all."""
+    gate = Gate(IMAGE, 20)
+    yield gate
+    gate.open()
 
-    def delay(request):
-        if request.key.startswith(IMAGE):
-            with lock:
-                time.sleep(0.02)
 
-    with FaultyServer(object_root, delay) as server:
+@pytest.fixture
+def slow(object_root, tmp_path, gate):
+    """A config whose image is on a server behind the gate."""
+    with FaultyServer(object_root, gate) as server:
         yield served_config(tmp_path, server)
+        gate.open()
 
 
 @pytest.mark.parametrize("number", SIGNALS, ids=lambda s: s.name)
-def test_a_signal_ends_the_run_which_continues_when_it_is_run_again(slow, tmp_path, number):
+def test_a_signal_ends_the_run_which_continues_when_it_is_run_again(slow, gate, tmp_path, number):
     expected, out = tmp_path / "expected", tmp_path / "out"
     pointshard("preprocess", slow, "--out", expected)
+    gate.close()
     process = start(slow, out)
     wait_for_shards(out, process, 3)
     process.send_signal(number)
@@ -65,6 +68,7 @@ def test_a_signal_ends_the_run_which_continues_when_it_is_run_again(slow, tmp_pa
     assert f"error: interrupted by {number.name}" in message and "run the same command again to continue" in message
     assert temporary_files(out) == [] and not (out / "manifest.json").exists()
     kept = len(list(out.glob(".pointshard/receipts/*/*/*.json")))
+    gate.open()
     summary = pointshard("preprocess", slow, "--out", out).stdout
     assert f"{kept} already present" in summary and kept >= 3
     assert file_digests(out) == file_digests(expected)
@@ -92,44 +96,41 @@ def test_a_signal_at_any_moment_leaves_no_partial_file(shared, tmp_path):
     assert any(code > 0 for code in ended), ended
 
 
-def test_a_run_that_waits_for_a_server_ends_soon(object_root, tmp_path):
-    release, waiting = threading.Event(), threading.Event()
-
-    def hang(request):
-        if request.key.startswith(IMAGE):
-            waiting.set()
-            release.wait(60)
-
-    with FaultyServer(object_root, hang) as server:
-        process = start(served_config(tmp_path, server), tmp_path / "out")
-        assert waiting.wait(60)
-        began = time.monotonic()
-        process.terminate()
-        message = process.communicate(timeout=20)[1]
-        assert time.monotonic() - began < 5
-        release.set()
+def test_a_run_that_waits_for_a_server_ends_soon(slow, gate, tmp_path):
+    gate.first = 0
+    gate.close()
+    process = start(slow, tmp_path / "out")
+    assert gate.waiting.wait(60)
+    began = time.monotonic()
+    process.terminate()
+    message = process.communicate(timeout=20)[1]
+    assert time.monotonic() - began < 5
     assert process.returncode == 143 and "error: interrupted by SIGTERM" in message, message
     assert temporary_files(tmp_path / "out") == []
 
 
-def test_a_task_is_interrupted_as_a_run_is(slow, tmp_path):
+def test_a_task_is_interrupted_as_a_run_is(slow, gate, tmp_path):
     out = tmp_path / "out"
     pointshard("plan", slow, "--out", out, "--tasks", "2")
+    gate.close()
     process = start(slow, out, "--task", "0/2")
     wait_for_shards(out, process, 1)
     process.terminate()
     assert process.wait(10) == 143
+    gate.open()
     pointshard("preprocess", "--out", out, "--task", "0/2")
     pointshard("preprocess", "--out", out, "--task", "1/2")
     pointshard("seal", out)
     pointshard("check", out)
 
 
-def test_a_signal_that_the_parent_ignores_is_ignored(slow, tmp_path):
+def test_a_signal_that_the_parent_ignores_is_ignored(slow, gate, tmp_path):
     out = tmp_path / "out"
+    gate.close()
     command = f"trap '' INT; exec '{binary()}' preprocess '{slow}' --out '{out}' --quiet"
     process = subprocess.Popen(["bash", "-c", command])
     wait_for_shards(out, process, 1)
     process.send_signal(signal.SIGINT)
+    gate.open()
     assert process.wait(60) == 0
     pointshard("check", out)

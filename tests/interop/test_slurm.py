@@ -4,11 +4,10 @@ import os
 import shutil
 import subprocess
 import tempfile
-import threading
-import time
 
 import pytest
 from faulty_server import FaultyServer
+from gate import Gate
 from program import LAYERS, REPOSITORY, error_message, pointshard, vnc_config
 from server_fixtures import require_tool
 from slurm_cluster import SlurmCluster
@@ -31,18 +30,21 @@ def cluster():
 
 
 @pytest.fixture
-def slow_config(object_root, tmp_path):
-    """A config whose image is on a server that gives 25 chunks per second."""
-    lock = threading.Lock()
+def gate():
+    """Some chunks of the image can be read, the others when it is opened."""
+    gate = Gate("vnc/img/4.6_", 8)
+    gate.close()
+    yield gate
+    gate.open()
 
-    def delay(request):
-        if request.key.startswith("vnc/img/4.6_"):
-            with lock:
-                time.sleep(0.04)
 
-    with FaultyServer(object_root, delay) as server:
+@pytest.fixture
+def gated_config(object_root, tmp_path, gate):
+    """A config whose image is on a server behind the gate."""
+    with FaultyServer(object_root, gate) as server:
         arrays = {layer: {"layer": layer, "codec": "zstd"} for layer in LAYERS}
         yield vnc_config(tmp_path, collection=f"{server.url}/vnc/collection.json", arrays=arrays, shard_samples=1)
+        gate.open()
 
 
 def submit(cluster, config, out, env=()):
@@ -66,21 +68,21 @@ def wait_for_end(cluster):
     assert len(jobs) == TASKS + 2 and all(state == "COMPLETED" for *_, state, _ in jobs), f"{jobs}\n{cluster.logs()}"
 
 
-def test_an_array_whose_task_is_requeued_and_whose_node_fails_makes_the_same_bytes(cluster, slow_config, tmp_path):
+def test_an_array_whose_task_is_requeued_and_whose_node_fails_makes_the_same_bytes(cluster, gated_config, gate, tmp_path):
     out, whole = tmp_path / "out", tmp_path / "whole"
-    submit(cluster, slow_config, out)
-    receipts = out / ".pointshard/receipts"
-    cluster.wait_for(lambda: len(running(cluster)) == 2 and len(list(receipts.rglob("*.json"))) >= 2)
+    submit(cluster, gated_config, out)
+    cluster.wait_for(lambda: len(running(cluster)) == 2 and gate.waiting.is_set())
     # One task is killed and starts again.
     on_first = [job for job, node in running(cluster).items() if node == "node1"]
     cluster.run("scontrol", "requeue", on_first[0])
     # The other node fails. Its task lives on, while Slurm starts it once more.
     cluster.stop_node("node2")
-    assert "tasks: " in pointshard("status", out).stdout
+    assert f"tasks: 0 of {TASKS} are done" in pointshard("status", out).stdout
+    gate.open()
     wait_for_end(cluster)
     assert cluster.restarts() >= 2, "a task of each node started again"
     assert (out / "manifest.json").exists(), cluster.logs()
-    pointshard("preprocess", slow_config, "--out", whole)
+    pointshard("preprocess", gated_config, "--out", whole)
     assert dataset(out) == dataset(whole)
     pointshard("check", out)
 
