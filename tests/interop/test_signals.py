@@ -37,6 +37,14 @@ def served_config(folder, server):
     return vnc_config(folder, collection=f"{server.url}/vnc/collection.json", arrays=arrays, shard_samples=1)
 
 
+@pytest.fixture(autouse=True)
+def signals_are_not_ignored():
+    """A shell has SIGINT ignored in what it runs in the background, such as these tests."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture
 def gate():
     """Open, until a test closes it. Then some shards can be written, but not all."""
