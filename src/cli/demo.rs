@@ -11,6 +11,7 @@ use super::failure::Failure;
 use super::local_path;
 use super::printer::Printer;
 use super::run::RunArgs;
+use super::task::TaskArg;
 
 /// Generate a small synthetic collection, then build and check a dataset from it
 #[derive(Debug, Args)]
@@ -60,8 +61,14 @@ impl Demo {
         let storage = Storage::default();
         let options = self.run.options(false, false);
         let config = Some(collection.config.as_path());
-        self.run
-            .run_job(printer, &storage, config, &out.as_path().into(), options)?;
+        self.run.run_job(
+            printer,
+            &storage,
+            config,
+            &out.as_path().into(),
+            options,
+            Some(TaskArg::All),
+        )?;
         printer.lines(format!("\n$ pointshard check {}", out.display()));
         let report = pool.install(|| check::check(&out, &storage))?;
         super::check::print(printer, &report);

@@ -55,10 +55,10 @@ pub(super) fn engine_task(
         let Some(index) = number(engine.index, &variable)? else {
             continue;
         };
-        if let Some((other, index)) = found {
+        if let Some((other, other_index)) = found {
             return Err(format!(
-                "both {} and {} are set ({index} in {})",
-                other.index, engine.index, other.index
+                "both {}={other_index} and {}={index} are set",
+                other.index, engine.index
             ));
         }
         check_size(engine, index, tasks, &variable)?;
@@ -187,7 +187,7 @@ mod tests {
             (
                 4,
                 &[("JOB_COMPLETION_INDEX", "1"), ("BATCH_TASK_INDEX", "2")],
-                "both JOB_COMPLETION_INDEX and BATCH_TASK_INDEX",
+                "both JOB_COMPLETION_INDEX=1 and BATCH_TASK_INDEX=2",
             ),
         ] {
             let error = task(tasks, variables).unwrap_err();

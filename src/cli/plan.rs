@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use crate::dataset::{BoxEntry, Layout};
 use crate::job::{self, Job, RunOptions};
-use crate::plan::{Padding, Plan};
+use crate::plan::{FinishedPlan, Padding, Plan};
 use crate::storage::Location;
 use clap::Args;
 use serde_json::{Value, json};
@@ -18,7 +18,7 @@ use super::run::{RunArgs, planned_output};
 use super::summary::{boxes_table, counted, padded_of_plan};
 use super::{command, local_path, location};
 
-/// Most tasks: more would each take less than the start of a process.
+/// Most tasks of a plan, which lists all of them.
 const MAX_TASKS: i64 = 1_000_000;
 
 /// Plan a job: print its samples, and how many annotations of each box are dropped and why
@@ -67,7 +67,7 @@ impl PlanCommand {
                 let plan = &planned.plan;
                 self.print(printer, &plan.table, &plan.layout, &plan.padding)?;
                 if !self.json {
-                    print_next(printer, out, plan.tasks.count());
+                    print_next(printer, out, plan);
                 }
                 Ok::<_, Failure>(())
             }
@@ -92,7 +92,8 @@ impl PlanCommand {
 }
 
 /// Prints the command that comes next.
-fn print_next(printer: &Printer, out: &Location, tasks: u32) {
+fn print_next(printer: &Printer, out: &Location, plan: &FinishedPlan) {
+    let tasks = plan.tasks.count();
     let next = match tasks {
         1 => command::preprocess(out),
         _ => command::preprocess_task(out, 0, tasks),
@@ -100,8 +101,9 @@ fn print_next(printer: &Printer, out: &Location, tasks: u32) {
     printer.result(format!("plan     in {out}; next: {next}"));
     if tasks > 1 {
         printer.result(format!(
-            "tasks    0 to {}, each with its number; after the last one: {}",
+            "tasks    0 to {}, for {} in all; when all tasks are done: {}",
             tasks - 1,
+            counted(plan.layout.all_shards().count(), "shard", "shards"),
             command::seal(out)
         ));
     }

@@ -29,8 +29,8 @@ pub(super) struct Preprocess {
     /// Read shards that are present and compare them with their digests, not only their sizes
     #[arg(long)]
     verify: bool,
-    /// Make the shards of one task only, by its number from 0 and the number of tasks, such as 3/8; `all` makes all shards and
-    /// seals the dataset [default: what Slurm, Kubernetes, AWS Batch or Google Batch say, else all]
+    /// Write the shards of one task only: its number, from 0, and the number of tasks, such as 3/8; `all` writes all shards and
+    /// seals the dataset [default: the task that Slurm, Kubernetes, AWS Batch or Google Batch started, else all]
     #[arg(long, value_name = "I/N", conflicts_with_all = ["force", "dry_run"])]
     task: Option<TaskArg>,
     /// Print what would be read and written, and stop
@@ -52,7 +52,7 @@ impl Preprocess {
                 .dry_run(printer, storage, config, &self.out, options)?;
         } else {
             self.run
-                .run_task(printer, storage, config, &self.out, options, self.task)?;
+                .run_job(printer, storage, config, &self.out, options, self.task)?;
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -45,24 +45,9 @@ fn status(progress: &Progress) -> Status {
 }
 
 impl RunArgs {
-    /// Writes what is missing in `out` and prints the summary. Without a config, the plan in the output is used.
+    /// Writes the shards that are missing, of the task that `task` or the engine names or of all tasks, and prints the summary.
+    /// Without a config, the plan in the output is used. A single task needs a plan.
     pub(super) fn run_job(
-        self,
-        printer: &Printer,
-        storage: &Storage,
-        config: Option<&Path>,
-        out: &Location,
-        options: RunOptions,
-    ) -> Result<(), Failure> {
-        self.pool()?.install(|| {
-            let planned = planned_output(printer, storage, config, out, options)?;
-            run_all(printer, storage, planned, out, options)
-        })
-    }
-
-    /// Writes what is missing of the task that `task` or the engine names, or of all, and prints the summary. Without a config,
-    /// the plan in the output is used. A job that is not planned yet has no tasks.
-    pub(super) fn run_task(
         self,
         printer: &Printer,
         storage: &Storage,
@@ -73,7 +58,7 @@ impl RunArgs {
     ) -> Result<(), Failure> {
         self.pool()?.install(|| {
             let planned = match (config, task) {
-                // A task needs a plan, with which the config is compared.
+                // The config is compared with the plan.
                 (Some(config), Some(TaskArg::One { .. })) => {
                     let resumed = PlannedOutput::resume(config, out, options, storage)?;
                     resumed.map_or_else(|| PlannedOutput::open(out, storage), Ok)?
@@ -81,9 +66,9 @@ impl RunArgs {
                 _ => planned_output(printer, storage, config, out, options)?,
             };
             let tasks = planned.plan.tasks.count();
-            // The number in the environment may be that of a config: each has one task.
-            let is_planned_here = config.is_some() && tasks == 1 && task.is_none();
-            let chosen = if is_planned_here {
+            // An engine's number may be that of a config: an array can run over configs, one job each.
+            let is_whole_job = config.is_some() && tasks == 1 && task.is_none();
+            let chosen = if is_whole_job {
                 None
             } else {
                 chosen_task(task, tasks)?

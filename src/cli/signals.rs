@@ -71,8 +71,8 @@ pub(super) fn interruptible<T>(
     }
 }
 
-/// What the thread that waits for signals knows. It lives as long as the process: from the first time that a signal is
-/// handled, it does not end the process by itself.
+/// What the thread that waits for signals needs. The thread runs until the process ends, because a signal that was handled
+/// once does not end the process by itself any more.
 #[derive(Clone)]
 struct Watch {
     printer: Printer,

@@ -133,13 +133,13 @@ fn print_throughput(printer: &Printer, throughput: &Throughput) {
     let left = match throughput.windows_missing {
         0 => String::new(),
         windows => format!(
-            "; {} windows are missing: {} at this rate",
+            "; {} windows left, about {}",
             HumanCount(windows),
             HumanDuration(left)
         ),
     };
     printer.result(format!(
-        "rate: {} windows/s until the last shard, {} ago{left}",
+        "rate: {} windows/s; last shard written {} ago{left}",
         HumanCount(rate as u64),
         HumanDuration(ago)
     ));

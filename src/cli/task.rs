@@ -1,4 +1,4 @@
-//! The option `--task`: which of the plan's tasks a process makes.
+//! The option `--task`: which of the plan's tasks a process runs.
 
 use std::str::FromStr;
 
@@ -39,12 +39,12 @@ impl FromStr for TaskArg {
     }
 }
 
-/// The task to make, of a plan with this many `tasks`; `None` for all shards and the seal. Without an argument, the engine
-/// that started this process says which.
+/// The task to run, of a plan with this many `tasks`; `None` for all shards and the seal. Without an argument, it is the task
+/// that an engine started this process for.
 pub(super) fn chosen_task(argument: Option<TaskArg>, tasks: u32) -> Result<Option<u32>, Failure> {
     let wrong = |what: String| {
         let advice =
-            "number the tasks as the plan does, or use --task (`--task all` makes all shards)";
+            "number the tasks as the plan does, or use --task (`--task all` writes all shards)";
         Failure::new(FaultKind::Usage, anyhow::anyhow!("{what}: {advice}"))
     };
     match argument {

@@ -11,7 +11,7 @@ pub(crate) struct Target<'a> {
     pub layout: &'a Layout,
     /// Digest of the plan.
     pub plan_digest: &'a str,
-    /// The shards to make, in the order in which work on them begins.
+    /// The shards to write, in the order in which work on them begins.
     pub shards: &'a [ShardId],
     /// Those of them that are present.
     pub present: &'a PresentShards,

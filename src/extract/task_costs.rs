@@ -2,8 +2,7 @@
 
 use super::schedule;
 use super::sources::Sources;
-use crate::dataset::Layout;
-use crate::dataset::ShardId;
+use crate::dataset::{Layout, ShardId};
 use crate::plan::{Plan, ShardCost, Tasks, work_order};
 
 /// Divides the shards into tasks.
@@ -15,7 +14,7 @@ pub(crate) fn divide(plan: &Plan, sources: &Sources, layout: &Layout, tasks: u32
     Tasks::divide(&shard_costs(plan, sources, layout, &order), tasks)
 }
 
-/// The cost of each of these shards, which are made in this order.
+/// The cost of each of these shards, which are written in this order.
 fn shard_costs(
     plan: &Plan,
     sources: &Sources,

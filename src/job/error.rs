@@ -74,7 +74,7 @@ pub enum JobError {
         /// The number of tasks.
         tasks: u32,
     },
-    /// Shards are missing that several tasks make.
+    /// Shards of several tasks are missing.
     #[error(
         "{missing} of {expected} shards are not written yet, the first of them is {first}. They belong to the task(s) {unfinished} of {tasks}: run `pointshard preprocess --out {output} --task N/{tasks}` for each of these, then `pointshard seal {output}` again"
     )]
@@ -85,7 +85,7 @@ pub enum JobError {
         expected: usize,
         /// Path of the first.
         first: String,
-        /// The numbers of the tasks that make them, as a list with ranges.
+        /// The numbers of the tasks that they belong to, as a list with ranges.
         unfinished: String,
         /// The number of tasks.
         tasks: u32,

@@ -26,7 +26,7 @@ pub struct FinishedPlan {
     pub layout: Layout,
     /// Where the collection was read from.
     pub collection: String,
-    /// Which task makes which shards.
+    /// Which task writes which shards.
     pub tasks: Tasks,
     /// Version of the program that made the plan.
     pub program: String,

@@ -1,6 +1,6 @@
-//! Tasks: which process makes which shards.
+//! Tasks: which process writes which shards.
 //!
-//! Each task has a contiguous share of the shards, in the order in which they are made. The shares are part of the plan, so
+//! Each task has a contiguous share of the shards, in the order in which they are written. The shares are part of the plan, so
 //! that everyone who reads it agrees on them.
 
 use std::ops::Range;
@@ -8,7 +8,7 @@ use std::ops::Range;
 use super::table::PlannedArray;
 use crate::dataset::{Layout, ShardId};
 
-/// The share of the shards that each task makes.
+/// The share of the shards that each task writes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tasks {
     /// For each task the position after its last shard, in the order of [`work_order`]. The last one is the number of shards.

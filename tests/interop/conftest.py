@@ -10,7 +10,7 @@ from volumes import FULL, Volume, open_precomputed
 pytest_plugins = ["server_fixtures"]
 
 
-# The engine that runs these tests, if any, does not say which task they make.
+# If an engine runs these tests, its task is not that of the jobs in them.
 for variable in ("SLURM_ARRAY_TASK_ID", "JOB_COMPLETION_INDEX", "AWS_BATCH_JOB_ARRAY_INDEX", "BATCH_TASK_INDEX"):
     os.environ.pop(variable, None)
 

@@ -103,7 +103,7 @@ impl PlanHeader {
         &self.plan_digest
     }
 
-    /// The shards, in the order in which work on them begins, and which task makes which.
+    /// The shards, in the order in which work on them begins, and which task writes which.
     ///
     /// # Errors
     /// What was found and expected, for a message that names `plan.json`.

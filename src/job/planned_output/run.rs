@@ -178,7 +178,7 @@ impl PlannedOutput {
         Ok(unsealed.seal(provenance::provenance(plan), index)?)
     }
 
-    /// Fails if shards are missing that several tasks make.
+    /// Fails if shards are missing and the plan has several tasks.
     fn require_all_tasks(&self, present: &PresentShards) -> Result<(), JobError> {
         let tasks = &self.plan.tasks;
         let (Some(first), 2..) = (present.missing().next(), tasks.count()) else {
