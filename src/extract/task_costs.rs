@@ -15,7 +15,7 @@ pub(crate) fn divide(plan: &Plan, sources: &Sources, layout: &Layout, tasks: u32
 }
 
 /// The cost of each of these shards, which are written in this order.
-fn shard_costs(
+pub(super) fn shard_costs(
     plan: &Plan,
     sources: &Sources,
     layout: &Layout,

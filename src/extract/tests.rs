@@ -1,6 +1,7 @@
 //! Jobs on the demo's collection.
 
 #[cfg(target_os = "linux")]
+mod costs;
 mod prefetch;
 
 use std::fs;
