@@ -10,9 +10,9 @@ use crate::plan::Plan;
 pub use crate::config::LayerConfig;
 pub use crate::data_type::{DataType, Scalar};
 pub use crate::dataset::{
-    ArrayLayout, ArrayProvenance, BloscName, BloscShuffle, Codec, Layout, Output, Provenance,
-    Receipt, SampleDecoder, SampleEncoder, SampleIndex, ShardFiles, ShardId, ShardWriter,
-    WrittenShard,
+    ArrayLayout, ArrayProvenance, BloscName, BloscShuffle, Codec, EncodedSamples, Layout, Output,
+    Provenance, Receipt, SampleDecoder, SampleEncoder, SampleEncoding, SampleIndex, ShardFiles,
+    ShardId, ShardWriter, WrittenShard,
 };
 pub use crate::demo::write_collection;
 pub use crate::geometry::{AxisOrder, Resolution, WindowSize};

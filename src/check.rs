@@ -36,7 +36,7 @@ const REQUESTS: usize = 16;
 pub fn check(location: impl Into<Location>, storage: &Storage) -> Result<Report, DatasetError> {
     let location = location.into();
     let store = Arc::new(WatchedStore::open(&location, storage));
-    let checked = if store.is_remote() {
+    let checked = if store.has_latency() {
         let threads = REQUESTS.min(storage.network().requests);
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(threads.max(rayon::current_num_threads()))

@@ -3,7 +3,7 @@
 //! ```text
 //! OUT/manifest.json            written last: where it exists, the dataset is complete
 //! OUT/<split>.zarr/            a Zarr v3 group, consolidated metadata; written when all shards are present
-//!     <array>/c/<shard>/0/0/0/0     shards, each written under a temporary name, then renamed
+//!     <array>/c.<shard>.0.0.0.0     shards, each written under a temporary name, then renamed
 //!     annotation_id, box, center_nm, ...    index columns over `sample`
 //! OUT/.pointshard/claim.json   which job the output belongs to; written first
 //! OUT/.pointshard/plan.json    the plan, with its columns in `plan/`; written before the first shard
@@ -12,9 +12,11 @@
 //! This is the only writer and the only reader of this format. Nothing here knows where samples come from.
 
 mod checksummed;
+mod chunk_key;
 mod codec;
 mod columns;
 mod decode;
+mod encoded_samples;
 mod encoder;
 mod error;
 mod group;
@@ -38,6 +40,7 @@ pub(crate) use checksummed::{from_checksummed, to_checksummed};
 pub use codec::{BloscName, BloscShuffle};
 pub use codec::{Codec, CodecChoice, CodecTrial};
 pub use columns::{Column, ColumnValues, SampleIndex};
+pub use encoded_samples::{EncodedSamples, SampleEncoding};
 pub use encoder::SampleEncoder;
 pub use error::DatasetError;
 pub(crate) use layout::receipt_key;

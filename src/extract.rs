@@ -1,38 +1,43 @@
 //! The pipeline from blocks to shards: a plan and its volumes come in, shard files and their receipts go out.
 //!
-//! A shard is the unit of work. Threads take shards in a fixed order, in which neighbours share source chunks. Within a
-//! shard, samples are in the plan's order. Every chunk goes through the block cache, which knows beforehand which shards use
-//! it. What a shard holds depends on the plan and the sources alone, not on threads or on earlier runs.
+//! Threads open shards in a fixed order, in which neighbours share source chunks. A shard is divided into pieces of some
+//! samples, so that several threads can work on it; they are written in the plan's order. Every chunk goes through the block
+//! cache, which knows beforehand which shards use it. What a shard holds depends on the plan and the sources alone, not on
+//! threads or on earlier runs.
 
 mod array_recipe;
 mod budget;
 mod converted;
 mod error;
 mod estimate;
+mod in_order;
 mod no_scale;
+mod open_shard;
 mod padding;
+mod piece;
+mod pieces;
 mod progress;
 mod run_state;
 mod schedule;
-mod shard;
+mod shard_chunks;
 mod sources;
 mod target;
 mod task_costs;
-mod unit_chunks;
 mod window;
 mod window_assembler;
+mod work_queue;
 
 use std::sync::atomic::Ordering;
 use std::sync::{Mutex, OnceLock, mpsc};
 use std::thread::Builder;
 
-use rayon::prelude::*;
-
-use crate::blocks::{BlockCache, CacheStats, with_prefetcher};
+use crate::blocks::{BlockCache, CacheStats, Prefetcher, with_prefetcher};
 use crate::dataset::ShardId;
 use crate::plan::Plan;
+use open_shard::{OpenShard, PendingShard};
+use piece::{PieceScratch, SparePieces};
 use run_state::RunState;
-use shard::PendingShard;
+use work_queue::{Work, WorkQueue};
 
 pub(crate) use budget::{cache_budget, cache_budget_beside};
 pub use error::ExtractError;
@@ -95,6 +100,7 @@ pub(crate) fn run(
         target,
         todo: &todo,
         progress,
+        spare_pieces: SparePieces::default(),
         failure: OnceLock::new(),
         stopped: OnceLock::new(),
         work: sources.storage().begin_work(),
@@ -134,43 +140,38 @@ fn missing_shards(
     todo
 }
 
-/// Threads that only wait for the disk, and shards that may wait for these threads.
-const PUBLISHERS: usize = 2;
+/// Number of threads that only wait for the disk or the server, and of shards that may wait for these threads. More shards
+/// at a time are flushed faster, up to some limit.
+fn publishers() -> usize {
+    (2 * rayon::current_num_threads()).clamp(4, 16)
+}
 
 /// Writes the shards of the run, and returns the bytes written. The threads of the pool cut; others flush and rename, so
 /// that no computing thread waits for the disk.
 fn cut_and_publish(run: &RunState<'_>, budget_bytes: u64) -> u64 {
-    let (sender, receiver) = mpsc::sync_channel(PUBLISHERS);
+    let publishers = publishers();
+    let (sender, receiver) = mpsc::sync_channel(publishers);
     let receiver = Mutex::new(receiver);
     let publish = || publish_all(run, &receiver);
     // The scope owns the sender, so that the publishers end however the cutting ends.
     std::thread::scope(move |scope| {
-        let publishers = (0..PUBLISHERS).filter_map(|_| {
+        let publishers = (0..publishers.min(run.todo.len())).filter_map(|_| {
             let publisher = Builder::new().spawn_scoped(scope, publish);
             run.note_failure(publisher.map_err(ExtractError::Thread))
         });
         let publishers: Vec<_> = publishers.collect();
         let cache = &run.cutter.cache;
         let block_bytes = run.cutter.sources.block_bytes();
+        let threads = rayon::current_num_threads();
+        let queue = &WorkQueue::new(run.todo.len(), threads);
+        let to_publish = &sender;
         with_prefetcher(
             cache,
             block_bytes,
             budget_bytes,
             run.cutter.sources.storage().network().requests,
             &run.work,
-            |prefetcher| {
-                // A bridge hands units out one by one, in order, to whichever thread is free.
-                let units = run.todo.iter().enumerate();
-                units
-                    .take_while(|_| !run.has_failed())
-                    .par_bridge()
-                    .for_each_init(shard::ShardScratch::new, |scratch, (number, id)| {
-                        let cut = shard::cut_shard(run, prefetcher, number, *id, scratch.as_mut());
-                        if let Some(Some(pending)) = run.note_failure(cut) {
-                            let _ = sender.send(pending);
-                        }
-                    });
-            },
+            |prefetcher| rayon::broadcast(|_| cut_all(run, prefetcher, queue, to_publish)),
         );
         drop(sender);
         publishers
@@ -181,6 +182,50 @@ fn cut_and_publish(run: &RunState<'_>, budget_bytes: u64) -> u64 {
             })
             .sum()
     })
+}
+
+/// Cuts pieces until no more work follows, or a thread fails.
+fn cut_all<'r, 'a>(
+    run: &'r RunState<'a>,
+    prefetcher: &Prefetcher<'_>,
+    queue: &WorkQueue<OpenShard<'r, 'a>>,
+    sender: &mpsc::SyncSender<PendingShard<'a>>,
+) {
+    let Some(mut scratch) = run.note_failure(PieceScratch::new().map_err(ExtractError::from))
+    else {
+        return;
+    };
+    let mut current = None;
+    // Work that is not finished ends the queue.
+    while let Some(work) = queue.next(current.as_ref()).filter(|_| !run.has_failed()) {
+        let done = match work {
+            Work::Open(opening) => OpenShard::open(run, prefetcher, opening.number).map(|shard| {
+                let pieces = shard.pieces.count();
+                Some(opening.finish(shard, pieces))
+            }),
+            Work::Piece(taken) => {
+                let cut =
+                    taken
+                        .shard
+                        .cut_piece(prefetcher, taken.piece, taken.workers, &mut scratch);
+                cut.and_then(|encoded| {
+                    let Some(encoded) = encoded else {
+                        return Ok(None);
+                    };
+                    let (written, pending) = taken.shard.add_piece(taken.piece, encoded)?;
+                    let shard = taken.finish(written);
+                    if let Some(pending) = pending {
+                        let _ = sender.send(pending);
+                    }
+                    Ok(Some(shard))
+                })
+            }
+        };
+        match run.note_failure(done).flatten() {
+            Some(shard) => current = Some(shard),
+            None => return,
+        }
+    }
 }
 
 /// Publishes shards until no more arrive, and returns the bytes written. Goes on after a failure, so that no thread waits

@@ -14,12 +14,14 @@ mod extent;
 #[cfg(test)]
 pub(crate) mod fault_points;
 mod interrupt;
+mod kept_files;
 mod listing;
 mod local;
 mod local_sink;
 #[cfg(test)]
 pub(crate) mod loopback;
 mod network;
+mod network_file_system;
 mod parallel_tasks;
 mod redact;
 mod regular_file;
@@ -93,8 +95,19 @@ pub trait Store: Send + Sync + fmt::Debug {
         Ok(self.read(key, limit_bytes, into)?.then(Vec::new))
     }
 
-    /// Whether reads are slow compared with computing, so that it pays to prefetch.
+    /// Whether the objects are on a server that this program sends requests to.
     fn is_remote(&self) -> bool;
+
+    /// Number of operations, one after the other, that wait for a server when an object is read: 1 on a server, several on a
+    /// network file system, 0 on a local disk.
+    fn round_trips(&self) -> usize {
+        usize::from(self.is_remote())
+    }
+
+    /// Whether a read waits much longer than it computes, so that it pays to prefetch and to read many objects at a time.
+    fn has_latency(&self) -> bool {
+        self.round_trips() > 0
+    }
 
     /// Whether file names may have a suffix for their compression, as CloudVolume writes them on disks. Buckets use
     /// Content-Encoding instead.

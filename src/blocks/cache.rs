@@ -6,28 +6,37 @@
 //! `Busy`, so that the caller can copy other blocks first. Where the budget is too small, the block whose next use is
 //! farthest away is evicted, and loaded again later.
 
+mod eviction;
+mod memory;
+mod part;
 mod prefetch;
-mod state;
+mod stats;
 #[cfg(test)]
 mod tests;
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use super::block::Block;
 use super::uses::{BlockKey, BlockUses};
 use crate::data_type::Scalar;
 use crate::volume::{BlockIndex, EncodedBlock, Volume, VolumeError};
-pub use state::CacheStats;
-use state::{CacheState, Entry, Prefetched, Slot};
+use memory::CacheMemory;
+use part::{Entry, PartState, Parts, Prefetched, Slot};
+pub use stats::CacheStats;
 
 /// Decoded blocks of several volumes.
 #[derive(Debug)]
 pub struct BlockCache<'a> {
     volumes: &'a [Arc<dyn Volume>],
     uses: BlockUses,
-    budget_bytes: u64,
-    state: Mutex<CacheState>,
-    loaded: Condvar,
+    parts: Parts,
+    memory: CacheMemory,
+    /// Held by the thread that searches blocks to evict.
+    eviction: Mutex<()>,
+    latest_unit: AtomicU32,
+    /// Number of blocks that were loaded.
+    clock: AtomicU64,
 }
 
 /// What the cache has for a key.
@@ -51,46 +60,55 @@ pub struct Claim<'c, 'a> {
 }
 
 impl<'a> BlockCache<'a> {
-    /// An empty cache over `volumes`; [`BlockKey::volume`] is a position among them.
+    /// An empty cache over `volumes`, for the threads of the current rayon pool; [`BlockKey::volume`] is a position among
+    /// them.
     pub fn new(volumes: &'a [Arc<dyn Volume>], uses: BlockUses, budget_bytes: u64) -> Self {
         Self {
             volumes,
             uses,
-            budget_bytes,
-            state: Mutex::default(),
-            loaded: Condvar::new(),
+            parts: Parts::new(),
+            memory: CacheMemory::new(budget_bytes, rayon::current_num_threads()),
+            eviction: Mutex::default(),
+            latest_unit: AtomicU32::new(0),
+            clock: AtomicU64::new(0),
         }
     }
 
-    /// Whether any of the volumes is remote, so that prefetching saves time.
-    pub fn is_remote(&self) -> bool {
-        self.volumes.iter().any(|v| v.is_remote())
+    /// Number of operations, one after the other, that wait for a server when a block of the slowest volume is read; 0 where
+    /// all volumes are on local disks.
+    pub fn round_trips(&self) -> usize {
+        let of_volumes = self.volumes.iter().map(|v| v.round_trips());
+        of_volumes.max().unwrap_or(0)
     }
 
     /// What was done so far.
     pub fn stats(&self) -> CacheStats {
-        self.lock().stats
+        let mut all = CacheStats::default();
+        for part in self.parts.iter() {
+            all.add(&part.lock().stats);
+        }
+        all.peak_bytes = self.memory.peak_bytes();
+        all
     }
 
     /// Notes that work on `unit` begins. Units begin in ascending order.
     pub fn begin_unit(&self, unit: u32) {
-        let mut state = self.lock();
-        state.latest_unit = state.latest_unit.max(unit);
+        self.latest_unit.fetch_max(unit, Ordering::Relaxed);
     }
 
     /// Looks a block up.
     pub fn lookup(&self, key: BlockKey) -> Lookup<'_, 'a> {
-        let mut state = self.lock();
-        self.lookup_locked(&mut state, key)
+        self.lookup_locked(&mut self.parts.of(key).lock(), key)
     }
 
     /// Looks a block up, and waits while another thread is loading it: never `Busy`.
     pub fn wait(&self, key: BlockKey) -> Lookup<'_, 'a> {
-        let mut state = self.lock();
+        let part = self.parts.of(key);
+        let mut state = part.lock();
         loop {
             match self.lookup_locked(&mut state, key) {
                 Lookup::Busy => {
-                    state = self.loaded.wait(state).unwrap_or_else(|e| e.into_inner());
+                    state = part.loaded.wait(state).unwrap_or_else(|e| e.into_inner());
                 }
                 other => return other,
             }
@@ -99,26 +117,27 @@ impl<'a> BlockCache<'a> {
 
     /// Notes that one of its units no longer needs the block. After the last one, the block is dropped.
     pub fn release(&self, key: BlockKey) {
-        let mut state = self.lock();
+        let units = self.uses.units(key).len();
+        let mut state = self.parts.of(key).lock();
         let done = state.released.get(&key).copied().unwrap_or(0) + 1;
-        if done < self.uses.units(key).len() {
+        if done < units {
             state.released.insert(key, done);
         } else {
             state.released.remove(&key);
             state.evicted.remove(&key);
-            state.remove(key);
+            let entry = state.entries.remove(&key);
+            drop(state);
+            self.recycle(entry);
         }
     }
 
-    fn lookup_locked(&self, state: &mut CacheState, key: BlockKey) -> Lookup<'_, 'a> {
-        state.clock += 1;
-        let touched = state.clock;
-        let entry = state.entries.entry(key).or_insert(Entry {
-            slot: Slot::Queued,
-            bytes: 0,
-            touched,
-        });
-        entry.touched = touched;
+    fn lookup_locked(&self, state: &mut PartState, key: BlockKey) -> Lookup<'_, 'a> {
+        let now = self.clock.load(Ordering::Relaxed);
+        let entries = &mut state.entries;
+        let entry = entries
+            .entry(key)
+            .or_insert_with(|| Entry::new(Slot::Queued, now));
+        entry.touched = now;
         match &entry.slot {
             Slot::Ready(block) => {
                 state.stats.reused += 1;
@@ -131,7 +150,7 @@ impl<'a> BlockCache<'a> {
             Slot::Prefetched(prefetched) => Some(prefetched),
             _ => None,
         };
-        state.held_bytes -= std::mem::take(&mut entry.bytes);
+        self.memory.free(std::mem::take(&mut entry.bytes));
         Lookup::Claimed(Claim {
             cache: self,
             key,
@@ -140,9 +159,24 @@ impl<'a> BlockCache<'a> {
         })
     }
 
-    fn lock(&self) -> MutexGuard<'_, CacheState> {
-        // A thread that panicked left nothing half changed: every change below the lock is complete.
-        self.state.lock().unwrap_or_else(|e| e.into_inner())
+    /// Takes the memory of a block that was removed, and keeps its buffer for another one if no thread reads it.
+    fn recycle(&self, removed: Option<Entry>) {
+        let Some(entry) = removed else {
+            return;
+        };
+        self.memory.free(entry.bytes);
+        if let Slot::Ready(block) = entry.slot
+            && let Some(Block::Stored(buffer)) = Arc::into_inner(block)
+        {
+            self.memory.keep_spare(buffer);
+        }
+    }
+
+    /// Stops counting the block's memory.
+    fn stop_counting(&self, key: BlockKey) {
+        if let Some(entry) = self.parts.of(key).lock().entries.get_mut(&key) {
+            self.memory.free(std::mem::take(&mut entry.bytes));
+        }
     }
 }
 
@@ -174,16 +208,13 @@ impl Claim<'_, '_> {
     ) -> Result<Block, VolumeError> {
         let (cache, meta) = (self.cache, volume.meta());
         let bytes = meta.block_bytes(&meta.grid.block_box(index)) as u64;
-        let mut values = cache
-            .lock()
-            .reserve(self.key, bytes, &cache.uses, cache.budget_bytes);
+        let mut values = cache.reserve(self.key, bytes);
         volume.decode(index, encoded, &mut values)?;
         match Scalar::of_all(meta.data_type.size_bytes(), &values) {
             None => Ok(Block::Stored(values)),
             Some(value) => {
-                let mut state = cache.lock();
-                state.keep_spare(values);
-                state.stop_counting(self.key);
+                cache.stop_counting(self.key);
+                cache.memory.keep_spare(values);
                 Ok(Block::Uniform(value))
             }
         }
@@ -191,21 +222,26 @@ impl Claim<'_, '_> {
 
     /// Counts the block, which was read from `read_bytes`, and wakes the threads that wait for it.
     fn finish(mut self, block: Block, read_bytes: u64) -> Arc<Block> {
-        let mut state = self.cache.lock();
+        let cache = self.cache;
+        cache.clock.fetch_add(1, Ordering::Relaxed);
+        let part = cache.parts.of(self.key);
+        let mut state = part.lock();
         if matches!(block, Block::Missing) {
             state.stats.missing += 1;
         } else {
+            let is_repeated = state.evicted.contains(&self.key);
             state.stats.fetched += 1;
             state.stats.decoded += 1;
             state.stats.read_bytes += read_bytes;
-            state.stats.repeated += u64::from(state.evicted.contains(&self.key));
+            state.stats.repeated += u64::from(is_repeated);
         }
         let block = Arc::new(block);
         if let Some(entry) = state.entries.get_mut(&self.key) {
             entry.slot = Slot::Ready(Arc::clone(&block));
         }
         self.is_open = false;
-        self.cache.loaded.notify_all();
+        drop(state);
+        part.loaded.notify_all();
         block
     }
 }
@@ -213,8 +249,10 @@ impl Claim<'_, '_> {
 impl Drop for Claim<'_, '_> {
     fn drop(&mut self) {
         if self.is_open {
-            self.cache.lock().remove(self.key);
-            self.cache.loaded.notify_all();
+            let part = self.cache.parts.of(self.key);
+            let entry = part.lock().entries.remove(&self.key);
+            self.cache.recycle(entry);
+            part.loaded.notify_all();
         }
     }
 }

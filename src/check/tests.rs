@@ -383,12 +383,12 @@ fn an_impossible_number_of_samples_is_a_finding_and_takes_no_memory() {
         };
         assert!(error.contains(&format!("at `{key}")), "{pointer}: {error}");
         // What else is damaged is found all the same.
-        let other = out.join("train.zarr/box/c/0");
+        let other = out.join("train.zarr/box/c.0");
         let box_index = fs::read(&other).unwrap();
         fs::write(&other, b"damaged").unwrap();
         let report = check(&out);
         assert!(names(&report, "manifest.json"), "{pointer} {value}");
-        assert!(names(&report, "train.zarr/box/c/0"), "{pointer} {value}");
+        assert!(names(&report, "train.zarr/box/c.0"), "{pointer} {value}");
         fs::write(&other, box_index).unwrap();
     }
 }
@@ -398,15 +398,15 @@ fn a_file_that_is_not_regular_is_a_finding_and_hides_no_other() {
     let dir = tempfile::tempdir().unwrap();
     let out = dataset(dir.path());
     let outside = dir.path().join("outside");
-    let damaged = "val.zarr/box/c/0";
+    let damaged = "val.zarr/box/c.0";
     fs::write(out.join(damaged), b"damaged").unwrap();
     for path in [
         "train.zarr/zarr.json",
         "train.zarr/img/zarr.json",
         "train.zarr/center_nm/zarr.json",
-        "train.zarr/center_nm/c/0/0",
-        "train.zarr/img/c/0/0/0/0/0",
-        "train.zarr/other/c/1/0/0/0/0",
+        "train.zarr/center_nm/c.0.0",
+        "train.zarr/img/c.0.0.0.0.0",
+        "train.zarr/other/c.1.0.0.0.0",
     ] {
         let file = out.join(path);
         let good = fs::read(&file).unwrap();
@@ -450,7 +450,7 @@ fn a_file_that_is_not_regular_is_a_finding_and_hides_no_other() {
     symlink(dir.path().join("moved"), &group).unwrap();
     let report = check(&out);
     assert!(
-        names(&report, "train.zarr/img/c/0/0/0/0/0"),
+        names(&report, "train.zarr/img/c.0.0.0.0.0"),
         "{:?}",
         report.findings
     );

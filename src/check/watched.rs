@@ -70,6 +70,10 @@ impl Store for WatchedStore {
         self.inner.is_remote()
     }
 
+    fn round_trips(&self) -> usize {
+        self.inner.round_trips()
+    }
+
     fn has_files(&self) -> bool {
         self.inner.has_files()
     }

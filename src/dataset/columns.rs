@@ -6,6 +6,7 @@ use indexmap::IndexMap;
 use serde_json::{Map, Value, json};
 use zarrs::array::codec::{Crc32cCodec, ZstdCodec};
 use zarrs::array::{ArrayBuilder, ArrayBytes, CodecOptions};
+use zarrs::metadata::ChunkKeySeparator;
 use zarrs::metadata::v3::ArrayMetadataV3;
 use zarrs::storage::store::MemoryStore;
 use zarrs::storage::{ListableStorageTraits, ReadableStorageTraits};
@@ -128,6 +129,7 @@ impl Column {
             ])
             .dimension_names(dimensions.into())
             .attributes(self.attributes.clone())
+            .chunk_key_encoding_default_separator(ChunkKeySeparator::Dot)
             .build(store.clone(), &format!("/{name}"))
             .map_err(|e| failed(e.to_string()))?;
         let metadata = super::metadata::to_json(array.metadata(), name)?;
@@ -159,10 +161,9 @@ impl Column {
         let column = metadata
             .and_then(|metadata| self.stored(metadata, samples))
             .map_err(damaged(path))?;
-        let zeros = if self.second.is_some() { "/0" } else { "" };
         let mut values = Vec::new();
         for chunk in 0..samples.div_ceil(CHUNK_ROWS) {
-            let (encoded, path) = read(&format!("c/{chunk}{zeros}"))?;
+            let (encoded, path) = read(&column.chunk_key(chunk))?;
             values.extend(column.decode(encoded).map_err(damaged(path))?);
         }
         // The last chunk also covers rows after the last sample.

@@ -13,7 +13,6 @@ use super::{Codec, DatasetError};
 pub struct SampleEncoder {
     /// A context per level, because a context is large and most programs need one level.
     zstd: Vec<(i32, zstd::bulk::Compressor<'static>)>,
-    compressed: Vec<u8>,
 }
 
 /// A codec, ready to encode.
@@ -24,13 +23,8 @@ pub(super) enum Encoding {
     Blosc(BloscCodec),
 }
 
-/// An inner chunk.
-pub(super) struct InnerChunk<'e> {
-    /// The values, compressed or not.
-    pub bytes: &'e [u8],
-    /// The CRC-32C of `bytes`, which comes after them.
-    pub crc: [u8; 4],
-}
+/// Most bytes that blosc adds to values (`BLOSC_MAX_OVERHEAD`).
+const BLOSC_OVERHEAD_BYTES: usize = 16;
 
 impl Encoding {
     /// Encodes values of `value_bytes` each with `codec`.
@@ -45,48 +39,50 @@ impl Encoding {
             } => Self::Blosc(blosc(cname, clevel, shuffle, value_bytes)?),
         })
     }
+
+    /// Most bytes that `n` bytes of values become.
+    pub(super) fn most_bytes(&self, n: usize) -> usize {
+        match self {
+            Self::None => n,
+            Self::Zstd(_) => zstd::zstd_safe::compress_bound(n),
+            Self::Blosc(_) => n + BLOSC_OVERHEAD_BYTES,
+        }
+    }
 }
 
 impl SampleEncoder {
     /// An encoder with a context for zstd, level 1. Other contexts are created at first use.
     pub fn new() -> Result<Self, DatasetError> {
-        let mut encoder = Self {
-            zstd: Vec::new(),
-            compressed: Vec::new(),
-        };
+        let mut encoder = Self { zstd: Vec::new() };
         encoder.compressor(ZSTD_LEVEL)?;
         Ok(encoder)
     }
 
-    /// The inner chunk of `values`, which it borrows where they are not compressed.
-    pub(super) fn encode<'e>(
-        &'e mut self,
+    /// Encodes `values` into `into`, which has [`Encoding::most_bytes`] or more. Returns how many bytes they become.
+    pub(super) fn encode(
+        &mut self,
         encoding: &Encoding,
-        values: &'e [u8],
-    ) -> Result<InnerChunk<'e>, DatasetError> {
-        let bytes = match encoding {
-            Encoding::None => values,
-            Encoding::Zstd(level) => {
-                let mut compressed = std::mem::take(&mut self.compressed);
-                compressed.clear();
-                compressed.reserve(zstd::zstd_safe::compress_bound(values.len()));
-                self.compressor(*level)?
-                    .compress_to_buffer(values, &mut compressed)
-                    .map_err(|e| zarr_error("a sample", format!("zstd: {e}")))?;
-                self.compressed = compressed;
-                &self.compressed
+        values: &[u8],
+        into: &mut [u8],
+    ) -> Result<usize, DatasetError> {
+        match encoding {
+            Encoding::None => {
+                into[..values.len()].copy_from_slice(values);
+                Ok(values.len())
             }
+            Encoding::Zstd(level) => self
+                .compressor(*level)?
+                .compress_to_buffer(values, into)
+                .map_err(|e| zarr_error("a sample", format!("zstd: {e}"))),
             Encoding::Blosc(codec) => {
                 let options = CodecOptions::default().with_concurrent_target(1);
-                self.compressed = codec
+                let encoded = codec
                     .encode(Cow::Borrowed(values), &options)
-                    .map_err(|e| zarr_error("a sample", format!("blosc: {e}")))?
-                    .into_owned();
-                &self.compressed
+                    .map_err(|e| zarr_error("a sample", format!("blosc: {e}")))?;
+                into[..encoded.len()].copy_from_slice(&encoded);
+                Ok(encoded.len())
             }
-        };
-        let crc = crc32c::crc32c(bytes).to_le_bytes();
-        Ok(InnerChunk { bytes, crc })
+        }
     }
 
     fn compressor(
@@ -111,6 +107,14 @@ mod tests {
     use super::*;
     use crate::dataset::codec::tests::ALL;
 
+    /// The values, encoded.
+    fn encoded(encoder: &mut SampleEncoder, encoding: &Encoding, values: &[u8]) -> Vec<u8> {
+        let mut into = vec![0; encoding.most_bytes(values.len())];
+        let n = encoder.encode(encoding, values, &mut into).unwrap();
+        into.truncate(n);
+        into
+    }
+
     #[test]
     fn an_encoder_that_changes_codecs_encodes_as_a_new_one() {
         let mut shared = SampleEncoder::new().unwrap();
@@ -120,10 +124,9 @@ mod tests {
                 let encoding = Encoding::new(codec, 2).unwrap();
                 let values = &samples[round % 2];
                 let mut fresh = SampleEncoder::new().unwrap();
-                let expected = fresh.encode(&encoding, values).unwrap();
-                let found = shared.encode(&encoding, values).unwrap();
+                let expected = encoded(&mut fresh, &encoding, values);
                 assert!(
-                    found.bytes == expected.bytes && found.crc == expected.crc,
+                    encoded(&mut shared, &encoding, values) == expected,
                     "{codec:?}"
                 );
             }
@@ -132,11 +135,16 @@ mod tests {
     }
 
     #[test]
-    fn values_that_are_not_compressed_are_not_copied() {
-        let values = vec![3; 1000];
-        let mut encoder = SampleEncoder::new().unwrap();
-        let encoded = encoder.encode(&Encoding::None, &values).unwrap();
-        assert!(std::ptr::eq(encoded.bytes, &values[..]));
-        assert_eq!(encoder.compressed.capacity(), 0);
+    fn values_that_do_not_shrink_fit_into_the_most_bytes() {
+        for codec in ALL {
+            let encoding = Encoding::new(codec, 1).unwrap();
+            for n in [1, 15, 16, 255, 4096, 300_000] {
+                let mut noise = vec![0; n];
+                blake3::Hasher::new().finalize_xof().fill(&mut noise);
+                let mut encoder = SampleEncoder::new().unwrap();
+                let found = encoded(&mut encoder, &encoding, &noise);
+                assert!(found.len() >= n.min(16), "{codec:?}");
+            }
+        }
     }
 }

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::CodecChoice;
+use super::chunk_key::Separator;
 use crate::data_type::{DataType, Scalar};
 use crate::geometry::{AxisOrder, WindowSize};
 
@@ -159,7 +160,8 @@ impl Layout {
     /// The shard's file, relative to the output folder.
     pub fn shard_path(&self, id: ShardId) -> String {
         let (split, array) = (&self.splits[id.split].name, &self.arrays[id.array].name);
-        format!("{}/{array}/c/{}/0/0/0/0", group_path(split), id.shard)
+        let key = Separator::default().chunk_key(id.shard, 5);
+        format!("{}/{array}/{key}", group_path(split))
     }
 
     /// The shard's receipt, relative to the output folder.

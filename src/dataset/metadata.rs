@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use zarrs::array::codec::{TransposeCodec, TransposeOrder};
 use zarrs::array::{ArrayBuilder, FillValue};
+use zarrs::metadata::ChunkKeySeparator;
 
 use super::{DatasetError, Layout};
 use crate::geometry::AxisOrder;
@@ -39,6 +40,7 @@ pub(super) fn array_metadata(
         .bytes_to_bytes_codecs(a.codec.codec.zarr(a.data_type.size_bytes())?)
         .dimension_names(Some(layout.dimensions(array)))
         .attributes(attributes)
+        .chunk_key_encoding_default_separator(ChunkKeySeparator::Dot)
         .build_metadata()
         .map_err(|e| zarr_error(&a.name, e.to_string()))?;
     to_json(&metadata, &a.name)

@@ -259,7 +259,7 @@ impl SampleArray {
 
     /// The key of the shard.
     pub(super) fn shard_key(&self, shard: u64) -> String {
-        format!("{}/c/{shard}/0/0/0/0", self.path)
+        format!("{}/{}", self.path, self.stored.chunk_key(shard))
     }
 
     /// The objects of the dataset.

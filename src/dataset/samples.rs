@@ -36,7 +36,7 @@ pub struct SampleReader {
     fill_value: Scalar,
     sample_bytes: usize,
     /// Whether one read costs more than a copy of the values.
-    is_remote: bool,
+    has_latency: bool,
 }
 
 /// The shard of an inner chunk, and the chunk's offset and length in it.
@@ -110,7 +110,7 @@ impl SampleReader {
             data_type,
             fill_value,
             sample_bytes,
-            is_remote: array.store().is_remote(),
+            has_latency: array.store().has_latency(),
             array,
         })
     }
@@ -179,7 +179,7 @@ impl SampleReader {
                     let problem = format!("its inner chunk has {n} bytes, expected {expected}");
                     return Err(self.array.sample_error(i, problem));
                 }
-                if self.is_remote {
+                if self.has_latency {
                     let encoded = buffer(encoded, n as usize);
                     read(encoded, offset)?;
                     values.copy_from_slice(self.checked(i, encoded)?);

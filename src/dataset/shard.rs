@@ -1,6 +1,6 @@
 //! Shards: files of the Zarr v3 codec `sharding_indexed`, one inner chunk per sample.
 //!
-//! A shard is streamed to its file sample by sample, so it takes the memory of one sample. Format (Zarr v3 codec `sharding_indexed` 1.0): the encoded inner chunks one after the other, then the
+//! A shard is streamed to its file, some samples at a time, so it takes little memory. Format (Zarr v3 codec `sharding_indexed` 1.0): the encoded inner chunks one after the other, then the
 //! index, two little-endian u64 (offset, length) per inner chunk in C order, both `u64::MAX` where the chunk is
 //! all fill value, then the CRC-32C of the index. An inner chunk is `bytes` (little-endian), the array's codec,
 //! `crc32c`: its values in C order, compressed where the codec says so, then the CRC-32C of that, little-endian. The
@@ -10,33 +10,26 @@ use std::sync::Arc;
 
 use crate::storage::{OpenObject, PendingObject, StorageError};
 
-use super::encoder::{Encoding, InnerChunk};
-use super::{DatasetError, Layout, Output, SampleEncoder, ShardId};
+use super::encoded_samples::EMPTY;
+use super::{DatasetError, EncodedSamples, Layout, Output, ShardId};
 
 /// A shard that is being written.
 #[derive(Debug)]
 pub struct ShardWriter<'o> {
     output: &'o Output,
     file: Box<dyn PendingObject>,
-    encoding: Encoding,
     hasher: blake3::Hasher,
     index: Vec<[u64; 2]>,
     capacity: usize,
     written_bytes: u64,
 }
 
-/// Offset and length of an inner chunk that is all fill value.
-const EMPTY: [u64; 2] = [u64::MAX; 2];
-
 impl<'o> ShardWriter<'o> {
     /// Begins the shard `id`.
     pub fn begin(output: &'o Output, layout: &Layout, id: ShardId) -> Result<Self, DatasetError> {
-        let path = layout.shard_path(id);
-        let array = &layout.arrays[id.array];
         Ok(Self {
             output,
-            file: output.begin(&path)?,
-            encoding: Encoding::new(array.codec.codec, array.data_type.size_bytes())?,
+            file: output.begin(&layout.shard_path(id))?,
             hasher: blake3::Hasher::new(),
             index: Vec::new(),
             capacity: layout.splits[id.split].shard_samples as usize,
@@ -44,25 +37,22 @@ impl<'o> ShardWriter<'o> {
         })
     }
 
-    /// Adds the next sample: its values in C order, little-endian, or `None` where all are the fill value.
-    pub fn push(
-        &mut self,
-        values: Option<&[u8]>,
-        encoder: &mut SampleEncoder,
-    ) -> Result<(), DatasetError> {
+    /// Adds the next samples.
+    pub fn append(&mut self, samples: &EncodedSamples) -> Result<(), DatasetError> {
+        let start = self.written_bytes;
+        let in_file = |place: &[u64; 2]| match *place {
+            EMPTY => EMPTY,
+            [offset, length] => [start + offset, length],
+        };
+        self.index.extend(samples.places().iter().map(in_file));
         assert!(
-            self.index.len() < self.capacity,
+            self.index.len() <= self.capacity,
             "more samples than the shard has places"
         );
-        let Some(values) = values else {
-            self.index.push(EMPTY);
-            return Ok(());
-        };
-        let InnerChunk { bytes, crc } = encoder.encode(&self.encoding, values)?;
-        let length = bytes.len() + crc.len();
-        self.index.push([self.written_bytes, length as u64]);
-        self.write(bytes)?;
-        self.write(&crc)
+        match samples.bytes() {
+            [] => Ok(()),
+            bytes => self.write(bytes),
+        }
     }
 
     /// Writes the index. [`WrittenShard::publish`] does the rest, which takes no computing.

@@ -13,6 +13,7 @@ use zarrs::array::{Array, ArrayMetadata};
 use zarrs::metadata::v3::{ArrayMetadataV3, MetadataV3};
 use zarrs::storage::store::MemoryStore;
 
+use super::chunk_key::Separator;
 use super::decode::{ChunkDecoder, ChunkSpec, max_encoded_bytes};
 use super::object::{damaged, read_object};
 use super::{ArrayEntry, DatasetError, SplitEntry};
@@ -34,6 +35,7 @@ pub(super) struct StoredArray {
     /// The parsed metadata. It reads nothing: its store is empty.
     pub array: Array<MemoryStore>,
     pub metadata: ArrayMetadataV3,
+    separator: Separator,
     /// Codecs of one decoded unit: a chunk of a column, or a sample of an array.
     pub codecs: Vec<MetadataV3>,
     pub decoder: ChunkDecoder,
@@ -111,11 +113,8 @@ impl StoredArray {
         chunk: &[u64],
         data_type: DataType,
     ) -> Result<Self, String> {
-        let key = &metadata.chunk_key_encoding;
-        let separator = key.configuration().and_then(|c| c.get("separator"));
-        if key.name() != "default" || separator.is_some_and(|s| s != "/") {
-            return Err("its chunk_key_encoding is not `default` with the separator `/`".into());
-        }
+        let separator = Separator::of(&metadata.chunk_key_encoding)
+            .ok_or("its chunk_key_encoding is not `default` with the separator `.` or `/`")?;
         if !metadata.storage_transformers.is_empty() {
             return Err("it has storage_transformers, expected none".into());
         }
@@ -130,6 +129,7 @@ impl StoredArray {
         Ok(Self {
             array: array.map_err(|e| e.to_string())?,
             metadata,
+            separator,
             codecs,
             decoder,
             chunk: shape.collect::<Option<_>>().ok_or_else(too_large)?,
@@ -148,15 +148,19 @@ impl StoredArray {
         self.decoder.decode(encoded, chunk)
     }
 
+    /// The key, below the array's folder, of its `n`th chunk along the first dimension.
+    pub fn chunk_key(&self, n: u64) -> String {
+        self.separator.chunk_key(n, self.chunk.len())
+    }
+
     /// All values of the column in `folder`, row by row.
     pub fn column_values(&self, store: &dyn Store, folder: &str) -> Result<Vec<u8>, DatasetError> {
         let samples = self.metadata.shape.first().copied().unwrap_or(0);
         let rows = self.chunk.first().map_or(1, |n| n.get());
-        let zeros = "/0".repeat(self.chunk.len().saturating_sub(1));
         let row_bytes = self.chunk_bytes as u64 / rows;
         let mut values = Vec::new();
         for chunk in 0..samples.div_ceil(rows) {
-            let key = format!("{folder}/c/{chunk}{zeros}");
+            let key = format!("{folder}/{}", self.chunk_key(chunk));
             let limit = max_encoded_bytes(self.chunk_bytes as u64);
             let encoded = read_object(store, &key, limit)?;
             values.extend(self.decode(encoded).map_err(damaged(store, &key))?);

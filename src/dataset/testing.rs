@@ -5,8 +5,9 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::{
-    ArrayLayout, ArrayProvenance, Claim, Codec, Dataset, Layout, Output, PresentShards, Provenance,
-    Receipt, SampleEncoder, SampleIndex, ShardId, ShardWriter, Trust, Unsealed,
+    ArrayLayout, ArrayProvenance, Claim, Codec, Dataset, EncodedSamples, Layout, Output,
+    PresentShards, Provenance, Receipt, SampleEncoder, SampleEncoding, SampleIndex, ShardId,
+    ShardWriter, Trust, Unsealed,
 };
 use crate::data_type::{DataType, Scalar};
 use crate::geometry::{AxisOrder, WindowSize};
@@ -74,6 +75,20 @@ pub(crate) fn claim(root: &Path, layout: &Layout) -> Output {
     output.claim(&claim, false).unwrap()
 }
 
+/// The samples, encoded as those of `array`.
+pub(crate) fn encode(
+    array: &ArrayLayout,
+    samples: &[Option<&[u8]>],
+    encoder: &mut SampleEncoder,
+) -> EncodedSamples {
+    let encoding = SampleEncoding::of(array).unwrap();
+    let mut encoded = EncodedSamples::default();
+    for sample in samples {
+        encoded.push(*sample, &encoding, encoder).unwrap();
+    }
+    encoded
+}
+
 /// Writes a shard and its receipt.
 fn write_shard(
     output: &Output,
@@ -90,7 +105,8 @@ fn write_shard(
     for i in layout.samples(id) {
         let sample = array.samples[i as usize].as_deref();
         statistics.observe(sample.unwrap_or(&fill), None);
-        shard.push(sample, encoder).unwrap();
+        let encoded = encode(&layout.arrays[id.array], &[sample], encoder);
+        shard.append(&encoded).unwrap();
     }
     let written = shard.finish().unwrap();
     let receipt = Receipt {

@@ -1,6 +1,7 @@
 //! How much memory is left for decoded chunks.
 
 use super::error::ExtractError;
+use super::pieces::piece_bytes;
 use super::sources::Sources;
 use crate::plan::Plan;
 use crate::storage::BASE_BYTES;
@@ -11,20 +12,25 @@ pub(crate) fn cache_budget(
     sources: &Sources,
     memory_bytes: u64,
 ) -> Result<u64, ExtractError> {
-    cache_budget_beside(sources.window_bytes(plan), sources, memory_bytes)
+    let layout = sources.layout(plan);
+    let pieces = (0..layout.arrays.len()).map(|array| piece_bytes(layout.sample_bytes(array)));
+    let largest_piece = pieces.max().unwrap_or(0);
+    // A window, a piece that is encoded, and one that waits to be written.
+    let of_thread = largest_piece
+        .saturating_mul(2)
+        .saturating_add(sources.window_bytes(plan));
+    cache_budget_beside(of_thread, sources, memory_bytes)
 }
 
-/// As [`cache_budget`], where a thread needs `window_bytes` for a window or other voxels.
+/// As [`cache_budget`], where a thread needs `buffer_bytes` beside the chunk that it loads.
 pub(crate) fn cache_budget_beside(
-    window_bytes: u64,
+    buffer_bytes: u64,
     sources: &Sources,
     memory_bytes: u64,
 ) -> Result<u64, ExtractError> {
     let threads = rayon::current_num_threads();
-    // Per thread: a window and its encoded form, and the forms of a chunk that is being loaded.
-    let of_thread = window_bytes
-        .saturating_mul(2)
-        .saturating_add(sources.loading_bytes());
+    // The forms of a chunk that is being loaded count, too.
+    let of_thread = buffer_bytes.saturating_add(sources.loading_bytes());
     let buffers = of_thread
         .saturating_mul(threads as u64)
         .saturating_add(BASE_BYTES);

@@ -48,8 +48,8 @@ impl Volume for ConvertedVolume {
         self.inner.decode_needs_copy()
     }
 
-    fn is_remote(&self) -> bool {
-        self.inner.is_remote()
+    fn round_trips(&self) -> usize {
+        self.inner.round_trips()
     }
 
     fn chunk_groups(&self) -> Option<Box<dyn ChunkGroups + '_>> {

@@ -3,6 +3,7 @@
 use std::sync::OnceLock;
 
 use super::error::ExtractError;
+use super::piece::SparePieces;
 use super::progress::Progress;
 use super::target::Target;
 use super::window::WindowCutter;
@@ -16,6 +17,7 @@ pub(super) struct RunState<'a> {
     /// The shards of this run, in the order in which work on them begins.
     pub todo: &'a [ShardId],
     pub progress: &'a Progress,
+    pub spare_pieces: SparePieces,
     /// The first error of a thread. The other threads stop at the next window.
     pub failure: OnceLock<ExtractError>,
     /// An error that is only a consequence of another one.

@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use rayon::prelude::*;
-
 use super::array_recipe::ArrayRecipe;
 use super::converted::ConvertedVolume;
 use super::error::ExtractError;
@@ -13,7 +11,7 @@ use crate::data_type::Scalar;
 use crate::dataset::{CodecChoice, Layout};
 use crate::geometry::VoxelBox;
 use crate::plan::{Plan, Sample, VolumeSource};
-use crate::storage::{ParallelTasks, Storage};
+use crate::storage::{ParallelTasks, Storage, wait_in_parallel};
 use crate::volume::{self, Volume, VolumeError};
 use crate::voxels::{Conversion, Resampler, WindowResampler};
 
@@ -49,12 +47,9 @@ impl Sources {
                 .map_err(|e| opening_error(plan, i, e))
         };
         let tasks = ParallelTasks::new(storage);
-        let opened = plan
-            .sources
-            .par_iter()
-            .enumerate()
-            .map(|source| tasks.run(|| open(source)))
-            .collect::<Result<Vec<_>, _>>();
+        // Opening waits for servers.
+        let numbered: Vec<_> = plan.sources.iter().enumerate().collect();
+        let opened = wait_in_parallel(&numbered, |source| tasks.run(|| open(*source)));
         let mut volumes = tasks.finish(opened)?;
         let recipes = plan
             .arrays

@@ -109,8 +109,8 @@ impl Shards {
     }
 
     /// Whether the shards are on a server.
-    pub(crate) fn is_remote(&self) -> bool {
-        self.store.is_remote()
+    pub(crate) fn round_trips(&self) -> usize {
+        self.store.round_trips()
     }
 
     /// Replaces the contents of `into` with the stored bytes of chunk `id`. Returns `false`, with `into` empty, if it is

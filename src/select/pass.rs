@@ -78,7 +78,9 @@ impl VoxelPass<'_> {
         let buffer_bytes = sources
             .window_bytes(plan)
             .max(search::search_bytes(plan, sources));
-        let budget_bytes = cache_budget_beside(buffer_bytes, sources, self.memory_bytes)?;
+        // A window, and its encoded form where codecs are tried.
+        let of_thread = buffer_bytes.saturating_mul(2);
+        let budget_bytes = cache_budget_beside(of_thread, sources, self.memory_bytes)?;
         let (most, block_bytes) = (queries.per_unit(), sources.block_bytes());
         let units = Units {
             samples: queries.samples(),
@@ -225,15 +227,16 @@ impl<Q: Queries> RunningPass<'_, Q> {
         let mut wanted: Vec<usize> = (0..samples.len()).collect();
         let first = wanted.iter().flat_map(|sample| blocks.list(*sample, 0));
         let mut prefetch = prefetcher.begin_unit(unit, first.collect());
-        prefetcher.prefetch_next_unit(cache, |next| {
+        prefetcher.prefetch_next_units(cache, |next| {
             let samples = self.units.samples(next);
-            samples.map(|sample| self.blocks(sample, 0))
+            let blocks = samples.map(|sample| self.blocks(sample, 0));
+            (next < self.units.count()).then_some(blocks)
         });
         let mut answers = queries.begin_unit(samples.clone());
         for query in 0..per_sample {
             let mut still_wanted = Vec::with_capacity(wanted.len());
             for sample in wanted {
-                prefetcher.advance(cache, &mut prefetch, blocks.listed_with(sample));
+                prefetcher.advance(cache, &mut prefetch, blocks.listed_with(sample), 1);
                 let n = samples.start + sample;
                 let is_wanted = queries.answer(&self.cutter, n, query, &mut answers, scratch)?;
                 blocks.finish(sample, query..query + 1, |key| cache.release(key));

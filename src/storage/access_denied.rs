@@ -61,6 +61,10 @@ impl Store for AccessDeniedIsMissing {
         self.0.is_remote()
     }
 
+    fn round_trips(&self) -> usize {
+        self.0.round_trips()
+    }
+
     fn has_files(&self) -> bool {
         self.0.has_files()
     }

@@ -1,13 +1,20 @@
 //! Access to the files below a local folder.
 
-use std::fs::File;
 use std::io::ErrorKind;
 use std::ops::{ControlFlow, Range};
 use std::os::unix::fs::FileExt;
 use std::path::{Component, Path, PathBuf};
+#[cfg(target_os = "linux")]
+use std::sync::Arc;
+use std::sync::OnceLock;
 use std::time::UNIX_EPOCH;
 
+use super::kept_files::{KeptFiles, OpenedFile};
+use super::network_file_system::network_file_system;
 use super::{ListedObject, OpenObject, StorageError, Store, open_regular};
+
+/// What a network file system does for one file, one after the other: it looks the name up, opens the file, and reads it.
+const FILE_ROUND_TRIPS: usize = 3;
 
 /// The files below one folder.
 #[derive(Debug)]
@@ -15,6 +22,9 @@ pub struct LocalStore {
     root: PathBuf,
     /// The folder without symbolic links, if no link may lead out of it.
     confined_to: Option<PathBuf>,
+    /// Files of which ranges were read.
+    kept: KeptFiles,
+    round_trips: OnceLock<usize>,
 }
 
 impl LocalStore {
@@ -23,6 +33,8 @@ impl LocalStore {
         Self {
             root,
             confined_to: None,
+            kept: KeptFiles::new(),
+            round_trips: OnceLock::new(),
         }
     }
 
@@ -31,7 +43,7 @@ impl LocalStore {
         let real = std::fs::canonicalize(&root);
         Self {
             confined_to: Some(real.unwrap_or_else(|_| root.clone())),
-            root,
+            ..Self::new(root)
         }
     }
 
@@ -87,8 +99,8 @@ impl LocalStore {
         Ok(ControlFlow::Continue(()))
     }
 
-    /// Opens a file. Returns the file, its path and its size; `None` if it is missing.
-    fn open(&self, key: &str) -> Result<Option<(File, PathBuf, u64)>, StorageError> {
+    /// Opens a file. `None` if it is missing.
+    fn open(&self, key: &str) -> Result<Option<OpenedFile>, StorageError> {
         let path = self.path(key)?;
         if let Some(root) = &self.confined_to {
             match std::fs::canonicalize(&path) {
@@ -104,22 +116,18 @@ impl LocalStore {
             }
         }
         match open_regular(&path) {
-            Ok((file, size)) => Ok(Some((file, path, size))),
+            Ok((file, size_bytes)) => Ok(Some(OpenedFile {
+                file,
+                path,
+                size_bytes,
+            })),
             Err(e) if is_missing(&e) => Ok(None),
             Err(e) => Err(read_error(&path)(e)),
         }
     }
 }
 
-/// A file that is open for reading.
-#[derive(Debug)]
-struct OpenFile {
-    file: File,
-    path: PathBuf,
-    size_bytes: u64,
-}
-
-impl OpenObject for OpenFile {
+impl OpenObject for OpenedFile {
     fn size_bytes(&self) -> u64 {
         self.size_bytes
     }
@@ -166,14 +174,35 @@ fn list_error(path: &Path) -> impl Fn(std::io::Error) -> StorageError {
 
 /// Replaces the contents of `into` by the `length` bytes of the file from `start` on. Old contents are overwritten
 /// without zeroing them first.
-fn read_at(file: &File, start: u64, length: u64, into: &mut Vec<u8>) -> std::io::Result<()> {
+fn read_at(
+    opened: &OpenedFile,
+    start: u64,
+    length: u64,
+    into: &mut Vec<u8>,
+) -> Result<(), StorageError> {
     into.resize(length as usize, 0);
-    file.read_exact_at(into, start)
+    let read = opened.file.read_exact_at(into, start);
+    read.map_err(read_error(&opened.path))
 }
 
 /// Linux prefetches at most the read-ahead size of the disk per call. This is the smallest common setting.
 #[cfg(target_os = "linux")]
 const ADVICE_BYTES: u64 = 128 << 10;
+
+/// Lets the system read the part of `range` that is in the file, without waiting. On a network file system, pieces of a
+/// large read arrive together then, not one after the other.
+#[cfg(target_os = "linux")]
+fn start_reading(opened: &OpenedFile, range: Range<u64>) {
+    let Range { start, end } = range;
+    for step in steps(start..end.min(opened.size_bytes)) {
+        let length = (step.end - step.start).try_into().ok();
+        let advice = rustix::fs::Advice::WillNeed;
+        let _ = rustix::fs::fadvise(&opened.file, step.start, length, advice);
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn start_reading(_: &OpenedFile, _: Range<u64>) {}
 
 /// Splits `range` into steps that Linux prefetches completely.
 #[cfg(target_os = "linux")]
@@ -185,21 +214,25 @@ fn steps(range: Range<u64>) -> impl Iterator<Item = Range<u64>> {
 
 impl Store for LocalStore {
     fn read(&self, key: &str, limit_bytes: u64, into: &mut Vec<u8>) -> Result<bool, StorageError> {
-        let Some((file, path, size)) = self.open(key)? else {
+        let Some(opened) = self.open(key)? else {
             into.clear();
             return Ok(false);
         };
-        if size > limit_bytes {
+        let size_bytes = opened.size_bytes;
+        if size_bytes > limit_bytes {
             return Err(StorageError::TooLarge {
-                object: path.display().to_string(),
-                found_bytes: size,
+                object: opened.path.display().to_string(),
+                found_bytes: size_bytes,
                 limit_bytes,
             });
         }
+        if self.has_latency() {
+            start_reading(&opened, 0..size_bytes);
+        }
         // The size comes from the file system, and is within the limit.
-        read_at(&file, 0, size, into).map_err(read_error(&path))?;
+        read_at(&opened, 0, size_bytes, into)?;
         #[cfg(test)]
-        witness::see(witness::Seen::Read(path, None));
+        witness::see(witness::Seen::Read(opened.path, None));
         Ok(true)
     }
 
@@ -209,59 +242,51 @@ impl Store for LocalStore {
         range: Range<u64>,
         into: &mut Vec<u8>,
     ) -> Result<bool, StorageError> {
-        let Some((file, path, size)) = self.open(key)? else {
+        let Some(opened) = self.kept.get(key, || self.open(key))? else {
             into.clear();
             return Ok(false);
         };
         let Range { start, end } = range;
-        if size < end || end < start {
+        if self.has_latency() {
+            start_reading(&opened, start..end);
+        }
+        if opened.size_bytes < end || end < start {
             return Err(StorageError::TooShort {
-                object: path.display().to_string(),
-                found_bytes: size,
+                object: opened.path.display().to_string(),
+                found_bytes: opened.size_bytes,
                 start,
                 end,
             });
         }
-        read_at(&file, start, end - start, into).map_err(read_error(&path))?;
+        read_at(&opened, start, end - start, into)?;
         #[cfg(test)]
-        witness::see(witness::Seen::Read(path, Some(start..end)));
+        witness::see(witness::Seen::Read(opened.path.clone(), Some(start..end)));
         Ok(true)
     }
 
     /// Ignores errors: they are reported when the file is read.
     #[cfg(target_os = "linux")]
     fn prefetch(&self, key: &str, range: Option<Range<u64>>) -> bool {
-        let opened = self
-            .path(key)
-            .ok()
-            .and_then(|path| open_regular(&path).ok());
-        let Some((file, size)) = opened else {
+        let opened = match range {
+            Some(_) => self.kept.get(key, || self.open(key)),
+            None => self.open(key).map(|opened| opened.map(Arc::new)),
+        };
+        let Ok(Some(opened)) = opened else {
             return false;
         };
-        let Range { start, end } = range.clone().unwrap_or(0..size);
-        for step in steps(start..end.min(size)) {
-            let length = (step.end - step.start).try_into().ok();
-            let _ = rustix::fs::fadvise(&file, step.start, length, rustix::fs::Advice::WillNeed);
-        }
+        start_reading(&opened, range.clone().unwrap_or(0..opened.size_bytes));
         #[cfg(test)]
         witness::see(witness::Seen::Prefetched(self.root.join(key), range));
         true
     }
 
     fn size(&self, key: &str) -> Result<Option<u64>, StorageError> {
-        Ok(self.open(key)?.map(|(_, _, size)| size))
+        Ok(self.open(key)?.map(|opened| opened.size_bytes))
     }
 
     fn open_object(&self, key: &str) -> Result<Option<Box<dyn OpenObject>>, StorageError> {
         let opened = self.open(key)?;
-        Ok(opened.map(|(file, path, size_bytes)| {
-            let open: Box<dyn OpenObject> = Box::new(OpenFile {
-                file,
-                path,
-                size_bytes,
-            });
-            open
-        }))
+        Ok(opened.map(|opened| Box::new(opened) as Box<dyn OpenObject>))
     }
 
     fn list(
@@ -293,6 +318,13 @@ impl Store for LocalStore {
 
     fn is_remote(&self) -> bool {
         false
+    }
+
+    fn round_trips(&self) -> usize {
+        *self.round_trips.get_or_init(|| {
+            let is_local = network_file_system(&self.root).is_none();
+            if is_local { 0 } else { FILE_ROUND_TRIPS }
+        })
     }
 
     fn describe(&self, key: &str) -> String {

@@ -12,6 +12,8 @@ use std::path::Path;
 pub(crate) fn open_regular(path: &Path) -> Result<(File, u64)> {
     let file = match open_without_waiting(path) {
         Ok(file) => file,
+        // On a network file system, each look at a missing file takes long.
+        Err(error) if error.kind() == ErrorKind::NotFound => return Err(error),
         // A socket cannot be opened. Its file type is a clearer error than that of the system.
         Err(error) => {
             let found = std::fs::metadata(path).map(|m| m.file_type());

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 use std::time::Duration;
@@ -15,6 +16,8 @@ pub(crate) struct StopGroup(Arc<Shared>);
 struct Shared {
     state: Mutex<State>,
     changed: Condvar,
+    /// The same as in the state, for threads that ask often.
+    stopped: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -83,6 +86,7 @@ impl StopGroup {
     fn stop(&self) {
         let mut state = self.lock();
         state.stopped = true;
+        self.0.stopped.store(true, Ordering::Relaxed);
         state.requests.drain().for_each(|(_, waker)| waker.wake());
         self.0.changed.notify_all();
     }
@@ -101,7 +105,7 @@ impl StoppableWork {
 
     /// Whether the group is stopped.
     pub(crate) fn is_stopped(&self) -> bool {
-        self.0.lock().stopped
+        self.0.0.stopped.load(Ordering::Relaxed)
     }
 }
 
@@ -111,6 +115,7 @@ impl Drop for StoppableWork {
         state.works = state.works.saturating_sub(1);
         if state.works == 0 {
             state.stopped = state.for_good;
+            self.0.0.stopped.store(state.stopped, Ordering::Relaxed);
         }
     }
 }

@@ -52,9 +52,9 @@ pub trait Volume: Send + Sync + fmt::Debug {
         false
     }
 
-    /// Whether the volume is on a server. Reading takes long compared with decoding, so prefetching pays off.
-    fn is_remote(&self) -> bool {
-        false
+    /// Number of operations, one after the other, that wait for a server when a block is read; 0 on a local disk.
+    fn round_trips(&self) -> usize {
+        0
     }
 
     /// Groups of blocks that share an object, if the volume is sharded.

@@ -91,8 +91,8 @@ impl Volume for N5Volume {
         self.store.describe(&self.key(block, 0))
     }
 
-    fn is_remote(&self) -> bool {
-        self.store.is_remote()
+    fn round_trips(&self) -> usize {
+        self.store.round_trips()
     }
 
     fn meta(&self) -> &VolumeMeta {

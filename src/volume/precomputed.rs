@@ -9,6 +9,7 @@ mod encoding;
 mod info;
 mod picture;
 mod scale;
+mod suffixes;
 
 use super::chunk_store::chunk_store;
 use super::format_dimensions::FormatDimensions;
@@ -82,8 +83,8 @@ impl Volume for PrecomputedVolume {
         self.redirected_to.as_ref().map(Location::to_string)
     }
 
-    fn is_remote(&self) -> bool {
-        self.chunks.is_remote()
+    fn round_trips(&self) -> usize {
+        self.chunks.round_trips()
     }
 
     fn chunk_groups(&self) -> Option<Box<dyn ChunkGroups + '_>> {

@@ -141,8 +141,8 @@ impl Volume for ZarrVolume {
             .describe(self.store.as_ref(), &self.part_indices(block, 0))
     }
 
-    fn is_remote(&self) -> bool {
-        self.store.is_remote()
+    fn round_trips(&self) -> usize {
+        self.store.round_trips()
     }
 
     fn chunk_groups(&self) -> Option<Box<dyn ChunkGroups + '_>> {

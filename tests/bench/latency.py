@@ -1,12 +1,14 @@
-"""Runs jobs in turn from local files and from a server that delays each response. Prints times, requests and bytes.
+"""Runs jobs in turn from local files, from a server that delays each response, and from a mounted folder that delays each
+operation. Prints times, requests and bytes.
 
 The server is nginx. Before each response, it sends a request to another server, which responds after the delay. Requests
-wait concurrently. Needs nginx and the virtual environment of tests/run, and data of tests/bench/run:
+wait concurrently. The folder is mounted by FUSE, as root. Needs nginx and the virtual environment of tests/run, and data of tests/bench/run:
 `target/venv/bin/python tests/bench/latency.py --bench target/bench/plain`
 """
 
 import argparse
 import json
+import math
 import os
 import shutil
 import statistics
@@ -18,6 +20,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "interop"))
 
+from late_folder import LateFolder, is_available
 from program import VNC, binary, file_digests
 from servers import DelayServer, Nginx, delayed, nginx_binary
 
@@ -63,33 +66,41 @@ def run(config, out, threads):
 
 def shards(out):
     """Digests of all files of the splits. The manifest differs, because it contains the URLs of layers."""
-    return {name: digest for name, digest in file_digests(out).items() if ".zarr/" in name and "/c/" in name}
+    return {name: digest for name, digest in file_digests(out).items() if ".zarr/" in name and "/c." in name}
 
 
 def measure(a, name, job, data, folder):
     delay_server = DelayServer(a.delay_ms / 1000)
     nginx = Nginx(folder, {"delayed": delayed(data, delay_server)})
     try:
-        places = {"local": f"file://{data}", "delayed": nginx.url("delayed")}
-        seconds = {place: [] for place in places}
-        configs = {}
-        for place, root in places.items():
+        places = {"local": f"file://{data}", "delayed": nginx.url("delayed"), "mounted": f"file://{folder}/mount"}
+        seconds = {place: [] for place in places if place != "mounted" or is_available()}
+        operations = 0
+        for place in seconds:
             (folder / place).mkdir()
-            configs[place] = write_job(folder / place, job, data, root)
+        configs = {place: write_job(folder / place, job, data, places[place]) for place in seconds}
         for _ in range(a.runs):
             for place, config in configs.items():
+                # A new mount for each run, because the kernel remembers names and bytes.
+                mounted = LateFolder(data, folder / "mount", a.delay_ms / 1000) if place == "mounted" else None
                 seconds[place].append(run(config, folder / place / "out", a.threads))
+                if mounted:
+                    operations = len(mounted.operations())
+                    mounted.stop()
+                    (folder / "mount").rmdir()
         requests = nginx.requests("delayed")
     finally:
         nginx.stop()
         delay_server.stop()
-    if shards(folder / "local/out") != shards(folder / "delayed/out"):
-        sys.exit(f"{name}: the output from the server differs from the output from local files")
-    check = [str(binary()), "check", str(folder / "delayed/out"), "--quiet"]
-    subprocess.run(check, check=True, stdout=subprocess.DEVNULL)
+    for place in seconds:
+        if shards(folder / "local/out") != shards(folder / place / "out"):
+            sys.exit(f"{name}: the output from {places[place]} differs from the output from local files")
+        check = [str(binary()), "check", str(folder / place / "out"), "--quiet"]
+        subprocess.run(check, check=True, stdout=subprocess.DEVNULL)
     count, size = len(requests) / a.runs, sum(r.body_bytes for r in requests) / a.runs
-    local, far = (statistics.median(seconds[place]) for place in places)
-    print(f"{name:<6} {local:9.2f} {far:11.2f} {far / local:6.2f} {count:9.0f} {size / 2**20:8.1f}", flush=True)
+    local, far, mounted = (statistics.median(seconds.get(place, [math.nan])) for place in places)
+    cells = f"{name:<6} {local:9.2f} {far:11.2f} {far / local:6.2f} {count:9.0f} {size / 2**20:8.1f}"
+    print(f"{cells} {mounted:11.2f} {mounted / far:8.2f} {operations:11}", flush=True)
 
 
 def main():
@@ -100,7 +111,8 @@ def main():
     if a.bench:
         jobs["bench"] = (json.loads((a.bench / "config.json").read_text()), a.bench.resolve())
     print(f"each response is delayed by {a.delay_ms:g} ms; {a.threads} threads; medians of {a.runs} runs; windows equal")
-    print(f"{'job':<6} {'local s':>9} {'delayed s':>11} {'ratio':>6} {'requests':>9} {'MiB':>8}")
+    head = f"{'job':<6} {'local s':>9} {'delayed s':>11} {'ratio':>6} {'requests':>9} {'MiB':>8}"
+    print(f"{head} {'mounted s':>11} {'/ server':>8} {'operations':>11}")
     for name, (job, data) in jobs.items():
         with tempfile.TemporaryDirectory(prefix="latency-") as folder:
             measure(a, name, job, data, Path(folder))

@@ -4,8 +4,9 @@
 use std::path::Path;
 
 use pointshard::bench::{
-    ArrayLayout, ArrayProvenance, AxisOrder, Codec, DataType, Layout, PLAN_DIGEST, Provenance,
-    Receipt, SampleEncoder, SampleIndex, Scalar, ShardWriter, Statistics, WindowSize, claim, seal,
+    ArrayLayout, ArrayProvenance, AxisOrder, Codec, DataType, EncodedSamples, Layout, PLAN_DIGEST,
+    Provenance, Receipt, SampleEncoder, SampleEncoding, SampleIndex, Scalar, ShardWriter,
+    Statistics, WindowSize, claim, seal,
 };
 
 use super::Failure;
@@ -43,14 +44,17 @@ pub fn make_dataset(root: &Path) -> Result<(), Failure> {
     let mut encoder = SampleEncoder::new()?;
     for id in layout.all_shards() {
         let mut shard = ShardWriter::begin(&output, &layout, id)?;
+        let encoding = SampleEncoding::of(&layout.arrays[id.array])?;
+        let mut encoded = EncodedSamples::default();
         for i in layout.samples(id) {
             let values = match id.array {
                 0 => image(i),
                 1 | 2 => balls(i + SAMPLES * id.array as u64),
                 _ => vec![1; EDGE.pow(3)],
             };
-            shard.push(Some(&values), &mut encoder)?;
+            encoded.push(Some(&values), &encoding, &mut encoder)?;
         }
+        shard.append(&encoded)?;
         let written = shard.finish()?;
         let receipt = Receipt {
             plan_digest: PLAN_DIGEST.to_owned(),

@@ -11,9 +11,10 @@ use divan::Bencher;
 use divan::counter::{BytesCount, ItemsCount};
 use pointshard::Job;
 use pointshard::bench::{
-    ArrayLayout, BloscName, BloscShuffle, Codec, EncodedBlock, LayerConfig, Layout, Location,
-    Output, Resolution, SampleEncoder, Scalar, ShardId, ShardWriter, SourceUrl, Storage, Volume,
-    WindowSize, WrittenShard, claim, map_windows, open_layer, parts, resolutions, write_collection,
+    ArrayLayout, BloscName, BloscShuffle, Codec, EncodedBlock, EncodedSamples, LayerConfig, Layout,
+    Location, Output, Resolution, SampleEncoder, SampleEncoding, Scalar, ShardId, ShardWriter,
+    SourceUrl, Storage, Volume, WindowSize, WrittenShard, claim, map_windows, open_layer, parts,
+    resolutions, write_collection,
 };
 use serde_json::{Value, json};
 
@@ -250,9 +251,13 @@ impl Shards {
             shard: 0,
         };
         let mut shard = ShardWriter::begin(&self.output, &self.layout, id)?;
+        let encoding = SampleEncoding::of(&self.layout.arrays[0])?;
+        let mut encoded = EncodedSamples::default();
         for window in &self.windows {
             let empty = window.iter().all(|v| *v == 0);
-            shard.push((!empty).then_some(window), encoder)?;
+            encoded.clear();
+            encoded.push((!empty).then_some(window), &encoding, encoder)?;
+            shard.append(&encoded)?;
         }
         Ok(shard.finish()?)
     }

@@ -79,8 +79,8 @@ def test_a_truncated_or_missing_shard_is_a_finding_with_all_its_samples(vnc_copy
         "manifest.json",
         "train.zarr/zarr.json",
         "train.zarr/img/zarr.json",
-        "train.zarr/center_nm/c/0/0",
-        "val.zarr/annotation_id/c/0",
+        "train.zarr/center_nm/c.0.0",
+        "val.zarr/annotation_id/c.0",
         "val.zarr/property_color/zarr.json",
     ],
 )
@@ -94,7 +94,7 @@ def test_a_damaged_or_deleted_file_is_a_finding(vnc_copy, path, damage):
     assert any(path.startswith(f["file"]) or f["file"] == path for f in findings(out))
 
 
-@pytest.mark.parametrize("path", ["shard", "train.zarr/zarr.json", "train.zarr/img/zarr.json", "val.zarr/annotation_id/c/0"])
+@pytest.mark.parametrize("path", ["shard", "train.zarr/zarr.json", "train.zarr/img/zarr.json", "val.zarr/annotation_id/c.0"])
 def test_a_flipped_bit_is_repaired_by_following_the_finding(vnc_copy, path):
     config, out = vnc_copy
     before = file_digests(out)
@@ -110,7 +110,7 @@ def test_a_flipped_bit_is_repaired_by_following_the_finding(vnc_copy, path):
 def test_truncated_files_and_a_damaged_manifest_are_repaired_by_the_next_run(vnc_copy):
     config, out = vnc_copy
     before = file_digests(out)
-    for path in (the_shard(out)["path"], "train.zarr/center_nm/c/0/0", "manifest.json"):
+    for path in (the_shard(out)["path"], "train.zarr/center_nm/c.0.0", "manifest.json"):
         (out / path).write_bytes((out / path).read_bytes()[:-9])
         assert any(f["file"] == path and "preprocess` again" in f["message"] for f in findings(out))
         pointshard("preprocess", config, "--out", out)
@@ -133,7 +133,7 @@ def test_verbose_lists_boxes_and_sources(vnc):
     assert "--memory" in pointshard("check", vnc, "--memory", "1GiB", code=2).stderr
 
 
-@pytest.mark.parametrize("path", ["train.zarr/notes.txt", "val.zarr/img/c/99/0/0/0/0", "train.zarr/img/.writing-abc"])
+@pytest.mark.parametrize("path", ["train.zarr/notes.txt", "val.zarr/img/c.99.0.0.0.0", "train.zarr/img/.writing-abc"])
 def test_an_unexpected_file_is_a_finding(vnc_copy, path):
     _, out = vnc_copy
     (out / path).parent.mkdir(parents=True, exist_ok=True)

@@ -99,7 +99,7 @@ def test_the_checksum_detects_a_flipped_bit_in_every_codec(coded):
     """Decoding fails, independently of the manifest."""
     out, _ = coded
     for name in arrays("none"):
-        path = out / f"train.zarr/{name}/c/1/0/0/0/0"
+        path = out / f"train.zarr/{name}/c.1.0.0.0.0"
         good = path.read_bytes()
         try:
             for byte in (0, 17, 40):
@@ -109,7 +109,7 @@ def test_the_checksum_detects_a_flipped_bit_in_every_codec(coded):
                 with pytest.raises(ValueError):
                     with_tensorstore(out, "train", name)[3].read().result()
                 report = json.loads(pointshard("check", out, "--json", "--quiet", code=1).stdout)
-                hits = [f for f in report["findings"] if f["file"] == f"train.zarr/{name}/c/1/0/0/0/0"]
+                hits = [f for f in report["findings"] if f["file"] == f"train.zarr/{name}/c.1.0.0.0.0"]
                 assert [f["samples"] for f in hits] == [[3]], hits
         finally:
             path.write_bytes(good)
@@ -166,7 +166,7 @@ def test_the_choice_depends_on_neither_threads_nor_memory_nor_resuming(chosen, t
     for number, options in enumerate([("--threads", 1), ("--threads", 3), ("--memory", "64MiB")]):
         pointshard("preprocess", config, "--out", tmp_path / str(number), *options)
         assert file_digests(tmp_path / str(number)) == file_digests(out)
-    for lost in ("manifest.json", "train.zarr/img/c/1/0/0/0/0", "val.zarr/mask/c/0/0/0/0/0"):
+    for lost in ("manifest.json", "train.zarr/img/c.1.0.0.0.0", "val.zarr/mask/c.0.0.0.0.0"):
         (tmp_path / "0" / lost).unlink()
     pointshard("preprocess", config, "--out", tmp_path / "0", "--threads", 2)
     assert file_digests(tmp_path / "0") == file_digests(out)
@@ -178,7 +178,7 @@ def test_auto_reports_the_compressed_size_of_eight_windows(chosen):
     auto = manifest(out)["arrays"]["seg"]["codec"]["auto"]
     sizes = []
     for split in SPLITS:
-        for path in sorted((out / f"{split}.zarr/seg/c").glob("*/0/0/0/0")):
+        for path in sorted((out / f"{split}.zarr/seg").glob("c.*.0.0.0.0")):
             data = path.read_bytes()
             index = np.frombuffer(data[-4 - 16 * 3 : -4], "<u8").reshape(3, 2)
             # Each ends with a checksum of 4 bytes.

@@ -42,7 +42,7 @@ def test_a_run_killed_at_twenty_random_moments_resumes_to_the_same_bytes(slow_jo
             unfinished += 1
             # Before the plan is written, the folder does not belong to pointshard.
             pointshard("check", out, code=1 if (out / ".pointshard").exists() else 2)
-            half_way += any(out.glob("*.zarr/*/c/*/0/0/0/0"))
+            half_way += any(out.glob("*.zarr/*/c.*.0.0.0.0"))
         pointshard("preprocess", config, "--out", out, "--threads", 2)
         assert file_digests(out) == expected, f"kill {kill}"
     hits = f"{unfinished} of 20 kills hit an unfinished run, {half_way} of them one with shards"
@@ -56,7 +56,7 @@ def test_twenty_consecutive_kills_lose_no_shard(slow_job, tmp_path):
     shards = [0]
     for _ in range(20):
         start_and_kill(config, out, moment.uniform(seconds / 40, seconds / 6))
-        shards.append(len(list(out.glob("*.zarr/*/c/*/0/0/0/0"))))
+        shards.append(len(list(out.glob("*.zarr/*/c.*.0.0.0.0"))))
     assert shards == sorted(shards), f"shards were lost: {shards}"
     pointshard("preprocess", config, "--out", out)
     assert file_digests(out) == expected

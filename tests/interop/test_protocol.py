@@ -45,7 +45,7 @@ def test_a_plan_in_the_output_needs_neither_config_nor_collection_nor_annotation
     lines = pointshard("status", out).stdout.splitlines()
     assert lines[-2:] == ["0 of 8 shards are written", f"next: pointshard preprocess --out {out}"]
     message = error_message("seal", out, code=1)
-    assert "8 of 8 shards" in message and "train.zarr/img/c/0" in message
+    assert "8 of 8 shards" in message and "train.zarr/img/c.0" in message
     pointshard("preprocess", "--out", out)
     assert {path: digest for path, digest in dataset_digests(out).items() if path in before} == before
     assert dataset_digests(out) == dataset_digests(job.out)
@@ -61,12 +61,12 @@ def test_seal_finishes_a_dataset_without_any_source(one_step):
     shutil.rmtree(one_step.folder / "img")
     pointshard("preprocess", "--out", one_step.out)
     (one_step.out / "manifest.json").unlink()
-    (one_step.out / "train.zarr/box/c/0").unlink()
+    (one_step.out / "train.zarr/box/c.0").unlink()
     assert "pointshard seal" in pointshard("status", one_step.out).stdout
     pointshard("seal", one_step.out)
     assert dataset_digests(one_step.out) == expected
     pointshard("preprocess", "--out", one_step.out)
-    (one_step.out / "train.zarr/img/c/2/0/0/0/0").unlink()
+    (one_step.out / "train.zarr/img/c.2.0.0.0.0").unlink()
     assert "img" in error_message("preprocess", "--out", one_step.out, code=1)
 
 
@@ -133,13 +133,13 @@ def test_a_source_that_moved_but_is_the_same_resumes(one_step):
     one_step.collection["layers"][0]["source"] = "precomputed://file://./moved"
     done = pointshard("preprocess", one_step.write(), "--out", one_step.out)
     assert "moved" in done.stderr and str(one_step.folder / "img") in done.stderr
-    (one_step.out / "train.zarr/img/c/2/0/0/0/0").unlink()
+    (one_step.out / "train.zarr/img/c.2.0.0.0.0").unlink()
     pointshard("preprocess", one_step.write(), "--out", one_step.out)
     assert dataset_digests(one_step.out) == expected
 
 
 @pytest.mark.parametrize(
-    "path, word", [("claim.json", "claim.json"), ("plan.json", "plan.json"), ("plan/*/train/box/c/0", "box")]
+    "path, word", [("claim.json", "claim.json"), ("plan.json", "plan.json"), ("plan/*/train/box/c.0", "box")]
 )
 def test_a_damaged_claim_or_plan_is_an_error_and_changes_nothing(one_step, path, word):
     (path,) = (one_step.out / ".pointshard").glob(path)
@@ -170,7 +170,7 @@ def test_every_flipped_bit_of_a_receipt_is_noticed(one_step):
 
 def test_a_shard_with_another_digest_is_written_again_with_verify(one_step):
     expected = dataset_digests(one_step.out)
-    shard = one_step.out / "train.zarr/img/c/3/0/0/0/0"
+    shard = one_step.out / "train.zarr/img/c.3.0.0.0.0"
     bytes_ = bytearray(shard.read_bytes())
     bytes_[10] ^= 1
     shard.write_bytes(bytes_)
@@ -184,7 +184,7 @@ def test_a_folder_removed_under_a_running_job_is_one_clear_error(shared, tmp_pat
     config = vnc_config(tmp_path, shard_samples=1)
     out = tmp_path / "out"
     process = start("preprocess", config, "--out", out, "--threads", 1)
-    while not list(out.glob("train.zarr/*/c/*/0/0/0/0")) and process.poll() is None:
+    while not list(out.glob("train.zarr/*/c.*.0.0.0.0")) and process.poll() is None:
         time.sleep(0.001)
     out.rename(tmp_path / "moved")
     message = process.communicate()[1]
@@ -199,7 +199,7 @@ def test_a_folder_removed_under_a_running_job_is_one_clear_error(shared, tmp_pat
 
 @pytest.mark.parametrize(
     "place, code",
-    [(".pointshard/plan.json", 1), ("train.zarr/img/c/1/0/0/0/0", 2), ("train.zarr/zarr.json", 2), ("manifest.json", 1)],
+    [(".pointshard/plan.json", 1), ("train.zarr/img/c.1.0.0.0.0", 2), ("train.zarr/zarr.json", 2), ("manifest.json", 1)],
 )
 def test_a_folder_in_the_place_of_a_file_is_one_clear_error(one_step, place, code):
     path = one_step.out / place

@@ -36,8 +36,8 @@ def test_a_truncated_shard_is_written_again(vnc_copy):
         "manifest.json",
         "train.zarr/zarr.json",
         "train.zarr/img/zarr.json",
-        "val.zarr/annotation_id/c/0",
-        "val.zarr/img_nonzero_fraction/c/0",
+        "val.zarr/annotation_id/c.0",
+        "val.zarr/img_nonzero_fraction/c.0",
     ],
 )
 def test_a_deleted_column_or_metadata_file_is_written_again(vnc_copy, path):

@@ -80,7 +80,7 @@ def test_a_killed_task_is_named_and_run_again(planned):
         time.sleep(moment.uniform(0, 0.05))
         process.kill()
         process.wait()
-    (out / "train.zarr/img/c/0/0/0/0/0").unlink(missing_ok=True)
+    (out / "train.zarr/img/c.0.0.0.0.0").unlink(missing_ok=True)
     missing = {t["task"] for t in status(out)["tasks"] if t["missing"]}
     text = error_message("seal", out, code=1)
     assert "shards are not written yet" in text and f"--out {out} --task N/{TASKS}" in text

@@ -1,9 +1,11 @@
 //! Prefetching into the cache: blocks are queued, sorted by chunk group, split into runs, and each run is fetched with one
 //! request.
 
+use std::sync::atomic::Ordering;
+
 use indexmap::IndexMap;
 
-use super::state::{Entry, Slot};
+use super::part::{Entry, Slot};
 use super::{BlockCache, EncodedBlock, VolumeError};
 use crate::blocks::uses::BlockKey;
 
@@ -11,15 +13,11 @@ impl BlockCache<'_> {
     /// Marks the block as queued for prefetching. `true` where it is new to the cache: the caller should then see to it
     /// that [`BlockCache::prefetch_run`] fetches it.
     pub fn queue(&self, key: BlockKey) -> bool {
-        let mut state = self.lock();
+        let now = self.clock.load(Ordering::Relaxed);
+        let mut state = self.parts.of(key).lock();
         let is_new = !state.entries.contains_key(&key);
         if is_new {
-            let entry = Entry {
-                slot: Slot::Queued,
-                bytes: 0,
-                touched: state.clock,
-            };
-            state.entries.insert(key, entry);
+            state.entries.insert(key, Entry::new(Slot::Queued, now));
         }
         is_new
     }
@@ -107,16 +105,14 @@ impl BlockCache<'_> {
     /// Marks the queued blocks of a run as being prefetched.
     fn begin_fetch(&self, run: &[BlockKey]) -> RunFetch<'_, '_> {
         let mut blocks = Vec::with_capacity(run.len());
-        let mut state = self.lock();
         for key in run {
-            if let Some(entry) = state.entries.get_mut(key)
+            if let Some(entry) = self.parts.of(*key).lock().entries.get_mut(key)
                 && matches!(entry.slot, Slot::Queued)
             {
                 entry.slot = Slot::Prefetching;
                 blocks.push((*key, Slot::Queued));
             }
         }
-        drop(state);
         RunFetch {
             cache: self,
             blocks,
@@ -125,14 +121,16 @@ impl BlockCache<'_> {
 
     /// Takes an error of prefetching that no thread got: the position of its volume, and the error.
     pub fn take_prefetch_failure(&self) -> Option<(usize, VolumeError)> {
-        let mut state = self.lock();
         let failed = |slot: &Slot| matches!(slot, Slot::Prefetched(Err(e)) if !e.is_stopped());
-        let mut entries = state.entries.iter_mut();
-        let (key, entry) = entries.find(|(_, entry)| failed(&entry.slot))?;
-        match std::mem::replace(&mut entry.slot, Slot::Queued) {
-            Slot::Prefetched(Err(e)) => Some((key.volume as usize, e)),
-            _ => None,
-        }
+        self.parts.iter().find_map(|part| {
+            let mut state = part.lock();
+            let mut entries = state.entries.iter_mut();
+            let (key, entry) = entries.find(|(_, entry)| failed(&entry.slot))?;
+            match std::mem::replace(&mut entry.slot, Slot::Queued) {
+                Slot::Prefetched(Err(e)) => Some((key.volume as usize, e)),
+                _ => None,
+            }
+        })
     }
 }
 
@@ -145,21 +143,20 @@ struct RunFetch<'c, 'a> {
 
 impl Drop for RunFetch<'_, '_> {
     fn drop(&mut self) {
-        let mut state = self.cache.lock();
         for (key, slot) in self.blocks.drain(..) {
             let bytes = match &slot {
                 Slot::Prefetched(Ok(Some(encoded))) => encoded.bytes.len() as u64,
                 _ => 0,
             };
-            if let Some(entry) = state.entries.get_mut(&key) {
+            let part = self.cache.parts.of(key);
+            if let Some(entry) = part.lock().entries.get_mut(&key) {
                 entry.slot = slot;
                 entry.bytes = bytes;
-                state.held_bytes += bytes;
+                self.cache.memory.hold(bytes);
             }
+            part.loaded.notify_all();
         }
-        state.drop_spare_over(self.cache.budget_bytes);
-        drop(state);
-        self.cache.loaded.notify_all();
+        self.cache.memory.drop_spare_over_budget();
     }
 }
 

@@ -100,8 +100,22 @@ fn with_cache(uses: Vec<(BlockKey, u32)>, budget: u64, test: impl FnOnce(&BlockC
 }
 
 fn assert_empty(cache: &BlockCache<'_>) {
-    let state = cache.lock();
-    assert!(state.entries.is_empty() && state.released.is_empty() && state.held_bytes == 0);
+    for part in cache.parts.iter() {
+        let state = part.lock();
+        assert!(state.entries.is_empty() && state.released.is_empty());
+    }
+    assert_eq!(cache.memory.held_bytes(), 0);
+}
+
+/// The blocks in the cache, ascending.
+fn blocks_in(cache: &BlockCache<'_>) -> Vec<u64> {
+    let parts = cache.parts.iter().flat_map(|part| {
+        let state = part.lock();
+        state.entries.keys().map(|k| k.block).collect::<Vec<_>>()
+    });
+    let mut blocks: Vec<_> = parts.collect();
+    blocks.sort();
+    blocks
 }
 
 #[test]
@@ -146,9 +160,7 @@ fn the_block_with_the_farthest_next_use_is_evicted_first() {
             cache.release(key(block));
         }
         get(cache, 4).unwrap();
-        let mut held: Vec<_> = cache.lock().entries.keys().map(|k| k.block).collect();
-        held.sort();
-        assert_eq!(held, [1, 3, 4]);
+        assert_eq!(blocks_in(cache), [1, 3, 4]);
         assert_eq!(cache.stats().peak_bytes, 24);
         get(cache, 2).unwrap();
         assert_eq!(cache.stats().repeated, 1);
@@ -163,12 +175,7 @@ fn one_eviction_drops_several_blocks_with_the_farthest_next_use() {
         .iter()
         .flat_map(|b| [(key(*b), 0), (key(*b), *b as u32)]);
     with_cache(uses.collect(), 64 * 8, |cache| {
-        let held = || {
-            let state = cache.lock();
-            let mut held: Vec<_> = state.entries.keys().map(|k| k.block).collect();
-            held.sort();
-            held
-        };
+        let held = || blocks_in(cache);
         for block in &blocks[..64] {
             get(cache, *block).unwrap();
             cache.release(key(*block));
@@ -206,7 +213,7 @@ fn a_damaged_block_is_an_error_at_each_lookup_and_takes_no_memory() {
     with_cache(vec![(key(13), 0)], 1000, |cache| {
         assert!(get(cache, 13).is_err());
         assert!(get(cache, 13).is_err());
-        assert_eq!(cache.lock().held_bytes, 0);
+        assert_eq!(cache.memory.held_bytes(), 0);
     });
 }
 
@@ -252,7 +259,7 @@ fn a_prefetched_block_is_not_fetched_again() {
         cache.prefetch_run(&[key(block)]);
         cache.prefetch_run(&[key(block)]);
     }
-    assert_eq!(cache.lock().held_bytes, 8);
+    assert_eq!(cache.memory.held_bytes(), 8);
     assert_eq!(get(&cache, 1).unwrap(), Some(values(1)));
     assert_eq!(get(&cache, 10).unwrap(), None);
     assert_eq!(volume.fetches.load(Ordering::Relaxed), 2);
@@ -334,14 +341,15 @@ fn a_uniform_block_takes_no_memory() {
         for block in [101, 1, 102] {
             assert_eq!(get(cache, block).unwrap(), Some(values(block)));
         }
-        let state = cache.lock();
-        let is_uniform = |block| match &state.entries[&key(block)].slot {
-            Slot::Ready(block) => matches!(**block, Block::Uniform(_)),
-            _ => false,
+        let is_uniform = |block| {
+            let block = key(block);
+            match &cache.parts.of(block).lock().entries[&block].slot {
+                Slot::Ready(block) => matches!(**block, Block::Uniform(_)),
+                _ => false,
+            }
         };
         assert!(is_uniform(101) && !is_uniform(1) && is_uniform(102));
-        assert_eq!(state.held_bytes, 8);
-        drop(state);
+        assert_eq!(cache.memory.held_bytes(), 8);
         for block in [1, 101, 102] {
             cache.release(key(block));
         }
@@ -352,11 +360,8 @@ fn a_uniform_block_takes_no_memory() {
 #[test]
 fn spare_buffers_and_blocks_together_are_within_the_budget() {
     with_cache((1..8).map(|b| (key(b), 0)).collect(), 24, |cache| {
-        let held = || {
-            let state = cache.lock();
-            let spare = state.spare.iter().map(|b| b.capacity() as u64);
-            (state.held_bytes, spare.sum())
-        };
+        let memory = &cache.memory;
+        let held = || (memory.held_bytes(), memory.spare_bytes());
         for block in [1, 2, 3] {
             get(cache, block).unwrap();
         }
@@ -370,9 +375,8 @@ fn spare_buffers_and_blocks_together_are_within_the_budget() {
         get(cache, 5).unwrap();
         get(cache, 6).unwrap();
         assert_eq!(held(), (24, 0));
-        let mut state = cache.lock();
-        state.keep_spare(Vec::with_capacity(1000));
-        assert_eq!(state.take_spare(8).capacity(), 0, "far too large");
-        assert!(state.take_spare(900).capacity() >= 1000);
+        memory.keep_spare(Vec::with_capacity(1000));
+        assert_eq!(memory.take_spare(8).capacity(), 0, "far too large");
+        assert!(memory.take_spare(900).capacity() >= 1000);
     });
 }

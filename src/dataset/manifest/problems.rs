@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use super::{
     ArrayEntry, BoxEntry, GROUPS_VERSION, GroupEntry, MAX_SAMPLE_BYTES, Manifest, ShardEntry,
 };
+use crate::dataset::chunk_key::Separator;
 use crate::geometry::{Resolution, WindowSize};
 
 /// Most samples per shard that are accepted.
@@ -175,8 +176,10 @@ impl Manifest {
             return Some(("samples", problem));
         }
         let number = first.checked_div(split.shard_samples)?;
-        let expected = format!("{}/{}/c/{number}/0/0/0/0", split.path, shard.array);
-        if shard.path != expected {
+        let folder = format!("{}/{}", split.path, shard.array);
+        let paths = Separator::ALL.map(|s| format!("{folder}/{}", s.chunk_key(number, 5)));
+        if !paths.contains(&shard.path) {
+            let [expected, _] = paths;
             let problem = format!("found {:?}, expected {expected:?}", shard.path);
             return Some(("path", problem));
         }

@@ -11,6 +11,7 @@ use rayon::prelude::*;
 
 use super::earlier::EarlierOutput;
 use super::{Output, PLAN, PLAN_COLUMNS, RECEIPTS};
+use crate::dataset::chunk_key::is_chunk_key;
 use crate::dataset::{DatasetError, MANIFEST, Manifest};
 use crate::storage::{MAX_DOCUMENT_BYTES, is_temporary_name};
 
@@ -127,10 +128,7 @@ fn in_group(path: &[&str], members: &[String]) -> bool {
         ["zarr.json"] => true,
         [name, rest @ ..] if is_column(name) || members.iter().any(|m| m == name) => match rest {
             ["zarr.json"] => true,
-            ["c", numbers @ ..] => {
-                (1..=5).contains(&numbers.len()) && numbers.iter().all(|n| is_number(n))
-            }
-            _ => false,
+            below => is_chunk_key(below),
         },
         _ => false,
     }
@@ -193,8 +191,10 @@ mod tests {
         for path in [
             "zarr.json",
             "img/zarr.json",
+            "img/c.12.0.0.0.0",
             "img/c/12/0/0/0/0",
             "img/c/3/0/.writing-x",
+            "box/c.0",
             "box/c/0",
             "center_nm/c/0/0",
             "property_size/zarr.json",

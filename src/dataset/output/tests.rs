@@ -42,11 +42,11 @@ fn the_output_of_another_job_is_an_error_and_force_overwrites_it() {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path().join("new/out");
     let first = plan(&root, "a", &["train"]);
-    first.write("train.zarr/box/c/0", b"x").unwrap();
+    first.write("train.zarr/box/c.0", b"x").unwrap();
     first.write(MANIFEST, b"{}").unwrap();
     drop(first);
     claim(&root, "a", false).unwrap();
-    assert!(root.join("train.zarr/box/c/0").exists());
+    assert!(root.join("train.zarr/box/c.0").exists());
     assert!(matches!(
         claim(&root, "b", false),
         Err(DatasetError::OtherPlan { .. })
@@ -94,12 +94,12 @@ fn a_claim_without_a_plan_ends_with_its_writers() {
 fn force_fails_beside_a_running_job() {
     let dir = tempfile::tempdir().unwrap();
     let running = plan(dir.path(), "a", &["train"]);
-    running.write("train.zarr/img/c/0/0/0/0/0", b"x").unwrap();
+    running.write("train.zarr/img/c.0.0.0.0.0", b"x").unwrap();
     for config in ["a", "b"] {
         let error = claim(dir.path(), config, true).unwrap_err();
         assert!(matches!(error, DatasetError::Busy { .. }), "{error}");
     }
-    assert!(dir.path().join("train.zarr/img/c/0/0/0/0/0").exists());
+    assert!(dir.path().join("train.zarr/img/c.0.0.0.0.0").exists());
     running.require_own().unwrap();
     // Tasks of the same job work side by side.
     claim(dir.path(), "a", false).unwrap();
@@ -126,8 +126,8 @@ fn a_writer_notices_that_its_output_was_deleted_or_replaced() {
 }
 
 const OLD: [&str; 5] = [
-    "train.zarr/img/c/0/0/0/0/0",
-    "train.zarr/box/c/0",
+    "train.zarr/img/c.0.0.0.0.0",
+    "train.zarr/box/c.0",
     "val.zarr/zarr.json",
     ".pointshard/receipts/val/img/0.json",
     ".pointshard/plan/0123456789abcdef/val/property_size/zarr.json",
@@ -248,7 +248,7 @@ fn an_output_of_an_earlier_version_is_an_error_and_force_overwrites_it() {
     write(PLAN, state);
     write(".pointshard/record.json", "{}");
     write(".pointshard/receipts/val/mask/0.json", "{}");
-    write("val.zarr/mask/c/0/0/0/0/0", "x");
+    write("val.zarr/mask/c.0.0.0.0.0", "x");
     write(MANIFEST, "{}");
     let error = claim(root, "a", false).unwrap_err();
     assert!(error.to_string().contains("output version 2"), "{error}");

@@ -144,7 +144,7 @@ fn every_flipped_bit_of_a_sample_is_an_error_that_names_it() {
             ..array("a", DataType::UInt8, [2, 2, 2], 4)
         };
         let dataset = write(dir.path(), AxisOrder::Czyx, &[a], 2);
-        let path = dir.path().join("train.zarr/a/c/1/0/0/0/0");
+        let path = dir.path().join("train.zarr/a/c.1.0.0.0.0");
         let good = std::fs::read(&path).unwrap();
         let mut decoder = SampleDecoder::new().unwrap();
         let split = dataset.split("train").unwrap();
@@ -171,7 +171,7 @@ fn every_flipped_bit_of_a_sample_is_an_error_that_names_it() {
         }
         std::fs::remove_file(&path).unwrap();
         let message = read(2, &mut decoder).unwrap_err().to_string();
-        assert!(message.contains("c/1/0/0/0/0"), "{message}");
+        assert!(message.contains("c.1.0.0.0.0"), "{message}");
         let message = read(4, &mut decoder).unwrap_err().to_string();
         assert_eq!(message, "train.zarr/a sample 4: there are 4 samples");
     }
@@ -186,7 +186,7 @@ fn values_of_another_size_than_the_sample_are_an_error() {
     };
     let dataset = write(dir.path(), AxisOrder::Czyx, &[a], 1);
     let split = dataset.split("train").unwrap();
-    let path = dir.path().join("train.zarr/a/c/0/0/0/0/0");
+    let path = dir.path().join("train.zarr/a/c.0.0.0.0.0");
     for bytes in [0u64, 7, 9] {
         // A shard with correct checksums.
         let mut shard = noise(1, bytes as usize);

@@ -5,8 +5,8 @@ use crate::data_type::{DataType, Scalar};
 use crate::dataset::codec::tests::ALL;
 use crate::dataset::metadata::array_metadata;
 use crate::dataset::object::open_object;
-use crate::dataset::testing::claim;
-use crate::dataset::{ArrayLayout, Codec};
+use crate::dataset::testing::{claim, encode};
+use crate::dataset::{ArrayLayout, Codec, SampleEncoder};
 use crate::geometry::{AxisOrder, WindowSize};
 use crate::storage::Storage;
 use proptest::prelude::*;
@@ -44,10 +44,13 @@ fn through_zarrs(layout: &Layout, samples: &[Option<Vec<u8>>]) -> Vec<u8> {
     let mut encoder = SampleEncoder::new().unwrap();
     for id in layout.all_shards() {
         let mut shard = ShardWriter::begin(&output, layout, id).unwrap();
-        for i in layout.samples(id) {
-            shard
-                .push(samples[i as usize].as_deref(), &mut encoder)
-                .unwrap();
+        // Some samples at a time, of different number.
+        let range = layout.samples(id);
+        let samples = &samples[range.start as usize..range.end as usize];
+        let samples: Vec<_> = samples.iter().map(Option::as_deref).collect();
+        for some in [&samples[..1], &samples[1..]] {
+            let encoded = encode(&layout.arrays[0], some, &mut encoder);
+            shard.append(&encoded).unwrap();
         }
         let written = shard.finish().unwrap();
         let (bytes, hash) = (written.bytes, written.blake3);
@@ -96,9 +99,8 @@ fn a_shard_of_nothing_but_fill_value_holds_only_its_index() {
         let id = layout.all_shards().next().unwrap();
         let mut shard = ShardWriter::begin(&output, &layout, id).unwrap();
         let mut encoder = SampleEncoder::new().unwrap();
-        for _ in 0..3 {
-            shard.push(None, &mut encoder).unwrap();
-        }
+        let encoded = encode(&layout.arrays[0], &[None; 3], &mut encoder);
+        shard.append(&encoded).unwrap();
         assert_eq!(shard.finish().unwrap().bytes, 3 * 16 + 4, "{codec:?}");
     }
 }
@@ -111,8 +113,9 @@ fn every_flipped_bit_of_an_index_and_every_truncation_is_an_error() {
     let id = layout.all_shards().next().unwrap();
     let mut shard = ShardWriter::begin(&output, &layout, id).unwrap();
     let mut encoder = SampleEncoder::new().unwrap();
-    shard.push(Some(&[1; 8]), &mut encoder).unwrap();
-    shard.push(Some(&[2; 8]), &mut encoder).unwrap();
+    let samples: [Option<&[u8]>; 2] = [Some(&[1; 8]), Some(&[2; 8])];
+    let encoded = encode(&layout.arrays[0], &samples, &mut encoder);
+    shard.append(&encoded).unwrap();
     shard.finish().unwrap().publish().unwrap();
     let path = dir.path().join(layout.shard_path(id));
     let good = std::fs::read(&path).unwrap();

@@ -39,16 +39,21 @@ fn every_chunk_of_a_shard_and_the_first_ones_of_the_next_shard_are_prefetched_be
         },
         todo: &todo,
         progress: &Progress::default(),
+        spare_pieces: SparePieces::default(),
         failure: OnceLock::new(),
         stopped: OnceLock::new(),
         work: sources.storage().begin_work(),
     };
-    let mut scratch = shard::ShardScratch::new().unwrap();
+    let mut scratch = PieceScratch::new().unwrap();
     witness::take();
     let block_bytes = sources.block_bytes();
     let cache = &run.cutter.cache;
     with_prefetcher(cache, block_bytes, 1 << 28, 64, &run.work, |prefetcher| {
-        shard::cut_shard(&run, prefetcher, 0, todo[0], Ok(&mut scratch)).unwrap();
+        let shard = OpenShard::open(&run, prefetcher, 0).unwrap();
+        for piece in 0..shard.pieces.count() {
+            let cut = shard.cut_piece(prefetcher, piece, 1, &mut scratch);
+            assert!(cut.unwrap().is_some());
+        }
     });
     let seen = witness::take();
     let is_of = |path: &Path, chunk: &str| path.to_string_lossy().starts_with(chunk);

@@ -8,7 +8,7 @@ use super::*;
 fn a_damaged_sample_is_an_error_in_its_batch_only() {
     let dir = tempfile::tempdir().unwrap();
     let loader = open(dir.path(), AxisOrder::Czyx, 12, options());
-    let path = dir.path().join("train.zarr/target/c/1/0/0/0/0");
+    let path = dir.path().join("train.zarr/target/c.1.0.0.0.0");
     let mut bytes = std::fs::read(&path).unwrap();
     bytes[0] ^= 1;
     std::fs::write(&path, bytes).unwrap();

@@ -1,36 +1,26 @@
 //! Chunks in files of their own: `NAME` or, as CloudVolume writes them on file systems, `NAME.gz` and similar.
 //!
 //! Buckets and most web servers declare the compression with Content-Encoding; a file system with a suffix of the name.
-//! A web server that serves a plain file system has suffixes too. Which suffix it uses is detected with the first chunks
-//! of a layer and remembered.
+//! A web server that serves a plain file system has suffixes too.
 
 use std::sync::Arc;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, Ordering};
 
+use super::suffixes::Suffixes;
 use crate::storage::{Compression, Store, looks_like_gzip};
 use crate::volume::{EncodedBlock, VolumeError};
-
-/// Number of chunks on a server for which all suffixes are tried. If none of them exists, later chunks are requested
-/// without a suffix only. A layer without any chunk is an error at the end.
-const SEARCHED_CHUNKS: u32 = 64;
 
 /// The chunk files of a scale.
 #[derive(Debug)]
 pub(super) struct ChunkFiles {
     store: Arc<dyn Store>,
-    /// The suffix of names on a server, once it is known.
-    names: OnceLock<Compression>,
-    /// Number of chunks for which no suffix was found.
-    searched: AtomicU32,
+    suffixes: Suffixes,
 }
 
 impl ChunkFiles {
     pub(super) fn new(store: Arc<dyn Store>) -> Self {
         Self {
+            suffixes: Suffixes::of(&*store),
             store,
-            names: OnceLock::new(),
-            searched: AtomicU32::new(0),
         }
     }
 
@@ -40,7 +30,7 @@ impl ChunkFiles {
 
     /// Prefetches the chunk called `name`.
     pub(super) fn prefetch(&self, name: &str) {
-        let mut keys = self.names().iter().map(|c| key(name, *c));
+        let mut keys = self.suffixes.to_try().map(|c| key(name, c));
         keys.any(|key| self.store.prefetch(&key, None));
     }
 
@@ -51,41 +41,25 @@ impl ChunkFiles {
         limit_bytes: u64,
         encoded: &mut EncodedBlock,
     ) -> Result<bool, VolumeError> {
-        let names = self.names();
-        for compression in names {
-            if self
-                .store
-                .read(&key(name, *compression), limit_bytes, &mut encoded.bytes)?
-            {
-                encoded.compression = *compression;
-                if self.store.is_remote() {
-                    let _ = self.names.set(*compression);
-                    // Some servers declare gzip for such a file, so it is already decompressed.
-                    if *compression == Compression::Gzip && !looks_like_gzip(&encoded.bytes) {
-                        encoded.compression = Compression::None;
-                    }
+        let mut tried = 0;
+        for compression in self.suffixes.to_try() {
+            let key = key(name, compression);
+            tried += 1;
+            if self.store.read(&key, limit_bytes, &mut encoded.bytes)? {
+                encoded.compression = compression;
+                self.suffixes.note_found(compression);
+                // Some servers declare gzip for such a file, so it is already decompressed.
+                if self.store.is_remote()
+                    && compression == Compression::Gzip
+                    && !looks_like_gzip(&encoded.bytes)
+                {
+                    encoded.compression = Compression::None;
                 }
                 return Ok(true);
             }
         }
-        if names.len() > 1 {
-            self.searched.fetch_add(1, Ordering::Relaxed);
-        }
+        self.suffixes.note_missing(tried);
         Ok(false)
-    }
-
-    /// The suffixes that a name can have.
-    fn names(&self) -> &[Compression] {
-        match self.names.get() {
-            Some(known) => std::slice::from_ref(known),
-            None if !self.store.has_files() => &Compression::ALL[..1],
-            None if self.store.is_remote()
-                && self.searched.load(Ordering::Relaxed) >= SEARCHED_CHUNKS =>
-            {
-                &Compression::ALL[..1]
-            }
-            None => &Compression::ALL,
-        }
     }
 }
 
@@ -149,11 +123,11 @@ mod tests {
 
     #[test]
     fn the_search_for_suffixes_is_bounded() {
-        let missing = vec!["x"; SEARCHED_CHUNKS as usize + 10];
+        let missing = ["x"; 100];
         let (server, found) = read(&[], "", &missing);
         assert!(found.iter().all(Option::is_none));
-        let searched = SEARCHED_CHUNKS as usize * Compression::ALL.len();
-        assert_eq!(server.requests(), searched + 10);
+        let searched = 64 * Compression::ALL.len();
+        assert_eq!(server.requests(), searched + missing.len() - 64);
     }
 
     #[test]

@@ -70,10 +70,10 @@ impl ChunkStorage {
     }
 
     /// Whether the chunks are on a server.
-    pub(super) fn is_remote(&self) -> bool {
+    pub(super) fn round_trips(&self) -> usize {
         match self {
-            Self::Files(files) => files.store().is_remote(),
-            Self::Shards(ShardedChunks { shards, .. }) => shards.is_remote(),
+            Self::Files(files) => files.store().round_trips(),
+            Self::Shards(ShardedChunks { shards, .. }) => shards.round_trips(),
         }
     }
 

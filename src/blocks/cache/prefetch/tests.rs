@@ -93,7 +93,7 @@ fn queued_neighbours_are_fetched_with_one_request() {
         cache.release(key(block));
     }
     assert_eq!(volume.0.fetches.load(Ordering::Relaxed), 5);
-    assert_eq!(cache.lock().held_bytes, 0);
+    assert_eq!(cache.memory.held_bytes(), 0);
 }
 
 #[test]
@@ -106,7 +106,7 @@ fn a_run_that_cannot_be_fetched_is_loaded_block_by_block_when_needed() {
         cache.queue(key(block));
     }
     cache.prefetch_run(&keys(&[33, 35]));
-    assert_eq!(cache.lock().held_bytes, 0);
+    assert_eq!(cache.memory.held_bytes(), 0);
     for block in [33, 35] {
         assert_eq!(get(&cache, block).unwrap(), Some(values(block)));
     }

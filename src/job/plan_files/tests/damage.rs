@@ -125,47 +125,47 @@ fn chunk(values: &[u8]) -> Vec<u8> {
 #[test]
 fn columns_with_values_out_of_range_are_errors_even_with_right_digests() {
     for (column, values, expected) in [
-        ("box/c/0", 9u32.to_le_bytes().repeat(5), "found the box 9"),
+        ("box/c.0", 9u32.to_le_bytes().repeat(5), "found the box 9"),
         // A box of the other split.
-        ("box/c/0", 3u32.to_le_bytes().repeat(5), "found the box 3"),
-        ("box/c/0", 1u32.to_le_bytes().repeat(5), "do not follow"),
+        ("box/c.0", 3u32.to_le_bytes().repeat(5), "found the box 3"),
+        ("box/c.0", 1u32.to_le_bytes().repeat(5), "do not follow"),
         (
-            "start_voxel/c/0/0",
+            "start_voxel/c.0.0",
             i64::MIN.to_le_bytes().repeat(15),
             "either way",
         ),
         (
-            "img_inside_fraction/c/0",
+            "img_inside_fraction/c.0",
             f32::NAN.to_le_bytes().repeat(5),
             "fraction",
         ),
         (
-            "img_inside_fraction/c/0",
+            "img_inside_fraction/c.0",
             1.5f32.to_le_bytes().repeat(5),
             "fraction",
         ),
         (
-            "img_inside_fraction/c/0",
+            "img_inside_fraction/c.0",
             0.5f32.to_le_bytes().repeat(5),
             "padded windows",
         ),
         (
-            "resolution_nm/c/0/0",
+            "resolution_nm/c.0.0",
             4.6f64.to_le_bytes().repeat(15),
             "do not follow",
         ),
         (
-            "wide_start_voxel/c/0/0",
+            "wide_start_voxel/c.0.0",
             4i64.to_le_bytes().repeat(15),
             "do not follow",
         ),
         (
-            "annotation_id/c/0",
+            "annotation_id/c.0",
             7u64.to_le_bytes().repeat(5),
             "the digest of the plan is",
         ),
-        ("annotation_id/c/0", 7u64.to_le_bytes().repeat(4), "bytes"),
-        ("cell_object_id/c/0", 7u64.to_le_bytes().repeat(6), "bytes"),
+        ("annotation_id/c.0", 7u64.to_le_bytes().repeat(4), "bytes"),
+        ("cell_object_id/c.0", 7u64.to_le_bytes().repeat(6), "bytes"),
     ] {
         let (dir, header) = stored();
         let ends = format!("/train/{column}");

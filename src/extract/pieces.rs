@@ -1,0 +1,74 @@
+//! Pieces of a shard: runs of consecutive samples, each of which one thread cuts and encodes. They are written in order.
+
+use std::ops::Range;
+
+use crate::dataset::{Layout, ShardId};
+
+/// Most bytes of the windows of a piece that has more than one sample. Large enough that the work between two pieces does not
+/// count, and small enough that a thread's buffers stay in its core's cache, and that one shard has pieces for many threads.
+const PIECE_BYTES: u64 = 512 << 10;
+
+/// How the samples of a shard are divided into pieces. It depends on the layout alone, so that sums of floating point
+/// numbers are equal for any number of threads.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pieces {
+    samples: usize,
+    per_piece: usize,
+}
+
+impl Pieces {
+    /// The pieces of a shard.
+    pub fn of(layout: &Layout, id: ShardId) -> Self {
+        let samples = layout.samples(id);
+        Self {
+            samples: (samples.end - samples.start) as usize,
+            per_piece: samples_per_piece(layout.sample_bytes(id.array)) as usize,
+        }
+    }
+
+    /// Number of pieces.
+    pub fn count(self) -> usize {
+        self.samples.div_ceil(self.per_piece)
+    }
+
+    /// The samples of a piece, by position in the shard.
+    pub fn samples(self, piece: usize) -> Range<usize> {
+        let start = piece * self.per_piece;
+        start..self.samples.min(start + self.per_piece)
+    }
+}
+
+/// Most bytes of the windows of a piece, of samples of `sample_bytes`.
+pub(super) fn piece_bytes(sample_bytes: u64) -> u64 {
+    samples_per_piece(sample_bytes).saturating_mul(sample_bytes)
+}
+
+fn samples_per_piece(sample_bytes: u64) -> u64 {
+    (PIECE_BYTES / sample_bytes.max(1)).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_hold_every_sample_once_and_the_last_one_may_be_shorter() {
+        let pieces = Pieces {
+            samples: 10,
+            per_piece: 4,
+        };
+        assert_eq!(pieces.count(), 3);
+        let samples: Vec<_> = (0..3).map(|piece| pieces.samples(piece)).collect();
+        assert_eq!(samples, [0..4, 4..8, 8..10]);
+    }
+
+    #[test]
+    fn a_large_window_is_a_piece_and_small_ones_share_one() {
+        let large = 10 * PIECE_BYTES;
+        assert_eq!(piece_bytes(large), large);
+        assert_eq!(piece_bytes(PIECE_BYTES / 2), PIECE_BYTES);
+        assert_eq!(piece_bytes(u64::MAX), u64::MAX);
+        let small = piece_bytes(1000);
+        assert!(small <= PIECE_BYTES && small > PIECE_BYTES - 1000);
+    }
+}
