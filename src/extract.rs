@@ -81,15 +81,18 @@ pub(crate) fn run(
     memory_bytes: u64,
     progress: &Progress,
 ) -> Result<ExtractReport, ExtractError> {
-    let budget_bytes = cache_budget(plan, sources, memory_bytes)?;
     let mut report = ExtractReport::default();
     let layout = target.layout;
     let todo = missing_shards(target, progress, &mut report);
     if todo.is_empty() {
         return Ok(report);
     }
-    target.output.unseal()?;
+    // A job that does not fit fails before anything changes.
+    cache_budget(plan, sources, memory_bytes)?;
     let uses = schedule::block_uses(plan, sources, layout, &todo);
+    let uses_bytes = uses.memory_bytes();
+    let budget_bytes = budget::cache_budget_with_uses(plan, uses_bytes, sources, memory_bytes)?;
+    target.output.unseal()?;
     report.chunks_touched = uses.blocks() as u64;
     let run = RunState {
         cutter: WindowCutter {

@@ -35,6 +35,7 @@ mod unique_keys;
 mod url;
 mod wait_in_parallel;
 mod wait_reporter;
+mod write_batches;
 
 use std::fmt;
 use std::io::ErrorKind;
@@ -70,6 +71,7 @@ pub(crate) use unique_keys::UniqueKeys;
 pub(crate) use url::PASSWORD;
 pub use url::{Location, LocationError, SourceUrl};
 pub(crate) use wait_in_parallel::wait_in_parallel;
+pub(crate) use write_batches::WriteBatches;
 
 /// Maximum size of layer metadata (info, Zarr metadata, N5 attributes) in bytes: 16 MiB.
 pub const MAX_METADATA_BYTES: u64 = 16 << 20;

@@ -23,6 +23,7 @@ impl BlockUses {
     pub fn new(mut pairs: Vec<(BlockKey, u32)>) -> Self {
         pairs.sort_unstable();
         pairs.dedup();
+        pairs.shrink_to_fit();
         Self { pairs }
     }
 
@@ -35,6 +36,11 @@ impl BlockUses {
     pub fn by_block(&self) -> impl Iterator<Item = (BlockKey, RangeInclusive<u32>)> {
         let blocks = self.pairs.chunk_by(|a, b| a.0 == b.0);
         blocks.map(|uses| (uses[0].0, uses[0].1..=uses[uses.len() - 1].1))
+    }
+
+    /// Memory that it takes, in bytes.
+    pub fn memory_bytes(&self) -> u64 {
+        size_of_val(self.pairs.as_slice()) as u64
     }
 
     /// Number of different blocks.

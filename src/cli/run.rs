@@ -61,7 +61,7 @@ impl RunArgs {
                 // The config is compared with the plan.
                 (Some(config), Some(TaskArg::One { .. })) => {
                     let resumed = PlannedOutput::resume(config, out, options, storage)?;
-                    resumed.map_or_else(|| PlannedOutput::open(out, storage), Ok)?
+                    resumed.map_or_else(|| PlannedOutput::open(out, options, storage), Ok)?
                 }
                 _ => planned_output(printer, storage, config, out, options)?,
             };
@@ -107,7 +107,7 @@ impl RunArgs {
     ) -> Result<(), Failure> {
         self.pool()?.install(|| {
             let planned = match config {
-                None => Some(PlannedOutput::open(out, storage)?),
+                None => Some(PlannedOutput::open(out, options, storage)?),
                 Some(_) if options.force => None,
                 Some(config) => PlannedOutput::resume(config, out, options, storage)?,
             };
@@ -194,7 +194,7 @@ pub(super) fn planned_output(
         }
         None => {
             printer.note(format!("reading the plan in {out}"));
-            PlannedOutput::open(out, storage)?
+            PlannedOutput::open(out, options, storage)?
         }
     };
     note_moved_sources(printer, &planned);

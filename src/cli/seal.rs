@@ -33,7 +33,7 @@ impl Seal {
     pub(super) fn run(self, printer: &Printer) -> Result<ExitCode, Failure> {
         let storage = &self.network.storage(printer);
         let options = self.run.options(false, self.verify);
-        let seal = || PlannedOutput::open(&self.out, storage)?.seal(options);
+        let seal = || PlannedOutput::open(&self.out, options, storage)?.seal(options);
         let manifest = self.run.pool()?.install(seal)?;
         for warning in &manifest.warnings {
             printer.warn(warning);

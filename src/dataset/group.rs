@@ -16,63 +16,56 @@ pub(super) struct GroupWriter<'a> {
     pub resolution_nm: Option<[f64; 3]>,
 }
 
-/// Files of a group, and the metadata that its own metadata repeats.
+/// The metadata of a group's members, which its own metadata repeats.
 #[derive(Default)]
-struct GroupFiles {
-    files: Vec<(String, Vec<u8>)>,
-    consolidated: Map<String, Value>,
-}
+struct Consolidated(Map<String, Value>);
 
-impl GroupFiles {
+impl Consolidated {
     /// Adds the metadata of the member `name`.
-    fn add_metadata(&mut self, name: &str, metadata: Vec<u8>) -> Result<(), DatasetError> {
+    fn add(&mut self, name: &str, metadata: &[u8]) -> Result<(), DatasetError> {
         let value =
-            serde_json::from_slice(&metadata).map_err(|e| zarr_error(name, e.to_string()))?;
-        self.consolidated.insert(name.to_owned(), value);
-        self.files.push((format!("{name}/zarr.json"), metadata));
+            serde_json::from_slice(metadata).map_err(|e| zarr_error(name, e.to_string()))?;
+        self.0.insert(name.to_owned(), value);
         Ok(())
     }
 }
 
 impl GroupWriter<'_> {
-    /// Metadata and columns of one split's group: paths relative to the output folder, and bytes.
-    pub fn files(
+    /// Gives `put` metadata and columns of one split's group: paths relative to the output folder, and bytes.
+    pub fn write(
         &self,
         manifest: &Manifest,
         split: usize,
-        index: SampleIndex,
-    ) -> Result<Vec<(String, Vec<u8>)>, DatasetError> {
+        index: SampleIndex<'_>,
+        mut put: impl FnMut(String, Vec<u8>) -> Result<(), DatasetError>,
+    ) -> Result<(), DatasetError> {
+        let folder = group_path(&self.layout.splits[split].name);
         let mut columns = index.columns;
         for array in 0..self.layout.arrays.len() {
             let name = format!("{}_nonzero_fraction", self.layout.arrays[array].name);
             columns.insert(name, self.nonzero_fractions(split, array));
         }
-        let mut group = GroupFiles::default();
+        let mut consolidated = Consolidated::default();
         for (array, a) in self.layout.arrays.iter().enumerate() {
             let attributes = self.array_attributes(manifest, &a.name);
             let metadata = array_metadata(self.layout, split, array, attributes)?;
-            group.add_metadata(&a.name, metadata)?;
+            consolidated.add(&a.name, &metadata)?;
+            put(format!("{folder}/{}/zarr.json", a.name), metadata)?;
         }
         for (name, column) in &columns {
             let samples = self.layout.splits[split].samples;
-            let mut of_column = column.files(name, samples)?.into_iter();
-            if let Some((_, metadata)) = of_column.next() {
-                group.add_metadata(name, metadata)?;
-            }
-            group.files.extend(of_column);
+            let metadata = column.write(name, samples, |key, bytes| {
+                put(format!("{folder}/{key}"), bytes)
+            })?;
+            consolidated.add(name, &metadata)?;
         }
         let attributes = self.group_attributes(manifest, split, &columns);
-        let metadata = group_metadata(attributes, group.consolidated)?;
-        group.files.push(("zarr.json".into(), metadata));
-        let folder = group_path(&self.layout.splits[split].name);
-        let files = group.files.into_iter();
-        Ok(files
-            .map(|(path, bytes)| (format!("{folder}/{path}"), bytes))
-            .collect())
+        let metadata = group_metadata(attributes, consolidated.0)?;
+        put(format!("{folder}/zarr.json"), metadata)
     }
 
     /// The column with the fraction of each sample's values that are not 0.
-    fn nonzero_fractions(&self, split: usize, array: usize) -> Column {
+    fn nonzero_fractions(&self, split: usize, array: usize) -> Column<'static> {
         let values = self.layout.sample_shape(array).iter().product::<u64>() as f64;
         let of_array = self
             .layout
@@ -82,7 +75,7 @@ impl GroupWriter<'_> {
         let fractions =
             of_array.flat_map(|(_, r)| r.nonzero.iter().map(|n| (*n as f64 / values) as f32));
         Column::new(
-            ColumnValues::f32(fractions),
+            ColumnValues::f32(fractions.collect()),
             "share of the sample's values that are not 0",
         )
     }
@@ -103,7 +96,7 @@ impl GroupWriter<'_> {
         &self,
         manifest: &Manifest,
         split: usize,
-        columns: &IndexMap<String, Column>,
+        columns: &IndexMap<String, Column<'_>>,
     ) -> Map<String, Value> {
         let coordinates: Vec<_> = columns.keys().map(String::as_str).collect();
         let mut attributes = Map::new();

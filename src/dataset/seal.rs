@@ -9,7 +9,7 @@ use super::{
     ArrayEntry, BoxEntry, DatasetError, FileEntry, GroupEntry, Layout, MANIFEST, Manifest, Output,
     PresentShards, Receipt, SCHEMA_VERSION, SampleIndex, ShardEntry, SourceEntry, SplitEntry,
 };
-use crate::storage::{MAX_DOCUMENT_BYTES, wait_in_parallel};
+use crate::storage::{MAX_DOCUMENT_BYTES, WriteBatches};
 use crate::voxels::Statistics;
 
 /// Where a dataset comes from: what is in the manifest but not in the layout or in receipts.
@@ -89,10 +89,10 @@ impl Unsealed<'_> {
     ///
     /// # Errors
     /// Shards are missing, a source has no stored chunk although it must, or a file cannot be written.
-    pub fn seal(
+    pub fn seal<'i>(
         self,
         provenance: Provenance,
-        index: impl Iterator<Item = SampleIndex>,
+        index: impl Iterator<Item = SampleIndex<'i>>,
     ) -> Result<Manifest, DatasetError> {
         let Self {
             output,
@@ -119,16 +119,18 @@ impl Unsealed<'_> {
         output.unseal()?;
         let mut entries = Vec::new();
         for (split, index) in index.enumerate() {
-            let files = group.files(&manifest, split, index)?;
-            let written = wait_in_parallel(&files, |(path, bytes)| {
+            let mut files = WriteBatches::new(|path: &str, bytes: &[u8]| {
                 output.write(path, bytes)?;
                 Ok::<_, DatasetError>(FileEntry {
-                    path: path.clone(),
+                    path: path.to_owned(),
                     bytes: bytes.len() as u64,
                     blake3: blake3::hash(bytes).to_string(),
                 })
             });
-            entries.extend(written?);
+            group.write(&manifest, split, index, |path, bytes| {
+                files.add(path, bytes)
+            })?;
+            entries.extend(files.finish()?);
         }
         manifest.files = entries;
         manifest.digest = manifest.expected_digest();

@@ -103,12 +103,14 @@ pub enum ExtractError {
         chunk: String,
     },
     /// The memory limit is too small for the job.
-    #[error("--memory {limit} is too low: with {threads} thread(s) this job needs at least {needed}; use fewer --threads, smaller windows, a smaller `radius_nm`, or more --memory", limit = bytesize::ByteSize(*limit_bytes), needed = bytesize::ByteSize(*needed_bytes))]
+    #[error("--memory {limit} is too low: with {threads} thread(s) this job needs at least {needed}, {plan} of it for the plan; use fewer --threads, smaller windows, a smaller `radius_nm`, or more --memory", limit = bytesize::ByteSize(*limit_bytes), needed = bytesize::ByteSize(*needed_bytes), plan = bytesize::ByteSize(*plan_bytes))]
     Memory {
         /// The limit.
         limit_bytes: u64,
         /// What is needed.
         needed_bytes: u64,
+        /// What the samples, and the list of the chunks that they use, need of it.
+        plan_bytes: u64,
         /// Number of threads.
         threads: usize,
     },

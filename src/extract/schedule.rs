@@ -1,7 +1,9 @@
 //! The order of shards, and which source chunks each of them uses.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
 use rayon::prelude::*;
 
 use super::sources::Sources;
@@ -56,11 +58,8 @@ pub(super) fn block_uses(
         .enumerate()
         .flat_map_iter(|(number, id)| {
             let samples = samples(plan, layout, *id).iter();
-            let mut keys: Vec<_> = samples
-                .flat_map(|s| blocks(plan, sources, id.array, s))
-                .collect();
-            keys.sort_unstable();
-            keys.dedup();
+            let keys = samples.flat_map(|s| blocks(plan, sources, id.array, s));
+            let keys: HashSet<_, RandomState> = keys.collect();
             keys.into_iter().map(move |key| (key, number as u32))
         })
         .collect();

@@ -54,6 +54,16 @@ pub enum JobError {
         /// How many shards it has, and how many are allowed.
         what: String,
     },
+    /// The memory limit is too small for the plan.
+    #[error("--memory {limit} is too low: the plan of {samples} samples alone takes {needed}; use more --memory, or split the collection over several jobs", limit = bytesize::ByteSize(*limit_bytes), needed = bytesize::ByteSize(*needed_bytes))]
+    PlanMemory {
+        /// The limit.
+        limit_bytes: u64,
+        /// What the plan needs, with the program.
+        needed_bytes: u64,
+        /// Samples of all splits.
+        samples: u64,
+    },
     /// The plan has another number of tasks.
     #[error(
         "the plan in {output} has {planned} task(s), but --tasks is {wanted}: leave out --tasks, or start again with --force"
@@ -119,9 +129,10 @@ impl Fault for JobError {
             Self::Displaced(e) => e.kind(),
             Self::Extract(e) => e.kind(),
             Self::Dataset(e) => e.kind(),
-            Self::TooManyShards { .. } | Self::OtherTasks { .. } | Self::NoTask { .. } => {
-                FaultKind::Usage
-            }
+            Self::TooManyShards { .. }
+            | Self::OtherTasks { .. }
+            | Self::NoTask { .. }
+            | Self::PlanMemory { .. } => FaultKind::Usage,
             Self::NoSample { .. } | Self::SourcesChanged { .. } | Self::TasksUnfinished { .. } => {
                 FaultKind::Data
             }

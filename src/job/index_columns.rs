@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::config::Transform;
 use crate::dataset::{Column, ColumnValues, SampleIndex};
-use crate::plan::FinishedPlan;
+use crate::plan::{FinishedPlan, Sample};
 use crate::points::PropertySpec;
 
 /// An index column. Arrays and properties are given by their position in the plan.
@@ -64,56 +64,64 @@ impl IndexColumn {
     }
 
     /// The column of the split at position `split`.
-    pub(in crate::job) fn column(self, plan: &FinishedPlan, split: usize) -> Column {
+    pub(in crate::job) fn column(self, plan: &FinishedPlan, split: usize) -> Column<'_> {
         let table = &plan.table;
         let of_split = &table.splits[split];
-        let samples = &of_split.samples;
+        let samples = &of_split.samples[..];
         match self {
             Self::AnnotationId => Column::new(
-                ColumnValues::u64(samples.iter().map(|s| s.annotation_id)),
+                ColumnValues::of("uint64", samples, |s| s.annotation_id.to_le_bytes()),
                 "id of the annotation that the window is centred on",
             ),
             Self::Box => Column::new(
-                ColumnValues::u32(samples.iter().map(|s| s.box_index)),
+                ColumnValues::of("uint32", samples, |s| s.box_index.to_le_bytes()),
                 "position of the sample's box in `boxes` of manifest.json",
             ),
             Self::CenterNm => in_nm(Column::new(
-                ColumnValues::f64(samples.iter().flat_map(|s| s.center_nm.0)),
+                ColumnValues::of("float64", samples, |s| floats(s.center_nm.0)),
                 "the annotation's anchor: x, y, z",
             )),
             Self::StartVoxel => xyz(Column::new(
-                ColumnValues::i64(samples.iter().flat_map(|s| s.start_voxel)),
+                ColumnValues::of("int64", samples, |s| whole(s.start_voxel)),
                 "the window's first voxel: x, y, z",
             )),
             Self::ResolutionNm => in_nm(Column::new(
-                ColumnValues::f64(samples.iter().flat_map(|s| table.resolution_of(s).nm())),
+                ColumnValues::of("float64", samples, |s| floats(table.resolution_of(s).nm())),
                 "size of the window's voxels: x, y, z",
             )),
             Self::OwnStartVoxel(array) => {
-                let starts = samples.iter().flat_map(|s| table.window_of(array, s).start);
+                let start = move |s: &Sample| whole(table.window_of(array, s).start);
                 xyz(Column::new(
-                    ColumnValues::i64(starts),
+                    ColumnValues::of("int64", samples, start),
                     "the first voxel of this array's own window: x, y, z",
                 ))
             }
             Self::ObjectId(array) => Column::new(
-                ColumnValues::u64(of_split.objects[array].iter().copied()),
+                ColumnValues::of("uint64", &of_split.objects[array], |id| id.to_le_bytes()),
                 "id of the object that the mask shows; 0 where there is none",
             ),
             Self::InsideFraction(array) => {
-                let inside = plan.padding.inside_fractions(split, array).iter().copied();
+                let inside = plan.padding.inside_fractions(split, array);
                 Column::new(
-                    ColumnValues::f32(inside),
+                    ColumnValues::of("float32", inside, |f| f.to_le_bytes()),
                     "share of the window's voxels that lie inside of the volume; the others are padding",
                 )
             }
-            Self::Property(i) => property(&table.properties[i], of_split.properties[i].clone()),
+            Self::Property(i) => property(&table.properties[i], &of_split.properties[i]),
         }
     }
 }
 
+fn floats(values: [f64; 3]) -> [u8; 24] {
+    bytemuck::cast(values.map(f64::to_le_bytes))
+}
+
+fn whole(values: [i64; 3]) -> [u8; 24] {
+    bytemuck::cast(values.map(i64::to_le_bytes))
+}
+
 /// The columns of the split at position `split`.
-pub(super) fn of_split(plan: &FinishedPlan, split: usize) -> SampleIndex {
+pub(super) fn of_split(plan: &FinishedPlan, split: usize) -> SampleIndex<'_> {
     let columns = IndexColumn::all(plan).into_iter();
     SampleIndex {
         columns: columns
@@ -122,18 +130,18 @@ pub(super) fn of_split(plan: &FinishedPlan, split: usize) -> SampleIndex {
     }
 }
 
-fn xyz(column: Column) -> Column {
+fn xyz(column: Column<'_>) -> Column<'_> {
     column.rows("xyz", 3)
 }
 
-fn in_nm(column: Column) -> Column {
+fn in_nm(column: Column<'_>) -> Column<'_> {
     let mut column = xyz(column);
     column.attributes.insert("units".into(), json!("nm"));
     column
 }
 
 /// A property's column. The labels of enumerated values are attributes, following the CF conventions.
-fn property(spec: &PropertySpec, values: Vec<u8>) -> Column {
+fn property<'a>(spec: &PropertySpec, values: &'a [u8]) -> Column<'a> {
     let components = spec.kind.components();
     let data_type = match components {
         1 => spec.kind.name(),
@@ -143,7 +151,8 @@ fn property(spec: &PropertySpec, values: Vec<u8>) -> Column {
         .description
         .as_deref()
         .unwrap_or("a property of the annotation");
-    let column = Column::new(ColumnValues::raw(data_type, values), description);
+    let row_bytes = spec.kind.value_bytes();
+    let column = Column::new(ColumnValues::raw(data_type, values, row_bytes), description);
     let mut column = match components {
         1 => column,
         3 => column.rows("rgb", 3),

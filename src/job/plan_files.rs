@@ -35,7 +35,7 @@ const DIGEST_CHARACTERS: usize = 16;
 /// output.
 pub(crate) fn write<E: From<DatasetError>>(
     plan: &FinishedPlan,
-    mut put: impl FnMut(&str, Vec<u8>) -> Result<(), E>,
+    mut put: impl FnMut(String, Vec<u8>) -> Result<(), E>,
 ) -> Result<PlanHeader, E> {
     let digest = plan.digest().to_string();
     let mut files = Vec::new();
@@ -44,15 +44,15 @@ pub(crate) fn write<E: From<DatasetError>>(
             let folder = split_folder(&digest, &split.name);
             let samples = split.samples.len() as u64;
             let of_column = column.column(plan, number);
-            for (key, bytes) in of_column.files(&column.name(plan), samples)? {
+            of_column.write(&column.name(plan), samples, |key, bytes| {
                 let path = format!("{folder}/{key}");
-                put(&path, bytes.clone())?;
                 files.push(FileEntry {
                     bytes: bytes.len() as u64,
                     blake3: blake3::hash(&bytes).to_string(),
-                    path,
+                    path: path.clone(),
                 });
-            }
+                put(path, bytes)
+            })?;
         }
     }
     Ok(PlanHeader::of(plan, digest, files))

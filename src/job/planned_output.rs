@@ -17,7 +17,7 @@ use crate::dataset::{Claim, ClaimState, DatasetError, Layout, Output, Trust, to_
 use crate::extract::{self, Sources};
 use crate::plan::{FinishedPlan, SourceFacts};
 use crate::select::SelectReport;
-use crate::storage::{Location, Storage, wait_in_parallel};
+use crate::storage::{BASE_BYTES, Location, Storage, WriteBatches};
 
 /// An output with a plan.
 #[derive(Debug)]
@@ -38,10 +38,10 @@ impl PlannedOutput {
     /// The output at `out`, which has a plan.
     ///
     /// # Errors
-    /// There is no plan, or it cannot be read.
-    pub fn open(out: &Location, storage: &Storage) -> Result<Self, JobError> {
+    /// There is no plan, it cannot be read, or it takes more memory than the options allow.
+    pub fn open(out: &Location, options: RunOptions, storage: &Storage) -> Result<Self, JobError> {
         let output = Output::at(out, storage)?;
-        match stored_plan(&output)? {
+        match stored_plan(&output, options)? {
             Some(plan) => Ok(Self::of(output, plan, storage)),
             None => Err(no_plan(out)),
         }
@@ -94,7 +94,7 @@ impl PlannedOutput {
         let output = Output::at(out, job.sources.storage())?;
         let claim = claim_of(&job.plan.config);
         if !options.force
-            && let Some(stored) = stored_plan(&output)?
+            && let Some(stored) = stored_plan(&output, options)?
         {
             let (plan, mut sources) = (&job.plan, job.sources);
             let storage = sources.storage().clone();
@@ -129,7 +129,7 @@ impl PlannedOutput {
         storage: &Storage,
     ) -> Result<Option<Self>, JobError> {
         let output = Output::at(out, storage)?;
-        let Some(stored) = stored_plan(&output)? else {
+        let Some(stored) = stored_plan(&output, options)? else {
             return Ok(None);
         };
         let storage = &storage.for_job(options.memory_bytes);
@@ -162,15 +162,13 @@ impl PlannedOutput {
         let (layout, count) = (job.layout, options.tasks.unwrap_or(1));
         let tasks = extract::divide(&job.plan, &job.sources, &layout, count);
         let plan = FinishedPlan::new(job.plan, facts, job.padding, layout, tasks, &job.collection)?;
-        let mut files = Vec::new();
-        let header = plan_files::write(&plan, |key, bytes| {
-            files.push((key.to_owned(), bytes));
-            Ok::<_, DatasetError>(())
-        })?;
-        wait_in_parallel(&files, |(key, bytes)| output.write_plan_file(key, bytes))?;
+        let write = |key: &str, bytes: &[u8]| output.write_plan_file(key, bytes);
+        let mut files = WriteBatches::new(write);
+        let header = plan_files::write(&plan, |key, bytes| files.add(key, bytes))?;
+        files.finish()?;
         let header = to_checksummed(&header).map_err(|e| output.damaged_plan(e.to_string()))?;
         if !output.create_plan(&header)? {
-            let stored = stored_plan(&output)?;
+            let stored = stored_plan(&output, options)?;
             if stored.as_ref() != Some(&plan) {
                 let what = "another process wrote its plan at the same moment".to_owned();
                 return Err(other_plan(&output, what));
@@ -219,11 +217,19 @@ fn claim_of(config: &Config) -> Claim {
 }
 
 /// The plan of the output; `None` if it has none yet.
-fn stored_plan(output: &Output) -> Result<Option<FinishedPlan>, JobError> {
-    match stored_header(output)? {
-        None => Ok(None),
-        Some(header) => Ok(Some(plan_files::read(&header, output.store())?)),
+fn stored_plan(output: &Output, options: RunOptions) -> Result<Option<FinishedPlan>, JobError> {
+    let Some(header) = stored_header(output)? else {
+        return Ok(None);
+    };
+    let needed_bytes = BASE_BYTES.saturating_add(header.memory_bytes());
+    if needed_bytes > options.memory_bytes {
+        return Err(JobError::PlanMemory {
+            limit_bytes: options.memory_bytes,
+            needed_bytes,
+            samples: header.samples(),
+        });
     }
+    Ok(Some(plan_files::read(&header, output.store())?))
 }
 
 /// The header of the output's plan; `None` if it has none yet.

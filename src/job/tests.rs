@@ -153,7 +153,7 @@ fn tasks_share_few_chunks_and_make_the_dataset_of_one_process() {
     PlannedOutput::begin(&file, &out, options, &storage).unwrap();
     let mut touched_by_tasks = 0;
     for task in (0..tasks).rev() {
-        let planned = PlannedOutput::open(&out, &storage).unwrap();
+        let planned = PlannedOutput::open(&out, options, &storage).unwrap();
         let done = planned.run_task(task, options, &Progress::default());
         let extracted = done.unwrap().extracted;
         assert!(extracted.shards_written > 0);
@@ -164,7 +164,7 @@ fn tasks_share_few_chunks_and_make_the_dataset_of_one_process() {
         touched_by_tasks <= touched + touched / 4,
         "{touched_by_tasks}, {touched}"
     );
-    let planned = PlannedOutput::open(&out, &storage).unwrap();
+    let planned = PlannedOutput::open(&out, options, &storage).unwrap();
     planned.seal(options).unwrap();
     let (mut expected, mut found) = (tree(&whole), tree(&dir.path().join("out")));
     for files in [&mut expected, &mut found] {

@@ -94,6 +94,17 @@ pub struct PlannedSplit {
     pub properties: Vec<Vec<u8>>,
 }
 
+/// Memory that a box takes with its id, tags and counts, approximately.
+pub(crate) const BOX_BYTES: usize = 500;
+
+impl PlannedSplit {
+    fn memory_bytes(&self) -> usize {
+        let objects: usize = self.objects.iter().map(|o| size_of_val(&o[..])).sum();
+        let properties: usize = self.properties.iter().map(Vec::len).sum();
+        size_of_val(&self.samples[..]) + size_of_val(&self.ends[..]) + objects + properties
+    }
+}
+
 /// One sample.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sample {
@@ -119,6 +130,12 @@ pub struct PlannedArray {
 }
 
 impl Plan {
+    /// Memory that samples and boxes take, in bytes.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        let samples: usize = self.splits.iter().map(PlannedSplit::memory_bytes).sum();
+        (samples + self.boxes.len() * BOX_BYTES) as u64
+    }
+
     /// Drops the samples for which `keep`, given split, position and sample, is false. Counts them under `reason`.
     pub(crate) fn retain(
         &mut self,

@@ -80,7 +80,8 @@ impl VoxelPass<'_> {
             .max(search::search_bytes(plan, sources));
         // A window, and its encoded form where codecs are tried.
         let of_thread = buffer_bytes.saturating_mul(2);
-        let budget_bytes = cache_budget_beside(of_thread, sources, self.memory_bytes)?;
+        let budget_bytes =
+            cache_budget_beside(plan.memory_bytes(), of_thread, sources, self.memory_bytes)?;
         let (most, block_bytes) = (queries.per_unit(), sources.block_bytes());
         let units = Units {
             samples: queries.samples(),

@@ -4,7 +4,7 @@ import threading
 
 
 class Gate:
-    """A fault of `FaultyServer` that lets `first` requests for keys with the prefix pass. Others wait until it is opened."""
+    """A fault of `FaultyServer` that lets `first` requests for keys with the prefix, or one of several, pass. Others wait until it is opened."""
 
     def __init__(self, prefix, first):
         self.prefix, self.first = prefix, first

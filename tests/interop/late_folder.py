@@ -38,7 +38,7 @@ class LateFolder:
     def __init__(self, folder, mount, delay_s):
         self.mount, self.log = Path(mount), Path(f"{mount}.log")
         self.mount.mkdir()
-        self.log.touch()
+        self.log.write_text("")
         command = [sys.executable, __file__, folder, mount, delay_s * 1000, self.log]
         self.process = subprocess.Popen([str(c) for c in command], stderr=subprocess.PIPE, text=True)
         while not os.path.ismount(self.mount):

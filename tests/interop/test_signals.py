@@ -10,7 +10,8 @@ from faulty_server import FaultyServer
 from gate import Gate
 from program import LAYERS, binary, file_digests, pointshard, vnc_config
 
-IMAGE = "vnc/img/4.6_"
+# The image is cut before them.
+LABELS = ("vnc/label0/4.6_", "vnc/label1/4.6_")
 SIGNALS = [signal.SIGINT, signal.SIGTERM]
 
 
@@ -47,15 +48,15 @@ def signals_are_not_ignored():
 
 @pytest.fixture
 def gate():
-    """Open, until a test closes it. Then some shards can be written, but not all."""
-    gate = Gate(IMAGE, 20)
+    """Open, until a test closes it. Then shards of the image can be written, and none of the labels."""
+    gate = Gate(LABELS, 0)
     yield gate
     gate.open()
 
 
 @pytest.fixture
 def slow(object_root, tmp_path, gate):
-    """A config whose image is on a server behind the gate."""
+    """A config whose labels are on a server behind the gate."""
     with FaultyServer(object_root, gate) as server:
         yield served_config(tmp_path, server)
         gate.open()
@@ -105,7 +106,6 @@ def test_a_signal_at_any_moment_leaves_no_partial_file(shared, tmp_path):
 
 
 def test_a_run_that_waits_for_a_server_ends_soon(slow, gate, tmp_path):
-    gate.first = 0
     gate.close()
     process = start(slow, tmp_path / "out")
     assert gate.waiting.wait(60)

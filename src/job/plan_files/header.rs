@@ -8,7 +8,8 @@ use crate::config::Config;
 use crate::dataset::{FileEntry, Layout, SCHEMA_VERSION, ShardId, from_checksummed};
 use crate::geometry::Resolution;
 use crate::plan::{
-    FinishedPlan, Padding, Plan, PlannedArray, PlannedGroup, PlannedSplit, Tasks, work_order,
+    BOX_BYTES, FinishedPlan, Padding, Plan, PlannedArray, PlannedGroup, PlannedSplit, Sample,
+    Tasks, work_order,
 };
 use crate::points::PropertySpec;
 
@@ -121,6 +122,22 @@ impl PlanHeader {
     /// Every file of the plan's columns; paths are relative to the output.
     pub(crate) fn files(&self) -> &[FileEntry] {
         &self.files
+    }
+
+    /// Samples of all splits.
+    pub(crate) fn samples(&self) -> u64 {
+        let samples = self.splits.iter().map(|split| split.samples);
+        samples.fold(0, u64::saturating_add)
+    }
+
+    /// Memory that the plan takes, in bytes, approximately: of each sample the row of the table, and of each array a fraction
+    /// and an object.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        let of_arrays = self.arrays.len() * (size_of::<f32>() + size_of::<u64>());
+        let of_properties = self.properties.iter().map(|p| p.kind.value_bytes());
+        let of_sample = size_of::<Sample>() + of_arrays + of_properties.sum::<usize>();
+        let samples = self.samples().saturating_mul(of_sample as u64);
+        samples.saturating_add((self.boxes.len() * BOX_BYTES) as u64)
     }
 
     pub(super) fn splits(&self) -> impl Iterator<Item = &StoredSplit> {

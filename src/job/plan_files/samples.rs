@@ -2,7 +2,7 @@
 
 use bytemuck::Pod;
 
-use crate::dataset::{Column, DatasetError};
+use crate::dataset::{DatasetError, PLAN_FILE};
 use crate::geometry::{MAX_VOXEL, PointNm};
 use crate::job::index_columns::IndexColumn;
 use crate::plan::{FinishedPlan, PlannedBox, Sample};
@@ -40,48 +40,51 @@ impl<'a> SplitReader<'a> {
         mut read: impl FnMut(&str) -> Result<(Vec<u8>, String), DatasetError>,
     ) -> Result<(), DatasetError> {
         let name = column.name(self.plan);
-        // Without values yet, or with those that the stored ones must be equal to.
-        let expected = column.column(self.plan, self.split);
-        let mut path = String::new();
-        let values = expected.read_values(self.samples, |key| {
-            let (bytes, file) = read(&format!("{name}/{key}"))?;
-            if path.is_empty() {
-                path.clone_from(&file);
-            }
-            Ok((bytes, file))
-        })?;
-        self.take(column, values, &expected)
-            .map_err(|problem| DatasetError::Damaged { path, problem })
+        let mut read = |key: &str| read(&format!("{name}/{key}"));
+        let is_derived = matches!(
+            column,
+            IndexColumn::ResolutionNm | IndexColumn::OwnStartVoxel(_)
+        );
+        if is_derived {
+            let expected = column.column(self.plan, self.split);
+            return expected.read(self.samples, &mut read, |rows, values| {
+                if expected.values.rows(rows) == values {
+                    Ok(())
+                } else {
+                    Err("its values do not follow from the other columns".to_owned())
+                }
+            });
+        }
+        // The type of the column: its values are not known yet.
+        let of_type = column.column(self.plan, self.split).without_values();
+        of_type.read(self.samples, &mut read, |rows, values| {
+            self.take(column, rows.start, values)
+        })
     }
 
-    /// Takes the values of a column.
-    fn take(
-        &mut self,
-        column: IndexColumn,
-        values: Vec<u8>,
-        expected: &Column,
-    ) -> Result<(), String> {
+    /// Takes values of a column, of the samples from `first` on.
+    fn take(&mut self, column: IndexColumn, first: usize, values: &[u8]) -> Result<(), String> {
+        let all = self.samples;
         let table = &mut self.plan.table;
         let split = &mut table.splits[self.split];
-        let samples = &mut split.samples;
+        let samples = split.samples.get_mut(first..).unwrap_or_default();
         match column {
             IndexColumn::AnnotationId => {
-                let ids = numbers::<u64>(&values).into_iter();
-                *samples = ids.map(sample_of).collect();
+                append(&mut split.samples, numbers(values).map(sample_of), all)?;
             }
             IndexColumn::Box => {
-                for (sample, number) in samples.iter_mut().zip(numbers::<u32>(&values)) {
+                for (sample, number) in samples.iter_mut().zip(numbers::<u32>(values)) {
                     check_box(&table.boxes, number, self.split)?;
                     sample.box_index = number;
                 }
             }
             IndexColumn::CenterNm => {
-                for (sample, center) in samples.iter_mut().zip(numbers::<[f64; 3]>(&values)) {
+                for (sample, center) in samples.iter_mut().zip(numbers::<[f64; 3]>(values)) {
                     sample.center_nm = PointNm(center);
                 }
             }
             IndexColumn::StartVoxel => {
-                for (sample, start) in samples.iter_mut().zip(numbers::<[i64; 3]>(&values)) {
+                for (sample, start) in samples.iter_mut().zip(numbers::<[i64; 3]>(values)) {
                     if start.iter().any(|v| v.unsigned_abs() > MAX_VOXEL as u64) {
                         return Err(format!(
                             "found {start:?}, expected at most {MAX_VOXEL} either way"
@@ -90,30 +93,38 @@ impl<'a> SplitReader<'a> {
                     sample.start_voxel = start;
                 }
             }
-            IndexColumn::ResolutionNm | IndexColumn::OwnStartVoxel(_) => {
-                if expected.values.bytes() != values {
-                    return Err("its values do not follow from the other columns".to_owned());
-                }
+            // They follow from the other columns.
+            IndexColumn::ResolutionNm | IndexColumn::OwnStartVoxel(_) => {}
+            IndexColumn::ObjectId(array) => {
+                append(&mut split.objects[array], numbers(values), all)?;
             }
-            IndexColumn::ObjectId(array) => split.objects[array] = numbers(&values),
             IndexColumn::InsideFraction(array) => {
-                let fractions = numbers::<f32>(&values);
-                let is_fraction = |f: &&f32| !(0.0..=1.0).contains(*f);
-                if let Some(found) = fractions.iter().find(is_fraction) {
+                let is_fraction = |f: &f32| !(0.0..=1.0).contains(f);
+                if let Some(found) = numbers::<f32>(values).find(is_fraction) {
                     return Err(format!("found {found}, expected a fraction from 0 to 1"));
                 }
-                self.inside_fractions[array] = fractions;
+                append(&mut self.inside_fractions[array], numbers(values), all)?;
             }
-            IndexColumn::Property(i) => split.properties[i] = values,
+            IndexColumn::Property(i) => split.properties[i].extend_from_slice(values),
         }
         Ok(())
     }
 }
 
+/// Adds values to a list, which gets memory for `all` at first: a list that grows would take up to twice as much.
+fn append<T>(list: &mut Vec<T>, values: impl Iterator<Item = T>, all: u64) -> Result<(), String> {
+    if list.is_empty() {
+        let reserved = list.try_reserve_exact(usize::try_from(all).unwrap_or(usize::MAX));
+        reserved.map_err(|e| format!("no memory for the {all} samples of {PLAN_FILE}: {e}"))?;
+    }
+    list.extend(values);
+    Ok(())
+}
+
 /// The values of a column, whose bytes need not be aligned.
-fn numbers<T: Pod>(bytes: &[u8]) -> Vec<T> {
+fn numbers<T: Pod>(bytes: &[u8]) -> impl Iterator<Item = T> {
     let values = bytes.chunks_exact(size_of::<T>());
-    values.map(bytemuck::pod_read_unaligned).collect()
+    values.map(bytemuck::pod_read_unaligned)
 }
 
 /// A sample whose other columns are still to be read.
