@@ -9,6 +9,8 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::Builder;
 
+use foldhash::fast::RandomState;
+
 use super::cache::BlockCache;
 use super::fetch_queue::{FetchQueue, FetchTask};
 use super::uses::BlockKey;
@@ -189,7 +191,7 @@ impl<'scope> Prefetcher<'scope> {
             };
             // Only windows outside of their volume have no block.
             let blocks = windows.take(self.depth).flatten();
-            let mut seen = HashSet::new();
+            let mut seen = HashSet::with_hasher(RandomState::default());
             let different = blocks.filter(|key| seen.insert(*key));
             let first: Vec<_> = different.take(self.depth).collect();
             ahead.next_unit += 1;

@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
+use foldhash::fast::RandomState;
+
 use crate::blocks::BlockKey;
 
 /// The blocks that the queries about the samples of a unit may read.
@@ -10,7 +12,7 @@ pub(super) struct UnitBlocks {
     /// By sample, then by query.
     of_queries: Vec<Vec<BlockKey>>,
     per_sample: usize,
-    uses: HashMap<BlockKey, UnitUse>,
+    uses: HashMap<BlockKey, UnitUse, RandomState>,
     /// How many blocks are listed.
     listed: usize,
     /// By sample: how many blocks were listed when those of its latest query were.
@@ -35,7 +37,7 @@ impl UnitBlocks {
         let of_queries: Vec<Vec<_>> = queries
             .map(|n| blocks(n / per_sample, n % per_sample).collect())
             .collect();
-        let mut uses: HashMap<_, UnitUse> = HashMap::new();
+        let mut uses: HashMap<_, UnitUse, RandomState> = HashMap::default();
         for key in of_queries.iter().flatten() {
             uses.entry(*key).or_default().pending += 1;
         }

@@ -3,6 +3,7 @@
 
 use std::sync::atomic::Ordering;
 
+use foldhash::fast::RandomState;
 use indexmap::IndexMap;
 
 use super::part::{Entry, Slot};
@@ -30,7 +31,7 @@ impl BlockCache<'_> {
 
     /// Sorts blocks by chunk group. The blocks of a group can be split into runs. Sends no request.
     pub fn chunk_groups(&self, keys: impl IntoIterator<Item = BlockKey>) -> Vec<Vec<BlockKey>> {
-        let mut groups: IndexMap<_, Vec<BlockKey>> = IndexMap::new();
+        let mut groups: IndexMap<_, Vec<BlockKey>, RandomState> = IndexMap::default();
         for key in keys {
             let volume = &self.volumes[key.volume as usize];
             let block = volume.meta().grid.block_from_linear(key.block);
