@@ -28,7 +28,7 @@ mod window_assembler;
 mod work_queue;
 
 use std::sync::atomic::Ordering;
-use std::sync::{Mutex, OnceLock, mpsc};
+use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::thread::Builder;
 
 use crate::blocks::{BlockCache, CacheStats, Prefetcher, with_prefetcher};
@@ -37,7 +37,7 @@ use crate::plan::Plan;
 use open_shard::{OpenShard, PendingShard};
 use piece::{PieceScratch, SparePieces};
 use run_state::RunState;
-use work_queue::{Work, WorkQueue};
+use work_queue::{TakenPiece, Work, WorkQueue};
 
 pub(crate) use budget::{cache_budget, cache_budget_beside};
 pub use error::ExtractError;
@@ -201,34 +201,40 @@ fn cut_all<'r, 'a>(
     let mut current = None;
     // Work that is not finished ends the queue.
     while let Some(work) = queue.next(current.as_ref()).filter(|_| !run.has_failed()) {
+        // A shard that is done takes memory until no thread holds it.
+        drop(current.take());
         let done = match work {
             Work::Open(opening) => OpenShard::open(run, prefetcher, opening.number).map(|shard| {
                 let pieces = shard.pieces.count();
                 Some(opening.finish(shard, pieces))
             }),
-            Work::Piece(taken) => {
-                let cut =
-                    taken
-                        .shard
-                        .cut_piece(prefetcher, taken.piece, taken.workers, &mut scratch);
-                cut.and_then(|encoded| {
-                    let Some(encoded) = encoded else {
-                        return Ok(None);
-                    };
-                    let (written, pending) = taken.shard.add_piece(taken.piece, encoded)?;
-                    let shard = taken.finish(written);
-                    if let Some(pending) = pending {
-                        let _ = sender.send(pending);
-                    }
-                    Ok(Some(shard))
-                })
-            }
+            Work::Piece(taken) => cut_piece(prefetcher, taken, &mut scratch, sender),
         };
         match run.note_failure(done).flatten() {
             Some(shard) => current = Some(shard),
             None => return,
         }
     }
+}
+
+/// Cuts and encodes a piece, and sends its shard to the publishers if that is complete now. Returns the shard; `None` where
+/// another thread failed meanwhile.
+fn cut_piece<'r, 'a>(
+    prefetcher: &Prefetcher<'_>,
+    taken: TakenPiece<'_, OpenShard<'r, 'a>>,
+    scratch: &mut PieceScratch,
+    sender: &mpsc::SyncSender<PendingShard<'a>>,
+) -> Result<Option<Arc<OpenShard<'r, 'a>>>, ExtractError> {
+    let (shard, piece) = (&taken.shard, taken.piece);
+    let Some(encoded) = shard.cut_piece(prefetcher, piece, taken.workers, scratch)? else {
+        return Ok(None);
+    };
+    let (written, pending) = shard.add_piece(piece, encoded)?;
+    let shard = taken.finish(written);
+    if let Some(pending) = pending {
+        let _ = sender.send(pending);
+    }
+    Ok(Some(shard))
 }
 
 /// Publishes shards until no more arrive, and returns the bytes written. Goes on after a failure, so that no thread waits
