@@ -168,9 +168,9 @@ impl<'scope> Prefetcher<'scope> {
         }
     }
 
-    /// Prefetches the first blocks of the next units that no thread has begun, so that they are there when those begin: of as
-    /// many units as have a thread's share of blocks, for all threads. `windows` gives the blocks of each of a unit's windows; `None` for a unit
-    /// after the last one.
+    /// Prefetches the first blocks of the next units that no thread has begun, so that they are there when those begin. Stops
+    /// when the prefetched units have as many blocks as all threads together prefetch. `windows` gives the blocks of each of
+    /// a unit's windows; `None` for a unit after the last one.
     pub(crate) fn prefetch_next_units<W, B>(
         &self,
         cache: &BlockCache<'_>,
@@ -241,6 +241,24 @@ mod tests {
     #[derive(Debug)]
     struct LocalVolume(VolumeMeta, Mutex<Vec<u64>>);
 
+    impl LocalVolume {
+        /// A volume of this many blocks along x.
+        fn of_blocks(blocks: usize) -> Arc<Self> {
+            let bounds = VoxelBox {
+                start: [0; 3],
+                end: [8 * blocks as i64, 1, 1],
+            };
+            let meta = VolumeMeta {
+                data_type: DataType::UInt8,
+                channels: 1,
+                resolution: Resolution::new([1.0; 3]).unwrap(),
+                grid: BlockGrid::new(bounds, [8, 1, 1]).unwrap(),
+                fill_value: Scalar::ZERO,
+            };
+            Arc::new(Self(meta, Mutex::default()))
+        }
+    }
+
     impl Volume for LocalVolume {
         fn describe(&self) -> String {
             "local".into()
@@ -299,18 +317,7 @@ mod tests {
     #[test]
     fn every_block_of_a_local_volume_is_prefetched_once_and_before_it_is_needed() {
         const BLOCKS: usize = 200;
-        let bounds = VoxelBox {
-            start: [0; 3],
-            end: [8 * BLOCKS as i64, 1, 1],
-        };
-        let meta = VolumeMeta {
-            data_type: DataType::UInt8,
-            channels: 1,
-            resolution: Resolution::new([1.0; 3]).unwrap(),
-            grid: BlockGrid::new(bounds, [8, 1, 1]).unwrap(),
-            fill_value: Scalar::ZERO,
-        };
-        let volume = Arc::new(LocalVolume(meta, Mutex::default()));
+        let volume = LocalVolume::of_blocks(BLOCKS);
         let volumes: [Arc<dyn Volume>; 1] = [volume.clone()];
         let key = |block| BlockKey { volume: 0, block };
         let keys: Vec<_> = (0..BLOCKS as u64).map(key).collect();
@@ -345,18 +352,7 @@ mod tests {
 
     #[test]
     fn as_many_small_units_are_prefetched_as_have_enough_blocks() {
-        let bounds = VoxelBox {
-            start: [0; 3],
-            end: [8 * 4000, 1, 1],
-        };
-        let meta = VolumeMeta {
-            data_type: DataType::UInt8,
-            channels: 1,
-            resolution: Resolution::new([1.0; 3]).unwrap(),
-            grid: BlockGrid::new(bounds, [8, 1, 1]).unwrap(),
-            fill_value: Scalar::ZERO,
-        };
-        let volume = Arc::new(LocalVolume(meta, Mutex::default()));
+        let volume = LocalVolume::of_blocks(4000);
         let volumes: [Arc<dyn Volume>; 1] = [volume.clone()];
         let cache = BlockCache::new(&volumes, BlockUses::default(), 1 << 20);
         let prefetched = || volume.1.lock().unwrap().len();
@@ -385,18 +381,7 @@ mod tests {
 
     #[test]
     fn blocks_that_are_added_are_prefetched_together_and_the_rest_when_they_are_settled() {
-        let bounds = VoxelBox {
-            start: [0; 3],
-            end: [8 * 400, 1, 1],
-        };
-        let meta = VolumeMeta {
-            data_type: DataType::UInt8,
-            channels: 1,
-            resolution: Resolution::new([1.0; 3]).unwrap(),
-            grid: BlockGrid::new(bounds, [8, 1, 1]).unwrap(),
-            fill_value: Scalar::ZERO,
-        };
-        let volume = Arc::new(LocalVolume(meta, Mutex::default()));
+        let volume = LocalVolume::of_blocks(400);
         let volumes: [Arc<dyn Volume>; 1] = [volume.clone()];
         let keys = |blocks: std::ops::Range<u64>| -> Vec<_> {
             blocks.map(|block| BlockKey { volume: 0, block }).collect()

@@ -114,6 +114,12 @@ impl<S> WorkQueue<S> {
         None
     }
 
+    /// Hands out no more work.
+    fn stop(&self) {
+        self.lock().is_stopped = true;
+        self.changed.notify_all();
+    }
+
     fn lock(&self) -> MutexGuard<'_, State<S>> {
         // Every change below the lock is complete.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -174,14 +180,6 @@ impl<S> TakenPiece<'_, S> {
         self.is_done = true;
         self.queue.changed.notify_all();
         Arc::clone(&self.shard)
-    }
-}
-
-impl<S> WorkQueue<S> {
-    /// Hands out no more work.
-    fn stop(&self) {
-        self.lock().is_stopped = true;
-        self.changed.notify_all();
     }
 }
 

@@ -130,10 +130,11 @@ pub struct PlannedArray {
 }
 
 impl Plan {
-    /// Memory that samples and boxes take, in bytes.
+    /// Memory that samples and boxes take, in bytes, with a fraction per window: how much of it is inside of the volume.
     pub(crate) fn memory_bytes(&self) -> u64 {
         let samples: usize = self.splits.iter().map(PlannedSplit::memory_bytes).sum();
-        (samples + self.boxes.len() * BOX_BYTES) as u64
+        let fractions = self.samples() as usize * self.arrays.len() * size_of::<f32>();
+        (samples + fractions + self.boxes.len() * BOX_BYTES) as u64
     }
 
     /// Drops the samples for which `keep`, given split, position and sample, is false. Counts them under `reason`.

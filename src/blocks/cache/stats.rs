@@ -20,7 +20,7 @@ pub struct CacheStats {
 }
 
 impl CacheStats {
-    /// Adds what another part of the cache did.
+    /// Adds what another part of the cache did. Only the whole cache has a peak.
     pub(super) fn add(&mut self, other: &Self) {
         self.fetched += other.fetched;
         self.decoded += other.decoded;
@@ -28,6 +28,5 @@ impl CacheStats {
         self.repeated += other.repeated;
         self.reused += other.reused;
         self.read_bytes += other.read_bytes;
-        self.peak_bytes += other.peak_bytes;
     }
 }
