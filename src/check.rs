@@ -7,10 +7,12 @@
 mod columns;
 mod files;
 mod groups;
+mod memory;
 mod objects;
 mod padding;
 mod private;
 mod report;
+mod rows;
 mod shards;
 mod streamed;
 #[cfg(test)]
@@ -29,11 +31,22 @@ use watched::WatchedStore;
 /// Most requests in progress at the same time, beside those of the threads that compute.
 const REQUESTS: usize = 16;
 
+/// How to check a dataset.
+#[derive(Clone, Copy, Debug)]
+pub struct CheckOptions {
+    /// Most memory that the program may take, in bytes.
+    pub memory_bytes: u64,
+}
+
 /// Checks the dataset at `location`, a local folder or a folder on a server, with the threads of the current rayon pool.
 ///
 /// # Errors
-/// The location is not a dataset, or a server fails. Every other problem is a finding.
-pub fn check(location: impl Into<Location>, storage: &Storage) -> Result<Report, DatasetError> {
+/// The location is not a dataset, a server fails, or the memory limit is too low. Every other problem is a finding.
+pub fn check(
+    location: impl Into<Location>,
+    options: CheckOptions,
+    storage: &Storage,
+) -> Result<Report, DatasetError> {
     let location = location.into();
     let store = Arc::new(WatchedStore::open(&location, storage));
     let checked = if store.has_latency() {
@@ -42,11 +55,11 @@ pub fn check(location: impl Into<Location>, storage: &Storage) -> Result<Report,
             .num_threads(threads.max(rayon::current_num_threads()))
             .build();
         match pool {
-            Ok(pool) => pool.install(|| report(&location, &store, storage)),
-            Err(_) => report(&location, &store, storage),
+            Ok(pool) => pool.install(|| report(&location, options, &store, storage)),
+            Err(_) => report(&location, options, &store, storage),
         }
     } else {
-        report(&location, &store, storage)
+        report(&location, options, &store, storage)
     };
     match store.take_failure() {
         Some(failure) => Err(failure.into()),
@@ -56,6 +69,7 @@ pub fn check(location: impl Into<Location>, storage: &Storage) -> Result<Report,
 
 fn report(
     location: &Location,
+    options: CheckOptions,
     store: &Arc<WatchedStore>,
     storage: &Storage,
 ) -> Result<Report, DatasetError> {
@@ -64,20 +78,27 @@ fn report(
     match Dataset::open_unchecked(location.clone(), store, storage) {
         Err(e) if e.kind() == FaultKind::Usage => return Err(e),
         Err(e) => report.findings.push(of_manifest(report::describe(&e))),
-        Ok(dataset) => check_dataset(&dataset, &mut report),
+        Ok(dataset) => check_dataset(&dataset, options, &mut report)?,
     }
     report.ok = report.findings.is_empty();
     Ok(report)
 }
 
-fn check_dataset(dataset: &Dataset, report: &mut Report) {
+fn check_dataset(
+    dataset: &Dataset,
+    options: CheckOptions,
+    report: &mut Report,
+) -> Result<(), DatasetError> {
     let manifest = dataset.manifest();
+    let problems = manifest.problems();
+    if problems.is_empty() {
+        memory::require(manifest, rayon::current_num_threads(), options.memory_bytes)?;
+    }
     let objects = DatasetObjects::list(dataset, files::group_paths(dataset).into_iter());
     report.checked = Checked {
         unexpected_files: objects.can_be_listed(),
         ..contents(manifest)
     };
-    let problems = manifest.problems();
     let findings = &mut report.findings;
     findings.extend(problems.iter().map(|p| of_manifest(p.to_string())));
     findings.extend(files::check(dataset, &objects));
@@ -90,6 +111,7 @@ fn check_dataset(dataset: &Dataset, report: &mut Report) {
         // What a wrong manifest says about samples means nothing, but its file sizes and digests may be right.
         findings.extend(shards::check_bytes(dataset, &objects));
     }
+    Ok(())
 }
 
 /// What the manifest lists.

@@ -14,6 +14,7 @@
 mod checksummed;
 mod chunk_key;
 mod codec;
+mod column_reader;
 mod columns;
 mod decode;
 mod encoded_samples;
@@ -39,6 +40,7 @@ pub(crate) use checksummed::{from_checksummed, to_checksummed};
 #[cfg(feature = "bench")]
 pub use codec::{BloscName, BloscShuffle};
 pub use codec::{Codec, CodecChoice, CodecTrial};
+pub(crate) use column_reader::ColumnReader;
 pub use columns::{Column, ColumnValues, SampleIndex};
 pub use encoded_samples::{EncodedSamples, SampleEncoding};
 pub use encoder::SampleEncoder;

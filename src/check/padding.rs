@@ -1,7 +1,8 @@
 //! The columns `<array>_inside_fraction`: one fraction per sample, less than 1 where the manifest counts a padded window.
 
+use super::columns::BATCH_ROWS;
 use super::report::{Finding, FindingKind, describe};
-use crate::dataset::{Dataset, SplitReader};
+use crate::dataset::{Dataset, DatasetError, SplitReader};
 
 /// Suffix of the columns that say how much of an array's windows is inside of the layer's volume.
 const INSIDE_FRACTION: &str = "_inside_fraction";
@@ -20,9 +21,9 @@ pub(super) fn check(dataset: &Dataset, split: &str, reader: &SplitReader) -> Vec
     let entry = &manifest.splits[split];
     let check_array = |(name, padded): (&String, u64)| {
         let column = format!("{name}{INSIDE_FRACTION}");
-        let (samples, message) = match reader.column::<f32>(&column) {
+        let (samples, message) = match InsideFractions::read(reader, &column, entry.samples) {
             Err(e) => (Vec::new(), describe(&e)),
-            Ok(fractions) => problem(&fractions, entry.samples, padded)?,
+            Ok(fractions) => fractions.problem(padded)?,
         };
         Some(Finding {
             kind: FindingKind::Column,
@@ -37,28 +38,52 @@ pub(super) fn check(dataset: &Dataset, split: &str, reader: &SplitReader) -> Vec
     counted.filter_map(check_array).collect()
 }
 
-/// What is wrong with the fractions of an array's windows, if anything: the samples, and a message.
-fn problem(fractions: &[f32], samples: u64, padded: u64) -> Option<(Vec<u64>, String)> {
-    let rows = fractions.len();
-    if rows as u64 != samples {
-        let message = format!("it has {rows} rows, expected one per sample: {samples}");
-        return Some((Vec::new(), message));
+/// The fractions of an array's windows.
+#[derive(Default)]
+struct InsideFractions {
+    rows: u64,
+    /// Rows that are not fractions.
+    invalid: Vec<u64>,
+    /// Number of rows less than 1.
+    padded: u64,
+}
+
+impl InsideFractions {
+    fn read(reader: &SplitReader, column: &str, samples: u64) -> Result<Self, DatasetError> {
+        let column = reader.open_column(column, Some(1))?;
+        let mut fractions = Self::default();
+        while fractions.rows < samples {
+            let first = fractions.rows;
+            fractions.add(&column.rows(first..first.saturating_add(BATCH_ROWS))?);
+        }
+        Ok(fractions)
     }
-    let invalid = (0..)
-        .zip(fractions)
-        .filter(|(_, v)| !(0.0..=1.0).contains(*v));
-    let invalid: Vec<u64> = invalid.map(|(i, _)| i).collect();
-    if !invalid.is_empty() {
-        let message = "found values that are not fractions, expected numbers from 0 to 1";
-        return Some((invalid, message.to_owned()));
+
+    /// Adds the next rows.
+    fn add(&mut self, fractions: &[f32]) {
+        for fraction in fractions {
+            if !(0.0..=1.0).contains(fraction) {
+                self.invalid.push(self.rows);
+            }
+            self.padded += u64::from(*fraction < 1.0);
+            self.rows += 1;
+        }
     }
-    let found = fractions.iter().filter(|v| **v < 1.0).count() as u64;
-    (found != padded).then(|| {
-        let message = format!(
-            "{found} of its values are less than 1, but the manifest counts {padded} padded windows"
-        );
-        (Vec::new(), message)
-    })
+
+    /// What is wrong, if anything: the samples, and a message.
+    fn problem(self, padded: u64) -> Option<(Vec<u64>, String)> {
+        if !self.invalid.is_empty() {
+            let message = "found values that are not fractions, expected numbers from 0 to 1";
+            return Some((self.invalid, message.to_owned()));
+        }
+        let found = self.padded;
+        (found != padded).then(|| {
+            let message = format!(
+                "{found} of its values are less than 1, but the manifest counts {padded} padded windows"
+            );
+            (Vec::new(), message)
+        })
+    }
 }
 
 #[cfg(test)]
@@ -67,13 +92,17 @@ mod tests {
 
     #[test]
     fn fractions_are_from_0_to_1_and_below_1_as_often_as_windows_are_padded() {
-        assert_eq!(problem(&[1.0, 0.5, 0.0], 3, 2), None);
-        let of = |fractions: &[f32], samples, padded| problem(fractions, samples, padded).unwrap();
-        assert!(of(&[1.0, 1.0], 3, 0).1.contains("2 rows"));
+        let problem = |batches: &[&[f32]], padded| {
+            let mut fractions = InsideFractions::default();
+            batches.iter().for_each(|batch| fractions.add(batch));
+            fractions.problem(padded)
+        };
+        assert_eq!(problem(&[&[1.0, 0.5], &[0.0]], 2), None);
         for invalid in [-0.5, 1.5, f32::NAN, f32::INFINITY] {
-            assert_eq!(of(&[1.0, invalid, 0.5], 3, 1).0, [1]);
+            let found = problem(&[&[1.0], &[1.0, invalid, 0.5]], 1).unwrap();
+            assert_eq!(found.0, [2]);
         }
-        let (samples, message) = of(&[1.0, 0.5, 1.0], 3, 2);
+        let (samples, message) = problem(&[&[1.0, 0.5, 1.0]], 2).unwrap();
         assert!(
             samples.is_empty() && message.contains("counts 2 padded"),
             "{message}"

@@ -9,7 +9,7 @@ use super::objects::{DatasetObjects, digest_problem};
 use super::report::{Finding, FindingKind, describe};
 use super::streamed::StreamedObject;
 use crate::data_type::DataType;
-use crate::dataset::{Codec, Dataset, DatasetError, SampleArray, ShardEntry};
+use crate::dataset::{Codec, ColumnReader, Dataset, DatasetError, SampleArray, ShardEntry};
 
 pub(super) fn check(dataset: &Dataset, objects: &DatasetObjects<'_>) -> Vec<Finding> {
     let manifest = dataset.manifest();
@@ -24,13 +24,15 @@ pub(super) fn check(dataset: &Dataset, objects: &DatasetObjects<'_>) -> Vec<Find
             }
         }
     }
-    // One by one: they are large.
-    let shards = manifest.shards.par_iter().with_max_len(1);
-    let of_shards = shards.flat_map_iter(|shard| {
+    // One by one, because they are large, and in their order, because threads share the chunks of columns.
+    let shards = manifest.shards.iter().enumerate().par_bridge();
+    let of_shards = shards.map(|(number, shard)| {
         let opened = arrays.get(&(shard.split.as_str(), shard.array.as_str()));
-        check_shard(objects, shard, opened)
+        (number, check_shard(objects, shard, opened))
     });
-    findings.extend(of_shards.collect::<Vec<_>>());
+    let mut of_shards: Vec<_> = of_shards.filter(|(_, found)| !found.is_empty()).collect();
+    of_shards.sort_unstable_by_key(|(number, _)| *number);
+    findings.extend(of_shards.into_iter().flat_map(|(_, found)| found));
     findings
 }
 
@@ -49,7 +51,7 @@ struct OpenArray {
     array: SampleArray,
     data_type: DataType,
     column: String,
-    nonzero_fractions: Vec<f32>,
+    nonzero_fractions: Option<ColumnReader<f32>>,
 }
 
 impl OpenArray {
@@ -61,7 +63,7 @@ impl OpenArray {
             data_type: array.data_type(),
             array,
             // A column that cannot be read is a finding of `columns`.
-            nonzero_fractions: reader.column(&column).unwrap_or_default(),
+            nonzero_fractions: reader.open_column(&column, Some(1)).ok(),
             column,
         })
     }
@@ -139,8 +141,12 @@ fn decode(shard: &ShardEntry, opened: &OpenArray, object: &Arc<StreamedObject>) 
             )];
         }
     };
+    let fractions = opened.nonzero_fractions.as_ref();
+    let fractions = fractions.and_then(|column| column.rows(samples.clone()).ok());
+    let mut fractions = fractions.unwrap_or_default().into_iter();
     let mut findings = Vec::new();
     for i in samples {
+        let expected = fractions.next();
         let found = match array.stored_values(&file, i) {
             Ok(Some(values)) => nonzero_fraction(opened.data_type, &values),
             Ok(None) => nonzero_fraction(opened.data_type, array.fill_value()),
@@ -152,13 +158,9 @@ fn decode(shard: &ShardEntry, opened: &OpenArray, object: &Arc<StreamedObject>) 
                 continue;
             }
         };
-        match opened.nonzero_fractions.get(i as usize) {
-            Some(expected) if *expected != found => {
-                let message =
-                    format!("{column} is {expected}, but the sample's fraction is {found}");
-                findings.push(finding(shard, FindingKind::Column, vec![i], message));
-            }
-            _ => {}
+        if let Some(expected) = expected.filter(|expected| *expected != found) {
+            let message = format!("{column} is {expected}, but the sample's fraction is {found}");
+            findings.push(finding(shard, FindingKind::Column, vec![i], message));
         }
     }
     findings

@@ -9,7 +9,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::check::{FindingKind, Report};
+use crate::check::{CheckOptions, FindingKind, Report};
 use crate::dataset::{Dataset, Manifest};
 use crate::loader::{ArrayNames, Loader, LoaderOptions};
 use crate::storage::Storage;
@@ -72,7 +72,10 @@ fn dataset(folder: &Path) -> PathBuf {
 }
 
 fn check(out: &Path) -> Report {
-    super::check(out, &Storage::default()).unwrap()
+    let options = CheckOptions {
+        memory_bytes: u64::MAX,
+    };
+    super::check(out, options, &Storage::default()).unwrap()
 }
 
 /// Numbers that follow from a seed.

@@ -14,7 +14,7 @@ use super::location;
 use super::network::NetworkArgs;
 use super::printer::Printer;
 use super::rows::Rows;
-use super::run::Threads;
+use super::run::RunArgs;
 use super::summary::{boxes_table, counted, print_sources};
 
 /// Verify a dataset: files, checksums and values; the exit code is 1 if anything is wrong
@@ -29,7 +29,7 @@ pub(super) struct Check {
     #[command(flatten)]
     network: NetworkArgs,
     #[command(flatten)]
-    threads: Threads,
+    run: RunArgs,
 }
 
 impl Check {
@@ -39,8 +39,9 @@ impl Check {
         if printer.is_verbose() && !self.json {
             self.print_contents(printer, storage);
         }
-        let pool = self.threads.pool()?;
-        let report = pool.install(|| check::check(&self.out, storage))?;
+        let options = self.run.check_options();
+        let pool = self.run.pool()?;
+        let report = pool.install(|| check::check(&self.out, options, storage))?;
         if self.json {
             printer.json(&report)?;
         } else {

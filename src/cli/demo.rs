@@ -70,7 +70,8 @@ impl Demo {
             Some(TaskArg::All),
         )?;
         printer.lines(format!("\n$ pointshard check {}", out.display()));
-        let report = pool.install(|| check::check(&out, &storage))?;
+        let check_options = self.run.check_options();
+        let report = pool.install(|| check::check(&out, check_options, &storage))?;
         super::check::print(printer, &report);
         let out = std::path::absolute(&out).unwrap_or(out);
         printer.lines(format!("\n{}", snippet(&out.display().to_string())));

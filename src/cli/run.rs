@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
+use crate::check::CheckOptions;
 use crate::extract::Progress;
 use crate::fault::FaultKind;
 use crate::job::{Job, PlannedOutput, RunOptions};
@@ -18,19 +19,12 @@ use super::signals::interruptible;
 use super::summary::{self, counted};
 use super::task::{TaskArg, chosen_task};
 
-/// The option `--threads`.
-#[derive(Clone, Copy, Debug, Args)]
-pub(super) struct Threads {
-    /// Number of compute threads [default: all cores]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
-    threads: Option<u16>,
-}
-
 /// Options that limit the use of resources. They don't change the output.
 #[derive(Clone, Copy, Debug, Args)]
 pub(super) struct RunArgs {
-    #[command(flatten)]
-    threads: Threads,
+    /// Number of compute threads [default: all cores]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    threads: Option<u16>,
     /// Memory limit, for example 4GiB [default: half of the memory of the machine, or of the container or job]
     #[arg(long, value_name = "SIZE")]
     memory: Option<bytesize::ByteSize>,
@@ -90,6 +84,13 @@ impl RunArgs {
         }
     }
 
+    /// How a dataset is checked.
+    pub(super) fn check_options(self) -> CheckOptions {
+        CheckOptions {
+            memory_bytes: self.memory_bytes(),
+        }
+    }
+
     /// The memory limit in bytes.
     pub(super) fn memory_bytes(self) -> u64 {
         self.memory
@@ -131,7 +132,12 @@ impl RunArgs {
 
     /// The thread pool that runs the work.
     pub(super) fn pool(self) -> Result<rayon::ThreadPool, Failure> {
-        self.threads.pool()
+        let threads = self.threads.map_or(0, usize::from);
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build()
+            .context("cannot start threads");
+        pool.map_err(|e| Failure::new(FaultKind::Environment, e))
     }
 }
 
@@ -204,17 +210,5 @@ pub(super) fn planned_output(
 fn note_moved_sources(printer: &Printer, planned: &PlannedOutput) {
     for moved in planned.moved_sources() {
         printer.warn(moved);
-    }
-}
-
-impl Threads {
-    /// The thread pool that runs the work.
-    pub(super) fn pool(self) -> Result<rayon::ThreadPool, Failure> {
-        let threads = self.threads.map_or(0, usize::from);
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .build()
-            .context("cannot start threads");
-        pool.map_err(|e| Failure::new(FaultKind::Environment, e))
     }
 }

@@ -77,14 +77,22 @@ impl<'a> ColumnValues<'a> {
         Self { data_type, rows }
     }
 
-    /// float32 values, one per row.
-    pub fn f32(values: Vec<f32>) -> ColumnValues<'static> {
-        let rows = move |rows| {
-            let values = items_in(&values, rows).iter();
+    /// float32 values, one per row, in parts that follow one another.
+    pub fn of_parts(parts: Vec<&'a [f32]>) -> Self {
+        let ends = parts.iter().scan(0, |end, part| {
+            *end += part.len();
+            Some(*end)
+        });
+        let ends: Vec<usize> = ends.collect();
+        let rows = move |rows: Range<usize>| {
+            let first = ends.partition_point(|end| *end <= rows.start);
+            let start = first.checked_sub(1).map_or(0, |before| ends[before]);
+            let values = parts[first..].iter().copied().flatten();
+            let values = values.skip(rows.start - start).take(rows.len());
             values.flat_map(|v| v.to_le_bytes()).collect()
         };
         let (data_type, rows) = ("float32", Box::new(rows));
-        ColumnValues { data_type, rows }
+        Self { data_type, rows }
     }
 
     /// The values of some rows, little-endian. Rows after the last one are left out.

@@ -123,6 +123,16 @@ pub enum DatasetError {
         /// The error of zarrs.
         problem: String,
     },
+    /// The memory limit is too small for a check.
+    #[error("--memory {limit} is too low: with {threads} threads, the check takes {needed}; use fewer --threads or more --memory", limit = bytesize::ByteSize(*limit_bytes), needed = bytesize::ByteSize(*needed_bytes))]
+    CheckMemory {
+        /// The limit.
+        limit_bytes: u64,
+        /// What is needed, with the program.
+        needed_bytes: u64,
+        /// Number of threads.
+        threads: usize,
+    },
     /// Shards are missing.
     #[error(
         "{missing} of {expected} shards are not written yet, the first of them is {first}; run `pointshard preprocess` again"
@@ -162,7 +172,8 @@ impl Fault for DatasetError {
             | Self::NotAnOutput { .. }
             | Self::ForeignFiles { .. }
             | Self::NotAFolder { .. }
-            | Self::NotADataset { .. } => FaultKind::Usage,
+            | Self::NotADataset { .. }
+            | Self::CheckMemory { .. } => FaultKind::Usage,
             Self::NotSealed { .. }
             | Self::Missing { .. }
             | Self::Damaged { .. }

@@ -5,13 +5,14 @@ use serde_json::{Map, Value, json};
 
 use super::layout::group_path;
 use super::metadata::{array_metadata, group_metadata, zarr_error};
-use super::{Column, ColumnValues, DatasetError, Layout, Manifest, Receipt, SampleIndex};
+use super::receipt::ShardFacts;
+use super::{Column, ColumnValues, DatasetError, Layout, Manifest, SampleIndex};
 
 /// Makes the files of groups.
 pub(super) struct GroupWriter<'a> {
     pub layout: &'a Layout,
     /// In the order of [`Layout::all_shards`].
-    pub receipts: &'a [Receipt],
+    pub shards: &'a [ShardFacts],
     /// nm per voxel of every window, x y z; `None` where the resolution depends on the sample.
     pub resolution_nm: Option<[f64; 3]>,
 }
@@ -65,17 +66,12 @@ impl GroupWriter<'_> {
     }
 
     /// The column with the fraction of each sample's values that are not 0.
-    fn nonzero_fractions(&self, split: usize, array: usize) -> Column<'static> {
-        let values = self.layout.sample_shape(array).iter().product::<u64>() as f64;
-        let of_array = self
-            .layout
-            .all_shards()
-            .zip(self.receipts)
-            .filter(|(id, _)| id.split == split && id.array == array);
-        let fractions =
-            of_array.flat_map(|(_, r)| r.nonzero.iter().map(|n| (*n as f64 / values) as f32));
+    fn nonzero_fractions(&self, split: usize, array: usize) -> Column<'_> {
+        let shards = self.layout.all_shards().zip(self.shards);
+        let of_array = shards.filter(|(id, _)| id.split == split && id.array == array);
+        let parts = of_array.map(|(_, facts)| &facts.nonzero_fractions[..]);
         Column::new(
-            ColumnValues::f32(fractions.collect()),
+            ColumnValues::of_parts(parts.collect()),
             "share of the sample's values that are not 0",
         )
     }

@@ -3,9 +3,10 @@
 
 use std::sync::Arc;
 
-use zarrs::array::{ArrayBytes, ElementOwned};
+use zarrs::array::ElementOwned;
 use zarrs::metadata::v3::MetadataV3;
 
+use super::column_reader::ColumnReader;
 use super::decode::{max_encoded_bytes, zeros};
 use super::metadata::zarr_error;
 use super::not_a_dataset::{has_output, no_manifest, not_a_dataset, not_a_path};
@@ -188,19 +189,30 @@ impl SplitReader {
     }
 
     /// All values of the column `name`, rows one after the other.
-    pub fn column<T: ElementOwned>(&self, name: &str) -> Result<Vec<T>, DatasetError> {
+    pub fn column<T: ElementOwned + Clone>(&self, name: &str) -> Result<Vec<T>, DatasetError> {
+        self.open_column(name, None)?.rows(0..self.entry.samples)
+    }
+
+    /// The column `name`, which has a row of `width` values per sample, to be read in parts. `None` accepts every width.
+    pub(crate) fn open_column<T: ElementOwned + Clone>(
+        &self,
+        name: &str,
+        width: Option<u64>,
+    ) -> Result<ColumnReader<T>, DatasetError> {
         let folder = format!("{}/{name}", self.entry.path);
-        let stored = StoredArray::column(&*self.store, &folder, self.entry.samples)?;
-        let values = ArrayBytes::new_flen(stored.column_values(&*self.store, &folder)?);
-        T::from_array_bytes(stored.array.data_type(), values)
-            .map_err(|e| zarr_error(&folder, format!("{e}: expected another data_type")))
+        ColumnReader::open(Arc::clone(&self.store), folder, self.entry.samples, width)
     }
 
     /// Checks that the column `name` can be read.
     pub(crate) fn check_column(&self, name: &str) -> Result<(), DatasetError> {
         let folder = format!("{}/{name}", self.entry.path);
         let stored = StoredArray::column(&*self.store, &folder, self.entry.samples)?;
-        stored.column_values(&*self.store, &folder).map(|_| ())
+        let mut chunks = 0..stored.chunks();
+        chunks.try_for_each(|chunk| {
+            stored
+                .column_chunk(&*self.store, &folder, chunk)
+                .map(|_| ())
+        })
     }
 }
 

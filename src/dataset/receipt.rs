@@ -55,7 +55,18 @@ pub enum Trust {
 #[derive(Clone, Debug)]
 pub struct PresentShards {
     /// In the order of [`Layout::all_shards`].
-    receipts: Vec<(ShardId, Option<Receipt>)>,
+    shards: Vec<(ShardId, Option<ShardFacts>)>,
+}
+
+/// What a receipt says, in little memory: all shards of an output are in memory when it is sealed.
+#[derive(Clone, Debug)]
+pub(super) struct ShardFacts {
+    pub bytes: u64,
+    pub blake3: blake3::Hash,
+    /// For each sample the share of its values that are not 0.
+    pub nonzero_fractions: Vec<f32>,
+    pub statistics: Statistics,
+    pub sources: Vec<SourceUse>,
 }
 
 impl Receipt {
@@ -67,14 +78,14 @@ impl Receipt {
         output.write_unflushed(&key, &bytes)
     }
 
-    /// The shard's receipt if the shard can be trusted: if receipt, size of the shard and plan agree.
+    /// What the shard's receipt says, if the shard can be trusted: if receipt, size of the shard and plan agree.
     fn find(
         output: &Output,
         layout: &Layout,
         plan_digest: &str,
         id: ShardId,
         sizes: Option<&HashMap<String, u64>>,
-    ) -> Result<Option<Self>, DatasetError> {
+    ) -> Result<Option<ShardFacts>, DatasetError> {
         let (key, shard) = (layout.receipt_path(id), layout.shard_path(id));
         if sizes.is_some_and(|sizes| !sizes.contains_key(&key)) {
             return Ok(None);
@@ -87,16 +98,32 @@ impl Receipt {
             receipt.plan_digest == plan_digest
                 && receipt.nonzero.len() as u64 == samples.end - samples.start
         });
-        let Some(receipt) = receipt else {
+        let sample_values = layout.sample_shape(id.array).iter().product();
+        let facts = receipt.and_then(|receipt| receipt.into_facts(sample_values));
+        let Some(facts) = facts else {
             return Ok(None);
         };
         let size_bytes = match sizes {
             Some(sizes) => sizes.get(&shard).copied(),
             None => output.size_bytes(&shard)?,
         };
-        Ok((size_bytes == Some(receipt.bytes)).then_some(receipt))
+        Ok((size_bytes == Some(facts.bytes)).then_some(facts))
     }
 
+    /// The facts about a shard whose samples have `sample_values` values each; `None` if its digest is not one.
+    fn into_facts(self, sample_values: u64) -> Option<ShardFacts> {
+        let fraction = |nonzero: &u64| (*nonzero as f64 / sample_values as f64) as f32;
+        Some(ShardFacts {
+            bytes: self.bytes,
+            blake3: self.blake3.parse().ok()?,
+            nonzero_fractions: self.nonzero.iter().map(fraction).collect(),
+            statistics: self.statistics,
+            sources: self.sources,
+        })
+    }
+}
+
+impl ShardFacts {
     /// Whether the bytes of the shard have the digest in the receipt.
     fn has_digest(&self, output: &Output, shard: &str) -> Result<bool, DatasetError> {
         let Some(object) = output.store().open_object(shard)? else {
@@ -110,11 +137,24 @@ impl Receipt {
             object.read_at(start, &mut piece)?;
             hasher.update(&piece);
         }
-        Ok(hasher.finalize().to_string() == self.blake3)
+        Ok(hasher.finalize() == self.blake3)
     }
 }
 
+/// Memory that a shard takes while an output is sealed, approximately: its facts, its files in the listing, and its entry in
+/// the manifest and in the text of the manifest.
+const SHARD_BYTES: u64 = 2_000;
+
 impl PresentShards {
+    /// Memory that all shards of the layout take while the output is sealed, in bytes.
+    pub fn memory_bytes(layout: &Layout) -> u64 {
+        let of_shard = |id: ShardId| {
+            let samples = layout.samples(id);
+            SHARD_BYTES + (samples.end - samples.start) * size_of::<f32>() as u64
+        };
+        layout.all_shards().map(of_shard).sum()
+    }
+
     /// Looks for all shards of the plan with `plan_digest`, with the threads of the current rayon pool.
     pub fn find(
         output: &Output,
@@ -149,36 +189,34 @@ impl PresentShards {
         ids: Vec<ShardId>,
         sizes: Option<&HashMap<String, u64>>,
     ) -> Result<Self, DatasetError> {
-        let receipts = ids.into_par_iter().map(|id| {
-            let receipt = Receipt::find(output, layout, plan_digest, id, sizes)?;
-            let trusted = match (&receipt, trust) {
-                (Some(receipt), Trust::Digest) => {
-                    receipt.has_digest(output, &layout.shard_path(id))?
-                }
+        let shards = ids.into_par_iter().map(|id| {
+            let facts = Receipt::find(output, layout, plan_digest, id, sizes)?;
+            let trusted = match (&facts, trust) {
+                (Some(facts), Trust::Digest) => facts.has_digest(output, &layout.shard_path(id))?,
                 _ => true,
             };
-            Ok((id, receipt.filter(|_| trusted)))
+            Ok((id, facts.filter(|_| trusted)))
         });
         Ok(Self {
-            receipts: receipts.collect::<Result<_, DatasetError>>()?,
+            shards: shards.collect::<Result<_, DatasetError>>()?,
         })
     }
 
     /// Whether the shard is present.
     pub fn contains(&self, id: ShardId) -> bool {
-        let position = self.receipts.binary_search_by_key(&id, |(id, _)| *id);
-        position.is_ok_and(|i| self.receipts[i].1.is_some())
+        let position = self.shards.binary_search_by_key(&id, |(id, _)| *id);
+        position.is_ok_and(|i| self.shards[i].1.is_some())
     }
 
     /// Number of shards that are present.
     pub fn count(&self) -> u64 {
-        let present = self.receipts.iter().filter(|(_, r)| r.is_some());
+        let present = self.shards.iter().filter(|(_, facts)| facts.is_some());
         present.count() as u64
     }
 
     /// The shards that are missing.
     pub fn missing(&self) -> impl Iterator<Item = ShardId> + '_ {
-        let missing = self.receipts.iter().filter(|(_, r)| r.is_none());
+        let missing = self.shards.iter().filter(|(_, facts)| facts.is_none());
         missing.map(|(id, _)| *id)
     }
 
@@ -189,7 +227,7 @@ impl PresentShards {
         layout: &Layout,
     ) -> Result<Vec<(ShardId, i64)>, DatasetError> {
         let times = output.receipt_times()?;
-        let present = self.receipts.iter().filter(|(_, r)| r.is_some());
+        let present = self.shards.iter().filter(|(_, facts)| facts.is_some());
         let with_times = present.filter_map(|(id, _)| {
             let time = times.get(&layout.receipt_path(*id))?;
             Some((*id, *time))
@@ -199,22 +237,22 @@ impl PresentShards {
 
     /// Whether the manifest lists exactly these shards, with the sizes and digests of their receipts.
     pub(super) fn are_listed_in(&self, manifest: &Manifest, layout: &Layout) -> bool {
-        let is_entry_of = |(entry, (id, receipt)): (&ShardEntry, &(ShardId, Option<Receipt>))| {
-            receipt.as_ref().is_some_and(|receipt| {
+        let is_entry_of = |(entry, (id, facts)): (&ShardEntry, &(ShardId, Option<ShardFacts>))| {
+            facts.as_ref().is_some_and(|facts| {
                 entry.path == layout.shard_path(*id)
-                    && (entry.bytes, &entry.blake3) == (receipt.bytes, &receipt.blake3)
+                    && (entry.bytes, &*entry.blake3) == (facts.bytes, &*facts.blake3.to_hex())
             })
         };
-        manifest.shards.len() == self.receipts.len()
-            && manifest.shards.iter().zip(&self.receipts).all(is_entry_of)
+        manifest.shards.len() == self.shards.len()
+            && manifest.shards.iter().zip(&self.shards).all(is_entry_of)
     }
 
-    /// The receipts of all shards.
+    /// The facts about all shards.
     ///
     /// # Errors
     /// Shards are missing.
-    pub(super) fn complete(self, layout: &Layout) -> Result<Vec<Receipt>, DatasetError> {
-        let expected = self.receipts.len();
+    pub(super) fn complete(self, layout: &Layout) -> Result<Vec<ShardFacts>, DatasetError> {
+        let expected = self.shards.len();
         if let Some(first) = self.missing().next() {
             return Err(DatasetError::Incomplete {
                 missing: self.missing().count(),
@@ -222,6 +260,10 @@ impl PresentShards {
                 first: layout.shard_path(first),
             });
         }
-        Ok(self.receipts.into_iter().filter_map(|(_, r)| r).collect())
+        Ok(self
+            .shards
+            .into_iter()
+            .filter_map(|(_, facts)| facts)
+            .collect())
     }
 }

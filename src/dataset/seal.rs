@@ -5,9 +5,10 @@ use serde_json::{Value, json};
 
 use super::group::GroupWriter;
 use super::layout::group_path;
+use super::receipt::ShardFacts;
 use super::{
     ArrayEntry, BoxEntry, DatasetError, FileEntry, GroupEntry, Layout, MANIFEST, Manifest, Output,
-    PresentShards, Receipt, SCHEMA_VERSION, SampleIndex, ShardEntry, SourceEntry, SplitEntry,
+    PresentShards, SCHEMA_VERSION, SampleIndex, ShardEntry, SourceEntry, SplitEntry,
 };
 use crate::storage::{MAX_DOCUMENT_BYTES, WriteBatches};
 use crate::voxels::Statistics;
@@ -100,18 +101,18 @@ impl Unsealed<'_> {
             plan_digest,
             present,
         } = self;
-        let receipts = present.complete(layout)?;
+        let shards = present.complete(layout)?;
         let resolution_nm = provenance.resolution_nm;
         let may_be_empty = provenance.may_be_empty.clone();
-        let mut manifest = begin_manifest(plan_digest, layout, provenance, &receipts);
-        add_receipts(&mut manifest, layout, &receipts);
+        let mut manifest = begin_manifest(plan_digest, layout, provenance, &shards);
+        add_shards(&mut manifest, layout, &shards);
         check_sources(&manifest, &may_be_empty)?;
         let warnings = manifest.sources.iter().filter_map(missing_chunks_warning);
         let warnings: Vec<_> = warnings.collect();
         manifest.warnings.extend(warnings);
         let group = GroupWriter {
             layout,
-            receipts: &receipts,
+            shards: &shards,
             resolution_nm,
         };
         output.require_own()?;
@@ -157,7 +158,7 @@ fn begin_manifest(
     plan_digest: &str,
     layout: &Layout,
     provenance: Provenance,
-    receipts: &[Receipt],
+    shards: &[ShardFacts],
 ) -> Manifest {
     let splits = layout.splits.iter().map(|split| {
         let entry = SplitEntry {
@@ -179,7 +180,7 @@ fn begin_manifest(
             window_voxels: array.window.voxels(),
             codec: Some(array.codec),
             padded_windows: of_array.padded_windows,
-            statistics: statistics(layout, i, receipts),
+            statistics: statistics(layout, i, shards),
         };
         (array.name.clone(), entry)
     });
@@ -202,13 +203,13 @@ fn begin_manifest(
 }
 
 /// The statistics of an array's values, by split.
-fn statistics(layout: &Layout, array: usize, receipts: &[Receipt]) -> IndexMap<String, Value> {
+fn statistics(layout: &Layout, array: usize, shards: &[ShardFacts]) -> IndexMap<String, Value> {
     let of_split = |split: usize| {
         let mut all = Statistics::new(layout.arrays[array].data_type);
         // In the order of shards: sums of floating point numbers depend on it.
-        for (id, receipt) in layout.all_shards().zip(receipts) {
+        for (id, facts) in layout.all_shards().zip(shards) {
             if (id.split, id.array) == (split, array) {
-                all.merge(&receipt.statistics);
+                all.merge(&facts.statistics);
             }
         }
         json!(all.finish())
@@ -218,19 +219,19 @@ fn statistics(layout: &Layout, array: usize, receipts: &[Receipt]) -> IndexMap<S
 }
 
 /// Adds the shards to the manifest, and the chunks that they touch to its sources.
-fn add_receipts(manifest: &mut Manifest, layout: &Layout, receipts: &[Receipt]) {
-    for (id, receipt) in layout.all_shards().zip(receipts) {
+fn add_shards(manifest: &mut Manifest, layout: &Layout, shards: &[ShardFacts]) {
+    for (id, facts) in layout.all_shards().zip(shards) {
         let samples = layout.samples(id);
         manifest.shards.push(ShardEntry {
             path: layout.shard_path(id),
-            bytes: receipt.bytes,
-            blake3: receipt.blake3.clone(),
+            bytes: facts.bytes,
+            blake3: facts.blake3.to_string(),
             split: layout.splits[id.split].name.clone(),
             array: layout.arrays[id.array].name.clone(),
             first_sample: samples.start,
             samples: samples.end - samples.start,
         });
-        for used in &receipt.sources {
+        for used in &facts.sources {
             if let Some(source) = manifest.sources.get_mut(used.source) {
                 source.chunks_touched += used.touched;
                 source.chunks_missing += used.missing;

@@ -153,20 +153,39 @@ impl StoredArray {
         self.separator.chunk_key(n, self.chunk.len())
     }
 
-    /// All values of the column in `folder`, row by row.
-    pub fn column_values(&self, store: &dyn Store, folder: &str) -> Result<Vec<u8>, DatasetError> {
-        let samples = self.metadata.shape.first().copied().unwrap_or(0);
-        let rows = self.chunk.first().map_or(1, |n| n.get());
-        let row_bytes = self.chunk_bytes as u64 / rows;
-        let mut values = Vec::new();
-        for chunk in 0..samples.div_ceil(rows) {
-            let key = format!("{folder}/{}", self.chunk_key(chunk));
-            let limit = max_encoded_bytes(self.chunk_bytes as u64);
-            let encoded = read_object(store, &key, limit)?;
-            values.extend(self.decode(encoded).map_err(damaged(store, &key))?);
-        }
-        // The last chunk also covers rows after the last sample.
-        values.truncate((samples * row_bytes) as usize);
+    /// Number of chunks along the first dimension.
+    pub fn chunks(&self) -> u64 {
+        self.rows().div_ceil(self.chunk_rows())
+    }
+
+    /// Rows of a column that are one chunk.
+    pub fn chunk_rows(&self) -> u64 {
+        self.chunk.first().map_or(1, |n| n.get())
+    }
+
+    /// Values of a column per row.
+    pub fn row_values(&self) -> u64 {
+        self.chunk.get(1).map_or(1, |n| n.get())
+    }
+
+    fn rows(&self) -> u64 {
+        self.metadata.shape.first().copied().unwrap_or(0)
+    }
+
+    /// The values of a chunk of the column in `folder`, row by row, without rows after the last sample.
+    pub fn column_chunk(
+        &self,
+        store: &dyn Store,
+        folder: &str,
+        chunk: u64,
+    ) -> Result<Vec<u8>, DatasetError> {
+        let key = format!("{folder}/{}", self.chunk_key(chunk));
+        let limit = max_encoded_bytes(self.chunk_bytes as u64);
+        let encoded = read_object(store, &key, limit)?;
+        let mut values = self.decode(encoded).map_err(damaged(store, &key))?;
+        let rows = self.rows().saturating_sub(chunk * self.chunk_rows());
+        let row_bytes = self.chunk_bytes as u64 / self.chunk_rows();
+        values.truncate(usize::try_from(rows.saturating_mul(row_bytes)).unwrap_or(usize::MAX));
         Ok(values)
     }
 }

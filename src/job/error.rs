@@ -64,6 +64,18 @@ pub enum JobError {
         /// Samples of all splits.
         samples: u64,
     },
+    /// The memory limit is too small to seal the dataset.
+    #[error("--memory {limit} is too low to seal the dataset: that takes {needed}, of which {plan} for the plan, and {shards} for what is known of the shards; use more --memory", limit = bytesize::ByteSize(*limit_bytes), needed = bytesize::ByteSize(*needed_bytes), plan = bytesize::ByteSize(*plan_bytes), shards = bytesize::ByteSize(*shards_bytes))]
+    SealMemory {
+        /// The limit.
+        limit_bytes: u64,
+        /// What is needed, with the program.
+        needed_bytes: u64,
+        /// What the plan needs, with the metadata of its boxes.
+        plan_bytes: u64,
+        /// What the shards need.
+        shards_bytes: u64,
+    },
     /// The plan has another number of tasks.
     #[error(
         "the plan in {output} has {planned} task(s), but --tasks is {wanted}: leave out --tasks, or start again with --force"
@@ -132,7 +144,8 @@ impl Fault for JobError {
             Self::TooManyShards { .. }
             | Self::OtherTasks { .. }
             | Self::NoTask { .. }
-            | Self::PlanMemory { .. } => FaultKind::Usage,
+            | Self::PlanMemory { .. }
+            | Self::SealMemory { .. } => FaultKind::Usage,
             Self::NoSample { .. } | Self::SourcesChanged { .. } | Self::TasksUnfinished { .. } => {
                 FaultKind::Data
             }

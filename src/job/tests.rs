@@ -5,7 +5,7 @@ mod fault_points;
 use std::fs;
 use std::path::Path;
 
-use crate::check::{self, FindingKind};
+use crate::check::{self, CheckOptions, FindingKind};
 use crate::dataset::{Dataset, DatasetError};
 use crate::extract::{ExtractError, Progress};
 use crate::fault::{Fault, FaultKind};
@@ -13,6 +13,10 @@ use crate::job::{JobError, PlannedOutput, RunOptions};
 use crate::storage::{Location, Storage};
 use crate::support::{read_json, run, shared_data, tree, vnc_config};
 use serde_json::{Value, json};
+
+const CHECK_OPTIONS: CheckOptions = CheckOptions {
+    memory_bytes: u64::MAX,
+};
 
 const GIB: u64 = 1 << 30;
 
@@ -275,7 +279,11 @@ fn check_names_damaged_files_and_samples() {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("out");
     run(&config, &out, 2, GIB).unwrap();
-    assert!(check::check(&out, &Storage::default()).unwrap().ok);
+    assert!(
+        check::check(&out, CHECK_OPTIONS, &Storage::default())
+            .unwrap()
+            .ok
+    );
     let shard = "train.zarr/img/c.1.0.0.0.0";
     for (path, at, kind) in [
         (shard, 100, FindingKind::Digest),
@@ -287,7 +295,7 @@ fn check_names_damaged_files_and_samples() {
         let mut bad = good.clone();
         bad[at] ^= 1;
         fs::write(out.join(path), bad).unwrap();
-        let report = check::check(&out, &Storage::default()).unwrap();
+        let report = check::check(&out, CHECK_OPTIONS, &Storage::default()).unwrap();
         let finding = report
             .findings
             .iter()
@@ -307,11 +315,11 @@ fn check_names_damaged_files_and_samples() {
         fs::write(out.join(path), good).unwrap();
     }
     fs::write(out.join("val.zarr/notes.txt"), "x").unwrap();
-    let report = check::check(&out, &Storage::default()).unwrap();
+    let report = check::check(&out, CHECK_OPTIONS, &Storage::default()).unwrap();
     assert_eq!(report.findings[0].kind, FindingKind::UnexpectedFile);
     fs::remove_file(out.join("val.zarr/notes.txt")).unwrap();
     fs::remove_file(out.join(shard)).unwrap();
-    let report = check::check(&out, &Storage::default()).unwrap();
+    let report = check::check(&out, CHECK_OPTIONS, &Storage::default()).unwrap();
     assert_eq!(
         (report.findings[0].kind, &report.findings[0].samples[..]),
         (FindingKind::MissingFile, &[2, 3][..])

@@ -97,6 +97,9 @@ pub struct PlannedSplit {
 /// Memory that a box takes with its id, tags and counts, approximately.
 pub(crate) const BOX_BYTES: usize = 500;
 
+/// Memory that a box takes in the manifest, in the metadata of its group, and in the texts of both, approximately.
+const SEALED_BOX_BYTES: usize = 2_000;
+
 impl PlannedSplit {
     fn memory_bytes(&self) -> usize {
         let objects: usize = self.objects.iter().map(|o| size_of_val(&o[..])).sum();
@@ -135,6 +138,11 @@ impl Plan {
         let samples: usize = self.splits.iter().map(PlannedSplit::memory_bytes).sum();
         let fractions = self.samples() as usize * self.arrays.len() * size_of::<f32>();
         (samples + fractions + self.boxes.len() * BOX_BYTES) as u64
+    }
+
+    /// Memory that the table takes while the dataset is sealed, in bytes, with the boxes in the metadata.
+    pub(crate) fn sealing_bytes(&self) -> u64 {
+        self.memory_bytes() + (self.boxes.len() * SEALED_BOX_BYTES) as u64
     }
 
     /// Drops the samples for which `keep`, given split, position and sample, is false. Counts them under `reason`.

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::support::tree;
-use pointshard::{Dataset, Manifest, Storage, check};
+use pointshard::{CheckOptions, Dataset, Manifest, Storage, check};
 
 fn version_2() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/datasets/version_2")
@@ -13,7 +13,10 @@ fn version_2() -> PathBuf {
 /// Reads and checks all of the dataset. Returns its manifest.
 fn read(folder: &Path) -> Manifest {
     let storage = Storage::default();
-    let report = check(folder, &storage).unwrap();
+    let options = CheckOptions {
+        memory_bytes: 1 << 30,
+    };
+    let report = check(folder, options, &storage).unwrap();
     assert!(report.ok, "{:?}", report.findings);
     assert_eq!((report.checked.samples, report.checked.windows), (3, 3));
     let dataset = Dataset::open(folder, &storage).unwrap();

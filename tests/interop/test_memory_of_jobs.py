@@ -88,6 +88,7 @@ def test_each_step_of_a_job_of_many_samples(tmp_path, memory):
     for task in range(3):
         run("preprocess", "--out", out, "--task", task, memory=memory, folder=tmp_path)
     run("seal", out, memory=memory, folder=tmp_path)
+    run("check", out, memory=memory, folder=tmp_path)
     assert json.loads((out / "manifest.json").read_text())["splits"]["train"]["samples"] == 400_000
     found = file_digests(out)
     # A rerun reads the plan and the receipts.
@@ -106,3 +107,20 @@ def test_an_error_says_how_much_the_plan_needs(tmp_path):
     said = run("preprocess", "--out", out, memory=70, folder=tmp_path, code=2)
     assert "of it for the plan" in said
     assert not os.path.exists(out / "manifest.json")
+
+
+def test_an_error_says_how_much_seal_and_check_need(tmp_path):
+    """20,000 boxes of one sample: their metadata take more than the plan."""
+    layer(tmp_path, (512, 512, 128))
+    lows = [(8 + 4 * i, 8 + 4 * j, 8 + 4 * k) for i in range(50) for j in range(20) for k in range(20)]
+    boxes = [(low, tuple(v + 4 for v in low)) for low in lows]
+    config, out = job(tmp_path, boxes, lows, (8, 8, 4)), tmp_path / "out"
+    run("plan", config, "--out", out, memory=800, folder=tmp_path)
+    run("preprocess", "--out", out, "--task", "0", memory=800, folder=tmp_path)
+    for memory in (65, 80):
+        said = run("seal", out, memory=memory, folder=tmp_path, code=2)
+        assert "to seal the dataset" in said and "for the plan" in said
+    run("seal", out, memory=120, folder=tmp_path)
+    said = run("check", out, memory=70, folder=tmp_path, code=2)
+    assert "with 2 threads, the check takes" in said
+    run("check", out, memory=120, folder=tmp_path)

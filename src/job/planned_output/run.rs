@@ -8,6 +8,7 @@ use crate::job::compare::compare_metadata;
 use crate::job::stages::Stages;
 use crate::job::{JobError, Outcome, RunOptions, TaskOutcome, index_columns, provenance};
 use crate::plan::{SourceFacts, list_of_tasks, work_order};
+use crate::storage::BASE_BYTES;
 
 impl PlannedOutput {
     /// Writes the shards that are missing, and seals the dataset.
@@ -15,6 +16,7 @@ impl PlannedOutput {
     /// # Errors
     /// A source cannot be read, or the output cannot be written. A rerun continues where this one stopped.
     pub fn run(mut self, options: RunOptions, progress: &Progress) -> Result<Outcome, JobError> {
+        self.require_seal_memory(options)?;
         let mut stages = Stages::begin(std::mem::take(&mut self.stages));
         if let Some((manifest, shards)) = self.finished(options)? {
             stages.end("look for shards");
@@ -80,11 +82,28 @@ impl PlannedOutput {
     /// # Errors
     /// Shards are missing, or the output cannot be written.
     pub fn seal(mut self, options: RunOptions) -> Result<Manifest, JobError> {
+        self.require_seal_memory(options)?;
         if let Some((manifest, _)) = self.finished(options)? {
             return Ok(manifest);
         }
         self.output = self.output.clone().claim(&self.claim(), false)?;
         self.write_dataset(options)
+    }
+
+    /// Fails if there is too little memory to seal the dataset.
+    fn require_seal_memory(&self, options: RunOptions) -> Result<(), JobError> {
+        let plan_bytes = self.plan.table.sealing_bytes();
+        let shards_bytes = PresentShards::memory_bytes(&self.plan.layout);
+        let needed_bytes = BASE_BYTES + plan_bytes + shards_bytes;
+        if needed_bytes > options.memory_bytes {
+            return Err(JobError::SealMemory {
+                limit_bytes: options.memory_bytes,
+                needed_bytes,
+                plan_bytes,
+                shards_bytes,
+            });
+        }
+        Ok(())
     }
 
     /// Number of shards that are present.
