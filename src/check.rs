@@ -1,12 +1,18 @@
-//! Checking a dataset: every file is complete, every sample can be decoded, columns and arrays agree.
+//! Checking a dataset: every file is complete, every sample can be decoded, columns and arrays agree, and nothing in it is
+//! suspicious, such as leaks between splits.
 //!
 //! A location comes in; a [`Report`] with one [`Finding`] per problem goes out. A dataset may be damaged or forged: no claim
 //! of it is followed, and no memory allocated for it, before it is compared with the manifest and with the files that
 //! exist. A file that cannot be read does not hide problems of others. Nothing upstream of `dataset` is needed.
 
+mod balance;
 mod columns;
+mod content;
+mod equal_samples;
 mod files;
 mod groups;
+mod kind;
+mod leaks;
 mod memory;
 mod objects;
 mod padding;
@@ -19,13 +25,16 @@ mod streamed;
 mod tests;
 mod watched;
 
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use crate::dataset::{Dataset, DatasetError, MANIFEST, Manifest};
+use crate::dataset::{Dataset, DatasetError, MANIFEST, Manifest, SplitEntry};
 use crate::fault::{Fault, FaultKind};
 use crate::storage::{Location, Storage, Store};
+pub use kind::{FindingKind, Severity};
 use objects::DatasetObjects;
-pub use report::{Checked, Finding, FindingKind, Report};
+pub use report::{Checked, Finding, Report};
+use shards::Samples;
 use watched::WatchedStore;
 
 /// Most requests in progress at the same time, beside those of the threads that compute.
@@ -34,8 +43,26 @@ const REQUESTS: usize = 16;
 /// How to check a dataset.
 #[derive(Clone, Copy, Debug)]
 pub struct CheckOptions {
+    /// How much is read.
+    pub level: CheckLevel,
     /// Most memory that the program may take, in bytes.
     pub memory_bytes: u64,
+}
+
+/// How much a check reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CheckLevel {
+    /// The bytes of every file: sizes and digests.
+    Quick,
+    /// Everything: the bytes of every file, and the values of every sample.
+    Full,
+    /// Everything but the shards. Of these, some random samples of each split.
+    Sample {
+        /// Number of samples of each split.
+        samples: u64,
+        /// The same number chooses the same samples.
+        seed: u64,
+    },
 }
 
 /// Checks the dataset at `location`, a local folder or a folder on a server, with the threads of the current rayon pool.
@@ -80,7 +107,8 @@ fn report(
         Err(e) => report.findings.push(of_manifest(report::describe(&e))),
         Ok(dataset) => check_dataset(&dataset, options, &mut report)?,
     }
-    report.ok = report.findings.is_empty();
+    let is_error = |f: &Finding| f.severity == Severity::Error;
+    report.ok = !report.findings.iter().any(is_error);
     Ok(report)
 }
 
@@ -97,25 +125,70 @@ fn check_dataset(
     let objects = DatasetObjects::list(dataset, files::group_paths(dataset).into_iter());
     report.checked = Checked {
         unexpected_files: objects.can_be_listed(),
-        ..contents(manifest)
+        ..contents(manifest, options.level)
     };
     let findings = &mut report.findings;
     findings.extend(problems.iter().map(|p| of_manifest(p.to_string())));
     findings.extend(files::check(dataset, &objects));
-    if problems.is_empty() {
-        findings.extend(groups::check(dataset));
-        findings.extend(columns::check(dataset));
-        findings.extend(shards::check(dataset, &objects));
-        findings.extend(private::check(dataset, &objects));
-    } else {
+    if !problems.is_empty() {
         // What a wrong manifest says about samples means nothing, but its file sizes and digests may be right.
         findings.extend(shards::check_bytes(dataset, &objects));
+        return Ok(());
     }
+    match options.level {
+        CheckLevel::Quick => findings.extend(shards::check_bytes(dataset, &objects)),
+        CheckLevel::Full => {
+            findings.extend(check_columns(dataset));
+            findings.extend(shards::check(dataset, &objects, Samples::All));
+        }
+        CheckLevel::Sample { samples, seed } => {
+            findings.extend(check_columns(dataset));
+            let chosen = random_samples(manifest, samples, seed);
+            findings.extend(shards::check(dataset, &objects, Samples::Some(&chosen)));
+        }
+    }
+    findings.extend(private::check(dataset, &objects));
     Ok(())
 }
 
-/// What the manifest lists.
-fn contents(manifest: &Manifest) -> Checked {
+/// Checks metadata and columns, and what they say about the samples.
+fn check_columns(dataset: &Dataset) -> Vec<Finding> {
+    let mut findings = groups::check(dataset);
+    let (of_columns, rows) = columns::check(dataset);
+    findings.extend(of_columns);
+    findings.extend(leaks::check(dataset, &rows));
+    findings.extend(balance::check(dataset, &rows));
+    findings
+}
+
+/// At most `count` samples of each split, by split.
+fn random_samples(manifest: &Manifest, count: u64, seed: u64) -> HashMap<String, BTreeSet<u64>> {
+    let of_split = |(name, split): (&String, &SplitEntry)| {
+        let mut chosen = BTreeSet::new();
+        let wanted = count.min(split.samples);
+        let mut number = 0u64;
+        while (chosen.len() as u64) < wanted {
+            let text = format!("{seed} {name} {number}");
+            let digest = blake3::hash(text.as_bytes());
+            let first = digest.as_bytes().first_chunk().copied();
+            chosen.insert(u64::from_le_bytes(first.unwrap_or_default()) % split.samples);
+            number += 1;
+        }
+        (name.clone(), chosen)
+    };
+    manifest.splits.iter().map(of_split).collect()
+}
+
+/// What the manifest lists, and how much of it a check of this level decodes.
+fn contents(manifest: &Manifest, level: CheckLevel) -> Checked {
+    let decoded = |samples: u64| match level {
+        CheckLevel::Quick => 0,
+        CheckLevel::Full => samples,
+        CheckLevel::Sample { samples: most, .. } => samples.min(most),
+    };
+    let arrays = manifest.arrays.len() as u64;
+    let windows = manifest.splits.values();
+    let windows = windows.map(|s| decoded(s.samples).saturating_mul(arrays));
     let samples = manifest.splits.values().map(|s| s.samples);
     let files = manifest.files.iter().map(|f| f.bytes);
     let shards = manifest.shards.iter();
@@ -123,20 +196,14 @@ fn contents(manifest: &Manifest) -> Checked {
         files: manifest.files.len() as u64,
         shards: manifest.shards.len() as u64,
         samples: sum(samples),
-        windows: sum(shards.clone().map(|s| s.samples)),
+        windows: sum(windows),
         bytes: sum(files.chain(shards.map(|s| s.bytes))),
         unexpected_files: false,
     }
 }
 
 fn of_manifest(message: String) -> Finding {
-    Finding {
-        kind: FindingKind::Manifest,
-        file: MANIFEST.into(),
-        split: None,
-        samples: Vec::new(),
-        message,
-    }
+    Finding::new(FindingKind::Manifest, MANIFEST, message)
 }
 
 /// The sum, or the largest number where the sum of a manifest's numbers is larger.

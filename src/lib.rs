@@ -11,7 +11,7 @@
 //! Errors implement [`Fault`], which says whether the config, the data or the environment is at fault.
 //!
 //! ```
-//! use pointshard::{CheckOptions, Dataset, Job, Progress, RunOptions, Storage, check};
+//! use pointshard::{CheckLevel, CheckOptions, Dataset, Job, Progress, RunOptions, Storage, check};
 //! use serde_json::json;
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -47,7 +47,7 @@
 //! let options = RunOptions { memory_bytes: 1 << 30, ..RunOptions::default() };
 //! let job = Job::prepare(&dir.join("job.json"), options.memory_bytes, &storage)?;
 //! job.run(out.as_path(), options, &Progress::default())?;
-//! let options = CheckOptions { memory_bytes: options.memory_bytes };
+//! let options = CheckOptions { level: CheckLevel::Full, memory_bytes: options.memory_bytes };
 //! assert!(check(&out, options, &storage)?.ok);
 //!
 //! // A sample is little-endian bytes, shape [channel, z, y, x].
@@ -118,7 +118,9 @@ mod trainer;
 mod volume;
 mod voxels;
 
-pub use check::{CheckOptions, Finding, Report as CheckReport, check};
+pub use check::{
+    CheckLevel, CheckOptions, Finding, FindingKind, Report as CheckReport, Severity, check,
+};
 pub use config::{Config, ConfigError};
 pub use dataset::{Dataset, DatasetError, Manifest, SampleArray, SplitReader};
 pub use extract::Progress;

@@ -1,27 +1,41 @@
 //! Index columns: one row per sample, and true. They are read in batches, because a column may not fit in memory.
 
 use super::groups::members;
+use super::kind::FindingKind;
+use super::leaks::SplitRows;
 use super::padding;
-use super::report::{Finding, FindingKind, describe};
-use super::rows::{ColumnProblem, RowChecks, Rows};
+use super::report::{Finding, describe};
+use super::rows::{BoxRows, ColumnProblem, RowChecks, Rows};
 use crate::dataset::{ColumnReader, Dataset, DatasetError, SplitEntry, SplitReader};
+
+/// A column that cannot be read: its name, and why.
+type UnreadableColumn = (&'static str, DatasetError);
 
 /// Rows that are checked at once.
 pub(super) const BATCH_ROWS: u64 = 1 << 18;
 
-pub(super) fn check(dataset: &Dataset) -> Vec<Finding> {
-    let splits = dataset.manifest().splits.iter();
-    splits
-        .flat_map(|(name, split)| check_split(dataset, name, split))
-        .collect()
+/// Checks the columns of every split. Returns the rows of each box, too, of the splits whose columns can be read.
+pub(super) fn check(dataset: &Dataset) -> (Vec<Finding>, Vec<SplitRows<'_>>) {
+    let (mut findings, mut rows) = (Vec::new(), Vec::new());
+    for (split, entry) in &dataset.manifest().splits {
+        let (found, boxes) = check_split(dataset, split, entry);
+        findings.extend(found);
+        rows.extend(boxes.map(|boxes| SplitRows { split, boxes }));
+    }
+    (findings, rows)
 }
 
-fn check_split(dataset: &Dataset, name: &str, split: &SplitEntry) -> Vec<Finding> {
-    let unreadable =
-        |column: &str, e: &DatasetError| finding(split, name, column, Vec::new(), describe(e));
+fn check_split(
+    dataset: &Dataset,
+    name: &str,
+    split: &SplitEntry,
+) -> (Vec<Finding>, Option<Vec<BoxRows>>) {
+    let unreadable = |column: &str, e: &DatasetError| {
+        finding(FindingKind::Column, split, name, column, describe(e))
+    };
     let reader = match dataset.split(name) {
         Ok(reader) => reader,
-        Err(e) => return vec![unreadable("", &e)],
+        Err(e) => return (vec![unreadable("", &e)], None),
     };
     let mut findings = Vec::new();
     let arrays = &dataset.manifest().arrays;
@@ -35,25 +49,30 @@ fn check_split(dataset: &Dataset, name: &str, split: &SplitEntry) -> Vec<Finding
             findings.push(unreadable(column, &e));
         }
     }
+    let mut box_rows = None;
     if has_rows {
-        let checked = check_rows(dataset, name, &reader);
-        let problems = checked.unwrap_or_else(|(column, e)| {
-            findings.push(unreadable(column, &e));
-            Vec::new()
-        });
-        let problems = problems.into_iter();
-        findings.extend(problems.map(|p| finding(split, name, p.column, p.samples, p.message)));
+        match check_rows(dataset, name, &reader) {
+            Err((column, e)) => findings.push(unreadable(column, &e)),
+            Ok((problems, boxes)) => {
+                let problems = problems.into_iter().map(|p| {
+                    finding(p.kind, split, name, p.column, p.message).in_samples(p.samples)
+                });
+                findings.extend(problems);
+                box_rows = Some(boxes);
+            }
+        }
     }
     findings.extend(padding::check(dataset, name, &reader));
-    findings
+    (findings, box_rows)
 }
 
-/// What is wrong with the rows of a split's columns. A column that cannot be read is an error, with its name.
+/// What is wrong with the rows of a split's columns, and the rows of each box. A column that cannot be read is an error, with its
+/// name.
 fn check_rows<'d>(
     dataset: &'d Dataset,
     split: &'d str,
     reader: &SplitReader,
-) -> Result<Vec<ColumnProblem>, (&'static str, DatasetError)> {
+) -> Result<(Vec<ColumnProblem>, Vec<BoxRows>), UnreadableColumn> {
     let columns = Columns::open(reader)?;
     let samples = dataset.manifest().splits[split].samples;
     let mut checks = RowChecks::new(dataset.manifest(), split);
@@ -84,7 +103,7 @@ impl Columns {
         "resolution_nm",
     ];
 
-    fn open(reader: &SplitReader) -> Result<Self, (&'static str, DatasetError)> {
+    fn open(reader: &SplitReader) -> Result<Self, UnreadableColumn> {
         let [id, box_index, center, start, resolution] = Self::NAMES;
         let of = |name| move |e| (name, e);
         Ok(Self {
@@ -101,7 +120,7 @@ impl Columns {
     }
 
     /// At most `count` rows, from the row `first` on.
-    fn rows(&self, first: u64, count: u64) -> Result<Rows, (&'static str, DatasetError)> {
+    fn rows(&self, first: u64, count: u64) -> Result<Rows, UnreadableColumn> {
         let [id, box_index, center, start, resolution] = Self::NAMES;
         let of = |name| move |e| (name, e);
         let rows = || first..first.saturating_add(count);
@@ -121,19 +140,12 @@ fn triples<T: Copy>(values: &[T]) -> Vec<[T; 3]> {
 }
 
 fn finding(
+    kind: FindingKind,
     entry: &SplitEntry,
     split: &str,
     column: &str,
-    samples: Vec<u64>,
     message: String,
 ) -> Finding {
-    Finding {
-        kind: FindingKind::Column,
-        file: format!("{}/{column}", entry.path)
-            .trim_end_matches('/')
-            .to_owned(),
-        split: Some(split.to_owned()),
-        samples,
-        message,
-    }
+    let file = format!("{}/{column}", entry.path);
+    Finding::new(kind, file.trim_end_matches('/'), message).in_split(split)
 }

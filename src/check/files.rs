@@ -4,8 +4,9 @@ use std::collections::HashSet;
 
 use rayon::prelude::*;
 
+use super::kind::FindingKind;
 use super::objects::{DatasetObjects, ObjectProblem};
-use super::report::{Finding, FindingKind};
+use super::report::Finding;
 use crate::dataset::{Dataset, FileEntry};
 
 pub(super) fn check(dataset: &Dataset, objects: &DatasetObjects<'_>) -> Vec<Finding> {
@@ -50,11 +51,5 @@ pub(super) fn group_paths(dataset: &Dataset) -> Vec<&str> {
 }
 
 fn finding(file: &str, problem: ObjectProblem) -> Finding {
-    Finding {
-        kind: problem.kind,
-        file: file.to_owned(),
-        split: None,
-        samples: Vec::new(),
-        message: problem.message(),
-    }
+    Finding::new(problem.kind, file, problem.message())
 }

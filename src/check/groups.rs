@@ -5,20 +5,16 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::report::{Finding, FindingKind};
+use super::kind::FindingKind;
+use super::report::Finding;
 use crate::dataset::{Dataset, MAX_METADATA_BYTES, SplitEntry};
 
 pub(super) fn check(dataset: &Dataset) -> Vec<Finding> {
     let splits = dataset.manifest().splits.iter();
     let finding = |(name, split): (&String, &SplitEntry)| {
         let message = problem(dataset, split)?;
-        Some(Finding {
-            kind: FindingKind::Structure,
-            file: format!("{}/zarr.json", split.path),
-            split: Some(name.clone()),
-            samples: Vec::new(),
-            message,
-        })
+        let file = format!("{}/zarr.json", split.path);
+        Some(Finding::new(FindingKind::Structure, &file, message).in_split(name))
     };
     splits.filter_map(finding).collect()
 }

@@ -1,6 +1,7 @@
 //! How much memory a check takes. It does not depend on the number of samples, but on what they are and on what is listed.
 
 use super::columns::BATCH_ROWS;
+use super::content::MAX_DIGESTS;
 use super::streamed::PIECE_BYTES;
 use crate::dataset::{DatasetError, Manifest};
 use crate::storage::BASE_BYTES;
@@ -10,6 +11,9 @@ const ENTRY_BYTES: u64 = 1_500;
 
 /// Bytes of a row of the columns that every dataset has: in a decoded chunk, and in a batch that is checked.
 const ROW_BYTES: u64 = 3 * (8 + 4 + 3 * 24);
+
+/// Memory of a digest of a sample, where several lists of them are merged.
+const DIGEST_BYTES: u64 = 2 * 16;
 
 /// Memory that each sample of a shard takes in the index of the shard.
 const INDEX_BYTES: u64 = 32;
@@ -50,5 +54,6 @@ fn needed(manifest: &Manifest, threads: usize) -> u64 {
     BASE_BYTES
         .saturating_add(entries as u64 * ENTRY_BYTES)
         .saturating_add(rows.min(BATCH_ROWS) * ROW_BYTES)
+        .saturating_add(rows.min(MAX_DIGESTS) * DIGEST_BYTES)
         .saturating_add(of_thread.saturating_mul(threads as u64))
 }

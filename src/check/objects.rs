@@ -6,7 +6,7 @@ use std::io::ErrorKind;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use super::report::FindingKind;
+use super::kind::FindingKind;
 use super::streamed::{PIECE_BYTES, pieces};
 use crate::dataset::Dataset;
 use crate::storage::{ListedObject, StorageError, Store};

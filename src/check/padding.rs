@@ -1,7 +1,8 @@
 //! The columns `<array>_inside_fraction`: one fraction per sample, less than 1 where the manifest counts a padded window.
 
 use super::columns::BATCH_ROWS;
-use super::report::{Finding, FindingKind, describe};
+use super::kind::FindingKind;
+use super::report::{Finding, describe};
 use crate::dataset::{Dataset, DatasetError, SplitReader};
 
 /// Suffix of the columns that say how much of an array's windows is inside of the layer's volume.
@@ -21,17 +22,14 @@ pub(super) fn check(dataset: &Dataset, split: &str, reader: &SplitReader) -> Vec
     let entry = &manifest.splits[split];
     let check_array = |(name, padded): (&String, u64)| {
         let column = format!("{name}{INSIDE_FRACTION}");
-        let (samples, message) = match InsideFractions::read(reader, &column, entry.samples) {
-            Err(e) => (Vec::new(), describe(&e)),
-            Ok(fractions) => fractions.problem(padded)?,
+        let (kind, (samples, message)) = match InsideFractions::read(reader, &column, entry.samples)
+        {
+            Err(e) => (FindingKind::Column, (Vec::new(), describe(&e))),
+            Ok(fractions) => (FindingKind::InsideFraction, fractions.problem(padded)?),
         };
-        Some(Finding {
-            kind: FindingKind::Column,
-            file: format!("{}/{column}", entry.path),
-            split: Some(split.to_owned()),
-            samples,
-            message,
-        })
+        let file = format!("{}/{column}", entry.path);
+        let finding = Finding::new(kind, &file, message);
+        Some(finding.in_split(split).in_samples(samples))
     };
     let arrays = manifest.arrays.iter();
     let counted = arrays.filter_map(|(name, a)| Some((name, *a.padded_windows.get(split)?)));

@@ -5,8 +5,9 @@ use rayon::prelude::*;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use super::kind::FindingKind;
 use super::objects::{DatasetObjects, ObjectProblem};
-use super::report::{Finding, FindingKind};
+use super::report::Finding;
 use crate::dataset::{
     CLAIM_FILE, Claim, Dataset, FileEntry, GROUPS_VERSION, Manifest, PLAN_COLUMNS, PLAN_FILE,
     Receipt, ShardEntry, from_checksummed, receipt_key,
@@ -144,10 +145,7 @@ fn contradiction(problem: String) -> ObjectProblem {
 
 fn finding(file: &str, split: Option<String>, problem: ObjectProblem) -> Finding {
     Finding {
-        kind: problem.kind,
-        file: file.to_owned(),
         split,
-        samples: Vec::new(),
-        message: problem.message(),
+        ..Finding::new(problem.kind, file, problem.message())
     }
 }

@@ -5,14 +5,15 @@ use std::fmt::Write;
 
 use serde::Serialize;
 
+use super::kind::{FindingKind, Severity};
 use crate::dataset::DatasetError;
 
 /// What a check found.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Report {
-    /// Whether nothing is wrong.
+    /// Whether nothing is wrong. Warnings do not count.
     pub ok: bool,
-    /// What is wrong.
+    /// What is wrong or suspicious.
     pub findings: Vec<Finding>,
     /// What was checked.
     pub checked: Checked,
@@ -35,11 +36,13 @@ pub struct Checked {
     pub unexpected_files: bool,
 }
 
-/// One thing that is wrong.
+/// One thing that is wrong or suspicious.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Finding {
     /// What kind of thing.
     pub kind: FindingKind,
+    /// Whether the dataset is wrong, or only suspicious.
+    pub severity: Severity,
     /// The file or array, relative to the dataset.
     pub file: String,
     /// The split, where the finding is about one.
@@ -50,47 +53,29 @@ pub struct Finding {
     pub message: String,
 }
 
-/// Kinds of things that can be wrong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum FindingKind {
-    /// There is no manifest, or its contents are not possible.
-    Manifest,
-    /// A file is missing.
-    MissingFile,
-    /// A file exists but cannot be read.
-    Unreadable,
-    /// A file has the wrong size.
-    Size,
-    /// A file has other bytes than were written.
-    Digest,
-    /// Metadata does not agree with the manifest.
-    Structure,
-    /// A sample cannot be decoded.
-    Decode,
-    /// A column does not agree with the arrays or the manifest.
-    Column,
-    /// A file that the manifest does not list.
-    UnexpectedFile,
-    /// The claim, the plan or a receipt does not agree with the manifest.
-    Plan,
-}
-
-impl FindingKind {
-    /// Its name in reports.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Manifest => "manifest",
-            Self::MissingFile => "missing_file",
-            Self::Unreadable => "unreadable",
-            Self::Size => "size",
-            Self::Digest => "digest",
-            Self::Structure => "structure",
-            Self::Decode => "decode",
-            Self::Column => "column",
-            Self::UnexpectedFile => "unexpected_file",
-            Self::Plan => "plan",
+impl Finding {
+    pub(super) fn new(kind: FindingKind, file: &str, message: impl Into<String>) -> Self {
+        Self {
+            kind,
+            severity: kind.severity(),
+            file: file.to_owned(),
+            split: None,
+            samples: Vec::new(),
+            message: message.into(),
         }
+    }
+
+    /// The same finding, about a split.
+    pub(super) fn in_split(self, split: &str) -> Self {
+        Self {
+            split: Some(split.to_owned()),
+            ..self
+        }
+    }
+
+    /// The same finding, about single samples.
+    pub(super) fn in_samples(self, samples: Vec<u64>) -> Self {
+        Self { samples, ..self }
     }
 }
 

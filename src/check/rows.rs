@@ -1,7 +1,9 @@
 //! The rows of the columns that every dataset has: boxes contain their points, and windows start where the rule says.
 
 use std::collections::HashSet;
+use std::ops::Range;
 
+use super::kind::FindingKind;
 use crate::dataset::Manifest;
 use crate::geometry::{BoxNm, PointNm, Resolution, WindowSize};
 
@@ -16,8 +18,24 @@ pub(super) struct Rows {
     pub resolution_nm: Vec<[f64; 3]>,
 }
 
+/// The rows of a box.
+pub(super) struct BoxRows {
+    /// Its position in the manifest.
+    pub index: u32,
+    pub resolution_nm: [f64; 3],
+    pub samples: Range<u64>,
+}
+
+impl BoxRows {
+    /// Number of samples.
+    pub fn count(&self) -> u64 {
+        self.samples.end - self.samples.start
+    }
+}
+
 /// Something that is wrong with a column.
 pub(super) struct ColumnProblem {
+    pub kind: FindingKind,
     pub column: &'static str,
     /// The samples; empty where the problem is not about single samples.
     pub samples: Vec<u64>,
@@ -34,6 +52,7 @@ pub(super) struct RowChecks<'m> {
     per_box: Vec<u64>,
     /// The box of the last row, with its bounds at the resolution of that row, and the ids of its annotations so far.
     current: Option<CurrentBox>,
+    box_rows: Vec<BoxRows>,
     foreign_boxes: Vec<u64>,
     split_boxes: Vec<u64>,
     outside_of_box: Vec<u64>,
@@ -58,6 +77,7 @@ impl<'m> RowChecks<'m> {
             is_snapped: manifest.config["snap"] == "zetta",
             per_box: vec![0; manifest.boxes.len()],
             current: None,
+            box_rows: Vec::new(),
             foreign_boxes: Vec::new(),
             split_boxes: Vec::new(),
             outside_of_box: Vec::new(),
@@ -95,6 +115,9 @@ impl<'m> RowChecks<'m> {
         if let Some(count) = self.per_box.get_mut(index as usize) {
             *count += 1;
         }
+        if let Some(of_box) = self.box_rows.last_mut() {
+            of_box.samples.end = sample + 1;
+        }
         if let Some(current) = &mut self.current {
             if current
                 .bounds
@@ -124,6 +147,11 @@ impl<'m> RowChecks<'m> {
                 HashSet::new()
             }
         };
+        self.box_rows.push(BoxRows {
+            index,
+            resolution_nm,
+            samples: sample..sample,
+        });
         self.current = Some(CurrentBox {
             index,
             resolution_nm,
@@ -141,36 +169,42 @@ impl<'m> RowChecks<'m> {
         }
     }
 
-    /// What is wrong, after the last row.
-    pub(super) fn finish(self) -> Vec<ColumnProblem> {
+    /// What is wrong, after the last row, and the rows of each box.
+    pub(super) fn finish(self) -> (Vec<ColumnProblem>, Vec<BoxRows>) {
         let counts = self.wrong_counts();
         let of_samples = [
             (
+                FindingKind::ForeignBox,
                 "box",
                 self.foreign_boxes,
                 "the sample's box is not one of the split's boxes in the manifest",
             ),
             (
+                FindingKind::BoxOrder,
                 "box",
                 self.split_boxes,
                 "the sample does not follow the other samples of its box",
             ),
             (
+                FindingKind::CenterOutsideBox,
                 "center_nm",
                 self.outside_of_box,
                 "the sample's centre is outside of its box",
             ),
             (
+                FindingKind::WindowStart,
                 "start_voxel",
                 self.misplaced,
                 "the window does not start at the voxel that follows from centre, resolution and window size",
             ),
             (
+                FindingKind::Resolution,
                 "resolution_nm",
                 self.wrong_resolutions,
                 "the sample's resolution is not that of its box's layer group in the manifest",
             ),
             (
+                FindingKind::RepeatedAnnotation,
                 "annotation_id",
                 self.repeated,
                 "the annotation occurs twice in one box",
@@ -178,13 +212,14 @@ impl<'m> RowChecks<'m> {
         ];
         let of_samples = of_samples
             .into_iter()
-            .filter(|(_, samples, _)| !samples.is_empty());
-        let of_samples = of_samples.map(|(column, samples, message)| ColumnProblem {
+            .filter(|(.., samples, _)| !samples.is_empty());
+        let of_samples = of_samples.map(|(kind, column, samples, message)| ColumnProblem {
+            kind,
             column,
             samples,
             message: message.to_owned(),
         });
-        of_samples.chain(counts).collect()
+        (of_samples.chain(counts).collect(), self.box_rows)
     }
 
     /// Boxes of the split with another number of samples than the manifest says.
@@ -193,6 +228,7 @@ impl<'m> RowChecks<'m> {
         let wrong = boxes
             .filter(|(b, found)| b.split.as_deref() == Some(self.split) && **found != b.samples);
         let problems = wrong.map(|(b, found)| ColumnProblem {
+            kind: FindingKind::BoxCount,
             column: "box",
             samples: Vec::new(),
             message: format!(
@@ -246,8 +282,8 @@ mod tests {
         let manifest = manifest();
         let mut checks = RowChecks::new(&manifest, "train");
         batches.into_iter().for_each(|rows| checks.add(&rows));
-        let problems = checks.finish();
-        let short = |p: &ColumnProblem| json!([p.column, p.samples, p.message.split(' ').nth(1)]);
+        let (problems, _) = checks.finish();
+        let short = |p: &ColumnProblem| json!([p.column, p.samples, p.kind]);
         problems.iter().map(short).collect()
     }
 
@@ -260,6 +296,19 @@ mod tests {
     }
 
     #[test]
+    fn the_rows_of_each_box_are_known_however_they_are_divided_into_batches() {
+        let manifest = manifest();
+        for at in 0..=RIGHT.len() {
+            let mut checks = RowChecks::new(&manifest, "train");
+            checks.add(&rows(0, &RIGHT[..at]));
+            checks.add(&rows(at as u64, &RIGHT[at..]));
+            let boxes = checks.finish().1.into_iter();
+            let boxes: Vec<_> = boxes.map(|b| (b.index, b.samples)).collect();
+            assert_eq!(boxes, [(0, 0..3), (1, 3..5)], "{at}");
+        }
+    }
+
+    #[test]
     fn an_annotation_that_occurs_twice_in_a_box_is_found_in_another_batch() {
         let mut samples = RIGHT;
         samples[2].0 = 7;
@@ -267,7 +316,7 @@ mod tests {
             let batches = [rows(0, &samples[..at]), rows(at as u64, &samples[at..])];
             assert_eq!(
                 problems(batches),
-                json!([["annotation_id", [2], "annotation"]])
+                json!([["annotation_id", [2], "repeated_annotation"]])
             );
         }
     }
@@ -276,7 +325,7 @@ mod tests {
     fn samples_of_a_box_that_do_not_follow_each_other_are_found() {
         let mut samples = RIGHT;
         samples.swap(2, 3);
-        let found = json!([["box", [3, 4], "sample"]]);
+        let found = json!([["box", [3, 4], "box_order"]]);
         assert_eq!(problems([rows(0, &samples)]), found);
     }
 
@@ -287,25 +336,25 @@ mod tests {
             change(&mut rows);
             problems([rows])
         };
-        let column = |name: &str, word: &str| json!([[name, [4], word]]);
+        let column = |name: &str, kind: FindingKind| json!([[name, [4], kind]]);
         let found = broken(&|rows| rows.start_voxel[4][2] += 1);
-        assert_eq!(found, column("start_voxel", "window"));
+        assert_eq!(found, column("start_voxel", FindingKind::WindowStart));
         let found = broken(&|rows| {
             rows.center_nm[4][1] = 400.0;
             rows.start_voxel[4][1] = 48;
         });
-        assert_eq!(found, column("center_nm", "sample's"));
+        assert_eq!(found, column("center_nm", FindingKind::CenterOutsideBox));
         let found = broken(&|rows| {
             rows.resolution_nm[4] = [8.0, 8.0, 4.0];
             rows.start_voxel[4][2] = 18;
         });
-        assert_eq!(found, column("resolution_nm", "sample's"));
+        assert_eq!(found, column("resolution_nm", FindingKind::Resolution));
         let in_val = broken(&|rows| {
             rows.box_index[4] = 2;
             rows.center_nm[4][0] = 808.0;
             rows.start_voxel[4][0] = 99;
         });
-        let found = json!([["box", [4], "sample's"], ["box", [], "box"]]);
+        let found = json!([["box", [4], "foreign_box"], ["box", [], "box_count"]]);
         assert_eq!(in_val, found);
     }
 }

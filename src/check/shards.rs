@@ -1,17 +1,38 @@
 //! Shards: complete, in the layout of the manifest, and every sample can be decoded.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use rayon::prelude::*;
 
+use super::content::{Content, ContentRules};
+use super::equal_samples;
+use super::kind::FindingKind;
 use super::objects::{DatasetObjects, digest_problem};
-use super::report::{Finding, FindingKind, describe};
+use super::report::{Finding, describe};
 use super::streamed::StreamedObject;
 use crate::data_type::DataType;
-use crate::dataset::{Codec, ColumnReader, Dataset, DatasetError, SampleArray, ShardEntry};
+use crate::dataset::{
+    Codec, ColumnReader, Dataset, DatasetError, Manifest, SampleArray, ShardEntry, ShardReader,
+};
 
-pub(super) fn check(dataset: &Dataset, objects: &DatasetObjects<'_>) -> Vec<Finding> {
+/// Which samples of the shards are decoded.
+#[derive(Clone, Copy)]
+pub(super) enum Samples<'a> {
+    /// All. The digests of shards are verified, too.
+    All,
+    /// These, by split. Of other shards, only the size is verified.
+    Some(&'a HashMap<String, BTreeSet<u64>>),
+}
+
+/// The arrays that can be opened, by split and name.
+type OpenArrays<'d> = HashMap<(&'d str, &'d str), OpenArray>;
+
+pub(super) fn check(
+    dataset: &Dataset,
+    objects: &DatasetObjects<'_>,
+    chosen: Samples<'_>,
+) -> Vec<Finding> {
     let manifest = dataset.manifest();
     let mut findings = Vec::new();
     let mut arrays = HashMap::new();
@@ -28,11 +49,50 @@ pub(super) fn check(dataset: &Dataset, objects: &DatasetObjects<'_>) -> Vec<Find
     let shards = manifest.shards.iter().enumerate().par_bridge();
     let of_shards = shards.map(|(number, shard)| {
         let opened = arrays.get(&(shard.split.as_str(), shard.array.as_str()));
-        (number, check_shard(objects, shard, opened))
+        let checked = match chosen {
+            Samples::All => check_shard(objects, shard, opened),
+            Samples::Some(samples) => check_samples(objects, shard, opened, samples),
+        };
+        (number, checked)
     });
-    let mut of_shards: Vec<_> = of_shards.filter(|(_, found)| !found.is_empty()).collect();
+    let mut of_shards: Vec<_> = of_shards.collect();
     of_shards.sort_unstable_by_key(|(number, _)| *number);
-    findings.extend(of_shards.into_iter().flat_map(|(_, found)| found));
+    let mut contents: HashMap<_, Content> = HashMap::new();
+    for (number, checked) in of_shards {
+        let shard = &manifest.shards[number];
+        let key = (shard.split.as_str(), shard.array.as_str());
+        findings.extend(checked.findings);
+        contents.entry(key).or_default().append(checked.content);
+    }
+    findings.extend(suspicious(manifest, &arrays, contents));
+    findings
+}
+
+/// What is suspicious in the values of the arrays.
+fn suspicious<'m>(
+    manifest: &'m Manifest,
+    arrays: &OpenArrays<'m>,
+    mut contents: HashMap<(&'m str, &'m str), Content>,
+) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (split, entry) in &manifest.splits {
+        let of_split = arrays.iter().filter(|((s, _), _)| s == split);
+        let of_split: Vec<_> = of_split.map(|(_, opened)| &opened.array).collect();
+        for name in manifest.arrays.keys() {
+            let Some(mut content) = contents.remove(&(split.as_str(), name.as_str())) else {
+                continue;
+            };
+            let groups = content.equal_samples();
+            findings.extend(equal_samples::finding(
+                split,
+                &entry.path,
+                &of_split,
+                groups,
+            ));
+            let file = format!("{}/{name}", entry.path);
+            findings.extend(content.findings(split, &file));
+        }
+    }
     findings
 }
 
@@ -52,6 +112,7 @@ struct OpenArray {
     data_type: DataType,
     column: String,
     nonzero_fractions: Option<ColumnReader<f32>>,
+    rules: ContentRules,
 }
 
 impl OpenArray {
@@ -59,12 +120,18 @@ impl OpenArray {
         let reader = dataset.split(split)?;
         let array = reader.samples(name)?;
         let column = format!("{name}_nonzero_fraction");
+        let samples = dataset
+            .manifest()
+            .splits
+            .get(split)
+            .map_or(0, |s| s.samples);
         Ok(Self {
             data_type: array.data_type(),
             array,
             // A column that cannot be read is a finding of `columns`.
             nonzero_fractions: reader.open_column(&column, Some(1)).ok(),
             column,
+            rules: ContentRules::new(dataset.manifest(), name, samples),
         })
     }
 }
@@ -87,83 +154,171 @@ fn structure(
             problem.unwrap_or_else(|e| Some(e.to_string()))?
         }
     };
-    Some(Finding {
-        kind: FindingKind::Structure,
-        file: format!("{}/{array}/zarr.json", manifest.splits.get(split)?.path),
-        split: Some(split.to_owned()),
-        samples: Vec::new(),
-        message,
-    })
+    let file = format!("{}/{array}/zarr.json", manifest.splits.get(split)?.path);
+    Some(Finding::new(FindingKind::Structure, &file, message).in_split(split))
 }
 
+/// What was found in a shard.
+#[derive(Default)]
+struct CheckedShard {
+    findings: Vec<Finding>,
+    content: Content,
+}
+
+impl CheckedShard {
+    fn wrong(finding: Finding) -> Self {
+        Self {
+            findings: vec![finding],
+            ..Self::default()
+        }
+    }
+}
+
+/// Verifies size and digest of the shard, and decodes every sample.
 fn check_shard(
     objects: &DatasetObjects<'_>,
     shard: &ShardEntry,
     opened: Option<&OpenArray>,
-) -> Vec<Finding> {
+) -> CheckedShard {
     // Without an open array, the number of samples is not checked: listing them may need too much memory.
     let all = || {
         let samples = opened.map(|_| shard.first_sample..shard.first_sample + shard.samples);
         samples.into_iter().flatten().collect()
     };
     if let Some(problem) = objects.size_problem(&shard.path, shard.bytes) {
-        return vec![finding(shard, problem.kind, all(), problem.message())];
+        let finding = finding(shard, problem.kind, all(), problem.message());
+        return CheckedShard::wrong(finding);
     }
     let object = StreamedObject::new(objects.store(), &shard.path, shard.bytes);
     let object = Arc::new(object);
-    let decoded = opened.map_or_else(Vec::new, |opened| decode(shard, opened, &object));
+    let decoded = opened.map_or_else(CheckedShard::default, |opened| {
+        match opened.array.read_shard(object.clone(), &shard.path) {
+            Ok(file) => {
+                let samples = shard.first_sample..shard.first_sample + shard.samples;
+                decode(shard, opened, &file, samples, || object.has_failed())
+            }
+            Err(e) => {
+                let finding = finding(shard, FindingKind::Decode, all(), describe(&e));
+                CheckedShard::wrong(finding)
+            }
+        }
+    });
     match digest_problem(&object.digest().map(Some), &shard.blake3) {
         None => decoded,
         Some(problem) => {
             let samples = match problem.kind {
                 // Readers want to know next which samples are damaged.
-                FindingKind::Digest => decoded.into_iter().flat_map(|f| f.samples).collect(),
+                FindingKind::Digest => decoded
+                    .findings
+                    .into_iter()
+                    .flat_map(|f| f.samples)
+                    .collect(),
                 _ => all(),
             };
-            vec![finding(shard, problem.kind, samples, problem.message())]
+            CheckedShard::wrong(finding(shard, problem.kind, samples, problem.message()))
         }
     }
 }
 
-/// Decodes every sample of the shard, which is `object`, and counts its nonzero values.
-fn decode(shard: &ShardEntry, opened: &OpenArray, object: &Arc<StreamedObject>) -> Vec<Finding> {
-    let samples = shard.first_sample..shard.first_sample + shard.samples;
-    let OpenArray { array, column, .. } = opened;
-    let file = match array.read_shard(object.clone(), &shard.path) {
-        Ok(file) => file,
-        Err(e) => {
-            let message = describe(&e);
-            return vec![finding(
-                shard,
-                FindingKind::Decode,
-                samples.collect(),
-                message,
-            )];
-        }
+/// Verifies the size of the shard, and decodes those of `chosen` that are in it.
+fn check_samples(
+    objects: &DatasetObjects<'_>,
+    shard: &ShardEntry,
+    opened: Option<&OpenArray>,
+    chosen: &HashMap<String, BTreeSet<u64>>,
+) -> CheckedShard {
+    let range = shard.first_sample..shard.first_sample.saturating_add(shard.samples);
+    let samples = chosen.get(&shard.split).map(|samples| samples.range(range));
+    let samples: Vec<u64> = samples.into_iter().flatten().copied().collect();
+    if let Some(problem) = objects.size_problem(&shard.path, shard.bytes) {
+        let finding = finding(shard, problem.kind, samples, problem.message());
+        return CheckedShard::wrong(finding);
+    }
+    let (Some(opened), Some(first)) = (opened, samples.first().copied()) else {
+        return CheckedShard::default();
     };
+    match opened.array.open_shard_of(first) {
+        Ok(file) => decode(shard, opened, &file, samples.into_iter(), || false),
+        Err(e) => CheckedShard::wrong(finding(shard, FindingKind::Decode, samples, describe(&e))),
+    }
+}
+
+/// Decodes samples of the shard, which is `file`, and looks at their values. Ends early when `has_failed`: then nothing more can be
+/// read. One finding has all samples of a kind, and the message of the first.
+fn decode(
+    shard: &ShardEntry,
+    opened: &OpenArray,
+    file: &ShardReader,
+    samples: impl Iterator<Item = u64>,
+    has_failed: impl Fn() -> bool,
+) -> CheckedShard {
+    let OpenArray { array, column, .. } = opened;
     let fractions = opened.nonzero_fractions.as_ref();
-    let fractions = fractions.and_then(|column| column.rows(samples.clone()).ok());
-    let mut fractions = fractions.unwrap_or_default().into_iter();
-    let mut findings = Vec::new();
+    let mut content = Content::default();
+    let mut undecodable = Wrong::default();
+    let mut other_fraction = Wrong::default();
+    let mut fill = Vec::new();
     for i in samples {
-        let expected = fractions.next();
-        let found = match array.stored_values(&file, i) {
-            Ok(Some(values)) => nonzero_fraction(opened.data_type, &values),
-            Ok(None) => nonzero_fraction(opened.data_type, array.fill_value()),
+        let stored = match array.stored_values(file, i) {
+            Ok(stored) => stored,
             Err(e) => {
-                findings.push(finding(shard, FindingKind::Decode, vec![i], describe(&e)));
-                if object.has_failed() {
+                undecodable.add(i, || describe(&e));
+                if has_failed() {
                     break;
                 }
                 continue;
             }
         };
+        let values = match &stored {
+            Some(values) => values,
+            None => {
+                if fill.is_empty() {
+                    // Of one value, which is enough to know what is in the sample.
+                    fill = array.fill_value().to_vec();
+                }
+                &fill
+            }
+        };
+        content.add(i, values, &opened.rules);
+        let found = nonzero_fraction(opened.data_type, values);
+        // A column that cannot be read is a finding of `columns`.
+        let expected = fractions.and_then(|f| f.rows(i..i + 1).ok()?.first().copied());
         if let Some(expected) = expected.filter(|expected| *expected != found) {
-            let message = format!("{column} is {expected}, but the sample's fraction is {found}");
-            findings.push(finding(shard, FindingKind::Column, vec![i], message));
+            other_fraction.add(i, || {
+                format!("{column} is {expected}, but the sample's fraction is {found}")
+            });
         }
     }
-    findings
+    let findings = [
+        undecodable.finding(shard, FindingKind::Decode),
+        other_fraction.finding(shard, FindingKind::NonzeroFraction),
+    ];
+    CheckedShard {
+        findings: findings.into_iter().flatten().collect(),
+        content,
+    }
+}
+
+/// Samples with the same kind of problem.
+#[derive(Default)]
+struct Wrong {
+    samples: Vec<u64>,
+    /// What is wrong with the first.
+    message: String,
+}
+
+impl Wrong {
+    fn add(&mut self, sample: u64, message: impl FnOnce() -> String) {
+        if self.samples.is_empty() {
+            self.message = message();
+        }
+        self.samples.push(sample);
+    }
+
+    fn finding(self, shard: &ShardEntry, kind: FindingKind) -> Option<Finding> {
+        let is_any = !self.samples.is_empty();
+        is_any.then(|| finding(shard, kind, self.samples, self.message))
+    }
 }
 
 fn nonzero_fraction(data_type: DataType, values: &[u8]) -> f32 {
@@ -172,13 +327,9 @@ fn nonzero_fraction(data_type: DataType, values: &[u8]) -> f32 {
 }
 
 fn finding(shard: &ShardEntry, kind: FindingKind, samples: Vec<u64>, message: String) -> Finding {
-    Finding {
-        kind,
-        file: shard.path.clone(),
-        split: Some(shard.split.clone()),
-        samples,
-        message,
-    }
+    Finding::new(kind, &shard.path, message)
+        .in_split(&shard.split)
+        .in_samples(samples)
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::check::{CheckOptions, FindingKind, Report};
+use crate::check::{CheckLevel, CheckOptions, FindingKind, Report};
 use crate::dataset::{Dataset, Manifest};
 use crate::loader::{ArrayNames, Loader, LoaderOptions};
 use crate::storage::Storage;
@@ -17,8 +17,10 @@ use crate::support::{read_json, run};
 use serde_json::{Value, json};
 
 mod duplicate_keys;
+mod levels;
 mod past_crashes;
 mod private;
+mod suspicious;
 
 /// A finished dataset of a volume of 40 x 40 x 20 voxels and 12 points, in `folder`.
 fn dataset(folder: &Path) -> PathBuf {
@@ -73,6 +75,7 @@ fn dataset(folder: &Path) -> PathBuf {
 
 fn check(out: &Path) -> Report {
     let options = CheckOptions {
+        level: CheckLevel::Full,
         memory_bytes: u64::MAX,
     };
     super::check(out, options, &Storage::default()).unwrap()

@@ -2,27 +2,35 @@
 
 use std::process::ExitCode;
 
-use crate::check::{self, Finding, Report};
+use crate::check::{self, CheckLevel, Finding, Report, Severity};
 use crate::dataset::Dataset;
 use crate::storage::{Location, Storage};
 use bytesize::ByteSize;
 use clap::Args;
-use indicatif::HumanCount;
 
+use super::control_chars;
 use super::failure::Failure;
 use super::location;
 use super::network::NetworkArgs;
 use super::printer::Printer;
-use super::rows::Rows;
 use super::run::RunArgs;
 use super::summary::{boxes_table, counted, print_sources};
 
-/// Verify a dataset: files, checksums and values; the exit code is 1 if anything is wrong
+/// Verify a dataset: files, checksums, values and columns; the exit code is 1 if anything is wrong
 #[derive(Debug, Args)]
 pub(super) struct Check {
     /// Dataset folder: a local path or a URL (s3://, gs://, http://, https://)
     #[arg(value_name = "DATASET", value_parser = location::output())]
     out: Location,
+    /// Verify only sizes and digests of files
+    #[arg(long, conflicts_with = "sample")]
+    quick: bool,
+    /// Decode only this many random samples of each split; of other shards, verify only the size
+    #[arg(long, value_name = "K")]
+    sample: Option<u64>,
+    /// Choose other random samples
+    #[arg(long, value_name = "N", default_value_t = 0, requires = "sample")]
+    seed: u64,
     /// Print the report as JSON
     #[arg(long)]
     json: bool,
@@ -39,7 +47,7 @@ impl Check {
         if printer.is_verbose() && !self.json {
             self.print_contents(printer, storage);
         }
-        let options = self.run.check_options();
+        let options = self.run.check_options(self.level());
         let pool = self.run.pool()?;
         let report = pool.install(|| check::check(&self.out, options, storage))?;
         if self.json {
@@ -48,6 +56,17 @@ impl Check {
             print(printer, &report);
         }
         Ok(exit_code(&report))
+    }
+
+    fn level(&self) -> CheckLevel {
+        match self.sample {
+            _ if self.quick => CheckLevel::Quick,
+            Some(samples) => CheckLevel::Sample {
+                samples,
+                seed: self.seed,
+            },
+            None => CheckLevel::Full,
+        }
     }
 
     /// Prints the boxes and sources of the dataset. Problems with its manifest are findings of the report.
@@ -68,26 +87,37 @@ pub(super) fn exit_code(report: &Report) -> ExitCode {
     }
 }
 
-/// Prints the report as a table and a summary line.
+/// Prints the findings, a line each, and a summary line. With `-v`, each finding is followed by its message.
 pub(super) fn print(printer: &Printer, report: &Report) {
     let checked = &report.checked;
-    if !report.findings.is_empty() {
-        let mut table = Rows::left_aligned(["finding", "file", "samples", "details"]);
-        for f in &report.findings {
-            table.add_row([f.kind.name(), &f.file, &samples(f), &f.message]);
+    for finding in &report.findings {
+        printer.result(line(finding));
+        if printer.is_verbose() {
+            printer.result(format!("        {}", finding.message));
         }
-        printer.rows(&table);
     }
+    let errors = report
+        .findings
+        .iter()
+        .filter(|f| f.severity == Severity::Error);
+    let errors = errors.count();
+    let warnings = report.findings.len() - errors;
     printer.result(format!(
-        "{}: checked {} shards and {} other files ({}), {} samples; decoded {} windows; {}",
+        "{}: checked {} and {} ({}), {}; decoded {}; {}, {}",
         if report.ok { "ok" } else { "failed" },
-        HumanCount(checked.shards),
-        HumanCount(checked.files),
+        counted(checked.shards, "shard", "shards"),
+        counted(checked.files, "other file", "other files"),
         ByteSize(checked.bytes),
-        HumanCount(checked.samples),
-        HumanCount(checked.windows),
-        counted(report.findings.len(), "finding", "findings")
+        counted(checked.samples, "sample", "samples"),
+        counted(checked.windows, "window", "windows"),
+        counted(errors, "error", "errors"),
+        counted(warnings, "warning", "warnings"),
     ));
+    if !report.findings.is_empty() && !printer.is_verbose() {
+        printer.result(
+            "details: -v or --json; what each finding means, and what to do: docs/check.md",
+        );
+    }
     if checked.files > 0 && !checked.unexpected_files {
         printer.result(
             "files that the manifest does not list were not looked for, because http(s) servers have no listings",
@@ -95,24 +125,97 @@ pub(super) fn print(printer: &Printer, report: &Report) {
     }
 }
 
-/// The samples of a finding as ranges: `0-3, 7`.
+/// Widths of the columns of a finding's line, so that it has 80 characters at most.
+const KIND_WIDTH: usize = 20;
+const FILE_WIDTH: usize = 28;
+const SAMPLES_WIDTH: usize = 22;
+
+/// The finding as a line: severity, kind, file, samples.
+fn line(finding: &Finding) -> String {
+    let severity = match finding.severity {
+        Severity::Error => "error",
+        Severity::Warning => "warning",
+    };
+    let kind = finding.kind.name();
+    let file = shortened(&finding.file);
+    let samples = samples(finding);
+    format!("{severity:<8}{kind:<KIND_WIDTH$}{file:<FILE_WIDTH$}  {samples}")
+}
+
+/// The name, printable, without its middle if it is too long.
+fn shortened(name: &str) -> String {
+    let name = control_chars::escape_line(name);
+    let characters: Vec<char> = name.chars().collect();
+    if characters.len() <= FILE_WIDTH {
+        return name.into_owned();
+    }
+    // The end says more than the beginning: it has the number of the shard.
+    let kept = FILE_WIDTH - 3;
+    let begin = characters[..kept / 3].iter();
+    let end = characters[characters.len() - (kept - kept / 3)..].iter();
+    begin.chain(&['.'; 3]).chain(end).collect()
+}
+
+/// The samples of a finding as ranges, as many as fit: `0-3, 7`.
 fn samples(finding: &Finding) -> String {
     let mut sorted = finding.samples.clone();
     sorted.sort_unstable();
-    let ranges: Vec<_> = sorted
-        .chunk_by(|a, b| a + 1 == *b)
-        .map(|run| match run {
-            [one] => one.to_string(),
-            run => format!("{}-{}", run[0], run[run.len() - 1]),
-        })
-        .collect();
-    match ranges.len() {
-        0 => "-".into(),
-        n if n > 6 => format!(
-            "{}, ... ({} in total)",
-            ranges[..6].join(", "),
-            sorted.len()
-        ),
-        _ => ranges.join(", "),
+    if sorted.is_empty() {
+        return "-".to_owned();
+    }
+    let ranges = sorted.chunk_by(|a, b| a + 1 == *b).map(|run| match run {
+        [one] => one.to_string(),
+        run => format!("{}-{}", run[0], run[run.len() - 1]),
+    });
+    let ranges: Vec<_> = ranges.collect();
+    let all = ranges.join(", ");
+    if all.len() <= SAMPLES_WIDTH {
+        return all;
+    }
+    let count = format!("{} samples, {}", sorted.len(), ranges[0]);
+    if count.len() + 4 <= SAMPLES_WIDTH {
+        format!("{count} ...")
+    } else {
+        format!("{} samples", sorted.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::FindingKind;
+
+    fn finding(kind: FindingKind, file: &str, samples: impl IntoIterator<Item = u64>) -> Finding {
+        Finding {
+            kind,
+            severity: kind.severity(),
+            file: file.to_owned(),
+            split: Some("train".to_owned()),
+            samples: samples.into_iter().collect(),
+            message: String::new(),
+        }
+    }
+
+    #[test]
+    fn a_line_has_80_characters_at_most_and_shows_the_number_of_the_shard() {
+        let file = "validation_with_a_long_name.zarr/an_array_with_a_long_name/c.123456.0.0.0.0";
+        for kind in FindingKind::ALL {
+            for samples in [0..0, 3..4, 0..7, 10_000_000_000..10_000_001_000] {
+                let every_second = samples.clone().filter(|i| i % 2 == 0).collect::<Vec<_>>();
+                for samples in [samples.collect(), every_second] {
+                    let line = line(&finding(kind, file, samples));
+                    assert!(line.chars().count() <= 80, "{line}");
+                    assert!(line.contains("c.123456.0.0.0.0"), "{line}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn samples_are_ranges() {
+        let text = |of: &[u64]| samples(&finding(FindingKind::Digest, "f", of.iter().copied()));
+        assert_eq!(text(&[]), "-");
+        assert_eq!(text(&[7, 0, 1, 2]), "0-2, 7");
+        assert_eq!(text(&[1, 3, 5, 7, 9, 11, 13, 15]), "8 samples, 1 ...");
     }
 }

@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use crate::check::{self, CheckLevel};
+use crate::demo;
 use crate::storage::Storage;
-use crate::{check, demo};
 use clap::Args;
 
 use super::failure::Failure;
@@ -70,7 +71,7 @@ impl Demo {
             Some(TaskArg::All),
         )?;
         printer.lines(format!("\n$ pointshard check {}", out.display()));
-        let check_options = self.run.check_options();
+        let check_options = self.run.check_options(CheckLevel::Full);
         let report = pool.install(|| check::check(&out, check_options, &storage))?;
         super::check::print(printer, &report);
         let out = std::path::absolute(&out).unwrap_or(out);

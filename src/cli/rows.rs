@@ -23,15 +23,6 @@ impl Rows {
         Self { table }
     }
 
-    /// A table of text: all columns are left-aligned.
-    pub(super) fn left_aligned<const N: usize>(header: [&str; N]) -> Self {
-        let mut rows = Self::new(header);
-        for column in rows.table.column_iter_mut() {
-            column.set_cell_alignment(CellAlignment::Left);
-        }
-        rows
-    }
-
     pub(super) fn add_row<S: AsRef<str>>(&mut self, row: impl IntoIterator<Item = S>) {
         let cells = row.into_iter();
         let cells =

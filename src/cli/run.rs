@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
-use crate::check::CheckOptions;
+use crate::check::{CheckLevel, CheckOptions};
 use crate::extract::Progress;
 use crate::fault::FaultKind;
 use crate::job::{Job, PlannedOutput, RunOptions};
@@ -85,8 +85,9 @@ impl RunArgs {
     }
 
     /// How a dataset is checked.
-    pub(super) fn check_options(self) -> CheckOptions {
+    pub(super) fn check_options(self, level: CheckLevel) -> CheckOptions {
         CheckOptions {
+            level,
             memory_bytes: self.memory_bytes(),
         }
     }

@@ -5,7 +5,7 @@ mod fault_points;
 use std::fs;
 use std::path::Path;
 
-use crate::check::{self, CheckOptions, FindingKind};
+use crate::check::{self, CheckLevel, CheckOptions, FindingKind};
 use crate::dataset::{Dataset, DatasetError};
 use crate::extract::{ExtractError, Progress};
 use crate::fault::{Fault, FaultKind};
@@ -15,6 +15,7 @@ use crate::support::{read_json, run, shared_data, tree, vnc_config};
 use serde_json::{Value, json};
 
 const CHECK_OPTIONS: CheckOptions = CheckOptions {
+    level: CheckLevel::Full,
     memory_bytes: u64::MAX,
 };
 

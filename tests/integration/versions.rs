@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::support::tree;
-use pointshard::{CheckOptions, Dataset, Manifest, Storage, check};
+use pointshard::{CheckLevel, CheckOptions, Dataset, Manifest, Storage, check};
 
 fn version_2() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/datasets/version_2")
@@ -14,6 +14,7 @@ fn version_2() -> PathBuf {
 fn read(folder: &Path) -> Manifest {
     let storage = Storage::default();
     let options = CheckOptions {
+        level: CheckLevel::Full,
         memory_bytes: 1 << 30,
     };
     let report = check(folder, options, &storage).unwrap();

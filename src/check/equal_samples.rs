@@ -1,0 +1,61 @@
+//! Samples with equal values: the same place was annotated twice, or occurs in two boxes.
+
+use super::kind::FindingKind;
+use super::report::Finding;
+use crate::dataset::SampleArray;
+
+/// Most samples that are compared in all arrays. If there are more, the finding says so.
+const MAX_COMPARED: usize = 1_000;
+
+/// The finding about samples of the split that are equal in all `arrays`; `None` if there are none. Each of `groups` has samples that
+/// are probably equal in one of the arrays.
+pub(super) fn finding(
+    split: &str,
+    group_path: &str,
+    arrays: &[&SampleArray],
+    groups: Vec<Vec<u64>>,
+) -> Option<Finding> {
+    let candidates: usize = groups.iter().map(|group| group.len() - 1).sum();
+    let mut equal = Vec::new();
+    let mut compared = 0;
+    for group in groups {
+        let mut earlier: Vec<u64> = Vec::new();
+        for sample in group {
+            if compared >= MAX_COMPARED {
+                break;
+            }
+            compared += usize::from(!earlier.is_empty());
+            if earlier
+                .iter()
+                .any(|other| are_equal(arrays, *other, sample))
+            {
+                equal.push(sample);
+            } else {
+                earlier.push(sample);
+            }
+        }
+    }
+    if equal.is_empty() {
+        return None;
+    }
+    equal.sort_unstable();
+    let mut message = "each of these samples has the same values in all arrays as an earlier sample: the same place was annotated twice, or is in two boxes".to_owned();
+    if candidates > MAX_COMPARED {
+        message += &format!(
+            "; {candidates} samples are probably equal to others, {MAX_COMPARED} were compared"
+        );
+    }
+    Some(
+        Finding::new(FindingKind::EqualSamples, group_path, message)
+            .in_split(split)
+            .in_samples(equal),
+    )
+}
+
+/// Whether two samples are equal in all arrays. Samples that cannot be read are not.
+fn are_equal(arrays: &[&SampleArray], a: u64, b: u64) -> bool {
+    arrays.iter().all(|array| {
+        let (a, b) = (array.read(a), array.read(b));
+        matches!((a, b), (Ok(a), Ok(b)) if a == b)
+    })
+}
