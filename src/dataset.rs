@@ -45,6 +45,7 @@ pub use columns::{Column, ColumnValues, SampleIndex};
 pub use encoded_samples::{EncodedSamples, SampleEncoding};
 pub use encoder::SampleEncoder;
 pub use error::DatasetError;
+pub(crate) use layout::group_path;
 pub(crate) use layout::receipt_key;
 pub use layout::{ArrayLayout, Layout, ShardId, SplitLayout};
 pub(crate) use manifest::GROUPS_VERSION;
@@ -54,7 +55,9 @@ pub use manifest::{
 };
 #[cfg(feature = "tch")]
 pub(crate) use metadata::group_metadata;
-pub(crate) use output::{CLAIM as CLAIM_FILE, PLAN as PLAN_FILE, PLAN_COLUMNS};
+pub(crate) use output::{
+    CLAIM as CLAIM_FILE, PLAN as PLAN_FILE, PLAN_COLUMNS, is_plan_copy, plan_copy_key, plan_folder,
+};
 pub use output::{Claim, ClaimState, Output};
 pub use reader::{Dataset, SampleArray, SplitReader};
 pub use receipt::{PresentShards, Receipt, SourceUse, Trust};

@@ -10,6 +10,7 @@ mod index_columns;
 mod plan_files;
 mod planned_output;
 mod provenance;
+mod repair;
 mod stages;
 mod status;
 #[cfg(test)]

@@ -10,7 +10,7 @@ use super::objects::{DatasetObjects, ObjectProblem};
 use super::report::Finding;
 use crate::dataset::{
     CLAIM_FILE, Claim, Dataset, FileEntry, GROUPS_VERSION, Manifest, PLAN_COLUMNS, PLAN_FILE,
-    Receipt, ShardEntry, from_checksummed, receipt_key,
+    Receipt, ShardEntry, from_checksummed, plan_copy_key, receipt_key,
 };
 use crate::storage::MAX_DOCUMENT_BYTES;
 
@@ -21,6 +21,9 @@ const CLAIM_REMEDY: &str =
 /// What to do if the plan is damaged: the same job makes the same plan.
 const PLAN_REMEDY: &str = "the samples can be read; to resume the job, delete .pointshard/plan.json, if it exists, and run \
      `pointshard preprocess` again with the config";
+
+/// What to do if the copy of the plan is damaged.
+const COPY_REMEDY: &str = "the samples can be read; delete manifest.json and run `pointshard seal` to write the copy again";
 
 /// What to do if a receipt is damaged.
 const RECEIPT_REMEDY: &str =
@@ -43,7 +46,14 @@ pub(super) fn check(dataset: &Dataset, objects: &DatasetObjects<'_>) -> Vec<Find
         .map_err(|problem| finding(CLAIM_FILE, None, problem.with_remedy(CLAIM_REMEDY)));
     let mut findings: Vec<_> = claim.err().into_iter().collect();
     match checksummed(objects, PLAN_FILE) {
-        Ok(plan) => findings.extend(plan_findings(&plan, manifest, objects)),
+        Ok(plan) => {
+            let of_plan = plan_findings(&plan, manifest, objects);
+            // A copy that differs from a wrong plan says nothing more.
+            if of_plan.is_empty() {
+                findings.extend(copy_finding(manifest, objects));
+            }
+            findings.extend(of_plan);
+        }
         Err(problem) => findings.push(finding(PLAN_FILE, None, problem.with_remedy(PLAN_REMEDY))),
     }
     let receipts = manifest.shards.par_iter();
@@ -94,6 +104,22 @@ fn plan_findings(plan: &Plan, manifest: &Manifest, objects: &DatasetObjects<'_>)
         Some(with_remedy(&file.path, problem))
     });
     files.collect()
+}
+
+/// The copy of `plan.json` must have the same bytes.
+fn copy_finding(manifest: &Manifest, objects: &DatasetObjects<'_>) -> Option<Finding> {
+    let key = plan_copy_key(&manifest.plan_digest);
+    let read = |key: &str| objects.read(key, MAX_DOCUMENT_BYTES);
+    let problem = match (
+        checksummed::<Plan>(objects, &key),
+        read(&key),
+        read(PLAN_FILE),
+    ) {
+        (Err(problem), ..) => problem,
+        (Ok(_), Ok(copy), Ok(plan)) if copy == plan => return None,
+        _ => contradiction(format!("it is not equal to {PLAN_FILE}")),
+    };
+    Some(finding(&key, None, problem.with_remedy(COPY_REMEDY)))
 }
 
 fn receipt_finding(

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use crate::check::{self, CheckLevel, Finding, Report, Severity};
 use crate::dataset::Dataset;
+use crate::extract::Progress;
 use crate::storage::{Location, Storage};
 use bytesize::ByteSize;
 use clap::Args;
@@ -13,7 +14,7 @@ use super::failure::Failure;
 use super::location;
 use super::network::NetworkArgs;
 use super::printer::Printer;
-use super::run::RunArgs;
+use super::run::{RunArgs, run_with_progress};
 use super::summary::{boxes_table, counted, print_sources};
 
 /// Verify a dataset: files, checksums, values and columns; the exit code is 1 if anything is wrong
@@ -31,6 +32,9 @@ pub(super) struct Check {
     /// Choose other random samples
     #[arg(long, value_name = "N", default_value_t = 0, requires = "sample")]
     seed: u64,
+    /// Write what is damaged again, with the same bytes, and check again. Needs the sources if samples are damaged
+    #[arg(long)]
+    repair: bool,
     /// Print the report as JSON
     #[arg(long)]
     json: bool,
@@ -49,7 +53,17 @@ impl Check {
         }
         let options = self.run.check_options(self.level());
         let pool = self.run.pool()?;
-        let report = pool.install(|| check::check(&self.out, options, storage))?;
+        let check = || pool.install(|| check::check(&self.out, options, storage));
+        let mut report = check()?;
+        for _ in 0..MAX_REPAIRS {
+            if !self.repair || !report.can_be_repaired() {
+                break;
+            }
+            self.print_damage(printer, &report);
+            pool.install(|| self.repair(printer, storage, &report))?;
+            // A manifest that was damaged hid what is wrong with the files that it lists.
+            report = check()?;
+        }
         if self.json {
             printer.json(&report)?;
         } else {
@@ -67,6 +81,32 @@ impl Check {
             },
             None => CheckLevel::Full,
         }
+    }
+
+    /// Prints what is repaired, as progress.
+    fn print_damage(&self, printer: &Printer, report: &Report) {
+        for finding in &report.findings {
+            if finding.severity == Severity::Error {
+                printer.note(line(finding));
+            }
+        }
+        printer.note(format!("repairing {}", self.out));
+    }
+
+    fn repair(&self, printer: &Printer, storage: &Storage, report: &Report) -> Result<(), Failure> {
+        let options = self.run.options(false, false);
+        let repair = |progress: &Progress| {
+            Ok(check::repair(
+                &self.out, report, options, storage, progress,
+            )?)
+        };
+        let outcome = run_with_progress(printer, storage, repair)?;
+        let written = outcome.extracted.shards_written;
+        printer.note(format!(
+            "{} written again",
+            counted(written, "shard", "shards")
+        ));
+        Ok(())
     }
 
     /// Prints the boxes and sources of the dataset. Problems with its manifest are findings of the report.
@@ -113,6 +153,9 @@ pub(super) fn print(printer: &Printer, report: &Report) {
         counted(errors, "error", "errors"),
         counted(warnings, "warning", "warnings"),
     ));
+    if report.can_be_repaired() {
+        printer.result("to repair the dataset: the same command with --repair");
+    }
     if !report.findings.is_empty() && !printer.is_verbose() {
         printer.result(
             "details: -v or --json; what each finding means, and what to do: docs/check.md",
@@ -124,6 +167,9 @@ pub(super) fn print(printer: &Printer, report: &Report) {
         );
     }
 }
+
+/// Most repairs of a run. The second one repairs what a damaged manifest hid.
+const MAX_REPAIRS: usize = 3;
 
 /// Widths of the columns of a finding's line, so that it has 80 characters at most.
 const KIND_WIDTH: usize = 20;

@@ -157,12 +157,21 @@ fn run_all(
         counted(table.boxes.len(), "box", "boxes"),
         counted(table.arrays.len(), "array", "arrays"),
     ));
-    let progress = Progress::default();
-    let run = || Ok(planned.run(options, &progress)?);
-    let run = || interruptible(printer, storage, run);
-    let outcome = with_progress(printer, "windows", || status(&progress), run)?;
+    let run = |progress: &Progress| Ok(planned.run(options, progress)?);
+    let outcome = run_with_progress(printer, storage, run)?;
     summary::print(printer, out, &outcome);
     Ok(())
+}
+
+/// Runs work on windows that signals can end, and displays its progress.
+pub(super) fn run_with_progress<T>(
+    printer: &Printer,
+    storage: &Storage,
+    work: impl FnOnce(&Progress) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let progress = Progress::default();
+    let run = || interruptible(printer, storage, || work(&progress));
+    with_progress(printer, "windows", || status(&progress), run)
 }
 
 /// Writes the shards of a task that are missing, and prints the summary.
@@ -178,10 +187,8 @@ fn run_one(
     printer.note(format!(
         "writing the shards of task {task} of {tasks} to {out}"
     ));
-    let progress = Progress::default();
-    let run = || Ok(planned.run_task(task, options, &progress)?);
-    let run = || interruptible(printer, storage, run);
-    let outcome = with_progress(printer, "windows", || status(&progress), run)?;
+    let run = |progress: &Progress| Ok(planned.run_task(task, options, progress)?);
+    let outcome = run_with_progress(printer, storage, run)?;
     summary::print_task(printer, out, &outcome);
     Ok(())
 }

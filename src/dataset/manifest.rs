@@ -79,6 +79,12 @@ impl Manifest {
         }
     }
 
+    /// The manifest in `json`; `None` if it is damaged.
+    pub(crate) fn parse_whole(json: &[u8]) -> Option<Self> {
+        let (manifest, expected) = Self::parse(json).ok()?;
+        (manifest.digest == expected).then_some(manifest)
+    }
+
     /// The manifest in `json`, and the digest that it must have. No key may occur twice.
     pub(super) fn parse(json: &[u8]) -> Result<(Self, String), serde_json::Error> {
         serde_json::from_slice::<UniqueKeys>(json)?;

@@ -25,11 +25,13 @@ use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::{DatasetError, Layout, MANIFEST};
+use super::{DatasetError, Layout, MANIFEST, ShardId};
 use crate::storage::{
-    Depth, ListedObject, Location, PendingObject, Sink, Storage, Store, WriterGuard,
+    Depth, ListedObject, Location, MAX_DOCUMENT_BYTES, PendingObject, Sink, Storage, Store,
+    WriterGuard,
 };
 pub use claim::{Claim, ClaimState};
+pub(crate) use plan::{is_plan_copy, plan_copy_key, plan_folder};
 
 /// The folder of everything that is not part of the dataset.
 pub(super) const PRIVATE: &str = ".pointshard";
@@ -37,6 +39,8 @@ pub(super) const PRIVATE: &str = ".pointshard";
 pub(crate) const CLAIM: &str = ".pointshard/claim.json";
 /// The plan, except its columns.
 pub(crate) const PLAN: &str = ".pointshard/plan.json";
+/// The copy of the plan, in the folder of its columns.
+const PLAN_COPY: &str = "plan.json";
 /// Folder of the plan's columns.
 pub(crate) const PLAN_COLUMNS: &str = ".pointshard/plan";
 const RECEIPTS: &str = ".pointshard/receipts";
@@ -182,6 +186,26 @@ impl Output {
 
     pub(super) fn delete(&self, key: &str) -> Result<(), DatasetError> {
         Ok(self.sink.delete(key)?)
+    }
+
+    /// The bytes of the manifest; `None` if there is none.
+    pub(crate) fn read_manifest(&self) -> Result<Option<Vec<u8>>, DatasetError> {
+        self.read(MANIFEST, MAX_DOCUMENT_BYTES)
+    }
+
+    /// Deletes the manifest, and shards with their receipts.
+    pub(crate) fn discard(
+        &self,
+        layout: &Layout,
+        shards: impl Iterator<Item = ShardId>,
+    ) -> Result<(), DatasetError> {
+        self.require_own()?;
+        self.unseal()?;
+        for id in shards {
+            self.delete(&layout.receipt_path(id))?;
+            self.delete(&layout.shard_path(id))?;
+        }
+        Ok(())
     }
 
     /// Deletes the manifest: the dataset is not complete any more.

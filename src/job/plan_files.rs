@@ -19,7 +19,7 @@ mod tests;
 use std::collections::HashMap;
 
 use super::index_columns::IndexColumn;
-use crate::dataset::{DatasetError, FileEntry, PLAN_COLUMNS, PLAN_FILE};
+use crate::dataset::{DatasetError, FileEntry, PLAN_FILE, group_path, plan_folder};
 use crate::plan::FinishedPlan;
 use crate::storage::Store;
 pub(crate) use header::PlanHeader;
@@ -27,9 +27,6 @@ use samples::SplitReader;
 
 /// Largest file of a column, in bytes.
 const MAX_FILE_BYTES: u64 = 64 << 20;
-
-/// Characters of the plan's digest in the name of its folder.
-const DIGEST_CHARACTERS: usize = 16;
 
 /// Gives `put` the key and the bytes of every file of the plan's columns, one after the other. Keys are relative to the
 /// output.
@@ -84,8 +81,14 @@ pub(crate) fn read(header: &PlanHeader, store: &dyn Store) -> Result<FinishedPla
 }
 
 fn split_folder(plan_digest: &str, split: &str) -> String {
-    let digest = plan_digest.get(..DIGEST_CHARACTERS).unwrap_or(plan_digest);
-    format!("{PLAN_COLUMNS}/{digest}/{split}")
+    format!("{}/{split}", plan_folder(plan_digest))
+}
+
+/// The key of the file of an index column of the dataset that has the same bytes as this file of the plan.
+pub(crate) fn index_column_key(header: &PlanHeader, key: &str) -> Option<String> {
+    let below = key.strip_prefix(&plan_folder(header.plan_digest()))?;
+    let (split, file) = below.strip_prefix('/')?.split_once('/')?;
+    Some(format!("{}/{file}", group_path(split)))
 }
 
 /// The files that a header lists.

@@ -210,7 +210,7 @@ fn read_config(config: &Path) -> Result<ConfigFile, JobError> {
 }
 
 /// The claim of a job on an output.
-fn claim_of(config: &Config) -> Claim {
+pub(super) fn claim_of(config: &Config) -> Claim {
     let splits = config.splits.keys().map(String::as_str);
     let arrays = config.arrays.keys().map(String::as_str);
     Claim::new(config.digest(), splits, arrays)

@@ -127,7 +127,7 @@ def test_a_path_that_is_not_a_dataset_is_an_error_that_suggests_one_nearby(vnc_c
         message = error_message("check", tmp_path / name)
         assert "not a pointshard dataset" in message and output in message, message
     (out / "manifest.json").unlink()
-    assert "preprocess` again" in pointshard("check", out, code=1).stdout
+    assert "--repair" in pointshard("check", out, code=1).stdout
 
 
 @pytest.mark.parametrize("url", ["s3://bucket/out", "gs://bucket/out", "file:///out", "http://host/out"])

@@ -188,6 +188,17 @@ impl Output {
         }
     }
 
+    /// Writes the claim of the output's job again if it is damaged or missing.
+    pub(crate) fn restore_claim(&self, claim: &Claim) -> Result<(), DatasetError> {
+        let found = self.read(CLAIM, MAX_BYTES);
+        let found = found.ok().flatten();
+        let found = found.and_then(|bytes| from_checksummed::<Claim>(&bytes).ok());
+        if found.as_ref() == Some(claim) {
+            return Ok(());
+        }
+        self.write(CLAIM, &self.encode(claim)?)
+    }
+
     /// Checks that the output could be deleted for another one.
     ///
     /// # Errors

@@ -10,7 +10,7 @@ use std::ops::ControlFlow;
 use rayon::prelude::*;
 
 use super::earlier::EarlierOutput;
-use super::{Output, PLAN, PLAN_COLUMNS, RECEIPTS};
+use super::{Output, PLAN, PLAN_COLUMNS, PLAN_COPY, RECEIPTS};
 use crate::dataset::chunk_key::is_chunk_key;
 use crate::dataset::{DatasetError, MANIFEST, Manifest};
 use crate::storage::{MAX_DOCUMENT_BYTES, is_temporary_name};
@@ -168,6 +168,7 @@ fn in_receipts(path: &[&str]) -> bool {
 fn in_plan(path: &[&str], members: &[String]) -> bool {
     match path {
         [.., last] if is_temporary_name(last) => true,
+        [_plan, PLAN_COPY] => true,
         [_plan, _split, below @ ..] => in_group(below, members),
         _ => false,
     }

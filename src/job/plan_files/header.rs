@@ -99,6 +99,14 @@ impl PlanHeader {
         }
     }
 
+    /// The config of the job.
+    ///
+    /// # Errors
+    /// What was found and expected, for a message that names `plan.json`.
+    pub(crate) fn config(&self) -> Result<Config, String> {
+        Config::parse_published(&self.config).map_err(|e| e.to_string())
+    }
+
     /// Digest of the plan.
     pub(crate) fn plan_digest(&self) -> &str {
         &self.plan_digest
@@ -109,7 +117,7 @@ impl PlanHeader {
     /// # Errors
     /// What was found and expected, for a message that names `plan.json`.
     pub(crate) fn tasks(&self) -> Result<(Vec<ShardId>, Tasks), String> {
-        let config = Config::parse_published(&self.config).map_err(|e| e.to_string())?;
+        let config = self.config()?;
         let arrays = self.arrays_of(&config)?;
         let layout = self.layout_of(&config, &arrays)?;
         Ok((work_order(&arrays, &layout), self.tasks_of(&layout)?))

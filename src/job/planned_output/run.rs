@@ -1,7 +1,9 @@
 //! Work on an output with a plan: shards are written, and the dataset is sealed.
 
+use std::collections::HashSet;
+
 use super::{PlannedOutput, claim_of, trust, use_codecs};
-use crate::dataset::{Claim, Manifest, PresentShards, ShardId, Unsealed};
+use crate::dataset::{Claim, Manifest, PresentShards, ShardId, Unsealed, plan_copy_key};
 use crate::extract::{self, Estimate, ExtractReport, Progress, Sources, Target};
 use crate::fault::{Fault, FaultKind};
 use crate::job::compare::compare_metadata;
@@ -106,6 +108,18 @@ impl PlannedOutput {
         Ok(())
     }
 
+    /// Deletes the manifest, and those shards whose key, or whose receipt's key, is in `damaged`.
+    pub(crate) fn discard(&mut self, damaged: &HashSet<&str>) -> Result<(), JobError> {
+        self.output = self.output.clone().claim(&self.claim(), false)?;
+        let layout = &self.plan.layout;
+        let is_damaged = |id: &ShardId| {
+            damaged.contains(layout.shard_path(*id).as_str())
+                || damaged.contains(layout.receipt_path(*id).as_str())
+        };
+        let shards = layout.all_shards().filter(is_damaged);
+        Ok(self.output.discard(layout, shards)?)
+    }
+
     /// Number of shards that are present.
     pub fn shards_present(&self, options: RunOptions) -> Result<u64, JobError> {
         Ok(self.find_shards(options)?.count())
@@ -194,7 +208,17 @@ impl PlannedOutput {
         let present = self.find_shards(options)?;
         self.require_all_tasks(&present)?;
         let unsealed = self.unsealed(present);
+        self.copy_plan()?;
         Ok(unsealed.seal(provenance::provenance(plan), index)?)
+    }
+
+    /// Writes the copy of `plan.json`, from which it is restored if it is damaged.
+    fn copy_plan(&self) -> Result<(), JobError> {
+        let key = plan_copy_key(&self.plan_digest);
+        match self.output.read_plan()? {
+            Some(bytes) => Ok(self.output.write_plan_file(&key, &bytes)?),
+            None => Err(self.output.damaged_plan("it is missing".to_owned()).into()),
+        }
     }
 
     /// Fails if shards are missing and the plan has several tasks.

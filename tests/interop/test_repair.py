@@ -1,0 +1,194 @@
+"""`pointshard check --repair` restores every kind of damage in every kind of file, to the byte."""
+
+import json
+import shutil
+
+import pytest
+from program import VNC, file_digests, pointshard, vnc_config
+from test_bucket_output import Bucket, client  # noqa: F401
+from test_check import flip, inner_chunk, the_shard
+
+
+def plan_folder(out):
+    (folder,) = [path for path in (out / ".pointshard/plan").iterdir()]
+    return folder.relative_to(out)
+
+
+# Kinds of files. A name that begins with `plan/` is in the folder of the plan.
+KINDS = {
+    "manifest": "manifest.json",
+    "metadata of a group": "train.zarr/zarr.json",
+    "metadata of an array": "train.zarr/label0/zarr.json",
+    "metadata of a column": "val.zarr/center_nm/zarr.json",
+    "values of a column": "val.zarr/center_nm/c.0.0",
+    "nonzero fractions": "train.zarr/img_nonzero_fraction/c.0",
+    "shard": "train.zarr/img/c.2.0.0.0.0",
+    "receipt": ".pointshard/receipts/train/img/2.json",
+    "claim": ".pointshard/claim.json",
+    "plan": ".pointshard/plan.json",
+    "copy of the plan": "plan/plan.json",
+    "metadata of a column of the plan": "plan/train/annotation_id/zarr.json",
+    "values of a column of the plan": "plan/train/annotation_id/c.0",
+}
+
+
+def path_of(kind, out):
+    path = KINDS[kind]
+    return str(plan_folder(out) / path.removeprefix("plan/")) if path.startswith("plan/") else path
+
+
+def report(out, *arguments, code=0):
+    return json.loads(pointshard("check", out, "--json", "--quiet", *arguments, code=code).stdout)
+
+
+def errors(out, *arguments):
+    found = report(out, *arguments, code=1)
+    return [f for f in found["findings"] if f["severity"] == "error"]
+
+
+def regions(kind, file, out):
+    """Bytes of the file: one in each of its parts."""
+    size = file.stat().st_size
+    if kind != "shard":
+        return [0, size // 3, size // 2, size - 2]
+    chunks = [inner_chunk(file, sample) for sample in range(3)]
+    values = [offset + length // 2 for offset, length in chunks]
+    checksums = [offset + length - 1 for offset, length in chunks]
+    return [*values, *checksums, size - 4 - 16 * 3, size - 4 - 8, size - 2]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_flipped_bit_in_every_part_of_every_kind_of_file_is_found_and_repaired(vnc_copy, kind):
+    _, out = vnc_copy
+    before = file_digests(out)
+    path = path_of(kind, out)
+    assert path in before
+    for bit, byte in enumerate(regions(kind, out / path, out)):
+        flip(out / path, byte, bit % 8)
+        found = errors(out)
+        assert path in {f["file"] for f in found}, f"{path} byte {byte}: {found}"
+        if kind == "shard":
+            (hit,) = found
+            first = the_shard(out)["first_sample"]
+            affected = [bit % 3] if bit < 6 else [0, 1, 2]
+            assert hit["samples"] == [first + sample for sample in affected], f"byte {byte}: {hit}"
+        repaired = report(out, "--repair")
+        assert repaired["ok"] and file_digests(out) == before, f"{path} byte {byte}"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_deleted_file_and_one_that_was_cut_are_repaired(vnc_copy, kind):
+    _, out = vnc_copy
+    before = file_digests(out)
+    path = path_of(kind, out)
+    for damage in ("delete", "cut", "empty"):
+        data = (out / path).read_bytes()
+        (out / path).unlink()
+        if damage != "delete":
+            (out / path).write_bytes(data[: len(data) // 2 if damage == "cut" else 0])
+        assert errors(out)
+        assert report(out, "--repair")["ok"] and file_digests(out) == before, damage
+
+
+def test_all_kinds_of_damage_at_once_are_repaired(vnc_copy):
+    _, out = vnc_copy
+    before = file_digests(out)
+    for kind in KINDS:
+        # A column of the plan is restored from that of the dataset, and plan.json from its copy.
+        if kind not in ("copy of the plan", "nonzero fractions"):
+            path = out / path_of(kind, out)
+            flip(path, path.stat().st_size // 2)
+    said = pointshard("check", out, "--repair")
+    assert "ok: " in said.stdout and "1 shard written again" in said.stderr
+    assert file_digests(out) == before
+
+
+def test_a_quick_check_repairs_what_it_finds(vnc_copy):
+    _, out = vnc_copy
+    before = file_digests(out)
+    flip(out / the_shard(out)["path"], 9)
+    said = pointshard("check", out, "--quick", code=1).stdout
+    assert "--repair" in said
+    pointshard("check", out, "--quick", "--repair")
+    assert file_digests(out) == before
+
+
+def test_an_intact_dataset_and_files_of_others_are_not_changed(vnc_copy):
+    _, out = vnc_copy
+    times = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()}
+    pointshard("check", out, "--repair")
+    note = out / "train.zarr/notes.txt"
+    note.write_text("mine")
+    said = pointshard("check", out, "--repair", code=1).stdout
+    assert "unexpected_file" in said and "--repair" not in said
+    assert note.read_text() == "mine"
+    note.unlink()
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()} == times
+
+
+def test_columns_are_repaired_without_the_sources_and_shards_are_not(tmp_path):
+    """Config, collection and annotations are not needed, either."""
+    job = shutil.copytree(VNC, tmp_path / "vnc", ignore=shutil.ignore_patterns("*.npy", "*.npz"))
+    config = {
+        "collection": str(job / "collection.json"),
+        "resolution": [4.6, 4.6, 45.0],
+        "window": [32, 32, 8],
+        "points": {"layer": "points"},
+        "arrays": {"img": {"layer": "img"}},
+        "splits": {"train": ["train"]},
+        "shard_samples": 3,
+    }
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    out = tmp_path / "out"
+    pointshard("preprocess", tmp_path / "config.json", "--out", out)
+    before = file_digests(out)
+    (tmp_path / "config.json").unlink()
+    (job / "collection.json").unlink()
+    shutil.rmtree(job / "points")
+    flip(out / the_shard(out)["path"], 20)
+    flip(out / "train.zarr/box/c.0", 20)
+    pointshard("check", out, "--repair")
+    assert file_digests(out) == before
+    job.rename(tmp_path / "elsewhere")
+    flip(out / "train.zarr/box/c.0", 20)
+    pointshard("check", out, "--repair")
+    assert file_digests(out) == before
+    flip(out / the_shard(out)["path"], 20)
+    assert str(job / "img") in pointshard("check", out, "--repair", code=1).stderr
+    # The rest can be repaired when the source is there again.
+    (tmp_path / "elsewhere").rename(job)
+    pointshard("check", out, "--repair")
+    assert file_digests(out) == before
+
+
+def test_a_plan_that_is_damaged_twice_cannot_be_repaired(vnc_copy):
+    config, out = vnc_copy
+    before = file_digests(out)
+    for kind in ("plan", "copy of the plan"):
+        flip(out / path_of(kind, out), 99)
+    said = pointshard("check", out, "--repair", code=1).stderr
+    assert "plan.json is damaged" in said
+    (out / ".pointshard/plan.json").unlink()
+    pointshard("preprocess", config, "--out", out)
+    pointshard("check", out, "--repair")
+    assert file_digests(out) == before
+    column = plan_folder(out) / "train/annotation_id/c.0"
+    flip(out / column, 9)
+    flip(out / "train.zarr/annotation_id/c.0", 9)
+    said = pointshard("check", out, "--repair", code=1).stderr
+    assert str(column) in said and "delete .pointshard/plan.json" in said
+    (out / ".pointshard/plan.json").unlink()
+    pointshard("preprocess", config, "--out", out)
+    pointshard("check", out, "--repair")
+    assert file_digests(out) == before
+
+
+def test_a_dataset_in_a_bucket_is_repaired_in_place(s3, client, tmp_path):  # noqa: F811
+    bucket = Bucket(s3, client)
+    pointshard("preprocess", vnc_config(tmp_path), "--out", bucket.out, env=bucket.env)
+    before = bucket.digests()
+    for name in ("train.zarr/img/c.1.0.0.0.0", "val.zarr/box/c.0", ".pointshard/plan.json", "manifest.json"):
+        bucket.delete(name)
+    pointshard("check", bucket.out, code=1, env=bucket.env)
+    pointshard("check", bucket.out, "--repair", env=bucket.env)
+    assert bucket.digests() == before
