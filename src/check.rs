@@ -17,26 +17,29 @@ mod memory;
 mod objects;
 mod padding;
 mod private;
+mod random_samples;
 mod repair;
 mod report;
 mod rows;
 mod shards;
+mod source;
 mod streamed;
 #[cfg(test)]
 mod tests;
 mod watched;
 
-use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use crate::dataset::{Dataset, DatasetError, MANIFEST, Manifest, SplitEntry};
+use crate::dataset::{Dataset, DatasetError, MANIFEST, Manifest};
 use crate::fault::{Fault, FaultKind};
 use crate::storage::{Location, Storage, Store};
 pub use kind::{FindingKind, Severity};
 use objects::DatasetObjects;
+use random_samples::random_samples;
 pub use repair::repair;
 pub use report::{Checked, Finding, Report};
 use shards::Samples;
+pub use source::{SourceSamples, check_source};
 use watched::WatchedStore;
 
 /// Most requests in progress at the same time, beside those of the threads that compute.
@@ -161,24 +164,6 @@ fn check_columns(dataset: &Dataset) -> Vec<Finding> {
     findings.extend(leaks::check(dataset, &rows));
     findings.extend(balance::check(dataset, &rows));
     findings
-}
-
-/// At most `count` samples of each split, by split.
-fn random_samples(manifest: &Manifest, count: u64, seed: u64) -> HashMap<String, BTreeSet<u64>> {
-    let of_split = |(name, split): (&String, &SplitEntry)| {
-        let mut chosen = BTreeSet::new();
-        let wanted = count.min(split.samples);
-        let mut number = 0u64;
-        while (chosen.len() as u64) < wanted {
-            let text = format!("{seed} {name} {number}");
-            let digest = blake3::hash(text.as_bytes());
-            let first = digest.as_bytes().first_chunk().copied();
-            chosen.insert(u64::from_le_bytes(first.unwrap_or_default()) % split.samples);
-            number += 1;
-        }
-        (name.clone(), chosen)
-    };
-    manifest.splits.iter().map(of_split).collect()
 }
 
 /// What the manifest lists, and how much of it a check of this level decodes.

@@ -11,5 +11,5 @@ mod statistics;
 
 pub(crate) use convert::{Conversion, ValueDoesNotFit, unreachable_value};
 pub(crate) use region::{Region, convert, copy, fill, fill_around};
-pub(crate) use resample::{Resampler, WindowResampler, centres_inside};
+pub(crate) use resample::{Ratio, Resampler, WindowResampler, centres_inside};
 pub use statistics::Statistics;

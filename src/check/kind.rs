@@ -54,6 +54,8 @@ pub enum FindingKind {
     NonzeroFraction,
     /// The column of inside fractions does not agree with the manifest.
     InsideFraction,
+    /// A sample differs from its source.
+    Source,
     /// Windows of two splits overlap.
     Leak,
     /// Samples have equal values in all arrays.
@@ -72,7 +74,7 @@ pub enum FindingKind {
 
 impl FindingKind {
     /// All kinds.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::Manifest,
         Self::MissingFile,
         Self::Unreadable,
@@ -92,6 +94,7 @@ impl FindingKind {
         Self::RepeatedAnnotation,
         Self::NonzeroFraction,
         Self::InsideFraction,
+        Self::Source,
         Self::Leak,
         Self::EqualSamples,
         Self::ConstantImage,
@@ -123,6 +126,7 @@ impl FindingKind {
             Self::RepeatedAnnotation => "repeated_annotation",
             Self::NonzeroFraction => "nonzero_fraction",
             Self::InsideFraction => "inside_fraction",
+            Self::Source => "source",
             Self::Leak => "leak",
             Self::EqualSamples => "equal_samples",
             Self::ConstantImage => "constant_image",

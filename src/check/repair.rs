@@ -14,7 +14,12 @@ impl Report {
         let mut findings = self.findings.iter();
         findings.any(|f| {
             let is_error = f.severity == Severity::Error;
-            is_error && !matches!(f.kind, FindingKind::UnexpectedFile | FindingKind::Leak)
+            let stays = [
+                FindingKind::UnexpectedFile,
+                FindingKind::Leak,
+                FindingKind::Source,
+            ];
+            is_error && !stays.contains(&f.kind)
         })
     }
 }

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use crate::check::{self, CheckLevel, Finding, Report, Severity};
+use crate::check::{self, CheckLevel, Finding, Report, Severity, SourceSamples};
 use crate::dataset::Dataset;
 use crate::extract::Progress;
 use crate::storage::{Location, Storage};
@@ -15,6 +15,7 @@ use super::location;
 use super::network::NetworkArgs;
 use super::printer::Printer;
 use super::run::{RunArgs, run_with_progress};
+use super::signals::interruptible;
 use super::summary::{boxes_table, counted, print_sources};
 
 /// Verify a dataset: files, checksums, values and columns; the exit code is 1 if anything is wrong
@@ -32,6 +33,9 @@ pub(super) struct Check {
     /// Choose other random samples
     #[arg(long, value_name = "N", default_value_t = 0, requires = "sample")]
     seed: u64,
+    /// Cut the samples again from the sources, in another and slower way, and compare them; with --sample, only those that it chooses
+    #[arg(long, conflicts_with = "quick")]
+    source: bool,
     /// Write what is damaged again, with the same bytes, and check again. Needs the sources if samples are damaged
     #[arg(long)]
     repair: bool,
@@ -64,6 +68,11 @@ impl Check {
             // A manifest that was damaged hid what is wrong with the files that it lists.
             report = check()?;
         }
+        if self.source && report.ok {
+            pool.install(|| self.compare_sources(printer, storage, &mut report))?;
+        } else if self.source {
+            printer.note("the sources were not compared, because the dataset is damaged");
+        }
         if self.json {
             printer.json(&report)?;
         } else {
@@ -81,6 +90,33 @@ impl Check {
             },
             None => CheckLevel::Full,
         }
+    }
+
+    /// Compares samples with their sources, and adds the findings to the report.
+    fn compare_sources(
+        &self,
+        printer: &Printer,
+        storage: &Storage,
+        report: &mut Report,
+    ) -> Result<(), Failure> {
+        let samples = match self.sample {
+            Some(samples) => SourceSamples::Random {
+                samples,
+                seed: self.seed,
+            },
+            None => SourceSamples::All,
+        };
+        printer.note("comparing samples with their sources");
+        let options = self.run.options(false, false);
+        let compare = || Ok(check::check_source(&self.out, samples, options, storage)?);
+        let (findings, windows) = interruptible(printer, storage, compare)?;
+        printer.note(format!(
+            "{} compared with the sources",
+            counted(windows, "window", "windows")
+        ));
+        report.ok = findings.is_empty();
+        report.findings.extend(findings);
+        Ok(())
     }
 
     /// Prints what is repaired, as progress.

@@ -197,6 +197,11 @@ impl PlannedOutput {
         }
     }
 
+    /// The plan.
+    pub(crate) fn plan(&self) -> &FinishedPlan {
+        &self.plan
+    }
+
     /// For each source that is not where it was when the plan was made: a line with both places.
     pub fn moved_sources(&self) -> &[String] {
         &self.moved_sources

@@ -29,7 +29,7 @@ use crate::config::Interpolation;
 use crate::data_type::{DataType, Scalar};
 use crate::geometry::{AXES, Resolution, VoxelBox, WindowSize};
 use axis::Cover;
-use ratio::Ratio;
+pub(crate) use ratio::Ratio;
 use stage::{Kernel, Stage, StageRule, Vote};
 
 /// How the windows of an array are resampled from a layer at another resolution.

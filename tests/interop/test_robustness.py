@@ -166,7 +166,7 @@ def test_control_characters_in_file_names_are_escaped(vnc_copy):
     (out / "train.zarr" / HOSTILE.replace("/", "")).write_text("x")
     done = pointshard("check", out, code=1)
     assert_escaped(done.stdout + done.stderr)
-    assert r"forged\n" in done.stdout
+    assert r"\nok: forged" in done.stdout
     text = pointshard("check", out, "--json", code=1).stdout
     assert_escaped(text)
     assert any(HOSTILE in f["file"] for f in json.loads(text)["findings"])

@@ -1,0 +1,234 @@
+//! Comparing samples with their sources: each is cut again by a second, simple path, which has neither the cache nor the kernels
+//! of the job. Slow; it shares with the job only the plan (which window of which volume) and the decoders of chunks.
+
+mod number;
+mod resample;
+mod voxels;
+mod window;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use rayon::prelude::*;
+
+use super::kind::FindingKind;
+use super::random_samples::random_samples;
+use super::report::Finding;
+use crate::dataset::{Dataset, DatasetError, SampleArray};
+use crate::extract::ExtractError;
+use crate::geometry::AxisOrder;
+use crate::job::{JobError, PlannedOutput, RunOptions};
+use crate::plan::{FinishedPlan, Sample};
+use crate::storage::{Location, Storage};
+use crate::volume::{self, Volume, VolumeError};
+use number::Number;
+use window::{ArraySource, Expected};
+
+/// Which samples are compared with their sources.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SourceSamples {
+    /// All.
+    All,
+    /// Some random samples of each split.
+    Random {
+        /// Number of samples of each split.
+        samples: u64,
+        /// The same number chooses the same samples.
+        seed: u64,
+    },
+}
+
+/// Compares samples of the dataset at `location`, in which a check found no error, with their sources. Returns the findings and the
+/// number of windows that were compared.
+///
+/// # Errors
+/// The dataset has no plan, or a source cannot be read.
+pub fn check_source(
+    location: &Location,
+    samples: SourceSamples,
+    options: RunOptions,
+    storage: &Storage,
+) -> Result<(Vec<Finding>, u64), JobError> {
+    let planned = PlannedOutput::open(location, options, storage)?;
+    let plan = planned.plan();
+    let dataset = Dataset::open(location.clone(), storage)?;
+    let volumes = open_volumes(plan, storage)?;
+    let chosen = match samples {
+        SourceSamples::All => None,
+        SourceSamples::Random { samples, seed } => {
+            Some(random_samples(dataset.manifest(), samples, seed))
+        }
+    };
+    let (mut findings, mut windows) = (Vec::new(), 0);
+    for (number, split) in plan.table.splits.iter().enumerate() {
+        let all = || (0..split.samples.len() as u64).collect();
+        let samples = chosen.as_ref().and_then(|chosen| chosen.get(&split.name));
+        let samples: BTreeSet<u64> = samples.map_or_else(all, Clone::clone);
+        for array in 0..plan.table.arrays.len() {
+            let comparison = Comparison::open(&dataset, plan, number, array, &volumes)?;
+            findings.extend(comparison.finding(&samples)?);
+            windows += samples.len() as u64;
+        }
+    }
+    Ok((findings, windows))
+}
+
+fn open_volumes(
+    plan: &FinishedPlan,
+    storage: &Storage,
+) -> Result<Vec<Arc<dyn Volume>>, ExtractError> {
+    let table = &plan.table;
+    let sources = table.sources.iter().enumerate();
+    let opened = sources.map(|(n, source)| {
+        if source.url.location.is_redacted() {
+            return Err(ExtractError::RedactedSource {
+                layer: table.layer_of_source(n).to_owned(),
+                location: source.url.location.to_string(),
+            });
+        }
+        let volume = volume::open_layer(&source.url, &source.resolution, &source.layer, storage);
+        volume.map_err(|e| unreadable(table.layer_of_source(n), e))
+    });
+    opened.collect()
+}
+
+fn unreadable(layer: &str, source: VolumeError) -> ExtractError {
+    let layer = layer.to_owned();
+    ExtractError::Layer { layer, source }
+}
+
+/// An array of a split, and what it is compared with.
+struct Comparison<'c> {
+    plan: &'c FinishedPlan,
+    /// Position of the split in the plan.
+    split: usize,
+    source: ArraySource<'c>,
+    volumes: &'c [Arc<dyn Volume>],
+    stored: SampleArray,
+    shape: [usize; 4],
+    /// The array in the dataset.
+    file: String,
+}
+
+/// The first value of a sample that differs from the source: channel, voxel of the window, found and expected.
+struct Difference {
+    channel: usize,
+    voxel: [usize; 3],
+    found: Number,
+    expected: Number,
+}
+
+impl<'c> Comparison<'c> {
+    fn open(
+        dataset: &Dataset,
+        plan: &'c FinishedPlan,
+        split: usize,
+        array: usize,
+        volumes: &'c [Arc<dyn Volume>],
+    ) -> Result<Self, DatasetError> {
+        let split_name = &plan.table.splits[split].name;
+        let array_name = &plan.table.arrays[array].name;
+        let stored = dataset.split(split_name)?.samples(array_name)?;
+        let layout = &plan.layout.arrays[array];
+        let [x, y, z] = layout.window.voxels().map(|n| n as usize);
+        Ok(Self {
+            plan,
+            split,
+            source: ArraySource {
+                plan: &plan.table,
+                array,
+                data_type: layout.data_type,
+            },
+            volumes,
+            file: format!(
+                "{}/{array_name}",
+                dataset.manifest().splits[split_name].path
+            ),
+            stored,
+            shape: [layout.channels as usize, z, y, x],
+        })
+    }
+
+    /// The finding about those of `samples` that differ from the source; `None` if none does.
+    fn finding(&self, samples: &BTreeSet<u64>) -> Result<Option<Finding>, JobError> {
+        let differing = samples.par_iter().map(|i| Ok((*i, self.difference(*i)?)));
+        let differing: Vec<_> = differing.collect::<Result<_, JobError>>()?;
+        let mut differing = differing.into_iter();
+        let mut differing: Vec<_> = differing
+            .by_ref()
+            .filter_map(|(i, d)| Some((i, d?)))
+            .collect();
+        differing.sort_unstable_by_key(|(i, _)| *i);
+        let Some((first, difference)) = differing.first() else {
+            return Ok(None);
+        };
+        let Difference {
+            channel,
+            voxel: [x, y, z],
+            found,
+            expected,
+        } = difference;
+        let message = format!(
+            "sample {first} differs from its source: channel {channel}, voxel {x}, {y}, {z} (x, y, z) of the window is {found}, expected {expected}. \
+             The source has changed since, or the shard was forged: start again with --force"
+        );
+        let split = &self.plan.table.splits[self.split].name;
+        let samples = differing.iter().map(|(i, _)| *i).collect();
+        let finding = Finding::new(FindingKind::Source, &self.file, message);
+        Ok(Some(finding.in_split(split).in_samples(samples)))
+    }
+
+    fn difference(&self, i: u64) -> Result<Option<Difference>, JobError> {
+        let table = &self.plan.table;
+        let split = &table.splits[self.split];
+        let Some(sample) = split.samples.get(i as usize) else {
+            return Ok(None);
+        };
+        let expected = self.expected(sample, i as usize)?;
+        let bytes = self.stored.read(i)?;
+        let data_type = self.source.data_type;
+        let values = bytes.chunks_exact(data_type.size_bytes());
+        let found: Vec<_> = values
+            .filter_map(|v| Number::from_le_bytes(v, data_type))
+            .collect();
+        let [channels, nz, ny, nx] = self.shape;
+        for channel in 0..channels {
+            for z in 0..nz {
+                for y in 0..ny {
+                    for x in 0..nx {
+                        let position = ((channel * nz + z) * ny + y) * nx + x;
+                        let stored = match table.config.axis_order {
+                            AxisOrder::Czyx => position,
+                            AxisOrder::Cxyz => ((channel * nx + x) * ny + y) * nz + z,
+                        };
+                        let expected_value = expected.values[position];
+                        let found = found
+                            .get(stored)
+                            .copied()
+                            .unwrap_or(Number::Float(f64::NAN));
+                        if !expected_value.is_close_to(found, expected.tolerance) {
+                            return Ok(Some(Difference {
+                                channel,
+                                voxel: [x, y, z],
+                                found,
+                                expected: expected_value,
+                            }));
+                        }
+                    }
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn expected(&self, sample: &Sample, i: usize) -> Result<Expected, ExtractError> {
+        let table = &self.plan.table;
+        let objects = &table.splits[self.split].objects[self.source.array];
+        let object = objects.get(i).copied().unwrap_or(0);
+        let source = table.source_of(self.source.array, sample);
+        let cut = self
+            .source
+            .cut(sample, object, self.volumes[source].as_ref());
+        cut.map_err(|e| unreadable(table.layer_of_source(source), e))
+    }
+}
