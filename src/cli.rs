@@ -10,6 +10,7 @@ mod engine_task;
 mod failure;
 #[cfg(feature = "tch")]
 mod infer;
+mod info;
 mod init;
 mod local_path;
 mod location;
@@ -61,6 +62,7 @@ enum Command {
     Seal(seal::Seal),
     Status(status::StatusCommand),
     Check(check::Check),
+    Info(info::InfoCommand),
     #[cfg(feature = "tch")]
     Train(train::Train),
     #[cfg(feature = "tch")]
@@ -119,6 +121,7 @@ impl Cli {
             Command::Seal(command) => command.run(&printer),
             Command::Status(command) => command.run(&printer),
             Command::Check(command) => command.run(&printer),
+            Command::Info(command) => command.run(&printer),
             #[cfg(feature = "tch")]
             Command::Train(command) => command.run(&printer),
             #[cfg(feature = "tch")]

@@ -88,6 +88,7 @@ mod demo;
 mod extract;
 mod fault;
 mod geometry;
+mod info;
 mod init;
 mod job;
 #[cfg_attr(

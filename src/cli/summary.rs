@@ -223,15 +223,20 @@ fn padded_list(windows: impl Iterator<Item = (String, String, u64, u64)>) -> Str
     }
 }
 
+/// The codec in words.
+pub(super) fn codec_name(codec: Codec) -> String {
+    match codec {
+        Codec::None => "none".to_owned(),
+        Codec::Zstd { level } => format!("zstd {level}"),
+        Codec::Blosc { cname, clevel, .. } => format!("blosc {} {clevel}", cname.name()),
+    }
+}
+
 /// The codec of each array and, if it was chosen automatically, the measured compression.
 fn codecs(manifest: &Manifest) -> String {
     let of_array = |(name, array): (&String, &ArrayEntry)| {
         let choice = array.codec?;
-        let codec = match choice.codec {
-            Codec::None => "none".to_owned(),
-            Codec::Zstd { level } => format!("zstd {level}"),
-            Codec::Blosc { cname, clevel, .. } => format!("blosc {} {clevel}", cname.name()),
-        };
+        let codec = codec_name(choice.codec);
         let why = choice
             .auto
             .map_or(String::new(), |auto| match auto.windows {
