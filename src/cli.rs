@@ -6,6 +6,7 @@ mod completions;
 mod control_chars;
 mod default_memory;
 mod demo;
+mod diff;
 mod engine_task;
 mod failure;
 #[cfg(feature = "tch")]
@@ -63,6 +64,7 @@ enum Command {
     Status(status::StatusCommand),
     Check(check::Check),
     Info(info::InfoCommand),
+    Diff(diff::DiffCommand),
     #[cfg(feature = "tch")]
     Train(train::Train),
     #[cfg(feature = "tch")]
@@ -122,6 +124,7 @@ impl Cli {
             Command::Status(command) => command.run(&printer),
             Command::Check(command) => command.run(&printer),
             Command::Info(command) => command.run(&printer),
+            Command::Diff(command) => command.run(&printer),
             #[cfg(feature = "tch")]
             Command::Train(command) => command.run(&printer),
             #[cfg(feature = "tch")]

@@ -85,6 +85,7 @@ mod config;
 mod data_type;
 mod dataset;
 mod demo;
+mod diff;
 mod extract;
 mod fault;
 mod geometry;

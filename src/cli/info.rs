@@ -56,7 +56,7 @@ fn print(printer: &Printer, info: &Info) {
         counted(info.samples, "sample", "samples"),
         ByteSize(info.bytes)
     ));
-    let resolutions = info.resolutions_nm.iter().map(|r| by_axis(r));
+    let resolutions = info.resolutions_nm.iter().map(by_axis);
     let resolutions: Vec<_> = resolutions.collect();
     printer.result(format!(
         "windows  {} voxels of {} nm",
