@@ -42,7 +42,7 @@ use crate::storage::redacted;
 use clap::{Args, Parser, Subcommand};
 
 use failure::Failure;
-use printer::Printer;
+use printer::{Color, Printer};
 
 /// Build training datasets for connectomics: cut a window around each annotated point and write Zarr v3 shards
 #[derive(Debug, Parser)]
@@ -201,14 +201,16 @@ fn stdout_failure(error: &std::io::Error) -> Failure {
     )
 }
 
-/// Prints the error, then its causes, one per line. URLs are printed without their query.
+/// Prints `error:`, the error, then its causes, one per line. URLs are printed without their query.
 fn print_failure(failure: &Failure) {
-    Printer::default().write_log(error_chain(failure).trim_end());
+    let text = error_chain(failure);
+    let word = Color::Red.style().for_stderr().apply_to("error:");
+    Printer::default().write_log(&format!("{word} {}", text.trim_end()));
 }
 
 fn error_chain(failure: &Failure) -> String {
     let shown = |text: &str| control_chars::escape_message(&redacted(text));
-    let mut text = format!("error: {}\n", shown(&failure.error.to_string()));
+    let mut text = format!("{}\n", shown(&failure.error.to_string()));
     let mut above = failure.error.to_string();
     for cause in failure.error.chain().skip(1) {
         let cause = cause.to_string();

@@ -111,18 +111,18 @@ impl Job {
         storage: &Storage,
     ) -> Result<Self, JobError> {
         let storage = &storage.for_job(memory_bytes);
-        let mut stages = Stages::begin(Vec::new());
+        let mut stages = Stages::new(Vec::new(), storage);
         let Draft {
             plan: draft,
             collection,
         } = Draft::read(&config, storage, &mut stages)?;
+        stages.begin("open layers");
         let mut sources = Sources::open(&draft, storage)?;
         extract::require_touched(&draft, &sources)?;
-        stages.end("open layers");
+        stages.begin("select");
         let Selected { mut plan, report } = select::select(draft, &mut sources, memory_bytes)?;
         let padding = extract::measure_padding(&plan, &sources);
         plan.warnings.extend(padding.warnings(&plan));
-        stages.end("select");
         Ok(Self {
             collection,
             layout: sources.layout(&plan),

@@ -9,6 +9,7 @@ mod atomic;
 mod budget;
 mod compression;
 mod context;
+mod current_stage;
 mod document;
 mod extent;
 #[cfg(test)]
@@ -49,6 +50,7 @@ pub use budget::{MemoryBudget, OverBudget};
 pub use compression::Compression;
 pub(crate) use compression::{InflateError, gzip_note, looks_like_gzip};
 pub use context::Storage;
+pub(crate) use current_stage::StageStatus;
 pub use document::{DocumentError, DocumentLimit, parse_document};
 pub(crate) use document::{looks_like_html, parse_within, read_text};
 pub(crate) use extent::{Extent, read_run, runs};

@@ -13,7 +13,7 @@ use super::control_chars;
 use super::failure::Failure;
 use super::location;
 use super::network::NetworkArgs;
-use super::printer::Printer;
+use super::printer::{Color, Printer};
 use super::run::{RunArgs, run_with_progress};
 use super::signals::interruptible;
 use super::summary::{boxes_table, counted, print_sources};
@@ -167,10 +167,7 @@ pub(super) fn exit_code(report: &Report) -> ExitCode {
 pub(super) fn print(printer: &Printer, report: &Report) {
     let checked = &report.checked;
     for finding in &report.findings {
-        printer.result(line(finding));
-        if printer.is_verbose() {
-            printer.result(format!("        {}", finding.message));
-        }
+        print_finding(printer, finding);
     }
     let errors = report
         .findings
@@ -178,9 +175,13 @@ pub(super) fn print(printer: &Printer, report: &Report) {
         .filter(|f| f.severity == Severity::Error);
     let errors = errors.count();
     let warnings = report.findings.len() - errors;
-    printer.result(format!(
-        "{}: checked {} and {} ({}), {}; decoded {}; {}, {}",
-        if report.ok { "ok" } else { "failed" },
+    let (color, word) = if report.ok {
+        (Color::Green, "ok")
+    } else {
+        (Color::Red, "failed")
+    };
+    let summary = format!(
+        ": checked {} and {} ({}), {}; decoded {}; {}, {}",
         counted(checked.shards, "shard", "shards"),
         counted(checked.files, "other file", "other files"),
         ByteSize(checked.bytes),
@@ -188,17 +189,18 @@ pub(super) fn print(printer: &Printer, report: &Report) {
         counted(checked.windows, "window", "windows"),
         counted(errors, "error", "errors"),
         counted(warnings, "warning", "warnings"),
-    ));
+    );
+    printer.colored(color, word, summary);
     if report.can_be_repaired() {
-        printer.result("to repair the dataset: the same command with --repair");
+        printer.detail("to repair the dataset: the same command with --repair");
     }
     if !report.findings.is_empty() && !printer.is_verbose() {
-        printer.result(
+        printer.detail(
             "details: -v or --json; what each finding means, and what to do: docs/check.md",
         );
     }
     if checked.files > 0 && !checked.unexpected_files {
-        printer.result(
+        printer.detail(
             "files that the manifest does not list were not looked for, because http(s) servers have no listings",
         );
     }
@@ -208,9 +210,27 @@ pub(super) fn print(printer: &Printer, report: &Report) {
 const MAX_REPAIRS: usize = 3;
 
 /// Widths of the columns of a finding's line, so that it has 80 characters at most.
+const SEVERITY_WIDTH: usize = 8;
 const KIND_WIDTH: usize = 20;
 const FILE_WIDTH: usize = 28;
 const SAMPLES_WIDTH: usize = 22;
+
+/// Prints the finding as a line, unless `--quiet`, and its message with `-v`.
+fn print_finding(printer: &Printer, finding: &Finding) {
+    if !printer.shows_progress() {
+        return;
+    }
+    let color = match finding.severity {
+        Severity::Error => Color::Red,
+        Severity::Warning => Color::Yellow,
+    };
+    let line = line(finding);
+    let (severity, rest) = line.split_at(SEVERITY_WIDTH);
+    printer.colored(color, severity, rest);
+    if printer.is_verbose() {
+        printer.result(format!("        {}", finding.message));
+    }
+}
 
 /// The finding as a line: severity, kind, file, samples.
 fn line(finding: &Finding) -> String {
@@ -221,7 +241,7 @@ fn line(finding: &Finding) -> String {
     let kind = finding.kind.name();
     let file = shortened(&finding.file);
     let samples = samples(finding);
-    format!("{severity:<8}{kind:<KIND_WIDTH$}{file:<FILE_WIDTH$}  {samples}")
+    format!("{severity:<SEVERITY_WIDTH$}{kind:<KIND_WIDTH$}{file:<FILE_WIDTH$}  {samples}")
 }
 
 /// The name, printable, without its middle if it is too long.

@@ -101,6 +101,7 @@ impl Infer {
             done: done.load(Ordering::Relaxed),
             total,
             details: None,
+            preparing: None,
         };
         let work = || infer(&dataset, &options, &done);
         let inferred = with_progress(printer, "samples", status, work)?;

@@ -100,18 +100,18 @@ fn exists(out: &Path) -> Failure {
 
 /// Prints what to check, on stderr.
 fn print_checks(printer: &Printer, draft: &Draft) {
-    printer.note("check this config:");
+    printer.hint("check this config:");
     for (i, check) in draft.checks.iter().enumerate() {
-        printer.note(format!("{:>3}. {check}", i + 1));
+        printer.hint(format!("{:>3}. {check}", i + 1));
     }
 }
 
 fn print_next_step(printer: &Printer, out: Option<&Path>) {
     match out {
-        None => printer.note("next: save the config, then run `pointshard plan CONFIG`"),
+        None => printer.hint("next: save the config, then run `pointshard plan CONFIG`"),
         Some(out) => {
-            printer.note(format!("wrote {}", out.display()));
-            printer.note(format!("next: run `pointshard plan {}`", out.display()));
+            printer.hint(format!("wrote {}", out.display()));
+            printer.hint(format!("next: run `pointshard plan {}`", out.display()));
         }
     }
 }

@@ -14,7 +14,7 @@ use super::failure::Failure;
 use super::network::NetworkArgs;
 use super::printer::Printer;
 use super::rows::Rows;
-use super::run::{RunArgs, planned_output};
+use super::run::{RunArgs, planned_output, with_stages};
 use super::summary::{boxes_table, counted, padded_of_plan};
 use super::{command, local_path, location};
 
@@ -57,7 +57,8 @@ impl PlanCommand {
         };
         self.run.pool()?.install(|| match &self.out {
             None => {
-                let job = Job::prepare(&self.config, options.memory_bytes, &storage)?;
+                let prepare = || Job::prepare(&self.config, options.memory_bytes, &storage);
+                let job = with_stages(printer, &storage, prepare)?;
                 self.print(printer, &job.plan, &job.layout, &job.padding)?;
                 Ok(job.require_samples()?)
             }
@@ -98,9 +99,9 @@ fn print_next(printer: &Printer, out: &Location, plan: &FinishedPlan) {
         1 => command::preprocess(out),
         _ => command::preprocess_task(out, 0, tasks),
     };
-    printer.result(format!("plan     in {out}; next: {next}"));
+    printer.detail(format!("plan     in {out}; next: {next}"));
     if tasks > 1 {
-        printer.result(format!(
+        printer.detail(format!(
             "tasks    0 to {}, for {} in all; when all tasks are done: {}",
             tasks - 1,
             counted(plan.layout.all_shards().count(), "shard", "shards"),
@@ -109,12 +110,22 @@ fn print_next(printer: &Printer, out: &Location, plan: &FinishedPlan) {
     }
 }
 
+/// Most boxes that have a line each without `-v`.
+const MAX_BOXES: usize = 100;
+
 /// Prints warnings, boxes and totals; with `samples`, a line per sample.
 fn print(printer: &Printer, plan: &Plan, padding: &Padding, samples: bool) {
     for warning in &plan.warnings {
         printer.warn(warning);
     }
-    printer.rows(&boxes_table(&job::boxes(plan)));
+    if plan.boxes.len() <= MAX_BOXES || printer.is_verbose() {
+        printer.detail_rows(&boxes_table(&job::boxes(plan)));
+    } else {
+        printer.detail(format!(
+            "{}: -v prints a line for each",
+            counted(plan.boxes.len(), "box", "boxes")
+        ));
+    }
     if printer.is_verbose() {
         for (i, source) in plan.sources.iter().enumerate() {
             let layer = plan.layer_of_source(i);
@@ -124,7 +135,7 @@ fn print(printer: &Printer, plan: &Plan, padding: &Padding, samples: bool) {
     if samples {
         printer.rows(&samples_table(plan));
     }
-    printer.result(format!("padded   {}", padded_of_plan(plan, padding)));
+    printer.detail(format!("padded   {}", padded_of_plan(plan, padding)));
     let total = plan.samples();
     printer.result(format!("total    {}", counted(total, "sample", "samples")));
 }

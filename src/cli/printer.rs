@@ -3,16 +3,36 @@
 
 use std::io::{ErrorKind, IsTerminal, Write};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::SystemTime;
 
 use crate::fault::FaultKind;
 use crate::storage::redacted;
 use anyhow::Context;
+use console::Style;
 use indicatif::ProgressBar;
 use serde::Serialize;
 
 use super::control_chars;
 use super::failure::Failure;
 use super::rows::Rows;
+
+/// Colors of words on a terminal. There are none if `NO_COLOR` is set.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Color {
+    Red,
+    Yellow,
+    Green,
+}
+
+impl Color {
+    pub(super) fn style(self) -> Style {
+        match self {
+            Self::Red => Style::new().red(),
+            Self::Yellow => Style::new().yellow(),
+            Self::Green => Style::new().green(),
+        }
+    }
+}
 
 /// Prints according to `--quiet` and `--verbose`. Clones print to the same streams.
 #[derive(Clone, Debug, Default)]
@@ -52,6 +72,33 @@ impl Printer {
         self.write_result(&control_chars::escape_lines(&redacted(text.as_ref())));
     }
 
+    /// Prints a line of the result that `--quiet` leaves out.
+    pub(super) fn detail(&self, text: impl AsRef<str>) {
+        if !self.0.quiet {
+            self.result(text);
+        }
+    }
+
+    /// Prints a table of the result that `--quiet` leaves out.
+    pub(super) fn detail_rows(&self, rows: &Rows) {
+        if !self.0.quiet {
+            self.rows(rows);
+        }
+    }
+
+    /// Prints the one line that `--quiet` leaves of a result.
+    pub(super) fn only_quiet(&self, text: impl AsRef<str>) {
+        if self.0.quiet {
+            self.result(text);
+        }
+    }
+
+    /// Prints a line of the result whose first word is in color on a terminal.
+    pub(super) fn colored(&self, color: Color, word: &str, rest: impl AsRef<str>) {
+        let rest = control_chars::escape_line(&redacted(rest.as_ref())).into_owned();
+        self.write_result(&format!("{}{rest}", color.style().apply_to(word)));
+    }
+
     /// Prints a table of the result.
     pub(super) fn rows(&self, rows: &Rows) {
         self.write_result(&control_chars::escape_lines(&rows.lines()));
@@ -81,8 +128,23 @@ impl Printer {
         self.0.stdout_error.get()
     }
 
-    /// Prints a progress message on stderr, unless `--quiet`.
+    /// Prints a progress message on stderr, unless `--quiet`. If stderr is no terminal, it begins with the time (UTC).
     pub(super) fn note(&self, text: impl AsRef<str>) {
+        if self.0.quiet {
+            return;
+        }
+        let text = control_chars::escape_line(&redacted(text.as_ref())).into_owned();
+        if std::io::stderr().is_terminal() {
+            self.write_log(&text);
+        } else {
+            // A log is read later, and beside other logs.
+            let now = humantime::format_rfc3339_seconds(SystemTime::now());
+            self.write_log(&format!("{now} {text}"));
+        }
+    }
+
+    /// Prints what the user can do next on stderr, unless `--quiet`.
+    pub(super) fn hint(&self, text: impl AsRef<str>) {
         if !self.0.quiet {
             self.write_log(&control_chars::escape_line(&redacted(text.as_ref())));
         }
@@ -90,8 +152,9 @@ impl Printer {
 
     /// Prints a warning on stderr, even with `--quiet`.
     pub(super) fn warn(&self, text: impl AsRef<str>) {
-        let text = format!("warning: {}", text.as_ref());
-        self.write_log(&control_chars::escape_message(&redacted(&text)));
+        let text = control_chars::escape_message(&redacted(text.as_ref()));
+        let word = Color::Yellow.style().for_stderr().apply_to("warning:");
+        self.write_log(&format!("{word} {text}"));
     }
 
     /// Whether to draw progress bars.

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressStyle};
 
 use super::printer::Printer;
+use crate::storage::StageStatus;
 
 /// How much of the work is done.
 pub(super) struct Status {
@@ -15,6 +16,38 @@ pub(super) struct Status {
     pub total: u64,
     /// Text to show instead of the rate.
     pub details: Option<String>,
+    /// What is done while the total is unknown.
+    pub preparing: Option<StageStatus>,
+}
+
+impl Status {
+    /// The status of work whose units are not counted, only its stages.
+    pub fn of_stage(preparing: Option<StageStatus>) -> Self {
+        Self {
+            done: 0,
+            total: 0,
+            details: None,
+            preparing,
+        }
+    }
+
+    /// What is done while the total is unknown: `read annotations: 1,234 annotations in boxes`.
+    fn preparing(&self) -> String {
+        let Some(StageStatus { name, counted }) = self.preparing else {
+            return "preparing".to_owned();
+        };
+        match counted {
+            None => name.to_owned(),
+            Some((what, done, None)) => format!("{name}: {} {what}", HumanCount(done)),
+            Some((what, done, Some(total))) => {
+                format!(
+                    "{name}: {} of {} {what}",
+                    HumanCount(done),
+                    HumanCount(total)
+                )
+            }
+        }
+    }
 }
 
 const BAR_EVERY: Duration = Duration::from_millis(100);
@@ -99,6 +132,7 @@ fn draw_bar(printer: &Printer, unit: &str, status: impl Fn() -> Status, wait: &m
     while let Err(RecvTimeoutError::Timeout) = wait.recv_timeout(BAR_EVERY) {
         let now = status();
         if now.total == 0 {
+            bar.set_message(now.preparing());
             bar.tick();
             continue;
         }
@@ -129,7 +163,7 @@ fn print_lines(
     while let Err(RecvTimeoutError::Timeout) = wait.recv_timeout(LINE_EVERY) {
         let now = status();
         if now.total == 0 {
-            printer.note("preparing");
+            printer.note(now.preparing());
             continue;
         }
         let rate = rate.get_or_insert_with(|| Rate::begin(&now));
@@ -152,7 +186,23 @@ mod tests {
             done,
             total: 100,
             details: details.map(str::to_owned),
+            preparing: None,
         }
+    }
+
+    #[test]
+    fn stages_are_shown_with_what_is_counted() {
+        let text = |counted| {
+            let stage = StageStatus {
+                name: "select",
+                counted,
+            };
+            Status::of_stage(Some(stage)).preparing()
+        };
+        assert_eq!(text(None), "select");
+        assert_eq!(text(Some(("boxes", 1234, None))), "select: 1,234 boxes");
+        assert_eq!(text(Some(("boxes", 2, Some(9)))), "select: 2 of 9 boxes");
+        assert_eq!(Status::of_stage(None).preparing(), "preparing");
     }
 
     #[test]

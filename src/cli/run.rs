@@ -30,11 +30,12 @@ pub(super) struct RunArgs {
     memory: Option<bytesize::ByteSize>,
 }
 
-fn status(progress: &Progress) -> Status {
+fn status(progress: &Progress, storage: &Storage) -> Status {
     Status {
         done: progress.windows_done.load(Ordering::Relaxed),
         total: progress.windows_total.load(Ordering::Relaxed),
         details: None,
+        preparing: storage.stage().status(),
     }
 }
 
@@ -121,7 +122,8 @@ impl RunArgs {
                 let estimate = planned.estimate(options)?;
                 summary::print_estimate(printer, &estimate, present, out);
             } else if let Some(config) = config {
-                let job = Job::prepare(config, options.memory_bytes, storage)?;
+                let prepare = || Job::prepare(config, options.memory_bytes, storage);
+                let job = with_stages(printer, storage, prepare)?;
                 summary::print_plan(printer, &job.plan, &job.layout, &job.padding);
                 job.require_samples()?;
                 job.check_output(out, options)?;
@@ -171,7 +173,7 @@ pub(super) fn run_with_progress<T>(
 ) -> Result<T, Failure> {
     let progress = Progress::default();
     let run = || interruptible(printer, storage, || work(&progress));
-    with_progress(printer, "windows", || status(&progress), run)
+    with_progress(printer, "windows", || status(&progress, storage), run)
 }
 
 /// Writes the shards of a task that are missing, and prints the summary.
@@ -193,6 +195,12 @@ fn run_one(
     Ok(())
 }
 
+/// Runs work that has stages, and displays the current one.
+pub(super) fn with_stages<T>(printer: &Printer, storage: &Storage, work: impl FnOnce() -> T) -> T {
+    let status = || Status::of_stage(storage.stage().status());
+    with_progress(printer, "", status, work)
+}
+
 /// The output with its plan: the plan of the job in the config file or, without one, the plan that is there.
 pub(super) fn planned_output(
     printer: &Printer,
@@ -204,7 +212,8 @@ pub(super) fn planned_output(
     let planned = match config {
         Some(config) => {
             printer.note(format!("reading {}", config.display()));
-            PlannedOutput::begin(config, out, options, storage)?
+            let begin = || PlannedOutput::begin(config, out, options, storage);
+            with_stages(printer, storage, begin)?
         }
         None => {
             printer.note(format!("reading the plan in {out}"));

@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 
-use bytesize::ByteSize;
 use clap::Args;
 
 use super::failure::Failure;
@@ -10,7 +9,7 @@ use super::location;
 use super::network::NetworkArgs;
 use super::printer::Printer;
 use super::run::RunArgs;
-use super::summary::counted;
+use super::summary::complete;
 use crate::job::PlannedOutput;
 use crate::storage::Location;
 
@@ -38,15 +37,7 @@ impl Seal {
         for warning in &manifest.warnings {
             printer.warn(warning);
         }
-        let samples: u64 = manifest.splits.values().map(|s| s.samples).sum();
-        let shards: u64 = manifest.shards.iter().map(|s| s.bytes).sum();
-        printer.result(format!(
-            "complete: {}, {} ({}) in {}",
-            counted(samples, "sample", "samples"),
-            counted(manifest.shards.len(), "shard", "shards"),
-            ByteSize(shards),
-            self.out
-        ));
+        printer.result(complete(&manifest, &self.out));
         Ok(ExitCode::SUCCESS)
     }
 }

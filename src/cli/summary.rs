@@ -40,21 +40,41 @@ pub(super) fn print(printer: &Printer, out: &Location, outcome: &Outcome) {
     let seconds: f64 = outcome.stages.iter().map(|(_, d)| d.as_secs_f64()).sum();
     print_selected(printer, &outcome.selected);
     print_extracted(printer, &outcome.extracted, seconds);
-    printer.result(format!("padded   {}", padded(manifest)));
-    printer.result(format!("codecs   {}", codecs(manifest)));
+    printer.detail(format!("padded   {}", padded(manifest)));
+    printer.detail(format!("codecs   {}", codecs(manifest)));
     print_seconds(printer, &outcome.stages);
     let bytes = manifest.shards.iter().map(|s| s.bytes).sum::<u64>()
         + manifest.files.iter().map(|f| f.bytes).sum::<u64>();
-    printer.result(format!("output   {} ({})", out, ByteSize(bytes)));
+    printer.detail(format!("output   {} ({})", out, ByteSize(bytes)));
+    printer.only_quiet(complete(manifest, out));
+}
+
+/// The line about a dataset that is complete.
+pub(super) fn complete(manifest: &Manifest, out: &Location) -> String {
+    let samples: u64 = manifest.splits.values().map(|s| s.samples).sum();
+    let shards: u64 = manifest.shards.iter().map(|s| s.bytes).sum();
+    format!(
+        "complete: {}, {} ({}) in {out}",
+        counted(samples, "sample", "samples"),
+        counted(manifest.shards.len(), "shard", "shards"),
+        ByteSize(shards),
+    )
 }
 
 /// Prints the summary of a task.
 pub(super) fn print_task(printer: &Printer, out: &Location, outcome: &TaskOutcome) {
     let seconds: f64 = outcome.stages.iter().map(|(_, d)| d.as_secs_f64()).sum();
-    printer.result(format!("task     {} of {}", outcome.task, outcome.tasks));
+    printer.detail(format!("task     {} of {}", outcome.task, outcome.tasks));
     print_extracted(printer, &outcome.extracted, seconds);
     print_seconds(printer, &outcome.stages);
-    printer.result(format!("output   {out}; next: {}", command::status(out)));
+    printer.detail(format!("output   {out}; next: {}", command::status(out)));
+    printer.only_quiet(format!(
+        "task {} of {}: {} written, {} already present in {out}",
+        outcome.task,
+        outcome.tasks,
+        counted(outcome.extracted.shards_written, "shard", "shards"),
+        outcome.extracted.shards_already_present,
+    ));
 }
 
 /// Prints how long each stage took.
@@ -63,14 +83,14 @@ fn print_seconds(printer: &Printer, stages: &[(&'static str, Duration)]) {
     let stages = stages.iter();
     let stages = stages.map(|(name, d)| format!("{name} {:.2}", d.as_secs_f64()));
     let stages: Vec<_> = stages.collect();
-    printer.result(format!("seconds  {seconds:.2}: {}", stages.join(", ")));
+    printer.detail(format!("seconds  {seconds:.2}: {}", stages.join(", ")));
 }
 
 /// Prints what was read before the plan was final, if anything was.
 fn print_selected(printer: &Printer, selected: &SelectReport) {
     if selected.chunks_touched > 0 {
         let cache = &selected.cache;
-        printer.result(format!(
+        printer.detail(format!(
             "select   {} touched, {} fetched, {} missing, {} re-read (--memory limit); {} lookups of chunks in memory",
             counted(selected.chunks_touched, "chunk", "chunks"),
             HumanCount(cache.fetched),
@@ -85,20 +105,20 @@ fn print_selected(printer: &Printer, selected: &SelectReport) {
 fn print_extracted(printer: &Printer, extracted: &ExtractReport, seconds: f64) {
     let cache = &extracted.cache;
     if extracted.shards_written == 0 {
-        printer.result(format!(
+        printer.detail(format!(
             "shards   all {} already present; nothing to do",
             extracted.shards_already_present
         ));
         return;
     }
-    printer.result(format!(
+    printer.detail(format!(
         "shards   {} written, {} already present; {} windows, {} windows/s",
         extracted.shards_written,
         extracted.shards_already_present,
         HumanCount(extracted.windows),
         HumanCount((extracted.windows as f64 / seconds.max(1e-9)) as u64)
     ));
-    printer.result(format!(
+    printer.detail(format!(
         "chunks   {} touched, {} fetched, {} decoded, {} missing (read as the fill value), {} re-read (--memory limit)",
         HumanCount(extracted.chunks_touched),
         HumanCount(cache.fetched),
@@ -106,7 +126,7 @@ fn print_extracted(printer: &Printer, extracted: &ExtractReport, seconds: f64) {
         HumanCount(cache.missing),
         HumanCount(cache.repeated)
     ));
-    printer.result(format!(
+    printer.detail(format!(
         "bytes    {} read, {} written; decoded chunks took at most {} of memory",
         ByteSize(cache.read_bytes),
         ByteSize(extracted.written_bytes),
@@ -125,7 +145,7 @@ pub(super) fn print_plan(printer: &Printer, plan: &Plan, layout: &Layout, paddin
         [split.name.clone(), samples, shards.to_string(), "-".into()]
     });
     print_boxes(printer, &job::boxes(plan), splits);
-    printer.result(format!("padded   {}", padded_of_plan(plan, padding)));
+    printer.detail(format!("padded   {}", padded_of_plan(plan, padding)));
 }
 
 /// Prints a line per split, the boxes that belong to no split and, if verbose, a line per box. `splits` holds name,
@@ -154,17 +174,17 @@ fn print_boxes(printer: &Printer, boxes: &[BoxEntry], splits: impl Iterator<Item
             size,
         ]);
     }
-    printer.rows(&table);
+    printer.detail_rows(&table);
     let outside: Vec<_> = boxes.iter().filter(|b| b.split.is_none()).collect();
     if !outside.is_empty() {
-        printer.result(format!(
+        printer.detail(format!(
             "{} in no split, not read: {}",
             counted(outside.len(), "box", "boxes"),
             names(&outside)
         ));
     }
     if printer.is_verbose() {
-        printer.rows(&boxes_table(boxes));
+        printer.detail_rows(&boxes_table(boxes));
     }
 }
 
@@ -264,7 +284,7 @@ pub(super) fn print_estimate(printer: &Printer, estimate: &Estimate, present: u6
             source.location.clone(),
         ]);
     }
-    printer.rows(&table);
+    printer.detail_rows(&table);
     printer.result(format!(
         "would write {} samples: {} windows, {} before compression, in {} shards",
         HumanCount(estimate.samples),
@@ -273,7 +293,7 @@ pub(super) fn print_estimate(printer: &Printer, estimate: &Estimate, present: u6
         HumanCount(estimate.shards)
     ));
     if present > 0 {
-        printer.result(format!(
+        printer.detail(format!(
             "{} of {} shards are already present in {} and would be kept",
             HumanCount(present),
             HumanCount(estimate.shards),

@@ -191,6 +191,7 @@ fn status(progress: &TrainProgress) -> Status {
     Status {
         done: load(&progress.steps_done),
         total: load(&progress.steps_total),
+        preparing: None,
         details: Some(format!(
             "loss {loss}  {:.1} samples/s  {:.0} % waiting for data",
             load(&progress.samples) as f64 / spent,

@@ -27,9 +27,10 @@ impl Draft {
         storage: &Storage,
         stages: &mut Stages,
     ) -> Result<Self, JobError> {
+        stages.begin("read config and collection");
         let folder = Location::folder_of(&config.path);
         let collection = Collection::open(&config.config.collection, &folder, storage)?;
-        stages.end("read config and collection");
+        stages.begin("read annotations");
         let plan = draft(config, &collection, storage, stages)?;
         Ok(Self {
             plan,
@@ -58,6 +59,7 @@ fn draft(
         .iter()
         .map(|source| source.open(storage).map_err(failed))
         .collect::<Result<Vec<_>, _>>()?;
+    storage.stage().count("annotations in boxes", None);
     let tasks = ParallelTasks::<JobError>::new(storage);
     let annotations = layers
         .par_iter()
@@ -86,8 +88,6 @@ fn draft(
         })
         .collect::<Result<Vec<_>, _>>();
     let annotations = tasks.finish(annotations)?;
-    stages.end("read annotations");
-    let plan = Plan::build(&read_plan, annotations)?;
-    stages.end("plan");
-    Ok(plan)
+    stages.begin("plan");
+    Ok(Plan::build(&read_plan, annotations)?)
 }

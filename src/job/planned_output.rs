@@ -133,15 +133,15 @@ impl PlannedOutput {
             return Ok(None);
         };
         let storage = &storage.for_job(options.memory_bytes);
-        let mut stages = Stages::begin(Vec::new());
+        let mut stages = Stages::new(Vec::new(), storage);
         let draft = Draft::read(file, storage, &mut stages)?.plan;
+        stages.begin("open layers");
         let mut sources = Sources::open(&draft, storage)?;
-        stages.end("open layers");
+        stages.begin("compare with the plan");
         let facts = SourceFacts::of_all(&sources.volumes);
         compare(&stored, &draft, &facts).map_err(|what| other_plan(&output, what))?;
         require_tasks(&output, &stored, options)?;
         use_codecs(&mut sources, &stored.layout);
-        stages.end("compare with the plan");
         Ok(Some(Self {
             sources: Some(sources),
             moved_sources: moved_sources(&stored, &draft, &facts),
@@ -157,7 +157,9 @@ impl PlannedOutput {
         shards.map_err(|what| JobError::TooManyShards { what })?;
         // A job that needs more memory fails before it is planned in the output.
         extract::cache_budget(&job.plan, &job.sources, options.memory_bytes)?;
-        let mut stages = Stages::begin(job.stages);
+        let storage = job.sources.storage().clone();
+        let mut stages = Stages::new(job.stages, &storage);
+        stages.begin("write the plan");
         let facts = SourceFacts::of_all(&job.sources.volumes);
         let (layout, count) = (job.layout, options.tasks.unwrap_or(1));
         let tasks = extract::divide(&job.plan, &job.sources, &layout, count);
@@ -174,8 +176,6 @@ impl PlannedOutput {
                 return Err(other_plan(&output, what));
             }
         }
-        stages.end("write the plan");
-        let storage = job.sources.storage().clone();
         Ok(Self {
             sources: Some(job.sources),
             selected: job.selected,

@@ -2,31 +2,42 @@
 
 use std::time::{Duration, Instant};
 
-/// Measures stages, one after the other.
+use crate::storage::Storage;
+
+/// Measures stages, one after the other, and says which one it is.
 #[derive(Debug)]
 pub(super) struct Stages {
     finished: Vec<(&'static str, Duration)>,
-    begun: Instant,
+    current: Option<(&'static str, Instant)>,
+    storage: Storage,
 }
 
 impl Stages {
-    /// Begins the first stage, after those that are `finished` already.
-    pub fn begin(finished: Vec<(&'static str, Duration)>) -> Self {
+    /// After the stages that are `finished` already. People see the current stage through `storage`.
+    pub fn new(finished: Vec<(&'static str, Duration)>, storage: &Storage) -> Self {
         Self {
             finished,
-            begun: Instant::now(),
+            current: None,
+            storage: storage.clone(),
         }
     }
 
-    /// Ends the stage `name` and begins the next one.
-    pub fn end(&mut self, name: &'static str) {
-        let now = Instant::now();
-        let begun = std::mem::replace(&mut self.begun, now);
-        self.finished.push((name, now.duration_since(begun)));
+    /// Ends the current stage, if there is one, and begins the stage `name`.
+    pub fn begin(&mut self, name: &'static str) {
+        self.end();
+        self.storage.stage().begin(name);
+        self.current = Some((name, Instant::now()));
     }
 
-    /// The stages that ended.
-    pub fn finished(self) -> Vec<(&'static str, Duration)> {
+    /// The stages that ended. The current one ends.
+    pub fn finished(mut self) -> Vec<(&'static str, Duration)> {
+        self.end();
         self.finished
+    }
+
+    fn end(&mut self) {
+        let ended = self.current.take();
+        self.finished
+            .extend(ended.map(|(name, begun)| (name, begun.elapsed())));
     }
 }

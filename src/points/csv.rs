@@ -36,6 +36,7 @@ const ADVICE: &str = "allow more with --memory, or split the boxes over several 
 pub(super) struct CsvLayer {
     document: StreamedDocument,
     budget: MemoryBudget,
+    storage: Storage,
     delimiter: u8,
     columns: CsvColumns,
     /// In declared order, like the properties in `columns`.
@@ -86,6 +87,7 @@ impl CsvLayer {
             property_bytes: lay_out(&mut properties),
             document,
             budget: storage.budget().clone(),
+            storage: storage.clone(),
             delimiter,
             columns,
             properties,
@@ -135,6 +137,7 @@ impl CsvLayer {
             if let Some(boxed) = index.place(row.id, &position, row.properties) {
                 self.budget.keep(boxed.memory_bytes()).map_err(too_large)?;
                 batch.in_boxes.push(boxed);
+                self.storage.stage().add(1);
             }
             Ok(())
         })?;

@@ -184,6 +184,8 @@ impl<Q: Queries> RunningPass<'_, Q> {
     fn run_units(&self, budget_bytes: u64) -> Result<Vec<Q::Answers>, ExtractError> {
         let sources = self.cutter.sources;
         let tasks = ParallelTasks::<ExtractError>::new(sources.storage());
+        let stage = sources.storage().stage();
+        stage.count("parts of the samples", Some(self.units.count() as u64));
         let answers = with_prefetcher(
             &self.cutter.cache,
             sources.block_bytes(),
@@ -196,7 +198,9 @@ impl<Q: Queries> RunningPass<'_, Q> {
                     .par_bridge()
                     .map_init(CutScratch::default, |scratch, unit| {
                         let run = || self.run_unit(prefetcher, unit, scratch);
-                        tasks.run(run).map(|answers| (unit, answers))
+                        let answered = tasks.run(run).map(|answers| (unit, answers));
+                        stage.add(1);
+                        answered
                     })
                     .collect::<Result<Vec<_>, _>>()
             },

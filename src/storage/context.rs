@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::current_stage::CurrentStage;
 use super::interrupt::Interrupt;
 use super::listing::Listing;
 use super::local::LocalStore;
@@ -25,6 +26,8 @@ pub struct Storage {
     budget: MemoryBudget,
     interrupt: Interrupt,
     stop_group: StopGroup,
+    /// What the job does now.
+    stage: Arc<CurrentStage>,
     /// Through which sinks are opened.
     #[cfg(test)]
     fault_points: Option<Arc<super::fault_points::FaultPoints>>,
@@ -52,6 +55,7 @@ impl Storage {
             budget: MemoryBudget::new(DEFAULT_MEMORY_BYTES),
             stop_group: interrupt.group(),
             interrupt,
+            stage: Arc::default(),
             #[cfg(test)]
             fault_points: None,
         }
@@ -74,9 +78,15 @@ impl Storage {
             budget: MemoryBudget::new(memory_bytes),
             stop_group: self.interrupt.group(),
             interrupt: self.interrupt.clone(),
+            stage: Arc::clone(&self.stage),
             #[cfg(test)]
             fault_points: self.fault_points.clone(),
         }
+    }
+
+    /// What the job does now. All clones share it.
+    pub(crate) fn stage(&self) -> &CurrentStage {
+        &self.stage
     }
 
     /// The network settings.

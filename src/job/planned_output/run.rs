@@ -19,9 +19,9 @@ impl PlannedOutput {
     /// A source cannot be read, or the output cannot be written. A rerun continues where this one stopped.
     pub fn run(mut self, options: RunOptions, progress: &Progress) -> Result<Outcome, JobError> {
         self.require_seal_memory(options)?;
-        let mut stages = Stages::begin(std::mem::take(&mut self.stages));
+        let mut stages = Stages::new(std::mem::take(&mut self.stages), &self.storage);
+        stages.begin("look for shards");
         if let Some((manifest, shards)) = self.finished(options)? {
-            stages.end("look for shards");
             let extracted = ExtractReport {
                 shards_already_present: shards,
                 ..ExtractReport::default()
@@ -30,13 +30,12 @@ impl PlannedOutput {
         }
         self.output = self.output.clone().claim(&self.claim(), false)?;
         let present = self.find_shards(options)?;
-        stages.end("look for shards");
         let shards = self.work_order();
         let written = self.write_shards(&shards, &present, options, progress, &mut stages);
         let extracted = written.map_err(|e| self.or_output_lost(e))?;
+        stages.begin("seal");
         let manifest = self.write_dataset(options);
         let manifest = manifest.map_err(|e| self.or_output_lost(e))?;
-        stages.end("seal");
         Ok(self.outcome(manifest, extracted, stages))
     }
 
@@ -51,7 +50,8 @@ impl PlannedOutput {
         options: RunOptions,
         progress: &Progress,
     ) -> Result<TaskOutcome, JobError> {
-        let mut stages = Stages::begin(std::mem::take(&mut self.stages));
+        let mut stages = Stages::new(std::mem::take(&mut self.stages), &self.storage);
+        stages.begin("look for shards");
         let tasks = self.plan.tasks.count();
         let share = self.plan.tasks.share(task);
         let share = share.ok_or(JobError::NoTask { task, tasks })?;
@@ -59,7 +59,6 @@ impl PlannedOutput {
         let (layout, digest) = (&self.plan.layout, &self.plan_digest);
         let trust = trust(options);
         let present = PresentShards::find_some(&self.output, layout, digest, trust, shards)?;
-        stages.end("look for shards");
         let is_done = present.missing().next().is_none();
         let extracted = if is_done {
             ExtractReport {
@@ -146,29 +145,33 @@ impl PlannedOutput {
         progress: &Progress,
         stages: &mut Stages,
     ) -> Result<ExtractReport, JobError> {
-        let extracted = if present.missing().next().is_some() {
-            let sources = match self.sources.take() {
-                Some(sources) => sources,
-                None => self.open_sources()?,
-            };
-            stages.end("open layers");
-            let target = Target {
-                output: &self.output,
-                layout: &self.plan.layout,
-                plan_digest: &self.plan_digest,
-                shards,
-                present,
-            };
-            let plan = &self.plan.table;
-            extract::run(plan, &sources, target, options.memory_bytes, progress)?
-        } else {
-            ExtractReport {
+        if present.missing().next().is_none() {
+            return Ok(ExtractReport {
                 shards_already_present: present.count(),
                 ..ExtractReport::default()
-            }
+            });
+        }
+        stages.begin("open layers");
+        let sources = match self.sources.take() {
+            Some(sources) => sources,
+            None => self.open_sources()?,
         };
-        stages.end("extract");
-        Ok(extracted)
+        stages.begin("extract");
+        let target = Target {
+            output: &self.output,
+            layout: &self.plan.layout,
+            plan_digest: &self.plan_digest,
+            shards,
+            present,
+        };
+        let plan = &self.plan.table;
+        Ok(extract::run(
+            plan,
+            &sources,
+            target,
+            options.memory_bytes,
+            progress,
+        )?)
     }
 
     /// The error, or that the output was deleted or overwritten meanwhile, which is its likely cause.

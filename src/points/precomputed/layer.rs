@@ -223,6 +223,7 @@ impl PrecomputedLayer {
         read.map_err(|e| e.with_hint(task.hint()))?;
         let too_large = |over| self.too_large(index.len(), over);
         keeper.finish().map_err(too_large)?;
+        self.storage.stage().add(batch.in_boxes.len() as u64);
         Ok(Some(batch))
     }
 
