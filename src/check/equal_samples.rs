@@ -59,3 +59,53 @@ fn are_equal(arrays: &[&SampleArray], a: u64, b: u64) -> bool {
         matches!((a, b), (Ok(a), Ok(b)) if a == b)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data_type::{DataType, Scalar};
+    use crate::dataset::Codec;
+    use crate::dataset::testing::{TestArray, write};
+    use crate::geometry::AxisOrder;
+
+    fn array(name: &'static str, values: &[u8]) -> TestArray {
+        TestArray {
+            name,
+            data_type: DataType::UInt8,
+            channels: 1,
+            window: [2, 1, 1],
+            fill_value: Scalar::ZERO,
+            codec: Codec::default(),
+            samples: values.iter().map(|v| Some(vec![*v, 1])).collect(),
+        }
+    }
+
+    #[test]
+    fn samples_are_equal_if_they_are_in_all_arrays() {
+        let dir = tempfile::tempdir().unwrap();
+        let arrays = [
+            array("img", &[5, 5, 5, 6, 5]),
+            array("mask", &[1, 2, 1, 1, 2]),
+        ];
+        let dataset = write(dir.path(), AxisOrder::Czyx, &arrays, 2);
+        let split = dataset.split("train").unwrap();
+        let (img, mask) = (
+            split.samples("img").unwrap(),
+            split.samples("mask").unwrap(),
+        );
+        let found = |arrays: &[&SampleArray], groups: Vec<Vec<u64>>| {
+            finding("train", "train.zarr", arrays, groups).map(|f| f.samples)
+        };
+        assert_eq!(
+            found(&[&img, &mask], vec![vec![0, 1, 2, 4]]),
+            Some(vec![2, 4])
+        );
+        assert_eq!(found(&[&img], vec![vec![0, 1, 2, 4]]), Some(vec![1, 2, 4]));
+        assert_eq!(found(&[&img, &mask], vec![vec![0, 1]]), None);
+        assert_eq!(
+            found(&[&img, &mask], vec![vec![0, 3], vec![1, 4]]),
+            Some(vec![4])
+        );
+        assert_eq!(found(&[&img, &mask], vec![]), None);
+    }
+}

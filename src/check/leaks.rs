@@ -168,3 +168,43 @@ fn envelope([low, high]: Corners) -> AABB<[f64; 3]> {
 fn overlap(a: &Corners, b: &Corners) -> bool {
     (0..3).all(|axis| a[0][axis] < b[1][axis] && b[0][axis] < a[1][axis])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn boxes_of_different_volumes_share_no_voxels() {
+        let group = |img: usize, seg: usize| json!({"resolution_nm": [8, 8, 8], "sources": {"img": img, "seg": seg}});
+        let of_box = |group: usize| {
+            json!({
+                "id": group.to_string(), "tags": [], "split": "train", "group": group, "min_nm": [0, 0, 0], "max_nm": [8, 8, 8],
+                "annotations": 0, "samples": 0, "dropped": {},
+            })
+        };
+        let manifest = json!({
+            "schema_version": 3, "plan_digest": "", "config": {}, "collection": "", "window_voxels": [4, 4, 4],
+            "sources": [], "splits": {}, "arrays": {}, "shards": [], "files": [], "warnings": [], "digest": "",
+            "groups": [group(0, 1), group(2, 3), group(2, 1)], "boxes": [of_box(0), of_box(1), of_box(2)],
+        });
+        let manifest: Manifest = serde_json::from_value(manifest).unwrap();
+        let rows = |index| BoxRows {
+            index,
+            resolution_nm: [8.0; 3],
+            samples: 0..1,
+        };
+        let share = |a, b| share_a_source(&manifest, &rows(a), &rows(b));
+        assert!(share(0, 0) && share(0, 2) && share(1, 2));
+        assert!(!share(0, 1) && !share(1, 0));
+        // A box that the manifest does not have may be anywhere.
+        assert!(share(0, 9));
+    }
+
+    #[test]
+    fn cuboids_that_touch_do_not_overlap() {
+        let cuboid = |x: f64| [[x, 0.0, 0.0], [x + 2.0, 2.0, 2.0]];
+        assert!(overlap(&cuboid(0.0), &cuboid(1.9)) && overlap(&cuboid(1.9), &cuboid(0.0)));
+        assert!(!overlap(&cuboid(0.0), &cuboid(2.0)) && !overlap(&cuboid(2.0), &cuboid(0.0)));
+    }
+}

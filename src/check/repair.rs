@@ -9,7 +9,7 @@ use crate::job::{JobError, Outcome, PlannedOutput, RunOptions};
 use crate::storage::{Location, Storage};
 
 impl Report {
-    /// Whether something is wrong that [`repair`] can correct. Files that do not belong to the dataset stay.
+    /// Whether something is wrong that a repair can correct. Files that do not belong to the dataset stay.
     pub fn can_be_repaired(&self) -> bool {
         let mut findings = self.findings.iter();
         findings.any(|f| {

@@ -7,6 +7,7 @@ use super::layout::group_path;
 use super::metadata::{array_metadata, group_metadata, zarr_error};
 use super::receipt::ShardFacts;
 use super::{Column, ColumnValues, DatasetError, Layout, Manifest, SampleIndex};
+use crate::geometry::AxisOrder;
 
 /// Makes the files of groups.
 pub(super) struct GroupWriter<'a> {
@@ -83,6 +84,10 @@ impl GroupWriter<'_> {
         attributes.insert("role".into(), json!(entry.role));
         attributes.insert("transform".into(), json!(entry.transform));
         attributes.insert("resolution_nm".into(), json!(self.resolution_nm));
+        if let Some(resolution_nm) = self.resolution_nm {
+            let units = dimension_units(self.layout.axis_order, resolution_nm);
+            attributes.insert("dimension_units".into(), units);
+        }
         attributes
     }
 
@@ -115,6 +120,17 @@ impl GroupWriter<'_> {
         );
         attributes
     }
+}
+
+/// For each dimension of an array the length of a step along it, as Neuroglancer and TensorStore read it; null for samples and
+/// channels. Without it, Neuroglancer shows anisotropic voxels as cubes.
+fn dimension_units(axis_order: AxisOrder, [x, y, z]: [f64; 3]) -> Value {
+    let nm = match axis_order {
+        AxisOrder::Czyx => [z, y, x],
+        AxisOrder::Cxyz => [x, y, z],
+    };
+    let [first, second, third] = nm.map(|nm| format!("{nm} nm"));
+    json!([null, null, first, second, third])
 }
 
 /// The boxes of the split, by their position in the column `box`.

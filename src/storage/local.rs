@@ -1,5 +1,7 @@
 //! Access to the files below a local folder.
 
+mod listing;
+
 use std::io::ErrorKind;
 use std::ops::{ControlFlow, Range};
 use std::os::unix::fs::FileExt;
@@ -7,7 +9,6 @@ use std::path::{Component, Path, PathBuf};
 #[cfg(target_os = "linux")]
 use std::sync::Arc;
 use std::sync::OnceLock;
-use std::time::UNIX_EPOCH;
 
 use super::kept_files::{KeptFiles, OpenedFile};
 use super::network_file_system::network_file_system;
@@ -49,54 +50,6 @@ impl LocalStore {
 
     fn path(&self, key: &str) -> Result<PathBuf, StorageError> {
         path_below(&self.root, key)
-    }
-
-    /// Lists one folder. The folders in it are added to `folders`.
-    fn list_folder(
-        &self,
-        folder: &str,
-        folders: &mut Vec<String>,
-        each: &mut dyn FnMut(ListedObject) -> ControlFlow<()>,
-    ) -> Result<ControlFlow<()>, StorageError> {
-        let path = if folder.is_empty() {
-            self.root.clone()
-        } else {
-            self.path(folder)?
-        };
-        let entries = match std::fs::read_dir(&path) {
-            Ok(entries) => entries,
-            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(ControlFlow::Continue(())),
-            Err(e) => return Err(list_error(&path)(e)),
-        };
-        for entry in entries {
-            let entry = entry.map_err(list_error(&path))?;
-            let name = entry.file_name().to_string_lossy().into_owned();
-            let key = match folder {
-                "" => name,
-                folder => format!("{folder}/{name}"),
-            };
-            // Links are not followed: they may lead out of the root.
-            let found = match entry.metadata() {
-                Ok(found) => found,
-                // Another process removed it.
-                Err(e) if e.kind() == ErrorKind::NotFound => continue,
-                Err(e) => return Err(list_error(&entry.path())(e)),
-            };
-            if found.is_dir() {
-                folders.push(key);
-            } else {
-                let size_bytes = found.is_file().then_some(found.len());
-                let object = ListedObject {
-                    key,
-                    size_bytes,
-                    modified_ms: modified_ms(&found),
-                };
-                if each(object).is_break() {
-                    return Ok(ControlFlow::Break(()));
-                }
-            }
-        }
-        Ok(ControlFlow::Continue(()))
     }
 
     /// Opens a file. `None` if it is missing.
@@ -161,13 +114,6 @@ fn is_missing(error: &std::io::Error) -> bool {
 fn read_error(path: &Path) -> impl Fn(std::io::Error) -> StorageError {
     move |source| StorageError::Read {
         object: path.display().to_string(),
-        source,
-    }
-}
-
-fn list_error(path: &Path) -> impl Fn(std::io::Error) -> StorageError {
-    move |source| StorageError::List {
-        folder: path.display().to_string(),
         source,
     }
 }
@@ -356,12 +302,6 @@ pub(crate) mod witness {
     pub(crate) fn take() -> Vec<Seen> {
         ALL.take()
     }
-}
-
-/// When the file was written, in milliseconds since 1970.
-fn modified_ms(found: &std::fs::Metadata) -> Option<i64> {
-    let since = found.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
-    i64::try_from(since.as_millis()).ok()
 }
 
 #[cfg(test)]

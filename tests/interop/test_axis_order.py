@@ -49,6 +49,17 @@ def test_every_reader_reads_the_same_voxels_with_x_first(both, split, name):
     np.testing.assert_array_equal(by_tensorstore[part].read().result(), wanted[part])
 
 
+@pytest.mark.parametrize("name", ARRAYS)
+def test_voxels_have_their_size_in_tensorstore_and_viewers(both, name):
+    for order, axes in (("czyx", (45.0, 4.6, 4.6)), ("cxyz", (4.6, 4.6, 45.0))):
+        array = with_tensorstore(both[order], "train", name)
+        assert array.dimension_units[:2] == (None, None)
+        assert [(unit.multiplier, unit.base_unit) for unit in array.dimension_units[2:]] == [(nm, "nm") for nm in axes]
+        # Neuroglancer reads this attribute of the array.
+        attributes = with_zarr(both[order], "train")[name].attrs
+        assert attributes["dimension_units"] == [None, None, *(f"{nm:g} nm" for nm in axes)]
+
+
 @pytest.mark.parametrize("split", SPLITS)
 def test_xarray_transposes_them_back_by_name(both, split):
     zyx, xyz = (with_xarray(both[order], split) for order in ("czyx", "cxyz"))

@@ -60,6 +60,16 @@ def test_many_files_are_read_at_a_time(tmp_path, mounted):
     assert max(map(opened.count, opened)) <= 2
 
 
+def test_many_files_of_an_output_are_looked_up_at_a_time(vnc, mounted):
+    late = mounted(vnc)
+    if late is None:
+        return
+    pointshard("check", late.mount, "--quick", "--threads", 1)
+    in_group = [path for name, path in late.operations() if name == "lookup" and "/train.zarr/img/c." in path]
+    assert len(in_group) == len(set(in_group)) == 7
+    assert late.most_at_once("lookup") > 4
+
+
 def test_the_suffix_of_chunk_files_is_not_searched_for_each_chunk(tmp_path, mounted):
     """600 chunks that cloud-volume's suffix follows; each would be looked up twice."""
     values = np.random.default_rng(5).integers(1, 255, (240, 240, 24), dtype=np.uint8)
