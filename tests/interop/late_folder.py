@@ -50,12 +50,12 @@ class LateFolder:
         """(name, path) of each operation, in the order in which they began."""
         return [tuple(line.split(" ", 2)[1:]) for line in self.log.read_text().splitlines() if line.startswith("begin ")]
 
-    def most_at_once(self, name):
-        """Most operations of this name that were in progress at the same time."""
+    def most_at_once(self, name, part=""):
+        """Most operations of this name, on paths with this part, that were in progress at the same time."""
         now = most = 0
         for line in self.log.read_text().splitlines():
-            step, found, _ = line.split(" ", 2)
-            if found == name:
+            step, found, path = line.split(" ", 2)
+            if found == name and part in path:
                 now += 1 if step == "begin" else -1
                 most = max(most, now)
         return most
