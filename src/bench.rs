@@ -46,7 +46,9 @@ pub fn seal(
         plan_digest: PLAN_DIGEST,
         present: PresentShards::find(output, layout, PLAN_DIGEST, Trust::Size)?,
     };
-    unsealed.seal(provenance, index.into_iter()).map(|_| ())
+    unsealed
+        .seal(provenance, index.into_iter(), std::iter::empty())
+        .map(|_| ())
 }
 
 /// The plan, the volumes and the layout of a job.

@@ -8,6 +8,7 @@
 mod balance;
 mod columns;
 mod content;
+mod dropped;
 mod equal_samples;
 mod files;
 mod groups;
@@ -163,6 +164,7 @@ fn check_columns(dataset: &Dataset) -> Vec<Finding> {
     findings.extend(of_columns);
     findings.extend(leaks::check(dataset, &rows));
     findings.extend(balance::check(dataset, &rows));
+    findings.extend(dropped::check(dataset));
     findings
 }
 

@@ -42,7 +42,7 @@ pub use description::Config;
 pub use error::ConfigError;
 pub use interpolation::{Interpolation, Rounding};
 pub use layer::{Empty, Forbidden, LayerConfig};
-pub(crate) use names::is_reserved_array_name;
+pub(crate) use names::{DROPPED_ANNOTATIONS, is_reserved_array_name};
 pub(crate) use nearest::nearest;
 pub use points::{CsvConfig, PointsConfig, PointsFrom, StatePointsConfig};
 pub use policy::{Leaks, Missing, Outside, Snap};

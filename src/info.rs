@@ -175,7 +175,9 @@ fn array_info(manifest: &Manifest, name: &str, array: &ArrayEntry) -> ArrayInfo 
 fn columns(manifest: &Manifest) -> Vec<String> {
     let files = manifest.files.iter();
     let members = files.filter_map(|file| {
-        let (_, below) = file.path.split_once('/')?;
+        let (group, below) = file.path.split_once('/')?;
+        let mut splits = manifest.splits.values();
+        splits.find(|split| split.path == group)?;
         let name = below.strip_suffix("/zarr.json")?;
         (!name.contains('/') && !manifest.arrays.contains_key(name)).then(|| name.to_owned())
     });

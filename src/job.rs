@@ -5,6 +5,7 @@
 
 mod compare;
 mod draft;
+mod dropped;
 mod error;
 mod index_columns;
 mod plan_files;

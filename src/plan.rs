@@ -32,6 +32,9 @@ pub use finished::{FinishedPlan, SourceFacts};
 pub use padding::Padding;
 pub use read_plan::{LayerPoints, ReadPlan};
 pub(crate) use table::BOX_BYTES;
-pub use table::{Plan, PlannedArray, PlannedBox, PlannedGroup, PlannedSplit, Sample, VolumeSource};
+pub use table::{
+    DroppedAnnotation, Plan, PlannedArray, PlannedBox, PlannedGroup, PlannedSplit, Sample,
+    VolumeSource,
+};
 pub(crate) use tasks::{ShardCost, work_order};
 pub use tasks::{Tasks, list_of_tasks};

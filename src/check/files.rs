@@ -41,10 +41,14 @@ fn unlisted(dataset: &Dataset, objects: &DatasetObjects<'_>) -> Vec<Finding> {
     unreadable.chain(unexpected).collect()
 }
 
-/// The paths of the splits' groups, each once, in order.
+/// The paths of the groups, each once, in order.
 pub(super) fn group_paths(dataset: &Dataset) -> Vec<&str> {
     let splits = dataset.manifest().splits.values();
-    let mut groups: Vec<_> = splits.map(|s| s.path.as_str()).collect();
+    let files = dataset.manifest().files.iter();
+    // The group of dropped annotations belongs to no split.
+    let others = files.filter_map(|f| f.path.strip_suffix("/zarr.json"));
+    let others = others.filter(|folder| !folder.contains('/'));
+    let mut groups: Vec<_> = splits.map(|s| s.path.as_str()).chain(others).collect();
     groups.sort_unstable();
     groups.dedup();
     groups

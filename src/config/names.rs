@@ -20,6 +20,9 @@ const COLUMN_ENDINGS: [&str; 4] = [
     "_object_id",
 ];
 
+/// The group in the output of annotations that are no samples.
+pub(crate) const DROPPED_ANNOTATIONS: &str = "dropped_annotations";
+
 /// Names of dimensions in the output.
 const DIMENSIONS: [&str; 8] = ["sample", "channel", "x", "y", "z", "xyz", "rgb", "rgba"];
 

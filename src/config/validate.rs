@@ -2,7 +2,7 @@
 //!
 //! Each check returns the first invalid value: its JSON path, what was found and what was expected.
 
-use super::names::{differ_only_in_case, name_problem, reserved_for};
+use super::names::{DROPPED_ANNOTATIONS, differ_only_in_case, name_problem, reserved_for};
 use super::{Config, Leaks, Role, nearest};
 use crate::storage::{PASSWORD, has_userinfo};
 
@@ -121,7 +121,13 @@ fn splits(config: &Config) -> Option<Problem> {
     config.splits.iter().find_map(|(name, split)| {
         let has_tag = split.tags().next().is_some();
         let no_tag = || "found no tag, expected the tags of the boxes in this split".to_owned();
-        let problem = name_problem(name).or_else(|| (!has_tag).then(no_tag))?;
+        let is_taken = name.eq_ignore_ascii_case(DROPPED_ANNOTATIONS);
+        let taken = || {
+            format!("the name `{name}` is taken by the table of dropped annotations, expected another name")
+        };
+        let problem = name_problem(name)
+            .or_else(|| is_taken.then(taken))
+            .or_else(|| (!has_tag).then(no_tag))?;
         Some((format!("splits.{name}"), problem))
     })
 }

@@ -23,7 +23,7 @@ pub struct ColumnReader<T> {
 
 impl<T: ElementOwned + Clone> ColumnReader<T> {
     /// The column in `folder`, which has a row of `width` values per sample. `None` accepts every width.
-    pub(super) fn open(
+    pub(crate) fn open(
         store: Arc<dyn Store>,
         folder: String,
         samples: u64,
@@ -44,6 +44,15 @@ impl<T: ElementOwned + Clone> ColumnReader<T> {
             samples,
             last: Mutex::new(None),
         })
+    }
+
+    /// The labels of the values 0, 1, 2, ..., if the column has labels.
+    pub(crate) fn labels(&self) -> Vec<String> {
+        let labels = self.stored.metadata.attributes.get("flag_meanings");
+        let labels = labels
+            .and_then(|labels| labels.as_str())
+            .unwrap_or_default();
+        labels.split_whitespace().map(str::to_owned).collect()
     }
 
     /// The values of some rows, row by row. Rows after the last one are left out.

@@ -29,8 +29,10 @@ pub struct SampleIndex<'a> {
 /// A column of a split.
 #[derive(Debug)]
 pub struct Column<'a> {
-    /// The values, `width` per sample.
+    /// The values, `width` per row.
     pub values: ColumnValues<'a>,
+    /// Name of the first dimension.
+    pub first: &'static str,
     /// Name and length of the second dimension; `None` for one value per sample.
     pub second: Option<(&'static str, u64)>,
     /// Attributes for readers and for xarray: units, description, labels.
@@ -114,8 +116,17 @@ impl<'a> Column<'a> {
         attributes.insert("description".into(), json!(description));
         Self {
             values,
+            first: "sample",
             second: None,
             attributes,
+        }
+    }
+
+    /// A column with a row per something else than a sample: the first dimension is called `name`.
+    pub fn along(self, name: &'static str) -> Self {
+        Self {
+            first: name,
+            ..self
         }
     }
 
@@ -135,6 +146,7 @@ impl<'a> Column<'a> {
         };
         Column {
             values,
+            first: self.first,
             second: self.second,
             attributes: self.attributes,
         }
@@ -169,7 +181,7 @@ impl<'a> Column<'a> {
     ) -> Result<Array<MemoryStore>, DatasetError> {
         let mut shape = vec![samples];
         let mut chunk = vec![samples.clamp(1, CHUNK_ROWS)];
-        let mut dimensions = vec!["sample"];
+        let mut dimensions = vec![self.first];
         if let Some((dimension, n)) = self.second {
             shape.push(n);
             chunk.push(n);

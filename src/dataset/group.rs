@@ -20,11 +20,23 @@ pub(super) struct GroupWriter<'a> {
 
 /// The metadata of a group's members, which its own metadata repeats.
 #[derive(Default)]
-struct Consolidated(Map<String, Value>);
+pub(super) struct Consolidated(Map<String, Value>);
 
 impl Consolidated {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The metadata of the group.
+    pub(super) fn into_group(
+        self,
+        attributes: Map<String, Value>,
+    ) -> Result<Vec<u8>, DatasetError> {
+        group_metadata(attributes, self.0)
+    }
+
     /// Adds the metadata of the member `name`.
-    fn add(&mut self, name: &str, metadata: &[u8]) -> Result<(), DatasetError> {
+    pub(super) fn add(&mut self, name: &str, metadata: &[u8]) -> Result<(), DatasetError> {
         let value =
             serde_json::from_slice(metadata).map_err(|e| zarr_error(name, e.to_string()))?;
         self.0.insert(name.to_owned(), value);
@@ -62,7 +74,7 @@ impl GroupWriter<'_> {
             consolidated.add(name, &metadata)?;
         }
         let attributes = self.group_attributes(manifest, split, &columns);
-        let metadata = group_metadata(attributes, consolidated.0)?;
+        let metadata = consolidated.into_group(attributes)?;
         put(format!("{folder}/zarr.json"), metadata)
     }
 

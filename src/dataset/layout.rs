@@ -195,6 +195,7 @@ pub(crate) fn receipt_key(split: &str, array: &str, shard: u64) -> String {
 }
 
 /// Folder of a split's group, relative to the output folder.
+/// The group of a split, relative to the output.
 pub(crate) fn group_path(split: &str) -> String {
     format!("{split}.zarr")
 }

@@ -25,7 +25,9 @@ use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::layout::group_path;
 use super::{DatasetError, Layout, MANIFEST, ShardId};
+use crate::config::DROPPED_ANNOTATIONS;
 use crate::storage::{
     Depth, ListedObject, Location, MAX_DOCUMENT_BYTES, PendingObject, Sink, Storage, Store,
     WriterGuard,
@@ -66,6 +68,11 @@ struct Writer {
     claim: Vec<u8>,
     checked: Mutex<Instant>,
     guard: WriterGuard,
+}
+
+/// The groups of the splits, and that of dropped annotations.
+fn all_groups(layout: &Layout) -> impl Iterator<Item = String> + '_ {
+    layout.groups().chain([group_path(DROPPED_ANNOTATIONS)])
 }
 
 impl Output {
@@ -145,7 +152,7 @@ impl Output {
         &self,
         layout: &Layout,
     ) -> Result<HashMap<String, u64>, DatasetError> {
-        let groups: Vec<String> = layout.groups().collect();
+        let groups: Vec<String> = all_groups(layout).collect();
         self.sizes(groups.iter().map(String::as_str).chain([RECEIPTS]))
     }
 
@@ -227,7 +234,7 @@ impl Output {
 
     /// Removes what dead writers left. Other folders in the output are not searched: they are the user's.
     pub(super) fn remove_abandoned(&self, layout: &Layout) -> Result<(), DatasetError> {
-        for group in layout.groups() {
+        for group in all_groups(layout) {
             self.sink.remove_abandoned(&group, Depth::All)?;
         }
         self.sink.remove_abandoned(PRIVATE, Depth::All)?;

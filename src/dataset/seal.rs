@@ -1,15 +1,16 @@
 //! Sealing: when every shard is present, metadata and index columns are written, and the manifest last.
 
 use indexmap::IndexMap;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use super::group::GroupWriter;
+use super::group::{Consolidated, GroupWriter};
 use super::layout::group_path;
 use super::receipt::ShardFacts;
 use super::{
     ArrayEntry, BoxEntry, DatasetError, FileEntry, GroupEntry, Layout, MANIFEST, Manifest, Output,
     PresentShards, SCHEMA_VERSION, SampleIndex, ShardEntry, SourceEntry, SplitEntry,
 };
+use crate::config::DROPPED_ANNOTATIONS;
 use crate::storage::{MAX_DOCUMENT_BYTES, WriteBatches};
 use crate::voxels::Statistics;
 
@@ -86,7 +87,7 @@ impl Unsealed<'_> {
     }
 
     /// Checks that every shard is present, writes the files beside them, and writes the manifest last. `index` has the columns
-    /// of each split.
+    /// of each split. `dropped` are the files of the table of dropped annotations, which may be empty: keys and bytes.
     ///
     /// # Errors
     /// Shards are missing, a source has no stored chunk although it must, or a file cannot be written.
@@ -94,6 +95,7 @@ impl Unsealed<'_> {
         self,
         provenance: Provenance,
         index: impl Iterator<Item = SampleIndex<'i>>,
+        dropped: impl Iterator<Item = Result<(String, Vec<u8>), DatasetError>>,
     ) -> Result<Manifest, DatasetError> {
         let Self {
             output,
@@ -120,24 +122,53 @@ impl Unsealed<'_> {
         output.unseal()?;
         let mut entries = Vec::new();
         for (split, index) in index.enumerate() {
-            let mut files = WriteBatches::new(|path: &str, bytes: &[u8]| {
-                output.write(path, bytes)?;
-                Ok::<_, DatasetError>(FileEntry {
-                    path: path.to_owned(),
-                    bytes: bytes.len() as u64,
-                    blake3: blake3::hash(bytes).to_string(),
-                })
-            });
+            let mut files =
+                WriteBatches::new(|path: &str, bytes: &[u8]| write_file(output, path, bytes));
             group.write(&manifest, split, index, |path, bytes| {
                 files.add(path, bytes)
             })?;
             entries.extend(files.finish()?);
         }
+        entries.extend(write_dropped(output, dropped)?);
         manifest.files = entries;
         manifest.digest = manifest.expected_digest();
         publish(output, &manifest)?;
         Ok(manifest)
     }
+}
+
+/// Writes the table of dropped annotations, if there are any, as a group.
+fn write_dropped(
+    output: &Output,
+    dropped: impl Iterator<Item = Result<(String, Vec<u8>), DatasetError>>,
+) -> Result<Vec<FileEntry>, DatasetError> {
+    let group = group_path(DROPPED_ANNOTATIONS);
+    let mut consolidated = Consolidated::default();
+    let mut files = WriteBatches::new(|path: &str, bytes: &[u8]| write_file(output, path, bytes));
+    for file in dropped {
+        let (key, bytes) = file?;
+        let below = key.strip_prefix(&group).and_then(|k| k.strip_prefix('/'));
+        if let Some(name) = below.and_then(|k| k.strip_suffix("/zarr.json")) {
+            consolidated.add(name, &bytes)?;
+        }
+        files.add(key, bytes)?;
+    }
+    if !consolidated.is_empty() {
+        let description = "annotations in boxes that are no samples, and why";
+        let attributes = Map::from_iter([("description".to_owned(), json!(description))]);
+        let metadata = consolidated.into_group(attributes)?;
+        files.add(format!("{group}/zarr.json"), metadata)?;
+    }
+    files.finish()
+}
+
+fn write_file(output: &Output, path: &str, bytes: &[u8]) -> Result<FileEntry, DatasetError> {
+    output.write(path, bytes)?;
+    Ok(FileEntry {
+        path: path.to_owned(),
+        bytes: bytes.len() as u64,
+        blake3: blake3::hash(bytes).to_string(),
+    })
 }
 
 /// Writes the manifest, when all that it lists is durable.

@@ -58,7 +58,9 @@ pub(crate) fn write(
         present,
     };
     let index = [SampleIndex::default()];
-    unsealed.seal(provenance, index.into_iter()).unwrap();
+    unsealed
+        .seal(provenance, index.into_iter(), std::iter::empty())
+        .unwrap();
     Dataset::open(root, &Storage::default()).unwrap()
 }
 

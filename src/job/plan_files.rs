@@ -18,9 +18,10 @@ mod tests;
 
 use std::collections::HashMap;
 
+use super::dropped;
 use super::index_columns::IndexColumn;
 use crate::dataset::{DatasetError, FileEntry, PLAN_FILE, group_path, plan_folder};
-use crate::plan::FinishedPlan;
+use crate::plan::{DroppedAnnotation, FinishedPlan};
 use crate::storage::Store;
 pub(crate) use header::PlanHeader;
 use samples::SplitReader;
@@ -32,23 +33,34 @@ const MAX_FILE_BYTES: u64 = 64 << 20;
 /// output.
 pub(crate) fn write<E: From<DatasetError>>(
     plan: &FinishedPlan,
+    dropped: &[DroppedAnnotation],
     mut put: impl FnMut(String, Vec<u8>) -> Result<(), E>,
 ) -> Result<PlanHeader, E> {
     let digest = plan.digest().to_string();
     let mut files = Vec::new();
+    let mut put = |path: String, bytes: Vec<u8>| {
+        files.push(FileEntry {
+            bytes: bytes.len() as u64,
+            blake3: blake3::hash(&bytes).to_string(),
+            path: path.clone(),
+        });
+        put(path, bytes)
+    };
     for (number, split) in plan.table.splits.iter().enumerate() {
         for column in IndexColumn::all(plan) {
             let folder = split_folder(&digest, &split.name);
             let samples = split.samples.len() as u64;
             let of_column = column.column(plan, number);
             of_column.write(&column.name(plan), samples, |key, bytes| {
-                let path = format!("{folder}/{key}");
-                files.push(FileEntry {
-                    bytes: bytes.len() as u64,
-                    blake3: blake3::hash(&bytes).to_string(),
-                    path: path.clone(),
-                });
-                put(path, bytes)
+                put(format!("{folder}/{key}"), bytes)
+            })?;
+        }
+    }
+    if !dropped.is_empty() {
+        let folder = dropped::folder(&digest);
+        for (name, column) in dropped::columns(dropped) {
+            column.write(name, dropped.len() as u64, |key, bytes| {
+                put(format!("{folder}/{key}"), bytes)
             })?;
         }
     }
@@ -100,7 +112,10 @@ struct ListedFiles<'a> {
 
 impl<'a> ListedFiles<'a> {
     fn new(header: &'a PlanHeader, store: &'a dyn Store) -> Self {
+        let dropped = dropped::folder(header.plan_digest());
+        // No task needs them, and they may be many.
         let files = header.files().iter();
+        let files = files.filter(|file| !file.path.starts_with(&dropped));
         Self {
             store,
             unread: files.map(|file| (file.path.as_str(), file)).collect(),

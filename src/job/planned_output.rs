@@ -151,7 +151,7 @@ impl PlannedOutput {
     }
 
     /// Writes the plan of the job to the output, which it claimed.
-    fn write_plan(job: Job, output: Output, options: RunOptions) -> Result<Self, JobError> {
+    fn write_plan(mut job: Job, output: Output, options: RunOptions) -> Result<Self, JobError> {
         job.require_samples()?;
         let shards = job.layout.check_shards();
         shards.map_err(|what| JobError::TooManyShards { what })?;
@@ -161,12 +161,14 @@ impl PlannedOutput {
         let mut stages = Stages::new(job.stages, &storage);
         stages.begin("write the plan");
         let facts = SourceFacts::of_all(&job.sources.volumes);
+        let dropped = std::mem::take(&mut job.plan.dropped);
         let (layout, count) = (job.layout, options.tasks.unwrap_or(1));
         let tasks = extract::divide(&job.plan, &job.sources, &layout, count);
         let plan = FinishedPlan::new(job.plan, facts, job.padding, layout, tasks, &job.collection)?;
         let write = |key: &str, bytes: &[u8]| output.write_plan_file(key, bytes);
         let mut files = WriteBatches::new(write);
-        let header = plan_files::write(&plan, |key, bytes| files.add(key, bytes))?;
+        let header = plan_files::write(&plan, &dropped, |key, bytes| files.add(key, bytes))?;
+        drop(dropped);
         files.finish()?;
         let header = to_checksummed(&header).map_err(|e| output.damaged_plan(e.to_string()))?;
         if !output.create_plan(&header)? {

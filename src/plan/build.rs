@@ -8,7 +8,7 @@ use super::leaks;
 use super::order::spatial_key;
 use super::properties::common_properties;
 use super::read_plan::{BoxQuery, LayerPoints, ReadPlan};
-use super::table::{Plan, PlannedArray, PlannedBox, PlannedSplit, Sample};
+use super::table::{DroppedAnnotation, Plan, PlannedArray, PlannedBox, PlannedSplit, Sample};
 use crate::config::{ArrayConfig, ObjectPoint, Transform};
 use crate::geometry::WindowSize;
 use crate::points::{Annotation, PointSource, PointsInBoxes};
@@ -34,12 +34,15 @@ impl Plan {
             .into_iter()
             .map(|l| l.points.per_box.into_iter())
             .collect();
+        let mut dropped = Vec::new();
         let keep_ends = config.arrays.values().any(needs_ends);
         for query in &read_plan.queries {
             let planned = &mut boxes[query.box_index];
             let Some(split) = planned.split else { continue };
             let inside = annotations[query.point_source].next().unwrap_or_default();
-            let samples = samples_of_box(read_plan, query, split, inside, planned, &mut chooser);
+            let (samples, others) =
+                samples_of_box(read_plan, query, split, inside, planned, &mut chooser);
+            dropped.extend(others);
             let split = &mut splits[split];
             for (sample, annotation) in samples {
                 split.samples.push(sample);
@@ -66,6 +69,7 @@ impl Plan {
             properties,
             layers_outside_boxes,
             warnings,
+            dropped,
             draft_digest: blake3::Hash::from_bytes([0; 32]),
         };
         Ok(Plan {
@@ -79,6 +83,8 @@ impl Plan {
         choose::apply_max_per_box(&mut self);
         leaks::apply_policy(&mut self)?;
         self.warn_about_empty_splits();
+        let order = |d: &DroppedAnnotation| (d.box_index, d.annotation_id, d.reason);
+        self.dropped.sort_unstable_by_key(order);
         Ok(self)
     }
 }
@@ -100,7 +106,7 @@ fn needs_ends(array: &ArrayConfig) -> bool {
     matches!(&array.transform, Transform::ObjectAt(at) if at.point != ObjectPoint::Anchor)
 }
 
-/// The box's samples in the order in which they are stored, each with its annotation.
+/// The box's samples in the order in which they are stored, each with its annotation, and the annotations that are no samples.
 fn samples_of_box(
     read_plan: &ReadPlan,
     query: &BoxQuery,
@@ -108,12 +114,13 @@ fn samples_of_box(
     annotations: Vec<Annotation>,
     planned: &mut PlannedBox,
     chooser: &mut Chooser,
-) -> Vec<(Sample, Annotation)> {
+) -> (Vec<(Sample, Annotation)>, Vec<DroppedAnnotation>) {
     let window = &read_plan.file.config.window;
     let resolution = &read_plan.groups[planned.group].resolution;
     planned.annotations = annotations.len() as u64;
     planned.annotations_digest = digest_of(&annotations);
     let mut samples = Vec::with_capacity(annotations.len());
+    let mut dropped = Vec::new();
     for annotation in annotations {
         let start = |window: &WindowSize| window.start_around(&annotation.anchor, resolution);
         let in_range = |a: &PlannedArray| a.window == *window || start(&a.window).is_some();
@@ -133,6 +140,12 @@ fn samples_of_box(
             (_, reason) => {
                 let reason = reason.unwrap_or(DropReason::WindowOutOfRange);
                 *planned.dropped.entry(reason).or_insert(0) += 1;
+                dropped.push(DroppedAnnotation {
+                    annotation_id: annotation.id,
+                    center_nm: annotation.anchor,
+                    box_index: query.box_index as u32,
+                    reason,
+                });
             }
         }
     }
@@ -141,7 +154,7 @@ fn samples_of_box(
     let origin = std::array::from_fn(|d| lowest(d).unwrap_or(0));
     samples
         .sort_by_cached_key(|(s, _)| (spatial_key(s.start_voxel, origin, window), s.annotation_id));
-    samples
+    (samples, dropped)
 }
 
 /// The first eight bytes of the digest of annotations.

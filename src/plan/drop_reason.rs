@@ -26,7 +26,8 @@ pub enum DropReason {
 }
 
 impl DropReason {
-    const ALL: [Self; 10] = [
+    /// All reasons. Positions in this list are stored: new ones come last.
+    pub(crate) const ALL: [Self; 10] = [
         Self::WindowOutOfRange,
         Self::WindowLeavesVolume,
         Self::NoObject,

@@ -29,6 +29,8 @@ pub struct Plan {
     pub layers_outside_boxes: Vec<String>,
     /// What the user should know although it is not an error.
     pub warnings: Vec<String>,
+    /// The annotations in boxes that are no samples. Empty in a plan that was read from an output: no task needs them.
+    pub dropped: Vec<DroppedAnnotation>,
     /// Digest of the table before any voxel was read. Places of sources do not change it.
     pub draft_digest: blake3::Hash,
 }
@@ -121,6 +123,19 @@ pub struct Sample {
     pub box_index: u32,
 }
 
+/// An annotation in a box that is no sample.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DroppedAnnotation {
+    /// The annotation's id.
+    pub annotation_id: u64,
+    /// Its anchor.
+    pub center_nm: PointNm,
+    /// Position of its box in [`Plan::boxes`].
+    pub box_index: u32,
+    /// Why it is no sample.
+    pub reason: DropReason,
+}
+
 /// One array to write.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PlannedArray {
@@ -137,7 +152,8 @@ impl Plan {
     pub(crate) fn memory_bytes(&self) -> u64 {
         let samples: usize = self.splits.iter().map(PlannedSplit::memory_bytes).sum();
         let fractions = self.samples() as usize * self.arrays.len() * size_of::<f32>();
-        (samples + fractions + self.boxes.len() * BOX_BYTES) as u64
+        let dropped = size_of_val(&self.dropped[..]);
+        (samples + fractions + dropped + self.boxes.len() * BOX_BYTES) as u64
     }
 
     /// Memory that the table takes while the dataset is sealed, in bytes, with the boxes in the metadata.
@@ -167,6 +183,12 @@ impl Plan {
                     let of_box = &mut self.boxes[sample.box_index as usize];
                     of_box.samples -= 1;
                     *of_box.dropped.entry(reason).or_insert(0) += 1;
+                    self.dropped.push(DroppedAnnotation {
+                        annotation_id: sample.annotation_id,
+                        center_nm: sample.center_nm,
+                        box_index: sample.box_index,
+                        reason,
+                    });
                 }
                 kept.push(reason.is_none());
             }

@@ -7,13 +7,25 @@ use crate::dataset::SplitReader;
 
 const WINDOW: [i64; 3] = [6, 5, 4];
 
-/// A dataset of boxes next to each other in the same layer. `values` makes the layer of 40 x 40 x 20 voxels, by x, y, z; `points` are
-/// voxels.
+/// As [`dataset_with`], with another value of `leaks`.
 fn dataset_of(
     folder: &Path,
     values: impl Fn(usize, usize, usize) -> u8,
     points: &[[i64; 3]],
     leaks: &str,
+) -> PathBuf {
+    dataset_with(folder, values, points, |config| {
+        config["leaks"] = json!(leaks)
+    })
+}
+
+/// A dataset of boxes next to each other in the same layer. `values` makes the layer of 40 x 40 x 20 voxels, by x, y, z; `points` are
+/// voxels. `change` changes the config.
+fn dataset_with(
+    folder: &Path,
+    values: impl Fn(usize, usize, usize) -> u8,
+    points: &[[i64; 3]],
+    change: impl FnOnce(&mut Value),
 ) -> PathBuf {
     let layer = folder.join("img/s");
     fs::create_dir_all(&layer).unwrap();
@@ -42,15 +54,16 @@ fn dataset_of(
     let csv = json!({
         "file": folder.join("points.csv"), "unit": "voxel", "resolution": [8, 8, 40], "point": ["x", "y", "z"],
     });
-    let config = json!({
+    let mut config = json!({
         "collection": {"boxes": {"list": boxes, "layers": {"img": format!("precomputed://file://{}", folder.join("img").display())}}},
         "resolution": [8, 8, 40], "window": WINDOW, "points": {"csv": csv},
         "arrays": {
             "img": {"layer": "img", "role": "image"},
             "bright": {"layer": "img", "transform": {"threshold": 200}, "role": "target"},
         },
-        "splits": {"train": ["train"], "val": ["val"]}, "leaks": leaks, "shard_samples": 4,
+        "splits": {"train": ["train"], "val": ["val"]}, "leaks": "allow", "shard_samples": 4,
     });
+    change(&mut config);
     let out = folder.join("dataset");
     run(&config, &out, 1, 1 << 30).unwrap();
     out
@@ -196,4 +209,31 @@ fn an_empty_target_is_a_warning() {
         .filter(|f| f.kind == FindingKind::EmptyTarget);
     let empty: Vec<_> = empty.map(|f| f.file).collect();
     assert_eq!(empty, ["train.zarr/bright", "val.zarr/bright"]);
+}
+
+#[test]
+fn the_table_of_dropped_annotations_has_the_counts_of_the_manifest() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dataset_with(dir.path(), noise, &points(), |config| {
+        config["points"]["choose"] = json!({"max_per_box": 5, "min_distance_nm": 60});
+    });
+    assert!(check(&out).ok, "{:?}", check(&out).findings);
+    let path = out.join(crate::dataset::MANIFEST);
+    let mut manifest: Manifest = serde_json::from_value(read_json(&path)).unwrap();
+    let dropped = &mut manifest.boxes[0].dropped;
+    *dropped.get_mut("over_max_per_box").unwrap() -= 1;
+    *dropped.get_mut("too_near").unwrap() += 1;
+    manifest.digest = manifest.expected_digest();
+    fs::write(path, serde_json::to_vec(&manifest).unwrap()).unwrap();
+    let errors = check(&out).findings.into_iter();
+    let errors: Vec<_> = errors.filter(|f| f.severity == Severity::Error).collect();
+    let [error] = &errors[..] else {
+        panic!("{errors:?}")
+    };
+    assert_eq!(error.kind, FindingKind::BoxCount);
+    assert!(
+        error.message.contains("because of over_max_per_box"),
+        "{}",
+        error.message
+    );
 }

@@ -8,7 +8,9 @@ use std::collections::HashMap;
 use super::{
     ArrayEntry, BoxEntry, GROUPS_VERSION, GroupEntry, MAX_SAMPLE_BYTES, Manifest, ShardEntry,
 };
+use crate::config::DROPPED_ANNOTATIONS;
 use crate::dataset::chunk_key::Separator;
+use crate::dataset::group_path;
 use crate::geometry::{Resolution, WindowSize};
 
 /// Most samples per shard that are accepted.
@@ -43,8 +45,11 @@ impl Manifest {
             .arrays
             .iter()
             .flat_map(|(name, a)| array_problems(name, a));
+        let dropped = group_path(DROPPED_ANNOTATIONS);
         let files = self.files.iter().enumerate().filter_map(|(i, file)| {
-            let inside = self.splits.values().any(|s| is_below(&file.path, &s.path));
+            let mut groups = self.splits.values().map(|s| s.path.as_str());
+            let inside =
+                groups.any(|group| is_below(&file.path, group)) || is_below(&file.path, &dropped);
             let problem = bad_path(&file.path).or_else(|| {
                 (!inside)
                     .then(|| format!("found {:?}, expected a file of a split's group", file.path))

@@ -11,9 +11,14 @@ use rayon::prelude::*;
 
 use super::earlier::EarlierOutput;
 use super::{Output, PLAN, PLAN_COLUMNS, PLAN_COPY, RECEIPTS};
+use crate::config::DROPPED_ANNOTATIONS;
 use crate::dataset::chunk_key::is_chunk_key;
+use crate::dataset::layout::group_path;
 use crate::dataset::{DatasetError, MANIFEST, Manifest};
 use crate::storage::{MAX_DOCUMENT_BYTES, is_temporary_name};
+
+/// The column of the reasons why annotations were dropped.
+const DROP_REASON: &str = "drop_reason";
 
 /// The record of the plan that schema version 2 kept.
 const EARLIER_RECORD: &str = ".pointshard/record.json";
@@ -46,6 +51,8 @@ impl Clearing {
                 clearing.examine(output, &group, |path| in_group(path, &members))?;
             }
         }
+        let dropped = group_path(DROPPED_ANNOTATIONS);
+        clearing.examine(output, &dropped, in_dropped)?;
         clearing.examine(output, RECEIPTS, in_receipts)?;
         clearing.examine(output, PLAN_COLUMNS, |path| in_plan(path, &members))?;
         clearing.foreign.sort();
@@ -134,6 +141,11 @@ fn in_group(path: &[&str], members: &[String]) -> bool {
     }
 }
 
+/// Whether pointshard writes a file with this path in the group of dropped annotations.
+fn in_dropped(path: &[&str]) -> bool {
+    in_group(path, &[DROP_REASON.to_owned()])
+}
+
 /// Whether only columns of pointshard have this name: the config does not accept it for arrays.
 fn is_column(name: &str) -> bool {
     let names = [
@@ -169,6 +181,7 @@ fn in_plan(path: &[&str], members: &[String]) -> bool {
     match path {
         [.., last] if is_temporary_name(last) => true,
         [_plan, PLAN_COPY] => true,
+        [_plan, DROPPED_ANNOTATIONS, below @ ..] => in_dropped(below),
         [_plan, _split, below @ ..] => in_group(below, members),
         _ => false,
     }

@@ -184,6 +184,7 @@ impl PlanHeader {
             groups: groups.map(|nm| PlannedGroup { resolution: *nm }).collect(),
             properties: self.properties.clone(),
             layers_outside_boxes: self.layers_outside_boxes.clone(),
+            dropped: Vec::new(),
             warnings: self.warnings.clone(),
             draft_digest: parse_digest(&self.draft_digest)?,
             config,

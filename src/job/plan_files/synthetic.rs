@@ -243,6 +243,7 @@ pub(in crate::job) fn synthetic(train: &[Row], val: &[Row]) -> FinishedPlan {
         groups: vec![group([4.6, 0.1, 1e-7]), group([4.6, 0.1, 3e-7])],
         properties: properties(),
         layers_outside_boxes: vec!["  a layer\nof \"lines\"".to_owned()],
+        dropped: Vec::new(),
         warnings: vec!["a warning: é".to_owned(), String::new()],
         draft_digest: blake3::hash(b"draft"),
         config: config.clone(),

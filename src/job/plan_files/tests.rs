@@ -19,7 +19,7 @@ use crate::storage::{Location, SourceUrl, Storage};
 
 /// Writes the plan's columns to a folder, and returns the header.
 fn write_to(folder: &Path, plan: &FinishedPlan) -> PlanHeader {
-    write(plan, |key, bytes| {
+    write(plan, &[], |key, bytes| {
         let path = folder.join(key);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, bytes).unwrap();

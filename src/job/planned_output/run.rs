@@ -7,8 +7,9 @@ use crate::dataset::{Claim, Manifest, PresentShards, ShardId, Unsealed, plan_cop
 use crate::extract::{self, Estimate, ExtractReport, Progress, Sources, Target};
 use crate::fault::{Fault, FaultKind};
 use crate::job::compare::compare_metadata;
+use crate::job::plan_files::PlanHeader;
 use crate::job::stages::Stages;
-use crate::job::{JobError, Outcome, RunOptions, TaskOutcome, index_columns, provenance};
+use crate::job::{JobError, Outcome, RunOptions, TaskOutcome, dropped, index_columns, provenance};
 use crate::plan::{SourceFacts, list_of_tasks, work_order};
 use crate::storage::BASE_BYTES;
 
@@ -211,17 +212,19 @@ impl PlannedOutput {
         let present = self.find_shards(options)?;
         self.require_all_tasks(&present)?;
         let unsealed = self.unsealed(present);
-        self.copy_plan()?;
-        Ok(unsealed.seal(provenance::provenance(plan), index)?)
+        let header = self.copy_plan()?;
+        let dropped = dropped::files(&header, &self.output);
+        Ok(unsealed.seal(provenance::provenance(plan), index, dropped)?)
     }
 
-    /// Writes the copy of `plan.json`, from which it is restored if it is damaged.
-    fn copy_plan(&self) -> Result<(), JobError> {
+    /// Writes the copy of `plan.json`, from which it is restored if it is damaged. Returns its contents.
+    fn copy_plan(&self) -> Result<PlanHeader, JobError> {
         let key = plan_copy_key(&self.plan_digest);
-        match self.output.read_plan()? {
-            Some(bytes) => Ok(self.output.write_plan_file(&key, &bytes)?),
-            None => Err(self.output.damaged_plan("it is missing".to_owned()).into()),
-        }
+        let damaged = |problem: String| JobError::from(self.output.damaged_plan(problem));
+        let bytes = self.output.read_plan()?;
+        let bytes = bytes.ok_or_else(|| damaged("it is missing".to_owned()))?;
+        self.output.write_plan_file(&key, &bytes)?;
+        PlanHeader::parse(&bytes).map_err(damaged)
     }
 
     /// Fails if shards are missing and the plan has several tasks.
