@@ -1,8 +1,11 @@
 //! Samples with equal values: the same place was annotated twice, or occurs in two boxes.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
 use super::kind::FindingKind;
 use super::report::Finding;
-use crate::dataset::SampleArray;
+use crate::dataset::{SampleArray, ShardReader};
 
 /// Most samples that are compared in all arrays. If there are more, the finding says so.
 const MAX_COMPARED: usize = 1_000;
@@ -15,6 +18,7 @@ pub(super) fn finding(
     arrays: &[&SampleArray],
     groups: Vec<Vec<u64>>,
 ) -> Option<Finding> {
+    let mut arrays: Vec<_> = arrays.iter().map(|array| OpenShards::of(array)).collect();
     let candidates: usize = groups.iter().map(|group| group.len() - 1).sum();
     let mut equal = Vec::new();
     let mut compared = 0;
@@ -25,10 +29,8 @@ pub(super) fn finding(
                 break;
             }
             compared += usize::from(!earlier.is_empty());
-            if earlier
-                .iter()
-                .any(|other| are_equal(arrays, *other, sample))
-            {
+            let mut others = earlier.iter();
+            if others.any(|other| are_equal(&mut arrays, *other, sample)) {
                 equal.push(sample);
             } else {
                 earlier.push(sample);
@@ -52,11 +54,42 @@ pub(super) fn finding(
     )
 }
 
+/// Shards of an array that are open at most: the index of one may take many MiB.
+const MAX_OPEN_SHARDS: usize = 4;
+
+/// An array, with the shards that were read last. Opening one reads its index.
+struct OpenShards<'a> {
+    array: &'a SampleArray,
+    shards: HashMap<u64, ShardReader>,
+}
+
+impl<'a> OpenShards<'a> {
+    fn of(array: &'a SampleArray) -> Self {
+        Self {
+            array,
+            shards: HashMap::new(),
+        }
+    }
+
+    /// The values of a sample; `None` if it cannot be read.
+    fn read(&mut self, i: u64) -> Option<Vec<u8>> {
+        let number = i / self.array.shard_samples();
+        if self.shards.len() >= MAX_OPEN_SHARDS && !self.shards.contains_key(&number) {
+            self.shards.clear();
+        }
+        let shard = match self.shards.entry(number) {
+            Entry::Occupied(shard) => shard.into_mut(),
+            Entry::Vacant(place) => place.insert(self.array.open_shard_of(i).ok()?),
+        };
+        self.array.read_from(shard, i).ok()
+    }
+}
+
 /// Whether two samples are equal in all arrays. Samples that cannot be read are not.
-fn are_equal(arrays: &[&SampleArray], a: u64, b: u64) -> bool {
-    arrays.iter().all(|array| {
+fn are_equal(arrays: &mut [OpenShards<'_>], a: u64, b: u64) -> bool {
+    arrays.iter_mut().all(|array| {
         let (a, b) = (array.read(a), array.read(b));
-        matches!((a, b), (Ok(a), Ok(b)) if a == b)
+        a.is_some() && a == b
     })
 }
 

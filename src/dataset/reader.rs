@@ -265,7 +265,7 @@ impl SampleArray {
     }
 
     /// Most samples in a shard.
-    pub(super) fn shard_samples(&self) -> u64 {
+    pub(crate) fn shard_samples(&self) -> u64 {
         self.shard_samples
     }
 
