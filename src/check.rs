@@ -3,7 +3,8 @@
 //!
 //! A location comes in; a [`Report`] with one [`Finding`] per problem goes out. A dataset may be damaged or forged: no claim
 //! of it is followed, and no memory allocated for it, before it is compared with the manifest and with the files that
-//! exist. A file that cannot be read does not hide problems of others. Nothing upstream of `dataset` is needed.
+//! exist. A file that cannot be read does not hide problems of others. Nothing upstream of `dataset` is needed,
+//! except by [`check_source`] and [`repair`].
 
 mod balance;
 mod columns;

@@ -14,16 +14,17 @@ use crate::dataset::{
 };
 use crate::storage::MAX_DOCUMENT_BYTES;
 
-/// What to do if the claim is damaged: nothing is known of the job any more.
+/// What to do if the claim is damaged: the plan says what was in it.
 const CLAIM_REMEDY: &str =
-    "the samples can be read, but the job cannot be resumed: write the dataset to a new folder";
+    "the samples can be read, but the job cannot be resumed: run `pointshard check` with --repair";
 
-/// What to do if the plan is damaged: the same job makes the same plan.
-const PLAN_REMEDY: &str = "the samples can be read; to resume the job, delete .pointshard/plan.json, if it exists, and run \
-     `pointshard preprocess` again with the config";
+/// What to do if the plan is damaged: its files have copies.
+const PLAN_REMEDY: &str =
+    "the samples can be read, but the job cannot be resumed: run `pointshard check` with --repair";
 
 /// What to do if the copy of the plan is damaged.
-const COPY_REMEDY: &str = "the samples can be read; delete manifest.json and run `pointshard seal` to write the copy again";
+const COPY_REMEDY: &str =
+    "the samples can be read; run `pointshard check` with --repair to write the copy again";
 
 /// What to do if a receipt is damaged.
 const RECEIPT_REMEDY: &str =

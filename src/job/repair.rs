@@ -34,10 +34,20 @@ impl PlannedOutput {
 
 /// Restores the files that the output's plan is read from.
 fn restore_plan(output: &Output) -> Result<(), JobError> {
+    let manifest = output.read_manifest()?;
+    let manifest = manifest.and_then(|bytes| Manifest::parse_whole(&bytes));
+    let of_manifest = manifest.map(|manifest| manifest.plan_digest);
+    let is_other = |header: &PlanHeader| {
+        let expected = of_manifest.as_deref();
+        expected.is_some_and(|digest| digest != header.plan_digest())
+    };
     let header = match stored_header(output)? {
-        Ok(header) => header,
-        Err(problem) => {
-            let Some((bytes, header)) = copied_header(output)? else {
+        Ok(header) if !is_other(&header) => header,
+        damaged => {
+            let problem = damaged
+                .err()
+                .unwrap_or_else(|| "it is not that of the manifest".to_owned());
+            let Some((bytes, header)) = copied_header(output, is_other)? else {
                 return Err(output.damaged_plan(problem).into());
             };
             output.restore_plan(&bytes)?;
@@ -60,8 +70,11 @@ fn stored_header(output: &Output) -> Result<Result<PlanHeader, String>, DatasetE
     Ok(header.unwrap_or_else(|| Err("it is missing".to_owned())))
 }
 
-/// An intact copy of `plan.json`: its bytes and contents. If there are several, that of the manifest.
-fn copied_header(output: &Output) -> Result<Option<(Vec<u8>, PlanHeader)>, DatasetError> {
+/// An intact copy of `plan.json` that is not that of another plan: its bytes and contents.
+fn copied_header(
+    output: &Output,
+    is_other: impl Fn(&PlanHeader) -> bool,
+) -> Result<Option<(Vec<u8>, PlanHeader)>, DatasetError> {
     let mut keys = Vec::new();
     output
         .store()
@@ -69,24 +82,16 @@ fn copied_header(output: &Output) -> Result<Option<(Vec<u8>, PlanHeader)>, Datas
             keys.extend(is_plan_copy(&object.key).then_some(object.key));
             ControlFlow::Continue(())
         })?;
-    let manifest = output.read_manifest()?;
-    let manifest = manifest.and_then(|bytes| Manifest::parse_whole(&bytes));
-    let mut found = None;
     for key in keys {
         let mut bytes = Vec::new();
         let is_read = output.store().read(&key, MAX_DOCUMENT_BYTES, &mut bytes);
-        let header = PlanHeader::parse(&bytes);
-        let (Ok(true), Ok(header)) = (is_read, header) else {
-            continue;
-        };
-        let is_of_manifest = manifest
-            .as_ref()
-            .is_some_and(|m| m.plan_digest == header.plan_digest());
-        if is_of_manifest || found.is_none() {
-            found = Some((bytes, header));
+        if let (Ok(true), Ok(header)) = (is_read, PlanHeader::parse(&bytes))
+            && !is_other(&header)
+        {
+            return Ok(Some((bytes, header)));
         }
     }
-    Ok(found)
+    Ok(None)
 }
 
 /// Restores damaged columns of the plan from those of the dataset, which have the same bytes.

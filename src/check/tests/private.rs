@@ -3,6 +3,8 @@
 use super::*;
 use crate::check::{Finding, Severity};
 use crate::dataset::{from_checksummed, to_checksummed};
+use crate::extract::Progress;
+use crate::job::RunOptions;
 
 /// Changes the contents of a file, and its checksum with them.
 fn forge_contents(path: &Path, change: impl FnOnce(&mut Value)) {
@@ -30,15 +32,10 @@ fn a_private_file_that_contradicts_the_manifest_is_a_finding_with_its_remedy() {
     let dir = tempfile::tempdir().unwrap();
     let out = dataset(dir.path());
     for (path, pointer, value, remedy) in [
-        (CLAIM, "/groups", json!(["val.zarr"]), "to a new folder"),
-        (CLAIM, "/arrays/0", json!("seg"), "to a new folder"),
-        (CLAIM, "/schema_version", json!(2), "to a new folder"),
-        (
-            PLAN,
-            "/plan_digest",
-            json!("0"),
-            "delete .pointshard/plan.json",
-        ),
+        (CLAIM, "/groups", json!(["val.zarr"]), "with --repair"),
+        (CLAIM, "/arrays/0", json!("seg"), "with --repair"),
+        (CLAIM, "/schema_version", json!(2), "with --repair"),
+        (PLAN, "/plan_digest", json!("0"), "with --repair"),
         (RECEIPT, "/plan_digest", json!("0"), "delete this file"),
         (RECEIPT, "/bytes", json!(1), "delete this file"),
         (RECEIPT, "/blake3", json!("0"), "delete this file"),
@@ -56,7 +53,17 @@ fn a_private_file_that_contradicts_the_manifest_is_a_finding_with_its_remedy() {
             "{pointer}"
         );
         assert!(finding.message.contains(remedy), "{}", finding.message);
-        fs::write(&file, good).unwrap();
+        let options = RunOptions {
+            memory_bytes: 1 << 30,
+            ..RunOptions::default()
+        };
+        let (location, report) = (out.as_path().into(), check(&out));
+        let storage = Storage::default();
+        crate::check::repair(&location, &report, options, &storage, &Progress::default()).unwrap();
+        assert!(
+            check(&out).ok && fs::read(&file).unwrap() == good,
+            "{pointer}"
+        );
     }
 }
 
@@ -65,8 +72,8 @@ fn a_missing_or_damaged_private_file_is_a_finding_with_its_remedy() {
     let dir = tempfile::tempdir().unwrap();
     let out = dataset(dir.path());
     for (path, remedies) in [
-        (CLAIM, ["to a new folder"; 2]),
-        (PLAN, ["delete .pointshard/plan.json"; 2]),
+        (CLAIM, ["with --repair"; 2]),
+        (PLAN, ["with --repair"; 2]),
         (
             RECEIPT,
             ["preprocess` again to write it", "delete this file"],
