@@ -30,6 +30,7 @@ mod streamed;
 mod tests;
 mod watched;
 
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::dataset::{Dataset, DatasetError, MANIFEST, Manifest};
@@ -37,7 +38,7 @@ use crate::fault::{Fault, FaultKind};
 use crate::storage::{Location, Storage, Store};
 pub use kind::{FindingKind, Severity};
 use objects::DatasetObjects;
-use random_samples::random_samples;
+pub(crate) use random_samples::random_samples;
 pub use repair::repair;
 pub use report::{Checked, Finding, Report};
 use shards::Samples;
@@ -72,6 +73,9 @@ pub enum CheckLevel {
     },
 }
 
+/// Samples by split: their positions.
+pub(crate) type ChosenSamples = HashMap<String, BTreeSet<u64>>;
+
 /// Checks the dataset at `location`, a local folder or a folder on a server, with the threads of the current rayon pool.
 ///
 /// # Errors
@@ -81,19 +85,42 @@ pub fn check(
     options: CheckOptions,
     storage: &Storage,
 ) -> Result<Report, DatasetError> {
-    let location = location.into();
-    let store = Arc::new(WatchedStore::open(&location, storage));
+    check_with(&location.into(), options, None, storage)
+}
+
+/// As [`check`] at the level [`CheckLevel::Sample`], but of these samples.
+pub(crate) fn check_samples(
+    location: &Location,
+    samples: &ChosenSamples,
+    memory_bytes: u64,
+    storage: &Storage,
+) -> Result<Report, DatasetError> {
+    let options = CheckOptions {
+        level: CheckLevel::Full,
+        memory_bytes,
+    };
+    check_with(location, options, Some(samples), storage)
+}
+
+fn check_with(
+    location: &Location,
+    options: CheckOptions,
+    chosen: Option<&ChosenSamples>,
+    storage: &Storage,
+) -> Result<Report, DatasetError> {
+    let store = Arc::new(WatchedStore::open(location, storage));
+    let checked = || report(location, options, chosen, &store, storage);
     let checked = if store.has_latency() {
         let threads = REQUESTS.min(storage.network().requests);
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(threads.max(rayon::current_num_threads()))
             .build();
         match pool {
-            Ok(pool) => pool.install(|| report(&location, options, &store, storage)),
-            Err(_) => report(&location, options, &store, storage),
+            Ok(pool) => pool.install(checked),
+            Err(_) => checked(),
         }
     } else {
-        report(&location, options, &store, storage)
+        checked()
     };
     match store.take_failure() {
         Some(failure) => Err(failure.into()),
@@ -104,6 +131,7 @@ pub fn check(
 fn report(
     location: &Location,
     options: CheckOptions,
+    chosen: Option<&ChosenSamples>,
     store: &Arc<WatchedStore>,
     storage: &Storage,
 ) -> Result<Report, DatasetError> {
@@ -112,7 +140,7 @@ fn report(
     match Dataset::open_unchecked(location.clone(), store, storage) {
         Err(e) if e.kind() == FaultKind::Usage => return Err(e),
         Err(e) => report.findings.push(of_manifest(report::describe(&e))),
-        Ok(dataset) => check_dataset(&dataset, options, &mut report)?,
+        Ok(dataset) => check_dataset(&dataset, options, chosen, &mut report)?,
     }
     let is_error = |f: &Finding| f.severity == Severity::Error;
     report.ok = !report.findings.iter().any(is_error);
@@ -122,6 +150,7 @@ fn report(
 fn check_dataset(
     dataset: &Dataset,
     options: CheckOptions,
+    chosen: Option<&ChosenSamples>,
     report: &mut Report,
 ) -> Result<(), DatasetError> {
     let manifest = dataset.manifest();
@@ -130,9 +159,16 @@ fn check_dataset(
         memory::require(manifest, rayon::current_num_threads(), options.memory_bytes)?;
     }
     let objects = DatasetObjects::list(dataset, files::group_paths(dataset).into_iter());
+    let random = match options.level {
+        CheckLevel::Sample { samples, seed } if problems.is_empty() => {
+            Some(random_samples(manifest, samples, seed))
+        }
+        _ => None,
+    };
+    let chosen = chosen.or(random.as_ref());
     report.checked = Checked {
         unexpected_files: objects.can_be_listed(),
-        ..contents(manifest, options.level)
+        ..contents(manifest, options.level, chosen)
     };
     let findings = &mut report.findings;
     findings.extend(problems.iter().map(|p| of_manifest(p.to_string())));
@@ -142,17 +178,12 @@ fn check_dataset(
         findings.extend(shards::check_bytes(dataset, &objects));
         return Ok(());
     }
-    match options.level {
-        CheckLevel::Quick => findings.extend(shards::check_bytes(dataset, &objects)),
-        CheckLevel::Full => {
-            findings.extend(check_columns(dataset));
-            findings.extend(shards::check(dataset, &objects, Samples::All));
-        }
-        CheckLevel::Sample { samples, seed } => {
-            findings.extend(check_columns(dataset));
-            let chosen = random_samples(manifest, samples, seed);
-            findings.extend(shards::check(dataset, &objects, Samples::Some(&chosen)));
-        }
+    if options.level == CheckLevel::Quick {
+        findings.extend(shards::check_bytes(dataset, &objects));
+    } else {
+        findings.extend(check_columns(dataset));
+        let samples = chosen.map_or(Samples::All, Samples::Some);
+        findings.extend(shards::check(dataset, &objects, samples));
     }
     findings.extend(private::check(dataset, &objects));
     Ok(())
@@ -169,16 +200,18 @@ fn check_columns(dataset: &Dataset) -> Vec<Finding> {
     findings
 }
 
-/// What the manifest lists, and how much of it a check of this level decodes.
-fn contents(manifest: &Manifest, level: CheckLevel) -> Checked {
-    let decoded = |samples: u64| match level {
-        CheckLevel::Quick => 0,
-        CheckLevel::Full => samples,
-        CheckLevel::Sample { samples: most, .. } => samples.min(most),
+/// What the manifest lists, and how much of it is decoded.
+fn contents(manifest: &Manifest, level: CheckLevel, chosen: Option<&ChosenSamples>) -> Checked {
+    let decoded = |split: &str, samples: u64| match chosen {
+        _ if level == CheckLevel::Quick => 0,
+        None => samples,
+        Some(chosen) => chosen
+            .get(split)
+            .map_or(0, |of_split| of_split.len() as u64),
     };
     let arrays = manifest.arrays.len() as u64;
-    let windows = manifest.splits.values();
-    let windows = windows.map(|s| decoded(s.samples).saturating_mul(arrays));
+    let windows = manifest.splits.iter();
+    let windows = windows.map(|(name, s)| decoded(name, s.samples).saturating_mul(arrays));
     let samples = manifest.splits.values().map(|s| s.samples);
     let files = manifest.files.iter().map(|f| f.bytes);
     let shards = manifest.shards.iter();

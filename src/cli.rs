@@ -13,11 +13,14 @@ mod failure;
 mod infer;
 mod info;
 mod init;
+mod link;
+mod link_args;
 mod local_path;
 mod location;
 mod network;
 mod plan;
 mod preprocess;
+mod preview;
 mod printer;
 mod progress;
 mod rows;
@@ -64,6 +67,8 @@ enum Command {
     Status(status::StatusCommand),
     Check(check::Check),
     Info(info::InfoCommand),
+    Preview(preview::PreviewCommand),
+    Link(link::LinkCommand),
     Diff(diff::DiffCommand),
     #[cfg(feature = "tch")]
     Train(train::Train),
@@ -124,6 +129,8 @@ impl Cli {
             Command::Status(command) => command.run(&printer),
             Command::Check(command) => command.run(&printer),
             Command::Info(command) => command.run(&printer),
+            Command::Preview(command) => command.run(&printer),
+            Command::Link(command) => command.run(&printer),
             Command::Diff(command) => command.run(&printer),
             #[cfg(feature = "tch")]
             Command::Train(command) => command.run(&printer),

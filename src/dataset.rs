@@ -11,12 +11,14 @@
 //! ```
 //! This is the only writer and the only reader of this format. Nothing here knows where samples come from.
 
+mod any_column;
 mod checksummed;
 mod chunk_key;
 mod codec;
 mod column_reader;
 mod columns;
 mod decode;
+mod dropped_table;
 mod encoded_samples;
 mod encoder;
 mod error;
@@ -36,12 +38,14 @@ mod stored;
 #[cfg(test)]
 pub(crate) mod testing;
 
+pub(crate) use any_column::{AnyColumn, Cell};
 pub(crate) use checksummed::{from_checksummed, to_checksummed};
 #[cfg(feature = "bench")]
 pub use codec::{BloscName, BloscShuffle};
 pub use codec::{Codec, CodecChoice, CodecTrial};
 pub(crate) use column_reader::ColumnReader;
 pub use columns::{Column, ColumnValues, SampleIndex};
+pub(crate) use dropped_table::{DroppedTable, UnreadableColumn};
 pub use encoded_samples::{EncodedSamples, SampleEncoding};
 pub use encoder::SampleEncoder;
 pub use error::DatasetError;

@@ -171,18 +171,11 @@ fn array_info(manifest: &Manifest, name: &str, array: &ArrayEntry) -> ArrayInfo 
     }
 }
 
-/// Names of the members of the groups that are no arrays, each once, in order.
+/// Names of the index columns of all splits, each once, in order.
 fn columns(manifest: &Manifest) -> Vec<String> {
-    let files = manifest.files.iter();
-    let members = files.filter_map(|file| {
-        let (group, below) = file.path.split_once('/')?;
-        let mut splits = manifest.splits.values();
-        splits.find(|split| split.path == group)?;
-        let name = below.strip_suffix("/zarr.json")?;
-        (!name.contains('/') && !manifest.arrays.contains_key(name)).then(|| name.to_owned())
-    });
-    let members: BTreeSet<_> = members.collect();
-    members.into_iter().collect()
+    let splits = manifest.splits.values();
+    let names: BTreeSet<_> = splits.flat_map(|split| manifest.columns(split)).collect();
+    names.into_iter().map(str::to_owned).collect()
 }
 
 /// The sum, or the largest number where the numbers of a forged manifest are too large.

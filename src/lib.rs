@@ -63,7 +63,7 @@
 //! Data flows one way, and each module knows only those before it:
 //!
 //! ```text
-//! config ─► collection ─► points ─► plan ─► select ─► extract ─► dataset ─► check
+//! config ─► collection ─► points ─► plan ─► select ─► extract ─► dataset ─► check ─► preview
 //!                                              ▲         ▲
 //! storage ─► volume ─► blocks ─► voxels ───────┴─────────┘
 //! ```
@@ -71,7 +71,7 @@
 //! resamples values. `plan` is the table of samples, `select` reads from the volumes what the plan depends on, `extract` cuts
 //! windows and writes shards. `dataset` is the output's one writer and one reader. `geometry` is the only place that
 //! rounds a coordinate. `loader` makes training batches of shards; `trainer` (feature `tch`) learns from them; `preview`
-//! draws pictures and pages; `init` drafts a first config; `demo` generates data.
+//! draws pictures and pages of datasets, and links to Neuroglancer; `init` drafts a first config; `demo` generates data.
 
 #[cfg(feature = "bench")]
 #[doc(hidden)]

@@ -1,6 +1,5 @@
 //! Index columns: one row per sample, and true. They are read in batches, because a column may not fit in memory.
 
-use super::groups::members;
 use super::kind::FindingKind;
 use super::leaks::SplitRows;
 use super::padding;
@@ -38,10 +37,8 @@ fn check_split(
         Err(e) => return (vec![unreadable("", &e)], None),
     };
     let mut findings = Vec::new();
-    let arrays = &dataset.manifest().arrays;
-    let columns = members(dataset, split).into_iter().filter(|column| {
-        !arrays.contains_key(*column) && !padding::is_checked(dataset, name, column)
-    });
+    let columns = dataset.manifest().columns(split).into_iter();
+    let columns = columns.filter(|column| !padding::is_checked(dataset, name, column));
     let mut has_rows = true;
     for column in columns {
         if let Err(e) = reader.check_column(column) {

@@ -32,7 +32,7 @@ fn problem(dataset: &Dataset, split: &SplitEntry) -> Option<String> {
     let Some(consolidated) = group["consolidated_metadata"]["metadata"].as_object() else {
         return Some("it has no consolidated_metadata".to_owned());
     };
-    let listed: BTreeSet<_> = members(dataset, split);
+    let listed = dataset.manifest().members(split);
     let found: BTreeSet<_> = consolidated.keys().map(String::as_str).collect();
     if let Some(name) = found.symmetric_difference(&listed).next() {
         return Some(format!(
@@ -48,17 +48,6 @@ fn problem(dataset: &Dataset, split: &SplitEntry) -> Option<String> {
         "its consolidated_metadata of {name:?} is not equal to {}/{name}/zarr.json",
         split.path
     ))
-}
-
-/// The arrays and columns of the split's group.
-pub(super) fn members<'d>(dataset: &'d Dataset, split: &SplitEntry) -> BTreeSet<&'d str> {
-    let files = dataset.manifest().files.iter();
-    let name = files.filter_map(|file| {
-        let path = file.path.strip_prefix(&split.path)?.strip_prefix('/')?;
-        let name = path.strip_suffix("/zarr.json")?;
-        (!name.contains('/')).then_some(name)
-    });
-    name.collect()
 }
 
 /// The JSON in the file at `key`, or what is wrong with it; `None` where it cannot be read.

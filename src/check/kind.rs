@@ -1,9 +1,9 @@
 //! Kinds of findings. Their names are stable: scripts may rely on them. docs/check.md describes each.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Whether a dataset is wrong, or only suspicious.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// Something is wrong.
@@ -13,7 +13,7 @@ pub enum Severity {
 }
 
 /// Kinds of things that can be wrong or suspicious.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FindingKind {
     /// There is no manifest, or its contents are not possible.

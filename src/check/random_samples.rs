@@ -1,15 +1,12 @@
 //! Random samples of each split. The same seed chooses the same samples.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
+use super::ChosenSamples;
 use crate::dataset::{Manifest, SplitEntry};
 
 /// At most `count` samples of each split, by split.
-pub(super) fn random_samples(
-    manifest: &Manifest,
-    count: u64,
-    seed: u64,
-) -> HashMap<String, BTreeSet<u64>> {
+pub(crate) fn random_samples(manifest: &Manifest, count: u64, seed: u64) -> ChosenSamples {
     let of_split = |(name, split): (&String, &SplitEntry)| {
         let mut chosen = BTreeSet::new();
         let wanted = count.min(split.samples);

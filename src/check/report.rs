@@ -3,13 +3,13 @@
 use std::error::Error;
 use std::fmt::Write;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::kind::{FindingKind, Severity};
 use crate::dataset::DatasetError;
 
 /// What a check found.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Report {
     /// Whether nothing is wrong. Warnings do not count.
     pub ok: bool,
@@ -20,7 +20,7 @@ pub struct Report {
 }
 
 /// What a check read.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct Checked {
     /// Metadata and column files.
     pub files: u64,
@@ -37,7 +37,7 @@ pub struct Checked {
 }
 
 /// One thing that is wrong or suspicious.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Finding {
     /// What kind of thing.
     pub kind: FindingKind,

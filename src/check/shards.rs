@@ -1,10 +1,11 @@
 //! Shards: complete, in the layout of the manifest, and every sample can be decoded.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use rayon::prelude::*;
 
+use super::ChosenSamples;
 use super::content::{Content, ContentRules};
 use super::equal_samples;
 use super::kind::FindingKind;
@@ -22,7 +23,7 @@ pub(super) enum Samples<'a> {
     /// All. The digests of shards are verified, too.
     All,
     /// These, by split. Of other shards, only the size is verified.
-    Some(&'a HashMap<String, BTreeSet<u64>>),
+    Some(&'a ChosenSamples),
 }
 
 /// The arrays that can be opened, by split and name.
@@ -225,7 +226,7 @@ fn check_samples(
     objects: &DatasetObjects<'_>,
     shard: &ShardEntry,
     opened: Option<&OpenArray>,
-    chosen: &HashMap<String, BTreeSet<u64>>,
+    chosen: &ChosenSamples,
 ) -> CheckedShard {
     let range = shard.first_sample..shard.first_sample.saturating_add(shard.samples);
     let samples = chosen.get(&shard.split).map(|samples| samples.range(range));

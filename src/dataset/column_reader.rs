@@ -37,13 +37,33 @@ impl<T: ElementOwned + Clone> ColumnReader<T> {
                 format!("its shape is {shape:?}, expected {expected} value(s) per sample");
             return Err(zarr_error(&folder, problem));
         }
-        Ok(Self {
+        Ok(Self::of(store, folder, stored, samples))
+    }
+
+    /// The column `stored` in `folder`.
+    pub(super) fn of(
+        store: Arc<dyn Store>,
+        folder: String,
+        stored: StoredArray,
+        samples: u64,
+    ) -> Self {
+        Self {
             store,
             folder,
             stored,
             samples,
             last: Mutex::new(None),
-        })
+        }
+    }
+
+    /// Its path, relative to the dataset.
+    pub(super) fn folder(&self) -> &str {
+        &self.folder
+    }
+
+    /// Number of values in a row.
+    pub(super) fn row_values(&self) -> usize {
+        self.stored.row_values() as usize
     }
 
     /// The labels of the values 0, 1, 2, ..., if the column has labels.

@@ -3,7 +3,7 @@
 
 mod problems;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
@@ -77,6 +77,24 @@ impl Manifest {
             Ok(()) => hasher.finalize().to_string(),
             Err(_) => blake3::hash(b"").to_string(),
         }
+    }
+
+    /// Names of the members of the split's group: arrays and columns.
+    pub(crate) fn members(&self, split: &SplitEntry) -> BTreeSet<&str> {
+        let files = self.files.iter();
+        let names = files.filter_map(|file| {
+            let path = file.path.strip_prefix(&split.path)?.strip_prefix('/')?;
+            let name = path.strip_suffix("/zarr.json")?;
+            (!name.contains('/')).then_some(name)
+        });
+        names.collect()
+    }
+
+    /// Names of the index columns of the split.
+    pub(crate) fn columns(&self, split: &SplitEntry) -> BTreeSet<&str> {
+        let mut members = self.members(split);
+        members.retain(|name| !self.arrays.contains_key(*name));
+        members
     }
 
     /// The manifest in `json`; `None` if it is damaged.

@@ -82,6 +82,18 @@ impl StoredArray {
         read(store, folder, |metadata| Self::of_column(metadata, samples))
     }
 
+    /// As [`StoredArray::column`], with the type of the values.
+    pub fn column_of_any_type(
+        store: &dyn Store,
+        folder: &str,
+        samples: u64,
+    ) -> Result<(Self, DataType), DatasetError> {
+        read(store, folder, |metadata| {
+            let data_type = column_type(&metadata)?;
+            Ok((Self::of_column(metadata, samples)?, data_type))
+        })
+    }
+
     /// The column with this metadata, which has a row per sample.
     pub fn of_column(metadata: ArrayMetadataV3, samples: u64) -> Result<Self, String> {
         let width = metadata.shape.get(1).copied();
@@ -93,10 +105,7 @@ impl StoredArray {
         }
         let with = |n: u64| std::iter::once(n).chain(width).collect::<Vec<_>>();
         equal("shape", &metadata.shape, &with(samples))?;
-        let name = metadata.data_type.name();
-        let data_type = DataType::ALL.into_iter().find(|t| t.name() == name);
-        let data_type = data_type
-            .ok_or_else(|| format!("its data_type is {name:?}, expected one of numbers"))?;
+        let data_type = column_type(&metadata)?;
         let grid = grid(&metadata)?;
         let most = samples.clamp(1, MAX_CHUNK_ROWS);
         let rows = grid.first().copied().filter(|n| (1..=most).contains(n));
@@ -191,11 +200,11 @@ impl StoredArray {
 }
 
 /// Reads the metadata of the array or column in `folder`, and opens it with `open`.
-fn read(
+fn read<A>(
     store: &dyn Store,
     folder: &str,
-    open: impl FnOnce(ArrayMetadataV3) -> Result<StoredArray, String>,
-) -> Result<StoredArray, DatasetError> {
+    open: impl FnOnce(ArrayMetadataV3) -> Result<A, String>,
+) -> Result<A, DatasetError> {
     let key = format!("{folder}/zarr.json");
     let bytes = read_object(store, &key, MAX_METADATA_BYTES)?;
     let metadata = serde_json::from_slice(&bytes).map_err(|e| e.to_string());
@@ -210,6 +219,13 @@ fn equal<T: PartialEq + Debug + ?Sized>(what: &str, found: &T, expected: &T) -> 
             "its {what} is {found:?}, expected {expected:?} from the manifest"
         ))
     }
+}
+
+/// Type of the values of a column.
+fn column_type(metadata: &ArrayMetadataV3) -> Result<DataType, String> {
+    let name = metadata.data_type.name();
+    let data_type = DataType::ALL.into_iter().find(|t| t.name() == name);
+    data_type.ok_or_else(|| format!("its data_type is {name:?}, expected one of numbers"))
 }
 
 /// Shape of the chunks of the array's regular grid.

@@ -5,7 +5,9 @@
 mod bitmap;
 mod colors;
 mod contact_sheet;
+mod digits;
 
 pub use bitmap::Picture;
-pub(super) use colors::legend;
+pub(super) use colors::{LABEL_COLORS, OVERLAY_COLORS, Rgb, blend, gray, legend, masked_out};
 pub use contact_sheet::ContactSheet;
+pub(super) use digits::digits;

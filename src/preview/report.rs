@@ -13,4 +13,9 @@ mod palette;
 #[cfg(test)]
 mod tests;
 
+/// The style sheet that all pages share.
+pub(super) fn base_style() -> String {
+    format!("{}{}", palette::style(), page::STYLE)
+}
+
 pub use content::{Chart, PictureRow, Report, Series, Table};

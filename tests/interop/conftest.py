@@ -7,7 +7,7 @@ import pytest
 from program import SHARED, VNC, binary, pointshard, vnc_config
 from volumes import FULL, Volume, open_precomputed
 
-pytest_plugins = ["server_fixtures"]
+pytest_plugins = ["server_fixtures", "browser"]
 
 
 # If an engine runs these tests, its task is not that of the jobs in them.

@@ -27,6 +27,7 @@ http {{
     uwsgi_temp_path uwsgi;
     scgi_temp_path scgi;
     default_type application/octet-stream;
+    types {{ text/html html; text/css css; text/javascript js; application/wasm wasm; }}
     keepalive_requests 1000000;
     sendfile on;
     tcp_nopush on;

@@ -4,7 +4,7 @@
 //! and Ito), and they differ in brightness, too. Only the image is gray.
 
 /// Red, green, blue.
-pub(super) type Rgb = [u8; 3];
+pub(in crate::preview) type Rgb = [u8; 3];
 
 /// Targets: sky blue.
 pub(super) const TARGET: Rgb = [86, 180, 233];
@@ -17,13 +17,38 @@ pub(super) const NAN: Rgb = [204, 121, 167];
 /// Gaps between tiles: darker than most images, and visible on light and dark pages.
 pub(super) const GAP: Rgb = [20, 22, 26];
 
+/// Overlays of arrays with one class: orange, sky blue, green, purple, yellow. Further arrays begin again.
+pub(in crate::preview) const OVERLAY_COLORS: [Rgb; 5] = [
+    [245, 130, 40],
+    [86, 180, 233],
+    [0, 200, 140],
+    [214, 120, 190],
+    [240, 228, 66],
+];
+
+/// Objects of a segmentation: an object mostly has the same color in all samples.
+pub(in crate::preview) const LABEL_COLORS: [Rgb; 12] = [
+    [230, 75, 60],
+    [245, 150, 40],
+    [240, 215, 60],
+    [150, 205, 60],
+    [50, 180, 100],
+    [40, 195, 185],
+    [60, 160, 235],
+    [75, 105, 225],
+    [140, 95, 230],
+    [200, 90, 215],
+    [235, 95, 160],
+    [175, 130, 95],
+];
+
 /// The gray of a brightness from 0 to 1; NaN is black.
-pub(super) fn gray(brightness: f32) -> Rgb {
+pub(in crate::preview) fn gray(brightness: f32) -> Rgb {
     [(brightness * 255.0).round() as u8; 3]
 }
 
 /// `top` over `bottom` with the given opacity.
-pub(super) fn blend(bottom: Rgb, top: Rgb, opacity: f32) -> Rgb {
+pub(in crate::preview) fn blend(bottom: Rgb, top: Rgb, opacity: f32) -> Rgb {
     let mix = |b: u8, t: u8| (f32::from(b) + (f32::from(t) - f32::from(b)) * opacity).round() as u8;
     std::array::from_fn(|i| mix(bottom[i], top[i]))
 }
@@ -38,7 +63,7 @@ pub(super) fn heat(bottom: Rgb, probability: f32) -> Rgb {
 }
 
 /// A masked-out pixel at (x, y): dark, with bright diagonal stripes.
-pub(super) fn masked_out(bottom: Rgb, x: usize, y: usize) -> Rgb {
+pub(in crate::preview) fn masked_out(bottom: Rgb, x: usize, y: usize) -> Rgb {
     const PERIOD: usize = 8;
     if (x + y).is_multiple_of(PERIOD) {
         blend(bottom, [255; 3], 0.25)

@@ -9,7 +9,7 @@ use super::number::{is_number, short};
 use super::{chart, palette};
 use crate::preview::picture;
 
-const STYLE: &str = include_str!("style.css");
+pub(super) const STYLE: &str = include_str!("style.css");
 
 impl Report {
     /// Renders the page.
@@ -28,7 +28,7 @@ fn page(report: &Report) -> Markup {
                 meta name="color-scheme" content="light dark";
                 title { (report.title) }
                 // Style sheets must not be escaped.
-                style { (PreEscaped(palette::style())) (PreEscaped(STYLE)) }
+                style { (PreEscaped(super::base_style())) }
             }
             body {
                 main {

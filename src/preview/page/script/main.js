@@ -1,0 +1,15 @@
+// Builds the page, and opens the sample that its address names.
+
+function sampleOfAddress() {
+  const [split, position] = decodeURIComponent(location.hash.slice(1)).split("/");
+  return samples.find((sample) => sample.split === split && String(sample.position) === position);
+}
+
+if (arrays.length > 0) {
+  buildViewer();
+  buildSheet();
+  buildFilter();
+  applyFilter();
+  const sample = sampleOfAddress();
+  if (sample) show(sample);
+}
