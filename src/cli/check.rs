@@ -14,6 +14,7 @@ use super::failure::Failure;
 use super::location;
 use super::network::NetworkArgs;
 use super::printer::{Color, Printer};
+use super::rows::shortened;
 use super::run::{RunArgs, run_with_progress};
 use super::signals::interruptible;
 use super::summary::{boxes_table, counted, print_sources};
@@ -148,7 +149,7 @@ impl Check {
     /// Prints the boxes and sources of the dataset. Problems with its manifest are findings of the report.
     fn print_contents(&self, printer: &Printer, storage: &Storage) {
         if let Ok(dataset) = Dataset::open(&self.out, storage) {
-            printer.rows(&boxes_table(&dataset.manifest().boxes));
+            printer.rows(&boxes_table(printer, &dataset.manifest().boxes));
             print_sources(printer, dataset.manifest());
         }
     }
@@ -239,23 +240,9 @@ fn line(finding: &Finding) -> String {
         Severity::Warning => "warning",
     };
     let kind = finding.kind.name();
-    let file = shortened(&finding.file);
+    let file = shortened(&control_chars::escape_line(&finding.file), FILE_WIDTH);
     let samples = samples(finding);
     format!("{severity:<SEVERITY_WIDTH$}{kind:<KIND_WIDTH$}{file:<FILE_WIDTH$}  {samples}")
-}
-
-/// The name, printable, without its middle if it is too long.
-fn shortened(name: &str) -> String {
-    let name = control_chars::escape_line(name);
-    let characters: Vec<char> = name.chars().collect();
-    if characters.len() <= FILE_WIDTH {
-        return name.into_owned();
-    }
-    // The end says more than the beginning: it has the number of the shard.
-    let kept = FILE_WIDTH - 3;
-    let begin = characters[..kept / 3].iter();
-    let end = characters[characters.len() - (kept - kept / 3)..].iter();
-    begin.chain(&['.'; 3]).chain(end).collect()
 }
 
 /// The samples of a finding as ranges, as many as fit: `0-3, 7`.

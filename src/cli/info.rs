@@ -104,7 +104,7 @@ fn print_splits(printer: &Printer, info: &Info) {
 }
 
 fn print_arrays(printer: &Printer, info: &Info) {
-    let mut table = Rows::new(["array", "type", "shape", "codec", "size", "of values"]);
+    let mut table = Rows::new(["array", "type", "shape", "codec", "size", "ratio"]);
     for (name, array) in &info.arrays {
         let shape: Vec<_> = array.sample_shape.iter().map(u64::to_string).collect();
         let codec = array
@@ -116,7 +116,7 @@ fn print_arrays(printer: &Printer, info: &Info) {
             shape.join(" "),
             codec,
             ByteSize(array.bytes).to_string(),
-            percent(array.bytes as f64, array.values_bytes as f64),
+            ratio(array.bytes as f64, array.values_bytes as f64),
         ]);
     }
     printer.rows(&table);
@@ -184,6 +184,15 @@ fn number(value: &Value) -> String {
         Some(v) if v.fract() == 0.0 && v.abs() < 1e7 => format!("{v:.0}"),
         Some(v) if (0.01..1e5).contains(&v.abs()) => format!("{v:.2}"),
         Some(v) => format!("{v:.2e}"),
+    }
+}
+
+/// The size of an array's shards as a share of that of its values.
+fn ratio(part: f64, whole: f64) -> String {
+    match 100.0 * part / whole {
+        percent @ ..9.95 => format!("{percent:.1} %"),
+        percent if percent.is_finite() => format!("{percent:.0} %"),
+        _ => "-".to_owned(),
     }
 }
 

@@ -119,7 +119,7 @@ fn print(printer: &Printer, plan: &Plan, padding: &Padding, samples: bool) {
         printer.warn(warning);
     }
     if plan.boxes.len() <= MAX_BOXES || printer.is_verbose() {
-        printer.detail_rows(&boxes_table(&job::boxes(plan)));
+        printer.detail_rows(&boxes_table(printer, &job::boxes(plan)));
     } else {
         printer.detail(format!(
             "{}: -v prints a line for each",

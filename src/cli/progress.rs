@@ -1,5 +1,6 @@
 //! Progress of long work: a bar with rate and time left on a terminal, plain lines elsewhere.
 
+use std::collections::VecDeque;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
@@ -78,49 +79,66 @@ pub(super) fn with_progress<T>(
     })
 }
 
-/// Units per second since the work began.
+/// How fast the work goes: over the last minute, because a server is slow at first, and later slow from time to time.
 struct Rate {
-    start: Instant,
-    first: u64,
+    /// Times, and the units that were done, from the oldest to the latest.
+    history: VecDeque<(Instant, u64)>,
 }
 
+/// Time over which the rate is measured.
+const RATE_OVER: Duration = Duration::from_secs(60);
+
 impl Rate {
+    /// A rate from now on: units done before this run do not count.
     fn begin(status: &Status) -> Self {
         Self {
-            start: Instant::now(),
-            first: status.done,
+            history: [(Instant::now(), status.done)].into(),
         }
     }
 
-    fn per_second(&self, status: &Status) -> f64 {
-        let done = status.done.saturating_sub(self.first) as f64;
-        done / self.start.elapsed().as_secs_f64().max(1e-9)
+    fn update(&mut self, now: Instant, status: &Status) {
+        self.history.push_back((now, status.done));
+        // The oldest one that stays is at least as old as the time over which the rate is measured.
+        while let Some((second, _)) = self.history.get(1)
+            && now.duration_since(*second) >= RATE_OVER
+        {
+            self.history.pop_front();
+        }
+    }
+
+    fn per_second(&self) -> f64 {
+        let (Some((start, first)), Some((end, last))) = (self.history.front(), self.history.back())
+        else {
+            return 0.0;
+        };
+        let seconds = end.duration_since(*start).as_secs_f64();
+        last.saturating_sub(*first) as f64 / seconds.max(1e-9)
     }
 
     fn describe(&self, status: &Status, unit: &str) -> String {
-        match (&status.details, self.per_second(status)) {
+        match (&status.details, self.per_second()) {
             (Some(details), _) => details.clone(),
             (None, slow @ ..10.0) => format!("{slow:.1} {unit}/s"),
             (None, rate) => format!("{} {unit}/s", HumanCount(rate as u64)),
         }
     }
 
+    /// The time that the rest takes at this rate. Nothing is known before the first unit is done, nor while a server does not respond.
     fn time_left(&self, status: &Status) -> String {
         let left = status.total.saturating_sub(status.done) as f64;
-        match self.per_second(status) {
+        match self.per_second() {
             rate if rate > 0.0 => {
-                HumanDuration(Duration::from_secs_f64((left / rate).min(1e9))).to_string()
+                let left = Duration::from_secs_f64((left / rate).min(1e9));
+                format!("{} left", HumanDuration(left))
             }
-            _ => "unknown time".to_owned(),
+            _ => "time left unknown".to_owned(),
         }
     }
 }
 
 fn draw_bar(printer: &Printer, unit: &str, status: impl Fn() -> Status, wait: &mpsc::Receiver<()>) {
     let bar = ProgressBar::new(0);
-    let style = ProgressStyle::with_template(
-        "{bar:32} {human_pos}/{human_len} {prefix}  {msg}  {eta} left",
-    );
+    let style = ProgressStyle::with_template("{bar:32} {human_pos}/{human_len} {prefix}  {msg}");
     let unknown = ProgressStyle::with_template("{spinner} {msg}");
     if let Ok(style) = &unknown {
         bar.set_style(style.clone());
@@ -140,14 +158,13 @@ fn draw_bar(printer: &Printer, unit: &str, status: impl Fn() -> Status, wait: &m
             if let Ok(style) = &style {
                 bar.set_style(style.clone());
             }
-            // Units done before this run don't count towards the rate.
-            bar.set_position(now.done);
-            bar.reset_eta();
             Rate::begin(&now)
         });
+        rate.update(Instant::now(), &now);
         bar.set_length(now.total);
         bar.set_position(now.done);
-        bar.set_message(rate.describe(&now, unit));
+        let left = rate.time_left(&now);
+        bar.set_message(format!("{}, {left}", rate.describe(&now, unit)));
     }
     printer.set_bar(None);
     bar.finish_and_clear();
@@ -167,8 +184,9 @@ fn print_lines(
             continue;
         }
         let rate = rate.get_or_insert_with(|| Rate::begin(&now));
+        rate.update(Instant::now(), &now);
         printer.note(format!(
-            "{} of {} {unit}, {}, {} left",
+            "{} of {} {unit}, {}, {}",
             HumanCount(now.done),
             HumanCount(now.total),
             rate.describe(&now, unit),
@@ -208,13 +226,31 @@ mod tests {
     #[test]
     fn units_done_before_this_run_do_not_count_towards_the_rate() {
         let mut rate = Rate::begin(&status(60, None));
-        rate.start -= Duration::from_secs(10);
-        assert_eq!(rate.describe(&status(80, None), "windows"), "2.0 windows/s");
-        assert_eq!(rate.time_left(&status(80, None)), "10 seconds");
-        assert_eq!(rate.time_left(&status(60, None)), "unknown time");
-        assert_eq!(
-            rate.describe(&status(80, Some("loss 1")), "steps"),
-            "loss 1"
-        );
+        let start = rate.history[0].0;
+        assert_eq!(rate.time_left(&status(60, None)), "time left unknown");
+        let now = status(80, None);
+        rate.update(start + Duration::from_secs(10), &now);
+        assert_eq!(rate.describe(&now, "windows"), "2.0 windows/s");
+        assert_eq!(rate.time_left(&now), "10 seconds left");
+        let details = status(80, Some("loss 1"));
+        assert_eq!(rate.describe(&details, "steps"), "loss 1");
+    }
+
+    #[test]
+    fn the_rate_is_that_of_the_last_minute() {
+        let mut rate = Rate::begin(&status(0, None));
+        let start = rate.history[0].0;
+        let at = |seconds| start + Duration::from_secs(seconds);
+        // A server that was slow for an hour.
+        for second in (10..=3600).step_by(10) {
+            rate.update(at(second), &status(1, None));
+        }
+        assert_eq!(rate.time_left(&status(1, None)), "time left unknown");
+        for second in 1..=9 {
+            rate.update(at(3600 + 10 * second), &status(1 + second, None));
+        }
+        assert_eq!(rate.describe(&status(10, None), "windows"), "0.1 windows/s");
+        assert_eq!(rate.time_left(&status(10, None)), "15 minutes left");
+        assert_eq!(rate.history.len(), 7);
     }
 }

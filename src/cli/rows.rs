@@ -36,9 +36,32 @@ impl Rows {
     }
 }
 
+/// The name without its middle, if it has more than `width` characters. Most of the end stays: it has the number of a shard.
+pub(super) fn shortened(name: &str, width: usize) -> String {
+    let characters: Vec<char> = name.chars().collect();
+    if characters.len() <= width {
+        return name.to_owned();
+    }
+    let kept = width.saturating_sub(3);
+    let begin = characters[..kept / 3].iter();
+    let end = characters[characters.len() - (kept - kept / 3)..].iter();
+    begin.chain(&['.'; 3]).chain(end).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn long_names_lose_their_middle() {
+        assert_eq!(
+            shortened("b3db51e0-fecf-52cb-9205-d82e953ca853", 20),
+            "b3db5...d82e953ca853"
+        );
+        assert_eq!(shortened("left", 4), "left");
+        assert_eq!(shortened("lefts", 4), "...s");
+        assert_eq!(shortened("éééééééé", 6), "é...éé");
+    }
 
     #[test]
     fn a_line_end_in_a_cell_does_not_start_a_row() {

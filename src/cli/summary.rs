@@ -15,7 +15,7 @@ use indicatif::HumanCount;
 
 use super::command;
 use super::printer::Printer;
-use super::rows::Rows;
+use super::rows::{Rows, shortened};
 
 /// Prints the summary of a successful run.
 pub(super) fn print(printer: &Printer, out: &Location, outcome: &Outcome) {
@@ -151,23 +151,13 @@ pub(super) fn print_plan(printer: &Printer, plan: &Plan, layout: &Layout, paddin
 /// Prints a line per split, the boxes that belong to no split and, if verbose, a line per box. `splits` holds name,
 /// samples, shards and size.
 fn print_boxes(printer: &Printer, boxes: &[BoxEntry], splits: impl Iterator<Item = [String; 4]>) {
-    let mut table = Rows::new([
-        "split",
-        "boxes",
-        "annotations",
-        "samples",
-        "dropped",
-        "shards",
-        "size",
-    ]);
+    let mut table = Rows::new(["split", "boxes", "samples", "dropped", "shards", "size"]);
     for [name, samples, shards, size] in splits {
         let of_split = |b: &&BoxEntry| b.split.as_ref() == Some(&name);
         let of_split: Vec<_> = boxes.iter().filter(of_split).collect();
-        let annotations = of_split.iter().map(|b| b.annotations).sum::<u64>();
         table.add_row([
             name,
             of_split.len().to_string(),
-            annotations.to_string(),
             samples,
             dropped(&of_split),
             shards,
@@ -184,7 +174,7 @@ fn print_boxes(printer: &Printer, boxes: &[BoxEntry], splits: impl Iterator<Item
         ));
     }
     if printer.is_verbose() {
-        printer.detail_rows(&boxes_table(boxes));
+        printer.detail_rows(&boxes_table(printer, boxes));
     }
 }
 
@@ -303,20 +293,36 @@ pub(super) fn print_estimate(printer: &Printer, estimate: &Estimate, present: u6
 }
 
 /// A line per box.
-pub(super) fn boxes_table(boxes: &[BoxEntry]) -> Rows {
-    let mut table = Rows::new(["box", "split", "annotations", "samples", "dropped", "tags"]);
+/// A row per box. If verbose, with whole ids, with tags, and with the number of annotations, which is that of samples and of dropped
+/// annotations.
+pub(super) fn boxes_table(printer: &Printer, boxes: &[BoxEntry]) -> Rows {
+    let split = |b: &BoxEntry| b.split.clone().unwrap_or_else(|| "-".into());
+    if printer.is_verbose() {
+        let mut table = Rows::new(["box", "split", "annotations", "samples", "dropped", "tags"]);
+        for b in boxes {
+            let [annotations, samples] = [b.annotations, b.samples].map(|n| n.to_string());
+            let tags = b.tags.join(", ");
+            table.add_row([
+                b.id.clone(),
+                split(b),
+                annotations,
+                samples,
+                dropped(&[b]),
+                tags,
+            ]);
+        }
+        return table;
+    }
+    let mut table = Rows::new(["box", "split", "samples", "dropped"]);
     for b in boxes {
-        table.add_row([
-            b.id.clone(),
-            b.split.clone().unwrap_or_else(|| "-".into()),
-            b.annotations.to_string(),
-            b.samples.to_string(),
-            dropped(&[b]),
-            b.tags.join(", "),
-        ]);
+        let id = shortened(&b.id, ID_WIDTH);
+        table.add_row([id, split(b), b.samples.to_string(), dropped(&[b])]);
     }
     table
 }
+
+/// Most characters of a box's id in a table that is not verbose: those of a UUID are 36.
+const ID_WIDTH: usize = 20;
 
 fn dropped(boxes: &[&BoxEntry]) -> String {
     let mut reasons: BTreeMap<&str, u64> = BTreeMap::new();

@@ -60,3 +60,18 @@ def test_a_dataset_that_is_not_complete_or_damaged_is_an_error(vnc_copy, tmp_pat
     (out / "manifest.json").unlink()
     assert "no manifest.json" in pointshard("info", out, code=1).stderr
     assert "is not a pointshard dataset" in pointshard("info", tmp_path, code=2).stderr
+
+
+def test_tables_of_all_commands_fit_60_columns(demo, tmp_path):
+    """Ids of boxes in the demo are UUIDs, as in CAVE and zetta_utils."""
+    config, out = demo[0] / "source/config.json", tmp_path / "out"
+    printed = [pointshard("plan", config).stdout, pointshard("preprocess", config, "--out", out).stdout]
+    printed += [pointshard(command, out).stdout for command in ("status", "info")]
+    # A table has rows of words that are aligned by spaces.
+    rows = [line for text in printed for line in text.splitlines() if line.startswith("  ") or line.count("   ") > 1]
+    tables = [line for line in rows if "xarray" not in line and not line.startswith("         ")]
+    assert len(tables) > 25
+    assert max(map(len, tables)) <= 60, max(tables, key=len)
+    boxes = [b["id"] for b in manifest(out)["boxes"]]
+    verbose = pointshard("plan", config, "-v").stdout
+    assert len(boxes[0]) == 36 and all(b in verbose for b in boxes) and boxes[0] not in printed[0]
