@@ -20,8 +20,9 @@ struct State<S> {
     /// Shards that a thread is opening.
     opening: usize,
     open: Vec<Open<S>>,
-    /// Pieces that are encoded and wait for an earlier one.
-    waiting: usize,
+    /// Pieces that are encoded and wait for an earlier one. Below 0 for a moment, if a piece is written before its own thread notes
+    /// that it waits.
+    waiting: isize,
     is_stopped: bool,
 }
 
@@ -81,7 +82,7 @@ impl<S> WorkQueue<S> {
     pub fn next(&self, current: Option<&Arc<S>>) -> Option<Work<'_, S>> {
         let mut state = self.lock();
         while !state.is_stopped {
-            let may_wait = state.waiting < self.most_waiting;
+            let may_wait = state.waiting < self.most_waiting.cast_signed();
             let is_current =
                 |open: &Open<S>| current.is_some_and(|current| Arc::ptr_eq(current, &open.shard));
             let own = state.open.iter_mut().find(|open| is_current(open));
@@ -168,7 +169,7 @@ impl<S> TakenPiece<'_, S> {
     /// earlier one.
     pub fn finish(mut self, written: usize) -> Arc<S> {
         let mut state = self.queue.lock();
-        state.waiting = state.waiting + 1 - written;
+        state.waiting += 1 - written.cast_signed();
         let at = |open: &Open<S>| Arc::ptr_eq(&open.shard, &self.shard);
         if let Some(i) = state.open.iter().position(at) {
             let open = &mut state.open[i];
@@ -269,6 +270,21 @@ mod tests {
         drop(b);
         finish(other, 1);
         finish(next, 1);
+    }
+
+    #[test]
+    fn a_piece_may_be_written_by_another_thread_before_its_own_says_that_it_waits() {
+        let queue = WorkQueue::new(1, 1);
+        let a = open(queue.next(None), 3);
+        let [first, second] = [queue.next(Some(&a)), queue.next(Some(&a))];
+        // The second piece was encoded earlier, and the first one's thread wrote both.
+        finish(first, 2);
+        assert_eq!(queue.lock().waiting, -1);
+        finish(second, 0);
+        assert_eq!(queue.lock().waiting, 0);
+        let third = queue.next(Some(&a));
+        assert_eq!(describe(&third), Some(Ok((0, 2))));
+        finish(third, 1);
     }
 
     #[test]

@@ -1,0 +1,179 @@
+//! The columns in the config, found in a table's header, and the fields of a row in these columns.
+
+use ::csv::StringRecord;
+
+use super::id::{WholeNumber, whole_number};
+use super::position_text::parse_position;
+use super::row::{ID_EXPECTED, POSITION_EXPECTED};
+use crate::config::{PositionColumns, TableConfig, nearest};
+use crate::geometry::PointNm;
+use crate::neuroglancer::GeometryKind;
+use crate::points::error::PointsError;
+use crate::points::property::PropertySpec;
+
+/// Columns that a message names.
+const NAMED_COLUMNS: usize = 50;
+
+/// A column: its name and its position.
+#[derive(Debug)]
+pub(super) struct CsvColumn {
+    name: String,
+    position: usize,
+}
+
+impl CsvColumn {
+    /// The only column with this name. The error describes the problem.
+    fn find(name: &str, header: &StringRecord) -> Result<Self, String> {
+        Ok(Self {
+            name: name.to_owned(),
+            position: find_column(name, header.iter())?,
+        })
+    }
+}
+
+/// The position of the only column with this name. The error describes the problem.
+pub(super) fn find_column<'a>(
+    name: &str,
+    columns: impl Iterator<Item = &'a str> + Clone,
+) -> Result<usize, String> {
+    let mut matching = columns.clone().enumerate().filter(|(_, c)| *c == name);
+    match (matching.next(), matching.next()) {
+        (Some((position, _)), None) => Ok(position),
+        (Some(_), Some(_)) => Err(format!("it has two columns `{name}`, expected one")),
+        (None, _) => {
+            let hint = nearest(name, columns.clone())
+                .map(|hint| format!("; did you mean `{hint}`?"))
+                .unwrap_or_default();
+            let known: Vec<&str> = columns.take(NAMED_COLUMNS).collect();
+            let known = known.join(", ");
+            Err(format!(
+                "it has no column `{name}`; its columns are {known}{hint}"
+            ))
+        }
+    }
+}
+
+/// The columns of a position.
+#[derive(Debug)]
+pub(super) enum CsvPosition {
+    /// A column for each of x, y, z.
+    Three([CsvColumn; 3]),
+    /// One column of lists.
+    List(CsvColumn),
+}
+
+/// The columns in the config.
+#[derive(Debug)]
+pub(super) struct CsvColumns {
+    pub(super) id: Option<CsvColumn>,
+    /// The first end of a line, or the point.
+    pub(super) start: CsvPosition,
+    pub(super) end: Option<CsvPosition>,
+    pub(super) unit_nm: [f64; 3],
+    pub(super) properties: Vec<(CsvColumn, PropertySpec)>,
+}
+
+impl CsvColumns {
+    /// Finds the columns in `header`; `object` is the file, for messages.
+    pub(super) fn find(
+        header: &StringRecord,
+        config: &TableConfig,
+        object: &str,
+    ) -> Result<Self, PointsError> {
+        let wrong = |problem: String| PointsError::Columns {
+            object: object.to_owned(),
+            problem,
+        };
+        let column = |name: &String| CsvColumn::find(name, header).map_err(wrong);
+        let position = |columns: &PositionColumns| -> Result<CsvPosition, PointsError> {
+            Ok(match columns {
+                PositionColumns::List(name) => CsvPosition::List(column(name)?),
+                PositionColumns::Three([x, y, z]) => {
+                    CsvPosition::Three([column(x)?, column(y)?, column(z)?])
+                }
+            })
+        };
+        let start = config.point.as_ref().or(config.start.as_ref());
+        let Some(start) = start else {
+            return Err(wrong("the config has no columns for positions".to_owned()));
+        };
+        let properties = config.properties.iter().map(|(name, kind)| {
+            let spec = PropertySpec::of_table(name, *kind).map_err(wrong)?;
+            Ok::<_, PointsError>((column(name)?, spec))
+        });
+        Ok(Self {
+            id: config.id.as_ref().map(column).transpose()?,
+            start: position(start)?,
+            end: config.end.as_ref().map(position).transpose()?,
+            unit_nm: config.unit.nm(config.resolution),
+            properties: properties.collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+/// The fields of one row.
+pub(super) struct RowFields<'r> {
+    pub(super) record: &'r StringRecord,
+    pub(super) object: &'r str,
+    /// The line on which the row starts, as an editor counts.
+    pub(super) line: u64,
+}
+
+impl RowFields<'_> {
+    pub(super) fn text(&self, column: &CsvColumn) -> &str {
+        self.record.get(column.position).unwrap_or_default()
+    }
+
+    /// The whole number in a column of ids.
+    pub(super) fn id(&self, column: &CsvColumn) -> Result<WholeNumber, PointsError> {
+        whole_number(self.text(column)).ok_or_else(|| self.wrong(column, ID_EXPECTED))
+    }
+
+    /// The kind of annotation, and its ends; both ends of a point are the same.
+    pub(super) fn geometry(
+        &self,
+        columns: &CsvColumns,
+    ) -> Result<(GeometryKind, [PointNm; 2]), PointsError> {
+        let first = self.point(&columns.start, columns.unit_nm)?;
+        match &columns.end {
+            None => Ok((GeometryKind::Point, [first; 2])),
+            Some(end) => {
+                let last = self.point(end, columns.unit_nm)?;
+                Ok((GeometryKind::Line, [first, last]))
+            }
+        }
+    }
+
+    fn point(&self, position: &CsvPosition, unit_nm: [f64; 3]) -> Result<PointNm, PointsError> {
+        let mut point = match position {
+            CsvPosition::List(column) => {
+                let position = parse_position(self.text(column));
+                position.ok_or_else(|| self.wrong(column, POSITION_EXPECTED))?
+            }
+            CsvPosition::Three(columns) => {
+                let mut point = [0.0; 3];
+                for (d, column) in columns.iter().enumerate() {
+                    let number = self.text(column).parse();
+                    point[d] = number.map_err(|_| self.wrong(column, "a number"))?;
+                }
+                point
+            }
+        };
+        for (d, coordinate) in point.iter_mut().enumerate() {
+            *coordinate *= unit_nm[d];
+        }
+        Ok(PointNm(point))
+    }
+
+    pub(super) fn wrong(&self, column: &CsvColumn, expected: impl Into<String>) -> PointsError {
+        PointsError::Row {
+            object: format!("{}: line {}", self.object, self.line),
+            field: column.name.clone(),
+            found: match self.text(column) {
+                "" => "empty".to_owned(),
+                text => format!("{:?}", text.chars().take(80).collect::<String>()),
+            },
+            expected: expected.into(),
+        }
+    }
+}
