@@ -44,7 +44,7 @@ pub use interpolation::{Interpolation, Rounding};
 pub use layer::{Empty, Forbidden, LayerConfig};
 pub(crate) use names::{DROPPED_ANNOTATIONS, is_reserved_array_name};
 pub(crate) use nearest::nearest;
-pub use points::{CsvConfig, PointsConfig, PointsFrom, StatePointsConfig};
+pub use points::{PointsConfig, PointsFrom, PositionColumns, StatePointsConfig, TableConfig};
 pub use policy::{Leaks, Missing, Outside, Snap};
 pub(crate) use read::read_bytes;
 pub use split::SplitConfig;

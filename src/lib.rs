@@ -36,7 +36,7 @@
 //!     }},
 //!     "resolution": [8, 8, 8],
 //!     "window": [32, 32, 32],
-//!     "points": {"csv": {"file": "points.csv", "unit": "nm", "point": ["x", "y", "z"], "id": "id"}},
+//!     "points": {"table": {"file": "points.csv", "unit": "nm", "point": ["x", "y", "z"], "id": "id"}},
 //!     "arrays": {"img": {"layer": "em"}},
 //!     "splits": {"train": ["train"]},
 //! });

@@ -8,7 +8,6 @@
 //! tables (`csv`). All of them produce batches of annotations, which are merged (`merge`).
 
 mod annotation;
-mod csv;
 mod error;
 mod in_memory;
 mod layer;
@@ -16,18 +15,21 @@ mod merge;
 mod position;
 mod precomputed;
 mod property;
+mod property_number;
 mod report;
 mod source;
 mod state;
+mod table;
 #[cfg(test)]
 mod tests;
 
 pub use annotation::{Anchor, Annotation};
-pub(crate) use csv::{TableError, TableRecords, table_delimiter};
 pub use error::PointsError;
 pub use layer::PointLayer;
 pub use property::{PropertyKind, PropertySpec};
+pub(crate) use property_number::PropertyNumber;
 pub use report::PointsInBoxes;
 #[cfg(test)]
 pub(crate) use report::PointsReport;
 pub use source::PointSource;
+pub(crate) use table::{TableError, TableRecords, table_delimiter};

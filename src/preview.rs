@@ -15,8 +15,8 @@ mod shown;
 
 pub use error::PreviewError;
 pub use link::{LinkTarget, UrlMapping, ViewerUrl};
-pub use linked::{LinkOptions, Linked, LinkedSample, link};
+pub use linked::{LinkOptions, LinkedSample, link};
 pub use picture::{ContactSheet, Picture};
 pub use report::{Chart, PictureRow, Report, Series, Table};
 pub use sample::SampleChoice;
-pub use shown::{Preview, PreviewOptions, preview};
+pub use shown::{PreviewOptions, preview};

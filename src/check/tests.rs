@@ -63,7 +63,7 @@ fn dataset(folder: &Path) -> PathBuf {
 
     let config = json!({
         "collection": collection, "resolution": [8, 8, 40], "window": [6, 5, 4],
-        "points": {"csv": csv},
+        "points": {"table": csv},
         "arrays": {"img": {"layer": "img", "codec": "zstd"}, "other": {"layer": "img", "codec": "lz4"}},
         "splits": {"train": ["train"], "val": ["val"]}, "leaks": "allow", "shard_samples": 2,
     });

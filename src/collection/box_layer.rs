@@ -8,7 +8,7 @@ use super::shared_box::with_shared;
 use super::{CollectionError, LayerGroup, TaggedBox};
 use crate::config::{BoxLayerConfig, nearest};
 use crate::geometry::BoxNm;
-use crate::points::{PointLayer, PropertySpec};
+use crate::points::{PointLayer, PropertyNumber, PropertySpec};
 use crate::storage::{Location, SourceUrl, Storage};
 
 /// Reads the layer: its location for messages, and its boxes.
@@ -83,7 +83,8 @@ fn tag_property<'l>(
 /// The label of a box's value.
 fn label(property: &PropertySpec, record: &[u8]) -> Result<String, String> {
     let value = property.number(record);
-    let position = property.enum_values.iter().position(|v| Some(*v) == value);
+    let is_value = |v: &f64| value.is_some_and(|value| value.is_equal(PropertyNumber::of_f64(*v)));
+    let position = property.enum_values.iter().position(is_value);
     position
         .and_then(|i| property.enum_labels.get(i).cloned())
         .ok_or_else(|| {

@@ -20,7 +20,7 @@ impl Config {
         match &mut config.points.source {
             PointsFrom::Layer(_) => {}
             PointsFrom::NeuroglancerState(state) => state.source.clear(),
-            PointsFrom::Csv(csv) => csv.file.clear(),
+            PointsFrom::Table(table) => table.file.clear(),
         }
         config.published()
     }
@@ -128,7 +128,7 @@ mod tests {
         vec![
             json!({"layer": "points"}),
             json!({"neuroglancer_state": {"source": place, "layer": "points"}}),
-            json!({"csv": {"file": place, "unit": "nm", "point": ["x", "y", "z"]}}),
+            json!({"table": {"file": place, "unit": "nm", "point": ["x", "y", "z"]}}),
         ]
     }
 
@@ -184,7 +184,7 @@ mod tests {
         }
         let signed = config(
             json!("https://host/c.json?sig=secret"),
-            json!({"csv": {"file": "https://host/p.csv?sig=secret", "unit": "nm", "point": ["x", "y", "z"]}}),
+            json!({"table": {"file": "https://host/p.csv?sig=secret", "unit": "nm", "point": ["x", "y", "z"]}}),
         );
         let read = signed.without_secrets().unwrap();
         assert!(!format!("{read:?}").contains("secret"));

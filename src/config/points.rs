@@ -29,7 +29,7 @@ pub enum PointsFrom {
     /// Local annotations of a viewer state, for all boxes.
     NeuroglancerState(StatePointsConfig),
     /// A table, for all boxes.
-    Csv(CsvConfig),
+    Table(TableConfig),
 }
 
 /// The form in the config.
@@ -37,16 +37,16 @@ pub enum PointsFrom {
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "PointsConfig")]
 struct RawPoints {
-    /// Name of the annotation layer in the boxes' layer groups. Exactly one of `layer`, `neuroglancer_state` and `csv` is
+    /// Name of the annotation layer in the boxes' layer groups. Exactly one of `layer`, `neuroglancer_state` and `table` is
     /// given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     layer: Option<String>,
     /// Annotations in a Neuroglancer viewer state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     neuroglancer_state: Option<StatePointsConfig>,
-    /// Annotations in a table.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    csv: Option<CsvConfig>,
+    /// Annotations in a table: CSV, TSV, Parquet or Arrow (Feather).
+    #[serde(default, skip_serializing_if = "Option::is_none", alias = "csv")]
+    table: Option<TableConfig>,
     /// The point of a line that its window is centered on, and that decides whether the line is in a box.
     #[serde(default)]
     anchor: Anchor,
@@ -66,10 +66,10 @@ pub struct StatePointsConfig {
     pub layer: Option<String>,
 }
 
-/// A table with a header and one annotation per row.
+/// A table with one annotation per row: CSV or TSV with a header, Parquet, or Arrow (Feather).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct CsvConfig {
+pub struct TableConfig {
     /// Path of the file, relative to the config's folder.
     pub file: String,
     /// The unit of all coordinates.
@@ -78,24 +78,37 @@ pub struct CsvConfig {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<[f64; 3]>")]
     pub resolution: Option<Resolution>,
-    /// The columns of a point: x, y, z.
+    /// The columns of a point: x, y, z, or one column of lists.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub point: Option<[String; 3]>,
-    /// The columns of a line's first end: x, y, z. Given with `end`, instead of `point`.
+    pub point: Option<PositionColumns>,
+    /// The columns of a line's first end. Given with `end`, instead of `point`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub start: Option<[String; 3]>,
-    /// The columns of a line's last end: x, y, z.
+    pub start: Option<PositionColumns>,
+    /// The columns of a line's last end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub end: Option<[String; 3]>,
+    pub end: Option<PositionColumns>,
     /// The column of ids, whole numbers from 0 to 2^64 - 1. By default rows are numbered from 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
     /// Columns to keep as properties, each with its type.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     pub properties: IndexMap<String, PropertyKind>,
-    /// The character between fields. By default a tab in files named `*.tsv`, otherwise a comma.
+    /// The character between fields of CSV. By default a tab in files named `*.tsv`, otherwise a comma.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delimiter: Option<char>,
+}
+
+/// The columns of a position.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(
+    untagged,
+    expecting = "expected the names of three columns, such as [\"x\", \"y\", \"z\"], or of one column of lists, such as \"pt_position\""
+)]
+pub enum PositionColumns {
+    /// A column for each of x, y, z.
+    Three([String; 3]),
+    /// One column of lists: `[x, y, z]`, or `[x y z]` in text.
+    List(String),
 }
 
 impl PointsConfig {
@@ -104,27 +117,27 @@ impl PointsConfig {
         match &self.source {
             PointsFrom::Layer(layer) => layer,
             PointsFrom::NeuroglancerState(state) => state.layer.as_deref().unwrap_or("annotations"),
-            PointsFrom::Csv(csv) => &csv.file,
+            PointsFrom::Table(table) => &table.file,
         }
     }
 }
 
-impl CsvConfig {
+impl TableConfig {
     /// The first invalid value, if there is one.
     fn problem(&self) -> Option<String> {
         if let Some(problem) = self.unit.problem(self.resolution) {
-            return Some(format!("`csv` {problem}"));
+            return Some(format!("`table` {problem}"));
         }
         match (&self.point, &self.start, &self.end) {
             (Some(_), None, None) | (None, Some(_), Some(_)) => {}
             _ => {
                 return Some(
-                    "`csv` names neither a point nor a line, expected the columns of `point`, or of `start` and `end`"
+                    "`table` names neither a point nor a line, expected the columns of `point`, or of `start` and `end`"
                         .to_owned(),
                 );
             }
         }
-        delimiter_problem(self.delimiter).map(|problem| format!("`csv.delimiter` is {problem}"))
+        delimiter_problem(self.delimiter).map(|problem| format!("`table.delimiter` is {problem}"))
     }
 }
 
@@ -132,24 +145,24 @@ impl TryFrom<RawPoints> for PointsConfig {
     type Error = String;
 
     fn try_from(raw: RawPoints) -> Result<Self, String> {
-        let source = match (raw.layer, raw.neuroglancer_state, raw.csv) {
+        let source = match (raw.layer, raw.neuroglancer_state, raw.table) {
             (Some(layer), None, None) => PointsFrom::Layer(layer),
             (None, Some(state), None) => PointsFrom::NeuroglancerState(state),
-            (None, None, Some(csv)) => {
-                if let Some(problem) = csv.problem() {
+            (None, None, Some(table)) => {
+                if let Some(problem) = table.problem() {
                     return Err(problem);
                 }
-                PointsFrom::Csv(csv)
+                PointsFrom::Table(table)
             }
             (None, None, None) => {
                 return Err(
-                    "found no source of annotations, expected one of `layer`, `neuroglancer_state`, `csv`"
+                    "found no source of annotations, expected one of `layer`, `neuroglancer_state`, `table`"
                         .to_owned(),
                 );
             }
             _ => {
                 return Err(
-                    "found several sources of annotations, expected exactly one of `layer`, `neuroglancer_state`, `csv`"
+                    "found several sources of annotations, expected exactly one of `layer`, `neuroglancer_state`, `table`"
                         .to_owned(),
                 );
             }
@@ -170,14 +183,14 @@ impl From<PointsConfig> for RawPoints {
         let mut raw = RawPoints {
             layer: None,
             neuroglancer_state: None,
-            csv: None,
+            table: None,
             anchor: config.anchor,
             choose: config.choose,
         };
         match config.source {
             PointsFrom::Layer(layer) => raw.layer = Some(layer),
             PointsFrom::NeuroglancerState(state) => raw.neuroglancer_state = Some(state),
-            PointsFrom::Csv(csv) => raw.csv = Some(csv),
+            PointsFrom::Table(table) => raw.table = Some(table),
         }
         raw
     }

@@ -85,8 +85,8 @@ fn a_name_that_occurs_twice_is_named_with_its_path() {
             "`points.choose.related.n`",
         ),
         (
-            r#"", "csv": {"properties": {"n": "uint8", "n": "int8"}}}}"#,
-            "`points.csv.properties.n`",
+            r#"", "table": {"properties": {"n": "uint8", "n": "int8"}}}}"#,
+            "`points.table.properties.n`",
         ),
         (
             r#""}, "arrays": [{"boxes": {"layers": {"img": "a", "img": "b"}}}]}"#,
@@ -361,7 +361,7 @@ fn queries_of_urls_are_not_published_and_change_no_job() {
         value["collection"] = json!({"boxes": {"source": format!("precomputed://{}", url("boxes")),
             "layers": {"img": url("img|zarr3:")}}});
         value["points"] =
-            json!({"csv": {"file": url("points.csv"), "unit": "nm", "point": ["x", "y", "z"]}});
+            json!({"table": {"file": url("points.csv"), "unit": "nm", "point": ["x", "y", "z"]}});
         let text = value.to_string();
         let config = Config::parse(text.as_bytes(), Path::new("job.json")).unwrap();
         config.published()
@@ -377,7 +377,7 @@ fn queries_of_urls_are_not_published_and_change_no_job() {
 fn a_password_in_any_url_is_an_error_that_does_not_show_it() {
     let boxes =
         |source: &str, layer: &str| json!({"boxes": {"source": source, "layers": {"img": layer}}});
-    let csv = |file: &str| json!({"csv": {"file": file, "unit": "nm", "point": ["x", "y", "z"]}});
+    let csv = |file: &str| json!({"table": {"file": file, "unit": "nm", "point": ["x", "y", "z"]}});
     let state = |source: &str| json!({"neuroglancer_state": {"source": source}});
     for secret in [
         "me:hidden",
@@ -411,7 +411,7 @@ fn a_password_in_any_url_is_an_error_that_does_not_show_it() {
                 json!({"zetta_api": {"url": url, "collection": "c"}}),
                 "`collection.zetta_api.url`",
             ),
-            ("points", csv(url), "`points.csv.file`"),
+            ("points", csv(url), "`points.table.file`"),
             ("points", state(url), "`points.neuroglancer_state.source`"),
         ] {
             let e = error_of(|v| v[key] = value);

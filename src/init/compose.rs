@@ -45,7 +45,7 @@ pub(super) fn compose(
     if chosen.is_none() {
         checks.push(format!(
             "points: no annotations were found; replace `{PLACEHOLDER}` by the name of an annotation layer, or by a table: \
-             {{\"csv\": {{\"file\": \"points.csv\", \"unit\": \"nm\", \"point\": [\"x\", \"y\", \"z\"]}}}}"
+             {{\"table\": {{\"file\": \"points.csv\", \"unit\": \"nm\", \"point\": [\"x\", \"y\", \"z\"]}}}}"
         ));
     }
     checks.extend(found.checks.iter().cloned());
@@ -87,10 +87,10 @@ fn points<'l>(
         let (value, kind) = match &layer.content {
             Content::Annotations(facts) => (json!({ "layer": layer.name }), facts.kind),
             Content::Table(columns, kind) => {
-                let mut csv = json!(columns);
+                let mut table = json!(columns);
                 let location = found.tables.get(&layer.name)?;
-                csv["file"] = json!(of_location(location, target.folder()));
-                (json!({ "csv": csv }), Some(*kind))
+                table["file"] = json!(of_location(location, target.folder()));
+                (json!({ "table": table }), Some(*kind))
             }
             _ => return None,
         };
@@ -209,10 +209,10 @@ fn of_points(candidates: &[Points]) -> Option<String> {
     if chosen.kind == Some(GeometryKind::Line) {
         text.push_str(", each with its window around the midpoint (`anchor`)");
     }
-    if let Some(csv) = chosen.value.get("csv") {
+    if let Some(table) = chosen.value.get("table") {
         text.push_str(&format!(
             "; check the columns and the unit `{}`, which were guessed",
-            csv["unit"].as_str().unwrap_or_default()
+            table["unit"].as_str().unwrap_or_default()
         ));
     }
     if !others.is_empty() {

@@ -1,6 +1,6 @@
 //! Contents of layers, as far as a draft needs them.
 
-use crate::config::CsvConfig;
+use crate::config::TableConfig;
 use crate::data_type::DataType;
 use crate::geometry::{BoxNm, Resolution};
 use crate::neuroglancer::GeometryKind;
@@ -23,7 +23,7 @@ pub(super) enum Content {
     /// Annotations.
     Annotations(AnnotationFacts),
     /// A table of annotations.
-    Table(CsvConfig, GeometryKind),
+    Table(TableConfig, GeometryKind),
     /// A table of boxes.
     BoxTable(Location),
     /// It cannot be used; says why.

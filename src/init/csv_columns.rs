@@ -3,7 +3,7 @@
 use csv::StringRecord;
 
 use super::content::Content;
-use crate::config::{CsvConfig, LengthUnit};
+use crate::config::{LengthUnit, PositionColumns, TableConfig};
 use crate::geometry::{BoxNm, Resolution};
 use crate::neuroglancer::GeometryKind;
 use crate::points::{Anchor, PointSource, TableRecords, table_delimiter};
@@ -44,13 +44,13 @@ pub(super) fn open(
         Columns::Unknown => return Content::Unusable(no_positions(&header)),
     };
     let id = header.iter().find(|name| name.eq_ignore_ascii_case("id"));
-    let mut config = CsvConfig {
+    let mut config = TableConfig {
         file: String::new(),
         unit: LengthUnit::Nm,
         resolution: None,
-        point,
-        start,
-        end,
+        point: point.map(PositionColumns::Three),
+        start: start.map(PositionColumns::Three),
+        end: end.map(PositionColumns::Three),
         id: id.map(str::to_owned),
         properties: Default::default(),
         delimiter: None,
@@ -67,7 +67,7 @@ pub(super) fn open(
 /// The extent of the table's annotations. Ids that are not numbers are an error: the config then goes without them.
 fn extent_of(
     location: &Location,
-    config: &mut CsvConfig,
+    config: &mut TableConfig,
     storage: &Storage,
 ) -> Result<Option<BoxNm>, String> {
     let read = extent(location, config, storage);
@@ -116,10 +116,10 @@ fn header(location: &Location, storage: &Storage) -> Result<StringRecord, String
 
 fn extent(
     file: &Location,
-    columns: &CsvConfig,
+    columns: &TableConfig,
     storage: &Storage,
 ) -> Result<Option<BoxNm>, String> {
-    let source = PointSource::Csv {
+    let source = PointSource::Table {
         file: file.clone(),
         columns: columns.clone(),
     };

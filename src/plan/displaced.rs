@@ -175,7 +175,7 @@ fn write_likely_cause(f: &mut fmt::Formatter<'_>, likely_cause: Option<&str>) ->
 /// The resolutions that a mistake may involve, each once, the config's first.
 fn resolutions(config: &Config, own: &Resolution, scales: &[Resolution]) -> Vec<Resolution> {
     let of_table = match &config.points.source {
-        PointsFrom::Csv(csv) => csv.resolution,
+        PointsFrom::Table(table) => table.resolution,
         _ => None,
     };
     let of_arrays = config.arrays.values().filter_map(|a| a.data_resolution);

@@ -37,7 +37,7 @@ pub enum PlanError {
         source: LayerError,
     },
     /// The location of the table in the config is invalid.
-    #[error("{}: at `points.csv.file`", config.display())]
+    #[error("{}: at `points.table.file`", config.display())]
     Table {
         /// The config file.
         config: PathBuf,

@@ -244,8 +244,8 @@ impl ReadPlan {
                 .point_source(layer)
                 .map_err(|e| self.layer_error("points.layer".to_owned(), layer, box_id, e)),
             PointsFrom::NeuroglancerState(state) => Ok(PointSource::of_state(state, &folder)),
-            PointsFrom::Csv(csv) => {
-                PointSource::of_csv(csv, &folder).map_err(|source| PlanError::Table {
+            PointsFrom::Table(csv) => {
+                PointSource::of_table(csv, &folder).map_err(|source| PlanError::Table {
                     config: self.file.path.clone(),
                     source,
                 })

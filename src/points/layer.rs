@@ -5,12 +5,12 @@ use std::collections::HashSet;
 use indexmap::IndexMap;
 
 use super::annotation::{Anchor, AnnotatedBox};
-use super::csv::CsvLayer;
 use super::error::PointsError;
 use super::in_memory::InMemoryLayer;
 use super::precomputed::PrecomputedLayer;
 use super::property::PropertySpec;
 use super::report::PointsInBoxes;
+use super::table::TableLayer;
 use crate::config::nearest;
 use crate::geometry::BoxNm;
 use crate::neuroglancer::GeometryKind;
@@ -26,7 +26,7 @@ pub struct PointLayer {
 #[derive(Debug)]
 enum LayerFormat {
     Precomputed(Box<PrecomputedLayer>),
-    Csv(Box<CsvLayer>),
+    Table(Box<TableLayer>),
     InMemory(InMemoryLayer),
 }
 
@@ -48,9 +48,9 @@ impl PointLayer {
         }
     }
 
-    pub(super) fn of_csv(layer: CsvLayer) -> Self {
+    pub(super) fn of_table(layer: TableLayer) -> Self {
         Self {
-            format: LayerFormat::Csv(Box::new(layer)),
+            format: LayerFormat::Table(Box::new(layer)),
         }
     }
 
@@ -64,7 +64,7 @@ impl PointLayer {
     pub fn properties(&self) -> &[PropertySpec] {
         match &self.format {
             LayerFormat::Precomputed(layer) => layer.properties(),
-            LayerFormat::Csv(layer) => layer.properties(),
+            LayerFormat::Table(layer) => layer.properties(),
             LayerFormat::InMemory(layer) => layer.properties(),
         }
     }
@@ -73,7 +73,7 @@ impl PointLayer {
     pub(crate) fn kind(&self) -> Option<GeometryKind> {
         match &self.format {
             LayerFormat::Precomputed(layer) => Some(layer.kind()),
-            LayerFormat::Csv(layer) => Some(layer.kind()),
+            LayerFormat::Table(layer) => Some(layer.kind()),
             LayerFormat::InMemory(layer) => layer.kind(),
         }
     }
@@ -82,7 +82,7 @@ impl PointLayer {
     pub fn describe(&self) -> String {
         match &self.format {
             LayerFormat::Precomputed(layer) => layer.describe(),
-            LayerFormat::Csv(layer) => layer.describe(),
+            LayerFormat::Table(layer) => layer.describe(),
             LayerFormat::InMemory(layer) => layer.describe(),
         }
     }
@@ -91,7 +91,7 @@ impl PointLayer {
     pub fn boxes(&self) -> Result<Vec<AnnotatedBox>, PointsError> {
         match &self.format {
             LayerFormat::Precomputed(layer) => layer.boxes(),
-            LayerFormat::Csv(_) | LayerFormat::InMemory(_) => Err(PointsError::Format {
+            LayerFormat::Table(_) | LayerFormat::InMemory(_) => Err(PointsError::Format {
                 location: self.describe(),
                 found: "a table".to_owned(),
             }),
@@ -105,7 +105,7 @@ impl PointLayer {
     ) -> Result<HashSet<u64>, PointsError> {
         let names = match &self.format {
             LayerFormat::Precomputed(layer) => layer.relationships()?,
-            LayerFormat::Csv(_) => Vec::new(),
+            LayerFormat::Table(_) => Vec::new(),
             LayerFormat::InMemory(layer) => layer.relationships()?.to_vec(),
         };
         let mut all: Option<HashSet<u64>> = None;
@@ -114,7 +114,7 @@ impl PointLayer {
             let position = position.ok_or_else(|| self.no_relationship(name, &names))?;
             let ids = match &self.format {
                 LayerFormat::Precomputed(layer) => layer.related(position, objects)?,
-                LayerFormat::Csv(_) => HashSet::new(),
+                LayerFormat::Table(_) => HashSet::new(),
                 LayerFormat::InMemory(layer) => layer.related(position, objects),
             };
             all = Some(match all {
@@ -128,7 +128,7 @@ impl PointLayer {
     fn no_relationship(&self, name: &str, names: &[String]) -> PointsError {
         let quoted: Vec<_> = names.iter().map(|n| format!("`{n}`")).collect();
         let known = match (&self.format, quoted.is_empty()) {
-            (LayerFormat::Csv(_), _) => "none, because a table has no relationships".to_owned(),
+            (LayerFormat::Table(_), _) => "none, because a table has no relationships".to_owned(),
             (_, true) => "none".to_owned(),
             (_, false) => quoted.join(", "),
         };
@@ -136,7 +136,7 @@ impl PointLayer {
             name: name.to_owned(),
             object: match &self.format {
                 LayerFormat::Precomputed(layer) => layer.location(),
-                LayerFormat::Csv(layer) => layer.object().to_owned(),
+                LayerFormat::Table(layer) => layer.object().to_owned(),
                 LayerFormat::InMemory(layer) => layer.object().to_owned(),
             },
             known,
@@ -149,7 +149,7 @@ impl PointLayer {
     pub fn extent(&self, anchor: Anchor) -> Result<Option<BoxNm>, PointsError> {
         match &self.format {
             LayerFormat::Precomputed(layer) => Ok(layer.extent()),
-            LayerFormat::Csv(layer) => layer.extent(anchor),
+            LayerFormat::Table(layer) => layer.extent(anchor),
             LayerFormat::InMemory(layer) => Ok(layer.extent(anchor)),
         }
     }
@@ -164,7 +164,7 @@ impl PointLayer {
     ) -> Result<PointsInBoxes, PointsError> {
         match &self.format {
             LayerFormat::Precomputed(layer) => layer.read_boxes(boxes, anchor),
-            LayerFormat::Csv(layer) => layer.read_boxes(boxes, anchor),
+            LayerFormat::Table(layer) => layer.read_boxes(boxes, anchor),
             LayerFormat::InMemory(layer) => layer.read_boxes(boxes, anchor),
         }
     }

@@ -6,14 +6,15 @@
 use std::collections::BTreeMap;
 
 use rayon::prelude::*;
-use rstar::RTree;
 use rstar::primitives::{GeomWithData, Rectangle};
+use rstar::{AABB, RTree};
 
 use super::annotation::Annotation;
 use super::position::AnnotationPosition;
 use crate::geometry::{BoxNm, PointNm};
 
 /// An index that finds the boxes around a point.
+#[derive(Debug)]
 pub(super) struct BoxIndex<'a> {
     boxes: &'a [BoxNm],
     tree: RTree<GeomWithData<Rectangle<[f64; 3]>, usize>>,
@@ -34,6 +35,18 @@ impl<'a> BoxIndex<'a> {
     /// The number of boxes.
     pub(super) fn len(&self) -> usize {
         self.boxes.len()
+    }
+
+    /// Whether a box contains `point`.
+    pub(super) fn contains(&self, point: &PointNm) -> bool {
+        self.containing(point).next().is_some()
+    }
+
+    /// Whether a box and the region from `low` to `high` have a point in common, faces included.
+    pub(super) fn is_near(&self, low: [f64; 3], high: [f64; 3]) -> bool {
+        let region = AABB::from_corners(low, high);
+        let mut near = self.tree.locate_in_envelope_intersecting(region);
+        near.next().is_some()
     }
 
     /// The boxes that contain `point`, in no particular order. The tree includes upper faces, which boxes do not.

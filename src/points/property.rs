@@ -1,10 +1,12 @@
 //! The properties of annotations: their types, and their offsets in a record.
 //!
-//! The order in a record differs from the declared order: first all properties of 4-byte numbers, then 2-byte numbers,
-//! then single bytes, including colours. Within each group the order is the declared one, without padding.
+//! The order in a record differs from the declared order: first all properties of 8-byte numbers (in tables only), then of 4-byte
+//! numbers, then 2-byte numbers, then single bytes, including colours. Within each group the order is the declared one, without padding.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use super::property_number::PropertyNumber;
 
 /// The type of a property.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -22,10 +24,15 @@ pub enum PropertyKind {
     Uint32,
     Int32,
     Float32,
+    /// In tables only, as the two below: Neuroglancer has no such properties.
+    Uint64,
+    Int64,
+    Float64,
 }
 
 impl PropertyKind {
-    const ALL: [Self; 9] = [
+    /// The types that Neuroglancer has.
+    const OF_NEUROGLANCER: [Self; 9] = [
         Self::Rgb,
         Self::Rgba,
         Self::Uint8,
@@ -49,19 +56,22 @@ impl PropertyKind {
             Self::Uint32 => "uint32",
             Self::Int32 => "int32",
             Self::Float32 => "float32",
+            Self::Uint64 => "uint64",
+            Self::Int64 => "int64",
+            Self::Float64 => "float64",
         }
     }
 
-    /// The type with this name, ignoring case.
+    /// The type with this name in an info or a viewer state, ignoring case.
     fn from_name(name: &str) -> Option<Self> {
-        Self::ALL
+        Self::OF_NEUROGLANCER
             .into_iter()
             .find(|kind| kind.name().eq_ignore_ascii_case(name))
     }
 
-    /// The names of all types, for messages.
+    /// The names of Neuroglancer's types, for messages.
     fn names() -> String {
-        Self::ALL.map(Self::name).join(", ")
+        Self::OF_NEUROGLANCER.map(Self::name).join(", ")
     }
 
     /// The number of components of a value: 3 or 4 for colours, otherwise 1.
@@ -79,6 +89,7 @@ impl PropertyKind {
             Self::Rgb | Self::Rgba | Self::Uint8 | Self::Int8 => 1,
             Self::Uint16 | Self::Int16 => 2,
             Self::Uint32 | Self::Int32 | Self::Float32 => 4,
+            Self::Uint64 | Self::Int64 | Self::Float64 => 8,
         }
     }
 
@@ -96,13 +107,22 @@ impl PropertyKind {
             // Tables have empty cells for missing values.
             Self::Float32 if text.is_empty() => Some(f32::NAN.to_le_bytes().to_vec()),
             Self::Float32 => text.parse().ok().map(|v: f32| v.to_le_bytes().to_vec()),
+            Self::Uint64 => exact(text, u64::to_le_bytes),
+            Self::Int64 => exact(text, i64::to_le_bytes),
+            Self::Float64 if text.is_empty() => Some(f64::NAN.to_le_bytes().to_vec()),
+            Self::Float64 => text.parse().ok().map(|v: f64| v.to_le_bytes().to_vec()),
         };
         bytes.ok_or_else(|| match self {
             Self::Rgb => "a colour such as \"#00ff7f\"".to_owned(),
             Self::Rgba => "a colour such as \"#00ff7fff\"".to_owned(),
-            Self::Float32 => "a number".to_owned(),
+            Self::Float32 | Self::Float64 => "a number".to_owned(),
             _ => format!("a whole number in the range of {}", self.name()),
         })
+    }
+
+    /// Whether its values are floating-point numbers.
+    pub fn is_float(self) -> bool {
+        matches!(self, Self::Float32 | Self::Float64)
     }
 
     /// Bytes of a value.
@@ -122,6 +142,15 @@ where
     })?;
     let fits = (min.into()..=max.into()).contains(&value);
     fits.then(|| value.to_le_bytes()[..size_of::<T>()].to_vec())
+}
+
+/// Parses a whole number of 64 bits, such as `7` or `7.0`, never as a float.
+fn exact<T: std::str::FromStr>(text: &str, bytes: fn(T) -> [u8; 8]) -> Option<Vec<u8>> {
+    let digits = match text.split_once('.') {
+        Some((digits, zeros)) if zeros.bytes().all(|b| b == b'0') => digits,
+        _ => text,
+    };
+    digits.parse().ok().map(|v| bytes(v).to_vec())
 }
 
 fn colour(text: &str, components: usize) -> Option<Vec<u8>> {
@@ -215,6 +244,16 @@ impl PropertySpec {
         Self { offset: 0, ..self }
     }
 
+    /// The property in a column of a table. The error says why the column cannot be one.
+    pub(super) fn of_table(name: &str, kind: PropertyKind) -> Result<Self, String> {
+        match Self::wrong_id(name) {
+            None => Ok(Self::new(name.to_owned(), kind)),
+            Some(expected) => Err(format!(
+                "the column {name:?} cannot be a property; expected {expected}"
+            )),
+        }
+    }
+
     /// A property without an offset, which [`lay_out`] sets.
     pub(super) fn new(id: String, kind: PropertyKind) -> Self {
         Self {
@@ -244,20 +283,32 @@ impl PropertySpec {
     }
 
     /// The value in `record` as a number; `None` for colours.
-    pub(crate) fn number(&self, record: &[u8]) -> Option<f64> {
-        match (self.kind, self.bytes(record)) {
-            (PropertyKind::Uint8, [v]) => Some(f64::from(*v)),
-            (PropertyKind::Int8, [v]) => Some(f64::from(v.cast_signed())),
-            (PropertyKind::Uint16, [a, b]) => Some(f64::from(u16::from_le_bytes([*a, *b]))),
-            (PropertyKind::Int16, [a, b]) => Some(f64::from(i16::from_le_bytes([*a, *b]))),
-            (kind, bytes) => {
-                let bytes: [u8; 4] = bytes.try_into().ok()?;
-                match kind {
-                    PropertyKind::Uint32 => Some(f64::from(u32::from_le_bytes(bytes))),
-                    PropertyKind::Int32 => Some(f64::from(i32::from_le_bytes(bytes))),
-                    PropertyKind::Float32 => Some(f64::from(f32::from_le_bytes(bytes))),
-                    _ => None,
-                }
+    pub(crate) fn number(&self, record: &[u8]) -> Option<PropertyNumber> {
+        fn value<const N: usize, T: Into<i128>>(
+            bytes: &[u8],
+            parse: fn([u8; N]) -> T,
+        ) -> Option<PropertyNumber> {
+            let bytes = bytes.try_into().ok()?;
+            Some(PropertyNumber::Whole(parse(bytes).into()))
+        }
+        let bytes = self.bytes(record);
+        match self.kind {
+            PropertyKind::Rgb | PropertyKind::Rgba => None,
+            PropertyKind::Uint8 => value(bytes, u8::from_le_bytes),
+            PropertyKind::Int8 => value(bytes, i8::from_le_bytes),
+            PropertyKind::Uint16 => value(bytes, u16::from_le_bytes),
+            PropertyKind::Int16 => value(bytes, i16::from_le_bytes),
+            PropertyKind::Uint32 => value(bytes, u32::from_le_bytes),
+            PropertyKind::Int32 => value(bytes, i32::from_le_bytes),
+            PropertyKind::Uint64 => value(bytes, u64::from_le_bytes),
+            PropertyKind::Int64 => value(bytes, i64::from_le_bytes),
+            PropertyKind::Float32 => {
+                let value = f32::from_le_bytes(bytes.try_into().ok()?);
+                Some(PropertyNumber::Float(value.into()))
+            }
+            PropertyKind::Float64 => {
+                let value = f64::from_le_bytes(bytes.try_into().ok()?);
+                Some(PropertyNumber::Float(value))
             }
         }
     }
@@ -274,7 +325,7 @@ impl PropertySpec {
 /// Sets the offset of every property. Returns the bytes of all properties without padding.
 pub(super) fn lay_out(properties: &mut [PropertySpec]) -> usize {
     let mut offset = 0;
-    for group in [4, 2, 1] {
+    for group in [8, 4, 2, 1] {
         for property in properties.iter_mut() {
             if property.kind.component_bytes() == group {
                 property.offset = offset;
@@ -283,6 +334,11 @@ pub(super) fn lay_out(properties: &mut [PropertySpec]) -> usize {
         }
     }
     offset
+}
+
+/// The bytes of all properties without padding.
+pub(super) fn record_bytes(properties: &[PropertySpec]) -> usize {
+    properties.iter().map(|p| p.kind.value_bytes()).sum()
 }
 
 /// The names and types of all properties.
@@ -330,7 +386,17 @@ mod tests {
         assert_eq!(Uint32.parse("4294967295.0"), Ok(vec![0xff; 4]));
         assert_eq!(Float32.parse("1e-3"), Ok(1e-3f32.to_le_bytes().to_vec()));
         assert_eq!(Rgba.parse("#01020aFF"), Ok(vec![1, 2, 10, 255]));
-        assert!(Float32.parse("").is_ok());
+        assert!(Float32.parse("").is_ok() && Float64.parse("").is_ok());
+        let id = 18_446_744_073_709_551_615u64;
+        assert_eq!(
+            Uint64.parse("18446744073709551615.0"),
+            Ok(id.to_le_bytes().to_vec())
+        );
+        assert_eq!(
+            Int64.parse("-9007199254740993"),
+            Ok((-9_007_199_254_740_993i64).to_le_bytes().to_vec())
+        );
+        assert_eq!(Float64.parse("0.1"), Ok(0.1f64.to_le_bytes().to_vec()));
         for (kind, text) in [
             (Uint8, "256"),
             (Uint8, "-1"),
@@ -341,6 +407,10 @@ mod tests {
             (Rgb, "red"),
             (Float32, "high"),
             (Int32, "1e300"),
+            (Uint64, "18446744073709551616"),
+            (Uint64, "1.5"),
+            (Uint64, "-1"),
+            (Int64, "1e3"),
         ] {
             assert!(kind.parse(text).is_err(), "{} {text}", kind.name());
         }

@@ -3,11 +3,11 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::csv::CsvLayer;
 use super::error::PointsError;
 use super::layer::PointLayer;
 use super::state;
-use crate::config::{CsvConfig, StatePointsConfig};
+use super::table::TableLayer;
+use crate::config::{StatePointsConfig, TableConfig};
 use crate::geometry::SourceTransform;
 use crate::neuroglancer::viewer_state::is_pasted_url;
 use crate::storage::{Location, LocationError, SourceUrl, Storage, redacted_source};
@@ -30,11 +30,11 @@ pub enum PointSource {
         layer: Option<String>,
     },
     /// A table.
-    Csv {
+    Table {
         /// The file.
         file: Location,
         /// The meaning of its columns.
-        columns: CsvConfig,
+        columns: TableConfig,
     },
 }
 
@@ -80,8 +80,8 @@ impl PointSource {
     }
 
     /// The table in a config in the folder `base`.
-    pub(crate) fn of_csv(config: &CsvConfig, base: &Location) -> Result<Self, LocationError> {
-        Ok(Self::Csv {
+    pub(crate) fn of_table(config: &TableConfig, base: &Location) -> Result<Self, LocationError> {
+        Ok(Self::Table {
             file: base.resolve(&config.file)?,
             columns: config.clone(),
         })
@@ -100,7 +100,7 @@ impl PointSource {
                 base,
                 layer,
             } => format!("{address:?} {} {layer:?}", base.identity()),
-            Self::Csv { file, columns } => format!("{} {columns:?}", file.identity()),
+            Self::Table { file, columns } => format!("{} {columns:?}", file.identity()),
         }
     }
 
@@ -116,8 +116,8 @@ impl PointSource {
             } => {
                 state::read(address, base, layer.as_deref(), storage).map(PointLayer::of_in_memory)
             }
-            Self::Csv { file, columns } => {
-                CsvLayer::open(file, columns, storage).map(PointLayer::of_csv)
+            Self::Table { file, columns } => {
+                TableLayer::open(file, columns, storage).map(PointLayer::of_table)
             }
         }
     }
@@ -149,7 +149,7 @@ impl fmt::Display for PointSource {
                     None => Ok(()),
                 }
             }
-            Self::Csv { file, .. } => write!(f, "{file}"),
+            Self::Table { file, .. } => write!(f, "{file}"),
         }
     }
 }

@@ -37,6 +37,9 @@ pub(crate) struct StreamedDocument {
     compressions: Vec<Compression>,
 }
 
+/// The begin of a zstd frame.
+const ZSTD: &[u8] = b"\x28\xb5\x2f\xfd";
+
 #[derive(Debug)]
 enum Held {
     /// The whole document.
@@ -90,6 +93,8 @@ impl StreamedDocument {
         // Copies of buckets often contain objects that were served with `Content-Encoding: gzip`, still compressed.
         if compressions.is_empty() && looks_like_gzip(stored) {
             compressions.push(Compression::Gzip);
+        } else if compressions.is_empty() && stored.starts_with(ZSTD) {
+            compressions.push(Compression::Zstd);
         }
         Ok(Self {
             store,
@@ -100,6 +105,12 @@ impl StreamedDocument {
             held,
             compressions,
         })
+    }
+
+    /// Its first bytes, as stored.
+    pub(crate) fn beginning(&self) -> &[u8] {
+        let (Held::Whole { stored, .. } | Held::Beginning { stored, .. }) = &self.held;
+        stored
     }
 
     /// Its name for messages.

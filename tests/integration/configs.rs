@@ -198,7 +198,7 @@ fn code(cell: &str) -> &str {
         .unwrap_or_else(|| panic!("{cell} is not code"))
 }
 
-/// The path of a key in the config on the page. Tables of a part of the config have a header such as "key of `points.csv`".
+/// The path of a key in the config on the page. Tables of a part of the config have a header such as "key of `points.table`".
 fn example_path<'d>(header: &'d str, key: &'d str) -> Vec<&'d str> {
     let part = header.strip_prefix("key of ").map(code);
     let path = part
@@ -235,7 +235,7 @@ fn with_fragment(path: &[&str], fragment: &Value) -> Value {
 /// The object at a key that the first example does not have.
 fn required_keys(key: &str) -> Value {
     match key {
-        "csv" => json!({"file": "a.csv", "unit": "nm", "point": ["x", "y", "z"]}),
+        "table" => json!({"file": "a.csv", "unit": "nm", "point": ["x", "y", "z"]}),
         "boxes" => {
             json!({"list": [{"min": [0, 0, 0], "max": [1, 1, 1]}], "layers": {"img": "img"}})
         }
@@ -248,8 +248,8 @@ fn required_keys(key: &str) -> Value {
 /// Removes what a fragment replaces: the layer of the points, the point of a table, the list of boxes.
 fn remove_alternatives(config: &mut Value) {
     for (pointer, kept, replaced) in [
-        ("/points", ["csv", "neuroglancer_state"], "layer"),
-        ("/points/csv", ["start", "end"], "point"),
+        ("/points", ["table", "neuroglancer_state"], "layer"),
+        ("/points/table", ["start", "end"], "point"),
         ("/collection/boxes", ["csv", "source"], "list"),
     ] {
         if let Some(object) = config.pointer_mut(pointer).and_then(Value::as_object_mut)

@@ -119,7 +119,7 @@ fn points_in_a_table_give_the_samples_of_the_layer() {
         writeln!(text, "{id},{x},{y},{z},{confidence}").unwrap();
     }
     std::fs::write(&file, text).unwrap();
-    let csv = json!({"csv": {
+    let csv = json!({"table": {
         "file": file, "unit": "voxel", "resolution": [4.6, 4.6, 45.0], "id": "id",
         "point": ["ctr_x", "ctr_y", "ctr_z"], "properties": {"confidence": "float32"},
     }});

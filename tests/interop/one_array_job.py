@@ -40,7 +40,7 @@ def job(folder, source, origin=(0, 0, 0), resolution=RESOLUTION, layer=None):
         "collection": "collection.json",
         "resolution": resolution,
         "window": WINDOW,
-        "points": {"csv": {"file": "points.csv", "unit": "nm", "point": ["x", "y", "z"], "id": "id"}},
+        "points": {"table": {"file": "points.csv", "unit": "nm", "point": ["x", "y", "z"], "id": "id"}},
         "arrays": {"img": {"layer": "img"}},
         "splits": {"train": ["train"]},
         "layers": {"img": layer} if layer else None,

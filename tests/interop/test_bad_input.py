@@ -177,7 +177,7 @@ TABLE = {"file": "points.csv", "unit": "nm", "point": ["x", "y", "z"]}
 ABSENT = {
     "a layer of a viewer state": ({"points": {"neuroglancer_state": {"source": STATE, "layer": "nobody"}}}, "nobody"),
     "a layer of boxes": ({"collection": {"neuroglancer_state": {"source": STATE, "layer": "nobody"}}}, "nobody"),
-    "a column": ({"points": {"csv": {**TABLE, "id": "nobody"}}}, "nobody"),
+    "a column": ({"points": {"table": {**TABLE, "id": "nobody"}}}, "nobody"),
     "a token": (
         {"collection": {"zetta_api": {"url": "https://127.0.0.1:1", "collection": "c", "token_env": "NOBODY"}}}, "NOBODY"
     ),
@@ -203,7 +203,7 @@ def test_a_job_without_samples_is_an_error_with_the_reason(shared, tmp_path, row
     (tmp_path / "points.csv").write_text("\n".join(["id,x,y,z,score", *rows, ""]))
     csv = {**TABLE, "id": "id", "properties": {"score": "float32"}}
     boxes = vnc_collection(tmp_path, around_all)
-    config = vnc_config(tmp_path, collection=str(boxes), points={"csv": csv, "choose": choose}, splits={"train": ["train"]})
+    config = vnc_config(tmp_path, collection=str(boxes), points={"table": csv, "choose": choose}, splits={"train": ["train"]})
     for command in (["plan", config], ["preprocess", config, "--out", tmp_path / "out"]):
         for more in [[], ["--dry-run"]] if command[0] == "preprocess" else [[]]:
             message = error_message(*command, *more, code=1)

@@ -41,7 +41,7 @@ class Job:
     def config(self, collection, **changes):
         csv = {"file": "points.csv", "unit": "nm", "point": ["x", "y", "z"], "id": "id"}
         config = {
-            "collection": collection, "resolution": RESOLUTION, "window": WINDOW, "points": {"csv": csv},
+            "collection": collection, "resolution": RESOLUTION, "window": WINDOW, "points": {"table": csv},
             "arrays": {"img": {"layer": "img", "codec": "none"}},
             "splits": {"train": ["train"], "val": ["val"]}, "leaks": "allow", **changes,
         }  # fmt: skip

@@ -36,7 +36,7 @@ def write_job(folder, array, **changes):
         "collection": {"boxes": {"list": boxes, "layers": {"layer": "precomputed://./layer"}}},
         "resolution": RESOLUTION,
         "window": [8, 8, 4],
-        "points": {"csv": {"file": "points.csv", "unit": "nm", "point": ["x", "y", "z"], "id": "id"}},
+        "points": {"table": {"file": "points.csv", "unit": "nm", "point": ["x", "y", "z"], "id": "id"}},
         "arrays": {"a": {"layer": "layer", **array}},
         "splits": {"train": ["train"]},
         **changes,

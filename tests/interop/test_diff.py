@@ -19,7 +19,7 @@ def job(folder, points=POINTS, boxes=None, **changes):
         "collection": {"boxes": {"list": boxes, "layers": {"layer": "precomputed://./layer"}}},
         "resolution": RESOLUTION,
         "window": [8, 8, 4],
-        "points": {"csv": {"file": "points.csv", "unit": "nm", "point": ["x", "y", "z"], "id": "id"}},
+        "points": {"table": {"file": "points.csv", "unit": "nm", "point": ["x", "y", "z"], "id": "id"}},
         "arrays": {"a": {"layer": "layer", "codec": "zstd"}},
         "splits": {"train": ["train"], "val": ["val"]},
         **changes,

@@ -25,7 +25,7 @@ def job(folder, points, splits=("train", "val"), **changes):
         {"id": "right", "min": [192, 0, 0], "max": [384, 320, 960], "tags": [splits[1]]},
         {"id": "other", "min": [0, 0, 0], "max": [384, 320, 960], "tags": ["no split"]},
     ]
-    points_config = {"csv": {"file": "points.csv", "unit": "nm", "point": ["x", "y", "z"], "id": "id", "properties": {"kind": "uint8"}}}
+    points_config = {"table": {"file": "points.csv", "unit": "nm", "point": ["x", "y", "z"], "id": "id", "properties": {"kind": "uint8"}}}
     config = {
         "collection": {"boxes": {"list": boxes, "layers": {"layer": "precomputed://./layer"}}},
         "resolution": RESOLUTION,

@@ -66,7 +66,7 @@ def test_a_folder_of_layers_becomes_a_config_that_plan_accepts(tmp_path, resolut
     config, output = init(tmp_path, out=tmp_path / "config.json")
     assert config["resolution"] == list(resolution)
     assert config["window"] == ([64, 64, 16] if resolution == FLAT else [64, 64, 64])
-    csv = config["points"]["csv"]
+    csv = config["points"]["table"]
     assert csv["file"] == "./synapses.csv" and csv["unit"] == "nm", csv
     assert (csv["start"], csv["end"]) == (["pre_x", "pre_y", "pre_z"], ["post_x", "post_y", "post_z"])
     arrays = config["arrays"]
@@ -101,7 +101,7 @@ def test_the_unit_of_a_table_is_found_by_its_position_in_the_volume(tmp_path, un
     text = (tmp_path / "points.csv").read_text().replace("name", "id", 1)
     (tmp_path / "points.csv").write_text(text)
     config, output = init(tmp_path / "em", tmp_path / "points.csv", out=tmp_path / "config.json")
-    csv = config["points"]["csv"]
+    csv = config["points"]["table"]
     assert (csv["unit"], csv["id"], csv.get("resolution")) == (unit, "id", list(FLAT) if unit == "voxel" else None)
     assert f"the unit `{unit}`, which were guessed" in output
     assert len(planned(tmp_path / "config.json")["train"]) > 5
@@ -113,7 +113,7 @@ def test_ids_that_are_not_numbers_are_omitted(tmp_path):
     rows = (tmp_path / "points.csv").read_text().splitlines()
     (tmp_path / "points.csv").write_text("\n".join([rows[0], *(f"a{row}" for row in rows[1:])]))
     config, _ = init(tmp_path, out=tmp_path / "config.json")
-    assert "id" not in config["points"]["csv"]
+    assert "id" not in config["points"]["table"]
     assert len(planned(tmp_path / "config.json")["train"]) > 5
 
 

@@ -139,15 +139,16 @@ def site(dataset, tmp_path_factory):
 
 
 def screenshot(browser, viewer, state, wait_for):
-    """Pixels of the viewer in this state, once `wait_for` holds for them, and the state of the viewer."""
+    """Pixels of the viewer in this state, once it has all layers and `wait_for` holds for them, and the state of the viewer."""
     url = f"{viewer}#!{urllib.parse.quote(json.dumps(state))}"
     with Tab(browser, url, width=800, height=700) as tab:
         for _ in range(60):
             tab.page.wait_for_timeout(500)
             pixels = np.array(Image.open(io.BytesIO(tab.page.screenshot())))[..., :3].astype(int)
-            if wait_for(pixels):
+            # Layers that are not loaded yet may be missing in the state.
+            shown = tab.page.evaluate("() => window.viewer.state.toJSON()")
+            if len(shown["layers"]) == len(state["layers"]) and wait_for(pixels):
                 break
-        shown = tab.page.evaluate("() => window.viewer.state.toJSON()")
         errors = [p for p in tab.problems if "event source" not in p and "404" not in p]
         assert errors == []
         return pixels, shown

@@ -206,7 +206,7 @@ def test_a_response_of_the_web_api_stays_within_the_memory_limit(server, tmp_pat
 def test_endless_documents_are_an_error(announced, server, tmp_path):
     collection = vnc_config(tmp_path, collection=f"{server.url}/c.json")
     csv = {"file": f"{server.url}/t.csv", "unit": "nm", "point": ["x", "y", "z"]}
-    table = vnc_config(tmp_path, "table.json", points={"csv": csv})
+    table = vnc_config(tmp_path, "table.json", points={"table": csv})
     server.answers.update({"/c.json": endless(announced), "/t.csv": endless(announced)})
     refused_within(collection, tmp_path, "/c.json")
     refused_within(table, tmp_path, "/t.csv")
@@ -290,7 +290,7 @@ def table(path, count, at=lambda i: i % 1000):
     with open(path, "w") as out:
         out.write("id,x,y,z\n")
         out.writelines(f"{i},{at(i)},{i % 777},{i % 555}\n" for i in range(count))
-    return {"csv": {"file": str(path), "unit": "nm", "point": ["x", "y", "z"], "id": "id"}}
+    return {"table": {"file": str(path), "unit": "nm", "point": ["x", "y", "z"], "id": "id"}}
 
 
 def everywhere(folder, collection):

@@ -49,7 +49,7 @@ def job(folder, boxes, points, window, **changes):
         "collection": {"boxes": {"csv": "boxes.csv", "unit": "nm", "layers": {"img": "precomputed://./img"}}},
         "resolution": RESOLUTION,
         "window": window,
-        "points": {"csv": {"file": "points.csv", "unit": "nm", "point": ["x", "y", "z"], "id": "id"}},
+        "points": {"table": {"file": "points.csv", "unit": "nm", "point": ["x", "y", "z"], "id": "id"}},
         "arrays": {"img": {"layer": "img", "codec": "zstd"}},
         "splits": {"train": ["train"]},
         "leaks": "allow",

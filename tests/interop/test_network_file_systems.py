@@ -97,7 +97,7 @@ def test_the_suffix_of_chunk_files_is_not_searched_for_each_chunk(tmp_path, moun
         "collection": "collection.json",
         "resolution": RESOLUTION,
         "window": (48, 48, 16),
-        "points": {"csv": {"file": "points.csv", "unit": "nm", "point": ["x", "y", "z"], "id": "id"}},
+        "points": {"table": {"file": "points.csv", "unit": "nm", "point": ["x", "y", "z"], "id": "id"}},
         "arrays": {"img": {"layer": "img", "codec": "none"}},
         "splits": {"train": ["train"]},
         "leaks": "allow",

@@ -57,7 +57,7 @@ def write_job(folder, sources, points, box, **changes):
     if not isinstance(points, dict):
         table = [f"{i},{x!r},{y!r},{z!r}\n" for i, (x, y, z) in enumerate(np.asarray(points, float).tolist())]
         (folder / "points.csv").write_text("id,x,y,z\n" + "".join(table))
-        points = {"csv": {"file": "points.csv", "unit": "nm", "point": ["x", "y", "z"], "id": "id"}}
+        points = {"table": {"file": "points.csv", "unit": "nm", "point": ["x", "y", "z"], "id": "id"}}
     config = {
         "collection": "collection.json", "resolution": NM.tolist(), "window": [8, 8, 4], "points": points,
         "arrays": {name: {"layer": name} for name in sources}, "splits": {"train": ["train"]}, **changes,
@@ -88,12 +88,12 @@ def is_refused(folder, config, *words):
 
 
 POSITIONS = {
-    "um": (lambda p: p / 1e3, ["multiplied by 1,000", "um, read as nm", "`points.csv.unit`", "`collection`"]),
+    "um": (lambda p: p / 1e3, ["multiplied by 1,000", "um, read as nm", "`points.table.unit`", "`collection`"]),
     "m": (lambda p: p / 1e9, ["multiplied by 1,000,000,000", "probably m, read as nm"]),
     "nm for um": (lambda p: p * 1e3, ["divided by 1,000:", "nm, read as um"]),
-    "voxels": (lambda p: p / NM, ["multiplied by 4, 4, 40", "voxels of 4 x 4 x 40 nm, read as nm", "`points.csv.unit`"]),
+    "voxels": (lambda p: p / NM, ["multiplied by 4, 4, 40", "voxels of 4 x 4 x 40 nm, read as nm", "`points.table.unit`"]),
     "nm times voxels": (lambda p: p * NM, ["divided by 4, 4, 40", "nm, read as voxels"]),
-    "zyx": (lambda p: p[..., ::-1], ["z, y, x", "`points.csv.point`"]),
+    "zyx": (lambda p: p[..., ::-1], ["z, y, x", "`points.table.point`"]),
     "yxz": (lambda p: p[..., [1, 0, 2]], ["y, x, z"]),
     "zyx voxels": (lambda p: (p / NM)[..., ::-1], ["z, y, x", "voxels of 4 x 4 x 40 nm"]),
     "counted from the layer": (lambda p: p - LOW, ["offset were 0, 0, 0", "counted from the layer's first voxel"]),
@@ -189,7 +189,7 @@ def test_annotations_outside_all_boxes_are_an_error_with_their_position(tmp_path
     points = wrong(positions())
     sources = {"img": image}
     if source == "csv":
-        key = "`points.csv."
+        key = "`points.table."
     elif source == "state":
         points, key = state(tmp_path, points), "viewer state"
     else:

@@ -34,6 +34,8 @@ def test_the_plan_lists_the_samples_that_the_run_writes(job, split):
 def test_plan_prints_a_line_per_box_and_per_sample(job):
     config, planned, *_ = job
     lines = pointshard("plan", config).stdout
+    assert all(b["id"][-10:] in lines for b in planned["boxes"])
+    lines = pointshard("plan", config, "-v").stdout
     assert all(b["id"] in lines for b in planned["boxes"])
     lines = pointshard("plan", config, "--samples").stdout
     for split in SPLITS:

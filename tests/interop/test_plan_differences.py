@@ -44,7 +44,7 @@ class Job:
         self.points = points()
         csv = {"file": "points.csv", "unit": "nm", "point": ["x", "y", "z"], "id": "id"}
         self.config = {
-            "collection": "collection.json", "resolution": RESOLUTION, "window": [4, 4, 2], "points": {"csv": csv},
+            "collection": "collection.json", "resolution": RESOLUTION, "window": [4, 4, 2], "points": {"table": csv},
             "arrays": {"img": {"layer": "img", "codec": "none"}}, "splits": {"train": ["train"], "val": ["val"]},
         }  # fmt: skip
         write_precomputed(folder / "img", noise(1), RESOLUTION, (0, 0, 0))

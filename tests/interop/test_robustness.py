@@ -205,7 +205,7 @@ def test_an_input_that_is_not_a_regular_file_is_an_error(tmp_path, monkeypatch, 
     (tmp_path / "points.csv").write_text("x,y,z\n3100,2620,110\n")
     csv = {"file": "points.csv", "unit": "voxel", "resolution": [4.6, 4.6, 45.0], "point": ["x", "y", "z"]}
     collection = vnc_collection(tmp_path, img=layer)
-    config = vnc_config(tmp_path, collection=str(collection), points={"csv": csv}, arrays={"img": {"layer": "img"}})
+    config = vnc_config(tmp_path, collection=str(collection), points={"table": csv}, arrays={"img": {"layer": "img"}})
     (layer / "info").write_text(json.dumps(info))
     if input_kind == "annotations":
         (tmp_path / "made").mkdir()

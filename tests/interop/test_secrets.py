@@ -110,7 +110,7 @@ PASTED = "http://user:SECRETpassword@site/#!%7B%22layers%22:%5B%5D%7D"
         ({"collection": {"zetta_api": {"url": "http://localhost:SECRETpassword@127.0.0.1", "collection": "c", "token_env": "TOKEN"}}}, 2),
         ({"collection": {"boxes": {"source": PASSWORD, "layers": {"img": "img"}}}}, 2),
         ({"collection": {"boxes": {"source": "boxes", "layers": {"img": f"{PASSWORD}|zarr3:"}}}}, 2),
-        ({"points": {"csv": {"file": PASSWORD, "unit": "nm", "point": ["x", "y", "z"]}}}, 2),
+        ({"points": {"table": {"file": PASSWORD, "unit": "nm", "point": ["x", "y", "z"]}}}, 2),
         ({"points": {"neuroglancer_state": {"source": PASSWORD}}}, 2),
         ({"points": "http://host/x?SECRETtoken"}, 2),
         ({"window": "http://host/x?SECRETtoken"}, 2),

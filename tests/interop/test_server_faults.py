@@ -31,7 +31,7 @@ def job(folder, root, layer):
     (folder / "points.csv").write_text("x,y,z\n3100,2620,110\n3050,2600,104\n")
     csv = {"file": "points.csv", "unit": "voxel", "resolution": [4.6, 4.6, 45.0], "point": ["x", "y", "z"]}
     return vnc_config(
-        folder, collection=f"{root}/crop/collection.json", window=[64, 64, 16], points={"csv": csv},
+        folder, collection=f"{root}/crop/collection.json", window=[64, 64, 16], points={"table": csv},
         arrays={"img": {"layer": "sharded_raw_identity"}}, splits={"train": ["train"]},
     )  # fmt: skip
 

@@ -82,7 +82,7 @@ def test_snap_rounds_boxes_down_to_whole_voxels_at_any_resolution(tmp_path, seed
     (tmp_path / "points.csv").write_text("\n".join(lines))
     csv = {"file": "points.csv", "unit": "nm", "point": ["x", "y", "z"], "id": "id"}
     config = vnc_config(
-        tmp_path, collection="collection.json", resolution=[1, 1, 1], window=[1, 1, 1], points={"csv": csv},
+        tmp_path, collection="collection.json", resolution=[1, 1, 1], window=[1, 1, 1], points={"table": csv},
         arrays={"img": {"layer": "img"}}, splits={"train": ["train"]}, snap="zetta", flexible_z=True,
     )  # fmt: skip
     found = samples_of(config, "train")

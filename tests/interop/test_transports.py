@@ -29,7 +29,7 @@ def crop_config(folder, location, resolution, names):
     layers = {name: layer_config(index()[name]) for name in names}
     return vnc_config(
         folder, collection=f"{location.root}/crop/collection.json", resolution=resolution, window=LEVELS[resolution],
-        points={"csv": csv}, arrays={array_of(name): {"layer": name} for name in names},
+        points={"table": csv}, arrays={array_of(name): {"layer": name} for name in names},
         layers={name: of for name, of in layers.items() if of} or None, splits={"train": ["train"]}, shard_samples=2,
     )  # fmt: skip
 

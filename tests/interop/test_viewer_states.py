@@ -48,7 +48,7 @@ def write_config(folder, resolution, points=None, spots=((0, 0, 0),), **changes)
     csv = {"file": "points.csv", "unit": "nm", "point": ["x", "y", "z"], "id": "id"}
     config = {
         "collection": {"neuroglancer_state": {"source": "state.json", "layer": "boxes"}},
-        "resolution": resolution, "window": WINDOW, "points": points or {"csv": csv},
+        "resolution": resolution, "window": WINDOW, "points": points or {"table": csv},
         "arrays": {"img": {"layer": "img"}}, "splits": {"train": ["train"]}, **changes,
     }  # fmt: skip
     (folder / "config.json").write_text(json.dumps(config))

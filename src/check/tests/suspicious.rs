@@ -56,7 +56,7 @@ fn dataset_with(
     });
     let mut config = json!({
         "collection": {"boxes": {"list": boxes, "layers": {"img": format!("precomputed://file://{}", folder.join("img").display())}}},
-        "resolution": [8, 8, 40], "window": WINDOW, "points": {"csv": csv},
+        "resolution": [8, 8, 40], "window": WINDOW, "points": {"table": csv},
         "arrays": {
             "img": {"layer": "img", "role": "image"},
             "bright": {"layer": "img", "transform": {"threshold": 200}, "role": "target"},

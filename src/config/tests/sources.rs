@@ -32,7 +32,7 @@ fn every_kind_of_source_is_read_and_written_as_it_was() {
         ),
         (
             "points",
-            json!({"csv": {"file": "a.csv", "unit": "voxel", "resolution": [4.0, 4.0, 40.0],
+            json!({"table": {"file": "a.csv", "unit": "voxel", "resolution": [4.0, 4.0, 40.0],
             "point": ["x", "y", "z"], "properties": {"n": "uint8"}}, "anchor": "midpoint"}),
         ),
     ] {
@@ -156,29 +156,30 @@ fn a_wrong_source_is_named_with_its_path_and_what_is_allowed() {
 #[test]
 fn annotations_come_from_one_source_with_valid_columns() {
     let e = error_of(|v| v["points"] = json!({}));
-    assert!(e.contains("`points`") && e.contains("`csv`"), "{e}");
+    assert!(e.contains("`points`") && e.contains("`table`"), "{e}");
     let e = error_of(|v| v["points"]["neuroglancer_state"] = json!({"source": "s"}));
     assert!(e.contains("several sources"), "{e}");
     let csv = |change: fn(&mut Value)| {
         error_of(|v| {
-            v["points"] = json!({"csv": {"file": "a.csv", "unit": "nm", "point": ["x", "y", "z"]}});
-            change(&mut v["points"]["csv"]);
+            v["points"] =
+                json!({"table": {"file": "a.csv", "unit": "nm", "point": ["x", "y", "z"]}});
+            change(&mut v["points"]["table"]);
         })
     };
     let e = csv(|c| c["unit"] = json!("voxels"));
     assert!(
-        e.contains("`points.csv.unit`") && e.contains("did you mean `voxel`"),
+        e.contains("`points.table.unit`") && e.contains("did you mean `voxel`"),
         "{e}"
     );
     assert!(csv(|c| c["unit"] = json!("voxel")).contains("`resolution`"));
     assert!(csv(|c| c["resolution"] = json!([1, 1, 1])).contains("needs none"));
     assert!(csv(|c| c["end"] = json!(["a", "b", "c"])).contains("`start` and `end`"));
-    assert!(csv(|c| c["delimiter"] = json!("a")).contains("`csv.delimiter`"));
-    let e = csv(|c| c["properties"] = json!({"n": "int64"}));
+    assert!(csv(|c| c["delimiter"] = json!("a")).contains("`table.delimiter`"));
+    let e = csv(|c| c["properties"] = json!({"n": "int128"}));
     assert!(
-        e.contains("`points.csv.properties.n`") && e.contains("uint32"),
+        e.contains("`points.table.properties.n`") && e.contains("uint32"),
         "{e}"
     );
     let e = csv(|c| c["point"] = json!(["x", "y"]));
-    assert!(e.contains("`points.csv.point"), "{e}");
+    assert!(e.contains("`points.table.point"), "{e}");
 }

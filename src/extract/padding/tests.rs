@@ -59,7 +59,7 @@ fn job(
     });
     let mut config = json!({
         "collection": "collection.json", "resolution": NM, "window": [8, 8, 4], "leaks": "allow",
-        "points": {"csv": {"file": "points.csv", "unit": "nm", "point": ["x", "y", "z"], "id": "id"}},
+        "points": {"table": {"file": "points.csv", "unit": "nm", "point": ["x", "y", "z"], "id": "id"}},
         "arrays": {"img": {"layer": "img"}, "lab": {"layer": "lab"}}, "splits": {"train": ["train"]},
     });
     change(&mut config);
@@ -245,7 +245,7 @@ fn a_resolution_of_six_digits_moves_no_voxel() {
     });
     let config = json!({
         "collection": "collection.json", "resolution": NM, "window": [2, 2, 2], "splits": {"train": ["train"]},
-        "points": {"csv": {"file": "points.csv", "unit": "nm", "point": ["x", "y", "z"]}},
+        "points": {"table": {"file": "points.csv", "unit": "nm", "point": ["x", "y", "z"]}},
         "arrays": {"mark": {"layer": "img", "transform": "inside"}},
     });
     let [x, y, z] = point;

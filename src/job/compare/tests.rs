@@ -45,7 +45,7 @@ fn a_draft_is_the_same_wherever_its_inputs_are() {
         "the source `em` was gs://bucket/é a, is /elsewhere/0 now, with the same metadata"
     );
     assert!(
-        moved.contains(&"config `points.csv.file` was points.csv, is elsewhere now".to_owned()),
+        moved.contains(&"config `points.table.file` was points.csv, is elsewhere now".to_owned()),
         "{moved:?}"
     );
     let (draft, now) = changed(|_, _| {});

@@ -39,7 +39,7 @@ pub(in crate::job) fn config_in(place: &str) -> Config {
 fn config_of([boxes, em, seg, points]: [&str; 4]) -> Config {
     let value = json!({
         "collection": {"boxes": {"csv": boxes, "layers": {"em": em, "seg": seg}}},
-        "points": {"csv": {"file": points, "unit": "um", "start": ["a", "b", "c"], "end": ["d", "e", "f"],
+        "points": {"table": {"file": points, "unit": "um", "start": ["a", "b", "c"], "end": ["d", "e", "f"],
             "properties": {"n": "uint8"}, "delimiter": ";"},
             "choose": {"filter": {"n": {"min": 0.1, "in": [1, "an \"enum\""]}}, "related": {"r": ["18446744073709551615"]},
                 "min_distance_nm": 0.30000000000000004, "max_per_box": 7, "seed": u64::MAX}},
@@ -68,6 +68,9 @@ fn properties() -> Vec<PropertySpec> {
         PropertyKind::Uint32,
         PropertyKind::Int32,
         PropertyKind::Float32,
+        PropertyKind::Uint64,
+        PropertyKind::Int64,
+        PropertyKind::Float64,
     ];
     let mut properties: Vec<_> = kinds
         .iter()

@@ -1,14 +1,14 @@
 //! A filter on the value of one property, resolved for one point layer.
 
 use crate::config::{PropertyFilter, PropertyValue, nearest};
-use crate::points::{PropertyKind, PropertySpec};
+use crate::points::{PropertyKind, PropertyNumber, PropertySpec};
 
 /// A filter on one property of a layer.
 pub(super) struct LayerFilter {
     spec: PropertySpec,
     min: Option<f64>,
     max: Option<f64>,
-    one_of: Option<Vec<f64>>,
+    one_of: Option<Vec<PropertyNumber>>,
 }
 
 /// Why a filter does not fit a layer.
@@ -67,25 +67,28 @@ impl LayerFilter {
         let Some(value) = self.spec.number(record) else {
             return false;
         };
-        let listed = |values: &Vec<f64>| values.contains(&value);
-        self.min.is_none_or(|min| value >= min)
-            && self.max.is_none_or(|max| value <= max)
+        let listed = |values: &Vec<PropertyNumber>| values.iter().any(|v| v.is_equal(value));
+        self.min.is_none_or(|min| value.is_at_least(min))
+            && self.max.is_none_or(|max| value.is_at_most(max))
             && self.one_of.as_ref().is_none_or(listed)
     }
 }
 
 /// The values that `value` stands for: for a label, all values with this label.
-fn numbers_of(value: &PropertyValue, spec: &PropertySpec) -> Result<Vec<f64>, String> {
+fn numbers_of(value: &PropertyValue, spec: &PropertySpec) -> Result<Vec<PropertyNumber>, String> {
+    let of_f64 = |v| PropertyNumber::of_f64(as_stored(v, spec));
     match value {
         PropertyValue::Number(number) => {
-            let number = number.as_f64().map(|v| as_stored(v, spec));
+            let whole = number.as_i128().filter(|_| !spec.kind.is_float());
+            let whole = whole.map(PropertyNumber::Whole);
+            let number = whole.or_else(|| number.as_f64().map(of_f64));
             Ok(number.into_iter().collect())
         }
         PropertyValue::Label(label) => {
             let labels = spec.enum_values.iter().zip(&spec.enum_labels);
             let values: Vec<_> = labels
                 .filter(|(_, l)| *l == label)
-                .map(|(v, _)| as_stored(*v, spec))
+                .map(|(v, _)| of_f64(*v))
                 .collect();
             if values.is_empty() {
                 return Err(format!(
@@ -132,6 +135,7 @@ mod tests {
             PropertySpec::for_test("score", PropertyKind::Float32),
             PropertySpec::for_test("depth", PropertyKind::Int16),
             PropertySpec::for_test("colour", PropertyKind::Rgb),
+            PropertySpec::for_test("cell", PropertyKind::Uint64),
         ]
     }
 
@@ -165,6 +169,18 @@ mod tests {
                 .keeps(&v.to_le_bytes())
         };
         assert!(depth(-2) && !depth(-3));
+    }
+
+    #[test]
+    fn ids_of_cells_are_compared_exactly() {
+        let cell = |value: Value, v: u64| filter("cell", value).unwrap().keeps(&v.to_le_bytes());
+        let id = 864_691_135_463_611_009u64;
+        assert!(cell(json!({"in": [id]}), id) && !cell(json!({"in": [id]}), id - 1));
+        assert!(
+            cell(json!({"in": [u64::MAX]}), u64::MAX)
+                && !cell(json!({"in": [u64::MAX]}), u64::MAX - 1)
+        );
+        assert!(cell(json!({"in": [7.0]}), 7) && !cell(json!({"min": 8}), 7));
     }
 
     #[test]

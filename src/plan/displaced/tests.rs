@@ -16,7 +16,7 @@ fn config(points: Value) -> Config {
 }
 
 fn table(unit: &str) -> Value {
-    json!({"csv": {"file": "points.csv", "unit": unit, "point": ["x", "y", "z"]}})
+    json!({"table": {"file": "points.csv", "unit": unit, "point": ["x", "y", "z"]}})
 }
 
 fn a_box(min: [f64; 3], max: [f64; 3]) -> BoxNm {
@@ -73,7 +73,7 @@ fn a_message_has_both_positions_in_nm_and_voxels_and_the_correction() {
         "the boxes \"b0\", \"b1\", \"b2\" and 1 more",
         "multiplied by 1,000",
         "um, read as nm",
-        "`points.csv.unit`",
+        "`points.table.unit`",
     ] {
         assert!(message.contains(text), "{text}: {message}");
     }
@@ -103,7 +103,7 @@ fn the_config_key_depends_on_the_format_and_on_the_source_of_points() {
     let of = |points| message_of(&config(points), "/img", [1250, 5000, 900], turned.clone());
     let csv = of(table("nm"));
     assert!(
-        csv.contains("z, y, x") && csv.contains("`points.csv.point`"),
+        csv.contains("z, y, x") && csv.contains("`points.table.point`"),
         "{csv}"
     );
     let layer = of(json!({"layer": "synapses"}));

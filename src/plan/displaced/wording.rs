@@ -1,7 +1,7 @@
 //! The message for a mistake, with the config key or the part of the data that corrects it.
 
 use super::mistake::Mistake;
-use crate::config::{Config, CsvConfig, LengthUnit, PointsFrom};
+use crate::config::{Config, LengthUnit, PointsFrom, TableConfig};
 use crate::geometry::{AXES, Resolution};
 
 /// The words for one kind of message: for windows and a layer, or for annotations and boxes.
@@ -176,11 +176,11 @@ impl Wording {
 /// What sets the unit of annotations.
 fn unit_key(config: &Config) -> String {
     match &config.points.source {
-        PointsFrom::Csv(CsvConfig {
+        PointsFrom::Table(TableConfig {
             unit: LengthUnit::Voxel,
             ..
-        }) => "`points.csv.unit` and `points.csv.resolution`".to_owned(),
-        PointsFrom::Csv(_) => "`points.csv.unit`".to_owned(),
+        }) => "`points.table.unit` and `points.table.resolution`".to_owned(),
+        PointsFrom::Table(_) => "`points.table.unit`".to_owned(),
         PointsFrom::NeuroglancerState(_) => {
             "`dimensions` of the viewer state in `points.neuroglancer_state`".to_owned()
         }
@@ -191,8 +191,8 @@ fn unit_key(config: &Config) -> String {
 /// What sets the order of the axes of annotations.
 fn axes_key(config: &Config) -> String {
     match &config.points.source {
-        PointsFrom::Csv(csv) if csv.point.is_some() => "`points.csv.point`".to_owned(),
-        PointsFrom::Csv(_) => "`points.csv.start` and `points.csv.end`".to_owned(),
+        PointsFrom::Table(table) if table.point.is_some() => "`points.table.point`".to_owned(),
+        PointsFrom::Table(_) => "`points.table.start` and `points.table.end`".to_owned(),
         PointsFrom::NeuroglancerState(_) | PointsFrom::Layer(_) => {
             format!("the order of {}", unit_key(config))
         }

@@ -49,7 +49,10 @@ impl From<TableError> for PointsError {
 /// The delimiter of the table `object`: the one in the config, otherwise a tab for `*.tsv` and a comma for other files.
 pub(crate) fn table_delimiter(given: Option<char>, object: &str) -> u8 {
     let path = object.split(['?', '#']).next().unwrap_or(object);
-    let path = path.strip_suffix(".gz").unwrap_or(path);
+    let compressed = [".gz", ".zst", ".zstd"]
+        .iter()
+        .find_map(|end| path.strip_suffix(end));
+    let path = compressed.unwrap_or(path);
     let is_tsv = [".tsv", ".tab"].iter().any(|end| path.ends_with(end));
     let default = if is_tsv { '\t' } else { ',' };
     u8::try_from(given.unwrap_or(default)).unwrap_or(b',')

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::geometry::BoxNm;
+use crate::geometry::{BoxNm, PointNm};
 use crate::points::merge::BoxedAnnotation;
 use crate::points::{Anchor, Annotation, PointsInBoxes};
 

@@ -1,0 +1,92 @@
+//! Tables as text: CSV and TSV, also compressed.
+
+use ::csv::StringRecord;
+
+use super::columns::{CsvColumns, RowFields};
+use super::records::{TableRecords, table_delimiter};
+use super::row::{RoundedIds, RowProperties, TableRow};
+use crate::config::TableConfig;
+use crate::points::error::PointsError;
+use crate::points::property::{PropertySpec, record_bytes};
+use crate::storage::StreamedDocument;
+
+/// A table whose columns were found.
+#[derive(Debug)]
+pub(super) struct CsvFile {
+    document: StreamedDocument,
+    delimiter: u8,
+    columns: CsvColumns,
+}
+
+impl CsvFile {
+    /// Reads the header.
+    pub fn open(document: StreamedDocument, config: &TableConfig) -> Result<Self, PointsError> {
+        let object = document.object();
+        let delimiter = table_delimiter(config.delimiter, object);
+        let records = TableRecords::open(&document, delimiter)?;
+        let columns = CsvColumns::find(records.header(), config, object)?;
+        drop(records);
+        Ok(Self {
+            document,
+            delimiter,
+            columns,
+        })
+    }
+
+    pub fn object(&self) -> &str {
+        self.document.object()
+    }
+
+    pub fn properties(&self) -> impl Iterator<Item = &PropertySpec> {
+        self.columns.properties.iter().map(|(_, spec)| spec)
+    }
+
+    pub fn has_lines(&self) -> bool {
+        self.columns.end.is_some()
+    }
+
+    /// Calls `visit` with every row, in order; `properties` have the layout of records.
+    pub fn for_each_row(
+        &self,
+        properties: &[PropertySpec],
+        rounded: &mut Option<&mut RoundedIds>,
+        visit: &mut dyn FnMut(TableRow<'_>) -> Result<(), PointsError>,
+    ) -> Result<(), PointsError> {
+        let columns = &self.columns;
+        let mut records = TableRecords::open(&self.document, self.delimiter)?;
+        let mut record = StringRecord::new();
+        let mut values = vec![0; record_bytes(properties)];
+        let mut number = 0;
+        while let Some(line) = records.read(&mut record)? {
+            let fields = RowFields {
+                record: &record,
+                object: self.object(),
+                line,
+            };
+            let id = match &columns.id {
+                None => number,
+                Some(column) => {
+                    let id = fields.id(column)?;
+                    if let Some(rounded) = rounded.as_mut().filter(|_| id.may_be_rounded) {
+                        rounded.note(id.value, line);
+                    }
+                    id.value
+                }
+            };
+            let (kind, points) = fields.geometry(columns)?;
+            for ((column, _), spec) in columns.properties.iter().zip(properties) {
+                let written = spec.write(fields.text(column), &mut values);
+                written.map_err(|expected| fields.wrong(column, expected))?;
+            }
+            visit(TableRow {
+                id,
+                number: line,
+                kind,
+                points: &points[..kind.vectors().unwrap_or(1)],
+                properties: RowProperties::Record(&values),
+            })?;
+            number += 1;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,48 @@
+//! The format of a table, by its first bytes: names are not reliable.
+
+/// The format of a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TableFormat {
+    /// Text with delimiters, compressed or not.
+    Csv,
+    /// Apache Parquet.
+    Parquet,
+    /// Arrow's IPC file format, which is Feather version 2.
+    Arrow,
+}
+
+impl TableFormat {
+    /// The format of the table that begins with these bytes. The error says what it is instead, and what to do.
+    pub fn of(beginning: &[u8]) -> Result<Self, &'static str> {
+        let begins = |magic: &[u8]| beginning.starts_with(magic);
+        if begins(b"PAR1") {
+            Ok(Self::Parquet)
+        } else if begins(b"ARROW1") {
+            Ok(Self::Arrow)
+        } else if begins(b"FEA1") {
+            Err(
+                "it has the format Feather version 1; write it with version 2, the default of pandas and pyarrow, or as Parquet",
+            )
+        } else if begins(b"PARE") {
+            Err("it is an encrypted Parquet file; decrypt it first")
+        } else {
+            Ok(Self::Csv)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_bytes_decide() {
+        assert_eq!(TableFormat::of(b"PAR1\x15\x04"), Ok(TableFormat::Parquet));
+        assert_eq!(TableFormat::of(b"ARROW1\0\0"), Ok(TableFormat::Arrow));
+        for text in [&b"id,x,y,z\n"[..], b"PAR", b"", b"\x1f\x8b\x08"] {
+            assert_eq!(TableFormat::of(text), Ok(TableFormat::Csv));
+        }
+        assert!(TableFormat::of(b"FEA1").unwrap_err().contains("version 2"));
+        assert!(TableFormat::of(b"PARE").unwrap_err().contains("encrypted"));
+    }
+}

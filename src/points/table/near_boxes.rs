@@ -1,0 +1,104 @@
+//! Which rows may have their anchor in a box, by the smallest and largest values of their columns.
+
+use super::super::annotation::Anchor;
+use super::super::merge::BoxIndex;
+
+/// The boxes of a job, and the columns that decide which rows are in one.
+#[derive(Debug)]
+pub(super) struct NearBoxes<'a> {
+    pub boxes: &'a BoxIndex<'a>,
+    pub anchor: Anchor,
+    pub unit_nm: [f64; 3],
+    /// The columns of a point, or of a line's first end: x, y, z.
+    pub start: &'a [String; 3],
+    /// The columns of a line's last end.
+    pub end: Option<&'a [String; 3]>,
+}
+
+/// A range of values, of which the ends are included.
+pub(super) type ValueRange = [f64; 2];
+
+impl NearBoxes<'_> {
+    /// The columns whose values decide, each once.
+    pub fn columns(&self) -> Vec<&str> {
+        let (start, end) = self.deciding();
+        let columns = start.into_iter().chain(end).flatten();
+        columns.map(String::as_str).collect()
+    }
+
+    /// Whether rows with these ranges of values, in the order of [`NearBoxes::columns`], may have their anchor in a box.
+    pub fn may_contain(&self, ranges: &[ValueRange]) -> bool {
+        let (firsts, seconds) = ranges.split_at(ranges.len().min(3));
+        let range = |axis: usize| -> ValueRange {
+            let first = firsts.get(axis).copied().unwrap_or(UNKNOWN);
+            let unit = self.unit_nm[axis];
+            match seconds.get(axis) {
+                None => first.map(|v| v * unit),
+                Some(second) => [0, 1].map(|i| f64::midpoint(first[i] * unit, second[i] * unit)),
+            }
+        };
+        let [x, y, z] = [0, 1, 2].map(range);
+        // Conversions and products are rounded.
+        let low = [x[0], y[0], z[0]].map(|v| v - v.abs() * ROUNDING);
+        let high = [x[1], y[1], z[1]].map(|v| v + v.abs() * ROUNDING);
+        self.boxes.is_near(low, high)
+    }
+
+    /// The positions that decide where the anchor is: one, or both ends for the middle of a line.
+    fn deciding(&self) -> (Option<&[String; 3]>, Option<&[String; 3]>) {
+        match (self.end, self.anchor) {
+            (None, _) | (_, Anchor::Start) => (Some(self.start), None),
+            (Some(end), Anchor::End) => (Some(end), None),
+            (Some(end), Anchor::Midpoint) => (Some(self.start), Some(end)),
+        }
+    }
+}
+
+/// The range of values about which nothing is known.
+pub(super) const UNKNOWN: ValueRange = [f64::NEG_INFINITY, f64::INFINITY];
+
+/// Relative difference that a range is wider than the values.
+const ROUNDING: f64 = 1e-12;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::geometry::{BoxNm, PointNm};
+
+    fn names(prefix: &str) -> [String; 3] {
+        ["x", "y", "z"].map(|axis| format!("{prefix}{axis}"))
+    }
+
+    #[test]
+    fn rows_are_near_if_their_anchor_may_be_in_a_box() {
+        let corner = |v| PointNm([v; 3]);
+        let boxes = [
+            BoxNm::from_corners(corner(100.0), corner(200.0)).unwrap(),
+            BoxNm::from_corners(corner(900.0), corner(1000.0)).unwrap(),
+        ];
+        let index = BoxIndex::new(&boxes);
+        let (start, end) = (names("a"), names("b"));
+        let near = |anchor, end| NearBoxes {
+            boxes: &index,
+            anchor,
+            unit_nm: [10.0, 10.0, 10.0],
+            start: &start,
+            end,
+        };
+        let point = near(Anchor::Midpoint, None);
+        assert_eq!(point.columns(), ["ax", "ay", "az"]);
+        assert!(point.may_contain(&[[0.0, 10.0], [15.0, 16.0], [15.0, 99.0]]));
+        assert!(!point.may_contain(&[[0.0, 9.9], [15.0, 16.0], [15.0, 99.0]]));
+        // In x near one box, in y near the other.
+        assert!(!point.may_contain(&[[12.0, 13.0], [92.0, 93.0], UNKNOWN]));
+        assert!(point.may_contain(&[UNKNOWN, UNKNOWN, UNKNOWN]));
+        let last = near(Anchor::End, Some(&end));
+        assert_eq!(last.columns(), ["bx", "by", "bz"]);
+        let middle = near(Anchor::Midpoint, Some(&end));
+        assert_eq!(middle.columns(), ["ax", "ay", "az", "bx", "by", "bz"]);
+        let (far, farther) = ([0.0, 1.0], [29.0, 30.0]);
+        assert!(middle.may_contain(&[far, far, far, farther, farther, farther]));
+        assert!(!middle.may_contain(&[far, far, far, far, farther, farther]));
+        assert!(middle.may_contain(&[far, far, UNKNOWN, farther, farther, farther]));
+    }
+}
