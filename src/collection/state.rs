@@ -77,7 +77,6 @@ pub(super) fn read_instead(
 ) -> Result<Collection, CollectionError> {
     match ViewerState::read(source, base, storage) {
         Ok(_) => read(source, None, base, storage),
-        Err(layer) if layer.is_bare_layer() => Err(layer.into()),
         Err(_) => Err(e),
     }
 }

@@ -132,14 +132,12 @@ impl ViewerState {
     ) -> Result<Self, StateError> {
         let mut state: Map<String, Value> = parse_within(bytes, object, EXPECTED, limit)?;
         let at = FieldPath::root(object);
-        if let Some(layer) = bare_layer(&state) {
-            return Err(StateError::BareLayer {
-                object: object.to_owned(),
-                layer,
-            });
-        }
         let dimensions = dimensions(&state, &at)?;
-        let layers = layer::parse_all(state.remove("layers"), &at)?;
+        let layers = if is_bare_layer(&state) {
+            layer::parse_bare(state, &at)?
+        } else {
+            layer::parse_all(state.remove("layers"), &at)?
+        };
         Ok(Self {
             object: object.to_owned(),
             address: object.to_owned(),
@@ -245,21 +243,11 @@ fn dimensions(
         .transpose()
 }
 
-/// Describes the layer if the document is a single layer instead of a state.
-fn bare_layer(document: &Map<String, Value>) -> Option<String> {
+/// Whether the document is a single layer instead of a state: the JSON that Neuroglancer shows of a layer, and that scripts keep as ground
+/// truth.
+fn is_bare_layer(document: &Map<String, Value>) -> bool {
     let has = |name: &str| document.get(name).is_some_and(|v| !v.is_null());
-    let is_layer = !has("layers") && has("type") && (has("source") || has("annotations"));
-    let text = |name: &str| document.get(name).and_then(Value::as_str);
-    let rows = document.get("annotations").and_then(Value::as_array);
-    let rows = rows.map(|rows| format!(", {} annotation(s)", rows.len()));
-    is_layer.then(|| {
-        format!(
-            "`{}` (of type {}{})",
-            text("name").unwrap_or("without a name"),
-            text("type").unwrap_or("unknown"),
-            rows.unwrap_or_default()
-        )
-    })
+    !has("layers") && has("type") && (has("source") || has("annotations"))
 }
 
 /// The pasted URL, if the document is one.

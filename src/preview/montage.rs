@@ -1,6 +1,8 @@
 //! A picture of many samples: for each, the section of its point, as it is and with its overlays, above the id of its annotation.
 
-use super::picture::{LABEL_COLORS, OVERLAY_COLORS, Picture, Rgb, blend, digits, gray, masked_out};
+use super::picture::{
+    Canvas, LABEL_COLORS, OVERLAY_COLORS, Picture, Rgb, blend, digits, gray, masked_out,
+};
 use super::sample::{ArrayKind, Meaning, SampleFacts, ShownArray, ShownVoxels, reference};
 
 /// A sample to draw: its facts, and its voxels by array. `None` where they cannot be read.
@@ -47,7 +49,11 @@ pub(super) fn montage(arrays: &[ShownArray], samples: &[MontageSample<'_>]) -> O
     ];
     let columns = COLUMNS.min(samples.len());
     let rows = samples.len().div_ceil(columns);
-    let mut canvas = Canvas::new(MARGIN + columns * cell[0], MARGIN + rows * cell[1]);
+    let mut canvas = Canvas::new(
+        MARGIN + columns * cell[0],
+        MARGIN + rows * cell[1],
+        BACKGROUND,
+    );
     for (number, sample) in samples.iter().enumerate() {
         let left = MARGIN + number % columns * cell[0];
         let top = MARGIN + number / columns * cell[1];
@@ -213,35 +219,6 @@ impl<'a> Section<'a> {
                     );
                 }
             }
-        }
-    }
-}
-
-struct Canvas {
-    width: usize,
-    pixels: Vec<Rgb>,
-}
-
-impl Canvas {
-    fn new(width: usize, height: usize) -> Self {
-        let pixels = vec![BACKGROUND; width * height];
-        Self { width, pixels }
-    }
-
-    /// Sets a pixel; those outside of the canvas are left out.
-    fn set(&mut self, x: usize, y: usize, color: Rgb) {
-        if x < self.width
-            && let Some(pixel) = self.pixels.get_mut(y * self.width + x)
-        {
-            *pixel = color;
-        }
-    }
-
-    fn into_picture(self) -> Picture {
-        Picture {
-            width: self.width as u32,
-            height: (self.pixels.len() / self.width) as u32,
-            rgb: self.pixels.into_flattened(),
         }
     }
 }

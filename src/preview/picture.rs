@@ -3,11 +3,13 @@
 //! Voxels come in; an RGB bitmap goes out, as pixels or as a PNG file. Text (captions, headings) is not part of it.
 
 mod bitmap;
+mod canvas;
 mod colors;
 mod contact_sheet;
 mod digits;
 
 pub use bitmap::Picture;
+pub(super) use canvas::Canvas;
 pub(super) use colors::{LABEL_COLORS, OVERLAY_COLORS, Rgb, blend, gray, legend, masked_out};
 pub use contact_sheet::ContactSheet;
 pub(super) use digits::digits;

@@ -328,14 +328,14 @@ def test_a_viewer_state_may_be_the_collection(tmp_path, layer):
     check(tmp_path, [4, 4, 40], space, layer[1], [26, 30, 14], collection="state.json")
 
 
-def test_a_single_layer_as_collection_is_an_error_that_says_so(tmp_path, layer):
+def test_a_single_layer_as_collection_has_no_layers_to_cut_windows_from(tmp_path, layer):
     write_state(tmp_path, f"precomputed://file://{layer[0]}")
     state = json.loads((tmp_path / "state.json").read_text())
     (tmp_path / "layer.json").write_text(json.dumps(state["layers"][1]))
     for collection in ["layer.json", {"neuroglancer_state": {"source": "layer.json"}}]:
         message = error_message("preprocess", write_config(tmp_path, [4, 4, 40], collection=collection), "--out",
-                          tmp_path / "out", code=1)  # fmt: skip
-        for word in ["layer.json", "one layer", "`boxes`", "1 annotation", "\"layers\""]:
+                          tmp_path / "out", code=2)  # fmt: skip
+        for word in ["no layer `img`", "it has `boxes`", "`arrays.img.layer`"]:
             assert word in message, message
 
 
@@ -354,3 +354,23 @@ def test_a_volume_as_points_and_points_as_volume_are_errors(tmp_path, layer):
     message = error_message("preprocess", config, "--out", tmp_path / "out", code=1)
     for word in ["`boxes`", "annotations", "viewer state", "`arrays.NAME.layer`"]:
         assert word in message, message
+
+
+def test_a_layer_alone_is_read_as_zetta_utils_reads_it(shared, tmp_path):
+    """The lines of a bare layer, in voxels of 8, 8, 40 nm, whose dimensions are called 0, 1, 2."""
+    path = shared / "data/zetta/gt_layer_json/gt_lines.json"
+    lines = json.loads(path.read_text())["annotations"]
+    write_precomputed(tmp_path / "img", np.ones((200, 200, 40), np.uint8), (64, 64, 320), (0, 0, 0))
+    boxes = [{"min": [0, 0, 0], "max": [20000, 20000, 20000], "tags": ["train"]}]
+    config = {
+        "collection": {"boxes": {"list": boxes, "layers": {"img": "precomputed://./img"}}},
+        "resolution": [64, 64, 320], "window": [2, 2, 2], "points": {"neuroglancer_state": {"source": str(path)}},
+        "arrays": {"img": {"layer": "img"}}, "splits": {"train": ["train"]}, "leaks": "allow",
+    }
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    pointshard("preprocess", tmp_path / "config.json", "--out", tmp_path / "out")
+    group = zarr.open_group(tmp_path / "out/train.zarr", mode="r")
+    found = dict(zip(group["annotation_id"][:].tolist(), group["center_nm"][:].tolist()))
+    wanted = {int(a["id"]): np.mean([a["pointA"], a["pointB"]], axis=0) * (8, 8, 40) for a in lines}
+    assert len(lines) == 61 and set(found) == set(wanted)
+    assert all(np.allclose(found[i], wanted[i]) for i in wanted)

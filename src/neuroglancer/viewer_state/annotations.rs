@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 use super::error::StateError;
 use super::field_path::FieldPath;
 use super::layer::StateLayer;
+use super::transform;
 use crate::geometry::{Dimensions, PlacedAxis, Placement, PointNm, spatial_axes};
 use crate::neuroglancer::GeometryKind;
 
@@ -111,7 +112,11 @@ fn space(
     if let Some(transform) = layer.local_transform(&FieldPath::root(at.object))? {
         return Ok((transform.local_names(), transform.place_local()?));
     }
-    let Some(dimensions) = viewer else {
+    // Layers of states from before 2020 may have the size of the voxels in which they are.
+    let own = layer.members.get("voxelSize").filter(|v| !v.is_null());
+    let own = own.map(|value| transform::voxel_size(value, &at.member("voxelSize")));
+    let own = own.transpose()?;
+    let Some(dimensions) = own.as_ref().or(viewer) else {
         return Err(at.member("source.transform.outputDimensions").error(
             "missing, and so is `dimensions` of the whole state",
             "the units of the annotations in either, such as {\"x\": [4e-09, \"m\"], ...}",

@@ -24,17 +24,6 @@ pub enum StateError {
         /// What is wrong and what to do.
         problem: String,
     },
-    /// It is a single layer.
-    #[error(
-        "{object} is not a viewer state but one layer of a state, {layer}: use the whole state, or a file \
-         {{\"layers\": [...]}} with this layer and the layers to cut windows from"
-    )]
-    BareLayer {
-        /// The file or URL.
-        object: String,
-        /// A description of the layer.
-        layer: String,
-    },
     /// A layer's `transform` cannot be applied.
     #[error(transparent)]
     Transform(#[from] TransformError),
@@ -96,11 +85,6 @@ pub enum StateError {
 }
 
 impl StateError {
-    /// Whether the document is a single layer of a state.
-    pub(crate) fn is_bare_layer(&self) -> bool {
-        matches!(self, Self::BareLayer { .. })
-    }
-
     pub(super) fn url(url: &str, problem: impl Into<String>) -> Self {
         Self::Url {
             state_url: shortened(&redacted_source(url), 80),
@@ -150,9 +134,7 @@ impl Fault for StateError {
             | Self::NotLocal { .. }
             | Self::NoAnnotations { .. }
             | Self::Ambiguous { .. } => FaultKind::Usage,
-            Self::Location(_) | Self::Url { .. } | Self::BareLayer { .. } | Self::Field { .. } => {
-                FaultKind::Data
-            }
+            Self::Location(_) | Self::Url { .. } | Self::Field { .. } => FaultKind::Data,
         }
     }
 }

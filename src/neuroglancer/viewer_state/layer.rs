@@ -57,31 +57,13 @@ pub(super) fn parse_all(
     let at = root.member("layers");
     let mut parsed: Vec<StateLayer> = Vec::new();
     let mut add = |at: FieldPath, name: Option<String>, value: Value| {
-        let Value::Object(members) = value else {
-            return Err(at.unexpected(&value, "a layer, which is an object"));
-        };
-        let name = match (name, members.get("name")) {
-            (Some(name), _) => name,
-            (None, Some(Value::String(name))) => name.clone(),
-            (None, other) => {
-                return Err(at
-                    .member("name")
-                    .unexpected(other.unwrap_or(&Value::Null), "the layer's name"));
-            }
-        };
-        if parsed.iter().any(|layer| layer.name == name) {
+        let layer = parse(&at, name, value)?;
+        if parsed.iter().any(|other| other.name == layer.name) {
             return Err(at
                 .member("name")
-                .error(format!("{name:?} again"), "each name once"));
+                .error(format!("{:?} again", layer.name), "each name once"));
         }
-        let sources = sources(members.get("source"), &at.member("source"))?;
-        parsed.push(StateLayer {
-            name,
-            document: at.object.to_owned(),
-            path: at.path,
-            members,
-            sources,
-        });
+        parsed.push(layer);
         Ok(())
     };
     match layers {
@@ -102,6 +84,43 @@ pub(super) fn parse_all(
         other => return Err(at.unexpected(&other.unwrap_or(Value::Null), "the list of layers")),
     }
     Ok(parsed)
+}
+
+/// The name of a document that is a layer without a name.
+const BARE_LAYER: &str = "layer";
+
+/// Parses a document that is a single layer.
+pub(super) fn parse_bare(
+    layer: Map<String, Value>,
+    root: &FieldPath,
+) -> Result<Vec<StateLayer>, StateError> {
+    let has_name = layer.get("name").is_some_and(Value::is_string);
+    let name = (!has_name).then(|| BARE_LAYER.to_owned());
+    Ok(vec![parse(root, name, layer.into())?])
+}
+
+/// Parses a layer. Without `name`, its name is in it.
+fn parse(at: &FieldPath, name: Option<String>, value: Value) -> Result<StateLayer, StateError> {
+    let Value::Object(members) = value else {
+        return Err(at.unexpected(&value, "a layer, which is an object"));
+    };
+    let name = match (name, members.get("name")) {
+        (Some(name), _) => name,
+        (None, Some(Value::String(name))) => name.clone(),
+        (None, other) => {
+            return Err(at
+                .member("name")
+                .unexpected(other.unwrap_or(&Value::Null), "the layer's name"));
+        }
+    };
+    let sources = sources(members.get("source"), &at.member("source"))?;
+    Ok(StateLayer {
+        name,
+        document: at.object.to_owned(),
+        path: at.path.clone(),
+        members,
+        sources,
+    })
 }
 
 /// Parses a source: a string, an object with a `url`, or a list of these.

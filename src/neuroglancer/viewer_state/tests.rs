@@ -326,3 +326,56 @@ proptest! {
         let _ = ViewerState::parse(format!("https://h/#!{{{text}").as_bytes(), "s", &base);
     }
 }
+
+/// A layer alone, as zetta_utils' evaluation scripts read their ground truth.
+fn bare_layer() -> Value {
+    json!({
+        "type": "annotation",
+        "source": {"url": "local://annotations", "transform": {
+            "inputDimensions": {"0": [8e-9, "m"], "1": [8e-9, "m"], "2": [4e-8, "m"]},
+            "outputDimensions": {"x": [8e-9, "m"], "y": [8e-9, "m"], "z": [4e-8, "m"]}}},
+        "name": "gt",
+        "annotations": [{"type": "point", "id": "7", "point": [1, 2, 3.5]}],
+    })
+}
+
+#[test]
+fn a_layer_alone_is_a_state_with_this_layer() {
+    let found = read(&bare_layer()).unwrap();
+    assert_eq!(found.rows[0].points, [PointNm([8.0, 16.0, 140.0])]);
+    assert_eq!(found.object, "s.json: annotations");
+    let state = parse(&bare_layer()).unwrap();
+    assert_eq!(state.layers()[0].name(), "gt");
+    assert!(state.annotation_layer(Some("gt"), ALL).is_ok());
+    let mut nameless = bare_layer();
+    nameless.as_object_mut().unwrap().remove("name");
+    assert_eq!(parse(&nameless).unwrap().layers()[0].name(), "layer");
+    let mut wrong = bare_layer();
+    wrong["annotations"][0]["point"] = json!([1, 2]);
+    let e = read(&wrong).unwrap_err().to_string();
+    assert!(e.contains("`annotations[0].point`"), "{e}");
+    // An image alone has no annotations.
+    let image = json!({"type": "image", "name": "em", "source": "precomputed://./em"});
+    let state = parse(&image).unwrap();
+    assert_eq!(state.layers()[0].source(), at("precomputed://./em"));
+    assert!(state.annotation_layer(None, ALL).is_err());
+}
+
+#[test]
+fn an_old_layer_has_the_size_of_its_voxels_which_precedes_that_of_the_viewer() {
+    let mut layer = bare_layer();
+    layer["source"] = json!("local://annotations");
+    let e = read(&layer).unwrap_err().to_string();
+    assert!(e.contains("the units of the annotations"), "{e}");
+    layer["voxelSize"] = json!([4, 5, 40]);
+    let point = |state: &Value| read(state).unwrap().rows[0].points.clone();
+    assert_eq!(point(&layer), [PointNm([4.0, 10.0, 140.0])]);
+    let whole = json!({"dimensions": {"x": [1, "m"], "y": [1, "m"], "z": [1, "m"]}, "layers": [layer.clone()]});
+    assert_eq!(point(&whole), [PointNm([4.0, 10.0, 140.0])]);
+    layer["voxelSize"] = json!([4, 5]);
+    let e = read(&layer).unwrap_err().to_string();
+    assert!(
+        e.contains("`voxelSize`") && e.contains("three numbers"),
+        "{e}"
+    );
+}

@@ -5,6 +5,7 @@
 //! shows where the prediction is wrong.
 
 use super::bitmap::Picture;
+use super::canvas::Canvas;
 use super::colors::{self, Rgb};
 
 /// A sample to draw; all arrays are `[z, y, x]` in C order.
@@ -53,6 +54,7 @@ impl ContactSheet<'_> {
         let mut canvas = Canvas::new(
             tiles.len() * (tile_width + GAP) - GAP,
             sections.len() * (tile_height + GAP) - GAP,
+            colors::GAP,
         );
         for (row, section) in sections.iter().enumerate() {
             for (column, tile_kind) in tiles.iter().enumerate() {
@@ -183,30 +185,6 @@ struct Edges {
     bottom: bool,
     left: bool,
     right: bool,
-}
-
-struct Canvas {
-    width: usize,
-    pixels: Vec<Rgb>,
-}
-
-impl Canvas {
-    fn new(width: usize, height: usize) -> Self {
-        let pixels = vec![colors::GAP; width * height];
-        Self { width, pixels }
-    }
-
-    fn set(&mut self, x: usize, y: usize, color: Rgb) {
-        self.pixels[y * self.width + x] = color;
-    }
-
-    fn into_picture(self) -> Picture {
-        Picture {
-            width: self.width as u32,
-            height: (self.pixels.len() / self.width) as u32,
-            rgb: self.pixels.into_flattened(),
-        }
-    }
 }
 
 #[cfg(test)]
