@@ -8,7 +8,6 @@ mod boxes;
 mod compose;
 mod config_text;
 mod content;
-mod csv_columns;
 mod drafted;
 mod error;
 mod error_chain;
@@ -16,6 +15,7 @@ mod grid;
 mod layer;
 mod source;
 mod split;
+mod table_columns;
 mod text;
 mod trial;
 

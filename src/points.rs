@@ -32,4 +32,4 @@ pub use report::PointsInBoxes;
 #[cfg(test)]
 pub(crate) use report::PointsReport;
 pub use source::PointSource;
-pub(crate) use table::{TableError, TableRecords, table_delimiter};
+pub(crate) use table::{TableError, TableRecords, table_column_names, table_delimiter};

@@ -42,7 +42,7 @@ pub enum InitError {
     },
     /// A folder holds nothing that can be used.
     #[error(
-        "{folder} holds no collection.json and no layer; expected subfolders with info, zarr.json, .zarray, .zgroup or attributes.json, or tables (*.csv): check the path"
+        "{folder} holds no collection.json and no layer; expected subfolders with info, zarr.json, .zarray, .zgroup or attributes.json, or tables (*.csv, *.tsv, *.parquet, *.feather, *.arrow): check the path"
     )]
     NoLayer {
         /// The folder.

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use super::content::{AnnotationFacts, Content, OpenedLayer, VolumeFacts};
 use super::error_chain::chain;
 use super::source::Found;
-use super::{InitError, csv_columns};
+use super::{InitError, table_columns};
 use crate::collection::LayerGroup;
 use crate::config::LayerConfig;
 use crate::data_type::DataType;
@@ -49,7 +49,7 @@ pub(super) fn open_all(found: &Found, storage: &Storage) -> Vec<OpenedLayer> {
     opened.extend(found.tables.iter().map(|(name, location)| OpenedLayer {
         name: name.clone(),
         source: None,
-        content: csv_columns::open(location, bounds, storage),
+        content: table_columns::open(location, bounds, storage),
     }));
     opened
 }

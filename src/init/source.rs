@@ -338,8 +338,12 @@ fn of_layers(sources: &[String], here: &Location) -> Result<Found, InitError> {
 
 fn is_table(path: &str) -> bool {
     let path = without_query(path).to_ascii_lowercase();
-    let path = path.strip_suffix(".gz").unwrap_or(&path);
-    [".csv", ".tsv"].iter().any(|end| path.ends_with(end))
+    let compressed = [".gz", ".zst", ".zstd"]
+        .iter()
+        .find_map(|end| path.strip_suffix(end));
+    let path = compressed.unwrap_or(&path);
+    let formats = [".csv", ".tsv", ".parquet", ".feather", ".arrow"];
+    formats.iter().any(|end| path.ends_with(end))
 }
 
 fn without_query(path: &str) -> &str {

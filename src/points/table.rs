@@ -67,12 +67,7 @@ enum TableFile {
 impl TableFile {
     /// Opens the table in `file`; its first bytes decide about the format.
     fn open(file: &Location, config: &TableConfig, storage: &Storage) -> Result<Self, PointsError> {
-        let document = StreamedDocument::open(file, EXPECTED, storage)?;
-        let format = TableFormat::of(document.beginning());
-        let format = format.map_err(|problem| PointsError::Table {
-            object: document.object().to_owned(),
-            problem: problem.to_owned(),
-        })?;
+        let (document, format) = open_document(file, storage)?;
         if format == TableFormat::Csv {
             return Ok(Self::Csv(Box::new(CsvFile::open(document, config)?)));
         }
@@ -84,6 +79,37 @@ impl TableFile {
         let file = ColumnarFile::open(&object, format, reader, config, limit_bytes)?;
         Ok(Self::Columnar(Box::new(file)))
     }
+}
+
+/// The names of the columns of the table in `file`.
+pub(crate) fn table_column_names(
+    file: &Location,
+    storage: &Storage,
+) -> Result<Vec<String>, PointsError> {
+    let (document, format) = open_document(file, storage)?;
+    let object = document.object().to_owned();
+    if format == TableFormat::Csv {
+        let delimiter = table_delimiter(None, &object);
+        let records = TableRecords::open(&document, delimiter)?;
+        return Ok(records.header().iter().map(str::to_owned).collect());
+    }
+    drop(document);
+    let reader = open_object(file, &object, storage)?;
+    ColumnarFile::column_names(&object, format, reader)
+}
+
+/// The file, and its format.
+fn open_document(
+    file: &Location,
+    storage: &Storage,
+) -> Result<(StreamedDocument, TableFormat), PointsError> {
+    let document = StreamedDocument::open(file, EXPECTED, storage)?;
+    let format = TableFormat::of(document.beginning());
+    let format = format.map_err(|problem| PointsError::Table {
+        object: document.object().to_owned(),
+        problem: problem.to_owned(),
+    })?;
+    Ok((document, format))
 }
 
 fn open_object(

@@ -5,6 +5,7 @@ import shutil
 from urllib.parse import quote
 
 import numpy as np
+import pandas
 import pytest
 import zarr
 from program import SHARED, VNC, error_message, pointshard
@@ -339,3 +340,23 @@ def test_a_folder_in_a_bucket_is_listed_like_a_local_one(request, tmp_path, name
     expected, _ = init(f"{local.root}/encodings", out=tmp_path / "local.json")
     assert list(layers) == list(expected["collection"]["boxes"]["layers"])
     assert config["arrays"] == expected["arrays"]
+
+
+@pytest.mark.parametrize("name", ["synapses.parquet", "synapses.feather", "synapses.csv.gz"])
+def test_a_table_of_cave_has_lists_of_positions(tmp_path, name):
+    """CAVE's columns, in voxels of the volume."""
+    write_volumes(tmp_path)
+    centers = np.array([[v / r for v, r in zip(p, FLAT)] for p in positions(FLAT)])
+    rows = pandas.DataFrame({
+        "id": np.arange(len(centers), dtype=np.uint64) + 2**60,
+        "pre_pt_position": (centers - 1).tolist(), "post_pt_position": (centers + 1).tolist(), "ctr_pt_position": centers.tolist(),
+        "pre_pt_root_id": np.uint64(864691135463611009),
+    })  # fmt: skip
+    write = {"parquet": rows.to_parquet, "feather": rows.to_feather, "gz": lambda path: rows.to_csv(path, index=False)}
+    write[name.rsplit(".", 1)[1]](tmp_path / name)
+    config, output = init(tmp_path, out=tmp_path / "config.json")
+    table = config["points"]["table"]
+    assert table["file"] == f"./{name}" and table["unit"] == "voxel" and table["id"] == "id"
+    assert (table["start"], table["end"]) == ("pre_pt_position", "post_pt_position")
+    assert "lines of" in output
+    assert len(planned(tmp_path / "config.json")) > 0

@@ -64,10 +64,7 @@ impl ColumnarFile {
         config: &TableConfig,
         limit_bytes: u64,
     ) -> Result<Self, PointsError> {
-        let batches = match format {
-            TableFormat::Arrow => Batches::Arrow(ArrowFile::open(object, reader, limit_bytes)?),
-            _ => Batches::Parquet(ParquetFile::open(object, reader)?),
-        };
+        let batches = Batches::open(object, format, reader, limit_bytes)?;
         let wrong = |problem: String| PointsError::Columns {
             object: object.to_owned(),
             problem,
@@ -112,6 +109,17 @@ impl ColumnarFile {
             projection,
             batches,
         })
+    }
+
+    /// The names of the columns of a table in a file that is not CSV.
+    pub fn column_names(
+        object: &str,
+        format: TableFormat,
+        reader: ObjectReader,
+    ) -> Result<Vec<String>, PointsError> {
+        let batches = Batches::open(object, format, reader, 0)?;
+        let fields = batches.schema().fields().iter();
+        Ok(fields.map(|field| field.name().clone()).collect())
     }
 
     pub fn object(&self) -> &str {
@@ -175,6 +183,18 @@ impl ColumnarFile {
 }
 
 impl Batches {
+    fn open(
+        object: &str,
+        format: TableFormat,
+        reader: ObjectReader,
+        limit_bytes: u64,
+    ) -> Result<Self, PointsError> {
+        Ok(match format {
+            TableFormat::Arrow => Self::Arrow(ArrowFile::open(object, reader, limit_bytes)?),
+            _ => Self::Parquet(ParquetFile::open(object, reader)?),
+        })
+    }
+
     fn schema(&self) -> &Schema {
         match self {
             Self::Parquet(file) => file.schema(),

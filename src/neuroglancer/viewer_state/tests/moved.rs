@@ -237,18 +237,3 @@ fn states_from_before_2020_have_units_and_transforms_in_other_places() {
         json!({"pose": {"position": {"voxelSize": size, "voxelCoordinates": [0, 0, 0]}}});
     assert_eq!(read(&state).unwrap().rows[0].points[0].0, [4.0, 8.0, 120.0]);
 }
-
-#[test]
-fn a_single_layer_instead_of_a_state_is_an_error_that_names_it() {
-    let layer = json!({"type": "annotation", "name": "gt", "source": "local://annotations", "annotations": [1, 2]});
-    let e = parse(&layer).unwrap_err().to_string();
-    for words in [
-        "s.json",
-        "one layer",
-        "`gt`",
-        "2 annotation(s)",
-        "\"layers\"",
-    ] {
-        assert!(e.contains(words), "{e}");
-    }
-}

@@ -5,7 +5,10 @@ function sampleOfAddress() {
   return samples.find((sample) => sample.split === split && String(sample.position) === position);
 }
 
-if (arrays.length > 0) {
+if (!("DecompressionStream" in window)) {
+  const text = "This browser cannot show the pictures. Chrome 80, Firefox 113, Safari 16.4 and later versions can.";
+  document.getElementById("count").textContent = text;
+} else if (arrays.length > 0) {
   buildViewer();
   buildSheet();
   buildFilter();

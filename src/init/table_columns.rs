@@ -1,28 +1,27 @@
 //! What the columns of a table mean, guessed from their names.
 
-use csv::StringRecord;
-
 use super::content::Content;
 use crate::config::{LengthUnit, PositionColumns, TableConfig};
 use crate::geometry::{BoxNm, Resolution};
 use crate::neuroglancer::GeometryKind;
-use crate::points::{Anchor, PointSource, TableRecords, table_delimiter};
-use crate::storage::{Location, Storage, StreamedDocument};
-
-const EXPECTED: &str = "a table (CSV)";
+use crate::points::{Anchor, PointSource, table_column_names};
+use crate::storage::{Location, Storage};
 
 /// Columns that are named in a message.
 const NAMED_COLUMNS: usize = 50;
 
-/// The columns of a position.
+/// The columns of a position in three columns.
 type Triple = [String; 3];
 
 /// The kind of table that a header belongs to.
 #[derive(Debug, PartialEq)]
 enum Columns {
     Boxes,
-    Points(Triple),
-    Lines { start: Triple, end: Triple },
+    Points(PositionColumns),
+    Lines {
+        start: PositionColumns,
+        end: PositionColumns,
+    },
     Unknown,
 }
 
@@ -33,9 +32,9 @@ pub(super) fn open(
     bounds: Option<(BoxNm, Resolution)>,
     storage: &Storage,
 ) -> Content {
-    let header = match header(location, storage) {
+    let header = match table_column_names(location, storage) {
         Ok(header) => header,
-        Err(e) => return Content::Unusable(e),
+        Err(e) => return Content::Unusable(e.to_string()),
     };
     let (point, start, end, kind) = match columns(&header) {
         Columns::Boxes => return Content::BoxTable(location.clone()),
@@ -43,15 +42,18 @@ pub(super) fn open(
         Columns::Lines { start, end } => (None, Some(start), Some(end), GeometryKind::Line),
         Columns::Unknown => return Content::Unusable(no_positions(&header)),
     };
-    let id = header.iter().find(|name| name.eq_ignore_ascii_case("id"));
+    let id = header
+        .iter()
+        .find(|name| name.eq_ignore_ascii_case("id"))
+        .cloned();
     let mut config = TableConfig {
         file: String::new(),
         unit: LengthUnit::Nm,
         resolution: None,
-        point: point.map(PositionColumns::Three),
-        start: start.map(PositionColumns::Three),
-        end: end.map(PositionColumns::Three),
-        id: id.map(str::to_owned),
+        point,
+        start,
+        end,
+        id,
         properties: Default::default(),
         delimiter: None,
     };
@@ -78,8 +80,12 @@ fn extent_of(
     read
 }
 
-fn no_positions(header: &StringRecord) -> String {
-    let names: Vec<&str> = header.iter().take(NAMED_COLUMNS).collect();
+fn no_positions(header: &[String]) -> String {
+    let names: Vec<&str> = header
+        .iter()
+        .map(String::as_str)
+        .take(NAMED_COLUMNS)
+        .collect();
     format!(
         "its columns ({}) name no positions, such as x, y, z",
         names.join(", ")
@@ -105,15 +111,6 @@ fn unit(
     units.into_iter().find(fits).unwrap_or_default()
 }
 
-fn header(location: &Location, storage: &Storage) -> Result<StringRecord, String> {
-    let document = StreamedDocument::open(location, EXPECTED, storage);
-    let document = document.map_err(|e| e.to_string())?;
-    let delimiter = table_delimiter(None, document.object());
-    let records = TableRecords::open(&document, delimiter);
-    let records = records.map_err(|e| crate::points::PointsError::from(e).to_string())?;
-    Ok(records.header().clone())
-}
-
 fn extent(
     file: &Location,
     columns: &TableConfig,
@@ -136,39 +133,51 @@ fn middle_is_inside(extent: &BoxNm, unit_nm: [f64; 3], bounds: &BoxNm) -> bool {
 }
 
 /// The kind of table that a header belongs to.
-fn columns(header: &StringRecord) -> Columns {
+fn columns(header: &[String]) -> Columns {
     let has = |name: &str| header.iter().any(|column| column == name);
     if ["min", "max"].iter().all(|name| has(name))
         || ["min_x", "max_x"].iter().all(|name| has(name))
     {
         return Columns::Boxes;
     }
-    let triples: Vec<Triple> = header
+    let triples = header.iter().filter_map(|name| triple(name, header));
+    let triples = triples.map(PositionColumns::Three);
+    // CAVE's tables have lists: `pre_pt_position`.
+    let lists = header
         .iter()
-        .filter_map(|name| triple(name, header))
-        .collect();
+        .filter(|name| name.to_lowercase().ends_with("position"));
+    let lists = lists.map(|name| PositionColumns::List(name.clone()));
+    let positions: Vec<PositionColumns> = triples.chain(lists).collect();
     let find = |words: &[&str]| {
-        let fits = |triple: &&Triple| {
-            let name = triple[0].to_lowercase();
+        let fits = |position: &&PositionColumns| {
+            let name = first_name(position).to_lowercase();
             words.iter().any(|word| name.contains(word))
         };
-        triples.iter().find(fits).cloned()
+        positions.iter().find(fits).cloned()
     };
     let start = find(&["pre_", "_pre", "start", "pointa", "point_a"]);
     let end = find(&["post_", "_post", "end", "pointb", "point_b"]);
     match (start, end) {
         (Some(start), Some(end)) if start != end => Columns::Lines { start, end },
         _ => {
-            let plain = triples.iter().find(|t| t[0].len() == 1).cloned();
+            let plain = positions.iter().find(|p| first_name(p).len() == 1);
             let centre = || find(&["ctr", "cent", "pos"]);
-            let point = plain.or_else(centre).or(triples.first().cloned());
+            let point = plain.cloned().or_else(centre);
+            let point = point.or_else(|| positions.first().cloned());
             point.map_or(Columns::Unknown, Columns::Points)
         }
     }
 }
 
+fn first_name(position: &PositionColumns) -> &str {
+    match position {
+        PositionColumns::Three([x, ..]) => x,
+        PositionColumns::List(name) => name,
+    }
+}
+
 /// The columns of y and z that go with `name`, if that is one of x: `x`, `pre_x`, `x_nm`, `X`.
-fn triple(name: &str, header: &StringRecord) -> Option<Triple> {
+fn triple(name: &str, header: &[String]) -> Option<Triple> {
     let parts: Vec<&str> = name.split(['_', ' ', '.']).collect();
     let is_separate = parts.iter().any(|part| part.eq_ignore_ascii_case("x"));
     let at = if is_separate {
@@ -189,10 +198,7 @@ fn triple(name: &str, header: &StringRecord) -> Option<Triple> {
             axis
         };
         let other = format!("{}{axis}{}", &name[..at], &name[at + 1..]);
-        header
-            .iter()
-            .find(|column| *column == other)
-            .map(str::to_owned)
+        header.contains(&other).then_some(other)
     };
     Some([name.to_owned(), with('y')?, with('z')?])
 }
@@ -202,11 +208,12 @@ mod tests {
     use super::*;
 
     fn of(header: &[&str]) -> Columns {
-        columns(&StringRecord::from(header.to_vec()))
+        let header: Vec<String> = header.iter().map(|name| (*name).to_owned()).collect();
+        columns(&header)
     }
 
-    fn three(names: [&str; 3]) -> Triple {
-        names.map(str::to_owned)
+    fn three(names: [&str; 3]) -> PositionColumns {
+        PositionColumns::Three(names.map(str::to_owned))
     }
 
     #[test]
@@ -231,6 +238,20 @@ mod tests {
             end: three(["post_x", "post_y", "post_z"]),
         };
         assert_eq!(lines, expected);
+        let list = |name: &str| PositionColumns::List(name.to_owned());
+        let of_cave = of(&[
+            "id",
+            "pre_pt_position",
+            "post_pt_position",
+            "ctr_pt_position",
+        ]);
+        let expected = Columns::Lines {
+            start: list("pre_pt_position"),
+            end: list("post_pt_position"),
+        };
+        assert_eq!(of_cave, expected);
+        let nuclei = of(&["id", "volume", "pt_position", "pt_root_id"]);
+        assert_eq!(nuclei, Columns::Points(list("pt_position")));
         for header in [&["a", "index"][..], &["x", "y"], &["ä", "äx"]] {
             assert_eq!(of(header), Columns::Unknown, "{header:?}");
         }
