@@ -82,7 +82,7 @@ fn the_pages_list_every_key_of_an_object_with_a_table_of_its_own() {
     let schema = Config::schema();
     for (definition, name, part) in [
         ("ChoiceConfig", "config.md", "points.choose"),
-        ("CsvConfig", "config.md", "points.csv"),
+        ("TableConfig", "config.md", "points.table"),
         ("BoxesConfig", "collection.md", "collection.boxes"),
         (
             "StateBoxesConfig",

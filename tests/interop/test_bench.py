@@ -130,3 +130,11 @@ def test_chunks_are_found_in_shards(modules, volume, layers, tmp_path):
     plain, sharded = stored.values()
     assert len(plain) == 9
     assert plain == sharded
+
+
+def test_all_programs_find_the_same_rows_of_tables(tmp_path):
+    command = [sys.executable, BENCH / "tables.py", "--rows", "20000", "--rounds", "1", "--sort", "--binary", binary()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    rows = [line.split(" | ")[:2] for line in done.stdout.splitlines()[2:]]
+    assert len(rows) == 9 and {r[1] for r in rows} == {"pointshard", "pandas", "pyarrow"}

@@ -4,6 +4,7 @@ import io
 import json
 import random
 import re
+import urllib.parse
 
 import numpy as np
 import pytest
@@ -541,3 +542,19 @@ def test_the_picture_of_the_readme_is_that_of_the_demo(demo, tmp_path):
     committed = REPOSITORY / "docs/images/demo-windows.png"
     found, expected = (np.array(Image.open(p)) for p in (tmp_path / "demo.png", committed))
     assert found.shape == expected.shape and (found == expected).all()
+
+
+def test_a_dataset_in_a_bucket_gives_the_same_samples(two_channel_shards, buckets, tmp_path):
+    def data(dataset, name):
+        pointshard("preview", dataset, "--html", tmp_path / name, "--samples", "3", env=buckets)
+        text = (tmp_path / name).read_text()
+        return json.loads(re.search(r'<script id="data" type="application/json">(.*?)</script>', text)[1])
+
+    local, remote = data(two_channel_shards, "local.html"), data("s3://windows/shards", "remote.html")
+    for sample in remote["samples"]:
+        # A browser finds the dataset, but not its sources, which are local.
+        link = json.loads(urllib.parse.unquote(sample["link"].split("#!")[1]))
+        (first, *_) = link["layers"]
+        assert first["source"]["url"].startswith(f"zarr3://s3://windows/shards/{sample['split']}.zarr/")
+        sample["link"] = None
+    assert local == remote and len(local["samples"]) == 6

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::array::{ArrayKind, ShownArray};
-use crate::data_type::{DataType, with_type};
+use crate::data_type::with_type;
 use crate::dataset::{Cell, Dataset, DatasetError, SampleDecoder, SampleReader, ShardFiles};
 use crate::preview::picture::LABEL_COLORS;
 
@@ -202,6 +202,7 @@ fn label_color(value: Cell) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data_type::DataType;
 
     fn array(
         kind: ArrayKind,
