@@ -11,6 +11,8 @@ mod layout;
 #[cfg(test)]
 mod tests;
 
+use std::sync::{Mutex, PoisonError};
+
 use indexmap::IndexMap;
 use tch::{Device, Kind, TchError, Tensor};
 
@@ -28,12 +30,17 @@ pub(super) struct Model {
     kind: Kind,
 }
 
+/// Held while random numbers are drawn.
+static GENERATOR: Mutex<()> = Mutex::new(());
+
 const EPSILON: f64 = 1e-5;
 const MOMENTUM: f64 = 0.1;
 
 impl Model {
     /// An untrained network. The seed determines its weights, on every device.
     pub(super) fn new(config: &ModelConfig, seed: u64, device: Device) -> Result<Self, TchError> {
+        // The generator is that of the whole process: networks are made one after the other.
+        let _generator = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
         tch::manual_seed(seed as i64);
         let mut weights = IndexMap::new();
         for (name, (shape, initial)) in config.weights() {
