@@ -28,6 +28,8 @@ HIGH = SIZE / 10
 
 PEERS = {
     "pandas": """
+import pandas
+
 names = ["id", "x", "y", "z", "root", "score"]
 read = {"csv": pandas.read_csv, "parquet": pandas.read_parquet, "feather": pandas.read_feather}[sys.argv[2]]
 rows = read(sys.argv[1], **({"usecols": names} if sys.argv[2] == "csv" else {"columns": names}))
