@@ -198,10 +198,12 @@ class DelayServer:
     def __init__(self, delay_s):
         self.delay_s = delay_s
         self.loop = asyncio.new_event_loop()
-        self.server = self.loop.run_until_complete(asyncio.start_server(self.answer, "127.0.0.1", 0, backlog=512))
-        self.port = self.server.sockets[0].getsockname()[1]
         self.thread = threading.Thread(target=self.loop.run_forever, daemon=True)
         self.thread.start()
+        # Not in this thread: a browser's tests have a loop there.
+        started = asyncio.start_server(self.answer, "127.0.0.1", 0, backlog=512)
+        self.server = asyncio.run_coroutine_threadsafe(started, self.loop).result(5)
+        self.port = self.server.sockets[0].getsockname()[1]
 
     async def answer(self, reader, writer):
         try:
