@@ -1,7 +1,8 @@
+#!/usr/bin/env python3
 """Reads the annotations in one box from a table of many rows: pointshard, pandas and pyarrow, one after the other in each round.
 
     cargo build --release
-    python tests/bench/tables.py --rows 10000000
+    tests/bench/tables.py --rows 10000000
 
 The table has ids, positions, a root id and a score. One box holds a thousandth of the rows. All programs read the same file from memory and
 return the same number of rows. pointshard also plans the samples, checks all ids, and opens the volume. `--sort` sorts the rows by position.
