@@ -51,10 +51,10 @@ impl LinkCommand {
         } else {
             printer.result(&linked.url);
         }
-        if !linked.unreachable.is_empty() {
+        if !linked.left_out.is_empty() {
             printer.warn(format!(
-                "left out what a browser cannot find: {}. Say where it is with --map, for example --map /data=https://HOST/data",
-                linked.unreachable.join(", ")
+                "left out what a browser cannot find or show: {}. Say where local files are with --map, for example --map /data=https://HOST/data",
+                linked.left_out.join(", ")
             ));
         }
         Ok(ExitCode::SUCCESS)

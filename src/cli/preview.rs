@@ -81,10 +81,10 @@ impl PreviewCommand {
         if shown.samples == 0 {
             printer.detail("no samples to show: no finding is about a sample, or --samples is 0");
         }
-        if !shown.unreachable.is_empty() && options.html.is_some() {
+        if !shown.left_out.is_empty() && options.html.is_some() {
             printer.detail(format!(
-                "Neuroglancer links leave out what a browser cannot find: {}; --map says where it is",
-                shown.unreachable.join(", ")
+                "Neuroglancer links leave out what a browser cannot find or show: {}; --map says where local files are",
+                shown.left_out.join(", ")
             ));
         }
         Ok(ExitCode::SUCCESS)

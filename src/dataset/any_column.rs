@@ -85,7 +85,7 @@ pub(crate) struct AnyColumn(Box<dyn Cells>);
 trait Cells: std::fmt::Debug + Send + Sync {
     fn rows(&self, rows: Range<u64>) -> Result<Vec<Cell>, DatasetError>;
     fn row_values(&self) -> usize;
-    fn labels(&self) -> Vec<String>;
+    fn labels(&self) -> Vec<(f64, String)>;
 }
 
 impl<T> Cells for ColumnReader<T>
@@ -101,7 +101,7 @@ where
         ColumnReader::row_values(self)
     }
 
-    fn labels(&self) -> Vec<String> {
+    fn labels(&self) -> Vec<(f64, String)> {
         ColumnReader::labels(self)
     }
 }
@@ -125,8 +125,8 @@ impl AnyColumn {
         self.0.row_values()
     }
 
-    /// The labels of the values 0, 1, 2, ..., if the column has labels.
-    pub fn labels(&self) -> Vec<String> {
+    /// The values that have labels, with these.
+    pub fn labels(&self) -> Vec<(f64, String)> {
         self.0.labels()
     }
 }

@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use serde_json::Value;
 use zarrs::array::{ArrayBytes, ElementOwned};
 
 use super::DatasetError;
@@ -66,13 +67,20 @@ impl<T: ElementOwned + Clone> ColumnReader<T> {
         self.stored.row_values() as usize
     }
 
-    /// The labels of the values 0, 1, 2, ..., if the column has labels.
-    pub(crate) fn labels(&self) -> Vec<String> {
-        let labels = self.stored.metadata.attributes.get("flag_meanings");
-        let labels = labels
-            .and_then(|labels| labels.as_str())
-            .unwrap_or_default();
-        labels.split_whitespace().map(str::to_owned).collect()
+    /// The values that have labels, with these: `flag_values` and `flag_meanings`, which are lists, or one text as in the CF convention.
+    pub(crate) fn labels(&self) -> Vec<(f64, String)> {
+        let attributes = &self.stored.metadata.attributes;
+        let values = attributes.get("flag_values").and_then(Value::as_array);
+        let labels: Vec<String> = match attributes.get("flag_meanings") {
+            Some(Value::String(text)) => text.split_whitespace().map(str::to_owned).collect(),
+            Some(Value::Array(list)) => {
+                let texts = list.iter().map(|label| label.as_str().unwrap_or_default());
+                texts.map(str::to_owned).collect()
+            }
+            _ => return Vec::new(),
+        };
+        let values = values.into_iter().flatten().filter_map(Value::as_f64);
+        values.zip(labels).collect()
     }
 
     /// The values of some rows, row by row. Rows after the last one are left out.

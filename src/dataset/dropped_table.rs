@@ -69,12 +69,12 @@ impl DroppedTable {
             let (centers, _) = centers.as_chunks::<3>();
             let rows = ids.iter().zip(boxes).zip(centers).zip(reasons);
             for (((annotation_id, box_index), center_nm), reason) in rows {
-                let reason = names.get(usize::from(reason));
+                let reason = names.iter().find(|(value, _)| *value == f64::from(reason));
                 visit(DroppedRow {
                     annotation_id: *annotation_id,
                     box_index,
                     center_nm: *center_nm,
-                    reason: reason.map_or("unknown", String::as_str),
+                    reason: reason.map_or("unknown", |(_, name)| name.as_str()),
                 });
             }
         }

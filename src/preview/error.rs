@@ -58,9 +58,9 @@ pub enum PreviewError {
         /// Position of the sample.
         sample: u64,
     },
-    /// A browser can find neither the sources nor the dataset.
+    /// A browser can find or show neither the sources nor the dataset.
     #[error(
-        "a browser cannot find {locations}: say where with --map, for example --map /data=https://HOST/data"
+        "a browser cannot find or show {locations}: say where local files are with --map, for example --map /data=https://HOST/data"
     )]
     Unreachable {
         /// The locations.

@@ -36,8 +36,8 @@ pub struct Linked {
     pub state: Value,
     /// The viewer in this state.
     pub url: String,
-    /// Locations that a browser cannot find. Their layers are left out.
-    pub unreachable: Vec<String>,
+    /// What the link leaves out: what a browser cannot find, or Neuroglancer cannot show.
+    pub left_out: Vec<String>,
 }
 
 /// The link to the dataset at `location`, or to a sample.
@@ -56,7 +56,7 @@ pub fn link(
             let facts = facts_of(&dataset, sample)?;
             let state = links.of_sample(&facts);
             state.ok_or_else(|| PreviewError::Unreachable {
-                locations: links.unreachable(&dataset).join(", "),
+                locations: links.left_out(&dataset).join(", "),
             })?
         }
         None => {
@@ -67,7 +67,7 @@ pub fn link(
     Ok(Linked {
         url: links.url(&state),
         state,
-        unreachable: links.unreachable(&dataset),
+        left_out: links.left_out(&dataset),
     })
 }
 

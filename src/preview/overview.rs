@@ -6,6 +6,6 @@ mod distribution;
 mod map;
 mod points;
 
-pub(super) use distribution::{Distribution, distributions, short};
+pub(super) use distribution::{Distribution, distributions};
 pub(super) use map::box_map;
 pub(super) use points::{PointList, Points, read_points};

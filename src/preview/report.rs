@@ -13,9 +13,15 @@ mod palette;
 #[cfg(test)]
 mod tests;
 
+pub use content::{Chart, PictureRow, Report, Series, Table};
+pub(super) use number::short;
+
+/// The color of a split in a style sheet; splits after the sixth begin again.
+pub(super) fn split_color(number: usize) -> String {
+    palette::curve(number).0.in_css()
+}
+
 /// The style sheet that all pages share.
 pub(super) fn base_style() -> String {
     format!("{}{}", palette::style(), page::STYLE)
 }
-
-pub use content::{Chart, PictureRow, Report, Series, Table};

@@ -47,8 +47,8 @@ pub struct Preview {
     pub findings: u64,
     /// The files, with their sizes in bytes.
     pub files: Vec<(PathBuf, u64)>,
-    /// Locations that a browser cannot find: samples have no links there.
-    pub unreachable: Vec<String>,
+    /// What the links of samples leave out: what a browser cannot find, or Neuroglancer cannot show.
+    pub left_out: Vec<String>,
 }
 
 /// Most points of each split, and of each reason, on the map.
@@ -113,7 +113,7 @@ pub fn preview(
     }
     if let Some(path) = &options.html {
         let links = Links::new(&dataset, &options.target);
-        shown.unreachable = links.unreachable(&dataset);
+        shown.left_out = links.left_out(&dataset);
         let samples = facts
             .into_iter()
             .zip(voxels)

@@ -8,6 +8,7 @@ import urllib.parse
 
 import numpy as np
 import pytest
+import tensorstore
 import zarr
 from browser import Tab
 from PIL import Image
@@ -43,7 +44,7 @@ def opened(browser, tmp_path):
         tab = Tab(browser, preview(out, tmp_path, *arguments).as_uri(), **context)
         tabs.append(tab)
         # Cards are drawn when they are visible.
-        tab.page.wait_for_selector("#sheet")
+        tab.page.wait_for_selector("#sheet", state="attached")
         return tab.page
 
     yield open_page
@@ -505,6 +506,52 @@ def test_a_dataset_without_samples_in_a_split(tmp_path, opened):
     pointshard("preprocess", job, "--out", tmp_path / "out")
     page = opened(tmp_path / "out")
     assert len(shown(page)) == 5
+
+
+@pytest.mark.parametrize("channels", [2, 3])
+def test_three_channels_are_a_color_and_others_are_shown_one_by_one(tmp_path, opened, channels):
+    values = np.random.default_rng(7).integers(0, 256, (*SIZE, channels), dtype=np.uint8)
+    spec = {
+        "driver": "neuroglancer_precomputed", "kvstore": {"driver": "file", "path": f"{tmp_path}/layer/"},
+        "multiscale_metadata": {"data_type": "uint8", "num_channels": channels, "type": "image"},
+        "scale_metadata": {"size": list(SIZE), "resolution": RESOLUTION, "chunk_size": [16, 16, 8], "encoding": "raw"},
+    }  # fmt: skip
+    tensorstore.open(spec, create=True).result().write(values).result()
+    pointshard("preprocess", write_job(tmp_path, {"role": "image"}), "--out", tmp_path / "out")
+    page = opened(tmp_path / "out")
+    show(page, "train", 2)
+    plain(page)
+    z = int(page.get_by_label("z", exact=True).input_value())
+    window = zarr.open_array(tmp_path / "out/train.zarr/a", mode="r")[2, :, z]
+    if channels == 3:
+        assert (pixels(page) == np.moveaxis(window, 0, -1)).all()
+    else:
+        for channel in (1, 0):
+            page.get_by_label("channel", exact=True).fill(str(channel))
+            assert (pixels(page) == window[channel][..., None]).all()
+
+
+def test_labels_of_a_property_are_shown_and_filtered(tmp_path, opened):
+    write_image(tmp_path / "layer", np.random.default_rng(1).integers(1, 200, SIZE).astype("uint8"))
+    points = [{"type": "point", "id": str(i), "point": [10 + i, 20, 10], "props": [i % 3]} for i in range(9)]
+    kind = {"id": "kind", "type": "uint8", "enum_values": [2, 0, 1], "enum_labels": ["odd", "small", "large"]}
+    state = {"dimensions": {a: [r * 1e-9, "m"] for a, r in zip("xyz", RESOLUTION)}, "layers": [
+        {"type": "annotation", "name": "n", "source": "local://annotations", "annotations": points, "annotationProperties": [kind]}]}
+    (tmp_path / "state.json").write_text(json.dumps(state))
+    job = write_job(tmp_path, {}, points={"neuroglancer_state": {"source": "state.json"}})
+    pointshard("preprocess", job, "--out", tmp_path / "out")
+    page = opened(tmp_path / "out")
+    rows = samples_of(tmp_path / "out")
+    field(page, "column").select_option("property_kind")
+    field(page, "value").select_option("large")
+    assert shown(page) == [(s, i) for s, i, c in rows if c["property_kind"] == 1] and len(shown(page)) == 3
+    show(page, *shown(page)[0])
+    assert "large" in page.locator("#sample-facts").text_content()
+
+
+def test_a_page_without_samples_has_everything_else(vnc, opened):
+    page = opened(vnc, "--samples", "0")
+    assert shown(page) == [] and page.locator("rect.box").count() > 0
 
 
 def test_the_picture_has_the_section_of_each_point(vnc, tmp_path):

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::coordinates::length;
-use crate::dataset::{ArrayEntry, SourceEntry};
+use crate::dataset::SourceEntry;
 use crate::geometry::AXES;
 use crate::preview::picture::OVERLAY_COLORS;
 use crate::preview::sample::{ArrayKind, ShownArray};
@@ -41,7 +41,6 @@ pub(super) struct PlacedSample {
 pub(super) fn dataset_array(
     name: &str,
     url: &str,
-    entry: &ArrayEntry,
     array: &ShownArray,
     sample: PlacedSample,
 ) -> Value {
@@ -59,7 +58,8 @@ pub(super) fn dataset_array(
         shown.insert(name.into(), json!([1, ""]));
         rows.push(translation(place, 0.0));
     }
-    for (place, axis) in spatial_axes(entry).into_iter().enumerate() {
+    // The last three dimensions are z, y, x.
+    for (place, axis) in [2, 1, 0].into_iter().enumerate() {
         let length = length(sample.resolution_nm[axis]);
         stored.insert(AXES[axis].into(), length.clone());
         shown.insert(AXES[axis].into(), length);
@@ -94,15 +94,6 @@ fn translation(dimension: usize, offset: f64) -> Vec<f64> {
     row[dimension] = 1.0;
     row[5] = offset;
     row
-}
-
-/// The axes of the last three dimensions: 0 is x.
-fn spatial_axes(entry: &ArrayEntry) -> [usize; 3] {
-    let is_x_first = entry
-        .dimensions
-        .get(2)
-        .is_some_and(|name| name.starts_with('x'));
-    if is_x_first { [0, 1, 2] } else { [2, 1, 0] }
 }
 
 /// A layer without its source.

@@ -42,18 +42,24 @@ impl<'a> Links<'a> {
         Self {
             target,
             manifest,
-            dataset_url: browser_url(&dataset.location().to_string(), &target.mappings),
+            dataset_url: browser_url(&dataset.location().to_string(), &target.mappings)
+                .filter(|_| !has_transposed_arrays(manifest)),
             arrays: shown_arrays(manifest),
         }
     }
 
-    /// What a browser cannot find: locations that are local, or whose secrets the dataset does not have.
-    pub(crate) fn unreachable(&self, dataset: &Dataset) -> Vec<String> {
+    /// What links leave out: locations that are local, or whose secrets the dataset does not have, and arrays that Neuroglancer shows wrong.
+    pub(crate) fn left_out(&self, dataset: &Dataset) -> Vec<String> {
         let sources = self.manifest.sources.iter().enumerate();
         let sources = sources.filter(|(i, _)| self.source_url(*i).is_none());
         let mut missing: Vec<_> = sources.map(|(_, s)| s.location.clone()).collect();
-        if self.dataset_url.is_none() {
-            missing.push(dataset.location().to_string());
+        let location = dataset.location();
+        if has_transposed_arrays(self.manifest) {
+            missing.push(format!(
+                "{location} (Neuroglancer cannot show arrays in axis_order cxyz)"
+            ));
+        } else if self.dataset_url.is_none() {
+            missing.push(location.to_string());
         }
         missing.dedup();
         missing
@@ -216,17 +222,25 @@ impl<'a> Links<'a> {
             return Vec::new();
         };
         let image = reference(&self.arrays);
-        let entries = self.manifest.arrays.iter().zip(&self.arrays).zip(samples);
+        let entries = self.arrays.iter().zip(samples);
         let mut layers: Vec<_> = entries
             .enumerate()
-            .map(|(number, (((name, array_entry), array), sample))| {
+            .map(|(number, (array, sample))| {
+                let name = &array.name;
                 let url = format!("{url}/{}/{name}", entry.path);
                 let layer_name = format!("{split}/{name}");
-                let layer = layers::dataset_array(&layer_name, &url, array_entry, array, sample);
+                let layer = layers::dataset_array(&layer_name, &url, array, sample);
                 (number != image, layer)
             })
             .collect();
         layers.sort_by_key(|(is_overlay, _)| *is_overlay);
         layers.into_iter().map(|(_, layer)| layer).collect()
     }
+}
+
+/// Whether the arrays are stored with `transpose`. Neuroglancer 2.41 mixes up the dimensions of such chunks in shards.
+fn has_transposed_arrays(manifest: &Manifest) -> bool {
+    let is_x_first = |name: &String| name.starts_with('x');
+    let mut arrays = manifest.arrays.values();
+    arrays.any(|array| array.dimensions.get(2).is_some_and(is_x_first))
 }

@@ -21,12 +21,12 @@ impl ViewerUrl {
     /// Parses `https://HOST/PATH`.
     ///
     /// # Errors
-    /// It is no http(s) URL, or it has a state already.
+    /// It is no http(s) URL, or it has a state already, or a query, which the program never prints.
     pub fn parse(text: &str) -> Result<Self, String> {
         let is_http = text.starts_with("https://") || text.starts_with("http://");
-        if !is_http || text.contains('#') {
+        if !is_http || text.contains(['#', '?']) {
             return Err(format!(
-                "{text:?} is not the address of a viewer; expected https://HOST/PATH without `#`"
+                "{text:?} is not the address of a viewer; expected https://HOST/PATH without `?` and `#`"
             ));
         }
         Ok(Self(text.to_owned()))
@@ -139,6 +139,11 @@ mod tests {
             "https://viewer.example/v/#!%7B%22a%22:%22b%20c%25%22%7D"
         );
         assert!(ViewerUrl::parse("viewer.example").is_err());
-        assert!(ViewerUrl::parse("https://viewer.example/#!{}").is_err());
+        for wrong in [
+            "https://viewer.example/#!{}",
+            "https://viewer.example/?key=value",
+        ] {
+            assert!(ViewerUrl::parse(wrong).is_err(), "{wrong}");
+        }
     }
 }

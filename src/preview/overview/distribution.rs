@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::dataset::{AnyColumn, Cell, Dataset, DatasetError};
+use crate::preview::report::short;
 
 /// The distribution of a column.
 #[derive(Clone, Debug, PartialEq)]
@@ -154,8 +155,8 @@ impl Range {
 
 /// The bins of a distribution.
 enum Bins {
-    /// One for each label of the values 0, 1, 2, ...
-    Labels(Vec<String>),
+    /// One for each value that has a label.
+    Labels(Vec<(f64, String)>),
     /// One for each value.
     Values(BTreeMap<OrderedNumber, String>),
     /// Of equal width, from the first number to the second one.
@@ -163,7 +164,7 @@ enum Bins {
 }
 
 impl Bins {
-    fn of(column: &str, range: &Range, labels: Vec<String>) -> Option<Self> {
+    fn of(column: &str, range: &Range, labels: Vec<(f64, String)>) -> Option<Self> {
         let (min, max) = (range.min?, range.max?);
         let is_fraction = column.ends_with("_fraction") && min >= 0.0 && max <= 1.0;
         Some(if !labels.is_empty() {
@@ -188,7 +189,7 @@ impl Bins {
     fn bin_of(&self, value: Cell) -> Option<usize> {
         let number = value.as_f64();
         match self {
-            Self::Labels(labels) => Some(number as usize).filter(|n| *n < labels.len()),
+            Self::Labels(labels) => labels.iter().position(|(value, _)| *value == number),
             Self::Values(values) => values.keys().position(|v| *v == OrderedNumber(number)),
             Self::Equal([low, high]) => {
                 let share = (number - low) / (high - low);
@@ -201,29 +202,21 @@ impl Bins {
 
     fn names(&self) -> Vec<String> {
         match self {
-            Self::Labels(labels) => labels.clone(),
+            Self::Labels(labels) => labels.iter().map(|(_, label)| label.clone()).collect(),
             Self::Values(values) => values.values().cloned().collect(),
             Self::Equal([low, high]) => {
                 let edge = |i: usize| low + (high - low) * i as f64 / BINS as f64;
-                let name = |i| format!("{} to {}", short(edge(i)), short(edge(i + 1)));
+                let name = |i| format!("{} to {}", trimmed(edge(i)), trimmed(edge(i + 1)));
                 (0..BINS).map(name).collect()
             }
         }
     }
 }
 
-/// A number with four digits, without zeros at its end.
-pub(in crate::preview) fn short(value: f64) -> String {
-    if value == 0.0 {
-        return "0".to_owned();
-    }
-    let magnitude = value.abs().log10().floor() as i32;
-    if !(-4..7).contains(&magnitude) {
-        return format!("{value:.2e}");
-    }
-    let decimals = usize::try_from(3 - magnitude).unwrap_or(0);
-    let text = format!("{value:.decimals$}");
-    if !text.contains('.') {
+/// A number without zeros at its end.
+fn trimmed(value: f64) -> String {
+    let text = short(value);
+    if !text.contains('.') || text.contains('e') {
         return text;
     }
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
@@ -256,16 +249,10 @@ mod tests {
         assert_eq!(few.bin_of(Cell::Unsigned(3)), Some(1));
         let many = Bins::of("property_size", &range((0..=40).map(f64::from)), Vec::new()).unwrap();
         assert_eq!((many.len(), many.names()[19].as_str()), (20, "38 to 40"));
-        let labels = vec!["no".to_owned(), "yes".to_owned()];
+        let labels = vec![(3.0, "no".to_owned()), (1.0, "yes".to_owned())];
         let labels = Bins::of("property_ok", &range([0.0]), labels).unwrap();
         assert_eq!(labels.bin_of(Cell::Unsigned(1)), Some(1));
         assert_eq!(labels.bin_of(Cell::Unsigned(2)), None);
         assert!(Bins::of("property_nan", &range([f64::NAN]), Vec::new()).is_none());
-    }
-
-    #[test]
-    fn numbers_are_short() {
-        let texts = [0.05, 0.1, 1234.5678, 38.0, 1e9, 0.000_001].map(short);
-        assert_eq!(texts, ["0.05", "0.1", "1235", "38", "1.00e9", "1.00e-6"]);
     }
 }

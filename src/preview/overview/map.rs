@@ -4,6 +4,7 @@ use maud::{Markup, html};
 
 use super::points::{PointList, Points};
 use crate::dataset::{BoxEntry, Manifest};
+use crate::preview::report::split_color;
 
 /// Most boxes that are drawn.
 const MAX_BOXES: usize = 2000;
@@ -15,9 +16,6 @@ const MARGIN: f64 = 10.0;
 
 /// Smallest width and height of a box, in pixels.
 const MIN_BOX: f64 = 3.0;
-
-/// Colors of splits; further splits begin again.
-const COLORS: usize = 6;
 
 /// The map of the boxes that belong to a split; `None` if there are none.
 pub(crate) fn box_map(manifest: &Manifest, points: &Points) -> Option<Markup> {
@@ -38,7 +36,7 @@ pub(crate) fn box_map(manifest: &Manifest, points: &Points) -> Option<Markup> {
         }
         ul.colors {
             @for (number, split) in splits.iter().enumerate() {
-                li { span.patch style=(format!("background:var(--curve-{})", number % COLORS)) {} (split) }
+                li { span.patch style=(format!("background:{}", split_color(number))) {} (split) }
             }
             @for reason in points.dropped.keys() {
                 li { span.cross aria-hidden="true" { "×" } "dropped: " (reason) }
@@ -125,7 +123,7 @@ impl Plane {
         let title = format!("{split}: box {}, {} samples", entry.id, entry.samples);
         html! {
             rect.box data-box=(index) x=(format!("{:.1}", x.min(right))) y=(format!("{:.1}", y.min(bottom)))
-                width=(size(x, right)) height=(size(y, bottom)) style=(format!("--color:var(--curve-{})", color % COLORS)) {
+                width=(size(x, right)) height=(size(y, bottom)) style=(format!("--color:{}", split_color(color))) {
                 title { (title) }
             }
         }
@@ -136,7 +134,7 @@ impl Plane {
         let [x, y] = self.pixel(center_nm);
         match color {
             Some(color) => {
-                let color = format!("fill:var(--curve-{})", color % COLORS);
+                let color = format!("fill:{}", split_color(color));
                 html! { circle cx=(format!("{x:.1}")) cy=(format!("{y:.1}")) r="1.8" style=(color) {} }
             }
             None => {

@@ -3,13 +3,11 @@
 use maud::{Markup, html};
 
 use crate::preview::overview::Distribution;
+use crate::preview::report::split_color;
 
 /// Size of a chart in pixels, without the names of its bins.
 const WIDTH: f64 = 440.0;
 const HEIGHT: f64 = 120.0;
-
-/// Colors of splits; further splits begin again.
-const COLORS: usize = 6;
 
 /// Most bins whose names are all printed.
 const MAX_NAMES: usize = 6;
@@ -41,7 +39,7 @@ pub(super) fn chart(distribution: &Distribution) -> Markup {
         );
         html! {
             rect x=(format!("{x:.1}")) y=(format!("{:.1}", HEIGHT - height)) width=(format!("{bar:.1}"))
-                height=(format!("{height:.1}")) style=(format!("fill:var(--curve-{})", split % COLORS)) {
+                height=(format!("{height:.1}")) style=(format!("fill:{}", split_color(split))) {
                 title { (title) }
             }
         }

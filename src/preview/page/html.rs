@@ -7,8 +7,8 @@ use super::chart::chart;
 use super::data::PageData;
 use crate::check::{Finding, Severity};
 use crate::dataset::Manifest;
-use crate::preview::overview::{Distribution, Points, box_map, short};
-use crate::preview::report;
+use crate::preview::overview::{Distribution, Points, box_map};
+use crate::preview::report::{self, short, split_color};
 
 /// The beginning of every page: a file that begins with it may be replaced by another page.
 pub(in crate::preview) const GENERATOR: &str = "<!DOCTYPE html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"generator\" content=\"pointshard preview\">";
@@ -201,7 +201,7 @@ fn split_colors(manifest: &Manifest) -> Markup {
     html! {
         ul.colors {
             @for (number, split) in manifest.splits.keys().enumerate() {
-                li { span.patch style=(format!("background:var(--curve-{})", number % 6)) {} (split) }
+                li { span.patch style=(format!("background:{}", split_color(number))) {} (split) }
             }
         }
     }

@@ -3,7 +3,7 @@
 use indicatif::HumanCount;
 
 /// Four significant digits; scientific notation for very small and very large numbers.
-pub(super) fn short(value: f64) -> String {
+pub(in crate::preview) fn short(value: f64) -> String {
     let size = value.abs();
     if value == 0.0 {
         "0".into()

@@ -93,12 +93,9 @@ fn read_columns(
         let folder = format!("{}/{name}", entry.path);
         let column = AnyColumn::open(Arc::clone(dataset.store()), folder, entry.samples)?;
         let labels = column.labels();
-        let labeled = |cell: Cell| match cell {
-            Cell::Unsigned(v) if !labels.is_empty() => {
-                let label = usize::try_from(v).ok().and_then(|v| labels.get(v));
-                label.map_or(Fact::Number(cell), |label| Fact::Label(label.clone()))
-            }
-            _ => Fact::Number(cell),
+        let labeled = |cell: Cell| {
+            let label = labels.iter().find(|(value, _)| *value == cell.as_f64());
+            label.map_or(Fact::Number(cell), |(_, label)| Fact::Label(label.clone()))
         };
         let rows = positions.iter().map(|i| {
             let cells = column.rows(*i..i.saturating_add(1))?;
