@@ -205,6 +205,16 @@ impl PointsError {
     }
 }
 
+impl PointsError {
+    /// The error of a table that cannot be read as what it begins as.
+    pub(super) fn damaged_table(object: &str, problem: impl std::fmt::Display) -> Self {
+        Self::Table {
+            object: object.to_owned(),
+            problem: problem.to_string(),
+        }
+    }
+}
+
 impl Fault for PointsError {
     fn kind(&self) -> FaultKind {
         match self {

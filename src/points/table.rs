@@ -19,6 +19,7 @@ mod parquet_file;
 mod position_text;
 mod records;
 mod row;
+mod row_numbers;
 #[cfg(test)]
 mod tests;
 

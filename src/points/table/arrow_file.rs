@@ -8,7 +8,7 @@ use arrow_ipc::{Block, MetadataVersion, root_as_footer, root_as_message};
 use arrow_schema::{Schema, SchemaRef};
 
 use super::object_reader::ObjectReader;
-use super::parquet_file::RowNumbers;
+use super::row_numbers::RowNumbers;
 use crate::points::error::PointsError;
 
 /// An open Arrow file.
@@ -33,7 +33,7 @@ const MAX_FOOTER_BYTES: u64 = 64 << 20;
 impl ArrowFile {
     /// Reads the footer. Record batches of more than `limit_bytes` will be errors.
     pub fn open(object: &str, reader: ObjectReader, limit_bytes: u64) -> Result<Self, PointsError> {
-        let damaged = |problem: String| damaged(object, problem);
+        let damaged = |problem: String| PointsError::damaged_table(object, problem);
         let size = reader.size_bytes();
         let trailer_start = size.saturating_sub(TRAILER_BYTES as u64);
         let trailer = reader.read(trailer_start, size - trailer_start);
@@ -91,7 +91,7 @@ impl ArrowFile {
         projection: &[usize],
         visit: &mut dyn FnMut(&RecordBatch, &mut RowNumbers) -> Result<(), PointsError>,
     ) -> Result<(), PointsError> {
-        let damaged = |e: &dyn std::fmt::Display| damaged(&self.object, e.to_string());
+        let damaged = |e: &dyn std::fmt::Display| PointsError::damaged_table(&self.object, e);
         let decoder = FileDecoder::new(self.schema.clone(), self.version);
         let mut decoder = decoder.with_projection(projection.to_vec());
         for block in &self.dictionaries {
@@ -116,7 +116,8 @@ impl ArrowFile {
 
     /// The bytes of a block, of which no part becomes larger than the limit when it is decompressed.
     fn block(&self, block: &Block) -> Result<Buffer, PointsError> {
-        let wrong = || damaged(&self.object, "a record batch is not inside of the file");
+        let wrong =
+            || PointsError::damaged_table(&self.object, "a record batch is not inside of the file");
         let length = |n: i64| u64::try_from(n).map_err(|_| wrong());
         let start = length(block.offset())?;
         let metadata = length(block.metaDataLength().into())?;
@@ -131,10 +132,12 @@ impl ArrowFile {
         }
         self.require_fit(total)?;
         let bytes = self.reader.read(start, total);
-        let bytes = bytes.map_err(|e| damaged(&self.object, e))?;
+        let bytes = bytes.map_err(|e| PointsError::damaged_table(&self.object, e))?;
         let (metadata, body) = bytes.split_at(metadata as usize);
         let decompressed = decompressed_bytes(metadata, body);
-        self.require_fit(decompressed.map_err(|problem| damaged(&self.object, problem))?)?;
+        self.require_fit(
+            decompressed.map_err(|problem| PointsError::damaged_table(&self.object, problem))?,
+        )?;
         Ok(Buffer::from(bytes))
     }
 
@@ -142,7 +145,7 @@ impl ArrowFile {
         if bytes <= self.limit_bytes {
             return Ok(());
         }
-        Err(damaged(
+        Err(PointsError::damaged_table(
             &self.object,
             format!(
                 "a record batch has {bytes} bytes, and the limit (--memory) leaves {}: allow more memory, or write the table with smaller chunks, or as Parquet",
@@ -191,11 +194,4 @@ fn stored_buffer<'b>(buffer: &arrow_ipc::Buffer, body: &'b [u8]) -> Option<&'b [
     let start = usize::try_from(buffer.offset()).ok()?;
     let length = usize::try_from(buffer.length()).ok()?;
     body.get(start..start.checked_add(length)?)
-}
-
-fn damaged(object: &str, problem: impl std::fmt::Display) -> PointsError {
-    PointsError::Table {
-        object: object.to_owned(),
-        problem: problem.to_string(),
-    }
 }

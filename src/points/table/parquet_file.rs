@@ -1,6 +1,5 @@
 //! Parquet files. Row groups and pages whose statistics say that no row is in a box are not read.
 
-use std::collections::VecDeque;
 use std::ops::Range;
 
 use arrow_array::{Array, ArrayRef, RecordBatch, UInt64Array};
@@ -15,6 +14,7 @@ use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData};
 use super::cells::value;
 use super::near_boxes::{NearBoxes, UNKNOWN, ValueRange};
 use super::object_reader::ObjectReader;
+use super::row_numbers::RowNumbers;
 use crate::points::error::PointsError;
 
 /// An open Parquet file.
@@ -31,29 +31,6 @@ const BATCH_ROWS: usize = 1 << 14;
 /// Largest footer, in bytes: it is read as a whole.
 const MAX_FOOTER_BYTES: u64 = 256 << 20;
 
-/// The numbers of rows that are read, in their order.
-#[derive(Debug)]
-pub(super) struct RowNumbers(VecDeque<Range<u64>>);
-
-impl RowNumbers {
-    pub fn new(ranges: impl IntoIterator<Item = Range<u64>>) -> Self {
-        Self(ranges.into_iter().filter(|r| !r.is_empty()).collect())
-    }
-
-    /// The number of the next row.
-    pub fn next(&mut self) -> u64 {
-        let Some(first) = self.0.front_mut() else {
-            return u64::MAX;
-        };
-        let number = first.start;
-        first.start += 1;
-        if first.is_empty() {
-            self.0.pop_front();
-        }
-        number
-    }
-}
-
 /// The values of a column in consecutive rows of a row group.
 struct Segment {
     rows: Range<usize>,
@@ -62,20 +39,22 @@ struct Segment {
 
 impl ParquetFile {
     pub fn open(object: &str, reader: ObjectReader) -> Result<Self, PointsError> {
-        let footer = footer_bytes(&reader).map_err(|problem| damaged(object, problem))?;
+        let footer =
+            footer_bytes(&reader).map_err(|problem| PointsError::damaged_table(object, problem))?;
         if footer > MAX_FOOTER_BYTES.min(reader.size_bytes()) {
             let problem = format!(
                 "its footer has {footer} bytes, more than {MAX_FOOTER_BYTES}, or than the file"
             );
-            return Err(damaged(object, problem));
+            return Err(PointsError::damaged_table(object, problem));
         }
         let load = |policy| {
             let options = ArrowReaderOptions::new().with_page_index_policy(policy);
-            ArrowReaderMetadata::load(&reader, options).map_err(|e| damaged(object, e))
+            ArrowReaderMetadata::load(&reader, options)
+                .map_err(|e| PointsError::damaged_table(object, e))
         };
         let metadata = load(PageIndexPolicy::Skip)?;
         if !are_inside(metadata.metadata(), reader.size_bytes()) {
-            return Err(damaged(
+            return Err(PointsError::damaged_table(
                 object,
                 "its footer names parts outside of the file",
             ));
@@ -98,7 +77,7 @@ impl ParquetFile {
         near: Option<&NearBoxes<'_>>,
         visit: &mut dyn FnMut(&RecordBatch, &mut RowNumbers) -> Result<(), PointsError>,
     ) -> Result<(), PointsError> {
-        let damaged = |e: &dyn std::fmt::Display| damaged(&self.object, e.to_string());
+        let damaged = |e: &dyn std::fmt::Display| PointsError::damaged_table(&self.object, e);
         let mut first_row = 0;
         for group in 0..self.metadata.metadata().num_row_groups() {
             let rows = self.metadata.metadata().row_group(group).num_rows();
@@ -266,12 +245,5 @@ fn footer_bytes(reader: &ObjectReader) -> Result<u64, String> {
         _ => Err(
             "it begins as a Parquet file, but does not end as one: it is not complete".to_owned(),
         ),
-    }
-}
-
-fn damaged(object: &str, problem: impl std::fmt::Display) -> PointsError {
-    PointsError::Table {
-        object: object.to_owned(),
-        problem: problem.to_string(),
     }
 }
