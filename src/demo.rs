@@ -1,6 +1,6 @@
-//! A small synthetic collection for people without data: neuropil as in an electron micrograph, the segmentation of its
-//! cells, its synapses as points and as lines, the voxels of pre- and postsynaptic cells near them, and boxes of two
-//! splits.
+//! A small synthetic collection for people without data: neuropil as in an electron micrograph, the segmentations of its
+//! cells and of its synapses, the synapses as points and as lines, the voxels of pre- and postsynaptic cells near them, and
+//! boxes of two splits.
 //!
 //! The input is a folder; the output are layers in Neuroglancer's precomputed format, `collection.json` and `config.json`,
 //! always with the same bytes. The steps are:
@@ -40,7 +40,7 @@ use world::World;
 pub use error::DemoError;
 pub use report::{BoxReport, DemoReport, LayerReport};
 
-const LAYERS: [LayerReport; 6] = [
+const LAYERS: [LayerReport; 7] = [
     LayerReport {
         name: "img",
         what: "electron microscopy (synthetic), two scales",
@@ -59,6 +59,11 @@ const LAYERS: [LayerReport; 6] = [
     LayerReport {
         name: "seg",
         what: "cells",
+        encoding: "uint64 compressed_segmentation",
+    },
+    LayerReport {
+        name: "synseg",
+        what: "synaptic densities; the id of each is that of its synapse",
         encoding: "uint64 compressed_segmentation",
     },
     LayerReport {

@@ -14,6 +14,7 @@ mod source_transform;
 #[cfg(test)]
 mod tests;
 mod voxel_box;
+mod window_rule;
 mod window_size;
 mod zetta;
 
@@ -27,4 +28,5 @@ pub use rounding::MAX_VOXEL;
 pub(crate) use source_transform::{PlacedAxis, Placement, SourceDimension, is_unmoved};
 pub use source_transform::{SourceTransform, TransformError, TransformOrigin};
 pub use voxel_box::VoxelBox;
+pub use window_rule::WindowRule;
 pub use window_size::WindowSize;

@@ -4,14 +4,15 @@
 //! whose anchor is inside, once, ordered by id. Annotations that cannot be used are counted in a [`PointsReport`](report::PointsReport), and
 //! contradictory data is an error.
 //!
-//! Sources are Neuroglancer's precomputed format (`precomputed`), viewer states (`state`, as a layer `in_memory`) and
-//! tables (`csv`). All of them produce batches of annotations, which are merged (`merge`).
+//! Sources are Neuroglancer's precomputed format (`precomputed`), viewer states (`state`, as a layer `in_memory`) and tables
+//! (`table`), which produce batches of annotations that are merged (`merge`), and the objects of a segmentation (`objects`).
 
 mod annotation;
 mod error;
 mod in_memory;
 mod layer;
 mod merge;
+mod objects;
 mod position;
 mod precomputed;
 mod property;

@@ -10,7 +10,9 @@ mod codecs;
 mod error;
 #[cfg(any(test, feature = "bench"))]
 mod every_window;
+mod majority;
 mod object_chunks;
+mod object_query;
 mod outside;
 mod pass;
 mod queries;

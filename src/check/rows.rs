@@ -3,9 +3,11 @@
 use std::collections::HashSet;
 use std::ops::Range;
 
+use serde::Deserialize;
+
 use super::kind::FindingKind;
 use crate::dataset::Manifest;
-use crate::geometry::{BoxNm, PointNm, Resolution, WindowSize};
+use crate::geometry::{BoxNm, PointNm, Resolution, WindowRule, WindowSize};
 
 /// Rows of the columns, one per sample.
 pub(super) struct Rows {
@@ -47,6 +49,7 @@ pub(super) struct RowChecks<'m> {
     manifest: &'m Manifest,
     split: &'m str,
     window: Option<WindowSize>,
+    rule: WindowRule,
     is_snapped: bool,
     /// Number of samples of each box of the manifest.
     per_box: Vec<u64>,
@@ -74,6 +77,7 @@ impl<'m> RowChecks<'m> {
             manifest,
             split,
             window: WindowSize::new(manifest.window_voxels),
+            rule: WindowRule::deserialize(&manifest.config["rule"]).unwrap_or_default(),
             is_snapped: manifest.config["snap"] == "zetta",
             per_box: vec![0; manifest.boxes.len()],
             current: None,
@@ -107,7 +111,7 @@ impl<'m> RowChecks<'m> {
         }
         let center = PointNm(rows.center_nm[i]);
         let start = self.window.zip(Resolution::new(resolution_nm));
-        let start = start.and_then(|(w, r)| w.start_around(&center, &r));
+        let start = start.and_then(|(w, r)| w.start_around(&center, &r, self.rule));
         if start != Some(rows.start_voxel[i]) {
             self.misplaced.push(sample);
         }

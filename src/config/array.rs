@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{CodecConfig, Interpolation, tagged};
+use super::{CodecConfig, Interpolation, ObjectAt, tagged};
 use crate::data_type::DataType;
 use crate::geometry::{Resolution, WindowSize};
 
@@ -81,7 +81,7 @@ pub enum Transform {
     Threshold(f64),
     /// The value is multiplied by a factor, then a number is added.
     Scale(Scale),
-    /// 1 where the value is the id of the object at a point of the sample's annotation.
+    /// 1 where the value is the id of the sample's object: the one at a point of its annotation, with an id, or under a mask.
     ObjectAt(ObjectAt),
     /// 1 where the voxel is inside the layer's volume.
     Inside,
@@ -101,44 +101,6 @@ pub struct Scale {
 
 fn one() -> f64 {
     1.0
-}
-
-/// Which object of a segmentation a mask shows, per sample.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ObjectAt {
-    /// The point of the annotation.
-    pub point: ObjectPoint,
-    /// If the point is on background (0), the nearest non-background voxel within this distance is used, in nm.
-    #[serde(default)]
-    #[schemars(range(min = 0))]
-    pub radius_nm: f64,
-    /// What happens to samples without an object at the point.
-    #[serde(default)]
-    pub missing: MissingObject,
-}
-
-/// A point of an annotation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum ObjectPoint {
-    /// The point that the window is centered on.
-    Anchor,
-    /// The first end of a line.
-    Start,
-    /// The last end of a line.
-    End,
-}
-
-/// What happens to samples without an object.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum MissingObject {
-    /// The sample is dropped and counted.
-    #[default]
-    Drop,
-    /// The mask is empty, and the sample is counted.
-    Keep,
 }
 
 impl Role {
@@ -169,12 +131,10 @@ impl ArrayConfig {
             Transform::Threshold(t) if !t.is_finite() => {
                 return Some((".transform.threshold", "expected a number".to_owned()));
             }
-            Transform::ObjectAt(at) if !(at.radius_nm >= 0.0 && at.radius_nm <= MAX_RADIUS_NM) => {
-                let problem = format!(
-                    "found {}, expected nm from 0 to {MAX_RADIUS_NM}",
-                    at.radius_nm
-                );
-                return Some((".transform.object_at.radius_nm", problem));
+            Transform::ObjectAt(at) => {
+                if let Some((key, problem)) = at.problem() {
+                    return Some((key, problem));
+                }
             }
             _ => {}
         }
@@ -219,6 +179,3 @@ fn incompatible(interpolation: Interpolation, transform: &Transform) -> Option<&
         ),
     }
 }
-
-/// Largest `radius_nm`.
-const MAX_RADIUS_NM: f64 = 100_000.0;

@@ -8,7 +8,7 @@ use super::{
     ArrayConfig, CollectionConfig, LayerConfig, Leaks, Missing, Outside, PointsConfig, Snap,
     SplitConfig, tagged,
 };
-use crate::geometry::{AxisOrder, Resolution, WindowSize};
+use crate::geometry::{AxisOrder, Resolution, WindowRule, WindowSize};
 
 /// A job: which windows to cut, out of which layers, into which splits.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -26,6 +26,9 @@ pub struct Config {
     /// Size of a window in voxels, x y z.
     #[schemars(with = "[u32; 3]", extend("items" = serde_json::json!({"type": "integer", "minimum": 1, "maximum": 65536})))]
     pub(crate) window: WindowSize,
+    /// Which voxel a window starts at, where its exact start is between two voxels.
+    #[serde(default, skip_serializing_if = "WindowRule::is_default")]
+    pub(crate) rule: WindowRule,
     /// Which annotations become samples.
     pub(crate) points: PointsConfig,
     /// The arrays to write: output name, then the layer that the array is cut out of.

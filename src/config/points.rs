@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::unit::delimiter_problem;
-use super::{ChoiceConfig, LengthUnit};
+use super::{ChoiceConfig, LengthUnit, ObjectsConfig, PropertyFilter};
 use crate::geometry::Resolution;
 use crate::points::{Anchor, PropertyKind};
 
@@ -30,6 +30,8 @@ pub enum PointsFrom {
     NeuroglancerState(StatePointsConfig),
     /// A table, for all boxes.
     Table(TableConfig),
+    /// The objects of a segmentation in each box's layer group.
+    Objects(ObjectsConfig),
 }
 
 /// The form in the config.
@@ -37,8 +39,8 @@ pub enum PointsFrom {
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "PointsConfig")]
 struct RawPoints {
-    /// Name of the annotation layer in the boxes' layer groups. Exactly one of `layer`, `neuroglancer_state` and `table` is
-    /// given.
+    /// Name of the annotation layer in the boxes' layer groups. Exactly one of `layer`, `neuroglancer_state`, `table` and `objects`
+    /// is given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     layer: Option<String>,
     /// Annotations in a Neuroglancer viewer state.
@@ -47,6 +49,9 @@ struct RawPoints {
     /// Annotations in a table: CSV, TSV, Parquet or Arrow (Feather).
     #[serde(default, skip_serializing_if = "Option::is_none", alias = "csv")]
     table: Option<TableConfig>,
+    /// The objects of a segmentation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    objects: Option<ObjectsConfig>,
     /// The point of a line that its window is centered on, and that decides whether the line is in a box.
     #[serde(default)]
     anchor: Anchor,
@@ -78,10 +83,10 @@ pub struct TableConfig {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<[f64; 3]>")]
     pub resolution: Option<Resolution>,
-    /// The columns of a point: x, y, z, or one column of lists.
+    /// The columns of a point, or of the centre of a line whose ends are given: x, y, z, or one column of lists.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub point: Option<PositionColumns>,
-    /// The columns of a line's first end. Given with `end`, instead of `point`.
+    /// The columns of a line's first end. Given with `end`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start: Option<PositionColumns>,
     /// The columns of a line's last end.
@@ -118,21 +123,43 @@ impl PointsConfig {
             PointsFrom::Layer(layer) => layer,
             PointsFrom::NeuroglancerState(state) => state.layer.as_deref().unwrap_or("annotations"),
             PointsFrom::Table(table) => &table.file,
+            PointsFrom::Objects(objects) => &objects.layer,
         }
+    }
+
+    /// The filters on properties: those in `choose`, and those that follow from the source.
+    pub(crate) fn filters(&self) -> impl Iterator<Item = (&str, PropertyFilter)> {
+        let chosen = self.choose.filter.iter();
+        let chosen = chosen.map(|(name, filter)| (name.as_str(), filter.clone()));
+        let of_source = match &self.source {
+            PointsFrom::Objects(objects) => objects.filters(),
+            _ => Vec::new(),
+        };
+        chosen.chain(of_source)
     }
 }
 
 impl TableConfig {
+    /// The columns of the first end of a line, or of a point.
+    pub(crate) fn first(&self) -> Option<&PositionColumns> {
+        self.start.as_ref().or(self.point.as_ref())
+    }
+
+    /// The columns of the centre of a line, if it is given beside the ends.
+    pub(crate) fn center(&self) -> Option<&PositionColumns> {
+        self.point.as_ref().filter(|_| self.start.is_some())
+    }
+
     /// The first invalid value, if there is one.
     fn problem(&self) -> Option<String> {
         if let Some(problem) = self.unit.problem(self.resolution) {
             return Some(format!("`table` {problem}"));
         }
         match (&self.point, &self.start, &self.end) {
-            (Some(_), None, None) | (None, Some(_), Some(_)) => {}
+            (Some(_), None, None) | (_, Some(_), Some(_)) => {}
             _ => {
                 return Some(
-                    "`table` names neither a point nor a line, expected the columns of `point`, or of `start` and `end`"
+                    "`table` names neither a point nor a line, expected the columns of `point`, or of `start` and `end`, or of all three"
                         .to_owned(),
                 );
             }
@@ -145,24 +172,30 @@ impl TryFrom<RawPoints> for PointsConfig {
     type Error = String;
 
     fn try_from(raw: RawPoints) -> Result<Self, String> {
-        let source = match (raw.layer, raw.neuroglancer_state, raw.table) {
-            (Some(layer), None, None) => PointsFrom::Layer(layer),
-            (None, Some(state), None) => PointsFrom::NeuroglancerState(state),
-            (None, None, Some(table)) => {
+        let source = match (raw.layer, raw.neuroglancer_state, raw.table, raw.objects) {
+            (Some(layer), None, None, None) => PointsFrom::Layer(layer),
+            (None, Some(state), None, None) => PointsFrom::NeuroglancerState(state),
+            (None, None, None, Some(objects)) => {
+                if let Some(problem) = objects.problem() {
+                    return Err(problem);
+                }
+                PointsFrom::Objects(objects)
+            }
+            (None, None, Some(table), None) => {
                 if let Some(problem) = table.problem() {
                     return Err(problem);
                 }
                 PointsFrom::Table(table)
             }
-            (None, None, None) => {
+            (None, None, None, None) => {
                 return Err(
-                    "found no source of annotations, expected one of `layer`, `neuroglancer_state`, `table`"
+                    "found no source of annotations, expected one of `layer`, `neuroglancer_state`, `table`, `objects`"
                         .to_owned(),
                 );
             }
             _ => {
                 return Err(
-                    "found several sources of annotations, expected exactly one of `layer`, `neuroglancer_state`, `table`"
+                    "found several sources of annotations, expected exactly one of `layer`, `neuroglancer_state`, `table`, `objects`"
                         .to_owned(),
                 );
             }
@@ -184,6 +217,7 @@ impl From<PointsConfig> for RawPoints {
             layer: None,
             neuroglancer_state: None,
             table: None,
+            objects: None,
             anchor: config.anchor,
             choose: config.choose,
         };
@@ -191,6 +225,7 @@ impl From<PointsConfig> for RawPoints {
             PointsFrom::Layer(layer) => raw.layer = Some(layer),
             PointsFrom::NeuroglancerState(state) => raw.neuroglancer_state = Some(state),
             PointsFrom::Table(table) => raw.table = Some(table),
+            PointsFrom::Objects(objects) => raw.objects = Some(objects),
         }
         raw
     }

@@ -3,7 +3,7 @@
 //! Each check returns the first invalid value: its JSON path, what was found and what was expected.
 
 use super::names::{DROPPED_ANNOTATIONS, differ_only_in_case, name_problem, reserved_for};
-use super::{Config, Leaks, Role, nearest};
+use super::{ArrayConfig, Config, Leaks, ObjectSearch, PointsFrom, Role, Transform, nearest};
 use crate::storage::{PASSWORD, has_userinfo};
 
 /// Largest `shard_samples`.
@@ -77,6 +77,10 @@ fn arrays(config: &Config) -> Option<Problem> {
         if let Some((key, problem)) = array.problem() {
             return Some((format!("arrays.{name}{key}"), problem));
         }
+        if let Some(problem) = majority(config, name, array) {
+            let path = format!("arrays.{name}.transform.object_at.majority");
+            return Some((path, problem));
+        }
         let target = name.strip_suffix("_mask");
         let has_target = target.is_some_and(|target| config.arrays.contains_key(target));
         let is_lost_mask = array.role == Some(Role::Mask) && !has_target;
@@ -87,9 +91,41 @@ fn arrays(config: &Config) -> Option<Problem> {
     })
 }
 
+/// What is wrong with the array whose mask says the object of the array `name`.
+fn majority(config: &Config, name: &str, array: &ArrayConfig) -> Option<String> {
+    let mask_of = |array: &'_ ArrayConfig| match &array.transform {
+        Transform::ObjectAt(at) => match at.search() {
+            ObjectSearch::Majority(mask) => Some(mask.to_owned()),
+            ObjectSearch::AtPoint { .. } | ObjectSearch::WithId(_) => None,
+        },
+        _ => None,
+    };
+    let mask = mask_of(array)?;
+    let others = config.arrays.iter().filter(|(other, _)| *other != name);
+    let others: Vec<_> = others
+        .filter(|(_, other)| mask_of(other).is_none())
+        .collect();
+    let window = |array: &ArrayConfig| array.window.unwrap_or(config.window);
+    match others.iter().find(|(other, _)| **other == mask) {
+        Some((_, other)) if window(other) == window(array) => None,
+        Some((_, other)) => Some(format!(
+            "the windows of `{mask}` have {} voxels, expected {} as in `{name}`",
+            window(other),
+            window(array)
+        )),
+        None => {
+            let known: Vec<_> = others.iter().map(|(other, _)| other.as_str()).collect();
+            Some(format!(
+                "found {mask:?}, expected the name of another array that has no `majority`: one of {}",
+                known.join(", ")
+            ))
+        }
+    }
+}
+
 fn layers(config: &Config) -> Option<Problem> {
     config.layers.iter().find_map(|(name, layer)| {
-        let mut used = config.arrays.values().map(|array| array.layer.as_str());
+        let mut used = used_layers(config);
         // With `flexible_z`, other layers of the groups count too, and they are not known here.
         if !config.flexible_z && !used.any(|layer| layer == name) {
             return Some((format!("layers.{name}"), unused_layer(config, name)));
@@ -99,16 +135,22 @@ fn layers(config: &Config) -> Option<Problem> {
     })
 }
 
+/// The volume layers that are read.
+fn used_layers(config: &Config) -> impl Iterator<Item = &str> {
+    let arrays = config.arrays.values().map(|array| array.layer.as_str());
+    let objects = match &config.points.source {
+        PointsFrom::Objects(objects) => Some(objects.layer.as_str()),
+        _ => None,
+    };
+    arrays.chain(objects)
+}
+
 fn unused_layer(config: &Config, name: &str) -> String {
-    let used: Vec<&str> = config
-        .arrays
-        .values()
-        .map(|array| array.layer.as_str())
-        .collect();
+    let used: Vec<&str> = used_layers(config).collect();
     let hint = nearest(name, used.iter().copied());
     let hint = hint.map_or(String::new(), |hint| format!("; did you mean `{hint}`?"));
     format!(
-        "no array is cut out of a layer `{name}`, expected one of {}{hint}",
+        "no array or object comes from a layer `{name}`, expected one of {}{hint}",
         used.join(", ")
     )
 }

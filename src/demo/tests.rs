@@ -11,7 +11,7 @@ use super::volume_shape::{OFFSET, WINDOW};
 use super::*;
 use crate::collection::Collection;
 use crate::config::Config;
-use crate::geometry::{PointNm, Resolution, VoxelBox, WindowSize};
+use crate::geometry::{PointNm, Resolution, VoxelBox, WindowRule, WindowSize};
 use crate::points::{Anchor, PointLayer};
 use crate::storage::{Location, Storage};
 
@@ -55,7 +55,9 @@ fn windows(split: &str) -> Vec<VoxelBox> {
         {
             let voxel = in_world(synapse.positions[0]);
             let nm = [0, 1, 2].map(|d| f64::from(voxel[d]) * RESOLUTION_NM[d]);
-            let start = window.start_around(&PointNm(nm), &resolution).unwrap();
+            let start = window
+                .start_around(&PointNm(nm), &resolution, WindowRule::Ceil)
+                .unwrap();
             windows.push(window.at(start));
         }
     }
@@ -81,6 +83,7 @@ fn the_bytes_are_the_same_with_any_number_of_threads_and_in_a_folder_with_the_de
     assert!(expected.contains_key("img/8_8_40/1200-1264_900-964_150-166.gz"));
     assert!(expected.contains_key("img/16_16_40/792-794_578-636_198-208.gz"));
     assert!(expected.contains_key("seg/8_8_40/1584-1588_1156-1272_182-208"));
+    assert!(expected.contains_key("synseg/8_8_40/1584-1588_1156-1272_182-208"));
     assert_eq!(report.config, one.path().join("config.json"));
     assert_eq!(report.boxes.len(), 5);
 
@@ -192,6 +195,24 @@ fn labels_are_voxels_of_the_pre_and_the_post_cell_near_a_synapse() {
         }
     }
     assert!(counts.iter().all(|n| *n > 50_000), "{counts:?}");
+}
+
+#[test]
+fn the_postsynaptic_cell_has_most_voxels_under_the_density_of_a_synapse() {
+    let mut voxels: BTreeMap<u64, BTreeMap<u8, usize>> = BTreeMap::new();
+    for index in 0..VOXELS {
+        let of_synapse = voxels.entry(WORLD.density(index)).or_default();
+        if let Some(cell) = WORLD.tissue.cell(index) {
+            *of_synapse.entry(cell).or_default() += 1;
+        }
+    }
+    for synapse in &WORLD.synapses {
+        let cells = &voxels[&synapse.id];
+        let most = cells.iter().max_by_key(|(_, n)| **n);
+        assert_eq!(most.map(|(cell, _)| *cell), Some(synapse.post), "{cells:?}");
+        assert!(cells.values().sum::<usize>() >= 20, "{cells:?}");
+    }
+    assert_eq!(voxels.len(), WORLD.synapses.len() + 1);
 }
 
 #[test]

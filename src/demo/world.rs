@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use super::annotations::{self, Annotation};
 use super::boxes::in_world;
-use super::noise::{length, minus};
+use super::noise::{along, dot, length, minus};
 use super::organelles::{self, Synapse};
 use super::precomputed::{DataType, Encoding, Scale, Volume};
 use super::tissue::{self, Tissue, VOXELS};
@@ -20,6 +20,10 @@ const SYNAPSES_OUTSIDE: usize = 12;
 /// Maximum distance of labels from their synapse, nm.
 const LABEL_NM: f32 = 220.0;
 
+/// How far the density of a synapse extends from the border of the cells into the postsynaptic one, nm. In the presynaptic one,
+/// it is the membrane.
+const DENSITY_NM: f32 = 32.0;
+
 /// Everything that is written, in memory.
 pub(super) struct World {
     pub(super) tissue: Tissue,
@@ -27,6 +31,8 @@ pub(super) struct World {
     pub(super) image: Vec<u8>,
     /// Bit 0: `label0`; bit 1: `label1`.
     pub(super) labels: Vec<u8>,
+    /// The synapse whose density a voxel belongs to: its position and 1; 0 for none.
+    densities: Vec<u8>,
 }
 
 impl World {
@@ -48,12 +54,20 @@ impl World {
             seed: SEED,
         });
         let labels = labels(&tissue, &synapses);
+        let densities = densities(&tissue, &synapses);
         Self {
             tissue,
             synapses,
             image,
             labels,
+            densities,
         }
+    }
+
+    /// The id of the synapse whose density a voxel belongs to; 0 for none.
+    pub(super) fn density(&self, index: usize) -> u64 {
+        let synapse = usize::from(self.densities[index]).checked_sub(1);
+        synapse.map_or(0, |s| self.synapses[s].id)
     }
 
     /// The id of a voxel in the segmentation.
@@ -105,14 +119,20 @@ impl World {
             .write(&dir.join(name))?;
         }
         let segment = |index: usize| self.segment(index);
-        Volume {
-            kind: "segmentation",
-            data_type: DataType::Uint64,
-            encoding: Encoding::CompressedSegmentation,
-            chunk: [128, 128, 32],
-            scales: vec![Scale::full(&segment)],
+        let density = |index: usize| self.density(index);
+        let of_ids: [(&str, &(dyn Fn(usize) -> u64 + Sync)); 2] =
+            [("seg", &segment), ("synseg", &density)];
+        for (name, id) in of_ids {
+            Volume {
+                kind: "segmentation",
+                data_type: DataType::Uint64,
+                encoding: Encoding::CompressedSegmentation,
+                chunk: [128, 128, 32],
+                scales: vec![Scale::full(id)],
+            }
+            .write(&dir.join(name))?;
         }
-        .write(&dir.join("seg"))
+        Ok(())
     }
 
     /// Writes `points` and `lines` below `dir`.
@@ -147,6 +167,35 @@ fn labels(tissue: &Tissue, synapses: &[Synapse]) -> Vec<u8> {
         }
     });
     labels
+}
+
+/// For every voxel the synapse whose density it belongs to: its position and 1; 0 for none. Where two meet, the first one.
+fn densities(tissue: &Tissue, synapses: &[Synapse]) -> Vec<u8> {
+    let mut densities = vec![0; VOXELS];
+    let sections = densities.par_chunks_mut(tissue::SECTION).enumerate();
+    sections.for_each(|(z, section)| {
+        for (synapse, number) in synapses.iter().zip(1..) {
+            let reach = synapse.radius + DENSITY_NM;
+            if !Tissue::sections(synapse.center, reach).contains(&z) {
+                continue;
+            }
+            tissue.disc(z, synapse.center, reach, |index, p| {
+                let from_center = minus(p, synapse.center);
+                let ahead = dot(from_center, synapse.normal);
+                let lateral = length(along(from_center, synapse.normal, -ahead));
+                let is_near = lateral <= synapse.radius && ahead.abs() <= 2.0 * DENSITY_NM;
+                let is_density = match tissue.cell(index) {
+                    None => [synapse.pre, synapse.post].contains(&tissue.owner(index)),
+                    Some(cell) => cell == synapse.post && tissue.depth(index) <= DENSITY_NM,
+                };
+                let density = &mut section[index % tissue::SECTION];
+                if is_near && is_density && *density == 0 {
+                    *density = number;
+                }
+            });
+        }
+    });
+    densities
 }
 
 fn annotation(synapse: &Synapse, positions: Vec<[f32; 3]>) -> Annotation {

@@ -179,6 +179,12 @@ impl Sources {
         groups.map(of_group).max().unwrap_or(0)
     }
 
+    /// Bytes of a value in the sources of `array`, which are not converted.
+    pub(crate) fn label_bytes(&self, plan: &Plan, array: usize) -> usize {
+        let source = plan.arrays[array].source_of_group.first();
+        source.map_or(1, |s| self.volumes[*s].meta().data_type.size_bytes())
+    }
+
     /// The object that a voxel of this value in a source of `array` belongs to; 0 for none.
     pub(crate) fn object_of(&self, array: usize, value: &[u8]) -> u64 {
         self.recipes[array].conversion().object_of(value)

@@ -10,7 +10,7 @@ use crate::data_type::Scalar;
 use crate::geometry::VoxelBox;
 use crate::plan::{Plan, Sample};
 use crate::volume::{EncodedBlock, VolumeError};
-use crate::voxels::{Region, ValueDoesNotFit, WindowResampler, fill, fill_around};
+use crate::voxels::{Conversion, Region, ValueDoesNotFit, WindowResampler, fill, fill_around};
 
 /// Cuts windows out of volumes, through a block cache.
 pub(crate) struct WindowCutter<'a> {
@@ -31,6 +31,17 @@ pub(crate) struct CutScratch {
     unwritten: Vec<VoxelBox>,
 }
 
+/// How the values of a window come out of those of its source.
+#[derive(Clone, Copy)]
+struct WindowValues<'c> {
+    /// `None` where they are the same. With the object that the array shows, if it shows one.
+    conversion: Option<(&'c Conversion, u64)>,
+    /// Bytes of a value of the window.
+    bytes: usize,
+    /// The value of voxels that are missing or outside of the volume.
+    fill: Scalar,
+}
+
 /// Which window to cut.
 #[derive(Clone, Copy)]
 pub(crate) struct WindowRequest<'s> {
@@ -49,6 +60,40 @@ impl WindowCutter<'_> {
         scratch: &mut CutScratch,
         missing: &mut dyn FnMut(BlockKey),
     ) -> Result<bool, ExtractError> {
+        let source = self.plan.source_of(request.array, request.sample);
+        let recipe = self.sources.recipe(request.array);
+        let conversion = self.sources.conversion(request.array, source);
+        let values = WindowValues {
+            conversion: conversion.map(|conversion| (conversion, request.object)),
+            bytes: recipe.data_type().size_bytes(),
+            fill: recipe.fill_value(self.plan.group_of(request.sample)),
+        };
+        self.cut_values(request, values, scratch, missing)
+    }
+
+    /// Cuts the window of an array that shows an object, as [`WindowCutter::cut`] does, but with the values of the layer: ids
+    /// instead of a mask. Voxels that are missing or outside of the volume are 0.
+    pub(crate) fn cut_labels(
+        &self,
+        request: WindowRequest<'_>,
+        scratch: &mut CutScratch,
+    ) -> Result<bool, ExtractError> {
+        let source = self.plan.source_of(request.array, request.sample);
+        let values = WindowValues {
+            conversion: None,
+            bytes: self.sources.volumes[source].meta().data_type.size_bytes(),
+            fill: Scalar::ZERO,
+        };
+        self.cut_values(request, values, scratch, &mut |_| {})
+    }
+
+    fn cut_values(
+        &self,
+        request: WindowRequest<'_>,
+        values: WindowValues<'_>,
+        scratch: &mut CutScratch,
+        missing: &mut dyn FnMut(BlockKey),
+    ) -> Result<bool, ExtractError> {
         let WindowRequest { array, sample, .. } = request;
         let source = self.plan.source_of(array, sample);
         let recipe = self.sources.recipe(array);
@@ -56,24 +101,20 @@ impl WindowCutter<'_> {
         let out = Region {
             covers: &window,
             channels: self.sources.volumes[source].meta().channels as usize,
-            value_bytes: recipe.data_type().size_bytes(),
+            value_bytes: values.bytes,
         };
-        let fill_value = recipe.fill_value(self.plan.group_of(sample));
         let mut buffer = std::mem::take(&mut scratch.window);
         buffer.resize(out.bytes(), 0);
         let is_written = if recipe.marks_inside {
             Ok(self.mark_inside(request, &out, &mut buffer))
         } else if recipe.is_resampled() {
-            self.resample(request, &out, fill_value, &mut buffer, scratch, missing)
+            self.resample(request, &out, values, &mut buffer, scratch, missing)
         } else {
             let request_box = BoxRequest {
                 source,
                 out: &out,
-                fill_value,
-                conversion: self
-                    .sources
-                    .conversion(array, source)
-                    .map(|conversion| (conversion, request.object)),
+                fill_value: values.fill,
+                conversion: values.conversion,
             };
             self.read_box(&request_box, &mut buffer, scratch, missing)
                 .map(|contents| contents.other_values)
@@ -134,7 +175,7 @@ impl WindowCutter<'_> {
         &self,
         request: WindowRequest<'_>,
         out: &Region<'_>,
-        fill_value: Scalar,
+        values: WindowValues<'_>,
         buffer: &mut [u8],
         scratch: &mut CutScratch,
         missing: &mut dyn FnMut(BlockKey),
@@ -170,11 +211,11 @@ impl WindowCutter<'_> {
                 meta.fill_value.fill(from.value_bytes, &mut voxels);
             }
             let support = apply(&resampler, out, from.value_bytes, &voxels, &mut resampled);
-            match self.sources.conversion(array, source) {
+            match values.conversion {
                 None => buffer.copy_from_slice(&resampled),
-                Some(conversion) => conversion.convert(&resampled, buffer, request.object)?,
+                Some((conversion, object)) => conversion.convert(&resampled, buffer, object)?,
             }
-            fill_around(fill_value, &support, buffer, out);
+            fill_around(values.fill, &support, buffer, out);
             Ok(true)
         });
         scratch.voxels = [voxels, resampled];

@@ -5,8 +5,8 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::PointNm;
-use super::rounding::ceil_of_rounded;
+use super::rounding::{ceil_of_rounded, floor_of_rounded};
+use super::{BoxNm, PointNm, VoxelBox};
 
 /// Size of a voxel in nm along x, y, z; finite and greater than 0.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, JsonSchema)]
@@ -31,9 +31,23 @@ impl Resolution {
     pub fn voxel_of(&self, point: &PointNm) -> Option<[i64; 3]> {
         let mut voxel = [0; 3];
         for (d, v) in voxel.iter_mut().enumerate() {
-            *v = -ceil_of_rounded(-point.0[d] / self.0[d])?;
+            *v = floor_of_rounded(point.0[d] / self.0[d])?;
         }
         Some(voxel)
+    }
+
+    /// The voxels whose first corner is in the box: per axis those from `ceil(round(min / r, 10 decimals))` to the one before
+    /// `ceil(round(max / r, 10 decimals))`. `None` where they are out of range.
+    pub fn voxels_in(&self, bounds: &BoxNm) -> Option<VoxelBox> {
+        let first = |corner: [f64; 3]| {
+            let mut voxel = [0; 3];
+            for (d, v) in voxel.iter_mut().enumerate() {
+                *v = ceil_of_rounded(corner[d] / self.0[d])?;
+            }
+            Some(voxel)
+        };
+        let (start, end) = (first(bounds.min())?, first(bounds.max())?);
+        Some(VoxelBox { start, end })
     }
 
     /// Whether both are the same scale. Files contain values that are computed or rounded to float32

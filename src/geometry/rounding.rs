@@ -16,3 +16,8 @@ pub(super) fn ceil_of_rounded(v: f64) -> Option<i64> {
     let ceil = rounded.ceil();
     (ceil.abs() < MAX_VOXEL as f64).then_some(ceil as i64)
 }
+
+/// `floor(round(v, 10))`, rounded in the same way.
+pub(super) fn floor_of_rounded(v: f64) -> Option<i64> {
+    ceil_of_rounded(-v).map(|ceil| -ceil)
+}

@@ -1,6 +1,6 @@
 //! Points, boxes, windows and rounding.
 
-use super::rounding::ceil_of_rounded;
+use super::rounding::{ceil_of_rounded, floor_of_rounded};
 use super::*;
 use proptest::prelude::*;
 
@@ -10,6 +10,7 @@ fn start_x(p: f64, r: f64, w: u32) -> i64 {
         .start_around(
             &PointNm([p, 0.5, 0.5]),
             &Resolution::new([r, 1.0, 1.0]).unwrap(),
+            WindowRule::Ceil,
         )
         .unwrap()[0]
 }
@@ -38,8 +39,14 @@ fn negative_coordinates_round_towards_plus_infinity() {
 fn a_point_far_out_of_range_has_no_window() {
     let w = WindowSize::new([2, 2, 2]).unwrap();
     let r = Resolution::new([1.0; 3]).unwrap();
-    assert_eq!(w.start_around(&PointNm([1e300, 0.0, 0.0]), &r), None);
-    assert_eq!(w.start_around(&PointNm([f64::NAN, 0.0, 0.0]), &r), None);
+    assert_eq!(
+        w.start_around(&PointNm([1e300, 0.0, 0.0]), &r, WindowRule::Ceil),
+        None
+    );
+    assert_eq!(
+        w.start_around(&PointNm([f64::NAN, 0.0, 0.0]), &r, WindowRule::Floor),
+        None
+    );
 }
 
 #[test]
@@ -97,6 +104,7 @@ proptest! {
         let v = i as f64 + e;
         let exact: f64 = format!("{v:.10}").parse().unwrap();
         prop_assert_eq!(ceil_of_rounded(v), Some(exact.ceil() as i64));
+        prop_assert_eq!(floor_of_rounded(v), Some(exact.floor() as i64));
     }
 
     #[test]
@@ -104,12 +112,14 @@ proptest! {
         p in prop::array::uniform3(-1e6f64..1e6),
         r in prop::array::uniform3(0.5f64..100.0),
         w in prop::array::uniform3(1u32..300),
+        rule in prop_oneof![Just(WindowRule::Ceil), Just(WindowRule::Floor)],
     ) {
         let window = WindowSize::new(w).unwrap();
-        let cut = window.at(window.start_around(&PointNm(p), &Resolution::new(r).unwrap()).unwrap());
+        let cut = window.at(window.start_around(&PointNm(p), &Resolution::new(r).unwrap(), rule).unwrap());
         prop_assert_eq!(cut.shape(), w.map(u64::from));
         for d in 0..3 {
             let late = cut.start[d] as f64 - (p[d] / r[d] - f64::from(w[d]) / 2.0);
+            let late = if rule == WindowRule::Ceil { late } else { -late };
             prop_assert!((-1e-9..1.0).contains(&late), "axis {} is {} voxels late", d, late);
         }
     }

@@ -5,8 +5,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::rounding::ceil_of_rounded;
-use super::{PointNm, Resolution, VoxelBox};
+use super::{PointNm, Resolution, VoxelBox, WindowRule};
 
 /// Size of a window in voxels along x, y, z; every component at least 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
@@ -36,14 +35,19 @@ impl WindowSize {
     }
 
     /// The window's first voxel for a sample centered on `point`: per axis
-    /// `ceil(round(p / r - w / 2, 10 decimals))`, the rule of zetta_utils' `VolumetricNGLIndexer`.
+    /// `ceil(round(p / r - w / 2, 10 decimals))`, or `floor` of it.
     ///
     /// `None` where the voxel is out of range (beyond [`MAX_VOXEL`]).
-    pub fn start_around(&self, point: &PointNm, resolution: &Resolution) -> Option<[i64; 3]> {
+    pub fn start_around(
+        &self,
+        point: &PointNm,
+        resolution: &Resolution,
+        rule: WindowRule,
+    ) -> Option<[i64; 3]> {
         let mut start = [0; 3];
         for (d, first) in start.iter_mut().enumerate() {
             let v = point.0[d] / resolution.nm()[d] - f64::from(self.0[d]) / 2.0;
-            *first = ceil_of_rounded(v)?;
+            *first = rule.first_voxel(v)?;
         }
         Some(start)
     }

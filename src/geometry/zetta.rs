@@ -1,6 +1,6 @@
 //! Boxes as zetta_utils snaps them: corners are truncated to whole nm, then rounded down to whole voxels.
 
-use super::rounding::ceil_of_rounded;
+use super::rounding::floor_of_rounded;
 use super::{BoxNm, Resolution};
 
 impl BoxNm {
@@ -50,8 +50,8 @@ fn ten_decimals(v: f64) -> f64 {
 /// reads it through Neuroglancer's class for boxes.
 fn snapped_nm(x: f64, r: f64) -> f64 {
     let whole_nm = f64::from(x as f32).trunc();
-    let voxels = match ceil_of_rounded(-whole_nm / r) {
-        Some(minus_floor) => -minus_floor as f64,
+    let voxels = match floor_of_rounded(whole_nm / r) {
+        Some(voxels) => voxels as f64,
         None => (whole_nm / r).floor(),
     };
     ten_decimals(voxels * r)

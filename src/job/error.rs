@@ -22,7 +22,7 @@ pub enum JobError {
     #[error(transparent)]
     Plan(#[from] PlanError),
     /// The annotations cannot be read.
-    #[error("cannot read the annotation layer `{layer}`")]
+    #[error("cannot read the annotations of `{layer}`")]
     Points {
         /// Its name in the config.
         layer: String,

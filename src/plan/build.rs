@@ -6,10 +6,10 @@ use super::drop_reason::DropReason;
 use super::error::PlanError;
 use super::leaks;
 use super::order::spatial_key;
-use super::properties::common_properties;
+use super::properties::{common_properties, object_id_problem};
 use super::read_plan::{BoxQuery, LayerPoints, ReadPlan};
 use super::table::{DroppedAnnotation, Plan, PlannedArray, PlannedBox, PlannedSplit, Sample};
-use crate::config::{ArrayConfig, ObjectPoint, Transform};
+use crate::config::{ArrayConfig, Config, ObjectPoint, ObjectSearch, Transform};
 use crate::geometry::WindowSize;
 use crate::points::{Annotation, PointSource, PointsInBoxes};
 
@@ -27,6 +27,19 @@ impl Plan {
         let layers_outside_boxes = layers_outside_boxes(read_plan, &layers, &mut warnings);
         let properties: Vec<_> = layers.iter().map(|l| l.properties).collect();
         let columns = common_properties(&properties, &mut warnings);
+        let column_specs: Vec<_> = columns
+            .iter()
+            .map(|c| properties[0][c[0]].clone().of_column())
+            .collect();
+        for (name, array) in &config.arrays {
+            if let Some(problem) = object_id_problem(array, &column_specs) {
+                return Err(PlanError::ObjectId {
+                    config: read_plan.file.path.clone(),
+                    array: name.clone(),
+                    problem,
+                });
+            }
+        }
         let mut chooser = Chooser::new(&read_plan.file, &read_plan.point_sources, &mut layers)?;
         let mut boxes = read_plan.boxes.clone();
         let mut splits = empty_splits(read_plan, columns.len());
@@ -55,10 +68,6 @@ impl Plan {
                 }
             }
         }
-        let properties = columns
-            .iter()
-            .map(|c| properties[0][c[0]].clone().of_column())
-            .collect();
         let draft = Plan {
             config: config.clone(),
             boxes,
@@ -66,7 +75,7 @@ impl Plan {
             arrays: read_plan.arrays.clone(),
             groups: read_plan.groups.clone(),
             sources: read_plan.sources.clone(),
-            properties,
+            properties: column_specs,
             layers_outside_boxes,
             warnings,
             dropped,
@@ -103,7 +112,13 @@ fn empty_splits(read_plan: &ReadPlan, property_columns: usize) -> Vec<PlannedSpl
 
 /// Whether the array shows the object at an end of a line.
 fn needs_ends(array: &ArrayConfig) -> bool {
-    matches!(&array.transform, Transform::ObjectAt(at) if at.point != ObjectPoint::Anchor)
+    let Transform::ObjectAt(at) = &array.transform else {
+        return false;
+    };
+    match at.search() {
+        ObjectSearch::AtPoint { point, .. } => point != ObjectPoint::Anchor,
+        ObjectSearch::WithId(_) | ObjectSearch::Majority(_) => false,
+    }
 }
 
 /// The box's samples in the order in which they are stored, each with its annotation, and the annotations that are no samples.
@@ -115,14 +130,15 @@ fn samples_of_box(
     planned: &mut PlannedBox,
     chooser: &mut Chooser,
 ) -> (Vec<(Sample, Annotation)>, Vec<DroppedAnnotation>) {
-    let window = &read_plan.file.config.window;
+    let Config { window, rule, .. } = &read_plan.file.config;
     let resolution = &read_plan.groups[planned.group].resolution;
     planned.annotations = annotations.len() as u64;
     planned.annotations_digest = digest_of(&annotations);
     let mut samples = Vec::with_capacity(annotations.len());
     let mut dropped = Vec::new();
     for annotation in annotations {
-        let start = |window: &WindowSize| window.start_around(&annotation.anchor, resolution);
+        let start =
+            |window: &WindowSize| window.start_around(&annotation.anchor, resolution, *rule);
         let in_range = |a: &PlannedArray| a.window == *window || start(&a.window).is_some();
         let start_voxel = start(window).filter(|_| read_plan.arrays.iter().all(in_range));
         let has_window = start_voxel.is_some();

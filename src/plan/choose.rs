@@ -52,8 +52,8 @@ impl<'c> Chooser<'c> {
         let mut first = HashMap::new();
         let sources = sources.iter().enumerate();
         let rules = layers.iter_mut().zip(sources).map(|(layer, (i, source))| {
-            let filter_of = |(name, filter): (&String, &PropertyFilter)| {
-                LayerFilter::new(filter, name, layer.properties).map_err(|wrong| {
+            let filter_of = |(name, filter): (&str, PropertyFilter)| {
+                LayerFilter::new(&filter, name, layer.properties).map_err(|wrong| {
                     PlanError::Filter {
                         config: file.path.clone(),
                         name: name.to_owned(),
@@ -63,7 +63,7 @@ impl<'c> Chooser<'c> {
                     }
                 })
             };
-            let filters = config.filter.iter().map(filter_of);
+            let filters = file.config.points.filters().map(filter_of);
             Ok(LayerRules {
                 same_as: *first.entry(source.identity()).or_insert(i),
                 filters: filters.collect::<Result<_, _>>()?,

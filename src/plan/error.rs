@@ -58,6 +58,16 @@ pub enum PlanError {
         /// What it lacks, and what it has.
         problem: String,
     },
+    /// A property that cannot be the id of an object.
+    #[error("{}: at `arrays.{array}.transform.object_at.id.property`: {problem}", config.display())]
+    ObjectId {
+        /// The config file.
+        config: PathBuf,
+        /// The array.
+        array: String,
+        /// What is wrong with the property, and which ones there are.
+        problem: String,
+    },
     /// A box whose tags match two splits.
     #[error("the box {id:?} with the tags {tags:?} belongs to two splits, `{first}` and `{second}`: change `splits` in {} or the tags of the box, so that it belongs to one", config.display())]
     SeveralSplits {

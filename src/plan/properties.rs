@@ -1,5 +1,6 @@
 //! The property columns of the sample table.
 
+use crate::config::{ArrayConfig, ObjectIdFrom, ObjectSearch, Transform, nearest};
 use crate::points::PropertySpec;
 
 /// For each property that every point layer has with the same type: its position in each layer's list. Warns about the
@@ -27,4 +28,33 @@ pub(super) fn common_properties(
         }
     }
     columns
+}
+
+/// Why the property that has the ids of the array's objects cannot have them. `columns` are the properties that have a column.
+pub(super) fn object_id_problem(array: &ArrayConfig, columns: &[PropertySpec]) -> Option<String> {
+    let Transform::ObjectAt(at) = &array.transform else {
+        return None;
+    };
+    let ObjectSearch::WithId(ObjectIdFrom::Property(name)) = at.search() else {
+        return None;
+    };
+    let found = match columns.iter().find(|p| p.id == *name) {
+        Some(property) if property.kind.is_whole_number() => return None,
+        Some(property) => format!(
+            "the property `{name}` has the type {}",
+            property.kind.name()
+        ),
+        None => format!("no property `{name}` is in all point layers"),
+    };
+    let of_whole_numbers = columns.iter().filter(|p| p.kind.is_whole_number());
+    let known: Vec<_> = of_whole_numbers.map(|p| p.id.as_str()).collect();
+    let hint = nearest(name, known.iter().copied());
+    let hint = hint.map_or(String::new(), |hint| format!("; did you mean `{hint}`?"));
+    let known = match known.as_slice() {
+        [] => "there is none".to_owned(),
+        known => known.join(", "),
+    };
+    Some(format!(
+        "{found}, expected a property of whole numbers: {known}{hint}"
+    ))
 }

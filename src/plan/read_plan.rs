@@ -214,8 +214,6 @@ impl ReadPlan {
         box_id: &str,
         flexible_z: &mut FlexibleZ<'_>,
     ) -> Result<AddedGroup, PlanError> {
-        let point_source = self.point_source_of(group, box_id)?;
-        let point_source = position_in(&mut self.point_sources, point_source);
         let sources = self.volume_sources_of(group, box_id)?;
         let config = &self.file.config;
         let resolution = if config.flexible_z {
@@ -223,6 +221,9 @@ impl ReadPlan {
         } else {
             config.resolution
         };
+        let point_source = self.point_source_of(group, box_id, resolution)?;
+        let point_source = position_in(&mut self.point_sources, point_source);
+        let config = &self.file.config;
         for (i, mut source) in sources.into_iter().enumerate() {
             if config.arrays[i].data_resolution.is_none() {
                 source.resolution = resolution;
@@ -237,13 +238,31 @@ impl ReadPlan {
         })
     }
 
-    fn point_source_of(&self, group: &LayerGroup, box_id: &str) -> Result<PointSource, PlanError> {
+    /// The source of the annotations of a group. `resolution` is that of the group's windows.
+    fn point_source_of(
+        &self,
+        group: &LayerGroup,
+        box_id: &str,
+        resolution: Resolution,
+    ) -> Result<PointSource, PlanError> {
         let folder = Location::folder_of(&self.file.path);
         match &self.file.config.points.source {
             PointsFrom::Layer(layer) => group
                 .point_source(layer)
                 .map_err(|e| self.layer_error("points.layer".to_owned(), layer, box_id, e)),
             PointsFrom::NeuroglancerState(state) => Ok(PointSource::of_state(state, &folder)),
+            PointsFrom::Objects(objects) => {
+                let path = || "points.objects.layer".to_owned();
+                let source = group.source(&objects.layer);
+                let layer = self.file.config.layers.get(&objects.layer);
+                Ok(PointSource::Objects {
+                    source: source
+                        .map_err(|e| self.layer_error(path(), &objects.layer, box_id, e))?,
+                    resolution: objects.resolution.unwrap_or(resolution),
+                    layer: layer.cloned().unwrap_or_default(),
+                    config: objects.clone(),
+                })
+            }
             PointsFrom::Table(csv) => {
                 PointSource::of_table(csv, &folder).map_err(|source| PlanError::Table {
                     config: self.file.path.clone(),

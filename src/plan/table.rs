@@ -202,7 +202,11 @@ impl Plan {
         let start = if window == self.config.window {
             Some(sample.start_voxel)
         } else {
-            window.start_around(&sample.center_nm, self.resolution_of(sample))
+            window.start_around(
+                &sample.center_nm,
+                self.resolution_of(sample),
+                self.config.rule,
+            )
         };
         // An annotation is only a sample if the windows of all arrays are in range.
         window.at(start.unwrap_or(sample.start_voxel))

@@ -1,10 +1,12 @@
 //! Why annotations cannot be read. Every message names the file, what was found and what was expected.
 
+use crate::data_type::DataType;
 use crate::fault::{Fault, FaultKind};
 use crate::geometry::TransformError;
 use crate::neuroglancer::ShardError;
 use crate::neuroglancer::viewer_state::StateError;
 use crate::storage::{DocumentError, StorageError};
+use crate::volume::VolumeError;
 
 /// Why annotations cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +35,27 @@ pub enum PointsError {
         location: String,
         /// The volume's document.
         document: &'static str,
+    },
+    /// The volume whose objects are the annotations cannot be read.
+    #[error(transparent)]
+    Voxels(#[from] VolumeError),
+    /// The volume whose objects are the annotations has no scale of the resolution.
+    #[error("at `{key}` in the config: {problem}")]
+    NoScale {
+        /// What sets the resolution.
+        key: &'static str,
+        /// The resolution, and those of the volume.
+        problem: Box<VolumeError>,
+    },
+    /// The volume whose objects should be the annotations has no ids.
+    #[error(
+        "{location} has voxels of the type {data_type}; expected a segmentation of whole numbers for `points.objects.layer`"
+    )]
+    NotASegmentation {
+        /// The volume.
+        location: String,
+        /// The type of its values.
+        data_type: DataType,
     },
     /// The viewer state with the annotations cannot be used.
     #[error(transparent)]
@@ -220,11 +243,15 @@ impl Fault for PointsError {
         match self {
             Self::Document(e) => e.kind(),
             Self::State(e) => e.kind(),
+            Self::Voxels(e) => e.kind(),
             Self::Transform(e) => e.kind(),
             Self::Storage(e) => e.kind(),
             Self::Shard(e) => e.kind(),
             Self::Hinted { problem, .. } => problem.kind(),
-            Self::NoRelationship { .. } | Self::Columns { .. } => FaultKind::Usage,
+            Self::NoRelationship { .. }
+            | Self::Columns { .. }
+            | Self::NoScale { .. }
+            | Self::NotASegmentation { .. } => FaultKind::Usage,
             Self::Format { .. }
             | Self::Volume { .. }
             | Self::Table { .. }

@@ -7,6 +7,7 @@ use indexmap::IndexMap;
 use super::annotation::{Anchor, AnnotatedBox};
 use super::error::PointsError;
 use super::in_memory::InMemoryLayer;
+use super::objects::ObjectsLayer;
 use super::precomputed::PrecomputedLayer;
 use super::property::PropertySpec;
 use super::report::PointsInBoxes;
@@ -16,8 +17,8 @@ use crate::geometry::BoxNm;
 use crate::neuroglancer::GeometryKind;
 use crate::storage::{SourceUrl, Storage};
 
-/// An opened annotation layer. For a precomputed layer only its info is read and checked, for a table its header. States
-/// are read completely.
+/// An opened annotation layer. For a precomputed layer and a segmentation only its info is read and checked, for a table its
+/// header. States are read completely.
 #[derive(Debug)]
 pub struct PointLayer {
     format: LayerFormat,
@@ -28,6 +29,7 @@ enum LayerFormat {
     Precomputed(Box<PrecomputedLayer>),
     Table(Box<TableLayer>),
     InMemory(InMemoryLayer),
+    Objects(ObjectsLayer),
 }
 
 impl PointLayer {
@@ -60,12 +62,19 @@ impl PointLayer {
         }
     }
 
+    pub(super) fn of_objects(layer: ObjectsLayer) -> Self {
+        Self {
+            format: LayerFormat::Objects(layer),
+        }
+    }
+
     /// The properties of every annotation, in declared order.
     pub fn properties(&self) -> &[PropertySpec] {
         match &self.format {
             LayerFormat::Precomputed(layer) => layer.properties(),
             LayerFormat::Table(layer) => layer.properties(),
             LayerFormat::InMemory(layer) => layer.properties(),
+            LayerFormat::Objects(layer) => layer.properties(),
         }
     }
 
@@ -75,6 +84,7 @@ impl PointLayer {
             LayerFormat::Precomputed(layer) => Some(layer.kind()),
             LayerFormat::Table(layer) => Some(layer.kind()),
             LayerFormat::InMemory(layer) => layer.kind(),
+            LayerFormat::Objects(_) => Some(GeometryKind::Point),
         }
     }
 
@@ -84,6 +94,7 @@ impl PointLayer {
             LayerFormat::Precomputed(layer) => layer.describe(),
             LayerFormat::Table(layer) => layer.describe(),
             LayerFormat::InMemory(layer) => layer.describe(),
+            LayerFormat::Objects(layer) => layer.describe(),
         }
     }
 
@@ -91,10 +102,12 @@ impl PointLayer {
     pub fn boxes(&self) -> Result<Vec<AnnotatedBox>, PointsError> {
         match &self.format {
             LayerFormat::Precomputed(layer) => layer.boxes(),
-            LayerFormat::Table(_) | LayerFormat::InMemory(_) => Err(PointsError::Format {
-                location: self.describe(),
-                found: "a table".to_owned(),
-            }),
+            LayerFormat::Table(_) | LayerFormat::InMemory(_) | LayerFormat::Objects(_) => {
+                Err(PointsError::Format {
+                    location: self.describe(),
+                    found: "a table".to_owned(),
+                })
+            }
         }
     }
 
@@ -105,7 +118,7 @@ impl PointLayer {
     ) -> Result<HashSet<u64>, PointsError> {
         let names = match &self.format {
             LayerFormat::Precomputed(layer) => layer.relationships()?,
-            LayerFormat::Table(_) => Vec::new(),
+            LayerFormat::Table(_) | LayerFormat::Objects(_) => Vec::new(),
             LayerFormat::InMemory(layer) => layer.relationships()?.to_vec(),
         };
         let mut all: Option<HashSet<u64>> = None;
@@ -114,7 +127,7 @@ impl PointLayer {
             let position = position.ok_or_else(|| self.no_relationship(name, &names))?;
             let ids = match &self.format {
                 LayerFormat::Precomputed(layer) => layer.related(position, objects)?,
-                LayerFormat::Table(_) => HashSet::new(),
+                LayerFormat::Table(_) | LayerFormat::Objects(_) => HashSet::new(),
                 LayerFormat::InMemory(layer) => layer.related(position, objects),
             };
             all = Some(match all {
@@ -129,6 +142,9 @@ impl PointLayer {
         let quoted: Vec<_> = names.iter().map(|n| format!("`{n}`")).collect();
         let known = match (&self.format, quoted.is_empty()) {
             (LayerFormat::Table(_), _) => "none, because a table has no relationships".to_owned(),
+            (LayerFormat::Objects(_), _) => {
+                "none, because objects have no relationships".to_owned()
+            }
             (_, true) => "none".to_owned(),
             (_, false) => quoted.join(", "),
         };
@@ -138,19 +154,21 @@ impl PointLayer {
                 LayerFormat::Precomputed(layer) => layer.location(),
                 LayerFormat::Table(layer) => layer.object().to_owned(),
                 LayerFormat::InMemory(layer) => layer.object().to_owned(),
+                LayerFormat::Objects(layer) => layer.object(),
             },
             known,
             hint: nearest(name, names.iter().map(String::as_str)).map(str::to_owned),
         }
     }
 
-    /// The bounds of all annotations, inside boxes or not: those in the info of a precomputed layer, otherwise the bounds
-    /// of all anchors. `None` if no annotation has a finite position.
+    /// The bounds of all annotations, inside boxes or not: those in the info of a precomputed layer or of a segmentation, otherwise
+    /// the bounds of all anchors. `None` if no annotation has a finite position.
     pub fn extent(&self, anchor: Anchor) -> Result<Option<BoxNm>, PointsError> {
         match &self.format {
             LayerFormat::Precomputed(layer) => Ok(layer.extent()),
             LayerFormat::Table(layer) => layer.extent(anchor),
             LayerFormat::InMemory(layer) => Ok(layer.extent(anchor)),
+            LayerFormat::Objects(layer) => Ok(layer.extent()),
         }
     }
 
@@ -166,6 +184,7 @@ impl PointLayer {
             LayerFormat::Precomputed(layer) => layer.read_boxes(boxes, anchor),
             LayerFormat::Table(layer) => layer.read_boxes(boxes, anchor),
             LayerFormat::InMemory(layer) => layer.read_boxes(boxes, anchor),
+            LayerFormat::Objects(layer) => layer.read_boxes(boxes),
         }
     }
 }

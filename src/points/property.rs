@@ -120,6 +120,11 @@ impl PropertyKind {
         })
     }
 
+    /// Whether its values are whole numbers.
+    pub fn is_whole_number(self) -> bool {
+        !self.is_float() && self.components() == 1
+    }
+
     /// Whether its values are floating-point numbers.
     pub fn is_float(self) -> bool {
         matches!(self, Self::Float32 | Self::Float64)
@@ -244,6 +249,23 @@ impl PropertySpec {
         Self { offset: 0, ..self }
     }
 
+    /// A property that the program computes.
+    pub(super) fn computed(id: String, kind: PropertyKind, description: String) -> Self {
+        Self {
+            description: Some(description),
+            ..Self::new(id, kind)
+        }
+    }
+
+    /// Writes the first bytes of `value` to the place of the property in `record`.
+    pub(super) fn write_bytes(&self, value: &[u8], record: &mut [u8]) {
+        let bytes = self.kind.value_bytes();
+        let place = record.get_mut(self.offset..self.offset + bytes);
+        if let (Some(place), Some(value)) = (place, value.get(..bytes)) {
+            place.copy_from_slice(value);
+        }
+    }
+
     /// The property in a column of a table. The error says why the column cannot be one.
     pub(super) fn of_table(name: &str, kind: PropertyKind) -> Result<Self, String> {
         match Self::wrong_id(name) {
@@ -280,6 +302,14 @@ impl PropertySpec {
         target
             .map(|target| target.copy_from_slice(&bytes))
             .ok_or_else(|| "a longer record".to_owned())
+    }
+
+    /// The value in `record` as a whole number; `None` if the type is another one.
+    pub(crate) fn whole_number(&self, record: &[u8]) -> Option<i128> {
+        match self.number(record)? {
+            PropertyNumber::Whole(value) => Some(value),
+            PropertyNumber::Float(_) => None,
+        }
     }
 
     /// The value in `record` as a number; `None` for colours.

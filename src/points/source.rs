@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use super::error::PointsError;
 use super::layer::PointLayer;
+use super::objects::ObjectsLayer;
 use super::state;
 use super::table::TableLayer;
-use crate::config::{StatePointsConfig, TableConfig};
-use crate::geometry::SourceTransform;
+use crate::config::{LayerConfig, ObjectsConfig, StatePointsConfig, TableConfig};
+use crate::geometry::{Resolution, SourceTransform};
 use crate::neuroglancer::viewer_state::is_pasted_url;
 use crate::storage::{Location, LocationError, SourceUrl, Storage, redacted_source};
 
@@ -28,6 +29,17 @@ pub enum PointSource {
         base: Location,
         /// The layer. Without it, the only layer that contains annotations.
         layer: Option<String>,
+    },
+    /// The objects of a segmentation.
+    Objects {
+        /// The volume.
+        source: SourceUrl,
+        /// The scale that is read.
+        resolution: Resolution,
+        /// The volume's entry in the config.
+        layer: LayerConfig,
+        /// What an annotation is.
+        config: ObjectsConfig,
     },
     /// A table.
     Table {
@@ -100,6 +112,16 @@ impl PointSource {
                 base,
                 layer,
             } => format!("{address:?} {} {layer:?}", base.identity()),
+            Self::Objects {
+                source,
+                resolution,
+                layer,
+                config,
+            } => format!(
+                "{} {:?} {resolution:?} {layer:?} {config:?}",
+                source.location.identity(),
+                source.transform
+            ),
             Self::Table { file, columns } => format!("{} {columns:?}", file.identity()),
         }
     }
@@ -116,6 +138,13 @@ impl PointSource {
             } => {
                 state::read(address, base, layer.as_deref(), storage).map(PointLayer::of_in_memory)
             }
+            Self::Objects {
+                source,
+                resolution,
+                layer,
+                config,
+            } => ObjectsLayer::open(source, resolution, layer, config, storage)
+                .map(PointLayer::of_objects),
             Self::Table { file, columns } => {
                 TableLayer::open(file, columns, storage).map(PointLayer::of_table)
             }
@@ -149,6 +178,7 @@ impl fmt::Display for PointSource {
                     None => Ok(()),
                 }
             }
+            Self::Objects { source, .. } => write!(f, "the objects in {}", source.location),
             Self::Table { file, .. } => write!(f, "{file}"),
         }
     }

@@ -82,6 +82,20 @@ impl Answers {
         self.dropped_by[sample - self.samples.start] = Some(query as u32);
     }
 
+    /// The samples that have an object in the array and that `query` dropped, with their objects.
+    pub fn dropped_with_object(
+        &self,
+        array: usize,
+        query: usize,
+    ) -> impl Iterator<Item = (usize, u64)> {
+        let samples = self.samples.clone().zip(&self.objects[array]);
+        let samples = samples.zip(&self.dropped_by);
+        samples.filter_map(move |((sample, object), by)| {
+            let is_dropped = *by == Some(query as u32) && *object != 0;
+            is_dropped.then_some((sample, *object))
+        })
+    }
+
     /// Adds the answers about the samples that follow.
     pub fn append(&mut self, mut next: Self) {
         self.samples.end += next.samples.len();

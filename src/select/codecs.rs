@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::candidates::{CHOSEN, SamplePosition, lowest_samples};
 use super::pass::{Queries, VoxelPass};
-use super::query_box::QueryBox;
+use super::query_box::{NO_BOX, QueryBoxes};
 use super::report::SelectReport;
 use super::window::{cut_whole, window_box, window_request};
 use crate::dataset::{Codec, CodecChoice, CodecTrial};
@@ -84,10 +84,11 @@ impl Queries for WindowTrials<'_> {
         1
     }
 
-    fn reads(&self, window: usize, _: usize) -> QueryBox {
+    fn reads(&self, window: usize, _: usize) -> QueryBoxes {
         let (array, at) = self.windows[window];
         let split = &self.plan.splits[at.split];
-        window_box(self.plan, self.sources, array, split, at.sample)
+        let window = window_box(self.plan, self.sources, array, split, at.sample);
+        [window, NO_BOX]
     }
 
     fn begin_unit(&self, _: Range<usize>) -> Self::Answers {

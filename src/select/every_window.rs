@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 use std::ops::Range;
 
 use super::pass::{Queries, VoxelPass, nth_sample};
-use super::query_box::QueryBox;
+use super::query_box::{NO_BOX, QueryBoxes};
 use super::window::{cut_whole, window_box, window_request};
 use crate::extract::{CutScratch, ExtractError, Sources, WindowCutter};
 use crate::plan::Plan;
@@ -57,9 +57,10 @@ impl<T: Send, F: Fn(&[u8]) -> T + Sync> Queries for EveryWindow<'_, T, F> {
         1
     }
 
-    fn reads(&self, sample: usize, _: usize) -> QueryBox {
+    fn reads(&self, sample: usize, _: usize) -> QueryBoxes {
         let (split, i) = nth_sample(self.plan, sample);
-        window_box(self.plan, self.sources, self.array, split, i)
+        let window = window_box(self.plan, self.sources, self.array, split, i);
+        [window, NO_BOX]
     }
 
     fn begin_unit(&self, samples: Range<usize>) -> Vec<T> {

@@ -9,10 +9,10 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::query_box::QueryBox;
+use super::query_box::QueryBoxes;
 use super::report::SelectReport;
-use super::search;
 use super::unit_blocks::UnitBlocks;
+use super::{majority, search};
 use crate::blocks::{BlockCache, BlockKey, BlockUses, Prefetcher, with_prefetcher};
 use crate::extract::{
     CutScratch, ExtractError, Sources, WindowCutter, blocks_of, cache_budget_beside,
@@ -40,7 +40,7 @@ pub(super) trait Queries: Sync {
     }
 
     /// What the query about the sample reads.
-    fn reads(&self, sample: usize, query: usize) -> QueryBox;
+    fn reads(&self, sample: usize, query: usize) -> QueryBoxes;
 
     /// No answer yet.
     fn begin_unit(&self, samples: Range<usize>) -> Self::Answers;
@@ -77,7 +77,8 @@ impl VoxelPass<'_> {
         let Self { plan, sources, .. } = self;
         let buffer_bytes = sources
             .window_bytes(plan)
-            .max(search::search_bytes(plan, sources));
+            .max(search::search_bytes(plan, sources))
+            .max(majority::majority_bytes(plan, sources));
         // A window, and its encoded form where codecs are tried.
         let of_thread = buffer_bytes.saturating_mul(2);
         let budget_bytes =
@@ -152,9 +153,11 @@ fn blocks<Q: Queries>(
     sample: usize,
     query: usize,
 ) -> impl Iterator<Item = BlockKey> + use<Q> {
-    let (source, touched) = queries.reads(sample, query);
-    let blocks = touched.map(|touched| blocks_of(&sources.volumes, source, &touched));
-    blocks.into_iter().flatten()
+    let [first, second] = queries.reads(sample, query).map(|(source, touched)| {
+        let blocks = touched.map(|touched| blocks_of(&sources.volumes, source, &touched));
+        blocks.into_iter().flatten()
+    });
+    first.chain(second)
 }
 
 /// Which unit may use which block.

@@ -1,5 +1,6 @@
-//! The queries about each sample, in this order: the object at its point for each array that shows one, then how much of its
-//! window is nonzero for each array with a limit, then how its windows compress, if it is a candidate.
+//! The queries about each sample, in this order: its object for each array that shows one (first those that need no mask of
+//! another array), then how much of its window is nonzero for each array with a limit, then how its windows compress, if it
+//! is a candidate.
 //!
 //! A sample that an answer drops has no later queries. So it has one drop reason, and nothing more is read for it.
 
@@ -7,9 +8,10 @@ use std::ops::Range;
 
 use super::answers::{Answers, Conclusion, WindowTrial};
 use super::candidates::Candidates;
-use super::object_chunks::ChunksAtPoints;
+use super::majority::majority_object;
+use super::object_query::{FindObject, ObjectQuery};
 use super::pass::{Queries, nth_sample};
-use super::query_box::QueryBox;
+use super::query_box::{NO_BOX, QueryBoxes};
 use super::search::Search;
 use super::window::{cut_whole, window_box, window_request};
 use crate::config::{ArrayConfig, MissingObject, ObjectAt, Transform};
@@ -18,13 +20,9 @@ use crate::extract::{CutScratch, ExtractError, Sources, WindowCutter};
 use crate::plan::{DropReason, Plan};
 
 /// A query about each sample.
-enum Query<'p> {
-    /// Which object is at its point?
-    Object {
-        array: usize,
-        at: &'p ObjectAt,
-        chunks: ChunksAtPoints,
-    },
+enum Query {
+    /// Which object does it have?
+    Object(ObjectQuery),
     /// Is at least this fraction of its window nonzero?
     Nonzero { array: usize, least: f64 },
     /// How does its window compress, if it is a candidate?
@@ -35,7 +33,7 @@ enum Query<'p> {
 pub(super) struct SampleQueries<'p> {
     plan: &'p Plan,
     sources: &'p Sources,
-    queries: Vec<Query<'p>>,
+    queries: Vec<Query>,
     candidates: &'p Candidates,
 }
 
@@ -59,18 +57,20 @@ impl<'p> SampleQueries<'p> {
     /// The queries that the config asks for, and trials of the windows of the candidates.
     pub fn new(plan: &'p Plan, sources: &'p Sources, candidates: &'p Candidates) -> Self {
         let configs = || plan.config.arrays.values().enumerate();
-        let object = |(array, config): (usize, &'p ArrayConfig)| {
+        let object = |(array, config): (usize, &ArrayConfig)| {
             let at = object_at(config)?;
-            let chunks = ChunksAtPoints::new(sources);
-            Some(Query::Object { array, at, chunks })
+            Some(ObjectQuery::new(plan, sources, array, at))
         };
+        let (of_masks, others): (Vec<_>, Vec<_>) = configs()
+            .filter_map(object)
+            .partition(|query| matches!(query.how, FindObject::Majority { .. }));
+        let objects = others.into_iter().chain(of_masks).map(Query::Object);
         let nonzero = |(array, config): (usize, &ArrayConfig)| {
             let least = config.min_nonzero_fraction?;
             Some(Query::Nonzero { array, least })
         };
         let trials = candidates.arrays().iter();
-        let queries = configs()
-            .filter_map(object)
+        let queries = objects
             .chain(configs().filter_map(nonzero))
             .chain(trials.map(|array| Query::Trial { array: *array }));
         Self {
@@ -93,12 +93,25 @@ impl<'p> SampleQueries<'p> {
         let reasons = reasons.collect();
         let mut warnings = Vec::new();
         for (number, query) in self.queries.into_iter().enumerate() {
-            let Query::Object { array, at, chunks } = query else {
+            let Query::Object(ObjectQuery {
+                array,
+                missing,
+                how,
+            }) = query
+            else {
                 continue;
             };
-            warnings.extend(chunks.warnings(self.plan, self.sources, array, at.missing)?);
+            match how {
+                FindObject::AtPoint { chunks, .. } => {
+                    warnings.extend(chunks.warnings(self.plan, self.sources, array, missing)?);
+                }
+                FindObject::WithId(_) => {
+                    warnings.extend(absent_objects(self.plan, &answers, array, number));
+                }
+                FindObject::Majority { .. } => {}
+            }
             let without = answers.without_object(array, number);
-            if at.missing == MissingObject::Keep && without > 0 {
+            if missing == MissingObject::Keep && without > 0 {
                 warnings.push(format!(
                     "{without} sample(s) have no object in `{}`: their masks are empty",
                     self.plan.arrays[array].name
@@ -115,7 +128,7 @@ impl<'p> SampleQueries<'p> {
 
     fn reason(&self, query: usize) -> DropReason {
         match self.queries[query] {
-            Query::Object { .. } => DropReason::NoObject,
+            Query::Object(_) => DropReason::NoObject,
             Query::Nonzero { .. } | Query::Trial { .. } => DropReason::TooLittleNonzero,
         }
     }
@@ -134,6 +147,44 @@ impl<'p> SampleQueries<'p> {
         cut_whole(cutter, request, scratch)
     }
 
+    /// The object of the sample, and whether the sample has one that its window may show.
+    fn object(
+        &self,
+        cutter: &WindowCutter<'_>,
+        query: &ObjectQuery,
+        sample: usize,
+        answers: &mut Answers,
+        scratch: &mut CutScratch,
+    ) -> Result<bool, ExtractError> {
+        let (split, i) = nth_sample(self.plan, sample);
+        let array = query.array;
+        let object = match &query.how {
+            FindObject::AtPoint {
+                point,
+                radius_nm,
+                chunks,
+            } => {
+                let search = Search::new(self.plan, array, *point, *radius_nm, split, i);
+                search.run(cutter, scratch, chunks)?
+            }
+            FindObject::WithId(column) => column.id(self.plan, split, i),
+            FindObject::Majority { mask } => {
+                let labels = window_request(array, split, i, 0);
+                let mask = window_request(*mask, split, i, answers.object(*mask, sample));
+                majority_object(cutter, labels, mask, scratch)?
+            }
+        };
+        answers.set_object(array, sample, object);
+        if query.missing == MissingObject::Keep {
+            return Ok(true);
+        }
+        let is_known = matches!(query.how, FindObject::WithId(_));
+        if object != 0 && is_known {
+            return Ok(self.nonzero_fraction(cutter, array, sample, answers, scratch)? > 0.0);
+        }
+        Ok(object != 0)
+    }
+
     /// The fraction of the window's values that are not 0.
     fn nonzero_fraction(
         &self,
@@ -150,6 +201,20 @@ impl<'p> SampleQueries<'p> {
     }
 }
 
+/// A warning about samples that were dropped because no voxel of their windows has the id of their object.
+fn absent_objects(plan: &Plan, answers: &Answers, array: usize, query: usize) -> Option<String> {
+    let mut dropped = answers.dropped_with_object(array, query).peekable();
+    let (sample, object) = *dropped.peek()?;
+    let samples = dropped.count();
+    let (split, i) = nth_sample(plan, sample);
+    let annotation = split.samples[i].annotation_id;
+    let (name, config) = plan.config.arrays.get_index(array)?;
+    Some(format!(
+        "{samples} sample(s) were dropped as no_object for `{name}` because no voxel of their window has the id of their object, for example object {object} of annotation {annotation}: check that the ids belong to this version of the layer `{}`",
+        config.layer
+    ))
+}
+
 impl Queries for SampleQueries<'_> {
     type Answers = Answers;
 
@@ -161,25 +226,25 @@ impl Queries for SampleQueries<'_> {
         self.queries.len()
     }
 
-    fn reads(&self, sample: usize, query: usize) -> QueryBox {
+    fn reads(&self, sample: usize, query: usize) -> QueryBoxes {
         let (split, i) = nth_sample(self.plan, sample);
-        let window = |array| window_box(self.plan, self.sources, array, split, i);
+        let window = |array| {
+            let window = window_box(self.plan, self.sources, array, split, i);
+            [window, NO_BOX]
+        };
         match &self.queries[query] {
-            Query::Object { array, at, .. } => {
-                let search = Search::new(self.plan, *array, at, split, i);
-                (search.source(), search.voxels())
-            }
+            Query::Object(query) => query.reads(self.plan, self.sources, split, i),
             Query::Nonzero { array, .. } => window(*array),
             Query::Trial { array } if self.candidates.find(sample).is_some() => window(*array),
-            Query::Trial { .. } => (0, None),
+            Query::Trial { .. } => [NO_BOX; 2],
         }
     }
 
     fn begin_unit(&self, samples: Range<usize>) -> Answers {
         let mut answers = Answers::new(samples, self.plan.arrays.len());
         for query in &self.queries {
-            if let Query::Object { array, .. } = query {
-                answers.begin_objects(*array);
+            if let Query::Object(query) = query {
+                answers.begin_objects(query.array);
             }
         }
         answers
@@ -194,13 +259,7 @@ impl Queries for SampleQueries<'_> {
         scratch: &mut CutScratch,
     ) -> Result<bool, ExtractError> {
         let is_wanted = match &self.queries[query] {
-            Query::Object { array, at, chunks } => {
-                let (split, i) = nth_sample(self.plan, sample);
-                let search = Search::new(self.plan, *array, at, split, i);
-                let object = search.run(cutter, scratch, chunks)?;
-                answers.set_object(*array, sample, object);
-                object != 0 || at.missing == MissingObject::Keep
-            }
+            Query::Object(query) => self.object(cutter, query, sample, answers, scratch)?,
             Query::Nonzero { array, least } => {
                 self.nonzero_fraction(cutter, *array, sample, answers, scratch)? >= *least
             }

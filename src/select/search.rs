@@ -2,7 +2,7 @@
 
 use super::object_chunks::ChunksAtPoints;
 use super::window::window_request;
-use crate::config::{ArrayConfig, ObjectAt, ObjectPoint, Transform};
+use crate::config::{ArrayConfig, ObjectPoint, ObjectSearch, Transform};
 use crate::data_type::Scalar;
 use crate::extract::{BoxRequest, CutScratch, ExtractError, Sources, WindowCutter};
 use crate::geometry::{PointNm, Resolution, VoxelBox};
@@ -28,7 +28,8 @@ impl<'p> Search<'p> {
     pub fn new(
         plan: &Plan,
         array: usize,
-        at: &ObjectAt,
+        at: ObjectPoint,
+        radius_nm: f64,
         split: &'p PlannedSplit,
         i: usize,
     ) -> Self {
@@ -39,13 +40,13 @@ impl<'p> Search<'p> {
             split,
             i,
             source,
-            point: match at.point {
+            point: match at {
                 ObjectPoint::Anchor => sample.center_nm,
                 ObjectPoint::Start => split.ends[i][0],
                 ObjectPoint::End => split.ends[i][1],
             },
             resolution: plan.sources[source].resolution,
-            radius_nm: at.radius_nm,
+            radius_nm,
         }
     }
 
@@ -152,8 +153,11 @@ pub(super) fn search_bytes(plan: &Plan, sources: &Sources) -> u64 {
         let Transform::ObjectAt(at) = &config.transform else {
             return 0;
         };
+        let ObjectSearch::AtPoint { radius_nm, .. } = at.search() else {
+            return 0;
+        };
         let searched = plan.arrays[array].source_of_group.iter();
-        let around = searched.map(|s| bytes_around(at.radius_nm, sources.volumes[*s].meta()));
+        let around = searched.map(|s| bytes_around(radius_nm, sources.volumes[*s].meta()));
         around.max().unwrap_or(0)
     };
     let arrays = plan.config.arrays.values().enumerate();

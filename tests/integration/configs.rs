@@ -215,6 +215,8 @@ fn example_path<'d>(header: &'d str, key: &'d str) -> Vec<&'d str> {
 /// The first example of docs/config.md, with the members of `fragment` in the object at `path`.
 fn with_fragment(path: &[&str], fragment: &Value) -> Value {
     let mut config: Value = serde_json::from_str(example(&docs())).unwrap();
+    // The array that the examples of `majority` name.
+    config["arrays"]["synapse"] = json!({"layer": "synseg"});
     if path.first() == Some(&"collection") {
         config["collection"] = json!({});
     }
@@ -240,6 +242,7 @@ fn required_keys(key: &str) -> Value {
             json!({"list": [{"min": [0, 0, 0], "max": [1, 1, 1]}], "layers": {"img": "img"}})
         }
         "neuroglancer_state" => json!({"source": "state.json"}),
+        "objects" => json!({"layer": "synseg"}),
         "zetta_api" => json!({"url": "https://HOST", "collection": "ID"}),
         _ => json!({}),
     }
@@ -247,11 +250,16 @@ fn required_keys(key: &str) -> Value {
 
 /// Removes what a fragment replaces: the layer of the points, the point of a table, the list of boxes.
 fn remove_alternatives(config: &mut Value) {
-    for (pointer, kept, replaced) in [
-        ("/points", ["table", "neuroglancer_state"], "layer"),
-        ("/points/table", ["start", "end"], "point"),
-        ("/collection/boxes", ["csv", "source"], "list"),
-    ] {
+    let alternatives: [(&str, &[&str], &str); 3] = [
+        (
+            "/points",
+            &["table", "neuroglancer_state", "objects"],
+            "layer",
+        ),
+        ("/points/table", &["start", "end"], "point"),
+        ("/collection/boxes", &["csv", "source"], "list"),
+    ];
+    for (pointer, kept, replaced) in alternatives {
         if let Some(object) = config.pointer_mut(pointer).and_then(Value::as_object_mut)
             && kept.iter().any(|key| object.contains_key(*key))
         {

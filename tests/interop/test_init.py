@@ -192,8 +192,8 @@ def test_a_folder_of_the_demo_becomes_its_config(tmp_path):
     for key in ["resolution", "window", "splits", "leaks"]:
         assert config[key] == demo[key], key
     assert config["points"] == {"layer": "lines"} and "other annotations: `points`" in output
-    assert list(config["arrays"]) == ["img", "target_pre", "target_post", "target_label0", "target_label1"]
-    assert [a["layer"] for a in config["arrays"].values()] == ["img", "seg", "seg", "label0", "label1"]
+    assert list(config["arrays"]) == ["img", "target_pre", "target_post", "target_label0", "target_label1", "target_synseg"]
+    assert [a["layer"] for a in config["arrays"].values()] == ["img", "seg", "seg", "label0", "label1", "synseg"]
     assert all(len(s) > 10 for s in planned(source / "first.json").values()), output
 
 

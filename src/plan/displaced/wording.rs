@@ -185,6 +185,12 @@ fn unit_key(config: &Config) -> String {
             "`dimensions` of the viewer state in `points.neuroglancer_state`".to_owned()
         }
         PointsFrom::Layer(layer) => format!("`dimensions` of the annotation layer `{layer}`"),
+        PointsFrom::Objects(objects) => {
+            format!(
+                "the resolution and the offset of the layer `{}`",
+                objects.layer
+            )
+        }
     }
 }
 
@@ -196,6 +202,7 @@ fn axes_key(config: &Config) -> String {
         PointsFrom::NeuroglancerState(_) | PointsFrom::Layer(_) => {
             format!("the order of {}", unit_key(config))
         }
+        PointsFrom::Objects(objects) => format!("the axes of the layer `{}`", objects.layer),
     }
 }
 

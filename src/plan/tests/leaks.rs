@@ -1,6 +1,7 @@
 //! Windows of different splits that share voxels.
 
 use super::*;
+use crate::geometry::WindowRule;
 use crate::plan::leaks::find_leaks;
 use proptest::prelude::*;
 
@@ -137,7 +138,7 @@ fn any_plan(
         sample.start_voxel = p
             .config
             .window
-            .start_around(&sample.center_nm, resolution)
+            .start_around(&sample.center_nm, resolution, WindowRule::Ceil)
             .unwrap();
     }
     // One location under two URLs.
@@ -255,7 +256,7 @@ fn many(n: u64, at: impl Fn(u64) -> (usize, [f64; 3])) -> Plan {
             start_voxel: p
                 .config
                 .window
-                .start_around(&center_nm, &p.groups[0].resolution)
+                .start_around(&center_nm, &p.groups[0].resolution, WindowRule::Ceil)
                 .unwrap(),
             box_index: split as u32,
         });

@@ -12,11 +12,12 @@ use super::format::TableFormat;
 use super::near_boxes::NearBoxes;
 use super::object_reader::ObjectReader;
 use super::parquet_file::ParquetFile;
-use super::row::{ID_EXPECTED, POSITION_EXPECTED, RoundedIds, RowProperties, TableRow};
+use super::row::{
+    ID_EXPECTED, POSITION_EXPECTED, RoundedIds, RowGeometry, RowProperties, TableRow,
+};
 use super::row_numbers::RowNumbers;
 use crate::config::{PositionColumns, TableConfig};
 use crate::geometry::PointNm;
-use crate::neuroglancer::GeometryKind;
 use crate::points::annotation::Anchor;
 use crate::points::error::PointsError;
 use crate::points::merge::BoxIndex;
@@ -32,6 +33,8 @@ pub(super) struct ColumnarFile {
     id: Option<ColumnarColumn>,
     start: ColumnarPosition,
     end: Option<ColumnarPosition>,
+    /// The centre of a line.
+    center: Option<ColumnarPosition>,
     properties: Vec<(ColumnarColumn, PropertySpec)>,
     unit_nm: [f64; 3],
 }
@@ -86,9 +89,10 @@ impl ColumnarFile {
                 [x.clone(), y.clone(), z.clone()],
             )),
         };
-        let start = config.point.as_ref().or(config.start.as_ref());
+        let start = config.first();
         let start =
             start.ok_or_else(|| wrong("the config has no columns for positions".to_owned()));
+        let optional = |columns: Option<&PositionColumns>| columns.map(position).transpose();
         let properties = config
             .properties
             .iter()
@@ -98,12 +102,8 @@ impl ColumnarFile {
         Ok(Self {
             id: id.map_err(wrong)?,
             start: position(start?).map_err(wrong)?,
-            end: config
-                .end
-                .as_ref()
-                .map(position)
-                .transpose()
-                .map_err(wrong)?,
+            end: optional(config.end.as_ref()).map_err(wrong)?,
+            center: optional(config.center()).map_err(wrong)?,
             properties: properties.map_err(wrong)?,
             unit_nm: config.unit.nm(config.resolution),
             object: object.to_owned(),
@@ -169,16 +169,24 @@ impl ColumnarFile {
             ColumnarPosition::Three(_, names) => Some(names),
             ColumnarPosition::List(_) => None,
         };
-        let end = match &self.end {
+        // As in `RowGeometry::position`.
+        let (first, second) = match (&self.end, anchor) {
+            (None, _) | (_, Anchor::Start) => (&self.start, None),
+            (Some(end), Anchor::End) => (end, None),
+            (Some(end), Anchor::Midpoint) => match &self.center {
+                Some(center) => (center, None),
+                None => (&self.start, Some(end)),
+            },
+        };
+        let second = match second {
             None => None,
-            Some(end) => Some(names(end)?),
+            Some(second) => Some(names(second)?),
         };
         Some(NearBoxes {
             boxes,
-            anchor,
             unit_nm: self.unit_nm,
-            start: names(&self.start)?,
-            end,
+            position: names(first)?,
+            other_end: second,
         })
     }
 }
@@ -260,16 +268,16 @@ impl<'r> RowColumns<'r> {
                 id.value
             }
         };
-        let first = self.point(&self.file.start)?;
-        let (kind, last) = match &self.file.end {
-            None => (GeometryKind::Point, first),
-            Some(end) => (GeometryKind::Line, self.point(end)?),
+        let point = |position: &ColumnarPosition| self.point(position);
+        let geometry = RowGeometry {
+            first: point(&self.file.start)?,
+            last: self.file.end.as_ref().map(point).transpose()?,
+            center: self.file.center.as_ref().map(point).transpose()?,
         };
         visit(TableRow {
             id,
             number: self.number,
-            kind,
-            points: &[first, last][..kind.vectors().unwrap_or(1)],
+            geometry,
             properties: RowProperties::Columns(self),
         })
     }

@@ -4,10 +4,9 @@ use ::csv::StringRecord;
 
 use super::id::{WholeNumber, whole_number};
 use super::position_text::parse_position;
-use super::row::{ID_EXPECTED, POSITION_EXPECTED};
+use super::row::{ID_EXPECTED, POSITION_EXPECTED, RowGeometry};
 use crate::config::{PositionColumns, TableConfig, nearest};
 use crate::geometry::PointNm;
-use crate::neuroglancer::GeometryKind;
 use crate::points::error::PointsError;
 use crate::points::property::PropertySpec;
 
@@ -69,6 +68,8 @@ pub(super) struct CsvColumns {
     /// The first end of a line, or the point.
     pub(super) start: CsvPosition,
     pub(super) end: Option<CsvPosition>,
+    /// The centre of a line.
+    pub(super) center: Option<CsvPosition>,
     pub(super) unit_nm: [f64; 3],
     pub(super) properties: Vec<(CsvColumn, PropertySpec)>,
 }
@@ -93,8 +94,7 @@ impl CsvColumns {
                 }
             })
         };
-        let start = config.point.as_ref().or(config.start.as_ref());
-        let Some(start) = start else {
+        let Some(start) = config.first() else {
             return Err(wrong("the config has no columns for positions".to_owned()));
         };
         let properties = config.properties.iter().map(|(name, kind)| {
@@ -105,6 +105,7 @@ impl CsvColumns {
             id: config.id.as_ref().map(column).transpose()?,
             start: position(start)?,
             end: config.end.as_ref().map(position).transpose()?,
+            center: config.center().map(position).transpose()?,
             unit_nm: config.unit.nm(config.resolution),
             properties: properties.collect::<Result<_, _>>()?,
         })
@@ -129,19 +130,14 @@ impl RowFields<'_> {
         whole_number(self.text(column)).ok_or_else(|| self.wrong(column, ID_EXPECTED))
     }
 
-    /// The kind of annotation, and its ends; both ends of a point are the same.
-    pub(super) fn geometry(
-        &self,
-        columns: &CsvColumns,
-    ) -> Result<(GeometryKind, [PointNm; 2]), PointsError> {
-        let first = self.point(&columns.start, columns.unit_nm)?;
-        match &columns.end {
-            None => Ok((GeometryKind::Point, [first; 2])),
-            Some(end) => {
-                let last = self.point(end, columns.unit_nm)?;
-                Ok((GeometryKind::Line, [first, last]))
-            }
-        }
+    /// The positions of the row.
+    pub(super) fn geometry(&self, columns: &CsvColumns) -> Result<RowGeometry, PointsError> {
+        let point = |position: &CsvPosition| self.point(position, columns.unit_nm);
+        Ok(RowGeometry {
+            first: point(&columns.start)?,
+            last: columns.end.as_ref().map(point).transpose()?,
+            center: columns.center.as_ref().map(point).transpose()?,
+        })
     }
 
     fn point(&self, position: &CsvPosition, unit_nm: [f64; 3]) -> Result<PointNm, PointsError> {

@@ -73,7 +73,7 @@ impl CsvFile {
                     id.value
                 }
             };
-            let (kind, points) = fields.geometry(columns)?;
+            let geometry = fields.geometry(columns)?;
             for ((column, _), spec) in columns.properties.iter().zip(properties) {
                 let written = spec.write(fields.text(column), &mut values);
                 written.map_err(|expected| fields.wrong(column, expected))?;
@@ -81,8 +81,7 @@ impl CsvFile {
             visit(TableRow {
                 id,
                 number: line,
-                kind,
-                points: &points[..kind.vectors().unwrap_or(1)],
+                geometry,
                 properties: RowProperties::Record(&values),
             })?;
             number += 1;

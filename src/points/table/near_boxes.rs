@@ -1,18 +1,16 @@
 //! Which rows may have their anchor in a box, by the smallest and largest values of their columns.
 
-use super::super::annotation::Anchor;
 use super::super::merge::BoxIndex;
 
 /// The boxes of a job, and the columns that decide which rows are in one.
 #[derive(Debug)]
 pub(super) struct NearBoxes<'a> {
     pub boxes: &'a BoxIndex<'a>,
-    pub anchor: Anchor,
     pub unit_nm: [f64; 3],
-    /// The columns of a point, or of a line's first end: x, y, z.
-    pub start: &'a [String; 3],
-    /// The columns of a line's last end.
-    pub end: Option<&'a [String; 3]>,
+    /// The columns of the anchor, or of one end of a line of which the middle is the anchor: x, y, z.
+    pub position: &'a [String; 3],
+    /// The columns of the other end of the line.
+    pub other_end: Option<&'a [String; 3]>,
 }
 
 /// A range of values, of which the ends are included.
@@ -21,9 +19,8 @@ pub(super) type ValueRange = [f64; 2];
 impl NearBoxes<'_> {
     /// The columns whose values decide, each once.
     pub fn columns(&self) -> Vec<&str> {
-        let (start, end) = self.deciding();
-        let columns = start.into_iter().chain(end).flatten();
-        columns.map(String::as_str).collect()
+        let columns = std::iter::once(self.position).chain(self.other_end);
+        columns.flatten().map(String::as_str).collect()
     }
 
     /// Whether rows with these ranges of values, in the order of [`NearBoxes::columns`], may have their anchor in a box.
@@ -42,15 +39,6 @@ impl NearBoxes<'_> {
         let low = [x[0], y[0], z[0]].map(|v| v - v.abs() * ROUNDING);
         let high = [x[1], y[1], z[1]].map(|v| v + v.abs() * ROUNDING);
         self.boxes.is_near(low, high)
-    }
-
-    /// The positions that decide where the anchor is: one, or both ends for the middle of a line.
-    fn deciding(&self) -> (Option<&[String; 3]>, Option<&[String; 3]>) {
-        match (self.end, self.anchor) {
-            (None, _) | (_, Anchor::Start) => (Some(self.start), None),
-            (Some(end), Anchor::End) => (Some(end), None),
-            (Some(end), Anchor::Midpoint) => (Some(self.start), Some(end)),
-        }
     }
 }
 
@@ -78,23 +66,20 @@ mod tests {
         ];
         let index = BoxIndex::new(&boxes);
         let (start, end) = (names("a"), names("b"));
-        let near = |anchor, end| NearBoxes {
+        let near = |other_end| NearBoxes {
             boxes: &index,
-            anchor,
             unit_nm: [10.0, 10.0, 10.0],
-            start: &start,
-            end,
+            position: &start,
+            other_end,
         };
-        let point = near(Anchor::Midpoint, None);
+        let point = near(None);
         assert_eq!(point.columns(), ["ax", "ay", "az"]);
         assert!(point.may_contain(&[[0.0, 10.0], [15.0, 16.0], [15.0, 99.0]]));
         assert!(!point.may_contain(&[[0.0, 9.9], [15.0, 16.0], [15.0, 99.0]]));
         // In x near one box, in y near the other.
         assert!(!point.may_contain(&[[12.0, 13.0], [92.0, 93.0], UNKNOWN]));
         assert!(point.may_contain(&[UNKNOWN, UNKNOWN, UNKNOWN]));
-        let last = near(Anchor::End, Some(&end));
-        assert_eq!(last.columns(), ["bx", "by", "bz"]);
-        let middle = near(Anchor::Midpoint, Some(&end));
+        let middle = near(Some(&end));
         assert_eq!(middle.columns(), ["ax", "ay", "az", "bx", "by", "bz"]);
         let (far, farther) = ([0.0, 1.0], [29.0, 30.0]);
         assert!(middle.may_contain(&[far, far, far, farther, farther, farther]));

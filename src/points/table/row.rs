@@ -21,9 +21,47 @@ pub(super) struct TableRow<'r> {
     pub id: u64,
     /// The line of a text on which it starts, or the number of the row, from 0.
     pub number: u64,
-    pub kind: GeometryKind,
-    pub points: &'r [PointNm],
+    pub geometry: RowGeometry,
     pub properties: RowProperties<'r>,
+}
+
+/// The positions of a row.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RowGeometry {
+    /// The point, or the first end of a line.
+    pub first: PointNm,
+    /// The last end of a line.
+    pub last: Option<PointNm>,
+    /// The centre of a line, if it is not its middle.
+    pub center: Option<PointNm>,
+}
+
+impl RowGeometry {
+    /// All positions.
+    fn points(&self) -> impl Iterator<Item = PointNm> + Clone {
+        [Some(self.first), self.last, self.center]
+            .into_iter()
+            .flatten()
+    }
+
+    /// The position of the annotation; `None` if a coordinate is not finite.
+    fn position(&self, anchor: Anchor) -> Option<AnnotationPosition> {
+        let kind = match self.last {
+            None => GeometryKind::Point,
+            Some(_) => GeometryKind::Line,
+        };
+        let ends = [Some(self.first), self.last].into_iter().flatten();
+        let position = AnnotationPosition::of(kind, ends, anchor)?;
+        match self.center {
+            Some(center) if anchor == Anchor::Midpoint => {
+                center.is_finite().then_some(AnnotationPosition {
+                    anchor: center,
+                    ..position
+                })
+            }
+            _ => Some(position),
+        }
+    }
 }
 
 /// The properties of a row.
@@ -54,13 +92,14 @@ impl RowProperties<'_> {
 impl TableRow<'_> {
     /// Its position, and the digest of its geometry.
     pub fn position(&self, anchor: Anchor) -> (Option<AnnotationPosition>, u64) {
-        let position = AnnotationPosition::of(self.kind, self.points.iter().copied(), anchor);
-        let digest = position.map_or(NOT_FINITE, |_| digest(self.points));
+        let position = self.geometry.position(anchor);
+        let digest = position.map_or(NOT_FINITE, |_| digest(self.geometry.points()));
         (position, digest)
     }
 
     pub fn geometry(&self) -> String {
-        let points: Vec<String> = self.points.iter().map(PointNm::to_string).collect();
+        let points = self.geometry.points();
+        let points: Vec<String> = points.map(|point| point.to_string()).collect();
         points.join(" - ")
     }
 }

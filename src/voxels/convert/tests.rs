@@ -1,7 +1,7 @@
 //! Converted rows, compared with a reference that converts one value at a time.
 
 use super::*;
-use crate::config::{MissingObject, ObjectAt, ObjectPoint, Scale};
+use crate::config::{ObjectAt, ObjectPoint, Scale};
 use proptest::prelude::*;
 
 /// A value, exactly.
@@ -99,11 +99,7 @@ fn expected(transform: &Transform, value: Exact, to: DataType, object: u64) -> O
 }
 
 fn object_at() -> Transform {
-    Transform::ObjectAt(ObjectAt {
-        point: ObjectPoint::Anchor,
-        radius_nm: 0.0,
-        missing: MissingObject::Keep,
-    })
+    Transform::ObjectAt(ObjectAt::at(ObjectPoint::Anchor, 0.0))
 }
 
 /// Values of every type among which those at the types' edges are frequent.

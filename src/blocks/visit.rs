@@ -1,0 +1,109 @@
+//! Every block of a part of a volume, once: for what has no windows.
+
+use std::sync::Arc;
+
+use rayon::prelude::*;
+
+use super::block::Block;
+use super::cache::{BlockCache, Lookup};
+use super::prefetch::with_prefetcher;
+use super::uses::{BlockKey, BlockUses};
+use crate::storage::{ParallelTasks, Storage};
+use crate::volume::{EncodedBlock, Volume, VolumeError};
+
+/// Forms of a block in memory while it is loaded: as stored, decompressed, rearranged and decoded.
+const FORMS: u64 = 4;
+
+/// Why visiting blocks ended.
+enum Failure<E> {
+    Volume(VolumeError),
+    Visit(E),
+}
+
+/// The memory that the threads need at least to visit blocks of the volume, in bytes.
+pub(crate) fn least_visit_bytes(volume: &dyn Volume) -> u64 {
+    block_bytes(volume) * FORMS * rayon::current_num_threads() as u64
+}
+
+/// Calls `visit` with each of `blocks`, by their linear indices in the volume's grid, in parallel. Each is read and decoded once.
+/// Takes `memory_bytes`, at least [`least_visit_bytes`].
+pub(crate) fn visit_blocks<E: From<VolumeError> + Send>(
+    volume: &Arc<dyn Volume>,
+    blocks: &[u64],
+    memory_bytes: u64,
+    storage: &Storage,
+    visit: impl Fn(u64, &Block) -> Result<(), E> + Sync,
+) -> Result<(), E> {
+    let key = |block: &u64| BlockKey {
+        volume: 0,
+        block: *block,
+    };
+    let volumes = std::slice::from_ref(volume);
+    let uses = blocks
+        .iter()
+        .zip(0..)
+        .map(|(block, unit)| (key(block), unit));
+    let loading = block_bytes(volume.as_ref()) * (FORMS - 1) * rayon::current_num_threads() as u64;
+    let budget_bytes = memory_bytes.saturating_sub(loading);
+    let cache = BlockCache::new(volumes, BlockUses::new(uses.collect()), budget_bytes);
+    let tasks = ParallelTasks::<Failure<E>>::new(storage);
+    let done = with_prefetcher(
+        &cache,
+        block_bytes(volume.as_ref()),
+        budget_bytes,
+        storage.network().requests,
+        tasks.work(),
+        |prefetcher| {
+            let visit_one = |encoded: &mut EncodedBlock, (unit, block): (usize, &u64)| {
+                cache.begin_unit(unit as u32);
+                let mut prefetch = prefetcher.begin_unit(unit, vec![key(block)]);
+                prefetcher.prefetch_next_units(&cache, |next| {
+                    let block = blocks.get(next)?;
+                    Some(std::iter::once(std::iter::once(key(block))))
+                });
+                prefetcher.advance(&cache, &mut prefetch, 1, 1);
+                let values = load(&cache, key(block), encoded).map_err(Failure::Volume)?;
+                let visited = visit(*block, &values).map_err(Failure::Visit);
+                cache.release(key(block));
+                visited
+            };
+            // A bridge hands blocks out one by one, in order.
+            let blocks = blocks.iter().enumerate().par_bridge();
+            blocks
+                .map_init(EncodedBlock::default, |encoded, block| {
+                    tasks.run(|| visit_one(encoded, block))
+                })
+                .collect::<Result<(), _>>()
+        },
+    );
+    let is_stopped = |e: &Failure<E>| matches!(e, Failure::Volume(e) if e.is_stopped());
+    tasks.finish_with_cause(is_stopped, done).map_err(|e| {
+        let cause = is_stopped(&e).then(|| cache.take_prefetch_failure());
+        match (cause.flatten(), e) {
+            (Some((_, cause)), _) | (None, Failure::Volume(cause)) => cause.into(),
+            (None, Failure::Visit(e)) => e,
+        }
+    })
+}
+
+fn load(
+    cache: &BlockCache<'_>,
+    key: BlockKey,
+    encoded: &mut EncodedBlock,
+) -> Result<Arc<Block>, VolumeError> {
+    let found = match cache.lookup(key) {
+        Lookup::Busy => cache.wait(key),
+        found => found,
+    };
+    match found {
+        Lookup::Ready(block) => Ok(block),
+        Lookup::Claimed(claim) => claim.load(encoded),
+        Lookup::Busy => unreachable!("wait returns when no thread is loading the block"),
+    }
+}
+
+/// Bytes of a decoded block.
+fn block_bytes(volume: &dyn Volume) -> u64 {
+    let meta = volume.meta();
+    meta.block_bytes(&meta.grid.block_box([0; 3])) as u64
+}

@@ -1,0 +1,309 @@
+//! The objects of a segmentation as annotations: one for each object in a box.
+//!
+//! Each chunk that a box touches is read once: first all voxels are counted, then, for the anchor `inside`, the voxels that are
+//! nearest to the centroids are found in a second pass.
+
+mod runs;
+mod statistics;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use foldhash::fast::RandomState;
+
+use self::runs::{Run, for_each_run};
+use self::statistics::{NearestVoxel, ObjectVoxels};
+use super::annotation::Annotation;
+use super::error::PointsError;
+use super::property::{PropertyKind, PropertySpec, lay_out, record_bytes};
+use super::report::{PointsInBoxes, PointsReport};
+use crate::blocks::{Block, least_visit_bytes, visit_blocks};
+use crate::config::{AT_FACE, LayerConfig, ObjectAnchor, ObjectsConfig, VOXELS};
+use crate::geometry::{BoxNm, PointNm, Resolution, VoxelBox};
+use crate::storage::{DocumentError, SourceUrl, Storage};
+use crate::volume::{self, Volume};
+
+/// Memory of an object while the voxels are counted, and of its annotation.
+const OBJECT_BYTES: u64 = 400;
+
+/// A segmentation whose objects are annotations.
+#[derive(Debug)]
+pub(super) struct ObjectsLayer {
+    volume: Arc<dyn Volume>,
+    /// As in the config: that of the volume may be rounded.
+    resolution: Resolution,
+    anchor: ObjectAnchor,
+    properties: Vec<PropertySpec>,
+    storage: Storage,
+}
+
+/// What is known of each object of a box.
+type Objects<T> = HashMap<u64, T, RandomState>;
+
+impl ObjectsLayer {
+    /// Opens the segmentation at `source` at the scale with the given `resolution`.
+    pub fn open(
+        source: &SourceUrl,
+        resolution: &Resolution,
+        layer: &LayerConfig,
+        config: &ObjectsConfig,
+        storage: &Storage,
+    ) -> Result<Self, PointsError> {
+        let volume = volume::open_layer(source, resolution, layer, storage).map_err(|e| {
+            if e.missing_scale().is_none() {
+                return e.into();
+            }
+            PointsError::NoScale {
+                key: match config.resolution {
+                    Some(_) => "points.objects.resolution",
+                    None => "resolution",
+                },
+                problem: Box::new(e),
+            }
+        })?;
+        let data_type = volume.meta().data_type;
+        if data_type.is_float() {
+            return Err(PointsError::NotASegmentation {
+                location: volume.describe(),
+                data_type,
+            });
+        }
+        let property = |id: &str, kind, description: &str| {
+            PropertySpec::computed(id.to_owned(), kind, description.to_owned())
+        };
+        let mut properties = vec![
+            property(
+                VOXELS,
+                PropertyKind::Uint64,
+                "number of the object's voxels in the box",
+            ),
+            property(
+                AT_FACE,
+                PropertyKind::Uint8,
+                "1 if the object may extend past the box",
+            ),
+        ];
+        lay_out(&mut properties);
+        Ok(Self {
+            volume,
+            resolution: *resolution,
+            anchor: config.anchor,
+            properties,
+            storage: storage.clone(),
+        })
+    }
+
+    pub fn properties(&self) -> &[PropertySpec] {
+        &self.properties
+    }
+
+    pub fn object(&self) -> String {
+        self.volume.describe()
+    }
+
+    pub fn describe(&self) -> String {
+        format!("the objects in {}", self.volume.describe())
+    }
+
+    /// The bounds of the volume.
+    pub fn extent(&self) -> Option<BoxNm> {
+        let meta = self.volume.meta();
+        let VoxelBox { start, end } = meta.grid.bounds();
+        let corner = |voxel: &[i64; 3]| self.position(*voxel);
+        BoxNm::from_corners(corner(start), corner(end))
+    }
+
+    /// The first corner of a voxel.
+    fn position(&self, voxel: [i64; 3]) -> PointNm {
+        let nm = self.resolution.nm();
+        PointNm(std::array::from_fn(|d| voxel[d] as f64 * nm[d]))
+    }
+
+    /// The objects in each of `boxes`: a voxel is in a box if its first corner is.
+    pub fn read_boxes(&self, boxes: &[BoxNm]) -> Result<PointsInBoxes, PointsError> {
+        let meta = self.volume.meta();
+        let bounds = meta.grid.bounds();
+        let parts = boxes.iter().map(|b| {
+            let voxels = self.resolution.voxels_in(b)?;
+            bounds.intersection(&voxels)
+        });
+        let parts: Vec<Option<VoxelBox>> = parts.collect();
+        let blocks = self.blocks(&parts);
+        let counted = self.objects_of_boxes(
+            &parts,
+            &blocks,
+            |_, run| Some(ObjectVoxels::of(run)),
+            ObjectVoxels::add,
+        )?;
+        let anchors = self.anchors(&parts, &blocks, &counted)?;
+        let mut per_box = Vec::with_capacity(boxes.len());
+        for ((objects, anchors), (part, bounds_nm)) in
+            counted.iter().zip(anchors).zip(parts.iter().zip(boxes))
+        {
+            let Some(part) = part else {
+                per_box.push(Vec::new());
+                continue;
+            };
+            let annotation = |(id, voxel): (u64, [i64; 3])| {
+                let object = objects.get(&id)?;
+                let is_at_face = object.is_at_face(part, bounds);
+                Some(self.annotation(id, voxel, object.count, is_at_face, bounds_nm))
+            };
+            let mut annotations: Vec<_> = anchors.into_iter().filter_map(annotation).collect();
+            annotations.sort_unstable_by_key(|a| a.id);
+            per_box.push(annotations);
+        }
+        let annotations = per_box.iter().map(|of_box| of_box.len() as u64).sum();
+        self.storage.stage().add(annotations);
+        Ok(PointsInBoxes {
+            per_box,
+            report: PointsReport {
+                annotations_read: annotations,
+                ..PointsReport::default()
+            },
+        })
+    }
+
+    fn annotation(
+        &self,
+        id: u64,
+        voxel: [i64; 3],
+        voxels: u64,
+        is_at_face: bool,
+        bounds: &BoxNm,
+    ) -> Annotation {
+        let mut record = vec![0; record_bytes(&self.properties)];
+        for (spec, value) in self.properties.iter().zip([voxels, is_at_face.into()]) {
+            spec.write_bytes(&value.to_le_bytes(), &mut record);
+        }
+        let position = self.position(voxel).0;
+        // The product may be less than the face of the box by the last bit.
+        let anchor = PointNm(std::array::from_fn(|d| position[d].max(bounds.min()[d])));
+        Annotation {
+            id,
+            anchor,
+            ends: [anchor; 2],
+            properties: record.into_boxed_slice(),
+        }
+    }
+
+    /// The voxel that represents each object.
+    fn anchors(
+        &self,
+        parts: &[Option<VoxelBox>],
+        blocks: &BTreeMap<u64, Vec<usize>>,
+        counted: &[Objects<ObjectVoxels>],
+    ) -> Result<Vec<Objects<[i64; 3]>>, PointsError> {
+        let centers = counted.iter().map(|objects| {
+            let objects = objects.iter();
+            let centers = objects.map(|(id, voxels)| (*id, voxels.anchor(self.anchor)));
+            centers.collect::<Objects<_>>()
+        });
+        let centers: Vec<_> = centers.collect();
+        if self.anchor != ObjectAnchor::Inside {
+            return Ok(centers);
+        }
+        let nm = self.resolution.nm();
+        let nearest = self.objects_of_boxes(
+            parts,
+            blocks,
+            |of_box, run| {
+                let center = centers[of_box].get(&run.object)?;
+                Some(NearestVoxel::of(run, *center, nm))
+            },
+            |nearest, other| *nearest = nearest.or(*other),
+        )?;
+        let voxels = nearest.into_iter().map(|objects| {
+            let objects = objects.into_iter();
+            objects.map(|(id, nearest)| (id, nearest.voxel())).collect()
+        });
+        Ok(voxels.collect())
+    }
+
+    /// The blocks that the boxes touch, by their linear indices, each with the positions of these boxes.
+    fn blocks(&self, parts: &[Option<VoxelBox>]) -> BTreeMap<u64, Vec<usize>> {
+        let grid = &self.volume.meta().grid;
+        let mut blocks: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
+        for (number, part) in parts.iter().enumerate() {
+            let touched = part.iter().flat_map(|part| grid.blocks_touching(part));
+            for block in touched {
+                blocks.entry(grid.linear(block)).or_default().push(number);
+            }
+        }
+        blocks
+    }
+
+    /// What `of_run` says of the runs of each object in each box, put together by `add`. `of_run` gets the position of the box.
+    fn objects_of_boxes<T: Send>(
+        &self,
+        parts: &[Option<VoxelBox>],
+        blocks: &BTreeMap<u64, Vec<usize>>,
+        of_run: impl Fn(usize, &Run) -> Option<T> + Sync,
+        add: impl Fn(&mut T, &T) + Sync,
+    ) -> Result<Vec<Objects<T>>, PointsError> {
+        let all: Vec<Mutex<Objects<T>>> = parts.iter().map(|_| Mutex::default()).collect();
+        let meta = self.volume.meta();
+        let merge = |into: &mut Objects<T>, object: u64, one: T| {
+            into.entry(object)
+                .and_modify(|known| add(known, &one))
+                .or_insert(one);
+        };
+        let visit = |number: u64, block: &Block| -> Result<(), PointsError> {
+            let block_box = meta.grid.block_box(meta.grid.block_from_linear(number));
+            for of_box in &blocks[&number] {
+                let part = parts[*of_box].and_then(|part| part.intersection(&block_box));
+                let Some(part) = part else { continue };
+                let mut found: Objects<T> = HashMap::default();
+                for_each_run(block, meta.data_type, &block_box, &part, |run| {
+                    if let Some(one) = of_run(*of_box, &run) {
+                        merge(&mut found, run.object, one);
+                    }
+                });
+                let mut all = all[*of_box].lock().unwrap_or_else(PoisonError::into_inner);
+                let before = all.len();
+                for (object, one) in found {
+                    merge(&mut all, object, one);
+                }
+                let new = (all.len() - before) as u64;
+                drop(all);
+                let kept = self.storage.budget().keep(new * OBJECT_BYTES);
+                kept.map_err(|over| self.too_large(format!("its objects take more than {over}")))?;
+            }
+            Ok(())
+        };
+        let numbers: Vec<u64> = blocks.keys().copied().collect();
+        let memory_bytes = self.reserve()?;
+        let visited = visit_blocks(&self.volume, &numbers, memory_bytes, &self.storage, visit);
+        self.storage.budget().give_back(memory_bytes);
+        visited?;
+        let all = all.into_iter();
+        Ok(all
+            .map(|objects| objects.into_inner().unwrap_or_else(PoisonError::into_inner))
+            .collect())
+    }
+
+    /// Counts memory for chunks in the budget: as much as is free of these shares of it. Waiting for memory would be a deadlock:
+    /// threads of one pool read several layers.
+    fn reserve(&self) -> Result<u64, PointsError> {
+        let budget = self.storage.budget();
+        let least = least_visit_bytes(self.volume.as_ref());
+        let shares = [2, 4, 8, 16, 32].map(|share| budget.keep_limit_bytes() / share);
+        let enough = shares.into_iter().filter(|bytes| *bytes > least);
+        let mut sizes = enough.chain([least]);
+        let reserved = sizes.find(|bytes| budget.keep(*bytes).is_ok());
+        reserved.ok_or_else(|| {
+            let over = budget.over();
+            self.too_large(format!("its chunks take more than {over}"))
+        })
+    }
+
+    fn too_large(&self, problem: String) -> PointsError {
+        DocumentError::TooLarge {
+            object: self.object(),
+            expected: "a list of objects in memory",
+            problem,
+            advice: "allow more with --memory, use fewer threads, or read a coarser scale with `points.objects.resolution`",
+        }
+        .into()
+    }
+}
