@@ -15,4 +15,4 @@ pub use block::Block;
 pub use cache::{BlockCache, CacheStats, Lookup};
 pub(crate) use prefetch::{Prefetcher, UnitPrefetch, with_prefetcher};
 pub use uses::{BlockKey, BlockUses};
-pub(crate) use visit::{least_visit_bytes, visit_blocks};
+pub(crate) use visit::{VisitMemory, visit_blocks};

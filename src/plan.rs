@@ -24,6 +24,7 @@ mod tasks;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use choose::wanted_annotations;
 pub(crate) use displaced::{CenteredWindow, WindowsOfLayer};
 pub use displaced::{DisplacedLayer, DisplacedLayers};
 pub use drop_reason::DropReason;

@@ -8,7 +8,7 @@ use super::block::Block;
 use super::cache::{BlockCache, Lookup};
 use super::prefetch::with_prefetcher;
 use super::uses::{BlockKey, BlockUses};
-use crate::storage::{ParallelTasks, Storage};
+use crate::storage::{MemoryBudget, OverBudget, ParallelTasks, Storage};
 use crate::volume::{EncodedBlock, Volume, VolumeError};
 
 /// Forms of a block in memory while it is loaded: as stored, decompressed, rearranged and decoded.
@@ -20,17 +20,41 @@ enum Failure<E> {
     Visit(E),
 }
 
-/// The memory that the threads need at least to visit blocks of the volume, in bytes.
-pub(crate) fn least_visit_bytes(volume: &dyn Volume) -> u64 {
-    block_bytes(volume) * FORMS * rayon::current_num_threads() as u64
+/// Memory for blocks, counted in the budget until this is dropped.
+#[derive(Debug)]
+pub(crate) struct VisitMemory<'b> {
+    bytes: u64,
+    budget: &'b MemoryBudget,
+}
+
+impl<'b> VisitMemory<'b> {
+    /// Reserves memory to visit blocks of the volume: the largest of some shares of the budget that is free. It does not wait for
+    /// memory: threads of one pool may visit several volumes, and would wait for each other.
+    ///
+    /// # Errors
+    /// The threads need more than is free.
+    pub fn reserve(volume: &dyn Volume, budget: &'b MemoryBudget) -> Result<Self, OverBudget> {
+        let least = block_bytes(volume) * FORMS * rayon::current_num_threads() as u64;
+        let shares = [2, 4, 8, 16, 32].map(|share| budget.keep_limit_bytes() / share);
+        let enough = shares.into_iter().filter(|bytes| *bytes > least);
+        let mut sizes = enough.chain([least]);
+        let bytes = sizes.find(|bytes| budget.keep(*bytes).is_ok());
+        let bytes = bytes.ok_or_else(|| budget.over())?;
+        Ok(Self { bytes, budget })
+    }
+}
+
+impl Drop for VisitMemory<'_> {
+    fn drop(&mut self) {
+        self.budget.give_back(self.bytes);
+    }
 }
 
 /// Calls `visit` with each of `blocks`, by their linear indices in the volume's grid, in parallel. Each is read and decoded once.
-/// Takes `memory_bytes`, at least [`least_visit_bytes`].
 pub(crate) fn visit_blocks<E: From<VolumeError> + Send>(
     volume: &Arc<dyn Volume>,
     blocks: &[u64],
-    memory_bytes: u64,
+    memory: &VisitMemory<'_>,
     storage: &Storage,
     visit: impl Fn(u64, &Block) -> Result<(), E> + Sync,
 ) -> Result<(), E> {
@@ -44,7 +68,7 @@ pub(crate) fn visit_blocks<E: From<VolumeError> + Send>(
         .zip(0..)
         .map(|(block, unit)| (key(block), unit));
     let loading = block_bytes(volume.as_ref()) * (FORMS - 1) * rayon::current_num_threads() as u64;
-    let budget_bytes = memory_bytes.saturating_sub(loading);
+    let budget_bytes = memory.bytes.saturating_sub(loading);
     let cache = BlockCache::new(volumes, BlockUses::new(uses.collect()), budget_bytes);
     let tasks = ParallelTasks::<Failure<E>>::new(storage);
     let done = with_prefetcher(

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::unit::delimiter_problem;
-use super::{ChoiceConfig, LengthUnit, ObjectsConfig, PropertyFilter};
+use super::{ChoiceConfig, LengthUnit, NegativesConfig, ObjectsConfig, PropertyFilter};
 use crate::geometry::Resolution;
 use crate::points::{Anchor, PropertyKind};
 
@@ -19,6 +19,8 @@ pub struct PointsConfig {
     pub anchor: Anchor,
     /// Which of them become samples.
     pub choose: ChoiceConfig,
+    /// Random points beside them.
+    pub negatives: Option<NegativesConfig>,
 }
 
 /// Where annotations come from.
@@ -58,6 +60,9 @@ struct RawPoints {
     /// Which of the annotations inside a box become samples. By default all.
     #[serde(default, skip_serializing_if = "ChoiceConfig::is_default")]
     choose: ChoiceConfig,
+    /// Random points in the boxes that are no annotations, as further samples.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    negatives: Option<NegativesConfig>,
 }
 
 /// Annotations in a Neuroglancer viewer state (`local://annotations`).
@@ -200,12 +205,17 @@ impl TryFrom<RawPoints> for PointsConfig {
                 );
             }
         };
-        match raw.choose.problem() {
-            Some(problem) => Err(format!("`choose`: {problem}")),
+        if let Some(problem) = raw.choose.problem() {
+            return Err(format!("`choose`: {problem}"));
+        }
+        let of_negatives = raw.negatives.as_ref().and_then(NegativesConfig::problem);
+        match of_negatives {
+            Some(problem) => Err(format!("`negatives`: {problem}")),
             None => Ok(Self {
                 source,
                 anchor: raw.anchor,
                 choose: raw.choose,
+                negatives: raw.negatives,
             }),
         }
     }
@@ -220,6 +230,7 @@ impl From<PointsConfig> for RawPoints {
             objects: None,
             anchor: config.anchor,
             choose: config.choose,
+            negatives: config.negatives,
         };
         match config.source {
             PointsFrom::Layer(layer) => raw.layer = Some(layer),

@@ -142,7 +142,11 @@ fn used_layers(config: &Config) -> impl Iterator<Item = &str> {
         PointsFrom::Objects(objects) => Some(objects.layer.as_str()),
         _ => None,
     };
-    arrays.chain(objects)
+    let negatives = config.points.negatives.as_ref();
+    let mask = negatives.and_then(|negatives| negatives.mask.as_ref());
+    arrays
+        .chain(objects)
+        .chain(mask.map(|mask| mask.layer.as_str()))
 }
 
 fn unused_layer(config: &Config, name: &str) -> String {
@@ -150,7 +154,7 @@ fn unused_layer(config: &Config, name: &str) -> String {
     let hint = nearest(name, used.iter().copied());
     let hint = hint.map_or(String::new(), |hint| format!("; did you mean `{hint}`?"));
     format!(
-        "no array or object comes from a layer `{name}`, expected one of {}{hint}",
+        "no array, object or mask comes from a layer `{name}`, expected one of {}{hint}",
         used.join(", ")
     )
 }

@@ -33,6 +33,14 @@ impl BoxNm {
         (0..3).all(|d| self.min[d] <= p.0[d] && p.0[d] < self.max[d])
     }
 
+    /// The box that extends `nm` further to all sides.
+    pub(crate) fn inflated(&self, nm: f64) -> Self {
+        Self {
+            min: self.min.map(|v| v - nm),
+            max: self.max.map(|v| v + nm),
+        }
+    }
+
     /// The voxels of `resolution` that overlap the box. A face on the boundary between voxels, to within rounding noise,
     /// adds no voxel beyond it.
     pub fn covering_voxels(&self, resolution: &Resolution) -> VoxelBox {

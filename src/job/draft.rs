@@ -1,9 +1,12 @@
 //! The first draft of a plan: the annotations of all boxes are read, and become samples that nothing has checked against
 //! voxels yet.
 
+use std::sync::Arc;
+
 use rayon::prelude::*;
 
 use super::error::JobError;
+use super::negatives::{PointsAround, add_negatives};
 use super::stages::Stages;
 use crate::collection::Collection;
 use crate::config::{ConfigFile, PointsConfig};
@@ -49,7 +52,12 @@ fn draft(
     let read_plan = ReadPlan::new(config, collection, |source, layer| {
         volume::resolutions(source, layer, storage)
     })?;
-    let PointsConfig { anchor, choose, .. } = &config.config.points;
+    let PointsConfig {
+        anchor,
+        choose,
+        negatives,
+        ..
+    } = &config.config.points;
     let failed = |source: PointsError| JobError::Points {
         layer: config.config.points.name().to_owned(),
         source,
@@ -69,25 +77,38 @@ fn draft(
                 let related = if choose.related.is_empty() {
                     None
                 } else {
-                    Some(layer.related(&choose.related)?)
+                    Some(Arc::new(layer.related(&choose.related)?))
                 };
-                let points = layer.read_boxes(&read_plan.boxes_of_point_source(i), *anchor)?;
+                let boxes = read_plan.boxes_of_point_source(i);
+                let PointsAround { points, around } =
+                    PointsAround::read(layer, &boxes, *anchor, negatives.as_ref())?;
                 let extent = if points.per_box.iter().all(Vec::is_empty) {
                     layer.extent(*anchor)?
                 } else {
                     None
                 };
-                Ok(LayerPoints {
+                let layer = LayerPoints {
                     extent,
                     points,
-                    properties: layer.properties(),
+                    properties: layer.properties().to_vec(),
                     related,
-                })
+                };
+                Ok((layer, around))
             };
             tasks.run(|| read().map_err(failed))
         })
-        .collect::<Result<Vec<_>, _>>();
-    let annotations = tasks.finish(annotations)?;
+        .collect::<Result<(Vec<_>, Vec<_>), _>>();
+    let (mut annotations, around) = tasks.finish(annotations)?;
+    if let Some(negatives) = negatives {
+        add_negatives(
+            negatives,
+            &read_plan,
+            &mut annotations,
+            around,
+            storage,
+            failed,
+        )?;
+    }
     stages.begin("plan");
     Ok(Plan::build(&read_plan, annotations)?)
 }

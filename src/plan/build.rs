@@ -18,14 +18,14 @@ impl Plan {
     /// [`Plan::finish`].
     ///
     /// `layers` has one entry for each of [`ReadPlan::point_sources`].
-    pub fn build(read_plan: &ReadPlan, mut layers: Vec<LayerPoints>) -> Result<Self, PlanError> {
+    pub fn build(read_plan: &ReadPlan, layers: Vec<LayerPoints>) -> Result<Self, PlanError> {
         let config = &read_plan.file.config;
         let mut warnings = read_plan.warnings.clone();
         for (layer, source) in layers.iter().zip(&read_plan.point_sources) {
             warn_about_points(&layer.points, source, &mut warnings);
         }
         let layers_outside_boxes = layers_outside_boxes(read_plan, &layers, &mut warnings);
-        let properties: Vec<_> = layers.iter().map(|l| l.properties).collect();
+        let properties: Vec<_> = layers.iter().map(|l| l.properties.clone()).collect();
         let columns = common_properties(&properties, &mut warnings);
         let column_specs: Vec<_> = columns
             .iter()
@@ -40,7 +40,7 @@ impl Plan {
                 });
             }
         }
-        let mut chooser = Chooser::new(&read_plan.file, &read_plan.point_sources, &mut layers)?;
+        let mut chooser = Chooser::new(&read_plan.file, &read_plan.point_sources, &layers)?;
         let mut boxes = read_plan.boxes.clone();
         let mut splits = empty_splits(read_plan, columns.len());
         let mut annotations: Vec<_> = layers
@@ -190,10 +190,10 @@ fn digest_of(annotations: &[Annotation]) -> u64 {
 /// warnings if other layers have annotations in boxes.
 fn layers_outside_boxes(
     read_plan: &ReadPlan,
-    layers: &[LayerPoints<'_>],
+    layers: &[LayerPoints],
     warnings: &mut Vec<String>,
 ) -> Vec<String> {
-    let is_outside = |l: &LayerPoints<'_>| l.points.per_box.iter().all(Vec::is_empty);
+    let is_outside = |l: &LayerPoints| l.points.per_box.iter().all(Vec::is_empty);
     let config = &read_plan.file.config;
     let outside = layers.iter().enumerate().filter(|(_, l)| is_outside(l));
     let described = outside.map(|(i, layer)| {

@@ -8,15 +8,16 @@ mod distance;
 mod filter;
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use self::distance::MinDistanceIndex;
 use self::filter::LayerFilter;
 use super::drop_reason::DropReason;
 use super::error::PlanError;
-use super::read_plan::LayerPoints;
+use super::read_plan::{LayerPoints, ReadPlan};
 use super::table::Plan;
-use crate::config::{ChoiceConfig, ConfigFile, PropertyFilter, Repeats};
-use crate::points::{Annotation, PointSource};
+use crate::config::{ChoiceConfig, ConfigFile, NEGATIVE, PropertyFilter, Repeats};
+use crate::points::{Annotation, PointSource, PropertySpec};
 
 /// Decides which annotations are kept, one after another.
 pub(super) struct Chooser<'c> {
@@ -31,7 +32,42 @@ struct LayerRules {
     /// The first point source with the same annotations.
     same_as: usize,
     filters: Vec<LayerFilter>,
-    related: Option<HashSet<u64>>,
+    related: Option<Arc<HashSet<u64>>>,
+    /// The property that is 1 for negatives, if there are some.
+    negative: Option<PropertySpec>,
+}
+
+impl LayerRules {
+    /// Why the annotation's properties or relationships drop it. They drop no negatives.
+    fn unwanted(&self, annotation: &Annotation) -> Option<DropReason> {
+        let negative = self.negative.as_ref();
+        let negative = negative.and_then(|spec| spec.whole_number(&annotation.properties));
+        if negative == Some(1) {
+            return None;
+        }
+        let fits = |filter: &LayerFilter| filter.keeps(&annotation.properties);
+        if !self.filters.iter().all(fits) {
+            return Some(DropReason::Filter);
+        }
+        let related = self.related.as_ref();
+        let is_related = related.is_none_or(|ids| ids.contains(&annotation.id));
+        (!is_related).then_some(DropReason::NotRelated)
+    }
+}
+
+/// For each box of a split: how many of its annotations `filter` and `related` keep.
+pub(crate) fn wanted_annotations(
+    read_plan: &ReadPlan,
+    layers: &[LayerPoints],
+) -> Result<Vec<u64>, PlanError> {
+    let chooser = Chooser::new(&read_plan.file, &read_plan.point_sources, layers)?;
+    let mut per_box: Vec<_> = layers.iter().map(|l| l.points.per_box.iter()).collect();
+    let counts = read_plan.queries.iter().map(|query| {
+        let rules = &chooser.layers[query.point_source];
+        let inside = per_box[query.point_source].next().into_iter().flatten();
+        inside.filter(|a| rules.unwanted(a).is_none()).count() as u64
+    });
+    Ok(counts.collect())
 }
 
 /// The annotations of one layer that are kept in one split.
@@ -46,14 +82,19 @@ impl<'c> Chooser<'c> {
     pub(super) fn new(
         file: &'c ConfigFile,
         sources: &[PointSource],
-        layers: &mut [LayerPoints],
+        layers: &[LayerPoints],
     ) -> Result<Self, PlanError> {
         let config = &file.config.points.choose;
+        let negatives = file.config.points.negatives.as_ref();
+        let find_flag = |layer: &LayerPoints| {
+            let mut properties = layer.properties.iter();
+            properties.find(|p| p.id == NEGATIVE).cloned()
+        };
         let mut first = HashMap::new();
         let sources = sources.iter().enumerate();
-        let rules = layers.iter_mut().zip(sources).map(|(layer, (i, source))| {
+        let rules = layers.iter().zip(sources).map(|(layer, (i, source))| {
             let filter_of = |(name, filter): (&str, PropertyFilter)| {
-                LayerFilter::new(&filter, name, layer.properties).map_err(|wrong| {
+                LayerFilter::new(&filter, name, &layer.properties).map_err(|wrong| {
                     PlanError::Filter {
                         config: file.path.clone(),
                         name: name.to_owned(),
@@ -67,7 +108,8 @@ impl<'c> Chooser<'c> {
             Ok(LayerRules {
                 same_as: *first.entry(source.identity()).or_insert(i),
                 filters: filters.collect::<Result<_, _>>()?,
-                related: layer.related.take(),
+                related: layer.related.clone(),
+                negative: negatives.and_then(|_| find_flag(layer)),
             })
         });
         Ok(Self {
@@ -86,13 +128,8 @@ impl<'c> Chooser<'c> {
         has_window: bool,
     ) -> Option<DropReason> {
         let rules = &self.layers[layer];
-        let fits = |filter: &LayerFilter| filter.keeps(&annotation.properties);
-        if !rules.filters.iter().all(fits) {
-            return Some(DropReason::Filter);
-        }
-        let related = rules.related.as_ref();
-        if related.is_some_and(|ids| !ids.contains(&annotation.id)) {
-            return Some(DropReason::NotRelated);
+        if let Some(reason) = rules.unwanted(annotation) {
+            return Some(reason);
         }
         if !has_window {
             return Some(DropReason::WindowOutOfRange);

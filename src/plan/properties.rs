@@ -6,14 +6,14 @@ use crate::points::PropertySpec;
 /// For each property that every point layer has with the same type: its position in each layer's list. Warns about the
 /// others.
 pub(super) fn common_properties(
-    layers: &[&[PropertySpec]],
+    layers: &[Vec<PropertySpec>],
     warnings: &mut Vec<String>,
 ) -> Vec<Vec<usize>> {
     let mut columns = Vec::new();
     let Some(first) = layers.first() else {
         return columns;
     };
-    for property in *first {
+    for property in first {
         let is_same = |p: &PropertySpec| p.id == property.id && p.kind == property.kind;
         let positions: Option<Vec<usize>> = layers
             .iter()

@@ -28,6 +28,8 @@ pub struct ReadPlan {
     pub(super) arrays: Vec<PlannedArray>,
     pub(super) sources: Vec<VolumeSource>,
     pub(super) point_sources: Vec<PointSource>,
+    /// The masks of negatives, each once.
+    pub(super) masks: Vec<VolumeSource>,
     pub(super) warnings: Vec<String>,
 }
 
@@ -38,21 +40,23 @@ pub struct BoxQuery {
     pub box_index: usize,
     /// Position of its point layer in [`ReadPlan::point_sources`].
     pub point_source: usize,
+    /// Position of the mask of its negatives in [`ReadPlan::masks`].
+    pub mask: Option<usize>,
     /// Its bounds, snapped if the config says so: annotations inside belong to the box.
     pub bounds: BoxNm,
 }
 
 /// What was read of one point layer.
 #[derive(Debug)]
-pub struct LayerPoints<'l> {
+pub struct LayerPoints {
     /// Its annotations, for the boxes of [`ReadPlan::boxes_of_point_source`].
     pub points: PointsInBoxes,
     /// Its properties.
-    pub properties: &'l [PropertySpec],
+    pub properties: Vec<PropertySpec>,
     /// The bounds of all its annotations. Only given if no annotation is in a box, and if the bounds are known.
     pub extent: Option<BoxNm>,
     /// With `related` in the config: the annotations that it keeps.
-    pub related: Option<HashSet<u64>>,
+    pub related: Option<Arc<HashSet<u64>>>,
 }
 
 /// Positions of a layer group in [`ReadPlan::groups`] and of its point layer in [`ReadPlan::point_sources`].
@@ -60,6 +64,7 @@ pub struct LayerPoints<'l> {
 struct AddedGroup {
     group: usize,
     point_source: usize,
+    mask: Option<usize>,
 }
 
 impl ReadPlan {
@@ -100,6 +105,7 @@ impl ReadPlan {
             arrays: arrays.collect(),
             sources: Vec::new(),
             point_sources: Vec::new(),
+            masks: Vec::new(),
             warnings: Vec::new(),
         }
     }
@@ -127,6 +133,7 @@ impl ReadPlan {
                 self.queries.push(BoxQuery {
                     box_index,
                     point_source: added.point_source,
+                    mask: added.mask,
                     bounds: self.bounds_of_query(tagged, group),
                 });
             }
@@ -178,6 +185,21 @@ impl ReadPlan {
         })
     }
 
+    /// The boxes that belong to a split, in the collection's order.
+    pub fn queries(&self) -> &[BoxQuery] {
+        &self.queries
+    }
+
+    /// The boxes of the collection.
+    pub fn boxes(&self) -> &[PlannedBox] {
+        &self.boxes
+    }
+
+    /// The masks of negatives, each once.
+    pub fn masks(&self) -> &[VolumeSource] {
+        &self.masks
+    }
+
     /// The sources of the point layers, each once.
     pub fn point_sources(&self) -> &[PointSource] {
         &self.point_sources
@@ -214,6 +236,7 @@ impl ReadPlan {
         box_id: &str,
         flexible_z: &mut FlexibleZ<'_>,
     ) -> Result<AddedGroup, PlanError> {
+        let mut point_source = self.point_source_of(group, box_id)?;
         let sources = self.volume_sources_of(group, box_id)?;
         let config = &self.file.config;
         let resolution = if config.flexible_z {
@@ -221,8 +244,17 @@ impl ReadPlan {
         } else {
             config.resolution
         };
-        let point_source = self.point_source_of(group, box_id, resolution)?;
+        if let PointSource::Objects {
+            resolution: of_objects,
+            config: objects,
+            ..
+        } = &mut point_source
+        {
+            *of_objects = objects.resolution.unwrap_or(resolution);
+        }
         let point_source = position_in(&mut self.point_sources, point_source);
+        let mask = self.mask_of(group, box_id, resolution)?;
+        let mask = mask.map(|mask| position_in(&mut self.masks, mask));
         let config = &self.file.config;
         for (i, mut source) in sources.into_iter().enumerate() {
             if config.arrays[i].data_resolution.is_none() {
@@ -235,16 +267,12 @@ impl ReadPlan {
         Ok(AddedGroup {
             group: self.groups.len() - 1,
             point_source,
+            mask,
         })
     }
 
-    /// The source of the annotations of a group. `resolution` is that of the group's windows.
-    fn point_source_of(
-        &self,
-        group: &LayerGroup,
-        box_id: &str,
-        resolution: Resolution,
-    ) -> Result<PointSource, PlanError> {
+    /// The source of the annotations of a group. The resolution of objects is not the final one.
+    fn point_source_of(&self, group: &LayerGroup, box_id: &str) -> Result<PointSource, PlanError> {
         let folder = Location::folder_of(&self.file.path);
         match &self.file.config.points.source {
             PointsFrom::Layer(layer) => group
@@ -258,7 +286,7 @@ impl ReadPlan {
                 Ok(PointSource::Objects {
                     source: source
                         .map_err(|e| self.layer_error(path(), &objects.layer, box_id, e))?,
-                    resolution: objects.resolution.unwrap_or(resolution),
+                    resolution: self.file.config.resolution,
                     layer: layer.cloned().unwrap_or_default(),
                     config: objects.clone(),
                 })
@@ -270,6 +298,28 @@ impl ReadPlan {
                 })
             }
         }
+    }
+
+    /// The mask of the negatives of a group, if the config has one. `resolution` is that of the group's windows.
+    fn mask_of(
+        &self,
+        group: &LayerGroup,
+        box_id: &str,
+        resolution: Resolution,
+    ) -> Result<Option<VolumeSource>, PlanError> {
+        let config = &self.file.config;
+        let negatives = config.points.negatives.as_ref();
+        let Some(mask) = negatives.and_then(|negatives| negatives.mask.as_ref()) else {
+            return Ok(None);
+        };
+        let path = || "points.negatives.mask.layer".to_owned();
+        let url = group.source(&mask.layer);
+        let layer = config.layers.get(&mask.layer).cloned();
+        Ok(Some(VolumeSource {
+            url: url.map_err(|e| self.layer_error(path(), &mask.layer, box_id, e))?,
+            layer: layer.unwrap_or_default(),
+            resolution: mask.resolution.unwrap_or(resolution),
+        }))
     }
 
     /// The volume of each array of the config. Without `data_resolution`, its resolution is not the final one.

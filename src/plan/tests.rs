@@ -69,13 +69,13 @@ fn annotation(id: u64, p: [f64; 3]) -> Annotation {
     }
 }
 
-fn layer(per_box: Vec<Vec<Annotation>>) -> LayerPoints<'static> {
+fn layer(per_box: Vec<Vec<Annotation>>) -> LayerPoints {
     LayerPoints {
         points: PointsInBoxes {
             per_box,
             report: PointsReport::default(),
         },
-        properties: &[],
+        properties: Vec::new(),
         extent: None,
         related: None,
     }
@@ -291,7 +291,7 @@ fn a_property_gets_a_column_only_if_every_layer_has_it_with_the_same_type() {
         ("score", PropertyKind::Float32),
     ]);
     let mut warnings = Vec::new();
-    let columns = common_properties(&[&a, &b], &mut warnings);
+    let columns = common_properties(&[a, b], &mut warnings);
     assert_eq!(columns, [vec![0, 1]]);
     assert!(
         warnings.len() == 1 && warnings[0].contains("`kind`"),

@@ -47,6 +47,14 @@ pub enum PointsError {
         /// The resolution, and those of the volume.
         problem: Box<VolumeError>,
     },
+    /// The annotations have a property with the name of one that the program adds.
+    #[error(
+        "the annotations have a property `{id}`, which `points.negatives` adds; expected annotations without it: rename it, or remove it from `points.table.properties`"
+    )]
+    PropertyTaken {
+        /// The name.
+        id: &'static str,
+    },
     /// The volume whose objects should be the annotations has no ids.
     #[error(
         "{location} has voxels of the type {data_type}; expected a segmentation of whole numbers for `points.objects.layer`"
@@ -251,6 +259,7 @@ impl Fault for PointsError {
             Self::NoRelationship { .. }
             | Self::Columns { .. }
             | Self::NoScale { .. }
+            | Self::PropertyTaken { .. }
             | Self::NotASegmentation { .. } => FaultKind::Usage,
             Self::Format { .. }
             | Self::Volume { .. }

@@ -88,6 +88,11 @@ impl PointLayer {
         }
     }
 
+    /// Whether an annotation depends on the box that it is read for, beside being in it.
+    pub(crate) fn depends_on_boxes(&self) -> bool {
+        matches!(self.format, LayerFormat::Objects(_))
+    }
+
     /// A description in one line: type of annotations, location, levels, properties.
     pub fn describe(&self) -> String {
         match &self.format {

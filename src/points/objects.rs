@@ -15,13 +15,14 @@ use self::runs::{Run, for_each_run};
 use self::statistics::{NearestVoxel, ObjectVoxels};
 use super::annotation::Annotation;
 use super::error::PointsError;
+use super::open_volume::open_volume;
 use super::property::{PropertyKind, PropertySpec, lay_out, record_bytes};
 use super::report::{PointsInBoxes, PointsReport};
-use crate::blocks::{Block, least_visit_bytes, visit_blocks};
+use crate::blocks::{Block, VisitMemory, visit_blocks};
 use crate::config::{AT_FACE, LayerConfig, ObjectAnchor, ObjectsConfig, VOXELS};
 use crate::geometry::{BoxNm, PointNm, Resolution, VoxelBox};
 use crate::storage::{DocumentError, SourceUrl, Storage};
-use crate::volume::{self, Volume};
+use crate::volume::Volume;
 
 /// Memory of an object while the voxels are counted, and of its annotation.
 const OBJECT_BYTES: u64 = 400;
@@ -49,18 +50,11 @@ impl ObjectsLayer {
         config: &ObjectsConfig,
         storage: &Storage,
     ) -> Result<Self, PointsError> {
-        let volume = volume::open_layer(source, resolution, layer, storage).map_err(|e| {
-            if e.missing_scale().is_none() {
-                return e.into();
-            }
-            PointsError::NoScale {
-                key: match config.resolution {
-                    Some(_) => "points.objects.resolution",
-                    None => "resolution",
-                },
-                problem: Box::new(e),
-            }
-        })?;
+        let key = match config.resolution {
+            Some(_) => "points.objects.resolution",
+            None => "resolution",
+        };
+        let volume = open_volume(source, resolution, layer, key, storage)?;
         let data_type = volume.meta().data_type;
         if data_type.is_float() {
             return Err(PointsError::NotASegmentation {
@@ -272,29 +266,14 @@ impl ObjectsLayer {
             Ok(())
         };
         let numbers: Vec<u64> = blocks.keys().copied().collect();
-        let memory_bytes = self.reserve()?;
-        let visited = visit_blocks(&self.volume, &numbers, memory_bytes, &self.storage, visit);
-        self.storage.budget().give_back(memory_bytes);
-        visited?;
+        let memory = VisitMemory::reserve(self.volume.as_ref(), self.storage.budget());
+        let memory =
+            memory.map_err(|over| self.too_large(format!("its chunks take more than {over}")))?;
+        visit_blocks(&self.volume, &numbers, &memory, &self.storage, visit)?;
         let all = all.into_iter();
         Ok(all
             .map(|objects| objects.into_inner().unwrap_or_else(PoisonError::into_inner))
             .collect())
-    }
-
-    /// Counts memory for chunks in the budget: as much as is free of these shares of it. Waiting for memory would be a deadlock:
-    /// threads of one pool read several layers.
-    fn reserve(&self) -> Result<u64, PointsError> {
-        let budget = self.storage.budget();
-        let least = least_visit_bytes(self.volume.as_ref());
-        let shares = [2, 4, 8, 16, 32].map(|share| budget.keep_limit_bytes() / share);
-        let enough = shares.into_iter().filter(|bytes| *bytes > least);
-        let mut sizes = enough.chain([least]);
-        let reserved = sizes.find(|bytes| budget.keep(*bytes).is_ok());
-        reserved.ok_or_else(|| {
-            let over = budget.over();
-            self.too_large(format!("its chunks take more than {over}"))
-        })
     }
 
     fn too_large(&self, problem: String) -> PointsError {

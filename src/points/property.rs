@@ -3,6 +3,7 @@
 //! The order in a record differs from the declared order: first all properties of 8-byte numbers (in tables only), then of 4-byte
 //! numbers, then 2-byte numbers, then single bytes, including colours. Within each group the order is the declared one, without padding.
 
+use super::error::PointsError;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -255,6 +256,29 @@ impl PropertySpec {
             description: Some(description),
             ..Self::new(id, kind)
         }
+    }
+
+    /// Adds a `uint8` property as the last one of `properties`; its value is the last byte of a record.
+    ///
+    /// # Errors
+    /// There is a property with this name.
+    pub(crate) fn push_flag(
+        properties: &mut Vec<Self>,
+        id: &'static str,
+        description: &str,
+    ) -> Result<(), PointsError> {
+        if properties.iter().any(|p| p.id == id) {
+            return Err(PointsError::PropertyTaken { id });
+        }
+        let flag = Self::computed(id.to_owned(), PropertyKind::Uint8, description.to_owned());
+        let offset = record_bytes(properties);
+        properties.push(Self { offset, ..flag });
+        Ok(())
+    }
+
+    /// The bytes of a record of all properties.
+    pub(crate) fn record_bytes(properties: &[Self]) -> usize {
+        record_bytes(properties)
     }
 
     /// Writes the first bytes of `value` to the place of the property in `record`.

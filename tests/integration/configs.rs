@@ -243,6 +243,7 @@ fn required_keys(key: &str) -> Value {
         }
         "neuroglancer_state" => json!({"source": "state.json"}),
         "objects" => json!({"layer": "synseg"}),
+        "negatives" => json!({"per_annotation": 1}),
         "zetta_api" => json!({"url": "https://HOST", "collection": "ID"}),
         _ => json!({}),
     }

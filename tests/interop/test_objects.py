@@ -10,8 +10,8 @@ from readers import with_zarr
 from test_objects_by_id import LARGE, RESOLUTION, SIZE, blocks, job, write_layer
 from volumes import Volume
 
-# Voxel corners: two that overlap, one that extends past the volume, and one around a single voxel.
-BOXES = [((3, 4, 2), (23, 30, 19)), ((17, 9, 0), (33, 36, 11)), ((30, 20, 10), (60, 60, 60)), ((5, 5, 5), (6, 6, 6))]
+# In voxels: two that overlap, of which one is not aligned, one that extends past the volume, and one around a single voxel.
+BOXES = [((2.25, 3.5, 1.5), (22.75, 29.5, 18.25)), ((17, 9, 0), (33, 36, 11)), ((30, 20, 10), (60, 60, 60)), ((6, 7, 5), (7, 8, 6))]
 
 
 def scattered(seed, ids, dtype="uint64"):
@@ -24,7 +24,8 @@ def objects_job(folder, boxes=BOXES, nm=RESOLUTION, **objects):
     """A config with one sample for each object of `seg` in each box."""
     config = json.loads(job(folder, {"mask": {"layer": "seg", "transform": {"object_at": {"id": "annotation"}}}}, [], ["seg"]).read_text())
     config["collection"]["boxes"]["list"] = [
-        {"id": str(n), "min": np.multiply(low, nm).tolist(), "max": np.multiply(high, nm).tolist(), "tags": ["train"]}
+        # As people write them: 6 x 9.2 is 55.199999999999996.
+        {"id": str(n), "min": np.round(np.multiply(low, nm), 4).tolist(), "max": np.round(np.multiply(high, nm), 4).tolist(), "tags": ["train"]}
         for n, (low, high) in enumerate(boxes)
     ]
     config["arrays"]["mask"]["transform"]["object_at"]["missing"] = "keep"
@@ -50,7 +51,8 @@ def expected_of_boxes(values, anchor, boxes=BOXES, nm=RESOLUTION):
     """For each box and object: the voxel, the number of voxels, and whether the object may extend past the box."""
     objects = {}
     for number, (low, high) in enumerate(boxes):
-        low, high = np.array(low), np.minimum(high, values.shape)
+        # A voxel is in a box if its first corner is.
+        low, high = np.ceil(low).astype(int), np.minimum(np.ceil(high).astype(int), values.shape)
         part = values[tuple(slice(a, b) for a, b in zip(low, high))]
         for found in np.unique(part[part != 0]):
             indices = np.argwhere(part == found) + low
@@ -155,6 +157,7 @@ def test_each_chunk_that_a_box_touches_is_read_once_per_pass_and_no_other_one(tm
     assert objects_of(tmp_path / "out") == expected_of_boxes(values, anchor)
     size, touched = (16, 16, 8), set()
     for low, high in BOXES:
+        low, high = np.ceil(low).astype(int).tolist(), np.ceil(high).astype(int).tolist()
         ranges = [range(a // s, -(-min(b, n) // s)) for a, b, s, n in zip(low, high, size, SIZE)]
         touched |= {(x, y, z) for x in ranges[0] for y in ranges[1] for z in ranges[2]}
     assert len(touched) < 27
@@ -168,6 +171,20 @@ def test_missing_chunks_have_no_objects(tmp_path):
     values[:16, :16, :8] = 0
     pointshard("preprocess", objects_job(tmp_path), "--out", tmp_path / "out")
     assert objects_of(tmp_path / "out") == expected_of_boxes(values, "centroid")
+
+
+@pytest.mark.parametrize("is_remote", [False, True])
+def test_a_chunk_that_cannot_be_read_is_named(tmp_path, is_remote):
+    write_layer(tmp_path / "seg", scattered(9, [0, *range(1, 40)]))
+    chunk = tmp_path / "seg/8_8_40/16-32_16-32_8-16"
+    chunk.write_bytes(chunk.read_bytes()[:-5])
+    config = json.loads(objects_job(tmp_path).read_text())
+    with FaultyServer(tmp_path) as server:
+        if is_remote:
+            config["collection"]["boxes"]["layers"] = {"seg": f"precomputed://{server.url}/seg"}
+        (tmp_path / "config.json").write_text(json.dumps(config))
+        message = error_message("preprocess", tmp_path / "config.json", "--out", tmp_path / "out", code=1)
+    assert chunk.name in message and "`seg`" in message, message
 
 
 def test_wrong_configs_are_errors(tmp_path):

@@ -1,5 +1,7 @@
 //! Which annotations become samples.
 
+use std::sync::Arc;
+
 use super::*;
 use crate::geometry::BoxNm;
 use crate::points::PropertyKind;
@@ -52,7 +54,7 @@ fn filters_keep_annotations_by_value_and_drops_are_counted() {
             ..annotation(id, [5.0; 3])
         };
         let mut layer = layer(vec![vec![with(1, 1), with(2, 2), with(3, 3)]]);
-        layer.properties = &specs;
+        layer.properties = specs.to_vec();
         let built = Plan::build(&read_plan, vec![layer]);
         built?.finish()
     };
@@ -81,7 +83,7 @@ fn only_related_annotations_are_kept() {
     let c = collection(&[TestBox("a", [0.0; 3], [100.0; 3], vec!["train"], "g")]);
     let read_plan = read_plan_of(&file, &c).unwrap();
     let mut layer = layer(vec![vec![annotation(1, [5.0; 3]), annotation(2, [5.0; 3])]]);
-    layer.related = Some([2, 9].into());
+    layer.related = Some(Arc::new([2, 9].into()));
     let p = Plan::build(&read_plan, vec![layer])
         .unwrap()
         .finish()

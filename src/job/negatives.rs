@@ -1,0 +1,153 @@
+//! Adds negatives to the annotations of the boxes, before the plan is drafted.
+
+use std::collections::HashSet;
+
+use super::error::JobError;
+use crate::config::{NEGATIVE, NegativesConfig};
+use crate::geometry::{BoxNm, PointNm};
+
+use crate::plan::{LayerPoints, ReadPlan, wanted_annotations};
+use crate::points::{
+    Anchor, Annotation, Negative, NegativeBox, NegativeMask, PointLayer, PointsError,
+    PointsInBoxes, PropertySpec, draw_negatives,
+};
+use crate::storage::Storage;
+
+/// The annotations of a layer in its boxes, and the positions of those in each box and around it.
+pub(super) struct PointsAround {
+    pub points: PointsInBoxes,
+    /// Empty without negatives.
+    pub around: Vec<Vec<PointNm>>,
+}
+
+impl PointsAround {
+    /// Reads the annotations in the boxes; with negatives, also those around them.
+    pub fn read(
+        layer: &PointLayer,
+        boxes: &[BoxNm],
+        anchor: Anchor,
+        negatives: Option<&NegativesConfig>,
+    ) -> Result<Self, PointsError> {
+        let Some(negatives) = negatives else {
+            let points = layer.read_boxes(boxes, anchor)?;
+            let around = Vec::new();
+            return Ok(Self { points, around });
+        };
+        let distance_nm = negatives.min_distance_nm;
+        let inflated: Vec<BoxNm> = boxes.iter().map(|b| b.inflated(distance_nm)).collect();
+        // An object is what the box has of it.
+        let read = if layer.depends_on_boxes() {
+            boxes
+        } else {
+            &inflated
+        };
+        let mut points = layer.read_boxes(read, anchor)?;
+        let positions = |of_box: &Vec<Annotation>| of_box.iter().map(|a| a.anchor).collect();
+        let around = points.per_box.iter().map(positions).collect();
+        for (of_box, bounds) in points.per_box.iter_mut().zip(boxes) {
+            of_box.retain(|annotation| bounds.contains(&annotation.anchor));
+        }
+        Ok(Self { points, around })
+    }
+}
+
+/// Adds negatives to the annotations of each layer. `around` has, for each layer and each of its boxes, the positions of the
+/// annotations in the box and around it.
+pub(super) fn add_negatives(
+    config: &NegativesConfig,
+    read_plan: &ReadPlan,
+    layers: &mut [LayerPoints],
+    around: Vec<Vec<Vec<PointNm>>>,
+    storage: &Storage,
+    failed: impl Fn(PointsError) -> JobError,
+) -> Result<(), JobError> {
+    let wanted = wanted_annotations(read_plan, layers)?;
+    let mut around: Vec<_> = around.into_iter().map(Vec::into_iter).collect();
+    let mut annotations: Vec<_> = layers.iter().map(|l| l.points.per_box.iter()).collect();
+    let boxes = read_plan
+        .queries()
+        .iter()
+        .zip(&wanted)
+        .map(|(query, wanted)| {
+            let inside = annotations[query.point_source].next().into_iter().flatten();
+            NegativeBox {
+                id: &read_plan.boxes()[query.box_index].id,
+                bounds: query.bounds,
+                wanted: (*wanted as f64 * config.per_annotation).round() as u64,
+                annotations: around[query.point_source].next().unwrap_or_default(),
+                ids: inside.map(|a| a.id).collect::<HashSet<_>>(),
+                mask: query.mask,
+            }
+        });
+    let boxes: Vec<_> = boxes.collect();
+    let masks = read_plan
+        .masks()
+        .iter()
+        .map(|mask| NegativeMask::open(&mask.url, &mask.resolution, &mask.layer, config, storage));
+    let masks: Vec<_> = masks.collect::<Result<_, _>>().map_err(&failed)?;
+    let negatives = draw_negatives(&boxes, &masks, config, storage).map_err(&failed)?;
+    let too_few = too_few(&boxes, &negatives);
+    for layer in layers.iter_mut() {
+        mark_annotations(layer).map_err(&failed)?;
+        layer.points.report.warnings.extend(too_few.clone());
+    }
+    let mut of_layers: Vec<_> = layers
+        .iter_mut()
+        .map(|l| (l.properties.as_slice(), l.points.per_box.iter_mut()))
+        .collect();
+    for (query, negatives) in read_plan.queries().iter().zip(negatives) {
+        let (properties, per_box) = &mut of_layers[query.point_source];
+        if let Some(of_box) = per_box.next() {
+            let negatives = negatives.into_iter().map(|n| annotation(n, properties));
+            of_box.extend(negatives);
+            of_box.sort_unstable_by_key(|a| a.id);
+        }
+    }
+    Ok(())
+}
+
+/// A warning about boxes with fewer negatives than the config asks for, if there are some.
+fn too_few(boxes: &[NegativeBox<'_>], negatives: &[Vec<Negative>]) -> Option<String> {
+    let all = boxes.iter().zip(negatives);
+    let mut lacking = all.filter(|(of_box, placed)| (placed.len() as u64) < of_box.wanted);
+    let (first, placed) = lacking.next()?;
+    Some(format!(
+        "{} box(es) have fewer negatives than `points.negatives` asks for, for example the box {:?}: {} of {}. Too little of it is far enough from annotations and inside the mask",
+        lacking.count() + 1,
+        first.id,
+        placed.len(),
+        first.wanted
+    ))
+}
+
+/// Adds the property that is 0 for annotations and 1 for negatives.
+fn mark_annotations(layer: &mut LayerPoints) -> Result<(), PointsError> {
+    PropertySpec::push_flag(
+        &mut layer.properties,
+        NEGATIVE,
+        "1 for a random point that is no annotation",
+    )?;
+    let bytes = PropertySpec::record_bytes(&layer.properties);
+    for annotation in layer.points.per_box.iter_mut().flatten() {
+        let mut record = std::mem::take(&mut annotation.properties).into_vec();
+        // Without padding, which some layers have at the end.
+        record.truncate(bytes - 1);
+        record.resize(bytes, 0);
+        annotation.properties = record.into_boxed_slice();
+    }
+    Ok(())
+}
+
+/// The negative as an annotation: its properties are 0, except for the last one.
+fn annotation((id, anchor): Negative, properties: &[PropertySpec]) -> Annotation {
+    let mut record = vec![0; PropertySpec::record_bytes(properties)];
+    if let Some(flag) = record.last_mut() {
+        *flag = 1;
+    }
+    Annotation {
+        id,
+        anchor,
+        ends: [anchor; 2],
+        properties: record.into_boxed_slice(),
+    }
+}

@@ -1,0 +1,193 @@
+"""`points.negatives`: random points under a mask and away from annotations, as labelled samples."""
+
+import json
+
+import numpy as np
+import pytest
+import tensorstore
+from program import drop_counts, error_message, file_digests, manifest, pointshard
+from readers import with_zarr
+from test_objects_by_id import RESOLUTION, SIZE, blocks, job, write_layer
+from volumes import Volume
+
+BOXES = [((2.5, 3, 2), (38, 30, 19)), ((17, 9, 0), (40, 36, 24)), ((0, 0, 0), (8, 8, 8))]
+ARRAYS = {"img": {"layer": "img", "codec": "zstd"}}
+
+
+@pytest.fixture
+def rows(tmp_path):
+    """An image, a mask, and the rows of a table: id, position in voxels, score."""
+    write_layer(tmp_path / "img", np.random.default_rng(1).integers(1, 255, SIZE).astype("uint8"))
+    write_layer(tmp_path / "tissue", blocks(2, 2, dtype="uint8"))
+    rng = np.random.default_rng(3)
+    return [[100 + n, *rng.uniform(0, SIZE).round(2).tolist(), round(rng.random(), 3)] for n in range(90)]
+
+
+def negatives_job(folder, rows, name="config.json", boxes=BOXES, choose=None, **negatives):
+    path = job(folder, ARRAYS, rows, ["img", "tissue"], properties={"score": "float32"}, splits={"train": ["train"], "val": ["val"]}, leaks="allow")
+    config = json.loads(path.read_text())
+    config["collection"]["boxes"]["list"] = [
+        {"id": f"b{n}", "min": np.multiply(low, RESOLUTION).tolist(), "max": np.multiply(high, RESOLUTION).tolist(), "tags": [tag]}
+        for n, ((low, high), tag) in enumerate(zip(boxes, ["train", "val", "train"]))
+    ]
+    config["points"] |= {"negatives": {"per_annotation": 2, **negatives}, "choose": choose or {}}
+    (folder / name).write_text(json.dumps(config))
+    return folder / name
+
+
+def table(out):
+    """For each box: positions in voxels, ids and scores of annotations, and of negatives."""
+    boxes = {}
+    for split in ("train", "val"):
+        group = with_zarr(out, split)
+        names = ("box", "annotation_id", "center_nm", "property_score", "property_negative")
+        for box, i, center, score, negative in zip(*(group[name][:].tolist() for name in names)):
+            assert negative in (0, 1)
+            boxes.setdefault(box, ([], []))[negative].append((i, tuple(np.round(np.divide(center, RESOLUTION), 9)), score))
+    return boxes
+
+
+def inside(position, number):
+    low, high = BOXES[number]
+    return all(a <= v < b for a, v, b in zip(low, position, high))
+
+
+def test_negatives_are_in_the_box_and_the_mask_and_away_from_all_annotations(tmp_path, rows):
+    config = negatives_job(tmp_path, rows, min_distance_nm=40, mask={"layer": "tissue"}, seed=5)
+    pointshard("preprocess", config, "--out", tmp_path / "out")
+    pointshard("check", tmp_path / "out")
+    tissue = Volume(blocks(2, 2, dtype="uint8"), (0, 0, 0), RESOLUTION)
+    annotations = np.array([row[1:4] for row in rows]) * RESOLUTION
+    distances, places = [], []
+    for box, (positives, negatives) in table(tmp_path / "out").items():
+        expected = {row[0] for row in rows if inside(row[1:4], box)}
+        assert {i for i, *_ in positives} == expected and len(positives) == len(expected)
+        assert len(negatives) == 2 * len(expected) and len({i for i, *_ in negatives}) == len(negatives)
+        for _, position, score in negatives:
+            nm = np.multiply(position, RESOLUTION)
+            assert inside(position, box) and tissue.at(nm) == 1 and score == 0
+            distances.append(np.sqrt(((annotations - nm) ** 2).sum(1)).min())
+            places.append(position)
+    assert min(distances) >= 40 and len(distances) > 100
+    # They are everywhere in the box, not only near annotations or at its corner.
+    assert max(distances) > 80 and (np.ptp(places, axis=0) > np.multiply(SIZE, 0.85)).all()
+    about = manifest(tmp_path / "out")["boxes"]
+    assert all(b["annotations"] == b["samples"] for b in about) and drop_counts(tmp_path / "out") == {}
+    # The windows are cut like those of annotations.
+    group, img = with_zarr(tmp_path / "out", "val"), tensorstore_volume(tmp_path / "img")
+    for start, window in zip(group["start_voxel"][:], group["img"][:]):
+        np.testing.assert_array_equal(window, img.cut(start, window.shape[:0:-1]))
+
+
+def tensorstore_volume(folder):
+    spec = {"driver": "neuroglancer_precomputed", "kvstore": {"driver": "file", "path": f"{folder}/"}}
+    return Volume(tensorstore.open(spec).result()[..., 0].read().result(), (0, 0, 0), RESOLUTION)
+
+
+def test_annotations_outside_of_the_box_count_for_the_distance(tmp_path, rows):
+    """All annotations but one are just outside of the box."""
+    low, high = (8, 8, 8), (24, 24, 16)
+    outside = [[n, 24.5, y, z, 0] for n, (y, z) in enumerate((y, z) for y in range(8, 26, 2) for z in range(8, 18, 2))]
+    config = negatives_job(tmp_path, [*outside, [999, 9, 9, 9, 0]], boxes=[(low, high), ((100, 0, 0), (101, 1, 1))], per_annotation=60, min_distance_nm=64)
+    pointshard("preprocess", config, "--out", tmp_path / "out")
+    (_, negatives), = table(tmp_path / "out").values()
+    assert len(negatives) == 60
+    # The annotations are 16 nm apart along y, 80 nm along z.
+    least = np.sqrt(64**2 - 8**2 - 40**2) / 8
+    assert 12 < max(position[0] for _, position, _ in negatives) <= 24.5 - least
+
+
+def test_the_number_follows_the_annotations_that_filters_keep(tmp_path, rows):
+    choose = {"filter": {"score": {"min": 0.5}}}
+    for per_annotation in (1, 0.5, 3):
+        config = negatives_job(tmp_path, rows, choose=choose, per_annotation=per_annotation)
+        pointshard("preprocess", config, "--out", tmp_path / "out", "--force")
+        for box, (positives, negatives) in table(tmp_path / "out").items():
+            kept = [row for row in rows if inside(row[1:4], box) and row[4] >= 0.5]
+            assert len(positives) == len(kept)
+            # Filters are for annotations: a negative has no score.
+            assert len(negatives) in {int(len(kept) * per_annotation + rounding) for rounding in (0.49, 0.5)}
+        dropped = sum(inside(row[1:4], box) and row[4] < 0.5 for row in rows for box in range(3))
+        assert drop_counts(tmp_path / "out") == {"filter": dropped}
+
+
+def test_the_seed_decides_and_threads_do_not(tmp_path, rows):
+    files = []
+    for seed, threads in ((1, 1), (1, 4), (2, 1)):
+        config = negatives_job(tmp_path, rows, seed=seed, mask={"layer": "tissue"}, min_distance_nm=20)
+        out = tmp_path / f"{seed}_{threads}"
+        pointshard("preprocess", config, "--out", out, "--threads", threads)
+        files.append({name: digest for name, digest in file_digests(out).items() if ".zarr/" in name})
+    assert files[0] == files[1] != files[2]
+    first, other = table(tmp_path / "1_1"), table(tmp_path / "2_1")
+    for box in first:
+        assert first[box][0] == other[box][0]
+        assert not {p for _, p, _ in first[box][1]} & {p for _, p, _ in other[box][1]}
+
+
+def test_boxes_without_space_are_a_warning(tmp_path, rows):
+    empty = blocks(2, 2, dtype="uint8")
+    empty[:12, :12, :12] = 0
+    write_layer(tmp_path / "nothing", empty)
+    path = negatives_job(tmp_path, rows, mask={"layer": "nothing"})
+    config = json.loads(path.read_text())
+    config["collection"]["boxes"]["layers"]["nothing"] = "precomputed://./nothing"
+    path.write_text(json.dumps(config))
+    pointshard("preprocess", path, "--out", tmp_path / "out")
+    found = table(tmp_path / "out")
+    in_third = sum(inside(row[1:4], 2) for row in rows)
+    assert found[2][1] == [] and len(found[2][0]) == in_third > 0
+    (warning,) = [w for w in manifest(tmp_path / "out")["warnings"] if "negatives" in w]
+    assert '1 box(es) have fewer negatives' in warning and f'"b2": 0 of {2 * in_third}' in warning
+
+
+def test_masks_have_a_resolution_of_their_own_and_any_type(tmp_path, rows):
+    values = np.where(blocks(2, 7, side=4)[::2, ::2] > 0, 0.5, 0).astype("float32")
+    spec = {
+        "driver": "neuroglancer_precomputed", "kvstore": {"driver": "file", "path": f"{tmp_path}/probability/"},
+        "multiscale_metadata": {"data_type": "float32", "num_channels": 1, "type": "image"},
+        "scale_metadata": {"size": list(values.shape), "resolution": [16, 16, 40], "chunk_size": [8, 8, 8], "encoding": "raw"},
+    }  # fmt: skip
+    tensorstore.open(spec, create=True).result()[..., 0].write(values).result()
+    path = negatives_job(tmp_path, rows, mask={"layer": "probability", "resolution": [16, 16, 40]})
+    config = json.loads(path.read_text())
+    config["collection"]["boxes"]["layers"]["probability"] = "precomputed://./probability"
+    path.write_text(json.dumps(config))
+    pointshard("preprocess", path, "--out", tmp_path / "out")
+    mask = Volume(values, (0, 0, 0), (16.0, 16.0, 40.0))
+    negatives = [p for _, of_box in table(tmp_path / "out").values() for _, p, _ in of_box]
+    assert len(negatives) > 100 and all(values[mask.voxel(np.multiply(p, RESOLUTION))] == 0.5 for p in negatives)
+
+
+def test_negatives_of_objects(tmp_path, rows):
+    """The objects of a segmentation and random points: the mask of a negative is empty."""
+    write_layer(tmp_path / "seg", blocks(40, 8))
+    path = negatives_job(tmp_path, rows)
+    config = json.loads(path.read_text())
+    config["collection"]["boxes"]["layers"]["seg"] = "precomputed://./seg"
+    config["points"] = {"objects": {"layer": "seg"}, "negatives": {"per_annotation": 1}}
+    config["arrays"]["mask"] = {"layer": "seg", "transform": {"object_at": {"id": "annotation", "missing": "keep"}}}
+    path.write_text(json.dumps(config))
+    pointshard("preprocess", path, "--out", tmp_path / "out")
+    for split in ("train", "val"):
+        group = with_zarr(tmp_path / "out", split)
+        negative = group["property_negative"][:] == 1
+        assert 10 < negative.sum() == (~negative).sum()
+        assert not group["mask"][:][negative].any() and (group["property_voxels"][:][negative] == 0).all()
+        assert (group["property_voxels"][:][~negative] > 0).all()
+
+
+def test_wrong_negatives_are_errors(tmp_path, rows):
+    for change, words in [
+        ({"per_annotation": 0}, ["`points`", "`per_annotation` is 0", "greater than 0"]),
+        ({"min_distance_nm": -1}, ["`min_distance_nm` is -1"]),
+        ({"mask": {"layer": "tisue"}}, ["`points.negatives.mask.layer`", "did you mean `tissue`"]),
+        ({"mask": {"layer": "tissue", "resolution": [64, 64, 40]}}, ["`points.negatives.mask.resolution`", "64 x 64 x 40"]),
+    ]:
+        message = error_message("preprocess", negatives_job(tmp_path, rows, **change), "--out", tmp_path / "out")
+        for word in words:
+            assert word in message, message
+    path = negatives_job(tmp_path, rows)
+    path.write_text(path.read_text().replace('"score"', '"negative"'))
+    (tmp_path / "points.csv").write_text((tmp_path / "points.csv").read_text().replace("score", "negative"))
+    assert "a property `negative`" in error_message("preprocess", path, "--out", tmp_path / "out")
