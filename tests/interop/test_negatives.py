@@ -125,6 +125,13 @@ def test_the_seed_decides_and_threads_do_not(tmp_path, rows):
         assert not {p for _, p, _ in first[box][1]} & {p for _, p, _ in other[box][1]}
 
 
+def test_boxes_with_the_same_bounds_have_other_negatives(tmp_path, rows):
+    pointshard("preprocess", negatives_job(tmp_path, rows, boxes=[BOXES[0]] * 2), "--out", tmp_path / "out")
+    first, second = table(tmp_path / "out").values()
+    assert first[0] == second[0] and len(first[1]) == len(second[1]) > 50
+    assert not {p for _, p, _ in first[1]} & {p for _, p, _ in second[1]}
+
+
 def test_boxes_without_space_are_a_warning(tmp_path, rows):
     empty = blocks(2, 2, dtype="uint8")
     empty[:12, :12, :12] = 0
