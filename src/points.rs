@@ -6,6 +6,7 @@
 //!
 //! Sources are Neuroglancer's precomputed format (`precomputed`), viewer states (`state`, as a layer `in_memory`) and tables
 //! (`table`), which produce batches of annotations that are merged (`merge`), and the objects of a segmentation (`objects`).
+//! Several layers may be read as one (`several`).
 
 mod annotation;
 mod error;
@@ -20,6 +21,7 @@ mod precomputed;
 mod property;
 mod property_number;
 mod report;
+mod several;
 mod source;
 mod state;
 mod table;

@@ -18,7 +18,7 @@ impl Config {
         let mut config = self.clone();
         config.collection.remove_places();
         match &mut config.points.source {
-            PointsFrom::Layer(_) | PointsFrom::Objects(_) => {}
+            PointsFrom::Layer(_) | PointsFrom::Layers(_) | PointsFrom::Objects(_) => {}
             PointsFrom::NeuroglancerState(state) => state.source.clear(),
             PointsFrom::Table(table) => table.file.clear(),
         }

@@ -28,6 +28,8 @@ pub struct PointsConfig {
 pub enum PointsFrom {
     /// The layer of this name in each box's layer group.
     Layer(String),
+    /// The layers of these names in each box's layer group.
+    Layers(Vec<String>),
     /// Local annotations of a viewer state, for all boxes.
     NeuroglancerState(StatePointsConfig),
     /// A table, for all boxes.
@@ -41,10 +43,13 @@ pub enum PointsFrom {
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "PointsConfig")]
 struct RawPoints {
-    /// Name of the annotation layer in the boxes' layer groups. Exactly one of `layer`, `neuroglancer_state`, `table` and `objects`
-    /// is given.
+    /// Name of the annotation layer in the boxes' layer groups. Exactly one of `layer`, `layers`, `neuroglancer_state`, `table` and
+    /// `objects` is given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     layer: Option<String>,
+    /// Names of several annotation layers in the boxes' layer groups.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    layers: Option<Vec<String>>,
     /// Annotations in a Neuroglancer viewer state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     neuroglancer_state: Option<StatePointsConfig>,
@@ -74,6 +79,9 @@ pub struct StatePointsConfig {
     /// The annotation layer. By default the only layer with annotations.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub layer: Option<String>,
+    /// Several annotation layers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub layers: Option<Vec<String>>,
 }
 
 /// A table with one annotation per row: CSV or TSV with a header, Parquet, or Arrow (Feather).
@@ -123,12 +131,17 @@ pub enum PositionColumns {
 
 impl PointsConfig {
     /// The name of the annotations in messages: the layer's name, or the file.
-    pub fn name(&self) -> &str {
+    pub fn name(&self) -> String {
         match &self.source {
-            PointsFrom::Layer(layer) => layer,
-            PointsFrom::NeuroglancerState(state) => state.layer.as_deref().unwrap_or("annotations"),
-            PointsFrom::Table(table) => &table.file,
-            PointsFrom::Objects(objects) => &objects.layer,
+            PointsFrom::Layer(layer) => layer.clone(),
+            PointsFrom::Layers(layers) => layers.join("`, `"),
+            PointsFrom::NeuroglancerState(state) => match (&state.layer, &state.layers) {
+                (Some(layer), _) => layer.clone(),
+                (None, Some(layers)) => layers.join("`, `"),
+                (None, None) => "annotations".to_owned(),
+            },
+            PointsFrom::Table(table) => table.file.clone(),
+            PointsFrom::Objects(objects) => objects.layer.clone(),
         }
     }
 
@@ -141,6 +154,41 @@ impl PointsConfig {
             _ => Vec::new(),
         };
         chosen.chain(of_source)
+    }
+}
+
+impl PointsFrom {
+    /// The first invalid value, if there is one.
+    fn problem(&self) -> Option<String> {
+        match self {
+            Self::Layer(_) => None,
+            Self::Layers(layers) => problem_of_names(layers),
+            Self::NeuroglancerState(state) => match (&state.layer, &state.layers) {
+                (Some(_), Some(_)) => Some(
+                    "`neuroglancer_state` has `layer` and `layers`, expected at most one of them"
+                        .to_owned(),
+                ),
+                (None, Some(layers)) => problem_of_names(layers),
+                (_, None) => None,
+            },
+            Self::Table(table) => table.problem(),
+            Self::Objects(objects) => objects.problem(),
+        }
+    }
+}
+
+/// What is wrong with the names of several layers.
+fn problem_of_names(layers: &[String]) -> Option<String> {
+    let is_repeated = |(i, name): (usize, &String)| layers[..i].contains(name);
+    let repeated = layers.iter().enumerate().find(|named| is_repeated(*named));
+    match repeated {
+        Some((_, name)) => Some(format!(
+            "`layers` has `{name}` twice, expected each layer once"
+        )),
+        None if layers.is_empty() => {
+            Some("`layers` is empty, expected the names of annotation layers".to_owned())
+        }
+        None => None,
     }
 }
 
@@ -177,34 +225,27 @@ impl TryFrom<RawPoints> for PointsConfig {
     type Error = String;
 
     fn try_from(raw: RawPoints) -> Result<Self, String> {
-        let source = match (raw.layer, raw.neuroglancer_state, raw.table, raw.objects) {
-            (Some(layer), None, None, None) => PointsFrom::Layer(layer),
-            (None, Some(state), None, None) => PointsFrom::NeuroglancerState(state),
-            (None, None, None, Some(objects)) => {
-                if let Some(problem) = objects.problem() {
-                    return Err(problem);
-                }
-                PointsFrom::Objects(objects)
-            }
-            (None, None, Some(table), None) => {
-                if let Some(problem) = table.problem() {
-                    return Err(problem);
-                }
-                PointsFrom::Table(table)
-            }
-            (None, None, None, None) => {
-                return Err(
-                    "found no source of annotations, expected one of `layer`, `neuroglancer_state`, `table`, `objects`"
-                        .to_owned(),
-                );
-            }
-            _ => {
-                return Err(
-                    "found several sources of annotations, expected exactly one of `layer`, `neuroglancer_state`, `table`, `objects`"
-                        .to_owned(),
-                );
-            }
+        let sources = [
+            raw.layer.map(PointsFrom::Layer),
+            raw.layers.map(PointsFrom::Layers),
+            raw.neuroglancer_state.map(PointsFrom::NeuroglancerState),
+            raw.table.map(PointsFrom::Table),
+            raw.objects.map(PointsFrom::Objects),
+        ];
+        let mut sources = sources.into_iter().flatten();
+        let (source, found) = match (sources.next(), sources.next()) {
+            (Some(source), None) => (source, None),
+            (Some(source), Some(_)) => (source, Some("several sources")),
+            (None, _) => (PointsFrom::Layers(Vec::new()), Some("no source")),
         };
+        if let Some(found) = found {
+            return Err(format!(
+                "found {found} of annotations, expected one of `layer`, `layers`, `neuroglancer_state`, `table`, `objects`"
+            ));
+        }
+        if let Some(problem) = source.problem() {
+            return Err(problem);
+        }
         if let Some(problem) = raw.choose.problem() {
             return Err(format!("`choose`: {problem}"));
         }
@@ -225,6 +266,7 @@ impl From<PointsConfig> for RawPoints {
     fn from(config: PointsConfig) -> Self {
         let mut raw = RawPoints {
             layer: None,
+            layers: None,
             neuroglancer_state: None,
             table: None,
             objects: None,
@@ -234,6 +276,7 @@ impl From<PointsConfig> for RawPoints {
         };
         match config.source {
             PointsFrom::Layer(layer) => raw.layer = Some(layer),
+            PointsFrom::Layers(layers) => raw.layers = Some(layers),
             PointsFrom::NeuroglancerState(state) => raw.neuroglancer_state = Some(state),
             PointsFrom::Table(table) => raw.table = Some(table),
             PointsFrom::Objects(objects) => raw.objects = Some(objects),

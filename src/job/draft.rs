@@ -59,7 +59,7 @@ fn draft(
         ..
     } = &config.config.points;
     let failed = |source: PointsError| JobError::Points {
-        layer: config.config.points.name().to_owned(),
+        layer: config.config.points.name(),
         source,
     };
     let layers = read_plan

@@ -278,6 +278,15 @@ impl ReadPlan {
             PointsFrom::Layer(layer) => group
                 .point_source(layer)
                 .map_err(|e| self.layer_error("points.layer".to_owned(), layer, box_id, e)),
+            PointsFrom::Layers(layers) => {
+                let sources = layers.iter().map(|layer| {
+                    let source = group.point_source(layer);
+                    let path = || "points.layers".to_owned();
+                    let source = source.map_err(|e| self.layer_error(path(), layer, box_id, e))?;
+                    Ok((layer.clone(), source))
+                });
+                sources.collect::<Result<_, _>>().map(PointSource::Several)
+            }
             PointsFrom::NeuroglancerState(state) => Ok(PointSource::of_state(state, &folder)),
             PointsFrom::Objects(objects) => {
                 let path = || "points.objects.layer".to_owned();

@@ -49,11 +49,25 @@ pub enum PointsError {
     },
     /// The annotations have a property with the name of one that the program adds.
     #[error(
-        "the annotations have a property `{id}`, which `points.negatives` adds; expected annotations without it: rename it, or remove it from `points.table.properties`"
+        "the annotations have a property `{id}`, which `{by}` adds; expected annotations without it: rename it, or remove it from `points.table.properties`"
     )]
     PropertyTaken {
         /// The name.
         id: &'static str,
+        /// The key in the config that adds it.
+        by: &'static str,
+    },
+    /// Annotations of two layers in a box have the same id.
+    #[error(
+        "annotations of the layers `{first}` and `{second}` in a box have the same id, {id}; expected different ids: change those of one layer, or use one job per layer"
+    )]
+    IdInTwoLayers {
+        /// The id.
+        id: u64,
+        /// The first layer.
+        first: String,
+        /// The second layer.
+        second: String,
     },
     /// The volume whose objects should be the annotations has no ids.
     #[error(
@@ -270,6 +284,7 @@ impl Fault for PointsError {
             | Self::Redirect { .. }
             | Self::CellLength { .. }
             | Self::Cell { .. }
+            | Self::IdInTwoLayers { .. }
             | Self::Conflict { .. }
             | Self::TooManyCells { .. } => FaultKind::Data,
         }

@@ -11,6 +11,7 @@ use super::objects::ObjectsLayer;
 use super::precomputed::PrecomputedLayer;
 use super::property::PropertySpec;
 use super::report::PointsInBoxes;
+use super::several::SeveralLayers;
 use super::table::TableLayer;
 use crate::config::nearest;
 use crate::geometry::BoxNm;
@@ -30,6 +31,7 @@ enum LayerFormat {
     Table(Box<TableLayer>),
     InMemory(InMemoryLayer),
     Objects(ObjectsLayer),
+    Several(Box<SeveralLayers>),
 }
 
 impl PointLayer {
@@ -68,6 +70,12 @@ impl PointLayer {
         }
     }
 
+    pub(super) fn of_several(layers: SeveralLayers) -> Self {
+        Self {
+            format: LayerFormat::Several(Box::new(layers)),
+        }
+    }
+
     /// The properties of every annotation, in declared order.
     pub fn properties(&self) -> &[PropertySpec] {
         match &self.format {
@@ -75,6 +83,7 @@ impl PointLayer {
             LayerFormat::Table(layer) => layer.properties(),
             LayerFormat::InMemory(layer) => layer.properties(),
             LayerFormat::Objects(layer) => layer.properties(),
+            LayerFormat::Several(layers) => layers.properties(),
         }
     }
 
@@ -85,12 +94,17 @@ impl PointLayer {
             LayerFormat::Table(layer) => Some(layer.kind()),
             LayerFormat::InMemory(layer) => layer.kind(),
             LayerFormat::Objects(_) => Some(GeometryKind::Point),
+            LayerFormat::Several(layers) => layers.kind(),
         }
     }
 
     /// Whether an annotation depends on the box that it is read for, beside being in it.
     pub(crate) fn depends_on_boxes(&self) -> bool {
-        matches!(self.format, LayerFormat::Objects(_))
+        match &self.format {
+            LayerFormat::Objects(_) => true,
+            LayerFormat::Several(layers) => layers.depends_on_boxes(),
+            _ => false,
+        }
     }
 
     /// A description in one line: type of annotations, location, levels, properties.
@@ -100,6 +114,7 @@ impl PointLayer {
             LayerFormat::Table(layer) => layer.describe(),
             LayerFormat::InMemory(layer) => layer.describe(),
             LayerFormat::Objects(layer) => layer.describe(),
+            LayerFormat::Several(layers) => layers.describe(),
         }
     }
 
@@ -107,12 +122,10 @@ impl PointLayer {
     pub fn boxes(&self) -> Result<Vec<AnnotatedBox>, PointsError> {
         match &self.format {
             LayerFormat::Precomputed(layer) => layer.boxes(),
-            LayerFormat::Table(_) | LayerFormat::InMemory(_) | LayerFormat::Objects(_) => {
-                Err(PointsError::Format {
-                    location: self.describe(),
-                    found: "a table".to_owned(),
-                })
-            }
+            _ => Err(PointsError::Format {
+                location: self.describe(),
+                found: "a table".to_owned(),
+            }),
         }
     }
 
@@ -123,7 +136,7 @@ impl PointLayer {
     ) -> Result<HashSet<u64>, PointsError> {
         let names = match &self.format {
             LayerFormat::Precomputed(layer) => layer.relationships()?,
-            LayerFormat::Table(_) | LayerFormat::Objects(_) => Vec::new(),
+            LayerFormat::Table(_) | LayerFormat::Objects(_) | LayerFormat::Several(_) => Vec::new(),
             LayerFormat::InMemory(layer) => layer.relationships()?.to_vec(),
         };
         let mut all: Option<HashSet<u64>> = None;
@@ -132,7 +145,9 @@ impl PointLayer {
             let position = position.ok_or_else(|| self.no_relationship(name, &names))?;
             let ids = match &self.format {
                 LayerFormat::Precomputed(layer) => layer.related(position, objects)?,
-                LayerFormat::Table(_) | LayerFormat::Objects(_) => HashSet::new(),
+                LayerFormat::Table(_) | LayerFormat::Objects(_) | LayerFormat::Several(_) => {
+                    HashSet::new()
+                }
                 LayerFormat::InMemory(layer) => layer.related(position, objects),
             };
             all = Some(match all {
@@ -150,6 +165,9 @@ impl PointLayer {
             (LayerFormat::Objects(_), _) => {
                 "none, because objects have no relationships".to_owned()
             }
+            (LayerFormat::Several(_), _) => {
+                "none, because relationships are those of one layer, not of several".to_owned()
+            }
             (_, true) => "none".to_owned(),
             (_, false) => quoted.join(", "),
         };
@@ -160,6 +178,7 @@ impl PointLayer {
                 LayerFormat::Table(layer) => layer.object().to_owned(),
                 LayerFormat::InMemory(layer) => layer.object().to_owned(),
                 LayerFormat::Objects(layer) => layer.object(),
+                LayerFormat::Several(layers) => layers.names(),
             },
             known,
             hint: nearest(name, names.iter().map(String::as_str)).map(str::to_owned),
@@ -174,6 +193,7 @@ impl PointLayer {
             LayerFormat::Table(layer) => layer.extent(anchor),
             LayerFormat::InMemory(layer) => Ok(layer.extent(anchor)),
             LayerFormat::Objects(layer) => Ok(layer.extent()),
+            LayerFormat::Several(layers) => layers.extent(anchor),
         }
     }
 
@@ -190,6 +210,7 @@ impl PointLayer {
             LayerFormat::Table(layer) => layer.read_boxes(boxes, anchor),
             LayerFormat::InMemory(layer) => layer.read_boxes(boxes, anchor),
             LayerFormat::Objects(layer) => layer.read_boxes(boxes),
+            LayerFormat::Several(layers) => layers.read_boxes(boxes, anchor),
         }
     }
 }

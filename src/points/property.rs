@@ -258,6 +258,21 @@ impl PropertySpec {
         }
     }
 
+    /// A property that the program computes: the position of a label.
+    pub(super) fn labeled(id: String, kind: PropertyKind, labels: Vec<String>) -> Self {
+        Self {
+            enum_values: (0..labels.len()).map(|i| i as f64).collect(),
+            enum_labels: labels,
+            ..Self::new(id, kind)
+        }
+    }
+
+    /// Whether both have the same name, type and labels.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        let labels = |p: &Self| (p.enum_values.clone(), p.enum_labels.clone());
+        self.id == other.id && self.kind == other.kind && labels(self) == labels(other)
+    }
+
     /// Adds a `uint8` property as the last one of `properties`; its value is the last byte of a record.
     ///
     /// # Errors
@@ -268,7 +283,8 @@ impl PropertySpec {
         description: &str,
     ) -> Result<(), PointsError> {
         if properties.iter().any(|p| p.id == id) {
-            return Err(PointsError::PropertyTaken { id });
+            let by = "points.negatives";
+            return Err(PointsError::PropertyTaken { id, by });
         }
         let flag = Self::computed(id.to_owned(), PropertyKind::Uint8, description.to_owned());
         let offset = record_bytes(properties);

@@ -31,6 +31,20 @@ pub struct PointsReport {
     pub warnings: Vec<String>,
 }
 
+impl PointsReport {
+    /// Adds the report on another layer.
+    pub(super) fn add(&mut self, other: Self) {
+        self.cells_read += other.cells_read;
+        self.cells_empty += other.cells_empty;
+        self.annotations_read += other.annotations_read;
+        self.repeated_records += other.repeated_records;
+        self.not_finite.annotations += other.not_finite.annotations;
+        let example = self.not_finite.example.take();
+        self.not_finite.example = example.or(other.not_finite.example);
+        self.warnings.extend(other.warnings);
+    }
+}
+
 /// Annotations that were skipped because a coordinate is infinite or not a number.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct NotFinite {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::error::PointsError;
 use super::layer::PointLayer;
 use super::objects::ObjectsLayer;
+use super::several::SeveralLayers;
 use super::state;
 use super::table::TableLayer;
 use crate::config::{LayerConfig, ObjectsConfig, StatePointsConfig, TableConfig};
@@ -30,6 +31,8 @@ pub enum PointSource {
         /// The layer. Without it, the only layer that contains annotations.
         layer: Option<String>,
     },
+    /// Several annotation layers, each with its name.
+    Several(Vec<(String, PointSource)>),
     /// The objects of a segmentation.
     Objects {
         /// The volume.
@@ -84,10 +87,19 @@ impl PointSource {
 
     /// The state in a config in the folder `base`.
     pub(crate) fn of_state(config: &StatePointsConfig, base: &Location) -> Self {
-        Self::ViewerState {
+        let of_layer = |layer: Option<&String>| Self::ViewerState {
             address: config.source.clone(),
             base: base.clone(),
-            layer: config.layer.clone(),
+            layer: layer.cloned(),
+        };
+        match &config.layers {
+            None => of_layer(config.layer.as_ref()),
+            Some(layers) => {
+                let sources = layers
+                    .iter()
+                    .map(|name| (name.clone(), of_layer(Some(name))));
+                Self::Several(sources.collect())
+            }
         }
     }
 
@@ -112,6 +124,12 @@ impl PointSource {
                 base,
                 layer,
             } => format!("{address:?} {} {layer:?}", base.identity()),
+            Self::Several(layers) => {
+                let texts = layers
+                    .iter()
+                    .map(|(name, source)| (name, source.identity()));
+                format!("{:?}", texts.collect::<Vec<_>>())
+            }
             Self::Objects {
                 source,
                 resolution,
@@ -137,6 +155,13 @@ impl PointSource {
                 layer,
             } => {
                 state::read(address, base, layer.as_deref(), storage).map(PointLayer::of_in_memory)
+            }
+            Self::Several(layers) => {
+                let opened = layers
+                    .iter()
+                    .map(|(name, source)| Ok((name.clone(), source.open(storage)?)));
+                let opened = opened.collect::<Result<Vec<_>, PointsError>>()?;
+                SeveralLayers::new(opened).map(PointLayer::of_several)
             }
             Self::Objects {
                 source,
@@ -177,6 +202,13 @@ impl fmt::Display for PointSource {
                     Some(layer) => write!(f, ", layer `{layer}`"),
                     None => Ok(()),
                 }
+            }
+            Self::Several(layers) => {
+                let texts: Vec<_> = layers
+                    .iter()
+                    .map(|(_, source)| source.to_string())
+                    .collect();
+                write!(f, "{}", texts.join(" and "))
             }
             Self::Objects { source, .. } => write!(f, "the objects in {}", source.location),
             Self::Table { file, .. } => write!(f, "{file}"),

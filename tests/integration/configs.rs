@@ -254,7 +254,7 @@ fn remove_alternatives(config: &mut Value) {
     let alternatives: [(&str, &[&str], &str); 3] = [
         (
             "/points",
-            &["table", "neuroglancer_state", "objects"],
+            &["layers", "table", "neuroglancer_state", "objects"],
             "layer",
         ),
         ("/points/table", &["start", "end"], "point"),

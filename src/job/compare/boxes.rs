@@ -108,7 +108,7 @@ impl Comparison<'_> {
         now: &PlannedBox,
         differences: &mut Differences,
     ) {
-        let layer = || redacted_source(self.now.config.points.name()).into_owned();
+        let layer = || redacted_source(&self.now.config.points.name()).into_owned();
         let (old, new) = (was.annotations, now.annotations);
         if old != new {
             differences.add(|| {

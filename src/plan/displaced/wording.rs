@@ -185,6 +185,7 @@ fn unit_key(config: &Config) -> String {
             "`dimensions` of the viewer state in `points.neuroglancer_state`".to_owned()
         }
         PointsFrom::Layer(layer) => format!("`dimensions` of the annotation layer `{layer}`"),
+        PointsFrom::Layers(_) => "`dimensions` of the annotation layers".to_owned(),
         PointsFrom::Objects(objects) => {
             format!(
                 "the resolution and the offset of the layer `{}`",
@@ -199,7 +200,7 @@ fn axes_key(config: &Config) -> String {
     match &config.points.source {
         PointsFrom::Table(table) if table.point.is_some() => "`points.table.point`".to_owned(),
         PointsFrom::Table(_) => "`points.table.start` and `points.table.end`".to_owned(),
-        PointsFrom::NeuroglancerState(_) | PointsFrom::Layer(_) => {
+        PointsFrom::NeuroglancerState(_) | PointsFrom::Layer(_) | PointsFrom::Layers(_) => {
             format!("the order of {}", unit_key(config))
         }
         PointsFrom::Objects(objects) => format!("the axes of the layer `{}`", objects.layer),
