@@ -14,6 +14,9 @@ PROPERTIES = {
     "electrical": [{"id": "size", "type": "uint8", **LABELS}, {"id": "score", "type": "float32"}],
     "unsure": [{"id": "score", "type": "float32"}, {"id": "author", "type": "uint16"}, {"id": "size", "type": "uint8", **LABELS}],
 }
+# In a different order with `score`, which has the same type.
+for number, specs in enumerate(PROPERTIES.values()):
+    specs.insert(number % 2, {"id": "area", "type": "float32"})
 
 
 def state(folder, properties=PROPERTIES, first_ids=(0, 1000, 2000), name="state.json"):
@@ -23,11 +26,11 @@ def state(folder, properties=PROPERTIES, first_ids=(0, 1000, 2000), name="state.
         annotations = []
         for n in range(12):
             ends = rng.integers(0, SIZE, (2, 3)).astype(float)
-            values = {"score": round(rng.random(), 3), "size": int(rng.integers(2)), "checked": 1, "author": 7, "layer": 0}
+            values = {"score": round(rng.random(), 3), "size": int(rng.integers(2)), "checked": 1, "author": 7, "layer": 0, "area": -n}
             is_line = number == 1 or (number == 2 and n % 2)
             shape = {"type": "line", "pointA": ends[0].tolist(), "pointB": ends[1].tolist()} if is_line else {"type": "point", "point": ends[0].tolist()}
             annotations.append({**shape, "id": str(first_ids[number] + n), "props": [values[spec["id"]] for spec in specs]})
-            rows.append((layer, first_ids[number] + n, tuple(ends.mean(0) if is_line else ends[0]), values["score"], values["size"]))
+            rows.append((layer, first_ids[number] + n, tuple(ends.mean(0) if is_line else ends[0]), values["score"], values["size"], -n))
         layers.append({"type": "annotation", "name": layer, "source": "local://annotations", "annotations": annotations, "annotationProperties": specs})
     dimensions = {axis: [nm * 1e-9, "m"] for axis, nm in zip("xyz", RESOLUTION)}
     (folder / name).write_text(json.dumps({"dimensions": dimensions, "layers": layers}))
@@ -55,8 +58,8 @@ def samples(out):
     layer, size = group["property_layer"], group["property_size"]
     names = dict(zip(layer.attrs["flag_values"], layer.attrs["flag_meanings"]))
     assert size.attrs["flag_meanings"] == ["small", "large"]
-    columns = [layer[:], group["annotation_id"][:], np.divide(group["center_nm"][:], RESOLUTION), group["property_score"][:], size[:]]
-    return sorted((names[int(n)], int(i), tuple(np.round(p, 9).tolist()), round(float(s), 3), int(v)) for n, i, p, s, v in zip(*columns))
+    columns = [layer[:], group["annotation_id"][:], np.divide(group["center_nm"][:], RESOLUTION), group["property_score"][:], size[:], group["property_area"][:]]
+    return sorted((names[int(n)], int(i), tuple(np.round(p, 9).tolist()), round(float(s), 3), int(v), int(a)) for n, i, p, s, v, a in zip(*columns))
 
 
 @pytest.mark.parametrize("is_state", [True, False])
@@ -84,7 +87,7 @@ def test_some_layers_and_filters_by_their_names(tmp_path, rows):
 
 def test_a_property_with_other_labels_is_another_property(tmp_path, rows):
     specs = json.loads(json.dumps(PROPERTIES))
-    specs["unsure"][2]["enum_labels"] = ["large", "small"]
+    specs["unsure"][3]["enum_labels"] = ["large", "small"]
     state(tmp_path, specs)
     pointshard("preprocess", several_job(tmp_path, {"layers": list(specs)}), "--out", tmp_path / "out")
     group = with_zarr(tmp_path / "out", "train")
