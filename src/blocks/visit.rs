@@ -1,6 +1,7 @@
 //! Every block of a part of a volume, once: for what has no windows.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rayon::prelude::*;
 
@@ -51,13 +52,15 @@ impl Drop for VisitMemory<'_> {
 }
 
 /// Calls `visit` with each of `blocks`, by their linear indices in the volume's grid, in parallel. Each is read and decoded once.
+/// Returns how many of them are stored.
 pub(crate) fn visit_blocks<E: From<VolumeError> + Send>(
     volume: &Arc<dyn Volume>,
     blocks: &[u64],
     memory: &VisitMemory<'_>,
     storage: &Storage,
     visit: impl Fn(u64, &Block) -> Result<(), E> + Sync,
-) -> Result<(), E> {
+) -> Result<u64, E> {
+    let stored = AtomicU64::new(0);
     let key = |block: &u64| BlockKey {
         volume: 0,
         block: *block,
@@ -87,6 +90,9 @@ pub(crate) fn visit_blocks<E: From<VolumeError> + Send>(
                 });
                 prefetcher.advance(&cache, &mut prefetch, 1, 1);
                 let values = load(&cache, key(block), encoded).map_err(Failure::Volume)?;
+                if !matches!(*values, Block::Missing) {
+                    stored.fetch_add(1, Ordering::Relaxed);
+                }
                 let visited = visit(*block, &values).map_err(Failure::Visit);
                 cache.release(key(block));
                 visited
@@ -101,13 +107,15 @@ pub(crate) fn visit_blocks<E: From<VolumeError> + Send>(
         },
     );
     let is_stopped = |e: &Failure<E>| matches!(e, Failure::Volume(e) if e.is_stopped());
-    tasks.finish_with_cause(is_stopped, done).map_err(|e| {
+    let finished = tasks.finish_with_cause(is_stopped, done);
+    finished.map_err(|e| {
         let cause = is_stopped(&e).then(|| cache.take_prefetch_failure());
         match (cause.flatten(), e) {
             (Some((_, cause)), _) | (None, Failure::Volume(cause)) => cause.into(),
             (None, Failure::Visit(e)) => e,
         }
-    })
+    })?;
+    Ok(stored.into_inner())
 }
 
 fn load(

@@ -99,16 +99,14 @@ fn draft(
         })
         .collect::<Result<(Vec<_>, Vec<_>), _>>();
     let (mut annotations, around) = tasks.finish(annotations)?;
-    if let Some(negatives) = negatives {
-        add_negatives(
-            negatives,
-            &read_plan,
-            &mut annotations,
-            around,
-            storage,
-            failed,
-        )?;
-    }
+    add_negatives(
+        &config.config,
+        &read_plan,
+        &mut annotations,
+        around,
+        storage,
+        failed,
+    )?;
     stages.begin("plan");
     Ok(Plan::build(&read_plan, annotations)?)
 }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::error::JobError;
-use crate::config::{NEGATIVE, NegativesConfig};
+use crate::config::{Config, NEGATIVE, NegativesConfig};
 use crate::geometry::{BoxNm, PointNm};
 
 use crate::plan::{LayerPoints, ReadPlan, wanted_annotations};
@@ -51,16 +51,19 @@ impl PointsAround {
     }
 }
 
-/// Adds negatives to the annotations of each layer. `around` has, for each layer and each of its boxes, the positions of the
+/// Adds negatives to the annotations of each layer, if the config asks for them. `around` has, for each layer and each of its boxes, the positions of the
 /// annotations in the box and around it.
 pub(super) fn add_negatives(
-    config: &NegativesConfig,
+    config: &Config,
     read_plan: &ReadPlan,
     layers: &mut [LayerPoints],
     around: Vec<Vec<Vec<PointNm>>>,
     storage: &Storage,
     failed: impl Fn(PointsError) -> JobError,
 ) -> Result<(), JobError> {
+    let Some(negatives) = &config.points.negatives else {
+        return Ok(());
+    };
     let wanted = wanted_annotations(read_plan, layers)?;
     let mut around: Vec<_> = around.into_iter().map(Vec::into_iter).collect();
     let mut annotations: Vec<_> = layers.iter().map(|l| l.points.per_box.iter()).collect();
@@ -73,19 +76,24 @@ pub(super) fn add_negatives(
             NegativeBox {
                 id: &read_plan.boxes()[query.box_index].id,
                 bounds: query.bounds,
-                wanted: (*wanted as f64 * config.per_annotation).round() as u64,
+                wanted: (*wanted as f64 * negatives.per_annotation).round() as u64,
                 annotations: around[query.point_source].next().unwrap_or_default(),
                 ids: inside.map(|a| a.id).collect::<HashSet<_>>(),
                 mask: query.mask,
             }
         });
     let boxes: Vec<_> = boxes.collect();
-    let masks = read_plan
-        .masks()
-        .iter()
-        .map(|mask| NegativeMask::open(&mask.url, &mask.resolution, &mask.layer, config, storage));
+    let masks = read_plan.masks().iter().map(|mask| {
+        NegativeMask::open(
+            &mask.url,
+            &mask.resolution,
+            &mask.layer,
+            (negatives, config.missing),
+            storage,
+        )
+    });
     let masks: Vec<_> = masks.collect::<Result<_, _>>().map_err(&failed)?;
-    let negatives = draw_negatives(&boxes, &masks, config, storage).map_err(&failed)?;
+    let negatives = draw_negatives(&boxes, &masks, negatives, storage).map_err(&failed)?;
     let too_few = too_few(&boxes, &negatives);
     for layer in layers.iter_mut() {
         mark_annotations(layer).map_err(&failed)?;

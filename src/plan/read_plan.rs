@@ -297,6 +297,7 @@ impl ReadPlan {
                         .map_err(|e| self.layer_error(path(), &objects.layer, box_id, e))?,
                     resolution: self.file.config.resolution,
                     layer: layer.cloned().unwrap_or_default(),
+                    missing: self.file.config.missing,
                     config: objects.clone(),
                 })
             }

@@ -69,6 +69,24 @@ pub enum PointsError {
         /// The second layer.
         second: String,
     },
+    /// A chunk of a volume that decides where points are is missing, which the config does not allow.
+    #[error("{chunk} is missing, and `missing` in the config is \"error\"")]
+    MissingChunk {
+        /// The chunk.
+        chunk: String,
+    },
+    /// No chunk of the volume in the boxes is stored.
+    #[error(
+        "no chunk of {location} that the boxes touch is stored, for example {chunk}. The path or the resolution is probably wrong, or the layer is empty there: correct it, or allow an empty layer with `layers.{layer}.empty`: \"allow\""
+    )]
+    NoChunk {
+        /// The volume.
+        location: String,
+        /// The name of the layer in the config.
+        layer: String,
+        /// One of the chunks.
+        chunk: String,
+    },
     /// The volume whose objects should be the annotations has no ids.
     #[error(
         "{location} has voxels of the type {data_type}; expected a segmentation of whole numbers for `points.objects.layer`"
@@ -285,6 +303,8 @@ impl Fault for PointsError {
             | Self::CellLength { .. }
             | Self::Cell { .. }
             | Self::IdInTwoLayers { .. }
+            | Self::MissingChunk { .. }
+            | Self::NoChunk { .. }
             | Self::Conflict { .. }
             | Self::TooManyCells { .. } => FaultKind::Data,
         }

@@ -12,7 +12,7 @@ use rstar::RTree;
 use super::error::PointsError;
 use super::open_volume::open_volume;
 use crate::blocks::{Block, VisitMemory, visit_blocks};
-use crate::config::{LayerConfig, NegativesConfig};
+use crate::config::{LayerConfig, Missing, NegativesConfig};
 use crate::geometry::{BoxNm, PointNm, Resolution, VoxelBox};
 use crate::storage::{DocumentError, SourceUrl, Storage};
 use crate::volume::Volume;
@@ -37,6 +37,7 @@ pub(crate) struct NegativeBox<'a> {
 pub(crate) struct NegativeMask {
     volume: Arc<dyn Volume>,
     resolution: Resolution,
+    missing: Missing,
 }
 
 /// A negative: its id and its position.
@@ -57,7 +58,7 @@ impl NegativeMask {
         source: &SourceUrl,
         resolution: &Resolution,
         layer: &LayerConfig,
-        config: &NegativesConfig,
+        (config, missing): (&NegativesConfig, Missing),
         storage: &Storage,
     ) -> Result<Self, PointsError> {
         let own = config.mask.as_ref().and_then(|mask| mask.resolution);
@@ -68,6 +69,7 @@ impl NegativeMask {
         Ok(Self {
             volume: open_volume(source, resolution, layer, key, storage)?,
             resolution: *resolution,
+            missing,
         })
     }
 
@@ -93,6 +95,10 @@ impl NegativeMask {
         }
         let found: Vec<AtomicBool> = points.iter().map(|_| AtomicBool::new(false)).collect();
         let visit = |number: u64, block: &Block| -> Result<(), PointsError> {
+            if matches!(block, Block::Missing) && self.missing == Missing::Error {
+                let chunk = self.volume.describe_block(grid.block_from_linear(number));
+                return Err(PointsError::MissingChunk { chunk });
+            }
             let block_box = grid.block_box(grid.block_from_linear(number));
             let [nx, ny, _] = block_box.shape();
             for (i, voxel) in &blocks[&number] {

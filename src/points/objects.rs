@@ -19,7 +19,7 @@ use super::open_volume::open_volume;
 use super::property::{PropertyKind, PropertySpec, lay_out, record_bytes};
 use super::report::{PointsInBoxes, PointsReport};
 use crate::blocks::{Block, VisitMemory, visit_blocks};
-use crate::config::{AT_FACE, LayerConfig, ObjectAnchor, ObjectsConfig, VOXELS};
+use crate::config::{AT_FACE, Empty, LayerConfig, Missing, ObjectAnchor, ObjectsConfig, VOXELS};
 use crate::geometry::{BoxNm, PointNm, Resolution, VoxelBox};
 use crate::storage::{DocumentError, SourceUrl, Storage};
 use crate::volume::Volume;
@@ -27,12 +27,20 @@ use crate::volume::Volume;
 /// Memory of an object while the voxels are counted, and of its annotation.
 const OBJECT_BYTES: u64 = 400;
 
+/// Memory of a chunk in the lists of those that are read.
+const BLOCK_BYTES: u64 = 120;
+
 /// A segmentation whose objects are annotations.
 #[derive(Debug)]
 pub(super) struct ObjectsLayer {
     volume: Arc<dyn Volume>,
     /// As in the config: that of the volume may be rounded.
     resolution: Resolution,
+    /// Its name in the config.
+    layer: String,
+    missing: Missing,
+    /// What it means if no chunk is stored.
+    empty: Empty,
     anchor: ObjectAnchor,
     properties: Vec<PropertySpec>,
     storage: Storage,
@@ -47,7 +55,7 @@ impl ObjectsLayer {
         source: &SourceUrl,
         resolution: &Resolution,
         layer: &LayerConfig,
-        config: &ObjectsConfig,
+        (config, missing): (&ObjectsConfig, Missing),
         storage: &Storage,
     ) -> Result<Self, PointsError> {
         let key = match config.resolution {
@@ -81,6 +89,9 @@ impl ObjectsLayer {
         Ok(Self {
             volume,
             resolution: *resolution,
+            layer: config.layer.clone(),
+            missing,
+            empty: layer.empty,
             anchor: config.anchor,
             properties,
             storage: storage.clone(),
@@ -122,7 +133,7 @@ impl ObjectsLayer {
             bounds.intersection(&voxels)
         });
         let parts: Vec<Option<VoxelBox>> = parts.collect();
-        let blocks = self.blocks(&parts);
+        let blocks = self.blocks(&parts)?;
         let counted = self.objects_of_boxes(
             &parts,
             &blocks,
@@ -215,8 +226,19 @@ impl ObjectsLayer {
     }
 
     /// The blocks that the boxes touch, by their linear indices, each with the positions of these boxes.
-    fn blocks(&self, parts: &[Option<VoxelBox>]) -> BTreeMap<u64, Vec<usize>> {
+    fn blocks(&self, parts: &[Option<VoxelBox>]) -> Result<BTreeMap<u64, Vec<usize>>, PointsError> {
         let grid = &self.volume.meta().grid;
+        let touched = parts.iter().flatten().map(|part| grid.count_touching(part));
+        let touched = touched.fold(0, u64::saturating_add);
+        let kept = self
+            .storage
+            .budget()
+            .keep(touched.saturating_mul(BLOCK_BYTES));
+        kept.map_err(|over| {
+            self.too_large(format!(
+                "the list of the {touched} chunks in the boxes takes more than {over}"
+            ))
+        })?;
         let mut blocks: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
         for (number, part) in parts.iter().enumerate() {
             let touched = part.iter().flat_map(|part| grid.blocks_touching(part));
@@ -224,7 +246,7 @@ impl ObjectsLayer {
                 blocks.entry(grid.linear(block)).or_default().push(number);
             }
         }
-        blocks
+        Ok(blocks)
     }
 
     /// What `of_run` says of the runs of each object in each box, put together by `add`. `of_run` gets the position of the box.
@@ -243,6 +265,10 @@ impl ObjectsLayer {
                 .or_insert(one);
         };
         let visit = |number: u64, block: &Block| -> Result<(), PointsError> {
+            if matches!(block, Block::Missing) && self.missing == Missing::Error {
+                let chunk = self.describe_block(number);
+                return Err(PointsError::MissingChunk { chunk });
+            }
             let block_box = meta.grid.block_box(meta.grid.block_from_linear(number));
             for of_box in &blocks[&number] {
                 let part = parts[*of_box].and_then(|part| part.intersection(&block_box));
@@ -269,11 +295,23 @@ impl ObjectsLayer {
         let memory = VisitMemory::reserve(self.volume.as_ref(), self.storage.budget());
         let memory =
             memory.map_err(|over| self.too_large(format!("its chunks take more than {over}")))?;
-        visit_blocks(&self.volume, &numbers, &memory, &self.storage, visit)?;
+        let stored = visit_blocks(&self.volume, &numbers, &memory, &self.storage, visit)?;
+        if let (0, Some(first), Empty::Error) = (stored, numbers.first(), self.empty) {
+            return Err(PointsError::NoChunk {
+                location: self.object(),
+                layer: self.layer.clone(),
+                chunk: self.describe_block(*first),
+            });
+        }
         let all = all.into_iter();
         Ok(all
             .map(|objects| objects.into_inner().unwrap_or_else(PoisonError::into_inner))
             .collect())
+    }
+
+    fn describe_block(&self, number: u64) -> String {
+        let block = self.volume.meta().grid.block_from_linear(number);
+        self.volume.describe_block(block)
     }
 
     fn too_large(&self, problem: String) -> PointsError {

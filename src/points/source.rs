@@ -9,7 +9,7 @@ use super::objects::ObjectsLayer;
 use super::several::SeveralLayers;
 use super::state;
 use super::table::TableLayer;
-use crate::config::{LayerConfig, ObjectsConfig, StatePointsConfig, TableConfig};
+use crate::config::{LayerConfig, Missing, ObjectsConfig, StatePointsConfig, TableConfig};
 use crate::geometry::{Resolution, SourceTransform};
 use crate::neuroglancer::viewer_state::is_pasted_url;
 use crate::storage::{Location, LocationError, SourceUrl, Storage, redacted_source};
@@ -41,6 +41,8 @@ pub enum PointSource {
         resolution: Resolution,
         /// The volume's entry in the config.
         layer: LayerConfig,
+        /// What a missing chunk means.
+        missing: Missing,
         /// What an annotation is.
         config: ObjectsConfig,
     },
@@ -135,6 +137,7 @@ impl PointSource {
                 resolution,
                 layer,
                 config,
+                missing: _,
             } => format!(
                 "{} {:?} {resolution:?} {layer:?} {config:?}",
                 source.location.identity(),
@@ -168,7 +171,8 @@ impl PointSource {
                 resolution,
                 layer,
                 config,
-            } => ObjectsLayer::open(source, resolution, layer, config, storage)
+                missing,
+            } => ObjectsLayer::open(source, resolution, layer, (config, *missing), storage)
                 .map(PointLayer::of_objects),
             Self::Table { file, columns } => {
                 TableLayer::open(file, columns, storage).map(PointLayer::of_table)

@@ -46,6 +46,19 @@ impl BlockGrid {
         VoxelBox { start, end }
     }
 
+    /// How many blocks overlap `region`.
+    pub fn count_touching(&self, region: &VoxelBox) -> u64 {
+        let Some(inside) = self.bounds.intersection(region) else {
+            return 0;
+        };
+        let along = |d: usize| {
+            let first = (inside.start[d] - self.bounds.start[d]) as u64;
+            let last = (inside.end[d] - 1 - self.bounds.start[d]) as u64;
+            last / u64::from(self.block[d]) - first / u64::from(self.block[d]) + 1
+        };
+        along(0) * along(1) * along(2)
+    }
+
     /// The blocks that overlap `region`, x fastest.
     pub fn blocks_touching(&self, region: &VoxelBox) -> impl Iterator<Item = BlockIndex> + use<> {
         let [x, y, z] = match self.bounds.intersection(region) {
@@ -92,6 +105,7 @@ mod tests {
             let grid = BlockGrid::new(make(start, size), block).unwrap();
             let region = make(at, w);
             let touching: Vec<_> = grid.blocks_touching(&region).collect();
+            prop_assert_eq!(grid.count_touching(&region), touching.len() as u64);
             let [nx, ny, nz] = grid.shape();
             for n in 0..nx * ny * nz {
                 let b = grid.block_from_linear(n);

@@ -138,3 +138,11 @@ def test_all_programs_find_the_same_rows_of_tables(tmp_path):
     assert done.returncode == 0, done.stderr
     rows = [line.split(" | ")[:2] for line in done.stdout.splitlines()[2:]]
     assert len(rows) == 9 and {r[1] for r in rows} == {"pointshard", "pandas", "pyarrow"}
+
+
+def test_both_programs_find_the_same_objects(tmp_path):
+    command = [sys.executable, BENCH / "objects.py", "--edge", "100", "--rounds", "1", "--binary", binary()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    found, *rows = done.stdout.splitlines()
+    assert int(found.split()[0]) > 50 and {row.split(" | ")[0] for row in rows[2:]} == {"| pointshard", "| tensorstore and numpy"}

@@ -187,6 +187,36 @@ def test_a_chunk_that_cannot_be_read_is_named(tmp_path, is_remote):
     assert chunk.name in message and "`seg`" in message, message
 
 
+def test_missing_chunks_are_errors_where_the_config_says_so(tmp_path):
+    write_layer(tmp_path / "seg", scattered(6, [0, *range(1, 40)]))
+    (tmp_path / "seg/8_8_40/0-16_0-16_0-8").unlink()
+    config = json.loads(objects_job(tmp_path).read_text()) | {"missing": "error"}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    message = error_message("preprocess", tmp_path / "config.json", "--out", tmp_path / "out", code=1)
+    assert "0-16_0-16_0-8" in message and '`missing` in the config is "error"' in message
+    # A layer without any chunk is probably another one.
+    for chunk in (tmp_path / "seg/8_8_40").iterdir():
+        chunk.unlink()
+    message = error_message("preprocess", objects_job(tmp_path), "--out", tmp_path / "out", code=1)
+    assert "no chunk of" in message and "`layers.seg.empty`" in message and "seg/8_8_40" in message
+    config = json.loads(objects_job(tmp_path).read_text()) | {"layers": {"seg": {"empty": "allow"}}}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    message = error_message("preprocess", tmp_path / "config.json", "--out", tmp_path / "out", code=1)
+    assert "no sample" in message and "no chunk of" not in message
+
+
+def test_boxes_with_more_chunks_than_memory_are_an_error(tmp_path):
+    """An info of a layer of 10^18 voxels, of which no chunk is read."""
+    size = [10**6] * 3
+    write_layer(tmp_path / "seg", scattered(6, [0, 1]))
+    info = json.loads((tmp_path / "seg/info").read_text())
+    info["scales"][0]["size"] = size
+    (tmp_path / "seg/info").write_text(json.dumps(info))
+    path = objects_job(tmp_path, boxes=[((0, 0, 0), size)])
+    message = error_message("preprocess", path, "--out", tmp_path / "out", "--memory", "1G", code=1)
+    assert "chunks in the boxes" in message and "`points.objects.resolution`" in message
+
+
 def test_wrong_configs_are_errors(tmp_path):
     write_layer(tmp_path / "seg", scattered(7, [0, 1, 2]))
     write_layer(tmp_path / "probability", scattered(8, [0, 1], dtype="float32"))
