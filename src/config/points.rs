@@ -53,7 +53,7 @@ struct RawPoints {
     /// Annotations in a Neuroglancer viewer state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     neuroglancer_state: Option<StatePointsConfig>,
-    /// Annotations in a table: CSV, TSV, Parquet or Arrow (Feather).
+    /// Annotations in a table: CSV, TSV, Parquet, Arrow (Feather) or JSON.
     #[serde(default, skip_serializing_if = "Option::is_none", alias = "csv")]
     table: Option<TableConfig>,
     /// The objects of a segmentation.
@@ -84,11 +84,11 @@ pub struct StatePointsConfig {
     pub layers: Option<Vec<String>>,
 }
 
-/// A table with one annotation per row: CSV or TSV with a header, Parquet, or Arrow (Feather).
+/// A table with one annotation per row: CSV or TSV with a header, Parquet, Arrow (Feather), or JSON.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TableConfig {
-    /// Path of the file, relative to the config's folder.
+    /// Path of the file, or of the folder of a tabular layer, relative to the config's folder.
     pub file: String,
     /// The unit of all coordinates.
     pub unit: LengthUnit,

@@ -175,7 +175,7 @@ impl PointLayer {
             name: name.to_owned(),
             object: match &self.format {
                 LayerFormat::Precomputed(layer) => layer.location(),
-                LayerFormat::Table(layer) => layer.object().to_owned(),
+                LayerFormat::Table(layer) => layer.object(),
                 LayerFormat::InMemory(layer) => layer.object().to_owned(),
                 LayerFormat::Objects(layer) => layer.object(),
                 LayerFormat::Several(layers) => layers.names(),

@@ -1,17 +1,20 @@
 //! Annotations in a table: one per row, in columns that the config names.
 //!
 //! The table is read as a stream: first its columns are found, then all rows are read. Of rows outside all boxes only
-//! the id is kept, so that tables can be larger than memory. CSV is read in full; of Parquet and Arrow only the columns that are
-//! needed, and of Parquet only row groups and pages that may have a row in a box.
+//! the id is kept, so that tables can be larger than memory. CSV and JSON are read in full; of Parquet and Arrow only the columns
+//! that are needed, and of Parquet only row groups and pages that may have a row in a box. A tabular layer of zetta_utils is a table
+//! in one file per chunk; only chunks near a box are read.
 
 mod arrow_file;
 mod cells;
+mod chunks;
 mod columnar_file;
 mod columns;
 mod csv_file;
 mod format;
 mod id;
 mod ids;
+mod json_file;
 mod lines;
 mod near_boxes;
 mod object_reader;
@@ -20,18 +23,24 @@ mod position_text;
 mod records;
 mod row;
 mod row_numbers;
+mod tabular;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
 
+use ::csv::StringRecord;
+
+use self::chunks::ChunkedTable;
 use self::columnar_file::ColumnarFile;
 use self::csv_file::CsvFile;
 use self::format::TableFormat;
 use self::ids::{IdCounts, TableIds};
+use self::json_file::JsonFile;
 use self::object_reader::ObjectReader;
 pub(crate) use self::records::{TableError, TableRecords, table_delimiter};
 use self::row::{RoundedIds, TableRow};
+use self::tabular::{TabularLayer, may_be_folder};
 use super::annotation::Anchor;
 use super::error::PointsError;
 use super::merge::{AnnotationBatch, BoxIndex, merge_batches};
@@ -45,23 +54,33 @@ use crate::storage::{
     DocumentError, Location, MemoryBudget, OverBudget, Storage, StreamedDocument,
 };
 
-const EXPECTED: &str = "a table of annotations (CSV, Parquet or Arrow)";
+const EXPECTED: &str = "a table of annotations (CSV, Parquet, Arrow or JSON)";
 
 const ADVICE: &str = "allow more with --memory, or split the boxes over several jobs";
 
 /// A table whose columns were found.
 #[derive(Debug)]
 pub(super) struct TableLayer {
-    file: TableFile,
+    source: TableSource,
     budget: MemoryBudget,
     storage: Storage,
     /// In declared order, like those of the file, with their places in a record.
     properties: Vec<PropertySpec>,
 }
 
+/// Where the rows are.
+#[derive(Debug)]
+enum TableSource {
+    File(TableFile),
+    /// One file per chunk of a volume.
+    Chunks(Box<ChunkedTable>),
+}
+
+/// An open file.
 #[derive(Debug)]
 enum TableFile {
     Csv(Box<CsvFile>),
+    Json(Box<JsonFile>),
     Columnar(Box<ColumnarFile>),
 }
 
@@ -69,8 +88,12 @@ impl TableFile {
     /// Opens the table in `file`; its first bytes decide about the format.
     fn open(file: &Location, config: &TableConfig, storage: &Storage) -> Result<Self, PointsError> {
         let (document, format) = open_document(file, storage)?;
-        if format == TableFormat::Csv {
-            return Ok(Self::Csv(Box::new(CsvFile::open(document, config)?)));
+        match format {
+            TableFormat::Csv => return Ok(Self::Csv(Box::new(CsvFile::open(document, config)?))),
+            TableFormat::Json => {
+                return Ok(Self::Json(Box::new(JsonFile::open(document, config)?)));
+            }
+            TableFormat::Parquet | TableFormat::Arrow => {}
         }
         let object = document.object().to_owned();
         drop(document);
@@ -79,6 +102,59 @@ impl TableFile {
         let limit_bytes = storage.budget().lease_limit_bytes() / 2;
         let file = ColumnarFile::open(&object, format, reader, config, limit_bytes)?;
         Ok(Self::Columnar(Box::new(file)))
+    }
+
+    fn object(&self) -> &str {
+        match self {
+            Self::Csv(file) => file.object(),
+            Self::Json(file) => file.object(),
+            Self::Columnar(file) => file.object(),
+        }
+    }
+
+    fn properties(&self) -> Vec<PropertySpec> {
+        match self {
+            Self::Csv(file) => file.properties().cloned().collect(),
+            Self::Json(file) => file.properties().cloned().collect(),
+            Self::Columnar(file) => file.properties().cloned().collect(),
+        }
+    }
+
+    fn kind(&self) -> GeometryKind {
+        let has_lines = match self {
+            Self::Csv(file) => file.has_lines(),
+            Self::Json(file) => file.has_lines(),
+            Self::Columnar(file) => file.has_lines(),
+        };
+        if has_lines {
+            GeometryKind::Line
+        } else {
+            GeometryKind::Point
+        }
+    }
+
+    /// What the numbers of rows count.
+    fn row_word(&self) -> &'static str {
+        match self {
+            Self::Csv(_) => "line",
+            Self::Json(_) | Self::Columnar(_) => "row",
+        }
+    }
+
+    /// Calls `visit` with every row, in order; with boxes, at least with those whose anchor is in one. `rounded` counts ids that may
+    /// have been rounded.
+    fn for_each_row(
+        &self,
+        properties: &[PropertySpec],
+        boxes: Option<(&BoxIndex<'_>, Anchor)>,
+        rounded: &mut Option<&mut RoundedIds>,
+        visit: &mut dyn FnMut(TableRow<'_>) -> Result<(), PointsError>,
+    ) -> Result<(), PointsError> {
+        match self {
+            Self::Csv(file) => file.for_each_row(properties, rounded, visit),
+            Self::Json(file) => file.for_each_row(properties, rounded, visit),
+            Self::Columnar(file) => file.for_each_row(boxes, rounded, visit),
+        }
     }
 }
 
@@ -89,10 +165,15 @@ pub(crate) fn table_column_names(
 ) -> Result<Vec<String>, PointsError> {
     let (document, format) = open_document(file, storage)?;
     let object = document.object().to_owned();
-    if format == TableFormat::Csv {
-        let delimiter = table_delimiter(None, &object);
-        let records = TableRecords::open(&document, delimiter)?;
-        return Ok(records.header().iter().map(str::to_owned).collect());
+    let names = |names: &StringRecord| names.iter().map(str::to_owned).collect();
+    match format {
+        TableFormat::Csv => {
+            let delimiter = table_delimiter(None, &object);
+            let records = TableRecords::open(&document, delimiter)?;
+            return Ok(names(records.header()));
+        }
+        TableFormat::Json => return Ok(names(&JsonFile::column_names(&document)?)),
+        TableFormat::Parquet | TableFormat::Arrow => {}
     }
     drop(document);
     let reader = open_object(file, &object, storage)?;
@@ -135,36 +216,42 @@ impl TableLayer {
         config: &TableConfig,
         storage: &Storage,
     ) -> Result<Self, PointsError> {
-        let file = TableFile::open(file, config, storage)?;
-        let mut properties: Vec<PropertySpec> = match &file {
-            TableFile::Csv(file) => file.properties().cloned().collect(),
-            TableFile::Columnar(file) => file.properties().cloned().collect(),
+        let tabular = if may_be_folder(file) {
+            TabularLayer::open(file, storage)?
+        } else {
+            None
+        };
+        let source = match tabular {
+            Some(layer) => {
+                let chunks = ChunkedTable::open(file, layer, config, storage)?;
+                TableSource::Chunks(Box::new(chunks))
+            }
+            None => TableSource::File(TableFile::open(file, config, storage)?),
+        };
+        let mut properties = match &source {
+            TableSource::File(file) => file.properties(),
+            TableSource::Chunks(chunks) => chunks.properties(),
         };
         lay_out(&mut properties);
         Ok(Self {
-            file,
+            source,
             budget: storage.budget().clone(),
             storage: storage.clone(),
             properties,
         })
     }
 
-    pub(super) fn object(&self) -> &str {
-        match &self.file {
-            TableFile::Csv(file) => file.object(),
-            TableFile::Columnar(file) => file.object(),
+    pub(super) fn object(&self) -> String {
+        match &self.source {
+            TableSource::File(file) => file.object().to_owned(),
+            TableSource::Chunks(chunks) => chunks.object(),
         }
     }
 
     pub(super) fn kind(&self) -> GeometryKind {
-        let has_lines = match &self.file {
-            TableFile::Csv(file) => file.has_lines(),
-            TableFile::Columnar(file) => file.has_lines(),
-        };
-        if has_lines {
-            GeometryKind::Line
-        } else {
-            GeometryKind::Point
+        match &self.source {
+            TableSource::File(file) => file.kind(),
+            TableSource::Chunks(chunks) => chunks.kind(),
         }
     }
 
@@ -238,9 +325,12 @@ impl TableLayer {
     ) -> Result<PointsInBoxes, PointsError> {
         let merged = merge_batches(vec![batch], box_count).unwrap_or_default();
         let mut warnings: Vec<String> = rounded
-            .warning(self.object(), self.row_word())
+            .warning(&self.object(), |number| self.row_name(number))
             .into_iter()
             .collect();
+        if let TableSource::Chunks(chunks) = &self.source {
+            warnings.extend(chunks.warning());
+        }
         if let [id, ..] = merged.differing_properties[..] {
             warnings.push(format!(
                 "{}: {} annotation(s) have rows with different properties, for example id {id}; the first row is used",
@@ -264,21 +354,18 @@ impl TableLayer {
     }
 
     fn row_name(&self, number: u64) -> String {
-        format!("{}: {} {number}", self.object(), self.row_word())
-    }
-
-    /// What the numbers of rows count.
-    fn row_word(&self) -> &'static str {
-        match self.file {
-            TableFile::Csv(_) => "line",
-            TableFile::Columnar(_) => "row",
+        match &self.source {
+            TableSource::File(file) => {
+                format!("{}: {} {number}", file.object(), file.row_word())
+            }
+            TableSource::Chunks(chunks) => chunks.row_name(number),
         }
     }
 
     fn too_large(&self, boxes: usize, over: OverBudget) -> PointsError {
         let problem = format!("the annotations inside the {boxes} boxes take more than {over}");
         DocumentError::TooLarge {
-            object: self.object().to_owned(),
+            object: self.object(),
             expected: EXPECTED,
             problem,
             advice: ADVICE,
@@ -348,9 +435,14 @@ impl TableLayer {
         mut rounded: Option<&mut RoundedIds>,
         visit: &mut dyn FnMut(TableRow<'_>) -> Result<(), PointsError>,
     ) -> Result<(), PointsError> {
-        match &self.file {
-            TableFile::Csv(file) => file.for_each_row(&self.properties, &mut rounded, visit),
-            TableFile::Columnar(file) => file.for_each_row(boxes, &mut rounded, visit),
+        match &self.source {
+            TableSource::File(file) => {
+                file.for_each_row(&self.properties, boxes, &mut rounded, visit)
+            }
+            TableSource::Chunks(chunks) => {
+                let boxes = boxes.map(|(boxes, _)| boxes);
+                chunks.for_each_row(&self.properties, boxes, &mut rounded, visit)
+            }
         }
     }
 }

@@ -4,7 +4,9 @@ use ::csv::StringRecord;
 
 use super::id::{WholeNumber, whole_number};
 use super::position_text::parse_position;
-use super::row::{ID_EXPECTED, POSITION_EXPECTED, RowGeometry};
+use super::row::{
+    ID_EXPECTED, POSITION_EXPECTED, RoundedIds, RowGeometry, RowProperties, TableRow,
+};
 use crate::config::{PositionColumns, TableConfig, nearest};
 use crate::geometry::PointNm;
 use crate::points::error::PointsError;
@@ -116,22 +118,58 @@ impl CsvColumns {
 pub(super) struct RowFields<'r> {
     pub(super) record: &'r StringRecord,
     pub(super) object: &'r str,
-    /// The line on which the row starts, as an editor counts.
-    pub(super) line: u64,
+    /// What `number` counts: "line" or "row".
+    pub(super) word: &'r str,
+    /// The line on which the row starts, as an editor counts, or the number of the row, from 0.
+    pub(super) number: u64,
 }
 
 impl RowFields<'_> {
-    pub(super) fn text(&self, column: &CsvColumn) -> &str {
+    fn text(&self, column: &CsvColumn) -> &str {
         self.record.get(column.position).unwrap_or_default()
     }
 
     /// The whole number in a column of ids.
-    pub(super) fn id(&self, column: &CsvColumn) -> Result<WholeNumber, PointsError> {
+    fn id(&self, column: &CsvColumn) -> Result<WholeNumber, PointsError> {
         whole_number(self.text(column)).ok_or_else(|| self.wrong(column, ID_EXPECTED))
     }
 
+    /// Calls `visit` with the row. `row` is its number, from 0, which is its id without a column of ids; `values` is a buffer for a
+    /// record with the layout of `properties`.
+    pub(super) fn visit(
+        &self,
+        columns: &CsvColumns,
+        properties: &[PropertySpec],
+        row: u64,
+        values: &mut [u8],
+        rounded: &mut Option<&mut RoundedIds>,
+        visit: &mut dyn FnMut(TableRow<'_>) -> Result<(), PointsError>,
+    ) -> Result<(), PointsError> {
+        let id = match &columns.id {
+            None => row,
+            Some(column) => {
+                let id = self.id(column)?;
+                if let Some(rounded) = rounded.as_mut().filter(|_| id.may_be_rounded) {
+                    rounded.note(id.value, self.number);
+                }
+                id.value
+            }
+        };
+        let geometry = self.geometry(columns)?;
+        for ((column, _), spec) in columns.properties.iter().zip(properties) {
+            let written = spec.write(self.text(column), values);
+            written.map_err(|expected| self.wrong(column, expected))?;
+        }
+        visit(TableRow {
+            id,
+            number: self.number,
+            geometry,
+            properties: RowProperties::Record(values),
+        })
+    }
+
     /// The positions of the row.
-    pub(super) fn geometry(&self, columns: &CsvColumns) -> Result<RowGeometry, PointsError> {
+    fn geometry(&self, columns: &CsvColumns) -> Result<RowGeometry, PointsError> {
         let point = |position: &CsvPosition| self.point(position, columns.unit_nm);
         Ok(RowGeometry {
             first: point(&columns.start)?,
@@ -161,9 +199,9 @@ impl RowFields<'_> {
         Ok(PointNm(point))
     }
 
-    pub(super) fn wrong(&self, column: &CsvColumn, expected: impl Into<String>) -> PointsError {
+    fn wrong(&self, column: &CsvColumn, expected: impl Into<String>) -> PointsError {
         PointsError::Row {
-            object: format!("{}: line {}", self.object, self.line),
+            object: format!("{}: {} {}", self.object, self.word, self.number),
             field: column.name.clone(),
             found: match self.text(column) {
                 "" => "empty".to_owned(),

@@ -4,7 +4,7 @@ use ::csv::StringRecord;
 
 use super::columns::{CsvColumns, RowFields};
 use super::records::{TableRecords, table_delimiter};
-use super::row::{RoundedIds, RowProperties, TableRow};
+use super::row::{RoundedIds, TableRow};
 use crate::config::TableConfig;
 use crate::points::error::PointsError;
 use crate::points::property::{PropertySpec, record_bytes};
@@ -56,35 +56,16 @@ impl CsvFile {
         let mut records = TableRecords::open(&self.document, self.delimiter)?;
         let mut record = StringRecord::new();
         let mut values = vec![0; record_bytes(properties)];
-        let mut number = 0;
+        let mut row = 0;
         while let Some(line) = records.read(&mut record)? {
             let fields = RowFields {
                 record: &record,
                 object: self.object(),
-                line,
-            };
-            let id = match &columns.id {
-                None => number,
-                Some(column) => {
-                    let id = fields.id(column)?;
-                    if let Some(rounded) = rounded.as_mut().filter(|_| id.may_be_rounded) {
-                        rounded.note(id.value, line);
-                    }
-                    id.value
-                }
-            };
-            let geometry = fields.geometry(columns)?;
-            for ((column, _), spec) in columns.properties.iter().zip(properties) {
-                let written = spec.write(fields.text(column), &mut values);
-                written.map_err(|expected| fields.wrong(column, expected))?;
-            }
-            visit(TableRow {
-                id,
+                word: "line",
                 number: line,
-                geometry,
-                properties: RowProperties::Record(&values),
-            })?;
-            number += 1;
+            };
+            fields.visit(columns, properties, row, &mut values, rounded, visit)?;
+            row += 1;
         }
         Ok(())
     }

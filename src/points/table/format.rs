@@ -9,6 +9,8 @@ pub(super) enum TableFormat {
     Parquet,
     /// Arrow's IPC file format, which is Feather version 2.
     Arrow,
+    /// JSON: a list of one object per row.
+    Json,
 }
 
 impl TableFormat {
@@ -25,10 +27,19 @@ impl TableFormat {
             )
         } else if begins(b"PARE") {
             Err("it is an encrypted Parquet file; decrypt it first")
+        } else if is_list_of_objects(beginning) {
+            Ok(Self::Json)
         } else {
             Ok(Self::Csv)
         }
     }
+}
+
+/// Whether the text begins as a JSON list of objects, or as an empty one.
+fn is_list_of_objects(text: &[u8]) -> bool {
+    let list = text.trim_ascii_start().strip_prefix(b"[");
+    let first = list.and_then(|list| list.trim_ascii_start().first());
+    matches!(first, Some(b'{' | b']'))
 }
 
 #[cfg(test)]
@@ -39,7 +50,10 @@ mod tests {
     fn the_first_bytes_decide() {
         assert_eq!(TableFormat::of(b"PAR1\x15\x04"), Ok(TableFormat::Parquet));
         assert_eq!(TableFormat::of(b"ARROW1\0\0"), Ok(TableFormat::Arrow));
-        for text in [&b"id,x,y,z\n"[..], b"PAR", b"", b"\x1f\x8b\x08"] {
+        for text in [&b"[{\"id\":1}]"[..], b" [\n {", b"[ ]\n"] {
+            assert_eq!(TableFormat::of(text), Ok(TableFormat::Json));
+        }
+        for text in [&b"id,x,y,z\n"[..], b"[x,y]\n", b"PAR", b"", b"\x1f\x8b\x08"] {
             assert_eq!(TableFormat::of(text), Ok(TableFormat::Csv));
         }
         assert!(TableFormat::of(b"FEA1").unwrap_err().contains("version 2"));

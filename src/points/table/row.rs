@@ -120,14 +120,24 @@ impl RoundedIds {
         self.rows += 1;
     }
 
+    /// Adds those of a part of the table, in which rows have numbers after `first`.
+    pub fn add(&mut self, of_part: &Self, first: u64) {
+        if self.rows == 0 && of_part.rows > 0 {
+            let (id, number) = of_part.example;
+            self.example = (id, first + number);
+        }
+        self.rows += of_part.rows;
+    }
+
     /// The warning about them, if there are any. `row_name` names the row with a number.
-    pub fn warning(&self, object: &str, row_word: &str) -> Option<String> {
+    pub fn warning(&self, object: &str, row_name: impl Fn(u64) -> String) -> Option<String> {
         let (id, number) = self.example;
         (self.rows > 0).then(|| {
             format!(
-                "{object}: {} ids are written as floats and are above 2^53, for example {id}.0 on {row_word} {number}: the \
+                "{object}: {} ids are written as floats and are above 2^53, for example {id}.0 in {}: the \
                  program that wrote the table may have rounded them; write ids as whole numbers",
-                self.rows
+                self.rows,
+                row_name(number)
             )
         })
     }
