@@ -38,7 +38,7 @@ mod stored;
 #[cfg(test)]
 pub(crate) mod testing;
 
-pub(crate) use any_column::{AnyColumn, Cell};
+pub(crate) use any_column::{AnyColumn, ColumnNumber};
 pub(crate) use checksummed::{from_checksummed, to_checksummed};
 #[cfg(feature = "bench")]
 pub use codec::{BloscName, BloscShuffle};

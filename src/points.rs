@@ -19,6 +19,7 @@ mod open_volume;
 mod position;
 mod precomputed;
 mod property;
+mod property_kind;
 mod property_number;
 mod report;
 mod several;
@@ -32,7 +33,8 @@ pub use annotation::{Anchor, Annotation};
 pub use error::PointsError;
 pub use layer::PointLayer;
 pub(crate) use negatives::{Negative, NegativeBox, NegativeMask, draw_negatives};
-pub use property::{PropertyKind, PropertySpec};
+pub use property::PropertySpec;
+pub use property_kind::PropertyKind;
 pub(crate) use property_number::PropertyNumber;
 pub use report::PointsInBoxes;
 #[cfg(test)]

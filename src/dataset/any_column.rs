@@ -14,7 +14,7 @@ use crate::storage::Store;
 
 /// A number in a column.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Cell {
+pub(crate) enum ColumnNumber {
     /// Of an unsigned type.
     Unsigned(u64),
     /// Of a signed type.
@@ -23,7 +23,7 @@ pub(crate) enum Cell {
     Float(f64),
 }
 
-impl Cell {
+impl ColumnNumber {
     /// The nearest floating-point number.
     pub fn as_f64(self) -> f64 {
         match self {
@@ -34,7 +34,7 @@ impl Cell {
     }
 }
 
-impl std::fmt::Display for Cell {
+impl std::fmt::Display for ColumnNumber {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Unsigned(v) => v.fmt(f),
@@ -45,7 +45,7 @@ impl std::fmt::Display for Cell {
 }
 
 /// Integers that a JSON reader with 64-bit floats cannot hold are strings; NaN and infinity are, too.
-impl Serialize for Cell {
+impl Serialize for ColumnNumber {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         const EXACT: u64 = 1 << 53;
         match *self {
@@ -57,20 +57,20 @@ impl Serialize for Cell {
     }
 }
 
-macro_rules! cell_from {
+macro_rules! number_from {
     ($($type:ty => $kind:ident),*) => {
-        $(impl From<$type> for Cell {
+        $(impl From<$type> for ColumnNumber {
             fn from(value: $type) -> Self {
                 Self::$kind(value.into())
             }
         })*
     };
 }
-cell_from!(u8 => Unsigned, u16 => Unsigned, u32 => Unsigned, u64 => Unsigned, i8 => Signed, i16 => Signed, i32 => Signed,
+number_from!(u8 => Unsigned, u16 => Unsigned, u32 => Unsigned, u64 => Unsigned, i8 => Signed, i16 => Signed, i32 => Signed,
     i64 => Signed, f64 => Float);
 
 /// The number with the fewest digits that is nearest to it, as people wrote it: 0.1, not 0.10000000149011612.
-impl From<f32> for Cell {
+impl From<f32> for ColumnNumber {
     fn from(value: f32) -> Self {
         let text = value.to_string();
         Self::Float(text.parse().unwrap_or_else(|_| value.into()))
@@ -83,16 +83,16 @@ pub(crate) struct AnyColumn(Box<dyn Cells>);
 
 /// What does not depend on the type of a column.
 trait Cells: std::fmt::Debug + Send + Sync {
-    fn rows(&self, rows: Range<u64>) -> Result<Vec<Cell>, DatasetError>;
+    fn rows(&self, rows: Range<u64>) -> Result<Vec<ColumnNumber>, DatasetError>;
     fn row_values(&self) -> usize;
     fn labels(&self) -> Vec<(f64, String)>;
 }
 
 impl<T> Cells for ColumnReader<T>
 where
-    T: ElementOwned + Clone + Into<Cell> + std::fmt::Debug + Send + Sync,
+    T: ElementOwned + Clone + Into<ColumnNumber> + std::fmt::Debug + Send + Sync,
 {
-    fn rows(&self, rows: Range<u64>) -> Result<Vec<Cell>, DatasetError> {
+    fn rows(&self, rows: Range<u64>) -> Result<Vec<ColumnNumber>, DatasetError> {
         let values = ColumnReader::rows(self, rows)?;
         Ok(values.into_iter().map(Into::into).collect())
     }
@@ -116,7 +116,7 @@ impl AnyColumn {
     }
 
     /// The values of some rows, row by row. Rows after the last one are left out.
-    pub fn rows(&self, rows: Range<u64>) -> Result<Vec<Cell>, DatasetError> {
+    pub fn rows(&self, rows: Range<u64>) -> Result<Vec<ColumnNumber>, DatasetError> {
         self.0.rows(rows)
     }
 
@@ -137,7 +137,7 @@ mod tests {
 
     #[test]
     fn integers_that_a_float_cannot_hold_and_nan_are_strings_in_json() {
-        let json = |cell: Cell| serde_json::to_string(&cell).unwrap();
+        let json = |number: ColumnNumber| serde_json::to_string(&number).unwrap();
         assert_eq!(json(7u8.into()), "7");
         assert_eq!(json(u64::MAX.into()), "\"18446744073709551615\"");
         assert_eq!(json((1u64 << 53).into()), "9007199254740992");

@@ -3,7 +3,8 @@
 use super::annotation::{Anchor, Annotation};
 use super::error::PointsError;
 use super::layer::PointLayer;
-use super::property::{PropertyKind, PropertySpec, lay_out, record_bytes};
+use super::property::{PropertySpec, lay_out, record_bytes};
+use super::property_kind::PropertyKind;
 use super::report::{PointsInBoxes, PointsReport};
 use crate::geometry::{BoxNm, PointNm};
 use crate::neuroglancer::GeometryKind;

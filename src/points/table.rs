@@ -6,7 +6,7 @@
 //! in one file per chunk; only chunks near a box are read.
 
 mod arrow_file;
-mod cells;
+mod arrow_value;
 mod chunks;
 mod columnar_file;
 mod columns;

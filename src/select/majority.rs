@@ -25,13 +25,14 @@ pub(super) fn majority_object(
         if !is_written {
             return HashMap::default();
         }
-        let mask_bytes = sources.recipe(mask.array).data_type().size_bytes();
+        let mask_type = sources.recipe(mask.array).data_type();
         let label_bytes = sources.label_bytes(cutter.plan, labels.array);
-        let masked = mask_values.chunks_exact(mask_bytes).take(voxels);
+        let masked = mask_values.chunks_exact(mask_type.size_bytes());
+        let masked = masked.take(voxels);
         let labels_of_voxels = scratch.window.chunks_exact(label_bytes);
         let mut counts: HashMap<u64, u64, RandomState> = HashMap::default();
         for (mask, label) in masked.zip(labels_of_voxels) {
-            if mask.iter().any(|byte| *byte != 0) {
+            if mask_type.count_nonzero(mask) > 0 {
                 let object = sources.object_of(labels.array, label);
                 *counts.entry(object).or_default() += 1;
             }

@@ -6,7 +6,7 @@ use arrow_array::RecordBatch;
 use arrow_schema::Schema;
 
 use super::arrow_file::ArrowFile;
-use super::cells::{self, CellValue};
+use super::arrow_value::{self, ArrowValue};
 use super::columns::find_column;
 use super::format::TableFormat;
 use super::near_boxes::NearBoxes;
@@ -217,7 +217,7 @@ fn find(schema: &Schema, name: &str) -> Result<usize, String> {
     let names = schema.fields().iter().map(|field| field.name().as_str());
     let found = find_column(name, names)?;
     let data_type = schema.field(found).data_type();
-    if cells::is_supported(data_type) {
+    if arrow_value::is_supported(data_type) {
         Ok(found)
     } else {
         Err(format!(
@@ -282,8 +282,8 @@ impl<'r> RowColumns<'r> {
         })
     }
 
-    fn value(&self, column: &ColumnarColumn) -> CellValue<'r> {
-        cells::value(self.batch.column(column.place).as_ref(), self.row)
+    fn value(&self, column: &ColumnarColumn) -> ArrowValue<'r> {
+        arrow_value::value(self.batch.column(column.place).as_ref(), self.row)
     }
 
     fn point(&self, position: &ColumnarPosition) -> Result<PointNm, PointsError> {

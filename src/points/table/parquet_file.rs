@@ -11,7 +11,7 @@ use parquet::arrow::arrow_reader::{
 };
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData};
 
-use super::cells::value;
+use super::arrow_value::value;
 use super::near_boxes::{NearBoxes, UNKNOWN, ValueRange};
 use super::object_reader::ObjectReader;
 use super::row_numbers::RowNumbers;

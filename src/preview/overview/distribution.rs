@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::dataset::{AnyColumn, Cell, Dataset, DatasetError};
+use crate::dataset::{AnyColumn, ColumnNumber, Dataset, DatasetError};
 use crate::preview::report::short;
 
 /// The distribution of a column.
@@ -100,7 +100,7 @@ fn distribution(dataset: &Dataset, name: &str) -> Result<Option<Distribution>, D
 fn for_each(
     column: &AnyColumn,
     samples: u64,
-    mut visit: impl FnMut(Cell),
+    mut visit: impl FnMut(ColumnNumber),
 ) -> Result<(), DatasetError> {
     for first in (0..samples).step_by(BATCH_ROWS as usize) {
         let rows = column.rows(first..first.saturating_add(BATCH_ROWS))?;
@@ -137,7 +137,7 @@ impl Ord for OrderedNumber {
 }
 
 impl Range {
-    fn add(&mut self, value: Cell) {
+    fn add(&mut self, value: ColumnNumber) {
         let number = value.as_f64();
         if !number.is_finite() {
             return;
@@ -186,7 +186,7 @@ impl Bins {
         }
     }
 
-    fn bin_of(&self, value: Cell) -> Option<usize> {
+    fn bin_of(&self, value: ColumnNumber) -> Option<usize> {
         let number = value.as_f64();
         match self {
             Self::Labels(labels) => labels.iter().position(|(value, _)| *value == number),
@@ -228,7 +228,9 @@ mod tests {
 
     fn range(values: impl IntoIterator<Item = f64>) -> Range {
         let mut range = Range::default();
-        values.into_iter().for_each(|v| range.add(Cell::Float(v)));
+        values
+            .into_iter()
+            .for_each(|v| range.add(ColumnNumber::Float(v)));
         range
     }
 
@@ -237,22 +239,26 @@ mod tests {
         let bins = Bins::of("img_nonzero_fraction", &range([0.5, 0.5]), Vec::new()).unwrap();
         assert_eq!(bins.names()[0], "0 to 0.05");
         for (value, bin) in [(0.0, 0), (0.049, 0), (0.05, 1), (0.99, 19), (1.0, 19)] {
-            assert_eq!(bins.bin_of(Cell::Float(value)), Some(bin), "{value}");
+            assert_eq!(
+                bins.bin_of(ColumnNumber::Float(value)),
+                Some(bin),
+                "{value}"
+            );
         }
-        assert_eq!(bins.bin_of(Cell::Float(f64::NAN)), None);
+        assert_eq!(bins.bin_of(ColumnNumber::Float(f64::NAN)), None);
     }
 
     #[test]
     fn few_values_have_a_bin_each_many_a_range_and_labels_their_name() {
         let few = Bins::of("property_kind", &range([3.0, 1.0, 3.0]), Vec::new()).unwrap();
         assert_eq!(few.names(), ["1", "3"]);
-        assert_eq!(few.bin_of(Cell::Unsigned(3)), Some(1));
+        assert_eq!(few.bin_of(ColumnNumber::Unsigned(3)), Some(1));
         let many = Bins::of("property_size", &range((0..=40).map(f64::from)), Vec::new()).unwrap();
         assert_eq!((many.len(), many.names()[19].as_str()), (20, "38 to 40"));
         let labels = vec![(3.0, "no".to_owned()), (1.0, "yes".to_owned())];
         let labels = Bins::of("property_ok", &range([0.0]), labels).unwrap();
-        assert_eq!(labels.bin_of(Cell::Unsigned(1)), Some(1));
-        assert_eq!(labels.bin_of(Cell::Unsigned(2)), None);
+        assert_eq!(labels.bin_of(ColumnNumber::Unsigned(1)), Some(1));
+        assert_eq!(labels.bin_of(ColumnNumber::Unsigned(2)), None);
         assert!(Bins::of("property_nan", &range([f64::NAN]), Vec::new()).is_none());
     }
 }

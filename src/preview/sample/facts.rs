@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::array::ShownArray;
 use super::choice::Chosen;
-use crate::dataset::{AnyColumn, Cell, Dataset, DatasetError};
+use crate::dataset::{AnyColumn, ColumnNumber, Dataset, DatasetError};
 
 /// The facts about a sample.
 #[derive(Clone, Debug)]
@@ -31,7 +31,7 @@ pub(crate) struct SampleFacts {
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 #[serde(untagged)]
 pub(crate) enum Fact {
-    Number(Cell),
+    Number(ColumnNumber),
     Label(String),
 }
 
@@ -93,13 +93,15 @@ fn read_columns(
         let folder = format!("{}/{name}", entry.path);
         let column = AnyColumn::open(Arc::clone(dataset.store()), folder, entry.samples)?;
         let labels = column.labels();
-        let labeled = |cell: Cell| {
-            let label = labels.iter().find(|(value, _)| *value == cell.as_f64());
-            label.map_or(Fact::Number(cell), |(_, label)| Fact::Label(label.clone()))
+        let labeled = |number: ColumnNumber| {
+            let label = labels.iter().find(|(value, _)| *value == number.as_f64());
+            label.map_or(Fact::Number(number), |(_, label)| {
+                Fact::Label(label.clone())
+            })
         };
         let rows = positions.iter().map(|i| {
-            let cells = column.rows(*i..i.saturating_add(1))?;
-            Ok((*i, cells.into_iter().map(labeled).collect()))
+            let numbers = column.rows(*i..i.saturating_add(1))?;
+            Ok((*i, numbers.into_iter().map(labeled).collect()))
         });
         columns.insert(name.to_owned(), rows.collect::<Result<_, DatasetError>>()?);
     }
@@ -108,7 +110,7 @@ fn read_columns(
 
 fn unsigned(rows: &Rows, i: u64) -> u64 {
     match rows.get(&i).and_then(|row| row.first()) {
-        Some(Fact::Number(Cell::Unsigned(v))) => *v,
+        Some(Fact::Number(ColumnNumber::Unsigned(v))) => *v,
         _ => 0,
     }
 }

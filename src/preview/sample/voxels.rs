@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use super::array::{ArrayKind, ShownArray};
 use crate::data_type::with_type;
-use crate::dataset::{Cell, Dataset, DatasetError, SampleDecoder, SampleReader, ShardFiles};
+use crate::dataset::{
+    ColumnNumber, Dataset, DatasetError, SampleDecoder, SampleReader, ShardFiles,
+};
 use crate::preview::picture::LABEL_COLORS;
 
 /// The voxels of an array of one sample.
@@ -116,7 +118,7 @@ fn selected<'v, const N: usize>(
 }
 
 /// Calls `visit` with each value to show.
-fn for_each_value(array: &ShownArray, values: &[u8], mut visit: impl FnMut(Cell)) {
+fn for_each_value(array: &ShownArray, values: &[u8], mut visit: impl FnMut(ColumnNumber)) {
     with_type!(array.data_type, T => {
         for bytes in selected::<{ size_of::<T>() }>(array, values) {
             visit(T::from_le_bytes(*bytes).into());
@@ -176,11 +178,11 @@ fn classes(array: &ShownArray, values: &[u8]) -> (Vec<u8>, Meaning) {
 }
 
 /// Equal for equal values.
-fn key(value: Cell) -> u64 {
+fn key(value: ColumnNumber) -> u64 {
     match value {
-        Cell::Unsigned(v) => v,
-        Cell::Signed(v) => v as u64,
-        Cell::Float(v) => v.to_bits(),
+        ColumnNumber::Unsigned(v) => v,
+        ColumnNumber::Signed(v) => v as u64,
+        ColumnNumber::Float(v) => v.to_bits(),
     }
 }
 
@@ -192,7 +194,7 @@ fn free_color(color: usize, classes: &[Class]) -> usize {
 }
 
 /// Number of the color of an object: always the same for the same id, and mostly another one for its neighbors' ids.
-fn label_color(value: Cell) -> usize {
+fn label_color(value: ColumnNumber) -> usize {
     // The golden ratio as a fraction of 2^64, which spreads numbers that follow each other.
     const SPREAD: u64 = 0x9E37_79B9_7F4A_7C15;
     let spread = key(value).wrapping_mul(SPREAD) >> 32;

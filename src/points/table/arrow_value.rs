@@ -13,7 +13,7 @@ use super::position_text::parse_position;
 
 /// A value in a column.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum CellValue<'a> {
+pub(super) enum ArrowValue<'a> {
     Null,
     Unsigned(u64),
     Signed(i64),
@@ -42,56 +42,56 @@ pub(super) fn is_supported(data_type: &DataType) -> bool {
 }
 
 /// The value in a row of a column, whose type [`is_supported`].
-pub(super) fn value(column: &dyn Array, row: usize) -> CellValue<'_> {
+pub(super) fn value(column: &dyn Array, row: usize) -> ArrowValue<'_> {
     if column.is_null(row) {
-        return CellValue::Null;
+        return ArrowValue::Null;
     }
     match column.data_type() {
         DataType::UInt8 => {
-            CellValue::Unsigned(column.as_primitive::<UInt8Type>().value(row).into())
+            ArrowValue::Unsigned(column.as_primitive::<UInt8Type>().value(row).into())
         }
         DataType::UInt16 => {
-            CellValue::Unsigned(column.as_primitive::<UInt16Type>().value(row).into())
+            ArrowValue::Unsigned(column.as_primitive::<UInt16Type>().value(row).into())
         }
         DataType::UInt32 => {
-            CellValue::Unsigned(column.as_primitive::<UInt32Type>().value(row).into())
+            ArrowValue::Unsigned(column.as_primitive::<UInt32Type>().value(row).into())
         }
-        DataType::UInt64 => CellValue::Unsigned(column.as_primitive::<UInt64Type>().value(row)),
-        DataType::Int8 => CellValue::Signed(column.as_primitive::<Int8Type>().value(row).into()),
-        DataType::Int16 => CellValue::Signed(column.as_primitive::<Int16Type>().value(row).into()),
-        DataType::Int32 => CellValue::Signed(column.as_primitive::<Int32Type>().value(row).into()),
-        DataType::Int64 => CellValue::Signed(column.as_primitive::<Int64Type>().value(row)),
+        DataType::UInt64 => ArrowValue::Unsigned(column.as_primitive::<UInt64Type>().value(row)),
+        DataType::Int8 => ArrowValue::Signed(column.as_primitive::<Int8Type>().value(row).into()),
+        DataType::Int16 => ArrowValue::Signed(column.as_primitive::<Int16Type>().value(row).into()),
+        DataType::Int32 => ArrowValue::Signed(column.as_primitive::<Int32Type>().value(row).into()),
+        DataType::Int64 => ArrowValue::Signed(column.as_primitive::<Int64Type>().value(row)),
         DataType::Float16 => {
-            CellValue::Single(column.as_primitive::<Float16Type>().value(row).to_f32())
+            ArrowValue::Single(column.as_primitive::<Float16Type>().value(row).to_f32())
         }
-        DataType::Float32 => CellValue::Single(column.as_primitive::<Float32Type>().value(row)),
-        DataType::Float64 => CellValue::Float(column.as_primitive::<Float64Type>().value(row)),
-        DataType::Boolean => CellValue::Unsigned(column.as_boolean().value(row).into()),
-        DataType::Utf8 => CellValue::Text(column.as_string::<i32>().value(row)),
-        DataType::LargeUtf8 => CellValue::Text(column.as_string::<i64>().value(row)),
-        DataType::Utf8View => CellValue::Text(column.as_string_view().value(row)),
-        DataType::List(_) => CellValue::List(column.as_list::<i32>().value(row)),
-        DataType::LargeList(_) => CellValue::List(column.as_list::<i64>().value(row)),
-        DataType::FixedSizeList(..) => CellValue::List(column.as_fixed_size_list().value(row)),
+        DataType::Float32 => ArrowValue::Single(column.as_primitive::<Float32Type>().value(row)),
+        DataType::Float64 => ArrowValue::Float(column.as_primitive::<Float64Type>().value(row)),
+        DataType::Boolean => ArrowValue::Unsigned(column.as_boolean().value(row).into()),
+        DataType::Utf8 => ArrowValue::Text(column.as_string::<i32>().value(row)),
+        DataType::LargeUtf8 => ArrowValue::Text(column.as_string::<i64>().value(row)),
+        DataType::Utf8View => ArrowValue::Text(column.as_string_view().value(row)),
+        DataType::List(_) => ArrowValue::List(column.as_list::<i32>().value(row)),
+        DataType::LargeList(_) => ArrowValue::List(column.as_list::<i64>().value(row)),
+        DataType::FixedSizeList(..) => ArrowValue::List(column.as_fixed_size_list().value(row)),
         DataType::Dictionary(..) => {
             let dictionary = column.as_any_dictionary();
             let key = value(dictionary.keys(), row);
             let values = dictionary.values();
             let place = match key {
-                CellValue::Unsigned(key) => usize::try_from(key).ok(),
-                CellValue::Signed(key) => usize::try_from(key).ok(),
+                ArrowValue::Unsigned(key) => usize::try_from(key).ok(),
+                ArrowValue::Signed(key) => usize::try_from(key).ok(),
                 _ => None,
             };
             match place.filter(|place| *place < values.len()) {
                 Some(place) => value(values.as_ref(), place),
-                None => CellValue::Null,
+                None => ArrowValue::Null,
             }
         }
-        _ => CellValue::Null,
+        _ => ArrowValue::Null,
     }
 }
 
-impl CellValue<'_> {
+impl ArrowValue<'_> {
     /// The value as a text that a property can be parsed from; empty if it is missing.
     pub fn text(&self) -> String {
         match self {
