@@ -22,7 +22,7 @@ SHELLS = {"console", "bash", "sh"}
 LANGUAGES = SHELLS | {"python", "json", "csv", "text", "toml"}
 # Not run here: commands that build or install. Scripts that run these tests must exist.
 NOT_RUN = re.compile(r"(\w+=\S+ )*cargo (build|install|test|add)\b|(python3? -m )?pip install\b|git clone\b|cd pointshard\b")
-SCRIPTS = re.compile(r"(?:\./)?(tests/run|tests/bench/run|tests/bench/tables\.py|\.ci/run)\b")
+SCRIPTS = re.compile(r"(?:\./)?(tests/run|tests/bench/run|tests/bench/(?:tables|objects)\.py|\.ci/run)\b")
 # Commands that need the program with the feature tch.
 TRAINER = re.compile(r"pointshard (train|infer)\b|pointshard schema --train")
 # The demo is slow without optimisation: it runs once, and each document gets a copy.
