@@ -31,11 +31,14 @@ def start_and_kill(config, out, after_s):
     return process.returncode == -9
 
 
-def test_a_run_killed_at_twenty_random_moments_resumes_to_the_same_bytes(slow_job, tmp_path):
+def test_a_run_killed_at_random_moments_resumes_to_the_same_bytes(slow_job, tmp_path):
     config, expected, seconds = slow_job
     moment = random.Random(1137)
-    unfinished = half_way = 0
-    for kill in range(20):
+    kill = unfinished = half_way = 0
+    # How many of the moments are before the end of a run depends on what else the machine does.
+    while kill < 20 or unfinished < 10 or half_way < 5:
+        kill += 1
+        assert kill <= 80, f"{unfinished} kills hit an unfinished run, {half_way} of them one with shards"
         out = tmp_path / f"out{kill}"
         killed = start_and_kill(config, out, moment.uniform(0, seconds))
         if killed and not (out / "manifest.json").exists():
@@ -45,8 +48,6 @@ def test_a_run_killed_at_twenty_random_moments_resumes_to_the_same_bytes(slow_jo
             half_way += any(out.glob("*.zarr/*/c.*.0.0.0.0"))
         pointshard("preprocess", config, "--out", out, "--threads", 2)
         assert file_digests(out) == expected, f"kill {kill}"
-    hits = f"{unfinished} of 20 kills hit an unfinished run, {half_way} of them one with shards"
-    assert unfinished >= 10 and half_way >= 5, hits
 
 
 def test_twenty_consecutive_kills_lose_no_shard(slow_job, tmp_path):

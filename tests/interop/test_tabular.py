@@ -36,7 +36,7 @@ def write_tabular(folder, rows, encoding="parquet", chunk=CHUNK, clipped=True, m
     info = {"type": "volumetric_tabular", "encoding": encoding, "resolution": RESOLUTION, "voxel_offset": OFFSET, "size": SIZE, "chunk_size": chunk}
     (folder / "info").write_text(json.dumps({**info, "column_schema": schema}))
     files = {}
-    chunks = ((rows[COLUMNS] - margin) // chunk).clip(lower=0).astype(int)
+    chunks = ((rows[COLUMNS] - margin) // list(chunk)).clip(lower=0).astype(int)
     for index, part in rows.groupby([chunks[c] for c in COLUMNS]):
         ends = [min((i + 1) * c, n) if clipped else (i + 1) * c for i, c, n in zip(index, chunk, SIZE)]
         name = "_".join(f"{i * c}-{e}" for i, c, e in zip(index, chunk, ends)) + f".{encoding}"
@@ -110,9 +110,9 @@ def test_only_chunks_near_a_box_are_read(tmp_path, rows):
         if any(start >= 3 * length for start, length in zip(starts, chunk)):
             (tmp_path / "synapses/data" / name).write_bytes(b"PAR1 damaged")
     pointshard("preprocess", tabular_job(tmp_path, boxes=[box]), "--out", tmp_path / "out")
-    inside = ((rows[COLUMNS] >= box[0]) & (rows[COLUMNS] < box[1])).all(axis=1)
+    inside = ((rows[COLUMNS] >= list(box[0])) & (rows[COLUMNS] < list(box[1]))).all(axis=1)
     assert_equal(tmp_path / "out", rows[inside])
-    starts = (rows[COLUMNS][inside] - 2) // chunk
+    starts = (rows[COLUMNS][inside] - 2) // list(chunk)
     assert 3 < inside.sum() < 100 and (starts == 0).any(axis=None)
     message = error_message("preprocess", tabular_job(tmp_path), "--out", tmp_path / "all", code=1)
     assert "synapses/data/" in message and "Parquet" in message
@@ -129,7 +129,7 @@ def test_rows_without_ids_are_numbered_by_chunk(tmp_path, rows, encoding):
     for box in (((0, 0, 0), SIZE), ((5, 5, 5), (30, 30, 20))):
         pointshard("preprocess", tabular_job(tmp_path, boxes=[box], with_id=False), "--out", tmp_path / "out", "--force")
         all_rows = pandas.concat(wanted)
-        inside = ((all_rows[COLUMNS] >= box[0]) & (all_rows[COLUMNS] < box[1])).all(axis=1)
+        inside = ((all_rows[COLUMNS] >= list(box[0])) & (all_rows[COLUMNS] < list(box[1]))).all(axis=1)
         assert_equal(tmp_path / "out", all_rows[inside])
 
 
