@@ -5,7 +5,6 @@ use std::collections::HashSet;
 use super::error::JobError;
 use crate::config::{Config, NEGATIVE, NegativesConfig};
 use crate::geometry::{BoxNm, PointNm};
-
 use crate::plan::{LayerPoints, ReadPlan, wanted_annotations};
 use crate::points::{
     Anchor, Annotation, Negative, NegativeBox, NegativeMask, PointLayer, PointsError,
@@ -51,8 +50,8 @@ impl PointsAround {
     }
 }
 
-/// Adds negatives to the annotations of each layer, if the config asks for them. `around` has, for each layer and each of its boxes, the positions of the
-/// annotations in the box and around it.
+/// Adds negatives to the annotations of each layer, if the config asks for them. `around` has, for each layer and each of its
+/// boxes, the positions of the annotations in the box and around it.
 pub(super) fn add_negatives(
     config: &Config,
     read_plan: &ReadPlan,

@@ -269,6 +269,11 @@ impl PointsError {
 }
 
 impl PointsError {
+    /// Whether a table was found, and it lacks something.
+    pub(super) fn is_about_columns(&self) -> bool {
+        matches!(self, Self::Columns { .. } | Self::Table { .. })
+    }
+
     /// The error of a table that cannot be read as what it begins as.
     pub(super) fn damaged_table(object: &str, problem: impl std::fmt::Display) -> Self {
         Self::Table {

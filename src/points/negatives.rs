@@ -134,6 +134,7 @@ struct Draws<'b> {
     /// How many more points are drawn at most.
     left: u64,
     annotations: RTree<[f64; 3]>,
+    /// Of annotations and negatives.
     ids: HashSet<u64>,
     negatives: Vec<Negative>,
 }
@@ -183,7 +184,7 @@ impl<'b> Draws<'b> {
             let is_far = nearest
                 .is_none_or(|near| PointNm(*near).distance_nm(&PointNm(position)) >= distance_nm);
             let point = PointNm(position);
-            if is_far && self.of_box.bounds.contains(&point) && self.ids.insert(id) {
+            if is_far && self.of_box.bounds.contains(&point) {
                 candidates.push((id, point));
             }
         }
@@ -240,8 +241,9 @@ pub(crate) fn draw_negatives(
             let candidates = candidates.into_iter().zip(kept);
             let candidates = candidates.filter(|(_, is_kept)| *is_kept);
             let missing = draws.of_box.wanted as usize - draws.negatives.len();
-            let new = candidates.map(|(negative, _)| negative).take(missing);
-            draws.negatives.extend(new);
+            let Draws { ids, negatives, .. } = draws;
+            let new = candidates.map(|(negative, _)| negative);
+            negatives.extend(new.filter(|(id, _)| ids.insert(*id)).take(missing));
         }
         let is_done = |d: &Draws<'_>| d.left == 0 || d.negatives.len() as u64 == d.of_box.wanted;
         if all.iter().all(is_done) {

@@ -40,7 +40,7 @@ use self::json_file::JsonFile;
 use self::object_reader::ObjectReader;
 pub(crate) use self::records::{TableError, TableRecords, table_delimiter};
 use self::row::{RoundedIds, TableRow};
-use self::tabular::{TabularLayer, may_be_folder};
+use self::tabular::TabularLayer;
 use super::annotation::Anchor;
 use super::error::PointsError;
 use super::merge::{AnnotationBatch, BoxIndex, merge_batches};
@@ -114,16 +114,16 @@ impl TableFile {
 
     fn properties(&self) -> Vec<PropertySpec> {
         match self {
-            Self::Csv(file) => file.properties().cloned().collect(),
-            Self::Json(file) => file.properties().cloned().collect(),
+            Self::Csv(file) => file.columns.specs().cloned().collect(),
+            Self::Json(file) => file.columns.specs().cloned().collect(),
             Self::Columnar(file) => file.properties().cloned().collect(),
         }
     }
 
     fn kind(&self) -> GeometryKind {
         let has_lines = match self {
-            Self::Csv(file) => file.has_lines(),
-            Self::Json(file) => file.has_lines(),
+            Self::Csv(file) => file.columns.end.is_some(),
+            Self::Json(file) => file.columns.end.is_some(),
             Self::Columnar(file) => file.has_lines(),
         };
         if has_lines {
@@ -216,17 +216,18 @@ impl TableLayer {
         config: &TableConfig,
         storage: &Storage,
     ) -> Result<Self, PointsError> {
-        let tabular = if may_be_folder(file) {
-            TabularLayer::open(file, storage)?
-        } else {
-            None
-        };
-        let source = match tabular {
-            Some(layer) => {
-                let chunks = ChunkedTable::open(file, layer, config, storage)?;
-                TableSource::Chunks(Box::new(chunks))
-            }
-            None => TableSource::File(TableFile::open(file, config, storage)?),
+        let source = match TableFile::open(file, config, storage) {
+            Ok(file) => TableSource::File(file),
+            Err(e) if e.is_about_columns() => return Err(e),
+            Err(not_a_file) => match TabularLayer::open(file, storage) {
+                Ok(Some(layer)) => {
+                    let chunks = ChunkedTable::open(file, layer, config, storage)?;
+                    TableSource::Chunks(Box::new(chunks))
+                }
+                Err(e @ PointsError::Table { .. }) => return Err(e),
+                // The location has no info of a layer, or none that can be read.
+                Ok(None) | Err(_) => return Err(not_a_file),
+            },
         };
         let mut properties = match &source {
             TableSource::File(file) => file.properties(),

@@ -11,12 +11,11 @@ all cores, read the same files from memory and find the same objects. pointshard
 import argparse
 import json
 import multiprocessing
-import statistics
 import sys
 import tempfile
 from pathlib import Path
 
-from tables import run
+from tables import run, summaries
 
 PEER = """
 import numpy as np
@@ -93,10 +92,8 @@ def main():
             assert found == sorted(row[:4] for row in json.loads(output)), "the programs find different objects"
         print(f"{len(found)} objects in {edge**3:,} voxels")
         print("| program | wall s | voxels/s | CPU s | peak MiB | pointshard's wall to it |\n|---|---|---|---|---|---|")
-        for name, rounds in figures.items():
-            wall, cpu, peak = (statistics.median(values) for values in zip(*rounds))
-            ratio = statistics.median(own[0] / other[0] for own, other in zip(figures["pointshard"], rounds))
-            print(f"| {name} | {wall:.2f} | {edge**3 / wall:,.0f} | {cpu:.2f} | {peak:,.0f} | {ratio:.2f} |", flush=True)
+        for cells in summaries(figures, edge**3):
+            print(f"| {cells} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -88,6 +88,14 @@ def run(command):
     return time.monotonic() - begin, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, output
 
 
+def summaries(figures, amount):
+    """For each program the cells of its row: medians of wall time, rate, CPU time and peak memory, and pointshard's wall time to it."""
+    for name, rounds in figures.items():
+        wall, cpu, peak = (statistics.median(values) for values in zip(*rounds))
+        ratio = statistics.median(own[0] / other[0] for own, other in zip(figures["pointshard"], rounds))
+        yield f"{name} | {wall:.2f} | {amount / wall:,.0f} | {cpu:.2f} | {peak:,.0f} | {ratio:.2f}"
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=10_000_000)
@@ -115,10 +123,8 @@ def main():
                     found[name] = int(output)
                     figures[name].append(figure)
                 assert len(set(found.values())) == 1, found
-            for name, rounds in figures.items():
-                wall, cpu, peak = (statistics.median(values) for values in zip(*rounds))
-                ratio = statistics.median(own[0] / other[0] for own, other in zip(figures["pointshard"], rounds))
-                print(f"| {kind} | {name} | {wall:.2f} | {arguments.rows / wall:,.0f} | {cpu:.2f} | {peak:,.0f} | {ratio:.2f} |", flush=True)
+            for cells in summaries(figures, arguments.rows):
+                print(f"| {kind} | {cells} |", flush=True)
 
 
 if __name__ == "__main__":

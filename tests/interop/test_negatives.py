@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 import tensorstore
-from program import drop_counts, error_message, file_digests, manifest, pointshard
+from program import checked_dataset, drop_counts, error_message, file_digests, manifest, pointshard
 from readers import with_zarr
 from test_objects_by_id import RESOLUTION, SIZE, blocks, job, write_layer
 from volumes import Volume
@@ -182,6 +182,23 @@ def test_negatives_of_objects(tmp_path, rows):
         assert 10 < negative.sum() == (~negative).sum()
         assert not group["mask"][:][negative].any() and (group["property_voxels"][:][negative] == 0).all()
         assert (group["property_voxels"][:][~negative] > 0).all()
+
+
+def test_properties_of_precomputed_annotations_stay_as_they_are(shared, tmp_path):
+    """Their records end with padding."""
+    arrays = {"img": {"layer": "img"}}
+    plain = checked_dataset(tmp_path, name="plain", arrays=arrays)
+    out = checked_dataset(tmp_path, arrays=arrays, points={"layer": "points", "negatives": {"per_annotation": 1}})
+    for split in ("train", "val"):
+        before, after = with_zarr(plain, split), with_zarr(out, split)
+        negative = after["property_negative"][:] == 1
+        assert negative.sum() == (~negative).sum() == before["annotation_id"].shape[0] > 5
+        order, kept = before["annotation_id"][:].argsort(), after["annotation_id"][:][~negative].argsort()
+        names = [name for name in before.array_keys() if name.startswith("property_") or name == "center_nm"]
+        assert len(names) > 3
+        for name in names:
+            np.testing.assert_array_equal(after[name][:][~negative][kept], before[name][:][order])
+            assert name == "center_nm" or not after[name][:][negative].any()
 
 
 def test_wrong_negatives_are_errors(tmp_path, rows):

@@ -133,6 +133,14 @@ def test_rows_without_ids_are_numbered_by_chunk(tmp_path, rows, encoding):
         assert_equal(tmp_path / "out", all_rows[inside])
 
 
+def test_names_do_not_say_whether_a_table_is_a_file_or_a_folder(tmp_path, rows):
+    write_tabular(tmp_path / "synapses.v2", rows)
+    rows.to_csv(tmp_path / "table", index=False)
+    for number, file in enumerate(("synapses.v2", "table")):
+        pointshard("preprocess", tabular_job(tmp_path, file), "--out", tmp_path / f"out{number}")
+        assert_equal(tmp_path / f"out{number}", rows)
+
+
 def test_a_json_file_is_a_table(tmp_path, rows):
     """Lists, null, and numbers as texts, as well."""
     table = rows.to_dict("records")

@@ -77,6 +77,11 @@ pub(super) struct CsvColumns {
 }
 
 impl CsvColumns {
+    /// The properties.
+    pub(super) fn specs(&self) -> impl Iterator<Item = &PropertySpec> {
+        self.properties.iter().map(|(_, spec)| spec)
+    }
+
     /// Finds the columns in `header`; `object` is the file, for messages.
     pub(super) fn find(
         header: &StringRecord,

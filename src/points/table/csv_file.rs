@@ -15,7 +15,7 @@ use crate::storage::StreamedDocument;
 pub(super) struct CsvFile {
     document: StreamedDocument,
     delimiter: u8,
-    columns: CsvColumns,
+    pub columns: CsvColumns,
 }
 
 impl CsvFile {
@@ -35,14 +35,6 @@ impl CsvFile {
 
     pub fn object(&self) -> &str {
         self.document.object()
-    }
-
-    pub fn properties(&self) -> impl Iterator<Item = &PropertySpec> {
-        self.columns.properties.iter().map(|(_, spec)| spec)
-    }
-
-    pub fn has_lines(&self) -> bool {
-        self.columns.end.is_some()
     }
 
     /// Calls `visit` with every row, in order; `properties` have the layout of records.

@@ -20,7 +20,7 @@ pub(super) struct JsonFile {
     document: StreamedDocument,
     /// The members of the first row.
     names: StringRecord,
-    columns: CsvColumns,
+    pub columns: CsvColumns,
 }
 
 impl JsonFile {
@@ -50,14 +50,6 @@ impl JsonFile {
 
     pub fn object(&self) -> &str {
         self.document.object()
-    }
-
-    pub fn properties(&self) -> impl Iterator<Item = &PropertySpec> {
-        self.columns.properties.iter().map(|(_, spec)| spec)
-    }
-
-    pub fn has_lines(&self) -> bool {
-        self.columns.end.is_some()
     }
 
     /// Calls `visit` with every row, in order; `properties` have the layout of records.

@@ -190,14 +190,6 @@ fn range(text: &str) -> Option<[i64; 2]> {
     Some([start.parse().ok()?, end.parse().ok()?])
 }
 
-/// Whether the location may be a folder: its last part has no extension.
-pub(super) fn may_be_folder(file: &Location) -> bool {
-    match file.split_file() {
-        None => true,
-        Some((_, name)) => !name.contains('.'),
-    }
-}
-
 /// The error of a layer without files.
 pub(super) fn without_chunks(folder: &Location) -> PointsError {
     DocumentError::Missing {
