@@ -34,7 +34,7 @@ impl PointsAround {
         };
         let distance_nm = negatives.min_distance_nm;
         let inflated: Vec<BoxNm> = boxes.iter().map(|b| b.inflated(distance_nm)).collect();
-        // An object is what the box has of it.
+        // Of an object, only the voxels in the box count.
         let read = if layer.depends_on_boxes() {
             boxes
         } else {
@@ -87,7 +87,8 @@ pub(super) fn add_negatives(
             &mask.url,
             &mask.resolution,
             &mask.layer,
-            (negatives, config.missing),
+            negatives,
+            config.missing,
             storage,
         )
     });

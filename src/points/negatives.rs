@@ -58,7 +58,8 @@ impl NegativeMask {
         source: &SourceUrl,
         resolution: &Resolution,
         layer: &LayerConfig,
-        (config, missing): (&NegativesConfig, Missing),
+        config: &NegativesConfig,
+        missing: Missing,
         storage: &Storage,
     ) -> Result<Self, PointsError> {
         let own = config.mask.as_ref().and_then(|mask| mask.resolution);

@@ -56,7 +56,8 @@ impl ObjectsLayer {
         source: &SourceUrl,
         resolution: &Resolution,
         layer: &LayerConfig,
-        (config, missing): (&ObjectsConfig, Missing),
+        config: &ObjectsConfig,
+        missing: Missing,
         storage: &Storage,
     ) -> Result<Self, PointsError> {
         let key = match config.resolution {

@@ -172,7 +172,7 @@ impl PointSource {
                 layer,
                 config,
                 missing,
-            } => ObjectsLayer::open(source, resolution, layer, (config, *missing), storage)
+            } => ObjectsLayer::open(source, resolution, layer, config, *missing, storage)
                 .map(PointLayer::of_objects),
             Self::Table { file, columns } => {
                 TableLayer::open(file, columns, storage).map(PointLayer::of_table)
