@@ -119,5 +119,17 @@ pub struct ConfigFile {
     pub config: Config,
 }
 
+impl ConfigFile {
+    /// Reads the config in a file.
+    ///
+    /// # Errors
+    /// Those of [`Config::read`].
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let config = Config::read(&path)?;
+        Ok(Self { path, config })
+    }
+}
+
 #[cfg(test)]
 mod tests;

@@ -56,7 +56,9 @@ pub(crate) use window_assembler::BoxRequest;
 pub struct ExtractReport {
     /// Shards that were already present.
     pub shards_already_present: u64,
-    /// Shards that were written.
+    /// Shards that were copied from an earlier output.
+    pub shards_reused: u64,
+    /// Shards that were cut and written.
     pub shards_written: u64,
     /// Windows that were cut.
     pub windows: u64,

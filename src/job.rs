@@ -13,6 +13,7 @@ mod plan_files;
 mod planned_output;
 mod provenance;
 mod repair;
+mod reuse;
 mod stages;
 mod status;
 #[cfg(test)]
@@ -21,16 +22,17 @@ mod tests;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::config::{Config, ConfigFile};
+use crate::config::ConfigFile;
 use crate::dataset::{ClaimState, Layout, Manifest, Output};
 use crate::extract::{self, Estimate, ExtractReport, Progress, Sources};
-use crate::plan::{Padding, Plan};
+use crate::plan::{Padding, Plan, Reuse};
 use crate::select::{self, SelectReport, Selected};
 use crate::storage::{Location, Storage};
 use draft::Draft;
 pub use error::JobError;
 pub use planned_output::PlannedOutput;
 pub(crate) use provenance::boxes;
+use reuse::EarlierOutput;
 use stages::Stages;
 pub use status::{ArrayStatus, Status, TaskStatus, Throughput};
 
@@ -47,6 +49,10 @@ pub struct Job {
     pub(crate) layout: Layout,
     /// How much of each window is inside of its volume.
     pub(crate) padding: Padding,
+    /// The earlier output whose order of samples and whose shards are used again, if there is one.
+    pub(crate) reuse: Option<Reuse>,
+    /// A line for each volume that is elsewhere than in the earlier output.
+    pub(crate) moved_sources: Vec<String>,
     /// What was read before the plan was final.
     pub(crate) selected: SelectReport,
     /// How long each stage took.
@@ -62,6 +68,8 @@ pub struct Outcome {
     pub selected: SelectReport,
     /// What was read and written.
     pub extracted: ExtractReport,
+    /// Why an earlier output could not be used again, if it could not.
+    pub not_reused: Option<String>,
     /// How long each stage took, including those of [`Job::prepare`].
     pub stages: Vec<(&'static str, Duration)>,
 }
@@ -75,6 +83,8 @@ pub struct TaskOutcome {
     pub tasks: u32,
     /// What was read and written.
     pub extracted: ExtractReport,
+    /// Why an earlier output could not be used again, if it could not.
+    pub not_reused: Option<String>,
     /// How long each stage took.
     pub stages: Vec<(&'static str, Duration)>,
 }
@@ -101,9 +111,7 @@ impl Job {
     /// The config is not valid, something that it names cannot be read, or no window touches a layer. A job without samples
     /// is no error: see [`Job::require_samples`].
     pub fn prepare(config: &Path, memory_bytes: u64, storage: &Storage) -> Result<Self, JobError> {
-        let path = std::path::absolute(config).unwrap_or_else(|_| config.to_owned());
-        let config = Config::read(&path)?;
-        Self::prepare_config(ConfigFile { config, path }, memory_bytes, storage)
+        Self::prepare_config(ConfigFile::read(config)?, memory_bytes, storage)
     }
 
     /// As [`Job::prepare`], with a config that is in memory.
@@ -112,6 +120,43 @@ impl Job {
         memory_bytes: u64,
         storage: &Storage,
     ) -> Result<Self, JobError> {
+        Self::prepare_after(config, None, memory_bytes, storage)
+    }
+
+    /// As [`Job::prepare`], for the output at `out`. The samples of the output at `earlier` keep their order, and its shards are
+    /// used again.
+    ///
+    /// # Errors
+    /// Those of [`Job::prepare`]; the plan of the earlier output cannot be read, or is at the same place.
+    pub fn prepare_reusing(
+        config: &Path,
+        out: &Location,
+        earlier: Option<&Location>,
+        options: RunOptions,
+        storage: &Storage,
+    ) -> Result<Self, JobError> {
+        Self::prepare_growing(ConfigFile::read(config)?, out, earlier, options, storage)
+    }
+
+    fn prepare_growing(
+        config: ConfigFile,
+        out: &Location,
+        earlier: Option<&Location>,
+        options: RunOptions,
+        storage: &Storage,
+    ) -> Result<Self, JobError> {
+        let earlier = earlier.map(|at| EarlierOutput::open(at, out, options, storage));
+        Self::prepare_after(config, earlier.transpose()?, options.memory_bytes, storage)
+    }
+
+    fn prepare_after(
+        config: ConfigFile,
+        earlier: Option<EarlierOutput>,
+        memory_bytes: u64,
+        storage: &Storage,
+    ) -> Result<Self, JobError> {
+        let of_earlier = earlier.as_ref().map_or(0, |earlier| earlier.memory_bytes);
+        let memory_bytes = memory_bytes.saturating_sub(of_earlier);
         let storage = &storage.for_job(memory_bytes);
         let mut stages = Stages::new(Vec::new(), storage);
         let Draft {
@@ -122,12 +167,28 @@ impl Job {
         let mut sources = Sources::open(&draft, storage)?;
         extract::require_touched(&draft, &sources)?;
         stages.begin("select");
-        let Selected { mut plan, report } = select::select(draft, &mut sources, memory_bytes)?;
+        let seen = earlier.as_ref().map(|e| e.seen_from(&draft, &sources));
+        let (seen, moved_sources) = seen.unzip();
+        let selected = select::select(draft, &mut sources, memory_bytes, seen.as_ref())?;
+        let Selected { mut plan, report } = selected;
+        if let Some(seen) = &seen {
+            seen.keep_order(&mut plan);
+        }
         let padding = extract::measure_padding(&plan, &sources);
         plan.warnings.extend(padding.warnings(&plan));
+        let mut layout = sources.layout(&plan);
+        if let Some(seen) = &seen {
+            seen.keep_shard_samples(&plan, &mut layout);
+        }
+        let reuse = earlier.as_ref().zip(seen).map(|(earlier, seen)| {
+            let location = earlier.location.without_secrets();
+            seen.reuse(&plan, &layout, location, &earlier.plan_digest)
+        });
         Ok(Self {
             collection,
-            layout: sources.layout(&plan),
+            layout,
+            reuse,
+            moved_sources: moved_sources.unwrap_or_default(),
             plan,
             sources,
             padding,
@@ -146,7 +207,8 @@ impl Job {
 
     /// What a run into a new folder reads and writes.
     pub fn estimate(&self) -> Estimate {
-        extract::estimate(&self.plan, &self.sources, &self.layout)
+        let reuse = self.reuse.as_ref();
+        extract::estimate(&self.plan, &self.sources, &self.layout, reuse)
     }
 
     /// Checks that the output at `out` could be written, without writing to it.

@@ -10,6 +10,7 @@ mod choose;
 mod digest;
 mod displaced;
 mod drop_reason;
+mod earlier;
 mod empty;
 mod error;
 mod finished;
@@ -19,6 +20,7 @@ mod padding;
 mod properties;
 mod read_plan;
 mod resolution;
+mod reuse;
 mod table;
 mod tasks;
 #[cfg(test)]
@@ -28,10 +30,12 @@ pub(crate) use choose::wanted_annotations;
 pub(crate) use displaced::{CenteredWindow, WindowsOfLayer};
 pub use displaced::{DisplacedLayer, DisplacedLayers};
 pub use drop_reason::DropReason;
+pub(crate) use earlier::EarlierPlan;
 pub use error::PlanError;
 pub use finished::{FinishedPlan, SourceFacts};
 pub use padding::Padding;
 pub use read_plan::{LayerPoints, ReadPlan};
+pub use reuse::{Reuse, ReusedShards};
 pub(crate) use table::BOX_BYTES;
 pub use table::{
     DroppedAnnotation, Plan, PlannedArray, PlannedBox, PlannedGroup, PlannedSplit, Sample,

@@ -25,7 +25,7 @@ mod unit_blocks;
 mod window;
 
 use crate::extract::{ExtractError, Sources};
-use crate::plan::Plan;
+use crate::plan::{EarlierPlan, Plan};
 use answers::Trials;
 use candidates::Candidates;
 pub use error::SelectError;
@@ -44,7 +44,7 @@ pub(crate) struct Selected {
 }
 
 /// Drops the samples that the config does not want, finds the objects of the others, finishes the plan, and chooses the codec
-/// of each array. Takes `memory_bytes` at most.
+/// of each array. Takes `memory_bytes` at most. What follows from an earlier plan is not read again.
 ///
 /// # Errors
 /// A volume cannot be read, a window cannot be cut, or splits leak.
@@ -52,19 +52,21 @@ pub(crate) fn select(
     draft: Plan,
     sources: &mut Sources,
     memory_bytes: u64,
+    earlier: Option<&EarlierPlan<'_>>,
 ) -> Result<Selected, SelectError> {
     let mut plan = draft;
     outside::drop_outside(&mut plan, sources);
-    let open = codecs::open_arrays(&plan);
+    let open = codecs::open_arrays(&plan, sources, earlier);
     if !queries::read_voxels(&plan, sources) {
         // The windows of the finished plan are known before a voxel is read.
-        filter(&mut plan, sources, memory_bytes, &Candidates::default())?;
+        let none = Candidates::default();
+        filter(&mut plan, sources, memory_bytes, &none, earlier)?;
         let plan = plan.finish()?;
         let report = codecs::choose_by_windows(&plan, sources, memory_bytes, &open)?;
         return Ok(Selected { plan, report });
     }
     let candidates = Candidates::of(&plan, &open);
-    let (trials, report) = filter(&mut plan, sources, memory_bytes, &candidates)?;
+    let (trials, report) = filter(&mut plan, sources, memory_bytes, &candidates, earlier)?;
     let plan = plan.finish()?;
     codecs::choose(sources, &open, &trials.in_plan(&candidates, &plan)?);
     Ok(Selected { plan, report })
@@ -76,8 +78,9 @@ fn filter(
     sources: &Sources,
     memory_bytes: u64,
     candidates: &Candidates,
+    earlier: Option<&EarlierPlan<'_>>,
 ) -> Result<(Trials, SelectReport), ExtractError> {
-    let queries = SampleQueries::new(plan, sources, candidates);
+    let queries = SampleQueries::new(plan, sources, candidates, earlier);
     let pass = VoxelPass {
         plan,
         sources,

@@ -2,6 +2,7 @@
 
 use super::columns::BATCH_ROWS;
 use super::content::MAX_DIGESTS;
+use super::rows::UNORDERED_BYTES;
 use super::streamed::PIECE_BYTES;
 use crate::dataset::{DatasetError, Manifest};
 use crate::storage::BASE_BYTES;
@@ -39,6 +40,7 @@ fn needed(manifest: &Manifest, threads: usize) -> u64 {
     let entries = manifest.shards.len() + manifest.boxes.len() + manifest.files.len();
     let splits = || manifest.splits.values();
     let rows = splits().map(|s| s.samples).max().unwrap_or(0);
+    let unordered = manifest.order_of_plan.as_ref().map_or(0, |_| rows);
     let shard_samples = splits().map(|s| s.shard_samples.min(s.samples)).max();
     let sample_bytes = manifest.arrays.values().map(|a| {
         let values = a
@@ -54,6 +56,7 @@ fn needed(manifest: &Manifest, threads: usize) -> u64 {
     BASE_BYTES
         .saturating_add(entries as u64 * ENTRY_BYTES)
         .saturating_add(rows.min(BATCH_ROWS) * ROW_BYTES)
+        .saturating_add(unordered.saturating_mul(UNORDERED_BYTES))
         .saturating_add(rows.min(MAX_DIGESTS) * DIGEST_BYTES)
         .saturating_add(of_thread.saturating_mul(threads as u64))
 }

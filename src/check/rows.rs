@@ -55,6 +55,8 @@ pub(super) struct RowChecks<'m> {
     per_box: Vec<u64>,
     /// The box of the last row, with its bounds at the resolution of that row, and the ids of its annotations so far.
     current: Option<CurrentBox>,
+    /// Boxes and annotations of all rows, if the samples of a box need not follow each other.
+    unordered: Option<Vec<BoxAnnotation>>,
     box_rows: Vec<BoxRows>,
     foreign_boxes: Vec<u64>,
     split_boxes: Vec<u64>,
@@ -63,6 +65,12 @@ pub(super) struct RowChecks<'m> {
     wrong_resolutions: Vec<u64>,
     repeated: Vec<u64>,
 }
+
+/// Memory that each row takes while samples of a box need not follow each other.
+pub(super) const UNORDERED_BYTES: u64 = size_of::<BoxAnnotation>() as u64;
+
+/// A box, an annotation, and its sample.
+type BoxAnnotation = (u32, u64, u64);
 
 struct CurrentBox {
     index: u32,
@@ -81,6 +89,7 @@ impl<'m> RowChecks<'m> {
             is_snapped: manifest.config["snap"] == "zetta",
             per_box: vec![0; manifest.boxes.len()],
             current: None,
+            unordered: manifest.order_of_plan.is_some().then(Vec::new),
             box_rows: Vec::new(),
             foreign_boxes: Vec::new(),
             split_boxes: Vec::new(),
@@ -130,8 +139,11 @@ impl<'m> RowChecks<'m> {
             {
                 self.outside_of_box.push(sample);
             }
-            if !current.ids.insert(rows.annotation_id[i]) {
-                self.repeated.push(sample);
+            let id = rows.annotation_id[i];
+            match &mut self.unordered {
+                Some(unordered) => unordered.push((index, id, sample)),
+                None if current.ids.insert(id) => {}
+                None => self.repeated.push(sample),
             }
         }
     }
@@ -145,7 +157,9 @@ impl<'m> RowChecks<'m> {
             }
             Some(current) if current.index == index => current.ids,
             _ => {
-                if self.per_box.get(index as usize).is_some_and(|n| *n > 0) {
+                let is_ordered = self.unordered.is_none();
+                let has_rows = self.per_box.get(index as usize).is_some_and(|n| *n > 0);
+                if is_ordered && has_rows {
                     self.split_boxes.push(sample);
                 }
                 HashSet::new()
@@ -174,7 +188,13 @@ impl<'m> RowChecks<'m> {
     }
 
     /// What is wrong, after the last row, and the rows of each box.
-    pub(super) fn finish(self) -> (Vec<ColumnProblem>, Vec<BoxRows>) {
+    pub(super) fn finish(mut self) -> (Vec<ColumnProblem>, Vec<BoxRows>) {
+        let mut unordered = self.unordered.take().unwrap_or_default();
+        unordered.sort_unstable();
+        let pairs = unordered.windows(2);
+        let repeated = pairs.filter(|pair| (pair[0].0, pair[0].1) == (pair[1].0, pair[1].1));
+        self.repeated.extend(repeated.map(|pair| pair[1].2));
+        self.repeated.sort_unstable();
         let counts = self.wrong_counts();
         let of_samples = [
             (

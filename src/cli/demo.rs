@@ -11,7 +11,7 @@ use clap::Args;
 use super::failure::Failure;
 use super::local_path;
 use super::printer::Printer;
-use super::run::RunArgs;
+use super::run::{JobPlaces, RunArgs};
 use super::task::TaskArg;
 
 /// Generate a small synthetic collection, then build and check a dataset from it
@@ -61,15 +61,13 @@ impl Demo {
         ));
         let storage = Storage::default();
         let options = self.run.options(false, false);
-        let config = Some(collection.config.as_path());
-        self.run.run_job(
-            printer,
-            &storage,
-            config,
-            &out.as_path().into(),
-            options,
-            Some(TaskArg::All),
-        )?;
+        let places = JobPlaces {
+            config: Some(&collection.config),
+            out: &out.as_path().into(),
+            reuse: None,
+        };
+        let task = Some(TaskArg::All);
+        self.run.run_job(printer, &storage, places, options, task)?;
         printer.lines(format!("\n$ pointshard check {}", out.display()));
         let check_options = self.run.check_options(CheckLevel::Full);
         let report = pool.install(|| check::check(&out, check_options, &storage))?;

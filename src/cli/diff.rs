@@ -97,7 +97,7 @@ impl DiffCommand {
         config: &Path,
     ) -> Result<ExitCode, Failure> {
         let options = self.run.options(false, false);
-        let resume = || PlannedOutput::resume(config, &self.b, options, storage);
+        let resume = || PlannedOutput::resume(config, &self.b, None, options, storage);
         let (differences, moved) = match self.run.pool()?.install(resume) {
             Ok(Some(planned)) => (Vec::new(), planned.moved_sources().to_vec()),
             // The error says that there is no plan.

@@ -14,7 +14,7 @@ use super::failure::Failure;
 use super::network::NetworkArgs;
 use super::printer::Printer;
 use super::rows::Rows;
-use super::run::{RunArgs, planned_output, with_stages};
+use super::run::{JobPlaces, RunArgs, planned_output, with_stages};
 use super::summary::{boxes_table, counted, padded_of_plan};
 use super::{command, local_path, location};
 
@@ -30,6 +30,9 @@ pub(super) struct PlanCommand {
     /// Write the plan to this output: a folder, or a URL of one in a bucket (s3://, gs://)
     #[arg(long, value_name = "OUT", value_parser = location::output())]
     out: Option<Location>,
+    /// Keep the order of samples of an earlier output of this job, and use its shards again that stay the same
+    #[arg(long, value_name = "OLD", value_parser = location::output(), requires = "out")]
+    reuse: Option<Location>,
     /// Divide the shards into this many tasks, for `pointshard preprocess --task` [default: 1]
     #[arg(long, value_name = "N", requires = "out", value_parser = clap::value_parser!(u32).range(1..=MAX_TASKS))]
     tasks: Option<u32>,
@@ -63,8 +66,12 @@ impl PlanCommand {
                 Ok(job.require_samples()?)
             }
             Some(out) => {
-                let config = Some(self.config.as_path());
-                let planned = planned_output(printer, &storage, config, out, options)?;
+                let places = JobPlaces {
+                    config: Some(&self.config),
+                    out,
+                    reuse: self.reuse.as_ref(),
+                };
+                let planned = planned_output(printer, &storage, places, options)?;
                 let plan = &planned.plan;
                 self.print(printer, &plan.table, &plan.layout, &plan.padding)?;
                 if !self.json {

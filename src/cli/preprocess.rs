@@ -10,7 +10,7 @@ use clap::Args;
 use super::failure::Failure;
 use super::network::NetworkArgs;
 use super::printer::Printer;
-use super::run::RunArgs;
+use super::run::{JobPlaces, RunArgs};
 use super::task::TaskArg;
 use super::{local_path, location};
 
@@ -23,6 +23,10 @@ pub(super) struct Preprocess {
     /// Output: a folder, or a URL of one in a bucket (s3://, gs://)
     #[arg(long, value_name = "OUT", value_parser = location::output())]
     out: Location,
+    /// Keep the order of samples of an earlier output of this job, which had fewer boxes, annotations, arrays or tags, and copy
+    /// its shards that stay the same: a folder or a URL in a bucket
+    #[arg(long, value_name = "OLD", value_parser = location::output(), requires = "config")]
+    reuse: Option<Location>,
     /// Overwrite existing pointshard output
     #[arg(long)]
     force: bool,
@@ -46,13 +50,16 @@ impl Preprocess {
     pub(super) fn run(self, printer: &Printer) -> Result<ExitCode, Failure> {
         let storage = &self.network.storage(printer);
         let options = self.run.options(self.force, self.verify);
-        let config = self.config.as_deref();
+        let places = JobPlaces {
+            config: self.config.as_deref(),
+            out: &self.out,
+            reuse: self.reuse.as_ref(),
+        };
         if self.dry_run {
-            self.run
-                .dry_run(printer, storage, config, &self.out, options)?;
+            self.run.dry_run(printer, storage, places, options)?;
         } else {
             self.run
-                .run_job(printer, storage, config, &self.out, options, self.task)?;
+                .run_job(printer, storage, places, options, self.task)?;
         }
         Ok(ExitCode::SUCCESS)
     }

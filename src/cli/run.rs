@@ -19,6 +19,16 @@ use super::signals::interruptible;
 use super::summary::{self, counted};
 use super::task::{TaskArg, chosen_task};
 
+/// Where a job comes from, and where its output is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct JobPlaces<'a> {
+    /// The config file; without one, the plan in the output is used.
+    pub config: Option<&'a Path>,
+    pub out: &'a Location,
+    /// An earlier output whose order of samples and shards are used again.
+    pub reuse: Option<&'a Location>,
+}
+
 /// Options that limit the use of resources. They don't change the output.
 #[derive(Clone, Copy, Debug, Args)]
 pub(super) struct RunArgs {
@@ -46,19 +56,19 @@ impl RunArgs {
         self,
         printer: &Printer,
         storage: &Storage,
-        config: Option<&Path>,
-        out: &Location,
+        places: JobPlaces<'_>,
         options: RunOptions,
         task: Option<TaskArg>,
     ) -> Result<(), Failure> {
+        let JobPlaces { config, out, reuse } = places;
         self.pool()?.install(|| {
             let planned = match (config, task) {
                 // The config is compared with the plan.
                 (Some(config), Some(TaskArg::One { .. })) => {
-                    let resumed = PlannedOutput::resume(config, out, options, storage)?;
+                    let resumed = PlannedOutput::resume(config, out, reuse, options, storage)?;
                     resumed.map_or_else(|| PlannedOutput::open(out, options, storage), Ok)?
                 }
-                _ => planned_output(printer, storage, config, out, options)?,
+                _ => planned_output(printer, storage, places, options)?,
             };
             let tasks = planned.plan.tasks.count();
             // An engine's number may be that of a config: an array can run over configs, one job each.
@@ -104,15 +114,15 @@ impl RunArgs {
         self,
         printer: &Printer,
         storage: &Storage,
-        config: Option<&Path>,
-        out: &Location,
+        places: JobPlaces<'_>,
         options: RunOptions,
     ) -> Result<(), Failure> {
+        let JobPlaces { config, out, reuse } = places;
         self.pool()?.install(|| {
             let planned = match config {
                 None => Some(PlannedOutput::open(out, options, storage)?),
                 Some(_) if options.force => None,
-                Some(config) => PlannedOutput::resume(config, out, options, storage)?,
+                Some(config) => PlannedOutput::resume(config, out, reuse, options, storage)?,
             };
             if let Some(mut planned) = planned {
                 note_moved_sources(printer, &planned);
@@ -122,7 +132,7 @@ impl RunArgs {
                 let estimate = planned.estimate(options)?;
                 summary::print_estimate(printer, &estimate, present, out);
             } else if let Some(config) = config {
-                let prepare = || Job::prepare(config, options.memory_bytes, storage);
+                let prepare = || Job::prepare_reusing(config, out, reuse, options, storage);
                 let job = with_stages(printer, storage, prepare)?;
                 summary::print_plan(printer, &job.plan, &job.layout, &job.padding);
                 job.require_samples()?;
@@ -205,14 +215,14 @@ pub(super) fn with_stages<T>(printer: &Printer, storage: &Storage, work: impl Fn
 pub(super) fn planned_output(
     printer: &Printer,
     storage: &Storage,
-    config: Option<&Path>,
-    out: &Location,
+    places: JobPlaces<'_>,
     options: RunOptions,
 ) -> Result<PlannedOutput, Failure> {
+    let JobPlaces { config, out, reuse } = places;
     let planned = match config {
         Some(config) => {
             printer.note(format!("reading {}", config.display()));
-            let begin = || PlannedOutput::begin(config, out, options, storage);
+            let begin = || PlannedOutput::begin(config, out, reuse, options, storage);
             with_stages(printer, storage, begin)?
         }
         None => {

@@ -23,6 +23,7 @@ pub(super) fn print(printer: &Printer, out: &Location, outcome: &Outcome) {
     for warning in &manifest.warnings {
         printer.warn(warning);
     }
+    warn_not_reused(printer, outcome.not_reused.as_deref());
     let splits = manifest.splits.iter().map(|(name, split)| {
         let shards = manifest.shards.iter().filter(|s| s.split == *name);
         let size = ByteSize(shards.clone().map(|s| s.bytes).sum());
@@ -65,16 +66,36 @@ pub(super) fn complete(manifest: &Manifest, out: &Location) -> String {
 pub(super) fn print_task(printer: &Printer, out: &Location, outcome: &TaskOutcome) {
     let seconds: f64 = outcome.stages.iter().map(|(_, d)| d.as_secs_f64()).sum();
     printer.detail(format!("task     {} of {}", outcome.task, outcome.tasks));
-    print_extracted(printer, &outcome.extracted, seconds);
+    let extracted = &outcome.extracted;
+    warn_not_reused(printer, outcome.not_reused.as_deref());
+    print_extracted(printer, extracted, seconds);
     print_seconds(printer, &outcome.stages);
     printer.detail(format!("output   {out}; next: {}", command::status(out)));
     printer.only_quiet(format!(
-        "task {} of {}: {} written, {} already present in {out}",
+        "task {} of {}: {} written, {}{} already present in {out}",
         outcome.task,
         outcome.tasks,
-        counted(outcome.extracted.shards_written, "shard", "shards"),
-        outcome.extracted.shards_already_present,
+        counted(extracted.shards_written, "shard", "shards"),
+        copied(extracted),
+        extracted.shards_already_present,
     ));
+}
+
+/// Says that all windows were cut although the plan uses shards of an earlier output again.
+fn warn_not_reused(printer: &Printer, why: Option<&str>) {
+    if let Some(why) = why {
+        printer.warn(format!(
+            "no shard was copied from the earlier output, all windows are cut: {why}"
+        ));
+    }
+}
+
+/// The shards that were copied from an earlier output, before the number of others.
+fn copied(extracted: &ExtractReport) -> String {
+    match extracted.shards_reused {
+        0 => String::new(),
+        reused => format!("{reused} copied, "),
+    }
 }
 
 /// Prints how long each stage took.
@@ -105,15 +126,20 @@ fn print_selected(printer: &Printer, selected: &SelectReport) {
 fn print_extracted(printer: &Printer, extracted: &ExtractReport, seconds: f64) {
     let cache = &extracted.cache;
     if extracted.shards_written == 0 {
-        printer.detail(format!(
-            "shards   all {} already present; nothing to do",
-            extracted.shards_already_present
-        ));
+        let present = extracted.shards_already_present;
+        printer.detail(match extracted.shards_reused {
+            0 => format!("shards   all {present} already present; nothing to do"),
+            _ => format!(
+                "shards   {}{present} already present; no window was cut",
+                copied(extracted)
+            ),
+        });
         return;
     }
     printer.detail(format!(
-        "shards   {} written, {} already present; {} windows, {} windows/s",
+        "shards   {} written, {}{} already present; {} windows, {} windows/s",
         extracted.shards_written,
+        copied(extracted),
         extracted.shards_already_present,
         HumanCount(extracted.windows),
         HumanCount((extracted.windows as f64 / seconds.max(1e-9)) as u64)
@@ -282,6 +308,13 @@ pub(super) fn print_estimate(printer: &Printer, estimate: &Estimate, present: u6
         ByteSize(estimate.window_bytes),
         HumanCount(estimate.shards)
     ));
+    if estimate.reused_shards > 0 {
+        printer.detail(format!(
+            "{} of {} shards are the same in the earlier output and would be copied",
+            HumanCount(estimate.reused_shards),
+            HumanCount(estimate.shards),
+        ));
+    }
     if present > 0 {
         printer.detail(format!(
             "{} of {} shards are already present in {} and would be kept",

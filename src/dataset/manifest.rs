@@ -33,6 +33,9 @@ pub struct Manifest {
     pub schema_version: u32,
     /// Digest of the plan. Equal digests mean equal samples from equal sources.
     pub plan_digest: String,
+    /// Digest of the plan of an earlier dataset, whose order of samples this one kept. Otherwise samples are ordered by box.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order_of_plan: Option<String>,
     /// The config with all defaults filled in.
     pub config: Value,
     /// The collection that was read.

@@ -191,6 +191,11 @@ impl Output {
         Ok(self.sink.begin(key)?)
     }
 
+    /// Copies the object at the same key of the output at `from`, without reading it here. Returns whether that was possible.
+    pub(super) fn copy_unread(&self, from: &Location, key: &str) -> Result<bool, DatasetError> {
+        Ok(self.sink.copy_unread(from, key)?)
+    }
+
     pub(super) fn delete(&self, key: &str) -> Result<(), DatasetError> {
         Ok(self.sink.delete(key)?)
     }

@@ -11,7 +11,7 @@ use crate::storage::MAX_DOCUMENT_BYTES;
 use crate::voxels::Statistics;
 
 /// Bytes of a shard that are read at once to compute its digest.
-const PIECE_BYTES: u64 = 8 << 20;
+pub(super) const PIECE_BYTES: u64 = 8 << 20;
 
 /// The facts about one shard. Written after it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

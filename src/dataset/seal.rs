@@ -17,6 +17,8 @@ use crate::voxels::Statistics;
 /// Where a dataset comes from: what is in the manifest but not in the layout or in receipts.
 #[derive(Clone, Debug)]
 pub struct Provenance {
+    /// Digest of the plan of an earlier dataset, whose order of samples this one has.
+    pub order_of_plan: Option<String>,
     /// The config with all defaults filled in.
     pub config: Value,
     /// The collection that was read.
@@ -218,6 +220,7 @@ fn begin_manifest(
     Manifest {
         schema_version: SCHEMA_VERSION,
         plan_digest: plan_digest.to_owned(),
+        order_of_plan: provenance.order_of_plan,
         config: provenance.config,
         collection: provenance.collection,
         window_voxels: provenance.window_voxels,

@@ -125,6 +125,7 @@ fn write_shard(
 
 fn provenance(arrays: &[TestArray]) -> Provenance {
     Provenance {
+        order_of_plan: None,
         config: Value::Null,
         collection: String::new(),
         sources: Vec::new(),

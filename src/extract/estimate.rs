@@ -3,17 +3,19 @@
 use super::schedule;
 use super::sources::Sources;
 use crate::dataset::{Layout, ShardId};
-use crate::plan::Plan;
+use crate::plan::{Plan, Reuse};
 
 /// What a run into a new folder reads and writes.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct Estimate {
     /// Samples of all splits.
     pub samples: u64,
-    /// Windows: samples times arrays.
+    /// Windows, of all arrays.
     pub windows: u64,
     /// Shard files.
     pub shards: u64,
+    /// Shard files among them that are copied from an earlier output. Only what the others take is counted below.
+    pub reused_shards: u64,
     /// Bytes of all windows before compression.
     pub window_bytes: u64,
     /// What is read from each source.
@@ -34,12 +36,20 @@ pub struct SourceEstimate {
 }
 
 /// Estimates what a run reads and writes.
-pub fn estimate(plan: &Plan, sources: &Sources, layout: &Layout) -> Estimate {
-    let shards: Vec<_> = layout.all_shards().collect();
-    let bytes = |id: &ShardId| {
+pub fn estimate(
+    plan: &Plan,
+    sources: &Sources,
+    layout: &Layout,
+    reuse: Option<&Reuse>,
+) -> Estimate {
+    let is_reused = |id: &ShardId| reuse.is_some_and(|reuse| reuse.contains(*id));
+    let shards: Vec<_> = layout.all_shards().filter(|id| !is_reused(id)).collect();
+    let reused_shards = reuse.map_or(0, Reuse::count);
+    let samples = |id: &ShardId| {
         let samples = layout.samples(*id);
-        (samples.end - samples.start) * layout.sample_bytes(id.array)
+        samples.end - samples.start
     };
+    let bytes = |id: &ShardId| samples(id) * layout.sample_bytes(id.array);
     let mut of_sources: Vec<_> = sources
         .volumes
         .iter()
@@ -60,8 +70,9 @@ pub fn estimate(plan: &Plan, sources: &Sources, layout: &Layout) -> Estimate {
     }
     Estimate {
         samples: plan.samples(),
-        windows: plan.samples() * layout.arrays.len() as u64,
-        shards: shards.len() as u64,
+        windows: shards.iter().map(samples).sum(),
+        shards: shards.len() as u64 + reused_shards,
+        reused_shards,
         window_bytes: shards.iter().map(bytes).sum(),
         sources: of_sources,
     }

@@ -14,6 +14,18 @@ use crate::plan::{FinishedPlan, Plan, SourceFacts};
 use list::Differences;
 use sources::MatchedSources;
 
+/// For each source of the draft its position in the stored plan, if it is the same volume in the same place, read in the same
+/// way; and a line for each volume that is elsewhere now.
+pub(super) fn same_sources(
+    stored: &FinishedPlan,
+    draft: &Plan,
+    now: &[SourceFacts],
+) -> (Vec<Option<usize>>, Vec<String>) {
+    let matched = MatchedSources::new(stored, draft, now);
+    let same = (0..draft.sources.len()).map(|source| matched.same(source));
+    (same.collect(), matched.moved())
+}
+
 /// Fails with the differences, one line each, unless `draft` is the draft of the stored plan. `now` are the facts about the
 /// opened volumes of the draft. Without an error, sources, groups and boxes of both have the same positions.
 pub(super) fn compare(

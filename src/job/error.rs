@@ -88,6 +88,25 @@ pub enum JobError {
         /// The number that was asked for.
         wanted: u32,
     },
+    /// The plan was made with another earlier output, or with none.
+    #[error(
+        "the plan in {output} was made {}, but --reuse is {wanted}: leave out --reuse, write to another folder, or start again with --force",
+        planned.as_ref().map_or("without --reuse".to_owned(), |planned| format!("with --reuse {planned}"))
+    )]
+    OtherReuse {
+        /// The output.
+        output: String,
+        /// The earlier output that was given.
+        wanted: String,
+        /// The one of the plan.
+        planned: Option<String>,
+    },
+    /// The earlier output is the new one.
+    #[error("--reuse {output} is the output itself: write to another folder")]
+    ReuseOfItself {
+        /// The output.
+        output: String,
+    },
     /// The plan has no such task.
     #[error("there is no task {task}: the plan has {tasks} task(s), and the first is number 0")]
     NoTask {
@@ -143,6 +162,8 @@ impl Fault for JobError {
             Self::Dataset(e) => e.kind(),
             Self::TooManyShards { .. }
             | Self::OtherTasks { .. }
+            | Self::OtherReuse { .. }
+            | Self::ReuseOfItself { .. }
             | Self::NoTask { .. }
             | Self::PlanMemory { .. }
             | Self::SealMemory { .. } => FaultKind::Usage,

@@ -22,11 +22,13 @@ use crate::storage::{BASE_BYTES, Location, Storage, WriteBatches};
 /// An output with a plan.
 #[derive(Debug)]
 pub struct PlannedOutput {
-    output: Output,
+    pub(super) output: Output,
     pub(crate) plan: FinishedPlan,
     plan_digest: String,
     /// The volumes, where the config was read. Otherwise they are opened from the plan.
     sources: Option<Sources>,
+    /// Whether no shard is copied from an earlier output.
+    pub(super) cuts_all: bool,
     /// Where sources were when the plan was made, and where they are now.
     moved_sources: Vec<String>,
     selected: SelectReport,
@@ -55,37 +57,39 @@ impl PlannedOutput {
     pub fn resume(
         config: &Path,
         out: &Location,
+        earlier: Option<&Location>,
         options: RunOptions,
         storage: &Storage,
     ) -> Result<Option<Self>, JobError> {
-        let file = read_config(config)?;
-        Self::resume_job(&file, out, options, storage)
+        let file = ConfigFile::read(config)?;
+        Self::resume_job(&file, out, earlier, options, storage)
     }
 
     /// The output at `out` with the plan of the job in the config file. Claims the output before it reads anything big,
-    /// makes the plan if there is none, and writes it.
+    /// makes the plan if there is none, and writes it. A new plan keeps the order of samples of the output at `earlier`, and
+    /// uses its shards again.
     ///
     /// # Errors
     /// Those of [`Job::prepare`] and of [`PlannedOutput::resume`]; the job has no sample; the output cannot be written.
     pub fn begin(
         config: &Path,
         out: &Location,
+        earlier: Option<&Location>,
         options: RunOptions,
         storage: &Storage,
     ) -> Result<Self, JobError> {
-        let file = read_config(config)?;
+        let file = ConfigFile::read(config)?;
+        let prepare = |file| Job::prepare_growing(file, out, earlier, options, storage);
         if options.force {
             // A job that fails must not have deleted the output that it overwrites.
-            let job = Job::prepare_config(file, options.memory_bytes, storage)?;
-            return Self::create(job, out, options);
+            return Self::create(prepare(file)?, out, options);
         }
-        if let Some(resumed) = Self::resume_job(&file, out, options, storage)? {
+        if let Some(resumed) = Self::resume_job(&file, out, earlier, options, storage)? {
             return Ok(resumed);
         }
         let output = Output::at(out, storage)?.claim(&claim_of(&file.config), false)?;
         Self::plan_or_release(output, |output| {
-            let job = Job::prepare_config(file, options.memory_bytes, storage)?;
-            Self::write_plan(job, output, options)
+            Self::write_plan(prepare(file)?, output, options)
         })
     }
 
@@ -125,6 +129,7 @@ impl PlannedOutput {
     fn resume_job(
         file: &ConfigFile,
         out: &Location,
+        earlier: Option<&Location>,
         options: RunOptions,
         storage: &Storage,
     ) -> Result<Option<Self>, JobError> {
@@ -142,12 +147,16 @@ impl PlannedOutput {
         compare(&stored, &draft, &facts).map_err(|what| other_plan(&output, what))?;
         require_tasks(&output, &stored, options)?;
         use_codecs(&mut sources, &stored.layout);
-        Ok(Some(Self {
+        let mut resumed = Self {
             sources: Some(sources),
             moved_sources: moved_sources(&stored, &draft, &facts),
             stages: stages.finished(),
             ..Self::of(output, stored, storage)
-        }))
+        };
+        if let Some(earlier) = earlier {
+            resumed.require_reuse(earlier, storage)?;
+        }
+        Ok(Some(resumed))
     }
 
     /// Writes the plan of the job to the output, which it claimed.
@@ -164,7 +173,15 @@ impl PlannedOutput {
         let dropped = std::mem::take(&mut job.plan.dropped);
         let (layout, count) = (job.layout, options.tasks.unwrap_or(1));
         let tasks = extract::divide(&job.plan, &job.sources, &layout, count);
-        let plan = FinishedPlan::new(job.plan, facts, job.padding, layout, tasks, &job.collection)?;
+        let plan = FinishedPlan::new(
+            job.plan,
+            facts,
+            job.padding,
+            layout,
+            tasks,
+            job.reuse,
+            &job.collection,
+        )?;
         let write = |key: &str, bytes: &[u8]| output.write_plan_file(key, bytes);
         let mut files = WriteBatches::new(write);
         let header = plan_files::write(&plan, &dropped, |key, bytes| files.add(key, bytes))?;
@@ -180,6 +197,7 @@ impl PlannedOutput {
         }
         Ok(Self {
             sources: Some(job.sources),
+            moved_sources: job.moved_sources,
             selected: job.selected,
             stages: stages.finished(),
             ..Self::of(output, plan, &storage)
@@ -192,6 +210,7 @@ impl PlannedOutput {
             plan_digest: plan.digest().to_string(),
             plan,
             sources: None,
+            cuts_all: false,
             moved_sources: Vec::new(),
             selected: SelectReport::default(),
             stages: Vec::new(),
@@ -210,12 +229,6 @@ impl PlannedOutput {
     }
 }
 
-fn read_config(config: &Path) -> Result<ConfigFile, JobError> {
-    let path = std::path::absolute(config).unwrap_or_else(|_| config.to_owned());
-    let config = Config::read(&path)?;
-    Ok(ConfigFile { config, path })
-}
-
 /// The claim of a job on an output.
 pub(super) fn claim_of(config: &Config) -> Claim {
     let splits = config.splits.keys().map(String::as_str);
@@ -225,9 +238,17 @@ pub(super) fn claim_of(config: &Config) -> Claim {
 
 /// The plan of the output; `None` if it has none yet.
 fn stored_plan(output: &Output, options: RunOptions) -> Result<Option<FinishedPlan>, JobError> {
-    let Some(header) = stored_header(output)? else {
-        return Ok(None);
-    };
+    let header = stored_header(output)?;
+    let plan = header.map(|header| read_stored_plan(output, &header, options));
+    plan.transpose()
+}
+
+/// The plan of the output with this header.
+pub(super) fn read_stored_plan(
+    output: &Output,
+    header: &PlanHeader,
+    options: RunOptions,
+) -> Result<FinishedPlan, JobError> {
     let needed_bytes = BASE_BYTES.saturating_add(header.memory_bytes());
     if needed_bytes > options.memory_bytes {
         return Err(JobError::PlanMemory {
@@ -236,7 +257,7 @@ fn stored_plan(output: &Output, options: RunOptions) -> Result<Option<FinishedPl
             samples: header.samples(),
         });
     }
-    Ok(Some(plan_files::read(&header, output.store())?))
+    Ok(plan_files::read(header, output.store())?)
 }
 
 /// The header of the output's plan; `None` if it has none yet.

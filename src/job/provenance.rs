@@ -54,6 +54,7 @@ pub(super) fn provenance(plan: &FinishedPlan) -> Provenance {
         padded_windows: padded(i),
     });
     Provenance {
+        order_of_plan: plan.reuse.as_ref().map(|reuse| reuse.plan_digest.clone()),
         config: table.config.published(),
         collection: plan.collection.clone(),
         sources: source_entries(plan),

@@ -27,6 +27,8 @@ impl PlannedOutput {
         let output = Output::at(out, storage)?;
         restore_plan(&output)?;
         let mut planned = Self::open(out, options, storage)?;
+        // The shard of an earlier output may be the same file, with the same damage.
+        planned.cuts_all = true;
         planned.discard(damaged)?;
         planned.run(options, progress)
     }

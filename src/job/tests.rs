@@ -155,7 +155,7 @@ fn tasks_share_few_chunks_and_make_the_dataset_of_one_process() {
         tasks: Some(tasks),
         ..RunOptions::default()
     };
-    PlannedOutput::begin(&file, &out, options, &storage).unwrap();
+    PlannedOutput::begin(&file, &out, None, options, &storage).unwrap();
     let mut touched_by_tasks = 0;
     for task in (0..tasks).rev() {
         let planned = PlannedOutput::open(&out, options, &storage).unwrap();

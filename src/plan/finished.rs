@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::padding::Padding;
+use super::reuse::Reuse;
 use super::table::{Plan, VolumeSource};
 use super::tasks::Tasks;
 use crate::config::ConfigError;
@@ -28,6 +29,8 @@ pub struct FinishedPlan {
     pub collection: String,
     /// Which task writes which shards.
     pub tasks: Tasks,
+    /// The earlier output whose order of samples and whose shards are used again, if there is one.
+    pub reuse: Option<Reuse>,
     /// Version of the program that made the plan.
     pub program: String,
 }
@@ -73,6 +76,7 @@ impl FinishedPlan {
         padding: Padding,
         layout: Layout,
         tasks: Tasks,
+        reuse: Option<Reuse>,
         collection: &str,
     ) -> Result<Self, ConfigError> {
         Ok(Self {
@@ -82,6 +86,7 @@ impl FinishedPlan {
             layout,
             collection: redacted(collection).into_owned(),
             tasks,
+            reuse,
             program: env!("CARGO_PKG_VERSION").to_owned(),
         })
     }

@@ -196,6 +196,11 @@ impl Plan {
         }
     }
 
+    /// Gives the samples of a split the order in which `order` lists their positions, each once.
+    pub(super) fn reorder(&mut self, split: usize, order: &[usize]) {
+        self.splits[split].reorder(order, &self.properties);
+    }
+
     /// The voxels of a sample's window in `array`, at the resolution of the sample's group.
     pub fn window_of(&self, array: usize, sample: &Sample) -> VoxelBox {
         let window = self.arrays[array].window;
@@ -259,6 +264,18 @@ impl Plan {
 }
 
 impl PlannedSplit {
+    /// Gives all columns the order in which `order` lists the positions of samples.
+    fn reorder(&mut self, order: &[usize], properties: &[PropertySpec]) {
+        self.samples = reordered(&self.samples, 1, order);
+        self.ends = reordered(&self.ends, 1, order);
+        for objects in &mut self.objects {
+            *objects = reordered(objects, 1, order);
+        }
+        for (values, spec) in self.properties.iter_mut().zip(properties) {
+            *values = reordered(values, spec.kind.value_bytes(), order);
+        }
+    }
+
     /// Keeps the samples for which `kept` is true, in all columns.
     fn retain(&mut self, kept: &[bool], properties: &[PropertySpec]) {
         retain_rows(&mut self.samples, 1, kept);
@@ -270,6 +287,15 @@ impl PlannedSplit {
             retain_rows(values, spec.kind.value_bytes(), kept);
         }
     }
+}
+
+/// The values of rows in the order in which `order` lists them.
+fn reordered<T: Clone>(values: &[T], values_per_row: usize, order: &[usize]) -> Vec<T> {
+    if values.is_empty() {
+        return Vec::new();
+    }
+    let row = |i: &usize| &values[i * values_per_row..(i + 1) * values_per_row];
+    order.iter().flat_map(row).cloned().collect()
 }
 
 /// Keeps the values of the rows for which `kept` is true.

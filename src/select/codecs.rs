@@ -10,13 +10,25 @@ use super::report::SelectReport;
 use super::window::{cut_whole, window_box, window_request};
 use crate::dataset::{Codec, CodecChoice, CodecTrial};
 use crate::extract::{CutScratch, ExtractError, Sources, WindowCutter};
-use crate::plan::Plan;
+use crate::plan::{EarlierPlan, Plan};
 
-/// The arrays whose codec the config does not state.
-pub(super) fn open_arrays(plan: &Plan) -> Vec<usize> {
-    let configs = plan.config.arrays.values().enumerate();
-    let open = configs.filter(|(_, config)| Codec::stated(&config.codec).is_none());
-    open.map(|(array, _)| array).collect()
+/// The arrays whose codec neither the config states nor an earlier plan has. The others get theirs.
+pub(super) fn open_arrays(
+    plan: &Plan,
+    sources: &mut Sources,
+    earlier: Option<&EarlierPlan<'_>>,
+) -> Vec<usize> {
+    let mut open = Vec::new();
+    for (array, config) in plan.config.arrays.values().enumerate() {
+        if Codec::stated(&config.codec).is_some() {
+            continue;
+        }
+        match earlier.and_then(|earlier| earlier.codec(array)) {
+            Some(codec) => sources.choose_codec(array, codec),
+            None => open.push(array),
+        }
+    }
+    open
 }
 
 /// Chooses the codec of each array of `open`. `trials` has the array and the trial of each window that decides.
@@ -135,7 +147,7 @@ mod tests {
     }
 
     fn choose_again(job: &mut Job) -> Result<SelectReport, ExtractError> {
-        let open = open_arrays(&job.plan);
+        let open = open_arrays(&job.plan, &mut job.sources, None);
         choose_by_windows(&job.plan, &mut job.sources, MEMORY_BYTES, &open)
     }
 

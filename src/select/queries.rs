@@ -17,7 +17,7 @@ use super::window::{cut_whole, window_box, window_request};
 use crate::config::{ArrayConfig, MissingObject, ObjectAt, Transform};
 use crate::dataset::CodecTrial;
 use crate::extract::{CutScratch, ExtractError, Sources, WindowCutter};
-use crate::plan::{DropReason, Plan};
+use crate::plan::{DropReason, EarlierPlan, Plan};
 
 /// A query about each sample.
 enum Query {
@@ -35,6 +35,7 @@ pub(super) struct SampleQueries<'p> {
     sources: &'p Sources,
     queries: Vec<Query>,
     candidates: &'p Candidates,
+    earlier: Option<&'p EarlierPlan<'p>>,
 }
 
 /// Whether the config drops samples by their voxels, or looks up their objects.
@@ -55,7 +56,12 @@ fn object_at(config: &ArrayConfig) -> Option<&ObjectAt> {
 
 impl<'p> SampleQueries<'p> {
     /// The queries that the config asks for, and trials of the windows of the candidates.
-    pub fn new(plan: &'p Plan, sources: &'p Sources, candidates: &'p Candidates) -> Self {
+    pub fn new(
+        plan: &'p Plan,
+        sources: &'p Sources,
+        candidates: &'p Candidates,
+        earlier: Option<&'p EarlierPlan<'p>>,
+    ) -> Self {
         let configs = || plan.config.arrays.values().enumerate();
         let object = |(array, config): (usize, &ArrayConfig)| {
             let at = object_at(config)?;
@@ -78,6 +84,7 @@ impl<'p> SampleQueries<'p> {
             sources,
             queries: queries.collect(),
             candidates,
+            earlier,
         }
     }
 
@@ -131,6 +138,23 @@ impl<'p> SampleQueries<'p> {
             Query::Object(_) => DropReason::NoObject,
             Query::Nonzero { .. } | Query::Trial { .. } => DropReason::TooLittleNonzero,
         }
+    }
+
+    /// The answer to a query about the object of the sample, if it follows from the earlier plan. That there is none does not: a
+    /// missing chunk may be the reason.
+    fn known_object(&self, query: &ObjectQuery, sample: usize) -> Option<u64> {
+        let (split, i) = nth_sample(self.plan, sample);
+        let earlier = self.earlier?;
+        let object = earlier.known_object(self.plan, query.array, &split.samples[i]);
+        object.filter(|object| *object != 0)
+    }
+
+    /// Whether it follows from the earlier plan that enough of the sample's window is nonzero.
+    fn is_known_to_be_kept(&self, array: usize, sample: usize) -> bool {
+        let (split, i) = nth_sample(self.plan, sample);
+        let sample = &split.samples[i];
+        let earlier = self.earlier;
+        earlier.is_some_and(|earlier| earlier.is_known_to_be_kept(self.plan, array, sample))
     }
 
     /// The values of the sample's window of `array`.
@@ -233,7 +257,9 @@ impl Queries for SampleQueries<'_> {
             [window, NO_BOX]
         };
         match &self.queries[query] {
+            Query::Object(query) if self.known_object(query, sample).is_some() => [NO_BOX; 2],
             Query::Object(query) => query.reads(self.plan, self.sources, split, i),
+            Query::Nonzero { array, .. } if self.is_known_to_be_kept(*array, sample) => [NO_BOX; 2],
             Query::Nonzero { array, .. } => window(*array),
             Query::Trial { array } if self.candidates.find(sample).is_some() => window(*array),
             Query::Trial { .. } => [NO_BOX; 2],
@@ -259,7 +285,14 @@ impl Queries for SampleQueries<'_> {
         scratch: &mut CutScratch,
     ) -> Result<bool, ExtractError> {
         let is_wanted = match &self.queries[query] {
-            Query::Object(query) => self.object(cutter, query, sample, answers, scratch)?,
+            Query::Object(query) => match self.known_object(query, sample) {
+                Some(object) => {
+                    answers.set_object(query.array, sample, object);
+                    true
+                }
+                None => self.object(cutter, query, sample, answers, scratch)?,
+            },
+            Query::Nonzero { array, .. } if self.is_known_to_be_kept(*array, sample) => true,
             Query::Nonzero { array, least } => {
                 self.nonzero_fraction(cutter, *array, sample, answers, scratch)? >= *least
             }

@@ -6,8 +6,8 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use super::StorageError;
 use super::sink::{Depth, PendingObject, Sink, WriterAccess, WriterGuard};
+use super::{Location, StorageError};
 
 /// What happens at which operation.
 #[derive(Clone, Copy, Debug)]
@@ -120,6 +120,11 @@ impl Sink for FaultySink {
             key: key.to_owned(),
             object,
         }))
+    }
+
+    fn copy_unread(&self, from: &Location, key: &str) -> Result<bool, StorageError> {
+        let act = || self.sink.copy_unread(from, key);
+        self.points.operation("copy", key, act)
     }
 
     fn delete(&self, key: &str) -> Result<(), StorageError> {

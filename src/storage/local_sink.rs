@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use super::local::path_below;
 use super::sink::{Depth, PendingObject, Sink, WriterAccess, WriterGuard};
-use super::{AtomicFile, StorageError, open_regular, wait_in_parallel};
+use super::{AtomicFile, Location, StorageError, open_regular, wait_in_parallel};
 
 /// The beginning of the names of temporary files.
 const TEMPORARY: &str = ".writing-";
@@ -131,6 +131,24 @@ impl Sink for LocalSink {
         Ok(Box::new(PendingFile { path, file }))
     }
 
+    fn copy_unread(&self, from: &Location, key: &str) -> Result<bool, StorageError> {
+        let Location::Local(from) = from else {
+            return Ok(false);
+        };
+        let (from, path) = (path_below(from, key)?, self.path(key)?);
+        // The link would be one to a symbolic link.
+        if !fs::symlink_metadata(&from).is_ok_and(|found| found.is_file()) {
+            return Ok(false);
+        }
+        let folder = path.parent().unwrap_or(&self.root);
+        self.create_folders(folder)?;
+        let linked = link(&from, folder, &path);
+        // Another file system, one without links, or a file of somebody else.
+        linked.map_or(Ok(false), |renamed| {
+            renamed.map_err(failed("write", &path)).map(|()| true)
+        })
+    }
+
     fn delete(&self, key: &str) -> Result<(), StorageError> {
         let path = self.path(key)?;
         match fs::remove_file(&path) {
@@ -206,6 +224,23 @@ impl Sink for LocalSink {
                 Ok(()) if !is_still_at(&opened, &path) => {}
                 Ok(()) => return Ok(Some(WriterGuard::new(opened))),
             }
+        }
+    }
+}
+
+/// Gives the file `from` the name `path` in `folder`, too, and replaces an existing file there. The outer error is that of the
+/// link, the inner one that of the renaming.
+fn link(from: &Path, folder: &Path, path: &Path) -> std::io::Result<std::io::Result<()>> {
+    loop {
+        let link = tempfile::Builder::new()
+            .prefix(TEMPORARY)
+            .make_in(folder, |temporary| fs::hard_link(from, temporary))?;
+        let temporary = link.into_temp_path();
+        // Where `path` is a name of this file already, nothing is renamed, and the temporary name stays until it is dropped.
+        match fs::rename(&temporary, path) {
+            // Another process may have taken it for what a dead writer left.
+            Err(e) if e.kind() == ErrorKind::NotFound && !temporary.exists() => {}
+            renamed => return Ok(renamed),
         }
     }
 }

@@ -11,7 +11,7 @@
 use std::any::Any;
 use std::fmt;
 
-use super::StorageError;
+use super::{Location, StorageError};
 
 /// Write access to the objects below one location. Keys are relative paths with `/`.
 pub(crate) trait Sink: Send + Sync + fmt::Debug {
@@ -37,6 +37,10 @@ pub(crate) trait Sink: Send + Sync + fmt::Debug {
 
     /// Begins an object that is written piece by piece, in bounded memory.
     fn begin(&self, key: &str) -> Result<Box<dyn PendingObject>, StorageError>;
+
+    /// Copies the object `key` of another location, without reading it here: by a hard link, or inside the server. An existing
+    /// object is replaced. Returns whether it was copied: `false` if that is not possible here, or there is no such object.
+    fn copy_unread(&self, from: &Location, key: &str) -> Result<bool, StorageError>;
 
     /// Deletes an object, and the folders that are empty then. It is no error if the object does not exist.
     fn delete(&self, key: &str) -> Result<(), StorageError>;

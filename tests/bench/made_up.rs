@@ -83,6 +83,7 @@ pub fn make_dataset(root: &Path) -> Result<(), Failure> {
         padded_windows: Default::default(),
     };
     let about = Provenance {
+        order_of_plan: None,
         config: serde_json::Value::Null,
         collection: String::new(),
         sources: Vec::new(),

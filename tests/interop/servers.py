@@ -185,6 +185,7 @@ def cloud_storage(moto_port):
         gunzip on; client_max_body_size 0;
         set $if_none_match ""; if ($http_x_goog_if_generation_match = 0) {{ set $if_none_match "*"; }}
         proxy_http_version 1.1; proxy_set_header Authorization "{signed}"; proxy_set_header If-None-Match $if_none_match;
+        proxy_set_header x-amz-copy-source $http_x_goog_copy_source;
         location / {{ proxy_pass http://127.0.0.1:{moto_port}; }}
         location ~ ^/storage/v1/b/([^/]+)/o/(.+)$ {{
             add_header x-goog-generation 1; proxy_pass http://127.0.0.1:{moto_port}/$1/$2;

@@ -71,6 +71,13 @@ impl<'a> MatchedSources<'a> {
         }
     }
 
+    /// The position in the stored plan of a volume of the draft, if it is the same and in the same place.
+    pub(super) fn same(&self, source: usize) -> Option<usize> {
+        let stored = self.stored_position(source)?;
+        let (was, now) = (&self.was[stored], &self.now[source]);
+        (was.is_same(now) && was.location == now.location).then_some(stored)
+    }
+
     /// The position in the stored plan of a volume of the draft; `None` if it was added.
     pub(super) fn stored_position(&self, source: usize) -> Option<usize> {
         self.stored_of.get(source).copied().flatten()

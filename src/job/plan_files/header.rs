@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::stored_parts::{StoredArray, StoredBox, StoredSource, StoredSplit, parse_digest};
+use super::stored_parts::{
+    StoredArray, StoredBox, StoredReuse, StoredSource, StoredSplit, parse_digest,
+};
 use crate::config::Config;
 use crate::dataset::{FileEntry, Layout, SCHEMA_VERSION, ShardId, from_checksummed};
 use crate::geometry::Resolution;
@@ -34,6 +36,8 @@ pub(crate) struct PlanHeader {
     boxes: Vec<StoredBox>,
     layers_outside_boxes: Vec<String>,
     warnings: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    reuse: Option<StoredReuse>,
     files: Vec<FileEntry>,
 }
 
@@ -95,6 +99,7 @@ impl PlanHeader {
             boxes: table.boxes.iter().map(StoredBox::of).collect(),
             layers_outside_boxes: table.layers_outside_boxes.clone(),
             warnings: table.warnings.clone(),
+            reuse: plan.reuse.as_ref().map(StoredReuse::of),
             files,
         }
     }
@@ -191,7 +196,10 @@ impl PlanHeader {
             arrays,
         };
         check_table(&table)?;
+        let reuse = self.reuse.as_ref().map(StoredReuse::parse);
+        reuse.iter().try_for_each(|r| r.check(&layout, &table))?;
         Ok(FinishedPlan {
+            reuse,
             tasks: self.tasks_of(&layout)?,
             table,
             sources: facts,

@@ -9,7 +9,9 @@ use crate::config::LayerConfig;
 use crate::data_type::{DataType, Scalar};
 use crate::dataset::{ArrayLayout, Codec, CodecChoice, SplitLayout};
 use crate::geometry::{Resolution, SourceTransform};
-use crate::plan::{DropReason, PlannedArray, PlannedBox, SourceFacts, VolumeSource};
+use crate::plan::{
+    DropReason, PlannedArray, PlannedBox, Reuse, ReusedShards, SourceFacts, VolumeSource,
+};
 use crate::storage::{Location, SourceUrl};
 
 /// A volume, and the facts about it.
@@ -230,6 +232,59 @@ impl StoredBox {
             samples: self.samples,
             dropped: dropped.collect::<Result<_, String>>()?,
         })
+    }
+}
+
+/// Shards of an earlier output.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct StoredReuse {
+    location: Location,
+    plan_digest: String,
+    /// For each source of the earlier plan its position here.
+    sources: Vec<Option<usize>>,
+    shards: Vec<StoredShards>,
+}
+
+/// Consecutive shards of an array.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StoredShards {
+    split: usize,
+    array: usize,
+    first: u64,
+    end: u64,
+}
+
+impl StoredReuse {
+    pub(super) fn of(reuse: &Reuse) -> Self {
+        let shards = reuse.shards.iter().map(|r| StoredShards {
+            split: r.split,
+            array: r.array,
+            first: r.shards.start,
+            end: r.shards.end,
+        });
+        Self {
+            location: reuse.location.clone(),
+            plan_digest: reuse.plan_digest.clone(),
+            sources: reuse.sources.clone(),
+            shards: shards.collect(),
+        }
+    }
+
+    /// The positions in it may be wrong.
+    pub(super) fn parse(&self) -> Reuse {
+        let shards = self.shards.iter().map(|s| ReusedShards {
+            split: s.split,
+            array: s.array,
+            shards: s.first..s.end,
+        });
+        Reuse {
+            location: self.location.clone(),
+            plan_digest: self.plan_digest.clone(),
+            sources: self.sources.clone(),
+            shards: shards.collect(),
+        }
     }
 }
 

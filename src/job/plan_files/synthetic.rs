@@ -12,7 +12,7 @@ use crate::dataset::{ArrayLayout, Codec, CodecChoice, CodecTrial, Layout};
 use crate::geometry::{PointNm, Resolution, SourceTransform};
 use crate::plan::{
     DropReason, FinishedPlan, Padding, Plan, PlannedArray, PlannedBox, PlannedGroup, PlannedSplit,
-    Sample, SourceFacts, Tasks, VolumeSource,
+    Reuse, ReusedShards, Sample, SourceFacts, Tasks, VolumeSource,
 };
 use crate::points::{PropertyKind, PropertySpec};
 use crate::storage::{Location, SourceUrl};
@@ -201,6 +201,21 @@ fn split(name: &str, number: usize, rows: &[Row]) -> PlannedSplit {
     }
 }
 
+/// The first shard of two arrays, if there is one.
+fn reuse(layout: &Layout) -> Option<Reuse> {
+    let of_array = |array| ReusedShards {
+        split: 0,
+        array,
+        shards: 0..1,
+    };
+    (layout.shards(0) > 0).then(|| Reuse {
+        location: Location::parse("s3://bucket/é \"old\"").unwrap(),
+        plan_digest: blake3::hash(b"earlier").to_string(),
+        sources: vec![Some(3), None, Some(0)],
+        shards: vec![of_array(1), of_array(3)],
+    })
+}
+
 /// A plan with everything that a plan can have.
 pub(in crate::job) fn synthetic(train: &[Row], val: &[Row]) -> FinishedPlan {
     let config = config();
@@ -256,7 +271,8 @@ pub(in crate::job) fn synthetic(train: &[Row], val: &[Row]) -> FinishedPlan {
     let collection = "https://host/collection?token=secret";
     let shards = layout.all_shards().count() as u64;
     let tasks = Tasks::from_ends(vec![0, shards / 2, shards], shards).unwrap();
-    FinishedPlan::new(table, facts, padding, layout, tasks, collection).unwrap()
+    let reuse = reuse(&layout);
+    FinishedPlan::new(table, facts, padding, layout, tasks, reuse, collection).unwrap()
 }
 
 pub(in crate::job) fn some_rows(n: u64) -> Vec<Row> {

@@ -92,7 +92,16 @@ fn demo_plan() -> FinishedPlan {
     let facts = SourceFacts::of_all(&job.sources.volumes);
     let layout = job.sources.layout(&job.plan);
     let tasks = Tasks::one(&layout);
-    FinishedPlan::new(job.plan, facts, job.padding, layout, tasks, &job.collection).unwrap()
+    FinishedPlan::new(
+        job.plan,
+        facts,
+        job.padding,
+        layout,
+        tasks,
+        None,
+        &job.collection,
+    )
+    .unwrap()
 }
 
 #[test]
@@ -118,7 +127,7 @@ fn secrets_are_not_stored_and_a_redacted_source_cannot_be_opened() {
         ..
     } = plan;
     let collection = "https://h/c?sig=secret";
-    let plan = FinishedPlan::new(table, sources, padding, layout, tasks, collection).unwrap();
+    let plan = FinishedPlan::new(table, sources, padding, layout, tasks, None, collection).unwrap();
     assert_round_trip(&plan);
     let dir = tempfile::tempdir().unwrap();
     let header = write_to(dir.path(), &plan);
@@ -145,7 +154,8 @@ fn the_digest_depends_neither_on_tasks_nor_on_places() {
         change(&mut plan);
         plan.digest()
     };
-    let same: [fn(&mut FinishedPlan); 5] = [
+    let same: [fn(&mut FinishedPlan); 6] = [
+        |p| p.reuse = None,
         |p| p.tasks = Tasks::one(&p.layout),
         |p| p.collection.clear(),
         |p| p.table.sources[0].url.location = Location::Local("/elsewhere".into()),

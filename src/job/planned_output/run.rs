@@ -3,15 +3,38 @@
 use std::collections::HashSet;
 
 use super::{PlannedOutput, claim_of, trust, use_codecs};
-use crate::dataset::{Claim, Manifest, PresentShards, ShardId, Unsealed, plan_copy_key};
-use crate::extract::{self, Estimate, ExtractReport, Progress, Sources, Target};
+use crate::dataset::{
+    Claim, EarlierShards, Manifest, PresentShards, ShardId, Unsealed, plan_copy_key,
+};
+use crate::extract::{self, Estimate, ExtractError, ExtractReport, Progress, Sources, Target};
 use crate::fault::{Fault, FaultKind};
 use crate::job::compare::compare_metadata;
 use crate::job::plan_files::PlanHeader;
+use crate::job::reuse::earlier_output;
 use crate::job::stages::Stages;
 use crate::job::{JobError, Outcome, RunOptions, TaskOutcome, dropped, index_columns, provenance};
-use crate::plan::{SourceFacts, list_of_tasks, work_order};
-use crate::storage::BASE_BYTES;
+use crate::plan::{Reuse, SourceFacts, list_of_tasks, work_order};
+use crate::storage::{BASE_BYTES, wait_in_parallel};
+
+/// What was written of the shards.
+struct WrittenShards {
+    extracted: ExtractReport,
+    /// Why an earlier output could not be used again, if it could not.
+    not_reused: Option<String>,
+}
+
+impl WrittenShards {
+    /// Nothing was written: all `shards` were there.
+    fn already_present(shards: u64) -> Self {
+        Self {
+            extracted: ExtractReport {
+                shards_already_present: shards,
+                ..ExtractReport::default()
+            },
+            not_reused: None,
+        }
+    }
+}
 
 impl PlannedOutput {
     /// Writes the shards that are missing, and seals the dataset.
@@ -23,21 +46,19 @@ impl PlannedOutput {
         let mut stages = Stages::new(std::mem::take(&mut self.stages), &self.storage);
         stages.begin("look for shards");
         if let Some((manifest, shards)) = self.finished(options)? {
-            let extracted = ExtractReport {
-                shards_already_present: shards,
-                ..ExtractReport::default()
-            };
-            return Ok(self.outcome(manifest, extracted, stages));
+            let written = WrittenShards::already_present(shards);
+            return Ok(self.outcome(manifest, written, stages));
         }
         self.output = self.output.clone().claim(&self.claim(), false)?;
+        let find = |planned: &Self, _: &[ShardId]| planned.find_shards(options);
         let present = self.find_shards(options)?;
         let shards = self.work_order();
-        let written = self.write_shards(&shards, &present, options, progress, &mut stages);
-        let extracted = written.map_err(|e| self.or_output_lost(e))?;
+        let written = self.write_shards(&shards, present, find, options, progress, &mut stages);
+        let written = written.map_err(|e| self.or_output_lost(e))?;
         stages.begin("seal");
         let manifest = self.write_dataset(options);
         let manifest = manifest.map_err(|e| self.or_output_lost(e))?;
-        Ok(self.outcome(manifest, extracted, stages))
+        Ok(self.outcome(manifest, written, stages))
     }
 
     /// Writes the shards of a task that are missing. Other tasks may run at the same time, and so may this one.
@@ -57,24 +78,26 @@ impl PlannedOutput {
         let share = self.plan.tasks.share(task);
         let share = share.ok_or(JobError::NoTask { task, tasks })?;
         let shards = &self.work_order()[share];
-        let (layout, digest) = (&self.plan.layout, &self.plan_digest);
-        let trust = trust(options);
-        let present = PresentShards::find_some(&self.output, layout, digest, trust, shards)?;
+        let find = |planned: &Self, shards: &[ShardId]| {
+            let (layout, digest) = (&planned.plan.layout, &planned.plan_digest);
+            let trust = trust(options);
+            PresentShards::find_some(&planned.output, layout, digest, trust, shards)
+                .map_err(JobError::from)
+        };
+        let present = find(&self, shards)?;
         let is_done = present.missing().next().is_none();
-        let extracted = if is_done {
-            ExtractReport {
-                shards_already_present: present.count(),
-                ..ExtractReport::default()
-            }
+        let written = if is_done {
+            WrittenShards::already_present(present.count())
         } else {
             self.output = self.output.clone().claim(&self.claim(), false)?;
-            let written = self.write_shards(shards, &present, options, progress, &mut stages);
+            let written = self.write_shards(shards, present, find, options, progress, &mut stages);
             written.map_err(|e| self.or_output_lost(e))?
         };
         Ok(TaskOutcome {
             task,
             tasks,
-            extracted,
+            extracted: written.extracted,
+            not_reused: written.not_reused,
             stages: stages.finished(),
         })
     }
@@ -134,11 +157,75 @@ impl PlannedOutput {
         let sources = self.sources.insert(sources);
         let plan = &self.plan.table;
         extract::cache_budget(plan, sources, options.memory_bytes)?;
-        Ok(extract::estimate(plan, sources, &self.plan.layout))
+        let reuse = self.plan.reuse.as_ref();
+        Ok(extract::estimate(plan, sources, &self.plan.layout, reuse))
     }
 
-    /// Writes those of `shards` that are not present.
+    /// Writes those of `shards` that are not present: copies those that an earlier output has, and cuts the others. `find` looks
+    /// for the shards again.
     fn write_shards(
+        &mut self,
+        shards: &[ShardId],
+        mut present: PresentShards,
+        find: impl Fn(&Self, &[ShardId]) -> Result<PresentShards, JobError>,
+        options: RunOptions,
+        progress: &Progress,
+        stages: &mut Stages,
+    ) -> Result<WrittenShards, JobError> {
+        let before = present.count();
+        let mut not_reused = None;
+        if let Some(reuse) = self.plan.reuse.as_ref().filter(|_| !self.cuts_all) {
+            let missing = present.missing().filter(|id| reuse.contains(*id)).collect();
+            stages.begin("copy shards");
+            not_reused = self.copy_shards(reuse, missing)?;
+            present = find(self, shards)?;
+        }
+        let reused = present.count() - before;
+        let extracted = self.cut_shards(shards, &present, options, progress, stages)?;
+        Ok(WrittenShards {
+            extracted: ExtractReport {
+                shards_already_present: before,
+                shards_reused: reused,
+                ..extracted
+            },
+            not_reused,
+        })
+    }
+
+    /// Copies shards from the earlier output. Returns why that cannot be used, if it cannot. Shards that it does not have are
+    /// left out.
+    fn copy_shards(&self, reuse: &Reuse, shards: Vec<ShardId>) -> Result<Option<String>, JobError> {
+        if shards.is_empty() {
+            return Ok(None);
+        }
+        let output = earlier_output(&reuse.location, &reuse.plan_digest, &self.storage);
+        let output = match output {
+            Ok(output) => output,
+            Err(why) => return Ok(Some(format!("{}: {why}", reuse.location))),
+        };
+        let earlier = EarlierShards {
+            output: &output,
+            plan_digest: &reuse.plan_digest,
+            sources: &reuse.sources,
+        };
+        self.output.unseal()?;
+        let work = self.storage.begin_work();
+        let stage = self.storage.stage();
+        stage.count("shards", Some(shards.len() as u64));
+        let (layout, digest) = (&self.plan.layout, &self.plan_digest);
+        wait_in_parallel(&shards, |id| {
+            if work.is_stopped() {
+                return Err(JobError::from(ExtractError::Interrupted));
+            }
+            earlier.copy_to(&self.output, layout, digest, *id)?;
+            stage.add(1);
+            Ok(())
+        })?;
+        Ok(None)
+    }
+
+    /// Cuts and writes those of `shards` that are not present.
+    fn cut_shards(
         &mut self,
         shards: &[ShardId],
         present: &PresentShards,
@@ -147,10 +234,7 @@ impl PlannedOutput {
         stages: &mut Stages,
     ) -> Result<ExtractReport, JobError> {
         if present.missing().next().is_none() {
-            return Ok(ExtractReport {
-                shards_already_present: present.count(),
-                ..ExtractReport::default()
-            });
+            return Ok(ExtractReport::default());
         }
         stages.begin("open layers");
         let sources = match self.sources.take() {
@@ -188,11 +272,12 @@ impl PlannedOutput {
         work_order(&self.plan.table.arrays, &self.plan.layout)
     }
 
-    fn outcome(self, manifest: Manifest, extracted: ExtractReport, stages: Stages) -> Outcome {
+    fn outcome(self, manifest: Manifest, written: WrittenShards, stages: Stages) -> Outcome {
         Outcome {
             manifest,
             selected: self.selected,
-            extracted,
+            extracted: written.extracted,
+            not_reused: written.not_reused,
             stages: stages.finished(),
         }
     }

@@ -46,6 +46,10 @@ impl Place for TestFolder {
         )
     }
 
+    fn location(&self) -> Location {
+        Location::Local(self.root())
+    }
+
     fn leftovers(&self) -> Vec<String> {
         temporary_files(self.0.path())
     }

@@ -20,7 +20,7 @@ use reqwest::{Method, StatusCode};
 
 use super::http_client;
 use super::redirect;
-use super::request_log::{RequestLog, RequestOutcome, is_transient, unusable_response};
+use super::request_log::{RequestLog, RequestOutcome, is_copy, is_transient, unusable_response};
 use super::response::{SuccessResponse, content_range, requested_range};
 use super::response_body::MonitoredBody;
 use super::upload_client::UploadClient;
@@ -114,7 +114,7 @@ impl HttpAdapter {
         request: HttpRequest,
         log: &Arc<RequestLog>,
     ) -> Result<HttpResponse, HttpError> {
-        let completes_upload = request.method() == Method::POST;
+        let ends_late = request.method() == Method::POST || is_copy(&request);
         let request = self.prepare(request, log)?;
         if !log.begin_request(&request, self.has_responded.load(Ordering::Relaxed)) {
             return Err(unusable_response());
@@ -127,8 +127,8 @@ impl HttpAdapter {
         }
         let (parts, body) = response.into_parts();
         let body = body.bytes().await.map_err(|e| log.record_failure(e))?;
-        // S3 responds before it has joined the parts, and reports a failure in the body.
-        if completes_upload && body.windows(7).any(|text| text == b"<Error>") {
+        // S3 responds before it has joined the parts, or copied the object, and reports a failure in the body.
+        if ends_late && body.windows(7).any(|text| text == b"<Error>") {
             return Err(log.reject(RequestOutcome::Status {
                 status: StatusCode::INTERNAL_SERVER_ERROR,
                 explanation: log.without_secrets(&String::from_utf8_lossy(&body)),

@@ -76,6 +76,14 @@ pub(super) enum RequestOutcome {
     Mismatch(String),
 }
 
+/// Whether the request copies an object inside its bucket.
+pub(super) fn is_copy(request: &HttpRequest) -> bool {
+    let names = ["x-amz-copy-source", "x-goog-copy-source"];
+    names
+        .iter()
+        .any(|name| request.headers().contains_key(*name))
+}
+
 impl RequestLog {
     pub(super) fn new(whole_object: bool, query: Option<&str>) -> Arc<Self> {
         let mut entries = LogEntries::default();
@@ -101,7 +109,7 @@ impl RequestLog {
         // `object_store` passes no extensions with these. Requests for credentials look different.
         let query = request.uri().query().unwrap_or_default();
         let has_upload = query.split('&').any(|part| part.starts_with("uploadId="));
-        let is_change = request.method() == Method::DELETE || has_upload;
+        let is_change = request.method() == Method::DELETE || has_upload || is_copy(request);
         passed.or_else(|| {
             is_change
                 .then(|| TASK_LOG.try_with(Arc::clone).ok())

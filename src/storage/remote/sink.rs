@@ -21,7 +21,7 @@ use super::RemoteStore;
 use crate::fault::FaultKind;
 use crate::storage::sink::{Depth, PendingObject, Sink, WriterAccess, WriterGuard};
 use crate::storage::stop_group::StopGroup;
-use crate::storage::{RetryPolicy, StorageError};
+use crate::storage::{Location, RetryPolicy, StorageError};
 use kept::{KeptObjects, Liveness};
 use part_size::PartSize;
 use upload::PendingUpload;
@@ -98,6 +98,13 @@ impl Sink for RemoteSink {
         // Fails now if the key is invalid.
         self.store.check_key(key)?;
         Ok(Box::new(PendingUpload::new(self.clone(), key)))
+    }
+
+    fn copy_unread(&self, from: &Location, key: &str) -> Result<bool, StorageError> {
+        match from {
+            Location::Remote(from) => self.store.copy_object(from, key),
+            Location::Local(_) => Ok(false),
+        }
     }
 
     fn delete(&self, key: &str) -> Result<(), StorageError> {

@@ -1,11 +1,13 @@
 //! Writes and deletes of one object.
 
-use object_store::{Error, ObjectStoreExt, PutMode, PutOptions, PutPayload};
+use object_store::{
+    CopyMode, CopyOptions, Error, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload,
+};
 use reqwest::StatusCode;
 
 use super::action::Action;
 use super::object_request::{ObjectRequest, RequestFailure};
-use super::{RemoteStore, StorageError};
+use super::{RemoteLocation, RemoteStore, StorageError};
 use crate::storage::Store;
 
 impl RemoteStore {
@@ -55,6 +57,34 @@ impl RemoteStore {
         }
     }
 
+    /// Copies the object `key` of the location `from` inside the bucket, and replaces an existing one. Returns `false` if it is in
+    /// another bucket, or the server does not copy it: there is no such object, it is too large, or copying is not allowed.
+    pub(super) fn copy_object(
+        &self,
+        from: &RemoteLocation,
+        key: &str,
+    ) -> Result<bool, StorageError> {
+        if from.parts()[0] != self.location.parts()[0] {
+            return Ok(false);
+        }
+        let (request, path) = self.request(Action::Write, "PUT", key, None)?;
+        let Ok(source) = from.join(key).object_path() else {
+            return Ok(false);
+        };
+        request.retry(async || {
+            let options = CopyOptions {
+                mode: CopyMode::Overwrite,
+                extensions: request.extensions(),
+            };
+            let copied = request.client.store.copy_opts(&source, &path, options);
+            match copied.await {
+                Ok(()) => Ok(true),
+                Err(_) if request.is_declined() => Ok(false),
+                Err(e) => Err(RequestFailure::Request(e)),
+            }
+        })
+    }
+
     /// Deletes the object `key`. It is no error if it does not exist.
     pub(super) fn delete_object(&self, key: &str) -> Result<(), StorageError> {
         let (request, path) = self.request(Action::Delete, "DELETE", key, None)?;
@@ -77,6 +107,16 @@ impl ObjectRequest<'_> {
             self.last_status(),
             Some(StatusCode::PRECONDITION_FAILED | StatusCode::NOT_MODIFIED)
         )
+    }
+
+    /// Whether the server declined the request, and would decline it again.
+    fn is_declined(&self) -> bool {
+        let is_final = |status: StatusCode| {
+            let retried = [StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_MANY_REQUESTS];
+            status == StatusCode::NOT_IMPLEMENTED
+                || status.is_client_error() && !retried.contains(&status)
+        };
+        self.last_status().is_some_and(is_final)
     }
 
     /// The result of a deletion, which also succeeds if nothing is there.

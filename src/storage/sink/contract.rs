@@ -7,12 +7,15 @@ use std::ops::ControlFlow;
 use std::sync::{Arc, Barrier};
 
 use super::{Depth, Sink, WriterAccess};
-use crate::storage::{StorageError, Store};
+use crate::storage::{Location, StorageError, Store};
 
 /// Where the tests write. Each has its own empty root.
 pub(in crate::storage) trait Place: Sync {
     /// Opens it as a new process does.
     fn open(&self) -> (Arc<dyn Sink>, Arc<dyn Store>);
+
+    /// Where that is.
+    fn location(&self) -> Location;
 
     /// Whatever exists besides objects: temporary files, unfinished uploads, records of them.
     fn leftovers(&self) -> Vec<String>;
@@ -46,6 +49,7 @@ macro_rules! contract_tests {
             an_object_appears_when_it_is_committed,
             nothing_remains_of_an_object_that_is_dropped,
             an_object_of_many_parts_is_complete,
+            an_object_of_another_location_is_copied,
             deleting_removes_one_object,
             keys_cannot_leave_the_root,
             shared_writers_exclude_exclusive_ones,
@@ -240,6 +244,37 @@ pub(in crate::storage) fn an_object_of_many_parts_is_complete(place: &dyn Place)
         assert_eq!(place.leftovers(), Vec::<String>::new());
         sink.delete("large").unwrap();
     }
+}
+
+pub(in crate::storage) fn an_object_of_another_location_is_copied(place: &dyn Place) {
+    let (sink, store) = place.open();
+    sink.create_root().unwrap();
+    let earlier = place.location().join("earlier");
+    for name in NAMES {
+        let key = format!("deep/{name}");
+        sink.put(&format!("earlier/{key}"), b"earlier").unwrap();
+        assert!(sink.copy_unread(&earlier, &key).unwrap(), "{key}");
+        assert_eq!(contents(&*store, &key).unwrap(), b"earlier");
+        // Another object is replaced, and the same one stays.
+        sink.put(&key, b"now").unwrap();
+        assert_eq!(
+            contents(&*store, &format!("earlier/{key}")).unwrap(),
+            b"earlier"
+        );
+        for _ in 0..2 {
+            assert!(sink.copy_unread(&earlier, &key).unwrap());
+            assert_eq!(contents(&*store, &key).unwrap(), b"earlier");
+        }
+    }
+    assert!(!sink.copy_unread(&earlier, "missing").unwrap());
+    assert!(!sink.copy_unread(&earlier, "deep").unwrap());
+    assert_eq!(contents(&*store, "missing"), None);
+    for elsewhere in ["/nowhere/at all", "s3://other", "gs://other"] {
+        let elsewhere = Location::parse(elsewhere).unwrap();
+        assert!(!sink.copy_unread(&elsewhere, "deep/plain").unwrap());
+    }
+    assert!(sink.copy_unread(&earlier, "../x").is_err());
+    assert_eq!(place.leftovers(), Vec::<String>::new());
 }
 
 pub(in crate::storage) fn deleting_removes_one_object(place: &dyn Place) {

@@ -45,7 +45,7 @@ fn changed(header: &PlanHeader, change: impl Fn(&mut Value)) -> Result<PlanHeade
 fn contents_that_disagree_are_errors_that_say_what() {
     let (dir, header) = stored();
     type Change = fn(&mut Value);
-    let changes: [(Change, &str); 22] = [
+    let changes: [(Change, &str); 28] = [
         (|v| v["schema_version"] = json!(99), "schema version 99"),
         (|v| v["task_ends"] = json!([]), "`task_ends`"),
         (|v| v["task_ends"] = json!([-1]), "`-1`"),
@@ -86,6 +86,15 @@ fn contents_that_disagree_are_errors_that_say_what() {
         (|v| v["boxes"][1]["samples"] = json!(99), "99 samples"),
         (|v| v["boxes"] = json!([]), "0 boxes"),
         (|v| v["properties"][0]["id"] = json!("../x"), "property"),
+        (|v| v["reuse"]["sources"] = json!([4]), "source 4"),
+        (
+            |v| v["reuse"]["shards"][0]["split"] = json!(2),
+            "not in order",
+        ),
+        (|v| v["reuse"]["shards"][1]["split"] = json!(2), "split 2"),
+        (|v| v["reuse"]["shards"][1]["array"] = json!(4), "array 4"),
+        (|v| v["reuse"]["shards"][1]["end"] = json!(3), "0..3"),
+        (|v| v["reuse"]["shards"][1]["first"] = json!(1), "1..1"),
     ];
     for (i, (change, expected)) in changes.into_iter().enumerate() {
         let result = changed(&header, change)

@@ -15,7 +15,7 @@ use crate::storage::sink::contract::proxy::Proxy;
 use crate::storage::sink::contract::{
     Place, bucket_server, bytes, contents, contract_tests, listed,
 };
-use crate::storage::{Network, Store};
+use crate::storage::{Location, Network, Store};
 
 /// An empty bucket, behind its own proxy.
 struct TestBucket {
@@ -132,6 +132,10 @@ impl TestBucket {
 impl Place for TestBucket {
     fn open(&self) -> (Arc<dyn Sink>, Arc<dyn Store>) {
         (Arc::new(self.remote_sink()), Arc::new(self.store()))
+    }
+
+    fn location(&self) -> Location {
+        Location::Remote(self.store().location)
     }
 
     fn leftovers(&self) -> Vec<String> {

@@ -134,6 +134,7 @@ impl Shared {
                  SignedHeaders=host, Signature=0"
                     .to_owned(),
             ),
+            ("x-goog-copy-source", _) => Some(format!("x-amz{}", &line["x-goog".len()..])),
             ("x-goog-if-generation-match", " 0") => Some("If-None-Match: *".to_owned()),
             _ => Some(line),
         }
