@@ -9,6 +9,7 @@ mod encoding;
 mod info;
 mod picture;
 mod scale;
+mod segmentation;
 mod suffixes;
 
 use super::chunk_store::chunk_store;
@@ -81,6 +82,10 @@ impl Volume for PrecomputedVolume {
 
     fn redirected_to(&self) -> Option<String> {
         self.redirected_to.as_ref().map(Location::to_string)
+    }
+
+    fn decode_needs_copy(&self) -> bool {
+        matches!(self.encoding, Encoding::Segmentation(_))
     }
 
     fn round_trips(&self) -> usize {

@@ -1,6 +1,7 @@
 //! The encodings of chunks in precomputed volumes.
 
 use super::picture::PictureFormat;
+use super::segmentation::SegmentationFormat;
 use crate::geometry::VoxelBox;
 use crate::volume::VolumeMeta;
 use crate::volume::compressed_segmentation::{self, CompressedSegmentationError};
@@ -11,6 +12,7 @@ pub(super) enum Encoding {
     Raw,
     CompressedSegmentation { block: [u32; 3] },
     Picture(PictureFormat),
+    Segmentation(SegmentationFormat),
 }
 
 /// Why a chunk cannot be decoded. The caller adds the chunk's name.
@@ -27,6 +29,7 @@ impl Encoding {
             Self::Raw => meta.block_bytes(region),
             // Noise needs more bytes than its raw values, but hardly twice as many.
             Self::Picture(_) => 2 * meta.block_bytes(region) + (1 << 16),
+            Self::Segmentation(format) => format.limit_bytes(meta, region),
             Self::CompressedSegmentation { block } => {
                 let shape = region.shape();
                 let padded = |d: usize| shape[d].next_multiple_of(u64::from(block[d]));
@@ -50,6 +53,9 @@ impl Encoding {
         match self {
             Self::Picture(format) => format
                 .decode(bytes, meta, region, scratch, values)
+                .map_err(ChunkProblem::Text),
+            Self::Segmentation(format) => format
+                .decode(bytes, meta, region, values)
                 .map_err(ChunkProblem::Text),
             Self::Raw => {
                 check_raw(bytes, meta, region)?;

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::encoding::Encoding;
 use super::picture::PictureFormat;
+use super::segmentation::SegmentationFormat;
 use crate::data_type::DataType;
 use crate::geometry::{MAX_VOXEL, VoxelBox};
 use crate::neuroglancer::{JsonInteger, MortonGrid, ShardingSpec};
@@ -157,15 +158,27 @@ impl ScaleInfo {
                 })
             }
             other => {
-                let format = PictureFormat::from_name(other).ok_or_else(|| {
-                    let problem = format!(
-                        "found {other:?}, which is not supported; expected raw, compressed_segmentation, jpeg, png or jxl: \
-                         convert the layer to one of them, for example with CloudVolume"
-                    );
-                    invalid("encoding", problem)
-                })?;
-                match format.unsupported(data_type, channels) {
-                    None => Ok(Encoding::Picture(format)),
+                let picture = PictureFormat::from_name(other);
+                let segmentation = SegmentationFormat::from_name(other);
+                let (encoding, unsupported) = match (picture, segmentation) {
+                    (Some(format), _) => (
+                        Encoding::Picture(format),
+                        format.unsupported(data_type, channels),
+                    ),
+                    (None, Some(format)) => (
+                        Encoding::Segmentation(format),
+                        format.unsupported(data_type, channels),
+                    ),
+                    (None, None) => {
+                        let problem = format!(
+                            "found {other:?}, which is not supported; expected raw, compressed_segmentation, compresso, \
+                             crackle, jpeg, png or jxl: convert the layer to one of them, for example with CloudVolume"
+                        );
+                        return Err(invalid("encoding", problem));
+                    }
+                };
+                match unsupported {
+                    None => Ok(encoding),
                     Some(expected) => Err(invalid(
                         "encoding",
                         format!(

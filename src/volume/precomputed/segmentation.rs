@@ -1,0 +1,109 @@
+//! Chunks of labels that are stored as regions and the labels of regions: compresso and crackle.
+//!
+//! Both have a single channel of integers, x fastest, and a header with their own shape and width of labels. The input is
+//! not trusted: the shape must be that of the chunk, counts are compared with the length of the data before anything is
+//! allocated, and everything that the stream repeats or has a checksum of must agree. Formats: the README files of
+//! seung-lab/compresso and seung-lab/crackle. CloudVolume is what writes them.
+
+mod components;
+mod compresso;
+mod crackle;
+mod label_type;
+mod reader;
+
+use crate::data_type::DataType;
+use crate::geometry::VoxelBox;
+use crate::volume::VolumeMeta;
+use label_type::LabelType;
+
+/// An encoding of labels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SegmentationFormat {
+    Compresso,
+    Crackle,
+}
+
+impl SegmentationFormat {
+    /// The format with this name in an info file.
+    pub(super) fn from_name(name: &str) -> Option<Self> {
+        match name {
+            "compresso" => Some(Self::Compresso),
+            "crackle" => Some(Self::Crackle),
+            _ => None,
+        }
+    }
+
+    /// Describes what this format supports if it does not support voxels of this type. `None` if it does.
+    pub(super) fn unsupported(self, data_type: DataType, channels: u32) -> Option<&'static str> {
+        // CloudVolume writes only the first of several channels, and cannot read it.
+        let is_supported = channels == 1 && !data_type.is_float();
+        (!is_supported).then_some("an integer type with 1 channel")
+    }
+
+    /// Largest number of bytes of a chunk of `region`.
+    pub(super) fn limit_bytes(self, meta: &VolumeMeta, region: &VoxelBox) -> usize {
+        let voxels: u64 = region.shape().iter().product();
+        let label_bytes = meta.data_type.size_bytes() as u64;
+        let bytes = match self {
+            // Per voxel the label of a region, or two labels of a boundary voxel; and the pattern of boundaries.
+            Self::Compresso => voxels * (2 * label_bytes + 4) + (1 << 16),
+            // Per voxel a label, its number and the boundaries. The Markov model has up to 640 KiB at order 10.
+            Self::Crackle => voxels * (label_bytes + 12) + (1 << 20),
+        };
+        bytes as usize
+    }
+
+    /// Decodes the chunk `bytes` of `region` and replaces the contents of `values`. The error is a description for the user.
+    pub(super) fn decode(
+        self,
+        bytes: &[u8],
+        meta: &VolumeMeta,
+        region: &VoxelBox,
+        values: &mut Vec<u8>,
+    ) -> Result<(), String> {
+        match meta.data_type.size_bytes() {
+            1 => self.decode_labels::<1>(bytes, meta, region, values),
+            2 => self.decode_labels::<2>(bytes, meta, region, values),
+            4 => self.decode_labels::<4>(bytes, meta, region, values),
+            _ => self.decode_labels::<8>(bytes, meta, region, values),
+        }
+    }
+
+    /// `N` is the number of bytes of a label in the volume.
+    fn decode_labels<const N: usize>(
+        self,
+        bytes: &[u8],
+        meta: &VolumeMeta,
+        region: &VoxelBox,
+        values: &mut Vec<u8>,
+    ) -> Result<(), String> {
+        let shape = region.shape().map(|n| n as usize);
+        let label_type = LabelType::<N>::new(meta.data_type);
+        let value_bytes = meta.block_bytes(region);
+        match self {
+            Self::Compresso => {
+                let stream = compresso::Stream::parse(bytes, shape)?;
+                values.resize(value_bytes, 0);
+                stream.decode(label_type, values.as_chunks_mut::<N>().0)
+            }
+            Self::Crackle => {
+                let stream = crackle::Stream::parse(bytes, shape)?;
+                values.resize(value_bytes, 0);
+                stream.decode(label_type, values.as_chunks_mut::<N>().0)
+            }
+        }
+    }
+}
+
+/// Compares the shape in the header of a stream with that of the chunk, x, y, z.
+fn check_shape(found: [u64; 3], expected: [usize; 3]) -> Result<(), String> {
+    if found == expected.map(|n| n as u64) {
+        return Ok(());
+    }
+    Err(format!(
+        "its header has {found:?} voxels (x, y, z), expected {expected:?}, the size of the chunk in the info file"
+    ))
+}
+
+#[cfg(test)]
+mod tests;
