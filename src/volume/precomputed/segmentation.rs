@@ -3,7 +3,7 @@
 //! Both have a single channel of integers, x fastest, and a header with their own shape and width of labels. The input is
 //! not trusted: the shape must be that of the chunk, counts are compared with the length of the data before anything is
 //! allocated, and everything that the stream repeats or has a checksum of must agree. Formats: the README files of
-//! seung-lab/compresso and seung-lab/crackle. CloudVolume is what writes them.
+//! seung-lab/compresso and seung-lab/crackle. CloudVolume writes them.
 
 mod components;
 mod compresso;

@@ -34,7 +34,7 @@ impl Cracks {
             if are_open {
                 0
             } else {
-                LEFT * u8::from(at % nx > 0) | UP * u8::from(at >= nx)
+                (LEFT * u8::from(at % nx > 0)) | (UP * u8::from(at >= nx))
             }
         });
         Self {
