@@ -150,7 +150,7 @@ def test_a_damaged_chunk_is_an_error_that_names_it(tmp_path, option, words):
     if option == "compresso":
         del stream[-5:]
     else:
-        stream[-60] ^= 4
+        stream[8] ^= 4
     path.write_bytes(stream)
-    message = job_error(tmp_path, source)
+    message = job_error(tmp_path, source, origin=ORIGIN)
     assert name in message and words in message

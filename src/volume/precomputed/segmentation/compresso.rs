@@ -91,12 +91,8 @@ impl<'a> Stream<'a> {
         label_type: LabelType<N>,
         out: &mut [[u8; N]],
     ) -> Result<(), String> {
-        let boundaries = decode_boundaries(
-            &self.header,
-            self.shape,
-            self.windows,
-            self.window_values,
-        )?;
+        let boundaries =
+            decode_boundaries(&self.header, self.shape, self.windows, self.window_values)?;
         let ids = label_type.convert_all(self.ids, self.header.label_bytes, false)?;
         self.fill_components(&boundaries, &ids, out)?;
         self.fill_boundaries(&boundaries, label_type, out)
@@ -112,7 +108,11 @@ impl<'a> Stream<'a> {
         let [nx, ny, nz] = self.shape;
         let slice_voxels = nx * ny;
         // Components with connectivity 4 end at their slice.
-        let slices = if self.header.is_connected_along_z { nz } else { 1 };
+        let slices = if self.header.is_connected_along_z {
+            nz
+        } else {
+            1
+        };
         let mut numbers = vec![0; slices * slice_voxels];
         let mut links = vec![0; slices * slice_voxels];
         let mut components = Components::default();
@@ -249,7 +249,9 @@ fn no_neighbour([x, y, z]: [usize; 3]) -> String {
 
 /// Links voxels to those before them, unless one of the two is a boundary voxel.
 fn set_links(boundaries: &[bool], row_voxels: usize, slice_voxels: usize, links: &mut [u8]) {
-    let rows = boundaries.chunks_exact(row_voxels).zip(links.chunks_exact_mut(row_voxels));
+    let rows = boundaries
+        .chunks_exact(row_voxels)
+        .zip(links.chunks_exact_mut(row_voxels));
     let mut at = 0usize;
     for (row, links) in rows {
         let before = |distance: usize| {

@@ -131,7 +131,11 @@ impl<'a> Stream<'a> {
             return Ok(());
         };
         let bytes: &[u8] = bytemuck::cast_slice(numbers);
-        check(&format!("components of slice {slice}"), bytes, number(stored))
+        check(
+            &format!("components of slice {slice}"),
+            bytes,
+            number(stored),
+        )
     }
 }
 

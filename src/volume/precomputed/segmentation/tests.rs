@@ -54,7 +54,10 @@ impl Case {
 
 fn cases() -> Vec<Case> {
     let lines = include_str!("tests/streams.txt").lines();
-    lines.filter(|line| !line.starts_with('#')).map(case).collect()
+    lines
+        .filter(|line| !line.starts_with('#'))
+        .map(case)
+        .collect()
 }
 
 fn case(line: &str) -> Case {
@@ -158,7 +161,12 @@ fn streams_of_the_reference_encoders_decode_to_the_encoded_labels() {
     let cases = cases();
     assert!(cases.len() >= 43, "{}", cases.len());
     for case in cases {
-        assert_eq!(case.decode(&case.bytes), Ok(case.expected()), "{}", case.about());
+        assert_eq!(
+            case.decode(&case.bytes),
+            Ok(case.expected()),
+            "{}",
+            case.about()
+        );
         let (meta, region) = chunk(case.data_type, case.shape);
         let limit_bytes = case.format.limit_bytes(&meta, &region);
         assert!(case.bytes.len() <= limit_bytes, "{}", case.about());
@@ -168,18 +176,42 @@ fn streams_of_the_reference_encoders_decode_to_the_encoded_labels() {
 #[test]
 fn labels_of_another_width_are_converted_if_they_fit() {
     for (case, fitting, too_small) in [
-        (find("blobs", DataType::UInt8, "default"), DataType::UInt64, DataType::Int8),
-        (find("one", DataType::UInt64, "default"), DataType::UInt8, DataType::Float32),
-        (crackle("blobs", DataType::UInt32, "default"), DataType::Int64, DataType::UInt16),
-        (crackle("tubes", DataType::UInt32, "pins"), DataType::UInt64, DataType::Int32),
-        (crackle("blobs", DataType::Int16, "signed"), DataType::Int32, DataType::UInt64),
+        (
+            find("blobs", DataType::UInt8, "default"),
+            DataType::UInt64,
+            DataType::Int8,
+        ),
+        (
+            find("one", DataType::UInt64, "default"),
+            DataType::UInt8,
+            DataType::Float32,
+        ),
+        (
+            crackle("blobs", DataType::UInt32, "default"),
+            DataType::Int64,
+            DataType::UInt16,
+        ),
+        (
+            crackle("tubes", DataType::UInt32, "pins"),
+            DataType::UInt64,
+            DataType::Int32,
+        ),
+        (
+            crackle("blobs", DataType::Int16, "signed"),
+            DataType::Int32,
+            DataType::UInt64,
+        ),
     ] {
         let found = decode_as(case.format, &case.bytes, fitting, case.shape);
         assert_eq!(found, Ok(case.expected_as(fitting)), "{}", case.about());
         if !too_small.is_float() {
             let e = decode_as(case.format, &case.bytes, too_small, case.shape).unwrap_err();
             let of_type = format!("does not fit in {too_small}");
-            assert!(e.contains("the label ") && e.contains(&of_type), "{}: {e}", case.about());
+            assert!(
+                e.contains("the label ") && e.contains(&of_type),
+                "{}: {e}",
+                case.about()
+            );
         }
     }
 }
@@ -191,7 +223,11 @@ fn a_shape_that_is_not_that_of_the_chunk_is_an_error_with_both() {
         for shape in [[nx + 1, ny, nz], [nx, ny, 2 * nz], [1 << 9, 1 << 9, 1 << 9]] {
             let e = decode_as(case.format, &case.bytes, case.data_type, shape).unwrap_err();
             let (found, expected) = (format!("{:?}", case.shape), format!("{shape:?}"));
-            assert!(e.contains(&found) && e.contains(&expected), "{}: {e}", case.about());
+            assert!(
+                e.contains(&found) && e.contains(&expected),
+                "{}: {e}",
+                case.about()
+            );
         }
     }
 }

@@ -37,7 +37,9 @@ pub(super) fn decode_boundaries(
             0 => (code / 2, 1),
             _ => (0, code / 2),
         };
-        let run = usize::try_from(run).ok().filter(|run| *run <= expected - at);
+        let run = usize::try_from(run)
+            .ok()
+            .filter(|run| *run <= expected - at);
         let Some(run) = run else {
             return Err(format!(
                 "it has more than {expected} windows, the number of those in the chunk: it is damaged"

@@ -34,7 +34,9 @@ impl Header {
         }
         let version = at(4, 1);
         if version > 1 {
-            return Err(format!("found compresso version {version}, expected 0 or 1"));
+            return Err(format!(
+                "found compresso version {version}, expected 0 or 1"
+            ));
         }
         let label_bytes = at(5, 1) as usize;
         if !matches!(label_bytes, 1 | 2 | 4 | 8) {

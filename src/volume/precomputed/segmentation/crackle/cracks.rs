@@ -137,7 +137,11 @@ impl Cracks {
             _ => ((x, y), UP, (x + 1, y)),
         };
         let (voxel_x, voxel_y) = (voxel.0 as usize, voxel.1 as usize);
-        let is_between_voxels = if bit == LEFT { voxel_x > 0 } else { voxel_y > 0 };
+        let is_between_voxels = if bit == LEFT {
+            voxel_x > 0
+        } else {
+            voxel_y > 0
+        };
         if voxel_x >= self.nx || voxel_y >= self.ny || !is_between_voxels {
             return Err(format!(
                 "a path leaves the slice at the corner {x}, {y} (x, y): it is damaged"

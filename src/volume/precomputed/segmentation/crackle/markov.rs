@@ -28,7 +28,8 @@ impl MarkovModel {
             orders.get(usize::from(number)).copied()
         };
         let rows: Option<Vec<u8>> = (0..rows).map(row).collect();
-        let rows = rows.ok_or("its Markov model has an order of moves that does not exist: it is damaged")?;
+        let rows = rows
+            .ok_or("its Markov model has an order of moves that does not exist: it is damaged")?;
         Ok(Self { order, rows })
     }
 
@@ -47,7 +48,10 @@ impl MarkovModel {
 fn order_of_moves(number: usize) -> u8 {
     let mut left = vec![0u8, 1, 2, 3];
     let chosen = [number / 6, number % 6 / 2, number % 2, 0].map(|at| left.remove(at));
-    chosen.iter().rev().fold(0, |order, chosen| order << 2 | chosen)
+    chosen
+        .iter()
+        .rev()
+        .fold(0, |order, chosen| order << 2 | chosen)
 }
 
 /// Moves in the order of their frequency: bits 0, 10, 110 and 111, the first bit lowest. The first move has two bits.

@@ -15,7 +15,10 @@ pub(super) struct Moves<'a> {
 
 enum Differences<'a> {
     /// Two bits each, the lowest first.
-    Packed { bytes: &'a [u8], at: usize },
+    Packed {
+        bytes: &'a [u8],
+        at: usize,
+    },
     Markov(MarkovMoves<'a>),
 }
 

@@ -51,7 +51,9 @@ impl<const N: usize> PinnedLabels<N> {
         let counts: Vec<u64> = counts.chunks_exact(component_bytes).map(number).collect();
         let slice_voxels = header.slice_voxels();
         if let Some(count) = counts.iter().find(|count| **count > slice_voxels) {
-            return Err(format!("a slice of {slice_voxels} voxels has {count} components"));
+            return Err(format!(
+                "a slice of {slice_voxels} voxels has {count} components"
+            ));
         }
         let components = counts.iter().sum::<u64>();
         if count > components {
@@ -86,11 +88,7 @@ impl<const N: usize> PinnedLabels<N> {
     }
 
     /// The labels of the components of the next slice, which has `found` components. `numbers` has that of each voxel.
-    pub(super) fn next_slice(
-        &mut self,
-        found: u32,
-        numbers: &[u32],
-    ) -> Result<&[[u8; N]], String> {
+    pub(super) fn next_slice(&mut self, found: u32, numbers: &[u32]) -> Result<&[[u8; N]], String> {
         debug_assert_eq!(numbers.len() as u64, self.slice_voxels);
         let expected = self.counts.get(self.slice).copied().unwrap_or(0);
         check_count(found, expected)?;
@@ -133,11 +131,7 @@ impl<const N: usize> PinReader<'_, N> {
     }
 
     /// Reads the pins of a label, and the components that are listed.
-    fn read_label(
-        &mut self,
-        label: [u8; N],
-        of_components: &mut [[u8; N]],
-    ) -> Result<(), String> {
+    fn read_label(&mut self, label: [u8; N], of_components: &mut [[u8; N]]) -> Result<(), String> {
         let (count_bytes, depth_bytes, component_bytes) =
             (self.width(0), self.width(2), self.width(4));
         let count = self.reader.number(count_bytes, "pins")?;
