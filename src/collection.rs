@@ -11,13 +11,14 @@ mod boxes;
 mod error;
 mod layer_group;
 mod lists;
+mod named;
 mod rows;
 mod shared_box;
 mod state;
 mod tagged_box;
 mod zetta_api;
 
-use crate::config::{CollectionConfig, CollectionSource};
+use crate::config::{CollectionConfig, CollectionSource, Config};
 use crate::neuroglancer::viewer_state::is_pasted_url;
 use crate::storage::{Location, Storage};
 
@@ -28,9 +29,33 @@ pub use tagged_box::{Collection, TaggedBox};
 pub use zetta_api::ApiError;
 
 impl Collection {
+    /// Reads all collections of a job, one after the other, within the memory of `storage`. Relative paths count from the folder
+    /// `base`.
+    pub fn open_all(
+        config: &Config,
+        base: &Location,
+        storage: &Storage,
+    ) -> Result<Vec<Self>, CollectionError> {
+        let one = config.collection.iter();
+        let one = one.map(|config| Self::open(config, base, storage));
+        let named = config.collections.iter();
+        let named = named.map(|(name, config)| named::read(name, config, base, storage));
+        one.chain(named).collect()
+    }
+
     /// Reads the collection that `config` names, within the memory of `storage`. Relative paths count from the folder `base`.
     pub fn open(
         config: &CollectionConfig,
+        base: &Location,
+        storage: &Storage,
+    ) -> Result<Self, CollectionError> {
+        Self::open_at(config, "collection", base, storage)
+    }
+
+    /// As [`Collection::open`], where `config` has this JSON path in the config.
+    fn open_at(
+        config: &CollectionConfig,
+        path: &str,
         base: &Location,
         storage: &Storage,
     ) -> Result<Self, CollectionError> {
@@ -49,7 +74,7 @@ impl Collection {
                 zetta_api::read(api, base, storage)
             }
             CollectionConfig::Source(CollectionSource::Boxes(config)) => {
-                boxes::read(config, base, storage)
+                boxes::read(config, path, base, storage)
             }
         }
     }

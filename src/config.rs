@@ -12,6 +12,7 @@ mod description;
 mod error;
 mod interpolation;
 mod layer;
+mod named_collection;
 mod names;
 mod nearest;
 mod negatives;
@@ -21,6 +22,7 @@ mod objects;
 mod places;
 mod points;
 mod policy;
+mod random_splits;
 mod read;
 mod split;
 mod tagged;
@@ -45,6 +47,7 @@ pub use description::Config;
 pub use error::ConfigError;
 pub use interpolation::{Interpolation, Rounding};
 pub use layer::{Empty, Forbidden, LayerConfig};
+pub use named_collection::NamedCollectionConfig;
 pub(crate) use names::{DROPPED_ANNOTATIONS, is_reserved_array_name};
 pub(crate) use nearest::nearest;
 pub(crate) use negatives::NEGATIVE;
@@ -55,6 +58,7 @@ pub(crate) use objects::{AT_FACE, VOXELS};
 pub use objects::{ObjectAnchor, ObjectsConfig};
 pub use points::{PointsConfig, PointsFrom, PositionColumns, StatePointsConfig, TableConfig};
 pub use policy::{Leaks, Missing, Outside, Snap};
+pub use random_splits::{GroupBy, RandomParts, RandomSplitsConfig};
 pub(crate) use read::read_bytes;
 pub use split::SplitConfig;
 pub use unit::LengthUnit;
@@ -99,6 +103,20 @@ impl Config {
     /// The JSON Schema of the config.
     pub fn schema() -> serde_json::Value {
         schemars::schema_for!(Config).to_value()
+    }
+
+    /// The names of the splits, in the order of the output: first those of `random_splits`, then those of `splits`.
+    pub fn split_names(&self) -> impl Iterator<Item = &str> {
+        let random = self.random_splits.iter().flat_map(|r| r.names());
+        random.chain(self.splits.keys().map(String::as_str))
+    }
+
+    /// The id of a box in its own collection. With `collections`, ids of boxes begin with the name of the collection and a slash.
+    pub(crate) fn id_in_collection<'b>(&self, box_id: &'b str) -> &'b str {
+        match box_id.split_once('/') {
+            Some((_, id)) if !self.collections.is_empty() => id,
+            _ => box_id,
+        }
     }
 
     /// The config without secrets, for the manifest and for digests: URLs have no queries, so that a job with renewed

@@ -21,6 +21,7 @@ mod properties;
 mod read_plan;
 mod resolution;
 mod reuse;
+mod splits;
 mod table;
 mod tasks;
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use crate::config::RandomParts;
 use crate::dataset::{BoxEntry, Layout};
 use crate::job::{self, Job, RunOptions};
 use crate::plan::{FinishedPlan, Padding, Plan};
@@ -133,6 +134,9 @@ fn print(printer: &Printer, plan: &Plan, padding: &Padding, samples: bool) {
             counted(plan.boxes.len(), "box", "boxes")
         ));
     }
+    if let Some(counts) = random_splits(plan) {
+        printer.detail(format!("random   {counts}"));
+    }
     if printer.is_verbose() {
         for (i, source) in plan.sources.iter().enumerate() {
             let layer = plan.layer_of_source(i);
@@ -145,6 +149,31 @@ fn print(printer: &Printer, plan: &Plan, padding: &Padding, samples: bool) {
     printer.detail(format!("padded   {}", padded_of_plan(plan, padding)));
     let total = plan.samples();
     printer.result(format!("total    {}", counted(total, "sample", "samples")));
+}
+
+/// The number of boxes in each random split, beside what the config asks for.
+fn random_splits(plan: &Plan) -> Option<String> {
+    let random = plan.config.random_splits.as_ref()?;
+    let boxes = |split: usize| {
+        let of_split = plan.boxes.iter().filter(|b| b.split == Some(split));
+        counted(of_split.count(), "box", "boxes")
+    };
+    let counts: Vec<_> = random
+        .names()
+        .enumerate()
+        .map(|(i, name)| match &random.parts {
+            RandomParts::Fractions(fractions) => {
+                let fraction = fractions.get(name).copied().unwrap_or_default();
+                format!("{name} {} (fraction {fraction})", boxes(i))
+            }
+            RandomParts::Folds { .. } => format!("{name} {}", boxes(i)),
+        })
+        .collect();
+    let fold = match random.parts {
+        RandomParts::Fractions(_) => String::new(),
+        RandomParts::Folds { folds, fold } => format!("fold {fold} of {folds}: "),
+    };
+    Some(format!("{fold}{}", counts.join(", ")))
 }
 
 fn samples_table(plan: &Plan) -> Rows {

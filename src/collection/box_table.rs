@@ -315,7 +315,7 @@ mod tests {
         let base = Location::Local(folder.path().to_owned());
         let config = serde_json::json!({"csv": name, "layers": {"img": "img"}, "tags": ["all"]});
         let config: crate::config::BoxesConfig = serde_json::from_value(config).unwrap();
-        let read = crate::collection::boxes::read(&config, &base, storage);
+        let read = crate::collection::boxes::read(&config, "collection", &base, storage);
         read.map(|c| c.boxes).map_err(|e| {
             let shown = e.to_string();
             let folder = folder.path().display().to_string();

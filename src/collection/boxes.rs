@@ -12,33 +12,40 @@ use super::{Collection, CollectionError, LayerGroup, TaggedBox, box_layer, box_t
 use crate::config::{BoxListConfig, BoxesConfig, BoxesSource};
 use crate::storage::{Location, Storage};
 
-/// The id of the group that all boxes belong to.
-const GROUP: &str = "collection.boxes.layers";
-
-/// The name of an inline list in messages.
-const LIST: &str = "the config's `collection.boxes.list`";
-
+/// Reads the boxes. `path` is the JSON path of the collection in the config.
 pub(super) fn read(
     config: &BoxesConfig,
+    path: &str,
     base: &Location,
     storage: &Storage,
 ) -> Result<Collection, CollectionError> {
-    let layers = Arc::new(LayerGroup::of_sources(GROUP, &config.layers, base));
+    let layers = Arc::new(LayerGroup::of_sources(
+        &format!("{path}.boxes.layers"),
+        &config.layers,
+        base,
+    ));
     let (source, boxes) = match &config.source {
-        BoxesSource::List(list) => (LIST.to_owned(), listed(list, &config.tags, &layers)?),
+        BoxesSource::List(list) => {
+            let name = format!("the config's `{path}.boxes.list`");
+            let boxes = listed(list, &name, &config.tags, &layers)?;
+            (name, boxes)
+        }
         BoxesSource::Csv(table) => box_table::read(table, &config.tags, &layers, base, storage)?,
         BoxesSource::Layer(layer) => box_layer::read(layer, &config.tags, &layers, base, storage)?,
     };
     Ok(Collection {
+        name: None,
+        table: None,
         source,
         boxes,
         other_rows: IndexMap::new(),
     })
 }
 
-/// The boxes of a list in the config.
+/// The boxes of a list in the config, which is called `name` in messages.
 fn listed(
     list: &BoxListConfig,
+    name: &str,
     shared_tags: &[String],
     layers: &Arc<LayerGroup>,
 ) -> Result<Vec<TaggedBox>, CollectionError> {
@@ -46,7 +53,7 @@ fn listed(
     let boxes = list.boxes.iter().zip(list.ids()).enumerate();
     let boxes = boxes.map(|(i, (one, id))| {
         let wrong = || CollectionError::Row {
-            file: LIST.to_owned(),
+            file: name.to_owned(),
             row: format!("[{i}]"),
             problem: "a corner is not finite".to_owned(),
         };

@@ -4,7 +4,7 @@ use super::ApiError;
 use crate::fault::{Fault, FaultKind};
 use crate::neuroglancer::viewer_state::StateError;
 use crate::points::PointsError;
-use crate::storage::{DocumentError, LocationError};
+use crate::storage::{DocumentError, LocationError, OverBudget};
 
 /// Why a collection cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +24,24 @@ pub enum CollectionError {
     /// The web API cannot be used.
     #[error(transparent)]
     Api(#[from] ApiError),
+    /// One of several collections cannot be used.
+    #[error("the collection `{name}` cannot be read")]
+    Named {
+        /// Its name in the config.
+        name: String,
+        /// Why.
+        source: Box<CollectionError>,
+    },
+    /// The boxes of a collection exceed the memory budget.
+    #[error(
+        "the boxes of {collection} take more than {over}; allow more with --memory, or split the collection"
+    )]
+    TooLarge {
+        /// The collection.
+        collection: String,
+        /// The limit.
+        over: OverBudget,
+    },
     /// A required list is missing.
     #[error(
         "{file} has no list `{list}`; expected the four lists collections, layer_groups, layers and annotations of zetta_utils' web API"
@@ -81,8 +99,12 @@ impl Fault for CollectionError {
             Self::Boxes(e) => e.kind(),
             Self::Location(e) => e.kind(),
             Self::Api(e) => e.kind(),
+            Self::Named { source, .. } => source.kind(),
             Self::TagProperty { .. } => FaultKind::Usage,
-            Self::NoList { .. } | Self::Row { .. } | Self::BoxTable { .. } => FaultKind::Data,
+            Self::NoList { .. }
+            | Self::TooLarge { .. }
+            | Self::Row { .. }
+            | Self::BoxTable { .. } => FaultKind::Data,
         }
     }
 }

@@ -107,6 +107,39 @@ impl LayerGroup {
         }
     }
 
+    /// The group with the names of layers that the config uses for the collection `collection`. `names` has the name in the
+    /// config, then that in the collection. The other layers keep their names.
+    pub(super) fn with_names(&self, collection: &str, names: &IndexMap<String, String>) -> Self {
+        if self.sources.is_empty() {
+            return self.clone();
+        }
+        let is_other =
+            |name: &String| !names.contains_key(name) && !names.values().any(|n| n == name);
+        let others = self.sources.iter().filter(|(name, _)| is_other(name));
+        let others = others.map(|(name, text)| (name.clone(), text.clone()));
+        let renamed = names.iter().map(|(name, own)| {
+            let text = self.sources.get(own).cloned().unwrap_or_else(|| {
+                let hint = self.nearest_name(own);
+                let hint = hint.map_or(String::new(), |hint| format!("; did you mean `{hint}`?"));
+                LayerText::Unusable(format!(
+                    "the group has no layer `{own}`, which `collections.{collection}.layers.{name}` names; it has {}{hint}",
+                    self.known_names(),
+                ))
+            });
+            (name.clone(), text)
+        });
+        let is_annotations = |(_, own): &(&String, &String)| self.annotations.contains(*own);
+        let annotations = names.iter().filter(is_annotations);
+        let annotations = annotations.map(|(name, _)| name);
+        let others_of = self.annotations.iter().filter(|name| is_other(name));
+        Self {
+            id: self.id.clone(),
+            sources: others.chain(renamed).collect(),
+            base: self.base.clone(),
+            annotations: annotations.chain(others_of).cloned().collect(),
+        }
+    }
+
     /// The group of the layers `sources`: name, then source as written, relative to `base`.
     pub(crate) fn of_sources(
         id: &str,
@@ -198,20 +231,28 @@ impl LayerGroup {
             None if self.id.is_empty() => Err(LayerError::NoGroup {
                 layer: name.to_owned(),
             }),
-            None => {
-                let known: Vec<_> = self.sources.keys().map(|k| format!("`{k}`")).collect();
-                Err(LayerError::Unknown {
-                    group: self.id.clone(),
-                    layer: name.to_owned(),
-                    known: if known.is_empty() {
-                        "none".to_owned()
-                    } else {
-                        known.join(", ")
-                    },
-                    hint: nearest(name, self.sources.keys().map(String::as_str)).map(str::to_owned),
-                })
-            }
+            None => Err(LayerError::Unknown {
+                group: self.id.clone(),
+                layer: name.to_owned(),
+                known: self.known_names(),
+                hint: self.nearest_name(name).map(str::to_owned),
+            }),
         }
+    }
+
+    /// The names of its layers, for messages.
+    fn known_names(&self) -> String {
+        let known: Vec<_> = self.sources.keys().map(|k| format!("`{k}`")).collect();
+        if known.is_empty() {
+            "none".to_owned()
+        } else {
+            known.join(", ")
+        }
+    }
+
+    /// The name of a layer that is close to `name`, if there is one.
+    fn nearest_name(&self, name: &str) -> Option<&str> {
+        nearest(name, self.sources.keys().map(String::as_str))
     }
 
     fn invalid_source(&self, name: &str, source: LocationError) -> LayerError {

@@ -385,6 +385,8 @@ impl CollectionRows {
         match list.error {
             Some(e) => Err(e),
             None => Ok(Collection {
+                name: None,
+                table: None,
                 source,
                 boxes,
                 other_rows: others,

@@ -19,6 +19,9 @@ use crate::storage::{Location, Storage};
 /// The group that all boxes of a state belong to.
 const GROUP: &str = "neuroglancer_state";
 
+/// Memory of a text in addition to its bytes.
+const TEXT_BYTES: usize = 40;
+
 /// Reads the state at `source`. `layer` contains the boxes; by default the only layer with boxes.
 pub(super) fn read(
     source: &str,
@@ -53,14 +56,25 @@ pub(super) fn read(
         if !seen.insert(row.id.clone()) {
             return Err(wrong("the id occurs twice, expected one box per id"));
         }
+        let tags = tags(row.description.as_deref().unwrap_or_default());
+        let texts: usize = tags.iter().map(|tag| tag.len() + TEXT_BYTES).sum();
+        let bytes = size_of::<TaggedBox>() + 2 * (row.id.len() + TEXT_BYTES) + texts;
+        // Half as much again for the plan's copy.
+        let kept = storage.budget().keep(bytes as u64 * 3 / 2);
+        kept.map_err(|over| CollectionError::TooLarge {
+            collection: state.object().to_owned(),
+            over,
+        })?;
         boxes.push(TaggedBox {
-            tags: tags(row.description.as_deref().unwrap_or_default()),
+            tags,
             id: row.id,
             bounds,
             layers: Arc::clone(&group),
         });
     }
     Ok(Collection {
+        name: None,
+        table: None,
         source: state.object().to_owned(),
         boxes,
         other_rows,

@@ -5,8 +5,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ArrayConfig, CollectionConfig, LayerConfig, Leaks, Missing, Outside, PointsConfig, Snap,
-    SplitConfig, tagged,
+    ArrayConfig, CollectionConfig, LayerConfig, Leaks, Missing, NamedCollectionConfig, Outside,
+    PointsConfig, RandomSplitsConfig, Snap, SplitConfig, tagged,
 };
 use crate::geometry::{AxisOrder, Resolution, WindowRule, WindowSize};
 
@@ -18,8 +18,13 @@ pub struct Config {
     #[serde(rename = "$schema", default, skip_serializing)]
     pub(crate) schema: Option<String>,
     /// The collection of bounding boxes: the path of a file or folder, or an object for another kind of source.
-    /// Relative paths count from the config's folder.
-    pub(crate) collection: CollectionConfig,
+    /// Relative paths count from the config's folder. Either `collection` or `collections` is given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) collection: Option<CollectionConfig>,
+    /// Several collections: name, then the path of a file or folder, or an object. The name and a slash are the beginning of the
+    /// ids of its boxes.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub(crate) collections: IndexMap<String, NamedCollectionConfig>,
     /// Size of a voxel of the windows in nm, x y z. Every layer must have a scale of this resolution.
     #[schemars(with = "[f64; 3]", extend("items" = serde_json::json!({"type": "number", "exclusiveMinimum": 0})))]
     pub(crate) resolution: Resolution,
@@ -39,9 +44,13 @@ pub struct Config {
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     pub(crate) layers: IndexMap<String, LayerConfig>,
     /// The splits to write: name, then the tags that a box must all have to belong to the split, or an object with `all`,
-    /// `any` and `none`.
-    #[schemars(length(min = 1))]
+    /// `any` and `none`. Optional with `random_splits`.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     pub(crate) splits: IndexMap<String, SplitConfig>,
+    /// Splits that boxes are assigned to at random, by fractions or as folds of a cross-validation. Boxes that belong to one of
+    /// `splits` take no part.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) random_splits: Option<RandomSplitsConfig>,
     /// Whether the z of `resolution` is replaced, per layer group, by the smallest z that all its layers have. The size of
     /// windows in voxels stays the same.
     #[serde(default)]

@@ -61,10 +61,10 @@ pub(super) fn reserved_for(name: &str) -> Option<&'static str> {
 }
 
 /// Two names that differ only in the case of letters: the later one first.
-pub(super) fn differ_only_in_case<'n>(names: &[&'n String]) -> Option<(&'n str, &'n str)> {
+pub(super) fn differ_only_in_case<'n>(names: &[&'n str]) -> Option<(&'n str, &'n str)> {
     names.iter().enumerate().find_map(|(i, name)| {
         let mut earlier = names[..i].iter();
         let other = earlier.find(|other| other.eq_ignore_ascii_case(name))?;
-        Some((name.as_str(), other.as_str()))
+        Some((*name, *other))
     })
 }

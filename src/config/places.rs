@@ -16,7 +16,13 @@ impl Config {
     /// The config as [`Config::published`], with all places replaced by empty texts.
     pub(crate) fn without_places(&self) -> Value {
         let mut config = self.clone();
-        config.collection.remove_places();
+        if let Some(collection) = &mut config.collection {
+            collection.remove_places();
+        }
+        for named in config.collections.values_mut() {
+            named.collection.remove_places();
+            named.table.iter_mut().for_each(String::clear);
+        }
         match &mut config.points.source {
             PointsFrom::Layer(_) | PointsFrom::Layers(_) | PointsFrom::Objects(_) => {}
             PointsFrom::NeuroglancerState(state) => state.source.clear(),
@@ -122,6 +128,37 @@ mod tests {
             json!({"boxes": {"csv": place, "layers": {"img": place, "lab": place}}}),
             json!({"boxes": {"source": place, "layers": {"img": place}, "tags": ["train"]}}),
         ]
+    }
+
+    fn named(place: &str) -> Config {
+        let boxes = json!({"boxes": {"csv": place, "layers": {"em": place}}, "table": place, "layers": {"img": "em"}});
+        let value = json!({
+            "collections": {"a": place, "b": boxes, "c": {"path": place, "tags": ["t"]}}, "window": [64, 64, 16],
+            "points": {"table": {"file": place, "unit": "nm", "point": ["x", "y", "z"]}}, "resolution": [4, 4, 40],
+            "arrays": {"img": {"layer": "img"}}, "random_splits": {"folds": 2, "fold": 1, "tags": ["t"]},
+        });
+        Config::parse(value.to_string().as_bytes(), Path::new("job.json")).unwrap()
+    }
+
+    #[test]
+    fn places_of_several_collections_are_found_and_names_of_layers_are_kept() {
+        let (a, b) = (named("https://host/a?sig=secret"), named("place2"));
+        assert_eq!(a.without_places(), b.without_places());
+        assert!(a.without_places().to_string().contains("\"img\":\"em\""));
+        let paths: Vec<String> = a.places().into_iter().map(|(path, _)| path).collect();
+        let expected = [
+            "collections.a",
+            "collections.b.boxes.csv",
+            "collections.b.boxes.layers.em",
+            "collections.b.table",
+            "collections.c.path",
+            "points.table.file",
+        ];
+        assert_eq!(paths, expected);
+        assert!(!a.published().to_string().contains("secret"));
+        let read = a.without_secrets().unwrap();
+        assert_eq!(read.without_secrets().unwrap(), read);
+        assert_eq!(b.without_secrets().unwrap(), b);
     }
 
     fn points(place: &str) -> Vec<Value> {

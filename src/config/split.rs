@@ -53,6 +53,11 @@ impl SplitConfig {
             && !self.none.iter().any(has)
     }
 
+    /// Whether it has no tag, so that every box fits.
+    pub fn is_empty(&self) -> bool {
+        self.tags().next().is_none()
+    }
+
     /// All tags that occur in it.
     pub fn tags(&self) -> impl Iterator<Item = &String> {
         self.all.iter().chain(&self.any).chain(&self.none)
@@ -86,7 +91,10 @@ impl<'de> Visitor<'de> for ListOrObject {
     type Value = SplitConfig;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "a list of tags, or an object with `all`, `any`, `none`")
+        write!(
+            f,
+            "a list of tags, or an object with `all`, `any`, `none` (fractions of boxes are in `random_splits`)"
+        )
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Self::Value, A::Error> {

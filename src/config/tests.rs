@@ -1,3 +1,4 @@
+mod several;
 mod sources;
 
 use super::*;

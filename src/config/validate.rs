@@ -15,7 +15,7 @@ pub(super) type Problem = (String, String);
 /// The first invalid value of `config`, if there is one.
 pub(super) fn problem(config: &Config) -> Option<Problem> {
     password(config)
-        .or_else(|| collection(config))
+        .or_else(|| collections(config))
         .or_else(|| array_names(config))
         .or_else(|| names_that_differ_only_in_case(config))
         .or_else(|| arrays(config))
@@ -40,9 +40,35 @@ fn password(config: &Config) -> Option<Problem> {
     Some((path, PASSWORD.to_owned()))
 }
 
-fn collection(config: &Config) -> Option<Problem> {
-    let (path, problem) = config.collection.problem()?;
-    Some((format!("collection{path}"), problem))
+fn collections(config: &Config) -> Option<Problem> {
+    match (&config.collection, config.collections.is_empty()) {
+        (Some(collection), true) => {
+            let (path, problem) = collection.problem()?;
+            Some((format!("collection{path}"), problem))
+        }
+        (None, false) => config.collections.iter().find_map(|(name, named)| {
+            let of_name = name_problem(name).map(|problem| (String::new(), problem));
+            let is_table = matches!(config.points.source, PointsFrom::Table(_));
+            let lost_table = || {
+                let problem =
+                    "found a table, but `points` has no `table`, expected one with its columns";
+                (".table".to_owned(), problem.to_owned())
+            };
+            let (path, problem) = of_name
+                .or_else(|| named.collection.problem())
+                .or_else(|| (named.table.is_some() && !is_table).then(lost_table))?;
+            Some((format!("collections.{name}{path}"), problem))
+        }),
+        (None, true) => {
+            let problem =
+                "found no collection, expected `collection`, or `collections` with at least one";
+            Some(("collection".to_owned(), problem.to_owned()))
+        }
+        (Some(_), false) => {
+            let problem = "found `collection` and `collections`, expected one of them".to_owned();
+            Some(("collections".to_owned(), problem))
+        }
+    }
 }
 
 fn array_names(config: &Config) -> Option<Problem> {
@@ -59,17 +85,26 @@ fn array_names(config: &Config) -> Option<Problem> {
 }
 
 fn names_that_differ_only_in_case(config: &Config) -> Option<Problem> {
-    let arrays: Vec<&String> = config.arrays.keys().collect();
-    let splits: Vec<&String> = config.splits.keys().collect();
-    [("arrays", arrays), ("splits", splits)]
-        .into_iter()
-        .find_map(|(kind, names)| {
-            let (name, other) = differ_only_in_case(&names)?;
-            let problem = format!(
-                "the name differs from `{other}` in small and capital letters only, expected names that every file system tells apart"
-            );
-            Some((format!("{kind}.{name}"), problem))
-        })
+    let problem = |name: &str, other: &str| {
+        if name == other {
+            return format!("the split `{name}` is in `random_splits`, too, expected another name");
+        }
+        format!(
+            "the name differs from `{other}` in small and capital letters only, expected names that every file system tells apart"
+        )
+    };
+    let arrays: Vec<&str> = config.arrays.keys().map(String::as_str).collect();
+    if let Some((name, other)) = differ_only_in_case(&arrays) {
+        return Some((format!("arrays.{name}"), problem(name, other)));
+    }
+    let splits: Vec<&str> = config.split_names().collect();
+    let (name, other) = differ_only_in_case(&splits)?;
+    let parent = if config.splits.contains_key(name) {
+        "splits"
+    } else {
+        "random_splits.fractions"
+    };
+    Some((format!("{parent}.{name}"), problem(name, other)))
 }
 
 fn arrays(config: &Config) -> Option<Problem> {
@@ -160,21 +195,35 @@ fn unused_layer(config: &Config, name: &str) -> String {
 }
 
 fn splits(config: &Config) -> Option<Problem> {
-    if config.splits.is_empty() {
-        let problem = "found no split, expected at least one".to_owned();
+    if config.splits.is_empty() && config.random_splits.is_none() {
+        let problem = "found no split, expected at least one here or in `random_splits`".to_owned();
         return Some(("splits".to_owned(), problem));
     }
-    config.splits.iter().find_map(|(name, split)| {
-        let has_tag = split.tags().next().is_some();
+    let by_tags = config.splits.iter().find_map(|(name, split)| {
         let no_tag = || "found no tag, expected the tags of the boxes in this split".to_owned();
-        let is_taken = name.eq_ignore_ascii_case(DROPPED_ANNOTATIONS);
-        let taken = || {
-            format!("the name `{name}` is taken by the table of dropped annotations, expected another name")
-        };
         let problem = name_problem(name)
-            .or_else(|| is_taken.then(taken))
-            .or_else(|| (!has_tag).then(no_tag))?;
+            .or_else(|| name_of_dropped(name))
+            .or_else(|| split.is_empty().then(no_tag))?;
         Some((format!("splits.{name}"), problem))
+    });
+    by_tags.or_else(|| random_splits(config))
+}
+
+fn random_splits(config: &Config) -> Option<Problem> {
+    let random = config.random_splits.as_ref()?;
+    if let Some((path, problem)) = random.problem() {
+        return Some((format!("random_splits{path}"), problem));
+    }
+    let problem = random.names().find_map(name_of_dropped)?;
+    Some(("random_splits.fractions".to_owned(), problem))
+}
+
+/// What is wrong with the name of a split that is the name of another part of the output.
+fn name_of_dropped(name: &str) -> Option<String> {
+    name.eq_ignore_ascii_case(DROPPED_ANNOTATIONS).then(|| {
+        format!(
+            "the name `{name}` is taken by the table of dropped annotations, expected another name"
+        )
     })
 }
 
@@ -182,7 +231,7 @@ fn leaks(config: &Config) -> Option<Problem> {
     let Leaks::DropFrom(split) = &config.leaks else {
         return None;
     };
-    let is_split = config.splits.contains_key(split);
+    let is_split = config.split_names().any(|name| name == split);
     (!is_split).then(|| {
         let problem = format!("found {split:?}, expected the name of a split");
         ("leaks.drop_from".to_owned(), problem)

@@ -97,7 +97,10 @@ fn the_bytes_are_the_same_with_any_number_of_threads_and_in_a_folder_with_the_de
 fn check_job(report: &DemoReport) {
     let config = Config::read(&report.config).unwrap();
     let folder = Location::folder_of(&report.config);
-    let collection = Collection::open(&config.collection, &folder, &Storage::default()).unwrap();
+    let collections = Collection::open_all(&config, &folder, &Storage::default()).unwrap();
+    let [collection] = &collections[..] else {
+        panic!("one collection")
+    };
     let bounds: Vec<_> = collection.boxes.iter().map(|b| b.bounds).collect();
     let group = &collection.boxes[0].layers;
     for layer in &report.layers {

@@ -19,7 +19,7 @@ use crate::volume;
 #[derive(Debug)]
 pub(super) struct Draft {
     pub plan: Plan,
-    /// Where the collection was read from.
+    /// Where the collections were read from.
     pub collection: String,
 }
 
@@ -32,12 +32,13 @@ impl Draft {
     ) -> Result<Self, JobError> {
         stages.begin("read config and collection");
         let folder = Location::folder_of(&config.path);
-        let collection = Collection::open(&config.config.collection, &folder, storage)?;
+        let collections = Collection::open_all(&config.config, &folder, storage)?;
+        let places: Vec<_> = collections.iter().map(Collection::place).collect();
         stages.begin("read annotations");
-        let plan = draft(config, &collection, storage, stages)?;
+        let plan = draft(config, &collections, storage, stages)?;
         Ok(Self {
             plan,
-            collection: collection.source,
+            collection: places.join(", "),
         })
     }
 }
@@ -45,11 +46,11 @@ impl Draft {
 /// Reads the annotations and drafts the plan.
 fn draft(
     config: &ConfigFile,
-    collection: &Collection,
+    collections: &[Collection],
     storage: &Storage,
     stages: &mut Stages,
 ) -> Result<Plan, JobError> {
-    let read_plan = ReadPlan::new(config, collection, |source, layer| {
+    let read_plan = ReadPlan::new(config, collections, |source, layer| {
         volume::resolutions(source, layer, storage)
     })?;
     let PointsConfig {

@@ -73,7 +73,7 @@ pub(super) fn add_negatives(
         .map(|(query, wanted)| {
             let inside = annotations[query.point_source].next().into_iter().flatten();
             NegativeBox {
-                id: &read_plan.boxes()[query.box_index].id,
+                id: config.id_in_collection(&read_plan.boxes()[query.box_index].id),
                 bounds: query.bounds,
                 wanted: (*wanted as f64 * negatives.per_annotation).round() as u64,
                 annotations: around[query.point_source].next().unwrap_or_default(),
@@ -94,7 +94,7 @@ pub(super) fn add_negatives(
     });
     let masks: Vec<_> = masks.collect::<Result<_, _>>().map_err(&failed)?;
     let negatives = draw_negatives(&boxes, &masks, negatives, storage).map_err(&failed)?;
-    let too_few = too_few(&boxes, &negatives);
+    let too_few = too_few(read_plan, &boxes, &negatives);
     for layer in layers.iter_mut() {
         mark_annotations(layer).map_err(&failed)?;
         layer.points.report.warnings.extend(too_few.clone());
@@ -115,14 +115,18 @@ pub(super) fn add_negatives(
 }
 
 /// A warning about boxes with fewer negatives than the config asks for, if there are some.
-fn too_few(boxes: &[NegativeBox<'_>], negatives: &[Vec<Negative>]) -> Option<String> {
-    let all = boxes.iter().zip(negatives);
-    let mut lacking = all.filter(|(of_box, placed)| (placed.len() as u64) < of_box.wanted);
-    let (first, placed) = lacking.next()?;
+fn too_few(
+    read_plan: &ReadPlan,
+    boxes: &[NegativeBox<'_>],
+    negatives: &[Vec<Negative>],
+) -> Option<String> {
+    let all = read_plan.queries().iter().zip(boxes).zip(negatives);
+    let mut lacking = all.filter(|((_, of_box), placed)| (placed.len() as u64) < of_box.wanted);
+    let ((query, first), placed) = lacking.next()?;
     Some(format!(
         "{} box(es) have fewer negatives than `points.negatives` asks for, for example the box {:?}: {} of {}. Too little of it is far enough from annotations and inside the mask",
         lacking.count() + 1,
-        first.id,
+        read_plan.boxes()[query.box_index].id,
         placed.len(),
         first.wanted
     ))

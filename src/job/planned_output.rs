@@ -231,7 +231,7 @@ impl PlannedOutput {
 
 /// The claim of a job on an output.
 pub(super) fn claim_of(config: &Config) -> Claim {
-    let splits = config.splits.keys().map(String::as_str);
+    let splits = config.split_names();
     let arrays = config.arrays.keys().map(String::as_str);
     Claim::new(config.digest(), splits, arrays)
 }

@@ -100,8 +100,8 @@ impl Plan {
 
 fn empty_splits(read_plan: &ReadPlan, property_columns: usize) -> Vec<PlannedSplit> {
     let config = &read_plan.file.config;
-    let splits = config.splits.keys().map(|name| PlannedSplit {
-        name: name.clone(),
+    let splits = config.split_names().map(|name| PlannedSplit {
+        name: name.to_owned(),
         samples: Vec::new(),
         objects: vec![Vec::new(); config.arrays.len()],
         ends: Vec::new(),

@@ -171,7 +171,8 @@ impl Plan {
             for (i, sample) in split.samples.iter().enumerate() {
                 let of_box = &self.boxes[sample.box_index as usize];
                 if of_box.samples > max as u64 {
-                    let sample_hash = sample_hash(seed, &of_box.id, sample.annotation_id);
+                    let box_id = self.config.id_in_collection(&of_box.id);
+                    let sample_hash = sample_hash(seed, box_id, sample.annotation_id);
                     hashes
                         .entry(sample.box_index)
                         .or_default()

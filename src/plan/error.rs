@@ -37,10 +37,12 @@ pub enum PlanError {
         source: LayerError,
     },
     /// The location of the table in the config is invalid.
-    #[error("{}: at `points.table.file`", config.display())]
+    #[error("{}: at `{path}`", config.display())]
     Table {
         /// The config file.
         config: PathBuf,
+        /// JSON path in the config.
+        path: String,
         /// What is wrong.
         source: LocationError,
     },
@@ -83,10 +85,12 @@ pub enum PlanError {
         config: PathBuf,
     },
     /// No box belongs to a split.
-    #[error("none of the {boxes} boxes of {collection} belongs to the split `{split}`: `splits.{split}` in {} lists the tags {wanted}; available tags: {found}. Correct the tags or remove the split", config.display())]
+    #[error("none of the {boxes} boxes of {collection} belongs to the {split}: `{path}` in {} lists the tags {wanted}; available tags: {found}. Correct the tags or remove the split", config.display())]
     NoBox {
-        /// The split.
+        /// The split, or the random splits.
         split: String,
+        /// JSON path of the tags in the config.
+        path: String,
         /// Number of boxes.
         boxes: usize,
         /// The collection.
@@ -97,6 +101,22 @@ pub enum PlanError {
         wanted: String,
         /// The tags of all boxes.
         found: String,
+    },
+    /// No box was assigned to a random split.
+    #[error("none of the {boxes} boxes of {collection} that take part in `random_splits` of {} is in the split `{split}`, which gets {part}: {}", config.display(), more_boxes(*grouped))]
+    NoRandomBox {
+        /// The split.
+        split: String,
+        /// Number of boxes that take part.
+        boxes: u64,
+        /// The collection.
+        collection: String,
+        /// The config file.
+        config: PathBuf,
+        /// The part of the boxes that the split gets.
+        part: String,
+        /// Whether boxes are assigned in groups.
+        grouped: bool,
     },
     /// The resolutions of a layer cannot be read.
     #[error("cannot read the resolutions of the layer `{layer}`")]
@@ -143,26 +163,42 @@ pub enum PlanError {
         found: String,
     },
     /// Windows of two splits share voxels.
-    #[error("{report}\n  {}", advice(report, from.as_deref()))]
+    #[error("{report}\n  {}", advice(report, from.as_deref(), *random))]
     Leaks {
         /// The splits, and how much they share.
         report: LeakReport,
         /// The split from which the config drops leaking samples, if any. It is not one of the report's splits.
         from: Option<String>,
+        /// Whether boxes were assigned to splits at random.
+        random: bool,
     },
 }
 
+/// How to get a box into each random split.
+fn more_boxes(grouped: bool) -> &'static str {
+    if grouped {
+        "use more or smaller groups (`group_by`), larger fractions or fewer folds, or another `seed`; or assign boxes by tags (`splits`)"
+    } else {
+        "use more boxes, larger fractions or fewer folds, or another `seed`; or assign boxes by tags (`splits`)"
+    }
+}
+
 /// How to handle splits that leak.
-fn advice(report: &LeakReport, from: Option<&str>) -> String {
+fn advice(report: &LeakReport, from: Option<&str>, random: bool) -> String {
     let splits = report.between.first().map(|leak| leak.splits.each_ref());
     let [other, split] = splits.map_or(["train", "val"], |s| s.map(String::as_str));
     let ways = format!(
         r#"set `leaks` in the config: {{"drop_from": {split:?}}} drops the samples of `{split}` that share voxels with those of `{other}`, "warn" only warns, "allow" skips the check"#
     );
+    let grouped = if random {
+        "put boxes that are near each other into the same split (`random_splits.group_by`, with larger blocks if it is set), or "
+    } else {
+        ""
+    };
     match from {
-        None => format!("move the boxes apart, or {ways}"),
+        None => format!("{grouped}move the boxes apart, or {ways}"),
         Some(from) => format!(
-            "`leaks` drops samples from `{from}`, but these samples are in other splits: move their boxes apart, or {ways}"
+            "`leaks` drops samples from `{from}`, but these samples are in other splits: {grouped}move their boxes apart, or {ways}"
         ),
     }
 }

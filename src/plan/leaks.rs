@@ -33,7 +33,11 @@ pub(super) fn apply_policy(plan: &mut Plan) -> Result<(), PlanError> {
         Leaks::Allow => Ok(()),
         Leaks::Error => match find_leaks(plan) {
             None => Ok(()),
-            Some(report) => Err(PlanError::Leaks { report, from: None }),
+            Some(report) => Err(PlanError::Leaks {
+                report,
+                from: None,
+                random: plan.config.random_splits.is_some(),
+            }),
         },
         Leaks::Warn => {
             plan.warnings
@@ -48,7 +52,12 @@ pub(super) fn apply_policy(plan: &mut Plan) -> Result<(), PlanError> {
             let index = WindowIndex::new(plan, &others);
             if let Some(report) = find_among(plan, &index, &others) {
                 let from = Some(name);
-                return Err(PlanError::Leaks { report, from });
+                let random = plan.config.random_splits.is_some();
+                return Err(PlanError::Leaks {
+                    report,
+                    from,
+                    random,
+                });
             }
             let leaking = index.leaking_samples(from, &others);
             plan.retain(DropReason::Leak, |split, i, _| split != from || !leaking[i]);

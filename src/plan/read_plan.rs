@@ -3,15 +3,16 @@
 //! The input is the config and the collection. The output is a [`ReadPlan`], from which the annotations are read, and
 //! together with these the plan is built.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::error::PlanError;
 use super::resolution::FlexibleZ;
+use super::splits::SplitChooser;
 use super::table::{PlannedArray, PlannedBox, PlannedGroup, VolumeSource};
 use crate::collection::{Collection, LayerError, LayerGroup, TaggedBox};
 use crate::config::LayerConfig;
-use crate::config::{ConfigFile, PointsFrom, Snap, SplitConfig};
+use crate::config::{ConfigFile, PointsFrom, Snap, TableConfig};
 use crate::geometry::{BoxNm, Resolution};
 use crate::points::{PointSource, PointsInBoxes, PropertySpec};
 use crate::storage::{Location, SourceUrl};
@@ -36,7 +37,7 @@ pub struct ReadPlan {
 /// A box that belongs to a split.
 #[derive(Clone, Debug)]
 pub struct BoxQuery {
-    /// Position of the box in the collection.
+    /// Position of the box in [`ReadPlan::boxes`].
     pub box_index: usize,
     /// Position of its point layer in [`ReadPlan::point_sources`].
     pub point_source: usize,
@@ -68,25 +69,31 @@ struct AddedGroup {
 }
 
 impl ReadPlan {
-    /// Assigns the boxes of the collection to splits and resolves the layers of their groups. With `flexible_z`,
+    /// Assigns the boxes of the collections to splits and resolves the layers of their groups. With `flexible_z`,
     /// `resolutions_of` returns the resolutions that a volume has.
     pub fn new(
         file: &ConfigFile,
-        collection: &Collection,
+        collections: &[Collection],
         resolutions_of: impl Fn(&SourceUrl, &LayerConfig) -> Result<Vec<Resolution>, VolumeError> + Sync,
     ) -> Result<Self, PlanError> {
         let mut read_plan = Self::without_boxes(file);
         let mut flexible_z = FlexibleZ::new(file, &resolutions_of);
-        read_plan.add_boxes(&collection.boxes, &mut flexible_z)?;
+        let mut splits = SplitChooser::new(file);
+        for collection in collections {
+            read_plan.add_boxes(collection, &mut splits, &mut flexible_z)?;
+        }
         if file.config.flexible_z && !read_plan.queries.is_empty() {
             flexible_z.require_known_names()?;
         }
-        read_plan.require_known_tags(collection)?;
-        for (kind, rows) in &collection.other_rows {
-            read_plan.warnings.push(format!(
-                "{rows} row(s) of type `{kind}` in {} are not bounding boxes and were skipped",
-                collection.source
-            ));
+        let places: Vec<_> = collections.iter().map(Collection::place).collect();
+        splits.require_boxes(&read_plan.boxes, &places.join(", "))?;
+        for collection in collections {
+            for (kind, rows) in &collection.other_rows {
+                read_plan.warnings.push(format!(
+                    "{rows} row(s) of type `{kind}` in {} are not bounding boxes and were skipped",
+                    collection.source
+                ));
+            }
         }
         Ok(read_plan)
     }
@@ -112,19 +119,21 @@ impl ReadPlan {
 
     fn add_boxes(
         &mut self,
-        boxes: &[TaggedBox],
+        collection: &Collection,
+        splits: &mut SplitChooser<'_>,
         flexible_z: &mut FlexibleZ<'_>,
     ) -> Result<(), PlanError> {
         let mut added_groups: HashMap<*const LayerGroup, AddedGroup> = HashMap::new();
-        for (box_index, tagged) in boxes.iter().enumerate() {
-            let split = self.split_of(&tagged.id, &tagged.tags)?;
+        for tagged in &collection.boxes {
+            let (box_index, id) = (self.boxes.len(), collection.id_in_job(tagged));
+            let split = splits.split_of(&id, tagged)?;
             let mut group = 0;
             if split.is_some() {
                 let key = Arc::as_ptr(&tagged.layers);
                 let added = match added_groups.get(&key) {
                     Some(added) => *added,
                     None => {
-                        let added = self.add_group(&tagged.layers, &tagged.id, flexible_z)?;
+                        let added = self.add_group(collection, &tagged.layers, &id, flexible_z)?;
                         added_groups.insert(key, added);
                         added
                     }
@@ -138,7 +147,7 @@ impl ReadPlan {
                 });
             }
             self.boxes.push(PlannedBox {
-                id: tagged.id.clone(),
+                id,
                 tags: tagged.tags.clone(),
                 min_nm: tagged.bounds.min(),
                 max_nm: tagged.bounds.max(),
@@ -160,29 +169,6 @@ impl ReadPlan {
                 .bounds
                 .snapped_as_zetta(&self.groups[group].resolution),
         }
-    }
-
-    /// Fails if a split has no box because of a tag that no box has, or if no split has a box. A split may be empty
-    /// because no box has all of its tags at once.
-    fn require_known_tags(&self, collection: &Collection) -> Result<(), PlanError> {
-        let is_known = |tag: &String| self.boxes.iter().any(|b| b.tags.contains(tag));
-        let is_wrong = |(i, (_, split)): &(usize, (&String, &SplitConfig))| {
-            let has_box = self.boxes.iter().any(|b| b.split == Some(*i));
-            let has_unknown_tag = split.all.iter().chain(&split.any).any(|tag| !is_known(tag));
-            !has_box && (has_unknown_tag || self.queries.is_empty())
-        };
-        let mut splits = self.file.config.splits.iter().enumerate();
-        let Some((_, (name, split))) = splits.find(is_wrong) else {
-            return Ok(());
-        };
-        Err(PlanError::NoBox {
-            split: name.clone(),
-            boxes: self.boxes.len(),
-            collection: collection.source.clone(),
-            config: self.file.path.clone(),
-            wanted: list_of_tags(split.tags()),
-            found: list_of_tags(collection.boxes.iter().flat_map(|b| &b.tags)),
-        })
     }
 
     /// The boxes that belong to a split, in the collection's order.
@@ -212,31 +198,15 @@ impl ReadPlan {
         of_source.map(|query| query.bounds).collect()
     }
 
-    /// The split that a box with these tags belongs to.
-    fn split_of(&self, id: &str, tags: &[String]) -> Result<Option<usize>, PlanError> {
-        let splits = self.file.config.splits.iter().enumerate();
-        let mut fitting = splits.filter(|(_, (_, split))| split.fits(tags));
-        let first = fitting.next();
-        match (first, fitting.next()) {
-            (Some((_, (first, _))), Some((_, (second, _)))) => Err(PlanError::SeveralSplits {
-                id: id.to_owned(),
-                tags: tags.to_vec(),
-                first: first.clone(),
-                second: second.clone(),
-                config: self.file.path.clone(),
-            }),
-            (first, _) => Ok(first.map(|(i, _)| i)),
-        }
-    }
-
     /// Adds a layer group with the layers that the config names. `box_id` is the group's first box.
     fn add_group(
         &mut self,
+        collection: &Collection,
         group: &LayerGroup,
         box_id: &str,
         flexible_z: &mut FlexibleZ<'_>,
     ) -> Result<AddedGroup, PlanError> {
-        let mut point_source = self.point_source_of(group, box_id)?;
+        let mut point_source = self.point_source_of(collection, group, box_id)?;
         let sources = self.volume_sources_of(group, box_id)?;
         let config = &self.file.config;
         let resolution = if config.flexible_z {
@@ -272,7 +242,12 @@ impl ReadPlan {
     }
 
     /// The source of the annotations of a group. The resolution of objects is not the final one.
-    fn point_source_of(&self, group: &LayerGroup, box_id: &str) -> Result<PointSource, PlanError> {
+    fn point_source_of(
+        &self,
+        collection: &Collection,
+        group: &LayerGroup,
+        box_id: &str,
+    ) -> Result<PointSource, PlanError> {
         let folder = Location::folder_of(&self.file.path);
         match &self.file.config.points.source {
             PointsFrom::Layer(layer) => group
@@ -301,9 +276,21 @@ impl ReadPlan {
                     config: objects.clone(),
                 })
             }
-            PointsFrom::Table(csv) => {
-                PointSource::of_table(csv, &folder).map_err(|source| PlanError::Table {
+            PointsFrom::Table(table) => {
+                let (path, table) = match (&collection.name, &collection.table) {
+                    (Some(name), Some(file)) => {
+                        let file = file.clone();
+                        let of_collection = TableConfig {
+                            file,
+                            ..table.clone()
+                        };
+                        (format!("collections.{name}.table"), of_collection)
+                    }
+                    _ => ("points.table.file".to_owned(), table.clone()),
+                };
+                PointSource::of_table(&table, &folder).map_err(|source| PlanError::Table {
                     config: self.file.path.clone(),
+                    path,
                     source,
                 })
             }
@@ -375,14 +362,4 @@ fn position_in<T: PartialEq>(list: &mut Vec<T>, item: T) -> usize {
         list.push(item);
         list.len() - 1
     })
-}
-
-/// The different tags in alphabetical order.
-fn list_of_tags<'t>(tags: impl Iterator<Item = &'t String>) -> String {
-    let tags: BTreeSet<&String> = tags.collect();
-    if tags.is_empty() {
-        return "none".to_owned();
-    }
-    let quoted: Vec<String> = tags.into_iter().map(|tag| format!("`{tag}`")).collect();
-    quoted.join(", ")
 }

@@ -13,7 +13,7 @@ use crate::storage::SourceUrl;
 pub struct Plan {
     /// The config that the plan was built for.
     pub config: Config,
-    /// Every box, in the collection's order.
+    /// Every box, in the order of the collections in the config, then in the collection's order.
     pub boxes: Vec<PlannedBox>,
     /// The splits, in the config's order.
     pub splits: Vec<PlannedSplit>,
@@ -57,7 +57,7 @@ pub struct PlannedGroup {
 /// A box, and how many of its annotations are samples.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PlannedBox {
-    /// Its id in the collection.
+    /// Its id. With several collections, it begins with the name of its collection and a slash.
     pub id: String,
     /// Its tags.
     pub tags: Vec<String>,

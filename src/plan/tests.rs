@@ -11,6 +11,7 @@ use crate::points::{Annotation, PointsInBoxes, PointsReport, PropertyKind, Prope
 use crate::storage::{Location, Storage};
 use serde_json::{Value, json};
 use std::path::Path;
+use std::slice::from_ref;
 
 /// A box in nm: id, lower corner, upper corner, tags, layer group.
 struct TestBox(
@@ -88,7 +89,7 @@ fn read_plan_of(config: &ConfigFile, collection: &Collection) -> Result<ReadPlan
     if config.config.splits.values().any(fits) {
         config.config.splits.retain(|_, split| fits(split));
     }
-    ReadPlan::new(&config, collection, |_, _| Ok(Vec::new()))
+    ReadPlan::new(&config, from_ref(collection), |_, _| Ok(Vec::new()))
 }
 
 /// The plan for these annotations, (id, position), of each box of a split.
@@ -302,7 +303,7 @@ fn a_property_gets_a_column_only_if_every_layer_has_it_with_the_same_type() {
 #[test]
 fn a_split_without_boxes_is_an_error_with_the_available_tags() {
     let c = collection(&[TestBox("a", [0.0; 3], [10.0; 3], vec!["train"], "g")]);
-    let e = ReadPlan::new(&config(|_| {}), &c, |_, _| Ok(Vec::new())).unwrap_err();
+    let e = ReadPlan::new(&config(|_| {}), from_ref(&c), |_, _| Ok(Vec::new())).unwrap_err();
     let e = e.to_string();
     assert!(
         e.contains("the split `val`") && e.contains("available tags: `train`"),

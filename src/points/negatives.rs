@@ -19,7 +19,7 @@ use crate::volume::Volume;
 
 /// A box that gets negatives.
 pub(crate) struct NegativeBox<'a> {
-    /// Its id in the collection.
+    /// Its id in its collection.
     pub id: &'a str,
     pub bounds: BoxNm,
     /// How many negatives it gets.

@@ -83,6 +83,8 @@ fn the_pages_list_every_key_of_an_object_with_a_table_of_its_own() {
     for (definition, name, part) in [
         ("ChoiceConfig", "config.md", "points.choose"),
         ("TableConfig", "config.md", "points.table"),
+        ("RandomSplitsConfig", "config.md", "random_splits"),
+        ("NamedCollectionConfig", "collection.md", "collections.NAME"),
         ("BoxesConfig", "collection.md", "collection.boxes"),
         (
             "StateBoxesConfig",
@@ -220,6 +222,10 @@ fn with_fragment(path: &[&str], fragment: &Value) -> Value {
     if path.first() == Some(&"collection") {
         config["collection"] = json!({});
     }
+    // A table of a collection takes the place of that of the points.
+    if path.first() == Some(&"collections") && fragment.get("table").is_some() {
+        config["points"] = json!({ "table": required_keys("table") });
+    }
     let mut object = &mut config;
     for key in path {
         if object.get(key).is_none() {
@@ -243,6 +249,7 @@ fn required_keys(key: &str) -> Value {
         }
         "neuroglancer_state" => json!({"source": "state.json"}),
         "objects" => json!({"layer": "synseg"}),
+        "random_splits" => json!({"fractions": {"train": 0.8, "val": 0.2}}),
         "negatives" => json!({"per_annotation": 1}),
         "zetta_api" => json!({"url": "https://HOST", "collection": "ID"}),
         _ => json!({}),
@@ -251,7 +258,10 @@ fn required_keys(key: &str) -> Value {
 
 /// Removes what a fragment replaces: the layer of the points, the point of a table, the list of boxes.
 fn remove_alternatives(config: &mut Value) {
-    let alternatives: [(&str, &[&str], &str); 3] = [
+    let alternatives: [(&str, &[&str], &str); 6] = [
+        ("", &["collections"], "collection"),
+        ("", &["random_splits"], "splits"),
+        ("/random_splits", &["folds"], "fractions"),
         (
             "/points",
             &["layers", "table", "neuroglancer_state", "objects"],

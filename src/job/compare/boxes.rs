@@ -58,7 +58,7 @@ impl Comparison<'_> {
             differences.add(|| format!("{} has other tags", name()));
         }
         let other_split = old_split != new_split;
-        if other_split && !self.config.any(&["splits"]) {
+        if other_split && !self.config.any(&["splits", "random_splits"]) {
             let describe = |split: Option<&str>| {
                 split.map_or("no split".to_owned(), |s| format!("the split `{s}`"))
             };

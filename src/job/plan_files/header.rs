@@ -253,8 +253,8 @@ impl PlanHeader {
     fn arrays_of(&self, config: &Config) -> Result<Vec<PlannedArray>, String> {
         require_names(
             "arrays",
-            self.arrays.iter().map(|array| &array.name),
-            config.arrays.keys(),
+            self.arrays.iter().map(|array| array.name.as_str()),
+            config.arrays.keys().map(String::as_str),
         )?;
         let arrays = config.arrays.iter().zip(&self.arrays);
         let arrays = arrays.map(|((name, array), stored)| PlannedArray {
@@ -267,7 +267,11 @@ impl PlanHeader {
 
     fn layout_of(&self, config: &Config, arrays: &[PlannedArray]) -> Result<Layout, String> {
         let splits = self.splits.iter();
-        require_names("splits", splits.map(|s| &s.name), config.splits.keys())?;
+        require_names(
+            "splits",
+            splits.map(|s| s.name.as_str()),
+            config.split_names(),
+        )?;
         let arrays = self.arrays.iter().zip(arrays);
         let layout = Layout {
             axis_order: config.axis_order,
@@ -288,8 +292,8 @@ impl PlanHeader {
 /// Fails unless the names are those in the config, in the same order.
 fn require_names<'a>(
     what: &str,
-    found: impl Iterator<Item = &'a String>,
-    expected: impl Iterator<Item = &'a String>,
+    found: impl Iterator<Item = &'a str>,
+    expected: impl Iterator<Item = &'a str>,
 ) -> Result<(), String> {
     let (found, expected): (Vec<_>, Vec<_>) = (found.collect(), expected.collect());
     if found == expected {
