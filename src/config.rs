@@ -53,10 +53,12 @@ pub(crate) use nearest::nearest;
 pub(crate) use negatives::NEGATIVE;
 pub use negatives::NegativesConfig;
 pub(crate) use object_at::ObjectSearch;
-pub use object_at::{MissingObject, ObjectAt, ObjectIdFrom, ObjectPoint};
+pub use object_at::{MissingObject, ObjectAt, ObjectIdFrom, ObjectPoint, OneOrMore};
 pub(crate) use objects::{AT_FACE, VOXELS};
 pub use objects::{ObjectAnchor, ObjectsConfig};
-pub use points::{PointsConfig, PointsFrom, PositionColumns, StatePointsConfig, TableConfig};
+pub use points::{
+    EndConfig, PointsConfig, PointsFrom, PositionColumns, StatePointsConfig, TableConfig,
+};
 pub use policy::{Leaks, Missing, Outside, Snap};
 pub use random_splits::{GroupBy, RandomParts, RandomSplitsConfig};
 pub(crate) use read::read_bytes;

@@ -70,4 +70,4 @@ pub use receipt::{PresentShards, Receipt, SourceUse, Trust};
 pub use samples::{SampleDecoder, SampleReader, ShardFiles};
 pub use seal::{ArrayProvenance, Provenance, Unsealed};
 pub use shard::{ShardReader, ShardWriter, WrittenShard};
-pub(crate) use stored::MAX_METADATA_BYTES;
+pub(crate) use stored::{MAX_COLUMN_WIDTH, MAX_METADATA_BYTES};

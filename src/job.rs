@@ -8,6 +8,7 @@ mod draft;
 mod dropped;
 mod error;
 mod index_columns;
+mod lookups;
 mod negatives;
 mod plan_files;
 mod planned_output;

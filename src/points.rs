@@ -32,6 +32,7 @@ mod tests;
 pub use annotation::{Anchor, Annotation};
 pub use error::PointsError;
 pub use layer::PointLayer;
+pub(crate) use layer::RelatedObjects;
 pub(crate) use negatives::{Negative, NegativeBox, NegativeMask, draw_negatives};
 pub use property::PropertySpec;
 pub use property_kind::PropertyKind;

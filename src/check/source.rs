@@ -224,11 +224,11 @@ impl<'c> Comparison<'c> {
     fn expected(&self, sample: &Sample, i: usize) -> Result<Expected, ExtractError> {
         let table = &self.plan.table;
         let objects = &table.splits[self.split].objects[self.source.array];
-        let object = objects.get(i).copied().unwrap_or(0);
+        let objects = objects.of(i);
         let source = table.source_of(self.source.array, sample);
         let cut = self
             .source
-            .cut(sample, object, self.volumes[source].as_ref());
+            .cut(sample, objects, self.volumes[source].as_ref());
         cut.map_err(|e| unreadable(table.layer_of_source(source), e))
     }
 }

@@ -121,6 +121,11 @@ impl Transform {
 }
 
 impl ArrayConfig {
+    /// Whether a sample may have several objects in the array.
+    pub(crate) fn shows_several_objects(&self) -> bool {
+        matches!(&self.transform, Transform::ObjectAt(at) if at.shows_several())
+    }
+
     /// The first invalid value, if there is one: the key below the array, and what was found and expected.
     pub(super) fn problem(&self) -> Option<(&'static str, String)> {
         match &self.transform {

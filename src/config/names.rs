@@ -13,11 +13,12 @@ const COLUMNS: [&str; 5] = [
 ];
 
 /// Endings of the names of index columns that belong to one array.
-const COLUMN_ENDINGS: [&str; 4] = [
+const COLUMN_ENDINGS: [&str; 5] = [
     "_nonzero_fraction",
     "_inside_fraction",
     "_start_voxel",
     "_object_id",
+    "_object_ids",
 ];
 
 /// The group in the output of annotations that are no samples.

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Which object of a segmentation a mask shows, per sample: the one at `point`, the one with `id`, or the `majority` under another
+/// Which object of a segmentation a mask shows, per sample: the one at `point`, those with `id`, or the `majority` under another
 /// array's mask. Exactly one of these is given.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -15,7 +15,7 @@ pub struct ObjectAt {
     #[serde(default)]
     #[schemars(range(min = 0))]
     radius_nm: f64,
-    /// The object with this id.
+    /// The object with this id, or the union of several.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     id: Option<ObjectIdFrom>,
     /// The object that most voxels of this other array's mask belong to. The windows of both arrays have the same size.
@@ -38,14 +38,29 @@ pub enum ObjectPoint {
     End,
 }
 
-/// What says the id of an object.
+/// What says the id of an object, or the ids of several objects.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ObjectIdFrom {
     /// The annotation's id is the object's id.
     Annotation,
-    /// This property of the annotation is the object's id.
-    Property(String),
+    /// This property of the annotation is the object's id. Of a list of properties, each is the id of an object.
+    Property(OneOrMore),
+    /// The annotation is related to these objects by this relationship, or by one of a list.
+    Relationship(OneOrMore),
+}
+
+/// A name, or a list of names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(
+    untagged,
+    expecting = "expected a name, such as \"pre\", or a list of names, such as [\"pre\", \"post\"]"
+)]
+pub enum OneOrMore {
+    /// One.
+    One(String),
+    /// A list.
+    List(Vec<String>),
 }
 
 /// What happens to samples without an object.
@@ -70,8 +85,13 @@ pub(crate) enum ObjectSearch<'c> {
     Majority(&'c str),
 }
 
-/// The key below an array.
+/// Keys below an array.
 const RADIUS: &str = ".transform.object_at.radius_nm";
+const PROPERTY: &str = ".transform.object_at.id.property";
+const RELATIONSHIP: &str = ".transform.object_at.id.relationship";
+
+/// Most names of properties or relationships.
+const MAX_NAMES: usize = 64;
 
 /// Largest `radius_nm`.
 const MAX_RADIUS_NM: f64 = 100_000.0;
@@ -120,9 +140,62 @@ impl ObjectAt {
             let problem = format!("found {found}, expected nm from 0 to {MAX_RADIUS_NM}");
             return Some((RADIUS, problem));
         }
-        (self.point.is_none() && found > 0.0).then(|| {
+        if self.point.is_none() && found > 0.0 {
             let problem = format!("found {found} without `point`, expected both or none");
-            (RADIUS, problem)
-        })
+            return Some((RADIUS, problem));
+        }
+        let (key, names) = match self.id.as_ref()? {
+            ObjectIdFrom::Annotation => return None,
+            ObjectIdFrom::Property(names) => (PROPERTY, names),
+            ObjectIdFrom::Relationship(names) => (RELATIONSHIP, names),
+        };
+        Some((key, names.problem()?))
+    }
+
+    /// Whether a sample may have several objects.
+    pub(crate) fn shows_several(&self) -> bool {
+        match self.search() {
+            ObjectSearch::WithId(ObjectIdFrom::Property(names)) => names.is_list(),
+            ObjectSearch::WithId(ObjectIdFrom::Relationship(_)) => true,
+            _ => false,
+        }
+    }
+
+    /// The end of the annotation that the object is at, if it is at one.
+    pub(crate) fn end(&self) -> Option<ObjectPoint> {
+        match self.search() {
+            ObjectSearch::AtPoint { point, .. } if point != ObjectPoint::Anchor => Some(point),
+            _ => None,
+        }
+    }
+}
+
+impl OneOrMore {
+    /// The names.
+    pub(crate) fn names(&self) -> &[String] {
+        match self {
+            Self::One(name) => std::slice::from_ref(name),
+            Self::List(names) => names,
+        }
+    }
+
+    /// Whether it is a list.
+    pub(crate) fn is_list(&self) -> bool {
+        matches!(self, Self::List(_))
+    }
+
+    /// What is wrong with a list, if anything.
+    fn problem(&self) -> Option<String> {
+        let names = self.names();
+        if names.is_empty() {
+            return Some("found an empty list, expected at least one name".to_owned());
+        }
+        if names.len() > MAX_NAMES {
+            let found = names.len();
+            return Some(format!("found {found} names, expected at most {MAX_NAMES}"));
+        }
+        let is_repeated = |(i, name): &(usize, &String)| names[..*i].contains(name);
+        let (_, name) = names.iter().enumerate().find(is_repeated)?;
+        Some(format!("found `{name}` twice, expected each name once"))
     }
 }

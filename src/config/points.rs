@@ -5,7 +5,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::unit::delimiter_problem;
-use super::{ChoiceConfig, LengthUnit, NegativesConfig, ObjectsConfig, PropertyFilter};
+use super::{
+    ChoiceConfig, LengthUnit, NegativesConfig, ObjectPoint, ObjectsConfig, PropertyFilter,
+};
 use crate::geometry::Resolution;
 use crate::points::{Anchor, PropertyKind};
 
@@ -17,6 +19,10 @@ pub struct PointsConfig {
     pub source: PointsFrom,
     /// The point of a line that its window is centered on, and that decides whether the line is in a box.
     pub anchor: Anchor,
+    /// Where the first end of each of them is, if it is in another layer.
+    pub start: Option<EndConfig>,
+    /// Where the last end of each of them is, if it is in another layer.
+    pub end: Option<EndConfig>,
     /// Which of them become samples.
     pub choose: ChoiceConfig,
     /// Random points beside them.
@@ -62,12 +68,26 @@ struct RawPoints {
     /// The point of a line that its window is centered on, and that decides whether the line is in a box.
     #[serde(default)]
     anchor: Anchor,
+    /// The first end of each annotation, if it is in another layer: that of the annotation with the same id there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    start: Option<EndConfig>,
+    /// The last end of each annotation, if it is in another layer: that of the annotation with the same id there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    end: Option<EndConfig>,
     /// Which of the annotations inside a box become samples. By default all.
     #[serde(default, skip_serializing_if = "ChoiceConfig::is_default")]
     choose: ChoiceConfig,
     /// Random points in the boxes that are no annotations, as further samples.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     negatives: Option<NegativesConfig>,
+}
+
+/// An end of the annotations in another layer, by their ids.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EndConfig {
+    /// Name of an annotation layer: of the state with `neuroglancer_state`, otherwise of the boxes' layer groups.
+    pub layer: String,
 }
 
 /// Annotations in a Neuroglancer viewer state (`local://annotations`).
@@ -143,6 +163,14 @@ impl PointsConfig {
             PointsFrom::Table(table) => table.file.clone(),
             PointsFrom::Objects(objects) => objects.layer.clone(),
         }
+    }
+
+    /// Where the first and the last end are, if they are in another layer: the key, the end, and its layer.
+    pub(crate) fn ends(&self) -> [(&'static str, ObjectPoint, Option<&EndConfig>); 2] {
+        [
+            ("points.start", ObjectPoint::Start, self.start.as_ref()),
+            ("points.end", ObjectPoint::End, self.end.as_ref()),
+        ]
     }
 
     /// The filters on properties: those in `choose`, and those that follow from the source.
@@ -255,6 +283,8 @@ impl TryFrom<RawPoints> for PointsConfig {
             None => Ok(Self {
                 source,
                 anchor: raw.anchor,
+                start: raw.start,
+                end: raw.end,
                 choose: raw.choose,
                 negatives: raw.negatives,
             }),
@@ -271,6 +301,8 @@ impl From<PointsConfig> for RawPoints {
             table: None,
             objects: None,
             anchor: config.anchor,
+            start: config.start,
+            end: config.end,
             choose: config.choose,
             negatives: config.negatives,
         };

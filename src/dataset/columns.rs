@@ -34,7 +34,7 @@ pub struct Column<'a> {
     /// Name of the first dimension.
     pub first: &'static str,
     /// Name and length of the second dimension; `None` for one value per sample.
-    pub second: Option<(&'static str, u64)>,
+    pub second: Option<(String, u64)>,
     /// Attributes for readers and for xarray: units, description, labels.
     pub attributes: Map<String, Value>,
 }
@@ -54,8 +54,11 @@ impl fmt::Debug for ColumnValues<'_> {
     }
 }
 
-/// Rows of a column that are one chunk.
+/// Most rows of a column that are one chunk.
 const CHUNK_ROWS: u64 = 1 << 18;
+
+/// Most values of a chunk, where that are fewer rows.
+const CHUNK_VALUES: u64 = 1 << 20;
 
 impl<'a> ColumnValues<'a> {
     /// One row per item. `data_type` is a Zarr name, and `bytes` returns the row's values, little-endian.
@@ -76,6 +79,21 @@ impl<'a> ColumnValues<'a> {
             items_in(bytes, in_bytes).to_vec()
         };
         let rows = Box::new(rows);
+        Self { data_type, rows }
+    }
+
+    /// `rows` rows; `add` adds the values of a row, little-endian.
+    pub fn of_rows(
+        data_type: &'static str,
+        rows: usize,
+        add: impl Fn(usize, &mut Vec<u8>) + Send + Sync + 'a,
+    ) -> Self {
+        let of_range = move |range: Range<usize>| {
+            let mut values = Vec::new();
+            (range.start..range.end.min(rows)).for_each(|i| add(i, &mut values));
+            values
+        };
+        let rows = Box::new(of_range);
         Self { data_type, rows }
     }
 
@@ -131,11 +149,22 @@ impl<'a> Column<'a> {
     }
 
     /// A column of `n` values per sample, along a dimension called `name`.
-    pub fn rows(self, name: &'static str, n: u64) -> Self {
+    pub fn rows(self, name: impl Into<String>, n: u64) -> Self {
         Self {
-            second: Some((name, n)),
+            second: Some((name.into(), n)),
             ..self
         }
+    }
+
+    /// Number of values in a row.
+    fn width(&self) -> u64 {
+        self.second.as_ref().map_or(1, |(_, n)| *n)
+    }
+
+    /// Rows that are one chunk, of a column with `samples` rows.
+    fn chunk_rows(&self, samples: u64) -> u64 {
+        let most = CHUNK_ROWS.min(CHUNK_VALUES / self.width().max(1));
+        samples.clamp(1, most.max(1))
     }
 
     /// A column of the same type that has no values.
@@ -163,8 +192,9 @@ impl<'a> Column<'a> {
         let array = self.array(name, samples, &store)?;
         let metadata = super::metadata::to_json(array.metadata(), name)?;
         put(format!("{name}/zarr.json"), metadata.clone())?;
-        for start in (0..samples).step_by(CHUNK_ROWS as usize) {
-            let end = samples.min(start + CHUNK_ROWS);
+        let chunk_rows = self.chunk_rows(samples);
+        for start in (0..samples).step_by(chunk_rows as usize) {
+            let end = samples.min(start + chunk_rows);
             let chunk = self.encoded_chunk(&array, &store, start..end);
             let (key, bytes) = chunk.map_err(|e| zarr_error(name, e))?;
             put(key, bytes)?;
@@ -180,11 +210,11 @@ impl<'a> Column<'a> {
         store: &Arc<MemoryStore>,
     ) -> Result<Array<MemoryStore>, DatasetError> {
         let mut shape = vec![samples];
-        let mut chunk = vec![samples.clamp(1, CHUNK_ROWS)];
+        let mut chunk = vec![self.chunk_rows(samples)];
         let mut dimensions = vec![self.first];
-        if let Some((dimension, n)) = self.second {
-            shape.push(n);
-            chunk.push(n);
+        if let Some((dimension, n)) = &self.second {
+            shape.push(*n);
+            chunk.push(*n);
             dimensions.push(dimension);
         }
         let data_type = self.values.data_type;
@@ -213,7 +243,7 @@ impl<'a> Column<'a> {
         rows: Range<u64>,
     ) -> Result<(String, Vec<u8>), String> {
         let values = self.values.rows(rows.start as usize..rows.end as usize);
-        let width = self.second.map(|(_, n)| 0..n);
+        let width = self.second.as_ref().map(|(_, n)| 0..*n);
         let subset: Vec<_> = std::iter::once(rows).chain(width).collect();
         let options = CodecOptions::default().with_store_empty_chunks(true);
         let bytes = ArrayBytes::new_flen(values);
@@ -246,12 +276,13 @@ impl<'a> Column<'a> {
         let column = metadata
             .and_then(|metadata| self.stored(metadata, samples))
             .map_err(damaged(path))?;
-        let row_bytes = column.chunk_bytes as u64 / samples.clamp(1, CHUNK_ROWS);
-        for (chunk, first) in (0..samples).step_by(CHUNK_ROWS as usize).enumerate() {
+        let chunk_rows = self.chunk_rows(samples);
+        let row_bytes = column.chunk_bytes as u64 / chunk_rows;
+        for (chunk, first) in (0..samples).step_by(chunk_rows as usize).enumerate() {
             let (encoded, path) = read(&column.chunk_key(chunk as u64))?;
             let mut values = column.decode(encoded).map_err(damaged(path.clone()))?;
             // The last chunk also covers rows after the last sample.
-            let rows = CHUNK_ROWS.min(samples - first);
+            let rows = chunk_rows.min(samples - first);
             values.truncate(usize::try_from(rows * row_bytes).unwrap_or(usize::MAX));
             let rows = first as usize..(first + rows) as usize;
             each(rows, &values).map_err(damaged(path))?;
@@ -266,7 +297,7 @@ impl<'a> Column<'a> {
             let expected = self.values.data_type;
             return Err(format!("its data_type is {found:?}, expected {expected:?}"));
         }
-        let width = self.second.map(|(_, n)| n);
+        let width = self.second.as_ref().map(|(_, n)| *n);
         if metadata.shape.get(1).copied() != width {
             let expected = width.unwrap_or(1);
             let shape = &metadata.shape;
@@ -276,7 +307,7 @@ impl<'a> Column<'a> {
         }
         let stored = StoredArray::of_column(metadata, samples)?;
         let rows = stored.chunk.first().map_or(0, |n| n.get());
-        let expected = samples.clamp(1, CHUNK_ROWS);
+        let expected = self.chunk_rows(samples);
         if rows == expected {
             Ok(stored)
         } else {
@@ -325,6 +356,13 @@ mod tests {
         for samples in [0, 1, CHUNK_ROWS, 2 * CHUNK_ROWS + 5] {
             let bytes: Vec<u8> = (0..3 * samples).map(|i| (i % 251) as u8).collect();
             let column = Column::new(ColumnValues::raw("uint8", &bytes, 3), "c").rows("rgb", 3);
+            let read = read_back(&column, samples, &column).unwrap();
+            assert!(read == bytes, "{samples}");
+        }
+        for samples in [1, 1024, 2 * 1024 + 5] {
+            let bytes: Vec<u8> = (0..1024 * samples).map(|i| (i % 251) as u8).collect();
+            let column = Column::new(ColumnValues::raw("uint8", &bytes, 1024), "c");
+            let column = column.rows("wide", 1024);
             let read = read_back(&column, samples, &column).unwrap();
             assert!(read == bytes, "{samples}");
         }

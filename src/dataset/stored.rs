@@ -24,10 +24,13 @@ use crate::storage::Store;
 pub(crate) const MAX_METADATA_BYTES: u64 = 64 << 20;
 
 /// Most values of a column per sample.
-const MAX_COLUMN_WIDTH: u64 = 16;
+pub(crate) const MAX_COLUMN_WIDTH: u64 = 1024;
 
 /// Most rows of a column that are one chunk.
 const MAX_CHUNK_ROWS: u64 = 1 << 24;
+
+/// Most values of a chunk of a column.
+const MAX_CHUNK_VALUES: u64 = 1 << 28;
 
 /// An array or column with checked metadata.
 #[derive(Debug)]
@@ -107,7 +110,8 @@ impl StoredArray {
         equal("shape", &metadata.shape, &with(samples))?;
         let data_type = column_type(&metadata)?;
         let grid = grid(&metadata)?;
-        let most = samples.clamp(1, MAX_CHUNK_ROWS);
+        let most = MAX_CHUNK_ROWS.min(MAX_CHUNK_VALUES / width.unwrap_or(1));
+        let most = samples.clamp(1, most);
         let rows = grid.first().copied().filter(|n| (1..=most).contains(n));
         let rows =
             rows.ok_or_else(|| format!("its chunk shape is {grid:?}, expected 1 to {most} rows"))?;

@@ -125,7 +125,7 @@ impl ArrayRecipe {
     /// sample, change at all, and all fit.
     pub(super) fn converts_blocks(&self) -> bool {
         let is_per_voxel =
-            !self.conversion.needs_object() && !self.marks_inside && !self.is_resampled();
+            !self.conversion.needs_objects() && !self.marks_inside && !self.is_resampled();
         // Where a value may not fit, only the values of windows count, not all of a block's.
         is_per_voxel && !self.conversion.is_identity() && self.conversion.fits_all()
     }
@@ -184,9 +184,9 @@ fn fill_values(
 fn converted_fill(conversion: &Conversion, from: DataType, fill: Scalar) -> Result<Scalar, String> {
     let mut out = [0; 8];
     let out = &mut out[..conversion.to().size_bytes()];
-    // Object 0 is no object, and voxels that are not stored belong to none.
+    // Voxels that are not stored belong to no object.
     conversion
-        .convert(fill.bytes(from.size_bytes()), out, 0)
+        .convert(fill.bytes(from.size_bytes()), out)
         .map_err(|e| format!("the layer's fill value: {e}: set another value with `fill`"))?;
     Ok(Scalar::from_le_bytes(out).unwrap_or_default())
 }
@@ -197,7 +197,7 @@ fn exact_value(fill: f64, to: DataType) -> Result<Scalar, String> {
     let mut out = [0; 8];
     let out = &mut out[..to.size_bytes()];
     let is_exact = to.name().starts_with("float") || fill.fract() == 0.0;
-    match conversion.convert(&fill.to_le_bytes(), out, 0) {
+    match conversion.convert(&fill.to_le_bytes(), out) {
         Ok(()) if is_exact => Ok(Scalar::from_le_bytes(out).unwrap_or_default()),
         _ => Err(format!("`fill` is {fill}, expected a value of {to}")),
     }

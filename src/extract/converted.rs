@@ -85,7 +85,7 @@ impl Volume for ConvertedVolume {
         let region = self.meta.grid.block_box(block);
         values.resize(self.meta.block_bytes(&region), 0);
         self.conversion
-            .convert(&encoded.decoded, values, 0)
+            .convert(&encoded.decoded, values)
             .map_err(|e| VolumeError::Chunk {
                 object: self.inner.describe_block(block),
                 problem: e.to_string(),

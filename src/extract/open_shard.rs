@@ -171,7 +171,7 @@ impl<'r, 'a> OpenShard<'r, 'a> {
         let request = WindowRequest {
             array: self.id.array,
             sample,
-            object: objects.get(self.first + window).copied().unwrap_or(0),
+            objects: objects.of(self.first + window),
         };
         let has_values = cutter.cut(request, &mut scratch.cut, &mut |key| {
             self.chunks.note_missing(window, key);

@@ -34,8 +34,8 @@ pub(crate) struct CutScratch {
 /// How the values of a window come out of those of its source.
 #[derive(Clone, Copy)]
 struct WindowValues<'c> {
-    /// `None` where they are the same. With the object that the array shows, if it shows one.
-    conversion: Option<(&'c Conversion, u64)>,
+    /// `None` where they are the same.
+    conversion: Option<&'c Conversion>,
     /// Bytes of a value of the window.
     bytes: usize,
     /// The value of voxels that are missing or outside of the volume.
@@ -47,8 +47,8 @@ struct WindowValues<'c> {
 pub(crate) struct WindowRequest<'s> {
     pub array: usize,
     pub sample: &'s Sample,
-    /// The sample's object, where the array shows one.
-    pub object: u64,
+    /// The sample's objects, where the array shows some.
+    pub objects: &'s [u64],
 }
 
 impl WindowCutter<'_> {
@@ -63,15 +63,17 @@ impl WindowCutter<'_> {
         let source = self.plan.source_of(request.array, request.sample);
         let recipe = self.sources.recipe(request.array);
         let conversion = self.sources.conversion(request.array, source);
+        let of_objects = conversion.filter(|conversion| conversion.needs_objects());
+        let of_objects = of_objects.map(|conversion| conversion.of_objects(request.objects));
         let values = WindowValues {
-            conversion: conversion.map(|conversion| (conversion, request.object)),
+            conversion: of_objects.as_ref().or(conversion),
             bytes: recipe.data_type().size_bytes(),
             fill: recipe.fill_value(self.plan.group_of(request.sample)),
         };
         self.cut_values(request, values, scratch, missing)
     }
 
-    /// Cuts the window of an array that shows an object, as [`WindowCutter::cut`] does, but with the values of the layer: ids
+    /// Cuts the window of an array that shows objects, as [`WindowCutter::cut`] does, but with the values of the layer: ids
     /// instead of a mask. Voxels that are missing or outside of the volume are 0.
     pub(crate) fn cut_labels(
         &self,
@@ -213,7 +215,7 @@ impl WindowCutter<'_> {
             let support = apply(&resampler, out, from.value_bytes, &voxels, &mut resampled);
             match values.conversion {
                 None => buffer.copy_from_slice(&resampled),
-                Some((conversion, object)) => conversion.convert(&resampled, buffer, object)?,
+                Some(conversion) => conversion.convert(&resampled, buffer)?,
             }
             fill_around(values.fill, &support, buffer, out);
             Ok(true)

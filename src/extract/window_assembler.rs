@@ -24,8 +24,8 @@ pub(crate) struct BoxRequest<'r> {
     pub out: &'r Region<'r>,
     /// Written where nothing is stored.
     pub fill_value: Scalar,
-    /// How every value is converted, and for which object.
-    pub conversion: Option<(&'r Conversion, u64)>,
+    /// How every value is converted.
+    pub conversion: Option<&'r Conversion>,
 }
 
 /// A box that is being read, block by block.
@@ -96,9 +96,9 @@ impl<'r> WindowAssembler<'r> {
         };
         match self.request.conversion {
             None => copy(values, &block, self.buffer, out),
-            Some((conversion, object)) => {
+            Some(conversion) => {
                 convert(values, &block, self.buffer, out, |from, to| {
-                    conversion.convert(from, to, object)
+                    conversion.convert(from, to)
                 })?;
             }
         }
@@ -120,13 +120,13 @@ impl<'r> WindowAssembler<'r> {
     }
 
     fn converted(&self, value: Scalar) -> Result<Scalar, ValueDoesNotFit> {
-        let Some((conversion, object)) = self.request.conversion else {
+        let Some(conversion) = self.request.conversion else {
             return Ok(value);
         };
         let mut converted = [0; 8];
         let bytes = &mut converted[..self.request.out.value_bytes];
         let value = value.bytes(self.meta.data_type.size_bytes());
-        conversion.convert(value, bytes, object)?;
+        conversion.convert(value, bytes)?;
         Ok(Scalar::from_array(converted))
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use super::error::JobError;
+use super::lookups::Lookups;
 use super::negatives::{PointsAround, add_negatives};
 use super::stages::Stages;
 use crate::collection::Collection;
@@ -68,6 +69,7 @@ fn draft(
         .iter()
         .map(|source| source.open(storage).map_err(failed))
         .collect::<Result<Vec<_>, _>>()?;
+    let lookups = Lookups::open(&config.config, &read_plan, &layers, storage)?;
     storage.stage().count("annotations in boxes", None);
     let tasks = ParallelTasks::<JobError>::new(storage);
     let annotations = layers
@@ -109,5 +111,10 @@ fn draft(
         failed,
     )?;
     stages.begin("plan");
-    Ok(Plan::build(&read_plan, annotations)?)
+    let mut draft = Plan::build(&read_plan, annotations)?;
+    if !lookups.is_empty() {
+        stages.begin("read annotations by id");
+        lookups.add_to(&mut draft)?;
+    }
+    Ok(draft)
 }

@@ -17,7 +17,10 @@ pub(in crate::job) enum IndexColumn {
     ResolutionNm,
     /// The first voxel of the array's own windows.
     OwnStartVoxel(usize),
+    /// The object of each sample, in an array that shows one.
     ObjectId(usize),
+    /// The objects of each sample, in an array that shows several.
+    ObjectIds(usize),
     InsideFraction(usize),
     Property(usize),
 }
@@ -38,7 +41,9 @@ impl IndexColumn {
             if array.window != table.config.window {
                 all.push(Self::OwnStartVoxel(i));
             }
-            if matches!(config.transform, Transform::ObjectAt(_)) {
+            if config.shows_several_objects() {
+                all.push(Self::ObjectIds(i));
+            } else if matches!(config.transform, Transform::ObjectAt(_)) {
                 all.push(Self::ObjectId(i));
             }
             all.push(Self::InsideFraction(i));
@@ -58,6 +63,7 @@ impl IndexColumn {
             Self::ResolutionNm => "resolution_nm".to_owned(),
             Self::OwnStartVoxel(array) => of_array(array, "start_voxel"),
             Self::ObjectId(array) => of_array(array, "object_id"),
+            Self::ObjectIds(array) => of_array(array, "object_ids"),
             Self::InsideFraction(array) => of_array(array, "inside_fraction"),
             Self::Property(i) => format!("property_{}", plan.table.properties[i].id),
         }
@@ -97,9 +103,29 @@ impl IndexColumn {
                 ))
             }
             Self::ObjectId(array) => Column::new(
-                ColumnValues::of("uint64", &of_split.objects[array], |id| id.to_le_bytes()),
+                ColumnValues::of("uint64", of_split.objects[array].one_of_each(), |id| {
+                    id.to_le_bytes()
+                }),
                 "id of the object that the mask shows; 0 where there is none",
             ),
+            Self::ObjectIds(array) => {
+                let counts = table.arrays[array].objects;
+                let width = counts.map_or(1, |counts| counts.most_per_sample);
+                let objects = &of_split.objects[array];
+                let column = Column::new(
+                    ColumnValues::of_rows("uint64", objects.samples(), move |i, row| {
+                        let ids = objects.of(i).iter().copied();
+                        let ids = ids.chain(std::iter::repeat(0)).take(width);
+                        row.extend(ids.flat_map(u64::to_le_bytes));
+                    }),
+                    "ids of the objects that the mask shows, ascending; 0 after the last one",
+                );
+                // No array can have the name of this dimension, and no column has it, because this array has several objects.
+                column.rows(
+                    format!("{}_object_id", table.arrays[array].name),
+                    width as u64,
+                )
+            }
             Self::InsideFraction(array) => {
                 let inside = plan.padding.inside_fractions(split, array);
                 Column::new(

@@ -5,11 +5,12 @@ use super::displaced;
 use super::drop_reason::DropReason;
 use super::error::PlanError;
 use super::leaks;
+use super::objects::SampleObjects;
 use super::order::spatial_key;
-use super::properties::{common_properties, object_id_problem};
+use super::properties::{self, common_properties, object_id_problem};
 use super::read_plan::{BoxQuery, LayerPoints, ReadPlan};
 use super::table::{DroppedAnnotation, Plan, PlannedArray, PlannedBox, PlannedSplit, Sample};
-use crate::config::{ArrayConfig, Config, ObjectPoint, ObjectSearch, Transform};
+use crate::config::{ArrayConfig, Config, Transform};
 use crate::geometry::WindowSize;
 use crate::points::{Annotation, PointSource, PointsInBoxes};
 
@@ -68,7 +69,7 @@ impl Plan {
                 }
             }
         }
-        let draft = Plan {
+        let mut draft = Plan {
             config: config.clone(),
             boxes,
             splits,
@@ -81,20 +82,33 @@ impl Plan {
             dropped,
             draft_digest: blake3::Hash::from_bytes([0; 32]),
         };
-        Ok(Plan {
-            draft_digest: draft.digest(),
-            ..draft
-        })
+        properties::set_objects(&mut draft);
+        draft.draft_digest = draft.digest();
+        Ok(draft)
     }
 
     /// The last steps, which depend on all other drops: applies `max_per_box`, then looks for leaks between the splits.
     pub fn finish(mut self) -> Result<Self, PlanError> {
         choose::apply_max_per_box(&mut self);
         leaks::apply_policy(&mut self)?;
+        self.count_objects();
         self.warn_about_empty_splits();
         let order = |d: &DroppedAnnotation| (d.box_index, d.annotation_id, d.reason);
         self.dropped.sort_unstable_by_key(order);
         Ok(self)
+    }
+}
+
+impl Plan {
+    /// Sets [`PlannedArray::objects`].
+    fn count_objects(&mut self) {
+        for (array, config) in self.config.arrays.values().enumerate() {
+            let splits = self.splits.iter().map(|split| &split.objects[array]);
+            let counts = config
+                .shows_several_objects()
+                .then(|| SampleObjects::count(splits));
+            self.arrays[array].objects = counts;
+        }
     }
 }
 
@@ -103,7 +117,7 @@ fn empty_splits(read_plan: &ReadPlan, property_columns: usize) -> Vec<PlannedSpl
     let splits = config.split_names().map(|name| PlannedSplit {
         name: name.to_owned(),
         samples: Vec::new(),
-        objects: vec![Vec::new(); config.arrays.len()],
+        objects: vec![SampleObjects::default(); config.arrays.len()],
         ends: Vec::new(),
         properties: vec![Vec::new(); property_columns],
     });
@@ -112,13 +126,7 @@ fn empty_splits(read_plan: &ReadPlan, property_columns: usize) -> Vec<PlannedSpl
 
 /// Whether the array shows the object at an end of a line.
 fn needs_ends(array: &ArrayConfig) -> bool {
-    let Transform::ObjectAt(at) = &array.transform else {
-        return false;
-    };
-    match at.search() {
-        ObjectSearch::AtPoint { point, .. } => point != ObjectPoint::Anchor,
-        ObjectSearch::WithId(_) | ObjectSearch::Majority(_) => false,
-    }
+    matches!(&array.transform, Transform::ObjectAt(at) if at.end().is_some())
 }
 
 /// The box's samples in the order in which they are stored, each with its annotation, and the annotations that are no samples.

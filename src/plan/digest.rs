@@ -82,7 +82,7 @@ impl Plan {
                 hasher.update(&s.box_index.to_le_bytes());
             }
             for objects in &split.objects {
-                hasher.update(bytemuck::cast_slice(objects));
+                objects.hash(hasher);
             }
             for column in &split.properties {
                 hasher.update(column);

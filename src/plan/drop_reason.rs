@@ -23,11 +23,13 @@ pub enum DropReason {
     OverMaxPerBox,
     /// Its window shares voxels with a window of another split, and `leaks` drops it.
     Leak,
+    /// The layer of `points.start` or `points.end` has no annotation with its id.
+    NoEnd,
 }
 
 impl DropReason {
     /// All reasons. Positions in this list are stored: new ones come last.
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::WindowOutOfRange,
         Self::WindowLeavesVolume,
         Self::NoObject,
@@ -38,6 +40,7 @@ impl DropReason {
         Self::TooNear,
         Self::OverMaxPerBox,
         Self::Leak,
+        Self::NoEnd,
     ];
 
     /// The reason with this name.
@@ -58,6 +61,7 @@ impl DropReason {
             Self::TooNear => "too_near",
             Self::OverMaxPerBox => "over_max_per_box",
             Self::Leak => "leak",
+            Self::NoEnd => "no_end",
         }
     }
 }

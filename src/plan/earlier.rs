@@ -92,11 +92,11 @@ impl<'p> EarlierPlan<'p> {
         }
     }
 
-    /// The object that a sample of `now` has in the array, if that follows from the earlier plan; 0 for none.
-    pub fn known_object(&self, now: &Plan, array: usize, sample: &Sample) -> Option<u64> {
+    /// The objects that a sample of `now` has in the array, if that follows from the earlier plan.
+    pub fn known_objects(&self, now: &Plan, array: usize, sample: &Sample) -> Option<&'p [u64]> {
         let (split, i, before) = self.known(now, array, sample)?;
         let objects = &self.earlier.table.splits[split].objects[before.position];
-        objects.get(i).copied()
+        Some(objects.of(i))
     }
 
     /// Whether it follows from the earlier plan that the array does not drop this sample of `now`.
@@ -241,9 +241,6 @@ impl<'p> EarlierPlan<'p> {
             shard: id.shard,
         };
         let range = layout.samples(id);
-        let object_of = |plan: &Plan, split: usize, array: usize, i: usize| {
-            plan.splits[split].objects[array].get(i).copied()
-        };
         let was = &self.earlier.table;
         range == before.samples(earlier_id)
             && range.into_iter().all(|i| {
@@ -251,8 +248,8 @@ impl<'p> EarlierPlan<'p> {
                 let sample = &now.splits[id.split].samples[i];
                 self.position(now, sample) == Some((split, i))
                     && self.has_same_window((now, id.array, sample), (array.position, split, i))
-                    && object_of(now, id.split, id.array, i)
-                        == object_of(was, split, array.position, i)
+                    && now.splits[id.split].objects[id.array].of(i)
+                        == was.splits[split].objects[array.position].of(i)
             })
     }
 }

@@ -1,6 +1,8 @@
 //! The property columns of the sample table.
 
-use crate::config::{ArrayConfig, ObjectIdFrom, ObjectSearch, Transform, nearest};
+use super::objects::SampleObjects;
+use super::table::Plan;
+use crate::config::{ArrayConfig, ObjectIdFrom, ObjectSearch, OneOrMore, Transform, nearest};
 use crate::points::PropertySpec;
 
 /// For each property that every point layer has with the same type: its position in each layer's list. Warns about the
@@ -30,15 +32,46 @@ pub(super) fn common_properties(
     columns
 }
 
+/// Sets the objects of the arrays that show the objects of several properties.
+pub(super) fn set_objects(plan: &mut Plan) {
+    for (array, config) in plan.config.arrays.values().enumerate() {
+        let Transform::ObjectAt(at) = &config.transform else {
+            continue;
+        };
+        let ObjectSearch::WithId(ObjectIdFrom::Property(OneOrMore::List(names))) = at.search()
+        else {
+            continue;
+        };
+        let columns = plan.properties.iter().enumerate();
+        let columns: Vec<_> = columns.filter(|(_, p)| names.contains(&p.id)).collect();
+        for split in &mut plan.splits {
+            let mut objects = SampleObjects::several();
+            for i in 0..split.samples.len() {
+                let ids = columns
+                    .iter()
+                    .map(|(column, spec)| split.id_in_property(*column, spec, i));
+                objects.push(ids);
+            }
+            split.objects[array] = objects;
+        }
+    }
+}
+
 /// Why the property that has the ids of the array's objects cannot have them. `columns` are the properties that have a column.
 pub(super) fn object_id_problem(array: &ArrayConfig, columns: &[PropertySpec]) -> Option<String> {
     let Transform::ObjectAt(at) = &array.transform else {
         return None;
     };
-    let ObjectSearch::WithId(ObjectIdFrom::Property(name)) = at.search() else {
+    let ObjectSearch::WithId(ObjectIdFrom::Property(properties)) = at.search() else {
         return None;
     };
-    let found = match columns.iter().find(|p| p.id == *name) {
+    let mut names = properties.names().iter();
+    names.find_map(|name| id_problem(name, columns))
+}
+
+/// Why the property `name` cannot have the ids of objects.
+fn id_problem(name: &str, columns: &[PropertySpec]) -> Option<String> {
+    let found = match columns.iter().find(|p| p.id == name) {
         Some(property) if property.kind.is_whole_number() => return None,
         Some(property) => format!(
             "the property `{name}` has the type {}",

@@ -12,7 +12,7 @@ use super::splits::SplitChooser;
 use super::table::{PlannedArray, PlannedBox, PlannedGroup, VolumeSource};
 use crate::collection::{Collection, LayerError, LayerGroup, TaggedBox};
 use crate::config::LayerConfig;
-use crate::config::{ConfigFile, PointsFrom, Snap, TableConfig};
+use crate::config::{ConfigFile, EndConfig, PointsFrom, Snap, StatePointsConfig, TableConfig};
 use crate::geometry::{BoxNm, Resolution};
 use crate::points::{PointSource, PointsInBoxes, PropertySpec};
 use crate::storage::{Location, SourceUrl};
@@ -29,6 +29,8 @@ pub struct ReadPlan {
     pub(super) arrays: Vec<PlannedArray>,
     pub(super) sources: Vec<VolumeSource>,
     pub(super) point_sources: Vec<PointSource>,
+    /// The layers of the ends of annotations, each once.
+    pub(super) end_sources: Vec<PointSource>,
     /// The masks of negatives, each once.
     pub(super) masks: Vec<VolumeSource>,
     pub(super) warnings: Vec<String>,
@@ -41,6 +43,8 @@ pub struct BoxQuery {
     pub box_index: usize,
     /// Position of its point layer in [`ReadPlan::point_sources`].
     pub point_source: usize,
+    /// Positions of the layers of the first and the last end in [`ReadPlan::end_sources`], where they are in other layers.
+    pub ends: [Option<usize>; 2],
     /// Position of the mask of its negatives in [`ReadPlan::masks`].
     pub mask: Option<usize>,
     /// Its bounds, snapped if the config says so: annotations inside belong to the box.
@@ -65,6 +69,7 @@ pub struct LayerPoints {
 struct AddedGroup {
     group: usize,
     point_source: usize,
+    ends: [Option<usize>; 2],
     mask: Option<usize>,
 }
 
@@ -103,6 +108,7 @@ impl ReadPlan {
             name: name.clone(),
             window: array.window.unwrap_or(file.config.window),
             source_of_group: Vec::new(),
+            objects: None,
         });
         Self {
             file: file.clone(),
@@ -112,6 +118,7 @@ impl ReadPlan {
             arrays: arrays.collect(),
             sources: Vec::new(),
             point_sources: Vec::new(),
+            end_sources: Vec::new(),
             masks: Vec::new(),
             warnings: Vec::new(),
         }
@@ -142,6 +149,7 @@ impl ReadPlan {
                 self.queries.push(BoxQuery {
                     box_index,
                     point_source: added.point_source,
+                    ends: added.ends,
                     mask: added.mask,
                     bounds: self.bounds_of_query(tagged, group),
                 });
@@ -191,6 +199,11 @@ impl ReadPlan {
         &self.point_sources
     }
 
+    /// The layers of the ends of annotations, each once.
+    pub fn end_sources(&self) -> &[PointSource] {
+        &self.end_sources
+    }
+
     /// The boxes whose annotations come from the point source at this position, in the collection's order.
     pub fn boxes_of_point_source(&self, point_source: usize) -> Vec<BoxNm> {
         let queries = self.queries.iter();
@@ -223,6 +236,10 @@ impl ReadPlan {
             *of_objects = objects.resolution.unwrap_or(resolution);
         }
         let point_source = position_in(&mut self.point_sources, point_source);
+        let [start, end] = self.end_sources_of(group, box_id)?.map(|source| {
+            let source = source?;
+            Some(position_in(&mut self.end_sources, source))
+        });
         let mask = self.mask_of(group, box_id, resolution)?;
         let mask = mask.map(|mask| position_in(&mut self.masks, mask));
         let config = &self.file.config;
@@ -237,6 +254,7 @@ impl ReadPlan {
         Ok(AddedGroup {
             group: self.groups.len() - 1,
             point_source,
+            ends: [start, end],
             mask,
         })
     }
@@ -295,6 +313,35 @@ impl ReadPlan {
                 })
             }
         }
+    }
+
+    /// The layers of the first and the last end of the annotations of a group, where they are in other layers.
+    fn end_sources_of(
+        &self,
+        group: &LayerGroup,
+        box_id: &str,
+    ) -> Result<[Option<PointSource>; 2], PlanError> {
+        let points = &self.file.config.points;
+        let mut sources = [None, None];
+        for (source, (key, _, end)) in sources.iter_mut().zip(points.ends()) {
+            let Some(EndConfig { layer }) = end else {
+                continue;
+            };
+            *source = Some(match &points.source {
+                PointsFrom::NeuroglancerState(state) => {
+                    let state = StatePointsConfig {
+                        layer: Some(layer.clone()),
+                        layers: None,
+                        ..state.clone()
+                    };
+                    PointSource::of_state(&state, &Location::folder_of(&self.file.path))
+                }
+                _ => group
+                    .point_source(layer)
+                    .map_err(|e| self.layer_error(format!("{key}.layer"), layer, box_id, e))?,
+            });
+        }
+        Ok(sources)
     }
 
     /// The mask of the negatives of a group, if the config has one. `resolution` is that of the group's windows.

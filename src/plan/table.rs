@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::drop_reason::DropReason;
+use super::objects::{ObjectCounts, SampleObjects};
 use crate::config::{ArrayConfig, Config, LayerConfig};
 use crate::geometry::{PointNm, Resolution, VoxelBox, WindowSize};
 use crate::points::PropertySpec;
@@ -86,9 +87,8 @@ pub struct PlannedSplit {
     pub name: String,
     /// Its samples.
     pub samples: Vec<Sample>,
-    /// For each of [`Plan::arrays`] that shows one object: the object of each sample, or 0 if none was found. Empty for
-    /// other arrays.
-    pub objects: Vec<Vec<u64>>,
+    /// For each of [`Plan::arrays`] the objects that it shows, if it shows some.
+    pub objects: Vec<SampleObjects>,
     /// The first and last end of each sample's annotation, if an array shows the object at an end. Otherwise, and in a
     /// finished plan, empty.
     pub ends: Vec<[PointNm; 2]>,
@@ -104,7 +104,7 @@ const SEALED_BOX_BYTES: usize = 2_000;
 
 impl PlannedSplit {
     fn memory_bytes(&self) -> usize {
-        let objects: usize = self.objects.iter().map(|o| size_of_val(&o[..])).sum();
+        let objects: usize = self.objects.iter().map(SampleObjects::memory_bytes).sum();
         let properties: usize = self.properties.iter().map(Vec::len).sum();
         size_of_val(&self.samples[..]) + size_of_val(&self.ends[..]) + objects + properties
     }
@@ -145,6 +145,8 @@ pub struct PlannedArray {
     pub window: WindowSize,
     /// For each layer group the position of its volume in [`Plan::sources`].
     pub source_of_group: Vec<usize>,
+    /// If samples may have several objects in it: how many they have. Known when the plan is finished.
+    pub objects: Option<ObjectCounts>,
 }
 
 impl Plan {
@@ -269,11 +271,20 @@ impl PlannedSplit {
         self.samples = reordered(&self.samples, 1, order);
         self.ends = reordered(&self.ends, 1, order);
         for objects in &mut self.objects {
-            *objects = reordered(objects, 1, order);
+            objects.reorder(order);
         }
         for (values, spec) in self.properties.iter_mut().zip(properties) {
             *values = reordered(values, spec.kind.value_bytes(), order);
         }
+    }
+
+    /// The value of the property at position `column`, whose type is `spec`, of the `i`th sample, as the id of an object. Negative
+    /// ids are sign-extended.
+    pub(crate) fn id_in_property(&self, column: usize, spec: &PropertySpec, i: usize) -> u64 {
+        let bytes = spec.kind.value_bytes();
+        let value = self.properties[column].get(i * bytes..(i + 1) * bytes);
+        let id = value.and_then(|value| spec.whole_number(value));
+        id.map_or(0, |id| id as u64)
     }
 
     /// Keeps the samples for which `kept` is true, in all columns.
@@ -281,7 +292,7 @@ impl PlannedSplit {
         retain_rows(&mut self.samples, 1, kept);
         retain_rows(&mut self.ends, 1, kept);
         for objects in &mut self.objects {
-            retain_rows(objects, 1, kept);
+            objects.retain(kept);
         }
         for (values, spec) in self.properties.iter_mut().zip(properties) {
             retain_rows(values, spec.kind.value_bytes(), kept);

@@ -181,10 +181,12 @@ pub enum PointsError {
     },
     /// The layer has no relationship of that name.
     #[error(
-        "`points.choose.related.{name}`: {object} has no relationship `{name}`; it has {known}{}",
+        "`{key}`: {object} has no relationship `{name}`; it has {known}{}",
         hint.as_ref().map(|h| format!("; did you mean `{h}`?")).unwrap_or_default()
     )]
     NoRelationship {
+        /// The key in the config.
+        key: String,
         /// The name in the config.
         name: String,
         /// The layer.
@@ -193,6 +195,46 @@ pub enum PointsError {
         known: String,
         /// The most similar of them.
         hint: Option<String>,
+    },
+    /// The index by id lacks an annotation that is in a box.
+    #[error(
+        "{object} has no entry for the annotation {id} in its index `by_id`, but the annotation is in a box: the layer is incomplete, or its indexes are of different times; write the layer again"
+    )]
+    NotInIndex {
+        /// The layer.
+        object: String,
+        /// The annotation.
+        id: u64,
+    },
+    /// No sample has an annotation in the layer of its ends.
+    #[error(
+        "`{key}.layer`: {object} has none of the {samples} annotation(s) that are samples, for example {id}: expected annotations with the same ids as those of the samples"
+    )]
+    NoEnds {
+        /// The key in the config.
+        key: &'static str,
+        /// The layer.
+        object: String,
+        /// How many annotations were looked up.
+        samples: usize,
+        /// One of them.
+        id: u64,
+    },
+    /// An annotation is related to too many objects.
+    #[error(
+        "`{key}`: the annotation {id} of {object} is related to {found} objects; expected at most {limit}, because the column of their ids is as wide"
+    )]
+    TooManyObjects {
+        /// The key in the config.
+        key: String,
+        /// The layer.
+        object: String,
+        /// The annotation.
+        id: u64,
+        /// Number of its objects.
+        found: usize,
+        /// The limit.
+        limit: usize,
     },
     /// The length of a file does not match its count and the properties in the info.
     #[error(
@@ -308,6 +350,9 @@ impl Fault for PointsError {
             | Self::CellLength { .. }
             | Self::Cell { .. }
             | Self::IdInTwoLayers { .. }
+            | Self::NotInIndex { .. }
+            | Self::NoEnds { .. }
+            | Self::TooManyObjects { .. }
             | Self::MissingChunk { .. }
             | Self::NoChunk { .. }
             | Self::Conflict { .. }

@@ -9,6 +9,7 @@ use rayon::prelude::*;
 
 use super::annotation::Anchor;
 use super::error::PointsError;
+use super::layer::RelatedObjects;
 use super::merge::{AnnotationBatch, BoxIndex, RecordKey, merge_batches};
 use super::position::{AnnotationPosition, PointBounds};
 use super::property::{PropertySpec, describe_all, lay_out};
@@ -162,6 +163,42 @@ impl InMemoryLayer {
             .iter()
             .filter(|r| r.relationship == position && objects.contains(&r.object));
         of_one.map(|r| r.id).collect()
+    }
+
+    /// For each of these annotations, whose ids are ascending: for each member of `wanted`, which has positions of relationships,
+    /// the objects that these relate it to.
+    pub(super) fn objects_of(
+        &self,
+        ids: &[u64],
+        wanted: &[Vec<usize>],
+    ) -> Vec<Option<RelatedObjects>> {
+        let mut lists = vec![vec![Vec::new(); wanted.len()]; ids.len()];
+        for related in &self.related {
+            let Ok(i) = ids.binary_search(&related.id) else {
+                continue;
+            };
+            for (list, positions) in lists[i].iter_mut().zip(wanted) {
+                if positions.contains(&related.relationship) {
+                    list.push(related.object);
+                }
+            }
+        }
+        let boxed = |lists: Vec<Vec<u64>>| lists.into_iter().map(Vec::into_boxed_slice).collect();
+        lists.into_iter().map(|lists| Some(boxed(lists))).collect()
+    }
+
+    /// The first and last end of each of these annotations, whose ids are ascending; `None` if there is none with this id, or if
+    /// a coordinate is not finite.
+    pub(super) fn ends_of(&self, ids: &[u64]) -> Vec<Option<[PointNm; 2]>> {
+        let mut ends = vec![None; ids.len()];
+        for (i, row) in self.rows.iter().enumerate() {
+            let vectors = self.vectors(i).iter().copied();
+            let position = AnnotationPosition::of(row.kind, vectors, Anchor::default());
+            if let (Ok(found), Some(position)) = (ids.binary_search(&row.id), position) {
+                ends[found] = Some(position.ends);
+            }
+        }
+        ends
     }
 
     /// What it was read from.

@@ -14,9 +14,12 @@ use super::report::PointsInBoxes;
 use super::several::SeveralLayers;
 use super::table::TableLayer;
 use crate::config::nearest;
-use crate::geometry::BoxNm;
+use crate::geometry::{BoxNm, PointNm};
 use crate::neuroglancer::GeometryKind;
 use crate::storage::{SourceUrl, Storage};
+
+/// Lists of ids of the objects that an annotation is related to.
+pub(crate) type RelatedObjects = Vec<Box<[u64]>>;
 
 /// An opened annotation layer. For a precomputed layer and a segmentation only its info is read and checked, for a table its
 /// header. States are read completely.
@@ -134,15 +137,12 @@ impl PointLayer {
         &self,
         wanted: &IndexMap<String, Vec<u64>>,
     ) -> Result<HashSet<u64>, PointsError> {
-        let names = match &self.format {
-            LayerFormat::Precomputed(layer) => layer.relationships()?,
-            LayerFormat::Table(_) | LayerFormat::Objects(_) | LayerFormat::Several(_) => Vec::new(),
-            LayerFormat::InMemory(layer) => layer.relationships()?.to_vec(),
-        };
+        let names = self.relationships()?;
         let mut all: Option<HashSet<u64>> = None;
         for (name, objects) in wanted {
+            let key = || format!("points.choose.related.{name}");
             let position = names.iter().position(|n| n == name);
-            let position = position.ok_or_else(|| self.no_relationship(name, &names))?;
+            let position = position.ok_or_else(|| self.no_relationship(key(), name, &names))?;
             let ids = match &self.format {
                 LayerFormat::Precomputed(layer) => layer.related(position, objects)?,
                 LayerFormat::Table(_) | LayerFormat::Objects(_) | LayerFormat::Several(_) => {
@@ -158,7 +158,86 @@ impl PointLayer {
         Ok(all.unwrap_or_default())
     }
 
-    fn no_relationship(&self, name: &str, names: &[String]) -> PointsError {
+    /// The names of its relationships.
+    fn relationships(&self) -> Result<Vec<String>, PointsError> {
+        match &self.format {
+            LayerFormat::Precomputed(layer) => layer.relationships(),
+            LayerFormat::Table(_) | LayerFormat::Objects(_) | LayerFormat::Several(_) => {
+                Ok(Vec::new())
+            }
+            LayerFormat::InMemory(layer) => Ok(layer.relationships()?.to_vec()),
+        }
+    }
+
+    /// The positions of the relationships with these names, which are at `key` in the config.
+    ///
+    /// # Errors
+    /// It has no relationship of this name.
+    pub(crate) fn relationship_positions(
+        &self,
+        names: &[String],
+        key: &str,
+    ) -> Result<Vec<usize>, PointsError> {
+        let known = self.relationships()?;
+        let position = |name: &String| {
+            let position = known.iter().position(|n| n == name);
+            position.ok_or_else(|| self.no_relationship(key.to_owned(), name, &known))
+        };
+        names.iter().map(position).collect()
+    }
+
+    /// For each of these annotations: for each member of `wanted`, which has positions of relationships, the ids of the objects that
+    /// these relate it to. `ids` are ascending, each once.
+    ///
+    /// # Errors
+    /// The layer has no index by id, or an annotation is not in it.
+    pub(crate) fn objects_of(
+        &self,
+        ids: &[u64],
+        wanted: &[Vec<usize>],
+    ) -> Result<Vec<RelatedObjects>, PointsError> {
+        let found = match &self.format {
+            LayerFormat::Precomputed(layer) => layer.objects_of(ids, wanted)?,
+            LayerFormat::InMemory(layer) => layer.objects_of(ids, wanted),
+            LayerFormat::Table(_) | LayerFormat::Objects(_) | LayerFormat::Several(_) => Vec::new(),
+        };
+        let in_index = |(id, objects): (&u64, Option<RelatedObjects>)| {
+            objects.ok_or_else(|| PointsError::NotInIndex {
+                object: self.object(),
+                id: *id,
+            })
+        };
+        ids.iter().zip(found).map(in_index).collect()
+    }
+
+    /// The first and last end of each of these annotations; `None` if there is none with this id, or if a coordinate is not finite.
+    /// `ids` are ascending, each once.
+    ///
+    /// # Errors
+    /// The layer has no index by id.
+    pub(crate) fn ends_of(&self, ids: &[u64]) -> Result<Vec<Option<[PointNm; 2]>>, PointsError> {
+        match &self.format {
+            LayerFormat::Precomputed(layer) => layer.ends_of(ids),
+            LayerFormat::InMemory(layer) => Ok(layer.ends_of(ids)),
+            // No layer of a layer group or of a state is one of these.
+            LayerFormat::Table(_) | LayerFormat::Objects(_) | LayerFormat::Several(_) => {
+                Ok(vec![None; ids.len()])
+            }
+        }
+    }
+
+    /// What it is read from, for messages.
+    pub(crate) fn object(&self) -> String {
+        match &self.format {
+            LayerFormat::Precomputed(layer) => layer.location(),
+            LayerFormat::Table(layer) => layer.object(),
+            LayerFormat::InMemory(layer) => layer.object().to_owned(),
+            LayerFormat::Objects(layer) => layer.object(),
+            LayerFormat::Several(layers) => layers.names(),
+        }
+    }
+
+    fn no_relationship(&self, key: String, name: &str, names: &[String]) -> PointsError {
         let quoted: Vec<_> = names.iter().map(|n| format!("`{n}`")).collect();
         let known = match (&self.format, quoted.is_empty()) {
             (LayerFormat::Table(_), _) => "none, because a table has no relationships".to_owned(),
@@ -172,14 +251,9 @@ impl PointLayer {
             (_, false) => quoted.join(", "),
         };
         PointsError::NoRelationship {
+            key,
             name: name.to_owned(),
-            object: match &self.format {
-                LayerFormat::Precomputed(layer) => layer.location(),
-                LayerFormat::Table(layer) => layer.object(),
-                LayerFormat::InMemory(layer) => layer.object().to_owned(),
-                LayerFormat::Objects(layer) => layer.object(),
-                LayerFormat::Several(layers) => layers.names(),
-            },
+            object: self.object(),
             known,
             hint: nearest(name, names.iter().map(String::as_str)).map(str::to_owned),
         }

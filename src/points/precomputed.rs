@@ -5,7 +5,9 @@
 //! level, but some writers put every annotation on every level.
 
 mod boxes;
+mod by_id;
 mod cells;
+mod entries;
 mod grid;
 mod index;
 mod info;

@@ -5,13 +5,13 @@ use std::ops::Range;
 use super::candidates::Candidates;
 use crate::dataset::CodecTrial;
 use crate::extract::ExtractError;
-use crate::plan::{DropReason, Plan};
+use crate::plan::{DropReason, Plan, SampleObjects};
 
 /// The answers about some consecutive samples.
 pub(super) struct Answers {
     /// The samples.
     samples: Range<usize>,
-    /// For each array that shows one object: the object of each sample, 0 for none. Empty for other arrays.
+    /// For each array whose objects were looked up: the object of each sample, 0 for none. Empty for other arrays.
     pub objects: Vec<Vec<u64>>,
     /// For each sample the query whose answer dropped it.
     pub dropped_by: Vec<Option<u32>>,
@@ -71,10 +71,12 @@ impl Answers {
         self.objects[array][sample - self.samples.start] = object;
     }
 
-    /// The object of a sample; 0 if there is none, or if the array shows none.
-    pub fn object(&self, array: usize, sample: usize) -> u64 {
-        let object = self.objects[array].get(sample - self.samples.start);
-        object.copied().unwrap_or(0)
+    /// The object of a sample that was looked up; none if there is none, or if none was looked up.
+    pub fn object(&self, array: usize, sample: usize) -> &[u64] {
+        match self.objects[array].get(sample - self.samples.start) {
+            None | Some(0) => &[],
+            Some(object) => std::slice::from_ref(object),
+        }
     }
 
     /// Notes that the answer to `query` drops the sample.
@@ -82,18 +84,19 @@ impl Answers {
         self.dropped_by[sample - self.samples.start] = Some(query as u32);
     }
 
-    /// The samples that have an object in the array and that `query` dropped, with their objects.
-    pub fn dropped_with_object(
-        &self,
-        array: usize,
-        query: usize,
-    ) -> impl Iterator<Item = (usize, u64)> {
-        let samples = self.samples.clone().zip(&self.objects[array]);
-        let samples = samples.zip(&self.dropped_by);
-        samples.filter_map(move |((sample, object), by)| {
-            let is_dropped = *by == Some(query as u32) && *object != 0;
-            is_dropped.then_some((sample, *object))
-        })
+    /// The samples that `query` dropped.
+    pub fn dropped(&self, query: usize) -> impl Iterator<Item = usize> {
+        let samples = self.samples.clone().zip(&self.dropped_by);
+        let dropped = samples.filter(move |(_, by)| **by == Some(query as u32));
+        dropped.map(|(sample, _)| sample)
+    }
+
+    /// The samples that no query before `query` dropped.
+    pub fn reached(&self, query: usize) -> impl Iterator<Item = usize> {
+        let was_dropped = move |by: &Option<u32>| by.is_some_and(|by| (by as usize) < query);
+        let samples = self.samples.clone().zip(&self.dropped_by);
+        let reached = samples.filter(move |(_, by)| !was_dropped(by));
+        reached.map(|(sample, _)| sample)
     }
 
     /// Adds the answers about the samples that follow.
@@ -104,15 +107,6 @@ impl Answers {
         }
         self.dropped_by.append(&mut next.dropped_by);
         self.trials.append(&mut next.trials);
-    }
-
-    /// Number of samples that have no object in the array, among those that no query before `query` dropped.
-    pub fn without_object(&self, array: usize, query: usize) -> usize {
-        let was_dropped = |by: &Option<u32>| by.is_some_and(|by| (by as usize) < query);
-        let samples = self.objects[array].iter().zip(&self.dropped_by);
-        samples
-            .filter(|(object, by)| **object == 0 && !was_dropped(by))
-            .count()
     }
 }
 
@@ -130,15 +124,19 @@ impl Conclusion {
     /// Adds the objects to the plan, and drops samples. Returns the trials.
     pub fn apply(self, plan: &mut Plan) -> Trials {
         plan.warnings.extend(self.warnings);
-        let mut objects = self.objects.into_iter().map(Vec::into_iter);
-        let mut of_arrays: Vec<_> = objects.by_ref().collect();
+        let of_arrays = self.objects.into_iter().map(Vec::into_iter);
+        let mut of_arrays: Vec<_> = of_arrays.collect();
         let mut starts = Vec::with_capacity(plan.splits.len());
         let mut start = 0;
         for split in &mut plan.splits {
             starts.push(start);
             start += split.samples.len();
             for (objects, all) in split.objects.iter_mut().zip(&mut of_arrays) {
-                *objects = all.take(split.samples.len()).collect();
+                // The objects of other arrays are none, or were known before.
+                if all.len() > 0 {
+                    let of_split = all.take(split.samples.len()).collect();
+                    *objects = SampleObjects::one_each(of_split);
+                }
             }
         }
         plan.drop_samples(|split, i, _| self.reasons.get(starts[split] + i).copied().flatten());

@@ -117,8 +117,8 @@ impl Queries for WindowTrials<'_> {
     ) -> Result<bool, ExtractError> {
         let (array, at) = self.windows[window];
         let split = &self.plan.splits[at.split];
-        let object = split.objects[array].get(at.sample).copied().unwrap_or(0);
-        let request = window_request(array, split, at.sample, object);
+        let objects = split.objects[array].of(at.sample);
+        let request = window_request(array, split, at.sample, objects);
         let values = cut_whole(cutter, request, scratch)?;
         answers.push((array, CodecTrial::of(values)?));
         Ok(true)

@@ -76,9 +76,8 @@ impl<T: Send, F: Fn(&[u8]) -> T + Sync> Queries for EveryWindow<'_, T, F> {
         scratch: &mut CutScratch,
     ) -> Result<bool, ExtractError> {
         let (split, i) = nth_sample(self.plan, sample);
-        let objects = split.objects[self.array].get(i);
-        let object = objects.copied().unwrap_or(0);
-        let request = window_request(self.array, split, i, object);
+        let objects = split.objects[self.array].of(i);
+        let request = window_request(self.array, split, i, objects);
         answers.push((self.map)(cut_whole(cutter, request, scratch)?));
         Ok(true)
     }

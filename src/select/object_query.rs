@@ -1,4 +1,4 @@
-//! The object of a sample in an array that shows one: at a point, with an id, or under a mask.
+//! The objects of a sample in an array that shows some: at a point, with an id, with several ids, or under a mask.
 
 use super::object_chunks::ChunksAtPoints;
 use super::query_box::{NO_BOX, QueryBoxes};
@@ -8,7 +8,7 @@ use crate::config::{MissingObject, ObjectAt, ObjectIdFrom, ObjectPoint, ObjectSe
 use crate::extract::Sources;
 use crate::plan::{Plan, PlannedSplit};
 
-/// The query which object a sample has in an array.
+/// The query which objects a sample has in an array.
 pub(super) struct ObjectQuery {
     /// Position of the array in the plan.
     pub array: usize,
@@ -24,6 +24,8 @@ pub(super) enum FindObject {
         chunks: ChunksAtPoints,
     },
     WithId(IdColumn),
+    /// The plan has the ids of several.
+    Known,
     /// Under the mask of the array at this position in the plan.
     Majority {
         mask: usize,
@@ -50,8 +52,13 @@ impl ObjectQuery {
             ObjectSearch::WithId(ObjectIdFrom::Annotation) => {
                 FindObject::WithId(IdColumn::Annotation)
             }
-            ObjectSearch::WithId(ObjectIdFrom::Property(name)) => {
-                let column = plan.properties.iter().position(|p| p.id == *name);
+            ObjectSearch::WithId(_) if at.shows_several() => FindObject::Known,
+            ObjectSearch::WithId(ObjectIdFrom::Relationship(_)) => {
+                unreachable!("a relationship may have several objects")
+            }
+            ObjectSearch::WithId(ObjectIdFrom::Property(names)) => {
+                let name = names.names().first();
+                let column = plan.properties.iter().position(|p| Some(&p.id) == name);
                 let Some(column) = column else {
                     unreachable!("a plan has the properties that its config names")
                 };
@@ -87,8 +94,10 @@ impl ObjectQuery {
                 let search = Search::new(plan, self.array, *point, *radius_nm, split, i);
                 [(search.source(), search.voxels()), NO_BOX]
             }
-            FindObject::WithId(_) if self.missing == MissingObject::Keep => [NO_BOX; 2],
-            FindObject::WithId(_) => [window(self.array), NO_BOX],
+            FindObject::WithId(_) | FindObject::Known if self.missing == MissingObject::Keep => {
+                [NO_BOX; 2]
+            }
+            FindObject::WithId(_) | FindObject::Known => [window(self.array), NO_BOX],
             FindObject::Majority { mask } => [window(*mask), window(self.array)],
         }
     }
@@ -99,12 +108,7 @@ impl IdColumn {
     pub fn id(self, plan: &Plan, split: &PlannedSplit, i: usize) -> u64 {
         match self {
             Self::Annotation => split.samples[i].annotation_id,
-            Self::Property(column) => {
-                let spec = &plan.properties[column];
-                let bytes = spec.kind.value_bytes();
-                let value = &split.properties[column][i * bytes..(i + 1) * bytes];
-                spec.whole_number(value).map_or(0, |id| id as u64)
-            }
+            Self::Property(column) => split.id_in_property(column, &plan.properties[column], i),
         }
     }
 }

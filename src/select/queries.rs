@@ -112,12 +112,15 @@ impl<'p> SampleQueries<'p> {
                 FindObject::AtPoint { chunks, .. } => {
                     warnings.extend(chunks.warnings(self.plan, self.sources, array, missing)?);
                 }
-                FindObject::WithId(_) => {
+                FindObject::WithId(_) | FindObject::Known => {
                     warnings.extend(absent_objects(self.plan, &answers, array, number));
                 }
                 FindObject::Majority { .. } => {}
             }
-            let without = answers.without_object(array, number);
+            let samples = answers.reached(number);
+            let without =
+                samples.filter(|sample| objects(self.plan, &answers, array, *sample).is_empty());
+            let without = without.count();
             if missing == MissingObject::Keep && without > 0 {
                 warnings.push(format!(
                     "{without} sample(s) have no object in `{}`: their masks are empty",
@@ -144,9 +147,15 @@ impl<'p> SampleQueries<'p> {
     /// missing chunk may be the reason.
     fn known_object(&self, query: &ObjectQuery, sample: usize) -> Option<u64> {
         let (split, i) = nth_sample(self.plan, sample);
-        let earlier = self.earlier?;
-        let object = earlier.known_object(self.plan, query.array, &split.samples[i]);
-        object.filter(|object| *object != 0)
+        let (earlier, sample) = (self.earlier?, &split.samples[i]);
+        let objects = earlier.known_objects(self.plan, query.array, sample)?;
+        match query.how {
+            FindObject::Known => {
+                let now = split.objects[query.array].of(i);
+                (now == objects && !now.is_empty()).then_some(0)
+            }
+            _ => objects.first().copied(),
+        }
     }
 
     /// Whether it follows from the earlier plan that enough of the sample's window is nonzero.
@@ -167,11 +176,11 @@ impl<'p> SampleQueries<'p> {
         scratch: &'s mut CutScratch,
     ) -> Result<&'s [u8], ExtractError> {
         let (split, i) = nth_sample(self.plan, sample);
-        let request = window_request(array, split, i, answers.object(array, sample));
-        cut_whole(cutter, request, scratch)
+        let objects = objects(self.plan, answers, array, sample);
+        cut_whole(cutter, window_request(array, split, i, objects), scratch)
     }
 
-    /// The object of the sample, and whether the sample has one that its window may show.
+    /// Looks up the objects of the sample. Returns whether it has one that its window may show.
     fn object(
         &self,
         cutter: &WindowCutter<'_>,
@@ -192,21 +201,27 @@ impl<'p> SampleQueries<'p> {
                 search.run(cutter, scratch, chunks)?
             }
             FindObject::WithId(column) => column.id(self.plan, split, i),
+            // Nothing to note.
+            FindObject::Known => 0,
             FindObject::Majority { mask } => {
-                let labels = window_request(array, split, i, 0);
-                let mask = window_request(*mask, split, i, answers.object(*mask, sample));
+                let labels = window_request(array, split, i, &[]);
+                let of_mask = objects(self.plan, answers, *mask, sample);
+                let mask = window_request(*mask, split, i, of_mask);
                 majority_object(cutter, labels, mask, scratch)?
             }
         };
-        answers.set_object(array, sample, object);
+        if object != 0 {
+            answers.set_object(array, sample, object);
+        }
         if query.missing == MissingObject::Keep {
             return Ok(true);
         }
-        let is_known = matches!(query.how, FindObject::WithId(_));
-        if object != 0 && is_known {
+        let has_object = !objects(self.plan, answers, array, sample).is_empty();
+        let by_id = matches!(query.how, FindObject::WithId(_) | FindObject::Known);
+        if has_object && by_id {
             return Ok(self.nonzero_fraction(cutter, array, sample, answers, scratch)? > 0.0);
         }
-        Ok(object != 0)
+        Ok(has_object)
     }
 
     /// The fraction of the window's values that are not 0.
@@ -225,11 +240,22 @@ impl<'p> SampleQueries<'p> {
     }
 }
 
-/// A warning about samples that were dropped because no voxel of their windows has the id of their object.
+/// The objects of a sample in an array, as far as they are known.
+fn objects<'a>(plan: &'a Plan, answers: &'a Answers, array: usize, sample: usize) -> &'a [u64] {
+    let (split, i) = nth_sample(plan, sample);
+    match split.objects[array].of(i) {
+        [] => answers.object(array, sample),
+        objects => objects,
+    }
+}
+
+/// A warning about samples that were dropped because no voxel of their windows has the id of one of their objects.
 fn absent_objects(plan: &Plan, answers: &Answers, array: usize, query: usize) -> Option<String> {
-    let mut dropped = answers.dropped_with_object(array, query).peekable();
-    let (sample, object) = *dropped.peek()?;
-    let samples = dropped.count();
+    let object = |sample| objects(plan, answers, array, sample).first().copied();
+    let dropped = answers.dropped(query);
+    let mut dropped = dropped.filter_map(|sample| Some((sample, object(sample)?)));
+    let (sample, object) = dropped.next()?;
+    let samples = dropped.count() + 1;
     let (split, i) = nth_sample(plan, sample);
     let annotation = split.samples[i].annotation_id;
     let (name, config) = plan.config.arrays.get_index(array)?;
@@ -269,7 +295,9 @@ impl Queries for SampleQueries<'_> {
     fn begin_unit(&self, samples: Range<usize>) -> Answers {
         let mut answers = Answers::new(samples, self.plan.arrays.len());
         for query in &self.queries {
-            if let Query::Object(query) = query {
+            if let Query::Object(query) = query
+                && !matches!(query.how, FindObject::Known)
+            {
                 answers.begin_objects(query.array);
             }
         }
@@ -287,7 +315,9 @@ impl Queries for SampleQueries<'_> {
         let is_wanted = match &self.queries[query] {
             Query::Object(query) => match self.known_object(query, sample) {
                 Some(object) => {
-                    answers.set_object(query.array, sample, object);
+                    if object != 0 {
+                        answers.set_object(query.array, sample, object);
+                    }
                     true
                 }
                 None => self.object(cutter, query, sample, answers, scratch)?,

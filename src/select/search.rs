@@ -97,7 +97,7 @@ impl<'p> Search<'p> {
         let contents = cutter.read_box(&request, &mut values, scratch, &mut |key| {
             missing = missing.into_iter().chain([key]).min();
         });
-        let of_sample = window_request(array, self.split, self.i, 0);
+        let of_sample = window_request(array, self.split, self.i, &[]);
         let contents = contents.map_err(|e| cutter.failed(e, of_sample, source))?;
         let nearest = if contents.other_values {
             self.nearest_object(&values, &region, |value| {

@@ -32,16 +32,16 @@ pub(super) fn cut_whole<'s>(
     Ok(&scratch.window)
 }
 
-/// The window of the `i`th sample of a split. `object` is the object that it shows, if it shows one.
-pub(super) fn window_request(
+/// The window of the `i`th sample of a split. `objects` are those that it shows, if it shows some.
+pub(super) fn window_request<'s>(
     array: usize,
-    split: &PlannedSplit,
+    split: &'s PlannedSplit,
     i: usize,
-    object: u64,
-) -> WindowRequest<'_> {
+    objects: &'s [u64],
+) -> WindowRequest<'s> {
     WindowRequest {
         array,
         sample: &split.samples[i],
-        object,
+        objects,
     }
 }

@@ -14,8 +14,17 @@ pub(crate) fn wait_in_parallel<T: Sync, R: Send, E: Send>(
     items: &[T],
     operation: impl Fn(&T) -> Result<R, E> + Sync + Send,
 ) -> Result<Vec<R>, E> {
+    run_with_threads(WAITING, items, operation)
+}
+
+/// Like [`wait_in_parallel`], with this number of threads.
+pub(crate) fn run_with_threads<T: Sync, R: Send, E: Send>(
+    threads: usize,
+    items: &[T],
+    operation: impl Fn(&T) -> Result<R, E> + Sync + Send,
+) -> Result<Vec<R>, E> {
     let run = || items.par_iter().map(&operation).collect();
-    let threads = WAITING.min(items.len()).max(1);
+    let threads = threads.min(items.len()).max(1);
     match rayon::ThreadPoolBuilder::new().num_threads(threads).build() {
         Ok(pool) => pool.install(run),
         // The system allows no more threads.

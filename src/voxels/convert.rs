@@ -39,6 +39,7 @@ enum Operation {
     AtLeastInteger(i128),
     /// For floating point numbers: this or more.
     AtLeastFloat(f64),
+    /// The objects of a sample, see [`Conversion::of_objects`].
     ObjectAt,
 }
 
@@ -117,9 +118,25 @@ impl Conversion {
         matches!(self.kind, Operation::Copy)
     }
 
-    /// Whether [`Conversion::convert`] needs an object.
-    pub fn needs_object(&self) -> bool {
+    /// Whether values depend on the objects of a sample: see [`Conversion::of_objects`].
+    pub fn needs_objects(&self) -> bool {
         matches!(self.kind, Operation::ObjectAt)
+    }
+
+    /// The conversion for a sample: 1 for voxels of one of `objects`, which are results of [`Conversion::object_of`]. Without
+    /// [`Conversion::needs_objects`] it is the same conversion.
+    pub fn of_objects(&self, objects: &[u64]) -> Self {
+        let kind = match &self.kind {
+            Operation::ObjectAt => {
+                let bits = objects
+                    .iter()
+                    .filter_map(|id| bits_of_object(self.from, *id));
+                any_of(bits.collect())
+            }
+            other => other.clone(),
+        };
+        let Self { from, to, .. } = *self;
+        Self { from, to, kind }
     }
 
     /// Whether every value of the layer's type fits.
@@ -131,7 +148,7 @@ impl Conversion {
             not_finite.chain([T::MIN, T::MAX]).all(|value| {
                 let mut out = [0; 8];
                 let out = &mut out[..self.to.size_bytes()];
-                self.convert(&value.to_le_bytes(), out, 0).is_ok()
+                self.convert(&value.to_le_bytes(), out).is_ok()
             })
         })
     }
@@ -145,13 +162,13 @@ impl Conversion {
         })
     }
 
-    /// Converts each value of `from` to one of `to`; both are little-endian and have equally many values. `object` is the
-    /// result of [`Conversion::object_of`] for the sample, if [`Conversion::needs_object`]; for object 0 every result is 0.
-    /// For `inside` every result is 1, because these values were read from the volume.
+    /// Converts each value of `from` to one of `to`; both are little-endian and have equally many values. For `object_at`
+    /// without [`Conversion::of_objects`] every result is 0. For `inside` every result is 1, because these values were read
+    /// from the volume.
     ///
     /// # Errors
     /// The first value that does not fit; `to` is unspecified then.
-    pub fn convert(&self, from: &[u8], to: &mut [u8], object: u64) -> Result<(), ValueDoesNotFit> {
+    pub fn convert(&self, from: &[u8], to: &mut [u8]) -> Result<(), ValueDoesNotFit> {
         debug_assert_eq!(
             from.len() / self.from.size_bytes(),
             to.len() / self.to.size_bytes()
@@ -160,10 +177,7 @@ impl Conversion {
             Operation::Copy => to.copy_from_slice(from),
             Operation::Cast => return self.cast(from, to),
             Operation::Scale { multiply, add } => return self.scale(from, to, *multiply, *add),
-            Operation::ObjectAt => match bits_of_object(self.from, object) {
-                Some(bits) => self.mask(&Operation::Equals(bits), from, to),
-                None => self.mask(&Operation::Constant(false), from, to),
-            },
+            Operation::ObjectAt => self.mask(&Operation::Constant(false), from, to),
             mask => self.mask(mask, from, to),
         }
         Ok(())
@@ -245,7 +259,11 @@ impl Conversion {
 /// The mask that is 1 where the value is one of `wanted`. A value that the type cannot hold is never equal.
 fn one_of(from: DataType, wanted: &[u64]) -> Operation {
     let holds = |v: &u64| with_type!(from, T => (*v as u128) <= T::MAX as u128);
-    let mut wanted: Vec<u64> = wanted.iter().copied().filter(holds).collect();
+    any_of(wanted.iter().copied().filter(holds).collect())
+}
+
+/// The mask that is 1 where the bits of the value are those of one of `wanted`.
+fn any_of(mut wanted: Vec<u64>) -> Operation {
     wanted.sort_unstable();
     wanted.dedup();
     match wanted[..] {
@@ -288,10 +306,11 @@ fn from_least(from: DataType, least: f64) -> Operation {
     }
 }
 
-/// The bits of the object's value in a layer of this type; `None` where no voxel can have it.
+/// The bits of the object's value in a layer of this type, without those of its sign extension; `None` where no voxel can have it.
 fn bits_of_object(from: DataType, object: u64) -> Option<u64> {
-    let bits = with_type!(from, T => object as T as i128 as u64);
-    (object != 0 && bits == object).then_some(bits)
+    let value = with_type!(from, T => object as T as i128 as u64);
+    let own_bits = u64::MAX >> (64 - 8 * from.size_bytes());
+    (object != 0 && value == object).then_some(object & own_bits)
 }
 
 /// The row's values.

@@ -219,6 +219,11 @@ fn with_fragment(path: &[&str], fragment: &Value) -> Value {
     let mut config: Value = serde_json::from_str(example(&docs())).unwrap();
     // The array that the examples of `majority` name.
     config["arrays"]["synapse"] = json!({"layer": "synseg"});
+    // The arrays that the examples of `points.start` and `points.end` need.
+    for point in ["start", "end"] {
+        config["arrays"][point] =
+            json!({"layer": "seg", "transform": {"object_at": {"point": point}}});
+    }
     if path.first() == Some(&"collection") {
         config["collection"] = json!({});
     }

@@ -163,7 +163,7 @@ CHANGES = {
     two_added: ['2 boxes were added: "new0", "new1"'],
     one_removed: ['1 box was removed: "b1"'],
     one_annotation_more: ['annotation layer `points.csv`: box 1 ("b1") held 2 annotations, holds 3 now'],
-    moved_annotation: ['annotation layer `points.csv`: box 2 ("b2") holds 2 annotations as before, with other ids, positions or properties'],
+    moved_annotation: ['annotation layer `points.csv`: box 2 ("b2") holds 2 annotations as before, with other ids, positions, properties or related objects'],
     info: ["source `img` (", "has changed"],
     other_group: ["source `img` (", "/img2) was added"],
 }  # fmt: skip

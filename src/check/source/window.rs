@@ -30,11 +30,11 @@ pub(super) struct Expected {
 }
 
 impl ArraySource<'_> {
-    /// The sample's values, from its `volume`. `object` is the object that the array shows, if it shows one.
+    /// The sample's values, from its `volume`. `objects` are those that the array shows, if it shows some.
     pub fn cut(
         &self,
         sample: &Sample,
-        object: u64,
+        objects: &[u64],
         volume: &dyn Volume,
     ) -> Result<Expected, VolumeError> {
         let config = self.config();
@@ -61,7 +61,7 @@ impl ArraySource<'_> {
                     let transformed = |v: &Option<Number>| {
                         v.map_or(fill, |v| {
                             // A mean is a value of the layer's type before it is transformed.
-                            self.transformed(v.cast(volume.meta().data_type), object)
+                            self.transformed(v.cast(volume.meta().data_type), objects)
                         })
                     };
                     values.extend(grid.values.iter().map(transformed));
@@ -72,7 +72,7 @@ impl ArraySource<'_> {
             for channel in 0..channels {
                 for at in voxels_of(&window) {
                     values.push(match voxels.voxel(channel, at)? {
-                        Voxel::Stored(value) => self.transformed(value, object),
+                        Voxel::Stored(value) => self.transformed(value, objects),
                         Voxel::Outside | Voxel::Missing => fill,
                     });
                 }
@@ -130,11 +130,11 @@ impl ArraySource<'_> {
             Number::Float(v) => Number::Float((v > 0.0).into()),
         };
         // Voxels that are not stored belong to no object.
-        self.transformed(of_layer, 0)
+        self.transformed(of_layer, &[])
     }
 
     /// The value after the transform, in the array's type.
-    fn transformed(&self, value: Number, object: u64) -> Number {
+    fn transformed(&self, value: Number, objects: &[u64]) -> Number {
         let is_one_of = |wanted: &[u64]| match value {
             Number::Int(v) => wanted.iter().any(|w| i128::from(*w) == v),
             Number::Float(_) => false,
@@ -154,7 +154,7 @@ impl ArraySource<'_> {
             },
             Transform::ObjectAt(_) => match value {
                 // Ids of signed layers are sign-extended.
-                Number::Int(v) => object != 0 && v as u64 == object,
+                Number::Int(v) => v != 0 && objects.contains(&(v as u64)),
                 Number::Float(_) => false,
             },
             Transform::Inside => true,

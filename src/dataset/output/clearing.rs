@@ -160,6 +160,7 @@ fn is_column(name: &str) -> bool {
         "_inside_fraction",
         "_start_voxel",
         "_object_id",
+        "_object_ids",
     ];
     names.contains(&name)
         || name.starts_with("property_")

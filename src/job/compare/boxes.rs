@@ -120,7 +120,7 @@ impl Comparison<'_> {
         } else if was.annotations_digest != now.annotations_digest {
             differences.add(|| {
                 format!(
-                    "annotation layer `{}`: {name} holds {new} annotations as before, with other ids, positions or properties",
+                    "annotation layer `{}`: {name} holds {new} annotations as before, with other ids, positions, properties or related objects",
                     layer()
                 )
             });

@@ -10,8 +10,8 @@ use crate::config::Config;
 use crate::dataset::{FileEntry, Layout, SCHEMA_VERSION, ShardId, from_checksummed};
 use crate::geometry::Resolution;
 use crate::plan::{
-    BOX_BYTES, FinishedPlan, Padding, Plan, PlannedArray, PlannedGroup, PlannedSplit, Sample,
-    Tasks, work_order,
+    BOX_BYTES, FinishedPlan, MAX_OBJECTS, Padding, Plan, PlannedArray, PlannedGroup, PlannedSplit,
+    Sample, SampleObjects, Tasks, work_order,
 };
 use crate::points::PropertySpec;
 
@@ -150,6 +150,10 @@ impl PlanHeader {
         let of_properties = self.properties.iter().map(|p| p.kind.value_bytes());
         let of_sample = size_of::<Sample>() + of_arrays + of_properties.sum::<usize>();
         let samples = self.samples().saturating_mul(of_sample as u64);
+        let of_objects = self.arrays.iter().filter_map(|array| array.objects);
+        let of_objects =
+            of_objects.map(|counts| counts.all.saturating_mul(size_of::<u64>() as u64));
+        let samples = of_objects.fold(samples, u64::saturating_add);
         samples.saturating_add((self.boxes.len() * BOX_BYTES) as u64)
     }
 
@@ -174,10 +178,15 @@ impl PlanHeader {
         let sources = self.sources.iter().map(StoredSource::parse);
         let (sources, facts) = sources.collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
         let boxes = self.boxes.iter().map(StoredBox::parse);
+        let objects = arrays.iter().map(|array| match array.objects {
+            Some(_) => SampleObjects::several(),
+            None => SampleObjects::default(),
+        });
+        let objects: Vec<_> = objects.collect();
         let split = |split: &StoredSplit| PlannedSplit {
             name: split.name.clone(),
             samples: Vec::new(),
-            objects: vec![Vec::new(); arrays.len()],
+            objects: objects.clone(),
             ends: Vec::new(),
             properties: vec![Vec::new(); self.properties.len()],
         };
@@ -238,6 +247,16 @@ impl PlanHeader {
                 ));
             }
         }
+        for (i, array) in plan.table.arrays.iter().enumerate() {
+            let splits = plan.table.splits.iter().map(|split| &split.objects[i]);
+            let found = array.objects.map(|_| SampleObjects::count(splits));
+            if found != array.objects {
+                return Err(format!(
+                    "the numbers of objects of the array `{}` are not those of its column",
+                    array.name
+                ));
+            }
+        }
         let digest = plan.digest().to_string();
         if digest == self.plan_digest {
             Ok(plan)
@@ -257,12 +276,24 @@ impl PlanHeader {
             config.arrays.keys().map(String::as_str),
         )?;
         let arrays = config.arrays.iter().zip(&self.arrays);
-        let arrays = arrays.map(|((name, array), stored)| PlannedArray {
-            name: name.clone(),
-            window: array.window.unwrap_or(config.window),
-            source_of_group: stored.source_of_group.clone(),
+        let arrays = arrays.map(|((name, array), stored)| {
+            let is_possible = match stored.objects {
+                Some(counts) => (1..=MAX_OBJECTS).contains(&counts.most_per_sample),
+                None => true,
+            };
+            if !is_possible || stored.objects.is_some() != array.shows_several_objects() {
+                return Err(format!(
+                    "the numbers of objects of the array `{name}` do not fit its config, expected at most 1 to {MAX_OBJECTS} per sample where it shows several, otherwise none"
+                ));
+            }
+            Ok(PlannedArray {
+                name: name.clone(),
+                window: array.window.unwrap_or(config.window),
+                source_of_group: stored.source_of_group.clone(),
+                objects: stored.objects,
+            })
         });
-        Ok(arrays.collect())
+        arrays.collect()
     }
 
     fn layout_of(&self, config: &Config, arrays: &[PlannedArray]) -> Result<Layout, String> {

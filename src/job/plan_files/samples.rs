@@ -96,7 +96,24 @@ impl<'a> SplitReader<'a> {
             // They follow from the other columns.
             IndexColumn::ResolutionNm | IndexColumn::OwnStartVoxel(_) => {}
             IndexColumn::ObjectId(array) => {
-                append(&mut split.objects[array], numbers(values), all)?;
+                append(split.objects[array].one_each_mut(), numbers(values), all)?;
+            }
+            IndexColumn::ObjectIds(array) => {
+                let Some(counts) = table.arrays[array].objects else {
+                    return Ok(());
+                };
+                let objects = &mut split.objects[array];
+                for row in values.chunks_exact(counts.most_per_sample * size_of::<u64>()) {
+                    objects.push(numbers(row));
+                }
+                // Their memory was counted by the header.
+                let found = objects.ids();
+                if found > counts.all {
+                    let expected = counts.all;
+                    return Err(format!(
+                        "found {found} ids or more, expected {expected} from {PLAN_FILE}"
+                    ));
+                }
             }
             IndexColumn::InsideFraction(array) => {
                 let is_fraction = |f: &f32| !(0.0..=1.0).contains(f);

@@ -10,7 +10,8 @@ use crate::data_type::{DataType, Scalar};
 use crate::dataset::{ArrayLayout, Codec, CodecChoice, SplitLayout};
 use crate::geometry::{Resolution, SourceTransform};
 use crate::plan::{
-    DropReason, PlannedArray, PlannedBox, Reuse, ReusedShards, SourceFacts, VolumeSource,
+    DropReason, ObjectCounts, PlannedArray, PlannedBox, Reuse, ReusedShards, SourceFacts,
+    VolumeSource,
 };
 use crate::storage::{Location, SourceUrl};
 
@@ -79,6 +80,9 @@ pub(super) struct StoredArray {
     codec: CodecChoice,
     /// By split.
     pub(super) padded_windows: Vec<u64>,
+    /// If samples may have several objects in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) objects: Option<ObjectCounts>,
 }
 
 impl StoredArray {
@@ -92,6 +96,7 @@ impl StoredArray {
             fill_value: layout.fill_value.bytes(value_bytes).to_vec(),
             codec: layout.codec,
             padded_windows: padded,
+            objects: planned.objects,
         }
     }
 

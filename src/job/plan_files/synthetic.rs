@@ -12,7 +12,7 @@ use crate::dataset::{ArrayLayout, Codec, CodecChoice, CodecTrial, Layout};
 use crate::geometry::{PointNm, Resolution, SourceTransform};
 use crate::plan::{
     DropReason, FinishedPlan, Padding, Plan, PlannedArray, PlannedBox, PlannedGroup, PlannedSplit,
-    Reuse, ReusedShards, Sample, SourceFacts, Tasks, VolumeSource,
+    Reuse, ReusedShards, Sample, SampleObjects, SourceFacts, Tasks, VolumeSource,
 };
 use crate::points::{PropertyKind, PropertySpec};
 use crate::storage::{Location, SourceUrl};
@@ -50,6 +50,7 @@ fn config_of([boxes, em, seg, points]: [&str; 4]) -> Config {
             "wide": {"layer": "em", "window": [9, 1, 2], "data_resolution": [0.3, 1, 1], "interpolation": {"area": {"rounding": "truncate"}},
                 "transform": {"scale": {"multiply": 0.1, "add": -3}}},
             "cell": {"layer": "seg", "transform": {"object_at": {"point": "end", "radius_nm": 3.5}}, "codec": {"blosc": {"level": 3}}},
+            "cells": {"layer": "seg", "transform": {"object_at": {"id": {"relationship": ["r", "é \"q\""]}, "missing": "keep"}}, "codec": "none"},
             "some": {"layer": "seg", "transform": {"in": [9007199254740993u64, u64::MAX]}, "codec": {"zstd": {"level": 19}}},
         },
         "splits": {"train": {"any": ["a", "é \"q\""]}, "val": ["b"]}, "leaks": {"drop_from": "val"}, "snap": "zetta", "shard_samples": 3,
@@ -138,6 +139,7 @@ fn layout(config: &Config, splits: [usize; 2]) -> Layout {
             Codec::default().into(),
         ),
         array("cell", DataType::UInt8, &[0], stated("cell")),
+        array("cells", DataType::UInt8, &[0], stated("cells")),
         array(
             "some",
             DataType::UInt64,
@@ -185,7 +187,10 @@ fn split(name: &str, number: usize, rows: &[Row]) -> PlannedSplit {
         start_voxel: row.start,
         box_index: (1 + 2 * number + usize::from(row.group)) as u32,
     };
-    let objects: Vec<u64> = rows.iter().map(|row| !row.id).collect();
+    let objects = SampleObjects::one_each(rows.iter().map(|row| !row.id).collect());
+    let mut several = SampleObjects::several();
+    let lists = rows.iter().map(|row| &row.center[..(row.id % 4) as usize]);
+    lists.for_each(|list| several.push(list.iter().copied()));
     let values = |spec: &PropertySpec| -> Vec<u8> {
         let bytes = rows.iter().flat_map(|row| row.center.map(u64::to_le_bytes));
         let bytes = bytes.flatten().enumerate();
@@ -195,7 +200,9 @@ fn split(name: &str, number: usize, rows: &[Row]) -> PlannedSplit {
     PlannedSplit {
         name: name.to_owned(),
         samples: rows.iter().map(sample).collect(),
-        objects: vec![Vec::new(), Vec::new(), objects, Vec::new()],
+        objects: [None, None, Some(objects), Some(several), None]
+            .map(Option::unwrap_or_default)
+            .to_vec(),
         ends: Vec::new(),
         properties: properties().iter().map(values).collect(),
     }
@@ -234,6 +241,7 @@ pub(in crate::job) fn synthetic(train: &[Row], val: &[Row]) -> FinishedPlan {
         name: name.to_owned(),
         window: config.arrays[name].window.unwrap_or(config.window),
         source_of_group: source_of_group.to_vec(),
+        objects: None,
     };
     let group = |nm| PlannedGroup {
         resolution: Resolution::new(nm).unwrap(),
@@ -246,15 +254,21 @@ pub(in crate::job) fn synthetic(train: &[Row], val: &[Row]) -> FinishedPlan {
                 .map(|r| if i == 0 { 1.0 } else { r.fraction })
                 .collect()
         };
-        (0..4).map(of_array).collect::<Vec<Vec<f32>>>()
+        (0..5).map(of_array).collect::<Vec<Vec<f32>>>()
     };
+    let splits = vec![split("train", 0, train), split("val", 1, val)];
+    let counts = SampleObjects::count(splits.iter().map(|split| &split.objects[3]));
     let table = Plan {
         boxes: boxes([train, val]),
-        splits: vec![split("train", 0, train), split("val", 1, val)],
+        splits,
         arrays: vec![
             array("img", [0, 1]),
             array("wide", [2, 2]),
             array("cell", [3, 3]),
+            PlannedArray {
+                objects: Some(counts),
+                ..array("cells", [3, 3])
+            },
             array("some", [3, 3]),
         ],
         sources,

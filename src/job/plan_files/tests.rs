@@ -165,7 +165,7 @@ fn the_digest_depends_neither_on_tasks_nor_on_places() {
     for (i, change) in same.into_iter().enumerate() {
         assert_eq!(digest(change), plan.digest(), "{i}");
     }
-    let different: [fn(&mut FinishedPlan); 12] = [
+    let different: [fn(&mut FinishedPlan); 13] = [
         |p| p.sources[0].metadata_digest = blake3::hash(b"other"),
         |p| p.table.sources[0].url.format = Some("n5".to_owned()),
         |p| p.table.sources[0].layer.voxel_offset = None,
@@ -175,7 +175,8 @@ fn the_digest_depends_neither_on_tasks_nor_on_places() {
         |p| p.layout.splits[0].shard_samples = 1,
         |p| p.table.arrays[0].source_of_group = vec![1, 0],
         |p| p.table.splits[0].samples[0].annotation_id ^= 1,
-        |p| p.table.splits[0].objects[2][0] ^= 1,
+        |p| p.table.splits[0].objects[2].one_each_mut()[0] ^= 1,
+        |p| p.table.splits[0].objects[3].push([7]),
         |p| p.table.splits[0].properties[0][0] ^= 1,
         |p| p.table.boxes[0].tags.clear(),
     ];

@@ -130,6 +130,17 @@ pub(super) fn read_from_shard(
     if !shards.read(id, limit_bytes, into)? {
         return Ok(false);
     }
+    undo_encoding(shards, limit_bytes, describe, into)?;
+    Ok(true)
+}
+
+/// Decodes the bytes of a chunk of `shards` in place.
+pub(super) fn undo_encoding(
+    shards: &Shards,
+    limit_bytes: u64,
+    describe: &dyn Fn() -> String,
+    into: &mut Vec<u8>,
+) -> Result<(), ListError> {
     let encoding = shards.data_encoding();
     if encoding != Compression::None {
         let mut stored = std::mem::take(into);
@@ -148,7 +159,7 @@ pub(super) fn read_from_shard(
             }
         }
     }
-    Ok(true)
+    Ok(())
 }
 
 /// Why a list of annotations cannot be read.

@@ -32,6 +32,8 @@ pub(super) struct AnnotationInfo {
     pub(super) property_bytes: usize,
     /// `relationships` unparsed, because an error in them only matters if a job reads them.
     pub(super) relationships: Value,
+    /// `by_id` unparsed, for the same reason.
+    pub(super) by_id: Value,
     pub(super) levels: Vec<LevelInfo>,
     pub(super) warnings: Vec<String>,
 }
@@ -56,6 +58,8 @@ struct RawInfo {
     properties: Vec<RawProperty>,
     #[serde(default)]
     relationships: Value,
+    #[serde(default)]
+    by_id: Value,
     spatial: Vec<RawLevel>,
 }
 
@@ -153,6 +157,7 @@ impl AnnotationInfo {
             properties,
             property_bytes,
             relationships: raw.relationships,
+            by_id: raw.by_id,
             levels,
             warnings,
         })
@@ -321,6 +326,22 @@ fn sharding(
     let ids = MortonGrid::new(&shape)
         .map_err(|e| info_file.wrong(field("grid_shape"), e.to_string(), "fewer cells"))?;
     Ok((spec, ids))
+}
+
+/// Parses an optional `sharding` at the path `field`.
+pub(super) fn parse_sharding(
+    value: Option<Value>,
+    field: String,
+    info_file: &InfoFile,
+) -> Result<Option<ShardingSpec>, PointsError> {
+    let value = value.filter(|v| !v.is_null());
+    let spec = value.map(|value| {
+        ShardingSpec::parse(&value).map_err(|wrong| {
+            let member = format!("{field}.{}", wrong.field);
+            info_file.wrong(member, wrong.found, wrong.expected)
+        })
+    });
+    spec.transpose()
 }
 
 /// Checks that a key is a relative path. The format allows `..`, but no other root.

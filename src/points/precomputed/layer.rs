@@ -67,6 +67,11 @@ impl PrecomputedLayer {
         })
     }
 
+    /// The folder of the layer.
+    pub(super) fn folder(&self) -> &Location {
+        &self.location
+    }
+
     pub(in crate::points) fn location(&self) -> String {
         self.location.to_string()
     }

@@ -29,8 +29,18 @@ pub(super) struct AnnotationRecord<'a> {
     pub(super) properties: &'a [u8],
 }
 
+/// The entry of one annotation in the index by id.
+#[derive(Debug)]
+pub(super) struct AnnotationEntry<'a> {
+    /// The vectors as stored.
+    pub(super) geometry: &'a [u8],
+    /// For each relationship the ids of the related objects, little-endian.
+    pub(super) related: Vec<&'a [[u8; ID_BYTES]]>,
+}
+
 const COUNT_BYTES: usize = 8;
 const ID_BYTES: usize = 8;
+const RELATED_COUNT_BYTES: usize = 4;
 
 impl RecordLayout {
     pub(super) fn new(info: &AnnotationInfo) -> Self {
@@ -82,6 +92,49 @@ impl RecordLayout {
                     "none: the file is damaged, or its writer encodes properties in another way"
                         .to_owned(),
             }),
+        }
+    }
+
+    /// The entry of one annotation in the index by id, `bytes`: its record without an id, then for each of `relationships` a count
+    /// and as many ids of objects.
+    pub(super) fn read_entry<'a>(
+        &self,
+        bytes: &'a [u8],
+        relationships: usize,
+        object: &dyn Fn() -> String,
+    ) -> Result<AnnotationEntry<'a>, PointsError> {
+        let wrong = |found: String| PointsError::Cell {
+            object: object(),
+            found,
+            expected: format!(
+                "an annotation by id: its record and {relationships} list(s) of ids of objects"
+            ),
+        };
+        let mut rest = bytes;
+        let (geometry, _) = self
+            .split_record(&mut rest)
+            .map_err(|found| wrong(format!("a record with {found}")))?;
+        let mut related = Vec::with_capacity(relationships);
+        for relationship in 0..relationships {
+            let too_short = || {
+                let bytes = bytes.len();
+                wrong(format!(
+                    "{bytes} bytes, which end in its list {relationship} of objects"
+                ))
+            };
+            let (count, after) = rest
+                .split_first_chunk::<RELATED_COUNT_BYTES>()
+                .ok_or_else(too_short)?;
+            let length = (u32::from_le_bytes(*count) as usize).checked_mul(ID_BYTES);
+            let (ids, after) = length
+                .and_then(|length| after.split_at_checked(length))
+                .ok_or_else(too_short)?;
+            related.push(ids.as_chunks::<ID_BYTES>().0);
+            rest = after;
+        }
+        match rest.len() {
+            0 => Ok(AnnotationEntry { geometry, related }),
+            left => Err(wrong(format!("{left} bytes after it"))),
         }
     }
 

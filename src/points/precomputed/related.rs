@@ -4,20 +4,18 @@
 //! in a file or in a shard entry with the object's id. An object without a list has no annotations.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 
 use rayon::prelude::*;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::cells::{
-    ListError, free_if_large, memory_of_chunk_byte, memory_of_file_byte, read_from_shard, read_list,
-};
-use super::info::{InfoFile, check_key};
+use super::cells::{free_if_large, read_list};
+use super::entries::EntryStore;
+use super::info::{InfoFile, check_key, parse_sharding};
 use super::record::RecordLayout;
-use crate::neuroglancer::{ShardingSpec, Shards};
+use crate::neuroglancer::ShardingSpec;
 use crate::points::error::PointsError;
-use crate::storage::{DocumentError, Keeper, Location, OverBudget, Storage, Store};
+use crate::storage::{DocumentError, Keeper, Location, OverBudget, Storage};
 
 /// A relationship of a layer.
 #[derive(Debug)]
@@ -51,27 +49,13 @@ pub(super) fn parse(value: &Value, object: &str) -> Result<Vec<Relationship>, Po
             info_file.wrong(field(""), format!("not a relationship: {e}"), expected)
         })?;
         check_key(&raw.key, field(".key"), &info_file)?;
-        let sharding = match raw.sharding.filter(|v| !v.is_null()) {
-            None => None,
-            Some(value) => Some(ShardingSpec::parse(&value).map_err(|wrong| {
-                let member = format!("{}.{}", field(".sharding"), wrong.field);
-                info_file.wrong(member, wrong.found, wrong.expected)
-            })?),
-        };
         Ok(Relationship {
             id: raw.id,
             key: raw.key,
-            sharding,
+            sharding: parse_sharding(raw.sharding, field(".sharding"), &info_file)?,
         })
     };
     rows.iter().enumerate().map(relationship).collect()
-}
-
-/// The stored lists of a relationship.
-#[derive(Debug)]
-enum RelationshipLists {
-    Files(Arc<dyn Store>),
-    Sharded(Shards),
 }
 
 /// Memory for the id of a related annotation while lists are merged into one set.
@@ -96,11 +80,11 @@ impl Relationship {
         storage: &Storage,
     ) -> Result<HashSet<u64>, PointsError> {
         let budget = storage.budget();
-        let store = storage.open(&folder.join(&self.key));
-        let lists = match self.sharding {
-            None => RelationshipLists::Files(store),
-            Some(spec) => RelationshipLists::Sharded(Shards::new(store, spec)),
-        };
+        let lists = EntryStore::new(
+            storage.open(&folder.join(&self.key)),
+            self.sharding,
+            "the list of object",
+        );
         objects
             .par_iter()
             .map_init(Vec::new, |buffer, object| {
@@ -128,43 +112,5 @@ impl Relationship {
                 Ok(all)
             })
             .map(HashSet::from_iter)
-    }
-}
-
-impl RelationshipLists {
-    /// Reads the list of an object, of at most `limit_bytes`, into `into`, replacing its contents. Returns whether it is
-    /// stored.
-    fn read(&self, object: u64, limit_bytes: u64, into: &mut Vec<u8>) -> Result<bool, ListError> {
-        match self {
-            Self::Files(store) => Ok(store.read(&object.to_string(), limit_bytes, into)?),
-            Self::Sharded(shards) => {
-                let describe = || self.describe(object);
-                read_from_shard(shards, object, limit_bytes, &describe, into)
-            }
-        }
-    }
-
-    /// Bytes of memory per byte of a list that is read.
-    fn memory_of_byte(&self) -> u64 {
-        match self {
-            Self::Files(store) => memory_of_file_byte(store.as_ref()),
-            Self::Sharded(shards) => memory_of_chunk_byte(shards),
-        }
-    }
-
-    fn describe(&self, object: u64) -> String {
-        match self {
-            Self::Files(store) => store.describe(&object.to_string()),
-            Self::Sharded(shards) => {
-                format!("the list of object {object} in {}", shards.describe(object))
-            }
-        }
-    }
-
-    fn hint(&self) -> &'static str {
-        match self {
-            Self::Files(_) => "",
-            Self::Sharded(shards) => shards.hint(),
-        }
     }
 }

@@ -34,7 +34,7 @@ const EXCLUDED: [&str; 5] = [
     "start_voxel",
     "resolution_nm",
 ];
-const EXCLUDED_SUFFIXES: [&str; 2] = ["_start_voxel", "_object_id"];
+const EXCLUDED_SUFFIXES: [&str; 3] = ["_start_voxel", "_object_id", "_object_ids"];
 
 /// The distributions of all columns that have one.
 pub(crate) fn distributions(dataset: &Dataset) -> Result<Vec<Distribution>, DatasetError> {

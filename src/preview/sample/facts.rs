@@ -99,8 +99,12 @@ fn read_columns(
                 Fact::Label(label.clone())
             })
         };
+        let is_padded = name.ends_with("_object_ids");
         let rows = positions.iter().map(|i| {
-            let numbers = column.rows(*i..i.saturating_add(1))?;
+            let mut numbers = column.rows(*i..i.saturating_add(1))?;
+            if is_padded {
+                numbers.retain(|id| *id != ColumnNumber::Unsigned(0));
+            }
             Ok((*i, numbers.into_iter().map(labeled).collect()))
         });
         columns.insert(name.to_owned(), rows.collect::<Result<_, DatasetError>>()?);

@@ -65,7 +65,7 @@ fn write(value: Exact, t: DataType) -> Option<Vec<u8>> {
 }
 
 /// What becomes of one value.
-fn expected(transform: &Transform, value: Exact, to: DataType, object: u64) -> Option<Vec<u8>> {
+fn expected(transform: &Transform, value: Exact, to: DataType, objects: &[u64]) -> Option<Vec<u8>> {
     let is = |wanted: u64| value == Exact::Integer(wanted.into());
     let set = match (transform, value) {
         (Transform::None, _) => return write(value, to),
@@ -90,8 +90,8 @@ fn expected(transform: &Transform, value: Exact, to: DataType, object: u64) -> O
         }
         (Transform::Threshold(t), Exact::Float(v)) => v >= *t,
         (Transform::ObjectAt(_), _) => {
-            object != 0
-                && matches!(value, Exact::Integer(v) if v == object.into() || (v < 0 && v == (object as i64).into()))
+            let is = |object: u64| matches!(value, Exact::Integer(v) if v == object.into() || (v < 0 && v == (object as i64).into()));
+            objects.iter().any(|object| *object != 0 && is(*object))
         }
         (Transform::Inside, _) => true,
     };
@@ -168,13 +168,23 @@ fn transform() -> impl Strategy<Value = Transform> {
     ]
 }
 
+/// Ids of none, one, few and many objects, in any order.
+fn objects() -> impl Strategy<Value = Vec<u64>> {
+    let id = prop_oneof![
+        0u64..300,
+        any::<u64>(),
+        (1u64..300).prop_map(|v| v.wrapping_neg())
+    ];
+    prop::collection::vec(id, 0..40)
+}
+
 /// The result of the row must be equal to that of each value; the first value that does not fit must be named.
 fn agrees(
     transform: &Transform,
     from: DataType,
     to: DataType,
     row: &[u8],
-    object: u64,
+    objects: &[u64],
 ) -> Result<(), TestCaseError> {
     let conversion = match Conversion::new(transform, from, Some(to)) {
         Ok(conversion) => conversion,
@@ -188,10 +198,10 @@ fn agrees(
     };
     let values = row.chunks_exact(from.size_bytes());
     let mut out = vec![77; values.len() * to.size_bytes()];
-    let result = conversion.convert(row, &mut out, object);
+    let result = conversion.of_objects(objects).convert(row, &mut out);
     let mut wanted = Vec::new();
     for v in values {
-        match expected(transform, read(from, v), to, object) {
+        match expected(transform, read(from, v), to, objects) {
             Some(bytes) => wanted.push(bytes),
             None => {
                 let error = result.unwrap_err();
@@ -225,10 +235,24 @@ proptest! {
 
     #[test]
     fn a_row_is_converted_like_each_of_its_values(
-        (from, row) in typed_row(), transform in transform(), object in prop_oneof![0u64..5, any::<u64>()],
+        (from, row) in typed_row(), transform in transform(), objects in objects(),
     ) {
         for to in DataType::ALL {
-            agrees(&transform, from, to, &row, object)?;
+            agrees(&transform, from, to, &row, &objects)?;
+        }
+    }
+
+    #[test]
+    fn all_objects_of_some_voxels_are_found_in_their_row((from, row) in typed_row(), every in 1usize..9) {
+        prop_assume!(!from.is_float());
+        let values: Vec<_> = row.chunks_exact(from.size_bytes()).collect();
+        let conversion = Conversion::new(&object_at(), from, None).unwrap();
+        let wanted: Vec<_> = values.iter().step_by(every).collect();
+        let objects: Vec<u64> = wanted.iter().map(|v| conversion.object_of(v)).collect();
+        let mut out = vec![9; values.len()];
+        conversion.of_objects(&objects).convert(&row, &mut out).unwrap();
+        for (v, set) in values.iter().zip(out) {
+            prop_assert_eq!(set == 1, v.iter().any(|byte| *byte != 0) && wanted.contains(&v));
         }
     }
 
@@ -239,7 +263,7 @@ proptest! {
         let conversion = Conversion::new(&object_at(), from, None).unwrap();
         let object = conversion.object_of(values[at.index(values.len())]);
         let mut out = vec![9; values.len()];
-        conversion.convert(&row, &mut out, object).unwrap();
+        conversion.of_objects(&[object]).convert(&row, &mut out).unwrap();
         let wanted = values[at.index(values.len())];
         for (v, set) in values.iter().zip(out) {
             prop_assert_eq!(set == 1, object != 0 && *v == wanted);
@@ -254,14 +278,14 @@ fn small_integers_fit_every_type_and_numbers_beyond_its_range_are_errors() {
             let row: Vec<u8> = (0..100)
                 .flat_map(|v| write(Exact::Integer(v), from).unwrap())
                 .collect();
-            agrees(&Transform::None, from, to, &row, 0).unwrap();
+            agrees(&Transform::None, from, to, &row, &[]).unwrap();
             if to.is_float() {
                 continue;
             }
             let (min, max) = range(to);
             for v in [min - 1, min, max, max + 1] {
                 if let Some(row) = write(Exact::Integer(v), from) {
-                    agrees(&Transform::None, from, to, &row, 0).unwrap();
+                    agrees(&Transform::None, from, to, &row, &[]).unwrap();
                 }
             }
         }
@@ -273,7 +297,7 @@ fn a_value_that_does_not_fit_is_named() {
     let conversion =
         Conversion::new(&Transform::None, DataType::UInt32, Some(DataType::UInt16)).unwrap();
     let row = [7u32, 70_000, 80_000].map(u32::to_le_bytes).concat();
-    let error = conversion.convert(&row, &mut [0; 6], 0).unwrap_err();
+    let error = conversion.convert(&row, &mut [0; 6]).unwrap_err();
     assert_eq!(
         error.to_string(),
         "the value 70000 of a uint32 layer does not fit in uint16"
@@ -283,7 +307,7 @@ fn a_value_that_does_not_fit_is_named() {
         add: 0.5,
     });
     let conversion = Conversion::new(&scale, DataType::UInt8, Some(DataType::UInt8)).unwrap();
-    let error = conversion.convert(&[9, 200], &mut [0; 2], 0).unwrap_err();
+    let error = conversion.convert(&[9, 200], &mut [0; 2]).unwrap_err();
     assert_eq!(
         error.to_string(),
         "the value 200 of a uint8 layer becomes 400.5, which does not fit in uint8"
@@ -298,11 +322,11 @@ fn thresholds_and_labels_beyond_2_to_53_are_exact() {
     let mut out = [9; 3];
     let equals = Transform::Equals((1 << 53) + 1);
     let conversion = Conversion::new(&equals, DataType::UInt64, None).unwrap();
-    conversion.convert(&row, &mut out, 0).unwrap();
+    conversion.convert(&row, &mut out).unwrap();
     assert_eq!(out, [0, 1, 0]);
     let threshold = Transform::Threshold(9_007_199_254_740_994.0);
     let conversion = Conversion::new(&threshold, DataType::UInt64, None).unwrap();
-    conversion.convert(&row, &mut out, 0).unwrap();
+    conversion.convert(&row, &mut out).unwrap();
     assert_eq!(out, [0, 0, 1]);
 }
 
@@ -318,11 +342,11 @@ fn without_a_dtype_the_type_follows_from_the_transform() {
     assert_eq!(to(&Transform::Nonzero), DataType::UInt8);
     assert_eq!(to(&Transform::Inside), DataType::UInt8);
     let same = Conversion::new(&Transform::None, DataType::Int8, Some(DataType::Int8)).unwrap();
-    assert!(same.is_identity() && !same.needs_object());
+    assert!(same.is_identity() && !same.needs_objects());
     assert!(
         Conversion::new(&object_at(), DataType::Int8, None)
             .unwrap()
-            .needs_object()
+            .needs_objects()
     );
     let problem = Conversion::new(&Transform::Equals(1), DataType::Float32, None).unwrap_err();
     assert_eq!(

@@ -174,6 +174,16 @@ fn columns_with_values_out_of_range_are_errors_even_with_right_digests() {
             "the digest of the plan is",
         ),
         ("annotation_id/c.0", 7u64.to_le_bytes().repeat(4), "bytes"),
+        (
+            "cells_object_ids/c.0.0",
+            (1..16u64).flat_map(u64::to_le_bytes).collect(),
+            "ids or more",
+        ),
+        (
+            "cells_object_ids/c.0.0",
+            0u64.to_le_bytes().repeat(15),
+            "are not those of its column",
+        ),
         ("cell_object_id/c.0", 7u64.to_le_bytes().repeat(6), "bytes"),
     ] {
         let (dir, header) = stored();

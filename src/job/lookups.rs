@@ -1,0 +1,294 @@
+//! What is looked up by the ids of annotations, once it is known which of them are samples of a draft: the objects that they are
+//! related to, and their ends in other layers.
+
+use super::error::JobError;
+use crate::config::{
+    Config, NEGATIVE, ObjectIdFrom, ObjectSearch, OneOrMore, PointsConfig, Transform,
+};
+use crate::plan::{BoxQuery, DropReason, MAX_OBJECTS, Plan, PlannedSplit, ReadPlan, SampleObjects};
+use crate::points::{PointLayer, PointsError, RelatedObjects};
+use crate::storage::Storage;
+
+/// What is looked up for a job.
+pub(super) struct Lookups<'a> {
+    points: &'a PointsConfig,
+    /// The point layers, as in [`ReadPlan::point_sources`].
+    layers: &'a [PointLayer],
+    /// The arrays that show related objects.
+    related: Vec<RelatedArray>,
+    /// For each point layer: for each of `related` the positions of its relationships.
+    relationships: Vec<Vec<Vec<usize>>>,
+    /// The layers of ends, as in [`ReadPlan::end_sources`].
+    end_layers: Vec<PointLayer>,
+    /// By the position of a box: the query for its annotations.
+    queries: Vec<Option<&'a BoxQuery>>,
+    storage: &'a Storage,
+}
+
+/// An array that shows related objects.
+struct RelatedArray {
+    /// Its position in the plan.
+    array: usize,
+    /// The key of the names of relationships in the config.
+    key: String,
+    names: Vec<String>,
+}
+
+impl<'a> Lookups<'a> {
+    /// Opens what is needed for the lookups of the config.
+    ///
+    /// # Errors
+    /// A point layer has no relationship of a name in the config, or a layer of ends cannot be opened.
+    pub fn open(
+        config: &'a Config,
+        read_plan: &'a ReadPlan,
+        layers: &'a [PointLayer],
+        storage: &'a Storage,
+    ) -> Result<Self, JobError> {
+        let points = &config.points;
+        let related = related_arrays(config);
+        let positions = |layer: &PointLayer| -> Result<Vec<_>, PointsError> {
+            let arrays = related.iter();
+            let of_arrays = arrays.map(|r| layer.relationship_positions(&r.names, &r.key));
+            of_arrays.collect()
+        };
+        let relationships = layers.iter().map(|layer| {
+            positions(layer).map_err(|source| JobError::Points {
+                layer: points.name(),
+                source,
+            })
+        });
+        let relationships = relationships.collect::<Result<_, _>>()?;
+        let end_layers = read_plan.end_sources().iter().map(|source| {
+            let opened = source.open(storage);
+            opened.map_err(|source| failed_ends(points, source))
+        });
+        let mut queries = vec![None; read_plan.boxes().len()];
+        for query in read_plan.queries() {
+            queries[query.box_index] = Some(query);
+        }
+        Ok(Self {
+            end_layers: end_layers.collect::<Result<_, _>>()?,
+            points,
+            layers,
+            related,
+            relationships,
+            queries,
+            storage,
+        })
+    }
+
+    /// Whether nothing is looked up.
+    pub fn is_empty(&self) -> bool {
+        self.related.is_empty() && self.end_layers.is_empty()
+    }
+
+    /// Adds what is looked up to the draft. Drops samples without an end.
+    ///
+    /// # Errors
+    /// An index by id cannot be read, or lacks all samples, or has too many objects of one.
+    pub fn add_to(&self, draft: &mut Plan) -> Result<(), JobError> {
+        let failed = |source| failed_ends(self.points, source);
+        self.add_ends(draft).map_err(failed)?;
+        self.add_objects(draft).map_err(|source| JobError::Points {
+            layer: self.points.name(),
+            source,
+        })?;
+        self.add_to_digests(draft);
+        Ok(())
+    }
+
+    /// Sets the ends that are in other layers.
+    fn add_ends(&self, draft: &mut Plan) -> Result<(), PointsError> {
+        let negative = NegativeColumn::of(draft, self.points);
+        let mut has_no_end: Vec<Vec<bool>> = Vec::new();
+        has_no_end.extend(draft.splits.iter().map(|s| vec![false; s.samples.len()]));
+        for (end, (key, ..)) in self.points.ends().into_iter().enumerate() {
+            for (number, layer) in self.end_layers.iter().enumerate() {
+                let is_of_layer = |query: &BoxQuery| query.ends[end] == Some(number);
+                let ids = self.ids(draft, negative, is_of_layer);
+                let Some(example) = ids.first() else { continue };
+                let annotations = Some(ids.len() as u64);
+                self.storage.stage().count("annotations by id", annotations);
+                let found = layer.ends_of(&ids)?;
+                let missing = found.iter().filter(|ends| ends.is_none()).count();
+                if missing == ids.len() {
+                    return Err(PointsError::NoEnds {
+                        key,
+                        object: layer.object(),
+                        samples: ids.len(),
+                        id: *example,
+                    });
+                }
+                let mut with_ends = ids.iter().zip(&found);
+                if let Some((id, _)) = with_ends.find(|(_, ends)| ends.is_none()) {
+                    draft.warnings.push(format!(
+                        "{missing} annotation(s) were dropped as no_end because {}, the layer of `{key}`, has none with their id, for example {id}",
+                        layer.object()
+                    ));
+                }
+                for (split, has_no_end) in draft.splits.iter_mut().zip(&mut has_no_end) {
+                    for (i, sample) in split.samples.iter().enumerate() {
+                        let query = self.queries[sample.box_index as usize];
+                        let is_wanted = query.is_some_and(is_of_layer);
+                        if !is_wanted || negative.is_some_and(|column| column.is_set(split, i)) {
+                            continue;
+                        }
+                        let position = ids.binary_search(&sample.annotation_id);
+                        match position.ok().and_then(|position| found[position]) {
+                            Some(ends) => split.ends[i][end] = ends[end],
+                            None => has_no_end[i] = true,
+                        }
+                    }
+                }
+            }
+        }
+        draft.drop_samples(|split, i, _| has_no_end[split][i].then_some(DropReason::NoEnd));
+        Ok(())
+    }
+
+    /// Sets the objects of arrays that show related ones.
+    fn add_objects(&self, draft: &mut Plan) -> Result<(), PointsError> {
+        if self.related.is_empty() {
+            return Ok(());
+        }
+        let negative = NegativeColumn::of(draft, self.points);
+        let mut found: Vec<(Vec<u64>, Vec<RelatedObjects>)> = Vec::new();
+        for (number, layer) in self.layers.iter().enumerate() {
+            let ids = self.ids(draft, negative, |query| query.point_source == number);
+            let annotations = Some(ids.len() as u64);
+            self.storage.stage().count("annotations by id", annotations);
+            let objects = layer.objects_of(&ids, &self.relationships[number])?;
+            found.push((ids, objects));
+        }
+        for (list, related) in self.related.iter().enumerate() {
+            for split in &mut draft.splits {
+                let mut all = SampleObjects::several();
+                for (i, sample) in split.samples.iter().enumerate() {
+                    let query = self.queries[sample.box_index as usize];
+                    let layer = query.map_or(0, |query| query.point_source);
+                    let (ids, objects) = &found[layer];
+                    let is_negative = negative.is_some_and(|column| column.is_set(split, i));
+                    let position = ids.binary_search(&sample.annotation_id).ok();
+                    let objects = match position.filter(|_| !is_negative) {
+                        Some(position) => &objects[position][list][..],
+                        None => &[],
+                    };
+                    all.push(objects.iter().copied());
+                    let found = all.of(i).len();
+                    if found > MAX_OBJECTS {
+                        return Err(PointsError::TooManyObjects {
+                            key: related.key.clone(),
+                            object: self.layers[layer].object(),
+                            id: sample.annotation_id,
+                            found,
+                            limit: MAX_OBJECTS,
+                        });
+                    }
+                }
+                split.objects[related.array] = all;
+            }
+        }
+        Ok(())
+    }
+
+    /// The ids of the samples in the boxes whose query fits, except for negatives: ascending, each once.
+    fn ids(
+        &self,
+        draft: &Plan,
+        negative: Option<NegativeColumn>,
+        fits: impl Fn(&BoxQuery) -> bool,
+    ) -> Vec<u64> {
+        let mut ids = Vec::new();
+        for split in &draft.splits {
+            let samples = split.samples.iter().enumerate();
+            let wanted = samples.filter(|(i, sample)| {
+                let query = self.queries[sample.box_index as usize];
+                query.is_some_and(&fits) && !negative.is_some_and(|column| column.is_set(split, *i))
+            });
+            ids.extend(wanted.map(|(_, sample)| sample.annotation_id));
+        }
+        ids.sort_unstable();
+        ids.dedup();
+        ids
+    }
+
+    /// Adds what was looked up to the digests of the annotations of each box, and of the draft.
+    fn add_to_digests(&self, draft: &mut Plan) {
+        for split in &draft.splits {
+            let samples: Vec<_> = split.samples.iter().enumerate().collect();
+            for of_box in samples.chunk_by(|(_, a), (_, b)| a.box_index == b.box_index) {
+                let Some((_, first)) = of_box.first() else {
+                    continue;
+                };
+                let planned = &mut draft.boxes[first.box_index as usize];
+                let mut hasher = blake3::Hasher::new();
+                hasher.update(&planned.annotations_digest.to_le_bytes());
+                for (i, _) in of_box {
+                    if !self.end_layers.is_empty() {
+                        let [start, end] = split.ends[*i];
+                        hasher.update(bytemuck::bytes_of(&[start.0, end.0]));
+                    }
+                    for related in &self.related {
+                        let objects = split.objects[related.array].of(*i);
+                        hasher.update(&(objects.len() as u64).to_le_bytes());
+                        hasher.update(bytemuck::cast_slice(objects));
+                    }
+                }
+                let digest = hasher.finalize();
+                let first = digest.as_bytes().first_chunk().copied();
+                planned.annotations_digest = u64::from_le_bytes(first.unwrap_or_default());
+            }
+        }
+        draft.draft_digest = draft.digest();
+    }
+}
+
+/// The arrays of the config that show related objects.
+fn related_arrays(config: &Config) -> Vec<RelatedArray> {
+    let relationship = |transform: &Transform| -> Option<OneOrMore> {
+        let Transform::ObjectAt(at) = transform else {
+            return None;
+        };
+        match at.search() {
+            ObjectSearch::WithId(ObjectIdFrom::Relationship(names)) => Some(names.clone()),
+            _ => None,
+        }
+    };
+    let arrays = config.arrays.iter().enumerate();
+    let related = arrays.filter_map(|(array, (name, config))| {
+        Some(RelatedArray {
+            array,
+            key: format!("arrays.{name}.transform.object_at.id.relationship"),
+            names: relationship(&config.transform)?.names().to_vec(),
+        })
+    });
+    related.collect()
+}
+
+/// The column that is 1 for negatives, by its position. They have no related objects, and their ends are where they are.
+#[derive(Clone, Copy)]
+struct NegativeColumn(usize);
+
+impl NegativeColumn {
+    fn of(draft: &Plan, points: &PointsConfig) -> Option<Self> {
+        points.negatives.as_ref()?;
+        let column = draft.properties.iter().position(|p| p.id == NEGATIVE);
+        column.map(Self)
+    }
+
+    /// Whether the `i`th sample of the split is a negative.
+    fn is_set(self, split: &PlannedSplit, i: usize) -> bool {
+        split.properties[self.0].get(i) == Some(&1)
+    }
+}
+
+/// The error of a layer of ends.
+fn failed_ends(points: &PointsConfig, source: PointsError) -> JobError {
+    let ends = points.ends().into_iter().filter_map(|(.., end)| end);
+    let layers: Vec<_> = ends.map(|end| end.layer.as_str()).collect();
+    JobError::Points {
+        layer: layers.join("`, `"),
+        source,
+    }
+}
