@@ -5,6 +5,7 @@ use super::error::JobError;
 use crate::config::{
     Config, NEGATIVE, ObjectIdFrom, ObjectSearch, OneOrMore, PointsConfig, Transform,
 };
+use crate::geometry::PointNm;
 use crate::plan::{BoxQuery, DropReason, MAX_OBJECTS, Plan, PlannedSplit, ReadPlan, SampleObjects};
 use crate::points::{PointLayer, PointsError, RelatedObjects};
 use crate::storage::Storage;
@@ -50,7 +51,11 @@ impl<'a> Lookups<'a> {
         let positions = |layer: &PointLayer| -> Result<Vec<_>, PointsError> {
             let arrays = related.iter();
             let of_arrays = arrays.map(|r| layer.relationship_positions(&r.names, &r.key));
-            of_arrays.collect()
+            let of_arrays = of_arrays.collect::<Result<_, _>>()?;
+            if !related.is_empty() {
+                layer.require_index_by_id()?;
+            }
+            Ok(of_arrays)
         };
         let relationships = layers.iter().map(|layer| {
             positions(layer).map_err(|source| JobError::Points {
@@ -60,7 +65,10 @@ impl<'a> Lookups<'a> {
         });
         let relationships = relationships.collect::<Result<_, _>>()?;
         let end_layers = read_plan.end_sources().iter().map(|source| {
-            let opened = source.open(storage);
+            let opened = source.open(storage).and_then(|layer| {
+                layer.require_index_by_id()?;
+                Ok(layer)
+            });
             opened.map_err(|source| failed_ends(points, source))
         });
         let mut queries = vec![None; read_plan.boxes().len()];
@@ -98,46 +106,32 @@ impl<'a> Lookups<'a> {
         Ok(())
     }
 
-    /// Sets the ends that are in other layers.
+    /// Sets the ends that are in other layers. Each layer is read once, also if it has both ends.
     fn add_ends(&self, draft: &mut Plan) -> Result<(), PointsError> {
         let negative = NegativeColumn::of(draft, self.points);
-        let mut has_no_end: Vec<Vec<bool>> = Vec::new();
-        has_no_end.extend(draft.splits.iter().map(|s| vec![false; s.samples.len()]));
-        for (end, (key, ..)) in self.points.ends().into_iter().enumerate() {
-            for (number, layer) in self.end_layers.iter().enumerate() {
-                let is_of_layer = |query: &BoxQuery| query.ends[end] == Some(number);
-                let ids = self.ids(draft, negative, is_of_layer);
-                let Some(example) = ids.first() else { continue };
-                let annotations = Some(ids.len() as u64);
-                self.storage.stage().count("annotations by id", annotations);
-                let found = layer.ends_of(&ids)?;
-                let missing = found.iter().filter(|ends| ends.is_none()).count();
-                if missing == ids.len() {
-                    return Err(PointsError::NoEnds {
-                        key,
-                        object: layer.object(),
-                        samples: ids.len(),
-                        id: *example,
-                    });
-                }
-                let mut with_ends = ids.iter().zip(&found);
-                if let Some((id, _)) = with_ends.find(|(_, ends)| ends.is_none()) {
-                    draft.warnings.push(format!(
-                        "{missing} annotation(s) were dropped as no_end because {}, the layer of `{key}`, has none with their id, for example {id}",
-                        layer.object()
-                    ));
-                }
-                for (split, has_no_end) in draft.splits.iter_mut().zip(&mut has_no_end) {
-                    for (i, sample) in split.samples.iter().enumerate() {
-                        let query = self.queries[sample.box_index as usize];
-                        let is_wanted = query.is_some_and(is_of_layer);
-                        if !is_wanted || negative.is_some_and(|column| column.is_set(split, i)) {
-                            continue;
-                        }
-                        let position = ids.binary_search(&sample.annotation_id);
-                        match position.ok().and_then(|position| found[position]) {
-                            Some(ends) => split.ends[i][end] = ends[end],
-                            None => has_no_end[i] = true,
+        let splits = draft.splits.iter();
+        let mut has_no_end: Vec<_> = splits.map(|s| vec![false; s.samples.len()]).collect();
+        for (number, layer) in self.end_layers.iter().enumerate() {
+            let is_of_layer = |query: &BoxQuery| query.ends.contains(&Some(number));
+            let ids = self.ids(draft, negative, is_of_layer);
+            self.count_lookups(&ids);
+            let found = layer.ends_of(&ids)?;
+            draft
+                .warnings
+                .extend(self.missing_ends(number, &ids, &found)?);
+            for (split, has_no_end) in draft.splits.iter_mut().zip(&mut has_no_end) {
+                for (i, sample) in split.samples.iter().enumerate() {
+                    let query = self.queries[sample.box_index as usize];
+                    let wanted = query.map_or([false; 2], |q| q.ends.map(|e| e == Some(number)));
+                    if negative.is_some_and(|column| column.is_set(split, i)) {
+                        continue;
+                    }
+                    let position = ids.binary_search(&sample.annotation_id).ok();
+                    let of_sample = position.and_then(|position| found[position]);
+                    for end in (0..2).filter(|end| wanted[*end]) {
+                        match (of_sample, split.ends.get_mut(i)) {
+                            (Some(ends), Some(of_sample)) => of_sample[end] = ends[end],
+                            _ => has_no_end[i] = true,
                         }
                     }
                 }
@@ -145,6 +139,44 @@ impl<'a> Lookups<'a> {
         }
         draft.drop_samples(|split, i, _| has_no_end[split][i].then_some(DropReason::NoEnd));
         Ok(())
+    }
+
+    /// A warning about the annotations that the layer of ends at position `number` does not have, if there are some.
+    ///
+    /// # Errors
+    /// It has none of them.
+    fn missing_ends(
+        &self,
+        number: usize,
+        ids: &[u64],
+        found: &[Option<[PointNm; 2]>],
+    ) -> Result<Option<String>, PointsError> {
+        let mut missing = ids.iter().zip(found).filter(|(_, ends)| ends.is_none());
+        let Some((id, _)) = missing.next() else {
+            return Ok(None);
+        };
+        let missing = missing.count() + 1;
+        let mut queries = self.queries.iter().flatten();
+        let end = queries.find_map(|query| query.ends.iter().position(|e| *e == Some(number)));
+        let (key, ..) = self.points.ends()[end.unwrap_or(0)];
+        let object = self.end_layers[number].object();
+        if missing == ids.len() {
+            return Err(PointsError::NoEnds {
+                key,
+                object,
+                samples: ids.len(),
+                id: *id,
+            });
+        }
+        Ok(Some(format!(
+            "{missing} annotation(s) were dropped as no_end because {object}, the layer of `{key}`, has none with their id, for example {id}"
+        )))
+    }
+
+    /// Shows people how many annotations are looked up.
+    fn count_lookups(&self, ids: &[u64]) {
+        let annotations = Some(ids.len() as u64);
+        self.storage.stage().count("annotations by id", annotations);
     }
 
     /// Sets the objects of arrays that show related ones.
@@ -156,8 +188,7 @@ impl<'a> Lookups<'a> {
         let mut found: Vec<(Vec<u64>, Vec<RelatedObjects>)> = Vec::new();
         for (number, layer) in self.layers.iter().enumerate() {
             let ids = self.ids(draft, negative, |query| query.point_source == number);
-            let annotations = Some(ids.len() as u64);
-            self.storage.stage().count("annotations by id", annotations);
+            self.count_lookups(&ids);
             let objects = layer.objects_of(&ids, &self.relationships[number])?;
             found.push((ids, objects));
         }
@@ -215,6 +246,7 @@ impl<'a> Lookups<'a> {
 
     /// Adds what was looked up to the digests of the annotations of each box, and of the draft.
     fn add_to_digests(&self, draft: &mut Plan) {
+        let has_ends = !self.end_layers.is_empty();
         for split in &draft.splits {
             let samples: Vec<_> = split.samples.iter().enumerate().collect();
             for of_box in samples.chunk_by(|(_, a), (_, b)| a.box_index == b.box_index) {
@@ -225,8 +257,7 @@ impl<'a> Lookups<'a> {
                 let mut hasher = blake3::Hasher::new();
                 hasher.update(&planned.annotations_digest.to_le_bytes());
                 for (i, _) in of_box {
-                    if !self.end_layers.is_empty() {
-                        let [start, end] = split.ends[*i];
+                    if let Some([start, end]) = split.ends.get(*i).filter(|_| has_ends) {
                         hasher.update(bytemuck::bytes_of(&[start.0, end.0]));
                     }
                     for related in &self.related {

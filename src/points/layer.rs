@@ -186,6 +186,14 @@ impl PointLayer {
         names.iter().map(position).collect()
     }
 
+    /// Fails if annotations cannot be looked up by their ids.
+    pub(crate) fn require_index_by_id(&self) -> Result<(), PointsError> {
+        match &self.format {
+            LayerFormat::Precomputed(layer) => layer.require_index_by_id(),
+            _ => Ok(()),
+        }
+    }
+
     /// For each of these annotations: for each member of `wanted`, which has positions of relationships, the ids of the objects that
     /// these relate it to. `ids` are ascending, each once.
     ///

@@ -99,6 +99,25 @@ def test_ends_are_found_by_id_also_outside_of_the_box(tmp_path, layer, sharding)
     assert_ends(tmp_path / "start", layer, ids, centers, pre, centers, missing=lambda n: False)
 
 
+def test_both_ends_are_those_of_one_layer_of_lines(tmp_path, layer):
+    """Centres in a layer of points, partners in one of lines, which is read once."""
+    require_tool(nginx_binary(), "nginx", "apt install nginx-light")
+    ids, centers, pre, post = write_layers(tmp_path)
+    write_annotations(tmp_path / "partners", [{"id": i, "point": a, "end": b} for i, a, b in zip(ids, pre, post)])
+    (tmp_path / "nginx").mkdir()
+    nginx = Nginx(tmp_path / "nginx", {"http": static(tmp_path)})
+    try:
+        points = {"layer": "tbars", "start": {"layer": "partners"}, "end": {"layer": "partners"}}
+        config = ends_job(tmp_path, points, ["tbars", "partners"])
+        config.write_text(config.read_text().replace("precomputed://./partners", f"precomputed://{nginx.url('http')}/partners"))
+        pointshard("preprocess", config, "--out", tmp_path / "out")
+        paths = [r.path for r in nginx.requests("http") if "/by_id/" in r.path]
+    finally:
+        nginx.stop()
+    assert sorted(paths) == sorted(f"/partners/by_id/{i}" for i in ids)
+    assert_ends(tmp_path / "out", layer, ids, centers, pre, post, missing=lambda n: False)
+
+
 def test_the_centre_of_a_line_and_its_ends_from_points(tmp_path, layer):
     """The anchor stays that of the main layer, here the end of a line."""
     ids, centers, pre, post = write_layers(tmp_path)

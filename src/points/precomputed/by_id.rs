@@ -62,6 +62,11 @@ impl IndexById {
 }
 
 impl PrecomputedLayer {
+    /// Fails if the layer has no index by id.
+    pub(in crate::points) fn require_index_by_id(&self) -> Result<(), PointsError> {
+        IndexById::parse(&self.info.by_id, &self.object).map(drop)
+    }
+
     /// The first and last end of each of these annotations; `None` if the index does not have it, or if a coordinate is not
     /// finite.
     pub(in crate::points) fn ends_of(

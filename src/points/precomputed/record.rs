@@ -327,6 +327,31 @@ mod tests {
     }
 
     #[test]
+    fn an_entry_has_its_record_and_the_objects_of_each_relationship() {
+        let layout = layout(GeometryKind::Point, 5);
+        let mut bytes = floats(&[1.0, 2.0, 3.0]);
+        bytes.extend([1, 2, 3, 4, 5, 0, 0, 0]);
+        bytes.extend(2u32.to_le_bytes());
+        bytes.extend([u64::MAX, 7].map(u64::to_le_bytes).concat());
+        bytes.extend(0u32.to_le_bytes());
+        let object = || "layer/by_id/9".to_owned();
+        let entry = layout.read_entry(&bytes, 2, &object).unwrap();
+        assert_eq!(entry.geometry, floats(&[1.0, 2.0, 3.0]));
+        let ids = |list: &[[u8; 8]]| list.iter().map(|id| u64::from_le_bytes(*id)).collect();
+        let lists: Vec<Vec<u64>> = entry.related.into_iter().map(ids).collect();
+        assert_eq!(lists, [vec![u64::MAX, 7], vec![]]);
+        for relationships in [0, 1, 3] {
+            let e = layout
+                .read_entry(&bytes, relationships, &object)
+                .unwrap_err();
+            assert!(e.to_string().contains("layer/by_id/9"), "{e}");
+        }
+        for end in 0..bytes.len() {
+            layout.read_entry(&bytes[..end], 2, &object).unwrap_err();
+        }
+    }
+
+    #[test]
     fn an_impossible_count_is_an_error_before_memory_is_allocated() {
         for count in [1u64 << 40, u64::MAX, 1 << 61] {
             for kind in [GeometryKind::Point, GeometryKind::Polyline] {
@@ -467,6 +492,7 @@ mod tests {
                 prop_assert_eq!(properties.len(), property_bytes);
                 layout.position(&geometry, Anchor::Midpoint);
             }
+            let _ = layout.read_entry(&body, 2, &String::new);
         }
     }
 }
