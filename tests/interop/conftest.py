@@ -2,12 +2,16 @@
 
 import os
 import shutil
+import sys
 
 import pytest
-from program import SHARED, VNC, binary, pointshard, vnc_config
+from program import REPOSITORY, SHARED, VNC, binary, pointshard, vnc_config
 from volumes import FULL, Volume, open_precomputed
 
 pytest_plugins = ["server_fixtures", "browser"]
+
+# The modules that users copy. Worker processes get the same path.
+sys.path.append(str(REPOSITORY / "docs/trainers"))
 
 
 # If an engine runs these tests, its task is not that of the jobs in them.
