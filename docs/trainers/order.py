@@ -60,10 +60,16 @@ class EpochOrder(DistributedSampler):
         return left[: len(left) - len(left) % world] if self.uneven == "drop" else left
 
     def __len__(self):
-        """The number of samples of this rank in the epoch, with those before the position."""
+        """The number of samples of this rank in an epoch.
+
+        In an epoch that was resumed on more ranks, those before the position and those after it are more, and count.
+        """
+        return max(self.share(len(self.rows)), self.yielded + self.share(len(self.rows) - self.passed))
+
+    def share(self, samples):
         rank, world = self.place()
-        left, extra = divmod(len(self.rows) - self.passed, world)
-        return self.yielded + left + {"repeat": extra > 0, "drop": 0, "keep": rank < extra}[self.uneven]
+        each, extra = divmod(samples, world)
+        return each + {"repeat": extra > 0, "drop": 0, "keep": rank < extra}[self.uneven]
 
     def place(self):
         if self.fixed[0] is not None:

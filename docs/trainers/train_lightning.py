@@ -1,6 +1,8 @@
 """The two-channel regime in Lightning. Resumes from a checkpoint in the middle of an epoch.
 
-Lightning saves the state of `Batches` in each checkpoint, and loads it with `Trainer.fit(..., ckpt_path=...)`.
+Lightning saves the state of `Batches` in each checkpoint, and loads it with `Trainer.fit(..., ckpt_path=...)`. On another number
+of GPUs it must know the number of batches that are left before it loads the state of loaders, and ask again in the next epoch:
+therefore the position is also a state of the data module, and loaders are made in each epoch (`reload_dataloaders_every_n_epochs`).
 """
 
 import os
@@ -19,11 +21,21 @@ class WindowsModule(lightning.LightningDataModule):
     def __init__(self, out, batch_size, seed=17):
         super().__init__()
         self.train, self.val = Windows(f"{out}/train.zarr"), Windows(f"{out}/val.zarr")
-        self.batch_size, self.seed = batch_size, seed
+        self.batch_size, self.seed, self.position = batch_size, seed, None
 
     def train_dataloader(self):
         order = EpochOrder(len(self.train), seed=self.seed)
-        return Batches(self.train, order, self.batch_size, drop_last=True, convert=default_convert)
+        self.batches = Batches(self.train, order, self.batch_size, convert=default_convert)
+        if self.position:
+            self.batches.load_state_dict(self.position)
+            self.position = None
+        return self.batches
+
+    def state_dict(self):
+        return self.batches.state_dict()
+
+    def load_state_dict(self, state):
+        self.position = state
 
     def val_dataloader(self):
         return Batches(self.val, EpochOrder(len(self.val), shuffle=False), self.batch_size, convert=default_convert)
@@ -37,7 +49,8 @@ def main(out="shards", folder="runs"):
     )
     keep = lightning.pytorch.callbacks.ModelCheckpoint(folder, "latest", every_n_train_steps=2, enable_version_counter=False)
     trainer = lightning.Trainer(
-        max_epochs=2, logger=False, enable_progress_bar=False, default_root_dir=folder, callbacks=[keep]
+        max_epochs=2, logger=False, enable_progress_bar=False, default_root_dir=folder, callbacks=[keep],
+        reload_dataloaders_every_n_epochs=1,
     )
     latest = os.path.join(folder, "latest.ckpt")
     trainer.fit(regime, datamodule=data, ckpt_path=latest if os.path.exists(latest) else None)

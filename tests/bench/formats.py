@@ -50,14 +50,15 @@ class Npy:
 
 
 class Shards:
-    """The documented class, on shards of pointshard or on shards with another layout (see `write`)."""
+    """`Windows` of docs/trainers, on shards of pointshard or on shards with another layout (see `write`)."""
 
     @staticmethod
     def write(folder, samples, codecs=None, index="end", shard=SHARD):
-        """Writes Zarr shards like those of pointshard, with one difference."""
-        zstd_1 = {"name": "zstd", "configuration": {"level": 1}}
-        inner = [{"name": "bytes"}, *([zstd_1, {"name": "crc32c"}] if codecs is None else codecs)]
+        """Writes Zarr shards like those of pointshard, with one difference. `codecs` are those of all arrays, or by array."""
+        zstd_1 = [{"name": "zstd", "configuration": {"level": 1}}, {"name": "crc32c"}]
         for name in ARRAYS:
+            own = codecs.get(name) if isinstance(codecs, dict) else codecs
+            inner = [{"name": "bytes"}, *(zstd_1 if own is None else own)]
             chunk = [1, *samples[name].shape[1:]]
             sharding = {"chunk_shape": chunk, "codecs": inner, "index_location": index}
             sharding["index_codecs"] = [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "crc32c"}]
@@ -75,10 +76,10 @@ class Shards:
         group = {"zarr_format": 3, "node_type": "group", "attributes": {"pointshard": about}}
         (folder / "zarr.json").write_text(json.dumps(group))
 
-    def __init__(self, folder, threads=1):
+    def __init__(self, folder, **options):
         from windows import Windows
 
-        self.windows = Windows(str(folder), list(ARRAYS), threads=threads)
+        self.windows = Windows(str(folder), list(ARRAYS), **{"threads": 1, **options})
 
     def batch(self, rows):
         return self.windows.__getitems__(rows)
@@ -87,6 +88,49 @@ class Shards:
 class ShardsOneByOne(Shards):
     def batch(self, rows):
         return stacked([self.windows[row] for row in rows])
+
+
+class TensorStore:
+    """The same shards with tensorstore, which verifies checksums: a batch is one request per array."""
+
+    def __init__(self, folder, threads=1):
+        from windows import open_with_tensorstore
+
+        self.arrays = open_with_tensorstore(f"file://{Path(folder).resolve()}", ARRAYS, threads)
+
+    def batch(self, rows):
+        reads = {name: array[list(map(int, rows))].read() for name, array in self.arrays.items()}
+        return {name: read.result() for name, read in reads.items()}
+
+
+class TensorStoreOneByOne(TensorStore):
+    def batch(self, rows):
+        samples = [super(TensorStoreOneByOne, self).batch([row]) for row in rows]
+        return {name: np.concatenate([sample[name] for sample in samples]) for name in ARRAYS}
+
+
+class Blosc2:
+    """One file of Blosc2 per sample and array, mapped into memory, with the options of nnU-Net v2 (zstd, level 8)."""
+
+    @staticmethod
+    def write(folder, samples):
+        import blosc2
+
+        for name in ARRAYS:
+            for row, sample in enumerate(samples[name]):
+                options = {"codec": blosc2.Codec.ZSTD, "clevel": 8}
+                blosc2.asarray(np.ascontiguousarray(sample), urlpath=str(folder / f"{row}_{name}.b2nd"), cparams=options)
+
+    def __init__(self, folder):
+        import blosc2
+
+        blosc2.set_nthreads(1)
+        self.folder, self.open = folder, blosc2.open
+
+    def batch(self, rows):
+        files = [{name: f"{self.folder}/{row}_{name}.b2nd" for name in ARRAYS} for row in rows]
+        options = {"mode": "r", "mmap_mode": "r", "dparams": {"nthreads": 1}}
+        return stacked([{name: self.open(path, **options)[:] for name, path in sample.items()} for sample in files])
 
 
 class ZarrPython:

@@ -1,4 +1,5 @@
-"""Random samples per second of the loader of docs/trainers.md, compared with other formats and readers of the same samples.
+#!/usr/bin/env python3
+"""Random samples per second of `Windows` in docs/trainers, compared with other formats and readers of the same samples.
 
 Writes all formats from one dataset of pointshard, verifies that all readers return the same samples, and measures them in
 rounds. Each round has another order, so that other load on the machine affects all readers. The page cache is warm, and each
@@ -25,21 +26,44 @@ from pathlib import Path
 
 import numpy as np
 import zarr
-from formats import ARRAYS, BATCH, CloudVolumeCutouts, Hdf5, Mosaic, Npy, Shards, ShardsOneByOne, WebDataset, ZarrPython
+from formats import (
+    ARRAYS,
+    BATCH,
+    Blosc2,
+    CloudVolumeCutouts,
+    Hdf5,
+    Mosaic,
+    Npy,
+    Shards,
+    ShardsOneByOne,
+    TensorStore,
+    TensorStoreOneByOne,
+    WebDataset,
+    ZarrPython,
+)
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 OURS = "pointshard, documented loader"
 ZARRS, PYTHON = "zarrs.ZarrsCodecPipeline", "zarr.core.codec_pipeline.BatchedCodecPipeline"
 BARE, CRC = {"name": "bytes"}, {"name": "crc32c"}
 ZSTD = {"name": "zstd", "configuration": {"level": 1}}
+AUTO = {"image": [CRC]}  # what `auto` chooses here: the image hardly compresses
 
 # Title, folder, writer and reader of each row, by table. `None`: the folder of another row.
 COMPRESSED = {
     OURS: ("samples", None, Shards),
     "pointshard, the same with 2 threads": ("samples", None, partial(Shards, threads=2)),
+    "pointshard, the same with checksums": ("samples", None, partial(Shards, check=True)),
+    "pointshard, the same without a memory map": ("samples", None, partial(Shards, memory_map=False)),
     "pointshard, sample by sample": ("samples", None, ShardsOneByOne),
+    "pointshard, codecs of `auto`": ("zarr_auto", partial(Shards.write, codecs=AUTO), Shards),
+    "pointshard, codecs of `auto`, 2 threads": ("zarr_auto", None, partial(Shards, threads=2)),
+    "pointshard, tensorstore by the batch": ("samples", None, TensorStore),
+    "pointshard, tensorstore by the batch, 2 threads": ("samples", None, partial(TensorStore, threads=2)),
+    "pointshard, tensorstore sample by sample": ("samples", None, TensorStoreOneByOne),
     "pointshard, zarr-python + zarrs": ("samples", None, partial(ZarrPython, pipeline=ZARRS)),
     "pointshard, zarr-python alone": ("samples", None, partial(ZarrPython, pipeline=PYTHON)),
+    "Blosc2, a file per sample (nnU-Net)": ("blosc2", Blosc2.write, Blosc2),
     "h5py, zstd-1 (hdf5plugin)": ("h5_zstd", partial(Hdf5.write, packed=True), Hdf5),
     "webdataset, .zst members (shuffle buffer)": ("tar", WebDataset.write, WebDataset),
     "MosaicML, samples by zstd-1": ("mds_zstd", partial(Mosaic.write, packed="sample"), partial(Mosaic, packed="sample")),
@@ -54,6 +78,8 @@ PLAIN = {
     "h5py": ("h5", partial(Hdf5.write, packed=False), Hdf5),
     "MosaicML (also: later epochs of zstd'd shards)": ("mds", partial(Mosaic.write, packed=None), partial(Mosaic, packed=None)),
     "our layout, no codec": ("zarr_plain", partial(Shards.write, codecs=[]), Shards),
+    "our layout, no codec, 2 threads": ("zarr_plain", None, partial(Shards, threads=2)),
+    "our layout, no codec, tensorstore by the batch": ("zarr_plain", None, TensorStore),
 }  # fmt: skip
 CHOICES = {
     "as it is, written by tensorstore": ("zarr_same", Shards.write, Shards),
@@ -93,17 +119,6 @@ def make(a, samples, starts):
         else:
             write(a.out / folder, samples)
         (a.out / folder / "made").touch()
-
-
-def documented(folder):
-    """Writes the modules of docs/trainers.md to a folder that all processes import from."""
-    sys.path.insert(0, str(REPOSITORY / "tests/interop"))
-    from document_blocks import blocks
-
-    for block in blocks(REPOSITORY / "docs/trainers.md"):
-        if block.title:
-            (folder / block.title).write_text(block.text)
-    sys.path.insert(0, str(folder))
 
 
 def read(reader, order, seed, part, parts, use=lambda rows, batch: None):
@@ -188,7 +203,7 @@ class Readers:
 def main():
     a = arguments()
     a.out.mkdir(parents=True, exist_ok=True)
-    documented(a.out)
+    sys.path.insert(0, str(REPOSITORY / "docs/trainers"))    # all processes import from there
     group = zarr.open_group(a.samples / "train.zarr", mode="r")
     samples = {name: group[name][: a.count] for name in ARRAYS}
     make(a, samples, group["start_voxel"][: a.count])

