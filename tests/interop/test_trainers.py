@@ -262,7 +262,7 @@ def test_ranks_in_lightning_divide_the_samples_once(tmp_path, kind):
 
 def test_the_program_for_ddp_resumes_on_another_number_of_processes(torch, folder):
     first = torchrun(2, TRAINERS / "train_ddp.py", "--steps", 3, cwd=folder)
-    assert sorted(re.findall(r"rank \d of 2: 6 samples in 3 steps", first)) == [f"rank {r} of 2: 6 samples in 3 steps" for r in range(2)]
+    assert sorted(re.findall(r"rank (\d) of 2: 6 samples in 3 steps", first)) == ["0", "1"]
     state = torch.load(folder / "checkpoint.pt")["batches"]
     assert state == {"samples": 16, "seed": 17, "epoch": 0, "passed": 12, "yielded": 6}
     # 4 samples of the first epoch are left, and the second epoch.

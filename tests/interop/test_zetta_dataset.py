@@ -35,7 +35,8 @@ from zetta_utils import builder
 @builder.register("save_batches")
 def save_batches(path, **loaders):
     batches = {name: list(loader) for name, loader in loaders.items()}
-    np.savez(path, **{f"{name}/{i}/{key}": values for name, all in batches.items() for i, batch in enumerate(all) for key, values in batch.items()})
+    parts = [(name, i, batch) for name, found in batches.items() for i, batch in enumerate(found)]
+    np.savez(path, **{f"{name}/{i}/{key}": values for name, i, batch in parts for key, values in batch.items()})
 """
 
 
