@@ -127,7 +127,10 @@ impl SampleObjects {
         }
         let mut reordered = Self {
             ids: Vec::with_capacity(self.ids.len()),
-            ends: self.ends.as_ref().map(|ends| Vec::with_capacity(ends.len())),
+            ends: self
+                .ends
+                .as_ref()
+                .map(|ends| Vec::with_capacity(ends.len())),
         };
         for i in order {
             match &mut reordered.ends {
