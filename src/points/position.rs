@@ -60,6 +60,14 @@ impl PointBounds {
         }
     }
 
+    /// Adds the points of `other`.
+    pub(super) fn merge(&mut self, other: &Self) {
+        if let Some((min, max)) = other.0 {
+            self.add(min);
+            self.add(max);
+        }
+    }
+
     /// The bounds; `None` if no point was added.
     pub(super) fn finish(self) -> Option<BoxNm> {
         let (min, max) = self.0?;

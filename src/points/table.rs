@@ -1,21 +1,25 @@
 //! Annotations in a table: one per row, in columns that the config names.
 //!
-//! The table is read as a stream: first its columns are found, then all rows are read. Of rows outside all boxes only
-//! the id is kept, so that tables can be larger than memory. CSV and JSON are read in full; of Parquet and Arrow only the columns
-//! that are needed, and of Parquet only row groups and pages that may have a row in a box. A tabular layer of zetta_utils is a table
-//! in one file per chunk; only chunks near a box are read.
+//! The table is read as a stream: first its columns are found, then all rows are read. Of rows outside all boxes only the id and the
+//! position are read, so that tables can be larger than memory. CSV and JSON are read in full; of Parquet and Arrow only the columns that
+//! are needed, and of Parquet only row groups and pages that may have a row in a box. A tabular layer of zetta_utils is a table in one file
+//! per chunk; only chunks near a box are read. Blocks of rows are parsed in parallel, and merged in their order.
 
 mod arrow_file;
 mod arrow_value;
+mod box_rows;
+mod cells;
 mod chunks;
+mod columnar_cells;
 mod columnar_file;
 mod columns;
 mod csv_file;
+mod file;
 mod format;
 mod id;
+mod id_set;
 mod ids;
 mod json_file;
-mod lines;
 mod near_boxes;
 mod object_reader;
 mod parquet_file;
@@ -23,36 +27,35 @@ mod position_text;
 mod records;
 mod row;
 mod row_numbers;
+mod same_ids;
 mod tabular;
 #[cfg(test)]
 mod tests;
+mod text_blocks;
+mod text_cells;
+mod text_record;
+mod waves;
 
-use std::sync::Arc;
-
-use ::csv::StringRecord;
-
+use self::box_rows::{BoxRows, BoxRowsBlock};
+use self::cells::{MergeBlock, RowCells, RowCollector};
 use self::chunks::ChunkedTable;
-use self::columnar_file::ColumnarFile;
-use self::csv_file::CsvFile;
-use self::format::TableFormat;
-use self::ids::{IdCounts, TableIds};
-use self::json_file::JsonFile;
-use self::object_reader::ObjectReader;
+use self::columns::AnnotationColumns;
+use self::file::TableFile;
+use self::ids::{IdCheck, IdCounts, TableIds};
 pub(crate) use self::records::{TableError, TableRecords, table_delimiter};
-use self::row::{RoundedIds, TableRow};
+use self::row::RoundedIds;
+use self::same_ids::{RowsOfIds, conflicting_id};
 use self::tabular::TabularLayer;
 use super::annotation::Anchor;
 use super::error::PointsError;
 use super::merge::{AnnotationBatch, BoxIndex, merge_batches};
 use super::position::PointBounds;
-use super::property::{PropertySpec, describe_all, lay_out, record_bytes};
+use super::property::{PropertySpec, describe_all};
 use super::report::{NotFinite, PointsInBoxes, PointsReport};
 use crate::config::TableConfig;
 use crate::geometry::BoxNm;
 use crate::neuroglancer::GeometryKind;
-use crate::storage::{
-    DocumentError, Location, MemoryBudget, OverBudget, Storage, StreamedDocument,
-};
+use crate::storage::{DocumentError, Location, MemoryBudget, OverBudget, Storage};
 
 const EXPECTED: &str = "a table of annotations (CSV, Parquet, Arrow or JSON)";
 
@@ -62,10 +65,9 @@ const ADVICE: &str = "allow more with --memory, or split the boxes over several 
 #[derive(Debug)]
 pub(super) struct TableLayer {
     source: TableSource,
+    columns: AnnotationColumns,
     budget: MemoryBudget,
     storage: Storage,
-    /// In declared order, like those of the file, with their places in a record.
-    properties: Vec<PropertySpec>,
 }
 
 /// Where the rows are.
@@ -76,137 +78,12 @@ enum TableSource {
     Chunks(Box<ChunkedTable>),
 }
 
-/// An open file.
-#[derive(Debug)]
-enum TableFile {
-    Csv(Box<CsvFile>),
-    Json(Box<JsonFile>),
-    Columnar(Box<ColumnarFile>),
-}
-
-impl TableFile {
-    /// Opens the table in `file`; its first bytes decide about the format.
-    fn open(file: &Location, config: &TableConfig, storage: &Storage) -> Result<Self, PointsError> {
-        let (document, format) = open_document(file, storage)?;
-        match format {
-            TableFormat::Csv => return Ok(Self::Csv(Box::new(CsvFile::open(document, config)?))),
-            TableFormat::Json => {
-                return Ok(Self::Json(Box::new(JsonFile::open(document, config)?)));
-            }
-            TableFormat::Parquet | TableFormat::Arrow => {}
-        }
-        let object = document.object().to_owned();
-        drop(document);
-        let reader = open_object(file, &object, storage)?;
-        // One batch as it is stored, and once more decompressed.
-        let limit_bytes = storage.budget().lease_limit_bytes() / 2;
-        let file = ColumnarFile::open(&object, format, reader, config, limit_bytes)?;
-        Ok(Self::Columnar(Box::new(file)))
-    }
-
-    fn object(&self) -> &str {
-        match self {
-            Self::Csv(file) => file.object(),
-            Self::Json(file) => file.object(),
-            Self::Columnar(file) => file.object(),
-        }
-    }
-
-    fn properties(&self) -> Vec<PropertySpec> {
-        match self {
-            Self::Csv(file) => file.columns.specs().cloned().collect(),
-            Self::Json(file) => file.columns.specs().cloned().collect(),
-            Self::Columnar(file) => file.properties().cloned().collect(),
-        }
-    }
-
-    fn kind(&self) -> GeometryKind {
-        let has_lines = match self {
-            Self::Csv(file) => file.columns.end.is_some(),
-            Self::Json(file) => file.columns.end.is_some(),
-            Self::Columnar(file) => file.has_lines(),
-        };
-        if has_lines {
-            GeometryKind::Line
-        } else {
-            GeometryKind::Point
-        }
-    }
-
-    /// What the numbers of rows count.
-    fn row_word(&self) -> &'static str {
-        match self {
-            Self::Csv(_) => "line",
-            Self::Json(_) | Self::Columnar(_) => "row",
-        }
-    }
-
-    /// Calls `visit` with every row, in order; with boxes, at least with those whose anchor is in one. `rounded` counts ids that may
-    /// have been rounded.
-    fn for_each_row(
-        &self,
-        properties: &[PropertySpec],
-        boxes: Option<(&BoxIndex<'_>, Anchor)>,
-        rounded: &mut Option<&mut RoundedIds>,
-        visit: &mut dyn FnMut(TableRow<'_>) -> Result<(), PointsError>,
-    ) -> Result<(), PointsError> {
-        match self {
-            Self::Csv(file) => file.for_each_row(properties, rounded, visit),
-            Self::Json(file) => file.for_each_row(properties, rounded, visit),
-            Self::Columnar(file) => file.for_each_row(boxes, rounded, visit),
-        }
-    }
-}
-
 /// The names of the columns of the table in `file`.
 pub(crate) fn table_column_names(
     file: &Location,
     storage: &Storage,
 ) -> Result<Vec<String>, PointsError> {
-    let (document, format) = open_document(file, storage)?;
-    let object = document.object().to_owned();
-    let names = |names: &StringRecord| names.iter().map(str::to_owned).collect();
-    match format {
-        TableFormat::Csv => {
-            let delimiter = table_delimiter(None, &object);
-            let records = TableRecords::open(&document, delimiter)?;
-            return Ok(names(records.header()));
-        }
-        TableFormat::Json => return Ok(names(&JsonFile::column_names(&document)?)),
-        TableFormat::Parquet | TableFormat::Arrow => {}
-    }
-    drop(document);
-    let reader = open_object(file, &object, storage)?;
-    ColumnarFile::column_names(&object, format, reader)
-}
-
-/// The file, and its format.
-fn open_document(
-    file: &Location,
-    storage: &Storage,
-) -> Result<(StreamedDocument, TableFormat), PointsError> {
-    let document = StreamedDocument::open(file, EXPECTED, storage)?;
-    let format = TableFormat::of(document.beginning());
-    let format = format.map_err(|problem| PointsError::Table {
-        object: document.object().to_owned(),
-        problem: problem.to_owned(),
-    })?;
-    Ok((document, format))
-}
-
-fn open_object(
-    file: &Location,
-    object: &str,
-    storage: &Storage,
-) -> Result<ObjectReader, PointsError> {
-    let missing = || DocumentError::Missing {
-        object: object.to_owned(),
-        expected: EXPECTED,
-    };
-    let (folder, key) = file.split_file().ok_or_else(missing)?;
-    let store = storage.open(&folder);
-    let opened = store.open_object(&key)?.ok_or_else(missing)?;
-    Ok(ObjectReader::new(Arc::from(opened), store.has_latency()))
+    TableFile::column_names(file, EXPECTED, storage)
 }
 
 impl TableLayer {
@@ -216,12 +93,17 @@ impl TableLayer {
         config: &TableConfig,
         storage: &Storage,
     ) -> Result<Self, PointsError> {
-        let source = match TableFile::open(file, config, storage) {
+        let columns = AnnotationColumns::new(config).map_err(|problem| PointsError::Columns {
+            object: file.to_string(),
+            problem,
+        })?;
+        let (names, delimiter) = (&columns.names, config.delimiter);
+        let source = match TableFile::open(file, names, delimiter, EXPECTED, storage) {
             Ok(file) => TableSource::File(file),
             Err(e) if e.is_about_columns() => return Err(e),
             Err(not_a_file) => match TabularLayer::open(file, storage) {
                 Ok(Some(layer)) => {
-                    let chunks = ChunkedTable::open(file, layer, config, storage)?;
+                    let chunks = ChunkedTable::open(file, layer, names, delimiter, storage)?;
                     TableSource::Chunks(Box::new(chunks))
                 }
                 Err(e @ PointsError::Table { .. }) => return Err(e),
@@ -229,16 +111,11 @@ impl TableLayer {
                 Ok(None) | Err(_) => return Err(not_a_file),
             },
         };
-        let mut properties = match &source {
-            TableSource::File(file) => file.properties(),
-            TableSource::Chunks(chunks) => chunks.properties(),
-        };
-        lay_out(&mut properties);
         Ok(Self {
             source,
+            columns,
             budget: storage.budget().clone(),
             storage: storage.clone(),
-            properties,
         })
     }
 
@@ -250,18 +127,15 @@ impl TableLayer {
     }
 
     pub(super) fn kind(&self) -> GeometryKind {
-        match &self.source {
-            TableSource::File(file) => file.kind(),
-            TableSource::Chunks(chunks) => chunks.kind(),
-        }
+        self.columns.kind()
     }
 
     pub(super) fn properties(&self) -> &[PropertySpec] {
-        &self.properties
+        &self.columns.specs
     }
 
     pub(super) fn describe(&self) -> String {
-        let properties = describe_all(&self.properties);
+        let properties = describe_all(self.properties());
         format!("annotations in {}; properties: {properties}", self.object())
     }
 
@@ -275,42 +149,83 @@ impl TableLayer {
         let mut batch = AnnotationBatch::default();
         let mut not_finite: Option<(u64, u64)> = None;
         let mut rounded = RoundedIds::default();
-        let too_large = |e| self.too_large(boxes.len(), e);
-        let mut record = vec![0; record_bytes(&self.properties)];
-        self.for_each_row(Some((&index, anchor)), Some(&mut rounded), &mut |row| {
-            let (position, digest) = row.position(anchor);
-            ids.add(row.id, digest);
-            let Some(position) = position else {
-                if not_finite.is_none_or(|(id, _)| row.id < id) {
-                    not_finite = Some((row.id, row.number));
-                }
-                return Ok(());
-            };
-            if !index.contains(&position.anchor) {
-                return Ok(());
+        let collector = BoxRows {
+            columns: &self.columns,
+            boxes: &index,
+            anchor,
+        };
+        let has_ids = self.columns.id.is_some();
+        self.collect(Some((&index, anchor)), &collector, &mut |block, place| {
+            let block: BoxRowsBlock = block;
+            if has_ids {
+                ids.add(&block.keys);
+            } else {
+                ids.add_numbered(block.rows, block.not_finite_rows);
             }
-            let properties = row.properties.record(&self.properties, &mut record)?;
-            if let Some(boxed) = index.place(row.id, &position, properties) {
-                self.budget.keep(boxed.memory_bytes()).map_err(too_large)?;
+            rounded.add(&block.rounded, place.first_number);
+            let of_block = block.not_finite.map(|(id, number)| {
+                let first_row = if has_ids { 0 } else { place.first_row };
+                (id + first_row, number + place.first_number)
+            });
+            if let Some(of_block) = of_block
+                && not_finite.is_none_or(|(id, _)| of_block.0 < id)
+            {
+                not_finite = Some(of_block);
+            }
+            self.storage.stage().add(block.in_boxes.len() as u64);
+            for mut boxed in block.in_boxes {
+                let kept = self.budget.keep(boxed.memory_bytes());
+                kept.map_err(|over| self.too_large(boxes.len(), over))?;
+                if !has_ids {
+                    boxed.annotation.id += place.first_row;
+                }
                 batch.in_boxes.push(boxed);
-                self.storage.stage().add(1);
             }
             Ok(())
         })?;
-        if ids.is_full() {
-            self.check_ids_in_boxes(&batch, anchor)?;
-        }
-        let counts = ids.finish().map_err(|id| self.conflict(id, anchor))?;
+        let counts = if has_ids {
+            self.check_ids(ids, &batch, anchor)?
+        } else {
+            ids.finish_numbered()
+        };
         self.points_in_boxes(batch, boxes.len(), counts, not_finite, rounded)
+    }
+
+    /// Checks that no id has two geometries, which may need another pass over the table.
+    fn check_ids(
+        &self,
+        ids: TableIds<'_>,
+        batch: &AnnotationBatch,
+        anchor: Anchor,
+    ) -> Result<IdCounts, PointsError> {
+        let (check, counts) = ids.finish();
+        let unclear = match check {
+            IdCheck::Right => return Ok(counts),
+            IdCheck::Conflict(id) => return Err(self.conflict(id, anchor)),
+            IdCheck::Repeated(ids) => ids,
+            IdCheck::Unknown => {
+                let in_boxes = batch.in_boxes.iter().map(|boxed| boxed.annotation.id);
+                let mut ids: Vec<u64> = in_boxes.collect();
+                ids.sort_unstable();
+                ids.dedup();
+                ids
+            }
+        };
+        match conflicting_id(&unclear, self, anchor)? {
+            Some(id) => Err(self.conflict(id, anchor)),
+            None => Ok(counts),
+        }
     }
 
     /// The bounds of all anchors. Reads the table again.
     pub(super) fn extent(&self, anchor: Anchor) -> Result<Option<BoxNm>, PointsError> {
+        let collector = AllAnchors {
+            columns: &self.columns,
+            anchor,
+        };
         let mut bounds = PointBounds::default();
-        self.for_each_row(None, None, &mut |row| {
-            if let (Some(position), _) = row.position(anchor) {
-                bounds.add(position.anchor);
-            }
+        self.collect(None, &collector, &mut |block: PointBounds, _| {
+            bounds.merge(&block);
             Ok(())
         })?;
         Ok(bounds.finish())
@@ -374,41 +289,21 @@ impl TableLayer {
         .into()
     }
 
-    /// Checks that no id of an annotation in a box has another geometry elsewhere in the table. Reads the table again.
-    fn check_ids_in_boxes(
-        &self,
-        batch: &AnnotationBatch,
-        anchor: Anchor,
-    ) -> Result<(), PointsError> {
-        let in_boxes = batch.in_boxes.iter().map(|boxed| boxed.annotation.id);
-        let mut ids: Vec<(u64, Option<u64>)> = in_boxes.map(|id| (id, None)).collect();
-        ids.sort_unstable();
-        ids.dedup();
-        let mut lowest: Option<u64> = None;
-        self.for_each_row(None, None, &mut |row| {
-            let Ok(i) = ids.binary_search_by_key(&row.id, |(id, _)| *id) else {
-                return Ok(());
-            };
-            let (_, found) = row.position(anchor);
-            if *ids[i].1.get_or_insert(found) != found && lowest.is_none_or(|id| row.id < id) {
-                lowest = Some(row.id);
-            }
-            Ok(())
-        })?;
-        match lowest {
-            Some(id) => Err(self.conflict(id, anchor)),
-            None => Ok(()),
-        }
-    }
-
     /// The error that names the rows with two geometries for `id`. Reads the table again to find them.
     fn conflict(&self, id: u64, anchor: Anchor) -> PointsError {
+        let ids = [id];
+        let collector = RowsOfIds {
+            columns: &self.columns,
+            ids: &ids,
+            anchor,
+        };
         let mut found: Vec<(u64, String, String)> = Vec::new();
-        let read = self.for_each_row(None, None, &mut |row| {
-            if row.id == id && found.len() < 2 {
-                let (_, digest) = row.position(anchor);
-                if found.iter().all(|(other, ..)| *other != digest) {
-                    found.push((digest, row.geometry(), self.row_name(row.number)));
+        let read = self.collect(None, &collector, &mut |rows, place| {
+            for row in rows {
+                let is_other = found.iter().all(|(digest, ..)| *digest != row.digest);
+                if is_other && found.len() < 2 {
+                    let name = self.row_name(row.number + place.first_number);
+                    found.push((row.digest, row.geometry.describe(), name));
                 }
             }
             Ok(())
@@ -428,22 +323,39 @@ impl TableLayer {
         }
     }
 
-    /// Calls `visit` with every row, in order; with boxes, at least with those whose anchor is in one. `rounded` counts ids that may
-    /// have been rounded.
-    fn for_each_row(
+    /// Collects all rows, or at least those whose anchor is in a box, and merges what was collected in the order of the rows.
+    fn collect<C: RowCollector>(
         &self,
         boxes: Option<(&BoxIndex<'_>, Anchor)>,
-        mut rounded: Option<&mut RoundedIds>,
-        visit: &mut dyn FnMut(TableRow<'_>) -> Result<(), PointsError>,
+        collector: &C,
+        merge: &mut MergeBlock<'_, C::Block>,
     ) -> Result<(), PointsError> {
         match &self.source {
             TableSource::File(file) => {
-                file.for_each_row(&self.properties, boxes, &mut rounded, visit)
+                let near = boxes.and_then(|(boxes, anchor)| self.columns.near(boxes, anchor));
+                file.collect(near.as_ref(), collector, merge)
             }
             TableSource::Chunks(chunks) => {
-                let boxes = boxes.map(|(boxes, _)| boxes);
-                chunks.for_each_row(&self.properties, boxes, &mut rounded, visit)
+                chunks.collect(boxes.map(|(boxes, _)| boxes), collector, merge)
             }
         }
+    }
+}
+
+/// Collects the bounds of all anchors.
+struct AllAnchors<'t> {
+    columns: &'t AnnotationColumns,
+    anchor: Anchor,
+}
+
+impl RowCollector for AllAnchors<'_> {
+    type Block = PointBounds;
+
+    fn add(&self, cells: &impl RowCells, block: &mut PointBounds) -> Result<(), PointsError> {
+        let row = self.columns.row(cells, &mut RoundedIds::default())?;
+        if let (Some(position), _) = row.geometry.place(self.anchor) {
+            block.add(position.anchor);
+        }
+        Ok(())
     }
 }

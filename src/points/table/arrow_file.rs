@@ -8,7 +8,6 @@ use arrow_ipc::{Block, MetadataVersion, root_as_footer, root_as_message};
 use arrow_schema::{Schema, SchemaRef};
 
 use super::object_reader::ObjectReader;
-use super::row_numbers::RowNumbers;
 use crate::points::error::PointsError;
 
 /// An open Arrow file.
@@ -29,6 +28,33 @@ const TRAILER_BYTES: usize = 10;
 
 /// Largest footer, in bytes: it is read as a whole.
 const MAX_FOOTER_BYTES: u64 = 64 << 20;
+
+/// Reads the rows of a file, batch by batch.
+pub(super) struct ArrowBatches<'f> {
+    file: &'f ArrowFile,
+    decoder: FileDecoder,
+}
+
+impl ArrowBatches<'_> {
+    /// The bytes and the number of rows of the record batch `number`, counted from 0; `None` after the last one.
+    pub fn read(&self, number: usize) -> Option<Result<(Buffer, u64), PointsError>> {
+        let block = self.file.batches.get(number)?;
+        Some(self.file.block(block))
+    }
+
+    /// Decodes the record batch `number`, which has these bytes; `None` if it has no rows.
+    pub fn decode(
+        &self,
+        number: usize,
+        bytes: &Buffer,
+    ) -> Result<Option<RecordBatch>, PointsError> {
+        let Some(block) = self.file.batches.get(number) else {
+            return Ok(None);
+        };
+        let batch = self.decoder.read_record_batch(block, bytes);
+        batch.map_err(|e| PointsError::damaged_table(&self.file.object, e))
+    }
+}
 
 impl ArrowFile {
     /// Reads the footer. Record batches of more than `limit_bytes` will be errors.
@@ -85,37 +111,23 @@ impl ArrowFile {
         &self.schema
     }
 
-    /// Calls `visit` with the columns at `projection` of all rows, batch by batch.
-    pub fn for_each_batch(
-        &self,
-        projection: &[usize],
-        visit: &mut dyn FnMut(&RecordBatch, &mut RowNumbers) -> Result<(), PointsError>,
-    ) -> Result<(), PointsError> {
-        let damaged = |e: &dyn std::fmt::Display| PointsError::damaged_table(&self.object, e);
+    /// The columns at `projection` of all rows. The dictionaries are read.
+    pub fn batches(&self, projection: &[usize]) -> Result<ArrowBatches<'_>, PointsError> {
         let decoder = FileDecoder::new(self.schema.clone(), self.version);
         let mut decoder = decoder.with_projection(projection.to_vec());
         for block in &self.dictionaries {
-            let bytes = self.block(block)?;
+            let (bytes, _) = self.block(block)?;
             let read = decoder.read_dictionary(block, &bytes);
-            read.map_err(|e| damaged(&e))?;
+            read.map_err(|e| PointsError::damaged_table(&self.object, e))?;
         }
-        let mut first_row = 0;
-        for block in &self.batches {
-            let bytes = self.block(block)?;
-            let batch = decoder.read_record_batch(block, &bytes);
-            let Some(batch) = batch.map_err(|e| damaged(&e))? else {
-                continue;
-            };
-            let end = first_row + batch.num_rows() as u64;
-            let mut numbers = RowNumbers::new(std::iter::once(first_row..end));
-            first_row = end;
-            visit(&batch, &mut numbers)?;
-        }
-        Ok(())
+        Ok(ArrowBatches {
+            file: self,
+            decoder,
+        })
     }
 
-    /// The bytes of a block, of which no part becomes larger than the limit when it is decompressed.
-    fn block(&self, block: &Block) -> Result<Buffer, PointsError> {
+    /// The bytes of a block, which do not become more than the limit when they are decompressed, and its number of rows.
+    fn block(&self, block: &Block) -> Result<(Buffer, u64), PointsError> {
         let wrong =
             || PointsError::damaged_table(&self.object, "a record batch is not inside of the file");
         let length = |n: i64| u64::try_from(n).map_err(|_| wrong());
@@ -134,11 +146,11 @@ impl ArrowFile {
         let bytes = self.reader.read(start, total);
         let bytes = bytes.map_err(|e| PointsError::damaged_table(&self.object, e))?;
         let (metadata, body) = bytes.split_at(metadata as usize);
-        let decompressed = decompressed_bytes(metadata, body);
-        self.require_fit(
-            decompressed.map_err(|problem| PointsError::damaged_table(&self.object, problem))?,
-        )?;
-        Ok(Buffer::from(bytes))
+        let measured = measure_message(metadata, body);
+        let (rows, decompressed) =
+            measured.map_err(|problem| PointsError::damaged_table(&self.object, problem))?;
+        self.require_fit(decompressed)?;
+        Ok((Buffer::from(bytes), rows))
     }
 
     fn require_fit(&self, bytes: u64) -> Result<(), PointsError> {
@@ -155,8 +167,8 @@ impl ArrowFile {
     }
 }
 
-/// The bytes of all buffers of a message, after they are decompressed; 0 if they are not compressed.
-fn decompressed_bytes(metadata: &[u8], body: &[u8]) -> Result<u64, String> {
+/// The rows of a message, and the bytes of all its buffers after they are decompressed; 0 bytes if they are not compressed.
+fn measure_message(metadata: &[u8], body: &[u8]) -> Result<(u64, u64), String> {
     // A message has its length before it; since version 0.15 a mark of four bytes is before that.
     const MARK: &[u8] = &[0xff; 4];
     let message = metadata.strip_prefix(MARK).unwrap_or(metadata).get(4..);
@@ -164,8 +176,10 @@ fn decompressed_bytes(metadata: &[u8], body: &[u8]) -> Result<u64, String> {
     let message = root_as_message(message).map_err(|e| e.to_string())?;
     let dictionary = message.header_as_dictionary_batch().and_then(|d| d.data());
     let Some(batch) = message.header_as_record_batch().or(dictionary) else {
-        return Ok(0);
+        return Ok((0, 0));
     };
+    let rows = u64::try_from(batch.length())
+        .map_err(|_| "a record batch has a negative number of rows")?;
     let is_compressed = batch.compression().is_some();
     let mut total = 0u64;
     for buffer in batch.buffers().into_iter().flatten() {
@@ -186,7 +200,7 @@ fn decompressed_bytes(metadata: &[u8], body: &[u8]) -> Result<u64, String> {
         };
         total = total.saturating_add(length);
     }
-    Ok(total)
+    Ok((rows, total))
 }
 
 /// The bytes of a buffer in the body of its message.

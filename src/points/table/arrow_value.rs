@@ -117,8 +117,8 @@ impl ArrowValue<'_> {
     /// A whole number from 0 to 2^64 - 1.
     pub fn id(&self) -> Option<WholeNumber> {
         match self {
-            Self::Unsigned(v) => whole_number(&v.to_string()),
-            Self::Signed(v) => whole_number(&v.to_string()),
+            Self::Unsigned(v) => Some(WholeNumber::exact(*v)),
+            Self::Signed(v) => u64::try_from(*v).ok().map(WholeNumber::exact),
             // With digits after the point, also for large numbers: they may be rounded.
             Self::Float(v) => whole_number(&format!("{v:.1}")),
             Self::Single(v) => whole_number(&format!("{v:.1}")),

@@ -1,13 +1,11 @@
 //! The files of a tabular layer's chunks, read as one table.
 
-use super::TableFile;
-use super::row::{RoundedIds, TableRow};
+use super::EXPECTED;
+use super::cells::{BlockPlace, MergeBlock, RowCollector};
+use super::file::TableFile;
 use super::tabular::{ROW_BITS, TabularChunk, TabularLayer, without_chunks};
-use crate::config::TableConfig;
-use crate::neuroglancer::GeometryKind;
 use crate::points::error::PointsError;
 use crate::points::merge::BoxIndex;
-use crate::points::property::PropertySpec;
 use crate::storage::{Location, ParallelTasks, Storage, wait_in_parallel};
 
 /// Files that are opened at once.
@@ -18,47 +16,37 @@ const OPENED: usize = 16;
 pub(super) struct ChunkedTable {
     folder: Location,
     layer: TabularLayer,
-    config: TableConfig,
+    names: Vec<String>,
+    delimiter: Option<char>,
     storage: Storage,
-    /// Of the first file.
-    kind: GeometryKind,
-    properties: Vec<PropertySpec>,
     /// What the numbers of rows count: lines or rows.
     word: &'static str,
 }
 
 impl ChunkedTable {
-    /// The table of `layer` in `folder`. The columns of the first file are read.
+    /// The table of `layer` in `folder`. The columns `names` of the first file are found.
     pub fn open(
         folder: &Location,
         layer: TabularLayer,
-        config: &TableConfig,
+        names: &[String],
+        delimiter: Option<char>,
         storage: &Storage,
     ) -> Result<Self, PointsError> {
         let first = layer.chunks.first();
         let first = first.ok_or_else(|| without_chunks(folder))?;
-        let first = TableFile::open(&first.file, config, storage)?;
+        let first = TableFile::open(&first.file, names, delimiter, EXPECTED, storage)?;
         Ok(Self {
-            kind: first.kind(),
-            properties: first.properties(),
             word: first.row_word(),
             folder: folder.clone(),
             layer,
-            config: config.clone(),
+            names: names.to_vec(),
+            delimiter,
             storage: storage.clone(),
         })
     }
 
     pub fn object(&self) -> String {
         self.folder.to_string()
-    }
-
-    pub fn kind(&self) -> GeometryKind {
-        self.kind
-    }
-
-    pub fn properties(&self) -> Vec<PropertySpec> {
-        self.properties.clone()
     }
 
     /// A warning about files that do not belong to the layer.
@@ -75,38 +63,35 @@ impl ChunkedTable {
         format!("{file}: {} {row}", self.word)
     }
 
-    /// Calls `visit` with every row, chunk by chunk; with boxes, with those in chunks that are near a box. Without a column of ids, the id
-    /// of a row is the position of its chunk in the grid times 2^32, plus its number in the chunk.
-    pub fn for_each_row(
+    /// Collects all rows, chunk by chunk; with boxes, those in chunks that are near a box. The rows of a chunk, and their numbers, count from
+    /// the position of the chunk in the grid times 2^32 on.
+    pub fn collect<C: RowCollector>(
         &self,
-        properties: &[PropertySpec],
         boxes: Option<&BoxIndex<'_>>,
-        rounded: &mut Option<&mut RoundedIds>,
-        visit: &mut dyn FnMut(TableRow<'_>) -> Result<(), PointsError>,
+        collector: &C,
+        merge: &mut MergeBlock<'_, C::Block>,
     ) -> Result<(), PointsError> {
         let is_near = |chunk: &&TabularChunk| boxes.is_none_or(|boxes| chunk.is_near(boxes));
         let near: Vec<&TabularChunk> = self.layer.chunks.iter().filter(is_near).collect();
         for chunks in near.chunks(OPENED) {
             let tasks = ParallelTasks::<PointsError>::new(&self.storage);
             let open = |chunk: &TabularChunk| {
-                tasks.run(|| TableFile::open(&chunk.file, &self.config, &self.storage))
+                tasks.run(|| {
+                    let (names, delimiter) = (&self.names, self.delimiter);
+                    TableFile::open(&chunk.file, names, delimiter, EXPECTED, &self.storage)
+                })
             };
             let opened = wait_in_parallel(chunks, |chunk| open(chunk).map(Some));
             let opened: Vec<Option<TableFile>> = tasks.finish(opened)?;
             for (chunk, file) in chunks.iter().zip(opened.into_iter().flatten()) {
                 let first = chunk.index << ROW_BITS;
-                let mut of_chunk = RoundedIds::default();
-                let mut counted = rounded.is_some().then_some(&mut of_chunk);
-                file.for_each_row(properties, None, &mut counted, &mut |mut row| {
-                    row.number += first;
-                    if self.config.id.is_none() {
-                        row.id += first;
-                    }
-                    visit(row)
+                file.collect(None, collector, &mut |block, place: BlockPlace| {
+                    let place = BlockPlace {
+                        first_row: first + place.first_row,
+                        first_number: first + place.first_number,
+                    };
+                    merge(block, place)
                 })?;
-                if let Some(rounded) = rounded {
-                    rounded.add(&of_chunk, first);
-                }
             }
         }
         Ok(())

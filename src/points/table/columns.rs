@@ -1,36 +1,18 @@
-//! The columns in the config, found in a table's header, and the fields of a row in these columns.
+//! The columns in the config, and the annotation in a row of a table.
 
-use ::csv::StringRecord;
-
-use super::id::{WholeNumber, whole_number};
-use super::position_text::parse_position;
-use super::row::{
-    ID_EXPECTED, POSITION_EXPECTED, RoundedIds, RowGeometry, RowProperties, TableRow,
-};
+use super::cells::RowCells;
+use super::near_boxes::NearBoxes;
+use super::row::{RoundedIds, RowGeometry, TableRow};
 use crate::config::{PositionColumns, TableConfig, nearest};
 use crate::geometry::PointNm;
+use crate::neuroglancer::GeometryKind;
+use crate::points::annotation::Anchor;
 use crate::points::error::PointsError;
-use crate::points::property::PropertySpec;
+use crate::points::merge::BoxIndex;
+use crate::points::property::{PropertySpec, lay_out, record_bytes};
 
 /// Columns that a message names.
 const NAMED_COLUMNS: usize = 50;
-
-/// A column: its name and its position.
-#[derive(Debug)]
-pub(super) struct CsvColumn {
-    name: String,
-    position: usize,
-}
-
-impl CsvColumn {
-    /// The only column with this name. The error describes the problem.
-    fn find(name: &str, header: &StringRecord) -> Result<Self, String> {
-        Ok(Self {
-            name: name.to_owned(),
-            position: find_column(name, header.iter())?,
-        })
-    }
-}
 
 /// The position of the only column with this name. The error describes the problem.
 pub(super) fn find_column<'a>(
@@ -54,165 +36,160 @@ pub(super) fn find_column<'a>(
     }
 }
 
-/// The columns of a position.
-#[derive(Debug)]
-pub(super) enum CsvPosition {
+/// The columns of a position, by their numbers in [`AnnotationColumns::names`].
+#[derive(Clone, Copy, Debug)]
+pub(super) enum PositionCells {
     /// A column for each of x, y, z.
-    Three([CsvColumn; 3]),
+    Three([usize; 3]),
     /// One column of lists.
-    List(CsvColumn),
+    List(usize),
 }
 
-/// The columns in the config.
+/// The columns of an annotation that the config names.
 #[derive(Debug)]
-pub(super) struct CsvColumns {
-    pub(super) id: Option<CsvColumn>,
+pub(super) struct AnnotationColumns {
+    /// The names of all columns, each once.
+    pub names: Vec<String>,
+    pub id: Option<usize>,
     /// The first end of a line, or the point.
-    pub(super) start: CsvPosition,
-    pub(super) end: Option<CsvPosition>,
+    pub start: PositionCells,
+    pub end: Option<PositionCells>,
     /// The centre of a line.
-    pub(super) center: Option<CsvPosition>,
-    pub(super) unit_nm: [f64; 3],
-    pub(super) properties: Vec<(CsvColumn, PropertySpec)>,
+    pub center: Option<PositionCells>,
+    pub unit_nm: [f64; 3],
+    /// The columns of the properties, in the order of the config.
+    properties: Vec<usize>,
+    /// The properties, with the layout of records.
+    pub specs: Vec<PropertySpec>,
 }
 
-impl CsvColumns {
-    /// The properties.
-    pub(super) fn specs(&self) -> impl Iterator<Item = &PropertySpec> {
-        self.properties.iter().map(|(_, spec)| spec)
-    }
-
-    /// Finds the columns in `header`; `object` is the file, for messages.
-    pub(super) fn find(
-        header: &StringRecord,
-        config: &TableConfig,
-        object: &str,
-    ) -> Result<Self, PointsError> {
-        let wrong = |problem: String| PointsError::Columns {
-            object: object.to_owned(),
-            problem,
-        };
-        let column = |name: &String| CsvColumn::find(name, header).map_err(wrong);
-        let position = |columns: &PositionColumns| -> Result<CsvPosition, PointsError> {
-            Ok(match columns {
-                PositionColumns::List(name) => CsvPosition::List(column(name)?),
-                PositionColumns::Three([x, y, z]) => {
-                    CsvPosition::Three([column(x)?, column(y)?, column(z)?])
-                }
+impl AnnotationColumns {
+    /// The error describes the problem.
+    pub fn new(config: &TableConfig) -> Result<Self, String> {
+        let mut names: Vec<String> = Vec::new();
+        let mut column = |name: &String| {
+            names.iter().position(|n| n == name).unwrap_or_else(|| {
+                names.push(name.clone());
+                names.len() - 1
             })
         };
-        let Some(start) = config.first() else {
-            return Err(wrong("the config has no columns for positions".to_owned()));
+        let id = config.id.as_ref().map(&mut column);
+        let mut position = |columns: &PositionColumns| match columns {
+            PositionColumns::List(name) => PositionCells::List(column(name)),
+            PositionColumns::Three(names) => {
+                PositionCells::Three(names.each_ref().map(&mut column))
+            }
         };
-        let properties = config.properties.iter().map(|(name, kind)| {
-            let spec = PropertySpec::of_table(name, *kind).map_err(wrong)?;
-            Ok::<_, PointsError>((column(name)?, spec))
-        });
+        let start = config.first().map(&mut position);
+        let end = config.end.as_ref().map(&mut position);
+        let center = config.center().map(&mut position);
+        let properties = config.properties.keys().map(&mut column).collect();
+        let specs = config.properties.iter();
+        let specs = specs.map(|(name, kind)| PropertySpec::of_table(name, *kind));
+        let mut specs = specs.collect::<Result<Vec<_>, String>>()?;
+        lay_out(&mut specs);
         Ok(Self {
-            id: config.id.as_ref().map(column).transpose()?,
-            start: position(start)?,
-            end: config.end.as_ref().map(position).transpose()?,
-            center: config.center().map(position).transpose()?,
+            id,
+            start: start.ok_or("the config has no columns for positions")?,
+            end,
+            center,
             unit_nm: config.unit.nm(config.resolution),
-            properties: properties.collect::<Result<_, _>>()?,
+            properties,
+            specs,
+            names,
         })
     }
-}
 
-/// The fields of one row.
-pub(super) struct RowFields<'r> {
-    pub(super) record: &'r StringRecord,
-    pub(super) object: &'r str,
-    /// What `number` counts: "line" or "row".
-    pub(super) word: &'r str,
-    /// The line on which the row starts, as an editor counts, or the number of the row, from 0.
-    pub(super) number: u64,
-}
-
-impl RowFields<'_> {
-    fn text(&self, column: &CsvColumn) -> &str {
-        self.record.get(column.position).unwrap_or_default()
+    pub fn kind(&self) -> GeometryKind {
+        match self.end {
+            Some(_) => GeometryKind::Line,
+            None => GeometryKind::Point,
+        }
     }
 
-    /// The whole number in a column of ids.
-    fn id(&self, column: &CsvColumn) -> Result<WholeNumber, PointsError> {
-        whole_number(self.text(column)).ok_or_else(|| self.wrong(column, ID_EXPECTED))
+    /// What decides which rows are near a box; `None` if positions are lists, whose statistics mix the axes.
+    pub fn near<'a>(&'a self, boxes: &'a BoxIndex<'a>, anchor: Anchor) -> Option<NearBoxes<'a>> {
+        let names = |position: PositionCells| match position {
+            PositionCells::Three(columns) => Some(columns.map(|c| self.names[c].as_str())),
+            PositionCells::List(_) => None,
+        };
+        // As in `RowGeometry::position`.
+        let (first, second) = match (self.end, anchor) {
+            (None, _) | (_, Anchor::Start) => (self.start, None),
+            (Some(end), Anchor::End) => (end, None),
+            (Some(end), Anchor::Midpoint) => match self.center {
+                Some(center) => (center, None),
+                None => (self.start, Some(end)),
+            },
+        };
+        let other_end = match second {
+            None => None,
+            Some(second) => Some(names(second)?),
+        };
+        Some(NearBoxes {
+            boxes,
+            unit_nm: self.unit_nm,
+            position: names(first)?,
+            other_end,
+        })
     }
 
-    /// Calls `visit` with the row. `row` is its number, from 0, which is its id without a column of ids; `values` is a buffer for a
-    /// record with the layout of `properties`.
-    pub(super) fn visit(
+    /// The id and the positions of a row. `rounded` counts ids that may have been rounded.
+    pub fn row(
         &self,
-        columns: &CsvColumns,
-        properties: &[PropertySpec],
-        row: u64,
-        values: &mut [u8],
-        rounded: &mut Option<&mut RoundedIds>,
-        visit: &mut dyn FnMut(TableRow<'_>) -> Result<(), PointsError>,
-    ) -> Result<(), PointsError> {
-        let id = match &columns.id {
-            None => row,
+        cells: &impl RowCells,
+        rounded: &mut RoundedIds,
+    ) -> Result<TableRow, PointsError> {
+        let number = cells.number();
+        let id = match self.id {
+            None => cells.row(),
             Some(column) => {
-                let id = self.id(column)?;
-                if let Some(rounded) = rounded.as_mut().filter(|_| id.may_be_rounded) {
-                    rounded.note(id.value, self.number);
+                let id = cells.whole_number(column)?;
+                if id.may_be_rounded {
+                    rounded.note(id.value, number);
                 }
                 id.value
             }
         };
-        let geometry = self.geometry(columns)?;
-        for ((column, _), spec) in columns.properties.iter().zip(properties) {
-            let written = spec.write(self.text(column), values);
-            written.map_err(|expected| self.wrong(column, expected))?;
-        }
-        visit(TableRow {
+        let point = |position: PositionCells| self.point(cells, position);
+        Ok(TableRow {
             id,
-            number: self.number,
-            geometry,
-            properties: RowProperties::Record(values),
+            number,
+            geometry: RowGeometry {
+                first: point(self.start)?,
+                last: self.end.map(point).transpose()?,
+                center: self.center.map(point).transpose()?,
+            },
         })
     }
 
-    /// The positions of the row.
-    fn geometry(&self, columns: &CsvColumns) -> Result<RowGeometry, PointsError> {
-        let point = |position: &CsvPosition| self.point(position, columns.unit_nm);
-        Ok(RowGeometry {
-            first: point(&columns.start)?,
-            last: columns.end.as_ref().map(point).transpose()?,
-            center: columns.center.as_ref().map(point).transpose()?,
-        })
+    /// The properties of a row, as a record.
+    pub fn properties(&self, cells: &impl RowCells) -> Result<Vec<u8>, PointsError> {
+        let mut record = vec![0; record_bytes(&self.specs)];
+        for (column, spec) in self.properties.iter().zip(&self.specs) {
+            cells.write_property(*column, spec, &mut record)?;
+        }
+        Ok(record)
     }
 
-    fn point(&self, position: &CsvPosition, unit_nm: [f64; 3]) -> Result<PointNm, PointsError> {
+    fn point(
+        &self,
+        cells: &impl RowCells,
+        position: PositionCells,
+    ) -> Result<PointNm, PointsError> {
         let mut point = match position {
-            CsvPosition::List(column) => {
-                let position = parse_position(self.text(column));
-                position.ok_or_else(|| self.wrong(column, POSITION_EXPECTED))?
-            }
-            CsvPosition::Three(columns) => {
+            PositionCells::List(column) => cells.position(column)?,
+            PositionCells::Three(columns) => {
                 let mut point = [0.0; 3];
-                for (d, column) in columns.iter().enumerate() {
-                    let number = self.text(column).parse();
-                    point[d] = number.map_err(|_| self.wrong(column, "a number"))?;
+                for (coordinate, column) in point.iter_mut().zip(columns) {
+                    *coordinate = cells.coordinate(column)?;
                 }
                 point
             }
         };
-        for (d, coordinate) in point.iter_mut().enumerate() {
-            *coordinate *= unit_nm[d];
+        for (coordinate, unit_nm) in point.iter_mut().zip(self.unit_nm) {
+            *coordinate *= unit_nm;
         }
         Ok(PointNm(point))
-    }
-
-    fn wrong(&self, column: &CsvColumn, expected: impl Into<String>) -> PointsError {
-        PointsError::Row {
-            object: format!("{}: {} {}", self.object, self.word, self.number),
-            field: column.name.clone(),
-            found: match self.text(column) {
-                "" => "empty".to_owned(),
-                text => format!("{:?}", text.chars().take(80).collect::<String>()),
-            },
-            expected: expected.into(),
-        }
     }
 }

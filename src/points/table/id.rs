@@ -12,8 +12,44 @@ pub(super) struct WholeNumber {
 /// From here on, different whole numbers have the same float.
 const FIRST_ROUNDED: u64 = 1 << 53;
 
+impl WholeNumber {
+    /// A number that is written as a whole one.
+    pub(super) fn exact(value: u64) -> Self {
+        Self {
+            value,
+            may_be_rounded: false,
+        }
+    }
+}
+
+/// Digits of which every number fits into 64 bits.
+const MOST_DIGITS_OF_U64: usize = 19;
+
+/// Digits of which every number is a float.
+const MOST_DIGITS_OF_F64: usize = 15;
+
+/// Parses a whole number that is equal to a float, without a sign. Other numbers may be valid, too.
+pub(super) fn small_whole_number(text: &str) -> Option<u64> {
+    digits(text, MOST_DIGITS_OF_F64)
+}
+
+/// Parses 1 to `most` digits. Faster than the standard library, because they cannot overflow.
+fn digits(text: &str, most: usize) -> Option<u64> {
+    let bytes = text.as_bytes();
+    if bytes.is_empty() || bytes.len() > most {
+        return None;
+    }
+    bytes.iter().try_fold(0, |value: u64, byte| {
+        let digit = byte.wrapping_sub(b'0');
+        (digit < 10).then(|| value * 10 + u64::from(digit))
+    })
+}
+
 /// Parses a whole number: digits, optionally followed by a point and zeros.
 pub(super) fn whole_number(text: &str) -> Option<WholeNumber> {
+    if let Some(value) = digits(text, MOST_DIGITS_OF_U64) {
+        return Some(WholeNumber::exact(value));
+    }
     let (digits, is_float) = match text.split_once('.') {
         None => (text, false),
         Some((digits, zeros)) if zeros.bytes().all(|b| b == b'0') => (digits, true),
@@ -81,6 +117,28 @@ mod tests {
             "١",
         ] {
             assert_eq!(value(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn small_whole_numbers_are_floats_and_other_texts_are_left_to_another_parser() {
+        assert_eq!(small_whole_number("007"), Some(7));
+        assert_eq!(
+            small_whole_number("999999999999999"),
+            Some((1e15 - 1.0) as u64)
+        );
+        for text in [
+            "",
+            "-1",
+            "+1",
+            "1.0",
+            "1e3",
+            "1 ",
+            "nan",
+            "1000000000000000",
+            "١",
+        ] {
+            assert_eq!(small_whole_number(text), None, "{text}");
         }
     }
 

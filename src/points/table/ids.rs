@@ -1,13 +1,17 @@
-//! Checks in bounded memory that no id of a table has two geometries, and counts the ids.
+//! Finds in bounded memory the ids of a table that have two geometries, and counts the ids.
 //!
-//! The id and a digest of the geometry of every row are kept while the memory budget allows. For larger tables only the
-//! ids in boxes are checked, in a second pass.
+//! The id and a digest of the geometry of every row are kept while the memory budget allows. For larger tables only the ids are kept, in a
+//! set that takes a bit for each id of a dense range; the rows of repeated ids are compared in a second pass. If this takes too much memory
+//! as well, only ids in boxes are compared.
 
+use rayon::prelude::*;
+
+use super::id_set::{IdSet, NoMemory};
 use crate::geometry::PointNm;
 use crate::storage::MemoryBudget;
 
 /// A row's id, and a digest of its geometry.
-type RowKey = (u64, u64);
+pub(super) type RowKey = (u64, u64);
 
 /// The digest of rows without a finite position.
 pub(super) const NOT_FINITE: u64 = 0;
@@ -15,18 +19,36 @@ pub(super) const NOT_FINITE: u64 = 0;
 /// Rows for which memory is first reserved.
 const STEP_ROWS: usize = 1 << 16;
 
+/// Most repeated ids that are kept for the second pass.
+const MOST_REPEATED: usize = 1 << 17;
+
 /// The ids of a table.
 #[derive(Debug)]
 pub(super) struct TableIds<'b> {
     budget: &'b MemoryBudget,
-    row_keys: Vec<RowKey>,
-    /// Rows for which memory is reserved.
-    capacity: usize,
-    most_rows: usize,
+    kept: Kept<'b>,
+    most_bytes: u64,
     kept_bytes: u64,
-    is_full: bool,
     rows: u64,
     not_finite_rows: u64,
+}
+
+/// What is kept of the rows.
+#[derive(Debug)]
+enum Kept<'b> {
+    Keys {
+        keys: Vec<RowKey>,
+        /// Rows for which memory is reserved.
+        capacity: usize,
+    },
+    Ids {
+        ids: IdSet<'b>,
+        /// Ids of several rows; one may occur several times.
+        repeated: Vec<u64>,
+        /// Ids whose first row has no finite position.
+        not_finite: u64,
+    },
+    Nothing,
 }
 
 /// The counts for a whole table.
@@ -40,87 +62,168 @@ pub(super) struct IdCounts {
     pub(super) not_finite: u64,
 }
 
+/// Whether an id has two geometries.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum IdCheck {
+    /// None has.
+    Right,
+    /// The lowest one.
+    Conflict(u64),
+    /// Only these ids, which are sorted, may have.
+    Repeated(Vec<u64>),
+    /// Each id may have.
+    Unknown,
+}
+
 impl<'b> TableIds<'b> {
     pub(super) fn new(budget: &'b MemoryBudget) -> Self {
-        let most_bytes = budget.keep_limit_bytes() / 4;
-        Self::with_most_rows(budget, most_bytes as usize / size_of::<RowKey>())
+        Self::with_most_bytes(budget, budget.keep_limit_bytes() / 4)
     }
 
-    fn with_most_rows(budget: &'b MemoryBudget, most_rows: usize) -> Self {
+    fn with_most_bytes(budget: &'b MemoryBudget, most_bytes: u64) -> Self {
         Self {
             budget,
-            row_keys: Vec::new(),
-            capacity: 0,
-            most_rows,
+            kept: Kept::Keys {
+                keys: Vec::new(),
+                capacity: 0,
+            },
+            most_bytes,
             kept_bytes: 0,
-            is_full: false,
             rows: 0,
             not_finite_rows: 0,
         }
     }
 
-    /// Adds a row.
-    pub(super) fn add(&mut self, id: u64, digest: u64) {
-        self.rows += 1;
-        self.not_finite_rows += u64::from(digest == NOT_FINITE);
-        if self.is_full {
+    /// Counts rows whose ids are their numbers.
+    pub(super) fn add_numbered(&mut self, rows: u64, not_finite: u64) {
+        self.rows += rows;
+        self.not_finite_rows += not_finite;
+    }
+
+    /// Adds rows.
+    pub(super) fn add(&mut self, rows: &[RowKey]) {
+        self.rows += rows.len() as u64;
+        let not_finite = rows.iter().filter(|(_, digest)| *digest == NOT_FINITE);
+        self.not_finite_rows += not_finite.count() as u64;
+        let mut rest = rows;
+        while !rest.is_empty() {
+            match &mut self.kept {
+                Kept::Nothing => return,
+                Kept::Ids { .. } => return self.add_ids(rest),
+                Kept::Keys { keys, capacity } if keys.len() < *capacity => {
+                    let (now, later) = rest.split_at(rest.len().min(*capacity - keys.len()));
+                    keys.extend_from_slice(now);
+                    rest = later;
+                }
+                Kept::Keys { .. } => self.grow(),
+            }
+        }
+    }
+
+    fn add_ids(&mut self, rows: &[RowKey]) {
+        let Kept::Ids {
+            ids,
+            repeated,
+            not_finite,
+        } = &mut self.kept
+        else {
             return;
+        };
+        let before = repeated.len();
+        let added = ids.extend(rows.iter().map(|(id, _)| *id), |id| repeated.push(id));
+        let mut known = repeated[before..].iter().peekable();
+        for (id, digest) in rows {
+            let is_repeated = known.next_if(|known| *known == id).is_some();
+            *not_finite += u64::from(*digest == NOT_FINITE && !is_repeated);
         }
-        if self.row_keys.len() == self.capacity {
-            self.grow();
+        if repeated.len() > MOST_REPEATED {
+            sort_and_dedup(repeated);
         }
-        if !self.is_full {
-            self.row_keys.push((id, digest));
+        if added == Err(NoMemory) || repeated.len() > MOST_REPEATED / 2 {
+            self.kept = Kept::Nothing;
         }
     }
 
     fn grow(&mut self) {
-        let capacity = (self.capacity * 2).max(STEP_ROWS).min(self.most_rows);
-        let bytes = (capacity.saturating_sub(self.capacity) * size_of::<RowKey>()) as u64;
+        let Kept::Keys { keys, capacity } = &mut self.kept else {
+            return;
+        };
+        let most_rows = self.most_bytes as usize / size_of::<RowKey>();
+        let wanted = (*capacity * 2).max(STEP_ROWS).min(most_rows);
+        let bytes = (wanted.saturating_sub(*capacity) * size_of::<RowKey>()) as u64;
         if bytes > 0 && self.budget.keep(bytes).is_ok() {
             self.kept_bytes += bytes;
-            self.row_keys.reserve_exact(capacity - self.row_keys.len());
-            self.capacity = capacity;
+            keys.reserve_exact(wanted - keys.len());
+            *capacity = wanted;
             return;
         }
         // Repeated rows need no memory.
-        self.row_keys.sort_unstable();
-        self.row_keys.dedup();
-        if self.row_keys.len() > self.capacity / 2 {
-            self.is_full = true;
-            self.row_keys = Vec::new();
+        sort_and_dedup(keys);
+        if keys.len() <= *capacity / 2 && !keys.is_empty() {
+            return;
         }
+        let keys = std::mem::take(keys);
+        self.kept = Kept::Ids {
+            ids: IdSet::new(self.budget, self.most_bytes),
+            repeated: Vec::new(),
+            not_finite: 0,
+        };
+        self.add_ids(&keys);
+        drop(keys);
+        self.budget.give_back(std::mem::take(&mut self.kept_bytes));
     }
 
-    /// Whether there were too many rows to keep all ids.
-    pub(super) fn is_full(&self) -> bool {
-        self.is_full
-    }
-
-    /// Returns the counts. The error is the lowest id with two geometries.
-    pub(super) fn finish(mut self) -> Result<IdCounts, u64> {
-        self.row_keys.sort_unstable();
-        self.row_keys.dedup();
-        let conflict = self.row_keys.windows(2).find(|pair| pair[0].0 == pair[1].0);
-        if let Some(pair) = conflict {
-            return Err(pair[0].0);
-        }
+    /// Returns whether an id has two geometries, and the counts, which have no meaning if one has.
+    pub(super) fn finish(mut self) -> (IdCheck, IdCounts) {
         let finite_rows = self.rows - self.not_finite_rows;
-        if self.is_full {
-            return Ok(IdCounts {
-                distinct: finite_rows,
-                repeated: 0,
-                not_finite: self.not_finite_rows,
-            });
-        }
-        let is_finite = |key: &&RowKey| key.1 != NOT_FINITE;
-        let distinct = self.row_keys.iter().filter(is_finite).count() as u64;
-        Ok(IdCounts {
+        let counts = |distinct, not_finite| IdCounts {
             distinct,
-            repeated: finite_rows - distinct,
-            not_finite: self.row_keys.len() as u64 - distinct,
-        })
+            repeated: finite_rows.saturating_sub(distinct),
+            not_finite,
+        };
+        match &mut self.kept {
+            Kept::Keys { keys, .. } => {
+                sort_and_dedup(keys);
+                let conflict = keys.windows(2).find(|pair| pair[0].0 == pair[1].0);
+                if let Some(pair) = conflict {
+                    return (IdCheck::Conflict(pair[0].0), IdCounts::default());
+                }
+                let is_finite = |key: &&RowKey| key.1 != NOT_FINITE;
+                let distinct = keys.iter().filter(is_finite).count() as u64;
+                let counts = counts(distinct, keys.len() as u64 - distinct);
+                (IdCheck::Right, counts)
+            }
+            Kept::Ids {
+                ids,
+                repeated,
+                not_finite,
+            } => {
+                sort_and_dedup(repeated);
+                let repeated = std::mem::take(repeated);
+                let counts = counts(ids.len() - *not_finite, *not_finite);
+                if repeated.is_empty() {
+                    (IdCheck::Right, counts)
+                } else {
+                    (IdCheck::Repeated(repeated), counts)
+                }
+            }
+            Kept::Nothing => (IdCheck::Unknown, counts(finite_rows, self.not_finite_rows)),
+        }
     }
+
+    /// The counts of rows whose ids are their numbers.
+    pub(super) fn finish_numbered(self) -> IdCounts {
+        IdCounts {
+            distinct: self.rows - self.not_finite_rows,
+            repeated: 0,
+            not_finite: self.not_finite_rows,
+        }
+    }
+}
+
+fn sort_and_dedup<T: Ord + Send>(list: &mut Vec<T>) {
+    list.par_sort_unstable();
+    list.dedup();
 }
 
 impl Drop for TableIds<'_> {
@@ -143,43 +246,78 @@ pub(super) fn digest(points: impl IntoIterator<Item = PointNm>) -> u64 {
 mod tests {
     use super::*;
 
-    fn add_all(
-        rows: impl IntoIterator<Item = RowKey>,
-        most_rows: usize,
-    ) -> (bool, Result<IdCounts, u64>) {
+    fn add_all(rows: impl IntoIterator<Item = RowKey>, most_bytes: u64) -> (IdCheck, IdCounts) {
         let budget = MemoryBudget::new(0);
-        let mut ids = TableIds::with_most_rows(&budget, most_rows);
-        for (id, digest) in rows {
-            ids.add(id, digest);
+        let mut ids = TableIds::with_most_bytes(&budget, most_bytes);
+        let rows: Vec<RowKey> = rows.into_iter().collect();
+        for rows in rows.chunks(777) {
+            ids.add(rows);
         }
-        let found = (ids.is_full(), ids.finish());
+        let found = ids.finish();
         budget.keep(budget.keep_limit_bytes()).unwrap();
         found
+    }
+
+    fn counts(distinct: u64, repeated: u64, not_finite: u64) -> IdCounts {
+        IdCounts {
+            distinct,
+            repeated,
+            not_finite,
+        }
     }
 
     #[test]
     fn the_lowest_id_with_two_geometries_is_found() {
         let rows = [(9, 1), (7, 1), (7, 1), (9, 2), (8, 1), (8, NOT_FINITE)];
-        assert_eq!(add_all(rows, 100), (false, Err(8)));
-        let (_, counts) = add_all([(7, 1), (7, 1), (8, 0), (8, 0), (9, 3)], 100);
-        let expected = IdCounts {
-            distinct: 2,
-            repeated: 1,
-            not_finite: 1,
-        };
-        assert_eq!(counts, Ok(expected));
+        assert_eq!(add_all(rows, 1600).0, IdCheck::Conflict(8));
+        let found = add_all([(7, 1), (7, 1), (8, 0), (8, 0), (9, 3)], 1600);
+        assert_eq!(found, (IdCheck::Right, counts(2, 1, 1)));
     }
 
     #[test]
-    fn repeated_rows_take_no_memory_and_too_many_ids_are_not_kept() {
+    fn repeated_rows_take_no_memory() {
         let repeated = (0..1_000_000).map(|i| (i % 10, 1));
-        let (full, counts) = add_all(repeated, 1000);
-        assert_eq!((full, counts.unwrap().repeated), (false, 999_990));
-        let (full, counts) = add_all((0..200_000).map(|i| (i, 1)), 1000);
-        assert!(full);
-        assert_eq!(counts.unwrap().distinct, 200_000);
+        let found = add_all(repeated, 16_000);
+        assert_eq!(found, (IdCheck::Right, counts(10, 999_990, 0)));
+    }
+
+    #[test]
+    fn of_many_rows_the_ids_are_kept_and_the_repeated_ones_are_found() {
+        let many = |i: u64| (i, 1 + i);
+        let found = add_all((0..200_000).map(many), 64_000);
+        assert_eq!(found, (IdCheck::Right, counts(200_000, 0, 0)));
+        // One before, one while and one after the ids are moved to the set.
+        let more = [
+            (3, 4),
+            (3999, 7),
+            (190_000, 1),
+            (9, NOT_FINITE),
+            (300_000, 0),
+            (300_000, 0),
+        ];
+        let rows = (0..200_000).map(many).chain(more).chain([(2, 9), (2, 9)]);
+        let (check, found) = add_all(rows, 64_000);
+        assert_eq!(
+            check,
+            IdCheck::Repeated(vec![2, 3, 9, 3999, 190_000, 300_000])
+        );
+        assert_eq!(found.not_finite, 1);
+        let twice = (0..200_000).chain(0..20_000).map(many);
+        let (check, found) = add_all(twice, 64_000);
+        assert_eq!(check, IdCheck::Repeated((0..20_000).collect()));
+        assert_eq!(found, counts(200_000, 20_000, 0));
+    }
+
+    #[test]
+    fn too_many_ids_are_not_kept() {
+        let scattered = |i: u64| (i.wrapping_mul(0x9e37_79b9_7f4a_7c15), 1);
+        let found = add_all((0..200_000).map(scattered), 64_000);
+        assert_eq!(found, (IdCheck::Unknown, counts(200_000, 0, 0)));
         // Ids that exceed the budget are not kept either.
-        assert!(add_all((0..5_000_000).map(|i| (i, 1)), usize::MAX).0);
+        let found = add_all((0..5_000_000).map(scattered), u64::MAX);
+        assert_eq!(found.0, IdCheck::Unknown);
+        let twice = (0..400_000).map(|i| (i % 200_000, 1));
+        assert_eq!(add_all(twice, 64_000).0, IdCheck::Unknown);
     }
 
     #[test]

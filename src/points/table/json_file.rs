@@ -7,31 +7,35 @@ use serde::Deserializer;
 use serde::de::{DeserializeSeed, Error, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
-use super::columns::{CsvColumns, RowFields};
-use super::row::{RoundedIds, TableRow};
-use crate::config::TableConfig;
+use super::cells::{BlockPlace, MergeBlock, RowCollector};
+use super::columns::find_column;
+use super::text_cells::TextCells;
 use crate::points::error::PointsError;
-use crate::points::property::{PropertySpec, record_bytes};
 use crate::storage::StreamedDocument;
+
+/// Rows that are merged at once.
+const BLOCK_ROWS: u64 = 4096;
 
 /// A table whose columns were found.
 #[derive(Debug)]
 pub(super) struct JsonFile {
     document: StreamedDocument,
-    /// The members of the first row.
-    names: StringRecord,
-    pub columns: CsvColumns,
+    names: Vec<String>,
 }
 
 impl JsonFile {
-    /// Reads the names of the first row's members.
-    pub fn open(document: StreamedDocument, config: &TableConfig) -> Result<Self, PointsError> {
-        let names = Self::column_names(&document)?;
-        let columns = CsvColumns::find(&names, config, document.object())?;
+    /// Finds the columns `names` in the first row.
+    pub fn open(document: StreamedDocument, names: &[String]) -> Result<Self, PointsError> {
+        let members = Self::column_names(&document)?;
+        for name in names {
+            find_column(name, members.iter()).map_err(|problem| PointsError::Columns {
+                object: document.object().to_owned(),
+                problem,
+            })?;
+        }
         Ok(Self {
             document,
-            names,
-            columns,
+            names: names.to_vec(),
         })
     }
 
@@ -52,35 +56,34 @@ impl JsonFile {
         self.document.object()
     }
 
-    /// Calls `visit` with every row, in order; `properties` have the layout of records.
-    pub fn for_each_row(
+    /// Collects all rows.
+    pub fn collect<C: RowCollector>(
         &self,
-        properties: &[PropertySpec],
-        rounded: &mut Option<&mut RoundedIds>,
-        visit: &mut dyn FnMut(TableRow<'_>) -> Result<(), PointsError>,
+        collector: &C,
+        merge: &mut MergeBlock<'_, C::Block>,
     ) -> Result<(), PointsError> {
-        let mut values = vec![0; record_bytes(properties)];
-        let mut row_number = 0;
-        for_each_object(&self.document, &mut |row| {
+        let mut block = C::Block::default();
+        let mut number = 0;
+        let read = for_each_object(&self.document, &mut |row| {
             let texts = self.names.iter().map(|name| text_of(row.get(name)));
-            let record: StringRecord = texts.collect();
-            let fields = RowFields {
-                record: &record,
+            let texts: Vec<String> = texts.collect();
+            let cells = TextCells {
+                texts: texts.as_slice(),
+                names: &self.names,
                 object: self.object(),
                 word: "row",
-                number: row_number,
+                number,
+                row: number,
             };
-            fields.visit(
-                &self.columns,
-                properties,
-                row_number,
-                &mut values,
-                rounded,
-                visit,
-            )?;
-            row_number += 1;
-            Ok(())
-        })
+            collector.add(&cells, &mut block)?;
+            number += 1;
+            match number % BLOCK_ROWS {
+                0 => merge(std::mem::take(&mut block), BlockPlace::default()),
+                _ => Ok(()),
+            }
+        });
+        merge(block, BlockPlace::default())?;
+        read
     }
 }
 

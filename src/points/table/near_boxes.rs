@@ -8,9 +8,9 @@ pub(super) struct NearBoxes<'a> {
     pub boxes: &'a BoxIndex<'a>,
     pub unit_nm: [f64; 3],
     /// The columns of the anchor, or of one end of a line of which the middle is the anchor: x, y, z.
-    pub position: &'a [String; 3],
+    pub position: [&'a str; 3],
     /// The columns of the other end of the line.
-    pub other_end: Option<&'a [String; 3]>,
+    pub other_end: Option<[&'a str; 3]>,
 }
 
 /// A range of values, of which the ends are included.
@@ -20,7 +20,7 @@ impl NearBoxes<'_> {
     /// The columns whose values decide, each once.
     pub fn columns(&self) -> Vec<&str> {
         let columns = std::iter::once(self.position).chain(self.other_end);
-        columns.flatten().map(String::as_str).collect()
+        columns.flatten().collect()
     }
 
     /// Whether rows with these ranges of values, in the order of [`NearBoxes::columns`], may have their anchor in a box.
@@ -53,10 +53,6 @@ mod tests {
     use super::*;
     use crate::geometry::{BoxNm, PointNm};
 
-    fn names(prefix: &str) -> [String; 3] {
-        ["x", "y", "z"].map(|axis| format!("{prefix}{axis}"))
-    }
-
     #[test]
     fn rows_are_near_if_their_anchor_may_be_in_a_box() {
         let corner = |v| PointNm([v; 3]);
@@ -65,11 +61,11 @@ mod tests {
             BoxNm::from_corners(corner(900.0), corner(1000.0)).unwrap(),
         ];
         let index = BoxIndex::new(&boxes);
-        let (start, end) = (names("a"), names("b"));
+        let (start, end) = (["ax", "ay", "az"], ["bx", "by", "bz"]);
         let near = |other_end| NearBoxes {
             boxes: &index,
             unit_nm: [10.0, 10.0, 10.0],
-            position: &start,
+            position: start,
             other_end,
         };
         let point = near(None);
@@ -79,7 +75,7 @@ mod tests {
         // In x near one box, in y near the other.
         assert!(!point.may_contain(&[[12.0, 13.0], [92.0, 93.0], UNKNOWN]));
         assert!(point.may_contain(&[UNKNOWN, UNKNOWN, UNKNOWN]));
-        let middle = near(Some(&end));
+        let middle = near(Some(end));
         assert_eq!(middle.columns(), ["ax", "ay", "az", "bx", "by", "bz"]);
         let (far, farther) = ([0.0, 1.0], [29.0, 30.0]);
         assert!(middle.may_contain(&[far, far, far, farther, farther, farther]));

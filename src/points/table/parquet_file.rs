@@ -7,8 +7,10 @@ use arrow_schema::Schema;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::statistics::StatisticsConverter;
 use parquet::arrow::arrow_reader::{
-    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowSelection,
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
+    ParquetRecordBatchReaderBuilder, RowSelection,
 };
+use parquet::errors::ParquetError;
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData};
 
 use super::arrow_value::value;
@@ -35,6 +37,65 @@ const MAX_FOOTER_BYTES: u64 = 256 << 20;
 struct Segment {
     rows: Range<usize>,
     values: ValueRange,
+}
+
+/// Reads the rows of a file, batch by batch.
+pub(super) struct ParquetBatches<'f> {
+    file: &'f ParquetFile,
+    projection: &'f [usize],
+    near: Option<&'f NearBoxes<'f>>,
+    /// The next row group, and its first row.
+    group: usize,
+    first_row: u64,
+    /// The rest of the previous row group, and the numbers of its rows.
+    batches: Option<ParquetRecordBatchReader>,
+    numbers: RowNumbers,
+}
+
+impl ParquetBatches<'_> {
+    /// The next batch and the numbers of its rows; `None` at the end.
+    pub fn next(&mut self) -> Option<Result<(RecordBatch, RowNumbers), PointsError>> {
+        let object = &self.file.object;
+        loop {
+            match self.batches.as_mut().and_then(Iterator::next) {
+                Some(Ok(batch)) => {
+                    let numbers = self.numbers.take(batch.num_rows() as u64);
+                    return Some(Ok((batch, numbers)));
+                }
+                Some(Err(e)) => return Some(Err(PointsError::damaged_table(object, e))),
+                None => {}
+            }
+            match self.open_next_group()? {
+                Ok(batches) => self.batches = batches,
+                Err(e) => return Some(Err(PointsError::damaged_table(object, e))),
+            }
+        }
+    }
+
+    /// Opens the next row group, unless no row is near a box; `None` at the end.
+    fn open_next_group(
+        &mut self,
+    ) -> Option<Result<Option<ParquetRecordBatchReader>, ParquetError>> {
+        let metadata = self.file.metadata.metadata();
+        let group = self.group;
+        let rows = metadata.row_groups().get(group)?.num_rows();
+        let rows = usize::try_from(rows).unwrap_or(0);
+        let ranges = match self.near {
+            None => std::iter::once(0..rows).collect(),
+            Some(near) => self.file.ranges_near(near, group, rows),
+        };
+        let first = self.first_row;
+        let numbers = ranges.iter();
+        let numbers = numbers.map(|r| first + r.start as u64..first + r.end as u64);
+        self.numbers = RowNumbers::new(numbers);
+        self.first_row += rows as u64;
+        self.group += 1;
+        if ranges.is_empty() {
+            return Some(Ok(None));
+        }
+        let opened = self.file.read_group(group, rows, ranges, self.projection);
+        Some(opened.map(Some))
+    }
 }
 
 impl ParquetFile {
@@ -70,47 +131,46 @@ impl ParquetFile {
         self.metadata.schema()
     }
 
-    /// Calls `visit` with the columns at `projection` of all rows, or of those that may be near a box, batch by batch.
-    pub fn for_each_batch(
-        &self,
-        projection: &[usize],
-        near: Option<&NearBoxes<'_>>,
-        visit: &mut dyn FnMut(&RecordBatch, &mut RowNumbers) -> Result<(), PointsError>,
-    ) -> Result<(), PointsError> {
-        let damaged = |e: &dyn std::fmt::Display| PointsError::damaged_table(&self.object, e);
-        let mut first_row = 0;
-        for group in 0..self.metadata.metadata().num_row_groups() {
-            let rows = self.metadata.metadata().row_group(group).num_rows();
-            let rows = usize::try_from(rows).unwrap_or(0);
-            let ranges = match near {
-                None => std::iter::once(0..rows).collect(),
-                Some(near) => self.ranges_near(near, group, rows),
-            };
-            let numbers = ranges.iter();
-            let numbers = numbers.map(|r| first_row + r.start as u64..first_row + r.end as u64);
-            let mut numbers = RowNumbers::new(numbers);
-            first_row += rows as u64;
-            if ranges.is_empty() {
-                continue;
-            }
-            let mask =
-                ProjectionMask::roots(self.metadata.parquet_schema(), projection.iter().copied());
-            let selection = RowSelection::from_consecutive_ranges(ranges.into_iter(), rows);
-            let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(
-                self.reader.clone(),
-                self.metadata.clone(),
-            );
-            let batches = builder
-                .with_projection(mask)
-                .with_row_groups(vec![group])
-                .with_row_selection(selection)
-                .with_batch_size(BATCH_ROWS)
-                .build();
-            for batch in batches.map_err(|e| damaged(&e))? {
-                visit(&batch.map_err(|e| damaged(&e))?, &mut numbers)?;
-            }
+    /// The columns at `projection` of all rows, or of those that may be near a box.
+    pub fn batches<'f>(
+        &'f self,
+        projection: &'f [usize],
+        near: Option<&'f NearBoxes<'f>>,
+    ) -> ParquetBatches<'f> {
+        ParquetBatches {
+            file: self,
+            projection,
+            near,
+            group: 0,
+            first_row: 0,
+            batches: None,
+            numbers: RowNumbers::default(),
         }
-        Ok(())
+    }
+
+    /// A reader of these rows of a row group.
+    fn read_group(
+        &self,
+        group: usize,
+        rows: usize,
+        ranges: Vec<Range<usize>>,
+        projection: &[usize],
+    ) -> Result<ParquetRecordBatchReader, ParquetError> {
+        let mask =
+            ProjectionMask::roots(self.metadata.parquet_schema(), projection.iter().copied());
+        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(
+            self.reader.clone(),
+            self.metadata.clone(),
+        );
+        builder
+            .with_projection(mask)
+            .with_row_groups(vec![group])
+            .with_row_selection(RowSelection::from_consecutive_ranges(
+                ranges.into_iter(),
+                rows,
+            ))
+            .with_batch_size(BATCH_ROWS)
+            .build()
     }
 
     /// The rows of a row group that may be near a box.

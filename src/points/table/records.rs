@@ -1,24 +1,25 @@
-//! The records of a table, read as a stream, each with the line on which it starts.
+//! The records of a table as text, each with the line on which it starts.
 //!
-//! The input is a stored CSV file and its delimiter; the output is the header and then one record at a time. Tables of
-//! annotations and tables of boxes are both read in this way.
+//! The input is a stored CSV file and its delimiter; the output is the header, and then one record at a time, or one block of records at a
+//! time. Tables of annotations and tables of boxes are both read in this way.
 
-use std::io::{Cursor, Read};
+use std::io::Read;
 
-use ::csv::{ErrorKind, Reader, ReaderBuilder, StringRecord, Trim};
+use ::csv::StringRecord;
 
-use super::lines::{LineCounter, RecordLines, RecordTooLong};
+use super::text_blocks::{BlockError, MAX_RECORD_BYTES, RecordProblem, TextBlock, TextBlocks};
+use super::text_record::TextRecord;
 use crate::points::error::PointsError;
 use crate::storage::{DocumentError, StreamedDocument};
-
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// The records of a table.
 pub(crate) struct TableRecords<'d> {
     document: &'d StreamedDocument,
-    reader: Reader<LineCounter<Box<dyn Read + Send + 'd>>>,
-    /// The lines on which records start.
-    starts: RecordLines,
+    delimiter: u8,
+    blocks: TextBlocks<Box<dyn Read + Send + 'd>>,
+    /// The block after the header, or the one that records are read from.
+    block: Option<TextBlock>,
+    record: TextRecord,
     header: StringRecord,
 }
 
@@ -61,29 +62,28 @@ pub(crate) fn table_delimiter(given: Option<char>, object: &str) -> u8 {
 impl<'d> TableRecords<'d> {
     /// Opens the table at its start and reads the header.
     pub(crate) fn open(document: &'d StreamedDocument, delimiter: u8) -> Result<Self, TableError> {
-        let mut bytes = document.reader()?;
-        let mut first = Vec::new();
-        let read = bytes.by_ref().take(3).read_to_end(&mut first);
-        read.map_err(|e| document.document_error(e))?;
-        if first == BYTE_ORDER_MARK {
-            first.clear();
-        }
-        let bytes: Box<dyn Read + Send + '_> = Box::new(Cursor::new(first).chain(bytes));
-        let lines = LineCounter::new(bytes, delimiter);
-        let starts = lines.starts();
-        let mut reader = ReaderBuilder::new()
-            .delimiter(delimiter)
-            .trim(Trim::All)
-            .buffer_capacity(1 << 16)
-            .from_reader(lines);
-        let header = reader.headers().cloned();
-        let line = starts.next();
-        Ok(Self {
-            header: header.map_err(|e| damaged(document, e, line))?,
+        let reader: Box<dyn Read + Send + 'd> = Box::new(document.reader()?);
+        let mut records = Self {
             document,
-            reader,
-            starts,
-        })
+            delimiter,
+            blocks: TextBlocks::new(reader, delimiter),
+            block: None,
+            record: TextRecord::default(),
+            header: StringRecord::new(),
+        };
+        while let Some(block) = records.next_block()? {
+            let mut record = TextRecord::before(&block);
+            let read = record.read(&block, delimiter);
+            if read.map_err(|problem| damaged(document.object(), &problem))? {
+                records.header = record.fields(&block).collect();
+                records.block = block.after(record.end());
+                break;
+            }
+        }
+        if let Some(block) = &records.block {
+            records.record.rewind(block);
+        }
+        Ok(records)
     }
 
     /// The names of the columns.
@@ -93,36 +93,77 @@ impl<'d> TableRecords<'d> {
 
     /// Reads the next record into `record`. Returns the line on which it starts, or `None` at the end.
     pub(crate) fn read(&mut self, record: &mut StringRecord) -> Result<Option<u64>, TableError> {
-        let read = self.reader.read_record(record);
-        if matches!(read, Ok(false)) {
-            return Ok(None);
+        loop {
+            if let Some(block) = &self.block {
+                let read = read_row(&mut self.record, block, self.delimiter, self.header.len());
+                if read.map_err(|problem| self.damaged(problem))? {
+                    record.clear();
+                    record.extend(self.record.fields(block));
+                    return Ok(Some(self.record.line()));
+                }
+            }
+            self.block = None;
+            self.block = self.next_block()?;
+            match &self.block {
+                Some(block) => self.record.rewind(block),
+                None => return Ok(None),
+            }
         }
-        let line = self.starts.next();
-        read.map_err(|e| damaged(self.document, e, line))?;
-        Ok(Some(line))
+    }
+
+    /// The next block of records after the header, and after other blocks; `None` at the end.
+    pub(super) fn next_block(&mut self) -> Result<Option<TextBlock>, TableError> {
+        if let Some(block) = self.block.take() {
+            return Ok(Some(block));
+        }
+        self.blocks.next().transpose().map_err(|e| match e {
+            BlockError::Read(e) => self.document.document_error(e).into(),
+            BlockError::Record(problem) => damaged(self.document.object(), &problem),
+        })
+    }
+
+    fn damaged(&self, problem: String) -> TableError {
+        TableError::Damaged {
+            object: self.document.object().to_owned(),
+            problem,
+        }
     }
 }
 
-/// The error for a record that starts on `line`.
-fn damaged(document: &StreamedDocument, error: ::csv::Error, line: u64) -> TableError {
-    let problem = match error.into_kind() {
-        ErrorKind::Io(e) => match e.downcast::<RecordTooLong>() {
-            Ok(too_long) => too_long.to_string(),
-            Err(e) => return document.document_error(e).into(),
-        },
-        ErrorKind::UnequalLengths {
-            expected_len, len, ..
-        } => format!(
-            "line {line}: the row has {len} fields, expected {expected_len} as in the header"
-        ),
-        ErrorKind::Utf8 { err, .. } => format!(
-            "line {line}: its field {} is not UTF-8 text; save the table as UTF-8",
-            err.field() + 1
-        ),
-        other => format!("line {line}: {other:?}"),
-    };
+/// Reads the next record of `block`, which must have `fields` fields. Returns `false` at the end of the block. The error describes the
+/// problem.
+pub(super) fn read_row(
+    record: &mut TextRecord,
+    block: &TextBlock,
+    delimiter: u8,
+    fields: usize,
+) -> Result<bool, String> {
+    match record.read(block, delimiter) {
+        Ok(true) if record.len() != fields => Err(format!(
+            "line {}: the row has {} fields, expected {fields} as in the header",
+            record.line(),
+            record.len(),
+        )),
+        Ok(is_found) => Ok(is_found),
+        Err(problem) => Err(describe(&problem)),
+    }
+}
+
+fn damaged(object: &str, problem: &RecordProblem) -> TableError {
     TableError::Damaged {
-        object: document.object().to_owned(),
-        problem,
+        object: object.to_owned(),
+        problem: describe(problem),
+    }
+}
+
+fn describe(problem: &RecordProblem) -> String {
+    match problem {
+        RecordProblem::TooLong { line } => format!(
+            "line {line}: the row that starts here has more than {MAX_RECORD_BYTES} bytes; check for an unclosed quotation mark, \
+             and that the file is a table"
+        ),
+        RecordProblem::NotUtf8 { line, field } => {
+            format!("line {line}: its field {field} is not UTF-8 text; save the table as UTF-8")
+        }
     }
 }

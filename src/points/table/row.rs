@@ -1,28 +1,17 @@
 //! A row of a table of any format.
 
-use super::columnar_file::RowColumns;
 use super::ids::{NOT_FINITE, digest};
 use crate::geometry::PointNm;
 use crate::neuroglancer::GeometryKind;
 use crate::points::annotation::Anchor;
-use crate::points::error::PointsError;
 use crate::points::position::AnnotationPosition;
-use crate::points::property::PropertySpec;
-
-/// What is expected of an id.
-pub(super) const ID_EXPECTED: &str =
-    "a whole number from 0 to 18446744073709551615, such as 101 or 101.0";
-
-/// What is expected of a position in one column.
-pub(super) const POSITION_EXPECTED: &str = "a list of three numbers, such as [101, 202, 33]";
 
 /// A row whose id and positions are parsed.
-pub(super) struct TableRow<'r> {
+pub(super) struct TableRow {
     pub id: u64,
     /// The line of a text on which it starts, or the number of the row, from 0.
     pub number: u64,
     pub geometry: RowGeometry,
-    pub properties: RowProperties<'r>,
 }
 
 /// The positions of a row.
@@ -37,6 +26,19 @@ pub(super) struct RowGeometry {
 }
 
 impl RowGeometry {
+    /// The position of the annotation, if all coordinates are finite, and the digest of the geometry.
+    pub fn place(&self, anchor: Anchor) -> (Option<AnnotationPosition>, u64) {
+        let position = self.position(anchor);
+        let digest = position.map_or(NOT_FINITE, |_| digest(self.points()));
+        (position, digest)
+    }
+
+    /// All positions, for messages.
+    pub fn describe(&self) -> String {
+        let points: Vec<String> = self.points().map(|point| point.to_string()).collect();
+        points.join(" - ")
+    }
+
     /// All positions.
     fn points(&self) -> impl Iterator<Item = PointNm> + Clone {
         [Some(self.first), self.last, self.center]
@@ -61,46 +63,6 @@ impl RowGeometry {
             }
             _ => Some(position),
         }
-    }
-}
-
-/// The properties of a row.
-pub(super) enum RowProperties<'r> {
-    /// As a record.
-    Record(&'r [u8]),
-    /// In columns, not parsed yet.
-    Columns(RowColumns<'r>),
-}
-
-impl RowProperties<'_> {
-    /// The properties as a record, by the layout of `specs`; `record` has its length.
-    pub fn record<'a>(
-        &'a self,
-        specs: &[PropertySpec],
-        record: &'a mut [u8],
-    ) -> Result<&'a [u8], PointsError> {
-        match self {
-            Self::Record(record) => Ok(record),
-            Self::Columns(columns) => {
-                columns.write_properties(specs, record)?;
-                Ok(record)
-            }
-        }
-    }
-}
-
-impl TableRow<'_> {
-    /// Its position, and the digest of its geometry.
-    pub fn position(&self, anchor: Anchor) -> (Option<AnnotationPosition>, u64) {
-        let position = self.geometry.position(anchor);
-        let digest = position.map_or(NOT_FINITE, |_| digest(self.geometry.points()));
-        (position, digest)
-    }
-
-    pub fn geometry(&self) -> String {
-        let points = self.geometry.points();
-        let points: Vec<String> = points.map(|point| point.to_string()).collect();
-        points.join(" - ")
     }
 }
 

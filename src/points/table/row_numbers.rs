@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::ops::Range;
 
 /// The numbers of rows that are read, in their order.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct RowNumbers(VecDeque<Range<u64>>);
 
 impl RowNumbers {
@@ -12,17 +12,24 @@ impl RowNumbers {
         Self(ranges.into_iter().filter(|r| !r.is_empty()).collect())
     }
 
-    /// The number of the next row.
-    pub fn next(&mut self) -> u64 {
-        let Some(first) = self.0.front_mut() else {
-            return u64::MAX;
-        };
-        let number = first.start;
-        first.start += 1;
-        if first.is_empty() {
-            self.0.pop_front();
+    /// Takes the numbers of the next `count` rows.
+    pub fn take(&mut self, mut count: u64) -> Self {
+        let mut taken = VecDeque::new();
+        while let Some(first) = self.0.front_mut().filter(|_| count > 0) {
+            let end = first.start.saturating_add(count).min(first.end);
+            count -= end - first.start;
+            taken.push_back(first.start..end);
+            first.start = end;
+            if first.is_empty() {
+                self.0.pop_front();
+            }
         }
-        number
+        Self(taken)
+    }
+
+    /// The numbers, in order.
+    pub fn iter(&self) -> impl Iterator<Item = u64> {
+        self.0.iter().cloned().flatten()
     }
 }
 
@@ -32,8 +39,12 @@ mod tests {
 
     #[test]
     fn skipped_rows_are_counted() {
-        let mut numbers = RowNumbers::new([2..4, 5..5, 7..8]);
-        let read: Vec<_> = (0..4).map(|_| numbers.next()).collect();
-        assert_eq!(read, [2, 3, 7, u64::MAX]);
+        let mut numbers = RowNumbers::new([2..4, 5..5, 7..9]);
+        let mut take = |count| numbers.take(count).iter().collect::<Vec<_>>();
+        assert_eq!(take(1), [2]);
+        assert_eq!(take(2), [3, 7]);
+        assert_eq!(take(0), [0; 0]);
+        assert_eq!(take(5), [8]);
+        assert_eq!(take(5), [0; 0]);
     }
 }

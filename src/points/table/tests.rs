@@ -5,7 +5,6 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::geometry::{BoxNm, PointNm};
-use crate::points::merge::BoxedAnnotation;
 use crate::points::{Anchor, Annotation, PointsInBoxes};
 
 fn config(change: impl FnOnce(&mut Value)) -> TableConfig {
@@ -219,24 +218,118 @@ fn a_conflict_with_a_row_outside_all_boxes_is_an_error() {
         e.contains("id 7") && e.contains("line 2") && e.contains("line 4"),
         "{e}"
     );
-    // The same error results if there is no memory for the ids of all rows.
-    let batch = AnnotationBatch {
-        in_boxes: vec![BoxedAnnotation {
-            annotation: Annotation {
-                id: 7,
-                anchor: PointNm([0.0; 3]),
-                ends: [PointNm([0.0; 3]); 2],
-                properties: Box::default(),
-            },
-            first_box: 0,
-            more_boxes: Vec::new(),
-        }],
-        ..AnnotationBatch::default()
-    };
-    let again = layer
-        .check_ids_in_boxes(&batch, Anchor::Midpoint)
-        .unwrap_err();
+    // The same error results from a second pass, if there is no memory for the geometries of all rows.
+    let found = conflicting_id(&[7, 8], &layer, Anchor::Midpoint).unwrap();
+    assert_eq!(found, Some(7));
+    let again = layer.conflict(7, Anchor::Midpoint);
     assert_eq!(again.to_string(), e);
+}
+
+/// A table of several blocks: `rows` rows, of which `change` changes some.
+fn many_rows(rows: usize, change: impl Fn(usize) -> Option<String>) -> String {
+    let row = |i: usize| change(i).unwrap_or_else(|| format!("{i},{i}.5,7,1,\"a note\",3\n"));
+    let rows: String = (0..rows).map(row).collect();
+    format!("id,x,y,z,note,n\n{rows}")
+}
+
+/// The results of `read` with one thread and with four.
+fn with_threads<T: Send>(read: impl Fn() -> T + Sync) -> [T; 2] {
+    [1, 4].map(|threads| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+        pool.unwrap().install(&read)
+    })
+}
+
+const MANY: usize = 100_000;
+
+#[test]
+fn rows_of_all_blocks_are_read_in_order_with_any_number_of_threads() {
+    let with = config(|c| c["properties"] = json!({"n": "uint8"}));
+    // Some fields have ends of lines, delimiters and quotation marks, and some lines are empty.
+    let text = many_rows(MANY, |i| match i % 7 {
+        0 => Some(format!("{i},{i}.5,7,1,\"a,\n\"\"b\r\n\",3\n\n")),
+        1 => Some(format!("{i},\"{i}.5\",7,1,\"[1, 2]\",3\r\n")),
+        _ => None,
+    });
+    for found in with_threads(|| all(&text, &with).unwrap()) {
+        let ids: Vec<u64> = found.per_box[0].iter().map(|a| a.id).collect();
+        assert!(ids == (0..MANY as u64).collect::<Vec<_>>());
+        let is_right =
+            |a: &Annotation| a.anchor.0 == [a.id as f64 + 0.5, 7.0, 1.0] && *a.properties == [3];
+        assert!(found.per_box[0].iter().all(is_right));
+        assert_eq!(found.report.annotations_read, MANY as u64);
+    }
+    let numbered = config(|c| c["id"] = Value::Null);
+    for found in with_threads(|| all(&text, &numbered).unwrap()) {
+        let is_right = |a: &Annotation| a.anchor.0[0] == a.id as f64 + 0.5;
+        assert!(found.per_box[0].len() == MANY && found.per_box[0].iter().all(is_right));
+    }
+}
+
+#[test]
+fn the_first_error_and_its_line_do_not_depend_on_threads() {
+    let c = config(|_| ());
+    let wrong = |i: usize| match i {
+        60_000 => Some("60000,x,1,1,\"two\nlines\",3\n".to_owned()),
+        60_001 | 90_000 => Some("1,2\n".to_owned()),
+        50_000 => Some("50000,1,1,1,\"two\r\nlines\",3\n".to_owned()),
+        _ => None,
+    };
+    let text = many_rows(MANY, wrong);
+    for e in with_threads(|| error_of(&text, &c)) {
+        assert!(e.contains("line 60003: `x` is \"x\""), "{e}");
+    }
+    // A row before the damaged part of a compressed file is reported first.
+    use std::io::Write;
+    let gzip = |text: &str| {
+        let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        gz.write_all(text.as_bytes()).unwrap();
+        let packed = gz.finish().unwrap();
+        packed[..packed.len() - 9].to_vec()
+    };
+    let damaged = |text: &str| {
+        let packed = gzip(text);
+        with_threads(|| all_of(&packed, &c).unwrap_err().to_string())
+    };
+    for e in damaged(&text) {
+        assert!(e.contains("line 60003"), "{e}");
+    }
+    for e in damaged(&many_rows(MANY, |_| None)) {
+        assert!(e.contains("gzip stream is damaged"), "{e}");
+    }
+}
+
+#[test]
+fn repeated_ids_of_different_blocks_are_found() {
+    let c = config(|_| ());
+    let again = |i: usize| (i == 99_999).then(|| "7,7.5,7,1,,3\n".to_owned());
+    for found in with_threads(|| all(&many_rows(MANY, again), &c).unwrap()) {
+        assert_eq!(found.report.repeated_records, 1);
+    }
+    let other = |i: usize| (i == 99_999).then(|| "7,8.5,7,1,,3\n".to_owned());
+    for e in with_threads(|| error_of(&many_rows(MANY, other), &c)) {
+        assert!(e.contains("line 9") && e.contains("line 100001"), "{e}");
+    }
+}
+
+#[test]
+fn properties_are_read_of_rows_in_boxes_only() {
+    let with = config(|c| c["properties"] = json!({"n": "uint8"}));
+    let near = BoxNm::from_corners(PointNm([0.0; 3]), PointNm([9.0; 3])).unwrap();
+    let json = r#"[{"id": 1, "x": 0, "y": 0, "z": 0, "n": 5}, {"id": 2, "x": 99, "y": 0, "z": 0, "n": "none"}]"#;
+    for text in ["id,x,y,z,n\n1,0,0,0,5\n2,99,0,0,none\n", json] {
+        let layer = table(text.as_bytes(), &with).unwrap();
+        let found = layer.read_boxes(&[near], Anchor::Midpoint).unwrap();
+        assert_eq!(*found.per_box[0][0].properties, [5]);
+        assert!(error_of(text, &with).contains("`n` is \"none\""));
+    }
+    // Its id and its position are read.
+    for row in ["x,99,0,0,5", "2,99,y,0,5", "2,99,0,0"] {
+        let text = format!("id,x,y,z,n\n1,0,0,0,5\n{row}\n");
+        let layer = table(text.as_bytes(), &with).unwrap();
+        let e = layer.read_boxes(&[near], Anchor::Midpoint).unwrap_err();
+        assert!(e.to_string().contains("line 3"), "{e}");
+    }
 }
 
 #[test]
