@@ -24,6 +24,7 @@ mod points;
 mod policy;
 mod random_splits;
 mod read;
+mod roots;
 mod split;
 mod tagged;
 mod unit;
@@ -62,6 +63,7 @@ pub use points::{
 pub use policy::{Leaks, Missing, Outside, Snap};
 pub use random_splits::{GroupBy, RandomParts, RandomSplitsConfig};
 pub(crate) use read::read_bytes;
+pub use roots::{MissingRoot, RootsConfig};
 pub use split::SplitConfig;
 pub use unit::LengthUnit;
 

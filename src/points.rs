@@ -34,6 +34,7 @@ pub use error::PointsError;
 pub use layer::PointLayer;
 pub(crate) use layer::RelatedObjects;
 pub(crate) use negatives::{Negative, NegativeBox, NegativeMask, draw_negatives};
+pub(crate) use open_volume::open_layer_with_roots;
 pub use property::PropertySpec;
 pub use property_kind::PropertyKind;
 pub(crate) use property_number::PropertyNumber;

@@ -28,6 +28,7 @@ mod redact;
 mod regular_file;
 mod remote;
 mod retry;
+mod shared_values;
 mod sink;
 mod stop_group;
 mod stored_location;

@@ -13,6 +13,7 @@ mod error;
 mod first_voxel;
 mod format;
 mod format_dimensions;
+mod graphene;
 mod grid;
 mod interface;
 mod json_with_nan;
@@ -21,6 +22,7 @@ mod n5;
 mod open;
 mod open_format;
 mod precomputed;
+mod roots;
 mod spatial_attributes;
 mod strided;
 #[cfg(all(test, target_os = "linux"))]
@@ -36,3 +38,5 @@ pub use interface::{ChunkGroups, MAX_BLOCK_BYTES, Volume, VolumeMeta};
 #[cfg(test)]
 pub use open::open;
 pub use open::{open_layer, resolutions};
+pub(crate) use roots::SupervoxelRoot;
+pub use roots::{RootMap, with_roots};

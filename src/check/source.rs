@@ -20,7 +20,7 @@ use crate::geometry::AxisOrder;
 use crate::job::{JobError, PlannedOutput, RunOptions};
 use crate::plan::{FinishedPlan, Sample};
 use crate::storage::{Location, Storage};
-use crate::volume::{self, Volume, VolumeError};
+use crate::volume::{Volume, VolumeError};
 use number::Number;
 use window::{ArraySource, Expected};
 
@@ -80,14 +80,15 @@ fn open_volumes(
     let table = &plan.table;
     let sources = table.sources.iter().enumerate();
     let opened = sources.map(|(n, source)| {
-        if source.url.location.is_redacted() {
+        if let Some(redacted) = source.redacted() {
             return Err(ExtractError::RedactedSource {
                 layer: table.layer_of_source(n).to_owned(),
-                location: source.url.location.to_string(),
+                location: redacted.to_string(),
             });
         }
-        let volume = volume::open_layer(&source.url, &source.resolution, &source.layer, storage);
-        volume.map_err(|e| unreadable(table.layer_of_source(n), e))
+        source
+            .open(storage)
+            .map_err(|e| unreadable(table.layer_of_source(n), e))
     });
     opened.collect()
 }

@@ -4,6 +4,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::RootsConfig;
 use crate::geometry::{MAX_VOXEL, Resolution};
 
 /// What the metadata of a volume layer lack. Zarr arrays and N5 datasets without multiscale metadata need the first three
@@ -33,6 +34,9 @@ pub struct LayerConfig {
     /// layer is zero there, and the path is right.
     #[serde(default, skip_serializing_if = "Empty::is_error")]
     pub empty: Empty,
+    /// The roots of the layer's supervoxels, as of a PyChunkedGraph (`graphene://`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub roots: Option<RootsConfig>,
 }
 
 /// What 403 (forbidden) means for a chunk.
@@ -81,6 +85,10 @@ impl LayerConfig {
         if let Some(offset) = self.voxel_offset.filter(|o| o.iter().any(out_of_range)) {
             let problem = format!("found {offset:?}, expected at most {MAX_VOXEL} either way");
             return Some(("voxel_offset", problem));
+        }
+        let of_roots = self.roots.as_ref().and_then(RootsConfig::problem);
+        if of_roots.is_some() {
+            return of_roots;
         }
         let axes = self.axes.as_deref()?;
         let once = |wanted: char| axes.chars().filter(|c| *c == wanted).count() == 1;

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::{
     BoxesConfig, BoxesSource, CollectionConfig, CollectionSource, Config, ConfigError, PointsFrom,
-    from_json, validate,
+    RootsConfig, from_json, validate,
 };
 
 impl Config {
@@ -28,6 +28,10 @@ impl Config {
             PointsFrom::NeuroglancerState(state) => state.source.clear(),
             PointsFrom::Table(table) => table.file.clear(),
         }
+        let roots = config.layers.values_mut();
+        roots
+            .filter_map(|layer| layer.roots.as_mut())
+            .for_each(RootsConfig::remove_places);
         config.published()
     }
 

@@ -129,7 +129,10 @@ pub struct SourceEntry {
     /// Where the info at `location` redirects to, if it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub redirected_to: Option<String>,
-    /// Digest of its metadata.
+    /// The table of the roots of its supervoxels, if the voxels are roots.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub roots: Option<String>,
+    /// Digest of its metadata, and of the roots.
     pub info_digest: String,
     /// nm per voxel, x y z, by its metadata.
     pub resolution_nm: [f64; 3],

@@ -56,7 +56,8 @@ pub(crate) fn cache_budget_beside(
     let buffers = of_thread
         .saturating_mul(threads as u64)
         .saturating_add(BASE_BYTES)
-        .saturating_add(plan_bytes);
+        .saturating_add(plan_bytes)
+        .saturating_add(sources.roots_bytes());
     // Each thread holds at least the one chunk that it copies from.
     let needed_bytes = buffers.saturating_add(threads as u64 * sources.block_bytes());
     if memory_bytes < needed_bytes {

@@ -4,7 +4,9 @@
 use std::sync::Arc;
 
 use crate::data_type::Scalar;
-use crate::volume::{BlockIndex, ChunkGroups, EncodedBlock, Volume, VolumeError, VolumeMeta};
+use crate::volume::{
+    BlockIndex, ChunkGroups, EncodedBlock, RootMap, Volume, VolumeError, VolumeMeta,
+};
 use crate::voxels::Conversion;
 
 /// A volume with converted values.
@@ -42,6 +44,10 @@ impl Volume for ConvertedVolume {
 
     fn redirected_to(&self) -> Option<String> {
         self.inner.redirected_to()
+    }
+
+    fn roots(&self) -> Option<&RootMap> {
+        self.inner.roots()
     }
 
     fn decode_needs_copy(&self) -> bool {

@@ -12,7 +12,7 @@ use crate::dataset::{CodecChoice, Layout};
 use crate::geometry::VoxelBox;
 use crate::plan::{Plan, Sample, VolumeSource};
 use crate::storage::{ParallelTasks, Storage, wait_in_parallel};
-use crate::volume::{self, Volume, VolumeError};
+use crate::volume::{RootMap, Volume, VolumeError};
 use crate::voxels::{Conversion, Resampler, WindowResampler};
 
 /// The volumes of a plan, opened, and how each array's windows come out of them.
@@ -36,16 +36,22 @@ impl Sources {
     /// # Errors
     /// A layer cannot be read, has no scale of the resolution, or does not fit the config of an array.
     pub fn open(plan: &Plan, storage: &Storage) -> Result<Self, ExtractError> {
-        let open = |(i, source): (usize, &VolumeSource)| {
-            if source.url.location.is_redacted() {
+        for (i, source) in plan.sources.iter().enumerate() {
+            if let Some(redacted) = source.redacted() {
                 return Err(ExtractError::RedactedSource {
                     layer: plan.layer_of_source(i).to_owned(),
-                    location: source.url.location.to_string(),
+                    location: redacted.to_string(),
                 });
             }
-            volume::open_layer(&source.url, &source.resolution, &source.layer, storage)
-                .map_err(|e| opening_error(plan, i, e))
+        }
+        let open = |(i, source): (usize, &VolumeSource)| {
+            source.open(storage).map_err(|e| opening_error(plan, i, e))
         };
+        // Volumes are opened in parallel, and may have the same table of roots, which is read once.
+        let with_roots = plan.sources.iter().enumerate();
+        for source in with_roots.filter(|(_, source)| source.roots.is_some()) {
+            open(source)?;
+        }
         let tasks = ParallelTasks::new(storage);
         // Opening waits for servers.
         let numbered: Vec<_> = plan.sources.iter().enumerate().collect();
@@ -132,6 +138,17 @@ impl Sources {
         let resampler = resamplers.get(plan.group_of(sample))?;
         let meta = self.volumes[plan.source_of(array, sample)].meta();
         resampler.window(&plan.window_of(array, sample), meta.grid.bounds())
+    }
+
+    /// Bytes of the tables of roots, each counted once.
+    pub(crate) fn roots_bytes(&self) -> u64 {
+        let mut seen: Vec<&RootMap> = Vec::new();
+        for roots in self.volumes.iter().filter_map(|volume| volume.roots()) {
+            if !seen.iter().any(|other| std::ptr::eq(*other, roots)) {
+                seen.push(roots);
+            }
+        }
+        seen.into_iter().map(RootMap::memory_bytes).sum()
     }
 
     /// Bytes of the largest block.

@@ -87,6 +87,7 @@ pub(super) fn add_negatives(
             &mask.url,
             &mask.resolution,
             &mask.layer,
+            mask.roots.as_ref(),
             negatives,
             config.missing,
             storage,

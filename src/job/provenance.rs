@@ -80,6 +80,7 @@ fn source_entries(plan: &FinishedPlan) -> Vec<SourceEntry> {
         format: source.url.format.clone(),
         location: source.url.location.to_string(),
         redirected_to: facts.redirected_to.clone(),
+        roots: source.roots.as_ref().map(ToString::to_string),
         info_digest: facts.metadata_digest.to_string(),
         resolution_nm: facts.resolution.nm(),
         chunks_touched: 0,

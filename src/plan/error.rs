@@ -36,12 +36,12 @@ pub enum PlanError {
         /// What is wrong.
         source: LayerError,
     },
-    /// The location of the table in the config is invalid.
+    /// A path in the config is invalid.
     #[error("{}: at `{path}`", config.display())]
-    Table {
+    Path {
         /// The config file.
         config: PathBuf,
-        /// JSON path in the config.
+        /// The key.
         path: String,
         /// What is wrong.
         source: LocationError,

@@ -129,5 +129,9 @@ fn stored_source(source: VolumeSource) -> VolumeSource {
             .map(|t| Arc::new(SourceTransform::without_secrets(&t))),
         ..source.url
     };
-    VolumeSource { url, ..source }
+    VolumeSource {
+        url,
+        roots: source.roots.map(|roots| roots.without_secrets()),
+        ..source
+    }
 }

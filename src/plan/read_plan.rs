@@ -284,12 +284,15 @@ impl ReadPlan {
             PointsFrom::Objects(objects) => {
                 let path = || "points.objects.layer".to_owned();
                 let source = group.source(&objects.layer);
-                let layer = self.file.config.layers.get(&objects.layer);
+                let source =
+                    source.map_err(|e| self.layer_error(path(), &objects.layer, box_id, e))?;
+                let resolution = self.file.config.resolution;
+                let volume = self.volume_source(source, &objects.layer, resolution)?;
                 Ok(PointSource::Objects {
-                    source: source
-                        .map_err(|e| self.layer_error(path(), &objects.layer, box_id, e))?,
-                    resolution: self.file.config.resolution,
-                    layer: layer.cloned().unwrap_or_default(),
+                    source: volume.url,
+                    resolution,
+                    layer: volume.layer,
+                    roots: volume.roots,
                     missing: self.file.config.missing,
                     config: objects.clone(),
                 })
@@ -306,7 +309,7 @@ impl ReadPlan {
                     }
                     _ => ("points.table.file".to_owned(), table.clone()),
                 };
-                PointSource::of_table(&table, &folder).map_err(|source| PlanError::Table {
+                PointSource::of_table(&table, &folder).map_err(|source| PlanError::Path {
                     config: self.file.path.clone(),
                     path,
                     source,
@@ -358,12 +361,9 @@ impl ReadPlan {
         };
         let path = || "points.negatives.mask.layer".to_owned();
         let url = group.source(&mask.layer);
-        let layer = config.layers.get(&mask.layer).cloned();
-        Ok(Some(VolumeSource {
-            url: url.map_err(|e| self.layer_error(path(), &mask.layer, box_id, e))?,
-            layer: layer.unwrap_or_default(),
-            resolution: mask.resolution.unwrap_or(resolution),
-        }))
+        let url = url.map_err(|e| self.layer_error(path(), &mask.layer, box_id, e))?;
+        let resolution = mask.resolution.unwrap_or(resolution);
+        self.volume_source(url, &mask.layer, resolution).map(Some)
     }
 
     /// The volume of each array of the config. Without `data_resolution`, its resolution is not the final one.
@@ -376,14 +376,57 @@ impl ReadPlan {
         let sources = config.arrays.iter().map(|(name, array)| {
             let path = || format!("arrays.{name}.layer");
             let url = group.source(&array.layer);
-            let layer = config.layers.get(&array.layer).cloned();
-            Ok(VolumeSource {
-                url: url.map_err(|e| self.layer_error(path(), &array.layer, box_id, e))?,
-                layer: layer.unwrap_or_default(),
-                resolution: array.data_resolution.unwrap_or(config.resolution),
-            })
+            let url = url.map_err(|e| self.layer_error(path(), &array.layer, box_id, e))?;
+            let resolution = array.data_resolution.unwrap_or(config.resolution);
+            self.volume_source(url, &array.layer, resolution)
         });
         sources.collect()
+    }
+
+    /// The volume at `url`, which is the layer called `name` in the config. Paths in the layer's entry are resolved.
+    fn volume_source(
+        &self,
+        mut url: SourceUrl,
+        name: &str,
+        resolution: Resolution,
+    ) -> Result<VolumeSource, PlanError> {
+        let mut layer = self
+            .file
+            .config
+            .layers
+            .get(name)
+            .cloned()
+            .unwrap_or_default();
+        let folder = Location::folder_of(&self.file.path);
+        let mut roots = None;
+        if let Some(config) = &mut layer.roots {
+            let wrong = |key: &str| {
+                let path = format!("layers.{name}.roots.{key}");
+                let config = self.file.path.clone();
+                move |source| PlanError::Path {
+                    config,
+                    path,
+                    source,
+                }
+            };
+            let file = std::mem::take(&mut config.file);
+            roots = Some(folder.resolve(&file).map_err(wrong("file"))?);
+            if let Some(data_dir) = config.data_dir.take()
+                && url.format.as_deref() == Some("graphene")
+            {
+                let supervoxels = SourceUrl::parse(&data_dir, &folder);
+                url = SourceUrl {
+                    transform: url.transform,
+                    ..supervoxels.map_err(wrong("data_dir"))?
+                };
+            }
+        }
+        Ok(VolumeSource {
+            url,
+            layer,
+            resolution,
+            roots,
+        })
     }
 
     fn layer_error(

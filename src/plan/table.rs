@@ -1,13 +1,15 @@
 //! The types of the sample table, and queries on it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::drop_reason::DropReason;
 use super::objects::{ObjectCounts, SampleObjects};
 use crate::config::{ArrayConfig, Config, LayerConfig};
 use crate::geometry::{PointNm, Resolution, VoxelBox, WindowSize};
-use crate::points::PropertySpec;
-use crate::storage::SourceUrl;
+use crate::points::{PropertySpec, open_layer_with_roots};
+use crate::storage::{Location, SourceUrl, Storage};
+use crate::volume::{Volume, VolumeError};
 
 /// Every sample of every split, and the volumes that its windows are cut from.
 #[derive(Clone, Debug, PartialEq)]
@@ -46,6 +48,23 @@ pub struct VolumeSource {
     pub layer: LayerConfig,
     /// The nm per voxel at which it is read.
     pub resolution: Resolution,
+    /// The table of the roots of its supervoxels, if the layer's entry has one. The entry has no paths.
+    pub roots: Option<Location>,
+}
+
+impl VolumeSource {
+    /// Opens the volume. Its voxels are roots if the layer has a table of roots.
+    pub(crate) fn open(&self, storage: &Storage) -> Result<Arc<dyn Volume>, VolumeError> {
+        let (layer, roots) = (&self.layer, self.roots.as_ref());
+        open_layer_with_roots(&self.url, &self.resolution, layer, roots, storage)
+    }
+
+    /// The location that cannot be opened because a secret in its URL was removed, if there is one.
+    pub(crate) fn redacted(&self) -> Option<&Location> {
+        let locations = [Some(&self.url.location), self.roots.as_ref()];
+        let mut locations = locations.into_iter().flatten();
+        locations.find(|location| location.is_redacted())
+    }
 }
 
 /// A layer group: the layers that boxes share.

@@ -101,7 +101,7 @@ pub enum PointsError {
     #[error(transparent)]
     State(#[from] StateError),
     /// A file is not the table that the config describes.
-    #[error("{object} is not the table that `points.table` describes: {problem}")]
+    #[error("{object} is not the table that the config describes: {problem}")]
     Table {
         /// The file, and the line where there is one.
         object: String,
@@ -109,7 +109,7 @@ pub enum PointsError {
         problem: String,
     },
     /// A table does not have the columns in the config.
-    #[error("{object} is not the table that `points.table` describes: {problem}")]
+    #[error("{object} is not the table that the config describes: {problem}")]
     Columns {
         /// The file.
         object: String,

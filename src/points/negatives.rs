@@ -14,7 +14,7 @@ use super::open_volume::open_volume;
 use crate::blocks::{Block, VisitMemory, visit_blocks};
 use crate::config::{LayerConfig, Missing, NegativesConfig};
 use crate::geometry::{BoxNm, PointNm, Resolution, VoxelBox};
-use crate::storage::{DocumentError, SourceUrl, Storage};
+use crate::storage::{DocumentError, Location, SourceUrl, Storage};
 use crate::volume::Volume;
 
 /// A box that gets negatives.
@@ -58,6 +58,7 @@ impl NegativeMask {
         source: &SourceUrl,
         resolution: &Resolution,
         layer: &LayerConfig,
+        roots: Option<&Location>,
         config: &NegativesConfig,
         missing: Missing,
         storage: &Storage,
@@ -68,7 +69,7 @@ impl NegativeMask {
             None => "resolution",
         };
         Ok(Self {
-            volume: open_volume(source, resolution, layer, key, storage)?,
+            volume: open_volume(source, resolution, layer, roots, key, storage)?,
             resolution: *resolution,
             missing,
         })

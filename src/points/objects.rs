@@ -22,7 +22,7 @@ use super::report::{PointsInBoxes, PointsReport};
 use crate::blocks::{Block, VisitMemory, visit_blocks};
 use crate::config::{AT_FACE, Empty, LayerConfig, Missing, ObjectAnchor, ObjectsConfig, VOXELS};
 use crate::geometry::{BoxNm, PointNm, Resolution, VoxelBox};
-use crate::storage::{DocumentError, SourceUrl, Storage};
+use crate::storage::{DocumentError, Location, SourceUrl, Storage};
 use crate::volume::Volume;
 
 /// Memory of an object while the voxels are counted, and of its annotation.
@@ -56,6 +56,7 @@ impl ObjectsLayer {
         source: &SourceUrl,
         resolution: &Resolution,
         layer: &LayerConfig,
+        roots: Option<&Location>,
         config: &ObjectsConfig,
         missing: Missing,
         storage: &Storage,
@@ -64,7 +65,7 @@ impl ObjectsLayer {
             Some(_) => "points.objects.resolution",
             None => "resolution",
         };
-        let volume = open_volume(source, resolution, layer, key, storage)?;
+        let volume = open_volume(source, resolution, layer, roots, key, storage)?;
         let data_type = volume.meta().data_type;
         if data_type.is_float() {
             return Err(PointsError::NotASegmentation {

@@ -1,22 +1,48 @@
-//! Opens a volume that decides where points are.
+//! Opens volumes with the roots of their supervoxels, for points and for windows.
 
 use std::sync::Arc;
 
 use super::error::PointsError;
+use super::table::read_roots;
 use crate::config::LayerConfig;
+use crate::fault::Fault;
 use crate::geometry::Resolution;
-use crate::storage::{SourceUrl, Storage};
-use crate::volume::{self, Volume};
+use crate::storage::{Location, SourceUrl, Storage};
+use crate::volume::{self, Volume, VolumeError};
 
-/// Opens the volume at `source` at the scale with the given `resolution`, which `key` in the config sets.
+/// Opens the volume at `source` at the scale with the given `resolution`. `roots` is the table of the roots of its supervoxels.
+pub(crate) fn open_layer_with_roots(
+    source: &SourceUrl,
+    resolution: &Resolution,
+    layer: &LayerConfig,
+    roots: Option<&Location>,
+    storage: &Storage,
+) -> Result<Arc<dyn Volume>, VolumeError> {
+    let volume = volume::open_layer(source, resolution, layer, storage)?;
+    match (&layer.roots, roots) {
+        (Some(config), Some(file)) => {
+            let roots = read_roots(file, config, storage);
+            let roots = roots.map_err(|e| VolumeError::Roots {
+                location: volume.describe(),
+                kind: e.kind(),
+                source: Box::new(e),
+            })?;
+            volume::with_roots(volume, roots, config.missing)
+        }
+        _ => Ok(volume),
+    }
+}
+
+/// Opens a volume that decides where points are, as [`open_layer_with_roots`]. `key` in the config sets the resolution.
 pub(super) fn open_volume(
     source: &SourceUrl,
     resolution: &Resolution,
     layer: &LayerConfig,
+    roots: Option<&Location>,
     key: &'static str,
     storage: &Storage,
 ) -> Result<Arc<dyn Volume>, PointsError> {
-    volume::open_layer(source, resolution, layer, storage).map_err(|e| {
+    open_layer_with_roots(source, resolution, layer, roots, storage).map_err(|e| {
         if e.missing_scale().is_none() {
             return e.into();
         }

@@ -41,6 +41,8 @@ pub enum PointSource {
         resolution: Resolution,
         /// The volume's entry in the config.
         layer: LayerConfig,
+        /// The table of the roots of its supervoxels.
+        roots: Option<Location>,
         /// What a missing chunk means.
         missing: Missing,
         /// What an annotation is.
@@ -136,12 +138,14 @@ impl PointSource {
                 source,
                 resolution,
                 layer,
+                roots,
                 config,
                 missing: _,
             } => format!(
-                "{} {:?} {resolution:?} {layer:?} {config:?}",
+                "{} {:?} {resolution:?} {layer:?} {:?} {config:?}",
                 source.location.identity(),
-                source.transform
+                source.transform,
+                roots.as_ref().map(Location::identity),
             ),
             Self::Table { file, columns } => format!("{} {columns:?}", file.identity()),
         }
@@ -170,10 +174,14 @@ impl PointSource {
                 source,
                 resolution,
                 layer,
+                roots,
                 config,
                 missing,
-            } => ObjectsLayer::open(source, resolution, layer, config, *missing, storage)
-                .map(PointLayer::of_objects),
+            } => {
+                let roots = roots.as_ref();
+                ObjectsLayer::open(source, resolution, layer, roots, config, *missing, storage)
+                    .map(PointLayer::of_objects)
+            }
             Self::Table { file, columns } => {
                 TableLayer::open(file, columns, storage).map(PointLayer::of_table)
             }

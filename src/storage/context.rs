@@ -1,6 +1,7 @@
 //! The context of all reads: settings, connections, memory budget and stop group. There is no global state: the program
 //! creates one [`Storage`] and passes it to its parts.
 
+use std::any::Any;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ use super::local::LocalStore;
 use super::local_sink::LocalSink;
 use super::network::Network;
 use super::remote::{Connections, RemoteStore};
+use super::shared_values::SharedValues;
 use super::stop_group::{StopGroup, StoppableWork};
 use super::url::Location;
 use super::wait_reporter::WaitReporter;
@@ -28,6 +30,7 @@ pub struct Storage {
     stop_group: StopGroup,
     /// What the job does now.
     stage: Arc<CurrentStage>,
+    shared: SharedValues,
     /// Through which sinks are opened.
     #[cfg(test)]
     fault_points: Option<Arc<super::fault_points::FaultPoints>>,
@@ -56,6 +59,7 @@ impl Storage {
             stop_group: interrupt.group(),
             interrupt,
             stage: Arc::default(),
+            shared: SharedValues::default(),
             #[cfg(test)]
             fault_points: None,
         }
@@ -79,6 +83,7 @@ impl Storage {
             stop_group: self.interrupt.group(),
             interrupt: self.interrupt.clone(),
             stage: Arc::clone(&self.stage),
+            shared: SharedValues::default(),
             #[cfg(test)]
             fault_points: self.fault_points.clone(),
         }
@@ -87,6 +92,16 @@ impl Storage {
     /// What the job does now. All clones share it.
     pub(crate) fn stage(&self) -> &CurrentStage {
         &self.stage
+    }
+
+    /// The value that [`Storage::share`] got for `key`, if it has the type `T`.
+    pub(crate) fn shared<T: Any + Send + Sync>(&self, key: &str) -> Option<Arc<T>> {
+        self.shared.get(key)
+    }
+
+    /// Keeps `value` until the end of the job, so that it is read once. It counts against the memory budget.
+    pub(crate) fn share(&self, key: String, value: Arc<dyn Any + Send + Sync>) {
+        self.shared.insert(key, value);
     }
 
     /// The network settings.

@@ -108,6 +108,11 @@ impl SourceUrl {
             }
             None => match trimmed.split_once("://") {
                 Some((format, location)) if FORMATS.contains(&format) => {
+                    // The supervoxels of such a segmentation can often be read without its login.
+                    let location = match format {
+                        "graphene" => location.strip_prefix("middleauth+").unwrap_or(location),
+                        _ => location,
+                    };
                     (location, Some(format.to_owned()))
                 }
                 _ => (trimmed, None),

@@ -1,10 +1,13 @@
 //! Errors of volumes.
 
+use std::error::Error;
+
 use super::compressed_segmentation::CompressedSegmentationError;
+use crate::data_type::DataType;
 use crate::fault::{Fault, FaultKind};
 use crate::geometry::{Resolution, TransformError};
 use crate::neuroglancer::ShardError;
-use crate::storage::{DocumentError, StorageError};
+use crate::storage::{DocumentError, StorageError, redacted_source};
 
 /// Why a volume cannot be opened, or a block cannot be read. Every message names the file or URL.
 #[derive(Debug, thiserror::Error)]
@@ -18,6 +21,68 @@ pub enum VolumeError {
         location: String,
         /// The format in its URL.
         format: String,
+    },
+    /// The segmentation of a PyChunkedGraph has no table of roots.
+    #[error(
+        "the layer at {location} is the segmentation of a PyChunkedGraph (`graphene`), whose voxels are supervoxels{}: add a table of the \
+         supervoxels and their roots to the config, \"layers\": {{ NAME: {{ \"roots\": {{ \"file\": PATH }} }} }}",
+        in_data_dir(data_dir.as_deref())
+    )]
+    GrapheneWithoutRoots {
+        /// The layer's location.
+        location: String,
+        /// The supervoxels' layer, if the info can be read.
+        data_dir: Option<String>,
+    },
+    /// The info of a PyChunkedGraph cannot be read.
+    #[error(
+        "the layer at {location} is the segmentation of a PyChunkedGraph (`graphene`), and its info, which names the layer of \
+         supervoxels, cannot be read: {problem}; set `layers.NAME.roots.data_dir` in the config to the `data_dir` in the info"
+    )]
+    GrapheneInfo {
+        /// The layer's location.
+        location: String,
+        /// Why it cannot be read.
+        problem: Box<VolumeError>,
+    },
+    /// There is no info of a PyChunkedGraph.
+    #[error("{object} does not exist")]
+    NoGrapheneInfo {
+        /// The info.
+        object: String,
+    },
+    /// Only volumes of `uint64` have roots.
+    #[error(
+        "{location} has the type {data_type}, and the config's `layers` sets `roots` for it, which expects supervoxels of type uint64"
+    )]
+    RootsOfType {
+        /// The volume.
+        location: String,
+        /// The type of its values.
+        data_type: DataType,
+    },
+    /// A supervoxel has no root.
+    #[error(
+        "the supervoxel {supervoxel} in {place} has no row in {table}: add its root to the table, or set `layers.NAME.roots.missing` in \
+         the config to \"keep\" or \"zero\""
+    )]
+    NoRoot {
+        /// The supervoxel.
+        supervoxel: u64,
+        /// The chunk.
+        place: String,
+        /// The table.
+        table: String,
+    },
+    /// The table of roots cannot be read.
+    #[error("the roots of the supervoxels of {location} cannot be read")]
+    Roots {
+        /// The layer.
+        location: String,
+        /// Why the table cannot be read.
+        source: Box<dyn Error + Send + Sync>,
+        /// What is at fault.
+        kind: FaultKind,
     },
     /// The source is a viewer state with annotations.
     #[error(
@@ -180,6 +245,13 @@ impl VolumeError {
     }
 }
 
+/// Where the supervoxels are, for a message.
+fn in_data_dir(data_dir: Option<&str>) -> String {
+    data_dir.map_or_else(String::new, |data_dir| {
+        format!(" (in {})", redacted_source(data_dir))
+    })
+}
+
 fn list(resolutions: &[Resolution]) -> String {
     // In the config's syntax.
     let texts: Vec<_> = resolutions
@@ -201,6 +273,9 @@ impl Fault for VolumeError {
             Self::Storage(e) => e.kind(),
             Self::Shard(e) => e.kind(),
             Self::CompressedSegmentation { source, .. } => source.kind(),
+            Self::Roots { kind, .. } => *kind,
+            Self::GrapheneInfo { problem, .. } => problem.kind(),
+            Self::GrapheneWithoutRoots { .. } | Self::RootsOfType { .. } => FaultKind::Usage,
             Self::RedundantLayerConfig { .. } | Self::LayerIncomplete { .. } => FaultKind::Usage,
             Self::Format { .. }
             | Self::Annotations { .. }
@@ -209,6 +284,8 @@ impl Fault for VolumeError {
             | Self::InvalidMetadata { .. }
             | Self::NotAVolume { .. }
             | Self::NoScale { .. }
+            | Self::NoGrapheneInfo { .. }
+            | Self::NoRoot { .. }
             | Self::Chunk { .. } => FaultKind::Data,
         }
     }

@@ -5,6 +5,7 @@ use std::fmt;
 use super::encoded::EncodedBlock;
 use super::error::VolumeError;
 use super::grid::{BlockGrid, BlockIndex};
+use super::roots::RootMap;
 use crate::data_type::{DataType, Scalar};
 use crate::geometry::{Resolution, VoxelBox};
 
@@ -44,6 +45,11 @@ pub trait Volume: Send + Sync + fmt::Debug {
 
     /// Where the source's metadata redirects to, if it redirects.
     fn redirected_to(&self) -> Option<String> {
+        None
+    }
+
+    /// The roots that replace its supervoxels, if they are replaced.
+    fn roots(&self) -> Option<&RootMap> {
         None
     }
 

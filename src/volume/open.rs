@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::error::VolumeError;
+use super::graphene;
 use super::interface::Volume;
 use super::open_format::{list_resolutions, open_untransformed};
 use super::transformed;
@@ -36,6 +37,14 @@ pub fn open_layer(
     layer: &LayerConfig,
     storage: &Storage,
 ) -> Result<Arc<dyn Volume>, VolumeError> {
+    let supervoxels;
+    let source = match source.format.as_deref() {
+        Some(graphene::FORMAT) => {
+            supervoxels = graphene::supervoxels(source, layer, storage)?;
+            &supervoxels
+        }
+        _ => source,
+    };
     match &source.transform {
         None => open_untransformed(source, resolution, layer, storage),
         Some(transform) => transformed::open(source, transform, resolution, layer, storage),

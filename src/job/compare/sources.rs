@@ -158,7 +158,12 @@ fn compare_volume(
             )
         });
     } else if was.facts.metadata_digest != now.facts.metadata_digest && !config.any(&["layers"]) {
-        differences.add(|| changed_metadata(layer, location));
+        differences.add(|| match now.source.roots {
+            None => changed_metadata(layer, location),
+            Some(_) => format!(
+                "source `{layer}` ({location}): its metadata (info or attributes), or the table of its roots, has changed"
+            ),
+        });
     }
 }
 

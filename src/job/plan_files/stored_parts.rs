@@ -24,6 +24,8 @@ pub(super) struct StoredSource {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     transform: Option<SourceTransform>,
     layer: LayerConfig,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    roots: Option<Location>,
     resolution_nm: Resolution,
     metadata_digest: String,
     redirected_to: Option<String>,
@@ -38,6 +40,7 @@ impl StoredSource {
             location: source.url.location.clone(),
             transform: source.url.transform.as_deref().cloned(),
             layer: source.layer.clone(),
+            roots: source.roots.clone(),
             resolution_nm: source.resolution,
             metadata_digest: facts.metadata_digest.to_string(),
             redirected_to: facts.redirected_to.clone(),
@@ -54,6 +57,7 @@ impl StoredSource {
                 transform: self.transform.clone().map(Arc::new),
             },
             layer: self.layer.clone(),
+            roots: self.roots.clone(),
             resolution: self.resolution_nm,
         };
         let facts = SourceFacts {

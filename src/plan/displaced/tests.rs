@@ -33,6 +33,7 @@ fn message_of(config: &Config, source: &str, start: [i64; 3], windows: Vec<BoxNm
         url: SourceUrl::parse(source, &Location::Local("/data".into())).unwrap(),
         layer: LayerConfig::default(),
         resolution,
+        roots: None,
     };
     let windows = WindowsOfLayer {
         count: windows.len() as u64,
