@@ -8,6 +8,7 @@ mod boxes;
 mod choice;
 mod codec;
 mod collection;
+mod cremi;
 mod description;
 mod error;
 mod interpolation;
@@ -44,6 +45,7 @@ pub use boxes::{BoxLayerConfig, BoxListConfig, BoxTableConfig, BoxesConfig, Boxe
 pub use choice::{ChoiceConfig, PropertyFilter, PropertyValue, Repeats};
 pub use codec::{CodecConfig, Shuffle};
 pub use collection::{CollectionConfig, CollectionSource, StateBoxesConfig, ZettaApiConfig};
+pub use cremi::CremiConfig;
 pub use description::Config;
 pub use error::ConfigError;
 pub use interpolation::{Interpolation, Rounding};

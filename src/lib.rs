@@ -77,6 +77,7 @@
 #[doc(hidden)]
 pub mod bench;
 mod blocks;
+mod catch_panic;
 mod check;
 #[doc(hidden)]
 pub mod cli;
@@ -89,6 +90,7 @@ mod diff;
 mod extract;
 mod fault;
 mod geometry;
+mod hdf5;
 mod info;
 mod init;
 mod job;

@@ -5,10 +5,12 @@
 //! contradictory data is an error.
 //!
 //! Sources are Neuroglancer's precomputed format (`precomputed`), viewer states (`state`, as a layer `in_memory`) and tables
-//! (`table`), which produce batches of annotations that are merged (`merge`), and the objects of a segmentation (`objects`).
+//! (`table`), which produce batches of annotations that are merged (`merge`), CREMI files (`cremi`, as a layer `in_memory`), and the
+//! objects of a segmentation (`objects`).
 //! Several layers may be read as one (`several`).
 
 mod annotation;
+mod cremi;
 mod error;
 mod in_memory;
 mod layer;
@@ -30,6 +32,7 @@ mod table;
 mod tests;
 
 pub use annotation::{Anchor, Annotation};
+pub(crate) use cremi::has_partners;
 pub use error::PointsError;
 pub use layer::PointLayer;
 pub(crate) use layer::RelatedObjects;

@@ -72,7 +72,7 @@ pub(crate) use stop_group::StoppableWork;
 pub(crate) use streamed::{StreamedDocument, parse_stream};
 pub(crate) use unique_keys::UniqueKeys;
 pub(crate) use url::PASSWORD;
-pub use url::{Location, LocationError, SourceUrl};
+pub use url::{LayerInFile, Location, LocationError, SourceUrl};
 pub(crate) use wait_in_parallel::{run_with_threads, wait_in_parallel};
 pub(crate) use write_batches::WriteBatches;
 

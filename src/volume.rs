@@ -15,6 +15,7 @@ mod format;
 mod format_dimensions;
 mod graphene;
 mod grid;
+mod hdf5;
 mod interface;
 mod json_with_nan;
 mod model_space;

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::RootsConfig;
 use crate::geometry::{MAX_VOXEL, Resolution};
 
-/// What the metadata of a volume layer lack. Zarr arrays and N5 datasets without multiscale metadata need the first three
-/// keys.
+/// What the metadata of a volume layer lack. Zarr arrays, N5 datasets and HDF5 datasets without such metadata need the
+/// first three keys.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LayerConfig {
@@ -21,7 +21,7 @@ pub struct LayerConfig {
     /// without such metadata, 0 0 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub voxel_offset: Option<[i64; 3]>,
-    /// The array's axes, one letter each, in the order of its metadata: of `shape` in Zarr (`zyx`, `tczyx`), of
+    /// The array's axes, one letter each, in the order of its metadata: of `shape` in Zarr and HDF5 (`zyx`, `tczyx`), of
     /// `dimensions` in N5 (`xyz`, `xyzc`). By default the names in the metadata. Names that differ from those are an error.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = "^[a-z]{3,8}$"))]

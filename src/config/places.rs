@@ -27,6 +27,7 @@ impl Config {
             PointsFrom::Layer(_) | PointsFrom::Layers(_) | PointsFrom::Objects(_) => {}
             PointsFrom::NeuroglancerState(state) => state.source.clear(),
             PointsFrom::Table(table) => table.file.clear(),
+            PointsFrom::Cremi(cremi) => cremi.file.clear(),
         }
         let roots = config.layers.values_mut();
         roots
@@ -170,6 +171,7 @@ mod tests {
             json!({"layer": "points"}),
             json!({"neuroglancer_state": {"source": place, "layer": "points"}}),
             json!({"table": {"file": place, "unit": "nm", "point": ["x", "y", "z"]}}),
+            json!({"cremi": {"file": place}}),
         ]
     }
 

@@ -1,4 +1,4 @@
-//! Where annotations come from: a layer of the boxes' layer groups, a viewer state, or a table.
+//! Where annotations come from: a layer of the boxes' layer groups, a viewer state, or a file.
 
 use indexmap::IndexMap;
 use schemars::JsonSchema;
@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::unit::delimiter_problem;
 use super::{
-    ChoiceConfig, LengthUnit, NegativesConfig, ObjectPoint, ObjectsConfig, PropertyFilter,
+    ChoiceConfig, CremiConfig, LengthUnit, NegativesConfig, ObjectPoint, ObjectsConfig,
+    PropertyFilter,
 };
 use crate::geometry::Resolution;
 use crate::points::{Anchor, PropertyKind};
@@ -40,6 +41,8 @@ pub enum PointsFrom {
     NeuroglancerState(StatePointsConfig),
     /// A table, for all boxes.
     Table(TableConfig),
+    /// The annotations of a CREMI file, for all boxes.
+    Cremi(CremiConfig),
     /// The objects of a segmentation in each box's layer group.
     Objects(ObjectsConfig),
 }
@@ -49,8 +52,8 @@ pub enum PointsFrom {
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "PointsConfig")]
 struct RawPoints {
-    /// Name of the annotation layer in the boxes' layer groups. Exactly one of `layer`, `layers`, `neuroglancer_state`, `table` and
-    /// `objects` is given.
+    /// Name of the annotation layer in the boxes' layer groups. Exactly one of `layer`, `layers`, `neuroglancer_state`, `table`,
+    /// `cremi` and `objects` is given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     layer: Option<String>,
     /// Names of several annotation layers in the boxes' layer groups.
@@ -62,6 +65,9 @@ struct RawPoints {
     /// Annotations in a table: CSV, TSV, Parquet, Arrow (Feather) or JSON.
     #[serde(default, skip_serializing_if = "Option::is_none", alias = "csv")]
     table: Option<TableConfig>,
+    /// Annotations in a CREMI file (HDF5).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cremi: Option<CremiConfig>,
     /// The objects of a segmentation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     objects: Option<ObjectsConfig>,
@@ -161,6 +167,7 @@ impl PointsConfig {
                 (None, None) => "annotations".to_owned(),
             },
             PointsFrom::Table(table) => table.file.clone(),
+            PointsFrom::Cremi(cremi) => cremi.file.clone(),
             PointsFrom::Objects(objects) => objects.layer.clone(),
         }
     }
@@ -189,7 +196,7 @@ impl PointsFrom {
     /// The first invalid value, if there is one.
     fn problem(&self) -> Option<String> {
         match self {
-            Self::Layer(_) => None,
+            Self::Layer(_) | Self::Cremi(_) => None,
             Self::Layers(layers) => problem_of_names(layers),
             Self::NeuroglancerState(state) => match (&state.layer, &state.layers) {
                 (Some(_), Some(_)) => Some(
@@ -258,6 +265,7 @@ impl TryFrom<RawPoints> for PointsConfig {
             raw.layers.map(PointsFrom::Layers),
             raw.neuroglancer_state.map(PointsFrom::NeuroglancerState),
             raw.table.map(PointsFrom::Table),
+            raw.cremi.map(PointsFrom::Cremi),
             raw.objects.map(PointsFrom::Objects),
         ];
         let mut sources = sources.into_iter().flatten();
@@ -268,7 +276,7 @@ impl TryFrom<RawPoints> for PointsConfig {
         };
         if let Some(found) = found {
             return Err(format!(
-                "found {found} of annotations, expected one of `layer`, `layers`, `neuroglancer_state`, `table`, `objects`"
+                "found {found} of annotations, expected one of `layer`, `layers`, `neuroglancer_state`, `table`, `cremi`, `objects`"
             ));
         }
         if let Some(problem) = source.problem() {
@@ -299,6 +307,7 @@ impl From<PointsConfig> for RawPoints {
             layers: None,
             neuroglancer_state: None,
             table: None,
+            cremi: None,
             objects: None,
             anchor: config.anchor,
             start: config.start,
@@ -311,6 +320,7 @@ impl From<PointsConfig> for RawPoints {
             PointsFrom::Layers(layers) => raw.layers = Some(layers),
             PointsFrom::NeuroglancerState(state) => raw.neuroglancer_state = Some(state),
             PointsFrom::Table(table) => raw.table = Some(table),
+            PointsFrom::Cremi(cremi) => raw.cremi = Some(cremi),
             PointsFrom::Objects(objects) => raw.objects = Some(objects),
         }
         raw

@@ -15,6 +15,9 @@ use crate::neuroglancer::GeometryKind;
 /// If the end of a line is on background, the nearest object within this distance is used.
 const RADIUS_NM: f64 = 50.0;
 
+/// Parts of names of label volumes that hold synapses, not cells.
+const SYNAPSE_WORDS: [&str; 2] = ["syn", "cleft"];
+
 /// The placeholder for a name that a person has to write.
 pub(super) const PLACEHOLDER: &str = "NAME_OF_THE_ANNOTATION_LAYER";
 
@@ -98,7 +101,13 @@ fn points<'l>(
         let name = layer.name.as_str();
         (!is_box).then_some(Points { value, name, kind })
     };
-    let mut points: Vec<Points> = layers.iter().filter_map(of_layer).collect();
+    let of_cremi = found.cremi.as_ref().map(|file| Points {
+        value: json!({ "cremi": { "file": of_location(file, target.folder()) } }),
+        name: "annotations",
+        kind: Some(GeometryKind::Line),
+    });
+    let of_layers = layers.iter().filter_map(of_layer);
+    let mut points: Vec<Points> = of_cremi.into_iter().chain(of_layers).collect();
     let rank = |p: &Points| {
         let kind = match p.kind {
             Some(GeometryKind::Line) => 0,
@@ -122,7 +131,13 @@ fn arrays(
             .iter()
             .filter_map(|layer| Some((layer, layer.volume()?)))
     };
-    let objects = volumes().find(|(_, volume)| is_lines && volume.holds_ids());
+    let holds_cells = |layer: &OpenedLayer| {
+        let name = layer.name.to_lowercase();
+        !SYNAPSE_WORDS.iter().any(|word| name.contains(word))
+    };
+    let objects = volumes()
+        .filter(|(_, volume)| is_lines && volume.holds_ids())
+        .min_by_key(|(layer, _)| !holds_cells(layer));
     let mut arrays = Map::new();
     let mut add = |name: String, layer: &OpenedLayer, volume: &VolumeFacts, more: Value| {
         let role = if volume.is_labels { "target" } else { "image" };

@@ -2,6 +2,7 @@
 
 use crate::collection::CollectionError;
 use crate::fault::{Fault, FaultKind};
+use crate::hdf5::Hdf5Error;
 use crate::neuroglancer::viewer_state::StateError;
 use crate::storage::{LocationError, StorageError};
 
@@ -20,6 +21,9 @@ pub enum InitError {
     /// A folder cannot be listed.
     #[error(transparent)]
     Storage(#[from] StorageError),
+    /// An HDF5 file cannot be read.
+    #[error(transparent)]
+    Hdf5(#[from] Hdf5Error),
     /// The source does not exist.
     #[error(
         "{source_name} does not exist; expected a viewer state, a collection file, a layer, or a folder of layers: check the path"
@@ -85,6 +89,7 @@ impl Fault for InitError {
             Self::State(e) => e.kind(),
             Self::Location(e) => e.kind(),
             Self::Storage(e) => e.kind(),
+            Self::Hdf5(e) => e.kind(),
             Self::Missing { .. } | Self::NoLayer { .. } | Self::NoListing { .. } => {
                 FaultKind::Usage
             }

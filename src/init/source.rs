@@ -11,8 +11,10 @@ use super::InitError;
 use super::error_chain::chain;
 use crate::collection::{Collection, LayerGroup, layers_of_state};
 use crate::config::{CollectionConfig, CollectionSource, LayerConfig, StateBoxesConfig};
+use crate::hdf5::{Hdf5File, is_hdf5, may_be_hdf5};
 use crate::neuroglancer::GeometryKind;
 use crate::neuroglancer::viewer_state::{StateError, ViewerState, is_pasted_url};
+use crate::points::has_partners;
 use crate::storage::{Location, SourceUrl, Storage, redacted_source};
 
 /// Documents that make a folder a layer.
@@ -36,6 +38,8 @@ pub(super) struct Found {
     pub(super) types: HashMap<String, String>,
     /// Tables, by name.
     pub(super) tables: IndexMap<String, Location>,
+    /// A CREMI file with pairs of annotations.
+    pub(super) cremi: Option<Location>,
     /// Its boxes, and how the config names them.
     pub(super) collection: Option<(CollectionRef, Collection)>,
     /// What a person should know about it.
@@ -91,11 +95,43 @@ fn one(source: &str, here: &Location, storage: &Storage) -> Result<Found, InitEr
         },
         Location::Remote(_) => without_query(&place.to_string()).ends_with(".json"),
     };
-    if is_document {
+    if is_hdf5_file(&place, storage)? {
+        of_hdf5(source, &place, here, storage)
+    } else if is_document {
         of_document(source, &place, here, storage)
     } else {
         of_folder(source, &place, here, storage)
     }
+}
+
+fn is_hdf5_file(place: &Location, storage: &Storage) -> Result<bool, InitError> {
+    match place.split_file() {
+        Some((folder, name)) if may_be_hdf5(&name) => {
+            Ok(is_hdf5(storage.open(&folder).as_ref(), &name)?)
+        }
+        _ => Ok(false),
+    }
+}
+
+/// The volumes of an HDF5 file, and the annotations of a CREMI file.
+fn of_hdf5(
+    source: &str,
+    place: &Location,
+    here: &Location,
+    storage: &Storage,
+) -> Result<Found, InitError> {
+    let file = Hdf5File::open(place, storage)?;
+    let volumes = file.volumes()?;
+    let sources: Vec<String> = volumes
+        .iter()
+        .map(|path| format!("{}|hdf5:{path}", source.trim()))
+        .collect();
+    let cremi = has_partners(&file)?.then(|| place.clone());
+    Ok(Found {
+        name: place.to_string(),
+        cremi,
+        ..of_layers(&sources, here)?
+    })
 }
 
 /// A collection file or a viewer state.
@@ -143,6 +179,7 @@ fn of_collection(place: &Location, collection: Collection) -> Found {
         layers,
         types: HashMap::new(),
         tables: IndexMap::new(),
+        cremi: None,
         checks: several.into_iter().collect(),
         collection: Some((CollectionRef::Place(place.clone()), collection)),
     }
@@ -164,6 +201,7 @@ fn of_state(
         layers: Arc::new(layers_of_state(state)),
         types: types.collect(),
         tables: IndexMap::new(),
+        cremi: None,
         collection: None,
         checks: Vec::new(),
     };
@@ -236,6 +274,7 @@ fn is_group_of_layers(place: &Location, storage: &Storage) -> bool {
     let source = SourceUrl {
         format: None,
         location: place.clone(),
+        inside: None,
         transform: None,
     };
     let is_layer = crate::volume::resolutions(&source, &LayerConfig::default(), storage).is_ok();
@@ -265,6 +304,7 @@ fn of_listed(place: &Location, storage: &Storage) -> Result<Found, InitError> {
         )),
         types: HashMap::new(),
         tables: tables.collect(),
+        cremi: None,
         collection: None,
         checks: Vec::new(),
     })
@@ -308,7 +348,8 @@ fn of_layers(sources: &[String], here: &Location) -> Result<Found, InitError> {
             tables.insert(name, parsed.location);
             continue;
         }
-        if let Location::Local(path) = &parsed.location
+        let file = parsed.inside.as_ref().map(|inside| &inside.file);
+        if let Location::Local(path) = file.unwrap_or(&parsed.location)
             && !Path::exists(path)
         {
             return Err(InitError::Missing { source_name: shown });
@@ -331,6 +372,7 @@ fn of_layers(sources: &[String], here: &Location) -> Result<Found, InitError> {
         )),
         types: HashMap::new(),
         tables,
+        cremi: None,
         collection: None,
         checks: Vec::new(),
     })

@@ -6,6 +6,11 @@ use crate::storage::{Location, SourceUrl, redacted_source};
 
 /// The source of a layer, as a config in `folder` (or anywhere) writes it.
 pub(super) fn of_layer(source: &SourceUrl, folder: Option<&Path>) -> String {
+    if let Some(inside) = &source.inside {
+        let file = of_location(&inside.file, folder);
+        let format = source.format.as_deref().unwrap_or_default();
+        return format!("{file}|{format}:/{}", inside.path);
+    }
     let place = of_location(&source.location, folder);
     match source.format.as_deref() {
         None => place,
@@ -67,6 +72,7 @@ mod tests {
             ("precomputed://img", "precomputed://file://./b/img"),
             ("zarr2:///c/img", "zarr2://file:///c/img"),
             ("n5://gs://bucket/img", "n5://gs://bucket/img"),
+            ("c.hdf|hdf5:volumes/raw/", "./b/c.hdf|hdf5:/volumes/raw"),
             ("https://host/img?sig=hidden", "https://host/img?<redacted>"),
         ] {
             let written_text = of_layer(&source(text), folder);

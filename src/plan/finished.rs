@@ -10,7 +10,7 @@ use super::tasks::Tasks;
 use crate::config::ConfigError;
 use crate::dataset::Layout;
 use crate::geometry::{Resolution, SourceTransform};
-use crate::storage::{SourceUrl, redacted};
+use crate::storage::{LayerInFile, SourceUrl, redacted};
 use crate::volume::Volume;
 
 /// A plan that does not change any more. It has no secrets: the queries of URLs are replaced. Local paths are absolute.
@@ -123,6 +123,10 @@ fn without_secrets(table: Plan) -> Result<Plan, ConfigError> {
 fn stored_source(source: VolumeSource) -> VolumeSource {
     let url = SourceUrl {
         location: source.url.location.without_secrets(),
+        inside: source.url.inside.map(|inside| LayerInFile {
+            file: inside.file.without_secrets(),
+            ..inside
+        }),
         transform: source
             .url
             .transform

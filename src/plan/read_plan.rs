@@ -315,6 +315,13 @@ impl ReadPlan {
                     source,
                 })
             }
+            PointsFrom::Cremi(cremi) => {
+                PointSource::of_cremi(cremi, &folder).map_err(|source| PlanError::Path {
+                    config: self.file.path.clone(),
+                    path: "points.cremi.file".to_owned(),
+                    source,
+                })
+            }
         }
     }
 

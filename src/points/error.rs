@@ -3,6 +3,7 @@
 use crate::data_type::DataType;
 use crate::fault::{Fault, FaultKind};
 use crate::geometry::TransformError;
+use crate::hdf5::Hdf5Error;
 use crate::neuroglancer::ShardError;
 use crate::neuroglancer::viewer_state::StateError;
 use crate::storage::{DocumentError, StorageError};
@@ -96,6 +97,29 @@ pub enum PointsError {
         location: String,
         /// The type of its values.
         data_type: DataType,
+    },
+    /// An HDF5 file cannot be read.
+    #[error(transparent)]
+    Hdf5(#[from] Hdf5Error),
+    /// The annotations of a CREMI file are not as CREMI's tools write them.
+    #[error("{object}: {problem}")]
+    Cremi {
+        /// The file or the dataset.
+        object: String,
+        /// What was found and what was expected.
+        problem: String,
+    },
+    /// No annotation of a CREMI file has the type in the config.
+    #[error(
+        "{object} has no annotations of the type `{wanted}` (`points.cremi.type`); its types are {known}"
+    )]
+    CremiType {
+        /// The group of annotations.
+        object: String,
+        /// The type in the config.
+        wanted: String,
+        /// The types that it has.
+        known: String,
     },
     /// The viewer state with the annotations cannot be used.
     #[error(transparent)]
@@ -334,14 +358,17 @@ impl Fault for PointsError {
             Self::Transform(e) => e.kind(),
             Self::Storage(e) => e.kind(),
             Self::Shard(e) => e.kind(),
+            Self::Hdf5(e) => e.kind(),
             Self::Hinted { problem, .. } => problem.kind(),
             Self::NoRelationship { .. }
             | Self::Columns { .. }
             | Self::NoScale { .. }
+            | Self::CremiType { .. }
             | Self::PropertyTaken { .. }
             | Self::NotASegmentation { .. } => FaultKind::Usage,
             Self::Format { .. }
             | Self::Volume { .. }
+            | Self::Cremi { .. }
             | Self::Table { .. }
             | Self::Row { .. }
             | Self::IdCollision { .. }

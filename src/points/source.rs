@@ -7,9 +7,11 @@ use super::error::PointsError;
 use super::layer::PointLayer;
 use super::objects::ObjectsLayer;
 use super::several::SeveralLayers;
-use super::state;
 use super::table::TableLayer;
-use crate::config::{LayerConfig, Missing, ObjectsConfig, StatePointsConfig, TableConfig};
+use super::{cremi, state};
+use crate::config::{
+    CremiConfig, LayerConfig, Missing, ObjectsConfig, StatePointsConfig, TableConfig,
+};
 use crate::geometry::{Resolution, SourceTransform};
 use crate::neuroglancer::viewer_state::is_pasted_url;
 use crate::storage::{Location, LocationError, SourceUrl, Storage, redacted_source};
@@ -54,6 +56,13 @@ pub enum PointSource {
         file: Location,
         /// The meaning of its columns.
         columns: TableConfig,
+    },
+    /// The annotations of a CREMI file.
+    Cremi {
+        /// The file.
+        file: Location,
+        /// Which of them.
+        config: CremiConfig,
     },
 }
 
@@ -115,6 +124,14 @@ impl PointSource {
         })
     }
 
+    /// The CREMI file in a config in the folder `base`.
+    pub(crate) fn of_cremi(config: &CremiConfig, base: &Location) -> Result<Self, LocationError> {
+        Ok(Self::Cremi {
+            file: base.resolve(&config.file)?,
+            config: config.clone(),
+        })
+    }
+
     /// A text that is equal for two sources with the same annotations, however they are written. It may contain secrets
     /// and is never shown.
     pub(crate) fn identity(&self) -> String {
@@ -148,6 +165,7 @@ impl PointSource {
                 roots.as_ref().map(Location::identity),
             ),
             Self::Table { file, columns } => format!("{} {columns:?}", file.identity()),
+            Self::Cremi { file, config } => format!("{} {config:?}", file.identity()),
         }
     }
 
@@ -184,6 +202,9 @@ impl PointSource {
             }
             Self::Table { file, columns } => {
                 TableLayer::open(file, columns, storage).map(PointLayer::of_table)
+            }
+            Self::Cremi { file, config } => {
+                cremi::read(file, config, storage).map(PointLayer::of_in_memory)
             }
         }
     }
@@ -223,7 +244,7 @@ impl fmt::Display for PointSource {
                 write!(f, "{}", texts.join(" and "))
             }
             Self::Objects { source, .. } => write!(f, "the objects in {}", source.location),
-            Self::Table { file, .. } => write!(f, "{file}"),
+            Self::Table { file, .. } | Self::Cremi { file, .. } => write!(f, "{file}"),
         }
     }
 }

@@ -9,6 +9,8 @@ use std::fmt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::RemoteLocation;
 use super::redact::{has_userinfo, redacted_source};
 use super::remote::BadPlace;
@@ -20,10 +22,22 @@ use crate::geometry::SourceTransform;
 pub struct SourceUrl {
     /// The format that the URL names (`precomputed`, `neuroglancer-precomputed`, `zarr`, ...), if any.
     pub format: Option<String>,
-    /// The layer's folder or file.
+    /// The layer's folder or file. For a layer inside a file, the file and the path in it, as one path.
     pub location: Location,
+    /// The file, and the path of the layer in it, of a format that has several layers in one file.
+    pub inside: Option<LayerInFile>,
     /// The transform in a viewer state, if the source comes from one.
     pub transform: Option<Arc<SourceTransform>>,
+}
+
+/// A layer inside a file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LayerInFile {
+    /// The file.
+    pub file: Location,
+    /// The path of the layer in it, without a `/` at its ends.
+    pub path: String,
 }
 
 /// A local or remote folder or file.
@@ -70,6 +84,9 @@ pub enum LocationError {
 /// The problem with a URL that contains a name and password.
 pub(crate) const PASSWORD: &str = "a name and password in a URL are not supported, because configs and datasets are shared: remove the part before the \
      `@`, and set credentials in the environment";
+
+/// The format whose files contain several layers, each with a path.
+const FORMAT_WITH_PATHS: &str = "hdf5";
 
 /// Prefixes that name a format, not a scheme.
 const FORMATS: [&str; 9] = [
@@ -122,13 +139,19 @@ impl SourceUrl {
             .resolve_unnamed(location)
             .map_err(|problem| problem.of(text))?;
         let location = if inner_path.is_empty() {
-            outer
+            outer.clone()
         } else {
             outer.join(inner_path)
         };
+        let is_inside = format.as_deref() == Some(FORMAT_WITH_PATHS) && !inner_path.is_empty();
+        let inside = is_inside.then(|| LayerInFile {
+            file: outer,
+            path: inner_path.trim_end_matches('/').to_owned(),
+        });
         Ok(Self {
             format,
             location,
+            inside,
             transform: None,
         })
     }
@@ -353,6 +376,34 @@ mod tests {
         assert_eq!(parse("file://./img|zarr2:s1/"), inside);
         assert_eq!(parse("file:///data/vnc/img/|zarr2:/s1"), inside);
         assert_eq!(parse("zarr2://./img/s1"), inside);
+    }
+
+    #[test]
+    fn a_path_inside_an_hdf5_file_is_kept_apart_from_the_file() {
+        let parse = |text: &str, base: &str| {
+            let base = Location::Local("/data".into()).resolve(base).unwrap();
+            let url = SourceUrl::parse(text, &base).unwrap();
+            let inside = url.inside.map(|i| (i.file.to_string(), i.path));
+            (url.location.to_string(), inside)
+        };
+        let text = "a.hdf|hdf5:/volumes/raw/";
+        let inside = |file: &str| Some((file.to_owned(), "volumes/raw".to_owned()));
+        assert_eq!(
+            parse(text, "/data/c"),
+            (
+                "/data/c/a.hdf/volumes/raw".to_owned(),
+                inside("/data/c/a.hdf")
+            )
+        );
+        assert_eq!(
+            parse("gs://bucket/a.hdf|hdf5:volumes/raw", "/data").1,
+            inside("gs://bucket/a.hdf")
+        );
+        assert_eq!(
+            parse("a.hdf|hdf5:", "/data"),
+            ("/data/a.hdf".to_owned(), None)
+        );
+        assert_eq!(parse("a|zarr2:s1", "/data").1, None);
     }
 
     #[test]

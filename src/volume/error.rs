@@ -6,6 +6,7 @@ use super::compressed_segmentation::CompressedSegmentationError;
 use crate::data_type::DataType;
 use crate::fault::{Fault, FaultKind};
 use crate::geometry::{Resolution, TransformError};
+use crate::hdf5::Hdf5Error;
 use crate::neuroglancer::ShardError;
 use crate::storage::{DocumentError, StorageError, redacted_source};
 
@@ -14,7 +15,7 @@ use crate::storage::{DocumentError, StorageError, redacted_source};
 pub enum VolumeError {
     /// The format is not supported.
     #[error(
-        "the volume at {location} has the format `{format}`, which is not supported; expected `precomputed`, `zarr` (or `zarr2`, `zarr3`) or `n5`"
+        "the volume at {location} has the format `{format}`, which is not supported; expected `precomputed`, `zarr` (or `zarr2`, `zarr3`), `n5` or `hdf5`"
     )]
     Format {
         /// The volume's location.
@@ -95,11 +96,13 @@ pub enum VolumeError {
     },
     /// The folder contains no known metadata document.
     #[error(
-        "{location} contains no supported volume: found none of info (precomputed), zarr.json, .zarray, .zgroup, .zattrs or .zmetadata (Zarr), attributes.json (N5); check the path"
+        "{location} contains no supported volume: found none of info (precomputed), zarr.json, .zarray, .zgroup, .zattrs or .zmetadata (Zarr), attributes.json (N5), and it is no HDF5 file; check the path{hint}"
     )]
     NoVolume {
         /// The folder or URL.
         location: String,
+        /// What may be meant.
+        hint: String,
     },
     /// The config sets what the info file defines.
     #[error(
@@ -175,6 +178,9 @@ pub enum VolumeError {
     /// A chunk could not be read.
     #[error(transparent)]
     Storage(#[from] StorageError),
+    /// An HDF5 file cannot be read.
+    #[error(transparent)]
+    Hdf5(#[from] Hdf5Error),
     /// A chunk cannot be read from its shard.
     #[error(transparent)]
     Shard(#[from] ShardError),
@@ -220,6 +226,7 @@ impl VolumeError {
             Self::Storage(e) => e.is_stopped(),
             Self::Info(e) => e.is_stopped(),
             Self::Shard(e) => e.is_stopped(),
+            Self::Hdf5(e) => e.is_stopped(),
             _ => false,
         }
     }
@@ -272,6 +279,7 @@ impl Fault for VolumeError {
             Self::Transform(e) => e.kind(),
             Self::Storage(e) => e.kind(),
             Self::Shard(e) => e.kind(),
+            Self::Hdf5(e) => e.kind(),
             Self::CompressedSegmentation { source, .. } => source.kind(),
             Self::Roots { kind, .. } => *kind,
             Self::GrapheneInfo { problem, .. } => problem.kind(),

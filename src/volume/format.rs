@@ -2,6 +2,7 @@
 
 use super::error::VolumeError;
 use super::zarr::ZarrVersion;
+use crate::hdf5::{is_hdf5, may_be_hdf5};
 use crate::storage::{Location, MAX_METADATA_BYTES, SourceUrl, Storage};
 
 /// A supported format.
@@ -13,6 +14,8 @@ pub(super) enum VolumeFormat {
     Zarr(Option<ZarrVersion>),
     /// N5.
     N5,
+    /// A dataset in an HDF5 file.
+    Hdf5,
 }
 
 /// The documents that identify a format. The first one that exists decides.
@@ -35,6 +38,7 @@ impl VolumeFormat {
             "zarr2" => Self::Zarr(Some(ZarrVersion::V2)),
             "zarr3" => Self::Zarr(Some(ZarrVersion::V3)),
             "n5" => Self::N5,
+            "hdf5" => Self::Hdf5,
             _ => return None,
         })
     }
@@ -56,10 +60,27 @@ impl VolumeFormat {
                 return Ok(format);
             }
         }
+        if let Some((folder, name)) = location.split_file()
+            && is_hdf5(storage.open(&folder).as_ref(), &name)?
+        {
+            return Ok(Self::Hdf5);
+        }
+        let location = location.to_string();
         Err(VolumeError::NoVolume {
-            location: location.to_string(),
+            hint: hint_of_path(&location),
+            location,
         })
     }
+}
+
+/// How to write a source that looks like the path of a dataset inside an HDF5 file; empty for all others.
+fn hint_of_path(location: &str) -> String {
+    let ends = location.match_indices('/').map(|(at, _)| at);
+    let found = { ends }.find(|at| may_be_hdf5(&location[..*at]));
+    found.map_or(String::new(), |at| {
+        let (file, path) = location.split_at(at);
+        format!("; a dataset in an HDF5 file is written `{file}|hdf5:{path}`")
+    })
 }
 
 fn unknown_format(source: &SourceUrl) -> VolumeError {
@@ -85,9 +106,13 @@ mod tests {
             .unwrap_err()
             .to_string();
         assert!(
-            e.contains("attributes.json") && e.contains("check the path"),
+            e.contains("attributes.json") && e.ends_with("check the path"),
             "{e}"
         );
+        let inside = location.join("a.hdf/volumes/raw");
+        let e = VolumeFormat::detect(&inside, &Storage::default());
+        let e = e.unwrap_err().to_string();
+        assert!(e.ends_with("a.hdf|hdf5:/volumes/raw`"), "{e}");
         for (document, format) in DOCUMENTS.iter().rev() {
             std::fs::write(dir.path().join(document), "{}").unwrap();
             assert_eq!(

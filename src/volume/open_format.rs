@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::error::VolumeError;
 use super::format::VolumeFormat;
+use super::hdf5::Hdf5Volume;
 use super::interface::Volume;
 use super::n5::N5Volume;
 use super::precomputed::PrecomputedVolume;
@@ -32,6 +33,10 @@ pub(super) fn open_untransformed(
         }
         VolumeFormat::Zarr(version) => {
             let volume = ZarrVolume::open(location, version, resolution, layer, storage)?;
+            Ok(Arc::new(volume))
+        }
+        VolumeFormat::Hdf5 => {
+            let volume = Hdf5Volume::open(source, resolution, layer, storage)?;
             Ok(Arc::new(volume))
         }
         VolumeFormat::N5 => {

@@ -6,7 +6,6 @@
 //! value. A chunk that cannot be decoded is an error with the name of its file.
 
 mod array;
-mod catch_panic;
 mod chunk_names;
 mod codecs;
 mod model_space;

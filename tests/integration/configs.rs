@@ -86,6 +86,7 @@ fn the_pages_list_every_key_of_an_object_with_a_table_of_its_own() {
         ("RandomSplitsConfig", "config.md", "random_splits"),
         ("NamedCollectionConfig", "collection.md", "collections.NAME"),
         ("RootsConfig", "config.md", "layers.NAME.roots"),
+        ("CremiConfig", "config.md", "points.cremi"),
         ("BoxesConfig", "collection.md", "collection.boxes"),
         (
             "StateBoxesConfig",

@@ -13,7 +13,7 @@ use crate::plan::{
     DropReason, ObjectCounts, PlannedArray, PlannedBox, Reuse, ReusedShards, SourceFacts,
     VolumeSource,
 };
-use crate::storage::{Location, SourceUrl};
+use crate::storage::{LayerInFile, Location, SourceUrl};
 
 /// A volume, and the facts about it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -21,6 +21,8 @@ use crate::storage::{Location, SourceUrl};
 pub(super) struct StoredSource {
     format: Option<String>,
     location: Location,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    inside: Option<LayerInFile>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     transform: Option<SourceTransform>,
     layer: LayerConfig,
@@ -38,6 +40,7 @@ impl StoredSource {
         Self {
             format: source.url.format.clone(),
             location: source.url.location.clone(),
+            inside: source.url.inside.clone(),
             transform: source.url.transform.as_deref().cloned(),
             layer: source.layer.clone(),
             roots: source.roots.clone(),
@@ -54,6 +57,7 @@ impl StoredSource {
             url: SourceUrl {
                 format: self.format.clone(),
                 location: self.location.clone(),
+                inside: self.inside.clone(),
                 transform: self.transform.clone().map(Arc::new),
             },
             layer: self.layer.clone(),

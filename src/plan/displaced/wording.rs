@@ -181,6 +181,10 @@ fn unit_key(config: &Config) -> String {
             ..
         }) => "`points.table.unit` and `points.table.resolution`".to_owned(),
         PointsFrom::Table(_) => "`points.table.unit`".to_owned(),
+        PointsFrom::Cremi(_) => {
+            "the attribute `offset` of `/annotations`, and the unit of its locations (nm)"
+                .to_owned()
+        }
         PointsFrom::NeuroglancerState(_) => {
             "`dimensions` of the viewer state in `points.neuroglancer_state`".to_owned()
         }
@@ -203,6 +207,7 @@ fn axes_key(config: &Config) -> String {
         PointsFrom::NeuroglancerState(_) | PointsFrom::Layer(_) | PointsFrom::Layers(_) => {
             format!("the order of {}", unit_key(config))
         }
+        PointsFrom::Cremi(_) => "the order of `/annotations/locations` (z y x)".to_owned(),
         PointsFrom::Objects(objects) => format!("the axes of the layer `{}`", objects.layer),
     }
 }

@@ -108,6 +108,7 @@ fn source(folder: &Path) -> SourceUrl {
     SourceUrl {
         format: Some("precomputed".to_owned()),
         location: Location::Local(folder.to_owned()),
+        inside: None,
         transform: None,
     }
 }

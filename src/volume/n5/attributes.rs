@@ -167,6 +167,7 @@ pub(super) fn read(
                 .into(),
         )),
         (true, false) => Err(VolumeError::NoVolume {
+            hint: String::new(),
             location: store.describe(""),
         }),
         (false, _) => Err(no_scale(object, wanted, available)),

@@ -8,10 +8,10 @@ use zarrs::metadata::v3::MetadataV3;
 use zarrs::plugin::ExtensionName;
 use zarrs::storage::store::MemoryStore;
 
-use super::catch_panic::catch_zarrs_panic;
 use super::codecs::{Codecs, decoded_bytes};
 use super::node::{Node, NodeKind};
 use super::shard::{ShardIndexes, ShardingMetadata};
+use crate::catch_panic::catch_library_panic;
 use crate::data_type::DataType;
 use crate::data_type::Scalar;
 use crate::storage::{Extent, Store, read_run};
@@ -37,7 +37,7 @@ impl ZarrArray {
     /// Interprets the metadata in `node` of the array in the folder `path`.
     pub(super) fn new(path: &str, node: &Node) -> Result<Self, VolumeError> {
         let panicked = |problem| node.invalid(".".into(), problem);
-        catch_zarrs_panic(|| Self::build(path, node), panicked)
+        catch_library_panic("zarrs", || Self::build(path, node), panicked)
     }
 
     fn build(path: &str, node: &Node) -> Result<Self, VolumeError> {

@@ -14,7 +14,7 @@ use zarrs::array::{
 };
 use zarrs::plugin::ExtensionName;
 
-use super::catch_panic::catch_zarrs_panic;
+use crate::catch_panic::catch_library_panic;
 use crate::storage::Compression;
 use crate::volume::MAX_BLOCK_BYTES;
 
@@ -103,7 +103,7 @@ impl Codecs {
 
     /// Decodes a chunk to C order, little-endian. The error is a description for the user.
     pub(super) fn decode<'b>(&self, encoded: &'b [u8]) -> Result<Cow<'b, [u8]>, String> {
-        catch_zarrs_panic(|| self.decode_steps(encoded), |panic| panic)
+        catch_library_panic("zarrs", || self.decode_steps(encoded), |panic| panic)
     }
 
     fn decode_steps<'b>(&self, encoded: &'b [u8]) -> Result<Cow<'b, [u8]>, String> {
