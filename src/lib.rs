@@ -67,11 +67,11 @@
 //!                                              ▲         ▲
 //! storage ─► volume ─► blocks ─► voxels ───────┴─────────┘
 //! ```
-//! `storage` reads bytes, `volume` decodes blocks of a layer, `blocks` caches them, `voxels` copies, converts and
-//! resamples values. `plan` is the table of samples, `select` reads from the volumes what the plan depends on, `extract` cuts
-//! windows and writes shards. `dataset` is the output's one writer and one reader. `geometry` is the only place that
-//! rounds a coordinate. `loader` makes training batches of shards; `trainer` (feature `tch`) learns from them; `preview`
-//! draws pictures and pages of datasets, and links to Neuroglancer; `init` drafts a first config; `demo` generates data.
+//! `storage` reads bytes, `hdf5` finds datasets and chunks in files, `volume` decodes blocks of a layer, `blocks` caches
+//! them, `voxels` copies, converts and resamples values. `plan` is the table of samples, `select` reads from the volumes what
+//! the plan depends on, `extract` cuts windows and writes shards. `dataset` is the output's one writer and one reader. `geometry`
+//! is the only place that rounds a coordinate. `loader` makes training batches of shards; `trainer` (feature `tch`) learns from
+//! them; `preview` draws pictures and pages of datasets, and links to Neuroglancer; `init` drafts a first config; `demo` generates data.
 
 #[cfg(feature = "bench")]
 #[doc(hidden)]

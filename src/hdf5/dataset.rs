@@ -121,7 +121,7 @@ impl Hdf5Dataset {
         let header = Header::of(&header.messages);
         if header.is_external {
             return Err(unsupported(
-                "its values are in external files, which are not supported: copy the dataset (`h5repack`)".to_owned(),
+                "its values are in external files, which are not supported: copy its values into a new dataset (`f[\"copy\"] = f[\"external\"][...]` in h5py)".to_owned(),
             ));
         }
         let stored_type = StoredType::of(found.dtype()).ok_or_else(|| {

@@ -94,7 +94,8 @@ impl Hdf5Error {
             },
             LibraryError::UnsupportedLayoutClass(VIRTUAL_LAYOUT) => Self::Unsupported {
                 object,
-                problem: "it is a virtual dataset, whose values are in other datasets; use those as sources, or copy the values into one dataset (`h5repack`, or `f[\"copy\"] = f[\"virtual\"][...]` in h5py)".to_owned(),
+                problem: "it is a virtual dataset, whose values are in other datasets; use those as sources, or copy its values into a new dataset (`f[\"copy\"] = f[\"virtual\"][...]` in h5py)"
+                    .to_owned(),
             },
             LibraryError::InvalidMagic => Self::Damaged {
                 object,
