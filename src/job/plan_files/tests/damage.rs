@@ -93,7 +93,7 @@ fn contents_that_disagree_are_errors_that_say_what() {
         ),
         (|v| v["reuse"]["shards"][1]["split"] = json!(2), "split 2"),
         (|v| v["reuse"]["shards"][1]["array"] = json!(4), "array 4"),
-        (|v| v["reuse"]["shards"][1]["end"] = json!(3), "0..3"),
+        (|v| v["reuse"]["shards"][1]["end"] = json!(9), "0..9"),
         (|v| v["reuse"]["shards"][1]["first"] = json!(1), "1..1"),
     ];
     for (i, (change, expected)) in changes.into_iter().enumerate() {
