@@ -256,6 +256,7 @@ fn required_keys(key: &str) -> Value {
         }
         "neuroglancer_state" => json!({"source": "state.json"}),
         "objects" => json!({"layer": "synseg"}),
+        "cremi" => json!({"file": "sample_A.hdf"}),
         "random_splits" => json!({"fractions": {"train": 0.8, "val": 0.2}}),
         "negatives" => json!({"per_annotation": 1}),
         "zetta_api" => json!({"url": "https://HOST", "collection": "ID"}),
@@ -271,7 +272,7 @@ fn remove_alternatives(config: &mut Value) {
         ("/random_splits", &["folds"], "fractions"),
         (
             "/points",
-            &["layers", "table", "neuroglancer_state", "objects"],
+            &["layers", "table", "neuroglancer_state", "objects", "cremi"],
             "layer",
         ),
         ("/points/table", &["start", "end"], "point"),

@@ -31,6 +31,9 @@ enum StoredEntries {
 /// Largest request for several entries of a shard, as [`crate::storage::runs`] makes them.
 const RUN_BYTES: u64 = 4 << 20;
 
+/// Takes the position of an id, and the bytes of its entry; `None` if it is not stored.
+pub(super) type EntryVisitor<'v> = dyn FnMut(usize, Option<&[u8]>) -> Result<(), PointsError> + 'v;
+
 impl EntryStore {
     /// The entries in `store`.
     pub(super) fn new(
@@ -93,7 +96,7 @@ impl EntryStore {
         group: &[usize],
         limit_bytes: u64,
         budget: &MemoryBudget,
-        visit: &mut dyn FnMut(usize, Option<&[u8]>) -> Result<(), PointsError>,
+        visit: &mut EntryVisitor<'_>,
     ) -> Result<(), ListError> {
         match &self.stored {
             StoredEntries::Files(_) => {

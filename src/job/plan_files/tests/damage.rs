@@ -92,15 +92,15 @@ fn contents_that_disagree_are_errors_that_say_what() {
             "not in order",
         ),
         (|v| v["reuse"]["shards"][1]["split"] = json!(2), "split 2"),
-        (|v| v["reuse"]["shards"][1]["array"] = json!(4), "array 4"),
+        (|v| v["reuse"]["shards"][1]["array"] = json!(9), "array 9"),
         (|v| v["reuse"]["shards"][1]["end"] = json!(9), "0..9"),
         (|v| v["reuse"]["shards"][1]["first"] = json!(1), "1..1"),
     ];
     for (i, (change, expected)) in changes.into_iter().enumerate() {
         let result = changed(&header, change)
             .and_then(|header| read_from(dir.path(), &header).map_err(|e| e.to_string()));
-        let message = result.map(drop).unwrap_err();
-        assert!(message.contains(expected), "{i}: {message}");
+        let message = result.err().unwrap_or_default();
+        assert!(message.contains(expected), "{i}: {message:?}");
     }
     let more = changed(&header, |v| {
         let mut file = v["files"][0].clone();
