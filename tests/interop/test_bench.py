@@ -137,7 +137,7 @@ def test_all_programs_find_the_same_rows_of_tables(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     rows = [line.split(" | ")[:2] for line in done.stdout.splitlines()[2:]]
-    assert len(rows) == 9 and {r[1] for r in rows} == {"pointshard", "pandas", "pyarrow"}
+    assert len(rows) == 15 and {r[1] for r in rows} == {"pointshard", "pandas", "pyarrow"}
 
 
 def test_both_programs_find_the_same_objects(tmp_path):

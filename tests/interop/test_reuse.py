@@ -134,6 +134,19 @@ def test_a_job_with_more_boxes_rows_arrays_and_tags_copies_what_stays_the_same(l
     assert "order_of_plan" not in manifest(natural) and not linked(old, natural)
 
 
+def test_samples_of_a_box_that_is_in_another_split_now_are_new_there(layers):
+    splits = {"train": ["train"], "val": ["val"]}
+    old, _ = run(layers, "old", boxes=[LEFT, RIGHT, ABOVE], splits=splits)
+    moved = {"boxes": [LEFT, {**RIGHT, "tags": ["val"]}, ABOVE], "splits": splits}
+    natural, _ = run(layers, "natural", **moved)
+    new, _ = run(layers, "new", "--reuse", old, **moved)
+    for split in splits:
+        assert keys(new, split) == order_after(keys(old, split), keys(natural, split))
+        assert contents(new, split) == contents(natural, split)
+    expected = same_shards(old, new, ARRAYS) | same_shards(old, new, ARRAYS, "val")
+    assert linked(old, new) == expected and len(keys(new, "val")) > len(keys(old, "val")) > SHARD
+
+
 def test_without_the_files_of_the_earlier_output_the_dataset_is_the_same(layers):
     old, _ = run(layers, "old")
     grown = {"points": {**MORE, **POINTS}, "boxes": [ABOVE, LEFT, RIGHT]}
@@ -178,6 +191,16 @@ def test_new_samples_take_the_places_of_those_that_are_gone_and_a_moved_one_keep
     assert contents(new) == contents(natural)
     # Shards 1 and 3 have new samples. From the one that is closed on, all samples have other places.
     assert linked(old, new) == {f"train.zarr/{a}/c.{s}.0.0.0.0" for a in ARRAYS for s in (0, 2)}
+
+
+def test_the_shards_of_a_sample_that_moved_are_cut(layers):
+    old, _ = run(layers, "old")
+    moved = keys(old)[9][1]
+    points = {**POINTS, moved: [POINTS[moved][0] + 8, *POINTS[moved][1:]]}
+    natural, _ = run(layers, "natural", points=points)
+    new, _ = run(layers, "new", "--reuse", old, points=points)
+    assert keys(new) == keys(old) and contents(new) == contents(natural) != contents(old)
+    assert linked(old, new) == same_shards(old, new, ARRAYS) - {f"train.zarr/{a}/c.2.0.0.0.0" for a in ARRAYS}
 
 
 def test_what_is_known_is_not_read_again(layers):
