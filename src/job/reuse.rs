@@ -17,7 +17,7 @@ pub(super) struct EarlierOutput {
     pub location: Location,
     pub plan: FinishedPlan,
     pub plan_digest: String,
-    /// Memory that its plan takes.
+    /// Memory that its plan takes while the new one is made.
     pub memory_bytes: u64,
 }
 
@@ -38,7 +38,9 @@ impl EarlierOutput {
         Ok(Self {
             plan: read_stored_plan(&output, &header, options)?,
             plan_digest: header.plan_digest().to_owned(),
-            memory_bytes: header.memory_bytes(),
+            memory_bytes: header
+                .memory_bytes()
+                .saturating_add(EarlierPlan::memory_bytes(header.samples())),
             location: location.clone(),
         })
     }

@@ -14,6 +14,10 @@ use crate::config::{ArrayConfig, Config, ObjectSearch, Transform};
 use crate::dataset::{CodecChoice, Layout, ShardId};
 use crate::storage::Location;
 
+/// Memory that an earlier plan takes for each of its samples while a new one is made, beside the plan itself: the map of
+/// positions, and lists while samples get their order.
+const SAMPLE_BYTES: u64 = 100;
+
 /// An earlier plan, seen from a new one.
 #[derive(Debug)]
 pub(crate) struct EarlierPlan<'p> {
@@ -41,6 +45,11 @@ struct EarlierArray {
 }
 
 impl<'p> EarlierPlan<'p> {
+    /// Memory that an earlier plan with this many samples takes, beside the plan itself.
+    pub fn memory_bytes(samples: u64) -> u64 {
+        samples.saturating_mul(SAMPLE_BYTES)
+    }
+
     /// Compares the plan `now` with an earlier one. `sources` has for each source of `now` its position in the earlier plan, if
     /// it is the same.
     pub fn new(earlier: &'p FinishedPlan, now: &Plan, sources: Vec<Option<usize>>) -> Self {
