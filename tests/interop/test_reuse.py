@@ -320,6 +320,17 @@ def test_codecs_and_sizes_of_shards_stay_those_of_the_earlier_output(layers):
     assert linked(old, same_size) == {"train.zarr/img/c.0.0.0.0.0"}
 
 
+def test_a_larger_array_does_not_change_the_sizes_of_shards(layers):
+    """Without `shard_samples`, shards of the largest array have 128 MiB: 64 windows of 2 MiB, or 32 of 4 MiB."""
+    large = {"layer": "seg", "window": [64, 64, 64], "dtype": "uint64", "codec": "zstd"}
+    job = {"points": {i: [200.0 + i, 300.0, 500.0] for i in range(70)}, "shard_samples": None}
+    old, _ = run(layers, "old", "--threads", "2", arrays={"large": large}, **job)
+    arrays = {"large": large, "larger": {**large, "window": [128, 64, 64], "transform": "nonzero", "dtype": "uint64"}}
+    new, _ = run(layers, "new", "--reuse", old, arrays=arrays, **job)
+    assert [manifest(out)["splits"]["train"]["shard_samples"] for out in (old, new)] == [64, 64]
+    assert linked(old, new) == {"train.zarr/large/c.0.0.0.0.0", "train.zarr/large/c.1.0.0.0.0"}
+
+
 def test_an_unfinished_output_can_be_reused_and_a_copy_is_resumed(layers):
     old, _ = run(layers, "old")
     lost, before = "train.zarr/img/c.1.0.0.0.0", keys(old)
