@@ -168,22 +168,23 @@ impl Job {
         let mut sources = Sources::open(&draft, storage)?;
         extract::require_touched(&draft, &sources)?;
         stages.begin("select");
-        let seen = earlier.as_ref().map(|e| e.seen_from(&draft, &sources));
-        let (seen, moved_sources) = seen.unzip();
-        let selected = select::select(draft, &mut sources, memory_bytes, seen.as_ref())?;
+        let compared = earlier.as_ref().map(|e| e.compare_with(&draft, &sources));
+        let (earlier_plan, moved_sources) = compared.unzip();
+        let selected = select::select(draft, &mut sources, memory_bytes, earlier_plan.as_ref())?;
         let Selected { mut plan, report } = selected;
-        if let Some(seen) = &seen {
-            seen.keep_order(&mut plan);
+        if let Some(earlier) = &earlier_plan {
+            earlier.keep_order(&mut plan);
         }
         let padding = extract::measure_padding(&plan, &sources);
         plan.warnings.extend(padding.warnings(&plan));
         let mut layout = sources.layout(&plan);
-        if let Some(seen) = &seen {
-            seen.keep_shard_samples(&plan, &mut layout);
+        if let Some(earlier) = &earlier_plan {
+            earlier.keep_shard_samples(&plan, &mut layout);
         }
-        let reuse = earlier.as_ref().zip(seen).map(|(earlier, seen)| {
-            let location = earlier.location.without_secrets();
-            seen.reuse(&plan, &layout, location, &earlier.plan_digest)
+        let reuse = earlier.as_ref().zip(earlier_plan);
+        let reuse = reuse.map(|(output, earlier)| {
+            let location = output.location.without_secrets();
+            earlier.reuse(&plan, &layout, location, &output.plan_digest)
         });
         Ok(Self {
             collection,

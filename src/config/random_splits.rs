@@ -35,7 +35,7 @@ pub struct RandomSplitsConfig {
 pub enum RandomParts {
     /// By fractions: split name, then fraction of the boxes.
     Fractions(IndexMap<String, f64>),
-    /// Into folds of equal size.
+    /// Into folds of about equal size.
     Folds {
         /// Number of folds.
         folds: u32,

@@ -3,7 +3,9 @@
 //! Each check returns the first invalid value: its JSON path, what was found and what was expected.
 
 use super::names::{DROPPED_ANNOTATIONS, differ_only_in_case, name_problem, reserved_for};
-use super::{ArrayConfig, Config, Leaks, ObjectSearch, PointsFrom, Role, Transform, nearest};
+use super::{
+    ArrayConfig, Config, Leaks, ObjectSearch, PointsFrom, RandomParts, Role, Transform, nearest,
+};
 use crate::storage::{PASSWORD, has_userinfo};
 
 /// Largest `shard_samples`.
@@ -50,14 +52,24 @@ fn collections(config: &Config) -> Option<Problem> {
         (None, false) => config.collections.iter().find_map(|(name, named)| {
             let of_name = name_problem(name).map(|problem| (String::new(), problem));
             let is_table = matches!(config.points.source, PointsFrom::Table(_));
-            let lost_table = || {
+            let unused_table = || {
                 let problem =
                     "found a table, but `points` has no `table`, expected one with its columns";
                 (".table".to_owned(), problem.to_owned())
             };
+            let unused_layer = || {
+                // With `flexible_z`, other layers of the groups count too, and they are not known here.
+                let mut names = named.layers.keys().filter(|_| !config.flexible_z);
+                let name = names.find(|name| !layer_names(config).contains(&name.as_str()))?;
+                Some((
+                    format!(".layers.{name}"),
+                    no_such_layer(name, &layer_names(config)),
+                ))
+            };
             let (path, problem) = of_name
                 .or_else(|| named.collection.problem())
-                .or_else(|| (named.table.is_some() && !is_table).then(lost_table))?;
+                .or_else(|| (named.table.is_some() && !is_table).then(unused_table))
+                .or_else(unused_layer)?;
             Some((format!("collections.{name}{path}"), problem))
         }),
         (None, true) => {
@@ -100,12 +112,12 @@ fn names_that_differ_only_in_case(config: &Config) -> Option<Problem> {
     }
     let splits: Vec<&str> = config.split_names().collect();
     let (name, other) = differ_only_in_case(&splits)?;
-    let parent = if config.splits.contains_key(name) {
-        "splits"
+    let path = if config.splits.contains_key(name) {
+        format!("splits.{name}")
     } else {
-        "random_splits.fractions"
+        path_of_random_split(config, name)
     };
-    Some((format!("{parent}.{name}"), problem(name, other)))
+    Some((path, problem(name, other)))
 }
 
 fn arrays(config: &Config) -> Option<Problem> {
@@ -159,7 +171,7 @@ fn majority(config: &Config, name: &str, array: &ArrayConfig) -> Option<String> 
     }
 }
 
-/// An end of the annotations that no array looks an object up at.
+/// A layer of ends that no array uses.
 fn ends(config: &Config) -> Option<Problem> {
     let is_used = |end| {
         let mut arrays = config.arrays.values();
@@ -202,12 +214,28 @@ fn used_layers(config: &Config) -> impl Iterator<Item = &str> {
         .chain(mask.map(|mask| mask.layer.as_str()))
 }
 
+/// The layers that are read: volumes and annotations.
+fn layer_names(config: &Config) -> Vec<&str> {
+    let points = &config.points;
+    let annotations: Vec<&str> = match &points.source {
+        PointsFrom::Layer(layer) => vec![layer],
+        PointsFrom::Layers(layers) => layers.iter().map(String::as_str).collect(),
+        _ => Vec::new(),
+    };
+    let ends = points.ends().into_iter().filter_map(|(.., end)| end);
+    let ends = ends.map(|end| end.layer.as_str());
+    used_layers(config).chain(annotations).chain(ends).collect()
+}
+
 fn unused_layer(config: &Config, name: &str) -> String {
-    let used: Vec<&str> = used_layers(config).collect();
+    no_such_layer(name, &used_layers(config).collect::<Vec<_>>())
+}
+
+fn no_such_layer(name: &str, used: &[&str]) -> String {
     let hint = nearest(name, used.iter().copied());
     let hint = hint.map_or(String::new(), |hint| format!("; did you mean `{hint}`?"));
     format!(
-        "no array, object or mask comes from a layer `{name}`, expected one of {}{hint}",
+        "nothing comes from a layer `{name}`, expected one of {}{hint}",
         used.join(", ")
     )
 }
@@ -232,8 +260,17 @@ fn random_splits(config: &Config) -> Option<Problem> {
     if let Some((path, problem)) = random.problem() {
         return Some((format!("random_splits{path}"), problem));
     }
-    let problem = random.names().find_map(name_of_dropped)?;
-    Some(("random_splits.fractions".to_owned(), problem))
+    let named = |name| Some((path_of_random_split(config, name), name_of_dropped(name)?));
+    random.names().find_map(named)
+}
+
+/// The path of a random split. Folds have names that are not in the config.
+fn path_of_random_split(config: &Config, name: &str) -> String {
+    let random = config.random_splits.as_ref();
+    match random.map(|random| &random.parts) {
+        Some(RandomParts::Fractions(_)) => format!("random_splits.fractions.{name}"),
+        _ => "random_splits".to_owned(),
+    }
 }
 
 /// What is wrong with the name of a split that is the name of another part of the output.

@@ -1,9 +1,7 @@
 //! Shards that are copied from an earlier output, which has them with the same bytes.
 
-use super::checksummed::from_checksummed;
 use super::receipt::{PIECE_BYTES, Receipt, SourceUse};
 use super::{DatasetError, Layout, Output, ShardId};
-use crate::storage::MAX_DOCUMENT_BYTES;
 
 /// An earlier output.
 #[derive(Debug)]
@@ -38,8 +36,12 @@ impl EarlierShards<'_> {
         output.require_own()?;
         let key = layout.shard_path(id);
         let location = self.output.location();
-        let is_copied = output.copy_unread(location, &key)?
-            || copy_bytes(self.output, output, &key, &earlier.blake3)?;
+        let is_copied = if output.copy_unread(location, &key)? {
+            // Another job may have overwritten the earlier output since its receipt was read.
+            self.receipt(layout, id)?.as_ref() == Some(&earlier)
+        } else {
+            copy_bytes(self.output, output, &key, &earlier.blake3)?
+        };
         if is_copied {
             let receipt = Receipt {
                 plan_digest: plan_digest.to_owned(),
@@ -53,15 +55,7 @@ impl EarlierShards<'_> {
 
     /// The receipt of the shard, if the shard has the size in it.
     fn receipt(&self, layout: &Layout, id: ShardId) -> Result<Option<Receipt>, DatasetError> {
-        let samples = layout.samples(id);
-        let bytes = self
-            .output
-            .read(&layout.receipt_path(id), MAX_DOCUMENT_BYTES)?;
-        let receipt: Option<Receipt> = bytes.and_then(|bytes| from_checksummed(&bytes).ok());
-        let receipt = receipt.filter(|receipt| {
-            receipt.plan_digest == self.plan_digest
-                && receipt.nonzero.len() as u64 == samples.end - samples.start
-        });
+        let receipt = Receipt::read(self.output, layout, self.plan_digest, id)?;
         let Some(receipt) = receipt else {
             return Ok(None);
         };

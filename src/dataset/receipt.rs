@@ -78,6 +78,23 @@ impl Receipt {
         output.write_unflushed(&key, &bytes)
     }
 
+    /// The receipt of a shard; `None` if it is missing, damaged or of another plan.
+    pub(super) fn read(
+        output: &Output,
+        layout: &Layout,
+        plan_digest: &str,
+        id: ShardId,
+    ) -> Result<Option<Self>, DatasetError> {
+        let bytes = output.read(&layout.receipt_path(id), MAX_DOCUMENT_BYTES)?;
+        let samples = layout.samples(id);
+        // A receipt that is damaged is written again, with its shard.
+        let receipt: Option<Self> = bytes.and_then(|bytes| from_checksummed(&bytes).ok());
+        Ok(receipt.filter(|receipt| {
+            receipt.plan_digest == plan_digest
+                && receipt.nonzero.len() as u64 == samples.end - samples.start
+        }))
+    }
+
     /// What the shard's receipt says, if the shard can be trusted: if receipt, size of the shard and plan agree.
     fn find(
         output: &Output,
@@ -90,14 +107,7 @@ impl Receipt {
         if sizes.is_some_and(|sizes| !sizes.contains_key(&key)) {
             return Ok(None);
         }
-        let bytes = output.read(&key, MAX_DOCUMENT_BYTES)?;
-        let samples = layout.samples(id);
-        // A receipt that is damaged is written again, with its shard.
-        let receipt: Option<Self> = bytes.and_then(|bytes| from_checksummed(&bytes).ok());
-        let receipt = receipt.filter(|receipt| {
-            receipt.plan_digest == plan_digest
-                && receipt.nonzero.len() as u64 == samples.end - samples.start
-        });
+        let receipt = Self::read(output, layout, plan_digest, id)?;
         let sample_values = layout.sample_shape(id.array).iter().product();
         let facts = receipt.and_then(|receipt| receipt.into_facts(sample_values));
         let Some(facts) = facts else {

@@ -101,6 +101,14 @@ pub enum JobError {
         /// The one of the plan.
         planned: Option<String>,
     },
+    /// There is no earlier plan.
+    #[error(
+        "--reuse {earlier} has no plan (.pointshard/plan.json): expected an output of `pointshard preprocess`, finished or not, of schema version 3"
+    )]
+    NothingToReuse {
+        /// The earlier output.
+        earlier: String,
+    },
     /// The earlier output is the new one.
     #[error("--reuse {output} is the output itself: write to another folder")]
     ReuseOfItself {
@@ -163,6 +171,7 @@ impl Fault for JobError {
             Self::TooManyShards { .. }
             | Self::OtherTasks { .. }
             | Self::OtherReuse { .. }
+            | Self::NothingToReuse { .. }
             | Self::ReuseOfItself { .. }
             | Self::NoTask { .. }
             | Self::PlanMemory { .. }

@@ -6,7 +6,9 @@ use crate::config::{
     Config, NEGATIVE, ObjectIdFrom, ObjectSearch, OneOrMore, PointsConfig, Transform,
 };
 use crate::geometry::PointNm;
-use crate::plan::{BoxQuery, DropReason, MAX_OBJECTS, Plan, PlannedSplit, ReadPlan, SampleObjects};
+use crate::plan::{
+    BoxQuery, DropReason, MAX_OBJECTS, Plan, PlannedSplit, ReadPlan, Sample, SampleObjects,
+};
 use crate::points::{PointLayer, PointsError, RelatedObjects};
 use crate::storage::Storage;
 
@@ -169,7 +171,7 @@ impl<'a> Lookups<'a> {
             });
         }
         Ok(Some(format!(
-            "{missing} annotation(s) were dropped as no_end because {object}, the layer of `{key}`, has none with their id, for example {id}"
+            "{missing} annotation(s) were dropped as no_end because {object}, the layer of `{key}`, has no annotation with their id, or one whose position is not finite, for example {id}"
         )))
     }
 
@@ -194,18 +196,26 @@ impl<'a> Lookups<'a> {
         }
         for (list, related) in self.related.iter().enumerate() {
             for split in &mut draft.splits {
-                let mut all = SampleObjects::several();
-                for (i, sample) in split.samples.iter().enumerate() {
+                let layer_of = |sample: &Sample| {
                     let query = self.queries[sample.box_index as usize];
-                    let layer = query.map_or(0, |query| query.point_source);
-                    let (ids, objects) = &found[layer];
+                    query.map_or(0, |query| query.point_source)
+                };
+                let objects_of = |i: usize| -> &[u64] {
+                    let sample = &split.samples[i];
+                    let (ids, objects) = &found[layer_of(sample)];
                     let is_negative = negative.is_some_and(|column| column.is_set(split, i));
                     let position = ids.binary_search(&sample.annotation_id).ok();
-                    let objects = match position.filter(|_| !is_negative) {
-                        Some(position) => &objects[position][list][..],
+                    match position.filter(|_| !is_negative) {
+                        Some(position) => &objects[position][list],
                         None => &[],
-                    };
-                    all.push(objects.iter().copied());
+                    }
+                };
+                let samples = split.samples.len();
+                let ids = (0..samples).map(|i| objects_of(i).len()).sum();
+                let mut all = SampleObjects::several(samples, ids);
+                for (i, sample) in split.samples.iter().enumerate() {
+                    let layer = layer_of(sample);
+                    all.push(objects_of(i).iter().copied());
                     let found = all.of(i).len();
                     if found > MAX_OBJECTS {
                         return Err(PointsError::TooManyObjects {
@@ -262,6 +272,7 @@ impl<'a> Lookups<'a> {
                     }
                     for related in &self.related {
                         let objects = split.objects[related.array].of(*i);
+                        hasher.update(related.key.as_bytes());
                         hasher.update(&(objects.len() as u64).to_le_bytes());
                         hasher.update(bytemuck::cast_slice(objects));
                     }

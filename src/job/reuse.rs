@@ -3,7 +3,7 @@
 use super::compare::same_sources;
 use super::error::JobError;
 use super::plan_files::PlanHeader;
-use super::planned_output::{no_plan, read_stored_plan, stored_header};
+use super::planned_output::{read_stored_plan, stored_header};
 use super::{PlannedOutput, RunOptions};
 use crate::dataset::Output;
 use crate::extract::Sources;
@@ -34,7 +34,7 @@ impl EarlierOutput {
     ) -> Result<Self, JobError> {
         require_other(out, location)?;
         let output = Output::at(location, storage)?;
-        let header = stored_header(&output)?.ok_or_else(|| no_plan(location))?;
+        let header = stored_header(&output)?.ok_or_else(|| nothing_to_reuse(location))?;
         Ok(Self {
             plan: read_stored_plan(&output, &header, options)?,
             plan_digest: header.plan_digest().to_owned(),
@@ -45,13 +45,24 @@ impl EarlierOutput {
         })
     }
 
-    /// The earlier plan, seen from `now`, whose volumes are `sources`, and a line for each volume that moved.
-    pub fn seen_from(&self, now: &Plan, sources: &Sources) -> (EarlierPlan<'_>, Vec<String>) {
+    /// The earlier plan, compared with the plan `now`, whose volumes are `sources`, and lines about what is not reused: volumes that moved, or everything.
+    pub fn compare_with(&self, now: &Plan, sources: &Sources) -> (EarlierPlan<'_>, Vec<String>) {
         let facts = SourceFacts::of_all(&sources.volumes);
         let (same, moved) = same_sources(&self.plan, now, &facts);
+        let earlier = EarlierPlan::new(&self.plan, now, same);
         let moved = moved.into_iter();
         let moved = moved.map(|line| format!("{line}: its windows are cut again"));
-        (EarlierPlan::new(&self.plan, now, same), moved.collect())
+        let mut notes: Vec<String> = moved.collect();
+        if earlier.has_no_common_box() {
+            let example = |plan: &Plan| plan.boxes.first().map_or("", |b| &b.id).to_owned();
+            notes.push(format!(
+                "no shard of {} can be copied: no box has the id and the split of one of its boxes, for example {:?}, and {:?} there",
+                self.location,
+                example(now),
+                example(&self.plan.table)
+            ));
+        }
+        (earlier, notes)
     }
 }
 
@@ -64,7 +75,13 @@ impl PlannedOutput {
         storage: &Storage,
     ) -> Result<(), JobError> {
         let earlier = Output::at(location, storage)?;
-        let header = stored_header(&earlier)?.ok_or_else(|| no_plan(location))?;
+        let header = stored_header(&earlier)?;
+        let planned = self.plan.reuse.as_ref().map(|reuse| &reuse.location);
+        if header.is_none() && planned.is_some_and(|planned| place(planned) == place(location)) {
+            // It is gone. The plan has its order, and windows are cut instead.
+            return Ok(());
+        }
+        let header = header.ok_or_else(|| nothing_to_reuse(location))?;
         let digest = header.plan_digest();
         match &mut self.plan.reuse {
             Some(reuse) if reuse.plan_digest == digest => {
@@ -80,20 +97,29 @@ impl PlannedOutput {
     }
 }
 
+fn nothing_to_reuse(location: &Location) -> JobError {
+    let earlier = location.to_string();
+    JobError::NothingToReuse { earlier }
+}
+
 /// Fails if the earlier output is at the same place as the new one.
 fn require_other(out: &Location, earlier: &Location) -> Result<(), JobError> {
-    let place = |location: &Location| match location {
-        Location::Local(path) => match path.canonicalize() {
-            Ok(path) => Location::Local(path),
-            Err(_) => location.clone(),
-        },
-        Location::Remote(_) => location.clone(),
-    };
     if place(out) == place(earlier) {
         let output = out.to_string();
         return Err(JobError::ReuseOfItself { output });
     }
     Ok(())
+}
+
+/// The location in a form that can be compared. A local folder may be gone.
+fn place(location: &Location) -> Location {
+    match location {
+        Location::Local(path) => {
+            let path = path.canonicalize().or_else(|_| std::path::absolute(path));
+            path.map_or_else(|_| location.clone(), Location::Local)
+        }
+        Location::Remote(_) => location.without_secrets(),
+    }
 }
 
 /// The earlier output of a plan's shards, if it still has the plan that they belong to, or why it cannot be used.

@@ -9,7 +9,7 @@ use foldhash::fast::RandomState;
 
 use super::finished::FinishedPlan;
 use super::reuse::Reuse;
-use super::table::{Plan, Sample};
+use super::table::{Plan, PlannedSplit, Sample};
 use crate::config::{ArrayConfig, Config, ObjectSearch, Transform};
 use crate::dataset::{CodecChoice, Layout, ShardId};
 use crate::storage::Location;
@@ -18,7 +18,7 @@ use crate::storage::Location;
 /// positions, and lists while samples get their order.
 const SAMPLE_BYTES: u64 = 100;
 
-/// An earlier plan, seen from a new one.
+/// An earlier plan, compared with a new one.
 #[derive(Debug)]
 pub(crate) struct EarlierPlan<'p> {
     earlier: &'p FinishedPlan,
@@ -40,7 +40,7 @@ struct EarlierArray {
     position: usize,
     /// Whether the same samples are dropped because of it, and have the same objects.
     same_choice: bool,
-    /// Whether the config asks for the same codec.
+    /// Whether the config has the same codec.
     same_codec: bool,
 }
 
@@ -101,16 +101,28 @@ impl<'p> EarlierPlan<'p> {
         }
     }
 
-    /// The objects that a sample of `now` has in the array, if that follows from the earlier plan.
-    pub fn known_objects(&self, now: &Plan, array: usize, sample: &Sample) -> Option<&'p [u64]> {
-        let (split, i, before) = self.known(now, array, sample)?;
+    /// The objects that the `i`th sample of a split of `now` has in the array, if that follows from the earlier plan.
+    pub fn known_objects(
+        &self,
+        now: &Plan,
+        array: usize,
+        split: &PlannedSplit,
+        i: usize,
+    ) -> Option<&'p [u64]> {
+        let (split, i, before) = self.known(now, array, split, i)?;
         let objects = &self.earlier.table.splits[split].objects[before.position];
         Some(objects.of(i))
     }
 
-    /// Whether it follows from the earlier plan that the array does not drop this sample of `now`.
-    pub fn is_known_to_be_kept(&self, now: &Plan, array: usize, sample: &Sample) -> bool {
-        self.known(now, array, sample).is_some()
+    /// Whether it follows from the earlier plan that the array does not drop the `i`th sample of a split of `now`.
+    pub fn is_known_to_be_kept(
+        &self,
+        now: &Plan,
+        array: usize,
+        split: &PlannedSplit,
+        i: usize,
+    ) -> bool {
+        self.known(now, array, split, i).is_some()
     }
 
     /// Where the sample is in the earlier plan, if it has the same object there, and the same reasons to be kept.
@@ -118,13 +130,19 @@ impl<'p> EarlierPlan<'p> {
         &self,
         now: &Plan,
         array: usize,
-        sample: &Sample,
+        of_split: &PlannedSplit,
+        number: usize,
     ) -> Option<(usize, usize, EarlierArray)> {
         let before = self.arrays[array].filter(|before| before.same_choice)?;
+        let sample = &of_split.samples[number];
         if !self.has_same_annotations[sample.box_index as usize] {
             return None;
         }
         let (split, i) = self.position(now, sample)?;
+        // The digest of annotations does not have the names of their properties.
+        if !self.has_same_properties(now, (of_split, number), (split, i)) {
+            return None;
+        }
         let has_same_volumes = |of: usize| {
             let was = self.arrays[of].map(|of| of.position);
             was.is_some_and(|was| self.has_same_window((now, of, sample), (was, split, i)))
@@ -134,7 +152,7 @@ impl<'p> EarlierPlan<'p> {
         same.then_some((split, i, before))
     }
 
-    /// The codec of the array in the earlier plan, if the config asks for the same.
+    /// The codec of the array in the earlier plan, if the config has the same.
     pub fn codec(&self, array: usize) -> Option<CodecChoice> {
         let before = self.arrays[array].filter(|before| before.same_codec)?;
         let of_array = self.earlier.layout.arrays.get(before.position)?;
@@ -149,6 +167,27 @@ impl<'p> EarlierPlan<'p> {
         Some((self.splits[split]?, i))
     }
 
+    /// Whether both samples have the same properties, with the same names and types.
+    fn has_same_properties(
+        &self,
+        now: &Plan,
+        (split, i): (&PlannedSplit, usize),
+        (before, j): (usize, usize),
+    ) -> bool {
+        let was = &self.earlier.table;
+        let before = &was.splits[before];
+        let mut both = now.properties.iter().zip(&was.properties).enumerate();
+        now.properties.len() == was.properties.len()
+            && both.all(|(column, (a, b))| {
+                let bytes = a.kind.value_bytes();
+                let value = |split: &'_ PlannedSplit, i: usize| -> Option<Vec<u8>> {
+                    let values = split.properties[column].get(i * bytes..(i + 1) * bytes);
+                    values.map(<[u8]>::to_vec)
+                };
+                (&a.id, a.kind) == (&b.id, b.kind) && value(split, i) == value(before, j)
+            })
+    }
+
     /// Whether the sample's window in an array of `now` covers the same voxels of the same volume as that of the `i`th sample of
     /// an earlier split.
     fn has_same_window(
@@ -161,6 +200,12 @@ impl<'p> EarlierPlan<'p> {
         self.sources[now.source_of(array, sample)] == Some(was.source_of(earlier_array, before))
             && now.resolution_of(sample) == was.resolution_of(before)
             && now.window_of(array, sample) == was.window_of(earlier_array, before)
+    }
+
+    /// Whether no sample of the earlier plan is in a box of the new one: boxes have the same ids, and are in splits with the same
+    /// names.
+    pub fn has_no_common_box(&self) -> bool {
+        self.positions.is_empty() && self.earlier.table.samples() > 0
     }
 
     /// Gives the samples of the new plan the order of the earlier one. A sample that both have keeps its position. New samples

@@ -118,6 +118,19 @@ pub enum PlanError {
         /// Whether boxes are assigned in groups.
         grouped: bool,
     },
+    /// Boxes of random splits are grouped by a tag that none of them has.
+    #[error(
+        "{}: at `random_splits.group_by.tag_prefix`: no box has a tag that begins with `{prefix}`; available tags: {found}",
+        config.display()
+    )]
+    NoTagWithPrefix {
+        /// The beginning of the tag.
+        prefix: String,
+        /// The config file.
+        config: PathBuf,
+        /// The tags that boxes have.
+        found: String,
+    },
     /// The resolutions of a layer cannot be read.
     #[error("cannot read the resolutions of the layer `{layer}`")]
     Resolutions {

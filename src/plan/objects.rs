@@ -31,11 +31,11 @@ impl SampleObjects {
         Self { ids, ends: None }
     }
 
-    /// No sample yet, each of which has several objects.
-    pub(crate) fn several() -> Self {
+    /// No sample yet, each of which has several objects, with room for this many samples and ids.
+    pub(crate) fn several(samples: usize, ids: usize) -> Self {
         Self {
-            ids: Vec::new(),
-            ends: Some(Vec::new()),
+            ids: Vec::with_capacity(ids),
+            ends: Some(Vec::with_capacity(samples)),
         }
     }
 
@@ -178,7 +178,7 @@ mod tests {
     use super::*;
 
     fn several(lists: &[Vec<u64>]) -> SampleObjects {
-        let mut objects = SampleObjects::several();
+        let mut objects = SampleObjects::several(0, 0);
         lists
             .iter()
             .for_each(|list| objects.push(list.iter().copied()));

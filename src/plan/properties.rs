@@ -45,7 +45,7 @@ pub(super) fn set_objects(plan: &mut Plan) {
         let columns = plan.properties.iter().enumerate();
         let columns: Vec<_> = columns.filter(|(_, p)| names.contains(&p.id)).collect();
         for split in &mut plan.splits {
-            let mut objects = SampleObjects::several();
+            let mut objects = SampleObjects::several(split.samples.len(), 0);
             for i in 0..split.samples.len() {
                 let ids = columns
                     .iter()

@@ -92,6 +92,7 @@ impl ReadPlan {
         }
         let places: Vec<_> = collections.iter().map(Collection::place).collect();
         splits.require_boxes(&read_plan.boxes, &places.join(", "))?;
+        read_plan.warnings.extend(splits.warning());
         for collection in collections {
             for (kind, rows) in &collection.other_rows {
                 read_plan.warnings.push(format!(

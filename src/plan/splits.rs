@@ -19,7 +19,9 @@ pub(super) struct SplitChooser<'c> {
     /// The number of random splits. They come before the splits by tags.
     random_splits: usize,
     /// Number of boxes that took part in the random choice.
-    drawn: u64,
+    boxes: u64,
+    /// How many of these boxes have no tag that they are grouped by, and the id of the first one.
+    ungrouped: (u64, Option<String>),
 }
 
 impl<'c> SplitChooser<'c> {
@@ -28,7 +30,8 @@ impl<'c> SplitChooser<'c> {
         Self {
             file,
             random_splits: random.map_or(0, |random| random.names().count()),
-            drawn: 0,
+            boxes: 0,
+            ungrouped: (0, None),
         }
     }
 
@@ -50,17 +53,23 @@ impl<'c> SplitChooser<'c> {
                 config: self.file.path.clone(),
             }),
             (Some((i, _)), _) => Ok(Some(self.random_splits + i)),
-            (None, _) => Ok(self.draw(tagged)),
+            (None, _) => Ok(self.random_split_of(id, tagged)),
         }
     }
 
     /// The random split of a box that belongs to no split by its tags.
-    fn draw(&mut self, tagged: &TaggedBox) -> Option<usize> {
+    fn random_split_of(&mut self, id: &str, tagged: &TaggedBox) -> Option<usize> {
         let random = self.file.config.random_splits.as_ref()?;
         if !random.tags.fits(&tagged.tags) {
             return None;
         }
-        self.drawn += 1;
+        self.boxes += 1;
+        if let Some(GroupBy::TagPrefix(prefix)) = &random.group_by
+            && !tagged.tags.iter().any(|tag| tag.starts_with(prefix))
+        {
+            self.ungrouped.0 += 1;
+            self.ungrouped.1.get_or_insert_with(|| id.to_owned());
+        }
         random.split_of(random_number(random, tagged))
     }
 
@@ -97,21 +106,48 @@ impl<'c> SplitChooser<'c> {
         let Some(random) = &self.file.config.random_splits else {
             return Ok(());
         };
-        if self.drawn == 0 && !random.tags.is_empty() {
+        if self.boxes == 0 && !random.tags.is_empty() {
             let path = "random_splits.tags".to_owned();
             return Err(no_box(path, "random splits".to_owned(), &random.tags));
+        }
+        if let Some(GroupBy::TagPrefix(prefix)) = &random.group_by
+            && self.boxes > 0
+            && self.ungrouped.0 == self.boxes
+        {
+            return Err(PlanError::NoTagWithPrefix {
+                prefix: prefix.clone(),
+                config: self.file.path.clone(),
+                found: list_of_tags(boxes.iter().flat_map(|b| &b.tags)),
+            });
         }
         match random.names().enumerate().find(|(i, _)| is_empty(*i)) {
             None => Ok(()),
             Some((_, split)) => Err(PlanError::NoRandomBox {
                 split: split.to_owned(),
-                boxes: self.drawn,
+                boxes: self.boxes,
                 collection: collection.to_owned(),
                 config: self.file.path.clone(),
                 part: part(random, split),
                 grouped: random.group_by.is_some(),
             }),
         }
+    }
+}
+
+impl SplitChooser<'_> {
+    /// A warning about boxes that have no tag that they are grouped by, if there are some.
+    pub(super) fn warning(&self) -> Option<String> {
+        let random = self.file.config.random_splits.as_ref()?;
+        let (ungrouped, Some(example)) = &self.ungrouped else {
+            return None;
+        };
+        let Some(GroupBy::TagPrefix(prefix)) = &random.group_by else {
+            return None;
+        };
+        Some(format!(
+            "{ungrouped} of {} box(es) in the random splits have no tag that begins with `{prefix}` (`random_splits.group_by`): each is a group of its own, for example {example:?}",
+            self.boxes
+        ))
     }
 }
 

@@ -55,7 +55,7 @@ fn object_at(config: &ArrayConfig) -> Option<&ObjectAt> {
 }
 
 impl<'p> SampleQueries<'p> {
-    /// The queries that the config asks for, and trials of the windows of the candidates.
+    /// The queries that follow from the config, and trials of the windows of the candidates.
     pub fn new(
         plan: &'p Plan,
         sources: &'p Sources,
@@ -147,8 +147,9 @@ impl<'p> SampleQueries<'p> {
     /// missing chunk may be the reason.
     fn known_object(&self, query: &ObjectQuery, sample: usize) -> Option<u64> {
         let (split, i) = nth_sample(self.plan, sample);
-        let (earlier, sample) = (self.earlier?, &split.samples[i]);
-        let objects = earlier.known_objects(self.plan, query.array, sample)?;
+        let objects = self
+            .earlier?
+            .known_objects(self.plan, query.array, split, i)?;
         match query.how {
             FindObject::Known => {
                 let now = split.objects[query.array].of(i);
@@ -161,9 +162,8 @@ impl<'p> SampleQueries<'p> {
     /// Whether it follows from the earlier plan that enough of the sample's window is nonzero.
     fn is_known_to_be_kept(&self, array: usize, sample: usize) -> bool {
         let (split, i) = nth_sample(self.plan, sample);
-        let sample = &split.samples[i];
         let earlier = self.earlier;
-        earlier.is_some_and(|earlier| earlier.is_known_to_be_kept(self.plan, array, sample))
+        earlier.is_some_and(|earlier| earlier.is_known_to_be_kept(self.plan, array, split, i))
     }
 
     /// The values of the sample's window of `array`.
@@ -315,6 +315,12 @@ impl Queries for SampleQueries<'_> {
         let is_wanted = match &self.queries[query] {
             Query::Object(query) => match self.known_object(query, sample) {
                 Some(object) => {
+                    if let FindObject::AtPoint { chunks, .. } = &query.how {
+                        // The chunk at its point was stored when the earlier plan was made.
+                        let (split, i) = nth_sample(self.plan, sample);
+                        let source = self.plan.source_of(query.array, &split.samples[i]);
+                        chunks.note(source, true, None, object);
+                    }
                     if object != 0 {
                         answers.set_object(query.array, sample, object);
                     }

@@ -58,6 +58,11 @@ impl ArrayAxes {
         self.channel.map_or(default, |d| of[d])
     }
 
+    /// Number of stored parts of a block of a volume with this many channels: one for each chunk, of this shape, along them.
+    pub(super) fn parts(&self, channels: u32, chunk: &[u64]) -> u64 {
+        u64::from(channels).div_ceil(self.channel_of(chunk, 1))
+    }
+
     /// Indices for an array with `rank` dimensions: `xyz`, `channel`, and 0 for all others.
     pub(super) fn array_indices(&self, rank: usize, xyz: [u64; 3], channel: u64) -> Vec<u64> {
         let mut indices = vec![0; rank];

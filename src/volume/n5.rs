@@ -64,8 +64,8 @@ impl N5Volume {
 
     /// Number of stored parts of a block: one for each N5 block along the channels.
     fn parts(&self) -> u64 {
-        let per_part = self.axes.channel_of(&self.dataset.block_size, 1);
-        u64::from(self.meta.channels).div_ceil(per_part)
+        self.axes
+            .parts(self.meta.channels, &self.dataset.block_size)
     }
 
     fn key(&self, block: BlockIndex, part: u64) -> String {

@@ -119,8 +119,8 @@ impl ZarrVolume {
 
     /// Number of stored parts of a block: one for each chunk along the channels.
     fn parts(&self) -> u64 {
-        let per_part = self.axes.channel_of(self.array.block_shape(), 1);
-        u64::from(self.meta.channels).div_ceil(per_part)
+        self.axes
+            .parts(self.meta.channels, self.array.block_shape())
     }
 
     /// Indices of a part of a block, for all dimensions.

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import zarr
-from program import error_message, manifest, pointshard
+from program import REPOSITORY, error_message, manifest, pointshard
 from test_bucket_output import Bucket, client  # noqa: F401
 from test_protocol import dataset_digests
 from volumes import write_precomputed
@@ -31,6 +31,7 @@ def random_points(seed, n, ids):
     return {ids + i: [float((v + 0.5) * r) for v, r in zip(voxel, RESOLUTION)] for i, voxel in enumerate(voxels)}
 
 
+VERSION_2 = REPOSITORY / "tests/datasets/version_2"
 POINTS = random_points(1, 60, 100)
 MORE = random_points(2, 25, 1000)
 
@@ -424,8 +425,9 @@ def test_wrong_uses_are_errors(layers):
     assert "is the output itself" in error_message("preprocess", job, "--out", old, "--reuse", old, "--force")
     assert dataset_digests(old)["manifest.json"]
     (layers / "empty").mkdir()
-    message = error_message("preprocess", job, "--out", new, "--reuse", layers / "empty", code=2)
-    assert str(layers / "empty") in message and "plan" in message and not new.exists()
+    for nothing in (layers / "empty", layers / "missing", VERSION_2):
+        message = error_message("preprocess", job, "--out", new, "--reuse", nothing, code=2)
+        assert f"--reuse {nothing} has no plan" in message and not new.exists()
     pointshard("preprocess", job, "--out", new)
     message = error_message("preprocess", job, "--out", new, "--reuse", old)
     assert "without --reuse" in message and str(new) in message

@@ -179,7 +179,7 @@ impl PlanHeader {
         let (sources, facts) = sources.collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
         let boxes = self.boxes.iter().map(StoredBox::parse);
         let objects = arrays.iter().map(|array| match array.objects {
-            Some(_) => SampleObjects::several(),
+            Some(_) => SampleObjects::several(0, 0),
             None => SampleObjects::default(),
         });
         let objects: Vec<_> = objects.collect();

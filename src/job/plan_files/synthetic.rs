@@ -189,7 +189,7 @@ fn split(name: &str, number: usize, rows: &[Row]) -> PlannedSplit {
         box_index: (1 + 2 * number + usize::from(row.group)) as u32,
     };
     let objects = SampleObjects::one_each(rows.iter().map(|row| !row.id).collect());
-    let mut several = SampleObjects::several();
+    let mut several = SampleObjects::several(0, 0);
     let lists = rows.iter().map(|row| &row.center[..(row.id % 4) as usize]);
     lists.for_each(|list| several.push(list.iter().copied()));
     let values = |spec: &PropertySpec| -> Vec<u8> {

@@ -98,7 +98,8 @@ impl PrecomputedLayer {
         };
         let bytes = |objects: &RelatedObjects| {
             let lists = objects.iter();
-            let lists = lists.map(|ids| size_of_val(&ids[..]) + ALLOCATION_BYTES);
+            // Twice: here, and in the plan.
+            let lists = lists.map(|ids| 2 * size_of_val(&ids[..]) + ALLOCATION_BYTES);
             lists.sum::<usize>() + ALLOCATION_BYTES
         };
         self.read_by_id(ids, bytes, objects)
