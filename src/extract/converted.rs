@@ -50,8 +50,8 @@ impl Volume for ConvertedVolume {
         self.inner.roots()
     }
 
-    fn decode_needs_copy(&self) -> bool {
-        self.inner.decode_needs_copy()
+    fn decoding_bytes(&self) -> u64 {
+        self.inner.decoding_bytes()
     }
 
     fn round_trips(&self) -> usize {

@@ -156,15 +156,16 @@ impl Sources {
         largest_block_bytes(&self.volumes)
     }
 
-    /// Most bytes that a thread needs for a block that it loads: as stored, decompressed and, where its values are
-    /// rearranged or converted then, decoded.
+    /// Most bytes that a thread needs for a block that it loads: as stored, decompressed, what decoding takes and, where its
+    /// values are converted then, decoded.
     pub(crate) fn loading_bytes(&self) -> u64 {
-        let copies = [
-            self.is_converted.contains(&true),
-            self.volumes.iter().any(|volume| volume.decode_needs_copy()),
-        ];
-        let forms = 2 + copies.into_iter().filter(|is_made| *is_made).count() as u64;
-        forms * self.unconverted_block_bytes
+        let forms = if self.is_converted.contains(&true) {
+            3
+        } else {
+            2
+        };
+        let decoding = self.volumes.iter().map(|volume| volume.decoding_bytes());
+        forms * self.unconverted_block_bytes + decoding.max().unwrap_or(0)
     }
 
     /// Most bytes that a thread needs for a window, with the voxels that it is made from.
@@ -234,9 +235,8 @@ fn opening_error(plan: &Plan, number: usize, source: VolumeError) -> ExtractErro
 
 /// Bytes of the largest block of all volumes.
 fn largest_block_bytes(volumes: &[Arc<dyn Volume>]) -> u64 {
-    let first =
-        |v: &Arc<dyn Volume>| v.meta().block_bytes(&v.meta().grid.block_box([0, 0, 0])) as u64;
-    volumes.iter().map(first).max().unwrap_or(0)
+    let blocks = volumes.iter().map(|v| v.meta().largest_block_bytes());
+    blocks.max().unwrap_or(0)
 }
 
 /// The conversion of the blocks of `source`, with the converted fill value: where all arrays that are cut out of it convert

@@ -33,6 +33,11 @@ impl VolumeMeta {
         let voxels: u64 = region.shape().iter().product();
         voxels as usize * self.channels as usize * self.data_type.size_bytes()
     }
+
+    /// Bytes of the largest decoded block.
+    pub(crate) fn largest_block_bytes(&self) -> u64 {
+        self.block_bytes(&self.grid.block_box([0, 0, 0])) as u64
+    }
 }
 
 /// One layer at one resolution.
@@ -53,9 +58,9 @@ pub trait Volume: Send + Sync + fmt::Debug {
         None
     }
 
-    /// Whether decoding a block needs a second buffer of the block's size.
-    fn decode_needs_copy(&self) -> bool {
-        false
+    /// Most bytes that decoding a block takes, beside the block as it is stored, decompressed and decoded.
+    fn decoding_bytes(&self) -> u64 {
+        0
     }
 
     /// Number of operations, one after the other, that wait for a server when a block is read; 0 on a local disk.

@@ -84,8 +84,11 @@ impl Volume for PrecomputedVolume {
         self.redirected_to.as_ref().map(Location::to_string)
     }
 
-    fn decode_needs_copy(&self) -> bool {
-        matches!(self.encoding, Encoding::Segmentation(_))
+    fn decoding_bytes(&self) -> u64 {
+        match self.encoding {
+            Encoding::Segmentation(format) => format.decoding_bytes(&self.meta),
+            _ => 0,
+        }
     }
 
     fn round_trips(&self) -> usize {

@@ -157,8 +157,8 @@ impl Volume for RootsVolume {
         Some(&self.roots)
     }
 
-    fn decode_needs_copy(&self) -> bool {
-        self.inner.decode_needs_copy()
+    fn decoding_bytes(&self) -> u64 {
+        self.inner.decoding_bytes()
     }
 
     fn round_trips(&self) -> usize {

@@ -261,8 +261,13 @@ impl Volume for TransformedVolume {
         self.inner.redirected_to()
     }
 
-    fn decode_needs_copy(&self) -> bool {
-        self.is_permuted() || self.inner.decode_needs_copy()
+    fn decoding_bytes(&self) -> u64 {
+        let copy_bytes = if self.is_permuted() {
+            self.meta().largest_block_bytes()
+        } else {
+            0
+        };
+        copy_bytes + self.inner.decoding_bytes()
     }
 
     fn round_trips(&self) -> usize {

@@ -53,6 +53,20 @@ impl SegmentationFormat {
         bytes as usize
     }
 
+    /// Most bytes that decoding a chunk takes, beside its labels.
+    pub(super) fn decoding_bytes(self, meta: &VolumeMeta) -> u64 {
+        let [nx, ny, nz] = meta.grid.block_box([0, 0, 0]).shape();
+        let (slice, voxels) = (nx * ny, nx * ny * nz);
+        let label_bytes = meta.data_type.size_bytes() as u64;
+        match self {
+            // Of each voxel whether it is a boundary, its links, number and parent, which are those of the whole chunk where
+            // slices are connected; and the label of each region.
+            Self::Compresso => voxels * (1 + 9 + label_bytes),
+            // Of each voxel of a slice its number, links, parent, label and branches; and the pins.
+            Self::Crackle => slice * (4 + 2 + 4 + label_bytes + 16) + voxels * label_bytes,
+        }
+    }
+
     /// Decodes the chunk `bytes` of `region` and replaces the contents of `values`. The error is a description for the user.
     pub(super) fn decode(
         self,
