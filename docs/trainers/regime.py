@@ -2,7 +2,7 @@ import lightning
 import torch
 from torch import nn
 from torch.nn.functional import interpolate
-from two_channel import loss_masks, two_channel_loss
+from two_channel import channel_losses, combine, loss_masks
 
 
 def double_conv(inputs, outputs):
@@ -15,10 +15,10 @@ def double_conv(inputs, outputs):
 class UNet(nn.Module):
     """Three levels. Only x and y are halved, because voxels are longer along z."""
 
-    def __init__(self, outputs, widths=(8, 16, 32)):
+    def __init__(self, inputs, outputs, widths=(8, 16, 32)):
         super().__init__()
         a, b, c = widths
-        self.down = nn.ModuleList([double_conv(1, a), double_conv(a, b), double_conv(b, c)])
+        self.down = nn.ModuleList([double_conv(inputs, a), double_conv(a, b), double_conv(b, c)])
         self.up = nn.ModuleList([double_conv(c + b, b), double_conv(b + a, a)])
         self.head, self.pool = nn.Conv3d(a, outputs, 1), nn.MaxPool3d((1, 2, 2))
 
@@ -31,38 +31,77 @@ class UNet(nn.Module):
         return self.head(coarse)
 
 
+def three_planes(volume):
+    """The middle planes x y, x z and y z of [z, y, x], side by side, as [height, width] of a picture."""
+    z, y, x = volume.shape
+    planes = [volume[z // 2], volume[:, y // 2], volume[:, :, x // 2]]
+    height = max(plane.shape[0] for plane in planes)
+    return torch.cat([nn.functional.pad(p, (0, 2, 0, height - p.shape[0])) for p in planes], 1)
+
+
 class TwoChannelRegime(lightning.LightningModule):
-    """`loss` has options of `two_channel_loss`. Batches with a nonzero fraction below `min_nonz_frac` are skipped."""
+    """`inputs` maps arrays to the value that becomes 1: {"img": 255, "synapse": 1} are EM and a mask. The first is the image.
+
+    `loss` has options of `channel_losses`. Batches whose image (or, with `nonz_of="mask"`, whose mask) has a smaller nonzero
+    fraction than `min_nonz_frac` inside `loss_crop_pad` are skipped. Losses of each channel are logged for training and validation.
+    With a TensorBoard logger, every `picture_interval` training and validation batches a picture shows a sample: image, and of
+    each channel target, prediction and mask, in three planes.
+    """
 
     def __init__(
-        self, targets, image="img", lr=1e-3, loss=None,
-        loss_crop_pad=(0, 0, 0), mask_loss_on_zeros=False, min_nonz_frac=0.0, nonz_of="image",
+        self, targets, inputs=None, lr=1e-3, loss=None, weights=None,
+        loss_crop_pad=(0, 0, 0), mask_loss_on_zeros=False, min_nonz_frac=0.0, nonz_of="image", picture_interval=(200, 25),
     ):
         super().__init__()
+        inputs = inputs or {"img": 255}
         self.save_hyperparameters()
-        self.model = UNet(len(targets))
+        self.model = UNet(len(inputs), len(targets))
 
-    def batch_loss(self, batch):
+    def image(self, batch):
+        """[batch, input, z, y, x], floats."""
+        return torch.cat([batch[name].float() / one for name, one in self.hparams.inputs.items()], 1)
+
+    def step(self, batch, number, stage):
         """The loss, or None if the batch is skipped."""
         p = self.hparams
-        image, targets = batch[p.image], torch.cat([batch[name] for name in p.targets], 1)
+        image, targets = self.image(batch), torch.cat([batch[name] for name in p.targets], 1)
+        first = image[:, :1]
         options = {"loss_crop_pad": p.loss_crop_pad, "mask_loss_on_zeros": p.mask_loss_on_zeros}
-        masks = loss_masks(batch, p.targets, image, **options)
-        counted = image if p.nonz_of == "image" else masks
+        masks = loss_masks(batch, p.targets, first, **options)
+        x, y, z = p.loss_crop_pad
+        counted = first if p.nonz_of == "image" else masks
+        counted = counted[..., z : counted.shape[2] - z, y : counted.shape[3] - y, x : counted.shape[4] - x]
         if (counted != 0).float().mean() < p.min_nonz_frac:
             return None
-        return two_channel_loss(self.model(image.float() / 255), targets, masks, **(p.loss or {}))
-
-    def training_step(self, batch):
-        loss = self.batch_loss(batch)
-        if loss is None and self.trainer.world_size > 1:    # all ranks must take the same number of steps
-            return 0 * self.model(batch[self.hparams.image].float() / 255).sum()
+        logits = self.model(image)
+        losses = channel_losses(logits, targets, masks, **(p.loss or {}))
+        loss = combine(losses, p.weights)
+        # Validation metrics are means over all ranks; every rank logs its own training losses.
+        logged = {f"{stage}_loss": loss, **{f"{stage}_loss/{name}": value for name, value in zip(p.targets, losses)}}
+        self.log_dict({name: value.detach() for name, value in logged.items()}, sync_dist=stage == "val", batch_size=len(image))
+        if number % p.picture_interval[stage == "val"] == 0:
+            self.picture(stage, first, targets, logits.detach().sigmoid(), masks)
         return loss
 
-    def validation_step(self, batch):
-        loss = self.batch_loss(batch)
-        if loss is not None:
-            self.log("val_loss", loss)
+    def picture(self, stage, image, targets, predicted, masks):
+        """Adds a picture of the first sample of a batch, if the logger shows pictures."""
+        add_image = getattr(getattr(self.logger, "experiment", None), "add_image", None)
+        if add_image is None or not self.trainer.is_global_zero:
+            return
+        rows = [image[0, 0]]
+        for channel in range(targets.shape[1]):
+            rows += [targets[0, channel] != 0, predicted[0, channel], masks[0, channel] != 0]
+        picture = torch.cat([nn.functional.pad(three_planes(row.float()), (0, 0, 0, 2)) for row in rows], 0)
+        add_image(f"{stage}/sample", picture.clamp(0, 1).cpu(), self.global_step, dataformats="HW")
+
+    def training_step(self, batch, number):
+        loss = self.step(batch, number, "train")
+        if loss is None and self.trainer.world_size > 1:    # all ranks must take the same number of steps
+            return 0 * self.model(self.image(batch)).sum()
+        return loss
+
+    def validation_step(self, batch, number):
+        self.step(batch, number, "val")
 
     def configure_optimizers(self):
         return torch.optim.AdamW(self.parameters(), lr=self.hparams.lr)

@@ -225,6 +225,71 @@ def test_the_program_for_lightning_trains_and_resumes(torch, folder):
     assert "Restored all states from the checkpoint" in run(sys.executable, program, cwd=folder)
 
 
+class Shown:
+    """Stands for the writer of TensorBoard."""
+
+    def __init__(self):
+        self.pictures = []
+
+    def add_image(self, tag, picture, step, dataformats):
+        self.pictures.append((tag, picture.numpy(), dataformats))
+
+
+def test_the_regime_logs_each_channel_and_shows_samples(torch):
+    lightning = pytest.importorskip("lightning")
+    from lightning.pytorch.loggers.logger import DummyLogger
+
+    regime = importlib.import_module("regime")
+    shown, random = Shown(), np.random.default_rng(2)
+    shape, batches = (2, 1, 4, 16, 12), []
+    for _ in range(2):
+        names = ("em", "synapse", "pre", "post", "pre_mask")
+        batch = {name: torch.from_numpy((random.random(shape) < 0.4).astype("uint8")) for name in names}
+        batches.append(batch | {"em": batch["em"] * 200})
+
+    class Logger(DummyLogger):
+        experiment = shown
+
+    module = regime.TwoChannelRegime(
+        ["pre", "post"], {"em": 255, "synapse": 1}, loss={"balance": "default"}, loss_crop_pad=(1, 1, 0), picture_interval=(2, 1)
+    )
+    logged, log_dict = [], module.log_dict
+    module.log_dict = lambda values, **options: (logged.append((values, options)), log_dict(values, **options))
+    trainer = lightning.Trainer(
+        max_epochs=1, accelerator="cpu", logger=Logger(), enable_progress_bar=False, enable_checkpointing=False,
+        enable_model_summary=False, num_sanity_val_steps=0, log_every_n_steps=1,
+    )
+    train, val = (torch.utils.data.DataLoader(part, batch_size=None) for part in (batches, batches[:1]))
+    trainer.fit(module, train, val)
+    image = module.image(batches[0])
+    assert image.shape == (2, 2, 4, 16, 12) and sorted(image.unique().tolist()) == pytest.approx([0, 200 / 255, 1])
+    stages = {"train": [entry for entry in logged if "train_loss" in entry[0]], "val": [entry for entry in logged if "val_loss" in entry[0]]}
+    assert [len(entries) for entries in stages.values()] == [2, 1]
+    for stage, entries in stages.items():
+        for values, options in entries:
+            assert set(values) == {f"{stage}_loss", f"{stage}_loss/pre", f"{stage}_loss/post"}
+            assert values[f"{stage}_loss"] == pytest.approx(float(values[f"{stage}_loss/pre"] + values[f"{stage}_loss/post"]))
+            assert options["sync_dist"] == (stage == "val") and options["batch_size"] == 2
+    # The first of two training batches, and the validation batch. 7 rows: the image, and three of each channel.
+    assert [tag for tag, *_ in shown.pictures] == ["train/sample", "val/sample"]
+    for _, picture, form in shown.pictures:
+        assert form == "HW" and picture.shape == (7 * (16 + 2), 3 * 2 + 12 + 12 + 16)
+    expected = batches[0]["em"][0, 0, 2].numpy() / 255
+    np.testing.assert_allclose(shown.pictures[0][1][:16, :12], expected, rtol=1e-6)
+    np.testing.assert_array_equal(shown.pictures[0][1][18:34, :12], batches[0]["pre"][0, 0, 2].numpy())
+
+
+def test_the_regime_skips_batches_that_are_empty_inside_the_rim(torch):
+    pytest.importorskip("lightning")
+    regime = importlib.import_module("regime")
+    batch = {name: torch.zeros((1, 1, 4, 8, 8), dtype=torch.uint8) for name in ("img", "pre")}
+    batch["img"][..., 0] = 255
+    for rim, skipped in (((0, 0, 0), False), ((1, 0, 0), True)):
+        module = regime.TwoChannelRegime(["pre"], loss_crop_pad=rim, min_nonz_frac=0.1)
+        module.log_dict = lambda *_, **__: None
+        assert (module.step(batch, 1, "val") is None) == skipped
+
+
 RANKS_IN_LIGHTNING = """
 import sys
 import lightning, torch
