@@ -16,7 +16,7 @@ pub use crate::dataset::{
 };
 pub use crate::demo::write_collection;
 pub use crate::geometry::{AxisOrder, Resolution, WindowSize};
-pub use crate::loader::{ArrayNames, Augmentation, Flip, Loader, LoaderOptions};
+pub use crate::loader::{ArrayNames, Augmentation, Flip, InputArray, Loader, LoaderOptions};
 pub use crate::select::map_windows;
 pub use crate::storage::{Location, SourceUrl, Storage};
 pub use crate::volume::{EncodedBlock, Volume, compressed_segmentation, open_layer, resolutions};

@@ -3,7 +3,7 @@
 //! [`Loader::open`] makes every check that is possible before the first batch. [`Loader::epoch`] starts threads that
 //! decode ahead and returns [`Batch`]es in order. A batch is a pure function of the dataset, the [`LoaderOptions`]
 //! (except `workers` and `prefetch`), the epoch and the number of the batch: `order` selects its samples, `transform`
-//! draws crop and augmentation of each. Image, targets and masks go through the same mapping of voxels (`voxel_map`).
+//! draws crop and augmentation of each. Inputs, targets, masks and ids go through the same mapping of voxels (`voxel_map`).
 
 mod array_kind;
 mod arrays;
@@ -13,6 +13,7 @@ mod convert;
 mod crop;
 mod epoch;
 mod error;
+mod input;
 mod intensity;
 mod load_sample;
 mod options;
@@ -40,6 +41,7 @@ pub use batch::Batch;
 pub use crop::Crop;
 pub use epoch::Epoch;
 pub use error::LoaderError;
+pub use input::{InputArray, Scaling};
 pub use options::{ArrayNames, LoaderOptions};
 pub use values::Values;
 
@@ -88,6 +90,18 @@ impl Loader {
     /// Shape of a full batch: samples, image channels, z, y, x.
     pub fn batch_shape(&self) -> [usize; 5] {
         self.state.batch_shape(self.state.options.batch_size)
+    }
+
+    /// Channels of the image that have values other than 0 and 1. If there are none, all channels.
+    pub fn data_channels(&self) -> Vec<usize> {
+        let channels = self.state.arrays.image_channels();
+        let inputs = self.state.arrays.inputs().filter(|i| i.is_changed());
+        let data: Vec<_> = inputs.flat_map(|i| i.first..i.first + i.count).collect();
+        if data.is_empty() {
+            (0..channels).collect()
+        } else {
+            data
+        }
     }
 
     /// Number of batches per epoch and rank, the same for every rank; 0 if `drop_last` leaves none.

@@ -4,7 +4,10 @@
 //! TorchScript module and a report. [`infer`] writes the predictions of a split as a Zarr group. The network and the loss
 //! use libtorch; everything else is plain Rust.
 
+mod assignment;
 mod atomic_write;
+mod average;
+mod balance;
 mod checkpoint;
 mod config;
 mod device;
@@ -17,13 +20,16 @@ mod history;
 mod infer;
 mod loss;
 mod metrics;
+mod min_nonzero;
 mod model;
 mod optimizer;
 mod predictions;
 mod report;
 mod run;
 mod run_folder;
+mod schedule;
 mod step_record;
+mod verdict;
 
 pub use config::TrainConfig;
 pub use device::set_threads;

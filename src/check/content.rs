@@ -1,8 +1,6 @@
 //! What is suspicious in the values of samples: constant images, masks with other values than 0 and 1, numbers that are not
 //! finite, and equal samples.
 
-use serde_json::Value;
-
 use super::kind::FindingKind;
 use super::report::Finding;
 use crate::data_type::DataType;
@@ -64,7 +62,7 @@ fn is_image(array: &ArrayEntry) -> bool {
         Some(role) => role == "image",
         // Segmentations have wide integers.
         None => {
-            !has_mask_transform(&array.transform)
+            !array.has_mask_transform()
                 && (array.data_type.is_float() || array.data_type.size_bytes() <= 2)
         }
     }
@@ -74,7 +72,7 @@ fn is_image(array: &ArrayEntry) -> bool {
 pub(super) fn is_target(array: &ArrayEntry) -> bool {
     match array.role.as_deref() {
         Some(role) => role == "target",
-        None => has_mask_transform(&array.transform),
+        None => array.has_mask_transform(),
     }
 }
 
@@ -82,24 +80,7 @@ pub(super) fn is_target(array: &ArrayEntry) -> bool {
 fn is_mask(array: &ArrayEntry) -> bool {
     let is_target = matches!(array.role.as_deref(), Some("target" | "mask"));
     let is_byte = matches!(array.data_type, DataType::UInt8 | DataType::Int8);
-    !array.data_type.is_float() && (has_mask_transform(&array.transform) || is_target && is_byte)
-}
-
-fn has_mask_transform(transform: &Value) -> bool {
-    let name = match transform {
-        Value::String(name) => Some(name),
-        Value::Object(one) => one.keys().next(),
-        _ => None,
-    };
-    let masks = [
-        "nonzero",
-        "inside",
-        "equals",
-        "in",
-        "threshold",
-        "object_at",
-    ];
-    name.is_some_and(|name| masks.contains(&name.as_str()))
+    !array.data_type.is_float() && (array.has_mask_transform() || is_target && is_byte)
 }
 
 /// The whole number as a value of the type, little-endian.
@@ -220,6 +201,8 @@ fn is_finite(values: &[u8], data_type: DataType) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
     use serde_json::json;
 

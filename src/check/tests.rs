@@ -11,7 +11,7 @@ use std::process::Command;
 
 use crate::check::{CheckLevel, CheckOptions, FindingKind, Report};
 use crate::dataset::{Dataset, Manifest};
-use crate::loader::{ArrayNames, Loader, LoaderOptions};
+use crate::loader::{ArrayNames, InputArray, Loader, LoaderOptions};
 use crate::storage::Storage;
 use crate::support::{read_json, run};
 use serde_json::{Value, json};
@@ -229,9 +229,10 @@ fn forge(out: &Path, path: &str) {
 fn load(out: &Path) -> Option<()> {
     let dataset = Dataset::open(out, &Storage::default()).ok()?;
     let arrays = ArrayNames {
-        image: "img".to_owned(),
+        inputs: vec![InputArray::new("img")],
         targets: vec!["other".to_owned()],
         masks: vec![None],
+        segmentation: None,
     };
     let loader = Loader::open(&dataset, "train", &arrays, LoaderOptions::in_order(2, 1)).ok()?;
     loader.epoch(0, 0).next()?.ok().map(|_| ())

@@ -14,7 +14,7 @@ use super::failure::Failure;
 use super::network::NetworkArgs;
 use super::printer::Printer;
 use super::progress::{Status, with_progress};
-use super::train::{output_folder, scores, set_threads, warn_of_excluded_samples};
+use super::train::{output_folder, print_scores, set_threads, warn_of_excluded_samples};
 use super::{local_path, location};
 
 /// Predict a split with a trained network and evaluate the predictions
@@ -32,9 +32,9 @@ pub(super) struct Infer {
     /// Split to predict
     #[arg(long, default_value = "val")]
     split: String,
-    /// Input array [default: the one used in training, or the dataset's image]
-    #[arg(long, value_name = "ARRAY")]
-    image: Option<String>,
+    /// Input arrays, separated by commas [default: those used in training, or the dataset's image]
+    #[arg(long, value_name = "ARRAYS", value_delimiter = ',')]
+    image: Option<Vec<String>>,
     /// Target arrays to evaluate against, one per channel, separated by commas
     #[arg(long, value_name = "ARRAYS", value_delimiter = ',')]
     targets: Option<Vec<String>>,
@@ -114,7 +114,7 @@ impl Infer {
             printer.result("no targets to evaluate the predictions against");
         } else {
             warn_of_excluded_samples(printer, &inferred.evaluation);
-            printer.rows(&scores(&inferred.evaluation));
+            print_scores(printer, &inferred.evaluation, None);
         }
         printer.result(format!("report   {}", inferred.report.display()));
         Ok(ExitCode::SUCCESS)

@@ -48,6 +48,9 @@ pub(super) struct Train {
     /// Save inputs, outputs and gradients of the first N steps to steps/ in the output folder
     #[arg(long, value_name = "N", default_value_t = 0)]
     record: u64,
+    /// Start a new training from the weights of another one (.safetensors), whose network is the same
+    #[arg(long, value_name = "FILE", value_parser = local_path::input())]
+    initial_weights: Option<PathBuf>,
     #[command(flatten)]
     network: NetworkArgs,
 }
@@ -74,6 +77,7 @@ impl Train {
             folder: &folder,
             force: self.force,
             record: self.record,
+            initial_weights: self.initial_weights.as_deref(),
         };
         let progress = TrainProgress::default();
         let work = || train(&dataset, &config, options, &progress);
@@ -103,6 +107,9 @@ fn print(printer: &Printer, trained: &TrainOutcome, folder: &Path) {
             100.0 * trained.data_wait
         ));
     }
+    if trained.stopped_early {
+        printer.result("stopped  early: no lower loss within `patience`");
+    }
     if trained.skipped_steps > 0 {
         printer.warn(format!(
             "{} of these steps were skipped: their batches are below `min_nonzero`",
@@ -114,7 +121,7 @@ fn print(printer: &Printer, trained: &TrainOutcome, folder: &Path) {
         "best     weights of step {}",
         HumanCount(trained.best_step)
     ));
-    printer.rows(&scores(&trained.evaluation));
+    print_scores(printer, &trained.evaluation, Some(trained.steps));
     let report = folder.join("report.html");
     printer.result(format!("report   {}", report.display()));
     printer.result(format!("module   {}", folder.join("model.pt").display()));
@@ -156,8 +163,43 @@ pub(super) fn warn_of_excluded_samples(printer: &Printer, evaluation: &Evaluatio
     }
 }
 
+/// Prints the scores, and warns of targets that were not learned.
+pub(super) fn print_scores(printer: &Printer, evaluation: &Evaluation, steps: Option<u64>) {
+    printer.rows(&scores(evaluation));
+    let assigned = assignment(evaluation);
+    if let Some(assigned) = &assigned {
+        printer.rows(assigned);
+    }
+    for verdict in evaluation.verdicts(steps) {
+        printer.warn(verdict);
+    }
+}
+
+/// A table of assignment accuracy with a row per target that has objects.
+fn assignment(evaluation: &Evaluation) -> Option<Rows> {
+    let mut table = Rows::new([
+        "assignment",
+        "samples",
+        "accuracy",
+        "largest object",
+        "mean target",
+    ]);
+    let mut is_empty = true;
+    for (name, channel) in &evaluation.channels {
+        let Some(scores) = &channel.assignment else {
+            continue;
+        };
+        let values = [scores.accuracy, scores.largest_object, scores.mean_target];
+        let values = values.map(|v| v.map_or("-".to_owned(), |v| format!("{v:.4}")));
+        let samples = HumanCount(scores.samples).to_string();
+        table.add_row([name.clone(), samples].into_iter().chain(values));
+        is_empty = false;
+    }
+    (!is_empty).then_some(table)
+}
+
 /// A table of scores with a row per target.
-pub(super) fn scores(evaluation: &Evaluation) -> Rows {
+fn scores(evaluation: &Evaluation) -> Rows {
     let mut table = Rows::new([
         "target",
         "loss",

@@ -214,6 +214,26 @@ pub struct ArrayEntry {
     pub statistics: IndexMap<String, Value>,
 }
 
+impl ArrayEntry {
+    /// Whether its transform turns every value into 0 or 1.
+    pub(crate) fn has_mask_transform(&self) -> bool {
+        let name = match &self.transform {
+            Value::String(name) => Some(name),
+            Value::Object(one) => one.keys().next(),
+            _ => None,
+        };
+        let masks = [
+            "nonzero",
+            "inside",
+            "equals",
+            "in",
+            "threshold",
+            "object_at",
+        ];
+        name.is_some_and(|name| masks.contains(&name.as_str()))
+    }
+}
+
 /// A shard file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ShardEntry {

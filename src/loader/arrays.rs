@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::array_kind::ArrayKind;
 use super::convert;
 use super::error::LoaderError;
+use super::input::{InputArray, InputChannels, Scaling};
 use super::options::ArrayNames;
 use super::values::ValueType;
 use crate::data_type::DataType;
@@ -21,10 +22,13 @@ pub(super) struct LoaderArrays {
     pub unmasked: Vec<usize>,
     /// Type of the masks, if any target has one.
     pub masks: Option<ValueType>,
+    /// Whether ids of a segmentation are read.
+    pub has_ids: bool,
     samples: u64,
-    /// Channels, z, y, x of the stored image.
-    image_shape: [usize; 4],
-    image_type: DataType,
+    /// Channels of all inputs.
+    image_channels: usize,
+    /// Voxels of a stored sample: z, y, x.
+    shape: [usize; 3],
 }
 
 /// An array, and what it is used as.
@@ -60,7 +64,10 @@ impl LoaderArrays {
             samples: entry.samples,
             arrays: Vec::new(),
         };
-        opening.add(&names.image, ArrayKind::Image)?;
+        let mut image_channels = 0;
+        for input in &names.inputs {
+            image_channels += opening.add_input(input, image_channels)?;
+        }
         for (i, target) in names.targets.iter().enumerate() {
             opening.add(target, ArrayKind::Target(i))?;
         }
@@ -71,16 +78,24 @@ impl LoaderArrays {
                 None => unmasked.push(i),
             }
         }
+        if let Some(segmentation) = &names.segmentation {
+            opening.add(segmentation, ArrayKind::Ids)?;
+        }
         let arrays = opening.arrays;
+        let Some(first) = arrays.first() else {
+            return Err(LoaderError::NoInput);
+        };
+        let [_, shape @ ..] = first.reader.shape();
         check(&arrays)?;
         Ok(Self {
             split: split.to_owned(),
             targets: names.targets.len(),
             masks: mask_type(&arrays),
             unmasked,
+            has_ids: names.segmentation.is_some(),
             samples: entry.samples,
-            image_shape: arrays[0].reader.shape(),
-            image_type: arrays[0].reader.data_type(),
+            image_channels,
+            shape,
             arrays,
         })
     }
@@ -92,26 +107,32 @@ impl LoaderArrays {
 
     /// Channels of the image.
     pub fn image_channels(&self) -> usize {
-        self.image_shape[0]
+        self.image_channels
+    }
+
+    /// The inputs, each with its channels of the image.
+    pub fn inputs(&self) -> impl Iterator<Item = InputChannels> {
+        let kinds = self.arrays.iter().flat_map(|a| &a.kinds);
+        kinds.filter_map(|kind| match kind {
+            ArrayKind::Input(input) => Some(*input),
+            _ => None,
+        })
     }
 
     /// Type of the image in a batch; `changed` says whether augmentation changes its values.
     pub fn image_value_type(&self, changed: bool) -> ValueType {
-        match self.image_type {
-            DataType::UInt8 if !changed => ValueType::U8,
-            _ => ValueType::F32,
+        let fits =
+            |i: InputChannels| i.scaling.fits_bytes(i.data_type) && !(changed && i.is_changed());
+        if self.inputs().all(fits) {
+            ValueType::U8
+        } else {
+            ValueType::F32
         }
-    }
-
-    /// Whether the image is stored as integers.
-    pub fn image_is_integer(&self) -> bool {
-        !self.image_type.is_float()
     }
 
     /// Voxels of a stored sample: z, y, x.
     pub fn shape(&self) -> [usize; 3] {
-        let [_, z, y, x] = self.image_shape;
-        [z, y, x]
+        self.shape
     }
 
     /// Checks the memory that batches of `batch_size` samples with `window` voxels take.
@@ -146,6 +167,28 @@ struct Opening<'d> {
 }
 
 impl Opening<'_> {
+    /// Opens an input whose channels begin at `first`, and returns how many they are.
+    fn add_input(&mut self, input: &InputArray, first: usize) -> Result<usize, LoaderError> {
+        let entry = self.dataset.manifest().arrays.get(&input.name);
+        let scaling = entry.map_or(Scaling::FullScale, Scaling::of);
+        let data_type = entry.map_or(DataType::UInt8, |entry| entry.data_type);
+        // The number of channels is known when the array is open.
+        let mut channels = InputChannels {
+            first,
+            count: 0,
+            scaling: input.scaling.unwrap_or(scaling),
+            data_type,
+        };
+        self.add(&input.name, ArrayKind::Input(channels))?;
+        let Some(open) = self.arrays.iter_mut().find(|a| a.name == input.name) else {
+            return Ok(0);
+        };
+        [channels.count, ..] = open.reader.shape();
+        open.kinds.pop();
+        open.kinds.push(ArrayKind::Input(channels));
+        Ok(channels.count)
+    }
+
     /// Opens the array `name`, unless it is open already, and uses it as `kind`.
     fn add(&mut self, name: &str, kind: ArrayKind) -> Result<(), LoaderError> {
         if let Some(open) = self.arrays.iter_mut().find(|s| s.name == name) {
@@ -187,12 +230,11 @@ impl Opening<'_> {
     }
 }
 
-/// Checks each array against what it is used as, and against the first one, the image.
+/// Checks each array against what it is used as, and against the first one.
 fn check(arrays: &[LoaderArray]) -> Result<(), LoaderError> {
-    let image = &arrays[0];
     for array in arrays {
         for kind in &array.kinds {
-            check_kind(array, *kind, image)?;
+            check_kind(array, *kind, &arrays[0])?;
         }
     }
     Ok(())
@@ -201,7 +243,7 @@ fn check(arrays: &[LoaderArray]) -> Result<(), LoaderError> {
 fn check_kind(
     array: &LoaderArray,
     kind: ArrayKind,
-    image: &LoaderArray,
+    first: &LoaderArray,
 ) -> Result<(), LoaderError> {
     let error = |found: String, expected: String, advice| {
         Err(LoaderError::Array {
@@ -214,23 +256,28 @@ fn check_kind(
     };
     let data_type = array.reader.data_type();
     let (supported, expected) = match kind {
-        ArrayKind::Image => (convert::is_image(data_type), "uint8, uint16 or float32"),
+        ArrayKind::Input(input) if input.scaling != Scaling::FullScale => (true, "any type"),
+        ArrayKind::Input(_) => (
+            convert::is_full_scale(data_type),
+            "uint8, uint16 or float32, or the scale `nonzero` or `range`",
+        ),
         ArrayKind::Target(_) => (true, "any type"),
         ArrayKind::Mask(_) => (convert::is_mask(data_type), "integers or float32"),
+        ArrayKind::Ids => (!data_type.is_float(), "integers"),
     };
     if !supported {
         let advice = "set the array's `dtype` in the config and preprocess again";
         return error(data_type.to_string(), expected.into(), advice);
     }
     let [channels, window @ ..] = array.reader.shape();
-    let [_, expected @ ..] = image.reader.shape();
-    if kind != ArrayKind::Image && channels != 1 {
+    let [_, expected @ ..] = first.reader.shape();
+    if !matches!(kind, ArrayKind::Input(_)) && channels != 1 {
         let advice = "choose an array with one channel";
         return error(format!("{channels} channels"), "1".into(), advice);
     }
     if window != expected {
         let describe = |[z, y, x]: [usize; 3]| format!("windows of {x} x {y} x {z} voxels (x y z)");
-        let expected = format!("{}, as in the image `{}`", describe(expected), image.name);
+        let expected = format!("{}, as in the input `{}`", describe(expected), first.name);
         let advice = "give both the same window in the config and preprocess again";
         return error(describe(window), expected, advice);
     }

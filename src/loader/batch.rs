@@ -1,6 +1,7 @@
 //! A batch, and the slots of its samples, which threads fill independently of each other.
 
 use super::array_kind::ArrayKind;
+use super::input::InputChannels;
 use super::values::{Buffer, ValueType, Values, resize};
 
 /// Samples for one training step. All arrays are in C order.
@@ -10,8 +11,8 @@ pub struct Batch {
     pub samples: Vec<u64>,
     /// Samples, image channels, z, y, x.
     pub shape: [usize; 5],
-    /// Of `shape`. Bytes if the array is uint8 and no augmentation changes values; otherwise float32: uint8 / 255,
-    /// uint16 / 65535, float32 unchanged.
+    /// Of `shape`: the channels of all inputs, scaled. Bytes if all inputs fit in them and no augmentation changes values;
+    /// otherwise float32.
     pub image: Values,
     /// `[samples, targets, z, y, x]`: 1 where the stored value is not 0.
     pub targets: Vec<u8>,
@@ -19,6 +20,8 @@ pub struct Batch {
     /// are 1 where the stored value is not 0, float32 masks are unchanged, targets without a mask have 1. Float32 if any
     /// mask is float32, otherwise bytes.
     pub masks: Option<Values>,
+    /// `[samples, z, y, x]`: the ids of the segmentation; empty if none is read.
+    pub ids: Vec<u64>,
 }
 
 /// The part of a batch that belongs to one sample.
@@ -31,9 +34,17 @@ pub(super) struct SampleSlot<'b> {
     pub targets: &'b mut [u8],
     /// `[targets, z, y, x]`; empty if no target has a mask.
     pub masks: Buffer<'b>,
+    /// `[z, y, x]`; empty if no segmentation is read.
+    pub ids: &'b mut [u64],
 }
 
 impl SampleSlot<'_> {
+    /// The channels of an input.
+    pub fn input(&mut self, input: &InputChannels) -> Buffer<'_> {
+        let first = input.first * self.voxels;
+        self.image.range(first..first + input.count * self.voxels)
+    }
+
     /// Target number `i`.
     pub fn target(&mut self, i: usize) -> &mut [u8] {
         &mut self.targets[i * self.voxels..][..self.voxels]
@@ -47,12 +58,10 @@ impl SampleSlot<'_> {
     /// The slice for an array of this kind, if it is one of bytes.
     pub fn bytes(&mut self, kind: ArrayKind) -> Option<&mut [u8]> {
         match kind {
-            ArrayKind::Image => match &mut self.image {
-                Buffer::U8(values) => Some(values),
-                Buffer::F32(_) => None,
-            },
+            ArrayKind::Input(input) => self.input(&input).bytes(),
             ArrayKind::Target(i) => Some(self.target(i)),
             ArrayKind::Mask(i) => self.mask(i).bytes(),
+            ArrayKind::Ids => None,
         }
     }
 }
@@ -66,6 +75,7 @@ impl Batch {
         image: ValueType,
         targets: usize,
         masks: Option<ValueType>,
+        has_ids: bool,
     ) {
         let [n, channels, z, y, x] = shape;
         let voxels = n * z * y * x;
@@ -81,6 +91,7 @@ impl Batch {
                 .prepare(value_type, targets * voxels),
             None => self.masks = None,
         }
+        resize(&mut self.ids, if has_ids { voxels } else { 0 }, 0);
     }
 
     /// The samples and their slots.
@@ -92,14 +103,17 @@ impl Batch {
             Some(masks) => masks.buffer(),
             None => Buffer::U8(&mut []),
         };
+        let mut ids = self.ids.as_mut_slice();
         let (image_values, target_values, mask_values) =
             (image.len() / n, targets.len() / n, masks.len() / n);
+        let id_values = ids.len() / n;
         self.samples.iter().map(move |sample| {
             let slot = SampleSlot {
                 voxels: z * y * x,
                 image: image.split_off(image_values),
                 targets: targets.split_off_mut(..target_values).unwrap_or_default(),
                 masks: masks.split_off(mask_values),
+                ids: ids.split_off_mut(..id_values).unwrap_or_default(),
             };
             (*sample, slot)
         })
@@ -109,6 +123,8 @@ impl Batch {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data_type::DataType;
+    use crate::loader::Scaling;
 
     #[test]
     fn a_recycled_batch_takes_any_type_and_size() {
@@ -120,7 +136,7 @@ mod tests {
             (1, ValueType::F32, Some(ValueType::U8)),
         ] {
             let samples: Vec<u64> = (0..n as u64).collect();
-            batch.prepare(&samples, [n, 2, 1, 1, 5], image, 3, masks);
+            batch.prepare(&samples, [n, 2, 1, 1, 5], image, 3, masks, n == 3);
             assert_eq!(batch.image.len(), n * 10);
             assert_eq!(batch.targets.len(), n * 15);
             assert_eq!(batch.masks.as_ref().map(Values::len), masks.map(|_| n * 15));
@@ -131,10 +147,18 @@ mod tests {
                 assert_eq!((sample, slot.voxels), (i as u64, 5));
                 assert_eq!((slot.image.len(), slot.targets.len()), (10, 15));
                 assert_eq!(slot.target(2).len(), 5);
+                let second = InputChannels {
+                    first: 1,
+                    count: 1,
+                    scaling: Scaling::FullScale,
+                    data_type: DataType::UInt8,
+                };
+                assert_eq!(slot.input(&second).len(), 5);
                 assert_eq!(
-                    slot.bytes(ArrayKind::Image).is_some(),
+                    slot.bytes(ArrayKind::Input(second)).is_some(),
                     image == ValueType::U8
                 );
+                assert_eq!(slot.ids.len(), if n == 3 { 5 } else { 0 });
                 assert_eq!(slot.masks.len(), if masks.is_some() { 15 } else { 0 });
             }
         }

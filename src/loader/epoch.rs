@@ -204,6 +204,7 @@ impl Shared {
             arrays.image_value_type(loader.options.augmentation.changes_values()),
             arrays.targets,
             arrays.masks,
+            arrays.has_ids,
         );
         let mut results: Vec<_> = samples.iter().map(|_| Ok(())).collect();
         loader.pool.in_place_scope(|scope| {

@@ -46,6 +46,9 @@ pub enum LoaderError {
         /// What to do.
         advice: &'static str,
     },
+    /// No input was named.
+    #[error("found no input, expected the name of at least one array")]
+    NoInput,
     /// The numbers of targets and masks differ.
     #[error(
         "found {masks} masks for {targets} targets, expected an entry for each target (`None` for a target without a mask)"
@@ -111,7 +114,7 @@ impl Fault for LoaderError {
             Self::Dataset(e) => e.kind(),
             Self::Sample { source, .. } => source.kind(),
             Self::NoSplit { .. } | Self::NoArray { .. } | Self::Array { .. } => FaultKind::Usage,
-            Self::Masks { .. } | Self::Option { .. } => FaultKind::Usage,
+            Self::NoInput | Self::Masks { .. } | Self::Option { .. } => FaultKind::Usage,
             Self::Threads(_) => FaultKind::Environment,
             Self::Panicked { .. } => FaultKind::Data,
         }

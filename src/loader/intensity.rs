@@ -7,18 +7,18 @@ use rand::Rng;
 use super::transform::SampleTransform;
 use super::values::Buffer;
 
-/// Smallest value of a voxel with data in an integer image.
+/// Smallest value of a voxel with data in a bounded input.
 const DARKEST: f32 = 1.0 / 255.0;
 
-/// Applies brightness, contrast and noise of the given standard deviation to `image`. Voxels without data (0) stay 0. If
-/// the image is stored as `integers`, all others are clamped to 1/255 to 1.
+/// Applies brightness, contrast and noise of the given standard deviation to an input. Voxels without data (0) stay 0. If
+/// 1 is the largest value (`is_bounded`), all others are clamped to 1/255 to 1.
 pub(super) fn change(
     image: &mut [f32],
-    integers: bool,
+    is_bounded: bool,
     noise: f32,
     transform: &mut SampleTransform,
 ) {
-    let limits = if integers {
+    let limits = if is_bounded {
         [DARKEST, 1.0]
     } else {
         [f32::NEG_INFINITY, f32::INFINITY]
@@ -44,7 +44,7 @@ pub(super) fn change(
     }
 }
 
-/// Sets a z section to 0 in every channel of `image`, `[channel, z, y, x]`.
+/// Sets a z section to 0 in every channel of an input, `[channel, z, y, x]`.
 pub(super) fn blank(image: &mut Buffer<'_>, [channels, z]: [usize; 2], section: usize) {
     match image {
         Buffer::U8(image) => blank_values(image, [channels, z], section),

@@ -3,6 +3,7 @@
 use super::array_kind::ArrayKind;
 use super::batch::SampleSlot;
 use super::error::LoaderError;
+use super::input::Scaling;
 use super::state::{LoaderState, lock};
 use super::transform::SampleTransform;
 use super::values::Buffer;
@@ -43,14 +44,16 @@ impl LoaderState {
         let shape = self.arrays.shape();
         let mut transform = SampleTransform::new(&self.options, epoch, sample, shape, self.window);
         self.decode(decoder, sample, &transform, &mut slot)?;
-        if let Buffer::F32(image) = &mut slot.image {
-            let integers = self.arrays.image_is_integer();
-            let noise = self.options.augmentation.noise;
-            intensity::change(image, integers, noise, &mut transform);
-        }
-        if let Some(section) = transform.missing_section {
-            let sections = [self.arrays.image_channels(), self.window[0]];
-            intensity::blank(&mut slot.image, sections, section);
+        for input in self.arrays.inputs().filter(|i| i.is_changed()) {
+            let mut image = slot.input(&input);
+            if let Buffer::F32(image) = &mut image {
+                let is_bounded = input.scaling.is_bounded(input.data_type);
+                let noise = self.options.augmentation.noise;
+                intensity::change(image, is_bounded, noise, &mut transform);
+            }
+            if let Some(section) = transform.missing_section {
+                intensity::blank(&mut image, [input.count, self.window[0]], section);
+            }
         }
         if self.arrays.masks.is_some() {
             for i in &self.arrays.unmasked {
@@ -79,17 +82,26 @@ impl LoaderState {
             {
                 // Decode unchanged bytes straight into the batch.
                 array.reader.read_into(sample, decoder, bytes)?;
-                if kind != ArrayKind::Image && !array.is_binary {
-                    convert::binary_in_place(bytes);
+                match kind {
+                    ArrayKind::Input(input) if input.scaling == Scaling::Nonzero => {
+                        convert::nonzero_in_place(bytes);
+                    }
+                    ArrayKind::Target(_) | ArrayKind::Mask(_) if !array.is_binary => {
+                        convert::binary_in_place(bytes);
+                    }
+                    _ => (),
                 }
                 continue;
             }
             let values = array.reader.read(sample, decoder)?;
             for kind in &array.kinds {
                 match *kind {
-                    ArrayKind::Image => convert::image(values, data_type, map, &mut slot.image),
+                    ArrayKind::Input(input) => {
+                        convert::input(values, &input, map, slot.input(&input));
+                    }
                     ArrayKind::Target(i) => convert::binary(values, data_type, map, slot.target(i)),
                     ArrayKind::Mask(i) => convert::mask(values, data_type, map, slot.mask(i)),
+                    ArrayKind::Ids => convert::ids(values, data_type, map, slot.ids),
                 }
             }
         }

@@ -3,28 +3,32 @@
 use super::augmentation::Augmentation;
 use super::crop::Crop;
 use super::error::LoaderError;
+use super::input::InputArray;
 use crate::dataset::Dataset;
 
 /// The arrays of a split that make up a training sample.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ArrayNames {
-    /// The image: uint8, uint16 or float32, any number of channels.
-    pub image: String,
+    /// The inputs, whose channels are those of the image, in this order. Any number of channels each.
+    pub inputs: Vec<InputArray>,
     /// The targets: any type, one channel.
     pub targets: Vec<String>,
     /// For each target the array with its mask, if any: integers or float32, one channel.
     pub masks: Vec<Option<String>>,
+    /// A segmentation: integers, one channel.
+    pub segmentation: Option<String>,
 }
 
 impl ArrayNames {
     /// Uses the array `<target>_mask` as the mask of a target if the dataset has it.
-    pub fn with_masks(dataset: &Dataset, image: &str, targets: &[String]) -> Self {
+    pub fn with_masks(dataset: &Dataset, inputs: &[InputArray], targets: &[String]) -> Self {
         let arrays = &dataset.manifest().arrays;
         let mask = |t: &String| Some(format!("{t}_mask")).filter(|m| arrays.contains_key(m));
         Self {
-            image: image.to_owned(),
+            inputs: inputs.to_vec(),
             targets: targets.to_vec(),
             masks: targets.iter().map(mask).collect(),
+            segmentation: None,
         }
     }
 }

@@ -103,9 +103,10 @@ fn indexed_arrays(samples: u64) -> Vec<TestArray> {
 
 fn arrays(targets: &[&str], masks: &[Option<&str>]) -> ArrayNames {
     ArrayNames {
-        image: "img".into(),
+        inputs: vec![InputArray::new("img")],
         targets: targets.iter().map(|t| (*t).into()).collect(),
         masks: masks.iter().map(|m| m.map(Into::into)).collect(),
+        segmentation: None,
     }
 }
 
@@ -227,7 +228,7 @@ fn an_error_names_the_array_that_does_not_fit() {
     assert_eq!(
         train(arrays(&["small"], &[None])),
         "the array `small` cannot be a target: found windows of 6 x 4 x 3 voxels (x y z), expected windows of 6 x 6 x 3 \
-         voxels (x y z), as in the image `img`; give both the same window in the config and preprocess again"
+         voxels (x y z), as in the input `img`; give both the same window in the config and preprocess again"
     );
     let message = train(arrays(&["two"], &[None]));
     assert!(message.contains("`two` cannot be a target: found 2 channels, expected 1"));
@@ -236,11 +237,11 @@ fn an_error_names_the_array_that_does_not_fit() {
         message.contains("`double` cannot be a mask: found float64, expected integers or float32")
     );
     let image = ArrayNames {
-        image: "wide".into(),
+        inputs: vec![InputArray::new("wide")],
         ..arrays(&[], &[])
     };
     assert!(
-        train(image).contains("`wide` cannot be the image: found uint64, expected uint8, uint16")
+        train(image).contains("`wide` cannot be an input: found uint64, expected uint8, uint16")
     );
     assert!(train(arrays(&["target"], &[])).starts_with("found 0 masks for 1 targets"));
     let many = LoaderOptions {
@@ -249,7 +250,7 @@ fn an_error_names_the_array_that_does_not_fit() {
     };
     assert!(error("train", arrays(&[], &[]), many).contains("`batch_size`"));
     let multichannel = ArrayNames {
-        image: "two".into(),
+        inputs: vec![InputArray::new("two")],
         ..arrays(&["target", "wide"], &[Some("two"), None])
     };
     assert!(train(multichannel).contains("`two` cannot be a mask: found 2 channels"));

@@ -1,5 +1,7 @@
 //! Values of a batch as bytes or float32, and mutable slices of them.
 
+use std::ops::Range;
+
 /// Values of a batch in the smallest type that holds them; the type is the same for all batches of a loader.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Values {
@@ -18,18 +20,11 @@ pub(super) enum ValueType {
 
 impl Values {
     /// Number of values.
-    pub fn len(&self) -> usize {
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
         match self {
             Self::U8(values) => values.len(),
             Self::F32(values) => values.len(),
-        }
-    }
-
-    /// Number of values that are not 0.
-    pub fn nonzero(&self) -> usize {
-        match self {
-            Self::U8(values) => values.len() - bytecount::count(values, 0),
-            Self::F32(values) => values.iter().filter(|v| **v != 0.0).count(),
         }
     }
 
@@ -82,9 +77,14 @@ impl<'b> Buffer<'b> {
 
     /// Part number `i` of parts of `n` values.
     pub fn part(&mut self, i: usize, n: usize) -> Buffer<'_> {
+        self.range(i * n..(i + 1) * n)
+    }
+
+    /// A part of the values.
+    pub fn range(&mut self, range: Range<usize>) -> Buffer<'_> {
         match self {
-            Self::U8(values) => Buffer::U8(&mut values[i * n..][..n]),
-            Self::F32(values) => Buffer::F32(&mut values[i * n..][..n]),
+            Self::U8(values) => Buffer::U8(&mut values[range]),
+            Self::F32(values) => Buffer::F32(&mut values[range]),
         }
     }
 
@@ -112,22 +112,5 @@ pub(super) fn resize<T: Copy>(values: &mut Vec<T>, n: usize, zero: T) {
         *values = vec![zero; n];
     } else {
         values.resize(n, zero);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn nonzero_values_are_counted() {
-        for values in [
-            Values::U8(vec![0, 1, 255]),
-            Values::F32(vec![-0.0, 0.5, f32::NAN]),
-        ] {
-            assert_eq!((values.len(), values.nonzero()), (3, 2));
-        }
-        let empty = Values::default();
-        assert_eq!((empty.len(), empty.nonzero()), (0, 0));
     }
 }

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
 use super::atomic_write::write_atomic;
+use super::average::AverageWeights;
 use super::config::TrainConfig;
 use super::error::TrainError;
 use super::model::Model;
@@ -72,12 +73,13 @@ pub(super) struct Checkpoint {
     tensors: IndexMap<String, Tensor>,
 }
 
-/// Writes `model` to `path`, with `optimizer` if a training can resume from the checkpoint.
+/// Writes `model` to `path`, with `optimizer` and the average of the weights, if a training can resume from the checkpoint.
 pub(super) fn write(
     path: &Path,
     header: &Header,
     model: &Model,
     optimizer: Option<&Optimizer>,
+    average: Option<&AverageWeights>,
 ) -> Result<(), TrainError> {
     let header = Header {
         optimizer_steps: optimizer.map_or(0, Optimizer::steps),
@@ -87,7 +89,8 @@ pub(super) fn write(
     let state = optimizer.into_iter().flat_map(Optimizer::state);
     let json = serde_json::to_string(&header).map_err(|e| TrainError::file(path, e.to_string()))?;
     let header = HashMap::from([(HEADER.to_owned(), json)]);
-    write_tensors(path, weights.chain(state), Some(header))
+    let average = average.into_iter().flat_map(AverageWeights::state);
+    write_tensors(path, weights.chain(state).chain(average), Some(header))
 }
 
 /// Writes tensors by name to the safetensors file `path`.
@@ -169,6 +172,17 @@ impl Checkpoint {
             }
         }
         Ok(Model::with_weights(config, weights, device)?)
+    }
+
+    /// The average of the weights, on `device`.
+    pub(super) fn average(
+        &self,
+        decay: f64,
+        model: &Model,
+        device: Device,
+    ) -> Result<AverageWeights, TrainError> {
+        let tensor = |name: &str| self.tensors.get(name)?.f_to_device(device).ok();
+        Ok(AverageWeights::resume(decay, model, tensor)?)
     }
 
     /// The optimizer with its state, on `device`.

@@ -1,23 +1,30 @@
 //! The config of a training: reads JSON and returns a validated [`TrainConfig`] with all defaults. An error names the
 //! file, the JSON path, what was found and what was expected.
 
+mod inputs;
+
 use std::path::Path;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::assignment::AssignmentConfig;
 use super::loss::LossConfig;
+use super::min_nonzero::MinNonzero;
 use super::model::ModelConfig;
 use super::optimizer::OptimizerConfig;
+use super::schedule::ScheduleConfig;
 use crate::config::ConfigError;
 use crate::loader::{Augmentation, Crop};
+
+pub use inputs::InputsConfig;
 
 /// A training: arrays, network, loss and duration.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TrainConfig {
-    /// The input array of the network. Integers are divided by the largest value of their type.
-    pub image: String,
+    /// The inputs of the network: an array or a list of arrays, whose channels follow each other.
+    pub image: InputsConfig,
     /// The target arrays, one per output channel, in the order of the channels; voxels that are not 0 are positive. If
     /// the dataset has an array `<target>_mask`, it is the mask of the target.
     #[schemars(length(min = 1))]
@@ -30,20 +37,39 @@ pub struct TrainConfig {
     /// The loss function.
     #[serde(default)]
     pub loss: LossConfig,
-    /// Batches with fewer nonzero voxels are skipped.
+    /// Batches with fewer voxels with data are skipped.
     #[serde(default)]
     pub min_nonzero: MinNonzero,
     /// The optimizer.
     pub optimizer: OptimizerConfig,
-    /// Samples per step.
+    /// How the learning rate changes; constant by default.
+    #[serde(default)]
+    pub schedule: ScheduleConfig,
+    /// Gradients are scaled so that their norm, that of all weights together, is at most this; not scaled by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("exclusiveMinimum" = 0))]
+    pub clip_gradients: Option<f64>,
+    /// Validate and export an exponential moving average of the weights with this decay; the weights themselves by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 1))]
+    pub ema_decay: Option<f64>,
+    /// Samples per batch.
     #[schemars(range(min = 1))]
     pub batch_size: usize,
+    /// Batches per step. Their gradients are averaged.
+    #[serde(default = "default_accumulate", skip_serializing_if = "is_one")]
+    #[schemars(range(min = 1))]
+    pub accumulate: u64,
     /// Number of steps.
     #[schemars(range(min = 1))]
     pub steps: u64,
     /// Steps between validations. Each validation also saves the weights.
     #[schemars(range(min = 1))]
     pub validation_interval: u64,
+    /// End the training after so many validations without a lower loss; never by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub patience: Option<u64>,
     /// Number of samples to validate with, rounded up to whole batches; the whole split by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub validation_samples: Option<u64>,
@@ -70,6 +96,9 @@ pub struct TrainConfig {
     /// Crop samples to a smaller window; the whole sample by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub crop: Option<Crop>,
+    /// Also score how often the output selects the sample's object in a segmentation; not by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub assignment: Option<AssignmentConfig>,
 }
 
 /// Names of the splits.
@@ -91,18 +120,6 @@ impl Default for Splits {
     }
 }
 
-/// Minimum fractions of nonzero voxels in a batch. Batches below are skipped.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct MinNonzero {
-    /// Minimum for the image.
-    #[schemars(range(min = 0, max = 1))]
-    pub image: f64,
-    /// Minimum for the masks.
-    #[schemars(range(min = 0, max = 1))]
-    pub mask: f64,
-}
-
 /// Data type of convolutions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -112,6 +129,14 @@ pub enum Precision {
     Float32,
     /// bfloat16: mixed precision, for GPUs that support it.
     Bfloat16,
+}
+
+fn default_accumulate() -> u64 {
+    1
+}
+
+fn is_one(n: &u64) -> bool {
+    *n == 1
 }
 
 fn default_workers() -> usize {
@@ -127,7 +152,7 @@ fn default_device() -> String {
 }
 
 /// The first name that occurs twice.
-pub(super) fn duplicate(names: &[String]) -> Option<&String> {
+pub(in crate::trainer) fn duplicate(names: &[String]) -> Option<&String> {
     let mut seen = std::collections::HashSet::new();
     names.iter().find(|name| !seen.insert(*name))
 }
@@ -154,7 +179,9 @@ impl TrainConfig {
 
     fn problem(&self) -> Option<(String, String)> {
         let within = |section: &str, (path, problem)| (format!("{section}.{path}"), problem);
-        (self.targets_problem())
+        (self.image.problem())
+            .map(|(path, problem)| (format!("image{path}"), problem))
+            .or_else(|| self.targets_problem())
             .or_else(|| self.numbers_problem())
             .or_else(|| {
                 let problem = super::device::parse(&self.device).err();
@@ -166,6 +193,10 @@ impl TrainConfig {
                 p.map(|p| within("loss", p))
             })
             .or_else(|| self.optimizer.problem().map(|p| within("optimizer", p)))
+            .or_else(|| {
+                let p = self.schedule.problem(self.optimizer.lr);
+                p.map(|p| within("schedule", p))
+            })
     }
 
     fn targets_problem(&self) -> Option<(String, String)> {
@@ -193,6 +224,8 @@ impl TrainConfig {
             ("batch_size", self.batch_size as u64),
             ("steps", self.steps),
             ("validation_interval", self.validation_interval),
+            ("accumulate", self.accumulate),
+            ("patience", self.patience.unwrap_or(1)),
             ("workers", self.workers as u64),
             ("prefetch", self.prefetch as u64),
             ("validation_samples", self.validation_samples.unwrap_or(1)),
@@ -200,6 +233,16 @@ impl TrainConfig {
             if n == 0 {
                 return problem(path, "0", "at least 1");
             }
+        }
+        if let Some(norm) = self.clip_gradients.filter(|n| !(n.is_finite() && *n > 0.0)) {
+            return problem("clip_gradients", &norm.to_string(), "a number above 0");
+        }
+        if let Some(decay) = self.ema_decay.filter(|d| !(0.0..1.0).contains(d)) {
+            return problem(
+                "ema_decay",
+                &decay.to_string(),
+                "a number from 0 to below 1",
+            );
         }
         let fractions = [
             ("min_nonzero.image", self.min_nonzero.image),

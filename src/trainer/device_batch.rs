@@ -45,12 +45,6 @@ impl DeviceBatch {
             batch,
         })
     }
-
-    /// Fraction of image voxels that are not 0.
-    pub(super) fn nonzero_fraction(&self) -> f64 {
-        let image = &self.batch.image;
-        image.nonzero() as f64 / image.len().max(1) as f64
-    }
 }
 
 fn tensor(values: &Values) -> Result<Tensor, TchError> {

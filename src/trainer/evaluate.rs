@@ -7,11 +7,12 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use tch::{CModule, Device, Kind, TchError, Tensor};
 
-use super::config::MinNonzero;
+use super::assignment::{Assignment, AssignmentCounts, AssignmentScores};
 use super::device_batch::{DeviceBatch, DeviceBatches};
 use super::error::TrainError;
 use super::loss::{Loss, LossValue, Reduction, constant_loss};
 use super::metrics::{Scores, VoxelCounts};
+use super::min_nonzero::MinNonzero;
 use super::model::Model;
 use crate::loader::{Loader, Values};
 use crate::preview::{ContactSheet, PictureRow};
@@ -42,6 +43,9 @@ pub struct ChannelEvaluation {
     /// Scores of the voxels that count according to the mask.
     #[serde(flatten)]
     pub scores: Scores,
+    /// How often the output selects the sample's object.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub assignment: Option<AssignmentScores>,
 }
 
 /// A network that computes logits from images.
@@ -72,6 +76,8 @@ pub(super) struct Evaluator<'a> {
     /// `None` if there are no targets.
     pub loss: Option<&'a Loss>,
     pub min_nonzero: MinNonzero,
+    /// What objects to assign, if any.
+    pub assignment: Option<&'a Assignment>,
     /// Maximum number of samples to evaluate.
     pub samples: u64,
     /// Number of samples to draw pictures of.
@@ -208,6 +214,7 @@ struct ChannelSums {
     /// Sums of [`LossValue::constants`].
     constants: [f64; 2],
     voxels: VoxelCounts,
+    assignment: Option<AssignmentCounts>,
 }
 
 impl EvaluationSums {
@@ -232,7 +239,7 @@ impl EvaluationSums {
         let batch = predicted.batch;
         let n = batch.samples.len() as u64;
         let mask = loss.mask(&batch.image, &batch.targets, batch.masks.as_ref())?;
-        if !has_min_nonzero(evaluator.min_nonzero, batch, &mask)? {
+        if !(evaluator.min_nonzero).is_reached(&batch.batch, loss, &mask)? {
             self.skipped += n;
             return Ok(None);
         }
@@ -257,6 +264,12 @@ impl EvaluationSums {
             sums.constants[1] += weight * constants.f_double_value(&[1])?;
         }
         self.count_voxels(predicted, &mask);
+        if let Some(assignment) = evaluator.assignment {
+            let counts = assignment.count(predicted);
+            for (sums, counts) in self.channels.values_mut().zip(counts) {
+                AssignmentCounts::add(&mut sums.assignment, counts);
+            }
+        }
         Ok(Some(mask))
     }
 
@@ -286,6 +299,7 @@ impl EvaluationSums {
             constant_loss: (self.counted > 0)
                 .then(|| constant_loss(sums.constants.map(|k| k / counted))),
             scores: sums.voxels.scores(),
+            assignment: sums.assignment.map(AssignmentCounts::scores),
         };
         let channels = self.channels.iter();
         Evaluation {
@@ -295,23 +309,6 @@ impl EvaluationSums {
             channels: channels.map(|(n, c)| (n.clone(), channel(c))).collect(),
         }
     }
-}
-
-/// Whether the batch, with its `mask`, has enough nonzero voxels to count.
-pub(super) fn has_min_nonzero(
-    least: MinNonzero,
-    batch: &DeviceBatch,
-    mask: &Tensor,
-) -> Result<bool, TchError> {
-    if least.image > 0.0 && batch.nonzero_fraction() < least.image {
-        return Ok(false);
-    }
-    // Counting on the device waits for it, so do it only if needed.
-    if least.mask > 0.0 {
-        let counted = mask.f_count_nonzero(None)?.f_int64_value(&[])?;
-        return Ok(counted as f64 >= least.mask * mask.numel() as f64);
-    }
-    Ok(true)
 }
 
 /// The values, in C order.

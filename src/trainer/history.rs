@@ -32,6 +32,9 @@ pub struct StepEntry {
     pub loss: Option<f64>,
     /// The loss of each channel.
     pub channels: IndexMap<String, f64>,
+    /// Learning rate of the step.
+    #[serde(default)]
+    pub lr: f64,
     /// Samples per second since losses were last fetched from the device.
     pub samples_per_s: f64,
     /// Fraction of that time spent waiting for data.
@@ -132,6 +135,7 @@ impl History {
         for (name, loss) in &entry.channels {
             scalar(&format!("loss/train/{name}"), *loss)?;
         }
+        scalar("lr", entry.lr)?;
         scalar("speed/samples_per_s", entry.samples_per_s)?;
         scalar("speed/data_wait", entry.data_wait)
     }
@@ -148,6 +152,8 @@ impl History {
             scalar(&format!("iou/val/{name}"), channel.scores.iou)?;
             let precision = channel.scores.average_precision;
             scalar(&format!("average_precision/val/{name}"), precision)?;
+            let assignment = channel.assignment.as_ref().and_then(|a| a.accuracy);
+            scalar(&format!("assignment/val/{name}"), assignment)?;
         }
         self.events.flush()
     }

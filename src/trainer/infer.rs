@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tch::{CModule, Device};
 
+use super::assignment::Assignment;
 use super::atomic_write::write_atomic;
 use super::checkpoint::Checkpoint;
-use super::config::{TrainConfig, duplicate};
+use super::config::{InputsConfig, TrainConfig, duplicate};
 use super::error::{TrainError, without_frames};
 use super::evaluate::{Evaluation, Evaluator, Network};
 use super::loss::{Loss, LossConfig};
@@ -16,7 +17,7 @@ use super::predictions::{PredictionInfo, PredictionWriter};
 use super::{device, report};
 use crate::config::Role;
 use crate::dataset::Dataset;
-use crate::loader::{ArrayNames, Crop, Loader, LoaderOptions};
+use crate::loader::{ArrayNames, Crop, InputArray, Loader, LoaderOptions};
 use crate::preview::{PictureRow, Report};
 
 pub use super::predictions::ProbabilityType;
@@ -30,8 +31,8 @@ pub struct InferOptions {
     pub training: Option<TrainConfig>,
     /// Split to predict.
     pub split: String,
-    /// Input array; by default the one used in training, or else the only image of the dataset.
-    pub image: Option<String>,
+    /// Input arrays; by default those used in training, or else the only image of the dataset.
+    pub image: Option<Vec<String>>,
     /// Target arrays to evaluate against, one per channel; by default those used in training, or else the targets of the
     /// dataset if their number matches the channels.
     pub targets: Option<Vec<String>>,
@@ -80,14 +81,14 @@ pub fn infer(
     let device = device::available(&options.device).map_err(|p| TrainError::config("device", p))?;
     let network = LoadedModel::read(&options.model, device)?;
     let training = options.training.as_ref().or(network.training());
-    let inputs = Inputs::open(dataset, options, training, &network, device)?;
+    let inputs = OpenSplit::open(dataset, options, training, &network, device)?;
     let loss = loss(training, &inputs, device)?;
     let [_, _, z, y, x] = inputs.shape;
     let info = PredictionInfo {
         dataset,
         split: &options.split,
         model: &options.model,
-        image: &inputs.image,
+        inputs: &inputs.inputs,
         targets: &inputs.targets,
         window: [z, y, x],
         probability_type: options.probability_type,
@@ -99,6 +100,7 @@ pub fn infer(
         targets: &inputs.targets,
         loss: loss.as_ref(),
         min_nonzero: training.map_or_else(Default::default, |t| t.min_nonzero),
+        assignment: inputs.assignment.as_ref(),
         samples: u64::MAX,
         pictures: PICTURES,
     };
@@ -120,7 +122,7 @@ pub fn infer(
 /// The loss of the training, to evaluate with; `None` if there are no targets.
 fn loss(
     training: Option<&TrainConfig>,
-    inputs: &Inputs,
+    inputs: &OpenSplit,
     device: Device,
 ) -> Result<Option<Loss>, TrainError> {
     if inputs.targets.is_empty() {
@@ -133,7 +135,8 @@ fn loss(
         return Err(TrainError::config(path, problem));
     }
     let window = [z, y, x].map(|n| n as i64);
-    Ok(Some(Loss::new(&config, window, device)?))
+    let data_channels = inputs.loader.data_channels();
+    Ok(Some(Loss::new(&config, window, &data_channels, device)?))
 }
 
 /// Writes the report and the scores beside the predictions. Returns the path of the report.
@@ -154,15 +157,16 @@ fn write_results(
 }
 
 /// Samples that fit the network, and targets that fit its channels.
-struct Inputs {
+struct OpenSplit {
     loader: Loader,
-    image: String,
+    inputs: InputsConfig,
     targets: Vec<String>,
+    assignment: Option<Assignment>,
     /// Shape of the predictions of a sample: `[1, channel, z, y, x]`.
     shape: [usize; 5],
 }
 
-impl Inputs {
+impl OpenSplit {
     fn open(
         dataset: &Dataset,
         options: &InferOptions,
@@ -170,7 +174,7 @@ impl Inputs {
         network: &LoadedModel,
         device: Device,
     ) -> Result<Self, TrainError> {
-        let image = image(dataset, options, training)?;
+        let inputs = inputs(dataset, options, training)?;
         let mut targets = targets(dataset, options, training);
         if let Some(duplicate) = duplicate(&targets) {
             let problem = format!("found `{duplicate}` twice, expected each array once");
@@ -184,11 +188,15 @@ impl Inputs {
             }),
             ..LoaderOptions::in_order(batch_size.unwrap_or(4), options.workers)
         };
-        let open = |targets: &[String]| {
-            let arrays = ArrayNames::with_masks(dataset, &image, targets);
-            Loader::open(dataset, &options.split, &arrays, loader_options.clone())
+        let objects = training.and_then(|t| t.assignment.as_ref());
+        let arrays = |targets: &[String]| ArrayNames {
+            segmentation: (objects.filter(|_| !targets.is_empty())).map(|o| o.segmentation.clone()),
+            ..ArrayNames::with_masks(dataset, &inputs.0, targets)
         };
-        let mut loader = open(&targets)?;
+        let open = |split: &str, targets: &[String]| {
+            Loader::open(dataset, split, &arrays(targets), loader_options.clone())
+        };
+        let mut loader = open(&options.split, &targets)?;
         let [_, channels, z, y, x] = loader.batch_shape();
         if let Some(problem) = network.problem_with(channels, [z, y, x]) {
             return Err(TrainError::file(&options.model, problem));
@@ -201,12 +209,27 @@ impl Inputs {
                 return Err(TrainError::config("--targets", problem));
             }
             targets.clear();
-            loader = open(&targets)?;
+            loader = open(&options.split, &targets)?;
         }
+        let assignment = match (objects, training) {
+            (Some(objects), Some(training)) if !targets.is_empty() => {
+                let known = dataset
+                    .manifest()
+                    .splits
+                    .contains_key(&training.splits.train);
+                let trained_on = known
+                    .then(|| open(&training.splits.train, &targets))
+                    .transpose()?;
+                let split = &options.split;
+                Some(objects.open(dataset, split, &targets, trained_on.as_ref())?)
+            }
+            _ => None,
+        };
         Ok(Self {
             loader,
-            image,
+            inputs,
             targets,
+            assignment,
             shape,
         })
     }
@@ -289,22 +312,32 @@ impl LoadedModel {
     }
 }
 
-/// The input array.
-fn image(
+/// The inputs of the network.
+fn inputs(
     dataset: &Dataset,
     options: &InferOptions,
     training: Option<&TrainConfig>,
-) -> Result<String, TrainError> {
-    let known = options.image.as_ref().or(training.map(|t| &t.image));
-    if let Some(image) = known {
-        return Ok(image.clone());
+) -> Result<InputsConfig, TrainError> {
+    if let Some(images) = &options.image {
+        if let Some(duplicate) = duplicate(images) {
+            let problem = format!("found `{duplicate}` twice, expected each array once");
+            return Err(TrainError::config("--image", problem));
+        }
+        let scaling = |name: &String| {
+            let trained = training.and_then(|t| t.image.0.iter().find(|i| i.name == *name));
+            trained.cloned().unwrap_or_else(|| InputArray::new(name))
+        };
+        return Ok(InputsConfig(images.iter().map(scaling).collect()));
+    }
+    if let Some(training) = training {
+        return Ok(training.image.clone());
     }
     match &with_role(dataset, Role::Image)[..] {
-        [image] => Ok(image.clone()),
+        [image] => Ok(InputsConfig(vec![InputArray::new(image)])),
         images => Err(TrainError::config(
             "--image",
             format!(
-                "found {} array(s) with the role image ({}), expected the name of the input array",
+                "found {} array(s) with the role image ({}), expected the names of the input arrays, separated by commas",
                 images.len(),
                 images.join(", ")
             ),
@@ -348,18 +381,20 @@ fn page(
     pictures: Vec<PictureRow>,
 ) -> Report {
     let fact = |name: &str, value: String| (name.to_owned(), value);
+    let mut facts = vec![
+        fact("dataset", dataset.location().to_string()),
+        fact("network", options.model.display().to_string()),
+        fact("samples", evaluation.samples.to_string()),
+    ];
+    facts.extend(report::verdicts(evaluation, None));
     Report {
-        title: format!("PredictionWriter of {}", options.split),
-        facts: vec![
-            fact("dataset", dataset.location().to_string()),
-            fact("network", options.model.display().to_string()),
-            fact("samples", evaluation.samples.to_string()),
-        ],
+        title: format!("Predictions of {}", options.split),
+        facts,
         charts: report::threshold_charts(evaluation),
         tables: if evaluation.channels.is_empty() {
             Vec::new()
         } else {
-            vec![report::score_table(evaluation)]
+            report::score_tables(evaluation)
         },
         pictures,
     }

@@ -8,14 +8,16 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Reduction as Elements, TchError, Tensor};
 
+use super::balance::Balance;
+
 /// The loss function.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct LossConfig {
-    /// Balance the classes of a channel: the weight of ones is the fraction of zeros among the elements that count in the
-    /// batch, and the other way round. Both are clipped by `balance_clip`.
-    pub balance: bool,
-    /// Class weights are clipped to the range from this to 1 minus this.
+    /// How the classes of a channel are weighted. With `true` the weight of ones is the fraction of zeros among the elements
+    /// that count in the batch, and the other way round.
+    pub balance: Balance,
+    /// The fractions of the classes are clipped to the range from this to 1 minus this.
     #[schemars(range(min = 0, max = 0.5))]
     pub balance_clip: f64,
     /// How the losses of the elements are reduced.
@@ -36,7 +38,7 @@ pub struct LossConfig {
 impl Default for LossConfig {
     fn default() -> Self {
         Self {
-            balance: false,
+            balance: Balance::None,
             balance_clip: 0.1,
             reduction: Reduction::Mean,
             mean_reduction_clip: 0.1,
@@ -74,6 +76,9 @@ impl LossConfig {
 
     pub(super) fn problem(&self, targets: usize) -> Option<(String, String)> {
         let invalid = |path: &str, problem: String| Some((path.to_owned(), problem));
+        if let Some(problem) = self.balance.problem() {
+            return invalid("balance", problem);
+        }
         if !(0.0..=0.5).contains(&self.balance_clip) {
             let found = self.balance_clip;
             return invalid(
@@ -108,6 +113,10 @@ impl LossConfig {
 #[derive(Debug)]
 pub(super) struct Loss {
     config: LossConfig,
+    /// Numbers of the image channels that have values other than 0 and 1.
+    data_channels: Vec<usize>,
+    /// The same on the device.
+    data_channel_numbers: Tensor,
     /// 1 inside, 0 in the voxels ignored by `crop_pad`; `[z, y, x]`. `None` if all count.
     inside: Option<Tensor>,
 }
@@ -127,10 +136,12 @@ pub(super) struct LossValue {
 }
 
 impl Loss {
-    /// The loss for windows of `[z, y, x]` voxels that pass [`LossConfig::problem_with`].
+    /// The loss for windows of `[z, y, x]` voxels that pass [`LossConfig::problem_with`]. `data_channels` are the channels of
+    /// the image that have values other than 0 and 1.
     pub(super) fn new(
         config: &LossConfig,
         window: [i64; 3],
+        data_channels: &[usize],
         device: tch::Device,
     ) -> Result<Self, TchError> {
         let [x, y, z] = config.crop_pad.map(i64::from);
@@ -146,10 +157,32 @@ impl Loss {
                 Some(mask)
             }
         };
+        let channels: Vec<i64> = data_channels.iter().map(|c| *c as i64).collect();
         Ok(Self {
             config: config.clone(),
+            data_channels: data_channels.to_vec(),
+            data_channel_numbers: Tensor::f_from_slice(&channels)?.f_to_device(device)?,
             inside,
         })
+    }
+
+    /// Numbers of the image channels that have values other than 0 and 1.
+    pub(super) fn data_channels(&self) -> &[usize] {
+        &self.data_channels
+    }
+
+    /// Voxels, z y x, that are ignored at either side of a window.
+    pub(super) fn pad(&self) -> [usize; 3] {
+        let [x, y, z] = self.config.crop_pad.map(|n| n as usize);
+        [z, y, x]
+    }
+
+    /// The channels of the image that have values other than 0 and 1.
+    fn data(&self, image: &Tensor) -> Result<Tensor, TchError> {
+        if self.data_channels.len() as i64 == image.size5()?.1 {
+            return Ok(image.shallow_clone());
+        }
+        image.f_index_select(1, &self.data_channel_numbers)
     }
 
     pub(super) fn reduction(&self) -> Reduction {
@@ -172,8 +205,8 @@ impl Loss {
             mask = mask.f_mul(inside)?;
         }
         if self.config.mask_on_zeros {
-            // A voxel has no data if all image channels are 0.
-            let data = image.f_ne(0.0)?.f_any_dim(1, true)?;
+            // A voxel has no data if all channels are 0, apart from those of masks.
+            let data = self.data(image)?.f_ne(0.0)?.f_any_dim(1, true)?;
             mask = mask.f_mul(&data.f_to_kind(Kind::Float)?)?;
         }
         Ok(mask)
@@ -218,10 +251,10 @@ impl Loss {
         targets: &Tensor,
         mask: &Tensor,
     ) -> Result<(Tensor, Tensor), TchError> {
-        let weights = if self.config.balance {
-            self.class_weights(targets, mask)?.f_mul(mask)?
-        } else {
-            mask.shallow_clone()
+        let balance = self.config.balance;
+        let weights = match balance.weights(targets, mask, self.config.balance_clip)? {
+            Some(weights) => weights.f_mul(mask)?,
+            None => mask.shallow_clone(),
         };
         let sum = elements.f_mul(&weights)?.f_sum(Kind::Float)?;
         let ones = targets.f_mul(&weights)?.f_sum(Kind::Float)?;
@@ -231,26 +264,17 @@ impl Loss {
             Reduction::Sum => Ok((sum, constant)),
             Reduction::Mean => {
                 let least = targets.numel() as f64 * self.config.mean_reduction_clip;
-                let counted = mask.f_count_nonzero(None)?.f_to_kind(Kind::Float)?;
+                let counted = if balance.counts_weights() {
+                    &weights
+                } else {
+                    mask
+                };
+                let counted = counted.f_count_nonzero(None)?.f_to_kind(Kind::Float)?;
                 // The result is 0, not NaN, if nothing counts and the minimum is 0.
                 let divisor = counted.f_clamp_min(least.max(f64::from(f32::MIN_POSITIVE)))?;
                 Ok((sum.f_div(&divisor)?, constant.f_div(&divisor)?))
             }
         }
-    }
-
-    /// The class weight of each element.
-    fn class_weights(&self, targets: &Tensor, mask: &Tensor) -> Result<Tensor, TchError> {
-        let counts = mask.f_ne(0.0)?.f_to_kind(Kind::Float)?;
-        let ones = targets.f_mul(&counts)?.f_sum(Kind::Float)?;
-        let all = counts.f_sum(Kind::Float)?.f_clamp_min(1.0)?;
-        let share_of_ones = ones.f_div(&all)?;
-        let share_of_zeros = share_of_ones.f_neg()?.f_add_scalar(1.0)?;
-        let clip = self.config.balance_clip;
-        let of_ones = share_of_zeros.f_clamp(clip, 1.0 - clip)?;
-        let of_zeros = share_of_ones.f_clamp(clip, 1.0 - clip)?;
-        let zeros = targets.f_neg()?.f_add_scalar(1.0)?;
-        (targets.f_mul(&of_ones)?).f_add(&zeros.f_mul(&of_zeros)?)
     }
 
     fn combine(&self, channels: &[Tensor]) -> Result<Tensor, TchError> {
@@ -286,7 +310,7 @@ mod tests {
     }
 
     fn value(config: &LossConfig, logits: &[f32], targets: &[f32], mask: Option<&[f32]>) -> f64 {
-        let loss = Loss::new(config, [1, 1, 4], tch::Device::Cpu).unwrap();
+        let loss = Loss::new(config, [1, 1, 4], &[0], tch::Device::Cpu).unwrap();
         let mask = mask.map(|m| tensor(m, ONE));
         let (logits, targets) = (tensor(logits, ONE), tensor(targets, ONE));
         let image = logits.ones_like();
@@ -356,7 +380,7 @@ mod tests {
 
     #[test]
     fn a_batch_that_is_all_masked_out_has_loss_zero() {
-        for balance in [false, true] {
+        for balance in [Balance::None, Balance::ByShare, Balance::Default] {
             for mean_reduction_clip in [0.0, 0.1] {
                 let config = LossConfig {
                     balance,
@@ -371,7 +395,7 @@ mod tests {
     #[test]
     fn balance_weights_ones_by_the_fraction_of_zeros_in_the_mask() {
         let balanced = LossConfig {
-            balance: true,
+            balance: Balance::ByShare,
             ..config(Reduction::Sum)
         };
         // One 1 and two 0s count.
@@ -384,7 +408,7 @@ mod tests {
     #[test]
     fn class_weights_are_clipped() {
         let balanced = LossConfig {
-            balance: true,
+            balance: Balance::ByShare,
             ..config(Reduction::Sum)
         };
         let found = value(&balanced, &LOGITS, &[0.0; 4], None);
@@ -424,7 +448,7 @@ mod tests {
             mask_on_zeros: true,
             ..config(Reduction::Sum)
         };
-        let loss = Loss::new(&config, [1, 1, 4], tch::Device::Cpu).unwrap();
+        let loss = Loss::new(&config, [1, 1, 4], &[0], tch::Device::Cpu).unwrap();
         let (logits, targets) = (tensor(&LOGITS, ONE), tensor(&TARGETS, ONE));
         let image = tensor(&[0.0, 0.2, 0.0, 1.0], ONE);
         let mask = loss.mask(&image, &targets, None).unwrap();
@@ -446,7 +470,7 @@ mod tests {
                 channel_weights,
                 ..config(Reduction::Sum)
             };
-            let loss = Loss::new(&config, [1, 1, 2], tch::Device::Cpu).unwrap();
+            let loss = Loss::new(&config, [1, 1, 2], &[0], tch::Device::Cpu).unwrap();
             let found = loss.compute(&logits, &targets, logits.ones_like()).unwrap();
             close(found.total.double_value(&[]), expected);
         }
@@ -455,11 +479,11 @@ mod tests {
     #[test]
     fn no_constant_prediction_has_less_than_the_constant_loss() {
         let balanced = LossConfig {
-            balance: true,
+            balance: Balance::ByShare,
             balance_clip: 0.3,
             ..config(Reduction::Mean)
         };
-        let loss = Loss::new(&balanced, [1, 1, 4], tch::Device::Cpu).unwrap();
+        let loss = Loss::new(&balanced, [1, 1, 4], &[0], tch::Device::Cpu).unwrap();
         let targets = tensor(&[1.0, 0.0, 0.0, 0.0], ONE);
         let at = |logit: f64| {
             let logits = targets.ones_like() * logit;

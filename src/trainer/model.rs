@@ -90,6 +90,11 @@ impl Model {
         self.kind = kind;
     }
 
+    /// The data type of convolutions.
+    pub(super) fn kind(&self) -> Kind {
+        self.kind
+    }
+
     /// Turns off gradients.
     pub(super) fn freeze(&mut self) -> Result<(), TchError> {
         for weight in self.weights.values_mut() {

@@ -4,7 +4,7 @@
 use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tch::{TchError, Tensor};
+use tch::{Kind, TchError, Tensor};
 
 /// The optimizer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -25,6 +25,9 @@ pub struct OptimizerConfig {
     /// Weight decay. The defaults are those of PyTorch: 0.01 for AdamW, 0 for the others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weight_decay: Option<f64>,
+    /// With `radam`: weight decay is decoupled from the gradient, as in AdamW.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub decoupled_weight_decay: bool,
 }
 
 /// An optimization algorithm.
@@ -59,6 +62,11 @@ impl OptimizerConfig {
         if let Some(beta) = self.betas.iter().find(|b| !(0.0..1.0).contains(*b)) {
             return wrong("betas", *beta, "numbers from 0 to below 1");
         }
+        if self.decoupled_weight_decay && self.name != Algorithm::Radam {
+            let problem =
+                "found true, expected it only with `radam`; `adamw` always decouples, `adam` never";
+            return Some(("decoupled_weight_decay".into(), problem.into()));
+        }
         let decay = self.weight_decay.unwrap_or_default();
         for (path, value) in [("eps", self.eps), ("weight_decay", decay)] {
             if !(value.is_finite() && value >= 0.0) {
@@ -66,6 +74,11 @@ impl OptimizerConfig {
             }
         }
         None
+    }
+
+    /// Whether weight decay is decoupled from the gradient.
+    fn decouples(&self) -> bool {
+        self.name == Algorithm::Adamw || self.decoupled_weight_decay
     }
 
     fn weight_decay(&self) -> f64 {
@@ -76,6 +89,37 @@ impl OptimizerConfig {
         };
         self.weight_decay.unwrap_or(default)
     }
+}
+
+/// Scales the gradients of the weights so that their norm, that of all together, is at most `norm`, as
+/// `torch.nn.utils.clip_grad_norm_` does.
+pub(super) fn clip_gradients<'a>(
+    weights: impl Iterator<Item = (&'a str, &'a Tensor)>,
+    norm: f64,
+) -> Result<(), TchError> {
+    let _no_grad = tch::no_grad_guard();
+    let mut gradients = Vec::new();
+    for (_, weight) in weights {
+        let gradient = weight.f_grad()?;
+        if gradient.defined() {
+            gradients.push(gradient);
+        }
+    }
+    let squares = gradients.iter().map(|g| g.f_square()?.f_sum(Kind::Float));
+    let squares = squares.collect::<Result<Vec<_>, _>>()?;
+    if squares.is_empty() {
+        return Ok(());
+    }
+    let found = Tensor::f_stack(&squares, 0)?.f_sum(Kind::Float)?.f_sqrt()?;
+    let factor = found
+        .f_add_scalar(1e-6)?
+        .f_reciprocal()?
+        .f_mul_scalar(norm)?;
+    let factor = factor.f_clamp_max(1.0)?;
+    for gradient in &mut gradients {
+        let _ = gradient.f_mul_(&factor)?;
+    }
+    Ok(())
 }
 
 /// An optimizer with its state.
@@ -106,10 +150,11 @@ impl Optimizer {
         self.steps
     }
 
-    /// Updates every weight that has a gradient, and resets the gradients.
+    /// Updates every weight that has a gradient with the learning rate `lr`, and resets the gradients.
     pub(super) fn step<'a>(
         &mut self,
         weights: impl Iterator<Item = (&'a str, &'a Tensor)>,
+        lr: f64,
     ) -> Result<(), TchError> {
         let _no_grad = tch::no_grad_guard();
         self.steps += 1;
@@ -118,21 +163,23 @@ impl Optimizer {
             if !grad.defined() {
                 continue;
             }
-            self.update(name, weight, &grad)?;
+            self.update(name, weight, &grad, lr)?;
             let _ = grad.f_detach_()?;
             let _ = grad.f_zero_()?;
         }
         Ok(())
     }
 
-    fn update(&mut self, name: &str, weight: &Tensor, grad: &Tensor) -> Result<(), TchError> {
-        let OptimizerConfig {
-            lr,
-            betas: [beta1, beta2],
-            ..
-        } = self.config;
+    fn update(
+        &mut self,
+        name: &str,
+        weight: &Tensor,
+        grad: &Tensor,
+        lr: f64,
+    ) -> Result<(), TchError> {
+        let [beta1, beta2] = self.config.betas;
         let mut weight = weight.shallow_clone();
-        let grad = self.decay(&mut weight, grad)?;
+        let grad = self.decay(&mut weight, grad, lr)?;
         if !self.moments.contains_key(name) {
             let zeros = [grad.f_zeros_like()?, grad.f_zeros_like()?];
             self.moments.insert(name.to_owned(), zeros);
@@ -149,15 +196,17 @@ impl Optimizer {
     }
 
     /// Applies weight decay to the weight or, by algorithm, to the gradient; returns the gradient.
-    fn decay(&self, weight: &mut Tensor, grad: &Tensor) -> Result<Tensor, TchError> {
+    fn decay(&self, weight: &mut Tensor, grad: &Tensor, lr: f64) -> Result<Tensor, TchError> {
         let decay = self.config.weight_decay();
         match self.config.name {
             _ if decay == 0.0 => Ok(grad.shallow_clone()),
-            Algorithm::Adamw => {
-                let _ = weight.f_mul_scalar_(1.0 - self.config.lr * decay)?;
+            Algorithm::Adam | Algorithm::Radam if !self.config.decouples() => {
+                grad.f_add(&weight.f_mul_scalar(decay)?)
+            }
+            _ => {
+                let _ = weight.f_mul_scalar_(1.0 - lr * decay)?;
                 Ok(grad.shallow_clone())
             }
-            Algorithm::Adam | Algorithm::Radam => grad.f_add(&weight.f_mul_scalar(decay)?),
         }
     }
 
@@ -228,6 +277,7 @@ mod tests {
             betas: default_betas(),
             eps: default_eps(),
             weight_decay: None,
+            decoupled_weight_decay: false,
         }
     }
 
@@ -236,7 +286,7 @@ mod tests {
         let step = |_| {
             let loss = (weight - 3.0).square();
             loss.backward();
-            optimizer.step([("w", weight)].into_iter()).unwrap();
+            optimizer.step([("w", weight)].into_iter(), 0.1).unwrap();
             weight.double_value(&[])
         };
         (0..steps).map(step).collect()

@@ -12,6 +12,7 @@ use zarrs::array::{Array, ArrayBuilder};
 use zarrs::filesystem::FilesystemStore;
 
 use super::atomic_write::{PendingFolder, remove_leftovers};
+use super::config::InputsConfig;
 use super::error::TrainError;
 use super::evaluate::PredictedBatch;
 use crate::dataset::{Dataset, group_metadata};
@@ -31,7 +32,7 @@ pub(super) struct PredictionInfo<'a> {
     pub dataset: &'a Dataset,
     pub split: &'a str,
     pub model: &'a Path,
-    pub image: &'a str,
+    pub inputs: &'a InputsConfig,
     pub targets: &'a [String],
     /// Voxels z, y, x of the predicted window in the center of each sample.
     pub window: [usize; 3],
@@ -233,7 +234,7 @@ fn attributes(info: &PredictionInfo<'_>) -> Map<String, Value> {
         json!("probabilities that a network predicts"),
     );
     add("network", json!(info.model.display().to_string()));
-    add("image", json!(info.image));
+    add("inputs", json!(info.inputs.names()));
     add("channels", json!(info.targets));
     let [z, y, x] = info.window;
     add("window_voxels", json!([x, y, z]));

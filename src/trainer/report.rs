@@ -31,7 +31,8 @@ pub(super) fn report(
         splits.get(split).map_or(0, |s| s.samples).to_string()
     };
     let fact = |name: &str, value: String| (name.to_owned(), value);
-    let facts = vec![
+    let mut facts = vec![
+        fact("inputs", config.image.names().join(", ")),
         fact("dataset", training.dataset.location().to_string()),
         fact("training samples", samples(&config.splits.train)),
         fact("validation samples", samples(&config.splits.val)),
@@ -45,6 +46,7 @@ pub(super) fn report(
         fact("device", config.device.clone()),
         fact("seed", config.seed.to_string()),
     ];
+    facts.extend(verdicts(best, Some(training.steps)));
     let mut charts = vec![loss_chart(history, best)];
     for name in best.channels.keys() {
         charts.push(channel_loss_chart(history, name, best));
@@ -55,9 +57,17 @@ pub(super) fn report(
         title: "Training".into(),
         facts,
         charts,
-        tables: vec![score_table(best)],
+        tables: score_tables(best),
         pictures,
     }
+}
+
+/// What was not learned, as facts.
+pub(super) fn verdicts(evaluation: &Evaluation, steps: Option<u64>) -> Vec<(String, String)> {
+    let verdicts = evaluation.verdicts(steps).into_iter();
+    verdicts
+        .map(|verdict| ("verdict".to_owned(), verdict))
+        .collect()
 }
 
 /// Number of steps that were skipped because of `min_nonzero`.
@@ -67,8 +77,45 @@ fn skipped_steps(history: &[HistoryEntry]) -> usize {
     history.iter().filter(is_skipped).count()
 }
 
+/// The tables of scores: of voxels and, if objects are assigned, of these.
+pub(super) fn score_tables(evaluation: &Evaluation) -> Vec<Table> {
+    let mut tables = vec![score_table(evaluation)];
+    tables.extend(assignment_table(evaluation));
+    tables
+}
+
+/// How often the sample's object is selected, with a row per target that has objects.
+fn assignment_table(evaluation: &Evaluation) -> Option<Table> {
+    let head = [
+        "target",
+        "samples",
+        "accuracy",
+        "largest object",
+        "mean target",
+        "left out",
+    ];
+    let shown = |value: Option<f64>| value.map_or("-".into(), |v| format!("{v:.4}"));
+    let row = |(name, channel): (&String, &ChannelEvaluation)| {
+        let scores = channel.assignment.as_ref()?;
+        Some(vec![
+            name.clone(),
+            scores.samples.to_string(),
+            shown(scores.accuracy),
+            shown(scores.largest_object),
+            shown(scores.mean_target),
+            scores.samples_left_out.to_string(),
+        ])
+    };
+    let rows: Vec<_> = evaluation.channels.iter().filter_map(row).collect();
+    (!rows.is_empty()).then(|| Table {
+        title: "Assignment: the object with the largest summed output".into(),
+        head: head.map(str::to_owned).to_vec(),
+        rows,
+    })
+}
+
 /// A table of scores with a row per channel.
-pub(super) fn score_table(evaluation: &Evaluation) -> Table {
+fn score_table(evaluation: &Evaluation) -> Table {
     let head = [
         "target",
         "loss",
@@ -187,6 +234,11 @@ fn score_chart(history: &[HistoryEntry], best: &Evaluation) -> Chart {
             &format!("average precision, {name}"),
             |e| channel(e)?.average_precision,
         ));
+        let assignment = |e: &Evaluation| e.channels.get(name)?.assignment.as_ref()?.accuracy;
+        if assignment(best).is_some() {
+            let title = format!("assignment, {name}");
+            series.push(validation_series(history, &title, assignment));
+        }
     }
     Chart {
         title: "Validation scores".into(),

@@ -1,36 +1,44 @@
 //! Runs a training from its first step or its last checkpoint to its last step.
 
+mod loaders;
+mod pending;
+
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use tch::{Cuda, Device, Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use super::atomic_write::write_atomic;
+use super::average::AverageWeights;
 use super::checkpoint::{self, BestValidation, Checkpoint, Header};
 use super::config::{Precision, TrainConfig};
 use super::device_batch::{DeviceBatch, DeviceBatches};
 use super::error::TrainError;
-use super::evaluate::{Evaluation, Evaluator, Network, has_min_nonzero};
+use super::evaluate::{Evaluation, Evaluator, Network};
 use super::history::{History, HistoryEntry, StepEntry, ValidationEntry};
-use super::loss::{Loss, LossValue};
+use super::loss::Loss;
 use super::model::Model;
-use super::optimizer::Optimizer;
+use super::optimizer::{Optimizer, clip_gradients};
 use super::report::{self, TrainingFacts};
 use super::run_folder::RunFolder;
 use super::step_record::StepRecord;
 use super::{device, export};
 use crate::dataset::Dataset;
-use crate::loader::{ArrayNames, Augmentation, Crop, Loader, LoaderOptions};
+use loaders::Loaders;
+use pending::{PendingStep, fetch_losses, stacked};
 
 /// How to run a training.
 #[derive(Clone, Copy, Debug)]
 pub struct TrainOptions<'a> {
     /// The run folder.
-    pub folder: &'a std::path::Path,
+    pub folder: &'a Path,
     /// Whether to overwrite another training in the folder.
     pub force: bool,
     /// Number of steps, from the first on, to record: inputs, outputs and gradients.
     pub record: u64,
+    /// A checkpoint whose weights a new training starts from.
+    pub initial_weights: Option<&'a Path>,
 }
 
 /// The progress of a training, updated while it runs.
@@ -63,6 +71,8 @@ pub struct TrainOutcome {
     pub weights: u64,
     /// The step with the best weights.
     pub best_step: u64,
+    /// Whether the training ended before its last step, because `patience` validations had no lower loss.
+    pub stopped_early: bool,
     /// The evaluation of the best weights.
     pub evaluation: Evaluation,
     /// Samples per second of this run, without validation.
@@ -88,7 +98,15 @@ pub fn train(
     let folder = RunFolder::open(options.folder)?;
     let digest = &dataset.manifest().digest;
     let checkpoint = folder.checkpoint(config, digest, options.force)?;
+    if options.record > 0 && config.accumulate > 1 {
+        let problem = format!("found {}, expected 1 to record steps", config.accumulate);
+        return Err(TrainError::config("accumulate", problem));
+    }
+    let is_new = checkpoint.is_none();
     let mut run = Run::start(config, &folder, checkpoint, &loaders, device, digest)?;
+    if let Some(path) = options.initial_weights.filter(|_| is_new) {
+        run.load_weights(path)?;
+    }
     let first = run.step;
     progress.steps_total.store(config.steps, Ordering::Relaxed);
     progress.steps_done.store(first, Ordering::Relaxed);
@@ -104,60 +122,11 @@ pub fn train(
         skipped_steps: times.skipped_steps,
         weights: run.model.size(),
         best_step: best,
+        stopped_early: run.step < config.steps,
         evaluation,
         samples_per_s: times.samples as f64 / times.spent.as_secs_f64().max(1e-9),
         data_wait: times.waited.as_secs_f64() / times.spent.as_secs_f64().max(1e-9),
     })
-}
-
-/// The loaders of both splits.
-struct Loaders {
-    train: Loader,
-    val: Loader,
-}
-
-impl Loaders {
-    fn open(dataset: &Dataset, config: &TrainConfig) -> Result<Self, TrainError> {
-        let arrays = ArrayNames::with_masks(dataset, &config.image, &config.targets);
-        let split_samples = |name: &str| dataset.manifest().splits.get(name).map(|s| s.samples);
-        let options = LoaderOptions {
-            prefetch: config.prefetch,
-            seed: config.seed,
-            shuffle: true,
-            // A split smaller than a batch is still trained on.
-            drop_last: split_samples(&config.splits.train) >= Some(config.batch_size as u64),
-            crop: config.crop.clone(),
-            augmentation: config.augmentation,
-            ..LoaderOptions::in_order(config.batch_size, config.workers)
-        };
-        let train = Loader::open(dataset, &config.splits.train, &arrays, options.clone())?;
-        let centered = |crop: &Crop| Crop {
-            window: crop.window,
-            jitter: [0; 3],
-        };
-        let options = LoaderOptions {
-            // A subset must not come from the first boxes only.
-            shuffle: config.validation_samples.is_some(),
-            drop_last: false,
-            crop: config.crop.as_ref().map(centered),
-            augmentation: Augmentation::default(),
-            ..options
-        };
-        let val = Loader::open(dataset, &config.splits.val, &arrays, options)?;
-        for (path, loader) in [("splits.train", &train), ("splits.val", &val)] {
-            if loader.samples() == 0 {
-                return Err(TrainError::config(path, "the split has no samples"));
-            }
-        }
-        let [_, channels, z, y, x] = train.batch_shape();
-        if let Some((path, problem)) = config.model.problem_with(channels, [z, y, x]) {
-            return Err(TrainError::config(path, problem));
-        }
-        if let Some((path, problem)) = config.loss.problem_with([z, y, x]) {
-            return Err(TrainError::config(path, problem));
-        }
-        Ok(Self { train, val })
-    }
 }
 
 struct Run<'a> {
@@ -168,9 +137,12 @@ struct Run<'a> {
     digest: &'a str,
     model: Model,
     optimizer: Optimizer,
+    average: Option<AverageWeights>,
     loss: Loss,
     history: History,
     step: u64,
+    /// The last step that changed the weights.
+    changed_at: u64,
     best: Option<BestValidation>,
 }
 
@@ -184,13 +156,6 @@ struct StepTimes {
     skipped_steps: u64,
 }
 
-/// A step whose losses are not yet fetched from the device.
-struct PendingStep {
-    step: u64,
-    /// Total, then channels; `None` if the step was skipped.
-    losses: Option<Tensor>,
-}
-
 impl<'a> Run<'a> {
     fn start(
         config: &'a TrainConfig,
@@ -200,22 +165,31 @@ impl<'a> Run<'a> {
         device: Device,
         digest: &'a str,
     ) -> Result<Self, TrainError> {
-        let (mut model, optimizer, step, best) = match checkpoint {
+        let (mut model, optimizer, average, step, best) = match checkpoint {
             Some(checkpoint) => {
                 let model = checkpoint.model(&folder.last(), device)?;
                 let optimizer = checkpoint.optimizer(&model, device)?;
+                let average = |decay| checkpoint.average(decay, &model, device);
+                let average = config.ema_decay.map(average).transpose()?;
                 let header = checkpoint.header;
-                (model, optimizer, header.step, header.best)
+                (model, optimizer, average, header.step, header.best)
             }
             None => {
                 let model = Model::new(&config.model, config.seed, device)?;
-                (model, Optimizer::new(&config.optimizer), 0, None)
+                let average = |decay| AverageWeights::new(decay, &model);
+                let average = config.ema_decay.map(average).transpose()?;
+                (model, Optimizer::new(&config.optimizer), average, 0, None)
             }
         };
         model.set_kind(convolution_kind(config));
         let [_, _, z, y, x] = loaders.train.batch_shape();
         Ok(Self {
-            loss: Loss::new(&config.loss, [z, y, x].map(|n| n as i64), device)?,
+            loss: Loss::new(
+                &config.loss,
+                [z, y, x].map(|n| n as i64),
+                &loaders.train.data_channels(),
+                device,
+            )?,
             history: History::resume(folder.root(), step)?,
             config,
             folder,
@@ -224,36 +198,68 @@ impl<'a> Run<'a> {
             digest,
             model,
             optimizer,
+            average,
             step,
+            changed_at: step,
             best,
         })
+    }
+
+    /// Starts from the weights in the checkpoint `path`.
+    fn load_weights(&mut self, path: &Path) -> Result<(), TrainError> {
+        let checkpoint = Checkpoint::read(path)?;
+        let (found, expected) = (&checkpoint.header.config.model, &self.config.model);
+        if found != expected {
+            let problem = "its network is another one: expected the same `model` as in the config";
+            return Err(TrainError::file(path, problem));
+        }
+        self.model = checkpoint.model(path, self.device)?;
+        self.model.set_kind(convolution_kind(self.config));
+        if let Some(decay) = self.config.ema_decay {
+            self.average = Some(AverageWeights::new(decay, &self.model)?);
+        }
+        Ok(())
+    }
+
+    /// Whether the training ends now, because `patience` validations had no lower loss.
+    fn is_out_of_patience(&self) -> bool {
+        let interval = self.config.validation_interval;
+        let (Some(patience), Some(best)) = (self.config.patience, self.best) else {
+            return false;
+        };
+        self.step.is_multiple_of(interval) && (self.step - best.step) / interval >= patience
     }
 
     /// Runs the remaining steps.
     fn train(&mut self, record: u64, progress: &TrainProgress) -> Result<StepTimes, TrainError> {
         let loader = &self.loaders.train;
         let batches = loader.batches_per_epoch().max(1) as u64;
-        let from = (self.step / batches, (self.step % batches) as usize);
+        let first = self.step * self.config.accumulate;
+        let from = (first / batches, (first % batches) as usize);
         std::thread::scope(|scope| {
             let mut batches = DeviceBatches::start(scope, loader, self.device, from, None);
             let mut times = StepTimes::default();
             let (mut pending, mut fetched) = (Vec::new(), times);
-            while self.step < self.config.steps {
+            while self.step < self.config.steps && !self.is_out_of_patience() {
                 let start = Instant::now();
                 let waited = batches.waited();
-                let Some(batch) = batches.next()? else {
-                    return Err(TrainError::config("splits.train", "the split has no batch"));
-                };
-                times.waited += batches.waited() - waited;
                 self.step += 1;
-                let losses = self.step_on(&batch, self.step <= record)?;
+                let mut counted = Vec::new();
+                for _ in 0..self.config.accumulate {
+                    let Some(batch) = batches.next()? else {
+                        return Err(TrainError::config("splits.train", "the split has no batch"));
+                    };
+                    counted.extend(self.accumulate(&batch, self.step <= record)?);
+                    times.samples += batch.samples.len() as u64;
+                    loader.recycle(batch.batch);
+                }
+                times.waited += batches.waited() - waited;
+                let losses = self.update(&counted)?;
                 times.skipped_steps += u64::from(losses.is_none());
-                times.samples += batch.samples.len() as u64;
                 pending.push(PendingStep {
                     step: self.step,
                     losses,
                 });
-                loader.recycle(batch.batch);
                 let validates = self.step.is_multiple_of(self.config.validation_interval)
                     || self.step == self.config.steps;
                 if validates || self.step.is_multiple_of(FETCH_EVERY) {
@@ -275,13 +281,18 @@ impl<'a> Run<'a> {
         })
     }
 
-    /// Runs a step and returns its losses; `None` if the batch is below `min_nonzero`. With `record`, saves inputs, outputs
-    /// and gradients.
-    fn step_on(&mut self, batch: &DeviceBatch, record: bool) -> Result<Option<Tensor>, TrainError> {
+    /// Adds the gradients of a batch and returns its losses; `None` if the batch is below `min_nonzero`. With `record`, saves
+    /// inputs, outputs and gradients, and the weights after a step, which then is made at once.
+    fn accumulate(
+        &mut self,
+        batch: &DeviceBatch,
+        record: bool,
+    ) -> Result<Option<Tensor>, TrainError> {
         let mask = self
             .loss
             .mask(&batch.image, &batch.targets, batch.masks.as_ref())?;
-        if !has_min_nonzero(self.config.min_nonzero, batch, &mask)? {
+        let least = self.config.min_nonzero;
+        if !least.is_reached(&batch.batch, &self.loss, &mask)? {
             return Ok(None);
         }
         let mut record = if record {
@@ -291,15 +302,50 @@ impl<'a> Run<'a> {
         };
         let logits = self.model.forward(&batch.image, true)?;
         let loss = self.loss.compute(&logits, &batch.targets, mask)?;
-        loss.total.f_backward()?;
+        let batches = self.config.accumulate as f64;
+        (loss.total.f_div_scalar(batches)?).f_backward()?;
         if let Some(record) = &mut record {
             record.add_outputs(&logits, &loss, &self.config.targets, &self.model)?;
         }
-        self.optimizer.step(self.model.learned())?;
         if let Some(record) = record {
+            self.change_weights()?;
             record.write(&self.folder.step(self.step)?, &self.model)?;
         }
         Ok(Some(stacked(&loss)?))
+    }
+
+    /// Makes a step with the gradients of the batches that counted, unless it was made for a record. Returns the mean of
+    /// their losses; `None` if no batch counted.
+    fn update(&mut self, counted: &[Tensor]) -> Result<Option<Tensor>, TrainError> {
+        if counted.is_empty() {
+            return Ok(None);
+        }
+        if self.changed_at < self.step {
+            self.change_weights()?;
+        }
+        let losses = Tensor::f_stack(counted, 0)?;
+        Ok(Some(losses.f_mean_dim(&[0i64][..], false, Kind::Float)?))
+    }
+
+    fn change_weights(&mut self) -> Result<(), TrainError> {
+        if let Some(norm) = self.config.clip_gradients {
+            clip_gradients(self.model.learned(), norm)?;
+        }
+        let lr = self.config.schedule.lr(self.config.optimizer.lr, self.step);
+        self.optimizer.step(self.model.learned(), lr)?;
+        self.changed_at = self.step;
+        if let Some(average) = &mut self.average {
+            average.add(&self.model, self.optimizer.steps())?;
+        }
+        Ok(())
+    }
+
+    /// The network to validate: that of the averaged weights, if they are averaged.
+    fn validated(&self) -> Result<Option<Model>, TrainError> {
+        let average = self.average.as_ref();
+        Ok(average
+            .map(|a| a.model(&self.model, self.device))
+            .transpose()?)
     }
 
     /// Adds steps to the history.
@@ -331,6 +377,7 @@ impl<'a> Run<'a> {
                 step: step.step,
                 loss: total,
                 channels: names.zip(channels.iter().copied()).collect(),
+                lr: self.config.schedule.lr(self.config.optimizer.lr, step.step),
                 samples_per_s: times.samples as f64 / seconds,
                 data_wait: times.waited.as_secs_f64() / seconds,
             }))?;
@@ -345,6 +392,7 @@ impl<'a> Run<'a> {
             targets: &self.config.targets,
             loss: Some(&self.loss),
             min_nonzero: self.config.min_nonzero,
+            assignment: self.loaders.assignment.as_ref(),
             samples: self.config.validation_samples.unwrap_or(u64::MAX),
             pictures: PICTURES,
         }
@@ -353,7 +401,9 @@ impl<'a> Run<'a> {
     /// Validates and saves the weights.
     fn validate(&mut self) -> Result<(), TrainError> {
         let step = self.step;
-        let network = Network::UNet(&self.model);
+        let average = self.validated()?;
+        let model = average.as_ref().unwrap_or(&self.model);
+        let network = Network::UNet(model);
         let (evaluation, pictures) = self.evaluator().run(&network, |_| Ok(()))?;
         let loss = evaluation.loss;
         if let Some(loss) = loss.filter(|l| !l.is_finite()) {
@@ -371,18 +421,24 @@ impl<'a> Run<'a> {
         if let Some(loss) = loss.filter(is_better) {
             self.best = Some(BestValidation { step, loss });
             let header = Header::new(self.config, self.digest, step, self.best);
-            checkpoint::write(&self.folder.best(), &header, &self.model, None)?;
+            checkpoint::write(&self.folder.best(), &header, model, None, None)?;
         }
         let header = Header::new(self.config, self.digest, step, self.best);
-        let optimizer = Some(&self.optimizer);
-        checkpoint::write(&self.folder.last(), &header, &self.model, optimizer)
+        let (optimizer, average) = (Some(&self.optimizer), self.average.as_ref());
+        checkpoint::write(
+            &self.folder.last(),
+            &header,
+            &self.model,
+            optimizer,
+            average,
+        )
     }
 
     /// Evaluates the best weights, exports them as a TorchScript module, and writes the report.
     fn finish(&mut self, dataset: &Dataset) -> Result<(Evaluation, u64), TrainError> {
         let (mut model, step) = match self.best {
             // All validation batches were skipped: use the last weights.
-            None => (None, self.step),
+            None => (self.validated()?, self.step),
             Some(_) => {
                 let path = self.folder.best();
                 let checkpoint = Checkpoint::read(&path)?;
@@ -439,33 +495,4 @@ fn convolution_kind(config: &TrainConfig) -> Kind {
         Precision::Float32 => Kind::Float,
         Precision::Bfloat16 => Kind::BFloat16,
     }
-}
-
-/// Total, then channels.
-fn stacked(loss: &LossValue) -> Result<Tensor, tch::TchError> {
-    let all = std::iter::once(&loss.total).chain(&loss.channels);
-    let all: Vec<_> = all.map(Tensor::f_detach).collect::<Result<_, _>>()?;
-    Tensor::f_stack(&all, 0)
-}
-
-/// Fetches the losses of the steps from the device, all at once.
-fn fetch_losses(pending: &[PendingStep]) -> Result<Vec<Option<Vec<f64>>>, TrainError> {
-    let losses: Vec<_> = pending.iter().filter_map(|p| p.losses.as_ref()).collect();
-    if losses.is_empty() {
-        return Ok(pending.iter().map(|_| None).collect());
-    }
-    if let Device::Cuda(n) = losses[0].device() {
-        Cuda::synchronize(n as i64);
-    }
-    let all = Tensor::f_stack(&losses, 0)?.f_to_device(Device::Cpu)?;
-    let all = all.f_to_kind(Kind::Double)?;
-    let (_, width) = all.size2()?;
-    let mut flat = vec![0.0; all.numel()];
-    all.f_copy_data(&mut flat, all.numel())?;
-    let mut rows = flat.chunks(width as usize);
-    let mut next = || rows.next().map(<[f64]>::to_vec);
-    Ok(pending
-        .iter()
-        .map(|p| p.losses.as_ref().and_then(|_| next()))
-        .collect())
 }

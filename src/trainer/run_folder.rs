@@ -148,7 +148,7 @@ fn remove_files(folder: &Path, is_ours: impl Fn(&str) -> bool) -> Result<(), Tra
 }
 
 /// Keys that may change when a training resumes: duration, device and speed.
-const MAY_DIFFER: [&str; 4] = ["steps", "workers", "prefetch", "device"];
+const MAY_DIFFER: [&str; 5] = ["steps", "patience", "workers", "prefetch", "device"];
 
 /// The first key whose values differ, apart from those in [`MAY_DIFFER`].
 fn difference(old: &TrainConfig, new: &TrainConfig) -> Option<String> {

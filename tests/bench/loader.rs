@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use pointshard::bench::{
-    ArrayNames, Augmentation, Flip, Loader, LoaderOptions, SampleDecoder, ShardFiles,
+    ArrayNames, Augmentation, Flip, InputArray, Loader, LoaderOptions, SampleDecoder, ShardFiles,
 };
 use pointshard::{Dataset, Storage};
 
@@ -95,7 +95,7 @@ impl Bench {
         let (split, entry) = largest.ok_or("the dataset has no split")?;
         let (split, samples) = (split.clone(), entry.samples);
         let arrays = choose(&dataset)?;
-        let mut names = vec![arrays.image.clone()];
+        let mut names = vec![arrays.inputs[0].name.clone()];
         for name in arrays.targets.iter().chain(arrays.masks.iter().flatten()) {
             if !names.contains(name) {
                 names.push(name.clone());
@@ -344,7 +344,11 @@ fn choose(dataset: &Dataset) -> Result<ArrayNames, Failure> {
         .ok_or("the dataset has no array")?;
     let is_target = |n: &&String| *n != image && roles[n] != Some("mask");
     let targets: Vec<_> = arrays.keys().filter(is_target).cloned().collect();
-    Ok(ArrayNames::with_masks(dataset, image, &targets))
+    Ok(ArrayNames::with_masks(
+        dataset,
+        &[InputArray::new(image)],
+        &targets,
+    ))
 }
 
 /// The zstd frames of a shard file with `places` samples.

@@ -26,6 +26,18 @@ CASES = {
         "model": {**MODEL, "norm": "batch", "activation": "elu", "convolutions": 2},
         "optimizer": {"name": "radam", "lr": 0.001, "weight_decay": 0.1},
     },
+    "zetta default": {
+        "loss": {"balance": "default", "crop_pad": [1, 1, 1], "mask_on_zeros": True},
+        "optimizer": {"name": "radam", "lr": 0.003, "weight_decay": 0.1, "decoupled_weight_decay": True},
+    },
+    "zetta frequency": {
+        "loss": {"balance": "frequency", "balance_clip": 0.05},
+        "optimizer": {"name": "adam", "lr": 0.003},
+    },
+    "fixed weights": {
+        "loss": {"balance": {"ones": 4.0, "zeros": 0.0}, "mean_reduction_clip": 0.01},
+        "optimizer": {"name": "adam", "lr": 0.003},
+    },
     "three levels without norm": {
         "model": {"feature_maps": [3, 4, 5], "norm": "none", "skip": "concat", "strides": [[2, 2, 1], [1, 2, 2]]},
         "optimizer": {"name": "adam", "lr": 0.001, "weight_decay": 0.01, "eps": 1e-6},

@@ -22,8 +22,21 @@ def unet(model):
 def channel_loss(logits, target, mask, config):
     """Loss of one channel; all tensors are of one shape."""
     loss = binary_cross_entropy_with_logits(logits, target, reduction="none")
-    if config.get("balance"):
-        clip = config.get("balance_clip", 0.1)
+    balance, clip = config.get("balance"), config.get("balance_clip", 0.1)
+    weights = mask
+    if balance in ("default", "frequency") or isinstance(balance, dict):
+        # The rules of zetta_utils' binary regime: sums of mask weights, and 1 is added to the sum of both.
+        n1, n0 = (mask * target).sum().item(), (mask * (1 - target)).sum().item()
+        f1, f0 = (min(max(n / (n1 + n0 + 1), clip), 1 - clip) for n in (n1, n0))
+        if balance == "default":
+            of_ones, of_zeros = 2 * f0, 2 * f1
+        elif balance == "frequency":
+            of_ones, of_zeros = 0.5 / f1, 0.5 / f0
+        else:
+            of_ones, of_zeros = balance["ones"], balance["zeros"]
+        weights = mask * torch.where(target == 1, of_ones, of_zeros)
+        loss = loss * torch.where(target == 1, of_ones, of_zeros)
+    elif balance:
         counted = mask != 0
         ones, zeros = (target[counted] == 1).sum().item(), (target[counted] == 0).sum().item()
         share = ones / max(ones + zeros, 1)
@@ -32,7 +45,7 @@ def channel_loss(logits, target, mask, config):
     total = (loss * mask).sum()
     if config.get("reduction", "mean") == "sum":
         return total
-    return total / max((mask != 0).sum().item(), mask.numel() * config.get("mean_reduction_clip", 0.1))
+    return total / max((weights != 0).sum().item(), mask.numel() * config.get("mean_reduction_clip", 0.1))
 
 
 def two_channel_loss(logits, image, targets, masks, config):
@@ -56,6 +69,8 @@ def optimizer(weights, config):
     options = {"lr": config["lr"], "betas": tuple(config.get("betas", (0.9, 0.999))), "eps": config.get("eps", 1e-8)}
     if "weight_decay" in config:
         options["weight_decay"] = config["weight_decay"]
+    if config.get("decoupled_weight_decay"):
+        options["decoupled_weight_decay"] = True
     rules = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "radam": torch.optim.RAdam}
     return rules[config.get("name", "adam")](weights, **options)
 

@@ -123,6 +123,54 @@ fn one_array_can_be_image_target_and_mask() {
     assert_eq!(masks[192..], [&binary[..], &[1; 48][..]].concat());
 }
 
+#[test]
+fn channels_of_several_inputs_follow_each_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let [mut stored_arrays, _] = narrow_and_wide(2);
+    let mut two = stored_arrays.remove(2);
+    (two.channels, two.window) = (2, [4, 4, 3]);
+    let twice = |s: Option<Vec<u8>>| s.map(|s| s.iter().chain(&s).copied().collect());
+    two.samples = two.samples.into_iter().map(twice).collect();
+    stored_arrays.push(two);
+    let dataset = write(dir.path(), AxisOrder::Czyx, &stored_arrays, 2);
+    let input = |name: &str, scaling| InputArray {
+        name: name.into(),
+        scaling,
+    };
+    let load = |inputs: Vec<InputArray>| {
+        let arrays = ArrayNames {
+            inputs,
+            segmentation: Some("weight".into()),
+            ..arrays(&["target"], &[None])
+        };
+        Loader::open(&dataset, "train", &arrays, options()).unwrap()
+    };
+    let values = |of: usize| (0..48).map(move |v| stored(0, v)[of]);
+    let other: Vec<u8> = values(2).map(|v| if v == 0 { 0 } else { 255 }).collect();
+    let expected = [&other[..], &other, &values(0).collect::<Vec<_>>()].concat();
+    let loader = load(vec![
+        input("other", Some(Scaling::Nonzero)),
+        input("img", None),
+    ]);
+    assert_eq!(loader.batch_shape(), [3, 3, 3, 4, 4]);
+    assert_eq!(loader.data_channels(), [2]);
+    let batch = batches(&loader, 0, 0).remove(0);
+    assert_eq!(bytes(&batch.image)[..144], expected);
+    assert!(batch.ids[..48].iter().copied().eq(values(3).map(u64::from)));
+    // One input that does not fit in bytes makes floats of all.
+    let loader = load(vec![
+        input("other", Some(Scaling::Nonzero)),
+        input("img", Some(Scaling::Range([0.0, 255.0]))),
+    ]);
+    let batch = batches(&loader, 0, 0).remove(0);
+    let floats_expected: Vec<_> = expected.iter().map(|v| f32::from(*v) / 255.0).collect();
+    assert_eq!(floats(&batch.image)[..144], floats_expected);
+    assert_eq!(
+        load(vec![input("other", Some(Scaling::Nonzero))]).data_channels(),
+        [0, 1]
+    );
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(40))]
 
