@@ -52,8 +52,7 @@ class Windows:
         rows = [self.valid(row) for row in rows]
         self.open()
         if "://" in self.url:
-            reads = {name: array[rows].read() for name, array in self.opened.items()}
-            return {name: read.result() for name, read in reads.items()}
+            return self.opened.read(rows)
         batch, jobs = {}, []
         for name, array in self.opened.items():
             stored, batch[name] = array.allocate(len(rows))
@@ -73,7 +72,7 @@ class Windows:
     def column(self, name):
         """All values of an index column, such as `annotation_id` or `box`."""
         if "://" in self.url:
-            return open_with_tensorstore(self.url, [name], self.threads)[name].read().result()
+            return RemoteArrays(self.url, [name], self.threads).read(range(len(self)))[name]
         return read_column(os.path.join(self.url, name))
 
     def valid(self, row):
@@ -87,7 +86,7 @@ class Windows:
         if self.process == os.getpid():
             return
         if "://" in self.url:
-            self.opened = open_with_tensorstore(self.url, self.arrays, self.threads)
+            self.opened = RemoteArrays(self.url, self.arrays, self.threads)
         else:
             share = max(1, self.open_shards // len(self.arrays))
             paths = {name: os.path.join(self.url, name) for name in self.arrays}
@@ -154,9 +153,18 @@ class LocalArray:
             raise ValueError(f"{shard.path}: sample {row} of the split: {problem}. {HOW_TO_REPAIR}") from problem
 
     def open_shard(self, number):
-        separator = self.about["chunk_key_encoding"].get("configuration", {}).get("separator", "/")
-        name = separator.join(map(str, ["c", number, *[0] * (len(self.about["shape"]) - 1)]))
-        return Shard(os.path.join(self.path, name), self)
+        return Shard(os.path.join(self.path, chunk_key(self.about, number)), self)
+
+
+def chunk_key(about, number):
+    """The name of a shard, or of a chunk of an index column, in the folder of its array. `about` is the array's metadata."""
+    separator = about["chunk_key_encoding"].get("configuration", {}).get("separator", "/")
+    return separator.join(map(str, ["c", number, *[0] * (len(about["shape"]) - 1)]))
+
+
+def missing(path):
+    """pointshard writes all shards and chunks, also those of nothing but fill values."""
+    return FileNotFoundError(f"{path} is missing. {HOW_TO_REPAIR}")
 
 
 HOW_TO_REPAIR = "Run `pointshard check OUT --repair`, then start the training again"
@@ -170,8 +178,7 @@ class Shard:
         try:
             self.file = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
         except FileNotFoundError:
-            # pointshard writes all shards, also those of nothing but fill values.
-            raise FileNotFoundError(f"{path} is missing. {HOW_TO_REPAIR}") from None
+            raise missing(path) from None
         self.size = os.fstat(self.file).st_size
         if array.memory_map and self.size:
             self.map = mmap.mmap(self.file, 0, access=mmap.ACCESS_READ)
@@ -296,10 +303,12 @@ def read_column(path):
     codecs = Codecs(path, about["codecs"], about["data_type"], chunk)
     parts = []
     for number in range(-(-about["shape"][0] // chunk[0])):
-        separator = about["chunk_key_encoding"].get("configuration", {}).get("separator", "/")
-        part = np.empty(codecs.stored_shape, codecs.dtype)
-        with open(os.path.join(path, separator.join(map(str, ["c", number, *[0] * (len(chunk) - 1)]))), "rb") as file:
-            codecs.decode(file.read(), part, check=True)
+        part, file = np.empty(codecs.stored_shape, codecs.dtype), os.path.join(path, chunk_key(about, number))
+        try:
+            with open(file, "rb") as stored:
+                codecs.decode(stored.read(), part, check=True)
+        except FileNotFoundError:
+            raise missing(file) from None
         parts.append(part.transpose(codecs.axes))
     return np.concatenate(parts)[: about["shape"][0]]
 
@@ -335,6 +344,32 @@ def kvstore(url):
     bucket, _, path = url.removeprefix("s3://").partition("/")
     region = os.environ.get("AWS_REGION", "us-east-1")
     return {"driver": "s3", "bucket": bucket, "path": path + "/", "endpoint": endpoint, "aws_region": region}
+
+
+class RemoteArrays:
+    """Arrays behind a URL. tensorstore reads a missing shard or chunk as fill values; here it is an error."""
+
+    def __init__(self, url, names, threads):
+        self.url, self.arrays, self.found = url, open_with_tensorstore(url, names, threads), set()
+
+    def read(self, rows):
+        reads = {name: array[rows].read() for name, array in self.arrays.items()}
+        self.expect_stored(rows)
+        return {name: read.result() for name, read in reads.items()}
+
+    def expect_stored(self, rows):
+        """Reads one byte of each shard that has some of the rows, at the same time as the rows, and once only."""
+        reads = {}
+        for name, array in self.arrays.items():
+            samples_per_shard = array.chunk_layout.write_chunk.shape[0]
+            for number in {row // samples_per_shard for row in rows}:
+                if (name, number) not in self.found:
+                    key = chunk_key(array.spec().to_json()["metadata"], number)
+                    reads[name, number] = key, array.kvstore.read(key, byte_range=slice(0, 1))
+        for (name, number), (key, read) in reads.items():
+            if read.result().state == "missing":
+                raise missing(f"{self.url}/{name}/{key}")
+            self.found.add((name, number))
 
 
 def open_with_tensorstore(url, names, threads, cache_bytes=64 << 20):

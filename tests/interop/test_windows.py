@@ -370,11 +370,56 @@ def test_a_server_gives_the_same_samples_and_columns(vnc, tmp_path):
         assert len(remote) == len(local) and remote.metadata == local.metadata
         for name, values in remote.__getitems__(ROWS).items():
             np.testing.assert_array_equal(values, local.__getitems__(ROWS)[name])
-        np.testing.assert_array_equal(remote.column("box"), local.column("box"))
+        for column in ("box", "center_nm"):
+            np.testing.assert_array_equal(remote.column(column), local.column(column))
         with pytest.raises(FileNotFoundError, match="is no split of a dataset"):
             Windows(nginx.url("http"))
     finally:
         nginx.stop()
+
+
+def test_a_missing_shard_or_chunk_of_a_column_is_an_error_from_a_server_and_from_files(vnc, tmp_path):
+    require_tool(nginx_binary(), "nginx", "apt install nginx-light")
+    shutil.copytree(vnc / "train.zarr", tmp_path / "data/train.zarr")
+    split = tmp_path / "data/train.zarr"
+    nginx = Nginx(tmp_path, {"http": static(split.parent)})
+    try:
+        for url in (str(split), f"{nginx.url('http')}/train.zarr"):
+            before = Windows(url)
+            last = len(before) - 1
+            kept, boxes = before[last]["img"].copy(), before.column("box")
+            shard, chunk = shard_files(split / "img")[0], shard_files(split / "box")[0]
+            shard.rename(tmp_path / "shard")
+            chunk.rename(tmp_path / "chunk")
+            for windows in (before, Windows(url), pickle.loads(pickle.dumps(before))):
+                np.testing.assert_array_equal(windows[last]["img"], kept)
+                for rows in ([0], [last, 0]):
+                    expected = f"{url}/{shard.relative_to(split)} is missing. Run `pointshard check OUT --repair`"
+                    with pytest.raises(FileNotFoundError, match=expected):
+                        windows.__getitems__(rows)
+                expected = f"{url}/{chunk.relative_to(split)} is missing. Run `pointshard check OUT --repair`"
+                with pytest.raises(FileNotFoundError, match=expected):
+                    windows.column("box")
+            (tmp_path / "shard").rename(shard)
+            (tmp_path / "chunk").rename(chunk)
+            np.testing.assert_array_equal(Windows(url).column("box"), boxes)
+            assert Windows(url)[0]["img"].any()
+    finally:
+        nginx.stop()
+
+
+def test_each_shard_behind_a_url_is_looked_up_once(vnc, tmp_path):
+    require_tool(nginx_binary(), "nginx", "apt install nginx-light")
+    nginx = Nginx(tmp_path, {"http": static(vnc)})
+    try:
+        windows = Windows(f"{nginx.url('http')}/train.zarr")
+        for rows in (ROWS, ROWS[::-1], [0], range(len(windows))):
+            windows.__getitems__(rows)
+        found = [request.path for request in nginx.requests("http") if request.range == "bytes=0-0"]
+    finally:
+        nginx.stop()
+    shards = [file for name in windows.arrays for file in shard_files(vnc / "train.zarr" / name)]
+    assert sorted(found) == sorted(f"/{shard.relative_to(vnc)}" for shard in shards)
 
 
 def test_a_file_url_is_a_local_path(vnc, tmp_path):
