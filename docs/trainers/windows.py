@@ -5,6 +5,7 @@ Needs numpy, zstandard and crc32c; numcodecs for arrays with the codec `blosc`; 
 
 import json
 import mmap
+import operator
 import os
 import threading
 from collections import deque
@@ -76,7 +77,9 @@ class Windows:
         return read_column(os.path.join(self.url, name))
 
     def valid(self, row):
-        row, count = int(row), len(self)
+        if np.asarray(row).dtype.kind not in "iu":
+            raise TypeError(f"{self.url}: a row is {row!r}, expected an integer. For a mask use np.flatnonzero(mask)")
+        row, count = operator.index(row), len(self)
         if not -count <= row < count:
             raise IndexError(f"{self.url} has {count} samples, so there is no sample {row}")
         return row % count
@@ -124,7 +127,7 @@ class LocalArray:
         self.free = deque(maxlen=3)
 
     def allocate(self, count):
-        """Memory of `count` samples: each as it is stored, and all as one array."""
+        """Memory of `count` samples, as stored, and as one array in the order of the metadata."""
         flat = np.asarray(Reused(self.free, count * self.codecs.nbytes)).view(self.codecs.dtype)
         stored = flat.reshape(count, *self.codecs.stored_shape[1:])
         return stored, stored.transpose(self.codecs.axes)
@@ -176,7 +179,7 @@ class Shard:
     def __init__(self, path, array):
         self.path, self.map, self.file = path, None, None
         try:
-            self.file = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+            self.file = os.open(path, os.O_RDONLY)
         except FileNotFoundError:
             raise missing(path) from None
         self.size = os.fstat(self.file).st_size

@@ -102,6 +102,18 @@ def test_a_batch_has_the_requested_rows_in_their_order(two_channel_shards, store
         np.testing.assert_array_equal(samples[7][name], values[2])
 
 
+@pytest.mark.parametrize("reader", ["windows.Windows", "zarr_windows.ZarrWindows"])
+def test_a_mask_of_any_library_is_not_rows(torch, two_channel_shards, reader):
+    module, name = reader.split(".")
+    samples = getattr(importlib.import_module(module), name)(str(two_channel_shards / "train.zarr"), ["img"])
+    mask = torch.arange(len(samples)) > 3
+    for rows in (mask, mask.numpy(), mask.tolist(), [1.9]):
+        with pytest.raises(TypeError, match="For a mask use np.flatnonzero"):
+            samples.__getitems__(rows)
+    rows = torch.nonzero(mask).flatten()
+    np.testing.assert_array_equal(samples.__getitems__(rows)["img"], samples.__getitems__(np.flatnonzero(mask))["img"])
+
+
 def test_batches_of_tensors_have_the_samples_in_their_order(two_channel_shards, stored):
     from torch.utils.data import default_convert
 

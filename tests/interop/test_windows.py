@@ -163,6 +163,22 @@ def test_rows_count_from_the_end_and_must_exist(vnc):
             windows.__getitems__([0, row])
 
 
+def test_a_mask_or_a_fraction_is_not_a_row(vnc):
+    windows = Windows(vnc / "train.zarr", ["img"])
+    mask = np.arange(len(windows)) > 3
+    for rows in (mask, mask.tolist(), [0, True], [1.9], [np.float32(2)], ["1"], [[0, 1]], [None]):
+        with pytest.raises(TypeError):
+            windows.__getitems__(rows)
+    with pytest.raises(TypeError, match=r"train.zarr: a row is np.False_, expected an integer. For a mask use np.flatnonzero"):
+        windows.__getitems__(mask)
+    for row in (1.9, True, np.True_):
+        with pytest.raises(TypeError, match="expected an integer"):
+            windows[row]
+    rows = np.flatnonzero(mask)
+    for same in (rows, rows.astype("u1"), rows.tolist()):
+        np.testing.assert_array_equal(windows.__getitems__(same)["img"], with_zarr(vnc, "train")["img"][:][mask])
+
+
 @pytest.mark.parametrize("codec", ["none", "zstd", "lz4"])
 def test_a_flipped_bit_is_found_on_request(shared, tmp_path, codec):
     split = checked_dataset(tmp_path, arrays={"img": {"layer": "img", "codec": codec}}) / "train.zarr"
