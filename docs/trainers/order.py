@@ -3,6 +3,7 @@
 Needs numpy; torch only where it is installed.
 """
 
+import zlib
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
@@ -21,10 +22,11 @@ class EpochOrder(DistributedSampler):
 
     `samples` is their number, or the row numbers to use. The order is a function of `seed` and epoch; of each `world` samples
     in it, rank 0 takes the first, rank 1 the second, ... So all ranks together are always at one position of the order. That
-    position is the state, equal on all ranks: any number of ranks can resume from it, with the samples that are left.
+    position is the state. It is equal on all ranks, except that at the end of an epoch it may already be the start of the next.
+    Any number of ranks can resume from it, with the samples that are left.
 
     By default rank and world are those of torch.distributed. `uneven` is for the end of an epoch, if the samples that are left
-    are no multiple of `world`: "repeat" gives some ranks samples from the start of the order again, "drop" omits them, "keep"
+    are not a multiple of `world`: "repeat" gives some ranks samples from the start of the order again, "drop" omits them, "keep"
     gives some ranks one sample less, so they end the epoch one sample earlier.
 
     It is a DistributedSampler so that Lightning does not divide the samples among ranks again.
@@ -35,10 +37,17 @@ class EpochOrder(DistributedSampler):
             raise ValueError(f'uneven is {uneven!r}, expected "repeat", "drop" or "keep"')
         if (rank is None) != (world is None) or (rank is not None and not 0 <= rank < world):
             raise ValueError(f"rank is {rank} and world is {world}, expected 0 <= rank < world, or neither")
-        self.rows = np.arange(samples) if np.ndim(samples) == 0 else np.asarray(samples)
+        rows = np.asarray(samples)
+        if rows.ndim > 1 or (rows.size and rows.dtype.kind not in "iu"):
+            found = f"{rows.dtype} of shape {rows.shape}"
+            raise ValueError(f"samples are {found}, expected their number or row numbers. For a mask use np.flatnonzero(mask)")
+        self.rows = rows if rows.ndim else np.arange(samples)
         self.seed, self.shuffle, self.fixed, self.uneven = seed, shuffle, (rank, world), uneven
         self.epoch = self.passed = self.yielded = 0
         self.resumed = False
+        # What the order of all epochs depends on: a state of another order cannot be loaded.
+        crc32 = zlib.crc32(np.ascontiguousarray(self.rows, "<i8"))
+        self.identity = {"samples": len(self.rows), "rows_crc32": crc32, "seed": seed, "shuffle": bool(shuffle)}
 
     def __iter__(self):
         if not self.resumed:
@@ -79,27 +88,31 @@ class EpochOrder(DistributedSampler):
         return 0, 1
 
     def set_epoch(self, epoch):
-        """Goes to the start of an epoch. The current one is not started again. Each epoch begins the next by itself."""
+        """Moves to the start of `epoch`. If it is the current epoch, nothing changes. Each epoch begins the next by itself."""
         if epoch != self.epoch:
             self.epoch, self.passed, self.yielded, self.resumed = epoch, 0, 0, False
 
     def state_dict(self):
         """The position after the last sample, as numbers."""
-        state = {"samples": len(self.rows), "seed": self.seed, "epoch": self.epoch}
-        return {**state, "passed": self.passed, "yielded": self.yielded}
+        return {**self.identity, "epoch": self.epoch, "passed": self.passed, "yielded": self.yielded}
+
+    def start(self):
+        """The state at which `iter` begins: the loaded one, or the start of the epoch."""
+        return self.state_dict() if self.resumed else {**self.state_dict(), "passed": 0, "yielded": 0}
 
     def load_state_dict(self, state):
-        for key, value in (("samples", len(self.rows)), ("seed", self.seed)):
-            if state[key] != value:
-                raise ValueError(f"the state is of another order: its {key} is {state[key]}, that of this order is {value}")
+        for key, value in self.identity.items():
+            if (found := state.get(key)) != value:
+                raise ValueError(f"the state is of another order: its {key} is {found}, that of this order is {value}")
         self.epoch, self.passed, self.yielded, self.resumed = state["epoch"], state["passed"], state["yielded"], True
 
 
 class Batches:
     """Batches of `windows`, in the order of `sampler`, without worker processes.
 
-    A thread reads `ahead` batches while one is in use. `convert` changes a batch there, for example to tensors. The state is the
-    position after the last batch that was returned, not the last that was read.
+    `ahead` threads read as many batches while one is in use. `convert` changes a batch there, for example to tensors: with more
+    than one thread it must be thread-safe. The state is the position after the last batch that was returned, not the last that
+    was read.
     """
 
     batch_sampler = None  # Lightning reads it, and calls `sampler.set_epoch`

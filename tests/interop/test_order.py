@@ -160,12 +160,34 @@ def test_chosen_rows_are_divided_like_all_rows():
     assert list(EpochOrder(chosen, shuffle=False)) == chosen
 
 
+def test_a_mask_and_numbers_that_are_not_rows_are_errors():
+    mask = np.array([True, False, True])
+    for samples in (mask, mask.tolist(), True, np.array([0.0, 2.0]), 10.5, [[0, 1]], "12", None):
+        with pytest.raises(ValueError, match=r"expected their number or row numbers. For a mask use np.flatnonzero\(mask\)"):
+            EpochOrder(samples)
+    for samples in (np.flatnonzero(mask), [0, 2], np.array([0, 2], "u1"), range(0, 3, 2)):
+        assert sorted(EpochOrder(samples)) == [0, 2]
+    assert list(EpochOrder([])) == list(EpochOrder(0)) == []
+    assert len(EpochOrder(np.int64(3))) == 3
+
+
 def test_a_state_of_another_order_and_wrong_ranks_are_errors():
-    state = EpochOrder(10, seed=2).state_dict()
-    with pytest.raises(ValueError, match="its samples is 10, that of this order is 11"):
-        EpochOrder(11, seed=2).load_state_dict(state)
-    with pytest.raises(ValueError, match="its seed is 2, that of this order is 3"):
-        EpochOrder(10, seed=3).load_state_dict(state)
+    state = json.loads(json.dumps(EpochOrder(10, seed=2).state_dict()))
+    for samples in (range(10), np.arange(10, dtype="u1"), np.arange(20, dtype=">i4")[:10]):
+        EpochOrder(samples, seed=2).load_state_dict(state)    # the same rows
+    for other, expected in (
+        (EpochOrder(11, seed=2), "its samples is 10, that of this order is 11"),
+        (EpochOrder(10, seed=3), "its seed is 2, that of this order is 3"),
+        (EpochOrder(10, seed=2, shuffle=False), "its shuffle is True, that of this order is False"),
+        (EpochOrder(np.arange(10) + 1, seed=2), r"its rows_crc32 is \d+, that of this order is \d+"),
+        (EpochOrder(range(9, -1, -1), seed=2), r"its rows_crc32 is \d+, that of this order is \d+"),
+    ):
+        before = other.state_dict()
+        with pytest.raises(ValueError, match=f"the state is of another order: {expected}"):
+            other.load_state_dict(state)
+        assert other.state_dict() == before
+    with pytest.raises(ValueError, match="its samples is None"):
+        EpochOrder(10).load_state_dict({"epoch": 3})
     for options in ({"rank": 1}, {"world": 2}, {"rank": 2, "world": 2}, {"rank": -1, "world": 2}, {"uneven": "pad"}):
         with pytest.raises(ValueError, match="expected"):
             EpochOrder(10, **options)
