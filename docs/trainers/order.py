@@ -125,12 +125,13 @@ class Batches:
         return (len(self.sampler) + (0 if self.drop_last else self.batch_size - 1)) // self.batch_size
 
     def __iter__(self):
+        self.position = self.sampler.start()
         rows, waiting = iter(self.sampler), deque()
-        with ThreadPoolExecutor(1, "batches") as thread:
+        with ThreadPoolExecutor(max(1, self.ahead), "batches") as threads:
             try:
                 while chosen := list(islice(rows, self.batch_size)):
                     if len(chosen) == self.batch_size or not self.drop_last:
-                        waiting.append((thread.submit(self.read, chosen), self.sampler.state_dict()))
+                        waiting.append((threads.submit(self.read, chosen), self.sampler.state_dict()))
                     while len(waiting) > self.ahead:
                         yield self.first(waiting)
                 while waiting:

@@ -223,15 +223,46 @@ def test_batches_resume_after_the_last_batch_that_was_used_on_any_number_of_rank
             for _, batch in zip(range(stop), loader):
                 seen += batch["row"].tolist()
             states.append(json.loads(json.dumps(loader.state_dict())))
-        if stop == 0 or len(seen) == count:
-            continue
-        assert len({state["passed"] for state in states}) == 1, "read-ahead does not count"
-        for rank in range(after):
-            loader = batches(rank, after, states[0])
-            assert loader.state_dict() == states[0] and loader.epoch == 0
-            steps = stop + sum(len(seen.extend(batch["row"].tolist()) or batch) > 0 for batch in loader)
-            assert loader.epoch == 1 and steps >= stop
-        assert sorted(seen) == list(range(count)), (count, size, stop, before, after)
+        rows = [shuffled(count, 3, epoch).tolist() for epoch in range(2)]
+        passed = min(stop * size * before, count)
+        assert sorted(seen) == sorted(rows[0][:passed])
+        positions = {(state["epoch"], state["passed"]) for state in states}
+        assert positions <= {(0, passed)} | ({(1, 0)} if passed == count else set()), "read-ahead does not count"
+        for state, rank in itertools.product(states, range(after)):
+            loader = batches(rank, after, state)
+            assert loader.state_dict() == state
+            for epoch in range(state["epoch"], 2):
+                assert loader.epoch == epoch
+                wanted = rows[epoch][state["passed"] if epoch == state["epoch"] else 0 :][rank::after]
+                found = [batch["row"].tolist() for batch in loader]
+                assert found == [wanted[i : i + size] for i in range(0, len(wanted), size)], (count, size, stop, before, after)
+            assert loader.epoch == 2
+
+
+@pytest.mark.parametrize("ahead", [0, 1, 3])
+@pytest.mark.parametrize("loaded", [0, 2, 6, 8], ids="{} batches before".format)
+def test_after_an_error_the_state_is_that_of_the_last_batch_that_was_used(ahead, loaded):
+    """Also if no batch was used since the state was loaded, or since the epoch began."""
+    order = [shuffled(12, 3, epoch).reshape(6, 2).tolist() for epoch in range(2)]
+
+    class Broken(Rows):
+        def __getitems__(self, rows):
+            if rows == order[broken // 6][broken % 6]:
+                raise OSError("no answer")
+            return super().__getitems__(rows)
+
+    for broken in range(loaded, 12):
+        batches = Batches(Broken(12), EpochOrder(12, seed=3), 2, ahead=ahead)
+        start = {**batches.state_dict(), "epoch": loaded // 6, "passed": loaded % 6 * 2, "yielded": loaded % 6 * 2}
+        batches.load_state_dict(start)
+        used = 0
+        with pytest.raises(OSError, match="no answer"):
+            while True:
+                for _ in batches:
+                    used += 1
+        assert used == broken - loaded
+        passed = broken % 6 * 2
+        assert batches.state_dict() == {**start, "epoch": broken // 6, "passed": passed, "yielded": passed}
 
 
 def test_the_length_of_resumed_batches_counts_those_before_if_they_are_more_than_an_epoch_has():
@@ -263,6 +294,21 @@ def test_a_thread_reads_the_next_batch_while_one_is_in_use():
     assert read.wait(20), "the second batch is read although only the first was requested"
     batches.close()
     assert len(rows.read) <= 3, "a loop that ends early reads no more"
+
+
+def test_batches_are_read_at_the_same_time_and_keep_their_order():
+    second = threading.Event()
+
+    class FirstWaits(Rows):
+        def __getitems__(self, rows):
+            if rows == [0, 1]:
+                assert second.wait(20), "the second batch is not read while the first is"
+            if rows == [2, 3]:
+                second.set()
+            return super().__getitems__(rows)
+
+    found = [batch["row"].tolist() for batch in Batches(FirstWaits(8), EpochOrder(8, shuffle=False), 2, ahead=2)]
+    assert found == [[0, 1], [2, 3], [4, 5], [6, 7]]
 
 
 def test_an_error_while_reading_reaches_the_loop():
