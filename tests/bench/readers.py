@@ -82,13 +82,13 @@ PLAIN = {
     "our layout, no codec, tensorstore by the batch": ("zarr_plain", None, TensorStore),
 }  # fmt: skip
 CHOICES = {
-    "as it is, written by tensorstore": ("zarr_same", Shards.write, Shards),
+    "no change, written by tensorstore": ("zarr_same", Shards.write, Shards),
     "without crc32c of samples": ("zarr_no_crc", partial(Shards.write, codecs=[ZSTD]), Shards),
     "index at the start": ("zarr_start", partial(Shards.write, index="start"), Shards),
     "shards of 512": ("zarr_512", partial(Shards.write, shard=512), Shards),
     "crc32c, no zstd": ("zarr_crc", partial(Shards.write, codecs=[CRC]), Shards),
 }
-TABLES = {"compressed": COMPRESSED, "not compressed": PLAIN, "our format, one choice changed": CHOICES}
+TABLES = {"compressed": COMPRESSED, "not compressed": PLAIN, "our format with one change": CHOICES}
 
 
 def arguments():
@@ -232,7 +232,7 @@ def main():
 
 
 def show(name, table, ours):
-    print(f"\n| {name} | 1 process | lowest to highest | CPU ms per sample | 2 processes | ratio to ours, 1 process |")
+    print(f"\n| {name} | 1 process | lowest to highest | CPU ms a sample | 2 processes | ratio to the documented loader, 1 process |")
     print("|---|---|---|---|---|---|")
     for title, figures in table.items():
         one, two = ([rate for rate, _ in figures[parts]] for parts in (1, 2))
