@@ -80,7 +80,8 @@ class PointshardDataset(torch.utils.data.Dataset):
 
 def tensors(data):
     if isinstance(data, np.ndarray):
-        return convert.to_torch(data)
+        # torch has no negative strides, as np.flip gives them.
+        return convert.to_torch(data.copy() if min(data.strides, default=0) < 0 else data)
     return {key: tensors(value) for key, value in data.items()} if isinstance(data, dict) else data
 
 

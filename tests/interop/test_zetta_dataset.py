@@ -159,6 +159,24 @@ def test_processors_see_arrays_then_the_sample_under_its_new_names(zetta_windows
     assert isinstance(sample["extra"]["labels"], torch.Tensor) and sample["note"] == "text"
 
 
+def flip(values):
+    return np.flip(values)    # all axes, also the channel, of which there is one
+
+
+def flip_sample(sample):
+    return {**{name: values[:, ::-1, :, ::-1] for name, values in sample.items()}, "count": np.array(len(sample))}
+
+
+def test_processors_may_flip(zetta_windows, vnc_pair):
+    stored = with_zarr(vnc_pair[0].parent, "train")
+    options = {"per_layer_read_procs": {"img": [flip]}, "shared_read_procs": [flip_sample]}
+    for path in vnc_pair:
+        sample = zetta_windows.PointshardDataset(str(path), **options)[2]
+        np.testing.assert_array_equal(sample["img"].numpy(), np.flip(xyz(stored["img"][2]))[:, ::-1, :, ::-1])
+        np.testing.assert_array_equal(sample["seg"].numpy(), xyz(stored["seg"][2])[:, ::-1, :, ::-1])
+        assert sample["count"].shape == () and sample["count"] == 2
+
+
 def test_names_and_processors_that_do_not_fit_are_errors(zetta_windows, vnc_pair):
     class Translates:
         def process_index(self, idx, mode):
