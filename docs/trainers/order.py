@@ -26,8 +26,8 @@ class EpochOrder(DistributedSampler):
     Any number of ranks can resume from it, with the samples that are left.
 
     By default rank and world are those of torch.distributed. `uneven` is for the end of an epoch, if the samples that are left
-    are not a multiple of `world`: "repeat" gives some ranks samples from the start of the order again, "drop" omits them, "keep"
-    gives some ranks one sample less, so they end the epoch one sample earlier.
+    are not a multiple of `world`: "repeat" gives some ranks samples from the start of the order again, "drop" omits them,
+    "keep" gives some ranks one sample less, so they end the epoch one sample earlier.
 
     It is a DistributedSampler so that Lightning does not divide the samples among ranks again.
     """

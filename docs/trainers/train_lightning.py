@@ -2,7 +2,7 @@
 
 Lightning saves the state of `Batches` in each checkpoint, and loads it with `Trainer.fit(..., ckpt_path=...)`. On another number
 of GPUs it must know the number of batches before it loads the state of loaders, and again in the next epoch. Therefore the
-position is also a state of the data module, and loaders are made in each epoch (`reload_dataloaders_every_n_epochs`).
+position is also a state of the data module, and loaders are created in each epoch (`reload_dataloaders_every_n_epochs`).
 """
 
 import os
