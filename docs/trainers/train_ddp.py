@@ -50,7 +50,8 @@ def main():
                 break
     if dist.get_rank() == 0:    # in a long training, also every few minutes
         state = {"model": model.module.state_dict(), "optimizer": optimizer.state_dict(), "batches": batches.state_dict()}
-        torch.save(state, a.checkpoint)
+        torch.save(state, a.checkpoint + ".new")
+        os.replace(a.checkpoint + ".new", a.checkpoint)    # a run that is killed leaves the earlier checkpoint or this one
     print(f"rank {dist.get_rank()} of {dist.get_world_size()}: {samples} samples in {steps} steps")
     dist.destroy_process_group()
 

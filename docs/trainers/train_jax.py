@@ -10,13 +10,6 @@ from windows import Windows
 
 STATE = "jax_batches.json"
 
-windows = Windows("shards/train.zarr", ["img", "target_pre"])
-order = EpochOrder(len(windows), seed=17, rank=jax.process_index(), world=jax.process_count())
-batches = Batches(windows, order, batch_size=4, drop_last=True)
-if os.path.exists(STATE):
-    with open(STATE) as file:
-        batches.load_state_dict(json.load(file))
-
 
 @jax.jit
 def brightness_inside(batch):
@@ -24,10 +17,28 @@ def brightness_inside(batch):
     return (image * inside).sum() / jnp.maximum(inside.sum(), 1)
 
 
-while batches.epoch < 2:
-    for batch in batches:
-        mean = brightness_inside(batch)
-        if jax.process_index() == 0:    # beside the model's checkpoint
-            with open(STATE, "w") as file:
-                json.dump(batches.state_dict(), file)
-        print(batches.epoch, float(mean), jax.tree.map(jnp.shape, batch))
+def save(state):
+    """A run that is killed leaves the earlier state or this one."""
+    with open(STATE + ".new", "w") as file:
+        json.dump(state, file)
+    os.replace(STATE + ".new", STATE)
+
+
+def main():
+    windows = Windows("shards/train.zarr", ["img", "target_pre"])
+    order = EpochOrder(len(windows), seed=17, rank=jax.process_index(), world=jax.process_count())
+    batches = Batches(windows, order, batch_size=4, drop_last=True)
+    if os.path.exists(STATE):
+        with open(STATE) as file:
+            batches.load_state_dict(json.load(file))
+
+    while batches.epoch < 2:
+        for batch in batches:
+            mean = brightness_inside(batch)
+            if jax.process_index() == 0:    # beside the model's checkpoint
+                save(batches.state_dict())
+            print(batches.epoch, float(mean), jax.tree.map(jnp.shape, batch))
+
+
+if __name__ == "__main__":
+    main()

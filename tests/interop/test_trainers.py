@@ -1,11 +1,13 @@
 """The files of docs/trainers in PyTorch, Lightning, JAX and grain, and the loss. (test_docs.py runs the programs of the page.)"""
 
 import ast
+import functools
 import importlib
 import importlib.util
 import itertools
 import os
 import re
+import resource
 import subprocess
 import sys
 import zlib
@@ -16,6 +18,7 @@ from order import Batches, EpochOrder, shuffled
 from program import REPOSITORY
 from readers import with_zarr
 from server_fixtures import require_tool
+from servers import free_port
 from windows import Windows
 
 TRAINERS = REPOSITORY / "docs/trainers"
@@ -80,8 +83,8 @@ def torchrun(processes, *command, cwd):
     return run(*launcher, *command, cwd=cwd)
 
 
-def test_every_file_is_on_the_page_and_is_run():
-    """By a program of the page, which test_docs.py runs, by a test, or by a file that is run."""
+def test_every_file_is_on_the_page_and_is_used():
+    """By a program of the page, which test_docs.py runs, by a test, or by another file."""
     page = (REPOSITORY / "docs/trainers.md").read_text()
     files = sorted(p.name for p in TRAINERS.iterdir() if p.is_file())
     assert files == sorted(set(re.findall(r"\]\(trainers/([^)]+)\)", page)))
@@ -89,7 +92,7 @@ def test_every_file_is_on_the_page_and_is_run():
     text = page + "".join(p.read_text() for p in [*tests, *TRAINERS.glob("*.py")])
     for name in files:
         imported = rf"^ *(import|from) {name.removesuffix('.py')}\b|import_module\(\"{name.removesuffix('.py')}\"\)"
-        assert re.search(imported, text, re.MULTILINE) or f'TRAINERS / "{name}"' in text, f"no test runs {name}"
+        assert re.search(imported, text, re.MULTILINE) or f'TRAINERS / "{name}"' in text, f"nothing uses {name}"
 
 
 @pytest.mark.parametrize("reader", ["windows.Windows", "zarr_windows.ZarrWindows"])
@@ -359,6 +362,35 @@ def test_the_program_for_jax_resumes(folder):
     (folder / "jax_batches.json").write_text(state.replace('"passed": 16', '"passed": 12'))
     again = run(sys.executable, TRAINERS / "train_jax.py", cwd=folder)
     assert again.splitlines()[:1] == output.splitlines()[7:8] and again.count("img") == 1
+
+
+# What a program on several hosts does first. It fails if JAX was used before.
+INITIALIZE = "import train_jax, train_grain, jax; jax.distributed.initialize({!r}, num_processes=1, process_id=0)"
+
+
+def test_importing_the_programs_for_jax_and_grain_does_not_use_jax(folder):
+    run(sys.executable, "-c", INITIALIZE.format(f"127.0.0.1:{free_port()}"), cwd=folder)
+
+
+@pytest.mark.parametrize(
+    ("program", "state", "largest_file"), [("train_ddp.py", "checkpoint.pt", 1500), ("train_jax.py", "jax_batches.json", 30)]
+)
+def test_a_checkpoint_that_cannot_be_written_leaves_the_earlier_one(folder, program, state, largest_file):
+    """The limit ends the writing in the middle, as a full disk or a killed run does."""
+    one_process = {"RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    command = [sys.executable, str(TRAINERS / program)]
+    # `--steps` is of train_ddp.py; the other program saves each step.
+    run(*command, *(["--steps", "2"] if program == "train_ddp.py" else []), cwd=folder, **one_process)
+    if program == "train_jax.py":
+        (folder / state).write_text((folder / state).read_text().replace('"passed": 16', '"passed": 4'))
+    before = (folder / state).read_bytes()
+    assert len(before) > largest_file
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(TRAINERS), **one_process}
+    limit = functools.partial(resource.setrlimit, resource.RLIMIT_FSIZE, (largest_file, largest_file))
+    done = subprocess.run(command, cwd=folder, env=environment, preexec_fn=limit, capture_output=True, text=True, timeout=240)
+    assert done.returncode != 0, "the limit applies"
+    kept = (folder / state).read_bytes() == before    # not in the assertion: a diff of bytes takes minutes
+    assert kept, "the earlier checkpoint is still there"
 
 
 def test_grain_divides_epochs_and_resumes_on_another_number_of_hosts(folder, monkeypatch):
