@@ -64,7 +64,11 @@ impl Train {
         config.steps = self.steps.unwrap_or(config.steps);
         set_threads(self.threads);
         let name = self.config.file_stem().unwrap_or("run".as_ref());
-        let folder = output_folder(self.out, &self.dataset, &Path::new("training").join(name))?;
+        let folder = output_folder(
+            self.out.clone(),
+            &self.dataset,
+            &Path::new("training").join(name),
+        )?;
         let storage = self.network.storage(printer);
         let dataset = Dataset::open(&self.dataset, &storage).map_err(TrainError::from)?;
         printer.note(format!(
@@ -82,9 +86,28 @@ impl Train {
         let progress = TrainProgress::default();
         let work = || train(&dataset, &config, options, &progress);
         let trained = with_progress(printer, "steps", || status(&progress), work)
-            .map_err(|e| with_config_file(e, &self.config))?;
+            .map_err(|e| self.with_place(e))?;
         print(printer, &trained, &folder);
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Train {
+    /// Adds the config file's name to errors in the config, or names the flag that replaces a key.
+    fn with_place(&self, error: TrainError) -> Failure {
+        match error {
+            TrainError::Config { path, problem } if path == "device" && self.device.is_some() => {
+                let path = "--device".to_owned();
+                TrainError::Config { path, problem }.into()
+            }
+            TrainError::Config { path, problem } => ConfigError::Invalid {
+                file: self.config.clone(),
+                path,
+                problem,
+            }
+            .into(),
+            other => other.into(),
+        }
     }
 }
 
@@ -239,18 +262,5 @@ fn status(progress: &TrainProgress) -> Status {
             load(&progress.samples) as f64 / spent,
             load(&progress.waited_us) as f64 / 1e4 / spent
         )),
-    }
-}
-
-/// Adds the config file's name to errors in the config.
-fn with_config_file(error: TrainError, file: &Path) -> Failure {
-    match error {
-        TrainError::Config { path, problem } => ConfigError::Invalid {
-            file: file.to_owned(),
-            path,
-            problem,
-        }
-        .into(),
-        other => other.into(),
     }
 }

@@ -78,7 +78,8 @@ pub fn infer(
     options: &InferOptions,
     done: &AtomicU64,
 ) -> Result<InferOutcome, TrainError> {
-    let device = device::available(&options.device).map_err(|p| TrainError::config("device", p))?;
+    let device =
+        device::available(&options.device).map_err(|p| TrainError::config("--device", p))?;
     let network = LoadedModel::read(&options.model, device)?;
     let training = options.training.as_ref().or(network.training());
     let inputs = OpenSplit::open(dataset, options, training, &network, device)?;

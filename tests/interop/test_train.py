@@ -399,3 +399,16 @@ def test_the_page_on_training_lists_every_key_of_the_schema():
             name = next(choice["$ref"] for choice in choices if "$ref" in choice).rsplit("/", 1)[1]
             for inner in schema["$defs"][name]["properties"]:
                 assert f"\n| `{rooms[key]}{inner}` |" in page, f"{key}.{inner}"
+
+
+def test_a_missing_gpu_is_blamed_on_the_flag_that_asks_for_it(dataset, trained, tmp_path):
+    config = train_config(tmp_path, device="cuda:7")
+    message = run("train", dataset, "--config", config, "--out", tmp_path / "run", code=2).stderr
+    assert "train.json" in message and "`device`" in message and "cuda:7" in message
+    config = train_config(tmp_path)
+    for command in (
+        ("train", dataset, "--config", config, "--out", tmp_path / "run"),
+        ("infer", dataset, "--model", trained[1] / "best.safetensors", "--out", tmp_path / "p"),
+    ):
+        message = run(*command, "--device", "cuda:7", code=2).stderr
+        assert "`--device`" in message and "cuda:7" in message and "train.json" not in message, message
