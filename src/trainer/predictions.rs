@@ -1,5 +1,5 @@
-//! Writes predictions: a Zarr v3 group with one sharded array `probability`, `[sample, channel, z, y, x]`, in the order
-//! of the samples of the split.
+//! Writes predictions: a Zarr v3 group with a sharded array `probability`, `[sample, channel, z, y, x]`, in the order of the
+//! samples of the split, and with the columns of the split that say which sample each is.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,14 +8,14 @@ use std::{fs, io};
 use clap::ValueEnum;
 use serde_json::{Map, Value, json};
 use zarrs::array::codec::{Crc32cCodec, ZstdCodec};
-use zarrs::array::{Array, ArrayBuilder};
+use zarrs::array::{Array, ArrayBuilder, Element};
 use zarrs::filesystem::FilesystemStore;
 
 use super::atomic_write::{PendingFolder, remove_leftovers};
 use super::config::InputsConfig;
 use super::error::TrainError;
 use super::evaluate::PredictedBatch;
-use crate::dataset::{Dataset, group_metadata};
+use crate::dataset::{Dataset, SplitReader, group_metadata};
 
 /// Data type of stored probabilities.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -77,9 +77,12 @@ impl PredictionWriter {
         let array = info
             .array(store, samples, shard_samples, shape)
             .map_err(|e| TrainError::file(&group, e))?;
-        let arrays = serde_json::to_value(array.metadata())
+        let split = info.dataset.split(info.split)?;
+        let columns = columns(&split, pending.path()).map_err(|e| TrainError::file(&group, e))?;
+        let probability = serde_json::to_value(array.metadata())
             .map_err(|e| TrainError::file(&group, e.to_string()))?;
-        let arrays = Map::from_iter([(ARRAY.to_owned(), arrays)]);
+        let mut arrays = Map::from_iter([(ARRAY.to_owned(), probability)]);
+        arrays.extend(columns);
         let metadata = group_metadata(Map::new(), arrays)?;
         let path = pending.path().join("zarr.json");
         fs::write(&path, metadata).map_err(TrainError::io("write", &path))?;
@@ -134,6 +137,49 @@ impl PredictionWriter {
         self.shards += 1;
         Ok(())
     }
+}
+
+/// Columns that say which sample each is.
+const IDS: &str = "annotation_id";
+const CENTERS: &str = "center_nm";
+
+/// Copies the columns of the split into `folder`, and returns their metadata.
+fn columns(split: &SplitReader, folder: &Path) -> Result<[(String, Value); 2], String> {
+    let ids = split.column::<u64>(IDS).map_err(|e| e.to_string())?;
+    let centers = split.column::<f64>(CENTERS).map_err(|e| e.to_string())?;
+    let samples = ids.len() as u64;
+    let mut of_ids = ArrayBuilder::new(vec![samples], vec![samples.max(1)], "uint64", 0u64);
+    of_ids.dimension_names(Some(["sample"]));
+    let (shape, chunk) = (vec![samples, 3], vec![samples.max(1), 3]);
+    let mut of_centers = ArrayBuilder::new(shape, chunk, "float64", 0.0f64);
+    of_centers.dimension_names(Some(["sample", "xyz"]));
+    Ok([
+        (IDS.to_owned(), write_column(folder, IDS, &of_ids, &ids)?),
+        (
+            CENTERS.to_owned(),
+            write_column(folder, CENTERS, &of_centers, &centers)?,
+        ),
+    ])
+}
+
+/// Writes a column as one chunk, and returns its metadata.
+fn write_column<T: Element>(
+    folder: &Path,
+    name: &str,
+    builder: &ArrayBuilder,
+    values: &[T],
+) -> Result<Value, String> {
+    let store = FilesystemStore::new(folder).map_err(|e| e.to_string())?;
+    let array = builder.build(Arc::new(store), &format!("/{name}"));
+    let array = array.map_err(|e| e.to_string())?;
+    array.store_metadata().map_err(|e| e.to_string())?;
+    if !values.is_empty() {
+        let first = vec![0; array.shape().len()];
+        array
+            .store_chunk(&first, values)
+            .map_err(|e| e.to_string())?;
+    }
+    serde_json::to_value(array.metadata()).map_err(|e| e.to_string())
 }
 
 /// Fails if `group` exists and `force` is off, or if it contains a file that is not part of predictions.
@@ -218,9 +264,16 @@ fn foreign_file(path: &Path, group: &Path) -> io::Result<Option<PathBuf>> {
 fn is_prediction_file(name: &Path) -> bool {
     let parts: Option<Vec<&str>> = name.iter().map(|part| part.to_str()).collect();
     match parts.as_deref() {
-        Some(["zarr.json"] | [ARRAY, "zarr.json"]) => true,
-        Some([ARRAY, "c", chunk @ ..]) => {
-            chunk.len() == 5 && chunk.iter().all(|n| n.bytes().all(|b| b.is_ascii_digit()))
+        Some(["zarr.json"] | [ARRAY | IDS | CENTERS, "zarr.json"]) => true,
+        Some([array, "c", chunk @ ..]) => {
+            let dimensions = match *array {
+                ARRAY => 5,
+                IDS => 1,
+                CENTERS => 2,
+                _ => return false,
+            };
+            let is_number = |n: &&str| n.bytes().all(|b| b.is_ascii_digit());
+            chunk.len() == dimensions && chunk.iter().all(is_number)
         }
         _ => false,
     }
@@ -260,6 +313,8 @@ mod tests {
             "zarr.json",
             "probability/zarr.json",
             "probability/c/0/0/0/0/0",
+            "center_nm/c/0/0",
+            "annotation_id/c/0",
         ] {
             let path = group.join(name);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -270,6 +325,7 @@ mod tests {
             "img/zarr.json",
             "probability/c/0/notes.txt",
             "probability/c/x/0/0/0/0",
+            "center_nm/c/0",
         ] {
             let path = group.join(name);
             fs::create_dir_all(path.parent().unwrap()).unwrap();

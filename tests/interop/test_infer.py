@@ -134,6 +134,11 @@ def test_predictions_have_the_rows_of_the_samples(dataset, trained, tmp_path):
     assert exact.dims == ("sample", "channel", "z", "y", "x")
     assert exact.sizes["sample"] == samples.sizes["sample"]
     assert exact.attrs["channels"] == TARGETS
+    for name in ("annotation_id", "center_nm"):
+        column = xarray.open_zarr(tmp_path / "p/val.zarr")[name]
+        np.testing.assert_array_equal(column, samples[name])
+        assert column.dims == samples[name].dims and column.dtype == samples[name].dtype
+    assert exact.attrs["dataset_digest"] == json.loads((dataset / "manifest.json").read_text())["digest"]
     small = xarray.open_zarr(tmp_path / "bytes/val.zarr").probability
     assert zarr.open_group(tmp_path / "bytes/val.zarr", mode="r")["probability"].dtype == np.uint8
     assert float(abs(small - exact).max()) <= 0.5 / 255 + 1e-6
