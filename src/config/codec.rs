@@ -16,6 +16,9 @@ pub enum CodecConfig {
     Auto,
     /// No compression.
     None,
+    /// No compression; each sample begins at a multiple of so many bytes in its shard.
+    #[serde(rename = "none")]
+    Aligned(AlignedConfig),
     /// Zstandard.
     Zstd(ZstdConfig),
     /// LZ4 in a Blosc frame.
@@ -23,6 +26,18 @@ pub enum CodecConfig {
     /// Zstandard in a Blosc frame, after a shuffle of bytes or bits.
     Blosc(BloscConfig),
 }
+
+/// Options of `none`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AlignedConfig {
+    /// Each sample begins at a multiple of so many bytes in its shard, a power of two: then files can be read with O_DIRECT.
+    #[schemars(range(min = 2, max = 1_048_576))]
+    pub align_bytes: u32,
+}
+
+/// Largest `align_bytes`.
+const MAX_ALIGN_BYTES: u32 = 1 << 20;
 
 /// Options of `zstd`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -86,10 +101,18 @@ impl CodecConfig {
 
     /// The first invalid value, if there is one: the key below the array, and what was found and expected.
     pub(super) fn problem(&self) -> Option<(&'static str, String)> {
+        if let Self::Aligned(AlignedConfig { align_bytes }) = *self {
+            let is_valid =
+                align_bytes.is_power_of_two() && (2..=MAX_ALIGN_BYTES).contains(&align_bytes);
+            let problem = format!(
+                "found {align_bytes}, expected a power of two from 2 to {MAX_ALIGN_BYTES}, such as 4096"
+            );
+            return (!is_valid).then_some((".codec.none.align_bytes", problem));
+        }
         let (key, level, most) = match self {
             Self::Zstd(zstd) => (".codec.zstd.level", zstd.level, 19),
             Self::Blosc(blosc) => (".codec.blosc.level", blosc.level, 9),
-            Self::Auto | Self::None | Self::Lz4 => return None,
+            Self::Auto | Self::None | Self::Aligned(_) | Self::Lz4 => return None,
         };
         let problem = || format!("found {level}, expected a whole number from 1 to {most}");
         (!(1..=most).contains(&level)).then(|| (key, problem()))
@@ -126,6 +149,8 @@ enum Name {
 #[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum WithOptions {
+    /// No compression, with aligned samples.
+    None(AlignedConfig),
     /// Zstandard.
     Zstd(ZstdConfig),
     /// Zstandard in a Blosc frame.
@@ -146,7 +171,7 @@ impl<'de> Visitor<'de> for NameOrObject {
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            r#""auto", "none", "zstd", "lz4", "blosc", or an object with `zstd` or `blosc`"#
+            r#""auto", "none", "zstd", "lz4", "blosc", or an object with `none`, `zstd` or `blosc`"#
         )
     }
 
@@ -164,7 +189,7 @@ impl<'de> Visitor<'de> for NameOrObject {
         let written = WithOptions::deserialize(MapAccessDeserializer::new(map)).map_err(|e| {
             let message = e.to_string();
             let is_named = |name: &&str| message.starts_with(&format!("unknown variant `{name}`"));
-            match ["auto", "none", "lz4"].into_iter().find(is_named) {
+            match ["auto", "lz4"].into_iter().find(is_named) {
                 Some(name) => de::Error::custom(format!(
                     "`{name}` has no options, expected \"{name}\" without an object"
                 )),
@@ -172,6 +197,7 @@ impl<'de> Visitor<'de> for NameOrObject {
             }
         })?;
         Ok(match written {
+            WithOptions::None(aligned) => CodecConfig::Aligned(aligned),
             WithOptions::Zstd(zstd) => CodecConfig::Zstd(zstd),
             WithOptions::Blosc(blosc) => CodecConfig::Blosc(blosc),
         })
@@ -202,6 +228,10 @@ mod tests {
         for (written, meant) in [
             (json!("auto"), CodecConfig::Auto),
             (json!("none"), CodecConfig::None),
+            (
+                json!({"none": {"align_bytes": 4096}}),
+                CodecConfig::Aligned(AlignedConfig { align_bytes: 4096 }),
+            ),
             (json!("lz4"), CodecConfig::Lz4),
             (json!("zstd"), CodecConfig::Zstd(ZstdConfig { level: 1 })),
             (
@@ -258,6 +288,7 @@ mod tests {
                 json!(3),
                 "invalid type: integer `3`, expected \"auto\", \"none\", \"zstd\"",
             ),
+            (json!({"none": {}}), "missing field `align_bytes`"),
             (json!({}), "expected"),
             (json!({"zstd": {}, "blosc": {}}), "expected"),
         ] {
@@ -278,6 +309,17 @@ mod tests {
             let (found, problem) = read(written.clone()).unwrap().problem().unwrap();
             assert_eq!(found, key, "{written}");
             assert!(problem.ends_with(&format!("from 1 to {most}")), "{problem}");
+        }
+    }
+
+    #[test]
+    fn an_alignment_that_is_no_power_of_two_is_an_error() {
+        for align_bytes in [0, 1, 4095, 1 << 21] {
+            let written = json!({"none": {"align_bytes": align_bytes}});
+            let (key, problem) = read(written).unwrap().problem().unwrap();
+            assert_eq!(key, ".codec.none.align_bytes");
+            let found = format!("found {align_bytes}, expected a power of two");
+            assert!(problem.starts_with(&found), "{problem}");
         }
     }
 }

@@ -79,6 +79,9 @@ pub struct CodecChoice {
     /// The trial of `auto`; `None` where the config states the codec.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auto: Option<CodecTrial>,
+    /// Each sample begins at a multiple of so many bytes in its shard; `None`: samples follow each other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub align_bytes: Option<u32>,
 }
 
 /// Sizes of some windows of an array before and after zstd, level 1.
@@ -100,7 +103,33 @@ impl Default for Codec {
 
 impl From<Codec> for CodecChoice {
     fn from(codec: Codec) -> Self {
-        Self { codec, auto: None }
+        Self {
+            codec,
+            auto: None,
+            align_bytes: None,
+        }
+    }
+}
+
+impl CodecChoice {
+    /// The codec and the alignment that the config states; `None` for `auto`.
+    pub(crate) fn stated(config: &CodecConfig) -> Option<Self> {
+        let align_bytes = match config {
+            CodecConfig::Aligned(aligned) => Some(aligned.align_bytes),
+            _ => None,
+        };
+        Some(Self {
+            align_bytes,
+            ..Codec::stated(config)?.into()
+        })
+    }
+
+    /// The first byte at or after `end` where a sample can begin.
+    pub(super) fn aligned(self, end: u64) -> u64 {
+        match self.align_bytes {
+            Some(align) => end.next_multiple_of(u64::from(align.max(1))),
+            None => end,
+        }
     }
 }
 
@@ -136,10 +165,10 @@ impl CodecTrial {
 
 impl Codec {
     /// The codec that the config names; `None` for `auto`.
-    pub(crate) fn stated(config: &CodecConfig) -> Option<Self> {
+    fn stated(config: &CodecConfig) -> Option<Self> {
         Some(match config {
             CodecConfig::Auto => return None,
-            CodecConfig::None => Self::None,
+            CodecConfig::None | CodecConfig::Aligned(_) => Self::None,
             // The ranges of levels were checked when the config was read.
             CodecConfig::Zstd(zstd) => Self::Zstd {
                 level: zstd.level as i32,
@@ -289,7 +318,12 @@ pub(super) mod tests {
         });
         for codec in ALL {
             for auto in [None, auto] {
-                let choice = CodecChoice { codec, auto };
+                let align_bytes = auto.map(|_| 4096);
+                let choice = CodecChoice {
+                    codec,
+                    auto,
+                    align_bytes,
+                };
                 let text = serde_json::to_string(&choice).unwrap();
                 assert_eq!(
                     serde_json::from_str::<CodecChoice>(&text).unwrap(),
@@ -301,6 +335,7 @@ pub(super) mod tests {
         let none = CodecChoice {
             codec: Codec::None,
             auto,
+            align_bytes: None,
         };
         assert_eq!(
             serde_json::to_value(none).unwrap(),

@@ -2,17 +2,23 @@
 //! [`ShardWriter::append`](super::ShardWriter::append) puts them one behind the other.
 
 use super::encoder::{Encoding, SampleEncoder};
-use super::{ArrayLayout, DatasetError};
+use super::{ArrayLayout, CodecChoice, DatasetError};
 
 /// How the samples of an array are encoded. Threads share it.
 #[derive(Debug)]
-pub struct SampleEncoding(Encoding);
+pub struct SampleEncoding {
+    encoding: Encoding,
+    choice: CodecChoice,
+}
 
 impl SampleEncoding {
     /// The encoding of an array.
     pub fn of(array: &ArrayLayout) -> Result<Self, DatasetError> {
         let encoding = Encoding::new(array.codec.codec, array.data_type.size_bytes())?;
-        Ok(Self(encoding))
+        Ok(Self {
+            encoding,
+            choice: array.codec,
+        })
     }
 }
 
@@ -47,16 +53,26 @@ impl EncodedSamples {
             self.places.push(EMPTY);
             return Ok(());
         };
-        let start = self.length;
-        let most = encoding.0.most_bytes(values.len()) + size_of::<u32>();
+        let start = self.pad(encoding.choice);
+        let most = encoding.encoding.most_bytes(values.len()) + size_of::<u32>();
         let room = self.room(most);
-        let encoded_bytes = encoder.encode(&encoding.0, values, room)?;
+        let encoded_bytes = encoder.encode(&encoding.encoding, values, room)?;
         let crc = crc32c::crc32c(&room[..encoded_bytes]).to_le_bytes();
         room[encoded_bytes..][..crc.len()].copy_from_slice(&crc);
         let length = encoded_bytes + crc.len();
         self.length += length;
         self.places.push([start as u64, length as u64]);
         Ok(())
+    }
+
+    /// Zeros up to where the next sample begins; returns where that is. The first sample of all begins at 0, so these places
+    /// are also aligned in the shard if the first one is.
+    fn pad(&mut self, choice: CodecChoice) -> usize {
+        let start = choice.aligned(self.length as u64) as usize;
+        let gap = start - self.length;
+        self.room(gap).fill(0);
+        self.length = start;
+        start
     }
 
     /// The samples as they are in a shard.

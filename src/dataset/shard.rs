@@ -2,7 +2,8 @@
 //!
 //! A shard is streamed to its file, some samples at a time, so it takes little memory. Format (Zarr v3 codec `sharding_indexed` 1.0): the encoded inner chunks one after the other, then the
 //! index, two little-endian u64 (offset, length) per inner chunk in C order, both `u64::MAX` where the chunk is
-//! all fill value, then the CRC-32C of the index. An inner chunk is `bytes` (little-endian), the array's codec,
+//! all fill value, then the CRC-32C of the index. Where the config says so, zeros before an inner chunk let it begin at a
+//! multiple of some bytes. An inner chunk is `bytes` (little-endian), the array's codec,
 //! `crc32c`: its values in C order, compressed where the codec says so, then the CRC-32C of that, little-endian. The
 //! metadata that says so is made by zarrs in `metadata`, and inner chunks are decoded by zarrs in `reader`.
 
@@ -11,7 +12,7 @@ use std::sync::Arc;
 use crate::storage::{OpenObject, PendingObject, StorageError};
 
 use super::encoded_samples::EMPTY;
-use super::{DatasetError, EncodedSamples, Layout, Output, ShardId};
+use super::{CodecChoice, DatasetError, EncodedSamples, Layout, Output, ShardId};
 
 /// A shard that is being written.
 #[derive(Debug)]
@@ -21,6 +22,7 @@ pub struct ShardWriter<'o> {
     hasher: blake3::Hasher,
     index: Vec<[u64; 2]>,
     capacity: usize,
+    codec: CodecChoice,
     written_bytes: u64,
 }
 
@@ -33,13 +35,15 @@ impl<'o> ShardWriter<'o> {
             hasher: blake3::Hasher::new(),
             index: Vec::new(),
             capacity: layout.splits[id.split].shard_samples as usize,
+            codec: layout.arrays[id.array].codec,
             written_bytes: 0,
         })
     }
 
     /// Adds the next samples.
     pub fn append(&mut self, samples: &EncodedSamples) -> Result<(), DatasetError> {
-        let start = self.written_bytes;
+        let end = self.written_bytes;
+        let start = self.codec.aligned(end);
         let in_file = |place: &[u64; 2]| match *place {
             EMPTY => EMPTY,
             [offset, length] => [start + offset, length],
@@ -51,7 +55,11 @@ impl<'o> ShardWriter<'o> {
         );
         match samples.bytes() {
             [] => Ok(()),
-            bytes => self.write(bytes),
+            bytes => {
+                let gap = vec![0; (start - end) as usize];
+                self.write(&gap)?;
+                self.write(bytes)
+            }
         }
     }
 

@@ -64,7 +64,8 @@ impl ArrayRecipe {
                 },
                 marks_inside: config.transform == Transform::Inside,
                 fill_of_group,
-                codec: Codec::stated(&config.codec).unwrap_or_default().into(),
+                codec: CodecChoice::stated(&config.codec)
+                    .unwrap_or_else(|| Codec::default().into()),
             })
         };
         build().map_err(|problem| ExtractError::Transform {

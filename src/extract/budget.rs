@@ -30,7 +30,7 @@ pub(super) fn cache_budget_with_uses(
     memory_bytes: u64,
 ) -> Result<u64, ExtractError> {
     let layout = sources.layout(plan);
-    let pieces = (0..layout.arrays.len()).map(|array| piece_bytes(layout.sample_bytes(array)));
+    let pieces = (0..layout.arrays.len()).map(|array| piece_bytes(&layout, array));
     let largest_piece = pieces.max().unwrap_or(0);
     let shard_samples = layout.splits.iter().map(|split| split.shard_samples);
     let open_shard = SHARD_SAMPLE_BYTES.saturating_mul(shard_samples.max().unwrap_or(0));

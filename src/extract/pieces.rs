@@ -38,9 +38,12 @@ impl Pieces {
     }
 }
 
-/// Most bytes of the windows of a piece, of samples of `sample_bytes`.
-pub(super) fn piece_bytes(sample_bytes: u64) -> u64 {
-    samples_per_piece(sample_bytes).saturating_mul(sample_bytes)
+/// Most bytes of a piece of the array, with what aligns its samples.
+pub(super) fn piece_bytes(layout: &Layout, array: usize) -> u64 {
+    let sample_bytes = layout.sample_bytes(array);
+    let gap = layout.arrays[array].codec.align_bytes.unwrap_or(0);
+    let aligned = sample_bytes.saturating_add(u64::from(gap));
+    samples_per_piece(sample_bytes).saturating_mul(aligned)
 }
 
 fn samples_per_piece(sample_bytes: u64) -> u64 {
@@ -64,11 +67,10 @@ mod tests {
 
     #[test]
     fn a_large_window_is_a_piece_and_small_ones_share_one() {
-        let large = 10 * PIECE_BYTES;
-        assert_eq!(piece_bytes(large), large);
-        assert_eq!(piece_bytes(PIECE_BYTES / 2), PIECE_BYTES);
-        assert_eq!(piece_bytes(u64::MAX), u64::MAX);
-        let small = piece_bytes(1000);
+        assert_eq!(samples_per_piece(10 * PIECE_BYTES), 1);
+        assert_eq!(samples_per_piece(PIECE_BYTES / 2), 2);
+        assert_eq!(samples_per_piece(u64::MAX), 1);
+        let small = samples_per_piece(1000) * 1000;
         assert!(small <= PIECE_BYTES && small > PIECE_BYTES - 1000);
     }
 }

@@ -8,7 +8,7 @@ use super::pass::{Queries, VoxelPass};
 use super::query_box::{NO_BOX, QueryBoxes};
 use super::report::SelectReport;
 use super::window::{cut_whole, window_box, window_request};
-use crate::dataset::{Codec, CodecChoice, CodecTrial};
+use crate::dataset::{CodecChoice, CodecTrial};
 use crate::extract::{CutScratch, ExtractError, Sources, WindowCutter};
 use crate::plan::{EarlierPlan, Plan};
 
@@ -20,7 +20,7 @@ pub(super) fn open_arrays(
 ) -> Vec<usize> {
     let mut open = Vec::new();
     for (array, config) in plan.config.arrays.values().enumerate() {
-        if Codec::stated(&config.codec).is_some() {
+        if CodecChoice::stated(&config.codec).is_some() {
             continue;
         }
         match earlier.and_then(|earlier| earlier.codec(array)) {
@@ -40,6 +40,7 @@ pub(super) fn choose(sources: &mut Sources, open: &[usize], trials: &[(usize, Co
         let choice = CodecChoice {
             codec: trial.codec(),
             auto: Some(trial),
+            align_bytes: None,
         };
         sources.choose_codec(*array, choice);
     }
@@ -132,6 +133,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::dataset::Codec;
     use crate::job::{Job, JobError};
     use crate::storage::Storage;
 

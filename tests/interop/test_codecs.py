@@ -11,6 +11,7 @@ from readers import SPLITS, with_tensorstore, with_zarr
 ZSTD = {"name": "zstd", "configuration": {"level": 1, "checksum": False}}
 CODECS = {
     "none": ("none", None),
+    "aligned": ({"none": {"align_bytes": 4096}}, "aligned"),
     "zstd": ("zstd", ZSTD),
     "zstd_5": ({"zstd": {"level": 5}}, {"name": "zstd", "configuration": {"level": 5, "checksum": False}}),
     "lz4": ("lz4", ("lz4", 5, "noshuffle")),
@@ -53,6 +54,28 @@ def expected(volume, name, starts):
     return (windows.astype("f8") * (1 / 255)).astype("f4") if name == "scaled" else windows
 
 
+def test_aligned_samples_begin_at_multiples_and_are_one_strided_view(shared, tmp_path):
+    align = 512
+    both = {"aligned": {"layer": "img", "codec": {"none": {"align_bytes": align}}}, "plain": {"layer": "img", "codec": "none"}}
+    out = checked_dataset(tmp_path, arrays=both, shard_samples=8)
+    window_bytes = int(np.prod(WINDOW)) + 4
+    stride = -(-window_bytes // align) * align
+    for split in SPLITS:
+        samples = with_zarr(out, split)["plain"][:]
+        for shard, first in enumerate(range(0, len(samples), 8)):
+            file = (out / f"{split}.zarr/aligned/c.{shard}.0.0.0.0").read_bytes()
+            index = np.frombuffer(file[-(8 * 16 + 4) : -4], "<u8").reshape(8, 2)
+            offsets = index[index[:, 0] != 2**64 - 1, 0]
+            assert offsets.tolist() == [i * stride for i in range(len(offsets))]
+            view = np.lib.stride_tricks.as_strided(
+                np.frombuffer(file, "u1"), (len(offsets), window_bytes - 4), (stride, 1)
+            )
+            np.testing.assert_array_equal(view.reshape(-1, *samples.shape[1:]), samples[first : first + 8])
+    pointshard("check", "--source", out)
+    info = pointshard("info", out).stdout
+    assert "none" in info
+
+
 @pytest.mark.parametrize("split", SPLITS)
 def test_tensorstore_and_zarr_python_read_what_numpy_cuts(coded, volume, split):
     out, _ = coded
@@ -77,6 +100,8 @@ def test_metadata_and_manifest_have_the_codec_and_the_checksum_comes_last(coded)
             options = {"cname": cname, "clevel": clevel, "shuffle": shuffle}
             output = {"name": "blosc", **options}
             written = {"name": "blosc", "configuration": {**options, "typesize": value_bytes, "blocksize": 0}}
+        elif zarr_codec == "aligned":
+            output, written = {"name": "none", "align_bytes": 4096}, None
         elif zarr_codec:
             output, written = {"name": "zstd", "level": zarr_codec["configuration"]["level"]}, zarr_codec
         else:

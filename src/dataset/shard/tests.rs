@@ -6,7 +6,7 @@ use crate::dataset::codec::tests::ALL;
 use crate::dataset::metadata::array_metadata;
 use crate::dataset::object::open_object;
 use crate::dataset::testing::{claim, encode};
-use crate::dataset::{ArrayLayout, Codec, SampleEncoder};
+use crate::dataset::{ArrayLayout, Codec, CodecChoice, SampleEncoder};
 use crate::geometry::{AxisOrder, WindowSize};
 use crate::storage::Storage;
 use proptest::prelude::*;
@@ -19,7 +19,7 @@ fn layout(
     window: [u32; 3],
     samples: u64,
     per_shard: u32,
-    codec: Codec,
+    codec: impl Into<CodecChoice>,
 ) -> Layout {
     let array = ArrayLayout {
         name: "a".into(),
@@ -66,14 +66,53 @@ fn through_zarrs(layout: &Layout, samples: &[Option<Vec<u8>>]) -> Vec<u8> {
     all.into_fixed().unwrap().into_owned()
 }
 
+#[test]
+fn aligned_samples_begin_at_multiples_in_pieces_of_any_size() {
+    let choice = CodecChoice {
+        align_bytes: Some(64),
+        ..Codec::None.into()
+    };
+    let layout = layout(DataType::UInt8, 1, [3, 3, 3], 5, 5, choice);
+    let samples = [
+        Some([1; 27]),
+        None,
+        Some([2; 27]),
+        Some([3; 27]),
+        Some([4; 27]),
+    ];
+    let samples: Vec<_> = samples.iter().map(|s| s.as_ref().map(|s| &s[..])).collect();
+    let mut encoder = SampleEncoder::new().unwrap();
+    let mut files = Vec::new();
+    for split_at in 0..=samples.len() {
+        let dir = tempfile::tempdir().unwrap();
+        let output = claim(dir.path(), &layout);
+        let id = layout.all_shards().next().unwrap();
+        let mut shard = ShardWriter::begin(&output, &layout, id).unwrap();
+        for some in [&samples[..split_at], &samples[split_at..]] {
+            let encoded = encode(&layout.arrays[0], some, &mut encoder);
+            shard.append(&encoded).unwrap();
+        }
+        shard.finish().unwrap().publish().unwrap();
+        files.push(std::fs::read(dir.path().join(layout.shard_path(id))).unwrap());
+    }
+    assert!(files.iter().all(|file| *file == files[0]));
+    // Four samples at 0, 64, 128 and 192, each with its checksum, and the index.
+    assert_eq!(files[0].len(), 192 + 27 + 4 + 5 * 16 + 4);
+    for (at, value) in [(0, 1), (64, 2), (128, 3), (192, 4)] {
+        assert_eq!(files[0][at..at + 27], [value; 27]);
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(120))]
     #[test]
     fn zarrs_reads_back_what_was_written(
         data_type in prop::sample::select(DataType::ALL.to_vec()),
         channels in 1u32..3, window in prop::array::uniform3(1u32..7), n in 1usize..9, per_shard in 1u32..5,
-        codec in prop::sample::select(ALL.to_vec()), seed: u64, empty in prop::collection::vec(any::<bool>(), 9),
+        codec in prop::sample::select(ALL.to_vec()), align_bytes in prop::sample::select(vec![None, Some(8), Some(4096)]),
+        seed: u64, empty in prop::collection::vec(any::<bool>(), 9),
     ) {
+        let codec = CodecChoice { align_bytes, ..codec.into() };
         let layout = layout(data_type, channels, window, n as u64, per_shard, codec);
         let bytes = layout.sample_bytes(0) as usize;
         let sample = |i: usize| -> Option<Vec<u8>> {

@@ -142,6 +142,15 @@ impl StoredArray {
                 self.codec.codec
             )));
         }
+        if let Some(align) = self
+            .codec
+            .align_bytes
+            .filter(|align| !align.is_power_of_two())
+        {
+            return Err(problem(format!(
+                "its samples are aligned to {align} bytes, expected a power of two"
+            )));
+        }
         Ok(ArrayLayout {
             name: self.name.clone(),
             data_type: self.data_type,

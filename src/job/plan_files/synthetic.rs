@@ -121,6 +121,7 @@ fn layout(config: &Config, splits: [usize; 2]) -> Layout {
     let auto = CodecChoice {
         codec: Codec::None,
         auto: Some(trial),
+        align_bytes: None,
     };
     let array = |name: &str, data_type: DataType, fill_value: &[u8], codec| ArrayLayout {
         name: name.to_owned(),
@@ -130,7 +131,7 @@ fn layout(config: &Config, splits: [usize; 2]) -> Layout {
         fill_value: Scalar::from_le_bytes(fill_value).unwrap(),
         codec,
     };
-    let stated = |name: &str| Codec::stated(&config.arrays[name].codec).unwrap().into();
+    let stated = |name: &str| CodecChoice::stated(&config.arrays[name].codec).unwrap();
     let arrays = vec![
         array("img", DataType::Float64, &(-0.0f64).to_le_bytes(), auto),
         array(
