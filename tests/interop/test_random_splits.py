@@ -143,6 +143,19 @@ def test_the_boxes_of_a_group_are_in_one_split(job):
         assert splits[one["id"]] == ("val" if number(group, 0) % 3 == 1 else "train")
 
 
+def test_boxes_without_the_tag_that_groups_them_are_warned_of_and_an_error_if_none_has_it(job):
+    random = {"folds": 2, "fold": 0, "group_by": {"tag_prefix": "animal:"}}
+    few = [{**one, "tags": ["train", *["animal:a"] * (i > 2)]} for i, one in enumerate(job.boxes)]
+    done = pointshard("plan", job.config(random, boxes=few))
+    done = done.stdout + done.stderr
+    assert f"3 of {len(few)} box(es) in the random splits have no tag that begins with `animal:`" in done
+    assert f'"{few[0]["id"]}"' in done
+    none = [{**one, "tags": ["train"]} for one in job.boxes]
+    message = error_message("plan", job.config(random, boxes=none))
+    assert "`random_splits.group_by.tag_prefix`: no box has a tag that begins with `animal:`" in message
+    assert "available tags: `train`" in message, message
+
+
 def test_leaks_between_random_splits_are_found(job):
     """Windows in neighbouring boxes share voxels: the points are 8 voxels apart, and the windows are larger."""
     random = {"fractions": {"train": 0.5, "val": 0.5}}

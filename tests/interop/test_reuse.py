@@ -437,6 +437,66 @@ def test_wrong_uses_are_errors(layers):
     assert "<CONFIG>" in error_message("preprocess", "--out", new, "--reuse", old)
 
 
+def test_the_objects_of_a_sample_are_those_of_its_properties_if_their_names_are_swapped(layers):
+    """The object is that of a property. The names of two properties are swapped, so that all values together stay the same."""
+
+    def cell(x, y, z):
+        return 1 + x // 9 + 20 * (y // 7) + 400 * (z // 5)
+
+    voxels = {i: [int(a // r) for a, r in zip(p, RESOLUTION)] for i, p in POINTS.items()}
+    cells = {i: (cell(x, y, z), cell(x, y - 3, z)) for i, (x, y, z) in voxels.items()}
+
+    def job(name, pre, post):
+        rows = "".join(f"{i},{','.join(map(str, p))},{cells[i][0]},{cells[i][1]}\n" for i, p in POINTS.items())
+        one = {"layer": "seg", "transform": {"object_at": {"id": {"property": "pre"}}}}
+        path = config(layers, arrays={"img": ARRAYS["img"], "cell": one})
+        (layers / f"{name}.csv").write_text(f"id,x,y,z,{pre},{post}\n" + rows)
+        written = json.loads(path.read_text())
+        written["points"]["table"].update(file=f"{name}.csv", properties={pre: "uint64", post: "uint64"})
+        path.write_text(json.dumps(written))
+        return path
+
+    old, new, natural = layers / "old", layers / "new", layers / "natural"
+    pointshard("preprocess", job("old", "pre", "post"), "--out", old)
+    pointshard("preprocess", job("new", "post", "pre"), "--out", new, "--reuse", old)
+    pointshard("preprocess", job("new", "post", "pre"), "--out", natural)
+    ids = zarr.open_group(new / "train.zarr", mode="r")["cell_object_id"][:]
+    assert sorted(ids.tolist()) == sorted(cells[i][1] for _, i in keys(new))
+    assert contents(new) == contents(natural)
+    # The image does not depend on properties.
+    assert {path.split("/")[1] for path in linked(old, new)} == {"img"}
+
+
+def test_a_missing_chunk_is_an_error_that_says_which_samples_need_it_with_and_without_an_earlier_output(layers):
+    old, _ = run(layers, "old")
+    grown = {"points": {**POINTS, **MORE}, "missing": "error"}
+    for chunk in (layers / "seg").glob("*/32-48_*"):
+        chunk.unlink()
+    for arguments in ((), ("--reuse", old)):
+        message = error_message("preprocess", config(layers, **grown), "--out", layers / "new", *arguments, code=1)
+        assert "missing" in message and "seg" in message, message
+
+
+def test_the_same_command_is_rerun_after_the_earlier_output_is_gone(layers):
+    old, _ = run(layers, "old")
+    grown = {"points": {**POINTS, **MORE}}
+    new, _ = run(layers, "new", "--reuse", str(old), **grown)
+    before, lost = contents(new), sorted(new.glob("train.zarr/img/c.*"))[0]
+    digest = manifest(new)["digest"]
+    shutil.rmtree(old)
+    lost.unlink()
+    again = pointshard("preprocess", config(layers, **grown), "--out", new, "--reuse", old).stdout
+    assert "1 written" in again and contents(new) == before and manifest(new)["digest"] == digest
+
+
+def test_an_earlier_output_without_a_common_box_is_warned_of(layers):
+    old, _ = run(layers, "old")
+    other = [{**LEFT, "id": "renamed"}]
+    done = pointshard("preprocess", config(layers, boxes=other), "--out", layers / "new", "--reuse", old)
+    assert "no box has the id and the split of one of its boxes" in done.stderr
+    assert '"renamed"' in done.stderr and '"left"' in done.stderr, done.stderr
+
+
 def test_an_annotation_that_is_twice_in_a_box_is_found_in_any_order(layers):
     """`check` of a dataset whose samples are not ordered by box."""
     old, _ = run(layers, "old", shard_samples=SHARD)
