@@ -7,13 +7,19 @@
 
 mod attributes;
 mod chunk_index;
+mod contiguous;
 mod dataset;
 mod error;
 mod file;
 mod filters;
+mod header;
 mod object_reader;
+mod stored_array;
 mod stored_type;
+mod texts;
 
-pub(crate) use dataset::{Hdf5Dataset, StoredRange};
+pub(crate) use attributes::is_unsupported;
+pub(crate) use dataset::Hdf5Dataset;
 pub use error::Hdf5Error;
 pub(crate) use file::{Hdf5File, is_hdf5, may_be_hdf5};
+pub(crate) use stored_array::StoredRange;

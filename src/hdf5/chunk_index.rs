@@ -12,6 +12,20 @@ use hdf5_reader::extensible_array::collect_extensible_array_chunk_entries_storag
 use hdf5_reader::fixed_array::collect_fixed_array_chunk_entries_storage;
 use hdf5_reader::messages::layout::ChunkIndexing;
 
+use super::contiguous::is_undefined;
+use super::error::Hdf5Error;
+use super::file::call;
+use crate::storage::MemoryBudget;
+
+/// Memory for the index of a dataset's chunks: 5.6 million chunks.
+const MAX_INDEX_BYTES: u64 = 128 << 20;
+
+/// Memory of a chunk in the index.
+const INDEX_BYTES_PER_CHUNK: u64 = 24;
+
+/// The maximum length of a dimension without a limit.
+const UNLIMITED: u64 = u64::MAX;
+
 /// The index in a file.
 pub(super) struct IndexSource<'a> {
     pub file: &'a hdf5_reader::Hdf5File,
@@ -19,6 +33,7 @@ pub(super) struct IndexSource<'a> {
     /// `None` for the first kind of B-tree.
     pub kind: Option<&'a ChunkIndexing>,
     pub shape: &'a [u64],
+    /// The largest shape that the dataset may grow to; `None` if it is `shape`.
     pub max_shape: Option<&'a [u64]>,
     pub chunk: &'a [u32],
     pub value_bytes: usize,
@@ -45,22 +60,47 @@ struct StoredChunk {
 }
 
 impl IndexSource<'_> {
-    /// The number of chunks in the grid; `None` if it does not fit into 64 bits.
-    pub fn grid_chunks(&self) -> Option<u64> {
-        let mut along = self.shape.iter().zip(self.chunk);
+    /// The number of chunks that the index may have; `None` if it does not fit into 64 bits.
+    fn most_chunks(&self, numbered: &[u64]) -> Option<u64> {
+        let mut along = numbered.iter().zip(self.chunk);
         along.try_fold(1u64, |all, (n, chunk)| {
             all.checked_mul(n.div_ceil(u64::from(*chunk)))
         })
     }
 
+    /// The shape whose chunks the index numbers, the last dimension fastest. An implicit index and a fixed array number all
+    /// chunks of the largest shape (HDF5 File Format Specification, "Appendix C: Types of Indexes for Dataset Chunks");
+    /// all others store or compute the place of each chunk. The error is a description for the user.
+    fn numbered_shape(&self) -> std::result::Result<&[u64], String> {
+        let numbers_all = matches!(
+            self.kind,
+            Some(ChunkIndexing::Implicit | ChunkIndexing::FixedArray { .. })
+        );
+        match self.max_shape {
+            Some(largest) if numbers_all => {
+                let mut along = largest.iter().zip(self.shape);
+                let is_valid = largest.len() == self.shape.len()
+                    && along.all(|(most, n)| most >= n && *most != UNLIMITED);
+                is_valid.then_some(largest).ok_or_else(|| {
+                    format!(
+                        "found the largest shape {largest:?} for the shape {:?} with an index of all chunks, expected no smaller and no unlimited dimension",
+                        self.shape
+                    )
+                })
+            }
+            _ => Ok(self.shape),
+        }
+    }
+
     /// Memory while the index of `chunks` chunks is read.
-    pub fn reading_bytes(&self, chunks: u64) -> u64 {
+    fn reading_bytes(&self, chunks: u64) -> u64 {
         let entry = size_of::<ChunkEntry>() + size_of::<BTreeV1Key>() + 8 * (self.shape.len() + 1);
         chunks.saturating_mul((2 * entry + size_of::<StoredChunk>()) as u64)
     }
 
-    /// Reads the index. Chunks outside of the dataset, which HDF5 keeps when a dataset shrinks, are left out.
-    pub fn read(&self) -> Result<ChunkIndex> {
+    /// Reads the index of the chunks of the shape `numbered`. Chunks outside of the dataset, which HDF5 keeps when a dataset
+    /// shrinks or reserves for its growth, are left out.
+    fn read(&self, numbered: &[u64]) -> Result<ChunkIndex> {
         let chunk_bytes = self
             .chunk
             .iter()
@@ -74,7 +114,7 @@ impl IndexSource<'_> {
         let superblock = self.file.superblock();
         let undefined = u64::MAX >> (64 - 8 * u32::from(superblock.offset_size.clamp(1, 8)));
         let mut chunks = Vec::new();
-        for entry in self.entries()? {
+        for entry in self.entries(numbered)? {
             if entry.address == u64::MAX || entry.address == undefined {
                 continue;
             }
@@ -128,7 +168,7 @@ impl IndexSource<'_> {
         Ok(Some(number))
     }
 
-    fn entries(&self) -> Result<Vec<ChunkEntry>> {
+    fn entries(&self, numbered: &[u64]) -> Result<Vec<ChunkEntry>> {
         let Self {
             address,
             shape,
@@ -163,7 +203,7 @@ impl IndexSource<'_> {
             )]),
             Some(ChunkIndexing::Implicit) => collect_implicit_chunk_entries(
                 address,
-                shape,
+                numbered,
                 chunk,
                 self.value_bytes,
                 None,
@@ -174,7 +214,7 @@ impl IndexSource<'_> {
                 address,
                 offset_size,
                 length_size,
-                shape,
+                numbered,
                 chunk,
                 None,
             ),
@@ -223,6 +263,57 @@ fn entry_of_leaf((key, address): (BTreeV1Key, u64)) -> Result<ChunkEntry> {
 }
 
 impl ChunkIndex {
+    /// Reads the index of the dataset `object`, within the memory limits.
+    pub fn read(
+        source: &IndexSource<'_>,
+        object: &str,
+        budget: &MemoryBudget,
+    ) -> std::result::Result<Self, Hdf5Error> {
+        let damaged = |problem| Hdf5Error::Damaged {
+            object: object.to_owned(),
+            problem,
+        };
+        if source.chunk.len() != source.shape.len() || source.chunk.contains(&0) {
+            return Err(damaged(format!(
+                "found chunks of the shape {:?} for the shape {:?}",
+                source.chunk, source.shape
+            )));
+        }
+        let offset_size = source.file.superblock().offset_size;
+        if is_undefined(source.address, offset_size) || source.shape.contains(&0) {
+            return Ok(Self::default());
+        }
+        let numbered = source.numbered_shape().map_err(damaged)?;
+        let most = source.most_chunks(numbered).ok_or_else(|| {
+            damaged(format!(
+                "found the shape {numbered:?} in chunks of {:?}, which is more than 2^64 chunks",
+                source.chunk
+            ))
+        })?;
+        // An index has at least an address of each stored chunk.
+        let in_file = source.file.storage().len() / u64::from(offset_size.max(1));
+        let chunks = most.min(in_file);
+        let too_many = |needed_bytes, limit| Hdf5Error::TooManyChunks {
+            object: object.to_owned(),
+            chunks,
+            needed_bytes,
+            limit,
+        };
+        if chunks > MAX_INDEX_BYTES / INDEX_BYTES_PER_CHUNK {
+            let needed = chunks.saturating_mul(INDEX_BYTES_PER_CHUNK);
+            return Err(too_many(
+                needed,
+                format!("the limit of {MAX_INDEX_BYTES} bytes"),
+            ));
+        }
+        let needed = source.reading_bytes(chunks);
+        let kept = budget.keep(needed);
+        kept.map_err(|over| too_many(needed, over.to_string()))?;
+        let index = call(object, || source.read(numbered));
+        budget.give_back(needed);
+        index
+    }
+
     /// The bytes of the chunk with these indices, and a bit for each filter that was not applied. `None` if it is missing.
     pub fn find(&self, indices: &[u64]) -> Option<(Range<u64>, u32)> {
         let number = indices.iter().zip(&self.grid).fold(0u64, |number, (i, n)| {

@@ -46,6 +46,16 @@ pub enum Hdf5Error {
         /// The datasets that it has.
         known: String,
     },
+    /// The dataset is in another file.
+    #[error(
+        "{object} is a link to the file {file:?}, and links to files are not followed; use the dataset in that file as the source"
+    )]
+    ExternalLink {
+        /// The link.
+        object: String,
+        /// The file, as the link names it.
+        file: String,
+    },
     /// The file has several volumes, and the source names none of them.
     #[error("{file} has several volumes; expected one of them as the source: {choices}")]
     SeveralVolumes {
@@ -108,6 +118,11 @@ impl Hdf5Error {
         }
     }
 
+    /// Whether the problem is one of a dataset, not of its file or of the machine.
+    pub(crate) fn is_of_dataset(&self) -> bool {
+        !matches!(self, Self::Storage(_) | Self::Missing { .. })
+    }
+
     /// Whether the read was cancelled because of an error elsewhere.
     pub(crate) fn is_stopped(&self) -> bool {
         matches!(self, Self::Storage(e) if e.is_stopped())
@@ -118,7 +133,9 @@ impl Fault for Hdf5Error {
     fn kind(&self) -> FaultKind {
         match self {
             Self::Storage(e) => e.kind(),
-            Self::SeveralVolumes { .. } | Self::NoDataset { .. } => FaultKind::Usage,
+            Self::SeveralVolumes { .. } | Self::NoDataset { .. } | Self::ExternalLink { .. } => {
+                FaultKind::Usage
+            }
             Self::Missing { .. }
             | Self::Damaged { .. }
             | Self::Unsupported { .. }

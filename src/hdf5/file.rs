@@ -2,35 +2,34 @@
 
 use std::collections::HashSet;
 use std::io::ErrorKind;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use hdf5_reader::error::Error as LibraryError;
 use hdf5_reader::group::Group;
-use hdf5_reader::{BlockCacheStorage, OpenOptions};
+use hdf5_reader::{ExternalLinkResolver, OpenOptions};
 use serde_json::{Map, Value};
 
 use super::attributes;
 use super::dataset::Hdf5Dataset;
 use super::error::Hdf5Error;
-use super::object_reader::ObjectReader;
+use super::object_reader::{MAX_READ_BYTES, ReadLimit, StructureReader};
 use super::stored_type::StoredType;
+use super::texts::Hdf5Texts;
 use crate::catch_panic::catch_library_panic;
 use crate::storage::{Location, MemoryBudget, Storage, StorageError, Store};
 
 /// The first bytes of every HDF5 file, or of the part after a user block.
 const SIGNATURE: [u8; 8] = *b"\x89HDF\r\n\x1a\n";
 
-/// Where the signature may be, after user blocks of MATLAB and others.
-const SIGNATURE_OFFSETS: [u64; 4] = [0, 512, 1024, 2048];
-
-/// The structure of a file is read in blocks of this size.
-const BLOCK_BYTES: usize = 64 << 10;
-
-/// Number of blocks of structure that are kept while a dataset is opened.
-const KEPT_BLOCKS: usize = 256;
+/// Size of the smallest user block, which MATLAB and others write before the signature. The sizes of larger ones are powers
+/// of 2.
+const LEAST_USER_BLOCK_BYTES: u64 = 512;
 
 /// Largest object header. It contains attributes.
 const MAX_HEADER_BYTES: usize = 16 << 20;
+
+/// Most bytes of structure that are read to open a dataset, or a quarter of the memory for documents if that is less.
+const MAX_DATASET_BYTES: u64 = 64 << 20;
 
 /// Most groups and datasets that are looked at to find volumes.
 const MAX_LISTED: usize = 10_000;
@@ -49,6 +48,30 @@ pub(crate) struct Hdf5File {
     pub(super) key: String,
     pub(super) budget: MemoryBudget,
     object: String,
+    reads: Arc<ReadLimit>,
+    external_links: Arc<ExternalLinks>,
+}
+
+/// The links to other files that were met. They are not followed.
+#[derive(Default)]
+struct ExternalLinks(Mutex<Option<String>>);
+
+impl ExternalLinks {
+    fn take(&self) -> Option<String> {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        last.take()
+    }
+}
+
+impl ExternalLinkResolver for ExternalLinks {
+    fn resolve_external_link(
+        &self,
+        file: &str,
+    ) -> Result<Option<hdf5_reader::Hdf5File>, LibraryError> {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *last = Some(file.to_owned());
+        Ok(None)
+    }
 }
 
 /// A dataset in a listing.
@@ -75,15 +98,14 @@ pub(crate) fn is_hdf5(store: &dyn Store, key: &str) -> Result<bool, Hdf5Error> {
     let Some(object) = object else {
         return Ok(false);
     };
-    let mut found = SIGNATURE;
-    for offset in SIGNATURE_OFFSETS {
-        if object.size_bytes() < offset + SIGNATURE.len() as u64 {
-            break;
-        }
+    let mut found = [0; SIGNATURE.len()];
+    let mut offset = 0;
+    while object.size_bytes() >= offset + SIGNATURE.len() as u64 {
         object.read_at(offset, &mut found)?;
         if found == SIGNATURE {
             return Ok(true);
         }
+        offset = (2 * offset).max(LEAST_USER_BLOCK_BYTES);
     }
     Ok(false)
 }
@@ -98,14 +120,17 @@ impl Hdf5File {
         let (folder, key) = location.split_file().ok_or_else(missing)?;
         let store = storage.open(&folder);
         let opened = store.open_object(&key)?.ok_or_else(missing)?;
-        let blocks =
-            BlockCacheStorage::new(Arc::new(ObjectReader(opened)), BLOCK_BYTES, KEPT_BLOCKS);
+        let reads = Arc::new(ReadLimit::default());
+        let max_read_bytes = MAX_READ_BYTES.min(storage.budget().keep_limit_bytes() / 2);
+        let structure = StructureReader::new(opened, max_read_bytes, Arc::clone(&reads));
+        let external_links = Arc::new(ExternalLinks::default());
+        let resolver: Arc<dyn ExternalLinkResolver> = external_links.clone();
         let options = OpenOptions::default()
             .with_chunk_cache_bytes(0)
             .with_max_object_header_bytes(MAX_HEADER_BYTES)
-            .with_max_read_bytes(storage.budget().keep_limit_bytes() as usize / 4);
+            .with_external_link_resolver(resolver);
         let parsed = call(&object, || {
-            hdf5_reader::Hdf5File::from_storage_with_options(Arc::new(blocks), options)
+            hdf5_reader::Hdf5File::from_storage_with_options(Arc::new(structure), options)
         })?;
         Ok(Self {
             parsed,
@@ -113,7 +138,32 @@ impl Hdf5File {
             key,
             budget: storage.budget().clone(),
             object,
+            reads,
+            external_links,
         })
+    }
+
+    /// Calls the library about `object`, which may read as much structure as a dataset may have.
+    pub(super) fn call_limited<T>(
+        &self,
+        object: &str,
+        work: impl FnOnce() -> Result<T, LibraryError>,
+    ) -> Result<T, Hdf5Error> {
+        let limit = self.budget.keep_limit_bytes() / 2;
+        self.call_within(object, limit.min(MAX_DATASET_BYTES), work)
+    }
+
+    /// Calls the library about `object`, which may read `limit_bytes` of structure.
+    fn call_within<T>(
+        &self,
+        object: &str,
+        limit_bytes: u64,
+        work: impl FnOnce() -> Result<T, LibraryError>,
+    ) -> Result<T, Hdf5Error> {
+        self.reads.set(limit_bytes);
+        let result = call(object, work);
+        self.reads.set(u64::MAX);
+        result
     }
 
     /// Its path or URL.
@@ -142,30 +192,39 @@ impl Hdf5File {
 
     /// The dataset at `path`, if there is one.
     fn find(&self, path: &str) -> Result<Option<hdf5_reader::Dataset>, Hdf5Error> {
-        let found = call(&self.describe(path), || {
+        let object = self.describe(path);
+        self.external_links.take();
+        let found = self.call_limited(&object, || {
             match self.parsed.dataset(path).map_err(without_context) {
                 Err(LibraryError::DatasetNotFound(_) | LibraryError::GroupNotFound(_)) => Ok(None),
                 found => found.map(Some),
             }
         })?;
-        Ok(found)
+        match (found, self.external_links.take()) {
+            (None, Some(file)) => Err(Hdf5Error::ExternalLink { object, file }),
+            (found, _) => Ok(found),
+        }
     }
 
-    /// The strings of the dataset at `path`; `None` if there is no such dataset.
-    pub fn strings(&self, path: &str) -> Result<Option<Vec<String>>, Hdf5Error> {
-        match self.find(path)? {
-            None => Ok(None),
-            Some(found) => call(&self.describe(path), || found.read_strings()).map(Some),
-        }
+    /// The texts of the dataset at `path`; `None` if there is no such dataset.
+    pub fn texts(&self, path: &str) -> Result<Option<Hdf5Texts>, Hdf5Error> {
+        let found = self.find(path)?;
+        found
+            .map(|found| Hdf5Texts::new(self, path, found))
+            .transpose()
     }
 
     /// The attributes of the group at `path`; `None` if there is no such group.
     pub fn group_attributes(&self, path: &str) -> Result<Option<Map<String, Value>>, Hdf5Error> {
-        call(&self.describe(path), || {
+        self.call_limited(&self.describe(path), || {
             match self.parsed.group(path).map_err(without_context) {
                 Err(LibraryError::GroupNotFound(_)) => Ok(None),
                 Err(e) => Err(e),
-                Ok(group) => Ok(Some(attributes::as_json(group.attributes()?))),
+                Ok(group) => {
+                    let resolve =
+                        |reference: &[u8]| group.resolve_vlen_reference_bytes(reference, 1);
+                    Ok(Some(attributes::as_json(group.raw_attributes()?, &resolve)))
+                }
             }
         })
     }
@@ -186,10 +245,17 @@ impl Hdf5File {
         }
     }
 
-    /// The paths of all volumes.
-    pub fn volumes(&self) -> Result<Vec<String>, Hdf5Error> {
-        let volumes = self.list()?.into_iter().filter(|d| d.is_volume);
-        Ok(volumes.map(|d| d.path).collect())
+    /// The paths of all volumes that can be read, and the errors of the others.
+    pub fn volumes(&self) -> Result<(Vec<String>, Vec<Hdf5Error>), Hdf5Error> {
+        let (mut paths, mut errors) = (Vec::new(), Vec::new());
+        for volume in self.list()?.into_iter().filter(|d| d.is_volume) {
+            match self.dataset(&volume.path) {
+                Ok(_) => paths.push(volume.path),
+                Err(e) if e.is_of_dataset() => errors.push(e),
+                Err(e) => return Err(e),
+            }
+        }
+        Ok((paths, errors))
     }
 
     fn no_dataset(&self, path: &str) -> Hdf5Error {
@@ -226,7 +292,7 @@ impl Hdf5File {
 
     /// All datasets, in the order of their paths.
     fn list(&self) -> Result<Vec<ListedDataset>, Hdf5Error> {
-        call(&self.object, || {
+        self.call_within(&self.object, self.budget.keep_limit_bytes(), || {
             let mut found = Vec::new();
             let root = self.parsed.root_group()?;
             let mut groups = vec![(root, String::new(), 0)];

@@ -3,9 +3,12 @@
 //! Filters are undone in the reverse of their order, each with a limit on its output. A checksum that does not match is an
 //! error.
 
+use std::borrow::Cow;
+
+use hdf5_reader::checksum::fletcher32;
 use hdf5_reader::filters::{
     FILTER_DEFLATE, FILTER_FLETCHER32, FILTER_NBIT, FILTER_SCALEOFFSET, FILTER_SHUFFLE,
-    FILTER_SZIP, apply_pipeline_with_limit, fletcher32, shuffle,
+    FILTER_SZIP, apply_pipeline_with_limit, shuffle,
 };
 use hdf5_reader::messages::filter_pipeline::FilterDescription;
 
@@ -13,6 +16,9 @@ use crate::storage::Compression;
 
 /// Filters are numbered by bits of a mask.
 const MAX_FILTERS: usize = 32;
+
+/// Bytes of the checksum of fletcher32.
+const CHECKSUM_BYTES: usize = 4;
 
 /// Registered numbers of filters.
 const FILTER_LZF: u16 = 32_000;
@@ -84,28 +90,19 @@ impl ChunkFilters {
 
     /// Undoes the filters of a chunk, except those in the mask `skipped`. The chunk has `decoded_bytes` bytes then. The
     /// error is a description for the user.
-    pub fn decode(
+    pub fn decode<'b>(
         &self,
-        stored: &[u8],
+        stored: &'b [u8],
         skipped: u32,
         decoded_bytes: usize,
-    ) -> Result<Vec<u8>, String> {
-        let mut bytes: Option<Vec<u8>> = None;
+    ) -> Result<Cow<'b, [u8]>, String> {
+        let mut bytes = Cow::Borrowed(stored);
         for (i, filter) in self.filters.iter().enumerate().rev() {
-            if skipped >> i & 1 == 1 {
-                continue;
+            if skipped >> i & 1 == 0 {
+                let limit = encoded_limit_bytes(&self.filters[..i], skipped, decoded_bytes as u64);
+                bytes = self.undo(filter, bytes, limit as usize)?;
             }
-            // The output of a filter before the last step may be longer than the chunk: compression and checksums add bytes.
-            let is_last = (0..i).all(|before| skipped >> before & 1 == 1);
-            let limit_bytes = if is_last {
-                decoded_bytes
-            } else {
-                2 * decoded_bytes + (1 << 16)
-            };
-            let input = bytes.as_deref().unwrap_or(stored);
-            bytes = Some(self.undo(filter, input, limit_bytes)?);
         }
-        let bytes = bytes.unwrap_or_else(|| stored.to_vec());
         if bytes.len() != decoded_bytes {
             return Err(format!(
                 "found {} bytes after decompression, expected {decoded_bytes}",
@@ -115,34 +112,90 @@ impl ChunkFilters {
         Ok(bytes)
     }
 
-    fn undo(
+    /// Most bytes of a stored chunk of `decoded_bytes` bytes.
+    pub fn stored_limit_bytes(&self, decoded_bytes: u64) -> u64 {
+        encoded_limit_bytes(&self.filters, 0, decoded_bytes)
+    }
+
+    /// Most bytes that [`ChunkFilters::decode`] allocates, with its result.
+    pub fn decoding_bytes(&self, decoded_bytes: u64) -> u64 {
+        let (mut input, mut most) = (0u64, 0);
+        for (i, filter) in self.filters.iter().enumerate().rev() {
+            // A checksum is removed in place.
+            if filter.id != FILTER_FLETCHER32 {
+                let output = encoded_limit_bytes(&self.filters[..i], 0, decoded_bytes);
+                most = most.max(input.saturating_add(output));
+                input = output;
+            }
+        }
+        most
+    }
+
+    fn undo<'b>(
         &self,
         filter: &FilterDescription,
-        input: &[u8],
+        input: Cow<'b, [u8]>,
         limit_bytes: usize,
-    ) -> Result<Vec<u8>, String> {
+    ) -> Result<Cow<'b, [u8]>, String> {
         let inflate = |compression: Compression| {
             let mut out = Vec::new();
-            compression.inflate(input, limit_bytes, &mut out)?;
+            compression.inflate(&input, limit_bytes, &mut out)?;
             Ok(out)
         };
-        match filter.id {
+        let output = match filter.id {
+            FILTER_FLETCHER32 => return without_checksum(input),
             FILTER_DEFLATE => inflate(Compression::Zlib),
             FILTER_ZSTD => inflate(Compression::Zstd),
-            FILTER_LZF => lzf::decompress(input, limit_bytes)
+            FILTER_LZF => lzf::decompress(&input, limit_bytes)
                 .map_err(|_| format!("its lzf stream of {} bytes is damaged, or it inflates to more than {limit_bytes} bytes", input.len())),
             FILTER_SHUFFLE => {
                 let size = filter.client_data.first().map_or(self.value_bytes, |n| *n as usize);
-                Ok(shuffle::unshuffle(input, size.max(1)))
+                Ok(shuffle::unshuffle(&input, size.max(1)))
             }
-            FILTER_FLETCHER32 => fletcher32::verify_and_strip(input).map_err(|e| e.to_string()),
             _ => {
                 let this = std::slice::from_ref(filter);
-                apply_pipeline_with_limit(input, this, 0, self.value_bytes, None, Some(limit_bytes))
+                apply_pipeline_with_limit(&input, this, 0, self.value_bytes, None, Some(limit_bytes))
                     .map_err(|e| e.to_string())
             }
-        }
+        };
+        output.map(Cow::Owned)
     }
+}
+
+/// Most bytes of a chunk of `decoded_bytes` bytes after these filters, except those in the mask `skipped`.
+fn encoded_limit_bytes(filters: &[FilterDescription], skipped: u32, decoded_bytes: u64) -> u64 {
+    let applied = filters.iter().enumerate();
+    let applied = applied.filter(|(i, _)| skipped >> i & 1 == 0);
+    applied.fold(decoded_bytes, |bytes, (_, filter)| match filter.id {
+        FILTER_SHUFFLE => bytes,
+        FILTER_FLETCHER32 => bytes.saturating_add(CHECKSUM_BYTES as u64),
+        // Compression adds little to what cannot be compressed: at most 1/14 (szip), and a header.
+        _ => bytes.saturating_add(bytes / 8 + 4096),
+    })
+}
+
+/// Checks and removes the checksum at the end of `bytes`.
+fn without_checksum(bytes: Cow<'_, [u8]>) -> Result<Cow<'_, [u8]>, String> {
+    let Some((values, stored)) = bytes.split_last_chunk::<CHECKSUM_BYTES>() else {
+        return Err(format!(
+            "found {} bytes, expected values and a checksum of {CHECKSUM_BYTES}",
+            bytes.len()
+        ));
+    };
+    let (stored, computed) = (u32::from_le_bytes(*stored), fletcher32(values));
+    if stored != computed {
+        return Err(format!(
+            "checksum mismatch: expected {stored:#010x}, got {computed:#010x}"
+        ));
+    }
+    let length = values.len();
+    Ok(match bytes {
+        Cow::Borrowed(bytes) => Cow::Borrowed(&bytes[..length]),
+        Cow::Owned(mut bytes) => {
+            bytes.truncate(length);
+            Cow::Owned(bytes)
+        }
+    })
 }
 
 #[cfg(test)]
@@ -182,13 +235,14 @@ mod tests {
     #[test]
     fn filters_are_undone_in_reverse_order_except_skipped_ones() {
         let (filters, stored, values) = shuffled();
-        assert_eq!(filters.decode(&stored, 0, values.len()), Ok(values.clone()));
-        let only_compressed = zlib(&values);
-        assert_eq!(
-            filters.decode(&only_compressed, 0b01, values.len()),
-            Ok(values.clone())
-        );
-        assert_eq!(filters.decode(&values, 0b11, values.len()), Ok(values));
+        let decoded = |stored: &[u8], skipped| {
+            let decoded = filters.decode(stored, skipped, values.len());
+            decoded.map(Cow::into_owned)
+        };
+        assert_eq!(decoded(&stored, 0), Ok(values.clone()));
+        assert_eq!(decoded(&zlib(&values), 0b01), Ok(values.clone()));
+        assert_eq!(decoded(&values, 0b11), Ok(values.clone()));
+        assert_eq!(decoded(&values, u32::MAX), Ok(values.clone()));
     }
 
     #[test]
@@ -214,6 +268,45 @@ mod tests {
         assert!(e.unwrap_err().contains("found 20 bytes"));
         let filters = ChunkFilters::new(vec![filter(FILTER_FLETCHER32, &[])], 1).unwrap();
         assert!(filters.decode(b"abcd\0\0\0\0", 0, 4).is_err());
+        assert!(filters.decode(b"abc", 0, 4).is_err());
+    }
+
+    #[test]
+    fn memory_of_decoding_is_that_of_the_input_and_output_of_a_filter() {
+        let of = |ids: &[u16]| {
+            let filters = ids.iter().map(|id| filter(*id, &[2])).collect();
+            ChunkFilters::new(filters, 2).unwrap()
+        };
+        let mib = 1 << 20;
+        for (ids, stored, decoding) in [
+            (&[][..], mib, 0),
+            (&[FILTER_FLETCHER32][..], mib + 4, 0),
+            (&[FILTER_SHUFFLE][..], mib, mib),
+            (&[FILTER_SHUFFLE, FILTER_FLETCHER32][..], mib + 4, mib),
+            (&[FILTER_DEFLATE][..], mib + mib / 8 + 4096, mib),
+            (
+                &[FILTER_SHUFFLE, FILTER_DEFLATE][..],
+                mib + mib / 8 + 4096,
+                2 * mib,
+            ),
+            (
+                &[FILTER_DEFLATE, FILTER_SHUFFLE][..],
+                mib + mib / 8 + 4096,
+                2 * mib + mib / 8 + 4096,
+            ),
+        ] {
+            assert_eq!(of(ids).stored_limit_bytes(mib), stored, "{ids:?}");
+            assert_eq!(of(ids).decoding_bytes(mib), decoding, "{ids:?}");
+        }
+    }
+
+    #[test]
+    fn a_chunk_without_filters_is_not_copied() {
+        let filters = ChunkFilters::new(Vec::new(), 1).unwrap();
+        assert!(matches!(
+            filters.decode(b"abcd", 0, 4),
+            Ok(Cow::Borrowed(b"abcd"))
+        ));
         assert!(filters.decode(b"abc", 0, 4).is_err());
     }
 

@@ -13,7 +13,8 @@ pub(super) struct StoredType {
 }
 
 impl StoredType {
-    /// The type `stored`, if its values are numbers. h5py's `bool` is an enumeration, which has the type of its values.
+    /// The type `stored`, if its values are numbers. An enumeration has the type of its values. That of h5py's `bool` is int8;
+    /// it is read as uint8, as `bool` of other formats is.
     pub fn of(stored: &Datatype) -> Option<Self> {
         let (data_type, byte_order) = match stored {
             Datatype::FixedPoint {
@@ -31,10 +32,10 @@ impl StoredType {
             }
             Datatype::Enum { base, .. } => {
                 let of_base = Self::of(base)?;
-                let data_type = match of_base.data_type {
-                    // h5py stores booleans as an enumeration of int8.
-                    DataType::Int8 => DataType::UInt8,
-                    other => other,
+                let data_type = if is_bool(stored) {
+                    DataType::UInt8
+                } else {
+                    of_base.data_type
                 };
                 return Some(Self {
                     data_type,
@@ -47,6 +48,35 @@ impl StoredType {
             data_type,
             is_big_endian: *byte_order == ByteOrder::BigEndian,
         })
+    }
+}
+
+/// Whether a type is h5py's `bool`: an enumeration of one byte with the members `FALSE` and `TRUE`.
+pub(super) fn is_bool(stored: &Datatype) -> bool {
+    let Datatype::Enum { base, members } = stored else {
+        return false;
+    };
+    let is = |i: usize, name: &str, value: u8| {
+        let member = members.get(i);
+        member.is_some_and(|member| member.name == name && member.value == [value])
+    };
+    let in_any_order =
+        is(0, "FALSE", 0) && is(1, "TRUE", 1) || is(0, "TRUE", 1) && is(1, "FALSE", 0);
+    matches!(**base, Datatype::FixedPoint { size: 1, .. }) && members.len() == 2 && in_any_order
+}
+
+/// The name of a type for messages.
+pub(super) fn describe_type(found: &Datatype) -> String {
+    match found {
+        Datatype::FixedPoint { size, .. } => format!("integer of {size} bytes"),
+        Datatype::FloatingPoint { size, .. } => format!("float of {size} bytes"),
+        Datatype::String { .. } | Datatype::VarLen { .. } => "text or lists".to_owned(),
+        Datatype::Compound { .. } => "compound".to_owned(),
+        Datatype::Array { .. } => "array".to_owned(),
+        Datatype::Enum { .. } => "enumeration".to_owned(),
+        Datatype::Opaque { .. } => "opaque".to_owned(),
+        Datatype::Reference { .. } => "reference".to_owned(),
+        Datatype::Bitfield { .. } => "bit field".to_owned(),
     }
 }
 
@@ -70,6 +100,7 @@ fn whole_number(size: u8, signed: bool) -> Option<DataType> {
 pub(super) fn check_encoding(encoding: &[u8]) -> Result<(), String> {
     const FIXED_POINT: u8 = 0;
     const FLOATING_POINT: u8 = 1;
+    const ENUMERATION: u8 = 8;
     let word = |at: usize| -> Option<u16> {
         let bytes = encoding.get(at..at + 2)?;
         Some(u16::from_le_bytes(bytes.try_into().ok()?))
@@ -81,6 +112,10 @@ pub(super) fn check_encoding(encoding: &[u8]) -> Result<(), String> {
     let (Some(class), Some(size)) = (class, size) else {
         return Err("its datatype is truncated".to_owned());
     };
+    if class == ENUMERATION {
+        // The type of its values comes first.
+        return check_encoding(&encoding[8..]);
+    }
     let bits = u64::from(size) * 8;
     if matches!(class, FIXED_POINT | FLOATING_POINT) {
         let (offset, precision) = (word(8), word(10));
@@ -108,6 +143,8 @@ pub(super) fn check_encoding(encoding: &[u8]) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
+    use hdf5_reader::datatype_api::EnumMember;
+
     use super::*;
 
     /// The datatype message of little-endian numbers.
@@ -133,5 +170,41 @@ mod tests {
         for length in 0..double.len() {
             assert!(check_encoding(&double[..length]).is_err());
         }
+        let of_values = |precision| encoding(8, 2, &whole(0, precision));
+        assert_eq!(check_encoding(&of_values(16)), Ok(()));
+        assert!(check_encoding(&of_values(12)).is_err());
+    }
+
+    #[test]
+    fn only_the_enumeration_of_h5py_is_a_bool() {
+        let of = |size, members: &[(&str, &[u8])]| {
+            let members = members.iter().map(|(name, value)| EnumMember {
+                name: (*name).to_owned(),
+                value: value.to_vec(),
+            });
+            let base = Datatype::FixedPoint {
+                size,
+                signed: true,
+                byte_order: ByteOrder::LittleEndian,
+            };
+            let members = members.collect();
+            StoredType::of(&Datatype::Enum {
+                base: base.into(),
+                members,
+            })
+            .unwrap()
+            .data_type
+        };
+        assert_eq!(of(1, &[("FALSE", &[0]), ("TRUE", &[1])]), DataType::UInt8);
+        assert_eq!(of(1, &[("FALSE", &[1]), ("TRUE", &[0])]), DataType::Int8);
+        assert_eq!(of(1, &[("A", &[0]), ("B", &[1])]), DataType::Int8);
+        assert_eq!(
+            of(1, &[("FALSE", &[0]), ("TRUE", &[1]), ("C", &[255])]),
+            DataType::Int8
+        );
+        assert_eq!(
+            of(2, &[("FALSE", &[0, 0]), ("TRUE", &[1, 0])]),
+            DataType::Int16
+        );
     }
 }

@@ -121,15 +121,29 @@ fn of_hdf5(
     storage: &Storage,
 ) -> Result<Found, InitError> {
     let file = Hdf5File::open(place, storage)?;
-    let volumes = file.volumes()?;
+    let (volumes, mut errors) = file.volumes()?;
+    if volumes.is_empty() && !errors.is_empty() {
+        return Err(errors.swap_remove(0).into());
+    }
     let sources: Vec<String> = volumes
         .iter()
         .map(|path| format!("{}|hdf5:{path}", source.trim()))
         .collect();
-    let cremi = has_partners(&file)?.then(|| place.clone());
+    let has_partners = match has_partners(&file) {
+        Err(e) if e.is_of_dataset() => {
+            errors.push(e);
+            false
+        }
+        found => found?,
+    };
+    let cremi = has_partners.then(|| place.clone());
     Ok(Found {
         name: place.to_string(),
         cremi,
+        checks: errors
+            .iter()
+            .map(|e| format!("layers: a dataset is left out: {e}"))
+            .collect(),
         ..of_layers(&sources, here)?
     })
 }

@@ -5,7 +5,7 @@
 //! `presynaptic_site/partners` (m x 2) has the ids of a pre- and a postsynaptic annotation in each row: a synapse. A synapse is a
 //! line; its id is the number of its row, from 0, because a presynaptic site has several partners.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use serde_json::Value;
 
@@ -25,6 +25,13 @@ const IDS: &str = "annotations/ids";
 const TYPES: &str = "annotations/types";
 const LOCATIONS: &str = "annotations/locations";
 const PARTNERS: &str = "annotations/presynaptic_site/partners";
+
+/// Most bytes of the name of a type.
+const MAX_TYPE_BYTES: usize = 1024;
+
+/// Most types that a message names, and most characters of each.
+const NAMED_TYPES: usize = 20;
+const NAMED_TYPE_CHARACTERS: usize = 60;
 
 /// Names of the properties with the ids of the annotations at the ends of a line.
 const PRE_ID: &str = "pre_id";
@@ -65,15 +72,13 @@ impl CremiFile {
     fn ids(&self) -> Result<Vec<u64>, PointsError> {
         let dataset = self.dataset(IDS)?;
         let [_] = shape(&dataset, "[n]")?;
-        self.whole_numbers(&dataset)
+        self.ids_of(&dataset)
     }
 
     /// The positions of `count` annotations.
     fn points(&self, count: usize) -> Result<Vec<PointNm>, PointsError> {
         let dataset = self.dataset(LOCATIONS)?;
-        let [found, 3] = shape(&dataset, "[n, 3]")? else {
-            return Err(wrong_shape(&dataset, "[n, 3]"));
-        };
+        let found = rows::<3>(&dataset)?;
         if found != count as u64 {
             return Err(wrong_shape(
                 &dataset,
@@ -119,9 +124,7 @@ impl CremiFile {
                 ),
             });
         };
-        let [_, 2] = shape(&dataset, "[n, 2]")? else {
-            return Err(wrong_shape(&dataset, "[n, 2]"));
-        };
+        rows::<2>(&dataset)?;
         let object = dataset.object().to_owned();
         let position_of = positions(ids, points, &self.file.describe(IDS))?;
         let properties = [PRE_ID, POST_ID];
@@ -132,7 +135,7 @@ impl CremiFile {
             (format!("{object}, row "), ""),
             properties.to_vec(),
         );
-        let pairs = self.whole_numbers(&dataset)?;
+        let pairs = self.ids_of(&dataset)?;
         let (pairs, _) = pairs.as_chunks::<2>();
         for (row, pair) in (0..).zip(pairs) {
             let end = |i: usize| {
@@ -162,40 +165,49 @@ impl CremiFile {
         ids: &[u64],
         points: &[PointNm],
     ) -> Result<InMemoryLayer, PointsError> {
-        let types = self
-            .file
-            .strings(TYPES)?
-            .ok_or_else(|| self.missing(TYPES))?;
+        let types = self.file.texts(TYPES)?.ok_or_else(|| self.missing(TYPES))?;
         let object = self.file.describe(GROUP);
-        if types.len() != ids.len() {
+        if types.shape() != [ids.len() as u64] {
             return Err(PointsError::Cremi {
-                object: self.file.describe(TYPES),
+                object: types.object().to_owned(),
                 problem: format!(
-                    "found {} texts, expected one for each of `{IDS}`, which has {}",
-                    types.len(),
+                    "found the shape {:?}, expected [{}], a text for each of `{IDS}`",
+                    types.shape(),
                     ids.len()
                 ),
             });
         }
         let mut layer =
             InMemoryLayer::new(object.clone(), (format!("{object}, row "), ""), Vec::new());
-        let annotations = ids.iter().zip(points).zip(&types);
-        for (row, ((id, point), _)) in (0..)
-            .zip(annotations)
-            .filter(|(_, (_, found))| *found == wanted)
-        {
-            layer.push(row, *id, GeometryKind::Point, &[*point], |_, _| Ok(()))?;
-        }
-        if layer.kind().is_none() && !types.is_empty() {
-            let mut known: Vec<_> = types.iter().map(String::as_str).collect();
-            known.sort_unstable();
-            known.dedup();
-            let hint = nearest(wanted, known.iter().copied());
-            let hint = hint.map_or(String::new(), |hint| format!("; did you mean `{hint}`?"));
+        let mut annotations = (0..).zip(ids.iter().zip(points));
+        let mut known = BTreeSet::new();
+        let mut pushed = Ok(());
+        let longest = MAX_TYPE_BYTES.max(wanted.len());
+        types.for_each(self.limit_bytes, longest, |found| {
+            let Some((row, (id, point))) = annotations.next() else {
+                return;
+            };
+            if found == wanted && pushed.is_ok() {
+                pushed = layer.push(row, *id, GeometryKind::Point, &[*point], |_, _| Ok(()));
+            }
+            if known.len() < NAMED_TYPES && !known.contains(found) {
+                known.insert(found.to_owned());
+            }
+        })?;
+        pushed?;
+        if layer.kind().is_none() && !known.is_empty() {
+            let hint = nearest(wanted, known.iter().map(String::as_str));
+            let hint = hint.map_or(String::new(), |hint| {
+                format!("; did you mean `{}`?", shortened(hint))
+            });
+            let mut named: Vec<_> = known.iter().map(|name| shortened(name)).collect();
+            if known.len() == NAMED_TYPES {
+                named.push("...".to_owned());
+            }
             return Err(PointsError::CremiType {
                 object,
-                wanted: wanted.to_owned(),
-                known: format!("{}{hint}", known.join(", ")),
+                wanted: shortened(wanted),
+                known: format!("{}{hint}", named.join(", ")),
             });
         }
         layer.finish()
@@ -218,54 +230,67 @@ impl CremiFile {
         }
     }
 
-    /// The values of a dataset of whole numbers from 0.
-    fn whole_numbers(&self, dataset: &Hdf5Dataset) -> Result<Vec<u64>, PointsError> {
+    /// The values of a dataset of ids.
+    fn ids_of(&self, dataset: &Hdf5Dataset) -> Result<Vec<u64>, PointsError> {
+        let row_values = dataset.shape().last().copied().unwrap_or(1).max(1);
+        let ids = (0u64..).zip(self.whole_numbers(dataset)?);
+        let id = |(i, id): (u64, i128)| {
+            u64::try_from(id).map_err(|_| PointsError::Cremi {
+                object: match dataset.shape().len() {
+                    1 => format!("{}, row {i}", dataset.object()),
+                    _ => format!("{}, row {}", dataset.object(), i / row_values),
+                },
+                problem: format!("found the negative id {id}, expected ids from 0 to 2^64 - 1"),
+            })
+        };
+        ids.map(id).collect()
+    }
+
+    /// The values of a dataset of whole numbers.
+    fn whole_numbers(
+        &self,
+        dataset: &Hdf5Dataset,
+    ) -> Result<impl Iterator<Item = i128> + use<>, PointsError> {
         let data_type = dataset.data_type();
-        if data_type.is_float() {
+        // numpy's empty list is one of floating-point numbers.
+        let is_empty = dataset.shape().contains(&0);
+        if data_type.is_float() && !is_empty {
             return Err(wrong_type(dataset, "whole numbers"));
         }
         let values = dataset.read_all(self.limit_bytes)?;
         let size = data_type.size_bytes();
         let is_signed = is_signed(data_type);
-        let value = |bytes: &[u8]| {
-            let mut whole = [0; 8];
-            whole[..size].copy_from_slice(bytes);
-            let is_negative = is_signed && bytes[size - 1] & 0x80 != 0;
-            (!is_negative).then(|| u64::from_le_bytes(whole))
+        let number = move |i: usize| {
+            let bytes = values.get(i * size..(i + 1) * size)?;
+            let is_negative = is_signed && bytes.last().is_some_and(|b| b & 0x80 != 0);
+            let mut whole = [if is_negative { 0xff } else { 0 }; 16];
+            whole.get_mut(..size)?.copy_from_slice(bytes);
+            Some(i128::from_le_bytes(whole))
         };
-        let all: Option<Vec<u64>> = values.chunks_exact(size).map(value).collect();
-        all.ok_or_else(|| PointsError::Cremi {
-            object: dataset.object().to_owned(),
-            problem: "found a negative id, expected ids from 0 to 2^64 - 1".to_owned(),
-        })
+        Ok((0..).map_while(number))
     }
 
     /// The values of a dataset of floating-point numbers or of whole numbers.
     fn numbers(&self, dataset: &Hdf5Dataset) -> Result<Vec<f64>, PointsError> {
-        let values = match dataset.data_type() {
-            DataType::Float32 | DataType::Float64 => dataset.read_all(self.limit_bytes)?,
-            _ => {
-                let whole = self.whole_numbers(dataset)?;
-                return Ok(whole.into_iter().map(|n| n as f64).collect());
-            }
-        };
+        let values = || dataset.read_all(self.limit_bytes);
         Ok(match dataset.data_type() {
             DataType::Float32 => {
+                let values = values()?;
                 let (numbers, _) = values.as_chunks::<4>();
-                numbers
-                    .iter()
-                    .map(|n| f64::from(f32::from_le_bytes(*n)))
-                    .collect()
+                let numbers = numbers.iter().map(|n| f64::from(f32::from_le_bytes(*n)));
+                numbers.collect()
             }
-            _ => {
+            DataType::Float64 => {
+                let values = values()?;
                 let (numbers, _) = values.as_chunks::<8>();
                 numbers.iter().map(|n| f64::from_le_bytes(*n)).collect()
             }
+            _ => self.whole_numbers(dataset)?.map(|n| n as f64).collect(),
         })
     }
 }
 
-/// The position of each annotation. An id with two positions is an error.
+/// The position of each annotation. An id with two positions is an error, unless neither is finite.
 fn positions(
     ids: &[u64],
     points: &[PointNm],
@@ -274,7 +299,8 @@ fn positions(
     let mut all = HashMap::with_capacity(ids.len());
     for (row, (id, point)) in ids.iter().zip(points).enumerate() {
         let first = *all.entry(*id).or_insert(*point);
-        if first != *point {
+        // NaN differs from itself. A line to such a position is left out.
+        if first != *point && (first.is_finite() || point.is_finite()) {
             return Err(PointsError::Conflict {
                 id: *id,
                 first: first.to_string(),
@@ -298,6 +324,23 @@ fn is_signed(data_type: DataType) -> bool {
 fn shape<const N: usize>(dataset: &Hdf5Dataset, expected: &str) -> Result<[u64; N], PointsError> {
     let shape = dataset.shape().try_into();
     shape.map_err(|_| wrong_shape(dataset, expected))
+}
+
+/// The number of rows of `N` values of a dataset. numpy's empty list has one dimension.
+fn rows<const N: u64>(dataset: &Hdf5Dataset) -> Result<u64, PointsError> {
+    match dataset.shape() {
+        [rows, values] if *values == N => Ok(*rows),
+        [0] => Ok(0),
+        _ => Err(wrong_shape(dataset, &format!("[n, {N}]"))),
+    }
+}
+
+/// A type for messages.
+fn shortened(name: &str) -> String {
+    match name.char_indices().nth(NAMED_TYPE_CHARACTERS) {
+        Some((end, _)) => format!("{}...", &name[..end]),
+        None => name.to_owned(),
+    }
 }
 
 fn wrong_shape(dataset: &Hdf5Dataset, expected: &str) -> PointsError {

@@ -96,7 +96,7 @@ pub enum VolumeError {
     },
     /// The folder contains no known metadata document.
     #[error(
-        "{location} contains no supported volume: found none of info (precomputed), zarr.json, .zarray, .zgroup, .zattrs or .zmetadata (Zarr), attributes.json (N5), and it is no HDF5 file; check the path{hint}"
+        "{location} contains no supported volume: found none of info (precomputed), zarr.json, .zarray, .zgroup, .zattrs or .zmetadata (Zarr), attributes.json (N5), and it is not an HDF5 file; check the path{hint}"
     )]
     NoVolume {
         /// The folder or URL.

@@ -8,13 +8,13 @@ use super::array_description::ArrayDescription;
 use super::axes::ArrayAxes;
 use super::format_dimensions::FormatDimensions;
 use super::spatial_attributes::{
-    AttributesDocument, DimensionNames, DimensionOrder, SpatialArray, dimension_names,
+    AttributesDocument, DimensionNames, DimensionOrder, NAME_KEYS, SpatialArray, dimension_names,
 };
 use super::strided::{Strided, c_strides, copy_strided};
 use super::{BlockIndex, ChunkGroups, EncodedBlock, Volume, VolumeError, VolumeMeta};
 use crate::config::LayerConfig;
 use crate::geometry::Resolution;
-use crate::hdf5::{Hdf5Dataset, Hdf5Error, Hdf5File, StoredRange};
+use crate::hdf5::{Hdf5Dataset, Hdf5Error, Hdf5File, StoredRange, is_unsupported};
 use crate::storage::{Extent, SourceUrl, Storage, Store, read_run, runs};
 
 /// HDF5's attribute with the names of dimensions.
@@ -39,7 +39,8 @@ impl Hdf5Volume {
         let dataset = open_dataset(source, storage)?;
         let shape = dataset.shape();
         let array = spatial_array(&dataset);
-        let position = array.position(layer, labels(&dataset), default_names(shape.len()))?;
+        let position =
+            array.position(layer, labels(&dataset, layer)?, default_names(shape.len()))?;
         let resolution = position.resolution.ok_or_else(|| VolumeError::Incomplete {
             object: dataset.object().to_owned(),
             missing: "has no attribute `resolution` with its voxel size".into(),
@@ -136,19 +137,42 @@ fn spatial_array(dataset: &Hdf5Dataset) -> SpatialArray<'_> {
     }
 }
 
-/// The names of the dimensions in HDF5's own attribute.
-fn labels(dataset: &Hdf5Dataset) -> Vec<DimensionNames> {
-    let labels = dataset.attributes().get(DIMENSION_LABELS);
-    let labels = labels.and_then(|labels| labels.as_array());
-    let names = labels.and_then(|labels| {
-        let names = labels.iter().map(|label| label.as_str().map(str::to_owned));
-        names.collect::<Option<Vec<_>>>()
-    });
-    let named = names.map(|names| DimensionNames {
+/// The names of the dimensions in HDF5's own attribute. If the config does not name them, an attribute with names that
+/// cannot be read is an error.
+fn labels(dataset: &Hdf5Dataset, layer: &LayerConfig) -> Result<Vec<DimensionNames>, VolumeError> {
+    let attributes = dataset.attributes();
+    let invalid = |key: &str, problem: String| VolumeError::InvalidMetadata {
+        object: dataset.object().to_owned(),
+        path: key.to_owned(),
+        problem: format!("{problem}: set `axes` in the config's `layers`"),
+    };
+    if layer.axes.is_none() {
+        for key in [DIMENSION_LABELS].iter().chain(&NAME_KEYS) {
+            if let Some(value) = attributes.get(*key).filter(|value| is_unsupported(value)) {
+                let problem = format!("found {value}, expected a list of names");
+                return Err(invalid(key, problem));
+            }
+        }
+    }
+    let labels = attributes.get(DIMENSION_LABELS);
+    let Some(labels) = labels.and_then(|labels| labels.as_array()) else {
+        return Ok(Vec::new());
+    };
+    let names = labels.iter().map(|label| label.as_str().map(str::to_owned));
+    let names = names.collect::<Option<Vec<_>>>().unwrap_or_default();
+    // h5py labels all dimensions at once; those that it was not told have empty labels.
+    let unnamed = names.iter().filter(|name| name.is_empty()).count();
+    if unnamed == names.len() {
+        return Ok(Vec::new());
+    }
+    if unnamed > 0 && layer.axes.is_none() {
+        let problem = format!("found the labels {names:?}, expected one for each dimension");
+        return Err(invalid(DIMENSION_LABELS, problem));
+    }
+    Ok(vec![DimensionNames {
         path: DIMENSION_LABELS.to_owned(),
         names,
-    });
-    named.into_iter().collect()
+    }])
 }
 
 /// The names of dimensions without names: CREMI, gunpowder, daisy and h5py's users write z, y, x.
@@ -164,7 +188,7 @@ pub(super) fn model_space(
 ) -> Result<FormatDimensions, VolumeError> {
     let dataset = open_dataset(source, storage)?;
     let rank = dataset.shape().len();
-    let names = dimension_names(&spatial_array(&dataset), layer, labels(&dataset))?;
+    let names = dimension_names(&spatial_array(&dataset), layer, labels(&dataset, layer)?)?;
     let names = names.or_else(|| default_names(rank));
     Ok(FormatDimensions {
         is_named: names.is_some(),
@@ -181,6 +205,17 @@ impl Volume for Hdf5Volume {
 
     fn describe_block(&self, block: BlockIndex) -> String {
         self.describe_part(&self.part_indices(block, 0))
+    }
+
+    fn decoding_bytes(&self) -> u64 {
+        // A stored block may be larger than a decoded one: a chunk may extend past the dataset, and filters may add bytes.
+        let stored = self
+            .parts()
+            .saturating_mul(self.dataset.stored_limit_bytes());
+        let counted = self.meta.largest_block_bytes();
+        stored
+            .saturating_sub(counted)
+            .saturating_add(self.dataset.decoding_bytes())
     }
 
     fn round_trips(&self) -> usize {

@@ -31,7 +31,7 @@ use crate::geometry::Resolution;
 
 pub(super) use array::{DimensionOrder, ParentGroup, SpatialArray};
 pub(super) use document::AttributesDocument;
-pub(super) use names::{DimensionNames, dimension_names};
+pub(super) use names::{DimensionNames, NAME_KEYS, dimension_names};
 
 /// The position of an array.
 #[derive(Clone, Debug, PartialEq)]

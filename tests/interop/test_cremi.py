@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import zarr
 from program import error_message, pointshard
+from test_memory import refused_within
 from volumes import Volume, first_voxel
 
 RESOLUTION, WINDOW, ORIGIN = (4.0, 4.0, 40.0), (8, 6, 4), (150, 90, 20)
@@ -71,8 +72,8 @@ def run(folder, **points):
     return zarr.open_group(out / "train.zarr", mode="r")
 
 
-def site(annotation, offset=OFFSET):
-    return np.add(SITES[annotation][1], offset)
+def site(annotation, offset=OFFSET, sites=SITES):
+    return np.add(sites[annotation][1], offset)
 
 
 def check_windows(group, centers):
@@ -147,8 +148,9 @@ ERRORS = {
     "no partners": ({"presynaptic_site__partners": None}, "no dataset `annotations/presynaptic_site/partners`", "points.cremi.type"),
     "no locations": ({"locations": None}, "no dataset `annotations/locations`", "CREMI"),
     "unknown id": ({"presynaptic_site__partners": np.array([[11, 12], [11, 99]])}, "row 1", "`post` is 99"),
-    "negative id": ({"ids": np.array([11, 12, -1, 7, 8, 9])}, "annotations/ids", "negative"),
     "ids as floats": ({"ids": np.arange(6.0)}, "float64", "whole numbers"),
+    "negative partner": ({"presynaptic_site__partners": np.array([[11, 12], [11, -1]])}, "row 1", "negative id -1"),
+    "negative id": ({"ids": np.array([11, 12, -1, 7, 8, 9])}, "annotations/ids, row 2", "negative id -1"),
     "two positions": ({"ids": np.array([11, 12, 11, 7, 8, 9])}, "id 11", "row 2"),
     "fewer positions": ({"locations": np.zeros((5, 3))}, "[5, 3]", "[6, 3]"),
     "four numbers": ({"locations": np.zeros((6, 4))}, "[6, 4]", "[n, 3]"),
@@ -173,6 +175,89 @@ def test_a_wrong_offset_and_an_unknown_type_are_errors(tmp_path):
         file["annotations"].attrs["offset"] = 40.0
     message = error_message("plan", config(tmp_path, {"cremi": {"file": "a.hdf"}}), code=1)
     assert "`offset` is 40.0" in message and "z y x" in message
+
+
+@pytest.mark.parametrize("libver", ["earliest", "latest"])
+def test_annotations_that_may_grow_are_read(tmp_path, libver):
+    # Chunks of one and of two dimensions, numbered in the largest shape.
+    write(tmp_path / "a.hdf")
+    sites = list(SITES.values())
+    datasets = {
+        "ids": (np.array(list(SITES), "u8"), (4,), (40,)),
+        "locations": (np.array([at[::-1] for _, at in sites]), (2, 2), (40, 7)),
+        "presynaptic_site/partners": (np.array(PARTNERS, "u8"), (2, 1), (50, 9)),
+    }
+    with h5py.File(tmp_path / "b.hdf", "w", libver=libver) as file, h5py.File(tmp_path / "a.hdf") as old:
+        group = file.create_group("annotations")
+        group.attrs["offset"] = OFFSET[::-1]
+        for name, (values, chunk, largest) in datasets.items():
+            group.create_dataset(name, data=values, chunks=chunk, maxshape=largest, compression="gzip")
+        types = [kind for kind, _ in sites]
+        group.create_dataset("types", data=types, dtype=h5py.string_dtype(), chunks=(4,), maxshape=(40,), compression="gzip")
+        old.copy("volumes", file)
+    (tmp_path / "b.hdf").rename(tmp_path / "a.hdf")
+    centers = {row: (site(pre) + site(post)) / 2 for row, (pre, post) in enumerate(PARTNERS) if post != 9}
+    check_windows(run(tmp_path), centers)
+    group = run(tmp_path, cremi={"type": "presynaptic_site"})
+    check_windows(group, {key: site(key) for key, (found, _) in SITES.items() if found == "presynaptic_site"})
+
+
+def test_locations_may_be_negative_whole_numbers_and_ids_signed(tmp_path):
+    offset = (4000.0, 4000.0, 8000.0)
+    sites = {1: ("presynaptic_site", (-3280, -3540, -7080)), 2: ("postsynaptic_site", (-3270, -3550, -7040))}
+    write(tmp_path / "a.hdf", offset=offset, sites=sites, partners=[(1, 2)])
+    locations = np.array([at[::-1] for _, at in sites.values()])
+    for kind in ["i2", ">i8"]:
+        change(tmp_path / "a.hdf", locations=locations.astype(kind), ids=np.array([1, 2], kind))
+        check_windows(run(tmp_path), {0: (site(1, offset, sites) + site(2, offset, sites)) / 2})
+
+
+def test_a_line_to_a_location_that_is_not_finite_is_left_out(tmp_path):
+    write(tmp_path / "a.hdf")
+    locations = np.array([at[::-1] for _, at in SITES.values()])
+    locations[1, 1], locations[3, 0] = np.nan, np.inf
+    change(tmp_path / "a.hdf", locations=locations)
+    done = pointshard("preprocess", config(tmp_path, {"cremi": {"file": "a.hdf"}}), "--out", tmp_path / "out")
+    assert "conflict" not in done.stderr
+    group = zarr.open_group(tmp_path / "out/train.zarr", mode="r")
+    check_windows(group, {1: (site(11) + site(2**64 - 1)) / 2})
+
+
+def test_empty_lists_of_numpy_are_no_annotations(tmp_path):
+    write(tmp_path / "a.hdf")
+    change(tmp_path / "a.hdf", presynaptic_site__partners=np.array([]))
+    message = pointshard("plan", config(tmp_path, {"cremi": {"file": "a.hdf"}}), code=1).stderr
+    assert "shape" not in message and "float64" not in message, message
+
+
+def test_types_of_one_length_are_read(tmp_path):
+    write(tmp_path / "a.hdf")
+    change(tmp_path / "a.hdf", types=np.array([kind.encode() for kind, _ in SITES.values()]))
+    group = run(tmp_path, cremi={"type": "presynaptic_site"})
+    check_windows(group, {key: site(key) for key, (found, _) in SITES.items() if found == "presynaptic_site"})
+
+
+def test_a_message_shows_the_beginning_of_some_types(tmp_path):
+    sites = {number: (f"{number:03d}" + "x" * 900, (1.0, 2.0, 3.0)) for number in range(300)}
+    write(tmp_path / "a.hdf", sites=sites)
+    message = error_message("plan", config(tmp_path, {"cremi": {"file": "a.hdf", "type": "y" * 3000}}), code=2)
+    assert "its types are 000xxx" in message and len(message) < 4000, len(message)
+
+
+def test_many_references_to_one_long_type_are_an_error_within_the_memory_limit(tmp_path):
+    count = 3000
+    write(tmp_path / "a.hdf")
+    change(tmp_path / "a.hdf", ids=np.arange(count), locations=np.zeros((count, 3)), types=None)
+    with h5py.File(tmp_path / "a.hdf", "a") as file:
+        types = file.create_dataset("annotations/types", (count,), h5py.string_dtype())
+        types[0], types[1:] = "x" * (1 << 20), ["y"] * (count - 1)
+        file.flush()
+        offset = types.id.get_offset()
+    data = bytearray((tmp_path / "a.hdf").read_bytes())
+    data[offset : offset + 16 * count] = data[offset : offset + 16] * count
+    (tmp_path / "a.hdf").write_bytes(data)
+    path = config(tmp_path, {"cremi": {"file": "a.hdf", "type": "y"}})
+    refused_within(path, tmp_path, "annotations/types, row 0", "1048576 bytes", memory=200)
 
 
 def test_init_drafts_a_config_of_the_file(tmp_path):

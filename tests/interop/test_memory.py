@@ -29,10 +29,10 @@ with open(sys.argv[1], "w") as report:
 """
 
 
-def measured(config, tmp_path, memory=MEMORY):
-    """Plans the job with this many MiB: exit code, output, and peak memory in bytes."""
+def measured(config, tmp_path, memory=MEMORY, action=("--dry-run",)):
+    """Plans the job, or does what `action` says, with this many MiB: exit code, output, and peak memory in bytes."""
     output = tmp_path / "output.json"
-    command = [binary(), "preprocess", config, "--out", tmp_path / "out", "--dry-run", "--threads", "2"]
+    command = [binary(), "preprocess", config, "--out", tmp_path / "out", *action, "--threads", "2"]
     command = [*map(str, command), "--memory", f"{memory}MiB"]
     env = {**os.environ, "NO_PROXY": "127.0.0.1"}
     done = subprocess.run(

@@ -7,6 +7,9 @@ use super::document::AttributesDocument;
 use crate::config::LayerConfig;
 use crate::volume::VolumeError;
 
+/// The attributes that are lists of names: Neuroglancer's and CellMap's, xarray's, funlib's.
+pub(in crate::volume) const NAME_KEYS: [&str; 3] = ["axes", "_ARRAY_DIMENSIONS", "axis_names"];
+
 /// Names of all dimensions in the array's order, and the path of the member that has them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::volume) struct DimensionNames {
@@ -62,13 +65,13 @@ pub(in crate::volume) fn dimension_names(
     ))
 }
 
-/// The lists of names in the attributes: Neuroglancer's and CellMap's `axes`, funlib's `axis_names`, xarray's.
+/// The lists of names in the attributes.
 fn names_in_attributes(
     document: &AttributesDocument<'_>,
     order: DimensionOrder,
 ) -> Vec<DimensionNames> {
     let mut found = Vec::new();
-    for key in ["axes", "_ARRAY_DIMENSIONS", "axis_names"] {
+    for key in NAME_KEYS {
         let Some(mut names) = document.get(key).and_then(strings) else {
             continue;
         };

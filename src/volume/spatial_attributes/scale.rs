@@ -6,6 +6,7 @@ use super::array::{DimensionOrder, SpatialArray};
 use super::document::AttributesDocument;
 use super::units::{Units, format_nm, length_in_nm};
 use crate::geometry::{AXES, Resolution};
+use crate::hdf5::is_unsupported;
 use crate::volume::VolumeError;
 use crate::volume::axes::ArrayAxes;
 
@@ -225,7 +226,7 @@ fn size_nm(
 ) -> Result<Option<[f64; 3]>, VolumeError> {
     let (mut list, own_unit) = match document.get(key) {
         None => return Ok(None),
-        Some(Value::Object(object)) => {
+        Some(value @ Value::Object(object)) if !is_unsupported(value) => {
             let path = format!("{key}.dimensions");
             let list = object.get("dimensions").unwrap_or(&Value::Null);
             let unit = object.get("unit").and_then(Value::as_str);

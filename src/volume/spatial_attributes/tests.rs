@@ -117,3 +117,24 @@ fn sizes_that_java_writes_into_zarr_may_have_either_order() {
         "{e}"
     );
 }
+
+#[test]
+fn an_attribute_that_cannot_be_read_is_an_error_that_says_why() {
+    let unsupported = json!({"unsupported": "float of 2 bytes"});
+    for key in [
+        "resolution",
+        "voxel_size",
+        "pixelResolution",
+        "offset",
+        "units",
+    ] {
+        let mut attributes = json!({"resolution": [40, 4, 4], "offset": [0, 0, 0]});
+        attributes[key] = unsupported.clone();
+        let e = position(DimensionOrder::C, attributes, &LayerConfig::default());
+        let e = e.unwrap_err().to_string();
+        assert!(
+            e.contains(&format!("`{key}`")) && e.contains("float of 2 bytes"),
+            "{e}"
+        );
+    }
+}
