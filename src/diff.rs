@@ -77,7 +77,11 @@ pub(crate) fn compare(a: &Dataset, b: &Dataset) -> Result<Diff, DatasetError> {
     compare_values("", &of_a.config, &of_b.config, &mut differences);
     if of_a.collection != of_b.collection {
         let message = format!("{:?}, {:?}", of_a.collection, of_b.collection);
-        differences.push(Difference::new(DifferenceKind::Collection, "", message));
+        differences.push(Difference::new(
+            DifferenceKind::Collection,
+            "collection",
+            message,
+        ));
     }
     differences.extend(sources(of_a, of_b));
     differences.extend(arrays(of_a, of_b));

@@ -77,6 +77,18 @@ def test_each_kind_of_difference_is_named(tmp_path):
     assert len(lines) == len(found) + 1 and f"{len(found)} differences" in lines[-1]
 
 
+def test_a_difference_of_the_collection_has_its_key_as_name(tmp_path):
+    write_layer(tmp_path, values_of("uint8"))
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.csv").write_text("id,min_x,min_y,min_z,max_x,max_y,max_z,tags\nleft,0,0,0,160,320,960,train\nright,200,0,0,384,320,960,val\n")
+        collection = {"boxes": {"csv": f"{name}.csv", "unit": "nm", "layers": {"layer": "precomputed://./layer"}}}
+        dataset(tmp_path, name, collection=collection)
+    a, b = tmp_path / "a", tmp_path / "b"
+    (found,) = [d for d in differences(a, b) if d[0] == "collection"]
+    assert found == ("collection", "collection", f'"{tmp_path}/a.csv", "{tmp_path}/b.csv"')
+    assert "collection  collection: " in pointshard("diff", a, b, code=1).stdout
+
+
 def test_another_layer_and_changed_voxels_are_named(tmp_path):
     write_layer(tmp_path, values_of("uint8"))
     a = dataset(tmp_path, "a")
