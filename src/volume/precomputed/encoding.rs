@@ -29,7 +29,7 @@ impl Encoding {
             Self::Raw => meta.block_bytes(region),
             // Noise needs more bytes than its raw values, but hardly twice as many.
             Self::Picture(_) => 2 * meta.block_bytes(region) + (1 << 16),
-            Self::Segmentation(format) => format.limit_bytes(meta, region),
+            Self::Segmentation(format) => format.limit_bytes(region),
             Self::CompressedSegmentation { block } => {
                 let shape = region.shape();
                 let padded = |d: usize| shape[d].next_multiple_of(u64::from(block[d]));

@@ -16,6 +16,9 @@ use crate::geometry::VoxelBox;
 use crate::volume::VolumeMeta;
 use label_type::LabelType;
 
+/// Bytes of the widest label in a stream.
+const WIDEST_LABEL_BYTES: u64 = 8;
+
 /// An encoding of labels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SegmentationFormat {
@@ -40,10 +43,10 @@ impl SegmentationFormat {
         (!is_supported).then_some("an integer type with 1 channel")
     }
 
-    /// Largest number of bytes of a chunk of `region`.
-    pub(super) fn limit_bytes(self, meta: &VolumeMeta, region: &VoxelBox) -> usize {
+    /// Largest number of bytes of a chunk of `region`. Labels may be wider than those of the volume.
+    pub(super) fn limit_bytes(self, region: &VoxelBox) -> usize {
         let voxels: u64 = region.shape().iter().product();
-        let label_bytes = meta.data_type.size_bytes() as u64;
+        let label_bytes = WIDEST_LABEL_BYTES;
         let bytes = match self {
             // Per voxel the label of a region, or two labels of a boundary voxel; and the pattern of boundaries.
             Self::Compresso => voxels * (2 * label_bytes + 4) + (1 << 16),

@@ -167,10 +167,47 @@ fn streams_of_the_reference_encoders_decode_to_the_encoded_labels() {
             "{}",
             case.about()
         );
-        let (meta, region) = chunk(case.data_type, case.shape);
-        let limit_bytes = case.format.limit_bytes(&meta, &region);
+        let (_, region) = chunk(case.data_type, case.shape);
+        let limit_bytes = case.format.limit_bytes(&region);
         assert!(case.bytes.len() <= limit_bytes, "{}", case.about());
     }
+}
+
+#[test]
+fn chunks_may_have_as_many_bytes_as_those_with_the_widest_labels() {
+    let (_, region) = chunk(DataType::UInt8, [64; 3]);
+    // Each voxel may have a label of its own, and in compresso a boundary voxel two of them.
+    for (format, labels) in [
+        (SegmentationFormat::Compresso, 2),
+        (SegmentationFormat::Crackle, 1),
+    ] {
+        let of_labels = labels * size_of::<u64>() * 64 * 64 * 64;
+        // Beside the labels are the boundaries.
+        assert!(
+            format.limit_bytes(&region) > of_labels + 4 * 64 * 64 * 64,
+            "{format:?}"
+        );
+    }
+}
+
+#[test]
+fn bytes_after_the_last_path_of_an_index_are_an_error() {
+    // Version 0 has no checksums that would find the change first.
+    let case = crackle("blobs", DataType::UInt16, "default-version-0");
+    let number = |at: usize| u32::from_le_bytes(*case.bytes[at..].first_chunk().unwrap());
+    let cracks_at = 24 + 4 * case.shape[2] as usize + number(20) as usize;
+    let index_bytes = number(cracks_at);
+    let mut changed = case.bytes.clone();
+    // The lengths of the first slice and of its index.
+    for (at, bytes) in [(24, number(24)), (cracks_at, index_bytes)] {
+        changed[at..at + 4].copy_from_slice(&(bytes + 1).to_le_bytes());
+    }
+    changed.insert(cracks_at + 4 + index_bytes as usize, 0);
+    let e = case.decode(&changed).unwrap_err();
+    assert!(
+        e.contains("slice 0: its index of paths is damaged: it has 1 bytes after its end"),
+        "{e}"
+    );
 }
 
 #[test]

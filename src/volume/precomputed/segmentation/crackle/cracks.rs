@@ -60,26 +60,27 @@ impl Cracks {
         let mut reader = Reader::new(code);
         let index_bytes = reader.number(4, "index of paths")?;
         let index = reader.take(index_bytes, 1, "index of paths")?;
-        let mut starts = Starts::new(index, self.nx, self.ny)?;
+        let starts = Starts::new(index, self.nx, self.ny)?;
         let moves = Moves::new(reader.rest(), model);
         if self.are_open {
-            self.follow_paths(&mut starts, moves, |link, bit| *link |= bit)?;
+            self.follow_paths(starts, moves, |link, bit| *link |= bit)?;
         } else {
-            self.follow_paths(&mut starts, moves, |link, bit| *link &= !bit)?;
+            self.follow_paths(starts, moves, |link, bit| *link &= !bit)?;
         }
         Ok(&self.links)
     }
 
     fn follow_paths(
         &mut self,
-        starts: &mut Starts<'_>,
+        mut starts: Starts<'_>,
         mut moves: Moves<'_>,
         mark: impl Fn(&mut u8, u8),
     ) -> Result<(), String> {
         while let Some(start) = starts.next_corner()? {
             self.follow_path(start, &mut moves, &mark)?;
         }
-        Ok(())
+        let problem = |problem: String| format!("its index of paths is damaged: {problem}");
+        starts.reader.finish().map_err(problem)
     }
 
     fn follow_path(
