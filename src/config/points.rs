@@ -172,6 +172,18 @@ impl PointsConfig {
         }
     }
 
+    /// The key that names the annotations.
+    pub(crate) fn source_key(&self) -> &'static str {
+        match &self.source {
+            PointsFrom::Layer(_) => "points.layer",
+            PointsFrom::Layers(_) => "points.layers",
+            PointsFrom::NeuroglancerState(_) => "points.neuroglancer_state",
+            PointsFrom::Table(_) => "points.table",
+            PointsFrom::Cremi(_) => "points.cremi",
+            PointsFrom::Objects(_) => "points.objects",
+        }
+    }
+
     /// Where the first and the last end are, if they are in another layer: the key, the end, and its layer.
     pub(crate) fn ends(&self) -> [(&'static str, ObjectPoint, Option<&EndConfig>); 2] {
         [

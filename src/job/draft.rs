@@ -62,6 +62,7 @@ fn draft(
     } = &config.config.points;
     let failed = |source: PointsError| JobError::Points {
         layer: config.config.points.name(),
+        key: config.config.points.source_key().to_owned(),
         source,
     };
     let layers = read_plan

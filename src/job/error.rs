@@ -22,10 +22,12 @@ pub enum JobError {
     #[error(transparent)]
     Plan(#[from] PlanError),
     /// The annotations cannot be read.
-    #[error("cannot read the annotations of `{layer}`")]
+    #[error("cannot read the annotations of `{layer}`, at `{key}` in the config")]
     Points {
-        /// Its name in the config.
+        /// Its name in the config, or its file.
         layer: String,
+        /// What names it in the config.
+        key: String,
         /// Why.
         source: PointsError,
     },

@@ -62,6 +62,7 @@ impl<'a> Lookups<'a> {
         let relationships = layers.iter().map(|layer| {
             positions(layer).map_err(|source| JobError::Points {
                 layer: points.name(),
+                key: points.source_key().to_owned(),
                 source,
             })
         });
@@ -102,6 +103,7 @@ impl<'a> Lookups<'a> {
         self.add_ends(draft).map_err(failed)?;
         self.add_objects(draft).map_err(|source| JobError::Points {
             layer: self.points.name(),
+            key: self.points.source_key().to_owned(),
             source,
         })?;
         self.add_to_digests(draft);
@@ -327,10 +329,12 @@ impl NegativeColumn {
 
 /// The error of a layer of ends.
 fn failed_ends(points: &PointsConfig, source: PointsError) -> JobError {
-    let ends = points.ends().into_iter().filter_map(|(.., end)| end);
-    let layers: Vec<_> = ends.map(|end| end.layer.as_str()).collect();
+    let ends = points.ends().into_iter();
+    let ends = ends.filter_map(|(key, _, end)| Some((end?.layer.as_str(), key)));
+    let (layers, keys): (Vec<_>, Vec<_>) = ends.unzip();
     JobError::Points {
         layer: layers.join("`, `"),
+        key: keys.join("`, `"),
         source,
     }
 }
