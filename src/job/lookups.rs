@@ -115,28 +115,32 @@ impl<'a> Lookups<'a> {
         let negative = NegativeColumn::of(draft, self.points);
         let splits = draft.splits.iter();
         let mut has_no_end: Vec<_> = splits.map(|s| vec![false; s.samples.len()]).collect();
-        for (number, layer) in self.end_layers.iter().enumerate() {
-            let is_of_layer = |query: &BoxQuery| query.ends.contains(&Some(number));
-            let ids = self.ids(draft, negative, is_of_layer);
-            self.count_lookups(&ids);
-            let found = layer.ends_of(&ids)?;
-            draft
-                .warnings
-                .extend(self.missing_ends(number, &ids, &found)?);
-            for (split, has_no_end) in draft.splits.iter_mut().zip(&mut has_no_end) {
-                for (i, sample) in split.samples.iter().enumerate() {
-                    let query = self.queries[sample.box_index as usize];
-                    let wanted = query.map_or([false; 2], |q| q.ends.map(|e| e == Some(number)));
-                    if negative.is_some_and(|column| column.is_set(split, i)) {
+        let layers = self.end_layers.len();
+        let layers_of = |query: &BoxQuery| query.ends.into_iter().flatten();
+        let ids = self.ids_of_layers(draft, negative, layers, layers_of);
+        let mut found = Vec::with_capacity(layers);
+        for (number, (layer, ids)) in self.end_layers.iter().zip(&ids).enumerate() {
+            self.count_lookups(ids);
+            let of_layer = layer.ends_of(ids)?;
+            let warning = self.missing_ends(number, ids, &of_layer)?;
+            draft.warnings.extend(warning);
+            found.push(of_layer);
+        }
+        for (split, has_no_end) in draft.splits.iter_mut().zip(&mut has_no_end) {
+            for (i, sample) in split.samples.iter().enumerate() {
+                if negative.is_some_and(|column| column.is_set(split, i)) {
+                    continue;
+                }
+                let query = self.queries[sample.box_index as usize];
+                for end in 0..2 {
+                    let Some(layer) = query.and_then(|query| query.ends[end]) else {
                         continue;
-                    }
-                    let position = ids.binary_search(&sample.annotation_id).ok();
-                    let of_sample = position.and_then(|position| found[position]);
-                    for end in (0..2).filter(|end| wanted[*end]) {
-                        match (of_sample, split.ends.get_mut(i)) {
-                            (Some(ends), Some(of_sample)) => of_sample[end] = ends[end],
-                            _ => has_no_end[i] = true,
-                        }
+                    };
+                    let position = ids[layer].binary_search(&sample.annotation_id).ok();
+                    let of_sample = position.and_then(|position| found[layer][position]);
+                    match (of_sample, split.ends.get_mut(i)) {
+                        (Some(ends), Some(of_sample)) => of_sample[end] = ends[end],
+                        _ => has_no_end[i] = true,
                     }
                 }
             }
@@ -189,11 +193,12 @@ impl<'a> Lookups<'a> {
             return Ok(());
         }
         let negative = NegativeColumn::of(draft, self.points);
+        let layers_of = |query: &BoxQuery| std::iter::once(query.point_source);
+        let ids = self.ids_of_layers(draft, negative, self.layers.len(), layers_of);
         let mut found: Vec<(Vec<u64>, Vec<RelatedObjects>)> = Vec::new();
-        for (number, layer) in self.layers.iter().enumerate() {
-            let ids = self.ids(draft, negative, |query| query.point_source == number);
+        for ((layer, relationships), ids) in self.layers.iter().zip(&self.relationships).zip(ids) {
             self.count_lookups(&ids);
-            let objects = layer.objects_of(&ids, &self.relationships[number])?;
+            let objects = layer.objects_of(&ids, relationships)?;
             found.push((ids, objects));
         }
         for (list, related) in self.related.iter().enumerate() {
@@ -235,24 +240,31 @@ impl<'a> Lookups<'a> {
         Ok(())
     }
 
-    /// The ids of the samples in the boxes whose query fits, except for negatives: ascending, each once.
-    fn ids(
+    /// For each of `layers` layers the ids of the samples that are looked up in it, except for negatives: ascending, each once.
+    /// `layers_of` has the positions of the layers of a box.
+    fn ids_of_layers<L: Iterator<Item = usize>>(
         &self,
         draft: &Plan,
         negative: Option<NegativeColumn>,
-        fits: impl Fn(&BoxQuery) -> bool,
-    ) -> Vec<u64> {
-        let mut ids = Vec::new();
+        layers: usize,
+        layers_of: impl Fn(&BoxQuery) -> L,
+    ) -> Vec<Vec<u64>> {
+        let mut ids = vec![Vec::new(); layers];
         for split in &draft.splits {
-            let samples = split.samples.iter().enumerate();
-            let wanted = samples.filter(|(i, sample)| {
+            for (i, sample) in split.samples.iter().enumerate() {
+                if negative.is_some_and(|column| column.is_set(split, i)) {
+                    continue;
+                }
                 let query = self.queries[sample.box_index as usize];
-                query.is_some_and(&fits) && !negative.is_some_and(|column| column.is_set(split, *i))
-            });
-            ids.extend(wanted.map(|(_, sample)| sample.annotation_id));
+                for layer in query.into_iter().flat_map(&layers_of) {
+                    ids[layer].push(sample.annotation_id);
+                }
+            }
         }
-        ids.sort_unstable();
-        ids.dedup();
+        for ids in &mut ids {
+            ids.sort_unstable();
+            ids.dedup();
+        }
         ids
     }
 
