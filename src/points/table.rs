@@ -1,4 +1,4 @@
-//! Annotations in a table: one per row, in columns that the config names.
+//! Annotations in a table: one per row, in columns that the config names. The roots of supervoxels are read from tables in the same way.
 //!
 //! The table is read as a stream: first its columns are found, then all rows are read. Of rows outside all boxes only the id and the
 //! position are read, so that tables can be larger than memory. CSV and JSON are read in full; of Parquet and Arrow only the columns that
@@ -45,7 +45,7 @@ use self::file::TableFile;
 use self::ids::{IdCheck, IdCounts, TableIds};
 pub(crate) use self::records::{TableError, TableRecords, table_delimiter};
 pub(crate) use self::roots::read_roots;
-use self::row::RoundedIds;
+use self::row::RoundedNumbers;
 use self::same_ids::{RowsOfIds, conflicting_id};
 use self::tabular::TabularLayer;
 use super::annotation::Anchor;
@@ -57,7 +57,7 @@ use super::report::{NotFinite, PointsInBoxes, PointsReport};
 use crate::config::TableConfig;
 use crate::geometry::BoxNm;
 use crate::neuroglancer::GeometryKind;
-use crate::storage::{DocumentError, Location, MemoryBudget, OverBudget, Storage};
+use crate::storage::{DocumentError, Location, MemoryBudget, Storage};
 
 const EXPECTED: &str = "a table of annotations (CSV, Parquet, Arrow or JSON)";
 
@@ -150,9 +150,9 @@ impl TableLayer {
         let mut ids = TableIds::new(&self.budget);
         let mut batch = AnnotationBatch::default();
         let mut not_finite: Option<(u64, u64)> = None;
-        let mut rounded = RoundedIds::default();
+        let mut rounded = RoundedNumbers::default();
         let collector = BoxRows {
-            columns: &self.columns,
+            table: self,
             boxes: &index,
             anchor,
         };
@@ -164,7 +164,8 @@ impl TableLayer {
             } else {
                 ids.add_numbered(block.rows, block.not_finite_rows);
             }
-            rounded.add(&block.rounded, place.first_number);
+            self.keep(block.uncounted_bytes)?;
+            rounded.add(block.rounded, place.first_number);
             let of_block = block.not_finite.map(|(id, number)| {
                 let first_row = if has_ids { 0 } else { place.first_row };
                 (id + first_row, number + place.first_number)
@@ -176,8 +177,6 @@ impl TableLayer {
             }
             self.storage.stage().add(block.in_boxes.len() as u64);
             for mut boxed in block.in_boxes {
-                let kept = self.budget.keep(boxed.memory_bytes());
-                kept.map_err(|over| self.too_large(boxes.len(), over))?;
                 if !has_ids {
                     boxed.annotation.id += place.first_row;
                 }
@@ -239,11 +238,13 @@ impl TableLayer {
         box_count: usize,
         counts: IdCounts,
         not_finite: Option<(u64, u64)>,
-        rounded: RoundedIds,
+        rounded: RoundedNumbers,
     ) -> Result<PointsInBoxes, PointsError> {
         let merged = merge_batches(vec![batch], box_count).unwrap_or_default();
         let mut warnings: Vec<String> = rounded
-            .warning(&self.object(), |number| self.row_name(number))
+            .warning(&self.object(), &self.columns.names, |number| {
+                self.row_name(number)
+            })
             .into_iter()
             .collect();
         if let TableSource::Chunks(chunks) = &self.source {
@@ -280,15 +281,17 @@ impl TableLayer {
         }
     }
 
-    fn too_large(&self, boxes: usize, over: OverBudget) -> PointsError {
-        let problem = format!("the annotations inside the {boxes} boxes take more than {over}");
-        DocumentError::TooLarge {
-            object: self.object(),
-            expected: EXPECTED,
-            problem,
-            advice: ADVICE,
-        }
-        .into()
+    /// Counts memory of annotations inside boxes.
+    fn keep(&self, bytes: u64) -> Result<(), PointsError> {
+        self.budget.keep(bytes).map_err(|over| {
+            DocumentError::TooLarge {
+                object: self.object(),
+                expected: EXPECTED,
+                problem: format!("the annotations inside boxes take more than {over}"),
+                advice: ADVICE,
+            }
+            .into()
+        })
     }
 
     /// The error that names the rows with two geometries for `id`. Reads the table again to find them.
@@ -354,7 +357,7 @@ impl RowCollector for AllAnchors<'_> {
     type Block = PointBounds;
 
     fn add(&self, cells: &impl RowCells, block: &mut PointBounds) -> Result<(), PointsError> {
-        let row = self.columns.row(cells, &mut RoundedIds::default())?;
+        let row = self.columns.row(cells, &mut RoundedNumbers::default())?;
         if let (Some(position), _) = row.geometry.place(self.anchor) {
             block.add(position.anchor);
         }

@@ -205,11 +205,110 @@ def test_ids_that_may_be_rounded_are_a_warning_and_rows_can_be_numbered(tmp_path
         write(floats.assign(id=[f"{int(i)}.0" for i in floats.id]) if name == "csv" else floats, tmp_path / name)
         path = config(tmp_path, layer, tmp_path / name)
         done = pointshard("plan", path)
-        assert "above 2^53" in done.stderr and "rounded" in done.stderr
+        assert f"{tmp_path / name}: {ROWS} whole numbers are stored as floats" in done.stderr and "may have rounded" in done.stderr
     parquet(rows, tmp_path / "numbered", row_group_size=9, write_page_index=True)
     pointshard("preprocess", config(tmp_path, layer, tmp_path / "numbered", id=None), "--out", tmp_path / "out")
     inside = np.flatnonzero(rows.x * 4 < SIZE[0] * RESOLUTION[0] / 3)
     assert samples(tmp_path / "out")[0].tolist() == inside.tolist()
+
+
+# For each type of floats: the first whole number that others are rounded to.
+ROUNDED_FROM = {"float16": 2**11, "float32": 2**24, "float64": 2**53}
+
+
+@pytest.mark.parametrize("write", [parquet, feather])
+@pytest.mark.parametrize("kind", ROUNDED_FROM)
+def test_ids_in_floats_are_those_of_pandas_and_those_that_may_be_rounded_are_a_warning(tmp_path, layer, rows, kind, write):
+    first = ROUNDED_FROM[kind]
+    for low, count in ((first - ROWS, 0), (first, ROWS)):
+        # Numbers of which every one is a float of this type.
+        ids = np.arange(ROWS) if count == 0 else 2 * np.arange(ROWS)
+        floats = rows.assign(id=(low + ids).astype(kind))
+        write(floats, tmp_path / "table")
+        done = pointshard("preprocess", config(tmp_path, layer, tmp_path / "table"), "--out", tmp_path / "out", "--force")
+        assert_right(tmp_path / "out", floats.assign(id=floats.id.astype(np.uint64)))
+        warnings = [line for line in done.stderr.splitlines() if "rounded" in line]
+        assert len(warnings) == (count > 0), done.stderr
+        if warnings:
+            assert f"{count} whole numbers are stored as floats" in warnings[0] and f"for example {first} in `id` of {tmp_path / 'table'}: row 0" in warnings[0]
+
+
+@pytest.mark.parametrize("kind", ["float32", "float64"])
+def test_whole_numbers_of_properties_in_floats_are_those_of_pandas_with_a_warning(tmp_path, layer, rows, kind):
+    # The shortest text of these floats has other digits than their value.
+    floats = rows.assign(root=(864691135463611008 + 10**6 * np.arange(ROWS)).astype(kind))
+    for name, write in (("parquet", parquet), ("feather", feather)):
+        write(floats, tmp_path / name)
+        done = pointshard("preprocess", config(tmp_path, layer, tmp_path / name), "--out", tmp_path / f"out_{name}")
+        assert_right(tmp_path / f"out_{name}", floats.assign(root=floats.root.astype(np.uint64)))
+        # Properties are read in boxes only.
+        inside = len(samples(tmp_path / f"out_{name}")[0])
+        assert f"{inside} whole numbers are stored as floats" in done.stderr and "in `root` of" in done.stderr, done.stderr
+    (tmp_path / "csv").write_bytes(csv_text(floats.assign(root=[f"{int(v)}.0" for v in floats.root])))
+    done = pointshard("plan", config(tmp_path, layer, tmp_path / "csv"))
+    assert f"{inside} whole numbers are stored as floats" in done.stderr, done.stderr
+
+
+def test_lists_of_decimals_are_an_error(tmp_path, layer, rows):
+    table = arrow_table(with_lists(rows))
+    lists = table["position"].cast(pyarrow.list_(pyarrow.decimal128(12, 2)))
+    parquet(table.set_column(table.schema.get_field_index("position"), "position", lists), tmp_path / "table")
+    found = error_message("plan", config(tmp_path, layer, tmp_path / "table", point="position"), code=2)
+    assert "its column `position` has the type" in found and "expected numbers, text, or lists of numbers" in found, found
+
+
+@pytest.mark.parametrize("repeated, compared", [(60_000, True), (70_000, False)])
+def test_of_a_large_table_with_many_repeated_ids_only_those_in_boxes_are_compared(tmp_path, layer, repeated, compared):
+    """More ids than memory holds with their geometries. `compared`: whether repeated ids outside boxes are compared, too."""
+    count = 700_000
+    high = SIZE[0] * RESOLUTION[0] / 3 / 4
+    ids = np.concatenate([np.arange(count), np.arange(repeated)])
+    rows = pandas.DataFrame({"id": ids.astype(np.uint64), "x": high + 9.0, "y": 1.0, "z": 1.0})
+    rows.loc[rows.id == 5, "x"] = 1.0
+    parquet(rows, tmp_path / "table")
+    path = config(tmp_path, layer, tmp_path / "table", properties=None)
+    memory = ("--memory", "96MiB")
+    assert "1 sample" in pointshard("plan", path, *memory).stdout
+    # Another geometry in the box is an error, outside of it only if all repeated ids are compared.
+    for row, is_found in ((count + 5, True), (count + 7, compared)):
+        parquet(rows.assign(y=np.where(rows.index == row, 2.0, 1.0)), tmp_path / "table")
+        if is_found:
+            found = error_message("plan", path, *memory, code=1)
+            assert f"two annotations have the id {row - count}:" in found and f"row {row}" in found, found
+        else:
+            pointshard("plan", path, *memory)
+
+
+def test_a_record_batch_that_exceeds_the_memory_is_an_error_and_its_annotations_are_counted(tmp_path, layer):
+    """One record batch: all rows are in a box."""
+    rows = many_rows(1_200_000, sort=False)
+    rows[["x", "y", "z"]] //= 30
+    feather(rows, tmp_path / "table", chunksize=len(rows))
+    path = config(tmp_path, layer, tmp_path / "table", properties=None)
+    job = json.loads(path.read_text())
+    job["collection"]["boxes"]["list"][0]["max"] = [10**9] * 3
+    path.write_text(json.dumps(job))
+    found, peak = failure_and_peak("plan", path, "--memory", "280MiB")
+    assert "the annotations inside boxes take more than" in found and peak < 280 << 20, (found, peak)
+    found, peak = failure_and_peak("plan", path, "--memory", "64MiB")
+    assert "reading a record batch takes" in found and "--memory" in found and peak < 64 << 20, (found, peak)
+
+
+def failure_and_peak(*arguments):
+    """The message of a command that fails, and the most memory that it took, in bytes."""
+    script = (
+        "import resource, subprocess, sys; done = subprocess.run(sys.argv[1:], capture_output=True, text=True); assert done.returncode == 1, done;"
+        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss); print(done.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", script, binary(), *map(str, arguments)], check=True, capture_output=True, text=True)
+    peak, found = done.stdout.split("\n", 1)
+    return found, int(peak) << 10
+
+
+def test_errors_name_the_key_of_the_table(tmp_path, layer, rows):
+    parquet(rows, tmp_path / "table")
+    found = error_message("plan", config(tmp_path, layer, tmp_path / "table", id="score"), code=1)
+    assert "at `points.table` in the config" in found and f"{tmp_path / 'table'}: row 0: `score` is" in found, found
 
 
 def test_a_uint64_property_is_filtered_exactly(tmp_path, layer, rows):

@@ -19,7 +19,7 @@ pub(super) struct ArrowFile {
     version: MetadataVersion,
     dictionaries: Vec<Block>,
     batches: Vec<Block>,
-    /// Most bytes of a record batch, stored and decompressed.
+    /// Most bytes that a record batch takes: stored, decompressed, and the rows that are collected of it.
     limit_bytes: u64,
 }
 
@@ -29,6 +29,18 @@ const TRAILER_BYTES: usize = 10;
 /// Largest footer, in bytes: it is read as a whole.
 const MAX_FOOTER_BYTES: u64 = 64 << 20;
 
+/// Memory for what is collected of a row: two numbers of 64 bits, in a list that doubles when it grows. Annotations in boxes count
+/// separately.
+const COLLECTED_ROW_BYTES: u64 = 32;
+
+/// A record batch as it is stored.
+pub(super) struct StoredBatch {
+    pub bytes: Buffer,
+    pub rows: u64,
+    /// Bytes that it takes when it is decoded, with the stored ones.
+    pub decoded_bytes: u64,
+}
+
 /// Reads the rows of a file, batch by batch.
 pub(super) struct ArrowBatches<'f> {
     file: &'f ArrowFile,
@@ -36,8 +48,8 @@ pub(super) struct ArrowBatches<'f> {
 }
 
 impl ArrowBatches<'_> {
-    /// The bytes and the number of rows of the record batch `number`, counted from 0; `None` after the last one.
-    pub fn read(&self, number: usize) -> Option<Result<(Buffer, u64), PointsError>> {
+    /// The record batch `number`, counted from 0; `None` after the last one.
+    pub fn read(&self, number: usize) -> Option<Result<StoredBatch, PointsError>> {
         let block = self.file.batches.get(number)?;
         Some(self.file.block(block))
     }
@@ -57,7 +69,7 @@ impl ArrowBatches<'_> {
 }
 
 impl ArrowFile {
-    /// Reads the footer. Record batches of more than `limit_bytes` will be errors.
+    /// Reads the footer. Record batches that take more than `limit_bytes` will be errors.
     pub fn open(object: &str, reader: ObjectReader, limit_bytes: u64) -> Result<Self, PointsError> {
         let damaged = |problem: String| PointsError::damaged_table(object, problem);
         let size = reader.size_bytes();
@@ -116,7 +128,7 @@ impl ArrowFile {
         let decoder = FileDecoder::new(self.schema.clone(), self.version);
         let mut decoder = decoder.with_projection(projection.to_vec());
         for block in &self.dictionaries {
-            let (bytes, _) = self.block(block)?;
+            let bytes = self.block(block)?.bytes;
             let read = decoder.read_dictionary(block, &bytes);
             read.map_err(|e| PointsError::damaged_table(&self.object, e))?;
         }
@@ -126,8 +138,8 @@ impl ArrowFile {
         })
     }
 
-    /// The bytes of a block, which do not become more than the limit when they are decompressed, and its number of rows.
-    fn block(&self, block: &Block) -> Result<(Buffer, u64), PointsError> {
+    /// Reads a block, which does not take more than the limit.
+    fn block(&self, block: &Block) -> Result<StoredBatch, PointsError> {
         let wrong =
             || PointsError::damaged_table(&self.object, "a record batch is not inside of the file");
         let length = |n: i64| u64::try_from(n).map_err(|_| wrong());
@@ -142,25 +154,34 @@ impl ArrowFile {
         if !is_inside {
             return Err(wrong());
         }
-        self.require_fit(total)?;
+        self.require_fit(total, 0, 0)?;
         let bytes = self.reader.read(start, total);
         let bytes = bytes.map_err(|e| PointsError::damaged_table(&self.object, e))?;
         let (metadata, body) = bytes.split_at(metadata as usize);
         let measured = measure_message(metadata, body);
         let (rows, decompressed) =
             measured.map_err(|problem| PointsError::damaged_table(&self.object, problem))?;
-        self.require_fit(decompressed)?;
-        Ok((Buffer::from(bytes), rows))
+        self.require_fit(total, decompressed, rows)?;
+        Ok(StoredBatch {
+            bytes: Buffer::from(bytes),
+            rows,
+            decoded_bytes: total.saturating_add(decompressed),
+        })
     }
 
-    fn require_fit(&self, bytes: u64) -> Result<(), PointsError> {
+    /// Fails if a record batch takes too much memory.
+    fn require_fit(&self, stored: u64, decompressed: u64, rows: u64) -> Result<(), PointsError> {
+        let collected = rows.saturating_mul(COLLECTED_ROW_BYTES);
+        let bytes = stored
+            .saturating_add(decompressed)
+            .saturating_add(collected);
         if bytes <= self.limit_bytes {
             return Ok(());
         }
         Err(PointsError::damaged_table(
             &self.object,
             format!(
-                "a record batch has {bytes} bytes, and the limit (--memory) leaves {}: allow more memory, or write the table with smaller chunks, or as Parquet",
+                "reading a record batch takes {bytes} bytes of memory, and --memory leaves {} for it: allow more memory, write the table with smaller chunks, or as Parquet",
                 self.limit_bytes
             ),
         ))

@@ -8,7 +8,7 @@ use arrow_array::types::{
 use arrow_array::{Array, ArrayRef};
 use arrow_schema::DataType;
 
-use super::id::{WholeNumber, whole_number};
+use super::id::{FloatPrecision, WholeNumber, may_be_rounded, whole_number};
 use super::position_text::parse_position;
 
 /// A value in a column.
@@ -20,6 +20,8 @@ pub(super) enum ArrowValue<'a> {
     Float(f64),
     /// As `float32`, whose shortest text differs from that of the same `float64`.
     Single(f32),
+    /// As `float16`, with the same value.
+    Half(f32),
     Text(&'a str),
     /// The elements of a list.
     List(ArrayRef),
@@ -31,7 +33,9 @@ pub(super) fn is_supported(data_type: &DataType) -> bool {
         DataType::Dictionary(_, values) => is_supported(values),
         DataType::List(element)
         | DataType::LargeList(element)
-        | DataType::FixedSizeList(element, _) => element.data_type().is_numeric(),
+        | DataType::FixedSizeList(element, _) => {
+            element.data_type().is_numeric() && is_supported(element.data_type())
+        }
         DataType::Boolean | DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => true,
         DataType::Decimal32(..)
         | DataType::Decimal64(..)
@@ -62,7 +66,7 @@ pub(super) fn value(column: &dyn Array, row: usize) -> ArrowValue<'_> {
         DataType::Int32 => ArrowValue::Signed(column.as_primitive::<Int32Type>().value(row).into()),
         DataType::Int64 => ArrowValue::Signed(column.as_primitive::<Int64Type>().value(row)),
         DataType::Float16 => {
-            ArrowValue::Single(column.as_primitive::<Float16Type>().value(row).to_f32())
+            ArrowValue::Half(column.as_primitive::<Float16Type>().value(row).to_f32())
         }
         DataType::Float32 => ArrowValue::Single(column.as_primitive::<Float32Type>().value(row)),
         DataType::Float64 => ArrowValue::Float(column.as_primitive::<Float64Type>().value(row)),
@@ -99,7 +103,7 @@ impl ArrowValue<'_> {
             Self::Unsigned(v) => v.to_string(),
             Self::Signed(v) => v.to_string(),
             Self::Float(v) => v.to_string(),
-            Self::Single(v) => v.to_string(),
+            Self::Single(v) | Self::Half(v) => v.to_string(),
             Self::Text(text) => (*text).to_owned(),
         }
     }
@@ -110,7 +114,16 @@ impl ArrowValue<'_> {
             Self::Null => "missing (null)".to_owned(),
             Self::List(list) => format!("a list of {} values", list.len()),
             Self::Text(text) => format!("{:?}", text.chars().take(80).collect::<String>()),
-            number => number.text(),
+            number => number.whole_text(),
+        }
+    }
+
+    /// The value as a text that a whole number can be parsed from. The shortest text of a large float is that of another number.
+    pub fn whole_text(&self) -> String {
+        match self {
+            Self::Float(v) if v.fract() == 0.0 => format!("{v:.0}"),
+            Self::Single(v) | Self::Half(v) if v.fract() == 0.0 => format!("{v:.0}"),
+            other => other.text(),
         }
     }
 
@@ -119,11 +132,23 @@ impl ArrowValue<'_> {
         match self {
             Self::Unsigned(v) => Some(WholeNumber::exact(*v)),
             Self::Signed(v) => u64::try_from(*v).ok().map(WholeNumber::exact),
-            // With digits after the point, also for large numbers: they may be rounded.
-            Self::Float(v) => whole_number(&format!("{v:.1}")),
-            Self::Single(v) => whole_number(&format!("{v:.1}")),
             Self::Text(text) => whole_number(text.trim()),
+            Self::Float(_) | Self::Single(_) | Self::Half(_) => Some(WholeNumber {
+                value: self.whole_text().parse().ok()?,
+                may_be_rounded: self.may_be_rounded(),
+            }),
             Self::Null | Self::List(_) => None,
+        }
+    }
+
+    /// Whether it is a whole number as a float that its writer may have rounded.
+    pub fn may_be_rounded(&self) -> bool {
+        match self {
+            Self::Float(v) => FloatPrecision::Float64.may_be_rounded(*v),
+            Self::Single(v) => FloatPrecision::Float32.may_be_rounded((*v).into()),
+            Self::Half(v) => FloatPrecision::Float16.may_be_rounded((*v).into()),
+            Self::Text(text) => may_be_rounded(text.trim()),
+            Self::Null | Self::Unsigned(_) | Self::Signed(_) | Self::List(_) => false,
         }
     }
 
@@ -134,7 +159,7 @@ impl ArrowValue<'_> {
             Self::Unsigned(v) => Some(*v as f64),
             Self::Signed(v) => Some(*v as f64),
             Self::Float(v) => Some(*v),
-            Self::Single(v) => Some((*v).into()),
+            Self::Single(v) | Self::Half(v) => Some((*v).into()),
             Self::Text(text) => text.trim().parse().ok(),
             Self::List(_) => None,
         }
@@ -161,13 +186,15 @@ impl ArrowValue<'_> {
 mod tests {
     use std::sync::Arc;
 
-    use arrow_array::types::Int16Type;
+    use arrow_array::types::{ArrowPrimitiveType, Int16Type};
     use arrow_array::{
-        DictionaryArray, Float32Array, Float64Array, Int64Array, ListArray, StringArray,
-        UInt64Array,
+        DictionaryArray, Float16Array, Float32Array, Float64Array, Int64Array, ListArray,
+        StringArray, UInt64Array,
     };
 
     use super::*;
+
+    type Half = <Float16Type as ArrowPrimitiveType>::Native;
 
     fn id(column: &dyn Array, row: usize) -> Option<(u64, bool)> {
         let id = value(column, row).id()?;
@@ -190,6 +217,37 @@ mod tests {
         let texts = StringArray::from(vec!["864691135463611009", "x"]);
         assert_eq!(id(&texts, 0), Some((864_691_135_463_611_009, false)));
         assert_eq!(id(&texts, 1), None);
+    }
+
+    #[test]
+    fn floats_of_every_type_are_exact_up_to_the_first_number_that_others_are_rounded_to() {
+        let singles = Float32Array::from(vec![16_777_215.0, 16_777_216.0, 8.646_911_4e17, -1.0]);
+        assert_eq!(id(&singles, 0), Some((16_777_215, false)));
+        // 16777217 is rounded to it.
+        assert_eq!(id(&singles, 1), Some((16_777_216, true)));
+        // The exact value, not the shortest text with zeros.
+        assert_eq!(id(&singles, 2), Some((864_691_128_455_135_232, true)));
+        assert_eq!(id(&singles, 3), None);
+        let halves = [2047.0, 2048.0, 0.5, f32::INFINITY];
+        let halves = Float16Array::from_iter_values(halves.map(Half::from_f32));
+        assert_eq!(id(&halves, 0), Some((2047, false)));
+        assert_eq!(id(&halves, 1), Some((2048, true)));
+        assert_eq!((id(&halves, 2), id(&halves, 3)), (None, None));
+        let doubles = Float64Array::from(vec![
+            864_691_135_463_611_008.0,
+            -9.1e15,
+            1.8446744073709552e19,
+        ]);
+        assert_eq!(value(&doubles, 0).whole_text(), "864691135463611008");
+        assert!(value(&doubles, 1).may_be_rounded());
+        assert_eq!(id(&doubles, 2), None);
+    }
+
+    #[test]
+    fn lists_of_decimals_are_not_supported() {
+        let list = |element| DataType::new_list(element, true);
+        assert!(is_supported(&list(DataType::Float16)));
+        assert!(!is_supported(&list(DataType::Decimal128(9, 2))));
     }
 
     #[test]

@@ -35,6 +35,15 @@ pub(super) trait RowCells {
         spec: &PropertySpec,
         record: &mut [u8],
     ) -> Result<(), PointsError>;
+
+    /// Whether the cell has a whole number as a float that its writer may have rounded.
+    fn may_be_rounded(&self, column: usize) -> bool;
+
+    /// What the cell has, for messages.
+    fn describe(&self, column: usize) -> String;
+
+    /// The error that names the row, the column, and what the cell has instead of what is expected.
+    fn wrong(&self, column: usize, expected: &str) -> PointsError;
 }
 
 /// Collects what it needs of the rows of a table. Rows of different blocks are added in parallel, those of one block in order.

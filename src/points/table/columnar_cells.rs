@@ -91,15 +91,6 @@ impl<'r> ColumnarCells<'r> {
         let column = self.columns.columns.get(column);
         column.map_or(&Numbers::Other, |column| &column.numbers)
     }
-
-    fn wrong(&self, column: usize, expected: &str) -> PointsError {
-        PointsError::Row {
-            object: format!("{}: row {}", self.columns.object, self.row),
-            field: self.columns.names.get(column).cloned().unwrap_or_default(),
-            found: self.value(column).describe(),
-            expected: expected.to_owned(),
-        }
-    }
 }
 
 impl RowCells for ColumnarCells<'_> {
@@ -146,7 +137,30 @@ impl RowCells for ColumnarCells<'_> {
         spec: &PropertySpec,
         record: &mut [u8],
     ) -> Result<(), PointsError> {
-        let written = spec.write(&self.value(column).text(), record);
+        let value = self.value(column);
+        let text = if spec.kind.is_whole_number() {
+            value.whole_text()
+        } else {
+            value.text()
+        };
+        let written = spec.write(&text, record);
         written.map_err(|expected| self.wrong(column, &expected))
+    }
+
+    fn may_be_rounded(&self, column: usize) -> bool {
+        self.value(column).may_be_rounded()
+    }
+
+    fn describe(&self, column: usize) -> String {
+        self.value(column).describe()
+    }
+
+    fn wrong(&self, column: usize, expected: &str) -> PointsError {
+        PointsError::Row {
+            object: format!("{}: row {}", self.columns.object, self.row),
+            field: self.columns.names.get(column).cloned().unwrap_or_default(),
+            found: self.describe(column),
+            expected: expected.to_owned(),
+        }
     }
 }

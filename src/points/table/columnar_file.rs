@@ -37,8 +37,8 @@ enum Batches {
 }
 
 impl ColumnarFile {
-    /// Opens the table in a file of this format and finds the columns `names`. Record batches of an Arrow file may have at most
-    /// `limit_bytes`.
+    /// Opens the table in a file of this format and finds the columns `names`. Reading a record batch of an Arrow file may take at
+    /// most `limit_bytes`.
     pub fn open(
         object: &str,
         format: TableFormat,
@@ -109,12 +109,11 @@ impl ColumnarFile {
                 let (mut next, mut first_row) = (0, 0);
                 let read = || {
                     let read = batches.read(next)?;
-                    Some(read.map(|(bytes, rows)| {
+                    Some(read.map(|batch| {
                         let (number, first) = (next, first_row);
-                        let length = bytes.len() as u64;
                         next += 1;
-                        first_row += rows;
-                        ((number, bytes, first), length)
+                        first_row = batch.rows.saturating_add(first_row);
+                        ((number, batch.bytes, first), batch.decoded_bytes)
                     }))
                 };
                 let decode = |(number, bytes, first): (usize, Buffer, u64)| match batches

@@ -2,7 +2,7 @@
 
 use super::cells::RowCells;
 use super::near_boxes::NearBoxes;
-use super::row::{RoundedIds, RowGeometry, TableRow};
+use super::row::{RoundedNumbers, RowGeometry, TableRow};
 use crate::config::{PositionColumns, TableConfig, nearest};
 use crate::geometry::PointNm;
 use crate::neuroglancer::GeometryKind;
@@ -138,7 +138,7 @@ impl AnnotationColumns {
     pub fn row(
         &self,
         cells: &impl RowCells,
-        rounded: &mut RoundedIds,
+        rounded: &mut RoundedNumbers,
     ) -> Result<TableRow, PointsError> {
         let number = cells.number();
         let id = match self.id {
@@ -146,7 +146,7 @@ impl AnnotationColumns {
             Some(column) => {
                 let id = cells.whole_number(column)?;
                 if id.may_be_rounded {
-                    rounded.note(id.value, number);
+                    rounded.note(cells, column);
                 }
                 id.value
             }
@@ -163,11 +163,18 @@ impl AnnotationColumns {
         })
     }
 
-    /// The properties of a row, as a record.
-    pub fn properties(&self, cells: &impl RowCells) -> Result<Vec<u8>, PointsError> {
+    /// The properties of a row, as a record. `rounded` counts whole numbers that may have been rounded.
+    pub fn properties(
+        &self,
+        cells: &impl RowCells,
+        rounded: &mut RoundedNumbers,
+    ) -> Result<Vec<u8>, PointsError> {
         let mut record = vec![0; record_bytes(&self.specs)];
         for (column, spec) in self.properties.iter().zip(&self.specs) {
             cells.write_property(*column, spec, &mut record)?;
+            if spec.kind.is_whole_number() && cells.may_be_rounded(*column) {
+                rounded.note(cells, *column);
+            }
         }
         Ok(record)
     }

@@ -47,8 +47,7 @@ impl TableFile {
         let object = document.object().to_owned();
         drop(document);
         let reader = open_object(file, &object, expected, storage)?;
-        // One batch as it is stored, and once more decompressed.
-        let limit_bytes = storage.budget().lease_limit_bytes() / 2;
+        let limit_bytes = storage.budget().lease_limit_bytes();
         let file = ColumnarFile::open(&object, format, reader, names, limit_bytes)?;
         Ok(Self::Columnar(Box::new(file)))
     }

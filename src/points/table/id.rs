@@ -1,5 +1,5 @@
-//! Ids in tables. pandas converts a column of whole numbers to floats if a value is missing: `101.0` is the id 101. Ids
-//! are never parsed as floats, because those above 2^53 would change.
+//! Ids in tables. pandas converts a column of whole numbers to floats if a value is missing: `101.0` is the id 101. Texts
+//! are never parsed as floats, because ids above 2^53 would change. Floats from which on others are rounded are noticed.
 
 /// A whole number in a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -9,8 +9,33 @@ pub(super) struct WholeNumber {
     pub(super) may_be_rounded: bool,
 }
 
-/// From here on, different whole numbers have the same float.
-const FIRST_ROUNDED: u64 = 1 << 53;
+/// What is expected instead of a number that may be rounded.
+pub(super) const NOT_ROUNDED: &str = "a whole number that is not stored as a float: from 2^53 on (float32: 2^24, float16: 2^11) \
+     the program that wrote the table may have rounded it; write ids as whole numbers";
+
+/// The floats of a type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FloatPrecision {
+    Float16,
+    Float32,
+    Float64,
+}
+
+impl FloatPrecision {
+    /// The first whole number that others are rounded to.
+    fn first_rounded(self) -> u64 {
+        match self {
+            Self::Float16 => 1 << 11,
+            Self::Float32 => 1 << 24,
+            Self::Float64 => 1 << 53,
+        }
+    }
+
+    /// Whether `value`, a float of this type, is a whole number that others are rounded to.
+    pub fn may_be_rounded(self, value: f64) -> bool {
+        value.fract() == 0.0 && value.abs() >= self.first_rounded() as f64
+    }
+}
 
 impl WholeNumber {
     /// A number that is written as a whole one.
@@ -56,12 +81,19 @@ pub(super) fn whole_number(text: &str) -> Option<WholeNumber> {
         Some(_) => return None,
     };
     let value: u64 = digits.parse().ok()?;
-    // A number that no float is equal to was not rounded.
+    // A number that no float is equal to was not rounded. The type of floats is not known; most programs write those of 64 bits.
     let equals_a_float = u128::from(value) == (value as f64) as u128;
+    let is_rounded = is_float && FloatPrecision::Float64.may_be_rounded(value as f64);
     Some(WholeNumber {
         value,
-        may_be_rounded: is_float && value >= FIRST_ROUNDED && equals_a_float,
+        may_be_rounded: is_rounded && equals_a_float,
     })
+}
+
+/// Whether the text is a whole number, with or without a sign, that its writer may have rounded.
+pub(super) fn may_be_rounded(text: &str) -> bool {
+    let number = whole_number(text.strip_prefix('-').unwrap_or(text));
+    number.is_some_and(|number| number.may_be_rounded)
 }
 
 #[cfg(test)]
@@ -100,6 +132,7 @@ mod tests {
             "1.01e2",
             "1.0e2",
             "1E3",
+            "1.6777217e7",
             "-1",
             "-1.0",
             "nan",

@@ -2,7 +2,7 @@
 //!
 //! The id and a digest of the geometry of every row are kept while the memory budget allows. For larger tables only the ids are kept, in a
 //! set that takes a bit for each id of a dense range; the rows of repeated ids are compared in a second pass. If this takes too much memory
-//! as well, only ids in boxes are compared.
+//! as well, or many ids are repeated, only ids in boxes are compared, in a second pass, too.
 
 use rayon::prelude::*;
 
@@ -318,6 +318,11 @@ mod tests {
         assert_eq!(found.0, IdCheck::Unknown);
         let twice = (0..400_000).map(|i| (i % 200_000, 1));
         assert_eq!(add_all(twice, 64_000).0, IdCheck::Unknown);
+        // So many repeated ids are compared, and not one more.
+        let most = MOST_REPEATED as u64 / 2;
+        let again = |repeated| add_all((0..200_000).chain(0..repeated).map(|i| (i, 1)), 64_000).0;
+        assert_eq!(again(most), IdCheck::Repeated((0..most).collect()));
+        assert_eq!(again(most + 1), IdCheck::Unknown);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The records of a table as text, each with the line on which it starts.
 //!
 //! The input is a stored CSV file and its delimiter; the output is the header, and then one record at a time, or one block of records at a
-//! time. Tables of annotations and tables of boxes are both read in this way.
+//! time. Tables of annotations, of roots and of boxes are all read in this way.
 
 use std::io::Read;
 

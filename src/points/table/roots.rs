@@ -6,6 +6,7 @@ use rayon::prelude::*;
 
 use super::cells::{RowCells, RowCollector};
 use super::file::TableFile;
+use super::id::NOT_ROUNDED;
 use crate::config::RootsConfig;
 use crate::points::error::PointsError;
 use crate::storage::{DocumentError, Location, MemoryBudget, Storage};
@@ -46,8 +47,7 @@ pub(crate) fn read_roots(
     let table = TableFile::open(file, &names, *delimiter, EXPECTED, storage)?;
     let object = table.object().to_owned();
     let mut pairs = RootPairs::new(storage.budget());
-    let collector = RootRows { object: &object };
-    table.collect(None, &collector, &mut |rows, _| {
+    table.collect(None, &RootRows, &mut |rows: Vec<SupervoxelRoot>, _| {
         pairs.extend(&rows).map_err(|problem| {
             DocumentError::TooLarge {
                 object: object.clone(),
@@ -68,26 +68,16 @@ pub(crate) fn read_roots(
 }
 
 /// Collects supervoxels and their roots.
-struct RootRows<'t> {
-    object: &'t str,
-}
+struct RootRows;
 
-impl RowCollector for RootRows<'_> {
+impl RowCollector for RootRows {
     type Block = Vec<SupervoxelRoot>;
 
     fn add(&self, cells: &impl RowCells, block: &mut Self::Block) -> Result<(), PointsError> {
         let id = |column| {
             let id = cells.whole_number(column)?;
             if id.may_be_rounded {
-                return Err(PointsError::Table {
-                    object: self.object.to_owned(),
-                    problem: format!(
-                        "in the row or line {}, the id {}.0 is written as a float and is above 2^53: the program that wrote the table may \
-                         have rounded it; write ids as whole numbers",
-                        cells.number(),
-                        id.value
-                    ),
-                });
+                return Err(cells.wrong(column, NOT_ROUNDED));
             }
             Ok(id.value)
         };
@@ -197,7 +187,7 @@ mod tests {
         )
         .unwrap_err();
         assert!(
-            e.contains("line 3") && e.contains("9007199254740992.0"),
+            e.contains("roots.csv: line 3: `root_id` is \"9007199254740992.0\"; expected"),
             "{e}"
         );
     }

@@ -1,5 +1,6 @@
 //! A row of a table of any format.
 
+use super::cells::RowCells;
 use super::ids::{NOT_FINITE, digest};
 use crate::geometry::PointNm;
 use crate::neuroglancer::GeometryKind;
@@ -66,41 +67,44 @@ impl RowGeometry {
     }
 }
 
-/// Ids that the table's writer may have rounded.
+/// Whole numbers that the table's writer may have rounded: ids, and properties of annotations in boxes.
 #[derive(Debug, Default)]
-pub(super) struct RoundedIds {
-    rows: u64,
-    /// The first such id and the number of its row.
-    example: (u64, u64),
+pub(super) struct RoundedNumbers {
+    count: u64,
+    /// The first one: what its cell has, its column, and the number of its row.
+    example: Option<(String, usize, u64)>,
 }
 
-impl RoundedIds {
-    pub fn note(&mut self, id: u64, number: u64) {
-        if self.rows == 0 {
-            self.example = (id, number);
-        }
-        self.rows += 1;
+impl RoundedNumbers {
+    /// Counts the number in a cell.
+    pub fn note(&mut self, cells: &impl RowCells, column: usize) {
+        let example = || (cells.describe(column), column, cells.number());
+        self.example.get_or_insert_with(example);
+        self.count += 1;
     }
 
     /// Adds those of a part of the table, in which rows have numbers after `first`.
-    pub fn add(&mut self, of_part: &Self, first: u64) {
-        if self.rows == 0 && of_part.rows > 0 {
-            let (id, number) = of_part.example;
-            self.example = (id, first + number);
-        }
-        self.rows += of_part.rows;
+    pub fn add(&mut self, of_part: Self, first: u64) {
+        let of_part_example = of_part.example;
+        let example = of_part_example.map(|(found, column, row)| (found, column, row + first));
+        self.example = self.example.take().or(example);
+        self.count += of_part.count;
     }
 
-    /// The warning about them, if there are any. `row_name` names the row with a number.
-    pub fn warning(&self, object: &str, row_name: impl Fn(u64) -> String) -> Option<String> {
-        let (id, number) = self.example;
-        (self.rows > 0).then(|| {
-            format!(
-                "{object}: {} ids are written as floats and are above 2^53, for example {id}.0 in {}: the \
-                 program that wrote the table may have rounded them; write ids as whole numbers",
-                self.rows,
-                row_name(number)
-            )
-        })
+    /// The warning about them, if there are any. `names` are those of the columns; `row_name` names the row with a number.
+    pub fn warning(
+        &self,
+        object: &str,
+        names: &[String],
+        row_name: impl Fn(u64) -> String,
+    ) -> Option<String> {
+        let (found, column, row) = self.example.as_ref()?;
+        Some(format!(
+            "{object}: {} whole numbers are stored as floats, and the program that wrote the table may have rounded them, for example {found} in \
+             `{}` of {}: float64 is exact up to 2^53, float32 up to 2^24, float16 up to 2^11; write them as integers",
+            self.count,
+            names.get(*column).map_or("", String::as_str),
+            row_name(*row),
+        ))
     }
 }

@@ -3,7 +3,7 @@
 use super::TableLayer;
 use super::cells::{RowCells, RowCollector};
 use super::columns::AnnotationColumns;
-use super::row::{RoundedIds, RowGeometry};
+use super::row::{RoundedNumbers, RowGeometry};
 use crate::points::annotation::Anchor;
 use crate::points::error::PointsError;
 
@@ -28,7 +28,7 @@ impl RowCollector for RowsOfIds<'_> {
     type Block = Vec<RowOfId>;
 
     fn add(&self, cells: &impl RowCells, block: &mut Vec<RowOfId>) -> Result<(), PointsError> {
-        let row = self.columns.row(cells, &mut RoundedIds::default())?;
+        let row = self.columns.row(cells, &mut RoundedNumbers::default())?;
         if let Ok(place) = self.ids.binary_search(&row.id) {
             block.push(RowOfId {
                 place,

@@ -1,7 +1,7 @@
 //! The cells of a row of text: CSV and JSON.
 
 use super::cells::{ID_EXPECTED, POSITION_EXPECTED, RowCells};
-use super::id::{WholeNumber, small_whole_number, whole_number};
+use super::id::{WholeNumber, may_be_rounded, small_whole_number, whole_number};
 use super::position_text::parse_position;
 use super::text_blocks::TextBlock;
 use super::text_record::TextRecord;
@@ -46,20 +46,6 @@ impl CellTexts for &[String] {
     }
 }
 
-impl<T: CellTexts> TextCells<'_, T> {
-    fn wrong(&self, column: usize, expected: &str) -> PointsError {
-        PointsError::Row {
-            object: format!("{}: {} {}", self.object, self.word, self.number),
-            field: self.names.get(column).cloned().unwrap_or_default(),
-            found: match self.texts.text(column) {
-                "" => "empty".to_owned(),
-                text => format!("{:?}", text.chars().take(80).collect::<String>()),
-            },
-            expected: expected.to_owned(),
-        }
-    }
-}
-
 impl<T: CellTexts> RowCells for TextCells<'_, T> {
     fn number(&self) -> u64 {
         self.number
@@ -95,5 +81,25 @@ impl<T: CellTexts> RowCells for TextCells<'_, T> {
     ) -> Result<(), PointsError> {
         let written = spec.write(self.texts.text(column), record);
         written.map_err(|expected| self.wrong(column, &expected))
+    }
+
+    fn may_be_rounded(&self, column: usize) -> bool {
+        may_be_rounded(self.texts.text(column))
+    }
+
+    fn describe(&self, column: usize) -> String {
+        match self.texts.text(column) {
+            "" => "empty".to_owned(),
+            text => format!("{:?}", text.chars().take(80).collect::<String>()),
+        }
+    }
+
+    fn wrong(&self, column: usize, expected: &str) -> PointsError {
+        PointsError::Row {
+            object: format!("{}: {} {}", self.object, self.word, self.number),
+            field: self.names.get(column).cloned().unwrap_or_default(),
+            found: self.describe(column),
+            expected: expected.to_owned(),
+        }
     }
 }

@@ -51,10 +51,10 @@ impl TextRecord {
         self.line = self.at_line;
         let start = self.at;
         if start == bytes.len() {
-            return match block.is_damaged {
-                true => Err(self.not_utf8(1)),
-                false => Ok(false),
-            };
+            if block.is_damaged {
+                return Err(self.not_utf8(1));
+            }
+            return Ok(false);
         }
         loop {
             let field = match bytes.get(self.at) {

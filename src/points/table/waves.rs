@@ -1,12 +1,14 @@
 //! Blocks of a table, read one after the other, parsed in parallel and merged in their order.
 //!
-//! Several blocks are a wave. While one wave is parsed, the next one is read and the previous one is merged, so the result and the first
-//! error depend neither on the number of threads nor on their speed, and at most three waves are in memory.
+//! Several blocks are a wave. While one wave is parsed, the next one is read and the results of the previous one are merged, so that a slow
+//! disk or server and decoding take no extra time. The merged results and the first error depend neither on the number of threads nor on
+//! their speed. In memory are the blocks of two waves and the results of two waves. A wave with a large block is parsed alone: neither other
+//! blocks nor other results are in memory then.
 
 use rayon::prelude::*;
 
-/// Bytes of a wave. A block with more is a wave of its own, and no other one is read while it is parsed.
-const WAVE_BYTES: u64 = 4 << 20;
+/// Bytes of a wave, unless its last block has more.
+const WAVE_BYTES: u64 = 8 << 20;
 
 /// Blocks of a wave, for each thread.
 const BLOCKS_PER_THREAD: usize = 4;
@@ -15,16 +17,12 @@ const BLOCKS_PER_THREAD: usize = 4;
 struct Wave<B> {
     blocks: Vec<B>,
     bytes: u64,
-}
-
-impl<B> Wave<B> {
-    fn is_large(&self) -> bool {
-        self.bytes > WAVE_BYTES
-    }
+    /// Whether a block alone has more than [`WAVE_BYTES`].
+    has_large_block: bool,
 }
 
 /// Calls `read` until it returns `None`, `parse` with each block, and `merge` with the result of each block, in order. `read` returns the
-/// bytes of the block, too.
+/// bytes that the block takes while it is parsed, too.
 ///
 /// # Errors
 /// The first error in the order of the blocks, of `read` or of `merge`.
@@ -39,12 +37,14 @@ pub(super) fn parse_in_waves<B: Send, T: Send, E: Send>(
         let mut wave = Wave {
             blocks: Vec::new(),
             bytes: 0,
+            has_large_block: false,
         };
         while end.is_none() && wave.bytes < WAVE_BYTES && wave.blocks.len() < most_blocks {
             match read() {
                 Some(Ok((block, bytes))) => {
                     wave.blocks.push(block);
-                    wave.bytes += bytes;
+                    wave.bytes = wave.bytes.saturating_add(bytes);
+                    wave.has_large_block |= bytes > WAVE_BYTES;
                 }
                 Some(Err(e)) => end = Some(Err(e)),
                 None => end = Some(Ok(())),
@@ -60,23 +60,26 @@ pub(super) fn parse_in_waves<B: Send, T: Send, E: Send>(
     let mut parsed = Vec::new();
     while !wave.blocks.is_empty() || !parsed.is_empty() {
         let mut merge_all = || parsed.drain(..).try_for_each(&mut merge);
-        let (merged, (results, next)) = if wave.is_large() {
-            let merged = merge_all();
-            (merged, (parse_wave(wave), None))
+        if wave.has_large_block {
+            merge_all()?;
+            parse_wave(wave).into_iter().try_for_each(&mut merge)?;
+            wave = read_wave();
         } else {
-            rayon::join(merge_all, || {
-                rayon::join(|| parse_wave(wave), || Some(read_wave()))
-            })
-        };
-        merged?;
-        parsed = results;
-        wave = next.unwrap_or_else(&mut read_wave);
+            let (merged, (results, next)) = rayon::join(merge_all, || {
+                rayon::join(|| parse_wave(wave), &mut read_wave)
+            });
+            merged?;
+            (parsed, wave) = (results, next);
+        }
     }
     end.unwrap_or(Ok(()))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::time::Duration;
+
     use super::*;
 
     /// The blocks that are merged, until `read` or the block `fails` fails.
@@ -106,13 +109,51 @@ mod tests {
 
     #[test]
     fn results_are_merged_in_order_until_the_first_error() {
-        for bytes in [1, WAVE_BYTES / 3, WAVE_BYTES + 1] {
+        for bytes in [1, WAVE_BYTES / 3, WAVE_BYTES, WAVE_BYTES + 1, u64::MAX] {
             let (found, done) = merged(1000, 0, bytes);
             assert_eq!(found, (1..=1000).map(|n| n * 10).collect::<Vec<_>>());
             assert_eq!(done, Err("read".to_owned()));
             let (found, done) = merged(1000, 700, bytes);
             assert_eq!((found.len(), done), (699, Err("block 7000".to_owned())));
         }
+    }
+
+    /// The most blocks that were read and not merged at the same time, and whether a block was read while one was parsed.
+    fn held(bytes: u64) -> (u32, bool) {
+        let (read, merged, most) = (AtomicU32::new(0), AtomicU32::new(0), AtomicU32::new(0));
+        let (parsing, overlaps) = (AtomicU32::new(0), AtomicU32::new(0));
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build();
+        let done = pool.unwrap().install(|| {
+            parse_in_waves(
+                || {
+                    overlaps.fetch_add(parsing.load(Ordering::SeqCst), Ordering::SeqCst);
+                    let number = read.fetch_add(1, Ordering::SeqCst);
+                    most.fetch_max(number + 1 - merged.load(Ordering::SeqCst), Ordering::SeqCst);
+                    (number < 60).then_some(Ok(((), bytes)))
+                },
+                |()| {
+                    parsing.fetch_add(1, Ordering::SeqCst);
+                    std::thread::sleep(Duration::from_millis(2));
+                    parsing.fetch_sub(1, Ordering::SeqCst);
+                },
+                |()| {
+                    merged.fetch_add(1, Ordering::SeqCst);
+                    Ok::<_, ()>(())
+                },
+            )
+        });
+        done.unwrap();
+        (most.into_inner(), overlaps.into_inner() > 0)
+    }
+
+    #[test]
+    fn the_next_wave_is_read_while_one_is_parsed_unless_a_block_is_large() {
+        // Waves of 8 blocks, because of their number, and of 3 and 1, because of their bytes.
+        for (bytes, in_wave) in [(1, 8), (WAVE_BYTES * 2 / 5, 3), (WAVE_BYTES, 1)] {
+            let (most, overlaps) = held(bytes);
+            assert!(overlaps && most <= 3 * in_wave, "{bytes}: {most}");
+        }
+        assert_eq!(held(WAVE_BYTES + 1), (1, false));
     }
 
     #[test]
