@@ -27,6 +27,7 @@ use crate::config::ConfigFile;
 use crate::dataset::{ClaimState, Layout, Manifest, Output};
 use crate::extract::{self, Estimate, ExtractReport, Progress, Sources};
 use crate::plan::{Padding, Plan, Reuse};
+use crate::points::supervoxels_without_root;
 use crate::select::{self, SelectReport, Selected};
 use crate::storage::{Location, Storage};
 use draft::Draft;
@@ -71,6 +72,8 @@ pub struct Outcome {
     pub extracted: ExtractReport,
     /// Why an earlier output could not be used again, if it could not.
     pub not_reused: Option<String>,
+    /// Warnings about supervoxels without a root in the chunks that were read.
+    pub without_root: Vec<String>,
     /// How long each stage took, including those of [`Job::prepare`].
     pub stages: Vec<(&'static str, Duration)>,
 }
@@ -86,6 +89,8 @@ pub struct TaskOutcome {
     pub extracted: ExtractReport,
     /// Why an earlier output could not be used again, if it could not.
     pub not_reused: Option<String>,
+    /// Warnings about supervoxels without a root in the chunks that were read.
+    pub without_root: Vec<String>,
     /// How long each stage took.
     pub stages: Vec<(&'static str, Duration)>,
 }
@@ -197,6 +202,11 @@ impl Job {
             selected: report,
             stages: stages.finished(),
         })
+    }
+
+    /// Warnings about supervoxels without a root in the chunks that were read.
+    pub fn supervoxels_without_root(&self) -> Vec<String> {
+        supervoxels_without_root(self.sources.storage())
     }
 
     /// Fails where the job has no sample, and says why.

@@ -37,7 +37,7 @@ pub use error::PointsError;
 pub use layer::PointLayer;
 pub(crate) use layer::RelatedObjects;
 pub(crate) use negatives::{Negative, NegativeBox, NegativeMask, draw_negatives};
-pub(crate) use open_volume::open_layer_with_roots;
+pub(crate) use open_volume::{open_layer_with_roots, read_layer_roots};
 pub use property::PropertySpec;
 pub use property_kind::PropertyKind;
 pub(crate) use property_number::PropertyNumber;
@@ -45,4 +45,6 @@ pub use report::PointsInBoxes;
 #[cfg(test)]
 pub(crate) use report::PointsReport;
 pub use source::PointSource;
-pub(crate) use table::{TableError, TableRecords, table_column_names, table_delimiter};
+pub(crate) use table::{
+    TableError, TableRecords, supervoxels_without_root, table_column_names, table_delimiter,
+};

@@ -63,6 +63,7 @@ impl PlanCommand {
             None => {
                 let prepare = || Job::prepare(&self.config, options.memory_bytes, &storage);
                 let job = with_stages(printer, &storage, prepare)?;
+                warn(printer, &job.supervoxels_without_root());
                 self.print(printer, &job.plan, &job.layout, &job.padding)?;
                 Ok(job.require_samples()?)
             }
@@ -73,6 +74,7 @@ impl PlanCommand {
                     reuse: self.reuse.as_ref(),
                 };
                 let planned = planned_output(printer, &storage, places, options)?;
+                warn(printer, &planned.supervoxels_without_root());
                 let plan = &planned.plan;
                 self.print(printer, &plan.table, &plan.layout, &plan.padding)?;
                 if !self.json {
@@ -100,6 +102,12 @@ impl PlanCommand {
     }
 }
 
+fn warn(printer: &Printer, warnings: &[String]) {
+    for warning in warnings {
+        printer.warn(warning);
+    }
+}
+
 /// Prints the command that comes next.
 fn print_next(printer: &Printer, out: &Location, plan: &FinishedPlan) {
     let tasks = plan.tasks.count();
@@ -123,9 +131,7 @@ const MAX_BOXES: usize = 100;
 
 /// Prints warnings, boxes and totals; with `samples`, a line per sample.
 fn print(printer: &Printer, plan: &Plan, padding: &Padding, samples: bool) {
-    for warning in &plan.warnings {
-        printer.warn(warning);
-    }
+    warn(printer, &plan.warnings);
     if plan.boxes.len() <= MAX_BOXES || printer.is_verbose() {
         printer.detail_rows(&boxes_table(printer, &job::boxes(plan)));
     } else {

@@ -134,6 +134,9 @@ impl RunArgs {
             } else if let Some(config) = config {
                 let prepare = || Job::prepare_reusing(config, out, reuse, options, storage);
                 let job = with_stages(printer, storage, prepare)?;
+                for warning in job.supervoxels_without_root() {
+                    printer.warn(warning);
+                }
                 summary::print_plan(printer, &job.plan, &job.layout, &job.padding);
                 job.require_samples()?;
                 job.check_output(out, options)?;

@@ -20,7 +20,7 @@ use super::rows::{Rows, shortened};
 /// Prints the summary of a successful run.
 pub(super) fn print(printer: &Printer, out: &Location, outcome: &Outcome) {
     let manifest = &outcome.manifest;
-    for warning in &manifest.warnings {
+    for warning in manifest.warnings.iter().chain(&outcome.without_root) {
         printer.warn(warning);
     }
     warn_not_reused(printer, outcome.not_reused.as_deref());
@@ -67,6 +67,9 @@ pub(super) fn print_task(printer: &Printer, out: &Location, outcome: &TaskOutcom
     let seconds: f64 = outcome.stages.iter().map(|(_, d)| d.as_secs_f64()).sum();
     printer.detail(format!("task     {} of {}", outcome.task, outcome.tasks));
     let extracted = &outcome.extracted;
+    for warning in &outcome.without_root {
+        printer.warn(warning);
+    }
     warn_not_reused(printer, outcome.not_reused.as_deref());
     print_extracted(printer, extracted, seconds);
     print_seconds(printer, &outcome.stages);

@@ -1,5 +1,5 @@
-//! What a layer's metadata lack: its position in the world, the order of its axes, and what some answers of its server
-//! mean.
+//! What a layer's metadata lack: its position in the world, the order of its axes, what some answers of its server mean, and
+//! the roots of its supervoxels.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -48,9 +48,9 @@ impl Sources {
             source.open(storage).map_err(|e| opening_error(plan, i, e))
         };
         // Volumes are opened in parallel, and may have the same table of roots, which is read once.
-        let with_roots = plan.sources.iter().enumerate();
-        for source in with_roots.filter(|(_, source)| source.roots.is_some()) {
-            open(source)?;
+        for (i, source) in plan.sources.iter().enumerate() {
+            let read = source.read_roots(storage);
+            read.map_err(|e| opening_error(plan, i, e))?;
         }
         let tasks = ParallelTasks::new(storage);
         // Opening waits for servers.

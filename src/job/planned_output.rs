@@ -16,6 +16,7 @@ use crate::config::{Config, ConfigFile};
 use crate::dataset::{Claim, ClaimState, DatasetError, Layout, Output, Trust, to_checksummed};
 use crate::extract::{self, Sources};
 use crate::plan::{FinishedPlan, SourceFacts};
+use crate::points::supervoxels_without_root;
 use crate::select::SelectReport;
 use crate::storage::{BASE_BYTES, Location, Storage, WriteBatches};
 
@@ -221,6 +222,11 @@ impl PlannedOutput {
     /// The plan.
     pub(crate) fn plan(&self) -> &FinishedPlan {
         &self.plan
+    }
+
+    /// Warnings about supervoxels without a root in the chunks that were read.
+    pub fn supervoxels_without_root(&self) -> Vec<String> {
+        supervoxels_without_root(&self.storage)
     }
 
     /// For each source that is not where it was when the plan was made: a line with both places.

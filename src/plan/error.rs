@@ -46,6 +46,20 @@ pub enum PlanError {
         /// What is wrong.
         source: LocationError,
     },
+    /// The config has the path of the supervoxels of a layer that is not the segmentation of a PyChunkedGraph.
+    #[error(
+        "{}: at `layers.{layer}.roots.data_dir`: the path of the layer `{layer}` is {location}, not that of a PyChunkedGraph (`graphene://`), \
+         and its own voxels are read: remove `data_dir`, or correct the layer's path",
+        config.display()
+    )]
+    UnusedDataDir {
+        /// The config file.
+        config: PathBuf,
+        /// The layer's name.
+        layer: String,
+        /// Where it is.
+        location: String,
+    },
     /// A filter that does not fit the properties of a point layer.
     #[error("{}: at `points.choose.filter.{name}{member}`: the point layer {layer} {problem}", config.display())]
     Filter {

@@ -87,6 +87,7 @@ impl ReadPlan {
         for collection in collections {
             read_plan.add_boxes(collection, &mut splits, &mut flexible_z)?;
         }
+        require_used_data_dirs(file, collections)?;
         if file.config.flexible_z && !read_plan.queries.is_empty() {
             flexible_z.require_known_names()?;
         }
@@ -420,7 +421,7 @@ impl ReadPlan {
             let file = std::mem::take(&mut config.file);
             roots = Some(folder.resolve(&file).map_err(wrong("file"))?);
             if let Some(data_dir) = config.data_dir.take()
-                && url.format.as_deref() == Some("graphene")
+                && is_graphene(&url)
             {
                 let supervoxels = SourceUrl::parse(&data_dir, &folder);
                 url = SourceUrl {
@@ -452,6 +453,35 @@ impl ReadPlan {
             source,
         }
     }
+}
+
+/// Fails if the config has a `data_dir` for a layer that has none: whose paths in all layer groups are no segmentations of a
+/// PyChunkedGraph.
+fn require_used_data_dirs(file: &ConfigFile, collections: &[Collection]) -> Result<(), PlanError> {
+    for (name, layer) in &file.config.layers {
+        let data_dir = layer.roots.as_ref().and_then(|r| r.data_dir.as_ref());
+        if data_dir.is_none() {
+            continue;
+        }
+        let boxes = collections.iter().flat_map(|c| &c.boxes);
+        let mut urls = boxes.filter_map(|tagged| tagged.layers.source(name).ok());
+        if let Some(first) = urls.next()
+            && !is_graphene(&first)
+            && !urls.any(|url| is_graphene(&url))
+        {
+            return Err(PlanError::UnusedDataDir {
+                config: file.path.clone(),
+                layer: name.clone(),
+                location: first.location.to_string(),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Whether it is the segmentation of a PyChunkedGraph.
+fn is_graphene(url: &SourceUrl) -> bool {
+    url.format.as_deref() == Some("graphene")
 }
 
 /// The position of `item` in `list`. Adds it if it is not there yet.

@@ -7,7 +7,7 @@ use super::drop_reason::DropReason;
 use super::objects::{ObjectCounts, SampleObjects};
 use crate::config::{ArrayConfig, Config, LayerConfig};
 use crate::geometry::{PointNm, Resolution, VoxelBox, WindowSize};
-use crate::points::{PropertySpec, open_layer_with_roots};
+use crate::points::{PropertySpec, open_layer_with_roots, read_layer_roots};
 use crate::storage::{Location, SourceUrl, Storage};
 use crate::volume::{Volume, VolumeError};
 
@@ -57,6 +57,11 @@ impl VolumeSource {
     pub(crate) fn open(&self, storage: &Storage) -> Result<Arc<dyn Volume>, VolumeError> {
         let (layer, roots) = (&self.layer, self.roots.as_ref());
         open_layer_with_roots(&self.url, &self.resolution, layer, roots, storage)
+    }
+
+    /// Reads the table of roots, if the layer has one. The job keeps it for [`VolumeSource::open`].
+    pub(crate) fn read_roots(&self, storage: &Storage) -> Result<(), VolumeError> {
+        read_layer_roots(&self.url, &self.layer, self.roots.as_ref(), storage).map(drop)
     }
 
     /// The location that cannot be opened because a secret in its URL was removed, if there is one.

@@ -44,7 +44,7 @@ use self::columns::AnnotationColumns;
 use self::file::TableFile;
 use self::ids::{IdCheck, IdCounts, TableIds};
 pub(crate) use self::records::{TableError, TableRecords, table_delimiter};
-pub(crate) use self::roots::read_roots;
+pub(crate) use self::roots::{read_roots, supervoxels_without_root};
 use self::row::RoundedNumbers;
 use self::same_ids::{RowsOfIds, conflicting_id};
 use self::tabular::TabularLayer;

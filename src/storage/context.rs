@@ -99,6 +99,11 @@ impl Storage {
         self.shared.get(key)
     }
 
+    /// All values of the type `T` that [`Storage::share`] got, in the order of their keys.
+    pub(crate) fn all_shared<T: Any + Send + Sync>(&self) -> Vec<Arc<T>> {
+        self.shared.all()
+    }
+
     /// Keeps `value` until the end of the job, so that it is read once. It counts against the memory budget.
     pub(crate) fn share(&self, key: String, value: Arc<dyn Any + Send + Sync>) {
         self.shared.insert(key, value);

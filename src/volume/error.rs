@@ -76,7 +76,9 @@ pub enum VolumeError {
         table: String,
     },
     /// The table of roots cannot be read.
-    #[error("the roots of the supervoxels of {location} cannot be read")]
+    #[error(
+        "the table in `layers.NAME.roots` of the config, with the roots of the supervoxels of {location}, cannot be read"
+    )]
     Roots {
         /// The layer.
         location: String,

@@ -12,6 +12,7 @@ import pyarrow.parquet
 import pytest
 import tensorstore
 import zarr
+from faulty_server import FaultyServer
 from program import error_message, file_digests, manifest, pointshard
 
 SIZE = (64, 48, 32)
@@ -129,8 +130,15 @@ def test_a_supervoxel_without_a_root_is_an_error_or_itself_or_zero(tmp_path, sup
     assert "layers.NAME.roots.missing" in found
     for missing, root in (("keep", center), ("zero", 0)):
         path = config(tmp_path, source, {"file": "roots.csv", "missing": missing})
-        pointshard("preprocess", path, "--out", tmp_path / missing)
+        done = pointshard("preprocess", path, "--out", tmp_path / missing)
         assert_windows(tmp_path / missing, lookup(voxels, some | {center: root}))
+        warning = f"1 supervoxel(s) in the chunks that were read have no row in {tmp_path}/roots.csv, for example {center}: each"
+        assert warning in done.stderr and f'"{missing}"' in done.stderr, done.stderr
+        # A rerun reads no chunk.
+        assert "supervoxel(s)" not in pointshard("preprocess", path, "--out", tmp_path / missing).stderr
+        tasks = tmp_path / f"{missing}_tasks"
+        pointshard("plan", path, "--out", tasks, "--tasks", "1")
+        assert warning in pointshard("preprocess", "--out", tasks, "--task", "0/1").stderr
         pointshard("check", tmp_path / missing, "--source")
 
 
@@ -208,6 +216,59 @@ def test_graphene_layers_are_read_by_their_data_dir(tmp_path, supervoxels):
     path = config(tmp_path, source, {"file": "roots.csv", "data_dir": f"precomputed://file://{layer}"})
     pointshard("preprocess", path, "--out", tmp_path / "login")
     assert_windows(tmp_path / "login", lookup(voxels, roots))
+
+
+def test_a_layer_with_roots_is_opened_once(tmp_path, supervoxels):
+    layer, voxels, roots = supervoxels
+    table(roots).to_csv(tmp_path / "roots.csv", index=False)
+    with FaultyServer(layer) as server:
+        path = config(tmp_path, f"precomputed://{server.url}", {"file": f"{server.url}/roots.csv"})
+        (layer / "roots.csv").write_bytes((tmp_path / "roots.csv").read_bytes())
+        pointshard("preprocess", path, "--out", tmp_path / "out")
+        keys = [request.key for request in server.requests]
+    (layer / "roots.csv").unlink()
+    assert_windows(tmp_path / "out", lookup(voxels, roots))
+    assert keys.count("info") == 1, keys
+    # Of the table the beginning is read, the header, and the rows.
+    assert keys.count("roots.csv") <= 3, keys
+
+
+def test_negatives_are_where_the_mask_has_a_root(tmp_path, supervoxels):
+    layer, voxels, roots = supervoxels
+    some = {k: v if v % 2 else 0 for k, v in roots.items()}
+    table(some).to_csv(tmp_path / "roots.csv", index=False)
+    path = config(tmp_path, f"precomputed://file://{layer}", {"file": "roots.csv"}, window=[2, 2, 2])
+    job = json.loads(path.read_text())
+    job["points"]["negatives"] = {"per_annotation": 200, "mask": {"layer": "seg"}}
+    path.write_text(json.dumps(job))
+    pointshard("preprocess", path, "--out", tmp_path / "out")
+    group = zarr.open_group(tmp_path / "out/train.zarr", mode="r")
+    centers = group["center_nm"][:][group["property_negative"][:] == 1]
+    masked, all_voxels = lookup(voxels, some), lookup(voxels, roots)
+    assert len(centers) == 600 and 0.2 < (masked[all_voxels != 0] == 0).mean() < 0.8
+    assert all(masked[tuple((center // RESOLUTION).astype(int))] != 0 for center in centers)
+
+
+def test_a_data_dir_of_another_layer_is_an_error(tmp_path, supervoxels):
+    layer, voxels, roots = supervoxels
+    table(roots).to_csv(tmp_path / "roots.csv", index=False)
+    data_dir = {"file": "roots.csv", "data_dir": f"precomputed://file://{layer}"}
+    found = error_message("plan", config(tmp_path, f"precomputed://file://{layer}", data_dir), code=2)
+    assert "layers.seg.roots.data_dir" in found and "`graphene://`" in found and str(layer) in found, found
+
+
+def test_ids_that_may_be_rounded_are_errors(tmp_path, supervoxels):
+    layer, voxels, roots = supervoxels
+    source = f"precomputed://file://{layer}"
+    for kind, first in (("float16", 2**11), ("float32", 2**24), ("float64", 2**53)):
+        for column in ("supervoxel_id", "root_id"):
+            rows = table({1: 2, 3: 4})
+            rows[column] = np.array([first - 1, first]).astype(kind)
+            for name in ("parquet", "feather"):
+                WRITERS[name](rows, tmp_path / "roots")
+                found = error_message("plan", config(tmp_path, source, {"file": "roots"}), code=1)
+                assert f"{tmp_path}/roots: row 1: `{column}` is {first}; expected a whole number that is not stored as a float" in found, found
+                assert "`layers.NAME.roots`" in found, found
 
 
 def test_wrong_tables_are_errors(tmp_path, supervoxels):

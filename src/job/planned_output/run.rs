@@ -98,6 +98,7 @@ impl PlannedOutput {
             tasks,
             extracted: written.extracted,
             not_reused: written.not_reused,
+            without_root: self.supervoxels_without_root(),
             stages: stages.finished(),
         })
     }
@@ -274,6 +275,7 @@ impl PlannedOutput {
 
     fn outcome(self, manifest: Manifest, written: WrittenShards, stages: Stages) -> Outcome {
         Outcome {
+            without_root: self.supervoxels_without_root(),
             manifest,
             selected: self.selected,
             extracted: written.extracted,

@@ -67,6 +67,12 @@ pub(crate) fn read_roots(
     Ok(roots)
 }
 
+/// Warnings about supervoxels without a root in all chunks that the job read.
+pub(crate) fn supervoxels_without_root(storage: &Storage) -> Vec<String> {
+    let tables = storage.all_shared::<RootMap>();
+    tables.iter().flat_map(|roots| roots.warnings()).collect()
+}
+
 /// Collects supervoxels and their roots.
 struct RootRows;
 
