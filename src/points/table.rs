@@ -242,9 +242,7 @@ impl TableLayer {
     ) -> Result<PointsInBoxes, PointsError> {
         let merged = merge_batches(vec![batch], box_count).unwrap_or_default();
         let mut warnings: Vec<String> = rounded
-            .warning(&self.object(), &self.columns.names, |number| {
-                self.row_name(number)
-            })
+            .warning(&self.columns.names, |number| self.row_name(number))
             .into_iter()
             .collect();
         if let TableSource::Chunks(chunks) = &self.source {
@@ -252,8 +250,7 @@ impl TableLayer {
         }
         if let [id, ..] = merged.differing_properties[..] {
             warnings.push(format!(
-                "{}: {} annotation(s) have rows with different properties, for example id {id}; the first row is used",
-                self.object(),
+                "{} annotation(s) have rows with different properties, for example id {id}; the first row is used",
                 merged.differing_properties.len(),
             ));
         }

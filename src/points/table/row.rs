@@ -92,15 +92,10 @@ impl RoundedNumbers {
     }
 
     /// The warning about them, if there are any. `names` are those of the columns; `row_name` names the row with a number.
-    pub fn warning(
-        &self,
-        object: &str,
-        names: &[String],
-        row_name: impl Fn(u64) -> String,
-    ) -> Option<String> {
+    pub fn warning(&self, names: &[String], row_name: impl Fn(u64) -> String) -> Option<String> {
         let (found, column, row) = self.example.as_ref()?;
         Some(format!(
-            "{object}: {} whole numbers are stored as floats, and the program that wrote the table may have rounded them, for example {found} in \
+            "{} whole numbers are stored as floats, and the program that wrote the table may have rounded them, for example {found} in \
              `{}` of {}: float64 is exact up to 2^53, float32 up to 2^24, float16 up to 2^11; write them as integers",
             self.count,
             names.get(*column).map_or("", String::as_str),

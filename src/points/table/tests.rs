@@ -178,7 +178,7 @@ fn ids_may_be_whole_numbers_written_as_floats() {
     let found = all("id,x,y,z\n\n9007199254740992.0,1,2,3\n", &config(|_| ())).unwrap();
     let warning = &found.report.warnings[0];
     assert!(
-        warning.contains("t.csv: 1 whole numbers") && warning.contains("t.csv: line 3"),
+        warning.contains("1 whole numbers are") && warning.contains("t.csv: line 3"),
         "{warning}"
     );
 }
