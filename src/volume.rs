@@ -28,6 +28,7 @@ mod spatial_attributes;
 mod strided;
 #[cfg(all(test, target_os = "linux"))]
 mod tests;
+mod tiff;
 mod transformed;
 mod unit_names;
 mod zarr;
@@ -41,3 +42,4 @@ pub use open::open;
 pub use open::{open_layer, resolutions};
 pub(crate) use roots::SupervoxelRoot;
 pub use roots::{RootMap, with_roots};
+pub(crate) use tiff::{has_sections, is_pattern, names_tiff};

@@ -8,7 +8,7 @@ use super::RootsConfig;
 use crate::geometry::{MAX_VOXEL, Resolution};
 
 /// What the metadata of a volume layer lack. Zarr arrays, N5 datasets and HDF5 datasets without such metadata need the
-/// first three keys.
+/// first three keys, TIFF stacks the first one.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LayerConfig {
@@ -22,7 +22,8 @@ pub struct LayerConfig {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub voxel_offset: Option<[i64; 3]>,
     /// The array's axes, one letter each, in the order of its metadata: of `shape` in Zarr and HDF5 (`zyx`, `tczyx`), of
-    /// `dimensions` in N5 (`xyz`, `xyzc`). By default the names in the metadata. Names that differ from those are an error.
+    /// `dimensions` in N5 (`xyz`, `xyzc`). By default the names in the metadata. Names that differ from those are an error. In
+    /// TIFF only `zyx`: each page is a section, whatever the file states.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = "^[a-z]{3,8}$"))]
     pub axes: Option<String>,

@@ -16,6 +16,7 @@ use crate::neuroglancer::GeometryKind;
 use crate::neuroglancer::viewer_state::{StateError, ViewerState, is_pasted_url};
 use crate::points::has_partners;
 use crate::storage::{Location, SourceUrl, Storage, redacted_source};
+use crate::volume::{has_sections, is_pattern, names_tiff};
 
 /// Documents that make a folder a layer.
 const LAYER_DOCUMENTS: [&str; 6] = [
@@ -81,7 +82,7 @@ fn one(source: &str, here: &Location, storage: &Storage) -> Result<Found, InitEr
         return of_layers(&[source.to_owned()], here);
     }
     let place = parsed.location;
-    if is_table(&place.to_string()) {
+    if is_table(&place.to_string()) || names_tiff(&place) {
         return of_layers(&[source.to_owned()], here);
     }
     let is_document = match &place {
@@ -273,6 +274,9 @@ fn of_folder(
     if has("annotations_multiple.json")? {
         return Ok(of_collection(place, Collection::read(place, storage)?));
     }
+    if has_sections(place, storage) {
+        return of_layers(&[source.to_owned()], here);
+    }
     if let Location::Remote(_) = place
         && !place.can_be_listed()
     {
@@ -332,12 +336,17 @@ fn listed_layers(
     let listing = storage.list(place)?;
     let mut folders = Vec::new();
     for name in listing.folders {
-        let store = storage.open(&place.join(&name));
+        let folder = place.join(&name);
+        let store = storage.open(&folder);
+        let mut is_layer = false;
         for document in LAYER_DOCUMENTS {
-            if store.size(document)?.is_some() {
-                folders.push(name);
+            is_layer |= store.size(document)?.is_some();
+            if is_layer {
                 break;
             }
+        }
+        if is_layer || has_sections(&folder, storage) {
+            folders.push(name);
         }
     }
     let tables = listing.files.into_iter().filter(|name| is_table(name));
@@ -357,13 +366,19 @@ fn of_layers(sources: &[String], here: &Location) -> Result<Found, InitError> {
             .rsplit('/')
             .next()
             .unwrap_or(path);
-        let name = last.to_owned();
+        let name = if names_tiff(&parsed.location) {
+            tiff_layer_name(last)
+        } else {
+            last.to_owned()
+        };
         if is_table(path) {
             tables.insert(name, parsed.location);
             continue;
         }
         let file = parsed.inside.as_ref().map(|inside| &inside.file);
-        if let Location::Local(path) = file.unwrap_or(&parsed.location)
+        let place = file.unwrap_or(&parsed.location);
+        if let Location::Local(path) = place
+            && !is_pattern(place)
             && !Path::exists(path)
         {
             return Err(InitError::Missing { source_name: shown });
@@ -390,6 +405,20 @@ fn of_layers(sources: &[String], here: &Location) -> Result<Found, InitError> {
         collection: None,
         checks: Vec::new(),
     })
+}
+
+/// The name of a layer of TIFF files: that of the file, without its suffix and the `*` of a pattern.
+fn tiff_layer_name(file: &str) -> String {
+    let stem = file.rsplit_once('.').map_or(file, |(stem, _)| stem);
+    let name: String = stem
+        .replace('*', "")
+        .trim_matches(['_', '-', '.'])
+        .to_owned();
+    if name.is_empty() {
+        "stack".to_owned()
+    } else {
+        name
+    }
 }
 
 fn is_table(path: &str) -> bool {

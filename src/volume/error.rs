@@ -3,6 +3,7 @@
 use std::error::Error;
 
 use super::compressed_segmentation::CompressedSegmentationError;
+use super::tiff::TiffError;
 use crate::data_type::DataType;
 use crate::fault::{Fault, FaultKind};
 use crate::geometry::{Resolution, TransformError};
@@ -15,7 +16,7 @@ use crate::storage::{DocumentError, StorageError, redacted_source};
 pub enum VolumeError {
     /// The format is not supported.
     #[error(
-        "the volume at {location} has the format `{format}`, which is not supported; expected `precomputed`, `zarr` (or `zarr2`, `zarr3`), `n5` or `hdf5`"
+        "the volume at {location} has the format `{format}`, which is not supported; expected `precomputed`, `zarr` (or `zarr2`, `zarr3`), `n5`, `hdf5` or `tiff`"
     )]
     Format {
         /// The volume's location.
@@ -98,7 +99,7 @@ pub enum VolumeError {
     },
     /// The folder contains no known metadata document.
     #[error(
-        "{location} contains no supported volume: found none of info (precomputed), zarr.json, .zarray, .zgroup, .zattrs or .zmetadata (Zarr), attributes.json (N5), and it is not an HDF5 file; check the path{hint}"
+        "{location} contains no supported volume: found none of info (precomputed), zarr.json, .zarray, .zgroup, .zattrs or .zmetadata (Zarr), attributes.json (N5), it has no TIFF files, and it is not an HDF5 file; check the path{hint}"
     )]
     NoVolume {
         /// The folder or URL.
@@ -183,6 +184,9 @@ pub enum VolumeError {
     /// An HDF5 file cannot be read.
     #[error(transparent)]
     Hdf5(#[from] Hdf5Error),
+    /// A TIFF file cannot be read.
+    #[error(transparent)]
+    Tiff(#[from] TiffError),
     /// A chunk cannot be read from its shard.
     #[error(transparent)]
     Shard(#[from] ShardError),
@@ -229,6 +233,7 @@ impl VolumeError {
             Self::Info(e) => e.is_stopped(),
             Self::Shard(e) => e.is_stopped(),
             Self::Hdf5(e) => e.is_stopped(),
+            Self::Tiff(e) => e.is_stopped(),
             _ => false,
         }
     }
@@ -282,6 +287,7 @@ impl Fault for VolumeError {
             Self::Storage(e) => e.kind(),
             Self::Shard(e) => e.kind(),
             Self::Hdf5(e) => e.kind(),
+            Self::Tiff(e) => e.kind(),
             Self::CompressedSegmentation { source, .. } => source.kind(),
             Self::Roots { kind, .. } => *kind,
             Self::GrapheneInfo { problem, .. } => problem.kind(),

@@ -1,6 +1,7 @@
 //! Detects the format of a volume, from its URL or from the documents in its folder.
 
 use super::error::VolumeError;
+use super::tiff::{has_sections, names_tiff};
 use super::zarr::ZarrVersion;
 use crate::hdf5::{is_hdf5, may_be_hdf5};
 use crate::storage::{Location, MAX_METADATA_BYTES, SourceUrl, Storage};
@@ -16,6 +17,8 @@ pub(super) enum VolumeFormat {
     N5,
     /// A dataset in an HDF5 file.
     Hdf5,
+    /// A stack of TIFF files, or of the pages of one.
+    Tiff,
 }
 
 /// The documents that identify a format. The first one that exists decides.
@@ -39,6 +42,7 @@ impl VolumeFormat {
             "zarr3" => Self::Zarr(Some(ZarrVersion::V3)),
             "n5" => Self::N5,
             "hdf5" => Self::Hdf5,
+            "tiff" => Self::Tiff,
             _ => return None,
         })
     }
@@ -53,6 +57,9 @@ impl VolumeFormat {
 
     /// Detects the format of the volume at `location`.
     fn detect(location: &Location, storage: &Storage) -> Result<Self, VolumeError> {
+        if names_tiff(location) {
+            return Ok(Self::Tiff);
+        }
         let store = storage.open(location);
         let mut bytes = Vec::new();
         for (document, format) in DOCUMENTS {
@@ -64,6 +71,9 @@ impl VolumeFormat {
             && is_hdf5(storage.open(&folder).as_ref(), &name)?
         {
             return Ok(Self::Hdf5);
+        }
+        if has_sections(location, storage) {
+            return Ok(Self::Tiff);
         }
         let location = location.to_string();
         Err(VolumeError::NoVolume {

@@ -6,7 +6,7 @@
 
 use super::error::VolumeError;
 use super::format::VolumeFormat;
-use super::{hdf5, n5, precomputed, zarr};
+use super::{hdf5, n5, precomputed, tiff, zarr};
 use crate::config::LayerConfig;
 use crate::geometry::{AXES, Resolution, SourceDimension};
 use crate::storage::{SourceUrl, Storage};
@@ -39,6 +39,7 @@ pub(super) fn read(
             (zarr::model_space(location, version, layer, storage)?, None)
         }
         VolumeFormat::Hdf5 => (hdf5::model_space(source, layer, storage)?, None),
+        VolumeFormat::Tiff => (tiff::model_space(), None),
         VolumeFormat::N5 => (n5::model_space(location, layer, storage)?, None),
     };
     let (base, unscaled) = match base {

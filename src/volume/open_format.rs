@@ -8,6 +8,7 @@ use super::hdf5::Hdf5Volume;
 use super::interface::Volume;
 use super::n5::N5Volume;
 use super::precomputed::PrecomputedVolume;
+use super::tiff::TiffVolume;
 use super::zarr::ZarrVolume;
 use crate::config::LayerConfig;
 use crate::geometry::Resolution;
@@ -37,6 +38,10 @@ pub(super) fn open_untransformed(
         }
         VolumeFormat::Hdf5 => {
             let volume = Hdf5Volume::open(source, resolution, layer, storage)?;
+            Ok(Arc::new(volume))
+        }
+        VolumeFormat::Tiff => {
+            let volume = TiffVolume::open(location, resolution, layer, storage)?;
             Ok(Arc::new(volume))
         }
         VolumeFormat::N5 => {

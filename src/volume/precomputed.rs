@@ -20,6 +20,7 @@ use crate::geometry::{AXES, Resolution};
 use crate::storage::{Compression, Location, Storage, looks_like_gzip};
 use chunks::{ChunkStorage, ShardedChunks};
 use encoding::{ChunkProblem, Encoding, check_raw};
+pub(super) use picture::{ExpectedPicture, JpegColours, decode_jpeg};
 
 /// One scale of a precomputed volume.
 #[derive(Debug)]

@@ -42,10 +42,27 @@ fn n5(dir: &Path) -> Arc<dyn Volume> {
     open_folder(dir, &serde_json::from_str(layer).unwrap())
 }
 
+fn tiff_sections(dir: &Path) -> Arc<dyn Volume> {
+    std::fs::create_dir_all(dir).unwrap();
+    for section in 0..2 {
+        let file = std::fs::File::create(dir.join(format!("z{section}.tif"))).unwrap();
+        let mut encoder = ::tiff::encoder::TiffEncoder::new(file).unwrap();
+        let values = [section; 12];
+        encoder
+            .write_image::<::tiff::encoder::colortype::Gray8>(4, 3, &values)
+            .unwrap();
+    }
+    open_folder(
+        dir,
+        &serde_json::from_str(r#"{"resolution": [8, 8, 40]}"#).unwrap(),
+    )
+}
+
 #[test]
 fn a_block_is_read_from_the_byte_range_that_was_prefetched() {
     let dir = tempfile::tempdir().unwrap();
-    let mut volumes = vec![("n5", n5(dir.path()))];
+    let sections = tiff_sections(&dir.path().join("sections"));
+    let mut volumes = vec![("n5", n5(dir.path())), ("tiff", sections)];
     let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/encodings");
     if data.is_dir() {
         volumes.extend(FOLDERS.map(|name| {

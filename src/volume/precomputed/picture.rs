@@ -12,7 +12,8 @@ mod png;
 use crate::data_type::DataType;
 use crate::geometry::VoxelBox;
 use crate::volume::VolumeMeta;
-use expected::ExpectedPicture;
+pub(in crate::volume) use expected::ExpectedPicture;
+pub(in crate::volume) use jpeg::{JpegColours, decode as decode_jpeg};
 
 /// A picture format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,7 +66,7 @@ impl PictureFormat {
             _ => &mut *pixels,
         };
         match self {
-            Self::Jpeg => jpeg::decode(bytes, expected, out)?,
+            Self::Jpeg => jpeg::decode(bytes, expected, JpegColours::Rgb, out)?,
             Self::Png => png::decode(bytes, expected, out)?,
             Self::Jxl => jxl::decode(bytes, expected, out)?,
         }

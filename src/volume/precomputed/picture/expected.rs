@@ -4,7 +4,7 @@ use crate::data_type::DataType;
 
 /// The expected size and type of a picture.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct ExpectedPicture {
+pub(in crate::volume) struct ExpectedPicture {
     pub voxels: [u64; 3],
     pub channels: usize,
     pub data_type: DataType,

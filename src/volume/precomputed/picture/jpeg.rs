@@ -9,9 +9,19 @@ use super::expected::ExpectedPicture;
 
 const END_OF_IMAGE: [u8; 2] = [0xff, 0xd9];
 
-pub(super) fn decode(
+/// How the colours of a picture with several channels are decoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::volume) enum JpegColours {
+    /// Converted to red, green and blue.
+    Rgb,
+    /// As they are stored.
+    Stored,
+}
+
+pub(in crate::volume) fn decode(
     bytes: &[u8],
     expected: ExpectedPicture,
+    colours: JpegColours,
     out: &mut Vec<u8>,
 ) -> Result<(), String> {
     let damaged =
@@ -35,6 +45,12 @@ pub(super) fn decode(
         });
     let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
     decoder.decode_headers().map_err(damaged)?;
+    if colours == JpegColours::Stored
+        && expected.channels > 1
+        && let Some(stored) = decoder.input_colorspace()
+    {
+        decoder.set_options(options.jpeg_set_out_colorspace(stored));
+    }
     let info = decoder.info().ok_or("its jpeg has no header")?;
     // Only 8 bits per sample are possible here: the decoder rejects 12.
     let components = usize::from(info.components);

@@ -1,0 +1,488 @@
+"""TIFF stacks as layers: windows are compared with those that numpy cuts from what tifffile reads."""
+
+import json
+import struct
+
+import numpy as np
+import pytest
+import tifffile
+import zarr
+from one_array_job import RESOLUTION, WINDOW, job, job_error, points, voxels
+from PIL import Image
+from program import error_message, pointshard
+from s3_server import upload_objects
+from servers import Nginx, static
+from volumes import Volume, first_voxel
+
+# The stack's first voxel, x y z.
+ORIGIN = (30, 20, 6)
+PLACED = {"resolution": RESOLUTION, "voxel_offset": ORIGIN}
+TYPES = ("uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64", "float32", "float64")
+COMPRESSIONS = ("none", "lzw", "zlib", "deflate", "packbits", "zstd")
+LAYOUTS = {
+    "strips": {"rowsperstrip": 5},
+    "rows": {"rowsperstrip": 1},
+    "page": {},
+    "tiles": {"tile": (16, 32)},
+    "large tiles": {"tile": (64, 64)},
+}
+
+
+def zyx(values):
+    return np.ascontiguousarray(values.T)
+
+
+def stack(dtype="uint16"):
+    return zyx(voxels(dtype))
+
+
+def write(path, values, folder=False, **options):
+    """Writes a stack [z, y, x, ...] as one file, or as a folder with a file per section."""
+    if options.get("compression") in ("none", "packbits", "jpeg"):
+        options.pop("predictor", None)
+    if options.get("compression") == "none":
+        options.pop("compression")
+    if not folder:
+        tifffile.imwrite(path, values, **options)
+        return path.name
+    path.mkdir()
+    for z, section in enumerate(values):
+        tifffile.imwrite(path / f"z{z + 95}.tif", section, **options)
+    return path.name
+
+
+def channels_of(values):
+    """The channels of [z, y, x] or [channel, z, y, x]."""
+    values = values.astype(values.dtype.newbyteorder("="))
+    values = values if values.ndim == 4 else values[None]
+    return [Volume(channel.T, ORIGIN, RESOLUTION) for channel in values]
+
+
+def check_arrays(folder, sources, layers=None, tolerance=0, **options):
+    """One job on several sources: the windows of each equal those of an array [z, y, x] or [channel, z, y, x]."""
+    config = json.loads(job(folder, "", ORIGIN).read_text())
+    box = {"min": [-1e7] * 3, "max": [1e7] * 3, "tags": ["train"]}
+    names = {name: source for name, (source, _) in sources.items()}
+    config["collection"] = {"boxes": {"list": [box], "layers": names}}
+    config["arrays"] = {name: {"layer": name} for name in sources}
+    config["layers"] = {name: PLACED for name in sources} if layers is None else layers
+    (folder / "config.json").write_text(json.dumps(config))
+    pointshard("preprocess", folder / "config.json", "--out", folder / "out", "--threads", "2", "--quiet", **options)
+    group = zarr.open_group(folder / "out/train.zarr", mode="r")
+    centers = points(ORIGIN, RESOLUTION)
+    for name, (_, values) in sources.items():
+        assert group[name].dtype == values.dtype.newbyteorder("="), name
+        for annotation, window in zip(group["annotation_id"][:], group[name][:], strict=True):
+            start = first_voxel(centers[annotation], RESOLUTION, WINDOW)
+            expected = np.concatenate([channel.cut(start, WINDOW) for channel in channels_of(values)])
+            assert expected.any(), name
+            if tolerance:
+                difference = np.abs(window.astype(int) - expected.astype(int))
+                assert difference.max() <= tolerance, (name, annotation)
+            else:
+                np.testing.assert_array_equal(window, expected, err_msg=f"{name} {annotation}")
+
+
+@pytest.mark.parametrize("byteorder", ["<", ">"])
+def test_every_type_compression_and_layout_is_read_as_tifffile_reads_it(tmp_path, byteorder):
+    sources = {}
+    cases = [(kind, compression) for kind in TYPES for compression in COMPRESSIONS]
+    for number, (kind, compression) in enumerate(cases):
+        layout = list(LAYOUTS)[(number + number // len(COMPRESSIONS)) % len(LAYOUTS)]
+        predictor = number // 2 % 3 > 0
+        is_folder = number % 7 == 3
+        name = f"{kind}_{compression}_{layout.replace(' ', '_')}_{number}"
+        path = tmp_path / name if is_folder else tmp_path / f"{name}.tif"
+        options = {"compression": compression, "predictor": predictor, "byteorder": byteorder, "bigtiff": number % 3 == 0}
+        source = write(path, stack(kind), is_folder, **options, **LAYOUTS[layout])
+        read = tifffile.imread(sorted(path.glob("*.tif"), key=lambda p: int(p.stem[1:])) if is_folder else path)
+        np.testing.assert_array_equal(read, stack(kind))
+        sources[name] = (source, read)
+    check_arrays(tmp_path, sources)
+    pointshard("check", tmp_path / "out", "--source")
+
+
+@pytest.mark.parametrize("planar", ["contig", "separate"])
+def test_channels_of_pixels_and_of_pages_become_channels(tmp_path, planar):
+    colours = np.stack([stack("uint8"), stack("uint8") + 7, stack("uint8") + 31])
+    pixels = np.moveaxis(colours, 0, -1 if planar == "contig" else 1)
+    sources = {}
+    for number, (layout, options) in enumerate(LAYOUTS.items()):
+        for compression in ["none", "lzw", "zlib"]:
+            name = f"{layout.replace(' ', '_')}_{compression}"
+            options = options | {"photometric": "rgb", "planarconfig": planar}
+            options |= {"compression": compression, "predictor": number % 2 == 0, "metadata": None if number % 2 else {}}
+            path = tmp_path / (name if compression == "zlib" else f"{name}.tif")
+            sources[name] = (write(path, pixels, compression == "zlib", **options), colours)
+    # Further channels, with 16 bits.
+    wide = np.stack([stack("uint16") + k for k in range(5)])
+    options = {"photometric": "minisblack", "planarconfig": planar, "compression": "lzw", "predictor": True}
+    moved = np.moveaxis(wide, 0, -1 if planar == "contig" else 1)
+    sources["wide"] = (write(tmp_path / "wide", moved, True, **options), wide)
+    # Channels in pages, sections and channels the fastest.
+    two = colours[:2]
+    tifffile.imwrite(tmp_path / "zc.ome.tif", np.moveaxis(two, 0, 1), metadata={"axes": "ZCYX"}, compression="zlib")
+    tifffile.imwrite(tmp_path / "cz.ome.tif", two, metadata={"axes": "CZYX"}, tile=(16, 16))
+    tifffile.imwrite(tmp_path / "ij.tif", np.moveaxis(two, 0, 1), imagej=True, metadata={"axes": "ZCYX"})
+    tifffile.imwrite(tmp_path / "shaped.tif", two, metadata={"axes": "CZYX"})
+    tifffile.imwrite(tmp_path / "shaped_zc.tif", np.moveaxis(two, 0, 1), metadata={"axes": "ZCYX"}, truncate=True)
+    for name in ["zc.ome", "cz.ome", "ij", "shaped", "shaped_zc"]:
+        sources[name.replace(".", "_")] = (f"{name}.tif", two)
+    check_arrays(tmp_path, sources)
+
+
+def test_jpeg_is_decoded_with_and_without_shared_tables(tmp_path):
+    x, y, z = np.meshgrid(*(np.arange(n) for n in (64, 48, 12)), indexing="ij")
+    smooth = zyx(((np.sin(x / 9) + np.cos(y / 7 + z / 5) + 2) * 60).astype("uint8"))
+    colours = np.stack([smooth, 255 - smooth, smooth // 2 + 40], -1)
+    sources = {}
+    for layout in ["page", "tiles"]:
+        options = LAYOUTS[layout] | {"compression": "jpeg"}
+        sources[f"grey_{layout}"] = write(tmp_path / f"grey_{layout}.tif", smooth, **options)
+        for photometric in ["rgb", "ycbcr"]:
+            name = f"{photometric}_{layout}"
+            sources[name] = write(tmp_path / f"{name}.tif", colours, photometric=photometric, **options)
+    # libtiff writes tables that all strips share.
+    for name, values in {"pillow_grey": smooth, "pillow_rgb": colours}.items():
+        (tmp_path / name).mkdir()
+        for z, section in enumerate(values):
+            Image.fromarray(section).save(tmp_path / name / f"{z}.tif", compression="jpeg", quality=90)
+        with tifffile.TiffFile(tmp_path / name / "0.tif") as file:
+            assert file.pages[0].jpegtables
+        sources[name] = name
+    read = {}
+    for name, source in sources.items():
+        path = tmp_path / source
+        files = sorted(path.glob("*.tif"), key=lambda p: int(p.stem)) if path.is_dir() else path
+        values = tifffile.imread(files)
+        read[name] = (source, values if values.ndim == 3 else np.moveaxis(values, -1, 0))
+    check_arrays(tmp_path, read, tolerance=3)
+
+
+def test_files_of_pillow_and_libtiff_are_read(tmp_path):
+    sources = {}
+    for mode, kind in {"L": "uint8", "I;16": "uint16", "I": "int32", "F": "float32"}.items():
+        for compression in ["raw", "tiff_lzw", "tiff_adobe_deflate", "packbits", "tiff_deflate"]:
+            name = f"{kind}_{compression}"
+            sections = [Image.fromarray(section) for section in stack(kind)]
+            assert {section.mode for section in sections} == {mode}
+            options = {"save_all": True, "append_images": sections[1:], "compression": compression}
+            sections[0].save(tmp_path / f"{name}.tif", **options)
+            read = tifffile.imread(tmp_path / f"{name}.tif")
+            np.testing.assert_array_equal(read, stack(kind))
+            sources[name] = (f"{name}.tif", read)
+    check_arrays(tmp_path, sources)
+
+
+def test_values_are_not_changed_by_colours(tmp_path):
+    values = stack("uint8")
+    tifffile.imwrite(tmp_path / "white.tif", values, photometric="miniswhite", compression="lzw")
+    palette = np.arange(768, dtype="uint16").reshape(3, 256) * 85
+    tifffile.imwrite(tmp_path / "palette.tif", values, photometric="palette", colormap=palette)
+    assert tifffile.TiffFile(tmp_path / "palette.tif").pages[0].photometric == 3
+    check_arrays(tmp_path, {name: (f"{name}.tif", values) for name in ["white", "palette"]})
+
+
+def test_the_voxel_size_comes_from_ome_and_image_j(tmp_path):
+    values = stack()
+    for name, metadata in {
+        "nm": {"PhysicalSizeX": 4, "PhysicalSizeXUnit": "nm", "PhysicalSizeY": 4, "PhysicalSizeYUnit": "nm"},
+        "um": {"PhysicalSizeX": 0.004, "PhysicalSizeY": 0.004, "PhysicalSizeYUnit": "µm"},
+    }.items():
+        metadata |= {"axes": "ZYX", "PhysicalSizeZ": 400, "PhysicalSizeZUnit": "Å"}
+        tifffile.imwrite(tmp_path / f"{name}.ome.tif", values, metadata=metadata)
+    for unit, x, z in [("um", 250, 0.04), ("micron", 250, 0.04), ("\\u00B5m", 250, 0.04), ("nm", 0.25, 40), ("mm", 250_000, 4e-5)]:
+        metadata = {"axes": "ZYX", "unit": unit, "spacing": z}
+        tifffile.imwrite(tmp_path / f"ij_{len(unit)}{unit[-2]}.tif", values, imagej=True, metadata=metadata, resolution=(x, x))
+    files = sorted(tmp_path.glob("*.tif"))
+    assert len(files) == 7
+    sources = {file.name.replace(".", "_"): (file.name, values) for file in files}
+    check_arrays(tmp_path, sources, layers={name: {"voxel_offset": ORIGIN} for name in sources})
+    tifffile.imwrite(tmp_path / "flat.tif", values, imagej=True, metadata={"axes": "ZYX", "unit": "um"}, resolution=(250, 250))
+    message = job_error(tmp_path, "flat.tif")
+    assert "flat.tif states pixels of 4 x 4 nm, but no distance between sections" in message
+    assert '"layers": { "img": { "resolution": [4, 4, 40]' in message
+    tifffile.imwrite(tmp_path / "inches.tif", values, resolution=(72, 72), resolutionunit="INCH")
+    assert "states no voxel size in nm" in job_error(tmp_path, "inches.tif")
+
+
+def test_image_j_stacks_beyond_4_gb_have_one_directory(tmp_path):
+    values = stack()
+    for name, options in {"imagej": {"imagej": True, "metadata": {"axes": "ZYX"}}, "shaped": {"truncate": True}}.items():
+        tifffile.imwrite(tmp_path / f"{name}.tif", values, **options)
+    keep_first_directory(tmp_path / "imagej.tif")
+    channels = np.stack([values, values + np.uint16(3)])
+    tifffile.imwrite(tmp_path / "channels.tif", np.moveaxis(channels, 0, 1), imagej=True, metadata={"axes": "ZCYX"})
+    keep_first_directory(tmp_path / "channels.tif")
+    for name in ["imagej", "shaped", "channels"]:
+        with tifffile.TiffFile(tmp_path / f"{name}.tif") as file:
+            assert file.fstat.st_size > 11 * file.pages[0].nbytes and file.pages[0].offset < 1000
+            assert file.series[0].is_multifile is False
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "imagej.tif"), values)
+    sources = {name: (f"{name}.tif", values) for name in ["imagej", "shaped"]} | {"channels": ("channels.tif", channels)}
+    check_arrays(tmp_path, sources)
+    whole = (tmp_path / "imagej.tif").read_bytes()
+    first = tifffile.TiffFile(tmp_path / "imagej.tif").pages[0]
+    (tmp_path / "imagej.tif").write_bytes(whole[: first.dataoffsets[0] + 11 * first.nbytes])
+    message = job_error(tmp_path, "imagej.tif", layer=PLACED)
+    assert "states 12 pages of 2880 bytes" in message and "truncated" in message
+
+
+def keep_first_directory(path):
+    """Makes the first directory of a classic file the last one."""
+    data = bytearray(path.read_bytes())
+    order = "<" if data[:2] == b"II" else ">"
+    (offset,) = struct.unpack_from(f"{order}I", data, 4)
+    (count,) = struct.unpack_from(f"{order}H", data, offset)
+    struct.pack_into(f"{order}I", data, offset + 2 + 12 * count, 0)
+    path.write_bytes(data)
+
+
+def test_sections_are_ordered_by_the_number_in_their_names(tmp_path):
+    values = stack()
+    folder = tmp_path / "sections"
+    write(folder, values, folder=True)
+    assert sorted(p.name for p in folder.iterdir())[:2] == ["z100.tif", "z101.tif"]
+    (folder / "._z95.tif").write_bytes(b"macOS")
+    (folder / "notes.txt").write_text("not a section")
+    for number, section in enumerate(values):
+        for channel in [0, 1]:
+            tifffile.imwrite(tmp_path / f"s{number}_ch{channel:02}.tif", section + np.uint16(channel))
+    sources = {
+        "plain": ("sections", values),
+        "named": ("sections|tiff:", values),
+        "url": (f"file://{folder}", values),
+        "pattern": ("sections/z*.tif", values),
+        "ch0": ("*_ch00.tif", values),
+        "ch1": ("*_ch01.tif|tiff:", values + np.uint16(1)),
+    }
+    check_arrays(tmp_path, sources)
+    pointshard("check", tmp_path / "out", "--source")
+    message = job_error(tmp_path, f"{tmp_path}|tiff:", layer=PLACED)
+    assert "`s0_ch00.tif` and `s0_ch01.tif`" in message and "|tiff:`" in message
+    (folder / "z100.tif").rename(tmp_path / "lost.tif")
+    message = job_error(tmp_path, "sections", layer=PLACED)
+    assert f"{folder}: section 100 is missing between `z99.tif` and `z101.tif`" in message
+    (tmp_path / "lost.tif").rename(folder / "z100.tif")
+    (folder / "z0100.tif").write_bytes((folder / "z100.tif").read_bytes())
+    assert "`z0100.tif` and `z100.tif` for section 100" in job_error(tmp_path, "sections", layer=PLACED)
+
+
+def test_sections_of_another_shape_type_or_number_of_pages_are_errors_that_name_the_file(tmp_path):
+    for name, section in {
+        "shape": np.zeros((36, 41), "uint16"),
+        "type": np.zeros((36, 40), "uint8"),
+        "channels": np.zeros((36, 40, 3), "uint16"),
+        "pages": np.zeros((2, 36, 40), "uint16"),
+        "truncated": None,
+    }.items():
+        folder = tmp_path / name
+        write(folder, stack(), folder=True, compression="zlib")
+        if section is None:
+            data = (folder / "z101.tif").read_bytes()
+            (folder / "z101.tif").write_bytes(data[: len(data) - 40])
+        else:
+            tifffile.imwrite(folder / "z101.tif", section)
+        message = job_error(tmp_path, name, layer=PLACED)
+        assert f"{folder}/z101.tif" in message, message
+        expected = {"truncated": "truncated", "pages": "several pages"}.get(name, "40 x 36 pixels of uint16 with 1 channel(s)")
+        assert expected in message, message
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        for shape in [(36, 40), (36, 40), (18, 20)]:
+            file.write(np.ones(shape, "uint8"), metadata=None)
+    message = job_error(tmp_path, "a.tif", layer=PLACED)
+    assert "a.tif, page 3: found 20 x 18 pixels, but the first page has 40 x 36" in message
+
+
+def test_sections_may_be_stored_in_other_ways_than_the_first(tmp_path):
+    folder = tmp_path / "mixed"
+    folder.mkdir()
+    for z, section in enumerate(stack()):
+        layout = list(LAYOUTS.values())[z % len(LAYOUTS)]
+        compression = {"compression": COMPRESSIONS[z % 4 + 1]} if z % 3 else {}
+        tifffile.imwrite(folder / f"{z}.tif", section, byteorder="<>"[z % 2], bigtiff=z % 5 == 0, **compression, **layout)
+    check_arrays(tmp_path, {"mixed": ("mixed", stack())})
+
+
+def test_smaller_copies_masks_and_missing_chunks(tmp_path):
+    values = stack("uint8")
+    with tifffile.TiffWriter(tmp_path / "pyramid.ome.tif") as file:
+        file.write(values, subifds=1, tile=(16, 16), metadata={"axes": "ZYX"})
+        file.write(values[:, ::2, ::2], subfiletype=1, tile=(16, 16))
+    with tifffile.TiffWriter(tmp_path / "thumbnails.tif") as file:
+        for section in values:
+            file.write(section, metadata=None)
+            file.write(section[::4, ::4], subfiletype=1, metadata=None)
+    sparse = values.copy()
+    sparse[:, 16:32, :16] = 0
+    tifffile.imwrite(tmp_path / "sparse.tif", values, tile=(16, 16), compression="zlib")
+    with tifffile.TiffFile(tmp_path / "sparse.tif") as file:
+        counts = [page.tags["TileByteCounts"] for page in file.pages]
+        places = [tag.valueoffset + 3 * {3: 2, 4: 4}[tag.dtype] for tag in counts]
+    data = bytearray((tmp_path / "sparse.tif").read_bytes())
+    for place in places:
+        data[place : place + 2] = b"\0\0"
+    (tmp_path / "sparse.tif").write_bytes(data)
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "sparse.tif"), sparse)
+    sources = {"pyramid": ("pyramid.ome.tif", values), "thumbnails": ("thumbnails.tif", values), "sparse": ("sparse.tif", sparse)}
+    check_arrays(tmp_path, sources)
+
+
+def test_pages_that_are_frames_or_channels_by_mistake_can_be_read_as_sections(tmp_path):
+    values = stack()
+    tifffile.imwrite(tmp_path / "frames.tif", values, imagej=True, metadata={"axes": "TYX"})
+    tifffile.imwrite(tmp_path / "channels.tif", values, imagej=True)
+    tifffile.imwrite(tmp_path / "frames.ome.tif", values, metadata={"axes": "TYX"})
+    tifffile.imwrite(tmp_path / "unnamed.tif", values.reshape(6, 2, 36, 40))
+    names = {"frames": "12 frames", "channels": "12 channels", "frames.ome": "12 frames", "unnamed": "[6, 2, 36, 40]"}
+    for name, expected in names.items():
+        message = job_error(tmp_path, f"{name}.tif", layer=PLACED)
+        assert expected in message and '"axes": "zyx"' in message, message
+    sources = {name.replace(".", "_"): (f"{name}.tif", values) for name in names}
+    check_arrays(tmp_path, sources, {name: PLACED | {"axes": "zyx"} for name in sources})
+    message = job_error(tmp_path, "frames.tif", layer=PLACED | {"axes": "czyx"})
+    assert '"czyx"' in message and 'expected "zyx"' in message
+
+
+def test_unsupported_files_are_errors_that_say_what_to_do(tmp_path):
+    eight, sixteen = stack("uint8"), stack()
+    for name, (values, options, expected) in {
+        "lzma": (sixteen, {"compression": "lzma"}, "34925 (LZMA)"),
+        "jpeg2000": (sixteen, {"compression": "jpeg2000"}, "34712 (JPEG 2000)"),
+        "jxl": (eight, {"compression": "jpegxl"}, "50002 (JPEG XL)"),
+        "lerc": (sixteen, {"compression": "lerc"}, "34887 (LERC)"),
+        "bits": (voxels("bool").T, {}, "values of 1 bit"),
+        "half": (sixteen.astype("float16"), {}, "floating point values of 16 bit"),
+        "complex": (sixteen.astype("complex64"), {}, "complex values of 64 bit"),
+        "cfa": (eight, {"photometric": "cfa"}, "32803 (a colour filter array)"),
+    }.items():
+        tifffile.imwrite(tmp_path / f"{name}.tif", values, **options)
+        message = job_error(tmp_path, f"{name}.tif", code=1, layer=PLACED)
+        assert expected in message and f"{tmp_path}/{name}.tif" in message, message
+        assert "tiffcp -c lzw" in message or "convert the file" in message
+    tifffile.imwrite(tmp_path / "stk.tif", sixteen[0], extratags=[(33629, 4, 2, (1, 2), True)])
+    assert "MetaMorph" in job_error(tmp_path, "stk.tif", layer=PLACED)
+    (tmp_path / "text.tif").write_text("This is no TIFF file.")
+    assert "found no TIFF signature" in job_error(tmp_path, "text.tif", layer=PLACED)
+    (tmp_path / "empty.tif").write_bytes(b"")
+    assert "found 0 bytes" in job_error(tmp_path, "empty.tif", layer=PLACED)
+    assert "missing.tif does not exist" in job_error(tmp_path, "missing.tif", layer=PLACED)
+    (tmp_path / "none").mkdir()
+    assert "found no TIFF file in it" in job_error(tmp_path, "none|tiff:", layer=PLACED)
+    assert "found no TIFF file in it" in job_error(tmp_path, "none/*.tif", layer=PLACED)
+    with tifffile.TiffWriter(tmp_path / "images.ome.tif") as file:
+        for _ in range(2):
+            file.write(sixteen, metadata={"axes": "ZYX"})
+    assert "several images" in job_error(tmp_path, "images.ome.tif", layer=PLACED)
+
+
+def test_a_folder_in_a_bucket_is_listed_and_read(tmp_path, moto, s3):
+    values = stack("uint8")
+    write(tmp_path / "sections", values, folder=True, tile=(16, 16), compression="lzw")
+    write(tmp_path / "pages.tif", values, compression="lzw")
+    (tmp_path / "upload").mkdir()
+    (tmp_path / "sections").rename(tmp_path / "upload/sections")
+    (tmp_path / "pages.tif").rename(tmp_path / "upload/pages.tif")
+    upload_objects(moto.url, "tiff", tmp_path / "upload")
+    names = ["sections", "sections|tiff:", "sections/z*.tif", "pages.tif", "pages.tif|tiff:"]
+    sources = {f"a{number}": (f"{s3.root}/tiff/{name}", values) for number, name in enumerate(names)}
+    check_arrays(tmp_path, sources, env=s3.env)
+
+
+def test_a_file_on_a_server_is_read_by_ranges(tmp_path):
+    values = zyx(np.tile(voxels("uint8"), (8, 8, 1)))
+    (tmp_path / "www").mkdir()
+    tifffile.imwrite(tmp_path / "www/a.tif", values, tile=(64, 64), compression="zlib")
+    tifffile.imwrite(tmp_path / "www/raw.tif", values)
+    nginx = Nginx(tmp_path, {"files": static(tmp_path / "www")})
+    try:
+        url = nginx.url("files")
+        sources = {"tiles": (f"{url}/a.tif", values), "raw": (f"{url}/raw.tif|tiff:", values)}
+        check_arrays(tmp_path, sources)
+        requests = [r for r in nginx.requests("files") if r.method == "GET"]
+        message = job_error(tmp_path, f"{url}/sections|tiff:", layer=PLACED)
+    finally:
+        nginx.stop()
+    assert requests and all(r.status == 206 for r in requests)
+    # The pages of `raw.tif` are listed at its end, and read together.
+    assert len([r for r in requests if r.path.startswith("/raw.tif")]) < 40
+    assert "cannot be listed" in message
+
+
+def test_damaged_files_never_panic(tmp_path):
+    random = np.random.default_rng(7)
+    results = set()
+    for number in range(30):
+        kind = ["uint16", "float32", "uint8"][number % 3]
+        compression = ["lzw", "zstd", "zlib", "packbits", "jpeg" if kind == "uint8" else "none"][number % 5]
+        options = {"compression": compression, "predictor": number % 2 == 0, "bigtiff": number % 4 == 1}
+        write(tmp_path / "a.tif", stack(kind), **options, rowsperstrip=7)
+        damaged = bytearray((tmp_path / "a.tif").read_bytes())
+        if number % 6 == 0:
+            damaged = damaged[: random.integers(len(damaged))]
+        else:
+            for at in random.integers(400 if number % 2 else len(damaged), size=1 + number % 3):
+                damaged[at] = random.choice([0, 255, damaged[at] ^ 1, random.integers(256)])
+        (tmp_path / "a.tif").write_bytes(damaged)
+        results.add(run_damaged(tmp_path))
+    assert results >= {0, 1}
+
+
+def run_damaged(folder):
+    config = job(folder, "a.tif", ORIGIN, layer=PLACED)
+    try:
+        pointshard("preprocess", config, "--out", folder / "out", "--threads", "1", "--quiet", "--force", "--memory", "200MiB")
+        return 0
+    except AssertionError as failed:
+        text = str(failed)
+        assert "panicked" not in text and "exit code 101" not in text, text
+        return 1
+
+
+def test_the_check_against_the_source_reads_it_again(tmp_path):
+    write(tmp_path / "sections", stack(), folder=True, compression="lzw")
+    check_arrays(tmp_path, {"img": ("sections", stack())})
+    pointshard("check", tmp_path / "out", "--source")
+    # At the centre of the first window.
+    path = tmp_path / "sections/z101.tif"
+    tifffile.imwrite(path, tifffile.imread(path) + np.uint16(1), compression="lzw")
+    pointshard("check", tmp_path / "out", "--source", code=1)
+
+
+def test_labels_of_a_stack_are_masked_by_object(tmp_path):
+    labels = (1 + np.arange(12)[:, None, None] // 4 + 10 * (np.arange(40) // 8)).astype("uint32") + np.zeros((1, 36, 1), "uint32")
+    write(tmp_path / "seg", labels, folder=True, compression="zlib", predictor=True)
+    path = job(tmp_path, "seg", ORIGIN, layer=PLACED)
+    config = json.loads(path.read_text())
+    config["arrays"] = {"seg": {"layer": "img"}, "mask": {"layer": "img", "transform": {"object_at": {}}}}
+    path.write_text(json.dumps(config))
+    pointshard("preprocess", path, "--out", tmp_path / "out", "--quiet")
+    group = zarr.open_group(tmp_path / "out/train.zarr", mode="r")
+    volume = Volume(labels.T, ORIGIN, RESOLUTION)
+    centers = points(ORIGIN, RESOLUTION)
+    for annotation, mask in zip(group["annotation_id"][:], group["mask"][:], strict=True):
+        window = volume.cut(first_voxel(centers[annotation], RESOLUTION, WINDOW), WINDOW)
+        np.testing.assert_array_equal(mask, window == volume.at(centers[annotation]))
+
+
+def test_init_drafts_a_config_for_stacks(tmp_path):
+    values = zyx(np.tile(voxels("uint8"), (3, 3, 3)))
+    metadata = {"axes": "ZYX", "PhysicalSizeX": 4, "PhysicalSizeY": 4, "PhysicalSizeZ": 40}
+    metadata |= {f"PhysicalSize{axis}Unit": "nm" for axis in "XYZ"}
+    for name in ["em.ome.tif", "cells.ome.tif"]:
+        kind = "uint8" if name.startswith("em") else "uint32"
+        tifffile.imwrite(tmp_path / name, values.astype(kind), metadata=metadata)
+    rows = [f"{i},{200 + i},{200 + 2 * i},{600 + i}" for i in range(20)]
+    (tmp_path / "points.csv").write_text("\n".join(["id,x,y,z", *rows]))
+    out = tmp_path / "config.json"
+    pointshard("init", tmp_path / "em.ome.tif", tmp_path / "cells.ome.tif", tmp_path / "points.csv", "--out", out)
+    config = json.loads(out.read_text())
+    assert config["resolution"] == list(RESOLUTION)
+    layers = config["collection"]["boxes"]["layers"]
+    assert {name: source.rsplit("/")[-1] for name, source in layers.items()} == {"em.ome": "em.ome.tif", "cells.ome": "cells.ome.tif"}
+    (tmp_path / "layers").mkdir()
+    write(tmp_path / "layers/sections", values, folder=True)
+    done = pointshard("init", tmp_path / "layers", "--out", tmp_path / "other.json")
+    assert "states no voxel size in nm" in done.stderr and '"layers": { "sections": { "resolution"' in done.stderr
+    message = error_message("init", tmp_path / "missing.tif", "--out", tmp_path / "third.json", code=1)
+    assert "missing.tif" in message
