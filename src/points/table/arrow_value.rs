@@ -221,7 +221,7 @@ mod tests {
 
     #[test]
     fn floats_of_every_type_are_exact_up_to_the_first_number_that_others_are_rounded_to() {
-        let singles = Float32Array::from(vec![16_777_215.0, 16_777_216.0, 8.646_911_4e17, -1.0]);
+        let singles = Float32Array::from(vec![16_777_215.0, 16_777_216.0, 8.646_911e17, -1.0]);
         assert_eq!(id(&singles, 0), Some((16_777_215, false)));
         // 16777217 is rounded to it.
         assert_eq!(id(&singles, 1), Some((16_777_216, true)));
