@@ -3,7 +3,8 @@
 //! [`Loader::open`] makes every check that is possible before the first batch. [`Loader::epoch`] starts threads that
 //! decode ahead and returns [`Batch`]es in order. A batch is a pure function of the dataset, the [`LoaderOptions`]
 //! (except `workers` and `prefetch`), the epoch and the number of the batch: `order` selects its samples, `transform`
-//! draws crop and augmentation of each. Inputs, targets, masks and ids go through the same mapping of voxels (`voxel_map`).
+//! draws crop and augmentation of each. Inputs, targets, masks and ids go through the same mapping of voxels (`voxel_map`,
+//! `warp`).
 
 mod array_kind;
 mod arrays;
@@ -24,12 +25,13 @@ mod tests;
 mod transform;
 mod values;
 mod voxel_map;
+mod warp;
 
 use std::sync::Arc;
 
 use rayon::ThreadPoolBuilder;
 
-use crate::dataset::Dataset;
+use crate::dataset::{Dataset, Manifest};
 use arrays::LoaderArrays;
 use order::SampleOrder;
 use state::{LoaderState, lock};
@@ -37,6 +39,8 @@ use state::{LoaderState, lock};
 pub use augmentation::Augmentation;
 #[cfg(any(test, feature = "bench"))]
 pub use augmentation::Flip;
+#[cfg(test)]
+use augmentation::{CoarseDropout, Misalignment};
 pub use batch::Batch;
 pub use crop::Crop;
 pub use epoch::Epoch;
@@ -61,7 +65,13 @@ impl Loader {
         options: LoaderOptions,
     ) -> Result<Self, LoaderError> {
         options.check()?;
-        let arrays = LoaderArrays::open(dataset, split, names)?;
+        let mut arrays = LoaderArrays::open(dataset, split, names)?;
+        options
+            .augmentation
+            .check_resolutions(resolutions_nm(dataset.manifest()))?;
+        if options.augmentation.may_leave_sample() {
+            arrays.mask_all_targets();
+        }
         let window = options.window(arrays.shape())?;
         arrays.check_batch(window, options.batch_size)?;
         let pool = ThreadPoolBuilder::new()
@@ -122,4 +132,15 @@ impl Loader {
             spare.push(batch);
         }
     }
+}
+
+/// Resolutions of the samples, nm per voxel, x y z.
+fn resolutions_nm(manifest: &Manifest) -> impl Iterator<Item = [f64; 3]> {
+    // Before version 3 there are no groups.
+    let sources = manifest
+        .sources
+        .iter()
+        .filter(|_| manifest.groups.is_empty());
+    let groups = manifest.groups.iter().map(|g| g.resolution_nm);
+    groups.chain(sources.map(|s| s.resolution_nm))
 }

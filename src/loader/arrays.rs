@@ -18,9 +18,9 @@ pub(super) struct LoaderArrays {
     pub arrays: Vec<LoaderArray>,
     /// Number of targets.
     pub targets: usize,
-    /// Targets without a mask, if others have one.
+    /// Targets without a mask.
     pub unmasked: Vec<usize>,
-    /// Type of the masks, if any target has one.
+    /// Type of the masks in a batch, if it has any.
     pub masks: Option<ValueType>,
     /// Whether ids of a segmentation are read.
     pub has_ids: bool,
@@ -103,6 +103,13 @@ impl LoaderArrays {
     /// Number of samples of the split.
     pub fn samples(&self) -> u64 {
         self.samples
+    }
+
+    /// Gives every target a mask in the batch.
+    pub fn mask_all_targets(&mut self) {
+        if self.targets > 0 {
+            self.masks.get_or_insert(ValueType::U8);
+        }
     }
 
     /// Channels of the image.

@@ -16,9 +16,10 @@ pub struct Batch {
     pub image: Values,
     /// `[samples, targets, z, y, x]`: 1 where the stored value is not 0.
     pub targets: Vec<u8>,
-    /// `[samples, targets, z, y, x]`: the weight of each voxel of a target; `None` if no target has a mask. Integer masks
-    /// are 1 where the stored value is not 0, float32 masks are unchanged, targets without a mask have 1. Float32 if any
-    /// mask is float32, otherwise bytes.
+    /// `[samples, targets, z, y, x]`: the weight of each voxel of a target; `None` if no target has a mask and no
+    /// augmentation moves voxels into the window from outside of the stored sample, where masks are 0. Integer masks are 1
+    /// where the stored value is not 0, float32 masks are unchanged, targets without a mask have 1. Float32 if any mask is
+    /// float32, otherwise bytes.
     pub masks: Option<Values>,
     /// `[samples, z, y, x]`: the ids of the segmentation; empty if none is read.
     pub ids: Vec<u64>,
@@ -32,7 +33,7 @@ pub(super) struct SampleSlot<'b> {
     pub image: Buffer<'b>,
     /// `[targets, z, y, x]`.
     pub targets: &'b mut [u8],
-    /// `[targets, z, y, x]`; empty if no target has a mask.
+    /// `[targets, z, y, x]`; empty if the batch has no masks.
     pub masks: Buffer<'b>,
     /// `[z, y, x]`; empty if no segmentation is read.
     pub ids: &'b mut [u64],

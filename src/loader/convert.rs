@@ -33,7 +33,7 @@ pub(super) fn input(values: &[u8], input: &InputChannels, map: &VoxelMap, out: B
         (Scaling::Range([low, high]), Buffer::F32(out)) => {
             with_type!(input.data_type, T => {
                 let values = values.as_chunks::<{ size_of::<T>() }>().0;
-                map.gather(values, out, |v| ((T::from_le_bytes(v) as f64 - low) / (high - low)) as f32);
+                map.interpolate(values, out, |v| ((T::from_le_bytes(v) as f64 - low) / (high - low)) as f32);
             });
         }
         (Scaling::Range(_), Buffer::U8(_)) => unreachable!("a range does not fit in bytes"),
@@ -44,12 +44,14 @@ pub(super) fn input(values: &[u8], input: &InputChannels, map: &VoxelMap, out: B
 fn full_scale(values: &[u8], data_type: DataType, map: &VoxelMap, out: Buffer<'_>) {
     match (data_type, out) {
         (DataType::UInt8, Buffer::U8(out)) => map.copy(values, out),
-        (DataType::UInt8, Buffer::F32(out)) => map.gather(values, out, |v| f32::from(v) / 255.0),
-        (DataType::UInt16, Buffer::F32(out)) => map.gather(values.as_chunks().0, out, |v| {
+        (DataType::UInt8, Buffer::F32(out)) => {
+            map.interpolate(values, out, |v| f32::from(v) / 255.0);
+        }
+        (DataType::UInt16, Buffer::F32(out)) => map.interpolate(values.as_chunks().0, out, |v| {
             f32::from(u16::from_le_bytes(v)) / 65535.0
         }),
         (DataType::Float32, Buffer::F32(out)) => {
-            map.gather(values.as_chunks().0, out, f32::from_le_bytes);
+            map.interpolate(values.as_chunks().0, out, f32::from_le_bytes);
         }
         (data_type, _) => unreachable!("a batch has no such buffer for an image of {data_type}"),
     }
@@ -99,6 +101,14 @@ pub(super) fn mask(values: &[u8], data_type: DataType, map: &VoxelMap, out: Buff
         return map.gather(values.as_chunks().0, out, f32::from_le_bytes);
     }
     ones(values, data_type, map, out);
+}
+
+/// The mask of a target that has none: 1, and 0 where voxels come from outside of the stored sample.
+pub(super) fn no_mask(map: &VoxelMap, out: Buffer<'_>) {
+    match out {
+        Buffer::U8(out) => map.mark_inside(out, 1),
+        Buffer::F32(out) => map.mark_inside(out, 1.0),
+    }
 }
 
 /// The same as [`binary`], as numbers.

@@ -1,38 +1,62 @@
-//! Augmentation of image values: brightness, contrast, noise and missing sections.
+//! Augmentation of image values: brightness, contrast, noise, missing sections and dropout.
 
+use std::ops::Range;
 use std::sync::LazyLock;
 
 use rand::Rng;
+use rand_pcg::Pcg64Mcg;
 
-use super::transform::SampleTransform;
 use super::values::Buffer;
 
 /// Smallest value of a voxel with data in a bounded input.
 const DARKEST: f32 = 1.0 / 255.0;
 
-/// Applies brightness, contrast and noise of the given standard deviation to an input. Voxels without data (0) stay 0. If
-/// 1 is the largest value (`is_bounded`), all others are clamped to 1/255 to 1.
+/// A change of values.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct ValueChange {
+    /// Added to the values.
+    pub brightness: f32,
+    /// Factor of their distances from the mean.
+    pub contrast: f32,
+    /// Standard deviation of the noise.
+    pub noise: f32,
+}
+
+/// The changes of the z sections of a sample.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct SectionChanges {
+    pub changes: Vec<ValueChange>,
+    /// Source of noise.
+    pub noise: Pcg64Mcg,
+}
+
+/// Applies brightness, contrast and noise to values of an input. Voxels without data (0) stay 0. If 1 is the largest value
+/// (`is_bounded`), all others are clamped to 1/255 to 1.
 pub(super) fn change(
     image: &mut [f32],
     is_bounded: bool,
-    noise: f32,
-    transform: &mut SampleTransform,
+    change: ValueChange,
+    source: &mut Pcg64Mcg,
 ) {
     let limits = if is_bounded {
         [DARKEST, 1.0]
     } else {
         [f32::NEG_INFINITY, f32::INFINITY]
     };
-    let factor = transform.contrast;
+    let ValueChange {
+        brightness,
+        contrast: factor,
+        noise,
+    } = change;
     let summand = if factor == 1.0 {
-        transform.brightness
+        brightness
     } else {
-        transform.brightness + mean(image) * (1.0 - factor)
+        brightness + mean(image) * (1.0 - factor)
     };
     if noise > 0.0 {
         let normal = &*NORMAL;
         for values in image.chunks_mut(PER_DRAW) {
-            let mut bits = transform.noise.next_u64();
+            let mut bits = source.next_u64();
             map_nonzero(values, limits, |v| {
                 let deviation = normal[bits as usize % LEVELS];
                 bits >>= LEVELS.ilog2();
@@ -44,18 +68,43 @@ pub(super) fn change(
     }
 }
 
-/// Sets a z section to 0 in every channel of an input, `[channel, z, y, x]`.
-pub(super) fn blank(image: &mut Buffer<'_>, [channels, z]: [usize; 2], section: usize) {
-    match image {
-        Buffer::U8(image) => blank_values(image, [channels, z], section),
-        Buffer::F32(image) => blank_values(image, [channels, z], section),
+/// Applies to each z section its own change, the same one in every channel of the input, `[channel, z, y, x]`. The mean of
+/// a section is that of its channel.
+pub(super) fn change_sections(
+    image: &mut [f32],
+    is_bounded: bool,
+    channels: usize,
+    SectionChanges { changes, noise }: &mut SectionChanges,
+) {
+    let section = image.len() / (channels * changes.len()).max(1);
+    let changes = changes.iter().cycle();
+    for (section, values) in image.chunks_exact_mut(section.max(1)).zip(changes) {
+        change(section, is_bounded, *values, noise);
     }
 }
 
-fn blank_values<T: Copy + Default>(image: &mut [T], [channels, z]: [usize; 2], missing: usize) {
-    let section = image.len() / (channels * z);
-    for channel in image.chunks_exact_mut(z * section) {
-        channel[missing * section..][..section].fill(T::default());
+/// Voxels z, y, x of a window.
+pub(super) type VoxelRanges = [Range<usize>; 3];
+
+/// Sets voxels to 0 in every channel of an input, `[channel, z, y, x]`, with windows of the given shape.
+pub(super) fn blank(image: &mut Buffer<'_>, window: [usize; 3], voxels: &VoxelRanges) {
+    match image {
+        Buffer::U8(image) => blank_values(image, window, voxels),
+        Buffer::F32(image) => blank_values(image, window, voxels),
+    }
+}
+
+fn blank_values<T: Copy + Default>(
+    image: &mut [T],
+    [nz, ny, nx]: [usize; 3],
+    [z, y, x]: &VoxelRanges,
+) {
+    for channel in image.chunks_exact_mut(nz * ny * nx) {
+        for section in channel[z.start * ny * nx..z.end * ny * nx].chunks_exact_mut(ny * nx) {
+            for row in section[y.start * nx..y.end * nx].chunks_exact_mut(nx) {
+                row[x.clone()].fill(T::default());
+            }
+        }
     }
 }
 
@@ -119,38 +168,37 @@ fn mean(image: &[f32]) -> f32 {
 mod tests {
     use super::*;
     use crate::loader::transform::seeded_rng;
-    use crate::loader::voxel_map::VoxelMap;
 
-    fn transform(brightness: f32, contrast: f32) -> SampleTransform {
-        SampleTransform {
-            map: VoxelMap::whole([1, 1, 1]),
+    /// Applies brightness, contrast and noise.
+    fn changed(image: &mut [f32], is_bounded: bool, [brightness, contrast, noise]: [f32; 3]) {
+        let values = ValueChange {
             brightness,
             contrast,
-            missing_section: None,
-            noise: seeded_rng("noise", &[1]),
-        }
+            noise,
+        };
+        change(image, is_bounded, values, &mut seeded_rng("noise", &[1]));
     }
 
     #[test]
     fn voxels_without_data_stay_zero_and_all_others_stay_nonzero() {
         let mut image = [0.0, 0.1, 0.5, 1.0, 0.0];
-        change(&mut image, true, 0.0, &mut transform(-0.4, 1.0));
+        changed(&mut image, true, [-0.4, 1.0, 0.0]);
         assert_eq!(image, [0.0, DARKEST, 0.5 - 0.4, 0.6, 0.0]);
-        change(&mut image, true, 0.0, &mut transform(2.0, 1.0));
+        changed(&mut image, true, [2.0, 1.0, 0.0]);
         assert_eq!(image, [0.0, 1.0, 1.0, 1.0, 0.0]);
     }
 
     #[test]
     fn values_of_float_images_are_not_clamped() {
         let mut image = [0.0, -2.0, 5.0];
-        change(&mut image, false, 0.0, &mut transform(1.0, 1.0));
+        changed(&mut image, false, [1.0, 1.0, 0.0]);
         assert_eq!(image, [0.0, -1.0, 6.0]);
     }
 
     #[test]
     fn contrast_scales_around_the_mean_of_the_voxels_with_data() {
         let mut image = [0.0, 0.25, 0.75, f32::NAN, 0.0];
-        change(&mut image, false, 0.0, &mut transform(0.0, 0.5));
+        changed(&mut image, false, [0.0, 0.5, 0.0]);
         assert_eq!(image[..3], [0.0, 0.375, 0.625]);
         assert!(image[3].is_nan());
     }
@@ -159,7 +207,7 @@ mod tests {
     fn noise_has_the_given_deviation_and_mean_zero() {
         let mut image = vec![0.5; 100_001];
         image[7] = 0.0;
-        change(&mut image, false, 0.1, &mut transform(0.0, 1.0));
+        changed(&mut image, false, [0.0, 1.0, 0.1]);
         assert_eq!(image[7], 0.0);
         let n = image.len() as f64;
         let mean = image.iter().map(|v| f64::from(*v)).sum::<f64>() / n;
@@ -185,10 +233,47 @@ mod tests {
     }
 
     #[test]
+    fn each_section_has_its_own_change_the_same_in_every_channel() {
+        let section = |brightness, contrast, noise| ValueChange {
+            brightness,
+            contrast,
+            noise,
+        };
+        let mut sections = SectionChanges {
+            changes: vec![section(0.25, 1.0, 0.0), section(0.0, 0.5, 0.0)],
+            noise: seeded_rng("noise", &[1]),
+        };
+        let mut image = [0.5, 0.0, 0.5, 1.0, 0.25, 0.5, 0.0, 0.75];
+        change_sections(&mut image, true, 2, &mut sections);
+        assert_eq!(image, [0.75, 0.0, 0.625, 0.875, 0.5, 0.75, 0.0, 0.75]);
+        sections.changes = vec![section(0.0, 1.0, 0.0), section(0.0, 1.0, 0.1)];
+        let mut image = [0.5; 8];
+        change_sections(&mut image, true, 2, &mut sections);
+        let changed = image.map(|v| v != 0.5);
+        assert_eq!(
+            changed,
+            [false, false, true, true, false, false, true, true]
+        );
+    }
+
+    #[test]
+    fn a_blank_box_is_zero_in_every_channel_and_nowhere_else() {
+        let window = [2, 3, 4];
+        let mut image = [1.0; 2 * 24];
+        blank(&mut Buffer::F32(&mut image), window, &[1..2, 0..2, 1..3]);
+        for (i, value) in image.iter().enumerate() {
+            let (z, y, x) = (i / 12 % 2, i / 4 % 3, i % 4);
+            let is_blank = z == 1 && y < 2 && (x == 1 || x == 2);
+            assert_eq!(*value == 0.0, is_blank, "{i}");
+        }
+    }
+
+    #[test]
     fn a_missing_section_is_zero_in_every_channel_and_nowhere_else() {
         let (mut image, mut bytes) = ([0.5; 2 * 3 * 4], [5; 2 * 3 * 4]);
-        blank(&mut Buffer::F32(&mut image), [2, 3], 1);
-        blank(&mut Buffer::U8(&mut bytes), [2, 3], 1);
+        let section = [1..2, 0..2, 0..2];
+        blank(&mut Buffer::F32(&mut image), [3, 2, 2], &section);
+        blank(&mut Buffer::U8(&mut bytes), [3, 2, 2], &section);
         let sections: Vec<_> = image.chunks(4).map(|s| s == [0.0; 4]).collect();
         assert_eq!(sections, [false, true, false, false, true, false]);
         assert!(

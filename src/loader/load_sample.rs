@@ -48,22 +48,24 @@ impl LoaderState {
             let mut image = slot.input(&input);
             if let Buffer::F32(image) = &mut image {
                 let is_bounded = input.scaling.is_bounded(input.data_type);
-                let noise = self.options.augmentation.noise;
-                intensity::change(image, is_bounded, noise, &mut transform);
+                intensity::change(image, is_bounded, transform.values, &mut transform.noise);
+                if let Some(sections) = &mut transform.sections {
+                    intensity::change_sections(image, is_bounded, input.count, sections);
+                }
             }
-            if let Some(section) = transform.missing_section {
-                intensity::blank(&mut image, [input.count, self.window[0]], section);
+            for voxels in &transform.blanks {
+                intensity::blank(&mut image, self.window, voxels);
             }
         }
         if self.arrays.masks.is_some() {
             for i in &self.arrays.unmasked {
-                slot.mask(*i).fill_with_ones();
+                convert::no_mask(&transform.map, slot.mask(*i));
             }
         }
         Ok(())
     }
 
-    /// Decodes the arrays into `slot`, cropped, mirrored and rotated.
+    /// Decodes the arrays into `slot`, with the voxels in their places.
     fn decode(
         &self,
         decoder: &mut SampleDecoder,

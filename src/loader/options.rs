@@ -101,15 +101,8 @@ impl LoaderOptions {
             None => shape,
             Some(crop) => crop.window_in(shape)?,
         };
-        let [_, y, x] = window;
-        match self.augmentation.swaps_xy() {
-            Some(name) if x != y => Err(LoaderError::option(
-                name,
-                format!("true with windows of {x} x {y} voxels in x and y"),
-                "the same size in x and y; set such a `crop.window`, or turn the option off",
-            )),
-            _ => Ok(window),
-        }
+        self.augmentation.check_window(window)?;
+        Ok(window)
     }
 }
 

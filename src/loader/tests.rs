@@ -1,8 +1,10 @@
 //! Loads small datasets and compares the batches with the stored values.
 
 mod bytes;
+mod options_alone;
 mod threads;
 
+use std::num::NonZeroU32;
 use std::path::Path;
 
 use proptest::prelude::*;
@@ -36,6 +38,20 @@ pub(super) fn all_options() -> LoaderOptions {
             contrast: 0.2,
             noise: 0.05,
             missing_section: 0.2,
+            section_brightness: 0.1,
+            section_contrast: 0.1,
+            section_noise: 0.1,
+            missing_sections_max: NonZeroU32::new(3),
+            coarse_dropout: Some(CoarseDropout {
+                probability: 0.3,
+                boxes: 2,
+                size: [NonZeroU32::MIN; 3],
+            }),
+            rotate_xy_degrees: 20.0,
+            slip: Some(Misalignment {
+                probability: 0.3,
+                max_voxels: 2,
+            }),
             ..all_rotations()
         },
         ..options()

@@ -95,14 +95,6 @@ impl<'b> Buffer<'b> {
             Self::F32(_) => None,
         }
     }
-
-    /// Sets all values to 1.
-    pub fn fill_with_ones(self) {
-        match self {
-            Self::U8(values) => values.fill(1),
-            Self::F32(values) => values.fill(1.0),
-        }
-    }
 }
 
 /// Changes the length of `values`. The old values may remain: the caller overwrites all of them.
