@@ -75,7 +75,7 @@ def check_arrays(folder, sources, layers=None, tolerance=0, **options):
         for annotation, window in zip(group["annotation_id"][:], group[name][:], strict=True):
             start = first_voxel(centers[annotation], RESOLUTION, WINDOW)
             expected = np.concatenate([channel.cut(start, WINDOW) for channel in channels_of(values)])
-            assert expected.any(), name
+            assert expected.any() or name == "sparse", name
             if tolerance:
                 difference = np.abs(window.astype(int) - expected.astype(int))
                 assert difference.max() <= tolerance, (name, annotation)
@@ -156,7 +156,8 @@ def test_jpeg_is_decoded_with_and_without_shared_tables(tmp_path):
         files = sorted(path.glob("*.tif"), key=lambda p: int(p.stem)) if path.is_dir() else path
         values = tifffile.imread(files)
         read[name] = (source, values if values.ndim == 3 else np.moveaxis(values, -1, 0))
-    check_arrays(tmp_path, read, tolerance=3)
+    # Decoders round differently; colours are converted after that.
+    check_arrays(tmp_path, read, tolerance=4)
 
 
 def test_files_of_pillow_and_libtiff_are_read(tmp_path):
@@ -355,7 +356,6 @@ def test_unsupported_files_are_errors_that_say_what_to_do(tmp_path):
         "bits": (voxels("bool").T, {}, "values of 1 bit"),
         "half": (sixteen.astype("float16"), {}, "floating point values of 16 bit"),
         "complex": (sixteen.astype("complex64"), {}, "complex values of 64 bit"),
-        "cfa": (eight, {"photometric": "cfa"}, "32803 (a colour filter array)"),
     }.items():
         tifffile.imwrite(tmp_path / f"{name}.tif", values, **options)
         message = job_error(tmp_path, f"{name}.tif", code=1, layer=PLACED)
@@ -405,8 +405,9 @@ def test_a_file_on_a_server_is_read_by_ranges(tmp_path):
     finally:
         nginx.stop()
     assert requests and all(r.status == 206 for r in requests)
-    # The pages of `raw.tif` are listed at its end, and read together.
-    assert len([r for r in requests if r.path.startswith("/raw.tif")]) < 40
+    # A few requests for the structure of all pages, and one for each section that a window touches.
+    raw = [r for r in requests if r.path.startswith("/raw.tif")]
+    assert len(values) <= len(raw) < 2 * len(values)
     assert "cannot be listed" in message
 
 
@@ -455,7 +456,7 @@ def test_labels_of_a_stack_are_masked_by_object(tmp_path):
     write(tmp_path / "seg", labels, folder=True, compression="zlib", predictor=True)
     path = job(tmp_path, "seg", ORIGIN, layer=PLACED)
     config = json.loads(path.read_text())
-    config["arrays"] = {"seg": {"layer": "img"}, "mask": {"layer": "img", "transform": {"object_at": {}}}}
+    config["arrays"] = {"seg": {"layer": "img"}, "mask": {"layer": "img", "transform": {"object_at": {"point": "anchor"}}}}
     path.write_text(json.dumps(config))
     pointshard("preprocess", path, "--out", tmp_path / "out", "--quiet")
     group = zarr.open_group(tmp_path / "out/train.zarr", mode="r")
@@ -483,7 +484,7 @@ def test_init_drafts_a_config_for_stacks(tmp_path):
     assert {name: source.rsplit("/")[-1] for name, source in layers.items()} == {"em.ome": "em.ome.tif", "cells.ome": "cells.ome.tif"}
     (tmp_path / "layers").mkdir()
     write(tmp_path / "layers/sections", values, folder=True)
-    done = pointshard("init", tmp_path / "layers", "--out", tmp_path / "other.json")
-    assert "states no voxel size in nm" in done.stderr and '"layers": { "sections": { "resolution"' in done.stderr
+    message = error_message("init", tmp_path / "layers", "--out", tmp_path / "other.json", code=1)
+    assert "states no voxel size in nm" in message and '"layers": { "sections": { "resolution"' in message
     message = error_message("init", tmp_path / "missing.tif", "--out", tmp_path / "third.json", code=1)
     assert "missing.tif" in message
