@@ -2,10 +2,11 @@
 //!
 //! Each level is a block of convolutions, each followed by a norm and an activation. Between levels, a convolution with
 //! kernel = stride downsamples and a transposed convolution upsamples. The decoder combines its input with the output of
-//! the encoder at the same level, by sum or by concatenation. A convolution with a kernel of one voxel computes the
-//! logits. The weights have the names of the same network in PyTorch (see docs/train.md), so that either side can load
-//! the weights of the other.
+//! the encoder at the same level, by sum or by concatenation. In a residual network, the input of each block is added to
+//! its output before the last activation. A convolution with a kernel of one voxel computes the logits. The weights have
+//! the names of the same network in PyTorch (see docs/train.md), so that either side can load the weights of the other.
 
+mod architecture;
 mod config;
 mod layout;
 #[cfg(test)]
@@ -16,10 +17,11 @@ use std::sync::{Mutex, PoisonError};
 use indexmap::IndexMap;
 use tch::{Device, Kind, TchError, Tensor};
 
-use config::{Activation, Norm, Skip};
 use layout::InitialValue;
 
+pub(super) use architecture::{Operations, follow};
 pub use config::ModelConfig;
+pub(super) use config::{Activation, Norm};
 
 /// A network with its weights.
 #[derive(Debug)]
@@ -33,7 +35,8 @@ pub(super) struct Model {
 /// Held while random numbers are drawn.
 static GENERATOR: Mutex<()> = Mutex::new(());
 
-const EPSILON: f64 = 1e-5;
+/// Added to the variance in norms.
+pub(super) const EPSILON: f64 = 1e-5;
 const MOMENTUM: f64 = 0.1;
 
 impl Model {
@@ -127,72 +130,18 @@ impl Model {
     /// Logits `[batch, out channel, z, y, x]` of `image`, `[batch, in channel, z, y, x]`. `training` affects batch norm
     /// only.
     pub(super) fn forward(&self, image: &Tensor, training: bool) -> Result<Tensor, TchError> {
-        let last = self.config.feature_maps.len() - 1;
-        let mut encoded = Vec::new();
-        let mut x = self.blocks("encoder", 0, image, training)?;
-        for level in 0..last {
-            let down = self.convolve(
-                &x,
-                &format!("down.{level}"),
-                self.config.stride(level),
-                [0; 3],
-            )?;
-            encoded.push(std::mem::replace(
-                &mut x,
-                self.blocks("encoder", level + 1, &down, training)?,
-            ));
-        }
-        for (level, encoded) in encoded.iter().enumerate().rev() {
-            let up = self.upsample(&x, level)?;
-            let combined = match self.config.skip {
-                Skip::Sum => up.f_add(encoded)?,
-                Skip::Concat => Tensor::f_cat(&[encoded, &up], 1)?,
-            };
-            x = self.blocks("decoder", level, &combined, training)?;
-        }
-        self.convolve(&x, "head", [1; 3], [0; 3])?
-            .f_to_kind(Kind::Float)
+        let mut forward = Forward {
+            model: self,
+            training,
+        };
+        follow(&self.config, &mut forward, image.shallow_clone())?.f_to_kind(Kind::Float)
     }
 
-    fn blocks(
-        &self,
-        part: &str,
-        level: usize,
-        x: &Tensor,
-        training: bool,
-    ) -> Result<Tensor, TchError> {
-        let padding = self.config.kernel(level).map(|k| k / 2);
-        let mut x = x.shallow_clone();
-        for i in 0..self.config.convolutions {
-            let block = format!("{part}.{level}");
-            x = self.convolve(&x, &format!("{block}.conv.{i}"), [1; 3], padding)?;
-            x = self.norm(&x, &format!("{block}.norm.{i}"), training)?;
-            x = match self.config.activation {
-                Activation::Relu => x.f_relu()?,
-                Activation::LeakyRelu => x.f_leaky_relu()?,
-                Activation::Elu => x.f_elu()?,
-            };
-        }
-        Ok(x)
-    }
-
-    fn convolve(
-        &self,
-        x: &Tensor,
-        name: &str,
-        stride: [i64; 3],
-        padding: [i64; 3],
-    ) -> Result<Tensor, TchError> {
-        let (weight, bias) = self.convolution(name)?;
-        x.f_to_kind(self.kind)?
-            .f_conv3d(&weight, bias.as_ref(), stride, padding, [1; 3], 1)
-    }
-
-    fn upsample(&self, x: &Tensor, level: usize) -> Result<Tensor, TchError> {
-        let (weight, bias) = self.convolution(&format!("up.{level}"))?;
-        let x = x.f_to_kind(self.kind)?;
-        let stride = self.config.stride(level);
-        x.f_conv_transpose3d(&weight, bias.as_ref(), stride, [0; 3], [0; 3], 1, [1; 3])
+    /// A weight by the name of its operation and its own name.
+    pub(super) fn weight(&self, name: &str, part: &str) -> Result<&Tensor, TchError> {
+        let name = format!("{name}.{part}");
+        let missing = || TchError::TensorNameNotFound(name.clone(), "the network".into());
+        self.weights.get(&name).ok_or_else(missing)
     }
 
     /// Weight and bias in the data type of convolutions.
@@ -201,25 +150,50 @@ impl Model {
         let bias = bias.map(|b| b.f_to_kind(self.kind)).transpose()?;
         Ok((self.weight(name, "weight")?.f_to_kind(self.kind)?, bias))
     }
+}
 
-    fn weight(&self, name: &str, part: &str) -> Result<&Tensor, TchError> {
-        let name = format!("{name}.{part}");
-        let missing = || TchError::TensorNameNotFound(name.clone(), "the network".into());
-        self.weights.get(&name).ok_or_else(missing)
+/// Computes logits.
+struct Forward<'m> {
+    model: &'m Model,
+    training: bool,
+}
+
+impl Operations for Forward<'_> {
+    type Maps = Tensor;
+    type Error = TchError;
+
+    fn convolve(
+        &mut self,
+        x: &Tensor,
+        name: &str,
+        stride: [i64; 3],
+        padding: [i64; 3],
+    ) -> Result<Tensor, TchError> {
+        let (weight, bias) = self.model.convolution(name)?;
+        x.f_to_kind(self.model.kind)?
+            .f_conv3d(&weight, bias.as_ref(), stride, padding, [1; 3], 1)
     }
 
-    fn norm(&self, x: &Tensor, name: &str, training: bool) -> Result<Tensor, TchError> {
-        if self.config.norm == Norm::None {
-            return Ok(x.shallow_clone());
+    fn upsample(&mut self, x: &Tensor, name: &str, stride: [i64; 3]) -> Result<Tensor, TchError> {
+        let (weight, bias) = self.model.convolution(name)?;
+        let x = x.f_to_kind(self.model.kind)?;
+        x.f_conv_transpose3d(&weight, bias.as_ref(), stride, [0; 3], [0; 3], 1, [1; 3])
+    }
+
+    fn norm(&mut self, x: Tensor, name: &str) -> Result<Tensor, TchError> {
+        let norm = self.model.config.norm;
+        if norm == Norm::None {
+            return Ok(x);
         }
         // Norms sum many values: always in float32.
         let x = x.f_to_kind(Kind::Float)?;
-        let (weight, bias) = (self.weight(name, "weight")?, self.weight(name, "bias")?);
+        let weight = |part: &str| self.model.weight(name, part);
+        let (scale, bias) = (weight("weight")?, weight("bias")?);
         let none = None::<&Tensor>;
-        match self.config.norm {
+        match norm {
             Norm::None => Ok(x),
             Norm::Instance => x.f_instance_norm(
-                Some(weight),
+                Some(scale),
                 Some(bias),
                 none,
                 none,
@@ -229,24 +203,40 @@ impl Model {
                 true,
             ),
             Norm::Group => {
-                let groups = groups(weight.numel() as i64);
-                x.f_group_norm(groups, Some(weight), Some(bias), EPSILON, true)
+                let groups = groups(scale.numel() as i64);
+                x.f_group_norm(groups, Some(scale), Some(bias), EPSILON, true)
             }
             Norm::Batch => x.f_batch_norm(
-                Some(weight),
+                Some(scale),
                 Some(bias),
-                Some(self.weight(name, "running_mean")?),
-                Some(self.weight(name, "running_var")?),
-                training,
+                Some(weight("running_mean")?),
+                Some(weight("running_var")?),
+                self.training,
                 MOMENTUM,
                 EPSILON,
                 true,
             ),
         }
     }
+
+    fn activate(&mut self, x: Tensor) -> Result<Tensor, TchError> {
+        match self.model.config.activation {
+            Activation::Relu => x.f_relu(),
+            Activation::LeakyRelu => x.f_leaky_relu(),
+            Activation::Elu => x.f_elu(),
+        }
+    }
+
+    fn add(&mut self, a: &Tensor, b: &Tensor) -> Result<Tensor, TchError> {
+        a.f_add(b)
+    }
+
+    fn concatenate(&mut self, a: &Tensor, b: &Tensor) -> Result<Tensor, TchError> {
+        Tensor::f_cat(&[a, b], 1)
+    }
 }
 
 /// Number of groups of group norm: the largest number up to 8 that divides the feature maps.
-fn groups(maps: i64) -> i64 {
+pub(super) fn groups(maps: i64) -> i64 {
     (1..=8).rev().find(|g| maps % g == 0).unwrap_or(1)
 }

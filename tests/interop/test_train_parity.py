@@ -44,6 +44,14 @@ CASES = {
         "augmentation": {"flip": {"x": True}, "brightness": 0.2, "noise": 0.1, "missing_section": 0.5},
         "crop": {"window": [16, 16, 4], "jitter": [4, 4, 2]},
     },
+    "residual": {
+        "model": {**MODEL, "residual": True, "skip": "concat", "convolutions": 2},
+        "optimizer": {"name": "adam", "lr": 0.01},
+    },
+    "residual sums without projections": {
+        "model": {**MODEL, "residual": True, "feature_maps": [1, 6], "norm": "none", "activation": "leaky_relu"},
+        "optimizer": {"name": "adam", "lr": 0.001},
+    },
 }
 STEPS = 8
 

@@ -37,6 +37,12 @@ pub struct ModelConfig {
     /// Activation after each norm.
     #[serde(default)]
     pub activation: Activation,
+    /// Add the input of each level's convolutions to the output of the last norm, before the last activation, as ResNet
+    /// (He et al. 2016) and nnU-Net's residual encoder do. If the numbers of feature maps differ, a convolution with a
+    /// kernel of one voxel, a bias and no norm adapts the input, as in MONAI's `UNet`. Lee et al. 2017 have these sums in
+    /// a U-Net for EM, with another convolution before them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub residual: bool,
 }
 
 /// How the decoder combines its input with the output of the encoder.
@@ -182,6 +188,27 @@ impl ModelConfig {
             }
         }
         multiple
+    }
+
+    /// Number of feature maps that enter the encoder's block of a level.
+    pub(super) fn encoder_inputs(&self, level: usize) -> i64 {
+        match level {
+            0 => self.in_channels as i64,
+            _ => self.feature_maps[level],
+        }
+    }
+
+    /// Number of feature maps that enter the decoder's block of a level.
+    pub(super) fn decoder_inputs(&self, level: usize) -> i64 {
+        match self.skip {
+            Skip::Sum => self.feature_maps[level],
+            Skip::Concat => 2 * self.feature_maps[level],
+        }
+    }
+
+    /// Whether a residual block of a level needs a convolution to add that many inputs to its output.
+    pub(super) fn has_projection(&self, level: usize, inputs: i64) -> bool {
+        self.residual && inputs != self.feature_maps[level]
     }
 
     /// The kernel of a level, z y x.

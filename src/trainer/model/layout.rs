@@ -2,7 +2,7 @@
 
 use indexmap::IndexMap;
 
-use super::config::{ModelConfig, Norm, Skip};
+use super::config::{ModelConfig, Norm};
 
 /// The initial value of a weight.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -21,10 +21,7 @@ impl ModelConfig {
         let mut all = IndexMap::new();
         let levels = self.feature_maps.len();
         for (level, &maps) in self.feature_maps.iter().enumerate() {
-            let first = match level {
-                0 => self.in_channels as i64,
-                _ => maps,
-            };
+            let first = self.encoder_inputs(level);
             self.block(&mut all, &format!("encoder.{level}"), level, first);
             if level + 1 < levels {
                 let next = self.feature_maps[level + 1];
@@ -42,10 +39,7 @@ impl ModelConfig {
                 add("down", next, maps * voxels);
                 // Kernel = stride: each output voxel has the inputs of one voxel.
                 add("up", maps, next);
-                let first = match self.skip {
-                    Skip::Sum => maps,
-                    Skip::Concat => 2 * maps,
-                };
+                let first = self.decoder_inputs(level);
                 self.block(&mut all, &format!("decoder.{level}"), level, first);
             }
         }
@@ -93,6 +87,12 @@ impl ModelConfig {
                     InitialValue::Running(1.0),
                 );
             }
+        }
+        if self.has_projection(level, first) {
+            let weight = (vec![maps, first, 1, 1, 1], InitialValue::HeNormal(first));
+            all.insert(format!("{name}.shortcut.weight"), weight);
+            let bias = (vec![maps], InitialValue::Zeros);
+            all.insert(format!("{name}.shortcut.bias"), bias);
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Tests of the network.
 
+use super::config::Skip;
 use super::*;
 
 fn config(json: serde_json::Value) -> ModelConfig {
@@ -32,6 +33,7 @@ fn logits_have_the_size_of_the_image() {
         let config = ModelConfig {
             skip,
             norm,
+            residual: norm != Norm::Batch,
             ..small()
         };
         let model = Model::new(&config, 1, Device::Cpu).unwrap();
@@ -100,6 +102,39 @@ fn kernels_and_strides_are_x_y_z_in_a_config_and_z_y_x_in_weights() {
     assert_eq!(shapes["down.1.weight"], [8, 6, 2, 1, 3]);
     assert_eq!(shapes["up.1.weight"], [8, 6, 2, 1, 3]);
     assert_eq!(shapes["head.weight"], [2, 4, 1, 1, 1]);
+}
+
+#[test]
+fn a_shortcut_has_weights_only_where_the_numbers_of_feature_maps_differ() {
+    let shortcuts = |skip| {
+        let config = ModelConfig {
+            skip,
+            residual: true,
+            ..small()
+        };
+        let mut shapes = Model::names_and_shapes(&config);
+        shapes.retain(|name, _| name.ends_with(".shortcut.weight"));
+        shapes.into_iter().collect::<Vec<_>>()
+    };
+    let first = ("encoder.0.shortcut.weight".to_owned(), vec![4, 1, 1, 1, 1]);
+    assert_eq!(shortcuts(Skip::Sum), [first.clone()]);
+    let decoder = [
+        ("decoder.0.shortcut.weight".to_owned(), vec![4, 8, 1, 1, 1]),
+        ("decoder.1.shortcut.weight".to_owned(), vec![6, 12, 1, 1, 1]),
+    ];
+    assert_eq!(shortcuts(Skip::Concat), [&[first], &decoder[..]].concat());
+}
+
+#[test]
+fn the_json_of_a_plain_network_has_no_key_of_residual_ones() {
+    let json = serde_json::to_value(small()).unwrap();
+    assert_eq!(json.get("residual"), None);
+    let residual = ModelConfig {
+        residual: true,
+        ..small()
+    };
+    let json = serde_json::to_value(&residual).unwrap();
+    assert_eq!(config(json), residual);
 }
 
 #[test]
