@@ -1,7 +1,7 @@
 //! The built-in trainer (feature `tch`): shows that a network can learn from a dataset, without any Python code.
 //!
 //! [`TrainConfig`] selects arrays, network and loss. [`train`] writes or resumes a run folder with weights, metrics, a
-//! TorchScript module and a report. [`infer`] writes the predictions of a split as a Zarr group. The network and the loss
+//! TorchScript module, an ONNX model and a report. [`infer`] writes the predictions of a split as a Zarr group. The network and the loss
 //! use libtorch; everything else is plain Rust.
 
 mod assignment;

@@ -148,6 +148,11 @@ fn print(printer: &Printer, trained: &TrainOutcome, folder: &Path) {
     let report = folder.join("report.html");
     printer.result(format!("report   {}", report.display()));
     printer.result(format!("module   {}", folder.join("model.pt").display()));
+    if trained.has_onnx {
+        printer.result(format!("ONNX     {}", folder.join("model.onnx").display()));
+    } else {
+        printer.warn("model.onnx was not written: the weights take 2 GiB or more, and an ONNX file must be smaller");
+    }
 }
 
 /// The folder to write to: `out`, or `default` in the folder of a local dataset.

@@ -21,7 +21,8 @@ use super::optimizer::Optimizer;
 
 /// Version of the header's format.
 const VERSION: u32 = 1;
-const HEADER: &str = "pointshard";
+/// Name of the entry that holds the [`Header`] as JSON.
+pub(super) const HEADER: &str = "pointshard";
 
 /// The training to which weights belong.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -64,6 +65,11 @@ impl Header {
             best,
         }
     }
+
+    /// The header as JSON, to write to `path`.
+    pub(super) fn to_json(&self, path: &Path) -> Result<String, TrainError> {
+        serde_json::to_string(self).map_err(|e| TrainError::file(path, e.to_string()))
+    }
 }
 
 /// The contents of a checkpoint file.
@@ -87,8 +93,7 @@ pub(super) fn write(
     };
     let weights = model.weights().iter().map(|(n, w)| (n.clone(), w));
     let state = optimizer.into_iter().flat_map(Optimizer::state);
-    let json = serde_json::to_string(&header).map_err(|e| TrainError::file(path, e.to_string()))?;
-    let header = HashMap::from([(HEADER.to_owned(), json)]);
+    let header = HashMap::from([(HEADER.to_owned(), header.to_json(path)?)]);
     let average = average.into_iter().flat_map(AverageWeights::state);
     write_tensors(path, weights.chain(state).chain(average), Some(header))
 }

@@ -1,45 +1,19 @@
-//! Exports the network as a TorchScript module, which PyTorch loads without further code.
+//! Exports the network for programs that don't know this trainer: `torchscript` writes a module for PyTorch, `onnx` a
+//! model for all programs that read ONNX. Both accept any number of windows, of any size that the strides divide.
 
-use std::path::Path;
+pub(super) mod onnx;
+pub(super) mod torchscript;
 
-use tch::{CModule, Device, Kind, Tensor};
+use tch::{Device, TchError};
 
-use super::atomic_write::{PREFIX, write_atomic};
-use super::error::TrainError;
 use super::model::Model;
 
-/// Writes `model` to `path`. The module accepts any batch size and any window size that the network accepts; it is traced
-/// with `window`, `[channel, z, y, x]`.
-pub(super) fn write(path: &Path, model: &Model, window: [i64; 4]) -> Result<(), TrainError> {
-    let _no_grad = tch::no_grad_guard();
+/// A copy of `model` on the CPU, in float32 and without gradients.
+fn on_cpu(model: &Model) -> Result<Model, TchError> {
     let weights = model.weights().iter();
     let weights = weights.map(|(n, w)| Ok((n.clone(), w.f_detach()?.f_to_device(Device::Cpu)?)));
-    let weights = weights.collect::<Result<_, tch::TchError>>()?;
+    let weights = weights.collect::<Result<_, TchError>>()?;
     let mut model = Model::with_weights(model.config(), weights, Device::Cpu)?;
     model.freeze()?;
-    let [c, z, y, x] = window;
-    let image = Tensor::f_zeros([1, c, z, y, x], (Kind::Float, Device::Cpu))?;
-    let mut failed = None;
-    let module =
-        CModule::create_by_tracing("UNet3D", "forward", &[image], &mut |images| match model
-            .forward(&images[0], false)
-        {
-            Ok(logits) => vec![logits],
-            Err(e) => {
-                failed = Some(e);
-                vec![images[0].shallow_clone()]
-            }
-        })?;
-    if let Some(e) = failed {
-        return Err(e.into());
-    }
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let temporary = tempfile::Builder::new()
-        .prefix(PREFIX)
-        .tempdir_in(folder)
-        .map_err(TrainError::io("write", path))?;
-    let file = temporary.path().join("model.pt");
-    module.save(&file)?;
-    let bytes = std::fs::read(&file).map_err(TrainError::io("read", &file))?;
-    write_atomic(path, &bytes)
+    Ok(model)
 }

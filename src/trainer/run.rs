@@ -75,6 +75,8 @@ pub struct TrainOutcome {
     pub stopped_early: bool,
     /// The evaluation of the best weights.
     pub evaluation: Evaluation,
+    /// Whether an ONNX model was written: not if the weights are too many for the format.
+    pub has_onnx: bool,
     /// Samples per second of this run, without validation.
     pub samples_per_s: f64,
     /// Fraction of that time spent waiting for data.
@@ -115,15 +117,16 @@ pub fn train(
         let problem = "nothing was learned: all batches are below this minimum";
         return Err(TrainError::config("min_nonzero", problem));
     }
-    let (evaluation, best) = run.finish(dataset)?;
+    let finished = run.finish(dataset)?;
     Ok(TrainOutcome {
         steps: run.step,
         resumed_from: first,
         skipped_steps: times.skipped_steps,
         weights: run.model.size(),
-        best_step: best,
+        best_step: finished.best_step,
         stopped_early: run.step < config.steps,
-        evaluation,
+        evaluation: finished.evaluation,
+        has_onnx: finished.has_onnx,
         samples_per_s: times.samples as f64 / times.spent.as_secs_f64().max(1e-9),
         data_wait: times.waited.as_secs_f64() / times.spent.as_secs_f64().max(1e-9),
     })
@@ -144,6 +147,13 @@ struct Run<'a> {
     /// The last step that changed the weights.
     changed_at: u64,
     best: Option<BestValidation>,
+}
+
+/// What is known at the end of a training.
+struct Finished {
+    evaluation: Evaluation,
+    best_step: u64,
+    has_onnx: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -434,16 +444,19 @@ impl<'a> Run<'a> {
         )
     }
 
-    /// Evaluates the best weights, exports them as a TorchScript module, and writes the report.
-    fn finish(&mut self, dataset: &Dataset) -> Result<(Evaluation, u64), TrainError> {
-        let (mut model, step) = match self.best {
+    /// Evaluates the best weights, exports them, and writes the report.
+    fn finish(&mut self, dataset: &Dataset) -> Result<Finished, TrainError> {
+        let (mut model, header) = match self.best {
             // All validation batches were skipped: use the last weights.
-            None => (self.validated()?, self.step),
+            None => {
+                let header = Header::new(self.config, self.digest, self.step, None);
+                (self.validated()?, header)
+            }
             Some(_) => {
                 let path = self.folder.best();
                 let checkpoint = Checkpoint::read(&path)?;
                 let model = checkpoint.model(&path, self.device)?;
-                (Some(model), checkpoint.header.step)
+                (Some(model), checkpoint.header)
             }
         };
         if let Some(model) = &mut model {
@@ -453,18 +466,23 @@ impl<'a> Run<'a> {
         let (evaluation, pictures) = self.evaluator().run(&Network::UNet(model), |_| Ok(()))?;
         let [_, channels, z, y, x] = self.loaders.train.batch_shape();
         let window = [channels, z, y, x].map(|n| n as i64);
-        export::write(&self.folder.module(), model, window)?;
+        export::torchscript::write(&self.folder.module(), model, window)?;
+        let has_onnx = export::onnx::write(&self.folder.onnx(), model, &header)?;
         let facts = TrainingFacts {
             config: self.config,
             dataset,
             weights: model.size(),
             steps: self.step,
-            best_step: step,
+            best_step: header.step,
         };
         let rows = pictures.into_iter().map(|picture| picture.row).collect();
         let report = report::report(&facts, &self.history.entries, &evaluation, rows);
         write_atomic(&self.folder.report(), report.html().as_bytes())?;
-        Ok((evaluation, step))
+        Ok(Finished {
+            evaluation,
+            best_step: header.step,
+            has_onnx,
+        })
     }
 }
 

@@ -4,6 +4,7 @@
 //! RUN/last.safetensors    weights and optimizer state after the last validation: a training resumes from here
 //! RUN/best.safetensors    weights with the lowest validation loss
 //! RUN/model.pt            the best weights as a TorchScript module; written at the end
+//! RUN/model.onnx          the same as an ONNX model, unless the weights are too many for the format
 //! RUN/metrics.jsonl       a JSON object per step and per validation
 //! RUN/events/             the same for TensorBoard
 //! RUN/report.html         charts and pictures; written at the end
@@ -48,6 +49,10 @@ impl RunFolder {
 
     pub(super) fn module(&self) -> PathBuf {
         self.root.join("model.pt")
+    }
+
+    pub(super) fn onnx(&self) -> PathBuf {
+        self.root.join("model.onnx")
     }
 
     pub(super) fn report(&self) -> PathBuf {
@@ -103,6 +108,7 @@ impl RunFolder {
             self.last(),
             self.best(),
             self.module(),
+            self.onnx(),
             self.report(),
             metrics,
         ];
@@ -180,6 +186,7 @@ mod tests {
         let root = temporary.path();
         let ours = [
             "last.safetensors",
+            "model.onnx",
             "report.html",
             "events/events.out.tfevents.1700000000.000000000.pointshard.0",
             "steps/3.safetensors",

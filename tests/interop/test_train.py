@@ -34,7 +34,7 @@ def test_a_run_writes_weights_module_metrics_events_and_report(trained):
     _, folder = trained
     there = {p.name for p in folder.iterdir()}
     assert there == {
-        "last.safetensors", "best.safetensors", "model.pt", "metrics.jsonl", "events", "report.html",
+        "last.safetensors", "best.safetensors", "model.pt", "model.onnx", "metrics.jsonl", "events", "report.html",
     }  # fmt: skip
 
 
