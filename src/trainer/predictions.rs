@@ -325,7 +325,7 @@ mod tests {
             "img/zarr.json",
             "probability/c/0/notes.txt",
             "probability/c/x/0/0/0/0",
-            "center_nm/c/0",
+            "center_nm/c/1",
         ] {
             let path = group.join(name);
             fs::create_dir_all(path.parent().unwrap()).unwrap();

@@ -117,7 +117,7 @@ fn a_shortcut_has_weights_only_where_the_numbers_of_feature_maps_differ() {
         shapes.into_iter().collect::<Vec<_>>()
     };
     let first = ("encoder.0.shortcut.weight".to_owned(), vec![4, 1, 1, 1, 1]);
-    assert_eq!(shortcuts(Skip::Sum), [first.clone()]);
+    assert_eq!(shortcuts(Skip::Sum), std::slice::from_ref(&first));
     let decoder = [
         ("decoder.0.shortcut.weight".to_owned(), vec![4, 8, 1, 1, 1]),
         ("decoder.1.shortcut.weight".to_owned(), vec![6, 12, 1, 1, 1]),
