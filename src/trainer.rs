@@ -30,6 +30,7 @@ mod run_folder;
 mod schedule;
 mod step_record;
 mod verdict;
+mod worst;
 
 pub use config::TrainConfig;
 pub use device::set_threads;

@@ -7,6 +7,7 @@ mod canvas;
 mod colors;
 mod contact_sheet;
 mod digits;
+mod scale_bar;
 
 pub use bitmap::Picture;
 pub(super) use canvas::Canvas;

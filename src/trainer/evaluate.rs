@@ -14,6 +14,7 @@ use super::loss::{Loss, LossValue, Reduction, constant_loss};
 use super::metrics::{Scores, VoxelCounts};
 use super::min_nonzero::MinNonzero;
 use super::model::Model;
+use super::worst::{WorstSamples, error};
 use crate::loader::{Loader, Values};
 use crate::preview::{ContactSheet, PictureRow};
 
@@ -80,8 +81,12 @@ pub(super) struct Evaluator<'a> {
     pub assignment: Option<&'a Assignment>,
     /// Maximum number of samples to evaluate.
     pub samples: u64,
-    /// Number of samples to draw pictures of.
+    /// Number of samples to draw pictures of, spread over all samples.
     pub pictures: usize,
+    /// Number of samples with the largest errors to draw pictures of; their pictures come first.
+    pub worst: usize,
+    /// nm per voxel along x; `None` if it is not the same for all samples.
+    pub voxel_nm: Option<f64>,
 }
 
 /// A picture of a sample.
@@ -114,7 +119,7 @@ impl Evaluator<'_> {
             .map(|k| k * samples / (self.pictures as u64).max(1))
             .collect();
         let mut sums = EvaluationSums::new(self.targets);
-        let mut rows = Vec::new();
+        let (mut rows, mut worst) = (Vec::new(), WorstSamples::new(self.worst));
         let mut done = 0;
         std::thread::scope(|scope| -> Result<(), TrainError> {
             let mut batches =
@@ -136,9 +141,16 @@ impl Evaluator<'_> {
                     None => None,
                 };
                 for (i, &sample) in batch.samples.iter().enumerate() {
+                    let error = mask.as_deref().map(|mask| error(&predicted, i, mask));
+                    let picture = || {
+                        let row = self.picture(&predicted, i, sample, mask.as_deref(), error);
+                        SamplePicture { sample, row }
+                    };
                     if pictured.contains(&(done + i as u64)) {
-                        let row = self.picture(&predicted, i, sample, mask.as_deref());
-                        rows.push(SamplePicture { sample, row });
+                        rows.push(picture());
+                    }
+                    if let Some(error) = error {
+                        worst.add(error, picture);
                     }
                 }
                 done += batch.samples.len() as u64;
@@ -146,7 +158,10 @@ impl Evaluator<'_> {
             }
             Ok(())
         })?;
-        Ok((sums.evaluation(done), rows))
+        let mut pictures: Vec<_> = worst.into_pictures().collect();
+        rows.retain(|row| pictures.iter().all(|worst| worst.sample != row.sample));
+        pictures.append(&mut rows);
+        Ok((sums.evaluation(done), pictures))
     }
 
     fn picture(
@@ -155,6 +170,7 @@ impl Evaluator<'_> {
         i: usize,
         sample: u64,
         mask: Option<&[f32]>,
+        error: Option<f64>,
     ) -> PictureRow {
         let [_, channels, z, y, x] = predicted.shape;
         let (voxels, targets) = (z * y * x, self.targets.len());
@@ -176,6 +192,7 @@ impl Evaluator<'_> {
         };
         let sheet = ContactSheet {
             shape: [z, y, x],
+            voxel_nm: self.voxel_nm,
             image: &image,
             targets: (0..shown)
                 .map(|c| (c < targets).then(|| &batch.targets[part(i, targets, c)]))
@@ -187,10 +204,13 @@ impl Evaluator<'_> {
                 .map(|c| mask.map(|m| &m[part(i, targets, c)]))
                 .collect(),
             names,
-            caption: if shown < channels {
-                format!("sample {sample}, the first {shown} of {channels} channels")
-            } else {
-                format!("sample {sample}")
+            caption: {
+                let error = error.map_or(String::new(), |e| format!(", error {e:.3}"));
+                if shown < channels {
+                    format!("sample {sample}{error}, the first {shown} of {channels} channels")
+                } else {
+                    format!("sample {sample}{error}")
+                }
             },
         };
         PictureRow::from(&sheet)

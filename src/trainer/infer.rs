@@ -14,6 +14,7 @@ use super::evaluate::{Evaluation, Evaluator, Network};
 use super::loss::{Loss, LossConfig};
 use super::model::Model;
 use super::predictions::{PredictionInfo, PredictionWriter};
+use super::run::voxel_nm;
 use super::{device, report};
 use crate::config::Role;
 use crate::dataset::Dataset;
@@ -104,6 +105,8 @@ pub fn infer(
         assignment: inputs.assignment.as_ref(),
         samples: u64::MAX,
         pictures: PICTURES,
+        worst: PICTURES,
+        voxel_nm: voxel_nm(dataset),
     };
     let (evaluation, pictures) = evaluator.run(&network.network(), |predicted| {
         writer.add(predicted)?;
@@ -398,5 +401,6 @@ fn page(
             report::score_tables(evaluation)
         },
         pictures,
+        texts: Vec::new(),
     }
 }

@@ -59,7 +59,12 @@ pub(super) fn report(
         charts,
         tables: score_tables(best),
         pictures,
+        texts: vec![("Config".into(), json_of(config))],
     }
+}
+
+fn json_of(config: &TrainConfig) -> String {
+    serde_json::to_string_pretty(config).unwrap_or_else(|e| e.to_string())
 }
 
 /// What was not learned, as facts.

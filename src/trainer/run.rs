@@ -26,6 +26,7 @@ use super::step_record::StepRecord;
 use super::{device, export};
 use crate::dataset::Dataset;
 use loaders::Loaders;
+pub(super) use loaders::voxel_nm;
 use pending::{PendingStep, fetch_losses, stacked};
 
 /// How to run a training.
@@ -87,6 +88,8 @@ pub struct TrainOutcome {
 const FETCH_EVERY: u64 = 10;
 /// Number of samples shown in the report and in TensorBoard.
 const PICTURES: usize = 6;
+/// Number of samples with the largest errors that the report shows first.
+const WORST: usize = 6;
 
 /// Trains on `dataset` according to `config`.
 pub fn train(
@@ -395,8 +398,10 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    fn evaluator(&self) -> Evaluator<'_> {
+    fn evaluator(&self, worst: usize) -> Evaluator<'_> {
         Evaluator {
+            worst,
+            voxel_nm: self.loaders.voxel_nm,
             loader: &self.loaders.val,
             device: self.device,
             targets: &self.config.targets,
@@ -414,7 +419,7 @@ impl<'a> Run<'a> {
         let average = self.validated()?;
         let model = average.as_ref().unwrap_or(&self.model);
         let network = Network::UNet(model);
-        let (evaluation, pictures) = self.evaluator().run(&network, |_| Ok(()))?;
+        let (evaluation, pictures) = self.evaluator(0).run(&network, |_| Ok(()))?;
         let loss = evaluation.loss;
         if let Some(loss) = loss.filter(|l| !l.is_finite()) {
             let of = "validation";
@@ -463,7 +468,8 @@ impl<'a> Run<'a> {
             model.set_kind(convolution_kind(self.config));
         }
         let model = model.as_ref().unwrap_or(&self.model);
-        let (evaluation, pictures) = self.evaluator().run(&Network::UNet(model), |_| Ok(()))?;
+        let network = Network::UNet(model);
+        let (evaluation, pictures) = self.evaluator(WORST).run(&network, |_| Ok(()))?;
         let [_, channels, z, y, x] = self.loaders.train.batch_shape();
         let window = [channels, z, y, x].map(|n| n as i64);
         export::torchscript::write(&self.folder.module(), model, window)?;

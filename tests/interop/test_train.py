@@ -161,6 +161,9 @@ def test_the_report_needs_no_other_file(trained):
     best = min((line for line in metrics(folder) if line["kind"] == "validation"), key=lambda line: line["loss"])
     for name in TARGETS:
         assert name in html and f"{best['channels'][name]['loss']:.4f}" in html
+    errors = [float(e) for e in re.findall(r"sample \d+, error (\d+\.\d+)", html)]
+    assert 6 <= len(errors) <= 9 and errors[:6] == sorted(errors, reverse=True)[:6] and errors[0] > errors[5]
+    assert re.search(r"scale bar \d+ nm", html) and "&quot;batch_size&quot;: 4" in html
 
 
 def test_a_batch_with_too_few_nonzero_image_voxels_is_skipped(dataset, tmp_path):

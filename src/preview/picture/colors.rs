@@ -53,13 +53,14 @@ pub(in crate::preview) fn blend(bottom: Rgb, top: Rgb, opacity: f32) -> Rgb {
     std::array::from_fn(|i| mix(bottom[i], top[i]))
 }
 
-/// A probability over `bottom`: the more likely, the more opaque and the more yellow.
+/// A probability over `bottom`: the more likely, the more opaque and the more yellow. Unlikely voxels are hardly visible, so
+/// that the image is.
 pub(super) fn heat(bottom: Rgb, probability: f32) -> Rgb {
     if probability.is_nan() {
         return NAN;
     }
     let p = probability.clamp(0.0, 1.0);
-    blend(bottom, blend(UNLIKELY, LIKELY, p), 0.8 * p)
+    blend(bottom, blend(UNLIKELY, LIKELY, p), 0.7 * p * p)
 }
 
 /// A masked-out pixel at (x, y): dark, with bright diagonal stripes.

@@ -7,12 +7,15 @@
 use super::bitmap::Picture;
 use super::canvas::Canvas;
 use super::colors::{self, Rgb};
+use super::scale_bar;
 
 /// A sample to draw; all arrays are `[z, y, x]` in C order.
 #[derive(Clone, Debug)]
 pub struct ContactSheet<'a> {
     /// Voxels in z, y and x of all arrays below.
     pub shape: [usize; 3],
+    /// nm per voxel along x, for the scale bar; `None` if it is not known.
+    pub voxel_nm: Option<f64>,
     /// Brightness from 0 to 1.
     pub image: &'a [f32],
     /// Per channel, if known: the target. Positive means not 0.
@@ -29,6 +32,8 @@ pub struct ContactSheet<'a> {
 
 /// Pixels between tiles.
 const GAP: usize = 4;
+/// Height of the scale bar in pixels, and its distance from the edges.
+const BAR_HEIGHT: usize = 5;
 /// Approximate width in pixels of a tile, if its voxels are larger than a pixel.
 const TILE_WIDTH: usize = 192;
 
@@ -62,7 +67,36 @@ impl ContactSheet<'_> {
                 self.tile(&mut canvas, corner, scale, *section, *tile_kind);
             }
         }
+        self.draw_scale_bar(&mut canvas, scale, sections.len());
         canvas.into_picture()
+    }
+
+    /// What the scale bar measures, such as `200 nm`.
+    pub fn scale_bar(&self) -> Option<String> {
+        self.bar_nm().map(scale_bar::label)
+    }
+
+    fn bar_nm(&self) -> Option<f64> {
+        scale_bar::length_nm(self.voxel_nm? * self.shape[2] as f64)
+    }
+
+    /// Draws the scale bar at the bottom left of the image in the last row.
+    fn draw_scale_bar(&self, canvas: &mut Canvas, scale: usize, rows: usize) {
+        let (Some(voxel_nm), Some(bar_nm)) = (self.voxel_nm, self.bar_nm()) else {
+            return;
+        };
+        let height = self.shape[1] * scale;
+        let length = (bar_nm / voxel_nm * scale as f64).round() as usize;
+        if height < 3 * BAR_HEIGHT {
+            return;
+        }
+        let bottom = rows * (height + GAP) - GAP - BAR_HEIGHT;
+        for y in bottom - BAR_HEIGHT..bottom {
+            for x in BAR_HEIGHT..BAR_HEIGHT + length {
+                let is_rim = y == bottom - BAR_HEIGHT || y + 1 == bottom;
+                canvas.set(x, y, if is_rim { [0; 3] } else { [255; 3] });
+            }
+        }
     }
 
     /// Headings of the columns, from left to right. All columns have the same width.
@@ -195,6 +229,7 @@ mod tests {
     fn sheet<'a>(shape: [usize; 3], data: &'a Data) -> ContactSheet<'a> {
         ContactSheet {
             shape,
+            voxel_nm: None,
             image: &data.image,
             targets: vec![Some(&data.target)],
             probabilities: vec![&data.probability],
@@ -299,6 +334,7 @@ mod tests {
         let probability = vec![f32::NAN; 600];
         let sheet = ContactSheet {
             shape: [1, 1, 600],
+            voxel_nm: Some(8.0),
             image: &image,
             targets: vec![Some(&target)],
             probabilities: vec![&probability],
@@ -307,5 +343,26 @@ mod tests {
             caption: String::new(),
         };
         assert_eq!(sheet.picture().width, 3 * 604 - 4);
+    }
+
+    #[test]
+    fn a_scale_bar_is_in_the_image_and_has_its_length() {
+        let data = data(16);
+        let sheet = ContactSheet {
+            voxel_nm: Some(10.0),
+            ..sheet([16, 8, 8], &data)
+        };
+        // A tile is 80 nm and 192 pixels wide.
+        assert_eq!(sheet.scale_bar().as_deref(), Some("20 nm"));
+        let picture = sheet.picture();
+        let white: Vec<_> = (0..picture.width as usize)
+            .filter(|x| pixel(&picture, *x, picture.height as usize - 8) == [255; 3])
+            .collect();
+        assert_eq!(white, (5..5 + 48).collect::<Vec<_>>());
+        let plain = super::ContactSheet {
+            voxel_nm: None,
+            ..sheet
+        };
+        assert_eq!(plain.scale_bar(), None);
     }
 }

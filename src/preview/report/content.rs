@@ -15,6 +15,8 @@ pub struct Report {
     pub tables: Vec<Table>,
     /// Samples.
     pub pictures: Vec<PictureRow>,
+    /// Titles and texts of fixed width, such as a config.
+    pub texts: Vec<(String, String)>,
 }
 
 /// Curves with common axes.
@@ -74,7 +76,9 @@ impl From<&ContactSheet<'_>> for PictureRow {
                 sheet.shape[0]
             ),
         };
-        let parts = [sheet.caption.as_str(), &shown];
+        let bar = sheet.scale_bar();
+        let bar = bar.map_or(String::new(), |bar| format!("scale bar {bar}"));
+        let parts = [sheet.caption.as_str(), &shown, &bar];
         let parts: Vec<_> = parts.into_iter().filter(|part| !part.is_empty()).collect();
         Self {
             caption: parts.join(" · "),

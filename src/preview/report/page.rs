@@ -39,6 +39,9 @@ fn page(report: &Report) -> Markup {
                     }
                     @for table in &report.tables { (table_section(table)) }
                     @if !report.pictures.is_empty() { (pictures(&report.pictures)) }
+                    @for (title, text) in &report.texts {
+                        section { h2 { (title) } div.wide { pre { (text) } } }
+                    }
                 }
             }
         }

@@ -30,6 +30,7 @@ fn report() -> Report {
                 rgb: vec![1, 2, 3, 4, 5, 6],
             },
         }],
+        texts: vec![("Config".into(), "{\n  \"image\": \"<img>\"\n}".into())],
     }
 }
 
@@ -58,6 +59,7 @@ fn a_page_has_all_parts_and_closes_every_element() {
     let page = report().html();
     let elements = elements(&page);
     let count = |name: &str| elements.iter().filter(|e| *e == name).count();
+    assert!(page.contains("<h2>Config</h2>") && page.contains("&lt;img&gt;") && count("pre") == 1);
     assert_eq!((count("svg"), count("table"), count("img")), (1, 2, 1));
     assert_eq!((count("h1"), count("dt")), (1, 1));
 }
@@ -114,6 +116,7 @@ fn a_contact_sheet_becomes_a_picture_with_headings_and_sections() {
     let (image, target, probability) = (vec![0.5; 8], vec![1; 8], vec![0.5; 8]);
     let sheet = ContactSheet {
         shape: [8, 1, 1],
+        voxel_nm: Some(500.0),
         image: &image,
         targets: vec![Some(&target)],
         probabilities: vec![&probability],
@@ -124,7 +127,7 @@ fn a_contact_sheet_becomes_a_picture_with_headings_and_sections() {
     let row = PictureRow::from(&sheet);
     assert_eq!(
         row.caption,
-        "sample 5 · sections 2, 4, 6 of 8, from the top"
+        "sample 5 · sections 2, 4, 6 of 8, from the top · scale bar 200 nm"
     );
     assert_eq!(row.titles, ["image", "cleft target", "cleft prediction"]);
 }

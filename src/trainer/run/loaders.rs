@@ -11,6 +11,8 @@ pub(super) struct Loaders {
     pub train: Loader,
     pub val: Loader,
     pub assignment: Option<Assignment>,
+    /// nm per voxel along x; `None` if it differs between samples.
+    pub voxel_nm: Option<f64>,
 }
 
 impl Loaders {
@@ -60,10 +62,19 @@ impl Loaders {
         }
         Ok(Self {
             assignment: assignment(dataset, config, &arrays, options)?,
+            voxel_nm: voxel_nm(dataset),
             train,
             val,
         })
     }
+}
+
+/// nm per voxel along x, if it is the same for all samples.
+pub(in crate::trainer) fn voxel_nm(dataset: &Dataset) -> Option<f64> {
+    let groups = dataset.manifest().groups.iter();
+    let mut sizes = groups.map(|group| group.resolution_nm[0]);
+    let first = sizes.next()?;
+    sizes.all(|size| size == first).then_some(first)
 }
 
 /// The objects of the validation split, if the config says that they are assigned.
