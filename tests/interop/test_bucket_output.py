@@ -201,7 +201,7 @@ def test_a_bucket_that_is_lost_during_a_run_is_one_error_and_a_rerun_begins_anew
 
     def slowly(request):
         if request.key.startswith("vnc/img/4.6_"):
-            time.sleep(0.05)
+            time.sleep(0.2)
 
     with FaultyServer(object_root, slowly) as server:
         arrays = {"img": {"layer": "img", "codec": "zstd"}}

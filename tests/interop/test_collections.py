@@ -186,6 +186,9 @@ def test_a_collection_may_have_a_table_of_its_own(jobs):
     collections = {name: {"path": one} if isinstance(one, str) else one for name, one in jobs.named().items()}
     for name in ("table", "state-3"):
         collections[name]["table"] = f"{name}.csv"
+    # No layer of annotations is read.
+    for one in collections.values():
+        one["layers"] = {layer: name for layer, name in one.get("layers", {}).items() if layer != "synapses"}
     tables = jobs.run("tables", collections=collections, points={"table": table})
     layers = jobs.run("layers", collections=jobs.named(), points={"layer": "synapses"})
     for split in SPLITS:

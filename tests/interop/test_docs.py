@@ -21,8 +21,8 @@ from training import trainer, trainer_available
 SHELLS = {"console", "bash", "sh"}
 LANGUAGES = SHELLS | {"python", "json", "csv", "text", "toml"}
 # Not run here: commands that build or install. Scripts that run these tests must exist.
-NOT_RUN = re.compile(r"(\w+=\S+ )*cargo (build|install|test|add)\b|(python3? -m )?pip install\b|git clone\b|cd pointshard\b")
-SCRIPTS = re.compile(r"(?:\./)?(tests/run|tests/bench/run|tests/bench/(?:tables|objects|readers)\.py|\.ci/run)\b")
+NOT_RUN = re.compile(r"(\w+=\S+ )*cargo (build|install|test|add)\b|python3 -m venv\b|(python3? -m )?pip install\b|git clone\b|cd pointshard\b")
+SCRIPTS = re.compile(r"(?:\./)?(tests/run|tests/libtorch|tests/bench/run|tests/bench/(?:tables|objects|readers)\.py|\.ci/run)\b")
 # Commands that need the program with the feature tch.
 TRAINER = re.compile(r"pointshard (train|infer)\b|pointshard schema --train")
 # The demo is slow without optimisation: it runs once, and each document gets a copy.
@@ -37,9 +37,9 @@ def checkout(tmp_path):
     """A folder that looks like the repository to the commands of a document."""
     folder = tmp_path / "pointshard"
     folder.mkdir()
-    for name in ("configs", "docs"):
-        if (REPOSITORY / name).exists():
-            (folder / name).symlink_to(REPOSITORY / name)
+    # A path in a config is relative to its folder, so that this cannot be a link.
+    shutil.copytree(REPOSITORY / "configs", folder / "configs")
+    (folder / "docs").symlink_to(REPOSITORY / "docs")
     if (REPOSITORY.parent / "shared").exists():
         (tmp_path / "shared").symlink_to(REPOSITORY.parent / "shared")
     return folder
