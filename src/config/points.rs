@@ -134,6 +134,9 @@ pub struct TableConfig {
     /// The column of ids, whole numbers from 0 to 2^64 - 1. By default rows are numbered from 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
+    /// Columns with ids of objects that the annotation is related to, each a list such as `[101, 102]`, or one id. Needs `id`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub relationships: Vec<String>,
     /// Columns to keep as properties, each with its type.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     pub properties: IndexMap<String, PropertyKind>,
@@ -263,6 +266,18 @@ impl TableConfig {
                         .to_owned(),
                 );
             }
+        }
+        if !self.relationships.is_empty() && self.id.is_none() {
+            return Some(
+                "`table` has `relationships` and no `id`, expected the column of the ids by which related objects are found"
+                    .to_owned(),
+            );
+        }
+        let is_repeated = |(i, name): &(usize, &String)| self.relationships[..*i].contains(*name);
+        if let Some((_, name)) = self.relationships.iter().enumerate().find(is_repeated) {
+            return Some(format!(
+                "`table.relationships` has `{name}` twice, expected each column once"
+            ));
         }
         delimiter_problem(self.delimiter).map(|problem| format!("`table.delimiter` is {problem}"))
     }

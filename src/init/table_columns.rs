@@ -54,6 +54,7 @@ pub(super) fn open(
         start,
         end,
         id,
+        relationships: Vec::new(),
         properties: Default::default(),
         delimiter: None,
     };

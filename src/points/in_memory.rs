@@ -243,6 +243,11 @@ impl InMemoryLayer {
             .then_some(first)
     }
 
+    /// Whether some of its rows are lines or polylines.
+    pub(super) fn has_ends(&self) -> bool {
+        self.rows.iter().any(|row| row.kind.has_ends())
+    }
+
     pub(super) fn properties(&self) -> &[PropertySpec] {
         &self.properties
     }

@@ -101,6 +101,15 @@ impl PointLayer {
         }
     }
 
+    /// Whether some of its annotations may be lines or polylines.
+    pub(crate) fn has_ends(&self) -> bool {
+        match &self.format {
+            LayerFormat::InMemory(layer) => layer.has_ends(),
+            LayerFormat::Several(layers) => layers.has_ends(),
+            _ => self.kind().is_some_and(GeometryKind::has_ends),
+        }
+    }
+
     /// Whether an annotation depends on the box that it is read for, beside being in it.
     pub(crate) fn depends_on_boxes(&self) -> bool {
         match &self.format {
@@ -137,18 +146,25 @@ impl PointLayer {
         &self,
         wanted: &IndexMap<String, Vec<u64>>,
     ) -> Result<HashSet<u64>, PointsError> {
-        let names = self.relationships()?;
+        let known = self.relationships()?;
+        let wanted = wanted.iter().map(|(name, objects)| {
+            let key = format!("points.choose.related.{name}");
+            let position = self.relationship_position(name, &known, &key)?;
+            Ok((position, &objects[..]))
+        });
+        let wanted: Vec<(usize, &[u64])> = wanted.collect::<Result<_, PointsError>>()?;
+        if let LayerFormat::Table(layer) = &self.format {
+            let relationships = layer.relationships();
+            return relationships.map_or(Ok(HashSet::new()), |r| r.related(&wanted));
+        }
         let mut all: Option<HashSet<u64>> = None;
-        for (name, objects) in wanted {
-            let key = || format!("points.choose.related.{name}");
-            let position = names.iter().position(|n| n == name);
-            let position = position.ok_or_else(|| self.no_relationship(key(), name, &names))?;
+        for (position, objects) in wanted {
             let ids = match &self.format {
                 LayerFormat::Precomputed(layer) => layer.related(position, objects)?,
+                LayerFormat::InMemory(layer) => layer.related(position, objects),
                 LayerFormat::Table(_) | LayerFormat::Objects(_) | LayerFormat::Several(_) => {
                     HashSet::new()
                 }
-                LayerFormat::InMemory(layer) => layer.related(position, objects),
             };
             all = Some(match all {
                 None => ids,
@@ -162,10 +178,12 @@ impl PointLayer {
     fn relationships(&self) -> Result<Vec<String>, PointsError> {
         match &self.format {
             LayerFormat::Precomputed(layer) => layer.relationships(),
-            LayerFormat::Table(_) | LayerFormat::Objects(_) | LayerFormat::Several(_) => {
-                Ok(Vec::new())
-            }
             LayerFormat::InMemory(layer) => Ok(layer.relationships()?.to_vec()),
+            LayerFormat::Table(layer) => {
+                let relationships = layer.relationships();
+                Ok(relationships.map_or_else(Vec::new, |r| r.names().to_vec()))
+            }
+            LayerFormat::Objects(_) | LayerFormat::Several(_) => Ok(Vec::new()),
         }
     }
 
@@ -179,11 +197,18 @@ impl PointLayer {
         key: &str,
     ) -> Result<Vec<usize>, PointsError> {
         let known = self.relationships()?;
-        let position = |name: &String| {
-            let position = known.iter().position(|n| n == name);
-            position.ok_or_else(|| self.no_relationship(key.to_owned(), name, &known))
-        };
+        let position = |name: &String| self.relationship_position(name, &known, key);
         names.iter().map(position).collect()
+    }
+
+    fn relationship_position(
+        &self,
+        name: &str,
+        known: &[String],
+        key: &str,
+    ) -> Result<usize, PointsError> {
+        let position = known.iter().position(|n| n == name);
+        position.ok_or_else(|| self.no_relationship(key.to_owned(), name, known))
     }
 
     /// Fails if annotations cannot be looked up by their ids.
@@ -207,7 +232,11 @@ impl PointLayer {
         let found = match &self.format {
             LayerFormat::Precomputed(layer) => layer.objects_of(ids, wanted)?,
             LayerFormat::InMemory(layer) => layer.objects_of(ids, wanted),
-            LayerFormat::Table(_) | LayerFormat::Objects(_) | LayerFormat::Several(_) => Vec::new(),
+            LayerFormat::Table(layer) => match layer.relationships() {
+                Some(relationships) => relationships.objects_of(ids, wanted)?,
+                None => Vec::new(),
+            },
+            LayerFormat::Objects(_) | LayerFormat::Several(_) => Vec::new(),
         };
         let in_index = |(id, objects): (&u64, Option<RelatedObjects>)| {
             objects.ok_or_else(|| PointsError::NotInIndex {
@@ -248,7 +277,10 @@ impl PointLayer {
     fn no_relationship(&self, key: String, name: &str, names: &[String]) -> PointsError {
         let quoted: Vec<_> = names.iter().map(|n| format!("`{n}`")).collect();
         let known = match (&self.format, quoted.is_empty()) {
-            (LayerFormat::Table(_), _) => "none, because a table has no relationships".to_owned(),
+            (LayerFormat::Table(_), true) => {
+                "none: list the columns with ids of objects in `points.table.relationships`"
+                    .to_owned()
+            }
             (LayerFormat::Objects(_), _) => {
                 "none, because objects have no relationships".to_owned()
             }

@@ -80,6 +80,11 @@ impl SeveralLayers {
         kinds.all(|kind| kind == Some(first)).then_some(first)
     }
 
+    /// Whether some annotations may be lines or polylines.
+    pub fn has_ends(&self) -> bool {
+        self.layers.iter().any(|layer| layer.layer.has_ends())
+    }
+
     pub fn describe(&self) -> String {
         let texts: Vec<_> = self.layers.iter().map(|l| l.layer.describe()).collect();
         texts.join("; ")

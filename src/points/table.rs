@@ -20,15 +20,18 @@ mod id;
 mod id_set;
 mod ids;
 mod json_file;
+mod list_text;
 mod near_boxes;
 mod object_reader;
 mod parquet_file;
 mod position_text;
 mod records;
+mod relationships;
 mod roots;
 mod row;
 mod row_numbers;
 mod same_ids;
+mod source;
 mod tabular;
 #[cfg(test)]
 mod tests;
@@ -39,15 +42,15 @@ mod waves;
 
 use self::box_rows::{BoxRows, BoxRowsBlock};
 use self::cells::{MergeBlock, RowCells, RowCollector};
-use self::chunks::ChunkedTable;
 use self::columns::AnnotationColumns;
 use self::file::TableFile;
 use self::ids::{IdCheck, IdCounts, TableIds};
 pub(crate) use self::records::{TableError, TableRecords, table_delimiter};
+use self::relationships::TableRelationships;
 pub(crate) use self::roots::{read_roots, supervoxels_without_root};
 use self::row::RoundedNumbers;
 use self::same_ids::{RowsOfIds, conflicting_id};
-use self::tabular::TabularLayer;
+use self::source::{NearRows, TableSource};
 use super::annotation::Anchor;
 use super::error::PointsError;
 use super::merge::{AnnotationBatch, BoxIndex, merge_batches};
@@ -68,16 +71,10 @@ const ADVICE: &str = "allow more with --memory, or split the boxes over several 
 pub(super) struct TableLayer {
     source: TableSource,
     columns: AnnotationColumns,
+    /// The columns of related objects, if there are some.
+    relationships: Option<TableRelationships>,
     budget: MemoryBudget,
     storage: Storage,
-}
-
-/// Where the rows are.
-#[derive(Debug)]
-enum TableSource {
-    File(TableFile),
-    /// One file per chunk of a volume.
-    Chunks(Box<ChunkedTable>),
 }
 
 /// The names of the columns of the table in `file`.
@@ -99,22 +96,9 @@ impl TableLayer {
             object: file.to_string(),
             problem,
         })?;
-        let (names, delimiter) = (&columns.names, config.delimiter);
-        let source = match TableFile::open(file, names, delimiter, EXPECTED, storage) {
-            Ok(file) => TableSource::File(file),
-            Err(e) if e.is_about_columns() => return Err(e),
-            Err(not_a_file) => match TabularLayer::open(file, storage) {
-                Ok(Some(layer)) => {
-                    let chunks = ChunkedTable::open(file, layer, names, delimiter, storage)?;
-                    TableSource::Chunks(Box::new(chunks))
-                }
-                Err(e @ PointsError::Table { .. }) => return Err(e),
-                // The location has no info of a layer, or none that can be read.
-                Ok(None) | Err(_) => return Err(not_a_file),
-            },
-        };
         Ok(Self {
-            source,
+            source: TableSource::open(file, &columns.names, config.delimiter, storage)?,
+            relationships: TableRelationships::open(file, config, storage)?,
             columns,
             budget: storage.budget().clone(),
             storage: storage.clone(),
@@ -122,10 +106,7 @@ impl TableLayer {
     }
 
     pub(super) fn object(&self) -> String {
-        match &self.source {
-            TableSource::File(file) => file.object().to_owned(),
-            TableSource::Chunks(chunks) => chunks.object(),
-        }
+        self.source.object()
     }
 
     pub(super) fn kind(&self) -> GeometryKind {
@@ -134,6 +115,11 @@ impl TableLayer {
 
     pub(super) fn properties(&self) -> &[PropertySpec] {
         &self.columns.specs
+    }
+
+    /// The columns of related objects, if there are some.
+    pub(super) fn relationships(&self) -> Option<&TableRelationships> {
+        self.relationships.as_ref()
     }
 
     pub(super) fn describe(&self) -> String {
@@ -242,12 +228,10 @@ impl TableLayer {
     ) -> Result<PointsInBoxes, PointsError> {
         let merged = merge_batches(vec![batch], box_count).unwrap_or_default();
         let mut warnings: Vec<String> = rounded
-            .warning(&self.columns.names, |number| self.row_name(number))
+            .warning(&self.columns.names, |number| self.source.row_name(number))
             .into_iter()
             .collect();
-        if let TableSource::Chunks(chunks) = &self.source {
-            warnings.extend(chunks.warning());
-        }
+        warnings.extend(self.source.warning());
         if let [id, ..] = merged.differing_properties[..] {
             warnings.push(format!(
                 "{} annotation(s) have rows with different properties, for example id {id}; the first row is used",
@@ -261,21 +245,12 @@ impl TableLayer {
                 repeated_records: counts.repeated,
                 not_finite: NotFinite {
                     annotations: counts.not_finite,
-                    example: not_finite.map(|(id, number)| (id, self.row_name(number))),
+                    example: not_finite.map(|(id, number)| (id, self.source.row_name(number))),
                 },
                 warnings,
                 ..PointsReport::default()
             },
         })
-    }
-
-    fn row_name(&self, number: u64) -> String {
-        match &self.source {
-            TableSource::File(file) => {
-                format!("{}: {} {number}", file.object(), file.row_word())
-            }
-            TableSource::Chunks(chunks) => chunks.row_name(number),
-        }
     }
 
     /// Counts memory of annotations inside boxes.
@@ -304,7 +279,7 @@ impl TableLayer {
             for row in rows {
                 let is_other = found.iter().all(|(digest, ..)| *digest != row.digest);
                 if is_other && found.len() < 2 {
-                    let name = self.row_name(row.number + place.first_number);
+                    let name = self.source.row_name(row.number + place.first_number);
                     found.push((row.digest, row.geometry.describe(), name));
                 }
             }
@@ -332,15 +307,11 @@ impl TableLayer {
         collector: &C,
         merge: &mut MergeBlock<'_, C::Block>,
     ) -> Result<(), PointsError> {
-        match &self.source {
-            TableSource::File(file) => {
-                let near = boxes.and_then(|(boxes, anchor)| self.columns.near(boxes, anchor));
-                file.collect(near.as_ref(), collector, merge)
-            }
-            TableSource::Chunks(chunks) => {
-                chunks.collect(boxes.map(|(boxes, _)| boxes), collector, merge)
-            }
-        }
+        let near = boxes.map(|(boxes, anchor)| NearRows {
+            boxes,
+            in_file: self.columns.near(boxes, anchor),
+        });
+        self.source.collect(near, collector, merge)
     }
 }
 

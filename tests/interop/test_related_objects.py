@@ -386,7 +386,7 @@ def test_wrong_relationships_are_errors(tmp_path, relations):
         assert all(word in found for word in words), found
     table = {"table": {"file": "points.csv", "unit": "nm", "point": ["x", "y", "z"]}}
     found = message(points=table)
-    assert key in found and "a table has no relationships" in found
+    assert key in found and "points.table.relationships" in found
     found = message(points={"objects": {"layer": "seg"}})
     assert key in found and "objects have no relationships" in found
 

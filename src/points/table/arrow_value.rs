@@ -8,7 +8,7 @@ use arrow_array::types::{
 use arrow_array::{Array, ArrayRef};
 use arrow_schema::DataType;
 
-use super::id::{FloatPrecision, WholeNumber, may_be_rounded, whole_number};
+use super::id::{FloatPrecision, WholeNumber, may_be_rounded, whole_number, whole_numbers};
 use super::position_text::parse_position;
 
 /// A value in a column.
@@ -138,6 +138,18 @@ impl ArrowValue<'_> {
                 may_be_rounded: self.may_be_rounded(),
             }),
             Self::Null | Self::List(_) => None,
+        }
+    }
+
+    /// Whole numbers from 0 to 2^64 - 1: those of a list, or one; none if the value is missing.
+    pub fn ids(&self) -> Option<Vec<WholeNumber>> {
+        match self {
+            Self::Null => Some(Vec::new()),
+            Self::Text(text) => whole_numbers(text.trim()),
+            Self::List(list) => (0..list.len())
+                .map(|i| value(list.as_ref(), i).id())
+                .collect(),
+            number => Some(vec![number.id()?]),
         }
     }
 

@@ -1,6 +1,6 @@
 //! The cells of a row of a table of any format, in the columns that a reader wants.
 
-use super::id::WholeNumber;
+use super::id::{NOT_ROUNDED, WholeNumber};
 use crate::points::error::PointsError;
 use crate::points::property::PropertySpec;
 
@@ -10,6 +10,10 @@ pub(super) const ID_EXPECTED: &str =
 
 /// What is expected of a position in one column.
 pub(super) const POSITION_EXPECTED: &str = "a list of three numbers, such as [101, 202, 33]";
+
+/// What is expected of related objects.
+pub(super) const OBJECTS_EXPECTED: &str =
+    "whole numbers from 0 to 18446744073709551615 in a list such as [101, 102], or one of them";
 
 /// The cells of a row. Columns are numbered as in the list of names that the file was opened with.
 pub(super) trait RowCells {
@@ -21,6 +25,18 @@ pub(super) trait RowCells {
 
     /// A whole number from 0 to 2^64 - 1.
     fn whole_number(&self, column: usize) -> Result<WholeNumber, PointsError>;
+
+    /// Whole numbers from 0 to 2^64 - 1: those of a list, or one; none if the cell is empty.
+    fn whole_numbers(&self, column: usize) -> Result<Vec<WholeNumber>, PointsError>;
+
+    /// The ids of objects in a cell, as [`RowCells::whole_numbers`]. One that may have been rounded is an error.
+    fn objects(&self, column: usize) -> Result<Vec<u64>, PointsError> {
+        let numbers = self.whole_numbers(column)?;
+        if numbers.iter().any(|number| number.may_be_rounded) {
+            return Err(self.wrong(column, NOT_ROUNDED));
+        }
+        Ok(numbers.iter().map(|number| number.value).collect())
+    }
 
     /// A number. A missing one may be NaN.
     fn coordinate(&self, column: usize) -> Result<f64, PointsError>;

@@ -6,7 +6,7 @@ use arrow_array::{Array, RecordBatch};
 use arrow_schema::DataType;
 
 use super::arrow_value::{ArrowValue, value};
-use super::cells::{ID_EXPECTED, POSITION_EXPECTED, RowCells};
+use super::cells::{ID_EXPECTED, OBJECTS_EXPECTED, POSITION_EXPECTED, RowCells};
 use super::id::WholeNumber;
 use crate::points::error::PointsError;
 use crate::points::property::PropertySpec;
@@ -112,6 +112,11 @@ impl RowCells for ColumnarCells<'_> {
             _ => self.value(column).id(),
         };
         id.ok_or_else(|| self.wrong(column, ID_EXPECTED))
+    }
+
+    fn whole_numbers(&self, column: usize) -> Result<Vec<WholeNumber>, PointsError> {
+        let numbers = self.value(column).ids();
+        numbers.ok_or_else(|| self.wrong(column, OBJECTS_EXPECTED))
     }
 
     fn coordinate(&self, column: usize) -> Result<f64, PointsError> {

@@ -1,12 +1,23 @@
 //! Ids in tables. pandas converts a column of whole numbers to floats if a value is missing: `101.0` is the id 101. Texts
 //! are never parsed as floats, because ids above 2^53 would change. Floats from which on others are rounded are noticed.
 
+use super::list_text::list_members;
+
 /// A whole number in a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct WholeNumber {
     pub(super) value: u64,
     /// Whether it is written as a float, and is so large that its writer may have rounded it.
     pub(super) may_be_rounded: bool,
+}
+
+/// Parses whole numbers: a list of them, or one. An empty text has none.
+pub(super) fn whole_numbers(text: &str) -> Option<Vec<WholeNumber>> {
+    match list_members(text) {
+        Some(members) => members.map(whole_number).collect(),
+        None if text.is_empty() => Some(Vec::new()),
+        None => Some(vec![whole_number(text)?]),
+    }
 }
 
 /// What is expected instead of a number that may be rounded.

@@ -1,7 +1,7 @@
 //! The cells of a row of text: CSV and JSON.
 
-use super::cells::{ID_EXPECTED, POSITION_EXPECTED, RowCells};
-use super::id::{WholeNumber, may_be_rounded, small_whole_number, whole_number};
+use super::cells::{ID_EXPECTED, OBJECTS_EXPECTED, POSITION_EXPECTED, RowCells};
+use super::id::{WholeNumber, may_be_rounded, small_whole_number, whole_number, whole_numbers};
 use super::position_text::parse_position;
 use super::text_blocks::TextBlock;
 use super::text_record::TextRecord;
@@ -58,6 +58,11 @@ impl<T: CellTexts> RowCells for TextCells<'_, T> {
     fn whole_number(&self, column: usize) -> Result<WholeNumber, PointsError> {
         let number = whole_number(self.texts.text(column));
         number.ok_or_else(|| self.wrong(column, ID_EXPECTED))
+    }
+
+    fn whole_numbers(&self, column: usize) -> Result<Vec<WholeNumber>, PointsError> {
+        let numbers = whole_numbers(self.texts.text(column));
+        numbers.ok_or_else(|| self.wrong(column, OBJECTS_EXPECTED))
     }
 
     fn coordinate(&self, column: usize) -> Result<f64, PointsError> {
