@@ -21,6 +21,7 @@ mod trial;
 
 use std::path::Path;
 
+use crate::geometry::Resolution;
 use crate::storage::{Location, Storage};
 
 pub use drafted::{Draft, Target};
@@ -28,9 +29,11 @@ pub use error::InitError;
 use grid::Grid;
 
 /// Drafts a config from `sources`: one viewer state, pasted URL, collection file or folder, or any number of layers.
-/// Relative sources count from the folder `here`, which is absolute. Reading takes at most `memory_bytes`.
+/// Relative sources count from the folder `here`, which is absolute. `resolution` is that of volumes that do not state theirs.
+/// Reading takes at most `memory_bytes`.
 pub fn draft(
     sources: &[String],
+    resolution: Option<Resolution>,
     here: &Path,
     target: &Target,
     memory_bytes: u64,
@@ -39,7 +42,7 @@ pub fn draft(
     let here = Location::Local(here.to_owned());
     let storage = &storage.for_job(memory_bytes);
     let found = source::read(sources, &here, storage)?;
-    let layers = layer::open_all(&found, storage);
+    let layers = layer::open_all(&found, resolution, storage);
     let grid = Grid::choose(&layers).ok_or_else(|| layer::no_volume(&found, &layers))?;
     let boxes = boxes::choose(&found, &layers, &grid, target, storage)?;
     let drafted = compose::compose(&found, &layers, &grid, boxes, target);

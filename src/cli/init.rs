@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use crate::fault::FaultKind;
+use crate::geometry::Resolution;
 use crate::init::{self, Draft, Target};
 use crate::storage::{Existing, redacted, write_atomic};
 use clap::Args;
@@ -21,6 +22,9 @@ pub(super) struct Init {
     /// Viewer state, Neuroglancer URL, collection file, folder or bucket of layers, or several layers
     #[arg(required = true, value_name = "SOURCE")]
     sources: Vec<String>,
+    /// Size of a voxel in nm, of volumes that do not state it, such as most TIFF stacks
+    #[arg(long, num_args = 3, value_names = ["X", "Y", "Z"])]
+    resolution: Option<Vec<f64>>,
     /// Config file to write [default: standard output]
     #[arg(long, value_parser = local_path::output())]
     out: Option<PathBuf>,
@@ -36,6 +40,7 @@ pub(super) struct Init {
 impl Init {
     pub(super) fn run(self, printer: &Printer) -> Result<ExitCode, Failure> {
         let storage = self.network.storage(printer);
+        let resolution = self.resolution()?;
         let here = std::env::current_dir();
         let here = here.map_err(|e| environment(e, "cannot find the working directory"))?;
         let target = match &self.out {
@@ -50,7 +55,10 @@ impl Init {
         };
         printer.note("reading the layers");
         let memory_bytes = self.run.memory_bytes();
-        let draft = || init::draft(&self.sources, &here, &target, memory_bytes, &storage);
+        let draft = || {
+            let sources = &self.sources;
+            init::draft(sources, resolution, &here, &target, memory_bytes, &storage)
+        };
         let draft = self.run.pool()?.install(draft)?;
         match &target {
             Target::Anywhere => printer.json_text(&draft.text()),
@@ -59,6 +67,23 @@ impl Init {
         print_checks(printer, &draft);
         print_next_step(printer, self.out.as_deref());
         Ok(ExitCode::SUCCESS)
+    }
+
+    fn resolution(&self) -> Result<Option<Resolution>, Failure> {
+        let Some(given) = &self.resolution else {
+            return Ok(None);
+        };
+        let nm = <[f64; 3]>::try_from(&given[..]).ok();
+        let resolution = nm.and_then(Resolution::new);
+        let wrong = || {
+            anyhow::anyhow!(
+                "--resolution is {given:?}, expected three positive numbers: the size of a voxel in nm along x, y, z"
+            )
+        };
+        match resolution {
+            Some(resolution) => Ok(Some(resolution)),
+            None => Err(Failure::new(FaultKind::Usage, wrong())),
+        }
     }
 }
 

@@ -67,7 +67,7 @@ pub(super) fn compose(
         ));
     }
     checks.extend(unusable(layers));
-    let config = json!({
+    let mut config = json!({
         "collection": boxes.collection,
         "resolution": grid.resolution,
         "window": grid.window,
@@ -76,6 +76,10 @@ pub(super) fn compose(
         "splits": boxes.splits,
         "leaks": "error",
     });
+    let given = given_resolutions(layers);
+    if !given.is_empty() {
+        config["layers"] = given.into();
+    }
     Draft { config, checks }
 }
 
@@ -178,6 +182,15 @@ fn arrays(
         }
     }
     (arrays, object_layer)
+}
+
+/// The entries in `layers` of volumes whose resolution a person gave.
+fn given_resolutions(layers: &[OpenedLayer]) -> Map<String, Value> {
+    let given = layers.iter().filter_map(|layer| {
+        let resolution = layer.volume()?.given_resolution?;
+        Some((layer.name.clone(), json!({ "resolution": resolution })))
+    });
+    given.collect()
 }
 
 fn of_resolution(layers: &[OpenedLayer], grid: &Grid) -> String {

@@ -39,6 +39,8 @@ pub(super) struct VolumeFacts {
     pub(super) bounds: BoxNm,
     pub(super) data_type: DataType,
     pub(super) is_labels: bool,
+    /// Its resolution, if a person gave it because the volume does not state one.
+    pub(super) given_resolution: Option<Resolution>,
 }
 
 /// What is known of annotations.

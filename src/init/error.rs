@@ -67,7 +67,7 @@ pub enum InitError {
     NoExtent,
     /// No layer is a volume.
     #[error(
-        "none of the layers of {source_name} is a volume that can be read:{}",
+        "none of the layers of {source_name} is a volume that can be read; if a volume only lacks its voxel size, give it with --resolution X Y Z (nm):{}",
         lines(problems)
     )]
     NoVolume {

@@ -30,15 +30,19 @@ const LABEL_WORDS: [&str; 11] = [
     "ids",
 ];
 
-/// Opens every layer and table that was found.
-pub(super) fn open_all(found: &Found, storage: &Storage) -> Vec<OpenedLayer> {
+/// Opens every layer and table that was found. `resolution` is that of volumes that do not state theirs.
+pub(super) fn open_all(
+    found: &Found,
+    resolution: Option<Resolution>,
+    storage: &Storage,
+) -> Vec<OpenedLayer> {
     let names: Vec<&str> = found.layers.names().collect();
     let layers = names.par_iter().map(|name| {
         let kind = found.types.get(*name).map(String::as_str);
         OpenedLayer {
             name: (*name).to_owned(),
             source: found.layers.source(name).ok(),
-            content: open(&found.layers, name, kind, storage),
+            content: open(&found.layers, name, kind, resolution, storage),
         }
     });
     let mut opened: Vec<OpenedLayer> = layers.collect();
@@ -55,7 +59,13 @@ pub(super) fn open_all(found: &Found, storage: &Storage) -> Vec<OpenedLayer> {
 }
 
 /// The layer `name` of `group`; `kind` is its type in a viewer state.
-fn open(group: &LayerGroup, name: &str, kind: Option<&str>, storage: &Storage) -> Content {
+fn open(
+    group: &LayerGroup,
+    name: &str,
+    kind: Option<&str>,
+    resolution: Option<Resolution>,
+    storage: &Storage,
+) -> Content {
     let source = match group.source(name) {
         Ok(source) => source,
         Err(e) => return Content::Unusable(chain(&e)),
@@ -77,19 +87,25 @@ fn open(group: &LayerGroup, name: &str, kind: Option<&str>, storage: &Storage) -
     let says = info.as_ref().and_then(|info| info.value.get("type"));
     let is_segmentation = says.is_some_and(|says| says == "segmentation");
     let kind = kind.or(is_segmentation.then_some("segmentation"));
-    match open_volume(&source, name, kind, storage) {
-        Ok(facts) => Content::Volume(facts),
-        Err(e) => Content::Unusable(e),
-    }
+    let open = |layer| open_volume(&source, name, kind, layer, storage);
+    let opened = open(LayerConfig::default()).or_else(|e| match resolution {
+        None => Err(e),
+        given => open(LayerConfig {
+            resolution: given,
+            ..LayerConfig::default()
+        }),
+    });
+    opened.map_or_else(Content::Unusable, Content::Volume)
 }
 
+/// The volume with this entry in `layers` of the config.
 fn open_volume(
     source: &SourceUrl,
     name: &str,
     kind: Option<&str>,
+    layer: LayerConfig,
     storage: &Storage,
 ) -> Result<VolumeFacts, String> {
-    let layer = LayerConfig::default();
     let of_layer = |e: volume::VolumeError| chain(&e.of_layer(name));
     let mut scales = volume::resolutions(source, &layer, storage).map_err(of_layer)?;
     let voxel_nm3 = |r: &Resolution| r.nm().iter().product::<f64>();
@@ -107,6 +123,7 @@ fn open_volume(
         data_type: meta.data_type,
         is_labels,
         scales,
+        given_resolution: layer.resolution,
     })
 }
 

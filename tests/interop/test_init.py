@@ -7,6 +7,7 @@ from urllib.parse import quote
 import numpy as np
 import pandas
 import pytest
+import tifffile
 import zarr
 from program import SHARED, VNC, error_message, pointshard
 from signed_server import SECRETS, SIGNATURES, SignedServer
@@ -141,6 +142,34 @@ def test_a_table_of_boxes_gives_the_boxes_and_their_splits(tmp_path, tagged):
     # Windows of neighbouring boxes share voxels.
     assert config["leaks"] == {"drop_from": "train"} and "leaks: windows of two splits share voxels" in output
     assert all(len(s) > 3 for s in planned(tmp_path / "config.json").values())
+
+
+@pytest.mark.parametrize("kind", ["tiff", "zarr"])
+def test_a_volume_without_a_resolution_gets_the_given_one(tmp_path, kind):
+    values = np.random.default_rng(3).integers(1, 255, SHAPE[::-1], "uint8")
+    if kind == "tiff":
+        tifffile.imwrite(tmp_path / "em.tif", values, photometric="minisblack")
+        source = "em.tif"
+    else:
+        zarr.save_array(tmp_path / "em", values, zarr_format=3, dimension_names=["z", "y", "x"])
+        source = "em"
+    low_high = np.random.default_rng(4).uniform([0, 0, 0], np.multiply(SHAPE, FLAT), (30, 3)).round(1)
+    write_points(tmp_path / "points.csv", low_high)
+    sources = [tmp_path / source, tmp_path / "points.csv"]
+    assert "--resolution" in error_message("init", *sources, "--out", tmp_path / "config.json", code=1)
+    config, _ = init(*sources, "--resolution", *FLAT, out=tmp_path / "config.json")
+    name = next(iter(config["layers"]))
+    assert config["layers"] == {name: {"resolution": list(FLAT)}} and config["resolution"] == list(FLAT)
+    assert sum(map(len, planned(tmp_path / "config.json").values())) > 0
+    for wrong in [(0, 4, 40), (4, "nan", 40)]:
+        assert "--resolution" in error_message("init", *sources, "--resolution", *wrong, "--out", tmp_path / "other.json")
+
+
+def test_a_resolution_in_the_metadata_is_not_replaced(tmp_path):
+    write_volumes(tmp_path)
+    write_points(tmp_path / "points.csv", positions(FLAT))
+    config, _ = init(tmp_path, "--resolution", 8, 8, 8, out=tmp_path / "config.json")
+    assert config["resolution"] == list(FLAT) and "layers" not in config
 
 
 def test_layers_that_share_no_resolution_are_resampled(tmp_path):
