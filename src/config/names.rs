@@ -4,10 +4,12 @@
 const MAX_NAME_CHARS: usize = 64;
 
 /// Index columns of every split.
-const COLUMNS: [&str; 5] = [
+const COLUMNS: [&str; 7] = [
     "annotation_id",
     "box",
     "center_nm",
+    "start_nm",
+    "end_nm",
     "start_voxel",
     "resolution_nm",
 ];

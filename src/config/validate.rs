@@ -21,7 +21,6 @@ pub(super) fn problem(config: &Config) -> Option<Problem> {
         .or_else(|| array_names(config))
         .or_else(|| names_that_differ_only_in_case(config))
         .or_else(|| arrays(config))
-        .or_else(|| ends(config))
         .or_else(|| layers(config))
         .or_else(|| splits(config))
         .or_else(|| leaks(config))
@@ -169,23 +168,6 @@ fn majority(config: &Config, name: &str, array: &ArrayConfig) -> Option<String> 
             ))
         }
     }
-}
-
-/// A layer of ends that no array uses.
-fn ends(config: &Config) -> Option<Problem> {
-    let is_used = |end| {
-        let mut arrays = config.arrays.values();
-        arrays.any(
-            |array| matches!(&array.transform, Transform::ObjectAt(at) if at.end() == Some(end)),
-        )
-    };
-    let mut ends = config.points.ends().into_iter();
-    let (path, ..) = ends.find(|(_, end, layer)| layer.is_some() && !is_used(*end))?;
-    let name = path.trim_start_matches("points.");
-    let problem = format!(
-        "no array shows the object there, expected one with the transform {{\"object_at\": {{\"point\": \"{name}\"}}}}"
-    );
-    Some((path.to_owned(), problem))
 }
 
 fn layers(config: &Config) -> Option<Problem> {

@@ -94,6 +94,7 @@ fn draft(
                 let layer = LayerPoints {
                     extent,
                     points,
+                    has_ends: layer.has_ends(),
                     properties: layer.properties().to_vec(),
                     related,
                 };

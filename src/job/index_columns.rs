@@ -13,6 +13,10 @@ pub(in crate::job) enum IndexColumn {
     AnnotationId,
     Box,
     CenterNm,
+    /// The first end of the annotation.
+    StartNm,
+    /// Its last end.
+    EndNm,
     StartVoxel,
     ResolutionNm,
     /// The first voxel of the array's own windows.
@@ -29,13 +33,11 @@ impl IndexColumn {
     /// Every column of the plan's splits, in the order in which the dataset has them.
     pub(in crate::job) fn all(plan: &FinishedPlan) -> Vec<Self> {
         let table = &plan.table;
-        let mut all = vec![
-            Self::AnnotationId,
-            Self::Box,
-            Self::CenterNm,
-            Self::StartVoxel,
-            Self::ResolutionNm,
-        ];
+        let mut all = vec![Self::AnnotationId, Self::Box, Self::CenterNm];
+        if table.has_ends {
+            all.extend([Self::StartNm, Self::EndNm]);
+        }
+        all.extend([Self::StartVoxel, Self::ResolutionNm]);
         let configs = table.config.arrays.values();
         for (i, (array, config)) in table.arrays.iter().zip(configs).enumerate() {
             if array.window != table.config.window {
@@ -59,6 +61,8 @@ impl IndexColumn {
             Self::AnnotationId => "annotation_id".to_owned(),
             Self::Box => "box".to_owned(),
             Self::CenterNm => "center_nm".to_owned(),
+            Self::StartNm => "start_nm".to_owned(),
+            Self::EndNm => "end_nm".to_owned(),
             Self::StartVoxel => "start_voxel".to_owned(),
             Self::ResolutionNm => "resolution_nm".to_owned(),
             Self::OwnStartVoxel(array) => of_array(array, "start_voxel"),
@@ -86,6 +90,14 @@ impl IndexColumn {
             Self::CenterNm => in_nm(Column::new(
                 ColumnValues::of("float64", samples, |s| floats(s.center_nm.0)),
                 "the annotation's anchor: x, y, z",
+            )),
+            Self::StartNm => in_nm(Column::new(
+                ColumnValues::of("float64", &of_split.ends, |ends| floats(ends[0].0)),
+                "the annotation's first end: x, y, z",
+            )),
+            Self::EndNm => in_nm(Column::new(
+                ColumnValues::of("float64", &of_split.ends, |ends| floats(ends[1].0)),
+                "the annotation's last end: x, y, z",
             )),
             Self::StartVoxel => xyz(Column::new(
                 ColumnValues::of("int64", samples, |s| whole(s.start_voxel)),

@@ -24,6 +24,11 @@ impl GeometryKind {
         Self::Polyline,
     ];
 
+    /// Whether it has two ends.
+    pub(crate) fn has_ends(self) -> bool {
+        matches!(self, Self::Line | Self::Polyline)
+    }
+
     /// Its name in the formats, which is not case-sensitive.
     pub(crate) fn name(self) -> &'static str {
         match self {

@@ -26,6 +26,9 @@ impl Plan {
             warn_about_points(&layer.points, source, &mut warnings);
         }
         let layers_outside_boxes = layers_outside_boxes(read_plan, &layers, &mut warnings);
+        let ends = config.points.ends();
+        let has_ends = layers.iter().any(|layer| layer.has_ends)
+            || ends.iter().any(|(_, _, end)| end.is_some());
         let properties: Vec<_> = layers.iter().map(|l| l.properties.clone()).collect();
         let columns = common_properties(&properties, &mut warnings);
         let column_specs: Vec<_> = columns
@@ -49,7 +52,7 @@ impl Plan {
             .map(|l| l.points.per_box.into_iter())
             .collect();
         let mut dropped = Vec::new();
-        let keep_ends = config.arrays.values().any(needs_ends);
+        let keep_ends = has_ends || config.arrays.values().any(needs_ends);
         for query in &read_plan.queries {
             let planned = &mut boxes[query.box_index];
             let Some(split) = planned.split else { continue };
@@ -76,6 +79,7 @@ impl Plan {
             arrays: read_plan.arrays.clone(),
             groups: read_plan.groups.clone(),
             sources: read_plan.sources.clone(),
+            has_ends,
             properties: column_specs,
             layers_outside_boxes,
             warnings,

@@ -38,6 +38,11 @@ impl FinishedPlan {
             hash_json(&mut hasher, &parts);
         }
         self.table.hash_samples(&mut hasher);
+        if self.table.has_ends {
+            for [start, end] in self.table.splits.iter().flat_map(|split| &split.ends) {
+                hasher.update(bytemuck::bytes_of(&[start.0, end.0]));
+            }
+        }
         hasher.finalize()
     }
 }

@@ -16,8 +16,8 @@ use crate::volume::Volume;
 /// A plan that does not change any more. It has no secrets: the queries of URLs are replaced. Local paths are absolute.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FinishedPlan {
-    /// The samples, boxes, groups, arrays and sources. [`super::PlannedSplit::ends`] is empty: only the choice of samples
-    /// needs it.
+    /// The samples, boxes, groups, arrays and sources. [`super::PlannedSplit::ends`] is empty without [`Plan::has_ends`]: only the
+    /// choice of samples needed it.
     pub table: Plan,
     /// The facts about each of [`Plan::sources`].
     pub sources: Vec<SourceFacts>,
@@ -106,8 +106,10 @@ fn without_secrets(table: Plan) -> Result<Plan, ConfigError> {
         texts.map(|text| redacted(text).into_owned()).collect()
     };
     let mut splits = table.splits;
-    for split in &mut splits {
-        split.ends = Vec::new();
+    if !table.has_ends {
+        for split in &mut splits {
+            split.ends = Vec::new();
+        }
     }
     Ok(Plan {
         config: table.config.without_secrets()?,

@@ -56,6 +56,8 @@ pub struct BoxQuery {
 pub struct LayerPoints {
     /// Its annotations, for the boxes of [`ReadPlan::boxes_of_point_source`].
     pub points: PointsInBoxes,
+    /// Whether its annotations may be lines.
+    pub has_ends: bool,
     /// Its properties.
     pub properties: Vec<PropertySpec>,
     /// The bounds of all its annotations. Only given if no annotation is in a box, and if the bounds are known.

@@ -26,6 +26,8 @@ pub struct Plan {
     pub sources: Vec<VolumeSource>,
     /// The layer groups of the boxes that belong to a split, each once.
     pub groups: Vec<PlannedGroup>,
+    /// Whether annotations have two ends: lines, and points whose ends are in other layers. The ends are columns, too.
+    pub has_ends: bool,
     /// Annotation properties that every point layer has: one column each.
     pub properties: Vec<PropertySpec>,
     /// For each point layer that has no annotation in any box: where its annotations and its boxes are.
@@ -113,8 +115,8 @@ pub struct PlannedSplit {
     pub samples: Vec<Sample>,
     /// For each of [`Plan::arrays`] the objects that it shows, if it shows some.
     pub objects: Vec<SampleObjects>,
-    /// The first and last end of each sample's annotation, if an array shows the object at an end. Otherwise, and in a
-    /// finished plan, empty.
+    /// The first and last end of each sample's annotation with [`Plan::has_ends`], and in a draft in which an array shows the
+    /// object at an end. Otherwise empty.
     pub ends: Vec<[PointNm; 2]>,
     /// For each of [`Plan::properties`] the values of all samples, little-endian, concatenated.
     pub properties: Vec<Vec<u8>>,

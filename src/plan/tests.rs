@@ -72,6 +72,7 @@ fn annotation(id: u64, p: [f64; 3]) -> Annotation {
 
 fn layer(per_box: Vec<Vec<Annotation>>) -> LayerPoints {
     LayerPoints {
+        has_ends: false,
         points: PointsInBoxes {
             per_box,
             report: PointsReport::default(),

@@ -94,7 +94,7 @@ def test_ends_are_found_by_id_also_outside_of_the_box(tmp_path, layer, sharding)
     assert sorted(dropped["annotation_id"].values.tolist()) == [i for n, i in enumerate(found[0]) if n % 7 == 3]
     # Only one of the ends is elsewhere: the other one is that of the annotation itself.
     config = ends_job(tmp_path, {"layer": "tbars", "start": {"layer": "before"}}, ["tbars", "before"])
-    assert "no array shows" not in pointshard("preprocess", config, "--out", tmp_path / "start").stderr
+    pointshard("preprocess", config, "--out", tmp_path / "start")
     ids, centers, pre, _ = found
     assert_ends(tmp_path / "start", layer, ids, centers, pre, centers, missing=lambda n: False)
 
@@ -210,8 +210,6 @@ def test_wrong_ends_are_errors(tmp_path, layer):
         ({"end": {"layer": "seg"}}, ARRAYS, 1, ["seg/info"]),
         ({"end": {"layer": "other"}}, ARRAYS, 1, ["`points.end.layer`", f"has none of the {COUNT} annotation(s)", str(ids[0])]),
         ({"end": "after"}, ARRAYS, 2, ["`points.end`", "expected"]),
-        ({}, {"pre": at("start"), "here": at("anchor")}, 2, ["`points.end`", '"point": "end"', "no array"]),
-        ({}, {"post": at("end")}, 2, ["`points.start`", '"point": "start"']),
     ]:
         config = ends_job(tmp_path, {**POINTS, **changes}, names, arrays)
         message = error_message("preprocess", config, "--out", tmp_path / "out", code=code)

@@ -8,7 +8,7 @@ use super::stored_parts::{
 };
 use crate::config::Config;
 use crate::dataset::{FileEntry, Layout, SCHEMA_VERSION, ShardId, from_checksummed};
-use crate::geometry::Resolution;
+use crate::geometry::{PointNm, Resolution};
 use crate::plan::{
     BOX_BYTES, FinishedPlan, MAX_OBJECTS, Padding, Plan, PlannedArray, PlannedGroup, PlannedSplit,
     Sample, SampleObjects, Tasks, work_order,
@@ -32,6 +32,8 @@ pub(crate) struct PlanHeader {
     sources: Vec<StoredSource>,
     arrays: Vec<StoredArray>,
     splits: Vec<StoredSplit>,
+    #[serde(default, skip_serializing_if = "is_false")]
+    has_ends: bool,
     properties: Vec<PropertySpec>,
     boxes: Vec<StoredBox>,
     layers_outside_boxes: Vec<String>,
@@ -39,6 +41,10 @@ pub(crate) struct PlanHeader {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     reuse: Option<StoredReuse>,
     files: Vec<FileEntry>,
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// The part of the contents that every version has.
@@ -95,6 +101,7 @@ impl PlanHeader {
                 .map(|(i, (planned, layout))| StoredArray::of(planned, layout, padded(i)))
                 .collect(),
             splits: layout.splits.iter().map(StoredSplit::of).collect(),
+            has_ends: table.has_ends,
             properties: table.properties.clone(),
             boxes: table.boxes.iter().map(StoredBox::of).collect(),
             layers_outside_boxes: table.layers_outside_boxes.clone(),
@@ -148,7 +155,12 @@ impl PlanHeader {
     pub(crate) fn memory_bytes(&self) -> u64 {
         let of_arrays = self.arrays.len() * (size_of::<f32>() + size_of::<u64>());
         let of_properties = self.properties.iter().map(|p| p.kind.value_bytes());
-        let of_sample = size_of::<Sample>() + of_arrays + of_properties.sum::<usize>();
+        let of_ends = if self.has_ends {
+            size_of::<[PointNm; 2]>()
+        } else {
+            0
+        };
+        let of_sample = size_of::<Sample>() + of_ends + of_arrays + of_properties.sum::<usize>();
         let samples = self.samples().saturating_mul(of_sample as u64);
         let of_objects = self.arrays.iter().filter_map(|array| array.objects);
         let of_objects =
@@ -196,6 +208,7 @@ impl PlanHeader {
             splits: self.splits.iter().map(split).collect(),
             sources,
             groups: groups.map(|nm| PlannedGroup { resolution: *nm }).collect(),
+            has_ends: self.has_ends,
             properties: self.properties.clone(),
             layers_outside_boxes: self.layers_outside_boxes.clone(),
             dropped: Vec::new(),

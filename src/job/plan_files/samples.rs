@@ -83,6 +83,16 @@ impl<'a> SplitReader<'a> {
                     sample.center_nm = PointNm(center);
                 }
             }
+            IndexColumn::StartNm => {
+                let starts = numbers::<[f64; 3]>(values);
+                append(&mut split.ends, starts.map(|p| [PointNm(p); 2]), all)?;
+            }
+            IndexColumn::EndNm => {
+                let ends = split.ends.get_mut(first..).unwrap_or_default();
+                for ([_, end], point) in ends.iter_mut().zip(numbers::<[f64; 3]>(values)) {
+                    *end = PointNm(point);
+                }
+            }
             IndexColumn::StartVoxel => {
                 for (sample, start) in samples.iter_mut().zip(numbers::<[i64; 3]>(values)) {
                     if start.iter().any(|v| v.unsigned_abs() > MAX_VOXEL as u64) {

@@ -189,6 +189,10 @@ fn split(name: &str, number: usize, rows: &[Row]) -> PlannedSplit {
         start_voxel: row.start,
         box_index: (1 + 2 * number + usize::from(row.group)) as u32,
     };
+    let ends = |row: &Row| {
+        let end = row.start.map(|v| v as f64 / 3.0);
+        [PointNm(row.center.map(f64::from_bits)), PointNm(end)]
+    };
     let objects = SampleObjects::one_each(rows.iter().map(|row| !row.id).collect());
     let mut several = SampleObjects::several(0, 0);
     let lists = rows.iter().map(|row| &row.center[..(row.id % 4) as usize]);
@@ -205,7 +209,7 @@ fn split(name: &str, number: usize, rows: &[Row]) -> PlannedSplit {
         objects: [None, None, Some(objects), Some(several), None]
             .map(Option::unwrap_or_default)
             .to_vec(),
-        ends: Vec::new(),
+        ends: rows.iter().map(ends).collect(),
         properties: properties().iter().map(values).collect(),
     }
 }
@@ -275,6 +279,7 @@ pub(in crate::job) fn synthetic(train: &[Row], val: &[Row]) -> FinishedPlan {
         ],
         sources,
         groups: vec![group([4.6, 0.1, 1e-7]), group([4.6, 0.1, 3e-7])],
+        has_ends: true,
         properties: properties(),
         layers_outside_boxes: vec!["  a layer\nof \"lines\"".to_owned()],
         dropped: Vec::new(),
