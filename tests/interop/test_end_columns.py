@@ -73,6 +73,11 @@ def test_tasks_and_a_seal_of_a_stored_plan_give_the_same_columns(tmp_path):
     assert manifest(tmp_path / "at_once")["plan_digest"] == manifest(tmp_path / "out")["plan_digest"]
 
 
+def ends_by_id(out):
+    group = with_zarr(out, "train")
+    return {i: (tuple(start), tuple(end)) for i, start, end in zip(group["annotation_id"][:].tolist(), group["start_nm"][:], group["end_nm"][:])}
+
+
 def test_other_ends_are_another_job_also_with_the_same_centres(tmp_path):
     config, _ = table_job(tmp_path, "midpoint", True)
     pointshard("preprocess", config, "--out", tmp_path / "out")
@@ -85,9 +90,24 @@ def test_other_ends_are_another_job_also_with_the_same_centres(tmp_path):
     assert "other ids, positions" in error_message("preprocess", config, "--out", tmp_path / "out")
     pointshard("preprocess", config, "--out", tmp_path / "new", "--reuse", tmp_path / "out")
     pointshard("preprocess", config, "--out", tmp_path / "alone")
-    old, new, alone = (with_zarr(tmp_path / name, "train")["end_nm"][:] for name in ("out", "new", "alone"))
-    assert sorted(map(tuple, new)) == sorted(map(tuple, alone)) and (old != new).sum() == 1
+    old, new, alone = (ends_by_id(tmp_path / name) for name in ("out", "new", "alone"))
+    assert new == alone and [i for i in old if old[i] != new[i]] == [int(wanted)]
     assert manifest(tmp_path / "new")["plan_digest"] != manifest(tmp_path / "out")["plan_digest"]
+
+
+def test_ends_have_the_order_of_the_output_that_is_used_again(tmp_path):
+    """Lines that are new are elsewhere in the space-filling curve, and last in the order."""
+    config, positions = table_job(tmp_path, "midpoint", False)
+    text = (tmp_path / "lines.csv").read_text().splitlines()
+    (tmp_path / "lines.csv").write_text("\n".join([text[0], *text[1::2]]) + "\n")
+    pointshard("preprocess", config, "--out", tmp_path / "old")
+    (tmp_path / "lines.csv").write_text("\n".join(text) + "\n")
+    pointshard("preprocess", config, "--out", tmp_path / "new", "--reuse", tmp_path / "old")
+    pointshard("preprocess", config, "--out", tmp_path / "alone")
+    old, new, alone = (with_zarr(tmp_path / name, "train")["annotation_id"][:].tolist() for name in ("old", "new", "alone"))
+    assert new[: len(old)] == old and new != alone and sorted(new) == sorted(alone)
+    for i, ends in ends_by_id(tmp_path / "new").items():
+        np.testing.assert_array_equal(ends, positions[i][:2])
 
 
 def test_lines_of_precomputed_annotations(shared, tmp_path):
@@ -114,7 +134,7 @@ def test_kinds_of_a_viewer_state(tmp_path):
         {"type": "axis_aligned_bounding_box", "id": "4", "pointA": [12, 2, 2], "pointB": [18, 8, 6]},
     ]
     expected = {1: ([12, 5, 5], [16, 20, 9]), 2: ([13, 8, 8],) * 2, 3: ([11, 3, 4], [18, 7, 9]), 4: ([15, 5, 4],) * 2}
-    for name, chosen in [("all", notes), ("no_lines", [notes[1], notes[3]])]:
+    for name, chosen in [("all", notes), ("no_lines", [notes[1], notes[3]]), ("polyline", notes[:1])]:
         layer_of_state = {"type": "annotation", "name": "notes", "source": "local://annotations", "annotations": chosen}
         scales = {axis: [r * 1e-9, "m"] for axis, r in zip("xyz", RESOLUTION)}
         (tmp_path / "state.json").write_text(json.dumps({"dimensions": scales, "layers": [layer_of_state]}))
@@ -125,7 +145,7 @@ def test_kinds_of_a_viewer_state(tmp_path):
             assert "start_nm" not in group and "end_nm" not in group
             continue
         ids = group["annotation_id"][:].tolist()
-        assert sorted(ids) == [1, 2, 3, 4]
+        assert sorted(ids) == [int(note["id"]) for note in chosen]
         for column, place in (("start_nm", 0), ("end_nm", 1)):
             wanted = np.array([expected[i][place] for i in ids]) * RESOLUTION
             np.testing.assert_allclose(group[column][:], wanted, rtol=1e-12)
