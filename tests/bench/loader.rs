@@ -144,12 +144,32 @@ impl Bench {
             rotate_xy: true,
             ..Augmentation::default()
         };
-        let all = Augmentation {
+        let values = Augmentation {
             brightness: 0.1,
             contrast: 0.1,
             noise: 0.02,
             missing_section: 0.1,
             ..turned
+        };
+        let misaligned = serde_json::json!({"probability": 0.5, "max_voxels": 4});
+        let sections = serde_json::json!({
+            "slip": misaligned, "step": misaligned, "missing_section": 0.1, "missing_sections_max": 3,
+            "section_brightness": 0.1, "section_contrast": 0.1, "section_noise": 0.02,
+            "coarse_dropout": {"probability": 0.5, "boxes": 4, "size": [8, 8, 4]},
+        });
+        let sections: Augmentation = serde_json::from_value(sections)?;
+        let rotated = Augmentation {
+            rotate_xy_degrees: 180.0,
+            ..Augmentation::default()
+        };
+        let all = Augmentation {
+            flip: turned.flip,
+            transpose_xy: true,
+            rotate_xy_degrees: 180.0,
+            brightness: 0.1,
+            contrast: 0.1,
+            noise: 0.02,
+            ..sections
         };
         let changed = Augmentation {
             brightness: 0.1,
@@ -158,6 +178,9 @@ impl Bench {
         let floats = self.loader(changed)?;
         let plain = self.loader(Augmentation::default())?;
         let turned = self.loader(turned)?;
+        let values = self.loader(values)?;
+        let sections = self.loader(sections)?;
+        let rotated = self.loader(rotated)?;
         let all = self.loader(all)?;
         type Pass<'p> = (&'static str, Box<dyn Fn(u64) -> Result<(), Failure> + 'p>);
         let passes: Vec<Pass<'_>> = vec![
@@ -182,6 +205,18 @@ impl Bench {
             (
                 "loader, flips and turns",
                 Box::new(|round| run(&turned, round, true)),
+            ),
+            (
+                "loader, flips, turns and values",
+                Box::new(|round| run(&values, round, true)),
+            ),
+            (
+                "loader, options of sections",
+                Box::new(|round| run(&sections, round, true)),
+            ),
+            (
+                "loader, rotation by any angle",
+                Box::new(|round| run(&rotated, round, true)),
             ),
             (
                 "loader, every augmentation",
