@@ -33,6 +33,8 @@ mod summary;
 mod task;
 #[cfg(feature = "tch")]
 mod train;
+#[cfg(feature = "tch")]
+mod trainer_program;
 #[cfg(not(feature = "tch"))]
 mod trainer_unavailable;
 
@@ -42,10 +44,21 @@ use std::process::ExitCode;
 
 use crate::fault::FaultKind;
 use crate::storage::redacted;
+use clap::error::ErrorKind as ClapErrorKind;
 use clap::{Args, Parser, Subcommand};
 
-use failure::Failure;
-use printer::{Color, Printer};
+use printer::Color;
+
+pub use failure::Failure;
+#[cfg(feature = "tch")]
+pub use infer::{InferArgs, ProbabilityType};
+pub use printer::Printer;
+#[cfg(feature = "tch")]
+pub use progress::{Status, with_progress};
+#[cfg(feature = "tch")]
+pub use rows::Rows;
+#[cfg(feature = "tch")]
+pub use train::TrainArgs;
 
 /// Build training datasets for connectomics: cut a window around each annotated point and write Zarr v3 shards
 #[derive(Debug, Parser)]
@@ -71,15 +84,22 @@ enum Command {
     Link(link::LinkCommand),
     Diff(diff::DiffCommand),
     #[cfg(feature = "tch")]
-    Train(train::Train),
-    #[cfg(feature = "tch")]
-    Infer(infer::Infer),
+    #[command(flatten)]
+    Trainer(TrainerCommand),
     #[cfg(not(feature = "tch"))]
     #[command(hide = true, alias = "infer")]
     Train(trainer_unavailable::TrainerUnavailable),
     Schema(schema::Schema),
     Completions(completions::Completions),
     Man(completions::Man),
+}
+
+// The commands of the program `pointshard-train`. Doc comments here would become their help.
+#[cfg(feature = "tch")]
+#[derive(Debug, Subcommand)]
+pub enum TrainerCommand {
+    Train(TrainArgs),
+    Infer(InferArgs),
 }
 
 /// Heading of the options of every command.
@@ -101,50 +121,64 @@ struct Verbosity {
     verbose: bool,
 }
 
-/// Runs the program: parses the arguments, runs one command, and prints the error, if any.
+/// Runs the program `pointshard`: parses the arguments, runs one command, and prints the error, if any.
 pub fn main() -> ExitCode {
+    run(Command::run)
+}
+
+/// Runs the program `pointshard-train`, which `pointshard` starts for the commands of the trainer.
+#[cfg(feature = "tch")]
+pub fn trainer_main(
+    trainer: impl FnOnce(TrainerCommand, &Printer) -> Result<ExitCode, Failure>,
+) -> ExitCode {
+    if let Err(failure) = trainer_program::check_caller() {
+        print_failure(&failure);
+        return failure.exit_code();
+    }
+    run(|command, printer| match command {
+        Command::Trainer(command) => trainer(command, printer),
+        _ => Err(trainer_program::only_trains()),
+    })
+}
+
+/// Parses the arguments, runs the command, and prints the error, if any.
+fn run(command: impl FnOnce(Command, &Printer) -> Result<ExitCode, Failure>) -> ExitCode {
     let cli = match parse() {
         Ok(cli) => cli,
         Err(code) => return code,
     };
-    match cli.run() {
-        Ok(code) => code,
-        Err(failure) => {
-            print_failure(&failure);
-            failure.exit_code()
-        }
-    }
+    let printer = Printer::new(cli.verbosity.quiet, cli.verbosity.verbose);
+    let done = command(cli.command, &printer).and_then(|code| match printer.stdout_error() {
+        None => Ok(code),
+        Some(e) => Err(stdout_failure(e)),
+    });
+    done.unwrap_or_else(|failure| {
+        print_failure(&failure);
+        failure.exit_code()
+    })
 }
 
-impl Cli {
-    /// Runs the command.
-    fn run(self) -> Result<ExitCode, Failure> {
-        let printer = Printer::new(self.verbosity.quiet, self.verbosity.verbose);
-        let code = match self.command {
-            Command::Demo(command) => command.run(&printer),
-            Command::Init(command) => command.run(&printer),
-            Command::Preprocess(command) => command.run(&printer),
-            Command::Plan(command) => command.run(&printer),
-            Command::Seal(command) => command.run(&printer),
-            Command::Status(command) => command.run(&printer),
-            Command::Check(command) => command.run(&printer),
-            Command::Info(command) => command.run(&printer),
-            Command::Preview(command) => command.run(&printer),
-            Command::Link(command) => command.run(&printer),
-            Command::Diff(command) => command.run(&printer),
+impl Command {
+    fn run(self, printer: &Printer) -> Result<ExitCode, Failure> {
+        match self {
+            Self::Demo(command) => command.run(printer),
+            Self::Init(command) => command.run(printer),
+            Self::Preprocess(command) => command.run(printer),
+            Self::Plan(command) => command.run(printer),
+            Self::Seal(command) => command.run(printer),
+            Self::Status(command) => command.run(printer),
+            Self::Check(command) => command.run(printer),
+            Self::Info(command) => command.run(printer),
+            Self::Preview(command) => command.run(printer),
+            Self::Link(command) => command.run(printer),
+            Self::Diff(command) => command.run(printer),
             #[cfg(feature = "tch")]
-            Command::Train(command) => command.run(&printer),
-            #[cfg(feature = "tch")]
-            Command::Infer(command) => command.run(&printer),
+            Self::Trainer(_) => match trainer_program::start()? {},
             #[cfg(not(feature = "tch"))]
-            Command::Train(command) => command.run(),
-            Command::Schema(command) => command.run(&printer),
-            Command::Completions(command) => command.run(&printer),
-            Command::Man(command) => command.run(&printer),
-        }?;
-        match printer.stdout_error() {
-            None => Ok(code),
-            Some(e) => Err(stdout_failure(e)),
+            Self::Train(command) => command.run(),
+            Self::Schema(command) => command.run(printer),
+            Self::Completions(command) => command.run(printer),
+            Self::Man(command) => command.run(printer),
         }
     }
 }
@@ -165,7 +199,11 @@ fn parse() -> Result<Cli, ExitCode> {
             Printer::default().write_log(text.trim_end());
             Ok(())
         } else {
-            write!(std::io::stdout(), "{text}").and_then(|()| std::io::stdout().flush())
+            let more = match error.kind() {
+                ClapErrorKind::DisplayVersion => trainer_line(),
+                _ => String::new(),
+            };
+            write!(std::io::stdout(), "{text}{more}").and_then(|()| std::io::stdout().flush())
         };
         match written {
             Err(e) if e.kind() != ErrorKind::BrokenPipe => {
@@ -176,6 +214,15 @@ fn parse() -> Result<Cli, ExitCode> {
             _ => ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2)),
         }
     })
+}
+
+/// The line of `--version` about the trainer.
+fn trainer_line() -> String {
+    #[cfg(feature = "tch")]
+    let line = trainer_program::description();
+    #[cfg(not(feature = "tch"))]
+    let line = "trainer: not built (cargo feature `tch`)";
+    format!("{}\n", control_chars::escape_line(&line))
 }
 
 /// Clap's text, with colors if it goes to a terminal.

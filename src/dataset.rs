@@ -60,7 +60,7 @@ pub use manifest::{
     SourceEntry, SplitEntry,
 };
 #[cfg(feature = "tch")]
-pub(crate) use metadata::group_metadata;
+pub use metadata::group_metadata;
 pub(crate) use output::{
     CLAIM as CLAIM_FILE, PLAN as PLAN_FILE, PLAN_COLUMNS, is_plan_copy, plan_copy_key, plan_folder,
 };

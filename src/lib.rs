@@ -70,8 +70,8 @@
 //! `storage` reads bytes, `hdf5` finds datasets and chunks in files, `volume` decodes blocks of a layer, `blocks` caches
 //! them, `voxels` copies, converts and resamples values. `plan` is the table of samples, `select` reads from the volumes what
 //! the plan depends on, `extract` cuts windows and writes shards. `dataset` is the output's one writer and one reader. `geometry`
-//! is the only place that rounds a coordinate. `loader` makes training batches of shards; `trainer` (feature `tch`) learns from
-//! them; `preview` draws pictures and pages of datasets, and links to Neuroglancer; `init` drafts a first config; `demo` generates data.
+//! is the only place that rounds a coordinate. `loader` makes training batches of shards; the program
+//! `pointshard-train` (feature `tch`, in `src/trainer`) learns from them; `preview` draws pictures and pages of datasets, and links to Neuroglancer; `init` drafts a first config; `demo` generates data.
 
 #[cfg(feature = "bench")]
 #[doc(hidden)]
@@ -118,7 +118,10 @@ mod preview;
 mod select;
 mod storage;
 #[cfg(feature = "tch")]
-mod trainer;
+mod train_config;
+#[cfg(feature = "tch")]
+#[doc(hidden)]
+pub mod trainer_api;
 mod volume;
 mod voxels;
 

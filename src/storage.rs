@@ -45,7 +45,8 @@ use std::ops::{ControlFlow, Range};
 
 use crate::fault::{Fault, FaultKind};
 pub(crate) use access_denied::access_denied_is_missing;
-pub(crate) use atomic::{AtomicFile, Existing, write_atomic};
+pub(crate) use atomic::AtomicFile;
+pub use atomic::{Existing, write_atomic};
 pub(crate) use budget::{BASE_BYTES, Keeper, Lease, ReadError};
 pub use budget::{MemoryBudget, OverBudget};
 pub use compression::Compression;

@@ -6,7 +6,7 @@ use crate::fault::{Fault, FaultKind};
 
 /// An error and its exit code.
 #[derive(Debug)]
-pub(super) struct Failure {
+pub struct Failure {
     pub error: anyhow::Error,
     exit_code: u8,
 }

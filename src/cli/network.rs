@@ -11,7 +11,7 @@ const NETWORK_OPTIONS: &str = "Network options";
 
 /// Network options. They don't change the output.
 #[derive(Clone, Copy, Debug, Args)]
-pub(super) struct NetworkArgs {
+pub struct NetworkArgs {
     /// Retry after this many seconds without data
     #[arg(long, help_heading = NETWORK_OPTIONS, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
     idle_timeout: u64,
@@ -28,7 +28,7 @@ pub(super) struct NetworkArgs {
 
 impl NetworkArgs {
     /// Access to sources with these settings; `printer` prints which server it waits for.
-    pub(super) fn storage(self, printer: &Printer) -> Storage {
+    pub fn storage(self, printer: &Printer) -> Storage {
         let network = Network {
             idle_timeout: Duration::from_secs(self.idle_timeout),
             requests: self.requests.into(),

@@ -36,7 +36,7 @@ impl Color {
 
 /// Prints according to `--quiet` and `--verbose`. Clones print to the same streams.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Printer(Arc<Streams>);
+pub struct Printer(Arc<Streams>);
 
 #[derive(Debug, Default)]
 struct Streams {
@@ -63,7 +63,7 @@ impl Printer {
 
     /// Prints a line of the result on stdout. A closed pipe (`| head`) is not an error; [`Printer::stdout_error`] returns
     /// the first other error.
-    pub(super) fn result(&self, text: impl AsRef<str>) {
+    pub fn result(&self, text: impl AsRef<str>) {
         self.write_result(&control_chars::escape_line(&redacted(text.as_ref())));
     }
 
@@ -100,7 +100,7 @@ impl Printer {
     }
 
     /// Prints a table of the result.
-    pub(super) fn rows(&self, rows: &Rows) {
+    pub fn rows(&self, rows: &Rows) {
         self.write_result(&control_chars::escape_lines(&rows.lines()));
     }
 
@@ -129,7 +129,7 @@ impl Printer {
     }
 
     /// Prints a progress message on stderr, unless `--quiet`. If stderr is no terminal, it begins with the time (UTC).
-    pub(super) fn note(&self, text: impl AsRef<str>) {
+    pub fn note(&self, text: impl AsRef<str>) {
         if self.0.quiet {
             return;
         }
@@ -151,7 +151,7 @@ impl Printer {
     }
 
     /// Prints a warning on stderr, even with `--quiet`.
-    pub(super) fn warn(&self, text: impl AsRef<str>) {
+    pub fn warn(&self, text: impl AsRef<str>) {
         let text = control_chars::escape_message(&redacted(text.as_ref()));
         let word = Color::Yellow.style().for_stderr().apply_to("warning:");
         self.write_log(&format!("{word} {text}"));

@@ -10,7 +10,7 @@ use super::printer::Printer;
 use crate::storage::StageStatus;
 
 /// How much of the work is done.
-pub(super) struct Status {
+pub struct Status {
     /// Units done, those done before this run included.
     pub done: u64,
     /// All units; 0 while unknown.
@@ -55,7 +55,7 @@ const BAR_EVERY: Duration = Duration::from_millis(100);
 const LINE_EVERY: Duration = Duration::from_secs(10);
 
 /// Runs `work` while another thread displays its progress, counted in `unit`s.
-pub(super) fn with_progress<T>(
+pub fn with_progress<T>(
     printer: &Printer,
     unit: &str,
     status: impl Fn() -> Status + Send,

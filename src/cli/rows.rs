@@ -8,13 +8,13 @@ use crate::storage::redacted;
 use super::control_chars;
 
 /// A table with a header.
-pub(super) struct Rows {
+pub struct Rows {
     table: Table,
 }
 
 impl Rows {
     /// A table of numbers: the first column is left-aligned, all others right-aligned.
-    pub(super) fn new<const N: usize>(header: [&str; N]) -> Self {
+    pub fn new<const N: usize>(header: [&str; N]) -> Self {
         let mut table = Table::new();
         table.load_style(NOTHING).set_header(header);
         for column in table.column_iter_mut().skip(1) {
@@ -23,7 +23,7 @@ impl Rows {
         Self { table }
     }
 
-    pub(super) fn add_row<S: AsRef<str>>(&mut self, row: impl IntoIterator<Item = S>) {
+    pub fn add_row<S: AsRef<str>>(&mut self, row: impl IntoIterator<Item = S>) {
         let cells = row.into_iter();
         let cells =
             cells.map(|cell| control_chars::escape_line(&redacted(cell.as_ref())).into_owned());

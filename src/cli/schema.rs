@@ -22,7 +22,7 @@ impl Schema {
         let schema = Config::schema;
         #[cfg(feature = "tch")]
         let schema = if self.train {
-            crate::trainer::TrainConfig::schema
+            crate::train_config::TrainConfig::schema
         } else {
             schema
         };

@@ -94,7 +94,7 @@ impl Manifest {
     }
 
     /// Names of the index columns of the split.
-    pub(crate) fn columns(&self, split: &SplitEntry) -> BTreeSet<&str> {
+    pub fn columns(&self, split: &SplitEntry) -> BTreeSet<&str> {
         let mut members = self.members(split);
         members.retain(|name| !self.arrays.contains_key(*name));
         members

@@ -48,7 +48,7 @@ pub(super) fn array_metadata(
 
 /// `zarr.json` of a group with the metadata of all its arrays inside (`consolidated_metadata`, as
 /// zarr-python writes it).
-pub(crate) fn group_metadata(
+pub fn group_metadata(
     attributes: Map<String, Value>,
     arrays: Map<String, Value>,
 ) -> Result<Vec<u8>, DatasetError> {

@@ -84,7 +84,7 @@ fn may_have_no_links(error: &std::io::Error) -> bool {
 
 /// Whether a write may replace an existing file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Existing {
+pub enum Existing {
     /// Replace it.
     Replace,
     /// Fail with `AlreadyExists`.
@@ -92,12 +92,7 @@ pub(crate) enum Existing {
 }
 
 /// Writes `bytes` to `path`, flushed to the disk. The temporary name begins with `prefix`.
-pub(crate) fn write_atomic(
-    path: &Path,
-    prefix: &str,
-    bytes: &[u8],
-    existing: Existing,
-) -> Result<()> {
+pub fn write_atomic(path: &Path, prefix: &str, bytes: &[u8], existing: Existing) -> Result<()> {
     let parent = path
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty());

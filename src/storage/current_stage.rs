@@ -19,7 +19,7 @@ struct Stage {
 
 /// How far a stage has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct StageStatus {
+pub struct StageStatus {
     pub name: &'static str,
     /// What is counted, how much of it is done, and how much there is, if that is known.
     pub counted: Option<(&'static str, u64, Option<u64>)>,

@@ -4,21 +4,13 @@
 use std::collections::HashMap;
 
 use rayon::prelude::*;
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use pointshard::trainer_api::{Batch, Loader};
+use pointshard::{Dataset, DatasetError};
 
 use super::error::TrainError;
 use super::evaluate::PredictedBatch;
-use crate::dataset::{Dataset, DatasetError};
-use crate::loader::{Batch, Loader};
-
-/// The segmentation whose objects are assigned.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct AssignmentConfig {
-    /// An array with the ids of the objects in each window, such as the cells. 0 is no object.
-    pub segmentation: String,
-}
 
 /// How often the object with the largest summed output is the sample's object, and how often simple rules are right.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -66,16 +58,15 @@ pub(super) struct AssignmentCounts {
 /// Most samples that the mean of the training targets is computed from.
 const MEAN_OF_SAMPLES: u64 = 512;
 
-impl AssignmentConfig {
+impl Assignment {
     /// Reads the objects of the `targets` in `split`, and computes the mean of the training targets with `training`, an open
     /// loader of the training split without augmentation.
     pub(super) fn open(
-        &self,
         dataset: &Dataset,
         split: &str,
         targets: &[String],
         training: Option<&Loader>,
-    ) -> Result<Assignment, TrainError> {
+    ) -> Result<Self, TrainError> {
         let objects = targets
             .iter()
             .map(|t| SampleObjects::read(dataset, split, t));
@@ -87,7 +78,7 @@ impl AssignmentConfig {
             );
             return Err(TrainError::config("assignment", problem));
         }
-        Ok(Assignment {
+        Ok(Self {
             objects,
             mean_targets: training.map(mean_targets).transpose()?.flatten(),
         })

@@ -6,16 +6,16 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use pointshard::trainer_api::{self, Existing};
 use tempfile::TempDir;
 
 use super::error::TrainError;
-use crate::storage::{self, Existing};
 
 pub(super) const PREFIX: &str = ".part-";
 
 /// Writes the file `path` atomically.
 pub(super) fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), TrainError> {
-    let written = storage::write_atomic(path, PREFIX, bytes, Existing::Replace);
+    let written = trainer_api::write_atomic(path, PREFIX, bytes, Existing::Replace);
     written.map_err(TrainError::io("write", path))
 }
 

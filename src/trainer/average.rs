@@ -81,8 +81,9 @@ impl AverageWeights {
 
 #[cfg(test)]
 mod tests {
+    use pointshard::trainer_api::ModelConfig;
+
     use super::*;
-    use crate::trainer::model::ModelConfig;
 
     fn model() -> Model {
         let config: ModelConfig =

@@ -8,13 +8,13 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use indexmap::IndexMap;
+use pointshard::trainer_api::TrainConfig;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
 use super::atomic_write::write_atomic;
 use super::average::AverageWeights;
-use super::config::TrainConfig;
 use super::error::TrainError;
 use super::model::Model;
 use super::optimizer::Optimizer;

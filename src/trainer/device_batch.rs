@@ -4,10 +4,10 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::{Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
+use pointshard::trainer_api::{Batch, Loader, Values};
 use tch::{Device, Kind, TchError, Tensor};
 
 use super::error::TrainError;
-use crate::loader::{Batch, Loader, Values};
 
 /// A batch on the device.
 #[derive(Debug)]

@@ -2,11 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use pointshard::trainer_api::LoaderError;
+use pointshard::{DatasetError, Fault, FaultKind};
 use tch::TchError;
-
-use crate::dataset::DatasetError;
-use crate::fault::{Fault, FaultKind};
-use crate::loader::LoaderError;
 
 /// Why training or inference failed.
 #[derive(Debug, thiserror::Error)]

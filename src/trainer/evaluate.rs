@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use indexmap::IndexMap;
+use pointshard::trainer_api::{ContactSheet, Loader, MinNonzero, PictureRow, Reduction, Values};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use tch::{CModule, Device, Kind, TchError, Tensor};
@@ -10,13 +11,11 @@ use tch::{CModule, Device, Kind, TchError, Tensor};
 use super::assignment::{Assignment, AssignmentCounts, AssignmentScores};
 use super::device_batch::{DeviceBatch, DeviceBatches};
 use super::error::TrainError;
-use super::loss::{Loss, LossValue, Reduction, constant_loss};
+use super::loss::{Loss, LossValue, constant_loss};
 use super::metrics::{Scores, VoxelCounts};
-use super::min_nonzero::MinNonzero;
+use super::min_nonzero;
 use super::model::Model;
 use super::worst::{WorstSamples, error};
-use crate::loader::{Loader, Values};
-use crate::preview::{ContactSheet, PictureRow};
 
 /// Maximum number of channels in a picture.
 const SHOWN_CHANNELS: usize = 8;
@@ -259,7 +258,7 @@ impl EvaluationSums {
         let batch = predicted.batch;
         let n = batch.samples.len() as u64;
         let mask = loss.mask(&batch.image, &batch.targets, batch.masks.as_ref())?;
-        if !(evaluator.min_nonzero).is_reached(&batch.batch, loss, &mask)? {
+        if !min_nonzero::is_reached(evaluator.min_nonzero, &batch.batch, loss, &mask)? {
             self.skipped += n;
             return Ok(None);
         }

@@ -12,9 +12,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use message::{Event, Image, Value};
+use pointshard::trainer_api::Picture;
 use prost::Message;
-
-use crate::preview::Picture;
 
 /// An event file that is being written. It is flushed on drop, but errors are ignored then.
 #[derive(Debug)]

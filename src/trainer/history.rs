@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
+use pointshard::trainer_api::Picture;
+
 use super::atomic_write::write_atomic;
 use super::error::TrainError;
 use super::evaluate::Evaluation;
 use super::events::EventFile;
-use crate::preview::Picture;
 
 /// An entry of `metrics.jsonl`: a line of JSON.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -3,25 +3,23 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use pointshard::Dataset;
+use pointshard::trainer_api::{
+    ArrayNames, Crop, InputArray, InputsConfig, Loader, LoaderOptions, LossConfig, PictureRow,
+    ProbabilityType, Report, Role, TrainConfig, duplicate,
+};
 use tch::{CModule, Device};
 
 use super::assignment::Assignment;
 use super::atomic_write::write_atomic;
 use super::checkpoint::Checkpoint;
-use super::config::{InputsConfig, TrainConfig, duplicate};
 use super::error::{TrainError, without_frames};
 use super::evaluate::{Evaluation, Evaluator, Network};
-use super::loss::{Loss, LossConfig};
+use super::loss::Loss;
 use super::model::Model;
 use super::predictions::{PredictionInfo, PredictionWriter};
 use super::run::voxel_nm;
 use super::{device, report};
-use crate::config::Role;
-use crate::dataset::Dataset;
-use crate::loader::{ArrayNames, Crop, InputArray, Loader, LoaderOptions};
-use crate::preview::{PictureRow, Report};
-
-pub use super::predictions::ProbabilityType;
 
 /// What to predict, with which network.
 #[derive(Clone, Debug)]
@@ -216,7 +214,7 @@ impl OpenSplit {
             loader = open(&options.split, &targets)?;
         }
         let assignment = match (objects, training) {
-            (Some(objects), Some(training)) if !targets.is_empty() => {
+            (Some(_), Some(training)) if !targets.is_empty() => {
                 let known = dataset
                     .manifest()
                     .splits
@@ -225,7 +223,12 @@ impl OpenSplit {
                     .then(|| open(&training.splits.train, &targets))
                     .transpose()?;
                 let split = &options.split;
-                Some(objects.open(dataset, split, &targets, trained_on.as_ref())?)
+                Some(Assignment::open(
+                    dataset,
+                    split,
+                    &targets,
+                    trained_on.as_ref(),
+                )?)
             }
             _ => None,
         };

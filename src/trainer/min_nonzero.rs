@@ -1,47 +1,30 @@
 //! Which batches are skipped because they have too few voxels with data.
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use pointshard::trainer_api::{Batch, MinNonzero, Values};
 use tch::{TchError, Tensor};
 
-use super::loss::Loss;
-use crate::loader::{Batch, Values};
+use crate::loss::Loss;
 
-/// Minimum fractions of nonzero voxels in a batch, outside of the voxels that `loss.crop_pad` ignores. Batches below are
-/// skipped.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct MinNonzero {
-    /// Minimum for the inputs that have values other than 0 and 1.
-    #[schemars(range(min = 0, max = 1))]
-    pub image: f64,
-    /// Minimum for the masks.
-    #[schemars(range(min = 0, max = 1))]
-    pub mask: f64,
-}
-
-impl MinNonzero {
-    /// Whether the batch, with its `mask`, has enough nonzero voxels to count.
-    pub(super) fn is_reached(
-        self,
-        batch: &Batch,
-        loss: &Loss,
-        mask: &Tensor,
-    ) -> Result<bool, TchError> {
-        if self.image > 0.0 {
-            let fraction = nonzero_fraction(batch, loss.data_channels(), loss.pad());
-            if fraction < self.image {
-                return Ok(false);
-            }
+/// Whether the batch, with its `mask`, has enough nonzero voxels to count.
+pub(super) fn is_reached(
+    least: MinNonzero,
+    batch: &Batch,
+    loss: &Loss,
+    mask: &Tensor,
+) -> Result<bool, TchError> {
+    if least.image > 0.0 {
+        let fraction = nonzero_fraction(batch, loss.data_channels(), loss.pad());
+        if fraction < least.image {
+            return Ok(false);
         }
-        // Counting on the device waits for it, so do it only if needed.
-        if self.mask > 0.0 {
-            let counted = mask.f_count_nonzero(None)?.f_int64_value(&[])?;
-            let inside = inside_fraction(batch.shape, loss.pad());
-            return Ok(counted as f64 >= self.mask * inside * mask.numel() as f64);
-        }
-        Ok(true)
     }
+    // Counting on the device waits for it, so do it only if needed.
+    if least.mask > 0.0 {
+        let counted = mask.f_count_nonzero(None)?.f_int64_value(&[])?;
+        let inside = inside_fraction(batch.shape, loss.pad());
+        return Ok(counted as f64 >= least.mask * inside * mask.numel() as f64);
+    }
+    Ok(true)
 }
 
 /// Fraction of the image values of these channels that are not 0, without `pad` voxels, z y x, at either side.

@@ -7,7 +7,6 @@
 //! the names of the same network in PyTorch (see docs/train.md), so that either side can load the weights of the other.
 
 mod architecture;
-mod config;
 mod layout;
 #[cfg(test)]
 mod tests;
@@ -15,13 +14,12 @@ mod tests;
 use std::sync::{Mutex, PoisonError};
 
 use indexmap::IndexMap;
+use pointshard::trainer_api::{Activation, ModelConfig, Norm};
 use tch::{Device, Kind, TchError, Tensor};
 
 use layout::InitialValue;
 
 pub(super) use architecture::{Operations, follow};
-pub use config::ModelConfig;
-pub(super) use config::{Activation, Norm};
 
 /// A network with its weights.
 #[derive(Debug)]
@@ -46,7 +44,7 @@ impl Model {
         let _generator = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
         tch::manual_seed(seed as i64);
         let mut weights = IndexMap::new();
-        for (name, (shape, initial)) in config.weights() {
+        for (name, (shape, initial)) in layout::weights(config) {
             let float = (Kind::Float, Device::Cpu);
             let weight = match initial {
                 InitialValue::Zeros => Tensor::f_zeros(&shape, float)?,
@@ -84,7 +82,7 @@ impl Model {
 
     /// Names and shapes of the weights of such a network.
     pub(super) fn names_and_shapes(config: &ModelConfig) -> IndexMap<String, Vec<i64>> {
-        let weights = config.weights().into_iter();
+        let weights = layout::weights(config).into_iter();
         weights.map(|(name, (shape, _))| (name, shape)).collect()
     }
 

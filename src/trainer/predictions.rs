@@ -5,27 +5,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::{fs, io};
 
-use clap::ValueEnum;
 use serde_json::{Map, Value, json};
 use zarrs::array::codec::{Crc32cCodec, ZstdCodec};
 use zarrs::array::{Array, ArrayBuilder, Element};
 use zarrs::filesystem::FilesystemStore;
 
+use pointshard::trainer_api::{InputsConfig, ProbabilityType, group_metadata};
+use pointshard::{Dataset, SplitReader};
+
 use super::atomic_write::{PendingFolder, remove_leftovers};
-use super::config::InputsConfig;
 use super::error::TrainError;
 use super::evaluate::PredictedBatch;
-use crate::dataset::{Dataset, SplitReader, group_metadata};
-
-/// Data type of stored probabilities.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum ProbabilityType {
-    /// Unchanged.
-    #[default]
-    Float32,
-    /// Multiplied by 255 and rounded; takes a quarter of the space.
-    Uint8,
-}
 
 /// Where predictions come from, and how they are stored.
 pub(super) struct PredictionInfo<'a> {

@@ -1,10 +1,10 @@
 //! The report of a training: charts of its history, scores of the best weights, and pictures.
 
-use super::config::TrainConfig;
+use pointshard::Dataset;
+use pointshard::trainer_api::{Chart, PictureRow, Report, Series, Table, TrainConfig};
+
 use super::evaluate::{ChannelEvaluation, Evaluation};
 use super::history::HistoryEntry;
-use crate::dataset::Dataset;
-use crate::preview::{Chart, PictureRow, Report, Series, Table};
 
 /// Facts about a training, besides its history.
 pub(super) struct TrainingFacts<'a> {

@@ -7,12 +7,13 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use pointshard::Dataset;
+use pointshard::trainer_api::{Precision, TrainConfig};
 use tch::{Device, Kind, Tensor};
 
 use super::atomic_write::write_atomic;
 use super::average::AverageWeights;
 use super::checkpoint::{self, BestValidation, Checkpoint, Header};
-use super::config::{Precision, TrainConfig};
 use super::device_batch::{DeviceBatch, DeviceBatches};
 use super::error::TrainError;
 use super::evaluate::{Evaluation, Evaluator, Network};
@@ -23,8 +24,7 @@ use super::optimizer::{Optimizer, clip_gradients};
 use super::report::{self, TrainingFacts};
 use super::run_folder::RunFolder;
 use super::step_record::StepRecord;
-use super::{device, export};
-use crate::dataset::Dataset;
+use super::{device, export, min_nonzero};
 use loaders::Loaders;
 pub(super) use loaders::voxel_nm;
 use pending::{PendingStep, fetch_losses, stacked};
@@ -305,7 +305,7 @@ impl<'a> Run<'a> {
             .loss
             .mask(&batch.image, &batch.targets, batch.masks.as_ref())?;
         let least = self.config.min_nonzero;
-        if !least.is_reached(&batch.batch, &self.loss, &mask)? {
+        if !min_nonzero::is_reached(least, &batch.batch, &self.loss, &mask)? {
             return Ok(None);
         }
         let mut record = if record {

@@ -14,9 +14,10 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use pointshard::trainer_api::TrainConfig;
+
 use super::atomic_write::remove_leftovers;
 use super::checkpoint::Checkpoint;
-use super::config::TrainConfig;
 use super::error::TrainError;
 
 /// The folder of a run.

@@ -47,7 +47,7 @@ mod tests {
     use indexmap::IndexMap;
 
     use super::*;
-    use crate::trainer::metrics::VoxelCounts;
+    use crate::metrics::VoxelCounts;
 
     fn channel(loss: f64, probabilities: &[f32], targets: &[u8]) -> ChannelEvaluation {
         let mut counts = VoxelCounts::default();

@@ -61,7 +61,7 @@ fn cross_entropy(p: f32, target: bool) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::preview::{Picture, PictureRow};
+    use pointshard::trainer_api::{Picture, PictureRow};
 
     fn picture(sample: u64) -> SamplePicture {
         let row = PictureRow {

@@ -102,7 +102,7 @@ def rounds(a, job, runs):
 
 
 def version(binary):
-    return subprocess.run([binary, "--version"], capture_output=True, text=True, check=True).stdout.strip()
+    return subprocess.run([binary, "--version"], capture_output=True, text=True, check=True).stdout.splitlines()[0]
 
 
 def head(a, job):

@@ -6,4 +6,5 @@ mod goldens;
 mod sources;
 #[path = "../support.rs"]
 mod support;
+mod trainer;
 mod versions;

@@ -19,7 +19,7 @@ def trainer_available():
 
 
 def trainer():
-    """The executable with the feature `tch`, from POINTSHARD_TRAINER."""
+    """The program `pointshard` of a build with the feature `tch`, from POINTSHARD_TRAINER. `pointshard-train` is beside it."""
     path = os.environ.get("POINTSHARD_TRAINER")
     require_tool(path, "POINTSHARD_TRAINER", "tests/run --torch builds the program with the feature tch and sets it")
     return Path(path)

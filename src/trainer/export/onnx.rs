@@ -11,10 +11,10 @@ use std::path::Path;
 use prost::Message;
 
 use super::on_cpu;
-use crate::trainer::atomic_write::write_atomic;
-use crate::trainer::checkpoint::{HEADER, Header};
-use crate::trainer::error::TrainError;
-use crate::trainer::model::Model;
+use crate::atomic_write::write_atomic;
+use crate::checkpoint::{HEADER, Header};
+use crate::error::TrainError;
+use crate::model::Model;
 use message::{ModelProto, OperatorSetId, StringEntry};
 
 /// Version of the format and of its operators, of 2022: ONNX 1.12, which onnxruntime reads since 1.12.
@@ -25,11 +25,7 @@ const OPSET: i64 = 17;
 const MAX_BYTES: usize = i32::MAX as usize;
 
 /// Writes `model` to `path`. Returns false, without a file, if the weights are too many for the format.
-pub(in crate::trainer) fn write(
-    path: &Path,
-    model: &Model,
-    header: &Header,
-) -> Result<bool, TrainError> {
+pub(crate) fn write(path: &Path, model: &Model, header: &Header) -> Result<bool, TrainError> {
     let header = header.to_json(path)?;
     match encode(model, header, MAX_BYTES)? {
         Some(bytes) => write_atomic(path, &bytes).map(|()| true),
@@ -61,10 +57,10 @@ fn encode(model: &Model, header: String, max_bytes: usize) -> Result<Option<Vec<
 
 #[cfg(test)]
 mod tests {
+    use pointshard::trainer_api::ModelConfig;
     use tch::Device;
 
     use super::*;
-    use crate::trainer::model::ModelConfig;
 
     #[test]
     fn a_model_above_the_limit_of_readers_is_not_encoded() {

@@ -5,17 +5,13 @@ use std::path::Path;
 use tch::{CModule, Device, Kind, Tensor};
 
 use super::on_cpu;
-use crate::trainer::atomic_write::{PREFIX, write_atomic};
-use crate::trainer::error::TrainError;
-use crate::trainer::model::Model;
+use crate::atomic_write::{PREFIX, write_atomic};
+use crate::error::TrainError;
+use crate::model::Model;
 
 /// Writes `model` to `path`. The module accepts any batch size and any window size that the network accepts; it is traced
 /// with `window`, `[channel, z, y, x]`.
-pub(in crate::trainer) fn write(
-    path: &Path,
-    model: &Model,
-    window: [i64; 4],
-) -> Result<(), TrainError> {
+pub(crate) fn write(path: &Path, model: &Model, window: [i64; 4]) -> Result<(), TrainError> {
     let _no_grad = tch::no_grad_guard();
     let model = on_cpu(model)?;
     let [c, z, y, x] = window;

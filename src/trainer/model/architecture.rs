@@ -2,10 +2,10 @@
 //!
 //! [`follow`] passes each step of the network, from the image to the logits, to an implementation of [`Operations`].
 
-use super::config::{ModelConfig, Skip};
+use pointshard::trainer_api::{ModelConfig, Skip};
 
 /// The operations of a network. Weights are those that start with `name`. Kernels, strides and paddings are z, y, x.
-pub(in crate::trainer) trait Operations {
+pub(crate) trait Operations {
     /// Feature maps, `[batch, channel, z, y, x]`.
     type Maps;
     type Error;
@@ -37,7 +37,7 @@ pub(in crate::trainer) trait Operations {
 }
 
 /// Follows the network from `image` and returns its logits.
-pub(in crate::trainer) fn follow<O: Operations>(
+pub(crate) fn follow<O: Operations>(
     config: &ModelConfig,
     operations: &mut O,
     image: O::Maps,

@@ -1,6 +1,7 @@
 //! Tests of the network.
 
-use super::config::Skip;
+use pointshard::trainer_api::Skip;
+
 use super::*;
 
 fn config(json: serde_json::Value) -> ModelConfig {
@@ -126,18 +127,6 @@ fn a_shortcut_has_weights_only_where_the_numbers_of_feature_maps_differ() {
 }
 
 #[test]
-fn the_json_of_a_plain_network_has_no_key_of_residual_ones() {
-    let json = serde_json::to_value(small()).unwrap();
-    assert_eq!(json.get("residual"), None);
-    let residual = ModelConfig {
-        residual: true,
-        ..small()
-    };
-    let json = serde_json::to_value(&residual).unwrap();
-    assert_eq!(config(json), residual);
-}
-
-#[test]
 fn mixed_precision_is_close_to_float32() {
     let mut model = Model::new(&small(), 1, Device::Cpu).unwrap();
     let image = image([1, 1, 4, 6, 12]);
@@ -148,29 +137,4 @@ fn mixed_precision_is_close_to_float32() {
     let error = (&exact - &mixed).abs().max().double_value(&[]);
     let size = exact.abs().max().double_value(&[]);
     assert!(error > 0.0 && error < 0.1 * size, "{error} of {size}");
-}
-
-#[test]
-fn an_error_about_an_invalid_network_names_the_key() {
-    for (key, value) in [
-        ("feature_maps", serde_json::json!([])),
-        ("feature_maps", serde_json::json!([4, 0])),
-        ("kernels", serde_json::json!([[2, 3, 3]])),
-        (
-            "kernels",
-            serde_json::json!([[3, 3, 3], [3, 3, 3], [3, 3, 3], [3, 3, 3]]),
-        ),
-        ("strides", serde_json::json!([[0, 1, 1]])),
-        (
-            "strides",
-            serde_json::json!([[2, 2, 2], [2, 2, 2], [2, 2, 2]]),
-        ),
-        ("out_channels", serde_json::json!(0)),
-        ("convolutions", serde_json::json!(0)),
-    ] {
-        let mut json = serde_json::to_value(small()).unwrap();
-        json[key] = value;
-        let problem = config(json).problem();
-        assert_eq!(problem.map(|p| p.0).as_deref(), Some(key));
-    }
 }

@@ -1,10 +1,10 @@
 //! The loaders of a training.
 
-use crate::dataset::Dataset;
-use crate::loader::{ArrayNames, Augmentation, Crop, Loader, LoaderOptions};
-use crate::trainer::assignment::Assignment;
-use crate::trainer::config::TrainConfig;
-use crate::trainer::error::TrainError;
+use pointshard::Dataset;
+use pointshard::trainer_api::{ArrayNames, Augmentation, Crop, Loader, LoaderOptions, TrainConfig};
+
+use crate::assignment::Assignment;
+use crate::error::TrainError;
 
 /// The loaders of both splits, and the objects of the validation split.
 pub(super) struct Loaders {
@@ -70,7 +70,7 @@ impl Loaders {
 }
 
 /// nm per voxel along x, if it is the same for all samples.
-pub(in crate::trainer) fn voxel_nm(dataset: &Dataset) -> Option<f64> {
+pub(crate) fn voxel_nm(dataset: &Dataset) -> Option<f64> {
     let groups = dataset.manifest().groups.iter();
     let mut sizes = groups.map(|group| group.resolution_nm[0]);
     let first = sizes.next()?;
@@ -84,15 +84,15 @@ fn assignment(
     arrays: &ArrayNames,
     options: LoaderOptions,
 ) -> Result<Option<Assignment>, TrainError> {
-    let Some(assignment) = &config.assignment else {
+    if config.assignment.is_none() {
         return Ok(None);
-    };
+    }
     let options = LoaderOptions {
         shuffle: true,
         ..options
     };
     let training = Loader::open(dataset, &config.splits.train, arrays, options)?;
     let split = &config.splits.val;
-    let opened = assignment.open(dataset, split, &config.targets, Some(&training))?;
+    let opened = Assignment::open(dataset, split, &config.targets, Some(&training))?;
     Ok(Some(opened))
 }

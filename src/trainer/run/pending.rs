@@ -2,8 +2,8 @@
 
 use tch::{Cuda, Device, Kind, TchError, Tensor};
 
-use crate::trainer::error::TrainError;
-use crate::trainer::loss::LossValue;
+use crate::error::TrainError;
+use crate::loss::LossValue;
 
 /// A step whose losses are not yet fetched from the device.
 pub(super) struct PendingStep {

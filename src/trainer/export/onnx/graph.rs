@@ -1,10 +1,11 @@
 //! The graph of a network: a node per operation. Weights and outputs of convolutions and norms have the names of the
 //! network's weights.
 
+use pointshard::trainer_api::{Activation, Norm};
 use tch::{TchError, Tensor};
 
 use super::message::{Attribute, DataType, Graph, Node, TensorProto, ValueInfo};
-use crate::trainer::model::{Activation, EPSILON, Model, Norm, Operations, follow, groups};
+use crate::model::{EPSILON, Model, Operations, follow, groups};
 
 /// Name of the input.
 const IMAGE: &str = "image";

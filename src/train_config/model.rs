@@ -96,7 +96,8 @@ fn two() -> usize {
 const LARGEST: i64 = 1 << 14;
 
 impl ModelConfig {
-    pub(in crate::trainer) fn problem(&self) -> Option<(String, String)> {
+    /// The key and the problem there.
+    pub fn problem(&self) -> Option<(String, String)> {
         self.size_problem()
             .or_else(|| self.kernel_problem())
             .map(|(key, problem)| (key.to_owned(), problem))
@@ -150,7 +151,7 @@ impl ModelConfig {
 
     /// Why the network cannot process windows of `[z, y, x]` voxels with that many channels: the config key at fault, and
     /// the problem.
-    pub(in crate::trainer) fn problem_with(
+    pub fn problem_with(
         &self,
         channels: usize,
         window: [usize; 3],
@@ -180,7 +181,7 @@ impl ModelConfig {
     }
 
     /// The size, z y x, of which a window must be a multiple.
-    pub(super) fn multiple(&self) -> [i64; 3] {
+    pub fn multiple(&self) -> [i64; 3] {
         let mut multiple = [1; 3];
         for step in 0..self.feature_maps.len() - 1 {
             for (m, s) in multiple.iter_mut().zip(self.stride(step)) {
@@ -191,7 +192,7 @@ impl ModelConfig {
     }
 
     /// Number of feature maps that enter the encoder's block of a level.
-    pub(super) fn encoder_inputs(&self, level: usize) -> i64 {
+    pub fn encoder_inputs(&self, level: usize) -> i64 {
         match level {
             0 => self.in_channels as i64,
             _ => self.feature_maps[level],
@@ -199,7 +200,7 @@ impl ModelConfig {
     }
 
     /// Number of feature maps that enter the decoder's block of a level.
-    pub(super) fn decoder_inputs(&self, level: usize) -> i64 {
+    pub fn decoder_inputs(&self, level: usize) -> i64 {
         match self.skip {
             Skip::Sum => self.feature_maps[level],
             Skip::Concat => 2 * self.feature_maps[level],
@@ -207,19 +208,73 @@ impl ModelConfig {
     }
 
     /// Whether a residual block of a level needs a convolution to add that many inputs to its output.
-    pub(super) fn has_projection(&self, level: usize, inputs: i64) -> bool {
+    pub fn has_projection(&self, level: usize, inputs: i64) -> bool {
         self.residual && inputs != self.feature_maps[level]
     }
 
     /// The kernel of a level, z y x.
-    pub(super) fn kernel(&self, level: usize) -> [i64; 3] {
+    pub fn kernel(&self, level: usize) -> [i64; 3] {
         let [x, y, z] = self.kernels.get(level).copied().unwrap_or([3; 3]);
         [z, y, x]
     }
 
     /// The stride from a level to the next, z y x.
-    pub(super) fn stride(&self, level: usize) -> [i64; 3] {
+    pub fn stride(&self, level: usize) -> [i64; 3] {
         let [x, y, z] = self.strides.get(level).copied().unwrap_or([2; 3]);
         [z, y, x]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(json: serde_json::Value) -> ModelConfig {
+        serde_json::from_value(json).unwrap()
+    }
+
+    fn small() -> ModelConfig {
+        config(serde_json::json!({
+            "feature_maps": [4, 6, 8],
+            "kernels": [[3, 3, 1]],
+            "strides": [[2, 2, 1], [3, 1, 2]],
+        }))
+    }
+
+    #[test]
+    fn the_json_of_a_plain_network_has_no_key_of_residual_ones() {
+        let json = serde_json::to_value(small()).unwrap();
+        assert_eq!(json.get("residual"), None);
+        let residual = ModelConfig {
+            residual: true,
+            ..small()
+        };
+        let json = serde_json::to_value(&residual).unwrap();
+        assert_eq!(config(json), residual);
+    }
+
+    #[test]
+    fn an_error_about_an_invalid_network_names_the_key() {
+        for (key, value) in [
+            ("feature_maps", serde_json::json!([])),
+            ("feature_maps", serde_json::json!([4, 0])),
+            ("kernels", serde_json::json!([[2, 3, 3]])),
+            (
+                "kernels",
+                serde_json::json!([[3, 3, 3], [3, 3, 3], [3, 3, 3], [3, 3, 3]]),
+            ),
+            ("strides", serde_json::json!([[0, 1, 1]])),
+            (
+                "strides",
+                serde_json::json!([[2, 2, 2], [2, 2, 2], [2, 2, 2]]),
+            ),
+            ("out_channels", serde_json::json!(0)),
+            ("convolutions", serde_json::json!(0)),
+        ] {
+            let mut json = serde_json::to_value(small()).unwrap();
+            json[key] = value;
+            let problem = config(json).problem();
+            assert_eq!(problem.map(|p| p.0).as_deref(), Some(key));
+        }
     }
 }

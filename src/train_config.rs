@@ -1,23 +1,33 @@
 //! The config of a training: reads JSON and returns a validated [`TrainConfig`] with all defaults. An error names the
 //! file, the JSON path, what was found and what was expected.
 
+mod assignment;
+mod balance;
+mod device;
 mod inputs;
+mod loss;
+mod min_nonzero;
+mod model;
+mod optimizer;
+mod schedule;
 
 use std::path::Path;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::assignment::AssignmentConfig;
-use super::loss::LossConfig;
-use super::min_nonzero::MinNonzero;
-use super::model::ModelConfig;
-use super::optimizer::OptimizerConfig;
-use super::schedule::ScheduleConfig;
 use crate::config::ConfigError;
 use crate::loader::{Augmentation, Crop};
 
+pub use assignment::AssignmentConfig;
+pub use balance::{Balance, ClassWeights};
+pub use device::ComputeDevice;
 pub use inputs::InputsConfig;
+pub use loss::{LossConfig, Reduction};
+pub use min_nonzero::MinNonzero;
+pub use model::{Activation, ModelConfig, Norm, Skip};
+pub use optimizer::{Algorithm, OptimizerConfig};
+pub use schedule::ScheduleConfig;
 
 /// A training: arrays, network, loss and duration.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -152,7 +162,7 @@ fn default_device() -> String {
 }
 
 /// The first name that occurs twice.
-pub(in crate::trainer) fn duplicate(names: &[String]) -> Option<&String> {
+pub fn duplicate(names: &[String]) -> Option<&String> {
     let mut seen = std::collections::HashSet::new();
     names.iter().find(|name| !seen.insert(*name))
 }
@@ -184,7 +194,7 @@ impl TrainConfig {
             .or_else(|| self.targets_problem())
             .or_else(|| self.numbers_problem())
             .or_else(|| {
-                let problem = super::device::parse(&self.device).err();
+                let problem = ComputeDevice::parse(&self.device).err();
                 problem.map(|problem| ("device".to_owned(), problem))
             })
             .or_else(|| self.model.problem().map(|p| within("model", p)))

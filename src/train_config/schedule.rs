@@ -22,7 +22,7 @@ pub struct ScheduleConfig {
 
 impl ScheduleConfig {
     /// The learning rate of step number `step`, from 1, for the full learning rate `lr`.
-    pub(super) fn lr(&self, lr: f64, step: u64) -> f64 {
+    pub fn lr(&self, lr: f64, step: u64) -> f64 {
         if step < self.warmup_steps {
             return lr * step as f64 / self.warmup_steps as f64;
         }

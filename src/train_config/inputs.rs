@@ -50,7 +50,7 @@ struct ScaledInput {
 
 impl InputsConfig {
     /// Names of the arrays.
-    pub(crate) fn names(&self) -> Vec<String> {
+    pub fn names(&self) -> Vec<String> {
         self.0.iter().map(|input| input.name.clone()).collect()
     }
 
