@@ -7,7 +7,8 @@ pub use crate::cli::{
 pub use crate::config::Role;
 pub use crate::dataset::group_metadata;
 pub use crate::loader::{
-    ArrayNames, Augmentation, Batch, Crop, InputArray, Loader, LoaderError, LoaderOptions, Values,
+    ArrayNames, Augmentation, Batch, Crop, InputArray, Loader, LoaderError, LoaderOptions, Scaling,
+    Values,
 };
 pub use crate::preview::{Chart, ContactSheet, Picture, PictureRow, Report, Series, Table};
 pub use crate::storage::{Existing, write_atomic};

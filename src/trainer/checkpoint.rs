@@ -123,7 +123,7 @@ pub(super) fn write_tensors<'a>(
 }
 
 impl Checkpoint {
-    /// Reads a file written by [`write`].
+    /// Reads a file written by [`write()`].
     pub(super) fn read(path: &Path) -> Result<Self, TrainError> {
         let bytes = std::fs::read(path).map_err(TrainError::io("read", path))?;
         let bad = |problem: String| {
