@@ -103,6 +103,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn only_values_with_a_largest_one_are_clamped() {
+        let range = Scaling::Range([0.0, 1.0]);
+        for data_type in [DataType::UInt8, DataType::UInt16, DataType::Float32] {
+            let is_integer = data_type != DataType::Float32;
+            assert!(!range.is_bounded(data_type) && Scaling::Nonzero.is_bounded(data_type));
+            assert_eq!(Scaling::FullScale.is_bounded(data_type), is_integer);
+        }
+    }
+
+    #[test]
     fn a_range_is_two_ascending_numbers() {
         assert_eq!(Scaling::Range([0.0, 4095.0]).problem(), None);
         assert_eq!(Scaling::Nonzero.problem(), None);

@@ -172,7 +172,7 @@ mod tests {
     use std::num::NonZeroU32;
 
     use super::*;
-    use crate::loader::augmentation::CoarseDropout;
+    use crate::loader::augmentation::{CoarseDropout, Misalignment};
     use crate::loader::tests::{all_options, options};
 
     fn draw(options: &LoaderOptions, epoch: u64, sample: u64) -> SampleTransform {
@@ -220,6 +220,62 @@ mod tests {
             ..all.clone()
         };
         assert_eq!(values(draw(&all, 1, 2)), values(draw(&more, 1, 2)));
+    }
+
+    #[test]
+    fn every_option_has_other_numbers_in_each_epoch_sample_and_seed() {
+        let always = |max_voxels| Misalignment {
+            probability: 1.0,
+            max_voxels,
+        };
+        let options = LoaderOptions {
+            augmentation: Augmentation {
+                rotate_xy_degrees: 90.0,
+                slip: Some(always(8)),
+                step: Some(always(8)),
+                section_brightness: 0.1,
+                missing_section: 1.0,
+                missing_sections_max: NonZeroU32::new(8),
+                coarse_dropout: Some(CoarseDropout {
+                    probability: 1.0,
+                    boxes: 1,
+                    size: [NonZeroU32::MIN; 3],
+                }),
+                ..Augmentation::default()
+            },
+            ..options()
+        };
+        let other_seed = LoaderOptions {
+            seed: options.seed + 1,
+            ..options.clone()
+        };
+        let parts = |d: SampleTransform| {
+            let (dropout, missing) = d.blanks.split_last().unwrap();
+            let changes = d.sections.unwrap().changes;
+            [
+                format!("{:?}", d.map),
+                format!("{:?}", changes[0].brightness),
+                format!("{dropout:?}"),
+                missing.len().to_string(),
+            ]
+        };
+        let mut same = [[0; 4]; 3];
+        for sample in 0..200 {
+            let one = parts(draw(&options, 3, sample));
+            let others = [
+                draw(&options, 4, sample),
+                draw(&options, 3, sample + 1),
+                draw(&other_seed, 3, sample),
+            ];
+            for (same, other) in same.iter_mut().zip(others.map(parts)) {
+                for (same, (one, other)) in same.iter_mut().zip(one.iter().zip(&other)) {
+                    *same += usize::from(one == other);
+                }
+            }
+        }
+        // By chance, one of 8 numbers of missing sections is the same, and hardly ever a box.
+        let is_other = |same: &[usize; 4]| same[..3].iter().all(|n| *n < 5) && same[3] < 50;
+        assert!(same.iter().all(is_other), "{same:?}");
     }
 
     #[test]

@@ -304,6 +304,53 @@ mod tests {
     }
 
     #[test]
+    fn a_sample_is_assigned_by_the_sums_over_its_own_objects_in_each_channel() {
+        // Two samples, numbers 1 and 0 of the split, with two targets; 4 voxels each, of which the last is background.
+        let batch = Batch {
+            samples: vec![1, 0],
+            ids: vec![5, 5, 7, 0, 7, 9, 9, 0],
+            ..Batch::default()
+        };
+        // Object 7 has the largest value, object 5 the largest sum. The background has more than any object.
+        let first = [0.4, 0.4, 0.6, 9.0];
+        let second = [0.1, 0.1, 0.6, 9.0];
+        let third = [0.9, 0.1, 0.1, 9.0];
+        let fourth = [0.3, 0.2, 0.2, 9.0];
+        let outputs = Outputs {
+            batch: &batch,
+            shape: [2, 2, 1, 1, 4],
+            values: &[first, second, third, fourth].concat(),
+        };
+        let objects = |ids: &[u64]| {
+            Some(SampleObjects {
+                ids: ids.to_vec(),
+                per_sample: 2,
+            })
+        };
+        let assignment = Assignment {
+            // Sample 0 has the objects 9 and 7, sample 1 has 5 alone in the first and 8 in the second target.
+            objects: vec![objects(&[9, 7, 5, 0]), objects(&[9, 0, 8, 0])],
+            mean_targets: Some(vec![0.0, 0.0, 1.0, 1.0, 1.0, 0.0, 0.0, 1.0]),
+        };
+        let counts = |i, sample| {
+            let counts = assignment.count_sample(&outputs, i, sample);
+            let numbers = |c: Option<AssignmentCounts>| {
+                let c = c.unwrap();
+                [
+                    c.samples,
+                    c.left_out,
+                    c.correct,
+                    c.largest_object,
+                    c.mean_target,
+                ]
+            };
+            counts.into_iter().map(numbers).collect::<Vec<_>>()
+        };
+        assert_eq!(counts(0, 1), [[1, 0, 1, 1, 0], [0, 1, 0, 0, 0]]);
+        assert_eq!(counts(1, 0), [[1, 0, 1, 1, 1], [1, 0, 1, 1, 0]]);
+    }
+
+    #[test]
     fn scores_are_fractions_of_the_samples_with_an_object_in_the_window() {
         let mut sum = None;
         let batch = AssignmentCounts {

@@ -346,6 +346,19 @@ mod tests {
     }
 
     #[test]
+    fn a_voxel_has_no_data_if_all_channels_but_those_of_masks_are_zero() {
+        let config = LossConfig {
+            mask_on_zeros: true,
+            ..LossConfig::default()
+        };
+        let loss = Loss::new(&config, [1, 1, 4], &[0, 2], tch::Device::Cpu).unwrap();
+        let image = [[0.0, 0.2, 0.0, 1.0], [1.0; 4], [0.0, 0.0, 0.3, 1.0]];
+        let image = tensor(&image.concat(), [1, 3, 1, 1, 4]);
+        let mask = loss.mask(&image, &tensor(&TARGETS, ONE), None).unwrap();
+        assert_eq!(mask, tensor(&[0.0, 1.0, 1.0, 1.0], ONE));
+    }
+
+    #[test]
     fn channels_are_summed_or_averaged_by_weight() {
         let shape = [1, 2, 1, 1, 2];
         let (logits, targets) = (tensor(&LOGITS, shape), tensor(&TARGETS, shape));

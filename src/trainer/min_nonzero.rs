@@ -75,15 +75,16 @@ fn inside_fraction([_, _, z, y, x]: [usize; 5], pad: [usize; 3]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use pointshard::trainer_api::LossConfig;
 
-    /// Two samples of two channels, `[2, 2, 1, 3, 4]`. The first channel is nonzero where x is 1 or 2, the second everywhere.
+    /// Two samples of two channels, `[2, 2, 1, 3, 4]`. The first channel is nonzero where x is 1 or 2, of the second sample
+    /// also where x is 3; the second channel everywhere.
     fn batch() -> Batch {
-        let channel = [[0, 9, 9, 0]; 3].concat();
-        let sample = [channel, vec![1; 12]].concat();
+        let sample = |row: [u8; 4]| [[row; 3].concat(), vec![1; 12]].concat();
         Batch {
             samples: vec![0, 1],
             shape: [2, 2, 1, 3, 4],
-            image: Values::U8(sample.repeat(2)),
+            image: Values::U8([sample([0, 9, 9, 0]), sample([0, 9, 9, 9])].concat()),
             ..Batch::default()
         }
     }
@@ -99,11 +100,32 @@ mod tests {
             ..bytes.clone()
         };
         for batch in [bytes, floats] {
-            assert_eq!(nonzero_fraction(&batch, &[0], [0; 3]), 0.5);
-            assert_eq!(nonzero_fraction(&batch, &[0, 1], [0; 3]), 0.75);
+            assert_eq!(nonzero_fraction(&batch, &[0], [0; 3]), 0.625);
+            assert_eq!(nonzero_fraction(&batch, &[0, 1], [0; 3]), 0.8125);
             assert_eq!(nonzero_fraction(&batch, &[1], [0; 3]), 1.0);
             assert_eq!(nonzero_fraction(&batch, &[0], [0, 1, 1]), 1.0);
         }
         assert_eq!(inside_fraction([2, 2, 1, 3, 4], [0, 1, 1]), 1.0 / 6.0);
+    }
+
+    #[test]
+    fn a_batch_is_tested_inside_of_the_pad_and_in_channels_with_data() {
+        let reached = |image, mask, crop_pad, values: &[f32]| {
+            let config = LossConfig {
+                crop_pad,
+                ..LossConfig::default()
+            };
+            let loss = Loss::new(&config, [1, 3, 4], &[0], tch::Device::Cpu).unwrap();
+            let mask_values = Tensor::from_slice(values);
+            let least = MinNonzero { image, mask };
+            is_reached(least, &batch(), &loss, &mask_values).unwrap()
+        };
+        // Of the first channel, 15 of 24 voxels are not 0; without the first and last in x, all of them.
+        assert!(reached(0.625, 0.0, [0; 3], &[]) && !reached(0.63, 0.0, [0; 3], &[]));
+        assert!(reached(1.0, 0.0, [1, 0, 0], &[]) && !reached(1.0, 0.0, [0, 1, 0], &[]));
+        // 3 of 12 voxels count, which is a half of those inside.
+        let mask = [[0.0; 9].as_slice(), &[0.5; 3]].concat();
+        assert!(reached(0.0, 0.25, [0; 3], &mask) && !reached(0.0, 0.26, [0; 3], &mask));
+        assert!(reached(0.0, 0.5, [1, 0, 0], &mask) && !reached(0.0, 0.51, [1, 0, 0], &mask));
     }
 }

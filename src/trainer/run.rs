@@ -100,17 +100,21 @@ pub fn train(
 ) -> Result<TrainOutcome, TrainError> {
     let device = device::available(&config.device).map_err(|p| TrainError::config("device", p))?;
     let loaders = Loaders::open(dataset, config)?;
-    let folder = RunFolder::open(options.folder)?;
-    let digest = &dataset.manifest().digest;
-    let checkpoint = folder.checkpoint(config, digest, options.force)?;
     if options.record > 0 && config.accumulate > 1 {
         let problem = format!("found {}, expected 1 to record steps", config.accumulate);
         return Err(TrainError::config("accumulate", problem));
     }
-    let is_new = checkpoint.is_none();
+    let folder = RunFolder::open(options.folder)?;
+    let digest = &dataset.manifest().digest;
+    // Read them first: they may be those of the training that `force` deletes.
+    let given = (options.initial_weights)
+        .filter(|_| folder.starts_anew(options.force))
+        .map(|path| initial_weights(path, config, device));
+    let given = given.transpose()?;
+    let checkpoint = folder.checkpoint(config, digest, options.force)?;
     let mut run = Run::start(config, &folder, checkpoint, &loaders, device, digest)?;
-    if let Some(path) = options.initial_weights.filter(|_| is_new) {
-        run.load_weights(path)?;
+    if let Some(model) = given {
+        run.start_from(model)?;
     }
     let first = run.step;
     progress.steps_total.store(config.steps, Ordering::Relaxed);
@@ -133,6 +137,16 @@ pub fn train(
         samples_per_s: times.samples as f64 / times.spent.as_secs_f64().max(1e-9),
         data_wait: times.waited.as_secs_f64() / times.spent.as_secs_f64().max(1e-9),
     })
+}
+
+/// The network with the weights in the checkpoint `path`.
+fn initial_weights(path: &Path, config: &TrainConfig, device: Device) -> Result<Model, TrainError> {
+    let checkpoint = Checkpoint::read(path)?;
+    if checkpoint.header.config.model != config.model {
+        let problem = "its network is another one: expected the same `model` as in the config";
+        return Err(TrainError::file(path, problem));
+    }
+    checkpoint.model(path, device)
 }
 
 struct Run<'a> {
@@ -218,15 +232,9 @@ impl<'a> Run<'a> {
         })
     }
 
-    /// Starts from the weights in the checkpoint `path`.
-    fn load_weights(&mut self, path: &Path) -> Result<(), TrainError> {
-        let checkpoint = Checkpoint::read(path)?;
-        let (found, expected) = (&checkpoint.header.config.model, &self.config.model);
-        if found != expected {
-            let problem = "its network is another one: expected the same `model` as in the config";
-            return Err(TrainError::file(path, problem));
-        }
-        self.model = checkpoint.model(path, self.device)?;
+    /// Starts from the weights of another training.
+    fn start_from(&mut self, model: Model) -> Result<(), TrainError> {
+        self.model = model;
         self.model.set_kind(convolution_kind(self.config));
         if let Some(decay) = self.config.ema_decay {
             self.average = Some(AverageWeights::new(decay, &self.model)?);
@@ -240,7 +248,9 @@ impl<'a> Run<'a> {
         let (Some(patience), Some(best)) = (self.config.patience, self.best) else {
             return false;
         };
-        self.step.is_multiple_of(interval) && (self.step - best.step) / interval >= patience
+        // The best weights may be those after the last step of an earlier run, which need not be a multiple.
+        let validations = self.step / interval - best.step / interval;
+        self.step.is_multiple_of(interval) && validations >= patience
     }
 
     /// Runs the remaining steps.

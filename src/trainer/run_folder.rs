@@ -71,6 +71,11 @@ impl RunFolder {
         self.root.join("steps")
     }
 
+    /// Whether a new training starts. Without a checkpoint, all files are from a run that died before its first validation.
+    pub(super) fn starts_anew(&self, force: bool) -> bool {
+        force || !self.last().exists()
+    }
+
     /// The checkpoint to resume from; `None` to start. A folder with another training is an error, unless `force` deletes
     /// that training.
     pub(super) fn checkpoint(
@@ -79,8 +84,7 @@ impl RunFolder {
         dataset: &str,
         force: bool,
     ) -> Result<Option<Checkpoint>, TrainError> {
-        // Without a checkpoint, all files are from a run that died before its first validation.
-        if force || !self.last().exists() {
+        if self.starts_anew(force) {
             self.clear()?;
             return Ok(None);
         }
