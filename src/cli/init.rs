@@ -16,10 +16,11 @@ use super::network::NetworkArgs;
 use super::printer::Printer;
 use super::run::RunArgs;
 
-/// Draft a config from a viewer state, a Neuroglancer URL, a collection or a folder of layers
+/// Draft a config from a viewer state, a Neuroglancer URL, a collection, or layers and tables
 #[derive(Debug, Args)]
 pub(super) struct Init {
-    /// Viewer state, Neuroglancer URL, collection file, folder or bucket of layers, or several layers
+    /// Viewer state, Neuroglancer URL, collection file, folder or bucket of layers, HDF5 file, TIFF stack, or several layers and
+    /// tables
     #[arg(required = true, value_name = "SOURCE")]
     sources: Vec<String>,
     /// Size of a voxel in nm, of volumes that do not state it, such as most TIFF stacks

@@ -83,7 +83,7 @@ impl PreviewCommand {
         }
         if !shown.left_out.is_empty() && options.html.is_some() {
             printer.detail(format!(
-                "Neuroglancer links leave out what a browser cannot find or show: {}; --map says where local files are",
+                "Neuroglancer links do not have what a browser cannot find or show: {}; --map says where local files are",
                 shown.left_out.join(", ")
             ));
         }

@@ -84,11 +84,11 @@ pub(super) fn print_task(printer: &Printer, out: &Location, outcome: &TaskOutcom
     ));
 }
 
-/// Says that all windows were cut although the plan uses shards of an earlier output again.
+/// Warns that all windows were cut although the plan reuses shards of an earlier output.
 fn warn_not_reused(printer: &Printer, why: Option<&str>) {
     if let Some(why) = why {
         printer.warn(format!(
-            "no shard was copied from the earlier output, all windows are cut: {why}"
+            "no shard was copied from the earlier output, so all windows were cut: {why}"
         ));
     }
 }

@@ -102,7 +102,7 @@ fn names_that_differ_only_in_case(config: &Config) -> Option<Problem> {
             return format!("the split `{name}` is in `random_splits`, too, expected another name");
         }
         format!(
-            "the name differs from `{other}` in small and capital letters only, expected names that every file system tells apart"
+            "the name differs from `{other}` only in small and capital letters, which some file systems do not distinguish; expected another name"
         )
     };
     let arrays: Vec<&str> = config.arrays.keys().map(String::as_str).collect();
@@ -217,7 +217,7 @@ fn no_such_layer(name: &str, used: &[&str]) -> String {
     let hint = nearest(name, used.iter().copied());
     let hint = hint.map_or(String::new(), |hint| format!("; did you mean `{hint}`?"));
     format!(
-        "nothing comes from a layer `{name}`, expected one of {}{hint}",
+        "no array or point source uses a layer `{name}`, expected one of {}{hint}",
         used.join(", ")
     )
 }
@@ -259,7 +259,7 @@ fn path_of_random_split(config: &Config, name: &str) -> String {
 fn name_of_dropped(name: &str) -> Option<String> {
     name.eq_ignore_ascii_case(DROPPED_ANNOTATIONS).then(|| {
         format!(
-            "the name `{name}` is taken by the table of dropped annotations, expected another name"
+            "`{name}` is the name of the table of dropped annotations, expected another name"
         )
     })
 }

@@ -87,12 +87,12 @@ pub enum JobError {
         output: String,
         /// The number of tasks that the plan has.
         planned: u32,
-        /// The number that was asked for.
+        /// The number in `--tasks`.
         wanted: u32,
     },
-    /// The plan was made with another earlier output, or with none.
+    /// The plan was written with another earlier output, or with none.
     #[error(
-        "the plan in {output} was made {}, but --reuse is {wanted}: leave out --reuse, write to another folder, or start again with --force",
+        "the plan in {output} was written {}, but --reuse is {wanted}: leave out --reuse, write to another folder, or start again with --force",
         planned.as_ref().map_or("without --reuse".to_owned(), |planned| format!("with --reuse {planned}"))
     )]
     OtherReuse {

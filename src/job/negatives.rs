@@ -50,7 +50,7 @@ impl PointsAround {
     }
 }
 
-/// Adds negatives to the annotations of each layer, if the config asks for them. `around` has, for each layer and each of its
+/// Adds negatives to the annotations of each layer, if the config has them. `around` has, for each layer and each of its
 /// boxes, the positions of the annotations in the box and around it.
 pub(super) fn add_negatives(
     config: &Config,
@@ -115,7 +115,7 @@ pub(super) fn add_negatives(
     Ok(())
 }
 
-/// A warning about boxes with fewer negatives than the config asks for, if there are some.
+/// A warning about boxes with fewer negatives than the config requires, if there are some.
 fn too_few(
     read_plan: &ReadPlan,
     boxes: &[NegativeBox<'_>],
@@ -125,7 +125,7 @@ fn too_few(
     let mut lacking = all.filter(|((_, of_box), placed)| (placed.len() as u64) < of_box.wanted);
     let ((query, first), placed) = lacking.next()?;
     Some(format!(
-        "{} box(es) have fewer negatives than `points.negatives` asks for, for example the box {:?}: {} of {}. Too little of it is far enough from annotations and inside the mask",
+        "{} box(es) have fewer negatives than `points.negatives` requires, for example the box {:?}: {} of {}. Too little space in it is far enough from annotations and inside the mask",
         lacking.count() + 1,
         read_plan.boxes()[query.box_index].id,
         placed.len(),

@@ -222,7 +222,7 @@ pub enum PointsError {
     },
     /// The index by id lacks an annotation that is in a box.
     #[error(
-        "{object} has no entry for the annotation {id} in its index `by_id`, but the annotation is in a box: the layer is incomplete, or its indexes are of different times; write the layer again"
+        "{object} has no entry for the annotation {id} in its index `by_id`, but the annotation is in a box: the layer is incomplete, or its indexes were written at different times; write the layer again"
     )]
     NotInIndex {
         /// The layer.

@@ -247,7 +247,7 @@ def test_an_error_names_the_collection(jobs):
     assert "has no layer `en`, which `collections.listed.layers.img` names; it has `em`, `synapses`; did you mean `em`?" in message, message
     listed["layers"] = {"imgs": "em"}
     message = error_message("plan", jobs.config(collections=collections))
-    assert "`collections.listed.layers.imgs`: nothing comes from a layer `imgs`" in message, message
+    assert "`collections.listed.layers.imgs`: no array or point source uses a layer `imgs`" in message, message
     listed["layers"] = {"img": "em"}
     planned = pointshard("plan", jobs.config(collections=collections, splits={"train": ["train"]}))
     assert "listed/b0" in planned.stdout

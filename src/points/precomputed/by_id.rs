@@ -138,7 +138,7 @@ impl PrecomputedLayer {
                 ListError::Other(e) => e,
                 ListError::TooLarge(bytes) => too_large(
                     entries.describe(ids[group.first().copied().unwrap_or(0)]),
-                    format!("it, or one that is stored near it, has at least {bytes} bytes, more than {MAX_ENTRY_BYTES}"),
+                    format!("it, or an annotation stored close to it, has at least {bytes} bytes, more than {MAX_ENTRY_BYTES}"),
                     "the index of annotations by id may be damaged",
                 ),
             })?;

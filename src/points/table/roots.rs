@@ -140,7 +140,7 @@ impl<'b> RootPairs<'b> {
         let conflict = pairs.windows(2).find(|two| two[0][0] == two[1][0]);
         if let Some([[supervoxel, first], [_, second]]) = conflict {
             return Err(format!(
-                "the supervoxel {supervoxel} has the roots {first} and {second}, expected one: write the roots of one moment"
+                "the supervoxel {supervoxel} has the roots {first} and {second}, expected one: write the roots that the supervoxels have at the same time"
             ));
         }
         pairs.shrink_to_fit();

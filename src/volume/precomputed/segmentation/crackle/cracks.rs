@@ -145,7 +145,7 @@ impl Cracks {
         };
         if voxel_x >= self.nx || voxel_y >= self.ny || !is_between_voxels {
             return Err(format!(
-                "a path leaves the slice at the corner {x}, {y} (x, y): it is damaged"
+                "a path extends past the slice at the corner {x}, {y} (x, y): it is damaged"
             ));
         }
         mark(&mut self.links[voxel_x + self.nx * voxel_y], bit);
