@@ -76,7 +76,7 @@ pub struct TrainConfig {
     /// Steps between validations. Each validation also saves the weights.
     #[schemars(range(min = 1))]
     pub validation_interval: u64,
-    /// End the training after so many validations without a lower loss; never by default.
+    /// End the training after this number of validations without a lower loss; never by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub patience: Option<u64>,

@@ -16,7 +16,7 @@ pub enum CodecConfig {
     Auto,
     /// No compression.
     None,
-    /// No compression; each sample begins at a multiple of so many bytes in its shard.
+    /// No compression; each sample begins at a multiple of this number of bytes in its shard.
     #[serde(rename = "none")]
     Aligned(AlignedConfig),
     /// Zstandard.
@@ -31,7 +31,7 @@ pub enum CodecConfig {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AlignedConfig {
-    /// Each sample begins at a multiple of so many bytes in its shard, a power of two: then files can be read with O_DIRECT.
+    /// Each sample begins at a multiple of this number of bytes in its shard, a power of two: then files can be read with O_DIRECT.
     #[schemars(range(min = 2, max = 1_048_576))]
     pub align_bytes: u32,
 }

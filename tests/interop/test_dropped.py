@@ -148,4 +148,4 @@ def test_a_split_cannot_have_the_name_of_the_table(tmp_path, points):
     write_layer(tmp_path, values_of("uint8"))
     config = job(tmp_path, points, splits=("train", "Dropped_Annotations"))
     message = error_message("plan", config)
-    assert "at `splits.Dropped_Annotations`" in message and "taken by the table of dropped annotations" in message
+    assert "at `splits.Dropped_Annotations`" in message and "the name of the table of dropped annotations" in message
