@@ -20,10 +20,10 @@ except ImportError:
 class EpochOrder(DistributedSampler):
     """The samples of one rank in one epoch after another: the `sampler` of a DataLoader or of `Batches`.
 
-    `samples` is their number, or the row numbers to use. The order is a function of `seed` and epoch; of each `world` samples
-    in it, rank 0 takes the first, rank 1 the second, ... So all ranks together are always at one position of the order. That
-    position is the state. It is equal on all ranks, except that at the end of an epoch it may already be the start of the next.
-    Any number of ranks can resume from it, with the samples that are left.
+    `samples` is their number, or the row numbers to use. The order is a function of `seed` and epoch. Rank 0 takes the first of
+    each `world` samples, rank 1 the second, ... So all ranks together are always at one position of the order. That position is
+    the state. It is equal on all ranks, except that at the end of an epoch it may already be the start of the next. Any number
+    of ranks can resume from it, with the samples that are left.
 
     By default rank and world are those of torch.distributed. `uneven` is for the end of an epoch, if the samples that are left
     are not a multiple of `world`: "repeat" gives some ranks samples from the start of the order again, "drop" omits them,
@@ -88,7 +88,7 @@ class EpochOrder(DistributedSampler):
         return 0, 1
 
     def set_epoch(self, epoch):
-        """Moves to the start of `epoch`. If it is the current epoch, nothing changes. Each epoch begins the next by itself."""
+        """Moves to the start of `epoch`. If it is the current epoch, nothing changes. The end of an epoch begins the next one."""
         if epoch != self.epoch:
             self.epoch, self.passed, self.yielded, self.resumed = epoch, 0, 0, False
 
@@ -113,6 +113,9 @@ class Batches:
     `ahead` threads read as many batches while one is in use. `convert` changes a batch there, for example to tensors: with more
     than one thread it must be thread-safe. The state is the position after the last batch that was returned, not the last that
     was read.
+
+    After a loop that was left before its last batch, the next loop begins the same epoch again. To continue where it was left,
+    load its state; to begin another epoch, call `sampler.set_epoch`.
     """
 
     batch_sampler = None  # Lightning reads it, and calls `sampler.set_epoch`
@@ -125,25 +128,34 @@ class Batches:
         return (len(self.sampler) + (0 if self.drop_last else self.batch_size - 1)) // self.batch_size
 
     def __iter__(self):
-        self.position = self.sampler.start()
+        start = self.position = self.sampler.start()
+        end = {**start, "epoch": start["epoch"] + 1, "passed": 0, "yielded": 0}
         rows, waiting = iter(self.sampler), deque()
+        left = self.sampler.share(start["samples"] - start["passed"])
+        if self.drop_last:
+            left -= left % self.batch_size
         with ThreadPoolExecutor(max(1, self.ahead), "batches") as threads:
             try:
-                while chosen := list(islice(rows, self.batch_size)):
-                    if len(chosen) == self.batch_size or not self.drop_last:
-                        waiting.append((threads.submit(self.read, chosen), self.sampler.state_dict()))
-                    while len(waiting) > self.ahead:
-                        yield self.first(waiting)
-                while waiting:
-                    yield self.first(waiting)
+                while left or waiting:
+                    while left and len(waiting) <= self.ahead:
+                        chosen = list(islice(rows, min(left, self.batch_size)))
+                        left -= len(chosen)
+                        # A shorter batch is the last one of every rank, also of ranks with one sample more (`uneven="keep"`).
+                        position = self.sampler.state_dict() if len(chosen) == self.batch_size else end
+                        waiting.append((threads.submit(self.read, chosen), position))
+                    batch = self.first(waiting)
+                    if not left and not waiting:
+                        self.sampler.set_epoch(end["epoch"])  # not before the last batch: `rows` is read ahead
+                    yield batch
             finally:
                 for reading, _ in waiting:
                     reading.cancel()
+        self.sampler.set_epoch(end["epoch"])  # also if no batch was left
         self.position = None
 
     @property
     def epoch(self):
-        """The epoch of the position. `sampler` may be in the next one, because it is read ahead."""
+        """The epoch of the position. With the last batch, `sampler` is already in the next one."""
         return self.state_dict()["epoch"]
 
     def read(self, rows):

@@ -208,6 +208,24 @@ def test_batches_have_the_rows_of_the_order(ahead, drop_last):
 
 
 @pytest.mark.parametrize("ahead", [0, 1, 3])
+@pytest.mark.parametrize("drop_last", [True, False])
+def test_a_loop_that_is_left_begins_its_epoch_again_whatever_was_read_ahead(ahead, drop_last):
+    """As with PyTorch's DistributedSampler. After the last batch, the next epoch begins. `set_epoch` takes precedence."""
+    for count, size, used, given in itertools.product((9, 12), (2, 3), range(8), (None, 0, 1, 5)):
+        order = EpochOrder(count, seed=3)
+        batches = Batches(Rows(count), order, size, drop_last=drop_last, ahead=ahead)
+        for _ in zip(range(used), batches):    # ends without another request to `batches`
+            pass
+        if given is not None:
+            order.set_epoch(given)
+        epoch = given if given is not None else int(used >= len(batches))
+        rows = shuffled(count, 3, epoch).tolist()
+        found = [row for batch in batches for row in batch["row"].tolist()]
+        assert found == rows[: len(batches) * size], (count, size, used, given)
+        assert batches.epoch == epoch + 1
+
+
+@pytest.mark.parametrize("ahead", [0, 1, 3])
 def test_batches_resume_after_the_last_batch_that_was_used_on_any_number_of_ranks(ahead):
     for count, size, stop, before, after in itertools.product((9, 16), (2, 3), range(4), (1, 2), (1, 2, 3)):
 
