@@ -1,3 +1,5 @@
+"""A Lightning module for assignment: a small U-Net with one output channel per target, and the loss of two_channel.py."""
+
 import lightning
 import torch
 from torch import nn
@@ -42,10 +44,10 @@ def three_planes(volume):
 class TwoChannelRegime(lightning.LightningModule):
     """`inputs` maps arrays to the value that becomes 1: {"img": 255, "synapse": 1} are EM and a mask. The first is the image.
 
-    `loss` has options of `channel_losses`. Batches whose image (or, with `nonz_of="mask"`, whose mask) has a smaller nonzero
-    fraction than `min_nonz_frac` inside `loss_crop_pad` are skipped. Losses of each channel are logged for training and validation.
-    With a TensorBoard logger, every `picture_interval` training and validation batches a picture shows a sample: image, and of
-    each channel target, prediction and mask, in three planes.
+    `loss` has options of `channel_losses`, `weights` those of the channels. Batches whose image (or, with `nonz_of="mask"`,
+    whose mask) has a smaller nonzero fraction than `min_nonz_frac` inside `loss_crop_pad` are skipped. The losses of each channel
+    are logged for training and validation. With a TensorBoard logger, every `picture_interval` (training, validation) batches a
+    picture shows a sample in three planes: the image, then target, prediction and mask of each channel.
     """
 
     def __init__(

@@ -1,3 +1,5 @@
+"""The loss of the two-channel regime: masked binary cross-entropy of each channel, balanced within the batch."""
+
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
@@ -5,8 +7,10 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 def class_weights(target, mask, balance, clip):
     """The weights of ones and of zeros of one channel.
 
-    True: the fraction of the other class. "default" and "frequency": the rules of zetta_utils, which count mask weights.
-    {"ones": ..., "zeros": ...}: these.
+    `balance` is one of:
+    - True: each class has the fraction of the other class.
+    - "default" or "frequency": the rules of zetta_utils, which count mask weights.
+    - {"ones": ..., "zeros": ...}: these weights.
     """
     if isinstance(balance, dict):
         return balance["ones"], balance["zeros"]

@@ -1,3 +1,5 @@
+"""Samples of a pointshard dataset with zarr-python and the codecs of the Rust crate zarrs."""
+
 import numpy as np
 import zarr
 
