@@ -37,7 +37,7 @@ pub(super) fn boxes() -> Vec<DemoBox> {
     };
     vec![
         one(
-            "north-west; reaches over the west and the upper edge of the volume",
+            "north-west; extends past the west and the upper edge of the volume",
             "train",
             [9480.5, 7275.0, 5872.0],
             [10883.25, 8613.5, 7790.0],
@@ -51,7 +51,7 @@ pub(super) fn boxes() -> Vec<DemoBox> {
         DemoBox {
             is_empty: true,
             ..one(
-                "between the others; no synapse in here",
+                "between the others; without a synapse",
                 "train",
                 [10892.0, 7682.25, 6416.0],
                 [11008.5, 8406.5, 7608.0],
@@ -64,7 +64,7 @@ pub(super) fn boxes() -> Vec<DemoBox> {
             [12615.0, 8566.5, 8052.0],
         ),
         one(
-            "south-east; reaches over the edges of the volume",
+            "south-east; extends past the edges of the volume",
             "val",
             [11600.75, 8771.25, 6324.0],
             [12819.5, 10333.5, 8672.0],

@@ -31,7 +31,7 @@ pub(crate) trait Sink: Send + Sync + fmt::Debug {
         self.put(key, bytes)
     }
 
-    /// Writes an object unless it exists. Returns whether it was written. Of several writers at the same time, one is told
+    /// Writes an object unless it exists. Returns whether it was written. Of several writers at the same time, one gets
     /// `true`.
     fn create_new(&self, key: &str, bytes: &[u8]) -> Result<bool, StorageError>;
 

@@ -160,7 +160,7 @@ fn labels(dataset: &Hdf5Dataset, layer: &LayerConfig) -> Result<Vec<DimensionNam
     };
     let names = labels.iter().map(|label| label.as_str().map(str::to_owned));
     let names = names.collect::<Option<Vec<_>>>().unwrap_or_default();
-    // h5py labels all dimensions at once; those that it was not told have empty labels.
+    // h5py labels all dimensions at once; those without a name have empty labels.
     let unnamed = names.iter().filter(|name| name.is_empty()).count();
     if unnamed == names.len() {
         return Ok(Vec::new());
