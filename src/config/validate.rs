@@ -258,9 +258,7 @@ fn path_of_random_split(config: &Config, name: &str) -> String {
 /// What is wrong with the name of a split that is the name of another part of the output.
 fn name_of_dropped(name: &str) -> Option<String> {
     name.eq_ignore_ascii_case(DROPPED_ANNOTATIONS).then(|| {
-        format!(
-            "`{name}` is the name of the table of dropped annotations, expected another name"
-        )
+        format!("`{name}` is the name of the table of dropped annotations, expected another name")
     })
 }
 
