@@ -221,7 +221,7 @@ fn trainer_line() -> String {
     #[cfg(feature = "tch")]
     let line = trainer_program::description();
     #[cfg(not(feature = "tch"))]
-    let line = "trainer: not built (cargo feature `tch`)";
+    let line = "trainer: not built (cargo feature `tch`)".to_owned();
     format!("{}\n", control_chars::escape_line(&line))
 }
 

@@ -77,9 +77,9 @@ PLAIN = {
     "numpy memory map": ("npy", Npy.write, Npy),
     "h5py": ("h5", partial(Hdf5.write, packed=False), Hdf5),
     "MosaicML (also: later epochs of zstd'd shards)": ("mds", partial(Mosaic.write, packed=None), partial(Mosaic, packed=None)),
-    "our layout, no codec": ("zarr_plain", partial(Shards.write, codecs=[]), Shards),
-    "our layout, no codec, 2 threads": ("zarr_plain", None, partial(Shards, threads=2)),
-    "our layout, no codec, tensorstore by the batch": ("zarr_plain", None, TensorStore),
+    "layout of pointshard, no codec": ("zarr_plain", partial(Shards.write, codecs=[]), Shards),
+    "layout of pointshard, no codec, 2 threads": ("zarr_plain", None, partial(Shards, threads=2)),
+    "layout of pointshard, no codec, tensorstore by the batch": ("zarr_plain", None, TensorStore),
 }  # fmt: skip
 CHOICES = {
     "no change, written by tensorstore": ("zarr_same", Shards.write, Shards),
@@ -88,7 +88,7 @@ CHOICES = {
     "shards of 512": ("zarr_512", partial(Shards.write, shard=512), Shards),
     "crc32c, no zstd": ("zarr_crc", partial(Shards.write, codecs=[CRC]), Shards),
 }
-TABLES = {"compressed": COMPRESSED, "not compressed": PLAIN, "our format with one change": CHOICES}
+TABLES = {"compressed": COMPRESSED, "not compressed": PLAIN, "format of pointshard with one change": CHOICES}
 
 
 def arguments():
