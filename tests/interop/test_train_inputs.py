@@ -141,6 +141,17 @@ def test_the_network_and_its_module_have_as_many_input_channels(dataset, trained
     np.testing.assert_allclose(named[:], predicted[:], atol=1e-5)
 
 
+def test_predictions_scale_each_input_as_the_training_did(dataset, tmp_path):
+    path = config(tmp_path, image=[{"array": "img", "scale": {"range": [20, 120]}}, {"array": "given", "scale": "full_scale"}], steps=2)
+    run("train", dataset, "--config", path, "--out", tmp_path / "run")
+    run("infer", dataset, "--model", tmp_path / "run/best.safetensors", "--out", tmp_path / "predicted")
+    batch = np.concatenate([(stored(dataset, "val", "img")[:2] - 20.0) / 100, stored(dataset, "val", "given")[:2] / 255], axis=1)
+    with torch.no_grad():
+        expected = torch.jit.load(str(tmp_path / "run/model.pt"))(torch.from_numpy(batch.astype(np.float32))).sigmoid()
+    predicted = zarr.open_array(f"{tmp_path}/predicted/val.zarr/probability", mode="r")
+    np.testing.assert_allclose(predicted[:2], expected.numpy(), atol=1e-5)
+
+
 def largest(values, cells):
     """The cell with the largest sum of values."""
     ids = np.unique(cells[cells != 0])

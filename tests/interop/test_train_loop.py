@@ -132,6 +132,51 @@ def test_a_training_starts_from_given_weights(dataset, tmp_path):
     assert "best.safetensors" in done.stderr and "expected the same `model`" in done.stderr
 
 
+def test_validations_without_a_lower_loss_are_counted_across_runs(dataset, tmp_path):
+    """The first run ends with a validation between two others, which has the lowest loss; then the weights do not change."""
+    changes = {"schedule": {"cosine_steps": 4}, "optimizer": {"lr": 0.02}, "validation_interval": 2, "patience": 2}
+    run("train", dataset, "--config", train_config(tmp_path, steps=3, **changes), "--out", tmp_path / "run")
+    validations = {line["step"]: line["loss"] for line in metrics(tmp_path / "run") if line["kind"] == "validation"}
+    assert list(validations) == [2, 3] and validations[3] < validations[2]
+    run("train", dataset, "--config", train_config(tmp_path, steps=20, **changes), "--out", tmp_path / "run")
+    assert [line["step"] for line in metrics(tmp_path / "run") if line["kind"] == "validation"] == [2, 3, 4, 6]
+
+
+def test_averaged_weights_start_from_given_ones_and_a_resumed_run_does_not(dataset, tmp_path):
+    run("train", dataset, "--config", train_config(tmp_path, steps=2), "--out", tmp_path / "first")
+    given = tmp_path / "first/best.safetensors"
+    path = train_config(tmp_path, steps=1, validation_interval=1, ema_decay=0.4, seed=9)
+    arguments = ("train", dataset, "--config", path, "--initial-weights", given)
+    run(*arguments, "--out", tmp_path / "tuned", "--record", 1)
+    step = torch_reference.load(tmp_path / "tuned/steps/1.safetensors")[0]
+    average = part(torch_reference.load(tmp_path / "tuned/last.safetensors")[0], "average")
+    decay = 2 / 11
+    for name, weights in torch_reference.load(given)[0].items():
+        assert torch.equal(part(step, "before")[name], weights), name
+        torch.testing.assert_close(average[name], decay * weights + (1 - decay) * part(step, "after")[name])
+    train_config(tmp_path, steps=4, validation_interval=1, ema_decay=0.4, seed=9)
+    run(*arguments, "--out", tmp_path / "tuned")
+    run(*arguments, "--out", tmp_path / "at_once")
+    assert losses(tmp_path / "tuned") == losses(tmp_path / "at_once")
+
+
+def test_force_reads_the_weights_before_it_deletes_them(dataset, tmp_path):
+    run("train", dataset, "--config", train_config(tmp_path, steps=2), "--out", tmp_path / "run")
+    given = torch_reference.load(tmp_path / "run/best.safetensors")[0]
+    tuned = train_config(tmp_path, "tuned.json", steps=1, validation_interval=1, seed=9)
+    own = ("--out", tmp_path / "run", "--force", "--initial-weights", tmp_path / "run/best.safetensors")
+    files = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir() if path.is_file()}
+    # Wrong options and weights of another network leave the earlier training as it is.
+    other = train_config(tmp_path, "other.json", model={**MODEL, "feature_maps": [4, 6]})
+    assert "expected the same `model`" in run("train", dataset, "--config", other, *own, code=1).stderr
+    recorded = train_config(tmp_path, "recorded.json", accumulate=2)
+    run("train", dataset, "--config", recorded, "--out", tmp_path / "run", "--force", "--record", 1, code=2)
+    assert files == {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir() if path.is_file()}
+    run("train", dataset, "--config", tuned, *own, "--record", 1)
+    step = torch_reference.load(tmp_path / "run/steps/1.safetensors")[0]
+    assert all(torch.equal(part(step, "before")[name], weights) for name, weights in given.items())
+
+
 @pytest.mark.parametrize(
     "changes, words",
     [

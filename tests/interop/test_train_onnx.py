@@ -32,7 +32,7 @@ def dataset(shared, tmp_path_factory):
 def exported(request, dataset, tmp_path_factory):
     """A config and the folder of its finished run."""
     folder = tmp_path_factory.mktemp("exported")
-    config = train_config(folder, model={**MODEL, **CASES[request.param]}, steps=3, optimizer={"lr": 0.05})
+    config = train_config(folder, model={**MODEL, **CASES[request.param]}, steps=3, optimizer={"lr": 0.05}, ema_decay=0.9)
     done = run("train", dataset, "--config", config, "--out", folder / "run")
     assert f"ONNX     {folder / 'run/model.onnx'}" in done.stdout
     return json.loads(config.read_text()), folder / "run"

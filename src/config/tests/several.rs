@@ -132,7 +132,7 @@ fn wrong_random_splits_are_named_with_their_paths() {
         ),
         (
             of(json!({"fractions": {"Dropped_annotations": 0.5}})),
-            "at `random_splits.fractions.Dropped_annotations`: the name `Dropped_annotations` is taken",
+            "at `random_splits.fractions.Dropped_annotations`: `Dropped_annotations` is the name of the table",
         ),
         (
             with(json!({"random_splits": {"folds": 2, "fold": 0}})),
