@@ -78,12 +78,12 @@ fn draft(
         .enumerate()
         .map(|(i, layer)| {
             let read = || {
+                let boxes = read_plan.boxes_of_point_source(i);
                 let related = if choose.related.is_empty() {
                     None
                 } else {
-                    Some(Arc::new(layer.related(&choose.related)?))
+                    Some(Arc::new(layer.related(&choose.related, &boxes, *anchor)?))
                 };
-                let boxes = read_plan.boxes_of_point_source(i);
                 let PointsAround { points, around } =
                     PointsAround::read(layer, &boxes, *anchor, negatives.as_ref())?;
                 let extent = if points.per_box.iter().all(Vec::is_empty) {

@@ -15,6 +15,7 @@ use crate::storage::Storage;
 /// What is looked up for a job.
 pub(super) struct Lookups<'a> {
     points: &'a PointsConfig,
+    read_plan: &'a ReadPlan,
     /// The point layers, as in [`ReadPlan::point_sources`].
     layers: &'a [PointLayer],
     /// The arrays that show related objects.
@@ -81,6 +82,7 @@ impl<'a> Lookups<'a> {
         Ok(Self {
             end_layers: end_layers.collect::<Result<_, _>>()?,
             points,
+            read_plan,
             layers,
             related,
             relationships,
@@ -196,9 +198,11 @@ impl<'a> Lookups<'a> {
         let layers_of = |query: &BoxQuery| std::iter::once(query.point_source);
         let ids = self.ids_of_layers(draft, negative, self.layers.len(), layers_of);
         let mut found: Vec<(Vec<u64>, Vec<RelatedObjects>)> = Vec::new();
-        for ((layer, relationships), ids) in self.layers.iter().zip(&self.relationships).zip(ids) {
+        let layers = self.layers.iter().zip(&self.relationships).enumerate();
+        for ((number, (layer, relationships)), ids) in layers.zip(ids) {
             self.count_lookups(&ids);
-            let objects = layer.objects_of(&ids, relationships)?;
+            let boxes = self.read_plan.boxes_of_point_source(number);
+            let objects = layer.objects_of(&ids, relationships, &boxes, self.points.anchor)?;
             found.push((ids, objects));
         }
         for (list, related) in self.related.iter().enumerate() {

@@ -141,10 +141,13 @@ impl PointLayer {
         }
     }
 
-    /// The ids of the annotations that every relationship in `wanted` relates to at least one of its listed objects.
+    /// The ids of the annotations that every relationship in `wanted` relates to at least one of its listed objects: at least of those
+    /// in `boxes`.
     pub fn related(
         &self,
         wanted: &IndexMap<String, Vec<u64>>,
+        boxes: &[BoxNm],
+        anchor: Anchor,
     ) -> Result<HashSet<u64>, PointsError> {
         let known = self.relationships()?;
         let wanted = wanted.iter().map(|(name, objects)| {
@@ -154,8 +157,7 @@ impl PointLayer {
         });
         let wanted: Vec<(usize, &[u64])> = wanted.collect::<Result<_, PointsError>>()?;
         if let LayerFormat::Table(layer) = &self.format {
-            let relationships = layer.relationships();
-            return relationships.map_or(Ok(HashSet::new()), |r| r.related(&wanted));
+            return layer.related(&wanted, boxes, anchor);
         }
         let mut all: Option<HashSet<u64>> = None;
         for (position, objects) in wanted {
@@ -179,10 +181,7 @@ impl PointLayer {
         match &self.format {
             LayerFormat::Precomputed(layer) => layer.relationships(),
             LayerFormat::InMemory(layer) => Ok(layer.relationships()?.to_vec()),
-            LayerFormat::Table(layer) => {
-                let relationships = layer.relationships();
-                Ok(relationships.map_or_else(Vec::new, |r| r.names().to_vec()))
-            }
+            LayerFormat::Table(layer) => Ok(layer.relationships().to_vec()),
             LayerFormat::Objects(_) | LayerFormat::Several(_) => Ok(Vec::new()),
         }
     }
@@ -220,7 +219,7 @@ impl PointLayer {
     }
 
     /// For each of these annotations: for each member of `wanted`, which has positions of relationships, the ids of the objects that
-    /// these relate it to. `ids` are ascending, each once.
+    /// these relate it to. `ids` are ascending, each once, of annotations in `boxes`.
     ///
     /// # Errors
     /// The layer has no index by id, or an annotation is not in it.
@@ -228,14 +227,13 @@ impl PointLayer {
         &self,
         ids: &[u64],
         wanted: &[Vec<usize>],
+        boxes: &[BoxNm],
+        anchor: Anchor,
     ) -> Result<Vec<RelatedObjects>, PointsError> {
         let found = match &self.format {
             LayerFormat::Precomputed(layer) => layer.objects_of(ids, wanted)?,
             LayerFormat::InMemory(layer) => layer.objects_of(ids, wanted),
-            LayerFormat::Table(layer) => match layer.relationships() {
-                Some(relationships) => relationships.objects_of(ids, wanted)?,
-                None => Vec::new(),
-            },
+            LayerFormat::Table(layer) => layer.objects_of(ids, wanted, boxes, anchor)?,
             LayerFormat::Objects(_) | LayerFormat::Several(_) => Vec::new(),
         };
         let in_index = |(id, objects): (&u64, Option<RelatedObjects>)| {

@@ -253,7 +253,11 @@ mod tests {
         let related = |state: &Value, wanted: Value| {
             let layer = PointLayer::of_in_memory(read_url(state).unwrap());
             let mut ids: Vec<u64> = layer
-                .related(&serde_json::from_value(wanted).unwrap())
+                .related(
+                    &serde_json::from_value(wanted).unwrap(),
+                    &[],
+                    Anchor::default(),
+                )
                 .map_err(|e| e.to_string())?
                 .into_iter()
                 .collect();

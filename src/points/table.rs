@@ -53,10 +53,13 @@ use self::same_ids::{RowsOfIds, conflicting_id};
 use self::source::{NearRows, TableSource};
 use super::annotation::Anchor;
 use super::error::PointsError;
+use super::layer::RelatedObjects;
 use super::merge::{AnnotationBatch, BoxIndex, merge_batches};
 use super::position::PointBounds;
 use super::property::{PropertySpec, describe_all};
 use super::report::{NotFinite, PointsInBoxes, PointsReport};
+use std::collections::HashSet;
+
 use crate::config::TableConfig;
 use crate::geometry::BoxNm;
 use crate::neuroglancer::GeometryKind;
@@ -117,9 +120,50 @@ impl TableLayer {
         &self.columns.specs
     }
 
-    /// The columns of related objects, if there are some.
-    pub(super) fn relationships(&self) -> Option<&TableRelationships> {
-        self.relationships.as_ref()
+    /// The annotations that each of `wanted`, a position of a relationship with objects, relates to at least one of these, of the
+    /// rows that [`TableLayer::read_boxes`] reads.
+    pub(super) fn related(
+        &self,
+        wanted: &[(usize, &[u64])],
+        boxes: &[BoxNm],
+        anchor: Anchor,
+    ) -> Result<HashSet<u64>, PointsError> {
+        let index = BoxIndex::new(boxes);
+        let related = |r: &TableRelationships| r.related(wanted, self.near(&index, anchor));
+        self.relationships
+            .as_ref()
+            .map_or(Ok(HashSet::new()), related)
+    }
+
+    /// For each of these annotations, which are in `boxes`, and for each member of `wanted`, which has positions of relationships,
+    /// the objects that these relate it to; `None` if no row has its id.
+    pub(super) fn objects_of(
+        &self,
+        ids: &[u64],
+        wanted: &[Vec<usize>],
+        boxes: &[BoxNm],
+        anchor: Anchor,
+    ) -> Result<Vec<Option<RelatedObjects>>, PointsError> {
+        let index = BoxIndex::new(boxes);
+        let objects = |r: &TableRelationships| {
+            let near = self.near(&index, anchor);
+            r.objects_of(ids, wanted, near)
+        };
+        self.relationships.as_ref().map_or(Ok(Vec::new()), objects)
+    }
+
+    /// The rows that are near the boxes.
+    fn near<'a>(&'a self, boxes: &'a BoxIndex<'a>, anchor: Anchor) -> NearRows<'a> {
+        NearRows {
+            boxes,
+            in_file: self.columns.near(boxes, anchor),
+        }
+    }
+
+    /// The names of its relationships: columns of related objects.
+    pub(super) fn relationships(&self) -> &[String] {
+        let relationships = self.relationships.as_ref();
+        relationships.map_or(&[], TableRelationships::names)
     }
 
     pub(super) fn describe(&self) -> String {
@@ -307,10 +351,7 @@ impl TableLayer {
         collector: &C,
         merge: &mut MergeBlock<'_, C::Block>,
     ) -> Result<(), PointsError> {
-        let near = boxes.map(|(boxes, anchor)| NearRows {
-            boxes,
-            in_file: self.columns.near(boxes, anchor),
-        });
+        let near = boxes.map(|(boxes, anchor)| self.near(boxes, anchor));
         self.source.collect(near, collector, merge)
     }
 }

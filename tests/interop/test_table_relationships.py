@@ -124,6 +124,37 @@ def test_annotations_are_selected_by_related_objects(tmp_path, layer, rows, way)
         assert 0 < len(expected) < len(rows) and sorted(group["annotation_id"][:].tolist()) == expected
 
 
+def test_rows_in_skipped_row_groups_have_no_objects_for_annotations_in_boxes(tmp_path, layer, rows):
+    """Another annotation far away may have the same id: the first pass does not see it, so the second one must not, either."""
+    near = frame(rows)
+    far = {**near, "x": [9000] * len(near["x"]), "post": [[3]] * len(near["x"])}
+    both = {name: near[name] + far[name] for name in near}
+    pyarrow.parquet.write_table(arrow(both), tmp_path / "t.parquet", row_group_size=len(near["x"]))
+    path = config(tmp_path, layer, {"post": ARRAYS["post"]})
+    text = json.loads(path.read_text())
+    (box,) = text["collection"]["boxes"]["list"]
+    box["max"] = [1000.0, 1e6, 1e6]
+    path.write_text(json.dumps(text))
+    pointshard("preprocess", path, "--out", tmp_path / "out")
+    group = with_zarr(tmp_path / "out", "train")
+    assert_masks(group, layer[1], rows, {"post": {row["id"]: row["post"] for row in rows}})
+    text["points"]["choose"] = {"related": {"post": [3]}}
+    path.write_text(json.dumps(text))
+    assert f"{len(rows)} `not_related`" in error_message("plan", path, code=1)
+
+
+def test_null_in_a_list_is_no_object(tmp_path, layer, rows):
+    for write in (
+        lambda columns: pyarrow.parquet.write_table(arrow(columns), tmp_path / "t.file"),
+        lambda columns: write_json(tmp_path / "t.file", columns),
+    ):
+        write(frame(rows, lambda ids: [None, *ids, None]))
+        path = config(tmp_path, layer, {"post": ARRAYS["post"]})
+        pointshard("preprocess", path, "--out", tmp_path / "out", "--force")
+        group = with_zarr(tmp_path / "out", "train")
+        assert_masks(group, layer[1], rows, {"post": {row["id"]: row["post"] for row in rows}})
+
+
 def test_other_columns_of_lists_change_the_plan(tmp_path, layer, rows):
     """A rerun with a table in which only related objects differ is another job."""
     WAYS["csv"](rows, tmp_path)

@@ -100,6 +100,30 @@ def test_files_of_an_older_chunk_size_are_ignored_with_a_warning(tmp_path, rows,
     assert f"{len(set(older) - set(files)) + 1} file(s) in {tmp_path / 'synapses/data'}" in warning
 
 
+def test_related_objects_are_those_in_chunks_near_a_box(tmp_path, rows):
+    """Also where another annotation in a chunk far away has the same id; no far file is read."""
+    box = ((0, 0, 0), (12, 12, 6))
+    inside = (rows[COLUMNS] < 12).all(axis=1) & (rows["centroid_z"] < 6)
+    far = (rows[COLUMNS[0]] > 34) & (rows[COLUMNS[1]] > 33)
+    rows = rows.assign(post=[[int(n), int(n) + 7] for n in range(len(rows))])
+    rows.loc[far, "id"] = rows.loc[inside, "id"].to_numpy()[np.arange(far.sum()) % inside.sum()]
+    files = write_tabular(tmp_path / "synapses", rows)
+    related = {"layer": "img", "transform": {"object_at": {"id": {"relationship": "post"}, "missing": "keep"}}}
+    path = tabular_job(tmp_path, boxes=[box], relationships=["post"])
+    config = json.loads(path.read_text())
+    config["arrays"]["m"] = related
+    path.write_text(json.dumps(config))
+    for out in ("whole", "damaged"):
+        pointshard("preprocess", path, "--out", tmp_path / out)
+        group = with_zarr(tmp_path / out, "train")
+        own = {row.id: sorted(row.post) for row in rows[inside].itertuples()}
+        found = dict(zip(group["annotation_id"][:].tolist(), group["m_object_ids"][:].tolist()))
+        assert {i: [v for v in ids if v] for i, ids in found.items()} == {i: [v for v in ids if v] for i, ids in own.items()}
+        for name in files:
+            if name.startswith("32-"):
+                (tmp_path / "synapses/data" / name).write_bytes(b"PAR1 damaged")
+
+
 def test_only_chunks_near_a_box_are_read(tmp_path, rows):
     """A row may be a little outside of its chunk: then it is in a neighbour of the chunks of the box."""
     chunk = (8, 8, 4)

@@ -147,6 +147,7 @@ impl ArrowValue<'_> {
             Self::Null => Some(Vec::new()),
             Self::Text(text) => whole_numbers(text.trim()),
             Self::List(list) => (0..list.len())
+                .filter(|i| !list.is_null(*i))
                 .map(|i| value(list.as_ref(), i).id())
                 .collect(),
             number => Some(vec![number.id()?]),

@@ -29,6 +29,10 @@ impl TableFormat {
             Err("it is an encrypted Parquet file; decrypt it first")
         } else if is_list_of_objects(beginning) {
             Ok(Self::Json)
+        } else if beginning.trim_ascii_start().starts_with(b"{\"") {
+            Err(
+                "it is a JSON object, or JSON Lines; write a list of one object per row, as pandas does with orient=\"records\" and without lines=True",
+            )
         } else {
             Ok(Self::Csv)
         }
@@ -57,6 +61,8 @@ mod tests {
             assert_eq!(TableFormat::of(text), Ok(TableFormat::Csv));
         }
         assert!(TableFormat::of(b"FEA1").unwrap_err().contains("version 2"));
+        let lines = TableFormat::of(b"{\"id\":1}\n{\"id\":2}\n").unwrap_err();
+        assert!(lines.contains("JSON Lines"));
         assert!(TableFormat::of(b"PARE").unwrap_err().contains("encrypted"));
     }
 }

@@ -14,7 +14,11 @@ pub(super) struct WholeNumber {
 /// Parses whole numbers: a list of them, or one. An empty text has none.
 pub(super) fn whole_numbers(text: &str) -> Option<Vec<WholeNumber>> {
     match list_members(text) {
-        Some(members) => members.map(whole_number).collect(),
+        // JSON's null.
+        Some(members) => {
+            let members = members.filter(|member| *member != "null");
+            members.map(whole_number).collect()
+        }
         None if text.is_empty() => Some(Vec::new()),
         None => Some(vec![whole_number(text)?]),
     }

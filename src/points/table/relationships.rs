@@ -2,11 +2,14 @@
 //!
 //! The first pass over a table, which finds the annotations in boxes, does not read these columns. Here the ids and these columns are
 //! read, and no others. An annotation with several rows is related to the objects of all its rows.
+//!
+//! Both passes skip the same parts of the table: a row far from all boxes may have the id of another annotation, which the first pass
+//! does not see.
 
 use std::collections::HashSet;
 
 use super::cells::{RowCells, RowCollector};
-use super::source::TableSource;
+use super::source::{NearRows, TableSource};
 use super::{ADVICE, EXPECTED};
 use crate::config::TableConfig;
 use crate::points::error::PointsError;
@@ -24,7 +27,7 @@ const KEEP_STEP_BYTES: u64 = 256 << 10;
 
 /// The columns of related objects of a table.
 #[derive(Debug)]
-pub(in crate::points) struct TableRelationships {
+pub(super) struct TableRelationships {
     source: TableSource,
     names: Vec<String>,
     budget: MemoryBudget,
@@ -59,7 +62,11 @@ impl TableRelationships {
     }
 
     /// The annotations that each of `wanted`, a position of a relationship with objects, relates to at least one of these.
-    pub fn related(&self, wanted: &[(usize, &[u64])]) -> Result<HashSet<u64>, PointsError> {
+    pub fn related(
+        &self,
+        wanted: &[(usize, &[u64])],
+        near: NearRows<'_>,
+    ) -> Result<HashSet<u64>, PointsError> {
         let objects = wanted.iter().map(|(_, objects)| objects.iter().collect());
         let collector = RelatedRows {
             columns: wanted
@@ -78,7 +85,7 @@ impl TableRelationships {
             self.keep(&mut kept, all)
         };
         self.source
-            .collect(None, &collector, &mut |rows, _| merge(rows))?;
+            .collect(Some(near), &collector, &mut |rows, _| merge(rows))?;
         let all = found.into_iter();
         let all = all.reduce(|all, ids| all.intersection(&ids).copied().collect());
         Ok(all.unwrap_or_default())
@@ -90,6 +97,7 @@ impl TableRelationships {
         &self,
         ids: &[u64],
         wanted: &[Vec<usize>],
+        near: NearRows<'_>,
     ) -> Result<Vec<Option<RelatedObjects>>, PointsError> {
         let columns = wanted.iter().map(|positions| {
             let columns = positions.iter().map(|position| ID + 1 + position);
@@ -112,7 +120,7 @@ impl TableRelationships {
             self.keep(&mut kept, all)
         };
         self.source
-            .collect(None, &collector, &mut |rows, _| merge(rows))?;
+            .collect(Some(near), &collector, &mut |rows, _| merge(rows))?;
         let boxed = |lists: Vec<Vec<u64>>| lists.into_iter().map(Vec::into_boxed_slice).collect();
         Ok(found.into_iter().map(|lists| lists.map(boxed)).collect())
     }

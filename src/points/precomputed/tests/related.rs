@@ -35,7 +35,10 @@ fn layer(pre: &ListsByObject, post: &ListsByObject, data_encoding: &str) -> Test
 
 fn related(layer: &TestLayer, wanted: Value) -> Result<Vec<u64>, String> {
     let wanted: IndexMap<String, Vec<u64>> = serde_json::from_value(wanted).unwrap();
-    let found = layer.open().unwrap().related(&wanted);
+    let found = layer
+        .open()
+        .unwrap()
+        .related(&wanted, &[], Anchor::default());
     let mut ids = Vec::from_iter(found.map_err(|e| e.to_string())?);
     ids.sort_unstable();
     Ok(ids)
