@@ -6,7 +6,9 @@ use std::collections::HashMap;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use pointshard::trainer_api::{Batch, Loader};
+use pointshard::trainer_api::{
+    ArrayNames, Augmentation, Batch, Loader, LoaderError, LoaderOptions,
+};
 use pointshard::{Dataset, DatasetError};
 
 use super::error::TrainError;
@@ -56,16 +58,15 @@ pub(super) struct AssignmentCounts {
 }
 
 /// Most samples that the mean of the training targets is computed from.
-const MEAN_OF_SAMPLES: u64 = 512;
+const MEAN_OF_SAMPLES: usize = 512;
 
 impl Assignment {
-    /// Reads the objects of the `targets` in `split`, and computes the mean of the training targets with `training`, an open
-    /// loader of the training split without augmentation.
+    /// Reads the objects of the `targets` in `split`, and computes the mean of the targets in `training`.
     pub(super) fn open(
         dataset: &Dataset,
         split: &str,
         targets: &[String],
-        training: Option<&Loader>,
+        training: Option<TrainingSplit<'_>>,
     ) -> Result<Self, TrainError> {
         let objects = targets
             .iter()
@@ -80,8 +81,33 @@ impl Assignment {
         }
         Ok(Self {
             objects,
-            mean_targets: training.map(mean_targets).transpose()?.flatten(),
+            mean_targets: match training {
+                Some(training) => mean_targets(&training.loader(dataset)?)?,
+                None => None,
+            },
         })
+    }
+}
+
+/// Where the mean of the training targets comes from.
+pub(super) struct TrainingSplit<'a> {
+    pub name: &'a str,
+    pub arrays: &'a ArrayNames,
+    pub options: LoaderOptions,
+}
+
+impl TrainingSplit<'_> {
+    /// The same samples in the same order, whoever asks: scores of `train` and `infer` must agree. They are shuffled,
+    /// because the first samples come from the first boxes only.
+    fn loader(self, dataset: &Dataset) -> Result<Loader, LoaderError> {
+        let options = LoaderOptions {
+            shuffle: true,
+            seed: 0,
+            drop_last: false,
+            augmentation: Augmentation::default(),
+            ..self.options
+        };
+        Loader::open(dataset, self.name, self.arrays, options)
     }
 }
 
@@ -93,12 +119,13 @@ fn mean_targets(loader: &Loader) -> Result<Option<Vec<f32>>, TrainError> {
         let batch = batch?;
         let values = batch.targets.len() / batch.samples.len().max(1);
         sums.resize(values, 0);
-        for sample in batch.targets.chunks_exact(values.max(1)) {
+        let used = batch.samples.len().min(MEAN_OF_SAMPLES - samples);
+        for sample in batch.targets.chunks_exact(values.max(1)).take(used) {
             for (sum, value) in sums.iter_mut().zip(sample) {
                 *sum += u32::from(*value);
             }
         }
-        samples += batch.samples.len() as u64;
+        samples += used;
         loader.recycle(batch);
         if samples >= MEAN_OF_SAMPLES {
             break;

@@ -10,7 +10,7 @@ use pointshard::trainer_api::{
 };
 use tch::{CModule, Device};
 
-use super::assignment::Assignment;
+use super::assignment::{Assignment, TrainingSplit};
 use super::atomic_write::write_atomic;
 use super::checkpoint::Checkpoint;
 use super::error::{TrainError, without_frames};
@@ -219,16 +219,14 @@ impl OpenSplit {
                     .manifest()
                     .splits
                     .contains_key(&training.splits.train);
-                let trained_on = known
-                    .then(|| open(&training.splits.train, &targets))
-                    .transpose()?;
+                let arrays = arrays(&targets);
+                let trained_on = known.then(|| TrainingSplit {
+                    name: &training.splits.train,
+                    arrays: &arrays,
+                    options: loader_options.clone(),
+                });
                 let split = &options.split;
-                Some(Assignment::open(
-                    dataset,
-                    split,
-                    &targets,
-                    trained_on.as_ref(),
-                )?)
+                Some(Assignment::open(dataset, split, &targets, trained_on)?)
             }
             _ => None,
         };

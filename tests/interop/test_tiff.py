@@ -1,5 +1,6 @@
 """TIFF stacks as layers: windows are compared with those that numpy cuts from what tifffile reads."""
 
+import itertools
 import json
 import struct
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 import tifffile
 import zarr
-from one_array_job import RESOLUTION, WINDOW, job, job_error, points, voxels
+from one_array_job import RESOLUTION, SHAPE, WINDOW, job, job_error, points, voxels
 from PIL import Image
 from program import error_message, pointshard
 from s3_server import upload_objects
@@ -58,7 +59,7 @@ def channels_of(values):
     return [Volume(channel.T, ORIGIN, RESOLUTION) for channel in values]
 
 
-def check_arrays(folder, sources, layers=None, tolerance=0, **options):
+def check_arrays(folder, sources, layers=None, tolerances=None, **options):
     """One job on several sources: the windows of each equal those of an array [z, y, x] or [channel, z, y, x]."""
     config = json.loads(job(folder, "", ORIGIN).read_text())
     box = {"min": [-1e7] * 3, "max": [1e7] * 3, "tags": ["train"]}
@@ -76,9 +77,9 @@ def check_arrays(folder, sources, layers=None, tolerance=0, **options):
             start = first_voxel(centers[annotation], RESOLUTION, WINDOW)
             expected = np.concatenate([channel.cut(start, WINDOW) for channel in channels_of(values)])
             assert expected.any() or name == "sparse", name
-            if tolerance:
+            if tolerances:
                 difference = np.abs(window.astype(int) - expected.astype(int))
-                assert difference.max() <= tolerance, (name, annotation)
+                assert difference.max() <= tolerances[name], (name, annotation)
             else:
                 np.testing.assert_array_equal(window, expected, err_msg=f"{name} {annotation}")
 
@@ -131,33 +132,50 @@ def test_channels_of_pixels_and_of_pages_become_channels(tmp_path, planar):
     check_arrays(tmp_path, sources)
 
 
-def test_jpeg_is_decoded_with_and_without_shared_tables(tmp_path):
-    x, y, z = np.meshgrid(*(np.arange(n) for n in (64, 48, 12)), indexing="ij")
+def jpeg_tolerance(path):
+    """How far decoders may differ: by 1 in each component, of which blue adds luma and 1.772 times chroma, and by the
+    rounding of chroma that is interpolated."""
+    with tifffile.TiffFile(path) as file:
+        page = file.pages[0]
+        if page.photometric.name != "YCBCR":
+            return 1
+        return 3 if page.tags["YCbCrSubSampling"].value == (1, 1) else 4
+
+
+def test_jpeg_is_decoded_with_and_without_shared_tables_and_with_every_subsampling(tmp_path):
+    x, y, z = np.meshgrid(*(np.arange(n) for n in SHAPE), indexing="ij")
     smooth = zyx(((np.sin(x / 9) + np.cos(y / 7 + z / 5) + 2) * 60).astype("uint8"))
-    colours = np.stack([smooth, 255 - smooth, smooth // 2 + 40], -1)
-    sources = {}
-    for layout in ["page", "tiles"]:
-        options = LAYOUTS[layout] | {"compression": "jpeg"}
-        sources[f"grey_{layout}"] = write(tmp_path / f"grey_{layout}.tif", smooth, **options)
-        for photometric in ["rgb", "ycbcr"]:
-            name = f"{photometric}_{layout}"
-            sources[name] = write(tmp_path / f"{name}.tif", colours, photometric=photometric, **options)
-    # libtiff writes tables that all strips share.
-    for name, values in {"pillow_grey": smooth, "pillow_rgb": colours}.items():
-        (tmp_path / name).mkdir()
-        for z, section in enumerate(values):
-            Image.fromarray(section).save(tmp_path / name / f"{z}.tif", compression="jpeg", quality=90)
-        with tifffile.TiffFile(tmp_path / name / "0.tif") as file:
-            assert file.pages[0].jpegtables
-        sources[name] = name
-    read = {}
+    # A multiple of the blocks of 16 pixels: decoders continue chroma differently at an edge inside a block.
+    noise = np.random.default_rng(1).integers(0, 256, (12, 48, 64, 3), np.uint8)
+    pictures = {"smooth": np.stack([smooth, 255 - smooth, smooth // 2 + 40], -1), "noise": noise}
+    sources, layouts = {}, ["page", "tiles"]
+    for picture, colours in pictures.items():
+        grey = np.ascontiguousarray(colours[..., 0])
+        for layout in layouts:
+            options = LAYOUTS[layout] | {"compression": "jpeg"}
+            name = f"grey_{picture}_{layout}"
+            sources[name] = write(tmp_path / f"{name}.tif", grey, **options)
+            for photometric, subsampling in itertools.product(["rgb", "ycbcr"], [(1, 1), (2, 1), (2, 2)]):
+                name = f"{photometric}_{picture}_{layout}_{subsampling[0]}{subsampling[1]}"
+                options |= {"photometric": photometric, "subsampling": subsampling}
+                sources[name] = write(tmp_path / f"{name}.tif", colours, **options)
+        # libtiff writes tables that all strips share.
+        for name, values in {f"pillow_grey_{picture}": grey, f"pillow_rgb_{picture}": colours}.items():
+            (tmp_path / name).mkdir()
+            for z, section in enumerate(values):
+                Image.fromarray(section).save(tmp_path / name / f"{z}.tif", compression="jpeg", quality=90)
+            with tifffile.TiffFile(tmp_path / name / "0.tif") as file:
+                assert file.pages[0].jpegtables
+            sources[name] = name
+    read, tolerances = {}, {}
     for name, source in sources.items():
         path = tmp_path / source
-        files = sorted(path.glob("*.tif"), key=lambda p: int(p.stem)) if path.is_dir() else path
-        values = tifffile.imread(files)
+        files = sorted(path.glob("*.tif"), key=lambda p: int(p.stem)) if path.is_dir() else [path]
+        values = tifffile.imread(files if path.is_dir() else path)
         read[name] = (source, values if values.ndim == 3 else np.moveaxis(values, -1, 0))
-    # Decoders round differently; colours are converted after that.
-    check_arrays(tmp_path, read, tolerance=4)
+        tolerances[name] = jpeg_tolerance(files[0])
+    assert set(tolerances.values()) == {1, 3, 4}
+    check_arrays(tmp_path, read, tolerances=tolerances)
 
 
 def test_files_of_pillow_and_libtiff_are_read(tmp_path):

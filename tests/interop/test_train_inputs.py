@@ -246,3 +246,31 @@ def test_a_wrong_input_is_an_error_that_names_it(dataset, tmp_path, changes, wor
     path = config(tmp_path, **changes)
     message = run("train", dataset, "--config", path, "--out", tmp_path / "run", code=2).stderr
     assert words in message, message
+
+
+def test_the_mean_target_is_that_of_the_same_samples_in_training_and_prediction(dataset, tmp_path):
+    """There are more training samples than the mean is computed from, in another order and in other batches."""
+    rng = np.random.default_rng(7)
+    start, end = (np.concatenate([stored(dataset, s, f"{e}_nm") for s in ("train", "val")]) for e in ("start", "end"))
+    copies = 1000 // len(start)
+    moved = np.tile(np.hstack([start, end]), (copies, 1)) + np.tile(rng.uniform(-40, 40, (copies * len(start), 3)) * [1, 1, 0], 2)
+    names = [f"{point}_{axis}" for point in ("pre", "post") for axis in "xyz"]
+    np.savetxt(tmp_path / "lines.csv", moved, delimiter=",", header=",".join(names), comments="", fmt="%.2f")
+    target = {**mask_of("start", "target"), "transform": {"object_at": {"point": "start", "radius_nm": 200}}}
+    table = {"file": str(tmp_path / "lines.csv"), "unit": "nm", "start": names[:3], "end": names[3:]}
+    large = make_dataset(
+        tmp_path,
+        arrays={"img": {"layer": "img"}, "cells": CELLS, "target_pre": target},
+        points={"table": table}, resolution=[9.2, 9.2, 45.0], window=[16, 16, 4], outside="pad",
+    )  # fmt: skip
+    targets = stored(large, "train", "target_pre")[:, 0] != 0
+    assert len(targets) > 600
+    model = {**MODEL, "out_channels": 1}
+    path = config(tmp_path, targets=["target_pre"], model=model, batch_size=3, steps=1, validation_interval=1, seed=11)
+    run("train", large, "--config", path, "--out", tmp_path / "run")
+    trained = metrics(tmp_path / "run")[-1]["channels"]["target_pre"]["assignment"]["mean_target"]
+    infer = ["infer", large, "--model", tmp_path / "run/last.safetensors", "--out", tmp_path / "predicted"]
+    for batch_size in (5, 64):
+        run(*infer, "--batch-size", batch_size, "--force")
+        found = json.loads((tmp_path / "predicted/val.json").read_text())["channels"]["target_pre"]["assignment"]
+        assert found["mean_target"] == trained, batch_size

@@ -3,7 +3,7 @@
 use pointshard::Dataset;
 use pointshard::trainer_api::{ArrayNames, Augmentation, Crop, Loader, LoaderOptions, TrainConfig};
 
-use crate::assignment::Assignment;
+use crate::assignment::{Assignment, TrainingSplit};
 use crate::error::TrainError;
 
 /// The loaders of both splits, and the objects of the validation split.
@@ -87,12 +87,12 @@ fn assignment(
     if config.assignment.is_none() {
         return Ok(None);
     }
-    let options = LoaderOptions {
-        shuffle: true,
-        ..options
+    let training = TrainingSplit {
+        name: &config.splits.train,
+        arrays,
+        options,
     };
-    let training = Loader::open(dataset, &config.splits.train, arrays, options)?;
     let split = &config.splits.val;
-    let opened = Assignment::open(dataset, split, &config.targets, Some(&training))?;
+    let opened = Assignment::open(dataset, split, &config.targets, Some(training))?;
     Ok(Some(opened))
 }

@@ -1,4 +1,5 @@
-//! Decodes jpeg with `zune-jpeg`. The result differs from libjpeg-turbo's by at most one grey level.
+//! Decodes jpeg with `zune-jpeg`. The components differ from libjpeg-turbo's by at most one grey level. Where subsampled
+//! chroma ends inside a block, its last column and row are interpolated with the encoder's padding.
 
 use zune_core::bytestream::ZCursor;
 use zune_core::colorspace::ColorSpace;
