@@ -3,6 +3,7 @@
 //! All defaults are here. Unknown keys, wrong types and invalid values are errors that name the file, the JSON path, what
 //! was found and what is allowed.
 
+pub(crate) mod any_form;
 mod array;
 mod boxes;
 mod choice;

@@ -1,11 +1,10 @@
 //! How an array's samples are compressed.
 
-use std::fmt;
-
 use schemars::JsonSchema;
-use serde::de::value::{MapAccessDeserializer, StrDeserializer};
-use serde::de::{self, MapAccess, Visitor};
+use serde::de::{self, value::StrDeserializer};
 use serde::{Deserialize, Deserializer, Serialize};
+
+use super::any_form::{AnyForm, any_form};
 
 /// How an array's samples are compressed: a name, or an object with a name and options.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -159,23 +158,15 @@ enum WithOptions {
 
 impl<'de> Deserialize<'de> for CodecConfig {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(NameOrObject)
+        any_form(deserializer)
     }
 }
 
-struct NameOrObject;
+impl AnyForm for CodecConfig {
+    const EXPECTED: &str =
+        r#""auto", "none", "zstd", "lz4", "blosc", or an object with `none`, `zstd` or `blosc`"#;
 
-impl<'de> Visitor<'de> for NameOrObject {
-    type Value = CodecConfig;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            r#""auto", "none", "zstd", "lz4", "blosc", or an object with `none`, `zstd` or `blosc`"#
-        )
-    }
-
-    fn visit_str<E: de::Error>(self, name: &str) -> Result<Self::Value, E> {
+    fn from_text<E: de::Error>(name: &str) -> Result<Self, E> {
         Ok(match Name::deserialize(StrDeserializer::new(name))? {
             Name::Auto => CodecConfig::Auto,
             Name::None => CodecConfig::None,
@@ -185,8 +176,8 @@ impl<'de> Visitor<'de> for NameOrObject {
         })
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-        let written = WithOptions::deserialize(MapAccessDeserializer::new(map)).map_err(|e| {
+    fn from_object<'de, D: Deserializer<'de>>(object: D) -> Result<Self, D::Error> {
+        let written = WithOptions::deserialize(object).map_err(|e| {
             let message = e.to_string();
             let is_named = |name: &&str| message.starts_with(&format!("unknown variant `{name}`"));
             match ["auto", "lz4"].into_iter().find(is_named) {

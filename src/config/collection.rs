@@ -1,14 +1,12 @@
 //! Where the collection comes from: a path, or an object for another kind of source.
 
-use std::fmt;
-
 use reqwest::Url;
 use schemars::JsonSchema;
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{self, MapAccess, Visitor};
+use serde::de;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::BoxesConfig;
+use super::any_form::{AnyForm, any_form};
 use crate::storage::{has_userinfo, redacted_source};
 
 /// The collection of bounding boxes.
@@ -122,28 +120,19 @@ impl ZettaApiConfig {
 
 impl<'de> Deserialize<'de> for CollectionConfig {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(PathOrSource)
+        any_form(deserializer)
     }
 }
 
-/// A string is a path, an object is a source. Serde's untagged enums have no useful messages.
-struct PathOrSource;
+impl AnyForm for CollectionConfig {
+    const EXPECTED: &str =
+        "a path, or an object with one of `neuroglancer_state`, `zetta_api`, `boxes`";
 
-impl<'de> Visitor<'de> for PathOrSource {
-    type Value = CollectionConfig;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "a path, or an object with one of `neuroglancer_state`, `zetta_api`, `boxes`"
-        )
-    }
-
-    fn visit_str<E: de::Error>(self, path: &str) -> Result<Self::Value, E> {
+    fn from_text<E: de::Error>(path: &str) -> Result<Self, E> {
         Ok(CollectionConfig::Path(path.to_owned()))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-        CollectionSource::deserialize(MapAccessDeserializer::new(map)).map(CollectionConfig::Source)
+    fn from_object<'de, D: Deserializer<'de>>(object: D) -> Result<Self, D::Error> {
+        CollectionSource::deserialize(object).map(CollectionConfig::Source)
     }
 }

@@ -1,11 +1,10 @@
 //! How voxels of one size become voxels of another.
 
-use std::fmt;
-
 use schemars::JsonSchema;
-use serde::de::value::{MapAccessDeserializer, StrDeserializer};
-use serde::de::{self, MapAccess, Visitor};
+use serde::de::{self, value::StrDeserializer};
 use serde::{Deserialize, Deserializer, Serialize};
+
+use super::any_form::{AnyForm, any_form};
 
 /// How values are resampled from one resolution to another: a name, or an object with a name and options.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -106,23 +105,15 @@ impl From<Interpolation> for Written {
 
 impl<'de> Deserialize<'de> for Interpolation {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(NameOrObject)
+        any_form(deserializer)
     }
 }
 
-struct NameOrObject;
+impl AnyForm for Interpolation {
+    const EXPECTED: &str =
+        r#""nearest", "area", "linear", "any", "majority", or an object with `area` or `linear`"#;
 
-impl<'de> Visitor<'de> for NameOrObject {
-    type Value = Interpolation;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            r#""nearest", "area", "linear", "any", "majority", or an object with `area` or `linear`"#
-        )
-    }
-
-    fn visit_str<E: de::Error>(self, name: &str) -> Result<Self::Value, E> {
+    fn from_text<E: de::Error>(name: &str) -> Result<Self, E> {
         Ok(match Name::deserialize(StrDeserializer::new(name))? {
             Name::Nearest => Interpolation::Nearest,
             Name::Area => Interpolation::Area(Rounding::default()),
@@ -132,8 +123,8 @@ impl<'de> Visitor<'de> for NameOrObject {
         })
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-        let written = WithOptions::deserialize(MapAccessDeserializer::new(map)).map_err(|e| {
+    fn from_object<'de, D: Deserializer<'de>>(object: D) -> Result<Self, D::Error> {
+        let written = WithOptions::deserialize(object).map_err(|e| {
             let message = e.to_string();
             let is_named = |name: &&str| message.starts_with(&format!("unknown variant `{name}`"));
             match ["nearest", "any", "majority"].into_iter().find(is_named) {

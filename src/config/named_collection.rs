@@ -1,13 +1,11 @@
 //! One of several collections of a job: where it is, and what differs in it from the others.
 
-use std::fmt;
-
 use indexmap::IndexMap;
 use schemars::JsonSchema;
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{self, MapAccess, Visitor};
+use serde::de;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::any_form::{AnyForm, any_form};
 use super::{BoxesConfig, CollectionConfig, CollectionSource, StateBoxesConfig, ZettaApiConfig};
 
 /// One of several collections.
@@ -128,24 +126,15 @@ impl Serialize for NamedCollectionConfig {
 
 impl<'de> Deserialize<'de> for NamedCollectionConfig {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(PathOrObject)
+        any_form(deserializer)
     }
 }
 
-/// A string is a path. Serde's untagged enums have no useful messages.
-struct PathOrObject;
+impl AnyForm for NamedCollectionConfig {
+    const EXPECTED: &str =
+        "a path, or an object with one of `path`, `neuroglancer_state`, `zetta_api`, `boxes`";
 
-impl<'de> Visitor<'de> for PathOrObject {
-    type Value = NamedCollectionConfig;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "a path, or an object with one of `path`, `neuroglancer_state`, `zetta_api`, `boxes`"
-        )
-    }
-
-    fn visit_str<E: de::Error>(self, path: &str) -> Result<Self::Value, E> {
+    fn from_text<E: de::Error>(path: &str) -> Result<Self, E> {
         Ok(NamedCollectionConfig {
             collection: CollectionConfig::Path(path.to_owned()),
             tags: Vec::new(),
@@ -154,8 +143,8 @@ impl<'de> Visitor<'de> for PathOrObject {
         })
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-        let written = WrittenCollection::deserialize(MapAccessDeserializer::new(map))?;
+    fn from_object<'de, D: Deserializer<'de>>(object: D) -> Result<Self, D::Error> {
+        let written = WrittenCollection::deserialize(object)?;
         written.into_config().map_err(de::Error::custom)
     }
 }

@@ -1,12 +1,13 @@
 //! Ids of objects: numbers or strings of digits, because many tools cannot represent large numbers.
 
 use std::borrow::Cow;
-use std::fmt;
 
 use indexmap::IndexMap;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::de::{self, Visitor};
+use serde::de;
 use serde::{Deserialize, Deserializer};
+
+use super::any_form::{AnyForm, any_form};
 
 /// An id of an object, from 0 to 2^64 - 1, exactly.
 pub(super) struct ObjectId(u64);
@@ -25,31 +26,22 @@ pub(super) fn lists<'de, D: Deserializer<'de>>(
 
 impl<'de> Deserialize<'de> for ObjectId {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(NumberOrDigits)
+        any_form(deserializer)
     }
 }
 
-struct NumberOrDigits;
+impl AnyForm for ObjectId {
+    const EXPECTED: &str = "an id: a whole number from 0 to 2^64 - 1, or a string of its digits";
 
-impl Visitor<'_> for NumberOrDigits {
-    type Value = ObjectId;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "an id: a whole number from 0 to 2^64 - 1, or a string of its digits"
-        )
-    }
-
-    fn visit_u64<E: de::Error>(self, id: u64) -> Result<ObjectId, E> {
+    fn from_unsigned<E: de::Error>(id: u64) -> Result<Self, E> {
         Ok(ObjectId(id))
     }
 
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<ObjectId, E> {
+    fn from_text<E: de::Error>(text: &str) -> Result<Self, E> {
         let digits = text.bytes().all(|b| b.is_ascii_digit());
         let id = text.parse().ok().filter(|_| digits);
         id.map(ObjectId)
-            .ok_or_else(|| E::invalid_value(de::Unexpected::Str(text), &self))
+            .ok_or_else(|| E::invalid_value(de::Unexpected::Str(text), &Self::EXPECTED))
     }
 }
 

@@ -1,11 +1,9 @@
 //! Which boxes belong to a split.
 
-use std::fmt;
-
 use schemars::JsonSchema;
-use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
-use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::any_form::{AnyForm, any_form};
 
 /// The tags that decide whether a box belongs to a split.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -81,32 +79,23 @@ impl Serialize for SplitConfig {
 
 impl<'de> Deserialize<'de> for SplitConfig {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(ListOrObject)
+        any_form(deserializer)
     }
 }
 
-struct ListOrObject;
+impl AnyForm for SplitConfig {
+    const EXPECTED: &str = "a list of tags, or an object with `all`, `any`, `none` (fractions of boxes are in `random_splits`)";
 
-impl<'de> Visitor<'de> for ListOrObject {
-    type Value = SplitConfig;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "a list of tags, or an object with `all`, `any`, `none` (fractions of boxes are in `random_splits`)"
-        )
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Self::Value, A::Error> {
-        let all = Vec::deserialize(SeqAccessDeserializer::new(list))?;
+    fn from_list<'de, D: Deserializer<'de>>(list: D) -> Result<Self, D::Error> {
+        let all = Vec::deserialize(list)?;
         Ok(SplitConfig {
             all,
             ..SplitConfig::default()
         })
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-        let Tags { all, any, none } = Tags::deserialize(MapAccessDeserializer::new(map))?;
+    fn from_object<'de, D: Deserializer<'de>>(object: D) -> Result<Self, D::Error> {
+        let Tags { all, any, none } = Tags::deserialize(object)?;
         Ok(SplitConfig { all, any, none })
     }
 }

@@ -1,12 +1,12 @@
 //! The weights of the classes of a channel: ones and zeros of its target.
 
 use std::borrow::Cow;
-use std::fmt;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{self, MapAccess, Visitor};
+use serde::de;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::config::any_form::{AnyForm, any_form};
 
 /// How the classes of a channel are weighted.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -100,37 +100,28 @@ impl Serialize for Balance {
 
 impl<'de> Deserialize<'de> for Balance {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(AnyForm)
+        any_form(deserializer)
     }
 }
 
-/// Serde's untagged enums have no useful messages.
-struct AnyForm;
+impl AnyForm for Balance {
+    const EXPECTED: &str =
+        "true, false, \"default\", \"frequency\", or an object with `ones` and `zeros`";
 
-impl<'de> Visitor<'de> for AnyForm {
-    type Value = Balance;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "true, false, \"default\", \"frequency\", or an object with `ones` and `zeros`"
-        )
-    }
-
-    fn visit_bool<E: de::Error>(self, on: bool) -> Result<Balance, E> {
+    fn from_bool<E: de::Error>(on: bool) -> Result<Self, E> {
         Ok(if on { Balance::ByShare } else { Balance::None })
     }
 
-    fn visit_str<E: de::Error>(self, rule: &str) -> Result<Balance, E> {
+    fn from_text<E: de::Error>(rule: &str) -> Result<Self, E> {
         match rule {
             "default" => Ok(Balance::Default),
             "frequency" => Ok(Balance::Frequency),
-            _ => Err(E::invalid_value(de::Unexpected::Str(rule), &self)),
+            _ => Err(E::invalid_value(de::Unexpected::Str(rule), &Self::EXPECTED)),
         }
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Balance, A::Error> {
-        ClassWeights::deserialize(MapAccessDeserializer::new(map)).map(Balance::Fixed)
+    fn from_object<'de, D: Deserializer<'de>>(object: D) -> Result<Self, D::Error> {
+        ClassWeights::deserialize(object).map(Balance::Fixed)
     }
 }
 

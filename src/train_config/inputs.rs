@@ -1,13 +1,12 @@
 //! The inputs of a network: the name of an array, an array with its scaling, or a list of them.
 
 use std::borrow::Cow;
-use std::fmt;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{self, MapAccess, SeqAccess, Visitor};
+use serde::de;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::config::any_form::{AnyForm, any_form};
 use crate::loader::{InputArray, Scaling};
 
 /// The inputs of a network, in the order of its channels.
@@ -109,38 +108,26 @@ impl Serialize for InputsConfig {
 
 impl<'de> Deserialize<'de> for InputsConfig {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(OneOrList)
+        any_form(deserializer)
     }
 }
 
-/// Serde's untagged enums have no useful messages.
-struct OneOrList;
+impl AnyForm for InputsConfig {
+    const EXPECTED: &str =
+        "the name of an array, an object with `array` and `scale`, or a list of these";
 
-impl<'de> Visitor<'de> for OneOrList {
-    type Value = InputsConfig;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "the name of an array, an object with `array` and `scale`, or a list of these"
-        )
-    }
-
-    fn visit_str<E: de::Error>(self, name: &str) -> Result<InputsConfig, E> {
+    fn from_text<E: de::Error>(name: &str) -> Result<Self, E> {
         Ok(InputsConfig(vec![InputArray::new(name)]))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<InputsConfig, A::Error> {
-        let input = ScaledInput::deserialize(MapAccessDeserializer::new(map))?;
+    fn from_object<'de, D: Deserializer<'de>>(object: D) -> Result<Self, D::Error> {
+        let input = ScaledInput::deserialize(object)?;
         Ok(InputsConfig(vec![input.into()]))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<InputsConfig, A::Error> {
-        let mut inputs = Vec::new();
-        while let Some(Listed(input)) = list.next_element()? {
-            inputs.push(input);
-        }
-        Ok(InputsConfig(inputs))
+    fn from_list<'de, D: Deserializer<'de>>(list: D) -> Result<Self, D::Error> {
+        let inputs = Vec::<Listed>::deserialize(list)?;
+        Ok(InputsConfig(inputs.into_iter().map(|i| i.0).collect()))
     }
 }
 
@@ -149,28 +136,19 @@ struct Listed(InputArray);
 
 impl<'de> Deserialize<'de> for Listed {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(NameOrObject)
+        any_form(deserializer)
     }
 }
 
-struct NameOrObject;
+impl AnyForm for Listed {
+    const EXPECTED: &str = "the name of an array, or an object with `array` and `scale`";
 
-impl<'de> Visitor<'de> for NameOrObject {
-    type Value = Listed;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "the name of an array, or an object with `array` and `scale`"
-        )
-    }
-
-    fn visit_str<E: de::Error>(self, name: &str) -> Result<Listed, E> {
+    fn from_text<E: de::Error>(name: &str) -> Result<Self, E> {
         Ok(Listed(InputArray::new(name)))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Listed, A::Error> {
-        let input = ScaledInput::deserialize(MapAccessDeserializer::new(map))?;
+    fn from_object<'de, D: Deserializer<'de>>(object: D) -> Result<Self, D::Error> {
+        let input = ScaledInput::deserialize(object)?;
         Ok(Listed(input.into()))
     }
 }
