@@ -94,7 +94,6 @@ pub(crate) fn run(
     let uses = schedule::block_uses(plan, sources, layout, &todo);
     let uses_bytes = uses.memory_bytes();
     let budget_bytes = budget::cache_budget_with_uses(plan, uses_bytes, sources, memory_bytes)?;
-    target.output.unseal()?;
     report.chunks_touched = uses.blocks() as u64;
     let run = RunState {
         cutter: WindowCutter {

@@ -1,4 +1,4 @@
-//! Repairing what a check found: damaged files are deleted and written again, with the same bytes.
+//! Repairing what a check found: damaged files are replaced, with the same bytes.
 
 use std::collections::HashSet;
 

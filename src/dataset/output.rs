@@ -26,7 +26,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::layout::group_path;
-use super::{DatasetError, Layout, MANIFEST, ShardId};
+use super::{DatasetError, Layout, MANIFEST};
 use crate::config::DROPPED_ANNOTATIONS;
 use crate::storage::{
     Depth, ListedObject, Location, MAX_DOCUMENT_BYTES, PendingObject, Sink, Storage, Store,
@@ -203,21 +203,6 @@ impl Output {
     /// The bytes of the manifest; `None` if there is none.
     pub(crate) fn read_manifest(&self) -> Result<Option<Vec<u8>>, DatasetError> {
         self.read(MANIFEST, MAX_DOCUMENT_BYTES)
-    }
-
-    /// Deletes the manifest, and shards with their receipts.
-    pub(crate) fn discard(
-        &self,
-        layout: &Layout,
-        shards: impl Iterator<Item = ShardId>,
-    ) -> Result<(), DatasetError> {
-        self.require_own()?;
-        self.unseal()?;
-        for id in shards {
-            self.delete(&layout.receipt_path(id))?;
-            self.delete(&layout.shard_path(id))?;
-        }
-        Ok(())
     }
 
     /// Deletes the manifest: the dataset is not complete any more.

@@ -212,6 +212,16 @@ impl PresentShards {
         })
     }
 
+    /// The same without the shards that `is_damaged` selects.
+    pub fn without(mut self, is_damaged: impl Fn(ShardId) -> bool) -> Self {
+        for (id, facts) in &mut self.shards {
+            if is_damaged(*id) {
+                *facts = None;
+            }
+        }
+        self
+    }
+
     /// Whether the shard is present.
     pub fn contains(&self, id: ShardId) -> bool {
         let position = self.shards.binary_search_by_key(&id, |(id, _)| *id);

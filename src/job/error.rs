@@ -48,6 +48,16 @@ pub enum JobError {
         /// The sources, one line each.
         what: String,
     },
+    /// A source cannot be read where it was when the plan was made.
+    #[error(
+        "cannot open a source of the plan in {output}. If it has moved, state where it is in the config, and run `pointshard preprocess CONFIG --out {output}`, with --verify if shards are damaged"
+    )]
+    PlannedSources {
+        /// The output.
+        output: String,
+        /// Why.
+        source: ExtractError,
+    },
     /// The dataset would have too many files.
     #[error(
         "the dataset would be too large to list: {what}; set `shard_samples` higher, or leave it out"
@@ -168,7 +178,7 @@ impl Fault for JobError {
             Self::Plan(e) => e.kind(),
             Self::Points { source, .. } => source.kind(),
             Self::Displaced(e) => e.kind(),
-            Self::Extract(e) => e.kind(),
+            Self::Extract(e) | Self::PlannedSources { source: e, .. } => e.kind(),
             Self::Dataset(e) => e.kind(),
             Self::TooManyShards { .. }
             | Self::OtherTasks { .. }

@@ -28,8 +28,6 @@ pub struct PlannedOutput {
     plan_digest: String,
     /// The volumes, where the config was read. Otherwise they are opened from the plan.
     sources: Option<Sources>,
-    /// Whether no shard is copied from an earlier output.
-    pub(super) cuts_all: bool,
     /// Where sources were when the plan was made, and where they are now.
     moved_sources: Vec<String>,
     selected: SelectReport,
@@ -211,7 +209,6 @@ impl PlannedOutput {
             plan_digest: plan.digest().to_string(),
             plan,
             sources: None,
-            cuts_all: false,
             moved_sources: Vec::new(),
             selected: SelectReport::default(),
             stages: Vec::new(),

@@ -1,6 +1,6 @@
 //! Repairing a damaged output. What it knows twice is restored from the other place: the claim from the plan, `plan.json` from its
-//! copy, columns of the plan from the index columns of the dataset. Damaged shards are deleted and written again. The dataset is
-//! sealed again, which writes metadata, columns and manifest.
+//! copy, columns of the plan from the index columns of the dataset. Damaged shards are replaced. The dataset is sealed again,
+//! which writes metadata, columns and manifest.
 
 use std::collections::HashSet;
 use std::ops::ControlFlow;
@@ -26,11 +26,8 @@ impl PlannedOutput {
     ) -> Result<Outcome, JobError> {
         let output = Output::at(out, storage)?;
         restore_plan(&output)?;
-        let mut planned = Self::open(out, options, storage)?;
-        // The shard of an earlier output may be the same file, with the same damage.
-        planned.cuts_all = true;
-        planned.discard(damaged)?;
-        planned.run(options, progress)
+        // Nothing is copied from an earlier output: its shard may be the same file, with the same damage.
+        Self::open(out, options, storage)?.rewrite(damaged, options, progress)
     }
 }
 

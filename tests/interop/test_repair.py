@@ -154,11 +154,54 @@ def test_columns_are_repaired_without_the_sources_and_shards_are_not(tmp_path):
     pointshard("check", out, "--repair")
     assert file_digests(out) == before
     flip(out / the_shard(out)["path"], 20)
-    assert str(job / "img") in pointshard("check", out, "--repair", code=1).stderr
+    damaged = file_digests(out)
+    said = pointshard("check", out, "--repair", code=1).stderr
+    assert str(job / "img") in said and f"preprocess CONFIG --out {out}" in said
+    # What could be read before can be read still.
+    assert file_digests(out) == damaged
     # The rest can be repaired when the source is there again.
     (tmp_path / "elsewhere").rename(job)
     pointshard("check", out, "--repair")
     assert file_digests(out) == before
+
+
+def test_a_repair_that_fails_leaves_everything_that_can_be_read(tmp_path):
+    """Two shards are damaged; the source of one of them cannot be read. Then the source moves."""
+    job = shutil.copytree(VNC, tmp_path / "vnc", ignore=shutil.ignore_patterns("*.npy", "*.npz"))
+    config, out = vnc_config(tmp_path, collection=str(job / "collection.json"), shard_samples=4), tmp_path / "out"
+    pointshard("preprocess", config, "--out", out)
+    before = file_digests(out)
+    shards = [f"train.zarr/{array}/c.1.0.0.0.0" for array in ("img", "label0")]
+    for shard in shards:
+        flip(out / shard, 20)
+    damaged = file_digests(out)
+    chunks = list((job / "img/9.2_9.2_45.0").iterdir()) + list((job / "img/4.6_4.6_45.0").iterdir())
+    originals = {chunk: chunk.read_bytes() for chunk in chunks}
+    info = (job / "img/info").read_text()
+    harm = {
+        "chunks": lambda: [chunk.write_bytes(b"not a chunk") for chunk in chunks],
+        "metadata": lambda: (job / "img/info").write_text(info.replace("uint8", "uint16")),
+        "volume": lambda: (job / "img").rename(job / "moved"),
+    }
+    for what, do_harm in harm.items():
+        do_harm()
+        pointshard("check", out, "--repair", code=1)
+        after = file_digests(out)
+        # One shard may have been repaired already.
+        assert after.keys() == before.keys() and after[shards[0]] == damaged[shards[0]], what
+        assert {path for path in after if after[path] != damaged[path]} <= {shards[1]}, what
+        pointshard("info", out)
+        if what == "chunks":
+            [chunk.write_bytes(values) for chunk, values in originals.items()]
+        elif what == "metadata":
+            (job / "img/info").write_text(info)
+    collection = json.loads((job / "collection.json").read_text())
+    moved = json.dumps(collection).replace("/img\"", "/moved\"")
+    assert moved != json.dumps(collection)
+    (job / "collection.json").write_text(moved)
+    pointshard("preprocess", config, "--out", out, "--verify")
+    assert file_digests(out) == before
+    pointshard("check", out)
 
 
 def test_a_plan_that_is_damaged_twice_cannot_be_repaired(vnc_copy):

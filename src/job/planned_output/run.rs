@@ -132,16 +132,39 @@ impl PlannedOutput {
         Ok(())
     }
 
-    /// Deletes the manifest, and those shards whose key, or whose receipt's key, is in `damaged`.
-    pub(crate) fn discard(&mut self, damaged: &HashSet<&str>) -> Result<(), JobError> {
+    /// Cuts and writes the shards that are missing, and those whose key, or whose receipt's key, is in `damaged`. Seals the
+    /// dataset again. Nothing is deleted before: a damaged shard may have samples that can be read, and the sources may be
+    /// gone.
+    ///
+    /// # Errors
+    /// A source cannot be read, or the output cannot be written.
+    pub(in crate::job) fn rewrite(
+        mut self,
+        damaged: &HashSet<&str>,
+        options: RunOptions,
+        progress: &Progress,
+    ) -> Result<Outcome, JobError> {
+        self.require_seal_memory(options)?;
+        let mut stages = Stages::new(Vec::new(), &self.storage);
+        stages.begin("look for shards");
         self.output = self.output.clone().claim(&self.claim(), false)?;
         let layout = &self.plan.layout;
-        let is_damaged = |id: &ShardId| {
-            damaged.contains(layout.shard_path(*id).as_str())
-                || damaged.contains(layout.receipt_path(*id).as_str())
+        let is_damaged = |id: ShardId| {
+            damaged.contains(layout.shard_path(id).as_str())
+                || damaged.contains(layout.receipt_path(id).as_str())
         };
-        let shards = layout.all_shards().filter(is_damaged);
-        Ok(self.output.discard(layout, shards)?)
+        let present = self.find_shards(options)?.without(is_damaged);
+        let shards = self.work_order();
+        let extracted = self.cut_shards(&shards, &present, options, progress, &mut stages);
+        let extracted = extracted.map_err(|e| self.or_output_lost(e))?;
+        stages.begin("seal");
+        let manifest = self.write_dataset(options);
+        let manifest = manifest.map_err(|e| self.or_output_lost(e))?;
+        let written = WrittenShards {
+            extracted,
+            not_reused: None,
+        };
+        Ok(self.outcome(manifest, written, stages))
     }
 
     /// Number of shards that are present.
@@ -175,7 +198,7 @@ impl PlannedOutput {
     ) -> Result<WrittenShards, JobError> {
         let before = present.count();
         let mut not_reused = None;
-        if let Some(reuse) = self.plan.reuse.as_ref().filter(|_| !self.cuts_all) {
+        if let Some(reuse) = &self.plan.reuse {
             let missing = present.missing().filter(|id| reuse.contains(*id)).collect();
             stages.begin("copy shards");
             not_reused = self.copy_shards(reuse, missing)?;
@@ -209,7 +232,6 @@ impl PlannedOutput {
             plan_digest: &reuse.plan_digest,
             sources: &reuse.sources,
         };
-        self.output.unseal()?;
         let work = self.storage.begin_work();
         let stage = self.storage.stage();
         stage.count("shards", Some(shards.len() as u64));
@@ -357,7 +379,11 @@ impl PlannedOutput {
 
     /// Opens the volumes where the plan says that they are.
     fn open_sources(&self) -> Result<Sources, JobError> {
-        let mut sources = Sources::open(&self.plan.table, &self.storage)?;
+        let opened = Sources::open(&self.plan.table, &self.storage);
+        let mut sources = opened.map_err(|source| JobError::PlannedSources {
+            output: self.output.location().to_string(),
+            source,
+        })?;
         let facts = SourceFacts::of_all(&sources.volumes);
         compare_metadata(&self.plan, &facts).map_err(|what| JobError::SourcesChanged { what })?;
         use_codecs(&mut sources, &self.plan.layout);
