@@ -49,7 +49,7 @@ pub fn check_source(
     options: RunOptions,
     storage: &Storage,
 ) -> Result<(Vec<Finding>, u64), JobError> {
-    let planned = PlannedOutput::open(location, options, storage)?;
+    let planned = PlannedOutput::open_to_read(location, options, storage)?;
     let plan = planned.plan();
     let dataset = Dataset::open(location.clone(), storage)?;
     let volumes = open_volumes(plan, storage)?;

@@ -97,13 +97,13 @@ impl DiffCommand {
         config: &Path,
     ) -> Result<ExitCode, Failure> {
         let options = self.run.options(false, false);
-        let resume = || PlannedOutput::resume(config, &self.b, None, options, storage);
+        let resume = || PlannedOutput::resume_to_read(config, &self.b, options, storage);
         let (differences, moved) = match self.run.pool()?.install(resume) {
             Ok(Some(planned)) => (Vec::new(), planned.moved_sources().to_vec()),
             // The error says that there is no plan.
             Ok(None) => (
                 Vec::new(),
-                PlannedOutput::open(&self.b, options, storage)?
+                PlannedOutput::open_to_read(&self.b, options, storage)?
                     .moved_sources()
                     .to_vec(),
             ),

@@ -9,6 +9,12 @@ pub enum DatasetError {
     /// An object cannot be read or written.
     #[error(transparent)]
     Storage(#[from] StorageError),
+    /// The output is only read.
+    #[error("cannot write to {output}: it was opened for reading")]
+    ReadOnly {
+        /// The output.
+        output: String,
+    },
     /// A file or object is missing.
     #[error("cannot read {object}: it is missing")]
     Missing {
@@ -173,6 +179,7 @@ impl Fault for DatasetError {
             | Self::ForeignFiles { .. }
             | Self::NotAFolder { .. }
             | Self::NotADataset { .. }
+            | Self::ReadOnly { .. }
             | Self::CheckMemory { .. } => FaultKind::Usage,
             Self::NotSealed { .. }
             | Self::Missing { .. }

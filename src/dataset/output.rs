@@ -56,7 +56,8 @@ const CLAIM_INTERVAL: Duration = Duration::from_secs(10);
 pub struct Output {
     location: Location,
     store: Arc<dyn Store>,
-    sink: Arc<dyn Sink>,
+    /// `None` if it is only read.
+    sink: Option<Arc<dyn Sink>>,
     writer: Option<Arc<Writer>>,
     /// Whether this process created the root folder.
     created_root: bool,
@@ -88,12 +89,23 @@ impl Output {
         ))
     }
 
+    /// The output at `location`, which is only read. It may be on an http(s) server.
+    pub fn to_read(location: &Location, storage: &Storage) -> Self {
+        Self {
+            location: location.clone(),
+            store: storage.open(location),
+            sink: None,
+            writer: None,
+            created_root: false,
+        }
+    }
+
     /// The output at `location`, read through `store` and written through `sink`.
     pub(crate) fn with(location: &Location, store: Arc<dyn Store>, sink: Arc<dyn Sink>) -> Self {
         Self {
             location: location.clone(),
             store,
-            sink,
+            sink: Some(sink),
             writer: None,
             created_root: false,
         }
@@ -112,6 +124,13 @@ impl Output {
     /// Read access.
     pub(crate) fn store(&self) -> &dyn Store {
         self.store.as_ref()
+    }
+
+    /// Write access.
+    fn sink(&self) -> Result<&dyn Sink, DatasetError> {
+        self.sink.as_deref().ok_or_else(|| DatasetError::ReadOnly {
+            output: self.name(),
+        })
     }
 
     /// Size of the object at `key`; `None` if it is missing.
@@ -178,26 +197,26 @@ impl Output {
 
     /// Writes `bytes` to `key`.
     pub(super) fn write(&self, key: &str, bytes: &[u8]) -> Result<(), DatasetError> {
-        Ok(self.sink.put(key, bytes)?)
+        Ok(self.sink()?.put(key, bytes)?)
     }
 
     /// Writes `bytes` to `key`. After a crash of the machine, the object may be damaged or missing.
     pub(super) fn write_unflushed(&self, key: &str, bytes: &[u8]) -> Result<(), DatasetError> {
-        Ok(self.sink.put_unflushed(key, bytes)?)
+        Ok(self.sink()?.put_unflushed(key, bytes)?)
     }
 
     /// Begins an object that is written piece by piece.
     pub(super) fn begin(&self, key: &str) -> Result<Box<dyn PendingObject>, DatasetError> {
-        Ok(self.sink.begin(key)?)
+        Ok(self.sink()?.begin(key)?)
     }
 
     /// Copies the object at the same key of the output at `from`, without reading it here. Returns whether that was possible.
     pub(super) fn copy_unread(&self, from: &Location, key: &str) -> Result<bool, DatasetError> {
-        Ok(self.sink.copy_unread(from, key)?)
+        Ok(self.sink()?.copy_unread(from, key)?)
     }
 
     pub(super) fn delete(&self, key: &str) -> Result<(), DatasetError> {
-        Ok(self.sink.delete(key)?)
+        Ok(self.sink()?.delete(key)?)
     }
 
     /// The bytes of the manifest; `None` if there is none.
@@ -219,16 +238,16 @@ impl Output {
         let mut folders: Vec<&str> = keys.flat_map(above).chain([""]).collect();
         folders.sort_unstable();
         folders.dedup();
-        Ok(self.sink.flush_folders(&mut folders.into_iter())?)
+        Ok(self.sink()?.flush_folders(&mut folders.into_iter())?)
     }
 
     /// Removes what dead writers left. Other folders in the output are not searched: they are the user's.
     pub(super) fn remove_abandoned(&self, layout: &Layout) -> Result<(), DatasetError> {
         for group in all_groups(layout) {
-            self.sink.remove_abandoned(&group, Depth::All)?;
+            self.sink()?.remove_abandoned(&group, Depth::All)?;
         }
-        self.sink.remove_abandoned(PRIVATE, Depth::All)?;
-        Ok(self.sink.remove_abandoned("", Depth::Folder)?)
+        self.sink()?.remove_abandoned(PRIVATE, Depth::All)?;
+        Ok(self.sink()?.remove_abandoned("", Depth::Folder)?)
     }
 
     /// Fails if the output does not belong to this process's job any more: it was deleted, or overwritten by another job.

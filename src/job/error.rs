@@ -121,6 +121,16 @@ pub enum JobError {
         /// The earlier output.
         earlier: String,
     },
+    /// The plan of the earlier output is damaged.
+    #[error(
+        "cannot use --reuse {earlier}: run `pointshard check {earlier} --repair` first, or leave out --reuse"
+    )]
+    DamagedEarlier {
+        /// The earlier output.
+        earlier: String,
+        /// Why.
+        source: DatasetError,
+    },
     /// The earlier output is the new one.
     #[error("--reuse {output} is the output itself: write to another folder")]
     ReuseOfItself {
@@ -179,7 +189,7 @@ impl Fault for JobError {
             Self::Points { source, .. } => source.kind(),
             Self::Displaced(e) => e.kind(),
             Self::Extract(e) | Self::PlannedSources { source: e, .. } => e.kind(),
-            Self::Dataset(e) => e.kind(),
+            Self::Dataset(e) | Self::DamagedEarlier { source: e, .. } => e.kind(),
             Self::TooManyShards { .. }
             | Self::OtherTasks { .. }
             | Self::OtherReuse { .. }

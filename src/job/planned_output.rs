@@ -41,10 +41,22 @@ impl PlannedOutput {
     /// # Errors
     /// There is no plan, it cannot be read, or it takes more memory than the options allow.
     pub fn open(out: &Location, options: RunOptions, storage: &Storage) -> Result<Self, JobError> {
-        let output = Output::at(out, storage)?;
+        Self::of_output(Output::at(out, storage)?, options, storage)
+    }
+
+    /// As [`PlannedOutput::open`], for an output that is only read. It may be on an http(s) server.
+    pub(crate) fn open_to_read(
+        location: &Location,
+        options: RunOptions,
+        storage: &Storage,
+    ) -> Result<Self, JobError> {
+        Self::of_output(Output::to_read(location, storage), options, storage)
+    }
+
+    fn of_output(output: Output, options: RunOptions, storage: &Storage) -> Result<Self, JobError> {
         match stored_plan(&output, options)? {
             Some(plan) => Ok(Self::of(output, plan, storage)),
-            None => Err(no_plan(out)),
+            None => Err(no_plan(output.location())),
         }
     }
 
@@ -61,7 +73,19 @@ impl PlannedOutput {
         storage: &Storage,
     ) -> Result<Option<Self>, JobError> {
         let file = ConfigFile::read(config)?;
-        Self::resume_job(&file, out, earlier, options, storage)
+        Self::resume_job(&file, Output::at(out, storage)?, earlier, options, storage)
+    }
+
+    /// As [`PlannedOutput::resume`], for an output that is only read. It may be on an http(s) server.
+    pub(crate) fn resume_to_read(
+        config: &Path,
+        location: &Location,
+        options: RunOptions,
+        storage: &Storage,
+    ) -> Result<Option<Self>, JobError> {
+        let file = ConfigFile::read(config)?;
+        let output = Output::to_read(location, storage);
+        Self::resume_job(&file, output, None, options, storage)
     }
 
     /// The output at `out` with the plan of the job in the config file. Claims the output before it reads anything big,
@@ -78,15 +102,17 @@ impl PlannedOutput {
         storage: &Storage,
     ) -> Result<Self, JobError> {
         let file = ConfigFile::read(config)?;
+        let output = Output::at(out, storage)?;
         let prepare = |file| Job::prepare_growing(file, out, earlier, options, storage);
         if options.force {
             // A job that fails must not have deleted the output that it overwrites.
             return Self::create(prepare(file)?, out, options);
         }
-        if let Some(resumed) = Self::resume_job(&file, out, earlier, options, storage)? {
+        let resumed = Self::resume_job(&file, output.clone(), earlier, options, storage)?;
+        if let Some(resumed) = resumed {
             return Ok(resumed);
         }
-        let output = Output::at(out, storage)?.claim(&claim_of(&file.config), false)?;
+        let output = output.claim(&claim_of(&file.config), false)?;
         Self::plan_or_release(output, |output| {
             Self::write_plan(prepare(file)?, output, options)
         })
@@ -127,12 +153,11 @@ impl PlannedOutput {
 
     fn resume_job(
         file: &ConfigFile,
-        out: &Location,
+        output: Output,
         earlier: Option<&Location>,
         options: RunOptions,
         storage: &Storage,
     ) -> Result<Option<Self>, JobError> {
-        let output = Output::at(out, storage)?;
         let Some(stored) = stored_plan(&output, options)? else {
             return Ok(None);
         };

@@ -5,7 +5,7 @@ use super::error::JobError;
 use super::plan_files::PlanHeader;
 use super::planned_output::{read_stored_plan, stored_header};
 use super::{PlannedOutput, RunOptions};
-use crate::dataset::Output;
+use crate::dataset::{DatasetError, Output};
 use crate::extract::Sources;
 use crate::plan::{EarlierPlan, FinishedPlan, Plan, SourceFacts};
 use crate::storage::{Location, Storage};
@@ -33,10 +33,12 @@ impl EarlierOutput {
         storage: &Storage,
     ) -> Result<Self, JobError> {
         require_other(out, location)?;
-        let output = Output::at(location, storage)?;
-        let header = stored_header(&output)?.ok_or_else(|| nothing_to_reuse(location))?;
+        let output = Output::to_read(location, storage);
+        let of_earlier = |e| earlier_error(location, e);
+        let header = stored_header(&output).map_err(of_earlier)?;
+        let header = header.ok_or_else(|| nothing_to_reuse(location))?;
         Ok(Self {
-            plan: read_stored_plan(&output, &header, options)?,
+            plan: read_stored_plan(&output, &header, options).map_err(of_earlier)?,
             plan_digest: header.plan_digest().to_owned(),
             memory_bytes: header
                 .memory_bytes()
@@ -74,8 +76,8 @@ impl PlannedOutput {
         location: &Location,
         storage: &Storage,
     ) -> Result<(), JobError> {
-        let earlier = Output::at(location, storage)?;
-        let header = stored_header(&earlier)?;
+        let earlier = Output::to_read(location, storage);
+        let header = stored_header(&earlier).map_err(|e| earlier_error(location, e))?;
         let planned = self.plan.reuse.as_ref().map(|reuse| &reuse.location);
         if header.is_none() && planned.is_some_and(|planned| place(planned) == place(location)) {
             // It is gone. The plan has its order, and windows are cut instead.
@@ -94,6 +96,22 @@ impl PlannedOutput {
                 planned: reuse.as_ref().map(|reuse| reuse.location.to_string()),
             }),
         }
+    }
+}
+
+/// The error of reading the earlier output, which the user must not take for the new one.
+fn earlier_error(location: &Location, error: JobError) -> JobError {
+    match error {
+        JobError::Dataset(
+            DatasetError::NotAnOutput { .. }
+            | DatasetError::ForeignFiles { .. }
+            | DatasetError::NotAFolder { .. },
+        ) => nothing_to_reuse(location),
+        JobError::Dataset(source @ DatasetError::Damaged { .. }) => JobError::DamagedEarlier {
+            earlier: location.to_string(),
+            source,
+        },
+        other => other,
     }
 }
 
@@ -128,7 +146,7 @@ pub(super) fn earlier_output(
     plan_digest: &str,
     storage: &Storage,
 ) -> Result<Output, String> {
-    let output = Output::at(location, storage).map_err(|e| e.to_string())?;
+    let output = Output::to_read(location, storage);
     let bytes = output.read_plan().map_err(|e| e.to_string())?;
     let header = bytes.map(|bytes| PlanHeader::parse(&bytes)).transpose()?;
     match header {

@@ -75,7 +75,7 @@ impl PlannedOutput {
         options: RunOptions,
         storage: &Storage,
     ) -> Result<Status, JobError> {
-        let output = Output::at(out, storage)?;
+        let output = Output::to_read(out, storage);
         let header = stored_header(&output)?.ok_or_else(|| no_plan(out))?;
         let layout = header.layout().map_err(|e| output.damaged_plan(e))?;
         let (order, tasks) = header.tasks().map_err(|e| output.damaged_plan(e))?;

@@ -2,6 +2,7 @@
 
 import json
 
+from faulty_server import FaultyServer
 from program import pointshard
 from test_check_source import RESOLUTION, values_of, write_layer
 
@@ -107,6 +108,8 @@ def test_a_config_is_compared_with_the_plan_of_a_dataset(tmp_path):
     out = dataset(tmp_path, "out")
     config = tmp_path / "config.json"
     assert "no differences" in pointshard("diff", config, out).stdout
+    with FaultyServer(tmp_path) as server:
+        assert "no differences" in pointshard("diff", config, f"{server.url}/{out.name}").stdout
     job(tmp_path, window=[8, 8, 8], points={1: (10, 12, 5)})
     said = pointshard("diff", config, out, code=1).stdout
     assert "window" in said

@@ -160,6 +160,12 @@ def test_a_dataset_on_an_http_server_is_checked_without_a_listing(vnc):
         assert "were not looked for" not in pointshard("check", vnc).stdout
 
 
+def test_a_dataset_on_an_http_server_is_compared_with_its_sources(vnc):
+    with FaultyServer(vnc) as server:
+        said = pointshard("check", server.url, "--source")
+        assert "windows compared with the sources" in said.stderr
+
+
 def test_each_byte_of_a_shard_is_read_once(vnc):
     with FaultyServer(vnc) as server:
         pointshard("check", server.url)

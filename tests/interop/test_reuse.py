@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import zarr
+from faulty_server import FaultyServer
 from program import REPOSITORY, error_message, manifest, pointshard
 from test_bucket_output import Bucket, client  # noqa: F401
 from test_protocol import dataset_digests
@@ -428,6 +429,17 @@ def test_wrong_uses_are_errors(layers):
     for nothing in (layers / "empty", layers / "missing", VERSION_2):
         message = error_message("preprocess", job, "--out", new, "--reuse", nothing, code=2)
         assert f"--reuse {nothing} has no plan" in message and not new.exists()
+    (layers / "notes").mkdir()
+    (layers / "notes/a.txt").write_text("not of pointshard")
+    message = error_message("preprocess", job, "--out", new, "--reuse", layers / "notes", code=2)
+    assert f"--reuse {layers / 'notes'} has no plan" in message and not new.exists()
+    shutil.copytree(old, layers / "damaged")
+    (layers / "damaged/.pointshard/plan.json").write_text("{")
+    message = error_message("preprocess", job, "--out", new, "--reuse", layers / "damaged", code=1)
+    assert f"--reuse {layers / 'damaged'}: run `pointshard check {layers / 'damaged'} --repair`" in message
+    pointshard("check", layers / "damaged", "--repair")
+    pointshard("preprocess", job, "--out", new, "--reuse", layers / "damaged")
+    shutil.rmtree(new)
     pointshard("preprocess", job, "--out", new)
     message = error_message("preprocess", job, "--out", new, "--reuse", old)
     assert "without --reuse" in message and str(new) in message
@@ -530,6 +542,21 @@ def test_a_bucket_copies_its_own_objects(layers, server, request, client):  # no
     back = layers / "back"
     assert copied in pointshard("preprocess", job, "--out", back, "--reuse", old.out, env=new.env).stdout
     assert dataset(dataset_digests(back)) == expected
+
+
+def test_an_output_on_an_http_server_is_reused(layers):
+    old, _ = run(layers, "old")
+    more = {**POINTS, **MORE}
+    local, _ = run(layers, "local", "--reuse", old, points=more)
+    copied = f"{len(same_shards(old, local, ARRAYS))} copied, "
+    with FaultyServer(layers) as server:
+        new, said = run(layers, "new", "--reuse", f"{server.url}/old", points=more)
+        assert copied in said
+        assert dataset(dataset_digests(new)) == dataset(dataset_digests(local))
+        # Nothing is planned for a place that cannot be written to.
+        for force in ([], ["--force"]):
+            message = error_message("preprocess", layers / "config.json", "--out", f"{server.url}/other", *force, code=2)
+            assert "http(s) servers cannot be written to" in message
 
 
 def dataset(digests):

@@ -138,7 +138,7 @@ impl Output {
     pub fn claim(mut self, claim: &Claim, force: bool) -> Result<Self, DatasetError> {
         let state = self.state()?;
         if matches!(state, ClaimState::New) {
-            self.created_root |= self.sink.create_root()?;
+            self.created_root |= self.sink()?.create_root()?;
         }
         match state {
             ClaimState::New => {
@@ -168,7 +168,8 @@ impl Output {
         };
         let Writer { claim, guard, .. } = writer;
         drop(guard);
-        let alone = self.sink.register_writer(WRITERS, WriterAccess::Exclusive);
+        let Ok(sink) = self.sink() else { return };
+        let alone = sink.register_writer(WRITERS, WriterAccess::Exclusive);
         let Ok(Some(alone)) = alone else { return };
         let is_unplanned = matches!(self.size_bytes(PLAN), Ok(None));
         if is_unplanned && matches!(self.read(CLAIM, MAX_BYTES), Ok(Some(found)) if found == claim)
@@ -184,7 +185,7 @@ impl Output {
         }
         drop(alone);
         if self.created_root {
-            self.sink.remove_empty_root();
+            sink.remove_empty_root();
         }
     }
 
@@ -232,7 +233,7 @@ impl Output {
         // The process that claimed it without finishing a plan, or without finishing to delete an earlier output, is dead, or
         // it still works.
         match self
-            .sink
+            .sink()?
             .register_writer(WRITERS, WriterAccess::Exclusive)?
         {
             None if claim.is_same_job(&found) => Err(self.busy()),
@@ -247,7 +248,7 @@ impl Output {
     /// Deletes everything of pointshard for `claim`.
     fn clear(self, claim: &Claim, everything: EarlierOutput) -> Result<Self, DatasetError> {
         match self
-            .sink
+            .sink()?
             .register_writer(WRITERS, WriterAccess::Exclusive)?
         {
             None => Err(self.busy()),
@@ -315,12 +316,12 @@ impl Output {
     }
 
     fn register(&self, access: WriterAccess) -> Result<WriterGuard, DatasetError> {
-        let guard = self.sink.register_writer(WRITERS, access)?;
+        let guard = self.sink()?.register_writer(WRITERS, access)?;
         guard.ok_or_else(|| self.busy())
     }
 
     fn create_claim(&self, claim: &Claim) -> Result<bool, DatasetError> {
-        Ok(self.sink.create_new(CLAIM, &self.encode(claim)?)?)
+        Ok(self.sink()?.create_new(CLAIM, &self.encode(claim)?)?)
     }
 
     fn encode(&self, claim: &Claim) -> Result<Vec<u8>, DatasetError> {

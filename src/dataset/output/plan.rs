@@ -42,7 +42,7 @@ impl Output {
     /// Writes `plan.json`, when all its files are written. Returns `false` if there is one: another process was faster.
     pub(crate) fn create_plan(&self, bytes: &[u8]) -> Result<bool, DatasetError> {
         self.require_own()?;
-        Ok(self.sink.create_new(PLAN, bytes)?)
+        Ok(self.sink()?.create_new(PLAN, bytes)?)
     }
 
     /// Writes `plan.json` again, which is damaged.

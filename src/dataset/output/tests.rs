@@ -325,7 +325,7 @@ fn a_folder_that_cannot_be_listed_is_not_empty() {
     let output = Output::with(
         &local.location,
         Arc::new(NotListable),
-        Arc::clone(&local.sink),
+        Arc::clone(local.sink.as_ref().unwrap()),
     );
     for force in [false, true] {
         let error = output.clone().claim(&claim_of("a", &["train"]), force);
@@ -416,7 +416,8 @@ fn a_folder_whose_run_was_killed_before_it_wrote_its_claim_can_be_claimed() {
 fn a_writer_that_is_registered_alone_excludes_others() {
     let dir = tempfile::tempdir().unwrap();
     let first = output(dir.path());
-    let guard = first.sink.register_writer(WRITERS, WriterAccess::Exclusive);
+    let sink = first.sink().unwrap();
+    let guard = sink.register_writer(WRITERS, WriterAccess::Exclusive);
     let guard = guard.unwrap().unwrap();
     assert!(matches!(
         claim(dir.path(), "a", false),
