@@ -339,14 +339,26 @@ fn inputs(
     }
     match &with_role(dataset, Role::Image)[..] {
         [image] => Ok(InputsConfig(vec![InputArray::new(image)])),
-        images => Err(TrainError::config(
-            "--image",
-            format!(
-                "found {} array(s) with the role image ({}), expected the names of the input arrays, separated by commas",
-                images.len(),
-                images.join(", ")
-            ),
-        )),
+        images => {
+            let found = match images {
+                [] => "no array has the role image".to_owned(),
+                several => format!(
+                    "several arrays have the role image ({})",
+                    several.join(", ")
+                ),
+            };
+            let arrays: Vec<_> = dataset
+                .manifest()
+                .arrays
+                .keys()
+                .map(String::as_str)
+                .collect();
+            let problem = format!(
+                "{found}: expected the names of the input arrays, separated by commas; the dataset has {}",
+                arrays.join(", ")
+            );
+            Err(TrainError::config("--image", problem))
+        }
     }
 }
 

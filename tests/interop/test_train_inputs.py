@@ -132,6 +132,8 @@ def test_the_network_and_its_module_have_as_many_input_channels(dataset, trained
     np.testing.assert_allclose(predicted[:2], found, atol=1e-5)
     assert predicted.attrs["inputs"] == ["img", "given"]
     # A module does not contain its inputs: without the training's config they are named.
+    unnamed = run("infer", dataset, "--model", folder / "run/model.pt", "--out", tmp_path / "unnamed", code=2).stderr
+    assert "several arrays have the role image (img, given)" in unnamed and "img, img16, cells, given, target_pre" in unnamed
     done = run(
         "infer", dataset, "--model", folder / "run/model.pt", "--image", "img,given", "--targets", ",".join(TARGETS),
         "--out", tmp_path / "named",
