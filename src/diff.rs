@@ -1,7 +1,9 @@
-//! What differs between two datasets: config, boxes, annotations, arrays, sources, and, where both have the same plan, files.
+//! What differs between two datasets: config, boxes, annotations, columns, arrays, sources, and shards with the same samples.
 
 mod annotations;
 mod boxes;
+mod samples;
+mod shards;
 
 use std::collections::BTreeSet;
 
@@ -39,7 +41,9 @@ pub(crate) enum DifferenceKind {
     Box,
     /// Samples of a box.
     Annotation,
-    /// A shard of two datasets with the same plan.
+    /// Values of samples in a column.
+    Column,
+    /// A shard with the same samples.
     File,
 }
 
@@ -52,6 +56,7 @@ impl DifferenceKind {
             Self::Array => "array",
             Self::Box => "box",
             Self::Annotation => "annotation",
+            Self::Column => "column",
             Self::File => "file",
         }
     }
@@ -87,9 +92,7 @@ pub(crate) fn compare(a: &Dataset, b: &Dataset) -> Result<Diff, DatasetError> {
     differences.extend(arrays(of_a, of_b));
     differences.extend(boxes::compare(of_a, of_b));
     differences.extend(annotations::compare(a, b)?);
-    if of_a.plan_digest == of_b.plan_digest {
-        differences.extend(files(of_a, of_b));
-    }
+    differences.extend(shards::compare(a, b)?);
     Ok(Diff {
         equal: differences.is_empty(),
         differences,
@@ -201,15 +204,4 @@ fn only_in(kind: DifferenceKind, name: &str, is_in_first: bool) -> Difference {
         "only in the second dataset"
     };
     Difference::new(kind, name, message)
-}
-
-/// Shards with other bytes. Both datasets have the same plan, so they have the same shards.
-fn files(a: &Manifest, b: &Manifest) -> Vec<Difference> {
-    let pairs = a.shards.iter().zip(&b.shards);
-    let differing = pairs.filter(|(a, b)| (&a.path, &a.blake3) != (&b.path, &b.blake3));
-    let message =
-        "other bytes, although the plans are equal: voxels of the source changed between the jobs";
-    differing
-        .map(|(a, _)| Difference::new(DifferenceKind::File, &a.path, message))
-        .collect()
 }

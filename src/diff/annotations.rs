@@ -1,111 +1,118 @@
-//! Samples of two datasets, by box and annotation. Boxes are compared one after the other, because all samples may not fit in memory.
+//! Samples of two datasets, by box and annotation: which are only in one, which have moved, and which have other values in a
+//! column.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::ops::Range;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Difference, DifferenceKind};
-use crate::dataset::{ColumnReader, Dataset, DatasetError};
-
-/// Rows of the column `box` that are read at once.
-const BATCH_ROWS: u64 = 1 << 18;
+use super::samples::{BoxSamples, Sample, Samples};
+use super::{Difference, DifferenceKind, boxes};
+use crate::dataset::{Dataset, DatasetError};
 
 /// Ids that a message names.
 const NAMED_IDS: usize = 5;
 
-/// The samples of a dataset, by box.
-struct Samples {
-    splits: Vec<SplitColumns>,
-    /// By the id of the box: the split, and the rows in it.
-    boxes: HashMap<String, (usize, Range<u64>)>,
-}
-
-struct SplitColumns {
-    annotation_id: ColumnReader<u64>,
-    center_nm: ColumnReader<f64>,
-}
-
-impl Samples {
-    fn of(dataset: &Dataset) -> Result<Self, DatasetError> {
-        let manifest = dataset.manifest();
-        let mut samples = Self {
-            splits: Vec::new(),
-            boxes: HashMap::new(),
-        };
-        for (number, (name, split)) in manifest.splits.iter().enumerate() {
-            let reader = dataset.split(name)?;
-            samples.splits.push(SplitColumns {
-                annotation_id: reader.open_column("annotation_id", Some(1))?,
-                center_nm: reader.open_column("center_nm", Some(3))?,
-            });
-            let boxes: ColumnReader<u32> = reader.open_column("box", Some(1))?;
-            let mut first = 0;
-            while first < split.samples {
-                let rows = boxes.rows(first..first.saturating_add(BATCH_ROWS))?;
-                for (row, index) in (first..).zip(&rows) {
-                    let Some(entry) = manifest.boxes.get(*index as usize) else {
-                        continue;
-                    };
-                    match samples.boxes.get_mut(&entry.id) {
-                        Some((_, rows)) => rows.end = row + 1,
-                        None => {
-                            let rows = (number, row..row + 1);
-                            samples.boxes.insert(entry.id.clone(), rows);
-                        }
-                    }
-                }
-                first += rows.len() as u64;
-            }
-        }
-        Ok(samples)
-    }
-
-    /// The centres of the samples of a box, by annotation.
-    fn of_box(&self, id: &str) -> Result<BTreeMap<u64, [f64; 3]>, DatasetError> {
-        let Some((split, rows)) = self.boxes.get(id) else {
-            return Ok(BTreeMap::new());
-        };
-        let columns = &self.splits[*split];
-        let ids = columns.annotation_id.rows(rows.clone())?;
-        let centers = columns.center_nm.rows(rows.clone())?;
-        let centers = centers.as_chunks::<3>().0;
-        Ok(ids.into_iter().zip(centers.iter().copied()).collect())
-    }
-}
-
-/// Samples that are in one dataset, or have moved, by box. Boxes that only one dataset has are left out.
+/// Samples that are in one dataset, or have moved, by box, and columns with other values. Boxes that only one dataset has are left
+/// out.
 pub(super) fn compare(a: &Dataset, b: &Dataset) -> Result<Vec<Difference>, DatasetError> {
     let (of_a, of_b) = (Samples::of(a)?, Samples::of(b)?);
-    let boxes_of_b = b.manifest().boxes.iter();
-    let ids_of_b: HashSet<_> = boxes_of_b.map(|entry| entry.id.as_str()).collect();
     let mut differences = Vec::new();
-    for entry in &a.manifest().boxes {
-        if !ids_of_b.contains(entry.id.as_str()) {
-            continue;
-        }
-        let (first, second) = (of_a.of_box(&entry.id)?, of_b.of_box(&entry.id)?);
-        let only_in = |one: &BTreeMap<u64, _>, other: &BTreeMap<u64, _>| -> Vec<u64> {
-            let ids = one.keys().filter(|id| !other.contains_key(id));
-            ids.copied().collect()
+    let mut columns = BTreeMap::new();
+    for (in_a, in_b) in boxes::in_both(a.manifest(), b.manifest()) {
+        let id = &a.manifest().boxes[in_a].id;
+        let (first, second) = (of_a.of_box(in_a)?, of_b.of_box(in_b)?);
+        differences.extend(compare_places(id, &first, &second));
+        compare_columns(id, &first, &second, &mut columns)?;
+    }
+    let of_columns = columns
+        .into_iter()
+        .map(|(name, found)| found.difference(&name));
+    differences.extend(of_columns);
+    Ok(differences)
+}
+
+fn compare_places(
+    id: &str,
+    first: &BoxSamples<'_>,
+    second: &BoxSamples<'_>,
+) -> impl Iterator<Item = Difference> {
+    let only_in = |one: &BoxSamples<'_>, other: &BoxSamples<'_>| -> Vec<u64> {
+        let ids = one.samples.keys();
+        ids.filter(|id| !other.samples.contains_key(id))
+            .copied()
+            .collect()
+    };
+    let moved = in_both(first, second).filter(|(_, one, other)| one.center_nm != other.center_nm);
+    let parts = [
+        ("only in the first dataset", only_in(first, second)),
+        ("only in the second dataset", only_in(second, first)),
+        ("moved", moved.map(|(id, ..)| id).collect()),
+    ];
+    let parts = parts.into_iter().filter(|(_, ids)| !ids.is_empty());
+    parts.map(move |(what, ids)| {
+        let message = format!("{what}: {}", list(&ids));
+        Difference::new(DifferenceKind::Annotation, id, message)
+    })
+}
+
+/// The samples that both have, with the ids of their annotations.
+fn in_both<'s>(
+    first: &'s BoxSamples<'_>,
+    second: &'s BoxSamples<'_>,
+) -> impl Iterator<Item = (u64, Sample, Sample)> + 's {
+    let samples = first.samples.iter();
+    samples.filter_map(|(id, one)| Some((*id, *one, *second.samples.get(id)?)))
+}
+
+/// Samples with other values in a column.
+struct OtherValues {
+    samples: u64,
+    /// The first of them, and its values.
+    example: String,
+}
+
+impl OtherValues {
+    fn difference(self, column: &str) -> Difference {
+        let message = match self.samples {
+            1 => format!("1 sample has another value: {}", self.example),
+            n => format!("{n} samples have other values, the first: {}", self.example),
         };
-        let moved = first
-            .iter()
-            .filter(|(id, center)| second.get(id).is_some_and(|other| other != *center));
-        let moved: Vec<u64> = moved.map(|(id, _)| *id).collect();
-        let parts = [
-            ("only in the first dataset", only_in(&first, &second)),
-            ("only in the second dataset", only_in(&second, &first)),
-            ("moved", moved),
-        ];
-        for (what, ids) in parts.into_iter().filter(|(_, ids)| !ids.is_empty()) {
-            let message = format!("{what}: {}", list(&ids));
-            differences.push(Difference::new(
-                DifferenceKind::Annotation,
-                &entry.id,
-                message,
-            ));
+        Difference::new(DifferenceKind::Column, column, message)
+    }
+}
+
+/// Compares the columns that both datasets have, for samples at the same place. A sample that has moved is another one.
+fn compare_columns(
+    id: &str,
+    first: &BoxSamples<'_>,
+    second: &BoxSamples<'_>,
+    found: &mut BTreeMap<String, OtherValues>,
+) -> Result<(), DatasetError> {
+    let same: Vec<_> = in_both(first, second)
+        .filter(|(_, one, other)| one.center_nm == other.center_nm)
+        .collect();
+    if same.is_empty() {
+        return Ok(());
+    }
+    let of_second: BTreeSet<_> = second.columns().collect();
+    for name in first.columns().filter(|name| of_second.contains(name)) {
+        let (Some(one), Some(other)) = (first.column(name)?, second.column(name)?) else {
+            continue;
+        };
+        for (annotation, of_first, of_second) in &same {
+            let (in_first, in_second) = (of_first.position, of_second.position);
+            if one.has_values_of(in_first, &other, in_second) {
+                continue;
+            }
+            let of_column = found.entry(name.to_owned()).or_insert_with(|| {
+                let (one, other) = (one.text(in_first), other.text(in_second));
+                OtherValues {
+                    samples: 0,
+                    example: format!("sample {annotation} of box {id}: {one}, {other}"),
+                }
+            });
+            of_column.samples += 1;
         }
     }
-    Ok(differences)
+    Ok(())
 }
 
 /// The first ids, and how many there are.

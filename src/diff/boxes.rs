@@ -1,38 +1,44 @@
 //! Boxes of two datasets, by id.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use serde_json::{Value, json};
 
 use super::{Difference, DifferenceKind, members, only_in};
 use crate::dataset::{BoxEntry, Manifest};
 
-/// Boxes that are in one dataset, or differ. Of boxes with the same id, the first is compared with the first, and so on.
-pub(super) fn compare(a: &Manifest, b: &Manifest) -> Vec<Difference> {
-    let mut differences = Vec::new();
-    let mut of_b: HashMap<&str, VecDeque<&BoxEntry>> = HashMap::new();
-    for entry in &b.boxes {
-        of_b.entry(&entry.id).or_default().push_back(entry);
+/// The boxes that both datasets have: their positions in both manifests. Of boxes with the same id, the first is paired with the
+/// first, and so on.
+pub(super) fn in_both(a: &Manifest, b: &Manifest) -> Vec<(usize, usize)> {
+    let mut of_b: HashMap<&str, VecDeque<usize>> = HashMap::new();
+    for (in_b, entry) in b.boxes.iter().enumerate() {
+        of_b.entry(&entry.id).or_default().push_back(in_b);
     }
-    for entry in &a.boxes {
-        match of_b
-            .get_mut(entry.id.as_str())
-            .and_then(VecDeque::pop_front)
-        {
+    let pair = |(in_a, entry): (usize, &BoxEntry)| {
+        let in_b = of_b.get_mut(entry.id.as_str())?.pop_front()?;
+        Some((in_a, in_b))
+    };
+    a.boxes.iter().enumerate().filter_map(pair).collect()
+}
+
+/// Boxes that are in one dataset, or differ.
+pub(super) fn compare(a: &Manifest, b: &Manifest) -> Vec<Difference> {
+    let pairs = in_both(a, b);
+    let of_a: HashMap<usize, usize> = pairs.iter().copied().collect();
+    let of_b: HashSet<usize> = pairs.iter().map(|(_, in_b)| *in_b).collect();
+    let mut differences = Vec::new();
+    for (in_a, entry) in a.boxes.iter().enumerate() {
+        match of_a.get(&in_a) {
             None => differences.push(only_in(DifferenceKind::Box, &entry.id, true)),
-            Some(other) => {
-                let (of_a, of_b) = (comparable(a, entry), comparable(b, other));
+            Some(in_b) => {
+                let (of_a, of_b) = (comparable(a, entry), comparable(b, &b.boxes[*in_b]));
                 differences.extend(members(DifferenceKind::Box, &entry.id, &of_a, &of_b));
             }
         }
     }
-    // In the order of the second dataset.
-    for entry in &b.boxes {
-        let rest = of_b.get(entry.id.as_str());
-        if rest.is_some_and(|rest| rest.iter().any(|other| std::ptr::eq(*other, entry))) {
-            differences.push(only_in(DifferenceKind::Box, &entry.id, false));
-        }
-    }
+    let rest = b.boxes.iter().enumerate();
+    let rest = rest.filter(|(in_b, _)| !of_b.contains(in_b));
+    differences.extend(rest.map(|(_, entry)| only_in(DifferenceKind::Box, &entry.id, false)));
     differences
 }
 

@@ -2,14 +2,16 @@
 
 import json
 
+import numpy as np
+import zarr
 from faulty_server import FaultyServer
-from program import pointshard
+from program import manifest, pointshard
 from test_check_source import RESOLUTION, values_of, write_layer
 
 POINTS = {1: (10, 12, 5), 2: (14, 20, 9), 3: (30, 11, 14), 4: (34, 20, 12)}
 
 
-def job(folder, points=POINTS, boxes=None, **changes):
+def job(folder, points=POINTS, boxes=None, table=None, **changes):
     rows = "".join(f"{i},{','.join(str((v + 0.5) * r) for v, r in zip(p, RESOLUTION))}\n" for i, p in points.items())
     (folder / "points.csv").write_text("id,x,y,z\n" + rows)
     boxes = boxes or [
@@ -20,7 +22,7 @@ def job(folder, points=POINTS, boxes=None, **changes):
         "collection": {"boxes": {"list": boxes, "layers": {"layer": "precomputed://./layer"}}},
         "resolution": RESOLUTION,
         "window": [8, 8, 4],
-        "points": {"table": {"file": "points.csv", "unit": "nm", "point": ["x", "y", "z"], "id": "id"}},
+        "points": {"table": table or {"file": "points.csv", "unit": "nm", "point": ["x", "y", "z"], "id": "id"}},
         "arrays": {"a": {"layer": "layer", "codec": "zstd"}},
         "splits": {"train": ["train"], "val": ["val"]},
         **changes,
@@ -96,11 +98,71 @@ def test_another_layer_and_changed_voxels_are_named(tmp_path):
     write_layer(tmp_path, values_of("uint8", seed=5))
     b = dataset(tmp_path, "b")
     found = differences(a, b)
-    assert {(kind, name) for kind, name, _ in found} == {("file", f"{s}.zarr/a/c.0.0.0.0.0") for s in ("train", "val")}
+    files = {("file", f"{s}.zarr/a/c.0.0.0.0.0") for s in ("train", "val")}
+    assert {(kind, name) for kind, name, _ in found} == files | {("column", "a_nonzero_fraction")}
     write_layer(tmp_path, values_of("uint16"))
     found = differences(b, dataset(tmp_path, "c"))
     assert any(kind == "source" and name == "layer" and said.startswith("metadata: ") for kind, name, said in found)
     assert ("array", "a", 'data_type: "uint8", "uint16"') in found
+
+
+def lines_job(folder, name, rows, **changes):
+    """A dataset of lines with a property; the target shows the object at the start of each, or the one of the property."""
+    (folder / "lines.csv").write_text("id,ax,ay,az,bx,by,bz,cell,score\n" + "".join(f"{','.join(map(str, row))}\n" for row in rows))
+    table = {"file": "lines.csv", "unit": "nm", "id": "id", "start": ["ax", "ay", "az"], "end": ["bx", "by", "bz"]}
+    table["properties"] = {"cell": "uint64", "score": "float32"}
+    at = {"object_at": {"id": {"property": "cell"}, "missing": "keep"}}
+    arrays = {"a": {"layer": "layer"}, "cell": {"layer": "layer", "transform": at}}
+    return dataset(folder, name, table=table, arrays=arrays, shard_samples=1, **changes)
+
+
+def test_other_properties_ends_objects_and_voxels_of_the_same_samples_are_named(tmp_path):
+    values = values_of("uint8")
+    write_layer(tmp_path, values)
+    place = lambda v: [(n + 0.5) * r for n, r in zip(v, RESOLUTION)]
+    starts, ends = [(10, 12, 5), (14, 20, 9), (30, 11, 14)], [(14, 14, 7), (16, 24, 9), (32, 15, 14)]
+    cells = [int(np.bincount(values.ravel(), minlength=256)[1:].argmax()) + 1] * 3
+    rows = [[i, *place(s), *place(e), cell, 0.5] for i, (s, e, cell) in enumerate(zip(starts, ends, cells))]
+    rows[2][8] = "nan"
+    a = lines_job(tmp_path, "a", rows)
+    assert "no differences" in pointshard("diff", a, lines_job(tmp_path, "same", rows)).stdout
+    other = [[*row[:7], cells[0] % 255 + 1, *row[8:]] if row[0] == 1 else row for row in rows]
+    found = {(kind, name): said for kind, name, said in differences(a, lines_job(tmp_path, "cells", other))}
+    said = f"1 sample has another value: sample 1 of box left: {cells[0]}, {cells[0] % 255 + 1}"
+    assert found[("column", "property_cell")] == said and found[("column", "cell_object_id")] == said
+    train = manifest(a)["splits"]["train"]
+    assert train["shard_samples"] == 1 and train["samples"] == 2
+    files = [name for kind, name in found if kind == "file"]
+    assert len(files) == 1 and files[0].startswith("train.zarr/cell/c.")
+    # The midpoint is the same, the ends are swapped.
+    swapped = [[row[0], *row[4:7], *row[1:4], *row[7:]] for row in rows]
+    found = {(kind, name): said for kind, name, said in differences(a, lines_job(tmp_path, "swapped", swapped))}
+    assert set(found) == {("column", "start_nm"), ("column", "end_nm")}
+    assert found[("column", "end_nm")].startswith("3 samples have other values, the first: sample 0 of box left: ")
+    # Voxels changed, and a sample was added: the plans differ.
+    write_layer(tmp_path, values_of("uint8", seed=9))
+    more = [*rows, [9, *place((12, 30, 12)), *place((12, 30, 12)), cells[0], 1]]
+    kinds = {(kind, name.split("/c.")[0]) for kind, name, _ in differences(a, lines_job(tmp_path, "voxels", more))}
+    assert ("annotation", "left") in kinds and ("file", "val.zarr/a") in kinds
+
+
+def test_samples_of_a_dataset_that_grew_are_compared_though_those_of_a_box_do_not_follow_each_other(tmp_path):
+    write_layer(tmp_path, values_of("uint8"))
+    boxes = [
+        {"id": "left", "min": [0, 0, 0], "max": [160, 320, 960], "tags": ["train"]},
+        {"id": "right", "min": [200, 0, 0], "max": [384, 320, 960], "tags": ["train"]},
+    ]
+    common = {"boxes": boxes, "splits": {"train": ["train"]}}
+    old = dataset(tmp_path, "old", **common)
+    points = {**POINTS, 5: (12, 25, 11), 6: (28, 25, 11), 7: (15, 11, 17)}
+    natural = dataset(tmp_path, "natural", points=points, **common)
+    grown = tmp_path / "grown"
+    pointshard("preprocess", tmp_path / "config.json", "--out", grown, "--reuse", old)
+    in_box = zarr.open_array(f"{grown}/train.zarr/box", mode="r")[:]
+    assert (np.diff(in_box.astype(int)) < 0).any()
+    found = {said for kind, _, said in differences(old, grown) if kind == "annotation"}
+    assert found == {"only in the second dataset: samples 5, 7", "only in the second dataset: sample 6"}
+    assert not [d for d in json.loads(pointshard("diff", natural, grown, "--json").stdout)["differences"]]
 
 
 def test_a_config_is_compared_with_the_plan_of_a_dataset(tmp_path):
