@@ -1,6 +1,7 @@
 //! Comparing samples with their sources: each is cut again by a second, simple path, which has neither the cache nor the kernels
 //! of the job. Slow; it shares with the job only the plan (which window of which volume) and the decoders of chunks.
 
+mod memory;
 mod number;
 mod resample;
 mod voxels;
@@ -19,8 +20,9 @@ use crate::extract::ExtractError;
 use crate::geometry::AxisOrder;
 use crate::job::{JobError, PlannedOutput, RunOptions};
 use crate::plan::{FinishedPlan, Sample};
-use crate::storage::{Location, Storage};
+use crate::storage::{BASE_BYTES, Location, Storage};
 use crate::volume::{Volume, VolumeError};
+use memory::comparison_bytes;
 use number::Number;
 use window::{ArraySource, Expected};
 
@@ -66,7 +68,8 @@ pub fn check_source(
         let samples: BTreeSet<u64> = samples.map_or_else(all, Clone::clone);
         for array in 0..plan.table.arrays.len() {
             let comparison = Comparison::open(&dataset, plan, number, array, &volumes)?;
-            findings.extend(comparison.finding(&samples)?);
+            let at_once = comparison.samples_at_once(&samples, options.memory_bytes)?;
+            findings.extend(comparison.finding(&samples, at_once)?);
             windows += samples.len() as u64;
         }
     }
@@ -150,16 +153,58 @@ impl<'c> Comparison<'c> {
         })
     }
 
-    /// The finding about those of `samples` that differ from the source; `None` if none does.
-    fn finding(&self, samples: &BTreeSet<u64>) -> Result<Option<Finding>, JobError> {
-        let differing = samples.par_iter().map(|i| Ok((*i, self.difference(*i)?)));
-        let differing: Vec<_> = differing.collect::<Result<_, JobError>>()?;
-        let mut differing = differing.into_iter();
-        let mut differing: Vec<_> = differing
-            .by_ref()
-            .filter_map(|(i, d)| Some((i, d?)))
-            .collect();
-        differing.sort_unstable_by_key(|(i, _)| *i);
+    /// How many of `samples` may be compared at the same time within `memory_bytes`.
+    fn samples_at_once(
+        &self,
+        samples: &BTreeSet<u64>,
+        memory_bytes: u64,
+    ) -> Result<usize, JobError> {
+        let (table, array) = (&self.plan.table, self.source.array);
+        let planned = &table.splits[self.split].samples;
+        let chosen = samples.iter().filter_map(|i| planned.get(*i as usize));
+        let sample_bytes = chosen.map(|sample| {
+            let volume = self.volumes[table.source_of(array, sample)].as_ref();
+            comparison_bytes(
+                table,
+                array,
+                sample,
+                self.source.data_type.size_bytes(),
+                volume,
+            )
+        });
+        let sample_bytes = sample_bytes.max().unwrap_or(0).max(1);
+        let others_bytes = BASE_BYTES.saturating_add(table.sealing_bytes());
+        match memory_bytes.saturating_sub(others_bytes) / sample_bytes {
+            0 => Err(JobError::SourceMemory {
+                array: table.arrays[array].name.clone(),
+                limit_bytes: memory_bytes,
+                needed_bytes: others_bytes.saturating_add(sample_bytes),
+            }),
+            at_once => Ok(usize::try_from(at_once).unwrap_or(usize::MAX)),
+        }
+    }
+
+    /// The finding about those of `samples` that differ from the source; `None` if none does. Compares `at_once` of them at the same
+    /// time.
+    fn finding(
+        &self,
+        samples: &BTreeSet<u64>,
+        at_once: usize,
+    ) -> Result<Option<Finding>, JobError> {
+        let samples: Vec<u64> = samples.iter().copied().collect();
+        // If all threads have enough memory, none of them waits for the others.
+        let at_once = if at_once < rayon::current_num_threads() {
+            at_once
+        } else {
+            samples.len().max(1)
+        };
+        let mut differing = Vec::new();
+        for samples in samples.chunks(at_once) {
+            let compared = samples.par_iter().map(|i| Ok((*i, self.difference(*i)?)));
+            let compared: Vec<_> = compared.collect::<Result<_, JobError>>()?;
+            let others = compared.into_iter().filter_map(|(i, d)| Some((i, d?)));
+            differing.extend(others);
+        }
         let Some((first, difference)) = differing.first() else {
             return Ok(None);
         };
@@ -188,10 +233,12 @@ impl<'c> Comparison<'c> {
         let expected = self.expected(sample, i as usize)?;
         let bytes = self.stored.read(i)?;
         let data_type = self.source.data_type;
-        let values = bytes.chunks_exact(data_type.size_bytes());
-        let found: Vec<_> = values
-            .filter_map(|v| Number::from_le_bytes(v, data_type))
-            .collect();
+        let value_bytes = data_type.size_bytes();
+        let found = |position: usize| {
+            let value = bytes.get(position * value_bytes..(position + 1) * value_bytes);
+            let number = value.and_then(|value| Number::from_le_bytes(value, data_type));
+            number.unwrap_or(Number::Float(f64::NAN))
+        };
         let [channels, nz, ny, nx] = self.shape;
         for channel in 0..channels {
             for z in 0..nz {
@@ -203,10 +250,7 @@ impl<'c> Comparison<'c> {
                             AxisOrder::Cxyz => ((channel * nx + x) * ny + y) * nz + z,
                         };
                         let expected_value = expected.values[position];
-                        let found = found
-                            .get(stored)
-                            .copied()
-                            .unwrap_or(Number::Float(f64::NAN));
+                        let found = found(stored);
                         if !expected_value.is_close_to(found, expected.tolerance) {
                             return Ok(Some(Difference {
                                 channel,

@@ -55,7 +55,27 @@ pub enum Trust {
 #[derive(Clone, Debug)]
 pub struct PresentShards {
     /// In the order of [`Layout::all_shards`].
-    shards: Vec<(ShardId, Option<ShardFacts>)>,
+    shards: Vec<(ShardId, State)>,
+}
+
+/// What is known of a shard.
+#[derive(Clone, Debug)]
+enum State {
+    /// It is as its receipt says.
+    Present(ShardFacts),
+    /// It was written with these bytes, and is missing or damaged now.
+    Lost(blake3::Hash),
+    /// Nothing.
+    Unknown,
+}
+
+impl State {
+    fn facts(&self) -> Option<&ShardFacts> {
+        match self {
+            Self::Present(facts) => Some(facts),
+            Self::Lost(_) | Self::Unknown => None,
+        }
+    }
 }
 
 /// What a receipt says, in little memory: all shards of an output are in memory when it is sealed.
@@ -95,29 +115,33 @@ impl Receipt {
         }))
     }
 
-    /// What the shard's receipt says, if the shard can be trusted: if receipt, size of the shard and plan agree.
+    /// What the shard's receipt says, if it is whole and of the plan, and whether the shard has the size in it.
     fn find(
         output: &Output,
         layout: &Layout,
         plan_digest: &str,
         id: ShardId,
         sizes: Option<&HashMap<String, u64>>,
-    ) -> Result<Option<ShardFacts>, DatasetError> {
+    ) -> Result<State, DatasetError> {
         let (key, shard) = (layout.receipt_path(id), layout.shard_path(id));
         if sizes.is_some_and(|sizes| !sizes.contains_key(&key)) {
-            return Ok(None);
+            return Ok(State::Unknown);
         }
         let receipt = Self::read(output, layout, plan_digest, id)?;
         let sample_values = layout.sample_shape(id.array).iter().product();
         let facts = receipt.and_then(|receipt| receipt.into_facts(sample_values));
         let Some(facts) = facts else {
-            return Ok(None);
+            return Ok(State::Unknown);
         };
         let size_bytes = match sizes {
             Some(sizes) => sizes.get(&shard).copied(),
             None => output.size_bytes(&shard)?,
         };
-        Ok((size_bytes == Some(facts.bytes)).then_some(facts))
+        Ok(if size_bytes == Some(facts.bytes) {
+            State::Present(facts)
+        } else {
+            State::Lost(facts.blake3)
+        })
     }
 
     /// The facts about a shard whose samples have `sample_values` values each; `None` if its digest is not one.
@@ -200,12 +224,13 @@ impl PresentShards {
         sizes: Option<&HashMap<String, u64>>,
     ) -> Result<Self, DatasetError> {
         let shards = ids.into_par_iter().map(|id| {
-            let facts = Receipt::find(output, layout, plan_digest, id, sizes)?;
-            let trusted = match (&facts, trust) {
-                (Some(facts), Trust::Digest) => facts.has_digest(output, &layout.shard_path(id))?,
-                _ => true,
-            };
-            Ok((id, facts.filter(|_| trusted)))
+            let mut state = Receipt::find(output, layout, plan_digest, id, sizes)?;
+            if let (State::Present(facts), Trust::Digest) = (&state, trust)
+                && !facts.has_digest(output, &layout.shard_path(id))?
+            {
+                state = State::Lost(facts.blake3);
+            }
+            Ok((id, state))
         });
         Ok(Self {
             shards: shards.collect::<Result<_, DatasetError>>()?,
@@ -214,29 +239,64 @@ impl PresentShards {
 
     /// The same without the shards that `is_damaged` selects.
     pub fn without(mut self, is_damaged: impl Fn(ShardId) -> bool) -> Self {
-        for (id, facts) in &mut self.shards {
-            if is_damaged(*id) {
-                *facts = None;
+        for (id, state) in &mut self.shards {
+            if let State::Present(facts) = state
+                && is_damaged(*id)
+            {
+                *state = State::Lost(facts.blake3);
             }
         }
         self
     }
 
+    /// The digest that a shard had which is missing or damaged now. A shard that is cut again must have it.
+    pub fn digest_of_lost(&self, id: ShardId) -> Option<blake3::Hash> {
+        let position = self.position(id)?;
+        match self.shards[position].1 {
+            State::Lost(digest) => Some(digest),
+            State::Present(_) | State::Unknown => None,
+        }
+    }
+
+    /// Adds the digests in the manifest, which has the same plan, of shards whose receipts are lost, too.
+    pub fn remember(&mut self, manifest: &Manifest, layout: &Layout) {
+        let entries = manifest.shards.iter();
+        let digests: HashMap<_, _> = entries.map(|e| (e.path.as_str(), &e.blake3)).collect();
+        for (id, state) in &mut self.shards {
+            let digest = || digests.get(layout.shard_path(*id).as_str())?.parse().ok();
+            if let State::Unknown = state
+                && let Some(digest) = digest()
+            {
+                *state = State::Lost(digest);
+            }
+        }
+    }
+
+    fn position(&self, id: ShardId) -> Option<usize> {
+        self.shards.binary_search_by_key(&id, |(id, _)| *id).ok()
+    }
+
     /// Whether the shard is present.
     pub fn contains(&self, id: ShardId) -> bool {
-        let position = self.shards.binary_search_by_key(&id, |(id, _)| *id);
-        position.is_ok_and(|i| self.shards[i].1.is_some())
+        let position = self.position(id);
+        position.is_some_and(|i| self.shards[i].1.facts().is_some())
     }
 
     /// Number of shards that are present.
     pub fn count(&self) -> u64 {
-        let present = self.shards.iter().filter(|(_, facts)| facts.is_some());
+        let present = self
+            .shards
+            .iter()
+            .filter(|(_, state)| state.facts().is_some());
         present.count() as u64
     }
 
     /// The shards that are missing.
     pub fn missing(&self) -> impl Iterator<Item = ShardId> + '_ {
-        let missing = self.shards.iter().filter(|(_, facts)| facts.is_none());
+        let missing = self
+            .shards
+            .iter()
+            .filter(|(_, state)| state.facts().is_none());
         missing.map(|(id, _)| *id)
     }
 
@@ -247,7 +307,10 @@ impl PresentShards {
         layout: &Layout,
     ) -> Result<Vec<(ShardId, i64)>, DatasetError> {
         let times = output.receipt_times()?;
-        let present = self.shards.iter().filter(|(_, facts)| facts.is_some());
+        let present = self
+            .shards
+            .iter()
+            .filter(|(_, state)| state.facts().is_some());
         let with_times = present.filter_map(|(id, _)| {
             let time = times.get(&layout.receipt_path(*id))?;
             Some((*id, *time))
@@ -257,8 +320,8 @@ impl PresentShards {
 
     /// Whether the manifest lists exactly these shards, with the sizes and digests of their receipts.
     pub(super) fn are_listed_in(&self, manifest: &Manifest, layout: &Layout) -> bool {
-        let is_entry_of = |(entry, (id, facts)): (&ShardEntry, &(ShardId, Option<ShardFacts>))| {
-            facts.as_ref().is_some_and(|facts| {
+        let is_entry_of = |(entry, (id, state)): (&ShardEntry, &(ShardId, State))| {
+            state.facts().is_some_and(|facts| {
                 entry.path == layout.shard_path(*id)
                     && (entry.bytes, &*entry.blake3) == (facts.bytes, &*facts.blake3.to_hex())
             })
@@ -280,10 +343,11 @@ impl PresentShards {
                 first: layout.shard_path(first),
             });
         }
-        Ok(self
-            .shards
-            .into_iter()
-            .filter_map(|(_, facts)| facts)
-            .collect())
+        let shards = self.shards.into_iter();
+        let facts = shards.filter_map(|(_, state)| match state {
+            State::Present(facts) => Some(facts),
+            State::Lost(_) | State::Unknown => None,
+        });
+        Ok(facts.collect())
     }
 }

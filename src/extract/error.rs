@@ -16,6 +16,16 @@ pub enum ExtractError {
         /// Why.
         source: VolumeError,
     },
+    /// A shard that is written again would have other bytes.
+    #[error(
+        "{shard} is missing or damaged, and would have other values than before if it was written again: the source of the layer `{layer}` has changed since, or another version of pointshard wrote the dataset. It stays as it is. Restore the source, or write a new dataset: to another folder, or with --force"
+    )]
+    OtherBytes {
+        /// Path of the shard in the dataset.
+        shard: String,
+        /// The layer of its array.
+        layer: String,
+    },
     /// The URL of a layer was stored without its query.
     #[error(
         "the layer `{layer}`: its URL {location} has a query, which may be a secret, so that the stored plan does not have it: give the config again (`pointshard preprocess CONFIG --out OUT`)"
@@ -148,6 +158,7 @@ impl Fault for ExtractError {
             Self::Thread(_) | Self::Interrupted => FaultKind::Environment,
             Self::MixedTypes { .. }
             | Self::Value { .. }
+            | Self::OtherBytes { .. }
             | Self::MissingChunk { .. }
             | Self::NoChunkAtPoints { .. } => FaultKind::Data,
         }

@@ -49,9 +49,20 @@ pub(super) struct PendingShard<'a> {
 
 impl PendingShard<'_> {
     /// Flushes the shard to the disk, gives it its name and writes its receipt. Returns its size in bytes.
+    ///
+    /// # Errors
+    /// It replaces a shard that had other bytes; it cannot be written.
     pub(super) fn publish(self, run: &RunState<'_>) -> Result<u64, ExtractError> {
-        self.shard.publish()?;
         let target = run.target;
+        let lost = target.present.digest_of_lost(self.id);
+        if lost.is_some_and(|digest| digest != self.shard.blake3) {
+            let layer = &run.cutter.plan.config.arrays[self.id.array].layer;
+            return Err(ExtractError::OtherBytes {
+                shard: target.layout.shard_path(self.id),
+                layer: layer.clone(),
+            });
+        }
+        self.shard.publish()?;
         self.receipt.write(target.output, target.layout, self.id)?;
         Ok(self.receipt.bytes)
     }

@@ -88,6 +88,16 @@ pub enum JobError {
         /// What the shards need.
         shards_bytes: u64,
     },
+    /// The memory limit is too small to compare a sample with its source.
+    #[error("--memory {limit} is too low to compare samples of `{array}` with their source: that takes {needed}; use more --memory", limit = bytesize::ByteSize(*limit_bytes), needed = bytesize::ByteSize(*needed_bytes))]
+    SourceMemory {
+        /// The array.
+        array: String,
+        /// The limit.
+        limit_bytes: u64,
+        /// What is needed, with the program and the plan.
+        needed_bytes: u64,
+    },
     /// The plan has another number of tasks.
     #[error(
         "the plan in {output} has {planned} task(s), but --tasks is {wanted}: leave out --tasks, or start again with --force"
@@ -197,7 +207,8 @@ impl Fault for JobError {
             | Self::ReuseOfItself { .. }
             | Self::NoTask { .. }
             | Self::PlanMemory { .. }
-            | Self::SealMemory { .. } => FaultKind::Usage,
+            | Self::SealMemory { .. }
+            | Self::SourceMemory { .. } => FaultKind::Usage,
             Self::NoSample { .. } | Self::SourcesChanged { .. } | Self::TasksUnfinished { .. } => {
                 FaultKind::Data
             }

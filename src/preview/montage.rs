@@ -111,7 +111,11 @@ impl<'a> Section<'a> {
         if !with_overlays {
             return color;
         }
-        for (number, array) in self.arrays.iter().enumerate() {
+        // A segmentation covers all voxels, so that nothing below it is seen.
+        let arrays = || self.arrays.iter().enumerate();
+        let segmentations = arrays().filter(|(_, array)| array.is_segmentation);
+        let others = arrays().filter(|(_, array)| !array.is_segmentation);
+        for (number, array) in segmentations.chain(others) {
             let byte = |voxel: [isize; 2]| self.byte(number, 0, voxel);
             let [x, y] = voxel.map(|v| v as isize);
             let Some(value) = byte([x, y]) else { continue };

@@ -10,6 +10,7 @@ mod digits;
 mod scale_bar;
 
 pub use bitmap::Picture;
+pub(in crate::preview) use bitmap::is_own_png;
 pub(super) use canvas::Canvas;
 pub(super) use colors::{LABEL_COLORS, OVERLAY_COLORS, Rgb, blend, gray, legend, masked_out};
 pub use contact_sheet::ContactSheet;

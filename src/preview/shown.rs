@@ -1,7 +1,7 @@
 //! Shows a dataset: a page, and a picture.
 
 use std::fs::File;
-use std::io::{ErrorKind, Read};
+use std::io::{BufReader, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use bytesize::ByteSize;
@@ -13,6 +13,7 @@ use super::link::{LinkTarget, Links};
 use super::montage::{MontageSample, montage};
 use super::overview::{distributions, read_points};
 use super::page::{GENERATOR, PageData, PageSample, page};
+use super::picture::is_own_png;
 use super::sample::{
     SampleChoice, SampleFacts, ShownArray, ShownVoxels, VoxelReader, choose, in_order, read_facts,
     shown_arrays,
@@ -57,9 +58,6 @@ const MAX_POINTS: u64 = 1500;
 /// Bytes in memory for each byte of voxels: decoded, compressed, as text, and in the page.
 const MEMORY_FACTOR: u64 = 5;
 
-/// The begin of a PNG file.
-const PNG: &[u8] = b"\x89PNG\r\n\x1a\n";
-
 /// The beginning of the name of a file that is being written.
 const PART: &str = ".part-";
 
@@ -74,10 +72,10 @@ pub fn preview(
     storage: &Storage,
 ) -> Result<Preview, PreviewError> {
     if let Some(path) = &options.html {
-        require_own(path, GENERATOR.as_bytes())?;
+        require_own(path, is_own_page)?;
     }
     if let Some(path) = &options.png {
-        require_own(path, PNG)?;
+        require_own(path, |file| Ok(is_own_png(BufReader::new(file))))?;
     }
     let dataset = Dataset::open(location.clone(), storage)?;
     let arrays = shown_arrays(dataset.manifest());
@@ -264,8 +262,11 @@ fn require_report_of(dataset: &Dataset, report: &Report, path: &Path) -> Result<
     Ok(())
 }
 
-/// A file that exists must begin as pointshard's do.
-fn require_own(path: &Path, expected: &[u8]) -> Result<(), PreviewError> {
+/// Fails if the file exists and is not empty, and `is_own` says that pointshard did not write it.
+fn require_own(
+    path: &Path,
+    is_own: impl FnOnce(File) -> std::io::Result<bool>,
+) -> Result<(), PreviewError> {
     let failed = |source| PreviewError::Write {
         path: path.to_owned(),
         source,
@@ -274,15 +275,21 @@ fn require_own(path: &Path, expected: &[u8]) -> Result<(), PreviewError> {
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(()),
         file => file.map_err(failed)?,
     };
-    let mut found = Vec::new();
-    let limit = expected.len() as u64;
-    file.take(limit).read_to_end(&mut found).map_err(failed)?;
-    if found == expected || found.is_empty() {
+    let is_empty = file.metadata().map_err(failed)?.len() == 0;
+    if is_empty || is_own(file).map_err(failed)? {
         return Ok(());
     }
     Err(PreviewError::ForeignFile {
         path: path.to_owned(),
     })
+}
+
+/// Whether the file begins as every page does.
+fn is_own_page(file: File) -> std::io::Result<bool> {
+    let expected = GENERATOR.as_bytes();
+    let mut found = Vec::new();
+    file.take(expected.len() as u64).read_to_end(&mut found)?;
+    Ok(found == expected)
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<(PathBuf, u64), PreviewError> {

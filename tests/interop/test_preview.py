@@ -11,8 +11,8 @@ import pytest
 import tensorstore
 import zarr
 from browser import Tab
-from PIL import Image
-from program import REPOSITORY, error_message, manifest, pointshard
+from PIL import Image, PngImagePlugin
+from program import REPOSITORY, error_message, manifest, pointshard, vnc_config
 from test_check import flip, inner_chunk
 from test_check_source import RESOLUTION, SIZE, values_of, write_job, write_layer
 from test_dropped import job as dropped_job
@@ -454,6 +454,19 @@ def test_the_same_seed_gives_the_same_page_and_files_of_others_stay(vnc, tmp_pat
         option = "--html" if name.endswith("html") else "--png"
         assert name in error_message("preview", vnc, option, tmp_path / name)
         assert (tmp_path / name).read_text() == text
+    # A picture of another program, which is as good a PNG.
+    figure, own = tmp_path / "figure.png", tmp_path / "own.png"
+    text = PngImagePlugin.PngInfo()
+    text.add_text("Software", "Matplotlib")
+    for pnginfo in (text, None):
+        Image.new("RGB", (8, 8)).save(figure, pnginfo=pnginfo)
+        before = figure.read_bytes()
+        assert "figure.png exists, and pointshard did not write it" in error_message("preview", vnc, "--png", figure, "--samples", "1")
+        assert figure.read_bytes() == before
+    for seed in (0, 1):
+        pointshard("preview", vnc, "--png", own, "--samples", "3", "--seed", seed)
+    pointshard("preview", vnc, "--png", tmp_path / "same.png", "--samples", "3", "--seed", 1)
+    assert own.read_bytes() == (tmp_path / "same.png").read_bytes()
     assert "--samples" in error_message("preview", vnc, "--html", tmp_path / "a.html", "--memory", "1MB")
     pointshard("preview", vnc, "--html", tmp_path / "no/such/folder/a.html", code=2)
 
@@ -552,6 +565,21 @@ def test_labels_of_a_property_are_shown_and_filtered(tmp_path, opened):
 def test_a_page_without_samples_has_everything_else(vnc, opened):
     page = opened(vnc, "--samples", "0")
     assert shown(page) == [] and page.locator("rect.box").count() > 0
+
+
+def test_targets_are_seen_above_a_segmentation(shared, tmp_path):
+    """In whatever order the arrays are."""
+    target = {"target": {"layer": "label0", "role": "target"}}
+    pictures = {}
+    for name, arrays in {"below": {**target, "cells": {"layer": "seg"}}, "above": {"cells": {"layer": "seg"}, **target}, "none": {"cells": {"layer": "seg"}}}.items():
+        (tmp_path / name).mkdir()
+        config = vnc_config(tmp_path / name, arrays={"img": {"layer": "img", "role": "image"}, **arrays}, window=[32, 32, 8])
+        pointshard("preprocess", config, "--out", tmp_path / name / "out")
+        pointshard("preview", tmp_path / name / "out", "--png", tmp_path / f"{name}.png", "--samples", "6")
+        pictures[name] = np.array(Image.open(tmp_path / f"{name}.png")).astype(int)
+    seen = {name: np.abs(pictures[name] - pictures["none"]).max(axis=2) > 25 for name in ("below", "above")}
+    print({k: v.mean() for k, v in seen.items()})
+    np.testing.assert_array_equal(seen["below"], seen["above"])
 
 
 def test_the_picture_has_the_section_of_each_point(vnc, tmp_path):

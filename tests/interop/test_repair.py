@@ -1,5 +1,6 @@
 """`pointshard check --repair` restores every kind of damage in every kind of file, to the byte."""
 
+import gzip
 import json
 import shutil
 
@@ -202,6 +203,41 @@ def test_a_repair_that_fails_leaves_everything_that_can_be_read(tmp_path):
     pointshard("preprocess", config, "--out", out, "--verify")
     assert file_digests(out) == before
     pointshard("check", out)
+
+
+@pytest.mark.parametrize("lost", ["bytes", "size", "shard", "shard and receipt"])
+@pytest.mark.parametrize("change", ["voxels", "deleted chunks"])
+def test_a_shard_is_not_replaced_by_one_with_other_values(tmp_path, lost, change):
+    """The source has changed since: samples that are intact would change, too, and no check could see it."""
+    job = shutil.copytree(VNC, tmp_path / "vnc", ignore=shutil.ignore_patterns("*.npy", "*.npz"))
+    config, out = vnc_config(tmp_path, collection=str(job / "collection.json"), shard_samples=4), tmp_path / "out"
+    pointshard("preprocess", config, "--out", out)
+    before = file_digests(out)
+    shard = "train.zarr/img/c.1.0.0.0.0"
+    if lost == "bytes":
+        flip(out / shard, 20)
+    elif lost == "size":
+        (out / shard).write_bytes((out / shard).read_bytes()[:-9])
+    else:
+        (out / shard).unlink()
+    if lost == "shard and receipt":
+        (out / ".pointshard/receipts/train/img/1.json").unlink()
+    damaged = file_digests(out)
+    originals = {chunk: chunk.read_bytes() for scale in ("9.2_9.2_45.0", "4.6_4.6_45.0") for chunk in (job / "img" / scale).iterdir()}
+    for chunk, values in originals.items():
+        if change == "voxels":
+            chunk.write_bytes(gzip.compress(bytes(value ^ 1 for value in gzip.decompress(values)), 1))
+        else:
+            chunk.unlink()
+    commands = [("check", out, "--repair"), ("preprocess", "--out", out, "--verify"), ("preprocess", config, "--out", out, "--verify")]
+    for command in commands:
+        said = pointshard(*command, code=1).stderr
+        assert f"{shard} is missing or damaged, and would have other values than before" in said and "`img`" in said, command
+        assert file_digests(out) == damaged, command
+    for chunk, values in originals.items():
+        chunk.write_bytes(values)
+    pointshard(*commands[0 if lost != "size" else 1])
+    assert file_digests(out) == before
 
 
 def test_a_plan_that_is_damaged_twice_cannot_be_repaired(vnc_copy):

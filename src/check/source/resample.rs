@@ -87,7 +87,8 @@ pub(super) fn resampled(
 
 /// The voxels of a box inside of the volume; those of missing chunks have the layer's fill value.
 fn read(source: &mut Voxels<'_>, channels: u32, of: &VoxelBox) -> Result<Grid, VolumeError> {
-    let mut values = Vec::new();
+    let mut values =
+        Vec::with_capacity(channels as usize * of.shape().iter().product::<u64>() as usize);
     for channel in 0..channels {
         for at in voxels_of(of) {
             values.push(match source.voxel(channel, at)? {
@@ -195,7 +196,8 @@ fn step(from: &Grid, channels: u32, to: &VoxelBox, ratios: &[Ratio; 3], rule: Ru
         let weights = voxels.map(|v| weights(v, &ratios[d], rule, &bounds[d]));
         weights.collect::<Vec<_>>()
     });
-    let mut values = Vec::new();
+    let mut values =
+        Vec::with_capacity(channels as usize * to.shape().iter().product::<u64>() as usize);
     for channel in 0..channels as usize {
         for at in voxels_of(to) {
             let [x, y, z] = [0, 1, 2].map(|d| &along[d][(at[d] - to.start[d]) as usize]);

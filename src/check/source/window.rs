@@ -44,7 +44,8 @@ impl ArraySource<'_> {
         let [nm, data_nm] = [self.plan.resolution_of(sample), &source.resolution];
         let channels = volume.meta().channels;
         let mut voxels = Voxels::of(volume);
-        let mut values = Vec::new();
+        let count = channels as usize * window.shape().iter().product::<u64>() as usize;
+        let mut values = Vec::with_capacity(count);
         if config.transform == Transform::Inside {
             for at in (0..channels).flat_map(|_| voxels_of(&window)) {
                 let is_inside = self.is_inside(at, nm, data_nm, &voxels);

@@ -155,7 +155,7 @@ impl PlannedOutput {
         };
         let present = self.find_shards(options)?.without(is_damaged);
         let shards = self.work_order();
-        let extracted = self.cut_shards(&shards, &present, options, progress, &mut stages);
+        let extracted = self.cut_shards(&shards, present, options, progress, &mut stages);
         let extracted = extracted.map_err(|e| self.or_output_lost(e))?;
         stages.begin("seal");
         let manifest = self.write_dataset(options);
@@ -205,7 +205,7 @@ impl PlannedOutput {
             present = find(self, shards)?;
         }
         let reused = present.count() - before;
-        let extracted = self.cut_shards(shards, &present, options, progress, stages)?;
+        let extracted = self.cut_shards(shards, present, options, progress, stages)?;
         Ok(WrittenShards {
             extracted: ExtractReport {
                 shards_already_present: before,
@@ -251,13 +251,18 @@ impl PlannedOutput {
     fn cut_shards(
         &mut self,
         shards: &[ShardId],
-        present: &PresentShards,
+        mut present: PresentShards,
         options: RunOptions,
         progress: &Progress,
         stages: &mut Stages,
     ) -> Result<ExtractReport, JobError> {
         if present.missing().next().is_none() {
             return Ok(ExtractReport::default());
+        }
+        let manifest = self.output.read_manifest()?;
+        let manifest = manifest.and_then(|bytes| Manifest::parse_whole(&bytes));
+        if let Some(manifest) = manifest.filter(|m| m.plan_digest == self.plan_digest) {
+            present.remember(&manifest, &self.plan.layout);
         }
         stages.begin("open layers");
         let sources = match self.sources.take() {
@@ -270,7 +275,7 @@ impl PlannedOutput {
             layout: &self.plan.layout,
             plan_digest: &self.plan_digest,
             shards,
-            present,
+            present: &present,
         };
         let plan = &self.plan.table;
         Ok(extract::run(

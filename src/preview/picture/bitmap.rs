@@ -1,5 +1,10 @@
 //! An RGB bitmap and its PNG encoding.
 
+use std::io::{BufRead, Seek};
+
+/// What every picture says about its origin: keyword and text.
+const SOFTWARE: [&str; 2] = ["Software", "pointshard"];
+
 /// An RGB bitmap.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Picture {
@@ -21,12 +26,23 @@ impl Picture {
         let mut encoder = png::Encoder::new(&mut file, self.width, self.height);
         encoder.set_color(png::ColorType::Rgb);
         encoder.set_depth(png::BitDepth::Eight);
+        let [keyword, text] = SOFTWARE.map(str::to_owned);
         encoder
-            .write_header()
+            .add_text_chunk(keyword, text)
+            .and_then(|()| encoder.write_header())
             .and_then(|mut writer| writer.write_image_data(&self.rgb))
             .expect("the number of pixels matches width and height");
         file
     }
+}
+
+/// Whether a file is a PNG picture that [`Picture::png`] encoded.
+pub fn is_own_png(file: impl BufRead + Seek) -> bool {
+    let [keyword, text] = SOFTWARE;
+    png::Decoder::new(file).read_info().is_ok_and(|reader| {
+        let mut texts = reader.info().uncompressed_latin1_text.iter();
+        texts.any(|found| found.keyword == keyword && found.text == text)
+    })
 }
 
 #[cfg(test)]
