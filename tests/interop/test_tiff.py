@@ -378,8 +378,7 @@ def test_smaller_copies_masks_and_missing_chunks(tmp_path):
 
 
 def entries_of_chunks(path):
-    """For each page, where in the file the lists of the offsets and of the lengths of its chunks are, and the bytes of a
-    number."""
+    """For each page, the positions in the file of the offsets and of the lengths of its chunks, and the bytes of a number."""
     with tifffile.TiffFile(path) as file:
         file.pages.useframes = False
         for page in file.pages:
