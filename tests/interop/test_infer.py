@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 
 import numpy as np
@@ -124,6 +125,67 @@ def test_scores_equal_those_of_numpy(dataset, trained, tmp_path):
                 assert point["precision"] == pytest.approx(hits / yes.sum(), abs=1e-3)
             else:
                 assert point["precision"] is None
+
+
+def targets_and_masks(dataset):
+    """The targets of the validation split and their masks, [sample, channel, z, y, x]."""
+    group = zarr.open_group(dataset / "val.zarr", mode="r")
+    targets = np.concatenate([group[name][:] != 0 for name in TARGETS], axis=1)
+    masks = [group[f"{name}_mask"][:] if f"{name}_mask" in group else np.ones_like(group[name]) for name in TARGETS]
+    return targets, np.concatenate(masks, axis=1)
+
+
+def test_losses_are_means_over_samples_if_the_last_batch_is_smaller(dataset, tmp_path):
+    loss = {"crop_pad": [2, 2, 1], "balance": True}
+    config = train_config(tmp_path, loss=loss, steps=3)
+    run("train", dataset, "--config", config, "--out", tmp_path / "run")
+    best = tmp_path / "run/best.safetensors"
+    run("infer", dataset, "--model", best, "--out", tmp_path / "p", "--batch-size", 4)
+    found = json.loads((tmp_path / "p/val.json").read_text())
+    image = images(dataset)
+    targets, masks = (torch.from_numpy(values).float() for values in targets_and_masks(dataset))
+    batches = [slice(0, 4), slice(4, 8), slice(8, 9)]
+    assert len(image) == 9
+
+    def mean_losses(logits):
+        """The loss, and that of each channel."""
+        sums = np.zeros(3)
+        for b in batches:
+            total, channels = torch_reference.two_channel_loss(logits[b], image[b], targets[b], masks[b], loss)
+            sums += len(image[b]) * np.array([float(total), *map(float, channels)])
+        return sums / len(image)
+
+    with torch.no_grad():
+        total, *channels = mean_losses(torch_reference.weights_of(best)(image))
+        # Class weights make 0 a good constant: the best one is near it.
+        constants = np.min([mean_losses(torch.full(targets.shape, k)) for k in np.linspace(-2, 2, 81)], axis=0)[1:]
+    assert found["loss"] == pytest.approx(total, rel=1e-5)
+    scores = [found["channels"][name] for name in TARGETS]
+    assert [score["loss"] for score in scores] == pytest.approx(channels, rel=1e-5)
+    assert [score["constant_loss"] for score in scores] == pytest.approx(constants, rel=1e-3)
+
+
+def test_the_report_shows_the_samples_with_the_largest_errors_first(dataset, tmp_path):
+    """Their errors are the mean cross-entropy of the voxels that count, and no sample is shown twice."""
+    config = train_config(tmp_path, loss={"crop_pad": [2, 2, 1]}, steps=3)
+    run("train", dataset, "--config", config, "--out", tmp_path / "run")
+    run("infer", dataset, "--model", tmp_path / "run/best.safetensors", "--out", tmp_path / "p")
+    targets, masks = targets_and_masks(dataset)
+    assert set(np.unique(masks)) == {0, 1}
+    inside = np.zeros(masks.shape)
+    inside[:, :, 1:-1, 2:-2, 2:-2] = 1
+    p = predicted(tmp_path / "p").astype(np.float64)
+    weights, entropy = masks * inside, -np.log(np.where(targets, p, 1 - p))
+    errors = (weights * entropy).sum(axis=(1, 2, 3, 4)) / weights.sum(axis=(1, 2, 3, 4))
+    report = (tmp_path / "p/val.html").read_text()
+    shown = [(int(sample), float(error)) for sample, error in re.findall(r"sample (\d+), error (\d+\.\d+)", report)]
+    samples = [sample for sample, _ in shown]
+    assert len(set(samples)) == len(samples) >= 8
+    for sample, error in shown:
+        assert error == pytest.approx(errors[sample], abs=6e-4), sample
+    assert samples[:8] == list(np.argsort(-errors)[:8])
+    # The longest bar of 1, 2 or 5 times a power of ten that is at most two fifths of 32 voxels of 4.6 nm.
+    assert report.count("scale bar 50 nm") == len(samples)
 
 
 def test_predictions_have_the_rows_of_the_samples(dataset, trained, tmp_path):

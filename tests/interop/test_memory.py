@@ -12,8 +12,9 @@ import threading
 from pathlib import Path
 
 import pytest
+from one_array_job import job, voxels
 from program import VNC, binary, vnc_config
-from volumes import write_huge_empty_layer
+from volumes import write_huge_empty_layer, write_precomputed
 
 MIB = 1 << 20
 MEMORY = 128
@@ -340,6 +341,20 @@ def test_a_hundred_thousand_boxes_succeed_or_fail_within_the_memory_limit(tmp_pa
     config = vnc_config(tmp_path, collection="c.json", points=points, splits={"train": ["train"]})
     planned_within(config, tmp_path, memory=256)
     refused_within(config, tmp_path, "c.json is too large", "--memory", memory=80)
+
+
+def test_gaps_between_aligned_samples_count(tmp_path):
+    """Each of two threads encodes 2048 samples of 256 bytes, which take 128 MiB at multiples of 64 KiB."""
+    write_precomputed(tmp_path / "img", voxels("uint8"), (4, 4, 40), (0, 0, 0))
+    path = job(tmp_path, f"precomputed://file://{tmp_path / 'img'}")
+    config = json.loads(path.read_text())
+    config["arrays"]["img"]["codec"] = {"none": {"align_bytes": 1 << 16}}
+    config["shard_samples"] = 4096
+    path.write_text(json.dumps(config))
+    rows = [f"{i},{100 + i % 20},{40 + i // 20 % 40},{80 + i // 800}" for i in range(4096)]
+    (tmp_path / "points.csv").write_text("\n".join(["id,x,y,z", *rows]))
+    refused_within(path, tmp_path, "--memory 200.0 MiB is too low", memory=200)
+    assert "4,096 samples" in planned_within(path, tmp_path, memory=600)
 
 
 @pytest.mark.parametrize("limit_kib", [1 << 20, 4 << 20])

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tifffile
 import zarr
+from faulty_server import FaultyServer, status
 from one_array_job import RESOLUTION, SHAPE, WINDOW, job, job_error, points, voxels
 from PIL import Image
 from program import error_message, pointshard
@@ -76,7 +77,7 @@ def check_arrays(folder, sources, layers=None, tolerances=None, **options):
         for annotation, window in zip(group["annotation_id"][:], group[name][:], strict=True):
             start = first_voxel(centers[annotation], RESOLUTION, WINDOW)
             expected = np.concatenate([channel.cut(start, WINDOW) for channel in channels_of(values)])
-            assert expected.any() or name == "sparse", name
+            assert expected.any() or name.startswith("sparse"), name
             if tolerances:
                 difference = np.abs(window.astype(int) - expected.astype(int))
                 assert difference.max() <= tolerances[name], (name, annotation)
@@ -167,6 +168,16 @@ def test_jpeg_is_decoded_with_and_without_shared_tables_and_with_every_subsampli
             with tifffile.TiffFile(tmp_path / name / "0.tif") as file:
                 assert file.pages[0].jpegtables
             sources[name] = name
+    # RGB whose JPEG does not say so: by their numbers 1, 2 and 3 the components could be YCbCr.
+    (tmp_path / "numbered").mkdir()
+    for file in (tmp_path / "pillow_rgb_smooth").iterdir():
+        data = file.read_bytes()
+        for frame_or_scan in [b"\x03R\x11\0G\x11\0B\x11\0", b"\x03R\0G\0B\0"]:
+            assert data.count(frame_or_scan) == 1
+            data = data.replace(frame_or_scan, frame_or_scan.translate(bytes.maketrans(b"RGB", b"\1\2\3")))
+        (tmp_path / "numbered" / file.name).write_bytes(data)
+    assert tifffile.TiffFile(tmp_path / "numbered/0.tif").pages[0].photometric == 2
+    sources["numbered"] = "numbered"
     read, tolerances = {}, {}
     for name, source in sources.items():
         path = tmp_path / source
@@ -213,8 +224,14 @@ def test_the_voxel_size_comes_from_ome_and_image_j(tmp_path):
     for unit, x, z in [("um", 250, 0.04), ("micron", 250, 0.04), ("\\u00B5m", 250, 0.04), ("nm", 0.25, 40), ("mm", 250_000, 4e-5)]:
         metadata = {"axes": "ZYX", "unit": unit, "spacing": z}
         tifffile.imwrite(tmp_path / f"ij_{len(unit)}{unit[-2]}.tif", values, imagej=True, metadata=metadata, resolution=(x, x))
+    metadata = {"axes": "ZYX", "unit": "um", "zunit": "nm", "spacing": 40}
+    tifffile.imwrite(tmp_path / "unit_of_z.tif", values, imagej=True, metadata=metadata, resolution=(250, 250))
+    # Java writes the character of a byte as this byte, which is no UTF-8.
+    metadata = {"axes": "ZYX", "unit": "@m", "spacing": 0.04}
+    tifffile.imwrite(tmp_path / "latin.tif", values, imagej=True, metadata=metadata, resolution=(250, 250))
+    replace_bytes(tmp_path / "latin.tif", b"unit=@m", b"unit=\xb5m")
     files = sorted(tmp_path.glob("*.tif"))
-    assert len(files) == 7
+    assert len(files) == 9
     sources = {file.name.replace(".", "_"): (file.name, values) for file in files}
     check_arrays(tmp_path, sources, layers={name: {"voxel_offset": ORIGIN} for name in sources})
     tifffile.imwrite(tmp_path / "flat.tif", values, imagej=True, metadata={"axes": "ZYX", "unit": "um"}, resolution=(250, 250))
@@ -223,6 +240,12 @@ def test_the_voxel_size_comes_from_ome_and_image_j(tmp_path):
     assert '"layers": { "img": { "resolution": [4, 4, 40]' in message
     tifffile.imwrite(tmp_path / "inches.tif", values, resolution=(72, 72), resolutionunit="INCH")
     assert "states no voxel size in nm" in job_error(tmp_path, "inches.tif")
+
+
+def replace_bytes(path, old, new):
+    data = path.read_bytes()
+    assert data.count(old) == 1 and len(old) == len(new)
+    path.write_bytes(data.replace(old, new))
 
 
 def test_image_j_stacks_beyond_4_gb_have_one_directory(tmp_path):
@@ -245,6 +268,24 @@ def test_image_j_stacks_beyond_4_gb_have_one_directory(tmp_path):
     (tmp_path / "imagej.tif").write_bytes(whole[: first.dataoffsets[0] + 11 * first.nbytes])
     message = job_error(tmp_path, "imagej.tif", layer=PLACED)
     assert "states 12 pages of 2880 bytes" in message and "truncated" in message
+
+
+def test_pages_that_were_split_from_a_stack_of_image_j_are_sections(tmp_path):
+    """Each still has the description of the whole stack. A file that does have all pages is no section."""
+    values = stack()
+    tifffile.imwrite(tmp_path / "whole.tif", values, imagej=True, metadata={"axes": "ZYX"})
+    with tifffile.TiffFile(tmp_path / "whole.tif") as file:
+        description = file.pages[0].description
+    assert "images=12" in description
+    folder = tmp_path / "split"
+    folder.mkdir()
+    for z, section in enumerate(values):
+        tifffile.imwrite(folder / f"{z}.tif", section, description=description, metadata=None)
+    check_arrays(tmp_path, {"split": ("split", values)})
+    keep_first_directory(tmp_path / "whole.tif")
+    (tmp_path / "whole.tif").rename(folder / "0.tif")
+    message = job_error(tmp_path, "split", layer=PLACED)
+    assert f"{folder}/0.tif: found several pages, expected one" in message
 
 
 def keep_first_directory(path):
@@ -289,7 +330,8 @@ def test_sections_are_ordered_by_the_number_in_their_names(tmp_path):
 
 def test_sections_of_another_shape_type_or_number_of_pages_are_errors_that_name_the_file(tmp_path):
     for name, section in {
-        "shape": np.zeros((36, 41), "uint16"),
+        "width": np.zeros((36, 41), "uint16"),
+        "height": np.zeros((37, 40), "uint16"),
         "type": np.zeros((36, 40), "uint8"),
         "channels": np.zeros((36, 40, 3), "uint16"),
         "pages": np.zeros((2, 36, 40), "uint16"),
@@ -332,20 +374,53 @@ def test_smaller_copies_masks_and_missing_chunks(tmp_path):
         for section in values:
             file.write(section, metadata=None)
             file.write(section[::4, ::4], subfiletype=1, metadata=None)
-    sparse = values.copy()
-    sparse[:, 16:32, :16] = 0
-    tifffile.imwrite(tmp_path / "sparse.tif", values, tile=(16, 16), compression="zlib")
-    with tifffile.TiffFile(tmp_path / "sparse.tif") as file:
-        file.pages.useframes = False
-        tags = [page.tags[name] for page in file.pages for name in ["TileOffsets", "TileByteCounts"]]
-        places = [(tag.valueoffset, {3: 2, 4: 4}[tag.dtype]) for tag in tags]
-    data = bytearray((tmp_path / "sparse.tif").read_bytes())
-    for place, size in places:
-        data[place + 3 * size : place + 4 * size] = bytes(size)
-    (tmp_path / "sparse.tif").write_bytes(data)
-    np.testing.assert_array_equal(tifffile.imread(tmp_path / "sparse.tif"), sparse)
-    sources = {"pyramid": ("pyramid.ome.tif", values), "thumbnails": ("thumbnails.tif", values), "sparse": ("sparse.tif", sparse)}
+    sources = {"pyramid": ("pyramid.ome.tif", values), "thumbnails": ("thumbnails.tif", values)}
+    tiles, strips = (slice(None), slice(16, 32), slice(16)), (slice(None), slice(15, 20))
+    for name, missing, options in [
+        ("sparse_zlib", tiles, {"tile": (16, 16), "compression": "zlib"}),
+        ("sparse_tiles", tiles, {"tile": (16, 16)}),
+        ("sparse_strips", strips, {"rowsperstrip": 5}),
+    ]:
+        path = tmp_path / f"{name}.tif"
+        tifffile.imwrite(path, values, **options)
+        data = bytearray(path.read_bytes())
+        for entries in entries_of_chunks(path):
+            for place, size in entries:
+                data[place + 3 * size : place + 4 * size] = bytes(size)
+        path.write_bytes(data)
+        sparse = values.copy()
+        sparse[missing] = 0
+        np.testing.assert_array_equal(tifffile.imread(path), sparse)
+        sources[name] = (path.name, sparse)
     check_arrays(tmp_path, sources)
+
+
+def entries_of_chunks(path):
+    """For each page, the positions in the file of the offsets and of the lengths of its chunks, and the bytes of a number."""
+    with tifffile.TiffFile(path) as file:
+        file.pages.useframes = False
+        for page in file.pages:
+            tags = [page.tags.get(f"Tile{name}") or page.tags[f"Strip{name}"] for name in ["Offsets", "ByteCounts"]]
+            yield [(tag.valueoffset, {3: 2, 4: 4}[tag.dtype]) for tag in tags]
+
+
+def test_raw_strips_may_be_in_any_order(tmp_path):
+    values = stack()
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, values, rowsperstrip=5)
+    data = bytearray(path.read_bytes())
+    strip_bytes = 5 * 40 * 2
+    for (place, size), _ in entries_of_chunks(path):
+        assert size == 4
+        second, fourth = (struct.unpack_from("<I", data, place + size * k)[0] for k in (1, 3))
+        strips = [bytes(data[start : start + strip_bytes]) for start in (second, fourth)]
+        for start, strip in zip((fourth, second), strips):
+            data[start : start + strip_bytes] = strip
+        struct.pack_into("<I", data, place + size, fourth)
+        struct.pack_into("<I", data, place + 3 * size, second)
+    path.write_bytes(data)
+    np.testing.assert_array_equal(tifffile.imread(path), values)
+    check_arrays(tmp_path, {"a": ("a.tif", values)})
 
 
 def test_pages_that_are_frames_or_channels_by_mistake_can_be_read_as_sections(tmp_path):
@@ -430,6 +505,23 @@ def test_a_file_on_a_server_is_read_by_ranges(tmp_path):
     assert "cannot be listed" in message
 
 
+def test_a_file_that_is_deleted_while_it_is_read_is_an_error(tmp_path):
+    """Missing chunks are zeros, but a missing file is not."""
+    values = zyx(np.tile(voxels("uint8"), (8, 8, 1)))
+    (tmp_path / "www").mkdir()
+    tifffile.imwrite(tmp_path / "www/a.tif", values)
+    deleted = []
+
+    def fault(request):
+        if request.range and request.range[1] - request.range[0] == values[0].size:
+            deleted.append(request)
+            return status(404)
+
+    with FaultyServer(tmp_path / "www", fault) as server:
+        message = job_error(tmp_path, f"{server.url}/a.tif", code=1, layer=PLACED)
+        assert deleted and f"{server.url}/a.tif does not exist" in message, message
+
+
 def test_damaged_files_never_panic(tmp_path):
     random = np.random.default_rng(7)
     results = set()
@@ -468,6 +560,31 @@ def test_the_check_against_the_source_reads_it_again(tmp_path):
     path = tmp_path / "sections/z101.tif"
     tifffile.imwrite(path, tifffile.imread(path) + np.uint16(1), compression="lzw")
     pointshard("check", tmp_path / "out", "--source", code=1)
+
+
+def test_other_names_or_positions_of_pages_are_another_source(tmp_path):
+    """An output is not continued with another file, whose first page may be the same."""
+    values = stack()
+    write(tmp_path / "sections", values, folder=True)
+    write(tmp_path / "pages.tif", values, compression="zlib")
+
+    def renamed():
+        for path in list((tmp_path / "sections").iterdir()):
+            path.rename(path.with_name(f"s{path.name}"))
+
+    def rewritten():
+        other = values.copy()
+        other[1:] = 7
+        write(tmp_path / "pages.tif", other, compression="zlib")
+
+    for source, change in {"sections": renamed, "pages.tif": rewritten}.items():
+        out = tmp_path / f"out_{source}"
+        config = job(tmp_path, source, ORIGIN, layer=PLACED)
+        pointshard("preprocess", config, "--out", out, "--quiet")
+        assert "all 1 already present" in pointshard("preprocess", config, "--out", out).stdout
+        change()
+        message = error_message("preprocess", config, "--out", out)
+        assert f"source `img` ({tmp_path}/{source}): its metadata" in message and "has changed" in message, message
 
 
 def test_labels_of_a_stack_are_masked_by_object(tmp_path):

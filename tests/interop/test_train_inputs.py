@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import zarr
 from training import MODEL, make_dataset, metrics, run, train_config
+from volumes import write_precomputed
 
 torch = pytest.importorskip("torch")
 
@@ -150,8 +151,11 @@ def test_predictions_scale_each_input_as_the_training_did(dataset, tmp_path):
     batch = np.concatenate([(stored(dataset, "val", "img")[:2] - 20.0) / 100, stored(dataset, "val", "given")[:2] / 255], axis=1)
     with torch.no_grad():
         expected = torch.jit.load(str(tmp_path / "run/model.pt"))(torch.from_numpy(batch.astype(np.float32))).sigmoid()
-    predicted = zarr.open_array(f"{tmp_path}/predicted/val.zarr/probability", mode="r")
-    np.testing.assert_allclose(predicted[:2], expected.numpy(), atol=1e-5)
+    # Inputs that are named are scaled in the same way.
+    run("infer", dataset, "--model", tmp_path / "run/best.safetensors", "--image", "img,given", "--out", tmp_path / "named")
+    for folder in ("predicted", "named"):
+        predicted = zarr.open_array(f"{tmp_path}/{folder}/val.zarr/probability", mode="r")
+        np.testing.assert_allclose(predicted[:2], expected.numpy(), atol=1e-5, err_msg=folder)
 
 
 def largest(values, cells):
@@ -184,6 +188,52 @@ def test_assignment_scores_equal_those_of_numpy(dataset, trained):
         counts.append(tuple(expected.values()))
         assert f"{expected['accuracy']:.4f}" in printed
     assert len({value for row in counts for value in row}) > 2, "the rules are not told apart"
+
+
+def test_the_mean_target_is_that_of_samples_from_all_boxes(tmp_path):
+    """It is the mean of at most 512 samples. 1300 samples of one box have their object at the left of the window. 700 of
+    another box, and all of the validation, have it at the right, where more of it is in the window."""
+    x, y, z = np.meshgrid(np.arange(96), np.arange(96), np.arange(16), indexing="ij")
+    nm = (1.0, 1.0, 1.0)
+    for name, values in {"cells": (1 + x // 8).astype("uint64"), "img": (1 + (x + y + z) % 200).astype("uint8")}.items():
+        write_precomputed(tmp_path / name, values, nm, (0, 0, 0))
+    rows, boxes = ["id,x,y,z"], []
+    # A window of 8 voxels begins 3 before its point: points are at the end of a cell, or at its beginning.
+    for first_x, (first_y, end_y), count, split in [
+        (15, (0, 28), 1300, "train"),
+        (16, (28, 88), 700, "train"),
+        (16, (88, 96), 8, "val"),
+    ]:
+        boxes.append({"min": [0, first_y, 0], "max": [96, end_y, 16], "tags": [split]})
+        points = [(first_x + 8 * i, first_y + 4 + j, 2 + k) for j in range(20) for i in range(8) for k in range(12)]
+        rows += [f"{len(rows) + i},{x + 0.5},{y + 0.5},{z + 0.5}" for i, (x, y, z) in enumerate(points[:count])]
+    (tmp_path / "points.csv").write_text("\n".join(rows))
+    layers = {name: f"precomputed://file://{tmp_path / name}" for name in ("cells", "img")}
+    dataset = make_dataset(
+        tmp_path,
+        collection={"boxes": {"list": boxes, "layers": layers}},
+        points={"table": {"file": "points.csv", "unit": "nm", "point": ["x", "y", "z"], "id": "id"}},
+        resolution=nm,
+        window=[8, 4, 2],
+        arrays={
+            "img": {"layer": "img", "role": "image"},
+            "cells": {"layer": "cells"},
+            "target": {"layer": "cells", "role": "target", "transform": {"object_at": {"point": "anchor"}}},
+        },
+        shard_samples=256,
+    )
+    target = stored(dataset, "train", "target")[:, 0] != 0
+    cells, objects = stored(dataset, "val", "cells")[:, 0], stored(dataset, "val", "target_object_id")
+    assert (len(target), len(objects)) == (2000, 8)
+    # Neither the first samples nor a single one are enough.
+    for windows, is_correct in [(target, True), (target[:512], False), (target[:1], False)]:
+        mean = windows.mean(axis=0)
+        assert all((largest(mean, window) == object) == is_correct for window, object in zip(cells, objects))
+    changes = {"image": "img", "targets": ["target"], "model": {**MODEL, "out_channels": 1}}
+    path = config(tmp_path, steps=1, validation_interval=1, batch_size=1, **changes)
+    run("train", dataset, "--config", path, "--out", tmp_path / "run")
+    assignment = metrics(tmp_path / "run")[-1]["channels"]["target"]["assignment"]
+    assert (assignment["samples"], assignment["mean_target"]) == (8, 1)
 
 
 def test_metrics_events_and_report_have_the_assignment_scores(trained):

@@ -29,7 +29,7 @@ def test_steps_with_warm_up_cosine_and_clipping_equal_those_of_pytorch(dataset, 
     schedule = {"warmup_steps": 3, "cosine_steps": 7, "min_lr": 0.001}
     optimizer = {"name": "adamw", "lr": 0.02, "weight_decay": 0.1}
     path = train_config(
-        tmp_path, steps=9, validation_interval=9, schedule=schedule, optimizer=optimizer, clip_gradients=0.05
+        tmp_path, steps=9, validation_interval=9, schedule=schedule, optimizer=optimizer, clip_gradients=0.4
     )
     run("train", dataset, "--config", path, "--out", tmp_path / "run", "--record", 9)
     steps = [torch_reference.load(tmp_path / f"run/steps/{n}.safetensors")[0] for n in range(1, 10)]
@@ -39,12 +39,12 @@ def test_steps_with_warm_up_cosine_and_clipping_equal_those_of_pytorch(dataset, 
     for number, step in enumerate(steps, start=1):
         for name, weight in weights.items():
             weight.grad = part(step, "grad")[name].clone()
-        norms.append(float(torch.nn.utils.clip_grad_norm_(weights.values(), 0.05)))
+        norms.append(float(torch.nn.utils.clip_grad_norm_(weights.values(), 0.4)))
         reference.param_groups[0]["lr"] = expected_lr(number, 0.02, 3, 7, 0.001)
         reference.step()
         for name, weight in weights.items():
             torch.testing.assert_close(part(step, "after")[name], weight.detach(), rtol=1e-4, atol=1e-7)
-    assert max(norms) > 0.05, "nothing was clipped"
+    assert min(norms) < 0.4 < max(norms), "no step was clipped, or all were"
     rates = [line["lr"] for line in metrics(tmp_path / "run") if line["kind"] == "train"]
     assert rates == pytest.approx([expected_lr(n, 0.02, 3, 7, 0.001) for n in range(1, 10)])
 
@@ -70,6 +70,8 @@ def test_averaged_weights_are_validated_and_saved(dataset, tmp_path):
 def test_several_batches_per_step_are_one_large_batch(dataset, tmp_path):
     """Without masks, the mean of the losses and of the gradients is that of all samples together."""
     common = {"targets": ["target_label1"], "model": {**MODEL, "out_channels": 1}, "steps": 3, "validation_interval": 3}
+    # With the default `eps`, a step of Adam hardly depends on the size of the gradients.
+    common["optimizer"] = {"lr": 0.1, "eps": 0.1}
     small = train_config(tmp_path, "small.json", batch_size=2, accumulate=3, **common)
     large = train_config(tmp_path, "large.json", batch_size=6, **common)
     for path in (small, large):
