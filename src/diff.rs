@@ -2,6 +2,8 @@
 
 mod annotations;
 mod boxes;
+mod keys;
+mod order;
 mod samples;
 mod shards;
 
@@ -41,6 +43,8 @@ pub(crate) enum DifferenceKind {
     Box,
     /// Samples of a box.
     Annotation,
+    /// The order of the samples of a split.
+    Order,
     /// Values of samples in a column.
     Column,
     /// A shard with the same samples.
@@ -56,6 +60,7 @@ impl DifferenceKind {
             Self::Array => "array",
             Self::Box => "box",
             Self::Annotation => "annotation",
+            Self::Order => "order",
             Self::Column => "column",
             Self::File => "file",
         }
@@ -92,6 +97,11 @@ pub(crate) fn compare(a: &Dataset, b: &Dataset) -> Result<Diff, DatasetError> {
     differences.extend(arrays(of_a, of_b));
     differences.extend(boxes::compare(of_a, of_b));
     differences.extend(annotations::compare(a, b)?);
+    let has_others =
+        |d: &Difference| matches!(d.kind, DifferenceKind::Box | DifferenceKind::Annotation);
+    if !differences.iter().any(has_others) {
+        differences.extend(order::compare(a, b)?);
+    }
     differences.extend(shards::compare(a, b)?);
     Ok(Diff {
         equal: differences.is_empty(),

@@ -1,10 +1,10 @@
 //! Shards of two datasets that have the same samples of the same array, but other bytes.
 
 use std::collections::HashMap;
-use std::ops::Range;
 
+use super::keys::Keys;
 use super::{Difference, DifferenceKind, comparable_array};
-use crate::dataset::{ColumnReader, Dataset, DatasetError, Manifest, ShardEntry};
+use crate::dataset::{Dataset, DatasetError, Manifest, ShardEntry};
 
 /// Shards with other bytes, as far as both datasets have the same samples in them, of arrays that do not differ.
 pub(super) fn compare(a: &Dataset, b: &Dataset) -> Result<Vec<Difference>, DatasetError> {
@@ -43,41 +43,4 @@ fn is_same_array(a: &Manifest, b: &Manifest, one: &ShardEntry, other: &ShardEntr
     let range = |s: &ShardEntry| (s.first_sample, s.samples);
     let array = |manifest: &Manifest| manifest.arrays.get(&one.array).map(comparable_array);
     range(one) == range(other) && array(a) == array(b)
-}
-
-/// The columns of a split that say which samples it has.
-struct Keys<'d> {
-    manifest: &'d Manifest,
-    in_box: ColumnReader<u32>,
-    annotation_id: ColumnReader<u64>,
-    center_nm: ColumnReader<f64>,
-}
-
-impl<'d> Keys<'d> {
-    fn of(dataset: &'d Dataset, split: &str) -> Result<Self, DatasetError> {
-        let split = dataset.split(split)?;
-        Ok(Self {
-            manifest: dataset.manifest(),
-            in_box: split.open_column("box", Some(1))?,
-            annotation_id: split.open_column("annotation_id", Some(1))?,
-            center_nm: split.open_column("center_nm", Some(3))?,
-        })
-    }
-
-    /// Whether the samples in these rows have the same boxes, annotations and centres as those of `other`.
-    fn are_those_of(&self, other: &Self, rows: &Range<u64>) -> Result<bool, DatasetError> {
-        let rows = || rows.clone();
-        Ok(self.boxes(rows())? == other.boxes(rows())?
-            && self.annotation_id.rows(rows())? == other.annotation_id.rows(rows())?
-            && self.center_nm.rows(rows())? == other.center_nm.rows(rows())?)
-    }
-
-    /// The ids of the boxes of some samples.
-    fn boxes(&self, rows: Range<u64>) -> Result<Vec<&str>, DatasetError> {
-        let id = |in_box: u32| {
-            let entry = self.manifest.boxes.get(in_box as usize);
-            entry.map_or("", |entry| entry.id.as_str())
-        };
-        Ok(self.in_box.rows(rows)?.into_iter().map(id).collect())
-    }
 }
