@@ -54,7 +54,10 @@ pub fn check_source(
     let planned = PlannedOutput::open_to_read(location, options, storage)?;
     let plan = planned.plan();
     let dataset = Dataset::open(location.clone(), storage)?;
-    let volumes = open_volumes(plan, storage)?;
+    let volumes = open_volumes(plan, storage).map_err(|source| JobError::ComparedSources {
+        output: location.to_string(),
+        source,
+    })?;
     let chosen = match samples {
         SourceSamples::All => None,
         SourceSamples::Random { samples, seed } => {

@@ -77,7 +77,7 @@ impl Check {
         if self.json {
             printer.json(&report)?;
         } else {
-            print(printer, &report);
+            print(printer, &report, &self.out);
         }
         Ok(exit_code(&report))
     }
@@ -165,7 +165,7 @@ pub(super) fn exit_code(report: &Report) -> ExitCode {
 }
 
 /// Prints the findings, a line each, and a summary line. With `-v`, each finding is followed by its message.
-pub(super) fn print(printer: &Printer, report: &Report) {
+pub(super) fn print(printer: &Printer, report: &Report, location: &Location) {
     let checked = &report.checked;
     for finding in &report.findings {
         print_finding(printer, finding);
@@ -193,7 +193,11 @@ pub(super) fn print(printer: &Printer, report: &Report) {
     );
     printer.colored(color, word, summary);
     if report.can_be_repaired() {
-        printer.detail("to repair the dataset: the same command with --repair");
+        printer.detail(if location.is_writable() {
+            "to repair the dataset: the same command with --repair"
+        } else {
+            "to repair the dataset: check it with --repair where it can be written to; http(s) servers cannot be written to"
+        });
     }
     if !report.findings.is_empty() && !printer.is_verbose() {
         printer.detail(

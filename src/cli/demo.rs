@@ -71,7 +71,7 @@ impl Demo {
         printer.lines(format!("\n$ pointshard check {}", out.display()));
         let check_options = self.run.check_options(CheckLevel::Full);
         let report = pool.install(|| check::check(&out, check_options, &storage))?;
-        super::check::print(printer, &report);
+        super::check::print(printer, &report, &out.as_path().into());
         let out = std::path::absolute(&out).unwrap_or(out);
         printer.lines(format!("\n{}", snippet(&out.display().to_string())));
         Ok(super::check::exit_code(&report))

@@ -58,6 +58,16 @@ pub enum JobError {
         /// Why.
         source: ExtractError,
     },
+    /// A source cannot be compared with samples where it was when the plan was made.
+    #[error(
+        "cannot open a source of the plan in {output}. Samples are compared with the sources where these were when the plan was made: if it has moved, put it there again, for example as a link"
+    )]
+    ComparedSources {
+        /// The output.
+        output: String,
+        /// Why.
+        source: ExtractError,
+    },
     /// The dataset would have too many files.
     #[error(
         "the dataset would be too large to list: {what}; set `shard_samples` higher, or leave it out"
@@ -198,7 +208,9 @@ impl Fault for JobError {
             Self::Plan(e) => e.kind(),
             Self::Points { source, .. } => source.kind(),
             Self::Displaced(e) => e.kind(),
-            Self::Extract(e) | Self::PlannedSources { source: e, .. } => e.kind(),
+            Self::Extract(e)
+            | Self::PlannedSources { source: e, .. }
+            | Self::ComparedSources { source: e, .. } => e.kind(),
             Self::Dataset(e) | Self::DamagedEarlier { source: e, .. } => e.kind(),
             Self::TooManyShards { .. }
             | Self::OtherTasks { .. }

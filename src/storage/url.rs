@@ -186,6 +186,14 @@ impl From<BadPlace> for Problem {
 }
 
 impl Location {
+    /// Whether objects can be written there. http(s) servers are only read.
+    pub fn is_writable(&self) -> bool {
+        match self {
+            Self::Local(_) => true,
+            Self::Remote(remote) => !remote.is_http(),
+        }
+    }
+
     /// Parses an argument of a command line: a path, which is relative to the working directory, or a URL (`s3://`, `gs://`,
     /// `http://`, `https://`, `file://`).
     pub fn parse(text: impl AsRef<OsStr>) -> Result<Self, LocationError> {

@@ -124,3 +124,19 @@ def test_an_error_says_how_much_seal_and_check_need(tmp_path):
     said = run("check", out, memory=70, folder=tmp_path, code=2)
     assert "with 2 threads, the check takes" in said
     run("check", out, memory=120, folder=tmp_path)
+
+
+@pytest.mark.parametrize("memory", [110, 220])
+@pytest.mark.parametrize("resampled", [False, True], ids=["as stored", "resampled"])
+def test_samples_are_compared_with_their_sources_within_the_limit(tmp_path, memory, resampled):
+    layer(tmp_path, (512, 512, 128))
+    points = np.random.default_rng(1).integers((64, 64, 32), (192, 192, 96), (6, 3))
+    window, changes = (128, 128, 48), {}
+    if resampled:
+        array = {"layer": "img", "data_resolution": RESOLUTION, "interpolation": "area", "codec": "zstd"}
+        window, changes = (56, 56, 48), {"resolution": (16, 16, 40), "arrays": {"img": array}}
+    config, out = job(tmp_path, [[(0, 0, 0), (512, 512, 128)]], points, window, **changes), tmp_path / "out"
+    run("preprocess", config, "--out", out, memory=400, folder=tmp_path)
+    assert "6 windows compared" in run("check", out, "--source", memory=memory, folder=tmp_path)
+    said = run("check", out, "--source", memory=75, folder=tmp_path, code=2)
+    assert "too low to compare samples of `img` with their source: that takes" in said

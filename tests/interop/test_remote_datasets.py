@@ -166,6 +166,15 @@ def test_a_dataset_on_an_http_server_is_compared_with_its_sources(vnc):
         assert "windows compared with the sources" in said.stderr
 
 
+def test_a_damaged_dataset_on_an_http_server_is_repaired_elsewhere(vnc, tmp_path):
+    copy = shutil.copytree(vnc, tmp_path / "copy")
+    flip_sample(copy)
+    with FaultyServer(copy) as server:
+        said = pointshard("check", server.url, code=1).stdout
+        assert "check it with --repair where it can be written to" in said and "the same command" not in said
+        assert "cannot be written to" in pointshard("check", server.url, "--repair", code=2).stderr
+
+
 def test_each_byte_of_a_shard_is_read_once(vnc):
     with FaultyServer(vnc) as server:
         pointshard("check", server.url)

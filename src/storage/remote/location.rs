@@ -140,7 +140,7 @@ impl RemoteLocation {
         (is_whole && query.is_none_or(is_query)).then_some(location)
     }
 
-    pub(super) fn is_http(&self) -> bool {
+    pub(in crate::storage) fn is_http(&self) -> bool {
         self.root.starts_with("http")
     }
 
