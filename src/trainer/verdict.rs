@@ -6,7 +6,10 @@ impl Evaluation {
     /// For each target that the network has not learned, a sentence that says so. `steps`: duration of the training, if it
     /// is known.
     pub fn verdicts(&self, steps: Option<u64>) -> Vec<String> {
-        let after = steps.map_or(String::new(), |steps| format!(" after {steps} steps"));
+        let after = steps.map_or(String::new(), |steps| match steps {
+            1 => " after 1 step".to_owned(),
+            n => format!(" after {n} steps"),
+        });
         let channels = self.channels.iter();
         let verdict = |(name, channel): (&String, &ChannelEvaluation)| {
             let problem = channel.problem()?;
@@ -97,6 +100,7 @@ mod tests {
             empty.contains("no voxel of the target is positive"),
             "{empty}"
         );
+        assert!(evaluation.verdicts(Some(1))[0].contains("nothing learned after 1 step: "));
         let untimed = evaluation.verdicts(None);
         assert!(
             untimed[0].starts_with("loss: nothing learned: "),
