@@ -1,5 +1,6 @@
 """TIFF stacks as layers: windows are compared with those that numpy cuts from what tifffile reads."""
 
+import io
 import itertools
 import json
 import struct
@@ -624,3 +625,40 @@ def test_init_drafts_a_config_for_stacks(tmp_path):
     assert "states no voxel size in nm" in message and '"layers": { "sections": { "resolution"' in message
     message = error_message("init", tmp_path / "missing.tif", "--out", tmp_path / "third.json")
     assert "missing.tif" in message
+
+
+def jpeg_with_a_scan_per_component(planes, sampling):
+    """A baseline JPEG of grey ones: their tables and their data, with a frame of three components."""
+
+    def parts(plane):
+        file = io.BytesIO()
+        Image.fromarray(plane).save(file, "jpeg", quality=90)
+        data, at, tables = file.getvalue(), 2, {}
+        while data[at + 1] != 0xDA:
+            length = 2 + struct.unpack(">H", data[at + 2 : at + 4])[0]
+            tables[data[at + 1]] = tables.get(data[at + 1], b"") + data[at : at + length]
+            at += length
+        return tables, data[at + 2 + struct.unpack(">H", data[at + 2 : at + 4])[0] : -2]
+
+    tables, _ = parts(planes[0])
+    height, width = planes[0].shape
+    frame = b"\xff\xc0" + struct.pack(">HBHHB", 17, 8, height, width, 3)
+    frame += b"".join(bytes([i + 1, factors, 0]) for i, factors in enumerate(sampling))
+    scans = [b"\xff\xda" + struct.pack(">HBBB", 8, 1, i + 1, 0) + b"\0\x3f\0" + parts(plane)[1] for i, plane in enumerate(planes)]
+    return b"\xff\xd8" + tables[0xDB] + frame + tables[0xC4] + b"".join(scans) + b"\xff\xd9"
+
+
+@pytest.mark.parametrize("sampling", [(0x11, 0x11, 0x11), (0x22, 0x11, 0x11)], ids=["full", "subsampled"])
+def test_a_jpeg_with_a_scan_per_component_is_an_error(tmp_path, sampling):
+    """zune-jpeg decodes it to wrong colours. A precomputed chunk is such a file without a container."""
+    noise = np.random.default_rng(1).integers(0, 256, (3, 48, 64), np.uint8)
+    step = 2 if sampling[0] == 0x22 else 1
+    planes = [noise[0], *(np.ascontiguousarray(plane[::step, ::step]) for plane in noise[1:])]
+    data = jpeg_with_a_scan_per_component(planes, sampling)
+    assert np.abs(np.array(Image.open(io.BytesIO(data)).convert("YCbCr"))[..., 0] - noise[0].astype(int)).mean() < 16
+    scale = {"key": "s", "resolution": RESOLUTION, "size": [64, 48, 1], "voxel_offset": [30, 20, 6], "chunk_sizes": [[64, 48, 1]], "encoding": "jpeg"}
+    (tmp_path / "layer/s").mkdir(parents=True)
+    (tmp_path / "layer/info").write_text(json.dumps({"type": "image", "data_type": "uint8", "num_channels": 3, "scales": [scale]}))
+    (tmp_path / "layer/s/30-94_20-68_6-7").write_bytes(data)
+    config = job(tmp_path, "precomputed://./layer", ORIGIN)
+    assert "has a scan for each component" in error_message("preprocess", config, "--out", tmp_path / "out", code=1)

@@ -19,6 +19,36 @@ pub(in crate::volume) enum JpegColours {
     Stored,
 }
 
+/// Whether the first scan of a jpeg that is not progressive has fewer components than the picture (ITU-T T.81, B.2).
+fn has_separate_scans(bytes: &[u8]) -> bool {
+    const BASELINE: [u8; 2] = [0xc0, 0xc1];
+    const SCAN: u8 = 0xda;
+    let mut rest = bytes.get(2..).unwrap_or_default();
+    let mut of_picture = 0;
+    // Each segment begins with its marker and its length. Any number of bytes 0xff may be before a marker.
+    while let Some((0xff, after)) = rest.split_first() {
+        let Some((marker, segment)) = after.split_first() else {
+            return false;
+        };
+        if *marker == 0xff {
+            rest = after;
+            continue;
+        }
+        if *marker == SCAN {
+            return segment.get(2).is_some_and(|of_scan| *of_scan < of_picture);
+        }
+        if BASELINE.contains(marker) {
+            of_picture = segment.get(7).copied().unwrap_or(0);
+        }
+        let [high, low, ..] = *segment else {
+            return false;
+        };
+        let length = usize::from(u16::from_be_bytes([high, low]));
+        rest = segment.get(length..).unwrap_or_default();
+    }
+    false
+}
+
 pub(in crate::volume) fn decode(
     bytes: &[u8],
     expected: ExpectedPicture,
@@ -56,6 +86,13 @@ pub(in crate::volume) fn decode(
     // Only 8 bits per sample are possible here: the decoder rejects 12.
     let components = usize::from(info.components);
     expected.check(info.width.into(), info.height.into(), components, 8)?;
+    if components > 1 && has_separate_scans(bytes) {
+        // The decoder returns wrong colours without an error.
+        return Err(
+            "its jpeg has a scan for each component, which is not supported: write it with one scan for all (`jpegtran` does)"
+                .to_owned(),
+        );
+    }
     out.resize(expected.bytes(), 0);
     decoder.decode_into(out).map_err(damaged)
 }
