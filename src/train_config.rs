@@ -191,6 +191,7 @@ impl TrainConfig {
         let within = |section: &str, (path, problem)| (format!("{section}.{path}"), problem);
         (self.image.problem())
             .map(|(path, problem)| (format!("image{path}"), problem))
+            .or_else(|| self.zeros_problem())
             .or_else(|| self.targets_problem())
             .or_else(|| self.numbers_problem())
             .or_else(|| {
@@ -207,6 +208,24 @@ impl TrainConfig {
                 let p = self.schedule.problem(self.optimizer.lr);
                 p.map(|p| within("schedule", p))
             })
+    }
+
+    /// Voxels without data are those that are 0 in the network, so an input must not have another 0 there than in its array.
+    fn zeros_problem(&self) -> Option<(String, String)> {
+        let key = if self.loss.mask_on_zeros {
+            "loss.mask_on_zeros"
+        } else if self.min_nonzero.image > 0.0 {
+            "min_nonzero.image"
+        } else {
+            return None;
+        };
+        let (path, [low, high]) = self.image.moved_zero()?;
+        let expected = format!("a range from 0 on, because `{key}` ignores voxels that are 0");
+        problem(
+            &format!("image{path}"),
+            &format!("[{low}, {high}]"),
+            &expected,
+        )
     }
 
     fn targets_problem(&self) -> Option<(String, String)> {

@@ -67,13 +67,24 @@ impl InputsConfig {
         inputs.find_map(|(i, input)| {
             let (found, expected) = input.scaling?.problem()?;
             let problem = format!("found {found}, expected {expected}");
-            let path = if self.0.len() == 1 {
-                ".scale.range".to_owned()
-            } else {
-                format!("[{i}].scale.range")
-            };
-            Some((path, problem))
+            Some((self.range_path(i), problem))
         })
+    }
+
+    /// The first input whose 0 is another number in the network: the JSON path of its range below the inputs, and the range.
+    pub(super) fn moved_zero(&self) -> Option<(String, [f64; 2])> {
+        let mut inputs = self.0.iter().enumerate();
+        inputs.find_map(|(i, input)| match input.scaling? {
+            Scaling::Range(range) if range[0] != 0.0 => Some((self.range_path(i), range)),
+            _ => None,
+        })
+    }
+
+    fn range_path(&self, input: usize) -> String {
+        match self.0.len() {
+            1 => ".scale.range".to_owned(),
+            _ => format!("[{input}].scale.range"),
+        }
     }
 }
 

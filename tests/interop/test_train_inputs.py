@@ -285,6 +285,14 @@ def test_a_target_that_is_not_learned_is_named(dataset, tmp_path):
         ({"image": []}, "`image`: found an empty list"),
         ({"image": ["img", "cells"]}, "`cells` cannot be an input: found uint64"),
         ({"image": ["img", {"array": "given", "scale": {"range": [1, 0]}}]}, "`image[1].scale.range`: found [1, 0]"),
+        (
+            {"image": ["img", {"array": "img16", "scale": {"range": [16, 4080]}}], "loss": {"mask_on_zeros": True}},
+            "`image[1].scale.range`: found [16, 4080], expected a range from 0 on, because `loss.mask_on_zeros` ignores voxels",
+        ),
+        (
+            {"image": {"array": "img16", "scale": {"range": [16, 4080]}}, "min_nonzero": {"image": 0.5}},
+            "`image.scale.range`: found [16, 4080], expected a range from 0 on, because `min_nonzero.image` ignores voxels",
+        ),
         ({"image": ["img", "other"]}, "no array `other` (requested as an input)"),
         ({"image": ["img", "given"], "assignment": {"segmentation": "masks"}}, "no array `masks` (requested as the segm"),
         (
@@ -292,7 +300,7 @@ def test_a_target_that_is_not_learned_is_named(dataset, tmp_path):
             "`assignment`: found no objects of the targets (img, img16)",
         ),
     ],
-    ids=["channels", "twice", "empty", "ids", "range", "missing", "no-segmentation", "no-objects"],
+    ids=["channels", "twice", "empty", "ids", "range", "zeros", "zeros-of-one", "missing", "no-segmentation", "no-objects"],
 )
 def test_a_wrong_input_is_an_error_that_names_it(dataset, tmp_path, changes, words):
     path = config(tmp_path, **changes)
