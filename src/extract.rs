@@ -106,17 +106,19 @@ pub(crate) fn run(
         progress,
         spare_pieces: SparePieces::default(),
         failure: OnceLock::new(),
+        refused: Mutex::default(),
         stopped: OnceLock::new(),
         work: sources.storage().begin_work(),
     };
     report.written_bytes = cut_and_publish(&run, budget_bytes);
     report.cache = run.cutter.cache.stats();
+    let refusal = run.refusal();
     let failure = run.failure.into_inner();
     let failure = failure.or_else(|| run.cutter.prefetch_failure());
     match failure.or(run.stopped.into_inner()) {
         // No thread failed, but windows are missing.
         None if run.work.is_stopped() => Err(ExtractError::Interrupted),
-        None => Ok(report),
+        None => refusal.map_or(Ok(report), Err),
         Some(e) => Err(e),
     }
 }

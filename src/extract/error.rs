@@ -18,11 +18,14 @@ pub enum ExtractError {
     },
     /// A shard that is written again would have other bytes.
     #[error(
-        "{shard} is missing or damaged, and would have other values than before if it was written again: the source of the layer `{layer}` has changed since, or another version of pointshard wrote the dataset. It stays as it is. Restore the source, or write a new dataset: to another folder, or with --force"
+        "{shard}{}, or its receipt, is missing or damaged, and would have other values than before if it was written again: the source of the layer `{layer}` has changed since, or another version of pointshard wrote the dataset. It stays as it is. Restore the source, or write a new dataset: to another folder, or with --force",
+        match others { 0 => String::new(), n => format!(" (and {n} more)") }
     )]
     OtherBytes {
         /// Path of the shard in the dataset.
         shard: String,
+        /// How many others there are.
+        others: usize,
         /// The layer of its array.
         layer: String,
     },

@@ -48,19 +48,14 @@ pub(super) struct PendingShard<'a> {
 }
 
 impl PendingShard<'_> {
-    /// Flushes the shard to the disk, gives it its name and writes its receipt. Returns its size in bytes.
-    ///
-    /// # Errors
-    /// It replaces a shard that had other bytes; it cannot be written.
+    /// Flushes the shard to the disk, gives it its name and writes its receipt. Returns the number of bytes written: none if it
+    /// would replace a shard that had other bytes.
     pub(super) fn publish(self, run: &RunState<'_>) -> Result<u64, ExtractError> {
         let target = run.target;
         let lost = target.present.digest_of_lost(self.id);
         if lost.is_some_and(|digest| digest != self.shard.blake3) {
-            let layer = &run.cutter.plan.config.arrays[self.id.array].layer;
-            return Err(ExtractError::OtherBytes {
-                shard: target.layout.shard_path(self.id),
-                layer: layer.clone(),
-            });
+            run.refuse(self.id);
+            return Ok(0);
         }
         self.shard.publish()?;
         self.receipt.write(target.output, target.layout, self.id)?;

@@ -232,12 +232,32 @@ def test_a_shard_is_not_replaced_by_one_with_other_values(tmp_path, lost, change
     commands = [("check", out, "--repair"), ("preprocess", "--out", out, "--verify"), ("preprocess", config, "--out", out, "--verify")]
     for command in commands:
         said = pointshard(*command, code=1).stderr
-        assert f"{shard} is missing or damaged, and would have other values than before" in said and "`img`" in said, command
+        expected = f"{shard}, or its receipt, is missing or damaged, and would have other values than before"
+        assert expected in said and "`img`" in said, command
         assert file_digests(out) == damaged, command
     for chunk, values in originals.items():
         chunk.write_bytes(values)
     pointshard(*commands[0 if lost != "size" else 1])
     assert file_digests(out) == before
+
+
+def test_shards_whose_sources_are_the_same_are_repaired_beside_others(tmp_path):
+    job = shutil.copytree(VNC, tmp_path / "vnc", ignore=shutil.ignore_patterns("*.npy", "*.npz"))
+    config, out = vnc_config(tmp_path, collection=str(job / "collection.json"), shard_samples=4), tmp_path / "out"
+    pointshard("preprocess", config, "--out", out)
+    before = file_digests(out)
+    lost = ["train.zarr/img/c.1.0.0.0.0", "train.zarr/img/c.2.0.0.0.0", "train.zarr/label0/c.1.0.0.0.0", "val.zarr/label1/c.0.0.0.0.0"]
+    for shard in lost:
+        flip(out / shard, 20)
+    damaged = file_digests(out)
+    for scale in ("9.2_9.2_45.0", "4.6_4.6_45.0"):
+        for chunk in (job / "img" / scale).iterdir():
+            chunk.write_bytes(gzip.compress(bytes(value ^ 1 for value in gzip.decompress(chunk.read_bytes())), 1))
+    said = pointshard("check", out, "--repair", code=1).stderr
+    assert f"{lost[0]} (and 1 more), or its receipt, is missing or damaged" in said
+    after = file_digests(out)
+    assert {path: after[path] == before[path] for path in lost} == dict(zip(lost, [False, False, True, True]))
+    assert [after[path] for path in lost[:2]] == [damaged[path] for path in lost[:2]]
 
 
 def test_a_plan_that_is_damaged_twice_cannot_be_repaired(vnc_copy):
