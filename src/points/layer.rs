@@ -329,6 +329,7 @@ impl PointLayer {
         self.read(boxes, anchor, InBox::ByBounds)
     }
 
+    /// The annotations in each of `boxes`, as `in_box` says.
     pub(super) fn read(
         &self,
         boxes: &[BoxNm],

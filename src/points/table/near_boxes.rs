@@ -8,7 +8,7 @@ use crate::points::merge::BoxIndex;
 pub(super) struct NearBoxes<'a> {
     pub boxes: &'a BoxIndex<'a>,
     pub unit_nm: [f64; 3],
-    /// The columns of the anchor, or of one end of a line of which the middle is the anchor: x, y, z.
+    /// The columns of the anchor, or of one end of a line of which the middle is the anchor, or of which the bounds decide: x, y, z.
     pub position: [&'a str; 3],
     /// The columns of the other end of the line.
     pub other_end: Option<[&'a str; 3]>,
