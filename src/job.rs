@@ -182,6 +182,8 @@ impl Job {
         }
         let padding = extract::measure_padding(&plan, &sources);
         plan.warnings.extend(padding.warnings(&plan));
+        plan.warnings
+            .extend(extract::image_warnings(&plan, &sources));
         let mut layout = sources.layout(&plan);
         if let Some(earlier) = &earlier_plan {
             earlier.keep_shard_samples(&plan, &mut layout);

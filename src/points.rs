@@ -36,7 +36,7 @@ pub(crate) use cremi::has_partners;
 pub use error::PointsError;
 pub use layer::PointLayer;
 pub(crate) use layer::RelatedObjects;
-pub(crate) use negatives::{Negative, NegativeBox, NegativeMask, draw_negatives};
+pub(crate) use negatives::{Negative, NegativeBox, NegativeMask, Surroundings, draw_negatives};
 pub(crate) use open_volume::{open_layer_with_roots, read_layer_roots};
 pub use property::PropertySpec;
 pub use property_kind::PropertyKind;

@@ -27,7 +27,7 @@ pub struct ChoiceConfig {
     /// How often an annotation counts that is in several boxes of one split.
     #[serde(default)]
     pub repeats: Repeats,
-    /// Annotations closer than this to a kept one are dropped, in nm.
+    /// Annotations closer than this to a kept one of the same split are dropped, in nm, also repeats in other boxes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub min_distance_nm: Option<f64>,

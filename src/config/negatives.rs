@@ -12,7 +12,8 @@ pub struct NegativesConfig {
     /// How many of them a box has for each of its annotations that `filter` and `related` keep.
     #[schemars(range(min = 0))]
     pub per_annotation: f64,
-    /// Minimum distance in nm from every annotation, also from those outside of the box.
+    /// Minimum distance in nm from every annotation, also from those outside of the box. The distance from a line is that from
+    /// its nearest point.
     #[serde(default)]
     #[schemars(range(min = 0))]
     pub min_distance_nm: f64,

@@ -39,7 +39,7 @@ pub enum ObjectAnchor {
     /// The mean of its voxels' indices, rounded half to even. It may be outside of the object.
     #[default]
     Centroid,
-    /// The voxel of the object that is nearest to the centroid.
+    /// The voxel of the object that is nearest, in nm, to the rounded centroid.
     Inside,
     /// The middle of its bounding box, rounded half to even.
     Box,
@@ -59,7 +59,7 @@ pub enum AtFaces {
 /// The property with the number of an object's voxels in the box.
 pub(crate) const VOXELS: &str = "voxels";
 
-/// The property that is 1 for objects with voxels at a face of the box.
+/// The property that is 1 for objects with voxels at a face of the box, unless the volume ends there.
 pub(crate) const AT_FACE: &str = "at_face";
 
 impl ObjectsConfig {

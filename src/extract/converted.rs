@@ -46,6 +46,10 @@ impl Volume for ConvertedVolume {
         self.inner.redirected_to()
     }
 
+    fn is_image(&self) -> bool {
+        self.inner.is_image()
+    }
+
     fn roots(&self) -> Option<&RootMap> {
         self.inner.roots()
     }

@@ -31,6 +31,9 @@ pub enum JobError {
         /// Why.
         source: PointsError,
     },
+    /// The negatives cannot be placed.
+    #[error("cannot place the negatives, at `points.negatives` in the config")]
+    Negatives(#[source] PointsError),
     /// The dataset would be empty.
     #[error("the job has no sample: {why}")]
     NoSample {
@@ -206,7 +209,7 @@ impl Fault for JobError {
             Self::Config(e) => e.kind(),
             Self::Collection(e) => e.kind(),
             Self::Plan(e) => e.kind(),
-            Self::Points { source, .. } => source.kind(),
+            Self::Points { source, .. } | Self::Negatives(source) => source.kind(),
             Self::Displaced(e) => e.kind(),
             Self::Extract(e)
             | Self::PlannedSources { source: e, .. }

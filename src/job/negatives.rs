@@ -4,19 +4,19 @@ use std::collections::HashSet;
 
 use super::error::JobError;
 use crate::config::{Config, NEGATIVE, NegativesConfig};
-use crate::geometry::{BoxNm, PointNm};
+use crate::geometry::BoxNm;
 use crate::plan::{LayerPoints, ReadPlan, wanted_annotations};
 use crate::points::{
     Anchor, Annotation, Negative, NegativeBox, NegativeMask, PointLayer, PointsError,
-    PointsInBoxes, PropertySpec, draw_negatives,
+    PointsInBoxes, PropertySpec, Surroundings, draw_negatives,
 };
 use crate::storage::Storage;
 
-/// The annotations of a layer in its boxes, and the positions of those in each box and around it.
+/// The annotations of a layer in its boxes, and those in each box and around it.
 pub(super) struct PointsAround {
     pub points: PointsInBoxes,
     /// Empty without negatives.
-    pub around: Vec<Vec<PointNm>>,
+    pub around: Vec<Surroundings>,
 }
 
 impl PointsAround {
@@ -40,9 +40,13 @@ impl PointsAround {
         } else {
             &inflated
         };
-        let mut points = layer.read_boxes(read, anchor)?;
-        let positions = |of_box: &Vec<Annotation>| of_box.iter().map(|a| a.anchor).collect();
-        let around = points.per_box.iter().map(positions).collect();
+        // Without a distance, no annotation matters.
+        let mut points = if layer.has_ends() && distance_nm > 0.0 {
+            layer.read_touching(read, anchor)?
+        } else {
+            layer.read_boxes(read, anchor)?
+        };
+        let around = points.per_box.iter().map(|a| Surroundings::of(a)).collect();
         for (of_box, bounds) in points.per_box.iter_mut().zip(boxes) {
             of_box.retain(|annotation| bounds.contains(&annotation.anchor));
         }
@@ -51,12 +55,12 @@ impl PointsAround {
 }
 
 /// Adds negatives to the annotations of each layer, if the config has them. `around` has, for each layer and each of its
-/// boxes, the positions of the annotations in the box and around it.
+/// boxes, the annotations in the box and around it.
 pub(super) fn add_negatives(
     config: &Config,
     read_plan: &ReadPlan,
     layers: &mut [LayerPoints],
-    around: Vec<Vec<Vec<PointNm>>>,
+    around: Vec<Vec<Surroundings>>,
     storage: &Storage,
     failed: impl Fn(PointsError) -> JobError,
 ) -> Result<(), JobError> {
@@ -83,18 +87,19 @@ pub(super) fn add_negatives(
         });
     let boxes: Vec<_> = boxes.collect();
     let masks = read_plan.masks().iter().map(|mask| {
-        NegativeMask::open(
+        let opened = NegativeMask::open(
             &mask.url,
             &mask.resolution,
             &mask.layer,
             mask.roots.as_ref(),
-            negatives,
             config.missing,
             storage,
-        )
+        );
+        opened.map_err(JobError::Negatives)
     });
-    let masks: Vec<_> = masks.collect::<Result<_, _>>().map_err(&failed)?;
-    let negatives = draw_negatives(&boxes, &masks, negatives, storage).map_err(&failed)?;
+    let masks: Vec<_> = masks.collect::<Result<_, _>>()?;
+    let negatives =
+        draw_negatives(&boxes, &masks, negatives, storage).map_err(JobError::Negatives)?;
     let too_few = too_few(read_plan, &boxes, &negatives);
     for layer in layers.iter_mut() {
         mark_annotations(layer).map_err(&failed)?;
@@ -124,8 +129,12 @@ fn too_few(
     let all = read_plan.queries().iter().zip(boxes).zip(negatives);
     let mut lacking = all.filter(|((_, of_box), placed)| (placed.len() as u64) < of_box.wanted);
     let ((query, first), placed) = lacking.next()?;
+    let reason = match first.mask {
+        Some(_) => "Too little space in it is inside the mask and far enough from annotations",
+        None => "About 0.1 % of it or less is far enough from annotations",
+    };
     Some(format!(
-        "{} box(es) have fewer negatives than `points.negatives` requires, for example the box {:?}: {} of {}. Too little space in it is far enough from annotations and inside the mask",
+        "{} box(es) have fewer negatives than `points.negatives` requires, for example the box {:?}: {} of {}. {reason}",
         lacking.count() + 1,
         read_plan.boxes()[query.box_index].id,
         placed.len(),

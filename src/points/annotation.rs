@@ -20,6 +20,15 @@ pub enum Anchor {
     End,
 }
 
+/// Which annotations a box has when annotations are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum InBox {
+    /// Those whose anchor is in the box.
+    ByAnchor,
+    /// Those with an anchor and ends whose bounds have a point in common with the box, so that a line may pass through it.
+    ByBounds,
+}
+
 /// One annotation of a layer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Annotation {

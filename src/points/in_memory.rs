@@ -7,7 +7,7 @@ use std::collections::HashSet;
 
 use rayon::prelude::*;
 
-use super::annotation::Anchor;
+use super::annotation::{Anchor, InBox};
 use super::error::PointsError;
 use super::layer::RelatedObjects;
 use super::merge::{AnnotationBatch, BoxIndex, RecordKey, merge_batches};
@@ -265,8 +265,9 @@ impl InMemoryLayer {
         &self,
         boxes: &[BoxNm],
         anchor: Anchor,
+        in_box: InBox,
     ) -> Result<PointsInBoxes, PointsError> {
-        let index = BoxIndex::new(boxes);
+        let index = BoxIndex::new(boxes, in_box);
         let starts: Vec<usize> = (0..self.rows.len()).step_by(BATCH_ROWS).collect();
         let batches: Vec<AnnotationBatch> = starts
             .par_iter()
@@ -405,6 +406,7 @@ mod tests {
             .read_boxes(
                 &[a_box(0.0, 1e9), a_box(32_767.0, 32_769.0)],
                 Anchor::Midpoint,
+                InBox::ByAnchor,
             )
             .unwrap();
         assert_eq!(found.per_box[0].len(), 99_999);
@@ -430,7 +432,7 @@ mod tests {
         let found = layer(&[(7, [0.0; 3]), (8, [f64::NAN; 3])])
             .finish()
             .unwrap()
-            .read_boxes(&[], Anchor::Midpoint)
+            .read_boxes(&[], Anchor::Midpoint, InBox::ByAnchor)
             .unwrap();
         let example = Some((8, "t.csv: line 3".to_owned()));
         assert_eq!(

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use indexmap::IndexMap;
 
-use super::annotation::{Anchor, AnnotatedBox};
+use super::annotation::{Anchor, AnnotatedBox, InBox};
 use super::error::PointsError;
 use super::in_memory::InMemoryLayer;
 use super::objects::ObjectsLayer;
@@ -317,12 +317,31 @@ impl PointLayer {
         boxes: &[BoxNm],
         anchor: Anchor,
     ) -> Result<PointsInBoxes, PointsError> {
+        self.read(boxes, anchor, InBox::ByAnchor)
+    }
+
+    /// The annotations that touch each of `boxes`: at least those whose anchor, or a point of the line between whose ends, is in it.
+    pub(crate) fn read_touching(
+        &self,
+        boxes: &[BoxNm],
+        anchor: Anchor,
+    ) -> Result<PointsInBoxes, PointsError> {
+        self.read(boxes, anchor, InBox::ByBounds)
+    }
+
+    /// The annotations in each of `boxes`, as `in_box` says.
+    pub(super) fn read(
+        &self,
+        boxes: &[BoxNm],
+        anchor: Anchor,
+        in_box: InBox,
+    ) -> Result<PointsInBoxes, PointsError> {
         match &self.format {
-            LayerFormat::Precomputed(layer) => layer.read_boxes(boxes, anchor),
-            LayerFormat::Table(layer) => layer.read_boxes(boxes, anchor),
-            LayerFormat::InMemory(layer) => layer.read_boxes(boxes, anchor),
+            LayerFormat::Precomputed(layer) => layer.read_boxes(boxes, anchor, in_box),
+            LayerFormat::Table(layer) => layer.read_boxes(boxes, anchor, in_box),
+            LayerFormat::InMemory(layer) => layer.read_boxes(boxes, anchor, in_box),
             LayerFormat::Objects(layer) => layer.read_boxes(boxes),
-            LayerFormat::Several(layers) => layers.read_boxes(boxes, anchor),
+            LayerFormat::Several(layers) => layers.read_boxes(boxes, anchor, in_box),
         }
     }
 }

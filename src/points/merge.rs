@@ -9,27 +9,34 @@ use rayon::prelude::*;
 use rstar::primitives::{GeomWithData, Rectangle};
 use rstar::{AABB, RTree};
 
-use super::annotation::Annotation;
+use super::annotation::{Annotation, InBox};
 use super::position::AnnotationPosition;
 use crate::geometry::{BoxNm, PointNm};
 
-/// An index that finds the boxes around a point.
+/// An index that finds the boxes that have an annotation.
 #[derive(Debug)]
 pub(super) struct BoxIndex<'a> {
     boxes: &'a [BoxNm],
+    in_box: InBox,
     tree: RTree<GeomWithData<Rectangle<[f64; 3]>, usize>>,
 }
 
 impl<'a> BoxIndex<'a> {
-    pub(super) fn new(boxes: &'a [BoxNm]) -> Self {
+    pub(super) fn new(boxes: &'a [BoxNm], in_box: InBox) -> Self {
         let entries = boxes
             .iter()
             .enumerate()
             .map(|(i, b)| GeomWithData::new(Rectangle::from_corners(b.min(), b.max()), i));
         Self {
             boxes,
+            in_box,
             tree: RTree::bulk_load(entries.collect()),
         }
+    }
+
+    /// Which annotations a box has.
+    pub(super) fn in_box(&self) -> InBox {
+        self.in_box
     }
 
     /// The number of boxes.
@@ -37,9 +44,26 @@ impl<'a> BoxIndex<'a> {
         self.boxes.len()
     }
 
-    /// Whether a box contains `point`.
-    pub(super) fn contains(&self, point: &PointNm) -> bool {
-        self.containing(point).next().is_some()
+    /// Whether a box has an annotation with this position.
+    pub(super) fn has(&self, position: &AnnotationPosition) -> bool {
+        self.having(position).next().is_some()
+    }
+
+    /// The boxes that have an annotation with this position, in no particular order.
+    fn having(&self, position: &AnnotationPosition) -> impl Iterator<Item = usize> {
+        let (by_anchor, by_bounds) = match self.in_box {
+            InBox::ByAnchor => (Some(self.containing(&position.anchor)), None),
+            InBox::ByBounds => {
+                let [start, end] = position.ends;
+                let bounds = AABB::from_points(&[position.anchor.0, start.0, end.0]);
+                (
+                    None,
+                    Some(self.tree.locate_in_envelope_intersecting(bounds)),
+                )
+            }
+        };
+        let touched = by_bounds.into_iter().flatten().map(|entry| entry.data);
+        by_anchor.into_iter().flatten().chain(touched)
     }
 
     /// Whether a box and the region from `low` to `high` have a point in common, faces included.
@@ -50,7 +74,7 @@ impl<'a> BoxIndex<'a> {
     }
 
     /// The boxes that contain `point`, in no particular order. The tree includes upper faces, which boxes do not.
-    fn containing(&self, point: &PointNm) -> impl Iterator<Item = usize> {
+    fn containing<'p>(&self, point: &'p PointNm) -> impl Iterator<Item = usize> + use<'_, 'a, 'p> {
         self.tree
             .locate_all_at_point(point.0)
             .map(|entry| entry.data)
@@ -64,7 +88,7 @@ impl<'a> BoxIndex<'a> {
         position: &AnnotationPosition,
         properties: &[u8],
     ) -> Option<BoxedAnnotation> {
-        let mut boxes = self.containing(&position.anchor);
+        let mut boxes = self.having(position);
         let first_box = boxes.next()?;
         Some(BoxedAnnotation {
             annotation: Annotation {
@@ -325,7 +349,7 @@ mod tests {
         ) {
             let boxes: Vec<_> =
                 corners.iter().map(|(a, b)| a_box(a.map(f64::from), b.map(f64::from))).collect();
-            let index = BoxIndex::new(&boxes);
+            let index = BoxIndex::new(&boxes, InBox::ByAnchor);
             for p in points {
                 let p = PointNm(p.map(f64::from));
                 let mut found: Vec<_> = index.containing(&p).collect();

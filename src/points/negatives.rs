@@ -1,21 +1,22 @@
 //! Negatives: random points in boxes that are no annotations.
 //!
 //! Each box has its own sequence of random points, which depends on the seed and the box's id. The first points of it that are far
-//! enough from all annotations and in the mask are the negatives. The mask is read only in the chunks with candidates.
+//! enough from all annotations and in the mask are the negatives. The mask is read only in the chunks with candidates. Where a box
+//! has so little space that these points miss it, the voxels of the mask are listed, and points in them are drawn (`free_voxels`).
 
-use std::collections::{BTreeMap, HashSet};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+mod free_voxels;
+mod mask;
+mod surroundings;
 
-use rstar::RTree;
+use std::collections::HashSet;
 
+use self::free_voxels::{Search, free_voxels, group_size};
+pub(crate) use self::mask::NegativeMask;
+pub(crate) use self::surroundings::Surroundings;
 use super::error::PointsError;
-use super::open_volume::open_volume;
-use crate::blocks::{Block, VisitMemory, visit_blocks};
-use crate::config::{LayerConfig, Missing, NegativesConfig};
-use crate::geometry::{BoxNm, PointNm, Resolution, VoxelBox};
-use crate::storage::{DocumentError, Location, SourceUrl, Storage};
-use crate::volume::Volume;
+use crate::config::NegativesConfig;
+use crate::geometry::{BoxNm, PointNm, Resolution};
+use crate::storage::{DocumentError, Storage};
 
 /// A box that gets negatives.
 pub(crate) struct NegativeBox<'a> {
@@ -24,20 +25,12 @@ pub(crate) struct NegativeBox<'a> {
     pub bounds: BoxNm,
     /// How many negatives it gets.
     pub wanted: u64,
-    /// The positions of the annotations in the box and around it.
-    pub annotations: Vec<PointNm>,
+    /// The annotations in the box and around it.
+    pub annotations: Surroundings,
     /// Ids that its negatives do not get.
     pub ids: HashSet<u64>,
     /// Position of its mask in the list of masks.
     pub mask: Option<usize>,
-}
-
-/// A volume that is not 0 where negatives may be.
-#[derive(Debug)]
-pub(crate) struct NegativeMask {
-    volume: Arc<dyn Volume>,
-    resolution: Resolution,
-    missing: Missing,
 }
 
 /// A negative: its id and its position.
@@ -52,81 +45,31 @@ const NEGATIVE_BYTES: u64 = 150;
 /// Bytes of the random numbers of a point: x, y, z and the id.
 const DRAW_BYTES: usize = 32;
 
-impl NegativeMask {
-    /// Opens the volume at `source` at the scale with the given `resolution`.
-    pub fn open(
-        source: &SourceUrl,
-        resolution: &Resolution,
-        layer: &LayerConfig,
-        roots: Option<&Location>,
-        config: &NegativesConfig,
-        missing: Missing,
-        storage: &Storage,
-    ) -> Result<Self, PointsError> {
-        let own = config.mask.as_ref().and_then(|mask| mask.resolution);
-        let key = match own {
-            Some(_) => "points.negatives.mask.resolution",
-            None => "resolution",
-        };
-        Ok(Self {
-            volume: open_volume(source, resolution, layer, roots, key, storage)?,
-            resolution: *resolution,
-            missing,
-        })
+/// How many points are drawn at most for this many negatives.
+fn most_draws(negatives: u64) -> u64 {
+    match negatives {
+        0 => 0,
+        _ => negatives.saturating_mul(1000).saturating_add(10_000),
     }
+}
 
-    /// Whether each of `points` is in a voxel that is not 0. Of several channels, the first counts.
-    fn contains(&self, points: &[PointNm], storage: &Storage) -> Result<Vec<bool>, PointsError> {
-        let meta = self.volume.meta();
-        let (grid, size) = (&meta.grid, meta.data_type.size_bytes());
-        let mut blocks: BTreeMap<u64, Vec<(usize, [i64; 3])>> = BTreeMap::new();
-        for (i, point) in points.iter().enumerate() {
-            let Some(voxel) = self.resolution.voxel_of(point) else {
-                continue;
-            };
-            let around = VoxelBox {
-                start: voxel,
-                end: voxel.map(|v| v + 1),
-            };
-            for block in grid.blocks_touching(&around) {
-                blocks
-                    .entry(grid.linear(block))
-                    .or_default()
-                    .push((i, voxel));
-            }
-        }
-        let found: Vec<AtomicBool> = points.iter().map(|_| AtomicBool::new(false)).collect();
-        let visit = |number: u64, block: &Block| -> Result<(), PointsError> {
-            if matches!(block, Block::Missing) && self.missing == Missing::Error {
-                let chunk = self.volume.describe_block(grid.block_from_linear(number));
-                return Err(PointsError::MissingChunk { chunk });
-            }
-            let block_box = grid.block_box(grid.block_from_linear(number));
-            let [nx, ny, _] = block_box.shape();
-            for (i, voxel) in &blocks[&number] {
-                let is_set = match block {
-                    Block::Missing => !meta.fill_value.is_zero(),
-                    Block::Uniform(value) => !value.is_zero(),
-                    Block::Stored(values) => {
-                        let [x, y, z] = [0, 1, 2].map(|d| (voxel[d] - block_box.start[d]) as u64);
-                        let first = ((z * ny + y) * nx + x) as usize * size;
-                        let value = values.get(first..first + size);
-                        value.is_some_and(|value| meta.data_type.count_nonzero(value) > 0)
-                    }
-                };
-                found[*i].store(is_set, Ordering::Relaxed);
-            }
-            Ok(())
-        };
-        let numbers: Vec<u64> = blocks.keys().copied().collect();
-        let memory = VisitMemory::reserve(self.volume.as_ref(), storage.budget());
-        let memory = memory.map_err(|over| {
-            let problem = format!("its chunks take more than {over}");
-            too_large(self.volume.describe(), "a mask", problem)
-        })?;
-        visit_blocks(&self.volume, &numbers, &memory, storage, visit)?;
-        Ok(found.into_iter().map(AtomicBool::into_inner).collect())
-    }
+/// A random number less than `limit`.
+fn random_below(numbers: &mut blake3::OutputReader, limit: u64) -> u64 {
+    let mut bytes = [0; 8];
+    numbers.fill(&mut bytes);
+    ((u128::from(u64::from_le_bytes(bytes)) * u128::from(limit)) >> 64) as u64
+}
+
+/// The random numbers of a point: its place along x, y, z, from 0 to less than 1, and its id.
+fn random_point(numbers: &mut blake3::OutputReader) -> ([f64; 3], u64) {
+    let mut bytes = [0; DRAW_BYTES];
+    numbers.fill(&mut bytes);
+    let numbers: [[u8; 8]; 4] = bytemuck::cast(bytes);
+    let [x, y, z, id] = numbers.map(u64::from_le_bytes);
+    (
+        [x, y, z].map(|n| (n >> 11) as f64 / (1u64 << 53) as f64),
+        id,
+    )
 }
 
 /// The random points of a box, one after the other.
@@ -135,7 +78,6 @@ struct Draws<'b> {
     numbers: blake3::OutputReader,
     /// How many more points are drawn at most.
     left: u64,
-    annotations: RTree<[f64; 3]>,
     /// Of annotations and negatives.
     ids: HashSet<u64>,
     negatives: Vec<Negative>,
@@ -143,27 +85,40 @@ struct Draws<'b> {
 
 impl<'b> Draws<'b> {
     fn new(of_box: &'b NegativeBox<'b>, seed: u64) -> Self {
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(b"negatives");
-        hasher.update(&seed.to_le_bytes());
-        hasher.update(of_box.id.as_bytes());
         Self {
-            numbers: hasher.finalize_xof(),
-            left: if of_box.wanted == 0 {
-                0
-            } else {
-                of_box.wanted.saturating_mul(1000).saturating_add(10_000)
-            },
-            annotations: RTree::bulk_load(of_box.annotations.iter().map(|p| p.0).collect()),
+            numbers: random_numbers("negatives", seed, of_box.id),
+            left: most_draws(of_box.wanted),
             ids: of_box.ids.clone(),
             negatives: Vec::new(),
             of_box,
         }
     }
 
+    /// How many negatives are missing.
+    fn missing(&self) -> u64 {
+        self.of_box.wanted - self.negatives.len() as u64
+    }
+
+    /// Whether `point` is in the box and at least `distance_nm` from all annotations.
+    fn has_room(&self, point: &PointNm, distance_nm: f64) -> bool {
+        let NegativeBox {
+            bounds,
+            annotations,
+            ..
+        } = self.of_box;
+        annotations.distance_nm(point) >= distance_nm && bounds.contains(point)
+    }
+
+    /// Adds the first of `found` that are missing. Each id is used once.
+    fn add(&mut self, found: impl Iterator<Item = Negative>) {
+        let missing = self.missing() as usize;
+        let Self { ids, negatives, .. } = self;
+        negatives.extend(found.filter(|(id, _)| ids.insert(*id)).take(missing));
+    }
+
     /// The next points that are in the box and at least `distance_nm` from all annotations: several times as many as are missing.
     fn candidates(&mut self, round: u32, distance_nm: f64) -> Vec<Negative> {
-        let missing = self.of_box.wanted - self.negatives.len() as u64;
+        let missing = self.missing();
         let draws = if missing == 0 {
             0
         } else {
@@ -173,25 +128,50 @@ impl<'b> Draws<'b> {
         self.left -= draws;
         let mut candidates = Vec::new();
         for _ in 0..draws {
-            let mut bytes = [0; DRAW_BYTES];
-            self.numbers.fill(&mut bytes);
-            let numbers: [[u8; 8]; 4] = bytemuck::cast(bytes);
-            let [x, y, z, id] = numbers.map(u64::from_le_bytes);
+            let (shares, id) = random_point(&mut self.numbers);
             let (min, max) = (self.of_box.bounds.min(), self.of_box.bounds.max());
-            let position: [f64; 3] = std::array::from_fn(|d| {
-                let share = ([x, y, z][d] >> 11) as f64 / (1u64 << 53) as f64;
-                min[d] + share * (max[d] - min[d])
-            });
-            let nearest = self.annotations.nearest_neighbor(position);
-            let is_far = nearest
-                .is_none_or(|near| PointNm(*near).distance_nm(&PointNm(position)) >= distance_nm);
+            let position = std::array::from_fn(|d| min[d] + shares[d] * (max[d] - min[d]));
             let point = PointNm(position);
-            if is_far && self.of_box.bounds.contains(&point) {
+            if self.has_room(&point, distance_nm) {
                 candidates.push((id, point));
             }
         }
         candidates
     }
+
+    /// Draws points in random ones of `voxels` until no negative is missing.
+    fn draw_in(
+        &mut self,
+        voxels: &[[i64; 3]],
+        resolution: &Resolution,
+        distance_nm: f64,
+        numbers: &mut blake3::OutputReader,
+    ) {
+        for _ in 0..most_draws(self.missing()) {
+            let number = random_below(numbers, voxels.len() as u64) as usize;
+            let (shares, id) = random_point(numbers);
+            let Some(voxel) = voxels.get(number).filter(|_| self.missing() > 0) else {
+                return;
+            };
+            let nm = resolution.nm();
+            let position = std::array::from_fn(|d| (voxel[d] as f64 + shares[d]) * nm[d]);
+            let point = PointNm(position);
+            // Positions are rounded, so that a point at a face may be in the next voxel.
+            let is_inside = resolution.voxel_of(&point) == Some(*voxel);
+            if is_inside && self.has_room(&point, distance_nm) {
+                self.add(std::iter::once((id, point)));
+            }
+        }
+    }
+}
+
+/// The random numbers of a box.
+fn random_numbers(purpose: &str, seed: u64, box_id: &str) -> blake3::OutputReader {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(purpose.as_bytes());
+    hasher.update(&seed.to_le_bytes());
+    hasher.update(box_id.as_bytes());
+    hasher.finalize_xof()
 }
 
 fn too_large(object: String, expected: &'static str, problem: String) -> PointsError {
@@ -241,16 +221,45 @@ pub(crate) fn draw_negatives(
         }
         for ((draws, candidates), kept) in all.iter_mut().zip(candidates).zip(kept) {
             let candidates = candidates.into_iter().zip(kept);
-            let candidates = candidates.filter(|(_, is_kept)| *is_kept);
-            let missing = draws.of_box.wanted as usize - draws.negatives.len();
-            let Draws { ids, negatives, .. } = draws;
-            let new = candidates.map(|(negative, _)| negative);
-            negatives.extend(new.filter(|(id, _)| ids.insert(*id)).take(missing));
+            let kept = candidates.filter(|(_, is_kept)| *is_kept);
+            draws.add(kept.map(|(negative, _)| negative));
         }
-        let is_done = |d: &Draws<'_>| d.left == 0 || d.negatives.len() as u64 == d.of_box.wanted;
-        if all.iter().all(is_done) {
+        if all.iter().all(|d| d.left == 0 || d.missing() == 0) {
             break;
         }
     }
+    for (number, mask) in masks.iter().enumerate() {
+        let lacking = all.iter_mut();
+        let lacking = lacking.filter(|d| d.missing() > 0 && d.of_box.mask == Some(number));
+        draw_in_free_voxels(&mut lacking.collect::<Vec<_>>(), mask, config, storage)?;
+    }
     Ok(all.into_iter().map(|draws| draws.negatives).collect())
+}
+
+/// Draws what is missing in each box among the voxels of the mask where a negative may be.
+fn draw_in_free_voxels(
+    boxes: &mut [&mut Draws<'_>],
+    mask: &NegativeMask,
+    config: &NegativesConfig,
+    storage: &Storage,
+) -> Result<(), PointsError> {
+    let searches = boxes.iter().map(|draws| Search {
+        of_box: draws.of_box,
+        missing: draws.missing(),
+        numbers: random_numbers("negatives in free voxels", config.seed, draws.of_box.id),
+    });
+    let mut searches: Vec<_> = searches.collect();
+    let (mut searches, mut boxes) = (&mut searches[..], boxes);
+    let distance_nm = config.min_distance_nm;
+    while !searches.is_empty() {
+        let size = group_size(mask, searches);
+        let (group, other_searches) = searches.split_at_mut(size);
+        let (draws, other_boxes) = boxes.split_at_mut(size);
+        let voxels = free_voxels(mask, group, distance_nm, storage)?;
+        for ((search, draws), voxels) in group.iter_mut().zip(draws).zip(voxels) {
+            draws.draw_in(&voxels, mask.resolution(), distance_nm, &mut search.numbers);
+        }
+        (searches, boxes) = (other_searches, other_boxes);
+    }
+    Ok(())
 }

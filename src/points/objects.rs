@@ -163,10 +163,17 @@ impl ObjectsLayer {
         }
         let annotations = per_box.iter().map(|of_box| of_box.len() as u64).sum();
         self.storage.stage().add(annotations);
+        let image = self.volume.is_image().then(|| {
+            let layer = &self.layer;
+            format!(
+                "the layer `{layer}` is an image, as its info says, but its values are used as the ids of objects; expected a segmentation at `points.objects.layer` in the config"
+            )
+        });
         Ok(PointsInBoxes {
             per_box,
             report: PointsReport {
                 annotations_read: annotations,
+                warnings: image.into_iter().collect(),
                 ..PointsReport::default()
             },
         })

@@ -1,6 +1,6 @@
 //! Several annotation layers as one: each annotation has the name of its layer as a property.
 
-use super::annotation::{Anchor, Annotation};
+use super::annotation::{Anchor, Annotation, InBox};
 use super::error::PointsError;
 use super::layer::PointLayer;
 use super::property::{PropertySpec, lay_out, record_bytes};
@@ -131,6 +131,7 @@ impl SeveralLayers {
         &self,
         boxes: &[BoxNm],
         anchor: Anchor,
+        in_box: InBox,
     ) -> Result<PointsInBoxes, PointsError> {
         let mut all: Vec<Vec<(usize, Annotation)>> = boxes.iter().map(|_| Vec::new()).collect();
         let mut report = PointsReport {
@@ -138,7 +139,7 @@ impl SeveralLayers {
             ..PointsReport::default()
         };
         for (number, layer) in self.layers.iter().enumerate() {
-            let read = layer.layer.read_boxes(boxes, anchor)?;
+            let read = layer.layer.read(boxes, anchor, in_box)?;
             report.add(read.report);
             for (of_box, annotations) in all.iter_mut().zip(read.per_box) {
                 let labeled = annotations

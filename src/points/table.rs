@@ -51,7 +51,7 @@ pub(crate) use self::roots::{read_roots, supervoxels_without_root};
 use self::row::RoundedNumbers;
 use self::same_ids::{RowsOfIds, conflicting_id};
 use self::source::{NearRows, TableSource};
-use super::annotation::Anchor;
+use super::annotation::{Anchor, InBox};
 use super::error::PointsError;
 use super::layer::RelatedObjects;
 use super::merge::{AnnotationBatch, BoxIndex, merge_batches};
@@ -128,7 +128,7 @@ impl TableLayer {
         boxes: &[BoxNm],
         anchor: Anchor,
     ) -> Result<HashSet<u64>, PointsError> {
-        let index = BoxIndex::new(boxes);
+        let index = BoxIndex::new(boxes, InBox::ByAnchor);
         let related = |r: &TableRelationships| r.related(wanted, self.near(&index, anchor));
         self.relationships
             .as_ref()
@@ -144,7 +144,7 @@ impl TableLayer {
         boxes: &[BoxNm],
         anchor: Anchor,
     ) -> Result<Vec<Option<RelatedObjects>>, PointsError> {
-        let index = BoxIndex::new(boxes);
+        let index = BoxIndex::new(boxes, InBox::ByAnchor);
         let objects = |r: &TableRelationships| {
             let near = self.near(&index, anchor);
             r.objects_of(ids, wanted, near)
@@ -175,8 +175,9 @@ impl TableLayer {
         &self,
         boxes: &[BoxNm],
         anchor: Anchor,
+        in_box: InBox,
     ) -> Result<PointsInBoxes, PointsError> {
-        let index = BoxIndex::new(boxes);
+        let index = BoxIndex::new(boxes, in_box);
         let mut ids = TableIds::new(&self.budget);
         let mut batch = AnnotationBatch::default();
         let mut not_finite: Option<(u64, u64)> = None;

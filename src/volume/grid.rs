@@ -1,5 +1,7 @@
 //! The grid of blocks on which a volume is stored.
 
+use std::ops::Range;
+
 use crate::geometry::VoxelBox;
 
 /// Position of a block in its grid, along x, y, z.
@@ -61,19 +63,39 @@ impl BlockGrid {
 
     /// The blocks that overlap `region`, x fastest.
     pub fn blocks_touching(&self, region: &VoxelBox) -> impl Iterator<Item = BlockIndex> + use<> {
-        let [x, y, z] = match self.bounds.intersection(region) {
+        let [x, y, z] = self.range_touching(region);
+        z.flat_map(move |k| {
+            let x = x.clone();
+            y.clone()
+                .flat_map(move |j| x.clone().map(move |i| [i, j, k]))
+        })
+    }
+
+    /// The `n`th of the blocks that overlap `region`, in the order of [`BlockGrid::blocks_touching`].
+    pub fn block_touching(&self, region: &VoxelBox, n: u64) -> Option<BlockIndex> {
+        let [x, y, z] = self.range_touching(region);
+        let (along_x, along_y) = (x.end - x.start, y.end - y.start);
+        let k = z.start + n.checked_div(along_x * along_y)?;
+        let in_layer = n % (along_x * along_y);
+        (k < z.end).then(|| {
+            [
+                x.start + in_layer % along_x,
+                y.start + in_layer / along_x,
+                k,
+            ]
+        })
+    }
+
+    /// The blocks along x, y, z that overlap `region`.
+    fn range_touching(&self, region: &VoxelBox) -> [Range<u64>; 3] {
+        match self.bounds.intersection(region) {
             None => [0..0, 0..0, 0..0],
             Some(inside) => std::array::from_fn(|d| {
                 let first = (inside.start[d] - self.bounds.start[d]) as u64;
                 let last = (inside.end[d] - 1 - self.bounds.start[d]) as u64;
                 first / u64::from(self.block[d])..last / u64::from(self.block[d]) + 1
             }),
-        };
-        z.flat_map(move |k| {
-            let x = x.clone();
-            y.clone()
-                .flat_map(move |j| x.clone().map(move |i| [i, j, k]))
-        })
+        }
     }
 
     /// Linear index of a block, x fastest.
@@ -106,6 +128,8 @@ mod tests {
             let region = make(at, w);
             let touching: Vec<_> = grid.blocks_touching(&region).collect();
             prop_assert_eq!(grid.count_touching(&region), touching.len() as u64);
+            let all: Vec<_> = (0..).map_while(|n| grid.block_touching(&region, n)).collect();
+            prop_assert_eq!(&all, &touching);
             let [nx, ny, nz] = grid.shape();
             for n in 0..nx * ny * nz {
                 let b = grid.block_from_linear(n);

@@ -53,6 +53,11 @@ pub trait Volume: Send + Sync + fmt::Debug {
         None
     }
 
+    /// Whether the source's metadata says that it is an image, so that its values are no ids.
+    fn is_image(&self) -> bool {
+        false
+    }
+
     /// The roots that replace its supervoxels, if they are replaced.
     fn roots(&self) -> Option<&RootMap> {
         None

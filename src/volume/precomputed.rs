@@ -30,6 +30,7 @@ pub(super) struct PrecomputedVolume {
     encoding: Encoding,
     digest: blake3::Hash,
     redirected_to: Option<Location>,
+    is_image: bool,
 }
 
 /// The dimensions of the volume in `location` in Neuroglancer, and the resolution of its first scale.
@@ -67,6 +68,7 @@ impl PrecomputedVolume {
             encoding: scale.encoding,
             digest: scale.digest,
             redirected_to: scale.redirected_to,
+            is_image: scale.is_image,
         })
     }
 }
@@ -104,6 +106,10 @@ impl Volume for PrecomputedVolume {
                 sharded,
             })),
         }
+    }
+
+    fn is_image(&self) -> bool {
+        self.is_image
     }
 
     fn meta(&self) -> &VolumeMeta {

@@ -221,6 +221,10 @@ impl Volume for RootsVolume {
         self.inner.redirected_to()
     }
 
+    fn is_image(&self) -> bool {
+        self.inner.is_image()
+    }
+
     fn roots(&self) -> Option<&RootMap> {
         Some(&self.roots)
     }

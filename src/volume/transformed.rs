@@ -261,6 +261,10 @@ impl Volume for TransformedVolume {
         self.inner.redirected_to()
     }
 
+    fn is_image(&self) -> bool {
+        self.inner.is_image()
+    }
+
     fn decoding_bytes(&self) -> u64 {
         let copy_bytes = if self.is_permuted() {
             self.meta().largest_block_bytes()

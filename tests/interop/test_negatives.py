@@ -2,12 +2,17 @@
 
 import json
 
+import blake3
 import numpy as np
+import pyarrow
+import pyarrow.csv
+import pyarrow.parquet
 import pytest
 import tensorstore
 from program import checked_dataset, drop_counts, error_message, file_digests, manifest, pointshard
 from readers import with_zarr
 from test_objects_by_id import RESOLUTION, SIZE, blocks, job, write_layer
+from test_related_objects import write_annotations
 from volumes import Volume
 
 BOXES = [((2.5, 3, 2), (38, 30, 19)), ((17, 9, 0), (40, 36, 24)), ((0, 0, 0), (8, 8, 8))]
@@ -38,7 +43,7 @@ def negatives_job(folder, rows, name="config.json", boxes=BOXES, choose=None, **
 def table(out):
     """For each box: positions in voxels, ids and scores of annotations, and of negatives."""
     boxes = {}
-    for split in ("train", "val"):
+    for split in [s for s in ("train", "val") if (out / f"{s}.zarr").exists()]:
         group = with_zarr(out, split)
         names = ("box", "annotation_id", "center_nm", "property_score", "property_negative")
         for box, i, center, score, negative in zip(*(group[name][:].tolist() for name in names)):
@@ -132,6 +137,121 @@ def test_boxes_with_the_same_bounds_have_other_negatives(tmp_path, rows):
     assert not {p for _, p, _ in first[1]} & {p for _, p, _ in second[1]}
 
 
+def test_random_points_are_those_of_the_seed_and_the_id_of_the_box(tmp_path, rows):
+    """So that the same config places the same negatives, in this version and the next."""
+    pointshard("preprocess", negatives_job(tmp_path, rows, seed=3, mask={"layer": "tissue"}), "--out", tmp_path / "out")
+    tissue = Volume(blocks(2, 2, dtype="uint8"), (0, 0, 0), RESOLUTION)
+    for box, (positives, negatives) in table(tmp_path / "out").items():
+        numbers = blake3.blake3(b"negatives" + (3).to_bytes(8, "little") + f"b{box}".encode()).digest(length=32 * 1000)
+        numbers = np.frombuffer(numbers, "<u8").reshape(-1, 4)
+        low, high = (np.multiply(corner, RESOLUTION) for corner in BOXES[box])
+        points = low + (numbers[:, :3] >> np.uint64(11)) / 2.0**53 * (high - low)
+        expected = [i for i, point in zip(numbers[:, 3].tolist(), points) if tissue.at(point)][: 2 * len(positives)]
+        assert sorted(i for i, *_ in negatives) == sorted(expected) and len(expected) == 2 * len(positives)
+
+
+def sparse_mask(folder, voxels):
+    """A mask of these voxels."""
+    values = np.zeros(SIZE, "uint8")
+    values[tuple(np.transpose(voxels))] = 1
+    write_layer(folder / "sparse", values)
+
+
+def sparse_job(folder, rows, **negatives):
+    path = negatives_job(folder, rows, mask={"layer": "sparse"}, **negatives)
+    config = json.loads(path.read_text())
+    config["collection"]["boxes"]["layers"]["sparse"] = "precomputed://./sparse"
+    used = {tag for of_box in config["collection"]["boxes"]["list"] for tag in of_box["tags"]}
+    config["splits"] = {split: tags for split, tags in config["splits"].items() if split in used}
+    path.write_text(json.dumps(config))
+    return path
+
+
+# Three in the first box, one of these and another one in the second, none in the third; in several chunks.
+FEW = [(9, 4, 3), (15, 28, 17), (30, 10, 9), (38, 34, 22)]
+
+
+def test_few_voxels_of_a_mask_have_as_many_negatives_as_others(tmp_path, rows):
+    """About one random point of 12,000 is in one of them."""
+    sparse_mask(tmp_path, FEW)
+    files = []
+    for threads in (1, 4):
+        out = tmp_path / f"{threads}"
+        pointshard("preprocess", sparse_job(tmp_path, rows), "--out", out, "--threads", threads)
+        files.append({name: digest for name, digest in file_digests(out).items() if ".zarr/" in name})
+    assert files[0] == files[1]
+    found = table(tmp_path / "1")
+    for box, expected in [(0, FEW[:3]), (1, [FEW[2], FEW[3]])]:
+        positives, negatives = found[box]
+        assert len(negatives) == 2 * len(positives) > 50 and len({i for i, *_ in negatives}) == len(negatives)
+        voxels = [tuple(np.floor(position).astype(int)) for _, position, _ in negatives]
+        shares = [voxels.count(voxel) / len(voxels) for voxel in expected]
+        assert sum(shares) == 1 and min(shares) > 0.6 / len(expected)
+        # They are everywhere in the voxel.
+        inside_voxel = np.array([np.mod(position, 1) for _, position, _ in negatives])
+        assert (np.ptp(inside_voxel, axis=0) > 0.85).all() and abs(inside_voxel.mean() - 0.5) < 0.1
+    assert found[2][1] == []
+    (warning,) = [w for w in manifest(tmp_path / "1")["warnings"] if "negatives" in w]
+    assert '1 box(es)' in warning and '"b2": 0 of' in warning
+
+
+def test_few_voxels_of_a_mask_near_annotations(tmp_path, rows):
+    """An annotation is in one of the voxels, one beside another voxel, so that a part of that is far enough."""
+    sparse_mask(tmp_path, FEW[:3])
+    near = [[1, 9.5, 4.5, 3.5, 0], [2, 13, 28.5, 17.5, 0], *([n, 36, 3, 15, 0] for n in range(3, 60))]
+    pointshard("preprocess", sparse_job(tmp_path, near, min_distance_nm=22), "--out", tmp_path / "out")
+    positives, negatives = table(tmp_path / "out")[0]
+    assert len(negatives) == 2 * len(positives) > 100
+    annotations = np.array([row[1:4] for row in near]) * RESOLUTION
+    voxels = []
+    for _, position, _ in negatives:
+        assert np.sqrt(((annotations - np.multiply(position, RESOLUTION)) ** 2).sum(1)).min() >= 22
+        voxels.append(tuple(np.floor(position).astype(int)))
+    # Of the second voxel, less than half is far enough.
+    assert set(voxels) == set(FEW[1:3]) and 0 < voxels.count(FEW[1]) / len(voxels) < 0.45
+
+
+EVERYWHERE = [((-1e5,) * 3, (1e5,) * 3)]
+
+
+@pytest.mark.parametrize("distance", [0, 150, 700])
+def test_a_mask_in_a_large_box_is_used_everywhere(tmp_path, rows, distance):
+    """The mask has thousands of voxels, but is less than a billionth of the box."""
+    path = negatives_job(tmp_path, [[1, 1, 1, 1, 0]], boxes=EVERYWHERE, per_annotation=400, mask={"layer": "tissue"}, min_distance_nm=distance)
+    config = json.loads(path.read_text())
+    path.write_text(json.dumps(config | {"splits": {"train": ["train"]}}))
+    pointshard("preprocess", path, "--out", tmp_path / "out")
+    group = with_zarr(tmp_path / "out", "train")
+    negatives = group["center_nm"][:][group["property_negative"][:] == 1]
+    assert len(negatives) == 400
+    nm, tissue = np.array(RESOLUTION), blocks(2, 2, dtype="uint8")
+    voxels = np.floor(negatives / nm).astype(int)
+    assert (tissue[tuple(voxels.T)] == 1).all() and np.sqrt(((negatives - nm) ** 2).sum(1)).min() >= distance
+    assert len({tuple(voxel) for voxel in voxels}) > 250
+    # As if they were drawn from all places with room. The standard error is 1 / sqrt(400) of the deviation.
+    places = np.argwhere(tissue == 1) + np.random.default_rng(7).uniform(0, 1, (16, (tissue == 1).sum(), 3))
+    places = places[np.sqrt((((places - 1) * nm) ** 2).sum(-1)) >= distance] * nm
+    assert (abs(negatives.mean(0) - places.mean(0)) < 0.2 * places.std(0)).all()
+    assert (abs(negatives.std(0) / places.std(0) - 1) < 0.15).all()
+
+
+def test_a_part_of_very_many_chunks_is_used(tmp_path, rows):
+    """Chunks of one voxel, most of them missing: 34,560 in the box."""
+    voxels = np.random.default_rng(5).permutation(np.argwhere(np.ones(SIZE)))[:40]
+    sparse_mask(tmp_path, voxels)
+    info = json.loads((tmp_path / "sparse/info").read_text())
+    scale = info["scales"][0]
+    scale["chunk_sizes"], scale["key"] = [[1, 1, 1]], "ones"
+    (tmp_path / "sparse/info").write_text(json.dumps(info))
+    (tmp_path / "sparse/ones").mkdir()
+    for voxel in voxels:
+        (tmp_path / "sparse/ones" / "_".join(f"{v}-{v + 1}" for v in voxel)).write_bytes(b"\1")
+    pointshard("preprocess", sparse_job(tmp_path, [[1, 1, 1, 1, 0]], boxes=EVERYWHERE, per_annotation=300), "--out", tmp_path / "out")
+    _, negatives = table(tmp_path / "out")[0]
+    used = {tuple(np.floor(position).astype(int)) for _, position, _ in negatives}
+    assert len(negatives) == 300 and used < {tuple(voxel) for voxel in voxels} and 12 < len(used) < 38
+
+
 def test_boxes_without_space_are_a_warning(tmp_path, rows):
     empty = blocks(2, 2, dtype="uint8")
     empty[:12, :12, :12] = 0
@@ -164,6 +284,55 @@ def test_masks_have_a_resolution_of_their_own_and_any_type(tmp_path, rows):
     mask = Volume(values, (0, 0, 0), (16.0, 16.0, 40.0))
     negatives = [p for _, of_box in table(tmp_path / "out").values() for _, p, _ in of_box]
     assert len(negatives) > 100 and all(values[mask.voxel(np.multiply(p, RESOLUTION))] == 0.5 for p in negatives)
+
+
+LINES = {"id": "id", **{end: [f"{end}_{axis}" for axis in "xyz"] for end in ("start", "end")}}
+
+
+def write_lines(folder, kind, lines):
+    """Lines as a layer or a table: a part of the config."""
+    if kind == "precomputed":
+        write_annotations(folder / "lines", [{"id": i, "point": a, "end": b} for i, (a, b) in enumerate(lines)])
+        return {"layer": "lines"}
+    columns = {name: lines[:, end, axis] for end, names in enumerate((LINES["start"], LINES["end"])) for axis, name in enumerate(names)}
+    rows = pyarrow.table({"id": range(len(lines)), **columns})
+    if kind == "csv":
+        pyarrow.csv.write_csv(rows, folder / "lines.csv")
+    else:
+        pyarrow.parquet.write_table(rows, folder / "lines.parquet", row_group_size=2)
+    return {"table": {"file": f"lines.{kind}", "unit": "voxel", "resolution": RESOLUTION, **LINES}}
+
+
+def distance_from_lines(point, lines):
+    start, end = (lines[:, i] * RESOLUTION for i in range(2))
+    share = np.clip(((point - start) * (end - start)).sum(1) / ((end - start) ** 2).sum(1), 0, 1)
+    return np.sqrt(((start + share[:, None] * (end - start) - point) ** 2).sum(1)).min()
+
+
+@pytest.mark.parametrize("anchor", ["start", "midpoint", "end"])
+@pytest.mark.parametrize("kind", ["csv", "parquet", "precomputed"])
+def test_the_distance_from_a_line_is_that_from_its_nearest_point(tmp_path, rows, kind, anchor):
+    """Lines in the box, from the box to the outside, and through the box from one side to the other, without an end near it."""
+    low, high = (12, 0, 0), (26, 36, 24)
+    y, z = np.arange(2, 36, 8), np.arange(1, 24, 5)
+    inside = [[(14, a, b), (20, a + 1, b)] for a, b in zip(y, z)]
+    leaving = [[(22, a, b), (38, a, b)] for a, b in zip(y[::-1], z)]
+    through = [[(1, a, b), (36.5 if anchor == "midpoint" else 30, a, b)] for a, b in zip(y, np.roll(z, 2))]
+    lines = np.array([*inside, *leaving, *[line[::-1] for line in leaving[:2]], *through], float)
+    path = negatives_job(tmp_path, rows, boxes=[(low, high)], per_annotation=40, min_distance_nm=24)
+    config = json.loads(path.read_text())
+    config["collection"]["boxes"]["layers"]["lines"] = "precomputed://./lines"
+    config["points"] = {**write_lines(tmp_path, kind, lines), "anchor": anchor, "negatives": config["points"]["negatives"]}
+    config["splits"] = {"train": ["train"]}
+    path.write_text(json.dumps(config))
+    pointshard("preprocess", path, "--out", tmp_path / "out")
+    group = with_zarr(tmp_path / "out", "train")
+    negative = group["property_negative"][:] == 1
+    places = {"start": lines[:, 0], "end": lines[:, 1], "midpoint": lines.mean(1)}[anchor]
+    in_box = [i for i, place in enumerate(places) if all(a <= v < b for a, v, b in zip(low, place, high))]
+    assert sorted(group["annotation_id"][:][~negative]) == in_box and negative.sum() == 40 * len(in_box) > 150
+    distances = [distance_from_lines(point, lines) for point in group["center_nm"][:][negative]]
+    assert 24 <= min(distances) < 26
 
 
 def test_negatives_of_objects(tmp_path, rows):
@@ -211,6 +380,14 @@ def test_wrong_negatives_are_errors(tmp_path, rows):
         message = error_message("preprocess", negatives_job(tmp_path, rows, **change), "--out", tmp_path / "out")
         for word in words:
             assert word in message, message
+    # The mask has no scale of the job's resolution, which other layers have.
+    sparse_mask(tmp_path, FEW)
+    info = json.loads((tmp_path / "sparse/info").read_text())
+    info["scales"][0]["resolution"] = [32, 32, 160]
+    (tmp_path / "sparse/info").write_text(json.dumps(info))
+    message = error_message("preprocess", sparse_job(tmp_path, rows), "--out", tmp_path / "out")
+    assert "`points.negatives.mask.resolution`" in message and "[32.0, 32.0, 160.0]" in message and "sparse" in message
+    assert "points.table" not in message and "`resolution`" not in message, message
     path = negatives_job(tmp_path, rows)
     path.write_text(path.read_text().replace('"score"', '"negative"'))
     (tmp_path / "points.csv").write_text((tmp_path / "points.csv").read_text().replace("score", "negative"))

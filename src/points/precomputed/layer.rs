@@ -11,7 +11,7 @@ use super::record::{RecordLayout, geometry_digest};
 use super::related;
 use crate::geometry::{BoxNm, PointNm, SourceTransform};
 use crate::neuroglancer::{GeometryKind, InfoError, read_info};
-use crate::points::annotation::Anchor;
+use crate::points::annotation::{Anchor, InBox};
 use crate::points::error::PointsError;
 use crate::points::merge::{
     AnnotationBatch, BoxIndex, GeometryConflict, MergedBatches, RECORD_BYTES, RecordKey,
@@ -105,9 +105,10 @@ impl PrecomputedLayer {
         &self,
         boxes: &[BoxNm],
         anchor: Anchor,
+        in_box: InBox,
     ) -> Result<PointsInBoxes, PointsError> {
         let cell_tasks = self.cell_tasks(boxes)?;
-        let index = BoxIndex::new(boxes);
+        let index = BoxIndex::new(boxes, in_box);
         let tasks = ParallelTasks::new(&self.storage);
         // Most cells of a sparse layer are not stored, so only the stored ones are kept.
         let read = cell_tasks

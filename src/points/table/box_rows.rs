@@ -11,7 +11,7 @@ use crate::points::merge::{BoxIndex, BoxedAnnotation};
 /// Memory of annotations is counted in steps of this size.
 const KEEP_STEP_BYTES: u64 = 256 << 10;
 
-/// Collects the annotations whose anchor is in a box. Their memory is counted before they are merged, because several blocks are
+/// Collects the annotations in boxes. Their memory is counted before they are merged, because several blocks are
 /// collected at the same time.
 pub(super) struct BoxRows<'t> {
     pub table: &'t TableLayer,
@@ -52,7 +52,7 @@ impl RowCollector for BoxRows<'_> {
             }
             return Ok(());
         };
-        if self.boxes.contains(&position.anchor) {
+        if self.boxes.has(&position) {
             let properties = columns.properties(cells, &mut block.rounded)?;
             if let Some(boxed) = self.boxes.place(row.id, &position, &properties) {
                 block.uncounted_bytes += boxed.memory_bytes();

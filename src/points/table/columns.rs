@@ -6,7 +6,7 @@ use super::row::{RoundedNumbers, RowGeometry, TableRow};
 use crate::config::{PositionColumns, TableConfig, nearest};
 use crate::geometry::PointNm;
 use crate::neuroglancer::GeometryKind;
-use crate::points::annotation::Anchor;
+use crate::points::annotation::{Anchor, InBox};
 use crate::points::error::PointsError;
 use crate::points::merge::BoxIndex;
 use crate::points::property::{PropertySpec, lay_out, record_bytes};
@@ -107,7 +107,8 @@ impl AnnotationColumns {
         }
     }
 
-    /// What decides which rows are near a box; `None` if positions are lists, whose statistics mix the axes.
+    /// What decides which rows are near a box; `None` if positions are lists, whose statistics mix the axes, or if the bounds of
+    /// three positions decide.
     pub fn near<'a>(&'a self, boxes: &'a BoxIndex<'a>, anchor: Anchor) -> Option<NearBoxes<'a>> {
         let names = |position: PositionCells| match position {
             PositionCells::Three(columns) => Some(columns.map(|c| self.names[c].as_str())),
@@ -115,6 +116,10 @@ impl AnnotationColumns {
         };
         // As in `RowGeometry::position`.
         let (first, second) = match (self.end, anchor) {
+            (Some(end), _) if boxes.in_box() == InBox::ByBounds => match self.center {
+                Some(_) => return None,
+                None => (self.start, Some(end)),
+            },
             (None, _) | (_, Anchor::Start) => (self.start, None),
             (Some(end), Anchor::End) => (end, None),
             (Some(end), Anchor::Midpoint) => match self.center {

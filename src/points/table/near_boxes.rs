@@ -1,13 +1,14 @@
-//! Which rows may have their anchor in a box, by the smallest and largest values of their columns.
+//! Which rows may be in a box, by the smallest and largest values of their columns.
 
-use super::super::merge::BoxIndex;
+use crate::points::annotation::InBox;
+use crate::points::merge::BoxIndex;
 
 /// The boxes of a job, and the columns that decide which rows are in one.
 #[derive(Debug)]
 pub(super) struct NearBoxes<'a> {
     pub boxes: &'a BoxIndex<'a>,
     pub unit_nm: [f64; 3],
-    /// The columns of the anchor, or of one end of a line of which the middle is the anchor: x, y, z.
+    /// The columns of the anchor, or of one end of a line of which the middle is the anchor, or of which the bounds decide: x, y, z.
     pub position: [&'a str; 3],
     /// The columns of the other end of the line.
     pub other_end: Option<[&'a str; 3]>,
@@ -23,7 +24,7 @@ impl NearBoxes<'_> {
         columns.flatten().collect()
     }
 
-    /// Whether rows with these ranges of values, in the order of [`NearBoxes::columns`], may have their anchor in a box.
+    /// Whether rows with these ranges of values, in the order of [`NearBoxes::columns`], may be in a box.
     pub fn may_contain(&self, ranges: &[ValueRange]) -> bool {
         let (firsts, seconds) = ranges.split_at(ranges.len().min(3));
         let range = |axis: usize| -> ValueRange {
@@ -31,6 +32,9 @@ impl NearBoxes<'_> {
             let unit = self.unit_nm[axis];
             match seconds.get(axis) {
                 None => first.map(|v| v * unit),
+                Some(second) if self.boxes.in_box() == InBox::ByBounds => {
+                    [first[0].min(second[0]), first[1].max(second[1])].map(|v| v * unit)
+                }
                 Some(second) => [0, 1].map(|i| f64::midpoint(first[i] * unit, second[i] * unit)),
             }
         };
@@ -60,14 +64,16 @@ mod tests {
             BoxNm::from_corners(corner(100.0), corner(200.0)).unwrap(),
             BoxNm::from_corners(corner(900.0), corner(1000.0)).unwrap(),
         ];
-        let index = BoxIndex::new(&boxes);
+        let index = BoxIndex::new(&boxes, InBox::ByAnchor);
         let (start, end) = (["ax", "ay", "az"], ["bx", "by", "bz"]);
-        let near = |other_end| NearBoxes {
-            boxes: &index,
+        let by_bounds = BoxIndex::new(&boxes, InBox::ByBounds);
+        let near_to = |boxes, other_end| NearBoxes {
+            boxes,
             unit_nm: [10.0, 10.0, 10.0],
             position: start,
             other_end,
         };
+        let near = |other_end| near_to(&index, other_end);
         let point = near(None);
         assert_eq!(point.columns(), ["ax", "ay", "az"]);
         assert!(point.may_contain(&[[0.0, 10.0], [15.0, 16.0], [15.0, 99.0]]));
@@ -81,5 +87,11 @@ mod tests {
         assert!(middle.may_contain(&[far, far, far, farther, farther, farther]));
         assert!(!middle.may_contain(&[far, far, far, far, farther, farther]));
         assert!(middle.may_contain(&[far, far, UNKNOWN, farther, farther, farther]));
+        // The line may pass through the box although its middle is elsewhere.
+        let line = near_to(&by_bounds, Some(end));
+        let farthest = [300.0, 301.0];
+        assert!(!middle.may_contain(&[far, far, far, farthest, farther, farther]));
+        assert!(line.may_contain(&[far, far, far, farthest, farther, farther]));
+        assert!(!line.may_contain(&[far, far, far, farthest, far, farther]));
     }
 }

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::geometry::{BoxNm, PointNm, Resolution};
+use crate::points::annotation::InBox;
 use crate::points::error::PointsError;
 use crate::points::merge::BoxIndex;
 use crate::storage::{DocumentError, Location, MAX_METADATA_BYTES, Storage};
@@ -115,9 +116,9 @@ impl TabularLayer {
 }
 
 impl TabularChunk {
-    /// Whether rows of the chunk may be in one of the boxes.
+    /// Whether rows of the chunk may be in one of the boxes. Nothing is known of the ends of lines.
     pub fn is_near(&self, boxes: &BoxIndex<'_>) -> bool {
-        boxes.is_near(self.around.min(), self.around.max())
+        boxes.in_box() == InBox::ByBounds || boxes.is_near(self.around.min(), self.around.max())
     }
 }
 

@@ -23,7 +23,7 @@ fn table(bytes: &[u8], config: &TableConfig) -> Result<TableLayer, PointsError> 
 
 fn all_of(bytes: &[u8], config: &TableConfig) -> Result<PointsInBoxes, PointsError> {
     let all = BoxNm::from_corners(PointNm([-1e12; 3]), PointNm([1e12; 3])).unwrap();
-    table(bytes, config)?.read_boxes(&[all], Anchor::Midpoint)
+    table(bytes, config)?.read_boxes(&[all], Anchor::Midpoint, InBox::ByAnchor)
 }
 
 fn all(text: &str, config: &TableConfig) -> Result<PointsInBoxes, PointsError> {
@@ -211,7 +211,7 @@ fn the_line_in_an_error_is_the_line_in_an_editor() {
 fn a_conflict_with_a_row_outside_all_boxes_is_an_error() {
     let text = "id,x,y,z\n7,0,0,0\n8,500,0,0\n7,500,0,0\n";
     let near = BoxNm::from_corners(PointNm([0.0; 3]), PointNm([9.0; 3])).unwrap();
-    let read = |layer: &TableLayer| layer.read_boxes(&[near], Anchor::Midpoint);
+    let read = |layer: &TableLayer| layer.read_boxes(&[near], Anchor::Midpoint, InBox::ByAnchor);
     let layer = table(text.as_bytes(), &config(|_| ())).unwrap();
     let e = read(&layer).unwrap_err().to_string();
     assert!(
@@ -319,7 +319,9 @@ fn properties_are_read_of_rows_in_boxes_only() {
     let json = r#"[{"id": 1, "x": 0, "y": 0, "z": 0, "n": 5}, {"id": 2, "x": 99, "y": 0, "z": 0, "n": "none"}]"#;
     for text in ["id,x,y,z,n\n1,0,0,0,5\n2,99,0,0,none\n", json] {
         let layer = table(text.as_bytes(), &with).unwrap();
-        let found = layer.read_boxes(&[near], Anchor::Midpoint).unwrap();
+        let found = layer
+            .read_boxes(&[near], Anchor::Midpoint, InBox::ByAnchor)
+            .unwrap();
         assert_eq!(*found.per_box[0][0].properties, [5]);
         assert!(error_of(text, &with).contains("`n` is \"none\""));
     }
@@ -327,7 +329,9 @@ fn properties_are_read_of_rows_in_boxes_only() {
     for row in ["x,99,0,0,5", "2,99,y,0,5", "2,99,0,0"] {
         let text = format!("id,x,y,z,n\n1,0,0,0,5\n{row}\n");
         let layer = table(text.as_bytes(), &with).unwrap();
-        let e = layer.read_boxes(&[near], Anchor::Midpoint).unwrap_err();
+        let e = layer
+            .read_boxes(&[near], Anchor::Midpoint, InBox::ByAnchor)
+            .unwrap_err();
         assert!(e.to_string().contains("line 3"), "{e}");
     }
 }
@@ -363,7 +367,7 @@ fn annotations_in_boxes_must_fit_in_memory() {
         let some = BoxNm::from_corners(PointNm([0.0; 3]), PointNm([far, 1.0, 1.0])).unwrap();
         TableLayer::open(&file, &config(|_| ()), &storage)
             .unwrap()
-            .read_boxes(&[some], Anchor::Midpoint)
+            .read_boxes(&[some], Anchor::Midpoint, InBox::ByAnchor)
     };
     assert_eq!(read(1000.0).unwrap().per_box[0].len(), 1000);
     let e = read(1e9).unwrap_err().to_string();

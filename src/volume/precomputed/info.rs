@@ -28,6 +28,8 @@ pub(super) struct Scale {
     pub digest: blake3::Hash,
     /// Where the info redirects to, if it redirects. The scale is stored there.
     pub redirected_to: Option<Location>,
+    /// Whether the info says that the volume is an image, not a segmentation.
+    pub is_image: bool,
 }
 
 /// The members that apply to all scales.
@@ -89,6 +91,7 @@ pub(super) fn read(
         encoding: scale.encoding(data_type, channels, invalid)?,
         sharding: scale.sharding(&meta.grid, invalid)?,
         digest: digest(value, i, found.is_redirected.then_some(&found.location)),
+        is_image: value.get("type").and_then(Value::as_str) == Some("image"),
         redirected_to: found.is_redirected.then_some(found.location),
         meta,
     })
