@@ -41,6 +41,7 @@ fn every_chunk_of_a_shard_and_the_first_ones_of_the_next_shard_are_prefetched_be
         progress: &Progress::default(),
         spare_pieces: SparePieces::default(),
         failure: OnceLock::new(),
+        refused: Mutex::default(),
         stopped: OnceLock::new(),
         work: sources.storage().begin_work(),
     };
