@@ -40,7 +40,7 @@ use piece::{PieceScratch, SparePieces};
 use run_state::RunState;
 use work_queue::{TakenPiece, Work, WorkQueue};
 
-pub(crate) use budget::{cache_budget, cache_budget_beside};
+pub(crate) use budget::{cache_budget, cache_budget_of_pass};
 pub use error::ExtractError;
 pub use estimate::{Estimate, estimate};
 pub(crate) use object_layers::image_warnings;

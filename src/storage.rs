@@ -11,6 +11,7 @@ mod compression;
 mod context;
 mod current_stage;
 mod document;
+mod enough;
 mod extent;
 #[cfg(test)]
 pub(crate) mod fault_points;
@@ -55,6 +56,7 @@ pub use context::Storage;
 pub(crate) use current_stage::StageStatus;
 pub use document::{DocumentError, DocumentLimit, parse_document};
 pub(crate) use document::{looks_like_html, parse_within, read_text};
+pub(crate) use enough::enough;
 pub(crate) use extent::{Extent, read_run, runs};
 #[cfg(test)]
 pub(crate) use local::LocalStore;

@@ -42,4 +42,4 @@ pub use open::open;
 pub use open::{open_layer, resolutions};
 pub(crate) use roots::SupervoxelRoot;
 pub use roots::{RootMap, with_roots};
-pub(crate) use tiff::{has_sections, is_pattern, names_tiff};
+pub(crate) use tiff::{has_sections, is_pattern, may_be_tiff, names_tiff};

@@ -10,6 +10,7 @@ use crate::init::{self, Draft, Target};
 use crate::storage::{Existing, redacted, write_atomic};
 use clap::Args;
 
+use super::command;
 use super::failure::Failure;
 use super::local_path;
 use super::network::NetworkArgs;
@@ -137,7 +138,7 @@ fn print_next_step(printer: &Printer, out: Option<&Path>) {
         None => printer.hint("next: save the config, then run `pointshard plan CONFIG`"),
         Some(out) => {
             printer.hint(format!("wrote {}", out.display()));
-            printer.hint(format!("next: run `pointshard plan {}`", out.display()));
+            printer.hint(format!("next: run `{}`", command::plan(out)));
         }
     }
 }

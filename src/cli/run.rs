@@ -36,8 +36,13 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     threads: Option<u16>,
     /// Memory limit, for example 4GiB [default: half of the memory of the machine, or of the container or job]
-    #[arg(long, value_name = "SIZE")]
+    #[arg(long, value_name = "SIZE", value_parser = memory_limit, allow_negative_numbers = true)]
     memory: Option<bytesize::ByteSize>,
+}
+
+fn memory_limit(text: &str) -> Result<bytesize::ByteSize, String> {
+    let limit = text.parse();
+    limit.map_err(|_| "expected a size with its unit, for example 2GiB or 500MiB".to_owned())
 }
 
 fn status(progress: &Progress, storage: &Storage) -> Status {

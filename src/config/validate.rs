@@ -2,6 +2,8 @@
 //!
 //! Each check returns the first invalid value: its JSON path, what was found and what was expected.
 
+use indexmap::IndexSet;
+
 use super::names::{DROPPED_ANNOTATIONS, differ_only_in_case, name_problem, reserved_for};
 use super::{
     ArrayConfig, Config, Leaks, ObjectSearch, PointsFrom, RandomParts, Role, Transform, nearest,
@@ -216,6 +218,8 @@ fn unused_layer(config: &Config, name: &str) -> String {
 fn no_such_layer(name: &str, used: &[&str]) -> String {
     let hint = nearest(name, used.iter().copied());
     let hint = hint.map_or(String::new(), |hint| format!("; did you mean `{hint}`?"));
+    let used: IndexSet<_> = used.iter().copied().collect();
+    let used: Vec<_> = used.into_iter().collect();
     format!(
         "no array or point source uses a layer `{name}`, expected one of {}{hint}",
         used.join(", ")

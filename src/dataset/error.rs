@@ -1,7 +1,7 @@
 //! Why an output cannot be written or read.
 
 use crate::fault::{Fault, FaultKind};
-use crate::storage::StorageError;
+use crate::storage::{StorageError, enough};
 
 /// Why a dataset cannot be written or read. Every message names the file.
 #[derive(Debug, thiserror::Error)]
@@ -130,7 +130,7 @@ pub enum DatasetError {
         problem: String,
     },
     /// The memory limit is too small for a check.
-    #[error("--memory {limit} is too low: with {threads} threads, the check takes {needed}; use fewer --threads or more --memory", limit = bytesize::ByteSize(*limit_bytes), needed = bytesize::ByteSize(*needed_bytes))]
+    #[error("--memory {limit} is too low: with {threads} threads, the check takes {needed}; use fewer --threads or more --memory", limit = bytesize::ByteSize(*limit_bytes), needed = enough(*needed_bytes))]
     CheckMemory {
         /// The limit.
         limit_bytes: u64,

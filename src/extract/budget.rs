@@ -43,8 +43,27 @@ pub(super) fn cache_budget_with_uses(
     cache_budget_beside(plan_bytes, of_thread, sources, memory_bytes)
 }
 
+/// As [`cache_budget`], for a pass before windows are cut, in which a thread needs `buffer_bytes` beside the chunk that it
+/// loads. An error states what the whole job needs, as far as that is known.
+pub(crate) fn cache_budget_of_pass(
+    plan: &Plan,
+    buffer_bytes: u64,
+    sources: &Sources,
+    memory_bytes: u64,
+) -> Result<u64, ExtractError> {
+    let budget = cache_budget_beside(plan.memory_bytes(), buffer_bytes, sources, memory_bytes);
+    let needed = |error: &ExtractError| match error {
+        ExtractError::Memory { needed_bytes, .. } => *needed_bytes,
+        _ => 0,
+    };
+    budget.map_err(|of_pass| match cache_budget(plan, sources, memory_bytes) {
+        Err(of_windows) if needed(&of_windows) > needed(&of_pass) => of_windows,
+        _ => of_pass,
+    })
+}
+
 /// As [`cache_budget`], where the plan takes `plan_bytes`, and a thread needs `buffer_bytes` beside the chunk that it loads.
-pub(crate) fn cache_budget_beside(
+fn cache_budget_beside(
     plan_bytes: u64,
     buffer_bytes: u64,
     sources: &Sources,

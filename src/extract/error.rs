@@ -3,6 +3,7 @@
 use crate::dataset::DatasetError;
 use crate::fault::{Fault, FaultKind};
 use crate::geometry::Resolution;
+use crate::storage::enough;
 use crate::volume::VolumeError;
 
 /// Why shards could not be written.
@@ -116,7 +117,7 @@ pub enum ExtractError {
         chunk: String,
     },
     /// The memory limit is too small for the job.
-    #[error("--memory {limit} is too low: with {threads} thread(s) this job needs at least {needed}, {plan} of it for the plan; use fewer --threads, smaller windows, a smaller `radius_nm`, or more --memory", limit = bytesize::ByteSize(*limit_bytes), needed = bytesize::ByteSize(*needed_bytes), plan = bytesize::ByteSize(*plan_bytes))]
+    #[error("--memory {limit} is too low: with {threads} thread(s) this job needs at least {needed}, {plan} of it for the plan; use fewer --threads, smaller windows, a smaller `radius_nm`, or more --memory", limit = bytesize::ByteSize(*limit_bytes), needed = enough(*needed_bytes), plan = bytesize::ByteSize(*plan_bytes))]
     Memory {
         /// The limit.
         limit_bytes: u64,

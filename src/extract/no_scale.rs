@@ -24,6 +24,29 @@ pub(super) fn remedy(
     remedy_for(&arrays, wanted, available)
 }
 
+/// What to write into the config if the layer named `layer` has the numbers of `wanted` in another order. Resampling would cut
+/// the wrong voxels. `config_may_set`: whether `layers.NAME.resolution` in the config may set the layer's resolution.
+pub(super) fn reordered_remedy(
+    layer: &str,
+    wanted: &Resolution,
+    available: &[Resolution],
+    config_may_set: bool,
+) -> Option<String> {
+    let scale = available.iter().find(|scale| scale.is_reordered(wanted))?;
+    let scale = written(scale);
+    let correct = format!(
+        "it has {scale}, which are the same numbers in another order. Correct the order in the config if it is not x y z"
+    );
+    Some(if config_may_set {
+        format!(
+            "{correct}. If the metadata of the layer have the wrong order, set `layers.{layer}.resolution`: {}, or `layers.{layer}.axes` if its dimensions are in another order",
+            written(wanted)
+        )
+    } else {
+        format!("{correct}, or the metadata of the layer if they are wrong")
+    })
+}
+
 fn remedy_for(
     arrays: &[(&String, &ArrayConfig)],
     wanted: &Resolution,
@@ -166,6 +189,23 @@ mod tests {
             "{remedy_text}"
         );
         assert!(!remedy_text.contains("interpolation"), "{remedy_text}");
+    }
+
+    #[test]
+    fn the_same_numbers_in_another_order_are_not_resampled() {
+        let (job, layer) = (nm([8.0, 8.0, 40.0]), nm([40.0, 8.0, 8.0]));
+        let remedy =
+            |available: &[Resolution], may_set| reordered_remedy("em", &job, available, may_set);
+        let settable = remedy(&[layer], true).unwrap();
+        assert!(
+            settable.contains("`layers.em.resolution`: [8.0, 8.0, 40.0]"),
+            "{settable}"
+        );
+        let fixed = remedy(&[nm([16.0; 3]), layer], false).unwrap();
+        assert!(!fixed.contains("layers.em"), "{fixed}");
+        assert_eq!(remedy(&[nm([16.0, 16.0, 40.0])], true), None);
+        // Not in another order, but the same.
+        assert_eq!(remedy(&[job], true), None);
     }
 
     #[test]

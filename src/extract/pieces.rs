@@ -43,7 +43,10 @@ pub(super) fn piece_bytes(layout: &Layout, array: usize) -> u64 {
     let sample_bytes = layout.sample_bytes(array);
     let gap = layout.arrays[array].codec.align_bytes.unwrap_or(0);
     let aligned = sample_bytes.saturating_add(u64::from(gap));
-    samples_per_piece(sample_bytes).saturating_mul(aligned)
+    let of_shards = layout.splits.iter().map(|split| split.shard_samples);
+    let of_shard = of_shards.max().unwrap_or(0);
+    let samples = samples_per_piece(sample_bytes).min(of_shard);
+    samples.saturating_mul(aligned)
 }
 
 fn samples_per_piece(sample_bytes: u64) -> u64 {

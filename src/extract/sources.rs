@@ -219,11 +219,14 @@ impl Sources {
 fn opening_error(plan: &Plan, number: usize, source: VolumeError) -> ExtractError {
     let layer = plan.layer_of_source(number).to_owned();
     match source.missing_scale() {
-        Some((wanted, available)) => ExtractError::NoScale {
+        Some((wanted, available, config_may_set)) => ExtractError::NoScale {
             path: plan.resolution_key_of_source(number),
-            layer,
             wanted,
-            remedy: no_scale::remedy(plan, number, &wanted, available),
+            remedy: match no_scale::reordered_remedy(&layer, &wanted, available, config_may_set) {
+                Some(remedy) => remedy,
+                None => no_scale::remedy(plan, number, &wanted, available),
+            },
+            layer,
             source,
         },
         None => ExtractError::Layer {

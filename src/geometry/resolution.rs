@@ -58,6 +58,16 @@ impl Resolution {
             .zip(other.0)
             .all(|(a, b)| (a - b).abs() <= 1e-5 * a.max(b))
     }
+
+    /// Whether both have the same numbers, in another order.
+    pub fn is_reordered(&self, other: &Resolution) -> bool {
+        let sorted = |resolution: &Resolution| {
+            let mut nm = resolution.0;
+            nm.sort_by(f64::total_cmp);
+            Self(nm)
+        };
+        !self.matches(other) && sorted(self).matches(&sorted(other))
+    }
 }
 
 impl<'de> Deserialize<'de> for Resolution {

@@ -1,6 +1,7 @@
 //! A dataset of numbers: its values, their type, and its attributes.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
@@ -91,9 +92,11 @@ impl Hdf5Dataset {
         &self.attributes
     }
 
-    /// Digest of everything about it except its values and their places in the file.
+    /// Digest of everything about it except its values and their places in the file. Tools that copy a dataset change the
+    /// order of its attributes, which has no meaning.
     pub fn digest(&self) -> blake3::Hash {
         let (blocks, filters) = self.values.describe_storage();
+        let attributes: BTreeMap<_, _> = self.attributes.iter().collect();
         let parts = json!([
             self.values.shape,
             self.values.block,
@@ -102,7 +105,7 @@ impl Hdf5Dataset {
             self.fill_value.bytes(8),
             blocks,
             filters,
-            self.attributes,
+            attributes,
         ]);
         blake3::hash(parts.to_string().as_bytes())
     }

@@ -16,7 +16,7 @@ use crate::neuroglancer::GeometryKind;
 use crate::neuroglancer::viewer_state::{StateError, ViewerState, is_pasted_url};
 use crate::points::has_partners;
 use crate::storage::{Location, SourceUrl, Storage, redacted_source};
-use crate::volume::{has_sections, is_pattern, names_tiff};
+use crate::volume::{has_sections, is_pattern, may_be_tiff, names_tiff};
 
 /// Documents that make a folder a layer.
 const LAYER_DOCUMENTS: [&str; 6] = [
@@ -257,7 +257,7 @@ fn of_folder(
     for document in LAYER_DOCUMENTS {
         if has(document)? {
             return if is_group_of_layers(place, storage) {
-                of_listed(place, storage)
+                of_listed(place, Listed::read(place, storage)?)
             } else {
                 of_layers(&[source.to_owned()], here)
             };
@@ -274,17 +274,29 @@ fn of_folder(
     if has("annotations_multiple.json")? {
         return Ok(of_collection(place, Collection::read(place, storage)?));
     }
-    if has_sections(place, storage) {
-        return of_layers(&[source.to_owned()], here);
-    }
-    if let Location::Remote(_) = place
-        && !place.can_be_listed()
-    {
+    if !place.can_be_listed() {
         return Err(InitError::NoListing {
             folder: place.to_string(),
         });
     }
-    of_listed(place, storage)
+    let listed = Listed::read(place, storage)?;
+    if listed.is_stack() {
+        let stacks: Vec<_> = listed.folders.iter().map(|folder| &folder.name).collect();
+        let check = format!(
+            "layers: the TIFF files of the folder are one stack; its folders of TIFF files, {}, were left out: to use one, name it as a source",
+            quoted(&stacks)
+        );
+        let checks = if stacks.is_empty() {
+            Vec::new()
+        } else {
+            vec![check]
+        };
+        return Ok(Found {
+            checks,
+            ..of_layers(&[source.to_owned()], here)?
+        });
+    }
+    of_listed(place, listed)
 }
 
 /// Whether a folder with metadata is no layer itself, but a Zarr or N5 group of layers.
@@ -296,19 +308,34 @@ fn is_group_of_layers(place: &Location, storage: &Storage) -> bool {
         transform: None,
     };
     let is_layer = crate::volume::resolutions(&source, &LayerConfig::default(), storage).is_ok();
-    let listed = || listed_layers(place, storage).is_ok_and(|(folders, _)| !folders.is_empty());
+    let listed = || Listed::read(place, storage).is_ok_and(|listed| !listed.folders.is_empty());
     !is_layer && listed()
 }
 
 /// The layers and the tables of a folder.
-fn of_listed(place: &Location, storage: &Storage) -> Result<Found, InitError> {
-    let (folders, tables) = listed_layers(place, storage)?;
+fn of_listed(place: &Location, listed: Listed) -> Result<Found, InitError> {
+    let Listed {
+        folders,
+        tables,
+        tiff_files,
+    } = listed;
     if folders.is_empty() && tables.is_empty() {
         return Err(InitError::NoLayer {
             folder: place.to_string(),
         });
     }
-    let sources = folders.iter().map(|name| (name.clone(), name.clone()));
+    let left_out = tiff_files.first().map(|first| {
+        let others = match tiff_files.len() - 1 {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        format!(
+            "layers: TIFF files beside the layers were left out (`{first}`{others}): if they are a stack, move them to a folder of their own"
+        )
+    });
+    let sources = folders
+        .into_iter()
+        .map(|folder| (folder.name.clone(), folder.name));
     let tables = tables.into_iter().map(|name| {
         let location = place.join(&name);
         (name, location)
@@ -324,33 +351,58 @@ fn of_listed(place: &Location, storage: &Storage) -> Result<Found, InitError> {
         tables: tables.collect(),
         cremi: None,
         collection: None,
-        checks: Vec::new(),
+        checks: left_out.into_iter().collect(),
     })
 }
 
-/// The subfolders of `place` that are layers, and the files that are tables.
-fn listed_layers(
-    place: &Location,
-    storage: &Storage,
-) -> Result<(Vec<String>, Vec<String>), InitError> {
-    let listing = storage.list(place)?;
-    let mut folders = Vec::new();
-    for name in listing.folders {
-        let folder = place.join(&name);
-        let store = storage.open(&folder);
-        let mut is_layer = false;
-        for document in LAYER_DOCUMENTS {
-            is_layer |= store.size(document)?.is_some();
-            if is_layer {
-                break;
+/// What a folder has.
+struct Listed {
+    folders: Vec<LayerFolder>,
+    tables: Vec<String>,
+    tiff_files: Vec<String>,
+}
+
+/// A subfolder that is a layer.
+struct LayerFolder {
+    name: String,
+    /// Whether it has the documents of a layer, and not only TIFF files.
+    has_documents: bool,
+}
+
+impl Listed {
+    fn read(place: &Location, storage: &Storage) -> Result<Self, InitError> {
+        let listing = storage.list(place)?;
+        let mut folders = Vec::new();
+        for name in listing.folders {
+            let folder = place.join(&name);
+            let store = storage.open(&folder);
+            let mut has_documents = false;
+            for document in LAYER_DOCUMENTS {
+                has_documents |= store.size(document)?.is_some();
+                if has_documents {
+                    break;
+                }
+            }
+            if has_documents || has_sections(&folder, storage) {
+                folders.push(LayerFolder {
+                    name,
+                    has_documents,
+                });
             }
         }
-        if is_layer || has_sections(&folder, storage) {
-            folders.push(name);
-        }
+        let files = || listing.files.iter();
+        Ok(Self {
+            folders,
+            tables: files().filter(|name| is_table(name)).cloned().collect(),
+            tiff_files: files().filter(|name| may_be_tiff(name)).cloned().collect(),
+        })
     }
-    let tables = listing.files.into_iter().filter(|name| is_table(name));
-    Ok((folders, tables.collect()))
+
+    /// Whether the TIFF files of the folder are a layer. They are not beside layers of other formats, where a TIFF file is an
+    /// overview or a figure.
+    fn is_stack(&self) -> bool {
+        !self.tiff_files.is_empty() && !self.folders.iter().any(|folder| folder.has_documents)
+    }
 }
 
 /// The layers and tables that a person named one by one.

@@ -73,8 +73,10 @@ pub(super) fn compare_metadata(stored: &FinishedPlan, now: &[SourceFacts]) -> Re
     for (i, (was, now)) in facts {
         if was.metadata_digest != now.metadata_digest {
             let layer = stored.table.layer_of_source(i);
-            let location = &stored.table.sources[i].url.location;
-            differences.add(|| sources::changed_metadata(layer, &location.to_string()));
+            let source = &stored.table.sources[i];
+            let location = source.url.location.to_string();
+            let has_roots = source.roots.is_some();
+            differences.add(|| sources::changed_metadata(layer, &location, has_roots));
         }
     }
     if differences.is_empty() {

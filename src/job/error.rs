@@ -8,6 +8,7 @@ use crate::fault::{Fault, FaultKind};
 use crate::plan::{DisplacedLayers, PlanError};
 use crate::points::PointsError;
 use crate::select::SelectError;
+use crate::storage::enough;
 
 /// Why a job failed.
 #[derive(Debug, thiserror::Error)]
@@ -80,7 +81,7 @@ pub enum JobError {
         what: String,
     },
     /// The memory limit is too small for the plan.
-    #[error("--memory {limit} is too low: the plan of {samples} samples alone takes {needed}; use more --memory, or split the collection over several jobs", limit = bytesize::ByteSize(*limit_bytes), needed = bytesize::ByteSize(*needed_bytes))]
+    #[error("--memory {limit} is too low: the plan of {samples} samples alone takes {needed}; use more --memory, or split the collection over several jobs", limit = bytesize::ByteSize(*limit_bytes), needed = enough(*needed_bytes))]
     PlanMemory {
         /// The limit.
         limit_bytes: u64,
@@ -90,7 +91,7 @@ pub enum JobError {
         samples: u64,
     },
     /// The memory limit is too small to seal the dataset.
-    #[error("--memory {limit} is too low to seal the dataset: that takes {needed}, of which {plan} for the plan, and {shards} for what is known of the shards; use more --memory", limit = bytesize::ByteSize(*limit_bytes), needed = bytesize::ByteSize(*needed_bytes), plan = bytesize::ByteSize(*plan_bytes), shards = bytesize::ByteSize(*shards_bytes))]
+    #[error("--memory {limit} is too low to seal the dataset: that takes {needed}, of which {plan} for the plan, and {shards} for what is known of the shards; use more --memory", limit = bytesize::ByteSize(*limit_bytes), needed = enough(*needed_bytes), plan = bytesize::ByteSize(*plan_bytes), shards = bytesize::ByteSize(*shards_bytes))]
     SealMemory {
         /// The limit.
         limit_bytes: u64,
@@ -102,7 +103,7 @@ pub enum JobError {
         shards_bytes: u64,
     },
     /// The memory limit is too small to compare a sample with its source.
-    #[error("--memory {limit} is too low to compare samples of `{array}` with their source: that takes {needed}; use more --memory", limit = bytesize::ByteSize(*limit_bytes), needed = bytesize::ByteSize(*needed_bytes))]
+    #[error("--memory {limit} is too low to compare samples of `{array}` with their source: that takes {needed}; use more --memory", limit = bytesize::ByteSize(*limit_bytes), needed = enough(*needed_bytes))]
     SourceMemory {
         /// The array.
         array: String,

@@ -40,7 +40,9 @@ fn threads_and_memory_do_not_change_a_byte() {
         assert!(tree(&out) == expected, "{threads} threads");
     }
     let tight = dir.path().join("tight");
-    let report = run(&config, &tight, 1, 50 << 20).unwrap().extracted;
+    let report = run(&config, &tight, 1, (49 << 20) + (32 << 10))
+        .unwrap()
+        .extracted;
     assert!(tree(&tight) == expected, "little memory");
     assert!(
         report.cache.repeated > 0,

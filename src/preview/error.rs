@@ -80,6 +80,18 @@ pub enum PreviewError {
         /// Number of samples within the limit.
         possible: u64,
     },
+    /// The memory limit is too small for the check of the samples.
+    #[error(
+        "--memory {limit} is too low: with {threads} threads, the check of the samples that the preview shows takes {needed}; use fewer --threads or more --memory"
+    )]
+    CheckMemory {
+        /// The limit.
+        limit: ByteSize,
+        /// What is needed, with the program.
+        needed: ByteSize,
+        /// Number of threads.
+        threads: usize,
+    },
     /// A page or picture would replace a file of something else.
     #[error("{path} exists, and pointshard did not write it: delete it, or choose another file")]
     ForeignFile {
@@ -117,7 +129,8 @@ impl Fault for PreviewError {
             | Self::ForeignFindings { .. }
             | Self::ForeignFile { .. }
             | Self::Unreachable { .. }
-            | Self::Memory { .. } => FaultKind::Usage,
+            | Self::Memory { .. }
+            | Self::CheckMemory { .. } => FaultKind::Usage,
             // The user chose the folder.
             Self::Write { source, .. } if source.kind() == io::ErrorKind::NotFound => {
                 FaultKind::Usage

@@ -20,7 +20,7 @@ use super::sample::{
 };
 use crate::check::{Finding, Report, check_samples};
 use crate::dataset::{Dataset, DatasetError, Manifest, SampleDecoder};
-use crate::storage::{Existing, Location, Storage, write_atomic};
+use crate::storage::{Existing, Location, Storage, enough, write_atomic};
 
 /// What to show, and where to write it.
 #[derive(Clone, Debug)]
@@ -88,7 +88,10 @@ pub fn preview(
     require_memory(&arrays, in_order.len(), options.memory_bytes)?;
     let report = match report {
         Some(report) => report,
-        None => check_samples(location, &chosen, options.memory_bytes, storage)?,
+        None => {
+            let report = check_samples(location, &chosen, options.memory_bytes, storage);
+            report.map_err(check_error)?
+        }
     };
     let facts = read_facts(&dataset, &arrays, &in_order)?;
     let voxels = read_voxels(&dataset, &arrays, &facts)?;
@@ -209,6 +212,22 @@ fn read_voxels(
     Ok(voxels)
 }
 
+/// The error of a check that was not the user's command.
+fn check_error(error: DatasetError) -> PreviewError {
+    match error {
+        DatasetError::CheckMemory {
+            limit_bytes,
+            needed_bytes,
+            threads,
+        } => PreviewError::CheckMemory {
+            limit: ByteSize(limit_bytes),
+            needed: enough(needed_bytes),
+            threads,
+        },
+        other => other.into(),
+    }
+}
+
 fn require_memory(
     arrays: &[ShownArray],
     samples: usize,
@@ -226,7 +245,7 @@ fn require_memory(
     }
     Err(PreviewError::Memory {
         samples: samples as u64,
-        needed: ByteSize(needed),
+        needed: enough(needed),
         limit: ByteSize(memory_bytes),
         possible: memory_bytes / of_sample.max(1),
     })

@@ -15,7 +15,7 @@ use super::unit_blocks::UnitBlocks;
 use super::{majority, search};
 use crate::blocks::{BlockCache, BlockKey, BlockUses, Prefetcher, with_prefetcher};
 use crate::extract::{
-    CutScratch, ExtractError, Sources, WindowCutter, blocks_of, cache_budget_beside,
+    CutScratch, ExtractError, Sources, WindowCutter, blocks_of, cache_budget_of_pass,
 };
 use crate::plan::{Plan, PlannedSplit};
 use crate::storage::ParallelTasks;
@@ -81,8 +81,7 @@ impl VoxelPass<'_> {
             .max(majority::majority_bytes(plan, sources));
         // A window, and its encoded form where codecs are tried.
         let of_thread = buffer_bytes.saturating_mul(2);
-        let budget_bytes =
-            cache_budget_beside(plan.memory_bytes(), of_thread, sources, self.memory_bytes)?;
+        let budget_bytes = cache_budget_of_pass(plan, of_thread, sources, self.memory_bytes)?;
         let (most, block_bytes) = (queries.per_unit(), sources.block_bytes());
         let units = Units {
             samples: queries.samples(),

@@ -125,7 +125,7 @@ pub enum VolumeError {
         /// What is not defined.
         missing: String,
         /// What to add to the config.
-        example: &'static str,
+        example: String,
     },
     /// The metadata of a layer with a known name does not define enough.
     #[error("{object} {missing}; set it in the config: \"layers\": {{ {layer:?}: {example} }}")]
@@ -137,7 +137,7 @@ pub enum VolumeError {
         /// The layer's name in the config.
         layer: String,
         /// What to add to the config.
-        example: &'static str,
+        example: String,
     },
     /// The metadata document cannot be read.
     #[error(transparent)]
@@ -164,8 +164,9 @@ pub enum VolumeError {
     },
     /// No scale has the wanted resolution.
     #[error(
-        "{object} has no scale of {wanted}; its scales are {}: use one of these in the config, or change the layer",
-        list(available)
+        "{object} has no scale of {wanted}; its scales are {}: {}",
+        list(available),
+        describe_choice(wanted, available, *config_may_set)
     )]
     NoScale {
         /// The metadata document.
@@ -174,6 +175,8 @@ pub enum VolumeError {
         wanted: Resolution,
         /// The existing resolutions.
         available: Vec<Resolution>,
+        /// Whether `layers.NAME.resolution` in the config may set the resolution.
+        config_may_set: bool,
     },
     /// The viewer state's transform cannot be applied to voxels.
     #[error(transparent)]
@@ -243,12 +246,16 @@ impl VolumeError {
         matches!(self, Self::Storage(e) if matches!(e.status(), Some(401 | 403)))
     }
 
-    /// The requested resolution and the existing ones, if no scale has the requested one.
-    pub(crate) fn missing_scale(&self) -> Option<(Resolution, &[Resolution])> {
+    /// The requested resolution and the existing ones, if no scale has the requested one, and whether `layers.NAME.resolution`
+    /// in the config may set it.
+    pub(crate) fn missing_scale(&self) -> Option<(Resolution, &[Resolution], bool)> {
         match self {
             Self::NoScale {
-                wanted, available, ..
-            } => Some((*wanted, available)),
+                wanted,
+                available,
+                config_may_set,
+                ..
+            } => Some((*wanted, available, *config_may_set)),
             _ => None,
         }
     }
@@ -264,6 +271,22 @@ fn in_data_dir(data_dir: Option<&str>) -> String {
     data_dir.map_or_else(String::new, |data_dir| {
         format!(" (in {})", redacted_source(data_dir))
     })
+}
+
+/// What to do about a missing scale.
+fn describe_choice(wanted: &Resolution, available: &[Resolution], config_may_set: bool) -> String {
+    let Some(reordered) = available.iter().find(|scale| scale.is_reordered(wanted)) else {
+        return "use one of these in the config, or change the layer".to_owned();
+    };
+    let metadata = if config_may_set {
+        "set `layers.NAME.resolution` in the config if those of the layer are wrong"
+    } else {
+        "correct the layer if its metadata are wrong"
+    };
+    format!(
+        "{:?} are the same numbers in another order. Resolutions in the config are x y z: correct the config if it has another order, or {metadata}",
+        reordered.nm()
+    )
 }
 
 fn list(resolutions: &[Resolution]) -> String {

@@ -44,13 +44,14 @@ impl Hdf5Volume {
         let resolution = position.resolution.ok_or_else(|| VolumeError::Incomplete {
             object: dataset.object().to_owned(),
             missing: "has no attribute `resolution` with its voxel size".into(),
-            example: "{ \"resolution\": [4, 4, 40], \"voxel_offset\": [0, 0, 0] }",
+            example: "{ \"resolution\": [4, 4, 40], \"voxel_offset\": [0, 0, 0] }".into(),
         })?;
         if !resolution.matches(wanted) {
             return Err(VolumeError::NoScale {
                 object: dataset.object().to_owned(),
                 wanted: *wanted,
                 available: vec![resolution],
+                config_may_set: true,
             });
         }
         let axes = position.axes;

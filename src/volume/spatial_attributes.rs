@@ -17,6 +17,7 @@
 
 mod array;
 mod document;
+mod likely_names;
 mod names;
 mod offset;
 mod scale;
@@ -31,6 +32,7 @@ use crate::geometry::Resolution;
 
 pub(super) use array::{DimensionOrder, ParentGroup, SpatialArray};
 pub(super) use document::AttributesDocument;
+use likely_names::likely_names;
 pub(super) use names::{DimensionNames, NAME_KEYS, dimension_names};
 
 /// The position of an array.
@@ -53,20 +55,23 @@ impl SpatialArray<'_> {
     ) -> Result<ArrayPosition, VolumeError> {
         self.refuse_label_multisets()?;
         let names = dimension_names(self, layer, named)?.or(assumed);
-        let names = names.ok_or_else(|| VolumeError::Incomplete {
-            object: self.own.object.to_owned(),
-            missing: self.describe_missing_names(),
-            example: match self.order {
-                DimensionOrder::C => "{ \"axes\": \"zyx\" }",
-                DimensionOrder::F => "{ \"axes\": \"xyzc\" }",
-            },
-        })?;
-        let axes = ArrayAxes::find(&names, self.shape);
         let shape_key = match self.order {
             DimensionOrder::C => "shape",
             DimensionOrder::F => "dimensions",
         };
-        let axes = axes.map_err(|problem| self.own.invalid(shape_key, problem))?;
+        let invalid_shape = |problem| self.own.invalid(shape_key, problem);
+        let names = match names {
+            Some(names) => names,
+            None => {
+                let likely = likely_names(self.shape, self.order).map_err(invalid_shape)?;
+                return Err(VolumeError::Incomplete {
+                    object: self.own.object.to_owned(),
+                    missing: self.describe_missing_names(),
+                    example: format!("{{ \"axes\": \"{likely}\" }}"),
+                });
+            }
+        };
+        let axes = ArrayAxes::find(&names, self.shape).map_err(invalid_shape)?;
         let stated = match layer.resolution {
             None => scale::resolution(self, &axes)?,
             // The config decides if the attributes contradict each other.

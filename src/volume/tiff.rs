@@ -26,7 +26,7 @@ use crate::geometry::Resolution;
 use crate::storage::{Extent, Location, Storage, read_run, runs};
 pub use error::TiffError;
 use page::Page;
-use section_names::may_be_tiff;
+pub(crate) use section_names::may_be_tiff;
 use stack::TiffStack;
 
 /// Size of the blocks of strips and of raw rows. A window of 64 rows reads a few of them, and a server needs about as long
@@ -110,6 +110,7 @@ impl TiffVolume {
                 object: stack.object().to_owned(),
                 wanted: *wanted,
                 available: vec![resolution],
+                config_may_set: true,
             });
         }
         let first = stack.first();
@@ -228,7 +229,7 @@ fn stated_resolution(stack: &TiffStack) -> Result<Resolution, VolumeError> {
             ),
             _ => "states no voxel size in nm (OME-XML, or ImageJ's `unit` and `spacing`)".into(),
         },
-        example: "{ \"resolution\": [4, 4, 40], \"voxel_offset\": [0, 0, 0] }",
+        example: "{ \"resolution\": [4, 4, 40], \"voxel_offset\": [0, 0, 0] }".into(),
     })
 }
 

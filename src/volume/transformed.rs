@@ -160,6 +160,8 @@ impl AxisMapping {
                     .iter()
                     .filter_map(|r| self.transformed_resolution(r))
                     .collect(),
+                // It would be that before the transform.
+                config_may_set: false,
             },
             other => other,
         }

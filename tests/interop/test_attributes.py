@@ -2,12 +2,14 @@
 
 import json
 
+import h5py
 import n5_writer
 import numpy as np
 import pytest
+import tifffile
 import zarr
 from one_array_job import RESOLUTION, check_windows, job_error, voxels
-from volumes import Volume
+from volumes import Volume, write_precomputed
 
 # The corner of the array's first voxel, and the centre, in nm; its voxel.
 CORNER, ORIGIN = [120.0, 80.0, 240.0], (30, 20, 6)
@@ -184,6 +186,37 @@ REFUSED = {
     "no numbers": ({"resolution": "4 4 40"}, None, ["`resolution`", "4 4 40", "a list of numbers"]),
     "a label multiset": ({"resolution": R, "isLabelMultiset": True}, None, ["`isLabelMultiset`", "Paintera label multiset", "paintera-convert to-scalar"]),
 }  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["hdf5", "zarr", "n5", "tiff", "precomputed"])
+def test_a_resolution_in_another_order_is_not_resampled(tmp_path, kind):
+    values, layer = voxels(), {"resolution": R}
+    if kind == "hdf5":
+        source = "a.h5|hdf5:img"
+        with h5py.File(tmp_path / "a.h5", "w") as file:
+            file.create_dataset("img", data=values.T).attrs["resolution"] = R
+    elif kind == "zarr":
+        source = "zarr://./img"
+        write_zarr(tmp_path / "img", values.T, 2, {"resolution": R, "axis_names": ["z", "y", "x"]})
+    elif kind == "n5":
+        source = "n5://./img"
+        n5_writer.write(tmp_path / "img", values, {"resolution": reverse(R)})
+    elif kind == "tiff":
+        source = "img.ome.tif"
+        units = {f"PhysicalSize{axis}Unit": "nm" for axis in "XYZ"}
+        sizes = {"PhysicalSizeX": 40, "PhysicalSizeY": 4, "PhysicalSizeZ": 4}
+        tifffile.imwrite(tmp_path / source, np.ascontiguousarray(values.T), metadata={"axes": "ZYX", **sizes, **units})
+    else:
+        source = "precomputed://./img"
+        write_precomputed(tmp_path / "img", values, reverse(R), (0, 0, 0))
+    message = job_error(tmp_path, source, code=2)
+    assert "[40.0, 4.0, 4.0]" in message and "the same numbers in another order" in message, message
+    assert "data_resolution" not in message and "interpolation" not in message, message
+    if kind == "precomputed":
+        assert "layers.img" not in message and "layers.NAME" not in message, message
+        return
+    assert "`layers.img.resolution`: [4.0, 4.0, 40.0]" in message, message
+    check_windows(tmp_path, source, volume((0, 0, 0)), layer=layer)
 
 
 @pytest.mark.parametrize("case", REFUSED)

@@ -78,6 +78,11 @@ def test_wrong_usage_and_configuration(vnc_job, tmp_path):
     bad = vnc_config(tmp_path, window=[0, 0, 0])
     error_message("preprocess", bad, "--out", tmp_path / "out", code=USAGE)
     error_message("preprocess", config, "--out", tmp_path / "out", "--memory", "1MiB", code=USAGE)
+    for memory in ("-1", "-1GiB", "much", "2 bananas"):
+        found = error_message("preprocess", config, "--out", tmp_path / "out", f"--memory={memory}", code=USAGE)
+        assert "expected a size with its unit, for example 2GiB" in found, found
+    found = error_message("preprocess", config, "--out", tmp_path / "out", "--memory", "-1", code=USAGE)
+    assert "expected a size with its unit, for example 2GiB" in found, found
     error_message("preprocess", config, "--out", tmp_path / ("n" * 300), code=USAGE)
     error_message("check", tmp_path / "nowhere", code=USAGE)
     foreign = tmp_path / "foreign"

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import zarr
 from one_array_job import RESOLUTION, WINDOW, check_windows, job, job_error, points, voxels
-from program import pointshard
+from program import error_message, pointshard
 from servers import Nginx, static
 from test_memory import measured, refused_within
 from volumes import Volume, first_voxel
@@ -358,10 +358,54 @@ def test_a_channel_axis_is_found_by_name(tmp_path):
                 else:
                     for dimension, label in zip(dataset.dims, axes):
                         dimension.label = label
-        place(file.create_dataset("unnamed", data=channels))
     check_arrays(tmp_path, "a.h5", volumes, layers)
+
+
+@pytest.mark.parametrize("axes", ["czyx", "zyxc", "tczyx"])
+def test_the_proposed_axes_fit_a_dataset_without_names(tmp_path, axes):
+    channels = np.stack([zyx(voxels()), zyx(voxels()) + 7])
+    values = {"czyx": channels, "zyxc": np.moveaxis(channels, 0, -1), "tczyx": channels[None]}[axes]
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        place(file.create_dataset("unnamed", data=values))
+        place(file.create_dataset("movies", data=np.stack([channels, channels, channels])))
+        file["section"] = channels[0, 0]
+        file["section"].attrs["resolution"] = (4.0, 4.0)
     message = job_error(tmp_path, "a.h5|hdf5:unnamed")
-    assert "4 dimensions" in message and '"axes"' in message
+    (proposed,) = re.findall(r'"layers": { "img": { "axes": "(\w+)" } }', message)
+    assert proposed == axes and f"{len(axes)} dimensions" in message, message
+    check_arrays(tmp_path, "a.h5", {"unnamed": [Volume(c.T, ORIGIN, RESOLUTION) for c in channels]}, {"unnamed": {"axes": proposed}})
+    message = job_error(tmp_path, "a.h5|hdf5:movies")
+    assert "at most one other dimension that is longer than 1" in message and '"axes"' not in message, message
+    message = job_error(tmp_path, "a.h5|hdf5:section")
+    assert "found 2 dimensions" in message and "not a volume" in message and '"axes"' not in message, message
+
+
+def copied(file, other):
+    """As h5py copies: an attribute that was added later may have another place."""
+    file.copy("raw", other)
+
+
+def written_again(file, other):
+    dataset = other.create_dataset("raw", data=file["raw"], **LAYOUTS["gzip"])
+    for name in reversed(list(file["raw"].attrs)):
+        dataset.attrs[name] = file["raw"].attrs[name]
+
+
+@pytest.mark.parametrize("copy", [copied, written_again])
+def test_a_copy_with_its_attributes_in_another_order_is_the_same_source(tmp_path, copy):
+    path, out = tmp_path / "a.h5", tmp_path / "out"
+    write(path, zyx(voxels()), "raw", **LAYOUTS["gzip"])
+    with h5py.File(path, "r+") as file:
+        file["raw"].attrs["comment"] = "x"
+    config = job(tmp_path, "a.h5|hdf5:raw", ORIGIN)
+    pointshard("preprocess", config, "--out", out)
+    with h5py.File(path) as file, h5py.File(tmp_path / "copy.h5", "w") as other:
+        copy(file, other)
+    (tmp_path / "copy.h5").replace(path)
+    assert "all 1 already present" in pointshard("preprocess", config, "--out", out).stdout
+    with h5py.File(path, "r+") as file:
+        file["raw"].attrs["comment"] = "y"
+    assert "its metadata (info or attributes) has changed" in error_message("preprocess", config, "--out", out)
 
 
 def test_the_config_names_what_the_file_lacks(tmp_path):

@@ -1,6 +1,8 @@
 """`pointshard init` drafts configs that `plan` accepts."""
 
 import json
+import re
+import shlex
 import shutil
 from urllib.parse import quote
 
@@ -321,6 +323,33 @@ def test_standard_output_is_the_config_and_has_absolute_paths(tmp_path):
     (tmp_path / "elsewhere/config.json").write_text(done.stdout)
     assert planned(tmp_path / "elsewhere/config.json")["train"]
     assert pointshard("init", ".", "--quiet", cwd=tmp_path).stderr == ""
+
+
+def test_tiff_files_beside_layers_are_left_out(tmp_path):
+    folder = tmp_path / "my layers"
+    folder.mkdir()
+    write_volumes(folder)
+    section = np.zeros((8, 8), "uint8")
+    for name in ["overview", "figure"]:
+        tifffile.imwrite(folder / f"{name}.tif", section)
+    out = tmp_path / "my config.json"
+    config, output = init(folder, "--resolution", *FLAT, out=out)
+    assert config["collection"]["boxes"]["layers"] == {"cells": "./my layers/cells", "em": "./my layers/em"}
+    assert "TIFF files beside the layers were left out (`figure.tif` and 1 more)" in output
+    # The command works in a shell.
+    command = re.search("next: run `(.*)`", output)[1]
+    assert shlex.split(command) == ["pointshard", "plan", str(out)]
+
+
+def test_a_stack_with_folders_of_sections_is_one_layer(tmp_path):
+    section = np.random.default_rng(1).integers(0, 255, (96, 96), "uint8")
+    for folder in [tmp_path / "em", tmp_path / "em/thumbnails"]:
+        folder.mkdir()
+        for z in range(20):
+            tifffile.imwrite(folder / f"{z:02}.tif", section)
+    config, output = init(tmp_path / "em", "--resolution", *FLAT, out=tmp_path / "config.json")
+    assert config["collection"]["boxes"]["layers"] == {"em": "./em"}
+    assert "its folders of TIFF files, `thumbnails`, were left out" in output
 
 
 @pytest.mark.parametrize(("source", "code", "words"), [

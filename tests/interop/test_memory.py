@@ -357,6 +357,20 @@ def test_gaps_between_aligned_samples_count(tmp_path):
     assert "4,096 samples" in planned_within(path, tmp_path, memory=600)
 
 
+def test_a_piece_has_no_more_samples_than_a_shard(tmp_path):
+    """Windows of 256 bytes at multiples of 1 MiB: three of them in a shard, and not the 2048 that are cut at once elsewhere."""
+    write_precomputed(tmp_path / "img", voxels("uint8"), (4, 4, 40), (0, 0, 0))
+    path = job(tmp_path, f"precomputed://file://{tmp_path / 'img'}")
+    config = json.loads(path.read_text())
+    config["arrays"]["img"]["codec"] = {"none": {"align_bytes": 1 << 20}}
+    config["shard_samples"] = 3
+    path.write_text(json.dumps(config))
+    rows = [f"{i},{100 + i % 20},{40 + i // 20},100" for i in range(60)]
+    (tmp_path / "points.csv").write_text("\n".join(["id,x,y,z", *rows]))
+    code, said, peak = measured(path, tmp_path, action=())
+    assert code == 0 and "60 samples" in said and peak <= MEMORY * MIB, (said[-2000:], peak / MIB)
+
+
 @pytest.mark.parametrize("limit_kib", [1 << 20, 4 << 20])
 def test_the_default_limit_is_half_of_the_address_space(tmp_path, limit_kib):
     # The message about a limit that is too low names it: windows of a gigabyte need more.

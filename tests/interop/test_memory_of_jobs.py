@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -140,3 +141,17 @@ def test_samples_are_compared_with_their_sources_within_the_limit(tmp_path, memo
     assert "6 windows compared" in run("check", out, "--source", memory=memory, folder=tmp_path)
     said = run("check", out, "--source", memory=75, folder=tmp_path, code=2)
     assert "too low to compare samples of `img` with their source: that takes" in said
+
+
+@pytest.mark.parametrize("codec", ["zstd", None])
+def test_the_memory_that_an_error_states_is_enough(tmp_path, codec):
+    """The first step, which reads voxels for the plan, takes less than cutting the windows."""
+    layer(tmp_path, (256, 256, 128))
+    arrays = {"img": {"layer": "img"}, "mask": {"layer": "img", "transform": {"object_at": {"point": "anchor"}}}}
+    if codec:
+        arrays = {name: {**array, "codec": codec} for name, array in arrays.items()}
+    points = np.random.default_rng(1).integers((64, 64, 20), (190, 190, 100), (20, 3))
+    config = job(tmp_path, [[(0, 0, 0), (256, 256, 128)]], points, (160, 160, 40), arrays=arrays)
+    refused = run("plan", config, "--out", tmp_path / "out", memory=50, folder=tmp_path, code=2)
+    (needed,) = re.findall(r"needs at least ([\d.]+) MiB", refused)
+    run("plan", config, "--out", tmp_path / "out", memory=float(needed), folder=tmp_path)

@@ -468,6 +468,7 @@ def test_the_same_seed_gives_the_same_page_and_files_of_others_stay(vnc, tmp_pat
     pointshard("preview", vnc, "--png", tmp_path / "same.png", "--samples", "3", "--seed", 1)
     assert own.read_bytes() == (tmp_path / "same.png").read_bytes()
     assert "--samples" in error_message("preview", vnc, "--html", tmp_path / "a.html", "--memory", "1MB")
+    assert "that the preview shows takes" in error_message("preview", vnc, "--html", tmp_path / "a.html", "--samples", "1", "--memory", "40MB")
     pointshard("preview", vnc, "--html", tmp_path / "no/such/folder/a.html", code=2)
 
 

@@ -155,6 +155,11 @@ def test_another_table_is_another_plan_and_a_moved_one_is_the_same(tmp_path, sup
     table(roots | {first: roots[first] + 1}).to_csv(tmp_path / "roots.csv", index=False)
     found = error_message("preprocess", config(tmp_path, source, {"file": "roots.csv"}), "--out", tmp_path / "out", code=2)
     assert "the table of its roots, has changed" in found, found
+    # Without the config, too.
+    pointshard("plan", config(tmp_path, source, {"file": "roots.csv"}), "--out", tmp_path / "planned")
+    table(roots).to_csv(tmp_path / "roots.csv", index=False)
+    found = error_message("preprocess", "--out", tmp_path / "planned", code=1)
+    assert "the table of its roots, has changed" in found, found
 
 
 def test_objects_and_ids_at_points_are_roots(tmp_path, supervoxels):

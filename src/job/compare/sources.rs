@@ -158,18 +158,19 @@ fn compare_volume(
             )
         });
     } else if was.facts.metadata_digest != now.facts.metadata_digest && !config.any(&["layers"]) {
-        differences.add(|| match now.source.roots {
-            None => changed_metadata(layer, location),
-            Some(_) => format!(
-                "source `{layer}` ({location}): its metadata (info or attributes), or the table of its roots, has changed"
-            ),
-        });
+        let has_roots = now.source.roots.is_some();
+        differences.add(|| changed_metadata(layer, location, has_roots));
     }
 }
 
-/// The difference of a volume whose metadata changed.
-pub(super) fn changed_metadata(layer: &str, location: &str) -> String {
-    format!("source `{layer}` ({location}): its metadata (info or attributes) has changed")
+/// The difference of a volume whose metadata changed, or the table of its roots if it has one.
+pub(super) fn changed_metadata(layer: &str, location: &str, has_roots: bool) -> String {
+    let roots = if has_roots {
+        ", or the table of its roots,"
+    } else {
+        ""
+    };
+    format!("source `{layer}` ({location}): its metadata (info or attributes){roots} has changed")
 }
 
 fn volumes<'a>(plan: &'a Plan, facts: &'a [SourceFacts]) -> Vec<Volume<'a>> {

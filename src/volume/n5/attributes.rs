@@ -127,11 +127,12 @@ pub(super) fn read(
         return if dataset.resolution.matches(wanted) {
             Ok(dataset)
         } else {
-            Err(no_scale(
-                root.object.clone(),
-                wanted,
-                vec![dataset.resolution],
-            ))
+            Err(VolumeError::NoScale {
+                object: root.object.clone(),
+                wanted: *wanted,
+                available: vec![dataset.resolution],
+                config_may_set: true,
+            })
         };
     }
     let object = store.describe("attributes.json");
@@ -170,7 +171,12 @@ pub(super) fn read(
             hint: String::new(),
             location: store.describe(""),
         }),
-        (false, _) => Err(no_scale(object, wanted, available)),
+        (false, _) => Err(VolumeError::NoScale {
+            object,
+            wanted: *wanted,
+            available,
+            config_may_set: false,
+        }),
     }
 }
 
@@ -212,14 +218,6 @@ fn combined_digest(group: &blake3::Hash, dataset: &blake3::Hash) -> blake3::Hash
     hasher.update(group.as_bytes());
     hasher.update(dataset.as_bytes());
     hasher.finalize()
-}
-
-fn no_scale(object: String, wanted: &Resolution, available: Vec<Resolution>) -> VolumeError {
-    VolumeError::NoScale {
-        object,
-        wanted: *wanted,
-        available,
-    }
 }
 
 /// One `attributes.json`.
@@ -291,7 +289,7 @@ fn dataset(
     let resolution = position.resolution.ok_or_else(|| VolumeError::Incomplete {
         object: document.object.clone(),
         missing: "has no voxel size and no offset in its attributes".into(),
-        example: "{ \"resolution\": [4, 4, 40], \"voxel_offset\": [0, 0, 0] }",
+        example: "{ \"resolution\": [4, 4, 40], \"voxel_offset\": [0, 0, 0] }".into(),
     })?;
     Ok(N5Dataset {
         object: document.object.clone(),

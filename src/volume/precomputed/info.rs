@@ -195,6 +195,7 @@ fn no_scale(object: &str, scales: &[Value], wanted: &Resolution) -> VolumeError 
             object: object.to_owned(),
             wanted: *wanted,
             available,
+            config_may_set: false,
         },
     }
 }

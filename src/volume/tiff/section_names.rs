@@ -9,7 +9,7 @@ use std::cmp::Ordering;
 const MAX_NUMBER_DIGITS: usize = 19;
 
 /// Whether `name` is the name of a TIFF file. Files that begin with a dot are not: macOS writes some beside every file.
-pub(super) fn may_be_tiff(name: &str) -> bool {
+pub(crate) fn may_be_tiff(name: &str) -> bool {
     let name = name.split('?').next().unwrap_or(name).to_lowercase();
     let suffixes = [".tif", ".tiff", ".btf", ".tf8"];
     !name.starts_with('.') && suffixes.iter().any(|suffix| name.ends_with(suffix))

@@ -84,6 +84,7 @@ pub(super) fn level(node: &Node, wanted: &Resolution) -> Result<OmeLevel, Volume
         object: node.object.clone(),
         wanted: *wanted,
         available,
+        config_may_set: false,
     })
 }
 

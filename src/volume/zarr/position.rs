@@ -46,13 +46,14 @@ pub(super) fn position_of_array(
     let resolution = position.resolution.ok_or_else(|| VolumeError::Incomplete {
         object: node.object.clone(),
         missing: "has no voxel size and no offset in its metadata".into(),
-        example: "{ \"resolution\": [4, 4, 40], \"voxel_offset\": [0, 0, 0] }",
+        example: "{ \"resolution\": [4, 4, 40], \"voxel_offset\": [0, 0, 0] }".into(),
     })?;
     match wanted {
         Some(wanted) if !resolution.matches(wanted) => Err(VolumeError::NoScale {
             object: node.object.clone(),
             wanted: *wanted,
             available: vec![resolution],
+            config_may_set: true,
         }),
         _ => Ok((position.axes, resolution, position.first_voxel)),
     }
