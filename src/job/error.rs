@@ -54,7 +54,7 @@ pub enum JobError {
     },
     /// A source cannot be read where it was when the plan was made.
     #[error(
-        "cannot open a source of the plan in {output}. If it has moved, state where it is in the config, and run `pointshard preprocess CONFIG --out {output}`, with --verify if shards are damaged"
+        "cannot open a source of the plan in {output}. If the source has moved, write its new place into the config, and run `pointshard preprocess CONFIG --out {output}`, with --verify if shards are damaged"
     )]
     PlannedSources {
         /// The output.
@@ -64,7 +64,7 @@ pub enum JobError {
     },
     /// A source cannot be compared with samples where it was when the plan was made.
     #[error(
-        "cannot open a source of the plan in {output}. Samples are compared with the sources where these were when the plan was made: if it has moved, put it there again, for example as a link"
+        "cannot open a source of the plan in {output}. `check --source` reads each source where it was when the plan was made: if the source has moved, put it back, or make a link there"
     )]
     ComparedSources {
         /// The output.

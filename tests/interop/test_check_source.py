@@ -168,7 +168,7 @@ def test_a_dataset_without_its_sources_or_with_damage_is_not_compared(tmp_path):
     pointshard("preprocess", write_job(tmp_path, {}), "--out", out)
     (tmp_path / "layer").rename(tmp_path / "elsewhere")
     said = pointshard("check", out, "--source", code=1).stderr
-    assert str(tmp_path / "layer") in said and "put it there again" in said
+    assert str(tmp_path / "layer") in said and "put it back, or make a link there" in said
     (tmp_path / "layer").symlink_to(tmp_path / "elsewhere")
     pointshard("check", out, "--source")
     (out / "train.zarr/box/c.0").unlink()

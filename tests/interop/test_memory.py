@@ -343,30 +343,29 @@ def test_a_hundred_thousand_boxes_succeed_or_fail_within_the_memory_limit(tmp_pa
     refused_within(config, tmp_path, "c.json is too large", "--memory", memory=80)
 
 
+def aligned_job(folder, align_bytes, shard_samples, samples):
+    """A job of windows of 256 bytes that begin at multiples of this number of bytes."""
+    write_precomputed(folder / "img", voxels("uint8"), (4, 4, 40), (0, 0, 0))
+    path = job(folder, f"precomputed://file://{folder / 'img'}")
+    config = json.loads(path.read_text())
+    config["arrays"]["img"]["codec"] = {"none": {"align_bytes": align_bytes}}
+    config["shard_samples"] = shard_samples
+    path.write_text(json.dumps(config))
+    rows = [f"{i},{100 + i % 20},{40 + i // 20 % 40},{80 + i // 800}" for i in range(samples)]
+    (folder / "points.csv").write_text("\n".join(["id,x,y,z", *rows]))
+    return path
+
+
 def test_gaps_between_aligned_samples_count(tmp_path):
     """Each of two threads encodes 2048 samples of 256 bytes, which take 128 MiB at multiples of 64 KiB."""
-    write_precomputed(tmp_path / "img", voxels("uint8"), (4, 4, 40), (0, 0, 0))
-    path = job(tmp_path, f"precomputed://file://{tmp_path / 'img'}")
-    config = json.loads(path.read_text())
-    config["arrays"]["img"]["codec"] = {"none": {"align_bytes": 1 << 16}}
-    config["shard_samples"] = 4096
-    path.write_text(json.dumps(config))
-    rows = [f"{i},{100 + i % 20},{40 + i // 20 % 40},{80 + i // 800}" for i in range(4096)]
-    (tmp_path / "points.csv").write_text("\n".join(["id,x,y,z", *rows]))
+    path = aligned_job(tmp_path, 1 << 16, shard_samples=4096, samples=4096)
     refused_within(path, tmp_path, "--memory 200.0 MiB is too low", memory=200)
     assert "4,096 samples" in planned_within(path, tmp_path, memory=600)
 
 
 def test_a_piece_has_no_more_samples_than_a_shard(tmp_path):
     """Windows of 256 bytes at multiples of 1 MiB: three of them in a shard, and not the 2048 that are cut at once elsewhere."""
-    write_precomputed(tmp_path / "img", voxels("uint8"), (4, 4, 40), (0, 0, 0))
-    path = job(tmp_path, f"precomputed://file://{tmp_path / 'img'}")
-    config = json.loads(path.read_text())
-    config["arrays"]["img"]["codec"] = {"none": {"align_bytes": 1 << 20}}
-    config["shard_samples"] = 3
-    path.write_text(json.dumps(config))
-    rows = [f"{i},{100 + i % 20},{40 + i // 20},100" for i in range(60)]
-    (tmp_path / "points.csv").write_text("\n".join(["id,x,y,z", *rows]))
+    path = aligned_job(tmp_path, 1 << 20, shard_samples=3, samples=60)
     code, said, peak = measured(path, tmp_path, action=())
     assert code == 0 and "60 samples" in said and peak <= MEMORY * MIB, (said[-2000:], peak / MIB)
 

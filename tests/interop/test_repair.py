@@ -127,9 +127,21 @@ def test_an_intact_dataset_and_files_of_others_are_not_changed(vnc_copy):
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()} == times
 
 
+def copy_of_vnc(folder):
+    return shutil.copytree(VNC, folder / "vnc", ignore=shutil.ignore_patterns("*.npy", "*.npz"))
+
+
+def job_on_a_copy(folder):
+    """Sources that the test may change, and the config and the dataset of a job on them."""
+    job = copy_of_vnc(folder)
+    config, out = vnc_config(folder, collection=str(job / "collection.json"), shard_samples=4), folder / "out"
+    pointshard("preprocess", config, "--out", out)
+    return job, config, out
+
+
 def test_columns_are_repaired_without_the_sources_and_shards_are_not(tmp_path):
     """Config, collection and annotations are not needed, either."""
-    job = shutil.copytree(VNC, tmp_path / "vnc", ignore=shutil.ignore_patterns("*.npy", "*.npz"))
+    job = copy_of_vnc(tmp_path)
     config = {
         "collection": str(job / "collection.json"),
         "resolution": [4.6, 4.6, 45.0],
@@ -168,9 +180,7 @@ def test_columns_are_repaired_without_the_sources_and_shards_are_not(tmp_path):
 
 def test_a_repair_that_fails_leaves_everything_that_can_be_read(tmp_path):
     """Two shards are damaged; the source of one of them cannot be read. Then the source moves."""
-    job = shutil.copytree(VNC, tmp_path / "vnc", ignore=shutil.ignore_patterns("*.npy", "*.npz"))
-    config, out = vnc_config(tmp_path, collection=str(job / "collection.json"), shard_samples=4), tmp_path / "out"
-    pointshard("preprocess", config, "--out", out)
+    job, config, out = job_on_a_copy(tmp_path)
     before = file_digests(out)
     shards = [f"train.zarr/{array}/c.1.0.0.0.0" for array in ("img", "label0")]
     for shard in shards:
@@ -209,9 +219,7 @@ def test_a_repair_that_fails_leaves_everything_that_can_be_read(tmp_path):
 @pytest.mark.parametrize("change", ["voxels", "deleted chunks"])
 def test_a_shard_is_not_replaced_by_one_with_other_values(tmp_path, lost, change):
     """The source has changed since: samples that are intact would change, too, and no check could see it."""
-    job = shutil.copytree(VNC, tmp_path / "vnc", ignore=shutil.ignore_patterns("*.npy", "*.npz"))
-    config, out = vnc_config(tmp_path, collection=str(job / "collection.json"), shard_samples=4), tmp_path / "out"
-    pointshard("preprocess", config, "--out", out)
+    job, config, out = job_on_a_copy(tmp_path)
     before = file_digests(out)
     shard = "train.zarr/img/c.1.0.0.0.0"
     if lost == "bytes":
@@ -242,9 +250,7 @@ def test_a_shard_is_not_replaced_by_one_with_other_values(tmp_path, lost, change
 
 
 def test_shards_whose_sources_are_the_same_are_repaired_beside_others(tmp_path):
-    job = shutil.copytree(VNC, tmp_path / "vnc", ignore=shutil.ignore_patterns("*.npy", "*.npz"))
-    config, out = vnc_config(tmp_path, collection=str(job / "collection.json"), shard_samples=4), tmp_path / "out"
-    pointshard("preprocess", config, "--out", out)
+    job, _, out = job_on_a_copy(tmp_path)
     before = file_digests(out)
     lost = ["train.zarr/img/c.1.0.0.0.0", "train.zarr/img/c.2.0.0.0.0", "train.zarr/label0/c.1.0.0.0.0", "val.zarr/label1/c.0.0.0.0.0"]
     for shard in lost:

@@ -42,11 +42,11 @@ pub(super) fn comparison_bytes(
             .iter()
             .fold(u64::from(meta.channels), |n, k| n.saturating_mul(*k))
     };
-    let blocks = meta.grid.blocks_touching(&data).count() as u64;
+    let blocks = meta.grid.count_touching(&data);
     let resampled = if data == window {
         0
     } else {
-        2 * voxels(&data) * size_of::<Option<Number>>() as u64
+        voxels(&data).saturating_mul(2 * size_of::<Option<Number>>() as u64)
     };
     // Encoded and decoded.
     let stored = 2 * value_bytes as u64;
